@@ -1,0 +1,1 @@
+//! What detections come to over time: windows, keys, watermark.

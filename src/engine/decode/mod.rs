@@ -1,0 +1,1 @@
+//! From bytes to events: one pass that extracts only what rules need.

@@ -1,0 +1,275 @@
+//! Which receiver is told what, and when: route → group → outbox → attempts.
+//!
+//! Words and defaults follow Alertmanager. A group is the unit of sending: it holds the alerts that
+//! one notifier of one receiver is told about together, what it was last told, and at most one
+//! notification that is still owed. An alert leaves its group only after a receiver took the
+//! notification that says it resolved, so nothing owed is forgotten, and nothing grows with the
+//! length of an outage.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{alert::Alert, time::WallTime};
+
+/// What the dispatcher works from; the configuration in resolved form.
+#[derive(Clone, Debug, Default)]
+pub struct DispatchPlan {
+    /// The root route: it matches everything.
+    pub route: Route,
+    /// All receivers, by the index that routes use.
+    pub receivers: Vec<ReceiverPlan>,
+}
+
+/// One node of the routing tree.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// Index into [`DispatchPlan::receivers`].
+    pub receiver_index: usize,
+    /// All must match; none matches everything.
+    pub matchers: Vec<Matcher>,
+    /// Go on with the siblings after a match.
+    pub continue_matching: bool,
+    /// What this route, or a route above it, says about grouping; otherwise the notifier's default.
+    pub grouping: GroupingOverride,
+    /// Nested routes, tried in order; the first that matches takes the alert.
+    pub routes: Vec<Route>,
+}
+
+/// What a route may set of a [`Grouping`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupingOverride {
+    /// `group_by`
+    pub by: Option<GroupBy>,
+    /// `group_wait`
+    pub wait: Option<Duration>,
+    /// `group_interval`
+    pub interval: Option<Duration>,
+    /// `repeat_interval`
+    pub repeat: Option<Duration>,
+}
+
+/// How alerts become notifications.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grouping {
+    /// Which alerts belong together.
+    pub by: GroupBy,
+    /// How long the first notification of a group waits for company.
+    pub wait: Duration,
+    /// How long after a notification the next one about changes may go out.
+    pub interval: Duration,
+    /// How long after a notification the same is said again while it still fires.
+    pub repeat: Duration,
+}
+
+/// Which alerts are told together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupBy {
+    /// Those that agree in these labels; none: all in one group.
+    Labels(Vec<String>),
+    /// Each alert alone (`group_by: ['...']`).
+    Each,
+}
+
+/// `label = value` and its three sisters.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    /// Name of the label; a missing label is the empty text.
+    pub label: String,
+    /// The test.
+    pub test: MatchTest,
+}
+
+/// How a label's value is tested. Regular expressions are anchored at both ends.
+#[derive(Clone, Debug)]
+pub enum MatchTest {
+    /// `=`
+    Equal(String),
+    /// `!=`
+    NotEqual(String),
+    /// `=~`
+    Regex(regex::Regex),
+    /// `!~`
+    NotRegex(regex::Regex),
+}
+
+/// A receiver: a name with one or more notifiers.
+#[derive(Clone, Debug)]
+pub struct ReceiverPlan {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its notifiers, in the order of the configuration.
+    pub notifiers: Vec<NotifierPlan>,
+}
+
+/// What the dispatcher must know of one notifier of a receiver.
+#[derive(Clone, Debug)]
+pub struct NotifierPlan {
+    /// `slack`, `email` …
+    pub kind: String,
+    /// Its own default grouping, before the route's words.
+    pub grouping: Grouping,
+    /// Whether it is told that alerts resolved.
+    pub send_resolved: bool,
+    /// Whether all firing alerts of a group are sent on every repeat, and resolved ones for 15 more
+    /// minutes (Alertmanager's contract), or only told once.
+    pub resend: bool,
+    /// Least time between two notifications that start, for receivers that limit rates.
+    pub spacing: Duration,
+}
+
+/// Identity of one notification: 128 bits of BLAKE3 over receiver, group and content, not of the
+/// attempt. It is the `Idempotency-Key` of webhooks and the `Message-ID` of emails.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NotificationId(pub [u8; 16]);
+
+impl fmt::Display for NotificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for NotificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What one notifier of one receiver is told at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Same for every attempt.
+    pub id: NotificationId,
+    /// Name of the receiver.
+    pub receiver: String,
+    /// Which of its notifiers, by index.
+    pub notifier_index: usize,
+    /// Identity of the group, stable over restarts; the thread that messages belong to.
+    pub group_key: String,
+    /// Labels that all alerts of the group share.
+    pub group_labels: BTreeMap<String, String>,
+    /// Why it is sent now.
+    pub reason: NotifyReason,
+    /// Firing ones first, then by fingerprint.
+    pub alerts: Vec<Alert>,
+    /// Alerts of the group that did not fit into this notification.
+    pub truncated_count: u64,
+    /// When it was made.
+    pub created_at: WallTime,
+    /// How many attempts came before the one that carries it.
+    pub attempts: u32,
+    /// What the receiver answered to the group's earlier notification.
+    pub receipt: Option<Receipt>,
+}
+
+impl Notification {
+    /// How many of its alerts fire.
+    pub fn firing_count(&self) -> usize {
+        use super::alert::AlertState;
+        self.alerts.iter().filter(|alert| alert.state == AlertState::Firing).count()
+    }
+}
+
+/// Why a group is, or is not, sent now. Logged, counted and tested by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyReason {
+    /// The group's first notification.
+    First,
+    /// Alerts joined the group.
+    NewAlerts,
+    /// Alerts changed (severity, or more evidence).
+    Updated,
+    /// Some alerts resolved.
+    NewResolved,
+    /// All alerts resolved.
+    AllResolved,
+    /// Nothing changed, but it is time to say it again.
+    RepeatDue,
+    /// Nothing to say.
+    Nothing,
+}
+
+impl NotifyReason {
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NotifyReason::First => "first",
+            NotifyReason::NewAlerts => "new_alerts",
+            NotifyReason::Updated => "updated",
+            NotifyReason::NewResolved => "new_resolved",
+            NotifyReason::AllResolved => "all_resolved",
+            NotifyReason::RepeatDue => "repeat_due",
+            NotifyReason::Nothing => "nothing",
+        }
+    }
+}
+
+/// What a delivery attempt came to. The dispatcher, not the notifier, decides what follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The receiver took it.
+    Delivered {
+        /// What a later notification of the same group needs to refer to it.
+        receipt: Option<Receipt>,
+    },
+    /// Worth another try, not before `after` when the receiver said so.
+    Retry {
+        /// As a bounded word.
+        reason: OutcomeReason,
+        /// For people and logs, without secrets.
+        detail: String,
+        /// `Retry-After`.
+        after: Option<Duration>,
+    },
+    /// Trying again cannot help.
+    Rejected {
+        /// As a bounded word.
+        reason: OutcomeReason,
+        /// For people and logs, without secrets.
+        detail: String,
+    },
+}
+
+/// Why a delivery failed. Metric label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeReason {
+    /// Could not connect, or the connection broke.
+    Connection,
+    /// No answer in time.
+    Timeout,
+    /// 429 and its like.
+    RateLimited,
+    /// 5xx and its like.
+    ServerError,
+    /// 4xx and its like.
+    ClientError,
+    /// Credentials were refused.
+    AuthError,
+    /// It could not be put into the receiver's form.
+    Unsendable,
+}
+
+impl OutcomeReason {
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OutcomeReason::Connection => "connection",
+            OutcomeReason::Timeout => "timeout",
+            OutcomeReason::RateLimited => "rate_limited",
+            OutcomeReason::ServerError => "server_error",
+            OutcomeReason::ClientError => "client_error",
+            OutcomeReason::AuthError => "auth_error",
+            OutcomeReason::Unsendable => "unsendable",
+        }
+    }
+}
+
+/// What a receiver answered, for later notifications of the same group: a Slack channel and `ts`, an
+/// email's `Message-ID`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Opaque to the dispatcher.
+    pub values: BTreeMap<String, String>,
+}

@@ -1,0 +1,1 @@
+//! Decides what is sent, to whom, when, and when again.

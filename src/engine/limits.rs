@@ -1,0 +1,59 @@
+//! Every bound of the engine, with its unit and what happens at it.
+
+use std::time::Duration;
+
+/// Bytes of one YAML file: 4 MiB. A larger file is an error (`Y002`); nothing of it is read.
+pub const YAML_FILE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of one record: 16 MiB. A larger one is a dead letter with reason `too_large`.
+pub const RECORD_BYTES_MAX: usize = 16 << 20;
+
+/// Nesting of JSON: 128 levels. A deeper record is a dead letter with reason `too_deep`.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Events in one record: 10,000. The rest of a longer EventList is a dead letter (`too_many_events`).
+pub const EVENTS_PER_RECORD_MAX: usize = 10_000;
+
+/// Values kept of one field of one event: 1,024. Further array elements are not seen by rules;
+/// counted.
+pub const VALUES_PER_FIELD_MAX: usize = 1_024;
+
+/// Bytes of one captured value: 1,024. A longer one is cut, with `…` at its end.
+pub const CAPTURED_VALUE_BYTES_MAX: usize = 1_024;
+
+/// Values captured of one field: 32. Further ones are left out of keys and evidence.
+pub const CAPTURED_VALUES_MAX: usize = 32;
+
+/// Distinct correlation keys of one rule: 100,000. At the limit the key idle longest is dropped and
+/// counted; the rule may then miss an alert for it.
+pub const CORRELATION_KEYS_MAX: usize = 100_000;
+
+/// Events held in one window of one key: 10,000. At the limit the oldest is dropped and counted; a
+/// threshold above it is refused when the rule is loaded.
+pub const WINDOW_EVENTS_MAX: usize = 10_000;
+
+/// Request identities remembered of one rule: 200,000. At the limit the oldest is forgotten and
+/// counted; a duplicate of it would then count twice.
+pub const IDENTITIES_PER_RULE_MAX: usize = 200_000;
+
+/// Pieces of evidence kept with one alert: 5, the first four and the latest.
+pub const EVIDENCE_MAX: usize = 5;
+
+/// Alerts firing at once of one rule: 1,000. Beyond it one overflow alert says how many more.
+pub const FIRING_PER_RULE_MAX: usize = 1_000;
+
+/// Alerts in one notification: 256 (Alertmanager's advice). More go into the next one.
+pub const ALERTS_PER_NOTIFICATION_MAX: usize = 256;
+
+/// Groups of one route: 10,000. At the limit alerts join the route's overflow group; counted.
+pub const GROUPS_PER_ROUTE_MAX: usize = 10_000;
+
+/// How far the stream may lag behind in disorder before an event is late: 2 minutes. Audit webhooks
+/// batch for up to 30 s and retry.
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(120);
+
+/// After how long without records a partition stops holding the watermark back: 1 minute.
+pub const IDLE_AFTER_DEFAULT: Duration = Duration::from_secs(60);
+
+/// How far ahead of the operator's clock an event may claim to be and still move the watermark.
+pub const SKEW_MAX_DEFAULT: Duration = Duration::from_secs(300);

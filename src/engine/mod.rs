@@ -1,0 +1,32 @@
+//! The engine: everything Tripline decides, and nothing else.
+//!
+//! It has no clock, no I/O, no threads, no async, no logging, no environment and no randomness. It
+//! is told the time and hands back effects, so that tests and the simulator can run it a million
+//! times, crash it anywhere, and get the same answer. Modules in the order in which data flows.
+
+pub mod limits;
+pub mod time;
+pub mod value;
+
+pub mod diagnostic;
+pub mod yaml;
+
+pub mod record;
+
+pub mod event;
+
+pub mod decode;
+
+pub mod rule;
+
+pub mod detect;
+
+pub mod correlate;
+
+pub mod alert;
+
+pub mod dispatch;
+
+pub mod detector;
+pub mod dispatcher;
+pub mod shard;

@@ -1,0 +1,312 @@
+//! YAML as a tree that knows where each key and value stands in its file.
+//!
+//! Both rule files and the configuration are read through this module, so that every mistake can
+//! be shown with file, line and column. It is the only module that names the YAML library.
+//! Duplicate keys, tabs in indentation and alias bombs are errors; plain `no` is a string and only
+//! `true` and `false` are booleans (YAML 1.2 core schema).
+
+mod section;
+
+use std::{ops::Range, sync::Arc};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::diagnostic::{Diagnostic, Place, SourceText};
+use super::limits;
+
+pub use section::{SecretRef, Section, parse_duration};
+
+/// A value with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Where it stands, in bytes. For collections this is where they begin.
+    pub span: Range<usize>,
+}
+
+/// The six kinds of YAML values that we read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeKind {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer that fits.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Str(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order of the file. Keys are unique.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a mapping, with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its text; scalars other than strings are taken as they are written.
+    pub text: String,
+    /// Where it stands, in bytes.
+    pub span: Range<usize>,
+}
+
+impl Node {
+    /// What people call this kind of value, with its article.
+    pub const fn kind_name(&self) -> &'static str {
+        match &self.kind {
+            NodeKind::Null => "nothing",
+            NodeKind::Bool(_) => "a boolean",
+            NodeKind::Int(_) => "an integer",
+            NodeKind::Float(_) => "a number",
+            NodeKind::Str(_) => "text",
+            NodeKind::List(_) => "a list",
+            NodeKind::Map(_) => "a mapping",
+        }
+    }
+
+    /// The entries, if this is a mapping.
+    pub fn as_map(&self) -> Option<&[(Key, Node)]> {
+        match &self.kind {
+            NodeKind::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The items, if this is a list.
+    pub fn as_list(&self) -> Option<&[Node]> {
+        match &self.kind {
+            NodeKind::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.kind {
+            NodeKind::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value of a key, if this is a mapping that has it.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.as_map()?.iter().find(|(known, _)| known.text == key).map(|(_, value)| value)
+    }
+
+    /// A scalar as it would be written: numbers and booleans too. `None` for collections and null.
+    pub fn scalar_text(&self) -> Option<String> {
+        match &self.kind {
+            NodeKind::Bool(value) => Some(value.to_string()),
+            NodeKind::Int(value) => Some(value.to_string()),
+            NodeKind::Float(value) => Some(value.to_string()),
+            NodeKind::Str(text) => Some(text.clone()),
+            NodeKind::Null | NodeKind::List(_) | NodeKind::Map(_) => None,
+        }
+    }
+}
+
+/// Parses all documents of a file. Empty documents are left out.
+///
+/// # Errors
+/// The first thing that is not YAML, or that passes a bound (size, depth, nodes, alias expansion),
+/// as a diagnostic with its place.
+pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Node>, Box<Diagnostic>> {
+    let whole = |span: Range<usize>| Place { source: Arc::clone(source), span };
+    if source.text.len() > limits::YAML_FILE_BYTES_MAX {
+        let title = format!(
+            "the file has {} bytes; at most {} are read",
+            source.text.len(),
+            limits::YAML_FILE_BYTES_MAX
+        );
+        return Err(Box::new(Diagnostic::error("Y002", whole(0..0), title)));
+    }
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        with_snippet: false,
+    };
+    let nodes: Vec<Node> = serde_saphyr::from_multiple_with_options(&source.text, options)
+        .map_err(|error| Box::new(not_yaml(source, &error)))?;
+    Ok(nodes.into_iter().filter(|node| node.kind != NodeKind::Null).collect())
+}
+
+fn not_yaml(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic {
+    let start = error.location().map_or(0, |location| byte_offset(&source.text, &location));
+    let end = source
+        .text
+        .get(start..)
+        .and_then(|rest| rest.chars().next())
+        .map_or(start, |c| start + if c == '\n' { 0 } else { c.len_utf8() });
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or("").trim_end_matches('.').to_owned();
+    let tab = source.text.get(..start).and_then(|head| head.rsplit('\n').next()).unwrap_or("");
+    let at_tab = source.text.get(start..).is_some_and(|rest| rest.starts_with('\t'));
+    let mut diagnostic =
+        Diagnostic::error("Y001", Place { source: Arc::clone(source), span: start..end }, message);
+    if tab.contains('\t') || at_tab {
+        diagnostic = diagnostic.help("indent with spaces: YAML does not allow tabs there");
+    }
+    diagnostic
+}
+
+fn byte_offset(text: &str, location: &serde_saphyr::Location) -> usize {
+    if let Some(offset) = location.span().byte_offset() {
+        return usize::try_from(offset).unwrap_or(0).min(text.len());
+    }
+    let line = usize::try_from(location.line()).unwrap_or(1).max(1);
+    let column = usize::try_from(location.column()).unwrap_or(1).max(1);
+    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let rest = text.get(start..).unwrap_or("");
+    start + rest.char_indices().nth(column - 1).map_or(rest.len(), |(index, _)| index)
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
+        let spanned = Spanned::<NodeKind>::deserialize(deserializer)?;
+        Ok(Node { span: span_of(spanned.referenced), kind: spanned.value })
+    }
+}
+
+fn span_of(location: serde_saphyr::Location) -> Range<usize> {
+    let span = location.span();
+    let start = usize::try_from(span.byte_offset().unwrap_or(0)).unwrap_or(0);
+    let length = usize::try_from(span.byte_len().unwrap_or(0)).unwrap_or(0);
+    start..start + length
+}
+
+impl<'de> Deserialize<'de> for NodeKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NodeKind, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = NodeKind;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<NodeKind, E> {
+        Ok(NodeKind::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<NodeKind, E> {
+        Ok(NodeKind::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<NodeKind, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<NodeKind, E> {
+        Ok(NodeKind::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<NodeKind, E> {
+        #[expect(clippy::cast_precision_loss, reason = "numbers past i64 keep their size only")]
+        Ok(i64::try_from(value).map_or(NodeKind::Float(value as f64), NodeKind::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Float(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<NodeKind, E> {
+        Ok(NodeKind::Str(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<NodeKind, E> {
+        Ok(NodeKind::Str(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<NodeKind, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element::<Node>()? {
+            items.push(item);
+        }
+        Ok(NodeKind::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NodeKind, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            let key = Key { text: key.value, span: span_of(key.referenced) };
+            entries.push((key, map.next_value::<Node>()?));
+        }
+        Ok(NodeKind::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_one(text: &str) -> Node {
+        parse(&SourceText::new("t.yaml", text)).unwrap().remove(0)
+    }
+
+    #[test]
+    fn places_are_those_of_the_file() {
+        let text = "a: 1\n---\nb:\n  - x: é\n    y: no\n  - 0755\n";
+        let nodes = parse(&SourceText::new("t.yaml", text)).unwrap();
+        assert_eq!(nodes.len(), 2);
+        let list = nodes[1].get("b").unwrap().as_list().unwrap();
+        let y = list[0].get("y").unwrap();
+        assert_eq!(y.kind, NodeKind::Str("no".to_owned()));
+        assert_eq!(&text[y.span.clone()], "no");
+        let (key, value) = &list[0].as_map().unwrap()[0];
+        assert_eq!((&text[key.span.clone()], &text[value.span.clone()]), ("x", "é"));
+        assert_eq!(list[1].kind, NodeKind::Str("0755".to_owned()));
+    }
+
+    #[test]
+    fn scalars_have_their_kinds() {
+        let node = parse_one("[null, ~, true, 3, -1, 2.5, '3', 9223372036854775808, 1e3]");
+        let kinds: Vec<_> = node.as_list().unwrap().iter().map(Node::kind_name).collect();
+        assert_eq!(
+            kinds,
+            [
+                "nothing",
+                "nothing",
+                "a boolean",
+                "an integer",
+                "an integer",
+                "a number",
+                "text",
+                "a number",
+                "a number"
+            ]
+        );
+    }
+
+    #[test]
+    fn mistakes_have_a_place() {
+        for (text, at) in [("a: 1\na: 2\n", "2:1"), ("a: [1\nb: 2\n", "2:"), ("a:\n\t- 1\n", "2:")]
+        {
+            let diagnostic = parse(&SourceText::new("t.yaml", text)).unwrap_err();
+            let line = diagnostic.one_line();
+            assert!(line.starts_with(&format!("t.yaml:{at}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_alias_bomb_is_an_error_and_soon() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..20 {
+            let before = n - 1;
+            text += &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{before}"); 9].join(", "));
+        }
+        assert!(parse(&SourceText::new("bomb.yaml", text)).is_err());
+    }
+}

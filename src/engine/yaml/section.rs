@@ -1,0 +1,397 @@
+//! Reads a mapping key by key, and reports everything that is wrong with it.
+//!
+//! A [`Section`] remembers which keys were asked for; [`Section::finish`] reports the others as
+//! unknown, with the nearest known name. A getter reports a wrong type and returns `None`, so that
+//! reading goes on and all mistakes are shown at once.
+
+use std::{cell::RefCell, collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
+
+use super::{Key, Node, NodeKind};
+use crate::engine::diagnostic::{Diagnostic, Place, Problems, SourceText};
+
+/// Where a secret is to be found. Resolved by the shell; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretRef {
+    /// Written into the file itself.
+    Inline(String),
+    /// `<key>_file: PATH`: the file's content without a trailing newline.
+    File(String),
+    /// `<key>_env: NAME` or `<key>: ${NAME}`.
+    Env(String),
+}
+
+impl std::fmt::Debug for SecretRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SecretRef::Inline(_) => f.write_str("SecretRef::Inline(<secret>)"),
+            SecretRef::File(path) => write!(f, "SecretRef::File({path})"),
+            SecretRef::Env(name) => write!(f, "SecretRef::Env({name})"),
+        }
+    }
+}
+
+/// A mapping being read.
+pub struct Section<'a> {
+    source: &'a Arc<SourceText>,
+    problems: &'a Problems,
+    node: &'a Node,
+    entries: &'a [(Key, Node)],
+    /// Where this section is, for messages: `receivers[0].slack`; empty at the root.
+    path: String,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Section<'a> {
+    /// Starts reading a mapping. Anything else is reported and read as an empty one; nothing at all
+    /// (`http:` and no more) is an empty mapping.
+    pub fn new(
+        source: &'a Arc<SourceText>,
+        problems: &'a Problems,
+        node: &'a Node,
+        path: impl Into<String>,
+    ) -> Section<'a> {
+        let path = path.into();
+        let entries = match &node.kind {
+            NodeKind::Map(entries) => entries.as_slice(),
+            NodeKind::Null => &[],
+            _ => {
+                let what = if path.is_empty() { "the document" } else { path.as_str() };
+                let title = format!("{what} must be a mapping, not {}", node.kind_name());
+                let place = Place { source: Arc::clone(source), span: node.span.clone() };
+                problems.push(Diagnostic::error("C003", place, title));
+                &[]
+            }
+        };
+        Section { source, problems, node, entries, path, asked: RefCell::default() }
+    }
+
+    /// Dotted path of this section; empty at the root.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Dotted path of a key of this section.
+    pub fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Where this section begins.
+    pub fn place(&self) -> Place {
+        self.place_of_span(self.node.span.clone())
+    }
+
+    /// Where the value of a key stands; where the section begins if it has no such key.
+    pub fn place_of(&self, key: &str) -> Place {
+        self.entry(key)
+            .map_or_else(|| self.place(), |(_, node)| self.place_of_span(node.span.clone()))
+    }
+
+    fn place_of_span(&self, span: Range<usize>) -> Place {
+        Place { source: Arc::clone(self.source), span }
+    }
+
+    /// Reports a problem found by the caller.
+    pub fn report(&self, diagnostic: Diagnostic) {
+        self.problems.push(diagnostic);
+    }
+
+    /// Reports that the value of `key` is not acceptable (code `C004`).
+    pub fn invalid(&self, key: &str, title: impl Into<String>, help: impl Into<String>) {
+        self.report(Diagnostic::error("C004", self.place_of(key), title).help(help));
+    }
+
+    /// The keys in the order of the file.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.entries.iter().map(|(key, _)| key.text.as_str())
+    }
+
+    fn entry(&self, key: &str) -> Option<&'a (Key, Node)> {
+        self.entries.iter().find(|(known, _)| known.text == key)
+    }
+
+    /// Whether the key is there, whatever its value. Counts as asked for.
+    pub fn has(&self, key: &str) -> bool {
+        self.asked.borrow_mut().insert(key.to_owned());
+        self.entry(key).is_some()
+    }
+
+    /// The raw value of a key. Counts as asked for. A null value counts as absent.
+    pub fn node(&self, key: &str) -> Option<&'a Node> {
+        self.asked.borrow_mut().insert(key.to_owned());
+        self.entry(key).map(|(_, node)| node).filter(|node| node.kind != NodeKind::Null)
+    }
+
+    fn wrong(&self, key: &str, node: &Node, wanted: &str) {
+        let title = format!("{} must be {wanted}, not {}", self.path_of(key), node.kind_name());
+        self.report(Diagnostic::error("C003", self.place_of_span(node.span.clone()), title));
+    }
+
+    /// Reports a missing key (code `C002`) with what to write.
+    pub fn missing(&self, key: &str, help: impl Into<String>) {
+        let title = format!("{} is missing", self.path_of(key));
+        self.report(Diagnostic::error("C002", self.place(), title).help(help));
+    }
+
+    /// Text. Numbers and booleans are taken as written.
+    pub fn string(&self, key: &str) -> Option<String> {
+        let node = self.node(key)?;
+        let text = node.scalar_text();
+        if text.is_none() {
+            self.wrong(key, node, "text");
+        }
+        text
+    }
+
+    /// Text that must be there and not be empty; its absence is reported with `help`.
+    pub fn required_string(&self, key: &str, help: &str) -> Option<String> {
+        if self.node(key).is_none() {
+            self.missing(key, help);
+            return None;
+        }
+        let text = self.string(key)?;
+        if text.is_empty() {
+            self.invalid(key, format!("{} is empty", self.path_of(key)), help);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self, key: &str) -> Option<bool> {
+        let node = self.node(key)?;
+        if let NodeKind::Bool(value) = node.kind {
+            return Some(value);
+        }
+        self.wrong(key, node, "true or false");
+        None
+    }
+
+    /// An integer within a range, both ends included.
+    pub fn integer(&self, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let node = self.node(key)?;
+        match node.kind {
+            NodeKind::Int(value) if range.contains(&value) => Some(value),
+            NodeKind::Int(value) => {
+                let title = format!("{} is {value}", self.path_of(key));
+                let help = format!("it may be {} to {}", range.start(), range.end());
+                self.invalid(key, title, help);
+                None
+            }
+            _ => {
+                self.wrong(key, node, "an integer");
+                None
+            }
+        }
+    }
+
+    /// A number.
+    pub fn number(&self, key: &str) -> Option<f64> {
+        let node = self.node(key)?;
+        match node.kind {
+            #[expect(clippy::cast_precision_loss, reason = "settings are far below 2^53")]
+            NodeKind::Int(value) => Some(value as f64),
+            NodeKind::Float(value) => Some(value),
+            _ => {
+                self.wrong(key, node, "a number");
+                None
+            }
+        }
+    }
+
+    /// A duration as Prometheus writes it: `30s`, `1h30m`, `2d`, `1w`, `250ms`.
+    pub fn duration(&self, key: &str) -> Option<Duration> {
+        let node = self.node(key)?;
+        let parsed = node.scalar_text().and_then(|text| parse_duration(&text));
+        if parsed.is_none() {
+            let title = format!("{} is not a duration", self.path_of(key));
+            self.invalid(
+                key,
+                title,
+                "write a number and a unit, such as `30s`, `5m`, `1h30m`, `2d`",
+            );
+        }
+        parsed
+    }
+
+    /// A list of texts; one text alone is a list of one.
+    pub fn strings(&self, key: &str) -> Option<Vec<String>> {
+        let node = self.node(key)?;
+        if let Some(text) = node.scalar_text() {
+            return Some(vec![text]);
+        }
+        let Some(items) = node.as_list() else {
+            self.wrong(key, node, "a list of texts");
+            return None;
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match item.scalar_text() {
+                Some(text) => texts.push(text),
+                None => self.wrong(key, item, "a list of texts"),
+            }
+        }
+        Some(texts)
+    }
+
+    /// A mapping from text to text, in the order of the file.
+    pub fn string_map(&self, key: &str) -> Option<Vec<(String, String)>> {
+        let node = self.node(key)?;
+        let Some(entries) = node.as_map() else {
+            self.wrong(key, node, "a mapping");
+            return None;
+        };
+        let mut pairs = Vec::with_capacity(entries.len());
+        for (name, value) in entries {
+            match value.scalar_text() {
+                Some(text) => pairs.push((name.text.clone(), text)),
+                None => self.wrong(&format!("{key}.{}", name.text), value, "text"),
+            }
+        }
+        Some(pairs)
+    }
+
+    /// One of a few words.
+    pub fn one_of<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.string(key)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let title = format!("{} cannot be `{text}`", self.path_of(key));
+            let diagnostic = Diagnostic::error("C004", self.place_of(key), title)
+                .help(format!("it is one of: {}", list.join(", ")))
+                .suggest(&text, list.iter().copied());
+            self.report(diagnostic);
+        }
+        found
+    }
+
+    /// A secret: `key`, `key_file` or `key_env`; `${NAME}` as the whole value of `key` means the
+    /// environment too. More than one of them is reported.
+    pub fn secret(&self, key: &str) -> Option<SecretRef> {
+        let inline = self.string(key).map(|text| {
+            match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+                Some(name) => SecretRef::Env(name.to_owned()),
+                None => SecretRef::Inline(text),
+            }
+        });
+        let file = self.string(&format!("{key}_file")).map(SecretRef::File);
+        let env = self.string(&format!("{key}_env")).map(SecretRef::Env);
+        let mut given: Vec<SecretRef> = [inline, file, env].into_iter().flatten().collect();
+        if given.len() > 1 {
+            let title = format!("{} is given more than once", self.path_of(key));
+            let help = format!("keep one of `{key}`, `{key}_file` and `{key}_env`");
+            self.report(Diagnostic::error("C005", self.place(), title).help(help));
+        }
+        if given.is_empty() { None } else { Some(given.swap_remove(0)) }
+    }
+
+    /// A nested mapping.
+    pub fn section(&self, key: &str) -> Option<Section<'a>> {
+        let node = {
+            self.asked.borrow_mut().insert(key.to_owned());
+            &self.entry(key)?.1
+        };
+        Some(Section::new(self.source, self.problems, node, self.path_of(key)))
+    }
+
+    /// A list of mappings.
+    pub fn sections(&self, key: &str) -> Vec<Section<'a>> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let Some(items) = node.as_list() else {
+            self.wrong(key, node, "a list");
+            return Vec::new();
+        };
+        let section = |(index, item)| {
+            Section::new(
+                self.source,
+                self.problems,
+                item,
+                format!("{}[{index}]", self.path_of(key)),
+            )
+        };
+        items.iter().enumerate().map(section).collect()
+    }
+
+    /// Reports every key that nobody asked for (code `C001`), with the nearest known name.
+    pub fn finish(self) {
+        let asked = self.asked.into_inner();
+        for (key, _) in self.entries {
+            if asked.contains(&key.text) {
+                continue;
+            }
+            let path = if self.path.is_empty() {
+                key.text.clone()
+            } else {
+                format!("{}.{}", self.path, key.text)
+            };
+            let place = Place { source: Arc::clone(self.source), span: key.span.clone() };
+            let mut diagnostic = Diagnostic::error("C001", place, format!("unknown key `{path}`"))
+                .suggest(&key.text, asked.iter().map(String::as_str));
+            if diagnostic.help.is_empty() {
+                let known: Vec<&str> = asked.iter().map(String::as_str).collect();
+                diagnostic = diagnostic.help(format!("known keys here: {}", known.join(", ")));
+            }
+            self.problems.push(diagnostic);
+        }
+    }
+}
+
+/// Parses a duration as Prometheus writes it. Units `ms s m h d w`, largest first, each once.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u64); 6] = [
+        ("w", 604_800_000),
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("ms", 1),
+        ("m", 60_000),
+        ("s", 1_000),
+    ];
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let (mut rest, mut sum, mut before) = (text, 0_u64, u64::MAX);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at_checked(digits)?;
+        let (unit, millis) = UNITS.iter().find(|(unit, _)| tail.starts_with(unit))?;
+        if *millis >= before {
+            return None;
+        }
+        before = *millis;
+        sum = sum.checked_add(number.parse::<u64>().ok()?.checked_mul(*millis)?)?;
+        rest = tail.strip_prefix(unit)?;
+    }
+    (!text.is_empty()).then(|| Duration::from_millis(sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::yaml::parse;
+
+    #[test]
+    fn durations_are_prometheus_durations() {
+        let seconds = |text| parse_duration(text).map(|span| span.as_secs_f64());
+        assert_eq!(seconds("1h30m"), Some(5_400.0));
+        assert_eq!(seconds("250ms"), Some(0.25));
+        assert_eq!(seconds("1w2d"), Some(777_600.0));
+        assert_eq!(seconds("0"), Some(0.0));
+        for bad in ["", "5", "m", "5x", "5m1h", "1m1m", "-5m", "99999999999999w"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once() {
+        let source = SourceText::new("t.yaml", "wait: soon\nlistn: x\nport: 99999\n");
+        let (nodes, problems) = (parse(&source).unwrap(), Problems::new());
+        let section = Section::new(&source, &problems, &nodes[0], "");
+        assert_eq!(section.duration("wait"), None);
+        assert_eq!(section.string("listen"), None);
+        assert_eq!(section.integer("port", 1..=65_535), None);
+        assert_eq!(section.required_string("name", "give it a name"), None);
+        section.finish();
+        let codes: Vec<_> = problems.into_sorted().iter().map(|p| p.code).collect();
+        assert_eq!(codes, ["C002", "C004", "C001", "C004"]);
+    }
+}

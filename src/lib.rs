@@ -1,0 +1,26 @@
+//! Tripline watches Kubernetes audit events as they happen and tells people about abnormal access.
+//!
+//! Modules in the order in which data flows: a [`source`] yields records, the pure [`engine`]
+//! decodes, detects, correlates, alerts and decides what is sent, a [`store`] makes that durable,
+//! [`notify`] delivers it. [`app`] is the only module that sees all the others.
+
+pub mod engine;
+
+#[cfg(feature = "shell")]
+pub mod app;
+#[cfg(feature = "shell")]
+pub mod cli;
+#[cfg(feature = "shell")]
+pub mod config;
+#[cfg(feature = "shell")]
+pub mod generate;
+#[cfg(feature = "shell")]
+pub mod notify;
+#[cfg(feature = "shell")]
+pub mod server;
+#[cfg(feature = "shell")]
+pub mod source;
+#[cfg(feature = "shell")]
+pub mod store;
+#[cfg(feature = "shell")]
+pub mod telemetry;
