@@ -268,6 +268,8 @@ pub enum Expression {
     Predicate(PredicateId),
     /// The event time lies inside a schedule.
     Inside(ScheduleIndex),
+    /// The event time lies before this: list entries and filters that expire.
+    Before(EventTime),
     /// Not.
     Not(Box<Expression>),
     /// All hold; at least two.

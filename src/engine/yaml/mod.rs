@@ -15,7 +15,7 @@ use serde_saphyr::Spanned;
 use super::diagnostic::{Diagnostic, Place, SourceText};
 use super::limits;
 
-pub use section::{SecretRef, Section, parse_duration};
+pub use section::{CONFIG_CODES, SecretRef, Section, SectionCodes, parse_duration};
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]

@@ -30,8 +30,33 @@ impl std::fmt::Debug for SecretRef {
     }
 }
 
+/// The codes under which a [`Section`] reports what is wrong with it.
+#[derive(Debug)]
+pub struct SectionCodes {
+    /// A key that nobody asked for.
+    pub unknown: &'static str,
+    /// A key that must be there is not.
+    pub missing: &'static str,
+    /// A value of the wrong kind.
+    pub wrong_type: &'static str,
+    /// A value of the right kind that cannot be taken.
+    pub invalid: &'static str,
+    /// The same thing said twice.
+    pub twice: &'static str,
+}
+
+/// The codes of the configuration; rule files have their own.
+pub const CONFIG_CODES: SectionCodes = SectionCodes {
+    unknown: "C001",
+    missing: "C002",
+    wrong_type: "C003",
+    invalid: "C004",
+    twice: "C005",
+};
+
 /// A mapping being read.
 pub struct Section<'a> {
+    codes: &'static SectionCodes,
     source: &'a Arc<SourceText>,
     problems: &'a Problems,
     node: &'a Node,
@@ -50,6 +75,17 @@ impl<'a> Section<'a> {
         node: &'a Node,
         path: impl Into<String>,
     ) -> Section<'a> {
+        Section::with_codes(&CONFIG_CODES, source, problems, node, path)
+    }
+
+    /// Like [`Section::new`], with the codes of another kind of file. Nested sections inherit them.
+    pub fn with_codes(
+        codes: &'static SectionCodes,
+        source: &'a Arc<SourceText>,
+        problems: &'a Problems,
+        node: &'a Node,
+        path: impl Into<String>,
+    ) -> Section<'a> {
         let path = path.into();
         let entries = match &node.kind {
             NodeKind::Map(entries) => entries.as_slice(),
@@ -58,11 +94,11 @@ impl<'a> Section<'a> {
                 let what = if path.is_empty() { "the document" } else { path.as_str() };
                 let title = format!("{what} must be a mapping, not {}", node.kind_name());
                 let place = Place { source: Arc::clone(source), span: node.span.clone() };
-                problems.push(Diagnostic::error("C003", place, title));
+                problems.push(Diagnostic::error(codes.wrong_type, place, title));
                 &[]
             }
         };
-        Section { source, problems, node, entries, path, asked: RefCell::default() }
+        Section { codes, source, problems, node, entries, path, asked: RefCell::default() }
     }
 
     /// Dotted path of this section; empty at the root.
@@ -86,7 +122,14 @@ impl<'a> Section<'a> {
             .map_or_else(|| self.place(), |(_, node)| self.place_of_span(node.span.clone()))
     }
 
-    fn place_of_span(&self, span: Range<usize>) -> Place {
+    /// Where a key itself stands; where the section begins if it has no such key.
+    pub fn place_of_key(&self, key: &str) -> Place {
+        self.entry(key)
+            .map_or_else(|| self.place(), |(key, _)| self.place_of_span(key.span.clone()))
+    }
+
+    /// A place in the same file, such as that of a node of this section.
+    pub fn place_of_span(&self, span: Range<usize>) -> Place {
         Place { source: Arc::clone(self.source), span }
     }
 
@@ -95,9 +138,9 @@ impl<'a> Section<'a> {
         self.problems.push(diagnostic);
     }
 
-    /// Reports that the value of `key` is not acceptable (code `C004`).
+    /// Reports that the value of `key` is not acceptable.
     pub fn invalid(&self, key: &str, title: impl Into<String>, help: impl Into<String>) {
-        self.report(Diagnostic::error("C004", self.place_of(key), title).help(help));
+        self.report(Diagnostic::error(self.codes.invalid, self.place_of(key), title).help(help));
     }
 
     /// The keys in the order of the file.
@@ -123,13 +166,17 @@ impl<'a> Section<'a> {
 
     fn wrong(&self, key: &str, node: &Node, wanted: &str) {
         let title = format!("{} must be {wanted}, not {}", self.path_of(key), node.kind_name());
-        self.report(Diagnostic::error("C003", self.place_of_span(node.span.clone()), title));
+        self.report(Diagnostic::error(
+            self.codes.wrong_type,
+            self.place_of_span(node.span.clone()),
+            title,
+        ));
     }
 
-    /// Reports a missing key (code `C002`) with what to write.
+    /// Reports a missing key with what to write.
     pub fn missing(&self, key: &str, help: impl Into<String>) {
         let title = format!("{} is missing", self.path_of(key));
-        self.report(Diagnostic::error("C002", self.place(), title).help(help));
+        self.report(Diagnostic::error(self.codes.missing, self.place(), title).help(help));
     }
 
     /// Text. Numbers and booleans are taken as written.
@@ -257,7 +304,7 @@ impl<'a> Section<'a> {
         if found.is_none() {
             let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             let title = format!("{} cannot be `{text}`", self.path_of(key));
-            let diagnostic = Diagnostic::error("C004", self.place_of(key), title)
+            let diagnostic = Diagnostic::error(self.codes.invalid, self.place_of(key), title)
                 .help(format!("it is one of: {}", list.join(", ")))
                 .suggest(&text, list.iter().copied());
             self.report(diagnostic);
@@ -280,7 +327,7 @@ impl<'a> Section<'a> {
         if given.len() > 1 {
             let title = format!("{} is given more than once", self.path_of(key));
             let help = format!("keep one of `{key}`, `{key}_file` and `{key}_env`");
-            self.report(Diagnostic::error("C005", self.place(), title).help(help));
+            self.report(Diagnostic::error(self.codes.twice, self.place(), title).help(help));
         }
         if given.is_empty() { None } else { Some(given.swap_remove(0)) }
     }
@@ -291,7 +338,8 @@ impl<'a> Section<'a> {
             self.asked.borrow_mut().insert(key.to_owned());
             &self.entry(key)?.1
         };
-        Some(Section::new(self.source, self.problems, node, self.path_of(key)))
+        let path = self.path_of(key);
+        Some(Section::with_codes(self.codes, self.source, self.problems, node, path))
     }
 
     /// A list of mappings.
@@ -302,17 +350,13 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let section = |(index, item)| {
-            Section::new(
-                self.source,
-                self.problems,
-                item,
-                format!("{}[{index}]", self.path_of(key)),
-            )
+            let path = format!("{}[{index}]", self.path_of(key));
+            Section::with_codes(self.codes, self.source, self.problems, item, path)
         };
         items.iter().enumerate().map(section).collect()
     }
 
-    /// Reports every key that nobody asked for (code `C001`), with the nearest known name.
+    /// Reports every key that nobody asked for, with the nearest known name.
     pub fn finish(self) {
         let asked = self.asked.into_inner();
         for (key, _) in self.entries {
@@ -325,8 +369,9 @@ impl<'a> Section<'a> {
                 format!("{}.{}", self.path, key.text)
             };
             let place = Place { source: Arc::clone(self.source), span: key.span.clone() };
-            let mut diagnostic = Diagnostic::error("C001", place, format!("unknown key `{path}`"))
-                .suggest(&key.text, asked.iter().map(String::as_str));
+            let mut diagnostic =
+                Diagnostic::error(self.codes.unknown, place, format!("unknown key `{path}`"))
+                    .suggest(&key.text, asked.iter().map(String::as_str));
             if diagnostic.help.is_empty() {
                 let known: Vec<&str> = asked.iter().map(String::as_str).collect();
                 diagnostic = diagnostic.help(format!("known keys here: {}", known.join(", ")));
