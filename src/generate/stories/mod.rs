@@ -1,0 +1,59 @@
+//! The attacks that the generator can play, and the rules that should notice them.
+//!
+//! A story takes a few seconds, as attacks by script do. It never depends on when it is played: one
+//! that needs the night finds somebody for whom it is night.
+
+mod access;
+mod credentials;
+mod pods;
+
+use super::scene::Scene;
+
+/// An attack.
+#[derive(Clone, Copy)]
+pub struct Story {
+    /// For command lines: `secret-burst`.
+    pub id: &'static str,
+    /// A few words.
+    pub title: &'static str,
+    /// What happens, in a sentence or two.
+    pub description: &'static str,
+    /// Names of the shipped rules that must fire.
+    pub expected_rules: &'static [&'static str],
+    /// Names of further shipped rules that have reason to.
+    pub related_rules: &'static [&'static str],
+    pub(super) play: fn(&mut Scene<'_>),
+}
+
+impl std::fmt::Debug for Story {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Story").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Story {
+    /// The index in [`STORIES`] of the story with an id.
+    pub fn find(id: &str) -> Option<usize> {
+        STORIES.iter().position(|story| story.id == id)
+    }
+}
+
+/// Every story, in the order in which the demo plays them.
+pub const STORIES: &[Story] = &[
+    credentials::SECRET_BURST,
+    credentials::SECRET_ENUMERATION,
+    pods::NIGHT_EXEC,
+    access::CLUSTER_ADMIN,
+    access::ANONYMOUS,
+    credentials::MINTED_TOKEN,
+    pods::CONTAINER_ESCAPE,
+    access::PERMISSION_PROBE,
+    access::EVENTS_DELETED,
+    access::NODE_PROXY,
+    access::IMPERSONATION,
+    pods::REVERSE_SHELL,
+    credentials::STOLEN_TOKEN,
+    access::WEBHOOK,
+    credentials::SELF_SIGNED,
+    credentials::LOGIN_SPRAY,
+];
