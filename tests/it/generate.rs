@@ -69,13 +69,11 @@ fn events_are_complete_and_in_order() {
 
 #[test]
 fn sizes_are_those_of_a_real_cluster() {
-    let mut sizes: Vec<usize> = Generator::new(GenerateSettings {
-        event_lists_per_mille: 0,
-        ..settings(1, 1_000.0)
-    })
-    .take(50_000)
-    .map(|record| record.payload.len())
-    .collect();
+    let mut sizes: Vec<usize> =
+        Generator::new(GenerateSettings { event_lists_per_mille: 0, ..settings(1, 1_000.0) })
+            .take(50_000)
+            .map(|record| record.payload.len())
+            .collect();
     sizes.sort_unstable();
     let mean = sizes.iter().sum::<usize>() / sizes.len();
     assert!((1_300..=1_500).contains(&mean), "mean {mean}");
@@ -103,7 +101,7 @@ fn the_rate_is_that_of_simulated_time() {
 fn both_stages_of_a_watch_have_one_audit_id() {
     let mut started = BTreeMap::new();
     let mut paired = 0;
-    for record in Generator::new(settings(1, 100.0)).take(100_000) {
+    for record in Generator::new(settings(1, 20.0)).take(20_000) {
         for event in events_of(&record) {
             let id = text(&event, "/auditID").to_owned();
             match (text(&event, "/verb"), text(&event, "/stage")) {
@@ -121,7 +119,7 @@ fn both_stages_of_a_watch_have_one_audit_id() {
             }
         }
     }
-    assert!(paired > 1_000, "{paired} pairs");
+    assert!(paired > 200, "{paired} pairs");
 }
 
 #[test]
@@ -145,11 +143,7 @@ fn every_story_is_played_once_and_leaves_the_bulk_as_it_is() {
     let (loud, stories) = run(loud);
     assert_eq!(none, BTreeMap::new());
     assert_eq!(stories.keys().copied().collect::<Vec<_>>(), (0..STORIES.len()).collect::<Vec<_>>());
-    let machines = |events: &[Value]| -> Vec<Value> {
-        let is_machine = |event: &&Value| text(event, "/user/username").starts_with("system:");
-        events.iter().filter(is_machine).cloned().collect()
-    };
-    assert_eq!(machines(&quiet), machines(&loud));
+    assert_eq!(quiet, loud);
 }
 
 #[test]

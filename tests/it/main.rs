@@ -1,0 +1,12 @@
+//! Integration tests, in one binary: it links once, and its modules share what they need.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test may fail"
+)]
+
+mod generate;
