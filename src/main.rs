@@ -1,2 +1,7 @@
-//! The `tripline` binary.
-fn main() {}
+//! The `tripline` binary: see `tripline::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tripline::cli::main()
+}

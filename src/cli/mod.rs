@@ -1,1 +1,100 @@
-//! cli
+//! The command line: one file per command, each with its arguments and an `execute`.
+//!
+//! Standard output carries what a command was asked for and nothing else; everything else goes to
+//! standard error. Exit codes are those of [`exit`], the same for every command.
+#![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
+
+mod check;
+mod output;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use output::Colour;
+
+/// Exit codes. They are a contract: scripts and unit files rely on them.
+pub mod exit {
+    use std::process::ExitCode;
+
+    /// All went well.
+    pub const OK: ExitCode = ExitCode::SUCCESS;
+    /// The command did its work and the answer is no, such as a test that failed; or the world
+    /// failed in a way that a restart may mend.
+    pub const FAILURE: u8 = 1;
+    /// Command line, configuration or rules are wrong. A restart mends nothing.
+    pub const USAGE: u8 = 2;
+    /// Another process has taken over the stream.
+    pub const FENCED: u8 = 3;
+    /// The state cannot be used: another process has it open, or a newer version wrote it.
+    pub const STATE: u8 = 4;
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  all went well
+  1  the answer is no (a test failed, …), or something outside failed and a restart may mend it
+  2  command line, configuration or rules are wrong; nothing was consumed
+  3  another Tripline process has taken over the stream; this one stopped and delivers nothing more
+  4  the state directory is in use by another process, or was written by a newer version";
+
+/// Watches Kubernetes audit events and tells people about abnormal access.
+#[derive(Parser, Debug)]
+#[command(name = "tripline", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(propagate_version = false, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Use colours: on terminals, always, or never. NO_COLOR counts as never.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: Colour,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Check(check::CheckArgs),
+    Version(version::VersionArgs),
+}
+
+/// Runs the command that this process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::choose(cli.color);
+    let outcome = match &cli.command {
+        Command::Check(args) => check::execute(args),
+        Command::Version(args) => version::execute(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        if output::is_broken_pipe(&error) {
+            // Whoever read our output has seen enough, as `head` has.
+            return exit::OK;
+        }
+        output::complain(&format!("{error:#}"));
+        ExitCode::from(exit::FAILURE)
+    })
+}
+
+/// Splits `PATH=VALUE`, for `--set`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (path, value) = text.split_once('=').ok_or("write PATH=VALUE, such as log.level=debug")?;
+    Ok((path.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_says_what_it_does() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands_mut() {
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty(), "{}: no summary", sub.get_name());
+            let help = sub.render_long_help().to_string();
+            assert!(help.contains("tripline "), "{}: no example", sub.get_name());
+        }
+    }
+}

@@ -1,1 +1,378 @@
-//! server
+//! The HTTP server: metrics, health, reload, a small API and a status page.
+//!
+//! It only shows what others put into [`Status`] and [`Metrics`], and hands reloads to the app; it
+//! decides nothing. There is no login: bind it to an address that only operators reach.
+#![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
+
+mod api;
+mod health;
+mod listener;
+mod page;
+mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Metrics;
+use listener::BoundedListener;
+
+pub use status::{Component, Health, Status};
+
+/// Bytes of a request's body: 16 KiB. A larger one is answered with 413; nothing here needs any.
+const BODY_BYTES_MAX: usize = 16 << 10;
+
+/// How long a reload may take before the caller is told to look at the log instead.
+const RELOAD_WAIT: Duration = Duration::from_secs(60);
+
+/// How long open requests may take once the server stops.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Somebody asked for a reload of the rules by `POST /-/reload`.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Tells the caller: what is loaded now, or what is wrong, for people.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// What the server shows and whom it tells.
+#[derive(Clone)]
+pub struct ServerContext {
+    /// The state of the process.
+    pub status: Arc<Status>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where reloads go. If it is full, one is under way already.
+    pub reload: mpsc::Sender<ReloadRequest>,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Another process listens there.
+    #[error(
+        "cannot listen on {listen}: the port is in use by another process; choose another one with `http.listen`"
+    )]
+    InUse {
+        /// `host:port`.
+        listen: String,
+    },
+    /// Anything else.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen {
+        /// `host:port`.
+        listen: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It broke while it ran.
+    #[error("the HTTP server stopped: {0}")]
+    Serve(std::io::Error),
+}
+
+/// Opens the port, so that a port in use is known before anything is consumed.
+///
+/// # Errors
+/// The port is in use, may not be used, or the host has no address.
+pub async fn bind(listen: &str) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(listen).await.map_err(|source| {
+        let listen = listen.to_owned();
+        match source.kind() {
+            std::io::ErrorKind::AddrInUse => ServerError::InUse { listen },
+            _ => ServerError::Listen { listen, source },
+        }
+    })
+}
+
+/// Serves until `stop`; requests that are open then have five seconds.
+///
+/// # Errors
+/// The listener broke.
+pub async fn serve(
+    listener: TcpListener,
+    context: ServerContext,
+    stop: CancellationToken,
+) -> Result<(), ServerError> {
+    let server = axum::serve(BoundedListener::new(listener), router(context))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let out_of_time = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_WAIT).await;
+    };
+    tokio::select! {
+        outcome = server => outcome.map_err(ServerError::Serve),
+        () = out_of_time => Ok(()),
+    }
+}
+
+/// Every path, in the order of the status page.
+const PATHS: &str =
+    "/  /metrics  /healthz  /readyz  /api/v1/alerts  /api/v1/rules  /api/v1/status  POST /-/reload";
+
+fn router(context: ServerContext) -> Router {
+    Router::new()
+        .route("/", get(page::show))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/-/healthy", get(health::live))
+        .route("/-/ready", get(health::ready))
+        .route("/-/reload", post(reload))
+        .route("/api/v1/alerts", get(api::alerts))
+        .route("/api/v1/rules", get(api::rules))
+        .route("/api/v1/status", get(api::status))
+        .fallback(|| async {
+            (StatusCode::NOT_FOUND, format!("no such page; there are: {PATHS}\n"))
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::map_response(harden))
+        .with_state(context)
+}
+
+/// Names, labels and evidence come from whoever talks to the cluster, so browsers get no freedom.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        let (name, value): (HeaderName, HeaderValue) = (name, HeaderValue::from_static(value));
+        headers.insert(name, value);
+    }
+    response
+}
+
+async fn metrics(State(context): State<ServerContext>) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], context.metrics.render()).into_response()
+}
+
+async fn reload(State(context): State<ServerContext>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if let Err(error) = context.reload.try_send(ReloadRequest { reply }) {
+        return match error {
+            mpsc::error::TrySendError::Full(_) => {
+                (StatusCode::CONFLICT, "a reload is under way already\n").into_response()
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Tripline is stopping\n").into_response()
+            }
+        };
+    }
+    match tokio::time::timeout(RELOAD_WAIT, answer).await {
+        Ok(Ok(Ok(summary))) => (StatusCode::OK, format!("{summary}\n")).into_response(),
+        Ok(Ok(Err(problems))) => (StatusCode::UNPROCESSABLE_ENTITY, problems).into_response(),
+        Ok(Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "Tripline is stopping\n").into_response(),
+        Err(_) => {
+            (StatusCode::GATEWAY_TIMEOUT, "the reload takes long; see the log\n").into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::engine::{
+        alert::{Alert, AlertState, Evidence, Fingerprint},
+        record::{PartitionName, Position},
+        rule::Severity,
+        time::{EventTime, WallTime},
+    };
+
+    struct Running {
+        address: SocketAddr,
+        status: Arc<Status>,
+        reloads: mpsc::Receiver<ReloadRequest>,
+        stop: CancellationToken,
+        task: tokio::task::JoinHandle<Result<(), ServerError>>,
+    }
+
+    async fn start() -> Running {
+        let listener = bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let status = Arc::new(Status::new(&["rules", "source", "store"]));
+        let (reload, reloads) = mpsc::channel(1);
+        let metrics = Arc::new(Metrics::new());
+        let context = ServerContext { status: Arc::clone(&status), metrics, reload };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, context, stop.clone()));
+        Running { address, status, reloads, stop, task }
+    }
+
+    /// No proxy of the environment stands between us and ourselves.
+    fn client() -> reqwest::Client {
+        reqwest::Client::builder().no_proxy().build().unwrap()
+    }
+
+    impl Running {
+        fn url(&self, path: &str) -> String {
+            format!("http://{}{path}", self.address)
+        }
+
+        async fn get(&self, path: &str) -> (u16, String) {
+            let answer = client().get(self.url(path)).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        }
+
+        async fn json(&self, path: &str) -> serde_json::Value {
+            serde_json::from_str(&self.get(path).await.1).unwrap()
+        }
+    }
+
+    fn alert(name: &str, severity: Severity) -> Alert {
+        let labels = std::collections::BTreeMap::from([("alertname".to_owned(), name.to_owned())]);
+        let time = EventTime::parse("2026-01-05T22:14:01Z").unwrap();
+        Alert {
+            fingerprint: Fingerprint::of(&labels),
+            state: AlertState::Firing,
+            labels,
+            annotations: std::collections::BTreeMap::new(),
+            rule_id: format!("id-{name}"),
+            rule_title: format!("Title of <b>{name}</b>"),
+            severity,
+            key: vec![("user.username".to_owned(), "<script>eve</script>".to_owned())],
+            starts_at: time,
+            first_seen: time,
+            last_seen: time,
+            ends_at: None,
+            changed_at: WallTime::from_micros(0),
+            value: 5.0,
+            threshold: "≥ 5 events in 5m".to_owned(),
+            finding_count: 1,
+            suppressed_count: 0,
+            evidence: vec![Evidence { time, fields: vec![("verb".to_owned(), "get".to_owned())] }],
+            revision: 1,
+            owner: None,
+            tags: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_when_every_part_is_and_says_which_is_not() {
+        let server = start().await;
+        let (code, text) = server.get("/readyz").await;
+        assert_eq!(code, 503);
+        assert!(text.starts_with("not ready\n") && text.contains("not started yet"), "{text}");
+        for part in ["rules", "source", "store"] {
+            server.status.set_component(part, Health::Ok, "");
+        }
+        assert_eq!(server.get("/readyz").await.0, 200);
+        let why = "cannot reach 127.0.0.1:9092";
+        server.status.set_component("source", Health::Down, why);
+        let (code, text) = server.get("/-/ready").await;
+        assert_eq!(code, 503);
+        assert!(text.lines().any(|l| l.starts_with("source  down") && l.contains(why)), "{text}");
+        let json = server.json("/readyz?format=json").await;
+        assert_eq!(json["components"]["source"]["detail"], why);
+        assert_eq!(server.get("/healthz").await.0, 200, "a broker that is away needs no restart");
+        server.status.set_component("source", Health::Failed, "fenced");
+        assert_eq!(server.get("/healthz").await.0, 503);
+    }
+
+    #[tokio::test]
+    async fn alerts_are_listed_the_worst_first_and_can_be_selected() {
+        let server = start().await;
+        for (name, severity) in
+            [("a", Severity::Low), ("b", Severity::Critical), ("c", Severity::Low)]
+        {
+            server.status.alert_changed(&alert(name, severity));
+        }
+        let all = server.json("/api/v1/alerts").await;
+        assert_eq!((&all["total"], &all["alerts"][0]["rule_id"]), (&3.into(), &"id-b".into()));
+        assert_eq!(all["alerts"][0]["last_seen"], "2026-01-05T22:14:01.000000Z");
+        let low = server.json("/api/v1/alerts?severity=low&limit=1").await;
+        assert_eq!((&low["total"], low["alerts"].as_array().unwrap().len()), (&2.into(), 1));
+        assert_eq!(server.json("/api/v1/alerts?rule=a").await["total"], 1);
+        for bad in ["?severity=loud", "?limit=x", "?rul=a"] {
+            assert_eq!(server.get(&format!("/api/v1/alerts{bad}")).await.0, 400, "{bad}");
+        }
+        server
+            .status
+            .alert_changed(&Alert { state: AlertState::Resolved, ..alert("b", Severity::Low) });
+        assert_eq!(server.json("/api/v1/alerts").await["total"], 2);
+    }
+
+    #[tokio::test]
+    async fn the_status_page_shows_what_attackers_wrote_as_text() {
+        let server = start().await;
+        server.status.alert_changed(&alert("a", Severity::High));
+        let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 3 });
+        server.status.set_lag(&partition, 17);
+        server.status.set_positions(&[Position { partition, next_offset: 99 }]);
+        server.status.reload_failed("error[R001]: a < b");
+        let answer = client().get(server.url("/")).send().await.unwrap();
+        assert!(answer.headers()["content-security-policy"].to_str().unwrap().contains("'none'"));
+        let html = answer.text().await.unwrap();
+        assert!(!html.contains("<script>") && html.contains("&lt;script&gt;eve"), "{html}");
+        for shown in ["audit/3", ">17<", ">99<", "a &lt; b", "≥ 5 events"] {
+            assert!(html.contains(shown), "{shown} in {html}");
+        }
+        let status = server.json("/api/v1/status").await;
+        assert_eq!(status["partitions"][0]["lag"], 17);
+        assert_eq!(status["alerts_firing"], 1);
+    }
+
+    #[tokio::test]
+    async fn a_reload_is_answered_with_what_came_of_it() {
+        let mut server = start().await;
+        let post = |url: String| async move {
+            let answer = client().post(url).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        for (reply, code) in [(Ok("7 rules".to_owned()), 200), (Err("error[R1]".to_owned()), 422)] {
+            let asked = tokio::spawn(post(server.url("/-/reload")));
+            let request = server.reloads.recv().await.unwrap();
+            request.reply.send(reply).unwrap();
+            assert_eq!(asked.await.unwrap().0, code);
+        }
+        assert_eq!(server.get("/-/reload").await.0, 405, "only POST changes anything");
+        let _waiting = tokio::spawn(post(server.url("/-/reload")));
+        while server.reloads.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(post(server.url("/-/reload")).await.0, 409);
+        server.reloads.close();
+        assert_eq!(post(server.url("/-/reload")).await.0, 503);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_and_wrong_paths_say_what_there_is() {
+        let server = start().await;
+        let answer = client().get(server.url("/metrics")).send().await.unwrap();
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        assert!(answer.text().await.unwrap().contains("tripline_build_info{version="));
+        let (code, text) = server.get("/nowhere").await;
+        assert!(code == 404 && text.contains("/metrics"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_said_and_a_stop_ends_the_server() {
+        let server = start().await;
+        let listen = server.address.to_string();
+        let error = bind(&listen).await.unwrap_err().to_string();
+        assert!(error.contains("in use") && error.contains("http.listen"), "{error}");
+        assert!(matches!(bind("host.invalid:1").await, Err(ServerError::Listen { .. })));
+        server.stop.cancel();
+        server.task.await.unwrap().unwrap();
+        assert!(bind(&listen).await.is_ok(), "the port is free again");
+    }
+}

@@ -1,0 +1,96 @@
+//! Printing: colours where they are wanted, and no panic when a pipe closes.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::OnceLock,
+};
+
+use clap::ValueEnum;
+
+use crate::engine::diagnostic::{Diagnostic, DiagnosticLevel};
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On terminals, unless NO_COLOR is set or TERM is `dumb`.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+static CHOICE: OnceLock<Colour> = OnceLock::new();
+
+/// Says what the command line said, once.
+pub(super) fn choose(colour: Colour) {
+    CHOICE.get_or_init(|| colour);
+}
+
+fn wanted(is_terminal: bool) -> bool {
+    match CHOICE.get().copied().unwrap_or_default() {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => {
+            let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+            is_terminal && !no_color && !dumb
+        }
+    }
+}
+
+/// Whether standard output shows colours.
+pub(super) fn stdout_colours() -> bool {
+    wanted(io::stdout().is_terminal())
+}
+
+/// Whether standard error shows colours.
+pub(super) fn stderr_colours() -> bool {
+    wanted(io::stderr().is_terminal())
+}
+
+/// Prints to standard output.
+///
+/// # Errors
+/// It cannot be written to; a closed pipe among the reasons, see [`is_broken_pipe`].
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Tells people on standard error. Whether they can read it changes nothing.
+pub(super) fn tell(text: &str) {
+    let outcome = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
+    drop(outcome);
+}
+
+/// Tells people on standard error what stopped a command.
+pub(super) fn complain(text: &str) {
+    tell(&if stderr_colours() {
+        format!("\x1b[1;31merror\x1b[0m: {text}")
+    } else {
+        format!("error: {text}")
+    });
+}
+
+/// `2 errors, 1 warning`.
+pub(super) fn count_problems(problems: &[Diagnostic]) -> String {
+    let errors = problems.iter().filter(|p| p.level == DiagnosticLevel::Error).count();
+    format!("{}, {}", count(errors, "error"), count(problems.len() - errors, "warning"))
+}
+
+/// `1 rule`, `3 rules`.
+pub(super) fn count(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Whether an error only says that nobody reads our output any more.
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

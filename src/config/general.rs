@@ -1,0 +1,292 @@
+//! The sections that belong to the whole of Tripline: paths, HTTP, engine, logs, reload.
+//!
+//! Sources, receivers and routes are not here: the modules that own them read them.
+
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    engine::{
+        limits::{GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
+        shard::EngineSettings,
+        yaml::Section,
+    },
+    telemetry::{LogFormat, LogLevel, LogSettings},
+};
+
+/// Where metrics, health and API are served unless `http.listen` says otherwise: only to this host.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:9464";
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One setting, for documents and for reading environment variables.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Dotted path.
+    pub path: &'static str,
+    /// What holds without it; `required` if it must be given.
+    pub default: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+}
+
+const fn setting(path: &'static str, default: &'static str, summary: &'static str) -> Setting {
+    Setting { path, default, summary }
+}
+
+/// Every setting that [`General::parse`] reads, in the order of the example file.
+pub const SETTINGS: &[Setting] = &[
+    setting("rules", "required", "Directory with rule files."),
+    setting("state", "required", "Directory for the checkpoint; made if it is missing."),
+    setting("http.listen", LISTEN_DEFAULT, "Address of metrics, health, status page and API."),
+    setting("http.external_url", "none", "URL under which people reach it; for links in alerts."),
+    setting("engine.grace", "2m", "How long an event may come after newer ones and still count."),
+    setting("engine.idle_after", "1m", "When a silent partition stops holding the others back."),
+    setting("engine.skew_max", "5m", "How far ahead of our clock an event may claim to be."),
+    setting(
+        "engine.resolve_after",
+        "5m",
+        "How long an alert of a plain rule fires after its event.",
+    ),
+    setting("engine.checkpoint_interval", "1s", "Longest time between two checkpoints."),
+    setting("engine.workers", "one per core", "Threads that decode and detect."),
+    setting(
+        "dead_letter.file",
+        "<state>/dead-letters.jsonl",
+        "File for records that cannot be read.",
+    ),
+    setting("dead_letter.topic", "none", "Kafka topic for them, instead of the file."),
+    setting("log.level", "info", "error, warn, info, debug or trace."),
+    setting("log.format", "auto", "text, json, or auto: text on a terminal and json elsewhere."),
+    setting("reload.interval", "5s", "How often rule files are looked at for changes; 0 is never."),
+];
+
+/// Everything in the configuration that belongs to no other module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct General {
+    /// Directory with rule files.
+    pub rules: PathBuf,
+    /// Directory for the checkpoint.
+    pub state: PathBuf,
+    /// The server.
+    pub http: HttpSettings,
+    /// Time and threads.
+    pub engine: EngineTuning,
+    /// Where undecodable records go.
+    pub dead_letter: DeadLetterSettings,
+    /// Logs.
+    pub log: LogSettings,
+    /// How often rule files are looked at for changes; `None` is never.
+    pub reload_interval: Option<Duration>,
+}
+
+/// The section `http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// `host:port`; the host may be a name.
+    pub listen: String,
+    /// Without a slash at its end.
+    pub external_url: Option<String>,
+}
+
+/// The section `engine`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineTuning {
+    /// What the engine is told about time.
+    pub grace: Duration,
+    /// See [`EngineSettings::idle_after`].
+    pub idle_after: Duration,
+    /// See [`EngineSettings::skew_max`].
+    pub skew_max: Duration,
+    /// See [`EngineSettings::resolve_after`].
+    pub resolve_after: Duration,
+    /// Longest time between two checkpoints while records come.
+    pub checkpoint_interval: Duration,
+    /// Threads that decode and detect; `None`: one per core.
+    pub workers: Option<usize>,
+}
+
+impl EngineTuning {
+    /// What the engine is told.
+    pub fn settings(&self) -> EngineSettings {
+        EngineSettings {
+            grace: self.grace,
+            idle_after: self.idle_after,
+            skew_max: self.skew_max,
+            resolve_after: self.resolve_after,
+        }
+    }
+}
+
+/// The section `dead_letter`: exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetterSettings {
+    /// A file of JSON lines.
+    File(PathBuf),
+    /// A topic in the cluster of the first Kafka source.
+    Topic(String),
+}
+
+impl General {
+    /// Reads its sections and reports what is wrong with them; `None` if something that is needed is
+    /// missing. Relative paths start from `base`. Nothing is opened.
+    pub fn parse(root: &Section<'_>, base: &Path) -> Option<General> {
+        let rules =
+            root.required_string("rules", "name the directory with rule files: `rules: ./rules`");
+        let state = root.required_string(
+            "state",
+            "name a directory that outlives the process: `state: ./state`",
+        );
+        let http = http(root);
+        let engine = engine(root);
+        let dead_letter = dead_letter(root, base);
+        let log = log(root);
+        let reload_interval = reload(root);
+        let (rules, state) = (resolve(base, &rules?), resolve(base, &state?));
+        let dead_letter = dead_letter
+            .unwrap_or_else(|| DeadLetterSettings::File(state.join("dead-letters.jsonl")));
+        Some(General { rules, state, http, engine, dead_letter, log, reload_interval })
+    }
+}
+
+/// A path as the user would type it: `./` before it says nothing.
+fn resolve(base: &Path, path: &str) -> PathBuf {
+    base.join(path.strip_prefix("./").filter(|rest| !rest.is_empty()).unwrap_or(path))
+}
+
+fn http(root: &Section<'_>) -> HttpSettings {
+    let mut http = HttpSettings { listen: LISTEN_DEFAULT.to_owned(), external_url: None };
+    let Some(section) = root.section("http") else { return http };
+    if let Some(listen) = section.string("listen") {
+        match listen_address(&listen) {
+            Some(address) => http.listen = address,
+            None => section.invalid(
+                "listen",
+                format!("{} is not an address", section.path_of("listen")),
+                "write host and port, such as `127.0.0.1:9464`, or `:9464` for all interfaces",
+            ),
+        }
+    }
+    if let Some(url) = section.string("external_url") {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        let is_url = rest.is_some_and(|rest| {
+            !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace)
+        });
+        if is_url {
+            http.external_url = Some(url.trim_end_matches('/').to_owned());
+        } else {
+            section.invalid(
+                "external_url",
+                format!("{} is not a URL", section.path_of("external_url")),
+                "write it whole, such as `https://tripline.example.org`",
+            );
+        }
+    }
+    section.finish();
+    http
+}
+
+/// `host:port` with the host filled in, if it is an address.
+fn listen_address(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    let bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+    if bare_ipv6 || host.contains(|c: char| c.is_whitespace() || c == '/') {
+        return None;
+    }
+    Some(if host.is_empty() { format!("0.0.0.0:{port}") } else { text.to_owned() })
+}
+
+fn engine(root: &Section<'_>) -> EngineTuning {
+    let defaults = EngineSettings::default();
+    let mut engine = EngineTuning {
+        grace: GRACE_DEFAULT,
+        idle_after: IDLE_AFTER_DEFAULT,
+        skew_max: SKEW_MAX_DEFAULT,
+        resolve_after: defaults.resolve_after,
+        checkpoint_interval: Duration::from_secs(1),
+        workers: None,
+    };
+    let Some(section) = root.section("engine") else { return engine };
+    let (zero, second) = (Duration::ZERO, Duration::from_secs(1));
+    for (key, range, to) in [
+        ("grace", zero..=DAY, &mut engine.grace),
+        ("idle_after", second..=DAY, &mut engine.idle_after),
+        ("skew_max", zero..=DAY, &mut engine.skew_max),
+        ("resolve_after", second..=30 * DAY, &mut engine.resolve_after),
+        (
+            "checkpoint_interval",
+            Duration::from_millis(10)..=Duration::from_secs(60),
+            &mut engine.checkpoint_interval,
+        ),
+    ] {
+        if let Some(span) = duration_in(&section, key, &range) {
+            *to = span;
+        }
+    }
+    engine.workers = section.integer("workers", 1..=256).and_then(|n| usize::try_from(n).ok());
+    section.finish();
+    engine
+}
+
+fn duration_in(
+    section: &Section<'_>,
+    key: &str,
+    range: &RangeInclusive<Duration>,
+) -> Option<Duration> {
+    let span = section.duration(key)?;
+    if range.contains(&span) {
+        return Some(span);
+    }
+    section.invalid(
+        key,
+        format!("{} is out of range", section.path_of(key)),
+        format!("it may be {:?} to {:?}", range.start(), range.end()),
+    );
+    None
+}
+
+fn dead_letter(root: &Section<'_>, base: &Path) -> Option<DeadLetterSettings> {
+    let section = root.section("dead_letter")?;
+    let file = section.string("file");
+    let topic = section.string("topic");
+    let settings = match (file, topic) {
+        (Some(_), Some(_)) => {
+            section.invalid(
+                "topic",
+                "dead_letter has both a file and a topic",
+                "keep `file` or `topic`, not both",
+            );
+            None
+        }
+        (Some(file), None) => Some(DeadLetterSettings::File(resolve(base, &file))),
+        (None, Some(topic)) => Some(DeadLetterSettings::Topic(topic)),
+        (None, None) => None,
+    };
+    section.finish();
+    settings
+}
+
+fn log(root: &Section<'_>) -> LogSettings {
+    let mut log = LogSettings::default();
+    let Some(section) = root.section("log") else { return log };
+    if let Some(level) = section.one_of("level", &LogLevel::WORDS) {
+        log.level = level;
+    }
+    if let Some(format) = section.one_of("format", &LogFormat::WORDS) {
+        log.format = format;
+    }
+    section.finish();
+    log
+}
+
+fn reload(root: &Section<'_>) -> Option<Duration> {
+    let default = Duration::from_secs(5);
+    let Some(section) = root.section("reload") else { return Some(default) };
+    let interval = duration_in(&section, "interval", &(Duration::ZERO..=DAY));
+    section.finish();
+    Some(interval.unwrap_or(default)).filter(|span| !span.is_zero())
+}

@@ -1,0 +1,221 @@
+//! Secrets: following references to them, and keeping them out of what is shown.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use crate::engine::yaml::{Node, NodeKind, SecretRef};
+
+/// Bytes of a secret's file: 64 KiB. A larger one is refused; it is surely not a secret.
+const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Words that make a key's value a secret, whatever stands around them.
+const SECRET_WORDS: [&str; 9] = [
+    "password",
+    "passphrase",
+    "passwd",
+    "secret",
+    "token",
+    "api_key",
+    "routing_key",
+    "webhook_url",
+    "credentials",
+];
+
+/// Follows references to secrets. Cheap to clone; reads at each call, so that a rotated file is seen.
+#[derive(Clone)]
+pub struct SecretReader {
+    base: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl SecretReader {
+    /// Files are relative to `base`; variables are those given here.
+    pub fn new(base: &Path, environment: &[(String, String)]) -> SecretReader {
+        SecretReader { base: base.to_owned(), environment: environment.iter().cloned().collect() }
+    }
+
+    /// Reads a secret. A file loses one line break at its end.
+    ///
+    /// # Errors
+    /// Why there is none, for people; never any part of a secret.
+    pub fn read(&self, secret: &SecretRef) -> Result<String, String> {
+        match secret {
+            SecretRef::Inline(text) => Ok(text.clone()),
+            SecretRef::Env(name) => match self.environment.get(name).map(String::as_str) {
+                None => Err(format!("environment variable {name} is not set")),
+                Some("") => Err(format!("environment variable {name} is empty")),
+                Some(text) => Ok(text.to_owned()),
+            },
+            SecretRef::File(path) => {
+                let path = self.base.join(path);
+                read_file(&path).map_err(|why| format!("secret file {}: {why}", path.display()))
+            }
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(SECRET_FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > SECRET_FILE_BYTES_MAX {
+        return Err(format!("it has more than {SECRET_FILE_BYTES_MAX} bytes"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Whether the value of a key must not be shown. `password_file` and `password_env` name a place, so
+/// theirs may be; so may `${NAME}`, which the caller sees.
+pub(super) fn is_secret_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase().replace(['.', '-'], "_");
+    let names_a_place = ["_file", "_env", "_location", "_url_file"];
+    SECRET_WORDS.iter().any(|word| key.contains(word))
+        && !names_a_place.iter().any(|end| key.ends_with(end))
+}
+
+/// The places of all secrets in a tree, in bytes.
+pub(super) fn secret_spans(node: &Node, out: &mut Vec<Range<usize>>) {
+    match &node.kind {
+        NodeKind::Map(entries) => {
+            for (key, value) in entries {
+                if is_secret_key(&key.text) {
+                    all_scalars(value, out);
+                } else {
+                    secret_spans(value, out);
+                }
+            }
+        }
+        NodeKind::List(items) => items.iter().for_each(|item| secret_spans(item, out)),
+        _ => {}
+    }
+}
+
+fn all_scalars(node: &Node, out: &mut Vec<Range<usize>>) {
+    match &node.kind {
+        NodeKind::Map(entries) => entries.iter().for_each(|(_, value)| all_scalars(value, out)),
+        NodeKind::List(items) => items.iter().for_each(|item| all_scalars(item, out)),
+        NodeKind::Str(text) if text.starts_with("${") && text.ends_with('}') => {}
+        NodeKind::Null => {}
+        _ => out.push(node.span.clone()),
+    }
+}
+
+/// The places of secrets in a text that is not YAML, by the look of its lines: everything after a
+/// secret's key, up to the end of the line.
+pub(super) fn secret_spans_by_look(text: &str, out: &mut Vec<Range<usize>>) {
+    let mut line_start = 0;
+    for line in text.split_inclusive('\n') {
+        let shown = line.trim_end();
+        let mut at = 0;
+        for piece in shown.split_inclusive([':', '=']) {
+            at += piece.len();
+            let key = piece.trim_end_matches([':', '=']).trim_matches(['"', '\'', ' ']);
+            let key = key.rsplit(['{', ',', ' ', '"', '\'', '[']).next().unwrap_or(key);
+            if is_secret_key(key) && piece.ends_with([':', '=']) {
+                out.push(line_start + at..line_start + shown.len());
+                break;
+            }
+        }
+        line_start += line.len();
+    }
+}
+
+/// User and password in URLs, wherever they stand: `://user:password@`.
+pub(super) fn userinfo_spans(text: &str, out: &mut Vec<Range<usize>>) {
+    for (scheme, _) in text.match_indices("://") {
+        let start = scheme + 3;
+        let rest = text.get(start..).unwrap_or("");
+        let end = rest
+            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | ','))
+            .unwrap_or(rest.len());
+        if let Some(at) = rest.get(..end).and_then(|authority| authority.rfind('@')) {
+            out.push(start..start + at);
+        }
+    }
+}
+
+/// The text with `*` in place of every byte inside the spans, line breaks kept, so that places in it
+/// stay right.
+pub(super) fn mask(text: &str, spans: &[Range<usize>]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for span in spans {
+        let range = span.start.min(bytes.len())..span.end.min(bytes.len());
+        for byte in bytes.get_mut(range).unwrap_or(&mut []) {
+            if !matches!(byte, b'\n' | b'\r') {
+                *byte = b'*';
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{diagnostic::SourceText, yaml::parse};
+
+    #[test]
+    fn references_are_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("good"), "hunter2\n").unwrap();
+        fs::write(directory.path().join("empty"), "\n").unwrap();
+        fs::write(directory.path().join("binary"), [0xff, 0xfe]).unwrap();
+        fs::write(directory.path().join("huge"), vec![b'x'; 70_000]).unwrap();
+        let environment =
+            [("TOKEN".to_owned(), "t".to_owned()), ("NONE".to_owned(), String::new())];
+        let reader = SecretReader::new(directory.path(), &environment);
+        let read = |secret| reader.read(&secret);
+        assert_eq!(read(SecretRef::Inline("x".to_owned())).as_deref(), Ok("x"));
+        assert_eq!(read(SecretRef::Env("TOKEN".to_owned())).as_deref(), Ok("t"));
+        assert_eq!(read(SecretRef::File("good".to_owned())).as_deref(), Ok("hunter2"));
+        for (secret, why) in [
+            (SecretRef::Env("NONE".to_owned()), "is empty"),
+            (SecretRef::Env("GONE".to_owned()), "is not set"),
+            (SecretRef::File("empty".to_owned()), "it is empty"),
+            (SecretRef::File("binary".to_owned()), "not UTF-8"),
+            (SecretRef::File("huge".to_owned()), "more than 65536 bytes"),
+            (SecretRef::File("gone".to_owned()), "No such file"),
+        ] {
+            let error = read(secret).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_masked_and_the_rest_is_not() {
+        let text = "slack: {webhook_url: 'https://hooks/T0'}\nsmtp:\n  password: |\n    multi\n    line\n  password_file: /run/p\n  token: ${TOKEN}\nurl: http://bob:pw@host/\n";
+        let nodes = parse(&SourceText::new("t.yaml", text)).unwrap();
+        let mut spans = Vec::new();
+        secret_spans(&nodes[0], &mut spans);
+        userinfo_spans(text, &mut spans);
+        let masked = mask(text, &spans);
+        for secret in ["T0", "multi", "line", "bob", "pw@"] {
+            assert!(!masked.contains(secret), "{secret} in\n{masked}");
+        }
+        for open in ["/run/p", "${TOKEN}", "@host/"] {
+            assert!(masked.contains(open), "{open} not in\n{masked}");
+        }
+        assert_eq!(masked.len(), text.len());
+    }
+
+    #[test]
+    fn text_that_is_not_yaml_is_masked_by_its_look() {
+        let text =
+            "a: [1\n  kafka: {user: u, sasl.password: hunter2, x: 1}\n  \"token\": abc\nname: ok\n";
+        let mut spans = Vec::new();
+        secret_spans_by_look(text, &mut spans);
+        let masked = mask(text, &spans);
+        assert!(!masked.contains("hunter2") && !masked.contains("abc"), "{masked}");
+        assert!(masked.contains("user: u") && masked.contains("name: ok"), "{masked}");
+    }
+}

@@ -1,0 +1,209 @@
+//! What the process knows about itself, for health, API and the status page.
+//!
+//! The app writes, the server reads. Everything in it is bounded by configuration, by the number of
+//! partitions, or by the engine's limit of firing alerts.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+
+use crate::engine::{
+    alert::{Alert, AlertState, Fingerprint},
+    record::{PartitionName, Position},
+    rule::RuleSet,
+    time::{EventTime, WallTime},
+};
+
+/// How one part of the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Does its work.
+    Ok,
+    /// Has trouble that others do not suffer from, such as one receiver that is away.
+    Degraded,
+    /// Not there yet.
+    Starting,
+    /// Cannot work at the moment; it goes on trying.
+    Down,
+    /// Will not work again without a restart.
+    Failed,
+}
+
+impl Health {
+    /// Whether the process can do its job while a part is so.
+    pub const fn is_ready(self) -> bool {
+        matches!(self, Health::Ok | Health::Degraded)
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Health::Ok => "ok",
+            Health::Degraded => "degraded",
+            Health::Starting => "starting",
+            Health::Down => "down",
+            Health::Failed => "failed",
+        })
+    }
+}
+
+/// One part of the process, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// How it is.
+    pub health: Health,
+    /// Why, for people; may be empty if all is well.
+    pub detail: String,
+    /// Since when it is so.
+    pub since: WallTime,
+}
+
+/// Where one partition stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PartitionStatus {
+    pub(super) next_offset: Option<i64>,
+    pub(super) lag: Option<i64>,
+}
+
+/// What the last attempt to load rules came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReloadStatus {
+    pub(super) at: WallTime,
+    /// The diagnostics, if it failed.
+    pub(super) problems: Option<String>,
+}
+
+/// The state of the process, shared.
+pub struct Status {
+    started_at: WallTime,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) components: BTreeMap<String, Component>,
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) reload: Option<ReloadStatus>,
+    pub(super) alerts: BTreeMap<Fingerprint, Alert>,
+    pub(super) partitions: BTreeMap<PartitionName, PartitionStatus>,
+    pub(super) watermark: Option<EventTime>,
+}
+
+impl Status {
+    /// All of `components` starting; the process is ready when each of them is.
+    pub fn new(components: &[&str]) -> Status {
+        let status = Status { started_at: now(), inner: RwLock::default() };
+        for name in components {
+            status.set_component(name, Health::Starting, "not started yet");
+        }
+        status
+    }
+
+    /// How a part of the process is now. A change is also logged.
+    pub fn set_component(&self, name: &str, health: Health, detail: &str) {
+        let mut inner = self.write();
+        let before = inner.components.get(name);
+        if before.is_some_and(|known| known.health == health && known.detail == detail) {
+            return;
+        }
+        let changed = before.is_none_or(|known| known.health != health);
+        let since = before.filter(|_| !changed).map_or_else(now, |known| known.since);
+        let component = Component { health, detail: detail.to_owned(), since };
+        inner.components.insert(name.to_owned(), component);
+        drop(inner);
+        match health {
+            _ if !changed => {}
+            Health::Ok => tracing::info!(component = name, "{name} is ok: {detail}"),
+            Health::Starting => tracing::debug!(component = name, "{name} is starting: {detail}"),
+            Health::Degraded | Health::Down => {
+                tracing::warn!(component = name, "{name} is {health}: {detail}");
+            }
+            Health::Failed => tracing::error!(component = name, "{name} failed: {detail}"),
+        }
+    }
+
+    /// Every part with its state, by name.
+    pub fn components(&self) -> BTreeMap<String, Component> {
+        self.read().components.clone()
+    }
+
+    /// Whether every part is ready.
+    pub fn is_ready(&self) -> bool {
+        self.read().components.values().all(|component| component.health.is_ready())
+    }
+
+    /// These rules are in use.
+    pub fn rules_loaded(&self, rules: Arc<RuleSet>) {
+        let mut inner = self.write();
+        inner.rules = rules;
+        inner.reload = Some(ReloadStatus { at: now(), problems: None });
+    }
+
+    /// A reload failed; the rules before it stay in use. `problems` are the rendered diagnostics.
+    pub fn reload_failed(&self, problems: &str) {
+        self.write().reload = Some(ReloadStatus { at: now(), problems: Some(problems.to_owned()) });
+    }
+
+    /// An alert began, changed or resolved; also for each alert that was restored at start.
+    pub fn alert_changed(&self, alert: &Alert) {
+        let mut inner = self.write();
+        match alert.state {
+            AlertState::Firing => {
+                inner.alerts.insert(alert.fingerprint, alert.clone());
+            }
+            AlertState::Resolved => {
+                inner.alerts.remove(&alert.fingerprint);
+            }
+        }
+    }
+
+    /// How many alerts fire.
+    pub fn alerts_firing(&self) -> usize {
+        self.read().alerts.len()
+    }
+
+    /// Where partitions stand after a checkpoint.
+    pub fn set_positions(&self, positions: &[Position]) {
+        let mut inner = self.write();
+        for position in positions {
+            let partition = inner.partitions.entry((*position.partition).clone()).or_default();
+            partition.next_offset = Some(position.next_offset);
+        }
+    }
+
+    /// Records between our position and the end of a partition.
+    pub fn set_lag(&self, partition: &PartitionName, records: i64) {
+        self.write().partitions.entry(partition.clone()).or_default().lag = Some(records);
+    }
+
+    /// How far the stream has come.
+    pub fn set_watermark(&self, watermark: EventTime) {
+        self.write().watermark = Some(watermark);
+    }
+
+    pub(super) fn started_at(&self) -> WallTime {
+        self.started_at
+    }
+
+    /// Nobody panics while holding the lock, and if somebody did, old news are better than none.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The operator's clock.
+pub(super) fn now() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

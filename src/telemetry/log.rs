@@ -1,0 +1,86 @@
+//! Logs: to standard error, as text for people or JSON for collectors.
+//!
+//! Standard output is left to what a command is asked for, such as alerts.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+/// The section `log` of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings {
+    /// What is logged of our own.
+    pub level: LogLevel,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// What is logged: this and everything worse. Libraries log warnings and errors only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What needs somebody.
+    Error,
+    /// What may need somebody.
+    Warn,
+    /// What a day looks like: start, stop, reload, trouble that passed.
+    #[default]
+    Info,
+    /// For finding out why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, LogLevel); 5] = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        LogLevel::WORDS.iter().find(|(_, level)| *level == self).map_or("info", |(word, _)| word)
+    }
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text if standard error is a terminal, else JSON.
+    #[default]
+    Auto,
+    /// One line of text each, in colour on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, LogFormat); 3] =
+        [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+/// Starts logging for the whole process. A second call changes nothing, so that commands may log
+/// before the configuration is read.
+pub fn start_logs(settings: LogSettings, colours: bool) {
+    let level = settings.level.as_str();
+    let libraries = if settings.level == LogLevel::Error { "error" } else { "warn" };
+    let filter = EnvFilter::new(format!("{libraries},tripline={level}"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = match settings.format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let outcome = if json {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        builder.with_ansi(colours).with_target(false).try_init()
+    };
+    drop(outcome);
+}

@@ -1,0 +1,764 @@
+//! Every metric, and a method for each thing that moves one.
+//!
+//! Names are `tripline_<noun>_<unit>`, counters end in `_total`. Every label's values are bounded:
+//! words of our own, or names from configuration and rule files; never text from events. Series that
+//! can be known beforehand exist from the start with 0, so that `rate()` sees the first increase.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus::{
+    Counter, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Registry, TextEncoder,
+};
+
+use super::{
+    process,
+    registry::{Builder, MetricInfo},
+};
+use crate::engine::{
+    alert::{Alert, AlertState, Fingerprint},
+    detector::{DeadLetter, DeadLetterReason, DetectCounts},
+    dispatch::{Notification, Outcome, OutcomeReason, ReceiverPlan},
+    record::PartitionName,
+    rule::{RuleSet, Severity},
+    time::EventTime,
+};
+
+/// All metrics of the process, in a registry of their own. Shared; every method is cheap and takes
+/// no lock for longer than a look into a map.
+pub struct Metrics {
+    registry: Registry,
+    made: Vec<MetricInfo>,
+    source: SourceMetrics,
+    engine: EngineMetrics,
+    checkpoint: CheckpointMetrics,
+    delivery: DeliveryMetrics,
+    rules: RulesMetrics,
+    process: ProcessMetrics,
+    /// Rules that have series, with the severities they may have.
+    known_rules: Mutex<BTreeSet<(String, &'static str)>>,
+    /// Kinds of the notifiers of each receiver.
+    kinds: Mutex<BTreeMap<String, Vec<String>>>,
+    /// Alerts that fire, for the gauge; bounded by the engine's limit of firing alerts.
+    firing: Mutex<BTreeMap<Fingerprint, (String, Severity)>>,
+}
+
+struct SourceMetrics {
+    up: IntGaugeVec,
+    paused: IntGaugeVec,
+    records: IntCounter,
+    bytes: IntCounter,
+    lag: IntGaugeVec,
+    records_lost: IntCounterVec,
+    dead_letters: IntCounterVec,
+    dead_letters_lost: IntCounter,
+}
+
+struct EngineMetrics {
+    events: IntCounter,
+    events_canonical: IntCounter,
+    events_from_future: IntCounter,
+    events_late: IntCounter,
+    events_duplicate: IntCounter,
+    values_dropped: IntCounter,
+    rules_evaluated: IntCounter,
+    detections: IntCounterVec,
+    findings: IntCounterVec,
+    alerts: IntCounterVec,
+    alerts_firing: IntGaugeVec,
+    alert_latency: Histogram,
+    alerts_suppressed: IntCounterVec,
+    rule_errors: IntCounterVec,
+    keys: IntGaugeVec,
+    keys_evicted: IntCounterVec,
+    keys_null: IntCounterVec,
+    limit_hits: IntCounterVec,
+    watermark: Gauge,
+    watermark_delay: Gauge,
+    in_flight: IntGauge,
+}
+
+struct CheckpointMetrics {
+    seconds: Histogram,
+    bytes: IntGauge,
+    failures: IntCounter,
+    last: Gauge,
+    age: Gauge,
+}
+
+struct DeliveryMetrics {
+    pending: IntGauge,
+    attempts: IntCounterVec,
+    delay: HistogramVec,
+    last: GaugeVec,
+}
+
+struct RulesMetrics {
+    loaded: IntGauge,
+    reloads: IntCounterVec,
+    successful: IntGauge,
+    last: Gauge,
+}
+
+struct ProcessMetrics {
+    cpu: Counter,
+    resident: IntGauge,
+    memory: IntGauge,
+    fds: IntGauge,
+    threads: IntGauge,
+    start: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Metrics {
+        let mut b = Builder::default();
+        let metrics = Metrics {
+            source: SourceMetrics::new(&mut b),
+            engine: EngineMetrics::new(&mut b),
+            checkpoint: CheckpointMetrics::new(&mut b),
+            delivery: DeliveryMetrics::new(&mut b),
+            rules: RulesMetrics::new(&mut b),
+            process: ProcessMetrics::new(&mut b),
+            known_rules: Mutex::default(),
+            kinds: Mutex::default(),
+            firing: Mutex::default(),
+            registry: Registry::new(),
+            made: Vec::new(),
+        };
+        let info = b.gauges("tripline_build_info", &["version"], "Always 1; says what runs.");
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for reason in DeadLetterReason::ALL {
+            metrics.source.dead_letters.with_label_values(&[reason.as_str()]);
+        }
+        for outcome in ["success", "failure"] {
+            metrics.rules.reloads.with_label_values(&[outcome]);
+        }
+        metrics.checkpoint.last.set(now_seconds());
+        Metrics { registry: b.registry, made: b.made, ..metrics }
+    }
+
+    /// All metrics in Prometheus' text format. Looks at the process first.
+    pub fn render(&self) -> String {
+        if let Some(stats) = process::read() {
+            self.process.update(&stats);
+        }
+        self.checkpoint.age.set((now_seconds() - self.checkpoint.last.get()).max(0.0));
+        let mut text = String::new();
+        // It fails only if a metric family is empty, and `gather` yields none such.
+        let outcome = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
+        debug_assert!(outcome.is_ok(), "{outcome:?}");
+        text
+    }
+
+    /// Every metric with its labels and help, in the order of their making.
+    pub fn catalogue(&self) -> &[MetricInfo] {
+        &self.made
+    }
+
+    // ---- source ----
+
+    /// The source at this place in the configuration can read, or cannot.
+    pub fn source_up(&self, source_index: usize, is_up: bool) {
+        let source = source_index.to_string();
+        self.source.up.with_label_values(&[&source]).set(i64::from(is_up));
+    }
+
+    /// A source holds back because the pipeline is full, or reads again.
+    pub fn source_paused(&self, source_index: usize, is_paused: bool) {
+        let source = source_index.to_string();
+        self.source.paused.with_label_values(&[&source]).set(i64::from(is_paused));
+    }
+
+    /// Records between our position and the end of each partition.
+    pub fn set_lag(&self, partitions: &[(Arc<PartitionName>, i64)]) {
+        for (partition, records) in partitions {
+            let number = partition.partition.to_string();
+            self.source.lag.with_label_values(&[&partition.topic, &number]).set((*records).max(0));
+        }
+    }
+
+    /// Records were gone (retention) before we read them.
+    pub fn records_lost(&self, partition: &PartitionName, records: i64) {
+        let number = partition.partition.to_string();
+        let records = u64::try_from(records).unwrap_or(0);
+        self.source.records_lost.with_label_values(&[&partition.topic, &number]).inc_by(records);
+    }
+
+    /// A batch went through decode and detect.
+    pub fn record_batch(&self, counts: &DetectCounts, dead_letters: &[DeadLetter]) {
+        self.source.records.inc_by(counts.records);
+        self.source.bytes.inc_by(counts.bytes);
+        self.engine.events.inc_by(counts.events);
+        self.engine.events_canonical.inc_by(counts.events_canonical);
+        self.engine.events_from_future.inc_by(counts.events_from_future);
+        self.engine.values_dropped.inc_by(counts.values_dropped);
+        self.engine.rules_evaluated.inc_by(counts.rules_evaluated);
+        for letter in dead_letters {
+            self.source.dead_letters.with_label_values(&[letter.reason.as_str()]).inc();
+        }
+    }
+
+    /// Dead letters that could not be kept.
+    pub fn dead_letters_lost(&self, count: usize) {
+        self.source.dead_letters_lost.inc_by(count as u64);
+    }
+
+    // ---- engine ----
+
+    /// Events satisfied a detection rule.
+    pub fn add_detections(&self, rule: &str, count: u64) {
+        self.engine.detections.with_label_values(&[rule]).inc_by(count);
+    }
+
+    /// A rule's whole condition held.
+    pub fn add_findings(&self, rule: &str, severity: Severity, count: u64) {
+        self.engine.findings.with_label_values(&[rule, severity.as_str()]).inc_by(count);
+    }
+
+    /// Findings that the rule's `suppress` held back.
+    pub fn add_suppressed(&self, rule: &str, count: u64) {
+        self.engine.alerts_suppressed.with_label_values(&[rule]).inc_by(count);
+    }
+
+    /// A rule could not do part of its work: a template failed, a value was no number.
+    pub fn add_rule_errors(&self, rule: &str, count: u64) {
+        self.engine.rule_errors.with_label_values(&[rule]).inc_by(count);
+    }
+
+    /// Events that came behind the watermark.
+    pub fn add_events_late(&self, count: u64) {
+        self.engine.events_late.inc_by(count);
+    }
+
+    /// Events that were already counted: a shipper sent them again.
+    pub fn add_events_duplicate(&self, count: u64) {
+        self.engine.events_duplicate.inc_by(count);
+    }
+
+    /// Correlation keys that a rule holds now.
+    pub fn set_correlation_keys(&self, rule: &str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.engine.keys.with_label_values(&[rule]).set(count);
+    }
+
+    /// Correlation keys that a rule had to forget at its limit.
+    pub fn add_keys_evicted(&self, rule: &str, count: u64) {
+        self.engine.keys_evicted.with_label_values(&[rule]).inc_by(count);
+    }
+
+    /// Detections that did not count because a `group-by` field was absent.
+    pub fn add_keys_null(&self, rule: &str, count: u64) {
+        self.engine.keys_null.with_label_values(&[rule]).inc_by(count);
+    }
+
+    /// A bound of the engine was hit; `limit` is a word of ours.
+    pub fn add_limit_hits(&self, limit: &str, count: u64) {
+        self.engine.limit_hits.with_label_values(&[limit]).inc_by(count);
+    }
+
+    /// How far the stream has come.
+    pub fn set_watermark(&self, watermark: EventTime, delay: Duration) {
+        self.engine.watermark.set(seconds(watermark.micros()));
+        self.engine.watermark_delay.set(delay.as_secs_f64());
+    }
+
+    /// Batches between the source and the end of correlation.
+    pub fn set_batches_in_flight(&self, batches: usize) {
+        self.engine.in_flight.set(i64::try_from(batches).unwrap_or(i64::MAX));
+    }
+
+    /// An alert began, changed or resolved.
+    pub fn alert_changed(&self, alert: &Alert) {
+        let rule = rule_of(alert);
+        let state = match alert.state {
+            AlertState::Firing => "firing",
+            AlertState::Resolved => "resolved",
+        };
+        let before = match alert.state {
+            AlertState::Firing => {
+                lock(&self.firing).insert(alert.fingerprint, (rule.to_owned(), alert.severity))
+            }
+            AlertState::Resolved => lock(&self.firing).remove(&alert.fingerprint),
+        };
+        let is_new = before.is_none() || alert.state == AlertState::Resolved;
+        if is_new {
+            self.engine.alerts.with_label_values(&[rule, alert.severity.as_str(), state]).inc();
+        }
+        if before.is_none() && alert.state == AlertState::Firing {
+            let latency = now_seconds() - seconds(alert.last_seen.micros());
+            self.engine.alert_latency.observe(latency.max(0.0));
+        }
+        if let Some((rule, severity)) = before {
+            self.engine.alerts_firing.with_label_values(&[&rule, severity.as_str()]).dec();
+        }
+        if alert.state == AlertState::Firing {
+            self.engine.alerts_firing.with_label_values(&[rule, alert.severity.as_str()]).inc();
+        }
+    }
+
+    /// The alerts that fire, as they were restored at start. Nothing is counted as new.
+    pub fn alerts_restored<'a>(&self, alerts: impl IntoIterator<Item = &'a Alert>) {
+        let mut firing = lock(&self.firing);
+        for alert in alerts.into_iter().filter(|alert| alert.state == AlertState::Firing) {
+            let rule = rule_of(alert);
+            if firing.insert(alert.fingerprint, (rule.to_owned(), alert.severity)).is_none() {
+                self.engine.alerts_firing.with_label_values(&[rule, alert.severity.as_str()]).inc();
+            }
+        }
+    }
+
+    // ---- checkpoint ----
+
+    /// A checkpoint became durable.
+    pub fn checkpoint_done(&self, took: Duration) {
+        self.checkpoint.seconds.observe(took.as_secs_f64());
+        self.checkpoint.last.set(now_seconds());
+    }
+
+    /// A checkpoint failed; it will be tried again.
+    pub fn checkpoint_failed(&self) {
+        self.checkpoint.failures.inc();
+    }
+
+    /// Size of the store on disk.
+    pub fn set_store_bytes(&self, bytes: u64) {
+        self.checkpoint.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    // ---- delivery ----
+
+    /// Makes the series of all receivers, so that they start at 0.
+    pub fn set_receivers(&self, receivers: &[ReceiverPlan]) {
+        const REASONS: [OutcomeReason; 7] = [
+            OutcomeReason::Connection,
+            OutcomeReason::Timeout,
+            OutcomeReason::RateLimited,
+            OutcomeReason::ServerError,
+            OutcomeReason::ClientError,
+            OutcomeReason::AuthError,
+            OutcomeReason::Unsendable,
+        ];
+        for receiver in receivers {
+            let kinds = receiver.notifiers.iter().map(|notifier| notifier.kind.clone()).collect();
+            lock(&self.kinds).insert(receiver.name.clone(), kinds);
+            for notifier in &receiver.notifiers {
+                let (name, kind) = (receiver.name.as_str(), notifier.kind.as_str());
+                let attempts = &self.delivery.attempts;
+                attempts.with_label_values(&[name, kind, "delivered", ""]);
+                for reason in REASONS {
+                    attempts.with_label_values(&[name, kind, "retry", reason.as_str()]);
+                    attempts.with_label_values(&[name, kind, "rejected", reason.as_str()]);
+                }
+            }
+        }
+    }
+
+    /// Notifications that receivers are still owed.
+    pub fn set_notifications_pending(&self, count: usize) {
+        self.delivery.pending.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// One attempt came to an end.
+    pub fn delivery(&self, notification: &Notification, outcome: &Outcome) {
+        let (word, reason) = match outcome {
+            Outcome::Delivered { .. } => ("delivered", ""),
+            Outcome::Retry { reason, .. } => ("retry", reason.as_str()),
+            Outcome::Rejected { reason, .. } => ("rejected", reason.as_str()),
+        };
+        let receiver = notification.receiver.as_str();
+        let kinds = lock(&self.kinds);
+        let kind = kinds.get(receiver).and_then(|kinds| kinds.get(notification.notifier_index));
+        let kind = kind.map_or("unknown", String::as_str);
+        self.delivery.attempts.with_label_values(&[receiver, kind, word, reason]).inc();
+        if matches!(outcome, Outcome::Delivered { .. }) {
+            let now = now_seconds();
+            self.delivery.last.with_label_values(&[receiver, kind]).set(now);
+            let waited = (now - seconds(notification.created_at.micros())).max(0.0);
+            self.delivery.delay.with_label_values(&[receiver, kind]).observe(waited);
+        }
+    }
+
+    // ---- rules ----
+
+    /// A rule set was put to use: series of its rules begin at 0, those of rules that are gone end.
+    pub fn rules_loaded(&self, rules: &RuleSet) {
+        let mut now = BTreeSet::new();
+        for rule in &rules.rules {
+            let meta = rule.meta();
+            now.insert((meta.name.clone(), meta.severity.as_str()));
+            for level in meta.alert.iter().flat_map(|alert| &alert.levels) {
+                now.insert((meta.name.clone(), level.severity.as_str()));
+            }
+        }
+        let mut known = lock(&self.known_rules);
+        for (rule, severity) in known.difference(&now) {
+            self.engine.forget(rule, severity, now.iter().any(|(name, _)| name == rule));
+        }
+        for (rule, severity) in &now {
+            self.engine.begin(rule, severity);
+        }
+        *known = now;
+        self.rules.loaded.set(i64::try_from(rules.rules.len()).unwrap_or(i64::MAX));
+        self.rules.successful.set(1);
+        self.rules.last.set(now_seconds());
+    }
+
+    /// A reload was tried. A successful one also calls [`Metrics::rules_loaded`].
+    pub fn reload(&self, is_success: bool) {
+        let outcome = if is_success { "success" } else { "failure" };
+        self.rules.reloads.with_label_values(&[outcome]).inc();
+        self.rules.successful.set(i64::from(is_success));
+    }
+}
+
+/// The label `rule` of an alert: the rule's short name.
+fn rule_of(alert: &Alert) -> &str {
+    alert.labels.get("alertname").map_or(alert.rule_id.as_str(), String::as_str)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of this era fit into 2^53")]
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn now_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// A map stays usable when a thread that held it panicked: it is only counted from.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SourceMetrics {
+    #[rustfmt::skip]
+    fn new(b: &mut Builder) -> SourceMetrics {
+        SourceMetrics {
+            up: b.gauges("tripline_source_up", &["source"], "1 while the source can read."),
+            paused: b.gauges("tripline_source_paused", &["source"], "1 while the source holds back because the pipeline is full."),
+            records: b.counter("tripline_records_total", "Records decoded, tombstones included."),
+            bytes: b.counter("tripline_record_bytes_total", "Bytes of the payloads of those records."),
+            lag: b.gauges("tripline_source_lag_records", &["topic", "partition"], "Records between our position and the end of the partition."),
+            records_lost: b.counters("tripline_source_records_lost_total", &["topic", "partition"], "Records that were gone (retention) before they were read."),
+            dead_letters: b.counters("tripline_decode_failures_total", &["reason"], "Records, or parts of one, that could not be decoded."),
+            dead_letters_lost: b.counter("tripline_dead_letters_lost_total", "Undecodable records that could not be kept for a person to look at."),
+        }
+    }
+}
+
+impl EngineMetrics {
+    #[rustfmt::skip]
+    fn new(b: &mut Builder) -> EngineMetrics {
+        EngineMetrics {
+            events: b.counter("tripline_events_total", "Audit events decoded, all stages."),
+            events_canonical: b.counter("tripline_events_canonical_total", "Audit events that rules looked at: one per request."),
+            events_from_future: b.counter("tripline_events_from_future_total", "Events ahead of our clock by more than skew_max."),
+            events_late: b.counter("tripline_events_late_total", "Events that came behind the watermark."),
+            events_duplicate: b.counter("tripline_events_duplicate_total", "Events that had been counted before."),
+            values_dropped: b.counter("tripline_event_values_dropped_total", "Array elements that rules did not see, for there were too many."),
+            rules_evaluated: b.counter("tripline_rules_evaluated_total", "Rules looked at after the index, over all events."),
+            detections: b.counters("tripline_detections_total", &["rule"], "Events that satisfied a detection rule."),
+            findings: b.counters("tripline_findings_total", &["rule", "severity"], "Times that a rule's whole condition held."),
+            alerts: b.counters("tripline_alerts_total", &["rule", "severity", "state"], "Alerts that began to fire, and that resolved."),
+            alerts_firing: b.gauges("tripline_alerts_firing", &["rule", "severity"], "Alerts that fire now."),
+            alert_latency: b.latency("tripline_alert_latency_seconds", "From the event that made an alert fire to the checkpoint after which it is sent."),
+            alerts_suppressed: b.counters("tripline_alerts_suppressed_total", &["rule"], "Findings that the rule's own suppress held back."),
+            rule_errors: b.counters("tripline_rule_errors_total", &["rule"], "Times that a rule could not do part of its work."),
+            keys: b.gauges("tripline_correlation_keys", &["rule"], "Correlation keys held."),
+            keys_evicted: b.counters("tripline_correlation_keys_evicted_total", &["rule"], "Correlation keys forgotten at the limit; alerts for them may be missed."),
+            keys_null: b.counters("tripline_correlation_keys_null_total", &["rule"], "Detections that did not count because a group-by field was absent."),
+            limit_hits: b.counters("tripline_limit_hits_total", &["limit"], "Times that a bound of the engine was hit."),
+            watermark: b.seconds_gauge("tripline_watermark_timestamp_seconds", "Event time before which nothing more is expected."),
+            watermark_delay: b.seconds_gauge("tripline_watermark_delay_seconds", "How far the watermark is behind our clock."),
+            in_flight: b.gauge("tripline_batches_in_flight", "Batches between the source and the end of correlation."),
+        }
+    }
+
+    fn begin(&self, rule: &str, severity: &str) {
+        self.findings.with_label_values(&[rule, severity]);
+        self.alerts_firing.with_label_values(&[rule, severity]);
+        for state in ["firing", "resolved"] {
+            self.alerts.with_label_values(&[rule, severity, state]);
+        }
+        for counters in [&self.detections, &self.alerts_suppressed, &self.rule_errors] {
+            counters.with_label_values(&[rule]);
+        }
+    }
+
+    /// Ends series. An error only means that there was none.
+    fn forget(&self, rule: &str, severity: &str, is_still_loaded: bool) {
+        drop(self.findings.remove_label_values(&[rule, severity]));
+        for state in ["firing", "resolved"] {
+            drop(self.alerts.remove_label_values(&[rule, severity, state]));
+        }
+        // Alerts of a rule that is gone fire until they resolve; their gauge stays while it is not 0.
+        if self.alerts_firing.with_label_values(&[rule, severity]).get() == 0 {
+            drop(self.alerts_firing.remove_label_values(&[rule, severity]));
+        }
+        if is_still_loaded {
+            return;
+        }
+        for counters in [
+            &self.detections,
+            &self.alerts_suppressed,
+            &self.rule_errors,
+            &self.keys_evicted,
+            &self.keys_null,
+        ] {
+            drop(counters.remove_label_values(&[rule]));
+        }
+        drop(self.keys.remove_label_values(&[rule]));
+    }
+}
+
+impl CheckpointMetrics {
+    #[rustfmt::skip]
+    fn new(b: &mut Builder) -> CheckpointMetrics {
+        CheckpointMetrics {
+            seconds: b.seconds("tripline_checkpoint_duration_seconds", "Time to make a checkpoint durable."),
+            bytes: b.gauge("tripline_store_bytes", "Size of the checkpoint on disk."),
+            failures: b.counter("tripline_checkpoint_failures_total", "Checkpoints that failed and were tried again."),
+            last: b.seconds_gauge("tripline_checkpoint_last_success_timestamp_seconds", "When a checkpoint last became durable; at first, when the process started."),
+            age: b.seconds_gauge("tripline_checkpoint_age_seconds", "How long ago that was. Grows while nothing is read, too."),
+        }
+    }
+}
+
+impl DeliveryMetrics {
+    #[rustfmt::skip]
+    fn new(b: &mut Builder) -> DeliveryMetrics {
+        DeliveryMetrics {
+            pending: b.gauge("tripline_notifications_pending", "Notifications that receivers are still owed."),
+            attempts: b.counters("tripline_delivery_attempts_total", &["receiver", "kind", "outcome", "reason"], "Attempts to deliver a notification."),
+            delay: b.latencies("tripline_delivery_delay_seconds", &["receiver", "kind"], "From the making of a notification to the answer that it was taken."),
+            last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind"], "When a receiver last took a notification."),
+        }
+    }
+}
+
+impl RulesMetrics {
+    #[rustfmt::skip]
+    fn new(b: &mut Builder) -> RulesMetrics {
+        RulesMetrics {
+            loaded: b.gauge("tripline_rules_loaded", "Rules in use."),
+            reloads: b.counters("tripline_rules_reloads_total", &["outcome"], "Reloads of the rules since start."),
+            successful: b.gauge("tripline_rules_last_reload_successful", "0 while the last reload failed and the rules before it are in use."),
+            last: b.seconds_gauge("tripline_rules_last_load_timestamp_seconds", "When the rules in use were loaded."),
+        }
+    }
+}
+
+impl ProcessMetrics {
+    #[rustfmt::skip]
+    fn new(b: &mut Builder) -> ProcessMetrics {
+        ProcessMetrics {
+            cpu: b.seconds_counter("process_cpu_seconds_total", "Processor time used, user and system."),
+            resident: b.gauge("process_resident_memory_bytes", "Memory in use."),
+            memory: b.gauge("process_virtual_memory_bytes", "Address space in use."),
+            fds: b.gauge("process_open_fds", "Open file descriptors."),
+            threads: b.gauge("process_threads", "Threads."),
+            start: b.seconds_gauge("process_start_time_seconds", "When the process started."),
+        }
+    }
+
+    fn update(&self, stats: &process::ProcessStats) {
+        let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.cpu.inc_by((stats.cpu_seconds - self.cpu.get()).max(0.0));
+        self.resident.set(integer(stats.resident_bytes));
+        self.memory.set(integer(stats.virtual_bytes));
+        self.fds.set(integer(stats.open_fds));
+        self.threads.set(integer(stats.threads));
+        self.start.set(stats.start_seconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Value of a series in the text format, by name and labels as written there.
+    fn value(metrics: &Metrics, series: &str) -> Option<String> {
+        let text = metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map(str::to_owned)
+    }
+
+    fn alert(state: AlertState, severity: Severity) -> Alert {
+        let labels = BTreeMap::from([("alertname".to_owned(), "burst".to_owned())]);
+        Alert {
+            fingerprint: Fingerprint::of(&labels),
+            state,
+            labels,
+            annotations: BTreeMap::new(),
+            rule_id: "id".to_owned(),
+            rule_title: "Burst".to_owned(),
+            severity,
+            key: Vec::new(),
+            starts_at: EventTime::MIN,
+            first_seen: EventTime::MIN,
+            last_seen: EventTime::MIN,
+            ends_at: None,
+            changed_at: crate::engine::time::WallTime::MIN,
+            value: 1.0,
+            threshold: String::new(),
+            finding_count: 1,
+            suppressed_count: 0,
+            evidence: Vec::new(),
+            revision: 0,
+            owner: None,
+            tags: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn names_follow_the_rules_and_say_what_they_are() {
+        for info in Metrics::new().catalogue() {
+            let name = info.name.as_str();
+            let ours = name.starts_with("tripline_") || name.starts_with("process_");
+            assert!(ours, "{name}: foreign name");
+            let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            assert!(plain && !name.contains("__"), "{name}: not snake_case");
+            assert_eq!(name.ends_with("_total"), info.kind == "counter", "{name}: {}", info.kind);
+            assert!(info.help.ends_with('.'), "{name}: help is no sentence");
+            if info.kind == "histogram" {
+                assert!(name.ends_with("_seconds"), "{name}: histograms are of seconds");
+            }
+            for unit in ["_ms", "_millis", "_micros", "_minutes", "_kb"] {
+                assert!(!name.contains(unit), "{name}: base units only");
+            }
+            for label in &info.labels {
+                assert!(!["le", "quantile", "job", "instance"].contains(&label.as_str()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn reasons_are_there_before_anything_happens() {
+        let metrics = Metrics::new();
+        for reason in DeadLetterReason::ALL {
+            let series =
+                format!("tripline_decode_failures_total{{reason=\"{}\"}}", reason.as_str());
+            assert_eq!(value(&metrics, &series).as_deref(), Some("0"), "{series}");
+        }
+        let resident: f64 =
+            value(&metrics, "process_resident_memory_bytes").unwrap().parse().unwrap();
+        assert!(resident > 1e6);
+    }
+
+    #[test]
+    fn the_gauge_of_firing_alerts_follows_each_change() {
+        let metrics = Metrics::new();
+        let firing = |severity: &str| {
+            value(
+                &metrics,
+                &format!("tripline_alerts_firing{{rule=\"burst\",severity=\"{severity}\"}}"),
+            )
+        };
+        metrics.alert_changed(&alert(AlertState::Firing, Severity::Low));
+        metrics.alert_changed(&alert(AlertState::Firing, Severity::Low));
+        assert_eq!(firing("low").as_deref(), Some("1"));
+        metrics.alert_changed(&alert(AlertState::Firing, Severity::High));
+        assert_eq!((firing("low").as_deref(), firing("high").as_deref()), (Some("0"), Some("1")));
+        metrics.alert_changed(&alert(AlertState::Resolved, Severity::High));
+        assert_eq!(firing("high").as_deref(), Some("0"));
+        let total = "tripline_alerts_total{rule=\"burst\",severity=\"low\",state=\"firing\"}";
+        assert_eq!(value(&metrics, total).as_deref(), Some("1"), "an update is no new alert");
+
+        metrics.alerts_restored([&alert(AlertState::Firing, Severity::Low)]);
+        metrics.alerts_restored([&alert(AlertState::Firing, Severity::Low)]);
+        assert_eq!(firing("low").as_deref(), Some("1"));
+        assert_eq!(
+            value(&metrics, total).as_deref(),
+            Some("1"),
+            "a restored alert is no new alert"
+        );
+    }
+
+    #[test]
+    fn rules_begin_at_zero_and_end_when_they_are_gone() {
+        use crate::engine::rule::{DetectionRule, Expression, Rule, RuleMeta, RuleSteps};
+        let rule = |name: &str| {
+            Rule::Detection(DetectionRule {
+                meta: RuleMeta { name: name.to_owned(), ..RuleMeta::default() },
+                expression: Expression::Constant(true),
+                steps: RuleSteps::Canonical,
+                capture: Vec::new(),
+                capture_names: Vec::new(),
+            })
+        };
+        let metrics = Metrics::new();
+        let findings = |rule: &str| {
+            let series = format!("tripline_findings_total{{rule=\"{rule}\",severity=\"medium\"}}");
+            value(&metrics, &series)
+        };
+        metrics.rules_loaded(&RuleSet { rules: vec![rule("a"), rule("b")], ..RuleSet::default() });
+        assert_eq!((findings("a").as_deref(), findings("b").as_deref()), (Some("0"), Some("0")));
+        metrics.add_findings("a", Severity::Medium, 3);
+        metrics.rules_loaded(&RuleSet { rules: vec![rule("a")], ..RuleSet::default() });
+        assert_eq!((findings("a").as_deref(), findings("b")), (Some("3"), None));
+        assert_eq!(value(&metrics, "tripline_rules_loaded").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_delivery_is_counted_by_what_it_came_to() {
+        use crate::engine::{
+            dispatch::{GroupBy, Grouping, NotificationId, NotifierPlan, NotifyReason},
+            time::WallTime,
+        };
+        let grouping = Grouping {
+            by: GroupBy::Each,
+            wait: Duration::ZERO,
+            interval: Duration::ZERO,
+            repeat: Duration::ZERO,
+        };
+        let notifier = NotifierPlan {
+            kind: "slack".to_owned(),
+            grouping,
+            send_resolved: true,
+            resend: false,
+            spacing: Duration::ZERO,
+        };
+        let receiver = ReceiverPlan { name: "oncall".to_owned(), notifiers: vec![notifier] };
+        let notification = Notification {
+            id: NotificationId([0; 16]),
+            receiver: "oncall".to_owned(),
+            notifier_index: 0,
+            group_key: String::new(),
+            group_labels: BTreeMap::new(),
+            reason: NotifyReason::First,
+            alerts: Vec::new(),
+            truncated_count: 0,
+            created_at: WallTime::from_micros(0),
+            attempts: 0,
+            receipt: None,
+        };
+        let retry = Outcome::Retry {
+            reason: OutcomeReason::RateLimited,
+            detail: String::new(),
+            after: None,
+        };
+        let metrics = Metrics::new();
+        metrics.set_receivers(&[receiver]);
+        metrics.delivery(&notification, &retry);
+        metrics.delivery(&notification, &Outcome::Delivered { receipt: None });
+        for (outcome, reason, count) in
+            [("retry", "rate_limited", "1"), ("delivered", "", "1"), ("rejected", "timeout", "0")]
+        {
+            let series = format!(
+                "tripline_delivery_attempts_total{{kind=\"slack\",outcome=\"{outcome}\",reason=\"{reason}\",receiver=\"oncall\"}}"
+            );
+            assert_eq!(value(&metrics, &series).as_deref(), Some(count), "{series}");
+        }
+    }
+}
