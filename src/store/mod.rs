@@ -1,11 +1,23 @@
 //! Makes the engine's state durable: positions, state, outbox and ledger in one atomic commit.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+pub mod dead_letter;
+pub mod memory;
+pub mod sqlite;
+
+use std::time::Duration;
+
 use crate::engine::{
     record::Position,
     shard::{StateChange, StateEntry},
     time::WallTime,
 };
+
+/// Rows of the ledger that are kept: 1,000,000, some 200 MB. The oldest go first.
+pub const LEDGER_ROWS_MAX: usize = 1_000_000;
+
+/// How long rows of the ledger are kept: 90 days before the newest row.
+pub const LEDGER_AGE_MAX: Duration = Duration::from_secs(90 * 24 * 3_600);
 
 /// A checkpoint that holds everything the engine must not forget.
 ///
@@ -42,7 +54,7 @@ pub struct Commit {
     pub positions: Vec<Position>,
     /// Changed engine state; a later change of the same key wins.
     pub changes: Vec<StateChange>,
-    /// What happened, for auditors.
+    /// What happened, for auditors. Bounded by [`LEDGER_ROWS_MAX`] and [`LEDGER_AGE_MAX`].
     pub ledger: Vec<LedgerRow>,
 }
 

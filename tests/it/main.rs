@@ -9,4 +9,5 @@
     reason = "a test may fail"
 )]
 
+mod contract_store;
 mod generate;

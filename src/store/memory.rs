@@ -1,0 +1,74 @@
+//! A store that forgets everything when the process ends: for `demo`, `backtest` and tests.
+//!
+//! It keeps the whole contract but durability, so that what works here works with SQLite; the
+//! property test in `tests/it/contract_store.rs` holds the two together.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Commit, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError};
+use crate::engine::{
+    record::{PartitionName, Position},
+    shard::{StateEntry, StateTable},
+};
+use std::sync::Arc;
+
+/// Everything in memory. Cost of a commit: one map operation per position and change.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    positions: BTreeMap<Arc<PartitionName>, i64>,
+    entries: BTreeMap<(StateTable, Vec<u8>), Vec<u8>>,
+    ledger: VecDeque<LedgerRow>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// The ledger, oldest row first.
+    pub fn ledger(&self) -> impl Iterator<Item = &LedgerRow> {
+        self.ledger.iter()
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        let position = |(partition, next_offset): (&Arc<PartitionName>, &i64)| Position {
+            partition: Arc::clone(partition),
+            next_offset: *next_offset,
+        };
+        let entry = |((table, key), value): (&(StateTable, Vec<u8>), &Vec<u8>)| StateEntry {
+            table: *table,
+            key: key.clone(),
+            value: value.clone(),
+        };
+        Ok(Loaded {
+            positions: self.positions.iter().map(position).collect(),
+            entries: self.entries.iter().map(entry).collect(),
+        })
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        for position in &commit.positions {
+            self.positions.insert(Arc::clone(&position.partition), position.next_offset);
+        }
+        for change in &commit.changes {
+            let key = (change.table, change.key.clone());
+            match &change.value {
+                Some(value) => self.entries.insert(key, value.clone()),
+                None => self.entries.remove(&key),
+            };
+        }
+        self.ledger.extend(commit.ledger.iter().cloned());
+        let too_many = self.ledger.len().saturating_sub(LEDGER_ROWS_MAX);
+        self.ledger.drain(..too_many);
+        if let Some(newest) = commit.ledger.iter().map(|row| row.at).max() {
+            let oldest = newest.minus(LEDGER_AGE_MAX);
+            while self.ledger.front().is_some_and(|row| row.at < oldest) {
+                self.ledger.pop_front();
+            }
+        }
+        Ok(())
+    }
+}

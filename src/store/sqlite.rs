@@ -1,0 +1,418 @@
+//! The checkpoint of a single process: one SQLite file, so that a commit is one transaction.
+//!
+//! `<dir>/tripline.db` holds positions, one table for each kind of engine state, and the ledger.
+//! It is in WAL mode, so people may read it with `sqlite3` while Tripline runs. A second Tripline is
+//! kept out by a lock on `<dir>/tripline.lock`, which the kernel drops when the process dies; SQLite's
+//! own exclusive mode would keep readers out too. This is the only module that names SQLite.
+//!
+//! `synchronous=FULL` makes each commit wait for one fsync of the WAL: a commit that returned is
+//! there after a power cut. A commit that failed may or may not be: its positions and changes may be
+//! written again, which changes nothing.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, params};
+
+use super::{Commit, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError};
+use crate::engine::{
+    record::{PartitionName, Position},
+    shard::{StateChange, StateEntry, StateTable},
+};
+
+/// Name of the database within the state directory.
+pub const FILE_NAME: &str = "tripline.db";
+
+/// Name of the lock file within the state directory. It holds the owner's process id, for people.
+pub const LOCK_NAME: &str = "tripline.lock";
+
+/// Marks the file as ours (`PRAGMA application_id`): the letters `TRIP`.
+const APPLICATION_ID: i64 = 0x5452_4950;
+
+/// The schema that this version writes (`PRAGMA user_version`), from 1.
+const SCHEMA: i64 = 1;
+
+/// How long a commit waits for somebody who writes into the file by hand: 5 s. Then it fails with
+/// [`StoreError::Io`] and is tried again by the caller.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// Everything but the tables of engine state, which are made from [`StateTable::ALL`].
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS position (
+        topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
+        PRIMARY KEY (topic, partition)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS ledger (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL, -- microseconds since 1970
+        kind TEXT NOT NULL, subject TEXT NOT NULL, party TEXT NOT NULL,
+        what TEXT NOT NULL, detail TEXT NOT NULL
+    );";
+
+/// The embedded store.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    connection: Connection,
+    /// Held for as long as the store lives.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the store in `dir`, or makes it. Directories get mode 0700, files 0600.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process has it, [`StoreError::Newer`] if a newer Tripline
+    /// wrote it, [`StoreError::Io`] for the rest, with what to do about it.
+    pub fn open(dir: &Path) -> Result<SqliteStore, StoreError> {
+        let path = dir.join(FILE_NAME);
+        let broken = |what: &str, error: &std::io::Error| StoreError::Io {
+            path: path.display().to_string(),
+            detail: format!("{what}: {error}"),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| broken("cannot make the state directory", &error))?;
+        let lock = lock(dir, &path)?;
+        // SQLite gives `-wal` and `-shm` the mode of the database itself.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| broken("cannot write the file", &error))?;
+        let mut connection = connect(&path).map_err(|error| explain(&path, &error))?;
+        check_owner(&path, &connection)?;
+        let migrated = connection.transaction().and_then(create_schema);
+        migrated.map_err(|error| explain(&path, &error))?;
+        Ok(SqliteStore { path, connection, _lock: lock })
+    }
+
+    /// The newest rows of the ledger, at most `limit`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if they cannot be read.
+    pub fn ledger(&mut self, limit: u32) -> Result<Vec<LedgerRow>, StoreError> {
+        read_ledger(&self.connection, limit).map_err(|error| explain(&self.path, &error))
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        load(&mut self.connection).map_err(|error| explain(&self.path, &error))
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.is_empty() {
+            return Ok(());
+        }
+        write(&mut self.connection, commit).map_err(|error| explain(&self.path, &error))
+    }
+}
+
+fn lock(dir: &Path, path: &Path) -> Result<File, StoreError> {
+    let at = || path.display().to_string();
+    let lock_path = dir.join(LOCK_NAME);
+    let io = |error: std::io::Error| StoreError::Io {
+        path: at(),
+        detail: format!("cannot lock {}: {error}", lock_path.display()),
+    };
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: at() }),
+        Err(TryLockError::Error(error)) => return Err(io(error)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
+    Ok(file)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    // WAL survives a crash at any point and needs one fsync per commit rather than two.
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;",
+    )?;
+    // A WAL that a long commit made large is cut back to 64 MiB.
+    connection.query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Refuses what another program or a newer Tripline wrote.
+fn check_owner(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let number = |pragma: &str| {
+        connection
+            .query_row(pragma, [], |row| row.get::<_, i64>(0))
+            .map_err(|error| explain(path, &error))
+    };
+    let owner = number("PRAGMA application_id")?;
+    let found = number("PRAGMA user_version")?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    if owner != APPLICATION_ID && (owner != 0 || tables != 0) {
+        return Err(StoreError::Io {
+            path: path.display().to_string(),
+            detail: "it is a SQLite file of another program; choose another state directory"
+                .to_owned(),
+        });
+    }
+    if found > SCHEMA {
+        return Err(StoreError::Newer { path: path.display().to_string(), found, known: SCHEMA });
+    }
+    Ok(())
+}
+
+/// Makes what is missing. Steps from older schemas belong here, before the version is written.
+fn create_schema(transaction: Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(TABLES)?;
+    for table in StateTable::ALL {
+        transaction.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {} (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+            table.as_str()
+        ))?;
+    }
+    transaction.execute_batch(&format!(
+        "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA};"
+    ))?;
+    transaction.commit()
+}
+
+fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
+    // One transaction, so that all tables are read as of the same commit.
+    let transaction = connection.transaction()?;
+    let mut loaded = Loaded::default();
+    {
+        let mut select = transaction
+            .prepare("SELECT topic, partition, next_offset FROM position ORDER BY 1, 2")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let partition = PartitionName { topic: row.get(0)?, partition: row.get(1)? };
+            let next_offset = row.get(2)?;
+            loaded.positions.push(Position { partition: Arc::new(partition), next_offset });
+        }
+    }
+    for table in StateTable::ALL {
+        let sql = format!("SELECT key, value FROM {} ORDER BY key", table.as_str());
+        let mut select = transaction.prepare(&sql)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            loaded.entries.push(StateEntry { table, key: row.get(0)?, value: row.get(1)? });
+        }
+    }
+    transaction.finish()?;
+    Ok(loaded)
+}
+
+fn write(connection: &mut Connection, commit: &Commit) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    {
+        let mut upsert = transaction.prepare_cached(
+            "INSERT INTO position (topic, partition, next_offset) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
+        )?;
+        for Position { partition, next_offset } in &commit.positions {
+            upsert.execute(params![partition.topic, partition.partition, next_offset])?;
+        }
+    }
+    for table in StateTable::ALL {
+        write_changes(&transaction, table, &commit.changes)?;
+    }
+    write_ledger(&transaction, &commit.ledger)?;
+    transaction.commit()
+}
+
+fn write_changes(
+    transaction: &Transaction<'_>,
+    table: StateTable,
+    changes: &[StateChange],
+) -> rusqlite::Result<()> {
+    let mut ours = changes.iter().filter(|change| change.table == table).peekable();
+    if ours.peek().is_none() {
+        return Ok(());
+    }
+    let name = table.as_str();
+    let mut upsert = transaction.prepare_cached(&format!(
+        "INSERT INTO {name} (key, value) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET value = excluded.value"
+    ))?;
+    let mut delete = transaction.prepare_cached(&format!("DELETE FROM {name} WHERE key = ?1"))?;
+    for change in ours {
+        match &change.value {
+            Some(value) => upsert.execute(params![change.key, value])?,
+            None => delete.execute(params![change.key])?,
+        };
+    }
+    Ok(())
+}
+
+/// Appends rows and drops what is too old or too much. Only the oldest rows are looked at, twice as
+/// many as were added, so the cost follows the commit and not the ledger.
+fn write_ledger(transaction: &Transaction<'_>, rows: &[LedgerRow]) -> rusqlite::Result<()> {
+    let Some(newest) = rows.iter().map(|row| row.at).max() else { return Ok(()) };
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO ledger (at, kind, subject, party, what, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for row in rows {
+        insert.execute(params![
+            row.at.micros(),
+            row.kind,
+            row.subject,
+            row.party,
+            row.what,
+            row.detail
+        ])?;
+    }
+    let rows_max = i64::try_from(LEDGER_ROWS_MAX).unwrap_or(i64::MAX);
+    transaction
+        .prepare_cached("DELETE FROM ledger WHERE id <= ?1")?
+        .execute(params![transaction.last_insert_rowid() - rows_max])?;
+    let looked_at = i64::try_from(rows.len()).unwrap_or(i64::MAX / 4) * 2 + 16;
+    transaction
+        .prepare_cached(
+            "DELETE FROM ledger WHERE id IN (
+                SELECT id FROM (SELECT id, at FROM ledger ORDER BY id LIMIT ?1) WHERE at < ?2
+            )",
+        )?
+        .execute(params![looked_at, newest.minus(LEDGER_AGE_MAX).micros()])?;
+    Ok(())
+}
+
+fn read_ledger(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<LedgerRow>> {
+    use crate::engine::time::WallTime;
+    let mut select = connection.prepare(
+        "SELECT at, kind, subject, party, what, detail FROM (
+            SELECT * FROM ledger ORDER BY id DESC LIMIT ?1
+        ) ORDER BY id",
+    )?;
+    let rows = select.query_map(params![limit], |row| {
+        let kind: String = row.get(1)?;
+        Ok(LedgerRow {
+            at: WallTime::from_micros(row.get(0)?),
+            kind: if kind == "alert" { "alert" } else { "delivery" },
+            subject: row.get(2)?,
+            party: row.get(3)?,
+            what: row.get(4)?,
+            detail: row.get(5)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// What went wrong, and what to do about it.
+fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full; make room, nothing is lost meanwhile",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            "it cannot be written; check the owner and mode of the state directory"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program is writing into it; end that program's transaction"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "the file is damaged; put back a copy, or move the state directory away: Tripline then \
+             starts from the offsets that Kafka remembers and forgets open windows and alerts"
+        }
+        Some(ErrorCode::SystemIoFailure) => "the disk failed; look into the system log",
+        _ => "",
+    };
+    let detail = if hint.is_empty() { error.to_string() } else { format!("{hint} ({error})") };
+    StoreError::Io { path: path.display().to_string(), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn text(error: Result<SqliteStore, StoreError>) -> String {
+        error.expect_err("it must be refused").to_string()
+    }
+
+    #[test]
+    fn files_are_for_their_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("a/b");
+        let mut store = SqliteStore::open(&state).unwrap();
+        let ledger = vec![];
+        let changes = vec![StateChange {
+            table: StateTable::Alert,
+            key: b"k".to_vec(),
+            value: Some(b"v".to_vec()),
+        }];
+        store.commit(&Commit { positions: vec![], changes, ledger }).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&state), 0o700);
+        for name in [FILE_NAME, LOCK_NAME, "tripline.db-wal"] {
+            assert_eq!(mode(&state.join(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_second_owner_is_kept_out_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = SqliteStore::open(dir.path()).unwrap();
+        assert!(matches!(SqliteStore::open(dir.path()), Err(StoreError::Locked { .. })));
+        drop(first);
+        SqliteStore::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE cats (name)").unwrap();
+        assert!(text(SqliteStore::open(dir.path())).contains("another program"));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(SqliteStore::open(dir.path()).unwrap());
+        let connection = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        connection.execute_batch("PRAGMA user_version = 99").unwrap();
+        let error = SqliteStore::open(dir.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 99, known: SCHEMA, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), vec![0x5a; 8_192]).unwrap();
+        let message = text(SqliteStore::open(dir.path()));
+        assert!(message.contains("damaged") && message.contains(FILE_NAME), "{message}");
+    }
+
+    #[test]
+    fn people_may_read_while_it_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(dir.path()).unwrap();
+        let reader = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 3 });
+        let positions = vec![Position { partition, next_offset: 7 }];
+        store.commit(&Commit { positions, ..Commit::default() }).unwrap();
+        let offset: i64 = reader
+            .query_row("SELECT next_offset FROM position WHERE topic = 'audit'", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(offset, 7);
+    }
+}

@@ -1,0 +1,254 @@
+//! What every store must do, run against each of them.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use proptest::prelude::*;
+use tripline::{
+    engine::{
+        record::{PartitionName, Position},
+        shard::{StateChange, StateTable},
+        time::WallTime,
+    },
+    store::{
+        Commit, LEDGER_AGE_MAX, LedgerRow, Loaded, Store,
+        memory::MemoryStore,
+        sqlite::{FILE_NAME, SqliteStore},
+    },
+};
+
+fn position(partition: i32, next_offset: i64) -> Position {
+    let partition = PartitionName { topic: "audit".to_owned(), partition };
+    Position { partition: Arc::new(partition), next_offset }
+}
+
+fn change(table: StateTable, key: &[u8], value: Option<&[u8]>) -> StateChange {
+    StateChange { table, key: key.to_vec(), value: value.map(<[u8]>::to_vec) }
+}
+
+fn row(at: i64, subject: &str) -> LedgerRow {
+    LedgerRow {
+        at: WallTime::from_micros(at),
+        kind: "alert",
+        subject: subject.to_owned(),
+        party: "rule".to_owned(),
+        what: "firing".to_owned(),
+        detail: String::new(),
+    }
+}
+
+/// What a store holds, in an order that can be compared.
+type Content = (Vec<(PartitionName, i64)>, Vec<(StateTable, Vec<u8>, Vec<u8>)>);
+
+fn content(loaded: Loaded) -> Content {
+    let position = |position: Position| ((*position.partition).clone(), position.next_offset);
+    let mut positions: Vec<_> = loaded.positions.into_iter().map(position).collect();
+    let mut entries: Vec<_> =
+        loaded.entries.into_iter().map(|entry| (entry.table, entry.key, entry.value)).collect();
+    positions.sort();
+    entries.sort();
+    (positions, entries)
+}
+
+/// Every store, with its name.
+fn with_each_store(check: impl Fn(&str, &mut dyn Store)) {
+    check("memory", &mut MemoryStore::new());
+    let dir = tempfile::tempdir().unwrap();
+    check("sqlite", &mut SqliteStore::open(dir.path()).unwrap());
+}
+
+#[test]
+fn a_new_store_is_empty() {
+    with_each_store(|name, store| {
+        assert_eq!(content(store.load().unwrap()), (vec![], vec![]), "{name}");
+    });
+}
+
+#[test]
+fn a_later_change_of_a_key_wins_and_tables_are_apart() {
+    with_each_store(|name, store| {
+        let changes = vec![
+            change(StateTable::Alert, b"k", Some(b"1")),
+            change(StateTable::Group, b"k", Some(b"group")),
+            change(StateTable::Alert, b"k", None),
+            change(StateTable::Alert, b"k", Some(b"2")),
+            change(StateTable::Identity, b"", Some(b"")),
+        ];
+        let positions = vec![position(0, 5), position(1, 7), position(0, 6)];
+        store.commit(&Commit { positions, changes, ledger: vec![] }).unwrap();
+        store
+            .commit(&Commit {
+                changes: vec![change(StateTable::Group, b"k", None)],
+                ..Commit::default()
+            })
+            .unwrap();
+        let (positions, entries) = content(store.load().unwrap());
+        assert_eq!(
+            positions.iter().map(|(_, offset)| *offset).collect::<Vec<_>>(),
+            [6, 7],
+            "{name}"
+        );
+        let expected = vec![
+            (StateTable::Identity, vec![], vec![]),
+            (StateTable::Alert, b"k".to_vec(), b"2".to_vec()),
+        ];
+        assert_eq!(entries, expected, "{name}");
+    });
+}
+
+#[test]
+fn a_position_may_go_back() {
+    // A topic that was made anew begins at 0 again.
+    with_each_store(|name, store| {
+        for offset in [900, 3] {
+            let positions = vec![position(0, offset)];
+            store.commit(&Commit { positions, ..Commit::default() }).unwrap();
+        }
+        assert_eq!(content(store.load().unwrap()).0[0].1, 3, "{name}");
+    });
+}
+
+#[test]
+fn old_rows_leave_the_ledger() {
+    let (mut memory, dir) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+    let mut sqlite = SqliteStore::open(dir.path()).unwrap();
+    let later = i64::try_from(LEDGER_AGE_MAX.as_micros()).unwrap() + 5;
+    for rows in [vec![row(0, "old"), row(10, "kept")], vec![row(later, "new")]] {
+        let commit = Commit { ledger: rows, ..Commit::default() };
+        memory.commit(&commit).unwrap();
+        sqlite.commit(&commit).unwrap();
+    }
+    let expected = vec![row(10, "kept"), row(later, "new")];
+    assert_eq!(memory.ledger().cloned().collect::<Vec<_>>(), expected);
+    assert_eq!(sqlite.ledger(10).unwrap(), expected);
+    assert_eq!(sqlite.ledger(1).unwrap(), [row(later, "new")]);
+}
+
+fn commits() -> impl Strategy<Value = Vec<Commit>> {
+    let table = prop::sample::select(StateTable::ALL.to_vec());
+    let key = prop::collection::vec(0_u8..3, 0..3);
+    let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..4));
+    let change =
+        (table, key, value).prop_map(|(table, key, value)| StateChange { table, key, value });
+    let position = (0..3, 0..100_i64).prop_map(|(partition, offset)| position(partition, offset));
+    let commit = (prop::collection::vec(position, 0..4), prop::collection::vec(change, 0..6))
+        .prop_map(|(positions, changes)| Commit { positions, changes, ledger: vec![] });
+    prop::collection::vec(commit, 0..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// SQLite does what memory does, also when it is closed and opened between commits.
+    #[test]
+    fn sqlite_is_memory_that_lasts(commits in commits()) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut memory = MemoryStore::new();
+        for commit in &commits {
+            memory.commit(commit).unwrap();
+            SqliteStore::open(dir.path()).unwrap().commit(commit).unwrap();
+            let sqlite = SqliteStore::open(dir.path()).unwrap().load().unwrap();
+            prop_assert_eq!(content(sqlite), content(memory.load().unwrap()));
+        }
+    }
+}
+
+/// Tells the test binary, run as a child, to write commits until it is killed.
+const CHILD_DIR: &str = "TRIPLINE_TEST_STORE_CHILD";
+
+/// Keys that each commit of the child changes.
+const CHILD_KEYS: u64 = 40;
+
+/// Commit number `n` of the child: every table and the position say `n`.
+fn child_commit(n: u64) -> Commit {
+    let mut changes = Vec::new();
+    for table in StateTable::ALL {
+        for key in 0..CHILD_KEYS {
+            // Larger than a page now and then, so that commits span many frames of the WAL.
+            let mut value = n.to_be_bytes().to_vec();
+            value.resize(8 + usize::try_from((n * key) % 3_000).unwrap(), 0xa5);
+            changes.push(change(table, &key.to_be_bytes(), Some(&value)));
+        }
+    }
+    let next_offset = i64::try_from(n).unwrap();
+    let ledger = vec![row(next_offset, &n.to_string())];
+    Commit { positions: vec![position(0, next_offset)], changes, ledger }
+}
+
+/// Not a test of its own: what the child of the next test does. Without the variable it is nothing.
+#[test]
+fn child_of_a_killed_process() {
+    use std::io::Write as _;
+    let Ok(dir) = std::env::var(CHILD_DIR) else { return };
+    let mut store = SqliteStore::open(Path::new(&dir)).unwrap();
+    let first = content(store.load().unwrap()).0.first().map_or(0, |(_, offset)| *offset + 1);
+    for n in u64::try_from(first).unwrap().. {
+        store.commit(&child_commit(n)).unwrap();
+        let mut out = std::io::stdout().lock();
+        if writeln!(out, "\ncommitted {n}").and_then(|()| out.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_leaves_whole_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=8_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "contract_store::child_of_a_killed_process", "--nocapture"])
+            .env(CHILD_DIR, dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Killed right after it reported some commit, that is, somewhere within the next one.
+        let mut reported = 0;
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for line in lines.map_while(Result::ok) {
+            if let Some(n) = line.strip_prefix("committed ") {
+                reported = n.parse().unwrap();
+                if reported % 7 == round % 7 {
+                    break;
+                }
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let mut store = SqliteStore::open(dir.path()).unwrap();
+        let (positions, entries) = content(store.load().unwrap());
+        let n = u64::try_from(positions[0].1).unwrap();
+        assert!(n >= reported, "commit {reported} was reported, but the store is at {n}");
+        let mut model = MemoryStore::new();
+        model.commit(&child_commit(n)).unwrap();
+        assert_eq!(entries, content(model.load().unwrap()).1, "commit {n} is not whole");
+        assert_eq!(store.ledger(1).unwrap()[0].subject, n.to_string());
+        assert_eq!(store.ledger(u32::MAX).unwrap().len() as u64, n + 1);
+    }
+}
+
+#[test]
+fn a_page_that_rots_is_an_error_and_no_wrong_state() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut store = SqliteStore::open(dir.path()).unwrap();
+        for n in 0..20 {
+            store.commit(&child_commit(n)).unwrap();
+        }
+    }
+    let path = dir.path().join(FILE_NAME);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Page headers of all pages but the first.
+    for start in (4_096..bytes.len()).step_by(4_096) {
+        bytes[start..start + 16].fill(0xee);
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let outcome = SqliteStore::open(dir.path()).and_then(|mut store| store.load());
+    let message = outcome.expect_err("damaged state must not be loaded").to_string();
+    assert!(message.contains("damaged"), "{message}");
+}
