@@ -71,14 +71,16 @@ impl Document {
         let mut combined = format!("{text}\n");
         let mut parts = vec![(0..text.len(), name, false)];
         let mut notes = Vec::new();
-        let mut add = |layer: &str, line: &str, value: &str| {
+        // Appends `head` + `value` as a line of its own, and says where the two stand.
+        let mut add = |layer: &str, head: &str, value: &str| {
             let start = combined.len();
             // A line break would look like another setting.
-            let line = line.replace(['\n', '\r'], " ");
+            let line = format!("{head}{value}").replace(['\n', '\r'], " ");
             combined.push_str(&line);
             parts.push((start..combined.len(), layer.to_owned(), layer == ENVIRONMENT));
             combined.push('\n');
-            (start..start + line.len(), start + line.len() - value.len())
+            let value = start + head.len();
+            (start..value - 1, value)
         };
         let mut wrong = Vec::new();
 
@@ -90,21 +92,23 @@ impl Document {
                 Meaning::Nothing => {}
                 Meaning::Unknown { meant } => notes.push(unknown_variable(name, meant)),
                 Meaning::Setting(path) => {
-                    let (span, start) = add(ENVIRONMENT, &format!("{name}={value}"), value);
-                    if let Err(why) = set(&mut root, &path, parse_value(value, start)) {
-                        wrong.push((span, format!("{name} is {}: {why}", show_path(&path))));
+                    let (name_span, start) = add(ENVIRONMENT, &format!("{name}="), value);
+                    let value = parse_value(value, start);
+                    if let Err(why) = set(&mut root, &path, value, &name_span) {
+                        wrong.push((name_span, format!("{name} is {}: {why}", show_path(&path))));
                     }
                 }
             }
         }
         for (key, value) in &input.overrides {
-            let (span, start) = add(COMMAND_LINE, &format!("--set {key}={value}"), value);
+            let (span, start) = add(COMMAND_LINE, &format!("--set {key}="), value);
+            let key_span = span.start + "--set ".len()..span.end;
             let outcome = match parse_path(key) {
-                Some(path) => set(&mut root, &path, parse_value(value, start)),
+                Some(path) => set(&mut root, &path, parse_value(value, start), &key_span),
                 None => Err("write a path such as `http.listen` or `receivers[0].name`".to_owned()),
             };
             if let Err(why) = outcome {
-                wrong.push((span, format!("--set {key}: {why}")));
+                wrong.push((key_span, format!("--set {key}: {why}")));
             }
         }
 
@@ -237,16 +241,19 @@ fn read_file(path: &Path) -> Result<String, Box<Diagnostic>> {
 fn parse_one(source: &Arc<SourceText>) -> Result<Node, Box<Diagnostic>> {
     let mut documents = parse(source)?.into_iter();
     let root = documents.next().unwrap_or(Node { kind: NodeKind::Map(Vec::new()), span: 0..0 });
-    match documents.next() {
-        None => Ok(root),
-        Some(second) => {
-            let place = Place { source: Arc::clone(source), span: second.span };
-            Err(Box::new(
-                Diagnostic::error("C008", place, "the configuration is one document, not several")
-                    .help("remove the `---` before this one"),
-            ))
-        }
+    let place = |span: &Range<usize>| Place { source: Arc::clone(source), span: span.clone() };
+    if let Some(second) = documents.next() {
+        let title = "the configuration is one document, not several";
+        return Err(Box::new(
+            Diagnostic::error("C008", place(&second.span), title)
+                .help("remove the `---` before this one"),
+        ));
     }
+    if !matches!(root.kind, NodeKind::Map(_)) {
+        let title = format!("the configuration must be a mapping, not {}", root.kind_name());
+        return Err(Box::new(Diagnostic::error("C003", place(&root.span), title)));
+    }
+    Ok(root)
 }
 
 /// Masks secrets in the lines that a diagnostic about broken YAML shows.
@@ -336,7 +343,7 @@ mod tests {
             lines,
             [
                 "environment:1:23: error[C004]: route.repeat is not a duration",
-                "environment:1:21: warning[C001]: unknown key `route.typo`",
+                "environment:1:1: warning[C001]: unknown key `route.typo`",
                 "command line:1:17: error[C004]: http.port is 99999",
             ]
         );

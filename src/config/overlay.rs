@@ -51,11 +51,17 @@ pub(super) fn show_path(steps: &[Step]) -> String {
 }
 
 /// Sets the value at a path; mappings that are not there yet are made. A secret that is given in one
-/// form (`password`, `password_file`, `password_env`) replaces its other forms.
+/// form (`password`, `password_file`, `password_env`) replaces its other forms. `written` is where
+/// the path stands; keys that are made or replaced point there.
 ///
 /// # Errors
 /// What stands in the way, for people: a list that has no such item, text where a mapping must be.
-pub(super) fn set(root: &mut Node, path: &[Step], value: Node) -> Result<(), String> {
+pub(super) fn set(
+    root: &mut Node,
+    path: &[Step],
+    value: Node,
+    written: &Range<usize>,
+) -> Result<(), String> {
     let Some((step, rest)) = path.split_first() else {
         *root = value;
         return Ok(());
@@ -75,15 +81,15 @@ pub(super) fn set(root: &mut Node, path: &[Step], value: Node) -> Result<(), Str
                 entries.retain(|(key, _)| key.text == *name || base_of_secret(&key.text) != base);
             }
             if !entries.iter().any(|(key, _)| key.text == *name) {
-                let key = Key { text: name.clone(), span: value.span.clone() };
+                let key = Key { text: name.clone(), span: written.clone() };
                 entries.push((key, Node { kind: NodeKind::Null, span: value.span.clone() }));
             }
             let entry = entries.iter_mut().find(|(key, _)| key.text == *name);
             let (key, node) = entry.expect("the key was added if it was missing");
             if rest.is_empty() {
-                key.span = value.span.clone();
+                key.span = written.clone();
             }
-            set(node, rest, value)
+            set(node, rest, value, written)
         }
         Step::Index(index) => {
             let found = root.kind_name();
@@ -92,7 +98,7 @@ pub(super) fn set(root: &mut Node, path: &[Step], value: Node) -> Result<(), Str
             };
             let count = items.len();
             match items.get_mut(*index) {
-                Some(item) => set(item, rest, value),
+                Some(item) => set(item, rest, value, written),
                 None => Err(format!("the list has {count} items, so there is no `[{index}]`")),
             }
         }
@@ -167,7 +173,7 @@ mod tests {
     fn a_value_replaces_or_adds_and_what_is_in_the_way_is_said() {
         let mut root = tree("http: {listen: a}\nlist: [{x: 1}]\n");
         let mut put = |path: &str, value: &str| {
-            set(&mut root, &parse_path(path).unwrap(), parse_value(value, 0))
+            set(&mut root, &parse_path(path).unwrap(), parse_value(value, 0), &(0..0))
         };
         assert_eq!(put("http.listen", "b"), Ok(()));
         assert_eq!(put("log.level", "debug"), Ok(()));
@@ -182,7 +188,8 @@ mod tests {
     #[test]
     fn a_secret_replaces_its_other_forms() {
         let mut root = tree("kafka: {password_file: a, user: b}\n");
-        set(&mut root, &parse_path("kafka.password").unwrap(), parse_value("c", 0)).unwrap();
+        set(&mut root, &parse_path("kafka.password").unwrap(), parse_value("c", 0), &(0..0))
+            .unwrap();
         let keys: Vec<&str> = root
             .get("kafka")
             .unwrap()

@@ -51,6 +51,18 @@ impl Place {
         let (line, column) = self.source.line_column(self.span.start);
         format!("{}:{line}:{column}", self.source.name)
     }
+
+    /// The span to underline: an empty one is widened to the character after it, since the renderer
+    /// does not reserve room for the line number of an empty span.
+    fn shown_span(&self) -> Range<usize> {
+        let next = self.source.text.get(self.span.start..).and_then(|rest| rest.chars().next());
+        match next {
+            Some(c) if self.span.is_empty() && c != '\n' => {
+                self.span.start..self.span.start + c.len_utf8()
+            }
+            _ => self.span.clone(),
+        }
+    }
 }
 
 /// How bad it is.
@@ -167,7 +179,7 @@ impl Diagnostic {
             let snippet = Snippet::source(place.source.text.as_str())
                 .path(place.source.name.as_str())
                 .annotation(
-                    AnnotationKind::Primary.span(place.span.clone()).label(self.label.as_str()),
+                    AnnotationKind::Primary.span(place.shown_span()).label(self.label.as_str()),
                 );
             title.element(snippet)
         } else {
@@ -178,7 +190,7 @@ impl Diagnostic {
                 Snippet::source(place.source.text.as_str())
                     .path(place.source.name.as_str())
                     .annotation(
-                        AnnotationKind::Context.span(place.span.clone()).label(text.as_str()),
+                        AnnotationKind::Context.span(place.shown_span()).label(text.as_str()),
                     ),
             );
         }
@@ -257,23 +269,29 @@ pub fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// Levenshtein distance with one row of memory: `a.len() × b.len()` steps.
+/// Edit distance in which two neighbours that changed places count as one mistake (optimal string
+/// alignment), with three rows of memory: `a.len() × b.len()` steps.
 fn edit_distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut before_last: Vec<usize> = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
     for (i, left) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut before = i + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(b) {
-            let substituted = diagonal + usize::from(left != right);
-            diagonal = *cell;
-            *cell = substituted.min(diagonal + 1).min(before + 1);
-            before = *cell;
+        let mut row = Vec::with_capacity(b.len() + 1);
+        row.push(i + 1);
+        for (j, right) in b.iter().enumerate() {
+            let of = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX);
+            let mut cost = (of(&last, j) + usize::from(left != right))
+                .min(of(&last, j + 1) + 1)
+                .min(of(&row, j) + 1);
+            let swapped =
+                i > 0 && j > 0 && a.get(i - 1) == Some(right) && b.get(j - 1) == Some(left);
+            if swapped {
+                cost = cost.min(of(&before_last, j - 1) + 1);
+            }
+            row.push(cost);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before_last = std::mem::replace(&mut last, row);
     }
-    row.last().copied().unwrap_or(a.len())
+    last.last().copied().unwrap_or(a.len())
 }
 
 #[cfg(test)]
@@ -286,6 +304,8 @@ mod tests {
         assert_eq!(nearest("objectRef.resourse", known), Some("objectRef.resource"));
         assert_eq!(nearest("objectref_name", known), Some("objectRef.name"));
         assert_eq!(nearest("completely.other", known), None);
+        assert_eq!(nearest("levle", ["format", "level"]), Some("level"));
+        assert_eq!(nearest("vreb", known), Some("verb"));
     }
 
     #[test]
@@ -299,5 +319,13 @@ mod tests {
         assert!(text.starts_with("error[R012]: unknown field\n"), "{text}");
         assert!(text.contains("--> rules/a.yaml:2:3"), "{text}");
         assert!(text.contains("did you mean `objectRef.resource`?"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_place_keeps_the_margin_straight() {
+        let source = SourceText::new("t.yaml", format!("{}last: x\n", "a: 1\n".repeat(9)));
+        let place = Place { source, span: 45..45 };
+        let text = Diagnostic::error("C002", place, "something is missing").render(false);
+        assert!(text.contains("\n10 | last: x\n"), "{text}");
     }
 }

@@ -9,5 +9,6 @@
     reason = "a test may fail"
 )]
 
+mod config;
 mod contract_store;
 mod generate;

@@ -142,6 +142,8 @@ fn not_yaml(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic
         .and_then(|rest| rest.chars().next())
         .map_or(start, |c| start + if c == '\n' { 0 } else { c.len_utf8() });
     let message = error.to_string();
+    // What the library says to programmers who use it means nothing to people who write YAML.
+    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or("");
     let message = message.split(" at line ").next().unwrap_or("").trim_end_matches('.').to_owned();
     let tab = source.text.get(..start).and_then(|head| head.rsplit('\n').next()).unwrap_or("");
     let at_tab = source.text.get(start..).is_some_and(|rest| rest.starts_with('\t'));

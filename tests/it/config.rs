@@ -1,0 +1,97 @@
+//! The configuration: `tests/data/config/*.yaml` against what is said about them, one mistake each.
+//!
+//! Lines `# environment NAME=VALUE` and `# set PATH=VALUE` at the head of a file are laid over it.
+//! `UPDATE=1` writes the `.out` files anew; look at the difference before you keep it.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use tripline::{
+    config::{Document, General, Input, SETTINGS},
+    engine::diagnostic::Diagnostic,
+};
+
+const DIRECTORY: &str = "tests/data/config";
+
+/// Everything that is said about a configuration, and whether it can be used.
+fn check(text: &str, input: &Input) -> (Vec<Diagnostic>, bool) {
+    let document = match Document::from_text(text, input) {
+        Ok(document) => document,
+        Err(problems) => return (problems, false),
+    };
+    let read = document.parse(|root| {
+        for open in ["sources", "receivers", "route"] {
+            root.has(open);
+        }
+        General::parse(root, document.base())
+    });
+    match read {
+        Ok((_, warnings)) => (warnings, true),
+        Err(problems) => (problems, false),
+    }
+}
+
+fn rendered(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let mut input = Input { path: path.file_name().unwrap().into(), ..Input::default() };
+    for line in text.lines().map_while(|line| line.strip_prefix("# ")) {
+        let pair = |rest: &str| {
+            let (name, value) = rest.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        if let Some(rest) = line.strip_prefix("environment ") {
+            input.environment.push(pair(rest));
+        } else if let Some(rest) = line.strip_prefix("set ") {
+            input.overrides.push(pair(rest));
+        }
+    }
+    let (problems, usable) = check(&text, &input);
+    let mut out = String::new();
+    for problem in &problems {
+        let _ = writeln!(out, "{}", problem.render(false));
+    }
+    let _ = writeln!(out, "{}", if usable { "usable" } else { "not usable" });
+    out
+}
+
+#[test]
+fn every_mistake_is_explained_as_its_golden_file_says() {
+    let mut files: Vec<_> = fs::read_dir(DIRECTORY)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 25, "the golden files are gone: {}", files.len());
+    let mut different = Vec::new();
+    for path in files {
+        let (actual, golden) = (rendered(&path), path.with_extension("out"));
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&golden, &actual).unwrap();
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        if actual != expected {
+            different
+                .push(format!("=== {}\n--- expected\n{expected}--- got\n{actual}", path.display()));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+#[test]
+fn the_smallest_file_needs_nothing_else() {
+    let text = fs::read_to_string(Path::new(DIRECTORY).join("smallest.yaml")).unwrap();
+    let (problems, usable) = check(&text, &Input::default());
+    assert!(usable && problems.is_empty(), "{problems:?}");
+}
+
+#[test]
+fn settings_are_described_once_each() {
+    let mut paths: Vec<&str> = SETTINGS.iter().map(|setting| setting.path).collect();
+    paths.sort_unstable();
+    let count = paths.len();
+    paths.dedup();
+    assert_eq!(paths.len(), count);
+    for setting in SETTINGS {
+        assert!(setting.summary.ends_with('.'), "{}: no sentence", setting.path);
+    }
+}
