@@ -53,7 +53,7 @@ pub(super) fn execute(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let word = if failed { "failed" } else { "ok" };
     let counts = output::count_problems(&problems);
     text.push_str(&format!("{}: {word}, {counts}\n", args.config.display()));
-    output::print(&text)?;
+    output::print_all(&text)?;
     Ok(if failed { ExitCode::from(exit::USAGE) } else { exit::OK })
 }
 

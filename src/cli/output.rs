@@ -61,6 +61,15 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints the whole of what a command has to say. A reader that went away changes nothing: the exit
+/// code still tells.
+///
+/// # Errors
+/// It cannot be written, for another reason.
+pub(super) fn print_all(text: &str) -> anyhow::Result<()> {
+    print(text).or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })
+}
+
 /// Tells people on standard error. Whether they can read it changes nothing.
 pub(super) fn tell(text: &str) {
     let outcome = io::stderr().lock().write_all(format!("{text}\n").as_bytes());

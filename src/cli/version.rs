@@ -12,6 +12,6 @@ use super::{exit, output};
 pub(super) struct VersionArgs {}
 
 pub(super) fn execute(_args: &VersionArgs) -> anyhow::Result<ExitCode> {
-    output::print(&format!("tripline {}\n", env!("CARGO_PKG_VERSION")))?;
+    output::print_all(&format!("tripline {}\n", env!("CARGO_PKG_VERSION")))?;
     Ok(exit::OK)
 }

@@ -9,6 +9,7 @@
     reason = "a test may fail"
 )]
 
+mod cli;
 mod config;
 mod contract_store;
 mod generate;

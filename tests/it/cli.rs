@@ -1,0 +1,126 @@
+//! The command line as people and scripts meet it: the real binary, its output and its exit codes.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+const SMALLEST: &str = include_str!("../data/config/smallest.yaml");
+
+/// The binary in a directory, without anything of ours from this environment.
+fn tripline(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
+    command.current_dir(directory).env_remove("NO_COLOR").env("TERM", "xterm");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TRIPLINE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A directory with a configuration that can be used.
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("tripline.yaml"), SMALLEST).unwrap();
+    fs::create_dir(directory.path().join("rules")).unwrap();
+    directory
+}
+
+#[test]
+fn check_says_what_is_wrong_by_text_and_by_exit_code() {
+    let directory = directory();
+    let (code, out, err) = run(tripline(directory.path()).arg("check"));
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with("ok, 0 errors, 0 warnings\n"), "{out}");
+
+    let wrong = ["check", "--set", "http.listen=here", "--set", "log.level=loud"];
+    let (code, out, _) = run(tripline(directory.path()).args(wrong));
+    assert_eq!(code, 2);
+    assert!(out.contains("http.listen is not") && out.contains("log.level cannot be"), "{out}");
+    assert!(out.ends_with("failed, 2 errors, 0 warnings\n"), "{out}");
+
+    let (code, out, _) = run(tripline(directory.path()).args(["check", "--config", "gone.yaml"]));
+    assert_eq!(code, 2);
+    assert!(out.contains("gone.yaml: No such file"), "{out}");
+}
+
+#[test]
+fn a_warning_is_an_error_only_when_strict() {
+    let directory = directory();
+    let mut command = tripline(directory.path());
+    command.arg("check").env("TRIPLINE_HTTP_LISTN", ":9464");
+    let (code, out, _) = run(&mut command);
+    assert!(code == 0 && out.contains("did you mean TRIPLINE_HTTP_LISTEN?"), "{code} {out}");
+    assert_eq!(run(command.arg("--strict")).0, 2);
+}
+
+#[test]
+fn the_environment_names_the_configuration() {
+    let directory = directory();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tripline.yaml");
+    let (code, out, _) = run(tripline(elsewhere.path()).arg("check").env("TRIPLINE_CONFIG", &path));
+    assert_eq!(code, 0, "{out}");
+    assert!(!out.contains("TRIPLINE_CONFIG"), "it is no setting: {out}");
+}
+
+#[test]
+fn mistakes_on_the_command_line_end_with_2_and_help_with_0() {
+    let directory = directory();
+    for (args, code) in [
+        (vec![], 2),
+        (vec!["frobnicate"], 2),
+        (vec!["check", "--frobnicate"], 2),
+        (vec!["check", "--set", "novalue"], 2),
+        (vec!["--help"], 0),
+        (vec!["check", "--help"], 0),
+        (vec!["--version"], 0),
+        (vec!["version"], 0),
+    ] {
+        assert_eq!(run(tripline(directory.path()).args(&args)).0, code, "{args:?}");
+    }
+    let (_, help, _) = run(tripline(directory.path()).arg("--help"));
+    for code in ["  0  ", "  1  ", "  2  ", "  3  ", "  4  "] {
+        assert!(help.contains(code), "exit code {code} is not explained:\n{help}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_ask() {
+    let directory = directory();
+    let check = |args: &[&str], no_color: bool| {
+        let mut command = tripline(directory.path());
+        command.args(["check", "--set", "log.level=loud"]).args(args);
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        run(&mut command).1.contains("\x1b[")
+    };
+    assert!(!check(&[], false), "a pipe is no terminal");
+    assert!(check(&["--color", "always"], true), "the command line wins");
+    assert!(!check(&["--color", "never"], false));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let directory = directory();
+    let mut child = tripline(directory.path())
+        .args(["check", "--set", "log.level=loud"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "the exit code still tells");
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(err, "", "neither a panic nor a complaint");
+}
