@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod check;
+mod generate;
 mod output;
 mod version;
 
@@ -53,6 +54,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Check(check::CheckArgs),
+    Generate(generate::GenerateArgs),
     Version(version::VersionArgs),
 }
 
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
     output::choose(cli.color);
     let outcome = match &cli.command {
         Command::Check(args) => check::execute(args),
+        Command::Generate(args) => generate::execute(args),
         Command::Version(args) => version::execute(args),
     };
     outcome.unwrap_or_else(|error| {
