@@ -13,3 +13,4 @@ mod cli;
 mod config;
 mod contract_store;
 mod generate;
+mod tidy;
