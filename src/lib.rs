@@ -15,6 +15,8 @@ pub mod config;
 #[cfg(feature = "shell")]
 pub mod generate;
 #[cfg(feature = "shell")]
+pub mod kafka;
+#[cfg(feature = "shell")]
 pub mod notify;
 #[cfg(feature = "shell")]
 pub mod server;

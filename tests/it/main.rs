@@ -12,5 +12,6 @@
 mod cli;
 mod config;
 mod contract_store;
+mod embedded_kafka;
 mod generate;
 mod tidy;

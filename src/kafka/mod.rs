@@ -1,0 +1,80 @@
+//! What every Kafka client of Tripline shares: the connection, its credentials, logs, a producer,
+//! and an embedded Kafka for `demo` and tests.
+//!
+//! This module knows nothing of records, alerts or checkpoints. It and `source::kafka` are the only
+//! ones that name the client library; sources, stores and notifiers may use this module as they use
+//! `telemetry`.
+#![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
+
+pub mod connection;
+pub mod embedded;
+mod oauth;
+pub mod producer;
+
+use rdkafka::{
+    client::{ClientContext, OAuthToken},
+    config::RDKafkaLogLevel,
+};
+
+pub use connection::{Connection, OpenConnection, Sasl, Tls};
+pub use embedded::EmbeddedKafka;
+pub use oauth::OAuth;
+pub use producer::{Delivery, ProduceError, Producer, Record};
+
+/// Reads a secret, as the shell does it.
+pub type ReadSecret<'a> = &'a dyn Fn(&crate::engine::yaml::SecretRef) -> Result<String, String>;
+
+/// The part of a client's callbacks that producers and consumers share.
+#[derive(Debug)]
+pub(crate) struct Callbacks {
+    tokens: Option<oauth::TokenSource>,
+}
+
+impl Callbacks {
+    /// Forwards a log line of the library. Lines about single brokers come often while a cluster is
+    /// away; what people must know is reported as an event by the source, so these are at most
+    /// warnings.
+    pub(crate) fn forward_log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+        const TARGET: &str = "tripline::kafka::library";
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: TARGET, facility, "{text}");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::warn!(target: TARGET, facility, "{text}");
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(target: TARGET, facility, "{text}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(target: TARGET, facility, "{text}"),
+        }
+    }
+
+    /// A token for SASL OAUTHBEARER.
+    pub(crate) fn token(&self) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let source = self.tokens.as_ref().ok_or("no token endpoint is configured")?;
+        source.fetch().map_err(|detail| {
+            tracing::warn!(%detail, "no OAuth token for Kafka");
+            detail.into()
+        })
+    }
+}
+
+impl ClientContext for Callbacks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        Callbacks::forward_log(level, facility, text);
+    }
+
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        tracing::warn!(target: "tripline::kafka::library", %error, "{reason}");
+    }
+
+    fn generate_oauth_token(
+        &self,
+        _config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.token()
+    }
+}

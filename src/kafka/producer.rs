@@ -1,0 +1,268 @@
+//! Writes records to Kafka: generated traffic, alerts, dead letters.
+//!
+//! Idempotent and with `acks=all`, so that a record is acknowledged once and in order. The queue in
+//! front of the broker is bounded in bytes and records; [`Producer::produce`] waits for room.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Message as _,
+    client::OAuthToken,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer},
+};
+use tokio::sync::oneshot;
+
+use super::{Callbacks, OpenConnection};
+
+/// How long a record may wait for the broker's acknowledgement: 30 s, in milliseconds. Then it has
+/// failed.
+const DELIVERY_TIMEOUT_MS: &str = "30000";
+
+/// Bytes of records that wait for the broker: 64 MiB, in KiB. Then [`Producer::produce`] waits.
+const QUEUE_KILOBYTES_MAX: &str = "65536";
+
+/// Records that wait for the broker: 100,000. Then [`Producer::produce`] waits.
+const QUEUE_RECORDS_MAX: &str = "100000";
+
+/// How long [`Producer::produce`] waits for room: 30 s, after which every queued record has been
+/// acknowledged or has failed.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Defaults that users may override by `properties`.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("compression.type", "lz4"),
+    ("linger.ms", "20"),
+    ("batch.size", "1000000"),
+    ("queue.buffering.max.kbytes", QUEUE_KILOBYTES_MAX),
+    ("queue.buffering.max.messages", QUEUE_RECORDS_MAX),
+    ("delivery.timeout.ms", DELIVERY_TIMEOUT_MS),
+];
+
+/// What is not for users to change.
+const FIXED: [(&str, &str); 2] = [("enable.idempotence", "true"), ("acks", "all")];
+
+/// Properties that [`super::Connection::parse`] should refuse for a producer.
+pub const PRODUCER_OWNED: [(&str, &str); 3] = [
+    ("enable.idempotence", "records are always written idempotently"),
+    ("acks", "records are always acknowledged by all replicas in sync"),
+    ("transactional.id", "no transactions are used"),
+];
+
+/// One record to write.
+#[derive(Clone, Debug, Default)]
+pub struct Record<'a> {
+    /// Records with the same key go to the same partition. Without one they are spread.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` writes a tombstone.
+    pub payload: Option<&'a [u8]>,
+    /// The partition, if it is not for the key to decide.
+    pub partition: Option<i32>,
+    /// Headers, in order.
+    pub headers: &'a [(&'a str, &'a [u8])],
+}
+
+/// What came of one record: where it lies, or why it does not.
+pub type Delivery = Result<(i32, i64), ProduceError>;
+
+/// Why a record was not written.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("Kafka topic {topic}: {detail}")]
+pub struct ProduceError {
+    /// The topic.
+    pub topic: String,
+    /// What went wrong, for people.
+    pub detail: String,
+    /// Whether trying again may help.
+    pub retry: bool,
+}
+
+/// What is handed through the library with each record.
+type Notice = Option<oneshot::Sender<Delivery>>;
+
+/// Callbacks of the producer; called on the library's poll thread.
+struct Reports {
+    callbacks: Callbacks,
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    /// The first failure since the last flush.
+    failure: Mutex<Option<ProduceError>>,
+}
+
+impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        Callbacks::forward_log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.callbacks.error(error, reason);
+    }
+
+    fn generate_oauth_token(
+        &self,
+        _config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.callbacks.token()
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<Notice>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, notice: Box<Notice>) {
+        let delivery = match result {
+            Ok(message) => Ok((message.partition(), message.offset())),
+            Err((error, message)) => Err(failure(message.topic(), error)),
+        };
+        match &delivery {
+            Ok(_) => {
+                self.delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert_with(|| error.clone());
+            }
+        }
+        if let Some(waiting) = *notice {
+            // Nobody may be waiting any more.
+            drop(waiting.send(delivery));
+        }
+    }
+}
+
+fn failure(topic: &str, error: &KafkaError) -> ProduceError {
+    let code = error.rdkafka_error_code();
+    let retry = !matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::InvalidTopic
+                | RDKafkaErrorCode::Fatal
+                | RDKafkaErrorCode::UnknownPartition
+        )
+    );
+    let detail = code.map_or_else(|| error.to_string(), |code| code.to_string());
+    ProduceError { topic: topic.to_owned(), detail, retry }
+}
+
+/// Writes to one topic. Cheap to share by reference between threads.
+pub struct Producer {
+    inner: ThreadedProducer<Reports>,
+    topic: String,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl Producer {
+    /// Creates a producer. It connects in the background.
+    ///
+    /// # Errors
+    /// What the library does not accept, for people.
+    pub fn new(connection: OpenConnection, topic: impl Into<String>) -> Result<Producer, String> {
+        let (config, callbacks) = connection.into_client(&DEFAULTS, &FIXED);
+        let reports = Reports {
+            callbacks,
+            delivered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            failure: Mutex::new(None),
+        };
+        let inner = config.create_with_context(reports).map_err(|error| error.to_string())?;
+        Ok(Producer { inner, topic: topic.into() })
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Queues a record; waits while the queue is full. What came of it is seen by
+    /// [`Producer::flush`].
+    ///
+    /// # Errors
+    /// If it was not taken within 30 s, or never can be.
+    pub fn produce(&self, record: &Record<'_>) -> Result<(), ProduceError> {
+        self.queue(record, None)
+    }
+
+    /// Queues a record; waits while the queue is full. The receiver tells what came of it, within
+    /// 30 s.
+    ///
+    /// # Errors
+    /// If it was not taken within 30 s, or never can be.
+    pub fn deliver(
+        &self,
+        record: &Record<'_>,
+    ) -> Result<oneshot::Receiver<Delivery>, ProduceError> {
+        let (sender, receiver) = oneshot::channel();
+        self.queue(record, Some(sender)).map(|()| receiver)
+    }
+
+    fn queue(&self, record: &Record<'_>, notice: Notice) -> Result<(), ProduceError> {
+        let mut message: BaseRecord<'_, [u8], [u8], Box<Notice>> =
+            BaseRecord::with_opaque_to(&self.topic, Box::new(notice));
+        message.key = record.key;
+        message.payload = record.payload;
+        message.partition = record.partition;
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            let add = |headers: OwnedHeaders, (key, value): &(&str, &[u8])| {
+                headers.insert(Header { key, value: Some(*value) })
+            };
+            message.headers = Some(record.headers.iter().fold(headers, add));
+        }
+        let mut deadline = None;
+        loop {
+            let (error, back) = match self.inner.send(message) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            let give_up = *deadline.get_or_insert_with(|| Instant::now() + ROOM_WAIT_MAX);
+            if !full || Instant::now() > give_up {
+                return Err(failure(&self.topic, &error));
+            }
+            message = back;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until every queued record is acknowledged.
+    ///
+    /// # Errors
+    /// The first failure since the last flush, or that `timeout` passed.
+    pub fn flush(&self, timeout: Duration) -> Result<(), ProduceError> {
+        let flushed = self.inner.flush(timeout);
+        let mut first = self.inner.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match (first.take(), flushed) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) => Err(failure(&self.topic, &error)),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    /// Records acknowledged so far.
+    pub fn delivered(&self) -> u64 {
+        self.inner.context().delivered.load(Ordering::Relaxed)
+    }
+
+    /// Records that failed so far.
+    pub fn failed(&self) -> u64 {
+        self.inner.context().failed.load(Ordering::Relaxed)
+    }
+}
