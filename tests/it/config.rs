@@ -5,6 +5,8 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
+use proptest::prelude::*;
+
 use tripline::{
     config::{Document, General, Input, SETTINGS},
     engine::diagnostic::Diagnostic,
@@ -93,5 +95,49 @@ fn settings_are_described_once_each() {
     assert_eq!(paths.len(), count);
     for setting in SETTINGS {
         assert!(setting.summary.ends_with('.'), "{}: no sentence", setting.path);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever is done to a file, its problems can be shown, each at a place that exists, and no
+    /// secret is shown.
+    #[test]
+    fn no_damage_to_a_file_breaks_its_explanation(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), "[\\PC\n]{0,6}", 0_usize..12), 1..6),
+        variable in "[A-Z0-9_]{1,24}",
+        path in "[a-z0-9.\\[\\]_]{0,20}",
+        value in "[\\PC\n]{0,20}",
+    ) {
+        let secret = "c0rrect-horse";
+        let mut text = fs::read_to_string(Path::new(DIRECTORY).join("smallest.yaml")).unwrap();
+        text.push_str("log:\n  level: info");
+        for (at, insert, remove) in edits {
+            let boundary = |text: &str, mut at: usize| {
+                while !text.is_char_boundary(at) {
+                    at -= 1;
+                }
+                at
+            };
+            let from = boundary(&text, at.index(text.len() + 1));
+            let to = boundary(&text, (from + remove).min(text.len()));
+            text.replace_range(from..to, &insert);
+        }
+        text.push_str(&format!("\n  api_token: {secret}\n"));
+        let input = Input {
+            path: "t.yaml".into(),
+            environment: vec![(format!("TRIPLINE_{variable}"), value.clone())],
+            overrides: vec![(path, value)],
+        };
+        let (problems, _) = check(&text, &input);
+        for problem in &problems {
+            if let Some(place) = &problem.place {
+                prop_assert!(place.span.start <= place.span.end);
+                prop_assert!(place.source.text.get(place.span.clone()).is_some(), "{problem:?}");
+            }
+            let shown = problem.render(false);
+            prop_assert!(!shown.contains(secret), "{shown}");
+        }
     }
 }
