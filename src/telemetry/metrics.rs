@@ -10,12 +10,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{
-    Counter, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Registry, TextEncoder,
-};
+use prometheus::{Registry, TextEncoder};
 
 use super::{
+    families::{
+        CheckpointMetrics, DeliveryMetrics, EngineMetrics, ProcessMetrics, RulesMetrics,
+        SourceMetrics,
+    },
     process,
     registry::{Builder, MetricInfo},
 };
@@ -45,72 +46,6 @@ pub struct Metrics {
     kinds: Mutex<BTreeMap<String, Vec<String>>>,
     /// Alerts that fire, for the gauge; bounded by the engine's limit of firing alerts.
     firing: Mutex<BTreeMap<Fingerprint, (String, Severity)>>,
-}
-
-struct SourceMetrics {
-    up: IntGaugeVec,
-    paused: IntGaugeVec,
-    records: IntCounter,
-    bytes: IntCounter,
-    lag: IntGaugeVec,
-    records_lost: IntCounterVec,
-    dead_letters: IntCounterVec,
-    dead_letters_lost: IntCounter,
-}
-
-struct EngineMetrics {
-    events: IntCounter,
-    events_canonical: IntCounter,
-    events_from_future: IntCounter,
-    events_late: IntCounter,
-    events_duplicate: IntCounter,
-    values_dropped: IntCounter,
-    rules_evaluated: IntCounter,
-    detections: IntCounterVec,
-    findings: IntCounterVec,
-    alerts: IntCounterVec,
-    alerts_firing: IntGaugeVec,
-    alert_latency: Histogram,
-    alerts_suppressed: IntCounterVec,
-    rule_errors: IntCounterVec,
-    keys: IntGaugeVec,
-    keys_evicted: IntCounterVec,
-    keys_null: IntCounterVec,
-    limit_hits: IntCounterVec,
-    watermark: Gauge,
-    watermark_delay: Gauge,
-    in_flight: IntGauge,
-}
-
-struct CheckpointMetrics {
-    seconds: Histogram,
-    bytes: IntGauge,
-    failures: IntCounter,
-    last: Gauge,
-    age: Gauge,
-}
-
-struct DeliveryMetrics {
-    pending: IntGauge,
-    attempts: IntCounterVec,
-    delay: HistogramVec,
-    last: GaugeVec,
-}
-
-struct RulesMetrics {
-    loaded: IntGauge,
-    reloads: IntCounterVec,
-    successful: IntGauge,
-    last: Gauge,
-}
-
-struct ProcessMetrics {
-    cpu: Counter,
-    resident: IntGauge,
-    memory: IntGauge,
-    fds: IntGauge,
-    threads: IntGauge,
-    start: Gauge,
 }
 
 impl Default for Metrics {
@@ -326,6 +261,11 @@ impl Metrics {
         self.checkpoint.last.set(now_seconds());
     }
 
+    /// It was time for a checkpoint, but nothing had changed: all is durable as it is.
+    pub fn checkpoint_not_needed(&self) {
+        self.checkpoint.last.set(now_seconds());
+    }
+
     /// A checkpoint failed; it will be tried again.
     pub fn checkpoint_failed(&self) {
         self.checkpoint.failures.inc();
@@ -439,148 +379,6 @@ fn now_seconds() -> f64 {
 /// A map stays usable when a thread that held it panicked: it is only counted from.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl SourceMetrics {
-    #[rustfmt::skip]
-    fn new(b: &mut Builder) -> SourceMetrics {
-        SourceMetrics {
-            up: b.gauges("tripline_source_up", &["source"], "1 while the source can read."),
-            paused: b.gauges("tripline_source_paused", &["source"], "1 while the source holds back because the pipeline is full."),
-            records: b.counter("tripline_records_total", "Records decoded, tombstones included."),
-            bytes: b.counter("tripline_record_bytes_total", "Bytes of the payloads of those records."),
-            lag: b.gauges("tripline_source_lag_records", &["topic", "partition"], "Records between our position and the end of the partition."),
-            records_lost: b.counters("tripline_source_records_lost_total", &["topic", "partition"], "Records that were gone (retention) before they were read."),
-            dead_letters: b.counters("tripline_decode_failures_total", &["reason"], "Records, or parts of one, that could not be decoded."),
-            dead_letters_lost: b.counter("tripline_dead_letters_lost_total", "Undecodable records that could not be kept for a person to look at."),
-        }
-    }
-}
-
-impl EngineMetrics {
-    #[rustfmt::skip]
-    fn new(b: &mut Builder) -> EngineMetrics {
-        EngineMetrics {
-            events: b.counter("tripline_events_total", "Audit events decoded, all stages."),
-            events_canonical: b.counter("tripline_events_canonical_total", "Audit events that rules looked at: one per request."),
-            events_from_future: b.counter("tripline_events_from_future_total", "Events ahead of our clock by more than skew_max."),
-            events_late: b.counter("tripline_events_late_total", "Events that came behind the watermark."),
-            events_duplicate: b.counter("tripline_events_duplicate_total", "Events that had been counted before."),
-            values_dropped: b.counter("tripline_event_values_dropped_total", "Array elements that rules did not see, for there were too many."),
-            rules_evaluated: b.counter("tripline_rules_evaluated_total", "Rules looked at after the index, over all events."),
-            detections: b.counters("tripline_detections_total", &["rule"], "Events that satisfied a detection rule."),
-            findings: b.counters("tripline_findings_total", &["rule", "severity"], "Times that a rule's whole condition held."),
-            alerts: b.counters("tripline_alerts_total", &["rule", "severity", "state"], "Alerts that began to fire, and that resolved."),
-            alerts_firing: b.gauges("tripline_alerts_firing", &["rule", "severity"], "Alerts that fire now."),
-            alert_latency: b.latency("tripline_alert_latency_seconds", "From the event that made an alert fire to the checkpoint after which it is sent."),
-            alerts_suppressed: b.counters("tripline_alerts_suppressed_total", &["rule"], "Findings that the rule's own suppress held back."),
-            rule_errors: b.counters("tripline_rule_errors_total", &["rule"], "Times that a rule could not do part of its work."),
-            keys: b.gauges("tripline_correlation_keys", &["rule"], "Correlation keys held."),
-            keys_evicted: b.counters("tripline_correlation_keys_evicted_total", &["rule"], "Correlation keys forgotten at the limit; alerts for them may be missed."),
-            keys_null: b.counters("tripline_correlation_keys_null_total", &["rule"], "Detections that did not count because a group-by field was absent."),
-            limit_hits: b.counters("tripline_limit_hits_total", &["limit"], "Times that a bound of the engine was hit."),
-            watermark: b.seconds_gauge("tripline_watermark_timestamp_seconds", "Event time before which nothing more is expected."),
-            watermark_delay: b.seconds_gauge("tripline_watermark_delay_seconds", "How far the watermark is behind our clock."),
-            in_flight: b.gauge("tripline_batches_in_flight", "Batches between the source and the end of correlation."),
-        }
-    }
-
-    fn begin(&self, rule: &str, severity: &str) {
-        self.findings.with_label_values(&[rule, severity]);
-        self.alerts_firing.with_label_values(&[rule, severity]);
-        for state in ["firing", "resolved"] {
-            self.alerts.with_label_values(&[rule, severity, state]);
-        }
-        for counters in [&self.detections, &self.alerts_suppressed, &self.rule_errors] {
-            counters.with_label_values(&[rule]);
-        }
-    }
-
-    /// Ends series. An error only means that there was none.
-    fn forget(&self, rule: &str, severity: &str, is_still_loaded: bool) {
-        drop(self.findings.remove_label_values(&[rule, severity]));
-        for state in ["firing", "resolved"] {
-            drop(self.alerts.remove_label_values(&[rule, severity, state]));
-        }
-        // Alerts of a rule that is gone fire until they resolve; their gauge stays while it is not 0.
-        if self.alerts_firing.with_label_values(&[rule, severity]).get() == 0 {
-            drop(self.alerts_firing.remove_label_values(&[rule, severity]));
-        }
-        if is_still_loaded {
-            return;
-        }
-        for counters in [
-            &self.detections,
-            &self.alerts_suppressed,
-            &self.rule_errors,
-            &self.keys_evicted,
-            &self.keys_null,
-        ] {
-            drop(counters.remove_label_values(&[rule]));
-        }
-        drop(self.keys.remove_label_values(&[rule]));
-    }
-}
-
-impl CheckpointMetrics {
-    #[rustfmt::skip]
-    fn new(b: &mut Builder) -> CheckpointMetrics {
-        CheckpointMetrics {
-            seconds: b.seconds("tripline_checkpoint_duration_seconds", "Time to make a checkpoint durable."),
-            bytes: b.gauge("tripline_store_bytes", "Size of the checkpoint on disk."),
-            failures: b.counter("tripline_checkpoint_failures_total", "Checkpoints that failed and were tried again."),
-            last: b.seconds_gauge("tripline_checkpoint_last_success_timestamp_seconds", "When a checkpoint last became durable; at first, when the process started."),
-            age: b.seconds_gauge("tripline_checkpoint_age_seconds", "How long ago that was. Grows while nothing is read, too."),
-        }
-    }
-}
-
-impl DeliveryMetrics {
-    #[rustfmt::skip]
-    fn new(b: &mut Builder) -> DeliveryMetrics {
-        DeliveryMetrics {
-            pending: b.gauge("tripline_notifications_pending", "Notifications that receivers are still owed."),
-            attempts: b.counters("tripline_delivery_attempts_total", &["receiver", "kind", "outcome", "reason"], "Attempts to deliver a notification."),
-            delay: b.latencies("tripline_delivery_delay_seconds", &["receiver", "kind"], "From the making of a notification to the answer that it was taken."),
-            last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind"], "When a receiver last took a notification."),
-        }
-    }
-}
-
-impl RulesMetrics {
-    #[rustfmt::skip]
-    fn new(b: &mut Builder) -> RulesMetrics {
-        RulesMetrics {
-            loaded: b.gauge("tripline_rules_loaded", "Rules in use."),
-            reloads: b.counters("tripline_rules_reloads_total", &["outcome"], "Reloads of the rules since start."),
-            successful: b.gauge("tripline_rules_last_reload_successful", "0 while the last reload failed and the rules before it are in use."),
-            last: b.seconds_gauge("tripline_rules_last_load_timestamp_seconds", "When the rules in use were loaded."),
-        }
-    }
-}
-
-impl ProcessMetrics {
-    #[rustfmt::skip]
-    fn new(b: &mut Builder) -> ProcessMetrics {
-        ProcessMetrics {
-            cpu: b.seconds_counter("process_cpu_seconds_total", "Processor time used, user and system."),
-            resident: b.gauge("process_resident_memory_bytes", "Memory in use."),
-            memory: b.gauge("process_virtual_memory_bytes", "Address space in use."),
-            fds: b.gauge("process_open_fds", "Open file descriptors."),
-            threads: b.gauge("process_threads", "Threads."),
-            start: b.seconds_gauge("process_start_time_seconds", "When the process started."),
-        }
-    }
-
-    fn update(&self, stats: &process::ProcessStats) {
-        let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.cpu.inc_by((stats.cpu_seconds - self.cpu.get()).max(0.0));
-        self.resident.set(integer(stats.resident_bytes));
-        self.memory.set(integer(stats.virtual_bytes));
-        self.fds.set(integer(stats.open_fds));
-        self.threads.set(integer(stats.threads));
-        self.start.set(stats.start_seconds);
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`start_logs`] sets up `tracing` once. What people see of alerts is not here: that is `notify`.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod families;
 mod log;
 mod metrics;
 mod process;
