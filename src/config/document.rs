@@ -112,6 +112,8 @@ impl Document {
             }
         }
 
+        let base = input.path.parent().unwrap_or(Path::new(""));
+        start_paths_from(base, &mut root);
         let document = Document::assemble(&combined, parts, root, notes, input);
         let wrong: Vec<Diagnostic> = wrong
             .into_iter()
@@ -176,14 +178,15 @@ impl Document {
         }
     }
 
-    /// The directory that relative paths in the configuration start from: that of the file.
+    /// The directory that relative paths in the configuration start from: that of the file. The
+    /// values of keys that end in `_file` already do.
     pub fn base(&self) -> &Path {
         &self.base
     }
 
     /// Follows references to secrets.
     pub fn secrets(&self) -> SecretReader {
-        SecretReader::new(&self.base, &self.environment)
+        SecretReader::new(&self.environment)
     }
 
     fn relocate(&self, mut diagnostic: Diagnostic) -> Diagnostic {
@@ -254,6 +257,26 @@ fn parse_one(source: &Arc<SourceText>) -> Result<Node, Box<Diagnostic>> {
         return Err(Box::new(Diagnostic::error("C003", place(&root.span), title)));
     }
     Ok(root)
+}
+
+/// Lets the relative paths of a configuration start from its directory, wherever the process was
+/// started: `rules`, `state` and `dead_letter.file` by their reader, and here every key that ends in
+/// `_file`, whichever module it belongs to.
+fn start_paths_from(base: &Path, node: &mut Node) {
+    match &mut node.kind {
+        NodeKind::Map(entries) => {
+            for (key, value) in entries {
+                match &mut value.kind {
+                    NodeKind::Str(path) if key.text.ends_with("_file") && !path.is_empty() => {
+                        *path = base.join(&*path).display().to_string();
+                    }
+                    _ => start_paths_from(base, value),
+                }
+            }
+        }
+        NodeKind::List(items) => items.iter_mut().for_each(|item| start_paths_from(base, item)),
+        _ => {}
+    }
 }
 
 /// Masks secrets in the lines that a diagnostic about broken YAML shows.
@@ -347,6 +370,18 @@ mod tests {
                 "command line:1:17: error[C004]: http.port is 99999",
             ]
         );
+    }
+
+    #[test]
+    fn relative_paths_start_from_the_directory_of_the_file() {
+        let document = document("list: [{ca_file: ca.pem, key_file: /k, file: x}]\n", &[], &[]);
+        let (paths, _) = document
+            .parse(|root| {
+                let item = root.sections("list").remove(0);
+                Some(["ca_file", "key_file", "file"].map(|key| item.string(key).unwrap()))
+            })
+            .unwrap();
+        assert_eq!(paths, ["conf/ca.pem", "/k", "x"]);
     }
 
     #[test]

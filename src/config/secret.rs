@@ -1,12 +1,6 @@
 //! Secrets: following references to them, and keeping them out of what is shown.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read as _,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io::Read as _, ops::Range, path::Path};
 
 use crate::engine::yaml::{Node, NodeKind, SecretRef};
 
@@ -29,14 +23,13 @@ const SECRET_WORDS: [&str; 9] = [
 /// Follows references to secrets. Cheap to clone; reads at each call, so that a rotated file is seen.
 #[derive(Clone)]
 pub struct SecretReader {
-    base: PathBuf,
     environment: BTreeMap<String, String>,
 }
 
 impl SecretReader {
-    /// Files are relative to `base`; variables are those given here.
-    pub fn new(base: &Path, environment: &[(String, String)]) -> SecretReader {
-        SecretReader { base: base.to_owned(), environment: environment.iter().cloned().collect() }
+    /// Variables are those given here; files are relative to the working directory.
+    pub fn new(environment: &[(String, String)]) -> SecretReader {
+        SecretReader { environment: environment.iter().cloned().collect() }
     }
 
     /// Reads a secret. A file loses one line break at its end.
@@ -52,8 +45,7 @@ impl SecretReader {
                 Some(text) => Ok(text.to_owned()),
             },
             SecretRef::File(path) => {
-                let path = self.base.join(path);
-                read_file(&path).map_err(|why| format!("secret file {}: {why}", path.display()))
+                read_file(Path::new(path)).map_err(|why| format!("secret file {path}: {why}"))
             }
         }
     }
@@ -173,18 +165,19 @@ mod tests {
         fs::write(directory.path().join("huge"), vec![b'x'; 70_000]).unwrap();
         let environment =
             [("TOKEN".to_owned(), "t".to_owned()), ("NONE".to_owned(), String::new())];
-        let reader = SecretReader::new(directory.path(), &environment);
+        let reader = SecretReader::new(&environment);
         let read = |secret| reader.read(&secret);
         assert_eq!(read(SecretRef::Inline("x".to_owned())).as_deref(), Ok("x"));
         assert_eq!(read(SecretRef::Env("TOKEN".to_owned())).as_deref(), Ok("t"));
-        assert_eq!(read(SecretRef::File("good".to_owned())).as_deref(), Ok("hunter2"));
+        let file = |name: &str| SecretRef::File(directory.path().join(name).display().to_string());
+        assert_eq!(read(file("good")).as_deref(), Ok("hunter2"));
         for (secret, why) in [
             (SecretRef::Env("NONE".to_owned()), "is empty"),
             (SecretRef::Env("GONE".to_owned()), "is not set"),
-            (SecretRef::File("empty".to_owned()), "it is empty"),
-            (SecretRef::File("binary".to_owned()), "not UTF-8"),
-            (SecretRef::File("huge".to_owned()), "more than 65536 bytes"),
-            (SecretRef::File("gone".to_owned()), "No such file"),
+            (file("empty"), "it is empty"),
+            (file("binary"), "not UTF-8"),
+            (file("huge"), "more than 65536 bytes"),
+            (file("gone"), "No such file"),
         ] {
             let error = read(secret).unwrap_err();
             assert!(error.contains(why), "{error}");
