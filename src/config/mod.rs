@@ -11,6 +11,7 @@ mod document;
 mod environment;
 mod general;
 mod overlay;
+pub mod rules_dir;
 mod secret;
 
 pub use document::{Document, Input};

@@ -57,3 +57,38 @@ pub const IDLE_AFTER_DEFAULT: Duration = Duration::from_secs(60);
 
 /// How far ahead of the operator's clock an event may claim to be and still move the watermark.
 pub const SKEW_MAX_DEFAULT: Duration = Duration::from_secs(300);
+
+/// Rules, correlations and filters of one rule set: 10,000. More are an error (`R014`).
+pub const RULES_MAX: usize = 10_000;
+
+/// Values of one list file: 100,000. More are an error (`R014`).
+pub const LIST_VALUES_MAX: usize = 100_000;
+
+/// Distinct fields that all rules name together: 10,000. More are an error (`R014`).
+pub const FIELDS_MAX: usize = 10_000;
+
+/// Predicates of one rule: 10,000, where a list of plain texts counts as one. More are an error
+/// (`R014`).
+pub const PREDICATES_PER_RULE_MAX: usize = 10_000;
+
+/// Texts that the placeholders of one value may expand to: 100,000. More are an error (`R014`).
+pub const EXPANSIONS_MAX: usize = 100_000;
+
+/// Nesting of a condition: 64 levels. A deeper one is an error (`R046`).
+pub const CONDITION_DEPTH_MAX: usize = 64;
+
+/// Parts of a key (`group-by`): 16. More are an error (`R014`).
+pub const KEY_PARTS_MAX: usize = 16;
+
+/// Rules that one correlation refers to: 256. More are an error (`R014`).
+pub const CORRELATION_INPUTS_MAX: usize = 256;
+
+/// Bytes of one compiled regular expression: 1 MiB. A larger one is an error (`R023`).
+pub const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of one template: 16 KiB. A longer one is an error (`R061`).
+pub const TEMPLATE_BYTES_MAX: usize = 16 << 10;
+
+/// Directories below each other in a rule directory: 16. Deeper ones are an error (`R014`), so that a
+/// link in a circle ends.
+pub const RULE_DIRECTORY_DEPTH_MAX: usize = 16;

@@ -14,4 +14,5 @@ mod config;
 mod contract_store;
 mod embedded_kafka;
 mod generate;
+mod rules;
 mod tidy;

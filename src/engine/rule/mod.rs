@@ -1,14 +1,44 @@
 //! Rule files: from YAML text to a compiled, immutable [`RuleSet`].
 //!
-//! The steps have their own modules: documents are read (`yaml`), turned into syntax, checked
-//! against each other, and compiled to the plan in [`set`]. Everything that is wrong with any file
-//! comes back as diagnostics, all at once; a rule set is accepted whole or not at all.
+//! The steps have their own modules: documents are read (`document` and what it calls), named and
+//! joined (`names`, `graph`), and compiled to the plan in [`set`] (`compile` and what it calls).
+//! Everything that is wrong with any file comes back as diagnostics, all at once; a rule set is
+//! accepted whole or not at all.
 
+mod alert;
+mod build;
+pub mod code;
+mod compile;
+mod condition;
+mod correlation;
+mod correlation_compile;
+mod document;
+mod extension;
+mod fields;
+mod graph;
+mod leaf;
+mod list;
+mod load;
+mod modifier;
+mod names;
+mod pattern;
+mod print;
+mod read;
+mod schedule;
+mod schema;
+mod selection;
 pub mod set;
+mod state;
+mod state_compile;
+pub mod taxonomy;
+mod template;
 
+pub use load::{LoadOptions, Loaded, RuleSources, load};
+pub use schema::json_schema;
 pub use set::{
     AlertSpec, CaptureSlot, Comparison, CorrelationInput, CorrelationKind, CorrelationRule,
     DetectionRule, Expression, KeySlot, LevelStep, Predicate, PredicateId, Rule, RuleIndex,
     RuleMeta, RuleSet, RuleSteps, Schedule, ScheduleIndex, Severity, StringKind, TemporalCondition,
-    Test, Threshold, TimePart, WindowShape,
+    Test, Threshold, TimePart, WindowShape, fold_case,
 };
+pub use template::TEMPLATE_WORDS;

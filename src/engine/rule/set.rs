@@ -314,9 +314,15 @@ pub enum Test {
     },
     /// The text matches a pattern with wildcards (or, if made by `re`, a regular expression).
     Regex(Arc<regex::Regex>),
-    /// The text contains any of many patterns (Aho-Corasick, made without regard to ASCII case
-    /// unless `cased`).
-    ContainsAny(Arc<aho_corasick::AhoCorasick>),
+    /// The text contains any of many patterns.
+    ContainsAny {
+        /// The patterns, sorted; ASCII and lower-case unless `cased`.
+        texts: Arc<[String]>,
+        /// Compare exactly.
+        cased: bool,
+        /// All of them at once, made without regard to ASCII case unless `cased`.
+        automaton: Arc<aho_corasick::AhoCorasick>,
+    },
     /// The value, as a number, compares so.
     Number(Comparison, f64),
     /// The value is this boolean, or its text.
@@ -334,6 +340,12 @@ pub enum Test {
     },
     /// A part of the value, read as a time in UTC, compares so.
     TimePart(TimePart, Comparison, i64),
+}
+
+/// A text as it is compared when case does not count: each character lower-cased by itself, without
+/// regard to its neighbours, so that parts of a text fold like the whole.
+pub fn fold_case(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// How a text relates to a pattern.

@@ -1,0 +1,157 @@
+//! The code of every diagnostic about rule files, in one table.
+//!
+//! Codes are stable: people search for them and silence warnings by them. A code is never given to
+//! another mistake; a gap stays a gap. `tripline check` prints the explanation.
+
+/// What a code means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// `R…`
+    pub id: &'static str,
+    /// A few words.
+    pub title: &'static str,
+    /// A sentence or two: what it means, and what to do.
+    pub explanation: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $id:literal, $title:literal, $explanation:literal;)*) => {
+        $(#[doc = concat!($id, ": ", $title, ".")] pub const $name: &str = $id;)*
+        /// All codes of rule files, sorted.
+        pub const CODES: &[Code] =
+            &[$(Code { id: $id, title: $title, explanation: $explanation }),*];
+    };
+}
+
+codes! {
+    UNKNOWN_KEY = "R001", "unknown key",
+        "The rule language has no such key here. Nothing is ignored silently: remove it or correct it.";
+    MISSING_KEY = "R002", "missing key",
+        "A key that must be there is not.";
+    WRONG_TYPE = "R003", "wrong type",
+        "The value is, say, a list where a text is wanted.";
+    INVALID_VALUE = "R004", "value not accepted",
+        "The value is of the right kind, but cannot be used.";
+    TWICE = "R005", "said twice",
+        "Two keys say the same thing, or contradict each other. Keep one.";
+    NOT_A_RULE = "R006", "not a rule",
+        "A document must have exactly one of `detection` (a rule), `correlation` and `filter`.";
+    WRONG_LOGSOURCE = "R007", "rule for other logs",
+        "Tripline reads Kubernetes audit events. A rule for other logs can never match rightly.";
+    DUPLICATE_ID = "R008", "id used twice",
+        "Alerts, state and correlations know a rule by its id, so it must be unique, also without \
+         regard to case.";
+    DUPLICATE_NAME = "R009", "name used twice",
+        "Correlations and alerts refer to rules by name, so names must be unique, also without \
+         regard to case. A rule without `name` has its title in snake_case as its name.";
+    UNREADABLE = "R010", "file cannot be read",
+        "The file or directory is missing, may not be read, or is not UTF-8 text.";
+    NO_RULES = "R011", "no rules",
+        "There is nothing to do without rules.";
+    UNKNOWN_FIELD = "R012", "unknown field",
+        "Audit events have no such field, so a test of it never holds.";
+    STRANGE_KEY = "R013", "key looks misspelt or misplaced",
+        "Sigma allows any further key at the top level of a rule, and this one is not looked at. Its \
+         name is that of another key, or nearly so.";
+    TOO_MANY = "R014", "too many",
+        "A bound that keeps loading and evaluation small was passed.";
+    UNKNOWN_MODIFIER = "R020", "unknown modifier",
+        "Sigma 2.1 has no such modifier.";
+    MODIFIER_MISUSE = "R021", "modifier cannot be used here",
+        "The modifier does not go with the value, or with the modifiers before it.";
+    BAD_REGEX = "R023", "not a regular expression",
+        "The pattern cannot be compiled. Expressions run in linear time, so look-around and \
+         back-references do not exist.";
+    BAD_NETWORK = "R024", "not a network",
+        "`cidr` wants a network such as `10.0.0.0/8` or `2001:db8::/32`.";
+    UNKNOWN_LIST = "R025", "unknown list",
+        "`%name%` stands for the file `lists/name.yaml` or `lists/name.txt`.";
+    NO_PLACEHOLDER = "R026", "no placeholder",
+        "`expand` replaces `%name%`, and there is none in the value.";
+    NESTED_VALUE = "R028", "value is nested",
+        "A field is compared with a text, a number, a boolean, null, or a list of these.";
+    EMPTY_SELECTION = "R029", "nothing to match",
+        "An empty list or mapping says nothing about events.";
+    NULL_IN_LIST = "R030", "null in a list",
+        "Sigma does not allow null in a list of values. It works here, but other tools refuse it.";
+    UNKNOWN_SELECTION = "R041", "unknown selection",
+        "The condition names a selection that the rule does not have.";
+    EMPTY_SELECTOR = "R042", "selector names nothing",
+        "No selection has a name that fits the pattern. Names that begin with `_` are left out.";
+    CONDITION_SYNTAX = "R040", "condition is not understood",
+        "Conditions are made of selection names, `and`, `or`, `not`, `1 of …`, `any of …`, `all of …` \
+         and parentheses.";
+    LEGACY_AGGREGATION = "R043", "aggregation in a condition",
+        "`| count() by …` and `near` were removed from Sigma. Write a correlation instead.";
+    LEGACY_TIMEFRAME = "R044", "timeframe in a detection",
+        "`timeframe` was removed from Sigma. Write a correlation with `timespan` instead.";
+    UNUSED_SELECTION = "R045", "selection is not used",
+        "The condition never mentions the selection.";
+    CONDITION_TOO_DEEP = "R046", "condition is nested too deep",
+        "The condition has more levels than anybody could read.";
+    UNKNOWN_CORRELATION = "R050", "unknown correlation type",
+        "The type is neither one of Sigma's nor one of ours.";
+    UNKNOWN_RULE = "R051", "unknown rule",
+        "No rule has this id or name.";
+    CYCLE = "R052", "correlations in a circle",
+        "A correlation cannot depend on itself.";
+    CORRELATION_CONDITION = "R053", "condition of a correlation is not understood",
+        "A number with `gt`, `gte`, `lt`, `lte`, `eq` or `neq` (two for a range), or, for temporal \
+         correlations, rule names with `and`, `or`, `not`.";
+    UNSUPPORTED = "R054", "cannot be honoured",
+        "Legal Sigma that Tripline cannot give a meaning to.";
+    BAD_TIMESPAN = "R055", "not a timespan",
+        "A number and a unit: `30s`, `5m`, `2h`, `1d`, `1w`.";
+    BAD_ALIAS = "R056", "alias does not fit",
+        "An alias names, for each rule of the correlation, the field that it stands for.";
+    THRESHOLD_TOO_LARGE = "R057", "threshold cannot be reached",
+        "A window holds a limited number of events, and the threshold lies above it.";
+    RULES_DIFFER = "R058", "rules and condition differ",
+        "Each rule of a temporal correlation must be mentioned in its condition, and none else.";
+    BAD_FILTER_TARGET = "R059", "filter does not fit its rule",
+        "Filters apply to detection rules for the same logs, not to correlations.";
+    UNKNOWN_SCHEDULE = "R060", "unknown schedule",
+        "Schedules are named in `schedules.yaml` beside the rules.";
+    BAD_TEMPLATE = "R061", "not a template",
+        "Annotations are Jinja templates.";
+    BAD_LABEL = "R062", "label cannot be used",
+        "Label names are those of Prometheus, values are fixed texts, and `alertname` and `severity` \
+         are set by Tripline.";
+    SHAPE_MISMATCH = "R063", "does not go together",
+        "Two parts of the rule exclude each other.";
+    BAD_LIST = "R070", "list cannot be used",
+        "A list is a YAML sequence of texts or of mappings with `value`, or a text file with one \
+         value a line.";
+    BAD_SCHEDULE = "R071", "schedule cannot be used",
+        "A schedule has a zone and weekly ranges such as `mon-fri 08:00-18:00`.";
+    EXPIRED = "R072", "expired",
+        "The entry or filter has reached its end date and has no effect any more.";
+    CANNOT_MATCH = "R080", "cannot match",
+        "No event can ever have this value.";
+    CONSTANT_CONDITION = "R081", "condition does not depend on the event",
+        "The whole condition is always, or never, true.";
+    FILTER_EMPTIES_RULE = "R082", "filter empties its rule",
+        "A filter is joined to its rules by `and`. Without `not` only events that it describes are \
+         left.";
+    OFTEN_ABSENT = "R083", "key is often absent",
+        "Events in which a key is absent do not count.";
+    NEEDS_LEVEL = "R084", "needs a higher audit level",
+        "The field is recorded only from this audit level on.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_explained() {
+        let mut ids: Vec<&str> = CODES.iter().map(|code| code.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), CODES.len());
+        for code in CODES {
+            assert!(code.explanation.ends_with('.'), "{}", code.id);
+            assert!(!code.title.ends_with('.'), "{}", code.id);
+        }
+    }
+}

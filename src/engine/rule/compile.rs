@@ -1,0 +1,390 @@
+//! From documents to the plan: filters joined to rules, references resolved, captures decided.
+//!
+//! Correlations are looked at from the outermost inwards to learn which values each rule must hand
+//! on, and then all rules are made from the innermost outwards.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    alert::{alert_spec, evidence_of, meta_of, template_fields},
+    build::{Builder, all, any, not},
+    code,
+    condition::{self, Condition},
+    document::{CorrelationDocument, DetectionDocument, DetectionSyntax, Document, FilterDocument},
+    fields::check_field,
+    leaf::ItemCompiler,
+    list::Lists,
+    names::Names,
+    read::Text,
+    selection::Search,
+    set::{
+        DetectionRule, Expression, Rule, RuleIndex, RuleMeta, RuleSet, RuleSteps, Schedule,
+        ScheduleIndex,
+    },
+};
+use crate::engine::{
+    diagnostic::{Diagnostic, Problems},
+    limits::{FIELDS_MAX, RULES_MAX},
+};
+
+/// Fields by which alerts of a plain detection rule are told apart, unless it says otherwise.
+pub(super) const DEFAULT_KEY: [&str; 4] =
+    ["cluster", "actor.id", "objectRef.namespace", "objectRef.name"];
+
+/// Everything that compiling one rule may look at.
+pub(super) struct Compiler<'a> {
+    /// All documents.
+    pub(super) documents: &'a [Document],
+    /// What they are called.
+    pub(super) names: &'a Names,
+    /// All lists.
+    pub(super) lists: &'a Lists,
+    /// All schedules, sorted by name.
+    pub(super) schedules: &'a [Schedule],
+    /// Where problems go.
+    pub(super) problems: &'a Problems,
+    /// How long an alert of a plain detection rule fires after its last event.
+    pub(super) resolve_after: Duration,
+    /// The plan so far.
+    pub(super) builder: Builder,
+}
+
+/// Names of values in the order in which they were first asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted(pub(super) Vec<String>);
+
+impl Wanted {
+    /// Adds what is new.
+    pub(super) fn add<S: AsRef<str>>(&mut self, names: impl IntoIterator<Item = S>) {
+        for name in names {
+            if !self.0.iter().any(|known| known == name.as_ref()) {
+                self.0.push(name.as_ref().to_owned());
+            }
+        }
+    }
+}
+
+/// Compiles all documents. The result is of use only if no error was reported.
+pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
+    let documents = compiler.documents;
+    if documents.len() > RULES_MAX
+        && let Some(place) =
+            documents.get(RULES_MAX).map(|document| document.header().place.clone())
+    {
+        let title = format!("there are {} rules; at most {RULES_MAX} work", documents.len());
+        compiler.problems.push(Diagnostic::error(code::TOO_MANY, place, title));
+        return RuleSet::default();
+    }
+    let graph = super::graph::resolve(&compiler);
+    let filters = compiler.filters_by_rule();
+    let mut rules: Vec<Rule> = Vec::new();
+    // Where the rule of each document is; a rule with state is the second of two.
+    let mut index_of: BTreeMap<usize, RuleIndex> = BTreeMap::new();
+    let mut states = Vec::new();
+    for (index, document) in documents.iter().enumerate() {
+        let Document::Detection(detection) = document else { continue };
+        let wanted = graph.wanted.get(&index).cloned().unwrap_or_default();
+        let alerts = graph.alerts(index);
+        let own_filters = filters.get(&index).map_or(&[][..], Vec::as_slice);
+        let rule = compiler.detection(index, detection, own_filters, wanted, alerts);
+        let rule_index = next_index(&rules);
+        if detection.header.extension.state.is_some() {
+            states.push((index, rule_index));
+        } else {
+            index_of.insert(index, rule_index);
+        }
+        rules.push(Rule::Detection(rule));
+    }
+    for (index, input) in states {
+        if let Some(Document::Detection(detection)) = documents.get(index)
+            && let Some(rule) = super::state_compile::compile_state(
+                &compiler, index, detection, input, &rules, &graph,
+            )
+        {
+            index_of.insert(index, next_index(&rules));
+            rules.push(Rule::Correlation(rule));
+        }
+    }
+    for index in graph.order.iter().copied() {
+        if let Some(Document::Correlation(correlation)) = documents.get(index)
+            && let Some(rule) = compiler.correlation(index, correlation, &index_of, &rules, &graph)
+        {
+            index_of.insert(index, next_index(&rules));
+            rules.push(Rule::Correlation(rule));
+        }
+    }
+    compiler.check_field_count();
+    RuleSet {
+        fields: compiler.builder.fields,
+        predicates: compiler.builder.predicates,
+        rules,
+        schedules: compiler.schedules.to_vec(),
+        version,
+    }
+}
+
+fn next_index(rules: &[Rule]) -> RuleIndex {
+    RuleIndex(u32::try_from(rules.len()).expect("rules are bounded"))
+}
+
+impl Compiler<'_> {
+    fn check_field_count(&self) {
+        if self.builder.too_many_fields {
+            let title = format!("all rules together name more than {FIELDS_MAX} fields");
+            self.problems.push(Diagnostic::error_nowhere(code::TOO_MANY, title));
+        }
+    }
+
+    /// The filters of each detection rule, by documents.
+    fn filters_by_rule(&self) -> BTreeMap<usize, Vec<usize>> {
+        let mut by_rule: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (index, document) in self.documents.iter().enumerate() {
+            let Document::Filter(filter) = document else { continue };
+            if filter.rules.is_empty() {
+                for (rule, target) in self.documents.iter().enumerate() {
+                    if matches!(target, Document::Detection(_)) {
+                        by_rule.entry(rule).or_default().push(index);
+                    }
+                }
+            }
+            for reference in &filter.rules {
+                let Some(rule) = self.names.find(reference, self.problems) else { continue };
+                match self.documents.get(rule) {
+                    Some(Document::Detection(_)) => by_rule.entry(rule).or_default().push(index),
+                    _ => self.bad_target(reference),
+                }
+            }
+        }
+        by_rule
+    }
+
+    fn bad_target(&self, reference: &Text) {
+        let title = format!("`{}` is not a detection rule", reference.value);
+        let place = reference.place.clone();
+        let diagnostic = Diagnostic::error(code::BAD_FILTER_TARGET, place, title)
+            .help("filter the detection rules that it refers to");
+        self.problems.push(diagnostic);
+    }
+
+    fn detection(
+        &mut self,
+        index: usize,
+        document: &DetectionDocument,
+        filters: &[usize],
+        mut wanted: Wanted,
+        alerts: bool,
+    ) -> DetectionRule {
+        let header = &document.header;
+        let mut meta = meta_of(header, self.names.of.get(index));
+        let has_state = header.extension.state.is_some();
+        let mut parts = vec![self.condition_of(&document.detection)];
+        for filter in filters {
+            if let Some(Document::Filter(filter)) = self.documents.get(*filter) {
+                let filter = self.filter(filter);
+                parts.push(filter);
+            }
+        }
+        for (schedule, inside) in &header.extension.schedules {
+            if let Some(schedule) = self.schedule(schedule) {
+                let test = Expression::Inside(schedule);
+                parts.push(if *inside { test } else { not(test) });
+            }
+        }
+        if let Some((until, _)) = &header.extension.expires {
+            parts.push(Expression::Before(*until));
+        }
+        if alerts && !has_state {
+            let key = self.key_of(document);
+            wanted.add(&key);
+            let evidence = evidence_of(header);
+            wanted.add(&evidence);
+            wanted.add(template_fields(header, self.problems));
+            wanted.add(header.extension.risk.iter().map(|(entity, _)| &entity.value));
+            let mut spec = alert_spec(header, &wanted.0, &evidence);
+            spec.key = super::alert::slots(&wanted.0, &key);
+            spec.resolve_after = self.resolve_after;
+            meta.alert = Some(spec);
+            meta.state_shape = shape("detection", &key, &[]);
+        }
+        if has_state {
+            meta.id.push_str("#events");
+            meta.name.push_str("_events");
+        }
+        let capture = wanted.0.iter().map(|path| self.builder.field(path)).collect();
+        let expression = all(parts);
+        self.check_constant(document, &expression);
+        DetectionRule {
+            meta,
+            expression,
+            steps: steps_of(&document.detection),
+            capture,
+            capture_names: wanted.0,
+        }
+    }
+
+    fn check_constant(&self, document: &DetectionDocument, expression: &Expression) {
+        let Expression::Constant(value) = expression else { return };
+        // Mistakes that make a part constant are reported where they are.
+        if self.problems.has_errors() {
+            return;
+        }
+        let word = if *value { "always" } else { "never" };
+        let title = format!("the condition is {word} true");
+        let place = document
+            .detection
+            .conditions
+            .first()
+            .map_or(document.header.place.clone(), |(_, text)| text.place.clone());
+        self.problems.push(Diagnostic::warning(code::CONSTANT_CONDITION, place, title));
+    }
+
+    /// The fields that identify an alert of a detection rule.
+    pub(super) fn key_of(&self, document: &DetectionDocument) -> Vec<String> {
+        match &document.header.extension.group_by {
+            Some(fields) => {
+                for field in fields {
+                    check_field(&field.value, &field.place, self.problems);
+                }
+                fields.iter().map(|field| field.value.clone()).collect()
+            }
+            None => DEFAULT_KEY.iter().map(|field| (*field).to_owned()).collect(),
+        }
+    }
+
+    fn filter(&mut self, filter: &FilterDocument) -> Expression {
+        let expression = self.condition_of(&filter.detection);
+        match &filter.header.extension.expires {
+            Some((until, _)) => any([expression, not(Expression::Before(*until))]),
+            None => expression,
+        }
+    }
+
+    /// The number of a schedule; an unknown one is reported.
+    fn schedule(&self, name: &Text) -> Option<ScheduleIndex> {
+        let found = self.schedules.iter().position(|schedule| schedule.name == name.value);
+        if found.is_none() {
+            let names = || self.schedules.iter().map(|schedule| schedule.name.as_str());
+            let title = format!("there is no schedule `{}`", name.value);
+            let mut diagnostic =
+                Diagnostic::error(code::UNKNOWN_SCHEDULE, name.place.clone(), title)
+                    .suggest(&name.value, names());
+            if diagnostic.help.is_empty() {
+                diagnostic = diagnostic.help("name it in `schedules.yaml` beside the rules");
+            }
+            self.problems.push(diagnostic);
+        }
+        u16::try_from(found?).ok().map(ScheduleIndex)
+    }
+
+    /// Any of a document's conditions.
+    fn condition_of(&mut self, detection: &DetectionSyntax) -> Expression {
+        let mut items = ItemCompiler {
+            builder: &mut self.builder,
+            lists: self.lists,
+            problems: self.problems,
+            source: &detection.source,
+            predicate_count: 0,
+        };
+        let mut selections: BTreeMap<&str, Expression> = BTreeMap::new();
+        for (name, search) in &detection.selections {
+            let expression = match search {
+                Some(search) => search_expression(&mut items, search),
+                None => Expression::Constant(false),
+            };
+            selections.insert(&name.text, expression);
+        }
+        let parts = detection.conditions.iter().map(|(tree, _)| evaluate(tree, &selections));
+        any(parts.collect::<Vec<_>>())
+    }
+
+    fn correlation(
+        &self,
+        index: usize,
+        document: &CorrelationDocument,
+        index_of: &BTreeMap<usize, RuleIndex>,
+        rules: &[Rule],
+        graph: &super::graph::Graph,
+    ) -> Option<super::set::CorrelationRule> {
+        super::correlation_compile::compile_correlation(
+            self, index, document, index_of, rules, graph,
+        )
+    }
+}
+
+fn search_expression(items: &mut ItemCompiler<'_>, search: &Search) -> Expression {
+    match search {
+        Search::Item(item) => {
+            if let Some(field) = &item.field {
+                let place = crate::engine::diagnostic::Place {
+                    source: std::sync::Arc::clone(items.source),
+                    span: item.at.clone(),
+                };
+                check_field(field, &place, items.problems);
+            }
+            items.item(item)
+        }
+        Search::All(parts) => {
+            let parts: Vec<_> = parts.iter().map(|part| search_expression(items, part)).collect();
+            all(parts)
+        }
+        Search::Any(parts) => {
+            let parts: Vec<_> = parts.iter().map(|part| search_expression(items, part)).collect();
+            any(parts)
+        }
+    }
+}
+
+fn evaluate(tree: &Condition, selections: &BTreeMap<&str, Expression>) -> Expression {
+    match tree {
+        Condition::Name(name, _) => {
+            selections.get(name.as_str()).cloned().unwrap_or(Expression::Constant(false))
+        }
+        Condition::Of { all: every, pattern, .. } => {
+            let fitting = selections
+                .iter()
+                .filter(|(name, _)| condition::fits(pattern, name))
+                .map(|(_, expression)| expression.clone());
+            if *every { all(fitting) } else { any(fitting) }
+        }
+        Condition::Not(inner) => not(evaluate(inner, selections)),
+        Condition::All(parts) => all(parts.iter().map(|part| evaluate(part, selections))),
+        Condition::Any(parts) => any(parts.iter().map(|part| evaluate(part, selections))),
+    }
+}
+
+/// A rule that names `stage` sees every stage; every other one event per request.
+fn steps_of(detection: &DetectionSyntax) -> RuleSteps {
+    let names_stage = detection
+        .selections
+        .iter()
+        .filter_map(|(_, search)| search.as_ref())
+        .flat_map(Search::items)
+        .any(|item| item.field.as_deref() == Some("stage"));
+    if names_stage { RuleSteps::All } else { RuleSteps::Canonical }
+}
+
+/// Hash of what decides the meaning of a rule's state; see [`RuleMeta::state_shape`].
+pub(super) fn shape(kind: &str, key: &[String], more: &[&str]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    let parts = std::iter::once(kind)
+        .chain(key.iter().map(String::as_str))
+        .chain(std::iter::once("\0"))
+        .chain(more.iter().copied());
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let mut short = [0; 8];
+    for (to, from) in short.iter_mut().zip(hasher.finalize().as_bytes()) {
+        *to = *from;
+    }
+    u64::from_le_bytes(short)
+}
+
+/// Shorthand for tests of other modules.
+impl RuleMeta {
+    /// Whether findings become alerts.
+    pub const fn alerts(&self) -> bool {
+        self.alert.is_some()
+    }
+}

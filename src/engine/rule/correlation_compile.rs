@@ -1,0 +1,244 @@
+//! Compiles one correlation: inputs, slots of keys and fields, window, alert.
+
+use std::collections::BTreeMap;
+
+use super::{
+    alert::{alert_spec, check_alert_fields, meta_of, slot, slots},
+    code,
+    compile::{Compiler, shape},
+    condition::Condition,
+    correlation::{CorrelationSyntax, KindSyntax, TemporalSyntax},
+    document::{CorrelationDocument, Document},
+    fields::check_field,
+    graph::{Graph, check_expression, correlation_evidence, field_for},
+    set::{
+        CorrelationInput, CorrelationKind, CorrelationRule, Rule, RuleIndex, TemporalCondition,
+        Threshold, WindowShape,
+    },
+};
+use crate::engine::diagnostic::{Diagnostic, Place};
+
+/// Compiles a correlation whose inputs are compiled. `None` if an input is missing; that is reported.
+pub(super) fn compile_correlation(
+    compiler: &Compiler<'_>,
+    index: usize,
+    document: &CorrelationDocument,
+    index_of: &BTreeMap<usize, RuleIndex>,
+    rules: &[Rule],
+    graph: &Graph,
+) -> Option<CorrelationRule> {
+    let (header, syntax) = (&document.header, &document.correlation);
+    let documents = graph.inputs.get(&index)?;
+    check_expression(syntax, compiler.problems);
+    check_fields(compiler, document, documents);
+    let capture_names = graph.wanted.get(&index)?.0.clone();
+    let mut inputs = Vec::new();
+    for (reference, input) in syntax.rules.iter().zip(documents) {
+        let input = (*input)?;
+        let rule = *index_of.get(&input)?;
+        let captured = rules.get(rule.index())?.capture();
+        let slot_of = |name: &str| slot(captured, field_for(compiler, syntax, input, name));
+        inputs.push(CorrelationInput {
+            rule,
+            name: reference.value.clone(),
+            key: syntax.group_by.iter().map(|name| slot_of(&name.value)).collect::<Option<_>>()?,
+            fields: syntax.fields.iter().map(|name| slot_of(&name.value)).collect::<Option<_>>()?,
+            capture: capture_names.iter().map(|name| slot_of(name)).collect(),
+        });
+    }
+    let kind = kind_of(compiler, document)?;
+    let window = window_of(compiler, document, &kind)?;
+    let group_by: Vec<String> = syntax.group_by.iter().map(|name| name.value.clone()).collect();
+    let mut meta = meta_of(header, compiler.names.of.get(index));
+    if graph.alerts(index) {
+        let evidence = correlation_evidence(compiler, document, documents);
+        let mut spec = alert_spec(header, &capture_names, &evidence);
+        spec.key = slots(&capture_names, &group_by);
+        spec.resolve_after = syntax.timespan;
+        meta.alert = Some(spec);
+    }
+    let ids: Vec<&str> = inputs
+        .iter()
+        .filter_map(|input| rules.get(input.rule.index()).map(|rule| rule.meta().id.as_str()))
+        .collect();
+    let window_words = format!("{window:?} {:?}", syntax.timespan);
+    let fields = syntax.fields.iter().map(|field| field.value.as_str());
+    let more: Vec<&str> = std::iter::once(window_words.as_str()).chain(ids).chain(fields).collect();
+    meta.state_shape = shape(kind.name(), &group_by, &more);
+    Some(CorrelationRule {
+        meta,
+        kind,
+        inputs,
+        group_by,
+        timespan: syntax.timespan,
+        window,
+        capture_names,
+    })
+}
+
+/// Aliases must fit their rules, and every field must exist.
+fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs: &[Option<usize>]) {
+    let syntax = &document.correlation;
+    let alias_names: Vec<&str> =
+        syntax.aliases.iter().map(|alias| alias.name.value.as_str()).collect();
+    let error = |place: &Place, title: String, help: &str| {
+        let diagnostic = Diagnostic::error(code::BAD_ALIAS, place.clone(), title).help(help);
+        compiler.problems.push(diagnostic);
+    };
+    for alias in &syntax.aliases {
+        for (rule, field) in &alias.fields {
+            let Some(target) = compiler.names.find(rule, compiler.problems) else { continue };
+            if !inputs.contains(&Some(target)) {
+                let title = format!("`{}` is not among the correlation's rules", rule.value);
+                error(&rule.place, title, "add it to `rules`, or remove it here");
+            }
+            if matches!(compiler.documents.get(target), Some(Document::Detection(_))) {
+                check_field(&field.value, &field.place, compiler.problems);
+            }
+        }
+        for (reference, input) in syntax.rules.iter().zip(inputs) {
+            let said = |input| {
+                alias.fields.iter().any(|(rule, _)| compiler.names.get(&rule.value) == Some(input))
+            };
+            if let Some(input) = input
+                && !said(*input)
+                && matches!(compiler.documents.get(*input), Some(Document::Detection(_)))
+            {
+                let alias_name = &alias.name.value;
+                let title = format!(
+                    "the alias `{alias_name}` does not say what `{}` calls it",
+                    reference.value
+                );
+                error(&alias.name.place, title, "name the field of each rule");
+            }
+        }
+        let used = syntax.group_by.iter().chain(&syntax.fields);
+        if used.clone().all(|name| name.value != alias.name.value) {
+            let title = format!("the alias `{}` is not used", alias.name.value);
+            error(&alias.name.place, title, "name it in `group-by`, or remove it");
+        }
+    }
+    // Names that come from inner correlations are known to them.
+    let inner: Vec<&str> = inputs
+        .iter()
+        .flatten()
+        .filter_map(|input| match compiler.documents.get(*input) {
+            Some(Document::Correlation(inner)) => Some(&inner.correlation.aliases),
+            _ => None,
+        })
+        .flatten()
+        .map(|alias| alias.name.value.as_str())
+        .collect();
+    let known: Vec<&str> = alias_names.iter().copied().chain(inner).collect();
+    for field in syntax.group_by.iter().chain(&syntax.fields) {
+        if !known.contains(&field.value.as_str()) {
+            check_field(&field.value, &field.place, compiler.problems);
+        }
+    }
+    check_alert_fields(&document.header, &known, compiler.problems);
+}
+
+fn kind_of(compiler: &Compiler<'_>, document: &CorrelationDocument) -> Option<CorrelationKind> {
+    let syntax = &document.correlation;
+    let (ordered, condition) = match &syntax.kind {
+        KindSyntax::Plain(kind) => return Some(kind.clone()),
+        KindSyntax::Temporal { ordered, condition } => (*ordered, condition),
+    };
+    let condition = match condition {
+        TemporalSyntax::Everything => {
+            #[expect(clippy::cast_precision_loss, reason = "inputs are bounded")]
+            let all = syntax.rules.len() as f64;
+            let comparisons = vec![(super::set::Comparison::GreaterOrEqual, all)];
+            TemporalCondition::Count(Threshold { comparisons })
+        }
+        TemporalSyntax::Count(threshold) => {
+            check_count(compiler, document, threshold);
+            TemporalCondition::Count(threshold.clone())
+        }
+        TemporalSyntax::Expression(tree, text) => {
+            let condition = temporal(tree, syntax)?;
+            if holds(&condition, false) {
+                let title = "the condition holds when none of the rules does";
+                let diagnostic =
+                    Diagnostic::error(code::CORRELATION_CONDITION, text.place.clone(), title);
+                compiler.problems.push(diagnostic.help("join it to a rule with `and`"));
+            }
+            condition
+        }
+    };
+    Some(if ordered {
+        CorrelationKind::TemporalOrdered(condition)
+    } else {
+        CorrelationKind::Temporal(condition)
+    })
+}
+
+/// A count of rules must lie between one and all of them.
+fn check_count(compiler: &Compiler<'_>, document: &CorrelationDocument, threshold: &Threshold) {
+    #[expect(clippy::cast_precision_loss, reason = "inputs are bounded")]
+    let reachable = (1..=document.correlation.rules.len()).any(|n| threshold.holds(n as f64));
+    if !reachable {
+        let title = format!(
+            "the number of rules is never {}: there are {}",
+            threshold.describe(),
+            document.correlation.rules.len()
+        );
+        let place = document.header.place.clone();
+        compiler.problems.push(Diagnostic::error(code::THRESHOLD_TOO_LARGE, place, title));
+    }
+}
+
+fn temporal(tree: &Condition, syntax: &CorrelationSyntax) -> Option<TemporalCondition> {
+    let parts = |parts: &[Condition]| {
+        parts.iter().map(|part| temporal(part, syntax)).collect::<Option<Vec<_>>>()
+    };
+    Some(match tree {
+        Condition::Name(name, _) => {
+            TemporalCondition::Seen(syntax.rules.iter().position(|rule| rule.value == *name)?)
+        }
+        Condition::Of { .. } => return None,
+        Condition::Not(inner) => TemporalCondition::Not(Box::new(temporal(inner, syntax)?)),
+        Condition::All(inner) => TemporalCondition::All(parts(inner)?),
+        Condition::Any(inner) => TemporalCondition::Any(parts(inner)?),
+    })
+}
+
+/// Whether a condition holds if every rule was seen, or none.
+fn holds(condition: &TemporalCondition, seen: bool) -> bool {
+    match condition {
+        TemporalCondition::Count(threshold) => threshold.holds(0.0),
+        TemporalCondition::Seen(_) => seen,
+        TemporalCondition::Not(inner) => !holds(inner, seen),
+        TemporalCondition::All(parts) => parts.iter().all(|part| holds(part, seen)),
+        TemporalCondition::Any(parts) => parts.iter().any(|part| holds(part, seen)),
+    }
+}
+
+/// The window: what the document says, else sliding, or tumbling for conditions that need an end.
+fn window_of(
+    compiler: &Compiler<'_>,
+    document: &CorrelationDocument,
+    kind: &CorrelationKind,
+) -> Option<WindowShape> {
+    let needs_end = match kind {
+        CorrelationKind::EventCount(threshold)
+        | CorrelationKind::ValueCount(threshold)
+        | CorrelationKind::ValueSum(threshold)
+        | CorrelationKind::ValueAvg(threshold)
+        | CorrelationKind::ValueMedian(threshold)
+        | CorrelationKind::ValuePercentile(_, threshold) => !threshold.fires_at_once(),
+        _ => false,
+    };
+    match (&document.header.extension.window, needs_end) {
+        (None, true) => Some(WindowShape::Tumbling),
+        (None, false) => Some(WindowShape::Sliding),
+        (Some((WindowShape::Sliding, place)), true) => {
+            let title = "a sliding window has no end at which this condition could be decided";
+            let diagnostic = Diagnostic::error(code::SHAPE_MISMATCH, place.clone(), title)
+                .help("use `gt` or `gte`, or `window: tumbling`");
+            compiler.problems.push(diagnostic);
+            None
+        }
+        (Some((window, _)), _) => Some(*window),
+    }
+}

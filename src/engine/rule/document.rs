@@ -1,0 +1,503 @@
+//! Reads rule files: each document becomes a detection rule, a correlation or a filter.
+//!
+//! Nothing is resolved here; what one document alone can get wrong is reported here.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    code,
+    condition::{self, Condition, SyntaxErrorKind},
+    correlation::{CorrelationSyntax, read_correlation},
+    extension::{Extension, Sort, read_extension},
+    read::{Context, Text, text, texts},
+    selection::{Search, read_selection},
+    set::Severity,
+};
+use crate::engine::{
+    diagnostic::{Diagnostic, Place, Problems, SourceText, nearest},
+    yaml::{self, Key, Node, NodeKind, Section},
+};
+
+/// A document of a rule file.
+#[derive(Debug)]
+pub(super) enum Document {
+    /// `detection:`
+    Detection(DetectionDocument),
+    /// `correlation:`
+    Correlation(CorrelationDocument),
+    /// `filter:`
+    Filter(FilterDocument),
+}
+
+/// What a document says about itself.
+#[derive(Debug)]
+pub(super) struct Header {
+    /// Its `title` key, or where it begins.
+    pub(super) place: Place,
+    /// Its number in the file, from 1.
+    pub(super) number: usize,
+    /// `id`
+    pub(super) id: Option<Text>,
+    /// `name`
+    pub(super) name: Option<Text>,
+    /// `title`
+    pub(super) title: String,
+    /// `description`
+    pub(super) description: String,
+    /// `status`
+    pub(super) status: Option<String>,
+    /// `level`
+    pub(super) level: Option<Severity>,
+    /// `author`
+    pub(super) author: Option<String>,
+    /// `tags`
+    pub(super) tags: Vec<String>,
+    /// `references`
+    pub(super) references: Vec<String>,
+    /// `falsepositives`
+    pub(super) false_positives: Vec<String>,
+    /// `fields`
+    pub(super) fields: Vec<Text>,
+    /// `generate` at the top level.
+    pub(super) generate: Option<bool>,
+    /// `tripline`
+    pub(super) extension: Extension,
+}
+
+/// A detection rule.
+#[derive(Debug)]
+pub(super) struct DetectionDocument {
+    /// What it says about itself.
+    pub(super) header: Header,
+    /// Its selections and condition.
+    pub(super) detection: DetectionSyntax,
+}
+
+/// A correlation.
+#[derive(Debug)]
+pub(super) struct CorrelationDocument {
+    /// What it says about itself.
+    pub(super) header: Header,
+    /// What it looks for.
+    pub(super) correlation: CorrelationSyntax,
+}
+
+/// A filter.
+#[derive(Debug)]
+pub(super) struct FilterDocument {
+    /// What it says about itself.
+    pub(super) header: Header,
+    /// The rules that it applies to; empty for any.
+    pub(super) rules: Vec<Text>,
+    /// Its selections and condition.
+    pub(super) detection: DetectionSyntax,
+}
+
+/// Selections and a condition over them.
+#[derive(Debug)]
+pub(super) struct DetectionSyntax {
+    /// Selections by name; `None` for one that is unusable.
+    pub(super) selections: Vec<(Key, Option<Search>)>,
+    /// Conditions, any of which must hold, with their texts.
+    pub(super) conditions: Vec<(Condition, Text)>,
+    /// The file.
+    pub(super) source: Arc<SourceText>,
+}
+
+/// Reads all documents of a file.
+pub(super) fn read_documents(source: &Arc<SourceText>, problems: &Problems) -> Vec<Document> {
+    let context = Context { source, problems };
+    let nodes = match yaml::parse(source) {
+        Ok(nodes) => nodes,
+        Err(problem) => {
+            problems.push(*problem);
+            return Vec::new();
+        }
+    };
+    nodes
+        .iter()
+        .enumerate()
+        .filter_map(|(index, node)| read_document(context, index + 1, node))
+        .collect()
+}
+
+fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Document> {
+    let section = context.section(node, "");
+    node.as_map()?;
+    let kinds: Vec<&str> =
+        ["detection", "correlation", "filter"].into_iter().filter(|key| section.has(key)).collect();
+    let kind = match kinds.as_slice() {
+        [kind] => *kind,
+        [] => {
+            not_a_rule(&section, "the document is neither a rule nor a correlation nor a filter");
+            return None;
+        }
+        [first, second, ..] => {
+            let title = format!("a document has `{first}` or `{second}`, not both");
+            not_a_rule(&section, &title);
+            return None;
+        }
+    };
+    let sort = match kind {
+        "detection" => Sort::Detection,
+        "correlation" => Sort::Correlation,
+        _ => Sort::Filter,
+    };
+    let header = read_header(&section, number, sort);
+    if section.has("action") {
+        let place = section.place_of_key("action");
+        let title = "`action` was removed from Sigma";
+        let help = "write the whole rule in each document";
+        section.report(Diagnostic::error(code::UNSUPPORTED, place, title).help(help));
+    }
+    strange_keys(&section, sort);
+    let document = match sort {
+        Sort::Detection => {
+            check_logsource(&section);
+            let detection = read_detection(context, section.node("detection"), "detection");
+            Document::Detection(DetectionDocument { header, detection: detection? })
+        }
+        Sort::Correlation => {
+            let correlation = read_correlation(section.section("correlation")?);
+            Document::Correlation(CorrelationDocument { header, correlation: correlation? })
+        }
+        Sort::Filter => {
+            check_logsource(&section);
+            let rules = read_filter_rules(&section.section("filter")?);
+            let detection = read_detection(context, section.node("filter"), "filter");
+            Document::Filter(FilterDocument { header, rules: rules?, detection: detection? })
+        }
+    };
+    Some(document)
+}
+
+fn not_a_rule(section: &Section<'_>, title: &str) {
+    let place = section.keys().next().map_or(section.place(), |key| section.place_of_key(key));
+    let mut diagnostic = Diagnostic::error(code::NOT_A_RULE, place, title)
+        .help("write one of `detection:`, `correlation:` and `filter:`");
+    for key in section.keys() {
+        if let Some(near) = nearest(key, ["detection", "correlation", "filter"])
+            && near != key
+        {
+            diagnostic = diagnostic.help(format!("did you mean `{near}` by `{key}`?"));
+        }
+    }
+    section.report(diagnostic);
+}
+
+/// Keys that a document may have at its top level; the last belong under `tripline:`.
+const TOP_LEVEL: &[&str] = &[
+    "action",
+    "author",
+    "correlation",
+    "date",
+    "description",
+    "detection",
+    "falsepositives",
+    "fields",
+    "filter",
+    "generate",
+    "id",
+    "level",
+    "license",
+    "logsource",
+    "modified",
+    "name",
+    "references",
+    "related",
+    "scope",
+    "sigma-version",
+    "status",
+    "tags",
+    "taxonomy",
+    "title",
+    "tripline",
+];
+const BELOW_TRIPLINE: &[&str] = &[
+    "absence",
+    "annotations",
+    "controls",
+    "evidence",
+    "expires",
+    "first_seen",
+    "gap",
+    "group-by",
+    "inside",
+    "labels",
+    "levels",
+    "needs",
+    "outside",
+    "owner",
+    "rarity",
+    "risk",
+    "runbook",
+    "spike",
+    "suppress",
+    "window",
+];
+const BELOW_CORRELATION: &[&str] =
+    &["aliases", "condition", "group-by", "rules", "timespan", "type"];
+
+/// Sigma allows any key at the top level, so these are suspicions only.
+fn strange_keys(section: &Section<'_>, sort: Sort) {
+    let warn = |key: &str, title: String, help: String| {
+        let place = section.place_of_key(key);
+        section.report(Diagnostic::warning(code::STRANGE_KEY, place, title).help(help));
+    };
+    for key in section.keys() {
+        if TOP_LEVEL.contains(&key) {
+            continue;
+        }
+        let title = format!("`{key}` is not looked at here");
+        if sort == Sort::Correlation && BELOW_CORRELATION.contains(&key) {
+            warn(key, title, format!("put it under `correlation:`: `correlation: {{{key}: …}}`"));
+        } else if BELOW_TRIPLINE.contains(&key) {
+            warn(key, title, format!("put it under `tripline:`: `tripline: {{{key}: …}}`"));
+        } else if let Some(near) = nearest(key, TOP_LEVEL.iter().copied()) {
+            warn(key, title, format!("did you mean `{near}`?"));
+        }
+    }
+}
+
+fn read_header(section: &Section<'_>, number: usize, sort: Sort) -> Header {
+    let words: Vec<(&str, Severity)> =
+        Severity::ALL.into_iter().map(|severity| (severity.as_str(), severity)).collect();
+    let title = section.required_string("title", "say in a few words what the rule finds");
+    let strings = |key: &str| section.strings(key).unwrap_or_default();
+    let plain = |key: &str| text(section, key).filter(|text| !text.value.trim().is_empty());
+    Header {
+        place: section
+            .keys()
+            .find(|key| *key == "title")
+            .or_else(|| section.keys().next())
+            .map_or(section.place(), |key| section.place_of_key(key)),
+        number,
+        id: plain("id"),
+        name: plain("name"),
+        title: title.unwrap_or_default(),
+        description: section.string("description").unwrap_or_default(),
+        status: section.string("status"),
+        level: section.one_of("level", &words),
+        author: section.string("author"),
+        tags: strings("tags"),
+        references: strings("references"),
+        false_positives: strings("falsepositives"),
+        fields: texts(section, "fields").unwrap_or_default(),
+        generate: section.boolean("generate"),
+        extension: read_extension(section.section("tripline"), sort),
+    }
+}
+
+/// Rules must be for Kubernetes audit events: others could only match by mistake.
+fn check_logsource(section: &Section<'_>) {
+    let Some(logsource) = section.section("logsource") else {
+        section.missing("logsource", "write `logsource: {product: kubernetes, service: audit}`");
+        return;
+    };
+    let mut wrong = None;
+    let mut right = false;
+    for (key, accepted) in
+        [("product", "kubernetes"), ("service", "audit"), ("category", "application")]
+    {
+        let Some(value) = text(&logsource, key) else { continue };
+        let fits = value.value.eq_ignore_ascii_case(accepted);
+        right |= fits && key != "category";
+        if !fits && wrong.is_none() {
+            wrong = Some((key, value));
+        }
+    }
+    let help = "Tripline reads `product: kubernetes`, `service: audit`";
+    if let Some((key, value)) = wrong {
+        let title = format!("the rule is for the {key} `{}`", value.value);
+        let diagnostic = Diagnostic::error(code::WRONG_LOGSOURCE, value.place, title);
+        section.report(diagnostic.help(help));
+    } else if !right {
+        let title = "the rule does not say which logs it is for";
+        let place = section.place_of_key("logsource");
+        section.report(Diagnostic::error(code::WRONG_LOGSOURCE, place, title).help(help));
+    }
+}
+
+fn read_filter_rules(section: &Section<'_>) -> Option<Vec<Text>> {
+    if section.node("rules").is_none() {
+        section.missing("rules", "name the rules that the filter is for, or write `any`");
+        return None;
+    }
+    let mut rules = texts(section, "rules")?;
+    if rules.len() == 1 && rules.first().is_some_and(|rule| rule.value == "any") {
+        rules.clear();
+    } else if rules.is_empty() {
+        section.invalid("rules", "the filter is for no rule", "name rules, or write `any`");
+        return None;
+    }
+    Some(rules)
+}
+
+/// Reads selections and condition; `what` is `detection` or `filter`.
+fn read_detection(
+    context: Context<'_>,
+    node: Option<&Node>,
+    what: &'static str,
+) -> Option<DetectionSyntax> {
+    let node = node?;
+    let Some(entries) = node.as_map() else {
+        context.wrong_type(what, "a mapping", node);
+        return None;
+    };
+    let mut selections = Vec::new();
+    let mut condition = None;
+    for (key, value) in entries {
+        match key.text.as_str() {
+            "condition" => condition = Some((key, value)),
+            "rules" if what == "filter" => {}
+            "timeframe" => {
+                let diagnostic = Diagnostic::error(
+                    code::LEGACY_TIMEFRAME,
+                    context.place(&key.span),
+                    "`timeframe` was removed from Sigma",
+                );
+                context.problems.push(diagnostic.help(
+                    "write a second document: `correlation: {type: event_count, rules: […], \
+                     timespan: 5m, condition: {gte: 10}}`",
+                ));
+            }
+            _ => selections.push((key.clone(), read_selection(context, key, value))),
+        }
+    }
+    if selections.is_empty() {
+        let title = format!("the {what} has no selection");
+        let diagnostic = Diagnostic::error(code::EMPTY_SELECTION, context.place(&node.span), title);
+        context.problems.push(diagnostic.help("write `selection:` with fields and values"));
+    }
+    let Some((key, value)) = condition else {
+        let title = format!("{what}.condition is missing");
+        let diagnostic = Diagnostic::error(code::MISSING_KEY, context.place(&node.span), title);
+        context.problems.push(diagnostic.help("write `condition: selection`"));
+        return None;
+    };
+    let conditions = read_conditions(context, key, value);
+    let syntax =
+        DetectionSyntax { selections, conditions: conditions?, source: Arc::clone(context.source) };
+    check_names(context, &syntax, key).then_some(syntax)
+}
+
+/// One condition, or a list of them.
+fn read_conditions(context: Context<'_>, key: &Key, node: &Node) -> Option<Vec<(Condition, Text)>> {
+    let items = match &node.kind {
+        NodeKind::List(items) if !items.is_empty() => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let mut conditions = Vec::with_capacity(items.len());
+    let mut usable = true;
+    for item in items {
+        let Some(value) = item.scalar_text() else {
+            if item.kind == NodeKind::Null {
+                context.error(code::CONDITION_SYNTAX, &key.span, "the condition is empty");
+            } else {
+                context.wrong_type("the condition", "text or a list of texts", item);
+            }
+            usable = false;
+            continue;
+        };
+        let text = Text { value, place: context.place(&item.span) };
+        match parse_condition(context.problems, &text, true) {
+            Some(condition) => conditions.push((condition, text)),
+            None => usable = false,
+        }
+    }
+    usable.then_some(conditions)
+}
+
+/// Parses a condition and reports what is wrong with it.
+pub(super) fn parse_condition(
+    problems: &Problems,
+    text: &Text,
+    selectors: bool,
+) -> Option<Condition> {
+    match condition::parse(&text.value, selectors) {
+        Ok(condition) => Some(condition),
+        Err(error) => {
+            let code = match error.kind {
+                SyntaxErrorKind::Plain => code::CONDITION_SYNTAX,
+                SyntaxErrorKind::Legacy => code::LEGACY_AGGREGATION,
+                SyntaxErrorKind::TooDeep => code::CONDITION_TOO_DEEP,
+            };
+            let mut diagnostic = Diagnostic::error(code, text.place_of(error.at), error.title);
+            if !error.help.is_empty() {
+                diagnostic = diagnostic.help(error.help);
+            }
+            problems.push(diagnostic);
+            None
+        }
+    }
+}
+
+/// Every name in the conditions must be a selection, and every selection should be used.
+fn check_names(context: Context<'_>, syntax: &DetectionSyntax, condition_key: &Key) -> bool {
+    let mut used = BTreeSet::new();
+    let mut usable = true;
+    for (condition, text) in &syntax.conditions {
+        usable &= check_names_of(context, syntax, condition, text, &mut used);
+    }
+    let place = context.place(&condition_key.span);
+    for (key, _) in &syntax.selections {
+        if usable && !used.contains(key.text.as_str()) {
+            let title = format!("the condition does not use `{}`", key.text);
+            let diagnostic =
+                Diagnostic::warning(code::UNUSED_SELECTION, context.place(&key.span), title)
+                    .related(place.clone(), "this condition");
+            context.problems.push(diagnostic);
+        }
+    }
+    usable
+}
+
+fn check_names_of<'s>(
+    context: Context<'_>,
+    syntax: &'s DetectionSyntax,
+    condition: &Condition,
+    text: &Text,
+    used: &mut BTreeSet<&'s str>,
+) -> bool {
+    let names = || syntax.selections.iter().map(|(key, _)| key.text.as_str());
+    match condition {
+        Condition::Name(name, at) => {
+            if let Some(known) = names().find(|known| known == name) {
+                used.insert(known);
+                return true;
+            }
+            let title = format!("there is no selection `{name}`");
+            let mut diagnostic =
+                Diagnostic::error(code::UNKNOWN_SELECTION, text.place_of(at.clone()), title)
+                    .suggest(name, names());
+            if diagnostic.help.is_empty() {
+                let list: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+                diagnostic = diagnostic.help(format!("the selections are: {}", list.join(", ")));
+            }
+            context.problems.push(diagnostic);
+            false
+        }
+        Condition::Of { pattern, at, .. } => {
+            let fitting: Vec<&str> =
+                names().filter(|name| condition::fits(pattern, name)).collect();
+            if fitting.is_empty() {
+                let title = format!("no selection fits `{pattern}`");
+                let list: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+                let diagnostic =
+                    Diagnostic::error(code::EMPTY_SELECTOR, text.place_of(at.clone()), title)
+                        .help(format!("the selections are: {}", list.join(", ")));
+                context.problems.push(diagnostic);
+            }
+            used.extend(fitting.iter().copied());
+            !fitting.is_empty()
+        }
+        Condition::Not(inner) => check_names_of(context, syntax, inner, text, used),
+        Condition::All(parts) | Condition::Any(parts) => {
+            let checks: Vec<bool> = parts
+                .iter()
+                .map(|part| check_names_of(context, syntax, part, text, used))
+                .collect();
+            checks.into_iter().all(|usable| usable)
+        }
+    }
+}

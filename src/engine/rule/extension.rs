@@ -1,0 +1,244 @@
+//! Reads `tripline:`, the one mapping for what Sigma cannot say.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    code,
+    read::{Text, end_of_date, text, texts, timespan},
+    set::{LevelStep, Severity, WindowShape},
+    state::{STATES, StateSyntax},
+    taxonomy::AuditLevel,
+};
+use crate::engine::{
+    diagnostic::{Diagnostic, Place},
+    time::EventTime,
+    yaml::{NodeKind, Section},
+};
+
+/// What `tripline:` of one document says.
+#[derive(Debug, Default)]
+pub(super) struct Extension {
+    /// `inside` and `outside`: the schedule, and whether events inside it count.
+    pub(super) schedules: Vec<(Text, bool)>,
+    /// `suppress`
+    pub(super) suppress: Option<Duration>,
+    /// `labels`
+    pub(super) labels: BTreeMap<String, String>,
+    /// `annotations`
+    pub(super) annotations: BTreeMap<String, Text>,
+    /// `runbook`
+    pub(super) runbook: Option<String>,
+    /// `owner`
+    pub(super) owner: Option<String>,
+    /// `evidence`
+    pub(super) evidence: Option<Vec<Text>>,
+    /// `controls`
+    pub(super) controls: Vec<String>,
+    /// `group-by` of a plain detection rule: what identifies its alerts.
+    pub(super) group_by: Option<Vec<Text>>,
+    /// `needs.level`
+    pub(super) needs: Option<AuditLevel>,
+    /// `expires`: the first moment at which the document has no effect.
+    pub(super) expires: Option<(EventTime, Place)>,
+    /// `window` and `gap`
+    pub(super) window: Option<(WindowShape, Place)>,
+    /// `levels`, ascending.
+    pub(super) levels: Vec<LevelStep>,
+    /// `risk`: the entity and the score.
+    pub(super) risk: Option<(Text, f64)>,
+    /// `first_seen`, `spike`, `absence` or `rarity`.
+    pub(super) state: Option<StateSyntax>,
+}
+
+/// Which sort of document an extension belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// A detection rule.
+    Detection,
+    /// A correlation.
+    Correlation,
+    /// A filter.
+    Filter,
+}
+
+/// Reads the mapping; every key that does not belong to this sort of document is reported.
+pub(super) fn read_extension(section: Option<Section<'_>>, sort: Sort) -> Extension {
+    let mut extension = Extension::default();
+    let Some(section) = section else { return extension };
+    if let Some(end) = end_of_date(&section, "expires") {
+        extension.expires = Some((end, section.place_of("expires")));
+    }
+    extension.owner = section.string("owner");
+    section.string("reason");
+    if sort == Sort::Filter {
+        section.finish();
+        return extension;
+    }
+    extension.suppress = timespan(&section, "suppress");
+    extension.labels = read_labels(&section);
+    extension.annotations = read_annotations(&section);
+    extension.runbook = section.string("runbook");
+    extension.evidence = texts(&section, "evidence");
+    extension.controls = section.strings("controls").unwrap_or_default();
+    extension.needs = read_needs(&section);
+    extension.levels = read_levels(&section);
+    extension.risk = read_risk(&section);
+    if sort == Sort::Detection {
+        read_detection_only(&section, &mut extension);
+    } else {
+        extension.window = read_window(&section);
+    }
+    section.finish();
+    extension
+}
+
+fn read_detection_only(section: &Section<'_>, extension: &mut Extension) {
+    for (word, inside) in [("inside", true), ("outside", false)] {
+        if let Some(names) = texts(section, word) {
+            extension.schedules.extend(names.into_iter().map(|name| (name, inside)));
+        }
+    }
+    let mut group_by = texts(section, "group-by");
+    for state in STATES {
+        let Some(inner) = section.section(state.name) else { continue };
+        let read = (state.read)(&inner, &mut group_by);
+        inner.finish();
+        if extension.state.is_some() {
+            let place = section.place_of_key(state.name);
+            let title = "a rule has one of `first_seen`, `spike`, `absence` and `rarity`";
+            section.report(
+                Diagnostic::error(code::SHAPE_MISMATCH, place, title)
+                    .help("write a second rule for the other"),
+            );
+        }
+        extension.state = read;
+    }
+    extension.group_by = group_by;
+}
+
+fn read_labels(section: &Section<'_>) -> BTreeMap<String, String> {
+    let Some(inner) = section.section("labels") else { return BTreeMap::new() };
+    let mut labels = BTreeMap::new();
+    for name in inner.keys() {
+        let Some(value) = text(&inner, name) else { continue };
+        let mut chars = name.chars();
+        let well_formed = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let refuse = |place, title: String, help: &str| {
+            inner.report(Diagnostic::error(code::BAD_LABEL, place, title).help(help));
+        };
+        if !well_formed {
+            let title = format!("`{name}` cannot be the name of a label");
+            let help = "names are letters, digits and `_`, and do not begin with a digit";
+            refuse(inner.place_of_key(name), title, help);
+        } else if matches!(name, "alertname" | "severity" | "rule_id") {
+            let title = format!("the label `{name}` is set by Tripline");
+            refuse(inner.place_of_key(name), title, "choose another name");
+        } else if value.value.contains("{{") || value.value.contains("{%") {
+            let help =
+                "labels identify an alert and must not change; use `annotations` for templates";
+            refuse(value.place.clone(), format!("the label `{name}` is a template"), help);
+        }
+        labels.insert(name.to_owned(), value.value);
+    }
+    labels
+}
+
+fn read_annotations(section: &Section<'_>) -> BTreeMap<String, Text> {
+    let Some(inner) = section.section("annotations") else { return BTreeMap::new() };
+    inner.keys().filter_map(|name| Some((name.to_owned(), text(&inner, name)?))).collect()
+}
+
+fn read_needs(section: &Section<'_>) -> Option<AuditLevel> {
+    let inner = section.section("needs")?;
+    let words: Vec<(&str, AuditLevel)> =
+        AuditLevel::ALL.into_iter().map(|level| (level.as_str(), level)).collect();
+    let level = inner.one_of("level", &words);
+    inner.finish();
+    level
+}
+
+fn read_window(section: &Section<'_>) -> Option<(WindowShape, Place)> {
+    let word = section.one_of(
+        "window",
+        &[("sliding", "sliding"), ("tumbling", "tumbling"), ("session", "session")],
+    );
+    let gap = timespan(section, "gap");
+    let place = section.place_of("window");
+    match (word, gap) {
+        (Some("session"), Some(gap)) => Some((WindowShape::Session { gap }, place)),
+        (Some("session"), None) => {
+            if !section.has("gap") {
+                section.missing("gap", "after how long without events a session ends: `gap: 15m`");
+            }
+            None
+        }
+        (word, Some(_)) => {
+            let title = "`gap` belongs to session windows";
+            let diagnostic =
+                Diagnostic::error(code::SHAPE_MISMATCH, section.place_of_key("gap"), title);
+            section.report(diagnostic.help("write `window: session`, or leave out `gap`"));
+            word.map(|_| (WindowShape::Sliding, place))
+        }
+        (Some("tumbling"), None) => Some((WindowShape::Tumbling, place)),
+        (Some(_), None) => Some((WindowShape::Sliding, place)),
+        (None, None) => None,
+    }
+}
+
+fn read_levels(section: &Section<'_>) -> Vec<LevelStep> {
+    let words: Vec<(&str, Severity)> =
+        Severity::ALL.into_iter().map(|severity| (severity.as_str(), severity)).collect();
+    let mut steps: Vec<LevelStep> = Vec::new();
+    for step in section.sections("levels") {
+        let at_least = step.number("gte");
+        if !step.has("gte") {
+            step.missing("gte", "from which value on: `{gte: 50, level: critical}`");
+        }
+        let severity = step.one_of("level", &words);
+        if !step.has("level") {
+            step.missing("level", "which severity then: `{gte: 50, level: critical}`");
+        }
+        if let (Some(at_least), Some(severity)) = (at_least, severity) {
+            if steps.last().is_some_and(|before| before.at_least >= at_least) {
+                step.invalid("gte", "levels must ascend", "write the lowest value first");
+            }
+            steps.push(LevelStep { at_least, severity });
+        }
+        step.finish();
+    }
+    steps
+}
+
+fn read_risk(section: &Section<'_>) -> Option<(Text, f64)> {
+    let inner = section.section("risk")?;
+    let entity = text(&inner, "entity");
+    if entity.is_none() {
+        inner.missing("entity", "whose risk grows: `entity: actor.id`");
+    }
+    let score = inner.number("score");
+    match score {
+        None if !inner.has("score") => inner.missing("score", "by how much: `score: 20`"),
+        Some(score) if !(score > 0.0 && score <= 1e6) => {
+            inner.invalid("score", "a score lies above 0 and up to 1000000", "such as `score: 20`");
+        }
+        _ => {}
+    }
+    inner.finish();
+    Some((entity?, score?))
+}
+
+/// A key of a section as texts, reporting its absence.
+pub(super) fn required_texts(section: &Section<'_>, key: &str, help: &str) -> Vec<Text> {
+    match section.node(key) {
+        None => {
+            section.missing(key, help);
+            Vec::new()
+        }
+        Some(node) if matches!(&node.kind, NodeKind::List(items) if items.is_empty()) => {
+            section.invalid(key, format!("{} is empty", section.path_of(key)), help);
+            Vec::new()
+        }
+        Some(_) => texts(section, key).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,165 @@
+//! Small helpers for reading rule documents: texts with their places, dates, timespans.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use super::code;
+use crate::engine::{
+    diagnostic::{Diagnostic, Place, Problems, SourceText},
+    time::EventTime,
+    yaml::{Node, Section, SectionCodes, parse_duration},
+};
+
+/// The codes under which sections of rule files report.
+pub(super) const RULE_CODES: SectionCodes = SectionCodes {
+    unknown: code::UNKNOWN_KEY,
+    missing: code::MISSING_KEY,
+    wrong_type: code::WRONG_TYPE,
+    invalid: code::INVALID_VALUE,
+    twice: code::TWICE,
+};
+
+/// A text with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Text {
+    /// What it says.
+    pub(super) value: String,
+    /// Where it stands.
+    pub(super) place: Place,
+}
+
+impl Text {
+    /// The place of a part of the text, by bytes of `value`. If the file writes it otherwise (escapes,
+    /// folded lines), the place of the whole.
+    pub(super) fn place_of(&self, part: Range<usize>) -> Place {
+        let whole = &self.place.span;
+        let written = self.place.source.text.get(whole.clone()).unwrap_or("");
+        let Some(offset) = written.find(&self.value) else { return self.place.clone() };
+        let start = whole.start + offset + part.start.min(self.value.len());
+        let end = whole.start + offset + part.end.min(self.value.len());
+        Place { source: Arc::clone(&self.place.source), span: start..end.max(start) }
+    }
+}
+
+/// A document being read: its file, and where problems go.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// The file.
+    pub(super) source: &'a Arc<SourceText>,
+    /// Where problems go.
+    pub(super) problems: &'a Problems,
+}
+
+impl<'a> Context<'a> {
+    /// A place in the file.
+    pub(super) fn place(&self, span: &Range<usize>) -> Place {
+        Place { source: Arc::clone(self.source), span: span.clone() }
+    }
+
+    /// A section of a document in this file.
+    pub(super) fn section(&self, node: &'a Node, path: impl Into<String>) -> Section<'a> {
+        Section::with_codes(&RULE_CODES, self.source, self.problems, node, path)
+    }
+
+    /// Reports an error.
+    pub(super) fn error(&self, code: &'static str, span: &Range<usize>, title: impl Into<String>) {
+        self.problems.push(Diagnostic::error(code, self.place(span), title));
+    }
+
+    /// Reports that a value is of the wrong kind.
+    pub(super) fn wrong_type(&self, what: &str, wanted: &str, node: &Node) {
+        let title = format!("{what} must be {wanted}, not {}", node.kind_name());
+        self.error(code::WRONG_TYPE, &node.span, title);
+    }
+}
+
+/// A text of a section, with its place. Numbers and booleans are taken as written.
+pub(super) fn text(section: &Section<'_>, key: &str) -> Option<Text> {
+    let value = section.string(key)?;
+    Some(Text { value, place: section.place_of(key) })
+}
+
+/// A list of texts with their places; one text alone is a list of one.
+pub(super) fn texts(section: &Section<'_>, key: &str) -> Option<Vec<Text>> {
+    let values = section.strings(key)?;
+    let node = section.node(key)?;
+    let spans: Vec<Range<usize>> = match node.as_list() {
+        Some(items) => items
+            .iter()
+            .filter(|item| item.scalar_text().is_some())
+            .map(|item| item.span.clone())
+            .collect(),
+        None => vec![node.span.clone()],
+    };
+    let text = |(value, span)| Text { value, place: section.place_of_span(span) };
+    Some(values.into_iter().zip(spans).map(text).collect())
+}
+
+/// A date as the first moment after it in UTC: what is said to hold until a date holds on that day.
+pub(super) fn end_of_date(section: &Section<'_>, key: &str) -> Option<EventTime> {
+    let value = section.string(key)?;
+    let end = parse_date(&value).and_then(|date| {
+        let next = date.tomorrow().ok()?;
+        let start = next.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(EventTime::from_micros(start.timestamp().as_microsecond()))
+    });
+    if end.is_none() {
+        let title = format!("`{value}` is not a date");
+        section.invalid(key, title, "write year, month and day: 2027-01-31");
+    }
+    end
+}
+
+/// `YYYY-MM-DD`, and nothing else.
+pub(super) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
+    (text.len() == 10).then(|| text.parse().ok())?
+}
+
+/// A timespan as Sigma and pySigma write it (`5m`; also `w`, `M`, `y`), or as Prometheus does (`1h30m`).
+pub(super) fn parse_timespan(text: &str) -> Option<Duration> {
+    let unit_seconds = match text.chars().last()? {
+        'M' => 2_629_746,
+        'y' => 31_556_952,
+        _ => return parse_duration(text),
+    };
+    let count: u64 = text.get(..text.len() - 1)?.parse().ok()?;
+    Some(Duration::from_secs(count.checked_mul(unit_seconds)?))
+}
+
+/// A timespan of a section that must be longer than nothing and at most ten years.
+pub(super) fn timespan(section: &Section<'_>, key: &str) -> Option<Duration> {
+    let value = section.string(key)?;
+    let span = parse_timespan(&value)
+        .filter(|span| !span.is_zero() && *span <= Duration::from_secs(10 * 31_556_952));
+    if span.is_none() {
+        let title = format!("`{value}` is not a timespan");
+        let diagnostic = Diagnostic::error(code::BAD_TIMESPAN, section.place_of(key), title)
+            .help("write a number above zero and a unit: `30s`, `5m`, `2h`, `1d`, `1w`");
+        section.report(diagnostic);
+    }
+    span
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timespans_of_both_worlds_are_read() {
+        let seconds = |text| parse_timespan(text).map(|span| span.as_secs());
+        assert_eq!(seconds("5m"), Some(300));
+        assert_eq!(seconds("1M"), Some(2_629_746));
+        assert_eq!(seconds("1y"), Some(31_556_952));
+        assert_eq!(seconds("1h30m"), Some(5_400));
+        for bad in ["", "m", "M", "5", "-1m", "99999999999999999y", "5 m"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_text_has_a_place_of_its_own() {
+        let source = SourceText::new("t", "condition: 'a and b'\n");
+        let place = Place { source, span: 11..20 };
+        let text = Text { value: "a and b".to_owned(), place };
+        assert_eq!(text.place_of(6..7).span, 18..19);
+    }
+}

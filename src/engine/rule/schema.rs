@@ -1,0 +1,259 @@
+//! JSON Schema of rule files, for editors: made from the tables that the compiler itself uses.
+//!
+//! An editor applies it to each document of a file. It knows keys, words and types; what needs other
+//! files (lists, schedules, other rules) only `tripline check` knows.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    correlation::CORRELATIONS,
+    modifier::MODIFIERS,
+    set::Severity,
+    state::STATES,
+    taxonomy::{AuditLevel, FIELDS, FieldKind, KnownField, Presence},
+};
+
+/// A timespan, as a pattern.
+const TIMESPAN: &str = "^([0-9]+(ms|[smhdw]))+$|^[0-9]+[My]$";
+
+/// The schema of one document of a rule file (draft 2020-12).
+pub fn json_schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tripline rule",
+        "description": "A Sigma 2.1 rule, correlation or filter, with what `tripline` adds.",
+        "type": "object",
+        "required": ["title"],
+        "oneOf": [
+            {"required": ["detection", "logsource"]},
+            {"required": ["correlation"]},
+            {"required": ["filter", "logsource"]},
+        ],
+        "properties": properties(),
+        "$defs": {
+            "timespan": {"type": "string", "pattern": TIMESPAN},
+            "date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
+            "texts": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+            "field": {"anyOf": [{"enum": field_names()}, {"type": "string"}]},
+            "fields": {
+                "anyOf": [
+                    {"$ref": "#/$defs/field"},
+                    {"type": "array", "items": {"$ref": "#/$defs/field"}, "minItems": 1},
+                ],
+            },
+            "severity": {"enum": Severity::ALL.map(Severity::as_str)},
+            "search": search(),
+        },
+    })
+}
+
+fn properties() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    json!({
+        "title": text("What the rule finds, in a few words."),
+        "id": text("A UUID that never changes."),
+        "name": text("A short name, by which correlations refer to the rule."),
+        "description": text("What it means when the rule fires."),
+        "status": {"enum": ["stable", "test", "experimental", "deprecated", "unsupported"]},
+        "level": {"$ref": "#/$defs/severity"},
+        "author": text("Who wrote it."),
+        "date": {"$ref": "#/$defs/date"},
+        "modified": {"$ref": "#/$defs/date"},
+        "tags": {"$ref": "#/$defs/texts"},
+        "references": {"$ref": "#/$defs/texts"},
+        "falsepositives": {"$ref": "#/$defs/texts"},
+        "fields": {"$ref": "#/$defs/fields"},
+        "generate": {"type": "boolean", "description": "Whether referenced rules alert themselves."},
+        "logsource": {
+            "type": "object",
+            "properties": {
+                "product": {"const": "kubernetes"},
+                "service": {"const": "audit"},
+                "category": {"const": "application"},
+            },
+        },
+        "detection": {
+            "type": "object",
+            "required": ["condition"],
+            "properties": {"condition": {"$ref": "#/$defs/texts"}},
+            "additionalProperties": {"$ref": "#/$defs/search"},
+        },
+        "correlation": correlation(),
+        "filter": {
+            "type": "object",
+            "required": ["rules", "condition"],
+            "properties": {
+                "rules": {"$ref": "#/$defs/texts"},
+                "condition": {"$ref": "#/$defs/texts"},
+            },
+            "additionalProperties": {"$ref": "#/$defs/search"},
+        },
+        "tripline": extension(),
+    })
+}
+
+fn field_names() -> Vec<&'static str> {
+    FIELDS.iter().map(|field| field.path).collect()
+}
+
+/// A selection: known fields complete in editors with their documentation.
+fn search() -> Value {
+    let mut known = Map::new();
+    for field in FIELDS.iter().filter(|field| field.kind != FieldKind::Tree) {
+        known.insert(field.path.to_owned(), field_schema(field));
+    }
+    let modifiers: Vec<&str> =
+        MODIFIERS.iter().flat_map(|modifier| modifier.names.iter().copied()).collect();
+    let summaries: Vec<String> = MODIFIERS
+        .iter()
+        .map(|modifier| format!("{}: {}", modifier.names.join(", "), modifier.summary))
+        .collect();
+    let mapping = json!({
+        "type": "object",
+        "minProperties": 1,
+        "properties": known,
+        "propertyNames": {"pattern": format!("^[^|]*([|]({}))*$", modifiers.join("|"))},
+        "description": summaries.join("\n"),
+    });
+    json!({
+        "anyOf": [
+            mapping,
+            {"type": ["string", "number"]},
+            {"type": "array", "minItems": 1, "items": {"type": ["object", "string", "number"]}},
+        ],
+    })
+}
+
+fn field_schema(field: &KnownField) -> Value {
+    let mut description = field.doc.to_owned();
+    match field.presence {
+        Presence::Always => {}
+        Presence::Often(when) | Presence::Rarely(when) => {
+            description.push_str(&format!(" Sometimes missing: {when}."));
+        }
+    }
+    if field.level > AuditLevel::Metadata {
+        description.push_str(&format!(" Recorded from audit level {} on.", field.level.as_str()));
+    }
+    match field.kind {
+        FieldKind::Words(words) => json!({
+            "description": description,
+            "examples": words,
+        }),
+        _ => json!({"description": description}),
+    }
+}
+
+fn correlation() -> Value {
+    let types: Vec<Value> = CORRELATIONS
+        .iter()
+        .map(|entry| json!({"const": entry.name, "description": entry.summary}))
+        .collect();
+    json!({
+        "type": "object",
+        "required": ["type", "timespan"],
+        "additionalProperties": false,
+        "properties": {
+            "type": {"oneOf": types},
+            "rules": {"$ref": "#/$defs/texts"},
+            "group-by": {"$ref": "#/$defs/fields"},
+            "timespan": {"$ref": "#/$defs/timespan"},
+            "generate": {"type": "boolean"},
+            "aliases": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "additionalProperties": {"$ref": "#/$defs/field"},
+                },
+            },
+            "condition": {
+                "anyOf": [
+                    {"type": "string"},
+                    {
+                        "type": "object",
+                        "additionalProperties": false,
+                        "properties": {
+                            "field": {"$ref": "#/$defs/fields"},
+                            "percentile": {"type": "number", "minimum": 0, "maximum": 100},
+                            "gt": {"type": "number"}, "gte": {"type": "number"},
+                            "lt": {"type": "number"}, "lte": {"type": "number"},
+                            "eq": {"type": "number"}, "neq": {"type": "number"},
+                        },
+                    },
+                ],
+            },
+        },
+    })
+}
+
+fn extension() -> Value {
+    let mut properties = json!({
+        "inside": {"$ref": "#/$defs/texts", "description": "Only events inside these schedules."},
+        "outside": {"$ref": "#/$defs/texts", "description": "Only events outside of these schedules."},
+        "group-by": {"$ref": "#/$defs/fields", "description": "What tells alerts apart."},
+        "window": {"enum": ["sliding", "tumbling", "session"]},
+        "gap": {"$ref": "#/$defs/timespan"},
+        "levels": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["gte", "level"],
+                "additionalProperties": false,
+                "properties": {
+                    "gte": {"type": "number"},
+                    "level": {"$ref": "#/$defs/severity"},
+                },
+            },
+        },
+        "risk": {
+            "type": "object",
+            "required": ["entity", "score"],
+            "additionalProperties": false,
+            "properties": {
+                "entity": {"$ref": "#/$defs/field"},
+                "score": {"type": "number", "exclusiveMinimum": 0},
+            },
+        },
+        "suppress": {"$ref": "#/$defs/timespan", "description": "Cool-down per key."},
+        "labels": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
+        "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+        "runbook": {"type": "string"},
+        "owner": {"type": "string"},
+        "reason": {"type": "string"},
+        "evidence": {"$ref": "#/$defs/fields"},
+        "needs": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {"level": {"enum": AuditLevel::ALL.map(AuditLevel::as_str)}},
+        },
+        "controls": {"$ref": "#/$defs/texts"},
+        "expires": {"$ref": "#/$defs/date"},
+    });
+    if let Some(properties) = properties.as_object_mut() {
+        for state in STATES {
+            let value = json!({"type": "object", "description": state.summary});
+            properties.insert(state.name.to_owned(), value);
+        }
+    }
+    json!({"type": "object", "additionalProperties": false, "properties": properties})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_knows_every_table() {
+        let schema = json_schema();
+        let text = schema.to_string();
+        for entry in CORRELATIONS {
+            assert!(text.contains(entry.summary), "{}", entry.name);
+        }
+        for state in STATES {
+            assert!(schema["properties"]["tripline"]["properties"][state.name].is_object());
+        }
+        for modifier in MODIFIERS {
+            assert!(text.contains(modifier.names[0]), "{:?}", modifier.names);
+        }
+    }
+}
