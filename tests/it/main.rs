@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod compose;
 mod config;
 mod contract_store;
 mod embedded_kafka;

@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 from sigma.collection import SigmaCollection
+from sigma.correlations import SigmaCorrelationRule
 
 NOT_SIGMA = {"schedules.yaml", "identities.yaml"}
 
@@ -21,32 +22,45 @@ def rule_files(root: pathlib.Path):
             yield path
 
 
-def problems(path: pathlib.Path):
-    """What pySigma finds wrong in one file, as text."""
+def load(path: pathlib.Path):
+    """One file as a collection, and what pySigma finds wrong in it by itself, as text."""
     try:
-        collection = SigmaCollection.from_yaml(path.read_text("utf-8"), collect_errors=True)
+        collection = SigmaCollection.from_yaml(
+            path.read_text("utf-8"), collect_errors=True, resolve_references=False
+        )
     except Exception as error:  # whatever it raises, the file does not load
-        return [repr(error)]
+        return SigmaCollection([]), [repr(error)]
     found = [str(error) for error in collection.errors]
+    if not collection.rules:
+        found.append("no rule in it")
     for rule in collection.rules:
-        found += [str(error) for error in rule.errors]
         # Conditions are parsed lazily.
         for condition in getattr(getattr(rule, "detection", None), "parsed_condition", []):
             try:
                 _ = condition.parsed
             except Exception as error:
                 found.append(repr(error))
-    return found or ([] if collection.rules else ["no rule in it"])
+    return collection, found
 
 
 def main() -> int:
-    passed = failed = 0
-    for path in rule_files(pathlib.Path(sys.argv[1])):
-        found = problems(path)
+    files = {path: load(path) for path in rule_files(pathlib.Path(sys.argv[1]))}
+    # A correlation may name rules of other files.
+    everything = SigmaCollection.merge(
+        (collection for collection, _ in files.values()), resolve_references=False
+    )
+    failed = 0
+    for path, (collection, found) in files.items():
+        for rule in collection.rules:
+            try:
+                if isinstance(rule, SigmaCorrelationRule):
+                    rule.resolve_rule_references(everything)
+            except Exception as error:
+                found.append(repr(error))
         for problem in found:
             print(f"pySigma: {path}: {problem}")
-        passed, failed = (passed, failed + 1) if found else (passed + 1, failed)
-    print(f"pySigma result: {passed} passed, {failed} failed")
+        failed += bool(found)
+    print(f"pySigma result: {len(files) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 

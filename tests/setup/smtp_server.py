@@ -38,8 +38,8 @@ class Keeper:
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         parts = [part for part in message.walk() if not part.is_multipart()]
         record = {
-            "mail_from": envelope.mail_from,
-            "rcpt_tos": envelope.rcpt_tos,
+            "sender": envelope.mail_from,
+            "recipients": envelope.rcpt_tos,
             "via": self.via,
             "user": session.auth_data.login.decode() if session.auth_data else None,
             "content_type": message.get_content_type(),

@@ -1,0 +1,132 @@
+//! Records that are no audit events: each is kept with its reason and position, and the next record
+//! is processed.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{
+        Service, audit, available, eventually, hook::Hook, kafka::Kafka, tripline::Tripline,
+    },
+    rules::{SECRET_READ, read, source, to_hook, users},
+};
+
+/// Each bad record with the reason that it is kept with; a tombstone has no payload.
+fn bad_records() -> Vec<(&'static str, Option<Vec<u8>>)> {
+    let good = audit::event("user-bad", "get", "secrets", "payments", "bad");
+    let without = |key: &str| {
+        let mut event = good.clone();
+        event.as_object_mut().unwrap().remove(key);
+        Some(event.to_string().into_bytes())
+    };
+    let with = |key: &str, value: Value| {
+        let mut event = good.clone();
+        event[key] = value;
+        Some(event.to_string().into_bytes())
+    };
+    let text = good.to_string();
+    let nested = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let deep = text.replacen("\"level\"", &format!("\"extra\":{nested},\"level\""), 1);
+    let mut not_utf8 = text.clone().into_bytes();
+    let at = text.find("user-bad").unwrap();
+    not_utf8[at] = 0xff;
+    vec![
+        ("empty", Some(Vec::new())),
+        ("invalid_utf8", Some(not_utf8)),
+        ("no_audit_id", without("auditID")),
+        ("no_stage", without("stage")),
+        ("not_an_event", Some(br#"{"hello": "world"}"#.to_vec())),
+        ("not_json", Some(b"hello".to_vec())),
+        ("tombstone", None),
+        ("too_deep", Some(deep.into_bytes())),
+        ("too_large", with("requestObject", json!({"data": "x".repeat(17 << 20)}))),
+        ("truncated", Some(text.as_bytes()[..text.len() / 2].to_vec())),
+        ("wrong_type", with("user", json!(7))),
+    ]
+}
+
+#[test]
+fn bad_records_are_kept_with_reason_and_position_and_the_next_one_is_processed() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    kafka.create_topic("bad", 1);
+    let producer = kafka.producer();
+    let mut tripline = Tripline::new(&(source(kafka, "bad") + &to_hook(&hook)), &[SECRET_READ]);
+    tripline.start_ready();
+    let mut expected = Vec::new();
+    for (reason, payload) in bad_records() {
+        let offset = producer.send_to("bad", Some(0), payload.as_deref());
+        expected.push((offset, reason.to_owned()));
+        let next = read(&format!("user-{offset}"), "next");
+        producer.send_to("bad", Some(0), Some(next.as_bytes()));
+        eventually(&format!("the record after {reason} is processed"), || {
+            users(&hook.alerts("/alerts"), "secret_read")
+                .contains(&format!("user-{offset}"))
+                .then_some(())
+        });
+    }
+    // Large, but whole: 10 MiB are below the limit of one record.
+    let mut large = audit::event("user-large", "get", "secrets", "payments", "large");
+    large["requestObject"] = json!({"data": "x".repeat(10 << 20)});
+    producer.send("bad", large.to_string());
+    eventually("an event of 10 MiB is an event", || {
+        users(&hook.alerts("/alerts"), "secret_read")
+            .contains(&"user-large".to_owned())
+            .then_some(())
+    });
+
+    let kept = dead_letters(&tripline.path().join("state/dead-letters.jsonl"), "bad");
+    assert_eq!(kept, expected);
+    assert!(!users(&hook.alerts("/alerts"), "secret_read").contains(&"user-bad".to_owned()));
+    for (_, reason) in &expected {
+        let label = format!("reason=\"{reason}\"");
+        let counted = tripline.metric("tripline_decode_failures_total", &[&label]).unwrap();
+        assert!((counted - 1.0).abs() < 0.5, "{reason}: {counted}");
+    }
+    assert_eq!(tripline.stop(), Some(0));
+}
+
+#[test]
+fn alerts_and_dead_letters_can_go_to_kafka() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let kafka = Kafka::shared();
+    for topic in ["topics", "topics-alerts", "topics-dead"] {
+        kafka.create_topic(topic, 1);
+    }
+    let config = format!(
+        "{}dead_letter: {{topic: topics-dead}}
+receivers: [{{name: kafka, kafka: {{brokers: ['{}'], topic: topics-alerts}}}}]
+route: {{receiver: kafka, group_wait: 0s}}
+",
+        source(kafka, "topics"),
+        kafka.brokers(),
+    );
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    let producer = kafka.producer();
+    producer.send("topics", "hello");
+    producer.send("topics", read("user-a", "s"));
+    let alert = eventually("the alert is in its topic", || kafka.read("topics-alerts").pop());
+    let alert: Value = serde_json::from_slice(&alert.unwrap()).unwrap();
+    assert_eq!(alert["labels"]["alertname"], "secret_read", "{alert}");
+    let dead = eventually("the dead letter is in its topic", || kafka.read("topics-dead").pop());
+    assert_eq!(dead.unwrap(), b"hello", "the payload, as it came");
+    assert_eq!(tripline.stop(), Some(0));
+}
+
+/// Offset and reason of each dead letter of partition 0 of a topic.
+fn dead_letters(path: &Path, topic: &str) -> Vec<(i64, String)> {
+    let text = fs::read_to_string(path).unwrap();
+    let letters = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    letters
+        .filter(|letter| letter["topic"] == topic && letter["partition"] == 0)
+        .map(|letter| {
+            (letter["offset"].as_i64().unwrap(), letter["reason"].as_str().unwrap().to_owned())
+        })
+        .collect()
+}

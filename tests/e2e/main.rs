@@ -1,0 +1,21 @@
+//! End to end: the real binary between a real Kafka broker and real receivers.
+//!
+//! Each scenario states what a person would see. How services are started, and what happens where
+//! they are not installed, is in `harness`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests touch the world, and a panic is how they fail"
+)]
+
+mod bad_input;
+mod crash;
+mod delivery;
+mod harness;
+mod mistakes;
+mod outage;
+mod ownership;
+mod rules;

@@ -1,0 +1,139 @@
+//! The world around Tripline goes away and comes back.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
+use crate::{
+    harness::{
+        Service, alertmanager::Alertmanager, available, eventually, hook::Hook, kafka::Kafka,
+        never, tripline::Tripline,
+    },
+    rules::{READS_COUNTED, SECRET_READ, read, source, source_at, to_hook, users},
+};
+
+#[test]
+fn a_broker_that_is_away_at_the_start_is_waited_for() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (mut kafka, hook) = (Kafka::stopped(), Hook::started());
+    let config = source_at(&kafka.brokers(), "away") + &to_hook(&hook);
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start();
+    let reason = eventually("/readyz says that the source is not there", || {
+        tripline.readiness().filter(|(status, _)| *status == 503)
+    });
+    assert!(reason.1.contains("source"), "{reason:?}");
+    never("it ends, or says that it is ready", Duration::from_secs(3), || {
+        let exited = tripline.process().exited().map(|status| format!("{status}"));
+        exited.or_else(|| tripline.readiness().filter(|(status, _)| *status == 200).map(|r| r.1))
+    });
+
+    kafka.start();
+    kafka.create_topic("away", 1);
+    kafka.producer().send("away", read("user-a", "s"));
+    tripline.wait_ready();
+    eventually("the alert arrives", || users(&hook.alerts("/alerts"), "secret_read").pop());
+    assert_eq!(tripline.stop(), Some(0));
+}
+
+#[test]
+fn a_broker_that_restarts_costs_nothing() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (mut kafka, hook) = (Kafka::started(), Hook::started());
+    kafka.create_topic("restarts", 2);
+    let mut tripline =
+        Tripline::new(&(source(&kafka, "restarts") + &to_hook(&hook)), &[READS_COUNTED]);
+    tripline.start_ready();
+    let reads = |kafka: &Kafka, count: u32| {
+        let producer = kafka.producer();
+        for number in 0..count {
+            producer.send("restarts", read("user-a", &format!("s{number}")));
+        }
+    };
+    reads(&kafka, 3);
+    eventually("the first records are worked off", || {
+        (tripline.metric("tripline_records_total", &[])? >= 3.0).then_some(())
+    });
+    kafka.stop();
+    eventually("/readyz says that the broker is away", || {
+        tripline.readiness().filter(|(status, _)| *status == 503)
+    });
+    kafka.start();
+    reads(&kafka, 2);
+    eventually("reads before and after count together", || {
+        users(&hook.alerts("/alerts"), "five_reads").pop()
+    });
+    never("a read is counted twice", Duration::from_secs(2), || {
+        users(&hook.alerts("/alerts"), "six_reads").pop()
+    });
+    tripline.wait_ready();
+    assert_eq!(tripline.stop(), Some(0));
+}
+
+#[test]
+fn a_receiver_that_is_down_gets_everything_later_and_holds_up_no_other() {
+    if !available(&[Service::Kafka, Service::Alertmanager]) {
+        return;
+    }
+    let kafka = Kafka::shared();
+    let (mut down, healthy, mut late) = (Hook::stopped(), Hook::started(), Alertmanager::stopped());
+    let alertmanager = Alertmanager::started();
+    kafka.create_topic("down", 1);
+    let config = format!(
+        "{}receivers:
+  - {{name: down, webhook: {{url: '{}'}}}}
+  - {{name: healthy, webhook: {{url: '{}'}}}}
+  - {{name: pager, alertmanager: {{urls: ['{}', '{}']}}}}
+route:
+  receiver: pager
+  group_by: ['...']
+  group_wait: 0s
+  group_interval: 1s
+  repeat_interval: 1m
+  routes:
+    - {{receiver: down, continue: true}}
+    - {{receiver: healthy, continue: true}}
+    - {{receiver: pager}}
+",
+        source(kafka, "down"),
+        down.url("/alerts"),
+        healthy.url("/alerts"),
+        alertmanager.url(),
+        late.url(),
+    );
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    let producer = kafka.producer();
+    producer.send("down", read("user-a", "s"));
+    eventually("the healthy receiver has it", || {
+        users(&healthy.alerts("/alerts"), "secret_read").pop()
+    });
+    eventually("Alertmanager has it, though its other member is down", || {
+        alertmanager.alerts().pop()
+    });
+    eventually("failed attempts are counted by reason", || {
+        tripline.metric(
+            "tripline_delivery_attempts_total",
+            &["receiver=\"down\"", "outcome=\"retry\"", "reason=\"connection\""],
+        )
+    });
+
+    // What is owed survives a restart, too.
+    assert_eq!(tripline.stop(), Some(0));
+    tripline.start_ready();
+    down.refuse_with(Some((StatusCode::TOO_MANY_REQUESTS, "1")));
+    down.start();
+    late.start();
+    eventually("it tries, and is told to wait", || (down.refused_count() > 0).then_some(()));
+    down.refuse_with(None);
+    eventually("the receiver that was down has it", || {
+        users(&down.alerts("/alerts"), "secret_read").pop()
+    });
+    eventually("the member that was down has it", || late.alerts().pop());
+    assert_eq!(users(&healthy.alerts("/alerts"), "secret_read"), ["user-a"], "told once");
+    assert_eq!(tripline.stop(), Some(0));
+}
