@@ -19,6 +19,7 @@ use super::{exit, output};
 use crate::{
     engine::{time::EventTime, yaml::parse_duration},
     generate::{GenerateSettings, Generated, Generator, STORIES, Story, StoryPlan},
+    kafka::{Connection, Producer, Record},
 };
 
 /// Make the audit events of a busy cluster, with attacks in them.
@@ -28,6 +29,17 @@ pub(super) struct GenerateArgs {
     /// Write to this file instead of standard output, one record a line.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write to a Kafka topic instead: some of its brokers.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', requires = "topic")]
+    #[arg(conflicts_with = "output")]
+    brokers: Vec<String>,
+    /// The topic; its partitions are filled evenly.
+    #[arg(long, value_name = "NAME", requires = "brokers")]
+    topic: Option<String>,
+    /// Set a property of librdkafka, for TLS and credentials among others.
+    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = super::assignment)]
+    #[arg(requires = "brokers")]
+    properties: Vec<(String, String)>,
     /// Stop after so many events.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -63,6 +75,7 @@ fn after_help() -> String {
   tripline generate --count 200000 --output events.jsonl
   tripline generate --live --rate 500 --stories all
   tripline generate --for 10m --stories secret-burst,night-exec | head
+  tripline generate --live --stories all --brokers 127.0.0.1:9092 --topic audit
 
 Stories:"
         .to_owned();
@@ -158,7 +171,10 @@ fn seconds(seconds: f64) -> Option<Duration> {
 pub(super) fn execute(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle signals")?;
+        // The first ends in good order, the second at once.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("cannot handle signals")?;
     }
     let mut sink = Sink::open(args)?;
     let settings = args.settings(now());
@@ -205,13 +221,25 @@ fn wait(
     Ok(true)
 }
 
+/// How long the last records may take to be acknowledged: 30 s.
+const FLUSH_WAIT: Duration = Duration::from_secs(30);
+
 /// Where events go.
 enum Sink {
     Lines(BufWriter<Box<dyn Write>>),
+    Topic(Producer),
 }
 
 impl Sink {
     fn open(args: &GenerateArgs) -> anyhow::Result<Sink> {
+        if let Some(topic) = &args.topic {
+            let mut connection = Connection::new(args.brokers.clone());
+            connection.properties.extend(args.properties.iter().cloned());
+            let no_secret = |_: &_| Err("no secret is configured".to_owned());
+            let connection = connection.open(&no_secret).map_err(anyhow::Error::msg)?;
+            let producer = Producer::new(connection, topic.as_str()).map_err(anyhow::Error::msg)?;
+            return Ok(Sink::Topic(producer));
+        }
         let out: Box<dyn Write> = match &args.output {
             Some(path) => {
                 let file = File::create(path);
@@ -226,20 +254,33 @@ impl Sink {
     }
 
     fn put(&mut self, record: &Generated) -> anyhow::Result<()> {
-        let Sink::Lines(out) = self;
-        out.write_all(&record.payload)?;
-        out.write_all(b"\n")?;
+        match self {
+            Sink::Lines(out) => {
+                out.write_all(&record.payload)?;
+                out.write_all(b"\n")?;
+            }
+            Sink::Topic(producer) => {
+                let record = Record { payload: Some(&record.payload), ..Record::default() };
+                producer.produce(&record)?;
+            }
+        }
         Ok(())
     }
 
+    /// Lets readers see what was made so far; Kafka does so by itself.
     fn flush(&mut self) -> anyhow::Result<()> {
-        let Sink::Lines(out) = self;
-        out.flush()?;
+        if let Sink::Lines(out) = self {
+            out.flush()?;
+        }
         Ok(())
     }
 
     fn finish(mut self) -> anyhow::Result<()> {
-        self.flush()
+        self.flush()?;
+        if let Sink::Topic(producer) = &self {
+            producer.flush(FLUSH_WAIT).context("not every record was acknowledged")?;
+        }
+        Ok(())
     }
 }
 
@@ -334,9 +375,15 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused() {
-        for line in
-            ["--rate 0", "--rate nan", "--for 0s", "--for 5", "--stories x", "--start yesterday"]
-        {
+        for line in [
+            "--topic x",
+            "--rate 0",
+            "--rate nan",
+            "--for 0s",
+            "--for 5",
+            "--stories x",
+            "--start yesterday",
+        ] {
             let words = std::iter::once("generate").chain(line.split_whitespace());
             assert!(Line::try_parse_from(words).is_err(), "{line}");
         }
