@@ -3,11 +3,149 @@
 //! One per worker thread; scales with cores. It decodes each record onto the fields that the rules
 //! need, keeps the canonical events, and evaluates the rules.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{detect::Detection, record::PartitionName, time::EventTime};
+use super::{
+    decode::{Decoder, Sink},
+    detect::{Detection, RuleMatcher},
+    event::{Event, Stage, well_known},
+    limits,
+    record::{PartitionName, RecordBatch},
+    rule::RuleSet,
+    shard::EngineSettings,
+    time::{EventTime, WallTime},
+};
+
+/// Decodes records and evaluates the detection rules. Keeps nothing between batches but memory.
+#[derive(Debug)]
+pub struct Detector {
+    rules_epoch: u64,
+    skew_max: Duration,
+    decoder: Decoder,
+    matcher: RuleMatcher,
+}
+
+impl Detector {
+    /// A detector for one rule set. Cost: rules × values that they name, some milliseconds for a
+    /// thousand rules.
+    pub fn new(rules: Arc<RuleSet>, rules_epoch: u64, settings: &EngineSettings) -> Detector {
+        Detector {
+            rules_epoch,
+            skew_max: settings.skew_max,
+            decoder: Decoder::new(&rules.fields),
+            matcher: RuleMatcher::new(rules),
+        }
+    }
+
+    /// From the next batch on, uses another rule set.
+    pub fn replace_rules(&mut self, rules: Arc<RuleSet>, rules_epoch: u64) {
+        self.rules_epoch = rules_epoch;
+        self.decoder = Decoder::new(&rules.fields);
+        self.matcher = RuleMatcher::new(rules);
+    }
+
+    /// What a batch comes to. Never fails: what cannot be decoded is a dead letter.
+    pub fn detect(&mut self, now: WallTime, batch: &RecordBatch) -> DetectionBatch {
+        let mut out = DetectionBatch {
+            sequence: batch.sequence,
+            rules_epoch: self.rules_epoch,
+            progress: Vec::with_capacity(batch.partitions.len()),
+            ..DetectionBatch::default()
+        };
+        out.progress.extend(batch.partitions.iter().map(|partition| Progress {
+            partition: Arc::clone(partition),
+            next_offset: 0,
+            time_max: None,
+            records: 0,
+        }));
+        let future = now.as_event().plus(self.skew_max);
+        for record in &batch.records {
+            let Some(partition) = batch.partition_of(record) else { continue };
+            let mut sink = Collector {
+                out: &mut out,
+                matcher: &mut self.matcher,
+                partition,
+                offset: record.offset,
+                future,
+                time_max: None,
+            };
+            sink.out.counts.records += 1;
+            if let Some(payload) = batch.payload_of(record) {
+                sink.out.counts.bytes += payload.len() as u64;
+                let cluster = batch.cluster_of(record).map(|cluster| &**cluster);
+                self.decoder.decode(payload, cluster, &mut sink);
+            } else {
+                let detail = "a record without a value".to_owned();
+                sink.dead_letter(DeadLetterReason::Tombstone, detail, &[]);
+            }
+            let time_max = sink.time_max;
+            if let Some(progress) = out.progress.get_mut(usize::from(record.partition_index)) {
+                progress.records += 1;
+                progress.next_offset = progress.next_offset.max(record.offset.saturating_add(1));
+                progress.time_max = progress.time_max.max(time_max);
+            }
+        }
+        out
+    }
+}
+
+/// Takes what comes out of one record.
+struct Collector<'b> {
+    out: &'b mut DetectionBatch,
+    matcher: &'b mut RuleMatcher,
+    partition: &'b Arc<PartitionName>,
+    offset: i64,
+    /// Events later than this do not count as progress.
+    future: EventTime,
+    time_max: Option<EventTime>,
+}
+
+impl Sink for Collector<'_> {
+    fn event(&mut self, event: &mut Event<'_>) {
+        let counts = &mut self.out.counts;
+        counts.events += 1;
+        counts.events_canonical += u64::from(is_canonical(event));
+        counts.values_dropped += u64::from(event.values_dropped);
+        if event.time > self.future {
+            counts.events_from_future += 1;
+        } else {
+            self.time_max = self.time_max.max(Some(event.time));
+        }
+        counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+    }
+
+    fn dead_letter(&mut self, reason: DeadLetterReason, detail: String, bytes: &[u8]) {
+        let kept = bytes.len().min(limits::DEAD_LETTER_BYTES_MAX);
+        self.out.dead_letters.push(DeadLetter {
+            partition: Arc::clone(self.partition),
+            offset: self.offset,
+            reason,
+            detail,
+            payload: bytes.get(..kept).unwrap_or(bytes).to_vec(),
+        });
+    }
+}
+
+/// Whether an event is the one that stands for its request: the first one with an answer. Requests
+/// that run long (watches, execs, logs …) are answered at `ResponseStarted`, all others at
+/// `ResponseComplete` or `Panic`; failed logins have no other stage than `ResponseStarted`.
+///
+/// For the count only. Rules see every stage with an answer, because a policy may omit the first;
+/// the request's identity keeps the second from counting twice.
+fn is_canonical(event: &Event<'_>) -> bool {
+    match event.stage {
+        Stage::RequestReceived => false,
+        Stage::ResponseStarted | Stage::Panic => true,
+        Stage::ResponseComplete => {
+            let verb = event.first_str(well_known::VERB).unwrap_or("");
+            let subresource = event.first_str(well_known::SUBRESOURCE).unwrap_or("");
+            !matches!(verb, "watch" | "proxy")
+                && !matches!(subresource, "attach" | "exec" | "proxy" | "log" | "portforward")
+        }
+    }
+}
 
 /// What a batch of records came to.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +186,8 @@ pub struct DetectCounts {
     pub bytes: u64,
     /// Events decoded, all stages.
     pub events: u64,
-    /// Events that rules looked at: one per request.
+    /// Requests: events without those of stage `RequestReceived`, and without the second answer of
+    /// requests that run long.
     pub events_canonical: u64,
     /// Events ahead of the operator's clock by more than the allowed skew.
     pub events_from_future: u64,

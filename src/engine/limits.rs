@@ -8,8 +8,27 @@ pub const YAML_FILE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of one record: 16 MiB. A larger one is a dead letter with reason `too_large`.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
-/// Nesting of JSON: 128 levels. A deeper record is a dead letter with reason `too_deep`.
+/// Nesting of JSON: 128 levels. A deeper event is matched on what lies above, and is a dead letter
+/// too (`too_deep`).
 pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Bytes kept of a dead letter: 1 MiB. The rest is cut off.
+pub const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
+
+/// Texts of one list that the index of rules knows one by one: 256. A field with a longer list is
+/// indexed less sharply; the rules' results are the same.
+pub const INDEX_TEXTS_PER_TEST_MAX: usize = 256;
+
+/// Values of one field that the index of rules knows: 4,096. With more the field is not indexed.
+pub const INDEX_VALUES_MAX: usize = 4_096;
+
+/// Bytes of one event: 8 MiB, several times what an API server stores. A larger one is matched, and
+/// is a dead letter too (`too_large`).
+pub const EVENT_BYTES_MAX: usize = 8 << 20;
+
+/// Segments of a field path that are tried as keys of their own: 32. The rest of a longer path is
+/// one key.
+pub const PATH_SEGMENTS_MAX: usize = 32;
 
 /// Events in one record: 10,000. The rest of a longer EventList is a dead letter (`too_many_events`).
 pub const EVENTS_PER_RECORD_MAX: usize = 10_000;

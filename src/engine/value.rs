@@ -43,3 +43,71 @@ impl Value<'_> {
         }
     }
 }
+
+/// Appends the text of a JSON string, as it stands between its quotes, without its escapes. Lone surrogates become U+FFFD, as the API server reads
+/// them: whoever may send a raw patch can write them, and must not hide behind them.
+///
+/// The string must have been checked; a malformed escape gives U+FFFD.
+pub(super) fn unescape(raw: &str, out: &mut String) {
+    let mut rest = raw;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        out.push_str(plain);
+        let (kind, tail) = split_char(escape);
+        rest = tail;
+        match kind {
+            'u' => {
+                let (unit, tail) = hex_unit(rest);
+                rest = tail;
+                let mut code = unit;
+                if (0xD800..0xDC00).contains(&unit)
+                    && let Some(second) = rest.strip_prefix("\\u")
+                    && let (low @ 0xDC00..=0xDFFF, tail) = hex_unit(second)
+                {
+                    rest = tail;
+                    code = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+                }
+                out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            'b' => out.push('\u{8}'),
+            'f' => out.push('\u{c}'),
+            'n' => out.push('\n'),
+            'r' => out.push('\r'),
+            't' => out.push('\t'),
+            other => out.push(other),
+        }
+    }
+    out.push_str(rest);
+}
+
+fn split_char(text: &str) -> (char, &str) {
+    let mut chars = text.chars();
+    (chars.next().unwrap_or('\\'), chars.as_str())
+}
+
+fn hex_unit(text: &str) -> (u32, &str) {
+    let (digits, tail) = text.split_at_checked(4).unwrap_or((text, ""));
+    (u32::from_str_radix(digits, 16).unwrap_or(0xFFFD), tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_undone_as_the_api_server_does() {
+        for (raw, text) in [
+            (r"plain", "plain"),
+            (r#"a\"b\\c\/d\b\f\n\r\t"#, "a\"b\\c/d\u{8}\u{c}\n\r\t"),
+            (r"a\u0026b\u003c", "a&b<"),
+            (r"\ud83d\ude00!", "😀!"),
+            (r"\ud83dx", "\u{fffd}x"),
+            (r"\ud83d\u0041", "\u{fffd}A"),
+            (r"\ude00", "\u{fffd}"),
+            (r"\ud83d\ud83d\ude00", "\u{fffd}😀"),
+        ] {
+            let mut out = String::new();
+            unescape(raw, &mut out);
+            assert_eq!(out, text, "{raw}");
+        }
+    }
+}

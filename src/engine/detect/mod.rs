@@ -4,9 +4,27 @@
 //! their required predicates lets through are looked at, so cost follows what matches, not how many
 //! rules are loaded.
 
+mod bits;
+mod capture;
+mod fold;
+mod index;
+mod matcher;
+mod test;
+
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{event::RequestIdentity, event::Stage, rule::RuleIndex, time::EventTime};
+use super::{
+    event::{Event, RequestIdentity, Stage},
+    rule::{Rule, RuleIndex, RuleSet, RuleSteps},
+    time::EventTime,
+};
+use bits::Bits;
+use capture::FreeText;
+use fold::Fold;
+use index::Index;
+use matcher::Matcher;
 
 /// One event satisfied one detection rule. Small and self-contained: it is what crosses threads, and
 /// machines when scaled out.
@@ -56,5 +74,65 @@ impl Captured {
             Captured::One(text) => Some(text.to_string()),
             Captured::Many(texts) => Some(texts.join(", ")),
         }
+    }
+}
+
+/// The detection rules of one rule set, ready to be asked about events.
+#[derive(Debug)]
+pub(super) struct RuleMatcher {
+    rules: Arc<RuleSet>,
+    index: Index,
+    matcher: Matcher,
+    free_text: FreeText,
+    candidates: Bits,
+    fold: Fold,
+}
+
+impl RuleMatcher {
+    pub(super) fn new(rules: Arc<RuleSet>) -> RuleMatcher {
+        RuleMatcher {
+            index: Index::new(&rules),
+            matcher: Matcher::new(&rules),
+            free_text: FreeText::new(&rules.fields),
+            candidates: Bits::default(),
+            fold: Fold::default(),
+            rules,
+        }
+    }
+
+    /// Adds a detection for each rule that the event satisfies, in the order of the rules. Returns
+    /// how many rules were looked at.
+    pub(super) fn detect(&mut self, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
+        let mut looked_at = 0;
+        if !self.index.candidates(event, &mut self.fold, &mut self.candidates) {
+            return looked_at;
+        }
+        self.matcher.next_event();
+        let mut identity = None;
+        for number in self.candidates.iter() {
+            let Some(index) = self.index.rule(number) else { continue };
+            let Some(Rule::Detection(rule)) = self.rules.rules.get(index.index()) else { continue };
+            looked_at += 1;
+            if !self.matcher.holds(&self.rules, &rule.expression, event) {
+                continue;
+            }
+            let captured = rule
+                .capture
+                .iter()
+                .map(|field| {
+                    self.matcher.derive(event, *field);
+                    self.free_text.capture(event, *field)
+                })
+                .collect();
+            out.push(Detection {
+                rule: index,
+                time: event.time,
+                identity: *identity.get_or_insert_with(|| RequestIdentity::of(event)),
+                stage: event.stage,
+                every_stage: rule.steps == RuleSteps::All,
+                captured,
+            });
+        }
+        looked_at
     }
 }

@@ -4,12 +4,19 @@
 //! decoding fills an [`Event`] with the values of just these. The fields in [`well_known`] are always
 //! there, in a fixed order, because the engine itself needs them: stage, identity, time, actor.
 
-use std::{borrow::Cow, sync::Arc};
+pub mod derived;
+mod identity;
+mod redact;
+
+use std::borrow::Cow;
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{time::EventTime, value::Value};
+use super::{limits, time::EventTime, value::Value};
+
+pub use identity::RequestIdentity;
+pub use redact::redact;
 
 /// Index of a field in its [`FieldTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -179,13 +186,17 @@ impl Stage {
     }
 }
 
-/// Identity of one request: a content hash without the stage, so that both stages of a long-running
-/// request, and every copy that a shipper sent again, are the same. 128 bits of BLAKE3 over cluster,
-/// audit id, received time, verb, URI, user and code class: `auditID` alone is chosen by the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RequestIdentity(pub [u8; 16]);
-
 const NONE: u32 = u32::MAX;
+
+/// The values of one field: first and last link, and how many.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    first: u32,
+    last: u32,
+    count: u32,
+}
+
+const EMPTY: Chain = Chain { first: NONE, last: NONE, count: 0 };
 
 #[derive(Clone, Debug)]
 struct Link<'a> {
@@ -193,90 +204,165 @@ struct Link<'a> {
     next: u32,
 }
 
+/// Owned strings kept for reuse, and how long they may be, so that one long value does not hold its
+/// memory for ever.
+const SPARE_STRINGS_MAX: usize = 64;
+const SPARE_STRING_BYTES_MAX: usize = 16 << 10;
+
 /// One decoded event. Reused from event to event: [`Event::clear`] keeps the memory.
 #[derive(Clone, Debug)]
 pub struct Event<'a> {
-    /// First and last link of each field; `NONE` if it has no value.
-    ends: Vec<(u32, u32)>,
+    chains: Vec<Chain>,
     links: Vec<Link<'a>>,
     /// Fields with values, for clearing only what was used.
     used: Vec<FieldId>,
+    /// Memory of owned values that were cleared.
+    spare: Vec<String>,
+    /// Derived fields that were computed; see [`derived::Derivation::derive`].
+    derived: u32,
     /// When it happened: `stageTimestamp`, else `requestReceivedTimestamp`.
     pub time: EventTime,
     /// Its stage.
     pub stage: Stage,
-    /// Cluster from the source or the wrapper, if known.
-    pub cluster: Option<Arc<str>>,
-    /// Values left out because of [`super::limits::VALUES_PER_FIELD_MAX`].
+    /// Values left out because of [`limits::VALUES_PER_FIELD_MAX`].
     pub values_dropped: u32,
+    /// The whole event as JSON, as it came.
+    pub json: &'a str,
 }
 
 impl<'a> Event<'a> {
     /// An empty event with room for `fields` fields.
     pub fn new(fields: usize) -> Event<'a> {
         Event {
-            ends: vec![(NONE, NONE); fields],
+            chains: vec![EMPTY; fields],
             links: Vec::with_capacity(64),
             used: Vec::with_capacity(64),
+            spare: Vec::new(),
+            derived: 0,
             time: EventTime::MIN,
             stage: Stage::ResponseComplete,
-            cluster: None,
             values_dropped: 0,
+            json: "",
         }
     }
 
-    /// Forgets all values. Cost: the number of fields that had any.
+    /// Forgets all values. Cost: the number of values that it had.
     pub fn clear(&mut self) {
         for field in self.used.drain(..) {
-            if let Some(ends) = self.ends.get_mut(field.index()) {
-                *ends = (NONE, NONE);
+            if let Some(chain) = self.chains.get_mut(field.index()) {
+                *chain = EMPTY;
             }
         }
-        self.links.clear();
+        for link in self.links.drain(..) {
+            if let Value::Str(Cow::Owned(mut text)) = link.value
+                && self.spare.len() < SPARE_STRINGS_MAX
+                && text.capacity() <= SPARE_STRING_BYTES_MAX
+            {
+                text.clear();
+                self.spare.push(text);
+            }
+        }
+        self.derived = 0;
         self.time = EventTime::MIN;
         self.stage = Stage::ResponseComplete;
-        self.cluster = None;
         self.values_dropped = 0;
+        self.json = "";
     }
 
-    /// Adds a value to a field, behind those that it has.
+    /// This event, cleared, for values that live for another time.
+    pub fn recycle<'b>(mut self) -> Event<'b> {
+        self.clear();
+        Event {
+            chains: self.chains,
+            // The library collects an empty vector of the same layout in place: no allocation.
+            links: self.links.into_iter().map_while(|_| None).collect(),
+            used: self.used,
+            spare: self.spare,
+            derived: 0,
+            time: EventTime::MIN,
+            stage: Stage::ResponseComplete,
+            values_dropped: 0,
+            json: "",
+        }
+    }
+
+    /// Adds a value to a field, behind those that it has. A field that is full keeps its first
+    /// values and the latest: the last source address is the one to trust.
+    #[inline]
     pub fn push(&mut self, field: FieldId, value: Value<'a>) {
+        let Some(chain) = self.chains.get_mut(field.index()) else { return };
         let Ok(index) = u32::try_from(self.links.len()) else { return };
-        let Some(ends) = self.ends.get_mut(field.index()) else { return };
-        self.links.push(Link { value, next: NONE });
-        if ends.0 == NONE {
-            *ends = (index, index);
+        if chain.count == 0 {
+            *chain = Chain { first: index, last: index, count: 1 };
             self.used.push(field);
+        } else if chain.count as usize >= limits::VALUES_PER_FIELD_MAX {
+            self.values_dropped += 1;
+            if let Some(link) = self.links.get_mut(chain.last as usize) {
+                link.value = value;
+            }
             return;
+        } else {
+            let last = std::mem::replace(&mut chain.last, index);
+            chain.count += 1;
+            if let Some(link) = self.links.get_mut(last as usize) {
+                link.next = index;
+            }
         }
-        let last = std::mem::replace(&mut ends.1, index);
-        if let Some(link) = self.links.get_mut(last as usize) {
-            link.next = index;
-        }
+        self.links.push(Link { value, next: NONE });
+    }
+
+    /// Adds a string that `write` makes, in memory that is reused.
+    pub fn push_owned(&mut self, field: FieldId, write: impl FnOnce(&mut String)) {
+        let mut text = self.spare.pop().unwrap_or_default();
+        write(&mut text);
+        self.push(field, Value::Str(Cow::Owned(text)));
     }
 
     /// The values of a field in the order of the document; none if it is absent.
     pub fn values(&self, field: FieldId) -> Values<'_, 'a> {
-        let next = self.ends.get(field.index()).map_or(NONE, |ends| ends.0);
+        let next = self.chains.get(field.index()).map_or(NONE, |chain| chain.first);
         Values { links: &self.links, next }
     }
 
     /// Whether the field has any value, `null` included.
     pub fn has(&self, field: FieldId) -> bool {
-        self.ends.get(field.index()).is_some_and(|ends| ends.0 != NONE)
+        self.count(field) > 0
+    }
+
+    /// How many values the field has.
+    #[inline]
+    pub fn count(&self, field: FieldId) -> usize {
+        self.chains.get(field.index()).map_or(0, |chain| chain.count as usize)
+    }
+
+    /// The first value of a field.
+    #[inline]
+    pub fn first(&self, field: FieldId) -> Option<&Value<'a>> {
+        let chain = self.chains.get(field.index())?;
+        self.links.get(chain.first as usize).map(|link| &link.value)
+    }
+
+    /// The last value of a field.
+    pub fn last(&self, field: FieldId) -> Option<&Value<'a>> {
+        let chain = self.chains.get(field.index())?;
+        self.links.get(chain.last as usize).map(|link| &link.value)
     }
 
     /// The first value of a field, if it is a string.
+    #[inline]
     pub fn first_str(&self, field: FieldId) -> Option<&str> {
-        match self.values(field).next()? {
+        match self.first(field)? {
             Value::Str(text) => Some(text),
             _ => None,
         }
     }
 
-    /// The last value of a field as text.
-    pub fn last_text(&self, field: FieldId) -> Option<Cow<'_, str>> {
-        self.values(field).last()?.text()
+    /// The last value of a field, if it is a string.
+    pub fn last_str(&self, field: FieldId) -> Option<&str> {
+        match self.last(field)? {
+            Value::Str(text) => Some(text),
+            _ => None,
+        }
     }
 }
 

@@ -1,0 +1,381 @@
+//! Which values of an event are extracted: the field paths of a rule set, compiled to a trie.
+//!
+//! A path is taken apart at its dots in every possible way, because keys of annotations and
+//! `user.extra` hold dots themselves: `annotations.authorization.k8s.io/decision` is found under the
+//! keys `annotations` → `authorization.k8s.io/decision`. If a document has a path in several ways
+//! (`{"a.b": 1, "a": {"b": 2}}`), or a key twice, all of its values count, as with the members of an
+//! array: whoever may write part of an event must not be able to hide one value behind another.
+//! Nothing is decided here about what an event is.
+
+use std::borrow::Cow;
+
+use hashbrown::HashMap;
+
+use super::scan::{Fault, RawStr, Scanner};
+use crate::engine::{
+    event::{Event, FieldId, FieldTable, derived},
+    limits,
+    value::{Value, unescape},
+};
+
+/// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
+const OWN_PATHS: [&str; 4] = ["apiVersion", "timestamp", "metadata.creationTimestamp", "cluster"];
+
+/// Where [`POD_SPEC`] is in the requests that hold one: pods, workloads with a template, cron jobs.
+const POD_SPEC_PLACES: [&str; 3] = [
+    "requestObject.spec",
+    "requestObject.spec.template.spec",
+    "requestObject.spec.jobTemplate.spec.template.spec",
+];
+
+/// Prefix of the paths that are looked for in each of [`POD_SPEC_PLACES`].
+const POD_SPEC: &str = "pod_spec.";
+
+/// Index of a node. The root is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NodeId(u32);
+
+impl NodeId {
+    /// The document.
+    pub(super) const ROOT: NodeId = NodeId(0);
+}
+
+/// A dotted prefix of some path.
+#[derive(Debug, Default)]
+struct Node {
+    /// Fields whose path ends here.
+    fields: Vec<FieldId>,
+    children: Children,
+}
+
+/// Fields to extract, ready to be walked along with a document.
+#[derive(Debug)]
+pub(super) struct Projection {
+    nodes: Vec<Node>,
+    field_count: usize,
+}
+
+impl Projection {
+    /// Cost: nodes × their segments. Paths are cut at [`limits::PATH_SEGMENTS_MAX`] segments: the
+    /// rest of a longer one is a single key.
+    pub(super) fn new(table: &FieldTable) -> Projection {
+        let mut builder = Builder::default();
+        builder.node("");
+        for (index, path) in table.paths().iter().enumerate() {
+            let Ok(index) = u16::try_from(index) else { break };
+            let field = FieldId(index);
+            if let Some(tail) = path.strip_prefix(POD_SPEC) {
+                for place in POD_SPEC_PLACES {
+                    builder.add(&format!("{place}.{tail}"), field);
+                }
+            } else if !derived::is_derived(path) {
+                builder.add(path, field);
+            }
+        }
+        let own = table.len();
+        for (offset, path) in OWN_PATHS.iter().enumerate() {
+            if let Ok(index) = u16::try_from(own + offset) {
+                builder.add(path, FieldId(index));
+            }
+        }
+        Projection { nodes: builder.finish(), field_count: own + OWN_PATHS.len() }
+    }
+
+    /// How many fields an [`Event`] of this projection has room for.
+    pub(super) const fn field_count(&self) -> usize {
+        self.field_count
+    }
+
+    fn own(&self, offset: usize) -> FieldId {
+        let index = self.field_count - OWN_PATHS.len() + offset;
+        FieldId(u16::try_from(index).unwrap_or(u16::MAX))
+    }
+
+    /// `apiVersion`.
+    pub(super) fn api_version(&self) -> FieldId {
+        self.own(0)
+    }
+
+    /// Times of events older than `audit.k8s.io/v1`.
+    pub(super) fn legacy_times(&self) -> [FieldId; 2] {
+        [self.own(1), self.own(2)]
+    }
+
+    /// A field `cluster` beside those of the event, added by a shipper.
+    pub(super) fn cluster(&self) -> FieldId {
+        self.own(3)
+    }
+
+    #[inline]
+    fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0 as usize)
+    }
+
+    /// The node below `parent` for a key.
+    #[inline]
+    pub(super) fn child(&self, parent: NodeId, key: RawStr<'_>) -> Option<NodeId> {
+        let children = &self.node(parent)?.children;
+        if !key.escaped {
+            return children.get(key.text.as_bytes());
+        }
+        let mut plain = String::new();
+        unescape(key.text, &mut plain);
+        children.get(plain.as_bytes())
+    }
+
+    /// Extracts one value: adds it, or what lies below it, to the fields of `node`.
+    ///
+    /// Recursion is bounded by [`limits::JSON_DEPTH_MAX`]; what lies deeper is checked and skipped.
+    pub(super) fn value<'a>(
+        &self,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        id: NodeId,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let Some(node) = self.node(id) else { return scanner.skip_value(depth) };
+        let value = match scanner.token() {
+            b'"' => {
+                if node.fields.is_empty() {
+                    return scanner.string().map(drop);
+                }
+                let raw = scanner.string()?;
+                if raw.escaped {
+                    for field in &node.fields {
+                        event.push_owned(*field, |text| unescape(raw.text, text));
+                    }
+                    return Ok(());
+                }
+                Value::Str(Cow::Borrowed(raw.text))
+            }
+            b'{' => {
+                for field in &node.fields {
+                    event.push(*field, Value::Composite);
+                }
+                if node.children.is_empty() || depth >= limits::JSON_DEPTH_MAX {
+                    return scanner.skip_value(depth);
+                }
+                scanner.bump();
+                return self.object(scanner, event, id, depth + 1);
+            }
+            b'[' => {
+                if depth >= limits::JSON_DEPTH_MAX {
+                    return scanner.skip_value(depth);
+                }
+                scanner.bump();
+                return self.array(scanner, event, id, depth + 1);
+            }
+            b'-' | b'0'..=b'9' => {
+                let number = scanner.number()?;
+                let integer = if number.integer { number.text.parse().ok() } else { None };
+                match integer {
+                    Some(integer) => Value::Int(integer),
+                    None => Value::Float(number.text.parse().unwrap_or(f64::INFINITY)),
+                }
+            }
+            b't' => {
+                scanner.word("true")?;
+                Value::Bool(true)
+            }
+            b'f' => {
+                scanner.word("false")?;
+                Value::Bool(false)
+            }
+            b'n' => {
+                scanner.word("null")?;
+                Value::Null
+            }
+            _ => return Err(scanner.fault(Fault::Token)),
+        };
+        for field in &node.fields {
+            event.push(*field, value.clone());
+        }
+        Ok(())
+    }
+
+    /// The rest of an object whose `{` was read.
+    fn object<'a>(
+        &self,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        node: NodeId,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let mut more = scanner.token() != b'}';
+        while more {
+            let key = scanner.key()?;
+            match self.child(node, key) {
+                Some(child) => self.value(scanner, event, child, depth)?,
+                None => scanner.skip_value(depth)?,
+            }
+            more = next_member(scanner)?;
+        }
+        scanner.bump();
+        Ok(())
+    }
+
+    /// The rest of an array whose `[` was read. Its members belong to the same node: any-member
+    /// meaning. An empty one exists and equals nothing.
+    fn array<'a>(
+        &self,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        node: NodeId,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        if scanner.token() == b']' {
+            scanner.bump();
+            for field in self.node(node).map_or(&[][..], |node| &node.fields) {
+                event.push(*field, Value::Composite);
+            }
+            return Ok(());
+        }
+        loop {
+            self.value(scanner, event, node, depth)?;
+            if !next_item(scanner)? {
+                scanner.bump();
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// After a member of an object: moves to the next key and says true, or peeks at `}`.
+#[inline]
+pub(super) fn next_member(scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
+    match scanner.token() {
+        b',' => {
+            scanner.bump();
+            scanner.token();
+            Ok(true)
+        }
+        b'}' => Ok(false),
+        _ => Err(scanner.fault(Fault::Token)),
+    }
+}
+
+/// After a member of an array: moves to the next and says true, or peeks at `]`.
+#[inline]
+pub(super) fn next_item(scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
+    match scanner.token() {
+        b',' => {
+            scanner.bump();
+            Ok(true)
+        }
+        b']' => Ok(false),
+        _ => Err(scanner.fault(Fault::Token)),
+    }
+}
+
+/// The keys below one node: a table with open addressing on the length, the first eight bytes and
+/// the last byte, which tells the keys of audit events apart.
+#[derive(Debug, Default)]
+struct Children {
+    slots: Vec<Option<Entry>>,
+}
+
+/// A key, and the node behind it.
+type Entry = (Box<[u8]>, NodeId);
+
+impl Children {
+    fn new(entries: Vec<Entry>) -> Children {
+        if entries.is_empty() {
+            return Children::default();
+        }
+        let size = (entries.len() * 2).next_power_of_two();
+        let mut slots = Vec::new();
+        slots.resize_with(size, || None);
+        for (key, node) in entries {
+            let mut index = Children::hash(&key) & (size - 1);
+            while slots.get(index).is_some_and(Option::is_some) {
+                index = (index + 1) & (size - 1);
+            }
+            if let Some(slot) = slots.get_mut(index) {
+                *slot = Some((key, node));
+            }
+        }
+        Children { slots }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    #[inline]
+    fn hash(key: &[u8]) -> usize {
+        let head = match key.first_chunk::<8>() {
+            Some(head) => u64::from_le_bytes(*head),
+            None => key.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        };
+        let last = key.last().copied().unwrap_or(0);
+        let mixed = (head ^ (key.len() as u64) << 56 ^ u64::from(last) << 48)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 32) as usize
+    }
+
+    #[inline]
+    fn get(&self, key: &[u8]) -> Option<NodeId> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut index = Children::hash(key) & mask;
+        while let Some(Some((known, node))) = self.slots.get(index) {
+            if **known == *key {
+                return Some(*node);
+            }
+            index = (index + 1) & mask;
+        }
+        None
+    }
+}
+
+/// Nodes by their dotted prefix: two paths share a node as long as they agree.
+#[derive(Default)]
+struct Builder {
+    by_prefix: HashMap<String, usize>,
+    nodes: Vec<(Vec<FieldId>, Vec<Entry>)>,
+}
+
+impl Builder {
+    fn node(&mut self, prefix: &str) -> usize {
+        if let Some(index) = self.by_prefix.get(prefix) {
+            return *index;
+        }
+        let index = self.nodes.len();
+        self.nodes.push((Vec::new(), Vec::new()));
+        self.by_prefix.insert(prefix.to_owned(), index);
+        index
+    }
+
+    fn add(&mut self, path: &str, field: FieldId) {
+        let mut ends: Vec<usize> =
+            path.match_indices('.').map(|(at, _)| at).take(limits::PATH_SEGMENTS_MAX - 1).collect();
+        ends.push(path.len());
+        // Node `i` stands before segment `i`; the last one holds the field.
+        let starts: Vec<usize> = std::iter::once(0).chain(ends.iter().map(|end| end + 1)).collect();
+        let nodes: Vec<usize> = std::iter::once("")
+            .chain(ends.iter().map(|end| path.get(..*end).unwrap_or(path)))
+            .map(|prefix| self.node(prefix))
+            .collect();
+        for (from, start) in starts.iter().enumerate().take(ends.len()) {
+            for (end, target) in ends.iter().zip(nodes.iter().skip(1)).skip(from) {
+                let Some(key) = path.get(*start..*end) else { continue };
+                let (Some(parent), Ok(target)) = (nodes.get(from), u32::try_from(*target)) else {
+                    continue;
+                };
+                let Some((_, children)) = self.nodes.get_mut(*parent) else { continue };
+                if !children.iter().any(|(known, _)| **known == *key.as_bytes()) {
+                    children.push((key.as_bytes().into(), NodeId(target)));
+                }
+            }
+        }
+        if let Some((fields, _)) = nodes.last().and_then(|last| self.nodes.get_mut(*last)) {
+            fields.push(field);
+        }
+    }
+
+    fn finish(self) -> Vec<Node> {
+        self.nodes
+            .into_iter()
+            .map(|(fields, children)| Node { fields, children: Children::new(children) })
+            .collect()
+    }
+}

@@ -1,0 +1,270 @@
+//! What records come to: events, and dead letters with their reasons.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::engine::detector::DeadLetterReason as Reason;
+
+/// Writes down what comes out of a record: one line an event or dead letter.
+struct Transcript {
+    fields: FieldTable,
+    text: String,
+}
+
+impl Sink for Transcript {
+    fn event(&mut self, event: &mut Event<'_>) {
+        let id = event.first_str(well_known::AUDIT_ID).unwrap_or("");
+        let _ = write!(self.text, "event {id} {} {}", event.stage.as_str(), event.time);
+        for (index, path) in self.fields.paths().iter().enumerate() {
+            let field = crate::engine::event::FieldId(u16::try_from(index).unwrap());
+            if matches!(field, well_known::AUDIT_ID | well_known::STAGE | well_known::STAGE_TIME) {
+                continue;
+            }
+            for value in event.values(field) {
+                let _ = write!(self.text, " {path}={value:?}");
+            }
+        }
+        self.text.push('\n');
+    }
+
+    fn dead_letter(&mut self, reason: DeadLetterReason, _detail: String, bytes: &[u8]) {
+        let _ = writeln!(self.text, "{} {} bytes", reason.as_str(), bytes.len());
+    }
+}
+
+/// What comes out of one record, with these fields asked for besides the well-known ones.
+fn decode_fields(paths: &[&str], payload: &[u8]) -> String {
+    let mut fields = FieldTable::new();
+    for path in paths {
+        fields.intern(path);
+    }
+    let mut decoder = Decoder::new(&fields);
+    let mut transcript = Transcript { fields, text: String::new() };
+    // Twice, since memory is reused.
+    decoder.decode(payload, None, &mut transcript);
+    let first = std::mem::take(&mut transcript.text);
+    decoder.decode(payload, None, &mut transcript);
+    assert_eq!(first, transcript.text, "the second time is different");
+    first
+}
+
+#[track_caller]
+fn check(payload: impl AsRef<[u8]>, expected: &str) {
+    assert_eq!(decode_fields(&[], payload.as_ref()), expected);
+}
+
+/// An event with a body.
+fn event(id: &str, body: &str) -> String {
+    format!(
+        r#"{{"kind":"Event","auditID":"{id}","stage":"ResponseComplete","requestObject":{body},"stageTimestamp":"2026-01-05T22:14:01.131000Z"}}"#
+    )
+}
+
+const SMALL: &str =
+    r#"{"auditID":"a","stage":"Panic","stageTimestamp":"2026-01-05T22:14:01.131000Z"}"#;
+const SMALL_EVENT: &str = "event a Panic 2026-01-05T22:14:01.131000Z\n";
+
+#[track_caller]
+fn check_paths(paths: &[&str], body: &str, expected: &str) {
+    let transcript = decode_fields(paths, event("x", body).as_bytes());
+    let got =
+        transcript.trim_end().strip_prefix("event x ResponseComplete 2026-01-05T22:14:01.131000Z");
+    assert_eq!(got.map(str::trim_start), Some(expected), "{transcript}");
+}
+
+#[test]
+fn an_event_a_list_an_array_and_lines() {
+    check(SMALL, SMALL_EVENT);
+    check(format!("\n {SMALL} \n"), SMALL_EVENT);
+    let two = format!("{SMALL_EVENT}{SMALL_EVENT}");
+    check(format!("{SMALL}\n{SMALL}\n"), &two);
+    check(format!("[{SMALL}, {SMALL}]"), &two);
+    let list = format!(
+        r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{{}},"items":[{SMALL},{SMALL}]}}"#
+    );
+    check(&list, &two);
+    check(format!("{list}{SMALL}"), &format!("{two}{SMALL_EVENT}"));
+    check(r#"{"kind":"EventList","items":[]}"#, "");
+    check("[]", "");
+}
+
+#[test]
+fn an_event_of_2017_has_its_time_elsewhere() {
+    check(
+        r#"{"metadata":{"creationTimestamp":"2017-09-11T19:55:05Z"},"auditID":"a","stage":"ResponseComplete"}"#,
+        "event a ResponseComplete 2017-09-11T19:55:05.000000Z\n",
+    );
+}
+
+#[test]
+fn what_cannot_be_decoded_says_why() {
+    for (payload, reason) in [
+        ("", Reason::Empty),
+        (" \r\n\t", Reason::Empty),
+        ("hello", Reason::NotJson),
+        ("\0", Reason::NotJson),
+        ("{\"auditID\":\"a\"", Reason::Truncated),
+        ("{\"auditID\":\"a\",\"requestURI\":\"/api[Truncated...]", Reason::Truncated),
+        ("{\"auditID\":\"a\",\"verb\":[Truncated...]", Reason::Truncated),
+        ("{\"auditID\":\"a\"}}", Reason::NoStage),
+        ("1", Reason::NotAnEvent),
+        ("\"text\"", Reason::NotAnEvent),
+        ("null", Reason::NotAnEvent),
+        ("[1]", Reason::NotAnEvent),
+        ("{}", Reason::NotAnEvent),
+        (r#"{"kind":"Event","apiVersion":"v1","reason":"BackOff"}"#, Reason::NotAnEvent),
+        (r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1"}"#, Reason::NoAuditId),
+        (r#"{"stage":"Panic","stageTimestamp":"2026-01-05T22:14:01Z"}"#, Reason::NoAuditId),
+        (r#"{"auditID":"","stage":"Panic"}"#, Reason::NoAuditId),
+        (r#"{"auditID":1,"stage":"Panic"}"#, Reason::WrongType),
+        (r#"{"auditID":{},"stage":"Panic"}"#, Reason::WrongType),
+        (r#"{"auditID":"a","stage":"Panic","verb":["get"]}"#, Reason::NoTime),
+        (r#"{"auditID":"a","stage":"Panic","verb":7}"#, Reason::WrongType),
+        (r#"{"auditID":"a","stage":"Panic","responseStatus":{"code":"403"}}"#, Reason::WrongType),
+        (r#"{"auditID":"a","stage":"Panic","user":{"username":{}}}"#, Reason::WrongType),
+        (r#"{"auditID":"a"}"#, Reason::NoStage),
+        (r#"{"auditID":"a","stage":"Later"}"#, Reason::NoStage),
+        (r#"{"auditID":"a","stage":"Panic","stageTimestamp":"noon"}"#, Reason::NoTime),
+    ] {
+        let first = decode_fields(&[], payload.as_bytes());
+        let got = first.split(' ').next().unwrap_or("");
+        assert_eq!(got, reason.as_str(), "{payload}: {first}");
+    }
+}
+
+#[test]
+fn one_bad_item_does_not_spoil_the_others() {
+    let list = format!(r#"{{"items":[{SMALL},{{"auditID":"b"}},7,{SMALL}]}}"#);
+    let expected = format!("{SMALL_EVENT}no_stage 15 bytes\nnot_an_event 1 bytes\n{SMALL_EVENT}");
+    check(&list, &expected);
+    let cut = format!(r#"{{"items":[{SMALL},{{"auditID":"b","#);
+    check(&cut, &format!("{SMALL_EVENT}truncated 15 bytes\n"));
+    let lines = format!("{SMALL}\n{{\"auditID\":nonsense}}\n{SMALL}");
+    check(&lines, &format!("{SMALL_EVENT}not_json 21 bytes\n{SMALL_EVENT}"));
+}
+
+#[test]
+fn an_event_may_not_hide_behind_bad_bytes() {
+    let mut payload = event("x", r#"{"a":"B"}"#).into_bytes();
+    let at = payload.iter().position(|byte| *byte == b'B').unwrap();
+    payload[at] = 0xFF;
+    let transcript = decode_fields(&["requestObject.a"], &payload);
+    let expected = format!("invalid_utf8 {} bytes\n", payload.len());
+    assert!(transcript.starts_with(&expected), "{transcript}");
+    assert!(transcript.contains("requestObject.a=Str(\"\u{fffd}\")"), "{transcript}");
+    check([0xFF, 0xFE], "invalid_utf8 2 bytes\n");
+}
+
+#[test]
+fn an_event_may_not_hide_behind_depth_or_size() {
+    let deep = format!("{{\"a\":1,\"d\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let payload = event("x", &deep);
+    let transcript = decode_fields(&["requestObject.a", "requestObject.d"], payload.as_bytes());
+    let expected = format!("too_deep {} bytes\nevent x", payload.len());
+    assert!(transcript.starts_with(&expected), "{transcript}");
+    assert!(transcript.contains("requestObject.a=Int(1)"), "{transcript}");
+    check("[".repeat(10_000), "too_deep 10000 bytes\n");
+    check("{\"a\":".repeat(10_000), "too_deep 50000 bytes\n");
+    let nested = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    check(&nested, "too_deep 19998 bytes\n");
+
+    let large = event("x", &format!("\"{}\"", "x".repeat(10 << 20)));
+    let expected = format!("too_large {} bytes\nevent x", large.len());
+    assert!(decode_fields(&[], large.as_bytes()).starts_with(&expected));
+    let too_large = vec![b' '; limits::RECORD_BYTES_MAX + 1];
+    check(&too_large, &format!("too_large {} bytes\n", too_large.len()));
+}
+
+#[test]
+fn a_record_holds_so_many_events_and_no_more() {
+    let mut list = "[".to_owned();
+    for _ in 0..limits::EVENTS_PER_RECORD_MAX {
+        list.push_str("1,");
+    }
+    list.push_str("1]");
+    let transcript = decode_fields(&[], list.as_bytes());
+    assert_eq!(transcript.lines().count(), limits::EVENTS_PER_RECORD_MAX + 1);
+    assert_eq!(transcript.lines().last(), Some("too_many_events 2 bytes"));
+}
+
+#[test]
+fn paths_are_found_however_keys_are_cut() {
+    check_paths(&["requestObject.a.b.c"], r#"{"a":{"b":{"c":1}}}"#, "requestObject.a.b.c=Int(1)");
+    check_paths(&["requestObject.a.b.c"], r#"{"a.b":{"c":1}}"#, "requestObject.a.b.c=Int(1)");
+    check_paths(&["requestObject.a.b.c"], r#"{"a":{"b.c":1}}"#, "requestObject.a.b.c=Int(1)");
+    check_paths(&["requestObject.a.b.c"], r#"{"a.b.c":1}"#, "requestObject.a.b.c=Int(1)");
+    check_paths(&["requestObject.a.b"], r#"{"a":{"c":1},"b":1,"a.":{"b":2}}"#, "");
+    check_paths(&["requestObject.a"], r#"{"\u0061":1}"#, "requestObject.a=Int(1)");
+    check_paths(
+        &["requestObject.a", "requestObject.a.b"],
+        r#"{"a":{"b":true}}"#,
+        "requestObject.a=Composite requestObject.a.b=Bool(true)",
+    );
+}
+
+#[test]
+fn every_value_counts_and_arrays_are_transparent() {
+    let path = &["requestObject.c.p"];
+    check_paths(
+        path,
+        r#"{"c":[{"p":1},{"q":2},{"p":[3,[4]]}]}"#,
+        "requestObject.c.p=Int(1) requestObject.c.p=Int(3) requestObject.c.p=Int(4)",
+    );
+    check_paths(
+        path,
+        r#"{"c":{"p":"decoy"},"c":{"p":"real"}}"#,
+        "requestObject.c.p=Str(\"decoy\") requestObject.c.p=Str(\"real\")",
+    );
+    check_paths(
+        path,
+        r#"{"c.p":"decoy","c":{"p":"real"}}"#,
+        "requestObject.c.p=Str(\"decoy\") requestObject.c.p=Str(\"real\")",
+    );
+    check_paths(path, r#"{"c":{"p":[]}}"#, "requestObject.c.p=Composite");
+    check_paths(path, r#"{"c":{"p":null}}"#, "requestObject.c.p=Null");
+    check_paths(path, r#"{"c":[]}"#, "");
+    check_paths(
+        path,
+        r#"{"c":{"p":[1.5,1e999,-0,9007199254740993,99999999999999999999]}}"#,
+        "requestObject.c.p=Float(1.5) requestObject.c.p=Float(inf) requestObject.c.p=Int(0) requestObject.c.p=Int(9007199254740993) requestObject.c.p=Float(1e20)",
+    );
+}
+
+#[test]
+fn a_pod_spec_is_found_wherever_it_is() {
+    for body in [
+        r#"{"spec":{"hostPID":true}}"#,
+        r#"{"spec":{"template":{"spec":{"hostPID":true}}}}"#,
+        r#"{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"hostPID":true}}}}}}"#,
+    ] {
+        check_paths(&["pod_spec.hostPID"], body, "pod_spec.hostPID=Bool(true)");
+    }
+    check_paths(
+        &["pod_spec.hostPID", "requestObject.spec.hostPID"],
+        r#"{"spec":{"hostPID":true}}"#,
+        "pod_spec.hostPID=Bool(true) requestObject.spec.hostPID=Bool(true)",
+    );
+}
+
+#[test]
+fn the_last_of_too_many_values_is_kept() {
+    let addresses: Vec<String> = (0..2_000).map(|number| format!("\"{number}\"")).collect();
+    let payload = SMALL.replace('}', &format!(",\"sourceIPs\":[{}]}}", addresses.join(",")));
+    let transcript = decode_fields(&[], payload.as_bytes());
+    assert_eq!(transcript.matches("sourceIPs=").count(), limits::VALUES_PER_FIELD_MAX);
+    assert!(
+        transcript.ends_with("sourceIPs=Str(\"1022\") sourceIPs=Str(\"1999\")\n"),
+        "{transcript}"
+    );
+}
+
+#[test]
+fn the_cluster_is_what_the_source_says_else_a_field() {
+    let payload = SMALL.replace('}', ",\"cluster\":\"field\"}");
+    let mut decoder = Decoder::new(&FieldTable::new());
+    let mut transcript = Transcript { fields: FieldTable::new(), text: String::new() };
+    decoder.decode(payload.as_bytes(), Some("source"), &mut transcript);
+    decoder.decode(payload.as_bytes(), None, &mut transcript);
+    assert_eq!(transcript.text.matches("cluster=Str(\"source\")").count(), 1);
+    assert_eq!(transcript.text.matches("cluster=Str(\"field\")").count(), 1);
+}

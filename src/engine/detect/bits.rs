@@ -1,0 +1,76 @@
+//! Sets of rules, one bit each.
+
+/// A set over a fixed number of rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bits {
+    words: Vec<u64>,
+}
+
+impl Bits {
+    /// The empty set, with room for numbers below `count`.
+    pub(super) fn none(count: usize) -> Bits {
+        Bits { words: vec![0; count.div_ceil(64)] }
+    }
+
+    pub(super) fn set(&mut self, number: usize, value: bool) {
+        if let Some(word) = self.words.get_mut(number / 64) {
+            let bit = 1 << (number % 64);
+            *word = if value { *word | bit } else { *word & !bit };
+        }
+    }
+
+    /// How many numbers are in the set.
+    pub(super) fn len(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Becomes a copy of another set, in the same memory.
+    #[inline]
+    pub(super) fn copy_from(&mut self, other: &Bits) {
+        self.words.clone_from(&other.words);
+    }
+
+    /// Keeps what is in the other set too. Says whether anything is left.
+    #[inline]
+    pub(super) fn keep(&mut self, other: &Bits) -> bool {
+        let mut left = 0;
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word &= other;
+            left |= *word;
+        }
+        left != 0
+    }
+
+    /// The numbers in the set, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.words.iter().enumerate().flat_map(|(index, word)| {
+            let mut word = *word;
+            std::iter::from_fn(move || {
+                let bit = word.trailing_zeros() as usize;
+                word &= word.wrapping_sub(1);
+                (bit < 64).then_some(index * 64 + bit)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_what_was_put_in() {
+        let mut bits = Bits::none(130);
+        for number in [0, 63, 64, 129] {
+            bits.set(number, true);
+        }
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [0, 63, 64, 129]);
+        let mut other = Bits::none(130);
+        other.set(64, true);
+        other.set(65, true);
+        assert!(bits.keep(&other));
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [64]);
+        assert!(!bits.keep(&Bits::none(130)));
+        assert_eq!(bits.len(), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! What a detection takes along of its event: values of the fields that keys, evidence and templates
+//! need, cut to size, with secrets redacted.
+
+use std::borrow::Cow;
+
+use super::Captured;
+use crate::engine::{
+    event::{Event, FieldId, FieldTable, redact},
+    limits,
+    value::Value,
+};
+
+/// Paths whose values people and programs write freely, and may put secrets in. What is captured of
+/// them is redacted, also if it becomes part of a key: keys end up in labels. Values that differ
+/// only by the secret then count as one.
+const FREE_TEXT: [&str; 9] = [
+    "requestURI",
+    "userAgent",
+    "exec.command",
+    "event.text",
+    "pod_spec",
+    "requestObject",
+    "responseObject",
+    "responseStatus.message",
+    "annotations",
+];
+
+/// Which fields of a table hold free text.
+#[derive(Debug)]
+pub(super) struct FreeText {
+    fields: Vec<bool>,
+}
+
+impl FreeText {
+    pub(super) fn new(fields: &FieldTable) -> FreeText {
+        let free = |path: &String| {
+            FREE_TEXT.iter().any(|root| {
+                path.strip_prefix(root).is_some_and(|tail| tail.is_empty() || tail.starts_with('.'))
+            })
+        };
+        FreeText { fields: fields.paths().iter().map(free).collect() }
+    }
+
+    /// The values of a field, for a detection.
+    pub(super) fn capture(&self, event: &Event<'_>, field: FieldId) -> Captured {
+        let free = self.fields.get(field.index()).copied().unwrap_or(true);
+        let mut texts = event
+            .values(field)
+            .filter_map(Value::text)
+            .map(|text| if free { redacted(text) } else { cut(&text) })
+            .take(limits::CAPTURED_VALUES_MAX);
+        let Some(first) = texts.next() else { return Captured::Absent };
+        let Some(second) = texts.next() else { return Captured::One(first) };
+        Captured::Many([first, second].into_iter().chain(texts).collect())
+    }
+}
+
+fn redacted(text: Cow<'_, str>) -> Box<str> {
+    // What lies beyond the cut is dropped before it is searched; a secret that is cut in two is still
+    // recognised by its beginning.
+    cut(&redact(&cut(&text)))
+}
+
+/// The text, or its beginning with `…` behind it.
+fn cut(text: &str) -> Box<str> {
+    if text.len() <= limits::CAPTURED_VALUE_BYTES_MAX {
+        return text.into();
+    }
+    let room = limits::CAPTURED_VALUE_BYTES_MAX - '…'.len_utf8();
+    format!("{}…", &text[..text.floor_char_boundary(room)]).into()
+}

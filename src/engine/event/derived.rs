@@ -1,0 +1,472 @@
+//! Fields that no audit event has, but that people think in: who acted, how it ended, what was run.
+//!
+//! [`DERIVATIONS`] is the list of them, with where each comes from and when it is absent. They are
+//! computed when a rule first asks, at most once an event, and only if a rule names them.
+
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use super::{Event, FieldId, Stage, well_known};
+use crate::engine::{
+    time::EventTime,
+    value::{Value, unescape},
+};
+
+/// A derived field.
+#[derive(Debug)]
+pub struct Derivation {
+    /// Its name in rules.
+    pub name: &'static str,
+    /// Where it comes from, and when it is absent.
+    pub summary: &'static str,
+    compute: fn(&mut Event<'_>, FieldId),
+}
+
+/// All derived fields, by name.
+pub const DERIVATIONS: &[Derivation] = &[
+    Derivation {
+        name: "actor.credential_id",
+        summary: "Which token or certificate was used: `user.extra` under \
+                  `authentication.kubernetes.io/credential-id`. Absent if the API server does not \
+                  record it.",
+        compute: |event, field| copy_first(event, well_known::CREDENTIAL_ID, field),
+    },
+    Derivation {
+        name: "actor.human",
+        summary: "Whether `actor.kind` is `human`. Never absent.",
+        compute: |event, field| {
+            let human = actor_kind(event) == "human";
+            event.push(field, Value::Bool(human));
+        },
+    },
+    Derivation {
+        name: "actor.id",
+        summary: "Who acted: `impersonatedUser.username`, else `user.username`; `system:anonymous` \
+                  if a 401 names nobody. Absent if there is no name otherwise.",
+        compute: actor_id,
+    },
+    Derivation {
+        name: "actor.kind",
+        summary: "What `actor.id` is: `human`, `serviceaccount`, `node`, `system`, `anonymous` or \
+                  `unknown` (no name). Told from the name alone; `system:admin`, the administrator \
+                  of k3s and OpenShift, is `human`. Never absent.",
+        compute: |event, field| {
+            let kind = actor_kind(event);
+            event.push(field, Value::Str(Cow::Borrowed(kind)));
+        },
+    },
+    Derivation {
+        name: "actor.on_behalf_of",
+        summary: "The real caller, `user.username`, of a request that impersonates. Absent if it \
+                  does not.",
+        compute: |event, field| {
+            if event.has(well_known::IMPERSONATED_USERNAME) {
+                copy_first(event, well_known::USERNAME, field);
+            }
+        },
+    },
+    Derivation {
+        name: "cluster",
+        summary: "Which cluster it happened in: what the source says, else what the shipper's \
+                  wrapper says, else a field `cluster` that the shipper added. Absent if nobody \
+                  says.",
+        // The decoder has put it there.
+        compute: |_, _| {},
+    },
+    Derivation {
+        name: "duration",
+        summary: "Seconds from the request's arrival to its end. Only at stage `ResponseComplete`; \
+                  absent if a time is missing.",
+        compute: duration,
+    },
+    Derivation {
+        name: "event.text",
+        summary: "The whole event as JSON, with the escapes of its strings undone: what keywords are \
+                  searched in. Never absent.",
+        compute: event_text,
+    },
+    Derivation {
+        name: "exec.command",
+        summary: "What was run in a container: the `command` parameters of `requestURI`, decoded \
+                  and joined by spaces; also `cmd`, of the kubelet's API behind `nodes/proxy`. \
+                  Absent but for `exec` and `proxy`. What is typed into a shell is not logged.",
+        compute: exec_command,
+    },
+    Derivation {
+        name: "outcome",
+        summary: "How it ended: `success` (1xx to 3xx), `denied` (401, 403) or `error`, by \
+                  `responseStatus.code`; without a code by the authorization decision. Absent \
+                  without both, as at stage `RequestReceived`.",
+        compute: outcome,
+    },
+    Derivation {
+        name: "source.ip",
+        summary: "The last of `sourceIPs`: the one that the client cannot choose. Absent if there \
+                  is none.",
+        compute: |event, field| {
+            let last = event.last(well_known::SOURCE_IPS).cloned();
+            if let Some(value @ Value::Str(_)) = last {
+                event.push(field, value);
+            }
+        },
+    },
+    Derivation {
+        name: "source.public",
+        summary: "Whether `source.ip` is an address of the public internet. Absent if it is none.",
+        compute: |event, field| {
+            let ip = event.last_str(well_known::SOURCE_IPS).and_then(|text| text.parse().ok());
+            if let Some(ip) = ip {
+                event.push(field, Value::Bool(is_public(ip)));
+            }
+        },
+    },
+];
+
+/// Whether a path names a derived field. `pod_spec.…` is none: it is read from the document.
+pub fn is_derived(path: &str) -> bool {
+    index_of(path).is_some()
+}
+
+/// The index of a derived field in [`DERIVATIONS`].
+pub(in crate::engine) fn index_of(path: &str) -> Option<u8> {
+    let index = DERIVATIONS.iter().position(|derivation| derivation.name == path)?;
+    u8::try_from(index).ok()
+}
+
+/// Makes sure that derived field number `index` was computed, into `field`.
+#[inline]
+pub(in crate::engine) fn derive(event: &mut Event<'_>, index: u8, field: FieldId) {
+    let bit = 1 << index;
+    if event.derived & bit != 0 {
+        return;
+    }
+    event.derived |= bit;
+    if let Some(derivation) = DERIVATIONS.get(usize::from(index)) {
+        (derivation.compute)(event, field);
+    }
+}
+
+fn copy_first(event: &mut Event<'_>, from: FieldId, to: FieldId) {
+    if let Some(value @ Value::Str(_)) = event.first(from).cloned() {
+        event.push(to, value);
+    }
+}
+
+const ANONYMOUS: &str = "system:anonymous";
+
+/// The name in `actor.id`, or why there is none.
+fn actor_name<'e>(event: &'e Event<'_>) -> Option<&'e str> {
+    [well_known::IMPERSONATED_USERNAME, well_known::USERNAME]
+        .into_iter()
+        .filter_map(|field| event.first_str(field))
+        .find(|name| !name.is_empty())
+        .or_else(|| (response_code(event) == Some(401)).then_some(ANONYMOUS))
+}
+
+fn actor_id(event: &mut Event<'_>, field: FieldId) {
+    for from in [well_known::IMPERSONATED_USERNAME, well_known::USERNAME] {
+        if event.first_str(from).is_some_and(|name| !name.is_empty()) {
+            return copy_first(event, from, field);
+        }
+    }
+    if response_code(event) == Some(401) {
+        event.push(field, Value::Str(Cow::Borrowed(ANONYMOUS)));
+    }
+}
+
+fn actor_kind(event: &Event<'_>) -> &'static str {
+    match actor_name(event) {
+        None => "unknown",
+        Some(ANONYMOUS) => "anonymous",
+        Some("system:admin") => "human",
+        Some(name) if name.starts_with("system:serviceaccount:") => "serviceaccount",
+        Some(name) if name.starts_with("system:node:") => "node",
+        // The control planes of EKS and AKS use names of their own.
+        Some(name)
+            if name.starts_with("system:")
+                || name.starts_with("eks:")
+                || matches!(name, "aksService" | "acsService") =>
+        {
+            "system"
+        }
+        Some(_) => "human",
+    }
+}
+
+fn response_code(event: &Event<'_>) -> Option<i64> {
+    match event.first(well_known::RESPONSE_CODE)? {
+        Value::Int(code) if *code != 0 => Some(*code),
+        _ => None,
+    }
+}
+
+fn outcome(event: &mut Event<'_>, field: FieldId) {
+    let outcome = match response_code(event) {
+        Some(100..=399) => "success",
+        Some(401 | 403) => "denied",
+        Some(_) => "error",
+        None => match event.first_str(well_known::DECISION) {
+            Some("allow") => "success",
+            Some("forbid") => "denied",
+            _ => return,
+        },
+    };
+    event.push(field, Value::Str(Cow::Borrowed(outcome)));
+}
+
+fn duration(event: &mut Event<'_>, field: FieldId) {
+    if event.stage != Stage::ResponseComplete {
+        return;
+    }
+    let time = |field| event.first_str(field).and_then(EventTime::parse);
+    if let (Some(received), Some(ended)) =
+        (time(well_known::RECEIVED), time(well_known::STAGE_TIME))
+        && ended >= received
+    {
+        event.push(field, Value::Float(ended.since(received).as_secs_f64()));
+    }
+}
+
+fn event_text(event: &mut Event<'_>, field: FieldId) {
+    let json = event.json;
+    if json.contains('\\') {
+        event.push_owned(field, |text| unescape(json, text));
+    } else {
+        event.push(field, Value::Str(Cow::Borrowed(json)));
+    }
+}
+
+fn exec_command(event: &mut Event<'_>, field: FieldId) {
+    let proxy = match event.first_str(well_known::SUBRESOURCE) {
+        Some("exec") => false,
+        Some("proxy") => true,
+        _ => return,
+    };
+    let Some(uri) = event.first(well_known::REQUEST_URI).cloned() else { return };
+    let Value::Str(uri) = uri else { return };
+    let Some((_, query)) = uri.split_once('?') else { return };
+    let mut arguments = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, _)| *name == "command" || proxy && *name == "cmd")
+        .map(|(_, value)| value)
+        .peekable();
+    if arguments.peek().is_some() {
+        event.push_owned(field, |command| {
+            for (index, argument) in arguments.enumerate() {
+                if index > 0 {
+                    command.push(' ');
+                }
+                percent_decode(argument, command);
+            }
+        });
+    }
+}
+
+/// Appends a query value decoded: `+` is a space, `%XX` a byte. What is malformed stays as it is;
+/// bytes that are not UTF-8 become U+FFFD.
+fn percent_decode(text: &str, out: &mut String) {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
+        match (*byte, tail) {
+            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
+                bytes.push(hex(*high).unwrap_or(0) << 4 | hex(*low).unwrap_or(0));
+                rest = after;
+            }
+            (b'+', _) => {
+                bytes.push(b' ');
+                rest = tail;
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    out.push_str(&String::from_utf8_lossy(&bytes));
+}
+
+/// Whether an address is reachable from anywhere. Addresses reserved for documentation count as
+/// public: they stand for such addresses wherever they are seen.
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    !(ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || a == 0
+        || a >= 224
+        || a == 100 && (64..128).contains(&b)
+        || a == 192 && b == 0 && c == 0
+        || a == 198 && (b == 18 || b == 19))
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let [head, ..] = ip.segments();
+    !(ip.is_loopback()
+        || ip.is_unspecified()
+        || ip.is_multicast()
+        || ip.is_unique_local()
+        || ip.is_unicast_link_local()
+        // Site-local addresses were withdrawn, but are still in use.
+        || head & 0xFFC0 == 0xFEC0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of a derived field, as text, for an event with these fields.
+    #[track_caller]
+    fn check(name: &str, fields: &[(FieldId, Value<'static>)], expected: Option<&str>) {
+        let field = FieldId(u16::try_from(well_known::PATHS.len()).unwrap());
+        let mut event = Event::new(field.index() + 1);
+        for (field, value) in fields {
+            event.push(*field, value.clone());
+        }
+        let index = index_of(name).unwrap();
+        derive(&mut event, index, field);
+        derive(&mut event, index, field);
+        assert!(event.count(field) <= 1, "computed twice");
+        let text = event.first(field).and_then(Value::text).map(Cow::into_owned);
+        assert_eq!(text.as_deref(), expected, "{name} of {fields:?}");
+    }
+
+    const fn text(text: &'static str) -> Value<'static> {
+        Value::Str(Cow::Borrowed(text))
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_documented() {
+        assert!(DERIVATIONS.is_sorted_by_key(|derivation| derivation.name));
+        assert!(DERIVATIONS.len() <= 32);
+        for derivation in DERIVATIONS {
+            assert!(derivation.summary.ends_with('.'), "{}", derivation.name);
+        }
+    }
+
+    #[test]
+    fn who_acted() {
+        use well_known::{CREDENTIAL_ID, IMPERSONATED_USERNAME, RESPONSE_CODE, USERNAME};
+        for (name, kind) in [
+            ("alice@example.com", "human"),
+            ("kubernetes-admin", "human"),
+            ("system:admin", "human"),
+            ("system:serviceaccount:shop:web", "serviceaccount"),
+            ("system:node:n1", "node"),
+            ("system:kube-scheduler", "system"),
+            ("eks:node-manager", "system"),
+            ("system:anonymous", "anonymous"),
+        ] {
+            check("actor.id", &[(USERNAME, text(name))], Some(name));
+            check("actor.kind", &[(USERNAME, text(name))], Some(kind));
+            let human = if kind == "human" { "true" } else { "false" };
+            check("actor.human", &[(USERNAME, text(name))], Some(human));
+        }
+        let impersonating =
+            [(USERNAME, text("eve")), (IMPERSONATED_USERNAME, text("system:node:n"))];
+        check("actor.id", &impersonating, Some("system:node:n"));
+        check("actor.kind", &impersonating, Some("node"));
+        check("actor.on_behalf_of", &impersonating, Some("eve"));
+        check("actor.on_behalf_of", &[(USERNAME, text("eve"))], None);
+        check("actor.id", &[(RESPONSE_CODE, Value::Int(401))], Some("system:anonymous"));
+        check("actor.kind", &[(RESPONSE_CODE, Value::Int(401))], Some("anonymous"));
+        check("actor.id", &[], None);
+        check("actor.kind", &[], Some("unknown"));
+        check("actor.credential_id", &[(CREDENTIAL_ID, text("JTI=1"))], Some("JTI=1"));
+    }
+
+    #[test]
+    fn how_it_ended() {
+        use well_known::{DECISION, RESPONSE_CODE};
+        for (code, expected) in [
+            (101, "success"),
+            (200, "success"),
+            (401, "denied"),
+            (403, "denied"),
+            (409, "error"),
+            (500, "error"),
+        ] {
+            // Admission refuses what authorization allowed: the code has the last word.
+            let fields = [(RESPONSE_CODE, Value::Int(code)), (DECISION, text("allow"))];
+            check("outcome", &fields, Some(expected));
+        }
+        check("outcome", &[(DECISION, text("allow"))], Some("success"));
+        check("outcome", &[(DECISION, text("forbid"))], Some("denied"));
+        check("outcome", &[], None);
+    }
+
+    #[test]
+    fn what_was_run() {
+        use well_known::{REQUEST_URI, SUBRESOURCE};
+        let run = |subresource, uri| [(SUBRESOURCE, text(subresource)), (REQUEST_URI, text(uri))];
+        for (subresource, uri, expected) in [
+            (
+                "exec",
+                "/p/exec?command=sh&command=-c&command=cat+%2Fetc%2Fpasswd&stdin=true",
+                Some("sh -c cat /etc/passwd"),
+            ),
+            ("exec", "/p/exec?command=%e4%bd%a0%FF%zz%4&container=web", Some("你\u{fffd}%zz%4")),
+            ("exec", "/p/exec?container=web", None),
+            ("exec", "/p/exec", None),
+            ("proxy", "/n/proxy/run/ns/pod/c?cmd=id", Some("id")),
+            ("log", "/p/log?command=no", None),
+        ] {
+            check("exec.command", &run(subresource, uri), expected);
+        }
+    }
+
+    #[test]
+    fn where_it_came_from() {
+        use well_known::SOURCE_IPS;
+        let forged = [(SOURCE_IPS, text("8.8.8.8")), (SOURCE_IPS, text("10.0.0.1"))];
+        check("source.ip", &forged, Some("10.0.0.1"));
+        check("source.public", &forged, Some("false"));
+        for (ip, public) in [
+            ("203.0.113.7", true),
+            ("172.15.0.1", true),
+            ("172.16.0.1", false),
+            ("127.0.0.1", false),
+            ("169.254.1.1", false),
+            ("100.64.0.1", false),
+            ("100.63.0.1", true),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("198.19.0.1", false),
+            ("2001:4860::1", true),
+            ("::1", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+            ("::ffff:10.0.0.1", false),
+            ("::ffff:8.8.8.8", true),
+            ("ff02::1", false),
+            ("::", false),
+            ("fec0::1", false),
+        ] {
+            let expected = if public { "true" } else { "false" };
+            check("source.public", &[(SOURCE_IPS, text(ip))], Some(expected));
+        }
+        check("source.public", &[(SOURCE_IPS, text("unix"))], None);
+        check("source.ip", &[], None);
+    }
+
+    #[test]
+    fn how_long_it_took() {
+        use well_known::{RECEIVED, STAGE_TIME};
+        let times = |start, end| [(RECEIVED, text(start)), (STAGE_TIME, text(end))];
+        check("duration", &times("2026-01-05T22:14:01Z", "2026-01-05T22:14:36.5Z"), Some("35.5"));
+        check("duration", &times("2026-01-05T22:14:01Z", "2026-01-05T22:14:00Z"), None);
+        check("duration", &times("2026-01-05T22:14:01Z", "x"), None);
+    }
+}
