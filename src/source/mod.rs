@@ -1,11 +1,50 @@
-//! Where records come from.
+//! Where records come from: one contract for all sources, and the table of them.
+//!
+//! A source copies bytes into batches and knows where it is; it neither decodes nor decides. The
+//! contract is held by `tests/it/contract_source.rs` for every source.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
+
+pub mod kafka;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::record::{PartitionName, Position, RecordBatch};
+use crate::{
+    engine::{
+        diagnostic::Diagnostic,
+        record::{PartitionName, Position, RecordBatch},
+        yaml::{SecretRef, Section},
+    },
+    kafka::ReadSecret,
+};
+
+/// Every source that can be configured. Sorted by name; one line each.
+pub const SOURCES: &[&dyn SourceKind] = &[&kafka::Kafka];
+
+/// A kind of source: a line of [`SOURCES`] and a file.
+pub trait SourceKind: Sync {
+    /// Its key in an entry of `sources`.
+    fn name(&self) -> &'static str;
+    /// One sentence for help and README.
+    fn summary(&self) -> &'static str;
+    /// A configuration that works as it stands, as YAML of the section below the kind's key.
+    fn example(&self) -> &'static str;
+    /// Reads the section; reports every mistake in it and returns `None` if there is any. Pure:
+    /// nothing is opened, no secret is read.
+    fn parse(&self, section: &Section<'_>) -> Option<Box<dyn SourceConfig>>;
+}
+
+/// A section that was read and is correct in itself.
+pub trait SourceConfig: Send + Sync {
+    /// The secrets that [`SourceConfig::build`] will ask for, so that `check` can try them.
+    fn secrets(&self) -> Vec<SecretRef>;
+    /// Builds the source. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// What is wrong, for people: a secret that cannot be read, a certificate that is none.
+    fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>>;
+}
 
 /// Where a source puts its batches: a bounded channel to the detector threads.
 ///
@@ -21,7 +60,9 @@ pub trait BatchSink: Send {
 /// Something that yields records. It runs on a thread of its own until told to stop.
 pub trait Source: Send {
     /// Reads until `context.stop` is cancelled or the source is at its end; blocks the thread.
-    /// Connection troubles are retried inside and reported through `context.events`.
+    /// Connection troubles are retried inside and reported through `context.events`. Every record
+    /// of a partition is offered once and in order, beginning at its position in
+    /// `context.positions`; a batch that was not taken when it stops was never read.
     ///
     /// # Errors
     /// Only what no retry can mend: see [`SourceError`].
@@ -67,6 +108,16 @@ pub enum SourceEvent {
         partition: Arc<PartitionName>,
         /// Records between the position and the first that still exists.
         records: i64,
+    },
+    /// The partition does not reach as far as the position, or was made anew: reading begins again
+    /// at its start, so records may be seen twice.
+    Rewound {
+        /// The partition.
+        partition: Arc<PartitionName>,
+        /// Where reading should have gone on.
+        from: i64,
+        /// Where it goes on.
+        to: i64,
     },
     /// The channel was full, so reading pauses; or it goes on.
     Paused(bool),

@@ -12,6 +12,7 @@
 mod cli;
 mod compose;
 mod config;
+mod contract_source;
 mod contract_store;
 mod embedded_kafka;
 mod generate;

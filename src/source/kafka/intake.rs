@@ -1,0 +1,175 @@
+//! What happens to every record: one copy into the batch, and its place remembered.
+//!
+//! This is the hottest code of the shell; it takes no lock and makes no system call.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use rdkafka::{
+    Message as _,
+    message::{BorrowedMessage, Headers as _},
+};
+
+use super::context::{NOWHERE, OwnerContext, Tracked};
+use crate::engine::{
+    limits::RECORD_BYTES_MAX,
+    record::{PartitionName, RecordBatch},
+};
+
+/// Records of one batch: 1,000.
+const BATCH_RECORDS_MAX: usize = 1_000;
+
+/// Bytes of one batch: 1 MiB. The record that passes it is still taken.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Names of clusters that are remembered from headers: 1,000. Then all are forgotten and learned
+/// again, which costs one allocation each.
+const CLUSTERS_MAX: usize = 1_000;
+
+/// Bytes of a cluster's name from a header: 253. A longer one is cut.
+const CLUSTER_BYTES_MAX: usize = 253;
+
+/// A partition of which the offsets went back.
+#[derive(Debug)]
+pub(super) struct Rewind {
+    pub(super) partition: Arc<PartitionName>,
+    pub(super) from: i64,
+    pub(super) to: i64,
+}
+
+/// The batch that is being filled.
+#[derive(Debug)]
+pub(super) struct Intake {
+    batch: RecordBatch,
+    /// Partitions of the current assignment that were met: the library's handle of the topic, the
+    /// partition, and what we know of it. Handles are only compared.
+    met: Vec<(usize, i32, Arc<Tracked>)>,
+    /// Where in `met` the last record's partition is; records come in runs.
+    latest: usize,
+    assignments: u64,
+    cluster: Option<Arc<str>>,
+    cluster_header: Option<String>,
+    clusters: BTreeMap<Vec<u8>, Arc<str>>,
+    sequence: u64,
+    rewinds: Vec<Rewind>,
+}
+
+impl Intake {
+    pub(super) fn new(cluster: Option<Arc<str>>, cluster_header: Option<String>) -> Intake {
+        Intake {
+            batch: RecordBatch::default(),
+            met: Vec::new(),
+            latest: 0,
+            assignments: 0,
+            cluster,
+            cluster_header,
+            clusters: BTreeMap::new(),
+            sequence: 0,
+            rewinds: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.records.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.records.len() >= BATCH_RECORDS_MAX || self.batch.payload.len() >= BATCH_BYTES_MAX
+    }
+
+    /// The batch, if it has records; the next one begins.
+    pub(super) fn take(&mut self) -> Option<RecordBatch> {
+        if self.is_empty() {
+            return None;
+        }
+        let next = RecordBatch {
+            payload: Vec::with_capacity(self.batch.payload.len().min(BATCH_BYTES_MAX)),
+            records: Vec::with_capacity(self.batch.records.len()),
+            ..RecordBatch::default()
+        };
+        let mut batch = std::mem::replace(&mut self.batch, next);
+        batch.sequence = self.sequence;
+        self.sequence += 1;
+        Some(batch)
+    }
+
+    /// Partitions that went back since the last call.
+    pub(super) fn take_rewinds(&mut self) -> Vec<Rewind> {
+        std::mem::take(&mut self.rewinds)
+    }
+
+    /// Copies one record.
+    pub(super) fn push(&mut self, owner: &OwnerContext, message: &BorrowedMessage<'_>) {
+        let index = self.find(owner, message);
+        let Some((_, _, tracked)) = self.met.get(index) else { return };
+        let offset = message.offset();
+        let expected = tracked.next.load(Ordering::Relaxed);
+        if offset != expected && expected != NOWHERE {
+            if offset < expected {
+                let partition = Arc::clone(&tracked.name);
+                self.rewinds.push(Rewind { partition, from: expected, to: offset });
+            } else {
+                note_hole(tracked, expected, offset);
+            }
+        }
+        tracked.next.store(offset + 1, Ordering::Relaxed);
+        // A record above the bound is a dead letter; the decoder sees that it is, not all of it.
+        let payload =
+            message.payload().map(|bytes| bytes.get(..=RECORD_BYTES_MAX).unwrap_or(bytes));
+        let named = match &self.cluster_header {
+            Some(header) => cluster_of(&mut self.clusters, message, header),
+            None => None,
+        };
+        self.batch.push(&tracked.name, offset, named.as_ref().or(self.cluster.as_ref()), payload);
+    }
+
+    fn find(&mut self, owner: &OwnerContext, message: &BorrowedMessage<'_>) -> usize {
+        let (topic, partition) = (message.topic_ptr() as usize, message.partition());
+        let assignments = owner.assignments();
+        if assignments != self.assignments {
+            // The library may reuse a handle after it gave a topic up.
+            self.assignments = assignments;
+            self.met.clear();
+        }
+        let same = |entry: &(usize, i32, Arc<Tracked>)| entry.0 == topic && entry.1 == partition;
+        if !self.met.get(self.latest).is_some_and(same) {
+            self.latest = self.met.iter().position(same).unwrap_or_else(|| {
+                self.met.push((topic, partition, owner.track(message.topic(), partition)));
+                self.met.len() - 1
+            });
+        }
+        self.latest
+    }
+}
+
+/// Keeps the widest hole since the last statistics.
+fn note_hole(tracked: &Tracked, from: i64, to: i64) {
+    let (begin, end) = &tracked.hole;
+    if to - from > end.load(Ordering::Relaxed) - begin.load(Ordering::Relaxed) {
+        begin.store(from, Ordering::Relaxed);
+        end.store(to, Ordering::Relaxed);
+    }
+}
+
+fn cluster_of(
+    clusters: &mut BTreeMap<Vec<u8>, Arc<str>>,
+    message: &BorrowedMessage<'_>,
+    header: &str,
+) -> Option<Arc<str>> {
+    let value = message.headers()?.iter().find(|found| found.key == header)?.value?;
+    let value = value.get(..CLUSTER_BYTES_MAX).unwrap_or(value);
+    if value.is_empty() {
+        return None;
+    }
+    if let Some(known) = clusters.get(value) {
+        return Some(Arc::clone(known));
+    }
+    if clusters.len() >= CLUSTERS_MAX {
+        clusters.clear();
+    }
+    let name: Arc<str> = String::from_utf8_lossy(value).into();
+    clusters.insert(value.to_vec(), Arc::clone(&name));
+    Some(name)
+}

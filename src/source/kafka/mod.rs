@@ -1,0 +1,110 @@
+//! Kafka, read by one owner of the whole stream.
+//!
+//! Windows span partitions, so a group that split them would silently undercount. Every process
+//! uses the same static `group.instance.id`: a restarted one has its partitions at once, and a
+//! second one fences the first, which stops. The checkpoint's positions win over what the broker
+//! remembers; offsets are committed only for lag tools, after the checkpoint that covers them.
+//!
+//! The comments "pitfall: …" in this module name ways in which programs around this client library
+//! are known to lose records, stall, or hang.
+
+mod context;
+mod health;
+mod intake;
+mod reader;
+mod settings;
+
+pub use settings::{Kafka, KafkaSettings, Start};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+};
+
+use super::{Source, SourceContext, SourceError};
+use crate::kafka::{Callbacks, OpenConnection};
+use context::OwnerContext;
+use reader::Reader;
+
+/// Defaults that users may override by `properties`.
+const DEFAULTS: [(&str, &str); 8] = [
+    // A process that was fenced learns it with its next heartbeat; the default is 3 s.
+    ("heartbeat.interval.ms", "1000"),
+    // pitfall: at the default of 1,000 the fetcher sleeps up to 1 s whenever the local queue is full,
+    // which costs a factor of 2 to 3.
+    ("fetch.queue.backoff.ms", "5"),
+    // pitfall: the local queue is bounded per consumer; records in it are read again after a pause.
+    ("queued.max.messages.kbytes", "32768"),
+    ("fetch.max.bytes", "16777216"),
+    // New partitions and topics are seen within 10 s; the default is 5 minutes.
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    ("statistics.interval.ms", "2000"),
+    ("fetch.error.backoff.ms", "200"),
+    ("allow.auto.create.topics", "false"),
+];
+
+/// What is not for users to change: it would break what the checkpoint promises.
+const FIXED: [(&str, &str); 6] = [
+    // pitfall: offsets are stored and committed automatically by default, before anything is durable.
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    // A position that does not exist any more must not skip to the end, whatever `start` says.
+    ("auto.offset.reset", "earliest"),
+    ("enable.partition.eof", "false"),
+    // New partitions are added without taking the others away and refetching what was in flight.
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    // The newer protocol would fence the new process of a static pair instead of the old one.
+    ("group.protocol", "classic"),
+];
+
+/// Suffix of the group's name that makes the static member's.
+const OWNER_SUFFIX: &str = "-tripline-owner";
+
+/// A source that reads topics of one Kafka cluster.
+pub struct KafkaSource {
+    settings: KafkaSettings,
+    connection: OpenConnection,
+}
+
+impl KafkaSource {
+    /// A source over a connection whose secrets were read. Nothing is connected yet.
+    pub fn new(settings: KafkaSettings, connection: OpenConnection) -> KafkaSource {
+        KafkaSource { settings, connection }
+    }
+}
+
+impl Source for KafkaSource {
+    fn run(self: Box<Self>, context: SourceContext) -> Result<(), SourceError> {
+        let KafkaSource { settings, connection } = *self;
+        let instance = format!("{}{OWNER_SUFFIX}", settings.group);
+        let mut fixed = FIXED.to_vec();
+        fixed.push(("group.id", &settings.group));
+        fixed.push(("group.instance.id", &instance));
+        let (config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
+        let consumer = subscribe(&config, callbacks, &settings, &context)?;
+        Reader::new(consumer, &settings, instance, context).run()
+    }
+}
+
+fn subscribe(
+    config: &ClientConfig,
+    callbacks: Callbacks,
+    settings: &KafkaSettings,
+    context: &SourceContext,
+) -> Result<BaseConsumer<OwnerContext>, SourceError> {
+    let owner = OwnerContext::new(callbacks, settings.start, &context.positions);
+    let refused = |error: KafkaError| {
+        let detail = match error {
+            KafkaError::ClientConfig(_, detail, key, _) => format!("{key}: {detail}"),
+            KafkaError::ClientCreation(detail) | KafkaError::Subscription(detail) => detail,
+            other => other.to_string(),
+        };
+        SourceError::Config(format!("Kafka source: {detail}"))
+    };
+    let consumer: BaseConsumer<OwnerContext> =
+        config.create_with_context(owner).map_err(refused)?;
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(refused)?;
+    Ok(consumer)
+}

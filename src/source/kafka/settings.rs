@@ -1,0 +1,163 @@
+//! What `sources: - kafka:` may say.
+
+use std::sync::Arc;
+
+use super::KafkaSource;
+use crate::{
+    engine::{
+        diagnostic::Diagnostic,
+        yaml::{SecretRef, Section},
+    },
+    kafka::{Connection, ReadSecret},
+    source::{Source, SourceConfig, SourceKind},
+};
+
+/// Properties that the source decides, and why.
+const OWNED: [(&str, &str); 12] = [
+    ("auto.offset.reset", "write `start: earliest` or `start: latest`"),
+    ("enable.auto.commit", "offsets are committed after the checkpoint that covers them"),
+    ("auto.commit.enable", "offsets are committed after the checkpoint that covers them"),
+    ("enable.auto.offset.store", "offsets are committed after the checkpoint that covers them"),
+    ("enable.partition.eof", "nothing reads to the end of a partition here"),
+    ("group.id", "write `group`"),
+    ("group.instance.id", "it is made from `group`, so that a second process fences the first"),
+    ("group.protocol", "one process owns the whole stream, which needs the classic protocol"),
+    ("group.remote.assignor", "one process owns the whole stream"),
+    ("partition.assignment.strategy", "one process owns the whole stream"),
+    ("isolation.level", "aborted transactions are never read"),
+    ("statistics.interval.ms", "the lag is taken from statistics every 2 s"),
+];
+
+/// Where to begin in a partition that neither the checkpoint nor the group knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At its first record. Nothing is missed; old events may still alert.
+    #[default]
+    Earliest,
+    /// At its end as of now. Partitions that are added to a known topic later are read from their
+    /// first record even so.
+    Latest,
+}
+
+/// A Kafka source as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// How to reach the cluster.
+    pub connection: Connection,
+    /// Names of topics, and patterns that begin with `^`.
+    pub topics: Vec<String>,
+    /// The consumer group.
+    pub group: String,
+    /// Where to begin in a partition that nobody knows.
+    pub start: Start,
+    /// Name of the cluster that all records come from.
+    pub cluster: Option<Arc<str>>,
+    /// Name of a record header that holds the cluster's name; it wins over `cluster`.
+    pub cluster_header: Option<String>,
+}
+
+impl KafkaSettings {
+    /// Settings with defaults for the rest.
+    pub fn new(brokers: Vec<String>, topics: Vec<String>, group: impl Into<String>) -> Self {
+        KafkaSettings {
+            connection: Connection::new(brokers),
+            topics,
+            group: group.into(),
+            start: Start::default(),
+            cluster: None,
+            cluster_header: None,
+        }
+    }
+
+    /// Reads a section; every mistake is reported.
+    pub fn parse(section: &Section<'_>) -> Option<KafkaSettings> {
+        let connection = Connection::parse(section, &OWNED);
+        let topics = parse_topics(section);
+        let group = section.required_string("group", "name the consumer group, such as `tripline`");
+        let words = [("earliest", Start::Earliest), ("latest", Start::Latest)];
+        let start = section.one_of("start", &words).unwrap_or_default();
+        let cluster = section.string("cluster").map(Arc::from);
+        let cluster_header = section.string("cluster_header");
+        Some(KafkaSettings {
+            connection: connection?,
+            topics: topics?,
+            group: group?,
+            start,
+            cluster,
+            cluster_header,
+        })
+    }
+}
+
+/// Kafka's own rule for names of topics.
+fn is_topic(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !name.is_empty() && name.len() <= 249 && name.chars().all(legal) && name != "." && name != ".."
+}
+
+fn parse_topics(section: &Section<'_>) -> Option<Vec<String>> {
+    const HELP: &str = "write `topics: [audit]`, or a pattern such as `^audit-.*`";
+    if section.node("topics").is_none() {
+        section.missing("topics", HELP);
+        return None;
+    }
+    let topics = section.strings("topics")?;
+    if topics.is_empty() {
+        section.invalid("topics", format!("{} is empty", section.path_of("topics")), HELP);
+        return None;
+    }
+    let mut good = true;
+    for topic in &topics {
+        let problem = match topic.strip_prefix('^') {
+            Some(_) => regex::Regex::new(topic).err().map(|error| {
+                let text = error.to_string();
+                text.lines().last().unwrap_or_default().trim().to_owned()
+            }),
+            None if is_topic(topic) => None,
+            None => Some("names have letters, digits, `.`, `_` and `-`".to_owned()),
+        };
+        if let Some(problem) = problem {
+            let what = if topic.starts_with('^') { "pattern" } else { "topic" };
+            let title = format!("`{topic}` is not a {what}: {problem}");
+            section.invalid("topics", title, "patterns begin with `^`; everything else is a name");
+            good = false;
+        }
+    }
+    good.then_some(topics)
+}
+
+/// The line of [`crate::source::SOURCES`].
+#[derive(Debug)]
+pub struct Kafka;
+
+impl SourceKind for Kafka {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Topics of a Kafka cluster, by name or pattern; one process owns them all."
+    }
+
+    fn example(&self) -> &'static str {
+        "brokers: [127.0.0.1:9092]\ntopics: [audit]\ngroup: tripline\n"
+    }
+
+    fn parse(&self, section: &Section<'_>) -> Option<Box<dyn SourceConfig>> {
+        KafkaSettings::parse(section).map(|settings| Box::new(settings) as Box<dyn SourceConfig>)
+    }
+}
+
+impl SourceConfig for KafkaSettings {
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.connection.secrets()
+    }
+
+    fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>> {
+        let connection = self.connection.open(secret).map_err(|detail| {
+            let title = format!("the Kafka source cannot be built: {detail}");
+            Box::new(Diagnostic::error_nowhere("C030", title))
+        })?;
+        Ok(Box::new(KafkaSource::new(self.clone(), connection)))
+    }
+}
