@@ -11,6 +11,7 @@ mod event;
 mod people;
 mod rng;
 mod scene;
+mod score;
 mod stories;
 mod traffic;
 
@@ -22,6 +23,7 @@ use crate::engine::time::EventTime;
 use cluster::Cluster;
 use rng::Rng;
 use scene::{Agenda, Due, Emission, Scene};
+pub use score::{Score, StoryScore, score};
 pub use stories::{STORIES, Story};
 
 /// What every event that stands alone begins with; items of an EventList do not.

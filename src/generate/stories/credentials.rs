@@ -42,6 +42,7 @@ pub(super) const SECRET_ENUMERATION: Story = Story {
         "secret_read_denied_burst",
         "secret_read_burst",
         "secrets_listed",
+        "secret_scripting_client",
         "forbidden_burst",
     ],
     play: |scene| {
@@ -122,8 +123,8 @@ pub(super) const STOLEN_TOKEN: Story = Story {
     title: "A pod's token is used from the internet",
     description: "The token of a ledger pod, mounted into it by its kubelet, suddenly comes from a \
                   public address.",
-    expected_rules: &["service_account_from_public_address"],
-    related_rules: &["service_account_token_shared"],
+    expected_rules: &["service_account_from_public_address", "service_account_token_shared"],
+    related_rules: &[],
     play: |scene| {
         let pod = scene.cluster.pod_in(scene.rng, "ledger").clone();
         let Some(node) = scene.cluster.nodes.get(pod.node) else { return };
