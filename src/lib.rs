@@ -12,7 +12,6 @@ pub mod app;
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod config;
-#[cfg(feature = "shell")]
 pub mod generate;
 #[cfg(feature = "shell")]
 pub mod kafka;

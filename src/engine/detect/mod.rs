@@ -6,6 +6,7 @@
 
 mod bits;
 mod capture;
+mod explain;
 mod fold;
 mod index;
 mod matcher;
@@ -25,6 +26,8 @@ use capture::FreeText;
 use fold::Fold;
 use index::Index;
 use matcher::Matcher;
+
+pub use explain::{ExplainedEvent, ExplainedRecord, Explanation, explain, explain_record};
 
 /// One event satisfied one detection rule. Small and self-contained: it is what crosses threads, and
 /// machines when scaled out.
@@ -136,3 +139,6 @@ impl RuleMatcher {
         looked_at
     }
 }
+
+#[cfg(test)]
+mod tests;

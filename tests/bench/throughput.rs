@@ -1,0 +1,20 @@
+//! How much one core does: numbers for people, printed by `cargo bench --bench throughput`. Not a
+//! test: nothing fails here. Instruction counts and ratios say more than absolute times on a machine
+//! that is shared.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_precision_loss,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark measures, reads files and prints"
+)]
+
+mod engine;
+mod rules;
+
+fn main() {
+    engine::run();
+}
