@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn alerts_find_their_story() {
-        let at = |second| EventTime::from_millis(second * 1_000);
+        let at = |second: i64| EventTime::from_millis(second * 1_000);
         let escape = Story::find("container-escape").unwrap();
         let burst = Story::find("secret-burst").unwrap();
         let alerts = [
