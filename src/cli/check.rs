@@ -1,69 +1,126 @@
 //! `tripline check`: everything that is wrong with configuration and rules, without running.
+//!
+//! The output is what the command was asked for, so it goes to standard output in every format.
+//! Nothing is connected to and nothing is written.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::Args;
 
-use super::{exit, output};
+use super::{ConfigArgs, exit, output};
 use crate::{
-    config::{Document, General, Input, variables},
-    engine::diagnostic::{Diagnostic, DiagnosticLevel},
+    config::{Document, General, rules_dir::read_rules_dir},
+    engine::{
+        diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
+        rule::{self, LoadOptions},
+        time::WallTime,
+    },
 };
 
 /// Show everything that is wrong with configuration and rules.
+///
+/// With --rules alone, only that directory (or file) is looked at. Otherwise the configuration is,
+/// and the rules that it names, or those of --rules.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tripline check
-  tripline check --config /etc/tripline/tripline.yaml --strict")]
+  tripline check --config /etc/tripline/tripline.yaml --strict
+  tripline check --rules rules/ --format github")]
 pub(super) struct CheckArgs {
-    /// Configuration file.
-    #[arg(
-        long,
-        short,
-        value_name = "FILE",
-        env = "TRIPLINE_CONFIG",
-        default_value = "tripline.yaml"
-    )]
-    config: PathBuf,
-    /// Set one value of the configuration, over file and environment.
-    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = super::assignment)]
-    overrides: Vec<(String, String)>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Directory with rule files, or one rule file.
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
+    /// How to write what was found: text, json, sarif or github.
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format)]
+    format: Format,
     /// Let warnings count as errors.
     #[arg(long)]
     strict: bool,
 }
 
+fn format(word: &str) -> Result<Format, String> {
+    let words: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+    Format::parse(word).ok_or_else(|| format!("it is one of: {}", words.join(", ")))
+}
+
 pub(super) fn execute(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let input = Input {
-        path: args.config.clone(),
-        environment: variables(),
-        overrides: args.overrides.clone(),
-    };
-    let problems = match check(&input) {
-        Ok(warnings) => warnings,
-        Err(problems) => problems,
-    };
-    let colours = output::stdout_colours();
-    let mut text = String::new();
-    for problem in &problems {
-        text.push_str(&problem.render(colours));
-        text.push('\n');
+    let mut found = Found::default();
+    let only_rules = args.rules.is_some() && args.config.is_default();
+    if !only_rules {
+        found.configuration(&args.config);
     }
-    let failed = problems.iter().any(|p| args.strict || p.level == DiagnosticLevel::Error);
-    let word = if failed { "failed" } else { "ok" };
-    let counts = output::count_problems(&problems);
-    text.push_str(&format!("{}: {word}, {counts}\n", args.config.display()));
+    if let Some(directory) = args.rules.as_ref().or(found.rules_directory.as_ref()) {
+        found.rules(&directory.clone());
+    }
+    let failed = found.problems.iter().any(|p| args.strict || p.level == DiagnosticLevel::Error);
+    let mut text = render_all(&found.problems, args.format, output::stdout_colours());
+    if args.format == Format::Text {
+        let word = if failed { "failed" } else { "ok" };
+        text.push_str(&format!("{}: {word}\n", found.looked_at.join(", ")));
+    }
     output::print_all(&text)?;
     Ok(if failed { ExitCode::from(exit::USAGE) } else { exit::OK })
 }
 
-fn check(input: &Input) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-    let document = Document::read(input)?;
-    let read = document.parse(|root| {
-        for open in ["sources", "receivers", "route"] {
-            root.has(open);
+/// What was found, so far.
+#[derive(Default)]
+struct Found {
+    problems: Vec<Diagnostic>,
+    /// For the last line.
+    looked_at: Vec<String>,
+    rules_directory: Option<PathBuf>,
+    resolve_after: Option<std::time::Duration>,
+}
+
+impl Found {
+    fn configuration(&mut self, args: &ConfigArgs) {
+        self.looked_at.push(args.path().display().to_string());
+        let document = match Document::read(&args.input()) {
+            Ok(document) => document,
+            Err(problems) => return self.problems.extend(problems),
+        };
+        let mut general = None;
+        let read = document.parse(|root| {
+            for open in ["sources", "receivers", "route"] {
+                root.has(open);
+            }
+            general = General::parse(root, document.base());
+            Some(())
+        });
+        self.problems.extend(read.map_or_else(|problems| problems, |((), warnings)| warnings));
+        // Whatever else is wrong, the rules can be looked at.
+        if let Some(general) = general {
+            self.resolve_after = Some(general.engine.resolve_after);
+            self.rules_directory = Some(general.rules);
         }
-        General::parse(root, document.base())
-    });
-    read.map(|(_, warnings)| warnings)
+    }
+
+    fn rules(&mut self, directory: &Path) {
+        match read_rules_dir(directory) {
+            Err(problems) => {
+                self.looked_at.push(directory.display().to_string());
+                self.problems.extend(problems);
+            }
+            Ok(sources) => {
+                let mut options = LoadOptions { now: Some(now()), ..LoadOptions::default() };
+                options.resolve_after = self.resolve_after.unwrap_or(options.resolve_after);
+                let loaded = rule::load(&sources, &options);
+                let rules = loaded.rules.map(|rules| output::count(rules.rules.len(), "rule"));
+                let what = rules.unwrap_or_else(|| "rules".to_owned());
+                self.looked_at.push(format!("{what} in {}", directory.display()));
+                self.problems.extend(loaded.diagnostics);
+            }
+        }
+    }
+}
+
+fn now() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -9,9 +9,14 @@ mod generate;
 mod output;
 mod version;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Input, variables};
 
 pub use output::Colour;
 
@@ -75,6 +80,37 @@ pub fn main() -> ExitCode {
         output::complain(&format!("{error:#}"));
         ExitCode::from(exit::FAILURE)
     })
+}
+
+/// The arguments of every command that reads the configuration.
+#[derive(Args, Clone, Debug)]
+struct ConfigArgs {
+    /// Configuration file; `tripline.yaml` if not given.
+    #[arg(long = "config", short, value_name = "FILE", env = "TRIPLINE_CONFIG")]
+    path: Option<PathBuf>,
+    /// Set one value of the configuration, over file and environment; may be repeated.
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    overrides: Vec<(String, String)>,
+}
+
+impl ConfigArgs {
+    /// Whether the command line says nothing about the configuration.
+    fn is_default(&self) -> bool {
+        self.path.is_none() && self.overrides.is_empty()
+    }
+
+    fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("tripline.yaml"))
+    }
+
+    /// File, environment and overrides.
+    fn input(&self) -> Input {
+        Input {
+            path: self.path().to_owned(),
+            environment: variables(),
+            overrides: self.overrides.clone(),
+        }
+    }
 }
 
 /// Splits `PATH=VALUE`, for `--set`.

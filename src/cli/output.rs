@@ -7,8 +7,6 @@ use std::{
 
 use clap::ValueEnum;
 
-use crate::engine::diagnostic::{Diagnostic, DiagnosticLevel};
-
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Colour {
@@ -83,12 +81,6 @@ pub(super) fn complain(text: &str) {
     } else {
         format!("error: {text}")
     });
-}
-
-/// `2 errors, 1 warning`.
-pub(super) fn count_problems(problems: &[Diagnostic]) -> String {
-    let errors = problems.iter().filter(|p| p.level == DiagnosticLevel::Error).count();
-    format!("{}, {}", count(errors, "error"), count(problems.len() - errors, "warning"))
 }
 
 /// `1 rule`, `3 rules`.

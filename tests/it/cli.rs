@@ -8,6 +8,17 @@ use std::{
 
 const SMALLEST: &str = include_str!("../data/config/smallest.yaml");
 
+const RULE: &str = "\
+title: Shell in a pod
+id: 5d3f1c9e-7b0a-4c53-9f7e-0a3a4a6f0b11
+status: stable
+logsource: {product: kubernetes, service: audit}
+detection:
+  exec: {verb: create, objectRef.resource: pods, objectRef.subresource: exec}
+  condition: exec
+level: medium
+";
+
 /// The binary in a directory, without anything of ours from this environment.
 fn tripline(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
@@ -31,6 +42,7 @@ fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("tripline.yaml"), SMALLEST).unwrap();
     fs::create_dir(directory.path().join("rules")).unwrap();
+    fs::write(directory.path().join("rules/exec.yaml"), RULE).unwrap();
     directory
 }
 
@@ -39,17 +51,41 @@ fn check_says_what_is_wrong_by_text_and_by_exit_code() {
     let directory = directory();
     let (code, out, err) = run(tripline(directory.path()).arg("check"));
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.ends_with("ok, 0 errors, 0 warnings\n"), "{out}");
+    assert_eq!(out, "tripline.yaml, 1 rule in rules: ok\n");
 
     let wrong = ["check", "--set", "http.listen=here", "--set", "log.level=loud"];
     let (code, out, _) = run(tripline(directory.path()).args(wrong));
     assert_eq!(code, 2);
     assert!(out.contains("http.listen is not") && out.contains("log.level cannot be"), "{out}");
-    assert!(out.ends_with("failed, 2 errors, 0 warnings\n"), "{out}");
+    assert!(out.ends_with("2 errors\ntripline.yaml, 1 rule in rules: failed\n"), "{out}");
 
     let (code, out, _) = run(tripline(directory.path()).args(["check", "--config", "gone.yaml"]));
     assert_eq!(code, 2);
     assert!(out.contains("gone.yaml: No such file"), "{out}");
+}
+
+#[test]
+fn check_shows_mistakes_of_configuration_and_rules_together_in_every_format() {
+    let directory = directory();
+    let broken = RULE.replace("condition: exec", "condition: exce").replace("5d3f", "6d3f");
+    fs::write(directory.path().join("rules/broken.yaml"), broken).unwrap();
+    let check = |args: &[&str]| {
+        let (code, out, err) = run(tripline(directory.path()).arg("check").args(args));
+        assert_eq!((code, err.as_str()), (2, ""), "{out}");
+        out
+    };
+    let text = check(&["--set", "log.level=loud"]);
+    assert!(text.contains("command line:1:17") && text.contains("rules/broken.yaml:"), "{text}");
+    assert!(!check(&["--rules", "rules"]).contains("tripline.yaml"), "only the rules were asked for");
+    assert!(check(&["--rules", "rules/broken.yaml", "--config", "tripline.yaml"]).contains("tripline.yaml"));
+
+    let json: serde_json::Value = serde_json::from_str(&check(&["--format", "json"])).unwrap();
+    assert_eq!(json["diagnostics"][0]["file"], "rules/broken.yaml");
+    let sarif: serde_json::Value = serde_json::from_str(&check(&["--format", "sarif"])).unwrap();
+    assert_eq!(sarif["version"], "2.1.0");
+    assert!(check(&["--format", "github"]).starts_with("::error "));
+    let (code, _, err) = run(tripline(directory.path()).args(["check", "--format", "xml"]));
+    assert!(code == 2 && err.contains("text, json, sarif, github"), "{err}");
 }
 
 #[test]
