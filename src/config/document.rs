@@ -260,7 +260,7 @@ fn parse_one(source: &Arc<SourceText>) -> Result<Node, Box<Diagnostic>> {
 }
 
 /// Lets the relative paths of a configuration start from its directory, wherever the process was
-/// started: `rules`, `state` and `dead_letter.file` by their reader, and here every key that ends in
+/// started: `rules`, `state` and `dead_letter.directory` by their reader, and here every key that ends in
 /// `_file`, whichever module it belongs to.
 fn start_paths_from(base: &Path, node: &mut Node) {
     match &mut node.kind {

@@ -53,12 +53,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("engine.checkpoint_interval", "1s", "Longest time between two checkpoints."),
     setting("engine.workers", "one per core", "Threads that decode and detect."),
-    setting(
-        "dead_letter.file",
-        "<state>/dead-letters.jsonl",
-        "File for records that cannot be read.",
-    ),
-    setting("dead_letter.topic", "none", "Kafka topic for them, instead of the file."),
+    setting("dead_letter.directory", "<state>/dead-letters", "Where undecodable records are kept."),
+    setting("dead_letter.topic", "none", "Kafka topic for them, instead of the directory."),
     setting("log.level", "info", "error, warn, info, debug or trace."),
     setting("log.format", "auto", "text, json, or auto: text on a terminal and json elsewhere."),
     setting("reload.interval", "5s", "How often rule files are looked at for changes; 0 is never."),
@@ -124,8 +120,8 @@ impl EngineTuning {
 /// The section `dead_letter`: exactly one of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeadLetterSettings {
-    /// A file of JSON lines.
-    File(PathBuf),
+    /// A directory with files of JSON lines.
+    Directory(PathBuf),
     /// A topic in the cluster of the first Kafka source.
     Topic(String),
 }
@@ -147,7 +143,7 @@ impl General {
         let reload_interval = reload(root);
         let (rules, state) = (resolve(base, &rules?), resolve(base, &state?));
         let dead_letter = dead_letter
-            .unwrap_or_else(|| DeadLetterSettings::File(state.join("dead-letters.jsonl")));
+            .unwrap_or_else(|| DeadLetterSettings::Directory(state.join("dead-letters")));
         Some(General { rules, state, http, engine, dead_letter, log, reload_interval })
     }
 }
@@ -260,18 +256,20 @@ fn show(span: Duration) -> String {
 
 fn dead_letter(root: &Section<'_>, base: &Path) -> Option<DeadLetterSettings> {
     let section = root.section("dead_letter")?;
-    let file = section.string("file");
+    let directory = section.string("directory");
     let topic = section.string("topic");
-    let settings = match (file, topic) {
+    let settings = match (directory, topic) {
         (Some(_), Some(_)) => {
             section.invalid(
                 "topic",
-                "dead_letter has both a file and a topic",
-                "keep `file` or `topic`, not both",
+                "dead_letter has both a directory and a topic",
+                "keep `directory` or `topic`, not both",
             );
             None
         }
-        (Some(file), None) => Some(DeadLetterSettings::File(resolve(base, &file))),
+        (Some(directory), None) => {
+            Some(DeadLetterSettings::Directory(resolve(base, &directory)))
+        },
         (None, Some(topic)) => Some(DeadLetterSettings::Topic(topic)),
         (None, None) => None,
     };

@@ -70,7 +70,8 @@ fn read_file(path: &Path) -> Result<String, String> {
 /// theirs may be; so may `${NAME}`, which the caller sees.
 pub(super) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace(['.', '-'], "_");
-    let names_a_place = ["_file", "_env", "_location", "_url_file"];
+    // A token's endpoint is no secret, but who knows a webhook's URL may post to it.
+    let names_a_place = ["_file", "_env", "_location", "token_url", "endpoint_url"];
     SECRET_WORDS.iter().any(|word| key.contains(word))
         && !names_a_place.iter().any(|end| key.ends_with(end))
 }
