@@ -102,8 +102,8 @@ pub const KEY_PARTS_MAX: usize = 16;
 /// Rules that one correlation refers to: 256. More are an error (`R014`).
 pub const CORRELATION_INPUTS_MAX: usize = 256;
 
-/// Bytes of one compiled regular expression: 1 MiB. A larger one is an error (`R023`).
-pub const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one compiled regular expression: 4 MiB. A larger one is an error (`R023`).
+pub const REGEX_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of one template: 16 KiB. A longer one is an error (`R061`).
 pub const TEMPLATE_BYTES_MAX: usize = 16 << 10;

@@ -143,13 +143,14 @@ fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Doc
         "correlation" => Sort::Correlation,
         _ => Sort::Filter,
     };
-    let header = read_header(&section, number, sort);
     if section.has("action") {
         let place = section.place_of_key("action");
         let title = "`action` was removed from Sigma";
         let help = "write the whole rule in each document";
         section.report(Diagnostic::error(code::UNSUPPORTED, place, title).help(help));
+        return None;
     }
+    let header = read_header(&section, number, sort);
     strange_keys(&section, sort);
     let document = match sort {
         Sort::Detection => {

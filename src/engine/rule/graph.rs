@@ -87,11 +87,11 @@ fn sort(compiler: &Compiler<'_>, inputs: &BTreeMap<usize, Vec<Option<usize>>>) -
     let mut done = BTreeSet::new();
     let mut broken = BTreeSet::new();
     for start in inputs.keys().copied() {
-        let mut stack = vec![Visit { document: start, next: 0 }];
-        let mut open = BTreeSet::from([start]);
         if done.contains(&start) {
             continue;
         }
+        let mut stack = vec![Visit { document: start, next: 0 }];
+        let mut open = BTreeSet::from([start]);
         while let Some(top) = stack.last_mut() {
             let next = inputs.get(&top.document).and_then(|list| list.get(top.next)).copied();
             top.next += 1;

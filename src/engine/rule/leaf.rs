@@ -451,7 +451,7 @@ fn time_test(part: TimePart, comparison: Comparison, number: i64) -> (Test, Stri
 fn explain_regex(error: &regex::Error) -> (String, &'static str) {
     match error {
         regex::Error::CompiledTooBig(_) => (
-            format!("the expression needs more than {REGEX_BYTES_MAX} bytes"),
+            format!("the expression needs more than {} MiB", REGEX_BYTES_MAX >> 20),
             "make repetitions and character classes smaller",
         ),
         other => {

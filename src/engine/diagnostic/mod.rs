@@ -4,9 +4,13 @@
 //! are collected in [`Problems`], never thrown: all mistakes of all files are shown at once. One
 //! constructor function per diagnostic lives beside the code that finds the mistake.
 
+mod format;
+
 use std::{cell::RefCell, fmt::Write as _, ops::Range, sync::Arc};
 
 use serde::Serialize;
+
+pub use format::{Format, render_all};
 
 /// One input file, kept for as long as something may point into it.
 #[derive(Debug, PartialEq, Eq, Hash)]
