@@ -267,9 +267,7 @@ fn dead_letter(root: &Section<'_>, base: &Path) -> Option<DeadLetterSettings> {
             );
             None
         }
-        (Some(directory), None) => {
-            Some(DeadLetterSettings::Directory(resolve(base, &directory)))
-        },
+        (Some(directory), None) => Some(DeadLetterSettings::Directory(resolve(base, &directory))),
         (None, Some(topic)) => Some(DeadLetterSettings::Topic(topic)),
         (None, None) => None,
     };

@@ -76,8 +76,14 @@ fn check_shows_mistakes_of_configuration_and_rules_together_in_every_format() {
     };
     let text = check(&["--set", "log.level=loud"]);
     assert!(text.contains("command line:1:17") && text.contains("rules/broken.yaml:"), "{text}");
-    assert!(!check(&["--rules", "rules"]).contains("tripline.yaml"), "only the rules were asked for");
-    assert!(check(&["--rules", "rules/broken.yaml", "--config", "tripline.yaml"]).contains("tripline.yaml"));
+    assert!(
+        !check(&["--rules", "rules"]).contains("tripline.yaml"),
+        "only the rules were asked for"
+    );
+    assert!(
+        check(&["--rules", "rules/broken.yaml", "--config", "tripline.yaml"])
+            .contains("tripline.yaml")
+    );
 
     let json: serde_json::Value = serde_json::from_str(&check(&["--format", "json"])).unwrap();
     assert_eq!(json["diagnostics"][0]["file"], "rules/broken.yaml");
