@@ -244,7 +244,7 @@ mod tests {
 
     fn two() -> Vec<Diagnostic> {
         let source = SourceText::new("rules/a b.yaml", "é: 1\nverb: replace\n");
-        let place = |span| Place { source: source.clone(), span };
+        let place = |span| Place { source: std::sync::Arc::clone(&source), span };
         vec![
             Diagnostic::error("R001", place(0..2), "unknown key").help("100% wrong, remove it"),
             Diagnostic::warning("R080", place(12..19), "cannot match")
