@@ -111,3 +111,13 @@ pub const TEMPLATE_BYTES_MAX: usize = 16 << 10;
 /// Directories below each other in a rule directory: 16. Deeper ones are an error (`R014`), so that a
 /// link in a circle ends.
 pub const RULE_DIRECTORY_DEPTH_MAX: usize = 16;
+
+/// Alerts remembered of all rules, suppressed ones included: 200,000. Beyond it new keys join their
+/// rule's overflow alert; counted.
+pub const ALERTS_MAX: usize = 200_000;
+
+/// Bytes of one annotation of an alert: 2,048. A longer one is cut, with `…` at its end.
+pub const ANNOTATION_BYTES_MAX: usize = 2_048;
+
+/// Steps that one template may take: 20,000. Beyond it the default text is used; counted.
+pub const TEMPLATE_FUEL: u64 = 20_000;

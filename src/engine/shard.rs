@@ -3,7 +3,30 @@
 //! A shard owns correlation state, alert lifecycle and suppression for its share of the correlation
 //! keys. It knows nothing of where its detections come from.
 
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
 use serde::{Deserialize, Serialize};
+
+use super::{
+    alert::{
+        Alert,
+        lifecycle::{AlertKey, Entry, Lifecycle},
+    },
+    correlate::{
+        CorrelateCounts, CorrelationKey, Finding, KeyState, RuleState,
+        identity::{Identities, IdentityKey, Seen},
+        watermark::{PartitionClock, Watermark},
+    },
+    detect::Detection,
+    detector::DetectionBatch,
+    record::PartitionName,
+    rule::{Rule, RuleIndex, RuleSet},
+    time::{EventTime, WallTime},
+};
 
 /// One changed piece of state, for the next checkpoint. Keys are stable over restarts and edits of
 /// rules; values are opaque bytes that carry their own version.
@@ -70,13 +93,13 @@ pub struct StateEntry {
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
     /// Tolerated disorder of event times.
-    pub grace: std::time::Duration,
+    pub grace: Duration,
     /// After how long without records a partition stops holding the watermark back.
-    pub idle_after: std::time::Duration,
+    pub idle_after: Duration,
     /// How far ahead of the operator's clock an event may claim to be and still move the watermark.
-    pub skew_max: std::time::Duration,
+    pub skew_max: Duration,
     /// How long an alert of a plain detection rule fires after its last event.
-    pub resolve_after: std::time::Duration,
+    pub resolve_after: Duration,
 }
 
 impl Default for EngineSettings {
@@ -86,7 +109,454 @@ impl Default for EngineSettings {
             grace: limits::GRACE_DEFAULT,
             idle_after: limits::IDLE_AFTER_DEFAULT,
             skew_max: limits::SKEW_MAX_DEFAULT,
-            resolve_after: std::time::Duration::from_secs(300),
+            resolve_after: Duration::from_secs(300),
         }
     }
+}
+
+/// What was counted since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardCounts {
+    /// Detections behind the watermark. They count all the same wherever a window is still open.
+    pub events_late: u64,
+    /// Detections of requests that the rule had counted before.
+    pub duplicates: u64,
+    /// Identities forgotten before their time; duplicates of them would count twice.
+    pub identities_forgotten: u64,
+    /// Findings without a value for a group-by or counted field.
+    pub keys_null: u64,
+    /// Correlation keys dropped to make room.
+    pub keys_evicted: u64,
+    /// Events dropped from windows that were full.
+    pub window_events_dropped: u64,
+    /// Findings that an author's `suppress` held back.
+    pub suppressed: u64,
+    /// Findings that went into a rule's overflow alert.
+    pub alerts_overflowed: u64,
+    /// Annotations that fell back to the default text.
+    pub template_errors: u64,
+    /// Detections of rules that an edit has removed meanwhile.
+    pub rules_gone: u64,
+    /// Findings by rule id.
+    pub findings: BTreeMap<String, u64>,
+}
+
+/// What restoring came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Entries taken over.
+    pub restored: usize,
+    /// Entries of rules that no longer exist or mean something else.
+    pub outdated: usize,
+    /// Entries that could not be read.
+    pub unusable: usize,
+}
+
+/// What became of state when rules were replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplaceReport {
+    /// Rules whose state was kept.
+    pub kept: usize,
+    /// Rules whose state was dropped, since they are gone or mean something else.
+    pub dropped: usize,
+}
+
+/// Correlation state, alert lifecycle and suppression for its share of the keys. Deterministic: same
+/// inputs, same effects.
+#[derive(Debug)]
+pub struct Shard {
+    settings: EngineSettings,
+    rules: Arc<RuleSet>,
+    epoch: u64,
+    /// The rule set before, for detections that were under way when the rules changed.
+    previous: Option<(u64, Arc<RuleSet>)>,
+    watermark: Watermark,
+    partitions_changed: bool,
+    identities: BTreeMap<String, Identities>,
+    /// By index in the rule set; empty for detection rules.
+    states: Vec<RuleState>,
+    /// Who is told of a rule's findings: correlation and its input.
+    listeners: Vec<Vec<(RuleIndex, usize)>>,
+    lifecycle: Lifecycle,
+    alerts: VecDeque<Alert>,
+    changes: Vec<StateChange>,
+    counts: ShardCounts,
+    now: Option<WallTime>,
+}
+
+/// Stored under a correlation key: the meaning of the state, and the state.
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    shape: u64,
+    state: KeyState,
+}
+
+impl Shard {
+    /// A shard that has seen nothing.
+    pub fn new(rules: Arc<RuleSet>, rules_epoch: u64, settings: EngineSettings) -> Shard {
+        Shard {
+            watermark: Watermark::new(&settings),
+            settings,
+            states: empty_states(&rules),
+            listeners: listeners(&rules),
+            lifecycle: Lifecycle::new(&rules),
+            rules,
+            epoch: rules_epoch,
+            previous: None,
+            partitions_changed: false,
+            identities: BTreeMap::new(),
+            alerts: VecDeque::new(),
+            changes: Vec::new(),
+            counts: ShardCounts::default(),
+            now: None,
+        }
+    }
+
+    /// Detections of one batch, in their order; its progress then moves the watermark. Never fails.
+    pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
+        self.now = Some(now);
+        for detection in &batch.detections {
+            self.detected(now, batch.rules_epoch, detection);
+        }
+        for progress in &batch.progress {
+            self.partitions_changed |= self.watermark.observe(now, progress);
+        }
+        self.advance(now);
+    }
+
+    /// Safe to call early or twice. Due when [`Shard::poll_timeout`] says so.
+    pub fn handle_timeout(&mut self, now: WallTime) {
+        self.now = Some(now);
+        self.advance(now);
+    }
+
+    /// When windows and alerts should be looked at again although nothing came: once a second while
+    /// any is open. `None`: never.
+    pub fn poll_timeout(&self) -> Option<WallTime> {
+        let open =
+            self.lifecycle.has_deadlines() || self.states.iter().any(RuleState::has_deadlines);
+        let now = self.now.filter(|_| open)?;
+        Some(now.plus(Duration::from_secs(1)))
+    }
+
+    /// The next change of an alert that receivers may want.
+    pub fn poll_alert(&mut self) -> Option<Alert> {
+        self.alerts.pop_front()
+    }
+
+    /// End of a finite stream: every window closes, every alert resolves.
+    pub fn flush(&mut self, now: WallTime) {
+        self.watermark.finish();
+        self.advance_to(now);
+    }
+
+    /// How far event time has come; `None` before the first event.
+    pub const fn watermark(&self) -> Option<EventTime> {
+        self.watermark.get()
+    }
+
+    /// Clocks of the partitions.
+    pub const fn partitions(&self) -> &BTreeMap<Arc<PartitionName>, PartitionClock> {
+        self.watermark.partitions()
+    }
+
+    /// Counters since the process started.
+    pub fn counts(&self) -> ShardCounts {
+        let mut counts = self.counts.clone();
+        counts.suppressed = self.lifecycle.counts.suppressed;
+        counts.alerts_overflowed = self.lifecycle.counts.overflowed;
+        counts.template_errors = self.lifecycle.counts.template_errors;
+        counts
+    }
+
+    /// Correlation keys held, by rule id.
+    pub fn correlation_keys(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.rules.correlations().filter_map(|(index, rule)| {
+            Some((rule.meta.id.as_str(), self.states.get(index.index())?.len()))
+        })
+    }
+
+    /// Alerts that fire.
+    pub fn alerts_firing(&self) -> impl Iterator<Item = &Alert> {
+        self.lifecycle.firing()
+    }
+
+    fn detected(&mut self, now: WallTime, epoch: u64, detection: &Detection) {
+        let Some(index) = self.current_index(epoch, detection.rule) else {
+            self.counts.rules_gone += 1;
+            return;
+        };
+        let rules = Arc::clone(&self.rules);
+        let Rule::Detection(rule) = rules.rule(index) else { return };
+        let keep = self.identity_span(&rules);
+        let identities = self.identities.entry(rule.meta.id.clone()).or_default();
+        match identities.see(detection, keep) {
+            Seen::Before => {
+                self.counts.duplicates += 1;
+                return;
+            }
+            Seen::New { until, forgotten } => {
+                let id = &rule.meta.id;
+                let key = super::correlate::identity::key_of(detection);
+                if let Some(forgotten) = forgotten {
+                    self.counts.identities_forgotten += 1;
+                    self.changes.push(identity_change(id, &forgotten, None));
+                }
+                self.changes.push(identity_change(id, &key, Some(until)));
+            }
+        }
+        if self.watermark.get().is_some_and(|watermark| detection.time < watermark) {
+            self.counts.events_late += 1;
+        }
+        let finding = Finding {
+            rule: index,
+            time: detection.time,
+            first: detection.time,
+            last: detection.time,
+            value: 1.0,
+            captured: detection.captured.clone(),
+            values: Vec::new(),
+        };
+        self.found(now, finding);
+    }
+
+    /// The rule's index in the set in force, for a detection made under `epoch`.
+    fn current_index(&self, epoch: u64, index: RuleIndex) -> Option<RuleIndex> {
+        if epoch == self.epoch {
+            return Some(index);
+        }
+        let (_, old) = self.previous.as_ref().filter(|(previous, _)| *previous == epoch)?;
+        let old = old.rules.get(index.index())?;
+        let current = self.rules.find(&old.meta().id)?;
+        // Captured values mean the same only if the rule captures the same fields.
+        (self.rules.rule(current).capture() == old.capture()).then_some(current)
+    }
+
+    fn identity_span(&self, rules: &RuleSet) -> Duration {
+        let longest = rules.correlations().map(|(_, rule)| rule.timespan).max().unwrap_or_default();
+        longest.max(self.settings.resolve_after).saturating_add(self.settings.grace)
+    }
+
+    /// Follows a finding to the correlations above it, and to alerts. Rules stand in topological
+    /// order, so this ends.
+    fn found(&mut self, now: WallTime, finding: Finding) {
+        let rules = Arc::clone(&self.rules);
+        let watermark = self.watermark.get();
+        let mut open = VecDeque::from([finding]);
+        while let Some(finding) = open.pop_front() {
+            let rule = rules.rule(finding.rule);
+            *self.counts.findings.entry(rule.meta().id.clone()).or_default() += 1;
+            let mut alerts = Vec::new();
+            self.lifecycle.handle(now, rule, &finding, &mut alerts);
+            self.alerts.extend(alerts);
+            let mut counts = CorrelateCounts::default();
+            let mut next = Vec::new();
+            for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
+                let (Rule::Correlation(rule), Some(state)) =
+                    (rules.rule(*index), self.states.get_mut(index.index()))
+                else {
+                    continue;
+                };
+                state.handle(*index, rule, *input, &finding, watermark, &mut counts, &mut next);
+            }
+            self.add_counts(counts);
+            open.extend(next);
+        }
+    }
+
+    fn add_counts(&mut self, counts: CorrelateCounts) {
+        self.counts.keys_null += counts.keys_null;
+        self.counts.keys_evicted += counts.keys_evicted;
+        self.counts.window_events_dropped += counts.window_events_dropped;
+    }
+
+    fn advance(&mut self, now: WallTime) {
+        self.watermark.advance(now);
+        self.advance_to(now);
+    }
+
+    fn advance_to(&mut self, now: WallTime) {
+        let Some(watermark) = self.watermark.get() else { return };
+        let rules = Arc::clone(&self.rules);
+        for (index, rule) in rules.correlations() {
+            let mut found = Vec::new();
+            if let Some(state) = self.states.get_mut(index.index()) {
+                state.advance(index, rule, watermark, &mut found);
+            }
+            for finding in found {
+                self.found(now, finding);
+            }
+        }
+        let mut alerts = Vec::new();
+        self.lifecycle.advance(now, &rules, watermark, &mut alerts);
+        self.alerts.extend(alerts);
+        let changes = &mut self.changes;
+        for (id, identities) in &mut self.identities {
+            identities.expire(watermark, |key| changes.push(identity_change(id, &key, None)));
+        }
+    }
+
+    /// Puts another rule set in force. State of a rule is kept if it means the same: a changed
+    /// threshold, text or severity keeps it.
+    pub fn replace_rules(
+        &mut self,
+        now: WallTime,
+        rules: Arc<RuleSet>,
+        rules_epoch: u64,
+    ) -> ReplaceReport {
+        self.take_state_changes();
+        let mut report = ReplaceReport::default();
+        let mut states = empty_states(&rules);
+        for (index, rule) in self.rules.correlations() {
+            let Some(state) = self.states.get_mut(index.index()).map(std::mem::take) else {
+                continue;
+            };
+            let same = rules.find(&rule.meta.id).filter(|new| {
+                let new = rules.rule(*new);
+                new.meta().state_shape == rule.meta.state_shape
+                    && new.capture() == rule.capture_names.as_slice()
+            });
+            if let Some(place) = same.and_then(|new| states.get_mut(new.index())) {
+                *place = state;
+                report.kept += 1;
+            } else {
+                report.dropped += 1;
+                for key in state.keys() {
+                    self.changes.push(correlation_change(&rule.meta.id, key, None));
+                }
+            }
+        }
+        let old = std::mem::replace(&mut self.rules, Arc::clone(&rules));
+        self.previous = Some((self.epoch, old));
+        self.epoch = rules_epoch;
+        self.states = states;
+        self.listeners = listeners(&rules);
+        self.lifecycle.replace_rules(&rules);
+        self.advance(now);
+        report
+    }
+
+    /// The state that changed since the last call, for the next checkpoint.
+    pub fn take_changes(&mut self, out: &mut Vec<StateChange>) {
+        self.take_state_changes();
+        out.append(&mut self.changes);
+    }
+
+    fn take_state_changes(&mut self) {
+        if std::mem::take(&mut self.partitions_changed) {
+            for (partition, clock) in self.watermark.partitions() {
+                self.changes.push(StateChange {
+                    table: StateTable::Watermark,
+                    key: encode(&**partition),
+                    value: Some(encode(clock)),
+                });
+            }
+        }
+        let rules = Arc::clone(&self.rules);
+        for (index, rule) in rules.correlations() {
+            let Some(state) = self.states.get_mut(index.index()) else { continue };
+            for (key, value) in state.take_changed() {
+                let value = value.map(|mut bytes| {
+                    // The shape stands before the state: see `StoredKey`.
+                    let mut stored = encode(&rule.meta.state_shape);
+                    stored.append(&mut bytes);
+                    stored
+                });
+                self.changes.push(correlation_change(&rule.meta.id, &key, value));
+            }
+        }
+        for (key, value) in self.lifecycle.take_changed() {
+            self.changes.push(StateChange { table: StateTable::Alert, key: encode(&key), value });
+        }
+    }
+
+    /// Puts stored state back. Whatever cannot be read, or belongs to a rule that means something else
+    /// by now, is left out, counted, and deleted with the next checkpoint.
+    pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> RestoreReport {
+        let mut report = RestoreReport::default();
+        for entry in entries {
+            match self.restore_one(&entry) {
+                Some(true) => report.restored += 1,
+                outcome => {
+                    if outcome.is_some() {
+                        report.outdated += 1;
+                    } else {
+                        report.unusable += 1;
+                    }
+                    let StateEntry { table, key, .. } = entry;
+                    self.changes.push(StateChange { table, key, value: None });
+                }
+            }
+        }
+        report
+    }
+
+    /// Whether it was taken; `None` if it cannot be read.
+    fn restore_one(&mut self, entry: &StateEntry) -> Option<bool> {
+        match entry.table {
+            StateTable::Watermark => {
+                let partition: PartitionName = postcard::from_bytes(&entry.key).ok()?;
+                let clock: PartitionClock = postcard::from_bytes(&entry.value).ok()?;
+                self.watermark.restore(partition, clock);
+            }
+            StateTable::Identity => {
+                let (id, key): (String, IdentityKey) = postcard::from_bytes(&entry.key).ok()?;
+                let until: EventTime = postcard::from_bytes(&entry.value).ok()?;
+                if self.rules.find(&id).is_none() {
+                    return Some(false);
+                }
+                self.identities.entry(id).or_default().restore(key, until);
+            }
+            StateTable::Correlation => {
+                let (id, key): (String, CorrelationKey) = postcard::from_bytes(&entry.key).ok()?;
+                let stored: StoredKey = postcard::from_bytes(&entry.value).ok()?;
+                let index = self.rules.find(&id);
+                let same = index
+                    .filter(|index| self.rules.rule(*index).meta().state_shape == stored.shape);
+                let Some(state) = same.and_then(|index| self.states.get_mut(index.index())) else {
+                    return Some(false);
+                };
+                state.restore(key, stored.state);
+            }
+            StateTable::Alert => {
+                let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
+                let stored: Entry = postcard::from_bytes(&entry.value).ok()?;
+                self.lifecycle.restore(key, stored);
+            }
+            StateTable::Group => return None,
+        }
+        Some(true)
+    }
+}
+
+fn empty_states(rules: &RuleSet) -> Vec<RuleState> {
+    rules.rules.iter().map(|_| RuleState::default()).collect()
+}
+
+fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {
+    let mut listeners = vec![Vec::new(); rules.rules.len()];
+    for (index, rule) in rules.correlations() {
+        for (input_index, input) in rule.inputs.iter().enumerate() {
+            if let Some(list) = listeners.get_mut(input.rule.index()) {
+                list.push((index, input_index));
+            }
+        }
+    }
+    listeners
+}
+
+fn identity_change(rule_id: &str, key: &IdentityKey, until: Option<EventTime>) -> StateChange {
+    StateChange {
+        table: StateTable::Identity,
+        key: encode(&(rule_id, key)),
+        value: until.map(|until| encode(&until)),
+    }
+}
+
+fn correlation_change(rule_id: &str, key: &CorrelationKey, value: Option<Vec<u8>>) -> StateChange {
+    StateChange { table: StateTable::Correlation, key: encode(&(rule_id, key)), value }
+}
+
+fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("state is made of plain values, and memory is there for it")
 }

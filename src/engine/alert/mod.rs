@@ -1,5 +1,8 @@
 //! Alerts: findings with an identity and a life, firing → updated → resolved.
 
+pub(crate) mod lifecycle;
+pub(crate) mod template;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};

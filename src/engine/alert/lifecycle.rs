@@ -1,0 +1,487 @@
+//! Findings become alerts here: one alert per rule and key, firing → updated → resolved.
+//!
+//! While the condition keeps holding, one alert keeps firing and its latest state is kept; receivers
+//! hear of it when it begins, when its severity rises, and whenever its value has doubled, so that a
+//! burst is not a flood. It resolves when the condition has not held for `resolve_after`. A new episode
+//! within `suppress` of the last one's beginning is counted and shown on the next alert.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use minijinja::Value;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Alert, AlertState, Evidence, Fingerprint,
+    template::{Context, Templates, clean},
+};
+use crate::engine::{
+    correlate::Finding,
+    detect::Captured,
+    limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, FIRING_PER_RULE_MAX},
+    rule::{AlertSpec, CorrelationRule, Rule, RuleMeta, RuleSet, Severity},
+    time::{EventTime, WallTime},
+};
+
+/// Stored under: rule id and key.
+pub(crate) type AlertKey = (String, Vec<String>);
+
+/// The key of the alert that stands for those beyond [`FIRING_PER_RULE_MAX`].
+const OVERFLOW: &str = "\u{0}overflow";
+
+/// An alert, or the memory of one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    alert: Alert,
+    /// When it resolves, or is forgotten, by watermark.
+    until: EventTime,
+    /// Value when receivers last heard of it.
+    told_value: f64,
+    /// Findings that `suppress` held back since it resolved.
+    suppressed_count: u64,
+    suppress_until: Option<EventTime>,
+}
+
+/// All alerts of a shard.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    entries: BTreeMap<AlertKey, Entry>,
+    deadlines: BTreeSet<(EventTime, AlertKey)>,
+    firing: BTreeMap<String, usize>,
+    changed: BTreeSet<AlertKey>,
+    templates: Templates,
+    pub(crate) counts: LifecycleCounts,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LifecycleCounts {
+    pub(crate) suppressed: u64,
+    pub(crate) overflowed: u64,
+    pub(crate) template_errors: u64,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(rules: &RuleSet) -> Lifecycle {
+        Lifecycle {
+            entries: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            firing: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            templates: Templates::new(rules),
+            counts: LifecycleCounts::default(),
+        }
+    }
+
+    /// Templates of another rule set.
+    pub(crate) fn replace_rules(&mut self, rules: &RuleSet) {
+        self.templates = Templates::new(rules);
+    }
+
+    /// Takes a finding of a rule that makes alerts.
+    pub(crate) fn handle(
+        &mut self,
+        now: WallTime,
+        rule: &Rule,
+        finding: &Finding,
+        out: &mut Vec<Alert>,
+    ) {
+        let meta = rule.meta();
+        let Some(spec) = &meta.alert else { return };
+        let parts: Vec<String> = spec
+            .key
+            .iter()
+            .map(|slot| value_of(finding, slot.index()).unwrap_or_default())
+            .collect();
+        let mut key = (meta.id.clone(), parts);
+        let is_known =
+            self.entries.get(&key).is_some_and(|entry| entry.alert.state == AlertState::Firing);
+        let firing = self.firing.get(&meta.id).copied().unwrap_or(0);
+        let too_many = firing >= FIRING_PER_RULE_MAX || self.entries.len() >= ALERTS_MAX;
+        let overflow = too_many && !is_known && !self.entries.contains_key(&key);
+        if overflow {
+            self.counts.overflowed += 1;
+            key = (meta.id.clone(), vec![OVERFLOW.to_owned()]);
+        }
+        let entry = self.entries.get(&key).map(|e| (e.alert.state, e.suppress_until));
+        match entry {
+            Some((AlertState::Firing, _)) => self.update(now, rule, spec, finding, &key, out),
+            Some((AlertState::Resolved, Some(until))) if finding.time < until => {
+                self.counts.suppressed += 1;
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.suppressed_count += 1;
+                }
+                self.changed.insert(key);
+            }
+            _ => self.begin(now, rule, spec, finding, key, overflow, out),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, right above")]
+    fn begin(
+        &mut self,
+        now: WallTime,
+        rule: &Rule,
+        spec: &AlertSpec,
+        finding: &Finding,
+        key: AlertKey,
+        overflow: bool,
+        out: &mut Vec<Alert>,
+    ) {
+        let before = self.entries.remove(&key);
+        if let Some(before) = &before {
+            self.deadlines.remove(&(before.until, key.clone()));
+        }
+        let meta = rule.meta();
+        let severity = severity_of(meta, spec, finding.value);
+        let mut labels = spec.labels.clone();
+        labels.insert("alertname".to_owned(), meta.name.clone());
+        labels.insert("severity".to_owned(), severity.as_str().to_owned());
+        let mut shown_key = Vec::new();
+        if overflow {
+            labels.insert("overflow".to_owned(), "true".to_owned());
+        } else {
+            for slot in &spec.key {
+                let name = rule.capture().get(slot.index()).map_or("", String::as_str);
+                if let Some(value) = value_of(finding, slot.index()) {
+                    labels.insert(label_name(name), value.clone());
+                    shown_key.push((name.to_owned(), value));
+                }
+            }
+        }
+        let mut alert = Alert {
+            fingerprint: Fingerprint::of(&labels),
+            state: AlertState::Firing,
+            labels,
+            annotations: BTreeMap::new(),
+            rule_id: meta.id.clone(),
+            rule_title: meta.title.clone(),
+            severity,
+            key: shown_key,
+            starts_at: finding.time,
+            first_seen: finding.first,
+            last_seen: finding.last,
+            ends_at: None,
+            changed_at: now,
+            value: finding.value,
+            threshold: threshold_of(rule),
+            finding_count: 1,
+            suppressed_count: before.map_or(0, |before| before.suppressed_count),
+            evidence: evidence_of(rule, spec, finding).into_iter().collect(),
+            revision: 1,
+            owner: spec.owner.clone(),
+            tags: meta.tags.clone(),
+        };
+        alert.annotations = self.annotations(rule, spec, finding, &alert);
+        out.push(alert.clone());
+        let until = finding.last.max(finding.time).plus(spec.resolve_after);
+        let entry = Entry {
+            told_value: alert.value,
+            alert,
+            until,
+            suppressed_count: 0,
+            suppress_until: None,
+        };
+        *self.firing.entry(meta.id.clone()).or_default() += 1;
+        self.deadlines.insert((until, key.clone()));
+        self.entries.insert(key.clone(), entry);
+        self.changed.insert(key);
+    }
+
+    fn update(
+        &mut self,
+        now: WallTime,
+        rule: &Rule,
+        spec: &AlertSpec,
+        finding: &Finding,
+        key: &AlertKey,
+        out: &mut Vec<Alert>,
+    ) {
+        let Some(mut entry) = self.entries.remove(key) else { return };
+        let before = entry.until;
+        let alert = &mut entry.alert;
+        let plain = matches!(rule, Rule::Detection(_));
+        alert.finding_count += 1;
+        alert.first_seen = alert.first_seen.min(finding.first);
+        alert.last_seen = alert.last_seen.max(finding.last);
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let value = if plain { alert.finding_count as f64 } else { finding.value };
+        alert.value = alert.value.max(value);
+        if let Some(evidence) = evidence_of(rule, spec, finding) {
+            if alert.evidence.len() >= EVIDENCE_MAX {
+                alert.evidence.pop();
+            }
+            alert.evidence.push(evidence);
+        }
+        let severity = severity_of(rule.meta(), spec, alert.value).max(alert.severity);
+        let rose = severity > alert.severity;
+        alert.severity = severity;
+        alert.labels.insert("severity".to_owned(), severity.as_str().to_owned());
+        alert.revision += 1;
+        alert.changed_at = now;
+        let snapshot = alert.clone();
+        entry.alert.annotations = self.annotations(rule, spec, finding, &snapshot);
+        entry.until = before.max(finding.last.max(finding.time).plus(spec.resolve_after));
+        if rose || entry.alert.value >= entry.told_value * 2.0 {
+            entry.told_value = entry.alert.value;
+            out.push(entry.alert.clone());
+        }
+        if entry.until != before {
+            self.deadlines.remove(&(before, key.clone()));
+            self.deadlines.insert((entry.until, key.clone()));
+        }
+        self.entries.insert(key.clone(), entry);
+        self.changed.insert(key.clone());
+    }
+
+    /// Resolves what has not held for long enough, and forgets what need not be remembered.
+    pub(crate) fn advance(
+        &mut self,
+        now: WallTime,
+        rules: &RuleSet,
+        watermark: EventTime,
+        out: &mut Vec<Alert>,
+    ) {
+        while let Some((due, _)) = self.deadlines.first()
+            && *due <= watermark
+            && let Some((due, key)) = self.deadlines.pop_first()
+        {
+            self.changed.insert(key.clone());
+            let Some(mut entry) = self.entries.remove(&key) else { continue };
+            if entry.alert.state == AlertState::Resolved {
+                continue;
+            }
+            entry.alert.state = AlertState::Resolved;
+            entry.alert.ends_at = Some(due);
+            entry.alert.changed_at = now;
+            entry.alert.revision += 1;
+            out.push(entry.alert.clone());
+            if let Some(firing) = self.firing.get_mut(&key.0) {
+                *firing = firing.saturating_sub(1);
+            }
+            let suppress = rules
+                .find(&key.0)
+                .and_then(|index| rules.rule(index).meta().alert.as_ref()?.suppress);
+            let until = suppress.map(|suppress| entry.alert.starts_at.plus(suppress));
+            if let Some(until) = until.filter(|until| *until > watermark) {
+                entry.until = until;
+                entry.suppress_until = Some(until);
+                self.deadlines.insert((until, key.clone()));
+                self.entries.insert(key, entry);
+            }
+        }
+    }
+
+    /// Whether anything happens once the watermark moves.
+    pub(crate) fn has_deadlines(&self) -> bool {
+        !self.deadlines.is_empty()
+    }
+
+    /// Alerts that fire.
+    pub(crate) fn firing(&self) -> impl Iterator<Item = &Alert> {
+        self.entries
+            .values()
+            .map(|entry| &entry.alert)
+            .filter(|alert| alert.state == AlertState::Firing)
+    }
+
+    /// Entries that changed since the last call, as stored; `None` if they are gone.
+    pub(crate) fn take_changed(&mut self) -> Vec<(AlertKey, Option<Vec<u8>>)> {
+        std::mem::take(&mut self.changed)
+            .into_iter()
+            .map(|key| {
+                let bytes =
+                    self.entries.get(&key).and_then(|entry| postcard::to_stdvec(entry).ok());
+                (key, bytes)
+            })
+            .collect()
+    }
+
+    /// Puts a stored entry back.
+    pub(crate) fn restore(&mut self, key: AlertKey, entry: Entry) {
+        if entry.alert.state == AlertState::Firing {
+            *self.firing.entry(key.0.clone()).or_default() += 1;
+        }
+        self.deadlines.insert((entry.until, key.clone()));
+        self.entries.insert(key, entry);
+    }
+
+    fn annotations(
+        &mut self,
+        rule: &Rule,
+        spec: &AlertSpec,
+        finding: &Finding,
+        alert: &Alert,
+    ) -> BTreeMap<String, String> {
+        let meta = rule.meta();
+        let context = context_of(rule, finding, alert);
+        let mut annotations = BTreeMap::new();
+        for name in spec.annotations.keys() {
+            match self.templates.render(&meta.id, name, &context) {
+                Some(text) => {
+                    annotations.insert(name.clone(), text);
+                }
+                None => self.counts.template_errors += 1,
+            }
+        }
+        annotations.entry("summary".to_owned()).or_insert_with(|| default_summary(alert));
+        if !meta.description.is_empty() {
+            let text = clean(&meta.description, ANNOTATION_BYTES_MAX);
+            annotations.entry("description".to_owned()).or_insert(text);
+        }
+        if let Some(runbook) = &spec.runbook {
+            let is_link = runbook.starts_with("https://") || runbook.starts_with("http://");
+            let name = if is_link { "runbook_url" } else { "runbook" };
+            annotations.entry(name.to_owned()).or_insert_with(|| runbook.clone());
+        }
+        if !finding.values.is_empty() {
+            let text = clean(&finding.values.join(", "), ANNOTATION_BYTES_MAX);
+            annotations.entry("values".to_owned()).or_insert(text);
+        }
+        annotations
+    }
+}
+
+fn value_of(finding: &Finding, slot: usize) -> Option<String> {
+    finding.captured.get(slot).and_then(Captured::first).map(|text| clean(text, 1_024))
+}
+
+/// Name of a key part as a Prometheus label: short for what everybody knows, else with `_`.
+fn label_name(path: &str) -> String {
+    match path {
+        "objectRef.namespace" => "namespace".to_owned(),
+        "objectRef.name" => "name".to_owned(),
+        "objectRef.resource" => "resource".to_owned(),
+        "user.username" => "user".to_owned(),
+        _ => path
+            .chars()
+            .enumerate()
+            .map(|(at, c)| {
+                let fits = c.is_ascii_alphabetic() || c == '_' || (at > 0 && c.is_ascii_digit());
+                if fits { c } else { '_' }
+            })
+            .collect(),
+    }
+}
+
+fn severity_of(meta: &RuleMeta, spec: &AlertSpec, value: f64) -> Severity {
+    spec.levels
+        .iter()
+        .filter(|step| value >= step.at_least)
+        .map(|step| step.severity)
+        .next_back()
+        .unwrap_or(meta.severity)
+}
+
+fn threshold_of(rule: &Rule) -> String {
+    match rule {
+        Rule::Detection(_) => String::new(),
+        Rule::Correlation(rule) => describe(rule),
+    }
+}
+
+fn describe(rule: &CorrelationRule) -> String {
+    use crate::engine::rule::{CorrelationKind, TemporalCondition};
+    let span = span(rule.timespan);
+    let of = |threshold: &crate::engine::rule::Threshold, what: &str| {
+        format!("{} {what} in {span}", threshold.describe())
+    };
+    match &rule.kind {
+        CorrelationKind::EventCount(threshold) => of(threshold, "events"),
+        CorrelationKind::ValueCount(threshold) => of(threshold, "different values"),
+        CorrelationKind::ValueSum(threshold) => of(threshold, "in sum"),
+        CorrelationKind::ValueAvg(threshold) => of(threshold, "on average"),
+        CorrelationKind::ValuePercentile(share, threshold) => {
+            of(threshold, &format!("at the {share}th percentile"))
+        }
+        CorrelationKind::ValueMedian(threshold) => of(threshold, "as the median"),
+        CorrelationKind::Temporal(TemporalCondition::Count(threshold)) => {
+            of(threshold, "kinds of event")
+        }
+        CorrelationKind::TemporalOrdered(TemporalCondition::Count(threshold)) => {
+            of(threshold, "steps in order")
+        }
+        CorrelationKind::Temporal(_) => format!("the condition within {span}"),
+        CorrelationKind::TemporalOrdered(_) => format!("the condition in order within {span}"),
+        CorrelationKind::FirstSeen { history, .. } => {
+            format!("not seen for {}", self::span(*history))
+        }
+        CorrelationKind::Spike { factor, at_least, .. } => {
+            format!("≥ {factor} × the usual and ≥ {at_least} events in {span}")
+        }
+        CorrelationKind::Absence { .. } => format!("nothing for {span}"),
+        CorrelationKind::Rarity { max_share, .. } => format!("at most {max_share} of all events"),
+    }
+}
+
+/// A duration as people write it: `5m`, `1h30m`, `2d`.
+fn span(span: Duration) -> String {
+    let mut seconds = span.as_secs();
+    let mut text = String::new();
+    for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+        if seconds >= length {
+            text += &format!("{}{unit}", seconds / length);
+            seconds %= length;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+fn evidence_of(rule: &Rule, spec: &AlertSpec, finding: &Finding) -> Option<Evidence> {
+    let fields: Vec<(String, String)> = spec
+        .evidence
+        .iter()
+        .filter_map(|slot| {
+            let name = rule.capture().get(slot.index())?;
+            let text = finding.captured.get(slot.index())?.joined()?;
+            Some((name.clone(), clean(&text, 1_024)))
+        })
+        .collect();
+    (!fields.is_empty()).then_some(Evidence { time: finding.last, fields })
+}
+
+fn context_of<'a>(rule: &'a Rule, finding: &Finding, alert: &Alert) -> Context<'a> {
+    let fields = rule
+        .capture()
+        .iter()
+        .zip(&finding.captured)
+        .filter_map(|(name, captured)| Some((name.as_str(), clean(&captured.joined()?, 1_024))))
+        .collect();
+    let key: Vec<String> = alert.key.iter().map(|(_, value)| value.clone()).collect();
+    #[expect(clippy::cast_possible_truncation, reason = "whole values are shown as integers")]
+    let value = if alert.value.fract() == 0.0 && alert.value.abs() < 1e15 {
+        Value::from(alert.value as i64)
+    } else {
+        Value::from(alert.value)
+    };
+    let extra = vec![
+        ("count", value.clone()),
+        ("value", value),
+        ("threshold", Value::from(alert.threshold.as_str())),
+        ("first_seen", Value::from(alert.first_seen.rfc3339())),
+        ("last_seen", Value::from(alert.last_seen.rfc3339())),
+        ("key", Value::from(key)),
+        ("title", Value::from(alert.rule_title.as_str())),
+        ("severity", Value::from(alert.severity.as_str())),
+        ("rule", Value::from(alert.rule_id.as_str())),
+        ("values", Value::from(finding.values.clone())),
+        ("findings", Value::from(alert.finding_count)),
+    ];
+    Context { fields, extra }
+}
+
+/// Who, what, where, how often.
+fn default_summary(alert: &Alert) -> String {
+    let key: Vec<String> =
+        alert.key.iter().map(|(name, value)| format!("{}={value}", label_name(name))).collect();
+    let mut text = alert.rule_title.clone();
+    if !key.is_empty() {
+        text += &format!(": {}", key.join(" "));
+    }
+    if !alert.threshold.is_empty() {
+        text += &format!(" ({}, {})", alert.value, alert.threshold);
+    }
+    clean(&text, ANNOTATION_BYTES_MAX)
+}

@@ -1,0 +1,131 @@
+//! Texts of alerts: templates that rule authors write, and a good sentence where they wrote none.
+//!
+//! Values are chosen by whoever is being watched, so they are data: a template never interprets them,
+//! control characters are taken out, and both the work and the length of a text are bounded. A
+//! template that fails never loses an alert: its text is then the default one.
+
+use std::collections::BTreeMap;
+
+use minijinja::{Environment, UndefinedBehavior, Value};
+
+use crate::engine::{
+    limits::{ANNOTATION_BYTES_MAX, TEMPLATE_FUEL},
+    rule::RuleSet,
+};
+
+/// Compiled templates of one rule set.
+pub(crate) struct Templates {
+    environment: Environment<'static>,
+}
+
+impl std::fmt::Debug for Templates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Templates")
+    }
+}
+
+/// What a template can name.
+pub(crate) struct Context<'a> {
+    /// Captured fields by path.
+    pub(crate) fields: Vec<(&'a str, String)>,
+    /// Everything that is not a field: `count`, `threshold`, `title` …
+    pub(crate) extra: Vec<(&'static str, Value)>,
+}
+
+impl Templates {
+    /// Compiles all annotations of a rule set. Those that do not parse were refused when the rules were
+    /// loaded; here they are left out, and rendering them fails.
+    pub(crate) fn new(rules: &RuleSet) -> Templates {
+        let mut environment = Environment::empty();
+        environment.set_fuel(Some(TEMPLATE_FUEL));
+        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+        environment.add_filter("default", minijinja::filters::default);
+        environment.add_filter("join", minijinja::filters::join);
+        environment.add_filter("length", minijinja::filters::length);
+        environment.add_filter("lower", minijinja::filters::lower);
+        environment.add_filter("upper", minijinja::filters::upper);
+        environment.add_filter("first", minijinja::filters::first);
+        environment.add_filter("last", minijinja::filters::last);
+        environment.add_filter("replace", minijinja::filters::replace);
+        for meta in rules.rules.iter().map(crate::engine::rule::Rule::meta) {
+            for (name, text) in meta.alert.iter().flat_map(|alert| &alert.annotations) {
+                let added =
+                    environment.add_template_owned(template_name(&meta.id, name), text.clone());
+                drop(added);
+            }
+        }
+        Templates { environment }
+    }
+
+    /// Renders one annotation of a rule; `None` if it fails.
+    pub(crate) fn render(
+        &self,
+        rule_id: &str,
+        name: &str,
+        context: &Context<'_>,
+    ) -> Option<String> {
+        let template = self.environment.get_template(&template_name(rule_id, name)).ok()?;
+        let text = template.render(context.value()).ok()?;
+        Some(clean(&text, ANNOTATION_BYTES_MAX))
+    }
+}
+
+fn template_name(rule_id: &str, name: &str) -> String {
+    format!("{rule_id}\u{0}{name}")
+}
+
+/// A tree of fields: `objectRef.name` is `{{ objectRef.name }}`.
+#[derive(Default)]
+struct Tree {
+    text: Option<String>,
+    children: BTreeMap<String, Tree>,
+}
+
+impl Tree {
+    fn insert(&mut self, path: &str, text: &str) {
+        let mut node = self;
+        for part in path.split('.') {
+            node = node.children.entry(part.to_owned()).or_default();
+        }
+        node.text = Some(text.to_owned());
+    }
+
+    fn value(self) -> Value {
+        match self.text {
+            Some(text) if self.children.is_empty() => Value::from(text),
+            _ => self.children.into_iter().map(|(name, child)| (name, child.value())).collect(),
+        }
+    }
+}
+
+impl Context<'_> {
+    fn value(&self) -> Value {
+        let mut tree = Tree::default();
+        for (path, text) in &self.fields {
+            tree.insert(path, text);
+        }
+        let mut root: BTreeMap<String, Value> =
+            tree.children.into_iter().map(|(name, child)| (name, child.value())).collect();
+        // Keys that are no names (`annotations` with slashes) can be had as `fields["…"]`.
+        let pair = |(path, text): &(&str, String)| ((*path).to_owned(), Value::from(text.as_str()));
+        root.insert("fields".to_owned(), self.fields.iter().map(pair).collect());
+        for (name, value) in &self.extra {
+            root.insert((*name).to_owned(), value.clone());
+        }
+        root.into_iter().collect()
+    }
+}
+
+/// Takes out control characters but line breaks, and cuts at a length.
+pub(crate) fn clean(text: &str, bytes_max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(bytes_max));
+    for c in text.chars() {
+        let c = if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+        if out.len() + c.len_utf8() + '…'.len_utf8() > bytes_max {
+            out.push('…');
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
