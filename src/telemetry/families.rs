@@ -28,16 +28,15 @@ pub(super) struct EngineMetrics {
     pub(super) events_duplicate: IntCounter,
     pub(super) values_dropped: IntCounter,
     pub(super) rules_evaluated: IntCounter,
-    pub(super) detections: IntCounterVec,
     pub(super) findings: IntCounterVec,
     pub(super) alerts: IntCounterVec,
     pub(super) alerts_firing: IntGaugeVec,
     pub(super) alert_latency: Histogram,
-    pub(super) alerts_suppressed: IntCounterVec,
+    pub(super) suppressed: IntCounter,
     pub(super) rule_errors: IntCounterVec,
     pub(super) keys: IntGaugeVec,
-    pub(super) keys_evicted: IntCounterVec,
-    pub(super) keys_null: IntCounterVec,
+    pub(super) keys_evicted: IntCounter,
+    pub(super) keys_null: IntCounter,
     pub(super) limit_hits: IntCounterVec,
     pub(super) watermark: Gauge,
     pub(super) watermark_delay: Gauge,
@@ -98,20 +97,19 @@ impl EngineMetrics {
             events: b.counter("tripline_events_total", "Audit events decoded, all stages."),
             events_canonical: b.counter("tripline_events_canonical_total", "Audit events that rules looked at: one per request."),
             events_from_future: b.counter("tripline_events_from_future_total", "Events ahead of our clock by more than skew_max."),
-            events_late: b.counter("tripline_events_late_total", "Events that came behind the watermark."),
-            events_duplicate: b.counter("tripline_events_duplicate_total", "Events that had been counted before."),
+            events_late: b.counter("tripline_events_late_total", "Detections behind the watermark; they count wherever a window is still open."),
+            events_duplicate: b.counter("tripline_events_duplicate_total", "Detections of requests that had been counted before."),
             values_dropped: b.counter("tripline_event_values_dropped_total", "Array elements that rules did not see, for there were too many."),
             rules_evaluated: b.counter("tripline_rules_evaluated_total", "Rules looked at after the index, over all events."),
-            detections: b.counters("tripline_detections_total", &["rule"], "Events that satisfied a detection rule."),
-            findings: b.counters("tripline_findings_total", &["rule", "severity"], "Times that a rule's whole condition held."),
+            findings: b.counters("tripline_findings_total", &["rule"], "Times that a rule's whole condition held."),
             alerts: b.counters("tripline_alerts_total", &["rule", "severity", "state"], "Alerts that began to fire, and that resolved."),
             alerts_firing: b.gauges("tripline_alerts_firing", &["rule", "severity"], "Alerts that fire now."),
             alert_latency: b.latency("tripline_alert_latency_seconds", "From the event that made an alert fire to the checkpoint after which it is sent."),
-            alerts_suppressed: b.counters("tripline_alerts_suppressed_total", &["rule"], "Findings that the rule's own suppress held back."),
-            rule_errors: b.counters("tripline_rule_errors_total", &["rule"], "Times that a rule could not do part of its work."),
+            suppressed: b.counter("tripline_findings_suppressed_total", "Findings that their rule's own suppress held back."),
+            rule_errors: b.counters("tripline_rule_errors_total", &["reason"], "Times that a rule could not do part of its work."),
             keys: b.gauges("tripline_correlation_keys", &["rule"], "Correlation keys held."),
-            keys_evicted: b.counters("tripline_correlation_keys_evicted_total", &["rule"], "Correlation keys forgotten at the limit; alerts for them may be missed."),
-            keys_null: b.counters("tripline_correlation_keys_null_total", &["rule"], "Detections that did not count because a group-by field was absent."),
+            keys_evicted: b.counter("tripline_correlation_keys_evicted_total", "Correlation keys forgotten at the limit; alerts for them may be missed."),
+            keys_null: b.counter("tripline_correlation_keys_null_total", "Findings that did not count because a group-by or counted field was absent."),
             limit_hits: b.counters("tripline_limit_hits_total", &["limit"], "Times that a bound of the engine was hit."),
             watermark: b.seconds_gauge("tripline_watermark_timestamp_seconds", "Event time before which nothing more is expected."),
             watermark_delay: b.seconds_gauge("tripline_watermark_delay_seconds", "How far the watermark is behind our clock."),
@@ -120,19 +118,15 @@ impl EngineMetrics {
     }
 
     pub(super) fn begin(&self, rule: &str, severity: &str) {
-        self.findings.with_label_values(&[rule, severity]);
+        self.findings.with_label_values(&[rule]);
         self.alerts_firing.with_label_values(&[rule, severity]);
         for state in ["firing", "resolved"] {
             self.alerts.with_label_values(&[rule, severity, state]);
-        }
-        for counters in [&self.detections, &self.alerts_suppressed, &self.rule_errors] {
-            counters.with_label_values(&[rule]);
         }
     }
 
     /// Ends series. An error only means that there was none.
     pub(super) fn forget(&self, rule: &str, severity: &str, is_still_loaded: bool) {
-        drop(self.findings.remove_label_values(&[rule, severity]));
         for state in ["firing", "resolved"] {
             drop(self.alerts.remove_label_values(&[rule, severity, state]));
         }
@@ -140,19 +134,10 @@ impl EngineMetrics {
         if self.alerts_firing.with_label_values(&[rule, severity]).get() == 0 {
             drop(self.alerts_firing.remove_label_values(&[rule, severity]));
         }
-        if is_still_loaded {
-            return;
+        if !is_still_loaded {
+            drop(self.findings.remove_label_values(&[rule]));
+            drop(self.keys.remove_label_values(&[rule]));
         }
-        for counters in [
-            &self.detections,
-            &self.alerts_suppressed,
-            &self.rule_errors,
-            &self.keys_evicted,
-            &self.keys_null,
-        ] {
-            drop(counters.remove_label_values(&[rule]));
-        }
-        drop(self.keys.remove_label_values(&[rule]));
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{Registry, TextEncoder};
+use prometheus::{IntCounter, Registry, TextEncoder};
 
 use super::{
     families::{
@@ -26,7 +26,8 @@ use crate::engine::{
     dispatch::{Notification, Outcome, OutcomeReason, ReceiverPlan},
     record::PartitionName,
     rule::{RuleSet, Severity},
-    time::EventTime,
+    shard::ShardCounts,
+    time::{EventTime, WallTime},
 };
 
 /// All metrics of the process, in a registry of their own. Shared; every method is cheap and takes
@@ -42,6 +43,8 @@ pub struct Metrics {
     process: ProcessMetrics,
     /// Rules that have series, with the severities they may have.
     known_rules: Mutex<BTreeSet<(String, &'static str)>>,
+    /// Names of the rules in use, by id.
+    rule_names: Mutex<BTreeMap<String, String>>,
     /// Kinds of the notifiers of each receiver.
     kinds: Mutex<BTreeMap<String, Vec<String>>>,
     /// Alerts that fire, for the gauge; bounded by the engine's limit of firing alerts.
@@ -66,6 +69,7 @@ impl Metrics {
             rules: RulesMetrics::new(&mut b),
             process: ProcessMetrics::new(&mut b),
             known_rules: Mutex::default(),
+            rule_names: Mutex::default(),
             kinds: Mutex::default(),
             firing: Mutex::default(),
             registry: Registry::new(),
@@ -76,6 +80,10 @@ impl Metrics {
         for reason in DeadLetterReason::ALL {
             metrics.source.dead_letters.with_label_values(&[reason.as_str()]);
         }
+        for limit in ["correlation_keys", "window_events", "identities", "firing_alerts"] {
+            metrics.engine.limit_hits.with_label_values(&[limit]);
+        }
+        metrics.engine.rule_errors.with_label_values(&["template"]);
         for outcome in ["success", "failure"] {
             metrics.rules.reloads.with_label_values(&[outcome]);
         }
@@ -151,61 +159,51 @@ impl Metrics {
 
     // ---- engine ----
 
-    /// Events satisfied a detection rule.
-    pub fn add_detections(&self, rule: &str, count: u64) {
-        self.engine.detections.with_label_values(&[rule]).inc_by(count);
+    /// What the shard has counted since the process started.
+    pub fn set_engine(&self, counts: &ShardCounts) {
+        let engine = &self.engine;
+        for (counter, total) in [
+            (&engine.events_late, counts.events_late),
+            (&engine.events_duplicate, counts.duplicates),
+            (&engine.keys_null, counts.keys_null),
+            (&engine.keys_evicted, counts.keys_evicted),
+            (&engine.suppressed, counts.suppressed),
+            (&engine.rule_errors.with_label_values(&["template"]), counts.template_errors),
+        ] {
+            advance(counter, total);
+        }
+        for (limit, total) in [
+            ("correlation_keys", counts.keys_evicted),
+            ("window_events", counts.window_events_dropped),
+            ("identities", counts.identities_forgotten),
+            ("firing_alerts", counts.alerts_overflowed),
+        ] {
+            advance(&engine.limit_hits.with_label_values(&[limit]), total);
+        }
+        let names = lock(&self.rule_names);
+        for (id, total) in &counts.findings {
+            if let Some(name) = names.get(id) {
+                advance(&engine.findings.with_label_values(&[name]), *total);
+            }
+        }
     }
 
-    /// A rule's whole condition held.
-    pub fn add_findings(&self, rule: &str, severity: Severity, count: u64) {
-        self.engine.findings.with_label_values(&[rule, severity.as_str()]).inc_by(count);
+    /// Correlation keys held, by rule id.
+    pub fn set_correlation_keys<'a>(&self, keys: impl Iterator<Item = (&'a str, usize)>) {
+        let names = lock(&self.rule_names);
+        for (id, count) in keys {
+            if let Some(name) = names.get(id) {
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                self.engine.keys.with_label_values(&[name]).set(count);
+            }
+        }
     }
 
-    /// Findings that the rule's `suppress` held back.
-    pub fn add_suppressed(&self, rule: &str, count: u64) {
-        self.engine.alerts_suppressed.with_label_values(&[rule]).inc_by(count);
-    }
-
-    /// A rule could not do part of its work: a template failed, a value was no number.
-    pub fn add_rule_errors(&self, rule: &str, count: u64) {
-        self.engine.rule_errors.with_label_values(&[rule]).inc_by(count);
-    }
-
-    /// Events that came behind the watermark.
-    pub fn add_events_late(&self, count: u64) {
-        self.engine.events_late.inc_by(count);
-    }
-
-    /// Events that were already counted: a shipper sent them again.
-    pub fn add_events_duplicate(&self, count: u64) {
-        self.engine.events_duplicate.inc_by(count);
-    }
-
-    /// Correlation keys that a rule holds now.
-    pub fn set_correlation_keys(&self, rule: &str, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.engine.keys.with_label_values(&[rule]).set(count);
-    }
-
-    /// Correlation keys that a rule had to forget at its limit.
-    pub fn add_keys_evicted(&self, rule: &str, count: u64) {
-        self.engine.keys_evicted.with_label_values(&[rule]).inc_by(count);
-    }
-
-    /// Detections that did not count because a `group-by` field was absent.
-    pub fn add_keys_null(&self, rule: &str, count: u64) {
-        self.engine.keys_null.with_label_values(&[rule]).inc_by(count);
-    }
-
-    /// A bound of the engine was hit; `limit` is a word of ours.
-    pub fn add_limit_hits(&self, limit: &str, count: u64) {
-        self.engine.limit_hits.with_label_values(&[limit]).inc_by(count);
-    }
-
-    /// How far the stream has come.
-    pub fn set_watermark(&self, watermark: EventTime, delay: Duration) {
+    /// How far the stream has come; `None` before the first event.
+    pub fn set_watermark(&self, watermark: Option<EventTime>, now: WallTime) {
+        let Some(watermark) = watermark.filter(|time| *time != EventTime::MIN) else { return };
         self.engine.watermark.set(seconds(watermark.micros()));
-        self.engine.watermark_delay.set(delay.as_secs_f64());
+        self.engine.watermark_delay.set(now.since(watermark.as_wall()).as_secs_f64());
     }
 
     /// Batches between the source and the end of correlation.
@@ -334,8 +332,10 @@ impl Metrics {
     /// A rule set was put to use: series of its rules begin at 0, those of rules that are gone end.
     pub fn rules_loaded(&self, rules: &RuleSet) {
         let mut now = BTreeSet::new();
+        let mut names = BTreeMap::new();
         for rule in &rules.rules {
             let meta = rule.meta();
+            names.insert(meta.id.clone(), meta.name.clone());
             now.insert((meta.name.clone(), meta.severity.as_str()));
             for level in meta.alert.iter().flat_map(|alert| &alert.levels) {
                 now.insert((meta.name.clone(), level.severity.as_str()));
@@ -349,6 +349,7 @@ impl Metrics {
             self.engine.begin(rule, severity);
         }
         *known = now;
+        *lock(&self.rule_names) = names;
         self.rules.loaded.set(i64::try_from(rules.rules.len()).unwrap_or(i64::MAX));
         self.rules.successful.set(1);
         self.rules.last.set(now_seconds());
@@ -365,6 +366,11 @@ impl Metrics {
 /// The label `rule` of an alert: the rule's short name.
 fn rule_of(alert: &Alert) -> &str {
     alert.labels.get("alertname").map_or(alert.rule_id.as_str(), String::as_str)
+}
+
+/// Brings a counter up to a total that is counted elsewhere.
+fn advance(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of this era fit into 2^53")]
@@ -407,7 +413,7 @@ mod tests {
             first_seen: EventTime::MIN,
             last_seen: EventTime::MIN,
             ends_at: None,
-            changed_at: crate::engine::time::WallTime::MIN,
+            changed_at: WallTime::MIN,
             value: 1.0,
             threshold: String::new(),
             finding_count: 1,
@@ -488,7 +494,11 @@ mod tests {
         use crate::engine::rule::{DetectionRule, Expression, Rule, RuleMeta, RuleSteps};
         let rule = |name: &str| {
             Rule::Detection(DetectionRule {
-                meta: RuleMeta { name: name.to_owned(), ..RuleMeta::default() },
+                meta: RuleMeta {
+                    id: format!("id-{name}"),
+                    name: name.to_owned(),
+                    ..RuleMeta::default()
+                },
                 expression: Expression::Constant(true),
                 steps: RuleSteps::Canonical,
                 capture: Vec::new(),
@@ -497,12 +507,17 @@ mod tests {
         };
         let metrics = Metrics::new();
         let findings = |rule: &str| {
-            let series = format!("tripline_findings_total{{rule=\"{rule}\",severity=\"medium\"}}");
+            let series = format!("tripline_findings_total{{rule=\"{rule}\"}}");
             value(&metrics, &series)
         };
         metrics.rules_loaded(&RuleSet { rules: vec![rule("a"), rule("b")], ..RuleSet::default() });
         assert_eq!((findings("a").as_deref(), findings("b").as_deref()), (Some("0"), Some("0")));
-        metrics.add_findings("a", Severity::Medium, 3);
+        let counts = ShardCounts {
+            findings: BTreeMap::from([("id-a".to_owned(), 3), ("id-gone".to_owned(), 9)]),
+            ..ShardCounts::default()
+        };
+        metrics.set_engine(&counts);
+        metrics.set_engine(&counts);
         metrics.rules_loaded(&RuleSet { rules: vec![rule("a")], ..RuleSet::default() });
         assert_eq!((findings("a").as_deref(), findings("b")), (Some("3"), None));
         assert_eq!(value(&metrics, "tripline_rules_loaded").as_deref(), Some("1"));
