@@ -5,17 +5,14 @@ use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::{exit, output};
+use super::{exit, output, signals};
 use crate::{
     engine::{time::EventTime, yaml::parse_duration},
     generate::{GenerateSettings, Generated, Generator, STORIES, Story, StoryPlan},
@@ -169,13 +166,7 @@ fn seconds(seconds: f64) -> Option<Duration> {
 }
 
 pub(super) fn execute(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The first ends in good order, the second at once.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .context("cannot handle signals")?;
-    }
+    let stop = signals::stop_flag()?;
     let mut sink = Sink::open(args)?;
     let settings = args.settings(now());
     let start = settings.start;

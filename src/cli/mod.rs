@@ -7,6 +7,10 @@
 mod check;
 mod generate;
 mod output;
+pub mod rule_test;
+mod shipped;
+mod signals;
+mod test;
 mod version;
 
 use std::{
@@ -19,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Input, variables};
 
 pub use output::Colour;
+pub use shipped::shipped_rules;
 
 /// Exit codes. They are a contract: scripts and unit files rely on them.
 pub mod exit {
@@ -60,6 +65,7 @@ struct Cli {
 enum Command {
     Check(check::CheckArgs),
     Generate(generate::GenerateArgs),
+    Test(test::TestArgs),
     Version(version::VersionArgs),
 }
 
@@ -70,6 +76,7 @@ pub fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Check(args) => check::execute(args),
         Command::Generate(args) => generate::execute(args),
+        Command::Test(args) => test::execute(args),
         Command::Version(args) => version::execute(args),
     };
     outcome.unwrap_or_else(|error| {

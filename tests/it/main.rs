@@ -10,11 +10,13 @@
 )]
 
 mod cli;
+mod cli_tools;
 mod compose;
 mod config;
 mod contract_source;
 mod contract_store;
 mod embedded_kafka;
 mod generate;
+mod rule_pack;
 mod rules;
 mod tidy;

@@ -1,0 +1,273 @@
+//! Reads `<name>.test.yaml`: a base event, events at offsets, and every alert that must come of them.
+//!
+//! ```yaml
+//! rule: secret_enumeration.yaml        # the rule file; if left out, the one with the same name
+//! base: {verb: list, objectRef.resource: secrets}
+//! tests:
+//!   - name: five namespaces fire once
+//!     start: 2026-03-04T12:00:00Z      # time of offset zero; a Wednesday noon if left out
+//!     events:
+//!       - {at: 0s, every: 10s, times: 5, set: {objectRef.namespace: 'team-{n}'}}
+//!     until: 10m                       # let time pass after the last event; not, if left out
+//!     expect:                          # all alerts, in order; [] is silence
+//!       - {at: 40s, state: firing, labels: {actor_id: eve}, value: 5}
+//! ```
+//!
+//! `set` takes dotted paths, `null` takes a field away, and `{n}` in a text is the number of the
+//! repetition.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::event::{self, Setting};
+use crate::engine::{
+    alert::AlertState,
+    diagnostic::{Diagnostic, Place, Problems, SourceText},
+    rule::Severity,
+    time::EventTime,
+    yaml::{self, NodeKind, Section},
+};
+
+/// Time of offset zero in tests that do not say: a Wednesday, noon in UTC.
+const START_DEFAULT: &str = "2026-03-04T12:00:00Z";
+
+/// Repetitions of one entry: 100,000. More is an error.
+const TIMES_MAX: i64 = 100_000;
+
+/// One file of tests.
+#[derive(Debug)]
+pub struct TestFile {
+    /// The file.
+    pub source: Arc<SourceText>,
+    /// Name of the rule file that it is about, without directories.
+    pub rule_file: String,
+    /// The tests.
+    pub tests: Vec<TestCase>,
+}
+
+/// One test.
+#[derive(Debug)]
+pub struct TestCase {
+    /// What must hold, in words.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// Time of offset zero.
+    pub start: EventTime,
+    /// How long time goes on, from offset zero; to the last event if `None`.
+    pub until: Option<Duration>,
+    pub(super) base: Vec<Setting>,
+    pub(super) events: Vec<Series>,
+    /// Every alert that must come, in the order in which they come.
+    pub expect: Vec<Expected>,
+}
+
+/// An event, or several at even distances.
+#[derive(Debug)]
+pub(super) struct Series {
+    at: Duration,
+    every: Duration,
+    times: u64,
+    settings: Vec<Setting>,
+}
+
+/// An alert as a test states it. What is left out may be anything.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Where it stands.
+    pub place: Place,
+    /// Offset of its beginning, or of its end if it resolves.
+    pub at: Duration,
+    /// Firing, if the test does not say.
+    pub state: AlertState,
+    /// Labels that it must have among others; `alertname` tells rules of one file apart.
+    pub labels: BTreeMap<String, String>,
+    /// Its severity.
+    pub severity: Option<Severity>,
+    /// The value of its condition at that moment.
+    pub value: Option<f64>,
+    /// Annotations that it must have among others.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl TestCase {
+    /// The events with their offsets, in order of time.
+    pub(super) fn records(&self) -> Vec<(Duration, Vec<u8>)> {
+        let mut records = Vec::new();
+        for series in &self.events {
+            for repetition in 1..=series.times {
+                let steps = u32::try_from(repetition - 1).unwrap_or(u32::MAX);
+                let at = series.at + series.every * steps;
+                let settings = self.base.iter().chain(&series.settings);
+                let time = self.start.plus(at);
+                records.push((at, event::build(settings, time, records.len(), repetition)));
+            }
+        }
+        records.sort_by_key(|(at, _)| *at);
+        records
+    }
+}
+
+/// Reads a file. What is wrong with it goes to `problems`; what is not is returned.
+pub fn read_test_file(source: &Arc<SourceText>, problems: &Problems) -> Option<TestFile> {
+    let nodes = match yaml::parse(source) {
+        Ok(nodes) => nodes,
+        Err(problem) => {
+            problems.push(*problem);
+            return None;
+        }
+    };
+    let [node] = nodes.as_slice() else {
+        let place = Place { source: Arc::clone(source), span: 0..0 };
+        let title = format!("a test file has one document, not {}", nodes.len());
+        problems.push(Diagnostic::error("T001", place, title));
+        return None;
+    };
+    let root = Section::new(source, problems, node, "");
+    let file_name = source.name.rsplit(['/', '\\']).next().unwrap_or("");
+    let same_name = file_name.replacen(".test.", ".", 1);
+    let rule_file = root.string("rule").unwrap_or(same_name);
+    let base = settings(&root, "base");
+    if root.node("tests").is_none() {
+        root.missing("tests", "write a list of tests with `name`, `events` and `expect` each");
+    }
+    let tests: Vec<TestCase> =
+        root.sections("tests").iter().filter_map(|section| read_test(section, &base)).collect();
+    for section in root.sections("tests") {
+        finish(&section);
+    }
+    root.finish();
+    Some(TestFile { source: Arc::clone(source), rule_file, tests })
+}
+
+/// Reports the keys of a test that do not exist.
+fn finish(section: &Section<'_>) {
+    const KEYS: [&str; 6] = ["name", "start", "until", "base", "events", "expect"];
+    for key in section.keys().filter(|key| !KEYS.contains(key)) {
+        let title = format!("unknown key `{}`", section.path_of(key));
+        let diagnostic = Diagnostic::error("C001", section.place_of(key), title).suggest(key, KEYS);
+        section.report(diagnostic);
+    }
+}
+
+fn read_test(section: &Section<'_>, base: &[Setting]) -> Option<TestCase> {
+    let name = section.required_string("name", "say in words what must hold");
+    let start = match section.string("start") {
+        Some(text) => EventTime::parse(&text).or_else(|| {
+            let title = format!("`{text}` is not a time");
+            section.invalid("start", title, "write a time such as 2026-03-04T12:00:00Z");
+            None
+        }),
+        None => EventTime::parse(START_DEFAULT),
+    };
+    let own = settings(section, "base");
+    if section.node("events").is_none() {
+        section.missing("events", "write a list of events: `events: [{at: 0s, set: {…}}]`");
+    }
+    if !section.has("expect") {
+        section.missing("expect", "write all alerts that must come, or `expect: []` for silence");
+    }
+    let events = section.sections("events").into_iter().filter_map(read_series).collect();
+    let expect = section.sections("expect").into_iter().filter_map(read_expected).collect();
+    Some(TestCase {
+        name: name?,
+        place: section.place(),
+        start: start?,
+        until: section.duration("until"),
+        base: base.iter().cloned().chain(own).collect(),
+        events,
+        expect,
+    })
+}
+
+fn read_series(section: Section<'_>) -> Option<Series> {
+    let at = required_offset(&section);
+    let times = section.integer("times", 1..=TIMES_MAX);
+    let every = section.duration("every");
+    if times.is_some_and(|times| times > 1) && !section.has("every") {
+        section.missing("every", "say how far apart the events are: `every: 10s`");
+    }
+    let settings = settings(&section, "set");
+    section.finish();
+    let times = times.and_then(|times| u64::try_from(times).ok()).unwrap_or(1);
+    Some(Series { at: at?, every: every.unwrap_or_default(), times, settings })
+}
+
+fn required_offset(section: &Section<'_>) -> Option<Duration> {
+    let at = section.duration("at");
+    if !section.has("at") {
+        section.missing("at", "say when, from the start of the test: `at: 0s`");
+    }
+    at
+}
+
+fn read_expected(section: Section<'_>) -> Option<Expected> {
+    let severities = Severity::ALL.map(|severity| (severity.as_str(), severity));
+    let states = [("firing", AlertState::Firing), ("resolved", AlertState::Resolved)];
+    let at = required_offset(&section);
+    let expected = at.map(|at| Expected {
+        place: section.place(),
+        at,
+        state: section.one_of("state", &states).unwrap_or(AlertState::Firing),
+        labels: section.string_map("labels").unwrap_or_default().into_iter().collect(),
+        severity: section.one_of("severity", &severities),
+        value: section.number("value"),
+        annotations: section.string_map("annotations").unwrap_or_default().into_iter().collect(),
+    });
+    section.finish();
+    expected
+}
+
+/// A mapping from dotted paths to values.
+fn settings(section: &Section<'_>, key: &str) -> Vec<Setting> {
+    let Some(inner) = section.section(key) else { return Vec::new() };
+    let mut settings = Vec::new();
+    for path in inner.keys() {
+        let null = yaml::Node { kind: NodeKind::Null, span: 0..0 };
+        let node = inner.node(path).unwrap_or(&null);
+        match event::read_setting(path, inner.place_of(path), node) {
+            Ok(setting) => settings.push(setting),
+            Err(diagnostic) => inner.report(*diagnostic),
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(text: &str) -> Vec<String> {
+        let problems = Problems::new();
+        read_test_file(&SourceText::new("rules/a.test.yaml", text), &problems);
+        problems.into_sorted().iter().map(Diagnostic::one_line).collect()
+    }
+
+    #[test]
+    fn a_file_is_about_the_rule_of_its_name() {
+        let problems = Problems::new();
+        let text = "tests:\n  - {name: x, events: [{at: 0s, every: 1s, times: 3}], expect: []}\n";
+        let file = read_test_file(&SourceText::new("rules/a.test.yaml", text), &problems).unwrap();
+        assert_eq!(problems.into_sorted(), []);
+        assert_eq!(file.rule_file, "a.yaml");
+        let offsets: Vec<u64> =
+            file.tests[0].records().iter().map(|(at, _)| at.as_secs()).collect();
+        assert_eq!(offsets, [0, 1, 2]);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_with_their_place() {
+        let text = "base: {verbs: get}\ntests:\n  - name: x\n    start: noon\n    \
+                    events: [{at: soon, times: 2}]\n    expekt: []\n";
+        assert_eq!(
+            problems_of(text),
+            [
+                "rules/a.test.yaml:1:15: error[T002]: audit events have no field `verbs`",
+                "rules/a.test.yaml:3:5: error[C002]: tests[0].expect is missing",
+                "rules/a.test.yaml:4:12: error[C004]: `noon` is not a time",
+                "rules/a.test.yaml:5:14: error[C002]: tests[0].events[0].every is missing",
+                "rules/a.test.yaml:5:19: error[C004]: tests[0].events[0].at is not a duration",
+                "rules/a.test.yaml:6:13: error[C001]: unknown key `tests[0].expekt`",
+            ]
+        );
+    }
+}

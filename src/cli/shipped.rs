@@ -1,0 +1,95 @@
+//! The shipped rules inside the binary, so that `tripline demo` needs no file.
+//!
+//! A plain table, found by search; a test holds it to the directory `rules/`.
+
+use std::sync::Arc;
+
+use crate::engine::{diagnostic::SourceText, rule::RuleSources};
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../rules/", $name)))),*]
+    };
+}
+
+/// Rule files and their text.
+const RULES: &[(&str, &str)] = shipped![
+    "admission_webhook_changed.yaml",
+    "admission_webhook_failed_open.yaml",
+    "anonymous_access_allowed.yaml",
+    "anonymous_scan.yaml",
+    "aws_auth_changed.yaml",
+    "binding_to_anonymous.yaml",
+    "certificate_self_approved.yaml",
+    "client_certificate_approved.yaml",
+    "cluster_admin_binding.yaml",
+    "cluster_dns_changed.yaml",
+    "controller_account_in_pod.yaml",
+    "dangerous_capabilities.yaml",
+    "dangerous_role.yaml",
+    "ephemeral_container_added.yaml",
+    "exec_downloads_tool.yaml",
+    "exec_in_platform_namespace.yaml",
+    "exec_into_privileged_pod.yaml",
+    "exec_outside_business_hours.yaml",
+    "exec_reads_credentials.yaml",
+    "exec_reverse_shell.yaml",
+    "forbidden_burst.yaml",
+    "host_namespaces.yaml",
+    "host_path_mount.yaml",
+    "impersonation_refused.yaml",
+    "kubernetes_events_deleted.yaml",
+    "legacy_token_used.yaml",
+    "login_failures_burst.yaml",
+    "mass_deletion.yaml",
+    "minted_token_used.yaml",
+    "node_proxy_used.yaml",
+    "permission_probe.yaml",
+    "pod_made_in_kube_system.yaml",
+    "privileged_impersonation.yaml",
+    "privileged_pod.yaml",
+    "probe_then_secrets.yaml",
+    "rbac_changed_by_service_account.yaml",
+    "secret_enumeration.yaml",
+    "secret_read_burst.yaml",
+    "secret_read_denied_burst.yaml",
+    "secret_scripting_client.yaml",
+    "secrets_listed.yaml",
+    "self_granted_role.yaml",
+    "service_account_from_public_address.yaml",
+    "service_account_token_minted.yaml",
+    "service_account_token_shared.yaml",
+    "system_role_changed.yaml",
+    "wildcard_role.yaml",
+];
+
+/// Lists and their text.
+const LISTS: &[(&str, &str)] = shipped![
+    "lists/external_accounts.yaml",
+    "lists/node_proxy_users.yaml",
+    "lists/office_berlin.yaml",
+    "lists/office_san_francisco.yaml",
+    "lists/office_singapore.yaml",
+    "lists/platform_accounts.yaml",
+    "lists/platform_namespaces.yaml",
+    "lists/rbac_managers.yaml",
+    "lists/secret_readers.yaml",
+    "lists/webhook_managers.yaml",
+];
+
+const SCHEDULES: &str = include_str!("../../rules/schedules.yaml");
+
+/// Everything that a rule directory holds, tests aside; what [`crate::config::rules_dir`] would read
+/// from `rules/`.
+pub fn shipped_rules() -> RuleSources {
+    let source = |name: &str, text: &str| SourceText::new(format!("rules/{name}"), text);
+    let list = |(name, text): &(&str, &str)| {
+        let stem = name.trim_start_matches("lists/").trim_end_matches(".yaml").to_owned();
+        (stem, source(name, text))
+    };
+    RuleSources {
+        rules: RULES.iter().map(|(name, text)| source(name, text)).collect(),
+        lists: LISTS.iter().map(list).collect::<Vec<(String, Arc<SourceText>)>>(),
+        schedules: Some(source("schedules.yaml", SCHEDULES)),
+    }
+}

@@ -1,0 +1,189 @@
+//! `tripline test`: the tests that stand beside the rules.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{
+    exit, output,
+    rule_test::{TestFile, TestResult, check_rule_files, read_test_file, run},
+};
+use crate::{
+    config::rules_dir::read_rules_dir,
+    engine::{
+        diagnostic::{
+            Diagnostic, DiagnosticLevel, Format as DiagnosticFormat, Problems, SourceText,
+            render_all,
+        },
+        limits::RULE_DIRECTORY_DEPTH_MAX,
+        rule::{LoadOptions, load},
+    },
+};
+
+/// Run the tests that stand beside rules: what must fire, and what must not.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tripline test
+  tripline test rules/ --filter exec --verbose
+  tripline test rules/secret_read_burst.test.yaml")]
+pub(super) struct TestArgs {
+    /// A rule directory with `*.test.yaml` beside its rules, or one such file.
+    #[arg(value_name = "PATH", default_value = "rules")]
+    path: PathBuf,
+    /// Only tests whose name, or whose rule file's name, contains this.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    /// List the tests that passed, too.
+    #[arg(long, short)]
+    verbose: bool,
+    /// How results are shown.
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+pub(super) fn execute(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let is_file = args.path.is_file();
+    let parent = args.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = if is_file { parent.unwrap_or(Path::new(".")) } else { args.path.as_path() };
+    let sources = match read_rules_dir(directory) {
+        Ok(sources) => sources,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    let loaded = load(&sources, &LoadOptions::default());
+    let Some(rules) = loaded.rules.map(Arc::new) else { return Ok(refuse(&loaded.diagnostics)) };
+    let mut paths = Vec::new();
+    if is_file {
+        paths.push(args.path.clone());
+    } else {
+        find_tests(directory, 0, &mut paths)?;
+    }
+    let problems = Problems::new();
+    let mut files = Vec::new();
+    for path in &paths {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        files.extend(read_test_file(&SourceText::new(path.display().to_string(), text), &problems));
+    }
+    for problem in check_rule_files(&rules, &files) {
+        problems.push(problem);
+    }
+    if problems.has_errors() {
+        return Ok(refuse(&problems.into_sorted()));
+    }
+    let results = run(&rules, &files, &args.filter);
+    if results.is_empty() {
+        output::complain(&format!("no test to run in {}", args.path.display()));
+        return Ok(ExitCode::from(exit::USAGE));
+    }
+    output::print_all(&match args.format {
+        Format::Text => text(&results, &files, args.verbose, output::stdout_colours()),
+        Format::Json => format!("{:#}\n", json_of(&results)),
+    })?;
+    let passed = results.iter().all(TestResult::passed);
+    Ok(if passed { exit::OK } else { ExitCode::from(exit::FAILURE) })
+}
+
+/// Shows what is wrong with rules or tests; none was run.
+fn refuse(problems: &[Diagnostic]) -> ExitCode {
+    let errors: Vec<Diagnostic> =
+        problems.iter().filter(|p| p.level == DiagnosticLevel::Error).cloned().collect();
+    let text = render_all(&errors, DiagnosticFormat::Text, output::stderr_colours());
+    output::tell(text.trim_end());
+    output::complain("no test was run");
+    ExitCode::from(exit::USAGE)
+}
+
+/// All test files below a directory, sorted.
+fn find_tests(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let listing =
+        fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let mut entries =
+        listing.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    entries.sort();
+    for entry in entries {
+        let name =
+            entry.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        if name.starts_with('.') {
+            continue;
+        }
+        if entry.is_dir() && depth < RULE_DIRECTORY_DEPTH_MAX {
+            find_tests(&entry, depth + 1, paths)?;
+        } else if name.ends_with(".test.yaml") || name.ends_with(".test.yml") {
+            paths.push(entry);
+        }
+    }
+    Ok(())
+}
+
+fn text(results: &[TestResult], files: &[TestFile], verbose: bool, colours: bool) -> String {
+    let paint = |code: &str, word: &str| {
+        if colours { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
+    };
+    let mut text = String::new();
+    for result in results {
+        if result.passed() {
+            if verbose {
+                text.push_str(&format!(
+                    "{}    {}: {}\n",
+                    paint("32", "ok"),
+                    result.rule_file,
+                    result.name
+                ));
+            }
+            continue;
+        }
+        text.push_str(&format!(
+            "{}  {}: {}\n",
+            paint("1;31", "FAIL"),
+            result.rule_file,
+            result.name
+        ));
+        text.push_str(&format!("  --> {}\n", result.place.location()));
+        for failure in &result.failures {
+            text.push_str(&format!("      {failure}\n"));
+        }
+    }
+    let failed = results.iter().filter(|result| !result.passed()).count();
+    let tests = output::count(results.len(), "test");
+    let files = output::count(files.len(), "file");
+    let verdict = if failed == 0 {
+        paint("32", "all passed")
+    } else {
+        paint("1;31", &format!("{failed} failed"))
+    };
+    text.push_str(&format!("{tests} in {files}: {verdict}\n"));
+    text
+}
+
+fn json_of(results: &[TestResult]) -> serde_json::Value {
+    let tests: Vec<serde_json::Value> = results
+        .iter()
+        .map(|result| {
+            json!({
+                "file": result.file,
+                "rule_file": result.rule_file,
+                "name": result.name,
+                "location": result.place.location(),
+                "passed": result.passed(),
+                "failures": result.failures,
+            })
+        })
+        .collect();
+    let failed = results.iter().filter(|result| !result.passed()).count();
+    json!({"passed": results.len() - failed, "failed": failed, "tests": tests})
+}

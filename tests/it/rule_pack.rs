@@ -1,0 +1,200 @@
+//! The shipped rules: every one tested, quiet in ordinary traffic, awake in the generator's stories.
+
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
+
+use tripline::{
+    cli::{
+        rule_test::{TestFile, check_rule_files, read_test_file, run},
+        shipped_rules,
+    },
+    config::rules_dir::read_rules_dir,
+    engine::{
+        alert::{Alert, AlertState},
+        detector::Detector,
+        diagnostic::{Problems, SourceText},
+        record::{PartitionName, RecordBatch},
+        rule::{LoadOptions, RuleSet, load},
+        shard::{EngineSettings, Shard},
+        time::EventTime,
+    },
+    generate::{GenerateSettings, Generator, STORIES, StoryPlan, score},
+};
+
+fn rules_dir() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("rules")
+}
+
+fn shipped() -> Arc<RuleSet> {
+    Arc::new(load(&shipped_rules(), &LoadOptions::default()).rules.unwrap())
+}
+
+fn test_files() -> Vec<TestFile> {
+    let mut paths: Vec<_> = fs::read_dir(rules_dir()).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    let problems = Problems::new();
+    let files = paths
+        .iter()
+        .filter(|path| path.to_string_lossy().ends_with(".test.yaml"))
+        .filter_map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            read_test_file(&SourceText::new(path.display().to_string(), text), &problems)
+        })
+        .collect();
+    let words: String =
+        problems.into_sorted().iter().map(|problem| problem.render(false)).collect();
+    assert!(words.is_empty(), "{words}");
+    files
+}
+
+#[test]
+fn the_binary_holds_what_the_directory_holds() {
+    let prefix = format!("{}/", env!("CARGO_MANIFEST_DIR"));
+    let short = |source: &Arc<SourceText>| (source.name.replace(&prefix, ""), source.text.clone());
+    let (disk, binary) = (read_rules_dir(&rules_dir()).unwrap(), shipped_rules());
+    let all = |list: &[Arc<SourceText>]| list.iter().map(short).collect::<BTreeSet<_>>();
+    assert_eq!(all(&disk.rules), all(&binary.rules));
+    let lists = |list: &[(String, Arc<SourceText>)]| {
+        list.iter().map(|(name, source)| (name.clone(), short(source))).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(lists(&disk.lists), lists(&binary.lists));
+    assert_eq!(disk.schedules.as_ref().map(short), binary.schedules.as_ref().map(short));
+}
+
+#[test]
+fn their_own_tests_pass() {
+    let (rules, files) = (shipped(), test_files());
+    assert_eq!(check_rule_files(&rules, &files), []);
+    let failures: Vec<String> = run(&rules, &files, "")
+        .iter()
+        .filter(|result| !result.passed())
+        .map(|result| {
+            format!("{}: {}\n  {}", result.rule_file, result.name, result.failures.join("\n  "))
+        })
+        .collect();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn each_has_a_test_that_fires_and_one_that_does_not() {
+    let rules = shipped();
+    let results = run(&rules, &test_files(), "");
+    let fired: BTreeSet<&str> = results
+        .iter()
+        .flat_map(|result| &result.happened)
+        .map(|alert| alert.labels["alertname"].as_str())
+        .collect();
+    let quiet: BTreeSet<&str> = results
+        .iter()
+        .filter(|result| result.happened.is_empty())
+        .map(|result| result.rule_file.as_str())
+        .collect();
+    for rule in rules.rules.iter().filter(|rule| rule.meta().alert.is_some()) {
+        let meta = rule.meta();
+        assert!(fired.contains(meta.name.as_str()), "no test lets {} fire", meta.name);
+        let file = meta.place.as_ref().unwrap().source.name.rsplit('/').next().unwrap();
+        assert!(quiet.contains(file), "no test of {file} ends in silence");
+    }
+}
+
+#[test]
+fn each_tells_people_what_happened_and_what_to_do() {
+    for rule in shipped().rules.iter().filter(|rule| rule.meta().alert.is_some()) {
+        let meta = rule.meta();
+        let alert = meta.alert.as_ref().unwrap();
+        assert!(alert.annotations.contains_key("summary"), "{}: no summary", meta.name);
+        assert!(alert.runbook.is_some(), "{}: no runbook", meta.name);
+        assert!(!alert.evidence.is_empty(), "{}: no evidence", meta.name);
+        assert!(!meta.false_positives.is_empty(), "{}: no false positives", meta.name);
+        assert!(!meta.description.is_empty(), "{}: no description", meta.name);
+        assert!(
+            meta.tags.iter().any(|tag| tag.starts_with("attack.t")),
+            "{}: no ATT&CK",
+            meta.name
+        );
+    }
+}
+
+/// All alerts that began in so much traffic, and the stories that were played.
+fn watch(settings: GenerateSettings, span: Duration) -> (Vec<Alert>, Vec<(usize, EventTime)>) {
+    let rules = shipped();
+    let end = settings.start.plus(span);
+    let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 0 });
+    let mut detector = Detector::new(Arc::clone(&rules), 0, &EngineSettings::default());
+    let mut shard = Shard::new(rules, 0, EngineSettings::default());
+    let mut generator = Generator::new(settings);
+    let mut alerts: Vec<Alert> = Vec::new();
+    let mut batch = RecordBatch::default();
+    loop {
+        let record = generator.next().unwrap();
+        batch.push(&partition, 0, None, Some(&record.payload));
+        if batch.records.len() == 500 || record.time >= end {
+            let now = record.time.as_wall();
+            let found = detector.detect(now, &batch);
+            assert_eq!(found.dead_letters, []);
+            shard.handle_batch(now, &found);
+            shard.handle_timeout(now);
+            batch = RecordBatch { sequence: batch.sequence + 1, ..RecordBatch::default() };
+        }
+        while let Some(alert) = shard.poll_alert() {
+            let known = |before: &Alert| {
+                (before.fingerprint, before.starts_at) == (alert.fingerprint, alert.starts_at)
+            };
+            if alert.state == AlertState::Firing && !alerts.iter().any(known) {
+                alerts.push(alert);
+            }
+        }
+        if record.time >= end {
+            return (alerts, generator.stories_begun().to_vec());
+        }
+    }
+}
+
+fn settings(start: &str, rate: f64) -> GenerateSettings {
+    let start = EventTime::parse(start).unwrap();
+    GenerateSettings { seed: 11, start, rate, ..GenerateSettings::default() }
+}
+
+fn describe(alerts: &[Alert]) -> Vec<String> {
+    alerts.iter().map(|alert| format!("{} {:?}", alert.starts_at, alert.labels)).collect()
+}
+
+#[test]
+fn a_working_day_is_quiet() {
+    // Wednesday, from the morning in Singapore to the evening in San Francisco.
+    let (alerts, _) = watch(settings("2026-03-03T22:00:00Z", 0.15), Duration::from_secs(30 * 3_600));
+    assert!(alerts.is_empty(), "{:#?}", describe(&alerts));
+}
+
+#[test]
+fn a_busy_quarter_of_an_hour_is_quiet() {
+    let (alerts, _) = watch(settings("2026-03-04T09:00:00Z", 40.0), Duration::from_secs(900));
+    assert!(alerts.is_empty(), "{:#?}", describe(&alerts));
+}
+
+#[test]
+fn every_story_is_caught_at_any_time_of_the_week() {
+    for start in [
+        "2026-03-04T09:00:00Z",
+        "2026-03-04T17:00:00Z",
+        "2026-03-05T01:00:00Z",
+        "2026-03-07T12:00:00Z",
+        "2026-12-25T05:00:00Z",
+        "2026-07-15T13:00:00Z",
+    ] {
+        let plan = StoryPlan::all_within(Duration::from_secs(2), Duration::from_secs(45));
+        let settings = GenerateSettings { stories: plan, ..settings(start, 20.0) };
+        let (alerts, begun) = watch(settings, Duration::from_secs(60));
+        assert_eq!(begun.len(), STORIES.len());
+        let named: Vec<(&str, EventTime)> = alerts
+            .iter()
+            .map(|alert| (alert.labels["alertname"].as_str(), alert.starts_at))
+            .collect();
+        let score = score(&begun, &named);
+        for story in &score.stories {
+            let id = STORIES[story.story].id;
+            assert!(story.missing.is_empty(), "{start} {id}: {:?} missed it", story.missing);
+        }
+        let others: Vec<&str> = score.false_positives.iter().map(|index| named[*index].0).collect();
+        assert!(others.is_empty(), "{start}: {others:?} fired in no story");
+    }
+}
