@@ -38,6 +38,7 @@ pub(super) fn meta_of(header: &Header, name: Option<&RuleName>) -> RuleMeta {
         tags: header.tags.clone(),
         references: header.references.clone(),
         false_positives: header.false_positives.clone(),
+        needs: header.extension.needs.unwrap_or_default(),
         place: Some(header.place.clone()),
         state_shape: 0,
         alert: None,
@@ -87,6 +88,13 @@ pub(super) fn check_alert_fields(header: &Header, aliases: &[&str], problems: &P
         if !aliases.contains(&text.value.as_str()) {
             check_field(&text.value, &text.place, problems);
         }
+        if may_be_secret(&text.value) {
+            let title = format!("`{}` may hold secrets", text.value);
+            problems.push(
+                Diagnostic::warning(code::SECRET_SHOWN, text.place.clone(), title)
+                    .help("alerts are sent to chat rooms and mailboxes; show the object's name"),
+            );
+        }
     }
     for text in extension.annotations.values() {
         for path in template::fields_of(&text.value).unwrap_or_default() {
@@ -104,6 +112,16 @@ pub(super) fn check_alert_fields(header: &Header, aliases: &[&str], problems: &P
             );
         }
     }
+}
+
+/// Contents of secrets and config maps, and the whole event.
+fn may_be_secret(path: &str) -> bool {
+    let body = path.strip_prefix("requestObject.").or_else(|| path.strip_prefix("responseObject."));
+    path == super::leaf::EVENT_TEXT
+        || body.is_some_and(|below| {
+            let first = below.trim_start_matches("items.").split('.').next();
+            matches!(first, Some("data" | "stringData" | "binaryData")) || below == "status.token"
+        })
 }
 
 /// Everything about alerts but key and duration. `captured` are the names that findings carry.

@@ -64,6 +64,9 @@ pub(super) fn all(parts: impl IntoIterator<Item = Expression>) -> Expression {
             one => add(&mut flat, one),
         }
     }
+    if contradicts(&flat) {
+        return Expression::Constant(false);
+    }
     match flat.len() {
         0 => Expression::Constant(true),
         1 => flat.swap_remove(0),
@@ -82,11 +85,23 @@ pub(super) fn any(parts: impl IntoIterator<Item = Expression>) -> Expression {
             one => add(&mut flat, one),
         }
     }
+    if contradicts(&flat) {
+        return Expression::Constant(true);
+    }
     match flat.len() {
         0 => Expression::Constant(false),
         1 => flat.swap_remove(0),
         _ => Expression::Any(flat),
     }
+}
+
+/// Whether something stands beside its own negation.
+fn contradicts(parts: &[Expression]) -> bool {
+    parts.len() <= 64
+        && parts.iter().any(|part| match part {
+            Expression::Not(inner) => parts.contains(inner),
+            _ => false,
+        })
 }
 
 /// Adds what is not there yet. Long lists are not searched: they are made of distinct tests.
@@ -129,6 +144,8 @@ mod tests {
         assert_eq!(any([one(), Expression::Constant(true)]), Expression::Constant(true));
         assert_eq!(any([]), Expression::Constant(false));
         assert_eq!(not(not(one())), one());
+        assert_eq!(all([one(), two(), not(one())]), Expression::Constant(false));
+        assert_eq!(any([one(), not(one())]), Expression::Constant(true));
         assert_eq!(all([one(), all([two(), one()])]), Expression::All(vec![one(), two()]));
     }
 }

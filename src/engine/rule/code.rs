@@ -136,7 +136,12 @@ codes! {
     OFTEN_ABSENT = "R083", "key is often absent",
         "Events in which a key is absent do not count.";
     NEEDS_LEVEL = "R084", "needs a higher audit level",
-        "The field is recorded only from this audit level on.";
+        "The field is recorded only from this audit level on. Below it the rule sees nothing, which \
+         `tripline: {needs: {level: …}}` says to people and to `tripline policy`.";
+    NO_EFFECT = "R085", "rule has no effect",
+        "The rule makes no alert of its own, and no correlation refers to it.";
+    SECRET_SHOWN = "R086", "may show a secret",
+        "The value would be sent to everybody who gets the alert.";
 }
 
 #[cfg(test)]

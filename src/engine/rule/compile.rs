@@ -13,9 +13,11 @@ use super::{
     document::{CorrelationDocument, DetectionDocument, DetectionSyntax, Document, FilterDocument},
     fields::check_field,
     leaf::ItemCompiler,
+    lint::level_needed,
     list::Lists,
     names::Names,
     read::Text,
+    require::requirements,
     selection::Search,
     set::{
         DetectionRule, Expression, Rule, RuleIndex, RuleMeta, RuleSet, RuleSteps, Schedule,
@@ -76,6 +78,7 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
         return RuleSet::default();
     }
     let graph = super::graph::resolve(&compiler);
+    super::graph::check_effect(&compiler, &graph);
     let filters = compiler.filters_by_rule();
     let mut rules: Vec<Rule> = Vec::new();
     // Where the rule of each document is; a rule with state is the second of two.
@@ -177,11 +180,14 @@ impl Compiler<'_> {
         let header = &document.header;
         let mut meta = meta_of(header, self.names.of.get(index));
         let has_state = header.extension.state.is_some();
-        let mut parts = vec![self.condition_of(&document.detection)];
+        let own = self.condition_of(&document.detection);
+        self.check_possible(document, &own);
+        let mut parts = vec![own];
         for filter in filters {
             if let Some(Document::Filter(filter)) = self.documents.get(*filter) {
-                let filter = self.filter(filter);
-                parts.push(filter);
+                let expression = self.filter(filter);
+                self.check_left(document, filter, &parts, &expression);
+                parts.push(expression);
             }
         }
         for (schedule, inside) in &header.extension.schedules {
@@ -206,13 +212,15 @@ impl Compiler<'_> {
             meta.alert = Some(spec);
             meta.state_shape = shape("detection", &key, &[]);
         }
+        if let Some((level, _)) = level_needed(&document.detection) {
+            meta.needs = meta.needs.max(level);
+        }
         if has_state {
             meta.id.push_str("#events");
             meta.name.push_str("_events");
         }
         let capture = wanted.0.iter().map(|path| self.builder.field(path)).collect();
         let expression = all(parts);
-        self.check_constant(document, &expression);
         DetectionRule {
             meta,
             expression,
@@ -222,20 +230,54 @@ impl Compiler<'_> {
         }
     }
 
-    fn check_constant(&self, document: &DetectionDocument, expression: &Expression) {
-        let Expression::Constant(value) = expression else { return };
+    /// Warns if no event, or every event, satisfies the rule's own condition.
+    fn check_possible(&self, document: &DetectionDocument, own: &Expression) {
         // Mistakes that make a part constant are reported where they are.
-        if self.problems.has_errors() {
+        if document.detection.selections.iter().any(|(_, search)| search.is_none()) {
             return;
         }
-        let word = if *value { "always" } else { "never" };
-        let title = format!("the condition is {word} true");
         let place = document
             .detection
             .conditions
             .first()
             .map_or(document.header.place.clone(), |(_, text)| text.place.clone());
-        self.problems.push(Diagnostic::warning(code::CONSTANT_CONDITION, place, title));
+        let diagnostic = match (own, requirements(own, &self.builder)) {
+            (Expression::Constant(value), _) if !self.problems.has_errors() => {
+                let word = if *value { "always" } else { "never" };
+                let title = format!("the condition is {word} true");
+                Diagnostic::warning(code::CONSTANT_CONDITION, place, title)
+            }
+            (_, Err(conflict)) => {
+                Diagnostic::warning(code::CANNOT_MATCH, place, conflict.title).help(conflict.help)
+            }
+            _ => return,
+        };
+        self.problems.push(diagnostic);
+    }
+
+    /// Warns if a filter leaves nothing of a rule that could match without it.
+    fn check_left(
+        &self,
+        document: &DetectionDocument,
+        filter: &FilterDocument,
+        before: &[Expression],
+        expression: &Expression,
+    ) {
+        let before = all(before.to_vec());
+        let after = all([before.clone(), expression.clone()]);
+        let empty = |expression: &Expression| {
+            *expression == Expression::Constant(false)
+                || requirements(expression, &self.builder).is_err()
+        };
+        if empty(&before) || !empty(&after) {
+            return;
+        }
+        let title = format!("the filter leaves nothing of `{}`", document.header.title);
+        let place = filter.header.place.clone();
+        let diagnostic = Diagnostic::warning(code::FILTER_EMPTIES_RULE, place, title).help(
+            "a filter is joined by `and`: to leave events out, begin its condition with `not`",
+        );
+        self.problems.push(diagnostic);
     }
 
     /// The fields that identify an alert of a detection rule.

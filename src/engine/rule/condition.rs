@@ -309,6 +309,15 @@ impl fmt::Display for Condition {
 }
 
 impl Condition {
+    /// Whether it has `not` anywhere.
+    pub(super) fn has_not(&self) -> bool {
+        match self {
+            Condition::Name(..) | Condition::Of { .. } => false,
+            Condition::Not(_) => true,
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().any(Condition::has_not),
+        }
+    }
+
     /// `binding` is that of the operator around it: 0 nothing or `or`, 1 `and`, 2 `not`.
     fn print(&self, f: &mut fmt::Formatter<'_>, binding: u8) -> fmt::Result {
         let (parts, word, own) = match self {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    absent::check_presence,
     alert::{alert_spec, check_alert_fields, meta_of, slot, slots},
     code,
     compile::{Compiler, shape},
@@ -46,6 +47,7 @@ pub(super) fn compile_correlation(
             capture: capture_names.iter().map(|name| slot_of(name)).collect(),
         });
     }
+    check_keys(compiler, syntax, documents, &inputs, rules);
     let kind = kind_of(compiler, document)?;
     let window = window_of(compiler, document, &kind)?;
     let group_by: Vec<String> = syntax.group_by.iter().map(|name| name.value.clone()).collect();
@@ -57,10 +59,10 @@ pub(super) fn compile_correlation(
         spec.resolve_after = syntax.timespan;
         meta.alert = Some(spec);
     }
-    let ids: Vec<&str> = inputs
-        .iter()
-        .filter_map(|input| rules.get(input.rule.index()).map(|rule| rule.meta().id.as_str()))
-        .collect();
+    let input_metas =
+        || inputs.iter().filter_map(|input| rules.get(input.rule.index()).map(Rule::meta));
+    meta.needs = input_metas().map(|meta| meta.needs).fold(meta.needs, Ord::max);
+    let ids: Vec<&str> = input_metas().map(|meta| meta.id.as_str()).collect();
     let window_words = format!("{window:?} {:?}", syntax.timespan);
     let fields = syntax.fields.iter().map(|field| field.value.as_str());
     let more: Vec<&str> = std::iter::once(window_words.as_str()).chain(ids).chain(fields).collect();
@@ -74,6 +76,23 @@ pub(super) fn compile_correlation(
         window,
         capture_names,
     })
+}
+
+/// Warns about key parts and counted fields that the inputs' events do not have.
+fn check_keys(
+    compiler: &Compiler<'_>,
+    syntax: &CorrelationSyntax,
+    documents: &[Option<usize>],
+    inputs: &[CorrelationInput],
+    rules: &[Rule],
+) {
+    for (input, document) in inputs.iter().zip(documents.iter().flatten()) {
+        let Some(Rule::Detection(rule)) = rules.get(input.rule.index()) else { continue };
+        for name in syntax.group_by.iter().chain(&syntax.fields) {
+            let path = field_for(compiler, syntax, *document, &name.value);
+            check_presence(rule, path, &name.place, &compiler.builder, compiler.problems);
+        }
+    }
 }
 
 /// Aliases must fit their rules, and every field must exist.

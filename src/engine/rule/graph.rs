@@ -62,6 +62,22 @@ pub(super) fn resolve(compiler: &Compiler<'_>) -> Graph {
     graph
 }
 
+/// Warns about rules that neither alert nor feed a correlation.
+pub(super) fn check_effect(compiler: &Compiler<'_>, graph: &Graph) {
+    for (index, said) in &graph.said {
+        if *said || graph.referenced.contains(index) {
+            continue;
+        }
+        let Some(document) = compiler.documents.get(*index) else { continue };
+        let place = document.header().place.clone();
+        let title = format!("`{}` has no effect", document.header().title);
+        compiler.problems.push(
+            Diagnostic::warning(code::NO_EFFECT, place, title)
+                .help("remove `generate: false`, or refer to it in a correlation"),
+        );
+    }
+}
+
 fn inputs_of(compiler: &Compiler<'_>, document: &CorrelationDocument) -> Vec<Option<usize>> {
     let resolve = |reference: &Text| {
         let found = compiler.names.find(reference, compiler.problems)?;

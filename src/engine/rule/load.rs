@@ -6,14 +6,17 @@ use super::{
     alert::check_alert_fields,
     code,
     compile::{Compiler, compile},
-    document::{Document, read_documents},
+    condition::Condition,
+    document::{DetectionSyntax, Document, FilterDocument, Header, read_documents},
+    lint::{level_needed, lint_values},
     list::read_lists,
     names::Names,
     schedule::read_schedules,
+    selection::{Item, Search},
     set::RuleSet,
 };
 use crate::engine::{
-    diagnostic::{Diagnostic, Problems, SourceText},
+    diagnostic::{Diagnostic, Place, Problems, SourceText},
     rule::build::Builder,
     time::WallTime,
 };
@@ -109,8 +112,64 @@ fn check_documents(documents: &[Document], now: Option<WallTime>, problems: &Pro
             let diagnostic = Diagnostic::warning(code::EXPIRED, place.clone(), title);
             problems.push(diagnostic.help("remove it, or give it a later date"));
         }
-        if matches!(document, Document::Detection(_)) {
-            check_alert_fields(header, &[], problems);
+        match document {
+            Document::Detection(detection) => {
+                check_alert_fields(header, &[], problems);
+                lint_values(&detection.detection, problems);
+                check_level(header, &detection.detection, problems);
+            }
+            Document::Filter(filter) => {
+                lint_values(&filter.detection, problems);
+                check_filter(filter, problems);
+            }
+            Document::Correlation(_) => {}
         }
+    }
+}
+
+/// Warns about a rule that is blind below an audit level and does not say so.
+fn check_level(header: &Header, detection: &DetectionSyntax, problems: &Problems) {
+    let Some((level, item)) = level_needed(detection) else { return };
+    if header.extension.needs.is_some() {
+        return;
+    }
+    let field = item.field.as_deref().unwrap_or_default();
+    let place = Place { source: Arc::clone(&detection.source), span: item.at.clone() };
+    let level = level.as_str();
+    let title = format!("`{field}` is recorded from audit level {level} on");
+    problems.push(
+        Diagnostic::warning(code::NEEDS_LEVEL, place, title)
+            .label("the rule is blind below it")
+            .help(format!("say that you know: `tripline: {{needs: {{level: {level}}}}}`")),
+    );
+}
+
+/// Warns about a filter that keeps what it describes: nearly always `not` was forgotten.
+fn check_filter(filter: &FilterDocument, problems: &Problems) {
+    let negated = |item: &Item| item.negated;
+    let selections =
+        || filter.detection.selections.iter().filter_map(|(_, search)| search.as_ref());
+    if selections().flat_map(Search::items).any(negated) {
+        return;
+    }
+    for (condition, text) in &filter.detection.conditions {
+        if condition.has_not() {
+            continue;
+        }
+        problems.push(
+            Diagnostic::warning(
+                code::FILTER_EMPTIES_RULE,
+                text.place.clone(),
+                "the filter keeps only the events that it describes",
+            )
+            .help(format!("to leave them out, write `condition: not {}`", bracketed(condition))),
+        );
+    }
+}
+
+fn bracketed(condition: &Condition) -> String {
+    match condition {
+        Condition::All(_) | Condition::Any(_) => format!("({condition})"),
+        one => one.to_string(),
     }
 }

@@ -5,6 +5,7 @@
 //! Everything that is wrong with any file comes back as diagnostics, all at once; a rule set is
 //! accepted whole or not at all.
 
+mod absent;
 mod alert;
 mod build;
 pub mod code;
@@ -17,6 +18,7 @@ mod extension;
 mod fields;
 mod graph;
 mod leaf;
+mod lint;
 mod list;
 mod load;
 mod modifier;
@@ -24,6 +26,7 @@ mod names;
 mod pattern;
 mod print;
 mod read;
+mod require;
 mod schedule;
 mod schema;
 mod selection;

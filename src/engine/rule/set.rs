@@ -14,6 +14,8 @@ use crate::engine::{
     time::EventTime,
 };
 
+use super::taxonomy::AuditLevel;
+
 /// Index of a rule in [`RuleSet::rules`]. Valid for one rule set only: whatever is stored or sent
 /// names the rule by [`RuleMeta::id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -177,6 +179,8 @@ pub struct RuleMeta {
     pub references: Vec<String>,
     /// Sigma `falsepositives`.
     pub false_positives: Vec<String>,
+    /// The audit level that it needs: what it says, or what its fields are recorded from.
+    pub needs: AuditLevel,
     /// Where its document begins.
     pub place: Option<Place>,
     /// Hash of what decides the meaning of its state (kind, key, window), not of its text: state of a

@@ -7,8 +7,9 @@
 use crate::engine::diagnostic::nearest;
 
 /// How much of a request an audit policy records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AuditLevel {
+    #[default]
     /// Who, what and when, without bodies.
     Metadata,
     /// And the request's body.
