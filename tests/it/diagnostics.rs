@@ -23,7 +23,8 @@ const RULES: &str = "tests/data/rules";
 const RULE: &str = "title: Pods deleted\nlogsource: {product: kubernetes, service: audit}\n\
                     detection: {selection: {verb: delete}, condition: selection}\n";
 const ADMINS: &str = "- alice\n- {value: 'admin-*', owner: ops, until: 2026-12-31}\n";
-const SCHEDULES: &str = "schedules: {office-hours: {zone: Europe/Berlin, hours: mon-fri 08:00-18:00}}\n";
+const SCHEDULES: &str =
+    "schedules: {office-hours: {zone: Europe/Berlin, hours: mon-fri 08:00-18:00}}\n";
 
 fn yaml_files(directory: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(directory)
@@ -121,7 +122,8 @@ fn rules_compile_to_the_plans_that_are_meant() {
     for path in yaml_files(RULES) {
         let loaded = loaded(&path);
         let mut text = render_all(&loaded.diagnostics, Format::Text, false);
-        for rule in loaded.rules.iter().flat_map(|set| set.rules.iter().map(move |rule| (set, rule)))
+        for rule in
+            loaded.rules.iter().flat_map(|set| set.rules.iter().map(move |rule| (set, rule)))
         {
             text.push_str(&rule.0.describe_rule(rule.1));
         }

@@ -179,24 +179,25 @@ impl Diagnostic {
             DiagnosticLevel::Warning => Level::WARNING,
         };
         let title = level.primary_title(self.title.as_str()).id(self.code);
+        let context = |place: &Place, text: &str| {
+            AnnotationKind::Context.span(place.shown_span()).label(text.to_owned())
+        };
+        let snippet = |place: &Place| {
+            Snippet::source(place.source.text.clone()).path(place.source.name.clone())
+        };
+        // Places in the same file share one excerpt.
+        let (here, elsewhere): (Vec<_>, Vec<_>) = self.related.iter().partition(|(related, _)| {
+            self.place.as_ref().is_some_and(|place| Arc::ptr_eq(&place.source, &related.source))
+        });
         let mut group = if let Some(place) = &self.place {
-            let snippet = Snippet::source(place.source.text.as_str())
-                .path(place.source.name.as_str())
-                .annotation(
-                    AnnotationKind::Primary.span(place.shown_span()).label(self.label.as_str()),
-                );
-            title.element(snippet)
+            let primary = AnnotationKind::Primary.span(place.shown_span()).label(&self.label);
+            let marks = here.into_iter().map(|(place, text)| context(place, text));
+            title.element(snippet(place).annotation(primary).annotations(marks))
         } else {
             Group::with_title(title)
         };
-        for (place, text) in &self.related {
-            group = group.element(
-                Snippet::source(place.source.text.as_str())
-                    .path(place.source.name.as_str())
-                    .annotation(
-                        AnnotationKind::Context.span(place.shown_span()).label(text.as_str()),
-                    ),
-            );
+        for (place, text) in elsewhere {
+            group = group.element(snippet(place).annotation(context(place, text)));
         }
         for help in &self.help {
             group = group.element(Level::HELP.message(help.as_str()));

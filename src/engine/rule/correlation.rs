@@ -145,6 +145,7 @@ pub(super) fn read_correlation(section: Section<'_>) -> Option<CorrelationSyntax
     unique(&section, &group_by);
     let aliases = read_aliases(&section);
     let generate = section.boolean("generate");
+    section.has("condition");
     let condition = shape.and_then(|shape| read_condition(&section, shape));
     let rules = match &condition {
         Some((
@@ -294,7 +295,7 @@ fn read_numbers(section: &Section<'_>, shape: Shape) -> Option<(KindSyntax, Vec<
         }
     }
     let fields = texts(&inner, "field").unwrap_or_default();
-    let percentile = read_percentile(&inner, shape, &comparisons);
+    let percentile = read_percentile(&inner, &place, shape, &comparisons);
     match (shape, fields.is_empty()) {
         (Shape::Distinct | Shape::Field(_) | Shape::Percentile, true) => {
             wrong(
@@ -339,6 +340,7 @@ fn read_numbers(section: &Section<'_>, shape: Shape) -> Option<(KindSyntax, Vec<
 
 fn read_percentile(
     inner: &Section<'_>,
+    place: &Place,
     shape: Shape,
     comparisons: &[(Comparison, f64)],
 ) -> Option<f64> {
@@ -347,7 +349,7 @@ fn read_percentile(
     }
     if !inner.has("percentile") {
         let rarity = comparisons.iter().all(|(_, bound)| (0.0..=1.0).contains(bound));
-        let place = inner.place();
+        let place = place.clone();
         let diagnostic = if rarity && !comparisons.is_empty() {
             let title =
                 "the rarity form of `value_percentile` is not defined well enough to honour";

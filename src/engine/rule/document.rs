@@ -124,6 +124,13 @@ pub(super) fn read_documents(source: &Arc<SourceText>, problems: &Problems) -> V
 fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Document> {
     let section = context.section(node, "");
     node.as_map()?;
+    if section.has("action") {
+        let place = section.place_of_key("action");
+        let title = "`action` was removed from Sigma";
+        let help = "write the whole rule in each document";
+        section.report(Diagnostic::error(code::UNSUPPORTED, place, title).help(help));
+        return None;
+    }
     let kinds: Vec<&str> =
         ["detection", "correlation", "filter"].into_iter().filter(|key| section.has(key)).collect();
     let kind = match kinds.as_slice() {
@@ -143,13 +150,6 @@ fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Doc
         "correlation" => Sort::Correlation,
         _ => Sort::Filter,
     };
-    if section.has("action") {
-        let place = section.place_of_key("action");
-        let title = "`action` was removed from Sigma";
-        let help = "write the whole rule in each document";
-        section.report(Diagnostic::error(code::UNSUPPORTED, place, title).help(help));
-        return None;
-    }
     let header = read_header(&section, number, sort);
     strange_keys(&section, sort);
     let document = match sort {
@@ -369,6 +369,7 @@ fn read_detection(
         let title = format!("the {what} has no selection");
         let diagnostic = Diagnostic::error(code::EMPTY_SELECTION, context.place(&node.span), title);
         context.problems.push(diagnostic.help("write `selection:` with fields and values"));
+        return None;
     }
     let Some((key, value)) = condition else {
         let title = format!("{what}.condition is missing");

@@ -8,8 +8,9 @@ pub(super) fn check_field(path: &str, place: &Place, problems: &Problems) {
     if taxonomy::known(path).is_some() {
         return;
     }
-    let mut diagnostic = Diagnostic::warning(code::UNKNOWN_FIELD, place.clone(), format!("unknown field `{path}`"))
-        .label("audit events have no such field");
+    let mut diagnostic =
+        Diagnostic::warning(code::UNKNOWN_FIELD, place.clone(), format!("unknown field `{path}`"))
+            .label("audit events have no such field");
     if let Some(near) = taxonomy::suggestion(path) {
         diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
     }

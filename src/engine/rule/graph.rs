@@ -42,9 +42,8 @@ impl Graph {
 pub(super) fn resolve(compiler: &Compiler<'_>) -> Graph {
     let mut graph = Graph::default();
     for (index, document) in compiler.documents.iter().enumerate() {
-        if document.header().generate == Some(true) && !matches!(document, Document::Correlation(_))
-        {
-            graph.generated.insert(index);
+        if let Document::Detection(detection) = document {
+            graph.said.extend(detection.header.generate.map(|said| (index, said)));
         }
         let Document::Correlation(correlation) = document else { continue };
         let inputs = inputs_of(compiler, correlation);

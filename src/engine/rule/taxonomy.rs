@@ -168,12 +168,6 @@ pub const FIELDS: &[KnownField] = &[
         Rarely(NO_IMPERSONATION),
         "The authenticated user behind an impersonation.",
     ),
-    derived(
-        "actor.team",
-        Text,
-        Rarely("absent unless `identities.yaml` gives the actor a team"),
-        "The team of the actor.",
-    ),
     audit(
         "annotations",
         Tree,
@@ -209,15 +203,15 @@ pub const FIELDS: &[KnownField] = &[
     derived(
         "duration",
         Number,
-        Rarely("only for long-running requests that ended, and ordinary requests with both times"),
-        "Seconds from the request's arrival to this stage.",
+        Often("only at stage ResponseComplete"),
+        "Seconds from the request's arrival to its end.",
     ),
     derived("event.text", Text, Always, "The whole event as JSON; what keywords are searched in."),
     derived(
         "exec.command",
         Text,
-        Rarely("only for exec and attach"),
-        "The command of an exec, decoded, its arguments joined by spaces.",
+        Rarely("only for exec, and for the kubelet's API behind nodes/proxy"),
+        "The command that was run, decoded, its arguments joined by spaces.",
     ),
     body(
         "impersonatedUser.extra",
@@ -270,8 +264,8 @@ pub const FIELDS: &[KnownField] = &[
     derived(
         "outcome",
         Words(&["success", "denied", "error"]),
-        Always,
-        "What the request came to: 2xx and 101, 401 and 403, or anything else.",
+        Often("absent at stage RequestReceived"),
+        "How the request ended: 1xx to 3xx, 401 and 403, or anything else.",
     ),
     KnownField {
         path: "pod_spec",
@@ -408,6 +402,18 @@ mod tests {
         for field in FIELDS {
             assert!(field.doc.ends_with('.'), "{}", field.path);
         }
+    }
+
+    #[test]
+    fn derived_fields_are_those_that_are_computed() {
+        use crate::engine::event::derived::DERIVATIONS;
+        let computed: Vec<&str> = DERIVATIONS.iter().map(|derivation| derivation.name).collect();
+        let known: Vec<&str> = FIELDS
+            .iter()
+            .filter(|field| field.derived && field.kind != Tree)
+            .map(|field| field.path)
+            .collect();
+        assert_eq!(known, computed);
     }
 
     #[test]
