@@ -13,6 +13,31 @@ fn run(tripline: &Tripline, subcommand: &str) -> (Option<i32>, String) {
     (status.code(), text.into_owned())
 }
 
+/// Needs no service, so it always runs.
+#[test]
+fn every_mistake_of_configuration_and_rules_is_shown_with_its_place() {
+    let broken = SECRET_READ
+        .1
+        .replace("verb: get", "verbb: get")
+        .replace("condition: read", "condition: reed");
+    let tripline = Tripline::new(
+        "sources: [{kafka: {brokers: ['127.0.0.1:1'], topics: [audit], grup: t}}]
+receivers: [{name: hook, webhook: {url: 'http://127.0.0.1:1/'}}]
+route: {receiver: hooks}
+",
+        &[("broken.yaml", &broken)],
+    );
+    for subcommand in ["check", "run"] {
+        let (code, text) = run(&tripline, subcommand);
+        assert_eq!(code, Some(2), "{subcommand}: {text}");
+        for expected in
+            ["tripline.yaml:4", "grup", "tripline.yaml:6", "hooks", "broken.yaml:7", "reed"]
+        {
+            assert!(text.contains(expected), "{subcommand} does not say {expected:?}:\n{text}");
+        }
+    }
+}
+
 #[test]
 fn a_mistake_consumes_nothing() {
     if !available(&[Service::Kafka]) {

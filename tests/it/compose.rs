@@ -32,6 +32,19 @@ fn services() -> BTreeMap<String, Value> {
     serde_json::from_value(yaml("docker-compose.yml")["services"].clone()).unwrap()
 }
 
+/// Services that run our own image, with their arguments.
+fn our_commands() -> Vec<(String, Vec<String>)> {
+    let own =
+        |service: &Value| service["image"].as_str().is_some_and(|i| i.starts_with("tripline:"));
+    let services = services();
+    let ours = services.into_iter().filter(|(_, service)| own(service));
+    let owned =
+        |service: &Value| texts(&service["command"]).into_iter().map(str::to_owned).collect();
+    let commands: Vec<_> = ours.map(|(name, service)| (name, owned(&service))).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    commands
+}
+
 #[test]
 fn compose_images_are_pinned_and_what_it_mounts_exists() {
     let declared: Value = yaml("docker-compose.yml")["volumes"].clone();
@@ -56,6 +69,36 @@ fn compose_images_are_pinned_and_what_it_mounts_exists() {
         }
         for port in texts(&service["ports"]) {
             assert!(port.starts_with("127.0.0.1:"), "{name}: {port} is open to other machines");
+        }
+    }
+}
+
+#[test]
+fn flags_of_tripline_in_compose_and_manifests_exist() {
+    let mut commands = our_commands();
+    for document in manifests() {
+        for container in
+            document["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten()
+        {
+            let args = texts(&container["args"]).into_iter().map(str::to_owned).collect();
+            commands.push(("manifest".to_owned(), args));
+        }
+    }
+    assert_eq!(commands.len(), 3);
+    let dockerfile = read("Dockerfile");
+    let cmd = dockerfile.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
+    commands.push(("Dockerfile".to_owned(), serde_json::from_str(cmd).unwrap()));
+    for (place, arguments) in commands {
+        let subcommand = &arguments[0];
+        let output = Command::new(env!("CARGO_BIN_EXE_tripline"))
+            .args([subcommand, "--help"])
+            .output()
+            .unwrap();
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{place}: there is no `tripline {subcommand}`");
+        for flag in arguments.iter().filter(|argument| argument.starts_with("--")) {
+            let is_known = help.split_whitespace().any(|word| word.trim_end_matches(',') == flag);
+            assert!(is_known, "{place}: `tripline {subcommand}` has no {flag}:\n{help}");
         }
     }
 }
