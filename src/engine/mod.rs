@@ -5,6 +5,7 @@
 //! times, crash it anywhere, and get the same answer. Modules in the order in which data flows.
 
 pub mod limits;
+pub mod settings;
 pub mod time;
 pub mod value;
 
@@ -12,6 +13,8 @@ pub mod diagnostic;
 pub mod yaml;
 
 pub mod record;
+
+pub mod dead_letter;
 
 pub mod event;
 

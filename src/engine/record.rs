@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::time::EventTime;
+
 /// One ordered log that a source reads: a Kafka partition, or a file (partition 0).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionName {
@@ -95,6 +97,19 @@ impl RecordBatch {
     pub fn cluster_of(&self, record: &RecordEntry) -> Option<&Arc<str>> {
         self.clusters.get(usize::from(record.cluster_index?))
     }
+}
+
+/// How far a batch brings one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The partition.
+    pub partition: Arc<PartitionName>,
+    /// The offset after its last record in the batch.
+    pub next_offset: i64,
+    /// Highest event time seen, events from the future left out; `None` if there were no events.
+    pub time_max: Option<EventTime>,
+    /// Records in the batch.
+    pub records: u64,
 }
 
 fn index_of<T: Clone + PartialEq>(table: &mut Vec<T>, value: &T) -> u16 {

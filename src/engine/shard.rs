@@ -11,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use super::settings::EngineSettings;
 use super::{
     alert::{
         Alert,
@@ -87,31 +88,6 @@ pub struct StateEntry {
     pub key: Vec<u8>,
     /// As it was handed out.
     pub value: Vec<u8>,
-}
-
-/// What the engine is told about time and limits.
-#[derive(Clone, Debug)]
-pub struct EngineSettings {
-    /// Tolerated disorder of event times.
-    pub grace: Duration,
-    /// After how long without records a partition stops holding the watermark back.
-    pub idle_after: Duration,
-    /// How far ahead of the operator's clock an event may claim to be and still move the watermark.
-    pub skew_max: Duration,
-    /// How long an alert of a plain detection rule fires after its last event.
-    pub resolve_after: Duration,
-}
-
-impl Default for EngineSettings {
-    fn default() -> EngineSettings {
-        use super::limits;
-        EngineSettings {
-            grace: limits::GRACE_DEFAULT,
-            idle_after: limits::IDLE_AFTER_DEFAULT,
-            skew_max: limits::SKEW_MAX_DEFAULT,
-            resolve_after: Duration::from_secs(300),
-        }
-    }
 }
 
 /// What was counted since the process started.

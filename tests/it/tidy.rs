@@ -75,12 +75,8 @@ const IMPURE: &[&str] = &[
     "tracing",
 ];
 
-/// Engine modules that may name a later one, for types that are part of its interface: the decoder
-/// makes the dead letters that the detector hands on, and the detector is given the shard's settings.
-const MAY_NAME_LATER: &[(&str, &str)] = &[("decode", "detector"), ("detector", "shard")];
-
 /// Lines a file may have; a longer one is split.
-const LINES_MAX: usize = 800;
+const LINES_MAX: usize = 700;
 
 /// Complaints, each `path:line: what`.
 type Errors = Vec<String>;
@@ -246,12 +242,12 @@ fn engine_modules_name_only_what_comes_before_them() {
         let Some(inner) = path.strip_prefix("src/engine/") else { continue };
         let Some(own) = rank(inner.split(['/', '.']).next().unwrap()) else { continue };
         let is_root = !inner.contains('/') || inner.ends_with("/mod.rs");
-        let text = program_text(&text);
+        let is_test = inner.ends_with("/tests.rs");
+        let text = if is_test { String::new() } else { program_text(&text) };
         let mut names = named_after(&["crate::engine::"], &text);
         if is_root {
             names.extend(named_after(&["super::"], &text));
         }
-        names.retain(|name| !MAY_NAME_LATER.contains(&(order[own], name.as_str())));
         for name in names.iter().filter(|name| rank(name).is_some_and(|other| other > own)) {
             let line = line_of(&text, name);
             errors.push(format!("{path}:{line}: `{}` must not name `{name}`", order[own]));

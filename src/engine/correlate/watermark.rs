@@ -11,9 +11,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    detector::Progress,
-    record::PartitionName,
-    shard::EngineSettings,
+    record::{PartitionName, Progress},
+    settings::EngineSettings,
     time::{EventTime, WallTime},
 };
 

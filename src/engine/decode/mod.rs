@@ -16,7 +16,7 @@ use projection::{NodeId, Projection, next_item, next_member};
 use scan::{Fault, Scanner};
 
 use super::{
-    detector::DeadLetterReason,
+    dead_letter::DeadLetterReason,
     event::{Event, FieldTable, Stage, well_known},
     limits,
     time::EventTime,

@@ -13,8 +13,8 @@ use super::{
     test::{self, Scratch},
 };
 use crate::engine::{
+    dead_letter::DeadLetterReason,
     decode::{Decoder, Sink},
-    detector::DeadLetterReason,
     event::{Event, Stage, well_known},
     rule::{Expression, Rule, RuleIndex, RuleSet, RuleSteps, Test},
     time::EventTime,

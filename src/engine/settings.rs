@@ -1,0 +1,29 @@
+//! What the engine is told by its operator.
+
+use std::time::Duration;
+
+use super::limits;
+
+/// What the engine is told about time and limits.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Tolerated disorder of event times.
+    pub grace: Duration,
+    /// After how long without records a partition stops holding the watermark back.
+    pub idle_after: Duration,
+    /// How far ahead of the operator's clock an event may claim to be and still move the watermark.
+    pub skew_max: Duration,
+    /// How long an alert of a plain detection rule fires after its last event.
+    pub resolve_after: Duration,
+}
+
+impl Default for EngineSettings {
+    fn default() -> EngineSettings {
+        EngineSettings {
+            grace: limits::GRACE_DEFAULT,
+            idle_after: limits::IDLE_AFTER_DEFAULT,
+            skew_max: limits::SKEW_MAX_DEFAULT,
+            resolve_after: Duration::from_secs(300),
+        }
+    }
+}
