@@ -31,11 +31,15 @@ pub(crate) struct Callbacks {
 }
 
 impl Callbacks {
-    /// Forwards a log line of the library. Lines about single brokers come often while a cluster is
-    /// away; what people must know is reported as an event by the source, so these are at most
-    /// warnings.
+    /// Forwards a log line of the library. Lines about single connections come often while a cluster
+    /// is away, and from each of its threads; what they mean for people is logged once by the source
+    /// or returned by the producer, so they are for debugging.
     pub(crate) fn forward_log(level: RDKafkaLogLevel, facility: &str, text: &str) {
         const TARGET: &str = "tripline::kafka::library";
+        if matches!(facility, "FAIL" | "GETPID") {
+            tracing::debug!(target: TARGET, facility, "{text}");
+            return;
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(target: TARGET, facility, "{text}");

@@ -64,10 +64,8 @@ pub(super) struct PartitionStatistics {
     pub(super) low: i64,
     /// Offset after the last record that can be read, or negative.
     pub(super) end: i64,
-    /// Where the library fetches, or negative.
+    /// Where the library fetches next, which may be far ahead of what it gave out, or negative.
     pub(super) fetch: i64,
-    /// Whether records wait in the library's queue.
-    pub(super) queued: bool,
 }
 
 /// What the reader takes from one round of statistics.
@@ -261,12 +259,8 @@ impl ClientContext for OwnerContext {
             };
             let end =
                 if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
-            let entry = PartitionStatistics {
-                low: partition.lo_offset,
-                end,
-                fetch: partition.next_offset,
-                queued: partition.fetchq_cnt > 0,
-            };
+            let entry =
+                PartitionStatistics { low: partition.lo_offset, end, fetch: partition.next_offset };
             digest.partitions.insert(name.clone(), entry);
         }
         shared.digest = Some(digest);

@@ -72,6 +72,8 @@ pub(super) struct Reader {
     /// A batch that the sink had no room for, and since when.
     waiting: Option<(RecordBatch, Instant)>,
     paused: bool,
+    /// Whether the library's queue was empty at the last poll: what it fetched has been read.
+    idle: bool,
     /// The assignment that was last reported.
     assignments: u64,
     assigned: Vec<Arc<Tracked>>,
@@ -98,6 +100,7 @@ impl Reader {
             batch_began: now,
             waiting: None,
             paused: false,
+            idle: false,
             assignments: 0,
             assigned: Vec::new(),
             next_look: now,
@@ -134,7 +137,7 @@ impl Reader {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     if self.intake.is_empty() {
-                        self.batch_began = Instant::now();
+                        (self.batch_began, self.idle) = (Instant::now(), false);
                     }
                     self.intake.push(self.consumer.context(), &message);
                     wait = Duration::ZERO;
@@ -151,7 +154,10 @@ impl Reader {
                     self.next_look = Instant::now();
                     break;
                 }
-                None if self.intake.is_empty() => break,
+                None if self.intake.is_empty() => {
+                    self.idle = true;
+                    break;
+                }
                 None => {
                     wait = LINGER.saturating_sub(self.batch_began.elapsed());
                     if wait.is_zero() {
@@ -297,14 +303,19 @@ impl Reader {
         let mut lags = Vec::with_capacity(self.assigned.len());
         for tracked in &self.assigned {
             let Some(statistics) = digest.partitions.get(&*tracked.name) else { continue };
-            if let Some(records) = lost(tracked, statistics) {
+            if let Some(records) = lost(tracked, statistics, self.idle) {
                 let partition = Arc::clone(&tracked.name);
                 tracing::error!(%partition, records, "records were deleted before they were read");
                 (self.context.events)(SourceEvent::Gap { partition, records });
             }
             let next = tracked.next.load(Ordering::Relaxed);
-            // Transactions end with a record that only the library sees.
-            let position = if statistics.queued { next } else { next.max(statistics.fetch) };
+            // Transactions end with a record that only the library sees, so when all is read, its
+            // position counts.
+            let position = match next {
+                _ if self.idle => next.max(statistics.fetch),
+                NOWHERE => statistics.low,
+                _ => next,
+            };
             if statistics.end >= 0 && position >= 0 {
                 lags.push((Arc::clone(&tracked.name), (statistics.end - position).max(0)));
             }
@@ -355,7 +366,7 @@ impl Reader {
 }
 
 /// Records between a position and the first one that still exists. Tells each loss once.
-fn lost(tracked: &Tracked, statistics: &PartitionStatistics) -> Option<i64> {
+fn lost(tracked: &Tracked, statistics: &PartitionStatistics, idle: bool) -> Option<i64> {
     let begin = tracked.hole.0.swap(NOWHERE, Ordering::Relaxed);
     let end = tracked.hole.1.swap(NOWHERE, Ordering::Relaxed);
     if begin != NOWHERE && statistics.low > begin {
@@ -363,11 +374,7 @@ fn lost(tracked: &Tracked, statistics: &PartitionStatistics) -> Option<i64> {
     }
     // Nothing is left to be read, so no record shows the hole.
     let next = tracked.next.load(Ordering::Relaxed);
-    if next != NOWHERE
-        && statistics.low > next
-        && statistics.fetch >= statistics.low
-        && !statistics.queued
-    {
+    if idle && next != NOWHERE && statistics.low > next && statistics.fetch >= statistics.low {
         tracked.next.store(statistics.low, Ordering::Relaxed);
         return Some(statistics.low - next);
     }
