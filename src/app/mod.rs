@@ -1,1 +1,14 @@
-//! app
+//! Wires the parts together: the only module that sees all the others.
+//!
+//! [`pipeline`] runs threads and channels around the pure engine; everything it is given is already
+//! built. It decides nothing about alerts: the engine does.
+#![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
+
+pub mod configuration;
+mod coordinator;
+mod delivery;
+mod feed;
+pub mod pipeline;
+pub mod reload;
+pub mod run;
+mod self_alert;

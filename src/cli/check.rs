@@ -6,18 +6,17 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::Args;
 
 use super::{ConfigArgs, exit, output};
 use crate::{
-    config::{Document, General, rules_dir::read_rules_dir},
+    app::{configuration::Configuration, pipeline::now},
+    config::{Document, rules_dir::read_rules_dir},
     engine::{
         diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
         rule::{self, LoadOptions},
-        time::WallTime,
     },
 };
 
@@ -85,19 +84,20 @@ impl Found {
             Ok(document) => document,
             Err(problems) => return self.problems.extend(problems),
         };
-        let mut general = None;
+        let mut configuration = None;
         let read = document.parse(|root| {
-            for open in ["sources", "receivers", "route"] {
-                root.has(open);
-            }
-            general = General::parse(root, document.base());
+            configuration = Configuration::parse(root, &document, document.secrets());
             Some(())
         });
+        let failed = read.is_err();
         self.problems.extend(read.map_or_else(|problems| problems, |((), warnings)| warnings));
         // Whatever else is wrong, the rules can be looked at.
-        if let Some(general) = general {
-            self.resolve_after = Some(general.engine.resolve_after);
-            self.rules_directory = Some(general.rules);
+        if let Some(configuration) = configuration {
+            self.resolve_after = Some(configuration.general.engine.resolve_after);
+            self.rules_directory = Some(configuration.general.rules.clone());
+            if !failed && let Err(problems) = configuration.check_secrets() {
+                self.problems.extend(problems);
+            }
         }
     }
 
@@ -118,9 +118,4 @@ impl Found {
             }
         }
     }
-}
-
-fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    WallTime::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -4,10 +4,12 @@
 //! standard error. Exit codes are those of [`exit`], the same for every command.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod backtest;
 mod check;
 mod generate;
 mod output;
 pub mod rule_test;
+mod run;
 mod shipped;
 mod signals;
 mod test;
@@ -63,6 +65,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Run(run::RunArgs),
+    Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
     Generate(generate::GenerateArgs),
     Test(test::TestArgs),
@@ -74,6 +78,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     output::choose(cli.color);
     let outcome = match &cli.command {
+        Command::Run(args) => run::execute(args),
+        Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Generate(args) => generate::execute(args),
         Command::Test(args) => test::execute(args),

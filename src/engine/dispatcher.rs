@@ -1,1 +1,615 @@
 //! Decides what is sent, to whom, when, and when again.
+//!
+//! How to drive it, once for each batch of alerts and whenever [`Dispatcher::poll_timeout`] is due:
+//! `handle_alert` for each alert, `handle_outcome` for each attempt that came back, then
+//! `handle_timeout(now)`, which does the deciding; `take_changes`, make them durable, and only then
+//! `poll_attempt` until it gives nothing more. A new notification is handed out only after the
+//! `take_changes` that holds it, so it cannot leave before its checkpoint by mistake; one that an
+//! attempt already failed for is durable and comes at once.
+//!
+//! Every attempt that is handed out is answered by one outcome. One that is not answered for
+//! [`limits::ATTEMPT_AGE_MAX`] counts as failed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    alert::{Alert, AlertState, Fingerprint},
+    dispatch::{
+        Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, LedgerEntry,
+        LedgerKind, Member, Notification, NotificationId, NotifierCounts, NotifyReason, Outcome,
+        OutcomeReason, Phase, Receipt, StateKey, Target, backoff, ledger_detail, read_entries,
+        value_of,
+    },
+    limits,
+    shard::{StateChange, StateEntry, StateTable},
+    time::WallTime,
+};
+
+/// Routes alerts into groups, and says which notification is to be tried when.
+pub struct Dispatcher {
+    plan: CompiledPlan,
+    /// What each notifier of the plan is doing, by slot.
+    slots: Vec<SlotState>,
+    groups: BTreeMap<GroupKey, Group>,
+    /// Which group of which notifier holds an alert.
+    holders: BTreeMap<(Fingerprint, usize), GroupKey>,
+    /// Groups of each notifier and route.
+    group_counts: BTreeMap<(usize, [u8; 16]), usize>,
+    timers: BTreeSet<(WallTime, Timer)>,
+    in_flight: BTreeMap<NotificationId, GroupKey>,
+    /// Made, but not yet in the hands of the store.
+    formed: Vec<Arc<Notification>>,
+    /// To be tried now.
+    ready: VecDeque<Arc<Notification>>,
+    dirty: BTreeSet<StateKey>,
+    ledger: Vec<LedgerEntry>,
+    counts: DispatchCounts,
+    /// The latest time it was told.
+    now: WallTime,
+}
+
+/// What has to be looked at when its time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Group(GroupKey),
+    Slot(usize),
+}
+
+/// What a notifier is doing.
+#[derive(Clone, Debug, Default)]
+struct SlotState {
+    /// Groups that want to send, in the order in which they asked.
+    queue: VecDeque<GroupKey>,
+    in_flight: usize,
+    /// The last attempt failed.
+    is_failing: bool,
+    /// The next attempt may not start before.
+    next_at: Option<WallTime>,
+}
+
+impl Dispatcher {
+    /// Without any groups.
+    pub fn new(plan: &DispatchPlan) -> Dispatcher {
+        let plan = CompiledPlan::new(plan);
+        Dispatcher {
+            slots: vec![SlotState::default(); plan.slots.len()],
+            counts: initial_counts(&plan),
+            plan,
+            groups: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            group_counts: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            formed: Vec::new(),
+            ready: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            ledger: Vec::new(),
+            now: WallTime::MIN,
+        }
+    }
+
+    /// Goes on with another configuration. Groups whose notifier, route and grouping are still there
+    /// stay as they are, with what they owe; alerts of other groups find new ones. Receivers that are
+    /// new are told of everything that fires.
+    pub fn replace_plan(&mut self, now: WallTime, plan: &DispatchPlan) {
+        self.set_now(now);
+        let plan = CompiledPlan::new(plan);
+        let old_plan = std::mem::replace(&mut self.plan, plan);
+        let groups = std::mem::take(&mut self.groups)
+            .into_values()
+            .map(|group| (old_plan.slot(group.slot).identity.clone(), group))
+            .collect();
+        for (key, counts) in initial_counts(&self.plan).notifiers {
+            self.counts.notifiers.entry(key).or_insert(counts);
+        }
+        self.adopt(groups);
+    }
+
+    /// Takes up the state that a store held. Only right after [`Dispatcher::new`]. Returns how many
+    /// entries could not be used; other tables' entries are passed over.
+    pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> usize {
+        let (restored, unusable) = read_entries(entries);
+        let latest = |group: &Group| group.sent_at.unwrap_or(group.created_at);
+        if let Some(now) = restored.iter().map(|restored| latest(&restored.group)).max() {
+            self.set_now(now);
+        }
+        self.adopt(
+            restored.into_iter().map(|restored| (restored.identity, restored.group)).collect(),
+        );
+        unusable
+    }
+
+    /// Takes a change of an alert. Cost: the route tree, and one map operation for each notifier.
+    pub fn handle_alert(&mut self, now: WallTime, alert: &Alert) {
+        self.set_now(now);
+        let alert = Arc::new(alert.clone());
+        let of_alert = (alert.fingerprint, 0)..=(alert.fingerprint, usize::MAX);
+        let held: Vec<(usize, GroupKey)> =
+            self.holders.range(of_alert).map(|((_, slot), key)| (*slot, *key)).collect();
+        for (_, key) in &held {
+            let Some(group) = self.groups.get_mut(key) else { continue };
+            if group.update(&alert) {
+                self.dirty.insert(StateKey::Member(*key, alert.fingerprint));
+                self.set_timer(*key, Some(now));
+            }
+        }
+        if alert.state == AlertState::Resolved {
+            // Whoever does not hold it was told already, or never has to be.
+            return;
+        }
+        for target in self.plan.targets(&alert.labels) {
+            if !held.iter().any(|(slot, _)| *slot == target.slot) {
+                self.add_member(now, target, &alert, Member::new(&alert));
+            }
+        }
+    }
+
+    /// Takes what an attempt came to.
+    pub fn handle_outcome(&mut self, now: WallTime, id: NotificationId, outcome: Outcome) {
+        self.set_now(now);
+        let Some(key) = self.in_flight.remove(&id) else {
+            self.counts.outcomes_unknown += 1;
+            return;
+        };
+        self.apply_outcome(now, key, outcome);
+    }
+
+    /// Decides what is due. Safe to call early or twice.
+    pub fn handle_timeout(&mut self, now: WallTime) {
+        self.set_now(now);
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Slot(slot) => self.drive(now, slot),
+                Timer::Group(key) => {
+                    if let Some(group) = self.groups.get_mut(&key) {
+                        group.timer = None;
+                        self.examine(now, key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next notification to try; its outcome goes to [`Dispatcher::handle_outcome`].
+    pub fn poll_attempt(&mut self) -> Option<Arc<Notification>> {
+        self.ready.pop_front()
+    }
+
+    /// When [`Dispatcher::handle_timeout`] is due; in the past means now. May change after any
+    /// `handle_*` call.
+    pub fn poll_timeout(&self) -> Option<WallTime> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Adds what changed since the last call, for the next checkpoint, and lets
+    /// [`Dispatcher::poll_attempt`] hand out what these changes hold.
+    pub fn take_changes(&mut self, out: &mut Vec<StateChange>) {
+        for key in std::mem::take(&mut self.dirty) {
+            let identity = |group: &Group| self.plan.slot(group.slot).identity.clone();
+            let value = value_of(key, self.groups.get(&key.group()), identity);
+            out.push(StateChange { table: StateTable::Group, key: key.to_bytes(), value });
+        }
+        self.ready.extend(self.formed.drain(..));
+    }
+
+    /// Adds what happened since the last call, in order.
+    pub fn take_ledger(&mut self, out: &mut Vec<LedgerEntry>) {
+        out.append(&mut self.ledger);
+    }
+
+    /// Groups that have something to tell their receiver, or wait for its answer. As of the last
+    /// [`Dispatcher::handle_timeout`].
+    pub fn pending_count(&self) -> usize {
+        self.groups.values().filter(|group| group.owed.is_some() || group.has_news).count()
+    }
+
+    /// Alerts held in all groups; one that two receivers are told of counts twice.
+    pub fn alert_count(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// Groups of all receivers.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Everything counted since start.
+    pub fn counts(&self) -> &DispatchCounts {
+        &self.counts
+    }
+
+    /// A clock that was set back must not make groups wait for it to catch up.
+    fn set_now(&mut self, now: WallTime) {
+        if now < self.now {
+            let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
+            for key in keys {
+                if let Some(group) = self.groups.get_mut(&key) {
+                    group.rebase(now);
+                }
+                self.set_timer(key, Some(now));
+            }
+            for slot in 0..self.slots.len() {
+                let next_at = self.slot_state(slot).next_at;
+                if let Some(next_at) = next_at {
+                    self.set_slot_timer(slot, next_at.min(now.plus(limits::RETRY_AFTER_MAX)));
+                }
+            }
+        }
+        self.now = now;
+    }
+
+    fn slot_state(&mut self, slot: usize) -> &mut SlotState {
+        self.slots.get_mut(slot).expect("slots are made with the plan")
+    }
+
+    fn counts_of(&mut self, slot: usize) -> &mut NotifierCounts {
+        let slot = self.plan.slot(slot);
+        self.counts.notifiers.entry((slot.receiver.clone(), slot.kind.clone())).or_default()
+    }
+
+    fn set_timer(&mut self, key: GroupKey, at: Option<WallTime>) {
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        if let Some(old) = std::mem::replace(&mut group.timer, at) {
+            self.timers.remove(&(old, Timer::Group(key)));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, Timer::Group(key)));
+        }
+    }
+
+    fn set_slot_timer(&mut self, slot: usize, at: WallTime) {
+        if let Some(old) = self.slot_state(slot).next_at.replace(at) {
+            self.timers.remove(&(old, Timer::Slot(slot)));
+        }
+        self.timers.insert((at, Timer::Slot(slot)));
+    }
+
+    fn write_down(
+        &mut self,
+        slot: usize,
+        id: Option<NotificationId>,
+        what: LedgerKind,
+        detail: String,
+    ) {
+        if self.ledger.len() >= limits::LEDGER_ENTRIES_MAX {
+            self.counts.ledger_dropped += 1;
+            return;
+        }
+        let at = self.now;
+        let slot = self.plan.slot(slot);
+        let (receiver, notifier) = (slot.receiver.clone(), slot.kind.clone());
+        self.ledger.push(LedgerEntry { at, id, receiver, notifier, what, detail });
+    }
+
+    // ---- alerts into groups ----
+
+    /// Puts an alert into the group of a target that it falls into.
+    fn add_member(&mut self, now: WallTime, target: Target, alert: &Alert, member: Member) {
+        let Some(key) = self.group_for(now, target, alert) else { return };
+        let group_is_full = self
+            .groups
+            .get(&key)
+            .is_some_and(|group| group.members.len() >= limits::ALERTS_PER_GROUP_MAX);
+        if group_is_full || self.holders.len() >= limits::ALERTS_IN_GROUPS_MAX {
+            let victim = self.groups.get(&key).and_then(Group::victim);
+            self.drop_alert(key, target.slot, victim.unwrap_or(alert.fingerprint));
+            if victim.is_none() {
+                self.set_timer(key, Some(now));
+                return;
+            }
+        }
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        group.insert(alert.fingerprint, member);
+        self.holders.insert((alert.fingerprint, target.slot), key);
+        self.dirty.insert(StateKey::Member(key, alert.fingerprint));
+        self.set_timer(key, Some(now));
+    }
+
+    fn drop_alert(&mut self, key: GroupKey, slot: usize, fingerprint: Fingerprint) {
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.dropped_count += 1;
+            self.dirty.insert(StateKey::Group(key));
+            if group.members.remove(&fingerprint).is_some() {
+                self.dirty.insert(StateKey::Member(key, fingerprint));
+                self.holders.remove(&(fingerprint, slot));
+            }
+        }
+        self.counts_of(slot).alerts_dropped += 1;
+        self.write_down(slot, None, LedgerKind::Dropped, format!("alert {fingerprint}"));
+    }
+
+    /// The group of a target that an alert falls into, made if need be.
+    fn group_for(&mut self, now: WallTime, target: Target, alert: &Alert) -> Option<GroupKey> {
+        let policy = self.plan.policy(target.slot, target.route)?;
+        let (mut key, mut labels) = self.plan.group_key(target, &policy.grouping.by, alert);
+        if self.groups.contains_key(&key) {
+            return Some(key);
+        }
+        let count = self.group_counts.entry((target.slot, target.route)).or_default();
+        let is_overflow = *count >= limits::GROUPS_PER_ROUTE_MAX;
+        if is_overflow {
+            self.counts.groups_overflowed += 1;
+            (key, labels) = (self.plan.overflow_key(target), BTreeMap::new());
+            if self.groups.contains_key(&key) {
+                return Some(key);
+            }
+        }
+        *count += 1;
+        let group = Group::new(key, target, policy, labels, now);
+        self.groups.insert(key, Group { is_overflow, ..group });
+        self.dirty.insert(StateKey::Group(key));
+        Some(key)
+    }
+
+    /// Forgets a group that has nothing left to say.
+    fn remove_group(&mut self, key: GroupKey) {
+        self.set_timer(key, None);
+        let Some(group) = self.groups.remove(&key) else { return };
+        if let Some(count) = self.group_counts.get_mut(&(group.slot, group.route)) {
+            *count = count.saturating_sub(1);
+        }
+        self.dirty.insert(StateKey::Group(key));
+    }
+
+    // ---- groups into attempts ----
+
+    /// Looks at a group: lets alerts go, and asks for its turn if it has something to say.
+    fn examine(&mut self, now: WallTime, key: GroupKey) {
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        let slot = group.slot;
+        let (done, expired) = group.sweep(now);
+        for alert in &expired {
+            self.counts_of(slot).alerts_expired += 1;
+            let detail = format!("alert {} ended at {}", alert.fingerprint, alert.changed_at);
+            self.write_down(slot, None, LedgerKind::Expired, detail);
+        }
+        for fingerprint in done.into_iter().chain(expired.iter().map(|alert| alert.fingerprint)) {
+            self.holders.remove(&(fingerprint, slot));
+            self.dirty.insert(StateKey::Member(key, fingerprint));
+        }
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        let verdict = group.verdict();
+        group.has_news = verdict.has_news;
+        if group.is_queued {
+            return;
+        }
+        let due = match group.owed.as_ref().map(|owed| owed.phase) {
+            Some(Phase::InFlight(until)) if until <= now => {
+                self.attempt_lost(now, key);
+                return;
+            }
+            Some(Phase::InFlight(until)) => {
+                self.set_timer(key, Some(until));
+                return;
+            }
+            Some(Phase::Waiting(until)) => Some(until),
+            None if group.members.is_empty() => {
+                self.remove_group(key);
+                return;
+            }
+            None => verdict.due,
+        };
+        if due.is_some_and(|due| due <= now) {
+            group.is_queued = true;
+            self.slot_state(slot).queue.push_back(key);
+            self.drive(now, slot);
+        } else {
+            self.set_timer(key, due.into_iter().chain(verdict.sweep).min());
+        }
+    }
+
+    /// Starts as many attempts of a notifier as it may make now.
+    fn drive(&mut self, now: WallTime, slot: usize) {
+        loop {
+            let state = self.slot_state(slot);
+            let in_flight_max = if state.is_failing { 1 } else { limits::ATTEMPTS_IN_FLIGHT_MAX };
+            if state.queue.is_empty() || state.in_flight >= in_flight_max {
+                return;
+            }
+            if let Some(next_at) = state.next_at.filter(|next_at| *next_at > now) {
+                self.set_slot_timer(slot, next_at);
+                return;
+            }
+            let Some(key) = state.queue.pop_front() else { return };
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            group.is_queued = false;
+            if self.launch(now, key) {
+                let spacing = self.plan.slot(slot).spacing;
+                let state = self.slot_state(slot);
+                state.in_flight += 1;
+                state.next_at = (!spacing.is_zero()).then(|| now.plus(spacing));
+                self.set_timer(key, Some(now.plus(limits::ATTEMPT_AGE_MAX)));
+            } else {
+                self.set_timer(key, Some(now));
+            }
+        }
+    }
+
+    /// Starts an attempt for a group, if there is still something to say.
+    fn launch(&mut self, now: WallTime, key: GroupKey) -> bool {
+        let Some(group) = self.groups.get_mut(&key) else { return false };
+        let slot = group.slot;
+        let until = now.plus(limits::ATTEMPT_AGE_MAX);
+        let again = group.owed.as_mut().filter(|owed| !owed.is_stale);
+        let notification = if let Some(owed) = again {
+            owed.phase = Phase::InFlight(until);
+            let notification = Arc::clone(&owed.notification);
+            self.ready.push_back(Arc::clone(&notification));
+            notification
+        } else {
+            let was_owed = group.owed.is_some();
+            let formed = group.form(now, self.plan.slot(slot));
+            if let Some(owed) = &mut group.owed {
+                owed.phase = Phase::InFlight(until);
+            }
+            self.dirty.extend([StateKey::Group(key), StateKey::Owed(key)]);
+            let Some(notification) = formed else { return false };
+            self.counts_of(slot).superseded += u64::from(was_owed);
+            *self.counts_of(slot).notifications.entry(notification.reason).or_default() += 1;
+            self.formed.push(Arc::clone(&notification));
+            notification
+        };
+        self.counts_of(slot).attempts += 1;
+        self.in_flight.insert(notification.id, key);
+        true
+    }
+
+    fn attempt_lost(&mut self, now: WallTime, key: GroupKey) {
+        let owed = self.groups.get(&key).and_then(|group| group.owed.as_ref());
+        let Some(id) = owed.map(|owed| owed.notification.id) else { return };
+        if self.formed.iter().chain(&self.ready).any(|waiting| waiting.id == id) {
+            // It was not handed out at all: the store cannot write. Nothing may leave before it can.
+            self.set_timer(key, Some(now.plus(limits::ATTEMPT_AGE_MAX)));
+            return;
+        }
+        self.in_flight.remove(&id);
+        let detail = "the attempt never came back".to_owned();
+        let outcome = Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None };
+        self.apply_outcome(now, key, outcome);
+    }
+
+    fn apply_outcome(&mut self, now: WallTime, key: GroupKey, outcome: Outcome) {
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        let slot = group.slot;
+        let Some(owed) = group.owed.as_mut() else { return };
+        let notification = Arc::clone(&owed.notification);
+        let is_failing = matches!(outcome, Outcome::Retry { .. });
+        let is_routine = group.policy.audience == Audience::Resend
+            && notification.reason == NotifyReason::RepeatDue;
+        let (what, detail) = match outcome {
+            Outcome::Delivered { receipt } => {
+                self.settle(now, key, receipt);
+                self.counts_of(slot).delivered += 1;
+                (LedgerKind::Delivered, ledger_detail(&notification, None))
+            }
+            Outcome::Rejected { reason, detail } => {
+                self.settle(now, key, None);
+                *self.counts_of(slot).rejected.entry(reason).or_default() += 1;
+                (LedgerKind::Rejected, ledger_detail(&notification, Some((reason, &detail))))
+            }
+            Outcome::Retry { reason, detail, after } => {
+                let asked = after.map(|after| after.min(limits::RETRY_AFTER_MAX));
+                owed.fail(now, backoff(&group.policy, notification.id, owed.failures), asked);
+                *self.counts_of(slot).retried.entry(reason).or_default() += 1;
+                if let Some(pause) = asked.filter(|_| reason == OutcomeReason::RateLimited) {
+                    self.set_slot_timer(slot, now.plus(pause));
+                }
+                (LedgerKind::Retry, ledger_detail(&notification, Some((reason, &detail))))
+            }
+        };
+        // Alertmanager is told the same once a minute; an auditor need not be.
+        if !(what == LedgerKind::Delivered && is_routine) {
+            self.write_down(slot, Some(notification.id), what, detail);
+        }
+        let state = self.slot_state(slot);
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.is_failing = is_failing;
+        let next_at = state.next_at.unwrap_or(now).max(now);
+        self.set_slot_timer(slot, next_at);
+        self.set_timer(key, Some(now));
+    }
+
+    fn settle(&mut self, now: WallTime, key: GroupKey, receipt: Option<Receipt>) {
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        for fingerprint in group.settle(now, receipt) {
+            self.dirty.insert(StateKey::Member(key, fingerprint));
+        }
+        self.dirty.extend([StateKey::Group(key), StateKey::Owed(key)]);
+    }
+
+    // ---- another plan ----
+
+    /// Finds places for groups that were made under another plan, or by another process.
+    fn adopt(&mut self, groups: Vec<(String, Group)>) {
+        let now = self.now;
+        self.slots = vec![SlotState::default(); self.plan.slots.len()];
+        self.groups.clear();
+        self.holders.clear();
+        self.group_counts.clear();
+        self.timers.clear();
+        self.in_flight.clear();
+        let mut firing: BTreeMap<Fingerprint, Arc<Alert>> = BTreeMap::new();
+        let mut homeless = Vec::new();
+        for (identity, group) in groups {
+            for (fingerprint, member) in group.members.iter().filter(|(_, m)| m.is_firing()) {
+                firing.insert(*fingerprint, Arc::clone(&member.latest));
+            }
+            let slot = self.plan.slots.iter().position(|slot| slot.identity == identity);
+            let policy = slot.and_then(|slot| self.plan.policy(slot, group.route));
+            let same_grouping =
+                policy.filter(|policy| policy.grouping.by == group.policy.grouping.by);
+            match (slot, same_grouping) {
+                (Some(slot), Some(policy)) => self.keep_group(now, slot, Group { policy, ..group }),
+                (slot, _) => homeless.push((slot, group)),
+            }
+        }
+        for (slot, group) in homeless {
+            self.move_members(now, slot, group);
+        }
+        for alert in firing.into_values() {
+            self.handle_alert(now, &alert);
+        }
+        // What waits to be handed out goes on only if its group is still there, and to the notifier's
+        // new place in its receiver.
+        let (in_flight, groups) = (&self.in_flight, &self.groups);
+        let current = |waiting: Arc<Notification>| {
+            let group = groups.get(in_flight.get(&waiting.id)?)?;
+            group.owed.as_ref().map(|owed| Arc::clone(&owed.notification))
+        };
+        self.formed = std::mem::take(&mut self.formed).into_iter().filter_map(current).collect();
+        self.ready = std::mem::take(&mut self.ready).into_iter().filter_map(current).collect();
+    }
+
+    fn keep_group(&mut self, now: WallTime, slot: usize, mut group: Group) {
+        let key = group.key;
+        (group.slot, group.timer, group.is_queued) = (slot, None, false);
+        if let Some(owed) = &mut group.owed {
+            let notification = Arc::make_mut(&mut owed.notification);
+            notification.notifier_index = self.plan.slot(slot).notifier_index;
+            if let Phase::InFlight(_) = owed.phase {
+                self.in_flight.insert(notification.id, key);
+                self.slot_state(slot).in_flight += 1;
+            }
+        }
+        for fingerprint in group.members.keys() {
+            self.holders.insert((*fingerprint, slot), key);
+        }
+        *self.group_counts.entry((slot, group.route)).or_default() += 1;
+        self.groups.insert(key, group);
+        self.set_timer(key, Some(now));
+    }
+
+    /// Gives the alerts of a group that has no place any more to the groups that they fall into now.
+    /// What their notifier was told of them goes with them.
+    fn move_members(&mut self, now: WallTime, slot: Option<usize>, group: Group) {
+        let (key, sent_at, receipt) = (group.key, group.sent_at, group.receipt);
+        self.dirty.extend([StateKey::Group(key), StateKey::Owed(key)]);
+        for (fingerprint, member) in group.members {
+            self.dirty.insert(StateKey::Member(key, fingerprint));
+            let alert = Arc::clone(&member.latest);
+            let targets = self.plan.targets(&alert.labels);
+            let Some(target) = targets.into_iter().find(|target| Some(target.slot) == slot) else {
+                continue;
+            };
+            self.add_member(now, target, &alert, member);
+            let moved = self.holders.get(&(fingerprint, target.slot)).copied();
+            if let Some(to) = moved.and_then(|key| self.groups.get_mut(&key)) {
+                to.sent_at = to.sent_at.max(sent_at);
+                to.receipt = to.receipt.take().or_else(|| receipt.clone());
+            }
+        }
+    }
+}
+
+/// Zeros for every notifier of a plan, so that metrics exist before anything happens.
+fn initial_counts(plan: &CompiledPlan) -> DispatchCounts {
+    let notifiers = plan
+        .slots
+        .iter()
+        .map(|slot| ((slot.receiver.clone(), slot.kind.clone()), NotifierCounts::default()));
+    DispatchCounts { notifiers: notifiers.collect(), ..DispatchCounts::default() }
+}

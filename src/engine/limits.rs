@@ -67,6 +67,40 @@ pub const ALERTS_PER_NOTIFICATION_MAX: usize = 256;
 /// Groups of one route: 10,000. At the limit alerts join the route's overflow group; counted.
 pub const GROUPS_PER_ROUTE_MAX: usize = 10_000;
 
+/// Alerts held in one group: 5,000. At the limit the alert that ended longest ago leaves, else the new
+/// one is not taken; counted, and the group's next notification says how many.
+pub const ALERTS_PER_GROUP_MAX: usize = 5_000;
+
+/// Alerts held in all groups together: 50,000, at about 2 kB each. At the limit, as for one group.
+pub const ALERTS_IN_GROUPS_MAX: usize = 50_000;
+
+/// How long an alert that ended is kept for a receiver that cannot be reached: 24 hours. Then it is
+/// dropped, counted and written to the ledger. Alerts that fire are never given up.
+pub const UNDELIVERED_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long a resolved alert is resent to Alertmanager: 15 minutes, as Prometheus does.
+pub const RESOLVED_RETENTION: Duration = Duration::from_secs(900);
+
+/// First pause after a failed attempt: 1 second. It doubles with each further one.
+pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
+
+/// Longest pause after a failed attempt: 5 minutes, or the repeat interval if that is shorter.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
+
+/// Longest pause that a receiver may ask for: 1 hour. A longer `Retry-After` is taken as this.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// Attempts of one notifier at once: 4, and 1 while its last attempt failed. Further groups wait in
+/// the order in which they asked.
+pub const ATTEMPTS_IN_FLIGHT_MAX: usize = 4;
+
+/// How long an attempt may go without an outcome before it counts as failed: 2 minutes. Notifiers
+/// have shorter deadlines of their own; this one is for an outcome that got lost.
+pub const ATTEMPT_AGE_MAX: Duration = Duration::from_secs(120);
+
+/// Ledger entries that wait for a checkpoint: 10,000. Further ones are counted only.
+pub const LEDGER_ENTRIES_MAX: usize = 10_000;
+
 /// How far the stream may lag behind in disorder before an event is late: 2 minutes. Audit webhooks
 /// batch for up to 30 s and retry.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(120);

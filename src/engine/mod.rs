@@ -32,4 +32,5 @@ pub mod dispatch;
 
 pub mod detector;
 pub mod dispatcher;
+pub mod member;
 pub mod shard;

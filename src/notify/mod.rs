@@ -1,21 +1,42 @@
 //! How notifications reach people and systems: one contract for all receivers.
+//!
+//! A kind of notifier is one file and one line of [`NOTIFIERS`]. What all of them need is in `http`
+//! (requests, and what answers mean) and `message` (what a good message says). What is sent when, and
+//! when again, is not decided here but by [`crate::engine::dispatcher`].
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
+#![allow(dead_code, reason = "the kinds that use these land next")]
 
-use std::{future::Future, pin::Pin, sync::Arc};
+mod http;
+mod json;
+mod message;
+mod receivers;
+mod route;
+mod stdout;
+mod text;
+mod webhook;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::engine::{
     diagnostic::Diagnostic,
-    dispatch::{Grouping, Notification, Outcome},
+    dispatch::{Audience, GroupBy, Grouping, Notification, Outcome},
     yaml::{SecretRef, Section},
 };
+
+pub use receivers::{ReceiverConfig, ReceiverNotifier, Receivers, build, parse_receivers, plan};
+pub use route::parse_route;
+pub use stdout::{Printer, print_to_stdout};
+
+/// Every kind of notifier that this binary knows, sorted by name.
+pub const NOTIFIERS: &[&dyn NotifierKind] = &[&stdout::Stdout, &webhook::Webhook];
 
 /// A future that a notifier hands out.
 pub type NotifyFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
 /// One configured way to tell somebody.
 ///
-/// Contract, held by `tests/it/contract.rs` for every kind: one call is one attempt; it never sleeps
-/// to retry, has its own deadline, puts no secret into an outcome's detail, and sends the
+/// Contract, held by `tests/it/contract_notify.rs` for every kind: one call is one attempt; it never
+/// sleeps to retry, has its own deadline, puts no secret into an outcome's detail, and sends the
 /// notification's id so that the receiver can deduplicate.
 pub trait Notifier: Send + Sync {
     /// One attempt.
@@ -30,23 +51,16 @@ pub trait NotifierKind: Sync {
     fn summary(&self) -> &'static str;
     /// A configuration that works as it stands, as YAML of the section below the kind's key.
     fn example(&self) -> &'static str;
-    /// Grouping that suits it when a route says nothing.
-    fn grouping(&self) -> Grouping;
-    /// Whether it follows Alertmanager's contract of resending until resolved.
-    fn resends(&self) -> bool {
-        false
-    }
-    /// Least time between two notifications.
-    fn spacing(&self) -> std::time::Duration {
-        std::time::Duration::ZERO
-    }
-    /// Reads the section; reports every mistake in it and returns `None` if there is any. Pure:
-    /// nothing is opened, no secret is read.
+    /// Reads the section, but for `send_resolved`, which all kinds share. Reports every mistake in it;
+    /// returns `None` if it cannot stand for anything. Pure: nothing is opened, no secret is read.
+    /// Unknown keys are the caller's to report.
     fn parse(&self, section: &Section<'_>) -> Option<Box<dyn NotifierConfig>>;
 }
 
 /// A section that was read and is correct in itself.
 pub trait NotifierConfig: Send + Sync {
+    /// How it wants to be told things.
+    fn terms(&self) -> Terms;
     /// The secrets that [`NotifierConfig::build`] will ask for, so that `check` can try them.
     fn secrets(&self) -> Vec<SecretRef>;
     /// Builds the notifier.
@@ -56,11 +70,60 @@ pub trait NotifierConfig: Send + Sync {
     fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>>;
 }
 
+/// How a notifier wants to be told things.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// Who reads it.
+    pub audience: Audience,
+    /// Grouping that suits it when a route says nothing.
+    pub grouping: Grouping,
+    /// Least time between two notifications.
+    pub spacing: Duration,
+}
+
+impl Terms {
+    /// For people: Alertmanager's defaults, one conversation for each rule.
+    fn people(audience: Audience) -> Terms {
+        let grouping = Grouping {
+            by: GroupBy::Labels(vec!["alertname".to_owned()]),
+            wait: Duration::from_secs(30),
+            interval: Duration::from_secs(300),
+            repeat: Duration::from_secs(4 * 3_600),
+        };
+        Terms { audience, grouping, spacing: Duration::ZERO }
+    }
+
+    /// For machines: every change at once, growing evidence every 10 seconds, no repetition.
+    fn machine() -> Terms {
+        let grouping = Grouping {
+            by: GroupBy::Labels(Vec::new()),
+            wait: Duration::ZERO,
+            interval: Duration::from_secs(10),
+            repeat: Duration::ZERO,
+        };
+        Terms { audience: Audience::Machine, grouping, spacing: Duration::ZERO }
+    }
+}
+
 /// What building a notifier needs from the shell.
 pub struct BuildContext {
-    /// Reads a secret.
+    /// Reads a secret, or another small file that the configuration names.
     #[expect(clippy::type_complexity, reason = "one closure, named here once")]
     pub secret: Box<dyn Fn(&SecretRef) -> Result<String, String> + Send + Sync>,
     /// Base URL under which people reach this Tripline; for links in messages.
     pub external_url: Option<String>,
+    /// Where `stdout` prints.
+    pub printer: Printer,
+}
+
+impl BuildContext {
+    /// Reads what a key refers to.
+    fn read(&self, secret: &SecretRef, key: &str) -> Result<String, Box<Diagnostic>> {
+        (self.secret)(secret).map_err(|why| cannot_build(key, &why))
+    }
+}
+
+/// Something that only shows when a notifier is built (code `C020`).
+fn cannot_build(key: &str, why: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error_nowhere("C020", format!("{key}: {why}")))
 }

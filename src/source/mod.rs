@@ -6,7 +6,7 @@
 
 pub mod kafka;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::{
         record::{PartitionName, Position, RecordBatch},
         yaml::{SecretRef, Section},
     },
-    kafka::ReadSecret,
+    kafka::{Connection, ReadSecret},
 };
 
 /// Every source that can be configured. Sorted by name; one line each.
@@ -44,6 +44,22 @@ pub trait SourceConfig: Send + Sync {
     /// # Errors
     /// What is wrong, for people: a secret that cannot be read, a certificate that is none.
     fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>>;
+    /// The Kafka cluster that it reads, if it does; a dead-letter topic lies there too.
+    fn kafka(&self) -> Option<&Connection> {
+        None
+    }
+    /// Makes another process that reads the same stream stop, and waits for it up to `timeout`. Blocks
+    /// the thread. Sources that anybody may read have nothing to do.
+    ///
+    /// # Errors
+    /// As [`SourceConfig::build`].
+    fn take_over(
+        &self,
+        _secret: ReadSecret<'_>,
+        _timeout: Duration,
+    ) -> Result<(), Box<Diagnostic>> {
+        Ok(())
+    }
 }
 
 /// Where a source puts its batches: a bounded channel to the detector threads.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Commit, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError};
+use super::{Checkpoint, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError};
 use crate::engine::{
     record::{PartitionName, Position},
     shard::{StateEntry, StateTable},
@@ -49,21 +49,21 @@ impl Store for MemoryStore {
         })
     }
 
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        for position in &commit.positions {
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        for position in &checkpoint.positions {
             self.positions.insert(Arc::clone(&position.partition), position.next_offset);
         }
-        for change in &commit.changes {
+        for change in &checkpoint.changes {
             let key = (change.table, change.key.clone());
             match &change.value {
                 Some(value) => self.entries.insert(key, value.clone()),
                 None => self.entries.remove(&key),
             };
         }
-        self.ledger.extend(commit.ledger.iter().cloned());
+        self.ledger.extend(checkpoint.ledger.iter().cloned());
         let too_many = self.ledger.len().saturating_sub(LEDGER_ROWS_MAX);
         self.ledger.drain(..too_many);
-        if let Some(newest) = commit.ledger.iter().map(|row| row.at).max() {
+        if let Some(newest) = checkpoint.ledger.iter().map(|row| row.at).max() {
             let oldest = newest.minus(LEDGER_AGE_MAX);
             while self.ledger.front().is_some_and(|row| row.at < oldest) {
                 self.ledger.pop_front();

@@ -2,16 +2,15 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 pub mod dead_letter;
+pub mod dead_letter_topic;
 pub mod memory;
 pub mod sqlite;
 
 use std::time::Duration;
 
-use crate::engine::{
-    record::Position,
-    shard::{StateChange, StateEntry},
-    time::WallTime,
-};
+use crate::engine::{record::Position, shard::StateEntry};
+
+pub use crate::engine::member::{Checkpoint, LedgerRow};
 
 /// Rows of the ledger that are kept: 1,000,000, some 200 MB. The oldest go first.
 pub const LEDGER_ROWS_MAX: usize = 1_000_000;
@@ -30,12 +29,13 @@ pub trait Store: Send {
     /// If the store cannot be read, or belongs to a newer version of Tripline.
     fn load(&mut self) -> Result<Loaded, StoreError>;
 
-    /// Applies all of `commit`, or nothing.
+    /// Applies all of `checkpoint`, or nothing. Its ledger is bounded by [`LEDGER_ROWS_MAX`] and
+    /// [`LEDGER_AGE_MAX`].
     ///
     /// # Errors
     /// If it could not be made durable. The caller keeps the changes and tries again; nothing that
     /// they would release may leave the process.
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
 }
 
 /// What a store gives back at start.
@@ -45,41 +45,6 @@ pub struct Loaded {
     pub positions: Vec<Position>,
     /// Engine state, in no particular order.
     pub entries: Vec<StateEntry>,
-}
-
-/// What one checkpoint writes.
-#[derive(Clone, Debug, Default)]
-pub struct Commit {
-    /// New positions of partitions that moved.
-    pub positions: Vec<Position>,
-    /// Changed engine state; a later change of the same key wins.
-    pub changes: Vec<StateChange>,
-    /// What happened, for auditors. Bounded by [`LEDGER_ROWS_MAX`] and [`LEDGER_AGE_MAX`].
-    pub ledger: Vec<LedgerRow>,
-}
-
-impl Commit {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.positions.is_empty() && self.changes.is_empty() && self.ledger.is_empty()
-    }
-}
-
-/// One line of the ledger: an alert's change or a delivery attempt.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LedgerRow {
-    /// When, by the operator's clock.
-    pub at: WallTime,
-    /// `alert` or `delivery`.
-    pub kind: &'static str,
-    /// Fingerprint of the alert or id of the notification.
-    pub subject: String,
-    /// Receiver, for deliveries; rule id, for alerts.
-    pub party: String,
-    /// `firing`, `resolved`, `delivered`, `retry`, `rejected` …
-    pub what: String,
-    /// For people.
-    pub detail: String,
 }
 
 /// Why a store failed. What the caller does: stop at `Newer` and `Locked`, retry at `Io`.

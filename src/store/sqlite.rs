@@ -20,7 +20,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, params};
 
-use super::{Commit, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError};
+use super::{Checkpoint, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError};
 use crate::engine::{
     record::{PartitionName, Position},
     shard::{StateChange, StateEntry, StateTable},
@@ -110,11 +110,11 @@ impl Store for SqliteStore {
         load(&mut self.connection).map_err(|error| explain(&self.path, &error))
     }
 
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        if commit.is_empty() {
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        if checkpoint.is_empty() {
             return Ok(());
         }
-        write(&mut self.connection, commit).map_err(|error| explain(&self.path, &error))
+        write(&mut self.connection, checkpoint).map_err(|error| explain(&self.path, &error))
     }
 }
 
@@ -220,21 +220,21 @@ fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
     Ok(loaded)
 }
 
-fn write(connection: &mut Connection, commit: &Commit) -> rusqlite::Result<()> {
+fn write(connection: &mut Connection, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
         let mut upsert = transaction.prepare_cached(
             "INSERT INTO position (topic, partition, next_offset) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
         )?;
-        for Position { partition, next_offset } in &commit.positions {
+        for Position { partition, next_offset } in &checkpoint.positions {
             upsert.execute(params![partition.topic, partition.partition, next_offset])?;
         }
     }
     for table in StateTable::ALL {
-        write_changes(&transaction, table, &commit.changes)?;
+        write_changes(&transaction, table, &checkpoint.changes)?;
     }
-    write_ledger(&transaction, &commit.ledger)?;
+    write_ledger(&transaction, &checkpoint.ledger)?;
     transaction.commit()
 }
 
@@ -357,7 +357,7 @@ mod tests {
             key: b"k".to_vec(),
             value: Some(b"v".to_vec()),
         }];
-        store.commit(&Commit { positions: vec![], changes, ledger }).unwrap();
+        store.commit(&Checkpoint { positions: vec![], changes, ledger }).unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&state), 0o700);
         for name in [FILE_NAME, LOCK_NAME, "tripline.db-wal"] {
@@ -407,7 +407,7 @@ mod tests {
         let reader = Connection::open(dir.path().join(FILE_NAME)).unwrap();
         let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 3 });
         let positions = vec![Position { partition, next_offset: 7 }];
-        store.commit(&Commit { positions, ..Commit::default() }).unwrap();
+        store.commit(&Checkpoint { positions, ..Checkpoint::default() }).unwrap();
         let offset: i64 = reader
             .query_row("SELECT next_offset FROM position WHERE topic = 'audit'", [], |row| {
                 row.get(0)

@@ -539,7 +539,7 @@ mod tests {
             kind: "slack".to_owned(),
             grouping,
             send_resolved: true,
-            resend: false,
+            audience: crate::engine::dispatch::Audience::Machine,
             spacing: Duration::ZERO,
         };
         let receiver = ReceiverPlan { name: "oncall".to_owned(), notifiers: vec![notifier] };

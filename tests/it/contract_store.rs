@@ -15,7 +15,7 @@ use tripline::{
         time::WallTime,
     },
     store::{
-        Commit, LEDGER_AGE_MAX, LedgerRow, Loaded, Store,
+        Checkpoint, LEDGER_AGE_MAX, LedgerRow, Loaded, Store,
         memory::MemoryStore,
         sqlite::{FILE_NAME, SqliteStore},
     },
@@ -79,11 +79,11 @@ fn a_later_change_of_a_key_wins_and_tables_are_apart() {
             change(StateTable::Identity, b"", Some(b"")),
         ];
         let positions = vec![position(0, 5), position(1, 7), position(0, 6)];
-        store.commit(&Commit { positions, changes, ledger: vec![] }).unwrap();
+        store.commit(&Checkpoint { positions, changes, ledger: vec![] }).unwrap();
         store
-            .commit(&Commit {
+            .commit(&Checkpoint {
                 changes: vec![change(StateTable::Group, b"k", None)],
-                ..Commit::default()
+                ..Checkpoint::default()
             })
             .unwrap();
         let (positions, entries) = content(store.load().unwrap());
@@ -106,7 +106,7 @@ fn a_position_may_go_back() {
     with_each_store(|name, store| {
         for offset in [900, 3] {
             let positions = vec![position(0, offset)];
-            store.commit(&Commit { positions, ..Commit::default() }).unwrap();
+            store.commit(&Checkpoint { positions, ..Checkpoint::default() }).unwrap();
         }
         assert_eq!(content(store.load().unwrap()).0[0].1, 3, "{name}");
     });
@@ -118,7 +118,7 @@ fn old_rows_leave_the_ledger() {
     let mut sqlite = SqliteStore::open(dir.path()).unwrap();
     let later = i64::try_from(LEDGER_AGE_MAX.as_micros()).unwrap() + 5;
     for rows in [vec![row(0, "old"), row(10, "kept")], vec![row(later, "new")]] {
-        let commit = Commit { ledger: rows, ..Commit::default() };
+        let commit = Checkpoint { ledger: rows, ..Checkpoint::default() };
         memory.commit(&commit).unwrap();
         sqlite.commit(&commit).unwrap();
     }
@@ -128,7 +128,7 @@ fn old_rows_leave_the_ledger() {
     assert_eq!(sqlite.ledger(1).unwrap(), [row(later, "new")]);
 }
 
-fn commits() -> impl Strategy<Value = Vec<Commit>> {
+fn commits() -> impl Strategy<Value = Vec<Checkpoint>> {
     let table = prop::sample::select(StateTable::ALL.to_vec());
     let key = prop::collection::vec(0_u8..3, 0..3);
     let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..4));
@@ -136,7 +136,7 @@ fn commits() -> impl Strategy<Value = Vec<Commit>> {
         (table, key, value).prop_map(|(table, key, value)| StateChange { table, key, value });
     let position = (0..3, 0..100_i64).prop_map(|(partition, offset)| position(partition, offset));
     let commit = (prop::collection::vec(position, 0..4), prop::collection::vec(change, 0..6))
-        .prop_map(|(positions, changes)| Commit { positions, changes, ledger: vec![] });
+        .prop_map(|(positions, changes)| Checkpoint { positions, changes, ledger: vec![] });
     prop::collection::vec(commit, 0..6)
 }
 
@@ -164,7 +164,7 @@ const CHILD_DIR: &str = "TRIPLINE_TEST_STORE_CHILD";
 const CHILD_KEYS: u64 = 40;
 
 /// Commit number `n` of the child: every table and the position say `n`.
-fn child_commit(n: u64) -> Commit {
+fn child_commit(n: u64) -> Checkpoint {
     let mut changes = Vec::new();
     for table in StateTable::ALL {
         for key in 0..CHILD_KEYS {
@@ -176,7 +176,7 @@ fn child_commit(n: u64) -> Commit {
     }
     let next_offset = i64::try_from(n).unwrap();
     let ledger = vec![row(next_offset, &n.to_string())];
-    Commit { positions: vec![position(0, next_offset)], changes, ledger }
+    Checkpoint { positions: vec![position(0, next_offset)], changes, ledger }
 }
 
 /// Not a test of its own: what the child of the next test does. Without the variable it is nothing.

@@ -161,7 +161,8 @@ fn describe(alerts: &[Alert]) -> Vec<String> {
 #[test]
 fn a_working_day_is_quiet() {
     // Wednesday, from the morning in Singapore to the evening in San Francisco.
-    let (alerts, _) = watch(settings("2026-03-03T22:00:00Z", 0.15), Duration::from_secs(30 * 3_600));
+    let (alerts, _) =
+        watch(settings("2026-03-03T22:00:00Z", 0.15), Duration::from_secs(30 * 3_600));
     assert!(alerts.is_empty(), "{:#?}", describe(&alerts));
 }
 

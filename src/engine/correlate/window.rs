@@ -224,7 +224,7 @@ mod tests {
         let span = Duration::from_secs(20);
         for step in 0..2_000_i64 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let late = i64::from((random >> 40) as u8 % 5 == 0) * 7;
+            let late = i64::from((random >> 40).is_multiple_of(5)) * 7;
             let index = window.insert(entry(step - late, (random >> 33) % 9));
             let (start, end) = window.bounds(WindowShape::Sliding, span, index);
             let expected = {

@@ -5,12 +5,39 @@
 //! notification that is still owed. An alert leaves its group only after a receiver took the
 //! notification that says it resolved, so nothing owed is forgotten, and nothing grows with the
 //! length of an outage.
+//!
+//! Where we differ from Alertmanager, and why:
+//! - `high` and `critical` alerts do not wait for company: the first goes out at once, later ones
+//!   wait for at most `group_wait` after the last notification, not for `group_interval`.
+//! - An alert that fired and ended while its receiver was away is still told. People are told once,
+//!   that it fired and is over; systems that keep state of their own are told that it fires, and
+//!   then that it resolved, since they ignore the end of what they never saw begin.
+//! - A notifier is told of an alert in one group only, the first that it fell into, until the alert
+//!   resolves: a severity that rises does not split the conversation.
+//! - A newer notification replaces one that is owed but could not be delivered yet.
+
+mod counts;
+mod evaluate;
+mod group;
+mod matcher;
+mod member;
+mod plan;
+mod state;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{alert::Alert, time::WallTime};
+
+pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, NotifierCounts};
+pub use evaluate::{Tally, notify_reason};
+pub use matcher::MatcherError;
+
+pub(in crate::engine) use group::{Group, GroupKey, Owed, Phase, backoff, ledger_detail};
+pub(in crate::engine) use member::Member;
+pub(in crate::engine) use plan::{CompiledPlan, Policy, Target};
+pub(in crate::engine) use state::{StateKey, read_entries, value_of};
 
 /// What the dispatcher works from; the configuration in resolved form.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +90,7 @@ pub struct Grouping {
 }
 
 /// Which alerts are told together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupBy {
     /// Those that agree in these labels; none: all in one group.
     Labels(Vec<String>),
@@ -111,11 +138,27 @@ pub struct NotifierPlan {
     pub grouping: Grouping,
     /// Whether it is told that alerts resolved.
     pub send_resolved: bool,
-    /// Whether all firing alerts of a group are sent on every repeat, and resolved ones for 15 more
-    /// minutes (Alertmanager's contract), or only told once.
-    pub resend: bool,
+    /// Who is told, and so what a notification holds.
+    pub audience: Audience,
     /// Least time between two notifications that start, for receivers that limit rates.
     pub spacing: Duration,
+}
+
+/// Who reads the notifications, which decides what they hold and what is worth telling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// People, who read each message: it shows the whole group. Growing evidence is not worth another
+    /// message; new, ended and graver alerts are.
+    People,
+    /// People, with a message that can be edited: like [`Audience::People`], but told of growing
+    /// evidence too.
+    Editable,
+    /// A machine that handles each change: a notification holds only what changed, at once, and that
+    /// an alert fires always comes before that it resolved.
+    Machine,
+    /// A machine that forgets what is not repeated (Alertmanager): all firing alerts again on every
+    /// repeat, resolved ones for 15 more minutes. What routes say about grouping does not apply.
+    Resend,
 }
 
 /// Identity of one notification: 128 bits of BLAKE3 over receiver, group and content, not of the
@@ -171,7 +214,7 @@ impl Notification {
 }
 
 /// Why a group is, or is not, sent now. Logged, counted and tested by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotifyReason {
     /// The group's first notification.
@@ -232,7 +275,7 @@ pub enum Outcome {
 }
 
 /// Why a delivery failed. Metric label `reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeReason {
     /// Could not connect, or the connection broke.

@@ -16,6 +16,8 @@ mod settings;
 
 pub use settings::{Kafka, KafkaSettings, Start};
 
+use std::time::{Duration, Instant};
+
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer as _},
@@ -88,6 +90,33 @@ impl Source for KafkaSource {
         let consumer = subscribe(&config, callbacks, &settings, &context)?;
         Reader::new(consumer, &settings, instance, context).run()
     }
+}
+
+/// Joins the group as its one static member, which fences the process that was it until now. Returns
+/// when partitions were assigned, or `timeout` is over: then there was nobody to be fenced, or the
+/// broker is away.
+fn take_over(
+    settings: &KafkaSettings,
+    connection: OpenConnection,
+    timeout: Duration,
+) -> Result<(), String> {
+    let instance = format!("{}{OWNER_SUFFIX}", settings.group);
+    let mut fixed = FIXED.to_vec();
+    fixed.push(("group.id", &settings.group));
+    fixed.push(("group.instance.id", &instance));
+    let (config, _) = connection.into_client(&DEFAULTS, &fixed);
+    let consumer: BaseConsumer = config.create().map_err(|error| error.to_string())?;
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(|error| error.to_string())?;
+    let deadline = Instant::now() + timeout;
+    while Instant::now() < deadline {
+        // Whatever is read here is read again by the source: nothing is committed.
+        drop(consumer.poll(Duration::from_millis(100)));
+        if consumer.assignment().is_ok_and(|assignment| assignment.count() > 0) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn subscribe(

@@ -1,6 +1,6 @@
 //! What `sources: - kafka:` may say.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::KafkaSource;
 use crate::{
@@ -159,5 +159,18 @@ impl SourceConfig for KafkaSettings {
             Box::new(Diagnostic::error_nowhere("C030", title))
         })?;
         Ok(Box::new(KafkaSource::new(self.clone(), connection)))
+    }
+
+    fn kafka(&self) -> Option<&Connection> {
+        Some(&self.connection)
+    }
+
+    fn take_over(&self, secret: ReadSecret<'_>, timeout: Duration) -> Result<(), Box<Diagnostic>> {
+        let failed = |detail: String| {
+            let title = format!("cannot take over the stream: {detail}");
+            Box::new(Diagnostic::error_nowhere("C031", title))
+        };
+        let connection = self.connection.open(secret).map_err(failed)?;
+        super::take_over(self, connection, timeout).map_err(failed)
     }
 }

@@ -1,0 +1,239 @@
+//! The whole configuration: what each module reads of it, and what is built from it.
+
+use std::time::Duration;
+
+use crate::{
+    config::{DeadLetterSettings, Document, General, Input, SecretReader},
+    engine::{
+        diagnostic::{Diagnostic, Place},
+        dispatch::{DispatchPlan, Route},
+        yaml::{SecretRef, Section},
+    },
+    kafka::Producer,
+    notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
+    source::{SOURCES, SourceConfig},
+    store::{
+        dead_letter::{DeadLetterFiles, DeadLetterSink},
+        dead_letter_topic::DeadLetterTopic,
+    },
+};
+
+use super::pipeline::NamedSource;
+
+/// A configuration that is correct in itself.
+pub struct Configuration {
+    /// What belongs to no other module.
+    pub general: General,
+    sources: Vec<ConfiguredSource>,
+    receivers: Vec<ReceiverConfig>,
+    route: Route,
+    secrets: SecretReader,
+}
+
+/// One entry of `sources`.
+struct ConfiguredSource {
+    name: Option<String>,
+    kind: &'static str,
+    config: Box<dyn SourceConfig>,
+    place: Place,
+}
+
+impl Configuration {
+    /// Reads file, environment and overrides. Also returns warnings.
+    ///
+    /// # Errors
+    /// Everything that is wrong, warnings included.
+    pub fn read(input: &Input) -> Result<(Configuration, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let document = Document::read(input)?;
+        let secrets = document.secrets();
+        document.parse(|root| Configuration::parse(root, &document, secrets))
+    }
+
+    /// As [`Configuration::read`], from a document. `None` if something that is needed is missing; then
+    /// it was reported.
+    pub fn parse(
+        root: &Section<'_>,
+        document: &Document,
+        secrets: SecretReader,
+    ) -> Option<Configuration> {
+        let general = General::parse(root, document.base());
+        let sources = parse_sources(root);
+        let receivers = notify::parse_receivers(root);
+        let route = notify::parse_route(root, &receivers);
+        let general = general?;
+        if let DeadLetterSettings::Topic(_) = &general.dead_letter
+            && !sources.iter().any(|source| source.config.kafka().is_some())
+        {
+            let help = "name a `file` instead, or add a Kafka source";
+            root.invalid("dead_letter", "a dead-letter topic needs a Kafka source", help);
+        }
+        Some(Configuration { general, sources, receivers, route: route?, secrets })
+    }
+
+    /// Names of the sources in `/readyz`.
+    pub fn component_names(&self) -> Vec<String> {
+        self.sources.iter().map(ConfiguredSource::component).collect()
+    }
+
+    /// What the dispatcher works from.
+    pub fn dispatch_plan(&self) -> DispatchPlan {
+        notify::plan(&self.receivers, self.route.clone())
+    }
+
+    /// Tries every secret, without keeping any.
+    ///
+    /// # Errors
+    /// Those that cannot be read.
+    pub fn check_secrets(&self) -> Result<(), Vec<Diagnostic>> {
+        let of_sources = self.sources.iter().flat_map(|source| source.config.secrets());
+        let all = of_sources.chain(self.receivers.iter().flat_map(ReceiverConfig::secrets));
+        let problems: Vec<Diagnostic> = all
+            .filter_map(|secret| self.secrets.read(&secret).err())
+            .map(|why| Diagnostic::error_nowhere("C020", why))
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Builds all notifiers.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of them.
+    pub fn build_receivers(&self, printer: Printer) -> Result<Receivers, Vec<Diagnostic>> {
+        let secrets = self.secrets.clone();
+        let context = BuildContext {
+            secret: Box::new(move |secret| secrets.read(secret)),
+            external_url: self.general.http.external_url.clone(),
+            printer,
+        };
+        notify::build(&self.receivers, &context)
+    }
+
+    /// Builds all sources; nothing is connected yet.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of them.
+    pub fn build_sources(&self) -> Result<Vec<NamedSource>, Vec<Diagnostic>> {
+        let (mut sources, mut problems) = (Vec::new(), Vec::new());
+        for source in &self.sources {
+            match source.config.build(&|secret: &SecretRef| self.secrets.read(secret)) {
+                Ok(built) => sources.push(NamedSource {
+                    name: source.name.clone(),
+                    component: source.component(),
+                    source: built,
+                }),
+                Err(problem) => problems.push(problem.at(&source.place)),
+            }
+        }
+        if problems.is_empty() { Ok(sources) } else { Err(problems) }
+    }
+
+    /// Makes other processes of the same stream stop, so that they let go of what they hold.
+    ///
+    /// # Errors
+    /// If a source cannot be reached with its settings.
+    pub fn take_over(&self, timeout: Duration) -> Result<(), Vec<Diagnostic>> {
+        let secret = |secret: &SecretRef| self.secrets.read(secret);
+        let taken = |source: &ConfiguredSource| source.config.take_over(&secret, timeout).err();
+        let problems: Vec<Diagnostic> =
+            self.sources.iter().filter_map(taken).map(|problem| *problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Opens the place for records that cannot be decoded.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn build_dead_letters(&self) -> Result<Box<dyn DeadLetterSink>, Box<Diagnostic>> {
+        let failed = |why: String| {
+            Box::new(Diagnostic::error_nowhere("C021", format!("dead_letter: {why}")))
+        };
+        match &self.general.dead_letter {
+            DeadLetterSettings::Directory(directory) => {
+                let files = DeadLetterFiles::open(directory).map_err(|e| failed(e.to_string()))?;
+                Ok(Box::new(files))
+            }
+            DeadLetterSettings::Topic(topic) => {
+                let connection = self
+                    .sources
+                    .iter()
+                    .find_map(|source| source.config.kafka())
+                    .ok_or_else(|| failed("there is no Kafka source".to_owned()))?
+                    .open(&|secret: &SecretRef| self.secrets.read(secret))
+                    .map_err(failed)?;
+                let producer = Producer::new(connection, topic).map_err(failed)?;
+                Ok(Box::new(DeadLetterTopic::new(producer)))
+            }
+        }
+    }
+}
+
+impl ConfiguredSource {
+    fn component(&self) -> String {
+        match &self.name {
+            Some(name) => format!("source {name}"),
+            None => format!("source {}", self.kind),
+        }
+    }
+}
+
+/// Reads `sources:`.
+fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
+    let kinds = || SOURCES.iter().map(|kind| kind.name());
+    if !root.has("sources") {
+        root.missing(
+            "sources",
+            "name at least one: `sources: [{kafka: {brokers: [127.0.0.1:9092], topics: [audit], group: tripline}}]`",
+        );
+    }
+    let mut sources: Vec<ConfiguredSource> = Vec::new();
+    let sections = root.sections("sources");
+    let several = sections.len() > 1;
+    for section in sections {
+        let name = section.string("name");
+        if several && name.is_none() {
+            section
+                .missing("name", "several sources need a name each, to keep their positions apart");
+        }
+        if name.as_deref().is_some_and(|name| name.is_empty() || name.contains(':')) {
+            section.invalid(
+                "name",
+                "this is no name for a source",
+                "use letters, digits, `-`, `_`",
+            );
+        }
+        if name.is_some() && sources.iter().any(|known| known.name == name) {
+            section.invalid("name", "two sources have this name", "give each its own");
+        }
+        let given: Vec<_> = SOURCES.iter().filter(|kind| section.has(kind.name())).collect();
+        if given.len() != 1 {
+            let title = format!("{} must have exactly one kind of source", section.path());
+            let help = format!("add one of: {}", kinds().collect::<Vec<_>>().join(", "));
+            section.report(Diagnostic::error("C002", section.place(), title).help(help));
+        }
+        for kind in given {
+            if let Some(inner) = section.section(kind.name()) {
+                let (config, place) = (kind.parse(&inner), inner.place());
+                inner.finish();
+                if let Some(config) = config {
+                    let name = name.clone();
+                    sources.push(ConfiguredSource { name, kind: kind.name(), config, place });
+                }
+            }
+        }
+        section.finish();
+    }
+    sources
+}
+
+/// Puts a problem that shows only when something is built where its section is.
+trait At {
+    fn at(self, place: &Place) -> Diagnostic;
+}
+
+impl At for Box<Diagnostic> {
+    fn at(self, place: &Place) -> Diagnostic {
+        let mut problem = *self;
+        problem.place.get_or_insert_with(|| place.clone());
+        problem
+    }
+}

@@ -1,0 +1,165 @@
+//! From sources to detector threads and on to the coordinator, in order and within bounds.
+//!
+//! A source offers batches to its [`FeedSink`]. The sink refuses them while too many records are in
+//! flight anywhere between source and checkpoint; the source then pauses. So one bound holds for the
+//! whole pipeline, and none of its channels needs one of its own.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender},
+    },
+};
+
+use crate::{
+    app::coordinator::Input,
+    engine::{
+        detector::Detector,
+        record::{PartitionName, RecordBatch},
+        rule::RuleSet,
+        shard::EngineSettings,
+    },
+    source::BatchSink,
+};
+
+/// Batches in flight between sources and the checkpoint: 64. At the limit sources pause.
+pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes in flight between sources and the coordinator: 64 MiB. At the limit sources pause; one batch
+/// is always let through, whatever its size.
+pub(super) const BYTES_IN_FLIGHT_MAX: usize = 64 << 20;
+
+/// How much is under way.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    batches: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl InFlight {
+    fn has_room(&self, bytes: usize) -> bool {
+        let batches = self.batches.load(Ordering::Acquire);
+        let total = self.bytes.load(Ordering::Acquire).saturating_add(bytes);
+        batches == 0 || (batches < BATCHES_IN_FLIGHT_MAX && total <= BYTES_IN_FLIGHT_MAX)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.batches.fetch_add(1, Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// A batch left the pipeline.
+    pub(super) fn remove(&self, bytes: usize) {
+        self.batches.fetch_sub(1, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Batches under way now.
+    pub(super) fn batches(&self) -> usize {
+        self.batches.load(Ordering::Acquire)
+    }
+}
+
+/// The rule set that detectors use, with its epoch.
+#[derive(Debug)]
+pub(super) struct CurrentRules {
+    epoch: AtomicU64,
+    rules: RwLock<Arc<RuleSet>>,
+}
+
+impl CurrentRules {
+    pub(super) fn new(rules: Arc<RuleSet>) -> CurrentRules {
+        CurrentRules { epoch: AtomicU64::new(0), rules: RwLock::new(rules) }
+    }
+
+    /// The set in force, with its epoch; the two always belong together.
+    pub(super) fn get(&self) -> (u64, Arc<RuleSet>) {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        (self.epoch.load(Ordering::Acquire), Arc::clone(&rules))
+    }
+
+    /// Puts another set in force from the next batch of every detector on.
+    pub(super) fn replace(&self, epoch: u64, rules: Arc<RuleSet>) {
+        let mut current = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        *current = rules;
+        self.epoch.store(epoch, Ordering::Release);
+    }
+}
+
+/// A batch on its way to a detector.
+pub(super) struct Work {
+    /// Which source it comes from.
+    pub(super) source_index: usize,
+    /// The batch.
+    pub(super) batch: RecordBatch,
+}
+
+/// The sink of one source.
+pub(super) struct FeedSink {
+    pub(super) source_index: usize,
+    /// Name that the operator gave to the source; prefixes its topics in the checkpoint, so that two
+    /// clusters may have topics of one name.
+    pub(super) source_name: Option<String>,
+    pub(super) renamed: BTreeMap<Arc<PartitionName>, Arc<PartitionName>>,
+    pub(super) in_flight: Arc<InFlight>,
+    pub(super) workers: Vec<Sender<Work>>,
+}
+
+impl BatchSink for FeedSink {
+    fn offer(&mut self, mut batch: RecordBatch) -> Result<(), RecordBatch> {
+        let bytes = batch.payload.len();
+        if !self.in_flight.has_room(bytes) {
+            return Err(batch);
+        }
+        if let Some(name) = &self.source_name {
+            for partition in &mut batch.partitions {
+                let renamed = self.renamed.entry(Arc::clone(partition)).or_insert_with(|| {
+                    Arc::new(PartitionName {
+                        topic: qualified_topic(name, &partition.topic),
+                        partition: partition.partition,
+                    })
+                });
+                *partition = Arc::clone(renamed);
+            }
+        }
+        self.in_flight.add(bytes);
+        let turn = usize::try_from(batch.sequence).unwrap_or(0) % self.workers.len().max(1);
+        let Some(worker) = self.workers.get(turn) else { return Ok(()) };
+        // A detector thread ends only when the pipeline does; then the batch is read again later.
+        if worker.send(Work { source_index: self.source_index, batch }).is_err() {
+            self.in_flight.remove(bytes);
+        }
+        Ok(())
+    }
+}
+
+/// The name under which a topic of a named source is kept in the checkpoint.
+pub(super) fn qualified_topic(source_name: &str, topic: &str) -> String {
+    format!("{source_name}:{topic}")
+}
+
+/// Body of one detector thread: until its channel closes.
+pub(super) fn run_detector(
+    work: &Mutex<Receiver<Work>>,
+    current: &CurrentRules,
+    settings: &EngineSettings,
+    out: &Sender<Input>,
+) {
+    let work = work.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut epoch, rules) = current.get();
+    let mut detector = Detector::new(rules, epoch, settings);
+    while let Ok(Work { source_index, batch }) = work.recv() {
+        let (epoch_now, rules) = current.get();
+        if epoch_now != epoch {
+            detector.replace_rules(rules, epoch_now);
+            epoch = epoch_now;
+        }
+        let detections = detector.detect(super::pipeline::now(), &batch);
+        let bytes = batch.payload.len();
+        if out.send(Input::Batch { source_index, bytes, detections }).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! `tripline run`: the process that people leave running.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    configuration::Configuration,
+    pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
+    reload::{LoadedRules, ReloadOutcome, Reloader},
+};
+use crate::{
+    engine::diagnostic::Diagnostic,
+    notify::print_to_stdout,
+    server::{self, Health, ReloadRequest, ServerContext, ServerError, Status},
+    source::SourceError,
+    store::{Store, StoreError, sqlite::SqliteStore},
+    telemetry::Metrics,
+};
+
+/// How long a stop waits for notifications that are owed: 10 s. Kubernetes kills after 30.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long a start waits for the state directory that another process still holds: 30 s. A process
+/// that was fenced, or told to stop, lets go of it sooner.
+const STATE_WAIT: Duration = Duration::from_secs(30);
+
+/// Why `run` came to its end.
+#[derive(Debug)]
+pub enum RunEnd {
+    /// It was told to stop. So many notifications are still owed and will be sent by the next start.
+    Stopped {
+        /// Notifications that no receiver has taken yet.
+        pending_count: usize,
+    },
+    /// All (finite) sources came to their end.
+    Finished,
+}
+
+/// Why `run` could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Something is wrong that only shows when it is used: a secret, a certificate.
+    #[error("the configuration cannot be used")]
+    Configuration(Vec<Diagnostic>),
+    /// The state directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The port.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The source.
+    #[error(transparent)]
+    Source(SourceError),
+    /// The operating system refused something.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+impl From<StartError> for RunError {
+    fn from(error: StartError) -> RunError {
+        match error {
+            StartError::Store(error) => RunError::Store(error),
+            StartError::Thread(error) => RunError::System(error),
+        }
+    }
+}
+
+/// Runs until a signal, the end of all sources, or an error that no retry can mend.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run(configuration: Configuration, rules: LoadedRules) -> Result<RunEnd, RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run_in(configuration, rules));
+    // Attempts that are still under way have a copy in the checkpoint.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
+}
+
+async fn run_in(configuration: Configuration, rules: LoadedRules) -> Result<RunEnd, RunError> {
+    let general = &configuration.general;
+    let metrics = Arc::new(Metrics::new());
+    let names = configuration.component_names();
+    let mut components: Vec<&str> = names.iter().map(String::as_str).collect();
+    components.extend(["rules", "store"]);
+    let status = Arc::new(Status::new(&components));
+    status.set_component("rules", Health::Ok, &format!("{} rules", rules.rules.rules.len()));
+
+    let (reload, reload_requests) = mpsc::channel(1);
+    let listener = server::bind(&general.http.listen).await?;
+    let stop_server = CancellationToken::new();
+    let context =
+        ServerContext { status: Arc::clone(&status), metrics: Arc::clone(&metrics), reload };
+    tracing::info!(listen = general.http.listen, "serving metrics, health and API");
+    let server = tokio::spawn(server::serve(listener, context, stop_server.clone()));
+
+    let started = start(&configuration, &rules, &metrics, &status).await;
+    let result = match started {
+        Ok(pipeline) => {
+            let reloader = Reloader::new(
+                general.rules.clone(),
+                general.engine.resolve_after,
+                Arc::clone(&metrics),
+                Arc::clone(&status),
+            );
+            watch(pipeline, reloader, general.reload_interval, reload_requests).await
+        }
+        Err(error) => Err(error),
+    };
+    stop_server.cancel();
+    drop(server.await);
+    result
+}
+
+async fn start(
+    configuration: &Configuration,
+    rules: &LoadedRules,
+    metrics: &Arc<Metrics>,
+    status: &Arc<Status>,
+) -> Result<Pipeline, RunError> {
+    let general = &configuration.general;
+    let plan = configuration.dispatch_plan();
+    metrics.set_receivers(&plan.receivers);
+    let receivers =
+        configuration.build_receivers(print_to_stdout()).map_err(RunError::Configuration)?;
+    let sources = configuration.build_sources().map_err(RunError::Configuration)?;
+    let dead_letters = configuration
+        .build_dead_letters()
+        .map_err(|problem| RunError::Configuration(vec![*problem]))?;
+    let store = open_store(&general.state, configuration, status).await?;
+    let workers = general
+        .engine
+        .workers
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let settings = PipelineSettings {
+        rules: Arc::clone(&rules.rules),
+        engine: general.engine.settings(),
+        plan,
+        receivers,
+        sources,
+        store,
+        dead_letters,
+        checkpoint_interval: general.engine.checkpoint_interval,
+        workers,
+        drain: DRAIN,
+        metrics: Arc::clone(metrics),
+        status: Arc::clone(status),
+        on_alert: Box::new(|_| ()),
+    };
+    let runtime = tokio::runtime::Handle::current();
+    Ok(Pipeline::start(settings, runtime)?)
+}
+
+/// Opens the state directory. If another process holds it, that process is asked to go by fencing it
+/// at the source, and the directory is waited for.
+async fn open_store(
+    directory: &std::path::Path,
+    configuration: &Configuration,
+    status: &Status,
+) -> Result<Box<dyn Store>, RunError> {
+    let deadline = tokio::time::Instant::now() + STATE_WAIT;
+    let mut asked = false;
+    loop {
+        match SqliteStore::open(directory) {
+            Ok(store) => return Ok(Box::new(store)),
+            Err(error @ StoreError::Locked { .. }) => {
+                if tokio::time::Instant::now() >= deadline {
+                    return Err(error.into());
+                }
+                let detail = format!("{error}; taking over");
+                status.set_component("store", Health::Starting, &detail);
+                if !std::mem::replace(&mut asked, true) {
+                    tokio::task::block_in_place(|| configuration.take_over(STATE_WAIT / 2))
+                        .map_err(RunError::Configuration)?;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits for signals, reload requests and changed files, until the pipeline ends.
+async fn watch(
+    pipeline: Pipeline,
+    mut reloader: Reloader,
+    reload_interval: Option<Duration>,
+    mut reload_requests: mpsc::Receiver<ReloadRequest>,
+) -> Result<RunEnd, RunError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut look = tokio::time::interval(reload_interval.unwrap_or(Duration::MAX / 4));
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ended = tokio::time::interval(Duration::from_millis(100));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            _ = ended.tick() => {
+                if pipeline.is_finished() {
+                    break;
+                }
+            }
+            _ = look.tick(), if reload_interval.is_some() && !stopping => {
+                tokio::task::block_in_place(|| reloader.look(&pipeline, false));
+            }
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reloading the rules");
+                tokio::task::block_in_place(|| reloader.look(&pipeline, true));
+            }
+            Some(request) = reload_requests.recv() => {
+                let outcome = tokio::task::block_in_place(|| reloader.look(&pipeline, true));
+                let answer = match outcome {
+                    ReloadOutcome::Loaded { rules } => Ok(format!("{rules} rules loaded")),
+                    ReloadOutcome::Unchanged => Ok("nothing changed".to_owned()),
+                    ReloadOutcome::Refused(lines) => Err(format!("{}\n", lines.join("\n"))),
+                };
+                drop(request.reply.send(answer));
+            }
+            _ = terminate.recv() => {
+                stop(&pipeline, &mut stopping, "SIGTERM");
+            }
+            _ = interrupt.recv() => {
+                if stopping {
+                    tracing::warn!("second interrupt: ending at once; what is owed is in the checkpoint");
+                    return Ok(RunEnd::Stopped { pending_count: 0 });
+                }
+                stop(&pipeline, &mut stopping, "interrupt");
+            }
+        }
+    }
+    match tokio::task::block_in_place(|| pipeline.wait()) {
+        PipelineEnd::Stopped { pending_count } => Ok(RunEnd::Stopped { pending_count }),
+        PipelineEnd::Finished => Ok(RunEnd::Finished),
+        PipelineEnd::Failed(error) => Err(RunError::Source(error)),
+    }
+}
+
+fn stop(pipeline: &Pipeline, stopping: &mut bool, why: &str) {
+    tracing::info!("{why}: stopping; finishing what is held");
+    *stopping = true;
+    pipeline.stop();
+}

@@ -1,0 +1,408 @@
+//! Reads recorded events from files, in the order of their events.
+//!
+//! Plain, gzip and zstd files, told apart by their first bytes, with one event or EventList a line.
+//! Files that overlap in time (one per API server) are merged batch by batch, by the first time that
+//! stands in a batch, so that windows see both.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::engine::{
+    limits::RECORD_BYTES_MAX,
+    record::{PartitionName, RecordBatch},
+    time::EventTime,
+};
+
+/// Lines of one batch.
+const LINES_PER_BATCH: usize = 512;
+
+/// Bytes of one batch, about.
+const BYTES_PER_BATCH: usize = 1 << 20;
+
+/// Files that are open at once for merging. Further ones are opened when an earlier one is at its end;
+/// they are sorted by their first event first.
+const FILES_OPEN_MAX: usize = 256;
+
+/// Reading end of a set of files.
+pub struct Input {
+    /// Not yet read, latest first.
+    waiting: Vec<OpenFile>,
+    /// Being read, earliest batch first.
+    ready: BinaryHeap<Reverse<Ready>>,
+    sequence: u64,
+    bytes_read: Arc<AtomicU64>,
+    bytes_total: u64,
+}
+
+/// A batch at hand, with the file that it comes from.
+struct Ready {
+    time: EventTime,
+    order: usize,
+    batch: RecordBatch,
+    file: OpenFile,
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Ready) -> bool {
+        (self.time, self.order) == (other.time, other.order)
+    }
+}
+
+impl Eq for Ready {}
+
+impl PartialOrd for Ready {
+    fn partial_cmp(&self, other: &Ready) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ready {
+    fn cmp(&self, other: &Ready) -> std::cmp::Ordering {
+        (self.time, self.order).cmp(&(other.time, other.order))
+    }
+}
+
+impl Input {
+    /// Looks at the beginning of each file and sorts them by it.
+    ///
+    /// # Errors
+    /// A file that cannot be opened or decompressed, with its path.
+    pub fn open(files: &[PathBuf]) -> Result<Input, String> {
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let mut bytes_total = 0;
+        let mut starts = Vec::new();
+        for path in files {
+            bytes_total += std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+            // Read only as far as the first event, and not counted as progress.
+            let mut probe = OpenFile::open(path, &Arc::default())?;
+            let first = probe.next_batch(1)?;
+            starts.push((first.as_ref().map_or(EventTime::MAX, first_time), path));
+        }
+        starts.sort();
+        let waiting =
+            starts.iter().rev().map(|(_, path)| OpenFile::closed(path, &bytes_read)).collect();
+        let ready = BinaryHeap::new();
+        Ok(Input { waiting, ready, sequence: 0, bytes_read, bytes_total })
+    }
+
+    /// Bytes read so far, before decompression.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all files.
+    pub fn bytes_total(&self) -> u64 {
+        self.bytes_total
+    }
+
+    /// The next batch in the order of events; `None` at the end of all files.
+    ///
+    /// # Errors
+    /// A file that cannot be read on, with its path.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, String> {
+        while self.ready.len() < FILES_OPEN_MAX
+            && let Some(mut file) = self.waiting.pop()
+        {
+            file.reopen()?;
+            self.refill(file)?;
+        }
+        let Some(Reverse(Ready { mut batch, file, .. })) = self.ready.pop() else {
+            return Ok(None);
+        };
+        self.refill(file)?;
+        batch.sequence = self.sequence;
+        self.sequence += 1;
+        Ok(Some(batch))
+    }
+
+    fn refill(&mut self, mut file: OpenFile) -> Result<(), String> {
+        if let Some(batch) = file.next_batch(LINES_PER_BATCH)? {
+            // A batch without any time keeps its file's place.
+            let time = first_time(&batch).max(file.time);
+            file.time = time;
+            let order = self.waiting.len();
+            self.ready.push(Reverse(Ready { time, order, batch, file }));
+        }
+        Ok(())
+    }
+}
+
+struct OpenFile {
+    name: Arc<PartitionName>,
+    path: PathBuf,
+    reader: Option<Box<dyn BufRead + Send>>,
+    bytes_read: Arc<AtomicU64>,
+    line: i64,
+    time: EventTime,
+}
+
+impl OpenFile {
+    fn closed(path: &Path, bytes_read: &Arc<AtomicU64>) -> OpenFile {
+        OpenFile {
+            name: Arc::new(PartitionName { topic: path.display().to_string(), partition: 0 }),
+            path: path.to_owned(),
+            reader: None,
+            bytes_read: Arc::clone(bytes_read),
+            line: 0,
+            time: EventTime::MIN,
+        }
+    }
+
+    fn open(path: &Path, bytes_read: &Arc<AtomicU64>) -> Result<OpenFile, String> {
+        let mut file = OpenFile::closed(path, bytes_read);
+        file.reopen()?;
+        Ok(file)
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        let file = File::open(&self.path).map_err(|error| self.error(&error))?;
+        let counted = Counted { file, bytes_read: Arc::clone(&self.bytes_read) };
+        let mut reader = BufReader::with_capacity(1 << 18, counted);
+        let head = reader.fill_buf().map_err(|error| self.error(&error))?;
+        self.reader = Some(match head {
+            [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(
+                1 << 18,
+                flate2::bufread::MultiGzDecoder::new(reader),
+            )),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(reader)
+                    .map_err(|error| self.error(&error))?;
+                Box::new(BufReader::with_capacity(1 << 18, decoder))
+            }
+            _ => Box::new(reader),
+        });
+        Ok(())
+    }
+
+    fn error(&self, error: &io::Error) -> String {
+        format!("cannot read {}: {error}", self.path.display())
+    }
+
+    /// Up to `lines_max` lines; `None` at the end.
+    fn next_batch(&mut self, lines_max: usize) -> Result<Option<RecordBatch>, String> {
+        let Some(mut reader) = self.reader.take() else { return Ok(None) };
+        let mut batch = RecordBatch::default();
+        let mut line = Vec::new();
+        let mut at_end = false;
+        while batch.records.len() < lines_max && batch.payload.len() < BYTES_PER_BATCH {
+            line.clear();
+            // One byte more than a record may have, so that the decoder sees that it is too large.
+            let limit = RECORD_BYTES_MAX as u64 + 1;
+            let read = (&mut reader)
+                .take(limit)
+                .read_until(b'\n', &mut line)
+                .map_err(|error| self.error(&error))?;
+            if read == 0 {
+                at_end = true;
+                break;
+            }
+            if read as u64 == limit && line.last() != Some(&b'\n') {
+                skip_line(&mut reader).map_err(|error| self.error(&error))?;
+            }
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            if !text.is_empty() {
+                batch.push(&self.name, self.line, None, Some(text));
+            }
+            self.line += 1;
+        }
+        if !at_end {
+            self.reader = Some(reader);
+        }
+        Ok((!batch.records.is_empty()).then_some(batch))
+    }
+}
+
+/// Reads and forgets the rest of a line that is longer than any record.
+fn skip_line(reader: &mut dyn BufRead) -> io::Result<()> {
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let (length, found) = match memchr::memchr(b'\n', buffer) {
+            Some(at) => (at + 1, true),
+            None => (buffer.len(), false),
+        };
+        reader.consume(length);
+        if found {
+            return Ok(());
+        }
+    }
+}
+
+/// The first time that stands in a batch: good enough to merge files by, and never decoded.
+fn first_time(batch: &RecordBatch) -> EventTime {
+    let keys = ["\"stageTimestamp\":", "\"requestReceivedTimestamp\":", "\"timestamp\":"];
+    keys.iter()
+        .find_map(|key| {
+            let at = memchr::memmem::find(&batch.payload, key.as_bytes())? + key.len();
+            let rest = batch.payload.get(at..)?.get(..64.min(batch.payload.len() - at))?;
+            let start = memchr::memchr(b'"', rest)? + 1;
+            let end = start + memchr::memchr(b'"', rest.get(start..)?)?;
+            EventTime::parse(std::str::from_utf8(rest.get(start..end)?).ok()?)
+        })
+        .unwrap_or(EventTime::MIN)
+}
+
+/// Counts what is read from a file, for progress.
+struct Counted {
+    file: File,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Expands `*` and `?` in the last part of paths, for shells that do not; a directory means its files.
+///
+/// # Errors
+/// What names no file.
+pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for pattern in patterns {
+        let found = if pattern.is_dir() {
+            list(pattern, "*")?
+        } else if pattern.exists() {
+            vec![pattern.clone()]
+        } else {
+            let parent = match pattern.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let name = pattern.file_name().map(|name| name.to_string_lossy().into_owned());
+            match name.filter(|name| name.contains(['*', '?'])) {
+                Some(name) => list(parent, &name)?,
+                None => return Err(format!("{}: no such file", pattern.display())),
+            }
+        };
+        if found.is_empty() {
+            return Err(format!("{}: names no file", pattern.display()));
+        }
+        files.extend(found);
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+fn list(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let error = |error: io::Error| format!("cannot read {}: {error}", directory.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pattern: Vec<char> = pattern.chars().collect();
+        let name_chars: Vec<char> = name.chars().collect();
+        if entry.path().is_file() && !name.starts_with('.') && matches(&pattern, &name_chars) {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
+}
+
+/// Whether a name matches a pattern of `*` and `?`; time `pattern × name`.
+fn matches(pattern: &[char], name: &[char]) -> bool {
+    let mut reachable = vec![true];
+    reachable.resize(name.len() + 1, false);
+    for part in pattern {
+        let mut next = vec![false; name.len() + 1];
+        for (at, _) in reachable.iter().enumerate().filter(|(_, yes)| **yes) {
+            match part {
+                '*' => next.iter_mut().skip(at).for_each(|cell| *cell = true),
+                '?' => next.iter_mut().skip(at + 1).take(1).for_each(|cell| *cell = true),
+                c if name.get(at) == Some(c) => {
+                    next.iter_mut().skip(at + 1).take(1).for_each(|cell| *cell = true);
+                }
+                _ => {}
+            }
+        }
+        reachable = next;
+    }
+    reachable.last().copied().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn line(time: &str) -> String {
+        format!("{{\"stageTimestamp\":\"2026-01-05T10:00:{time}.000000Z\"}}\n")
+    }
+
+    fn read_all(files: &[PathBuf]) -> Vec<String> {
+        let mut input = Input::open(files).unwrap();
+        let mut lines = Vec::new();
+        while let Some(batch) = input.next_batch().unwrap() {
+            for record in &batch.records {
+                let text = std::str::from_utf8(batch.payload_of(record).unwrap()).unwrap();
+                lines.push(text.to_owned());
+            }
+        }
+        assert_eq!(input.bytes_read(), input.bytes_total());
+        lines
+    }
+
+    #[test]
+    fn compressed_files_are_read_in_the_order_of_their_events() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("c.jsonl"), line("01") + &line("02")).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(
+            File::create(path("a.gz")).unwrap(),
+            flate2::Compression::fast(),
+        );
+        gzip.write_all(line("05").as_bytes()).unwrap();
+        gzip.finish().unwrap();
+        std::fs::write(path("b.zst"), zstd::encode_all(line("03").as_bytes(), 1).unwrap()).unwrap();
+        let files = expand(&[directory.path().join("*")]).unwrap();
+        assert_eq!(files.len(), 3);
+        let expected: Vec<String> =
+            ["01", "02", "03", "05"].map(|time| line(time).trim().to_owned()).into();
+        assert_eq!(read_all(&files), expected);
+    }
+
+    #[test]
+    fn a_line_longer_than_any_record_costs_bounded_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("long");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&vec![b'x'; RECORD_BYTES_MAX + 1000]).unwrap();
+        file.write_all(b"\n{}\n").unwrap();
+        drop(file);
+        let lengths: Vec<usize> = read_all(&[path]).iter().map(String::len).collect();
+        assert_eq!(lengths, [RECORD_BYTES_MAX + 1, 2]);
+    }
+
+    #[test]
+    fn globs_match_as_in_a_shell() {
+        let characters = |text: &str| text.chars().collect::<Vec<_>>();
+        let matches = |pattern: &str, name: &str| matches(&characters(pattern), &characters(name));
+        assert!(matches("audit-*.log", "audit-2026.log"));
+        assert!(matches("a?c*", "abc"));
+        assert!(!matches("a?c", "ac"));
+        assert!(!matches("*.gz", "a.gz.tmp"));
+    }
+
+    #[test]
+    fn what_names_no_file_is_said() {
+        let error = expand(&[PathBuf::from("no/such/*.log")]).unwrap_err();
+        assert!(error.contains("no/such"), "{error}");
+    }
+}

@@ -1,0 +1,89 @@
+//! `tripline run`: the process that people leave running.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{ConfigArgs, exit, output};
+use crate::{
+    app::{
+        configuration::Configuration,
+        reload::load_rules,
+        run::{RunEnd, RunError, run},
+    },
+    engine::diagnostic::{Diagnostic, DiagnosticLevel},
+    source::SourceError,
+    store::StoreError,
+    telemetry::start_logs,
+};
+
+/// Read audit events, apply the rules, tell people.
+///
+/// Everything that is wrong with configuration and rules is shown before anything is read. SIGTERM or
+/// Ctrl-C stops it: it finishes what it holds, and what receivers have not taken yet is sent by the next
+/// start. SIGHUP and `POST /-/reload` load the rules again, as does any change of their files.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tripline run
+  tripline run --config /etc/tripline/tripline.yaml
+  tripline run --set log.level=debug --set http.listen=127.0.0.1:9999")]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every command has this form")]
+pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let read = Configuration::read(&args.config.input());
+    let (configuration, mut warnings) = match read {
+        Ok(read) => read,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    let general = &configuration.general;
+    let rules = match load_rules(&general.rules, general.engine.resolve_after) {
+        Ok(rules) => rules,
+        Err(problems) => {
+            warnings.extend(problems);
+            return Ok(refuse(&warnings));
+        }
+    };
+    start_logs(general.log, output::stderr_colours());
+    for warning in warnings.iter().chain(&rules.warnings) {
+        tracing::warn!("{}", warning.one_line());
+    }
+    Ok(match run(configuration, rules) {
+        Ok(RunEnd::Stopped { pending_count: 0 } | RunEnd::Finished) => exit::OK,
+        Ok(RunEnd::Stopped { pending_count }) => {
+            tracing::warn!(pending_count, "stopped; what is owed will be sent by the next start");
+            exit::OK
+        }
+        Err(RunError::Configuration(problems)) => refuse(&problems),
+        Err(error) => {
+            output::complain(&error.to_string());
+            ExitCode::from(match error {
+                RunError::Source(SourceError::Fenced { .. }) => exit::FENCED,
+                RunError::Source(SourceError::Config(_)) | RunError::Configuration(_) => {
+                    exit::USAGE
+                }
+                RunError::Store(StoreError::Newer { .. } | StoreError::Locked { .. }) => {
+                    exit::STATE
+                }
+                RunError::Source(SourceError::Fatal(_))
+                | RunError::Store(StoreError::Io { .. })
+                | RunError::Server(_)
+                | RunError::System(_) => exit::FAILURE,
+            })
+        }
+    })
+}
+
+/// Shows what is wrong; nothing was consumed.
+fn refuse(problems: &[Diagnostic]) -> ExitCode {
+    let colours = output::stderr_colours();
+    for problem in problems {
+        output::tell(&problem.render(colours));
+    }
+    let errors = problems.iter().filter(|p| p.level == DiagnosticLevel::Error).count();
+    output::complain(&format!("not started: {}", output::count(errors, "error")));
+    ExitCode::from(exit::USAGE)
+}

@@ -1,0 +1,86 @@
+//! What the dispatcher counts for metrics, and what it writes down for auditors.
+
+use std::collections::BTreeMap;
+
+use super::{NotificationId, NotifyReason, OutcomeReason};
+use crate::engine::time::WallTime;
+
+/// Everything counted since start. The shell shows it as metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DispatchCounts {
+    /// By name of the receiver and kind of the notifier.
+    pub notifiers: BTreeMap<(String, String), NotifierCounts>,
+    /// Alerts that joined an overflow group, at [`super::super::limits::GROUPS_PER_ROUTE_MAX`].
+    pub groups_overflowed: u64,
+    /// Ledger entries left out, at [`super::super::limits::LEDGER_ENTRIES_MAX`].
+    pub ledger_dropped: u64,
+    /// Outcomes of notifications that nobody waits for any more.
+    pub outcomes_unknown: u64,
+}
+
+/// What was counted for one notifier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotifierCounts {
+    /// Notifications made, by why.
+    pub notifications: BTreeMap<NotifyReason, u64>,
+    /// Attempts started.
+    pub attempts: u64,
+    /// Notifications that the receiver took.
+    pub delivered: u64,
+    /// Attempts that will be repeated, by why they failed.
+    pub retried: BTreeMap<OutcomeReason, u64>,
+    /// Notifications that the receiver will never take, by why.
+    pub rejected: BTreeMap<OutcomeReason, u64>,
+    /// Notifications replaced by a newer one before they were delivered.
+    pub superseded: u64,
+    /// Alerts given up after [`super::super::limits::UNDELIVERED_AGE_MAX`].
+    pub alerts_expired: u64,
+    /// Alerts dropped at [`super::super::limits::ALERTS_PER_GROUP_MAX`] or
+    /// [`super::super::limits::ALERTS_IN_GROUPS_MAX`].
+    pub alerts_dropped: u64,
+}
+
+/// One line for auditors: what became of a notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// When, by the operator's clock.
+    pub at: WallTime,
+    /// The notification; `None` for an alert that was given up.
+    pub id: Option<NotificationId>,
+    /// Name of the receiver.
+    pub receiver: String,
+    /// Kind of its notifier.
+    pub notifier: String,
+    /// What happened.
+    pub what: LedgerKind,
+    /// For people: why, and which alerts.
+    pub detail: String,
+}
+
+/// What a ledger entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LedgerKind {
+    /// The receiver took it.
+    Delivered,
+    /// An attempt failed; it will be repeated.
+    Retry,
+    /// The receiver will never take it.
+    Rejected,
+    /// An alert was given up, because its receiver was away for too long.
+    Expired,
+    /// An alert was dropped, because too many were owed.
+    Dropped,
+}
+
+impl LedgerKind {
+    /// The word in the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LedgerKind::Delivered => "delivered",
+            LedgerKind::Retry => "retry",
+            LedgerKind::Rejected => "rejected",
+            LedgerKind::Expired => "expired",
+            LedgerKind::Dropped => "dropped",
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Whether a group has something to say, why, when, and about which of its alerts.
+//!
+//! Everything here is a pure function of a group and the time.
+
+use std::cmp::Reverse;
+
+use super::{Audience, Group, Member, NotifyReason, member::News};
+use crate::engine::{
+    alert::Fingerprint, limits::ALERTS_PER_NOTIFICATION_MAX, rule::Severity, time::WallTime,
+};
+
+/// What a group has to say, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// The group has said something before.
+    pub has_spoken: bool,
+    /// Alerts that the receiver does not know of.
+    pub new_count: u64,
+    /// Alerts that ended since it was told.
+    pub resolved_count: u64,
+    /// Alerts that changed otherwise.
+    pub updated_count: u64,
+    /// Alerts that fire, told or not.
+    pub firing_count: u64,
+    /// It is time to say it again.
+    pub is_repeat_due: bool,
+}
+
+/// Why a group is sent now, or that it is not. What is most important to know wins.
+pub fn notify_reason(tally: &Tally) -> NotifyReason {
+    match tally {
+        Tally { new_count: 1.., has_spoken: false, .. } => NotifyReason::First,
+        Tally { new_count: 1.., .. } => NotifyReason::NewAlerts,
+        Tally { resolved_count: 1.., firing_count: 0, .. } => NotifyReason::AllResolved,
+        Tally { resolved_count: 1.., .. } => NotifyReason::NewResolved,
+        Tally { updated_count: 1.., .. } => NotifyReason::Updated,
+        Tally { is_repeat_due: true, .. } => NotifyReason::RepeatDue,
+        _ => NotifyReason::Nothing,
+    }
+}
+
+/// What a group would say if it were asked now.
+pub(in crate::engine) struct Selection {
+    pub(in crate::engine) reason: NotifyReason,
+    /// The alerts that it would name, at most [`ALERTS_PER_NOTIFICATION_MAX`].
+    pub(in crate::engine) fingerprints: Vec<Fingerprint>,
+    /// The alerts that did not fit.
+    pub(in crate::engine) left_count: u64,
+}
+
+/// When a group has to be looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::engine) struct Verdict {
+    /// When it has something to say.
+    pub(in crate::engine) due: Option<WallTime>,
+    /// Whether that is more than a repetition.
+    pub(in crate::engine) has_news: bool,
+    /// When an alert may have to leave it.
+    pub(in crate::engine) sweep: Option<WallTime>,
+}
+
+impl Group {
+    /// When there is something to say of a member, or again.
+    fn news_due(&self, member: &Member, news: News) -> WallTime {
+        let grouping = &self.policy.grouping;
+        let is_grave = member.latest.severity >= Severity::High;
+        let Some(sent_at) = self.sent_at else {
+            return if is_grave { self.created_at } else { self.created_at.plus(grouping.wait) };
+        };
+        let is_urgent = match self.policy.audience {
+            Audience::People | Audience::Editable => {
+                is_grave && matches!(news, News::New | News::Severity)
+            }
+            Audience::Machine | Audience::Resend => news != News::Revised,
+        };
+        let pause =
+            if is_urgent { grouping.wait.min(grouping.interval) } else { grouping.interval };
+        sent_at.plus(pause).max(self.not_before(member, news))
+    }
+
+    /// Alertmanager must have had time to tell that an alert fires before it hears that it ended.
+    fn not_before(&self, member: &Member, news: News) -> WallTime {
+        if self.policy.audience == Audience::Resend && news == News::Resolved {
+            member.since.plus(self.policy.grouping.repeat)
+        } else {
+            WallTime::MIN
+        }
+    }
+
+    /// When a member of which nothing is new is to be named again.
+    fn repeat_due(&self, member: &Member) -> Option<WallTime> {
+        let repeat = self.policy.grouping.repeat;
+        if repeat.is_zero() {
+            return None;
+        }
+        match self.policy.audience {
+            Audience::People | Audience::Editable => {
+                member.is_firing().then(|| self.sent_at.unwrap_or(self.created_at).plus(repeat))
+            }
+            Audience::Machine => member.is_firing().then(|| member.told_at.plus(repeat)),
+            Audience::Resend => Some(member.told_at.plus(repeat)),
+        }
+    }
+
+    /// When it has to be looked at. Cost: one step for each alert.
+    pub(in crate::engine) fn verdict(&self) -> Verdict {
+        let mut verdict = Verdict::default();
+        let earlier = |time: &mut Option<WallTime>, other: Option<WallTime>| {
+            *time = [*time, other].into_iter().flatten().min();
+        };
+        for member in self.members.values() {
+            let news = member.news(&self.policy);
+            verdict.has_news |= news.is_some();
+            earlier(
+                &mut verdict.due,
+                match news {
+                    Some(news) => Some(self.news_due(member, news)),
+                    None => self.repeat_due(member),
+                },
+            );
+            if !member.is_firing() {
+                earlier(&mut verdict.sweep, Some(member.leaves_at(&self.policy)));
+            }
+        }
+        verdict
+    }
+
+    /// What it has to say now. Cost: one step for each alert, and a sort of those chosen.
+    pub(in crate::engine) fn select(&self, now: WallTime) -> Option<Selection> {
+        let mut tally = Tally { has_spoken: self.sent_at.is_some(), ..Tally::default() };
+        let mut chosen: Vec<(Fingerprint, &Member, bool)> = Vec::new();
+        for (fingerprint, member) in &self.members {
+            let news =
+                member.news(&self.policy).filter(|news| now >= self.not_before(member, *news));
+            match news {
+                Some(News::New) => tally.new_count += 1,
+                Some(News::Resolved) => tally.resolved_count += 1,
+                Some(News::Severity | News::Revised) => tally.updated_count += 1,
+                None => {}
+            }
+            tally.firing_count += u64::from(member.is_firing());
+            let is_due = self.repeat_due(member).is_some_and(|due| due <= now);
+            tally.is_repeat_due |= is_due;
+            let is_shown = match self.policy.audience {
+                Audience::People | Audience::Editable => member.is_firing(),
+                Audience::Machine | Audience::Resend => is_due,
+            };
+            if news.is_some() || is_shown {
+                chosen.push((*fingerprint, member, news.is_some()));
+            }
+        }
+        let reason = notify_reason(&tally);
+        if reason == NotifyReason::Nothing {
+            return None;
+        }
+        chosen.sort_by_key(|(fingerprint, member, has_news)| {
+            let severity = Reverse(member.latest.severity);
+            (!has_news, !member.is_firing(), severity, member.told_at, *fingerprint)
+        });
+        let left_count = chosen.len().saturating_sub(ALERTS_PER_NOTIFICATION_MAX) as u64;
+        chosen.truncate(ALERTS_PER_NOTIFICATION_MAX);
+        let fingerprints = chosen.into_iter().map(|(fingerprint, ..)| fingerprint).collect();
+        Some(Selection { reason, fingerprints, left_count })
+    }
+}

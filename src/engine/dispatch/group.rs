@@ -1,0 +1,308 @@
+//! A group of alerts: its members, what it owes, and when it spoke last.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Audience, Notification, NotificationId, OutcomeReason, Policy, Receipt,
+    member::{Member, Told},
+    plan::{RouteId, Slot, Target, hash_part, short},
+};
+use crate::engine::{
+    alert::{Alert, AlertState, Fingerprint},
+    limits,
+    time::WallTime,
+};
+
+/// Alerts that one ledger entry names: 50. Further ones are counted in it.
+const LEDGER_FINGERPRINTS_MAX: usize = 50;
+
+/// Identity of a group: a hash of notifier, route and group labels.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(in crate::engine) struct GroupKey(pub(in crate::engine) [u8; 16]);
+
+/// The alerts that one notifier is told about together.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Group {
+    pub(in crate::engine) key: GroupKey,
+    /// Index of its notifier in the plan.
+    pub(in crate::engine) slot: usize,
+    pub(in crate::engine) route: RouteId,
+    pub(in crate::engine) policy: Policy,
+    pub(in crate::engine) is_overflow: bool,
+    pub(in crate::engine) labels: BTreeMap<String, String>,
+    pub(in crate::engine) members: BTreeMap<Fingerprint, Member>,
+    pub(in crate::engine) created_at: WallTime,
+    pub(in crate::engine) sent_at: Option<WallTime>,
+    /// Number of its next notification; part of the id, so that a repetition is another one.
+    pub(in crate::engine) sequence: u64,
+    pub(in crate::engine) receipt: Option<Receipt>,
+    /// Alerts that were dropped at a limit and not yet mentioned.
+    pub(in crate::engine) dropped_count: u64,
+    pub(in crate::engine) owed: Option<Owed>,
+    /// When it is looked at next; in the dispatcher's timers too.
+    pub(in crate::engine) timer: Option<WallTime>,
+    /// It waits for its notifier to be free.
+    pub(in crate::engine) is_queued: bool,
+    /// As the last look said.
+    pub(in crate::engine) has_news: bool,
+}
+
+/// A notification that is not delivered yet.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Owed {
+    pub(in crate::engine) notification: Arc<Notification>,
+    /// What it says of each alert.
+    pub(in crate::engine) told: Vec<(Fingerprint, Told)>,
+    /// How many of the group's dropped alerts it mentions.
+    pub(in crate::engine) dropped_count: u64,
+    pub(in crate::engine) phase: Phase,
+    /// Attempts in a row that failed, those of notifications that it replaced included.
+    pub(in crate::engine) failures: u32,
+    /// The group has more to say by now.
+    pub(in crate::engine) is_stale: bool,
+}
+
+/// Where an owed notification stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Phase {
+    /// Not to be tried before.
+    Waiting(WallTime),
+    /// An attempt was handed out; without an outcome until then it counts as failed.
+    InFlight(WallTime),
+}
+
+impl Group {
+    /// Without members.
+    pub(in crate::engine) fn new(
+        key: GroupKey,
+        target: Target,
+        policy: Policy,
+        labels: BTreeMap<String, String>,
+        now: WallTime,
+    ) -> Group {
+        Group {
+            key,
+            slot: target.slot,
+            route: target.route,
+            policy,
+            is_overflow: false,
+            labels,
+            members: BTreeMap::new(),
+            created_at: now,
+            sent_at: None,
+            sequence: 0,
+            receipt: None,
+            dropped_count: 0,
+            owed: None,
+            timer: None,
+            is_queued: false,
+            has_news: false,
+        }
+    }
+
+    /// Takes a newer snapshot of a member; whether it is one.
+    pub(in crate::engine) fn update(&mut self, alert: &Arc<Alert>) -> bool {
+        let changed =
+            self.members.get_mut(&alert.fingerprint).is_some_and(|member| member.update(alert));
+        if let Some(owed) = self.owed.as_mut().filter(|_| changed) {
+            owed.is_stale = true;
+        }
+        changed
+    }
+
+    /// Adds a member.
+    pub(in crate::engine) fn insert(&mut self, fingerprint: Fingerprint, member: Member) {
+        self.members.insert(fingerprint, member);
+        if let Some(owed) = &mut self.owed {
+            owed.is_stale = true;
+        }
+    }
+
+    /// The member to drop at a limit: the one that ended longest ago.
+    pub(in crate::engine) fn victim(&self) -> Option<Fingerprint> {
+        self.members
+            .iter()
+            .filter(|(_, member)| !member.is_firing())
+            .min_by_key(|(fingerprint, member)| (member.latest.changed_at, **fingerprint))
+            .map(|(fingerprint, _)| *fingerprint)
+    }
+
+    /// Makes the notification that is due now, in place of one that is owed and not in flight.
+    /// `None` if there is nothing to say; then nothing is owed any more.
+    pub(in crate::engine) fn form(
+        &mut self,
+        now: WallTime,
+        slot: &Slot,
+    ) -> Option<Arc<Notification>> {
+        let failures = self.owed.take().map_or(0, |owed| owed.failures);
+        let selection = self.select(now)?;
+        let (mut alerts, mut told) = (Vec::new(), Vec::new());
+        for fingerprint in selection.fingerprints {
+            let member = self.members.get(&fingerprint).expect("selected among the members");
+            alerts.push(member.view(&self.policy));
+            told.push((fingerprint, member.told_by_now(&self.policy)));
+        }
+        alerts.sort_by_key(|alert| (alert.state == AlertState::Resolved, alert.fingerprint));
+        told.sort_by_key(|(fingerprint, _)| *fingerprint);
+        let notification = Arc::new(Notification {
+            id: self.notification_id(&told),
+            receiver: slot.receiver.clone(),
+            notifier_index: slot.notifier_index,
+            group_key: hex(&self.key.0),
+            group_labels: self.labels.clone(),
+            reason: selection.reason,
+            alerts,
+            truncated_count: selection.left_count + self.dropped_count,
+            created_at: now,
+            attempts: 0,
+            receipt: self.receipt.clone(),
+        });
+        self.sequence += 1;
+        self.owed = Some(Owed {
+            notification: Arc::clone(&notification),
+            told,
+            dropped_count: self.dropped_count,
+            phase: Phase::Waiting(now),
+            failures,
+            is_stale: false,
+        });
+        Some(notification)
+    }
+
+    /// Content, and which notification of which life of the group it is; not the attempt.
+    fn notification_id(&self, told: &[(Fingerprint, Told)]) -> NotificationId {
+        let mut hasher = blake3::Hasher::new();
+        hash_part(&mut hasher, &self.key.0);
+        hash_part(&mut hasher, &self.created_at.micros().to_le_bytes());
+        hash_part(&mut hasher, &self.sequence.to_le_bytes());
+        for (fingerprint, told) in told {
+            hash_part(&mut hasher, &fingerprint.0);
+            hash_part(&mut hasher, &told.starts_at.micros().to_le_bytes());
+            hash_part(&mut hasher, &told.revision.to_le_bytes());
+            let state = [u8::from(told.state == AlertState::Firing), told.severity as u8];
+            hash_part(&mut hasher, &state);
+        }
+        NotificationId(short(&hasher))
+    }
+
+    /// Notes that nothing is owed any more: it was delivered, or rejected for good. Returns the
+    /// members whose state that changed.
+    pub(in crate::engine) fn settle(
+        &mut self,
+        now: WallTime,
+        receipt: Option<Receipt>,
+    ) -> Vec<Fingerprint> {
+        let Some(owed) = self.owed.take() else { return Vec::new() };
+        self.sent_at = Some(now);
+        self.dropped_count = self.dropped_count.saturating_sub(owed.dropped_count);
+        if receipt.is_some() {
+            self.receipt = receipt;
+        }
+        let mut changed = Vec::new();
+        for (fingerprint, told) in owed.told {
+            if self.members.get_mut(&fingerprint).is_some_and(|member| member.note(now, told)) {
+                changed.push(fingerprint);
+            }
+        }
+        changed
+    }
+
+    /// Takes out the members of which everything was said, and those given up.
+    pub(in crate::engine) fn sweep(
+        &mut self,
+        now: WallTime,
+    ) -> (Vec<Fingerprint>, Vec<Arc<Alert>>) {
+        let (mut done, mut expired) = (Vec::new(), Vec::new());
+        self.members.retain(|fingerprint, member| {
+            if now < member.leaves_at(&self.policy) {
+                return true;
+            }
+            if member.news(&self.policy).is_none() {
+                done.push(*fingerprint);
+            } else {
+                expired.push(Arc::clone(&member.latest));
+            }
+            false
+        });
+        (done, expired)
+    }
+
+    /// Clamps all times to a clock that was set back.
+    pub(in crate::engine) fn rebase(&mut self, now: WallTime) {
+        self.created_at = self.created_at.min(now);
+        self.sent_at = self.sent_at.map(|sent_at| sent_at.min(now));
+        self.members.values_mut().for_each(|member| member.rebase(now));
+        if let Some(owed) = &mut self.owed {
+            owed.phase = match owed.phase {
+                Phase::Waiting(until) => Phase::Waiting(until.min(now.plus(limits::BACKOFF_MAX))),
+                Phase::InFlight(until) => {
+                    Phase::InFlight(until.min(now.plus(limits::ATTEMPT_AGE_MAX)))
+                }
+            };
+        }
+    }
+}
+
+impl Owed {
+    /// Notes an attempt that failed; the next one comes after `pause`, or when the receiver asked for
+    /// if that is later.
+    pub(in crate::engine) fn fail(
+        &mut self,
+        now: WallTime,
+        pause: Duration,
+        asked: Option<Duration>,
+    ) {
+        self.failures = self.failures.saturating_add(1);
+        self.phase = Phase::Waiting(now.plus(asked.map_or(pause, |asked| asked.max(pause))));
+        Arc::make_mut(&mut self.notification).attempts += 1;
+    }
+}
+
+/// The pause after a failed attempt when `failures` failed before it: doubled each time, and spread by
+/// up to a quarter either way, so that groups that failed together do not come back together.
+pub(in crate::engine) fn backoff(policy: &Policy, id: NotificationId, failures: u32) -> Duration {
+    let longest = match policy.audience {
+        Audience::Resend => policy.grouping.repeat.clamp(limits::BACKOFF_MIN, limits::BACKOFF_MAX),
+        Audience::People | Audience::Editable | Audience::Machine => limits::BACKOFF_MAX,
+    };
+    let pause = limits::BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(longest);
+    let mut hasher = blake3::Hasher::new();
+    hash_part(&mut hasher, &id.0);
+    hash_part(&mut hasher, &failures.to_le_bytes());
+    let [spread, ..] = short(&hasher);
+    pause.mul_f64(0.75 + f64::from(spread) / 512.0)
+}
+
+/// What the ledger says of a notification: why it was made, what the receiver said, and of which
+/// alerts it tells, the first [`LEDGER_FINGERPRINTS_MAX`] by fingerprint.
+pub(in crate::engine) fn ledger_detail(
+    notification: &Notification,
+    answer: Option<(OutcomeReason, &str)>,
+) -> String {
+    let mut text = notification.reason.as_str().to_owned();
+    if let Some((reason, detail)) = answer {
+        let _ = write!(text, "; {}: {detail}", reason.as_str());
+    }
+    let count = notification.alerts.len();
+    let _ = write!(text, "; {count} alert{}:", if count == 1 { "" } else { "s" });
+    for alert in notification.alerts.iter().take(LEDGER_FINGERPRINTS_MAX) {
+        let state = if alert.state == AlertState::Firing { "firing" } else { "resolved" };
+        let _ = write!(text, " {} {state},", alert.fingerprint);
+    }
+    if text.ends_with(',') {
+        text.pop();
+    }
+    if count > LEDGER_FINGERPRINTS_MAX {
+        let _ = write!(text, " and {} more", count - LEDGER_FINGERPRINTS_MAX);
+    }
+    text
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

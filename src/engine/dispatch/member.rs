@@ -1,0 +1,201 @@
+//! One alert in one group: what it is now, and what the receiver was told of it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Audience, Policy};
+use crate::engine::{
+    alert::{Alert, AlertState},
+    limits,
+    rule::Severity,
+    time::{EventTime, WallTime},
+};
+
+/// One alert in one group.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Member {
+    /// The newest snapshot.
+    pub(in crate::engine) latest: Arc<Alert>,
+    /// Earlier episodes that ended before the receiver was told of them.
+    pub(in crate::engine) carried: Option<Carried>,
+    /// What the receiver was told last.
+    pub(in crate::engine) told: Option<Told>,
+    /// When it was first told that state of that episode.
+    pub(in crate::engine) since: WallTime,
+    /// When it was told last.
+    pub(in crate::engine) told_at: WallTime,
+}
+
+/// Episodes that nobody was told of, in one alert.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Carried {
+    pub(in crate::engine) alert: Arc<Alert>,
+    /// `starts_at` of the newest of them.
+    pub(in crate::engine) newest: EventTime,
+}
+
+/// What a receiver was told of an alert. `starts_at` names the episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::engine) struct Told {
+    pub(in crate::engine) state: AlertState,
+    pub(in crate::engine) starts_at: EventTime,
+    pub(in crate::engine) revision: u64,
+    pub(in crate::engine) severity: Severity,
+}
+
+/// What is to be said of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum News {
+    /// The receiver does not know of this episode.
+    New,
+    /// It ended.
+    Resolved,
+    /// It is graver than the receiver was told, or less.
+    Severity,
+    /// There is more to it.
+    Revised,
+}
+
+impl Member {
+    pub(in crate::engine) fn new(alert: &Arc<Alert>) -> Member {
+        Member {
+            latest: Arc::clone(alert),
+            carried: None,
+            told: None,
+            since: WallTime::MIN,
+            told_at: WallTime::MIN,
+        }
+    }
+
+    /// Takes a newer snapshot; whether it is one.
+    pub(in crate::engine) fn update(&mut self, alert: &Arc<Alert>) -> bool {
+        let (old, new) = (&self.latest, alert);
+        let same_episode = old.starts_at == new.starts_at;
+        if same_episode && new.revision <= old.revision && new.state == old.state {
+            return false;
+        }
+        if !same_episode && !self.is_episode_known() {
+            let newest = old.starts_at;
+            let alert = match &self.carried {
+                Some(carried) => Arc::new(merged(&carried.alert, old)),
+                None => Arc::clone(old),
+            };
+            self.carried = Some(Carried { alert, newest });
+        }
+        self.latest = Arc::clone(alert);
+        true
+    }
+
+    fn is_episode_known(&self) -> bool {
+        self.told.is_some_and(|told| told.starts_at == self.latest.starts_at)
+    }
+
+    pub(in crate::engine) fn is_firing(&self) -> bool {
+        self.latest.state == AlertState::Firing
+    }
+
+    /// What is to be said of it, if anything.
+    pub(in crate::engine) fn news(&self, policy: &Policy) -> Option<News> {
+        let Some(told) = self.told.filter(|_| self.is_episode_known()) else {
+            return Some(News::New);
+        };
+        match (self.latest.state, told.state) {
+            (AlertState::Firing, AlertState::Resolved) => Some(News::New),
+            (AlertState::Resolved, AlertState::Firing) => {
+                policy.send_resolved.then_some(News::Resolved)
+            }
+            (AlertState::Resolved, AlertState::Resolved) => None,
+            (AlertState::Firing, AlertState::Firing) => {
+                if told.severity != self.latest.severity {
+                    Some(News::Severity)
+                } else if told.revision != self.latest.revision
+                    && policy.audience != Audience::People
+                {
+                    Some(News::Revised)
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
+    /// When it leaves its group if nothing more happens: once everything was said, or when it is
+    /// given up. Alerts that fire stay.
+    pub(in crate::engine) fn leaves_at(&self, policy: &Policy) -> WallTime {
+        if self.is_firing() {
+            WallTime::MAX
+        } else if self.news(policy).is_some() {
+            self.latest.changed_at.plus(limits::UNDELIVERED_AGE_MAX)
+        } else if policy.audience == Audience::Resend && policy.send_resolved {
+            self.since.plus(limits::RESOLVED_RETENTION)
+        } else {
+            WallTime::MIN
+        }
+    }
+
+    /// Whether the receiver has to be told that it fires before it can be told that it ended.
+    fn is_shown_firing(&self, policy: &Policy) -> bool {
+        let firing_first = matches!(policy.audience, Audience::Machine | Audience::Resend);
+        self.is_firing()
+            || (self.news(policy) == Some(News::New) && (firing_first || !policy.send_resolved))
+    }
+
+    /// What a notification that is made now says of it.
+    pub(in crate::engine) fn told_by_now(&self, policy: &Policy) -> Told {
+        let Alert { starts_at, revision, severity, .. } = *self.latest;
+        let is_firing = self.is_shown_firing(policy);
+        let state = if is_firing { AlertState::Firing } else { AlertState::Resolved };
+        Told { state, starts_at, revision, severity }
+    }
+
+    /// How a notification that is made now shows it.
+    pub(in crate::engine) fn view(&self, policy: &Policy) -> Alert {
+        let mut alert = match &self.carried {
+            Some(carried) => merged(&carried.alert, &self.latest),
+            None => Alert::clone(&self.latest),
+        };
+        if self.is_shown_firing(policy) {
+            alert.state = AlertState::Firing;
+            alert.ends_at = None;
+        }
+        alert
+    }
+
+    /// Notes that the receiver was told; whether that is more than the time of a repetition.
+    pub(in crate::engine) fn note(&mut self, now: WallTime, told: Told) -> bool {
+        let known = |before: Told| (before.state, before.starts_at) == (told.state, told.starts_at);
+        if !self.told.is_some_and(known) {
+            self.since = now;
+        }
+        self.told_at = now;
+        let had_carried = self.carried.is_some();
+        self.carried.take_if(|carried| carried.newest <= told.starts_at);
+        let changed = self.told != Some(told) || had_carried != self.carried.is_some();
+        self.told = Some(told);
+        changed
+    }
+
+    /// Clamps all times to a clock that was set back.
+    pub(in crate::engine) fn rebase(&mut self, now: WallTime) {
+        self.since = self.since.min(now);
+        self.told_at = self.told_at.min(now);
+    }
+}
+
+/// Two episodes of one alert in one: the later one's state, the whole time and all counts.
+fn merged(earlier: &Alert, later: &Alert) -> Alert {
+    let mut both = later.clone();
+    both.starts_at = earlier.starts_at.min(later.starts_at);
+    both.first_seen = earlier.first_seen.min(later.first_seen);
+    both.last_seen = earlier.last_seen.max(later.last_seen);
+    both.value = earlier.value.max(later.value);
+    both.severity = earlier.severity.max(later.severity);
+    both.finding_count = earlier.finding_count.saturating_add(later.finding_count);
+    both.suppressed_count = earlier.suppressed_count.saturating_add(later.suppressed_count);
+    both.evidence.clone_from(&earlier.evidence);
+    let room = limits::EVIDENCE_MAX.saturating_sub(both.evidence.len()).max(1);
+    both.evidence.truncate(limits::EVIDENCE_MAX - 1);
+    both.evidence.extend(later.evidence.iter().take(room).cloned());
+    both
+}

@@ -1,0 +1,231 @@
+//! The plan in the form that the dispatcher runs on: routes with identities, notifiers in one list.
+//!
+//! Identities do not depend on positions in the configuration, so that what is owed survives an edit
+//! of it: a route is known by the matchers on the way to it, a notifier by receiver and kind.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher, Route, group::GroupKey,
+};
+use crate::engine::alert::Alert;
+
+/// What decides how a group is told.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::engine) struct Policy {
+    pub(in crate::engine) grouping: Grouping,
+    pub(in crate::engine) audience: Audience,
+    pub(in crate::engine) send_resolved: bool,
+}
+
+/// One notifier of one receiver.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Slot {
+    /// `receiver/kind`, with `#2` and so on for further ones of the same kind.
+    pub(in crate::engine) identity: String,
+    pub(in crate::engine) receiver: String,
+    pub(in crate::engine) kind: String,
+    pub(in crate::engine) notifier_index: usize,
+    pub(in crate::engine) spacing: Duration,
+    grouping: Grouping,
+    audience: Audience,
+    send_resolved: bool,
+}
+
+/// Identity of a route: a hash of the matchers on the way to it.
+pub(in crate::engine) type RouteId = [u8; 16];
+
+/// The compiled plan.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct CompiledPlan {
+    root: Node,
+    pub(in crate::engine) slots: Vec<Slot>,
+    /// First slot and number of slots of each receiver.
+    receivers: Vec<(usize, usize)>,
+    /// What each route says about grouping.
+    routes: BTreeMap<RouteId, GroupingOverride>,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    id: RouteId,
+    receiver_index: usize,
+    matchers: Vec<Matcher>,
+    continue_matching: bool,
+    children: Vec<Node>,
+}
+
+/// Where an alert goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Target {
+    pub(in crate::engine) slot: usize,
+    pub(in crate::engine) route: RouteId,
+}
+
+impl CompiledPlan {
+    pub(in crate::engine) fn new(plan: &DispatchPlan) -> CompiledPlan {
+        let (mut slots, mut receivers) = (Vec::new(), Vec::new());
+        for receiver in &plan.receivers {
+            receivers.push((slots.len(), receiver.notifiers.len()));
+            let mut ordinals: BTreeMap<&str, usize> = BTreeMap::new();
+            for (notifier_index, notifier) in receiver.notifiers.iter().enumerate() {
+                let ordinal = ordinals.entry(&notifier.kind).or_default();
+                *ordinal += 1;
+                let further = if *ordinal > 1 { format!("#{ordinal}") } else { String::new() };
+                slots.push(Slot {
+                    identity: format!("{}/{}{further}", receiver.name, notifier.kind),
+                    receiver: receiver.name.clone(),
+                    kind: notifier.kind.clone(),
+                    notifier_index,
+                    spacing: notifier.spacing,
+                    grouping: notifier.grouping.clone(),
+                    audience: notifier.audience,
+                    send_resolved: notifier.send_resolved,
+                });
+            }
+        }
+        let mut routes = BTreeMap::new();
+        let root = Node::new(&plan.route, "", &mut routes);
+        CompiledPlan { root, slots, receivers, routes }
+    }
+
+    pub(in crate::engine) fn slot(&self, index: usize) -> &Slot {
+        self.slots.get(index).expect("slot indexes are made anew with each plan")
+    }
+
+    /// Where an alert with these labels goes, in the order of the configuration; each notifier once,
+    /// for the first route that leads to it.
+    pub(in crate::engine) fn targets(&self, labels: &BTreeMap<String, String>) -> Vec<Target> {
+        let mut nodes = Vec::new();
+        self.root.route(labels, true, &mut nodes);
+        let mut targets: Vec<Target> = Vec::new();
+        for node in nodes {
+            let (first, count) =
+                self.receivers.get(node.receiver_index).copied().unwrap_or_default();
+            for slot in first..first + count {
+                if !targets.iter().any(|target| target.slot == slot) {
+                    targets.push(Target { slot, route: node.id });
+                }
+            }
+        }
+        targets
+    }
+
+    /// How a notifier is told about alerts of a route; `None` if the route is gone.
+    pub(in crate::engine) fn policy(&self, slot: usize, route: RouteId) -> Option<Policy> {
+        let said = self.routes.get(&route)?;
+        let Slot { grouping, audience, send_resolved, .. } = self.slots.get(slot)?;
+        let mut grouping = grouping.clone();
+        if *audience != Audience::Resend {
+            if let Some(by) = &said.by {
+                grouping.by = by.clone();
+            }
+            grouping.wait = said.wait.unwrap_or(grouping.wait);
+            grouping.interval = said.interval.unwrap_or(grouping.interval);
+            grouping.repeat = said.repeat.unwrap_or(grouping.repeat);
+        }
+        Some(Policy { grouping, audience: *audience, send_resolved: *send_resolved })
+    }
+
+    /// The group that an alert falls into.
+    pub(in crate::engine) fn group_key(
+        &self,
+        target: Target,
+        by: &GroupBy,
+        alert: &Alert,
+    ) -> (GroupKey, BTreeMap<String, String>) {
+        let mut hasher = self.hasher(target);
+        let labels: BTreeMap<String, String> = match by {
+            GroupBy::Each => {
+                hash_part(&mut hasher, &alert.fingerprint.0);
+                alert.labels.clone()
+            }
+            GroupBy::Labels(names) => {
+                let taken = alert.labels.iter().filter(|(name, _)| names.contains(name));
+                taken.map(|(name, value)| (name.clone(), value.clone())).collect()
+            }
+        };
+        if let GroupBy::Labels(_) = by {
+            for (name, value) in &labels {
+                hash_part(&mut hasher, name.as_bytes());
+                hash_part(&mut hasher, value.as_bytes());
+            }
+        }
+        (GroupKey(short(&hasher)), labels)
+    }
+
+    /// The group for whatever finds no other at the limit.
+    pub(in crate::engine) fn overflow_key(&self, target: Target) -> GroupKey {
+        let mut hasher = self.hasher(target);
+        hasher.update(b"overflow");
+        GroupKey(short(&hasher))
+    }
+
+    fn hasher(&self, target: Target) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new();
+        hash_part(&mut hasher, self.slot(target.slot).identity.as_bytes());
+        hash_part(&mut hasher, &target.route);
+        hasher
+    }
+}
+
+impl Node {
+    fn new(route: &Route, above: &str, routes: &mut BTreeMap<RouteId, GroupingOverride>) -> Node {
+        let matchers: Vec<String> = route.matchers.iter().map(Matcher::to_string).collect();
+        let mut path = format!("{above}/{{{}}}", matchers.join(","));
+        let mut id = short(blake3::Hasher::new().update(path.as_bytes()));
+        while routes.contains_key(&id) {
+            path.push('#');
+            id = short(blake3::Hasher::new().update(path.as_bytes()));
+        }
+        routes.insert(id, route.grouping.clone());
+        let children = route.routes.iter().map(|child| Node::new(child, &path, routes)).collect();
+        Node {
+            id,
+            receiver_index: route.receiver_index,
+            matchers: route.matchers.clone(),
+            continue_matching: route.continue_matching,
+            children,
+        }
+    }
+
+    /// Adds the nodes that take the alert; whether there are any.
+    fn route<'n>(
+        &'n self,
+        labels: &BTreeMap<String, String>,
+        is_root: bool,
+        taken: &mut Vec<&'n Node>,
+    ) -> bool {
+        if !is_root && !self.matchers.iter().all(|matcher| matcher.matches(labels)) {
+            return false;
+        }
+        let mut child_took = false;
+        for child in &self.children {
+            if child.route(labels, false, taken) {
+                child_took = true;
+                if !child.continue_matching {
+                    break;
+                }
+            }
+        }
+        if !child_took {
+            taken.push(self);
+        }
+        true
+    }
+}
+
+/// Adds a part with its length, so that parts cannot run into each other.
+pub(in crate::engine) fn hash_part(hasher: &mut blake3::Hasher, part: &[u8]) {
+    hasher.update(&(part.len() as u64).to_le_bytes());
+    hasher.update(part);
+}
+
+/// The first 128 bits.
+pub(in crate::engine) fn short(hasher: &blake3::Hasher) -> [u8; 16] {
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().zip(hasher.finalize().as_bytes()) {
+        *to = *from;
+    }
+    short
+}

@@ -1,0 +1,274 @@
+//! Shard and dispatcher of one member, and the order in which their decisions become real.
+//!
+//! One promise is kept here: **nothing leaves the process before the checkpoint that holds it is
+//! durable.** Whatever is decided becomes part of a [`Checkpoint`], and the effects that it covers
+//! wait until the shell says that it is durable. A simulator can lose the process between any two
+//! calls and restore another one from what was durable.
+
+use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
+
+use super::{
+    alert::{Alert, AlertState},
+    detector::DetectionBatch,
+    dispatch::{DispatchPlan, Notification, Outcome},
+    dispatcher::Dispatcher,
+    record::{PartitionName, Position},
+    rule::RuleSet,
+    shard::{
+        EngineSettings, ReplaceReport, RestoreReport, Shard, StateChange, StateEntry, StateTable,
+    },
+    time::WallTime,
+};
+
+/// What one checkpoint makes durable, all of it or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoint {
+    /// Where to go on reading; every partition, not only those that moved.
+    pub positions: Vec<Position>,
+    /// Changed engine state; a later change of the same key wins.
+    pub changes: Vec<StateChange>,
+    /// What happened, for auditors.
+    pub ledger: Vec<LedgerRow>,
+}
+
+impl Checkpoint {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty() && self.changes.is_empty() && self.ledger.is_empty()
+    }
+}
+
+/// One line of the ledger: an alert's change or a delivery attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LedgerRow {
+    /// When, by the operator's clock.
+    pub at: WallTime,
+    /// `alert` or `delivery`.
+    pub kind: &'static str,
+    /// Fingerprint of the alert or id of the notification.
+    pub subject: String,
+    /// Receiver, for deliveries; rule id, for alerts.
+    pub party: String,
+    /// `firing`, `resolved`, `delivered`, `retry`, `rejected` …
+    pub what: String,
+    /// For people.
+    pub detail: String,
+}
+
+/// What the shell carries out, after the checkpoint that covers it.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Try to deliver this; report the outcome with [`Member::handle_outcome`].
+    Attempt(Arc<Notification>),
+    /// An alert changed: for metrics, logs and the status page.
+    AlertChanged(Box<Alert>),
+}
+
+/// The stateful engine of one process.
+pub struct Member {
+    shard: Shard,
+    dispatcher: Dispatcher,
+    positions: BTreeMap<Arc<PartitionName>, i64>,
+    positions_changed: bool,
+    /// Decided, but not yet part of a checkpoint that is being written.
+    next: Checkpoint,
+    waiting: VecDeque<Effect>,
+    /// Handed out to be made durable.
+    writing: Option<Checkpoint>,
+    covered: VecDeque<Effect>,
+    /// Durable: free to leave.
+    released: VecDeque<Effect>,
+}
+
+impl Member {
+    /// A member that has seen nothing.
+    pub fn new(rules: Arc<RuleSet>, settings: EngineSettings, plan: &DispatchPlan) -> Member {
+        Member {
+            shard: Shard::new(rules, 0, settings),
+            dispatcher: Dispatcher::new(plan),
+            positions: BTreeMap::new(),
+            positions_changed: false,
+            next: Checkpoint::default(),
+            waiting: VecDeque::new(),
+            writing: None,
+            covered: VecDeque::new(),
+            released: VecDeque::new(),
+        }
+    }
+
+    /// Takes over what an earlier process made durable. Returns what the shard made of it, and how
+    /// many groups could not be read.
+    pub fn restore(
+        &mut self,
+        positions: Vec<Position>,
+        entries: Vec<StateEntry>,
+    ) -> (RestoreReport, usize) {
+        self.positions = positions.into_iter().map(|p| (p.partition, p.next_offset)).collect();
+        let (groups, state): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.table == StateTable::Group);
+        let report = self.shard.restore(&mut state.into_iter());
+        (report, self.dispatcher.restore(&mut groups.into_iter()))
+    }
+
+    /// Detections of one batch. Batches of one source must come in their order.
+    ///
+    /// Records that are already covered (read again after a restart) are not expected: the source
+    /// starts at the restored positions.
+    pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
+        self.shard.handle_batch(now, batch);
+        for progress in &batch.progress {
+            self.positions.insert(Arc::clone(&progress.partition), progress.next_offset);
+            self.positions_changed = true;
+        }
+        self.settle(now);
+    }
+
+    /// What an attempt came to.
+    pub fn handle_outcome(&mut self, now: WallTime, notification: &Notification, outcome: Outcome) {
+        self.next.ledger.push(delivery_row(now, notification, &outcome));
+        self.dispatcher.handle_outcome(now, notification.id, outcome);
+        self.settle(now);
+    }
+
+    /// An alert that no rule made: about Tripline itself.
+    pub fn handle_alert(&mut self, now: WallTime, alert: Alert) {
+        self.tell(now, alert);
+        self.settle(now);
+    }
+
+    /// Safe to call early or twice. Due when [`Member::poll_timeout`] says so.
+    pub fn handle_timeout(&mut self, now: WallTime) {
+        if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+            self.shard.handle_timeout(now);
+        }
+        self.settle(now);
+    }
+
+    /// Puts another rule set in force.
+    pub fn replace_rules(
+        &mut self,
+        now: WallTime,
+        rules: Arc<RuleSet>,
+        rules_epoch: u64,
+    ) -> ReplaceReport {
+        let report = self.shard.replace_rules(now, rules, rules_epoch);
+        self.settle(now);
+        report
+    }
+
+    /// When [`Member::handle_timeout`] is due next; may change after any other call.
+    pub fn poll_timeout(&self) -> Option<WallTime> {
+        self.shard.poll_timeout().into_iter().chain(self.dispatcher.poll_timeout()).min()
+    }
+
+    /// Whether effects wait for a checkpoint, so that it should not wait for its interval.
+    pub fn has_waiting_effects(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether anything at all is not yet durable.
+    pub fn has_changes(&self) -> bool {
+        self.positions_changed || self.writing.is_some() || !self.next.is_empty()
+    }
+
+    /// What must be made durable next. The same again until [`Member::checkpoint_durable`]; `None` if
+    /// nothing changed.
+    pub fn checkpoint(&mut self) -> Option<&Checkpoint> {
+        if self.writing.is_none() {
+            self.shard.take_changes(&mut self.next.changes);
+            self.dispatcher.take_changes(&mut self.next.changes);
+            if std::mem::take(&mut self.positions_changed) {
+                self.next.positions = self
+                    .positions
+                    .iter()
+                    .map(|(partition, next_offset)| Position {
+                        partition: Arc::clone(partition),
+                        next_offset: *next_offset,
+                    })
+                    .collect();
+            }
+            self.covered.append(&mut self.waiting);
+            if self.next.is_empty() {
+                // Effects without any change of state have nothing to wait for.
+                self.released.append(&mut self.covered);
+                return None;
+            }
+            self.writing = Some(std::mem::take(&mut self.next));
+        }
+        self.writing.as_ref()
+    }
+
+    /// The checkpoint that was handed out is durable: what it covers may leave. Returns it.
+    pub fn checkpoint_durable(&mut self) -> Option<Checkpoint> {
+        self.released.append(&mut self.covered);
+        self.writing.take()
+    }
+
+    /// The next effect that may be carried out.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.released.pop_front()
+    }
+
+    /// The shard, for its counters and gauges.
+    pub const fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// The dispatcher, for its counters and gauges.
+    pub const fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
+    /// Lets alerts reach the dispatcher, and its attempts the queue of effects.
+    fn settle(&mut self, now: WallTime) {
+        while let Some(alert) = self.shard.poll_alert() {
+            self.tell(now, alert);
+        }
+        if self.dispatcher.poll_timeout().is_some_and(|due| due <= now) {
+            self.dispatcher.handle_timeout(now);
+        }
+        while let Some(notification) = self.dispatcher.poll_attempt() {
+            self.waiting.push_back(Effect::Attempt(notification));
+        }
+    }
+
+    fn tell(&mut self, now: WallTime, alert: Alert) {
+        self.next.ledger.push(alert_row(now, &alert));
+        self.dispatcher.handle_alert(now, &alert);
+        self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
+    }
+}
+
+fn alert_row(now: WallTime, alert: &Alert) -> LedgerRow {
+    let what = match alert.state {
+        AlertState::Firing if alert.revision <= 1 => "firing",
+        AlertState::Firing => "updated",
+        AlertState::Resolved => "resolved",
+    };
+    let key: Vec<String> =
+        alert.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    LedgerRow {
+        at: now,
+        kind: "alert",
+        subject: alert.fingerprint.to_string(),
+        party: alert.rule_id.clone(),
+        what: what.to_owned(),
+        detail: format!("{} {}", alert.rule_title, key.join(" ")),
+    }
+}
+
+fn delivery_row(now: WallTime, notification: &Notification, outcome: &Outcome) -> LedgerRow {
+    let (what, detail) = match outcome {
+        Outcome::Delivered { .. } => ("delivered", String::new()),
+        Outcome::Retry { detail, .. } => ("retry", detail.clone()),
+        Outcome::Rejected { detail, .. } => ("rejected", detail.clone()),
+    };
+    LedgerRow {
+        at: now,
+        kind: "delivery",
+        subject: notification.id.to_string(),
+        party: notification.receiver.clone(),
+        what: what.to_owned(),
+        detail,
+    }
+}

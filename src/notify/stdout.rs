@@ -1,0 +1,209 @@
+//! `stdout`: a block for people on a terminal, one line of JSON for each alert in a pipe.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::Arc,
+};
+
+use jiff::tz::TimeZone;
+
+use super::{
+    BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms,
+    json::{self, AlertJson},
+    message::{self, AlertText},
+};
+use crate::engine::{
+    alert::{Alert, AlertState},
+    diagnostic::Diagnostic,
+    dispatch::{Notification, Outcome, OutcomeReason},
+    rule::Severity,
+    yaml::{SecretRef, Section},
+};
+
+/// Alerts that one notification prints as blocks; of a storm, the rest is counted.
+const BLOCKS_MAX: usize = 20;
+
+/// Where `stdout` prints: the process's own standard output, or what takes its place in `demo`.
+#[derive(Clone)]
+pub struct Printer {
+    /// Prints whole lines at once and flushes.
+    #[expect(clippy::type_complexity, reason = "one closure, named here once")]
+    pub print: Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>,
+    /// Somebody is looking; `format: auto` means text then.
+    pub is_terminal: bool,
+    /// Colours may be used.
+    pub has_colours: bool,
+}
+
+/// Prints to standard output. Colours only on a terminal, and not if `NO_COLOR` is set.
+pub fn print_to_stdout() -> Printer {
+    let is_terminal = io::stdout().is_terminal();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    Printer {
+        print: Arc::new(|text| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(text.as_bytes())?;
+            stdout.flush()
+        }),
+        is_terminal,
+        has_colours: is_terminal && !no_color && !is_dumb,
+    }
+}
+
+/// The kind.
+pub(super) struct Stdout;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Auto,
+    Text,
+    Json,
+}
+
+struct StdoutConfig {
+    format: Format,
+    zone: TimeZone,
+}
+
+struct StdoutNotifier {
+    printer: Printer,
+    is_json: bool,
+    zone: TimeZone,
+}
+
+impl NotifierKind for Stdout {
+    fn name(&self) -> &'static str {
+        "stdout"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Prints alerts: readable on a terminal, JSON lines in a pipe."
+    }
+
+    fn example(&self) -> &'static str {
+        "format: auto   # text, json\n"
+    }
+
+    fn parse(&self, section: &Section<'_>) -> Option<Box<dyn NotifierConfig>> {
+        let words = [("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)];
+        let format = section.one_of("format", &words).unwrap_or(Format::Auto);
+        Some(Box::new(StdoutConfig { format, zone: parse_zone(section) }))
+    }
+}
+
+/// Reads `time_zone`; UTC if there is none.
+pub(super) fn parse_zone(section: &Section<'_>) -> TimeZone {
+    let Some(name) = section.string("time_zone") else { return TimeZone::UTC };
+    TimeZone::get(&name).unwrap_or_else(|_| {
+        let title = format!("{}: there is no time zone `{name}`", section.path_of("time_zone"));
+        section.invalid("time_zone", title, "write a name such as `Europe/Berlin` or `UTC`");
+        TimeZone::UTC
+    })
+}
+
+impl NotifierConfig for StdoutConfig {
+    fn terms(&self) -> Terms {
+        // Lines are read by programs, and a terminal is not a phone: everything at once.
+        Terms::machine()
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        Vec::new()
+    }
+
+    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+        let printer = context.printer.clone();
+        let is_json = match self.format {
+            Format::Auto => !printer.is_terminal,
+            Format::Text => false,
+            Format::Json => true,
+        };
+        Ok(Arc::new(StdoutNotifier { printer, is_json, zone: self.zone.clone() }))
+    }
+}
+
+impl Notifier for StdoutNotifier {
+    fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
+        let text = if self.is_json {
+            json_lines(notification)
+        } else {
+            blocks(notification, &self.zone, self.printer.has_colours)
+        };
+        let outcome = match (self.printer.print)(&text) {
+            Ok(()) => Outcome::Delivered { receipt: None },
+            // Whoever read the pipe is gone for good.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                let detail = "standard output is closed".to_owned();
+                Outcome::Rejected { reason: OutcomeReason::Connection, detail }
+            }
+            Err(error) => {
+                let detail = error.to_string();
+                Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None }
+            }
+        };
+        Box::pin(std::future::ready(outcome))
+    }
+}
+
+fn json_lines(notification: &Notification) -> String {
+    let mut text = String::new();
+    for alert in &notification.alerts {
+        text.push_str(&String::from_utf8_lossy(&json::to_bytes(&AlertJson::new(alert))));
+        text.push('\n');
+    }
+    text
+}
+
+/// A block for each alert, those that fire first.
+fn blocks(notification: &Notification, zone: &TimeZone, colours: bool) -> String {
+    let mut text = String::new();
+    for alert in notification.alerts.iter().take(BLOCKS_MAX) {
+        block(&mut text, alert, zone, colours);
+    }
+    if notification.alerts.len() > BLOCKS_MAX {
+        for line in message::digest(notification) {
+            text.push_str("  ");
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn block(out: &mut String, alert: &Alert, zone: &TimeZone, colours: bool) {
+    let paint = |text: &str, code: &str| {
+        if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    };
+    let said = AlertText::new(alert, zone);
+    let (mark, code) = match (alert.state, alert.severity) {
+        (AlertState::Resolved, _) => ("RESOLVED", "32"),
+        (AlertState::Firing, Severity::Critical) => ("CRITICAL", "1;37;41"),
+        (AlertState::Firing, Severity::High) => ("HIGH", "1;31"),
+        (AlertState::Firing, Severity::Medium) => ("MEDIUM", "1;33"),
+        (AlertState::Firing, Severity::Low) => ("LOW", "36"),
+        (AlertState::Firing, Severity::Informational) => ("INFO", "2"),
+    };
+    out.push_str(&format!("{} {}\n", paint(&format!(" {mark} "), code), paint(&said.title, "1")));
+    for line in said.summary.iter().flat_map(|summary| summary.lines()) {
+        out.push_str(&format!("  {line}\n"));
+    }
+    for (name, value) in &said.facts {
+        let mut lines = value.lines();
+        let first = lines.next().unwrap_or_default();
+        out.push_str(&format!("  {} {first}\n", paint(&format!("{name:<9}"), "2")));
+        for line in lines {
+            out.push_str(&format!("            {line}\n"));
+        }
+    }
+    if let Some(runbook) = &said.runbook {
+        out.push_str(&format!("  {} {runbook}\n", paint("Runbook  ", "2")));
+    }
+    if alert.state == AlertState::Firing {
+        for line in &said.evidence {
+            out.push_str(&paint(&format!("  · {line}\n"), "2"));
+        }
+    }
+    out.push('\n');
+}
