@@ -4,13 +4,16 @@
 //! (requests, and what answers mean) and `message` (what a good message says). What is sent when, and
 //! when again, is not decided here but by [`crate::engine::dispatcher`].
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
-#![allow(dead_code, reason = "the kinds that use these land next")]
 
+mod alertmanager;
+mod email;
 mod http;
 mod json;
+mod kafka;
 mod message;
 mod receivers;
 mod route;
+mod slack;
 mod stdout;
 mod text;
 mod webhook;
@@ -28,7 +31,14 @@ pub use route::parse_route;
 pub use stdout::{Printer, print_to_stdout};
 
 /// Every kind of notifier that this binary knows, sorted by name.
-pub const NOTIFIERS: &[&dyn NotifierKind] = &[&stdout::Stdout, &webhook::Webhook];
+pub const NOTIFIERS: &[&dyn NotifierKind] = &[
+    &alertmanager::Alertmanager,
+    &email::Email,
+    &kafka::Kafka,
+    &slack::Slack,
+    &stdout::Stdout,
+    &webhook::Webhook,
+];
 
 /// A future that a notifier hands out.
 pub type NotifyFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;

@@ -1,0 +1,128 @@
+//! `kafka`: one JSON record for each change of an alert, keyed by its fingerprint.
+//!
+//! The value is one alert as `deploy/alert.schema.json` describes it. Headers `notification_id` and
+//! `state` let a consumer drop what it has seen; a compacted topic keeps the latest state of each alert.
+
+use std::sync::Arc;
+
+use super::{
+    BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
+    json::{self, AlertJson},
+};
+use crate::{
+    engine::{
+        diagnostic::Diagnostic,
+        dispatch::{Notification, Outcome, OutcomeReason},
+        yaml::{SecretRef, Section},
+    },
+    kafka::{Connection, ProduceError, Producer, Record, producer::PRODUCER_OWNED},
+};
+
+/// The kind.
+pub(super) struct Kafka;
+
+struct KafkaConfig {
+    connection: Connection,
+    topic: String,
+}
+
+struct KafkaNotifier {
+    producer: Arc<Producer>,
+}
+
+impl NotifierKind for Kafka {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn summary(&self) -> &'static str {
+        "One JSON record for each change of an alert in a Kafka topic."
+    }
+
+    fn example(&self) -> &'static str {
+        "brokers: [127.0.0.1:9092]\ntopic: alerts\n"
+    }
+
+    fn parse(&self, section: &Section<'_>) -> Option<Box<dyn NotifierConfig>> {
+        let connection = Connection::parse(section, &PRODUCER_OWNED);
+        let topic = section.required_string("topic", "name the topic that alerts are written to");
+        Some(Box::new(KafkaConfig { connection: connection?, topic: topic? }))
+    }
+}
+
+impl NotifierConfig for KafkaConfig {
+    fn terms(&self) -> Terms {
+        Terms::machine()
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.connection.secrets()
+    }
+
+    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+        let failed = |why: String| cannot_build("kafka", &why);
+        let connection = self.connection.open(&*context.secret).map_err(failed)?;
+        let producer = Producer::new(connection, &self.topic).map_err(failed)?;
+        Ok(Arc::new(KafkaNotifier { producer: Arc::new(producer) }))
+    }
+}
+
+impl Notifier for KafkaNotifier {
+    fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
+        Box::pin(async move {
+            let id = notification.id.to_string();
+            let records: Vec<(String, &'static str, Vec<u8>)> = notification
+                .alerts
+                .iter()
+                .map(|alert| {
+                    let body = json::to_bytes(&AlertJson::new(alert));
+                    (alert.fingerprint.to_string(), json::state_word(alert.state), body)
+                })
+                .collect();
+            let producer = Arc::clone(&self.producer);
+            // Queueing waits when the queue is full, so it must not hold up other receivers.
+            let queued = tokio::task::spawn_blocking(move || {
+                let queue = |(key, state, body): &(String, &'static str, Vec<u8>)| {
+                    let headers: [(&str, &[u8]); 2] =
+                        [("notification_id", id.as_bytes()), ("state", state.as_bytes())];
+                    producer.deliver(&Record {
+                        key: Some(key.as_bytes()),
+                        payload: Some(body),
+                        headers: &headers,
+                        ..Record::default()
+                    })
+                };
+                records.iter().map(queue).collect::<Result<Vec<_>, ProduceError>>()
+            });
+            let receivers = match queued.await {
+                Ok(Ok(receivers)) => receivers,
+                Ok(Err(error)) => return outcome(&error),
+                Err(error) => {
+                    let (reason, detail) = (OutcomeReason::Unsendable, error.to_string());
+                    return Outcome::Retry { reason, detail, after: None };
+                }
+            };
+            for receiver in receivers {
+                match receiver.await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return outcome(&error),
+                    Err(_) => {
+                        let detail = "the producer was closed".to_owned();
+                        let reason = OutcomeReason::Connection;
+                        return Outcome::Retry { reason, detail, after: None };
+                    }
+                }
+            }
+            Outcome::Delivered { receipt: None }
+        })
+    }
+}
+
+fn outcome(error: &ProduceError) -> Outcome {
+    let detail = error.to_string();
+    if error.retry {
+        Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None }
+    } else {
+        Outcome::Rejected { reason: OutcomeReason::ClientError, detail }
+    }
+}
