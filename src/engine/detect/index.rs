@@ -152,6 +152,7 @@ impl FieldIndex {
         if index.absent.len() == count && index.other.len() == count {
             return None;
         }
+        let mut folding = Fold::default();
         let mut texts: HashSet<Cow<'_, str>> = vocabulary(field).collect();
         for (_, named) in &uses.by_rule {
             texts.extend(named.texts.iter().map(|text| Cow::Borrowed(*text)));
@@ -162,8 +163,12 @@ impl FieldIndex {
         for text in texts {
             let mut known = Known { exact: index.other.clone(), folded: index.other.clone() };
             for (number, named) in &uses.by_rule {
-                // A rule that only compares with other texts treats this one like any other.
-                if named.patterns || named.texts.contains(&*text) {
+                // A rule that only compares with other texts, in whatever case, treats this one like
+                // any other.
+                if named.patterns
+                    || named.texts.contains(&*text)
+                    || named.texts.contains(folding.fold(&text))
+                {
                     known.exact.set(*number, possible(*number, Class::Exact(&text)));
                     known.folded.set(*number, possible(*number, Class::Folded(&text)));
                 }
@@ -181,8 +186,11 @@ impl FieldIndex {
             // Of several values one may pass one test, and another another.
             _ => return None,
         };
-        if *value == Value::Null {
-            return Some(&self.null);
+        match value {
+            Value::Null => return Some(&self.null),
+            // Its text may mean another number, or none: 1e999.
+            Value::Float(_) => return None,
+            _ => {}
         }
         let text = fold.text(value, true)?;
         if let Some(known) = self.by_text.get(text) {

@@ -241,7 +241,10 @@ fn rule_set() -> impl Strategy<Value = RuleSet> {
     let predicates = vec((select(FIELDS), test()), 1..12);
     predicates.prop_flat_map(|predicates| {
         let count = u32::try_from(predicates.len()).unwrap();
-        let rules = vec((expression(count), any::<bool>()), 1..70);
+        let rules = prop_oneof![
+            9 => vec((expression(count), any::<bool>()), 1..9),
+            1 => vec((expression(count), any::<bool>()), 60..70),
+        ];
         (Just(predicates), rules).prop_map(|(predicates, rules)| RuleSet {
             fields: table(),
             predicates: predicates
@@ -461,5 +464,35 @@ fn one_value_against_one_test() {
         let predicate = Predicate { field: well_known::VERB, test };
         let holds = holds(&predicate, &event, &mut Scratch::default());
         assert_eq!(holds, expected, "{predicate:?} {text}");
+    }
+}
+
+/// Texts of one rule become known values of the field for all others, in the case in which that rule
+/// writes them.
+#[test]
+fn a_rule_that_minds_case_does_not_hide_others_that_do_not() {
+    let one_of = |text: &str, cased| Test::OneOf {
+        texts: Arc::new([text.to_owned()].into_iter().collect()),
+        cased,
+    };
+    let tests = [one_of("GET", true), one_of("get", false), one_of("TRUE", true), Test::Bool(true)];
+    let rules = Arc::new(RuleSet {
+        fields: table(),
+        predicates: tests
+            .into_iter()
+            .map(|test| Predicate { field: well_known::VERB, test })
+            .collect(),
+        rules: (0..4).map(|id| rule(Expression::Predicate(PredicateId(id)), false)).collect(),
+        ..RuleSet::default()
+    });
+    let mut matcher = RuleMatcher::new(rules);
+    for (verb, expected) in
+        [("GET", &[0, 1][..]), ("Get", &[1]), ("get", &[1]), ("TRUE", &[2, 3]), ("true", &[3])]
+    {
+        let content = vec![(well_known::VERB, Value::Str(Cow::Borrowed(verb)))];
+        let mut found = Vec::new();
+        matcher.detect(&mut event(&(content, Stage::ResponseComplete)), &mut found);
+        let found: Vec<u32> = found.iter().map(|detection| detection.rule.0).collect();
+        assert_eq!(found, expected, "{verb}");
     }
 }
