@@ -1,6 +1,6 @@
 //! What rules would have said about recorded history.
 //!
-//! History is read from files in the order of their events, passes the same detector and shard as
+//! History is read in the order of its events, passes the same detector and shard as
 //! live traffic, and ends in a [`Report`]: alerts per rule, by key, over time, and noise per day. The
 //! operator's clock follows the events, so that absence and idleness mean what they meant then.
 
@@ -11,7 +11,6 @@ mod read;
 mod report;
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,13 +19,16 @@ use std::{
     thread,
 };
 
-use crate::engine::{
-    alert::{Alert, AlertState},
-    detector::{DetectionBatch, Detector},
-    record::RecordBatch,
-    rule::RuleSet,
-    shard::{EngineSettings, Shard},
-    time::{EventTime, WallTime},
+use crate::{
+    engine::{
+        alert::{Alert, AlertState},
+        detector::{DetectionBatch, Detector},
+        record::RecordBatch,
+        rule::RuleSet,
+        shard::{EngineSettings, Shard},
+        time::{EventTime, WallTime},
+    },
+    source::{History, SourceError},
 };
 
 pub use html::page;
@@ -48,8 +50,8 @@ pub struct BacktestSettings {
 /// How far a backtest is; may be looked at from another thread.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Bytes of input read so far, before decompression.
-    pub bytes_read: AtomicU64,
+    /// What was read so far, in the unit of the history.
+    pub done: AtomicU64,
     /// Records handled so far.
     pub records: AtomicU64,
     /// Set to end early; what was read until then is reported.
@@ -59,17 +61,16 @@ pub struct Progress {
 /// Batches that wait between two threads: 4.
 const QUEUE: usize = 4;
 
-/// Runs the rules over the files. `on_firing` sees each alert once, when it fires.
+/// Runs the rules over a history. `on_firing` sees each alert once, when it fires.
 ///
 /// # Errors
-/// A file that cannot be read, with its path; nothing is reported then.
+/// If the history cannot be read to its end; nothing is reported then.
 pub fn run(
     settings: &BacktestSettings,
-    files: &[PathBuf],
+    history: Box<dyn History>,
     progress: &Progress,
     on_firing: &mut dyn FnMut(&Alert),
-) -> Result<Report, String> {
-    let input = Input::open(files)?;
+) -> Result<Report, SourceError> {
     thread::scope(|scope| {
         let workers = settings.workers.max(1);
         let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
@@ -80,27 +81,27 @@ pub fn run(
             from_workers.push(from_worker);
             scope.spawn(move || detect(settings, &work, &result));
         }
-        let reader = scope.spawn(move || feed(input, &to_workers, progress));
+        let reader = scope.spawn(move || feed(history, &to_workers, progress));
         let report = collect(settings, &from_workers, progress, on_firing);
         match reader.join() {
             Ok(Ok(())) => Ok(report),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err("the reader stopped unexpectedly".to_owned()),
+            Err(_) => Err(SourceError::Fatal("the reader stopped unexpectedly".to_owned())),
         }
     })
 }
 
 fn feed(
-    mut input: Input,
+    mut history: Box<dyn History>,
     workers: &[SyncSender<RecordBatch>],
     progress: &Progress,
-) -> Result<(), String> {
+) -> Result<(), SourceError> {
     for worker in workers.iter().cycle() {
         if progress.cancel.load(Ordering::Relaxed) {
             break;
         }
-        let Some(batch) = input.next_batch()? else { break };
-        progress.bytes_read.store(input.bytes_read(), Ordering::Relaxed);
+        let Some(batch) = history.next_batch()? else { break };
+        progress.done.store(history.progress().done, Ordering::Relaxed);
         if worker.send(batch).is_err() {
             break;
         }

@@ -1,14 +1,12 @@
 //! Reads recorded events from files, in the order of their events.
 //!
-//! Plain, gzip and zstd files, told apart by their first bytes, with one event or EventList a line.
 //! Files that overlap in time (one per API server) are merged batch by batch, by the first time that
 //! stands in a batch, so that windows see both.
 
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -16,17 +14,13 @@ use std::{
     },
 };
 
-use crate::engine::{
-    limits::RECORD_BYTES_MAX,
-    record::{PartitionName, RecordBatch},
-    time::EventTime,
+use crate::{
+    engine::{record::RecordBatch, time::EventTime},
+    source::{History, Progress, SourceError, file::LineFile},
 };
 
 /// Lines of one batch.
 const LINES_PER_BATCH: usize = 512;
-
-/// Bytes of one batch, about.
-const BYTES_PER_BATCH: usize = 1 << 20;
 
 /// Files that are open at once for merging. Further ones are opened when an earlier one is at its end;
 /// they are sorted by their first event first.
@@ -76,7 +70,7 @@ impl Input {
     ///
     /// # Errors
     /// A file that cannot be opened or decompressed, with its path.
-    pub fn open(files: &[PathBuf]) -> Result<Input, String> {
+    pub fn open(files: &[PathBuf]) -> Result<Input, SourceError> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let mut bytes_total = 0;
         let mut starts = Vec::new();
@@ -94,21 +88,21 @@ impl Input {
         Ok(Input { waiting, ready, sequence: 0, bytes_read, bytes_total })
     }
 
-    /// Bytes read so far, before decompression.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
+    fn refill(&mut self, mut file: OpenFile) -> Result<(), SourceError> {
+        if let Some(batch) = file.next_batch(LINES_PER_BATCH)? {
+            // A batch without any time keeps its file's place.
+            let time = first_time(&batch).max(file.time);
+            file.time = time;
+            let order = self.waiting.len();
+            self.ready.push(Reverse(Ready { time, order, batch, file }));
+        }
+        Ok(())
     }
+}
 
-    /// Bytes of all files.
-    pub fn bytes_total(&self) -> u64 {
-        self.bytes_total
-    }
-
-    /// The next batch in the order of events; `None` at the end of all files.
-    ///
-    /// # Errors
-    /// A file that cannot be read on, with its path.
-    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, String> {
+impl History for Input {
+    /// The next batch in the order of events.
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         while self.ready.len() < FILES_OPEN_MAX
             && let Some(mut file) = self.waiting.pop()
         {
@@ -124,119 +118,44 @@ impl Input {
         Ok(Some(batch))
     }
 
-    fn refill(&mut self, mut file: OpenFile) -> Result<(), String> {
-        if let Some(batch) = file.next_batch(LINES_PER_BATCH)? {
-            // A batch without any time keeps its file's place.
-            let time = first_time(&batch).max(file.time);
-            file.time = time;
-            let order = self.waiting.len();
-            self.ready.push(Reverse(Ready { time, order, batch, file }));
-        }
-        Ok(())
+    fn progress(&self) -> Progress {
+        let done = self.bytes_read.load(Ordering::Relaxed);
+        Progress { done, total: Some(self.bytes_total) }
     }
 }
 
 struct OpenFile {
-    name: Arc<PartitionName>,
     path: PathBuf,
-    reader: Option<Box<dyn BufRead + Send>>,
+    lines: Option<LineFile>,
     bytes_read: Arc<AtomicU64>,
-    line: i64,
     time: EventTime,
 }
 
 impl OpenFile {
     fn closed(path: &Path, bytes_read: &Arc<AtomicU64>) -> OpenFile {
-        OpenFile {
-            name: Arc::new(PartitionName { topic: path.display().to_string(), partition: 0 }),
-            path: path.to_owned(),
-            reader: None,
-            bytes_read: Arc::clone(bytes_read),
-            line: 0,
-            time: EventTime::MIN,
-        }
+        let bytes_read = Arc::clone(bytes_read);
+        OpenFile { path: path.to_owned(), lines: None, bytes_read, time: EventTime::MIN }
     }
 
-    fn open(path: &Path, bytes_read: &Arc<AtomicU64>) -> Result<OpenFile, String> {
+    fn open(path: &Path, bytes_read: &Arc<AtomicU64>) -> Result<OpenFile, SourceError> {
         let mut file = OpenFile::closed(path, bytes_read);
         file.reopen()?;
         Ok(file)
     }
 
-    fn reopen(&mut self) -> Result<(), String> {
-        let file = File::open(&self.path).map_err(|error| self.error(&error))?;
-        let counted = Counted { file, bytes_read: Arc::clone(&self.bytes_read) };
-        let mut reader = BufReader::with_capacity(1 << 18, counted);
-        let head = reader.fill_buf().map_err(|error| self.error(&error))?;
-        self.reader = Some(match head {
-            [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(
-                1 << 18,
-                flate2::bufread::MultiGzDecoder::new(reader),
-            )),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(reader)
-                    .map_err(|error| self.error(&error))?;
-                Box::new(BufReader::with_capacity(1 << 18, decoder))
-            }
-            _ => Box::new(reader),
-        });
+    fn reopen(&mut self) -> Result<(), SourceError> {
+        self.lines = Some(LineFile::open(&self.path, 0, &self.bytes_read)?);
         Ok(())
     }
 
-    fn error(&self, error: &io::Error) -> String {
-        format!("cannot read {}: {error}", self.path.display())
-    }
-
     /// Up to `lines_max` lines; `None` at the end.
-    fn next_batch(&mut self, lines_max: usize) -> Result<Option<RecordBatch>, String> {
-        let Some(mut reader) = self.reader.take() else { return Ok(None) };
+    fn next_batch(&mut self, lines_max: usize) -> Result<Option<RecordBatch>, SourceError> {
+        let Some(lines) = &mut self.lines else { return Ok(None) };
         let mut batch = RecordBatch::default();
-        let mut line = Vec::new();
-        let mut at_end = false;
-        while batch.records.len() < lines_max && batch.payload.len() < BYTES_PER_BATCH {
-            line.clear();
-            // One byte more than a record may have, so that the decoder sees that it is too large.
-            let limit = RECORD_BYTES_MAX as u64 + 1;
-            let read = (&mut reader)
-                .take(limit)
-                .read_until(b'\n', &mut line)
-                .map_err(|error| self.error(&error))?;
-            if read == 0 {
-                at_end = true;
-                break;
-            }
-            if read as u64 == limit && line.last() != Some(&b'\n') {
-                skip_line(&mut reader).map_err(|error| self.error(&error))?;
-            }
-            let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            let text = text.strip_suffix(b"\r").unwrap_or(text);
-            if !text.is_empty() {
-                batch.push(&self.name, self.line, None, Some(text));
-            }
-            self.line += 1;
-        }
-        if !at_end {
-            self.reader = Some(reader);
+        if !lines.read(&mut batch, None, lines_max)? {
+            self.lines = None;
         }
         Ok((!batch.records.is_empty()).then_some(batch))
-    }
-}
-
-/// Reads and forgets the rest of a line that is longer than any record.
-fn skip_line(reader: &mut dyn BufRead) -> io::Result<()> {
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let (length, found) = match memchr::memchr(b'\n', buffer) {
-            Some(at) => (at + 1, true),
-            None => (buffer.len(), false),
-        };
-        reader.consume(length);
-        if found {
-            return Ok(());
-        }
     }
 }
 
@@ -252,20 +171,6 @@ fn first_time(batch: &RecordBatch) -> EventTime {
             EventTime::parse(std::str::from_utf8(rest.get(start..end)?).ok()?)
         })
         .unwrap_or(EventTime::MIN)
-}
-
-/// Counts what is read from a file, for progress.
-struct Counted {
-    file: File,
-    bytes_read: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
 }
 
 /// Expands `*` and `?` in the last part of paths, for shells that do not; a directory means its files.
@@ -338,7 +243,7 @@ fn matches(pattern: &[char], name: &[char]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{fs::File, io::Write as _};
 
     use super::*;
 
@@ -355,7 +260,8 @@ mod tests {
                 lines.push(text.to_owned());
             }
         }
-        assert_eq!(input.bytes_read(), input.bytes_total());
+        let progress = input.progress();
+        assert_eq!(Some(progress.done), progress.total);
         lines
     }
 
@@ -376,18 +282,6 @@ mod tests {
         let expected: Vec<String> =
             ["01", "02", "03", "05"].map(|time| line(time).trim().to_owned()).into();
         assert_eq!(read_all(&files), expected);
-    }
-
-    #[test]
-    fn a_line_longer_than_any_record_costs_bounded_memory() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("long");
-        let mut file = File::create(&path).unwrap();
-        file.write_all(&vec![b'x'; RECORD_BYTES_MAX + 1000]).unwrap();
-        file.write_all(b"\n{}\n").unwrap();
-        drop(file);
-        let lengths: Vec<usize> = read_all(&[path]).iter().map(String::len).collect();
-        assert_eq!(lengths, [RECORD_BYTES_MAX + 1, 2]);
     }
 
     #[test]

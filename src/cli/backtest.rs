@@ -14,8 +14,9 @@ use clap::{Args, ValueEnum};
 use super::{exit, output};
 use crate::{
     app::{pipeline::now, reload::load_rules},
-    backtest::{BacktestSettings, Progress, difference, expand, page, run},
+    backtest::{BacktestSettings, Input, Progress, difference, expand, page, run},
     engine::{alert::Alert, shard::EngineSettings, yaml::parse_duration},
+    source::History as _,
 };
 
 /// What comes out on standard output.
@@ -124,8 +125,8 @@ fn one_run(
     label: &Path,
 ) -> anyhow::Result<crate::backtest::Report> {
     let progress = Progress::default();
-    let total: u64 =
-        files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|m| m.len()).sum();
+    let history = Box::new(Input::open(files)?);
+    let total = history.progress().total.unwrap_or(0);
     let mut write_error = None;
     let (done, finished) = std::sync::mpsc::channel::<()>();
     let report = std::thread::scope(|scope| {
@@ -141,7 +142,7 @@ fn one_run(
                 }
             }
         };
-        let report = run(settings, files, &progress, &mut on_firing);
+        let report = run(settings, history, &progress, &mut on_firing);
         drop(done);
         report
     });
@@ -151,7 +152,7 @@ fn one_run(
         Some(error) => return Err(error).context("cannot write to standard output"),
         None => {}
     }
-    report.map_err(|error| anyhow!(error))
+    Ok(report?)
 }
 
 fn write_line(alert: &Alert) -> std::io::Result<()> {
@@ -169,7 +170,7 @@ fn watch(progress: &Progress, total: u64, label: &Path, finished: &std::sync::mp
     let interval = if terminal { Duration::from_millis(500) } else { Duration::from_secs(10) };
     let begun = Instant::now();
     while finished.recv_timeout(interval) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-        let read = progress.bytes_read.load(Ordering::Relaxed);
+        let read = progress.done.load(Ordering::Relaxed);
         let records = progress.records.load(Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
         let share = (read as f64 / total.max(1) as f64).min(1.0);

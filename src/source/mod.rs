@@ -4,6 +4,7 @@
 //! contract is held by `tests/it/contract_source.rs` for every source.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+pub mod file;
 pub mod kafka;
 
 use std::{sync::Arc, time::Duration};
@@ -20,7 +21,16 @@ use crate::{
 };
 
 /// Every source that can be configured. Sorted by name; one line each.
-pub const SOURCES: &[&dyn SourceKind] = &[&kafka::Kafka];
+pub const SOURCES: &[&dyn SourceKind] = &[&file::File, &kafka::Kafka];
+
+/// Records of one batch: 1,000.
+const BATCH_RECORDS_MAX: usize = 1_000;
+
+/// Bytes of one batch: 1 MiB. The record that passes it is still taken.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// How long to wait before a full sink is tried again.
+const SINK_RETRY: Duration = Duration::from_millis(2);
 
 /// A kind of source: a line of [`SOURCES`] and a file.
 pub trait SourceKind: Sync {
@@ -71,6 +81,27 @@ pub trait BatchSink: Send {
     /// # Errors
     /// The batch itself, to be offered again later.
     fn offer(&mut self, batch: RecordBatch) -> Result<(), RecordBatch>;
+}
+
+/// A finite stretch of records, read on the caller's thread: what `backtest` reads.
+pub trait History: Send {
+    /// The next records; `None` at the end. Sequence numbers count up by one from 0.
+    ///
+    /// # Errors
+    /// If the rest cannot be read.
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError>;
+
+    /// How far it is. Cheap.
+    fn progress(&self) -> Progress;
+}
+
+/// How far a [`History`] is, in bytes for files and in records for Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What has been read, before decompression.
+    pub done: u64,
+    /// What there is; `None` if nobody can know, as on standard input.
+    pub total: Option<u64>,
 }
 
 /// Something that yields records. It runs on a thread of its own until told to stop.

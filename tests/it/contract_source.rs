@@ -359,6 +359,33 @@ fn clusters_come_from_the_header_or_the_settings() {
     running.stop();
 }
 
+#[test]
+fn files_go_on_after_the_checkpoint_wait_for_room_and_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    std::fs::write(&path, (0..3_000).map(|n| format!("{n}\n")).collect::<String>()).unwrap();
+    let text = format!("paths: [{}]", path.display());
+    let (source, problems) = (SourceText::new("t.yaml", text), Problems::new());
+    let nodes = parse(&source).unwrap();
+    let section = Section::new(&source, &problems, &nodes[0], "");
+    let kind = SOURCES.iter().find(|kind| kind.name() == "file").unwrap();
+    let config = kind.parse(&section).unwrap();
+    let file = config.build(&|_| Err("none".to_owned())).unwrap();
+    let name = PartitionName { topic: path.display().to_string(), partition: 0 };
+    let position = Position { partition: Arc::new(name.clone()), next_offset: 10 };
+
+    let running = start(file, vec![position]);
+    running.full.store(true, Ordering::SeqCst);
+    running.wait_for_event("the file", |event| match event {
+        SourceEvent::Ready { partitions } => Some(partitions.len()),
+        _ => None,
+    });
+    running.full.store(false, Ordering::SeqCst);
+    running.wait_for_records(2_990);
+    let expected: Vec<(i64, String)> = (10..3_000).map(|n| (n, n.to_string())).collect();
+    assert_eq!(running.stop(), BTreeMap::from([(name, expected)]));
+}
+
 fn problems(text: &str) -> Vec<String> {
     let source = SourceText::new("tripline.yaml", text);
     let (nodes, problems) = (parse(&source).unwrap(), Problems::new());

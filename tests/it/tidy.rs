@@ -24,10 +24,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("backtest", &["engine", "source"]),
     (
         "cli",
         &[
             "app",
+            "backtest",
             "config",
             "engine",
             "generate",

@@ -13,16 +13,13 @@ use rdkafka::{
 };
 
 use super::context::{NOWHERE, OwnerContext, Tracked};
-use crate::engine::{
-    limits::RECORD_BYTES_MAX,
-    record::{PartitionName, RecordBatch},
+use crate::{
+    engine::{
+        limits::RECORD_BYTES_MAX,
+        record::{PartitionName, RecordBatch},
+    },
+    source::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX},
 };
-
-/// Records of one batch: 1,000.
-const BATCH_RECORDS_MAX: usize = 1_000;
-
-/// Bytes of one batch: 1 MiB. The record that passes it is still taken.
-const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Names of clusters that are remembered from headers: 1,000. Then all are forgotten and learned
 /// again, which costs one allocation each.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     engine::record::{PartitionName, Position, RecordBatch},
-    source::{SourceContext, SourceError, SourceEvent},
+    source::{SINK_RETRY, SourceContext, SourceError, SourceEvent},
 };
 
 /// How long a poll waits when there is nothing: 100 ms. Stop and fencing are seen this late.
@@ -36,9 +36,6 @@ const RECORDS_PER_CLOCK: u32 = 64;
 /// How long the sink may be full before partitions are paused: 1 s. Short of that the library's own
 /// bounded queue holds the brokers back; pausing empties that queue, which is then read again.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
-
-/// How long to wait before a full sink is tried again.
-const SINK_RETRY: Duration = Duration::from_millis(2);
 
 /// How often a paused source polls and tries the sink.
 const PAUSED_WAIT: Duration = Duration::from_millis(50);

@@ -1,0 +1,480 @@
+//! Audit logs in files and on standard input: plain, gzip or zstd, one record a line.
+//!
+//! A file is told by its first bytes, not by its name. A file is a partition (its path is the topic)
+//! and a line number, from 0, is an offset, so that a run can go on where another ended. Files are
+//! finite: nobody waits for lines that are added later; a log shipper and Kafka do that better.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read},
+    mem,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, History, Progress, SINK_RETRY, Source, SourceConfig,
+    SourceContext, SourceError, SourceEvent, SourceKind,
+};
+use crate::{
+    engine::{
+        diagnostic::Diagnostic,
+        limits::RECORD_BYTES_MAX,
+        record::{PartitionName, Position, RecordBatch},
+        yaml::{SecretRef, Section},
+    },
+    kafka::ReadSecret,
+};
+
+/// The path that means standard input.
+const STANDARD_INPUT: &str = "-";
+
+/// Bytes read at once: 256 KiB.
+const BUFFER_BYTES: usize = 256 << 10;
+
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// Of a zstd frame that holds no data, which some writers put first; the first byte may be 0x50–0x5f.
+const ZSTD_SKIPPABLE_MAGIC: &[u8] = &[0x2a, 0x4d, 0x18];
+const UTF8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+
+/// What `sources: - file:` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSettings {
+    /// The files, read in this order; `-` is standard input.
+    pub paths: Vec<PathBuf>,
+    /// Name of the cluster that all records come from.
+    pub cluster: Option<Arc<str>>,
+}
+
+/// The line of [`super::SOURCES`].
+#[derive(Debug)]
+pub struct File;
+
+impl SourceKind for File {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Files with one event or EventList a line, plain, gzip or zstd; `-` is standard input."
+    }
+
+    fn example(&self) -> &'static str {
+        "paths: [/var/log/kubernetes/audit.log]\n"
+    }
+
+    fn parse(&self, section: &Section<'_>) -> Option<Box<dyn SourceConfig>> {
+        const HELP: &str = "write `paths: [audit.log]`; `-` is standard input";
+        let cluster = section.string("cluster").map(Arc::from);
+        if section.node("paths").is_none() {
+            section.missing("paths", HELP);
+            return None;
+        }
+        let paths = section.strings("paths")?;
+        if paths.iter().all(String::is_empty) {
+            section.invalid("paths", format!("{} is empty", section.path_of("paths")), HELP);
+            return None;
+        }
+        let paths = paths.into_iter().map(PathBuf::from).collect();
+        Some(Box::new(FileSettings { paths, cluster }))
+    }
+}
+
+impl SourceConfig for FileSettings {
+    fn secrets(&self) -> Vec<SecretRef> {
+        Vec::new()
+    }
+
+    fn build(&self, _secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>> {
+        Ok(Box::new(FileSource { settings: self.clone() }))
+    }
+}
+
+/// Files as a source for `run`; ends with the last one.
+#[derive(Debug)]
+pub struct FileSource {
+    settings: FileSettings,
+}
+
+impl Source for FileSource {
+    fn run(self: Box<Self>, mut context: SourceContext) -> Result<(), SourceError> {
+        let mut files = Files::open(&self.settings, &context.positions)?;
+        (context.events)(SourceEvent::Ready { partitions: files.partitions() });
+        while let Some(batch) = files.next_batch()? {
+            let mut waiting = Some(batch);
+            while let Some(batch) = waiting.take() {
+                if context.stop.is_cancelled() {
+                    return Ok(());
+                }
+                waiting = context.sink.offer(batch).err();
+                if waiting.is_some() {
+                    std::thread::sleep(SINK_RETRY);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Files as a history for `backtest`.
+pub struct Files {
+    /// What is not begun yet, in reverse order.
+    rest: Vec<PathBuf>,
+    positions: Vec<Position>,
+    cluster: Option<Arc<str>>,
+    current: Option<LineFile>,
+    batch: RecordBatch,
+    sequence: u64,
+    done: Arc<AtomicU64>,
+    total: Option<u64>,
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").field("rest", &self.rest).finish_non_exhaustive()
+    }
+}
+
+impl Files {
+    /// Looks whether all files can be read, and how large they are. `positions` are lines of files
+    /// that an earlier run has done.
+    ///
+    /// # Errors
+    /// The first file that cannot be read.
+    pub fn open(settings: &FileSettings, positions: &[Position]) -> Result<Files, SourceError> {
+        let mut total = Some(0_u64);
+        for path in &settings.paths {
+            if path.as_os_str() == STANDARD_INPUT {
+                total = None;
+                continue;
+            }
+            let failed = |error: io::Error| {
+                SourceError::Config(format!("cannot read {}: {error}", path.display()))
+            };
+            let metadata = fs::File::open(path).and_then(|file| file.metadata()).map_err(failed)?;
+            if metadata.is_dir() {
+                return Err(SourceError::Config(format!("{} is a directory", path.display())));
+            }
+            // A pipe has no length.
+            total = if metadata.is_file() { total.map(|sum| sum + metadata.len()) } else { None };
+        }
+        Ok(Files {
+            rest: settings.paths.iter().rev().cloned().collect(),
+            positions: positions.to_vec(),
+            cluster: settings.cluster.clone(),
+            current: None,
+            batch: RecordBatch::default(),
+            sequence: 0,
+            done: Arc::default(),
+            total,
+        })
+    }
+
+    /// The files that are left.
+    fn partitions(&self) -> Vec<Arc<PartitionName>> {
+        self.rest.iter().rev().map(|path| Arc::new(partition_of(path))).collect()
+    }
+
+    fn open_next(&mut self) -> Result<bool, SourceError> {
+        let Some(path) = self.rest.pop() else { return Ok(false) };
+        let name = partition_of(&path);
+        let known = self.positions.iter().find(|position| *position.partition == name);
+        let first = known.map_or(0, |position| position.next_offset);
+        self.current = Some(LineFile::open(&path, first, &self.done)?);
+        Ok(true)
+    }
+}
+
+impl History for Files {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
+        while self.current.is_some() || self.open_next()? {
+            let Some(file) = &mut self.current else { break };
+            if file.read(&mut self.batch, self.cluster.as_ref(), BATCH_RECORDS_MAX)? {
+                break;
+            }
+            self.current = None;
+        }
+        if self.batch.records.is_empty() {
+            return Ok(None);
+        }
+        let next = RecordBatch {
+            payload: Vec::with_capacity(self.batch.payload.len().min(BATCH_BYTES_MAX)),
+            ..RecordBatch::default()
+        };
+        let mut batch = mem::replace(&mut self.batch, next);
+        batch.sequence = self.sequence;
+        self.sequence += 1;
+        Ok(Some(batch))
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { done: self.done.load(Ordering::Relaxed), total: self.total }
+    }
+}
+
+/// One file, read line by line.
+pub struct LineFile {
+    partition: Arc<PartitionName>,
+    reader: Box<dyn BufRead + Send>,
+    /// Number of the next line.
+    number: i64,
+    /// Lines before this one were done by an earlier run.
+    first: i64,
+    /// A line that began in an earlier buffer.
+    begun: Vec<u8>,
+}
+
+impl std::fmt::Debug for LineFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LineFile").field("partition", &self.partition).finish_non_exhaustive()
+    }
+}
+
+impl LineFile {
+    /// Opens a file, or standard input for `-`. Lines before `first` are passed over. `done` counts
+    /// bytes before decompression.
+    ///
+    /// # Errors
+    /// If it cannot be read, with its path.
+    pub fn open(path: &Path, first: i64, done: &Arc<AtomicU64>) -> Result<LineFile, SourceError> {
+        let partition = Arc::new(partition_of(path));
+        let input: Box<dyn Read + Send> = if path.as_os_str() == STANDARD_INPUT {
+            Box::new(io::stdin())
+        } else {
+            Box::new(fs::File::open(path).map_err(|error| failed(&partition, 0, &error))?)
+        };
+        let counted = Counted { input, done: Arc::clone(done) };
+        let reader = decompress(counted).map_err(|error| failed(&partition, 0, &error))?;
+        Ok(LineFile { partition, reader, number: 0, first, begun: Vec::new() })
+    }
+
+    /// Adds lines to `batch` until it has `records_max` records or 1 MiB; `false` at the end.
+    ///
+    /// # Errors
+    /// If the rest cannot be read or decompressed, with path and line.
+    pub fn read(
+        &mut self,
+        batch: &mut RecordBatch,
+        cluster: Option<&Arc<str>>,
+        records_max: usize,
+    ) -> Result<bool, SourceError> {
+        let is_full = |batch: &RecordBatch| {
+            batch.records.len() >= records_max || batch.payload.len() >= BATCH_BYTES_MAX
+        };
+        while !is_full(batch) {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(&self.partition, self.number, &error)),
+            };
+            if buffer.is_empty() {
+                // The last line may lack its newline.
+                if !self.begun.is_empty() {
+                    let line = mem::take(&mut self.begun);
+                    add(batch, &self.partition, &mut self.number, self.first, cluster, &line);
+                }
+                return Ok(false);
+            }
+            let mut used = 0;
+            while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty())
+                && !is_full(batch)
+            {
+                let Some(end) = memchr::memchr(b'\n', rest) else {
+                    keep(&mut self.begun, rest);
+                    used = buffer.len();
+                    break;
+                };
+                used += end + 1;
+                let line = rest.get(..end).unwrap_or_default();
+                if self.begun.is_empty() {
+                    add(batch, &self.partition, &mut self.number, self.first, cluster, line);
+                } else {
+                    keep(&mut self.begun, line);
+                    let line = mem::take(&mut self.begun);
+                    add(batch, &self.partition, &mut self.number, self.first, cluster, &line);
+                }
+            }
+            self.reader.consume(used);
+        }
+        Ok(true)
+    }
+}
+
+/// Appends to a line that is being gathered; what passes the bound is forgotten, so that an endless
+/// line costs no memory. It is a dead letter then.
+fn keep(line: &mut Vec<u8>, more: &[u8]) {
+    let room = (RECORD_BYTES_MAX + 1).saturating_sub(line.len());
+    line.extend_from_slice(more.get(..room).unwrap_or(more));
+}
+
+/// Adds one line as a record. Blank lines have a number but are no records.
+fn add(
+    batch: &mut RecordBatch,
+    partition: &Arc<PartitionName>,
+    number: &mut i64,
+    first: i64,
+    cluster: Option<&Arc<str>>,
+    line: &[u8],
+) {
+    let offset = *number;
+    *number += 1;
+    let line = if offset == 0 { line.strip_prefix(UTF8_MARK).unwrap_or(line) } else { line };
+    let line = line.trim_ascii();
+    if offset < first || line.is_empty() {
+        return;
+    }
+    let line = line.get(..=RECORD_BYTES_MAX).unwrap_or(line);
+    batch.push(partition, offset, cluster, Some(line));
+}
+
+fn partition_of(path: &Path) -> PartitionName {
+    PartitionName { topic: path.display().to_string(), partition: 0 }
+}
+
+fn failed(partition: &PartitionName, line: i64, error: &io::Error) -> SourceError {
+    SourceError::Fatal(format!("cannot read {} after line {line}: {error}", partition.topic))
+}
+
+/// Counts what is read before decompression.
+struct Counted {
+    input: Box<dyn Read + Send>,
+    done: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.done.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Looks at the first bytes and puts the right decoder in front.
+fn decompress(mut input: Counted) -> io::Result<Box<dyn BufRead + Send>> {
+    let mut head = Vec::with_capacity(4);
+    input.by_ref().take(4).read_to_end(&mut head)?;
+    let is_gzip = head.starts_with(GZIP_MAGIC);
+    let is_skippable = head.get(1..4) == Some(ZSTD_SKIPPABLE_MAGIC)
+        && head.first().is_some_and(|first| first & 0xf0 == 0x50);
+    let is_zstd = head.starts_with(ZSTD_MAGIC) || is_skippable;
+    let whole = io::Cursor::new(head).chain(input);
+    let buffered = BufReader::with_capacity(BUFFER_BYTES, whole);
+    Ok(if is_gzip {
+        // Rotated logs are often several gzip members in one file.
+        let decoder = flate2::bufread::MultiGzDecoder::new(buffered);
+        Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
+    } else if is_zstd {
+        let decoder = zstd::stream::read::Decoder::with_buffer(buffered)?;
+        Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
+    } else {
+        Box::new(buffered)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Path, number and text of every line.
+    type AllLines = Vec<(String, i64, Vec<u8>)>;
+
+    fn read(
+        paths: &[PathBuf],
+        positions: &[Position],
+    ) -> Result<(AllLines, Progress), SourceError> {
+        let settings = FileSettings { paths: paths.to_vec(), cluster: None };
+        let mut files = Files::open(&settings, positions)?;
+        let mut records = Vec::new();
+        while let Some(batch) = files.next_batch()? {
+            assert!(batch.records.len() <= BATCH_RECORDS_MAX);
+            for record in &batch.records {
+                let topic = batch.partition_of(record).unwrap().topic.clone();
+                records.push((topic, record.offset, batch.payload_of(record).unwrap().to_vec()));
+            }
+        }
+        Ok((records, files.progress()))
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn all_three_formats_give_the_same_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines: Vec<String> = (0..5_000).map(|n| format!("{{\"n\":{n}}}")).collect();
+        let text = format!("\u{feff}{}", lines.join("\r\n"));
+        let (head, tail) = text.as_bytes().split_at(20_000);
+        let mut skippable = vec![0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9];
+        skippable.extend(zstd::encode_all(text.as_bytes(), 1).unwrap());
+        for (name, bytes) in [
+            ("plain", text.as_bytes().to_vec()),
+            ("gzip", [gzip(head), gzip(tail)].concat()),
+            ("zstd", zstd::encode_all(text.as_bytes(), 1).unwrap()),
+            ("zstd-skippable", skippable),
+        ] {
+            let path = dir.path().join(name);
+            fs::write(&path, &bytes).unwrap();
+            let (records, progress) = read(&[path], &[]).unwrap();
+            let length = bytes.len() as u64;
+            assert_eq!(progress, Progress { done: length, total: Some(length) }, "{name}");
+            let expected: Vec<_> = lines.iter().map(String::as_bytes).zip(0..).collect();
+            let got: Vec<_> = records.iter().map(|(_, n, line)| (line.as_slice(), *n)).collect();
+            assert_eq!(got, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_later_run_goes_on_after_the_lines_that_are_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| dir.path().join(name));
+        fs::write(&paths[0], "0\n\n2\n3\n").unwrap();
+        fs::write(&paths[1], "zero\n").unwrap();
+        let partition = Arc::new(partition_of(&paths[0]));
+        let (records, _) = read(&paths, &[Position { partition, next_offset: 2 }]).unwrap();
+        let short: Vec<_> = records.iter().map(|(_, n, line)| (*n, line.as_slice())).collect();
+        assert_eq!(short, [(2, &b"2"[..]), (3, &b"3"[..]), (0, &b"zero"[..])]);
+    }
+
+    #[test]
+    fn an_endless_line_is_cut_and_the_next_one_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        let long = vec![b'x'; RECORD_BYTES_MAX + 70_000];
+        fs::write(&path, [&long[..], b"\nnext\n"].concat()).unwrap();
+        let (records, _) = read(&[path], &[]).unwrap();
+        let lengths: Vec<usize> = records.iter().map(|(_, _, line)| line.len()).collect();
+        assert_eq!(lengths, [RECORD_BYTES_MAX + 1, 4]);
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_is_an_error_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log.gz");
+        let mut bytes = gzip("{}\n".repeat(10_000).as_bytes());
+        bytes.truncate(bytes.len() - 12);
+        fs::write(&path, bytes).unwrap();
+        let message = read(&[path], &[]).unwrap_err().to_string();
+        assert!(message.contains("audit.log.gz after line"), "{message}");
+        let gone = read(&[dir.path().join("gone")], &[]).unwrap_err().to_string();
+        assert!(gone.contains("gone"), "{gone}");
+        let message = read(&[dir.path().to_path_buf()], &[]).unwrap_err().to_string();
+        assert!(message.contains("is a directory"), "{message}");
+    }
+
+    #[test]
+    fn an_empty_file_has_no_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        fs::write(&path, "").unwrap();
+        assert!(read(&[path], &[]).unwrap().0.is_empty());
+    }
+}
