@@ -363,7 +363,8 @@ fn clusters_come_from_the_header_or_the_settings() {
 fn files_go_on_after_the_checkpoint_wait_for_room_and_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.log");
-    std::fs::write(&path, (0..3_000).map(|n| format!("{n}\n")).collect::<String>()).unwrap();
+    let lines: Vec<String> = (0..3_000).map(|n| n.to_string()).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
     let text = format!("paths: [{}]", path.display());
     let (source, problems) = (SourceText::new("t.yaml", text), Problems::new());
     let nodes = parse(&source).unwrap();

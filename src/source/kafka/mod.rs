@@ -19,13 +19,12 @@ pub use settings::{Kafka, KafkaSettings, Start};
 use std::time::{Duration, Instant};
 
 use rdkafka::{
-    ClientConfig,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
 };
 
 use super::{Source, SourceContext, SourceError};
-use crate::kafka::{Callbacks, OpenConnection};
+use crate::{engine::record::Position, kafka::OpenConnection};
 use context::OwnerContext;
 use reader::Reader;
 
@@ -82,13 +81,8 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn run(self: Box<Self>, context: SourceContext) -> Result<(), SourceError> {
         let KafkaSource { settings, connection } = *self;
-        let instance = format!("{}{OWNER_SUFFIX}", settings.group);
-        let mut fixed = FIXED.to_vec();
-        fixed.push(("group.id", &settings.group));
-        fixed.push(("group.instance.id", &instance));
-        let (config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
-        let consumer = subscribe(&config, callbacks, &settings, &context)?;
-        Reader::new(consumer, &settings, instance, context).run()
+        let consumer = join(&settings, connection, &context.positions)?;
+        Reader::new(consumer, &settings, instance_of(&settings), context).run()
     }
 }
 
@@ -99,44 +93,47 @@ fn take_over(
     settings: &KafkaSettings,
     connection: OpenConnection,
     timeout: Duration,
-) -> Result<(), String> {
-    let instance = format!("{}{OWNER_SUFFIX}", settings.group);
-    let mut fixed = FIXED.to_vec();
-    fixed.push(("group.id", &settings.group));
-    fixed.push(("group.instance.id", &instance));
-    let (config, _) = connection.into_client(&DEFAULTS, &fixed);
-    let consumer: BaseConsumer = config.create().map_err(|error| error.to_string())?;
-    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics).map_err(|error| error.to_string())?;
+) -> Result<(), SourceError> {
+    let consumer = join(settings, connection, &[])?;
     let deadline = Instant::now() + timeout;
-    while Instant::now() < deadline {
+    while Instant::now() < deadline && consumer.context().assignments() == 0 {
         // Whatever is read here is read again by the source: nothing is committed.
         drop(consumer.poll(Duration::from_millis(100)));
-        if consumer.assignment().is_ok_and(|assignment| assignment.count() > 0) {
-            break;
-        }
     }
+    reader::close(consumer, &[]);
     Ok(())
 }
 
-fn subscribe(
-    config: &ClientConfig,
-    callbacks: Callbacks,
+/// The static member that owns the stream.
+fn instance_of(settings: &KafkaSettings) -> String {
+    format!("{}{OWNER_SUFFIX}", settings.group)
+}
+
+/// Makes the consumer and lets it join in the background.
+fn join(
     settings: &KafkaSettings,
-    context: &SourceContext,
+    connection: OpenConnection,
+    positions: &[Position],
 ) -> Result<BaseConsumer<OwnerContext>, SourceError> {
-    let owner = OwnerContext::new(callbacks, settings.start, &context.positions);
-    let refused = |error: KafkaError| {
-        let detail = match error {
-            KafkaError::ClientConfig(_, detail, key, _) => format!("{key}: {detail}"),
-            KafkaError::ClientCreation(detail) | KafkaError::Subscription(detail) => detail,
-            other => other.to_string(),
-        };
-        SourceError::Config(format!("Kafka source: {detail}"))
-    };
+    let instance = instance_of(settings);
+    let mut fixed = FIXED.to_vec();
+    fixed.push(("group.id", &settings.group));
+    fixed.push(("group.instance.id", &instance));
+    let (config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
+    let owner = OwnerContext::new(callbacks, settings.start, positions);
     let consumer: BaseConsumer<OwnerContext> =
         config.create_with_context(owner).map_err(refused)?;
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(refused)?;
     Ok(consumer)
+}
+
+/// What the library does not accept, for people.
+fn refused(error: KafkaError) -> SourceError {
+    let detail = match error {
+        KafkaError::ClientConfig(_, detail, key, _) => format!("{key}: {detail}"),
+        KafkaError::ClientCreation(detail) | KafkaError::Subscription(detail) => detail,
+        other => other.to_string(),
+    };
+    SourceError::Config(format!("Kafka source: {detail}"))
 }

@@ -406,7 +406,7 @@ fn send_offsets(
 ///
 /// pitfall: dropping a consumer polls until the group is left, for ever if the brokers are gone. It
 /// happens on a thread of its own with a deadline; the process ends soon after anyway.
-fn close(consumer: BaseConsumer<OwnerContext>, offsets: &[(Arc<PartitionName>, i64)]) {
+pub(super) fn close(consumer: BaseConsumer<OwnerContext>, offsets: &[(Arc<PartitionName>, i64)]) {
     let (done, closed) = mpsc::sync_channel(1);
     let offsets = offsets.to_vec();
     let body = move || {

@@ -171,6 +171,6 @@ impl SourceConfig for KafkaSettings {
             Box::new(Diagnostic::error_nowhere("C031", title))
         };
         let connection = self.connection.open(secret).map_err(failed)?;
-        super::take_over(self, connection, timeout).map_err(failed)
+        super::take_over(self, connection, timeout).map_err(|error| failed(error.to_string()))
     }
 }
