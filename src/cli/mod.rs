@@ -6,6 +6,7 @@
 
 mod backtest;
 mod check;
+mod demo;
 mod generate;
 mod output;
 pub mod rule_test;
@@ -68,6 +69,7 @@ enum Command {
     Run(run::RunArgs),
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
+    Demo(demo::DemoArgs),
     Generate(generate::GenerateArgs),
     Test(test::TestArgs),
     Version(version::VersionArgs),
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::execute(args),
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
+        Command::Demo(args) => demo::execute(args),
         Command::Generate(args) => generate::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Version(args) => version::execute(args),

@@ -156,3 +156,16 @@ fn a_wrong_story_names_the_right_ones() {
     let (_, help, _) = run(directory.path(), "generate --help");
     assert!(help.contains("night-exec"), "{help}");
 }
+
+#[test]
+fn the_demo_catches_every_attack() {
+    let directory = tempfile::tempdir().unwrap();
+    let line = "demo --for 60s --fast --rate 40 --listen 127.0.0.1:0";
+    let (code, out, err) = run(directory.path(), line);
+    assert_eq!(code, 0, "{out}\n{err}");
+    assert!(out.contains("exec_outside_business_hours"), "{out}");
+    assert!(out.contains("16 of 16 stories caught"), "{out}");
+    assert!(out.contains(" 0 false alarms"), "{out}");
+    assert!(!out.contains("never came out"), "{out}");
+    assert!(err.contains("Metrics: http://127.0.0.1:"), "{err}");
+}

@@ -1,0 +1,363 @@
+//! The stage of the demo: an embedded Kafka, the pipeline that `run` uses, its metrics.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+use tokio::{runtime::Runtime, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{screen::Screen, summary::Seen};
+use crate::{
+    app::pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings, now as wall_now},
+    cli::{output, shipped_rules},
+    engine::{
+        alert::{Alert, AlertState},
+        diagnostic::{Diagnostic, Problems, SourceText},
+        dispatch::DispatchPlan,
+        rule::{LoadOptions, RuleSet, load},
+        shard::EngineSettings,
+        time::EventTime,
+        yaml::{self, Section},
+    },
+    kafka::EmbeddedKafka,
+    notify::{self, BuildContext, Printer, Receivers},
+    server::{self, Health, ServerContext, ServerError, Status},
+    source::kafka::{KafkaSettings, KafkaSource},
+    store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
+    telemetry::Metrics,
+};
+
+/// The topic that is written and read.
+pub(super) const TOPIC: &str = "audit";
+
+/// How the pipeline's source is called in `/readyz`.
+const SOURCE: &str = "kafka";
+
+/// How long the consumer may take to get its partitions: 30 s; the embedded Kafka takes about 3 s.
+const READY_WAIT: Duration = Duration::from_secs(30);
+
+/// Ports that are tried, from the wanted one on.
+const PORTS_TRIED: u16 = 20;
+
+/// Alerts that the summary knows: 10,000. Further ones are printed, but not judged.
+const ALERTS_MAX: usize = 10_000;
+
+/// The demo's receivers and route, in the words of a configuration file: each alert once, at once.
+const RECEIVERS: &str = "\
+receivers:
+  - name: terminal
+    stdout: {format: text, send_resolved: false}
+route: {receiver: terminal, group_by: ['...'], group_wait: 0s, group_interval: 1d}
+";
+
+/// What the operator's clock says, as the time of an event.
+pub(super) fn now() -> EventTime {
+    wall_now().as_event()
+}
+
+/// Numbers of the pipeline, as its metrics have them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Numbers {
+    /// Events that were decoded.
+    pub(super) events: u64,
+    /// Records behind the end of the topic.
+    pub(super) lag: u64,
+    /// Alerts that fire.
+    pub(super) firing: u64,
+    /// Notifications that were tried.
+    pub(super) attempts: u64,
+}
+
+/// Everything that runs. Dropped in this order: the pipeline before the Kafka that it reads.
+pub(super) struct Stage {
+    pipeline: Pipeline,
+    stop_server: CancellationToken,
+    runtime: Runtime,
+    pub(super) kafka: EmbeddedKafka,
+    metrics: Arc<Metrics>,
+    alerts: Arc<Mutex<Vec<Seen>>>,
+    rule_count: usize,
+    address: SocketAddr,
+    _directory: TemporaryDirectory,
+}
+
+impl Stage {
+    /// Starts everything, and waits until the consumer has its partitions.
+    ///
+    /// # Errors
+    /// If a port, a thread or the temporary directory cannot be had.
+    pub(super) fn set(
+        screen: &Arc<Screen>,
+        partitions: u32,
+        listen: SocketAddr,
+    ) -> anyhow::Result<Stage> {
+        let rules = rules()?;
+        let kafka = EmbeddedKafka::start().map_err(anyhow::Error::msg)?;
+        kafka.create_topic(TOPIC, i32::try_from(partitions)?).map_err(anyhow::Error::msg)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let metrics = Arc::new(Metrics::new());
+        let status = Arc::new(Status::new(&["rules", "store", SOURCE]));
+        status.set_component("rules", Health::Ok, "the shipped rules");
+        let stop_server = CancellationToken::new();
+        let address = serve(&runtime, listen, &status, &metrics, &stop_server)?;
+        let directory = TemporaryDirectory::new()?;
+        let (plan, receivers) = receivers(screen)?;
+        metrics.set_receivers(&plan.receivers);
+        let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
+        let source = KafkaSource::new(settings, kafka.connection());
+        let alerts = Arc::new(Mutex::new(Vec::new()));
+        let pipeline = PipelineSettings {
+            rules: Arc::clone(&rules),
+            engine: EngineSettings::default(),
+            plan,
+            receivers,
+            sources: vec![NamedSource {
+                name: None,
+                component: SOURCE.to_owned(),
+                source: Box::new(source),
+            }],
+            store: Box::new(SqliteStore::open(&directory.path)?),
+            dead_letters: Box::new(DeadLetterFiles::open(&directory.path)?),
+            checkpoint_interval: Duration::from_secs(5),
+            workers: 1,
+            // What the demo waits for it waits for itself; the rest is news of alerts long told.
+            drain: Duration::ZERO,
+            metrics: Arc::clone(&metrics),
+            status: Arc::clone(&status),
+            on_alert: collect(Arc::clone(&alerts)),
+        };
+        let pipeline = Pipeline::start(pipeline, runtime.handle().clone())?;
+        wait_until_ready(&pipeline, &status)?;
+        Ok(Stage {
+            pipeline,
+            stop_server,
+            runtime,
+            kafka,
+            metrics,
+            alerts,
+            rule_count: rules.rules.iter().filter(|rule| rule.meta().alert.is_some()).count(),
+            address,
+            _directory: directory,
+        })
+    }
+
+    /// Rules that make alerts.
+    pub(super) fn rule_count(&self) -> usize {
+        self.rule_count
+    }
+
+    /// Where metrics and health are served.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How it goes: read from the same text that Prometheus would get.
+    pub(super) fn numbers(&self) -> Numbers {
+        let text = self.metrics.render();
+        Numbers {
+            events: sum(&text, "tripline_events_total"),
+            lag: sum(&text, "tripline_source_lag_records"),
+            firing: sum(&text, "tripline_alerts_firing"),
+            attempts: sum(&text, "tripline_delivery_attempts_total"),
+        }
+    }
+
+    /// Whether everything that was sent has come out, and every alert has been told. Each alert is a
+    /// notification of its own.
+    pub(super) fn is_drained(&self, events_sent: u64) -> bool {
+        let numbers = self.numbers();
+        let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        numbers.events >= events_sent && numbers.attempts >= alerts
+    }
+
+    /// Ends everything in good order, and hands out the alerts that began.
+    ///
+    /// # Errors
+    /// If the pipeline had failed.
+    pub(super) fn close(self) -> anyhow::Result<Vec<Seen>> {
+        self.pipeline.stop();
+        let end = self.pipeline.wait();
+        self.stop_server.cancel();
+        self.runtime.shutdown_timeout(Duration::from_millis(500));
+        if let PipelineEnd::Failed(error) = end {
+            return Err(anyhow!(error).context("the pipeline failed"));
+        }
+        let mut alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(std::mem::take(&mut alerts))
+    }
+}
+
+fn rules() -> anyhow::Result<Arc<RuleSet>> {
+    let loaded = load(&shipped_rules(), &LoadOptions::default());
+    if let Some(rules) = loaded.rules {
+        return Ok(Arc::new(rules));
+    }
+    for problem in &loaded.diagnostics {
+        output::tell(&problem.render(output::stderr_colours()));
+    }
+    Err(anyhow!("the shipped rules cannot be loaded"))
+}
+
+/// The plan and the notifiers that [`RECEIVERS`] means, printing through the screen.
+fn receivers(screen: &Arc<Screen>) -> anyhow::Result<(DispatchPlan, Receivers)> {
+    let source = SourceText::new("demo", RECEIVERS);
+    let nodes = yaml::parse(&source).map_err(|problem| anyhow!(problem.one_line()))?;
+    let problems = Problems::new();
+    let node = nodes.first().context("the demo's receivers are empty")?;
+    let root = Section::new(&source, &problems, node, "");
+    let configs = notify::parse_receivers(&root);
+    let route = notify::parse_route(&root, &configs).context("the demo's route is wrong")?;
+    root.finish();
+    let colours = output::stdout_colours();
+    let screen = Arc::clone(screen);
+    let context = BuildContext {
+        secret: Box::new(|_| Err("the demo has no secrets".to_owned())),
+        external_url: None,
+        printer: Printer {
+            print: Arc::new(move |text| screen.print(text)),
+            is_terminal: true,
+            has_colours: colours,
+        },
+    };
+    let built = notify::build(&configs, &context);
+    let built = built.map_err(|problems| {
+        anyhow!(problems.iter().map(Diagnostic::one_line).collect::<Vec<_>>().join("\n"))
+    })?;
+    Ok((notify::plan(&configs, route), built))
+}
+
+/// Opens the wanted port, or the next one that is free, and serves there.
+fn serve(
+    runtime: &Runtime,
+    listen: SocketAddr,
+    status: &Arc<Status>,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> anyhow::Result<SocketAddr> {
+    let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
+    let mut refused = None;
+    for port in ports {
+        let address = SocketAddr::new(listen.ip(), port);
+        match runtime.block_on(server::bind(&address.to_string())) {
+            Ok(listener) => {
+                let address = listener.local_addr()?;
+                // Nobody reloads the demo's rules: the channel is closed.
+                let (reload, _) = mpsc::channel(1);
+                let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
+                let context = ServerContext { status, metrics, reload };
+                runtime.spawn(server::serve(listener, context, stop.clone()));
+                return Ok(address);
+            }
+            Err(error @ ServerError::InUse { .. }) => refused = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(refused.map_or_else(|| anyhow!("no port to listen on"), anyhow::Error::from))
+}
+
+/// Keeps the beginning of each alert.
+fn collect(alerts: Arc<Mutex<Vec<Seen>>>) -> Box<dyn FnMut(&Alert) + Send> {
+    let mut begun = BTreeSet::new();
+    Box::new(move |alert| {
+        let is_new = begun.len() < ALERTS_MAX
+            && alert.state == AlertState::Firing
+            && begun.insert((alert.fingerprint, alert.starts_at));
+        if !is_new {
+            return;
+        }
+        let key: Vec<String> =
+            alert.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        alerts.lock().unwrap_or_else(PoisonError::into_inner).push(Seen {
+            rule: alert.labels.get("alertname").cloned().unwrap_or_default(),
+            starts_at: alert.starts_at,
+            told_at: wall_now(),
+            labels: format!("{{{}}}", key.join(", ")),
+        });
+    })
+}
+
+fn wait_until_ready(pipeline: &Pipeline, status: &Status) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_WAIT;
+    while !status.components().get(SOURCE).is_some_and(|source| source.health == Health::Ok) {
+        if Instant::now() > deadline || pipeline.is_finished() {
+            return Err(anyhow!("the consumer got no partitions of the embedded Kafka"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Sum of all series of a metric in the text that Prometheus reads.
+fn sum(text: &str, metric: &str) -> u64 {
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(metric)?;
+        if !rest.starts_with(['{', ' ']) {
+            return None;
+        }
+        rest.rsplit(' ').next()?.parse::<f64>().ok()
+    });
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts are whole, not negative and far below 2^53"
+    )]
+    let total = values.sum::<f64>().max(0.0) as u64;
+    total
+}
+
+/// A directory of our own that goes when the demo ends.
+struct TemporaryDirectory {
+    path: PathBuf,
+}
+
+impl TemporaryDirectory {
+    fn new() -> anyhow::Result<TemporaryDirectory> {
+        let path = std::env::temp_dir().join(format!("tripline-demo-{}", std::process::id()));
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(TemporaryDirectory { path })
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        // What cannot be removed is the temporary directory's to clean.
+        drop(fs::remove_dir_all(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_add_up() {
+        let text = "# HELP a_total x\na_total 3\na_total_other 9\nb{x=\"1 2\"} 1\nb{x=\"2\"} 2.0\n";
+        assert_eq!(sum(text, "a_total"), 3);
+        assert_eq!(sum(text, "b"), 3);
+        assert_eq!(sum(text, "c"), 0);
+    }
+
+    #[test]
+    fn the_receivers_of_the_demo_are_correct() {
+        let (plan, _) = receivers(&Arc::new(Screen::new())).unwrap();
+        assert_eq!(plan.receivers.len(), 1);
+    }
+
+    #[test]
+    fn the_shipped_rules_load() {
+        assert!(rules().unwrap().rules.len() > 40);
+    }
+}
