@@ -2,24 +2,34 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::dead_letter::{DeadLetterError, DeadLetterSink};
 use crate::{
     engine::{detector::DeadLetter, time::WallTime},
-    kafka::{ProduceError, Producer, Record},
+    kafka::{Delivery, ProduceError, Producer, Record},
 };
 
 /// How long the broker may take to acknowledge everything that was handed over.
 const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(30);
 
-/// Writes dead letters to a topic. Headers: `reason`, `detail`, `topic`, `partition`, `offset`, `time`.
+/// Bytes of a payload that are kept: 900,000. By default clients and brokers take records of 1 MB;
+/// one that is refused for its size could never be written, and would hold up the checkpoint.
+const PAYLOAD_BYTES_MAX: usize = 900_000;
+
+/// Writes dead letters to a topic. Headers: `reason`, `detail`, `topic`, `partition`, `offset`, `time`,
+/// and `truncated: true` if the payload was cut.
 pub struct DeadLetterTopic {
     producer: Producer,
+    /// What came of each letter since the last sync, as far as it is known.
+    deliveries: Vec<oneshot::Receiver<Delivery>>,
+    dropped: u64,
 }
 
 impl DeadLetterTopic {
     /// To the producer's topic.
     pub const fn new(producer: Producer) -> DeadLetterTopic {
-        DeadLetterTopic { producer }
+        DeadLetterTopic { producer, deliveries: Vec::new(), dropped: 0 }
     }
 
     fn failed(&self, error: &ProduceError) -> DeadLetterError {
@@ -27,6 +37,16 @@ impl DeadLetterTopic {
             place: format!("topic {}", self.producer.topic()),
             detail: error.to_string(),
         }
+    }
+
+    /// A letter that can never be written must not hold up all others.
+    fn judge(&mut self, error: &ProduceError) -> Result<(), DeadLetterError> {
+        if error.retry {
+            return Err(self.failed(error));
+        }
+        self.dropped += 1;
+        tracing::error!(%error, "a dead letter was dropped");
+        Ok(())
     }
 }
 
@@ -36,26 +56,48 @@ impl DeadLetterSink for DeadLetterTopic {
         for letter in letters {
             let partition = letter.partition.partition.to_string();
             let offset = letter.offset.to_string();
-            let headers: [(&str, &[u8]); 6] = [
+            let headers: [(&str, &[u8]); 7] = [
                 ("reason", letter.reason.as_str().as_bytes()),
                 ("detail", letter.detail.as_bytes()),
                 ("topic", letter.partition.topic.as_bytes()),
                 ("partition", partition.as_bytes()),
                 ("offset", offset.as_bytes()),
                 ("time", time.as_bytes()),
+                ("truncated", b"true"),
             ];
-            let record =
-                Record { payload: Some(&letter.payload), headers: &headers, ..Record::default() };
-            self.producer.produce(&record).map_err(|error| self.failed(&error))?;
+            let cut = letter.payload.get(..PAYLOAD_BYTES_MAX);
+            let headers = if cut.is_some() { &headers[..] } else { &headers[..6] };
+            let payload = Some(cut.unwrap_or(&letter.payload));
+            match self.producer.deliver(&Record { payload, headers, ..Record::default() }) {
+                Ok(delivery) => self.deliveries.push(delivery),
+                Err(error) => self.judge(&error)?,
+            }
         }
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), DeadLetterError> {
-        self.producer.flush(ACKNOWLEDGE_WAIT).map_err(|error| self.failed(&error))
+        let flushed = self.producer.flush(ACKNOWLEDGE_WAIT);
+        for mut delivery in std::mem::take(&mut self.deliveries) {
+            match delivery.try_recv() {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => self.judge(&error)?,
+                // Not acknowledged in time.
+                Err(_) => match &flushed {
+                    Err(error) => return Err(self.failed(error)),
+                    Ok(()) => {
+                        return Err(DeadLetterError {
+                            place: format!("topic {}", self.producer.topic()),
+                            detail: "a letter was not acknowledged".to_owned(),
+                        });
+                    }
+                },
+            }
+        }
+        Ok(())
     }
 
     fn dropped(&self) -> u64 {
-        0
+        self.dropped
     }
 }

@@ -15,6 +15,7 @@ mod compose;
 mod config;
 mod contract_source;
 mod contract_store;
+mod dead_letters;
 mod diagnostics;
 mod embedded_kafka;
 mod generate;
