@@ -179,7 +179,8 @@ impl ConfiguredSource {
 /// Reads `sources:`.
 fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
     let kinds = || SOURCES.iter().map(|kind| kind.name());
-    if !root.has("sources") {
+    let is_empty = |list: &[_]| list.is_empty();
+    if root.node("sources").is_none_or(|node| node.as_list().is_some_and(is_empty)) {
         root.missing(
             "sources",
             "name at least one: `sources: [{kafka: {brokers: [127.0.0.1:9092], topics: [audit], group: tripline}}]`",

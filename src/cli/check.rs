@@ -41,6 +41,9 @@ pub(super) struct CheckArgs {
     /// Let warnings count as errors.
     #[arg(long)]
     strict: bool,
+    /// Do not try to read secrets, for places that do not have them.
+    #[arg(long)]
+    no_secrets: bool,
 }
 
 fn format(word: &str) -> Result<Format, String> {
@@ -52,7 +55,7 @@ pub(super) fn execute(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let mut found = Found::default();
     let only_rules = args.rules.is_some() && args.config.is_default();
     if !only_rules {
-        found.configuration(&args.config);
+        found.configuration(&args.config, !args.no_secrets);
     }
     if let Some(directory) = args.rules.as_ref().or(found.rules_directory.as_ref()) {
         found.rules(&directory.clone());
@@ -78,7 +81,7 @@ struct Found {
 }
 
 impl Found {
-    fn configuration(&mut self, args: &ConfigArgs) {
+    fn configuration(&mut self, args: &ConfigArgs, with_secrets: bool) {
         self.looked_at.push(args.path().display().to_string());
         let document = match Document::read(&args.input()) {
             Ok(document) => document,
@@ -95,7 +98,10 @@ impl Found {
         if let Some(configuration) = configuration {
             self.resolve_after = Some(configuration.general.engine.resolve_after);
             self.rules_directory = Some(configuration.general.rules.clone());
-            if !failed && let Err(problems) = configuration.check_secrets() {
+            if with_secrets
+                && !failed
+                && let Err(problems) = configuration.check_secrets()
+            {
                 self.problems.extend(problems);
             }
         }

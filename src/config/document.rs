@@ -5,6 +5,7 @@
 //! `command line`; and secrets in the shown lines are masked.
 
 use std::{
+    collections::BTreeSet,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -84,11 +85,16 @@ impl Document {
         };
         let mut wrong = Vec::new();
 
+        // What an override replaces is still shown, but no longer in the tree: so both are looked at.
+        let mut secrets = Vec::new();
+        secret_spans(&root, &mut secrets);
+        let mut referred = BTreeSet::new();
+        environment::referred(&root, &mut referred);
         let mut variables: Vec<&(String, String)> =
             input.environment.iter().filter(|(_, value)| !value.is_empty()).collect();
         variables.sort();
         for (name, value) in variables {
-            match environment::meaning(name, &root) {
+            match environment::meaning(name, &root, &referred) {
                 Meaning::Nothing => {}
                 Meaning::Unknown { meant } => notes.push(unknown_variable(name, meant)),
                 Meaning::Setting(path) => {
@@ -114,7 +120,7 @@ impl Document {
 
         let base = input.path.parent().unwrap_or(Path::new(""));
         start_paths_from(base, &mut root);
-        let document = Document::assemble(&combined, parts, root, notes, input);
+        let document = Document::assemble(&combined, parts, root, notes, secrets, input);
         let wrong: Vec<Diagnostic> = wrong
             .into_iter()
             .map(|(span, title)| {
@@ -130,15 +136,11 @@ impl Document {
         parts: Vec<(Range<usize>, String, bool)>,
         root: Node,
         notes: Vec<Diagnostic>,
+        mut secrets: Vec<Range<usize>>,
         input: &Input,
     ) -> Document {
-        let mut secrets = Vec::new();
         secret_spans(&root, &mut secrets);
         userinfo_spans(combined, &mut secrets);
-        // What an override replaced is still in the file, but no longer in the tree.
-        if let Some((file, ..)) = parts.first() {
-            secret_spans_by_look(combined.get(file.clone()).unwrap_or(""), &mut secrets);
-        }
         let masked = mask(combined, &secrets);
         let parts = parts.into_iter().map(|(span, name, is_environment)| {
             let shown = SourceText::new(name, masked.get(span.clone()).unwrap_or(""));
@@ -387,7 +389,7 @@ mod tests {
     #[test]
     fn no_diagnostic_shows_a_secret() {
         let document = document(
-            "smtp: {password: [hunter2], wait: x}\nurl: http://u:pw77@h\n",
+            "smtp: {password: [hunter2], api_key: old66, wait: x}\nurl: http://u:pw77@h\n",
             &[("TRIPLINE_ROUTE_TOKEN", "[tok99]")],
             &[("smtp.api_key", "[key55]")],
         );
@@ -404,7 +406,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(problems.len(), 5);
         let text: String = problems.iter().map(|problem| problem.render(false)).collect();
-        for secret in ["hunter2", "pw77", "tok99", "key55"] {
+        for secret in ["hunter2", "old66", "pw77", "tok99", "key55"] {
             assert!(!text.contains(secret), "{secret} in\n{text}");
         }
     }

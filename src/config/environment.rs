@@ -6,6 +6,8 @@
 //! exist: first the fixed ones ([`SETTINGS`]), then whatever the file holds; what is left after the
 //! deepest mapping is one key. An empty variable counts as not set.
 
+use std::collections::BTreeSet;
+
 use super::{
     general::SETTINGS,
     overlay::{Step, parse_path},
@@ -42,16 +44,37 @@ pub fn variables() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What a variable means for this file.
-pub(super) fn meaning(name: &str, root: &Node) -> Meaning {
+/// What a variable means for this file. `referred` are the variables that the file itself names.
+pub(super) fn meaning(name: &str, root: &Node, referred: &BTreeSet<String>) -> Meaning {
     let Some(rest) = name.strip_prefix(PREFIX) else { return Meaning::Nothing };
-    if NOT_SETTINGS.contains(&name) || is_service_link(rest) {
+    if NOT_SETTINGS.contains(&name) || is_service_link(rest) || referred.contains(name) {
         return Meaning::Nothing;
     }
     let wanted = rest.to_ascii_lowercase();
     let fixed = SETTINGS.iter().find(|setting| plain(setting.path) == wanted);
     let path = fixed.and_then(|setting| parse_path(setting.path)).or_else(|| walk(root, &wanted));
     path.map_or_else(|| Meaning::Unknown { meant: meant(name) }, Meaning::Setting)
+}
+
+/// The variables that a file takes secrets from: `${NAME}`, and `…_env: NAME`. They may have our
+/// prefix too, and are no settings then.
+pub(super) fn referred(node: &Node, names: &mut BTreeSet<String>) {
+    match &node.kind {
+        NodeKind::Map(entries) => {
+            for (key, value) in entries {
+                if let (true, Some(name)) = (key.text.ends_with("_env"), value.as_str()) {
+                    names.insert(name.to_owned());
+                }
+                referred(value, names);
+            }
+        }
+        NodeKind::List(items) => items.iter().for_each(|item| referred(item, names)),
+        NodeKind::Str(text) => {
+            let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+            names.extend(name.map(str::to_owned));
+        }
+        _ => {}
+    }
 }
 
 /// Kubernetes tells pods about a Service called `tripline` by variables of exactly our form
@@ -138,14 +161,16 @@ sources:
   - kafka: {brokers: [a], topics: [audit], properties: {security.protocol: ssl}}
 receivers:
   - name: hook
-    webhook: {url: x, url_base: y}
+    webhook: {url: x, url_base: y, token: '${TRIPLINE_TOKEN}', password_env: TRIPLINE_PASS}
 route: {receiver: hook, group_by: [x]}
 http:
 ";
 
     fn path(name: &str) -> String {
         let root = parse(&SourceText::new("t.yaml", FILE)).unwrap().remove(0);
-        match meaning(name, &root) {
+        let mut names = BTreeSet::new();
+        referred(&root, &mut names);
+        match meaning(name, &root, &names) {
             Meaning::Setting(steps) => show_path(&steps),
             Meaning::Nothing => "nothing".to_owned(),
             Meaning::Unknown { meant } => format!("unknown, meant {meant:?}"),
@@ -184,6 +209,8 @@ http:
             "TRIPLINE_PORT",
             "TRIPLINE_PORT_9464_TCP_ADDR",
             "TRIPLINE_SERVICE_PORT_HTTP",
+            "TRIPLINE_TOKEN",
+            "TRIPLINE_PASS",
         ] {
             assert_eq!(path(name), "nothing", "{name}");
         }

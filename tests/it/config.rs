@@ -8,7 +8,8 @@ use std::{fmt::Write as _, fs, path::Path};
 use proptest::prelude::*;
 
 use tripline::{
-    config::{Document, General, Input, SETTINGS},
+    app::configuration::Configuration,
+    config::{Document, Input, SETTINGS},
     engine::diagnostic::Diagnostic,
 };
 
@@ -20,12 +21,7 @@ fn check(text: &str, input: &Input) -> (Vec<Diagnostic>, bool) {
         Ok(document) => document,
         Err(problems) => return (problems, false),
     };
-    let read = document.parse(|root| {
-        for open in ["sources", "receivers", "route"] {
-            root.has(open);
-        }
-        General::parse(root, document.base())
-    });
+    let read = document.parse(|root| Configuration::parse(root, &document, document.secrets()));
     match read {
         Ok((_, warnings)) => (warnings, true),
         Err(problems) => (problems, false),
