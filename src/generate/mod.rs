@@ -8,6 +8,7 @@
 mod body;
 mod cluster;
 mod event;
+mod json;
 mod people;
 mod rng;
 mod scene;

@@ -86,6 +86,16 @@ fn a_test_that_fails_says_what_was_different_and_where() {
 }
 
 #[test]
+fn time_goes_on_after_the_last_event_if_asked() {
+    let tests = "base: {verb: get, objectRef.resource: secrets}\ntests:\n  - name: it ends\n    \
+                 events: [{at: 1m}]\n    until: 30m\n    \
+                 expect: [{at: 1m}, {at: 6m, state: resolved}]\n";
+    let directory = rules(tests);
+    let (code, out, _) = run(directory.path(), "test");
+    assert_eq!((code, out.as_str()), (0, "1 test in 1 file: all passed\n"));
+}
+
+#[test]
 fn mistakes_in_rules_and_tests_stop_before_anything_runs() {
     let directory = rules(&TESTS.replace("set: {verb", "sett: {verb"));
     let (code, out, err) = run(directory.path(), "test");
