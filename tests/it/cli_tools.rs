@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tripline::kafka::{EmbeddedKafka, Producer, Record};
 
 fn tripline(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
@@ -143,6 +144,28 @@ fn generated_events_go_to_a_file() {
 
     let (_, again, _) = run(directory.path(), line);
     assert_eq!(text, again);
+}
+
+#[test]
+fn generated_events_go_to_a_topic() {
+    let kafka = EmbeddedKafka::start().unwrap();
+    kafka.create_topic("audit", 2).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let brokers = kafka.brokers().join(",");
+    let line = format!("generate --count 400 --brokers {brokers} --topic audit");
+    let (code, out, err) = run(directory.path(), &line);
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    // The place of one more record in each partition tells how many were there before.
+    let producer = Producer::new(kafka.connection(), "audit").unwrap();
+    let records: i64 = (0..2)
+        .map(|partition| {
+            let record =
+                Record { payload: Some(b"x"), partition: Some(partition), ..Record::default() };
+            producer.deliver(&record).unwrap().blocking_recv().unwrap().unwrap().1
+        })
+        .sum();
+    // Some records are lists of events.
+    assert!((380..=400).contains(&records), "{records} records");
 }
 
 #[test]
