@@ -179,6 +179,11 @@ impl Dispatcher {
         self.ready.pop_front()
     }
 
+    /// Whether attempts wait for [`Dispatcher::take_changes`], so that a checkpoint should not wait.
+    pub fn has_attempts(&self) -> bool {
+        !self.formed.is_empty()
+    }
+
     /// When [`Dispatcher::handle_timeout`] is due; in the past means now. May change after any
     /// `handle_*` call.
     pub fn poll_timeout(&self) -> Option<WallTime> {

@@ -163,7 +163,7 @@ impl Member {
 
     /// Whether effects wait for a checkpoint, so that it should not wait for its interval.
     pub fn has_waiting_effects(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.dispatcher.has_attempts()
     }
 
     /// Whether anything at all is not yet durable.
@@ -188,6 +188,10 @@ impl Member {
                     .collect();
             }
             self.covered.append(&mut self.waiting);
+            // The dispatcher hands out what the changes hold that it has just given.
+            while let Some(notification) = self.dispatcher.poll_attempt() {
+                self.covered.push_back(Effect::Attempt(notification));
+            }
             if self.next.is_empty() {
                 // Effects without any change of state have nothing to wait for.
                 self.released.append(&mut self.covered);
@@ -219,16 +223,13 @@ impl Member {
         &self.dispatcher
     }
 
-    /// Lets alerts reach the dispatcher, and its attempts the queue of effects.
+    /// Lets alerts reach the dispatcher, and the dispatcher decide what is due.
     fn settle(&mut self, now: WallTime) {
         while let Some(alert) = self.shard.poll_alert() {
             self.tell(now, alert);
         }
         if self.dispatcher.poll_timeout().is_some_and(|due| due <= now) {
             self.dispatcher.handle_timeout(now);
-        }
-        while let Some(notification) = self.dispatcher.poll_attempt() {
-            self.waiting.push_back(Effect::Attempt(notification));
         }
     }
 
