@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, Value};
 
 use crate::engine::{
-    limits::{ANNOTATION_BYTES_MAX, TEMPLATE_FUEL},
-    rule::RuleSet,
+    limits::ANNOTATION_BYTES_MAX,
+    rule::{RuleSet, template_environment},
 };
 
 /// Compiled templates of one rule set.
@@ -36,17 +36,7 @@ impl Templates {
     /// Compiles all annotations of a rule set. Those that do not parse were refused when the rules were
     /// loaded; here they are left out, and rendering them fails.
     pub(crate) fn new(rules: &RuleSet) -> Templates {
-        let mut environment = Environment::empty();
-        environment.set_fuel(Some(TEMPLATE_FUEL));
-        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-        environment.add_filter("default", minijinja::filters::default);
-        environment.add_filter("join", minijinja::filters::join);
-        environment.add_filter("length", minijinja::filters::length);
-        environment.add_filter("lower", minijinja::filters::lower);
-        environment.add_filter("upper", minijinja::filters::upper);
-        environment.add_filter("first", minijinja::filters::first);
-        environment.add_filter("last", minijinja::filters::last);
-        environment.add_filter("replace", minijinja::filters::replace);
+        let mut environment = template_environment();
         for meta in rules.rules.iter().map(crate::engine::rule::Rule::meta) {
             for (name, text) in meta.alert.iter().flat_map(|alert| &alert.annotations) {
                 let added =

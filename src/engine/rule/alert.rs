@@ -70,10 +70,7 @@ pub(super) fn template_fields(header: &Header, problems: &Problems) -> Vec<Strin
             Err(error) => {
                 let place = error.at.map_or_else(|| text.place.clone(), |at| text.place_of(at));
                 let title = format!("not a template: {}", error.title);
-                problems.push(
-                    Diagnostic::error(code::BAD_TEMPLATE, place, title)
-                        .help("fields stand in double braces: `{{ actor.id }}`"),
-                );
+                problems.push(Diagnostic::error(code::BAD_TEMPLATE, place, title).help(error.help));
             }
         }
     }

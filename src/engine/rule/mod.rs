@@ -45,3 +45,4 @@ pub use set::{
     Test, Threshold, TimePart, WindowShape, fold_case,
 };
 pub use template::TEMPLATE_WORDS;
+pub(in crate::engine) use template::environment as template_environment;
