@@ -124,6 +124,10 @@ pub const FIELDS_MAX: usize = 10_000;
 /// (`R014`).
 pub const PREDICATES_PER_RULE_MAX: usize = 10_000;
 
+/// Regular expressions of one rule, those made of texts with inner wildcards included: 500. More are an
+/// error (`R014`): each takes some 50 kB and a tenth of a millisecond to load.
+pub const REGEXES_PER_RULE_MAX: usize = 500;
+
 /// Texts that the placeholders of one value may expand to: 100,000. More are an error (`R014`).
 pub const EXPANSIONS_MAX: usize = 100_000;
 

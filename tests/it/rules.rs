@@ -2,9 +2,16 @@
 
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use tripline::{
     config::rules_dir::read_rules_dir,
-    engine::rule::{LoadOptions, Loaded, load},
+    engine::{
+        detect::explain_record,
+        diagnostic::{DiagnosticLevel, SourceText},
+        limits::{LIST_VALUES_MAX, RULES_MAX},
+        rule::{LoadOptions, Loaded, RuleIndex, RuleSources, code, load},
+    },
 };
 
 fn load_dir(path: &Path) -> Loaded {
@@ -20,4 +27,236 @@ fn the_shipped_rules_load_without_a_word() {
     let words: String = loaded.diagnostics.iter().map(|problem| problem.render(false)).collect();
     assert!(loaded.diagnostics.is_empty(), "{words}");
     assert!(loaded.rules.is_some());
+}
+
+/// The events of a record that satisfy the only rule of a text.
+fn matches(rule: &str, record: &str) -> bool {
+    let sources =
+        RuleSources { rules: vec![SourceText::new("r.yaml", rule)], ..RuleSources::default() };
+    let loaded = load(&sources, &LoadOptions::default());
+    let words: String = loaded.diagnostics.iter().map(|problem| problem.render(false)).collect();
+    let rules = loaded.rules.unwrap_or_else(|| panic!("{words}"));
+    let explained = explain_record(&rules, RuleIndex(0), record.as_bytes()).unwrap();
+    assert_eq!(explained.events.len(), 1, "{record}");
+    explained.events[0].condition.holds
+}
+
+#[test]
+fn fields_of_one_element_are_told_from_those_of_several() {
+    let rule = |same: &str| {
+        format!(
+            "title: a\nlogsource: {{product: kubernetes, service: audit}}\ndetection:\n  selection:\n    \
+             pod_spec.containers.securityContext.privileged: true\n    \
+             pod_spec.containers.image|startswith: evil/\n    \
+             pod_spec.containers.securityContext.capabilities.add: [SYS_ADMIN]\n  \
+             condition: selection\ntripline: {{needs: {{level: Request}}{same}}}\n"
+        )
+    };
+    let event = |containers: &str| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a",
+            "stage":"ResponseComplete","verb":"create","stageTimestamp":"2026-01-05T22:14:01.131000Z",
+            "requestObject":{{"spec":{{"template":{{"spec":{{"containers":[{containers}],
+            "image":"evil/outside"}}}}}}}}}}"#
+        )
+    };
+    let all_in_one = event(
+        r#"{"image":"good/a"},{"image":"evil/b","securityContext":{"privileged":true,
+        "capabilities":{"add":["NET_ADMIN","SYS_ADMIN"]}}},{"image":"good/c"}"#,
+    );
+    let spread = event(
+        r#"{"image":"evil/a"},{"image":"good/b","securityContext":{"privileged":true}},
+        {"image":"good/c","securityContext":{"capabilities":{"add":["SYS_ADMIN"]}}}"#,
+    );
+    let sigma = rule("");
+    let same = rule(", same_element: [pod_spec.containers]");
+    assert!(matches(&sigma, &all_in_one) && matches(&sigma, &spread), "any member");
+    assert!(matches(&same, &all_in_one), "one container has it all");
+    assert!(!matches(&same, &spread), "no container has it all");
+    assert!(!matches(&same, &event("")), "no container at all");
+}
+
+/// A rule that uses most of the language, to be spoilt.
+const RICH: &str = include_str!("../data/rules/correlations.yaml");
+
+#[derive(Clone, Debug)]
+enum Spoil {
+    Cut(usize, usize),
+    Insert(usize, &'static str),
+    Copy(usize, usize, usize),
+}
+
+fn spoil() -> impl Strategy<Value = Spoil> {
+    let at = 0..1_000_usize;
+    let text = prop::sample::select(vec![
+        "\t",
+        ": ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "'",
+        "\"",
+        "|",
+        "*",
+        "%",
+        "\\",
+        "&a ",
+        "*a ",
+        "!!int ",
+        "\n",
+        "---\n",
+        "null",
+        "true",
+        "1e999",
+        "é",
+        "\u{0}",
+        "condition: ",
+        "|re",
+        "|all",
+        "not ",
+        "and ",
+        "(",
+        "1 of ",
+        "~",
+        "#",
+        "9223372036854775808",
+        "0x1f",
+        "tripline:\n  ",
+        "%admins%",
+        "2026-02-30",
+    ]);
+    prop_oneof![
+        (at.clone(), 0..50_usize).prop_map(|(from, length)| Spoil::Cut(from, length)),
+        (at.clone(), text).prop_map(|(at, text)| Spoil::Insert(at, text)),
+        (at.clone(), 0..100_usize, at).prop_map(|(from, length, to)| Spoil::Copy(from, length, to)),
+    ]
+}
+
+/// The character boundary at some thousandths of a text.
+fn boundary(text: &str, share: usize) -> usize {
+    let mut at = text.len() * share.min(1_000) / 1_000;
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn spoilt(spoils: &[Spoil]) -> String {
+    let mut text = RICH.to_owned();
+    for spoil in spoils {
+        match spoil {
+            Spoil::Cut(from, length) => {
+                let (from, to) = (boundary(&text, *from), boundary(&text, from + length));
+                text.replace_range(from..to, "");
+            }
+            Spoil::Insert(at, insert) => text.insert_str(boundary(&text, *at), insert),
+            Spoil::Copy(from, length, to) => {
+                let (from, end) = (boundary(&text, *from), boundary(&text, from + length));
+                let part = text[from..end].to_owned();
+                text.insert_str(boundary(&text, *to), &part);
+            }
+        }
+    }
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn any_text_is_a_rule_set_or_explained(spoils in prop::collection::vec(spoil(), 1..6)) {
+        let source = SourceText::new("r.yaml", spoilt(&spoils));
+        let sources = RuleSources { rules: vec![source], ..RuleSources::default() };
+        let loaded = load(&sources, &LoadOptions::default());
+        let errors = loaded.diagnostics.iter().any(|one| one.level == DiagnosticLevel::Error);
+        prop_assert_eq!(loaded.rules.is_none(), errors);
+        for diagnostic in &loaded.diagnostics {
+            for place in diagnostic.place.iter().chain(diagnostic.related.iter().map(|(p, _)| p)) {
+                prop_assert!(place.source.text.get(place.span.clone()).is_some(), "{:?}", place.span);
+            }
+            prop_assert!(!diagnostic.render(false).is_empty());
+        }
+    }
+}
+
+fn codes_of(text: impl Into<String>) -> Vec<&'static str> {
+    let source = SourceText::new("r.yaml", text);
+    let sources = RuleSources { rules: vec![source], ..RuleSources::default() };
+    let loaded = load(&sources, &LoadOptions::default());
+    assert!(loaded.rules.is_none());
+    loaded.diagnostics.iter().map(|one| one.code).collect()
+}
+
+const HEAD: &str = "title: a\nlogsource: {product: kubernetes, service: audit}\n";
+
+#[test]
+fn what_is_too_large_is_refused_soon() {
+    let mut bomb = format!("{HEAD}a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for n in 1..20 {
+        let before = n - 1;
+        bomb += &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{before}"); 9].join(", "));
+    }
+    assert_eq!(codes_of(bomb), ["Y001"]);
+    assert_eq!(codes_of(format!("{HEAD}detection: {}", "[".repeat(100_000))), ["Y001"]);
+    assert_eq!(codes_of("# much\n".repeat(2_000_000)), ["Y002"]);
+    let values: Vec<String> = (0..20_000).map(|n| format!("'a{n}*b'")).collect();
+    let values = values.join(", ");
+    let many = format!(
+        "{HEAD}detection: {{selection: {{userAgent: [{values}]}}, condition: selection}}\n"
+    );
+    assert_eq!(codes_of(many), [code::TOO_MANY]);
+    let rule = |n: usize| {
+        let text = format!("{HEAD}name: r{n}\ndetection: {{a: {{verb: get}}, condition: a}}\n");
+        SourceText::new(format!("r{n}.yaml"), text)
+    };
+    let rules = (0..=RULES_MAX).map(rule).collect();
+    let loaded = load(&RuleSources { rules, ..RuleSources::default() }, &LoadOptions::default());
+    let codes: Vec<&str> = loaded.diagnostics.iter().map(|one| one.code).collect();
+    assert_eq!(codes, [code::TOO_MANY]);
+}
+
+#[test]
+fn long_lists_are_one_test_and_longer_ones_are_refused() {
+    let rule = format!(
+        "{HEAD}detection: {{selection: {{user.username|expand: '%people%'}}, condition: selection}}\n"
+    );
+    let load_with = |count: usize| {
+        let list: Vec<String> = (0..count).map(|n| format!("- user-{n}\n")).collect();
+        let list = list.concat();
+        let sources = RuleSources {
+            rules: vec![SourceText::new("r.yaml", rule.clone())],
+            lists: vec![("people".to_owned(), SourceText::new("lists/people.yaml", list))],
+            schedules: None,
+        };
+        load(&sources, &LoadOptions::default())
+    };
+    let loaded = load_with(LIST_VALUES_MAX);
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    assert_eq!(loaded.rules.unwrap().predicates.len(), 1);
+    let codes: Vec<&str> =
+        load_with(LIST_VALUES_MAX + 1).diagnostics.iter().map(|one| one.code).collect();
+    assert!(codes.contains(&code::TOO_MANY), "{codes:?}");
+}
+
+#[test]
+fn long_chains_of_correlations_load_and_circles_are_found_in_them() {
+    let chain = |count: usize, first: &str| {
+        let mut text = format!("{HEAD}name: c0\ndetection: {{a: {{verb: get}}, condition: a}}\n");
+        for n in 1..=count {
+            let input = if n == 1 { first.to_owned() } else { format!("c{}", n - 1) };
+            text += &format!(
+                "---\ntitle: t{n}\nname: c{n}\ncorrelation: {{type: event_count, rules: [{input}], \
+                 timespan: 5m, condition: {{gte: 2}}}}\n"
+            );
+        }
+        text
+    };
+    let source = SourceText::new("r.yaml", chain(1_000, "c0"));
+    let sources = RuleSources { rules: vec![source], ..RuleSources::default() };
+    let loaded = load(&sources, &LoadOptions::default());
+    let words: String = loaded.diagnostics.iter().map(|one| one.render(false)).take(3).collect();
+    assert!(words.is_empty(), "{words}");
+    assert_eq!(loaded.rules.unwrap().rules.len(), 1_001);
+    assert_eq!(codes_of(chain(1_000, "c1000")), [code::CYCLE]);
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     Captured,
     capture::FreeText,
+    element,
     matcher::Derivations,
     test::{self, Scratch},
 };
@@ -147,6 +148,10 @@ impl Explainer<'_> {
                 let inside = schedule.is_some_and(|schedule| schedule.contains(event.time));
                 let says = self.rules.describe(expression);
                 leaf(inside, format!("{says}, at {}", event.time))
+            }
+            Expression::SameElement(same) => {
+                let holds = element::holds(self.rules, same, event, &mut self.scratch);
+                leaf(holds, self.rules.describe(expression))
             }
             Expression::Before(end) => leaf(event.time < *end, self.rules.describe(expression)),
             Expression::Predicate(id) => {

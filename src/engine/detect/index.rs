@@ -228,7 +228,7 @@ fn possible(
 ) -> Option<bool> {
     match expression {
         Expression::Constant(value) => Some(*value),
-        Expression::Inside(_) | Expression::Before(_) => None,
+        Expression::Inside(_) | Expression::Before(_) | Expression::SameElement(_) => None,
         Expression::Predicate(id) => {
             let predicate = rules.predicates.get(id.0 as usize)?;
             if predicate.field == field { decided(predicate, class, fold) } else { None }
@@ -351,6 +351,9 @@ fn visit(expression: &Expression, see: &mut impl FnMut(usize)) {
                 visit(part, see);
             }
         }
-        Expression::Constant(_) | Expression::Inside(_) | Expression::Before(_) => {}
+        Expression::Constant(_)
+        | Expression::Inside(_)
+        | Expression::Before(_)
+        | Expression::SameElement(_) => {}
     }
 }

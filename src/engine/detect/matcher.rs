@@ -1,6 +1,9 @@
 //! Evaluation of conditions: each distinct predicate at most once an event, and only when asked.
 
-use super::test::{self, Scratch};
+use super::{
+    element,
+    test::{self, Scratch},
+};
 use crate::engine::{
     event::{Event, FieldId, FieldTable, derived},
     rule::{Expression, PredicateId, RuleSet, Test},
@@ -56,6 +59,7 @@ impl Matcher {
             Expression::Not(inner) => !self.holds(rules, inner, event),
             Expression::All(parts) => parts.iter().all(|part| self.holds(rules, part, event)),
             Expression::Any(parts) => parts.iter().any(|part| self.holds(rules, part, event)),
+            Expression::SameElement(same) => element::holds(rules, same, event, &mut self.scratch),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod bits;
 mod capture;
+mod element;
 mod explain;
 mod fold;
 mod index;

@@ -8,7 +8,7 @@ pub mod derived;
 mod identity;
 mod redact;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -346,6 +346,44 @@ impl<'a> Event<'a> {
     pub fn last(&self, field: FieldId) -> Option<&Value<'a>> {
         let chain = self.chains.get(field.index())?;
         self.links.get(chain.last as usize).map(|link| &link.value)
+    }
+
+    /// The objects that a path leads to, each as the range in which the values below it were found.
+    pub(in crate::engine) fn elements(&self, of: FieldId) -> Vec<Range<u32>> {
+        let mut next = self.chains.get(of.index()).map_or(NONE, |chain| chain.first);
+        let mut ranges: Vec<Range<u32>> = Vec::new();
+        while let Some(link) = self.links.get(next as usize) {
+            if let Some(before) = ranges.last_mut() {
+                before.end = before.end.min(next);
+            }
+            if link.value == Value::Composite {
+                ranges.push(next..u32::MAX);
+            }
+            next = link.next;
+        }
+        ranges
+    }
+
+    /// Where to begin with [`Event::copy_range`].
+    pub(in crate::engine) fn cursor(&self, field: FieldId) -> u32 {
+        self.chains.get(field.index()).map_or(NONE, |chain| chain.first)
+    }
+
+    /// Copies the values of a field that lie in a range of [`Event::elements`]. The cursor moves with
+    /// the ranges, so that all of them together cost the number of values.
+    pub(in crate::engine) fn copy_range(
+        &self,
+        field: FieldId,
+        range: &Range<u32>,
+        cursor: &mut u32,
+        to: &mut Event<'a>,
+    ) {
+        while let Some(link) = self.links.get(*cursor as usize).filter(|_| *cursor < range.end) {
+            if *cursor >= range.start {
+                to.push(field, link.value.clone());
+            }
+            *cursor = link.next;
+        }
     }
 
     /// The first value of a field, if it is a string.

@@ -3,7 +3,7 @@
 //! Correlations are looked at from the outermost inwards to learn which values each rule must hand
 //! on, and then all rules are made from the innermost outwards.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     alert::{alert_spec, evidence_of, meta_of, template_fields},
@@ -18,15 +18,16 @@ use super::{
     names::Names,
     read::Text,
     require::requirements,
-    selection::Search,
+    same_element::{check_arrays, same_element},
+    selection::{Item, Search},
     set::{
         DetectionRule, Expression, Rule, RuleIndex, RuleMeta, RuleSet, RuleSteps, Schedule,
         ScheduleIndex,
     },
 };
 use crate::engine::{
-    diagnostic::{Diagnostic, Problems},
-    limits::{FIELDS_MAX, RULES_MAX},
+    diagnostic::{Diagnostic, Place, Problems},
+    limits::FIELDS_MAX,
 };
 
 /// Fields by which alerts of a plain detection rule are told apart, unless it says otherwise.
@@ -69,14 +70,6 @@ impl Wanted {
 /// Compiles all documents. The result is of use only if no error was reported.
 pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
     let documents = compiler.documents;
-    if documents.len() > RULES_MAX
-        && let Some(place) =
-            documents.get(RULES_MAX).map(|document| document.header().place.clone())
-    {
-        let title = format!("there are {} rules; at most {RULES_MAX} work", documents.len());
-        compiler.problems.push(Diagnostic::error(code::TOO_MANY, place, title));
-        return RuleSet::default();
-    }
     let graph = super::graph::resolve(&compiler);
     super::graph::check_effect(&compiler, &graph);
     let filters = compiler.filters_by_rule();
@@ -180,7 +173,7 @@ impl Compiler<'_> {
         let header = &document.header;
         let mut meta = meta_of(header, self.names.of.get(index));
         let has_state = header.extension.state.is_some();
-        let own = self.condition_of(&document.detection);
+        let own = self.condition_of(&document.detection, &header.extension.same_element);
         self.check_possible(document, &own);
         let mut parts = vec![own];
         for filter in filters {
@@ -294,7 +287,7 @@ impl Compiler<'_> {
     }
 
     fn filter(&mut self, filter: &FilterDocument) -> Expression {
-        let expression = self.condition_of(&filter.detection);
+        let expression = self.condition_of(&filter.detection, &[]);
         match &filter.header.extension.expires {
             Some((until, _)) => any([expression, not(Expression::Before(*until))]),
             None => expression,
@@ -319,22 +312,24 @@ impl Compiler<'_> {
     }
 
     /// Any of a document's conditions.
-    fn condition_of(&mut self, detection: &DetectionSyntax) -> Expression {
+    fn condition_of(&mut self, detection: &DetectionSyntax, arrays: &[Text]) -> Expression {
         let mut items = ItemCompiler {
             builder: &mut self.builder,
             lists: self.lists,
             problems: self.problems,
             source: &detection.source,
             predicate_count: 0,
+            regex_count: 0,
         };
         let mut selections: BTreeMap<&str, Expression> = BTreeMap::new();
         for (name, search) in &detection.selections {
             let expression = match search {
-                Some(search) => search_expression(&mut items, search),
+                Some(search) => search_expression(&mut items, search, arrays),
                 None => Expression::Constant(false),
             };
             selections.insert(&name.text, expression);
         }
+        check_arrays(detection, arrays, self.problems);
         let parts = detection.conditions.iter().map(|(tree, _)| evaluate(tree, &selections));
         any(parts.collect::<Vec<_>>())
     }
@@ -353,27 +348,34 @@ impl Compiler<'_> {
     }
 }
 
-fn search_expression(items: &mut ItemCompiler<'_>, search: &Search) -> Expression {
+fn search_expression(items: &mut ItemCompiler<'_>, search: &Search, arrays: &[Text]) -> Expression {
     match search {
         Search::Item(item) => {
-            if let Some(field) = &item.field {
-                let place = crate::engine::diagnostic::Place {
-                    source: std::sync::Arc::clone(items.source),
-                    span: item.at.clone(),
-                };
-                check_field(field, &place, items.problems);
-            }
-            items.item(item)
+            same_element(items, &[search], arrays).unwrap_or_else(|| item_expression(items, item))
         }
         Search::All(parts) => {
-            let parts: Vec<_> = parts.iter().map(|part| search_expression(items, part)).collect();
+            let refs: Vec<&Search> = parts.iter().collect();
+            if let Some(joined) = same_element(items, &refs, arrays) {
+                return joined;
+            }
+            let parts: Vec<_> =
+                parts.iter().map(|part| search_expression(items, part, arrays)).collect();
             all(parts)
         }
         Search::Any(parts) => {
-            let parts: Vec<_> = parts.iter().map(|part| search_expression(items, part)).collect();
+            let parts: Vec<_> =
+                parts.iter().map(|part| search_expression(items, part, arrays)).collect();
             any(parts)
         }
     }
+}
+
+pub(super) fn item_expression(items: &mut ItemCompiler<'_>, item: &Item) -> Expression {
+    if let Some(field) = &item.field {
+        let place = Place { source: Arc::clone(items.source), span: item.at.clone() };
+        check_field(field, &place, items.problems);
+    }
+    items.item(item)
 }
 
 fn evaluate(tree: &Condition, selections: &BTreeMap<&str, Expression>) -> Expression {

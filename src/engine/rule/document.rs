@@ -232,6 +232,7 @@ const BELOW_TRIPLINE: &[&str] = &[
     "rarity",
     "risk",
     "runbook",
+    "same_element",
     "spike",
     "suppress",
     "window",

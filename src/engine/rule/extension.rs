@@ -46,6 +46,8 @@ pub(super) struct Extension {
     pub(super) levels: Vec<LevelStep>,
     /// `risk`: the entity and the score.
     pub(super) risk: Option<(Text, f64)>,
+    /// `same_element`: arrays whose elements are looked at one by one.
+    pub(super) same_element: Vec<Text>,
     /// `first_seen`, `spike`, `absence` or `rarity`.
     pub(super) state: Option<StateSyntax>,
 }
@@ -114,6 +116,7 @@ fn read_detection_only(section: &Section<'_>, extension: &mut Extension) {
         extension.state = read;
     }
     extension.group_by = group_by;
+    extension.same_element = texts(section, "same_element").unwrap_or_default();
 }
 
 fn read_labels(section: &Section<'_>) -> BTreeMap<String, String> {

@@ -17,7 +17,7 @@ use super::{
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
     event::FieldId,
-    limits::{EXPANSIONS_MAX, PREDICATES_PER_RULE_MAX, REGEX_BYTES_MAX},
+    limits::{EXPANSIONS_MAX, PREDICATES_PER_RULE_MAX, REGEX_BYTES_MAX, REGEXES_PER_RULE_MAX},
     time::EventTime,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct ItemCompiler<'a> {
     pub(super) source: &'a Arc<SourceText>,
     /// Predicates that this document has asked for so far.
     pub(super) predicate_count: usize,
+    /// Regular expressions among them.
+    pub(super) regex_count: usize,
 }
 
 /// The tests of a value, before they are joined, by the time at which they end.
@@ -334,6 +336,15 @@ impl ItemCompiler<'_> {
     }
 
     fn regex(&mut self, field: FieldId, source: &str, span: &Range<usize>) -> Option<Expression> {
+        self.regex_count += 1;
+        if self.regex_count == REGEXES_PER_RULE_MAX + 1 {
+            let title = format!("the rule needs more than {REGEXES_PER_RULE_MAX} expressions");
+            let help = "texts with `*` only at their ends need none";
+            self.error(code::TOO_MANY, span, title, help);
+        }
+        if self.regex_count > REGEXES_PER_RULE_MAX {
+            return None;
+        }
         match regex::RegexBuilder::new(source).size_limit(REGEX_BYTES_MAX).build() {
             Ok(regex) => {
                 let test = Test::Regex(Arc::new(regex));

@@ -10,6 +10,7 @@ use super::{
     pattern::{Part, Pattern},
     read::Context,
     selection::{Item, Search},
+    set::fold_case,
     taxonomy::{self, AuditLevel, FieldKind, KnownField},
 };
 use crate::engine::diagnostic::{Diagnostic, Problems};
@@ -155,8 +156,20 @@ fn impossible(field: &KnownField, operand: &Operand) -> Option<(String, String)>
 
 /// Whether some event may have a text that fits the pattern.
 fn text_occurs(kind: FieldKind, pattern: &Pattern) -> bool {
-    let fits = |word: &str| {
-        regex::Regex::new(&pattern.regex(false)).map_or(true, |regex| regex.is_match(word))
+    if matches!(kind, FieldKind::Text | FieldKind::Time | FieldKind::Tree) {
+        return true;
+    }
+    // Nearly all values are plain; only the others need an expression.
+    let plain = pattern.plain().map(fold_case);
+    let regex = match &plain {
+        Some(_) => None,
+        None => regex::Regex::new(&pattern.regex(false)).ok(),
+    };
+    let fits = |word: &str| match (&plain, &regex) {
+        (Some(text), _) if !pattern.cased => fold_case(word) == *text,
+        (Some(_), _) => pattern.plain() == Some(word),
+        (None, Some(regex)) => regex.is_match(word),
+        (None, None) => true,
     };
     match kind {
         FieldKind::Words(words) => words.iter().any(|word| fits(word)),

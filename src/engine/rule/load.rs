@@ -17,6 +17,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
+    limits::RULES_MAX,
     rule::build::Builder,
     time::WallTime,
 };
@@ -76,8 +77,7 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
     let problems = Problems::new();
     let lists = read_lists(&sources.lists, options.now, &problems);
     let schedules = read_schedules(sources.schedules.as_ref(), &problems);
-    let documents: Vec<Document> =
-        sources.rules.iter().flat_map(|source| read_documents(source, &problems)).collect();
+    let documents = read_all(&sources.rules, &problems);
     let names = Names::new(&documents, &problems);
     check_documents(&documents, options.now, &problems);
     let compiler = Compiler {
@@ -99,6 +99,32 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
     }
     let accepted = !problems.has_errors();
     Loaded { rules: accepted.then_some(rules), diagnostics: problems.into_sorted() }
+}
+
+/// Reads all rule files, but not more than [`RULES_MAX`] rules.
+fn read_all(sources: &[Arc<SourceText>], problems: &Problems) -> Vec<Document> {
+    let too_many = |source: &Arc<SourceText>| {
+        let place = Place { source: Arc::clone(source), span: 0..0 };
+        let title = format!("there are more than {RULES_MAX} rules");
+        problems.push(
+            Diagnostic::error(code::TOO_MANY, place, title)
+                .help("this file and those after it were not read"),
+        );
+    };
+    let mut documents = Vec::new();
+    if let Some(source) = sources.get(RULES_MAX) {
+        too_many(source);
+        return documents;
+    }
+    for source in sources {
+        let more = read_documents(source, problems);
+        if documents.len() + more.len() > RULES_MAX {
+            too_many(source);
+            break;
+        }
+        documents.extend(more);
+    }
+    documents
 }
 
 /// Warnings that concern one document alone.

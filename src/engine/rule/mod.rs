@@ -27,6 +27,7 @@ mod pattern;
 mod print;
 mod read;
 mod require;
+mod same_element;
 mod schedule;
 mod schema;
 mod selection;
@@ -41,8 +42,8 @@ pub use schema::json_schema;
 pub use set::{
     AlertSpec, CaptureSlot, Comparison, CorrelationInput, CorrelationKind, CorrelationRule,
     DetectionRule, Expression, KeySlot, LevelStep, Predicate, PredicateId, Rule, RuleIndex,
-    RuleMeta, RuleSet, RuleSteps, Schedule, ScheduleIndex, Severity, StringKind, TemporalCondition,
-    Test, Threshold, TimePart, WindowShape, fold_case,
+    RuleMeta, RuleSet, RuleSteps, SameElement, Schedule, ScheduleIndex, Severity, StringKind,
+    TemporalCondition, Test, Threshold, TimePart, WindowShape, fold_case,
 };
 pub use template::TEMPLATE_WORDS;
 pub(in crate::engine) use template::environment as template_environment;

@@ -72,6 +72,11 @@ impl RuleSet {
                 format!("inside {}", schedule.map_or("", |schedule| &schedule.name))
             }
             Expression::Before(time) => format!("before {time}"),
+            Expression::SameElement(same) => format!(
+                "one element of {} has ({})",
+                self.fields.path(same.of),
+                self.describe(&same.condition)
+            ),
             Expression::Not(inner) => format!("not {}", self.describe_within(inner, true)),
             Expression::All(parts) => joined(parts, " and "),
             Expression::Any(parts) => joined(parts, " or "),

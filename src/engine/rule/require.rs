@@ -150,6 +150,9 @@ pub(super) fn requires_field(expression: &Expression, field: FieldId, builder: &
             }
             _ => false,
         },
+        Expression::SameElement(same) => {
+            same.of == field || requires_field(&same.condition, field, builder)
+        }
         Expression::Constant(_) | Expression::Inside(_) | Expression::Before(_) => false,
     }
 }

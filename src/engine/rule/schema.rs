@@ -191,6 +191,10 @@ fn extension() -> Value {
         "inside": {"$ref": "#/$defs/texts", "description": "Only events inside these schedules."},
         "outside": {"$ref": "#/$defs/texts", "description": "Only events outside of these schedules."},
         "group-by": {"$ref": "#/$defs/fields", "description": "What tells alerts apart."},
+        "same_element": {
+            "$ref": "#/$defs/texts",
+            "description": "Arrays: fields below one, in one mapping, are those of one element.",
+        },
         "window": {"enum": ["sliding", "tumbling", "session"]},
         "gap": {"$ref": "#/$defs/timespan"},
         "levels": {

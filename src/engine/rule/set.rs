@@ -280,6 +280,20 @@ pub enum Expression {
     All(Vec<Expression>),
     /// Any holds; at least two.
     Any(Vec<Expression>),
+    /// Holds within one element of an array.
+    SameElement(Box<SameElement>),
+}
+
+/// A condition on one and the same element of an array, `tripline.same_element`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SameElement {
+    /// The array.
+    pub of: FieldId,
+    /// The fields below it that the condition names.
+    pub fields: Vec<FieldId>,
+    /// What must hold of the values of these fields in some element. Their other values are as if
+    /// they were not there.
+    pub condition: Expression,
 }
 
 /// A test of one field: true if any of its values passes. False if the field is absent, but for

@@ -1,0 +1,58 @@
+//! Conditions on one and the same element of an array.
+//!
+//! An event is a flat list of values, in which members of arrays lie side by side. But decoding is one
+//! pass, so the values of one element lie between its own entry and that of the next one: that is how
+//! they are told apart, without a tree.
+
+use super::test::{self, Scratch};
+use crate::engine::{
+    event::{Event, FieldId},
+    rule::{Expression, RuleSet, SameElement},
+};
+
+/// Whether a condition holds within some element. Cost: elements × the values of their fields.
+pub(super) fn holds(
+    rules: &RuleSet,
+    same: &SameElement,
+    event: &Event<'_>,
+    scratch: &mut Scratch,
+) -> bool {
+    let mut part = Event::new(rules.fields.len());
+    let mut fields: Vec<(FieldId, u32)> =
+        same.fields.iter().map(|field| (*field, event.cursor(*field))).collect();
+    for range in event.elements(same.of) {
+        part.clear();
+        part.time = event.time;
+        for (field, cursor) in &mut fields {
+            event.copy_range(*field, &range, cursor, &mut part);
+        }
+        if within(rules, &same.condition, &part, scratch) {
+            return true;
+        }
+    }
+    false
+}
+
+fn within(
+    rules: &RuleSet,
+    condition: &Expression,
+    part: &Event<'_>,
+    scratch: &mut Scratch,
+) -> bool {
+    match condition {
+        Expression::Constant(value) => *value,
+        Expression::Predicate(id) => rules
+            .predicates
+            .get(id.0 as usize)
+            .is_some_and(|predicate| test::holds(predicate, part, scratch)),
+        Expression::Inside(schedule) => rules
+            .schedules
+            .get(usize::from(schedule.0))
+            .is_some_and(|schedule| schedule.contains(part.time)),
+        Expression::Before(end) => part.time < *end,
+        Expression::Not(inner) => !within(rules, inner, part, scratch),
+        Expression::All(parts) => parts.iter().all(|one| within(rules, one, part, scratch)),
+        Expression::Any(parts) => parts.iter().any(|one| within(rules, one, part, scratch)),
+        Expression::SameElement(same) => holds(rules, same, part, scratch),
+    }
+}
