@@ -19,6 +19,10 @@ impl Bits {
         }
     }
 
+    pub(super) fn has(&self, number: usize) -> bool {
+        self.words.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
     /// How many numbers are in the set.
     pub(super) fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()

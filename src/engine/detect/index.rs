@@ -35,6 +35,9 @@ pub(super) struct Index {
     /// Rules that see every stage.
     every_stage: Bits,
     fields: Vec<FieldIndex>,
+    /// For each of the other fields, the rules that its absence does not rule out: most fields of
+    /// bodies and annotations are absent from most events.
+    presence: Vec<(FieldId, Bits)>,
     derivations: Derivations,
 }
 
@@ -42,6 +45,7 @@ pub(super) struct Index {
 #[derive(Debug)]
 struct FieldIndex {
     field: FieldId,
+    derived: bool,
     absent: Bits,
     null: Bits,
     other: Bits,
@@ -80,18 +84,17 @@ impl Index {
             all.set(number, rule.expression != Expression::Constant(false));
             every_stage.set(number, rule.steps == RuleSteps::All);
         }
-        let mut fields: Vec<FieldIndex> = Uses::of(rules, &detections)
+        let known: Vec<FieldIndex> = Uses::of(rules, &detections)
             .into_iter()
             .filter_map(|uses| FieldIndex::new(rules, &detections, &uses))
             .collect();
-        // Most rules ruled out first, so that most events are through after one or two fields.
-        fields.sort_by_key(|index| (index.other.len() + index.absent.len(), index.field));
-        fields.truncate(FIELDS_INDEXED_MAX);
+        let (fields, rest) = choose(known, count);
         Index {
             rules: detections.iter().map(|(index, _)| *index).collect(),
             all,
             every_stage,
             fields,
+            presence: rest.into_iter().map(|index| (index.field, index.absent)).collect(),
             derivations: Derivations::new(&rules.fields),
         }
     }
@@ -114,6 +117,11 @@ impl Index {
                 return false;
             }
         }
+        for (field, absent) in &self.presence {
+            if !event.has(*field) && !candidates.keep(absent) {
+                return false;
+            }
+        }
         true
     }
 
@@ -123,8 +131,62 @@ impl Index {
     }
 }
 
+/// Chooses the fields whose values are looked up, the sharpest first; the rest comes second.
+///
+/// A rule wants to be ruled out by one field at least, better by two, since no field rules it out of
+/// every event. So in each step the field that does most for the rules served least is taken.
+fn choose(mut known: Vec<FieldIndex>, count: usize) -> (Vec<FieldIndex>, Vec<FieldIndex>) {
+    let ruled_out: Vec<Bits> = known.iter().map(|index| index.often_ruled_out(count)).collect();
+    let mut ruled_out: Vec<(Bits, FieldId)> =
+        ruled_out.into_iter().zip(known.iter().map(|index| index.field)).collect();
+    let mut served = vec![0_u32; count];
+    let mut chosen = Vec::new();
+    while chosen.len() < FIELDS_INDEXED_MAX {
+        let gain = |bits: &Bits| -> u32 {
+            bits.iter()
+                .map(|number| match served.get(number) {
+                    Some(0) => 9,
+                    Some(1) => 3,
+                    Some(2) => 1,
+                    _ => 0,
+                })
+                .sum()
+        };
+        let best = ruled_out
+            .iter()
+            .enumerate()
+            .map(|(at, (bits, _))| (gain(bits), at))
+            .max_by_key(|(gain, at)| (*gain, std::cmp::Reverse(*at)));
+        let Some((1.., at)) = best else { break };
+        let (bits, field) = ruled_out.remove(at);
+        for number in bits.iter() {
+            if let Some(served) = served.get_mut(number) {
+                *served += 1;
+            }
+        }
+        if let Some(at) = known.iter().position(|index| index.field == field) {
+            chosen.push(known.remove(at));
+        }
+    }
+    known.retain(|index| !index.derived && index.absent.len() < count);
+    (chosen, known)
+}
+
 impl FieldIndex {
-    /// `None` if the field rules nothing out, or would take too much memory.
+    /// The rules that some usual value of the field, or its absence, rules out.
+    fn often_ruled_out(&self, count: usize) -> Bits {
+        let mut bits = Bits::none(count);
+        let many = self.by_text.len() / 2;
+        for number in 0..count {
+            let by_text =
+                || self.by_text.values().filter(|known| !known.exact.has(number)).count() > many;
+            let ruled_out = !self.absent.has(number) || !self.other.has(number) || by_text();
+            bits.set(number, ruled_out);
+        }
+        bits
+    }
+
+    /// `None` if it would take too much memory.
     fn new(
         rules: &RuleSet,
         detections: &[(RuleIndex, &DetectionRule)],
@@ -134,6 +196,7 @@ impl FieldIndex {
         let field = uses.field;
         let mut index = FieldIndex {
             field,
+            derived: is_derived(rules.fields.path(field)),
             absent: Bits::none(count),
             null: Bits::none(count),
             other: Bits::none(count),
@@ -148,9 +211,6 @@ impl FieldIndex {
             index.absent.set(number, possible(number, Class::Absent));
             index.null.set(number, possible(number, Class::Null));
             index.other.set(number, possible(number, Class::Other));
-        }
-        if index.absent.len() == count && index.other.len() == count {
-            return None;
         }
         let mut folding = Fold::default();
         let mut texts: HashSet<Cow<'_, str>> = vocabulary(field).collect();

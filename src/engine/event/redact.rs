@@ -8,13 +8,14 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
+use aho_corasick::AhoCorasick;
 use regex::{Regex, RegexSet};
 
 /// White space, as it is and in URIs, where an argument may also be a parameter of its own.
-const SPACE: &str = r"(?:\s|\+|%20)";
+const SPACE: &str = r"(?:[ \t\r\n]|\+|%20)";
 
 /// Between an option and its value.
-const GAP: &str = r"(?:(?:\s|\+|%20)+|&(?:command|cmd)=)";
+const GAP: &str = r"(?:(?:[ \t\r\n]|\+|%20)+|&(?:command|cmd)=)";
 
 /// A value, quoted or not.
 const VALUE: &str = r#"(?:"[^"]*"|'[^']*'|[^\s&"'+,;|<>]+)"#;
@@ -23,7 +24,7 @@ const VALUE: &str = r#"(?:"[^"]*"|'[^']*'|[^\s&"'+,;|<>]+)"#;
 const NAME: &str = r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|private[_-]?key|credentials?|authorization)";
 
 /// What is recognised, and what is put there instead. `S`, `G`, `V` and `N` in angle brackets stand
-/// for the parts above.
+/// for the parts above; `\w` and `\s` stand in character classes only.
 const PATTERNS: &[(&str, &str)] = &[
     // Private keys, to their end or that of the text.
     (
@@ -34,7 +35,10 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", "[redacted]"),
     // Keys of AWS, GitHub, GitLab, Slack, OpenAI, Google, Vault and npm.
     (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", "[redacted]"),
-    (r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|npm_\w{30,})", "[redacted]"),
+    (
+        r"\b(?:gh[pousr]_[\w]{20,}|github_pat_[\w]{20,}|glpat-[\w-]{16,}|npm_[\w]{30,})",
+        "[redacted]",
+    ),
     (r"\b(?:xox[abeprs]-[\w-]{10,}|sk-[\w-]{20,}|AIza[\w-]{30,}|hvs\.[\w-]{20,})", "[redacted]"),
     // https://user:password@host; if the text was cut, its end stands for the `@`.
     (r#"(://[^\s/:@?&"']*:)[^\s/@?&"']+(@|…)"#, "${1}[redacted]${2}"),
@@ -58,8 +62,46 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"(sshpass<G>-p<G>?|redis-cli<G>(?:[^|;]*?<G>)?-a<G>)[^\s&+]+", "${1}[redacted]"),
 ];
 
+/// What every match has somewhere, in any case: most texts have none of it.
+const SIGNS: &[&str] = &[
+    "passw",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "credential",
+    "authorization",
+    "bearer",
+    "eyj",
+    "akia",
+    "asia",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "npm_",
+    "xox",
+    "sk-",
+    "aiza",
+    "hvs.",
+    "://",
+    "%3a%2f%2f",
+    "-u",
+    "--user",
+    "--proxy-user",
+    "mysql",
+    "mariadb",
+    "sshpass",
+    "redis-cli",
+];
+
 struct Patterns {
-    /// All of them, to leave most texts after one pass.
+    signs: AhoCorasick,
+    /// All patterns, to leave most texts after one more pass.
     any: RegexSet,
     each: Vec<(Regex, &'static str)>,
 }
@@ -69,10 +111,15 @@ static COMPILED: LazyLock<Patterns> = LazyLock::new(|| {
         .iter()
         .map(|(source, _)| {
             source
+                // Words and white space of ASCII make automata that are a tenth of the size.
                 .replace("<S>", SPACE)
                 .replace("<G>", GAP)
                 .replace("<V>", VALUE)
                 .replace("<N>", NAME)
+                // Words and white space of ASCII make automata that are a tenth of the size.
+                .replace(r"\w", "A-Za-z0-9_")
+                .replace(r"\s", r" \t\r\n")
+                .replace(r"\b", r"(?-u:\b)")
         })
         .collect();
     let each = sources
@@ -82,13 +129,20 @@ static COMPILED: LazyLock<Patterns> = LazyLock::new(|| {
             (Regex::new(source).expect("a constant that a test compiles"), *by)
         })
         .collect();
-    Patterns { any: RegexSet::new(&sources).expect("constants that a test compiles"), each }
+    Patterns {
+        signs: AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(SIGNS)
+            .expect("constants that a test compiles"),
+        any: RegexSet::new(&sources).expect("constants that a test compiles"),
+        each,
+    }
 });
 
 /// The text with `[redacted]` in the place of secrets. Linear in the text; about a microsecond for a
 /// command line without any.
 pub fn redact(text: &str) -> Cow<'_, str> {
-    if !COMPILED.any.is_match(text) {
+    if !COMPILED.signs.is_match(text) || !COMPILED.any.is_match(text) {
         return Cow::Borrowed(text);
     }
     let mut redacted = Cow::Borrowed(text);
