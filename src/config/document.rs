@@ -15,7 +15,7 @@ use std::{
 use super::{
     environment::{self, Meaning, PREFIX},
     overlay::{parse_path, parse_value, set, show_path},
-    secret::{SecretReader, mask, secret_spans, secret_spans_by_look, userinfo_spans},
+    secret::{SecretReader, mask, secret_spans, secret_spans_by_look, url_secret_spans},
 };
 use crate::engine::{
     diagnostic::{Diagnostic, DiagnosticLevel, Place, Problems, SourceText},
@@ -140,7 +140,7 @@ impl Document {
         input: &Input,
     ) -> Document {
         secret_spans(&root, &mut secrets);
-        userinfo_spans(combined, &mut secrets);
+        url_secret_spans(combined, &mut secrets);
         let masked = mask(combined, &secrets);
         let parts = parts.into_iter().map(|(span, name, is_environment)| {
             let shown = SourceText::new(name, masked.get(span.clone()).unwrap_or(""));
@@ -286,7 +286,7 @@ fn hide_by_look(mut diagnostic: Diagnostic) -> Diagnostic {
     if let Some(place) = &mut diagnostic.place {
         let mut spans = Vec::new();
         secret_spans_by_look(&place.source.text, &mut spans);
-        userinfo_spans(&place.source.text, &mut spans);
+        url_secret_spans(&place.source.text, &mut spans);
         let masked = mask(&place.source.text, &spans);
         place.source = SourceText::new(place.source.name.clone(), masked);
     }

@@ -8,7 +8,8 @@ use crate::engine::yaml::{Node, NodeKind, SecretRef};
 const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Words that make a key's value a secret, whatever stands around them.
-const SECRET_WORDS: [&str; 9] = [
+const SECRET_WORDS: [&str; 10] = [
+    "authorization",
     "password",
     "passphrase",
     "passwd",
@@ -123,17 +124,33 @@ pub(super) fn secret_spans_by_look(text: &str, out: &mut Vec<Range<usize>>) {
     }
 }
 
-/// User and password in URLs, wherever they stand: `://user:password@`.
-pub(super) fn userinfo_spans(text: &str, out: &mut Vec<Range<usize>>) {
+/// Bytes from which on a part of a URL's path looks like a token, as in `hooks.slack.com/services/…`.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// What is secret in URLs, wherever they stand: user and password (`://user:password@`), long parts of
+/// the path, and the query.
+pub(super) fn url_secret_spans(text: &str, out: &mut Vec<Range<usize>>) {
     for (scheme, _) in text.match_indices("://") {
         let start = scheme + 3;
         let rest = text.get(start..).unwrap_or("");
         let end = rest
-            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | ','))
+            .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '}' | ']'))
             .unwrap_or(rest.len());
-        if let Some(at) = rest.get(..end).and_then(|authority| authority.rfind('@')) {
+        let url = rest.get(..end).unwrap_or("");
+        let authority = url.find(['/', '?', '#']).unwrap_or(url.len());
+        if let Some(at) = url.get(..authority).and_then(|authority| authority.rfind('@')) {
             out.push(start..start + at);
         }
+        let path = url.get(authority..).unwrap_or("");
+        let path_end = path.find('?').unwrap_or(path.len());
+        let mut at = start + authority;
+        for part in path.get(..path_end).unwrap_or("").split('/') {
+            if part.len() >= TOKEN_BYTES_MIN {
+                out.push(at..at + part.len());
+            }
+            at += part.len() + 1;
+        }
+        out.push((start + authority + path_end + 1).min(start + end)..start + end);
     }
 }
 
@@ -187,16 +204,16 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_and_the_rest_is_not() {
-        let text = "slack: {webhook_url: 'https://hooks/T0'}\nsmtp:\n  password: |\n    multi\n    line\n  password_file: /run/p\n  token: ${TOKEN}\nurl: http://bob:pw@host/\n";
+        let text = "slack: {webhook_url: 'https://hooks/T0'}\nsmtp:\n  password: |\n    multi\n    line\n  password_file: /run/p\n  token: ${TOKEN}\nurl: http://bob:pw@host/a/XYZsecretXYZsecret/b?key=Q1\n";
         let nodes = parse(&SourceText::new("t.yaml", text)).unwrap();
         let mut spans = Vec::new();
         secret_spans(&nodes[0], &mut spans);
-        userinfo_spans(text, &mut spans);
+        url_secret_spans(text, &mut spans);
         let masked = mask(text, &spans);
-        for secret in ["T0", "multi", "line", "bob", "pw@"] {
+        for secret in ["T0", "multi", "line", "bob", "pw@", "XYZ", "Q1"] {
             assert!(!masked.contains(secret), "{secret} in\n{masked}");
         }
-        for open in ["/run/p", "${TOKEN}", "@host/"] {
+        for open in ["/run/p", "${TOKEN}", "@host/a/"] {
             assert!(masked.contains(open), "{open} not in\n{masked}");
         }
         assert_eq!(masked.len(), text.len());

@@ -94,6 +94,89 @@ fn settings_are_described_once_each() {
     }
 }
 
+/// The example with every setting switched on that is switched off: `#` and no space before it.
+fn switched_on(example: &str) -> String {
+    let line = |line: &str| {
+        let indent = line.len() - line.trim_start().len();
+        match line[indent..].strip_prefix('#') {
+            Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => {
+                format!("{}{rest}\n", &line[..indent])
+            }
+            _ => format!("{line}\n"),
+        }
+    };
+    example.lines().map(line).collect()
+}
+
+#[test]
+fn the_example_can_be_used_as_it_stands_and_with_everything_switched_on() {
+    let example = fs::read_to_string("tripline.example.yaml").unwrap();
+    let input = Input { path: "tripline.example.yaml".into(), ..Input::default() };
+    for text in [example.clone(), switched_on(&example)] {
+        let (problems, usable) = check(&text, &input);
+        let shown: String = problems.iter().map(|problem| problem.render(false)).collect();
+        assert!(usable && problems.is_empty(), "{shown}");
+    }
+}
+
+/// Whether a key is shown, switched on or off, or named in prose as `{key` or `key (`.
+fn is_shown(example: &str, key: &str) -> bool {
+    let plain = |line: &str| line.trim_start().trim_start_matches(['#', '-', ' ']).to_owned();
+    let forms = [format!("{key}:"), format!("{key}_file:")];
+    let inner = [format!("{{{key}"), format!(", {key}"), format!(" {key} ("), format!("`{key}:")];
+    example.lines().any(|line| {
+        forms.iter().any(|form| plain(line).starts_with(form))
+            || inner.iter().any(|form| line.contains(form))
+    })
+}
+
+#[test]
+fn the_example_shows_every_key_that_is_read() {
+    use tripline::{notify::NOTIFIERS, source::SOURCES};
+    let example = fs::read_to_string("tripline.example.yaml").unwrap();
+    let text = switched_on(&example);
+    let mut missing = Vec::new();
+    // What a section knows, it tells whoever writes a key that it does not know.
+    for section in [
+        "",
+        "sources[0].",
+        "sources[0].kafka.",
+        "sources[0].kafka.tls.",
+        "sources[0].kafka.sasl.",
+        "sources[1].file.",
+        "http.",
+        "receivers[0].",
+        "receivers[0].stdout.",
+        "receivers[1].alertmanager.",
+        "receivers[1].alertmanager.basic_auth.",
+        "receivers[2].slack.",
+        "receivers[2].email.",
+        "receivers[3].webhook.",
+        "receivers[3].kafka.",
+        "route.",
+        "route.routes[0].",
+        "engine.",
+        "dead_letter.",
+        "log.",
+        "reload.",
+    ] {
+        let unknown = format!("{section}zzzzzzzzzzzz");
+        let overrides = vec![(unknown.clone(), "1".to_owned())];
+        let (problems, _) = check(&text, &Input { overrides, ..Input::default() });
+        let problem = problems.iter().find(|problem| problem.title.contains(&unknown)).unwrap();
+        let known = problem.help[0].strip_prefix("known keys here: ").unwrap();
+        for key in known.split(", ") {
+            let plain = key.strip_suffix("_env").or(key.strip_suffix("_file")).unwrap_or(key);
+            if !is_shown(&example, plain) {
+                missing.push(format!("{section}{key}"));
+            }
+        }
+    }
+    let kinds = SOURCES.iter().map(|kind| kind.name()).chain(NOTIFIERS.iter().map(|k| k.name()));
+    missing.extend(kinds.filter(|kind| !is_shown(&example, kind)).map(str::to_owned));
+    assert!(missing.is_empty(), "tripline.example.yaml does not show: {missing:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

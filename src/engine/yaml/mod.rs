@@ -128,6 +128,8 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Node>, Box<Diagnostic>> {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         with_snippet: false,
+        // Comments mean nothing to us, and the library refuses more than 32 in a row otherwise.
+        emit_comments: false,
     };
     let nodes: Vec<Node> = serde_saphyr::from_multiple_with_options(&source.text, options)
         .map_err(|error| Box::new(not_yaml(source, &error)))?;
@@ -300,6 +302,15 @@ mod tests {
             let line = diagnostic.one_line();
             assert!(line.starts_with(&format!("t.yaml:{at}")), "{line}");
         }
+    }
+
+    #[test]
+    fn a_long_block_of_comments_is_no_mistake() {
+        let text = format!("a:\n{}  b: 1\n", "  # why\n".repeat(1_000));
+        assert_eq!(
+            parse_one(&text).get("a").and_then(|a| a.get("b")).unwrap().kind,
+            NodeKind::Int(1)
+        );
     }
 
     #[test]
