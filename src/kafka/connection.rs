@@ -153,6 +153,7 @@ impl Connection {
 }
 
 /// What clients are created from. It holds secrets and must not be printed.
+#[derive(Clone)]
 pub struct OpenConnection {
     config: ClientConfig,
     properties: BTreeMap<String, String>,

@@ -61,6 +61,7 @@ impl OAuth {
 }
 
 /// An [`OAuth`] whose secret has been read.
+#[derive(Clone)]
 pub(crate) struct TokenSource {
     settings: OAuth,
     client_secret: String,

@@ -15,6 +15,7 @@ use crate::{
     engine::{
         diagnostic::Diagnostic,
         record::{PartitionName, Position, RecordBatch},
+        time::WallTime,
         yaml::{SecretRef, Section},
     },
     kafka::{Connection, ReadSecret},
@@ -54,6 +55,16 @@ pub trait SourceConfig: Send + Sync {
     /// # Errors
     /// What is wrong, for people: a secret that cannot be read, a certificate that is none.
     fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>>;
+    /// Opens what was recorded between two times, for `backtest`; `None` if the source knows no times.
+    /// Blocks the thread. Disturbs no process that reads the same stream.
+    fn history(
+        &self,
+        _secret: ReadSecret<'_>,
+        _from: Option<WallTime>,
+        _until: Option<WallTime>,
+    ) -> Option<Result<Box<dyn History>, SourceError>> {
+        None
+    }
     /// The Kafka cluster that it reads, if it does; a dead-letter topic lies there too.
     fn kafka(&self) -> Option<&Connection> {
         None

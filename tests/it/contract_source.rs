@@ -21,8 +21,9 @@ use tripline::{
     },
     kafka::{EmbeddedKafka, Producer, Record},
     source::{
-        BatchSink, SOURCES, Source, SourceContext, SourceError, SourceEvent,
-        kafka::{KafkaSettings, KafkaSource, Start},
+        BatchSink, History as _, Progress, SOURCES, Source, SourceContext, SourceError,
+        SourceEvent,
+        kafka::{KafkaRange, KafkaSettings, KafkaSource, Start},
     },
 };
 
@@ -385,6 +386,49 @@ fn files_go_on_after_the_checkpoint_wait_for_room_and_end() {
     running.wait_for_records(2_990);
     let expected: Vec<(i64, String)> = (10..3_000).map(|n| (n, n.to_string())).collect();
     assert_eq!(running.stop(), BTreeMap::from([(name, expected)]));
+}
+
+#[test]
+fn a_stretch_of_kafka_is_read_once_and_disturbs_nobody() {
+    let kafka = three_partitions();
+    kafka.create_topic("audit-empty", 2).unwrap();
+    produce(&kafka, 0..6_000);
+    let running = start(source(&kafka, settings(&kafka)), vec![]);
+    running.wait_for_records(6_000);
+
+    let mut ranged = settings(&kafka);
+    ranged.topics = vec!["^audit.*".to_owned()];
+    let mut history = KafkaRange::open(&ranged, &kafka.connection(), None, None).unwrap();
+    // Written after it was opened, so not part of it.
+    produce(&kafka, 6_000..6_300);
+    let mut records: BTreeMap<PartitionName, Vec<(i64, String)>> = BTreeMap::new();
+    let mut sequences = Vec::new();
+    while let Some(batch) = history.next_batch().unwrap() {
+        sequences.push(batch.sequence);
+        for record in &batch.records {
+            let name = (**batch.partition_of(record).unwrap()).clone();
+            let payload = String::from_utf8_lossy(batch.payload_of(record).unwrap()).into_owned();
+            records.entry(name).or_default().push((record.offset, payload));
+        }
+    }
+    assert_all(&records, 0..6_000, [0, 0, 0]);
+    assert_eq!(sequences, (0..sequences.len() as u64).collect::<Vec<_>>());
+    assert_eq!(history.progress(), Progress { done: 6_000, total: Some(6_000) });
+    drop(history);
+
+    running.wait_for_records(6_300);
+    assert_all(&running.stop(), 0..6_300, [0, 0, 0]);
+}
+
+#[test]
+fn a_stretch_of_a_topic_that_is_not_there_is_an_error() {
+    let kafka = three_partitions();
+    for (topic, part) in [("^nothing", "no Kafka topic matches"), ("gone", "no Kafka topic gone")] {
+        let mut ranged = settings(&kafka);
+        ranged.topics = vec![topic.to_owned()];
+        let error = KafkaRange::open(&ranged, &kafka.connection(), None, None).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }
 
 fn problems(text: &str) -> Vec<String> {

@@ -47,8 +47,7 @@ pub(super) struct Intake {
     latest: usize,
     assignments: u64,
     cluster: Option<Arc<str>>,
-    cluster_header: Option<String>,
-    clusters: BTreeMap<Vec<u8>, Arc<str>>,
+    clusters: Clusters,
     sequence: u64,
     rewinds: Vec<Rewind>,
 }
@@ -61,8 +60,7 @@ impl Intake {
             latest: 0,
             assignments: 0,
             cluster,
-            cluster_header,
-            clusters: BTreeMap::new(),
+            clusters: Clusters::new(cluster_header),
             sequence: 0,
             rewinds: Vec::new(),
         }
@@ -115,10 +113,7 @@ impl Intake {
         // A record above the bound is a dead letter; the decoder sees that it is, not all of it.
         let payload =
             message.payload().map(|bytes| bytes.get(..=RECORD_BYTES_MAX).unwrap_or(bytes));
-        let named = match &self.cluster_header {
-            Some(header) => cluster_of(&mut self.clusters, message, header),
-            None => None,
-        };
+        let named = self.clusters.of(message);
         self.batch.push(&tracked.name, offset, named.as_ref().or(self.cluster.as_ref()), payload);
     }
 
@@ -150,23 +145,34 @@ fn note_hole(tracked: &Tracked, from: i64, to: i64) {
     }
 }
 
-fn cluster_of(
-    clusters: &mut BTreeMap<Vec<u8>, Arc<str>>,
-    message: &BorrowedMessage<'_>,
-    header: &str,
-) -> Option<Arc<str>> {
-    let value = message.headers()?.iter().find(|found| found.key == header)?.value?;
-    let value = value.get(..CLUSTER_BYTES_MAX).unwrap_or(value);
-    if value.is_empty() {
-        return None;
+/// Names of clusters from a header, each kept once.
+#[derive(Debug)]
+pub(super) struct Clusters {
+    header: Option<String>,
+    known: BTreeMap<Vec<u8>, Arc<str>>,
+}
+
+impl Clusters {
+    pub(super) fn new(header: Option<String>) -> Clusters {
+        Clusters { header, known: BTreeMap::new() }
     }
-    if let Some(known) = clusters.get(value) {
-        return Some(Arc::clone(known));
+
+    /// The cluster that a record names, if a header is configured and there.
+    pub(super) fn of(&mut self, message: &BorrowedMessage<'_>) -> Option<Arc<str>> {
+        let header = self.header.as_deref()?;
+        let value = message.headers()?.iter().find(|found| found.key == header)?.value?;
+        let value = value.get(..CLUSTER_BYTES_MAX).unwrap_or(value);
+        if value.is_empty() {
+            return None;
+        }
+        if let Some(known) = self.known.get(value) {
+            return Some(Arc::clone(known));
+        }
+        if self.known.len() >= CLUSTERS_MAX {
+            self.known.clear();
+        }
+        let name: Arc<str> = String::from_utf8_lossy(value).into();
+        self.known.insert(value.to_vec(), Arc::clone(&name));
+        Some(name)
     }
-    if clusters.len() >= CLUSTERS_MAX {
-        clusters.clear();
-    }
-    let name: Arc<str> = String::from_utf8_lossy(value).into();
-    clusters.insert(value.to_vec(), Arc::clone(&name));
-    Some(name)
 }

@@ -11,9 +11,11 @@
 mod context;
 mod health;
 mod intake;
+mod range;
 mod reader;
 mod settings;
 
+pub use range::KafkaRange;
 pub use settings::{Kafka, KafkaSettings, Start};
 
 use std::time::{Duration, Instant};

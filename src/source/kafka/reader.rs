@@ -9,7 +9,7 @@ use std::{
 
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
     types::RDKafkaErrorCode,
 };
 
@@ -378,8 +378,8 @@ fn lost(tracked: &Tracked, statistics: &PartitionStatistics, idle: bool) -> Opti
     None
 }
 
-fn send_offsets(
-    consumer: &BaseConsumer<OwnerContext>,
+fn send_offsets<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     offsets: &[(Arc<PartitionName>, i64)],
     mode: CommitMode,
 ) -> bool {
@@ -406,7 +406,10 @@ fn send_offsets(
 ///
 /// pitfall: dropping a consumer polls until the group is left, for ever if the brokers are gone. It
 /// happens on a thread of its own with a deadline; the process ends soon after anyway.
-pub(super) fn close(consumer: BaseConsumer<OwnerContext>, offsets: &[(Arc<PartitionName>, i64)]) {
+pub(super) fn close<C: ConsumerContext + 'static>(
+    consumer: BaseConsumer<C>,
+    offsets: &[(Arc<PartitionName>, i64)],
+) {
     let (done, closed) = mpsc::sync_channel(1);
     let offsets = offsets.to_vec();
     let body = move || {

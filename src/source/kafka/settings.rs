@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::KafkaSource;
+use super::{KafkaSource, range::KafkaRange};
 use crate::{
     engine::{
         diagnostic::Diagnostic,
+        time::WallTime,
         yaml::{SecretRef, Section},
     },
     kafka::{Connection, ReadSecret},
-    source::{Source, SourceConfig, SourceKind},
+    source::{History, Source, SourceConfig, SourceError, SourceKind},
 };
 
 /// Properties that the source decides, and why.
@@ -89,6 +90,11 @@ impl KafkaSettings {
     }
 }
 
+/// Whether an entry of `topics` is a pattern rather than a name.
+pub(super) fn is_pattern(topic: &str) -> bool {
+    topic.starts_with('^')
+}
+
 /// Kafka's own rule for names of topics.
 fn is_topic(name: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -108,16 +114,16 @@ fn parse_topics(section: &Section<'_>) -> Option<Vec<String>> {
     }
     let mut good = true;
     for topic in &topics {
-        let problem = match topic.strip_prefix('^') {
-            Some(_) => regex::Regex::new(topic).err().map(|error| {
+        let problem = if is_pattern(topic) {
+            regex::Regex::new(topic).err().map(|error| {
                 let text = error.to_string();
                 text.lines().last().unwrap_or_default().trim().to_owned()
-            }),
-            None if is_topic(topic) => None,
-            None => Some("names have letters, digits, `.`, `_` and `-`".to_owned()),
+            })
+        } else {
+            (!is_topic(topic)).then(|| "names have letters, digits, `.`, `_` and `-`".to_owned())
         };
         if let Some(problem) = problem {
-            let what = if topic.starts_with('^') { "pattern" } else { "topic" };
+            let what = if is_pattern(topic) { "pattern" } else { "topic" };
             let title = format!("`{topic}` is not a {what}: {problem}");
             section.invalid("topics", title, "patterns begin with `^`; everything else is a name");
             good = false;
@@ -159,6 +165,21 @@ impl SourceConfig for KafkaSettings {
             Box::new(Diagnostic::error_nowhere("C030", title))
         })?;
         Ok(Box::new(KafkaSource::new(self.clone(), connection)))
+    }
+
+    fn history(
+        &self,
+        secret: ReadSecret<'_>,
+        from: Option<WallTime>,
+        until: Option<WallTime>,
+    ) -> Option<Result<Box<dyn History>, SourceError>> {
+        let failed = |detail| SourceError::Config(format!("Kafka source: {detail}"));
+        let range = self
+            .connection
+            .open(secret)
+            .map_err(failed)
+            .and_then(|connection| KafkaRange::open(self, &connection, from, until));
+        Some(range.map(|range| Box::new(range) as Box<dyn History>))
     }
 
     fn kafka(&self) -> Option<&Connection> {
