@@ -91,6 +91,7 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
         }
         rules.push(Rule::Detection(rule));
     }
+    let timed = super::timed::timed_inputs(&compiler, &graph, &index_of, &mut rules);
     for (index, input) in states {
         if let Some(Document::Detection(detection)) = documents.get(index)
             && let Some(rule) = super::state_compile::compile_state(
@@ -103,7 +104,8 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
     }
     for index in graph.order.iter().copied() {
         if let Some(Document::Correlation(correlation)) = documents.get(index)
-            && let Some(rule) = compiler.correlation(index, correlation, &index_of, &rules, &graph)
+            && let Some(rule) =
+                compiler.correlation(index, correlation, &index_of, &timed, &rules, &graph)
         {
             index_of.insert(index, next_index(&rules));
             rules.push(Rule::Correlation(rule));
@@ -183,12 +185,7 @@ impl Compiler<'_> {
                 parts.push(expression);
             }
         }
-        for (schedule, inside) in &header.extension.schedules {
-            if let Some(schedule) = self.schedule(schedule) {
-                let test = Expression::Inside(schedule);
-                parts.push(if *inside { test } else { not(test) });
-            }
-        }
+        parts.extend(self.schedule_tests(&header.extension.schedules));
         if let Some((until, _)) = &header.extension.expires {
             parts.push(Expression::Before(*until));
         }
@@ -294,6 +291,17 @@ impl Compiler<'_> {
         }
     }
 
+    /// What `inside` and `outside` ask of the time of an event.
+    pub(super) fn schedule_tests(&self, schedules: &[(Text, bool)]) -> Vec<Expression> {
+        schedules
+            .iter()
+            .filter_map(|(name, inside)| {
+                let test = Expression::Inside(self.schedule(name)?);
+                Some(if *inside { test } else { not(test) })
+            })
+            .collect()
+    }
+
     /// The number of a schedule; an unknown one is reported.
     fn schedule(&self, name: &Text) -> Option<ScheduleIndex> {
         let found = self.schedules.iter().position(|schedule| schedule.name == name.value);
@@ -339,11 +347,12 @@ impl Compiler<'_> {
         index: usize,
         document: &CorrelationDocument,
         index_of: &BTreeMap<usize, RuleIndex>,
+        timed: &super::timed::TimedInputs,
         rules: &[Rule],
         graph: &super::graph::Graph,
     ) -> Option<super::set::CorrelationRule> {
         super::correlation_compile::compile_correlation(
-            self, index, document, index_of, rules, graph,
+            self, index, document, index_of, timed, rules, graph,
         )
     }
 }

@@ -16,6 +16,7 @@ use super::{
         CorrelationInput, CorrelationKind, CorrelationRule, Rule, RuleIndex, TemporalCondition,
         Threshold, WindowShape,
     },
+    timed::TimedInputs,
 };
 use crate::engine::diagnostic::{Diagnostic, Place};
 
@@ -25,6 +26,7 @@ pub(super) fn compile_correlation(
     index: usize,
     document: &CorrelationDocument,
     index_of: &BTreeMap<usize, RuleIndex>,
+    timed: &TimedInputs,
     rules: &[Rule],
     graph: &Graph,
 ) -> Option<CorrelationRule> {
@@ -36,7 +38,7 @@ pub(super) fn compile_correlation(
     let mut inputs = Vec::new();
     for (reference, input) in syntax.rules.iter().zip(documents) {
         let input = (*input)?;
-        let rule = *index_of.get(&input)?;
+        let rule = *timed.get(&(index, input)).or_else(|| index_of.get(&input))?;
         let captured = rules.get(rule.index())?.capture();
         let slot_of = |name: &str| slot(captured, field_for(compiler, syntax, input, name));
         inputs.push(CorrelationInput {

@@ -85,6 +85,7 @@ pub(super) fn read_extension(section: Option<Section<'_>>, sort: Sort) -> Extens
     extension.needs = read_needs(&section);
     extension.levels = read_levels(&section);
     extension.risk = read_risk(&section);
+    read_schedules(&section, &mut extension);
     if sort == Sort::Detection {
         read_detection_only(&section, &mut extension);
     } else {
@@ -94,12 +95,15 @@ pub(super) fn read_extension(section: Option<Section<'_>>, sort: Sort) -> Extens
     extension
 }
 
-fn read_detection_only(section: &Section<'_>, extension: &mut Extension) {
+fn read_schedules(section: &Section<'_>, extension: &mut Extension) {
     for (word, inside) in [("inside", true), ("outside", false)] {
         if let Some(names) = texts(section, word) {
             extension.schedules.extend(names.into_iter().map(|name| (name, inside)));
         }
     }
+}
+
+fn read_detection_only(section: &Section<'_>, extension: &mut Extension) {
     let mut group_by = texts(section, "group-by");
     for state in STATES {
         let Some(inner) = section.section(state.name) else { continue };

@@ -36,6 +36,7 @@ mod state;
 mod state_compile;
 pub mod taxonomy;
 mod template;
+mod timed;
 
 pub use load::{LoadOptions, Loaded, RuleSources, load};
 pub use schema::json_schema;
