@@ -30,6 +30,9 @@ pub const EVENT_BYTES_MAX: usize = 8 << 20;
 /// one key.
 pub const PATH_SEGMENTS_MAX: usize = 32;
 
+/// Wrappers of shippers around one another: 3. What is wrapped further is not an event.
+pub const WRAPPERS_MAX: usize = 3;
+
 /// Events in one record: 10,000. The rest of a longer EventList is a dead letter (`too_many_events`).
 pub const EVENTS_PER_RECORD_MAX: usize = 10_000;
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::engine::detector::DeadLetterReason as Reason;
+use crate::engine::event::{FieldId, well_known};
 
 /// Writes down what comes out of a record: one line an event or dead letter.
 struct Transcript {
@@ -16,7 +17,7 @@ impl Sink for Transcript {
         let id = event.first_str(well_known::AUDIT_ID).unwrap_or("");
         let _ = write!(self.text, "event {id} {} {}", event.stage.as_str(), event.time);
         for (index, path) in self.fields.paths().iter().enumerate() {
-            let field = crate::engine::event::FieldId(u16::try_from(index).unwrap());
+            let field = FieldId(u16::try_from(index).unwrap());
             if matches!(field, well_known::AUDIT_ID | well_known::STAGE | well_known::STAGE_TIME) {
                 continue;
             }
@@ -267,4 +268,70 @@ fn the_cluster_is_what_the_source_says_else_a_field() {
     decoder.decode(payload.as_bytes(), None, &mut transcript);
     assert_eq!(transcript.text.matches("cluster=Str(\"source\")").count(), 1);
     assert_eq!(transcript.text.matches("cluster=Str(\"field\")").count(), 1);
+}
+
+/// The exec event of an engineer.
+const EXEC: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","stage":"Panic","stageTimestamp":"2026-01-05T22:14:01.131000Z"}"#;
+
+#[test]
+fn every_wrapper_is_taken_off() {
+    let as_text = serde_json::to_string(EXEC).unwrap();
+    for decoder in DECODERS {
+        let example =
+            decoder.example().replace("@EVENT@", EXEC).replace("@TEXT@", as_text.trim_matches('"'));
+        let transcript = decode_fields(&[], example.as_bytes());
+        let name = decoder.name();
+        assert_eq!(transcript.lines().count(), 1, "{name}: {transcript}");
+        assert!(transcript.starts_with("event "), "{name}: {transcript}");
+        assert!(transcript.contains("cluster=Str(\"prod\")"), "{name}: {transcript}");
+        assert!(decoder.summary().ends_with('.'), "{name}");
+        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+        let first = DECODERS.iter().find(|first| first.name() == name).unwrap();
+        assert!(std::ptr::eq(*first, *decoder), "{name} is there twice");
+    }
+}
+
+#[test]
+fn wrappers_may_hold_several_events_and_other_wrappers() {
+    let text = |inner: &str| serde_json::to_string(inner).unwrap();
+    let lines = format!("{SMALL}\n{SMALL}");
+    let two = format!("{SMALL_EVENT}{SMALL_EVENT}");
+    check(format!(r#"{{"message":{}}}"#, text(&lines)), &two);
+    let list = format!(r#"{{"items":[{SMALL},{SMALL}]}}"#);
+    check(format!(r#"{{"log":{}}}"#, text(&list)), &two);
+    let mut wrapped = SMALL.to_owned();
+    for _ in 0..limits::WRAPPERS_MAX {
+        wrapped = format!(r#"{{"log":{wrapped}}}"#);
+    }
+    check(&wrapped, SMALL_EVENT);
+    check(format!(r#"{{"log":{wrapped}}}"#), &format!("not_an_event {} bytes\n", SMALL.len() + 8));
+}
+
+#[test]
+fn what_shippers_send_besides_is_passed_over_or_a_dead_letter() {
+    check(r#"{"messageType":"CONTROL_MESSAGE","logGroup":"","logEvents":[{"message":"CWL"}]}"#, "");
+    check(
+        r#"{"messageType":"DATA_MESSAGE","logStream":"authenticator-0","logEvents":[{"message":"time=x"}]}"#,
+        "",
+    );
+    check(r#"{"records":[{"category":"kube-scheduler","properties":{"log":"I0101 x"}}]}"#, "");
+    check(r#"{"message":"Back-off restarting","reason":"BackOff"}"#, "not_an_event 52 bytes\n");
+    check(r#"{"message":"{\"auditID\":\"a[Truncated...]"}"#, "truncated 26 bytes\n");
+    check(
+        r#"{"messageType":"DATA_MESSAGE","logStream":"kube-apiserver-audit-0","logEvents":[{"message":"{} x"}]}"#,
+        "not_an_event 2 bytes\nnot_json 1 bytes\n",
+    );
+    check(
+        r#"{"protoPayload":{"methodName":"google.container.v1.X","serviceName":"container.googleapis.com"}}"#,
+        "",
+    );
+}
+
+#[test]
+fn the_source_knows_the_cluster_better_than_a_wrapper() {
+    let payload = format!(r#"{{"log":{SMALL},"cluster":"wrapper"}}"#);
+    let mut decoder = Decoder::new(&FieldTable::new());
+    let mut transcript = Transcript { fields: FieldTable::new(), text: String::new() };
+    decoder.decode(payload.as_bytes(), Some("source"), &mut transcript);
+    assert!(transcript.text.ends_with(" cluster=Str(\"source\")\n"), "{}", transcript.text);
 }

@@ -1,0 +1,120 @@
+//! A piece of JSON that was checked and is read only where somebody asks.
+//!
+//! For the wrappers of shippers, which are small around large events. Every call scans again from the
+//! front; for events themselves there is the projection.
+
+use std::borrow::Cow;
+
+use super::{
+    projection::{next_item, next_member},
+    scan::Scanner,
+};
+use crate::engine::value::unescape;
+
+/// One JSON value.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<'a> {
+    text: &'a str,
+}
+
+impl<'a> Json<'a> {
+    /// A text that is one JSON value. Of anything else parts are missing.
+    pub(super) fn new(text: &'a str) -> Json<'a> {
+        Json { text: text.trim_ascii() }
+    }
+
+    /// The value as it is written.
+    pub fn raw(self) -> &'a str {
+        self.text
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(self) -> bool {
+        self.text.starts_with('{')
+    }
+
+    /// The member of an object under a key, the first of several.
+    pub fn get(self, key: &str) -> Option<Json<'a>> {
+        let mut scanner = Scanner::new(self.text);
+        if scanner.token() != b'{' {
+            return None;
+        }
+        scanner.bump();
+        let mut more = scanner.token() != b'}';
+        while more {
+            let name = scanner.key().ok()?;
+            scanner.token();
+            let start = scanner.at();
+            scanner.skip_value(0).ok()?;
+            // Shippers write their own keys without escapes.
+            if name.text == key {
+                return Some(Json { text: scanner.since(start) });
+            }
+            more = next_member(&mut scanner).ok()?;
+        }
+        None
+    }
+
+    /// The member at the end of a path of keys.
+    pub fn at(self, path: &[&str]) -> Option<Json<'a>> {
+        path.iter().try_fold(self, |json, key| json.get(key))
+    }
+
+    /// The members of an array; none of anything else.
+    pub fn items(self) -> impl Iterator<Item = Json<'a>> {
+        let mut scanner = Scanner::new(self.text);
+        let mut more = scanner.token() == b'[';
+        scanner.bump();
+        more &= scanner.token() != b']';
+        std::iter::from_fn(move || {
+            if !more {
+                return None;
+            }
+            scanner.token();
+            let start = scanner.at();
+            scanner.skip_value(0).ok()?;
+            let item = Json { text: scanner.since(start) };
+            more = next_item(&mut scanner).unwrap_or(false);
+            Some(item)
+        })
+    }
+
+    /// The text of a string.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        let mut scanner = Scanner::new(self.text);
+        if scanner.token() != b'"' {
+            return None;
+        }
+        let raw = scanner.string().ok()?;
+        if !raw.escaped {
+            return Some(Cow::Borrowed(raw.text));
+        }
+        let mut text = String::with_capacity(raw.text.len());
+        unescape(raw.text, &mut text);
+        Some(Cow::Owned(text))
+    }
+
+    /// The text of a string that holds JSON itself: an object or an array.
+    pub fn inner(self) -> Option<Cow<'a, str>> {
+        self.text().filter(|text| text.trim_ascii_start().starts_with(['{', '[']))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_found_by_key_and_in_order() {
+        let json = Json::new(r#" {"a":[1, {"b" : "c\n"} ,[]],"d":{"e":null},"a":2,"f":[]} "#);
+        assert_eq!(json.get("a").map(Json::raw), Some(r#"[1, {"b" : "c\n"} ,[]]"#));
+        assert_eq!(json.at(&["d", "e"]).map(Json::raw), Some("null"));
+        assert!(json.get("x").is_none());
+        let items: Vec<&str> = json.get("a").unwrap().items().map(Json::raw).collect();
+        assert_eq!(items, ["1", r#"{"b" : "c\n"}"#, "[]"]);
+        assert_eq!(json.get("f").unwrap().items().count(), 0);
+        assert_eq!(json.items().count(), 0);
+        let text = json.get("a").unwrap().items().nth(1).and_then(|item| item.get("b"));
+        assert_eq!(text.and_then(Json::text).as_deref(), Some("c\n"));
+    }
+}
