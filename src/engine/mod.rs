@@ -15,6 +15,7 @@ pub mod yaml;
 pub mod record;
 
 pub mod dead_letter;
+pub mod state;
 
 pub mod event;
 
@@ -31,6 +32,8 @@ pub mod alert;
 pub mod dispatch;
 
 pub mod detector;
-pub mod dispatcher;
-pub mod member;
 pub mod shard;
+
+pub mod dispatcher;
+
+pub mod member;

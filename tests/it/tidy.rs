@@ -13,6 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "backtest",
             "config",
             "engine",
             "generate",
@@ -41,6 +42,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("backtest", &["engine"]),
     ("config", &["engine", "telemetry"]),
     ("engine", &[]),
     ("generate", &["engine"]),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::engine::{
     alert::{Alert, Fingerprint},
-    shard::{StateEntry, StateTable},
+    state::{StateEntry, StateTable},
     time::{EventTime, WallTime},
 };
 
