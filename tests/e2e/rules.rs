@@ -87,13 +87,8 @@ pub(crate) fn read(user: &str, secret: &str) -> String {
 
 /// The users of firing alerts of a rule among `alerts`.
 pub(crate) fn users(alerts: &[Value], rule: &str) -> Vec<String> {
-    let of_rule = alerts.iter().filter(|alert| {
-        alert["labels"]["alertname"] == rule && alert["status"].as_str() == Some("firing")
-    });
-    let user = |alert: &Value| alert["labels"].as_object()?.values().find_map(user_of);
-    of_rule.filter_map(user).collect()
-}
-
-fn user_of(label: &Value) -> Option<String> {
-    label.as_str().filter(|value| value.starts_with("user-")).map(str::to_owned)
+    let of_rule = alerts
+        .iter()
+        .filter(|alert| alert["labels"]["alertname"] == rule && alert["state"] == "firing");
+    of_rule.filter_map(|alert| Some(alert["key"]["user.username"].as_str()?.to_owned())).collect()
 }
