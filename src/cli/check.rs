@@ -70,6 +70,16 @@ pub(super) fn execute(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::from(exit::USAGE) } else { exit::OK })
 }
 
+/// Everything that is to be said about a configuration and the rules that it names, in one go.
+pub(super) fn everything_found(args: &ConfigArgs) -> Vec<Diagnostic> {
+    let mut found = Found::default();
+    found.configuration(args, true);
+    if let Some(directory) = found.rules_directory.clone() {
+        found.rules(&directory);
+    }
+    found.problems
+}
+
 /// What was found, so far.
 #[derive(Default)]
 struct Found {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{ConfigArgs, exit, output};
+use super::{ConfigArgs, check::everything_found, exit, output};
 use crate::{
     app::{
         configuration::Configuration,
@@ -34,10 +34,9 @@ pub(super) struct RunArgs {
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this form")]
 pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let read = Configuration::read(&args.config.input());
-    let (configuration, mut warnings) = match read {
-        Ok(read) => read,
-        Err(problems) => return Ok(refuse(&problems)),
+    let Ok((configuration, mut warnings)) = Configuration::read(&args.config.input()) else {
+        // With what is wrong in the rules, so that nobody mends one thing only to be told the next.
+        return Ok(refuse(&everything_found(&args.config)));
     };
     let general = &configuration.general;
     let rules = match load_rules(&general.rules, general.engine.resolve_after) {

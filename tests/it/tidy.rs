@@ -42,7 +42,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("backtest", &["engine"]),
+    ("backtest", &["engine", "source"]),
     ("config", &["engine", "telemetry"]),
     ("engine", &[]),
     ("generate", &["engine"]),
