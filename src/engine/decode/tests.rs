@@ -316,7 +316,7 @@ fn what_shippers_send_besides_is_passed_over_or_a_dead_letter() {
     );
     check(r#"{"records":[{"category":"kube-scheduler","properties":{"log":"I0101 x"}}]}"#, "");
     check(r#"{"message":"Back-off restarting","reason":"BackOff"}"#, "not_an_event 52 bytes\n");
-    check(r#"{"message":"{\"auditID\":\"a[Truncated...]"}"#, "truncated 26 bytes\n");
+    check(r#"{"message":"{\"auditID\":\"a[Truncated...]"}"#, "truncated 27 bytes\n");
     check(
         r#"{"messageType":"DATA_MESSAGE","logStream":"kube-apiserver-audit-0","logEvents":[{"message":"{} x"}]}"#,
         "not_an_event 2 bytes\nnot_json 1 bytes\n",
