@@ -261,6 +261,7 @@ impl Coordinator {
             }
             SourceEvent::Rewound { partition, from, to } => {
                 tracing::error!(%partition, from, to, "the partition was made anew; reading it again");
+                self.settings.metrics.source_rewound(&partition);
             }
             SourceEvent::Paused(paused) => {
                 self.settings.metrics.source_paused(source_index, paused);
@@ -322,7 +323,9 @@ impl Coordinator {
         if let Some(watermark) = shard.watermark() {
             self.settings.status.set_watermark(watermark);
         }
-        metrics.set_notifications_pending(self.member.dispatcher().pending_count());
+        let dispatcher = self.member.dispatcher();
+        metrics.set_dispatch(dispatcher.counts(), dispatcher.pending_count());
+        metrics.set_dead_letters_lost(self.settings.dead_letters.dropped());
         metrics.set_batches_in_flight(self.in_flight.batches());
     }
 

@@ -126,6 +126,7 @@ async fn start(
     let general = &configuration.general;
     let plan = configuration.dispatch_plan();
     metrics.set_receivers(&plan.receivers);
+    metrics.watch_store(&general.state);
     let receivers =
         configuration.build_receivers(print_to_stdout()).map_err(RunError::Configuration)?;
     let sources = configuration.build_sources().map_err(RunError::Configuration)?;

@@ -16,6 +16,7 @@ pub(super) struct SourceMetrics {
     pub(super) bytes: IntCounter,
     pub(super) lag: IntGaugeVec,
     pub(super) records_lost: IntCounterVec,
+    pub(super) rewinds: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) dead_letters_lost: IntCounter,
 }
@@ -53,6 +54,9 @@ pub(super) struct CheckpointMetrics {
 
 pub(super) struct DeliveryMetrics {
     pub(super) pending: IntGauge,
+    pub(super) notifications: IntCounterVec,
+    pub(super) superseded: IntCounterVec,
+    pub(super) alerts_lost: IntCounterVec,
     pub(super) attempts: IntCounterVec,
     pub(super) delay: HistogramVec,
     pub(super) last: GaugeVec,
@@ -84,8 +88,9 @@ impl SourceMetrics {
             bytes: b.counter("tripline_record_bytes_total", "Bytes of the payloads of those records."),
             lag: b.gauges("tripline_source_lag_records", &["topic", "partition"], "Records between our position and the end of the partition."),
             records_lost: b.counters("tripline_source_records_lost_total", &["topic", "partition"], "Records that were gone (retention) before they were read."),
+            rewinds: b.counters("tripline_source_rewinds_total", &["topic", "partition"], "Times that a partition was made anew and is read from its start again."),
             dead_letters: b.counters("tripline_decode_failures_total", &["reason"], "Records, or parts of one, that could not be decoded."),
-            dead_letters_lost: b.counter("tripline_dead_letters_lost_total", "Undecodable records that could not be kept for a person to look at."),
+            dead_letters_lost: b.counter("tripline_dead_letters_lost_total", "Undecodable records that are no longer kept: newer ones needed the room."),
         }
     }
 }
@@ -159,6 +164,9 @@ impl DeliveryMetrics {
     pub(super) fn new(b: &mut Builder) -> DeliveryMetrics {
         DeliveryMetrics {
             pending: b.gauge("tripline_notifications_pending", "Notifications that receivers are still owed."),
+            notifications: b.counters("tripline_notifications_total", &["receiver", "kind", "reason"], "Notifications made, by why."),
+            superseded: b.counters("tripline_notifications_superseded_total", &["receiver", "kind"], "Notifications replaced by a newer one before they were delivered."),
+            alerts_lost: b.counters("tripline_alerts_undelivered_total", &["receiver", "kind", "reason"], "Alerts given up: the receiver was away for too long (expired), or too many were owed (dropped)."),
             attempts: b.counters("tripline_delivery_attempts_total", &["receiver", "kind", "outcome", "reason"], "Attempts to deliver a notification."),
             delay: b.latencies("tripline_delivery_delay_seconds", &["receiver", "kind"], "From the making of a notification to the answer that it was taken."),
             last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind"], "When a receiver last took a notification."),

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -23,12 +24,22 @@ use super::{
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
     detector::{DeadLetter, DeadLetterReason, DetectCounts},
-    dispatch::{Notification, Outcome, OutcomeReason, ReceiverPlan},
+    dispatch::{DispatchCounts, Notification, Outcome, OutcomeReason, ReceiverPlan},
     record::PartitionName,
     rule::{RuleSet, Severity},
     shard::ShardCounts,
     time::{EventTime, WallTime},
 };
+
+/// Values of the label `limit`.
+const LIMITS: [&str; 6] = [
+    "alert_groups",
+    "correlation_keys",
+    "firing_alerts",
+    "identities",
+    "ledger_entries",
+    "window_events",
+];
 
 /// All metrics of the process, in a registry of their own. Shared; every method is cheap and takes
 /// no lock for longer than a look into a map.
@@ -43,6 +54,7 @@ pub struct Metrics {
     process: ProcessMetrics,
     /// Rules that have series, with the severities they may have.
     known_rules: Mutex<BTreeSet<(String, &'static str)>>,
+    store_directory: Mutex<Option<PathBuf>>,
     /// Names of the rules in use, by id.
     rule_names: Mutex<BTreeMap<String, String>>,
     /// Kinds of the notifiers of each receiver.
@@ -69,6 +81,7 @@ impl Metrics {
             rules: RulesMetrics::new(&mut b),
             process: ProcessMetrics::new(&mut b),
             known_rules: Mutex::default(),
+            store_directory: Mutex::default(),
             rule_names: Mutex::default(),
             kinds: Mutex::default(),
             firing: Mutex::default(),
@@ -80,7 +93,7 @@ impl Metrics {
         for reason in DeadLetterReason::ALL {
             metrics.source.dead_letters.with_label_values(&[reason.as_str()]);
         }
-        for limit in ["correlation_keys", "window_events", "identities", "firing_alerts"] {
+        for limit in LIMITS {
             metrics.engine.limit_hits.with_label_values(&[limit]);
         }
         metrics.engine.rule_errors.with_label_values(&["template"]);
@@ -95,6 +108,9 @@ impl Metrics {
     pub fn render(&self) -> String {
         if let Some(stats) = process::read() {
             self.process.update(&stats);
+        }
+        if let Some(bytes) = lock(&self.store_directory).as_deref().and_then(bytes_in) {
+            self.checkpoint.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         self.checkpoint.age.set((now_seconds() - self.checkpoint.last.get()).max(0.0));
         let mut text = String::new();
@@ -152,9 +168,15 @@ impl Metrics {
         }
     }
 
-    /// Dead letters that could not be kept.
-    pub fn dead_letters_lost(&self, count: usize) {
-        self.source.dead_letters_lost.inc_by(count as u64);
+    /// Dead letters that were deleted to make room, since the process started.
+    pub fn set_dead_letters_lost(&self, total: u64) {
+        advance(&self.source.dead_letters_lost, total);
+    }
+
+    /// A partition was made anew; it is read from its start.
+    pub fn source_rewound(&self, partition: &PartitionName) {
+        let number = partition.partition.to_string();
+        self.source.rewinds.with_label_values(&[&partition.topic, &number]).inc();
     }
 
     // ---- engine ----
@@ -269,9 +291,9 @@ impl Metrics {
         self.checkpoint.failures.inc();
     }
 
-    /// Size of the store on disk.
-    pub fn set_store_bytes(&self, bytes: u64) {
-        self.checkpoint.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    /// The store is in this directory; its size is looked up whenever metrics are asked for.
+    pub fn watch_store(&self, directory: &Path) {
+        *lock(&self.store_directory) = Some(directory.to_owned());
     }
 
     // ---- delivery ----
@@ -294,6 +316,10 @@ impl Metrics {
                 let (name, kind) = (receiver.name.as_str(), notifier.kind.as_str());
                 let attempts = &self.delivery.attempts;
                 attempts.with_label_values(&[name, kind, "delivered", ""]);
+                self.delivery.superseded.with_label_values(&[name, kind]);
+                for reason in ["expired", "dropped"] {
+                    self.delivery.alerts_lost.with_label_values(&[name, kind, reason]);
+                }
                 for reason in REASONS {
                     attempts.with_label_values(&[name, kind, "retry", reason.as_str()]);
                     attempts.with_label_values(&[name, kind, "rejected", reason.as_str()]);
@@ -302,9 +328,30 @@ impl Metrics {
         }
     }
 
-    /// Notifications that receivers are still owed.
-    pub fn set_notifications_pending(&self, count: usize) {
-        self.delivery.pending.set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// What the dispatcher has counted since the process started, and how many notifications
+    /// receivers are still owed.
+    pub fn set_dispatch(&self, counts: &DispatchCounts, pending: usize) {
+        let delivery = &self.delivery;
+        delivery.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        for ((receiver, kind), counts) in &counts.notifiers {
+            let labels = [receiver.as_str(), kind.as_str()];
+            advance(&delivery.superseded.with_label_values(&labels), counts.superseded);
+            for (reason, total) in &counts.notifications {
+                let labels = [receiver, kind, reason.as_str()];
+                advance(&delivery.notifications.with_label_values(&labels), *total);
+            }
+            for (reason, total) in
+                [("expired", counts.alerts_expired), ("dropped", counts.alerts_dropped)]
+            {
+                let labels = [receiver, kind, reason];
+                advance(&delivery.alerts_lost.with_label_values(&labels), total);
+            }
+        }
+        for (limit, total) in
+            [("alert_groups", counts.groups_overflowed), ("ledger_entries", counts.ledger_dropped)]
+        {
+            advance(&self.engine.limit_hits.with_label_values(&[limit]), total);
+        }
     }
 
     /// One attempt came to an end.
@@ -366,6 +413,13 @@ impl Metrics {
 /// The label `rule` of an alert: the rule's short name.
 fn rule_of(alert: &Alert) -> &str {
     alert.labels.get("alertname").map_or(alert.rule_id.as_str(), String::as_str)
+}
+
+/// Bytes of the files in a directory, not of those below it.
+fn bytes_in(directory: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(directory).ok()?;
+    let files = entries.filter_map(|entry| entry.ok()?.metadata().ok());
+    Some(files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum())
 }
 
 /// Brings a counter up to a total that is counted elsewhere.
@@ -521,6 +575,30 @@ mod tests {
         metrics.rules_loaded(&RuleSet { rules: vec![rule("a")], ..RuleSet::default() });
         assert_eq!((findings("a").as_deref(), findings("b")), (Some("3"), None));
         assert_eq!(value(&metrics, "tripline_rules_loaded").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn what_is_given_up_is_counted_once() {
+        use crate::engine::dispatch::NotifierCounts;
+        let metrics = Metrics::new();
+        let of = NotifierCounts { alerts_dropped: 4, ..NotifierCounts::default() };
+        let notifiers = BTreeMap::from([(("oncall".to_owned(), "slack".to_owned()), of)]);
+        let counts = DispatchCounts { notifiers, ..DispatchCounts::default() };
+        metrics.set_dispatch(&counts, 7);
+        metrics.set_dispatch(&counts, 6);
+        assert_eq!(value(&metrics, "tripline_notifications_pending").as_deref(), Some("6"));
+        let lost = "tripline_alerts_undelivered_total{kind=\"slack\",reason=\"dropped\",receiver=\"oncall\"}";
+        assert_eq!(value(&metrics, lost).as_deref(), Some("4"));
+    }
+
+    #[test]
+    fn the_size_of_the_store_is_that_of_its_files() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a"), [0; 1_000]).unwrap();
+        std::fs::write(directory.path().join("b"), [0; 24]).unwrap();
+        let metrics = Metrics::new();
+        metrics.watch_store(directory.path());
+        assert_eq!(value(&metrics, "tripline_store_bytes").as_deref(), Some("1024"));
     }
 
     #[test]
