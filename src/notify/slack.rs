@@ -280,11 +280,14 @@ fn receipt_of(answer: &Value) -> Option<Receipt> {
 /// The message: fallback text and blocks, within all of Slack's limits.
 fn message(notification: &Notification, zone: &TimeZone, external_url: Option<&str>) -> Value {
     let headline = headline(notification);
+    // Plain text is not interpreted, and entities would count towards the limit: look-alikes do.
+    let title =
+        text::one_line(&headline, HEADER_CHARACTERS_MAX).replace('<', "‹").replace('>', "›");
     let mut blocks = vec![json!({
         "type": "header",
         "text": {
             "type": "plain_text",
-            "text": text::one_line(&headline, HEADER_CHARACTERS_MAX),
+            "text": title,
             "emoji": false,
         },
     })];
