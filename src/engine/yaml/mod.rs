@@ -147,14 +147,32 @@ fn not_yaml(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic
     // What the library says to programmers who use it means nothing to people who write YAML.
     let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or("");
     let message = message.split(" at line ").next().unwrap_or("").trim_end_matches('.').to_owned();
+    let (code, message, help) = match bound_passed(&message) {
+        Some(title) => {
+            ("Y003", title, Some("split the file; a rule file needs few aliases, if any"))
+        }
+        None => ("Y001", message, None),
+    };
     let tab = source.text.get(..start).and_then(|head| head.rsplit('\n').next()).unwrap_or("");
     let at_tab = source.text.get(start..).is_some_and(|rest| rest.starts_with('\t'));
     let mut diagnostic =
-        Diagnostic::error("Y001", Place { source: Arc::clone(source), span: start..end }, message);
+        Diagnostic::error(code, Place { source: Arc::clone(source), span: start..end }, message);
+    diagnostic.help.extend(help.map(str::to_owned));
     if tab.contains('\t') || at_tab {
         diagnostic = diagnostic.help("indent with spaces: YAML does not allow tabs there");
     }
     diagnostic
+}
+
+/// What the library says when a bound of its own is passed, in our words.
+fn bound_passed(message: &str) -> Option<String> {
+    if message.starts_with("recursion limit") {
+        return Some("the file is nested too deep".to_owned());
+    }
+    let what = message.strip_prefix("budget breached: ")?;
+    let word = what.split(|c: char| !c.is_alphanumeric()).next()?.to_ascii_lowercase();
+    let word = if word == "depth" { "levels" } else { word.as_str() };
+    Some(format!("the file has too many {word}"))
 }
 
 fn byte_offset(text: &str, location: &serde_saphyr::Location) -> usize {
@@ -320,6 +338,7 @@ mod tests {
             let before = n - 1;
             text += &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{before}"); 9].join(", "));
         }
-        assert!(parse(&SourceText::new("bomb.yaml", text)).is_err());
+        let problem = parse(&SourceText::new("bomb.yaml", text)).unwrap_err();
+        assert_eq!((problem.code, problem.title.as_str()), ("Y003", "the file has too many nodes"));
     }
 }
