@@ -7,11 +7,12 @@ use crate::{
     engine::{
         diagnostic::{Diagnostic, Place},
         dispatch::{DispatchPlan, Route},
+        time::WallTime,
         yaml::{SecretRef, Section},
     },
     kafka::Producer,
     notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
-    source::{SOURCES, SourceConfig},
+    source::{History, SOURCES, SourceConfig},
     store::{
         dead_letter::{DeadLetterFiles, DeadLetterSink},
         dead_letter_topic::DeadLetterTopic,
@@ -125,6 +126,36 @@ impl Configuration {
             }
         }
         if problems.is_empty() { Ok(sources) } else { Err(problems) }
+    }
+
+    /// Opens what a source recorded between two times. Blocks the thread.
+    ///
+    /// # Errors
+    /// If no source, or more than one, could be meant, or it cannot be read.
+    pub fn history(
+        &self,
+        name: Option<&str>,
+        from: Option<WallTime>,
+        until: Option<WallTime>,
+    ) -> Result<Box<dyn History>, String> {
+        let is_meant = |source: &&ConfiguredSource| match name {
+            Some(name) => source.name.as_deref() == Some(name),
+            None => source.config.kafka().is_some(),
+        };
+        let mut meant = self.sources.iter().filter(is_meant);
+        let source = match (meant.next(), meant.next(), name) {
+            (Some(source), None, _) => source,
+            (Some(_), Some(_), _) => {
+                return Err("the configuration has several Kafka sources; name one".to_owned());
+            }
+            (None, _, Some(name)) => return Err(format!("there is no source `{name}`")),
+            (None, _, None) => return Err("the configuration has no Kafka source".to_owned()),
+        };
+        let secret = |secret: &SecretRef| self.secrets.read(secret);
+        match source.config.history(&secret, from, until) {
+            Some(history) => history.map_err(|error| error.to_string()),
+            None => Err(format!("{} cannot be read by time", source.component())),
+        }
     }
 
     /// Makes other processes of the same stream stop, so that they let go of what they hold.

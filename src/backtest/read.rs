@@ -1,17 +1,18 @@
 //! Reads recorded events from files, in the order of their events.
 //!
-//! Files that overlap in time (one per API server) are merged batch by batch, by the first time that
-//! stands in a batch, so that windows see both.
+//! Files that overlap in time (one per API server) are merged in steps of a few seconds, by the first
+//! time that stands in a step, so that windows see both and neither comes late.
 
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
-    io,
+    collections::{BinaryHeap, VecDeque},
+    io, mem,
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
@@ -21,6 +22,10 @@ use crate::{
 
 /// Lines of one batch.
 const LINES_PER_BATCH: usize = 512;
+
+/// Time that one batch spans when files are merged: 5 s. It must stay far below `grace` and
+/// `idle_after`, or events of the other files would come late.
+const STEP: Duration = Duration::from_secs(5);
 
 /// Files that are open at once for merging. Further ones are opened when an earlier one is at its end;
 /// they are sorted by their first event first.
@@ -79,19 +84,21 @@ impl Input {
             // Read only as far as the first event, and not counted as progress.
             let mut probe = OpenFile::open(path, &Arc::default())?;
             let first = probe.next_batch(1)?;
-            starts.push((first.as_ref().map_or(EventTime::MAX, first_time), path));
+            let time = first.map_or(EventTime::MAX, |(time, _)| time);
+            starts.push((time, path));
         }
         starts.sort();
-        let waiting =
-            starts.iter().rev().map(|(_, path)| OpenFile::closed(path, &bytes_read)).collect();
+        let merged = starts.len() > 1;
+        let open = |(_, path): &(EventTime, &PathBuf)| OpenFile::closed(path, merged, &bytes_read);
+        let waiting = starts.iter().rev().map(open).collect();
         let ready = BinaryHeap::new();
         Ok(Input { waiting, ready, sequence: 0, bytes_read, bytes_total })
     }
 
     fn refill(&mut self, mut file: OpenFile) -> Result<(), SourceError> {
-        if let Some(batch) = file.next_batch(LINES_PER_BATCH)? {
+        if let Some((time, batch)) = file.next_batch(LINES_PER_BATCH)? {
             // A batch without any time keeps its file's place.
-            let time = first_time(&batch).max(file.time);
+            let time = time.max(file.time);
             file.time = time;
             let order = self.waiting.len();
             self.ready.push(Reverse(Ready { time, order, batch, file }));
@@ -127,18 +134,28 @@ impl History for Input {
 struct OpenFile {
     path: PathBuf,
     lines: Option<LineFile>,
+    /// Whether other files are read too, so that batches must be short.
+    merged: bool,
+    /// Short batches that were read and not given out yet.
+    steps: VecDeque<(EventTime, RecordBatch)>,
     bytes_read: Arc<AtomicU64>,
     time: EventTime,
 }
 
 impl OpenFile {
-    fn closed(path: &Path, bytes_read: &Arc<AtomicU64>) -> OpenFile {
-        let bytes_read = Arc::clone(bytes_read);
-        OpenFile { path: path.to_owned(), lines: None, bytes_read, time: EventTime::MIN }
+    fn closed(path: &Path, merged: bool, bytes_read: &Arc<AtomicU64>) -> OpenFile {
+        OpenFile {
+            path: path.to_owned(),
+            lines: None,
+            merged,
+            steps: VecDeque::new(),
+            bytes_read: Arc::clone(bytes_read),
+            time: EventTime::MIN,
+        }
     }
 
     fn open(path: &Path, bytes_read: &Arc<AtomicU64>) -> Result<OpenFile, SourceError> {
-        let mut file = OpenFile::closed(path, bytes_read);
+        let mut file = OpenFile::closed(path, false, bytes_read);
         file.reopen()?;
         Ok(file)
     }
@@ -148,29 +165,63 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Up to `lines_max` lines; `None` at the end.
-    fn next_batch(&mut self, lines_max: usize) -> Result<Option<RecordBatch>, SourceError> {
+    /// Up to `lines_max` lines with their first time; `None` at the end.
+    fn next_batch(
+        &mut self,
+        lines_max: usize,
+    ) -> Result<Option<(EventTime, RecordBatch)>, SourceError> {
+        if let Some(step) = self.steps.pop_front() {
+            return Ok(Some(step));
+        }
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let mut batch = RecordBatch::default();
         if !lines.read(&mut batch, None, lines_max)? {
             self.lines = None;
         }
-        Ok((!batch.records.is_empty()).then_some(batch))
+        if batch.records.is_empty() {
+            return Ok(None);
+        }
+        if !self.merged {
+            return Ok(Some((time_in(&batch.payload).unwrap_or(EventTime::MIN), batch)));
+        }
+        self.steps = steps(&batch);
+        Ok(self.steps.pop_front())
     }
 }
 
-/// The first time that stands in a batch: good enough to merge files by, and never decoded.
-fn first_time(batch: &RecordBatch) -> EventTime {
+/// Cuts a batch wherever [`STEP`] has passed. Records without a time belong to the one before.
+fn steps(batch: &RecordBatch) -> VecDeque<(EventTime, RecordBatch)> {
+    let mut steps = VecDeque::new();
+    let mut step = (EventTime::MIN, RecordBatch::default());
+    for record in &batch.records {
+        let payload = batch.payload_of(record);
+        if let Some(time) = payload.and_then(time_in)
+            && time >= step.0.plus(STEP)
+        {
+            let done = mem::replace(&mut step, (time, RecordBatch::default()));
+            if !done.1.records.is_empty() {
+                steps.push_back(done);
+            }
+        }
+        if let Some(partition) = batch.partition_of(record) {
+            step.1.push(partition, record.offset, None, payload);
+        }
+    }
+    steps.push_back(step);
+    steps
+}
+
+/// The first time that stands in some bytes: good enough to merge files by, and never decoded.
+fn time_in(bytes: &[u8]) -> Option<EventTime> {
     let keys = ["\"stageTimestamp\":", "\"requestReceivedTimestamp\":", "\"timestamp\":"];
-    keys.iter()
-        .find_map(|key| {
-            let at = memchr::memmem::find(&batch.payload, key.as_bytes())? + key.len();
-            let rest = batch.payload.get(at..)?.get(..64.min(batch.payload.len() - at))?;
-            let start = memchr::memchr(b'"', rest)? + 1;
-            let end = start + memchr::memchr(b'"', rest.get(start..)?)?;
-            EventTime::parse(std::str::from_utf8(rest.get(start..end)?).ok()?)
-        })
-        .unwrap_or(EventTime::MIN)
+    keys.iter().find_map(|key| {
+        let at = memchr::memmem::find(bytes, key.as_bytes())? + key.len();
+        let rest = bytes.get(at..)?;
+        let rest = rest.get(..64).unwrap_or(rest);
+        let start = memchr::memchr(b'"', rest)? + 1;
+        let end = start + memchr::memchr(b'"', rest.get(start..)?)?;
+        EventTime::parse(std::str::from_utf8(rest.get(start..end)?).ok()?)
+    })
 }
 
 /// Expands `*` and `?` in the last part of paths, for shells that do not; a directory means its files.

@@ -11,12 +11,17 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 
-use super::{exit, output};
+use super::{ConfigArgs, exit, output};
 use crate::{
-    app::{pipeline::now, reload::load_rules},
+    app::{configuration::Configuration, pipeline::now, reload::load_rules},
     backtest::{BacktestSettings, Input, Progress, difference, expand, page, run},
-    engine::{alert::Alert, shard::EngineSettings, yaml::parse_duration},
-    source::History as _,
+    engine::{
+        alert::Alert,
+        shard::EngineSettings,
+        time::{EventTime, WallTime},
+        yaml::parse_duration,
+    },
+    source::History,
 };
 
 /// What comes out on standard output.
@@ -35,7 +40,8 @@ enum Format {
 #[command(after_help = "Examples:
   tripline backtest --rules rules/ audit-*.log.gz
   tripline backtest --rules rules/ --against old-rules/ --html report.html /var/log/audit/
-  tripline backtest --rules rules/ --format jsonl audit.log | jq .labels.alertname")]
+  tripline backtest --rules rules/ --format jsonl audit.log | jq .labels.alertname
+  tripline backtest --rules rules/ --kafka --config tripline.yaml --from 24h")]
 pub(super) struct BacktestArgs {
     /// Directory with rule files.
     #[arg(long, value_name = "DIR", default_value = "rules")]
@@ -56,12 +62,34 @@ pub(super) struct BacktestArgs {
     #[arg(long, short)]
     quiet: bool,
     /// Files or directories: plain, gzip or zstd, one event or EventList a line; `*` and `?` work.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "kafka", conflicts_with = "kafka", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Read the Kafka source of the configuration instead of files. Joins no group and commits
+    /// nothing, so a running Tripline is not disturbed.
+    #[arg(long)]
+    kafka: bool,
+    /// Begin with the first record at this time: RFC 3339, or a duration before now such as 24h.
+    /// Without it, begin with the oldest record.
+    #[arg(long, requires = "kafka", value_name = "TIME", value_parser = time)]
+    from: Option<WallTime>,
+    /// End before this time, written as --from. Without it, end at what is there now.
+    #[arg(long, requires = "kafka", value_name = "TIME", value_parser = time)]
+    until: Option<WallTime>,
+    /// Name of the source, if the configuration has several.
+    #[arg(long, requires = "kafka", value_name = "NAME")]
+    source: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number and a unit, such as 30s, 5m, 1h".to_owned())
+}
+
+fn time(text: &str) -> Result<WallTime, String> {
+    let before_now = parse_duration(text).map(|span| now().minus(span));
+    let wrong = || "write a time such as 2026-01-05T09:00:00Z, or a duration before now".to_owned();
+    before_now.or_else(|| EventTime::parse(text).map(EventTime::as_wall)).ok_or_else(wrong)
 }
 
 /// Runs the command. Exit code 0, 1 if history cannot be read, 2 if rules are wrong.
@@ -82,6 +110,19 @@ pub(super) fn execute(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    let configuration = if args.kafka {
+        match Configuration::read(&args.config.input()) {
+            Ok((configuration, _)) => Some(configuration),
+            Err(problems) => {
+                for problem in &problems {
+                    output::tell(&problem.render(output::stderr_colours()));
+                }
+                return Ok(ExitCode::from(exit::USAGE));
+            }
+        }
+    } else {
+        None
+    };
     let files = expand(&args.files).map_err(|error| anyhow!(error))?;
     let mut reports = Vec::new();
     for (index, rules) in sets.into_iter().enumerate() {
@@ -91,7 +132,14 @@ pub(super) fn execute(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
         let label =
             if index == 0 { &args.rules } else { args.against.as_ref().unwrap_or(&args.rules) };
         let quiet = args.quiet || stream;
-        reports.push(one_run(&settings, &files, stream, quiet, label)?);
+        let history: Box<dyn History> = match &configuration {
+            Some(configuration) => {
+                let name = args.source.as_deref();
+                configuration.history(name, args.from, args.until).map_err(|why| anyhow!(why))?
+            }
+            None => Box::new(Input::open(&files)?),
+        };
+        reports.push(one_run(&settings, history, stream, quiet, label)?);
     }
     let changes = reports.get(1).zip(reports.first()).map(|(old, new)| difference(new, old));
     let report = reports.first().context("one report was made")?;
@@ -119,13 +167,12 @@ pub(super) fn execute(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
 
 fn one_run(
     settings: &BacktestSettings,
-    files: &[PathBuf],
+    history: Box<dyn History>,
     stream: bool,
     quiet: bool,
     label: &Path,
 ) -> anyhow::Result<crate::backtest::Report> {
     let progress = Progress::default();
-    let history = Box::new(Input::open(files)?);
     let total = history.progress().total.unwrap_or(0);
     let mut write_error = None;
     let (done, finished) = std::sync::mpsc::channel::<()>();

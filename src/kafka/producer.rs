@@ -22,6 +22,7 @@ use rdkafka::{
 use tokio::sync::oneshot;
 
 use super::{Callbacks, OpenConnection};
+use crate::engine::time::EventTime;
 
 /// How long a record may wait for the broker's acknowledgement: 30 s, in milliseconds. Then it has
 /// failed.
@@ -66,6 +67,8 @@ pub struct Record<'a> {
     pub payload: Option<&'a [u8]>,
     /// The partition, if it is not for the key to decide.
     pub partition: Option<i32>,
+    /// When it was made, if that is not now. Brokers keep it unless the topic says otherwise.
+    pub time: Option<EventTime>,
     /// Headers, in order.
     pub headers: &'a [(&'a str, &'a [u8])],
 }
@@ -219,6 +222,7 @@ impl Producer {
         message.key = record.key;
         message.payload = record.payload;
         message.partition = record.partition;
+        message.timestamp = record.time.map(|time| time.micros().div_euclid(1_000));
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
             let add = |headers: OwnedHeaders, (key, value): &(&str, &[u8])| {

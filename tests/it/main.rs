@@ -9,6 +9,7 @@
     reason = "a test may fail"
 )]
 
+mod backtest;
 mod cli;
 mod cli_tools;
 mod compose;

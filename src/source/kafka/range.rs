@@ -37,8 +37,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How long one poll waits.
 const POLL_WAIT: Duration = Duration::from_millis(50);
 
-/// Records of one batch: 512. Partitions are merged in steps of this size.
+/// Records of one batch: 512.
 const BATCH_RECORDS: usize = 512;
+
+/// Time that one batch spans, in milliseconds: 5 s. Partitions are merged in steps of this size; it
+/// must stay far below `grace` and `idle_after`, or events of a slow partition would come late.
+const BATCH_SPAN_MS: i64 = 5_000;
 
 /// Bytes held of all partitions while they wait for each other: 256 MiB. Partitions that are ahead
 /// are paused; each may hold at least 2 MiB.
@@ -279,8 +283,12 @@ impl Partition {
             return;
         }
         self.next = offset + 1;
+        let time = message.timestamp().to_millis().unwrap_or(i64::MIN);
+        if time.saturating_sub(self.open_time) >= BATCH_SPAN_MS {
+            self.close_batch();
+        }
         if self.open.records.is_empty() {
-            self.open_time = message.timestamp().to_millis().unwrap_or(i64::MIN);
+            self.open_time = time;
         }
         let payload =
             message.payload().map(|bytes| bytes.get(..=RECORD_BYTES_MAX).unwrap_or(bytes));

@@ -1,0 +1,119 @@
+//! `tripline backtest` through the real binary: the same history gives the same alerts, whether it
+//! lies in one file, in a file for each API server, or in a topic with several partitions.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use serde_json::Value;
+use tripline::{
+    engine::time::EventTime,
+    kafka::{EmbeddedKafka, Producer, Record},
+};
+
+fn tripline(directory: &Path, line: &str) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tripline"))
+        .current_dir(directory)
+        .args(line.split_whitespace())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+const RULES: &str = "\
+title: Secret read
+name: secret_read
+logsource: {product: kubernetes, service: audit}
+detection:
+  read: {objectRef.resource: secrets, verb: [get, list]}
+  condition: read
+level: high
+---
+title: Many secrets read
+name: secret_burst
+correlation:
+  type: event_count
+  rules: [secret_read]
+  group-by: [user.username]
+  timespan: 5m
+  condition: {gte: 5}
+level: high
+";
+
+fn config(brokers: &str) -> String {
+    format!(
+        "sources:
+  - kafka: {{brokers: [{brokers}], topics: [audit], group: tripline}}
+rules: ./rules
+state: ./state
+receivers:
+  - name: out
+    stdout: {{}}
+route: {{receiver: out}}
+"
+    )
+}
+
+/// Alerts by rule and key.
+fn alerts(directory: &Path, line: &str) -> Vec<(String, Value)> {
+    let (code, out, err) = tripline(directory, line);
+    assert_eq!(code, 0, "{err}");
+    let document: Value = serde_json::from_str(&out).unwrap();
+    let rules = document["report"]["rules"].as_array().unwrap();
+    rules
+        .iter()
+        .map(|rule| (rule["title"].as_str().unwrap().to_owned(), rule["top_keys"].clone()))
+        .collect()
+}
+
+#[test]
+fn a_history_in_pieces_gives_the_alerts_of_the_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::create_dir(path.join("rules")).unwrap();
+    fs::write(path.join("rules/secrets.yaml"), RULES).unwrap();
+    let generate = "generate --for 20m --rate 10 --stories secret-burst -o events.jsonl";
+    let (code, _, err) = tripline(path, generate);
+    assert_eq!(code, 0, "{err}");
+
+    let kafka = EmbeddedKafka::start().unwrap();
+    kafka.create_topic("audit", 3).unwrap();
+    fs::write(path.join("tripline.yaml"), config(&kafka.brokers()[0])).unwrap();
+    let producer = Producer::new(kafka.connection(), "audit").unwrap();
+    let events = fs::read_to_string(path.join("events.jsonl")).unwrap();
+    let mut pieces = [String::new(), String::new(), String::new()];
+    for (line, partition) in events.lines().zip((0..3).cycle()) {
+        pieces[usize::try_from(partition).unwrap()].push_str(&format!("{line}\n"));
+        let (payload, partition) = (Some(line.as_bytes()), Some(partition));
+        // Partitions are merged by the times of records, which shippers set soon after the event.
+        let (_, rest) = line.split_once("\"stageTimestamp\":\"").unwrap();
+        let time = EventTime::parse(rest.split('"').next().unwrap());
+        producer.produce(&Record { payload, partition, time, ..Record::default() }).unwrap();
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+
+    let from_file = alerts(path, "backtest -q --format json events.jsonl");
+    for (piece, number) in pieces.iter().zip(0..) {
+        fs::write(path.join(format!("piece-{number}.jsonl")), piece).unwrap();
+    }
+    let from_pieces = alerts(path, "backtest -q --format json piece-*.jsonl");
+    let from_kafka = alerts(path, "backtest -q --format json --kafka");
+    assert!(!from_file.is_empty(), "the story must be seen");
+    assert_eq!(from_pieces, from_file, "pieces");
+    assert_eq!(from_kafka, from_file, "topic");
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::create_dir(path.join("rules")).unwrap();
+    fs::write(path.join("rules/secrets.yaml"), RULES).unwrap();
+    let kafka = EmbeddedKafka::start().unwrap();
+    fs::write(path.join("tripline.yaml"), config(&kafka.brokers()[0])).unwrap();
+    let (code, _, err) = tripline(path, "backtest -q --kafka");
+    assert_eq!(code, 1);
+    assert!(err.contains("there is no Kafka topic audit"), "{err}");
+    let (code, _, err) = tripline(path, "backtest -q --kafka --from yesterday");
+    assert_eq!(code, 2);
+    assert!(err.contains("2026-01-05T09:00:00Z"), "{err}");
+}
