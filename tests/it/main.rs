@@ -19,6 +19,7 @@ mod contract_store;
 mod dead_letters;
 mod diagnostics;
 mod embedded_kafka;
+mod fuzz_bodies;
 mod generate;
 mod rule_pack;
 mod rules;

@@ -27,7 +27,9 @@ impl Wrapper for FluentBit {
 
     fn unwrap<'a>(&self, wrapper: Json<'a>, inside: &mut Vec<Wrapped<'a>>) -> bool {
         let Some(log) = wrapper.get("log") else { return false };
-        let content = if log.is_object() { Some(Cow::Borrowed(log.raw())) } else { log.inner() };
+        // Filebeat says under `log` where the line in `message` comes from.
+        let is_event = log.is_object() && wrapper.get("message").is_none();
+        let content = if is_event { Some(Cow::Borrowed(log.raw())) } else { log.inner() };
         let Some(content) = content else { return false };
         let cluster = first_text(wrapper, &[&["cluster"], &["cluster_name"]]);
         inside.push(Wrapped { content, cluster });

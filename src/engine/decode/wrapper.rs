@@ -42,10 +42,10 @@ impl fmt::Debug for dyn Wrapper {
     }
 }
 
-/// Every wrapper that is known, in the order in which they are tried: those with the most telling
-/// structure first, since `message` and `log` may be anything.
+/// Every wrapper that is known, by name. No record is more than one of them, so the order does not
+/// matter.
 pub const DECODERS: &[&dyn Wrapper] =
-    &[&CloudWatch, &EventHubs, &Otlp, &Gke, &Filebeat, &Vector, &FluentBit];
+    &[&CloudWatch, &EventHubs, &Filebeat, &FluentBit, &Gke, &Otlp, &Vector];
 
 /// The first of several paths that leads to a string which is not empty.
 pub(super) fn first_text<'a>(json: Json<'a>, paths: &[&[&str]]) -> Option<Cow<'a, str>> {

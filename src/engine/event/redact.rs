@@ -17,8 +17,8 @@ const SPACE: &str = r"(?:[ \t\r\n]|\+|%20)";
 /// Between an option and its value.
 const GAP: &str = r"(?:(?:[ \t\r\n]|\+|%20)+|&(?:command|cmd)=)";
 
-/// A value, quoted or not.
-const VALUE: &str = r#"(?:"[^"]*"|'[^']*'|[^\s&"'+,;|<>]+)"#;
+/// A value, quoted or not, or in pieces as a shell joins them.
+const VALUE: &str = r#"(?:"[^"]*"|'[^']*'|[^\s&"'+,;|<>])+"#;
 
 /// Words that names of secrets end with.
 const NAME: &str = r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|private[_-]?key|credentials?|authorization)";
@@ -51,7 +51,10 @@ const PATTERNS: &[(&str, &str)] = &[
         "${1}[redacted]",
     ),
     // --name value
-    (r#"(?i)(--?[\w-]*<N><G>)(?:"[^"]*"|'[^']*'|[^\s&"'+-][^\s&"'+]*)"#, "${1}[redacted]"),
+    (
+        r#"(?i)(--?[\w-]*<N><G>)(?:"[^"]*"|'[^']*'|[^\s&"'+-])(?:"[^"]*"|'[^']*'|[^\s&"'+])*"#,
+        "${1}[redacted]",
+    ),
     // curl -u name:password
     (
         r"((?:^|<S>|=)(?:-u|--user|--proxy-user)(?:<G>|=)?[^\s:&+%]+(?::|%3A))[^\s&+]+",

@@ -1,0 +1,5 @@
+//! Extracted values are those of a plain walk over the parsed document.
+#![no_main]
+#[path = "../../it/fuzz_bodies.rs"]
+mod fuzz_bodies;
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_bodies::audit_json(data));

@@ -1,0 +1,5 @@
+//! Any bytes are events or dead letters.
+#![no_main]
+#[path = "../../it/fuzz_bodies.rs"]
+mod fuzz_bodies;
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_bodies::record(data));

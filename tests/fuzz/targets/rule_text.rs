@@ -1,0 +1,5 @@
+//! Any text is a rule file or a list of mistakes.
+#![no_main]
+#[path = "../../it/fuzz_bodies.rs"]
+mod fuzz_bodies;
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_bodies::rule_text(data));

@@ -1,0 +1,371 @@
+//! What the fuzz targets do with their input. Each body panics when something is wrong. The targets
+//! in `tests/fuzz` call them under libFuzzer; the tests here replay the corpus, and what property
+//! tests make up, on stable.
+
+use std::{fmt, sync::Arc};
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use tripline::engine::{
+    detect::Captured,
+    detector::{DetectionBatch, Detector},
+    diagnostic::SourceText,
+    event::{FieldTable, redact},
+    record::{PartitionName, RecordBatch},
+    rule::{
+        DetectionRule, Expression, LoadOptions, Rule, RuleMeta, RuleSet, RuleSources, RuleSteps,
+        load,
+    },
+    shard::EngineSettings,
+    time::WallTime,
+};
+
+/// Fields that the bodies extract: with keys that hold dots, and one inside of another.
+const PATHS: &[&str] = &["x", "x.a", "x.a.b", "x.a.b.c", "x.b", "x.ö", "x.c"];
+
+/// The extracted values of an event with any JSON in it are those that a plain walk over a parsed
+/// document finds, and it is refused exactly if `serde_json` refuses it.
+pub(crate) fn audit_json(body: &[u8]) {
+    let Ok(body) = str::from_utf8(body) else { return };
+    let payload = format!(
+        r#"{{"auditID":"a","stage":"Panic","stageTimestamp":"2026-01-05T22:14:01Z","x":{body}}}"#
+    );
+    let out = detect(payload.as_bytes());
+    if deepest(&payload) > 100 {
+        return; // serde_json has a limit of its own.
+    }
+    if serde_json::from_str::<IgnoredAny>(&payload).is_err() {
+        // The body may close the event and go on with nonsense.
+        assert!(!out.dead_letters.is_empty(), "accepted: {payload}");
+        return;
+    }
+    // What serde_json skips but does not read: lone surrogates, numbers beyond any float.
+    let Ok(document) = serde_json::from_str::<Node>(&payload) else { return };
+    let Node::Object(members) = &document else { panic!("an object") };
+    let plain = ["auditID", "stage", "stageTimestamp", "x"];
+    if members.iter().map(|(key, _)| key.as_str()).ne(plain) {
+        return; // The body closed `x` and added members that have a meaning.
+    }
+    assert!(out.dead_letters.is_empty(), "{:?}: {payload}", out.dead_letters);
+    let [detection] = out.detections.as_slice() else { panic!("{out:?}") };
+    for (path, captured) in PATHS.iter().zip(&detection.captured) {
+        let mut expected = Vec::new();
+        document.walk(path, &mut expected);
+        let found = texts(captured);
+        // A detection keeps so many values, of so many bytes.
+        let kept = expected.iter().flatten().take(32);
+        assert!(
+            found.len() == kept.clone().count()
+                && found.iter().zip(kept).all(|(found, expected)| same(found, expected)),
+            "{path} of {payload}: {found:?} is not {expected:?}"
+        );
+    }
+}
+
+/// Any bytes are events or dead letters, the same each time, and what is kept of them is bounded.
+pub(crate) fn record(payload: &[u8]) {
+    let out = detect(payload);
+    assert_eq!(out.counts.records, 1);
+    assert!(
+        out.counts.events > 0 || !out.dead_letters.is_empty() || holds_nothing(payload),
+        "nothing came of {payload:?}"
+    );
+    let again = detect(payload);
+    assert_eq!(out.detections, again.detections);
+    assert_eq!(out.dead_letters, again.dead_letters);
+    for letter in &out.dead_letters {
+        assert!(letter.detail.len() <= 200, "{}", letter.detail);
+        assert!(letter.payload.len() <= 1 << 20);
+    }
+}
+
+/// Redacting twice changes nothing more, and text without secrets stays as it is.
+pub(crate) fn redact_text(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let once = redact(&text);
+    assert_eq!(redact(&once), once, "{text}");
+}
+
+/// Any text is a rule file or a list of mistakes with places inside of it.
+pub(crate) fn rule_text(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let source = SourceText::new("fuzz.yaml", &*text);
+    let sources = RuleSources { rules: vec![source], ..RuleSources::default() };
+    let loaded = load(&sources, &LoadOptions::default());
+    for diagnostic in &loaded.diagnostics {
+        assert!(!diagnostic.render(false).is_empty());
+        assert!(diagnostic.place.as_ref().is_none_or(|place| place.span.end <= text.len()));
+    }
+    if let Some(rules) = loaded.rules {
+        drop(Detector::new(Arc::new(rules), 0, &EngineSettings::default()));
+    }
+}
+
+/// What a rule that matches every event and captures [`PATHS`] makes of one record.
+fn detect(payload: &[u8]) -> DetectionBatch {
+    let mut fields = FieldTable::new();
+    let rule = Rule::Detection(DetectionRule {
+        meta: RuleMeta::default(),
+        expression: Expression::Constant(true),
+        steps: RuleSteps::All,
+        capture: PATHS.iter().map(|path| fields.intern(path)).collect(),
+        capture_names: PATHS.iter().map(|path| (*path).to_owned()).collect(),
+    });
+    let rules = RuleSet { fields, rules: vec![rule], ..RuleSet::default() };
+    let mut detector = Detector::new(Arc::new(rules), 0, &EngineSettings::default());
+    let partition = Arc::new(PartitionName { topic: "fuzz".to_owned(), partition: 0 });
+    let mut batch = RecordBatch::default();
+    batch.push(&partition, 0, None, Some(payload));
+    let out = detector.detect(WallTime::from_micros(0), &batch);
+    let reused = detector.detect(WallTime::from_micros(0), &batch);
+    assert_eq!(out.detections, reused.detections, "the second time is different");
+    out
+}
+
+/// Records of which nothing may come: empty lists, and wrappers around what is no audit event.
+fn holds_nothing(payload: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(payload);
+    payload.starts_with(&[0x1F, 0x8B])
+        || payload.starts_with(b"H4sI")
+        || ["[", "items", "records", "logEvents", "resourceLogs", "protoPayload", "category"]
+            .iter()
+            .any(|word| text.contains(word))
+}
+
+fn texts(captured: &Captured) -> Vec<&str> {
+    match captured {
+        Captured::Absent => Vec::new(),
+        Captured::One(text) => vec![text],
+        Captured::Many(texts) => texts.iter().map(|text| &**text).collect(),
+    }
+}
+
+/// The same text; cut, if it was long; the same number, if it is one with a fraction.
+fn same(found: &str, expected: &str) -> bool {
+    if let Some(beginning) = found.strip_suffix('…')
+        && expected.len() > 1_024
+    {
+        return expected.starts_with(beginning);
+    }
+    let close = |found: f64, expected: f64| (found - expected).abs() <= expected.abs() * 1e-12;
+    found == expected || matches!((found.parse(), expected.parse()), (Ok(a), Ok(b)) if close(a, b))
+}
+
+fn deepest(text: &str) -> usize {
+    let mut depth: usize = 0;
+    let mut deepest = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// A JSON document as it is written: keys may be there twice.
+#[derive(Debug)]
+enum Node {
+    /// Text of a scalar; `None` for null.
+    Scalar(Option<String>),
+    Array(Vec<Node>),
+    Object(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The values at a dotted path, however it is cut into keys, in the order of the document.
+    fn walk(&self, path: &str, out: &mut Vec<Option<String>>) {
+        match self {
+            Node::Scalar(_) => {}
+            Node::Array(items) => items.iter().for_each(|item| item.walk(path, out)),
+            Node::Object(members) => {
+                for (key, value) in members {
+                    if key == path {
+                        value.leaves(out);
+                    } else if let Some(rest) =
+                        path.strip_prefix(key.as_str()).and_then(|rest| rest.strip_prefix('.'))
+                    {
+                        value.walk(rest, out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn leaves(&self, out: &mut Vec<Option<String>>) {
+        match self {
+            Node::Scalar(text) => out.push(text.clone()),
+            Node::Array(items) => items.iter().for_each(|item| item.leaves(out)),
+            Node::Object(_) => {}
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
+        struct Build;
+        impl<'de> Visitor<'de> for Build {
+            type Value = Node;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_unit<E>(self) -> Result<Node, E> {
+                Ok(Node::Scalar(None))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+                Ok(Node::Scalar(Some(value.to_string())))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+                Ok(Node::Scalar(Some(value.to_string())))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+                Ok(Node::Scalar(Some(value.to_string())))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+                Ok(Node::Scalar(Some(value.to_string())))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Node, E> {
+                Ok(Node::Scalar(Some(text.to_owned())))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    nodes.push(item);
+                }
+                Ok(Node::Array(nodes))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    nodes.push(member);
+                }
+                Ok(Node::Object(nodes))
+            }
+        }
+        deserializer.deserialize_any(Build)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Calls a body with every file of its corpus.
+    fn replay(name: &str, body: fn(&[u8])) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/fuzz").join(name);
+        let mut count = 0;
+        for entry in fs::read_dir(&directory).unwrap() {
+            body(&fs::read(entry.unwrap().path()).unwrap());
+            count += 1;
+        }
+        assert!(count > 0, "{} is empty", directory.display());
+    }
+
+    #[test]
+    fn the_corpus_passes() {
+        replay("audit_json", audit_json);
+        replay("record", record);
+        replay("redact", redact_text);
+        replay("rule_text", rule_text);
+    }
+
+    /// Pieces of JSON, which together are JSON often enough.
+    fn json() -> impl Strategy<Value = String> {
+        let key =
+            prop::sample::select(&["a", "b", "c", "a.b", "b.c", "a.b.c", "ö", "\\u0061", ""][..]);
+        let scalar = prop_oneof![
+            prop::sample::select(
+                &[
+                    "null",
+                    "true",
+                    "false",
+                    "0",
+                    "-0",
+                    "7",
+                    "-1.5e3",
+                    "9007199254740993",
+                    "1e400",
+                    "18446744073709551616",
+                    "\"\"",
+                    "\"text\"",
+                    "\"a\\n\\u00e9\\\"\"",
+                    "\"ö\u{2028}\"",
+                    "\"\\ud83d\\ude00\"",
+                    "\"\\ud83d\"",
+                    "01",
+                    "+1",
+                    "nul",
+                    "\"\u{1}\"",
+                    "\"\\x\"",
+                    "1.",
+                ][..]
+            )
+            .prop_map(str::to_owned),
+            any::<f64>().prop_map(|number| format!("{number:e}")),
+            any::<i64>().prop_map(|number| number.to_string()),
+            any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        ];
+        scalar.prop_recursive(5, 40, 5, move |inner| {
+            let space = prop::sample::select(&["", " ", "\n\t"][..]);
+            prop_oneof![
+                (prop::collection::vec(inner.clone(), 0..5), space.clone()).prop_map(
+                    |(items, space)| format!(
+                        "[{space}{}{space}]",
+                        items.join(&format!("{space},{space}"))
+                    )
+                ),
+                (prop::collection::vec((key.clone(), inner), 0..5), space).prop_map(
+                    |(members, space)| {
+                        let members: Vec<String> = members
+                            .into_iter()
+                            .map(|(key, value)| format!("\"{key}\"{space}:{space}{value}"))
+                            .collect();
+                        format!("{{{space}{}{space}}}", members.join(&format!("{space},{space}")))
+                    }
+                ),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn extracted_values_are_those_of_a_plain_walk(
+            text in json(),
+            cut in any::<prop::sample::Index>(),
+            damage in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            audit_json(text.as_bytes());
+            let mut damaged = text.clone().into_bytes();
+            if let Some((at, byte)) = damage && !damaged.is_empty() {
+                let at = at.index(damaged.len());
+                damaged[at] = byte;
+            }
+            audit_json(&damaged);
+            damaged.truncate(cut.index(damaged.len() + 1));
+            audit_json(&damaged);
+            record(&damaged);
+        }
+
+        #[test]
+        fn redacting_is_done_once(
+            parts in prop::collection::vec(
+                prop::sample::select(&[
+                    "password", "=", ":", " ", "&command=", "%3D", "--token", "-p", "mysql", "curl",
+                    "-u", "bob", "Bearer", "abcdefgh", "://", "@", "\"", "'", "%20", "+", "[redacted]",
+                    "Authorization", "eyJabcdefgh.abcdefgh", "…", "AKIAABCDEFGHIJKLMNOP", "…",
+                ][..]),
+                0..12,
+            )
+        ) {
+            redact_text(parts.concat().as_bytes());
+        }
+    }
+}
