@@ -5,7 +5,7 @@
 //! nothing is sent and nothing further is taken in, so sources pause and no state is lost.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     delivery::Delivery,
-    feed::{CurrentRules, InFlight},
+    feed::{CurrentRules, InFlight, qualified_topic},
     pipeline::{PipelineEnd, PipelineSettings, now, positions_of},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         detector::{DeadLetter, DetectionBatch},
         dispatch::{Notification, Outcome},
         member::{Effect, Member},
-        record::Position,
+        record::{PartitionName, Position},
         rule::RuleSet,
     },
     server::Health,
@@ -89,6 +89,8 @@ pub(super) struct Coordinator {
     attempts_under_way: usize,
     checkpoint_at: Instant,
     sources_running: usize,
+    /// Sources that can be read now.
+    sources_ready: BTreeSet<usize>,
     stopping_since: Option<Instant>,
     failure: Option<SourceError>,
 }
@@ -106,6 +108,8 @@ impl Coordinator {
         let mut member =
             Member::new(Arc::clone(&settings.rules), settings.engine.clone(), &settings.plan);
         let (report, groups_unusable) = member.restore(loaded.positions, loaded.entries);
+        // What is restored is as old as the checkpoint; its time goes on when a source can be read.
+        member.handle_unavailable();
         tracing::info!(?report, groups_unusable, "checkpoint restored");
         settings.metrics.alerts_restored(member.shard().alerts_firing());
         for alert in member.shard().alerts_firing() {
@@ -128,6 +132,7 @@ impl Coordinator {
             attempts_under_way: 0,
             checkpoint_at: Instant::now(),
             sources_running,
+            sources_ready: BTreeSet::new(),
             stopping_since: None,
             failure: None,
         }
@@ -240,14 +245,38 @@ impl Coordinator {
         }
     }
 
+    /// Partitions of a source under the names that they have in the checkpoint.
+    fn qualified(
+        &self,
+        source_index: usize,
+        partitions: &[Arc<PartitionName>],
+    ) -> Vec<Arc<PartitionName>> {
+        let name = self.feeds.get(source_index).and_then(|feed| feed.name.as_deref());
+        let qualify = |partition: &Arc<PartitionName>| match name {
+            None => Arc::clone(partition),
+            Some(name) => {
+                let topic = qualified_topic(name, &partition.topic);
+                Arc::new(PartitionName { topic, partition: partition.partition })
+            }
+        };
+        partitions.iter().map(qualify).collect()
+    }
+
     fn handle_source(&mut self, source_index: usize, event: SourceEvent) {
         match event {
             SourceEvent::Ready { partitions } => {
                 let detail = format!("reads {} partitions", partitions.len());
                 self.set_source(source_index, Health::Ok, &detail);
+                self.sources_ready.insert(source_index);
+                let partitions = self.qualified(source_index, &partitions);
+                self.member.handle_ready(now(), &partitions);
             }
             SourceEvent::Unavailable { detail } => {
                 self.set_source(source_index, Health::Down, &detail);
+                self.sources_ready.remove(&source_index);
+                if self.sources_ready.is_empty() {
+                    self.member.handle_unavailable();
+                }
             }
             SourceEvent::Lag { partitions } => {
                 self.settings.metrics.set_lag(&partitions);

@@ -123,6 +123,16 @@ impl Member {
         self.settle(now);
     }
 
+    /// A source can be read (again), with these partitions. See [`Shard::handle_ready`].
+    pub fn handle_ready(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
+        self.shard.handle_ready(now, partitions);
+    }
+
+    /// No source can be read. See [`Shard::handle_unavailable`].
+    pub fn handle_unavailable(&mut self) {
+        self.shard.handle_unavailable();
+    }
+
     /// What an attempt came to.
     pub fn handle_outcome(&mut self, now: WallTime, notification: &Notification, outcome: Outcome) {
         self.next.ledger.push(delivery_row(now, notification, &outcome));

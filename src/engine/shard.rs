@@ -130,6 +130,18 @@ impl Shard {
         }
     }
 
+    /// A source can be read (again), with these partitions; their silence counts from now. Event time
+    /// then goes on if it stood still.
+    pub fn handle_ready(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
+        self.watermark.listen(now, partitions);
+    }
+
+    /// No source can be read: event time stands still, as silence means nothing, until
+    /// [`Shard::handle_ready`].
+    pub fn handle_unavailable(&mut self) {
+        self.watermark.stop_listening();
+    }
+
     /// Detections of one batch, in their order; its progress then moves the watermark. Never fails.
     pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
         self.now = Some(now);

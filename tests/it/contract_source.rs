@@ -192,7 +192,51 @@ fn assert_all(
     }
 }
 
+/// All of these mostly wait: the embedded Kafka lets a group form for 3 s, whatever happens. So they
+/// wait side by side.
 #[test]
+fn kafka_is_read_once_and_in_order_whatever_happens() {
+    let cases: [(&str, fn()); 10] = [
+        ("every_record_comes_once_and_in_order", every_record_comes_once_and_in_order),
+        ("the_checkpoint_wins_over_committed_offsets", the_checkpoint_wins_over_committed_offsets),
+        (
+            "a_full_sink_pauses_and_nothing_is_lost_or_doubled",
+            a_full_sink_pauses_and_nothing_is_lost_or_doubled,
+        ),
+        (
+            "a_broker_that_goes_away_is_told_and_survived",
+            a_broker_that_goes_away_is_told_and_survived,
+        ),
+        (
+            "nothing_hangs_when_the_broker_is_gone_for_good",
+            nothing_hangs_when_the_broker_is_gone_for_good,
+        ),
+        ("a_broker_that_is_away_at_the_start_is_told", a_broker_that_is_away_at_the_start_is_told),
+        (
+            "a_position_beyond_the_end_begins_again_and_says_so",
+            a_position_beyond_the_end_begins_again_and_says_so,
+        ),
+        ("latest_skips_what_is_old_once", latest_skips_what_is_old_once),
+        (
+            "clusters_come_from_the_header_or_the_settings",
+            clusters_come_from_the_header_or_the_settings,
+        ),
+        (
+            "a_stretch_of_kafka_is_read_once_and_disturbs_nobody",
+            a_stretch_of_kafka_is_read_once_and_disturbs_nobody,
+        ),
+    ];
+    let failed: Vec<&str> = thread::scope(|scope| {
+        let run = |(name, case): (&'static str, fn())| (name, scope.spawn(case));
+        let running: Vec<_> = cases.map(run).into();
+        let failed = |(name, case): (&'static str, thread::ScopedJoinHandle<'_, ()>)| {
+            case.join().is_err().then_some(name)
+        };
+        running.into_iter().filter_map(failed).collect()
+    });
+    assert!(failed.is_empty(), "failed: {}", failed.join(", "));
+}
+
 fn every_record_comes_once_and_in_order() {
     let kafka = three_partitions();
     produce(&kafka, 0..3_000);
@@ -202,7 +246,6 @@ fn every_record_comes_once_and_in_order() {
     assert_all(&running.stop(), 0..3_000, [0, 0, 0]);
 }
 
-#[test]
 fn the_checkpoint_wins_over_committed_offsets() {
     let kafka = three_partitions();
     produce(&kafka, 0..300);
@@ -218,7 +261,6 @@ fn the_checkpoint_wins_over_committed_offsets() {
     assert_all(&second.stop(), 0..300, [50, 99, 90]);
 }
 
-#[test]
 fn a_full_sink_pauses_and_nothing_is_lost_or_doubled() {
     let kafka = three_partitions();
     produce(&kafka, 0..6_000);
@@ -237,7 +279,6 @@ fn a_full_sink_pauses_and_nothing_is_lost_or_doubled() {
     assert_all(&running.stop(), 0..6_000, [0, 0, 0]);
 }
 
-#[test]
 fn a_broker_that_goes_away_is_told_and_survived() {
     let kafka = three_partitions();
     produce(&kafka, 0..30);
@@ -265,7 +306,6 @@ fn a_broker_that_goes_away_is_told_and_survived() {
     assert_eq!(all, 60);
 }
 
-#[test]
 fn nothing_hangs_when_the_broker_is_gone_for_good() {
     let kafka = three_partitions();
     produce(&kafka, 0..30);
@@ -276,7 +316,6 @@ fn nothing_hangs_when_the_broker_is_gone_for_good() {
     running.stop();
 }
 
-#[test]
 fn a_broker_that_is_away_at_the_start_is_told() {
     let settings =
         KafkaSettings::new(vec!["127.0.0.1:1".to_owned()], vec!["audit".to_owned()], "tripline");
@@ -291,7 +330,6 @@ fn a_broker_that_is_away_at_the_start_is_told() {
     assert!(running.stop().is_empty());
 }
 
-#[test]
 fn a_position_beyond_the_end_begins_again_and_says_so() {
     let kafka = three_partitions();
     produce(&kafka, 0..30);
@@ -305,7 +343,6 @@ fn a_position_beyond_the_end_begins_again_and_says_so() {
     assert_all(&running.stop(), 0..30, [0, 0, 0]);
 }
 
-#[test]
 fn latest_skips_what_is_old_once() {
     let kafka = three_partitions();
     produce(&kafka, 0..30);
@@ -326,7 +363,6 @@ fn latest_skips_what_is_old_once() {
     assert!(records.values().flatten().all(|(offset, _)| *offset >= 10), "{records:?}");
 }
 
-#[test]
 fn clusters_come_from_the_header_or_the_settings() {
     let kafka = three_partitions();
     let producer = Producer::new(kafka.connection(), "audit").unwrap();
@@ -388,7 +424,6 @@ fn files_go_on_after_the_checkpoint_wait_for_room_and_end() {
     assert_eq!(running.stop(), BTreeMap::from([(name, expected)]));
 }
 
-#[test]
 fn a_stretch_of_kafka_is_read_once_and_disturbs_nobody() {
     let kafka = three_partitions();
     kafka.create_topic("audit-empty", 2).unwrap();

@@ -5,6 +5,10 @@
 //! holding the others back. When all are silent, event time goes on at the speed of the operator's
 //! clock from where it was, so that open windows still close; it does not jump to "now", since a
 //! stream that is being read again after an outage is older than that.
+//!
+//! Silence means something only while somebody listens. While no source can be read, event time
+//! stands still; when one can be read (again), the silence of all its partitions begins anew, those
+//! included that have shown nothing yet. So what piled up meanwhile is not late.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,9 +23,9 @@ use crate::engine::{
 /// One partition's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionClock {
-    /// Highest event time seen.
+    /// Highest event time seen; [`EventTime::MIN`] before the first event.
     pub time_max: EventTime,
-    /// When, by the operator's clock, an event last came.
+    /// When, by the operator's clock, an event last came or its source began to listen.
     pub heard_at: WallTime,
 }
 
@@ -32,6 +36,8 @@ pub struct Watermark {
     idle_after: std::time::Duration,
     partitions: BTreeMap<Arc<PartitionName>, PartitionClock>,
     merged: Option<EventTime>,
+    /// Nobody listens.
+    deaf: bool,
 }
 
 impl Watermark {
@@ -41,6 +47,7 @@ impl Watermark {
             idle_after: settings.idle_after,
             partitions: BTreeMap::new(),
             merged: None,
+            deaf: false,
         }
     }
 
@@ -57,22 +64,47 @@ impl Watermark {
         moved
     }
 
-    /// Puts a stored clock back. Its silence begins anew: nobody could have heard anything meanwhile.
+    /// A source can be read: the silence of its partitions begins now.
+    pub(crate) fn listen(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
+        self.deaf = false;
+        for partition in partitions {
+            let clock = self
+                .partitions
+                .entry(Arc::clone(partition))
+                .or_insert(PartitionClock { time_max: EventTime::MIN, heard_at: now });
+            clock.heard_at = clock.heard_at.max(now);
+        }
+    }
+
+    /// No source can be read: event time stands still until [`Watermark::listen`].
+    pub(crate) fn stop_listening(&mut self) {
+        self.deaf = true;
+    }
+
+    /// Puts a stored clock back.
     pub(crate) fn restore(&mut self, partition: PartitionName, clock: PartitionClock) {
         self.partitions.insert(Arc::new(partition), clock);
     }
 
     /// Computes the watermark for this time; it never goes back.
     pub(crate) fn advance(&mut self, now: WallTime) {
+        if self.deaf {
+            return;
+        }
         let awake = self
             .partitions
             .values()
             .filter(|clock| now.since(clock.heard_at) < self.idle_after)
             .map(|clock| clock.time_max)
             .min();
+        if awake == Some(EventTime::MIN) {
+            // What it will show may be older than all that the others have shown.
+            return;
+        }
         let time = awake.or_else(|| {
             self.partitions
                 .values()
+                .filter(|clock| clock.time_max != EventTime::MIN)
                 .map(|clock| clock.time_max.plus(now.since(clock.heard_at)))
                 .max()
         });
@@ -97,5 +129,86 @@ impl Watermark {
     /// The clocks, for metrics and checkpoints.
     pub const fn partitions(&self) -> &BTreeMap<Arc<PartitionName>, PartitionClock> {
         &self.partitions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SETTINGS: EngineSettings = EngineSettings {
+        grace: Duration::from_secs(10),
+        idle_after: Duration::from_secs(60),
+        skew_max: Duration::from_secs(300),
+        resolve_after: Duration::from_secs(300),
+    };
+
+    fn wall(seconds: i64) -> WallTime {
+        WallTime::from_micros(seconds * 1_000_000)
+    }
+
+    fn partition(number: i32) -> Arc<PartitionName> {
+        Arc::new(PartitionName { topic: "audit".to_owned(), partition: number })
+    }
+
+    fn seen(watermark: &mut Watermark, now: i64, number: i32, time: i64) {
+        let time_max = Some(wall(time).as_event());
+        let progress =
+            Progress { partition: partition(number), next_offset: 1, time_max, records: 1 };
+        watermark.observe(wall(now), &progress);
+        watermark.advance(wall(now));
+    }
+
+    fn seconds(watermark: &Watermark) -> Option<i64> {
+        watermark.get().map(|time| time.micros() / 1_000_000)
+    }
+
+    #[test]
+    fn a_backlog_after_a_restart_is_not_late() {
+        let mut watermark = Watermark::new(&SETTINGS);
+        for number in 0..2 {
+            let clock = PartitionClock { time_max: wall(1_000).as_event(), heard_at: wall(1_000) };
+            watermark.restore((*partition(number)).clone(), clock);
+        }
+        watermark.stop_listening();
+        // Down for an hour, and then the broker is away for a while.
+        for now in [4_600, 4_700] {
+            watermark.advance(wall(now));
+            assert_eq!(seconds(&watermark), None);
+        }
+        watermark.listen(wall(4_800), &[partition(0), partition(1)]);
+        seen(&mut watermark, 4_801, 0, 2_500);
+        assert_eq!(seconds(&watermark), Some(990), "the other one may still be at 1,000");
+        seen(&mut watermark, 4_802, 1, 1_700);
+        assert_eq!(seconds(&watermark), Some(1_690));
+    }
+
+    #[test]
+    fn a_partition_that_has_shown_nothing_is_waited_for_but_not_for_ever() {
+        let mut watermark = Watermark::new(&SETTINGS);
+        watermark.listen(wall(0), &[partition(0), partition(1)]);
+        seen(&mut watermark, 1, 0, 500);
+        assert_eq!(seconds(&watermark), None);
+        seen(&mut watermark, 59, 0, 558);
+        assert_eq!(seconds(&watermark), None);
+        watermark.advance(wall(61));
+        assert_eq!(seconds(&watermark), Some(548));
+    }
+
+    #[test]
+    fn time_stands_still_while_nobody_listens() {
+        let mut watermark = Watermark::new(&SETTINGS);
+        seen(&mut watermark, 0, 0, 100);
+        watermark.stop_listening();
+        watermark.advance(wall(10_000));
+        assert_eq!(seconds(&watermark), Some(90));
+        watermark.listen(wall(10_000), &[partition(0)]);
+        watermark.advance(wall(10_030));
+        assert_eq!(seconds(&watermark), Some(90));
+        // Listened to and silent: the operator's clock carries it on from when that began.
+        watermark.advance(wall(10_070));
+        assert_eq!(seconds(&watermark), Some(160));
     }
 }
