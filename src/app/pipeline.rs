@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The coordinator alone owns shard, dispatcher and store, so a checkpoint is consistent without a
-//! lock. Records in flight are bounded in one place, the [`super::feed`].
+//! lock. Records in flight are bounded in one place, `feed`.
 
 use std::{
     collections::BTreeMap,

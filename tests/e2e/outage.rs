@@ -93,7 +93,7 @@ route:
   group_by: ['...']
   group_wait: 0s
   group_interval: 1s
-  repeat_interval: 1m
+  repeat_interval: 1h
   routes:
     - {{receiver: down, continue: true}}
     - {{receiver: healthy, continue: true}}

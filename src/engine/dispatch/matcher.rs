@@ -50,7 +50,7 @@ impl Matcher {
             .into_iter()
             .find(|operator| rest.starts_with(operator))
             .ok_or_else(|| MatcherError::NoOperator(text.trim().to_owned()))?;
-        let value = unquoted(rest.trim_start_matches(operator).trim())?;
+        let value = unquoted(rest.strip_prefix(operator).unwrap_or(rest).trim())?;
         let test = match operator {
             "=~" => MatchTest::Regex(anchored(&value)?),
             "!~" => MatchTest::NotRegex(anchored(&value)?),
@@ -78,11 +78,17 @@ impl fmt::Display for Matcher {
         let (operator, value) = match &self.test {
             MatchTest::Equal(value) => ("=", value.as_str()),
             MatchTest::NotEqual(value) => ("!=", value.as_str()),
-            MatchTest::Regex(regex) => ("=~", regex.as_str()),
-            MatchTest::NotRegex(regex) => ("!~", regex.as_str()),
+            MatchTest::Regex(regex) => ("=~", written(regex)),
+            MatchTest::NotRegex(regex) => ("!~", written(regex)),
         };
         write!(f, "{}{operator}{value:?}", self.label)
     }
+}
+
+/// A pattern without the anchors that [`anchored`] put around it.
+fn written(regex: &regex::Regex) -> &str {
+    let pattern = regex.as_str();
+    pattern.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or(pattern)
 }
 
 fn is_label_name(text: &str) -> bool {
