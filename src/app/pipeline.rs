@@ -172,7 +172,7 @@ impl Pipeline {
         drop(workers);
 
         let receivers = std::mem::take(&mut settings.receivers);
-        let delivery = Delivery::new(runtime, receivers, control.clone());
+        let delivery = Delivery::new(runtime.clone(), receivers, control.clone());
         let coordinator = Coordinator::new(
             settings,
             loaded,
@@ -182,7 +182,11 @@ impl Pipeline {
             Arc::clone(&rules),
             stop.clone(),
         );
-        let coordinator = spawn("coordinator", move || coordinator.run(&inputs))?;
+        let coordinator = spawn("coordinator", move || {
+            // Notifiers are dropped on this thread; some hand their connections back to the runtime.
+            let _entered = runtime.enter();
+            coordinator.run(&inputs)
+        })?;
         Ok(Pipeline { control, stop, rules, coordinator })
     }
 

@@ -55,7 +55,7 @@ pub fn parse_receivers(root: &Section<'_>) -> Vec<ReceiverConfig> {
         let name = section.required_string("name", "routes refer to a receiver by its name");
         let place = section.place_of("name");
         let notifiers = parse_notifiers(&section);
-        if notifiers.is_empty() {
+        if !NOTIFIERS.iter().any(|kind| section.has(kind.name())) {
             let kinds: Vec<&str> = NOTIFIERS.iter().map(|kind| kind.name()).collect();
             let title = format!("{} tells nobody", section.path());
             let help = format!("add one of: {}", kinds.join(", "));

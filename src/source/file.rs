@@ -226,6 +226,8 @@ pub struct LineFile {
     first: i64,
     /// A line that began in an earlier buffer.
     begun: Vec<u8>,
+    /// Whoever writes to standard input may be silent for hours, so what it holds is handed on at once.
+    is_live: bool,
 }
 
 impl std::fmt::Debug for LineFile {
@@ -249,10 +251,12 @@ impl LineFile {
         };
         let counted = Counted { input, done: Arc::clone(done) };
         let reader = decompress(counted).map_err(|error| failed(&partition, 0, &error))?;
-        Ok(LineFile { partition, reader, number: 0, first, begun: Vec::new() })
+        let is_live = path.as_os_str() == STANDARD_INPUT;
+        Ok(LineFile { partition, reader, number: 0, first, begun: Vec::new(), is_live })
     }
 
-    /// Adds lines to `batch` until it has `records_max` records or 1 MiB; `false` at the end.
+    /// Adds lines to `batch` until it has `records_max` records or 1 MiB, or standard input has no more
+    /// at the moment; `false` at the end.
     ///
     /// # Errors
     /// If the rest cannot be read or decompressed, with path and line.
@@ -298,7 +302,11 @@ impl LineFile {
                     add(batch, &self.partition, &mut self.number, self.first, cluster, &line);
                 }
             }
+            let is_all = used == buffer.len();
             self.reader.consume(used);
+            if self.is_live && is_all && !batch.records.is_empty() {
+                break;
+            }
         }
         Ok(true)
     }

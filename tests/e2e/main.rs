@@ -18,4 +18,6 @@ mod harness;
 mod mistakes;
 mod outage;
 mod ownership;
+mod resolved;
 mod rules;
+mod stories;

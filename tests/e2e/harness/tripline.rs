@@ -27,8 +27,7 @@ impl Tripline {
         tripline
     }
 
-    /// Another one on the same state, rules and stream would do the same work; this one has its own
-    /// state, as on another machine.
+    /// Its directory.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -36,6 +35,13 @@ impl Tripline {
     /// Writes a file below its directory.
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// Takes the rules from a directory elsewhere.
+    pub(crate) fn link_rules(&self, rules: &Path) {
+        let own = self.path().join("rules");
+        fs::remove_dir(&own).unwrap();
+        std::os::unix::fs::symlink(rules, own).unwrap();
     }
 
     /// Writes the configuration anew.
@@ -88,11 +94,11 @@ impl Tripline {
         self.process = None;
     }
 
-    /// SIGTERM; the exit code.
-    pub(crate) fn stop(&mut self) -> Option<i32> {
+    /// SIGTERM, upon which it must end in good order.
+    pub(crate) fn stop(&mut self) {
         let status = self.process().terminate();
+        assert_eq!(status.code(), Some(0), "{status} after SIGTERM");
         self.process = None;
-        status.code()
     }
 
     /// `HOST:PORT` of its HTTP server.
@@ -126,7 +132,7 @@ impl Tripline {
         (!values.is_empty()).then(|| values.iter().sum())
     }
 
-    /// Everything that its checkpoint and logs said so far: its standard error.
+    /// What it said on standard error.
     pub(crate) fn log(&mut self) -> String {
         self.process().err()
     }

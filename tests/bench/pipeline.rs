@@ -1,0 +1,137 @@
+//! `cargo bench --bench pipeline`: CPU per event of the whole Kafka pipeline, as a multiple of a consumer
+//! that only counts records, on the same broker in the same run. Needs the services that `tests/run`
+//! sets up, in the directory that `TRIPLINE_E2E` names. A benchmark for people, not a test.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    dead_code,
+    missing_docs,
+    reason = "a benchmark measures, starts processes and prints; the harness has more than it needs"
+)]
+
+#[path = "../e2e/harness/mod.rs"]
+mod harness;
+
+use std::{fs, process::Command, time::Duration};
+
+use harness::{Service, available, eventually, kafka::Kafka, scratch, tripline::Tripline};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
+
+/// Events that are measured.
+const EVENTS: u64 = 200_000;
+
+/// Each side is run so often, in turn; the median ratio is printed.
+const RUNS: usize = 3;
+
+/// Set in the child process that counts.
+const COUNT: &str = "TRIPLINE_BENCH_COUNT";
+
+fn main() {
+    if let Ok(brokers) = std::env::var(COUNT) {
+        count(&brokers);
+        return;
+    }
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let kafka = Kafka::started();
+    kafka.create_topic("bench", 4);
+    let directory = scratch("bench");
+    let generated = Command::new(env!("CARGO_BIN_EXE_tripline"))
+        .args(["generate", "--topic", "bench", "--seed", "7", "--rate", "500"])
+        .args(["--count", &EVENTS.to_string(), "--brokers", &kafka.brokers()])
+        .args(["--property", "compression.type=lz4"])
+        .status()
+        .unwrap();
+    assert!(generated.success(), "the topic was not filled");
+    let (mut ratios, mut counting, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    for run in 0..RUNS {
+        let counted = counting_consumer(&kafka);
+        let piped = pipeline(&kafka, run);
+        println!("run {run}: counting {counted:.2} µs, pipeline {piped:.2} µs per event");
+        ratios.push(piped / counted);
+        counting.push(counted);
+        whole.push(piped);
+    }
+    drop(directory);
+    println!("counting consumer             {:.2} µs of CPU per event", median(&mut counting));
+    println!("whole pipeline                {:.2} µs of CPU per event", median(&mut whole));
+    println!("ratio, median of {RUNS}            {:.2}", median(&mut ratios));
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// CPU seconds of this process so far, all threads, user and system.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux counts CPU time");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    // `sysconf(_SC_CLK_TCK)` is 100 on every Linux that runs here.
+    ticks as f64 / 100.0
+}
+
+/// Microseconds of CPU per event of a process of its own that reads all records and counts them.
+fn counting_consumer(kafka: &Kafka) -> f64 {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .env(COUNT, kafka.brokers())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let seconds: f64 = text.trim().parse().unwrap_or_else(|_| panic!("no number: {text}"));
+    seconds * 1e6 / EVENTS as f64
+}
+
+fn count(brokers: &str) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "counter")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
+        .set("fetch.queue.backoff.ms", "5")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["bench"]).unwrap();
+    let mut events = 0;
+    while events < EVENTS {
+        if let Some(Ok(_)) = consumer.poll(Duration::from_millis(100)) {
+            events += 1;
+        }
+    }
+    println!("{}", cpu_seconds());
+}
+
+/// Microseconds of CPU per event of `tripline run` with the shipped rules, from its start to the last
+/// record's checkpoint.
+fn pipeline(kafka: &Kafka, run: usize) -> f64 {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/rules");
+    let config = format!(
+        "sources: [{{kafka: {{brokers: ['{}'], topics: [bench], group: bench-{run}}}}}]\n\
+         engine: {{workers: 1}}\n\
+         receivers: [{{name: console, stdout: {{}}}}]\nroute: {{receiver: console}}\n",
+        kafka.brokers()
+    );
+    let mut tripline = Tripline::new(&config, &[]);
+    fs::remove_dir(tripline.path().join("rules")).unwrap();
+    std::os::unix::fs::symlink(rules, tripline.path().join("rules")).unwrap();
+    tripline.start();
+    eventually("all records are read", || {
+        let read = tripline.metric("tripline_records_total", &[])?;
+        (read >= EVENTS as f64).then_some(())
+    });
+    let seconds = tripline.metric("process_cpu_seconds_total", &[]).expect("it is exported");
+    tripline.kill();
+    seconds * 1e6 / EVENTS as f64
+}
