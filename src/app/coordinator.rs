@@ -376,13 +376,14 @@ impl Coordinator {
         }
     }
 
-    /// Whether everything is finished that a stop waits for.
+    /// Whether everything is finished that a stop waits for, or the end of all sources. Windows and
+    /// alerts that are open then stay in the checkpoint, for the next run over what comes after.
     fn is_done(&self) -> bool {
         let idle = self.sources_running == 0 && self.in_flight.batches() == 0;
         let pending = self.member.dispatcher().pending_count();
         let drained = pending == 0 && self.attempts_under_way == 0;
         match self.stopping_since {
-            None => idle && drained && self.member.shard().poll_timeout().is_none(),
+            None => idle && drained,
             Some(since) => (idle && drained) || since.elapsed() >= self.settings.drain,
         }
     }

@@ -91,5 +91,6 @@ pub fn shipped_rules() -> RuleSources {
         rules: RULES.iter().map(|(name, text)| source(name, text)).collect(),
         lists: LISTS.iter().map(list).collect::<Vec<(String, Arc<SourceText>)>>(),
         schedules: Some(source("schedules.yaml", SCHEDULES)),
+        risk: None,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Rule files are `*.yml` and `*.yaml` at any depth. Left out are tests (`*.test.yaml`), everything
 //! whose name begins with a dot (Kubernetes keeps the versions of a ConfigMap volume in `..data` and
-//! its like, and links the visible names to them), `lists/` and `schedules.yaml`, which have their own
-//! places in [`RuleSources`].
+//! its like, and links the visible names to them), `lists/`, `schedules.yaml` and `risk.yaml`, which
+//! have their own places in [`RuleSources`].
 
 use std::{
     collections::BTreeMap,
@@ -49,6 +49,23 @@ enum Part {
     Lists,
 }
 
+/// A file at the top of the directory that is there once and is no rule file.
+struct Single {
+    stem: &'static str,
+    place: fn(&mut RuleSources) -> &mut Option<Arc<SourceText>>,
+}
+
+impl Single {
+    fn is(&self, name: &str) -> bool {
+        name.strip_prefix(self.stem).is_some_and(|ending| matches!(ending, ".yaml" | ".yml"))
+    }
+}
+
+const SINGLES: [Single; 2] = [
+    Single { stem: "risk", place: |sources| &mut sources.risk },
+    Single { stem: "schedules", place: |sources| &mut sources.schedules },
+];
+
 #[derive(Default)]
 struct Reader {
     sources: RuleSources,
@@ -80,8 +97,10 @@ impl Reader {
                 if is_yaml || ends_with(".txt") {
                     self.list(&name, &entry);
                 }
-            } else if depth == 0 && matches!(name.as_str(), "schedules.yaml" | "schedules.yml") {
-                self.schedules(&entry);
+            } else if let Some(single) =
+                SINGLES.iter().find(|single| depth == 0 && single.is(&name))
+            {
+                self.single(single, &entry);
             } else if is_yaml && !ends_with(".test.yaml") && !ends_with(".test.yml") {
                 self.rule(&entry);
             }
@@ -132,14 +151,15 @@ impl Reader {
         }
     }
 
-    fn schedules(&mut self, path: &Path) {
+    fn single(&mut self, single: &Single, path: &Path) {
         let Some(source) = self.read(path) else { return };
-        if let Some(first) = &self.sources.schedules {
-            let title = format!("schedules are in {} and in {}", first.name, source.name);
+        let place = (single.place)(&mut self.sources);
+        if let Some(first) = place.replace(Arc::clone(&source)) {
+            let stem = single.stem;
+            let title = format!("{stem} is in {} and in {}", first.name, source.name);
             let diagnostic = Diagnostic::error_nowhere(code::TWICE, title).help("keep one of them");
             self.problem(diagnostic);
         }
-        self.sources.schedules = Some(source);
     }
 
     fn read(&mut self, path: &Path) -> Option<Arc<SourceText>> {

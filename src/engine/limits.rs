@@ -54,9 +54,17 @@ pub const CORRELATION_KEYS_MAX: usize = 100_000;
 /// threshold above it is refused when the rule is loaded.
 pub const WINDOW_EVENTS_MAX: usize = 10_000;
 
+/// Longest baseline of a `spike` rule: 90 days, at 6 bytes for each hour with events and key. A longer
+/// one is refused when the rule is loaded.
+pub const BASELINE_MAX: Duration = Duration::from_secs(90 * 86_400);
+
 /// Request identities remembered of one rule: 200,000. At the limit the oldest is forgotten and
 /// counted; a duplicate of it would then count twice.
 pub const IDENTITIES_PER_RULE_MAX: usize = 200_000;
+
+/// How long the identity of a request is remembered at most: 1 day. Kinds with a longer memory (a
+/// baseline, a history) may count a copy that comes later than that.
+pub const IDENTITY_SPAN_MAX: Duration = Duration::from_secs(86_400);
 
 /// Pieces of evidence kept with one alert: 5, the first four and the latest.
 pub const EVIDENCE_MAX: usize = 5;

@@ -12,6 +12,10 @@ pub mod value;
 pub mod diagnostic;
 pub mod yaml;
 
+pub mod syntax;
+
+pub mod kind;
+
 pub mod record;
 
 pub mod dead_letter;

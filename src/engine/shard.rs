@@ -17,12 +17,13 @@ use super::{
         lifecycle::{AlertKey, Entry, Lifecycle},
     },
     correlate::{
-        CorrelateCounts, CorrelationKey, Finding, KeyState, RuleState,
+        self, CorrelateCounts, Finding, correlate,
         identity::{Identities, IdentityKey, Seen},
         watermark::{PartitionClock, Watermark},
     },
     detect::Detection,
     detector::DetectionBatch,
+    kind::{Holds, RuleState, StateKey},
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
@@ -43,6 +44,8 @@ pub struct ShardCounts {
     pub identities_forgotten: u64,
     /// Findings without a value for a group-by or counted field.
     pub keys_null: u64,
+    /// Findings that came after their window had been decided, and did not count in it.
+    pub windows_missed: u64,
     /// Correlation keys dropped to make room.
     pub keys_evicted: u64,
     /// Events dropped from windows that were full.
@@ -91,8 +94,8 @@ pub struct Shard {
     watermark: Watermark,
     partitions_changed: bool,
     identities: BTreeMap<String, Identities>,
-    /// By index in the rule set; empty for detection rules.
-    states: Vec<RuleState>,
+    /// By index in the rule set; `None` for detection rules.
+    states: Vec<Option<Box<dyn RuleState>>>,
     /// Who is told of a rule's findings: correlation and its input.
     listeners: Vec<Vec<(RuleIndex, usize)>>,
     lifecycle: Lifecycle,
@@ -104,9 +107,9 @@ pub struct Shard {
 
 /// Stored under a correlation key: the meaning of the state, and the state.
 #[derive(Serialize, Deserialize)]
-struct StoredKey {
+struct StoredState<'a> {
     shape: u64,
-    state: KeyState,
+    state: &'a [u8],
 }
 
 impl Shard {
@@ -115,7 +118,7 @@ impl Shard {
         Shard {
             watermark: Watermark::new(&settings),
             settings,
-            states: empty_states(&rules),
+            states: fresh_states(&rules),
             listeners: listeners(&rules),
             lifecycle: Lifecycle::new(&rules),
             rules,
@@ -161,10 +164,10 @@ impl Shard {
     }
 
     /// When windows and alerts should be looked at again although nothing came: once a second while
-    /// any is open. `None`: never.
+    /// time alone may bring anything. `None`: never.
     pub fn poll_timeout(&self) -> Option<WallTime> {
-        let open =
-            self.lifecycle.has_deadlines() || self.states.iter().any(RuleState::has_deadlines);
+        let waits = self.states.iter().flatten().any(|state| state.waits());
+        let open = waits || self.lifecycle.has_deadlines();
         let now = self.now.filter(|_| open)?;
         Some(now.plus(Duration::from_secs(1)))
     }
@@ -176,6 +179,9 @@ impl Shard {
 
     /// End of a finite stream: every window closes, every alert resolves.
     pub fn flush(&mut self, now: WallTime) {
+        // What is silent until the end of what was seen is silent; beyond it there is nothing to hear.
+        self.watermark.catch_up();
+        self.advance_to(now);
         self.watermark.finish();
         self.advance_to(now);
     }
@@ -202,7 +208,8 @@ impl Shard {
     /// Correlation keys held, by rule id.
     pub fn correlation_keys(&self) -> impl Iterator<Item = (&str, usize)> {
         self.rules.correlations().filter_map(|(index, rule)| {
-            Some((rule.meta.id.as_str(), self.states.get(index.index())?.len()))
+            let state = self.states.get(index.index())?.as_ref()?;
+            Some((rule.meta.id.as_str(), state.key_count()))
         })
     }
 
@@ -227,7 +234,7 @@ impl Shard {
             }
             Seen::New { until, forgotten } => {
                 let id = &rule.meta.id;
-                let key = super::correlate::identity::key_of(detection);
+                let key = correlate::identity::key_of(detection);
                 if let Some(forgotten) = forgotten {
                     self.counts.identities_forgotten += 1;
                     self.changes.push(identity_change(id, &forgotten, None));
@@ -244,8 +251,10 @@ impl Shard {
             first: detection.time,
             last: detection.time,
             value: 1.0,
+            usual: None,
             captured: detection.captured.clone(),
             values: Vec::new(),
+            holds: Holds::Once,
         };
         self.found(now, finding);
     }
@@ -263,7 +272,8 @@ impl Shard {
     }
 
     fn identity_span(&self, rules: &RuleSet) -> Duration {
-        let longest = rules.correlations().map(|(_, rule)| rule.timespan).max().unwrap_or_default();
+        let longest =
+            rules.correlations().map(|(_, rule)| rule.identity_span()).max().unwrap_or_default();
         longest.max(self.settings.resolve_after).saturating_add(self.settings.grace)
     }
 
@@ -275,29 +285,31 @@ impl Shard {
         let mut open = VecDeque::from([finding]);
         while let Some(finding) = open.pop_front() {
             let rule = rules.rule(finding.rule);
-            *self.counts.findings.entry(rule.meta().id.clone()).or_default() += 1;
             let mut alerts = Vec::new();
             self.lifecycle.handle(now, rule, &finding, &mut alerts);
             self.alerts.extend(alerts);
+            if finding.holds == Holds::Ended {
+                continue;
+            }
+            *self.counts.findings.entry(rule.meta().id.clone()).or_default() += 1;
             let mut counts = CorrelateCounts::default();
             let mut next = Vec::new();
             for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
-                let (Rule::Correlation(rule), Some(state)) =
+                let (Rule::Correlation(rule), Some(Some(state))) =
                     (rules.rule(*index), self.states.get_mut(index.index()))
                 else {
                     continue;
                 };
-                state.handle(*index, rule, *input, &finding, watermark, &mut counts, &mut next);
+                let rule = (*index, rule);
+                correlate(rule, &mut **state, *input, &finding, watermark, &mut counts, &mut next);
+                let losses = state.take_losses();
+                self.counts.keys_evicted += losses.keys_evicted;
+                self.counts.window_events_dropped += losses.window_events_dropped;
             }
-            self.add_counts(counts);
+            self.counts.keys_null += counts.keys_null;
+            self.counts.windows_missed += counts.too_late;
             open.extend(next);
         }
-    }
-
-    fn add_counts(&mut self, counts: CorrelateCounts) {
-        self.counts.keys_null += counts.keys_null;
-        self.counts.keys_evicted += counts.keys_evicted;
-        self.counts.window_events_dropped += counts.window_events_dropped;
     }
 
     fn advance(&mut self, now: WallTime) {
@@ -308,10 +320,10 @@ impl Shard {
     fn advance_to(&mut self, now: WallTime) {
         let Some(watermark) = self.watermark.get() else { return };
         let rules = Arc::clone(&self.rules);
-        for (index, rule) in rules.correlations() {
+        for (index, _) in rules.correlations() {
             let mut found = Vec::new();
-            if let Some(state) = self.states.get_mut(index.index()) {
-                state.advance(index, rule, watermark, &mut found);
+            if let Some(Some(state)) = self.states.get_mut(index.index()) {
+                correlate::advance(index, &mut **state, watermark, &mut found);
             }
             for finding in found {
                 self.found(now, finding);
@@ -336,9 +348,9 @@ impl Shard {
     ) -> ReplaceReport {
         self.take_state_changes();
         let mut report = ReplaceReport::default();
-        let mut states = empty_states(&rules);
+        let mut states = fresh_states(&rules);
         for (index, rule) in self.rules.correlations() {
-            let Some(state) = self.states.get_mut(index.index()).map(std::mem::take) else {
+            let Some(state) = self.states.get_mut(index.index()).and_then(Option::take) else {
                 continue;
             };
             let same = rules.find(&rule.meta.id).filter(|new| {
@@ -346,13 +358,19 @@ impl Shard {
                 new.meta().state_shape == rule.meta.state_shape
                     && new.capture() == rule.capture_names.as_slice()
             });
-            if let Some(place) = same.and_then(|new| states.get_mut(new.index())) {
-                *place = state;
+            let mut entries = Vec::new();
+            state.dump(&mut entries);
+            if let Some(Some(place)) = same.and_then(|new| states.get_mut(new.index())) {
+                for (key, bytes) in entries {
+                    place
+                        .restore(key, &bytes)
+                        .expect("state of one shape is read as it was written");
+                }
                 report.kept += 1;
             } else {
                 report.dropped += 1;
-                for key in state.keys() {
-                    self.changes.push(correlation_change(&rule.meta.id, key, None));
+                for (key, _) in entries {
+                    self.changes.push(correlation_change(&rule.meta.id, &key, None));
                 }
             }
         }
@@ -361,7 +379,7 @@ impl Shard {
         self.epoch = rules_epoch;
         self.states = states;
         self.listeners = listeners(&rules);
-        self.lifecycle.replace_rules(&rules);
+        self.lifecycle.replace_rules(&rules, self.watermark.get());
         self.advance(now);
         report
     }
@@ -384,14 +402,12 @@ impl Shard {
         }
         let rules = Arc::clone(&self.rules);
         for (index, rule) in rules.correlations() {
-            let Some(state) = self.states.get_mut(index.index()) else { continue };
-            for (key, value) in state.take_changed() {
-                let value = value.map(|mut bytes| {
-                    // The shape stands before the state: see `StoredKey`.
-                    let mut stored = encode(&rule.meta.state_shape);
-                    stored.append(&mut bytes);
-                    stored
-                });
+            let Some(Some(state)) = self.states.get_mut(index.index()) else { continue };
+            let mut changed = Vec::new();
+            state.take_changed(&mut changed);
+            for (key, value) in changed {
+                let shape = rule.meta.state_shape;
+                let value = value.map(|state| encode(&StoredState { shape, state: &state }));
                 self.changes.push(correlation_change(&rule.meta.id, &key, value));
             }
         }
@@ -438,15 +454,16 @@ impl Shard {
                 self.identities.entry(id).or_default().restore(key, until);
             }
             StateTable::Correlation => {
-                let (id, key): (String, CorrelationKey) = postcard::from_bytes(&entry.key).ok()?;
-                let stored: StoredKey = postcard::from_bytes(&entry.value).ok()?;
+                let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
+                let stored: StoredState<'_> = postcard::from_bytes(&entry.value).ok()?;
                 let index = self.rules.find(&id);
                 let same = index
                     .filter(|index| self.rules.rule(*index).meta().state_shape == stored.shape);
-                let Some(state) = same.and_then(|index| self.states.get_mut(index.index())) else {
+                let Some(Some(state)) = same.and_then(|index| self.states.get_mut(index.index()))
+                else {
                     return Some(false);
                 };
-                state.restore(key, stored.state);
+                state.restore(key, stored.state)?;
             }
             StateTable::Alert => {
                 let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
@@ -459,8 +476,12 @@ impl Shard {
     }
 }
 
-fn empty_states(rules: &RuleSet) -> Vec<RuleState> {
-    rules.rules.iter().map(|_| RuleState::default()).collect()
+fn fresh_states(rules: &RuleSet) -> Vec<Option<Box<dyn RuleState>>> {
+    let fresh = |rule: &Rule| match rule {
+        Rule::Detection(_) => None,
+        Rule::Correlation(rule) => Some(rule.kind.fresh(rule.frame)),
+    };
+    rules.rules.iter().map(fresh).collect()
 }
 
 fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {
@@ -483,7 +504,7 @@ fn identity_change(rule_id: &str, key: &IdentityKey, until: Option<EventTime>) -
     }
 }
 
-fn correlation_change(rule_id: &str, key: &CorrelationKey, value: Option<Vec<u8>>) -> StateChange {
+fn correlation_change(rule_id: &str, key: &StateKey, value: Option<Vec<u8>>) -> StateChange {
     StateChange { table: StateTable::Correlation, key: encode(&(rule_id, key)), value }
 }
 

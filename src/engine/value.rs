@@ -1,6 +1,9 @@
-//! A JSON scalar as rules see it, borrowed from the record's bytes where it can be.
+//! Values of fields: a JSON scalar as rules see it, borrowed from the record's bytes where it can be,
+//! and what is kept of one for keys, labels and evidence.
 
 use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// One value of a field. A field has none, one, or many (arrays have any-member meaning).
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,39 @@ impl Value<'_> {
             Value::Float(value) => Some(*value),
             Value::Str(text) => text.parse().ok().filter(|number: &f64| number.is_finite()),
             Value::Null | Value::Bool(_) | Value::Composite => None,
+        }
+    }
+}
+
+/// Values of one captured field, bounded by [`super::limits::CAPTURED_VALUE_BYTES_MAX`] and
+/// [`super::limits::CAPTURED_VALUES_MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Captured {
+    /// Absent, null, or an object.
+    #[default]
+    Absent,
+    /// One value.
+    One(Box<str>),
+    /// Several, in the order of the document.
+    Many(Box<[Box<str>]>),
+}
+
+impl Captured {
+    /// The value as a key part: the first of several. `None` if absent.
+    pub fn first(&self) -> Option<&str> {
+        match self {
+            Captured::Absent => None,
+            Captured::One(text) => Some(text),
+            Captured::Many(texts) => texts.first().map(|text| &**text),
+        }
+    }
+
+    /// All values, joined by a comma and a space, for people.
+    pub fn joined(&self) -> Option<String> {
+        match self {
+            Captured::Absent => None,
+            Captured::One(text) => Some(text.to_string()),
+            Captured::Many(texts) => Some(texts.join(", ")),
         }
     }
 }

@@ -160,7 +160,7 @@ pub(super) async fn rules(State(context): State<ServerContext>) -> Response {
                 title: &meta.title,
                 kind: match rule {
                     Rule::Detection(_) => "detection",
-                    Rule::Correlation(rule) => rule.kind.name(),
+                    Rule::Correlation(rule) => rule.kind.entry().name,
                 },
                 severity: meta.severity.as_str(),
                 alerts: meta.alert.is_some(),

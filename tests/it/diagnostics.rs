@@ -44,10 +44,13 @@ fn loaded(path: &Path) -> Loaded {
         rules: vec![SourceText::new("rule.yaml", RULE)],
         lists: vec![("admins".to_owned(), SourceText::new("lists/admins.yaml", ADMINS))],
         schedules: Some(SourceText::new("schedules.yaml", SCHEDULES)),
+        risk: None,
     };
     let first = text.lines().next().unwrap_or("");
     if let Some(list) = first.strip_prefix("# list ") {
         sources.lists.push((list.to_owned(), source));
+    } else if first == "# risk" {
+        sources.risk = Some(source);
     } else if first == "# schedules" {
         sources.schedules = Some(source);
     } else {

@@ -6,7 +6,6 @@ use std::{fmt, sync::Arc};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use tripline::engine::{
-    detect::Captured,
     detector::{DetectionBatch, Detector},
     diagnostic::SourceText,
     event::{FieldTable, redact},
@@ -17,6 +16,7 @@ use tripline::engine::{
     },
     shard::EngineSettings,
     time::WallTime,
+    value::Captured,
 };
 
 /// Fields that the bodies extract: with keys that hold dots, and one inside of another.

@@ -227,7 +227,7 @@ fn long_lists_are_one_test_and_longer_ones_are_refused() {
         let sources = RuleSources {
             rules: vec![SourceText::new("r.yaml", rule.clone())],
             lists: vec![("people".to_owned(), SourceText::new("lists/people.yaml", list))],
-            schedules: None,
+            ..RuleSources::default()
         };
         load(&sources, &LoadOptions::default())
     };

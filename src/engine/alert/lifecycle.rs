@@ -5,10 +5,7 @@
 //! burst is not a flood. It resolves when the condition has not held for `resolve_after`. A new episode
 //! within `suppress` of the last one's beginning is counted and shown on the next alert.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
@@ -19,10 +16,11 @@ use super::{
 };
 use crate::engine::{
     correlate::Finding,
-    detect::Captured,
+    kind::Holds,
     limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, FIRING_PER_RULE_MAX},
-    rule::{AlertSpec, CorrelationRule, Rule, RuleMeta, RuleSet, Severity},
+    rule::{AlertSpec, Rule, RuleMeta, RuleSet, Severity},
     time::{EventTime, WallTime},
+    value::Captured,
 };
 
 /// Stored under: rule id and key.
@@ -75,9 +73,20 @@ impl Lifecycle {
         }
     }
 
-    /// Templates of another rule set.
-    pub(crate) fn replace_rules(&mut self, rules: &RuleSet) {
+    /// Another rule set. An alert that its rule would have ended, and whose rule is gone, ends with
+    /// the watermark.
+    pub(crate) fn replace_rules(&mut self, rules: &RuleSet, watermark: Option<EventTime>) {
         self.templates = Templates::new(rules);
+        let is_gone = |id: &str| rules.find(id).is_none();
+        let endless: Vec<AlertKey> = self
+            .deadlines
+            .range((EventTime::MAX, AlertKey::default())..)
+            .map(|(_, key)| key.clone())
+            .filter(|(id, _)| is_gone(id))
+            .collect();
+        for key in endless {
+            self.end(&key, watermark.unwrap_or(EventTime::MIN));
+        }
     }
 
     /// Takes a finding of a rule that makes alerts.
@@ -96,6 +105,10 @@ impl Lifecycle {
             .map(|slot| value_of(finding, slot.index()).unwrap_or_default())
             .collect();
         let mut key = (meta.id.clone(), parts);
+        if finding.holds == Holds::Ended {
+            self.end(&key, finding.time.plus(spec.resolve_after));
+            return;
+        }
         let is_known =
             self.entries.get(&key).is_some_and(|entry| entry.alert.state == AlertState::Firing);
         let firing = self.firing.get(&meta.id).copied().unwrap_or(0);
@@ -176,7 +189,7 @@ impl Lifecycle {
         };
         alert.annotations = self.annotations(rule, spec, finding, &alert);
         out.push(alert.clone());
-        let until = finding.last.max(finding.time).plus(spec.resolve_after);
+        let until = until(spec, finding);
         let entry = Entry {
             told_value: alert.value,
             alert,
@@ -223,7 +236,10 @@ impl Lifecycle {
         alert.changed_at = now;
         let snapshot = alert.clone();
         entry.alert.annotations = self.annotations(rule, spec, finding, &snapshot);
-        entry.until = before.max(finding.last.max(finding.time).plus(spec.resolve_after));
+        entry.until = match finding.holds {
+            Holds::Until(until) => until,
+            Holds::Once | Holds::Ended => before.max(until(spec, finding)),
+        };
         if rose || entry.alert.value >= entry.told_value * 2.0 {
             entry.told_value = entry.alert.value;
             out.push(entry.alert.clone());
@@ -234,6 +250,17 @@ impl Lifecycle {
         }
         self.entries.insert(key.clone(), entry);
         self.changed.insert(key.clone());
+    }
+
+    /// The condition holds no longer: the alert resolves at this time unless it is found again.
+    fn end(&mut self, key: &AlertKey, until: EventTime) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if entry.alert.state == AlertState::Firing && until < entry.until {
+            self.deadlines.remove(&(entry.until, key.clone()));
+            self.deadlines.insert((until, key.clone()));
+            entry.until = until;
+            self.changed.insert(key.clone());
+        }
     }
 
     /// Resolves what has not held for long enough, and forgets what need not be remembered.
@@ -274,9 +301,10 @@ impl Lifecycle {
         }
     }
 
-    /// Whether anything happens once the watermark moves.
+    /// Whether anything happens once the watermark moves. An alert that fires until its rule says
+    /// otherwise waits for no time.
     pub(crate) fn has_deadlines(&self) -> bool {
-        !self.deadlines.is_empty()
+        self.deadlines.first().is_some_and(|(due, _)| *due < EventTime::MAX)
     }
 
     /// Alerts that fire.
@@ -344,6 +372,14 @@ impl Lifecycle {
     }
 }
 
+/// When an alert resolves that begins with a finding.
+fn until(spec: &AlertSpec, finding: &Finding) -> EventTime {
+    match finding.holds {
+        Holds::Until(until) => until,
+        Holds::Once | Holds::Ended => finding.last.max(finding.time).plus(spec.resolve_after),
+    }
+}
+
 fn value_of(finding: &Finding, slot: usize) -> Option<String> {
     finding.captured.get(slot).and_then(Captured::first).map(|text| clean(text, 1_024))
 }
@@ -378,55 +414,8 @@ fn severity_of(meta: &RuleMeta, spec: &AlertSpec, value: f64) -> Severity {
 fn threshold_of(rule: &Rule) -> String {
     match rule {
         Rule::Detection(_) => String::new(),
-        Rule::Correlation(rule) => describe(rule),
+        Rule::Correlation(rule) => rule.kind.describe(&rule.frame),
     }
-}
-
-fn describe(rule: &CorrelationRule) -> String {
-    use crate::engine::rule::{CorrelationKind, TemporalCondition};
-    let span = span(rule.timespan);
-    let of = |threshold: &crate::engine::rule::Threshold, what: &str| {
-        format!("{} {what} in {span}", threshold.describe())
-    };
-    match &rule.kind {
-        CorrelationKind::EventCount(threshold) => of(threshold, "events"),
-        CorrelationKind::ValueCount(threshold) => of(threshold, "different values"),
-        CorrelationKind::ValueSum(threshold) => of(threshold, "in sum"),
-        CorrelationKind::ValueAvg(threshold) => of(threshold, "on average"),
-        CorrelationKind::ValuePercentile(share, threshold) => {
-            of(threshold, &format!("at the {share}th percentile"))
-        }
-        CorrelationKind::ValueMedian(threshold) => of(threshold, "as the median"),
-        CorrelationKind::Temporal(TemporalCondition::Count(threshold)) => {
-            of(threshold, "kinds of event")
-        }
-        CorrelationKind::TemporalOrdered(TemporalCondition::Count(threshold)) => {
-            of(threshold, "steps in order")
-        }
-        CorrelationKind::Temporal(_) => format!("the condition within {span}"),
-        CorrelationKind::TemporalOrdered(_) => format!("the condition in order within {span}"),
-        CorrelationKind::FirstSeen { history, .. } => {
-            format!("not seen for {}", self::span(*history))
-        }
-        CorrelationKind::Spike { factor, at_least, .. } => {
-            format!("≥ {factor} × the usual and ≥ {at_least} events in {span}")
-        }
-        CorrelationKind::Absence { .. } => format!("nothing for {span}"),
-        CorrelationKind::Rarity { max_share, .. } => format!("at most {max_share} of all events"),
-    }
-}
-
-/// A duration as people write it: `5m`, `1h30m`, `2d`.
-fn span(span: Duration) -> String {
-    let mut seconds = span.as_secs();
-    let mut text = String::new();
-    for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
-        if seconds >= length {
-            text += &format!("{}{unit}", seconds / length);
-            seconds %= length;
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 fn evidence_of(rule: &Rule, spec: &AlertSpec, finding: &Finding) -> Option<Evidence> {
@@ -459,6 +448,7 @@ fn context_of<'a>(rule: &'a Rule, finding: &Finding, alert: &Alert) -> Context<'
     let extra = vec![
         ("count", value.clone()),
         ("value", value),
+        ("usual", finding.usual.map_or(Value::UNDEFINED, |usual| Value::from(rounded(usual)))),
         ("threshold", Value::from(alert.threshold.as_str())),
         ("first_seen", Value::from(alert.first_seen.rfc3339())),
         ("last_seen", Value::from(alert.last_seen.rfc3339())),
@@ -470,6 +460,11 @@ fn context_of<'a>(rule: &'a Rule, finding: &Finding, alert: &Alert) -> Context<'
         ("findings", Value::from(alert.finding_count)),
     ];
     Context { fields, extra }
+}
+
+/// With one digit behind the point.
+fn rounded(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }
 
 /// Who, what, where, how often.

@@ -114,6 +114,14 @@ impl Watermark {
         }
     }
 
+    /// Moves it to the latest event: nothing that was seen can come after it any more.
+    pub(crate) fn catch_up(&mut self) {
+        let latest = self.partitions.values().map(|clock| clock.time_max).max();
+        if let Some(latest) = latest.filter(|latest| *latest != EventTime::MIN) {
+            self.merged = Some(self.merged.map_or(latest, |merged| merged.max(latest)));
+        }
+    }
+
     /// Moves it past everything that was seen: the stream has ended.
     pub(crate) fn finish(&mut self) {
         if self.merged.is_some() || !self.partitions.is_empty() {

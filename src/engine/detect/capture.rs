@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 
-use super::Captured;
 use crate::engine::{
     event::{Event, FieldId, FieldTable, redact},
     limits,
-    value::Value,
+    value::{Captured, Value},
 };
 
 /// Paths whose values people and programs write freely, and may put secrets in. What is captured of

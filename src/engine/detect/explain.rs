@@ -7,7 +7,6 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    Captured,
     capture::FreeText,
     element,
     matcher::Derivations,
@@ -19,6 +18,7 @@ use crate::engine::{
     event::{Event, Stage, well_known},
     rule::{Expression, Rule, RuleIndex, RuleSet, RuleSteps, Test},
     time::EventTime,
+    value::Captured,
 };
 
 /// A part of a condition with its result for one event.

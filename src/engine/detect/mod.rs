@@ -21,6 +21,7 @@ use super::{
     event::{Event, RequestIdentity, Stage},
     rule::{Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
+    value::Captured,
 };
 use bits::Bits;
 use capture::FreeText;
@@ -46,39 +47,6 @@ pub struct Detection {
     pub every_stage: bool,
     /// Values of the rule's `capture` fields, in that order.
     pub captured: Box<[Captured]>,
-}
-
-/// Values of one captured field, bounded by [`super::limits::CAPTURED_VALUE_BYTES_MAX`] and
-/// [`super::limits::CAPTURED_VALUES_MAX`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Captured {
-    /// Absent, null, or an object.
-    #[default]
-    Absent,
-    /// One value.
-    One(Box<str>),
-    /// Several, in the order of the document.
-    Many(Box<[Box<str>]>),
-}
-
-impl Captured {
-    /// The value as a key part: the first of several. `None` if absent.
-    pub fn first(&self) -> Option<&str> {
-        match self {
-            Captured::Absent => None,
-            Captured::One(text) => Some(text),
-            Captured::Many(texts) => texts.first().map(|text| &**text),
-        }
-    }
-
-    /// All values, joined by a comma and a space, for people.
-    pub fn joined(&self) -> Option<String> {
-        match self {
-            Captured::Absent => None,
-            Captured::One(text) => Some(text.to_string()),
-            Captured::Many(texts) => Some(texts.join(", ")),
-        }
-    }
 }
 
 /// The detection rules of one rule set, ready to be asked about events.

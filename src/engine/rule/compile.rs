@@ -14,10 +14,11 @@ use super::{
     fields::check_field,
     leaf::ItemCompiler,
     lint::level_needed,
-    list::Lists,
+    list::{ListEntry, Lists},
     names::Names,
     read::Text,
     require::requirements,
+    risk::{RiskSettings, risk_rules},
     same_element::{check_arrays, same_element},
     selection::{Item, Search},
     set::{
@@ -27,7 +28,9 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
+    kind::{Kind, KindSyntax, ResolveContext},
     limits::FIELDS_MAX,
+    time::EventTime,
 };
 
 /// Fields by which alerts of a plain detection rule are told apart, unless it says otherwise.
@@ -44,6 +47,8 @@ pub(super) struct Compiler<'a> {
     pub(super) lists: &'a Lists,
     /// All schedules, sorted by name.
     pub(super) schedules: &'a [Schedule],
+    /// What the risk of an entity comes to.
+    pub(super) risk: &'a RiskSettings,
     /// Where problems go.
     pub(super) problems: &'a Problems,
     /// How long an alert of a plain detection rule fires after its last event.
@@ -111,6 +116,8 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
             rules.push(Rule::Correlation(rule));
         }
     }
+    let risk = risk_rules(&compiler, compiler.risk, &index_of, &rules);
+    rules.extend(risk.into_iter().map(Rule::Correlation));
     compiler.check_field_count();
     RuleSet {
         fields: compiler.builder.fields,
@@ -131,6 +138,40 @@ impl Compiler<'_> {
             let title = format!("all rules together name more than {FIELDS_MAX} fields");
             self.problems.push(Diagnostic::error_nowhere(code::TOO_MANY, title));
         }
+    }
+
+    /// The parameters of a kind, checked against the rest of the rule set.
+    pub(super) fn resolve(
+        &self,
+        kind: &KindSyntax,
+        rules: &[Text],
+        key_parts: usize,
+        place: &Place,
+    ) -> Option<Arc<dyn Kind>> {
+        let list = |name: &Text| self.exact_values(name);
+        let problems = self.problems;
+        let context = ResolveContext { rules, key_parts, place, list: &list, problems };
+        kind.parameters.resolve(&context)
+    }
+
+    /// The values of a list that must have no wildcards.
+    fn exact_values(&self, name: &Text) -> Option<Vec<(String, Option<EventTime>)>> {
+        let Some(list) = self.lists.get(&name.value) else {
+            let title = format!("there is no list `{}`", name.value);
+            let diagnostic = Diagnostic::error(code::UNKNOWN_LIST, name.place.clone(), title)
+                .suggest(&name.value, self.lists.keys().map(String::as_str))
+                .help(format!("write its values to `lists/{}.yaml`", name.value));
+            self.problems.push(diagnostic);
+            return None;
+        };
+        let plain = |entry: &ListEntry| Some((entry.pattern.plain()?.to_owned(), entry.until));
+        let values: Option<Vec<_>> = list.entries.iter().map(plain).collect();
+        if values.is_none() {
+            let title = format!("the list `{}` has wildcards; keys have exact names", name.value);
+            let place = name.place.clone();
+            self.problems.push(Diagnostic::error(code::SHAPE_MISMATCH, place, title));
+        }
+        values
     }
 
     /// The filters of each detection rule, by documents.
@@ -195,13 +236,13 @@ impl Compiler<'_> {
             let evidence = evidence_of(header);
             wanted.add(&evidence);
             wanted.add(template_fields(header, self.problems));
-            wanted.add(header.extension.risk.iter().map(|(entity, _)| &entity.value));
             let mut spec = alert_spec(header, &wanted.0, &evidence);
             spec.key = super::alert::slots(&wanted.0, &key);
             spec.resolve_after = self.resolve_after;
             meta.alert = Some(spec);
             meta.state_shape = shape("detection", &key, &[]);
         }
+        wanted.add(header.extension.risk.iter().map(|(entity, _)| &entity.value));
         if let Some((level, _)) = level_needed(&document.detection) {
             meta.needs = meta.needs.max(level);
         }

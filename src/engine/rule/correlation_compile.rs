@@ -7,18 +7,17 @@ use super::{
     alert::{alert_spec, check_alert_fields, meta_of, slot, slots},
     code,
     compile::{Compiler, shape},
-    condition::Condition,
-    correlation::{CorrelationSyntax, KindSyntax, TemporalSyntax},
+    correlation::CorrelationSyntax,
     document::{CorrelationDocument, Document},
     fields::check_field,
-    graph::{Graph, check_expression, correlation_evidence, field_for},
-    set::{
-        CorrelationInput, CorrelationKind, CorrelationRule, Rule, RuleIndex, TemporalCondition,
-        Threshold, WindowShape,
-    },
+    graph::{Graph, correlation_evidence, field_for},
+    set::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
     timed::TimedInputs,
 };
-use crate::engine::diagnostic::{Diagnostic, Place};
+use crate::engine::{
+    diagnostic::{Diagnostic, Place},
+    kind::{Frame, Kind, WindowShape},
+};
 
 /// Compiles a correlation whose inputs are compiled. `None` if an input is missing; that is reported.
 pub(super) fn compile_correlation(
@@ -32,7 +31,8 @@ pub(super) fn compile_correlation(
 ) -> Option<CorrelationRule> {
     let (header, syntax) = (&document.header, &document.correlation);
     let documents = graph.inputs.get(&index)?;
-    check_expression(syntax, compiler.problems);
+    let place = &document.header.place;
+    let kind = compiler.resolve(&syntax.kind, &syntax.rules, syntax.group_by.len(), place);
     check_fields(compiler, document, documents);
     let capture_names = graph.wanted.get(&index)?.0.clone();
     let mut inputs = Vec::new();
@@ -45,13 +45,19 @@ pub(super) fn compile_correlation(
             rule,
             name: reference.value.clone(),
             key: syntax.group_by.iter().map(|name| slot_of(&name.value)).collect::<Option<_>>()?,
-            fields: syntax.fields.iter().map(|name| slot_of(&name.value)).collect::<Option<_>>()?,
+            fields: syntax
+                .kind
+                .fields
+                .iter()
+                .map(|name| slot_of(&name.value))
+                .collect::<Option<_>>()?,
             capture: capture_names.iter().map(|name| slot_of(name)).collect(),
         });
     }
     check_keys(compiler, syntax, documents, &inputs, rules);
-    let kind = kind_of(compiler, document)?;
-    let window = window_of(compiler, document, &kind)?;
+    let kind = kind?;
+    let window = window_of(compiler, document, &*kind)?;
+    let frame = Frame { timespan: syntax.timespan, window };
     let group_by: Vec<String> = syntax.group_by.iter().map(|name| name.value.clone()).collect();
     let mut meta = meta_of(header, compiler.names.of.get(index));
     if graph.alerts(index) {
@@ -65,19 +71,11 @@ pub(super) fn compile_correlation(
         || inputs.iter().filter_map(|input| rules.get(input.rule.index()).map(Rule::meta));
     meta.needs = input_metas().map(|meta| meta.needs).fold(meta.needs, Ord::max);
     let ids: Vec<&str> = input_metas().map(|meta| meta.id.as_str()).collect();
-    let window_words = format!("{window:?} {:?}", syntax.timespan);
-    let fields = syntax.fields.iter().map(|field| field.value.as_str());
-    let more: Vec<&str> = std::iter::once(window_words.as_str()).chain(ids).chain(fields).collect();
-    meta.state_shape = shape(kind.name(), &group_by, &more);
-    Some(CorrelationRule {
-        meta,
-        kind,
-        inputs,
-        group_by,
-        timespan: syntax.timespan,
-        window,
-        capture_names,
-    })
+    let words = [format!("{frame:?}"), kind.state_parameters(&frame)];
+    let fields = syntax.kind.fields.iter().map(|field| field.value.as_str());
+    let more: Vec<&str> = words.iter().map(String::as_str).chain(ids).chain(fields).collect();
+    meta.state_shape = shape(kind.entry().name, &group_by, &more);
+    Some(CorrelationRule { meta, kind, inputs, group_by, frame, capture_names })
 }
 
 /// Warns about key parts and counted fields that the inputs' events do not have.
@@ -90,7 +88,7 @@ fn check_keys(
 ) {
     for (input, document) in inputs.iter().zip(documents.iter().flatten()) {
         let Some(Rule::Detection(rule)) = rules.get(input.rule.index()) else { continue };
-        for name in syntax.group_by.iter().chain(&syntax.fields) {
+        for name in syntax.group_by.iter().chain(&syntax.kind.fields) {
             let path = field_for(compiler, syntax, *document, &name.value);
             check_presence(rule, path, &name.place, &compiler.builder, compiler.problems);
         }
@@ -133,7 +131,7 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
                 error(&alias.name.place, title, "name the field of each rule");
             }
         }
-        let used = syntax.group_by.iter().chain(&syntax.fields);
+        let used = syntax.group_by.iter().chain(&syntax.kind.fields);
         if used.clone().all(|name| name.value != alias.name.value) {
             let title = format!("the alias `{}` is not used", alias.name.value);
             error(&alias.name.place, title, "name it in `group-by`, or remove it");
@@ -151,7 +149,7 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
         .map(|alias| alias.name.value.as_str())
         .collect();
     let known: Vec<&str> = alias_names.iter().copied().chain(inner).collect();
-    for field in syntax.group_by.iter().chain(&syntax.fields) {
+    for field in syntax.group_by.iter().chain(&syntax.kind.fields) {
         if !known.contains(&field.value.as_str()) {
             check_field(&field.value, &field.place, compiler.problems);
         }
@@ -159,98 +157,13 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
     check_alert_fields(&document.header, &known, compiler.problems);
 }
 
-fn kind_of(compiler: &Compiler<'_>, document: &CorrelationDocument) -> Option<CorrelationKind> {
-    let syntax = &document.correlation;
-    let (ordered, condition) = match &syntax.kind {
-        KindSyntax::Plain(kind) => return Some(kind.clone()),
-        KindSyntax::Temporal { ordered, condition } => (*ordered, condition),
-    };
-    let condition = match condition {
-        TemporalSyntax::Everything => {
-            #[expect(clippy::cast_precision_loss, reason = "inputs are bounded")]
-            let all = syntax.rules.len() as f64;
-            let comparisons = vec![(super::set::Comparison::GreaterOrEqual, all)];
-            TemporalCondition::Count(Threshold { comparisons })
-        }
-        TemporalSyntax::Count(threshold) => {
-            check_count(compiler, document, threshold);
-            TemporalCondition::Count(threshold.clone())
-        }
-        TemporalSyntax::Expression(tree, text) => {
-            let condition = temporal(tree, syntax)?;
-            if holds(&condition, false) {
-                let title = "the condition holds when none of the rules does";
-                let diagnostic =
-                    Diagnostic::error(code::CORRELATION_CONDITION, text.place.clone(), title);
-                compiler.problems.push(diagnostic.help("join it to a rule with `and`"));
-            }
-            condition
-        }
-    };
-    Some(if ordered {
-        CorrelationKind::TemporalOrdered(condition)
-    } else {
-        CorrelationKind::Temporal(condition)
-    })
-}
-
-/// A count of rules must lie between one and all of them.
-fn check_count(compiler: &Compiler<'_>, document: &CorrelationDocument, threshold: &Threshold) {
-    #[expect(clippy::cast_precision_loss, reason = "inputs are bounded")]
-    let reachable = (1..=document.correlation.rules.len()).any(|n| threshold.holds(n as f64));
-    if !reachable {
-        let title = format!(
-            "the number of rules is never {}: there are {}",
-            threshold.describe(),
-            document.correlation.rules.len()
-        );
-        let place = document.header.place.clone();
-        compiler.problems.push(Diagnostic::error(code::THRESHOLD_TOO_LARGE, place, title));
-    }
-}
-
-fn temporal(tree: &Condition, syntax: &CorrelationSyntax) -> Option<TemporalCondition> {
-    let parts = |parts: &[Condition]| {
-        parts.iter().map(|part| temporal(part, syntax)).collect::<Option<Vec<_>>>()
-    };
-    Some(match tree {
-        Condition::Name(name, _) => {
-            TemporalCondition::Seen(syntax.rules.iter().position(|rule| rule.value == *name)?)
-        }
-        Condition::Of { .. } => return None,
-        Condition::Not(inner) => TemporalCondition::Not(Box::new(temporal(inner, syntax)?)),
-        Condition::All(inner) => TemporalCondition::All(parts(inner)?),
-        Condition::Any(inner) => TemporalCondition::Any(parts(inner)?),
-    })
-}
-
-/// Whether a condition holds if every rule was seen, or none.
-fn holds(condition: &TemporalCondition, seen: bool) -> bool {
-    match condition {
-        TemporalCondition::Count(threshold) => threshold.holds(0.0),
-        TemporalCondition::Seen(_) => seen,
-        TemporalCondition::Not(inner) => !holds(inner, seen),
-        TemporalCondition::All(parts) => parts.iter().all(|part| holds(part, seen)),
-        TemporalCondition::Any(parts) => parts.iter().any(|part| holds(part, seen)),
-    }
-}
-
 /// The window: what the document says, else sliding, or tumbling for conditions that need an end.
 fn window_of(
     compiler: &Compiler<'_>,
     document: &CorrelationDocument,
-    kind: &CorrelationKind,
+    kind: &dyn Kind,
 ) -> Option<WindowShape> {
-    let needs_end = match kind {
-        CorrelationKind::EventCount(threshold)
-        | CorrelationKind::ValueCount(threshold)
-        | CorrelationKind::ValueSum(threshold)
-        | CorrelationKind::ValueAvg(threshold)
-        | CorrelationKind::ValueMedian(threshold)
-        | CorrelationKind::ValuePercentile(_, threshold) => !threshold.fires_at_once(),
-        _ => false,
-    };
-    match (&document.header.extension.window, needs_end) {
+    match (&document.header.extension.window, kind.needs_end()) {
         (None, true) => Some(WindowShape::Tumbling),
         (None, false) => Some(WindowShape::Sliding),
         (Some((WindowShape::Sliding, place)), true) => {

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     code,
-    condition::{self, Condition, SyntaxErrorKind},
+    condition::{self, Condition, parse_condition},
     correlation::{CorrelationSyntax, read_correlation},
     extension::{Extension, Sort, read_extension},
     read::{Context, Text, text, texts},
@@ -409,30 +409,6 @@ fn read_conditions(context: Context<'_>, key: &Key, node: &Node) -> Option<Vec<(
         }
     }
     usable.then_some(conditions)
-}
-
-/// Parses a condition and reports what is wrong with it.
-pub(super) fn parse_condition(
-    problems: &Problems,
-    text: &Text,
-    selectors: bool,
-) -> Option<Condition> {
-    match condition::parse(&text.value, selectors) {
-        Ok(condition) => Some(condition),
-        Err(error) => {
-            let code = match error.kind {
-                SyntaxErrorKind::Plain => code::CONDITION_SYNTAX,
-                SyntaxErrorKind::Legacy => code::LEGACY_AGGREGATION,
-                SyntaxErrorKind::TooDeep => code::CONDITION_TOO_DEEP,
-            };
-            let mut diagnostic = Diagnostic::error(code, text.place_of(error.at), error.title);
-            if !error.help.is_empty() {
-                diagnostic = diagnostic.help(error.help);
-            }
-            problems.push(diagnostic);
-            None
-        }
-    }
 }
 
 /// Every name in the conditions must be a selection, and every selection should be used.

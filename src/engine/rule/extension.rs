@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     code,
     read::{Text, end_of_date, text, texts, timespan},
-    set::{LevelStep, Severity, WindowShape},
-    state::{STATES, StateSyntax},
+    set::{LevelStep, Severity},
     taxonomy::AuditLevel,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
+    kind::{self, KindSyntax, WindowShape, Written},
     time::EventTime,
-    yaml::{NodeKind, Section},
+    yaml::Section,
 };
 
 /// What `tripline:` of one document says.
@@ -48,8 +48,8 @@ pub(super) struct Extension {
     pub(super) risk: Option<(Text, f64)>,
     /// `same_element`: arrays whose elements are looked at one by one.
     pub(super) same_element: Vec<Text>,
-    /// `first_seen`, `spike`, `absence` or `rarity`.
-    pub(super) state: Option<StateSyntax>,
+    /// A kind that decides over time whether the rule fires: `first_seen`, `spike` …
+    pub(super) state: Option<KindSyntax>,
 }
 
 /// Which sort of document an extension belongs to.
@@ -76,12 +76,7 @@ pub(super) fn read_extension(section: Option<Section<'_>>, sort: Sort) -> Extens
         section.finish();
         return extension;
     }
-    extension.suppress = timespan(&section, "suppress");
-    extension.labels = read_labels(&section);
-    extension.annotations = read_annotations(&section);
-    extension.runbook = section.string("runbook");
-    extension.evidence = texts(&section, "evidence");
-    extension.controls = section.strings("controls").unwrap_or_default();
+    read_alert(&section, &mut extension);
     extension.needs = read_needs(&section);
     extension.levels = read_levels(&section);
     extension.risk = read_risk(&section);
@@ -95,6 +90,21 @@ pub(super) fn read_extension(section: Option<Section<'_>>, sort: Sort) -> Extens
     extension
 }
 
+/// What people are told when it fires.
+pub(super) fn read_alert(section: &Section<'_>, extension: &mut Extension) {
+    extension.suppress = timespan(section, "suppress");
+    extension.labels = read_labels(section);
+    extension.annotations = read_annotations(section);
+    extension.runbook = section.string("runbook");
+    extension.evidence = texts(section, "evidence");
+    extension.controls = section.strings("controls").unwrap_or_default();
+}
+
+/// The words for severities.
+pub(super) fn severities() -> Vec<(&'static str, Severity)> {
+    Severity::ALL.into_iter().map(|severity| (severity.as_str(), severity)).collect()
+}
+
 fn read_schedules(section: &Section<'_>, extension: &mut Extension) {
     for (word, inside) in [("inside", true), ("outside", false)] {
         if let Some(names) = texts(section, word) {
@@ -105,22 +115,38 @@ fn read_schedules(section: &Section<'_>, extension: &mut Extension) {
 
 fn read_detection_only(section: &Section<'_>, extension: &mut Extension) {
     let mut group_by = texts(section, "group-by");
-    for state in STATES {
-        let Some(inner) = section.section(state.name) else { continue };
-        let read = (state.read)(&inner, &mut group_by);
+    for entry in kind::written(Written::Key) {
+        let Some(inner) = section.section(entry.name) else { continue };
+        inner_group_by(&inner, &mut group_by);
+        let state = entry.read.and_then(|read| read(&inner));
         inner.finish();
         if extension.state.is_some() {
-            let place = section.place_of_key(state.name);
-            let title = "a rule has one of `first_seen`, `spike`, `absence` and `rarity`";
+            let names: Vec<String> =
+                kind::written(Written::Key).map(|entry| format!("`{}`", entry.name)).collect();
+            let place = section.place_of_key(entry.name);
+            let title = format!("a rule has one of {}", names.join(", "));
             section.report(
                 Diagnostic::error(code::SHAPE_MISMATCH, place, title)
                     .help("write a second rule for the other"),
             );
         }
-        extension.state = read;
+        extension.state = state;
     }
     extension.group_by = group_by;
     extension.same_element = texts(section, "same_element").unwrap_or_default();
+}
+
+/// `group-by` inside the mapping of a kind; beside it is taken already, and both is a contradiction.
+fn inner_group_by(section: &Section<'_>, group_by: &mut Option<Vec<Text>>) {
+    let Some(inner) = texts(section, "group-by") else { return };
+    if group_by.is_some() {
+        let place = section.place_of_key("group-by");
+        let title = "`group-by` is given twice";
+        section.report(
+            Diagnostic::error(code::TWICE, place, title).help("keep the one in this mapping"),
+        );
+    }
+    *group_by = Some(inner);
 }
 
 fn read_labels(section: &Section<'_>) -> BTreeMap<String, String> {
@@ -193,9 +219,9 @@ fn read_window(section: &Section<'_>) -> Option<(WindowShape, Place)> {
     }
 }
 
-fn read_levels(section: &Section<'_>) -> Vec<LevelStep> {
-    let words: Vec<(&str, Severity)> =
-        Severity::ALL.into_iter().map(|severity| (severity.as_str(), severity)).collect();
+/// Severity that follows the value.
+pub(super) fn read_levels(section: &Section<'_>) -> Vec<LevelStep> {
+    let words = severities();
     let mut steps: Vec<LevelStep> = Vec::new();
     for step in section.sections("levels") {
         let at_least = step.number("gte");
@@ -233,19 +259,4 @@ fn read_risk(section: &Section<'_>) -> Option<(Text, f64)> {
     }
     inner.finish();
     Some((entity?, score?))
-}
-
-/// A key of a section as texts, reporting its absence.
-pub(super) fn required_texts(section: &Section<'_>, key: &str, help: &str) -> Vec<Text> {
-    match section.node(key) {
-        None => {
-            section.missing(key, help);
-            Vec::new()
-        }
-        Some(node) if matches!(&node.kind, NodeKind::List(items) if items.is_empty()) => {
-            section.invalid(key, format!("{} is empty", section.path_of(key)), help);
-            Vec::new()
-        }
-        Some(_) => texts(section, key).unwrap_or_default(),
-    }
 }

@@ -6,11 +6,11 @@ use super::{
     alert::{DEFAULT_EVIDENCE, evidence_of, own_evidence, template_fields},
     code,
     compile::{Compiler, Wanted},
-    correlation::{CorrelationSyntax, KindSyntax, TemporalSyntax},
+    correlation::CorrelationSyntax,
     document::{CorrelationDocument, Document},
     read::Text,
 };
-use crate::engine::diagnostic::{Diagnostic, Problems};
+use crate::engine::diagnostic::Diagnostic;
 
 /// How rules depend on each other. Indexes are those of the list of documents.
 #[derive(Debug, Default)]
@@ -68,6 +68,9 @@ pub(super) fn check_effect(compiler: &Compiler<'_>, graph: &Graph) {
             continue;
         }
         let Some(document) = compiler.documents.get(*index) else { continue };
+        if document.header().extension.risk.is_some() {
+            continue;
+        }
         let place = document.header().place.clone();
         let title = format!("`{}` has no effect", document.header().title);
         compiler.problems.push(
@@ -207,8 +210,10 @@ fn want(compiler: &Compiler<'_>, graph: &mut Graph) {
         wanted.add(template_fields(&document.header, compiler.problems));
         wanted.add(document.header.extension.risk.iter().map(|(entity, _)| &entity.value));
         for input in inputs.iter().flatten().copied() {
-            let names =
-                wanted.0.iter().chain(document.correlation.fields.iter().map(|field| &field.value));
+            let names = wanted
+                .0
+                .iter()
+                .chain(document.correlation.kind.fields.iter().map(|field| &field.value));
             let fields: Vec<&str> =
                 names.map(|name| field_for(compiler, &document.correlation, input, name)).collect();
             let of_input = graph.wanted.entry(input).or_default();
@@ -227,41 +232,12 @@ fn want_states(compiler: &Compiler<'_>, graph: &mut Graph) {
         let Some(state) = &extension.state else { continue };
         let mut wanted = Wanted::default();
         let group_by = extension.group_by.iter().flatten();
-        wanted.add(group_by.chain(&state.of).map(|name| &name.value));
+        wanted.add(group_by.chain(&state.fields).map(|name| &name.value));
         let from_outside = graph.wanted.remove(&index).unwrap_or_default();
         wanted.add(from_outside.0);
         wanted.add(evidence_of(&document.header));
         wanted.add(template_fields(&document.header, compiler.problems));
         wanted.add(extension.risk.iter().map(|(entity, _)| &entity.value));
         graph.wanted.insert(index, wanted);
-    }
-}
-
-/// Reports rules that a temporal condition does not mention, and names that are no rules.
-pub(super) fn check_expression(correlation: &CorrelationSyntax, problems: &Problems) {
-    let KindSyntax::Temporal { condition: TemporalSyntax::Expression(tree, text), .. } =
-        &correlation.kind
-    else {
-        return;
-    };
-    let named = super::correlation::expression_names(tree);
-    for rule in &correlation.rules {
-        if !named.contains(rule.value.as_str()) {
-            let title = format!("the condition does not mention `{}`", rule.value);
-            problems.push(
-                Diagnostic::error(code::RULES_DIFFER, rule.place.clone(), title)
-                    .related(text.place.clone(), "this condition"),
-            );
-        }
-    }
-    for name in named {
-        if correlation.rules.iter().all(|rule| rule.value != name) {
-            let at = text.value.find(name).map_or(0..0, |start| start..start + name.len());
-            let title = format!("`{name}` is not among `rules`");
-            problems.push(
-                Diagnostic::error(code::RULES_DIFFER, text.place_of(at), title)
-                    .suggest(name, correlation.rules.iter().map(|rule| rule.value.as_str())),
-            );
-        }
     }
 }

@@ -6,13 +6,14 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
+    Comparison,
     build::{Builder, all, any, not},
     code,
     list::{ListEntry, Lists},
     modifier::{Operand, RegexOperand, encode},
     pattern::{Encoding, Part, Pattern, Shape},
     selection::Item,
-    set::{Comparison, Expression, StringKind, Test, TimePart, fold_case},
+    set::{Expression, StringKind, Test, TimePart, fold_case},
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},

@@ -11,6 +11,7 @@ use super::{
     lint::{level_needed, lint_values},
     list::read_lists,
     names::Names,
+    risk::read_risk,
     schedule::read_schedules,
     selection::{Item, Search},
     set::RuleSet,
@@ -31,6 +32,8 @@ pub struct RuleSources {
     pub lists: Vec<(String, Arc<SourceText>)>,
     /// `schedules.yaml`, if there is one.
     pub schedules: Option<Arc<SourceText>>,
+    /// `risk.yaml`, if there is one.
+    pub risk: Option<Arc<SourceText>>,
 }
 
 impl RuleSources {
@@ -38,7 +41,7 @@ impl RuleSources {
     pub fn version(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let lists = self.lists.iter().map(|(_, source)| source);
-        for source in self.rules.iter().chain(lists).chain(&self.schedules) {
+        for source in self.rules.iter().chain(lists).chain(&self.schedules).chain(&self.risk) {
             for part in [&source.name, &source.text] {
                 hasher.update(&(part.len() as u64).to_le_bytes());
                 hasher.update(part.as_bytes());
@@ -77,6 +80,7 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
     let problems = Problems::new();
     let lists = read_lists(&sources.lists, options.now, &problems);
     let schedules = read_schedules(sources.schedules.as_ref(), &problems);
+    let risk = read_risk(sources.risk.as_ref(), &problems);
     let documents = read_all(&sources.rules, &problems);
     let names = Names::new(&documents, &problems);
     check_documents(&documents, options.now, &problems);
@@ -85,6 +89,7 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
         names: &names,
         lists: &lists,
         schedules: &schedules,
+        risk: &risk,
         problems: &problems,
         resolve_after: options.resolve_after,
         builder: Builder::default(),

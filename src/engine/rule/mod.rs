@@ -8,9 +8,7 @@
 mod absent;
 mod alert;
 mod build;
-pub mod code;
 mod compile;
-mod condition;
 mod correlation;
 mod correlation_compile;
 mod document;
@@ -25,26 +23,29 @@ mod modifier;
 mod names;
 mod pattern;
 mod print;
-mod read;
 mod require;
+mod risk;
 mod same_element;
 mod schedule;
 mod schema;
 mod selection;
 pub mod set;
-mod state;
 mod state_compile;
 pub mod taxonomy;
 mod template;
 mod timed;
 
+pub use super::syntax::{
+    code,
+    threshold::{Comparison, Threshold},
+};
+use super::syntax::{condition, read};
 pub use load::{LoadOptions, Loaded, RuleSources, load};
 pub use schema::json_schema;
 pub use set::{
-    AlertSpec, CaptureSlot, Comparison, CorrelationInput, CorrelationKind, CorrelationRule,
-    DetectionRule, Expression, KeySlot, LevelStep, Predicate, PredicateId, Rule, RuleIndex,
-    RuleMeta, RuleSet, RuleSteps, SameElement, Schedule, ScheduleIndex, Severity, StringKind,
-    TemporalCondition, Test, Threshold, TimePart, WindowShape, fold_case,
+    AlertSpec, CaptureSlot, CorrelationInput, CorrelationRule, DetectionRule, Expression, KeySlot,
+    LevelStep, Predicate, PredicateId, Rule, RuleIndex, RuleMeta, RuleSet, RuleSteps, SameElement,
+    Schedule, ScheduleIndex, Severity, StringKind, Test, TimePart, fold_case,
 };
 pub use template::TEMPLATE_WORDS;
 pub(in crate::engine) use template::environment as template_environment;

@@ -6,9 +6,9 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    code,
+    Comparison, code,
     pattern::{Encoding, Part, Pattern},
-    set::{Comparison, StringKind, TimePart},
+    set::{StringKind, TimePart},
 };
 
 /// A value on its way through the modifiers.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::set::{Expression, PredicateId, Rule, RuleSet, RuleSteps, StringKind, Test};
+use crate::engine::kind::Frame;
 
 /// Values of a list that are shown before the rest is counted.
 const VALUES_SHOWN: usize = 8;
@@ -102,8 +103,10 @@ impl RuleSet {
                 }
             }
             Rule::Correlation(rule) => {
-                line(&mut text, "kind", &format!("{:?}", rule.kind));
-                line(&mut text, "window", &format!("{:?} of {:?}", rule.window, rule.timespan));
+                line(&mut text, "kind", rule.kind.entry().name);
+                line(&mut text, "holds", &rule.kind.describe(&rule.frame));
+                let Frame { timespan, window } = rule.frame;
+                line(&mut text, "window", &format!("{window:?} of {timespan:?}"));
                 line(&mut text, "group by", &rule.group_by.join(", "));
                 for input in &rule.inputs {
                     let captured = self.rule(input.rule).capture();

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    Comparison,
     build::Builder,
-    set::{Comparison, Expression, Test},
+    set::{Expression, Test},
     taxonomy::{self, FieldKind},
 };
 use crate::engine::event::FieldId;

@@ -6,12 +6,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    correlation::CORRELATIONS,
     modifier::MODIFIERS,
     set::Severity,
-    state::STATES,
     taxonomy::{AuditLevel, FIELDS, FieldKind, KnownField, Presence},
 };
+use crate::engine::kind::{self, KINDS, Written};
 
 /// A timespan, as a pattern.
 const TIMESPAN: &str = "^([0-9]+(ms|[smhdw]))+$|^[0-9]+[My]$";
@@ -145,16 +144,23 @@ fn field_schema(field: &KnownField) -> Value {
 }
 
 fn correlation() -> Value {
-    let types: Vec<Value> = CORRELATIONS
-        .iter()
-        .map(|entry| json!({"const": entry.name, "description": entry.summary}))
+    // Which keys a condition has follows from the type.
+    let types: Vec<Value> = kind::written(Written::Type)
+        .map(|entry| {
+            json!({
+                "description": entry.summary,
+                "properties": {"type": {"const": entry.name}, "condition": (entry.schema)()},
+            })
+        })
         .collect();
+    let names: Vec<&str> = kind::written(Written::Type).map(|entry| entry.name).collect();
     json!({
         "type": "object",
         "required": ["type", "timespan"],
         "additionalProperties": false,
+        "oneOf": types,
         "properties": {
-            "type": {"oneOf": types},
+            "type": {"enum": names},
             "rules": {"$ref": "#/$defs/texts"},
             "group-by": {"$ref": "#/$defs/fields"},
             "timespan": {"$ref": "#/$defs/timespan"},
@@ -166,22 +172,7 @@ fn correlation() -> Value {
                     "additionalProperties": {"$ref": "#/$defs/field"},
                 },
             },
-            "condition": {
-                "anyOf": [
-                    {"type": "string"},
-                    {
-                        "type": "object",
-                        "additionalProperties": false,
-                        "properties": {
-                            "field": {"$ref": "#/$defs/fields"},
-                            "percentile": {"type": "number", "minimum": 0, "maximum": 100},
-                            "gt": {"type": "number"}, "gte": {"type": "number"},
-                            "lt": {"type": "number"}, "lte": {"type": "number"},
-                            "eq": {"type": "number"}, "neq": {"type": "number"},
-                        },
-                    },
-                ],
-            },
+            "condition": true,
         },
     })
 }
@@ -209,15 +200,6 @@ fn extension() -> Value {
                 },
             },
         },
-        "risk": {
-            "type": "object",
-            "required": ["entity", "score"],
-            "additionalProperties": false,
-            "properties": {
-                "entity": {"$ref": "#/$defs/field"},
-                "score": {"type": "number", "exclusiveMinimum": 0},
-            },
-        },
         "suppress": {"$ref": "#/$defs/timespan", "description": "Cool-down per key."},
         "labels": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
         "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -234,9 +216,13 @@ fn extension() -> Value {
         "expires": {"$ref": "#/$defs/date"},
     });
     if let Some(properties) = properties.as_object_mut() {
-        for state in STATES {
-            let value = json!({"type": "object", "description": state.summary});
-            properties.insert(state.name.to_owned(), value);
+        for entry in KINDS.iter().filter(|entry| entry.written != Written::Type) {
+            let mut value = (entry.schema)();
+            if let Some(value) = value.as_object_mut() {
+                value.insert("description".to_owned(), entry.summary.into());
+                value.insert("markdownDescription".to_owned(), entry.doc.into());
+            }
+            properties.insert(entry.name.to_owned(), value);
         }
     }
     json!({"type": "object", "additionalProperties": false, "properties": properties})
@@ -250,11 +236,11 @@ mod tests {
     fn the_schema_knows_every_table() {
         let schema = json_schema();
         let text = schema.to_string();
-        for entry in CORRELATIONS {
+        for entry in KINDS {
             assert!(text.contains(entry.summary), "{}", entry.name);
         }
-        for state in STATES {
-            assert!(schema["properties"]["tripline"]["properties"][state.name].is_object());
+        for entry in KINDS.iter().filter(|entry| entry.written != Written::Type) {
+            assert!(schema["properties"]["tripline"]["properties"][entry.name].is_object());
         }
         for modifier in MODIFIERS {
             assert!(text.contains(modifier.names[0]), "{:?}", modifier.names);

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{
     diagnostic::Place,
     event::{FieldId, FieldTable},
+    kind::{Frame, Kind},
+    limits,
+    syntax::threshold::Comparison,
     time::EventTime,
 };
 
@@ -379,52 +382,6 @@ pub enum StringKind {
     Contains,
 }
 
-/// How a number relates to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Comparison {
-    /// `=`
-    Equal,
-    /// `≠`
-    NotEqual,
-    /// `<`
-    Less,
-    /// `≤`
-    LessOrEqual,
-    /// `>`
-    Greater,
-    /// `≥`
-    GreaterOrEqual,
-}
-
-impl Comparison {
-    /// Whether `left ∘ right` holds.
-    pub fn holds(self, left: f64, right: f64) -> bool {
-        match left.partial_cmp(&right) {
-            None => self == Comparison::NotEqual,
-            Some(order) => match self {
-                Comparison::Equal => order.is_eq(),
-                Comparison::NotEqual => order.is_ne(),
-                Comparison::Less => order.is_lt(),
-                Comparison::LessOrEqual => order.is_le(),
-                Comparison::Greater => order.is_gt(),
-                Comparison::GreaterOrEqual => order.is_ge(),
-            },
-        }
-    }
-
-    /// The sign people know.
-    pub const fn sign(self) -> &'static str {
-        match self {
-            Comparison::Equal => "=",
-            Comparison::NotEqual => "≠",
-            Comparison::Less => "<",
-            Comparison::LessOrEqual => "≤",
-            Comparison::Greater => ">",
-            Comparison::GreaterOrEqual => "≥",
-        }
-    }
-}
-
 /// Sigma's time modifiers; always UTC, as the specification has no zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimePart {
@@ -478,18 +435,23 @@ pub struct CorrelationRule {
     /// What it says about itself.
     pub meta: RuleMeta,
     /// What it looks for.
-    pub kind: CorrelationKind,
+    pub kind: Arc<dyn Kind>,
     /// The rules whose findings it sees, in the order in which it names them.
     pub inputs: Vec<CorrelationInput>,
     /// Names of the key parts, in order; empty for one group over the whole stream.
     pub group_by: Vec<String>,
-    /// Length of its window.
-    pub timespan: Duration,
-    /// Shape of its window.
-    pub window: WindowShape,
+    /// Its window.
+    pub frame: Frame,
     /// What its own findings carry: the key parts first, then further captured values that all of its
     /// inputs have. The values are those of the finding that completed it.
     pub capture_names: Vec<String>,
+}
+
+impl CorrelationRule {
+    /// How long an event may count after its time: so long must a copy of it be known as one.
+    pub fn identity_span(&self) -> Duration {
+        self.frame.timespan.min(limits::IDENTITY_SPAN_MAX)
+    }
 }
 
 /// One rule that a correlation refers to.
@@ -509,133 +471,3 @@ pub struct CorrelationInput {
 
 /// Where one part of a correlation key comes from.
 pub type KeySlot = CaptureSlot;
-
-/// Shape of a window, `tripline.window`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WindowShape {
-    /// Any interval of `timespan` length, `[start, end)`.
-    #[default]
-    Sliding,
-    /// Aligned to the epoch.
-    Tumbling,
-    /// Ends when nothing came for the gap; `timespan` is its greatest length.
-    Session {
-        /// The gap.
-        gap: Duration,
-    },
-}
-
-/// What a correlation looks for.
-#[derive(Clone, Debug)]
-pub enum CorrelationKind {
-    /// How many events.
-    EventCount(Threshold),
-    /// How many distinct values of a field (or tuples of fields).
-    ValueCount(Threshold),
-    /// Which rules, in any order.
-    Temporal(TemporalCondition),
-    /// Which rules, in the order of `inputs`.
-    TemporalOrdered(TemporalCondition),
-    /// Sum of a numeric field.
-    ValueSum(Threshold),
-    /// Mean of a numeric field.
-    ValueAvg(Threshold),
-    /// A percentile (0 to 100) of a numeric field.
-    ValuePercentile(f64, Threshold),
-    /// The median of a numeric field.
-    ValueMedian(Threshold),
-    /// A combination of values that was not seen for `history`, after `learn` of learning.
-    FirstSeen {
-        /// How long a combination is remembered.
-        history: Duration,
-        /// How long nothing is reported after the rule (or the key) first saw anything.
-        learn: Duration,
-    },
-    /// Many more than the key's own usual number.
-    Spike {
-        /// How much history makes the baseline.
-        baseline: Duration,
-        /// Compare with the same hour of the week only.
-        hour_of_week: bool,
-        /// How many times the baseline.
-        factor: f64,
-        /// And at least so many.
-        at_least: f64,
-    },
-    /// Nothing for `timespan` from a group that is expected.
-    Absence {
-        /// Keys that must be heard from, by the text of their parts; empty: whoever was ever seen.
-        expect: Vec<Vec<String>>,
-    },
-    /// A value that makes up less than a share of the key's events.
-    Rarity {
-        /// How much history is counted.
-        history: Duration,
-        /// The greatest share that is still rare, 0 to 1.
-        max_share: f64,
-    },
-}
-
-impl CorrelationKind {
-    /// The word in rule files.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            CorrelationKind::EventCount(_) => "event_count",
-            CorrelationKind::ValueCount(_) => "value_count",
-            CorrelationKind::Temporal(_) => "temporal",
-            CorrelationKind::TemporalOrdered(_) => "temporal_ordered",
-            CorrelationKind::ValueSum(_) => "value_sum",
-            CorrelationKind::ValueAvg(_) => "value_avg",
-            CorrelationKind::ValuePercentile(..) => "value_percentile",
-            CorrelationKind::ValueMedian(_) => "value_median",
-            CorrelationKind::FirstSeen { .. } => "first_seen",
-            CorrelationKind::Spike { .. } => "spike",
-            CorrelationKind::Absence { .. } => "absence",
-            CorrelationKind::Rarity { .. } => "rarity",
-        }
-    }
-}
-
-/// One or two comparisons (a range), all of which must hold.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Threshold {
-    /// Not empty.
-    pub comparisons: Vec<(Comparison, f64)>,
-}
-
-impl Threshold {
-    /// Whether a value passes.
-    pub fn holds(&self, value: f64) -> bool {
-        self.comparisons.iter().all(|(comparison, bound)| comparison.holds(value, *bound))
-    }
-
-    /// Whether only `gt` and `gte` are used: then it fires the moment it is reached. Otherwise it is
-    /// decided when its (tumbling) window closes.
-    pub fn fires_at_once(&self) -> bool {
-        self.comparisons.iter().all(|(comparison, _)| {
-            matches!(comparison, Comparison::Greater | Comparison::GreaterOrEqual)
-        })
-    }
-
-    /// For people: `≥ 5`, `> 3 and < 9`.
-    pub fn describe(&self) -> String {
-        let parts: Vec<String> =
-            self.comparisons.iter().map(|(c, bound)| format!("{} {bound}", c.sign())).collect();
-        parts.join(" and ")
-    }
-}
-
-/// When a `temporal` correlation holds, over which inputs were seen.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TemporalCondition {
-    /// How many different inputs; without a condition, all of them.
-    Count(Threshold),
-    /// One input was seen, by its index.
-    Seen(usize),
-    /// SEP-198.
-    Not(Box<TemporalCondition>),
-    /// SEP-198.
-    All(Vec<TemporalCondition>),
-    /// SEP-198.
-    Any(Vec<TemporalCondition>),
-}

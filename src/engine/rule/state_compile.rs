@@ -1,22 +1,19 @@
-//! Compiles `first_seen`, `spike`, `absence` and `rarity`: a correlation over the rule's own events.
-
-use std::time::Duration;
+//! Compiles detection rules that fire by what happens over time (`first_seen`, `spike` …): a hidden
+//! detection rule that alerts on nothing, and a correlation over it that carries the rule's name.
+//! Without Tripline the file is still the plain Sigma rule.
 
 use super::{
     alert::{alert_spec, evidence_of, meta_of, slot, slots},
-    code,
     compile::{Compiler, shape},
     document::DetectionDocument,
     fields::check_field,
     graph::Graph,
-    pattern::Pattern,
     read::Text,
-    set::{CorrelationInput, CorrelationKind, CorrelationRule, Rule, RuleIndex, WindowShape},
-    state::{Expect, StateKind, StateSyntax},
+    set::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
 };
-use crate::engine::diagnostic::Diagnostic;
+use crate::engine::kind::{Frame, WindowShape};
 
-/// Compiles the correlation half of a detection rule with state; `input` is its hidden other half.
+/// Compiles the correlation half of such a rule; `input` is its hidden other half.
 pub(super) fn compile_state(
     compiler: &Compiler<'_>,
     index: usize,
@@ -28,11 +25,13 @@ pub(super) fn compile_state(
     let header = &document.header;
     let state = header.extension.state.as_ref()?;
     let group_texts: Vec<&Text> = header.extension.group_by.iter().flatten().collect();
-    for text in group_texts.iter().copied().chain(&state.of) {
+    for text in group_texts.iter().copied().chain(&state.fields) {
         check_field(&text.value, &text.place, compiler.problems);
     }
     let group_by: Vec<String> = group_texts.iter().map(|text| text.value.clone()).collect();
-    let of: Vec<String> = state.of.iter().map(|text| text.value.clone()).collect();
+    let of: Vec<String> = state.fields.iter().map(|text| text.value.clone()).collect();
+    let kind = compiler.resolve(state, &[], group_by.len(), &header.place)?;
+    let frame = Frame { timespan: state.timespan?, window: WindowShape::Sliding };
     let capture_names = graph.wanted.get(&index)?.0.clone();
     let captured = rules.get(input.index())?.capture();
     let all_slots = |names: &[String]| {
@@ -45,123 +44,22 @@ pub(super) fn compile_state(
         fields: all_slots(&of)?,
         capture: capture_names.iter().map(|name| slot(captured, name)).collect(),
     }];
-    let kind = kind_of(compiler, state, group_by.len())?;
     let mut meta = meta_of(header, compiler.names.of.get(index));
+    meta.needs = meta.needs.max(rules.get(input.index())?.meta().needs);
     if graph.alerts(index) {
         let evidence = evidence_of(header);
         let mut spec = alert_spec(header, &capture_names, &evidence);
-        // What is new or rare tells alerts apart too.
-        let key: Vec<String> = group_by.iter().chain(&of).cloned().collect();
+        let about_values = kind.is_about_values();
+        let values = of.iter().filter(|_| about_values);
+        let key: Vec<String> = group_by.iter().chain(values).cloned().collect();
         spec.key = slots(&capture_names, &key);
-        spec.resolve_after = match state.kind {
-            StateKind::FirstSeen { .. } | StateKind::Rarity { .. } => compiler.resolve_after,
-            StateKind::Spike { .. } | StateKind::Absence { .. } => state.timespan,
-        };
+        // What is new or rare is so for one event; the memory of it lasts much longer.
+        spec.resolve_after = if about_values { compiler.resolve_after } else { frame.timespan };
         meta.alert = Some(spec);
     }
-    let words = format!("{:?}", window_words(&kind, state.timespan));
+    let words = [format!("{:?}", frame.window), kind.state_parameters(&frame)];
     let more: Vec<&str> =
-        std::iter::once(words.as_str()).chain(of.iter().map(String::as_str)).collect();
-    meta.state_shape = shape(kind.name(), &group_by, &more);
-    Some(CorrelationRule {
-        meta,
-        kind,
-        inputs,
-        group_by,
-        timespan: state.timespan,
-        window: WindowShape::Sliding,
-        capture_names,
-    })
-}
-
-/// What of a kind decides the meaning of its state; thresholds do not.
-fn window_words(kind: &CorrelationKind, timespan: Duration) -> (Duration, bool) {
-    match kind {
-        CorrelationKind::Spike { hour_of_week, .. } => (timespan, *hour_of_week),
-        CorrelationKind::FirstSeen { .. } | CorrelationKind::Rarity { .. } => {
-            (Duration::ZERO, false)
-        }
-        _ => (timespan, false),
-    }
-}
-
-fn kind_of(
-    compiler: &Compiler<'_>,
-    state: &StateSyntax,
-    key_parts: usize,
-) -> Option<CorrelationKind> {
-    Some(match &state.kind {
-        StateKind::FirstSeen { history, learn } => {
-            CorrelationKind::FirstSeen { history: *history, learn: *learn }
-        }
-        StateKind::Spike { baseline, hour_of_week, factor, at_least } => CorrelationKind::Spike {
-            baseline: *baseline,
-            hour_of_week: *hour_of_week,
-            factor: *factor,
-            at_least: *at_least,
-        },
-        StateKind::Rarity { history, max_share } => {
-            CorrelationKind::Rarity { history: *history, max_share: *max_share }
-        }
-        StateKind::Absence { expect } => {
-            CorrelationKind::Absence { expect: expected(compiler, expect, key_parts)? }
-        }
-    })
-}
-
-/// The groups that are expected; each value is one key part, or several with `/` between them.
-fn expected(
-    compiler: &Compiler<'_>,
-    expect: &Expect,
-    key_parts: usize,
-) -> Option<Vec<Vec<String>>> {
-    let (values, place): (Vec<String>, _) = match expect {
-        Expect::Seen => return Some(Vec::new()),
-        Expect::Values(texts) => {
-            let place = texts.first().map(|text| text.place.clone());
-            (texts.iter().map(|text| text.value.clone()).collect(), place)
-        }
-        Expect::List(name) => {
-            let Some(list) = compiler.lists.get(&name.value) else {
-                let title = format!("there is no list `{}`", name.value);
-                let diagnostic = Diagnostic::error(code::UNKNOWN_LIST, name.place.clone(), title)
-                    .suggest(&name.value, compiler.lists.keys().map(String::as_str))
-                    .help(format!("write its values to `lists/{}.yaml`", name.value));
-                compiler.problems.push(diagnostic);
-                return None;
-            };
-            let plain = |pattern: &Pattern| pattern.plain().map(str::to_owned);
-            let values: Option<Vec<String>> =
-                list.entries.iter().map(|entry| plain(&entry.pattern)).collect();
-            if values.is_none() {
-                let title =
-                    format!("the list `{}` has wildcards; groups have exact names", name.value);
-                let place = name.place.clone();
-                compiler.problems.push(Diagnostic::error(code::SHAPE_MISMATCH, place, title));
-            }
-            (values?, Some(name.place.clone()))
-        }
-    };
-    let keys: Vec<Vec<String>> = values
-        .iter()
-        .map(|value| {
-            if key_parts <= 1 {
-                vec![value.clone()]
-            } else {
-                value.split('/').map(str::to_owned).collect()
-            }
-        })
-        .collect();
-    if key_parts == 0 || keys.iter().any(|key| key.len() != key_parts) {
-        let title = if key_parts == 0 {
-            "groups are expected, but the rule has no `group-by`".to_owned()
-        } else {
-            format!("each expected group needs {key_parts} parts, with `/` between them")
-        };
-        if let Some(place) = place {
-            compiler.problems.push(Diagnostic::error(code::SHAPE_MISMATCH, place, title));
-        }
-        return None;
-    }
-    Some(keys)
+        words.iter().map(String::as_str).chain(of.iter().map(String::as_str)).collect();
+    meta.state_shape = shape(kind.entry().name, &group_by, &more);
+    Some(CorrelationRule { meta, kind, inputs, group_by, frame, capture_names })
 }

@@ -22,6 +22,7 @@ pub const TEMPLATE_WORDS: &[(&str, &str)] = &[
     ("severity", "Severity now."),
     ("threshold", "What the value is compared with, in words."),
     ("title", "Title of the rule."),
+    ("usual", "What the value usually is, of a `spike`."),
     ("value", "The same as `count`."),
     ("values", "The different values that were counted, as far as they are kept."),
 ];

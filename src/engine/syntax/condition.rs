@@ -6,11 +6,15 @@
 
 use std::{fmt, ops::Range};
 
-use crate::engine::limits::CONDITION_DEPTH_MAX;
+use super::{code, read::Text};
+use crate::engine::{
+    diagnostic::{Diagnostic, Problems},
+    limits::CONDITION_DEPTH_MAX,
+};
 
 /// A parsed condition. Ranges are bytes of the condition's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(in crate::engine) enum Condition {
     /// A selection, or a rule.
     Name(String, Range<usize>),
     /// `1 of pattern`, `any of pattern` (`all: false`), `all of pattern`.
@@ -30,22 +34,36 @@ pub(super) enum Condition {
     Any(Vec<Condition>),
 }
 
+impl Condition {
+    /// Every name in it, with its place, as often as it is there.
+    pub(in crate::engine) fn names(&self) -> Vec<(&str, &Range<usize>)> {
+        match self {
+            Condition::Name(name, at) => vec![(name, at)],
+            Condition::Of { .. } => Vec::new(),
+            Condition::Not(inner) => inner.names(),
+            Condition::All(parts) | Condition::Any(parts) => {
+                parts.iter().flat_map(Condition::names).collect()
+            }
+        }
+    }
+}
+
 /// Why a condition is not one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SyntaxError {
+pub(in crate::engine) struct SyntaxError {
     /// What is wrong, without a full stop.
-    pub(super) title: String,
+    pub(in crate::engine) title: String,
     /// Where.
-    pub(super) at: Range<usize>,
+    pub(in crate::engine) at: Range<usize>,
     /// What to do; may be empty.
-    pub(super) help: String,
+    pub(in crate::engine) help: String,
     /// What kind of mistake.
-    pub(super) kind: SyntaxErrorKind,
+    pub(in crate::engine) kind: SyntaxErrorKind,
 }
 
 /// What kind of mistake a [`SyntaxError`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SyntaxErrorKind {
+pub(in crate::engine) enum SyntaxErrorKind {
     /// Any other.
     Plain,
     /// `|` or `near`.
@@ -55,13 +73,37 @@ pub(super) enum SyntaxErrorKind {
 }
 
 /// Parses a condition. `selectors` says whether `1 of …` is part of the grammar.
-pub(super) fn parse(text: &str, selectors: bool) -> Result<Condition, SyntaxError> {
+pub(in crate::engine) fn parse(text: &str, selectors: bool) -> Result<Condition, SyntaxError> {
     let tokens = tokens(text)?;
     let mut parser = Parser { text, tokens: &tokens, next: 0, selectors };
     let condition = parser.any(0)?;
     match parser.peek() {
         None => Ok(condition),
         Some(token) => Err(parser.unexpected(token)),
+    }
+}
+
+/// Parses a condition and reports what is wrong with it.
+pub(in crate::engine) fn parse_condition(
+    problems: &Problems,
+    text: &Text,
+    selectors: bool,
+) -> Option<Condition> {
+    match parse(&text.value, selectors) {
+        Ok(condition) => Some(condition),
+        Err(error) => {
+            let code = match error.kind {
+                SyntaxErrorKind::Plain => code::CONDITION_SYNTAX,
+                SyntaxErrorKind::Legacy => code::LEGACY_AGGREGATION,
+                SyntaxErrorKind::TooDeep => code::CONDITION_TOO_DEEP,
+            };
+            let mut diagnostic = Diagnostic::error(code, text.place_of(error.at), error.title);
+            if !error.help.is_empty() {
+                diagnostic = diagnostic.help(error.help);
+            }
+            problems.push(diagnostic);
+            None
+        }
     }
 }
 
@@ -281,7 +323,7 @@ impl<'t> Parser<'t> {
 
 /// Whether a selection's name fits a selector's pattern. Names that begin with `_` fit only patterns
 /// that do.
-pub(super) fn fits(pattern: &str, name: &str) -> bool {
+pub(in crate::engine) fn fits(pattern: &str, name: &str) -> bool {
     if name.starts_with('_') && !pattern.starts_with('_') {
         return false;
     }
@@ -310,7 +352,7 @@ impl fmt::Display for Condition {
 
 impl Condition {
     /// Whether it has `not` anywhere.
-    pub(super) fn has_not(&self) -> bool {
+    pub(in crate::engine) fn has_not(&self) -> bool {
         match self {
             Condition::Name(..) | Condition::Of { .. } => false,
             Condition::Not(_) => true,

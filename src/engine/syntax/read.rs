@@ -6,11 +6,11 @@ use super::code;
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
     time::EventTime,
-    yaml::{Node, Section, SectionCodes, parse_duration},
+    yaml::{Node, NodeKind, Section, SectionCodes, parse_duration},
 };
 
 /// The codes under which sections of rule files report.
-pub(super) const RULE_CODES: SectionCodes = SectionCodes {
+pub(in crate::engine) const RULE_CODES: SectionCodes = SectionCodes {
     unknown: code::UNKNOWN_KEY,
     missing: code::MISSING_KEY,
     wrong_type: code::WRONG_TYPE,
@@ -20,17 +20,17 @@ pub(super) const RULE_CODES: SectionCodes = SectionCodes {
 
 /// A text with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Text {
+pub(in crate::engine) struct Text {
     /// What it says.
-    pub(super) value: String,
+    pub(in crate::engine) value: String,
     /// Where it stands.
-    pub(super) place: Place,
+    pub(in crate::engine) place: Place,
 }
 
 impl Text {
     /// The place of a part of the text, by bytes of `value`. If the file writes it otherwise (escapes,
     /// folded lines), the place of the whole.
-    pub(super) fn place_of(&self, part: Range<usize>) -> Place {
+    pub(in crate::engine) fn place_of(&self, part: Range<usize>) -> Place {
         let whole = &self.place.span;
         let written = self.place.source.text.get(whole.clone()).unwrap_or("");
         let Some(offset) = written.find(&self.value) else { return self.place.clone() };
@@ -42,44 +42,53 @@ impl Text {
 
 /// A document being read: its file, and where problems go.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
+pub(in crate::engine) struct Context<'a> {
     /// The file.
-    pub(super) source: &'a Arc<SourceText>,
+    pub(in crate::engine) source: &'a Arc<SourceText>,
     /// Where problems go.
-    pub(super) problems: &'a Problems,
+    pub(in crate::engine) problems: &'a Problems,
 }
 
 impl<'a> Context<'a> {
     /// A place in the file.
-    pub(super) fn place(&self, span: &Range<usize>) -> Place {
+    pub(in crate::engine) fn place(&self, span: &Range<usize>) -> Place {
         Place { source: Arc::clone(self.source), span: span.clone() }
     }
 
     /// A section of a document in this file.
-    pub(super) fn section(&self, node: &'a Node, path: impl Into<String>) -> Section<'a> {
+    pub(in crate::engine) fn section(
+        &self,
+        node: &'a Node,
+        path: impl Into<String>,
+    ) -> Section<'a> {
         Section::with_codes(&RULE_CODES, self.source, self.problems, node, path)
     }
 
     /// Reports an error.
-    pub(super) fn error(&self, code: &'static str, span: &Range<usize>, title: impl Into<String>) {
+    pub(in crate::engine) fn error(
+        &self,
+        code: &'static str,
+        span: &Range<usize>,
+        title: impl Into<String>,
+    ) {
         self.problems.push(Diagnostic::error(code, self.place(span), title));
     }
 
     /// Reports that a value is of the wrong kind.
-    pub(super) fn wrong_type(&self, what: &str, wanted: &str, node: &Node) {
+    pub(in crate::engine) fn wrong_type(&self, what: &str, wanted: &str, node: &Node) {
         let title = format!("{what} must be {wanted}, not {}", node.kind_name());
         self.error(code::WRONG_TYPE, &node.span, title);
     }
 }
 
 /// A text of a section, with its place. Numbers and booleans are taken as written.
-pub(super) fn text(section: &Section<'_>, key: &str) -> Option<Text> {
+pub(in crate::engine) fn text(section: &Section<'_>, key: &str) -> Option<Text> {
     let value = section.string(key)?;
     Some(Text { value, place: section.place_of(key) })
 }
 
 /// A list of texts with their places; one text alone is a list of one.
-pub(super) fn texts(section: &Section<'_>, key: &str) -> Option<Vec<Text>> {
+pub(in crate::engine) fn texts(section: &Section<'_>, key: &str) -> Option<Vec<Text>> {
     let values = section.strings(key)?;
     let node = section.node(key)?;
     let spans: Vec<Range<usize>> = match node.as_list() {
@@ -94,8 +103,38 @@ pub(super) fn texts(section: &Section<'_>, key: &str) -> Option<Vec<Text>> {
     Some(values.into_iter().zip(spans).map(text).collect())
 }
 
+/// A key of a section as texts, reporting its absence.
+pub(in crate::engine) fn required_texts(section: &Section<'_>, key: &str, help: &str) -> Vec<Text> {
+    match section.node(key) {
+        None => {
+            section.missing(key, help);
+            Vec::new()
+        }
+        Some(node) if matches!(&node.kind, NodeKind::List(items) if items.is_empty()) => {
+            section.invalid(key, format!("{} is empty", section.path_of(key)), help);
+            Vec::new()
+        }
+        Some(_) => texts(section, key).unwrap_or_default(),
+    }
+}
+
+/// A number of a section within a range.
+pub(in crate::engine) fn number_within(
+    section: &Section<'_>,
+    key: &str,
+    range: std::ops::RangeInclusive<f64>,
+) -> Option<f64> {
+    let number = section.number(key)?;
+    if range.contains(&number) {
+        return Some(number);
+    }
+    let title = format!("{} is {number}", section.path_of(key));
+    section.invalid(key, title, format!("it may be {} to {}", range.start(), range.end()));
+    None
+}
+
 /// A date as the first moment after it in UTC: what is said to hold until a date holds on that day.
-pub(super) fn end_of_date(section: &Section<'_>, key: &str) -> Option<EventTime> {
+pub(in crate::engine) fn end_of_date(section: &Section<'_>, key: &str) -> Option<EventTime> {
     let value = section.string(key)?;
     let end = parse_date(&value).and_then(|date| {
         let next = date.tomorrow().ok()?;
@@ -110,12 +149,12 @@ pub(super) fn end_of_date(section: &Section<'_>, key: &str) -> Option<EventTime>
 }
 
 /// `YYYY-MM-DD`, and nothing else.
-pub(super) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
+pub(in crate::engine) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
     (text.len() == 10).then(|| text.parse().ok())?
 }
 
 /// A timespan as Sigma and pySigma write it (`5m`; also `w`, `M`, `y`), or as Prometheus does (`1h30m`).
-pub(super) fn parse_timespan(text: &str) -> Option<Duration> {
+pub(in crate::engine) fn parse_timespan(text: &str) -> Option<Duration> {
     let unit_seconds = match text.chars().last()? {
         'M' => 2_629_746,
         'y' => 31_556_952,
@@ -126,7 +165,7 @@ pub(super) fn parse_timespan(text: &str) -> Option<Duration> {
 }
 
 /// A timespan of a section that must be longer than nothing and at most ten years.
-pub(super) fn timespan(section: &Section<'_>, key: &str) -> Option<Duration> {
+pub(in crate::engine) fn timespan(section: &Section<'_>, key: &str) -> Option<Duration> {
     let value = section.string(key)?;
     let span = parse_timespan(&value)
         .filter(|span| !span.is_zero() && *span <= Duration::from_secs(10 * 31_556_952));

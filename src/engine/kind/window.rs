@@ -10,26 +10,68 @@ use std::{collections::VecDeque, time::Duration};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{rule::WindowShape, time::EventTime};
+use super::Sample;
+use crate::engine::time::EventTime;
+
+/// Shape of a window, `tripline.window`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WindowShape {
+    /// Any interval of `timespan` length, `[start, end)`.
+    #[default]
+    Sliding,
+    /// Aligned to the epoch.
+    Tumbling,
+    /// Ends when nothing came for the gap; `timespan` is its greatest length.
+    Session {
+        /// The gap.
+        gap: Duration,
+    },
+}
 
 /// One event of a window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub(super) struct Entry {
     /// When it happened.
-    pub(crate) time: EventTime,
+    pub(super) time: EventTime,
     /// Which of the correlation's inputs it is a finding of.
-    pub(crate) input: u16,
+    pub(super) input: u16,
     /// Hash of the counted values (BLAKE3, so that nobody can make two of them equal); 0 if none.
-    pub(crate) hash: u64,
+    pub(super) hash: u64,
     /// The numeric value; 0 if none.
-    pub(crate) number: f64,
+    pub(super) number: f64,
     /// The counted value itself, for naming it in alerts.
-    pub(crate) text: Option<Box<str>>,
+    pub(super) text: Option<Box<str>>,
+}
+
+impl Entry {
+    /// An event of which nothing but its time counts.
+    pub(super) fn of(sample: &Sample<'_>) -> Entry {
+        Entry { time: sample.time, input: sample.input, hash: 0, number: 0.0, text: None }
+    }
+
+    /// An event with a number. `None` if its value is none.
+    pub(super) fn of_number(sample: &Sample<'_>) -> Option<Entry> {
+        let number: f64 = sample.values.first()?.parse().ok()?;
+        number.is_finite().then(|| Entry { number, ..Entry::of(sample) })
+    }
+
+    /// An event whose values are told apart.
+    pub(super) fn of_values(sample: &Sample<'_>) -> Entry {
+        let mut hasher = blake3::Hasher::new();
+        for value in sample.values {
+            hasher.update(&(value.len() as u64).to_le_bytes());
+            hasher.update(value.as_bytes());
+        }
+        let hash = hasher.finalize();
+        let head = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+        let text = sample.values.join("/").into();
+        Entry { hash: u64::from_le_bytes(head), text: Some(text), ..Entry::of(sample) }
+    }
 }
 
 /// Events of one key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Window {
+pub(super) struct Window {
     /// By time, then input: events of one moment stand in the order of the inputs.
     entries: VecDeque<Entry>,
     /// How often each hash is in the window that ends with the last entry; rebuilt when needed.
@@ -44,24 +86,48 @@ struct Recent {
 }
 
 impl Window {
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&Entry> {
+    pub(super) fn get(&self, index: usize) -> Option<&Entry> {
         self.entries.get(index)
     }
 
-    pub(crate) fn last_time(&self) -> Option<EventTime> {
+    pub(super) fn last_time(&self) -> Option<EventTime> {
         self.entries.back().map(|entry| entry.time)
     }
 
-    pub(crate) fn range(&self, start: usize, end: usize) -> impl Iterator<Item = &Entry> {
+    pub(super) fn range(&self, start: usize, end: usize) -> impl Iterator<Item = &Entry> {
         self.entries.iter().skip(start).take(end.saturating_sub(start))
     }
 
+    /// How many entries lie before a time.
+    pub(super) fn count_before(&self, time: EventTime) -> usize {
+        self.entries.partition_point(|entry| entry.time < time)
+    }
+
+    /// Sum of the numbers in a range.
+    pub(super) fn sum(&self, start: usize, end: usize) -> f64 {
+        self.range(start, end).map(|entry| entry.number).sum()
+    }
+
+    /// Nearest-rank percentile (0 to 100) of the numbers in a range; 0 of an empty one.
+    pub(super) fn percentile(&self, start: usize, end: usize, share: f64) -> f64 {
+        let mut numbers: Vec<f64> = self.range(start, end).map(|entry| entry.number).collect();
+        numbers.sort_by(f64::total_cmp);
+        let rank = (share / 100.0 * count(numbers.len())).ceil().max(1.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rank between 1 and the length"
+        )]
+        let index = (rank as usize).min(numbers.len()).saturating_sub(1);
+        numbers.get(index).copied().unwrap_or(0.0)
+    }
+
     /// Puts an event where its time belongs; its index.
-    pub(crate) fn insert(&mut self, entry: Entry) -> usize {
+    pub(super) fn insert(&mut self, entry: Entry) -> usize {
         let key = (entry.time, entry.input);
         let index = self.entries.partition_point(|known| (known.time, known.input) <= key);
         if index == self.entries.len() {
@@ -76,8 +142,14 @@ impl Window {
         index
     }
 
+    /// Takes an event out again.
+    pub(super) fn remove(&mut self, index: usize) {
+        self.recent = None;
+        self.entries.remove(index);
+    }
+
     /// Forgets the oldest event.
-    pub(crate) fn drop_first(&mut self) {
+    pub(super) fn drop_first(&mut self) {
         if let Some(entry) = self.entries.pop_front()
             && let Some(recent) = &mut self.recent
         {
@@ -90,14 +162,14 @@ impl Window {
     }
 
     /// Forgets events that no window needs any more: those that ended `keep` before `watermark`.
-    pub(crate) fn prune(&mut self, watermark: EventTime, keep: Duration) {
+    pub(super) fn prune(&mut self, watermark: EventTime, keep: Duration) {
         while self.entries.front().is_some_and(|entry| entry.time.plus(keep) <= watermark) {
             self.drop_first();
         }
     }
 
     /// Forgets the first `count` events.
-    pub(crate) fn drop_firsts(&mut self, count: usize) {
+    pub(super) fn drop_firsts(&mut self, count: usize) {
         for _ in 0..count {
             self.drop_first();
         }
@@ -105,7 +177,7 @@ impl Window {
 
     /// First and one past the last entry of the window that ends with (sliding), or holds (tumbling,
     /// session), the entry at `index`.
-    pub(crate) fn bounds(
+    pub(super) fn bounds(
         &self,
         shape: WindowShape,
         span: Duration,
@@ -150,7 +222,7 @@ impl Window {
 
     /// How many different hashes there are in a range. The range that ends with the last entry of a
     /// sliding window is counted incrementally.
-    pub(crate) fn distinct(&mut self, start: usize, end: usize) -> usize {
+    pub(super) fn distinct(&mut self, start: usize, end: usize) -> usize {
         if end != self.len() {
             let mut seen = hashbrown::HashSet::new();
             return self.range(start, end).filter(|entry| seen.insert(entry.hash)).count();
@@ -177,6 +249,12 @@ impl Window {
     }
 }
 
+/// A number of things as a number to compare with.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+pub(super) const fn count(count: usize) -> f64 {
+    count as f64
+}
+
 fn forget(counts: &mut HashMap<u64, u32>, hash: u64) {
     if let Some(count) = counts.get_mut(&hash) {
         *count -= 1;
@@ -187,7 +265,7 @@ fn forget(counts: &mut HashMap<u64, u32>, hash: u64) {
 }
 
 /// The window `[start, end)` of length `span`, aligned to the epoch, that holds a time.
-pub(crate) fn aligned(time: EventTime, span: Duration) -> (EventTime, EventTime) {
+pub(super) fn aligned(time: EventTime, span: Duration) -> (EventTime, EventTime) {
     let span_micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX).max(1);
     let start =
         EventTime::from_micros(time.micros().div_euclid(span_micros).saturating_mul(span_micros));

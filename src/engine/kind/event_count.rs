@@ -1,0 +1,73 @@
+//! `event_count`: how many events.
+
+use serde_json::{Value, json};
+
+use super::{
+    KindEntry, KindSyntax, Sample, Written,
+    measured::{Measure, of_events},
+    window::{Entry, Window, count},
+};
+use crate::engine::{
+    syntax::threshold::{Numbers, schema_of_numbers},
+    yaml::Section,
+};
+
+/// The line of the table.
+pub(super) const ENTRY: KindEntry = KindEntry {
+    name: "event_count",
+    written: Written::Type,
+    summary: "How many events.",
+    doc: "Counts the events of its rules for each key. With `gt` and `gte` it fires the moment the \
+          number is reached within any `timespan` (a sliding window), and goes on firing while that \
+          holds. With `lt`, `lte`, `eq`, `neq` or a range it is decided when a window ends: windows are \
+          then tumbling, aligned to the epoch. A window without any event is not looked at; for \
+          silence there is `absence`.",
+    example: "\
+title: Failed login
+name: failed_login
+logsource: {product: kubernetes, service: audit}
+detection:
+  failed: {responseStatus.code: 401}
+  condition: failed
+---
+title: Many failed logins from one address
+name: login_failures
+level: medium
+correlation:
+  type: event_count
+  rules: [failed_login]
+  group-by: [source.ip]
+  timespan: 5m
+  condition: {gte: 20}
+",
+    schema,
+    read: Some(read),
+};
+
+fn schema() -> Value {
+    schema_of_numbers(&json!({}))
+}
+
+fn read(section: &Section<'_>) -> Option<KindSyntax> {
+    of_events(Numbers::open(section)?, EventCount)
+}
+
+#[derive(Clone, Debug)]
+struct EventCount;
+
+impl Measure for EventCount {
+    const ENTRY: &'static KindEntry = &ENTRY;
+    const IS_COUNT: bool = true;
+
+    fn unit(&self) -> String {
+        "events".to_owned()
+    }
+
+    fn entry(sample: &Sample<'_>) -> Option<Entry> {
+        Some(Entry::of(sample))
+    }
+
+    fn measure(&self, _: &mut Window, start: usize, end: usize) -> f64 {
+        count(end - start)
+    }
+}

@@ -1,0 +1,110 @@
+//! Numbers of events over a long time, in coarse steps: how many there were lately, at a few bytes a
+//! step.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::time::EventTime;
+
+/// From when to when something was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SeenSpan {
+    /// The earliest time.
+    pub(super) first: EventTime,
+    /// The latest time.
+    pub(super) last: EventTime,
+}
+
+impl SeenSpan {
+    /// Seen once.
+    pub(super) const fn at(time: EventTime) -> SeenSpan {
+        SeenSpan { first: time, last: time }
+    }
+
+    /// Seen once more.
+    pub(super) fn add(&mut self, time: EventTime) {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+    }
+}
+
+/// How many events each step of time had. Steps without events take no room.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct History {
+    /// Number of the step since the epoch, and its events; ascending.
+    steps: VecDeque<(i64, u32)>,
+}
+
+/// The number of the step that a time is in.
+pub(super) fn step_of(time: EventTime, length: Duration) -> i64 {
+    let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX).max(1);
+    time.micros().div_euclid(length)
+}
+
+/// When a step begins.
+pub(super) fn start_of(step: i64, length: Duration) -> EventTime {
+    let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX).max(1);
+    EventTime::from_micros(step.saturating_mul(length))
+}
+
+impl History {
+    /// One more event in a step.
+    pub(super) fn add(&mut self, step: i64) {
+        let at = self.steps.partition_point(|(known, _)| *known < step);
+        match self.steps.get_mut(at) {
+            Some((known, events)) if *known == step => *events = events.saturating_add(1),
+            _ => self.steps.insert(at, (step, 1)),
+        }
+    }
+
+    /// Forgets the steps before this one.
+    pub(super) fn forget_before(&mut self, step: i64) {
+        while self.steps.front().is_some_and(|(known, _)| *known < step) {
+            self.steps.pop_front();
+        }
+    }
+
+    /// The last step that had an event.
+    pub(super) fn last(&self) -> Option<i64> {
+        self.steps.back().map(|(step, _)| *step)
+    }
+
+    /// Events of one step.
+    pub(super) fn at(&self, step: i64) -> u32 {
+        self.steps
+            .binary_search_by_key(&step, |(known, _)| *known)
+            .ok()
+            .and_then(|at| self.steps.get(at))
+            .map_or(0, |(_, events)| *events)
+    }
+
+    /// Events from one step on.
+    pub(super) fn since(&self, step: i64) -> u64 {
+        let recent = self.steps.iter().rev().take_while(|(known, _)| *known >= step);
+        recent.map(|(_, events)| u64::from(*events)).sum()
+    }
+
+    /// Events of the steps `from..to`.
+    pub(super) fn between(&self, from: i64, to: i64) -> u64 {
+        let steps = self.steps.iter().filter(|(step, _)| (from..to).contains(step));
+        steps.map(|(_, events)| u64::from(*events)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_of_arrival_does_not_matter() {
+        let mut history = History::default();
+        for step in [5, 3, 5, 9, 3, 3] {
+            history.add(step);
+        }
+        assert_eq!((history.at(3), history.at(4), history.at(5)), (3, 0, 2));
+        assert_eq!((history.since(5), history.between(3, 9)), (3, 5));
+        history.forget_before(5);
+        assert_eq!((history.since(i64::MIN), history.last()), (3, Some(9)));
+    }
+}

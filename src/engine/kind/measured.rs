@@ -1,0 +1,86 @@
+//! Kinds that compare one number of a window with a threshold: how the number is measured is all that
+//! tells them apart.
+
+use std::fmt::Debug;
+
+use super::{
+    Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, span,
+    window::{Entry, Window},
+    windowed::{Verdict, Windowed, Windows},
+};
+use crate::engine::syntax::threshold::{Numbers, Threshold};
+
+/// How a number is measured.
+pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
+    /// Its line of the table.
+    const ENTRY: &'static KindEntry;
+    /// Whether it is a number of events, which a window bounds.
+    const IS_COUNT: bool = false;
+
+    /// What the number is, for people: `events`, `on average`.
+    fn unit(&self) -> String;
+
+    /// The sample as an event of a window. `None` if a value is no number where one is needed.
+    fn entry(sample: &Sample<'_>) -> Option<Entry> {
+        Entry::of_number(sample)
+    }
+
+    /// The number of entries `start..end`; at least one.
+    fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64;
+}
+
+/// A measured number and what it is compared with.
+#[derive(Clone, Debug)]
+struct Measured<M> {
+    measure: M,
+    threshold: Threshold,
+}
+
+/// Ends the reading of a condition that measures a field.
+pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
+    let fields = numbers.fields();
+    let threshold = numbers.threshold(M::IS_COUNT)?;
+    let parameters = Box::new(Ready(Measured { measure, threshold }));
+    Some(KindSyntax { fields, ..KindSyntax::new(parameters) })
+}
+
+/// Ends the reading of a condition that measures events.
+pub(super) fn of_events<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
+    numbers.no_fields();
+    let threshold = numbers.threshold(M::IS_COUNT)?;
+    Some(KindSyntax::new(Box::new(Ready(Measured { measure, threshold }))))
+}
+
+impl<M: Measure> Kind for Measured<M> {
+    fn entry(&self) -> &'static KindEntry {
+        M::ENTRY
+    }
+
+    fn describe(&self, frame: &Frame) -> String {
+        let (threshold, unit) = (self.threshold.describe(), self.measure.unit());
+        format!("{threshold} {unit} in {}", span(frame.timespan))
+    }
+
+    fn needs_end(&self) -> bool {
+        !self.threshold.fires_at_once()
+    }
+
+    fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
+        Box::new(Windows::new(self, frame))
+    }
+}
+
+impl<M: Measure> Windowed for Measured<M> {
+    fn fires_at_once(&self) -> bool {
+        self.threshold.fires_at_once()
+    }
+
+    fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
+        M::entry(sample)
+    }
+
+    fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
+        let value = self.measure.measure(window, start, end);
+        Verdict { holds: self.threshold.holds(value), value }
+    }
+}

@@ -1,0 +1,340 @@
+//! The kinds of correlation: what rules can look for over time.
+//!
+//! A kind is one file and one line in [`KINDS`]. Its file has everything of it: how rule files say it,
+//! what is kept of each key, when it fires, and its documentation for people who write rules. It knows
+//! nothing of rules, detections or alerts: samples go in, hits come out.
+//!
+//! Order of arrival within `grace` does not decide: samples carry their event time, and whatever needs
+//! an end is decided by the watermark.
+
+mod absence;
+mod event_count;
+mod first_seen;
+mod history;
+mod keyed;
+mod measured;
+mod rarity;
+mod risk;
+mod spike;
+mod temporal;
+mod temporal_condition;
+mod temporal_ordered;
+mod value_avg;
+mod value_count;
+mod value_median;
+mod value_percentile;
+mod value_sum;
+mod window;
+mod windowed;
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub(in crate::engine) use self::risk::Risk;
+pub use self::window::WindowShape;
+use super::{
+    diagnostic::{Place, Problems},
+    syntax::read::Text,
+    time::EventTime,
+    value::Captured,
+    yaml::Section,
+};
+
+/// Every kind. Sorted by name; one line each.
+pub const KINDS: &[&KindEntry] = &[
+    &absence::ENTRY,
+    &event_count::ENTRY,
+    &first_seen::ENTRY,
+    &rarity::ENTRY,
+    &risk::ENTRY,
+    &spike::ENTRY,
+    &temporal::ENTRY,
+    &temporal_ordered::ENTRY,
+    &value_avg::ENTRY,
+    &value_count::ENTRY,
+    &value_median::ENTRY,
+    &value_percentile::ENTRY,
+    &value_sum::ENTRY,
+];
+
+/// One line of [`KINDS`].
+#[derive(Debug)]
+pub struct KindEntry {
+    /// The word in rule files.
+    pub name: &'static str,
+    /// Where rule files say it.
+    pub written: Written,
+    /// What it looks for, in a sentence.
+    pub summary: &'static str,
+    /// For people who write rules: what counts, when it fires, when it ends. Markdown.
+    pub doc: &'static str,
+    /// A whole rule file that uses it.
+    pub example: &'static str,
+    /// JSON Schema of what it adds to rule files; for a correlation type, of `condition`.
+    pub schema: fn() -> serde_json::Value,
+    /// Reads it, for types and keys.
+    pub(in crate::engine) read: Option<Read>,
+}
+
+/// Reads what a kind is given. The section is `correlation:` for a type, else the kind's own mapping.
+/// `None` if it is unusable; that is reported.
+pub(in crate::engine) type Read = fn(&Section<'_>) -> Option<KindSyntax>;
+
+/// Where rule files say a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// `correlation: {type: …}`, as Sigma has it.
+    Type,
+    /// A key under `tripline:` of a detection rule, which then fires by it.
+    Key,
+    /// A key under `tripline:` of any rule, whose findings then also count for one rule over all.
+    Contribution,
+}
+
+/// The entry of a name.
+pub fn find(name: &str) -> Option<&'static KindEntry> {
+    KINDS.iter().copied().find(|entry| entry.name == name)
+}
+
+/// The kinds that are written in one way, sorted.
+pub fn written(written: Written) -> impl Iterator<Item = &'static KindEntry> {
+    KINDS.iter().copied().filter(move |entry| entry.written == written)
+}
+
+/// A kind as it is written, before lists and the names of rules are known.
+#[derive(Debug)]
+pub(in crate::engine) struct KindSyntax {
+    /// The fields whose values it looks at; empty if it counts events.
+    pub(in crate::engine) fields: Vec<Text>,
+    /// Length of its window, if it says so itself; a correlation type has `timespan` beside it.
+    pub(in crate::engine) timespan: Option<Duration>,
+    /// Rules that its condition names, in order, for when `rules` is left out.
+    pub(in crate::engine) named_rules: Vec<Text>,
+    /// The rest.
+    pub(in crate::engine) parameters: Box<dyn Parameters>,
+}
+
+impl KindSyntax {
+    /// Of a kind that looks at no field.
+    fn new(parameters: Box<dyn Parameters>) -> KindSyntax {
+        KindSyntax { fields: Vec::new(), timespan: None, named_rules: Vec::new(), parameters }
+    }
+}
+
+/// Parameters of a kind that are still to be checked against the rest of the rule set.
+pub(in crate::engine) trait Parameters: Debug {
+    /// `None` if they do not fit; that is reported.
+    fn resolve(&self, context: &ResolveContext<'_>) -> Option<Arc<dyn Kind>>;
+}
+
+/// Parameters that fit anything.
+#[derive(Debug)]
+struct Ready<K>(K);
+
+impl<K: Kind + Clone + 'static> Parameters for Ready<K> {
+    fn resolve(&self, _: &ResolveContext<'_>) -> Option<Arc<dyn Kind>> {
+        Some(Arc::new(self.0.clone()))
+    }
+}
+
+/// What parameters are checked against.
+pub(in crate::engine) struct ResolveContext<'a> {
+    /// The rules that the kind sees, in order.
+    pub(in crate::engine) rules: &'a [Text],
+    /// How many parts the key has.
+    pub(in crate::engine) key_parts: usize,
+    /// Where the document begins.
+    pub(in crate::engine) place: &'a Place,
+    /// The values of a list, with the time from which on each does not count any more; an unknown list
+    /// is reported.
+    pub(in crate::engine) list: &'a ListValues<'a>,
+    /// Where problems go.
+    pub(in crate::engine) problems: &'a Problems,
+}
+
+/// Looks a list up.
+pub(in crate::engine) type ListValues<'a> =
+    dyn Fn(&Text) -> Option<Vec<(String, Option<EventTime>)>> + 'a;
+
+/// Values of `group-by`, in order.
+pub type CorrelationKey = Box<[Box<str>]>;
+
+/// The window of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its length; for a kind with a memory, how long that lasts.
+    pub timespan: Duration,
+    /// Its shape.
+    pub window: WindowShape,
+}
+
+/// One thing that counts.
+#[derive(Clone, Debug)]
+pub struct Sample<'a> {
+    /// When it happened.
+    pub time: EventTime,
+    /// Which of the rule's inputs it is a finding of.
+    pub input: u16,
+    /// The values of the fields that the kind looks at, in order.
+    pub values: &'a [&'a str],
+    /// What the rule's own finding would carry.
+    pub captured: Box<[Captured]>,
+}
+
+/// A key for which the condition held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// When it fired, by event time.
+    pub time: EventTime,
+    /// The first sample that counted.
+    pub first: EventTime,
+    /// The last sample that counted.
+    pub last: EventTime,
+    /// Events, distinct values, a sum, a share …
+    pub value: f64,
+    /// Some of the values that were counted, for people.
+    pub values: Vec<String>,
+    /// What the value usually is, for a kind that knows.
+    pub usual: Option<f64>,
+    /// What the finding carries: of the sample that decided, or of the last one.
+    pub captured: Box<[Captured]>,
+    /// For how long.
+    pub holds: Holds,
+}
+
+/// For how long a condition holds that held once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Holds {
+    /// It held at that moment; the alert ends some time after the last such moment.
+    #[default]
+    Once,
+    /// It goes on to hold until this time, unless another hit says otherwise.
+    Until(EventTime),
+    /// It holds no longer; nothing was found.
+    Ended,
+}
+
+/// A kind with its parameters: what one rule looks for. Immutable and shared.
+pub trait Kind: Debug + Send + Sync {
+    /// Its line of the table.
+    fn entry(&self) -> &'static KindEntry;
+
+    /// What must hold, for people: `≥ 5 events in 5m`.
+    fn describe(&self, frame: &Frame) -> String;
+
+    /// Whether its window must have ended before it can be decided.
+    fn needs_end(&self) -> bool {
+        false
+    }
+
+    /// Those of its parameters that decide what its state means. Thresholds do not: they may change,
+    /// and the state is kept.
+    fn state_parameters(&self, _: &Frame) -> String {
+        String::new()
+    }
+
+    /// Whether the values it looks at tell its alerts apart, beside the key.
+    fn is_about_values(&self) -> bool {
+        false
+    }
+
+    /// State of a rule that has seen nothing.
+    fn fresh(&self, frame: Frame) -> Box<dyn RuleState>;
+}
+
+/// What a rule has seen, of all its keys.
+pub trait RuleState: Debug + Send {
+    /// Takes a sample of a key. Returns whether it counts: it does not if a value is no number where
+    /// one is needed, or if its window has closed.
+    fn handle(
+        &mut self,
+        key: CorrelationKey,
+        sample: Sample<'_>,
+        watermark: Option<EventTime>,
+        out: &mut Vec<Hit>,
+    ) -> Taken;
+
+    /// Decides what the watermark has passed, and forgets what can no longer matter.
+    /// [`EventTime::MAX`] is the end of a finite stream.
+    fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>);
+
+    /// Whether the passing of time alone may bring a hit.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// Keys held.
+    fn key_count(&self) -> usize;
+
+    /// What was lost since the last call.
+    fn take_losses(&mut self) -> Losses;
+
+    /// What changed since the last call, with its stored form; `None` if it is gone.
+    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>);
+
+    /// Everything, in its stored form.
+    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>);
+
+    /// Puts one stored piece back. `None` if it cannot be read.
+    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()>;
+}
+
+/// What became of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It counts.
+    Counted,
+    /// A value is no number where one is needed.
+    NoNumber,
+    /// Nobody is interested in its key.
+    NotExpected,
+    /// It came after its window had been decided.
+    TooLate,
+}
+
+/// What bounds cost a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Keys dropped to make room.
+    pub keys_evicted: u64,
+    /// Events dropped from windows that were full.
+    pub window_events_dropped: u64,
+}
+
+/// The stable name of a piece of a rule's state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StateKey {
+    /// Which of the kind's tables.
+    pub table: u8,
+    /// The key in it.
+    pub key: CorrelationKey,
+}
+
+/// A duration as people write it: `5m`, `1h30m`, `2d`.
+pub(in crate::engine) fn span(span: Duration) -> String {
+    let mut seconds = span.as_secs();
+    let mut text = String::new();
+    for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+        if seconds >= length {
+            text += &format!("{}{unit}", seconds / length);
+            seconds %= length;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_every_kind_is_explained() {
+        assert!(KINDS.is_sorted_by_key(|entry| entry.name));
+        for entry in KINDS {
+            assert!(entry.summary.ends_with('.'), "{}", entry.name);
+            assert!(entry.doc.len() > 100 && entry.doc.ends_with('.'), "{}", entry.name);
+            assert!(entry.example.contains(entry.name), "{}", entry.name);
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! `spike`: many more events than the key usually has.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready, RuleState,
+    Sample, StateKey, Taken, Written,
+    history::{History, SeenSpan, start_of, step_of},
+    keyed::Keyed,
+    span,
+    window::{Entry, Window, WindowShape, count},
+};
+use crate::engine::{
+    limits::{BASELINE_MAX, WINDOW_EVENTS_MAX},
+    syntax::read::{number_within, timespan},
+    time::EventTime,
+    value::Captured,
+    yaml::Section,
+};
+
+/// The line of the table.
+pub(super) const ENTRY: KindEntry = KindEntry {
+    name: "spike",
+    written: Written::Key,
+    summary: "`factor` times more events in `timespan` than the key's own baseline.",
+    doc: "Fires when a key has at least `min` (10) events within `timespan`, and at least `factor` (5) \
+          times as many as is usual for it. What is usual is the mean of its own past: of the last \
+          `baseline.of` (14d), or with `season: hour-of-week` of the same hour of the week (UTC) in the \
+          weeks of the baseline. The hour before the window does not count, so that a slow rise is not \
+          its own baseline. Nothing is reported before the rule has seen a day (`season: hour-of-week`: \
+          the same hour a week before; a baseline shorter than a day: the whole baseline). After that, a \
+          key without a past is judged by `min` alone. Alerts say what was usual: `{{ usual }}`.",
+    example: "\
+title: Many more secrets read than usual
+name: secret_read_spike
+logsource: {product: kubernetes, service: audit}
+level: high
+detection:
+  read: {objectRef.resource: secrets, verb: [get, list]}
+  condition: read
+tripline:
+  spike:
+    group-by: [actor.id]
+    timespan: 10m
+    baseline: {of: 14d, season: hour-of-week}
+    factor: 5
+    min: 20
+  annotations:
+    summary: '{{ actor.id }} read {{ count }} secrets in ten minutes; usual are {{ usual }}'
+",
+    schema,
+    read: Some(read),
+};
+
+const BASELINE_DEFAULT: Duration = Duration::from_secs(14 * 86_400);
+
+/// Steps in which the past is kept.
+const HOUR: Duration = Duration::from_secs(3_600);
+const HOURS_A_DAY: i64 = 24;
+const HOURS_A_WEEK: i64 = 7 * HOURS_A_DAY;
+
+fn schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["timespan"],
+        "additionalProperties": false,
+        "properties": {
+            "group-by": {"$ref": "#/$defs/fields"},
+            "timespan": {"$ref": "#/$defs/timespan"},
+            "baseline": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "of": {"$ref": "#/$defs/timespan"},
+                    "season": {"enum": ["none", "hour-of-week"]},
+                },
+            },
+            "factor": {"type": "number", "minimum": 1},
+            "min": {"type": "number", "minimum": 1},
+        },
+    })
+}
+
+fn read(section: &Section<'_>) -> Option<KindSyntax> {
+    let window = timespan(section, "timespan");
+    if !section.has("timespan") {
+        section.missing("timespan", "how long a spike is counted: `timespan: 10m`");
+    }
+    let (mut baseline, mut hour_of_week) = (BASELINE_DEFAULT, false);
+    if let Some(inner) = section.section("baseline") {
+        baseline = timespan(&inner, "of").unwrap_or(BASELINE_DEFAULT);
+        let seasons = [("hour-of-week", true), ("none", false)];
+        hour_of_week = inner.one_of("season", &seasons).unwrap_or(false);
+        inner.finish();
+    }
+    let factor = number_within(section, "factor", 1.0..=1e6).unwrap_or(5.0);
+    let at_least = number_within(section, "min", 1.0..=1e6).unwrap_or(10.0);
+    let window = window?;
+    if baseline < window * 2 {
+        let title = "the baseline must be at least twice as long as `timespan`";
+        section.invalid("baseline", title, "lengthen `baseline.of`");
+    } else if hour_of_week && baseline < HOUR * 24 * 7 {
+        let title = "an hour of the week comes once a week";
+        section.invalid("baseline", title, "lengthen `baseline.of` to a week or more");
+    } else if baseline > BASELINE_MAX {
+        let title = format!("the baseline is longer than {}", span(BASELINE_MAX));
+        section.invalid("baseline", title, "shorten `baseline.of`");
+    } else if baseline < HOUR * 2 {
+        let title = "the past is kept by the hour";
+        section.invalid("baseline", title, "lengthen `baseline.of` to two hours or more");
+    }
+    let kind = Spike { baseline, hour_of_week, factor, at_least };
+    Some(KindSyntax { timespan: Some(window), ..KindSyntax::new(Box::new(Ready(kind))) })
+}
+
+#[derive(Clone, Debug)]
+struct Spike {
+    baseline: Duration,
+    hour_of_week: bool,
+    factor: f64,
+    at_least: f64,
+}
+
+impl Kind for Spike {
+    fn entry(&self) -> &'static KindEntry {
+        &ENTRY
+    }
+
+    fn describe(&self, frame: &Frame) -> String {
+        let (factor, at_least) = (self.factor, self.at_least);
+        let season = if self.hour_of_week { " at that hour of the week" } else { "" };
+        let span = span(frame.timespan);
+        format!("≥ {factor} × the usual{season} and ≥ {at_least} events in {span}")
+    }
+
+    fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
+        Box::new(Baselines {
+            kind: self.clone(),
+            timespan: frame.timespan,
+            keys: Keyed::default(),
+            rule: Keyed::default(),
+            events_dropped: 0,
+        })
+    }
+}
+
+/// Recent and past events of one key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct KeyPast {
+    window: Window,
+    hours: History,
+    captured: Box<[Captured]>,
+}
+
+#[derive(Debug)]
+struct Baselines {
+    kind: Spike,
+    timespan: Duration,
+    keys: Keyed<KeyPast>,
+    /// Since when the rule has been seeing events; under the empty key.
+    rule: Keyed<SeenSpan>,
+    events_dropped: u64,
+}
+
+const KEYS: u8 = 0;
+const RULE: u8 = 1;
+
+impl Spike {
+    fn baseline_hours(&self) -> i64 {
+        i64::try_from(self.baseline.as_secs() / HOUR.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// The usual number of events in a window that begins at `start`. `None` while too little of the
+    /// past is known: the rule has been seeing events since `began`.
+    fn usual(
+        &self,
+        hours: &History,
+        start: EventTime,
+        timespan: Duration,
+        began: EventTime,
+    ) -> Option<f64> {
+        // The first hour was seen in part only.
+        let known_from = step_of(began, HOUR) + 1;
+        let first = step_of(start, HOUR);
+        if !self.hour_of_week {
+            let to = first - 1;
+            let from = known_from.max(to - self.baseline_hours());
+            let enough = HOURS_A_DAY.min(self.baseline_hours() - 1);
+            if to - from < enough {
+                return None;
+            }
+            let per_hour = ratio(hours.between(from, to), to - from);
+            return Some(per_hour * timespan.as_secs_f64() / HOUR.as_secs_f64());
+        }
+        let end = start.plus(timespan);
+        let mut usual = 0.0;
+        let mut hour = first;
+        while start_of(hour, HOUR) < end {
+            let weeks = self.baseline_hours() / HOURS_A_WEEK;
+            let past = (1..=weeks).map(|week| hour - week * HOURS_A_WEEK);
+            let past: Vec<i64> = past.take_while(|past| *past >= known_from).collect();
+            let seen = i64::try_from(past.len()).unwrap_or(i64::MAX);
+            if seen == 0 {
+                return None;
+            }
+            let events: u64 = past.iter().map(|past| u64::from(hours.at(*past))).sum();
+            let from = start.max(start_of(hour, HOUR));
+            let share = end.min(start_of(hour + 1, HOUR)).since(from);
+            usual += ratio(events, seen) * share.as_secs_f64() / HOUR.as_secs_f64();
+            hour += 1;
+        }
+        Some(usual)
+    }
+
+    /// Looks at every window that the entry at `at` is part of; the hit with the most events.
+    fn look(
+        &self,
+        state: &KeyPast,
+        at: usize,
+        timespan: Duration,
+        began: EventTime,
+    ) -> Option<Hit> {
+        let window = &state.window;
+        let time = window.get(at)?.time;
+        let mut best: Option<Hit> = None;
+        for end_index in at..window.len() {
+            let last = window.get(end_index)?.time;
+            if end_index > at && last.minus(timespan) >= time {
+                break;
+            }
+            let (start, end) = window.bounds(WindowShape::Sliding, timespan, end_index);
+            let value = count(end - start);
+            if value < self.at_least || best.as_ref().is_some_and(|best| best.value >= value) {
+                continue;
+            }
+            // A sliding window holds what came after its beginning.
+            let usual = self.usual(&state.hours, last.minus(timespan), timespan, began)?;
+            if value >= self.factor * usual {
+                let first = window.get(start)?.time;
+                best = Some(Hit {
+                    time: last,
+                    first,
+                    last,
+                    value,
+                    values: Vec::new(),
+                    usual: Some(usual),
+                    captured: state.captured.clone(),
+                    holds: Holds::Once,
+                });
+            }
+        }
+        best
+    }
+
+    /// When a key must be looked at next; `None` if nothing of it can matter any more.
+    fn deadline(&self, state: &KeyPast, timespan: Duration) -> Option<EventTime> {
+        if let Some(last) = state.window.last_time() {
+            return Some(last.plus(timespan));
+        }
+        let last = state.hours.last()?;
+        Some(start_of(last.saturating_add(self.baseline_hours() + 2), HOUR))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn ratio(events: u64, hours: i64) -> f64 {
+    events as f64 / hours.max(1) as f64
+}
+
+impl RuleState for Baselines {
+    fn handle(
+        &mut self,
+        key: CorrelationKey,
+        sample: Sample<'_>,
+        watermark: Option<EventTime>,
+        out: &mut Vec<Hit>,
+    ) -> Taken {
+        let (kind, timespan) = (&self.kind, self.timespan);
+        let time = sample.time;
+        let mut began = time;
+        self.rule.update(
+            CorrelationKey::default(),
+            || SeenSpan::at(time),
+            |seen| {
+                seen.add(time);
+                began = seen.first;
+                Some(seen.last.plus(kind.baseline))
+            },
+        );
+        let dropped = &mut self.events_dropped;
+        self.keys.update(key, KeyPast::default, |state| {
+            if state.window.len() >= WINDOW_EVENTS_MAX {
+                state.window.drop_first();
+                *dropped += 1;
+            }
+            let at = state.window.insert(Entry::of(&sample));
+            state.hours.add(step_of(time, HOUR));
+            state.captured = sample.captured;
+            out.extend(kind.look(state, at, timespan, began));
+            if let Some(watermark) = watermark {
+                state.window.prune(watermark, timespan);
+            }
+            let last = state.hours.last().unwrap_or_default();
+            let reach = kind.baseline + timespan + HOUR * 2;
+            state.hours.forget_before(step_of(start_of(last, HOUR).minus(reach), HOUR));
+            kind.deadline(state, timespan)
+        });
+        Taken::Counted
+    }
+
+    fn advance(&mut self, watermark: EventTime, _: &mut Vec<Hit>) {
+        let (kind, timespan) = (&self.kind, self.timespan);
+        self.keys.advance(watermark, |_, state, due| {
+            state.window.prune(watermark, timespan);
+            kind.deadline(state, timespan).filter(|next| *next > due)
+        });
+        self.rule.advance(watermark, |_, _, _| None);
+    }
+
+    fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn take_losses(&mut self) -> Losses {
+        Losses {
+            keys_evicted: self.keys.take_evicted(),
+            window_events_dropped: std::mem::take(&mut self.events_dropped),
+        }
+    }
+
+    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
+        self.keys.take_changed(KEYS, out);
+        self.rule.take_changed(RULE, out);
+    }
+
+    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>) {
+        self.keys.dump(KEYS, out);
+        self.rule.dump(RULE, out);
+    }
+
+    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()> {
+        match key.table {
+            KEYS => self.keys.restore(key.key, bytes),
+            RULE => self.rule.restore(key.key, bytes),
+            _ => None,
+        }
+    }
+}

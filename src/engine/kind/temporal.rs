@@ -1,0 +1,114 @@
+//! `temporal`: several rules, in any order.
+
+use std::sync::Arc;
+
+use super::{
+    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Written, span,
+    temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
+    window::{Window, count},
+    windowed::{Verdict, Windowed, Windows},
+};
+use crate::engine::yaml::Section;
+
+/// The line of the table.
+pub(super) const ENTRY: KindEntry = KindEntry {
+    name: "temporal",
+    written: Written::Type,
+    summary: "Several rules, in any order.",
+    doc: "Looks for events of several rules with the same key within `timespan`. Without `condition` \
+          each rule must be seen at least once; `{gte: 2}` asks for so many of them; an expression over \
+          rule names (`a and (b or c)`, SEP-198) for any combination. It fires the moment the last one \
+          needed is seen. An expression with `not` waits: its window begins with the first event of any \
+          of the rules, and is decided when `timespan` has passed by the watermark.",
+    example: "\
+title: Permissions asked for
+name: permissions_asked
+logsource: {product: kubernetes, service: audit}
+detection:
+  asked: {objectRef.resource: selfsubjectrulesreviews, verb: create}
+  condition: asked
+---
+title: Secrets listed
+name: secrets_listed_by_anybody
+logsource: {product: kubernetes, service: audit}
+detection:
+  listed: {objectRef.resource: secrets, verb: list}
+  condition: listed
+---
+title: Asked what is allowed, and listed secrets
+name: asked_and_listed
+level: high
+correlation:
+  type: temporal
+  rules: [permissions_asked, secrets_listed_by_anybody]
+  group-by: [actor.id]
+  timespan: 10m
+",
+    schema,
+    read: Some(read),
+};
+
+fn read(section: &Section<'_>) -> Option<KindSyntax> {
+    let condition = temporal_condition::read(section)?;
+    Some(temporal_condition::syntax_of(condition, |condition| Box::new(Syntax(condition))))
+}
+
+#[derive(Debug)]
+struct Syntax(TemporalSyntax);
+
+impl Parameters for Syntax {
+    fn resolve(&self, context: &ResolveContext<'_>) -> Option<Arc<dyn Kind>> {
+        let condition = self.0.resolve(context)?;
+        let words = self.0.describe(context.rules.len());
+        Some(Arc::new(Temporal { words, condition, inputs: context.rules.len() }))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Temporal {
+    /// The condition, for people.
+    words: String,
+    condition: TemporalCondition,
+    inputs: usize,
+}
+
+impl Kind for Temporal {
+    fn entry(&self) -> &'static KindEntry {
+        &ENTRY
+    }
+
+    fn describe(&self, frame: &Frame) -> String {
+        format!("{} within {}", self.words, span(frame.timespan))
+    }
+
+    fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
+        Box::new(Windows::new(self, frame))
+    }
+}
+
+impl Windowed for Temporal {
+    fn fires_at_once(&self) -> bool {
+        self.condition.fires_at_once()
+    }
+
+    fn begins_with_first(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
+        let seen = seen(window, start, end, self.inputs);
+        let value = count(seen.iter().filter(|seen| **seen).count());
+        Verdict { holds: self.condition.holds(&seen, value), value }
+    }
+}
+
+/// Which inputs a range has events of.
+pub(super) fn seen(window: &Window, start: usize, end: usize, inputs: usize) -> Vec<bool> {
+    let mut seen = vec![false; inputs];
+    for entry in window.range(start, end) {
+        if let Some(seen) = seen.get_mut(usize::from(entry.input)) {
+            *seen = true;
+        }
+    }
+    seen
+}

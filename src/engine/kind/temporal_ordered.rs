@@ -1,0 +1,136 @@
+//! `temporal_ordered`: several rules, in the order of `rules`.
+
+use std::sync::Arc;
+
+use super::{
+    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Written, span,
+    temporal::seen,
+    temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
+    window::{Window, count},
+    windowed::{Verdict, Windowed, Windows},
+};
+use crate::engine::yaml::Section;
+
+/// The line of the table.
+pub(super) const ENTRY: KindEntry = KindEntry {
+    name: "temporal_ordered",
+    written: Written::Type,
+    summary: "Several rules, in the order of `rules`.",
+    doc: "Like `temporal`, but the events must come in the order in which `rules` names the rules, by \
+          event time; events of one moment may stand in either order. With `{gte: 2}` so many rules \
+          must be seen in that order; with an expression, those that it joins by `and`.",
+    example: "\
+title: Privileged pod made
+name: privileged_pod_made
+logsource: {product: kubernetes, service: audit}
+detection:
+  made:
+    verb: create
+    objectRef.resource: pods
+    pod_spec.containers.securityContext.privileged: true
+  condition: made
+tripline: {needs: {level: Request}}
+---
+title: Exec into a pod
+name: exec_into_pod
+logsource: {product: kubernetes, service: audit}
+detection:
+  exec: {objectRef.resource: pods, objectRef.subresource: exec, objectRef.name|exists: true}
+  condition: exec
+---
+title: Privileged pod made and entered
+name: privileged_pod_entered
+level: critical
+correlation:
+  type: temporal_ordered
+  rules: [privileged_pod_made, exec_into_pod]
+  group-by: [actor.id]
+  timespan: 1h
+",
+    schema,
+    read: Some(read),
+};
+
+fn read(section: &Section<'_>) -> Option<KindSyntax> {
+    let condition = temporal_condition::read(section)?;
+    Some(temporal_condition::syntax_of(condition, |condition| Box::new(Syntax(condition))))
+}
+
+#[derive(Debug)]
+struct Syntax(TemporalSyntax);
+
+impl Parameters for Syntax {
+    fn resolve(&self, context: &ResolveContext<'_>) -> Option<Arc<dyn Kind>> {
+        let condition = self.0.resolve(context)?;
+        let words = self.0.describe(context.rules.len());
+        let inputs = context.rules.len();
+        let required = condition.required(inputs);
+        Some(Arc::new(TemporalOrdered { words, condition, required, inputs }))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct TemporalOrdered {
+    /// The condition, for people.
+    words: String,
+    condition: TemporalCondition,
+    /// Inputs whose order matters, sorted.
+    required: Vec<usize>,
+    inputs: usize,
+}
+
+impl Kind for TemporalOrdered {
+    fn entry(&self) -> &'static KindEntry {
+        &ENTRY
+    }
+
+    fn describe(&self, frame: &Frame) -> String {
+        format!("{} in order within {}", self.words, span(frame.timespan))
+    }
+
+    fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
+        Box::new(Windows::new(self, frame))
+    }
+}
+
+impl Windowed for TemporalOrdered {
+    fn fires_at_once(&self) -> bool {
+        self.condition.fires_at_once()
+    }
+
+    fn begins_with_first(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
+        let in_order = self.longest_in_order(window, start, end);
+        let value = count(in_order);
+        let holds = match &self.condition {
+            TemporalCondition::Count(threshold) => threshold.holds(value),
+            condition => {
+                let seen = seen(window, start, end, self.inputs);
+                in_order == self.required.len() && condition.holds(&seen, value)
+            }
+        };
+        Verdict { holds, value }
+    }
+}
+
+impl TemporalOrdered {
+    /// The greatest number of different required inputs that were seen in their order.
+    fn longest_in_order(&self, window: &Window, start: usize, end: usize) -> usize {
+        // By place in `required`: the longest chain so far that ends with this input. Entries of one
+        // moment stand in the order of the inputs, so ties count either way.
+        let mut longest = vec![0_usize; self.required.len()];
+        for entry in window.range(start, end) {
+            let Ok(place) = self.required.binary_search(&usize::from(entry.input)) else {
+                continue;
+            };
+            let before = longest.iter().take(place).copied().max().unwrap_or(0);
+            if let Some(chain) = longest.get_mut(place) {
+                *chain = (*chain).max(before + 1);
+            }
+        }
+        longest.into_iter().max().unwrap_or(0)
+    }
+}

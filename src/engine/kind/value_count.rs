@@ -1,0 +1,71 @@
+//! `value_count`: how many different values.
+
+use serde_json::{Value, json};
+
+use super::{
+    KindEntry, KindSyntax, Sample, Written,
+    measured::{Measure, of_field},
+    window::{Entry, Window, count},
+};
+use crate::engine::{
+    syntax::threshold::{Numbers, schema_of_numbers},
+    yaml::Section,
+};
+
+/// The line of the table.
+pub(super) const ENTRY: KindEntry = KindEntry {
+    name: "value_count",
+    written: Written::Type,
+    summary: "How many different values of a field, or tuples of several fields.",
+    doc: "Counts the different values of `field` for each key; of a list of fields, the different \
+          tuples. It fires as `event_count` does. The count is exact, and alerts name some of the \
+          values. An event in which one of the fields is absent does not count, and a counter shows it.",
+    example: "\
+title: Secret read
+name: secret_read
+logsource: {product: kubernetes, service: audit}
+detection:
+  read: {objectRef.resource: secrets, verb: get}
+  condition: read
+---
+title: Many secrets read by one actor
+name: many_secrets_read
+level: high
+correlation:
+  type: value_count
+  rules: [secret_read]
+  group-by: [actor.id]
+  timespan: 5m
+  condition: {field: [objectRef.namespace, objectRef.name], gte: 10}
+",
+    schema,
+    read: Some(read),
+};
+
+fn schema() -> Value {
+    schema_of_numbers(&json!({"field": {"$ref": "#/$defs/fields"}}))
+}
+
+fn read(section: &Section<'_>) -> Option<KindSyntax> {
+    of_field(Numbers::open(section)?, ValueCount)
+}
+
+#[derive(Clone, Debug)]
+struct ValueCount;
+
+impl Measure for ValueCount {
+    const ENTRY: &'static KindEntry = &ENTRY;
+    const IS_COUNT: bool = true;
+
+    fn unit(&self) -> String {
+        "different values".to_owned()
+    }
+
+    fn entry(sample: &Sample<'_>) -> Option<Entry> {
+        Some(Entry::of_values(sample))
+    }
+
+    fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {
+        count(window.distinct(start, end))
+    }
+}

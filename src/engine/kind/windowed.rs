@@ -1,0 +1,293 @@
+//! Kinds that are decided by the events of one window.
+//!
+//! A condition that more events can only make truer is decided the moment an event comes, for every
+//! window that the event is part of. Any other is decided when its window ends by the watermark; an
+//! event that comes after that does not open the window again.
+
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    CorrelationKey, Frame, Hit, Holds, Losses, RuleState, Sample, StateKey, Taken,
+    keyed::Keyed,
+    window::{Entry, Window, WindowShape, aligned},
+};
+use crate::engine::{limits::WINDOW_EVENTS_MAX, time::EventTime, value::Captured};
+
+/// Values that a hit names at most.
+const VALUES_NAMED_MAX: usize = 20;
+
+/// What a kind says about the events of a window.
+pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
+    /// Whether more events can only make it truer.
+    fn fires_at_once(&self) -> bool;
+
+    /// The sample as an event of a window. `None` if a value is no number where one is needed.
+    fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
+        Some(Entry::of(sample))
+    }
+
+    /// Looks at entries `start..end` of a window.
+    fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict;
+
+    /// Whether a window that must end begins with its first event, and not at a multiple of its
+    /// length.
+    fn begins_with_first(&self) -> bool {
+        false
+    }
+}
+
+/// What looking at one window gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Verdict {
+    /// Whether the condition holds.
+    pub(super) holds: bool,
+    /// The number that people are shown.
+    pub(super) value: f64,
+}
+
+/// The windows of all keys of a rule.
+#[derive(Debug)]
+pub(super) struct Windows<K> {
+    kind: K,
+    frame: Frame,
+    keys: Keyed<KeyWindow>,
+    events_dropped: u64,
+}
+
+/// One key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct KeyWindow {
+    window: Window,
+    /// What the last event carried.
+    captured: Box<[Captured]>,
+}
+
+impl<K: Windowed> Windows<K> {
+    pub(super) fn new(kind: &K, frame: Frame) -> Windows<K> {
+        Windows { kind: kind.clone(), frame, keys: Keyed::default(), events_dropped: 0 }
+    }
+}
+
+impl<K: Windowed> RuleState for Windows<K> {
+    fn handle(
+        &mut self,
+        key: CorrelationKey,
+        sample: Sample<'_>,
+        watermark: Option<EventTime>,
+        out: &mut Vec<Hit>,
+    ) -> Taken {
+        let Some(entry) = self.kind.entry(&sample) else { return Taken::NoNumber };
+        let (kind, frame) = (&self.kind, self.frame);
+        let mut taken = Taken::Counted;
+        let mut dropped = 0;
+        self.keys.update(key, KeyWindow::default, |state| {
+            if state.window.len() >= WINDOW_EVENTS_MAX {
+                state.window.drop_first();
+                dropped += 1;
+            }
+            let at = state.window.insert(entry);
+            if kind.fires_at_once() {
+                state.captured = sample.captured;
+                out.extend(look_at_once(kind, frame, state, at));
+                if let Some(watermark) = watermark {
+                    state.window.prune(watermark, keep(frame));
+                }
+            } else if watermark.is_some_and(|watermark| end_of(kind, frame, state, at) <= watermark)
+            {
+                state.window.remove(at);
+                taken = Taken::TooLate;
+            } else {
+                state.captured = sample.captured;
+            }
+            deadline(kind, frame, state)
+        });
+        self.events_dropped += dropped;
+        taken
+    }
+
+    fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>) {
+        let (kind, frame) = (&self.kind, self.frame);
+        self.keys.advance(watermark, |_, state, _| {
+            if kind.fires_at_once() {
+                state.window.prune(watermark, keep(frame));
+            } else {
+                close(kind, frame, state, watermark, out);
+            }
+            deadline(kind, frame, state)
+        });
+    }
+
+    fn waits(&self) -> bool {
+        !self.kind.fires_at_once() && !self.keys.is_empty()
+    }
+
+    fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn take_losses(&mut self) -> Losses {
+        Losses {
+            keys_evicted: self.keys.take_evicted(),
+            window_events_dropped: std::mem::take(&mut self.events_dropped),
+        }
+    }
+
+    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
+        self.keys.take_changed(0, out);
+    }
+
+    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>) {
+        self.keys.dump(0, out);
+    }
+
+    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()> {
+        if key.table != 0 {
+            return None;
+        }
+        self.keys.restore(key.key, bytes)
+    }
+}
+
+/// Looks at every window that the entry at `at` is part of; the hit with the greatest value.
+fn look_at_once<K: Windowed>(
+    kind: &K,
+    frame: Frame,
+    state: &mut KeyWindow,
+    at: usize,
+) -> Option<Hit> {
+    let time = state.window.get(at)?.time;
+    let mut best: Option<Hit> = None;
+    let mut end_index = at;
+    while let Some(end_time) = state.window.get(end_index).map(|entry| entry.time) {
+        let sliding = frame.window == WindowShape::Sliding;
+        if end_index > at && (!sliding || end_time.minus(frame.timespan) >= time) {
+            break;
+        }
+        let (start, end) = state.window.bounds(frame.window, frame.timespan, end_index);
+        let verdict = kind.evaluate(&mut state.window, start, end);
+        let better = best.as_ref().is_none_or(|best| verdict.value > best.value);
+        if verdict.holds && better {
+            best = Some(hit(state, start, end, verdict.value));
+        }
+        end_index += 1;
+    }
+    best
+}
+
+/// Decides windows that have ended, and forgets their events.
+fn close<K: Windowed>(
+    kind: &K,
+    frame: Frame,
+    state: &mut KeyWindow,
+    watermark: EventTime,
+    out: &mut Vec<Hit>,
+) {
+    while let Some((end_time, end)) = first_to_end(kind, frame, &state.window)
+        && end_time <= watermark
+    {
+        let verdict = kind.evaluate(&mut state.window, 0, end);
+        if verdict.holds {
+            // It is true only now that the window has ended.
+            out.push(Hit { time: end_time, ..hit(state, 0, end, verdict.value) });
+        }
+        state.window.drop_firsts(end.max(1));
+    }
+}
+
+/// When the window that begins with the first entry ends, and how many entries it has.
+fn first_to_end<K: Windowed>(
+    kind: &K,
+    frame: Frame,
+    window: &Window,
+) -> Option<(EventTime, usize)> {
+    let first = window.get(0)?.time;
+    Some(match frame.window {
+        WindowShape::Session { gap } => {
+            let (_, end) = window.bounds(frame.window, frame.timespan, 0);
+            (session_end(window, frame, gap, 0, end), end)
+        }
+        WindowShape::Sliding if kind.begins_with_first() => {
+            let end_time = first.plus(frame.timespan);
+            (end_time, window.count_before(end_time))
+        }
+        WindowShape::Sliding | WindowShape::Tumbling => {
+            let (_, end) = window.bounds(WindowShape::Tumbling, frame.timespan, 0);
+            (aligned(first, frame.timespan).1, end)
+        }
+    })
+}
+
+/// When the window ends that the entry at `at` has come to be part of.
+fn end_of<K: Windowed>(kind: &K, frame: Frame, state: &KeyWindow, at: usize) -> EventTime {
+    let window = &state.window;
+    let Some(time) = window.get(at).map(|entry| entry.time) else { return EventTime::MAX };
+    match frame.window {
+        WindowShape::Session { gap } => {
+            let (start, end) = window.bounds(frame.window, frame.timespan, at);
+            session_end(window, frame, gap, start, end)
+        }
+        // Only as the first of all can it make a window of its own that has ended.
+        WindowShape::Sliding if kind.begins_with_first() => {
+            if at == 0 {
+                time.plus(frame.timespan)
+            } else {
+                EventTime::MAX
+            }
+        }
+        WindowShape::Sliding | WindowShape::Tumbling => aligned(time, frame.timespan).1,
+    }
+}
+
+fn session_end(
+    window: &Window,
+    frame: Frame,
+    gap: Duration,
+    start: usize,
+    end: usize,
+) -> EventTime {
+    let time_of = |at: usize| window.get(at).map_or(EventTime::MAX, |entry| entry.time);
+    time_of(end.saturating_sub(1)).plus(gap).min(time_of(start).plus(frame.timespan))
+}
+
+/// How long after its time an event may still be part of a window.
+fn keep(frame: Frame) -> Duration {
+    match frame.window {
+        WindowShape::Sliding | WindowShape::Tumbling => frame.timespan,
+        WindowShape::Session { gap } => frame.timespan.saturating_add(gap),
+    }
+}
+
+fn deadline<K: Windowed>(kind: &K, frame: Frame, state: &KeyWindow) -> Option<EventTime> {
+    if kind.fires_at_once() {
+        // Not before the last event is out of every window: pruning early saves nothing.
+        return state.window.last_time().map(|last| last.plus(keep(frame)));
+    }
+    first_to_end(kind, frame, &state.window).map(|(end_time, _)| end_time)
+}
+
+fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
+    let time_of = |at: usize| state.window.get(at).map_or(EventTime::MIN, |entry| entry.time);
+    let (first, last) = (time_of(start), time_of(end.saturating_sub(1)));
+    let mut values: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in state.window.range(start, end).filter_map(|entry| entry.text.as_deref()) {
+        if values.len() >= VALUES_NAMED_MAX {
+            break;
+        }
+        let order = values.len();
+        values.entry(text).or_insert(order);
+    }
+    let mut values: Vec<(usize, &str)> = values.into_iter().map(|(text, at)| (at, text)).collect();
+    values.sort_unstable();
+    Hit {
+        time: last,
+        first,
+        last,
+        value,
+        values: values.into_iter().map(|(_, text)| text.to_owned()).collect(),
+        captured: state.captured.clone(),
+        usual: None,
+        holds: Holds::Once,
+    }
+}

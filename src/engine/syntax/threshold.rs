@@ -1,0 +1,258 @@
+//! Comparisons of numbers, and how the `condition` of a correlation says them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    code,
+    read::{Text, texts},
+};
+use crate::engine::{
+    diagnostic::{Diagnostic, Place},
+    limits::WINDOW_EVENTS_MAX,
+    yaml::{NodeKind, Section},
+};
+
+/// How a number relates to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `≠`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `≤`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `≥`
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    /// Whether `left ∘ right` holds.
+    pub fn holds(self, left: f64, right: f64) -> bool {
+        match left.partial_cmp(&right) {
+            None => self == Comparison::NotEqual,
+            Some(order) => match self {
+                Comparison::Equal => order.is_eq(),
+                Comparison::NotEqual => order.is_ne(),
+                Comparison::Less => order.is_lt(),
+                Comparison::LessOrEqual => order.is_le(),
+                Comparison::Greater => order.is_gt(),
+                Comparison::GreaterOrEqual => order.is_ge(),
+            },
+        }
+    }
+
+    /// The sign people know.
+    pub const fn sign(self) -> &'static str {
+        match self {
+            Comparison::Equal => "=",
+            Comparison::NotEqual => "≠",
+            Comparison::Less => "<",
+            Comparison::LessOrEqual => "≤",
+            Comparison::Greater => ">",
+            Comparison::GreaterOrEqual => "≥",
+        }
+    }
+}
+
+/// One or two comparisons (a range), all of which must hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Threshold {
+    /// Not empty.
+    pub comparisons: Vec<(Comparison, f64)>,
+}
+
+impl Threshold {
+    /// Whether a value passes.
+    pub fn holds(&self, value: f64) -> bool {
+        self.comparisons.iter().all(|(comparison, bound)| comparison.holds(value, *bound))
+    }
+
+    /// Whether only `gt` and `gte` are used: then it fires the moment it is reached. Otherwise it is
+    /// decided when its (tumbling) window closes.
+    pub fn fires_at_once(&self) -> bool {
+        self.comparisons.iter().all(|(comparison, _)| {
+            matches!(comparison, Comparison::Greater | Comparison::GreaterOrEqual)
+        })
+    }
+
+    /// For people: `≥ 5`, `> 3 and < 9`.
+    pub fn describe(&self) -> String {
+        let parts: Vec<String> =
+            self.comparisons.iter().map(|(c, bound)| format!("{} {bound}", c.sign())).collect();
+        parts.join(" and ")
+    }
+}
+
+const COMPARISONS: [(&str, Comparison); 6] = [
+    ("gt", Comparison::Greater),
+    ("gte", Comparison::GreaterOrEqual),
+    ("lt", Comparison::Less),
+    ("lte", Comparison::LessOrEqual),
+    ("eq", Comparison::Equal),
+    ("neq", Comparison::NotEqual),
+];
+
+/// JSON Schema of a `condition` that compares numbers, with further keys.
+pub(in crate::engine) fn schema_of_numbers(further: &Value) -> Value {
+    let mut properties = further.as_object().cloned().unwrap_or_default();
+    for (word, _) in COMPARISONS {
+        properties.insert(word.to_owned(), json!({"type": "number"}));
+    }
+    let required: Vec<&String> = further.as_object().into_iter().flat_map(Map::keys).collect();
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": required,
+        "properties": properties,
+    })
+}
+
+/// The `condition` of a correlation as a mapping, while it is being read.
+pub(in crate::engine) struct Numbers<'s> {
+    outer: &'s Section<'s>,
+    inner: Section<'s>,
+    place: Place,
+    comparisons: Vec<(Comparison, f64)>,
+    usable: bool,
+}
+
+impl<'s> Numbers<'s> {
+    /// Opens the condition. Its absence, or another shape, is reported.
+    pub(in crate::engine) fn open(section: &'s Section<'s>) -> Option<Numbers<'s>> {
+        let Some(node) = section.node("condition") else {
+            section.missing("condition", "from which number on: `condition: {gte: 10}`");
+            return None;
+        };
+        if !matches!(node.kind, NodeKind::Map(_)) {
+            let title = format!("the condition must be a mapping, not {}", node.kind_name());
+            let place = section.place_of("condition");
+            section.report(
+                Diagnostic::error(code::CORRELATION_CONDITION, place, title)
+                    .help("write a comparison: `condition: {gte: 10}`"),
+            );
+            return None;
+        }
+        let inner = section.section("condition")?;
+        let (mut comparisons, mut usable) = (Vec::new(), true);
+        for (word, comparison) in COMPARISONS {
+            if !inner.has(word) {
+                continue;
+            }
+            match inner.number(word) {
+                Some(bound) if bound.is_finite() => comparisons.push((comparison, bound)),
+                _ => usable = false,
+            }
+        }
+        let place = section.place_of_key("condition");
+        Some(Numbers { outer: section, inner, place, comparisons, usable })
+    }
+
+    fn wrong(&mut self, title: &str, help: &str) {
+        let place = self.place.clone();
+        let diagnostic = Diagnostic::error(code::CORRELATION_CONDITION, place, title);
+        self.outer.report(diagnostic.help(help));
+        self.usable = false;
+    }
+
+    /// `field`, which must be there.
+    pub(in crate::engine) fn fields(&mut self) -> Vec<Text> {
+        let fields = texts(&self.inner, "field").unwrap_or_default();
+        if fields.is_empty() {
+            let help = "add the field: `condition: {field: …, gte: 10}`";
+            self.wrong("the condition names no field", help);
+        }
+        fields
+    }
+
+    /// `field` must not be there: nothing about a field is counted.
+    pub(in crate::engine) fn no_fields(&mut self) {
+        if !texts(&self.inner, "field").unwrap_or_default().is_empty() {
+            let help = "remove `field`, or change the type";
+            self.wrong("only the `value_…` types have a field", help);
+        }
+    }
+
+    /// `percentile`, which must be there and lie between 0 and 100.
+    pub(in crate::engine) fn percentile(&mut self) -> Option<f64> {
+        if !self.inner.has("percentile") {
+            let is_share = |(_, bound): &(Comparison, f64)| (0.0..=1.0).contains(bound);
+            if !self.comparisons.is_empty() && self.comparisons.iter().all(is_share) {
+                let title =
+                    "the rarity form of `value_percentile` is not defined well enough to honour";
+                self.outer.report(
+                    Diagnostic::error(code::UNSUPPORTED, self.place.clone(), title).help(
+                        "write `tripline: {rarity: {of: […], max_share: 0.01}}` on the detection \
+                         rule",
+                    ),
+                );
+                self.usable = false;
+            } else {
+                let help = "add it: `condition: {field: …, percentile: 95, gte: 10}`";
+                self.wrong("the condition names no percentile", help);
+            }
+            return None;
+        }
+        let percentile = self.inner.number("percentile")?;
+        if !(0.0..=100.0).contains(&percentile) {
+            let title = format!("there is no percentile {percentile}");
+            self.inner.invalid("percentile", title, "0 to 100");
+            return None;
+        }
+        Some(percentile)
+    }
+
+    /// Ends the reading. `is_count`: the number is one of events, which a window bounds.
+    pub(in crate::engine) fn threshold(mut self, is_count: bool) -> Option<Threshold> {
+        if self.comparisons.is_empty() && self.usable {
+            self.wrong(
+                "the condition compares with nothing",
+                "write a comparison such as `gte: 10`",
+            );
+        }
+        if self.comparisons.len() > 2 {
+            self.wrong("a range has two ends at most", "keep two of the comparisons");
+        }
+        let Numbers { outer, inner, place, comparisons, usable } = self;
+        inner.finish();
+        if !usable {
+            return None;
+        }
+        let threshold = Threshold { comparisons };
+        check_reachable(outer, &place, is_count, &threshold);
+        Some(threshold)
+    }
+}
+
+/// A count cannot pass what a window holds, and a range must not be empty.
+fn check_reachable(section: &Section<'_>, place: &Place, is_count: bool, threshold: &Threshold) {
+    use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
+    let lowest = threshold
+        .comparisons
+        .iter()
+        .filter(|(comparison, _)| matches!(comparison, Greater | GreaterOrEqual | Equal))
+        .map(|(_, bound)| *bound)
+        .fold(f64::NEG_INFINITY, f64::max);
+    let highest = threshold
+        .comparisons
+        .iter()
+        .filter(|(comparison, _)| matches!(comparison, Less | LessOrEqual | Equal))
+        .map(|(_, bound)| *bound)
+        .fold(f64::INFINITY, f64::min);
+    #[expect(clippy::cast_precision_loss, reason = "the limit is far below 2^53")]
+    let most = WINDOW_EVENTS_MAX as f64;
+    if is_count && lowest > most {
+        let title = format!("a window holds at most {WINDOW_EVENTS_MAX} events");
+        let help = "lower the threshold, or shorten `timespan`";
+        section
+            .report(Diagnostic::error(code::THRESHOLD_TOO_LARGE, place.clone(), title).help(help));
+    }
+    if lowest > highest {
+        let title = format!("no number is {}", threshold.describe());
+        section.report(Diagnostic::error(code::CORRELATION_CONDITION, place.clone(), title));
+    }
+}
