@@ -5,7 +5,7 @@
 //! nothing is sent and nothing further is taken in, so sources pause and no state is lost.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -28,6 +28,7 @@ use crate::{
         member::{Effect, Member},
         record::{PartitionName, Position},
         rule::RuleSet,
+        time::WallTime,
     },
     server::Health,
     source::{SourceError, SourceEvent},
@@ -57,6 +58,9 @@ const INPUTS_PER_TURN_MAX: usize = 256;
 
 /// How long the coordinator sleeps at most when nothing is due.
 const NAP: Duration = Duration::from_millis(250);
+
+/// A turn that takes longer than this is a pause: 5 seconds, many times [`NAP`].
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What the coordinator keeps of a source.
 pub(super) struct Feed {
@@ -89,8 +93,10 @@ pub(super) struct Coordinator {
     attempts_under_way: usize,
     checkpoint_at: Instant,
     sources_running: usize,
-    /// Sources that can be read now.
-    sources_ready: BTreeSet<usize>,
+    /// Sources that can be read now, with their partitions.
+    sources_ready: BTreeMap<usize, Vec<Arc<PartitionName>>>,
+    /// When event time was last looked at, by both clocks.
+    looked_at: (Instant, WallTime),
     stopping_since: Option<Instant>,
     failure: Option<SourceError>,
 }
@@ -132,7 +138,8 @@ impl Coordinator {
             attempts_under_way: 0,
             checkpoint_at: Instant::now(),
             sources_running,
-            sources_ready: BTreeSet::new(),
+            sources_ready: BTreeMap::new(),
+            looked_at: (Instant::now(), now()),
             stopping_since: None,
             failure: None,
         }
@@ -141,7 +148,9 @@ impl Coordinator {
     /// Runs until the pipeline ends.
     pub(super) fn run(mut self, inputs: &Receiver<Input>) -> PipelineEnd {
         loop {
-            match inputs.recv_timeout(self.nap()) {
+            let received = inputs.recv_timeout(self.nap());
+            self.notice_a_pause();
+            match received {
                 Ok(input) => {
                     self.handle(input);
                     for input in inputs.try_iter().take(INPUTS_PER_TURN_MAX - 1) {
@@ -166,6 +175,21 @@ impl Coordinator {
             }
         }
         self.end()
+    }
+
+    /// While this process did not look (it was suspended, the disk was stuck, or the clock was set
+    /// forward), partitions were not silent: their silence begins anew.
+    fn notice_a_pause(&mut self) {
+        let (instant, wall) = std::mem::replace(&mut self.looked_at, (Instant::now(), now()));
+        let (looked_at, wall_now) = self.looked_at;
+        let pause = looked_at.duration_since(instant).max(wall_now.since(wall));
+        if pause < PAUSE {
+            return;
+        }
+        tracing::warn!(seconds = pause.as_secs(), "nothing was looked at for a while; going on");
+        for partitions in self.sources_ready.values() {
+            self.member.handle_ready(wall_now, partitions);
+        }
     }
 
     /// How long to wait for input: until the next timer, at most [`NAP`].
@@ -267,9 +291,9 @@ impl Coordinator {
             SourceEvent::Ready { partitions } => {
                 let detail = format!("reads {} partitions", partitions.len());
                 self.set_source(source_index, Health::Ok, &detail);
-                self.sources_ready.insert(source_index);
                 let partitions = self.qualified(source_index, &partitions);
                 self.member.handle_ready(now(), &partitions);
+                self.sources_ready.insert(source_index, partitions);
             }
             SourceEvent::Unavailable { detail } => {
                 self.set_source(source_index, Health::Down, &detail);

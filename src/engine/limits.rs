@@ -58,6 +58,10 @@ pub const WINDOW_EVENTS_MAX: usize = 10_000;
 /// one is refused when the rule is loaded.
 pub const BASELINE_MAX: Duration = Duration::from_secs(90 * 86_400);
 
+/// Rule sets remembered after they were replaced: 8. Detections that an even older one made, because
+/// the store was stuck meanwhile, are dropped and counted.
+pub const PREVIOUS_RULES_MAX: usize = 8;
+
 /// Request identities remembered of one rule: 200,000. At the limit the oldest is forgotten and
 /// counted; a duplicate of it would then count twice.
 pub const IDENTITIES_PER_RULE_MAX: usize = 200_000;

@@ -23,10 +23,12 @@ use super::{
     },
     detect::Detection,
     detector::DetectionBatch,
-    kind::{Holds, RuleState, StateKey},
+    kind::{Captures, Holds, RuleState, StateKey},
+    limits::PREVIOUS_RULES_MAX,
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
+    value::Captured,
 };
 pub use super::{
     settings::EngineSettings,
@@ -89,8 +91,9 @@ pub struct Shard {
     settings: EngineSettings,
     rules: Arc<RuleSet>,
     epoch: u64,
-    /// The rule set before, for detections that were under way when the rules changed.
-    previous: Option<(u64, Arc<RuleSet>)>,
+    /// The rule sets before, for detections that were under way when the rules changed; the latest
+    /// last.
+    previous: VecDeque<(u64, Arc<RuleSet>)>,
     watermark: Watermark,
     partitions_changed: bool,
     identities: BTreeMap<String, Identities>,
@@ -109,6 +112,7 @@ pub struct Shard {
 #[derive(Serialize, Deserialize)]
 struct StoredState<'a> {
     shape: u64,
+    captures: u64,
     state: &'a [u8],
 }
 
@@ -123,7 +127,7 @@ impl Shard {
             lifecycle: Lifecycle::new(&rules),
             rules,
             epoch: rules_epoch,
-            previous: None,
+            previous: VecDeque::new(),
             partitions_changed: false,
             identities: BTreeMap::new(),
             alerts: VecDeque::new(),
@@ -219,7 +223,7 @@ impl Shard {
     }
 
     fn detected(&mut self, now: WallTime, epoch: u64, detection: &Detection) {
-        let Some(index) = self.current_index(epoch, detection.rule) else {
+        let Some((index, captured)) = self.current(epoch, detection) else {
             self.counts.rules_gone += 1;
             return;
         };
@@ -252,23 +256,28 @@ impl Shard {
             last: detection.time,
             value: 1.0,
             usual: None,
-            captured: detection.captured.clone(),
+            captured,
             values: Vec::new(),
             holds: Holds::Once,
         };
         self.found(now, finding);
     }
 
-    /// The rule's index in the set in force, for a detection made under `epoch`.
-    fn current_index(&self, epoch: u64, index: RuleIndex) -> Option<RuleIndex> {
+    /// The rule's index in the set in force, and what was captured as that rule captures it, for a
+    /// detection made under `epoch`. `None` if the rule is gone.
+    fn current(&self, epoch: u64, detection: &Detection) -> Option<(RuleIndex, Box<[Captured]>)> {
         if epoch == self.epoch {
-            return Some(index);
+            return Some((detection.rule, detection.captured.clone()));
         }
-        let (_, old) = self.previous.as_ref().filter(|(previous, _)| *previous == epoch)?;
-        let old = old.rules.get(index.index())?;
+        let (_, old) = self.previous.iter().find(|(previous, _)| *previous == epoch)?;
+        let old = old.rules.get(detection.rule.index())?;
         let current = self.rules.find(&old.meta().id)?;
-        // Captured values mean the same only if the rule captures the same fields.
-        (self.rules.rule(current).capture() == old.capture()).then_some(current)
+        let value_of = |name: &String| {
+            let slot = old.capture().iter().position(|known| known == name)?;
+            detection.captured.get(slot).cloned()
+        };
+        let names = self.rules.rule(current).capture();
+        Some((current, names.iter().map(|name| value_of(name).unwrap_or_default()).collect()))
     }
 
     fn identity_span(&self, rules: &RuleSet) -> Duration {
@@ -288,9 +297,11 @@ impl Shard {
             let mut alerts = Vec::new();
             self.lifecycle.handle(now, rule, &finding, &mut alerts);
             self.alerts.extend(alerts);
-            if finding.holds == Holds::Ended {
+            if matches!(finding.holds, Holds::Ended | Holds::Still) {
                 continue;
             }
+            // The finding of a correlation is as old as its window: it is not late for the next one.
+            let watermark = watermark.filter(|_| matches!(rule, Rule::Detection(_)));
             *self.counts.findings.entry(rule.meta().id.clone()).or_default() += 1;
             let mut counts = CorrelateCounts::default();
             let mut next = Vec::new();
@@ -353,17 +364,19 @@ impl Shard {
             let Some(state) = self.states.get_mut(index.index()).and_then(Option::take) else {
                 continue;
             };
-            let same = rules.find(&rule.meta.id).filter(|new| {
-                let new = rules.rule(*new);
-                new.meta().state_shape == rule.meta.state_shape
-                    && new.capture() == rule.capture_names.as_slice()
-            });
+            let same = rules
+                .find(&rule.meta.id)
+                .filter(|new| rules.rule(*new).meta().state_shape == rule.meta.state_shape);
             let mut entries = Vec::new();
             state.dump(&mut entries);
-            if let Some(Some(place)) = same.and_then(|new| states.get_mut(new.index())) {
+            if let Some(new) = same
+                && let Some(Some(place)) = states.get_mut(new.index())
+            {
+                let captures =
+                    captures_of(rules.rule(new).capture() == rule.capture_names.as_slice());
                 for (key, bytes) in entries {
                     place
-                        .restore(key, &bytes)
+                        .restore(key, &bytes, captures)
                         .expect("state of one shape is read as it was written");
                 }
                 report.kept += 1;
@@ -375,7 +388,10 @@ impl Shard {
             }
         }
         let old = std::mem::replace(&mut self.rules, Arc::clone(&rules));
-        self.previous = Some((self.epoch, old));
+        if self.previous.len() == PREVIOUS_RULES_MAX {
+            self.previous.pop_front();
+        }
+        self.previous.push_back((self.epoch, old));
         self.epoch = rules_epoch;
         self.states = states;
         self.listeners = listeners(&rules);
@@ -391,6 +407,10 @@ impl Shard {
     }
 
     fn take_state_changes(&mut self) {
+        if let Some(watermark) = self.watermark.take_moved() {
+            let value = Some(encode(&watermark));
+            self.changes.push(StateChange { table: StateTable::Watermark, key: Vec::new(), value });
+        }
         if std::mem::take(&mut self.partitions_changed) {
             for (partition, clock) in self.watermark.partitions() {
                 self.changes.push(StateChange {
@@ -406,8 +426,10 @@ impl Shard {
             let mut changed = Vec::new();
             state.take_changed(&mut changed);
             for (key, value) in changed {
-                let shape = rule.meta.state_shape;
-                let value = value.map(|state| encode(&StoredState { shape, state: &state }));
+                let (shape, captures) = (rule.meta.state_shape, captures_hash(&rule.capture_names));
+                let stored =
+                    |state: Vec<u8>| encode(&StoredState { shape, captures, state: &state });
+                let value = value.map(stored);
                 self.changes.push(correlation_change(&rule.meta.id, &key, value));
             }
         }
@@ -440,6 +462,9 @@ impl Shard {
     /// Whether it was taken; `None` if it cannot be read.
     fn restore_one(&mut self, entry: &StateEntry) -> Option<bool> {
         match entry.table {
+            StateTable::Watermark if entry.key.is_empty() => {
+                self.watermark.restore_merged(postcard::from_bytes(&entry.value).ok()?);
+            }
             StateTable::Watermark => {
                 let partition: PartitionName = postcard::from_bytes(&entry.key).ok()?;
                 let clock: PartitionClock = postcard::from_bytes(&entry.value).ok()?;
@@ -459,11 +484,13 @@ impl Shard {
                 let index = self.rules.find(&id);
                 let same = index
                     .filter(|index| self.rules.rule(*index).meta().state_shape == stored.shape);
-                let Some(Some(state)) = same.and_then(|index| self.states.get_mut(index.index()))
-                else {
+                let Some(index) = same else { return Some(false) };
+                let capture = self.rules.rule(index).capture();
+                let captures = captures_of(captures_hash(capture) == stored.captures);
+                let Some(Some(state)) = self.states.get_mut(index.index()) else {
                     return Some(false);
                 };
-                state.restore(key, stored.state)?;
+                state.restore(key, stored.state, captures)?;
             }
             StateTable::Alert => {
                 let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
@@ -482,6 +509,19 @@ fn fresh_states(rules: &RuleSet) -> Vec<Option<Box<dyn RuleState>>> {
         Rule::Correlation(rule) => Some(rule.kind.fresh(rule.frame)),
     };
     rules.rules.iter().map(fresh).collect()
+}
+
+const fn captures_of(same: bool) -> Captures {
+    if same { Captures::Same } else { Captures::Outdated }
+}
+
+/// Tells lists of captured fields apart.
+fn captures_hash(names: &[String]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for name in names {
+        hasher.update(name.as_bytes()).update(&[0]);
+    }
+    u64::from_le_bytes(hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default())
 }
 
 fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {

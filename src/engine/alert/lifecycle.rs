@@ -5,7 +5,10 @@
 //! burst is not a flood. It resolves when the condition has not held for `resolve_after`. A new episode
 //! within `suppress` of the last one's beginning is counted and shown on the next alert.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
@@ -118,9 +121,19 @@ impl Lifecycle {
             self.counts.overflowed += 1;
             key = (meta.id.clone(), vec![OVERFLOW.to_owned()]);
         }
+        let is_over =
+            |entry: &Entry| entry.alert.state == AlertState::Firing && finding.time > entry.until;
+        if self.entries.get(&key).is_some_and(is_over)
+            && let Some(entry) = self.entries.remove(&key)
+        {
+            // Whatever event time has come to: this is another episode.
+            self.deadlines.remove(&(entry.until, key.clone()));
+            self.resolve(now, spec.suppress, key.clone(), entry, out);
+        }
         let entry = self.entries.get(&key).map(|e| (e.alert.state, e.suppress_until));
         match entry {
             Some((AlertState::Firing, _)) => self.update(now, rule, spec, finding, &key, out),
+            _ if finding.holds == Holds::Still => {}
             Some((AlertState::Resolved, Some(until))) if finding.time < until => {
                 self.counts.suppressed += 1;
                 if let Some(entry) = self.entries.get_mut(&key) {
@@ -216,13 +229,14 @@ impl Lifecycle {
         let before = entry.until;
         let alert = &mut entry.alert;
         let plain = matches!(rule, Rule::Detection(_));
-        alert.finding_count += 1;
+        let is_new = finding.holds != Holds::Still;
+        alert.finding_count += u64::from(is_new);
         alert.first_seen = alert.first_seen.min(finding.first);
         alert.last_seen = alert.last_seen.max(finding.last);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
         let value = if plain { alert.finding_count as f64 } else { finding.value };
         alert.value = alert.value.max(value);
-        if let Some(evidence) = evidence_of(rule, spec, finding) {
+        if let Some(evidence) = evidence_of(rule, spec, finding).filter(|_| is_new) {
             if alert.evidence.len() >= EVIDENCE_MAX {
                 alert.evidence.pop();
             }
@@ -238,7 +252,7 @@ impl Lifecycle {
         entry.alert.annotations = self.annotations(rule, spec, finding, &snapshot);
         entry.until = match finding.holds {
             Holds::Until(until) => until,
-            Holds::Once | Holds::Ended => before.max(until(spec, finding)),
+            Holds::Once | Holds::Still | Holds::Ended => before.max(until(spec, finding)),
         };
         if rose || entry.alert.value >= entry.told_value * 2.0 {
             entry.told_value = entry.alert.value;
@@ -271,33 +285,54 @@ impl Lifecycle {
         watermark: EventTime,
         out: &mut Vec<Alert>,
     ) {
+        // What happens exactly at the watermark is not late, and may go on with the episode.
         while let Some((due, _)) = self.deadlines.first()
-            && *due <= watermark
-            && let Some((due, key)) = self.deadlines.pop_first()
+            && *due < watermark
+            && let Some((_, key)) = self.deadlines.pop_first()
         {
             self.changed.insert(key.clone());
             let Some(mut entry) = self.entries.remove(&key) else { continue };
-            if entry.alert.state == AlertState::Resolved {
-                continue;
-            }
-            entry.alert.state = AlertState::Resolved;
-            entry.alert.ends_at = Some(due);
-            entry.alert.changed_at = now;
-            entry.alert.revision += 1;
-            out.push(entry.alert.clone());
-            if let Some(firing) = self.firing.get_mut(&key.0) {
-                *firing = firing.saturating_sub(1);
-            }
             let suppress = rules
                 .find(&key.0)
                 .and_then(|index| rules.rule(index).meta().alert.as_ref()?.suppress);
-            let until = suppress.map(|suppress| entry.alert.starts_at.plus(suppress));
-            if let Some(until) = until.filter(|until| *until > watermark) {
-                entry.until = until;
-                entry.suppress_until = Some(until);
-                self.deadlines.insert((until, key.clone()));
+            if entry.alert.state == AlertState::Firing {
+                self.resolve(now, suppress, key, entry, out);
+            } else if let Some(suppress) = suppress
+                && entry.suppressed_count > 0
+                && entry.suppress_until == Some(entry.until)
+            {
+                // The next alert is to show what was held back, if there is one before long.
+                entry.until = entry.until.plus(suppress);
+                self.deadlines.insert((entry.until, key.clone()));
                 self.entries.insert(key, entry);
             }
+        }
+    }
+
+    /// Ends an episode; a next one that begins within `suppress` will be held back.
+    fn resolve(
+        &mut self,
+        now: WallTime,
+        suppress: Option<Duration>,
+        key: AlertKey,
+        mut entry: Entry,
+        out: &mut Vec<Alert>,
+    ) {
+        entry.alert.state = AlertState::Resolved;
+        entry.alert.ends_at = Some(entry.until);
+        entry.alert.changed_at = now;
+        entry.alert.revision += 1;
+        out.push(entry.alert.clone());
+        if let Some(firing) = self.firing.get_mut(&key.0) {
+            *firing = firing.saturating_sub(1);
+        }
+        self.changed.insert(key.clone());
+        let until = suppress.map(|suppress| entry.alert.starts_at.plus(suppress));
+        if let Some(until) = until.filter(|until| *until > entry.until) {
+            entry.until = until;
+            entry.suppress_until = Some(until);
+            self.deadlines.insert((until, key.clone()));
+            self.entries.insert(key, entry);
         }
     }
 
@@ -376,7 +411,9 @@ impl Lifecycle {
 fn until(spec: &AlertSpec, finding: &Finding) -> EventTime {
     match finding.holds {
         Holds::Until(until) => until,
-        Holds::Once | Holds::Ended => finding.last.max(finding.time).plus(spec.resolve_after),
+        Holds::Once | Holds::Still | Holds::Ended => {
+            finding.last.max(finding.time).plus(spec.resolve_after)
+        }
     }
 }
 

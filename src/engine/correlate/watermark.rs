@@ -36,6 +36,8 @@ pub struct Watermark {
     idle_after: std::time::Duration,
     partitions: BTreeMap<Arc<PartitionName>, PartitionClock>,
     merged: Option<EventTime>,
+    /// What the last checkpoint has of it.
+    stored: Option<EventTime>,
     /// Nobody listens.
     deaf: bool,
 }
@@ -47,6 +49,7 @@ impl Watermark {
             idle_after: settings.idle_after,
             partitions: BTreeMap::new(),
             merged: None,
+            stored: None,
             deaf: false,
         }
     }
@@ -86,10 +89,27 @@ impl Watermark {
         self.partitions.insert(Arc::new(partition), clock);
     }
 
+    /// Puts the stored watermark of the stream back: it never goes back, over restarts either.
+    pub(crate) fn restore_merged(&mut self, merged: EventTime) {
+        self.merged = Some(merged);
+        self.stored = self.merged;
+    }
+
+    /// The watermark, if it has moved since the last call.
+    pub(crate) fn take_moved(&mut self) -> Option<EventTime> {
+        let moved = self.merged.filter(|merged| self.stored != Some(*merged))?;
+        self.stored = Some(moved);
+        Some(moved)
+    }
+
     /// Computes the watermark for this time; it never goes back.
     pub(crate) fn advance(&mut self, now: WallTime) {
         if self.deaf {
             return;
+        }
+        for clock in self.partitions.values_mut() {
+            // The operator's clock was set back: silence is counted from there.
+            clock.heard_at = clock.heard_at.min(now);
         }
         let awake = self
             .partitions

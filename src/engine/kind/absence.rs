@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Parameters,
+    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Parameters,
     ResolveContext, RuleState, Sample, StateKey, Taken, Written, keyed::Keyed, span,
 };
 use crate::engine::{
@@ -68,7 +68,7 @@ fn schema() -> Value {
 
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
     let window = timespan(section, "timespan");
-    if !section.has("timespan") {
+    if section.node("timespan").is_none() {
         section.missing("timespan", "how long silence is accepted: `timespan: 5m`");
     }
     let expect = match texts(section, "expect") {
@@ -307,10 +307,10 @@ impl RuleState for Silences {
         self.keys.dump(0, out);
     }
 
-    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()> {
+    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
         if key.table != 0 {
             return None;
         }
-        self.keys.restore(key.key, bytes)
+        self.keys.restore(key.key, bytes, |state, key| captures.of_key(&mut state.captured, key))
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready, RuleState,
-    Sample, StateKey, Taken, Written, history::SeenSpan, keyed::Keyed, span,
+    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready,
+    RuleState, Sample, StateKey, Taken, Written, history::SeenSpan, keyed::Keyed, span,
 };
 use crate::engine::{
     syntax::read::{required_texts, timespan},
@@ -186,10 +186,10 @@ impl RuleState for Memory {
         self.combinations.dump(COMBINATIONS, out);
     }
 
-    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()> {
+    fn restore(&mut self, key: StateKey, bytes: &[u8], _: Captures) -> Option<()> {
         match key.table {
-            KEYS => self.keys.restore(key.key, bytes),
-            COMBINATIONS => self.combinations.restore(key.key, bytes),
+            KEYS => self.keys.restore(key.key, bytes, |_, _| ()),
+            COMBINATIONS => self.combinations.restore(key.key, bytes, |_, _| ()),
             _ => None,
         }
     }

@@ -166,9 +166,15 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
         );
     }
 
-    /// Puts a stored key back. `None` if its state cannot be read.
-    pub(super) fn restore(&mut self, key: CorrelationKey, bytes: &[u8]) -> Option<()> {
-        let slot: Slot<S> = postcard::from_bytes(bytes).ok()?;
+    /// Puts a stored key back, after a change. `None` if its state cannot be read.
+    pub(super) fn restore(
+        &mut self,
+        key: CorrelationKey,
+        bytes: &[u8],
+        change: impl FnOnce(&mut S, &CorrelationKey),
+    ) -> Option<()> {
+        let mut slot: Slot<S> = postcard::from_bytes(bytes).ok()?;
+        change(&mut slot.state, &key);
         self.deadlines.insert((slot.deadline, key.clone()));
         if let Some(before) = self.slots.insert(key.clone(), slot.clone())
             && before.deadline != slot.deadline

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, span,
-    window::{Entry, Window},
+    window::{Entry, Window, WindowShape},
     windowed::{Verdict, Windowed, Windows},
 };
 use crate::engine::syntax::threshold::{Numbers, Threshold};
@@ -16,6 +16,8 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
     const ENTRY: &'static KindEntry;
     /// Whether it is a number of events, which a window bounds.
     const IS_COUNT: bool = false;
+    /// Whether further events can only make it greater.
+    const GROWS: bool = true;
 
     /// What the number is, for people: `events`, `on average`.
     fn unit(&self) -> String;
@@ -71,8 +73,9 @@ impl<M: Measure> Kind for Measured<M> {
 }
 
 impl<M: Measure> Windowed for Measured<M> {
-    fn fires_at_once(&self) -> bool {
-        self.threshold.fires_at_once()
+    fn fires_at_once(&self, window: WindowShape) -> bool {
+        // A mean can pass a threshold and fall below it again before its window has ended.
+        self.threshold.fires_at_once() && (M::GROWS || window == WindowShape::Sliding)
     }
 
     fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {

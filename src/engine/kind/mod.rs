@@ -209,6 +209,8 @@ pub enum Holds {
     /// It held at that moment; the alert ends some time after the last such moment.
     #[default]
     Once,
+    /// It was found before; this says more exactly what was found. Nothing new happened.
+    Still,
     /// It goes on to hold until this time, unless another hit says otherwise.
     Until(EventTime),
     /// It holds no longer; nothing was found.
@@ -277,7 +279,7 @@ pub trait RuleState: Debug + Send {
     fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>);
 
     /// Puts one stored piece back. `None` if it cannot be read.
-    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()>;
+    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()>;
 }
 
 /// What became of a sample.
@@ -300,6 +302,24 @@ pub struct Losses {
     pub keys_evicted: u64,
     /// Events dropped from windows that were full.
     pub window_events_dropped: u64,
+}
+
+/// What a piece of stored state captured, if it captured anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Captures {
+    /// The fields that the rule captures now.
+    Same,
+    /// Those of an earlier text of the rule: only the key is still known.
+    Outdated,
+}
+
+impl Captures {
+    /// What is known of the captured values of a key. The key's parts come first in every rule.
+    fn of_key(self, captured: &mut Box<[Captured]>, key: &CorrelationKey) {
+        if self == Captures::Outdated {
+            *captured = key.iter().map(|part| Captured::One(part.clone())).collect();
+        }
+    }
 }
 
 /// The stable name of a piece of a rule's state.

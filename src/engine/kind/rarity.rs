@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready, RuleState,
-    Sample, StateKey, Taken, Written,
+    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready,
+    RuleState, Sample, StateKey, Taken, Written,
     history::{History, start_of, step_of},
     keyed::Keyed,
     span,
@@ -197,10 +197,10 @@ impl RuleState for Shares {
         self.values.dump(VALUES, out);
     }
 
-    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()> {
+    fn restore(&mut self, key: StateKey, bytes: &[u8], _: Captures) -> Option<()> {
         match key.table {
-            KEYS => self.keys.restore(key.key, bytes),
-            VALUES => self.values.restore(key.key, bytes),
+            KEYS => self.keys.restore(key.key, bytes, |_, _| ()),
+            VALUES => self.values.restore(key.key, bytes, |_, _| ()),
             _ => None,
         }
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, Losses, RuleState, Sample, StateKey, Taken,
-    Written, keyed::Keyed, span,
+    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, Losses, RuleState, Sample,
+    StateKey, Taken, Written, keyed::Keyed, span,
 };
 use crate::engine::{time::EventTime, value::Captured};
 
@@ -196,10 +196,11 @@ impl RuleState for Sums {
         self.entities.dump(0, out);
     }
 
-    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()> {
+    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
         if key.table != 0 {
             return None;
         }
-        self.entities.restore(key.key, bytes)
+        self.entities
+            .restore(key.key, bytes, |state, key| captures.of_key(&mut state.captured, key))
     }
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready, RuleState,
-    Sample, StateKey, Taken, Written,
+    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready,
+    RuleState, Sample, StateKey, Taken, Written,
     history::{History, SeenSpan, start_of, step_of},
     keyed::Keyed,
     span,
@@ -86,7 +86,7 @@ fn schema() -> Value {
 
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
     let window = timespan(section, "timespan");
-    if !section.has("timespan") {
+    if section.node("timespan").is_none() {
         section.missing("timespan", "how long a spike is counted: `timespan: 10m`");
     }
     let (mut baseline, mut hour_of_week) = (BASELINE_DEFAULT, false);
@@ -341,10 +341,12 @@ impl RuleState for Baselines {
         self.rule.dump(RULE, out);
     }
 
-    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()> {
+    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
         match key.table {
-            KEYS => self.keys.restore(key.key, bytes),
-            RULE => self.rule.restore(key.key, bytes),
+            KEYS => self
+                .keys
+                .restore(key.key, bytes, |state, key| captures.of_key(&mut state.captured, key)),
+            RULE => self.rule.restore(key.key, bytes, |_, _| ()),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Written, span,
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
-    window::{Window, count},
+    window::{Entry, Window, WindowShape, count},
     windowed::{Verdict, Windowed, Windows},
 };
 use crate::engine::yaml::Section;
@@ -18,8 +18,8 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     doc: "Looks for events of several rules with the same key within `timespan`. Without `condition` \
           each rule must be seen at least once; `{gte: 2}` asks for so many of them; an expression over \
           rule names (`a and (b or c)`, SEP-198) for any combination. It fires the moment the last one \
-          needed is seen. An expression with `not` waits: its window begins with the first event of any \
-          of the rules, and is decided when `timespan` has passed by the watermark.",
+          needed is seen. An expression with `not` waits: its window begins with the first event of a rule \
+          that it asks for, and is decided when `timespan` has passed by the watermark.",
     example: "\
 title: Permissions asked for
 name: permissions_asked
@@ -87,12 +87,16 @@ impl Kind for Temporal {
 }
 
 impl Windowed for Temporal {
-    fn fires_at_once(&self) -> bool {
+    fn fires_at_once(&self, _: WindowShape) -> bool {
         self.condition.fires_at_once()
     }
 
     fn begins_with_first(&self) -> bool {
         true
+    }
+
+    fn opens(&self, entry: &Entry) -> bool {
+        self.condition.asks_for(usize::from(entry.input))
     }
 
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {

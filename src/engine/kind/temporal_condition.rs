@@ -54,6 +54,21 @@ impl TemporalCondition {
         }
     }
 
+    /// Whether seeing an input can make it hold: the input stands below an even number of `not`.
+    pub(super) fn asks_for(&self, input: usize) -> bool {
+        fn asks(condition: &TemporalCondition, input: usize, wanted: bool) -> bool {
+            match condition {
+                TemporalCondition::Count(_) => wanted,
+                TemporalCondition::Seen(seen) => wanted && *seen == input,
+                TemporalCondition::Not(inner) => asks(inner, input, !wanted),
+                TemporalCondition::All(parts) | TemporalCondition::Any(parts) => {
+                    parts.iter().any(|part| asks(part, input, wanted))
+                }
+            }
+        }
+        asks(self, input, true)
+    }
+
     /// The inputs that it asks to be seen, sorted: all that stand neither below `not` nor below `or`.
     pub(super) fn required(&self, inputs: usize) -> Vec<usize> {
         fn collect(condition: &TemporalCondition, out: &mut Vec<usize>) {

@@ -6,7 +6,7 @@ use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Written, span,
     temporal::seen,
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
-    window::{Window, count},
+    window::{Entry, Window, WindowShape, count},
     windowed::{Verdict, Windowed, Windows},
 };
 use crate::engine::yaml::Section;
@@ -94,12 +94,16 @@ impl Kind for TemporalOrdered {
 }
 
 impl Windowed for TemporalOrdered {
-    fn fires_at_once(&self) -> bool {
+    fn fires_at_once(&self, _: WindowShape) -> bool {
         self.condition.fires_at_once()
     }
 
     fn begins_with_first(&self) -> bool {
         true
+    }
+
+    fn opens(&self, entry: &Entry) -> bool {
+        self.condition.asks_for(usize::from(entry.input))
     }
 
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {

@@ -17,7 +17,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     name: "value_avg",
     written: Written::Type,
     summary: "The mean of a numeric field.",
-    doc: "Takes the mean of the numbers in `field` for each key. It fires as `event_count` does: with `gt` and `gte` the first event alone can be enough. An event whose field is absent or no number does not count, and a counter shows it.",
+    doc: "Takes the mean of the numbers in `field` for each key. With `gt` and `gte` a sliding window is looked at as each event comes, so the first event alone can be enough; tumbling and session windows are decided when they end. An event whose field is absent or no number does not count, and a counter shows it.",
     example: "\
 title: Bulk deletion
 name: bulk_deletion
@@ -53,6 +53,7 @@ struct ValueAvg;
 
 impl Measure for ValueAvg {
     const ENTRY: &'static KindEntry = &ENTRY;
+    const GROWS: bool = false;
 
     fn unit(&self) -> String {
         "on average".to_owned()

@@ -17,7 +17,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     name: "value_median",
     written: Written::Type,
     summary: "The median of a numeric field.",
-    doc: "Takes the median (the lower of two middle ones) of the numbers in `field` for each key. It fires as `event_count` does. The type is pySigma's; the specification does not have it. An event whose field is absent or no number does not count, and a counter shows it.",
+    doc: "Takes the median (the lower of two middle ones) of the numbers in `field` for each key. Sliding windows are looked at as each event comes, tumbling and session windows when they end. The type is pySigma's; the specification does not have it. An event whose field is absent or no number does not count, and a counter shows it.",
     example: "\
 title: Bulk deletion
 name: bulk_deletion
@@ -53,6 +53,7 @@ struct ValueMedian;
 
 impl Measure for ValueMedian {
     const ENTRY: &'static KindEntry = &ENTRY;
+    const GROWS: bool = false;
 
     fn unit(&self) -> String {
         "as the median".to_owned()

@@ -17,8 +17,9 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     name: "value_percentile",
     written: Written::Type,
     summary: "A percentile of a numeric field.",
-    doc: "Takes a percentile (nearest rank, `percentile: 95`) of the numbers in `field` for each key. It \
-          fires as `event_count` does. The specification also has a form without `percentile` that \
+    doc: "Takes a percentile (nearest rank, `percentile: 95`) of the numbers in `field` for each key. Sliding \
+          windows are looked at as each event comes, tumbling and session windows when they end. The \
+          specification also has a form without `percentile` that \
           means rarity; it is not defined well enough to honour, and an error names `rarity` instead.",
     example: "\
 title: Bulk deletion
@@ -63,6 +64,7 @@ struct ValuePercentile(f64);
 
 impl Measure for ValuePercentile {
     const ENTRY: &'static KindEntry = &ENTRY;
+    const GROWS: bool = false;
 
     fn unit(&self) -> String {
         format!("at the {}th percentile", self.0)

@@ -41,12 +41,15 @@ pub(super) struct Entry {
     pub(super) number: f64,
     /// The counted value itself, for naming it in alerts.
     pub(super) text: Option<Box<str>>,
+    /// The window that ends with it has been found.
+    pub(super) found: bool,
 }
 
 impl Entry {
     /// An event of which nothing but its time counts.
     pub(super) fn of(sample: &Sample<'_>) -> Entry {
-        Entry { time: sample.time, input: sample.input, hash: 0, number: 0.0, text: None }
+        let Sample { time, input, .. } = *sample;
+        Entry { time, input, hash: 0, number: 0.0, text: None, found: false }
     }
 
     /// An event with a number. `None` if its value is none.
@@ -140,6 +143,11 @@ impl Window {
             self.entries.insert(index, entry);
         }
         index
+    }
+
+    /// The window that ends with an entry has been found; whether it had been before.
+    pub(super) fn set_found(&mut self, index: usize) -> bool {
+        self.entries.get_mut(index).is_some_and(|entry| std::mem::replace(&mut entry.found, true))
     }
 
     /// Takes an event out again.
@@ -278,7 +286,7 @@ mod tests {
 
     fn entry(seconds: i64, hash: u64) -> Entry {
         let time = EventTime::from_micros(seconds * 1_000_000);
-        Entry { time, input: 0, hash, number: 0.0, text: None }
+        Entry { time, input: 0, hash, number: 0.0, text: None, found: false }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CorrelationKey, Frame, Hit, Holds, Losses, RuleState, Sample, StateKey, Taken,
+    Captures, CorrelationKey, Frame, Hit, Holds, Losses, RuleState, Sample, StateKey, Taken,
     keyed::Keyed,
     window::{Entry, Window, WindowShape, aligned},
 };
@@ -20,8 +20,8 @@ const VALUES_NAMED_MAX: usize = 20;
 
 /// What a kind says about the events of a window.
 pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
-    /// Whether more events can only make it truer.
-    fn fires_at_once(&self) -> bool;
+    /// Whether it is decided the moment an event comes: more events can only make it truer.
+    fn fires_at_once(&self, window: WindowShape) -> bool;
 
     /// The sample as an event of a window. `None` if a value is no number where one is needed.
     fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
@@ -31,10 +31,15 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     /// Looks at entries `start..end` of a window.
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict;
 
-    /// Whether a window that must end begins with its first event, and not at a multiple of its
-    /// length.
+    /// Whether a sliding window that must end begins with the first event that [`Windowed::opens`]
+    /// it, and not at a multiple of its length.
     fn begins_with_first(&self) -> bool {
         false
+    }
+
+    /// Whether an event begins a window; others only count in one.
+    fn opens(&self, _: &Entry) -> bool {
+        true
     }
 }
 
@@ -88,11 +93,11 @@ impl<K: Windowed> RuleState for Windows<K> {
                 dropped += 1;
             }
             let at = state.window.insert(entry);
-            if kind.fires_at_once() {
+            if kind.fires_at_once(frame.window) {
                 state.captured = sample.captured;
-                out.extend(look_at_once(kind, frame, state, at));
+                look_at_once(kind, frame, state, at, out);
                 if let Some(watermark) = watermark {
-                    state.window.prune(watermark, keep(frame));
+                    forget(kind, frame, &mut state.window, watermark);
                 }
             } else if watermark.is_some_and(|watermark| end_of(kind, frame, state, at) <= watermark)
             {
@@ -110,8 +115,8 @@ impl<K: Windowed> RuleState for Windows<K> {
     fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>) {
         let (kind, frame) = (&self.kind, self.frame);
         self.keys.advance(watermark, |_, state, _| {
-            if kind.fires_at_once() {
-                state.window.prune(watermark, keep(frame));
+            if kind.fires_at_once(frame.window) {
+                forget(kind, frame, &mut state.window, watermark);
             } else {
                 close(kind, frame, state, watermark, out);
             }
@@ -120,7 +125,7 @@ impl<K: Windowed> RuleState for Windows<K> {
     }
 
     fn waits(&self) -> bool {
-        !self.kind.fires_at_once() && !self.keys.is_empty()
+        !self.kind.fires_at_once(self.frame.window) && !self.keys.is_empty()
     }
 
     fn key_count(&self) -> usize {
@@ -142,38 +147,49 @@ impl<K: Windowed> RuleState for Windows<K> {
         self.keys.dump(0, out);
     }
 
-    fn restore(&mut self, key: StateKey, bytes: &[u8]) -> Option<()> {
+    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
         if key.table != 0 {
             return None;
         }
-        self.keys.restore(key.key, bytes)
+        self.keys.restore(key.key, bytes, |state, key| captures.of_key(&mut state.captured, key))
     }
 }
 
-/// Looks at every window that the entry at `at` is part of; the hit with the greatest value.
+/// Looks at every window that the entry at `at` is part of. A sliding window is found once, whatever
+/// the order in which its events come: if it was found before, the hit says only what it has come to.
 fn look_at_once<K: Windowed>(
     kind: &K,
     frame: Frame,
     state: &mut KeyWindow,
     at: usize,
-) -> Option<Hit> {
-    let time = state.window.get(at)?.time;
-    let mut best: Option<Hit> = None;
+    out: &mut Vec<Hit>,
+) {
+    let Some(time) = state.window.get(at).map(|entry| entry.time) else { return };
+    let sliding = frame.window == WindowShape::Sliding;
+    let mut still: Option<Hit> = None;
     let mut end_index = at;
     while let Some(end_time) = state.window.get(end_index).map(|entry| entry.time) {
-        let sliding = frame.window == WindowShape::Sliding;
         if end_index > at && (!sliding || end_time.minus(frame.timespan) >= time) {
             break;
         }
         let (start, end) = state.window.bounds(frame.window, frame.timespan, end_index);
         let verdict = kind.evaluate(&mut state.window, start, end);
-        let better = best.as_ref().is_none_or(|best| verdict.value > best.value);
-        if verdict.holds && better {
-            best = Some(hit(state, start, end, verdict.value));
+        if verdict.holds {
+            let found_before = sliding && state.window.set_found(end_index);
+            let hit = hit(state, start, end, verdict.value);
+            if !found_before {
+                out.push(hit);
+            } else if let Some(still) = &mut still {
+                still.first = still.first.min(hit.first);
+                still.last = still.last.max(hit.last);
+                still.value = still.value.max(hit.value);
+            } else {
+                still = Some(Hit { holds: Holds::Still, ..hit });
+            }
         }
         end_index += 1;
     }
-    best
+    out.extend(still);
 }
 
 /// Decides windows that have ended, and forgets their events.
@@ -184,39 +200,72 @@ fn close<K: Windowed>(
     watermark: EventTime,
     out: &mut Vec<Hit>,
 ) {
-    while let Some((end_time, end)) = first_to_end(kind, frame, &state.window)
-        && end_time <= watermark
+    while let Some(ending) = first_to_end(kind, frame, &state.window)
+        && ending.time <= watermark
     {
-        let verdict = kind.evaluate(&mut state.window, 0, end);
+        let verdict = kind.evaluate(&mut state.window, ending.start, ending.end);
         if verdict.holds {
             // It is true only now that the window has ended.
-            out.push(Hit { time: end_time, ..hit(state, 0, end, verdict.value) });
+            let hit = hit(state, ending.start, ending.end, verdict.value);
+            out.push(Hit { time: ending.time, ..hit });
         }
-        state.window.drop_firsts(end.max(1));
+        state.window.drop_firsts(ending.end.max(1));
+    }
+    if kind.begins_with_first() {
+        // What came before a window has begun is in none, once no earlier beginning can come.
+        let before = first_opening(kind, &state.window).unwrap_or(EventTime::MAX).min(watermark);
+        state.window.drop_firsts(state.window.count_before(before));
     }
 }
 
-/// When the window that begins with the first entry ends, and how many entries it has.
-fn first_to_end<K: Windowed>(
-    kind: &K,
-    frame: Frame,
-    window: &Window,
-) -> Option<(EventTime, usize)> {
+/// A window that will end.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    /// When.
+    time: EventTime,
+    /// Its first entry.
+    start: usize,
+    /// One past its last entry.
+    end: usize,
+}
+
+/// The window that ends first.
+fn first_to_end<K: Windowed>(kind: &K, frame: Frame, window: &Window) -> Option<Ending> {
     let first = window.get(0)?.time;
     Some(match frame.window {
         WindowShape::Session { gap } => {
-            let (_, end) = window.bounds(frame.window, frame.timespan, 0);
-            (session_end(window, frame, gap, 0, end), end)
+            let (start, end) = window.bounds(frame.window, frame.timespan, 0);
+            Ending { time: session_end(window, frame, gap, start, end), start, end }
         }
         WindowShape::Sliding if kind.begins_with_first() => {
-            let end_time = first.plus(frame.timespan);
-            (end_time, window.count_before(end_time))
+            let first = first_opening(kind, window)?;
+            let time = first.plus(frame.timespan);
+            Ending { time, start: window.count_before(first), end: window.count_before(time) }
         }
         WindowShape::Sliding | WindowShape::Tumbling => {
-            let (_, end) = window.bounds(WindowShape::Tumbling, frame.timespan, 0);
-            (aligned(first, frame.timespan).1, end)
+            let (start, end) = window.bounds(WindowShape::Tumbling, frame.timespan, 0);
+            Ending { time: aligned(first, frame.timespan).1, start, end }
         }
     })
+}
+
+/// When the first window begins that begins with an event.
+fn first_opening<K: Windowed>(kind: &K, window: &Window) -> Option<EventTime> {
+    window.range(0, window.len()).find(|entry| kind.opens(entry)).map(|entry| entry.time)
+}
+
+/// Forgets events that no window needs any more. Sessions go as a whole: the next one is cut from
+/// where the one before ended.
+fn forget<K: Windowed>(kind: &K, frame: Frame, window: &mut Window, watermark: EventTime) {
+    if !matches!(frame.window, WindowShape::Session { .. }) {
+        window.prune(watermark, frame.timespan);
+        return;
+    }
+    while let Some(ending) = first_to_end(kind, frame, window)
+        && ending.time <= watermark
+    {
+        window.drop_firsts(ending.end.max(1));
+    }
 }
 
 /// When the window ends that the entry at `at` has come to be part of.
@@ -228,13 +277,11 @@ fn end_of<K: Windowed>(kind: &K, frame: Frame, state: &KeyWindow, at: usize) -> 
             let (start, end) = window.bounds(frame.window, frame.timespan, at);
             session_end(window, frame, gap, start, end)
         }
-        // Only as the first of all can it make a window of its own that has ended.
+        // Only as the first that opens one can it make a window of its own that has ended.
         WindowShape::Sliding if kind.begins_with_first() => {
-            if at == 0 {
-                time.plus(frame.timespan)
-            } else {
-                EventTime::MAX
-            }
+            let opens = window.get(at).is_some_and(|entry| kind.opens(entry));
+            let is_first = first_opening(kind, window).is_none_or(|first| first >= time);
+            if opens && is_first { time.plus(frame.timespan) } else { EventTime::MAX }
         }
         WindowShape::Sliding | WindowShape::Tumbling => aligned(time, frame.timespan).1,
     }
@@ -251,20 +298,17 @@ fn session_end(
     time_of(end.saturating_sub(1)).plus(gap).min(time_of(start).plus(frame.timespan))
 }
 
-/// How long after its time an event may still be part of a window.
-fn keep(frame: Frame) -> Duration {
-    match frame.window {
-        WindowShape::Sliding | WindowShape::Tumbling => frame.timespan,
-        WindowShape::Session { gap } => frame.timespan.saturating_add(gap),
-    }
-}
-
+/// When the windows of a key must be looked at next; `None` if it has none.
 fn deadline<K: Windowed>(kind: &K, frame: Frame, state: &KeyWindow) -> Option<EventTime> {
-    if kind.fires_at_once() {
-        // Not before the last event is out of every window: pruning early saves nothing.
-        return state.window.last_time().map(|last| last.plus(keep(frame)));
+    let last = state.window.last_time()?;
+    let session = matches!(frame.window, WindowShape::Session { .. });
+    if kind.fires_at_once(frame.window) && !session {
+        // Not before the last event is out of every window: forgetting early saves nothing.
+        return Some(last.plus(frame.timespan));
     }
-    first_to_end(kind, frame, &state.window).map(|(end_time, _)| end_time)
+    let ending = first_to_end(kind, frame, &state.window);
+    // Events that open no window are forgotten when no earlier beginning can come.
+    Some(ending.map_or(last.plus(Duration::from_micros(1)), |ending| ending.time))
 }
 
 fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {

@@ -43,7 +43,7 @@ pub(super) struct Alias {
 pub(super) fn read_correlation(section: Section<'_>) -> Option<CorrelationSyntax> {
     let entry = read_type(&section);
     let span = timespan(&section, "timespan");
-    if !section.has("timespan") {
+    if section.node("timespan").is_none() {
         section.missing("timespan", "how long the window is: `timespan: 5m`");
     }
     let group_by = texts(&section, "group-by").unwrap_or_default();
@@ -75,7 +75,7 @@ fn read_type(section: &Section<'_>) -> Option<&'static KindEntry> {
         format!("it is one of: {}", names.join(", "))
     };
     let Some(word) = text(section, "type") else {
-        if !section.has("type") {
+        if section.node("type").is_none() {
             section.missing("type", names());
         }
         return None;

@@ -134,7 +134,9 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
         let used = syntax.group_by.iter().chain(&syntax.kind.fields);
         if used.clone().all(|name| name.value != alias.name.value) {
             let title = format!("the alias `{}` is not used", alias.name.value);
-            error(&alias.name.place, title, "name it in `group-by`, or remove it");
+            let place = alias.name.place.clone();
+            let diagnostic = Diagnostic::warning(code::BAD_ALIAS, place, title);
+            compiler.problems.push(diagnostic.help("name it in `group-by`, or remove it"));
         }
     }
     // Names that come from inner correlations are known to them.

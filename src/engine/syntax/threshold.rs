@@ -143,6 +143,9 @@ impl<'s> Numbers<'s> {
             if !inner.has(word) {
                 continue;
             }
+            if inner.node(word).is_none() {
+                inner.missing(word, format!("which number: `{word}: 10`"));
+            }
             match inner.number(word) {
                 Some(bound) if bound.is_finite() => comparisons.push((comparison, bound)),
                 _ => usable = false,
@@ -179,7 +182,7 @@ impl<'s> Numbers<'s> {
 
     /// `percentile`, which must be there and lie between 0 and 100.
     pub(in crate::engine) fn percentile(&mut self) -> Option<f64> {
-        if !self.inner.has("percentile") {
+        if self.inner.node("percentile").is_none() {
             let is_share = |(_, bound): &(Comparison, f64)| (0.0..=1.0).contains(bound);
             if !self.comparisons.is_empty() && self.comparisons.iter().all(is_share) {
                 let title =
