@@ -19,14 +19,14 @@ color:var(--text);background:var(--page)}h1{font-size:1.5rem;margin:0}h2{font-si
 .tiles div{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.5rem 1rem;min-width:7rem}\
 .tiles b{display:block;font-size:1.4rem;font-variant-numeric:tabular-nums}.tiles span{color:var(--quiet)}\
 .bad{background:var(--bad);border-left:4px solid var(--critical);padding:.5rem 1rem;margin:1rem 0;\
-overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}\
+overflow-wrap:anywhere;white-space:pre-line}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;padding:.45rem .9rem .45rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
 th{color:var(--quiet);font-weight:500;white-space:nowrap}.n{text-align:right;font-variant-numeric:tabular-nums;\
 white-space:nowrap}code{font:13px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}\
 .keys{display:grid;grid-template-columns:max-content 1fr;gap:0 .6rem;min-width:16rem}\
 .critical{color:var(--critical);font-weight:600}.high{color:var(--high);font-weight:600}\
 .medium{color:var(--medium)}.low,.informational{color:var(--low)}\
-svg{display:block;width:100%}svg rect{fill:var(--bar)}svg.small{width:11rem;height:2rem}svg.large{height:7rem}\
+svg{display:block;width:100%}svg rect{fill:var(--bar)}svg.small{width:11rem;height:2rem;border-bottom:1px solid var(--line)}svg.large{height:7rem}\
 .plot{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.8rem 1rem .4rem}\
 .axis{display:flex;justify-content:space-between;color:var(--quiet);font-size:13px;border-top:1px solid var(--line);\
 margin-top:2px;padding-top:2px}summary{cursor:pointer}";
@@ -95,9 +95,13 @@ fn doubts(report: &Report) -> String {
     for problem in &report.problems {
         say(&format!("Incomplete: {problem}"));
     }
-    for (reason, letters) in &report.dead_letters {
+    let letters = report.dead_letters.iter().map(|(reason, letters)| {
         let (count, first, detail) = (number(letters.count), &letters.first, &letters.detail);
-        say(&format!("Not decoded: {count} {reason}, first at {first}: {detail}"));
+        format!("{count} {reason}, first at {first}: {detail}")
+    });
+    let letters: Vec<String> = letters.collect();
+    if !letters.is_empty() {
+        say(&format!("Not decoded:\n{}", letters.join("\n")));
     }
     if report.events_late > 0 {
         let late = number(report.events_late);
@@ -248,7 +252,7 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push('\u{fffd}'),
+            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }

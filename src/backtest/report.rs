@@ -308,7 +308,7 @@ pub(super) fn span_text(days: f64) -> String {
     let seconds = days * 86_400.0;
     if seconds < 120.0 {
         format!("{seconds:.0} s")
-    } else if seconds < 2.0 * 3_600.0 {
+    } else if seconds < 5_400.0 {
         format!("{:.0} min", seconds / 60.0)
     } else if days < 2.0 {
         format!("{:.1} h", days * 24.0)
