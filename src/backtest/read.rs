@@ -1,7 +1,9 @@
 //! Reads recorded events from files, in the order of their events.
 //!
 //! Files that overlap in time (one per API server) are merged in steps of a few seconds, by the first
-//! time that stands in a step, so that windows see both and neither comes late.
+//! time that stands in a step, so that windows see both and neither comes late. A file that breaks off
+//! (a log that is being compressed, a disk that fails) is a problem that is told; the others are read
+//! on.
 
 use std::{
     cmp::Reverse,
@@ -17,7 +19,10 @@ use std::{
 
 use crate::{
     engine::{record::RecordBatch, time::EventTime},
-    source::{History, Progress, SourceError, file::LineFile},
+    source::{
+        History, Progress, SourceError,
+        file::{LineFile, STANDARD_INPUT},
+    },
 };
 
 /// Lines of one batch.
@@ -37,9 +42,13 @@ pub struct Input {
     waiting: Vec<OpenFile>,
     /// Being read, earliest batch first.
     ready: BinaryHeap<Reverse<Ready>>,
+    /// Whose batch was handed out last. Its next one is read when somebody asks: whoever writes to a
+    /// pipe may be silent for long, and what he wrote is worth looking at now.
+    current: Option<OpenFile>,
     sequence: u64,
     bytes_read: Arc<AtomicU64>,
-    bytes_total: u64,
+    bytes_total: Option<u64>,
+    problems: Vec<String>,
 }
 
 /// A batch at hand, with the file that it comes from.
@@ -71,64 +80,112 @@ impl Ord for Ready {
 }
 
 impl Input {
-    /// Looks at the beginning of each file and sorts them by it.
+    /// Looks at the beginning of each file and sorts them by it. What is no regular file (a pipe,
+    /// standard input) can be read once only, and comes first.
     ///
     /// # Errors
-    /// A file that cannot be opened or decompressed, with its path.
+    /// The files that cannot be opened, one line each.
     pub fn open(files: &[PathBuf]) -> Result<Input, SourceError> {
         let bytes_read = Arc::new(AtomicU64::new(0));
-        let mut bytes_total = 0;
-        let mut starts = Vec::new();
+        let mut bytes_total = Some(0);
+        let (mut starts, mut refused) = (Vec::new(), Vec::new());
         for path in files {
-            bytes_total += std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-            // Read only as far as the first event, and not counted as progress.
-            let mut probe = OpenFile::open(path, &Arc::default())?;
-            let first = probe.next_batch(1)?;
-            let time = first.map_or(EventTime::MAX, |(time, _)| time);
+            let length = match length(path) {
+                Ok(length) => length,
+                Err(error) => {
+                    refused.push(format!("cannot read {}: {error}", path.display()));
+                    continue;
+                }
+            };
+            bytes_total = bytes_total.zip(length).map(|(sum, length)| sum + length);
+            let time = if length.is_some() { first_time(path) } else { EventTime::MIN };
             starts.push((time, path));
+        }
+        if !refused.is_empty() {
+            return Err(SourceError::Config(refused.join("\n")));
         }
         starts.sort();
         let merged = starts.len() > 1;
         let open = |(_, path): &(EventTime, &PathBuf)| OpenFile::closed(path, merged, &bytes_read);
         let waiting = starts.iter().rev().map(open).collect();
         let ready = BinaryHeap::new();
-        Ok(Input { waiting, ready, sequence: 0, bytes_read, bytes_total })
+        Ok(Input {
+            waiting,
+            ready,
+            current: None,
+            sequence: 0,
+            bytes_read,
+            bytes_total,
+            problems: Vec::new(),
+        })
     }
 
-    fn refill(&mut self, mut file: OpenFile) -> Result<(), SourceError> {
-        if let Some((time, batch)) = file.next_batch(LINES_PER_BATCH)? {
-            // A batch without any time keeps its file's place.
-            let time = time.max(file.time);
-            file.time = time;
-            let order = self.waiting.len();
-            self.ready.push(Reverse(Ready { time, order, batch, file }));
+    fn refill(&mut self, mut file: OpenFile) {
+        match file.next_batch(LINES_PER_BATCH) {
+            Ok(Some((time, batch))) => {
+                // A batch without any time keeps its file's place.
+                let time = time.max(file.time);
+                file.time = time;
+                let order = self.waiting.len();
+                self.ready.push(Reverse(Ready { time, order, batch, file }));
+            }
+            Ok(None) => {}
+            Err(problem) => self.problems.push(problem.to_string()),
         }
-        Ok(())
     }
 }
 
 impl History for Input {
-    /// The next batch in the order of events.
+    /// The next batch in the order of events. Never fails.
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
+        if let Some(file) = self.current.take() {
+            self.refill(file);
+        }
         while self.ready.len() < FILES_OPEN_MAX
             && let Some(mut file) = self.waiting.pop()
         {
-            file.reopen()?;
-            self.refill(file)?;
+            match file.reopen() {
+                Ok(()) => self.refill(file),
+                Err(problem) => self.problems.push(problem.to_string()),
+            }
         }
         let Some(Reverse(Ready { mut batch, file, .. })) = self.ready.pop() else {
             return Ok(None);
         };
-        self.refill(file)?;
+        self.current = Some(file);
         batch.sequence = self.sequence;
         self.sequence += 1;
         Ok(Some(batch))
     }
 
     fn progress(&self) -> Progress {
-        let done = self.bytes_read.load(Ordering::Relaxed);
-        Progress { done, total: Some(self.bytes_total) }
+        Progress { done: self.bytes_read.load(Ordering::Relaxed), total: self.bytes_total }
     }
+
+    fn take_problems(&mut self) -> Vec<String> {
+        mem::take(&mut self.problems)
+    }
+}
+
+/// Bytes of a file that can be opened; `None` if it is no regular file.
+fn length(path: &Path) -> io::Result<Option<u64>> {
+    if path.as_os_str() == STANDARD_INPUT {
+        return Ok(None);
+    }
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    // Whoever writes to a pipe waits until it is read; it is opened when its turn comes.
+    Ok(if metadata.is_file() { Some(std::fs::File::open(path)?.metadata()?.len()) } else { None })
+}
+
+/// The time of a file's first event. One without (it may be broken) comes last.
+fn first_time(path: &Path) -> EventTime {
+    // Not counted as progress.
+    let mut file = OpenFile::closed(path, false, &Arc::default());
+    let first = file.reopen().and_then(|()| file.next_batch(1)).ok().flatten();
+    first.map_or(EventTime::MAX, |(time, _)| time)
 }
 
 struct OpenFile {
@@ -138,6 +195,8 @@ struct OpenFile {
     merged: bool,
     /// Short batches that were read and not given out yet.
     steps: VecDeque<(EventTime, RecordBatch)>,
+    /// Why nothing follows after them.
+    failure: Option<SourceError>,
     bytes_read: Arc<AtomicU64>,
     time: EventTime,
 }
@@ -149,15 +208,10 @@ impl OpenFile {
             lines: None,
             merged,
             steps: VecDeque::new(),
+            failure: None,
             bytes_read: Arc::clone(bytes_read),
             time: EventTime::MIN,
         }
-    }
-
-    fn open(path: &Path, bytes_read: &Arc<AtomicU64>) -> Result<OpenFile, SourceError> {
-        let mut file = OpenFile::closed(path, false, bytes_read);
-        file.reopen()?;
-        Ok(file)
     }
 
     fn reopen(&mut self) -> Result<(), SourceError> {
@@ -165,7 +219,8 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Up to `lines_max` lines with their first time; `None` at the end.
+    /// Up to `lines_max` lines with their first time; `None` at the end. What was read before a failure
+    /// comes before it.
     fn next_batch(
         &mut self,
         lines_max: usize,
@@ -173,13 +228,21 @@ impl OpenFile {
         if let Some(step) = self.steps.pop_front() {
             return Ok(Some(step));
         }
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let mut batch = RecordBatch::default();
-        if !lines.read(&mut batch, None, lines_max)? {
-            self.lines = None;
+        match lines.read(&mut batch, None, lines_max) {
+            Ok(true) => {}
+            Ok(false) => self.lines = None,
+            Err(failure) => {
+                self.failure = Some(failure);
+                self.lines = None;
+            }
         }
         if batch.records.is_empty() {
-            return Ok(None);
+            return self.failure.take().map_or(Ok(None), Err);
         }
         if !self.merged {
             return Ok(Some((time_in(&batch.payload).unwrap_or(EventTime::MIN), batch)));
@@ -224,79 +287,12 @@ fn time_in(bytes: &[u8]) -> Option<EventTime> {
     })
 }
 
-/// Expands `*` and `?` in the last part of paths, for shells that do not; a directory means its files.
-///
-/// # Errors
-/// What names no file.
-pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
-    let mut files = Vec::new();
-    for pattern in patterns {
-        let found = if pattern.is_dir() {
-            list(pattern, "*")?
-        } else if pattern.exists() {
-            vec![pattern.clone()]
-        } else {
-            let parent = match pattern.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            let name = pattern.file_name().map(|name| name.to_string_lossy().into_owned());
-            match name.filter(|name| name.contains(['*', '?'])) {
-                Some(name) => list(parent, &name)?,
-                None => return Err(format!("{}: no such file", pattern.display())),
-            }
-        };
-        if found.is_empty() {
-            return Err(format!("{}: names no file", pattern.display()));
-        }
-        files.extend(found);
-    }
-    files.sort();
-    files.dedup();
-    Ok(files)
-}
-
-fn list(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let error = |error: io::Error| format!("cannot read {}: {error}", directory.display());
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(error)? {
-        let entry = entry.map_err(error)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pattern: Vec<char> = pattern.chars().collect();
-        let name_chars: Vec<char> = name.chars().collect();
-        if entry.path().is_file() && !name.starts_with('.') && matches(&pattern, &name_chars) {
-            files.push(entry.path());
-        }
-    }
-    Ok(files)
-}
-
-/// Whether a name matches a pattern of `*` and `?`; time `pattern × name`.
-fn matches(pattern: &[char], name: &[char]) -> bool {
-    let mut reachable = vec![true];
-    reachable.resize(name.len() + 1, false);
-    for part in pattern {
-        let mut next = vec![false; name.len() + 1];
-        for (at, _) in reachable.iter().enumerate().filter(|(_, yes)| **yes) {
-            match part {
-                '*' => next.iter_mut().skip(at).for_each(|cell| *cell = true),
-                '?' => next.iter_mut().skip(at + 1).take(1).for_each(|cell| *cell = true),
-                c if name.get(at) == Some(c) => {
-                    next.iter_mut().skip(at + 1).take(1).for_each(|cell| *cell = true);
-                }
-                _ => {}
-            }
-        }
-        reachable = next;
-    }
-    reachable.last().copied().unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs::File, io::Write as _};
 
     use super::*;
+    use crate::backtest::expand;
 
     fn line(time: &str) -> String {
         format!("{{\"stageTimestamp\":\"2026-01-05T10:00:{time}.000000Z\"}}\n")
@@ -313,6 +309,7 @@ mod tests {
         }
         let progress = input.progress();
         assert_eq!(Some(progress.done), progress.total);
+        assert_eq!(input.take_problems(), Vec::<String>::new());
         lines
     }
 
@@ -336,18 +333,37 @@ mod tests {
     }
 
     #[test]
-    fn globs_match_as_in_a_shell() {
-        let characters = |text: &str| text.chars().collect::<Vec<_>>();
-        let matches = |pattern: &str, name: &str| matches(&characters(pattern), &characters(name));
-        assert!(matches("audit-*.log", "audit-2026.log"));
-        assert!(matches("a?c*", "abc"));
-        assert!(!matches("a?c", "ac"));
-        assert!(!matches("*.gz", "a.gz.tmp"));
+    fn a_file_that_breaks_off_is_told_and_the_others_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let bytes = zstd::encode_all(line("01").repeat(20_000).as_bytes(), 1).unwrap();
+        std::fs::write(path("a.zst"), &bytes[..bytes.len() - 3]).unwrap();
+        std::fs::write(path("b.jsonl"), line("02")).unwrap();
+        std::fs::write(path("c.gz"), b"\x1f\x8b\x08").unwrap();
+        let mut input = Input::open(&["a.zst", "b.jsonl", "c.gz"].map(path)).unwrap();
+        let (mut records, mut last) = (0, Vec::new());
+        while let Some(batch) = input.next_batch().unwrap() {
+            records += batch.records.len();
+            last = batch.payload;
+        }
+        assert!(records > 10_000, "{records}");
+        assert_eq!(last, line("02").trim().as_bytes());
+        let problems = input.take_problems();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(
+            problems.iter().any(|problem| problem.contains("a.zst after line")),
+            "{problems:?}"
+        );
+        assert!(problems.iter().any(|problem| problem.contains("c.gz")), "{problems:?}");
     }
 
     #[test]
-    fn what_names_no_file_is_said() {
-        let error = expand(&[PathBuf::from("no/such/*.log")]).unwrap_err();
-        assert!(error.contains("no/such"), "{error}");
+    fn all_that_cannot_be_opened_is_said_before_anything_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Input::open(&[directory.path().join("gone"), directory.path().to_path_buf()]);
+        let error = error.err().unwrap().to_string();
+        assert_eq!(error.lines().count(), 2, "{error}");
+        assert!(error.contains("gone: No such file"), "{error}");
+        assert!(error.contains("is a directory"), "{error}");
     }
 }

@@ -1,35 +1,34 @@
 //! What a backtest found, counted so that a person can act on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::timeline::Timeline;
 use crate::engine::{
     alert::{Alert, AlertState},
     detector::DetectionBatch,
-    rule::{RuleSet, Severity},
+    record::PartitionName,
+    rule::{Rule, RuleSet, Severity},
     time::EventTime,
 };
 
 /// Keys of one rule that are counted apart: 10,000. Further ones are counted together.
 const KEYS_PER_RULE_MAX: usize = 10_000;
 
-/// Alerts kept for comparing two rule sets: 1,000,000. Further ones are counted only.
-const EPISODES_MAX: usize = 1_000_000;
+/// The key under which those beyond [`KEYS_PER_RULE_MAX`] are counted.
+const OTHERS: &str = "(others)";
 
-/// Keys shown of one rule.
+/// Keys of one rule that a report shows.
 const KEYS_SHOWN: usize = 5;
 
-/// Bins of the plot over time.
-const BINS: usize = 60;
+/// Stretches of the plots over time.
+pub(super) const BINS: usize = 60;
 
 /// One day in microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// What identifies an alert's episode across two rule sets.
-type Episode = (String, String, EventTime);
-
-/// The result of a backtest.
+/// The result of a backtest. As JSON this is what `--format json` prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Records read.
@@ -40,24 +39,47 @@ pub struct Report {
     pub events: u64,
     /// Events that rules looked at: one per request.
     pub events_canonical: u64,
+    /// Events that matched a rule, but came so late that its windows may have missed them.
+    pub events_late: u64,
+    /// Events later than the operator's clock.
+    pub events_from_future: u64,
     /// Records that could not be decoded, by reason.
-    pub dead_letters: BTreeMap<&'static str, u64>,
+    pub dead_letters: BTreeMap<&'static str, DeadLetterReport>,
+    /// What could not be read, for people.
+    pub problems: Vec<String>,
+    /// Somebody ended it before history did.
+    pub is_interrupted: bool,
     /// Earliest event.
+    #[serde(serialize_with = "as_text")]
     pub from: Option<EventTime>,
     /// Latest event.
+    #[serde(serialize_with = "as_text")]
     pub to: Option<EventTime>,
-    /// Days between the two; at least one minute.
+    /// Days between the two.
     pub days: f64,
     /// Alerts of all rules.
     pub alerts: u64,
+    /// Alerts a day; `None` for less than half a day of history, of which no rate can be told.
+    pub alerts_per_day: Option<f64>,
+    /// Alerts over time: equal shares of the whole history.
+    pub over_time: Vec<u64>,
     /// Rules that make alerts, noisiest first; silent ones too.
     pub rules: Vec<RuleReport>,
     #[serde(skip)]
-    by_rule: BTreeMap<String, Building>,
+    building: BTreeMap<String, Building>,
     #[serde(skip)]
-    episodes: BTreeSet<Episode>,
-    /// Alerts that could not be kept for comparing.
-    pub episodes_dropped: u64,
+    timeline: Timeline,
+}
+
+/// Records that could not be decoded for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeadLetterReport {
+    /// How many.
+    pub count: u64,
+    /// Where the first of them is.
+    pub first: String,
+    /// What is wrong with it.
+    pub detail: String,
 }
 
 /// What one rule would have said.
@@ -65,44 +87,73 @@ pub struct Report {
 pub struct RuleReport {
     /// Stable id.
     pub id: String,
+    /// Name, as in `alertname`.
+    pub name: String,
     /// Title.
     pub title: String,
     /// Severity of the rule.
     pub severity: Severity,
     /// Alerts.
     pub alerts: u64,
-    /// Alerts a day.
-    pub alerts_per_day: f64,
+    /// Alerts a day; `None` for less than half a day of history.
+    pub alerts_per_day: Option<f64>,
     /// Different keys.
     pub keys: usize,
     /// The keys with the most alerts.
-    pub top_keys: Vec<(String, u64)>,
+    pub top_keys: Vec<KeyReport>,
     /// First alert.
+    #[serde(serialize_with = "as_text")]
     pub first: Option<EventTime>,
     /// Latest alert.
+    #[serde(serialize_with = "as_text")]
     pub last: Option<EventTime>,
     /// Alerts over time: equal shares of the whole history.
     pub over_time: Vec<u64>,
+    /// All keys, for comparing.
+    #[serde(skip)]
+    pub(super) all_keys: BTreeMap<String, KeyCount>,
 }
 
+/// Alerts of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyReport {
+    /// Names and values; empty for a rule without a key.
+    pub key: String,
+    /// Alerts.
+    pub alerts: u64,
+}
+
+/// Alerts of one key, and when: two rule sets agree if both numbers do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct KeyCount {
+    pub(super) alerts: u64,
+    /// Sum of their beginnings.
+    pub(super) times: i128,
+}
+
+/// What is counted of one rule while history is read.
 #[derive(Clone, Debug, Default)]
 struct Building {
+    name: String,
     title: String,
     severity: Severity,
     alerts: u64,
-    keys: BTreeMap<String, u64>,
-    times: Vec<EventTime>,
+    keys: BTreeMap<String, KeyCount>,
+    first: Option<EventTime>,
+    last: Option<EventTime>,
+    timeline: Timeline,
 }
 
 impl Report {
     pub(super) fn new(rules: &RuleSet) -> Report {
-        let by_rule = rules
+        let building = rules
             .rules
             .iter()
-            .map(crate::engine::rule::Rule::meta)
+            .map(Rule::meta)
             .filter(|meta| meta.alert.is_some())
             .map(|meta| {
                 let building = Building {
+                    name: meta.name.clone(),
                     title: meta.title.clone(),
                     severity: meta.severity,
                     ..Building::default()
@@ -115,221 +166,135 @@ impl Report {
             bytes: 0,
             events: 0,
             events_canonical: 0,
+            events_late: 0,
+            events_from_future: 0,
             dead_letters: BTreeMap::new(),
+            problems: Vec::new(),
+            is_interrupted: false,
             from: None,
             to: None,
             days: 0.0,
             alerts: 0,
+            alerts_per_day: None,
+            over_time: Vec::new(),
             rules: Vec::new(),
-            by_rule,
-            episodes: BTreeSet::new(),
-            episodes_dropped: 0,
+            building,
+            timeline: Timeline::default(),
         }
     }
 
-    pub(super) fn count(&mut self, batch: &DetectionBatch) {
+    pub(super) fn count(
+        &mut self,
+        batch: &DetectionBatch,
+        place: fn(&PartitionName, i64) -> String,
+    ) {
         self.records += batch.counts.records;
         self.bytes += batch.counts.bytes;
         self.events += batch.counts.events;
         self.events_canonical += batch.counts.events_canonical;
+        self.events_from_future += batch.counts.events_from_future;
         for letter in &batch.dead_letters {
-            *self.dead_letters.entry(letter.reason.as_str()).or_default() += 1;
+            let report = self.dead_letters.entry(letter.reason.as_str());
+            let report = report.or_insert_with(|| DeadLetterReport {
+                count: 0,
+                first: place(&letter.partition, letter.offset),
+                detail: letter.detail.clone(),
+            });
+            report.count += 1;
         }
-        for time in batch.progress.iter().filter_map(|partition| partition.time_max) {
-            // The first batch's newest event stands for the beginning: a batch is short.
+        if let Some(time) = batch.time_min {
             self.from = Some(self.from.map_or(time, |from| from.min(time)));
-            self.to = Some(self.to.map_or(time, |to| to.max(time)));
         }
+        self.to = self.to.max(batch.progress.iter().filter_map(|one| one.time_max).max());
     }
 
-    /// Counts a change of an alert; true if it is a new episode.
+    /// Counts a change of an alert; true if it is a new one.
     pub(super) fn add(&mut self, alert: &Alert) -> bool {
-        if alert.state == AlertState::Resolved {
+        if alert.state == AlertState::Resolved || alert.revision > 1 {
             return false;
-        }
-        let parts: Vec<String> =
-            alert.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let key = parts.join(" ");
-        let episode = (alert.rule_id.clone(), key.clone(), alert.starts_at);
-        if self.episodes.contains(&episode) {
-            return false;
-        }
-        if self.episodes.len() < EPISODES_MAX {
-            self.episodes.insert(episode);
-        } else if alert.revision > 1 {
-            return false;
-        } else {
-            self.episodes_dropped += 1;
         }
         self.alerts += 1;
-        let rule = self.by_rule.entry(alert.rule_id.clone()).or_insert_with(|| Building {
-            title: alert.rule_title.clone(),
-            severity: alert.severity,
-            ..Building::default()
-        });
+        self.timeline.add(alert.starts_at);
+        let rule = self.building.entry(alert.rule_id.clone()).or_default();
         rule.alerts += 1;
-        if rule.keys.len() < KEYS_PER_RULE_MAX || rule.keys.contains_key(&key) {
-            *rule.keys.entry(key).or_default() += 1;
-        } else {
-            *rule.keys.entry("(others)".to_owned()).or_default() += 1;
+        rule.timeline.add(alert.starts_at);
+        rule.first = Some(rule.first.map_or(alert.starts_at, |first| first.min(alert.starts_at)));
+        rule.last = rule.last.max(Some(alert.starts_at));
+        let parts: Vec<String> =
+            alert.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut key = parts.join(" ");
+        if rule.keys.len() >= KEYS_PER_RULE_MAX && !rule.keys.contains_key(&key) {
+            OTHERS.clone_into(&mut key);
         }
-        rule.times.push(alert.starts_at);
+        let count = rule.keys.entry(key).or_default();
+        count.alerts += 1;
+        count.times += i128::from(alert.starts_at.micros());
         true
     }
 
     pub(super) fn finish(&mut self) {
-        let (from, to) = (self.from.unwrap_or(EventTime::MIN), self.to.unwrap_or(EventTime::MIN));
-        let span = to.micros().saturating_sub(from.micros()).max(60_000_000);
+        // What lies in the future is no progress, and need not be all there is.
+        self.to = self.to.max(self.from);
+        let bounds = self.from.zip(self.to);
+        let span = bounds.map_or(0, |(from, to)| to.micros().saturating_sub(from.micros()));
         #[expect(clippy::cast_precision_loss, reason = "days for people")]
-        {
-            self.days = span as f64 / DAY as f64;
-        }
-        let days = self.days;
-        self.rules = std::mem::take(&mut self.by_rule)
+        let days = span as f64 / DAY as f64;
+        self.days = days;
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = |alerts: u64| (span >= DAY / 2).then(|| alerts as f64 / days);
+        let plot = |timeline: &Timeline| {
+            bounds.map_or_else(Vec::new, |(from, to)| timeline.between(from, to, BINS))
+        };
+        self.alerts_per_day = rate(self.alerts);
+        self.over_time = plot(&self.timeline);
+        self.rules = std::mem::take(&mut self.building)
             .into_iter()
-            .map(|(id, rule)| rule.finish(id, from, span, days))
+            .map(|(id, rule)| RuleReport {
+                id,
+                name: rule.name,
+                title: rule.title,
+                severity: rule.severity,
+                alerts: rule.alerts,
+                alerts_per_day: rate(rule.alerts),
+                keys: rule.keys.len(),
+                top_keys: top(&rule.keys),
+                first: rule.first,
+                last: rule.last,
+                over_time: plot(&rule.timeline),
+                all_keys: rule.keys,
+            })
             .collect();
         self.rules.sort_by(|a, b| {
             b.alerts.cmp(&a.alerts).then(b.severity.cmp(&a.severity)).then(a.title.cmp(&b.title))
         });
     }
 
-    /// The report as a table for a terminal.
-    pub fn text(&self) -> String {
-        let mut out = format!(
-            "{} events ({} requests) in {} records, {} to {} ({:.1} days)\n",
-            self.events,
-            self.events_canonical,
-            self.records,
-            self.from.map_or_else(|| "–".to_owned(), short),
-            self.to.map_or_else(|| "–".to_owned(), short),
-            self.days,
-        );
-        if !self.dead_letters.is_empty() {
-            let reasons: Vec<String> =
-                self.dead_letters.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
-            out += &format!("not decoded: {}\n", reasons.join(", "));
-        }
-        out += &format!(
-            "\n{:>7} {:>9}  {:<13} {:<44} over time\n",
-            "alerts", "a day", "severity", "rule"
-        );
-        for rule in self.rules.iter().filter(|rule| rule.alerts > 0) {
-            out += &format!(
-                "{:>7} {:>9.1}  {:<13} {:<44} {}\n",
-                rule.alerts,
-                rule.alerts_per_day,
-                rule.severity.as_str(),
-                cut(&rule.title, 44),
-                spark(&rule.over_time, 30),
-            );
-            for (key, count) in &rule.top_keys {
-                out += &format!("{count:>19}  {}\n", cut(key, 100));
-            }
-            if rule.keys > rule.top_keys.len() {
-                out +=
-                    &format!("{:>19}  … and {} keys more\n", "", rule.keys - rule.top_keys.len());
-            }
-        }
-        let silent = self.rules.iter().filter(|rule| rule.alerts == 0).count();
-        out += &format!(
-            "\n{} alerts; {silent} of {} rules were silent\n",
-            self.alerts,
-            self.rules.len()
-        );
-        out
+    /// The rules that said something.
+    pub(super) fn loud(&self) -> impl Iterator<Item = &RuleReport> {
+        self.rules.iter().filter(|rule| rule.alerts > 0)
+    }
+
+    /// Whether all of history was read, and some of it could be understood.
+    pub fn is_usable(&self) -> bool {
+        let undecoded = self.events == 0 && self.records > 0;
+        self.problems.is_empty() && !self.is_interrupted && !undecoded
     }
 }
 
-impl Building {
-    fn finish(self, id: String, from: EventTime, span: i64, days: f64) -> RuleReport {
-        let mut over_time = vec![0; BINS];
-        for time in &self.times {
-            let offset = i128::from(time.micros().saturating_sub(from.micros()).max(0));
-            let bin = offset * BINS as i128 / (i128::from(span) + 1);
-            let bin = usize::try_from(bin).unwrap_or(0).min(BINS - 1);
-            if let Some(count) = over_time.get_mut(bin) {
-                *count += 1;
-            }
-        }
-        let keys = self.keys.len();
-        let mut top_keys: Vec<(String, u64)> = self.keys.into_iter().collect();
-        top_keys.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        top_keys.truncate(KEYS_SHOWN);
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let alerts_per_day = self.alerts as f64 / days;
-        RuleReport {
-            id,
-            title: self.title,
-            severity: self.severity,
-            alerts: self.alerts,
-            alerts_per_day,
-            keys,
-            top_keys,
-            first: self.times.iter().min().copied(),
-            last: self.times.iter().max().copied(),
-            over_time,
-        }
-    }
+/// The keys with the most alerts.
+fn top(keys: &BTreeMap<String, KeyCount>) -> Vec<KeyReport> {
+    let mut top: Vec<KeyReport> = keys
+        .iter()
+        .map(|(key, count)| KeyReport { key: key.clone(), alerts: count.alerts })
+        .collect();
+    top.sort_by(|a, b| b.alerts.cmp(&a.alerts).then_with(|| a.key.cmp(&b.key)));
+    top.truncate(KEYS_SHOWN);
+    top
 }
 
-/// What another rule set would have said differently about the same history.
-#[derive(Clone, Debug, Serialize)]
-pub struct Difference {
-    /// Alerts that both make.
-    pub same: u64,
-    /// Per rule: only the first set, only the second set, with up to five examples each.
-    pub rules: Vec<RuleDifference>,
-}
-
-/// One rule's part of a [`Difference`].
-#[derive(Clone, Debug, Serialize)]
-pub struct RuleDifference {
-    /// Stable id.
-    pub id: String,
-    /// Alerts that only the new rules make.
-    pub added: u64,
-    /// Alerts that only the old rules make.
-    pub removed: u64,
-    /// Some of them: `+` or `-`, time, key.
-    pub examples: Vec<String>,
-}
-
-/// Compares what `new` rules say with what `old` rules said.
-pub fn difference(new: &Report, old: &Report) -> Difference {
-    let mut rules: BTreeMap<&str, RuleDifference> = BTreeMap::new();
-    let sides = [("+", &new.episodes, &old.episodes), ("-", &old.episodes, &new.episodes)];
-    for (sign, here, there) in sides {
-        for (id, key, time) in here.difference(there) {
-            let rule = rules.entry(id).or_insert_with(|| RuleDifference {
-                id: id.clone(),
-                added: 0,
-                removed: 0,
-                examples: Vec::new(),
-            });
-            let count = if sign == "+" { &mut rule.added } else { &mut rule.removed };
-            *count += 1;
-            if *count <= KEYS_SHOWN as u64 {
-                rule.examples.push(format!("{sign} {} {key}", short(*time)));
-            }
-        }
-    }
-    let same = new.episodes.intersection(&old.episodes).count() as u64;
-    Difference { same, rules: rules.into_values().collect() }
-}
-
-impl Difference {
-    /// The difference for a terminal.
-    pub fn text(&self) -> String {
-        let mut out = format!("\n{} alerts are the same\n", self.same);
-        for rule in &self.rules {
-            out += &format!("{}: {} added, {} removed\n", rule.id, rule.added, rule.removed);
-            for example in &rule.examples {
-                out += &format!("  {}\n", cut(example, 120));
-            }
-        }
-        out
-    }
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn as_text<S: Serializer>(time: &Option<EventTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(EventTime::rfc3339).serialize(serializer)
 }
 
 /// A time to the second.
@@ -338,31 +303,40 @@ pub(super) fn short(time: EventTime) -> String {
     text.split_once('.').map_or(text.clone(), |(seconds, _)| format!("{seconds}Z"))
 }
 
-/// At most `width` characters; no control characters, since keys are chosen by whoever is watched.
-fn cut(text: &str, width: usize) -> String {
-    let clean: Vec<char> =
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if clean.len() <= width {
-        return clean.into_iter().collect();
+/// How long, for people: `4 min 3 s`, `27.5 days`.
+pub(super) fn span_text(days: f64) -> String {
+    let seconds = days * 86_400.0;
+    if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else if seconds < 5_400.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else if days < 2.0 {
+        format!("{:.1} h", days * 24.0)
+    } else {
+        format!("{days:.1} days")
     }
-    let mut short: String = clean.iter().take(width.saturating_sub(1)).collect();
-    short.push('…');
-    short
 }
 
-/// A plot of one line.
-fn spark(counts: &[u64], width: usize) -> String {
-    const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let per_cell = counts.len().div_ceil(width.max(1)).max(1);
-    let cells: Vec<u64> = counts.chunks(per_cell).map(|chunk| chunk.iter().sum()).collect();
-    let most = cells.iter().max().copied().unwrap_or(0).max(1);
-    cells
-        .iter()
-        .map(|cell| {
-            let level = usize::try_from((cell * 8).div_ceil(most)).unwrap_or(8);
-            LEVELS.get(level).copied().unwrap_or('█')
-        })
-        .collect()
+/// A number with commas: `16,563`.
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A rate, for people.
+pub(super) fn rate_text(rate: Option<f64>) -> String {
+    match rate {
+        None => "–".to_owned(),
+        Some(rate) if rate < 9.95 => format!("{rate:.1}"),
+        Some(rate) => format!("{rate:.0}"),
+    }
 }
 
 #[cfg(test)]
@@ -370,13 +344,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_alert_can_be_seen_in_a_plot() {
-        assert_eq!(spark(&[0, 0, 1, 100], 4), "  ▁█");
-    }
-
-    #[test]
-    fn what_an_attacker_wrote_cannot_move_the_cursor() {
-        assert_eq!(cut("a\u{1b}[2Jb", 10), "a\u{fffd}[2Jb");
-        assert_eq!(cut("abcdef", 4), "abc…");
+    fn numbers_are_for_people() {
+        assert_eq!([number(7), number(1_000), number(16_563_201)], ["7", "1,000", "16,563,201"]);
+        assert_eq!(span_text(0.0), "0 s");
+        assert_eq!(span_text(243.0 / 86_400.0), "4 min");
+        assert_eq!(span_text(0.5), "12.0 h");
+        assert_eq!(span_text(27.5), "27.5 days");
+        assert_eq!(
+            [rate_text(None), rate_text(Some(0.14)), rate_text(Some(38.2))],
+            ["–", "0.1", "38"]
+        );
     }
 }

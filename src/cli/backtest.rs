@@ -1,26 +1,33 @@
 //! `tripline backtest`: what would have fired on this history.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
     process::ExitCode,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 
-use super::{ConfigArgs, exit, output};
+use super::{ConfigArgs, exit, output, signals};
 use crate::{
     app::{configuration::Configuration, pipeline::now, reload::load_rules},
-    backtest::{BacktestSettings, Input, Progress, difference, expand, page, run},
+    backtest::{
+        BacktestSettings, Difference, Input, Progress, Report, difference, difference_text, expand,
+        page, report_text, run,
+    },
     engine::{
         alert::Alert,
+        diagnostic::Diagnostic,
+        record::PartitionName,
+        rule::RuleSet,
         shard::EngineSettings,
         time::{EventTime, WallTime},
         yaml::parse_duration,
     },
+    notify::alert_line,
     source::History,
 };
 
@@ -36,12 +43,23 @@ enum Format {
 }
 
 /// Run rules over recorded audit events and show what would have fired.
+///
+/// Files may overlap, one for each API server: they are merged by time. A record that cannot be decoded,
+/// and a file that breaks off, is counted and told, and the rest is read. Ctrl-C ends early and shows
+/// what was found until then; a second one ends at once.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tripline backtest --rules rules/ audit-*.log.gz
   tripline backtest --rules rules/ --against old-rules/ --html report.html /var/log/audit/
   tripline backtest --rules rules/ --format jsonl audit.log | jq .labels.alertname
-  tripline backtest --rules rules/ --kafka --config tripline.yaml --from 24h")]
+  zcat audit.log.gz | grep shop | tripline backtest -
+  tripline backtest --rules rules/ --kafka --config tripline.yaml --from 24h
+
+Exit codes:
+  0    all of history was read, whatever was found in it
+  1    something could not be read, or no record could be decoded; what could is in the report
+  2    command line, configuration or rules are wrong; nothing was read
+  130  ended early by Ctrl-C; what was found until then is in the report")]
 pub(super) struct BacktestArgs {
     /// Directory with rule files.
     #[arg(long, value_name = "DIR", default_value = "rules")]
@@ -58,10 +76,11 @@ pub(super) struct BacktestArgs {
     /// How long an event may come after newer ones and still count.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
     grace: Duration,
-    /// Show no progress.
+    /// Show no progress, which is shown on terminals only.
     #[arg(long, short)]
     quiet: bool,
-    /// Files or directories: plain, gzip or zstd, one event or EventList a line; `*` and `?` work.
+    /// Files or directories, plain, gzip or zstd: one event or EventList a line, or JSON over many lines.
+    /// `*` and `?` work, `-` is standard input.
     #[arg(required_unless_present = "kafka", conflicts_with = "kafka", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Read the Kafka source of the configuration instead of files. Joins no group and commits
@@ -92,94 +111,117 @@ fn time(text: &str) -> Result<WallTime, String> {
     before_now.or_else(|| EventTime::parse(text).map(EventTime::as_wall)).ok_or_else(wrong)
 }
 
-/// Runs the command. Exit code 0, 1 if history cannot be read, 2 if rules are wrong.
+/// Runs the command; its help says what the exit codes mean.
 ///
 /// # Errors
 /// What went wrong, for people.
 pub(super) fn execute(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let engine = EngineSettings { grace: args.grace, ..EngineSettings::default() };
-    let mut sets = Vec::new();
-    for directory in std::iter::once(&args.rules).chain(&args.against) {
-        match load_rules(directory, engine.resolve_after) {
-            Ok(loaded) => sets.push(loaded.rules),
-            Err(problems) => {
-                for problem in &problems {
-                    output::tell(&problem.render(output::stderr_colours()));
-                }
-                return Ok(ExitCode::from(exit::USAGE));
-            }
-        }
-    }
-    let configuration = if args.kafka {
-        match Configuration::read(&args.config.input()) {
-            Ok((configuration, _)) => Some(configuration),
-            Err(problems) => {
-                for problem in &problems {
-                    output::tell(&problem.render(output::stderr_colours()));
-                }
-                return Ok(ExitCode::from(exit::USAGE));
-            }
-        }
-    } else {
-        None
+    let rule_sets = match rule_sets(args, &engine) {
+        Ok(rule_sets) => rule_sets,
+        Err(problems) => return Ok(refuse(&problems)),
     };
-    let files = expand(&args.files).map_err(|error| anyhow!(error))?;
-    let mut reports = Vec::new();
-    for (index, rules) in sets.into_iter().enumerate() {
-        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let settings = BacktestSettings { rules, engine: engine.clone(), workers, now: now() };
-        let stream = args.format == Format::Jsonl && index == 0;
-        let label =
-            if index == 0 { &args.rules } else { args.against.as_ref().unwrap_or(&args.rules) };
-        let quiet = args.quiet || stream;
-        let history: Box<dyn History> = match &configuration {
-            Some(configuration) => {
-                let name = args.source.as_deref();
-                configuration.history(name, args.from, args.until).map_err(|why| anyhow!(why))?
-            }
-            None => Box::new(Input::open(&files)?),
+    let history: Box<dyn History> = if args.kafka {
+        let configuration = match Configuration::read(&args.config.input()) {
+            Ok((configuration, _)) => configuration,
+            Err(problems) => return Ok(refuse(&problems)),
         };
-        reports.push(one_run(&settings, history, stream, quiet, label)?);
-    }
-    let changes = reports.get(1).zip(reports.first()).map(|(old, new)| difference(new, old));
+        let name = args.source.as_deref();
+        configuration.history(name, args.from, args.until).map_err(|why| anyhow!(why))?
+    } else {
+        Box::new(Input::open(&expand(&args.files).map_err(|error| anyhow!(error))?)?)
+    };
+    let settings = BacktestSettings {
+        rule_sets,
+        engine,
+        workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        now: now(),
+        place: if args.kafka { offset } else { line },
+    };
+    let reports = watched_run(&settings, history, args)?;
     let report = reports.first().context("one report was made")?;
-    let mut out = std::io::stdout().lock();
-    match args.format {
-        Format::Text => {
-            out.write_all(report.text().as_bytes())?;
-            if let Some(changes) = &changes {
-                out.write_all(changes.text().as_bytes())?;
-            }
-        }
-        Format::Json => {
-            let document = serde_json::json!({ "report": report, "against": changes });
-            serde_json::to_writer_pretty(&mut out, &document)?;
-            out.write_all(b"\n")?;
-        }
-        Format::Jsonl => {}
-    }
+    let changes = reports.get(1).map(|old| difference(report, old));
+    print(report, changes.as_ref(), args.format)?;
     if let Some(path) = &args.html {
         std::fs::write(path, page(report, changes.as_ref()))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    if args.format != Format::Text {
+        // Text has them in it.
+        for problem in &report.problems {
+            output::complain(problem);
+        }
+    }
+    Ok(match () {
+        () if report.is_interrupted => ExitCode::from(exit::INTERRUPTED),
+        () if !report.is_usable() => ExitCode::from(exit::FAILURE),
+        () => exit::OK,
+    })
 }
 
-fn one_run(
+/// The rules, then those that they are compared with.
+fn rule_sets(
+    args: &BacktestArgs,
+    engine: &EngineSettings,
+) -> Result<Vec<Arc<RuleSet>>, Vec<Diagnostic>> {
+    let (mut sets, mut problems) = (Vec::new(), Vec::new());
+    for directory in std::iter::once(&args.rules).chain(&args.against) {
+        match load_rules(directory, engine.resolve_after) {
+            Ok(loaded) => sets.push(loaded.rules),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(sets) } else { Err(problems) }
+}
+
+fn refuse(problems: &[Diagnostic]) -> ExitCode {
+    for problem in problems {
+        output::tell(&problem.render(output::stderr_colours()));
+    }
+    ExitCode::from(exit::USAGE)
+}
+
+/// A line of a file, as editors count them.
+fn line(partition: &PartitionName, number: i64) -> String {
+    format!("{}:{}", partition.topic, number + 1)
+}
+
+fn offset(partition: &PartitionName, offset: i64) -> String {
+    format!("{partition} offset {offset}")
+}
+
+fn print(report: &Report, changes: Option<&Difference>, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Text => {
+            let changes = changes.map(difference_text).unwrap_or_default();
+            output::print_all(&(report_text(report) + &changes))
+        }
+        Format::Json => {
+            let document = serde_json::json!({ "report": report, "against": changes });
+            output::print_all(&(serde_json::to_string_pretty(&document)? + "\n"))
+        }
+        Format::Jsonl => Ok(()),
+    }
+}
+
+/// Runs it with progress on the terminal, and alerts as they fire on standard output if they are wanted.
+fn watched_run(
     settings: &BacktestSettings,
     history: Box<dyn History>,
-    stream: bool,
-    quiet: bool,
-    label: &Path,
-) -> anyhow::Result<crate::backtest::Report> {
-    let progress = Progress::default();
-    let total = history.progress().total.unwrap_or(0);
+    args: &BacktestArgs,
+) -> anyhow::Result<Vec<Report>> {
+    let progress = Arc::new(Progress { cancel: signals::stop_flag()?, ..Progress::default() });
+    let total = history.progress().total;
+    let stream = args.format == Format::Jsonl;
+    // On one terminal with the alerts, progress would only be in their way.
+    let is_shown =
+        !args.quiet && io::stderr().is_terminal() && !(stream && io::stdout().is_terminal());
     let mut write_error = None;
-    let (done, finished) = std::sync::mpsc::channel::<()>();
-    let report = std::thread::scope(|scope| {
-        if !quiet {
+    let reports = std::thread::scope(|scope| {
+        let (done, finished) = mpsc::channel::<()>();
+        if is_shown {
             let progress = &progress;
-            scope.spawn(move || watch(progress, total, label, &finished));
+            scope.spawn(move || watch(progress, total, &finished));
         }
         let mut on_firing = |alert: &Alert| {
             if stream && write_error.is_none() {
@@ -189,50 +231,80 @@ fn one_run(
                 }
             }
         };
-        let report = run(settings, history, &progress, &mut on_firing);
+        let reports = run(settings, history, &progress, &mut on_firing);
         drop(done);
-        report
+        reports
     });
     match write_error {
-        // Whoever read our lines has seen enough.
-        Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        Some(error) => return Err(error).context("cannot write to standard output"),
-        None => {}
+        // A broken pipe among them: whoever read our lines has seen enough.
+        Some(error) => Err(anyhow!(error).context("cannot write to standard output")),
+        None => Ok(reports),
     }
-    Ok(report?)
 }
 
-fn write_line(alert: &Alert) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(alert)?;
-    line.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    out.write_all(&line)?;
+fn write_line(alert: &Alert) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(&alert_line(alert))?;
     out.flush()
 }
 
-/// Shows progress until the other end of `finished` is dropped: twice a second on a terminal, every
-/// ten seconds elsewhere.
-fn watch(progress: &Progress, total: u64, label: &Path, finished: &std::sync::mpsc::Receiver<()>) {
-    let terminal = std::io::stderr().is_terminal();
-    let interval = if terminal { Duration::from_millis(500) } else { Duration::from_secs(10) };
+/// How often progress is written over.
+const REDRAW: Duration = Duration::from_millis(250);
+
+/// Shows progress until the other end of `finished` is dropped.
+fn watch(progress: &Progress, total: Option<u64>, finished: &mpsc::Receiver<()>) {
     let begun = Instant::now();
-    while finished.recv_timeout(interval) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-        let read = progress.done.load(Ordering::Relaxed);
-        let records = progress.records.load(Ordering::Relaxed);
-        #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-        let share = (read as f64 / total.max(1) as f64).min(1.0);
-        let elapsed = begun.elapsed();
-        let left = if share > 0.01 {
-            let left = elapsed.mul_f64((1.0 - share) / share);
-            format!(", about {} s left", left.as_secs() + 1)
-        } else {
-            String::new()
-        };
-        let line = format!("{}: {:.0}%, {records} records{left}", label.display(), share * 100.0);
-        let mut err = std::io::stderr().lock();
-        drop(if terminal { write!(err, "\r\x1b[K{line}") } else { writeln!(err, "{line}") });
+    while finished.recv_timeout(REDRAW) == Err(mpsc::RecvTimeoutError::Timeout) {
+        output::show_status(&progress_line(progress, total, begun.elapsed()));
     }
-    if terminal {
-        drop(write!(std::io::stderr().lock(), "\r\x1b[K"));
+    output::show_status("");
+}
+
+fn progress_line(progress: &Progress, total: Option<u64>, elapsed: Duration) -> String {
+    let records = progress.records.load(Ordering::Relaxed);
+    let alerts = progress.alerts.load(Ordering::Relaxed);
+    let done = progress.done.load(Ordering::Relaxed);
+    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+    let (share, rate) = (
+        total.map(|total| (done as f64 / total.max(1) as f64).min(1.0)),
+        records as f64 / elapsed.as_secs_f64().max(0.001),
+    );
+    let ahead = match share {
+        Some(share) if share > 0.005 => {
+            let left = elapsed.mul_f64((1.0 - share) / share);
+            format!("{:.0}% · about {} left · ", share * 100.0, clock(left))
+        }
+        Some(_) => "0% · ".to_owned(),
+        None => String::new(),
+    };
+    format!("{ahead}{records} records · {rate:.0}/s · {alerts} alerts")
+}
+
+/// `8 s`, `3 min 20 s`, `1 h 5 min`.
+fn clock(span: Duration) -> String {
+    let seconds = span.as_secs() + 1;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_how_long_it_will_take() {
+        let progress = Progress::default();
+        progress.done.store(250, Ordering::Relaxed);
+        progress.records.store(5_000, Ordering::Relaxed);
+        progress.alerts.store(3, Ordering::Relaxed);
+        let line = |total| progress_line(&progress, total, Duration::from_secs(50));
+        let expected = "25% · about 2 min 31 s left · 5000 records · 100/s · 3 alerts";
+        assert_eq!(line(Some(1_000)), expected);
+        assert_eq!(line(None), "5000 records · 100/s · 3 alerts");
+        assert_eq!(line(Some(1_000_000)), "0% · 5000 records · 100/s · 3 alerts");
+        assert_eq!(clock(Duration::from_secs(7_500)), "2 h 5 min");
     }
 }

@@ -43,6 +43,8 @@ pub mod exit {
     pub const FENCED: u8 = 3;
     /// The state cannot be used: another process has it open, or a newer version wrote it.
     pub const STATE: u8 = 4;
+    /// Ended early by Ctrl-C or SIGTERM, with part of the answer.
+    pub const INTERRUPTED: u8 = 130;
 }
 
 const EXIT_CODES: &str = "Exit codes:

@@ -83,6 +83,19 @@ pub(super) fn complain(text: &str) {
     });
 }
 
+/// Writes a line on the terminal behind standard error that the next one takes the place of; an empty
+/// one takes it away. Whatever the terminal's width is, now or after it was changed, the line does not
+/// wrap, since what has wrapped could not be taken back.
+pub(super) fn show_status(line: &str) {
+    let text = match line {
+        "" => "\r\x1b[K".to_owned(),
+        line => format!("\r\x1b[K\x1b[?7l{line}\x1b[?7h"),
+    };
+    let mut out = io::stderr().lock();
+    let outcome = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    drop(outcome);
+}
+
 /// `1 rule`, `3 rules`.
 pub(super) fn count(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })

@@ -106,6 +106,8 @@ struct Collector<'b> {
 
 impl Sink for Collector<'_> {
     fn event(&mut self, event: &mut Event<'_>) {
+        self.out.time_min =
+            Some(self.out.time_min.map_or(event.time, |earliest| earliest.min(event.time)));
         let counts = &mut self.out.counts;
         counts.events += 1;
         counts.events_canonical += u64::from(is_canonical(event));
@@ -162,6 +164,8 @@ pub struct DetectionBatch {
     pub detections: Vec<Detection>,
     /// Records that could not be decoded, in order.
     pub dead_letters: Vec<DeadLetter>,
+    /// Earliest event time seen; `None` if there were no events.
+    pub time_min: Option<EventTime>,
     /// What was counted on the way.
     pub counts: DetectCounts,
 }

@@ -125,6 +125,13 @@ impl<'a> NotificationJson<'a> {
     }
 }
 
+/// One alert as one line, as receivers write it.
+pub fn alert_line(alert: &Alert) -> Vec<u8> {
+    let mut line = to_bytes(&AlertJson::new(alert));
+    line.push(b'\n');
+    line
+}
+
 /// `firing` or `resolved`.
 pub(super) const fn state_word(state: AlertState) -> &'static str {
     match state {

@@ -26,6 +26,7 @@ use crate::engine::{
     yaml::{SecretRef, Section},
 };
 
+pub use json::alert_line;
 pub use receivers::{ReceiverConfig, ReceiverNotifier, Receivers, build, parse_receivers, plan};
 pub use route::parse_route;
 pub use stdout::{Printer, print_to_stdout};

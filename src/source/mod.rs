@@ -104,6 +104,12 @@ pub trait History: Send {
 
     /// How far it is. Cheap.
     fn progress(&self) -> Progress;
+
+    /// What could not be read and was passed over since the last call, for people. Whoever reads goes
+    /// on with the rest.
+    fn take_problems(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// How far a [`History`] is, in bytes for files and in records for Kafka.

@@ -10,6 +10,7 @@
 )]
 
 mod backtest;
+mod backtest_reports;
 mod cli;
 mod cli_tools;
 mod compose;

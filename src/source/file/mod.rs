@@ -1,8 +1,11 @@
-//! Audit logs in files and on standard input: plain, gzip or zstd, one record a line.
+//! Audit logs in files and on standard input: plain, gzip or zstd, one record a line, or JSON that goes
+//! over many lines.
 //!
 //! A file is told by its first bytes, not by its name. A file is a partition (its path is the topic)
 //! and a line number, from 0, is an offset, so that a run can go on where another ended. Files are
 //! finite: nobody waits for lines that are added later; a log shipper and Kafka do that better.
+
+mod document;
 
 use std::{
     fs,
@@ -28,9 +31,10 @@ use crate::{
     },
     kafka::ReadSecret,
 };
+use document::{Cut, Cutter, begins_document};
 
 /// The path that means standard input.
-const STANDARD_INPUT: &str = "-";
+pub const STANDARD_INPUT: &str = "-";
 
 /// Bytes read at once: 256 KiB.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -60,7 +64,7 @@ impl SourceKind for File {
     }
 
     fn summary(&self) -> &'static str {
-        "Files with one event or EventList a line, plain, gzip or zstd; `-` is standard input."
+        "Files of events, one a line or over many lines, plain, gzip or zstd; `-` is standard input."
     }
 
     fn example(&self) -> &'static str {
@@ -216,23 +220,70 @@ impl History for Files {
     }
 }
 
-/// One file, read line by line.
+/// One file, read record by record.
 pub struct LineFile {
     partition: Arc<PartitionName>,
     reader: Box<dyn BufRead + Send>,
+    shape: Shape,
     /// Number of the next line.
     number: i64,
     /// Lines before this one were done by an earlier run.
     first: i64,
-    /// A line that began in an earlier buffer.
+    /// A record that began in an earlier buffer.
     begun: Vec<u8>,
     /// Whoever writes to standard input may be silent for hours, so what it holds is handed on at once.
     is_live: bool,
 }
 
+/// What a file looks like.
+enum Shape {
+    /// Nothing but blank lines were seen.
+    Unknown,
+    /// One record a line.
+    Lines,
+    /// Documents that go over many lines.
+    Documents(Documents),
+}
+
+/// Where reading is in a file of documents.
+#[derive(Default)]
+struct Documents {
+    cutter: Cutter,
+    /// The line on which the record begins that is being read.
+    begins_at: i64,
+    /// The least offset of the next record: several may begin on one line.
+    next_offset: i64,
+}
+
 impl std::fmt::Debug for LineFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LineFile").field("partition", &self.partition).finish_non_exhaustive()
+    }
+}
+
+/// Where records go.
+struct Target<'b> {
+    batch: &'b mut RecordBatch,
+    partition: &'b Arc<PartitionName>,
+    cluster: Option<&'b Arc<str>>,
+    /// Lines before this one are passed over.
+    first: i64,
+    records_max: usize,
+}
+
+impl Target<'_> {
+    fn is_full(&self) -> bool {
+        self.batch.records.len() >= self.records_max || self.batch.payload.len() >= BATCH_BYTES_MAX
+    }
+
+    /// Adds one record. Blank lines have a number but are no records.
+    fn add(&mut self, offset: i64, text: &[u8]) {
+        let text = text.trim_ascii();
+        if offset < self.first || text.is_empty() {
+            return;
+        }
+        let text = text.get(..=RECORD_BYTES_MAX).unwrap_or(text);
+        self.batch.push(self.partition, offset, self.cluster, Some(text));
     }
 }
 
@@ -252,11 +303,12 @@ impl LineFile {
         let counted = Counted { input, done: Arc::clone(done) };
         let reader = decompress(counted).map_err(|error| failed(&partition, 0, &error))?;
         let is_live = path.as_os_str() == STANDARD_INPUT;
-        Ok(LineFile { partition, reader, number: 0, first, begun: Vec::new(), is_live })
+        let shape = Shape::Unknown;
+        Ok(LineFile { partition, reader, shape, number: 0, first, begun: Vec::new(), is_live })
     }
 
-    /// Adds lines to `batch` until it has `records_max` records or 1 MiB, or standard input has no more
-    /// at the moment; `false` at the end.
+    /// Adds records to `batch` until it has `records_max` of them or 1 MiB, or standard input has no
+    /// more at the moment; `false` at the end.
     ///
     /// # Errors
     /// If the rest cannot be read or decompressed, with path and line.
@@ -266,49 +318,126 @@ impl LineFile {
         cluster: Option<&Arc<str>>,
         records_max: usize,
     ) -> Result<bool, SourceError> {
-        let is_full = |batch: &RecordBatch| {
-            batch.records.len() >= records_max || batch.payload.len() >= BATCH_BYTES_MAX
-        };
-        while !is_full(batch) {
-            let buffer = match self.reader.fill_buf() {
+        let LineFile { partition, reader, shape, number, first, begun, is_live } = self;
+        let mut target = Target { batch, partition, cluster, first: *first, records_max };
+        while !target.is_full() {
+            let buffer = match reader.fill_buf() {
                 Ok(buffer) => buffer,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(&self.partition, self.number, &error)),
+                Err(error) => return Err(failed(partition, *number, &error)),
             };
             if buffer.is_empty() {
-                // The last line may lack its newline.
-                if !self.begun.is_empty() {
-                    let line = mem::take(&mut self.begun);
-                    add(batch, &self.partition, &mut self.number, self.first, cluster, &line);
-                }
+                finish(&mut target, shape, *number, &mem::take(begun));
                 return Ok(false);
             }
             let mut used = 0;
             while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty())
-                && !is_full(batch)
+                && !target.is_full()
             {
-                let Some(end) = memchr::memchr(b'\n', rest) else {
-                    keep(&mut self.begun, rest);
-                    used = buffer.len();
-                    break;
+                used += match shape {
+                    Shape::Unknown | Shape::Lines => {
+                        read_line(&mut target, shape, number, begun, rest)
+                    }
+                    Shape::Documents(documents) => {
+                        read_document(&mut target, documents, number, begun, rest)
+                    }
                 };
-                used += end + 1;
-                let line = rest.get(..end).unwrap_or_default();
-                if self.begun.is_empty() {
-                    add(batch, &self.partition, &mut self.number, self.first, cluster, line);
-                } else {
-                    keep(&mut self.begun, line);
-                    let line = mem::take(&mut self.begun);
-                    add(batch, &self.partition, &mut self.number, self.first, cluster, &line);
-                }
             }
             let is_all = used == buffer.len();
-            self.reader.consume(used);
-            if self.is_live && is_all && !batch.records.is_empty() {
+            reader.consume(used);
+            if *is_live && is_all && !target.batch.records.is_empty() {
                 break;
             }
         }
         Ok(true)
+    }
+}
+
+/// Reads to the end of a line, or of the buffer; returns how many bytes that were.
+fn read_line(
+    target: &mut Target<'_>,
+    shape: &mut Shape,
+    number: &mut i64,
+    begun: &mut Vec<u8>,
+    buffer: &[u8],
+) -> usize {
+    let Some(end) = memchr::memchr(b'\n', buffer) else {
+        keep(begun, buffer);
+        return buffer.len();
+    };
+    let mut line = buffer.get(..end).unwrap_or_default();
+    let whole;
+    if !begun.is_empty() {
+        keep(begun, line);
+        whole = mem::take(begun);
+        line = &whole;
+    }
+    let line = if *number == 0 { line.strip_prefix(UTF8_MARK).unwrap_or(line) } else { line };
+    if let Shape::Unknown = shape
+        && !line.trim_ascii().is_empty()
+    {
+        *shape = Shape::Lines;
+        if begins_document(line.trim_ascii()) {
+            let mut documents = Documents::default();
+            read_document(target, &mut documents, &mut number.clone(), begun, line);
+            // The line break, which is taken here, is a part of the record, too.
+            *shape = Shape::Documents(documents);
+            *number += 1;
+            return end + 1;
+        }
+    }
+    target.add(*number, line);
+    *number += 1;
+    end + 1
+}
+
+/// Reads to the end of a record, or of the buffer; returns how many bytes that were.
+fn read_document(
+    target: &mut Target<'_>,
+    documents: &mut Documents,
+    number: &mut i64,
+    begun: &mut Vec<u8>,
+    buffer: &[u8],
+) -> usize {
+    for (index, byte) in buffer.iter().enumerate() {
+        let was_reading = documents.cutter.is_reading();
+        let cut = documents.cutter.push(*byte);
+        if !was_reading {
+            documents.begins_at = *number;
+        }
+        *number += i64::from(*byte == b'\n');
+        if matches!(cut, Cut::Inside | Cut::Last) && begun.len() <= RECORD_BYTES_MAX {
+            begun.push(*byte);
+        }
+        if matches!(cut, Cut::Last | Cut::After | Cut::Restart) {
+            let record = mem::take(begun);
+            if cut != Cut::Restart {
+                let offset = documents.begins_at.max(documents.next_offset);
+                documents.next_offset = offset + 1;
+                target.add(offset, &record);
+                return index + 1;
+            }
+        }
+    }
+    buffer.len()
+}
+
+/// Adds what the end of the file leaves: the last line may lack its newline.
+fn finish(target: &mut Target<'_>, shape: &Shape, number: i64, begun: &[u8]) {
+    match shape {
+        Shape::Unknown | Shape::Lines => {
+            let line =
+                if number == 0 { begun.strip_prefix(UTF8_MARK).unwrap_or(begun) } else { begun };
+            target.add(number, line);
+        }
+        Shape::Documents(documents) if !documents.cutter.is_complete() => {
+            // A list whose end is missing is a dead letter, even if its last item is whole.
+            let rest = if begun.is_empty() { b"[" } else { begun };
+            target.add(documents.begins_at.max(documents.next_offset), rest);
+        }
+        Shape::Documents(documents) => {
+            target.add(documents.begins_at.max(documents.next_offset), begun);
+        }
     }
 }
 
@@ -317,26 +446,6 @@ impl LineFile {
 fn keep(line: &mut Vec<u8>, more: &[u8]) {
     let room = (RECORD_BYTES_MAX + 1).saturating_sub(line.len());
     line.extend_from_slice(more.get(..room).unwrap_or(more));
-}
-
-/// Adds one line as a record. Blank lines have a number but are no records.
-fn add(
-    batch: &mut RecordBatch,
-    partition: &Arc<PartitionName>,
-    number: &mut i64,
-    first: i64,
-    cluster: Option<&Arc<str>>,
-    line: &[u8],
-) {
-    let offset = *number;
-    *number += 1;
-    let line = if offset == 0 { line.strip_prefix(UTF8_MARK).unwrap_or(line) } else { line };
-    let line = line.trim_ascii();
-    if offset < first || line.is_empty() {
-        return;
-    }
-    let line = line.get(..=RECORD_BYTES_MAX).unwrap_or(line);
-    batch.push(partition, offset, cluster, Some(line));
 }
 
 fn partition_of(path: &Path) -> PartitionName {
@@ -437,6 +546,30 @@ mod tests {
             let expected: Vec<_> = lines.iter().map(String::as_bytes).zip(0..).collect();
             let got: Vec<_> = records.iter().map(|(_, n, line)| (line.as_slice(), *n)).collect();
             assert_eq!(got, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn documents_over_many_lines_are_read_item_by_item() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.json");
+        let item = format!("{{\n  \"a\": \"{}\"\n}}", "x".repeat(BUFFER_BYTES / 2));
+        let text =
+            format!("\n{{\n \"kind\": \"EventList\",\n \"items\": [{item}, {item},\n{item}]\n}}\n");
+        fs::write(&path, &text).unwrap();
+        let (records, _) = read(std::slice::from_ref(&path), &[]).unwrap();
+        let got: Vec<_> = records.iter().map(|(_, n, record)| (*n, record.as_slice())).collect();
+        assert_eq!(got, [3, 5, 8].map(|line| (line, item.as_bytes())));
+        // A later run goes on behind what was done. A list without an end is not whole, even if its
+        // items are; an item without an end is neither.
+        let whole = text.trim_end().trim_end_matches('}').trim_end().trim_end_matches(']');
+        for (text, last) in [(whole, &b"["[..]), (whole.trim_end_matches('}'), b"{\n  \"a\"")] {
+            fs::write(&path, text).unwrap();
+            let partition = Arc::new(partition_of(&path));
+            let position = Position { partition, next_offset: 8 };
+            let (records, _) = read(std::slice::from_ref(&path), &[position]).unwrap();
+            assert!(records.last().unwrap().2.starts_with(last), "{last:?}");
+            assert_eq!(records.len(), if last == b"[" { 2 } else { 1 });
         }
     }
 
