@@ -25,6 +25,9 @@ use super::{
     tls::{self, Certificates},
 };
 
+/// How long the broker may take to answer one question.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
 /// The SCRAM user that every broker knows.
 pub(crate) const USER: &str = "tripline";
 /// Her password.
@@ -172,23 +175,27 @@ impl Kafka {
             .set("fetch.max.bytes", "67108864")
             .create()
             .unwrap();
-        let timeout = Duration::from_secs(10);
-        let metadata = consumer.fetch_metadata(Some(topic), timeout).unwrap();
         let mut assignment = TopicPartitionList::new();
         let mut left = 0;
-        for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions) {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), timeout).unwrap();
+        for (partition, low, high) in partition_ends(&consumer, topic) {
             left += high - low;
-            assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+            assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         }
         consumer.assign(&assignment).unwrap();
         let mut payloads = Vec::new();
         while left > 0 {
-            let message = consumer.poll(timeout).expect("the broker has more").unwrap();
+            let message = consumer.poll(ANSWER_WAIT).expect("the broker has more").unwrap();
             payloads.push(message.payload().map(<[u8]>::to_vec));
             left -= 1;
         }
         payloads
+    }
+
+    /// How many records there are in a topic.
+    pub(crate) fn records(&self, topic: &str) -> u64 {
+        let consumer: BaseConsumer = self.config().create().unwrap();
+        let ends = partition_ends(&consumer, topic);
+        ends.into_iter().map(|(_, low, high)| u64::try_from(high - low).unwrap()).sum()
     }
 
     /// The offset that a group has committed for partition 0 of a topic.
@@ -196,9 +203,22 @@ impl Kafka {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, 0);
-        let list = consumer.committed_offsets(list, Duration::from_secs(10)).ok()?;
+        let list = consumer.committed_offsets(list, ANSWER_WAIT).ok()?;
         list.elements().first()?.offset().to_raw().filter(|offset| *offset >= 0)
     }
+}
+
+/// Each partition of a topic with its first offset and the one after its last.
+fn partition_ends(consumer: &BaseConsumer, topic: &str) -> Vec<(i32, i64, i64)> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WAIT).unwrap();
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    partitions
+        .map(|partition| {
+            let ends = consumer.fetch_watermarks(topic, partition.id(), ANSWER_WAIT);
+            let (low, high) = ends.unwrap();
+            (partition.id(), low, high)
+        })
+        .collect()
 }
 
 /// Sends records and waits for the broker's word that it has them.
