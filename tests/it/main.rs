@@ -14,13 +14,17 @@ mod cli;
 mod cli_tools;
 mod compose;
 mod config;
+mod contract_notify;
 mod contract_source;
 mod contract_store;
 mod dead_letters;
 mod diagnostics;
 mod embedded_kafka;
+mod fake_receivers;
 mod fuzz_bodies;
 mod generate;
 mod rule_pack;
 mod rules;
+#[path = "../e2e/harness/slack.rs"]
+mod slack_limits;
 mod tidy;
