@@ -39,7 +39,7 @@ const OVER_HTTP: [(&str, &str); 4] = [
     ),
 ];
 
-fn build_with(kind: &str, yaml: &str, printer: Printer) -> Arc<dyn Notifier> {
+pub(crate) fn build_with(kind: &str, yaml: &str, printer: Printer) -> Arc<dyn Notifier> {
     let source = SourceText::new("t.yaml", yaml.replace("SECRET", SECRET));
     let (nodes, problems) = (parse(&source).unwrap(), Problems::new());
     let section = Section::new(&source, &problems, &nodes[0], "");
@@ -61,7 +61,7 @@ fn nowhere() -> Printer {
     Printer { print: Arc::new(|_| Ok(())), is_terminal: false, has_colours: false }
 }
 
-fn build(kind: &str, yaml: &str) -> Arc<dyn Notifier> {
+pub(crate) fn build(kind: &str, yaml: &str) -> Arc<dyn Notifier> {
     build_with(kind, yaml, nowhere())
 }
 
@@ -74,7 +74,7 @@ fn over_http(way: (&str, &str), http: &FakeHttp) -> Arc<dyn Notifier> {
 const EVIL: &str =
     "<!channel> <https://evil.example|click> `x` \"q\" & \u{202e}\u{1b}[31m\r\nBcc: a@b";
 
-fn alert(name: &str, state: AlertState) -> Alert {
+pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
     let labels = BTreeMap::from([
         ("alertname".to_owned(), "burst".to_owned()),
         ("severity".to_owned(), "high".to_owned()),

@@ -9,6 +9,7 @@
     reason = "a test may fail"
 )]
 
+mod alert_schema;
 mod backtest;
 mod cli;
 mod cli_tools;
