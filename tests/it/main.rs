@@ -24,6 +24,7 @@ mod embedded_kafka;
 mod fake_receivers;
 mod fuzz_bodies;
 mod generate;
+mod pipeline;
 mod rule_pack;
 mod rules;
 #[path = "../e2e/harness/slack.rs"]
