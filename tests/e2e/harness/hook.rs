@@ -1,10 +1,11 @@
-//! A small HTTP server that stands for the receivers' side of webhooks and Slack, and records what
-//! it gets. What it does not take from a client is what Slack would not take.
+//! A small HTTP server that stands for the far side of webhooks, Slack and OAuth, and records what it
+//! gets. What it does not take from a client is what Slack would not take.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -12,6 +13,10 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
+};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -40,6 +45,19 @@ struct Record {
 
 /// The name that Slack's API gives to every message here.
 pub(crate) const SLACK_TS: &str = "1795500000.000100";
+
+/// The secret of the one client that the token endpoint knows.
+pub(crate) const CLIENT_SECRET: &str = "oauth-client-secret";
+
+/// The token that it gives: a JWT that nobody signed, which the test brokers take.
+pub(crate) fn access_token() -> String {
+    let part = |claims: &Value| URL_SAFE_NO_PAD.encode(claims.to_string());
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    // The same for an hour, so that a test can look for it.
+    let begin = since_epoch / 3_600 * 3_600;
+    let claims = json!({"sub": "tripline", "iat": begin, "exp": begin + 2 * 3_600});
+    format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims))
+}
 
 /// It may be stopped and started again on the same port; it remembers all it got.
 pub(crate) struct Hook {
@@ -115,19 +133,37 @@ impl Drop for Hook {
     }
 }
 
+type Answer = (StatusCode, [(&'static str, &'static str); 1], String);
+
+/// OAuth's client credentials grant (RFC 6749, section 4.4).
+fn token(headers: &HeaderMap, body: &[u8]) -> Answer {
+    let expected = format!("Basic {}", STANDARD.encode(format!("tripline:{CLIENT_SECRET}")));
+    let is_known = headers.get("authorization").is_some_and(|value| value == expected.as_str());
+    let is_asked = body == b"grant_type=client_credentials&scope=kafka";
+    let (status, answer) = if is_known && is_asked {
+        (StatusCode::OK, json!({"access_token": access_token(), "expires_in": 3_600}))
+    } else {
+        (StatusCode::UNAUTHORIZED, json!({"error": "invalid_client"}))
+    };
+    (status, [("content-type", "application/json")], answer.to_string())
+}
+
 async fn handle(
     State(record): State<Arc<Mutex<Record>>>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, [(&'static str, &'static str); 1], String) {
+) -> Answer {
     let mut record = record.lock().unwrap();
     if let Some((status, retry_after)) = record.refuse_with {
         record.refused_count += 1;
         return (status, [("retry-after", retry_after)], "not now".to_owned());
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let path = uri.path().to_owned();
+    if path == "/token" {
+        return token(&headers, &body);
+    }
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let is_slack_api = path.starts_with("/api/chat.");
     if path == "/slack" || is_slack_api {
         let found = slack::violations(&body);

@@ -28,7 +28,8 @@ use super::{
 /// How long the broker may take to answer one question.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
-/// The SCRAM user that every broker knows.
+/// The user that every broker knows, for PLAIN and SCRAM. OAUTHBEARER takes any token that is signed by
+/// nobody and has not expired.
 pub(crate) const USER: &str = "tripline";
 /// Her password.
 pub(crate) const PASSWORD: &str = "correct-horse";
@@ -80,6 +81,8 @@ impl Kafka {
             .arg(directory.join("server.properties"))
             .arg("--add-scram")
             .arg(format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]"))
+            .arg("--add-scram")
+            .arg(format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]"))
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -157,14 +160,26 @@ impl Kafka {
 
     /// A new producer, which knows the partitions that there are now; its records are acknowledged.
     pub(crate) fn producer(&self) -> Producer {
+        self.compressing_producer("none")
+    }
+
+    /// The same, with one of Kafka's compressions.
+    pub(crate) fn compressing_producer(&self, compression: &str) -> Producer {
         let producer = self
             .config()
             .set("message.max.bytes", "33554432")
             .set("message.timeout.ms", "60000")
             .set("linger.ms", "1")
+            .set("compression.type", compression)
             .create()
             .unwrap();
         Producer { producer }
+    }
+
+    /// The records of partition 0 of a topic as they lie on the broker's disk.
+    pub(crate) fn segment(&self, topic: &str) -> Vec<u8> {
+        let segment = format!("data/{topic}-0/00000000000000000000.log");
+        fs::read(self.directory.join(segment)).unwrap()
     }
 
     /// All payloads of a topic, from its beginning to its present end; a tombstone is `None`.
@@ -286,8 +301,11 @@ inter.broker.listener.name=PLAINTEXT
 listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://localhost:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://localhost:{sasl_port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={bundle}
 ssl.truststore.type=PEM
