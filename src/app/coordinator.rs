@@ -49,6 +49,8 @@ pub(super) enum Input {
     Source { source_index: usize, event: SourceEvent },
     /// A source's thread returned.
     SourceEnded { source_index: usize, result: Result<(), SourceError> },
+    /// A thread panicked.
+    Broken { thread: String },
     /// Stop.
     Stop,
 }
@@ -99,6 +101,9 @@ pub(super) struct Coordinator {
     looked_at: (Instant, WallTime),
     stopping_since: Option<Instant>,
     failure: Option<SourceError>,
+    /// Nothing is finished any more: another process owns the stream, and what is not yet durable is
+    /// its to find; or a thread is missing.
+    ends_at_once: bool,
 }
 
 impl Coordinator {
@@ -142,6 +147,7 @@ impl Coordinator {
             looked_at: (Instant::now(), now()),
             stopping_since: None,
             failure: None,
+            ends_at_once: false,
         }
     }
 
@@ -160,8 +166,7 @@ impl Coordinator {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if matches!(self.failure, Some(SourceError::Fenced { .. })) {
-                // Another process owns the stream now: what is not yet durable is its to find.
+            if self.ends_at_once {
                 break;
             }
             self.member.handle_timeout(now());
@@ -172,6 +177,12 @@ impl Coordinator {
             self.carry_out();
             if self.is_done() {
                 break;
+            }
+        }
+        // The checkpoint may have been given up because of what waits here.
+        for input in inputs.try_iter() {
+            if matches!(input, Input::SourceEnded { .. } | Input::Broken { .. } | Input::Stop) {
+                self.handle(input);
             }
         }
         self.end()
@@ -235,9 +246,17 @@ impl Coordinator {
                 self.sources_running = self.sources_running.saturating_sub(1);
                 if let Err(error) = result {
                     self.set_source(source_index, Health::Failed, &error.to_string());
+                    self.ends_at_once |= matches!(error, SourceError::Fenced { .. });
                     self.failure.get_or_insert(error);
                     self.begin_stop();
                 }
+            }
+            Input::Broken { thread } => {
+                let what = format!("thread {thread} broke down; its panic is in the log");
+                tracing::error!("{what}");
+                self.failure.get_or_insert(SourceError::Fatal(what));
+                self.ends_at_once = true;
+                self.begin_stop();
             }
             Input::Stop => self.begin_stop(),
         }
@@ -337,6 +356,8 @@ impl Coordinator {
             // Dead letters first: their records are passed over by the positions.
             let result = keep_dead_letters(&mut *self.settings.dead_letters, &self.dead_letters)
                 .and_then(|()| {
+                    // Kept once, however often the rest has to be tried.
+                    self.dead_letters.clear();
                     self.settings.store.commit(checkpoint).map_err(|error| error.to_string())
                 });
             let Err(detail) = result else {
@@ -355,7 +376,6 @@ impl Coordinator {
         if failed {
             self.settings.status.set_component("store", Health::Ok, "checkpoints work again");
         }
-        self.dead_letters.clear();
         let durable = self.member.checkpoint_durable().unwrap_or_default();
         if !durable.positions.is_empty() {
             self.settings.status.set_positions(&durable.positions);

@@ -66,11 +66,14 @@ impl Delivery {
             // A task of its own, so that a panic in a notifier is an outcome and not a lost attempt.
             let carried = Arc::clone(&notification);
             let attempt = tokio::spawn(async move { notifier.notify(&carried).await });
+            let cut_off = attempt.abort_handle();
             let retry = |reason, detail| Outcome::Retry { reason, detail, after: None };
             let outcome = match tokio::time::timeout(ATTEMPT_DEADLINE, attempt).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(broken)) => retry(OutcomeReason::Unsendable, broken.to_string()),
                 Err(_) => {
+                    // Or it would go on beside the next attempt.
+                    cut_off.abort();
                     let detail = format!("no answer within {} s", ATTEMPT_DEADLINE.as_secs());
                     retry(OutcomeReason::Timeout, detail)
                 }

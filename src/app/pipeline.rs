@@ -136,7 +136,7 @@ impl Pipeline {
         let stop = CancellationToken::new();
         let rules = Arc::new(CurrentRules::new(Arc::clone(&settings.rules)));
         let in_flight = Arc::new(InFlight::default());
-        let workers = start_detectors(settings.workers, &rules, &settings.engine, &control)?;
+        let workers = start_detectors(settings.workers, &rules, &settings.engine, &control, &stop)?;
 
         let sources = std::mem::take(&mut settings.sources);
         let mut feeds = Vec::new();
@@ -162,12 +162,18 @@ impl Pipeline {
                 }),
                 stop: stop.clone(),
             };
-            let ended = control.clone();
+            let (ended, failed) = (control.clone(), stop.clone());
             let body = move || {
                 let result = source.run(context);
+                if result.is_err() {
+                    // Seen even by a coordinator that waits for its store, which reads no input.
+                    failed.cancel();
+                }
                 drop(ended.send(Input::SourceEnded { source_index, result }));
             };
-            spawn(&format!("source-{source_index}"), body)?;
+            let thread = format!("source-{source_index}");
+            let alarm = Alarm::new(&thread, &control, &stop);
+            spawn(&thread, move || alarm.over(body))?;
         }
         drop(workers);
 
@@ -234,6 +240,34 @@ impl Pipeline {
     }
 }
 
+/// Tells the coordinator that a thread panicked. A broken invariant ends the process, which starts again
+/// from its checkpoint; without this it would go on with a part missing, and call itself ready.
+struct Alarm {
+    thread: String,
+    control: Sender<Input>,
+    stop: CancellationToken,
+}
+
+impl Alarm {
+    fn new(thread: &str, control: &Sender<Input>, stop: &CancellationToken) -> Alarm {
+        Alarm { thread: thread.to_owned(), control: control.clone(), stop: stop.clone() }
+    }
+
+    /// Runs the body of the thread.
+    fn over(self, body: impl FnOnce()) {
+        body();
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stop.cancel();
+            drop(self.control.send(Input::Broken { thread: std::mem::take(&mut self.thread) }));
+        }
+    }
+}
+
 fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
@@ -246,15 +280,16 @@ fn start_detectors(
     rules: &Arc<CurrentRules>,
     settings: &EngineSettings,
     out: &Sender<Input>,
+    stop: &CancellationToken,
 ) -> std::io::Result<Vec<Sender<Work>>> {
     let mut workers = Vec::new();
     for index in 0..count.max(1) {
         let (sender, receiver) = channel();
+        let thread = format!("detect-{index}");
+        let alarm = Alarm::new(&thread, out, stop);
         let (rules, settings, out) = (Arc::clone(rules), settings.clone(), out.clone());
         let receiver = Mutex::new(receiver);
-        spawn(&format!("detect-{index}"), move || {
-            run_detector(&receiver, &rules, &settings, &out);
-        })?;
+        spawn(&thread, move || alarm.over(|| run_detector(&receiver, &rules, &settings, &out)))?;
         workers.push(sender);
     }
     Ok(workers)

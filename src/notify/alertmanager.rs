@@ -148,10 +148,13 @@ impl AlertmanagerNotifier {
             Some(_) => alert.changed_at,
             None => notification.created_at.plus(self.resend * 4),
         };
+        // They may lie in the future too, if an API server's clock is wrong. Alertmanager refuses what
+        // ends before it began, and of several beginnings it keeps the earliest.
+        let starts_at = alert.starts_at.as_wall().min(alert.changed_at);
         PostableAlert {
             labels: values(&alert.labels),
             annotations,
-            starts_at: alert.starts_at.rfc3339(),
+            starts_at: starts_at.rfc3339(),
             ends_at: ends_at.rfc3339(),
             generator_url: self.external_url.as_ref().map(|url| format!("{url}/")),
         }

@@ -7,7 +7,11 @@
 //! mail from nobody else. What comes from events never reaches a header but the subject, without line
 //! breaks, and is escaped in HTML.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::tz::TimeZone;
 use lettre::{
@@ -28,11 +32,11 @@ use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
     json::state_word,
     message::{AlertText, digest, headline},
-    text,
+    parse_zone, text,
 };
 use crate::engine::{
     diagnostic::Diagnostic,
-    dispatch::{Audience, Notification, Outcome, OutcomeReason},
+    dispatch::{Audience, Notification, NotificationId, Outcome, OutcomeReason},
     yaml::{SecretRef, Section},
 };
 
@@ -42,6 +46,9 @@ const RECIPIENTS_MAX: usize = 50;
 const SUBJECT_CHARACTERS_MAX: usize = 160;
 /// Alerts that a message shows each by itself; a digest stands before them, and says of the others.
 const ALERTS_SHOWN_MAX: usize = 20;
+/// Notifications of which it is remembered who has them: 1,000. Then all are forgotten, and whoever is
+/// owed one may see it twice, with the same Message-ID.
+const UNFINISHED_MAX: usize = 1_000;
 /// How long one recipient may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -73,6 +80,19 @@ struct EmailNotifier {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     zone: TimeZone,
     external_url: Option<String>,
+    /// How far notifications are that somebody is still owed.
+    unfinished: Mutex<BTreeMap<NotificationId, Progress>>,
+}
+
+/// What came of one notification so far, so that another attempt is made only for those who need it.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// Recipients, by index, whose server took the mail or refused it for good.
+    settled: BTreeSet<usize>,
+    /// Somebody has it.
+    is_delivered: bool,
+    /// What the last server said that refused it for good.
+    refused: Option<Outcome>,
 }
 
 impl NotifierKind for Email {
@@ -137,14 +157,7 @@ impl NotifierKind for Email {
             let title = format!("{} would send the password unencrypted", section.path());
             section.invalid("tls", title, "use `tls: starttls` or `tls: implicit`");
         }
-        let zone = match section.string("time_zone") {
-            None => TimeZone::UTC,
-            Some(name) => TimeZone::get(&name).unwrap_or_else(|_| {
-                let title = format!("`{}` is no time zone", text::one_line(&name, 60));
-                section.invalid("time_zone", title, "write an IANA name, such as Europe/Berlin");
-                TimeZone::UTC
-            }),
-        };
+        let zone = parse_zone(section);
         let (ca_file, hello) = (section.string("ca_file"), section.string("hello"));
         let (host, port) = smarthost?;
         let from = from?;
@@ -231,6 +244,7 @@ impl NotifierConfig for EmailConfig {
             transport: builder.build(),
             zone: self.zone.clone(),
             external_url: context.external_url.clone(),
+            unfinished: Mutex::default(),
         }))
     }
 }
@@ -244,21 +258,39 @@ impl Notifier for EmailNotifier {
                     return Outcome::Rejected { reason: OutcomeReason::Unsendable, detail };
                 }
             };
-            let mut refused = None;
-            let mut delivered = false;
-            for recipient in &self.to {
+            let known = self.unfinished().get(&notification.id).cloned();
+            let mut progress = known.unwrap_or_default();
+            let mut again = None;
+            for (index, recipient) in self.to.iter().enumerate() {
+                if progress.settled.contains(&index) {
+                    continue;
+                }
                 match self.send(&recipient.email, &message).await {
-                    Outcome::Delivered { .. } => delivered = true,
-                    // Try all again later: whoever has it knows it by its Message-ID.
-                    retry @ Outcome::Retry { .. } => return retry,
+                    // The server says no to this recipient, for now; others may be luckier.
+                    retry @ Outcome::Retry { reason: OutcomeReason::ServerError, .. } => {
+                        again = Some(retry);
+                        continue;
+                    }
+                    retry @ Outcome::Retry { .. } => {
+                        again = Some(retry);
+                        break;
+                    }
+                    Outcome::Delivered { .. } => progress.is_delivered = true,
                     rejected @ Outcome::Rejected { .. } => {
                         tracing::error!(recipient = %recipient.email, "mail refused for good");
-                        refused = Some(rejected);
+                        progress.refused = Some(rejected);
                     }
                 }
+                progress.settled.insert(index);
+                // At once, not at the end: an attempt that takes too long is cut off.
+                self.remember(notification.id, &progress);
             }
-            match refused {
-                Some(rejected) if !delivered => rejected,
+            if let Some(again) = again {
+                return again;
+            }
+            self.unfinished().remove(&notification.id);
+            match progress.refused {
+                Some(rejected) if !progress.is_delivered => rejected,
                 _ => Outcome::Delivered { receipt: None },
             }
         })
@@ -266,6 +298,20 @@ impl Notifier for EmailNotifier {
 }
 
 impl EmailNotifier {
+    /// The map stays usable if somebody panicked with it: it is only a memory.
+    fn unfinished(&self) -> MutexGuard<'_, BTreeMap<NotificationId, Progress>> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notifications that a newer one replaced are never finished, so the map is bounded.
+    fn remember(&self, id: NotificationId, progress: &Progress) {
+        let mut unfinished = self.unfinished();
+        if unfinished.len() >= UNFINISHED_MAX {
+            unfinished.clear();
+        }
+        unfinished.insert(id, progress.clone());
+    }
+
     fn message(&self, notification: &Notification) -> Result<Message, String> {
         let host = self.from.email.domain();
         let thread = format!("<{}@{host}>", thread_of(notification));

@@ -20,6 +20,8 @@ mod webhook;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use jiff::tz::TimeZone;
+
 use crate::engine::{
     diagnostic::Diagnostic,
     dispatch::{Audience, GroupBy, Grouping, Notification, Outcome},
@@ -132,6 +134,16 @@ impl BuildContext {
     fn read(&self, secret: &SecretRef, key: &str) -> Result<String, Box<Diagnostic>> {
         (self.secret)(secret).map_err(|why| cannot_build(key, &why))
     }
+}
+
+/// Reads `time_zone`; UTC if there is none.
+fn parse_zone(section: &Section<'_>) -> TimeZone {
+    let Some(name) = section.string("time_zone") else { return TimeZone::UTC };
+    TimeZone::get(&name).unwrap_or_else(|_| {
+        let title = format!("{}: there is no time zone `{name}`", section.path_of("time_zone"));
+        section.invalid("time_zone", title, "write a name such as `Europe/Berlin` or `UTC`");
+        TimeZone::UTC
+    })
 }
 
 /// Something that only shows when a notifier is built (code `C020`).

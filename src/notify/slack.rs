@@ -15,7 +15,7 @@ use super::{
     http::{self, Answer, HttpClient, HttpConfig, UrlConfig},
     json::state_word,
     message::{AlertText, digest, headline},
-    text,
+    parse_zone, text,
 };
 use crate::engine::{
     alert::{Alert, AlertState},
@@ -80,14 +80,7 @@ impl NotifierKind for Slack {
         let api_url =
             section.string("api_url").unwrap_or_else(|| "https://slack.com/api".to_owned());
         let http = HttpConfig::parse(section);
-        let zone = match section.string("time_zone") {
-            None => TimeZone::UTC,
-            Some(name) => TimeZone::get(&name).unwrap_or_else(|_| {
-                let title = format!("`{}` is no time zone", text::one_line(&name, 60));
-                section.invalid("time_zone", title, "write an IANA name, such as Europe/Berlin");
-                TimeZone::UTC
-            }),
-        };
+        let zone = parse_zone(section);
         let way = match (url, token) {
             (Some(_), Some(_)) => {
                 let title = format!("{} has both url and bot_token", section.path());
@@ -196,6 +189,17 @@ struct Bot<'a> {
     update: &'a reqwest::Url,
 }
 
+/// Why a method of the Web API did nothing.
+enum Refusal {
+    /// The message cannot be changed any more: somebody deleted it, or it is too old.
+    MessageGone,
+    /// Anything else.
+    Other(Outcome),
+}
+
+/// Slack's words for [`Refusal::MessageGone`].
+const MESSAGE_GONE: [&str; 3] = ["message_not_found", "edit_window_closed", "cant_update_message"];
+
 #[expect(
     clippy::indexing_slicing,
     reason = "indexing a JSON object by name makes the entry, or gives null"
@@ -205,28 +209,38 @@ impl Bot<'_> {
         let known = notification.receipt.as_ref().and_then(|receipt| {
             Some((receipt.values.get("channel")?.clone(), receipt.values.get("ts")?.clone()))
         });
-        let Some((channel, ts)) = known else {
-            message["channel"] = json!(self.channel);
-            message["metadata"] = json!({
-                "event_type": "tripline_alert",
-                "event_payload": {
-                    "notification_id": notification.id.to_string(),
-                    "group": notification.group_key,
-                },
-            });
-            return match self.call(self.post, &message).await {
-                Ok(answer) => Outcome::Delivered { receipt: receipt_of(&answer) },
-                Err(outcome) => outcome,
-            };
-        };
-        message["channel"] = json!(channel);
-        message["ts"] = json!(ts);
-        if let Err(outcome) = self.call(self.update, &message).await {
-            return outcome;
+        if let Some((channel, ts)) = known {
+            message["channel"] = json!(channel);
+            message["ts"] = json!(ts);
+            match self.call(self.update, &message).await {
+                Ok(_) => return self.reply(notification, channel, ts).await,
+                Err(Refusal::Other(outcome)) => return outcome,
+                // Nobody would see the news in a message that is not there: it begins anew below.
+                Err(Refusal::MessageGone) => {}
+            }
         }
+        if let Some(fields) = message.as_object_mut() {
+            fields.remove("ts");
+        }
+        message["channel"] = json!(self.channel);
+        message["metadata"] = json!({
+            "event_type": "tripline_alert",
+            "event_payload": {
+                "notification_id": notification.id.to_string(),
+                "group": notification.group_key,
+            },
+        });
+        match self.call(self.post, &message).await {
+            Ok(answer) => Outcome::Delivered { receipt: receipt_of(&answer) },
+            Err(refusal) => refusal.into_outcome(),
+        }
+    }
+
+    /// Says in the thread of a message that was changed what is new.
+    async fn reply(&self, notification: &Notification, channel: String, ts: String) -> Outcome {
         let line = escape(&headline(notification), SECTION_CHARACTERS_MAX);
         let reply = json!({"channel": channel, "thread_ts": ts, "text": line});
-        match self.call(self.post, &reply).await {
+        match self.call(self.post, &reply).await.map_err(Refusal::into_outcome) {
             // The message itself is up to date: a missing reply is not worth another attempt.
             Ok(_) | Err(Outcome::Rejected { .. }) => {
                 let values =
@@ -238,20 +252,23 @@ impl Bot<'_> {
     }
 
     /// Calls a method of the Web API, which answers 200 with `ok: false` for most mistakes.
-    async fn call(&self, url: &reqwest::Url, body: &Value) -> Result<Value, Outcome> {
+    async fn call(&self, url: &reqwest::Url, body: &Value) -> Result<Value, Refusal> {
         let body = serde_json::to_vec(body).expect("a message is plain text");
         let request = self.client.post_json(url, body).bearer_auth(self.token);
-        let answer: Answer = http::send(request).await?;
+        let answer: Answer = http::send(request).await.map_err(Refusal::Other)?;
         if !answer.status.is_success() {
-            return Err(answer.outcome());
+            return Err(Refusal::Other(answer.outcome()));
         }
         let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         if value["ok"] == json!(true) {
             return Ok(value);
         }
         let error = value["error"].as_str().unwrap_or("no error named");
+        if MESSAGE_GONE.contains(&error) {
+            return Err(Refusal::MessageGone);
+        }
         let detail = format!("Slack says {}", text::one_line(error, 80));
-        Err(match error {
+        Err(Refusal::Other(match error {
             "ratelimited" | "rate_limited" => Outcome::Retry {
                 reason: OutcomeReason::RateLimited,
                 detail,
@@ -265,7 +282,19 @@ impl Bot<'_> {
                 Outcome::Rejected { reason: OutcomeReason::AuthError, detail }
             }
             _ => Outcome::Rejected { reason: OutcomeReason::ClientError, detail },
-        })
+        }))
+    }
+}
+
+impl Refusal {
+    fn into_outcome(self) -> Outcome {
+        match self {
+            Refusal::Other(outcome) => outcome,
+            Refusal::MessageGone => Outcome::Rejected {
+                reason: OutcomeReason::ClientError,
+                detail: "Slack says that the message is gone".to_owned(),
+            },
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms,
     json::{self, AlertJson},
     message::{self, AlertText},
+    parse_zone,
 };
 use crate::engine::{
     alert::{Alert, AlertState},
@@ -92,16 +93,6 @@ impl NotifierKind for Stdout {
     }
 }
 
-/// Reads `time_zone`; UTC if there is none.
-pub(super) fn parse_zone(section: &Section<'_>) -> TimeZone {
-    let Some(name) = section.string("time_zone") else { return TimeZone::UTC };
-    TimeZone::get(&name).unwrap_or_else(|_| {
-        let title = format!("{}: there is no time zone `{name}`", section.path_of("time_zone"));
-        section.invalid("time_zone", title, "write a name such as `Europe/Berlin` or `UTC`");
-        TimeZone::UTC
-    })
-}
-
 impl NotifierConfig for StdoutConfig {
     fn terms(&self) -> Terms {
         // Lines are read by programs, and a terminal is not a phone: everything at once.
@@ -130,19 +121,23 @@ impl Notifier for StdoutNotifier {
         } else {
             blocks(notification, &self.zone, self.printer.has_colours)
         };
-        let outcome = match (self.printer.print)(&text) {
-            Ok(()) => Outcome::Delivered { receipt: None },
-            // Whoever read the pipe is gone for good.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                let detail = "standard output is closed".to_owned();
-                Outcome::Rejected { reason: OutcomeReason::Connection, detail }
+        let print = Arc::clone(&self.printer.print);
+        Box::pin(async move {
+            // Whoever reads the pipe may take its time; health and other receivers must not wait too.
+            let printed = tokio::task::spawn_blocking(move || print(&text)).await;
+            match printed.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
+                Ok(()) => Outcome::Delivered { receipt: None },
+                // Whoever read the pipe is gone for good.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    let detail = "standard output is closed".to_owned();
+                    Outcome::Rejected { reason: OutcomeReason::Connection, detail }
+                }
+                Err(error) => {
+                    let detail = error.to_string();
+                    Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None }
+                }
             }
-            Err(error) => {
-                let detail = error.to_string();
-                Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None }
-            }
-        };
-        Box::pin(std::future::ready(outcome))
+        })
     }
 }
 

@@ -146,8 +146,7 @@ impl DeadLetterFiles {
         let written = self.file.write_all(lines);
         if written.is_err() {
             // Half a line would spoil the next one.
-            self.file.set_len(self.length)?;
-            self.file.seek(SeekFrom::Start(self.length))?;
+            self.cut(self.length)?;
             return written;
         }
         self.length += lines.len() as u64;
@@ -155,12 +154,28 @@ impl DeadLetterFiles {
     }
 }
 
+impl DeadLetterFiles {
+    /// Goes on at an earlier place of the current file.
+    fn cut(&mut self, length: u64) -> Result<(), std::io::Error> {
+        self.file.set_len(length)?;
+        self.file.seek(SeekFrom::Start(length))?;
+        self.length = length;
+        Ok(())
+    }
+}
+
 impl DeadLetterSink for DeadLetterFiles {
     fn append(&mut self, now: WallTime, letters: &[DeadLetter]) -> Result<(), DeadLetterError> {
+        let (file, length) = (self.numbers.last().copied(), self.length);
         for letter in letters {
             let line = format!("{}\n", to_json(now, letter));
-            let written = self.write(line.as_bytes());
-            written.map_err(|error| at(&self.path(), &error))?;
+            if let Err(error) = self.write(line.as_bytes()) {
+                // They are handed over again, so those of them that fitted must not stay.
+                if self.numbers.last().copied() == file {
+                    self.cut(length).map_err(|error| at(&self.path(), &error))?;
+                }
+                return Err(at(&self.path(), &error));
+            }
         }
         Ok(())
     }

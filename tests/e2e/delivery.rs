@@ -13,14 +13,14 @@ use crate::{
         alertmanager::Alertmanager,
         available, eventually,
         hook::Hook,
-        kafka::{self, Kafka},
+        kafka::Kafka,
         project_file,
         prometheus::Prometheus,
         service_path,
         smtp::{self, Mail, Smtp},
         tripline::Tripline,
     },
-    rules::{SECRET_READ, read, source, to_hook, users},
+    rules::{SECRET_READ, read, source, users},
 };
 
 /// Who reads, and what: values that must not be able to break out of any receiver's form.
@@ -140,47 +140,6 @@ fn check_mail(mail: &Mail) {
     }
     let html = mail.part("text/html");
     assert!(!html.contains("<!channel>"), "a user's name is markup: {html}");
-}
-
-#[test]
-fn kafka_over_tls_with_scram() {
-    if !available(&[Service::Kafka]) {
-        return;
-    }
-    let (kafka, hook) = (Kafka::shared(), Hook::started());
-    kafka.create_topic("scram", 1);
-    let config = |password: &str| {
-        format!(
-            "sources:
-  - kafka:
-      brokers: ['{brokers}']
-      topics: [scram]
-      group: scram
-      tls: {{ca_file: {ca}}}
-      sasl: {{mechanism: SCRAM-SHA-512, username: {user}, password_file: {password}}}
-{to_hook}",
-            brokers = kafka.sasl_brokers(),
-            ca = kafka.ca().display(),
-            user = kafka::USER,
-            to_hook = to_hook(&hook),
-        )
-    };
-    let mut tripline = Tripline::new(&config("./wrong"), &[SECRET_READ]);
-    tripline.write("wrong", "not-the-password");
-    tripline.write("right", kafka::PASSWORD);
-    kafka.producer().send("scram", read("user-a", "s"));
-    tripline.start();
-    eventually("a wrong password is said", || {
-        tripline.log().to_lowercase().contains("authentication").then_some(())
-    });
-    assert!(tripline.readiness().is_some_and(|(status, _)| status == 503));
-    assert!(!tripline.log().contains("not-the-password"));
-    tripline.stop();
-
-    tripline.configure(&config("./right"));
-    tripline.start_ready();
-    eventually("the alert arrives", || users(&hook.alerts("/alerts"), "secret_read").pop());
-    tripline.stop();
 }
 
 #[test]

@@ -13,8 +13,10 @@
 
 mod bad_input;
 mod crash;
+mod credentials;
 mod delivery;
 mod harness;
+mod intake;
 mod mistakes;
 mod outage;
 mod ownership;

@@ -9,19 +9,25 @@
     reason = "a test may fail"
 )]
 
+mod alert_schema;
 mod backtest;
 mod backtest_reports;
 mod cli;
 mod cli_tools;
 mod compose;
 mod config;
+mod contract_notify;
 mod contract_source;
 mod contract_store;
 mod dead_letters;
 mod diagnostics;
 mod embedded_kafka;
+mod fake_receivers;
 mod fuzz_bodies;
 mod generate;
+mod pipeline;
 mod rule_pack;
 mod rules;
+#[path = "../e2e/harness/slack.rs"]
+mod slack_limits;
 mod tidy;

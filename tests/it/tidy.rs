@@ -321,7 +321,8 @@ fn nothing_is_left_to_do_and_tests_can_fail() {
 #[test]
 fn tests_wait_by_polling() {
     // The helpers that poll with a deadline, and nothing else, may sleep.
-    const MAY_SLEEP: &[&str] = &["tests/e2e/harness/mod.rs", "tests/it/cli.rs"];
+    const MAY_SLEEP: &[&str] =
+        &["tests/e2e/harness/mod.rs", "tests/it/cli.rs", "tests/it/pipeline.rs"];
     let sleep = ["sl", "eep("].concat();
     let mut errors = Errors::new();
     for (path, text) in files(&["tests"], &["rs"]) {

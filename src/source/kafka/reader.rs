@@ -229,7 +229,6 @@ impl Reader {
         }
         for rewind in self.intake.take_rewinds() {
             let (partition, from, to) = (rewind.partition, rewind.from, rewind.to);
-            tracing::warn!(%partition, from, to, "Kafka partition begins again before the position");
             (self.context.events)(SourceEvent::Rewound { partition, from, to });
         }
         for (code, reason) in self.consumer.context().take_troubles() {
@@ -302,7 +301,6 @@ impl Reader {
             let Some(statistics) = digest.partitions.get(&*tracked.name) else { continue };
             if let Some(records) = lost(tracked, statistics, self.idle) {
                 let partition = Arc::clone(&tracked.name);
-                tracing::error!(%partition, records, "records were deleted before they were read");
                 (self.context.events)(SourceEvent::Gap { partition, records });
             }
             let next = tracked.next.load(Ordering::Relaxed);

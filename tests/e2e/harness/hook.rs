@@ -1,10 +1,11 @@
-//! A small HTTP server that stands for the receivers' side of webhooks and Slack, and records what
-//! it gets. What it does not take from a client is what Slack would not take.
+//! A small HTTP server that stands for the far side of webhooks, Slack and OAuth, and records what it
+//! gets. What it does not take from a client is what Slack would not take.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -13,10 +14,14 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{block_on, free_port, spawn};
+use super::{block_on, free_port, slack, spawn};
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -40,6 +45,19 @@ struct Record {
 
 /// The name that Slack's API gives to every message here.
 pub(crate) const SLACK_TS: &str = "1795500000.000100";
+
+/// The secret of the one client that the token endpoint knows.
+pub(crate) const CLIENT_SECRET: &str = "oauth-client-secret";
+
+/// The token that it gives: a JWT that nobody signed, which the test brokers take.
+pub(crate) fn access_token() -> String {
+    let part = |claims: &Value| URL_SAFE_NO_PAD.encode(claims.to_string());
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    // The same for an hour, so that a test can look for it.
+    let begin = since_epoch / 3_600 * 3_600;
+    let claims = json!({"sub": "tripline", "iat": begin, "exp": begin + 2 * 3_600});
+    format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims))
+}
 
 /// It may be stopped and started again on the same port; it remembers all it got.
 pub(crate) struct Hook {
@@ -115,22 +133,40 @@ impl Drop for Hook {
     }
 }
 
+type Answer = (StatusCode, [(&'static str, &'static str); 1], String);
+
+/// OAuth's client credentials grant (RFC 6749, section 4.4).
+fn token(headers: &HeaderMap, body: &[u8]) -> Answer {
+    let expected = format!("Basic {}", STANDARD.encode(format!("tripline:{CLIENT_SECRET}")));
+    let is_known = headers.get("authorization").is_some_and(|value| value == expected.as_str());
+    let is_asked = body == b"grant_type=client_credentials&scope=kafka";
+    let (status, answer) = if is_known && is_asked {
+        (StatusCode::OK, json!({"access_token": access_token(), "expires_in": 3_600}))
+    } else {
+        (StatusCode::UNAUTHORIZED, json!({"error": "invalid_client"}))
+    };
+    (status, [("content-type", "application/json")], answer.to_string())
+}
+
 async fn handle(
     State(record): State<Arc<Mutex<Record>>>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, [(&'static str, &'static str); 1], String) {
+) -> Answer {
     let mut record = record.lock().unwrap();
     if let Some((status, retry_after)) = record.refuse_with {
         record.refused_count += 1;
         return (status, [("retry-after", retry_after)], "not now".to_owned());
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let path = uri.path().to_owned();
+    if path == "/token" {
+        return token(&headers, &body);
+    }
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let is_slack_api = path.starts_with("/api/chat.");
     if path == "/slack" || is_slack_api {
-        let found = slack_violations(&body);
+        let found = slack::violations(&body);
         record.violations.extend(found);
     }
     let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
@@ -143,99 +179,4 @@ async fn handle(
     }
     // Slack's answer to an incoming webhook; others do not look at it.
     (StatusCode::OK, [("content-type", "text/plain")], "ok".to_owned())
-}
-
-/// The limits of a message that Slack documents, and the one on the whole that it does not.
-fn slack_violations(message: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut check = |is_held: bool, what: String| {
-        if !is_held {
-            found.push(what);
-        }
-    };
-    let fallback = message["text"].as_str().unwrap_or_default();
-    check(!fallback.trim().is_empty(), "`text`, the fallback of notifications, is empty".into());
-    // Where Slack reads markup, `<!…>` pings everybody and `<http…>` is a link: nobody but us writes
-    // these.
-    let mut marked_up = vec![fallback.to_owned()];
-    texts_with_markup(message, &mut marked_up);
-    check(!marked_up.iter().any(|text| text.contains("<!")), format!("a mention: {marked_up:?}"));
-    let attachments = message["attachments"].as_array().cloned().unwrap_or_default();
-    let mut total = 0;
-    let mut count = 0;
-    for holder in std::iter::once(message).chain(&attachments) {
-        for block in holder["blocks"].as_array().into_iter().flatten() {
-            count += 1;
-            let kind = block["type"].as_str().unwrap_or_default();
-            let length = |value: &Value| value.as_str().unwrap_or_default().chars().count();
-            let main = length(&block["text"]["text"]);
-            total += main;
-            match kind {
-                "header" => {
-                    check(block["text"]["type"] == "plain_text", "a header is plain text".into());
-                    check((1..=150).contains(&main), format!("a header has {main} characters"));
-                }
-                "section" => {
-                    let fields = block["fields"].as_array().cloned().unwrap_or_default();
-                    check(main <= 3_000, format!("a section has {main} characters"));
-                    check(main > 0 || !fields.is_empty(), "a section is empty".into());
-                    check(fields.len() <= 10, format!("a section has {} fields", fields.len()));
-                    for field in &fields {
-                        let size = length(&field["text"]);
-                        total += size;
-                        check(
-                            (1..=2_000).contains(&size),
-                            format!("a field has {size} characters"),
-                        );
-                    }
-                }
-                "context" => {
-                    let elements = block["elements"].as_array().cloned().unwrap_or_default();
-                    check((1..=10).contains(&elements.len()), "elements of a context".into());
-                    total += elements.iter().map(|element| length(&element["text"])).sum::<usize>();
-                }
-                "actions" => {
-                    let elements = block["elements"].as_array().cloned().unwrap_or_default();
-                    check((1..=25).contains(&elements.len()), "elements of actions".into());
-                    for element in &elements {
-                        let size = length(&element["text"]["text"]);
-                        check((1..=75).contains(&size), format!("a button has {size} characters"));
-                    }
-                }
-                "divider" => {}
-                other => check(false, format!("unknown block {other:?}")),
-            }
-        }
-    }
-    check(count <= 50, format!("{count} blocks"));
-    check(total <= 12_000, format!("{total} characters in all"));
-    found
-}
-
-/// Every text below a value that says it is `mrkdwn`.
-fn texts_with_markup(value: &Value, found: &mut Vec<String>) {
-    if value["type"] == "mrkdwn" {
-        found.extend(value["text"].as_str().map(str::to_owned));
-    }
-    let below: Vec<&Value> = match value {
-        Value::Array(items) => items.iter().collect(),
-        Value::Object(fields) => fields.values().collect(),
-        _ => Vec::new(),
-    };
-    for value in below {
-        texts_with_markup(value, found);
-    }
-}
-
-#[test]
-fn slack_limits_are_checked() {
-    let section =
-        |text: String| json!({"type": "section", "text": {"type": "mrkdwn", "text": text}});
-    let message = |blocks: Vec<Value>| json!({"text": "fallback", "blocks": blocks});
-    assert_eq!(slack_violations(&message(vec![section("x".repeat(3_000))])), Vec::<String>::new());
-    assert_eq!(slack_violations(&message(vec![section("x".repeat(3_001))])).len(), 1);
-    assert_eq!(slack_violations(&message(vec![section("x".into()); 51])).len(), 1);
-    assert_eq!(slack_violations(&message(vec![section("x".repeat(3_000)); 5])).len(), 1);
-    assert_eq!(slack_violations(&json!({"blocks": [section("x".into())]})).len(), 1);
-    assert_eq!(slack_violations(&message(vec![section("<!channel>".into())])).len(), 1);
 }

@@ -25,7 +25,11 @@ use super::{
     tls::{self, Certificates},
 };
 
-/// The SCRAM user that every broker knows.
+/// How long the broker may take to answer one question.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// The user that every broker knows, for PLAIN and SCRAM. OAUTHBEARER takes any token that is signed by
+/// nobody and has not expired.
 pub(crate) const USER: &str = "tripline";
 /// Her password.
 pub(crate) const PASSWORD: &str = "correct-horse";
@@ -77,6 +81,8 @@ impl Kafka {
             .arg(directory.join("server.properties"))
             .arg("--add-scram")
             .arg(format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]"))
+            .arg("--add-scram")
+            .arg(format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]"))
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -154,14 +160,26 @@ impl Kafka {
 
     /// A new producer, which knows the partitions that there are now; its records are acknowledged.
     pub(crate) fn producer(&self) -> Producer {
+        self.compressing_producer("none")
+    }
+
+    /// The same, with one of Kafka's compressions.
+    pub(crate) fn compressing_producer(&self, compression: &str) -> Producer {
         let producer = self
             .config()
             .set("message.max.bytes", "33554432")
             .set("message.timeout.ms", "60000")
             .set("linger.ms", "1")
+            .set("compression.type", compression)
             .create()
             .unwrap();
         Producer { producer }
+    }
+
+    /// The records of partition 0 of a topic as they lie on the broker's disk.
+    pub(crate) fn segment(&self, topic: &str) -> Vec<u8> {
+        let segment = format!("data/{topic}-0/00000000000000000000.log");
+        fs::read(self.directory.join(segment)).unwrap()
     }
 
     /// All payloads of a topic, from its beginning to its present end; a tombstone is `None`.
@@ -172,23 +190,27 @@ impl Kafka {
             .set("fetch.max.bytes", "67108864")
             .create()
             .unwrap();
-        let timeout = Duration::from_secs(10);
-        let metadata = consumer.fetch_metadata(Some(topic), timeout).unwrap();
         let mut assignment = TopicPartitionList::new();
         let mut left = 0;
-        for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions) {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), timeout).unwrap();
+        for (partition, low, high) in partition_ends(&consumer, topic) {
             left += high - low;
-            assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+            assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         }
         consumer.assign(&assignment).unwrap();
         let mut payloads = Vec::new();
         while left > 0 {
-            let message = consumer.poll(timeout).expect("the broker has more").unwrap();
+            let message = consumer.poll(ANSWER_WAIT).expect("the broker has more").unwrap();
             payloads.push(message.payload().map(<[u8]>::to_vec));
             left -= 1;
         }
         payloads
+    }
+
+    /// How many records there are in a topic.
+    pub(crate) fn records(&self, topic: &str) -> u64 {
+        let consumer: BaseConsumer = self.config().create().unwrap();
+        let ends = partition_ends(&consumer, topic);
+        ends.into_iter().map(|(_, low, high)| u64::try_from(high - low).unwrap()).sum()
     }
 
     /// The offset that a group has committed for partition 0 of a topic.
@@ -196,9 +218,22 @@ impl Kafka {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, 0);
-        let list = consumer.committed_offsets(list, Duration::from_secs(10)).ok()?;
+        let list = consumer.committed_offsets(list, ANSWER_WAIT).ok()?;
         list.elements().first()?.offset().to_raw().filter(|offset| *offset >= 0)
     }
+}
+
+/// Each partition of a topic with its first offset and the one after its last.
+fn partition_ends(consumer: &BaseConsumer, topic: &str) -> Vec<(i32, i64, i64)> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WAIT).unwrap();
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    partitions
+        .map(|partition| {
+            let ends = consumer.fetch_watermarks(topic, partition.id(), ANSWER_WAIT);
+            let (low, high) = ends.unwrap();
+            (partition.id(), low, high)
+        })
+        .collect()
 }
 
 /// Sends records and waits for the broker's word that it has them.
@@ -266,8 +301,11 @@ inter.broker.listener.name=PLAINTEXT
 listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://localhost:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://localhost:{sasl_port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={bundle}
 ssl.truststore.type=PEM

@@ -10,6 +10,7 @@ pub(crate) mod hook;
 pub(crate) mod kafka;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod slack;
 pub(crate) mod smtp;
 pub(crate) mod tls;
 pub(crate) mod tripline;

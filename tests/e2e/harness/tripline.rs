@@ -1,6 +1,6 @@
 //! The real binary with a directory of its own: configuration, rules and state.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use tempfile::TempDir;
 
@@ -10,6 +10,7 @@ use super::{free_port, get, get_any, process::Process, scratch};
 pub(crate) struct Tripline {
     process: Option<Process>,
     http_port: u16,
+    variables: BTreeMap<String, String>,
     directory: TempDir,
 }
 
@@ -19,7 +20,12 @@ impl Tripline {
     pub(crate) fn new(config: &str, rules: &[(&str, &str)]) -> Tripline {
         let directory = scratch("tripline");
         fs::create_dir(directory.path().join("rules")).unwrap();
-        let mut tripline = Tripline { directory, http_port: free_port(), process: None };
+        let mut tripline = Tripline {
+            directory,
+            http_port: free_port(),
+            variables: BTreeMap::new(),
+            process: None,
+        };
         for (name, text) in rules {
             tripline.write(&format!("rules/{name}"), text);
         }
@@ -60,8 +66,13 @@ impl Tripline {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
         command.arg(subcommand).args(["--config", "tripline.yaml"]).current_dir(self.path());
         // Variables with this prefix are settings; this one is ours.
-        command.env_remove("TRIPLINE_E2E");
+        command.env_remove("TRIPLINE_E2E").envs(&self.variables);
         command
+    }
+
+    /// Gives the processes that are started from now on a variable.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
     }
 
     /// Starts `tripline run`; waits for nothing.

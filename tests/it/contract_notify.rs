@@ -1,0 +1,479 @@
+//! What every notifier must do, against fake receivers: one call is one attempt, an outcome says what
+//! the answer meant, no secret is told, and a receiver can tell an attempt from a repetition.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::http::StatusCode;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, Mac as _};
+use serde_json::{Value, json};
+use tripline::{
+    engine::{
+        alert::{Alert, AlertState, Evidence, Fingerprint},
+        diagnostic::{Problems, SourceText},
+        dispatch::{Notification, NotificationId, NotifyReason, Outcome, OutcomeReason, Receipt},
+        rule::Severity,
+        time::{EventTime, WallTime},
+        yaml::{SecretRef, Section, parse},
+    },
+    notify::{BuildContext, NOTIFIERS, Notifier, Printer},
+};
+
+use crate::{
+    fake_receivers::{FakeHttp, FakeSmtp, Reply},
+    slack_limits,
+};
+
+/// A text that must never be seen in an outcome: it stands for tokens, passwords and secret paths.
+const SECRET: &str = "s3kret-s3kret-s3kret";
+
+/// Every way to speak HTTP, with all the secrets that it can have.
+const OVER_HTTP: [(&str, &str); 4] = [
+    ("alertmanager", "urls: ['BASE']\nbearer_token: SECRET\ntimeout: 400ms\n"),
+    ("slack", "url: 'BASE/services/T0/B0/SECRET'\ntimeout: 400ms\n"),
+    ("slack", "bot_token: SECRET\nchannel: C1\napi_url: 'BASE/api'\ntimeout: 400ms\n"),
+    (
+        "webhook",
+        "url: 'BASE/hook/SECRET?token=SECRET'\nsigning_secret: SECRET\n\
+         basic_auth: {username: u, password: SECRET}\ntimeout: 400ms\n",
+    ),
+];
+
+pub(crate) fn build_with(kind: &str, yaml: &str, printer: Printer) -> Arc<dyn Notifier> {
+    let source = SourceText::new("t.yaml", yaml.replace("SECRET", SECRET));
+    let (nodes, problems) = (parse(&source).unwrap(), Problems::new());
+    let section = Section::new(&source, &problems, &nodes[0], "");
+    let kind = NOTIFIERS.iter().find(|known| known.name() == kind).unwrap();
+    let config = kind.parse(&section).unwrap();
+    section.finish();
+    assert_eq!(problems.into_sorted(), []);
+    let secret = |secret: &SecretRef| match secret {
+        SecretRef::Inline(text) => Ok(text.clone()),
+        SecretRef::File(path) => std::fs::read_to_string(path).map_err(|error| error.to_string()),
+        SecretRef::Env(_) => Ok(SECRET.to_owned()),
+    };
+    let external_url = Some("https://tripline.example.org".to_owned());
+    let context = BuildContext { secret: Box::new(secret), external_url, printer };
+    config.build(&context).unwrap()
+}
+
+fn nowhere() -> Printer {
+    Printer { print: Arc::new(|_| Ok(())), is_terminal: false, has_colours: false }
+}
+
+pub(crate) fn build(kind: &str, yaml: &str) -> Arc<dyn Notifier> {
+    build_with(kind, yaml, nowhere())
+}
+
+/// One way of [`OVER_HTTP`] to a fake receiver.
+fn over_http(way: (&str, &str), http: &FakeHttp) -> Arc<dyn Notifier> {
+    build(way.0, &way.1.replace("BASE", &http.base()))
+}
+
+/// Texts as an attacker would choose them.
+const EVIL: &str =
+    "<!channel> <https://evil.example|click> `x` \"q\" & \u{202e}\u{1b}[31m\r\nBcc: a@b";
+
+pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
+    let labels = BTreeMap::from([
+        ("alertname".to_owned(), "burst".to_owned()),
+        ("severity".to_owned(), "high".to_owned()),
+        ("user_username".to_owned(), name.to_owned()),
+    ]);
+    let time = EventTime::parse("2026-01-05T22:14:01Z").unwrap();
+    Alert {
+        fingerprint: Fingerprint::of(&labels),
+        state,
+        labels,
+        annotations: BTreeMap::from([("summary".to_owned(), format!("{name} did it"))]),
+        rule_id: "rule-1".to_owned(),
+        rule_title: "Burst".to_owned(),
+        severity: Severity::High,
+        key: vec![("user.username".to_owned(), name.to_owned())],
+        starts_at: time,
+        first_seen: time,
+        last_seen: time,
+        ends_at: (state == AlertState::Resolved).then_some(time),
+        changed_at: time.as_wall(),
+        value: 7.0,
+        threshold: "≥ 5 events in 5m".to_owned(),
+        finding_count: 1,
+        suppressed_count: 0,
+        evidence: vec![Evidence {
+            time,
+            fields: vec![("userAgent".to_owned(), name.to_owned()), ("verb".into(), "get".into())],
+        }],
+        revision: 1,
+        owner: None,
+        tags: Vec::new(),
+    }
+}
+
+pub(crate) fn notification(alerts: Vec<Alert>) -> Notification {
+    Notification {
+        id: NotificationId([7; 16]),
+        receiver: "oncall".to_owned(),
+        notifier_index: 0,
+        group_key: "0123456789abcdef".to_owned(),
+        group_labels: BTreeMap::from([("alertname".to_owned(), "burst".to_owned())]),
+        reason: NotifyReason::First,
+        alerts,
+        truncated_count: 0,
+        created_at: WallTime::from_micros(1_767_651_300_000_000),
+        attempts: 0,
+        receipt: None,
+    }
+}
+
+fn one_alert() -> Notification {
+    notification(vec![alert("eve", AlertState::Firing)])
+}
+
+/// The bounded word of an outcome, whether it is worth another try, and the pause asked for.
+fn told(outcome: &Outcome) -> (&'static str, &'static str, Option<Duration>) {
+    let (word, reason, detail, after) = match outcome {
+        Outcome::Delivered { .. } => ("delivered", "", "", None),
+        Outcome::Retry { reason, detail, after } => ("retry", reason.as_str(), &**detail, *after),
+        Outcome::Rejected { reason, detail } => ("rejected", reason.as_str(), &**detail, None),
+    };
+    assert!(!detail.contains(SECRET), "a secret is told: {detail}");
+    (word, reason, after)
+}
+
+#[tokio::test]
+async fn the_table_is_sorted_and_every_entry_explains_itself() {
+    let names: Vec<&str> = NOTIFIERS.iter().map(|kind| kind.name()).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    for kind in NOTIFIERS {
+        assert!(kind.summary().ends_with('.'), "{}", kind.name());
+        // Examples take secrets from the environment, and servers that are not there.
+        build(kind.name(), kind.example());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn one_call_is_one_request_and_the_answer_decides() {
+    let cases: [(StatusCode, &[(&str, &str)], (&str, &str, Option<u64>)); 12] = [
+        (StatusCode::OK, &[], ("delivered", "", None)),
+        (
+            StatusCode::TOO_MANY_REQUESTS,
+            &[("retry-after", "7")],
+            ("retry", "rate_limited", Some(7)),
+        ),
+        (StatusCode::TOO_MANY_REQUESTS, &[], ("retry", "rate_limited", None)),
+        (StatusCode::REQUEST_TIMEOUT, &[], ("retry", "timeout", None)),
+        (StatusCode::INTERNAL_SERVER_ERROR, &[], ("retry", "server_error", None)),
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            &[("retry-after", "3")],
+            ("retry", "server_error", Some(3)),
+        ),
+        (StatusCode::BAD_REQUEST, &[], ("rejected", "client_error", None)),
+        (StatusCode::NOT_FOUND, &[], ("rejected", "client_error", None)),
+        (StatusCode::PAYLOAD_TOO_LARGE, &[], ("rejected", "client_error", None)),
+        (StatusCode::UNAUTHORIZED, &[], ("rejected", "auth_error", None)),
+        (StatusCode::FORBIDDEN, &[], ("rejected", "auth_error", None)),
+        // Following it would carry secrets to a host that nobody named.
+        (StatusCode::FOUND, &[("location", "/elsewhere")], ("rejected", "client_error", None)),
+    ];
+    for way in OVER_HTTP {
+        let http = FakeHttp::start().await;
+        let notifier = over_http(way, &http);
+        for (count, (status, headers, expected)) in cases.iter().enumerate() {
+            http.answer(Reply::status(*status, headers));
+            let outcome = notifier.notify(&one_alert()).await;
+            let (word, reason, after) = told(&outcome);
+            let after = after.map(|after| after.as_secs());
+            assert_eq!((word, reason, after), *expected, "{way:?} {status}: {outcome:?}");
+            assert_eq!(http.requests().len(), count + 1, "{way:?} {status}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_pause_may_be_asked_for_as_a_date() {
+    let http = FakeHttp::start().await;
+    let notifier = over_http(OVER_HTTP[3], &http);
+    let date = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
+    let date = date.checked_add(jiff::SignedDuration::from_secs(90)).unwrap();
+    let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    http.answer(Reply::status(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", &date)]));
+    let (_, _, after) = told(&notifier.notify(&one_alert()).await);
+    let seconds = after.unwrap().as_secs();
+    assert!((60..=90).contains(&seconds), "{date}: {seconds}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn nobody_there_and_no_answer_are_worth_another_try() {
+    for way in OVER_HTTP {
+        let http = FakeHttp::start().await;
+        let notifier = over_http(way, &http);
+        http.answer(Reply::Never);
+        assert_eq!(told(&notifier.notify(&one_alert()).await), ("retry", "timeout", None));
+        http.stop().await;
+        assert_eq!(told(&notifier.notify(&one_alert()).await), ("retry", "connection", None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_webhook_can_be_verified_and_deduplicated() {
+    let http = FakeHttp::start().await;
+    let notifier = over_http(OVER_HTTP[3], &http);
+    http.answer(Reply::status(StatusCode::BAD_GATEWAY, &[]));
+    for _ in 0..2 {
+        notifier.notify(&one_alert()).await;
+    }
+    let requests = http.requests();
+    for request in &requests {
+        let header = |name: &str| request.headers[name].as_str();
+        assert_eq!(header("idempotency-key"), one_alert().id.to_string());
+        assert_eq!(header("webhook-id"), header("idempotency-key"));
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).as_bytes());
+        mac.update(&request.body);
+        let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        assert_eq!(header("webhook-signature"), expected);
+        assert_eq!(
+            header("authorization"),
+            format!("Basic {}", STANDARD.encode(format!("u:{SECRET}")))
+        );
+    }
+    assert_eq!(requests[0].body, requests[1].body, "an attempt more says the same");
+    let body = requests[0].json();
+    assert_eq!(body["alerts"][0]["key"]["user.username"], "eve");
+    assert_eq!(body["external_url"], "https://tripline.example.org");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn alertmanager_takes_what_it_gets() {
+    let (one, other) = (FakeHttp::start().await, FakeHttp::start().await);
+    let yaml = format!("urls: ['{}', '{}/prefix/']\n", one.base(), other.base());
+    let notifier = build("alertmanager", &yaml);
+    let mut firing = alert("eve", AlertState::Firing);
+    // The clock of an API server runs an hour ahead: Alertmanager refuses what ends before it began.
+    firing.starts_at = firing.starts_at.plus(Duration::from_secs(3_600));
+    let told_about = notification(vec![firing, alert("bob", AlertState::Resolved)]);
+    one.answer(Reply::status(StatusCode::BAD_GATEWAY, &[]));
+    assert_eq!(told(&notifier.notify(&told_about).await).0, "delivered", "one member is enough");
+    assert_eq!(one.requests()[0].path, "/api/v2/alerts");
+    assert_eq!(other.requests()[0].path, "/prefix/api/v2/alerts");
+    let alerts = other.requests()[0].json();
+    let time = |alert: &Value, name: &str| {
+        alert[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap()
+    };
+    for alert in alerts.as_array().unwrap() {
+        assert!(time(alert, "startsAt") <= time(alert, "endsAt"), "{alert}");
+        assert_eq!(alert["generatorURL"], "https://tripline.example.org/");
+    }
+    let created = jiff::Timestamp::from_microsecond(told_about.created_at.micros()).unwrap();
+    assert_eq!(time(&alerts[0], "endsAt").duration_since(created).as_secs(), 240);
+    assert!(time(&alerts[1], "endsAt") <= created, "it has ended");
+}
+
+/// Slack's answers to `chat.postMessage` and `chat.update`.
+fn slack_ok(ts: &str) -> Reply {
+    Reply::json(&json!({"ok": true, "channel": "C1", "ts": ts}))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn slack_messages_are_edited_and_begin_anew_when_they_are_gone() {
+    let http = FakeHttp::start().await;
+    let notifier = over_http(OVER_HTTP[2], &http);
+    http.answer(slack_ok("1.1"));
+    let Outcome::Delivered { receipt: Some(receipt) } = notifier.notify(&one_alert()).await else {
+        panic!("Slack took it");
+    };
+    let post = &http.requests()[0];
+    assert_eq!(
+        (post.path.as_str(), &post.json()["channel"]),
+        ("/api/chat.postMessage", &json!("C1"))
+    );
+    assert_eq!(post.headers["authorization"], format!("Bearer {SECRET}"));
+    let id = &post.json()["metadata"]["event_payload"]["notification_id"];
+    assert_eq!(*id, one_alert().id.to_string());
+
+    let mut news = notification(vec![alert("eve", AlertState::Resolved)]);
+    news.receipt = Some(receipt.clone());
+    for ts in ["1.1", "1.2"] {
+        http.answer(slack_ok(ts));
+    }
+    assert_eq!(notifier.notify(&news).await, Outcome::Delivered { receipt: Some(receipt) });
+    let [_, update, reply] = &http.requests()[..] else { panic!("an edit and a reply") };
+    assert_eq!((update.path.as_str(), &update.json()["ts"]), ("/api/chat.update", &json!("1.1")));
+    assert_eq!(
+        (reply.path.as_str(), &reply.json()["thread_ts"]),
+        ("/api/chat.postMessage", &json!("1.1"))
+    );
+
+    for error in ["message_not_found", "edit_window_closed", "cant_update_message"] {
+        let before = http.requests().len();
+        http.answer(Reply::json(&json!({"ok": false, "error": error})));
+        http.answer(slack_ok("2.1"));
+        let values = BTreeMap::from([("channel".into(), "C1".into()), ("ts".into(), "2.1".into())]);
+        let again = Outcome::Delivered { receipt: Some(Receipt { values }) };
+        assert_eq!(notifier.notify(&news).await, again, "{error}");
+        let posted = &http.requests()[before + 1];
+        assert_eq!(posted.path, "/api/chat.postMessage");
+        assert_eq!(
+            (&posted.json()["ts"], &posted.json()["thread_ts"]),
+            (&Value::Null, &Value::Null)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn slack_says_no_in_its_own_way() {
+    let http = FakeHttp::start().await;
+    let notifier = over_http(OVER_HTTP[2], &http);
+    for (error, expected) in [
+        ("ratelimited", ("retry", "rate_limited")),
+        ("internal_error", ("retry", "server_error")),
+        ("invalid_auth", ("rejected", "auth_error")),
+        ("channel_not_found", ("rejected", "client_error")),
+    ] {
+        http.answer(Reply::json(&json!({"ok": false, "error": error})));
+        let (word, reason, _) = told(&notifier.notify(&one_alert()).await);
+        assert_eq!((word, reason), expected, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn slack_messages_stay_within_its_limits_whatever_an_attacker_writes() {
+    for way in [OVER_HTTP[1], OVER_HTTP[2]] {
+        let http = FakeHttp::start().await;
+        let notifier = over_http(way, &http);
+        for (count, length) in [(1, 1), (1, 3_000), (5, 400), (256, 30)] {
+            let many = (0..count).map(|number| {
+                let mut alert =
+                    alert(&format!("{}{number}", EVIL.repeat(length)), AlertState::Firing);
+                alert.rule_title = EVIL.repeat(length);
+                alert.annotations.insert("description".to_owned(), EVIL.repeat(length));
+                alert
+            });
+            let told_about = notification(many.collect());
+            http.answer(slack_ok("1.1"));
+            assert_eq!(told(&notifier.notify(&told_about).await).0, "delivered");
+            let message = http.requests().pop().unwrap().json();
+            assert_eq!(
+                slack_limits::violations(&message),
+                Vec::<String>::new(),
+                "{count} × {length}"
+            );
+            let ours = message.to_string().replace("<https://tripline.example.org/|Tripline>", "");
+            assert!(!ours.contains('<'), "markup of others: {ours}");
+        }
+    }
+}
+
+fn email(smtp: &FakeSmtp) -> Arc<dyn Notifier> {
+    let yaml = format!(
+        "to: [a@example.org, b@example.org, c@example.org]\nfrom: Tripline <t@example.org>\n\
+         smarthost: '{}'\ntls: none\n",
+        smtp.address()
+    );
+    build("email", &yaml)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn mails_of_a_group_are_one_thread_and_headers_hold_no_line_breaks() {
+    let smtp = FakeSmtp::start().await;
+    let notifier = email(&smtp);
+    let mut news = notification(vec![alert(EVIL, AlertState::Resolved)]);
+    news.id = NotificationId([8; 16]);
+    for told_about in [&one_alert(), &one_alert(), &news] {
+        assert_eq!(told(&notifier.notify(told_about).await).0, "delivered");
+    }
+    let mails = smtp.mails();
+    assert_eq!(mails.len(), 9, "each recipient by himself");
+    let header = |mail: &str, name: &str| {
+        let head = mail.split_once("\r\n\r\n").unwrap().0.replace("\r\n ", " ");
+        let found = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        found.unwrap_or_else(|| panic!("no {name} in {head}")).to_owned()
+    };
+    let of = |number: usize, name: &str| header(&mails[number].text, name);
+    assert_eq!(of(0, "Message-ID"), of(3, "Message-ID"), "an attempt more is the same mail");
+    assert_ne!(of(0, "Message-ID"), of(6, "Message-ID"));
+    for number in [0, 3, 6] {
+        assert_eq!(of(number, "References"), of(0, "References"));
+        assert_eq!(of(number, "In-Reply-To"), of(0, "References"));
+        assert_eq!(of(number, "Auto-Submitted"), "auto-generated");
+    }
+    let head = mails[6].text.split_once("\r\n\r\n").unwrap().0;
+    assert!(!head.lines().any(|line| line.to_lowercase().starts_with("bcc")), "{head}");
+    let html = mails[6].text.split_once("text/html").unwrap().1;
+    assert!(html.contains("&lt;!channel") && !html.contains("<!channel"), "{html}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_recipient_that_must_wait_costs_the_others_no_second_mail() {
+    let smtp = FakeSmtp::start().await;
+    let notifier = email(&smtp);
+    smtp.refuse("b@example.org", "451 4.7.1 greylisted, come back later");
+    smtp.refuse("c@example.org", "550 5.1.1 no such mailbox");
+    let outcome = notifier.notify(&one_alert()).await;
+    assert_eq!(told(&outcome), ("retry", "server_error", None), "{outcome:?}");
+    assert_eq!(smtp.recipients(), ["a@example.org"]);
+    let outcome = notifier.notify(&one_alert()).await;
+    assert_eq!(told(&outcome).0, "delivered", "{outcome:?}");
+    assert_eq!(smtp.recipients(), ["a@example.org", "b@example.org"]);
+    // The next notification is another mail, and goes to all.
+    let mut news = one_alert();
+    news.id = NotificationId([8; 16]);
+    assert_eq!(told(&notifier.notify(&news).await).0, "delivered");
+    assert_eq!(smtp.recipients().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn mail_that_nobody_takes_is_rejected_and_a_server_that_is_away_is_not() {
+    let smtp = FakeSmtp::start().await;
+    let notifier = email(&smtp);
+    for address in ["a@example.org", "b@example.org", "c@example.org"] {
+        smtp.refuse(address, "550 5.1.1 no such mailbox");
+    }
+    assert_eq!(told(&notifier.notify(&one_alert()).await), ("rejected", "client_error", None));
+    smtp.stop().await;
+    assert_eq!(told(&notifier.notify(&one_alert()).await).0, "retry");
+}
+
+#[tokio::test]
+async fn standard_output_that_cannot_be_written_is_tried_again() {
+    let full =
+        Printer { print: Arc::new(|_| Err(std::io::ErrorKind::StorageFull.into())), ..nowhere() };
+    let notifier = build_with("stdout", "format: json\n", full);
+    assert_eq!(told(&notifier.notify(&one_alert()).await).0, "retry");
+}
+
+#[tokio::test]
+async fn a_reader_of_standard_output_that_takes_its_time_holds_up_nothing_else() {
+    let (release, released) = std::sync::mpsc::channel();
+    let released = std::sync::Mutex::new(released);
+    let print = move |_: &str| {
+        let wait = released.lock().unwrap().recv_timeout(Duration::from_secs(30));
+        wait.map_err(std::io::Error::other)
+    };
+    let slow = Printer { print: Arc::new(print), ..nowhere() };
+    let notifier = build_with("stdout", "format: json\n", slow);
+    let notification = one_alert();
+    // Both on the one thread of this runtime: the second runs only if the first gives way.
+    let (outcome, ()) =
+        tokio::join!(notifier.notify(&notification), async { release.send(()).unwrap() });
+    assert_eq!(told(&outcome).0, "delivered");
+}
+
+/// Every reason has a word of its own: it is a label of metrics.
+#[test]
+fn reasons_are_told_apart() {
+    use OutcomeReason as Reason;
+    let all = [
+        Reason::Connection,
+        Reason::Timeout,
+        Reason::RateLimited,
+        Reason::ServerError,
+        Reason::ClientError,
+        Reason::AuthError,
+        Reason::Unsendable,
+    ];
+    let words: std::collections::BTreeSet<&str> =
+        all.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(words.len(), all.len());
+}
