@@ -7,6 +7,7 @@
 mod backtest;
 mod check;
 mod demo;
+mod explain;
 mod generate;
 mod output;
 pub mod rule_test;
@@ -70,6 +71,7 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
+    Explain(explain::ExplainArgs),
     Generate(generate::GenerateArgs),
     Test(test::TestArgs),
     Version(version::VersionArgs),
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Demo(args) => demo::execute(args),
+        Command::Explain(args) => explain::execute(args),
         Command::Generate(args) => generate::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Version(args) => version::execute(args),

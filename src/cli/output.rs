@@ -2,10 +2,14 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
     sync::OnceLock,
 };
 
 use clap::ValueEnum;
+
+use super::exit;
+use crate::engine::diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all};
 
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -81,6 +85,15 @@ pub(super) fn complain(text: &str) {
     } else {
         format!("error: {text}")
     });
+}
+
+/// Shows the errors in rules or other files, and what was not done because of them.
+pub(super) fn refuse(problems: &[Diagnostic], what: &str) -> ExitCode {
+    let errors: Vec<Diagnostic> =
+        problems.iter().filter(|p| p.level == DiagnosticLevel::Error).cloned().collect();
+    tell(render_all(&errors, Format::Text, stderr_colours()).trim_end());
+    complain(what);
+    ExitCode::from(exit::USAGE)
 }
 
 /// `1 rule`, `3 rules`.

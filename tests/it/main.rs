@@ -10,6 +10,7 @@
 )]
 
 mod backtest;
+mod binary;
 mod cli;
 mod cli_tools;
 mod compose;
@@ -19,6 +20,7 @@ mod contract_store;
 mod dead_letters;
 mod diagnostics;
 mod embedded_kafka;
+mod explain;
 mod fuzz_bodies;
 mod generate;
 mod rule_pack;

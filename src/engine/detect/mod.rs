@@ -29,7 +29,10 @@ use fold::Fold;
 use index::Index;
 use matcher::Matcher;
 
-pub use explain::{ExplainedEvent, ExplainedRecord, Explanation, explain, explain_record};
+pub use explain::{
+    ExplainedEvent, ExplainedInput, ExplainedRecord, ExplainedRule, Explanation, KeyPart, explain,
+    explain_record,
+};
 
 /// One event satisfied one detection rule. Small and self-contained: it is what crosses threads, and
 /// machines when scaled out.

@@ -17,7 +17,7 @@ use crate::engine::{
     time::EventTime,
 };
 
-use super::taxonomy::AuditLevel;
+use super::{outline::Outline, taxonomy::AuditLevel};
 
 /// Index of a rule in [`RuleSet::rules`]. Valid for one rule set only: whatever is stored or sent
 /// names the rule by [`RuleMeta::id`].
@@ -50,6 +50,9 @@ pub struct RuleSet {
     pub rules: Vec<Rule>,
     /// Named schedules.
     pub schedules: Vec<Schedule>,
+    /// How the conditions of detection rules were written, for explaining them. Never evaluated
+    /// otherwise.
+    pub outlines: BTreeMap<RuleIndex, Outline>,
     /// Hash of all files the set was made from; shown by `/-/rules` and in logs.
     pub version: String,
 }
