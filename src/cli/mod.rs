@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod generate;
 mod output;
+mod policy;
 pub mod rule_test;
 mod run;
 mod shipped;
@@ -73,6 +74,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
     Generate(generate::GenerateArgs),
+    Policy(policy::PolicyArgs),
     Test(test::TestArgs),
     Version(version::VersionArgs),
 }
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::execute(args),
         Command::Explain(args) => explain::execute(args),
         Command::Generate(args) => generate::execute(args),
+        Command::Policy(args) => policy::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Version(args) => version::execute(args),
     };

@@ -221,22 +221,11 @@ fn read(path: &Path, each: &mut dyn FnMut(Option<i64>, &[u8])) -> anyhow::Result
     Ok(())
 }
 
-/// The rules that somebody wrote. Rules with state, and correlations with a schedule, have hidden
-/// inputs, whose ids begin with theirs.
+/// The rules that somebody wrote.
 fn visible(rules: &RuleSet) -> impl Iterator<Item = RuleIndex> {
-    let mut hidden = vec![false; rules.rules.len()];
-    for (_, correlation) in rules.correlations() {
-        for input in &correlation.inputs {
-            let id = &rules.rule(input.rule).meta().id;
-            let is_own =
-                id.strip_prefix(&correlation.meta.id).is_some_and(|id| id.starts_with('#'));
-            if let Some(hidden) = hidden.get_mut(input.rule.index()) {
-                *hidden |= is_own;
-            }
-        }
-    }
-    let numbered = (0..).zip(hidden);
-    numbered.filter(|(_, hidden)| !hidden).map(|(number, _)| RuleIndex(number))
+    let hidden = rules.hidden();
+    let all = (0..).map(RuleIndex).take(rules.rules.len());
+    all.filter(move |index| !hidden.contains_key(index))
 }
 
 fn find(rules: &RuleSet, name: &str) -> Option<RuleIndex> {

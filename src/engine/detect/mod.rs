@@ -11,6 +11,7 @@ mod explain;
 mod fold;
 mod index;
 mod matcher;
+mod reach;
 mod test;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use explain::{
     ExplainedEvent, ExplainedInput, ExplainedRecord, ExplainedRule, Explanation, KeyPart, explain,
     explain_record,
 };
+pub(super) use reach::{Facts, Known, Reach};
 
 /// One event satisfied one detection rule. Small and self-contained: it is what crosses threads, and
 /// machines when scaled out.
