@@ -7,8 +7,10 @@
 mod backtest;
 mod check;
 mod demo;
+mod explain;
 mod generate;
 mod output;
+mod policy;
 pub mod rule_test;
 mod run;
 mod shipped;
@@ -72,7 +74,9 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
+    Explain(explain::ExplainArgs),
     Generate(generate::GenerateArgs),
+    Policy(policy::PolicyArgs),
     Test(test::TestArgs),
     Version(version::VersionArgs),
 }
@@ -86,7 +90,9 @@ pub fn main() -> ExitCode {
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Demo(args) => demo::execute(args),
+        Command::Explain(args) => explain::execute(args),
         Command::Generate(args) => generate::execute(args),
+        Command::Policy(args) => policy::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Version(args) => version::execute(args),
     };

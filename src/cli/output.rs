@@ -2,10 +2,14 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
     sync::OnceLock,
 };
 
 use clap::ValueEnum;
+
+use super::exit;
+use crate::engine::diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all};
 
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -94,6 +98,15 @@ pub(super) fn show_status(line: &str) {
     let mut out = io::stderr().lock();
     let outcome = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     drop(outcome);
+}
+
+/// Shows the errors in rules or other files, and what was not done because of them.
+pub(super) fn refuse(problems: &[Diagnostic], what: &str) -> ExitCode {
+    let errors: Vec<Diagnostic> =
+        problems.iter().filter(|p| p.level == DiagnosticLevel::Error).cloned().collect();
+    tell(render_all(&errors, Format::Text, stderr_colours()).trim_end());
+    complain(what);
+    ExitCode::from(exit::USAGE)
 }
 
 /// `1 rule`, `3 rules`.

@@ -18,10 +18,7 @@ use super::{
 use crate::{
     config::rules_dir::read_rules_dir,
     engine::{
-        diagnostic::{
-            Diagnostic, DiagnosticLevel, Format as DiagnosticFormat, Problems, SourceText,
-            render_all,
-        },
+        diagnostic::{Problems, SourceText},
         limits::RULE_DIRECTORY_DEPTH_MAX,
         rule::{LoadOptions, load},
     },
@@ -56,16 +53,21 @@ enum Format {
     Json,
 }
 
+/// What to say after what is wrong with rules or tests.
+const NOTHING_RAN: &str = "no test was run";
+
 pub(super) fn execute(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let is_file = args.path.is_file();
     let parent = args.path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = if is_file { parent.unwrap_or(Path::new(".")) } else { args.path.as_path() };
     let sources = match read_rules_dir(directory) {
         Ok(sources) => sources,
-        Err(problems) => return Ok(refuse(&problems)),
+        Err(problems) => return Ok(output::refuse(&problems, NOTHING_RAN)),
     };
     let loaded = load(&sources, &LoadOptions::default());
-    let Some(rules) = loaded.rules.map(Arc::new) else { return Ok(refuse(&loaded.diagnostics)) };
+    let Some(rules) = loaded.rules.map(Arc::new) else {
+        return Ok(output::refuse(&loaded.diagnostics, NOTHING_RAN));
+    };
     let mut paths = Vec::new();
     if is_file {
         paths.push(args.path.clone());
@@ -83,7 +85,7 @@ pub(super) fn execute(args: &TestArgs) -> anyhow::Result<ExitCode> {
         problems.push(problem);
     }
     if problems.has_errors() {
-        return Ok(refuse(&problems.into_sorted()));
+        return Ok(output::refuse(&problems.into_sorted(), NOTHING_RAN));
     }
     let results = run(&rules, &files, &args.filter);
     if results.is_empty() {
@@ -96,16 +98,6 @@ pub(super) fn execute(args: &TestArgs) -> anyhow::Result<ExitCode> {
     })?;
     let passed = results.iter().all(TestResult::passed);
     Ok(if passed { exit::OK } else { ExitCode::from(exit::FAILURE) })
-}
-
-/// Shows what is wrong with rules or tests; none was run.
-fn refuse(problems: &[Diagnostic]) -> ExitCode {
-    let errors: Vec<Diagnostic> =
-        problems.iter().filter(|p| p.level == DiagnosticLevel::Error).cloned().collect();
-    let text = render_all(&errors, DiagnosticFormat::Text, output::stderr_colours());
-    output::tell(text.trim_end());
-    output::complain("no test was run");
-    ExitCode::from(exit::USAGE)
 }
 
 /// All test files below a directory, sorted.

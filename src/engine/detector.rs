@@ -12,7 +12,7 @@ pub use super::{
 use super::{
     decode::{Decoder, Sink},
     detect::{Detection, RuleMatcher},
-    event::{Event, Stage, well_known},
+    event::{Event, Stage, is_long_running},
     limits,
     record::{PartitionName, RecordBatch},
     rule::RuleSet,
@@ -142,12 +142,7 @@ fn is_canonical(event: &Event<'_>) -> bool {
     match event.stage {
         Stage::RequestReceived => false,
         Stage::ResponseStarted | Stage::Panic => true,
-        Stage::ResponseComplete => {
-            let verb = event.first_str(well_known::VERB).unwrap_or("");
-            let subresource = event.first_str(well_known::SUBRESOURCE).unwrap_or("");
-            !matches!(verb, "watch" | "proxy")
-                && !matches!(subresource, "attach" | "exec" | "proxy" | "log" | "portforward")
-        }
+        Stage::ResponseComplete => !is_long_running(event),
     }
 }
 

@@ -28,6 +28,7 @@ pub mod decode;
 pub mod rule;
 
 pub mod detect;
+pub mod policy;
 
 pub mod correlate;
 

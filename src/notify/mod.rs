@@ -32,6 +32,7 @@ pub use json::alert_line;
 pub use receivers::{ReceiverConfig, ReceiverNotifier, Receivers, build, parse_receivers, plan};
 pub use route::parse_route;
 pub use stdout::{Printer, print_to_stdout};
+pub use text::one_line;
 
 /// Every kind of notifier that this binary knows, sorted by name.
 pub const NOTIFIERS: &[&dyn NotifierKind] = &[

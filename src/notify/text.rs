@@ -8,7 +8,7 @@
 const REPLACEMENT: char = '\u{fffd}';
 
 /// One line, at most `characters_max` characters, `…` at the end if it was longer.
-pub(super) fn one_line(text: &str, characters_max: usize) -> String {
+pub fn one_line(text: &str, characters_max: usize) -> String {
     shown(text, characters_max, false)
 }
 

@@ -1,10 +1,8 @@
 //! The command line as people and scripts meet it: the real binary, its output and its exit codes.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::{fs, path::Path, process::Stdio};
+
+use crate::binary::{run, tripline};
 
 const SMALLEST: &str = include_str!("../data/config/smallest.yaml");
 
@@ -18,24 +16,6 @@ detection:
   condition: exec
 level: medium
 ";
-
-/// The binary in a directory, without anything of ours from this environment.
-fn tripline(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
-    command.current_dir(directory).env_remove("NO_COLOR").env("TERM", "xterm");
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TRIPLINE_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-fn run(command: &mut Command) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
-}
 
 /// A directory with a configuration that can be used.
 fn directory() -> tempfile::TempDir {

@@ -12,6 +12,7 @@
 mod alert_schema;
 mod backtest;
 mod backtest_reports;
+mod binary;
 mod cli;
 mod cli_tools;
 mod compose;
@@ -22,6 +23,7 @@ mod contract_store;
 mod dead_letters;
 mod diagnostics;
 mod embedded_kafka;
+mod explain;
 mod fake_receivers;
 mod fuzz_bodies;
 mod generate;

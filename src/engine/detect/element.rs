@@ -4,6 +4,8 @@
 //! pass, so the values of one element lie between its own entry and that of the next one: that is how
 //! they are told apart, without a tree.
 
+use std::ops::Range;
+
 use super::test::{self, Scratch};
 use crate::engine::{
     event::{Event, FieldId},
@@ -18,22 +20,43 @@ pub(super) fn holds(
     scratch: &mut Scratch,
 ) -> bool {
     let mut part = Event::new(rules.fields.len());
-    let mut fields: Vec<(FieldId, u32)> =
-        same.fields.iter().map(|field| (*field, event.cursor(*field))).collect();
-    for range in event.elements(same.of) {
-        part.clear();
-        part.time = event.time;
-        for (field, cursor) in &mut fields {
-            event.copy_range(*field, &range, cursor, &mut part);
-        }
-        if within(rules, &same.condition, &part, scratch) {
-            return true;
-        }
-    }
-    false
+    let mut fields = cursors(same, event);
+    event.elements(same.of).into_iter().any(|range| {
+        copy(event, &range, &mut fields, &mut part);
+        within(rules, &same.condition, &part, scratch)
+    })
 }
 
-fn within(
+/// All elements, each as an event with the values of its fields alone.
+pub(super) fn parts<'a>(rules: &RuleSet, same: &SameElement, event: &Event<'a>) -> Vec<Event<'a>> {
+    let mut fields = cursors(same, event);
+    let part = |range: Range<u32>| {
+        let mut part = Event::new(rules.fields.len());
+        copy(event, &range, &mut fields, &mut part);
+        part
+    };
+    event.elements(same.of).into_iter().map(part).collect()
+}
+
+fn cursors(same: &SameElement, event: &Event<'_>) -> Vec<(FieldId, u32)> {
+    same.fields.iter().map(|field| (*field, event.cursor(*field))).collect()
+}
+
+fn copy<'a>(
+    event: &Event<'a>,
+    range: &Range<u32>,
+    fields: &mut [(FieldId, u32)],
+    part: &mut Event<'a>,
+) {
+    part.clear();
+    part.time = event.time;
+    for (field, cursor) in fields {
+        event.copy_range(*field, range, cursor, part);
+    }
+}
+
+/// Whether a condition holds for one element.
+pub(super) fn within(
     rules: &RuleSet,
     condition: &Expression,
     part: &Event<'_>,

@@ -1,6 +1,7 @@
 //! Why an event does or does not satisfy a rule: the condition, with the result of every part.
 //!
 //! Nothing is remembered, indexed or skipped here, so it is also what the fast way is tested against.
+//! A correlation is explained by its inputs, for no event alone decides it.
 
 use std::fmt;
 
@@ -15,22 +16,33 @@ use super::{
 use crate::engine::{
     dead_letter::DeadLetterReason,
     decode::{Decoder, Sink},
-    event::{Event, Stage, well_known},
-    rule::{Expression, Rule, RuleIndex, RuleSet, RuleSteps, Test},
+    event::{Event, FieldId, Stage, is_long_running, well_known},
+    rule::{
+        CaptureSlot, CorrelationRule, DetectionRule, Expression, Outline, Rule, RuleIndex, RuleSet,
+        RuleSteps, SameElement, Test,
+    },
     time::EventTime,
-    value::Captured,
+    value::{Captured, Value},
 };
 
+/// Elements of an array that are explained one by one if none of them holds: 10.
+const ELEMENTS_SHOWN: usize = 10;
+
 /// A part of a condition with its result for one event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// Whether it holds.
     pub holds: bool,
+    /// What its author called it: a selection, or a filter with its title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What it says: `all of`, `any of`, `not`, or a test in words.
     pub says: String,
     /// The values of the field that it tests, with secrets redacted; `None` if it tests no field.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<String>>,
     /// The parts that it is made of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Explanation>,
 }
 
@@ -42,22 +54,92 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
-    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
-        let sign = if self.holds { '✓' } else { '✗' };
-        write!(f, "{:indent$}{sign} {}", "", self.says, indent = depth * 2)?;
+    fn new(holds: bool, says: impl Into<String>, parts: Vec<Explanation>) -> Explanation {
+        Explanation { holds, says: says.into(), parts, ..Explanation::default() }
+    }
+
+    fn not(part: Explanation) -> Explanation {
+        Explanation::new(!part.holds, "not", vec![part])
+    }
+
+    fn all(parts: Vec<Explanation>) -> Explanation {
+        Explanation::new(parts.iter().all(|part| part.holds), "all of", parts)
+    }
+
+    fn any(parts: Vec<Explanation>) -> Explanation {
+        Explanation::new(parts.iter().any(|part| part.holds), "any of", parts)
+    }
+
+    /// What it says after its sign: name, test and values, in one line.
+    pub fn line(&self) -> String {
+        let mut line = match &self.name {
+            Some(name) => format!("{name}: {}", self.says),
+            None => self.says.clone(),
+        };
         match self.values.as_deref() {
             None => {}
-            Some([]) => write!(f, "  (absent)")?,
-            Some([value]) => write!(f, "  ({value})")?,
-            Some(values) => write!(f, "  ({} values: {})", values.len(), values.join(", "))?,
+            Some([]) => line.push_str("  (absent)"),
+            Some([value]) => line.push_str(&format!("  ({value})")),
+            Some(values) => {
+                line.push_str(&format!("  ({} values: {})", values.len(), values.join(", ")));
+            }
         }
-        writeln!(f)?;
+        line
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
+        let sign = if self.holds { '✓' } else { '✗' };
+        writeln!(f, "{:indent$}{sign} {}", "", self.line(), indent = depth * 2)?;
         self.parts.iter().try_for_each(|part| part.write(f, depth + 1))
     }
 }
 
-/// What became of one event of a record.
+/// What a rule makes of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedRule {
+    /// Its name.
+    pub name: String,
+    /// The event satisfies it; for a correlation: it counts.
+    pub holds: bool,
+    /// Why the rule does not look at the event at all, whatever its condition says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<&'static str>,
+    /// What else decides whether it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remark: Option<&'static str>,
+    /// The condition; a correlation has none that one event decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Explanation>,
+    /// The inputs of a correlation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<ExplainedInput>,
+}
+
+/// What one input of a correlation makes of an event, and where it would count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedInput {
+    /// The input.
+    pub rule: ExplainedRule,
+    /// The event satisfies it, and no part of the key and no counted value is absent.
+    pub counts: bool,
+    /// The key under which it counts.
+    pub key: Vec<KeyPart>,
+    /// The values that are counted or summed, if the correlation looks at any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<KeyPart>,
+}
+
+/// One part of a correlation key, or one counted value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyPart {
+    /// What the input calls it.
+    pub field: String,
+    /// Its value, with secrets redacted; `None` if it is absent.
+    pub value: Option<String>,
+}
+
+/// What became of one event of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedEvent {
     /// Its `auditID`.
     pub audit_id: String,
@@ -65,15 +147,14 @@ pub struct ExplainedEvent {
     pub stage: Stage,
     /// When it happened.
     pub time: EventTime,
-    /// Whether the rule sees events of this stage at all. If not, it does not match, whatever the
-    /// condition says.
-    pub seen: bool,
-    /// The condition.
-    pub condition: Explanation,
+    /// Who asked for what, in a few words.
+    pub request: String,
+    /// What each rule that was asked for makes of it.
+    pub rules: Vec<ExplainedRule>,
 }
 
 /// What became of a record.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExplainedRecord {
     /// Its events.
     pub events: Vec<ExplainedEvent>,
@@ -81,46 +162,42 @@ pub struct ExplainedRecord {
     pub undecodable: Vec<(DeadLetterReason, String)>,
 }
 
+const NOT_ANSWERED: &str = "an event of stage RequestReceived has no answer yet: only rules that name \
+                            `stage` see it";
+const SECOND_ANSWER: &str = "the second answer of a request that runs long: it counts only if the first, \
+                             of stage ResponseStarted, was not recorded";
+
 /// Explains what a detection rule makes of an event. `None` for a correlation, which no event alone
 /// decides.
 pub fn explain(rules: &RuleSet, rule: RuleIndex, event: &mut Event<'_>) -> Option<Explanation> {
-    let Some(Rule::Detection(rule)) = rules.rules.get(rule.index()) else { return None };
-    let mut explainer = Explainer {
-        rules,
-        derivations: Derivations::new(&rules.fields),
-        free_text: FreeText::new(&rules.fields),
-        scratch: Scratch::default(),
-    };
-    Some(explainer.explain(&rule.expression, event))
+    let Some(Rule::Detection(detection)) = rules.rules.get(rule.index()) else { return None };
+    Some(Explainer::new(rules).condition(rule, detection, event))
 }
 
-/// Explains what a detection rule makes of each event of a record. `None` for a correlation.
-pub fn explain_record(rules: &RuleSet, rule: RuleIndex, payload: &[u8]) -> Option<ExplainedRecord> {
-    let Some(Rule::Detection(_)) = rules.rules.get(rule.index()) else { return None };
-    let mut sink = Explained { rules, rule, record: ExplainedRecord::default() };
+/// Explains what some rules make of each event of a record.
+pub fn explain_record(rules: &RuleSet, which: &[RuleIndex], payload: &[u8]) -> ExplainedRecord {
+    let record = ExplainedRecord::default();
+    let mut sink = Explained { explainer: Explainer::new(rules), which, record };
     Decoder::new(&rules.fields).decode(payload, None, &mut sink);
-    Some(sink.record)
+    sink.record
 }
 
 struct Explained<'r> {
-    rules: &'r RuleSet,
-    rule: RuleIndex,
+    explainer: Explainer<'r>,
+    which: &'r [RuleIndex],
     record: ExplainedRecord,
 }
 
 impl Sink for Explained<'_> {
     fn event(&mut self, event: &mut Event<'_>) {
-        let Some(condition) = explain(self.rules, self.rule, event) else { return };
-        let all_stages = match self.rules.rule(self.rule) {
-            Rule::Detection(rule) => rule.steps == RuleSteps::All,
-            Rule::Correlation(_) => false,
-        };
+        let explainer = &mut self.explainer;
+        let rules = self.which.iter().map(|rule| explainer.rule(*rule, event).0).collect();
         self.record.events.push(ExplainedEvent {
             audit_id: event.first_str(well_known::AUDIT_ID).unwrap_or("").to_owned(),
             stage: event.stage,
             time: event.time,
-            seen: all_stages || event.stage != Stage::RequestReceived,
-            condition,
+            request: request_of(event),
+            rules,
         });
     }
 
@@ -129,6 +206,38 @@ impl Sink for Explained<'_> {
     }
 }
 
+/// `eve: get secrets shop/db: 200`.
+fn request_of(event: &Event<'_>) -> String {
+    let text = |field: FieldId| event.first_str(field).filter(|text| !text.is_empty());
+    let mut request = match (text(well_known::IMPERSONATED_USERNAME), text(well_known::USERNAME)) {
+        (Some(actor), Some(user)) => format!("{user} as {actor}"),
+        (Some(name), None) | (None, Some(name)) => name.to_owned(),
+        (None, None) => "somebody".to_owned(),
+    };
+    request.push_str(&format!(": {}", text(well_known::VERB).unwrap_or("an unknown verb")));
+    if let Some(resource) = text(well_known::RESOURCE) {
+        request.push_str(&format!(" {resource}"));
+        if let Some(subresource) = text(well_known::SUBRESOURCE) {
+            request.push_str(&format!("/{subresource}"));
+        }
+        let object = [well_known::NAMESPACE, well_known::NAME].map(text);
+        let object: Vec<&str> = object.into_iter().flatten().collect();
+        if !object.is_empty() {
+            request.push_str(&format!(" {}", object.join("/")));
+        }
+    } else {
+        // The query may hold secrets.
+        let path = text(well_known::REQUEST_URI).and_then(|uri| uri.split('?').next());
+        request.push_str(&path.map_or(String::new(), |path| format!(" {path}")));
+    }
+    let code = event.first(well_known::RESPONSE_CODE).and_then(Value::text);
+    request.push_str(&code.map_or(String::new(), |code| format!(": {code}")));
+    request
+}
+
+/// What a finding of a rule would carry, by its capture slots.
+type Carried = Vec<Option<String>>;
+
 struct Explainer<'r> {
     rules: &'r RuleSet,
     derivations: Derivations,
@@ -136,23 +245,127 @@ struct Explainer<'r> {
     scratch: Scratch,
 }
 
-impl Explainer<'_> {
-    fn explain(&mut self, expression: &Expression, event: &mut Event<'_>) -> Explanation {
-        let leaf = |holds, says| Explanation { holds, says, values: None, parts: Vec::new() };
-        match expression {
-            Expression::Constant(_) => {
-                leaf(*expression == Expression::Constant(true), self.rules.describe(expression))
+impl<'r> Explainer<'r> {
+    fn new(rules: &'r RuleSet) -> Explainer<'r> {
+        Explainer {
+            rules,
+            derivations: Derivations::new(&rules.fields),
+            free_text: FreeText::new(&rules.fields),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// A rule, and what its finding would carry.
+    fn rule(&mut self, index: RuleIndex, event: &mut Event<'_>) -> (ExplainedRule, Carried) {
+        match self.rules.rule(index) {
+            Rule::Detection(rule) => self.detection(index, rule, event),
+            Rule::Correlation(rule) => self.correlation(rule, event),
+        }
+    }
+
+    fn detection(
+        &mut self,
+        index: RuleIndex,
+        rule: &DetectionRule,
+        event: &mut Event<'_>,
+    ) -> (ExplainedRule, Carried) {
+        let canonical = rule.steps == RuleSteps::Canonical;
+        let unseen = canonical && event.stage == Stage::RequestReceived;
+        let second = canonical && event.stage == Stage::ResponseComplete && is_long_running(event);
+        let condition = self.condition(index, rule, event);
+        let carried = rule.capture.iter().map(|field| self.carried(*field, event)).collect();
+        let explained = ExplainedRule {
+            name: rule.meta.name.clone(),
+            holds: condition.holds && !unseen,
+            unseen: unseen.then_some(NOT_ANSWERED),
+            remark: (second && condition.holds).then_some(SECOND_ANSWER),
+            condition: Some(condition),
+            inputs: Vec::new(),
+        };
+        (explained, carried)
+    }
+
+    /// The first value of a field, as it becomes part of a key.
+    fn carried(&mut self, field: FieldId, event: &mut Event<'_>) -> Option<String> {
+        self.derivations.derive(event, field);
+        self.free_text.capture(event, field).first().map(str::to_owned)
+    }
+
+    fn correlation(
+        &mut self,
+        rule: &CorrelationRule,
+        event: &mut Event<'_>,
+    ) -> (ExplainedRule, Carried) {
+        let mut inputs = Vec::new();
+        let mut finding = Carried::new();
+        for input in &rule.inputs {
+            let (explained, carried) = self.rule(input.rule, event);
+            let captured = self.rules.rule(input.rule).capture();
+            let part = |slot: &CaptureSlot| KeyPart {
+                field: captured.get(slot.index()).cloned().unwrap_or_default(),
+                value: carried.get(slot.index()).cloned().flatten(),
+            };
+            let key: Vec<KeyPart> = input.key.iter().map(part).collect();
+            let values: Vec<KeyPart> = input.fields.iter().map(part).collect();
+            let absent = key.iter().chain(&values).any(|part| part.value.is_none());
+            let counts = explained.holds && !absent;
+            if finding.is_empty() || counts {
+                let of = |slot: &Option<CaptureSlot>| carried.get((*slot)?.index()).cloned()?;
+                finding = input.capture.iter().map(of).collect();
             }
+            inputs.push(ExplainedInput { rule: explained, counts, key, values });
+        }
+        let explained = ExplainedRule {
+            name: rule.meta.name.clone(),
+            holds: inputs.iter().any(|input| input.counts),
+            unseen: None,
+            remark: None,
+            condition: None,
+            inputs,
+        };
+        (explained, finding)
+    }
+
+    fn condition(
+        &mut self,
+        index: RuleIndex,
+        rule: &DetectionRule,
+        event: &mut Event<'_>,
+    ) -> Explanation {
+        match self.rules.outlines.get(&index) {
+            Some(outline) => self.outline(outline, event),
+            None => self.expression(&rule.expression, event),
+        }
+    }
+
+    fn outline(&mut self, outline: &Outline, event: &mut Event<'_>) -> Explanation {
+        match outline {
+            Outline::Part(expression) => self.expression(expression, event),
+            Outline::Named(name, inner) => {
+                let part = self.outline(inner, event);
+                Explanation { name: Some(name.clone()), ..part }
+            }
+            Outline::Not(inner) => Explanation::not(self.outline(inner, event)),
+            Outline::All(parts) => {
+                Explanation::all(parts.iter().map(|part| self.outline(part, event)).collect())
+            }
+            Outline::Any(parts) => {
+                Explanation::any(parts.iter().map(|part| self.outline(part, event)).collect())
+            }
+        }
+    }
+
+    fn expression(&mut self, expression: &Expression, event: &mut Event<'_>) -> Explanation {
+        let leaf = |holds, says| Explanation::new(holds, says, Vec::new());
+        match expression {
+            Expression::Constant(holds) => leaf(*holds, self.rules.describe(expression)),
             Expression::Inside(schedule) => {
                 let schedule = self.rules.schedules.get(usize::from(schedule.0));
                 let inside = schedule.is_some_and(|schedule| schedule.contains(event.time));
                 let says = self.rules.describe(expression);
                 leaf(inside, format!("{says}, at {}", event.time))
             }
-            Expression::SameElement(same) => {
-                let holds = element::holds(self.rules, same, event, &mut self.scratch);
-                leaf(holds, self.rules.describe(expression))
-            }
+            Expression::SameElement(same) => self.same_element(same, event),
             Expression::Before(end) => leaf(event.time < *end, self.rules.describe(expression)),
             Expression::Predicate(id) => {
                 let mut explanation = leaf(false, self.rules.describe_predicate(*id));
@@ -174,27 +387,42 @@ impl Explainer<'_> {
                 });
                 explanation
             }
-            Expression::Not(inner) => {
-                let part = self.explain(inner, event);
-                Explanation {
-                    holds: !part.holds,
-                    says: "not".to_owned(),
-                    values: None,
-                    parts: vec![part],
-                }
-            }
+            Expression::Not(inner) => Explanation::not(self.expression(inner, event)),
             Expression::All(parts) => {
-                let parts: Vec<Explanation> =
-                    parts.iter().map(|part| self.explain(part, event)).collect();
-                let holds = parts.iter().all(|part| part.holds);
-                Explanation { holds, says: "all of".to_owned(), values: None, parts }
+                Explanation::all(parts.iter().map(|part| self.expression(part, event)).collect())
             }
             Expression::Any(parts) => {
-                let parts: Vec<Explanation> =
-                    parts.iter().map(|part| self.explain(part, event)).collect();
-                let holds = parts.iter().any(|part| part.holds);
-                Explanation { holds, says: "any of".to_owned(), values: None, parts }
+                Explanation::any(parts.iter().map(|part| self.expression(part, event)).collect())
             }
         }
+    }
+
+    /// The element that satisfies the condition; if none does, the first of them.
+    fn same_element(&mut self, same: &SameElement, event: &Event<'_>) -> Explanation {
+        let mut parts = element::parts(self.rules, same, event);
+        let holds = |part: &Event<'_>, scratch: &mut Scratch| {
+            element::within(self.rules, &same.condition, part, scratch)
+        };
+        let found = parts.iter().position(|part| holds(part, &mut self.scratch));
+        let (first, shown) = match found {
+            Some(index) => (index, 1),
+            None => (0, ELEMENTS_SHOWN),
+        };
+        let mut says = format!("one element of {} has", self.rules.fields.path(same.of));
+        if parts.is_empty() {
+            says.push_str(&format!(" {}", self.rules.describe(&same.condition)));
+        }
+        let values = parts.is_empty().then(Vec::new);
+        let parts = parts
+            .iter_mut()
+            .enumerate()
+            .skip(first)
+            .take(shown)
+            .map(|(index, part)| {
+                let name = Some(format!("element {}", index + 1));
+                Explanation { name, ..self.expression(&same.condition, part) }
+            })
+            .collect();
+        Explanation { values, ..Explanation::new(found.is_some(), says, parts) }
     }
 }

@@ -378,8 +378,8 @@ impl<'r> Uses<'r> {
     fn of(rules: &'r RuleSet, detections: &[(RuleIndex, &DetectionRule)]) -> Vec<Uses<'r>> {
         let mut by_field: BTreeMap<FieldId, Uses<'r>> = BTreeMap::new();
         for (number, (_, rule)) in detections.iter().enumerate() {
-            visit(&rule.expression, &mut |id| {
-                let Some(predicate) = rules.predicates.get(id) else { return };
+            rule.expression.for_each_predicate(&mut |id| {
+                let Some(predicate) = rules.predicates.get(id.0 as usize) else { return };
                 let path = rules.fields.path(predicate.field);
                 if is_derived(path) && !CHEAP_DERIVED.contains(&path) {
                     return;
@@ -398,22 +398,5 @@ impl<'r> Uses<'r> {
             });
         }
         by_field.into_values().collect()
-    }
-}
-
-/// Calls `see` with the index of each predicate of a condition.
-fn visit(expression: &Expression, see: &mut impl FnMut(usize)) {
-    match expression {
-        Expression::Predicate(id) => see(id.0 as usize),
-        Expression::Not(inner) => visit(inner, see),
-        Expression::All(parts) | Expression::Any(parts) => {
-            for part in parts {
-                visit(part, see);
-            }
-        }
-        Expression::Constant(_)
-        | Expression::Inside(_)
-        | Expression::Before(_)
-        | Expression::SameElement(_) => {}
     }
 }

@@ -11,6 +11,7 @@ mod explain;
 mod fold;
 mod index;
 mod matcher;
+mod reach;
 mod test;
 
 use std::sync::Arc;
@@ -29,7 +30,11 @@ use fold::Fold;
 use index::Index;
 use matcher::Matcher;
 
-pub use explain::{ExplainedEvent, ExplainedRecord, Explanation, explain, explain_record};
+pub use explain::{
+    ExplainedEvent, ExplainedInput, ExplainedRecord, ExplainedRule, Explanation, KeyPart, explain,
+    explain_record,
+};
+pub(super) use reach::{Facts, Known, Reach};
 
 /// One event satisfied one detection rule. Small and self-contained: it is what crosses threads, and
 /// machines when scaled out.

@@ -258,7 +258,7 @@ fn rule_set() -> impl Strategy<Value = RuleSet> {
                 minutes: Vec::new(),
                 except: Vec::new(),
             }],
-            version: String::new(),
+            ..RuleSet::default()
         })
     })
 }
@@ -392,11 +392,11 @@ fn an_explanation_shows_every_part() {
         Expression::Not(Box::new(Expression::Predicate(PredicateId(1)))),
     ])]);
     let payload = br#"{"auditID":"a","stage":"ResponseComplete","verb":"list","stageTimestamp":"2026-01-05T22:14:01Z"}"#;
-    let record = explain_record(&rules, RuleIndex(0), payload).unwrap();
+    let record = explain_record(&rules, &[RuleIndex(0)], payload);
     let [event] = record.events.as_slice() else { panic!("{record:?}") };
-    assert!(event.seen);
+    assert!(event.rules[0].unseen.is_none());
     assert_eq!(
-        event.condition.to_string(),
+        event.rules[0].condition.as_ref().unwrap().to_string(),
         "✗ all of\n  ✗ verb is \"get\"  (list)\n  ✓ not\n    ✗ objectRef.resource is \"secrets\"  (absent)\n"
     );
 }

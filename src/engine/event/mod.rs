@@ -186,6 +186,18 @@ impl Stage {
     }
 }
 
+/// Whether a request runs long, so that the API server answers it in two stages.
+pub fn is_long_running(event: &Event<'_>) -> bool {
+    let text = |field| event.first_str(field).unwrap_or("");
+    runs_long(text(well_known::VERB), text(well_known::SUBRESOURCE))
+}
+
+/// Whether requests with this verb and this subresource (empty for none) run long.
+pub fn runs_long(verb: &str, subresource: &str) -> bool {
+    matches!(verb, "watch" | "proxy")
+        || matches!(subresource, "attach" | "exec" | "proxy" | "log" | "portforward")
+}
+
 const NONE: u32 = u32::MAX;
 
 /// The values of one field: first and last link, and how many.

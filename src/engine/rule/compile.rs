@@ -16,6 +16,7 @@ use super::{
     lint::level_needed,
     list::{ListEntry, Lists},
     names::Names,
+    outline::Outline,
     read::Text,
     require::requirements,
     risk::{RiskSettings, risk_rules},
@@ -57,6 +58,9 @@ pub(super) struct Compiler<'a> {
     pub(super) builder: Builder,
 }
 
+/// A condition to evaluate, and the same as it was written.
+type Compiled = (Expression, Outline);
+
 /// Names of values in the order in which they were first asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted(pub(super) Vec<String>);
@@ -82,13 +86,15 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
     // Where the rule of each document is; a rule with state is the second of two.
     let mut index_of: BTreeMap<usize, RuleIndex> = BTreeMap::new();
     let mut states = Vec::new();
+    let mut outlines = BTreeMap::new();
     for (index, document) in documents.iter().enumerate() {
         let Document::Detection(detection) = document else { continue };
         let wanted = graph.wanted.get(&index).cloned().unwrap_or_default();
         let alerts = graph.alerts(index);
         let own_filters = filters.get(&index).map_or(&[][..], Vec::as_slice);
-        let rule = compiler.detection(index, detection, own_filters, wanted, alerts);
+        let (rule, outline) = compiler.detection(index, detection, own_filters, wanted, alerts);
         let rule_index = next_index(&rules);
+        outlines.insert(rule_index, outline);
         if detection.header.extension.state.is_some() {
             states.push((index, rule_index));
         } else {
@@ -96,7 +102,7 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
         }
         rules.push(Rule::Detection(rule));
     }
-    let timed = super::timed::timed_inputs(&compiler, &graph, &index_of, &mut rules);
+    let timed = super::timed::timed_inputs(&compiler, &graph, &index_of, &mut rules, &mut outlines);
     for (index, input) in states {
         if let Some(Document::Detection(detection)) = documents.get(index)
             && let Some(rule) = super::state_compile::compile_state(
@@ -124,6 +130,7 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
         predicates: compiler.builder.predicates,
         rules,
         schedules: compiler.schedules.to_vec(),
+        outlines,
         version,
     }
 }
@@ -212,24 +219,25 @@ impl Compiler<'_> {
         filters: &[usize],
         mut wanted: Wanted,
         alerts: bool,
-    ) -> DetectionRule {
+    ) -> (DetectionRule, Outline) {
         let header = &document.header;
         let mut meta = meta_of(header, self.names.of.get(index));
         let has_state = header.extension.state.is_some();
-        let own = self.condition_of(&document.detection, &header.extension.same_element);
+        let (own, outline) = self.condition_of(&document.detection, &header.extension.same_element);
         self.check_possible(document, &own);
-        let mut parts = vec![own];
+        let (mut parts, mut outlines) = (vec![own], vec![outline]);
         for filter in filters {
             if let Some(Document::Filter(filter)) = self.documents.get(*filter) {
-                let expression = self.filter(filter);
+                let (expression, outline) = self.filter(filter);
                 self.check_left(document, filter, &parts, &expression);
                 parts.push(expression);
+                outlines.push(outline);
             }
         }
-        parts.extend(self.schedule_tests(&header.extension.schedules));
-        if let Some((until, _)) = &header.extension.expires {
-            parts.push(Expression::Before(*until));
-        }
+        let mut more = self.schedule_tests(&header.extension.schedules);
+        more.extend(header.extension.expires.iter().map(|(until, _)| Expression::Before(*until)));
+        outlines.extend(more.iter().cloned().map(Outline::Part));
+        parts.extend(more);
         if alerts && !has_state {
             let key = self.key_of(document);
             wanted.add(&key);
@@ -251,14 +259,14 @@ impl Compiler<'_> {
             meta.name.push_str("_events");
         }
         let capture = wanted.0.iter().map(|path| self.builder.field(path)).collect();
-        let expression = all(parts);
-        DetectionRule {
+        let rule = DetectionRule {
             meta,
-            expression,
+            expression: all(parts),
             steps: steps_of(&document.detection),
             capture,
             capture_names: wanted.0,
-        }
+        };
+        (rule, Outline::all(outlines))
     }
 
     /// Warns if no event, or every event, satisfies the rule's own condition.
@@ -324,12 +332,15 @@ impl Compiler<'_> {
         }
     }
 
-    fn filter(&mut self, filter: &FilterDocument) -> Expression {
-        let expression = self.condition_of(&filter.detection, &[]);
-        match &filter.header.extension.expires {
-            Some((until, _)) => any([expression, not(Expression::Before(*until))]),
-            None => expression,
+    fn filter(&mut self, filter: &FilterDocument) -> Compiled {
+        let (mut expression, mut outline) = self.condition_of(&filter.detection, &[]);
+        if let Some((until, _)) = &filter.header.extension.expires {
+            let over = not(Expression::Before(*until));
+            expression = any([expression, over.clone()]);
+            outline = Outline::any(vec![outline, Outline::Part(over)]);
         }
+        let name = format!("filter \"{}\"", filter.header.title);
+        (expression, Outline::named(name, outline))
     }
 
     /// What `inside` and `outside` ask of the time of an event.
@@ -361,7 +372,7 @@ impl Compiler<'_> {
     }
 
     /// Any of a document's conditions.
-    fn condition_of(&mut self, detection: &DetectionSyntax, arrays: &[Text]) -> Expression {
+    fn condition_of(&mut self, detection: &DetectionSyntax, arrays: &[Text]) -> Compiled {
         let mut items = ItemCompiler {
             builder: &mut self.builder,
             lists: self.lists,
@@ -379,8 +390,10 @@ impl Compiler<'_> {
             selections.insert(&name.text, expression);
         }
         check_arrays(detection, arrays, self.problems);
-        let parts = detection.conditions.iter().map(|(tree, _)| evaluate(tree, &selections));
-        any(parts.collect::<Vec<_>>())
+        let trees = || detection.conditions.iter().map(|(tree, _)| tree);
+        let expression = any(trees().map(|tree| evaluate(tree, &selections)));
+        let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
+        (expression, Outline::any(outlines))
     }
 
     fn correlation(

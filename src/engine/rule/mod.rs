@@ -21,6 +21,7 @@ mod list;
 mod load;
 mod modifier;
 mod names;
+mod outline;
 mod pattern;
 mod print;
 mod require;
@@ -41,6 +42,7 @@ pub use super::syntax::{
 };
 use super::syntax::{condition, read};
 pub use load::{LoadOptions, Loaded, RuleSources, load};
+pub use outline::Outline;
 pub use schema::json_schema;
 pub use set::{
     AlertSpec, CaptureSlot, CorrelationInput, CorrelationRule, DetectionRule, Expression, KeySlot,

@@ -17,7 +17,7 @@ use crate::engine::{
     time::EventTime,
 };
 
-use super::taxonomy::AuditLevel;
+use super::{outline::Outline, taxonomy::AuditLevel};
 
 /// Index of a rule in [`RuleSet::rules`]. Valid for one rule set only: whatever is stored or sent
 /// names the rule by [`RuleMeta::id`].
@@ -50,6 +50,9 @@ pub struct RuleSet {
     pub rules: Vec<Rule>,
     /// Named schedules.
     pub schedules: Vec<Schedule>,
+    /// How the conditions of detection rules were written, for explaining them. Never evaluated
+    /// otherwise.
+    pub outlines: BTreeMap<RuleIndex, Outline>,
     /// Hash of all files the set was made from; shown by `/-/rules` and in logs.
     pub version: String,
 }
@@ -67,6 +70,23 @@ impl RuleSet {
     pub fn find(&self, id: &str) -> Option<RuleIndex> {
         let index = self.rules.iter().position(|rule| rule.meta().id == id)?;
         u32::try_from(index).ok().map(RuleIndex)
+    }
+
+    /// Rules that nobody wrote, each with the correlation that it was made for: the events of a rule
+    /// with state, and the inputs of a correlation that has a schedule. Their ids begin with that of
+    /// the correlation.
+    pub fn hidden(&self) -> BTreeMap<RuleIndex, RuleIndex> {
+        let mut hidden = BTreeMap::new();
+        for (index, correlation) in self.correlations() {
+            for input in &correlation.inputs {
+                let id = self.rules.get(input.rule.index()).map(|rule| rule.meta().id.as_str());
+                let rest = id.and_then(|id| id.strip_prefix(&correlation.meta.id));
+                if rest.is_some_and(|rest| rest.starts_with('#')) {
+                    hidden.insert(input.rule, index);
+                }
+            }
+        }
+        hidden
     }
 
     /// The detection rules with their indexes.
@@ -285,6 +305,26 @@ pub enum Expression {
     Any(Vec<Expression>),
     /// Holds within one element of an array.
     SameElement(Box<SameElement>),
+}
+
+impl Expression {
+    /// Calls `see` with each predicate that decides the condition, but for those within
+    /// [`SameElement`].
+    pub fn for_each_predicate(&self, see: &mut impl FnMut(PredicateId)) {
+        match self {
+            Expression::Predicate(id) => see(*id),
+            Expression::Not(inner) => inner.for_each_predicate(see),
+            Expression::All(parts) | Expression::Any(parts) => {
+                for part in parts {
+                    part.for_each_predicate(see);
+                }
+            }
+            Expression::Constant(_)
+            | Expression::Inside(_)
+            | Expression::Before(_)
+            | Expression::SameElement(_) => {}
+        }
+    }
 }
 
 /// A condition on one and the same element of an array, `tripline.same_element`.

@@ -12,6 +12,7 @@ use super::{
     compile::Compiler,
     document::Document,
     graph::Graph,
+    outline::Outline,
     set::{DetectionRule, Expression, Rule, RuleIndex, RuleMeta},
 };
 use crate::engine::diagnostic::Diagnostic;
@@ -25,6 +26,7 @@ pub(super) fn timed_inputs(
     graph: &Graph,
     index_of: &BTreeMap<usize, RuleIndex>,
     rules: &mut Vec<Rule>,
+    outlines: &mut BTreeMap<RuleIndex, Outline>,
 ) -> TimedInputs {
     let mut timed = TimedInputs::new();
     for (index, document) in compiler.documents.iter().enumerate() {
@@ -36,7 +38,8 @@ pub(super) fn timed_inputs(
         }
         let inputs = graph.inputs.get(&index).map_or(&[][..], Vec::as_slice);
         for input in inputs.iter().flatten().copied() {
-            let rule = index_of.get(&input).and_then(|rule| rules.get(rule.index()));
+            let rule_index = index_of.get(&input);
+            let rule = rule_index.and_then(|rule| rules.get(rule.index()));
             let Some(Rule::Detection(rule)) = rule else {
                 not_a_detection(compiler, input, schedules.first().map(|(name, _)| &name.place));
                 continue;
@@ -66,8 +69,13 @@ pub(super) fn timed_inputs(
                 capture: rule.capture.clone(),
                 capture_names: rule.capture_names.clone(),
             };
-            let number = u32::try_from(rules.len()).expect("rules are bounded");
-            timed.insert((index, input), RuleIndex(number));
+            let twin_index = RuleIndex(u32::try_from(rules.len()).expect("rules are bounded"));
+            timed.insert((index, input), twin_index);
+            if let Some(outline) = rule_index.and_then(|rule| outlines.get(rule)) {
+                let parts = tests.iter().cloned().map(Outline::Part);
+                let parts = std::iter::once(outline.clone()).chain(parts).collect();
+                outlines.insert(twin_index, Outline::all(parts));
+            }
             rules.push(Rule::Detection(twin));
         }
     }

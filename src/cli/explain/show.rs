@@ -1,0 +1,230 @@
+//! What `tripline explain` prints: lines with ticks and crosses for people, JSON for programs.
+
+use serde_json::{Value, json};
+
+use super::{Explained, output};
+use crate::{
+    engine::{
+        detect::{ExplainedEvent, ExplainedInput, ExplainedRule, Explanation, KeyPart},
+        diagnostic::Place,
+        rule::{Rule, RuleIndex, RuleSet},
+    },
+    notify::one_line,
+};
+
+/// Characters of one line of text; the rest is cut. JSON has it all.
+const LINE_CHARACTERS: usize = 400;
+
+/// Everything as one JSON object.
+pub(super) fn json(explained: &Explained<'_>) -> Value {
+    let events: Vec<Value> = explained
+        .kept
+        .iter()
+        .map(|event| {
+            json!({
+                "audit_id": event.audit_id,
+                "stage": event.stage.as_str(),
+                "time": event.time.rfc3339(),
+                "request": event.request,
+                "matches": event.rules.iter().any(|rule| rule.holds),
+                "rules": event.rules,
+            })
+        })
+        .collect();
+    let undecodable: Vec<Value> = explained
+        .counts
+        .undecodable
+        .iter()
+        .map(|(line, reason, detail)| json!({"line": line, "reason": reason, "detail": detail}))
+        .collect();
+    json!({
+        "event_count": explained.counts.events,
+        "matching_count": explained.counts.matching,
+        "events": events,
+        "undecodable": undecodable,
+    })
+}
+
+/// What could not be decoded, in a line.
+pub(super) fn undecodable(line: Option<i64>, reason: &str, detail: &str) -> String {
+    let place = line.map_or(String::new(), |line| format!("line {line}: "));
+    format!("{place}not an event: {reason}: {detail}")
+}
+
+/// Everything for people.
+pub(super) fn text(explained: &Explained<'_>, colours: bool) -> String {
+    let mut page = Page { text: String::new(), colours, rules: explained.rules };
+    let one = explained.args.rule.as_ref().and_then(|_| explained.asked.first());
+    if let Some(index) = one {
+        page.head(*index);
+    }
+    for event in &explained.kept {
+        page.event(event, one.is_some());
+    }
+    let counts = &explained.counts;
+    let left_out = counts.wanted - explained.kept.len();
+    if left_out > 0 {
+        let more = output::count(left_out, "more event");
+        page.line(0, &format!("… and {more}; --all shows them, --matching only those that match"));
+    }
+    for (line, reason, detail) in &counts.undecodable {
+        page.line(0, &undecodable(*line, reason, detail));
+    }
+    let events = output::count(counts.events, "event");
+    let counted = one.is_some_and(|index| matches!(page.rules.rule(*index), Rule::Correlation(_)));
+    let verdict = match (counts.matching, counts.events, counted) {
+        (0, 1, false) => "no match".to_owned(),
+        (0, 1, true) => "does not count".to_owned(),
+        (0, _, false) => "none matches".to_owned(),
+        (0, _, true) => "none counts".to_owned(),
+        (_, 1, false) => "match".to_owned(),
+        (_, 1, true) => "counts".to_owned(),
+        (some, _, false) => format!("{some} match"),
+        (some, _, true) => format!("{some} count"),
+    };
+    let verdict = page.paint(if counts.matching > 0 { "1;32" } else { "1;31" }, &verdict);
+    page.line(0, &format!("{events}: {verdict}"));
+    page.text
+}
+
+struct Page<'r> {
+    text: String,
+    colours: bool,
+    rules: &'r RuleSet,
+}
+
+impl Page<'_> {
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn line(&mut self, depth: usize, text: &str) {
+        self.text.push_str(&"  ".repeat(depth));
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    /// A line of ours and of what stands in the event, which may be anything.
+    fn marked(&mut self, depth: usize, holds: bool, text: &str) {
+        let sign = if holds { self.paint("32", "✓") } else { self.paint("31", "✗") };
+        let line = format!("{sign} {}", one_line(text, LINE_CHARACTERS));
+        self.line(depth, &line);
+    }
+
+    /// What the rule is.
+    fn head(&mut self, index: RuleIndex) {
+        let rule = self.rules.rule(index);
+        let meta = rule.meta();
+        let name = self.paint("1", &meta.name);
+        self.line(0, &format!("{name}: {} ({})", meta.title, meta.severity.as_str()));
+        if let Some(place) = meta.place.as_ref().map(Place::location) {
+            self.line(1, &format!("--> {place}"));
+        }
+        if let Rule::Correlation(rule) = rule {
+            let by = match rule.group_by.as_slice() {
+                [] => "all events together".to_owned(),
+                names => format!("by {}", names.join(", ")),
+            };
+            let (kind, says) = (rule.kind.entry().name, rule.kind.describe(&rule.frame));
+            self.line(1, &format!("{kind}: {says}, {by}"));
+        }
+        self.line(0, "");
+    }
+
+    fn event(&mut self, event: &ExplainedEvent, one_rule: bool) {
+        let heading = format!("{} {}", event.time.rfc3339(), one_line(&event.request, 200));
+        let heading = self.paint("1", &heading);
+        let id = one_line(&event.audit_id, 64);
+        self.line(0, &format!("{heading} ({}, {id})", event.stage.as_str()));
+        if event.rules.is_empty() {
+            self.marked(1, false, "no rule matches");
+        }
+        for rule in &event.rules {
+            if one_rule {
+                self.rule(1, rule);
+            } else {
+                self.summary(rule);
+            }
+        }
+        self.line(0, "");
+    }
+
+    /// One line on a rule that matches.
+    fn summary(&mut self, rule: &ExplainedRule) {
+        let counting = rule.inputs.iter().find(|input| input.counts);
+        let meta = self.rules.rules.iter().map(Rule::meta).find(|meta| meta.name == rule.name);
+        let what = match (counting, meta) {
+            (Some(input), _) => format!("{} counts it{}", rule.name, under(input)),
+            (None, Some(meta)) if meta.alerts() => {
+                format!("{} ({})", rule.name, meta.severity.as_str())
+            }
+            (None, _) => format!("{}, which only feeds correlations", rule.name),
+        };
+        self.marked(1, true, &what);
+    }
+
+    fn rule(&mut self, depth: usize, rule: &ExplainedRule) {
+        if let Some(why) = rule.unseen {
+            self.marked(depth, false, &format!("not seen: {why}"));
+        }
+        if let Some(condition) = &rule.condition {
+            self.condition(depth, condition);
+        }
+        if let Some(remark) = rule.remark {
+            self.line(depth, &format!("note: {remark}"));
+        }
+        for input in &rule.inputs {
+            self.input(depth, input);
+        }
+    }
+
+    fn input(&mut self, depth: usize, input: &ExplainedInput) {
+        let name = &input.rule.name;
+        let absent: Vec<&str> = input
+            .key
+            .iter()
+            .chain(&input.values)
+            .filter(|part| part.value.is_none())
+            .map(|part| part.field.as_str())
+            .collect();
+        let what = if input.counts {
+            format!("{name}: counts{}", under(input))
+        } else if input.rule.holds {
+            format!("{name}: matches, but does not count, for {} is absent", absent.join(" and "))
+        } else {
+            format!("{name}: no match")
+        };
+        self.marked(depth, input.counts, &what);
+        self.rule(depth + 1, &input.rule);
+        if !input.rule.holds && !absent.is_empty() {
+            let absent = absent.join(" and ");
+            self.line(depth + 1, &format!("note: it would not count either: {absent} is absent"));
+        }
+    }
+
+    fn condition(&mut self, depth: usize, part: &Explanation) {
+        self.marked(depth, part.holds, &part.line());
+        for part in &part.parts {
+            self.condition(depth + 1, part);
+        }
+    }
+}
+
+/// The key and the values with which an event counts.
+fn under(input: &ExplainedInput) -> String {
+    let shown = |parts: &[KeyPart]| {
+        let parts: Vec<String> = parts
+            .iter()
+            .map(|part| format!("{}={}", part.field, part.value.as_deref().unwrap_or("(absent)")))
+            .collect();
+        parts.join(", ")
+    };
+    let key =
+        if input.key.is_empty() { String::new() } else { format!(" under {}", shown(&input.key)) };
+    let values = if input.values.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", shown(&input.values))
+    };
+    format!("{key}{values}")
+}
