@@ -17,13 +17,13 @@ use super::{
         lifecycle::{AlertKey, Entry, Lifecycle},
     },
     correlate::{
-        self, CorrelateCounts, Finding, correlate,
+        self, Finding, correlate,
         identity::{Identities, IdentityKey, Seen},
         watermark::{PartitionClock, Watermark},
     },
     detect::Detection,
     detector::DetectionBatch,
-    kind::{Captures, Holds, RuleState, StateKey},
+    kind::{Captures, Holds, RuleState, StateKey, Taken},
     limits::PREVIOUS_RULES_MAX,
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
@@ -44,8 +44,9 @@ pub struct ShardCounts {
     pub duplicates: u64,
     /// Identities forgotten before their time; duplicates of them would count twice.
     pub identities_forgotten: u64,
-    /// Findings without a value for a group-by or counted field.
-    pub keys_null: u64,
+    /// Findings that did not count for a correlation, since a group-by or counted field was absent or
+    /// no number; by rule id.
+    pub keys_null: BTreeMap<String, u64>,
     /// Findings that came after their window had been decided, and did not count in it.
     pub windows_missed: u64,
     /// Correlation keys dropped to make room.
@@ -303,7 +304,6 @@ impl Shard {
             // The finding of a correlation is as old as its window: it is not late for the next one.
             let watermark = watermark.filter(|_| matches!(rule, Rule::Detection(_)));
             *self.counts.findings.entry(rule.meta().id.clone()).or_default() += 1;
-            let mut counts = CorrelateCounts::default();
             let mut next = Vec::new();
             for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
                 let (Rule::Correlation(rule), Some(Some(state))) =
@@ -311,14 +311,18 @@ impl Shard {
                 else {
                     continue;
                 };
-                let rule = (*index, rule);
-                correlate(rule, &mut **state, *input, &finding, watermark, &mut counts, &mut next);
+                let state = &mut **state;
+                match correlate((*index, rule), state, *input, &finding, watermark, &mut next) {
+                    Taken::Counted | Taken::NotExpected => {}
+                    Taken::Absent | Taken::NoNumber => {
+                        *self.counts.keys_null.entry(rule.meta.id.clone()).or_default() += 1;
+                    }
+                    Taken::TooLate => self.counts.windows_missed += 1,
+                }
                 let losses = state.take_losses();
                 self.counts.keys_evicted += losses.keys_evicted;
                 self.counts.window_events_dropped += losses.window_events_dropped;
             }
-            self.counts.keys_null += counts.keys_null;
-            self.counts.windows_missed += counts.too_late;
             open.extend(next);
         }
     }

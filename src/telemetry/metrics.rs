@@ -187,7 +187,7 @@ impl Metrics {
         for (counter, total) in [
             (&engine.events_late, counts.events_late),
             (&engine.events_duplicate, counts.duplicates),
-            (&engine.keys_null, counts.keys_null),
+            (&engine.windows_missed, counts.windows_missed),
             (&engine.keys_evicted, counts.keys_evicted),
             (&engine.suppressed, counts.suppressed),
             (&engine.rule_errors.with_label_values(&["template"]), counts.template_errors),
@@ -203,9 +203,13 @@ impl Metrics {
             advance(&engine.limit_hits.with_label_values(&[limit]), total);
         }
         let names = lock(&self.rule_names);
-        for (id, total) in &counts.findings {
-            if let Some(name) = names.get(id) {
-                advance(&engine.findings.with_label_values(&[name]), *total);
+        for (family, totals) in
+            [(&engine.findings, &counts.findings), (&engine.keys_null, &counts.keys_null)]
+        {
+            for (id, total) in totals {
+                if let Some(name) = names.get(id) {
+                    advance(&family.with_label_values(&[name]), *total);
+                }
             }
         }
     }

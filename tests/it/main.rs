@@ -27,6 +27,7 @@ mod explain;
 mod fake_receivers;
 mod fuzz_bodies;
 mod generate;
+mod kinds;
 mod pipeline;
 mod rule_pack;
 mod rules;

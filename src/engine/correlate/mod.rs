@@ -37,45 +37,32 @@ pub struct Finding {
     pub holds: Holds,
 }
 
-/// What was counted while findings were handled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CorrelateCounts {
-    /// Findings without a value for a part of the key, or for what is counted.
-    pub(crate) keys_null: u64,
-    /// Findings whose window had been decided.
-    pub(crate) too_late: u64,
-}
-
 /// Gives a finding to a correlation, as its input number `input_index`; what it comes to is appended
-/// to `out`.
+/// to `out`. Returns whether it counts.
 pub(crate) fn correlate(
     (index, rule): (RuleIndex, &CorrelationRule),
     state: &mut dyn RuleState,
     input_index: usize,
     finding: &Finding,
     watermark: Option<EventTime>,
-    counts: &mut CorrelateCounts,
     out: &mut Vec<Finding>,
-) {
-    let Some(input) = rule.inputs.get(input_index) else { return };
-    let Ok(input_number) = u16::try_from(input_index) else { return };
+) -> Taken {
+    let (Some(input), Ok(input_number)) =
+        (rule.inputs.get(input_index), u16::try_from(input_index))
+    else {
+        return Taken::NotExpected;
+    };
     let first = |slot: &CaptureSlot| finding.captured.get(slot.index()).and_then(Captured::first);
     let key: Option<CorrelationKey> =
         input.key.iter().map(|slot| first(slot).map(Box::from)).collect();
     let values: Option<Vec<&str>> = input.fields.iter().map(first).collect();
-    let (Some(key), Some(values)) = (key, values) else {
-        counts.keys_null += 1;
-        return;
-    };
+    let (Some(key), Some(values)) = (key, values) else { return Taken::Absent };
     let captured = capture_of(input, finding);
     let sample = Sample { time: finding.time, input: input_number, values: &values, captured };
     let mut hits = Vec::new();
-    match state.handle(key, sample, watermark, &mut hits) {
-        Taken::Counted | Taken::NotExpected => {}
-        Taken::NoNumber => counts.keys_null += 1,
-        Taken::TooLate => counts.too_late += 1,
-    }
+    let taken = state.handle(key, sample, watermark, &mut hits);
     out.extend(hits.into_iter().map(|hit| finding_of(index, hit)));
+    taken
 }
 
 /// Tells a correlation how far event time has come.

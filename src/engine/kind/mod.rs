@@ -287,6 +287,8 @@ pub trait RuleState: Debug + Send {
 pub enum Taken {
     /// It counts.
     Counted,
+    /// A part of the key, or a value, is absent.
+    Absent,
     /// A value is no number where one is needed.
     NoNumber,
     /// Nobody is interested in its key.
