@@ -1,13 +1,18 @@
 //! `absence`: silence of somebody who is expected.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Parameters,
-    ResolveContext, RuleState, Sample, StateKey, Taken, Written, keyed::Keyed, span,
+    ResolveContext, RuleState, Sample, StateKey, Taken, Written, history::SeenSpan, keyed::Keyed,
+    span,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
@@ -52,6 +57,9 @@ tripline:
 /// After how many times `timespan` a key that nobody named is given up.
 const GIVEN_UP_AFTER: u32 = 30;
 const GIVEN_UP_AFTER_MIN: Duration = Duration::from_secs(86_400);
+
+/// The least that event times differ by.
+const TICK: Duration = Duration::from_micros(1);
 
 fn schema() -> Value {
     json!({
@@ -168,11 +176,46 @@ impl Kind for Absence {
 /// One key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Heard {
-    /// When an event last came, or since when one is waited for.
-    last: EventTime,
-    /// Its silence was told.
-    told: bool,
+    /// When events came, as far as the watermark has not passed it: stretches without a silence in
+    /// them, ascending. At least one, and nearly always just one.
+    spans: VecDeque<SeenSpan>,
+    /// How long the silence after the first of them was when it was last told.
+    told: Option<Duration>,
     captured: Box<[Captured]>,
+}
+
+impl Heard {
+    /// Heard of once.
+    fn at(time: EventTime, captured: Box<[Captured]>) -> Heard {
+        Heard { spans: VecDeque::from([SeenSpan::at(time)]), told: None, captured }
+    }
+
+    /// When an event last came before the silence that is looked at.
+    fn last(&self) -> EventTime {
+        self.spans.front().map_or(EventTime::MIN, |span| span.last)
+    }
+
+    /// An event came; stretches that it joins become one.
+    fn add(&mut self, time: EventTime, timespan: Duration) {
+        let at = self.spans.partition_point(|span| span.first <= time);
+        self.spans.insert(at, SeenSpan::at(time));
+        // What was told stays: an event after it ends the silence.
+        let mut at = at.saturating_sub(1).max(usize::from(self.told.is_some()));
+        while let (Some(span), Some(next)) = (self.spans.get(at), self.spans.get(at + 1)) {
+            if next.first > span.last.plus(timespan) {
+                at += 1;
+                if next.first > time {
+                    break;
+                }
+                continue;
+            }
+            let (first, last) = (span.first, span.last.max(next.last));
+            self.spans.remove(at + 1);
+            if let Some(span) = self.spans.get_mut(at) {
+                *span = SeenSpan { first, last };
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -191,19 +234,61 @@ impl Silences {
         let dropped: Vec<CorrelationKey> =
             self.keys.keys().filter(|key| !self.kind.expects(key, watermark)).cloned().collect();
         for key in dropped {
-            if let Some(heard) = self.keys.remove(&key).filter(|heard| heard.told) {
-                out.push(ended(&heard, watermark));
-            }
+            let heard = self.keys.remove(&key).filter(|heard| heard.told.is_some());
+            out.extend(heard.map(|heard| ended(&heard, watermark)));
         }
         for key in expect.keys() {
             if self.keys.get(key).is_some() || !self.kind.expects(key, watermark) {
                 continue;
             }
             let captured = key.iter().map(|part| Captured::One(part.clone())).collect();
-            let heard = Heard { last: watermark, told: false, captured };
-            let due = watermark.plus(self.timespan);
+            let heard = Heard::at(watermark, captured);
+            let due = self.next_look(key, &heard);
             self.keys.update(key.clone(), || heard, |_| Some(due));
         }
+    }
+
+    fn expects(&self, key: &CorrelationKey, time: EventTime) -> bool {
+        self.kind.expects(key, time)
+    }
+
+    /// Looks at a key at a time that the watermark has passed. When to look next; `None` to forget it.
+    fn look(
+        &self,
+        key: &CorrelationKey,
+        heard: &mut Heard,
+        time: EventTime,
+        out: &mut Vec<Hit>,
+    ) -> Option<EventTime> {
+        let silence = time.since(heard.last());
+        if !self.expects(key, time) || heard.told.is_some() && self.gives_up(silence) {
+            out.extend(heard.told.map(|_| ended(heard, time)));
+            return None;
+        }
+        let next = heard.spans.get(1).map(|span| span.first).filter(|first| *first <= time);
+        if let Some(first) = next {
+            out.push(ended(heard, first));
+            heard.told = None;
+            heard.spans.pop_front();
+        } else if silence >= self.timespan {
+            heard.told = Some(silence);
+            out.push(silent(heard, time));
+        }
+        let next = self.next_look(key, heard);
+        (next > time.plus(TICK)).then_some(next)
+    }
+
+    /// When a key must be looked at next: when it falls silent; while it is silent, when it is
+    /// heard again, or when the silence has doubled; and when it is not expected any more.
+    fn next_look(&self, key: &CorrelationKey, heard: &Heard) -> EventTime {
+        let silence = heard.told.map_or(self.timespan, |told| told.saturating_mul(2));
+        let mut next = heard.last().plus(silence);
+        if heard.told.is_some() {
+            next = heard.spans.get(1).map_or(next, |span| span.first.min(next));
+        }
+        let until = self.kind.expect.as_ref().and_then(|expect| *expect.get(key)?);
+        // What comes exactly then is not late: the watermark must have passed it.
+        until.map_or(next, |until| until.min(next)).plus(TICK)
     }
 
     fn gives_up(&self, silence: Duration) -> bool {
@@ -218,11 +303,12 @@ fn ended(heard: &Heard, time: EventTime) -> Hit {
 }
 
 fn silent(heard: &Heard, time: EventTime) -> Hit {
+    let last = heard.last();
     Hit {
         time,
-        first: heard.last,
-        last: heard.last,
-        value: time.since(heard.last).as_secs_f64(),
+        first: last,
+        last,
+        value: time.since(last).as_secs_f64(),
         values: Vec::new(),
         usual: None,
         captured: heard.captured.clone(),
@@ -236,31 +322,25 @@ impl RuleState for Silences {
         key: CorrelationKey,
         sample: Sample<'_>,
         watermark: Option<EventTime>,
-        out: &mut Vec<Hit>,
+        _: &mut Vec<Hit>,
     ) -> Taken {
         let Sample { time, captured, .. } = sample;
-        if !self.kind.expects(&key, time) {
+        if !self.expects(&key, time) {
             return Taken::NotExpected;
         }
-        let timespan = self.timespan;
-        let before = self.keys.deadline(&key);
-        let fresh = || Heard { last: time, told: false, captured: captured.clone() };
-        self.keys.update(key, fresh, |heard| {
-            if time >= heard.last {
-                heard.last = time;
-                heard.captured.clone_from(&captured);
-            }
-            let due = heard.last.plus(timespan);
-            let is_silent = watermark.is_some_and(|watermark| due <= watermark);
-            if heard.told && is_silent {
-                // It came late, and what came was not enough to end the silence.
-                return before;
-            }
-            if std::mem::take(&mut heard.told) {
-                out.push(ended(heard, heard.last));
-            }
-            Some(due)
-        });
+        let is_late = watermark.is_some_and(|watermark| time < watermark);
+        let is_decided = |heard: &Heard| {
+            let first = heard.spans.front().map_or(time, |span| span.first);
+            is_late && (time < first || heard.told.is_some() && time <= heard.last())
+        };
+        if self.keys.get(&key).is_some_and(is_decided) {
+            return Taken::TooLate;
+        }
+        let mut heard = self.keys.remove(&key).unwrap_or_else(|| Heard::at(time, captured.clone()));
+        heard.add(time, self.timespan);
+        heard.captured = captured;
+        let due = self.next_look(&key, &heard);
+        self.keys.update(key, || heard, |_| Some(due));
         Taken::Counted
     }
 
@@ -273,17 +353,7 @@ impl RuleState for Silences {
             self.check(watermark, out);
         }
         let mut keys = std::mem::take(&mut self.keys);
-        keys.advance(watermark, |key, heard, due| {
-            let silence = due.since(heard.last);
-            if self.gives_up(silence) || !self.kind.expects(key, due) {
-                out.push(ended(heard, due));
-                return None;
-            }
-            heard.told = true;
-            out.push(silent(heard, due));
-            // Told again whenever the silence has doubled.
-            Some(due.plus(silence)).filter(|next| *next > due)
-        });
+        keys.advance(watermark, |key, heard, due| self.look(key, heard, due.minus(TICK), out));
         self.keys = keys;
     }
 

@@ -53,11 +53,6 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
         self.slots.keys()
     }
 
-    /// When a key must be looked at next.
-    pub(super) fn deadline(&self, key: &CorrelationKey) -> Option<EventTime> {
-        self.slots.get(key).map(|slot| slot.deadline)
-    }
-
     /// Changes the state of a key, a fresh one if it has none. `change` says when the key must be
     /// looked at next; without a time it is forgotten.
     pub(super) fn update(

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::Sample;
-use crate::engine::time::EventTime;
+use crate::engine::{time::EventTime, value::Captured};
 
 /// Shape of a window, `tripline.window`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,13 +43,15 @@ pub(super) struct Entry {
     pub(super) text: Option<Box<str>>,
     /// The window that ends with it has been found.
     pub(super) found: bool,
+    /// What it carried, if it is the last of a window that is decided when it ends.
+    pub(super) captured: Option<Box<[Captured]>>,
 }
 
 impl Entry {
     /// An event of which nothing but its time counts.
     pub(super) fn of(sample: &Sample<'_>) -> Entry {
         let Sample { time, input, .. } = *sample;
-        Entry { time, input, hash: 0, number: 0.0, text: None, found: false }
+        Entry { time, input, hash: 0, number: 0.0, text: None, found: false, captured: None }
     }
 
     /// An event with a number. `None` if its value is none.
@@ -148,6 +150,13 @@ impl Window {
     /// The window that ends with an entry has been found; whether it had been before.
     pub(super) fn set_found(&mut self, index: usize) -> bool {
         self.entries.get_mut(index).is_some_and(|entry| std::mem::replace(&mut entry.found, true))
+    }
+
+    /// Keeps, or forgets, what an entry carried.
+    pub(super) fn set_captured(&mut self, index: usize, captured: Option<Box<[Captured]>>) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.captured = captured;
+        }
     }
 
     /// Takes an event out again.
@@ -286,7 +295,7 @@ mod tests {
 
     fn entry(seconds: i64, hash: u64) -> Entry {
         let time = EventTime::from_micros(seconds * 1_000_000);
-        Entry { time, input: 0, hash, number: 0.0, text: None, found: false }
+        Entry { time, input: 0, hash, number: 0.0, text: None, found: false, captured: None }
     }
 
     #[test]

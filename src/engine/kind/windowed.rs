@@ -104,7 +104,7 @@ impl<K: Windowed> RuleState for Windows<K> {
                 state.window.remove(at);
                 taken = Taken::TooLate;
             } else {
-                state.captured = sample.captured;
+                capture(kind, frame, state, at, sample.captured);
             }
             deadline(kind, frame, state)
         });
@@ -151,7 +151,12 @@ impl<K: Windowed> RuleState for Windows<K> {
         if key.table != 0 {
             return None;
         }
-        self.keys.restore(key.key, bytes, |state, key| captures.of_key(&mut state.captured, key))
+        self.keys.restore(key.key, bytes, |state, key| {
+            captures.of_key(&mut state.captured, key);
+            if captures == Captures::Outdated {
+                (0..state.window.len()).for_each(|at| state.window.set_captured(at, None));
+            }
+        })
     }
 }
 
@@ -190,6 +195,32 @@ fn look_at_once<K: Windowed>(
         end_index += 1;
     }
     out.extend(still);
+}
+
+/// Keeps what an event carried with the last event of its window: what comes after the window ended,
+/// but before it was decided, is not evidence of it.
+fn capture<K: Windowed>(
+    kind: &K,
+    frame: Frame,
+    state: &mut KeyWindow,
+    at: usize,
+    captured: Box<[Captured]>,
+) {
+    let window = &mut state.window;
+    let (start, end) = match frame.window {
+        WindowShape::Sliding if kind.begins_with_first() => first_to_end(kind, frame, window)
+            .filter(|ending| (ending.start..ending.end).contains(&at))
+            .map_or((at, at + 1), |ending| (ending.start, ending.end)),
+        WindowShape::Sliding => window.bounds(WindowShape::Tumbling, frame.timespan, at),
+        shape => window.bounds(shape, frame.timespan, at),
+    };
+    if at + 1 == end {
+        window.set_captured(at, Some(captured.clone()));
+        if at > start {
+            window.set_captured(at - 1, None);
+        }
+    }
+    state.captured = captured;
 }
 
 /// Decides windows that have ended, and forgets their events.
@@ -314,6 +345,8 @@ fn deadline<K: Windowed>(kind: &K, frame: Frame, state: &KeyWindow) -> Option<Ev
 fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
     let time_of = |at: usize| state.window.get(at).map_or(EventTime::MIN, |entry| entry.time);
     let (first, last) = (time_of(start), time_of(end.saturating_sub(1)));
+    let captured =
+        state.window.get(end.saturating_sub(1)).and_then(|entry| entry.captured.as_ref());
     let mut values: BTreeMap<&str, usize> = BTreeMap::new();
     for text in state.window.range(start, end).filter_map(|entry| entry.text.as_deref()) {
         if values.len() >= VALUES_NAMED_MAX {
@@ -330,7 +363,7 @@ fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
         last,
         value,
         values: values.into_iter().map(|(_, text)| text.to_owned()).collect(),
-        captured: state.captured.clone(),
+        captured: captured.unwrap_or(&state.captured).clone(),
         usual: None,
         holds: Holds::Once,
     }
