@@ -7,12 +7,12 @@
 //!
 //! | command | input | does |
 //! |---|---|---|
-//! | `rules [grace=30s] [idle_after=1m] [max_skew=5m] [resolve_after=5m]` | rule documents | starts the engine |
+//! | `rules [grace=30s] [idle_after=1m] [max_skew=5m] [resolve_after=5m]` | rule documents | starts the engine, which knows nothing |
 //! | `replace rules` | rule documents | puts other rules in force, as a reload does |
 //! | `restart rules` | rule documents | ends the process; another one with other rules takes its state |
 //! | `list NAME`, `schedules` | YAML | for the `rules` that follow |
-//! | `feed` | events, one a line | each is a record, and a batch of its own |
-//! | `timeout TIME` | | lets the operator's clock go on to this time |
+//! | `feed [quietly]` | events, one a line | each is a record, and a batch of its own; what is printed is only counted |
+//! | `timeout TIME [quietly]` | | lets the operator's clock go on to this time |
 //! | `alerts [evidence] [annotations]` | | shows what fires, with its latest numbers |
 //! | `watermark`, `keys` | | shows how far event time has come; how many keys are held |
 //! | `unavailable`, `ready [PARTITION,…]` | | sources go away, and come back |
@@ -24,7 +24,7 @@
 //! which `{n}` is the number. Times without a date are of Monday, 2026-01-05, in UTC.
 //!
 //! Each script is played in several ways that must all print the same (see [`ways`]). One that is not
-//! meaningful for a script is left out by a comment `# not WAY: reason`.
+//! meaningful for a script is left out by a comment `# leave out WAY: reason`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -45,10 +45,10 @@ mod world;
 use std::{fs, path::Path};
 
 use script::Script;
-use ways::{Way, differences};
+use ways::{Failure, Way, differences};
 
 fn play(path: &Path, text: String) -> datatest_stable::Result<()> {
-    let script = Script::parse(&text)?;
+    let script = Script::parse(&text).map_err(Failure)?;
     let printed = ways::play(&script, Way::Straight);
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, script.with_output(&printed))?;
@@ -59,9 +59,10 @@ fn play(path: &Path, text: String) -> datatest_stable::Result<()> {
     }
     for way in Way::OTHERS.into_iter().filter(|way| !script.leaves_out(*way)) {
         let other = ways::play(&script, way);
-        let (straight, other) = match way.keeps_order() {
-            true => (printed.clone(), other),
-            false => (sorted(&printed), sorted(&other)),
+        let (straight, other) = if way.keeps_order() {
+            (printed.clone(), other)
+        } else {
+            (sorted(&printed), sorted(&other))
         };
         differences(&script, &straight, &other, "straight", way.name())?;
     }

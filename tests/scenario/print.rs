@@ -66,16 +66,20 @@ pub(crate) fn time(time: EventTime) -> String {
 
 /// `1h2m3s`, `0s`.
 pub(crate) fn span(span: Duration) -> String {
-    let mut millis = span.as_millis();
+    let mut micros = span.as_micros();
     let mut text = String::new();
-    for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if millis >= length {
-            text += &format!("{}{unit}", millis / length);
-            millis %= length;
+    for (unit, length) in [
+        ("d", 86_400_000_000),
+        ("h", 3_600_000_000),
+        ("m", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1_000),
+        ("µs", 1),
+    ] {
+        if micros >= length {
+            text += &format!("{}{unit}", micros / length);
+            micros %= length;
         }
-    }
-    if millis > 0 {
-        text += &format!("{millis}ms");
     }
     if text.is_empty() { "0s".to_owned() } else { text }
 }

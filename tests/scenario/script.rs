@@ -42,8 +42,8 @@ pub(crate) enum Command {
     Rules { purpose: RulesUse, options: Vec<(String, Duration)>, yaml: String },
     List { name: String, yaml: String },
     Schedules { yaml: String },
-    Feed(Vec<Line>),
-    Timeout(WallTime),
+    Feed { lines: Vec<Line>, quiet: bool },
+    Timeout { now: WallTime, quiet: bool },
     Watermark,
     Alerts { evidence: bool, annotations: bool },
     Keys,
@@ -60,7 +60,7 @@ impl Script {
         let mut head: Vec<String> = Vec::new();
         let mut lines = text.lines().enumerate();
         while let Some((index, line)) = lines.next() {
-            if let Some(way) = line.strip_prefix("# not ") {
+            if let Some(way) = line.strip_prefix("# leave out ") {
                 script.left_out.push(left_out(way).map_err(|text| at(index, &text))?);
             }
             if line != "----" {
@@ -77,7 +77,12 @@ impl Script {
             let number = index - head.len() + start + 1;
             let command = command(&head[start], &head[start + 1..], number)
                 .map_err(|text| at(number - 1, &text))?;
-            script.blocks.push(Block { number, head: std::mem::take(&mut head), command, expected });
+            script.blocks.push(Block {
+                number,
+                head: std::mem::take(&mut head),
+                command,
+                expected,
+            });
         }
         if let Some(line) = head.iter().find(|line| !line.is_empty() && !line.starts_with('#')) {
             return Err(format!("`{line}` is not followed by `----`"));
@@ -131,7 +136,7 @@ fn command(line: &str, input: &[String], number: usize) -> Result<Command> {
         return Err(format!("`{line}` is neither indented nor `----`"));
     }
     let input = || input.iter().map(|line| line.get(2..).unwrap_or(""));
-    let yaml = || input().map(|line| format!("{line}\n")).collect::<String>();
+    let yaml = || input().flat_map(|line| [line, "\n"]).collect::<String>();
     Ok(match (name, words.as_slice()) {
         ("rules", options) => Command::Rules {
             purpose: RulesUse::Start,
@@ -145,14 +150,17 @@ fn command(line: &str, input: &[String], number: usize) -> Result<Command> {
         },
         ("list", [name]) => Command::List { name: (*name).to_owned(), yaml: yaml() },
         ("schedules", []) => Command::Schedules { yaml: yaml() },
-        ("feed", []) => Command::Feed(
-            input()
+        ("feed", [] | ["quietly"]) => Command::Feed {
+            quiet: !words.is_empty(),
+            lines: input()
                 .enumerate()
                 .filter(|(_, line)| !line.trim().is_empty())
                 .map(|(index, line)| Line::parse(line, number + 1 + index))
                 .collect::<Result<_>>()?,
-        ),
-        ("timeout", [text]) => Command::Timeout(time(text)?.as_wall()),
+        },
+        ("timeout", [text, how @ ..]) if matches!(how, [] | ["quietly"]) => {
+            Command::Timeout { now: time(text)?.as_wall(), quiet: !how.is_empty() }
+        }
         ("watermark", []) => Command::Watermark,
         ("alerts", shown) => Command::Alerts {
             evidence: shown.contains(&"evidence"),

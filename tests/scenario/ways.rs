@@ -7,7 +7,7 @@
 //! | `batched` | all records of a `feed` come at once | where sources cut their batches does not count |
 //! | `ticking` | timers ring behind every line although nothing is due | spurious wake-ups are harmless |
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tripline::engine::time::EventTime;
 
@@ -41,14 +41,19 @@ impl Way {
         !matches!(self, Way::Interleaved | Way::Batched)
     }
 
-    /// The batches that records of one `feed` come in.
-    pub(crate) fn batches(self, records: Vec<Record>, grace: Duration) -> Vec<Vec<Record>> {
+    /// The batches that records of one `feed` come in, behind others up to `latest`.
+    pub(crate) fn batches(
+        self,
+        records: Vec<Record>,
+        latest: EventTime,
+        grace: Duration,
+    ) -> Vec<Vec<Record>> {
         match self {
             Way::Straight | Way::Restored | Way::Ticking => {
                 records.into_iter().map(|record| vec![record]).collect()
             }
-            Way::Batched => stretches(records, grace),
-            Way::Interleaved => stretches(records, grace)
+            Way::Batched => stretches(records, latest, grace),
+            Way::Interleaved => stretches(records, latest, grace)
                 .into_iter()
                 .flat_map(|stretch| interleave(stretch, grace))
                 .map(|record| vec![record])
@@ -58,9 +63,8 @@ impl Way {
 }
 
 /// Records between those that are late or that say when they arrive: these stay where they are.
-fn stretches(records: Vec<Record>, grace: Duration) -> Vec<Vec<Record>> {
+fn stretches(records: Vec<Record>, mut latest: EventTime, grace: Duration) -> Vec<Vec<Record>> {
     let mut stretches: Vec<Vec<Record>> = vec![Vec::new()];
-    let mut latest = EventTime::MIN;
     for record in records {
         let stays = record.wall.is_some() || record.time < latest.minus(grace);
         latest = latest.max(record.time);
@@ -89,7 +93,8 @@ fn interleave(records: Vec<Record>, grace: Duration) -> Vec<Record> {
     let mut order = Vec::new();
     while users.iter().any(|(_, own)| !own.is_empty()) {
         // The earliest record that is left bounds how far the others may go ahead.
-        let earliest = users.iter().flat_map(|(_, own)| own).map(|record| record.time).min().unwrap();
+        let earliest =
+            users.iter().flat_map(|(_, own)| own).map(|record| record.time).min().unwrap();
         let may = |record: &Record| record.time <= earliest.plus(grace);
         for (_, own) in &mut users {
             let count = own.iter().take_while(|record| may(record)).count();
@@ -97,6 +102,17 @@ fn interleave(records: Vec<Record>, grace: Duration) -> Vec<Record> {
         }
     }
     order
+}
+
+/// What people are told when a script fails. The harness prints it by `Debug`.
+#[derive(thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Failure(pub(crate) String);
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What each block prints.
@@ -112,7 +128,7 @@ pub(crate) fn differences(
     right: &[Vec<String>],
     left_name: &str,
     right_name: &str,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let mut text = String::new();
     for ((block, left), right) in script.blocks.iter().zip(left).zip(right) {
         if left == right {
@@ -127,5 +143,5 @@ pub(crate) fn differences(
             text += &format!("  {sign} {line}\n");
         }
     }
-    if text.is_empty() { Ok(()) } else { Err(text) }
+    if text.is_empty() { Ok(()) } else { Err(Failure(text)) }
 }

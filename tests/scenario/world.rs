@@ -7,12 +7,12 @@ use tripline::engine::{
     diagnostic::SourceText,
     record::{PartitionName, RecordBatch},
     rule::{LoadOptions, Rule, RuleSet, RuleSources, load},
-    shard::{EngineSettings, Shard, ShardCounts},
-    time::WallTime,
+    shard::{EngineSettings, RestoreReport, Shard, ShardCounts},
+    time::{EventTime, WallTime},
 };
 
 use crate::{
-    event::Record,
+    event::{Line, Record},
     print::{self, Begun, counters},
     script::{Command, RulesUse},
     store::Store,
@@ -34,7 +34,11 @@ pub(crate) struct World {
     engine: Option<Engine>,
     store: Store,
     clock: WallTime,
+    /// The latest event so far.
+    latest: EventTime,
     listening: bool,
+    /// Whether a reload has left something in the store.
+    replaced: bool,
     begun: Begun,
     sequence: u64,
     /// Counters of shards that are gone, and what was told of already.
@@ -54,16 +58,14 @@ impl World {
     pub(crate) fn new(way: Way) -> World {
         World {
             way,
-            settings: EngineSettings {
-                grace: Duration::from_secs(30),
-                idle_after: Duration::from_secs(60),
-                ..EngineSettings::default()
-            },
+            settings: usual(),
             sources: RuleSources::default(),
             engine: None,
             store: Store::default(),
             clock: WallTime::MIN,
+            latest: EventTime::MIN,
             listening: true,
+            replaced: false,
             begun: Begun::new(),
             sequence: 0,
             gone: Counted::default(),
@@ -84,16 +86,27 @@ impl World {
             Command::Schedules { yaml } => {
                 self.sources.schedules = Some(SourceText::new("schedules.yaml", yaml.as_str()));
             }
-            Command::Feed(lines) => {
-                let records: Vec<Record> = lines.iter().flat_map(|line| line.records()).collect();
-                let grace = self.settings.grace;
-                for batch in self.way.batches(records, grace) {
+            Command::Feed { lines, quiet } => {
+                let records: Vec<Record> = lines.iter().flat_map(Line::records).collect();
+                let latest = records.iter().map(|record| record.time).max();
+                for batch in self.way.batches(records, self.latest, self.settings.grace) {
                     self.feed(&batch);
+                    if !*quiet {
+                        self.after_line();
+                    }
+                }
+                self.latest = self.latest.max(latest.unwrap_or(EventTime::MIN));
+                if *quiet {
+                    self.after_line();
+                    self.count_lines();
                 }
             }
-            Command::Timeout(now) => {
+            Command::Timeout { now, quiet } => {
                 self.clock = self.clock.max(*now);
                 self.tick();
+                if *quiet {
+                    self.count_lines();
+                }
             }
             other => self.ask(other),
         }
@@ -112,7 +125,11 @@ impl World {
             Command::Keys => {
                 let keys = shard.correlation_keys().filter(|(_, count)| *count > 0);
                 let text: Vec<String> = keys.map(|(id, count)| format!("{id} {count}")).collect();
-                self.printed.push(if text.is_empty() { "none".to_owned() } else { text.join(", ") });
+                self.printed.push(if text.is_empty() {
+                    "none".to_owned()
+                } else {
+                    text.join(", ")
+                });
             }
             Command::Alerts { evidence, annotations } => {
                 for alert in shard.alerts_firing() {
@@ -121,8 +138,11 @@ impl World {
                         self.printed.push(format!("  {name}: {text}"));
                     }
                     for piece in alert.evidence.iter().filter(|_| *evidence) {
-                        let fields: Vec<String> =
-                            piece.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                        let fields: Vec<String> = piece
+                            .fields
+                            .iter()
+                            .map(|(name, value)| format!("{name}={value}"))
+                            .collect();
                         let text = format!("  {} {}", print::time(piece.time), fields.join(" "));
                         self.printed.push(text);
                     }
@@ -147,19 +167,20 @@ impl World {
     }
 
     fn rules(&mut self, purpose: RulesUse, options: &[(String, Duration)], yaml: &str) {
+        let mut settings = if purpose == RulesUse::Start { usual() } else { self.settings.clone() };
         for (name, value) in options {
             match name.as_str() {
-                "grace" => self.settings.grace = *value,
-                "idle_after" => self.settings.idle_after = *value,
-                "max_skew" => self.settings.skew_max = *value,
-                "resolve_after" => self.settings.resolve_after = *value,
+                "grace" => settings.grace = *value,
+                "idle_after" => settings.idle_after = *value,
+                "max_skew" => settings.skew_max = *value,
+                "resolve_after" => settings.resolve_after = *value,
                 _ => panic!("there is no option `{name}`"),
             }
         }
+        let resolve_after = settings.resolve_after;
+        self.settings = settings;
         self.sources.rules = vec![SourceText::new("rules.yaml", yaml)];
-        let resolve_after = self.settings.resolve_after;
-        let loaded =
-            load(&self.sources, &LoadOptions { resolve_after, ..LoadOptions::default() });
+        let loaded = load(&self.sources, &LoadOptions { resolve_after, ..LoadOptions::default() });
         for problem in &loaded.diagnostics {
             let text = format!("{} {}: {}", problem.level.as_str(), problem.code, problem.title);
             self.printed.push(text);
@@ -168,27 +189,37 @@ impl World {
         let alerting = rules.rules.iter().filter(|rule| rule.meta().alert.is_some()).count();
         self.printed.push(format!("{} rules, {alerting} alert", rules.rules.len()));
         match (purpose, &mut self.engine) {
-            (RulesUse::Start, engine) => *engine = Some(start(rules, &self.settings)),
+            (RulesUse::Start, _) => self.begin_anew(rules),
             (RulesUse::Replace, Some(engine)) => {
                 engine.epoch += 1;
                 engine.rules = Arc::clone(&rules);
                 engine.detector.replace_rules(Arc::clone(&rules), engine.epoch);
                 let report = engine.shard.replace_rules(self.clock, rules, engine.epoch);
                 self.printed.push(format!("kept {}, dropped {}", report.kept, report.dropped));
+                self.replaced = true;
             }
             (RulesUse::Restart, Some(engine)) => {
                 engine.rules = rules;
-                let report = self.restart();
-                self.printed.push(report);
+                let RestoreReport { restored, outdated, unusable } = self.restart();
+                let text = format!("restored {restored}, outdated {outdated}, unusable {unusable}");
+                self.printed.push(text);
             }
             (_, None) => panic!("begin with `rules`"),
         }
         self.after_line();
     }
 
-    /// Ends the process and begins another one with what the store has; what became of it.
-    fn restart(&mut self) -> String {
-        self.remember_counts();
+    /// A script may tell several stories: each begins with nothing but lists and schedules.
+    fn begin_anew(&mut self, rules: Arc<RuleSet>) {
+        let World { way, settings, sources, printed, .. } =
+            std::mem::replace(self, World::new(self.way));
+        let engine = Some(start(rules, &settings));
+        *self = World { settings, sources, engine, printed, ..World::new(way) };
+    }
+
+    /// Ends the process and begins another one with what the store has.
+    fn restart(&mut self) -> RestoreReport {
+        self.gone = self.counted();
         let engine = self.engine.as_mut().unwrap();
         self.store.take(&mut engine.shard);
         *engine = start(Arc::clone(&engine.rules), &self.settings);
@@ -199,10 +230,7 @@ impl World {
         if self.clock != WallTime::MIN {
             engine.shard.handle_timeout(self.clock);
         }
-        format!(
-            "restored {}, outdated {}, unusable {}",
-            report.restored, report.outdated, report.unusable
-        )
+        report
     }
 
     /// One batch through detector and shard.
@@ -235,7 +263,10 @@ impl World {
             let behind = print::span(watermark.since(first.time));
             self.printed.push(format!("late {}, by {behind}", print::time(first.time)));
         }
-        self.after_line();
+    }
+
+    fn count_lines(&mut self) {
+        self.printed = vec![format!("{} lines", self.printed.len())];
     }
 
     fn tick(&mut self) {
@@ -249,15 +280,16 @@ impl World {
         self.tell_alerts();
         match self.way {
             Way::Restored if self.engine.is_some() => {
-                let report = self.restart();
-                if !report.ends_with("outdated 0, unusable 0") {
-                    self.printed.push(report);
+                let RestoreReport { outdated, unusable, .. } = self.restart();
+                // What a reload took away may be in the store still; nothing else is ever outdated.
+                if unusable > 0 || outdated > 0 && !std::mem::take(&mut self.replaced) {
+                    self.printed.push(format!("outdated {outdated}, unusable {unusable}"));
                 }
                 self.tell_alerts();
             }
             Way::Ticking if self.clock != WallTime::MIN => {
                 let clock = self.clock;
-                for engine in self.engine.iter_mut() {
+                if let Some(engine) = &mut self.engine {
                     engine.shard.handle_timeout(clock);
                     engine.shard.handle_timeout(clock);
                 }
@@ -272,10 +304,6 @@ impl World {
         while let Some(alert) = engine.shard.poll_alert() {
             self.printed.push(print::alert(&alert, &mut self.begun));
         }
-    }
-
-    fn remember_counts(&mut self) {
-        self.gone = self.counted();
     }
 
     /// Counters since the script began.
@@ -322,6 +350,11 @@ fn changed<N: PartialEq + std::fmt::Display>(before: &[(N, u64)], now: &[(N, u64
             (*number > known).then(|| format!("{name} {}", number - known))
         })
         .collect()
+}
+
+/// What holds unless a script says otherwise.
+fn usual() -> EngineSettings {
+    EngineSettings { grace: Duration::from_secs(30), ..EngineSettings::default() }
 }
 
 fn start(rules: Arc<RuleSet>, settings: &EngineSettings) -> Engine {
