@@ -21,6 +21,7 @@ mod diagnostics;
 mod embedded_kafka;
 mod fuzz_bodies;
 mod generate;
+mod reference;
 mod rule_pack;
 mod rules;
 mod tidy;
