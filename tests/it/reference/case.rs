@@ -2,6 +2,8 @@
 //! things collide. Three users, few values, and times that lie at, just before and just after the
 //! places where windows begin and end.
 
+use std::fmt;
+
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
@@ -10,18 +12,31 @@ pub(crate) type Micros = i64;
 
 pub(crate) const SECOND: Micros = 1_000_000;
 
+/// Tolerated disorder.
+pub(crate) const GRACE: Micros = 30 * SECOND;
+
 /// 2026-01-05T10:00:10Z: windows that are aligned to the minute do not begin here.
 pub(crate) const START: Micros = 1_767_607_210 * SECOND;
 
 /// One event. Which of the three detection rules it satisfies is its `input`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Happening {
     pub(crate) at: Micros,
+    /// How much later it arrives.
+    pub(crate) delay: Micros,
     pub(crate) user: Option<u8>,
     pub(crate) input: usize,
     pub(crate) value: Option<i64>,
     /// Tells requests apart that are otherwise the same.
     pub(crate) id: usize,
+}
+
+impl fmt::Debug for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Happening { at, delay, user, input, value, id } = self;
+        let user = user.map_or("nobody".to_owned(), user_name);
+        write!(f, "#{id} at {at} +{delay} {user} {} {value:?}", NAMES[*input])
+    }
 }
 
 /// `gte` and its like.
@@ -91,25 +106,42 @@ pub(crate) struct Case {
 /// The verbs of the detection rules.
 const VERBS: [&str; 3] = ["get", "list", "delete"];
 
+/// A correlation over another one: the inner one looks at `a`, the outer one at its findings in place
+/// of `a`.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) inner: Rule,
+    pub(crate) outer: Rule,
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// The detection rules `a`, `b` and `c`.
+fn detections() -> String {
+    let rule = |(name, verb): (&str, &str)| {
+        let rule = json!({
+            "title": name,
+            "logsource": {"product": "kubernetes", "service": "audit"},
+            "detection": {"selection": {"verb": verb}, "condition": "selection"},
+        });
+        format!("{rule}\n---\n")
+    };
+    NAMES.into_iter().zip(VERBS).map(rule).collect()
+}
+
 impl Rule {
     /// The rule file.
     pub(crate) fn yaml(&self) -> String {
-        let names = ["a", "b", "c"];
-        let mut text = String::new();
-        for (name, verb) in names.iter().zip(VERBS) {
-            let rule = json!({
-                "title": name,
-                "logsource": {"product": "kubernetes", "service": "audit"},
-                "detection": {"selection": {"verb": verb}, "condition": "selection"},
-            });
-            text += &format!("{rule}\n---\n");
-        }
-        let (kind, condition) = self.kind.written();
+        detections() + &self.document("correlation", &NAMES)
+    }
+
+    fn document(&self, title: &str, rules: &[&str]) -> String {
+        let (kind, condition) = self.kind.written(rules);
         let mut rule = json!({
-            "title": "correlation",
+            "title": title,
             "correlation": {
                 "type": kind,
-                "rules": names,
+                "rules": rules,
                 "timespan": format!("{}s", self.span / SECOND),
             },
             "tripline": {},
@@ -131,12 +163,23 @@ impl Rule {
         if let Some(suppress) = self.suppress {
             rule["tripline"]["suppress"] = json!(format!("{}s", suppress / SECOND));
         }
-        text + &rule.to_string()
+        rule.to_string()
+    }
+}
+
+impl Chain {
+    /// The rule file.
+    pub(crate) fn yaml(&self) -> String {
+        let inner = self.inner.document("inner", &["a"]);
+        detections()
+            + &inner
+            + "\n---\n"
+            + &self.outer.document("correlation", &["inner", "b", "c"])
     }
 }
 
 impl Kind {
-    fn written(&self) -> (&'static str, Option<Value>) {
+    fn written(&self, rules: &[&str]) -> (&'static str, Option<Value>) {
         let of = |threshold: &Threshold| {
             let mut condition = json!({});
             for (op, bound) in threshold {
@@ -164,8 +207,8 @@ impl Kind {
             }
             Kind::Temporal(threshold) => ("temporal", threshold.as_ref().map(of)),
             Kind::Ordered(threshold) => ("temporal_ordered", threshold.as_ref().map(of)),
-            Kind::TemporalIf(seen) => ("temporal", Some(json!(seen.written()))),
-            Kind::OrderedIf(seen) => ("temporal_ordered", Some(json!(seen.written()))),
+            Kind::TemporalIf(seen) => ("temporal", Some(json!(seen.written(rules)))),
+            Kind::OrderedIf(seen) => ("temporal_ordered", Some(json!(seen.written(rules)))),
         }
     }
 
@@ -190,14 +233,14 @@ impl Op {
 }
 
 impl Seen {
-    fn written(&self) -> String {
+    fn written(&self, rules: &[&str]) -> String {
         let join = |parts: &[Seen], word: &str| {
-            let parts: Vec<String> = parts.iter().map(Seen::written).collect();
+            let parts: Vec<String> = parts.iter().map(|part| part.written(rules)).collect();
             format!("({})", parts.join(word))
         };
         match self {
-            Seen::Input(input) => ["a", "b", "c"][*input].to_owned(),
-            Seen::Not(inner) => format!("not {}", inner.written()),
+            Seen::Input(input) => rules[*input].to_owned(),
+            Seen::Not(inner) => format!("not {}", inner.written(rules)),
             Seen::All(parts) => join(parts, " and "),
             Seen::Any(parts) => join(parts, " or "),
         }
@@ -235,20 +278,25 @@ pub(crate) fn user_name(user: u8) -> String {
     ["eve", "bob", "carol"][usize::from(user)].to_owned()
 }
 
-/// Events in order of time, numbered.
+/// Events in order of time, those of one moment in the order of the rules; numbered.
 pub(crate) fn events(most: usize) -> impl Strategy<Value = Vec<Happening>> {
-    let at = (0..=24_i64, select(&[-1, 0, 0, 0, 1][..])).prop_map(|(step, jitter)| {
-        // Every 10 s, and a microsecond beside it.
-        (step * 10 * SECOND + jitter).max(0)
-    });
+    // Every 10 s, and a microsecond beside it.
+    let at = (0..=24_i64, select(&[0, -1, 0, 1, 0][..]));
     let user = prop_oneof![12 => (0..3_u8).prop_map(Some), 1 => Just(None)];
-    let happening = (at, user, 0..3_usize, option::weighted(0.9, 0..4_i64));
-    vec(happening, 0..most).prop_map(|list| {
+    // No event is late: when it arrives, nothing has arrived that happened more than grace after it.
+    let delay = prop_oneof![Just(0), Just(GRACE), 0..=GRACE];
+    let happening = (at, delay, user, 0..3_usize, option::weighted(0.9, 0..4_i64));
+    // Over four minutes, or crowded into less.
+    let crowd = select(&[1, 2, 4][..]);
+    (vec(happening, 0..most), crowd).prop_map(|(list, crowd)| {
         let mut events: Vec<Happening> = list
             .into_iter()
-            .map(|(at, user, input, value)| Happening { at, user, input, value, id: 0 })
+            .map(|((step, beside), delay, user, input, value)| {
+                let at = (step / crowd * 10 * SECOND + beside).max(0);
+                Happening { at, delay, user, input, value, id: 0 }
+            })
             .collect();
-        events.sort_by_key(|event| event.at);
+        events.sort_by_key(|event| (event.at, event.input));
         for (id, event) in events.iter_mut().enumerate() {
             event.id = id;
         }
@@ -342,4 +390,14 @@ pub(crate) fn rule() -> impl Strategy<Value = Rule> {
 
 pub(crate) fn case() -> impl Strategy<Value = Case> {
     (rule(), events(24)).prop_map(|(rule, events)| Case { rule, events })
+}
+
+pub(crate) fn chain() -> impl Strategy<Value = Chain> {
+    let inner = (any_threshold(3), select(&[20, 30][..]), any::<bool>());
+    (inner, rule()).prop_map(|((threshold, seconds, tumbling), outer)| {
+        let shape = if tumbling { Shape::Tumbling } else { Shape::Usual };
+        let kind = Kind::EventCount(threshold);
+        let inner = Rule { kind, shape, span: seconds * SECOND, by_user: true, suppress: None };
+        Chain { inner, outer }
+    })
 }

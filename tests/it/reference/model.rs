@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::case::{Case, Happening, Kind, Micros, Op, Rule, Seen, Shape, Threshold, user_name};
+use super::case::{
+    Case, Chain, Happening, Kind, Micros, Op, Rule, START, Seen, Shape, Threshold, user_name,
+};
 
 /// A condition held.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,15 +38,25 @@ pub(crate) fn episodes(case: &Case) -> Vec<Episode> {
     all
 }
 
+/// What becomes of a chain: findings of the inner rule stand in place of the events that it looks at.
+/// Each happens when it fires, and carries what the last event of its window carried.
+pub(crate) fn chained(chain: &Chain, events: &[Happening]) -> Vec<Episode> {
+    let (looked_at, mut others): (Vec<Happening>, Vec<Happening>) =
+        events.iter().cloned().partition(|event| event.input == 0);
+    for (_, group) in by_key(&chain.inner, &looked_at) {
+        for (found, window) in findings_with_windows(&chain.inner, &group) {
+            let last = window[window.len() - 1].clone();
+            others.push(Happening { at: found.time, ..last });
+        }
+    }
+    episodes(&Case { rule: chain.outer.clone(), events: others })
+}
+
 /// The events that count, by key, in order of time; events of one moment in the order of the rules.
 fn by_key(rule: &Rule, events: &[Happening]) -> BTreeMap<Vec<String>, Vec<Happening>> {
     let needs_value = matches!(
         rule.kind,
-        Kind::ValueCount(_)
-            | Kind::Sum(_)
-            | Kind::Avg(_)
-            | Kind::Median(_)
-            | Kind::Percentile(..)
+        Kind::ValueCount(_) | Kind::Sum(_) | Kind::Avg(_) | Kind::Median(_) | Kind::Percentile(..)
     );
     let mut groups: BTreeMap<Vec<String>, Vec<Happening>> = BTreeMap::new();
     for event in events {
@@ -64,21 +76,26 @@ fn by_key(rule: &Rule, events: &[Happening]) -> BTreeMap<Vec<String>, Vec<Happen
 }
 
 /// Every window of one key that holds.
-pub(crate) fn findings(rule: &Rule, events: &[Happening]) -> Vec<Found> {
+fn findings(rule: &Rule, events: &[Happening]) -> Vec<Found> {
+    findings_with_windows(rule, events).into_iter().map(|(found, _)| found).collect()
+}
+
+fn findings_with_windows(rule: &Rule, events: &[Happening]) -> Vec<(Found, Vec<Happening>)> {
     let windows = if decides_at_once(&rule.kind) {
         growing_windows(rule, events)
     } else {
         closed_windows(rule, events)
     };
-    let mut found: Vec<Found> = windows
+    let mut found: Vec<(Found, Vec<Happening>)> = windows
         .into_iter()
         .filter_map(|(time, window)| {
             let (holds, value) = evaluate(&rule.kind, &window);
             let (first, last) = (window.first()?.at, window.last()?.at);
-            holds.then_some(Found { time: time.unwrap_or(last), first, last, value })
+            let found = Found { time: time.unwrap_or(last), first, last, value };
+            holds.then_some((found, window))
         })
         .collect();
-    found.sort_by_key(|found| found.time);
+    found.sort_by_key(|(found, _)| found.time);
     found
 }
 
@@ -106,10 +123,6 @@ fn growing_windows(rule: &Rule, events: &[Happening]) -> Vec<Window> {
 
 /// The windows in which something happened, with the time at which each ends.
 fn closed_windows(rule: &Rule, events: &[Happening]) -> Vec<Window> {
-    let temporal = matches!(
-        rule.kind,
-        Kind::Temporal(_) | Kind::Ordered(_) | Kind::TemporalIf(_) | Kind::OrderedIf(_)
-    );
     match rule.shape {
         Shape::Session { gap } => sessions(events, gap, rule.span)
             .into_iter()
@@ -119,7 +132,7 @@ fn closed_windows(rule: &Rule, events: &[Happening]) -> Vec<Window> {
             })
             .collect(),
         // A condition with `not` waits `timespan` from the first event.
-        Shape::Usual if temporal => {
+        Shape::Usual if is_temporal(&rule.kind) => {
             let mut windows: Vec<Window> = Vec::new();
             for event in events {
                 match windows.last_mut() {
@@ -134,15 +147,35 @@ fn closed_windows(rule: &Rule, events: &[Happening]) -> Vec<Window> {
             for event in events {
                 windows.entry(number_of(event.at, rule)).or_default().push(event.clone());
             }
-            let end = |number: Micros| (number + 1) * rule.span - super::case::START;
-            windows.into_iter().map(|(number, window)| (Some(end(number)), window)).collect()
+            windows.into_values().map(|w| (Some(window_end(w[0].at, rule)), w)).collect()
         }
     }
 }
 
 /// Windows are counted from the epoch on.
 fn number_of(at: Micros, rule: &Rule) -> Micros {
-    (super::case::START + at).div_euclid(rule.span)
+    (START + at).div_euclid(rule.span)
+}
+
+/// Where the tumbling window ends that holds a time.
+pub(crate) fn window_end(at: Micros, rule: &Rule) -> Micros {
+    (number_of(at, rule) + 1) * rule.span - START
+}
+
+/// Whether the kind looks at which rules were seen.
+pub(crate) const fn is_temporal(kind: &Kind) -> bool {
+    matches!(kind, Kind::Temporal(_) | Kind::Ordered(_) | Kind::TemporalIf(_) | Kind::OrderedIf(_))
+}
+
+/// Each event in order of arrival, with the watermark that it meets: the latest before it, minus grace.
+pub(crate) fn arrived(events: &[Happening], grace: Micros) -> Vec<(Happening, Micros)> {
+    let mut latest = None;
+    let mut arrived = Vec::new();
+    for event in events {
+        arrived.push((event.clone(), latest.map_or(Micros::MIN, |latest: Micros| latest - grace)));
+        latest = Some(latest.map_or(event.at, |latest: Micros| latest.max(event.at)));
+    }
+    arrived
 }
 
 /// Cut where nothing came for `gap`, and at `longest`.
@@ -164,9 +197,8 @@ fn sessions(events: &[Happening], gap: Micros, longest: Micros) -> Vec<Vec<Happe
 
 /// Whether the kind fires the moment its condition is reached.
 pub(crate) fn decides_at_once(kind: &Kind) -> bool {
-    let only_lower = |threshold: &Threshold| {
-        threshold.iter().all(|(op, _)| matches!(op, Op::Gt | Op::Gte))
-    };
+    let only_lower =
+        |threshold: &Threshold| threshold.iter().all(|(op, _)| matches!(op, Op::Gt | Op::Gte));
     match kind {
         Kind::EventCount(threshold)
         | Kind::ValueCount(threshold)
@@ -193,9 +225,8 @@ fn has_not(seen: &Seen) -> bool {
 fn evaluate(kind: &Kind, window: &[Happening]) -> (bool, f64) {
     let by = |threshold: &Threshold, value: f64| (passes(threshold, value), value);
     let numbers: Vec<i64> = window.iter().filter_map(|event| event.value).collect();
-    let inputs = |condition: &dyn Fn(usize) -> bool| {
-        (0..3).filter(|input| condition(*input)).count()
-    };
+    let inputs =
+        |condition: &dyn Fn(usize) -> bool| (0..3).filter(|input| condition(*input)).count();
     let is_seen = |input: usize| window.iter().any(|event| event.input == input);
     match kind {
         Kind::EventCount(threshold) => by(threshold, count(window.len())),
