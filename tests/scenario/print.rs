@@ -90,6 +90,7 @@ pub(crate) fn counters(counts: &ShardCounts) -> Vec<(&'static str, u64)> {
         ("duplicates", counts.duplicates),
         ("identities_forgotten", counts.identities_forgotten),
         ("keys_null", counts.keys_null),
+        ("windows_missed", counts.windows_missed),
         ("keys_evicted", counts.keys_evicted),
         ("window_events_dropped", counts.window_events_dropped),
         ("suppressed", counts.suppressed),

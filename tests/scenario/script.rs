@@ -42,6 +42,7 @@ pub(crate) enum Command {
     Rules { purpose: RulesUse, options: Vec<(String, Duration)>, yaml: String },
     List { name: String, yaml: String },
     Schedules { yaml: String },
+    Risk { yaml: String },
     Feed { lines: Vec<Line>, quiet: bool },
     Timeout { now: WallTime, quiet: bool },
     Watermark,
@@ -150,6 +151,7 @@ fn command(line: &str, input: &[String], number: usize) -> Result<Command> {
         },
         ("list", [name]) => Command::List { name: (*name).to_owned(), yaml: yaml() },
         ("schedules", []) => Command::Schedules { yaml: yaml() },
+        ("risk", []) => Command::Risk { yaml: yaml() },
         ("feed", [] | ["quietly"]) => Command::Feed {
             quiet: !words.is_empty(),
             lines: input()

@@ -86,6 +86,9 @@ impl World {
             Command::Schedules { yaml } => {
                 self.sources.schedules = Some(SourceText::new("schedules.yaml", yaml.as_str()));
             }
+            Command::Risk { yaml } => {
+                self.sources.risk = Some(SourceText::new("risk.yaml", yaml.as_str()));
+            }
             Command::Feed { lines, quiet } => {
                 let records: Vec<Record> = lines.iter().flat_map(Line::records).collect();
                 let latest = records.iter().map(|record| record.time).max();
