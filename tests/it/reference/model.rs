@@ -257,21 +257,30 @@ fn evaluate(kind: &Kind, window: &[Happening]) -> (bool, f64) {
     }
 }
 
-/// How many of these inputs come one after the other; those of one moment in either order.
+/// The greatest number of these inputs that come one after the other in this order.
 fn steps(order: &[usize], window: &[Happening]) -> usize {
+    // Every choice of them is tried.
+    (0..1_u32 << order.len())
+        .map(|choice| {
+            let chosen = (0..order.len()).filter(|place| choice & 1 << place != 0);
+            chosen.map(|place| order[place]).collect::<Vec<usize>>()
+        })
+        .filter(|chosen| come_in_order(chosen, window))
+        .map(|chosen| chosen.len())
+        .max()
+        .unwrap_or(0)
+}
+
+/// Whether there is an event of each input, none before that of the input before it; those of one moment
+/// stand in either order.
+fn come_in_order(inputs: &[usize], window: &[Happening]) -> bool {
     let mut earliest = Micros::MIN;
-    for (done, input) in order.iter().enumerate() {
-        let next = window
-            .iter()
-            .filter(|event| event.input == *input && event.at >= earliest)
-            .map(|event| event.at)
-            .min();
-        match next {
-            Some(at) => earliest = at,
-            None => return done,
-        }
-    }
-    order.len()
+    inputs.iter().all(|input| {
+        let next = window.iter().filter(|event| event.input == *input && event.at >= earliest);
+        let at = next.map(|event| event.at).min();
+        earliest = at.unwrap_or(earliest);
+        at.is_some()
+    })
 }
 
 /// The inputs that a condition wants in any case.
