@@ -16,7 +16,6 @@ use crate::engine::{
 const ABSENT_WITH: &[(&str, &str, &[&str], &str)] = &[
     ("objectRef.name", "verb", &["list", "watch", "deletecollection"], "lists have no name"),
     ("user.username", "responseStatus.code", &["401"], "who failed to log in is not known"),
-    ("actor.id", "responseStatus.code", &["401"], "who failed to log in is not known"),
     (
         "objectRef.namespace",
         "objectRef.resource",
