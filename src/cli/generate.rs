@@ -49,9 +49,17 @@ pub(super) struct GenerateArgs {
     /// What is left to chance; the same seed and start make the same events.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Attacks: `none`, `all`, or ids with commas between them.
+    /// Attacks: `none`, ids with commas between them, `all` (those that need no history), `history` (those
+    /// that only rules with a memory can notice).
     #[arg(long, value_name = "WHICH", default_value = "none", value_parser = stories)]
     stories: Stories,
+    /// Nothing but everyday traffic for so much time of the events first, from which rules with a memory
+    /// learn what is usual: 27d.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    stories_after: Option<Duration>,
+    /// Give each event a field `cluster` with this name, as shippers do.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    cluster: String,
     /// Time of the first event (RFC 3339); so that the last is now, if left out.
     #[arg(long, value_name = "TIME", value_parser = time)]
     start: Option<EventTime>,
@@ -73,11 +81,13 @@ fn after_help() -> String {
   tripline generate --live --rate 500 --stories all
   tripline generate --for 10m --stories secret-burst,night-exec | head
   tripline generate --live --stories all --brokers 127.0.0.1:9092 --topic audit
+  tripline generate --for 28d --rate 0.2 --stories history --stories-after 27d -o month.jsonl
 
-Stories:"
+Stories (* only after days of history):"
         .to_owned();
     for story in STORIES {
-        help.push_str(&format!("\n  {:<20} {}", story.id, story.title));
+        let mark = if story.needs_history { "*" } else { " " };
+        help.push_str(&format!("\n {mark}{:<20} {}", story.id, story.title));
     }
     help
 }
@@ -97,17 +107,17 @@ fn time(text: &str) -> Result<EventTime, String> {
 }
 
 fn stories(text: &str) -> Result<Stories, String> {
-    match text {
-        "none" => Ok(Stories(Vec::new())),
-        "all" => Ok(Stories((0..STORIES.len()).collect())),
-        ids => ids
-            .split(',')
-            .map(|id| {
-                Story::find(id).ok_or_else(|| format!("there is no story `{id}`; see --help"))
-            })
-            .collect::<Result<Vec<usize>, String>>()
-            .map(Stories),
+    let mut stories = Vec::new();
+    for word in text.split(',').filter(|word| *word != "none") {
+        match word {
+            "all" => stories.extend(Story::all(false)),
+            "history" => stories.extend(Story::all(true)),
+            id => stories.push(
+                Story::find(id).ok_or_else(|| format!("there is no story `{id}`; see --help"))?,
+            ),
+        }
     }
+    Ok(Stories(stories))
 }
 
 /// The operator's clock, as the time of an event.
@@ -136,14 +146,15 @@ impl GenerateArgs {
             None => now.minus(whole.unwrap_or(Duration::from_secs(86_400))),
         };
         let wanted = u32::try_from(self.stories.0.len()).unwrap_or(u32::MAX).max(1);
+        let after = self.stories_after.unwrap_or_default();
         let plan = match whole {
-            // The last story needs some seconds to its end.
+            // The last story needs some time to its end.
             Some(whole) => {
-                let gap = whole.mul_f64(0.9) / wanted;
-                StoryPlan { first_after: gap / 2, gap, ..StoryPlan::default() }
+                let gap = whole.saturating_sub(after).mul_f64(0.9) / wanted;
+                StoryPlan { first_after: after + gap / 2, gap, ..StoryPlan::default() }
             }
             None => StoryPlan {
-                first_after: Duration::from_secs(10),
+                first_after: after + Duration::from_secs(10),
                 gap: Duration::from_secs(60),
                 repeat: true,
                 ..StoryPlan::default()
@@ -155,6 +166,7 @@ impl GenerateArgs {
             rate: self.rate,
             partitions: 1,
             received_stage: self.received_stage,
+            cluster: self.cluster.clone(),
             stories: StoryPlan { stories: self.stories.0.clone(), ..plan },
             ..GenerateSettings::default()
         }

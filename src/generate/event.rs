@@ -249,8 +249,15 @@ pub(crate) struct Moment<'a> {
     pub(crate) stage_time: EventTime,
 }
 
-/// Appends one event. `typed` writes `kind` and `apiVersion`, which items of an EventList lack.
-pub(crate) fn write_event(out: &mut Vec<u8>, request: &Request<'_>, at: Moment<'_>, typed: bool) {
+/// Appends one event. `typed` writes `kind` and `apiVersion`, which items of an EventList lack. A
+/// `cluster` that is not empty is added behind the rest, as shippers do.
+pub(crate) fn write_event(
+    out: &mut Vec<u8>,
+    request: &Request<'_>,
+    at: Moment<'_>,
+    typed: bool,
+    cluster: &str,
+) {
     let answered = at.stage != "RequestReceived";
     let mut fields = Fields::open(out);
     if typed {
@@ -286,6 +293,7 @@ pub(crate) fn write_event(out: &mut Vec<u8>, request: &Request<'_>, at: Moment<'
     if answered {
         write_annotations(&mut fields, request);
     }
+    fields.text("cluster", cluster);
     fields.close();
 }
 
@@ -398,7 +406,7 @@ mod tests {
             stage_time: EventTime::parse("2026-03-02T00:00:00.001000Z").unwrap(),
         };
         let mut out = Vec::new();
-        write_event(&mut out, request, at, true);
+        write_event(&mut out, request, at, true, "");
         String::from_utf8(out).unwrap()
     }
 

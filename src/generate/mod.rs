@@ -48,6 +48,8 @@ pub struct GenerateSettings {
     /// Whether every request leaves a `RequestReceived` event too, as under a policy that omits no
     /// stages.
     pub received_stage: bool,
+    /// A name that each event has in a field `cluster`, as shippers add it; none if empty.
+    pub cluster: String,
     /// So many of a thousand records are an EventList of 2 to 6 events.
     pub event_lists_per_mille: u32,
     /// Which attacks happen when.
@@ -63,6 +65,7 @@ impl Default for GenerateSettings {
             rate: 50.0,
             partitions: 1,
             received_stage: false,
+            cluster: String::new(),
             event_lists_per_mille: 2,
             stories: StoryPlan::default(),
         }
@@ -83,10 +86,10 @@ pub struct StoryPlan {
 }
 
 impl StoryPlan {
-    /// All stories, evenly over a time.
-    pub fn all_within(first_after: Duration, span: Duration) -> StoryPlan {
-        let gap = span / u32::try_from(STORIES.len()).unwrap_or(u32::MAX);
-        StoryPlan { stories: (0..STORIES.len()).collect(), first_after, gap, repeat: false }
+    /// Stories, evenly over a time.
+    pub fn within(stories: Vec<usize>, first_after: Duration, span: Duration) -> StoryPlan {
+        let gap = span / u32::try_from(stories.len()).unwrap_or(u32::MAX).max(1);
+        StoryPlan { stories, first_after, gap, repeat: false }
     }
 }
 
@@ -122,6 +125,8 @@ pub struct Generator {
     ready: VecDeque<Emission>,
     stories_begun: Vec<(usize, EventTime)>,
     story_number: usize,
+    /// Until then nothing is written, though everything goes on.
+    silent_until: EventTime,
 }
 
 impl Generator {
@@ -145,6 +150,7 @@ impl Generator {
             ready: VecDeque::new(),
             stories_begun: Vec::new(),
             story_number: 0,
+            silent_until: EventTime::MIN,
             settings,
         };
         generator.with_scene(Chance::People, None, people::begin);
@@ -179,6 +185,8 @@ impl Generator {
             now: self.clock,
             story,
             received_stage: self.settings.received_stage,
+            cluster_name: &self.settings.cluster,
+            silent_until: &mut self.silent_until,
             ready: &mut self.ready,
             agenda: &mut self.agenda,
             clock: self.clock,
@@ -189,6 +197,9 @@ impl Generator {
     fn next_emission(&mut self) -> Emission {
         loop {
             if let Some(emission) = self.ready.pop_front() {
+                if self.clock < self.silent_until {
+                    continue;
+                }
                 return emission;
             }
             let due = self.agenda.next_time().filter(|time| *time <= self.next_bulk);

@@ -113,6 +113,10 @@ pub(crate) struct Scene<'g> {
     pub(crate) story: Option<usize>,
     /// Whether requests leave a `RequestReceived` event too.
     pub(crate) received_stage: bool,
+    /// What the shipper calls the cluster; empty if nothing.
+    pub(crate) cluster_name: &'g str,
+    /// Until then nothing is written.
+    pub(crate) silent_until: &'g mut EventTime,
     /// Events that are due now.
     pub(crate) ready: &'g mut VecDeque<Emission>,
     /// Everything else.
@@ -204,7 +208,8 @@ impl Scene<'_> {
     ) {
         let bodies = request.sent.len() + request.returned.len();
         let mut payload = Vec::with_capacity(1_500 + bodies);
-        write_event(&mut payload, request, Moment { stage, audit_id, received, stage_time }, true);
+        let at = Moment { stage, audit_id, received, stage_time };
+        write_event(&mut payload, request, at, true, self.cluster_name);
         let emission = Emission { payload, story: self.story };
         if stage_time <= self.clock {
             self.ready.push_back(emission);

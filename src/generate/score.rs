@@ -1,5 +1,7 @@
 //! Which alerts belong to which story, which story was missed, and which alerts nobody asked for.
 
+use std::time::Duration;
+
 use super::STORIES;
 use crate::engine::time::EventTime;
 
@@ -30,10 +32,13 @@ pub struct StoryScore {
     pub caught: Vec<(&'static str, usize)>,
     /// The expected rules that did not.
     pub missing: Vec<&'static str>,
+    /// Indexes of further alerts that belong to it.
+    pub further: Vec<usize>,
 }
 
 /// Judges alerts, each given by the name of its rule and the event time at which it began. An alert
-/// belongs to the latest story before it that expects its rule, else to any that is related to it.
+/// belongs to the latest story that it falls into and that expects its rule, else to one that has to do
+/// with it.
 pub fn score(begun: &[(usize, EventTime)], alerts: &[(&str, EventTime)]) -> Score {
     let mut stories: Vec<StoryScore> = begun
         .iter()
@@ -42,24 +47,33 @@ pub fn score(begun: &[(usize, EventTime)], alerts: &[(&str, EventTime)]) -> Scor
             begun: *begun,
             caught: Vec::new(),
             missing: STORIES.get(*story).map_or(&[][..], |story| story.expected_rules).to_vec(),
+            further: Vec::new(),
         })
         .collect();
     let mut false_positives = Vec::new();
     for (index, (rule, starts_at)) in alerts.iter().enumerate() {
-        let before = |story: &StoryScore| story.begun <= *starts_at;
+        let during = |story: &StoryScore| {
+            let lasts = STORIES.get(story.story).map_or(Duration::ZERO, |story| story.lasts);
+            story.begun <= *starts_at && *starts_at <= story.begun.plus(lasts)
+        };
         let names = |story: &StoryScore, related: bool| {
             STORIES.get(story.story).is_some_and(|story| {
                 let rules = if related { story.related_rules } else { story.expected_rules };
                 rules.contains(rule)
             })
         };
-        let expecting = stories.iter_mut().rev().find(|story| before(story) && names(story, false));
+        // The latest that expects it, else the latest that has to do with it.
+        let expecting = stories.iter_mut().rev().find(|story| during(story) && names(story, false));
         if let Some(story) = expecting {
-            if let Some(position) = story.missing.iter().position(|missing| missing == rule) {
-                story.caught.push((story.missing.remove(position), index));
+            match story.missing.iter().position(|missing| missing == rule) {
+                Some(position) => story.caught.push((story.missing.remove(position), index)),
+                None => story.further.push(index),
             }
-        } else if !stories.iter().any(|story| before(story) && names(story, true)) {
-            false_positives.push(index);
+            continue;
+        }
+        match stories.iter_mut().rev().find(|story| during(story) && names(story, true)) {
+            Some(story) => story.further.push(index),
+            None => false_positives.push(index),
         }
     }
     Score { stories, false_positives }
@@ -85,6 +99,7 @@ mod tests {
         let score = score(&[(escape, at(10)), (burst, at(20))], &alerts);
         assert_eq!(score.false_positives, [0, 3]);
         assert_eq!(score.stories[0].caught, [("privileged_pod", 1)]);
+        assert_eq!(score.stories[0].further, [2]);
         assert_eq!(score.stories[0].missing, ["host_path_mount", "exec_into_privileged_pod"]);
         assert_eq!(score.stories[1].caught, [("secret_read_burst", 4)]);
         assert_eq!(score.missed(), 1);

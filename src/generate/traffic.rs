@@ -281,7 +281,7 @@ fn pipeline(scene: &mut Scene<'_>) {
     let runner = scene.rng.pick(&cluster.runners);
     let job = format!("runner-{}-project-{}", scene.rng.suffix(8), scene.rng.between(10, 99));
     let pod = some_pod(cluster, scene.rng);
-    match scene.rng.below(5) {
+    match scene.rng.below(6) {
         0 => {
             let job_pod = Pod { namespace: "ci", workload: "build", name: job, ..pod.clone() };
             let body = body::pod(&job_pod);
@@ -291,6 +291,11 @@ fn pipeline(scene: &mut Scene<'_>) {
         }
         1 | 2 => scene.request(&Request::object(runner, "get", Object::core("pods", "ci", &job))),
         3 => {
+            // What a job needs, and nothing else.
+            let name = *scene.rng.pick(&["registry-credentials", "deploy-key"]);
+            scene.request(&Request::object(runner, "get", Object::core("secrets", "ci", name)));
+        }
+        4 => {
             let build = scene.rng.between(1, 400);
             let body = body::rollout(pod.workload, build);
             let object = Object::of("apps", "deployments", pod.namespace, pod.workload);

@@ -146,12 +146,15 @@ fn facts(alert: &Alert, zone: &TimeZone) -> Vec<(&'static str, String)> {
     add("Rule", one_line(&alert.rule_id, VALUE_CHARACTERS_MAX));
     add("Owner", one_line(alert.owner.as_deref().unwrap_or_default(), VALUE_CHARACTERS_MAX));
     for (name, value) in &alert.annotations {
-        let has_place = matches!(name.as_str(), "summary" | "description" | "runbook_url");
+        let has_place =
+            matches!(name.as_str(), "summary" | "description" | "runbook" | "runbook_url");
         if !has_place {
             let value = format!("{name}: {}", one_line(value, VALUE_CHARACTERS_MAX));
             add("Note", value);
         }
     }
+    let to_do = alert.annotations.get("runbook").map(String::as_str).unwrap_or_default();
+    add("To do", lines(to_do.trim(), PROSE_CHARACTERS_MAX));
     facts
 }
 
@@ -264,6 +267,14 @@ pub(super) fn clock(time: EventTime, zone: &TimeZone) -> String {
         Ok(timestamp) => {
             timestamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
         }
+        Err(_) => time.rfc3339(),
+    }
+}
+
+/// `22:14:01`, for a terminal that shows what happens now.
+pub(super) fn time_of_day(time: EventTime, zone: &TimeZone) -> String {
+    match Timestamp::from_microsecond(time.micros()) {
+        Ok(timestamp) => timestamp.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
         Err(_) => time.rfc3339(),
     }
 }

@@ -1,4 +1,5 @@
-//! `stdout`: a block for people on a terminal, one line of JSON for each alert in a pipe.
+//! `stdout`: a block for people on a terminal, one line of JSON for each alert in a pipe; or two lines
+//! for each, for a terminal that many alerts go by on.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -11,7 +12,7 @@ use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms,
     json::{self, AlertJson},
     message::{self, AlertText},
-    parse_zone,
+    parse_zone, text,
 };
 use crate::engine::{
     alert::{Alert, AlertState},
@@ -23,6 +24,9 @@ use crate::engine::{
 
 /// Alerts that one notification prints as blocks; of a storm, the rest is counted.
 const BLOCKS_MAX: usize = 20;
+
+/// Characters of a title in two lines.
+const TITLE_CHARACTERS_MAX: usize = 160;
 
 /// Where `stdout` prints: the process's own standard output, or what takes its place in `demo`.
 #[derive(Clone)]
@@ -59,6 +63,7 @@ pub(super) struct Stdout;
 enum Format {
     Auto,
     Text,
+    Brief,
     Json,
 }
 
@@ -69,7 +74,7 @@ struct StdoutConfig {
 
 struct StdoutNotifier {
     printer: Printer,
-    is_json: bool,
+    format: Format,
     zone: TimeZone,
 }
 
@@ -83,11 +88,16 @@ impl NotifierKind for Stdout {
     }
 
     fn example(&self) -> &'static str {
-        "format: auto   # text, json\n"
+        "format: auto   # text, brief, json\n"
     }
 
     fn parse(&self, section: &Section<'_>) -> Option<Box<dyn NotifierConfig>> {
-        let words = [("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)];
+        let words = [
+            ("auto", Format::Auto),
+            ("text", Format::Text),
+            ("brief", Format::Brief),
+            ("json", Format::Json),
+        ];
         let format = section.one_of("format", &words).unwrap_or(Format::Auto);
         Some(Box::new(StdoutConfig { format, zone: parse_zone(section) }))
     }
@@ -105,21 +115,22 @@ impl NotifierConfig for StdoutConfig {
 
     fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let printer = context.printer.clone();
-        let is_json = match self.format {
-            Format::Auto => !printer.is_terminal,
-            Format::Text => false,
-            Format::Json => true,
+        let format = match self.format {
+            Format::Auto if printer.is_terminal => Format::Text,
+            Format::Auto => Format::Json,
+            format => format,
         };
-        Ok(Arc::new(StdoutNotifier { printer, is_json, zone: self.zone.clone() }))
+        Ok(Arc::new(StdoutNotifier { printer, format, zone: self.zone.clone() }))
     }
 }
 
 impl Notifier for StdoutNotifier {
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
-        let text = if self.is_json {
-            json_lines(notification)
-        } else {
-            blocks(notification, &self.zone, self.printer.has_colours)
+        let colours = self.printer.has_colours;
+        let text = match self.format {
+            Format::Json => json_lines(notification),
+            Format::Brief => blocks(notification, &self.zone, colours, lines),
+            Format::Auto | Format::Text => blocks(notification, &self.zone, colours, block),
         };
         let print = Arc::clone(&self.printer.print);
         Box::pin(async move {
@@ -150,11 +161,19 @@ fn json_lines(notification: &Notification) -> String {
     text
 }
 
+/// Writes one alert.
+type WriteAlert = fn(&mut String, &Alert, &TimeZone, bool);
+
 /// A block for each alert, those that fire first.
-fn blocks(notification: &Notification, zone: &TimeZone, colours: bool) -> String {
+fn blocks(
+    notification: &Notification,
+    zone: &TimeZone,
+    colours: bool,
+    write: WriteAlert,
+) -> String {
     let mut text = String::new();
     for alert in notification.alerts.iter().take(BLOCKS_MAX) {
-        block(&mut text, alert, zone, colours);
+        write(&mut text, alert, zone, colours);
     }
     if notification.alerts.len() > BLOCKS_MAX {
         for line in message::digest(notification) {
@@ -167,19 +186,44 @@ fn blocks(notification: &Notification, zone: &TimeZone, colours: bool) -> String
     text
 }
 
-fn block(out: &mut String, alert: &Alert, zone: &TimeZone, colours: bool) {
-    let paint = |text: &str, code: &str| {
-        if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-    };
-    let said = AlertText::new(alert, zone);
-    let (mark, code) = match (alert.state, alert.severity) {
+fn paint(text: &str, code: &str, colours: bool) -> String {
+    if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// The word for state and severity, and its colour.
+const fn mark(alert: &Alert) -> (&'static str, &'static str) {
+    match (alert.state, alert.severity) {
         (AlertState::Resolved, _) => ("RESOLVED", "32"),
         (AlertState::Firing, Severity::Critical) => ("CRITICAL", "1;37;41"),
         (AlertState::Firing, Severity::High) => ("HIGH", "1;31"),
         (AlertState::Firing, Severity::Medium) => ("MEDIUM", "1;33"),
         (AlertState::Firing, Severity::Low) => ("LOW", "36"),
         (AlertState::Firing, Severity::Informational) => ("INFO", "2"),
+    }
+}
+
+/// Two lines: when, how bad and what; then the rule author's words about who and where.
+fn lines(out: &mut String, alert: &Alert, zone: &TimeZone, colours: bool) {
+    let said = AlertText::new(alert, zone);
+    let (mark, code) = mark(alert);
+    let since = alert.ends_at.unwrap_or(alert.starts_at);
+    // Most summaries name the key; without one the title does.
+    let title = match &said.summary {
+        Some(_) => text::one_line(&alert.rule_title, TITLE_CHARACTERS_MAX),
+        None => said.title,
     };
+    let title = paint(&title, "1", colours);
+    let mark = paint(&format!(" {mark:<8} "), code, colours);
+    out.push_str(&format!("{} {mark} {title}\n", message::time_of_day(since, zone)));
+    for line in said.summary.iter().flat_map(|summary| summary.lines()) {
+        out.push_str(&format!("{:20}{line}\n", ""));
+    }
+}
+
+fn block(out: &mut String, alert: &Alert, zone: &TimeZone, colours: bool) {
+    let paint = |text: &str, code: &str| paint(text, code, colours);
+    let said = AlertText::new(alert, zone);
+    let (mark, code) = mark(alert);
     out.push_str(&format!("{} {}\n", paint(&format!(" {mark} "), code), paint(&said.title, "1")));
     for line in said.summary.iter().flat_map(|summary| summary.lines()) {
         out.push_str(&format!("  {line}\n"));

@@ -197,8 +197,8 @@ fn the_demo_catches_every_attack() {
     let (code, out, err) = run(directory.path(), line);
     assert_eq!(code, 0, "{out}\n{err}");
     assert!(out.contains("exec_outside_business_hours"), "{out}");
-    assert!(out.contains("16 of 16 stories caught"), "{out}");
-    assert!(out.contains(" 0 false alarms"), "{out}");
+    assert!(out.contains("17 of 17 attacks caught"), "{out}");
+    assert!(out.contains("no false alarms"), "{out}");
     assert!(!out.contains("never came out"), "{out}");
     assert!(err.contains("Metrics: http://127.0.0.1:"), "{err}");
 }

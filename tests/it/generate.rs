@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 use tripline::{
     engine::time::EventTime,
-    generate::{GenerateSettings, Generated, Generator, STORIES, StoryPlan},
+    generate::{GenerateSettings, Generated, Generator, STORIES, Story, StoryPlan},
 };
 
 /// A Wednesday morning in Berlin.
@@ -125,7 +125,8 @@ fn both_stages_of_a_watch_have_one_audit_id() {
 #[test]
 fn every_story_is_played_once_and_leaves_the_bulk_as_it_is() {
     let quiet = settings(5, 50.0);
-    let plan = StoryPlan::all_within(Duration::from_secs(2), Duration::from_secs(40));
+    let plan =
+        StoryPlan::within(Story::all(false), Duration::from_secs(2), Duration::from_secs(40));
     let loud = GenerateSettings { stories: plan, ..quiet.clone() };
     let end = quiet.start.plus(Duration::from_secs(90));
     let run = |settings| -> (Vec<Value>, BTreeMap<usize, u32>) {
@@ -150,7 +151,7 @@ fn every_story_is_played_once_and_leaves_the_bulk_as_it_is() {
 fn stories_repeat_if_asked() {
     let plan = StoryPlan {
         repeat: true,
-        ..StoryPlan::all_within(Duration::from_secs(1), Duration::from_secs(16))
+        ..StoryPlan::within(Story::all(false), Duration::from_secs(1), Duration::from_secs(16))
     };
     let settings = GenerateSettings { stories: plan, ..settings(1, 20.0) };
     let end = settings.start.plus(Duration::from_secs(60));

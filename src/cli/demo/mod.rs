@@ -23,7 +23,7 @@ use clap::Args;
 use super::{exit, output, signals};
 use crate::{
     engine::yaml::parse_duration,
-    generate::STORIES,
+    generate::Story,
     telemetry::{LogFormat, LogLevel, LogSettings, start_logs},
 };
 use screen::Screen;
@@ -79,13 +79,15 @@ pub(super) fn execute(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         output::stderr_colours(),
     );
     let screen = Arc::new(Screen::new());
-    let stage = Stage::set(&screen, PARTITIONS, args.listen)?;
+    let stage = Stage::set(&screen, PARTITIONS, args.listen, &stop)?;
     screen.tell(&format!(
         "A cluster sends its audit events to the Kafka inside this process; {} rules watch.\n\
-         {} attacks follow. Metrics: {}/metrics\n",
+         {} attacks follow, in the midst of ordinary traffic. Times are UTC.\n\
+         Metrics: {}/metrics{}\n",
         stage.rule_count(),
-        STORIES.len(),
+        Story::all(false).len(),
         stage.url(),
+        if args.span.is_some() { "" } else { "   Ctrl-C ends it with a summary." },
     ));
     let settings = TrafficSettings {
         span: args.span,

@@ -85,24 +85,15 @@ impl Screen {
     }
 }
 
-/// Errors of a terminal that went away change nothing.
-fn write(text: &str) {
-    let mut out = io::stderr().lock();
-    let outcome = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    drop(outcome);
-}
-
 fn clear(state: &mut State) {
     if std::mem::take(&mut state.is_drawn) {
-        write("\r\x1b[K");
+        output::show_status("");
     }
 }
 
 fn draw(state: &mut State) {
     if !state.status.is_empty() {
-        // A line that wraps could not be taken back: 100 columns fit everywhere that matters.
-        let line: String = state.status.chars().take(100).collect();
-        write(&format!("\r\x1b[K{line}"));
+        output::show_status(&state.status);
         state.is_drawn = true;
     }
 }

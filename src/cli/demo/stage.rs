@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     net::SocketAddr,
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -50,11 +53,12 @@ const PORTS_TRIED: u16 = 20;
 /// Alerts that the summary knows: 10,000. Further ones are printed, but not judged.
 const ALERTS_MAX: usize = 10_000;
 
-/// The demo's receivers and route, in the words of a configuration file: each alert once, at once.
+/// The demo's receivers and route, in the words of a configuration file: each alert once, at once, in
+/// few words.
 const RECEIVERS: &str = "\
 receivers:
   - name: terminal
-    stdout: {format: text, send_resolved: false}
+    stdout: {format: brief, send_resolved: false}
 route: {receiver: terminal, group_by: ['...'], group_wait: 0s, group_interval: 1d}
 ";
 
@@ -98,6 +102,7 @@ impl Stage {
         screen: &Arc<Screen>,
         partitions: u32,
         listen: SocketAddr,
+        stop: &Arc<AtomicBool>,
     ) -> anyhow::Result<Stage> {
         let rules = rules()?;
         let kafka = EmbeddedKafka::start().map_err(anyhow::Error::msg)?;
@@ -113,7 +118,7 @@ impl Stage {
         let stop_server = CancellationToken::new();
         let address = serve(&runtime, listen, &status, &metrics, &stop_server)?;
         let directory = TemporaryDirectory::new()?;
-        let (plan, receivers) = receivers(screen)?;
+        let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
         let source = KafkaSource::new(settings, kafka.connection());
@@ -210,8 +215,12 @@ fn rules() -> anyhow::Result<Arc<RuleSet>> {
     Err(anyhow!("the shipped rules cannot be loaded"))
 }
 
-/// The plan and the notifiers that [`RECEIVERS`] means, printing through the screen.
-fn receivers(screen: &Arc<Screen>) -> anyhow::Result<(DispatchPlan, Receivers)> {
+/// The plan and the notifiers that [`RECEIVERS`] means, printing through the screen. When nobody reads
+/// any more, as after `| head`, the demo is asked to stop.
+fn receivers(
+    screen: &Arc<Screen>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<(DispatchPlan, Receivers)> {
     let source = SourceText::new("demo", RECEIVERS);
     let nodes = yaml::parse(&source).map_err(|problem| anyhow!(problem.one_line()))?;
     let problems = Problems::new();
@@ -221,12 +230,19 @@ fn receivers(screen: &Arc<Screen>) -> anyhow::Result<(DispatchPlan, Receivers)> 
     let route = notify::parse_route(&root, &configs).context("the demo's route is wrong")?;
     root.finish();
     let colours = output::stdout_colours();
-    let screen = Arc::clone(screen);
+    let (screen, stop) = (Arc::clone(screen), Arc::clone(stop));
     let context = BuildContext {
         secret: Box::new(|_| Err("the demo has no secrets".to_owned())),
         external_url: None,
         printer: Printer {
-            print: Arc::new(move |text| screen.print(text)),
+            print: Arc::new(move |text| {
+                let printed = screen.print(text);
+                let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+                if printed.as_ref().is_err_and(gone) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                printed
+            }),
             is_terminal: true,
             has_colours: colours,
         },
@@ -352,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_receivers_of_the_demo_are_correct() {
-        let (plan, _) = receivers(&Arc::new(Screen::new())).unwrap();
+        let (plan, _) = receivers(&Arc::new(Screen::new()), &Arc::default()).unwrap();
         assert_eq!(plan.receivers.len(), 1);
     }
 

@@ -2,10 +2,14 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use super::traffic::time_of_day;
 use crate::{
     engine::time::{EventTime, WallTime},
     generate::{STORIES, StoryScore, score},
 };
+
+/// Columns in front of what is said about a story.
+const INDENT: &str = "            ";
 
 /// An alert that began, as the pipeline told us.
 #[derive(Clone, Debug)]
@@ -40,11 +44,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// The table for people, and whether every story was noticed.
+    /// The story of the demo for people, and whether every attack was noticed.
     pub(super) fn render(&self, colours: bool) -> (String, bool) {
-        let paint = |code: &str, text: &str| {
-            if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-        };
         let named: Vec<(&str, EventTime)> =
             self.alerts.iter().map(|seen| (seen.rule.as_str(), seen.starts_at)).collect();
         let score = score(&self.begun, &named);
@@ -54,59 +55,88 @@ impl Report {
         };
         let (cut, played): (Vec<&StoryScore>, Vec<&StoryScore>) =
             score.stories.iter().partition(|story| is_cut(story));
-        let mut text = String::from("\n");
-        let mut missed = 0;
+        let missed = played.iter().filter(|story| !story.missing.is_empty()).count();
+        let mut text = String::from("\nWhat happened, and what noticed it:\n\n");
         for story in &played {
-            let Some(told) = STORIES.get(story.story) else { continue };
-            missed += usize::from(!story.missing.is_empty());
-            let word = if story.missing.is_empty() {
-                paint("32", "caught")
-            } else {
-                paint("1;31", "MISSED")
-            };
-            let _ = writeln!(text, "  {word}  {}", told.title);
-            for (rule, index) in &story.caught {
-                let delay = self.alerts.get(*index).map_or(Duration::ZERO, delay_of);
-                let after = if self.is_live {
-                    format!("  {:.2} s after the event", delay.as_secs_f64())
-                } else {
-                    String::new()
-                };
-                let _ = writeln!(text, "          by {rule}{after}");
-            }
-            for rule in &story.missing {
-                let _ = writeln!(text, "          not by {rule}, which should have");
-            }
+            self.tell(&mut text, story, colours);
         }
         if !cut.is_empty() {
-            let _ = writeln!(text, "  {} more had only begun", cut.len());
+            let _ = writeln!(text, "  {} more had only begun.", cut.len());
         }
         for index in &score.false_positives {
             if let Some(seen) = self.alerts.get(*index) {
-                let word = paint("33", "false alarm");
-                let _ =
-                    writeln!(text, "  {word}  {} {} at {}", seen.rule, seen.labels, seen.starts_at);
+                let word = paint("33", "FALSE ALARM", colours);
+                let time = time_of_day(seen.starts_at);
+                let _ = writeln!(text, "  {time}  {word}  {} {}", seen.rule, seen.labels);
             }
         }
-        let _ =
-            writeln!(text, "\n{}", self.totals(played.len(), missed, score.false_positives.len()));
+        text.push('\n');
+        text += &self.totals(played.len(), missed, score.false_positives.len());
         (text, missed == 0)
     }
 
+    /// One attack, and what came of it.
+    fn tell(&self, text: &mut String, story: &StoryScore, colours: bool) {
+        let Some(told) = STORIES.get(story.story) else { return };
+        let _ = writeln!(text, "  {}  {}", time_of_day(story.begun), told.title);
+        let caught = paint("32", "caught", colours);
+        for (rule, index) in &story.caught {
+            let after = self.alerts.get(*index).map_or(Duration::ZERO, |seen| {
+                let told = if self.is_live { seen.told_at.as_event() } else { seen.starts_at };
+                told.since(story.begun)
+            });
+            let _ = writeln!(text, "{INDENT}{caught} after {:.1} s by {rule}", after.as_secs_f64());
+        }
+        for rule in &story.missing {
+            let word = paint("1;31", "MISSED", colours);
+            let _ = writeln!(text, "{INDENT}{word} by {rule}, which should have seen it");
+        }
+        let mut further: Vec<&str> = Vec::new();
+        for seen in story.further.iter().filter_map(|index| self.alerts.get(*index)) {
+            if !further.contains(&seen.rule.as_str()) {
+                further.push(&seen.rule);
+            }
+        }
+        if !further.is_empty() {
+            let _ = writeln!(text, "{INDENT}also seen by {}", further.join(", "));
+        }
+    }
+
     fn totals(&self, played: usize, missed: usize, false_positives: usize) -> String {
+        let false_alarms = match false_positives {
+            0 => "no false alarms".to_owned(),
+            1 => "1 false alarm".to_owned(),
+            count => format!("{count} false alarms"),
+        };
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let rate = self.events_seen as f64 / self.took.as_secs_f64().max(0.001);
         let lost = self.events_sent.saturating_sub(self.events_seen);
         let lost = if lost == 0 { String::new() } else { format!(", {lost} never came out") };
-        format!(
-            "{} of {played} stories caught, {} alerts, {false_positives} false alarms; {} events in \
-             {:.1} s ({rate:.0}/s){lost}",
+        let mut text = format!(
+            "{} of {played} attacks caught, {} alerts, {false_alarms}.\n{} events in {:.1} s \
+             ({rate:.0}/s){lost}.\n",
             played - missed,
             self.alerts.len(),
             self.events_seen,
             self.took.as_secs_f64(),
-        )
+        );
+        let mut delays: Vec<Duration> = self.alerts.iter().map(delay_of).collect();
+        delays.sort_unstable();
+        if self.is_live
+            && let (Some(median), Some(longest)) = (delays.get(delays.len() / 2), delays.last())
+        {
+            let (median, longest) = (median.as_secs_f64(), longest.as_secs_f64());
+            let _ = writeln!(
+                text,
+                "From the event that decided to the alert: {median:.2} s (median), {longest:.2} s at most."
+            );
+        }
+        text
     }
+}
+
+fn paint(code: &str, text: &str, colours: bool) -> String {
+    if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 fn delay_of(seen: &Seen) -> Duration {
@@ -137,27 +167,39 @@ mod tests {
         let report = Report {
             begun: vec![
                 (index("events-deleted"), at(10)),
-                (index("webhook"), at(20)),
+                (index("reverse-shell"), at(20)),
                 (index("night-exec"), at(58)),
             ],
             cut_after: Some(at(50)),
-            alerts: vec![seen("mass_deletion", 5), seen("kubernetes_events_deleted", 11)],
+            alerts: vec![
+                seen("mass_deletion", 5),
+                seen("kubernetes_events_deleted", 11),
+                seen("admission_webhook_changed", 21),
+                seen("exec_outside_business_hours", 22),
+            ],
             is_live: true,
             events_sent: 3_000,
-            events_seen: 3_000,
+            events_seen: 2_999,
             took: Duration::from_secs(60),
         };
         let (text, all_caught) = report.render(false);
         assert!(!all_caught);
         let expected = "
-  caught  Somebody wipes their tracks
-          by kubernetes_events_deleted  0.25 s after the event
-  MISSED  Every new pod is sent to a stranger first
-          not by admission_webhook_changed, which should have
-  1 more had only begun
-  false alarm  mass_deletion {actor_id=eve} at 1970-01-01T00:00:05.000000Z
+What happened, and what noticed it:
 
-1 of 2 stories caught, 2 alerts, 1 false alarms; 3000 events in 60.0 s (50/s)
+  00:00:10  Somebody wipes their tracks
+            caught after 1.2 s by kubernetes_events_deleted
+  00:00:20  A container is told to call home
+            MISSED by exec_reverse_shell, which should have seen it
+            MISSED by exec_reads_credentials, which should have seen it
+            also seen by exec_outside_business_hours
+  1 more had only begun.
+  00:00:05  FALSE ALARM  mass_deletion {actor_id=eve}
+  00:00:21  FALSE ALARM  admission_webhook_changed {actor_id=eve}
+
+1 of 2 attacks caught, 4 alerts, 2 false alarms.
+2999 events in 60.0 s (50/s), 1 never came out.
+From the event that decided to the alert: 0.25 s (median), 0.25 s at most.
 ";
         assert_eq!(text, expected);
     }

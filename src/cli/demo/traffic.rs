@@ -12,8 +12,9 @@ use super::{
     stage::{Stage, TOPIC, now},
 };
 use crate::{
+    cli::output,
     engine::time::EventTime,
-    generate::{GenerateSettings, Generator, STORIES, StoryPlan},
+    generate::{GenerateSettings, Generator, STORIES, Story, StoryPlan},
     kafka::{Producer, Record},
 };
 
@@ -82,11 +83,16 @@ pub(super) fn send(
         start,
         rate: settings.rate,
         partitions: settings.partitions,
-        stories: StoryPlan::all_within(first_after, within.saturating_sub(first_after)),
+        stories: StoryPlan::within(
+            Story::all(false),
+            first_after,
+            within.saturating_sub(first_after),
+        ),
         ..GenerateSettings::default()
     });
     let began = Instant::now();
     let mut sent = Sent { events: 0, begun: Vec::new(), end: start, took: Duration::ZERO };
+    let mut told = 0;
     while let Some(record) = generator.next().filter(|record| record.time < end) {
         let due = record.time.since(start).div_f64(factor);
         while let Some(left) = due.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
@@ -94,13 +100,16 @@ pub(super) fn send(
                 break;
             }
             if screen.wants_status() {
-                let told = generator.stories_begun().len();
                 screen.set_status(status(stage, began.elapsed(), told));
             }
             std::thread::sleep(left.min(NAP));
         }
         if stop.load(Ordering::Relaxed) {
             break;
+        }
+        for (story, begun) in generator.stories_begun().iter().skip(told) {
+            told += 1;
+            screen.tell(&announcement(*story, *begun, told));
         }
         producer.produce(&Record {
             payload: Some(&record.payload),
@@ -122,7 +131,7 @@ fn status(stage: &Stage, elapsed: Duration, told: usize) -> String {
     let numbers = stage.numbers();
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let rate = numbers.events as f64 / elapsed.as_secs_f64().max(0.1);
-    let all = STORIES.len();
+    let all = Story::all(false).len();
     let next = if told == all { "Ctrl-C ends" } else { "more to come" };
     format!(
         "{:.0} s · {rate:.0} events/s · lag {} · {} alerts firing · {told} of {all} attacks, {next}",
@@ -130,4 +139,58 @@ fn status(stage: &Stage, elapsed: Duration, told: usize) -> String {
         numbers.lag,
         numbers.firing,
     )
+}
+
+/// What begins now, for people: `10:04:08  Attack 2: …`, and below it what happens.
+fn announcement(story: usize, begun: EventTime, number: usize) -> String {
+    let Some(story) = STORIES.get(story) else { return String::new() };
+    let title = format!("Attack {number}: {}", story.title);
+    let title = if output::stderr_colours() { format!("\x1b[1;36m{title}\x1b[0m") } else { title };
+    let mut text = format!("\n{}  {title}", time_of_day(begun));
+    for line in wrapped(story.description, 68) {
+        text.push_str("\n          ");
+        text.push_str(&line);
+    }
+    text
+}
+
+/// `10:04:08`
+pub(super) fn time_of_day(time: EventTime) -> String {
+    time.rfc3339().get(11..19).unwrap_or("").to_owned()
+}
+
+/// Lines of at most so many characters, if no word is longer.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrapped("one two three four", 9), ["one two", "three", "four"]);
+        assert_eq!(wrapped("incomprehensible x", 4), ["incomprehensible", "x"]);
+    }
+
+    #[test]
+    fn an_attack_is_announced_with_its_time() {
+        let time = EventTime::parse("2026-03-04T10:04:08.5Z").unwrap();
+        let text = announcement(0, time, 1);
+        assert!(text.starts_with("\n10:04:08  "), "{text}");
+        assert!(text.contains("Attack 1: A laptop reads every secret it can"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Story;
+use super::{QUICK, Story};
 use crate::generate::{
     cluster::{anonymous, service_account},
-    event::{Identity, Object, Request},
+    event::{Decision, Identity, Object, Request},
 };
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -16,6 +16,8 @@ pub(super) const CLUSTER_ADMIN: Story = Story {
     description: "The service account of a CI runner binds a user to cluster-admin.",
     expected_rules: &["cluster_admin_binding"],
     related_rules: &["rbac_changed_by_service_account"],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(runner) = scene.cluster.runners.get(2) else { return };
         let body = "{\"kind\":\"ClusterRoleBinding\",\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\
@@ -36,6 +38,8 @@ pub(super) const ANONYMOUS: Story = Story {
                   without logging in.",
     expected_rules: &["binding_to_anonymous", "anonymous_access_allowed"],
     related_rules: &["anonymous_scan"],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(6) else { return };
         let body = "{\"kind\":\"ClusterRoleBinding\",\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\
@@ -64,6 +68,8 @@ pub(super) const PERMISSION_PROBE: Story = Story {
                   another.",
     expected_rules: &["permission_probe", "forbidden_burst"],
     related_rules: &[],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         const TRIED: [(&str, &str); 12] = [
             ("", "nodes"),
@@ -105,6 +111,8 @@ pub(super) const EVENTS_DELETED: Story = Story {
     description: "All Kubernetes events of a namespace are deleted in one request.",
     expected_rules: &["kubernetes_events_deleted"],
     related_rules: &[],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(7) else { return };
         let events = Object::core("events", "payments", "");
@@ -119,6 +127,8 @@ pub(super) const NODE_PROXY: Story = Story {
                   its node; no exec is audited.",
     expected_rules: &["node_proxy_used"],
     related_rules: &[],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(9) else { return };
         let node = scene.rng.pick(&scene.cluster.nodes);
@@ -139,6 +149,8 @@ pub(super) const IMPERSONATION: Story = Story {
     description: "Somebody with the right to impersonate adds the group that no policy can hold.",
     expected_rules: &["privileged_impersonation"],
     related_rules: &["secrets_listed"],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(10) else { return };
         let as_master = Identity {
@@ -163,6 +175,8 @@ pub(super) const WEBHOOK: Story = Story {
                   and may change everything that is created.",
     expected_rules: &["admission_webhook_changed"],
     related_rules: &[],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(11) else { return };
         let body = "{\"kind\":\"MutatingWebhookConfiguration\",\"apiVersion\":\"admissionregistration.\
@@ -175,5 +189,62 @@ pub(super) const WEBHOOK: Story = Story {
         let object = Object::of(group, "mutatingwebhookconfigurations", "", "pod-defaults");
         let request = Request::object(&who.caller, "create", object);
         scene.request(&Request { level: "Request", sent: body, ..request });
+    },
+};
+
+pub(super) const LITTLE_BY_LITTLE: Story = Story {
+    id: "little-by-little",
+    title: "Nothing of it is bad enough by itself",
+    description: "Within seconds one person adds a container to a running pod, is refused to act as \
+                  somebody else, makes a role that may hand out roles, and puts a pod with the \
+                  capabilities of its node into kube-system. Each is a matter for tomorrow; together \
+                  they are not.",
+    expected_rules: &["risk_actor_id"],
+    related_rules: &[
+        "ephemeral_container_added",
+        "impersonation_refused",
+        "dangerous_role",
+        "dangerous_capabilities",
+        "pod_made_in_kube_system",
+    ],
+    needs_history: false,
+    lasts: QUICK,
+    play: |scene| {
+        let Some(who) = scene.cluster.people.get(13) else { return };
+        let pod = scene.cluster.pod_in(scene.rng, who.namespaces[0]).clone();
+        let added = Object::core("pods", pod.namespace, &pod.name).sub("ephemeralcontainers");
+        let body = "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"debugger-x7k2p\",\"image\":\
+                    \"registry.shop.example/tools/netshoot:1.0\"}]}}";
+        let request = Request::object(&who.caller, "patch", added);
+        scene.request(&Request { level: "Request", sent: body, ..request });
+        scene.pause(700);
+        let message = format!(
+            "users \"platform-admin\" is forbidden: User \"{}\" cannot impersonate resource \"users\" in \
+             API group \"\" at the cluster scope",
+            who.caller.username
+        );
+        let nodes = Object::core("nodes", "", "");
+        let refused = Request::object(&who.caller, "list", nodes).forbidden(&message);
+        scene.request(&Request { decision: Decision::None, ..refused });
+        scene.pause(700);
+        let body = "{\"kind\":\"Role\",\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\"metadata\":{\
+                    \"name\":\"helper\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],\
+                    \"resources\":[\"roles\"],\"verbs\":[\"bind\",\"escalate\"]}]}";
+        let role = Object::of(RBAC, "roles", who.namespaces[0], "helper");
+        let request = Request::object(&who.caller, "create", role);
+        scene.request(&Request { level: "Request", sent: body, ..request });
+        scene.pause(700);
+        for namespace in [who.namespaces[1], "kube-system"] {
+            let body = format!(
+                "{{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{{\"name\":\"helper\",\
+                 \"namespace\":\"{namespace}\"}},\"spec\":{{\"containers\":[{{\"name\":\"helper\",\
+                 \"image\":\"registry.shop.example/tools/netshoot:1.0\",\"securityContext\":{{\
+                 \"capabilities\":{{\"add\":[\"SYS_PTRACE\"]}}}}}}]}}}}"
+            );
+            let pod = Object::core("pods", namespace, "helper");
+            let request = Request::object(&who.caller, "create", pod);
+            scene.request(&Request { level: "Request", sent: &body, ..request });
+            scene.pause(700);
+        }
     },
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Story;
+use super::{QUICK, Story};
 use crate::generate::{
     cluster::{Cluster, service_account, service_account_with},
     event::{Caller, Decision, Failure, Object, Request},
@@ -16,6 +16,8 @@ pub(super) const SECRET_BURST: Story = Story {
                   namespaces of their team.",
     expected_rules: &["secret_read_burst"],
     related_rules: &["secret_enumeration"],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(1) else { return };
         for number in 0..24 {
@@ -45,6 +47,8 @@ pub(super) const SECRET_ENUMERATION: Story = Story {
         "secret_scripting_client",
         "forbidden_burst",
     ],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let pod = scene.cluster.pod_in(scene.rng, "media").clone();
         let Some(node) = scene.cluster.nodes.get(pod.node) else { return };
@@ -87,6 +91,8 @@ pub(super) const MINTED_TOKEN: Story = Story {
         "service_account_token_shared",
         "secret_scripting_client",
     ],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(2) else { return };
         let name = "clusterrole-aggregation-controller";
@@ -125,6 +131,8 @@ pub(super) const STOLEN_TOKEN: Story = Story {
                   public address.",
     expected_rules: &["service_account_from_public_address", "service_account_token_shared"],
     related_rules: &[],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let pod = scene.cluster.pod_in(scene.rng, "ledger").clone();
         let Some(node) = scene.cluster.nodes.get(pod.node) else { return };
@@ -155,6 +163,8 @@ pub(super) const SELF_SIGNED: Story = Story {
                   login that outlives every password change.",
     expected_rules: &["certificate_self_approved"],
     related_rules: &["client_certificate_approved"],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(8) else { return };
         let name = "grid-reader";
@@ -178,6 +188,8 @@ pub(super) const LOGIN_SPRAY: Story = Story {
                   login at stage ResponseStarted only.",
     expected_rules: &["login_failures_burst"],
     related_rules: &[],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let caller = Caller {
             username: String::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Story;
+use super::{QUICK, Story};
 use crate::generate::{
     event::{Object, Request},
     people::{exec_into, is_night, zones},
@@ -15,6 +15,8 @@ pub(super) const NIGHT_EXEC: Story = Story {
                   opened by WebSocket (verb get), then once more by SPDY (verb create).",
     expected_rules: &["exec_outside_business_hours"],
     related_rules: &[],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let zones = zones();
         let asleep =
@@ -39,6 +41,8 @@ pub(super) const CONTAINER_ESCAPE: Story = Story {
                   namespace; its maker executes a command in it at once.",
     expected_rules: &["privileged_pod", "host_path_mount", "exec_into_privileged_pod"],
     related_rules: &["host_namespaces", "exec_outside_business_hours"],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(4) else { return };
         let body = "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"node-debug\",\
@@ -63,6 +67,8 @@ pub(super) const REVERSE_SHELL: Story = Story {
                   the service account's token.",
     expected_rules: &["exec_reverse_shell", "exec_reads_credentials"],
     related_rules: &["exec_outside_business_hours"],
+    needs_history: false,
+    lasts: QUICK,
     play: |scene| {
         let Some(who) = scene.cluster.people.get(5) else { return };
         let pod = scene.cluster.pod_in(scene.rng, "search").clone();
