@@ -128,7 +128,7 @@ route:
     down.refuse_with(Some((StatusCode::TOO_MANY_REQUESTS, "1")));
     down.start();
     late.start();
-    eventually("it tries, and is told to wait", || (down.refused_count() > 0).then_some(()));
+    eventually("it tries, and is told to wait", || (!down.refused().is_empty()).then_some(()));
     down.refuse_with(None);
     eventually("the receiver that was down has it", || {
         users(&down.alerts("/alerts"), "secret_read").pop()
