@@ -130,10 +130,11 @@ async fn start(
     let receivers =
         configuration.build_receivers(print_to_stdout()).map_err(RunError::Configuration)?;
     let sources = configuration.build_sources().map_err(RunError::Configuration)?;
+    let store = open_store(&general.state, configuration, status).await?;
+    // Only now that no other process writes them.
     let dead_letters = configuration
         .build_dead_letters()
         .map_err(|problem| RunError::Configuration(vec![*problem]))?;
-    let store = open_store(&general.state, configuration, status).await?;
     let workers = general
         .engine
         .workers

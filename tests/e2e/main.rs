@@ -25,4 +25,6 @@ mod resolved;
 mod routes;
 mod rules;
 mod slack;
+mod state;
+mod stop;
 mod stories;

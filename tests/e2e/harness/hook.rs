@@ -40,6 +40,8 @@ struct Record {
     /// When requests came that were answered with `refuse_with`.
     refused: Vec<Instant>,
     refuse_with: Option<(StatusCode, &'static str)>,
+    /// Requests get no answer at all.
+    is_silent: bool,
     /// Ways in which requests to `/slack` and Slack's API broke Slack's limits.
     violations: Vec<String>,
     /// Names of the messages in the channel that nobody deleted.
@@ -99,6 +101,11 @@ impl Hook {
     /// Answers everything with this status and `Retry-After` from now on, or takes it again.
     pub(crate) fn refuse_with(&self, answer: Option<(StatusCode, &'static str)>) {
         self.record().refuse_with = answer;
+    }
+
+    /// Answers nothing from now on, and keeps connections open; or answers again.
+    pub(crate) fn set_silent(&self, is_silent: bool) {
+        self.record().is_silent = is_silent;
     }
 
     /// URL of a path, which begins with a slash.
@@ -168,6 +175,10 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
+    let is_silent = record.lock().unwrap().is_silent;
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
     let mut record = record.lock().unwrap();
     if let Some((status, retry_after)) = record.refuse_with {
         record.refused.push(Instant::now());
