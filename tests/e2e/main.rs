@@ -12,6 +12,7 @@
 )]
 
 mod bad_input;
+mod configuration;
 mod crash;
 mod credentials;
 mod delivery;
@@ -21,6 +22,7 @@ mod mail;
 mod mistakes;
 mod outage;
 mod ownership;
+mod reload;
 mod resolved;
 mod routes;
 mod rules;

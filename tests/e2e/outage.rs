@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 
 use crate::{
     harness::{
-        Service, alertmanager::Alertmanager, available, eventually, hook::Hook, kafka::Kafka,
-        never, tripline::Tripline,
+        Service, alertmanager::Alertmanager, available, eventually, get_any, hook::Hook,
+        kafka::Kafka, never, tripline::Tripline,
     },
     rules::{READS_COUNTED, SECRET_READ, read, source, source_at, to_hook, users},
 };
@@ -25,6 +25,8 @@ fn a_broker_that_is_away_at_the_start_is_waited_for() {
         tripline.readiness().filter(|(status, _)| *status == 503)
     });
     assert!(reason.1.contains("source"), "{reason:?}");
+    // A restart would not bring the broker back, so nobody should be told to make one.
+    assert_eq!(get_any(&tripline.url("/healthz")).map(|(status, _)| status), Some(200));
     never("it ends, or says that it is ready", Duration::from_secs(3), || {
         let exited = tripline.process().exited().map(|status| format!("{status}"));
         exited.or_else(|| tripline.readiness().filter(|(status, _)| *status == 200).map(|r| r.1))
