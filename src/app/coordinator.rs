@@ -16,13 +16,15 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    counted,
     delivery::Delivery,
     feed::{CurrentRules, InFlight, qualified_topic},
     pipeline::{PipelineEnd, PipelineSettings, now, positions_of},
+    self_alert,
 };
 use crate::{
     engine::{
-        alert::Alert,
+        alert::{Alert, AlertState},
         detector::{DeadLetter, DetectionBatch},
         dispatch::{Notification, Outcome},
         member::{Effect, Member},
@@ -121,6 +123,11 @@ impl Coordinator {
         let (report, groups_unusable) = member.restore(loaded.positions, loaded.entries);
         // What is restored is as old as the checkpoint; its time goes on when a source can be read.
         member.handle_unavailable();
+        // The rules that this process began with were accepted, whatever an earlier one was told.
+        let accepted = self_alert::reload_failed(now(), AlertState::Resolved, "");
+        if member.dispatcher().is_told(accepted.fingerprint) {
+            member.handle_alert(now(), accepted);
+        }
         tracing::info!(?report, groups_unusable, "checkpoint restored");
         settings.metrics.alerts_restored(member.shard().alerts_firing());
         for alert in member.shard().alerts_firing() {
@@ -308,7 +315,7 @@ impl Coordinator {
     fn handle_source(&mut self, source_index: usize, event: SourceEvent) {
         match event {
             SourceEvent::Ready { partitions } => {
-                let detail = format!("reads {} partitions", partitions.len());
+                let detail = format!("reads {}", counted(partitions.len(), "partition"));
                 self.set_source(source_index, Health::Ok, &detail);
                 let partitions = self.qualified(source_index, &partitions);
                 self.member.handle_ready(now(), &partitions);

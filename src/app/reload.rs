@@ -14,11 +14,11 @@ use crate::{
         diagnostic::{Diagnostic, DiagnosticLevel},
         rule::{self, LoadOptions, RuleSet, RuleSources},
     },
-    server::Status,
+    server::{Health, Status},
     telemetry::Metrics,
 };
 
-use super::{pipeline::Pipeline, self_alert};
+use super::{counted, pipeline::Pipeline, self_alert};
 
 /// Rules with the warnings that came with them.
 pub struct LoadedRules {
@@ -102,6 +102,7 @@ impl Reloader {
                 tracing::info!(rules = count, version = rules.version, "rules reloaded");
                 pipeline.replace_rules(rules);
                 self.metrics.reload(true);
+                self.status.set_component("rules", Health::Ok, &counted(count, "rule"));
                 if std::mem::take(&mut self.failing) {
                     tell(pipeline, AlertState::Resolved, "");
                 }
@@ -122,6 +123,8 @@ impl Reloader {
                 );
                 self.metrics.reload(false);
                 self.status.reload_failed(&lines.join("\n"));
+                let detail = "the last edit was refused; the rules before it go on";
+                self.status.set_component("rules", Health::Degraded, detail);
                 self.failing = true;
                 let shown: Vec<&str> = lines.iter().take(10).map(String::as_str).collect();
                 tell(pipeline, AlertState::Firing, &shown.join("\n"));

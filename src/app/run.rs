@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     configuration::Configuration,
+    counted,
     pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
     reload::{LoadedRules, ReloadOutcome, Reloader},
 };
@@ -89,7 +90,7 @@ async fn run_in(configuration: Configuration, rules: LoadedRules) -> Result<RunE
     let mut components: Vec<&str> = names.iter().map(String::as_str).collect();
     components.extend(["rules", "store"]);
     let status = Arc::new(Status::new(&components));
-    status.set_component("rules", Health::Ok, &format!("{} rules", rules.rules.rules.len()));
+    status.set_component("rules", Health::Ok, &counted(rules.rules.rules.len(), "rule"));
 
     let (reload, reload_requests) = mpsc::channel(1);
     let listener = server::bind(&general.http.listen).await?;
@@ -130,10 +131,11 @@ async fn start(
     let receivers =
         configuration.build_receivers(print_to_stdout()).map_err(RunError::Configuration)?;
     let sources = configuration.build_sources().map_err(RunError::Configuration)?;
+    let store = open_store(&general.state, configuration, status).await?;
+    // Only now that no other process writes them.
     let dead_letters = configuration
         .build_dead_letters()
         .map_err(|problem| RunError::Configuration(vec![*problem]))?;
-    let store = open_store(&general.state, configuration, status).await?;
     let workers = general
         .engine
         .workers

@@ -212,6 +212,15 @@ impl Dispatcher {
         self.groups.values().filter(|group| group.owed.is_some() || group.has_news).count()
     }
 
+    /// Whether somebody is told of an alert, or will be, and not yet of its end.
+    pub fn is_told(&self, fingerprint: Fingerprint) -> bool {
+        let of_alert = (fingerprint, 0)..=(fingerprint, usize::MAX);
+        self.holders.range(of_alert).any(|(_, key)| {
+            let member = self.groups.get(key).and_then(|group| group.members.get(&fingerprint));
+            member.is_some_and(Member::is_firing)
+        })
+    }
+
     /// Alerts held in all groups; one that two receivers are told of counts twice.
     pub fn alert_count(&self) -> usize {
         self.holders.len()

@@ -90,8 +90,10 @@ impl SqliteStore {
             .open(&path)
             .map_err(|error| broken("cannot write the file", &error))?;
         let mut connection = connect(&path).map_err(|error| explain(&path, &error))?;
+        // Before anything is changed: another program's file is left as it is.
         check_owner(&path, &connection)?;
-        let migrated = connection.transaction().and_then(create_schema);
+        let migrated =
+            set_up(&connection).and_then(|()| connection.transaction()).and_then(create_schema);
         migrated.map_err(|error| explain(&path, &error))?;
         Ok(SqliteStore { path, connection, _lock: lock })
     }
@@ -146,14 +148,17 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_WAIT)?;
     connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     // WAL survives a crash at any point and needs one fsync per commit rather than two.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;",
     )?;
     // A WAL that a long commit made large is cut back to 64 MiB.
-    connection.query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(()))?;
-    Ok(connection)
+    connection.query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(()))
 }
 
 /// Refuses what another program or a newer Tripline wrote.

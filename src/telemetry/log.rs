@@ -71,7 +71,12 @@ pub fn start_logs(settings: LogSettings, colours: bool) {
     let level = settings.level.as_str();
     let libraries = if settings.level == LogLevel::Error { "error" } else { "warn" };
     let filter = EnvFilter::new(format!("{libraries},tripline={level}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, since the disk or the pipe behind it is full or gone, is lost.
+    // Reporting that on standard error, as is the default, panics there.
+    let builder = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let json = match settings.format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,

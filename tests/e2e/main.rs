@@ -12,14 +12,21 @@
 )]
 
 mod bad_input;
+mod configuration;
 mod crash;
 mod credentials;
 mod delivery;
 mod harness;
 mod intake;
+mod mail;
 mod mistakes;
 mod outage;
 mod ownership;
+mod reload;
 mod resolved;
+mod routes;
 mod rules;
+mod slack;
+mod state;
+mod stop;
 mod stories;

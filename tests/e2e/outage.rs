@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 
 use crate::{
     harness::{
-        Service, alertmanager::Alertmanager, available, eventually, hook::Hook, kafka::Kafka,
-        never, tripline::Tripline,
+        Service, alertmanager::Alertmanager, available, eventually, get_any, hook::Hook,
+        kafka::Kafka, never, tripline::Tripline,
     },
     rules::{READS_COUNTED, SECRET_READ, read, source, source_at, to_hook, users},
 };
@@ -25,6 +25,8 @@ fn a_broker_that_is_away_at_the_start_is_waited_for() {
         tripline.readiness().filter(|(status, _)| *status == 503)
     });
     assert!(reason.1.contains("source"), "{reason:?}");
+    // A restart would not bring the broker back, so nobody should be told to make one.
+    assert_eq!(get_any(&tripline.url("/healthz")).map(|(status, _)| status), Some(200));
     never("it ends, or says that it is ready", Duration::from_secs(3), || {
         let exited = tripline.process().exited().map(|status| format!("{status}"));
         exited.or_else(|| tripline.readiness().filter(|(status, _)| *status == 200).map(|r| r.1))
@@ -128,7 +130,7 @@ route:
     down.refuse_with(Some((StatusCode::TOO_MANY_REQUESTS, "1")));
     down.start();
     late.start();
-    eventually("it tries, and is told to wait", || (down.refused_count() > 0).then_some(()));
+    eventually("it tries, and is told to wait", || (!down.refused().is_empty()).then_some(()));
     down.refuse_with(None);
     eventually("the receiver that was down has it", || {
         users(&down.alerts("/alerts"), "secret_read").pop()

@@ -23,14 +23,19 @@ class Keeper:
 
     numbers = itertools.count(1)
 
-    def __init__(self, via: str, directory: pathlib.Path, refuse: str):
+    def __init__(self, via: str, directory: pathlib.Path, refuse: str, defer: str):
         self.via = via
         self.directory = directory
         self.refuse = refuse
+        self.defer = defer
+        self.deferred = False
 
     async def handle_RCPT(self, _server, _session, envelope, address, _options):
         if address == self.refuse:
             return "550 5.1.1 no such mailbox"
+        if address == self.defer and not self.deferred:
+            self.deferred = True
+            return "451 4.7.1 greylisted, come back later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -72,6 +77,7 @@ def main():
     parser.add_argument("--user", required=True)
     parser.add_argument("--password", required=True)
     parser.add_argument("--refuse", default="", help="an address that gets 550")
+    parser.add_argument("--defer", default="", help="an address that gets 451 the first time")
     parser.add_argument("--starttls-port", type=int, required=True)
     parser.add_argument("--tls-port", type=int, required=True)
     args = parser.parse_args()
@@ -88,14 +94,14 @@ def main():
     context.load_cert_chain(args.certificate, args.key)
     common = {"hostname": "127.0.0.1", "authenticator": authenticate, "auth_required": True}
     starttls = Controller(
-        Keeper("starttls", args.directory, args.refuse),
+        Keeper("starttls", args.directory, args.refuse, args.defer),
         port=args.starttls_port,
         tls_context=context,
         require_starttls=True,
         **common,
     )
     implicit = ImplicitTls(
-        Keeper("tls", args.directory, args.refuse),
+        Keeper("tls", args.directory, args.refuse, args.defer),
         port=args.tls_port,
         ssl_context=context,
         **common,

@@ -2,10 +2,10 @@
 //! gets. What it does not take from a client is what Slack would not take.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -26,6 +26,7 @@ use super::{block_on, free_port, slack, spawn};
 /// One request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) at: Instant,
     pub(crate) path: String,
     /// Names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
@@ -36,15 +37,25 @@ pub(crate) struct Request {
 struct Record {
     /// Accepted ones.
     requests: Vec<Request>,
-    /// Requests that were answered with `refuse_with`.
-    refused_count: usize,
+    /// When requests came that were answered with `refuse_with`.
+    refused: Vec<Instant>,
     refuse_with: Option<(StatusCode, &'static str)>,
+    /// Requests get no answer at all.
+    is_silent: bool,
     /// Ways in which requests to `/slack` and Slack's API broke Slack's limits.
     violations: Vec<String>,
+    /// Names of the messages in the channel that nobody deleted.
+    slack_messages: BTreeSet<String>,
+    slack_message_count: u32,
 }
 
-/// The name that Slack's API gives to every message here.
-pub(crate) const SLACK_TS: &str = "1795500000.000100";
+/// The bot token that Slack's API takes here.
+pub(crate) const SLACK_TOKEN: &str = "xoxb-secret";
+
+/// The name that Slack's API gives to a message here, counted from 0; replies count too.
+pub(crate) fn slack_ts(number: u32) -> String {
+    format!("1795500000.{:06}", 100 + number)
+}
 
 /// The secret of the one client that the token endpoint knows.
 pub(crate) const CLIENT_SECRET: &str = "oauth-client-secret";
@@ -92,6 +103,11 @@ impl Hook {
         self.record().refuse_with = answer;
     }
 
+    /// Answers nothing from now on, and keeps connections open; or answers again.
+    pub(crate) fn set_silent(&self, is_silent: bool) {
+        self.record().is_silent = is_silent;
+    }
+
     /// URL of a path, which begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
@@ -102,9 +118,14 @@ impl Hook {
         self.record().requests.iter().filter(|request| request.path == path).cloned().collect()
     }
 
-    /// How many requests were refused.
-    pub(crate) fn refused_count(&self) -> usize {
-        self.record().refused_count
+    /// When requests were refused.
+    pub(crate) fn refused(&self) -> Vec<Instant> {
+        self.record().refused.clone()
+    }
+
+    /// Somebody deletes all that was posted by Slack's API so far.
+    pub(crate) fn delete_slack_messages(&self) {
+        self.record().slack_messages.clear();
     }
 
     /// Ways in which requests to `/slack` and Slack's API broke Slack's limits.
@@ -154,9 +175,13 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
+    let is_silent = record.lock().unwrap().is_silent;
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
     let mut record = record.lock().unwrap();
     if let Some((status, retry_after)) = record.refuse_with {
-        record.refused_count += 1;
+        record.refused.push(Instant::now());
         return (status, [("retry-after", retry_after)], "not now".to_owned());
     }
     let path = uri.path().to_owned();
@@ -166,17 +191,36 @@ async fn handle(
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let is_slack_api = path.starts_with("/api/chat.");
     if path == "/slack" || is_slack_api {
-        let found = slack::violations(&body);
-        record.violations.extend(found);
+        record.violations.extend(slack::violations(&body));
     }
+    let answer = is_slack_api.then(|| slack_api(&mut record, &path, &headers, &body));
     let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
     let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-    record.requests.push(Request { path, headers, body });
-    if is_slack_api {
-        let channel = &record.requests[record.requests.len() - 1].body["channel"];
-        let answer = json!({"ok": true, "channel": channel, "ts": SLACK_TS});
+    record.requests.push(Request { at: Instant::now(), path, headers, body });
+    if let Some(answer) = answer {
         return (StatusCode::OK, [("content-type", "application/json")], answer.to_string());
     }
     // Slack's answer to an incoming webhook; others do not look at it.
     (StatusCode::OK, [("content-type", "text/plain")], "ok".to_owned())
+}
+
+/// `chat.postMessage` and `chat.update`: who may, and which message.
+fn slack_api(record: &mut Record, path: &str, headers: &HeaderMap, body: &Value) -> Value {
+    let expected = format!("Bearer {SLACK_TOKEN}");
+    if headers.get("authorization").is_none_or(|value| value != expected.as_str()) {
+        return json!({"ok": false, "error": "invalid_auth"});
+    }
+    let ts = if path == "/api/chat.update" {
+        let ts = body["ts"].as_str().unwrap_or_default().to_owned();
+        if !record.slack_messages.contains(&ts) {
+            return json!({"ok": false, "error": "message_not_found"});
+        }
+        ts
+    } else {
+        let ts = slack_ts(record.slack_message_count);
+        record.slack_message_count += 1;
+        record.slack_messages.insert(ts.clone());
+        ts
+    };
+    json!({"ok": true, "channel": body["channel"], "ts": ts})
 }

@@ -82,11 +82,22 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub(crate) fn signal(&mut self, name: &str) {
+        let pid = self.id().to_string();
+        let status =
+            Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "", name, &pid]).status();
+        assert!(status.unwrap().success(), "{} has ended before it got SIG{name}", self.name);
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let status = Command::new("sh").args(["-c", r#"kill -TERM "$1""#, "stop", &pid]).status();
-        assert!(status.unwrap().success(), "{} has ended before it was told to", self.name);
+        self.signal("TERM");
         self.wait()
     }
 

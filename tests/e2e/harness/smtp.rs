@@ -19,6 +19,9 @@ pub(crate) const PASSWORD: &str = "mail-secret";
 /// A mailbox that it refuses for good.
 pub(crate) const REFUSED: &str = "nobody@example.org";
 
+/// A mailbox whose first mail must come again.
+pub(crate) const DEFERRED: &str = "greylisted@example.org";
+
 /// A message as the server's mail parser saw it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Mail {
@@ -81,6 +84,7 @@ impl Smtp {
             .arg("--key")
             .arg(&certificates.key)
             .args(["--user", USER, "--password", PASSWORD, "--refuse", REFUSED])
+            .args(["--defer", DEFERRED])
             .args(["--starttls-port", &starttls_port.to_string()])
             .args(["--tls-port", &tls_port.to_string()]);
         let mut process = Process::start("smtp", &mut command, directory.path());

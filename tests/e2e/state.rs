@@ -1,0 +1,160 @@
+//! The state directory: full, locked, of another version, taken over.
+
+use std::{
+    fs::{self, File},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{
+    harness::{
+        Service, available, eventually, free_port, hook::Hook, kafka::Kafka, never,
+        process::Process, tripline::Tripline,
+    },
+    rules::{READS_COUNTED, SECRET_READ, read, source, to_hook, users},
+};
+
+/// Exit code of a process that cannot use the state; part of the command line's contract.
+const STATE: i32 = 4;
+
+/// No broker is needed to see that the state cannot be used.
+const NOWHERE: &str = "sources: [{kafka: {brokers: ['127.0.0.1:1'], topics: [t], group: t}}]
+receivers: [{name: hook, webhook: {url: 'http://127.0.0.1:1/'}}]
+route: {receiver: hook}
+";
+
+/// The most that a process may write into one file; a write beyond it fails as on a full disk.
+fn limit_files(process: &Process, bytes: &str) {
+    // The soft limit only, which may be raised again.
+    let limit = format!("--fsize={bytes}:");
+    let pid = process.id().to_string();
+    let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(status.unwrap().success(), "prlimit {limit}");
+}
+
+#[test]
+fn a_full_disk_costs_nothing_and_nothing_is_told_before_it_is_durable() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    kafka.create_topic("full", 1);
+    let producer = kafka.producer();
+    let config = source(kafka, "full") + &to_hook(&hook);
+    let mut tripline = Tripline::new(&config, &[READS_COUNTED]);
+    // A write beyond the limit is then an error, and not the signal that ends the process.
+    tripline.start_by_shell("trap '' XFSZ; exec \"$@\"");
+    tripline.wait_ready();
+    for number in 0..4 {
+        producer.send("full", read("user-a", &format!("s{number}")));
+    }
+    let positions = |tripline: &Tripline| tripline.metric("tripline_records_total", &[]);
+    eventually("the first reads are counted", || (positions(&tripline)? >= 4.0).then_some(()));
+
+    limit_files(tripline.process(), "1");
+    producer.send("full", "hello");
+    producer.send("full", read("user-a", "s4"));
+    let (_, reason) = eventually("/readyz says that the store is down", || {
+        tripline.readiness().filter(|(status, text)| *status == 503 && text.contains("store"))
+    });
+    assert!(reason.contains("down"), "{reason}");
+    never("an alert leaves before it is durable", Duration::from_secs(2), || {
+        hook.alerts("/alerts").pop()
+    });
+    assert!(tripline.metric("tripline_checkpoint_failures_total", &[]) >= Some(1.0));
+
+    limit_files(tripline.process(), "unlimited");
+    eventually("the alert arrives", || users(&hook.alerts("/alerts"), "five_reads").pop());
+    tripline.wait_ready();
+    let letters = tripline.path().join("state/dead-letters/dead-letter-000001.jsonl");
+    let letters = fs::read_to_string(letters).unwrap();
+    assert_eq!(letters.lines().count(), 1, "kept once, however often it was tried: {letters}");
+    assert_eq!(users(&hook.alerts("/alerts"), "six_reads"), Vec::<String>::new());
+    tripline.stop();
+}
+
+/// Needs no service, so it always runs.
+#[test]
+fn state_of_a_newer_version_is_not_touched() {
+    let tripline = Tripline::new(NOWHERE, &[SECRET_READ]);
+    let state = tripline.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let database = rusqlite::Connection::open(state.join("tripline.db")).unwrap();
+    // The number that marks a file as ours, and a version that does not exist yet.
+    let mark = "PRAGMA application_id = 1414678864; PRAGMA user_version = 99; CREATE TABLE t (x)";
+    database.execute_batch(mark).unwrap();
+    drop(database);
+    let before = fs::read(state.join("tripline.db")).unwrap();
+    let output = tripline.command("run").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(STATE), "{said}");
+    assert!(said.contains("was written by a newer version of Tripline"), "{said}");
+    assert!(fs::read(state.join("tripline.db")).unwrap() == before, "it was changed");
+}
+
+/// Needs no service, so it always runs.
+#[test]
+fn state_that_another_process_keeps_is_waited_for_and_then_given_up() {
+    let tripline = Tripline::new(NOWHERE, &[SECRET_READ]);
+    let state = tripline.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let lock = File::create(state.join("tripline.lock")).unwrap();
+    lock.lock().unwrap();
+    let output = tripline.command("run").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(STATE), "{said}");
+    assert!(said.contains("is in use by another process"), "{said}");
+    assert!(!state.join("dead-letters").exists(), "the other process may be writing them");
+}
+
+/// Needs no service, so it always runs.
+#[test]
+fn state_that_cannot_be_used_is_said() {
+    for (name, text) in [("state", "a file"), ("state/tripline.db", "not a database")] {
+        let tripline = Tripline::new(NOWHERE, &[SECRET_READ]);
+        let path = tripline.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text.repeat(100)).unwrap();
+        let output = tripline.command("run").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains("state in"), "{name}: {said}");
+        let after = fs::read_to_string(&path).unwrap();
+        assert!(after == text.repeat(100), "{name} was changed");
+    }
+}
+
+#[test]
+fn the_next_process_takes_over_the_state_of_one_that_still_runs() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    kafka.create_topic("taken", 2);
+    let producer = kafka.producer();
+    let config = source(kafka, "taken") + &to_hook(&hook);
+    let mut first = Tripline::new(&config, &[READS_COUNTED]);
+    first.start_ready();
+    for number in 0..3 {
+        producer.send("taken", read("user-a", &format!("s{number}")));
+    }
+    eventually("the first process counts", || {
+        (first.metric("tripline_records_total", &[])? >= 3.0).then_some(())
+    });
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut command = first.command("run");
+    command.args(["--set", &format!("http.listen={listen}")]);
+    let mut second = Process::start("second", &mut command, first.path());
+    assert_eq!(first.process().wait().code(), Some(3), "the first is fenced");
+    second.serves(&format!("http://{listen}/readyz"));
+    for number in 3..5 {
+        producer.send("taken", read("user-a", &format!("s{number}")));
+    }
+    eventually("windows of the first go on in the second", || {
+        users(&hook.alerts("/alerts"), "five_reads").pop()
+    });
+    never("a read is counted twice", Duration::from_secs(1), || {
+        users(&hook.alerts("/alerts"), "six_reads").pop()
+    });
+    assert_eq!(second.terminate().code(), Some(0));
+}
