@@ -31,6 +31,7 @@ mod kinds;
 mod pipeline;
 mod rule_pack;
 mod rules;
+mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
 mod tidy;
