@@ -282,13 +282,7 @@ impl Dispatcher {
         self.timers.insert((at, Timer::Slot(slot)));
     }
 
-    fn write_down(
-        &mut self,
-        slot: usize,
-        id: Option<NotificationId>,
-        what: LedgerKind,
-        detail: String,
-    ) {
+    fn write_down(&mut self, slot: usize, subject: String, what: LedgerKind, detail: String) {
         if self.ledger.len() >= limits::LEDGER_ENTRIES_MAX {
             self.counts.ledger_dropped += 1;
             return;
@@ -296,7 +290,7 @@ impl Dispatcher {
         let at = self.now;
         let slot = self.plan.slot(slot);
         let (receiver, notifier) = (slot.receiver.clone(), slot.kind.clone());
-        self.ledger.push(LedgerEntry { at, id, receiver, notifier, what, detail });
+        self.ledger.push(LedgerEntry { at, subject, receiver, notifier, what, detail });
     }
 
     // ---- alerts into groups ----
@@ -333,7 +327,8 @@ impl Dispatcher {
             }
         }
         self.counts_of(slot).alerts_dropped += 1;
-        self.write_down(slot, None, LedgerKind::Dropped, format!("alert {fingerprint}"));
+        let detail = "too much is owed".to_owned();
+        self.write_down(slot, fingerprint.to_string(), LedgerKind::Dropped, detail);
     }
 
     /// The group of a target that an alert falls into, made if need be.
@@ -378,8 +373,8 @@ impl Dispatcher {
         let (done, expired) = group.sweep(now);
         for alert in &expired {
             self.counts_of(slot).alerts_expired += 1;
-            let detail = format!("alert {} ended at {}", alert.fingerprint, alert.changed_at);
-            self.write_down(slot, None, LedgerKind::Expired, detail);
+            let detail = format!("{} ended at {}", alert.rule_title, alert.changed_at);
+            self.write_down(slot, alert.fingerprint.to_string(), LedgerKind::Expired, detail);
         }
         for fingerprint in done.into_iter().chain(expired.iter().map(|alert| alert.fingerprint)) {
             self.holders.remove(&(fingerprint, slot));
@@ -517,7 +512,7 @@ impl Dispatcher {
         };
         // Alertmanager is told the same once a minute; an auditor need not be.
         if !(what == LedgerKind::Delivered && is_routine) {
-            self.write_down(slot, Some(notification.id), what, detail);
+            self.write_down(slot, notification.id.to_string(), what, detail);
         }
         let state = self.slot_state(slot);
         state.in_flight = state.in_flight.saturating_sub(1);

@@ -10,8 +10,9 @@ use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
 use super::{
     alert::{Alert, AlertState},
     detector::DetectionBatch,
-    dispatch::{DispatchPlan, Notification, Outcome},
+    dispatch::{DispatchPlan, LedgerEntry, Notification, Outcome},
     dispatcher::Dispatcher,
+    limits,
     record::{PartitionName, Position},
     rule::RuleSet,
     shard::{
@@ -45,11 +46,11 @@ pub struct LedgerRow {
     pub at: WallTime,
     /// `alert` or `delivery`.
     pub kind: &'static str,
-    /// Fingerprint of the alert or id of the notification.
+    /// Fingerprint of the alert (of one that was given up, too) or id of the notification.
     pub subject: String,
     /// Receiver, for deliveries; rule id, for alerts.
     pub party: String,
-    /// `firing`, `resolved`, `delivered`, `retry`, `rejected` …
+    /// `firing`, `updated`, `resolved`; `delivered`, `retry`, `rejected`, `expired`, `dropped`.
     pub what: String,
     /// For people.
     pub detail: String,
@@ -70,7 +71,8 @@ pub struct Member {
     dispatcher: Dispatcher,
     positions: BTreeMap<Arc<PartitionName>, i64>,
     positions_changed: bool,
-    /// Decided, but not yet part of a checkpoint that is being written.
+    /// Decided, but not yet part of a checkpoint that is being written. Attempts wait in the
+    /// dispatcher, which so knows that they have not left.
     next: Checkpoint,
     waiting: VecDeque<Effect>,
     /// Handed out to be made durable.
@@ -135,7 +137,6 @@ impl Member {
 
     /// What an attempt came to.
     pub fn handle_outcome(&mut self, now: WallTime, notification: &Notification, outcome: Outcome) {
-        self.next.ledger.push(delivery_row(now, notification, &outcome));
         self.dispatcher.handle_outcome(now, notification.id, outcome);
         self.settle(now);
     }
@@ -148,9 +149,9 @@ impl Member {
 
     /// Safe to call early or twice. Due when [`Member::poll_timeout`] says so.
     pub fn handle_timeout(&mut self, now: WallTime) {
-        if self.shard.poll_timeout().is_some_and(|due| due <= now) {
-            self.shard.handle_timeout(now);
-        }
+        // Not only when it is due: a shard that was just restored was never told the time, and a clock
+        // that was set back would let it wait.
+        self.shard.handle_timeout(now);
         self.settle(now);
     }
 
@@ -198,10 +199,6 @@ impl Member {
                     .collect();
             }
             self.covered.append(&mut self.waiting);
-            // The dispatcher hands out what the changes hold that it has just given.
-            while let Some(notification) = self.dispatcher.poll_attempt() {
-                self.covered.push_back(Effect::Attempt(notification));
-            }
             if self.next.is_empty() {
                 // Effects without any change of state have nothing to wait for.
                 self.released.append(&mut self.covered);
@@ -220,7 +217,14 @@ impl Member {
 
     /// The next effect that may be carried out.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.released.pop_front()
+        if let Some(effect) = self.released.pop_front() {
+            return Some(effect);
+        }
+        if self.writing.is_some() {
+            // The dispatcher would hand out what is only being written.
+            return None;
+        }
+        self.dispatcher.poll_attempt().map(Effect::Attempt)
     }
 
     /// The shard, for its counters and gauges.
@@ -240,6 +244,12 @@ impl Member {
         }
         if self.dispatcher.poll_timeout().is_some_and(|due| due <= now) {
             self.dispatcher.handle_timeout(now);
+        }
+        // Beyond the limit they stay with the dispatcher, which has the same limit and counts.
+        if self.next.ledger.len() < limits::LEDGER_ENTRIES_MAX {
+            let mut entries = Vec::new();
+            self.dispatcher.take_ledger(&mut entries);
+            self.next.ledger.extend(entries.into_iter().map(delivery_row));
         }
     }
 
@@ -268,18 +278,13 @@ fn alert_row(now: WallTime, alert: &Alert) -> LedgerRow {
     }
 }
 
-fn delivery_row(now: WallTime, notification: &Notification, outcome: &Outcome) -> LedgerRow {
-    let (what, detail) = match outcome {
-        Outcome::Delivered { .. } => ("delivered", String::new()),
-        Outcome::Retry { detail, .. } => ("retry", detail.clone()),
-        Outcome::Rejected { detail, .. } => ("rejected", detail.clone()),
-    };
+fn delivery_row(entry: LedgerEntry) -> LedgerRow {
     LedgerRow {
-        at: now,
+        at: entry.at,
         kind: "delivery",
-        subject: notification.id.to_string(),
-        party: notification.receiver.clone(),
-        what: what.to_owned(),
-        detail,
+        subject: entry.subject,
+        party: entry.receiver,
+        what: entry.what.as_str().to_owned(),
+        detail: format!("{}: {}", entry.notifier, entry.detail),
     }
 }

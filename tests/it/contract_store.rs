@@ -226,9 +226,116 @@ fn a_killed_process_leaves_whole_commits() {
         assert!(n >= reported, "commit {reported} was reported, but the store is at {n}");
         let mut model = MemoryStore::new();
         model.commit(&child_commit(n)).unwrap();
-        assert_eq!(entries, content(model.load().unwrap()).1, "commit {n} is not whole");
+        assert!(entries == content(model.load().unwrap()).1, "commit {n} is not whole");
         assert_eq!(store.ledger(1).unwrap()[0].subject, n.to_string());
         assert_eq!(store.ledger(u32::MAX).unwrap().len() as u64, n + 1);
+    }
+}
+
+/// Name of the write-ahead log within the state directory.
+const WAL_NAME: &str = "tripline.db-wal";
+
+/// Bytes of the log's header, and of each of its frames: a header and a page.
+const WAL_HEADER: usize = 32;
+const WAL_FRAME: usize = 24 + 4_096;
+
+/// A state directory as a crash may have left it.
+fn left_behind(database: &[u8], wal: &[u8]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(FILE_NAME), database).unwrap();
+    std::fs::write(dir.path().join(WAL_NAME), wal).unwrap();
+    dir
+}
+
+/// Which of the child's commits a directory holds; it must hold all of it, and take the next one.
+fn whole_commit(dir: &Path, what: &str) -> Option<u64> {
+    let mut store = SqliteStore::open(dir).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let (positions, entries) = content(store.load().unwrap());
+    let n = positions.first().map(|(_, offset)| u64::try_from(*offset).unwrap());
+    let mut model = MemoryStore::new();
+    if let Some(n) = n {
+        model.commit(&child_commit(n)).unwrap();
+    }
+    assert!(entries == content(model.load().unwrap()).1, "{what}: commit {n:?} is not whole");
+    let rows = store.ledger(u32::MAX).unwrap().len() as u64;
+    assert_eq!(rows, n.map_or(0, |n| n + 1), "{what}: the ledger is that of another commit");
+    let next = child_commit(n.map_or(0, |n| n + 1));
+    store.commit(&next).unwrap();
+    drop(store);
+    model.commit(&next).unwrap();
+    let after = content(SqliteStore::open(dir).unwrap().load().unwrap());
+    assert!(after == content(model.load().unwrap()), "{what}: it does not go on");
+    n
+}
+
+/// The files of a store while it is open: database and log.
+fn files_of(dir: &Path) -> (Vec<u8>, Vec<u8>) {
+    let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+    (read(FILE_NAME), read(WAL_NAME))
+}
+
+#[test]
+fn power_that_fails_while_the_log_is_written_leaves_whole_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(dir.path()).unwrap();
+    // How long the log is once each commit has returned, that is, was synced.
+    let mut synced = Vec::new();
+    for n in 0..8 {
+        store.commit(&child_commit(n)).unwrap();
+        synced.push(files_of(dir.path()).1.len());
+    }
+    let (database, wal) = files_of(dir.path());
+    assert_eq!(wal.len(), *synced.last().unwrap(), "the log was not checkpointed meanwhile");
+    let frames = (wal.len() - WAL_HEADER) / WAL_FRAME;
+    assert!(frames > 100, "commits span many frames, not {frames}");
+    // At the seams of frames and next to them, and within some frames.
+    let seams = (0..=frames).step_by(5).flat_map(|frame| {
+        let seam = WAL_HEADER + frame * WAL_FRAME;
+        [seam - 1, seam, seam + 1, seam + WAL_FRAME / 2]
+    });
+    let around_commits = synced.iter().flat_map(|length| [length - WAL_FRAME, length - 1, *length]);
+    let mut lengths: Vec<usize> = seams.chain(around_commits).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    for length in lengths.into_iter().filter(|length| *length <= wal.len()) {
+        let expected = synced.iter().filter(|synced| **synced <= length).count();
+        let expected = u64::try_from(expected).unwrap().checked_sub(1);
+        let cut = left_behind(&database, &wal[..length]);
+        let what = format!("log cut at {length} of {}", wal.len());
+        assert_eq!(whole_commit(cut.path(), &what), expected, "{what}");
+
+        // The disk had made the file longer, but what it wrote there is nonsense.
+        let mut torn = wal.clone();
+        torn[length..].fill(0x5a);
+        let torn = left_behind(&database, &torn);
+        let what = format!("log torn at {length} of {}", wal.len());
+        assert_eq!(whole_commit(torn.path(), &what), expected, "{what}");
+    }
+}
+
+#[test]
+fn power_that_fails_while_the_log_is_moved_into_the_database_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(dir.path()).unwrap();
+    for n in 0..3 {
+        store.commit(&child_commit(n)).unwrap();
+    }
+    let (before, wal) = files_of(dir.path());
+    let other = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    other.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+    let (after, _) = files_of(dir.path());
+    assert!(before != after, "the log was not moved");
+    // Pages reach the disk in any order; the log stays until all of them have.
+    for round in 0..20_usize {
+        let mut mixed = before.clone();
+        mixed.resize(after.len().min(before.len() + round * 4_096 * 8), 0);
+        for (page, (to, from)) in mixed.chunks_mut(4_096).zip(after.chunks(4_096)).enumerate() {
+            if (page * 7 + round * 13) % 20 < round {
+                to.copy_from_slice(&from[..to.len()]);
+            }
+        }
+        let dir = left_behind(&mixed, &wal);
+        assert_eq!(whole_commit(dir.path(), &format!("round {round}")), Some(2));
     }
 }
 

@@ -32,6 +32,7 @@ mod pipeline;
 mod reference;
 mod rule_pack;
 mod rules;
+mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
 mod tidy;

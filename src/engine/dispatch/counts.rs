@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{NotificationId, NotifyReason, OutcomeReason};
+use super::{NotifyReason, OutcomeReason};
 use crate::engine::time::WallTime;
 
 /// Everything counted since start. The shell shows it as metrics.
@@ -40,13 +40,13 @@ pub struct NotifierCounts {
     pub alerts_dropped: u64,
 }
 
-/// One line for auditors: what became of a notification.
+/// One line for auditors: what became of a notification, or of an alert that was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerEntry {
     /// When, by the operator's clock.
     pub at: WallTime,
-    /// The notification; `None` for an alert that was given up.
-    pub id: Option<NotificationId>,
+    /// Id of the notification, or fingerprint of an alert that was given up.
+    pub subject: String,
     /// Name of the receiver.
     pub receiver: String,
     /// Kind of its notifier.

@@ -17,7 +17,10 @@ use crate::engine::{
 pub(in crate::engine) struct Member {
     /// The newest snapshot.
     pub(in crate::engine) latest: Arc<Alert>,
-    /// Earlier episodes that ended before the receiver was told of them.
+    /// Number of its episode in this group, from 0. Late events may begin an episode before the one
+    /// that came before it, so times do not tell which of two is the newer one.
+    pub(in crate::engine) episode: u64,
+    /// Earlier episodes of which the receiver was not told that they ended, or not at all.
     pub(in crate::engine) carried: Option<Carried>,
     /// What the receiver was told last.
     pub(in crate::engine) told: Option<Told>,
@@ -27,18 +30,20 @@ pub(in crate::engine) struct Member {
     pub(in crate::engine) told_at: WallTime,
 }
 
-/// Episodes that nobody was told of, in one alert.
+/// Episodes of which something was not told, in one alert.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Carried {
     pub(in crate::engine) alert: Arc<Alert>,
-    /// `starts_at` of the newest of them.
-    pub(in crate::engine) newest: EventTime,
+    /// Number of the newest of them.
+    pub(in crate::engine) newest: u64,
 }
 
-/// What a receiver was told of an alert. `starts_at` names the episode.
+/// What a receiver was told of an alert. `episode` and `starts_at` name the episode: numbers begin
+/// anew when an alert comes into a group again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::engine) struct Told {
     pub(in crate::engine) state: AlertState,
+    pub(in crate::engine) episode: u64,
     pub(in crate::engine) starts_at: EventTime,
     pub(in crate::engine) revision: u64,
     pub(in crate::engine) severity: Severity,
@@ -61,6 +66,7 @@ impl Member {
     pub(in crate::engine) fn new(alert: &Arc<Alert>) -> Member {
         Member {
             latest: Arc::clone(alert),
+            episode: 0,
             carried: None,
             told: None,
             since: WallTime::MIN,
@@ -71,24 +77,31 @@ impl Member {
     /// Takes a newer snapshot; whether it is one.
     pub(in crate::engine) fn update(&mut self, alert: &Arc<Alert>) -> bool {
         let (old, new) = (&self.latest, alert);
-        let same_episode = old.starts_at == new.starts_at;
+        let begins_again = old.state == AlertState::Resolved && new.state == AlertState::Firing;
+        let same_episode = old.starts_at == new.starts_at && !begins_again;
         if same_episode && new.revision <= old.revision && new.state == old.state {
             return false;
         }
-        if !same_episode && !self.is_episode_known() {
-            let newest = old.starts_at;
+        if !same_episode && !self.is_end_known() {
             let alert = match &self.carried {
                 Some(carried) => Arc::new(merged(&carried.alert, old)),
                 None => Arc::clone(old),
             };
-            self.carried = Some(Carried { alert, newest });
+            self.carried = Some(Carried { alert, newest: self.episode });
         }
+        self.episode += u64::from(!same_episode);
         self.latest = Arc::clone(alert);
         true
     }
 
+    /// Whether all was said of the episode.
+    fn is_end_known(&self) -> bool {
+        self.is_episode_known() && self.told.is_some_and(|told| told.state == AlertState::Resolved)
+    }
+
     fn is_episode_known(&self) -> bool {
-        self.told.is_some_and(|told| told.starts_at == self.latest.starts_at)
+        let latest = (self.episode, self.latest.starts_at);
+        self.told.is_some_and(|told| (told.episode, told.starts_at) == latest)
     }
 
     pub(in crate::engine) fn is_firing(&self) -> bool {
@@ -146,7 +159,7 @@ impl Member {
         let Alert { starts_at, revision, severity, .. } = *self.latest;
         let is_firing = self.is_shown_firing(policy);
         let state = if is_firing { AlertState::Firing } else { AlertState::Resolved };
-        Told { state, starts_at, revision, severity }
+        Told { state, episode: self.episode, starts_at, revision, severity }
     }
 
     /// How a notification that is made now shows it.
@@ -164,13 +177,18 @@ impl Member {
 
     /// Notes that the receiver was told; whether that is more than the time of a repetition.
     pub(in crate::engine) fn note(&mut self, now: WallTime, told: Told) -> bool {
-        let known = |before: Told| (before.state, before.starts_at) == (told.state, told.starts_at);
+        let of = |told: Told| (told.state, told.episode, told.starts_at);
+        let known = |before: Told| of(before) == of(told);
         if !self.told.is_some_and(known) {
             self.since = now;
         }
         self.told_at = now;
         let had_carried = self.carried.is_some();
-        self.carried.take_if(|carried| carried.newest <= told.starts_at);
+        let is_told = |carried: &mut Carried| {
+            let is_end = told.state == AlertState::Resolved && carried.newest == told.episode;
+            is_end || carried.newest < told.episode
+        };
+        self.carried.take_if(is_told);
         let changed = self.told != Some(told) || had_carried != self.carried.is_some();
         self.told = Some(told);
         changed

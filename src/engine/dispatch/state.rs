@@ -21,7 +21,7 @@ use super::{
 use crate::engine::{
     alert::{Alert, Fingerprint},
     state::{StateEntry, StateTable},
-    time::{EventTime, WallTime},
+    time::WallTime,
 };
 
 /// First byte of every value.
@@ -71,7 +71,8 @@ impl StateKey {
 #[derive(Serialize, Deserialize)]
 struct MemberRecord<A> {
     latest: A,
-    carried: Option<(A, EventTime)>,
+    episode: u64,
+    carried: Option<(A, u64)>,
     told: Option<Told>,
     since: WallTime,
     told_at: WallTime,
@@ -122,6 +123,7 @@ pub(in crate::engine) fn value_of(
         StateKey::Member(_, fingerprint) => group.members.get(&fingerprint).map(|member| {
             encode(&MemberRecord::<&Alert> {
                 latest: &member.latest,
+                episode: member.episode,
                 carried: member.carried.as_ref().map(|carried| (&*carried.alert, carried.newest)),
                 told: member.told,
                 since: member.since,
@@ -219,6 +221,7 @@ fn add_part(group: &mut Group, key: StateKey, value: &[u8]) -> Option<()> {
                 record.carried.map(|(alert, newest)| Carried { alert: Arc::new(alert), newest });
             let member = Member {
                 latest: Arc::new(record.latest),
+                episode: record.episode,
                 carried,
                 told: record.told,
                 since: record.since,

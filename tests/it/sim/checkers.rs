@@ -1,0 +1,173 @@
+//! What must hold after every step.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tripline::engine::{
+    alert::{Alert, AlertState, Fingerprint},
+    dispatch::{Notification, NotificationId, NotifyReason},
+    limits::{ALERTS_IN_GROUPS_MAX, ATTEMPTS_IN_FLIGHT_MAX, CORRELATION_KEYS_MAX},
+    rule::Severity,
+    time::{EventTime, WallTime},
+};
+
+use super::{broker::Broker, disk::Disk, life::Life, receivers::Notifier};
+
+/// Something that must hold does not.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// What should hold; the same for every seed that finds the same.
+    pub(super) check: String,
+    pub(super) detail: String,
+}
+
+/// Nothing, or what does not hold.
+pub(super) type Checked = Result<(), Failure>;
+
+/// Complains unless it holds.
+pub(super) fn ensure(check: &str, holds: bool, detail: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Failure { check: check.to_owned(), detail: detail() }) }
+}
+
+/// What a receiver can tell apart in an alert.
+type Seen = (EventTime, EventTime, AlertState, u64, Severity);
+
+fn seen_of(alert: &Alert) -> Seen {
+    (alert.starts_at, alert.last_seen, alert.state, alert.revision, alert.severity)
+}
+
+/// Alerts, a line each.
+pub(super) fn brief<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> String {
+    let line = |alert: &Alert| {
+        let key: Vec<&str> = alert.key.iter().map(|(_, value)| value.as_str()).collect();
+        format!(
+            "\n  {} {} {:?} {}, revision {}, value {}, {} findings, starts {}, seen {} to {}, \
+             changed {}",
+            alert.rule_id,
+            key.join(" "),
+            alert.state,
+            alert.severity.as_str(),
+            alert.revision,
+            alert.value,
+            alert.finding_count,
+            alert.starts_at,
+            alert.first_seen,
+            alert.last_seen,
+            alert.changed_at
+        )
+    };
+    alerts.into_iter().map(line).collect()
+}
+
+/// A notification, its alerts a line each.
+fn brief_of(notification: &Notification) -> String {
+    let Notification { id, receiver, notifier_index, reason, attempts, created_at, .. } =
+        notification;
+    format!(
+        "{id} to {receiver} {notifier_index}, {}, made {created_at}, {attempts} attempts before:{}",
+        reason.as_str(),
+        brief(&notification.alerts)
+    )
+}
+
+/// What the checks remember.
+#[derive(Default)]
+pub(super) struct Checkers {
+    /// Every notification that ever left, by id.
+    known: BTreeMap<NotificationId, Arc<Notification>>,
+    /// What each notifier was told last of each alert.
+    told: BTreeMap<(&'static str, usize, Fingerprint), Seen>,
+    /// Changes of alerts that the driver was told of.
+    pub(super) changed: Vec<Alert>,
+    /// Some record waited so long that it may be late.
+    pub(super) may_be_late: bool,
+    /// Not all records met the same rules.
+    pub(super) rules_changed: bool,
+    /// The wall clock was set, or the process was stopped for a while: what takes long may seem to
+    /// have failed, and pauses may seem to be over.
+    pub(super) clock_is_odd: bool,
+}
+
+impl Checkers {
+    /// The wall clock was set, by so many microseconds.
+    pub(super) fn clock_was_set(&mut self, by: i64) {
+        self.clock_is_odd |= by.abs() > 1_000_000;
+        self.may_be_late |= by > 1_000_000;
+    }
+
+    pub(super) fn after_step(broker: &Broker, disk: &Disk, life: Option<&mut Life>) -> Checked {
+        for (partition, durable) in broker.partitions.iter().zip(&disk.positions) {
+            ensure("offsets follow the checkpoint", partition.committed <= *durable, || {
+                format!("{}: {} committed, {durable} durable", partition.name, partition.committed)
+            })?;
+        }
+        let Some(life) = life else { return Ok(()) };
+        let (shard, dispatcher) = (life.member.shard(), life.member.dispatcher());
+        let watermark = shard.watermark();
+        ensure("the watermark does not go back", watermark >= life.watermark, || {
+            format!("{watermark:?} after {:?}", life.watermark)
+        })?;
+        life.watermark = watermark;
+        let keys = shard.correlation_keys().map(|(_, count)| count).max().unwrap_or(0);
+        let alerts = dispatcher.alert_count();
+        let fits = keys <= CORRELATION_KEYS_MAX && alerts <= ALERTS_IN_GROUPS_MAX;
+        ensure("tables are bounded", fits, || format!("{keys} keys, {alerts} alerts"))
+    }
+
+    /// An attempt leaves the process.
+    pub(super) fn attempt(
+        &mut self,
+        now: WallTime,
+        notification: &Arc<Notification>,
+        life: &Life,
+        disk: &Disk,
+    ) -> Checked {
+        let id = notification.id;
+        ensure("nothing leaves early", disk.has_held(id), || brief_of(notification))?;
+        let same = |known: &Notification| {
+            known.receiver == notification.receiver
+                && known.notifier_index == notification.notifier_index
+                && known.group_key == notification.group_key
+                && known.created_at == notification.created_at
+                && known.reason == notification.reason
+                && known.alerts == notification.alerts
+        };
+        let known = self.known.entry(id).or_insert_with(|| Arc::clone(notification));
+        ensure("an id means one content", same(known), || {
+            format!("{} and {}", brief_of(known), brief_of(notification))
+        })?;
+        let other = self.known.values().find(|known| known.id != id && same(known));
+        ensure("one content has one id", other.is_none(), || {
+            format!("{} and {id}", other.map_or_else(String::new, |other| brief_of(other)))
+        })?;
+        if self.clock_is_odd {
+            return Ok(());
+        }
+        let at_once = |flight: &&super::life::Flight| {
+            flight.notification.receiver == notification.receiver
+                && flight.notification.notifier_index == notification.notifier_index
+        };
+        let flights: Vec<_> = life.flights.iter().filter(at_once).collect();
+        ensure("few attempts at once", flights.len() < ATTEMPTS_IN_FLIGHT_MAX, || {
+            format!("{} to {}", flights.len(), notification.receiver)
+        })?;
+        let twin = flights.iter().find(|f| f.notification.group_key == notification.group_key);
+        ensure("a group sends one at a time", twin.is_none(), || brief_of(notification))?;
+        let asked = life.not_before.iter().filter(|(refused, _)| refused.id == id);
+        let until = asked.map(|(_, until)| *until).max().unwrap_or(i64::MIN);
+        ensure("Retry-After is kept", now.micros() >= until, || {
+            format!("{id} at {now}, not before {}", WallTime::from_micros(until))
+        })
+    }
+
+    /// A receiver takes a notification.
+    pub(super) fn taken(&mut self, notifier: &Notifier, notification: &Notification) -> Checked {
+        let again = notifier.taken.iter().any(|taken| taken.id == notification.id);
+        let mut is_news = again || notification.reason == NotifyReason::RepeatDue;
+        for alert in &notification.alerts {
+            let key = (notifier.receiver, notifier.index, alert.fingerprint);
+            let before = self.told.insert(key, seen_of(alert));
+            is_news |= before != Some(seen_of(alert));
+        }
+        ensure("nothing is told twice under two ids", is_news, || brief_of(notification))
+    }
+}

@@ -1,0 +1,62 @@
+//! The disk: what is durable, and how far it covers what happened.
+
+use memchr::memmem;
+use tripline::{
+    engine::{
+        dispatch::NotificationId,
+        member::{Checkpoint, LedgerRow},
+        state::StateTable,
+    },
+    store::{Loaded, Store as _, memory::MemoryStore},
+};
+
+/// What is durable. A commit is there whole or not at all.
+pub(super) struct Disk {
+    store: MemoryStore,
+    /// How many inputs of the history the durable state holds.
+    pub(super) covers: usize,
+    pub(super) is_down: bool,
+    /// A commit was written and reported as failed, so ledger rows may be there twice.
+    pub(super) has_repeated: bool,
+    /// Every value of a group that was ever durable.
+    groups: Vec<Vec<u8>>,
+    /// Where reading goes on, by number of the partition.
+    pub(super) positions: Vec<i64>,
+}
+
+impl Disk {
+    pub(super) fn new(partitions: usize) -> Disk {
+        Disk {
+            store: MemoryStore::new(),
+            covers: 0,
+            is_down: false,
+            has_repeated: false,
+            groups: Vec::new(),
+            positions: vec![0; partitions],
+        }
+    }
+
+    pub(super) fn commit(&mut self, checkpoint: &Checkpoint, covers: usize) {
+        self.store.commit(checkpoint).expect("memory does not fail");
+        self.covers = covers;
+        for position in &checkpoint.positions {
+            let index = usize::try_from(position.partition.partition).unwrap();
+            self.positions[index] = position.next_offset;
+        }
+        let changes = checkpoint.changes.iter().filter(|change| change.table == StateTable::Group);
+        self.groups.extend(changes.filter_map(|change| change.value.clone()));
+    }
+
+    pub(super) fn load(&mut self) -> Loaded {
+        self.store.load().expect("memory does not fail")
+    }
+
+    pub(super) fn ledger(&self) -> Vec<LedgerRow> {
+        self.store.ledger().cloned().collect()
+    }
+
+    /// Whether a notification was durable at some time: its id stands in what was stored of groups.
+    pub(super) fn has_held(&self, id: NotificationId) -> bool {
+        self.groups.iter().rev().any(|value| memmem::find(value, &id.0).is_some())
+    }
+}

@@ -1,0 +1,286 @@
+//! What should have come of it: the same input through a shard that nothing ever happens to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tripline::engine::{
+    alert::{Alert, AlertState, Fingerprint},
+    detector::DetectionBatch,
+    rule::{Rule, Severity},
+    shard::Shard,
+    state::{StateChange, StateEntry, StateTable},
+    time::{EventTime, WallTime},
+};
+
+use super::{
+    broker::Broker,
+    life::{Detectors, Spans},
+    rules::{is_plain, rule_sets, settings},
+};
+
+/// One thing that the stateful half of the engine was told.
+#[derive(Clone, Debug)]
+pub(super) enum Input {
+    /// A process took over what was durable, with this rule set.
+    Restart { at: WallTime, rule_set: usize },
+    /// Its source can be read.
+    Ready { at: WallTime },
+    /// It cannot be read any more.
+    Unavailable,
+    /// Records, detected under a rule set at some time, and handled later.
+    Batch { at: WallTime, detected_at: WallTime, rule_set: usize, spans: Spans },
+    /// The time.
+    Timeout { at: WallTime },
+    /// Another rule set.
+    Rules { at: WallTime, rule_set: usize },
+    /// An alert that no rule made.
+    Tell(Box<Alert>),
+}
+
+/// What the model made of an input.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// Every change of an alert, in order.
+    pub(super) alerts: Vec<Alert>,
+    /// Detections behind the watermark.
+    pub(super) late: u64,
+}
+
+/// What an alert came to over all of its episodes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Summary {
+    pub(super) rule_id: String,
+    pub(super) key: Vec<(String, String)>,
+    pub(super) value: f64,
+    pub(super) severity: Severity,
+    pub(super) first_seen: EventTime,
+    pub(super) last_seen: EventTime,
+    /// Of all episodes together.
+    pub(super) finding_count: u64,
+}
+
+impl Summary {
+    /// Whether two runs that met the same events in another order agree.
+    pub(super) fn is_like(&self, other: &Summary) -> bool {
+        let same = (&self.rule_id, &self.key, self.severity)
+            == (&other.rule_id, &other.key, other.severity);
+        if is_plain(&self.rule_id) {
+            // Its value counts the events of an episode, and where one ends depends on the order.
+            same && self.finding_count == other.finding_count
+                && self.first_seen == other.first_seen
+                && self.last_seen == other.last_seen
+        } else {
+            // How many findings a window makes depends on the order. So do, for now, the first and the
+            // last of them: an event in the middle of two windows shows only one.
+            same && self.value.total_cmp(&other.value).is_eq()
+                && self.first_seen >= other.first_seen
+                && self.last_seen <= other.last_seen
+        }
+    }
+}
+
+impl Model {
+    /// Its alerts, each with all of its snapshots.
+    pub(super) fn by_alert(&self) -> BTreeMap<Fingerprint, Vec<&Alert>> {
+        let mut by_alert: BTreeMap<_, Vec<&Alert>> = BTreeMap::new();
+        for alert in &self.alerts {
+            by_alert.entry(alert.fingerprint).or_default().push(alert);
+        }
+        by_alert
+    }
+}
+
+/// What snapshots of one alert come to.
+pub(super) fn summary<'a>(snapshots: impl IntoIterator<Item = &'a Alert>) -> Option<Summary> {
+    let mut counts: BTreeMap<EventTime, u64> = BTreeMap::new();
+    let mut summary: Option<Summary> = None;
+    for alert in snapshots {
+        let count = counts.entry(alert.starts_at).or_default();
+        *count = alert.finding_count.max(*count);
+        let so_far = summary.get_or_insert_with(|| Summary {
+            rule_id: alert.rule_id.clone(),
+            key: alert.key.clone(),
+            value: alert.value,
+            severity: alert.severity,
+            first_seen: alert.first_seen,
+            last_seen: alert.last_seen,
+            finding_count: 0,
+        });
+        so_far.value = so_far.value.max(alert.value);
+        so_far.severity = so_far.severity.max(alert.severity);
+        so_far.first_seen = so_far.first_seen.min(alert.first_seen);
+        so_far.last_seen = so_far.last_seen.max(alert.last_seen);
+    }
+    if let Some(summary) = &mut summary {
+        summary.finding_count = counts.values().sum();
+    }
+    summary
+}
+
+/// The history, through one shard that lives all the time.
+pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detectors) -> Model {
+    let mut model = Model::default();
+    let mut rule_set = match history.first() {
+        Some(Input::Restart { rule_set, .. }) => *rule_set,
+        _ => 0,
+    };
+    let mut shard = Shard::new(Arc::clone(&rule_sets()[rule_set]), 0, settings());
+    let mut epoch = 0;
+    let mut stored = BTreeMap::new();
+    for input in history {
+        match input {
+            Input::Restart { rule_set: found, .. } if WATERMARK_IS_FORGOTTEN => {
+                rule_set = *found;
+                (shard, epoch) = (restarted(&mut shard, &mut stored, rule_set), 0);
+            }
+            Input::Restart { at, rule_set: found } | Input::Rules { at, rule_set: found } => {
+                if matches!(input, Input::Restart { .. }) {
+                    shard.handle_unavailable();
+                }
+                if matches!(input, Input::Rules { .. }) || *found != rule_set {
+                    rule_set = *found;
+                    epoch += 1;
+                    shard.replace_rules(*at, Arc::clone(&rule_sets()[rule_set]), epoch);
+                }
+            }
+            Input::Ready { at } => shard.handle_ready(*at, &broker.names()),
+            Input::Unavailable => shard.handle_unavailable(),
+            Input::Batch { at, detected_at, rule_set: from, spans } => {
+                let mut batch = detectors.detect(*detected_at, *from, broker, spans);
+                translate(&mut batch, *from, rule_set);
+                batch.rules_epoch = epoch;
+                shard.handle_batch(*at, &batch);
+            }
+            Input::Timeout { at } => shard.handle_timeout(*at),
+            Input::Tell(alert) => model.alerts.push(Alert::clone(alert)),
+        }
+        while let Some(alert) = shard.poll_alert() {
+            model.alerts.push(alert);
+        }
+    }
+    model.late = shard.counts().events_late;
+    model
+}
+
+/// The watermark is not part of a checkpoint yet, so a restarted shard is not quite the one before.
+const WATERMARK_IS_FORGOTTEN: bool = true;
+
+/// A shard that was restored from all that another one says it must not forget.
+fn restarted(
+    shard: &mut Shard,
+    stored: &mut BTreeMap<(StateTable, Vec<u8>), Vec<u8>>,
+    rule_set: usize,
+) -> Shard {
+    let mut changes = Vec::new();
+    shard.take_changes(&mut changes);
+    for StateChange { table, key, value } in changes {
+        match value {
+            Some(value) => stored.insert((table, key), value),
+            None => stored.remove(&(table, key)),
+        };
+    }
+    let entry = |((table, key), value): (&(StateTable, Vec<u8>), &Vec<u8>)| StateEntry {
+        table: *table,
+        key: key.clone(),
+        value: value.clone(),
+    };
+    let mut shard = Shard::new(Arc::clone(&rule_sets()[rule_set]), 0, settings());
+    shard.restore(&mut stored.iter().map(entry));
+    shard.handle_unavailable();
+    shard
+}
+
+/// Everything that the broker holds, one event after the other as they happened, read at once.
+pub(super) fn ideal(broker: &Broker, detectors: &mut Detectors) -> Model {
+    let mut places: Vec<(EventTime, usize, usize)> = Vec::new();
+    for (index, partition) in broker.partitions.iter().enumerate() {
+        let times = partition.records.iter().enumerate();
+        places.extend(times.filter_map(|(offset, record)| Some((record.time?, index, offset))));
+    }
+    places.sort_unstable();
+    let mut shard = Shard::new(Arc::clone(&rule_sets()[0]), 0, settings());
+    let one = Arc::clone(&broker.partitions[0].name);
+    let mut model = Model::default();
+    let mut now = WallTime::MIN;
+    for (time, index, offset) in places {
+        now = time.as_wall();
+        let mut batch = detectors.detect(now, 0, broker, &vec![(index, offset..offset + 1)]);
+        for progress in &mut batch.progress {
+            progress.partition = Arc::clone(&one);
+        }
+        shard.handle_batch(now, &batch);
+    }
+    shard.flush(now);
+    while let Some(alert) = shard.poll_alert() {
+        model.alerts.push(alert);
+    }
+    model.late = shard.counts().events_late;
+    model
+}
+
+/// Detections of one rule set as detections of another, by the ids of rules.
+fn translate(batch: &mut DetectionBatch, from: usize, to: usize) {
+    if from == to {
+        return;
+    }
+    let (from, to) = (&rule_sets()[from], &rule_sets()[to]);
+    batch.detections.retain_mut(|detection| {
+        let old = from.rule(detection.rule);
+        let Some(new) = to.find(&old.meta().id) else { return false };
+        detection.rule = new;
+        matches!(to.rule(new), Rule::Detection(rule) if rule.capture_names == old.capture())
+    });
+}
+
+/// The next change of an alert about Tripline itself; `None` if it is already so.
+pub(super) fn self_alert(
+    wall: WallTime,
+    pick: u8,
+    is_firing: bool,
+    history: &[Input],
+) -> Option<Alert> {
+    let labels: BTreeMap<String, String> = [
+        ("alertname".to_owned(), format!("tripline_self_{pick}")),
+        ("severity".to_owned(), "high".to_owned()),
+    ]
+    .into();
+    let fingerprint = Fingerprint::of(&labels);
+    let last = history.iter().rev().find_map(|input| match input {
+        Input::Tell(alert) if alert.fingerprint == fingerprint => Some(alert),
+        _ => None,
+    });
+    let time = wall.as_event();
+    match (last.map(|alert| alert.state), is_firing) {
+        (Some(AlertState::Firing), false) => {
+            let mut alert = Alert::clone(last?);
+            alert.state = AlertState::Resolved;
+            alert.ends_at = Some(time);
+            alert.changed_at = wall;
+            alert.revision += 1;
+            Some(alert)
+        }
+        (None | Some(AlertState::Resolved), true) => Some(Alert {
+            fingerprint,
+            state: AlertState::Firing,
+            labels,
+            annotations: BTreeMap::new(),
+            rule_id: "tripline_self".to_owned(),
+            rule_title: "About Tripline".to_owned(),
+            severity: Severity::High,
+            key: Vec::new(),
+            starts_at: time,
+            first_seen: time,
+            last_seen: time,
+            ends_at: None,
+            changed_at: wall,
+            value: 1.0,
+            threshold: String::new(),
+            finding_count: 1,
+            suppressed_count: 0,
+            evidence: Vec::new(),
+            revision: 1,
+            owner: None,
+            tags: Vec::new(),
+        }),
+        _ => None,
+    }
+}

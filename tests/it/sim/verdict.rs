@@ -1,0 +1,288 @@
+//! What must hold at the end, when all faults are over and everything has come to rest.
+
+use std::collections::BTreeMap;
+
+use tripline::engine::{
+    alert::{Alert, AlertState, Fingerprint},
+    dispatch::{Audience, NotificationId},
+    state::StateTable,
+    time::EventTime,
+};
+
+use super::{
+    broker::Broker,
+    checkers::{Checked, brief, ensure},
+    model::{Input, Model, Summary, ideal, replay, summary},
+    receivers::{Notifier, Receivers},
+    rules::{FromEvents, LONG_MEMORIES, from_events, is_silence, rule_sets},
+    world::World,
+};
+
+/// How long everything may take to come to rest, in minutes: longer than the longest pause that a
+/// receiver may ask for, and than a resolved alert is told to Alertmanager.
+const REST_MINUTES: u32 = 240;
+
+/// For how long a cool-down is remembered.
+const COOL_DOWN_MINUTES: u32 = 11;
+
+/// Lets the world come to rest and looks at what came of everything.
+pub(super) fn finish(world: &mut World) -> Checked {
+    world.heal();
+    let mut minutes = 0;
+    loop {
+        for pick in 0..3 {
+            world.tell(pick, false);
+        }
+        // Not a minute, which is the time between two repetitions.
+        world.advance(57_000_000)?;
+        let missing = unrest(world);
+        let cools_down = world.checkers.changed.iter().any(|alert| alert.rule_id == "config_read");
+        if missing.is_empty() && (!cools_down || minutes > COOL_DOWN_MINUTES) {
+            break;
+        }
+        minutes += 1;
+        ensure("everything comes to rest", minutes < REST_MINUTES, || missing)?;
+    }
+    covers_everything(&world.history, &world.broker)?;
+    let model = replay(&world.history, &world.broker, &mut world.detectors);
+    let excused = world.checkers.may_be_late;
+    ensure("what is not stalled is not late", excused || model.late == 0, || {
+        format!("{} late", model.late)
+    })?;
+    let by_alert = model.by_alert();
+    for notifier in &world.receivers.notifiers {
+        receiver_knows(notifier, &world.receivers, &by_alert, &world.disk.ledger())?;
+    }
+    if !world.checkers.rules_changed {
+        let ideal = ideal(&world.broker, &mut world.detectors);
+        ensure("the ideal is not late", ideal.late == 0, || format!("{}", ideal.late))?;
+        compare(&model, &ideal, excused)?;
+    }
+    ledger_tells(world, &model)?;
+    nothing_is_left(world)
+}
+
+/// What has not come to rest yet; empty if all has. Whoever is silent remains so.
+fn unrest(world: &World) -> String {
+    let Some(life) = &world.life else { return "no process".to_owned() };
+    let (shard, dispatcher) = (life.member.shard(), life.member.dispatcher());
+    let unread = world.broker.partitions.iter().zip(&life.next);
+    let unread: usize = unread.map(|(partition, next)| partition.records.len() - next).sum();
+    let rules = &rule_sets()[life.rule_set];
+    let (silent, firing): (Vec<&Alert>, Vec<&Alert>) = shard
+        .alerts_firing()
+        .partition(|alert| is_silence(&alert.rule_id) && rules.find(&alert.rule_id).is_some());
+    let kept = silent.iter().map(|alert| {
+        let is_target =
+            |notifier: &&Notifier| world.receivers.is_target(notifier.receiver, &alert.labels);
+        world.receivers.notifiers.iter().filter(is_target).count()
+    });
+    let is_quiet = life.is_ready
+        && life.fenced_at.is_none()
+        && unread == 0
+        && life.flights.is_empty()
+        && life.writing.is_none()
+        && firing.is_empty()
+        && shard.correlation_keys().all(|(id, keys)| keys == 0 || LONG_MEMORIES.contains(&id))
+        && dispatcher.pending_count() == 0
+        && dispatcher.alert_count() == kept.sum::<usize>();
+    if is_quiet {
+        return String::new();
+    }
+    let keys: Vec<_> = shard.correlation_keys().filter(|(_, keys)| *keys > 0).collect();
+    format!(
+        "now {}, watermark {:?}, {unread} unread, {} attempts, {} pending, {} alerts in {} groups, \
+         keys {keys:?}, firing:{}\nsilent:{}",
+        world.wall(),
+        shard.watermark(),
+        life.flights.len(),
+        dispatcher.pending_count(),
+        dispatcher.alert_count(),
+        dispatcher.group_count(),
+        brief(firing),
+        brief(silent)
+    )
+}
+
+/// What was not lost covers each record exactly once.
+fn covers_everything(history: &[Input], broker: &Broker) -> Checked {
+    let mut next = vec![0; broker.partitions.len()];
+    for input in history {
+        let Input::Batch { spans, .. } = input else { continue };
+        for (index, span) in spans {
+            ensure("records are read once, in order", next[*index] == span.start, || {
+                format!("partition {index}: {span:?} after {}", next[*index])
+            })?;
+            next[*index] = span.end;
+        }
+    }
+    let all: Vec<usize> = broker.partitions.iter().map(|p| p.records.len()).collect();
+    ensure("every record is read", next == all, || format!("{next:?} of {all:?}"))
+}
+
+/// What happened in all lives is what should have happened.
+fn compare(model: &Model, ideal: &Model, excused: bool) -> Checked {
+    let self_told = |alerts: &[&Alert]| alerts[0].rule_id == "tripline_self";
+    let summaries = |model: &Model| -> BTreeMap<Fingerprint, Summary> {
+        let by_alert = model.by_alert().into_iter().filter(|(_, alerts)| !self_told(alerts));
+        by_alert.filter_map(|(id, alerts)| Some((id, summary(alerts)?))).collect()
+    };
+    let (found, expected) = (summaries(model), summaries(ideal));
+    for (fingerprint, expected) in &expected {
+        let found = found.get(fingerprint);
+        match from_events(&expected.rule_id) {
+            FromEvents::Nothing => {}
+            FromEvents::Existence => {
+                ensure("no alert is missing", excused || found.is_some(), || {
+                    format!("{expected:#?}")
+                })?;
+            }
+            FromEvents::All => {
+                let same = found.is_some_and(|found| found.is_like(expected));
+                ensure("alerts are those of a world without faults", excused || same, || {
+                    format!("{found:#?} is not {expected:#?}")
+                })?;
+            }
+        }
+    }
+    let extra = found.iter().find(|(fingerprint, found)| {
+        from_events(&found.rule_id) != FromEvents::Nothing && !expected.contains_key(*fingerprint)
+    });
+    ensure("no alert is made up", excused || extra.is_none(), || format!("{extra:#?}"))
+}
+
+/// A receiver was told everything that it should have been told, and nothing else.
+fn receiver_knows(
+    notifier: &Notifier,
+    receivers: &Receivers,
+    by_alert: &BTreeMap<Fingerprint, Vec<&Alert>>,
+    ledger: &[tripline::engine::member::LedgerRow],
+) -> Checked {
+    let who = || format!("{} {}", notifier.receiver, notifier.index);
+    let mut views: BTreeMap<Fingerprint, Vec<&Alert>> = BTreeMap::new();
+    let mut ids: Vec<NotificationId> = Vec::new();
+    for notification in &notifier.taken {
+        if ids.contains(&notification.id) {
+            continue;
+        }
+        ids.push(notification.id);
+        for alert in &notification.alerts {
+            views.entry(alert.fingerprint).or_default().push(alert);
+        }
+    }
+    for (fingerprint, views) in &views {
+        let Some(snapshots) = by_alert.get(fingerprint) else {
+            return ensure("nothing is made up", false, || {
+                format!("{}:{}", who(), brief(views.iter().copied()))
+            });
+        };
+        is_implied(notifier, views, snapshots)?;
+    }
+    for (fingerprint, snapshots) in by_alert {
+        let given_up = format!("alert {fingerprint} ");
+        let is_given_up = ledger.iter().any(|row| {
+            row.party == notifier.receiver
+                && row.what == "expired"
+                && row.detail.contains(&given_up)
+        });
+        if is_given_up {
+            continue;
+        }
+        let views = views.get(fingerprint).map_or(&[][..], Vec::as_slice);
+        is_told(notifier, receivers, views, snapshots)?;
+    }
+    Ok(())
+}
+
+/// What a receiver was shown of an alert follows from what became of it.
+fn is_implied(notifier: &Notifier, views: &[&Alert], snapshots: &[&Alert]) -> Checked {
+    let Some(all) = summary(snapshots.iter().copied()) else { return Ok(()) };
+    for (at, view) in views.iter().enumerate() {
+        let fits = snapshots.iter().any(|snapshot| snapshot.starts_at == view.starts_at)
+            && view.value <= all.value
+            && view.severity <= all.severity
+            && view.first_seen >= all.first_seen
+            && view.last_seen <= all.last_seen;
+        ensure("what is shown happened", fits, || {
+            format!("{}\nis not of{}", brief([*view]), brief(snapshots.iter().copied()))
+        })?;
+        let fires_first = matches!(notifier.audience, Audience::Machine | Audience::Resend);
+        let begins = !fires_first || view.state == AlertState::Firing || at > 0;
+        ensure("machines hear first that it fires", begins, || brief([*view]))?;
+    }
+    Ok(())
+}
+
+/// A receiver was told of each episode of an alert that is for it, and of the end.
+fn is_told(
+    notifier: &Notifier,
+    receivers: &Receivers,
+    views: &[&Alert],
+    snapshots: &[&Alert],
+) -> Checked {
+    let mut episodes: BTreeMap<EventTime, (bool, &Alert)> = BTreeMap::new();
+    for snapshot in snapshots.iter().filter(|snapshot| snapshot.state == AlertState::Firing) {
+        let is_target = receivers.is_target(notifier.receiver, &snapshot.labels);
+        episodes.entry(snapshot.starts_at).or_insert((false, snapshot)).0 |= is_target;
+    }
+    let what = || {
+        let (views, snapshots) = (brief(views.iter().copied()), brief(snapshots.iter().copied()));
+        format!("{} {} was told{views}\nof{snapshots}", notifier.receiver, notifier.index)
+    };
+    for (starts_at, (is_target, first)) in &episodes {
+        let is_told = views.iter().any(|view| {
+            view.starts_at == *starts_at
+                || (view.starts_at < *starts_at && view.last_seen >= first.last_seen)
+        });
+        ensure("every alert is told", !is_target || is_told, what)?;
+    }
+    let Some(last) = views.last().filter(|_| notifier.send_resolved) else { return Ok(()) };
+    let is_over = snapshots.last().is_some_and(|last| last.state == AlertState::Resolved);
+    ensure("ends are told", !is_over || last.state == AlertState::Resolved, what)?;
+    if !is_over || !episodes.values().all(|(is_target, _)| *is_target) {
+        return Ok(());
+    }
+    let (told, all) = (summary(views.iter().copied()), summary(snapshots.iter().copied()));
+    let facts = |summary: Option<Summary>| {
+        summary.map(|s| (s.value, s.severity, s.first_seen, s.last_seen, s.key))
+    };
+    ensure("all of it is told", facts(told) == facts(all), what)
+}
+
+/// The ledger has every change of an alert once.
+fn ledger_tells(world: &World, model: &Model) -> Checked {
+    let mut expected: Vec<String> =
+        model.alerts.iter().map(|alert| alert.fingerprint.to_string()).collect();
+    let rows = world.disk.ledger();
+    let mut found: Vec<String> =
+        rows.iter().filter(|row| row.kind == "alert").map(|row| row.subject.clone()).collect();
+    if world.disk.has_repeated {
+        found.sort_unstable();
+        found.dedup();
+        expected.sort_unstable();
+        expected.dedup();
+    }
+    ensure("the ledger has every change", found == expected, || {
+        format!("{found:#?} is not {expected:#?}")
+    })
+}
+
+/// Nothing is kept of what is over.
+fn nothing_is_left(world: &mut World) -> Checked {
+    let is_anybody_silent = world
+        .life
+        .as_ref()
+        .is_some_and(|life| life.member.shard().alerts_firing().next().is_some());
+    let entries = world.disk.load().entries;
+    // What a rule looks for is in front of every key.
+    let is_kept = |entry: &&tripline::engine::state::StateEntry| match entry.table {
+        StateTable::Watermark | StateTable::Identity => false,
+        StateTable::Correlation | StateTable::Alert => {
+            let name = entry.key.get(1..).unwrap_or_default();
+            !LONG_MEMORIES.iter().any(|rule| name.starts_with(rule.as_bytes()))
+        }
+        StateTable::Group => !is_anybody_silent,
+    };
+    let left: Vec<_> = entries.iter().filter(is_kept).map(|e| (e.table, e.key.clone())).collect();
+    ensure("nothing is left over", left.is_empty(), || format!("{left:?}"))
+}

@@ -1,0 +1,328 @@
+//! The world and what actions do to it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tripline::engine::time::WallTime;
+
+use super::{
+    action::{Action, Config, Request},
+    broker::{Broker, Call},
+    checkers::{Checked, Checkers, ensure},
+    disk::Disk,
+    driver::{PIPELINE_MAX, idle_after},
+    life::{Detectors, Life},
+    model::{Input, self_alert},
+    receivers::Receivers,
+    rules::rule_sets,
+};
+
+/// How long after it happened an event is recorded at most: most of `grace`.
+pub(super) const DISORDER_MAX_MS: u16 = 21_000;
+
+/// When the world begins: 2026-01-05T09:00:00Z.
+const BEGINNING: i64 = 1_767_603_600_000_000;
+
+/// In microseconds.
+pub(super) const SECOND: i64 = 1_000_000;
+
+/// Whether the driver keeps to the order that `Member` asks for. The wrong ones are canaries: the
+/// simulator has to catch them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Driver {
+    /// As the coordinator does it.
+    #[default]
+    Right,
+    /// Effects leave before the checkpoint that covers them is durable.
+    EffectsFirst,
+    /// Offsets are told to the broker before the checkpoint is durable.
+    OffsetsFirst,
+    /// A commit writes positions and loses half of the state.
+    TornCommit,
+    /// A failed attempt is reported as delivered.
+    Hopeful,
+}
+
+/// Everything there is.
+pub(super) struct World {
+    pub(super) config: Config,
+    /// True time in microseconds.
+    pub(super) now: i64,
+    /// How far the wall clock is ahead of it.
+    pub(super) skew: i64,
+    pub(super) drift_ppm: i64,
+    /// It was so far behind that events seemed to come from the future.
+    pub(super) clock_was_behind: bool,
+    pub(super) broker: Broker,
+    pub(super) disk: Disk,
+    pub(super) receivers: Receivers,
+    pub(super) life: Option<Life>,
+    /// When the last process ended.
+    pub(super) ended_at: i64,
+    pub(super) last_turn: i64,
+    /// What the rule directory holds.
+    pub(super) rule_set: usize,
+    /// Everything that the engine was told and has not lost again.
+    pub(super) history: Vec<Input>,
+    pub(super) detectors: Detectors,
+    pub(super) checkers: Checkers,
+}
+
+impl World {
+    pub(super) fn new(config: Config) -> World {
+        let partitions = usize::from(config.partitions);
+        World {
+            now: BEGINNING,
+            skew: 0,
+            drift_ppm: 0,
+            clock_was_behind: false,
+            broker: Broker::new(config.partitions),
+            disk: Disk::new(partitions),
+            receivers: Receivers::new(config.plan),
+            life: None,
+            ended_at: BEGINNING,
+            last_turn: BEGINNING,
+            rule_set: 0,
+            history: Vec::new(),
+            detectors: Detectors::new(),
+            checkers: Checkers::default(),
+            config,
+        }
+    }
+
+    pub(super) fn wall(&self) -> WallTime {
+        WallTime::from_micros(self.now + self.skew)
+    }
+
+    /// Whether an action would do anything. Only a hint for whoever makes actions up.
+    pub(super) fn makes_sense(&self, action: &Action) -> bool {
+        let life = self.life.as_ref();
+        let running = life.is_some();
+        match action {
+            Action::EndExec(_) => self.broker.has_open(),
+            Action::Fetch { .. } => {
+                life.is_some_and(|life| life.is_ready && life.pipeline.len() < PIPELINE_MAX)
+            }
+            Action::Handle => life.is_some_and(|life| !life.pipeline.is_empty()),
+            Action::Checkpoint => life.is_some_and(|life| life.writing.is_none()),
+            Action::Sync(_) => life.is_some_and(|life| life.writing.is_some()),
+            Action::Answer { .. } => life.is_some_and(|life| !life.flights.is_empty()),
+            Action::Learn(_) => life.is_some_and(|life| life.fenced_at.is_some()),
+            Action::Fence => life.is_some_and(|life| life.fenced_at.is_none()),
+            Action::Connect => life.is_some_and(|life| !life.is_ready) && !self.broker.is_down,
+            Action::Crash(_) | Action::Timeout | Action::Effect => running,
+            Action::Start => !running,
+            Action::BrokerUp => self.broker.is_down,
+            Action::DiskUp => self.disk.is_down,
+            _ => true,
+        }
+    }
+
+    /// Does what an action says.
+    pub(super) fn apply(&mut self, action: &Action) -> Checked {
+        match action {
+            Action::Produce { request, user, object, partition, count, ago_ms, copy } => {
+                for number in 0..*count {
+                    let ago = i64::from(*ago_ms) * 1_000 / i64::from(number + 1);
+                    let time = WallTime::from_micros(self.now - ago).as_event();
+                    let copy = copy.filter(|_| number == 0 && *request != Request::Garbage);
+                    let object = object.wrapping_add(number);
+                    let call = Call { request: *request, user: *user, object, time };
+                    self.broker.produce(self.now, call, *partition, copy);
+                }
+            }
+            Action::EndExec(pick) => {
+                self.broker.end_exec(self.now, *pick);
+            }
+            Action::Fetch { partitions, records } => self.fetch(*partitions, *records),
+            Action::Handle => self.handle(),
+            Action::Timeout => self.timeout(),
+            Action::Checkpoint => self.checkpoint(),
+            Action::Sync(sync) => self.sync(*sync)?,
+            Action::Effect => {
+                self.effect()?;
+            }
+            Action::Answer { pick, fate } => self.answer(*pick, *fate)?,
+            Action::Turn => self.turn()?,
+            Action::Sleep(span) => self.sleep(i64::from(*span) * 1_000)?,
+            Action::Advance(span) => self.advance(i64::from(*span) * 1_000)?,
+            Action::Suspend(span) => {
+                self.checkers.clock_is_odd |= *span > 60_000;
+                self.set_now(self.now + i64::from(*span) * 1_000);
+                self.turn()?;
+            }
+            Action::Crash(luck) => self.end_life(*luck)?,
+            Action::Start => self.start()?,
+            Action::Connect => self.connect(),
+            Action::Learn(luck) => self.learn(*luck)?,
+            other => self.disturb(other),
+        }
+        self.check()
+    }
+
+    /// Actions of the surroundings.
+    fn disturb(&mut self, action: &Action) {
+        match action {
+            Action::BrokerDown => {
+                self.broker.is_down = true;
+                if let Some(life) = self.life.as_mut().filter(|life| life.is_ready) {
+                    life.is_ready = false;
+                    life.member.handle_unavailable();
+                    self.history.push(Input::Unavailable);
+                }
+            }
+            Action::BrokerUp => {
+                self.broker.is_down = false;
+                if let Some(life) = &mut self.life {
+                    life.connects_at = self.now + SECOND;
+                }
+            }
+            Action::Stall(pick) => {
+                let index = self.broker.index(*pick);
+                self.broker.partitions[index].is_stalled = true;
+            }
+            Action::Unstall(pick) => {
+                let index = self.broker.index(*pick);
+                self.broker.partitions[index].is_stalled = false;
+            }
+            Action::ReceiverDown(pick) | Action::ReceiverUp(pick) => {
+                let index = usize::from(*pick) % self.receivers.notifiers.len();
+                self.receivers.notifiers[index].is_down = matches!(action, Action::ReceiverDown(_));
+            }
+            Action::DiskDown => self.disk.is_down = true,
+            Action::DiskUp => self.disk.is_down = false,
+            Action::Reload(pick) => self.reload(usize::from(*pick) % rule_sets().len()),
+            Action::StepClock(ms) => self.set_clock(i64::from(*ms) * 1_000),
+            Action::Drift(ppm) => self.drift_ppm = i64::from(*ppm),
+            Action::Fence => {
+                let now = self.now;
+                if let Some(life) = self.life.as_mut().filter(|life| life.fenced_at.is_none()) {
+                    life.fenced_at = Some(now);
+                }
+            }
+            Action::Tell(pick) => self.tell(*pick, true),
+            Action::Untell(pick) => self.tell(*pick, false),
+            _ => unreachable!("{action:?} is not of the surroundings"),
+        }
+    }
+
+    // ---- lives ----
+
+    pub(super) fn start(&mut self) -> Checked {
+        if self.life.is_some() {
+            return Ok(());
+        }
+        let loaded = self.disk.load();
+        let next = self.disk.positions.iter().map(|at| usize::try_from(*at).unwrap()).collect();
+        let mut life = Life::new(self.now, self.rule_set, &self.receivers.plan, next);
+        let (report, groups_unusable) = life.member.restore(loaded.positions, loaded.entries);
+        let readable = report.unusable == 0 && groups_unusable == 0;
+        ensure("what was stored can be read", readable || self.is_torn(), || {
+            format!("{report:?}")
+        })?;
+        life.member.handle_unavailable();
+        self.history.push(Input::Restart { at: self.wall(), rule_set: self.rule_set });
+        self.life = Some(life);
+        Ok(())
+    }
+
+    fn is_torn(&self) -> bool {
+        self.config.driver == Driver::TornCommit
+    }
+
+    pub(super) fn connect(&mut self) {
+        let wall = self.wall();
+        if self.broker.is_down {
+            return;
+        }
+        let names = self.broker.names();
+        let Some(life) = self.life.as_mut().filter(|life| !life.is_ready) else { return };
+        if life.fenced_at.is_some() {
+            return;
+        }
+        life.is_ready = true;
+        life.member.handle_ready(wall, &names);
+        life.awake_until.fill(wall.micros() + idle_after());
+        self.history.push(Input::Ready { at: wall });
+    }
+
+    /// A fenced process hears of it and ends, without another checkpoint.
+    pub(super) fn learn(&mut self, luck: u64) -> Checked {
+        if self.life.as_ref().is_some_and(|life| life.fenced_at.is_some()) {
+            self.end_life(luck)?;
+        }
+        Ok(())
+    }
+
+    /// The process is gone. What was under way may have happened or not; then only what is durable
+    /// is left.
+    fn end_life(&mut self, luck: u64) -> Checked {
+        let Some(life) = self.life.take() else { return Ok(()) };
+        let lucky = |bit: usize| luck >> (bit % 64) & 1 == 1;
+        if let Some((checkpoint, covers)) = life.writing
+            && lucky(0)
+            && !self.disk.is_down
+            && self.config.driver != Driver::TornCommit
+        {
+            self.disk.commit(&checkpoint, covers);
+        }
+        for (at, flight) in life.flights.iter().enumerate() {
+            if lucky(at + 1) && !self.receivers.find(&flight.notification).is_down {
+                self.take(&flight.notification)?;
+            }
+        }
+        self.history.truncate(self.disk.covers);
+        self.ended_at = self.now;
+        Ok(())
+    }
+
+    fn reload(&mut self, rule_set: usize) {
+        // Detections that are two rule sets old are lost, for now.
+        while self.life.as_ref().is_some_and(|life| !life.pipeline.is_empty()) {
+            self.handle();
+        }
+        let wall = self.wall();
+        self.checkers.rules_changed |= rule_set != self.rule_set;
+        self.rule_set = rule_set;
+        let Some(life) = &mut self.life else { return };
+        life.epoch += 1;
+        life.rule_set = rule_set;
+        life.member.replace_rules(wall, Arc::clone(&rule_sets()[rule_set]), life.epoch);
+        self.history.push(Input::Rules { at: wall, rule_set });
+    }
+
+    pub(super) fn tell(&mut self, pick: u8, is_firing: bool) {
+        let wall = self.wall();
+        let Some(life) = &mut self.life else { return };
+        let Some(alert) = self_alert(wall, pick, is_firing, &self.history) else { return };
+        life.member.handle_alert(wall, alert.clone());
+        self.history.push(Input::Tell(Box::new(alert)));
+    }
+
+    pub(super) fn check(&mut self) -> Checked {
+        self.note_waiting();
+        Checkers::after_step(&self.broker, &self.disk, self.life.as_mut())
+    }
+
+    /// All faults are over from now on.
+    pub(super) fn heal(&mut self) {
+        self.set_clock(-self.skew);
+        if self.clock_was_behind {
+            // Events that were far ahead of the clock did not move the watermark; later ones do.
+            let time = WallTime::from_micros(self.now).as_event();
+            for partition in 0..self.config.partitions {
+                let call = Call { request: Request::Other, user: 0, object: 0, time };
+                self.broker.produce(self.now, call, partition, None);
+            }
+        }
+        self.broker.is_down = false;
+        self.disk.is_down = false;
+        self.drift_ppm = 0;
+        for partition in &mut self.broker.partitions {
+            partition.is_stalled = false;
+        }
+        for notifier in &mut self.receivers.notifiers {
+            notifier.is_down = false;
+        }
+    }
+}
