@@ -84,9 +84,6 @@ fn with_excerpt<'d>(group: Group<'d>, marks: &[Mark<'d>]) -> Group<'d> {
     let Some(first) = marks.first() else { return group };
     let source = &first.place.source;
     let name = printable(&source.name);
-    if source.text.is_empty() {
-        return group.element(Origin::path(name));
-    }
     let spans: Vec<Range<usize>> = marks.iter().map(Mark::span).collect();
     let from = spans.iter().map(|span| source.line_index(span.start)).min().unwrap_or(0);
     let to = spans.iter().map(|span| source.line_index(span.end)).max().unwrap_or(0);
@@ -212,10 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_not_read_is_named() {
+    fn a_file_that_was_not_read_has_a_first_line() {
         let text = Diagnostic::error("R010", Place::of_file("rules/x.yaml"), "not a file")
             .help("remove it")
             .render(false);
-        assert!(text.contains("--> rules/x.yaml\n"), "{text}");
+        assert!(text.contains("--> rules/x.yaml:1:1\n"), "{text}");
     }
 }
