@@ -15,7 +15,9 @@ use crate::{
     app::{configuration::Configuration, pipeline::now},
     config::{Document, rules_dir::read_rules_dir},
     engine::{
-        diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
+        diagnostic::{
+            Diagnostic, DiagnosticLevel, Format, GENERAL_CODES, printable, render_explained,
+        },
         rule::{self, LoadOptions},
     },
 };
@@ -28,7 +30,8 @@ use crate::{
 #[command(after_help = "Examples:
   tripline check
   tripline check --config /etc/tripline/tripline.yaml --strict
-  tripline check --rules rules/ --format github")]
+  tripline check --rules rules/ --format github
+  tripline check --explain R012")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -44,6 +47,22 @@ pub(super) struct CheckArgs {
     /// Do not try to read secrets, for places that do not have them.
     #[arg(long)]
     no_secrets: bool,
+    /// Say what the code of an error or a warning means, and do nothing else.
+    #[arg(long, value_name = "CODE", value_parser = known_code, exclusive = true)]
+    explain: Option<String>,
+}
+
+/// What a code means, in a few words and in a sentence or two.
+fn explain(code: &str) -> Option<(&'static str, &'static str)> {
+    let of_rules = rule::code::CODES.iter().map(|code| (code.id, code.title, code.explanation));
+    let found = of_rules.chain(GENERAL_CODES.iter().copied()).find(|(id, _, _)| *id == code);
+    found.map(|(_, title, explanation)| (title, explanation))
+}
+
+fn known_code(word: &str) -> Result<String, String> {
+    let code = word.to_ascii_uppercase();
+    let known = explain(&code).is_some();
+    known.then_some(code).ok_or_else(|| "there is no such code".to_owned())
 }
 
 fn format(word: &str) -> Result<Format, String> {
@@ -52,6 +71,12 @@ fn format(word: &str) -> Result<Format, String> {
 }
 
 pub(super) fn execute(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    if let Some((code, (title, text))) =
+        args.explain.as_ref().and_then(|code| Some((code, explain(code)?)))
+    {
+        output::print_all(&format!("{code}: {title}\n\n{text}\n"))?;
+        return Ok(exit::OK);
+    }
     let mut found = Found::default();
     let only_rules = args.rules.is_some() && args.config.is_default();
     if !only_rules {
@@ -61,10 +86,11 @@ pub(super) fn execute(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         found.rules(&directory.clone());
     }
     let failed = found.problems.iter().any(|p| args.strict || p.level == DiagnosticLevel::Error);
-    let mut text = render_all(&found.problems, args.format, output::stdout_colours());
+    let colours = output::stdout_colours();
+    let mut text = render_explained(&found.problems, args.format, colours, explain);
     if args.format == Format::Text {
         let word = if failed { "failed" } else { "ok" };
-        text.push_str(&format!("{}: {word}\n", found.looked_at.join(", ")));
+        text.push_str(&format!("{}: {word}\n", printable(&found.looked_at.join(", "))));
     }
     output::print_all(&text)?;
     Ok(if failed { ExitCode::from(exit::USAGE) } else { exit::OK })

@@ -7,14 +7,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::engine::{
-    diagnostic::{Diagnostic, DiagnosticLevel, SourceText},
-    limits::{RULE_DIRECTORY_DEPTH_MAX, RULES_MAX, YAML_FILE_BYTES_MAX},
+    diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText},
+    limits::{LIST_FILE_BYTES_MAX, RULE_DIRECTORY_DEPTH_MAX, RULES_MAX, YAML_FILE_BYTES_MAX},
     rule::{RuleSources, code},
 };
 
@@ -22,7 +23,7 @@ use crate::engine::{
 ///
 /// # Errors
 /// Everything that cannot be read, each with what to do: a missing or empty directory, a file that may
-/// not be read, is too large, or is not UTF-8.
+/// not be read, is too large, is not UTF-8, or is no file at all but a pipe or a device.
 pub fn read_rules_dir(path: &Path) -> Result<RuleSources, Vec<Diagnostic>> {
     let mut reader = Reader::default();
     match fs::metadata(path) {
@@ -70,16 +71,31 @@ const SINGLES: [Single; 2] = [
 struct Reader {
     sources: RuleSources,
     problems: Vec<Diagnostic>,
+    /// The directories that are being read, from the outermost inwards, as they really are.
+    above: Vec<PathBuf>,
 }
 
 impl Reader {
     fn directory(&mut self, path: &Path, depth: usize, part: Part) {
         if depth > RULE_DIRECTORY_DEPTH_MAX {
-            let title = format!("{} lies too deep", path.display());
-            let help = "a link that leads back to a directory above it has no end";
-            self.problem(Diagnostic::error_nowhere(code::TOO_MANY, title).help(help));
+            let title = format!("directories lie in each other {depth} deep");
+            let help = format!("at most {RULE_DIRECTORY_DEPTH_MAX} levels are read");
+            self.problem(Diagnostic::error(code::TOO_MANY, place(path), title).help(help));
             return;
         }
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if self.above.contains(&real) {
+            let title = "this link leads back to a directory that it lies in";
+            let help = "remove it: what is there is read anyhow";
+            self.problem(Diagnostic::error(code::UNREADABLE, place(path), title).help(help));
+            return;
+        }
+        self.above.push(real);
+        self.entries_of(path, depth, part);
+        self.above.pop();
+    }
+
+    fn entries_of(&mut self, path: &Path, depth: usize, part: Part) {
         for (name, entry) in self.entries(path) {
             let kind = match fs::metadata(&entry) {
                 Ok(kind) => kind,
@@ -139,51 +155,55 @@ impl Reader {
         if self.sources.rules.len() >= RULES_MAX {
             return;
         }
-        if let Some(source) = self.read(path) {
+        if let Some(source) = self.read(path, YAML_FILE_BYTES_MAX) {
             self.sources.rules.push(source);
         }
     }
 
     fn list(&mut self, name: &str, path: &Path) {
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
-        if let Some(source) = self.read(path) {
+        if let Some(source) = self.read(path, LIST_FILE_BYTES_MAX) {
             self.sources.lists.push((stem, source));
         }
     }
 
     fn single(&mut self, single: &Single, path: &Path) {
-        let Some(source) = self.read(path) else { return };
-        let place = (single.place)(&mut self.sources);
-        if let Some(first) = place.replace(Arc::clone(&source)) {
-            let stem = single.stem;
-            let title = format!("{stem} is in {} and in {}", first.name, source.name);
-            let diagnostic = Diagnostic::error_nowhere(code::TWICE, title).help("keep one of them");
+        let Some(source) = self.read(path, YAML_FILE_BYTES_MAX) else { return };
+        let file = (single.place)(&mut self.sources);
+        if let Some(first) = file.replace(Arc::clone(&source)) {
+            let title = format!("there are two files of {}", single.stem);
+            let place = Place { source, span: 0..0 };
+            let first = Place { source: first, span: 0..0 };
+            let diagnostic = Diagnostic::error(code::TWICE, place, title)
+                .related(first, "the other one")
+                .help("keep one of them");
             self.problem(diagnostic);
         }
     }
 
-    fn read(&mut self, path: &Path) -> Option<Arc<SourceText>> {
-        let length = fs::metadata(path).map(|found| found.len());
-        if length.is_ok_and(|length| length > YAML_FILE_BYTES_MAX as u64) {
-            let title =
-                format!("{} has more than {} MiB", path.display(), YAML_FILE_BYTES_MAX >> 20);
-            self.problem(Diagnostic::error_nowhere(code::TOO_MANY, title).help("split it"));
-            return None;
-        }
-        let bytes = match fs::read(path) {
+    fn read(&mut self, path: &Path, bytes_max: usize) -> Option<Arc<SourceText>> {
+        let bytes = match read_file(path, bytes_max) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.unreadable(path, &error);
                 return None;
             }
         };
+        if bytes.len() > bytes_max {
+            let title = format!("the file has more than {} MiB", bytes_max >> 20);
+            self.problem(Diagnostic::error(code::TOO_MANY, place(path), title).help("split it"));
+            return None;
+        }
         match String::from_utf8(bytes) {
             Ok(text) => Some(SourceText::new(path.display().to_string(), text)),
             Err(error) => {
-                let head = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or(&[]);
-                let line = head.split(|byte| *byte == b'\n').count();
-                let title = format!("{} is not UTF-8 text, in line {line}", path.display());
-                let diagnostic = Diagnostic::error_nowhere(code::UNREADABLE, title);
+                // Up to the first wrong byte the text is as it was, and then comes the mark of it.
+                let start = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let source = SourceText::new(path.display().to_string(), text);
+                let place = Place { source, span: start..start + '\u{fffd}'.len_utf8() };
+                let title = "the file is not UTF-8 text";
+                let diagnostic = Diagnostic::error(code::UNREADABLE, place, title);
                 self.problem(diagnostic.help("save the file as UTF-8"));
                 None
             }
@@ -191,19 +211,36 @@ impl Reader {
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        let title = format!("{} cannot be read: {error}", path.display());
+        let title = format!("this cannot be read: {error}");
         let help = match error.kind() {
             io::ErrorKind::NotFound => "check the path; `rules:` in the configuration names it",
             io::ErrorKind::PermissionDenied => "let the user that Tripline runs as read it",
+            io::ErrorKind::InvalidInput => "only files and directories are read; remove it",
             _ => "check the file system",
         };
-        self.problem(Diagnostic::error_nowhere(code::UNREADABLE, title).help(help));
+        self.problem(Diagnostic::error(code::UNREADABLE, place(path), title).help(help));
     }
 
     fn problem(&mut self, problem: Diagnostic) {
         debug_assert_eq!(problem.level, DiagnosticLevel::Error, "what cannot be read is an error");
         self.problems.push(problem);
     }
+}
+
+/// All bytes of a file, or more than `bytes_max` of them. Never waits: what is no file, such as a pipe
+/// without a writer, is not opened.
+fn read_file(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    let one_more = bytes_max as u64 + 1;
+    fs::File::open(path)?.take(one_more).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn place(path: &Path) -> Place {
+    Place::of_file(path.display().to_string())
 }
 
 #[cfg(test)]
@@ -266,6 +303,34 @@ mod tests {
         assert_eq!(codes(root), [code::UNREADABLE, code::TOO_MANY, code::UNREADABLE]);
         let looped = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(looped.path(), looped.path().join("again")).unwrap();
-        assert_eq!(codes(looped.path()), [code::TOO_MANY]);
+        assert_eq!(codes(looped.path()), [code::UNREADABLE]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        write(root, "a.yaml", "a");
+        fs::create_dir(root.join("directory.yaml")).unwrap();
+        assert_eq!(names(root, &read_rules_dir(root).unwrap()), ["a.yaml"]);
+        let made = std::process::Command::new("mkfifo").arg(root.join("pipe.yaml")).status();
+        assert!(made.unwrap().success(), "mkfifo is part of every Unix");
+        std::os::unix::fs::symlink("/dev/zero", root.join("zero.yaml")).unwrap();
+        let problems = read_rules_dir(root).unwrap_err();
+        let named: Vec<String> = problems.iter().map(Diagnostic::one_line).collect();
+        assert_eq!(problems.len(), 2, "{named:?}");
+        for (line, name) in named.iter().zip(["pipe.yaml", "zero.yaml"]) {
+            assert!(line.contains(name) && line.ends_with("it is not a file"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_place_of_the_first_wrong_byte_is_shown() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "a.yaml", b"title: x\nauthor: Ren\xe9\n");
+        let problems = read_rules_dir(root.path()).unwrap_err();
+        let line = problems[0].one_line();
+        assert!(line.ends_with("a.yaml:2:12: error[R010]: the file is not UTF-8 text"), "{line}");
+        assert!(problems[0].render(false).contains("Ren\u{fffd}"));
     }
 }

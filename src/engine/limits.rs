@@ -5,6 +5,18 @@ use std::time::Duration;
 /// Bytes of one YAML file: 4 MiB. A larger file is an error (`Y002`); nothing of it is read.
 pub const YAML_FILE_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of one file of a list: 32 MiB, room for [`LIST_VALUES_MAX`] entries with owner and reason. A
+/// larger file is an error (`Y002`); nothing of it is read.
+pub const LIST_FILE_BYTES_MAX: usize = 32 << 20;
+
+/// Nodes of one YAML file, those that aliases stand for included: 1,000,000, at about 100 B each. More
+/// are an error (`Y003`).
+pub const YAML_NODES_MAX: usize = 1_000_000;
+
+/// Errors that are kept when files are loaded, and warnings: 10,000 of each. The rest is counted
+/// (`Y004`).
+pub const DIAGNOSTICS_MAX: usize = 10_000;
+
 /// Bytes of one record: 16 MiB. A larger one is a dead letter with reason `too_large`.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 

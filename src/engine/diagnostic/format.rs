@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Diagnostic, DiagnosticLevel, Place};
+use super::{Diagnostic, DiagnosticLevel, Place, printable};
 
 /// How diagnostics are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,10 +46,23 @@ impl Format {
 /// `level`, `title`, `label`, `help`, `related` and, if it has a place, `file`, `line`, `column`,
 /// `end_line` and `end_column`, all from 1, columns in characters, the end exclusive.
 pub fn render_all(diagnostics: &[Diagnostic], format: Format, colours: bool) -> String {
+    render_explained(diagnostics, format, colours, |_| None)
+}
+
+/// What a code means, in a few words and in a sentence or two.
+pub type Explain = fn(&str) -> Option<(&'static str, &'static str)>;
+
+/// [`render_all`] with what the codes mean, for formats that have a place for it.
+pub fn render_explained(
+    diagnostics: &[Diagnostic],
+    format: Format,
+    colours: bool,
+    explain: Explain,
+) -> String {
     match format {
         Format::Text => text(diagnostics, colours),
         Format::Json => pretty(&json(diagnostics)),
-        Format::Sarif => pretty(&sarif(diagnostics)),
+        Format::Sarif => pretty(&sarif(diagnostics, explain)),
         Format::Github => diagnostics.iter().map(github).collect(),
     }
 }
@@ -135,7 +148,10 @@ fn message(diagnostic: &Diagnostic) -> String {
     message
 }
 
-fn sarif(diagnostics: &[Diagnostic]) -> Value {
+fn sarif(diagnostics: &[Diagnostic], explain: Explain) -> Value {
+    let mut codes: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+    codes.sort_unstable();
+    codes.dedup();
     let location = |place: &Place| {
         let (file, [line, column, end_line, end_column]) = located(place);
         json!({
@@ -165,16 +181,23 @@ fn sarif(diagnostics: &[Diagnostic]) -> Value {
             .collect();
         json!({
             "ruleId": diagnostic.code,
+            "ruleIndex": codes.binary_search(&diagnostic.code).unwrap_or_default(),
             "level": diagnostic.level.as_str(),
             "message": {"text": message(diagnostic)},
             "locations": locations,
             "relatedLocations": related,
         })
     };
-    let mut codes: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
-    codes.sort_unstable();
-    codes.dedup();
-    let rules: Vec<Value> = codes.into_iter().map(|code| json!({"id": code})).collect();
+    let rule = |code: &&str| match explain(code) {
+        Some((title, text)) => json!({
+            "id": code,
+            "shortDescription": {"text": title},
+            "fullDescription": {"text": text},
+            "help": {"text": text},
+        }),
+        None => json!({"id": code}),
+    };
+    let rules: Vec<Value> = codes.iter().map(rule).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -212,7 +235,7 @@ fn github(diagnostic: &Diagnostic) -> String {
     let mut properties = Vec::new();
     if let Some(place) = &diagnostic.place {
         let (file, [line, column, end_line, end_column]) = located(place);
-        properties.push(format!("file={}", escaped(file, true)));
+        properties.push(format!("file={}", escaped(&printable(file), true)));
         properties.push(format!("line={line}"));
         properties.push(format!("endLine={end_line}"));
         // Columns of a span over several lines are not shown.
@@ -273,10 +296,18 @@ mod tests {
 
     #[test]
     fn sarif_has_what_code_scanning_needs() {
-        let value: Value = serde_json::from_str(&render_all(&two(), Format::Sarif, false)).unwrap();
+        let explain: Explain = |code| (code == "R080").then_some(("cannot match", "Never."));
+        let text = render_explained(&two(), Format::Sarif, false, explain);
+        let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["version"], "2.1.0");
         let run = &value["runs"][0];
-        assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 3);
+        let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+        assert_eq!(rules.len(), 3);
+        for result in run["results"].as_array().unwrap() {
+            let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+            assert_eq!(rules[index]["id"], result["ruleId"]);
+        }
+        assert_eq!(rules[2]["shortDescription"]["text"], "cannot match");
         let physical = &run["results"][0]["locations"][0]["physicalLocation"];
         assert_eq!(physical["artifactLocation"]["uri"], "rules/a%20b.yaml");
         assert_eq!(physical["region"]["endColumn"], 2);

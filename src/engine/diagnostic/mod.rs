@@ -4,70 +4,25 @@
 //! are collected in [`Problems`], never thrown: all mistakes of all files are shown at once. One
 //! constructor function per diagnostic lives beside the code that finds the mistake.
 
+mod clean;
+mod codes;
 mod format;
+mod render;
+mod source;
 
-use std::{cell::RefCell, fmt::Write as _, ops::Range, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    fmt::Write as _,
+};
 
 use serde::Serialize;
 
-pub use format::{Format, render_all};
+use super::limits::DIAGNOSTICS_MAX;
 
-/// One input file, kept for as long as something may point into it.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct SourceText {
-    /// The path as the user would type it.
-    pub name: String,
-    /// The whole text.
-    pub text: String,
-}
-
-impl SourceText {
-    /// Wraps a text for sharing.
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<SourceText> {
-        Arc::new(SourceText { name: name.into(), text: text.into() })
-    }
-
-    /// Line and column of a byte offset, both from 1; columns count characters.
-    pub fn line_column(&self, offset: usize) -> (usize, usize) {
-        let mut end = offset.min(self.text.len());
-        while !self.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let head = self.text.get(..end).unwrap_or("");
-        let line_start = head.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = head.matches('\n').count() + 1;
-        (line, head.get(line_start..).unwrap_or("").chars().count() + 1)
-    }
-}
-
-/// A place in a source text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// The file.
-    pub source: Arc<SourceText>,
-    /// Byte offsets into its text; never past its end.
-    pub span: Range<usize>,
-}
-
-impl Place {
-    /// `file:line:column` of the place's start.
-    pub fn location(&self) -> String {
-        let (line, column) = self.source.line_column(self.span.start);
-        format!("{}:{line}:{column}", self.source.name)
-    }
-
-    /// The span to underline: an empty one is widened to the character after it, since the renderer
-    /// does not reserve room for the line number of an empty span.
-    fn shown_span(&self) -> Range<usize> {
-        let next = self.source.text.get(self.span.start..).and_then(|rest| rest.chars().next());
-        match next {
-            Some(c) if self.span.is_empty() && c != '\n' => {
-                self.span.start..self.span.start + c.len_utf8()
-            }
-            _ => self.span.clone(),
-        }
-    }
-}
+pub use clean::printable;
+pub use codes::GENERAL_CODES;
+pub use format::{Explain, Format, render_all, render_explained};
+pub use source::{Place, SourceText};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -111,29 +66,29 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at a place.
     pub fn error(code: &'static str, place: Place, title: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(code, DiagnosticLevel::Error, Some(place), title.into())
+        Diagnostic::new(code, DiagnosticLevel::Error, Some(place), title)
     }
 
     /// A warning at a place.
     pub fn warning(code: &'static str, place: Place, title: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(code, DiagnosticLevel::Warning, Some(place), title.into())
+        Diagnostic::new(code, DiagnosticLevel::Warning, Some(place), title)
     }
 
     /// An error that has no place in any text.
     pub fn error_nowhere(code: &'static str, title: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(code, DiagnosticLevel::Error, None, title.into())
+        Diagnostic::new(code, DiagnosticLevel::Error, None, title)
     }
 
     fn new(
         code: &'static str,
         level: DiagnosticLevel,
         place: Option<Place>,
-        title: String,
+        title: impl Into<String>,
     ) -> Diagnostic {
         Diagnostic {
             code,
             level,
-            title,
+            title: clean::message(title),
             place,
             label: String::new(),
             related: Vec::new(),
@@ -144,14 +99,14 @@ impl Diagnostic {
     /// Sets the text at the underlined place.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Diagnostic {
-        self.label = label.into();
+        self.label = clean::message(label);
         self
     }
 
     /// Adds one sentence of help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
-        self.help.push(help.into());
+        self.help.push(clean::message(help));
         self
     }
 
@@ -164,53 +119,24 @@ impl Diagnostic {
         }
     }
 
+    /// By file and place; what has none comes first.
+    fn order(&self) -> (Option<(&str, usize)>, &str) {
+        let place = self.place.as_ref();
+        (place.map(|place| (place.source.name.as_str(), place.span.start)), self.code)
+    }
+
     /// Adds a second place.
     #[must_use]
     pub fn related(mut self, place: Place, text: impl Into<String>) -> Diagnostic {
-        self.related.push((place, text.into()));
+        self.related.push((place, clean::message(text)));
         self
-    }
-
-    /// The text for people, like rustc's, with a newline at its end.
-    pub fn render(&self, colours: bool) -> String {
-        use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-        let level = match self.level {
-            DiagnosticLevel::Error => Level::ERROR,
-            DiagnosticLevel::Warning => Level::WARNING,
-        };
-        let title = level.primary_title(self.title.as_str()).id(self.code);
-        let context = |place: &Place, text: &str| {
-            AnnotationKind::Context.span(place.shown_span()).label(text.to_owned())
-        };
-        let snippet = |place: &Place| {
-            Snippet::source(place.source.text.clone()).path(place.source.name.clone())
-        };
-        // Places in the same file share one excerpt.
-        let (here, elsewhere): (Vec<_>, Vec<_>) = self.related.iter().partition(|(related, _)| {
-            self.place.as_ref().is_some_and(|place| Arc::ptr_eq(&place.source, &related.source))
-        });
-        let mut group = if let Some(place) = &self.place {
-            let primary = AnnotationKind::Primary.span(place.shown_span()).label(&self.label);
-            let marks = here.into_iter().map(|(place, text)| context(place, text));
-            title.element(snippet(place).annotation(primary).annotations(marks))
-        } else {
-            Group::with_title(title)
-        };
-        for (place, text) in elsewhere {
-            group = group.element(snippet(place).annotation(context(place, text)));
-        }
-        for help in &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
-        }
-        let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
-        format!("{}\n", renderer.render(&[group]))
     }
 
     /// `file:line:column: error[code]: title`, for logs and one-line formats.
     pub fn one_line(&self) -> String {
         let mut line = String::new();
         if let Some(place) = &self.place {
-            let _ = write!(line, "{}: ", place.location());
+            let _ = write!(line, "{}: ", printable(&place.location()));
         }
         let _ = write!(line, "{}[{}]: {}", self.level.as_str(), self.code, self.title);
         line
@@ -218,9 +144,14 @@ impl Diagnostic {
 }
 
 /// Collects diagnostics. Shared by reference, so that readers of nested sections can all report.
+///
+/// Of each level [`DIAGNOSTICS_MAX`] are kept; the rest is counted.
 #[derive(Debug, Default)]
 pub struct Problems {
     list: RefCell<Vec<Diagnostic>>,
+    /// How many of each level were added, kept or not.
+    errors: Cell<usize>,
+    warnings: Cell<usize>,
 }
 
 impl Problems {
@@ -231,24 +162,34 @@ impl Problems {
 
     /// Adds one.
     pub fn push(&self, diagnostic: Diagnostic) {
-        self.list.borrow_mut().push(diagnostic);
+        let count = match diagnostic.level {
+            DiagnosticLevel::Error => &self.errors,
+            DiagnosticLevel::Warning => &self.warnings,
+        };
+        count.set(count.get() + 1);
+        if count.get() <= DIAGNOSTICS_MAX {
+            self.list.borrow_mut().push(diagnostic);
+        }
     }
 
     /// Whether anything at [`DiagnosticLevel::Error`] was added.
     pub fn has_errors(&self) -> bool {
-        self.list.borrow().iter().any(|problem| problem.level == DiagnosticLevel::Error)
+        self.errors.get() > 0
     }
 
-    /// Everything added, by file and place.
+    /// Everything kept, by file and place; at the end, how much was not.
     pub fn into_sorted(self) -> Vec<Diagnostic> {
         let mut list = self.list.into_inner();
-        list.sort_by(|a, b| {
-            let key = |d: &Diagnostic| {
-                d.place.as_ref().map(|place| (place.source.name.clone(), place.span.start))
-            };
-            key(a).cmp(&key(b)).then_with(|| a.code.cmp(b.code))
-        });
+        list.sort_by(|a, b| a.order().cmp(&b.order()));
         list.dedup();
+        for (level, count) in
+            [(DiagnosticLevel::Error, self.errors), (DiagnosticLevel::Warning, self.warnings)]
+        {
+            if let Some(more) = count.get().checked_sub(DIAGNOSTICS_MAX).filter(|more| *more > 0) {
+                let title = format!("{more} more {}s are not shown", level.as_str());
+                list.push(Diagnostic::new("Y004", level, None, title));
+            }
+        }
         list
     }
 }
@@ -311,26 +252,5 @@ mod tests {
         assert_eq!(nearest("completely.other", known), None);
         assert_eq!(nearest("levle", ["format", "level"]), Some("level"));
         assert_eq!(nearest("vreb", known), Some("verb"));
-    }
-
-    #[test]
-    fn a_diagnostic_looks_like_rustcs() {
-        let source = SourceText::new("rules/a.yaml", "detection:\n  objectRef.resourse: pods\n");
-        let place = Place { source, span: 13..31 };
-        let text = Diagnostic::error("R012", place, "unknown field")
-            .label("audit events have no such field")
-            .suggest("objectRef.resourse", ["objectRef.resource"])
-            .render(false);
-        assert!(text.starts_with("error[R012]: unknown field\n"), "{text}");
-        assert!(text.contains("--> rules/a.yaml:2:3"), "{text}");
-        assert!(text.contains("did you mean `objectRef.resource`?"), "{text}");
-    }
-
-    #[test]
-    fn an_empty_place_keeps_the_margin_straight() {
-        let source = SourceText::new("t.yaml", format!("{}last: x\n", "a: 1\n".repeat(9)));
-        let place = Place { source, span: 45..45 };
-        let text = Diagnostic::error("C002", place, "something is missing").render(false);
-        assert!(text.contains("\n10 | last: x\n"), "{text}");
     }
 }

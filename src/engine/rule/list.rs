@@ -14,7 +14,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Problems, SourceText},
-    limits::LIST_VALUES_MAX,
+    limits::{LIST_FILE_BYTES_MAX, LIST_VALUES_MAX},
     time::{EventTime, WallTime},
     yaml::{self, Node},
 };
@@ -84,7 +84,7 @@ fn read_text(context: Context<'_>) -> List {
 
 fn read_yaml(context: Context<'_>, now: Option<WallTime>) -> List {
     let mut list = List::default();
-    let nodes = match yaml::parse(context.source) {
+    let nodes = match yaml::parse_bounded(context.source, LIST_FILE_BYTES_MAX) {
         Ok(nodes) => nodes,
         Err(problem) => {
             context.problems.push(*problem);

@@ -5,6 +5,7 @@
 //! Duplicate keys, tabs in indentation and alias bombs are errors; plain `no` is a string and only
 //! `true` and `false` are booleans (YAML 1.2 core schema).
 
+mod mistake;
 mod section;
 
 use std::{ops::Range, sync::Arc};
@@ -115,14 +116,22 @@ impl Node {
 /// The first thing that is not YAML, or that passes a bound (size, depth, nodes, alias expansion),
 /// as a diagnostic with its place.
 pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Node>, Box<Diagnostic>> {
-    let whole = |span: Range<usize>| Place { source: Arc::clone(source), span };
-    if source.text.len() > limits::YAML_FILE_BYTES_MAX {
-        let title = format!(
-            "the file has {} bytes; at most {} are read",
-            source.text.len(),
-            limits::YAML_FILE_BYTES_MAX
-        );
-        return Err(Box::new(Diagnostic::error("Y002", whole(0..0), title)));
+    parse_bounded(source, limits::YAML_FILE_BYTES_MAX)
+}
+
+/// [`parse`] for files with a bound of their own on their bytes.
+///
+/// # Errors
+/// Like [`parse`].
+pub fn parse_bounded(
+    source: &Arc<SourceText>,
+    bytes_max: usize,
+) -> Result<Vec<Node>, Box<Diagnostic>> {
+    if source.text.len() > bytes_max {
+        let place = Place { source: Arc::clone(source), span: 0..0 };
+        let length = source.text.len();
+        let title = format!("the file has {length} bytes; at most {bytes_max} are read");
+        return Err(Box::new(Diagnostic::error("Y002", place, title)));
     }
     let options = serde_saphyr::options! {
         strict_booleans: true,
@@ -130,60 +139,16 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Node>, Box<Diagnostic>> {
         with_snippet: false,
         // Comments mean nothing to us, and the library refuses more than 32 in a row otherwise.
         emit_comments: false,
+        budget: serde_saphyr::budget! {
+            max_documents: limits::RULES_MAX,
+            max_nodes: limits::YAML_NODES_MAX,
+            // Each node is one event or two, each document two more.
+            max_events: 3 * limits::YAML_NODES_MAX,
+        },
     };
     let nodes: Vec<Node> = serde_saphyr::from_multiple_with_options(&source.text, options)
-        .map_err(|error| Box::new(not_yaml(source, &error)))?;
+        .map_err(|error| Box::new(mistake::not_yaml(source, &error)))?;
     Ok(nodes.into_iter().filter(|node| node.kind != NodeKind::Null).collect())
-}
-
-fn not_yaml(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic {
-    let start = error.location().map_or(0, |location| byte_offset(&source.text, &location));
-    let end = source
-        .text
-        .get(start..)
-        .and_then(|rest| rest.chars().next())
-        .map_or(start, |c| start + if c == '\n' { 0 } else { c.len_utf8() });
-    let message = error.to_string();
-    // What the library says to programmers who use it means nothing to people who write YAML.
-    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or("");
-    let message = message.split(" at line ").next().unwrap_or("").trim_end_matches('.').to_owned();
-    let (code, message, help) = match bound_passed(&message) {
-        Some(title) => {
-            ("Y003", title, Some("split the file; a rule file needs few aliases, if any"))
-        }
-        None => ("Y001", message, None),
-    };
-    let tab = source.text.get(..start).and_then(|head| head.rsplit('\n').next()).unwrap_or("");
-    let at_tab = source.text.get(start..).is_some_and(|rest| rest.starts_with('\t'));
-    let mut diagnostic =
-        Diagnostic::error(code, Place { source: Arc::clone(source), span: start..end }, message);
-    diagnostic.help.extend(help.map(str::to_owned));
-    if tab.contains('\t') || at_tab {
-        diagnostic = diagnostic.help("indent with spaces: YAML does not allow tabs there");
-    }
-    diagnostic
-}
-
-/// What the library says when a bound of its own is passed, in our words.
-fn bound_passed(message: &str) -> Option<String> {
-    if message.starts_with("recursion limit") {
-        return Some("the file is nested too deep".to_owned());
-    }
-    let what = message.strip_prefix("budget breached: ")?;
-    let word = what.split(|c: char| !c.is_alphanumeric()).next()?.to_ascii_lowercase();
-    let word = if word == "depth" { "levels" } else { word.as_str() };
-    Some(format!("the file has too many {word}"))
-}
-
-fn byte_offset(text: &str, location: &serde_saphyr::Location) -> usize {
-    if let Some(offset) = location.span().byte_offset() {
-        return usize::try_from(offset).unwrap_or(0).min(text.len());
-    }
-    let line = usize::try_from(location.line()).unwrap_or(1).max(1);
-    let column = usize::try_from(location.column()).unwrap_or(1).max(1);
-    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let rest = text.get(start..).unwrap_or("");
-    start + rest.char_indices().nth(column - 1).map_or(rest.len(), |(index, _)| index)
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -339,6 +304,9 @@ mod tests {
             text += &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{before}"); 9].join(", "));
         }
         let problem = parse(&SourceText::new("bomb.yaml", text)).unwrap_err();
-        assert_eq!((problem.code, problem.title.as_str()), ("Y003", "the file has too many nodes"));
+        assert_eq!(
+            (problem.code, problem.title.as_str()),
+            ("Y003", "the file has too many aliases")
+        );
     }
 }
