@@ -13,7 +13,7 @@ use tripline::{
         settings::EngineSettings,
         time::EventTime,
     },
-    generate::{GenerateSettings, Generator, StoryPlan},
+    generate::{GenerateSettings, Generator, Story, StoryPlan},
 };
 
 use crate::binary::{run, run_with_input, tripline};
@@ -343,7 +343,7 @@ fn explained_is_what_the_engine_decides() {
         start,
         received_stage: true,
         rate: 10.0,
-        stories: StoryPlan::all_within(std::time::Duration::ZERO, minute),
+        stories: StoryPlan::within(Story::all(false), std::time::Duration::ZERO, minute),
         ..GenerateSettings::default()
     };
     let mut held = BTreeSet::new();
