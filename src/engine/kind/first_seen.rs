@@ -130,7 +130,7 @@ impl RuleState for Memory {
             key,
             || SeenSpan::at(time),
             |known| {
-                known.add(time);
+                known.add(time, history);
                 began = known.first;
                 Some(known.last.plus(history))
             },
@@ -143,7 +143,7 @@ impl RuleState for Memory {
             |known| {
                 // An event before the last one was not the first: that one was new, or was learnt.
                 is_new = time >= known.last && known.last.plus(history) <= time;
-                known.add(time);
+                known.add(time, history);
                 Some(known.last.plus(history))
             },
         );

@@ -22,8 +22,12 @@ impl SeenSpan {
         SeenSpan { first: time, last: time }
     }
 
-    /// Seen once more.
-    pub(super) fn add(&mut self, time: EventTime) {
+    /// Seen once more, by somebody whose memory lasts so long: after a longer pause it begins anew,
+    /// whether the watermark has passed the pause or not.
+    pub(super) fn add(&mut self, time: EventTime, memory: Duration) {
+        if self.last.plus(memory) <= time {
+            *self = SeenSpan::at(time);
+        }
         self.first = self.first.min(time);
         self.last = self.last.max(time);
     }

@@ -285,7 +285,7 @@ impl RuleState for Baselines {
             CorrelationKey::default(),
             || SeenSpan::at(time),
             |seen| {
-                seen.add(time);
+                seen.add(time, kind.baseline);
                 began = seen.first;
                 Some(seen.last.plus(kind.baseline))
             },
