@@ -18,6 +18,7 @@ const RULES: &[(&str, &str)] = shipped![
     "admission_webhook_failed_open.yaml",
     "anonymous_access_allowed.yaml",
     "anonymous_scan.yaml",
+    "audit_silence.yaml",
     "aws_auth_changed.yaml",
     "binding_to_anonymous.yaml",
     "certificate_self_approved.yaml",
@@ -34,6 +35,7 @@ const RULES: &[(&str, &str)] = shipped![
     "exec_outside_business_hours.yaml",
     "exec_reads_credentials.yaml",
     "exec_reverse_shell.yaml",
+    "first_exec_in_namespace.yaml",
     "forbidden_burst.yaml",
     "host_namespaces.yaml",
     "host_path_mount.yaml",
@@ -49,14 +51,17 @@ const RULES: &[(&str, &str)] = shipped![
     "privileged_impersonation.yaml",
     "privileged_pod.yaml",
     "probe_then_secrets.yaml",
+    "rare_secret_client.yaml",
     "rbac_changed_by_service_account.yaml",
     "secret_enumeration.yaml",
     "secret_read_burst.yaml",
     "secret_read_denied_burst.yaml",
+    "secret_read_spike.yaml",
     "secret_scripting_client.yaml",
     "secrets_listed.yaml",
     "self_granted_role.yaml",
     "service_account_from_public_address.yaml",
+    "service_account_hand_tool.yaml",
     "service_account_token_minted.yaml",
     "service_account_token_shared.yaml",
     "system_role_changed.yaml",
@@ -79,6 +84,8 @@ const LISTS: &[(&str, &str)] = shipped![
 
 const SCHEDULES: &str = include_str!("../../rules/schedules.yaml");
 
+const RISK: &str = include_str!("../../rules/risk.yaml");
+
 /// Everything that a rule directory holds, tests aside; what [`crate::config::rules_dir`] would read
 /// from `rules/`.
 pub fn shipped_rules() -> RuleSources {
@@ -91,6 +98,6 @@ pub fn shipped_rules() -> RuleSources {
         rules: RULES.iter().map(|(name, text)| source(name, text)).collect(),
         lists: LISTS.iter().map(list).collect::<Vec<(String, Arc<SourceText>)>>(),
         schedules: Some(source("schedules.yaml", SCHEDULES)),
-        risk: None,
+        risk: Some(source("risk.yaml", RISK)),
     }
 }

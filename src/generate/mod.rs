@@ -33,6 +33,10 @@ const TYPE_PREFIX: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","#
 /// Mean microseconds between small mishaps ([`traffic::background`]).
 const BACKGROUND_MEAN_MICROS: f64 = 12_000_000.0;
 
+/// Time between two heartbeats ([`traffic::heartbeat`]) at least: 60 s. A busy cluster shows more signs of
+/// life by itself.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
 /// What traffic is wanted.
 #[derive(Clone, Debug)]
 pub struct GenerateSettings {
@@ -86,6 +90,11 @@ pub struct StoryPlan {
 }
 
 impl StoryPlan {
+    /// All stories that need no history, evenly over a time.
+    pub fn all_within(first_after: Duration, span: Duration) -> StoryPlan {
+        StoryPlan::within(Story::all(false), first_after, span)
+    }
+
     /// Stories, evenly over a time.
     pub fn within(stories: Vec<usize>, first_after: Duration, span: Duration) -> StoryPlan {
         let gap = span / u32::try_from(stories.len()).unwrap_or(u32::MAX).max(1);
@@ -155,6 +164,7 @@ impl Generator {
         };
         generator.with_scene(Chance::People, None, people::begin);
         generator.agenda.enter(generator.clock, Due::Background);
+        generator.agenda.enter(generator.clock.plus(HEARTBEAT), Due::Heartbeat);
         let plan = &generator.settings.stories;
         if let Some(first) = plan.stories.first() {
             generator.agenda.enter(generator.clock.plus(plan.first_after), Due::Story(*first));
@@ -234,6 +244,10 @@ impl Generator {
                 self.with_scene(Chance::People, None, traffic::background);
                 let gap = self.people.exponential(BACKGROUND_MEAN_MICROS);
                 self.agenda.enter(self.clock.plus(Duration::from_micros(gap)), Due::Background);
+            }
+            Due::Heartbeat => {
+                self.with_scene(Chance::People, None, traffic::heartbeat);
+                self.agenda.enter(self.clock.plus(HEARTBEAT), Due::Heartbeat);
             }
             Due::Story(index) => self.begin_story(index),
         }

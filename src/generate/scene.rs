@@ -29,6 +29,8 @@ pub(crate) enum Due {
     Command { person: usize, left: u64 },
     /// Something that happens now and then, however busy the cluster is.
     Background,
+    /// What a control plane writes all the time, however quiet the cluster is.
+    Heartbeat,
     /// Begin a story.
     Story(usize),
 }

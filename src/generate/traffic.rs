@@ -95,6 +95,15 @@ fn leader_election(scene: &mut Scene<'_>) {
     scene.request(&Request { query: "timeout=5s", ..request });
 }
 
+/// The controller manager says that it is still the leader.
+pub(crate) fn heartbeat(scene: &mut Scene<'_>) {
+    let (uid, rv) = (scene.rng.uuid(), version(scene.rng));
+    let lease = Object::of(LEASES, "leases", "kube-system", "kube-controller-manager");
+    let caller = &scene.cluster.controller_manager;
+    let request = Request::object(caller, "update", lease.at(&uid, &rv));
+    scene.request(&Request { query: "timeout=5s", ..request });
+}
+
 fn controller_status(scene: &mut Scene<'_>) {
     let cluster = scene.cluster;
     let pod = some_pod(cluster, scene.rng);

@@ -11,7 +11,7 @@ use tripline::{
         shard::EngineSettings,
         time::{EventTime, WallTime},
     },
-    generate::{GenerateSettings, Generator, Story, StoryPlan},
+    generate::{GenerateSettings, Generator, StoryPlan},
 };
 
 use crate::rules;
@@ -80,10 +80,7 @@ fn traffic() -> (WallTime, Vec<RecordBatch>) {
     let settings = GenerateSettings {
         start,
         rate: 500.0,
-        stories: StoryPlan {
-            repeat: true,
-            ..StoryPlan::within(Story::all(false), minute, 10 * minute)
-        },
+        stories: StoryPlan { repeat: true, ..StoryPlan::all_within(minute, 10 * minute) },
         ..GenerateSettings::default()
     };
     let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 0 });

@@ -104,8 +104,12 @@ fn each_tells_people_what_happened_and_what_to_do() {
         assert!(alert.annotations.contains_key("summary"), "{}: no summary", meta.name);
         assert!(alert.runbook.is_some(), "{}: no runbook", meta.name);
         assert!(!alert.evidence.is_empty(), "{}: no evidence", meta.name);
-        assert!(!meta.false_positives.is_empty(), "{}: no false positives", meta.name);
         assert!(!meta.description.is_empty(), "{}: no description", meta.name);
+        if meta.id.starts_with("risk:") {
+            // It says what other rules found.
+            continue;
+        }
+        assert!(!meta.false_positives.is_empty(), "{}: no false positives", meta.name);
         assert!(
             meta.tags.iter().any(|tag| tag.starts_with("attack.t")),
             "{}: no ATT&CK",
@@ -124,15 +128,19 @@ fn watch(settings: GenerateSettings, span: Duration) -> (Vec<Alert>, Vec<(usize,
     let mut generator = Generator::new(settings);
     let mut alerts: Vec<Alert> = Vec::new();
     let mut batch = RecordBatch::default();
+    let mut begun_at = EventTime::MIN;
     loop {
         let record = generator.next().unwrap();
         batch.push(&partition, 0, None, Some(&record.payload));
-        if batch.records.len() == 500 || record.time >= end {
+        // In thin traffic five hundred records are hours, in which alerts begin and end.
+        let is_old = record.time.since(begun_at) >= Duration::from_secs(10);
+        if batch.records.len() == 500 || is_old || record.time >= end {
             let now = record.time.as_wall();
             let found = detector.detect(now, &batch);
             assert_eq!(found.dead_letters, []);
             shard.handle_batch(now, &found);
             shard.handle_timeout(now);
+            begun_at = record.time;
             batch = RecordBatch { sequence: batch.sequence + 1, ..RecordBatch::default() };
         }
         while let Some(alert) = shard.poll_alert() {
@@ -182,21 +190,45 @@ fn every_story_is_caught_at_any_time_of_the_week() {
         "2026-12-25T05:00:00Z",
         "2026-07-15T13:00:00Z",
     ] {
-        let plan =
-            StoryPlan::within(Story::all(false), Duration::from_secs(2), Duration::from_secs(45));
+        let plan = StoryPlan::all_within(Duration::from_secs(2), Duration::from_secs(45));
         let settings = GenerateSettings { stories: plan, ..settings(start, 20.0) };
         let (alerts, begun) = watch(settings, Duration::from_secs(60));
-        assert_eq!(begun.len(), STORIES.len());
-        let named: Vec<(&str, EventTime)> = alerts
-            .iter()
-            .map(|alert| (alert.labels["alertname"].as_str(), alert.starts_at))
-            .collect();
-        let score = score(&begun, &named);
-        for story in &score.stories {
-            let id = STORIES[story.story].id;
-            assert!(story.missing.is_empty(), "{start} {id}: {:?} missed it", story.missing);
-        }
-        let others: Vec<&str> = score.false_positives.iter().map(|index| named[*index].0).collect();
-        assert!(others.is_empty(), "{start}: {others:?} fired in no story");
+        assert_eq!(begun.len(), Story::all(false).len());
+        assert_told(start, &alerts, &begun);
     }
+}
+
+/// Every story was noticed by all rules that should, and nothing else was.
+fn assert_told(when: &str, alerts: &[Alert], begun: &[(usize, EventTime)]) {
+    let named: Vec<(&str, EventTime)> =
+        alerts.iter().map(|alert| (alert.labels["alertname"].as_str(), alert.starts_at)).collect();
+    let score = score(begun, &named);
+    for story in &score.stories {
+        let id = STORIES[story.story].id;
+        assert!(story.missing.is_empty(), "{when} {id}: {:?} missed it", story.missing);
+    }
+    let others: Vec<String> = score
+        .false_positives
+        .iter()
+        .flat_map(|index| describe(alerts.get(*index..=*index).unwrap_or_default()))
+        .collect();
+    assert!(others.is_empty(), "{when}: fired in no story: {others:#?}");
+}
+
+#[test]
+fn what_is_unusual_is_noticed_after_days_of_what_is_usual() {
+    // A Friday, nine days after a Wednesday: rules with a memory have learnt by then.
+    let (day, quarter) = (Duration::from_secs(86_400), Duration::from_secs(900));
+    let plan = StoryPlan {
+        stories: (0..STORIES.len()).collect(),
+        first_after: 9 * day,
+        gap: quarter,
+        repeat: false,
+    };
+    let count = u32::try_from(STORIES.len()).unwrap();
+    let settings = GenerateSettings { stories: plan, ..settings("2026-03-04T09:00:00Z", 0.2) };
+    // The last one, in which nothing is written, takes longer.
+    let (alerts, begun) = watch(settings, 9 * day + (count + 3) * quarter);
+    assert_eq!(begun.len(), STORIES.len());
+    assert_told("after nine days", &alerts, &begun);
 }

@@ -83,11 +83,7 @@ pub(super) fn send(
         start,
         rate: settings.rate,
         partitions: settings.partitions,
-        stories: StoryPlan::within(
-            Story::all(false),
-            first_after,
-            within.saturating_sub(first_after),
-        ),
+        stories: StoryPlan::all_within(first_after, within.saturating_sub(first_after)),
         ..GenerateSettings::default()
     });
     let began = Instant::now();

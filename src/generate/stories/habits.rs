@@ -4,22 +4,30 @@ use std::time::Duration;
 
 use super::{QUICK, Story};
 use crate::generate::{
+    cluster::Person,
     event::{Caller, Object, Request},
-    people::exec_into,
+    people::{at_work, exec_into, zones},
 };
 
 pub(super) const FIRST_EXEC: Story = Story {
     id: "first-exec",
     title: "A shell where this person never had one",
-    description: "In office hours, with their own laptop, somebody opens a shell in a namespace of \
-                  another team for the first time.",
+    description: "With their own laptop, in office hours if anybody is at work, somebody opens a shell in \
+                  a namespace of another team for the first time.",
     expected_rules: &["first_exec_in_namespace"],
     related_rules: &["exec_outside_business_hours"],
     needs_history: true,
     lasts: QUICK,
     play: |scene| {
-        let Some(who) = scene.cluster.people.get(12) else { return };
-        let pod = scene.cluster.pod_in(scene.rng, "identity").clone();
+        let zones = zones();
+        let is_here = |person: &&Person| {
+            zones.get(person.office).is_some_and(|zone| at_work(zone, scene.now))
+        };
+        let people = &scene.cluster.people;
+        let Some(who) = people.iter().rev().find(is_here).or(people.last()) else { return };
+        let other = ["analytics", "catalog", "mail"];
+        let other = other.iter().find(|namespace| !who.namespaces.contains(namespace));
+        let pod = scene.cluster.pod_in(scene.rng, other.unwrap_or(&"ml")).clone();
         let query = "command=sh&stdin=true&stdout=true&tty=true";
         exec_into(scene, who, pod.namespace, &pod.name, query);
     },
@@ -30,7 +38,7 @@ pub(super) const NEW_CLIENT: Story = Story {
     title: "A controller that suddenly speaks kubectl",
     description: "The token of the secrets operator, which reads secrets all day and may, is used with \
                   another client from the operator's own node.",
-    expected_rules: &["service_account_new_client", "rare_secret_client"],
+    expected_rules: &["service_account_hand_tool", "rare_secret_client"],
     related_rules: &[],
     needs_history: true,
     lasts: QUICK,
