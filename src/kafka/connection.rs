@@ -182,6 +182,14 @@ impl OpenConnection {
     }
 }
 
+/// pitfall: OpenSSL that is built into a binary looks for the system's authorities where it would have
+/// been installed itself, which is nowhere, and then trusts nobody. At this word the library looks where
+/// distributions keep them.
+const SYSTEM_AUTHORITIES: &str = "probe";
+
+/// Variables by which people tell OpenSSL where authorities are.
+const OPENSSL_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 fn set_tls(config: &mut ClientConfig, tls: &Tls, secret: ReadSecret<'_>) -> Result<(), String> {
     let files = [
         ("ssl.ca.location", &tls.ca_file),
@@ -194,6 +202,10 @@ fn set_tls(config: &mut ClientConfig, tls: &Tls, secret: ReadSecret<'_>) -> Resu
             std::fs::File::open(path).map_err(|error| format!("{path}: {error}"))?;
             config.set(property, path);
         }
+    }
+    let is_named = |name: &str| std::env::var_os(name).is_some();
+    if tls.ca_file.is_none() && !OPENSSL_VARIABLES.iter().any(|name| is_named(name)) {
+        config.set("ssl.ca.location", SYSTEM_AUTHORITIES);
     }
     if let Some(password) = &tls.key_password {
         config.set("ssl.key.password", secret(password)?);

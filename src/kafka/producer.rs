@@ -2,6 +2,9 @@
 //!
 //! Idempotent and with `acks=all`, so that a record is acknowledged once and in order. The queue in
 //! front of the broker is bounded in bytes and records; [`Producer::produce`] waits for room.
+//!
+//! pitfall: transactions block their thread, and after a fatal error need a new producer. None are used:
+//! they could not cover the checkpoint anyway.
 
 use std::{
     sync::{

@@ -127,3 +127,26 @@ fn a_certificate_of_a_stranger_is_refused() {
     });
     tripline.kill();
 }
+
+/// Needs no service, so it always runs.
+#[test]
+fn without_a_ca_file_the_authorities_of_the_system_are_trusted() {
+    // Whether this machine has any is not for us to say; but the library must look for them.
+    let config = "sources:
+  - kafka:
+      brokers: ['127.0.0.1:1']
+      topics: [t]
+      group: t
+      tls: {}
+      properties: {debug: security}
+log: {level: trace}
+receivers: [{name: out, stdout: {}}]
+route: {receiver: out}
+";
+    let mut tripline = Tripline::new(config, &[SECRET_READ]);
+    tripline.start_by_shell("unset SSL_CERT_FILE SSL_CERT_DIR; exec \"$@\"");
+    eventually("the library looks for authorities where they are", || {
+        tripline.log().contains("\"facility\":\"CACERTS\"").then_some(())
+    });
+    tripline.kill();
+}

@@ -103,6 +103,61 @@ fn flags_of_tripline_in_compose_and_manifests_exist() {
     }
 }
 
+/// Each instruction of the Dockerfile with its words, continued lines put together.
+fn instructions() -> Vec<(String, Vec<String>)> {
+    let text = read("Dockerfile").replace("\\\n", " ");
+    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            (words.next().unwrap(), words.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn the_image_is_built_in_stages_of_what_there_is_and_runs_without_root() {
+    let instructions = instructions();
+    let of = |name: &str| -> Vec<&Vec<String>> {
+        instructions.iter().filter(|(word, _)| word == name).map(|(_, words)| words).collect()
+    };
+    let ignored: Vec<String> = read(".dockerignore")
+        .lines()
+        .filter_map(|line| line.strip_prefix('/'))
+        .map(str::to_owned)
+        .collect();
+    let stages = of("FROM");
+    assert_eq!(stages.len(), 2);
+    for stage in &stages {
+        let (_, tag) = stage[0].split_once(':').expect("a tag");
+        assert!(tag.contains(char::is_numeric), "{stage:?} is not pinned");
+    }
+    assert!(stages[1][0].ends_with("-slim"), "{stages:?}");
+    let names: Vec<&str> =
+        stages.iter().filter_map(|stage| stage.get(2)).map(|name| &**name).collect();
+    for words in of("COPY") {
+        let (flags, paths): (Vec<&String>, Vec<&String>) =
+            words.iter().partition(|word| word.starts_with("--"));
+        if let Some(stage) = flags.iter().find_map(|flag| flag.strip_prefix("--from=")) {
+            assert!(names.contains(&stage), "there is no stage {stage}");
+            continue;
+        }
+        let (_, sources) = paths.split_last().unwrap();
+        for source in sources {
+            assert!(project(source).exists(), "COPY {source}: it does not exist");
+            assert!(!ignored.contains(source), "COPY {source}: .dockerignore hides it");
+        }
+    }
+    let user = of("USER").pop().expect("a user");
+    let (id, _) = user[0].split_once(':').unwrap();
+    assert!(id.parse::<u32>().unwrap() > 0, "{user:?}");
+    // The example and the manifests keep state where the image lets that user write.
+    let state = of("VOLUME").pop().expect("a volume");
+    assert_eq!(yaml("deploy/compose/tripline.yaml")["state"], Value::from(state[0].clone()));
+    let entry: Vec<String> = serde_json::from_str(&of("ENTRYPOINT")[0].join(" ")).unwrap();
+    assert!(entry[0].ends_with("/tripline"), "{entry:?}");
+}
+
 fn manifests() -> Vec<Value> {
     serde_saphyr::from_multiple(&read("deploy/kubernetes/tripline.yaml")).unwrap()
 }

@@ -293,8 +293,9 @@ impl ConsumerContext for OwnerContext {
     ) {
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let assigns = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        // Nothing is committed for partitions that go: the checkpoint is the truth, and a lost
-        // assignment could not be committed anyway.
+        // pitfall: offsets that are committed when partitions go may land after somebody else has them,
+        // and those of a lost assignment are refused. Nothing is committed here: the checkpoint is the
+        // truth.
         let done: KafkaResult<()> = if assigns {
             self.set_starts(consumer, list);
             if cooperative { consumer.incremental_assign(list) } else { consumer.assign(list) }

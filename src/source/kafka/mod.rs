@@ -57,6 +57,7 @@ const FIXED: [(&str, &str); 6] = [
     ("enable.auto.offset.store", "false"),
     // A position that does not exist any more must not skip to the end, whatever `start` says.
     ("auto.offset.reset", "earliest"),
+    // pitfall: the end of a partition would arrive as an error.
     ("enable.partition.eof", "false"),
     // New partitions are added without taking the others away and refetching what was in flight.
     ("partition.assignment.strategy", "cooperative-sticky"),
