@@ -16,6 +16,7 @@ use super::{
     lint::level_needed,
     list::{ListEntry, Lists},
     names::Names,
+    possible::check_conditions,
     read::Text,
     require::requirements,
     risk::{RiskSettings, risk_rules},
@@ -217,7 +218,6 @@ impl Compiler<'_> {
         let mut meta = meta_of(header, self.names.of.get(index));
         let has_state = header.extension.state.is_some();
         let own = self.condition_of(&document.detection, &header.extension.same_element);
-        self.check_possible(document, &own);
         let mut parts = vec![own];
         for filter in filters {
             if let Some(Document::Filter(filter)) = self.documents.get(*filter) {
@@ -259,31 +259,6 @@ impl Compiler<'_> {
             capture,
             capture_names: wanted.0,
         }
-    }
-
-    /// Warns if no event, or every event, satisfies the rule's own condition.
-    fn check_possible(&self, document: &DetectionDocument, own: &Expression) {
-        // Mistakes that make a part constant are reported where they are.
-        if document.detection.selections.iter().any(|(_, search)| search.is_none()) {
-            return;
-        }
-        let place = document
-            .detection
-            .conditions
-            .first()
-            .map_or(document.header.place.clone(), |(_, text)| text.place.clone());
-        let diagnostic = match (own, requirements(own, &self.builder)) {
-            (Expression::Constant(value), _) if !self.problems.has_errors() => {
-                let word = if *value { "always" } else { "never" };
-                let title = format!("the condition is {word} true");
-                Diagnostic::warning(code::CONSTANT_CONDITION, place, title)
-            }
-            (_, Err(conflict)) => {
-                Diagnostic::warning(code::CANNOT_MATCH, place, conflict.title).help(conflict.help)
-            }
-            _ => return,
-        };
-        self.problems.push(diagnostic);
     }
 
     /// Warns if a filter leaves nothing of a rule that could match without it.
@@ -370,6 +345,7 @@ impl Compiler<'_> {
             predicate_count: 0,
             regex_count: 0,
         };
+        let errors_before = items.problems.error_count();
         let mut selections: BTreeMap<&str, Expression> = BTreeMap::new();
         for (name, search) in &detection.selections {
             let expression = match search {
@@ -379,6 +355,10 @@ impl Compiler<'_> {
             selections.insert(&name.text, expression);
         }
         check_arrays(detection, arrays, self.problems);
+        // Mistakes that make a part constant are reported where they are.
+        if self.problems.error_count() == errors_before {
+            check_conditions(detection, &selections, &self.builder, self.problems);
+        }
         let parts = detection.conditions.iter().map(|(tree, _)| evaluate(tree, &selections));
         any(parts.collect::<Vec<_>>())
     }
@@ -428,7 +408,7 @@ pub(super) fn item_expression(items: &mut ItemCompiler<'_>, item: &Item) -> Expr
     items.item(item)
 }
 
-fn evaluate(tree: &Condition, selections: &BTreeMap<&str, Expression>) -> Expression {
+pub(super) fn evaluate(tree: &Condition, selections: &BTreeMap<&str, Expression>) -> Expression {
     match tree {
         Condition::Name(name, _) => {
             selections.get(name.as_str()).cloned().unwrap_or(Expression::Constant(false))
