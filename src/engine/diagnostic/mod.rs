@@ -174,7 +174,12 @@ impl Problems {
 
     /// Whether anything at [`DiagnosticLevel::Error`] was added.
     pub fn has_errors(&self) -> bool {
-        self.errors.get() > 0
+        self.error_count() > 0
+    }
+
+    /// How many errors were added, kept or not.
+    pub fn error_count(&self) -> usize {
+        self.errors.get()
     }
 
     /// Everything kept, by file and place; at the end, how much was not.

@@ -2,8 +2,8 @@
 
 use super::{
     code,
-    document::Header,
     fields::check_field,
+    header::Header,
     names::RuleName,
     set::{AlertSpec, CaptureSlot, RuleMeta},
     taxonomy, template,

@@ -17,6 +17,7 @@ use super::{
     list::{ListEntry, Lists},
     names::Names,
     outline::Outline,
+    possible::check_conditions,
     read::Text,
     require::requirements,
     risk::{RiskSettings, risk_rules},
@@ -226,6 +227,8 @@ impl Compiler<'_> {
         let (own, outline) = self.condition_of(&document.detection, &header.extension.same_element);
         self.check_possible(document, &own);
         let (mut parts, mut outlines) = (vec![own], vec![outline]);
+        let own = self.condition_of(&document.detection, &header.extension.same_element);
+        let mut parts = vec![own];
         for filter in filters {
             if let Some(Document::Filter(filter)) = self.documents.get(*filter) {
                 let (expression, outline) = self.filter(filter);
@@ -267,31 +270,6 @@ impl Compiler<'_> {
             capture_names: wanted.0,
         };
         (rule, Outline::all(outlines))
-    }
-
-    /// Warns if no event, or every event, satisfies the rule's own condition.
-    fn check_possible(&self, document: &DetectionDocument, own: &Expression) {
-        // Mistakes that make a part constant are reported where they are.
-        if document.detection.selections.iter().any(|(_, search)| search.is_none()) {
-            return;
-        }
-        let place = document
-            .detection
-            .conditions
-            .first()
-            .map_or(document.header.place.clone(), |(_, text)| text.place.clone());
-        let diagnostic = match (own, requirements(own, &self.builder)) {
-            (Expression::Constant(value), _) if !self.problems.has_errors() => {
-                let word = if *value { "always" } else { "never" };
-                let title = format!("the condition is {word} true");
-                Diagnostic::warning(code::CONSTANT_CONDITION, place, title)
-            }
-            (_, Err(conflict)) => {
-                Diagnostic::warning(code::CANNOT_MATCH, place, conflict.title).help(conflict.help)
-            }
-            _ => return,
-        };
-        self.problems.push(diagnostic);
     }
 
     /// Warns if a filter leaves nothing of a rule that could match without it.
@@ -381,6 +359,7 @@ impl Compiler<'_> {
             predicate_count: 0,
             regex_count: 0,
         };
+        let errors_before = items.problems.error_count();
         let mut selections: BTreeMap<&str, Expression> = BTreeMap::new();
         for (name, search) in &detection.selections {
             let expression = match search {
@@ -394,6 +373,12 @@ impl Compiler<'_> {
         let expression = any(trees().map(|tree| evaluate(tree, &selections)));
         let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
         (expression, Outline::any(outlines))
+        // Mistakes that make a part constant are reported where they are.
+        if self.problems.error_count() == errors_before {
+            check_conditions(detection, &selections, &self.builder, self.problems);
+        }
+        let parts = detection.conditions.iter().map(|(tree, _)| evaluate(tree, &selections));
+        any(parts.collect::<Vec<_>>())
     }
 
     fn correlation(
@@ -441,7 +426,7 @@ pub(super) fn item_expression(items: &mut ItemCompiler<'_>, item: &Item) -> Expr
     items.item(item)
 }
 
-fn evaluate(tree: &Condition, selections: &BTreeMap<&str, Expression>) -> Expression {
+pub(super) fn evaluate(tree: &Condition, selections: &BTreeMap<&str, Expression>) -> Expression {
     match tree {
         Condition::Name(name, _) => {
             selections.get(name.as_str()).cloned().unwrap_or(Expression::Constant(false))

@@ -8,13 +8,13 @@ use super::{
     code,
     condition::{self, Condition, parse_condition},
     correlation::{CorrelationSyntax, read_correlation},
-    extension::{Extension, Sort, read_extension},
-    read::{Context, Text, text, texts},
+    extension::Sort,
+    header::{Header, check_logsource, read_header},
+    read::{Context, Text, texts},
     selection::{Search, read_selection},
-    set::Severity,
 };
 use crate::engine::{
-    diagnostic::{Diagnostic, Place, Problems, SourceText, nearest},
+    diagnostic::{Diagnostic, Problems, SourceText, nearest},
     yaml::{self, Key, Node, NodeKind, Section},
 };
 
@@ -27,41 +27,6 @@ pub(super) enum Document {
     Correlation(CorrelationDocument),
     /// `filter:`
     Filter(FilterDocument),
-}
-
-/// What a document says about itself.
-#[derive(Debug)]
-pub(super) struct Header {
-    /// Its `title` key, or where it begins.
-    pub(super) place: Place,
-    /// Its number in the file, from 1.
-    pub(super) number: usize,
-    /// `id`
-    pub(super) id: Option<Text>,
-    /// `name`
-    pub(super) name: Option<Text>,
-    /// `title`
-    pub(super) title: String,
-    /// `description`
-    pub(super) description: String,
-    /// `status`
-    pub(super) status: Option<String>,
-    /// `level`
-    pub(super) level: Option<Severity>,
-    /// `author`
-    pub(super) author: Option<String>,
-    /// `tags`
-    pub(super) tags: Vec<String>,
-    /// `references`
-    pub(super) references: Vec<String>,
-    /// `falsepositives`
-    pub(super) false_positives: Vec<String>,
-    /// `fields`
-    pub(super) fields: Vec<Text>,
-    /// `generate` at the top level.
-    pub(super) generate: Option<bool>,
-    /// `tripline`
-    pub(super) extension: Extension,
 }
 
 /// A detection rule.
@@ -151,7 +116,6 @@ fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Doc
         _ => Sort::Filter,
     };
     let header = read_header(&section, number, sort);
-    strange_keys(&section, sort);
     let document = match sort {
         Sort::Detection => {
             check_logsource(&section);
@@ -186,147 +150,14 @@ fn not_a_rule(section: &Section<'_>, title: &str) {
     section.report(diagnostic);
 }
 
-/// Keys that a document may have at its top level; the last belong under `tripline:`.
-const TOP_LEVEL: &[&str] = &[
-    "action",
-    "author",
-    "correlation",
-    "date",
-    "description",
-    "detection",
-    "falsepositives",
-    "fields",
-    "filter",
-    "generate",
-    "id",
-    "level",
-    "license",
-    "logsource",
-    "modified",
-    "name",
-    "references",
-    "related",
-    "scope",
-    "sigma-version",
-    "status",
-    "tags",
-    "taxonomy",
-    "title",
-    "tripline",
-];
-const BELOW_TRIPLINE: &[&str] = &[
-    "absence",
-    "annotations",
-    "controls",
-    "evidence",
-    "expires",
-    "first_seen",
-    "gap",
-    "group-by",
-    "inside",
-    "labels",
-    "levels",
-    "needs",
-    "outside",
-    "owner",
-    "rarity",
-    "risk",
-    "runbook",
-    "same_element",
-    "spike",
-    "suppress",
-    "window",
-];
-const BELOW_CORRELATION: &[&str] =
-    &["aliases", "condition", "group-by", "rules", "timespan", "type"];
-
-/// Sigma allows any key at the top level, so these are suspicions only.
-fn strange_keys(section: &Section<'_>, sort: Sort) {
-    let warn = |key: &str, title: String, help: String| {
-        let place = section.place_of_key(key);
-        section.report(Diagnostic::warning(code::STRANGE_KEY, place, title).help(help));
-    };
-    for key in section.keys() {
-        if TOP_LEVEL.contains(&key) {
-            continue;
-        }
-        let title = format!("`{key}` is not looked at here");
-        if sort == Sort::Correlation && BELOW_CORRELATION.contains(&key) {
-            warn(key, title, format!("put it under `correlation:`: `correlation: {{{key}: …}}`"));
-        } else if BELOW_TRIPLINE.contains(&key) {
-            warn(key, title, format!("put it under `tripline:`: `tripline: {{{key}: …}}`"));
-        } else if let Some(near) = nearest(key, TOP_LEVEL.iter().copied()) {
-            warn(key, title, format!("did you mean `{near}`?"));
-        }
-    }
-}
-
-fn read_header(section: &Section<'_>, number: usize, sort: Sort) -> Header {
-    let words: Vec<(&str, Severity)> =
-        Severity::ALL.into_iter().map(|severity| (severity.as_str(), severity)).collect();
-    let title = section.required_string("title", "say in a few words what the rule finds");
-    let strings = |key: &str| section.strings(key).unwrap_or_default();
-    let plain = |key: &str| text(section, key).filter(|text| !text.value.trim().is_empty());
-    Header {
-        place: section
-            .keys()
-            .find(|key| *key == "title")
-            .or_else(|| section.keys().next())
-            .map_or(section.place(), |key| section.place_of_key(key)),
-        number,
-        id: plain("id"),
-        name: plain("name"),
-        title: title.unwrap_or_default(),
-        description: section.string("description").unwrap_or_default(),
-        status: section.string("status"),
-        level: section.one_of("level", &words),
-        author: section.string("author"),
-        tags: strings("tags"),
-        references: strings("references"),
-        false_positives: strings("falsepositives"),
-        fields: texts(section, "fields").unwrap_or_default(),
-        generate: section.boolean("generate"),
-        extension: read_extension(section.section("tripline"), sort),
-    }
-}
-
-/// Rules must be for Kubernetes audit events: others could only match by mistake.
-fn check_logsource(section: &Section<'_>) {
-    let Some(logsource) = section.section("logsource") else {
-        section.missing("logsource", "write `logsource: {product: kubernetes, service: audit}`");
-        return;
-    };
-    let mut wrong = None;
-    let mut right = false;
-    for (key, accepted) in
-        [("product", "kubernetes"), ("service", "audit"), ("category", "application")]
-    {
-        let Some(value) = text(&logsource, key) else { continue };
-        let fits = value.value.eq_ignore_ascii_case(accepted);
-        right |= fits && key != "category";
-        if !fits && wrong.is_none() {
-            wrong = Some((key, value));
-        }
-    }
-    let help = "Tripline reads `product: kubernetes`, `service: audit`";
-    if let Some((key, value)) = wrong {
-        let title = format!("the rule is for the {key} `{}`", value.value);
-        let diagnostic = Diagnostic::error(code::WRONG_LOGSOURCE, value.place, title);
-        section.report(diagnostic.help(help));
-    } else if !right {
-        let title = "the rule does not say which logs it is for";
-        let place = section.place_of_key("logsource");
-        section.report(Diagnostic::error(code::WRONG_LOGSOURCE, place, title).help(help));
-    }
-}
-
 fn read_filter_rules(section: &Section<'_>) -> Option<Vec<Text>> {
     if section.node("rules").is_none() {
         section.missing("rules", "name the rules that the filter is for, or write `any`");
         return None;
     }
     let mut rules = texts(section, "rules")?;
-    if rules.len() == 1 && rules.first().is_some_and(|rule| rule.value == "any") {
+    if rules.len() == 1 && rules.first().is_some_and(|rule| rule.value.eq_ignore_ascii_case("any"))
+    {
         rules.clear();
     } else if rules.is_empty() {
         section.invalid("rules", "the filter is for no rule", "name rules, or write `any`");

@@ -61,9 +61,14 @@ impl ItemCompiler<'_> {
         let mut parts = Vec::new();
         if item.all {
             for (operand, span) in &item.values {
-                let mut groups = Groups::new();
-                self.operand(field, inside, operand, span, &mut groups);
-                parts.push(self.join(field, groups));
+                for (operand, until) in self.each(operand, span) {
+                    let mut groups = Groups::new();
+                    self.operand(field, inside, &operand, span, &mut groups);
+                    let test = self.join(field, groups);
+                    // An entry that has ended asks for nothing any more.
+                    let over = until.map(|until| not(Expression::Before(until)));
+                    parts.push(any(std::iter::once(test).chain(over)));
+                }
             }
         } else {
             let mut groups = Groups::new();
@@ -174,6 +179,33 @@ impl ItemCompiler<'_> {
         groups.entry(None).or_default().other.push(predicate);
     }
 
+    /// The values that a value with placeholders stands for, each with the time at which it ends. A
+    /// list without entries asks for what nothing has.
+    fn each(&self, operand: &Operand, span: &Range<usize>) -> Vec<(Operand, Option<EventTime>)> {
+        if !operand.has_placeholders() {
+            return vec![(operand.clone(), None)];
+        }
+        let of = |pattern: &Pattern, make: &dyn Fn(Pattern) -> Operand| {
+            let escape = matches!(operand, Operand::Regex(_));
+            let expanded = self.expand(pattern, escape, span).into_iter();
+            let mut each: Vec<_> = expanded.map(|(one, until)| (make(one), until)).collect();
+            if each.is_empty() {
+                each.push((Operand::AnyOf(Vec::new()), None));
+            }
+            each
+        };
+        match operand {
+            Operand::Text { pattern, original, encoding } => of(pattern, &|pattern| {
+                Operand::Text { pattern, original: original.clone(), encoding: *encoding }
+            }),
+            Operand::Regex(regex) => of(&regex.source, &|source| {
+                Operand::Regex(RegexOperand { source, ..regex.clone() })
+            }),
+            Operand::Network(pattern) => of(pattern, &Operand::Network),
+            other => vec![(other.clone(), None)],
+        }
+    }
+
     /// Puts the entries of lists in place of placeholders, escaped if they go into a regular
     /// expression; each result with the time at which it ends.
     fn expand(
@@ -221,9 +253,15 @@ impl ItemCompiler<'_> {
     /// Reports a list that does not exist.
     pub(super) fn unknown_list(&self, name: &str, span: &Range<usize>) {
         let title = format!("there is no list `{name}`");
+        let is_stem = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
         let diagnostic = Diagnostic::error(code::UNKNOWN_LIST, self.place(span), title)
-            .suggest(name, self.lists.keys().map(String::as_str))
-            .help(format!("write its values to `lists/{name}.yaml` or `lists/{name}.txt`"));
+            .suggest(name, self.lists.keys().map(String::as_str));
+        let diagnostic = if name.chars().all(is_stem) {
+            diagnostic
+                .help(format!("write its values to `lists/{name}.yaml` or `lists/{name}.txt`"))
+        } else {
+            diagnostic.help("a `%` that means itself is written `\\%`")
+        };
         self.problems.push(diagnostic);
     }
 
@@ -379,6 +417,14 @@ impl ItemCompiler<'_> {
                 self.error(code::BAD_NETWORK, span, title, "write one such as `10.0.0.0/8`");
                 continue;
             };
+            if network != network.trunc() && pattern.plain() == Some(text) {
+                let title = format!("`{text}` names an address within `{}`", network.trunc());
+                self.problems.push(
+                    Diagnostic::warning(code::OTHER_TOOLS, self.place(span), title)
+                        .label("other Sigma tools refuse this")
+                        .help("write the network itself"),
+                );
+            }
             let network = network.trunc();
             let predicate =
                 self.predicate(field, Test::Cidr(network), &format!("c{network}"), span);

@@ -10,7 +10,7 @@ use super::{
     pattern::{Part, Pattern},
     read::Context,
     selection::{Item, Search},
-    set::fold_case,
+    set::{TimePart, fold_case},
     taxonomy::{self, AuditLevel, FieldKind, KnownField},
 };
 use crate::engine::diagnostic::{Diagnostic, Problems};
@@ -72,20 +72,31 @@ const SINGULARS: &[(&str, &str)] = &[
     ("statefulset", "statefulsets"),
 ];
 
+/// Values of one field that are warned about one by one: 10. The others are counted.
+const IMPOSSIBLE_SHOWN: usize = 10;
+
 /// Warns about every value of a document that can never occur.
 pub(super) fn lint_values(detection: &DetectionSyntax, problems: &Problems) {
     let context = Context { source: &detection.source, problems };
     for item in items(detection) {
         let Some(field) = item.field.as_deref().and_then(taxonomy::known) else { continue };
+        let mut count = 0;
         for (operand, span) in &item.values {
-            if let Some((title, help)) = impossible(field, operand) {
-                let mut diagnostic =
-                    Diagnostic::warning(code::CANNOT_MATCH, context.place(span), title);
-                if !help.is_empty() {
-                    diagnostic = diagnostic.help(help);
-                }
-                problems.push(diagnostic);
+            let Some((title, help)) = impossible(field, operand) else { continue };
+            count += 1;
+            if count > IMPOSSIBLE_SHOWN {
+                continue;
             }
+            let mut diagnostic =
+                Diagnostic::warning(code::CANNOT_MATCH, context.place(span), title);
+            if !help.is_empty() {
+                diagnostic = diagnostic.help(help);
+            }
+            problems.push(diagnostic);
+        }
+        if let Some(more) = count.checked_sub(IMPOSSIBLE_SHOWN).filter(|more| *more > 0) {
+            let title = format!("`{}` is never {more} more of its values either", field.path);
+            problems.push(Diagnostic::warning(code::CANNOT_MATCH, context.place(&item.at), title));
         }
     }
 }
@@ -142,6 +153,23 @@ fn impossible(field: &KnownField, operand: &Operand) -> Option<(String, String)>
             let help = "times are in `requestReceivedTimestamp` and `stageTimestamp`";
             never("a time", help.to_owned())
         }
+        (Operand::Time(part, comparison, number), _) => {
+            let (first, last) = range_of(*part);
+            let holds = |one: i32| comparison.holds(f64::from(one), *number as f64);
+            if (first..=last).any(holds) {
+                return None;
+            }
+            let word = format!("{part:?}").to_lowercase();
+            let title = format!("no {word} is {} {number}", comparison.sign());
+            Some((title, format!("it lies between {first} and {last}")))
+        }
+        (Operand::Compare(comparison, number), FieldKind::Number)
+            if field.path == "responseStatus.code"
+                && !(100..600).any(|code| comparison.holds(f64::from(code), *number)) =>
+        {
+            let what = format!("{} {number}", comparison.sign());
+            never(&what, "HTTP statuses lie between 100 and 599".to_owned())
+        }
         (
             Operand::Network(_),
             FieldKind::Words(_) | FieldKind::Number | FieldKind::Bool | FieldKind::Time,
@@ -151,6 +179,18 @@ fn impossible(field: &KnownField, operand: &Operand) -> Option<(String, String)>
             FieldKind::Words(_) | FieldKind::Bool | FieldKind::Address | FieldKind::Time,
         ) => never("a number", String::new()),
         _ => None,
+    }
+}
+
+/// The first and the last value of a part of a time.
+const fn range_of(part: TimePart) -> (i32, i32) {
+    match part {
+        TimePart::Minute => (0, 59),
+        TimePart::Hour => (0, 23),
+        TimePart::Day => (1, 31),
+        TimePart::Week => (1, 53),
+        TimePart::Month => (1, 12),
+        TimePart::Year => (1_970, 9_999),
     }
 }
 
@@ -231,6 +271,7 @@ fn instead(field: &KnownField, written: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::syntax::threshold::Comparison;
 
     fn verdict(path: &str, operand: &Operand) -> Option<(String, String)> {
         impossible(taxonomy::known(path).unwrap(), operand)
@@ -276,6 +317,15 @@ mod tests {
         assert!(verdict("responseStatus.code", &number(1000.0)).is_some());
         assert!(verdict("verb", &number(1.0)).is_some());
         assert!(verdict("verb", &Operand::Bool(true)).is_some());
+        let time = |comparison, number| {
+            verdict("stageTimestamp", &Operand::Time(TimePart::Hour, comparison, number))
+        };
+        assert!(time(Comparison::Equal, 24).is_some() && time(Comparison::Less, 0).is_some());
+        assert!(time(Comparison::Equal, 0).is_none() && time(Comparison::Greater, 22).is_none());
+        let code = |number| {
+            verdict("responseStatus.code", &Operand::Compare(Comparison::GreaterOrEqual, number))
+        };
+        assert!(code(600.0).is_some() && code(500.0).is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     Comparison, code,
-    pattern::{Encoding, Part, Pattern},
+    pattern::{Encoding, Part, Pattern, Shape},
     set::{StringKind, TimePart},
 };
 
@@ -72,6 +72,24 @@ impl Operand {
         Operand::Text { pattern, original: original.to_owned(), encoding: None }
     }
 
+    /// A Sigma string in which `%name%` is a placeholder.
+    pub(super) fn expanding(original: &str) -> Operand {
+        let pattern = Pattern::parse_expanding(original);
+        Operand::Text { pattern, original: original.to_owned(), encoding: None }
+    }
+
+    /// Whether entries of a list are to be put into it.
+    pub(super) fn has_placeholders(&self) -> bool {
+        match self {
+            Operand::Text { pattern, .. } | Operand::Network(pattern) => {
+                pattern.placeholders().next().is_some()
+            }
+            Operand::Regex(regex) => regex.source.placeholders().next().is_some(),
+            Operand::AnyOf(values) => values.iter().any(Operand::has_placeholders),
+            _ => false,
+        }
+    }
+
     const fn kind_name(&self) -> &'static str {
         match self {
             Operand::Null => "null",
@@ -110,6 +128,8 @@ pub(super) enum Effect {
     All,
     /// None of the values may match.
     Negate,
+    /// Finds placeholders in each value; one of them at least must have one.
+    Expand,
     /// Changes each value; told whether it is the first modifier.
     Each(fn(Operand, bool) -> Result<Operand, Refusal>),
 }
@@ -145,7 +165,11 @@ pub(super) const MODIFIERS: &[Modifier] = &[
     each!(["day"], "The day of the month of a time, in UTC.", |o, _| time(o, TimePart::Day)),
     each!(["endswith"], "The field ends with the value.", |o, _| affix(o, "endswith")),
     each!(["exists"], "The field is there, or is not.", exists),
-    each!(["expand"], "Replaces each `%name%` by the entries of the list of that name.", expand),
+    Modifier {
+        names: &["expand"],
+        summary: "Replaces each `%name%` by the entries of the list of that name.",
+        effect: Effect::Expand,
+    },
     each!(["fieldref"], "Compares with another field of the same event.", fieldref),
     each!(["gt"], "Greater than.", |o, _| compare(o, Comparison::Greater)),
     each!(["gte"], "Greater than or equal.", |o, _| compare(o, Comparison::GreaterOrEqual)),
@@ -345,7 +369,9 @@ fn regex(operand: Operand, first: bool) -> Result<Operand, Refusal> {
 fn flag(operand: Operand, flag: char) -> Result<Operand, Refusal> {
     match operand {
         Operand::Regex(mut regex) => {
-            regex.flags.push(flag);
+            if !regex.flags.contains(flag) {
+                regex.flags.push(flag);
+            }
             Ok(Operand::Regex(regex))
         }
         other => {
@@ -415,56 +441,39 @@ fn exists(operand: Operand, first: bool) -> Result<Operand, Refusal> {
     }
 }
 
-fn expand(operand: Operand, _first: bool) -> Result<Operand, Refusal> {
-    map(operand, |operand| {
-        let (operand, found) = match operand {
-            Operand::Text { mut pattern, original, encoding } => {
-                pattern.find_placeholders();
-                let found = pattern.placeholders().next().is_some();
-                (Operand::Text { pattern, original, encoding }, found)
+/// Texts were read with placeholders already, as their escapes differ.
+pub(super) fn expand(operand: Operand) -> Result<Operand, Refusal> {
+    map(operand, |operand| match operand {
+        Operand::Regex(mut regex) => {
+            if let Some(source) = regex.source.plain() {
+                regex.source = Pattern::parse_regex(source);
             }
-            Operand::Regex(mut regex) => {
-                regex.source.find_placeholders();
-                let found = regex.source.placeholders().next().is_some();
-                (Operand::Regex(regex), found)
-            }
-            Operand::Network(mut pattern) => {
-                pattern.find_placeholders();
-                let found = pattern.placeholders().next().is_some();
-                (Operand::Network(pattern), found)
-            }
-            other => return Err(unfit("expand", &other)),
-        };
-        if found {
-            return Ok(operand);
+            Ok(Operand::Regex(regex))
         }
-        Err(Refusal {
-            code: code::NO_PLACEHOLDER,
-            title: "`expand` finds no placeholder in this value".to_owned(),
-            help: "a placeholder is a name between two `%`, such as `%admins%`".to_owned(),
-        })
+        Operand::Text { .. } | Operand::Network(_) => Ok(operand),
+        other => Err(unfit("expand", &other)),
     })
 }
 
 fn fieldref(operand: Operand, _first: bool) -> Result<Operand, Refusal> {
-    match operand {
-        Operand::Text { pattern, encoding: None, .. } => {
-            // `startswith` and its like may stand before or behind.
-            let kind = match pattern.parts.as_slice() {
-                [Part::Text(_)] => StringKind::Equals,
-                [Part::Text(_), Part::Any] => StringKind::StartsWith,
-                [Part::Any, Part::Text(_)] => StringKind::EndsWith,
-                [Part::Any, Part::Text(_), Part::Any] => StringKind::Contains,
-                _ => return Err(misuse("the name of a field has no wildcards", "")),
-            };
-            let path = pattern.parts.iter().find_map(|part| match part {
-                Part::Text(text) => Some(text.clone()),
-                _ => None,
-            });
-            Ok(Operand::Field { path: path.unwrap_or_default(), kind, cased: pattern.cased })
+    let Operand::Text { pattern, original, encoding: None } = operand else {
+        return Err(unfit("fieldref", &operand));
+    };
+    let written = Pattern::parse(&original);
+    let Some(path) = written.plain().filter(|path| !path.is_empty()) else {
+        return Err(misuse("the name of a field has no wildcards", ""));
+    };
+    // `startswith` and its like may stand before or behind.
+    let kind = match pattern.shape() {
+        Shape::Exact(_) => StringKind::Equals,
+        Shape::Prefix(_) => StringKind::StartsWith,
+        Shape::Suffix(_) => StringKind::EndsWith,
+        Shape::Contains(_) => StringKind::Contains,
+        Shape::Anything | Shape::Wild => {
+            return Err(misuse("the name of a field has no placeholders", ""));
         }
-        other => Err(unfit("fieldref", &other)),
-    }
+    };
+    Ok(Operand::Field { path: path.to_owned(), kind, cased: pattern.cased })
 }
 
 #[cfg(test)]
@@ -475,6 +484,7 @@ mod tests {
         names.iter().enumerate().try_fold(operand, |operand, (index, name)| {
             match find(name).unwrap().effect {
                 Effect::Each(change) => change(operand, index == 0),
+                Effect::Expand => expand(operand),
                 Effect::All | Effect::Negate => Ok(operand),
             }
         })
@@ -540,7 +550,9 @@ mod tests {
             (Operand::text("5"), &["lt"]),
             (Operand::text("a"), &["i"]),
             (Operand::text("a"), &["exists"]),
-            (Operand::text("a"), &["expand"]),
+            (Operand::Null, &["expand"]),
+            (Operand::text("a*"), &["fieldref"]),
+            (Operand::expanding("%a%"), &["expand", "fieldref"]),
             (Operand::text("a"), &["re", "cased"]),
             (Operand::text("a"), &["startswith", "cidr"]),
             (Operand::Number(5.5, "5.5".to_owned()), &["hour"]),

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    code,
-    document::{Document, Header},
-    read::Text,
-};
+use super::{code, document::Document, header::Header, read::Text};
 use crate::engine::diagnostic::{Diagnostic, Place, Problems};
 
 /// What a document is called.
@@ -65,8 +61,8 @@ impl Names {
 
     /// The document that a reference means; a reference to nothing is reported.
     pub(super) fn find(&self, reference: &Text, problems: &Problems) -> Option<usize> {
-        if let Some(index) = self.by_reference.get(&reference.value) {
-            return Some(*index);
+        if let Some(index) = self.get(&reference.value) {
+            return Some(index);
         }
         let title = format!("there is no rule `{}`", reference.value);
         let diagnostic = Diagnostic::error(code::UNKNOWN_RULE, reference.place.clone(), title)
@@ -78,8 +74,19 @@ impl Names {
 
     /// The document that a reference means, if any.
     pub(super) fn get(&self, reference: &str) -> Option<usize> {
+        if is_uuid(reference) {
+            return self.by_reference.get(&reference.to_ascii_lowercase()).copied();
+        }
         self.by_reference.get(reference).copied()
     }
+}
+
+/// Whether a text has the form of a UUID; case makes no difference.
+pub(super) fn is_uuid(text: &str) -> bool {
+    let lengths = text
+        .split('-')
+        .map(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(part.len()));
+    lengths.eq([8, 4, 4, 4, 12].map(Some))
 }
 
 fn name_of(header: &Header) -> RuleName {
@@ -122,6 +129,15 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uuids_are_told_from_words() {
+        assert!(is_uuid("929a690e-bef0-4204-a928-EF5E620D6FCC"));
+        for text in ["", "929a690ebef04204a928ef5e620d6fcc", "g29a690e-bef0-4204-a928-ef5e620d6fcc"]
+        {
+            assert!(!is_uuid(text), "{text}");
+        }
+    }
 
     #[test]
     fn titles_become_names() {

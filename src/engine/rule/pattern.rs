@@ -1,7 +1,8 @@
 //! Sigma strings: text with wildcards, escapes and placeholders.
 //!
 //! `*` stands for any text, `?` for one character. A backslash makes `*`, `?` and `\` literal, and is
-//! itself literal before anything else, so that Windows paths need no doubling.
+//! itself literal before anything else, so that Windows paths need no doubling. With `expand`, `%name%`
+//! stands for the entries of a list, and a backslash makes `%` literal too.
 
 use std::fmt;
 
@@ -58,16 +59,62 @@ pub(super) enum Shape {
 impl Pattern {
     /// Reads a Sigma string. Every text is one.
     pub(super) fn parse(text: &str) -> Pattern {
+        Pattern::read(text, false)
+    }
+
+    /// Reads a Sigma string with placeholders.
+    pub(super) fn parse_expanding(text: &str) -> Pattern {
+        Pattern::read(text, true)
+    }
+
+    fn read(text: &str, expanding: bool) -> Pattern {
         let mut pattern = Pattern::default();
-        let mut chars = text.chars().peekable();
-        while let Some(c) = chars.next() {
-            match (c, chars.peek()) {
-                ('\\', Some(&next @ ('*' | '?' | '\\'))) => {
-                    chars.next();
-                    pattern.push_char(next);
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let after = rest.get(c.len_utf8()..).unwrap_or("");
+            rest = after;
+            match c {
+                '\\' => match after.chars().next() {
+                    Some(next) if matches!(next, '*' | '?' | '\\') || expanding && next == '%' => {
+                        pattern.push_char(next);
+                        rest = after.get(1..).unwrap_or("");
+                    }
+                    _ => pattern.push_char(c),
+                },
+                '*' => pattern.parts.push(Part::Any),
+                '?' => pattern.parts.push(Part::One),
+                '%' if expanding => match placeholder(after, &['*', '?']) {
+                    Some((name, behind)) => {
+                        pattern.parts.push(Part::Placeholder(name.to_owned()));
+                        rest = behind;
+                    }
+                    None => pattern.push_char(c),
+                },
+                _ => pattern.push_char(c),
+            }
+        }
+        pattern
+    }
+
+    /// Finds the placeholders of a regular expression, whose escapes and wildcards are left alone.
+    pub(super) fn parse_regex(text: &str) -> Pattern {
+        let mut pattern = Pattern::default();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let after = rest.get(c.len_utf8()..).unwrap_or("");
+            rest = after;
+            match (c, placeholder(after, &[])) {
+                ('%', Some((name, behind))) => {
+                    pattern.parts.push(Part::Placeholder(name.to_owned()));
+                    rest = behind;
                 }
-                ('*', _) => pattern.parts.push(Part::Any),
-                ('?', _) => pattern.parts.push(Part::One),
+                ('\\', _) => {
+                    pattern.push_char(c);
+                    if let Some(escaped) = after.chars().next() {
+                        pattern.push_char(escaped);
+                        rest = after.get(escaped.len_utf8()..).unwrap_or("");
+                    }
+                }
                 _ => pattern.push_char(c),
             }
         }
@@ -120,28 +167,6 @@ impl Pattern {
         }
         if behind && self.parts.last() != Some(&Part::Any) {
             self.parts.push(Part::Any);
-        }
-    }
-
-    /// Turns each `%name%` into a placeholder.
-    pub(super) fn find_placeholders(&mut self) {
-        let parts = std::mem::take(&mut self.parts);
-        for part in parts {
-            let Part::Text(text) = part else {
-                self.parts.push(part);
-                continue;
-            };
-            let mut rest = text.as_str();
-            while let Some((before, name, after)) = next_placeholder(rest) {
-                if !before.is_empty() {
-                    self.push_part(Part::Text(before.to_owned()));
-                }
-                self.parts.push(Part::Placeholder(name.to_owned()));
-                rest = after;
-            }
-            if !rest.is_empty() {
-                self.push_part(Part::Text(rest.to_owned()));
-            }
         }
     }
 
@@ -226,20 +251,12 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Splits at the first `%name%`.
-fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
-    let mut from = 0;
-    while let Some(start) = text.get(from..)?.find('%').map(|at| at + from) {
-        let after = text.get(start + 1..)?;
-        let length = after
-            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')))
-            .unwrap_or(after.len());
-        if length > 0 && after.get(length..)?.starts_with('%') {
-            return Some((text.get(..start)?, after.get(..length)?, after.get(length + 1..)?));
-        }
-        from = start + 1;
-    }
-    None
+/// The name up to the next `%`, and what follows that: as in pySigma anything but nothing, `%` and
+/// backslashes, and here what `ends` it.
+fn placeholder<'t>(text: &'t str, ends: &[char]) -> Option<(&'t str, &'t str)> {
+    let (name, behind) = text.split_once('%')?;
+    let is_name = !name.is_empty() && !name.contains('\\') && !name.contains(ends);
+    is_name.then_some((name, behind))
 }
 
 /// Prints the shortest Sigma string that reads back as this pattern.
@@ -300,11 +317,28 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_have_names() {
-        let mut pattern = Pattern::parse("a%b_c%d%% 5%*");
-        pattern.find_placeholders();
-        assert_eq!(pattern.placeholders().collect::<Vec<_>>(), ["b_c"]);
-        assert_eq!(pattern.to_string(), "a%b_c%d%% 5%*");
+    fn placeholders_have_names_and_escapes() {
+        for (source, names, literal) in [
+            ("a%b_c%d", &["b_c"] as &[&str], "ad"),
+            (r"\%plain%name%", &["name"], "%plain"),
+            (r"\\%name%", &["name"], r"\"),
+            ("%a%%b%", &["a", "b"], ""),
+            ("100%", &[], "100%"),
+            ("%%", &[], "%%"),
+            ("%a b%", &["a b"], ""),
+            ("%a*b%", &[], "%ab%"),
+            (r"%a\b%", &[], r"%a\b%"),
+        ] {
+            let pattern = Pattern::parse_expanding(source);
+            assert_eq!(pattern.placeholders().collect::<Vec<_>>(), names, "{source}");
+            let text = |part: &Part| {
+                if let Part::Text(text) = part { text.clone() } else { String::new() }
+            };
+            assert_eq!(pattern.parts.iter().map(text).collect::<String>(), literal, "{source}");
+        }
+        assert_eq!(Pattern::parse("%a%").plain(), Some("%a%"), "only with `expand`");
+        let regex = Pattern::parse_regex(r"^\%x%a%\\%b%$");
+        assert_eq!(regex.placeholders().collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::{
     code,
-    modifier::{self, Effect, Operand},
+    modifier::{self, Effect, Operand, Refusal, expand},
     read::Context,
 };
 use crate::engine::{
@@ -132,7 +132,8 @@ fn read_item(context: Context<'_>, key: &Key, nodes: &[Node]) -> Option<Item> {
     let at = key.span.start..(key.span.start + field.len().max(1)).min(key.span.end);
     let at = if context.source.text.get(at.clone()) == Some(field) { at } else { key.span.clone() };
     let names: Vec<&str> = words.collect();
-    let values = read_values(context, key, nodes);
+    let text = if names.contains(&"expand") { Operand::expanding } else { Operand::text };
+    let values = read_values(context, key, nodes, text);
     let mut item = Item {
         field: (!field.is_empty()).then(|| field.to_owned()),
         at,
@@ -148,7 +149,9 @@ fn read_item(context: Context<'_>, key: &Key, nodes: &[Node]) -> Option<Item> {
         context.error(code::MODIFIER_MISUSE, &key.span, title);
         return None;
     }
-    if item.all && item.values.len() < 2 {
+    let several =
+        item.values.len() > 1 || item.values.iter().any(|(value, _)| value.has_placeholders());
+    if item.all && !several {
         let diagnostic = Diagnostic::error(
             code::MODIFIER_MISUSE,
             context.place(&key.span),
@@ -172,6 +175,7 @@ fn read_values(
     context: Context<'_>,
     key: &Key,
     nodes: &[Node],
+    text: fn(&str) -> Operand,
 ) -> Option<Vec<(Operand, Range<usize>)>> {
     if nodes.is_empty() {
         let title = format!("`{}` has an empty list of values", key.text);
@@ -194,7 +198,7 @@ fn read_values(
             )]
             NodeKind::Int(value) => Operand::Number(*value as f64, written()),
             NodeKind::Float(value) => Operand::Number(*value, written()),
-            NodeKind::Str(text) => Operand::text(text),
+            NodeKind::Str(written) => text(written),
             NodeKind::List(_) | NodeKind::Map(_) => {
                 nested(context, node, "a field is compared with a value or a list of values");
                 usable = false;
@@ -225,29 +229,55 @@ fn apply(context: Context<'_>, key: &Key, item: &mut Item, name: &str, first: bo
         context.problems.push(diagnostic);
         return None;
     };
-    match found.effect {
-        Effect::All => item.all = true,
-        Effect::Negate => item.negated = true,
-        Effect::Each(change) => {
-            for (value, span) in &mut item.values {
-                match change(std::mem::replace(value, Operand::Null), first) {
-                    Ok(changed) => *value = changed,
-                    Err(refusal) => {
-                        let mut diagnostic =
-                            Diagnostic::error(refusal.code, context.place(span), refusal.title)
-                                .related(
-                                    modifier_place(context, key, name),
-                                    "because of this modifier",
-                                );
-                        if !refusal.help.is_empty() {
-                            diagnostic = diagnostic.help(refusal.help);
-                        }
-                        context.problems.push(diagnostic);
-                        return None;
-                    }
+    let at = || modifier_place(context, key, name);
+    let change: &dyn Fn(Operand) -> Result<Operand, Refusal> = match &found.effect {
+        Effect::All => {
+            item.all = true;
+            return Some(());
+        }
+        Effect::Negate => {
+            item.negated = true;
+            return Some(());
+        }
+        Effect::Expand => &expand,
+        Effect::Each(change) => &|value| change(value, first),
+    };
+    for (value, span) in &mut item.values {
+        let number = matches!(value, Operand::Number(..) | Operand::Bool(_));
+        match change(std::mem::replace(value, Operand::Null)) {
+            Ok(changed) => *value = changed,
+            Err(refusal) => {
+                let mut diagnostic =
+                    Diagnostic::error(refusal.code, context.place(span), refusal.title)
+                        .related(at(), "because of this modifier");
+                if !refusal.help.is_empty() {
+                    diagnostic = diagnostic.help(refusal.help);
                 }
+                context.problems.push(diagnostic);
+                return None;
             }
         }
+        if number && matches!(value, Operand::Text { .. } | Operand::AnyOf(_)) {
+            let title = format!("`{name}` wants text");
+            context.problems.push(
+                Diagnostic::warning(code::OTHER_TOOLS, context.place(span), title)
+                    .label("other Sigma tools refuse this")
+                    .related(at(), "because of this modifier")
+                    .help("put the value in quotes"),
+            );
+        }
+    }
+    if matches!(found.effect, Effect::Expand)
+        && !item.values.iter().any(|(value, _)| value.has_placeholders())
+    {
+        let place = item.values.first().map_or_else(at, |(_, span)| context.place(span));
+        let title = "`expand` finds no placeholder in this value";
+        context.problems.push(
+            Diagnostic::error(code::NO_PLACEHOLDER, place, title)
+                .related(at(), "because of this modifier")
+                .help("write the name of a list as `%name%`; a literal `%` is `\\%`"),
+        );
+        return None;
     }
     Some(())
 }

@@ -74,6 +74,8 @@ codes! {
         "An empty list or mapping says nothing about events.";
     NULL_IN_LIST = "R030", "null in a list",
         "Sigma does not allow null in a list of values. It works here, but other tools refuse it.";
+    OTHER_TOOLS = "R031", "other tools refuse it",
+        "It works here, but the Sigma specification does not have it, and pySigma refuses the file.";
     UNKNOWN_SELECTION = "R041", "unknown selection",
         "The condition names a selection that the rule does not have.";
     EMPTY_SELECTOR = "R042", "selector names nothing",
@@ -126,6 +128,11 @@ codes! {
         "A schedule has a zone and weekly ranges such as `mon-fri 08:00-18:00`.";
     EXPIRED = "R072", "expired",
         "The entry or filter has reached its end date and has no effect any more.";
+    NOT_USED = "R073", "not used",
+        "No rule refers to the list or the schedule.";
+    BAD_IDENTITIES = "R074", "identities cannot be used",
+        "An entry of `identities.yaml` names users or groups, and says whether they are people, or \
+         which team they belong to.";
     CANNOT_MATCH = "R080", "cannot match",
         "No event can ever have this value.";
     CONSTANT_CONDITION = "R081", "condition does not depend on the event",
@@ -142,6 +149,8 @@ codes! {
         "The rule makes no alert of its own, and no correlation refers to it.";
     SECRET_SHOWN = "R086", "may show a secret",
         "The value would be sent to everybody who gets the alert.";
+    OUT_OF_USE = "R087", "rule is out of use",
+        "Its own `status` says that the rule is deprecated or cannot be used in its current state.";
 }
 
 #[cfg(test)]

@@ -4,7 +4,13 @@
 //! unknown, with the nearest known name. A getter reports a wrong type and returns `None`, so that
 //! reading goes on and all mistakes are shown at once.
 
-use std::{cell::RefCell, collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{Key, Node, NodeKind};
 use crate::engine::diagnostic::{Diagnostic, Place, Problems, SourceText};
@@ -64,7 +70,12 @@ pub struct Section<'a> {
     /// Where this section is, for messages: `receivers[0].slack`; empty at the root.
     path: String,
     asked: RefCell<BTreeSet<String>>,
+    /// Numbers of the entries, sorted by their keys; made for a mapping with many.
+    by_key: OnceCell<Vec<usize>>,
 }
+
+/// Entries of a mapping that are looked through one by one: 16.
+const SEARCHED_MAX: usize = 16;
 
 impl<'a> Section<'a> {
     /// Starts reading a mapping. Anything else is reported and read as an empty one; nothing at all
@@ -98,7 +109,8 @@ impl<'a> Section<'a> {
                 &[]
             }
         };
-        Section { codes, source, problems, node, entries, path, asked: RefCell::default() }
+        let (asked, by_key) = (RefCell::default(), OnceCell::new());
+        Section { codes, source, problems, node, entries, path, asked, by_key }
     }
 
     /// Dotted path of this section; empty at the root.
@@ -149,7 +161,17 @@ impl<'a> Section<'a> {
     }
 
     fn entry(&self, key: &str) -> Option<&'a (Key, Node)> {
-        self.entries.iter().find(|(known, _)| known.text == key)
+        if self.entries.len() <= SEARCHED_MAX {
+            return self.entries.iter().find(|(known, _)| known.text == key);
+        }
+        let text = |at: &usize| self.entries.get(*at).map_or("", |(key, _)| key.text.as_str());
+        let by_key = self.by_key.get_or_init(|| {
+            let mut numbers: Vec<usize> = (0..self.entries.len()).collect();
+            numbers.sort_by(|a, b| text(a).cmp(text(b)));
+            numbers
+        });
+        let found = by_key.binary_search_by(|at| text(at).cmp(key)).ok()?;
+        self.entries.get(*by_key.get(found)?)
     }
 
     /// Whether the key is there, whatever its value. Counts as asked for.
@@ -423,6 +445,20 @@ mod tests {
         assert_eq!(seconds("0"), Some(0.0));
         for bad in ["", "5", "m", "5x", "5m1h", "1m1m", "-5m", "99999999999999w"] {
             assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_among_few_and_among_many() {
+        for count in [1, SEARCHED_MAX, SEARCHED_MAX + 1, 10_000] {
+            let lines: Vec<String> = (0..count).map(|n| format!("k{n}: {n}\n")).collect();
+            let source = SourceText::new("t.yaml", lines.concat());
+            let (nodes, problems) = (parse(&source).unwrap(), Problems::new());
+            let section = Section::new(&source, &problems, &nodes[0], "");
+            for n in 0..count {
+                assert_eq!(section.string(&format!("k{n}")), Some(n.to_string()));
+            }
+            assert_eq!(section.string("k"), None);
         }
     }
 
