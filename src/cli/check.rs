@@ -65,7 +65,7 @@ fn known_code(word: &str) -> Result<String, String> {
     known.then_some(code).ok_or_else(|| "there is no such code".to_owned())
 }
 
-fn format(word: &str) -> Result<Format, String> {
+pub(super) fn format(word: &str) -> Result<Format, String> {
     let words: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
     Format::parse(word).ok_or_else(|| format!("it is one of: {}", words.join(", ")))
 }

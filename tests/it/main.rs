@@ -29,6 +29,7 @@ mod fuzz_bodies;
 mod generate;
 mod kinds;
 mod pipeline;
+mod policy;
 mod reference;
 mod rule_pack;
 mod rules;

@@ -9,7 +9,7 @@ use super::{fold::Fold, test};
 use crate::engine::{
     event::{FieldId, FieldTable},
     rule::{
-        Expression, Predicate, RuleSet, StringKind, Test, fold_case,
+        Comparison, Expression, Predicate, RuleSet, StringKind, Test, fold_case,
         taxonomy::{self, AuditLevel},
     },
     value::Value,
@@ -22,10 +22,12 @@ pub(in crate::engine) enum Known<'a> {
     Absent,
     /// It has one value, this one.
     Is(&'a str),
-    /// It has this value, and perhaps others.
-    Has(&'a str),
+    /// It has these values, and perhaps others.
+    Has(&'a [String]),
     /// It has one value, which is none of these; they are folded.
     NoneOf(&'a BTreeSet<String>),
+    /// The same, or it is not there.
+    Avoids(&'a BTreeSet<String>),
 }
 
 /// What is known of an event.
@@ -171,18 +173,21 @@ impl<'r> Reach<'r> {
     }
 
     fn predicate(&self, predicate: &Predicate, facts: &Facts<'_>) -> Prospect {
-        let holds = self.known(predicate.field, facts).and_then(|known| {
-            let is_absent = matches!(known, Known::Absent);
-            match (&predicate.test, known) {
-                (Test::Null, _) => Some(is_absent),
+        let holds =
+            self.known(predicate.field, facts).and_then(|known| match (&predicate.test, known) {
+                (Test::Null | Test::Exists, Known::Avoids(_)) => None,
+                (Test::Null, known) => Some(matches!(known, Known::Absent)),
                 (_, Known::Absent) => Some(false),
                 (Test::Exists, _) => Some(true),
                 (Test::FieldRef { .. }, _) => None,
                 (test, Known::Is(text)) => Some(passes(test, text)),
-                (test, Known::Has(text)) => passes(test, text).then_some(true),
-                (test, Known::NoneOf(texts)) => needs_one_of(test, texts).then_some(false),
-            }
-        });
+                (test, Known::Has(texts)) => {
+                    texts.iter().any(|text| passes(test, text)).then_some(true)
+                }
+                (test, Known::NoneOf(texts) | Known::Avoids(texts)) => {
+                    needs_one_of(test, texts).then_some(false)
+                }
+            });
         match holds {
             Some(holds) => Prospect::decided(holds),
             None => Prospect { holds: None, level: self.level(predicate.field) },
@@ -202,6 +207,7 @@ fn needs_one_of(test: &Test, known: &BTreeSet<String>) -> bool {
             texts.len() <= known.len() && texts.iter().all(|text| known.contains(&fold_case(text)))
         }
         Test::Text { kind: StringKind::Equals, pattern, .. } => known.contains(&fold_case(pattern)),
+        Test::Number(Comparison::Equal, number) => known.contains(&number.to_string()),
         _ => false,
     }
 }
@@ -221,62 +227,55 @@ mod tests {
         own: {user.username|startswith: 'system:', user.groups: 'system:nodes'}\n  \
         condition: (read or pod) and not own\ntripline: {needs: {level: Request}}\n";
 
-    fn prospect(learn: impl Fn(&mut Facts<'_>)) -> Prospect {
+    fn prospect(learn: &[(FieldId, Known<'_>)], recorded: AuditLevel) -> Prospect {
         let sources =
             RuleSources { rules: vec![SourceText::new("r.yaml", RULE)], ..RuleSources::default() };
         let rules = load(&sources, &LoadOptions::default()).rules.unwrap();
         let mut facts = Facts::new(&rules.fields);
-        learn(&mut facts);
+        facts.recorded = recorded;
+        for (field, known) in learn {
+            facts.learn(*field, *known);
+        }
         let Rule::Detection(rule) = &rules.rules[0] else { panic!("a detection rule") };
         Reach::new(&rules).prospect(&rule.expression, &facts)
     }
 
     #[test]
     fn what_is_known_decides_or_leaves_what_is_needed() {
-        use AuditLevel::{Metadata, Request};
+        use AuditLevel::{Metadata, Request, RequestResponse};
         let depends = |level| Prospect { holds: None, level };
-        assert_eq!(prospect(|_| ()), depends(Request));
-        let verb =
-            |verb| move |facts: &mut Facts<'_>| facts.learn(well_known::VERB, Known::Is(verb));
-        assert_eq!(prospect(verb("LIST")), depends(Metadata));
-        assert_eq!(prospect(verb("create")), depends(Request));
-        assert_eq!(prospect(verb("delete")), Prospect::decided(false));
-        let without_bodies = prospect(|facts| {
-            verb("create")(facts);
-            facts.recorded = Metadata;
-        });
-        assert_eq!(without_bodies, Prospect::decided(false));
-        let secrets = |known: Known<'static>| {
-            prospect(|facts| {
-                verb("get")(facts);
-                facts.learn(well_known::RESOURCE, Known::Is("secrets"));
-                facts.learn(well_known::USERNAME, known);
-            })
+        let (yes, no) = (Prospect::decided(true), Prospect::decided(false));
+        let verb = |verb| (well_known::VERB, Known::Is(verb));
+        assert_eq!(prospect(&[], RequestResponse), depends(Request));
+        assert_eq!(prospect(&[verb("LIST")], RequestResponse), depends(Metadata));
+        assert_eq!(prospect(&[verb("create")], Request), depends(Request));
+        assert_eq!(prospect(&[verb("create")], Metadata), no, "the body is not recorded");
+        assert_eq!(prospect(&[verb("delete")], RequestResponse), no);
+        let secrets = |user| {
+            let resource = (well_known::RESOURCE, Known::Is("secrets"));
+            prospect(&[verb("get"), resource, (well_known::USERNAME, user)], Metadata)
         };
-        assert_eq!(secrets(Known::Is("eve")), Prospect::decided(true));
+        assert_eq!(secrets(Known::Is("eve")), yes);
         assert_eq!(secrets(Known::Is("system:node:a")), depends(Metadata));
-        assert_eq!(secrets(Known::Absent), Prospect::decided(true));
-        let node = prospect(|facts| {
-            facts.learn(well_known::USERNAME, Known::Is("system:node:a"));
-            facts.learn(well_known::GROUPS, Known::Has("system:nodes"));
-        });
-        assert_eq!(node, Prospect::decided(false));
+        assert_eq!(secrets(Known::Absent), yes);
+        let groups = ["a".to_owned(), "system:nodes".to_owned()];
+        let node = [
+            (well_known::USERNAME, Known::Is("system:node:a")),
+            (well_known::GROUPS, Known::Has(&groups)),
+        ];
+        assert_eq!(prospect(&node, RequestResponse), no);
     }
 
     #[test]
     fn what_a_field_is_not_decides_too() {
-        let others = BTreeSet::from(["secrets".to_owned(), "pods".to_owned()]);
-        let prospect = prospect(|facts| {
-            facts.learn(well_known::VERB, Known::Is("get"));
-            facts.learn(well_known::RESOURCE, Known::Absent);
-        });
-        assert_eq!(prospect, Prospect::decided(false));
-        let one_of = |texts: &[&str]| Test::OneOf {
-            texts: std::sync::Arc::new(texts.iter().map(|text| (*text).to_owned()).collect()),
-            cased: false,
+        let resource = |texts: &[&str]| {
+            let texts: BTreeSet<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            let verb = (well_known::VERB, Known::Is("get"));
+            let known = [Known::NoneOf(&texts), Known::Avoids(&texts)];
+            known
+                .map(|known| prospect(&[verb, (well_known::RESOURCE, known)], AuditLevel::Metadata))
         };
-        assert!(needs_one_of(&one_of(&["pods"]), &others));
-        assert!(!needs_one_of(&one_of(&["pods", "nodes"]), &others));
-        assert!(!needs_one_of(&Test::Exists, &others));
+        assert_eq!(resource(&["pods", "secrets"]), [Prospect::decided(false); 2]);
+        assert!(resource(&["pods"]).iter().all(|prospect| prospect.holds.is_none()));
     }
 }

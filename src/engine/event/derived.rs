@@ -177,7 +177,12 @@ fn actor_id(event: &mut Event<'_>, field: FieldId) {
 }
 
 fn actor_kind(event: &Event<'_>) -> &'static str {
-    match actor_name(event) {
+    kind_of_name(actor_name(event))
+}
+
+/// What kind of identity a name is, as `actor.kind` says it.
+pub(in crate::engine) fn kind_of_name(name: Option<&str>) -> &'static str {
+    match name {
         None => "unknown",
         Some(ANONYMOUS) => "anonymous",
         Some("system:admin") => "human",

@@ -186,7 +186,11 @@ impl<'r> Maker<'_, 'r> {
                         Some(subresource) => format!("{name}/{subresource}"),
                         None => name.clone(),
                     };
-                    add(exact, target, row, self.row(&upper), &mut |entry| {
+                    // What Kubernetes brings along has no other subresources.
+                    let upper = self.row(&upper);
+                    let upper = upper.or_else(|| self.row(&Target::Group(group.clone())));
+                    let upper = upper.or_else(|| self.row(&Target::OtherResource));
+                    add(exact, target, row, upper, &mut |entry| {
                         entry.resources.entry(group.clone()).or_default().insert(pattern.clone());
                     });
                 }
@@ -275,7 +279,7 @@ fn add<'r>(
 }
 
 /// The entries of a tier: those with verbs first, and of these those that record most.
-fn ordered<'r>(tier: Tier<'r>) -> Vec<((Vec<&'static str>, Need), Entry<'r>)> {
+fn ordered(tier: Tier<'_>) -> Vec<((Vec<&'static str>, Need), Entry<'_>)> {
     let mut entries: Vec<_> = tier.into_iter().collect();
     entries.sort_by(|((left, left_need), _), ((right, right_need), _)| {
         let by_verbs = left.is_empty().cmp(&right.is_empty());
@@ -304,8 +308,8 @@ fn secrets(requests: &Requests<'_>, rows: &[Row<'_>]) -> Vec<String> {
                 None => (*name).to_owned(),
             };
             warnings.push(format!(
-                "bodies of {what} are recorded, and what is secret in them; {} asks for it: name \
-                 resources in the rule, or guard the log",
+                "the bodies of {what} are recorded, with what is secret in them, for {}: name \
+                 resources in the rule, or guard the log as you guard them",
                 names.text()
             ));
         }
@@ -320,8 +324,8 @@ fn print(
 ) -> String {
     let mut text = String::new();
     let count = rules.rules.len() - rules.hidden().len();
-    let plural = if count == 1 { "rule" } else { "rules" };
-    comment(&mut text, "", &format!("What {count} {plural} need, made by `tripline policy`."));
+    let who = if count == 1 { "1 rule needs".to_owned() } else { format!("{count} rules need") };
+    comment(&mut text, "", &format!("What {who}, made by `tripline policy`."));
     for warning in warnings {
         comment(&mut text, "", &format!("Mind: {warning}."));
     }

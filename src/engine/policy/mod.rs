@@ -2,12 +2,17 @@
 //!
 //! Whether a rule can match is evaluated over what a policy decides by (verb, resource, user), with
 //! everything else unknown. So a policy that is made here records whatever could satisfy a rule, and
-//! never less; what depends on the data is said to depend on it.
+//! an existing one is held against the same; what depends on the data is said to depend on it.
 
+mod check;
+mod decide;
 mod generate;
+mod read;
 mod requests;
 mod resources;
+mod words;
 
+pub use check::{Checked, check};
 pub use generate::{Policy, generate};
 
 use super::rule::taxonomy::AuditLevel;

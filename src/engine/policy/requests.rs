@@ -21,6 +21,9 @@ pub(super) const RESOURCE_VERBS: [&str; 8] =
 pub(super) const URL_VERBS: [&str; 7] =
     ["delete", "get", "head", "options", "patch", "post", "put"];
 
+/// Subresources that any resource may have, whoever brings it along.
+const ANY_SUBRESOURCES: [&str; 3] = ["proxy", "scale", "status"];
+
 /// A verb: one of those above, or `None` for any other.
 pub(super) type Verb = Option<&'static str>;
 
@@ -108,7 +111,8 @@ pub(super) struct Requests<'r> {
     groups: BTreeSet<String>,
     verbs: BTreeSet<String>,
     url_verbs: BTreeSet<String>,
-    subresources: Vec<BTreeSet<String>>,
+    /// Subresources that only resources have which Kubernetes brings along.
+    own_subresources: BTreeSet<String>,
     received: BTreeSet<String>,
     fields: Fields,
 }
@@ -161,7 +165,8 @@ impl<'r> Requests<'r> {
         let mut targets: BTreeSet<Target> = BTreeSet::from([Target::OtherResource, Target::Url]);
         for known in RESOURCES {
             let below = known.subresources.iter().map(|subresource| Below::Named(subresource));
-            for below in [Below::Itself, Below::Other].into_iter().chain(below) {
+            // It has no others.
+            for below in std::iter::once(Below::Itself).chain(below) {
                 let (group, name) = (Some(known.group.to_owned()), known.name.to_owned());
                 targets.insert(Target::Resource { group, name, below });
             }
@@ -178,13 +183,15 @@ impl<'r> Requests<'r> {
             Target::Resource { name, .. } => Some(fold_case(name)),
             _ => None,
         };
-        let below =
-            |target: &Target| set_of(target.known().map_or(&[][..], |known| known.subresources));
         Requests {
             rules,
             reach: Reach::new(rules),
             names: targets.iter().filter_map(name).collect(),
-            subresources: targets.iter().map(below).collect(),
+            own_subresources: RESOURCES
+                .iter()
+                .flat_map(|known| set_of(known.subresources))
+                .filter(|one| !ANY_SUBRESOURCES.contains(&one.as_str()))
+                .collect(),
             targets,
             groups,
             verbs: set_of(&RESOURCE_VERBS),
@@ -211,7 +218,7 @@ impl<'r> Requests<'r> {
             When::Answered => facts.learn(well_known::STAGE, Known::NoneOf(&self.received)),
         }
         let Some(of) = self.targets.get(target) else { return facts };
-        self.learn_target(&mut facts, target, of);
+        self.learn_target(&mut facts, of);
         match verb {
             None => {}
             Some(None) if *of == Target::Url => {
@@ -231,7 +238,7 @@ impl<'r> Requests<'r> {
         facts
     }
 
-    fn learn_target<'s>(&'s self, facts: &mut Facts<'s>, index: usize, target: &'s Target) {
+    fn learn_target<'s>(&'s self, facts: &mut Facts<'s>, target: &'s Target) {
         let group = |facts: &mut Facts<'s>, group: &'s str| {
             let known = if group.is_empty() { Known::Absent } else { Known::Is(group) };
             facts.learn(well_known::API_GROUP, known);
@@ -239,24 +246,18 @@ impl<'r> Requests<'r> {
         match target {
             Target::Resource { group: of, name, below } => {
                 facts.learn(well_known::RESOURCE, Known::Is(name));
-                if let Some(of) = of {
-                    group(facts, of);
+                match of {
+                    Some(of) => group(facts, of),
+                    None => facts.learn(well_known::API_GROUP, Known::Avoids(&self.groups)),
                 }
                 let subresource = match below {
                     Below::Itself => Known::Absent,
                     Below::Named(subresource) => Known::Is(subresource),
-                    Below::Other => match self.subresources.get(index) {
-                        Some(known) => Known::NoneOf(known),
-                        None => return,
-                    },
+                    Below::Other => Known::NoneOf(&self.own_subresources),
                 };
                 facts.learn(well_known::SUBRESOURCE, subresource);
                 let Some(known) = target.known() else { return };
-                let subresource = match below {
-                    Below::Itself => None,
-                    Below::Named(subresource) => Some(*subresource),
-                    Below::Other => Some("another"),
-                };
+                let subresource = target.subresource();
                 if !has_pod_spec(known.group, known.name, subresource) {
                     absent(facts, &self.fields.pod_spec);
                 }
@@ -266,13 +267,13 @@ impl<'r> Requests<'r> {
             }
             Target::Group(of) => {
                 facts.learn(well_known::RESOURCE, Known::NoneOf(&self.names));
+                facts.learn(well_known::SUBRESOURCE, Known::Avoids(&self.own_subresources));
                 group(facts, of);
             }
             Target::OtherResource => {
                 facts.learn(well_known::RESOURCE, Known::NoneOf(&self.names));
-                if !self.groups.is_empty() {
-                    facts.learn(well_known::API_GROUP, Known::NoneOf(&self.groups));
-                }
+                facts.learn(well_known::SUBRESOURCE, Known::Avoids(&self.own_subresources));
+                facts.learn(well_known::API_GROUP, Known::Avoids(&self.groups));
             }
             Target::Url => {
                 absent(facts, &self.fields.object);
@@ -309,6 +310,8 @@ pub(super) struct Subject<'r> {
     pub(super) rule: &'r DetectionRule,
     /// The level that its author asks for, if that is more than its condition does.
     pub(super) declared: AuditLevel,
+    /// The subresources that it names.
+    pub(super) subresources: BTreeSet<&'r str>,
 }
 
 impl<'r> Subject<'r> {
@@ -324,6 +327,7 @@ impl<'r> Subject<'r> {
                 place: owner.place.as_ref(),
                 rule,
                 declared: declared.unwrap_or_default(),
+                subresources: texts_of(rules, rule, well_known::SUBRESOURCE),
             }
         };
         let possible = |rule: &DetectionRule| rule.expression != Expression::Constant(false);
@@ -336,34 +340,38 @@ impl<'r> Subject<'r> {
 fn named(rules: &RuleSet) -> (BTreeSet<(Option<String>, String)>, BTreeSet<String>) {
     let (mut resources, mut all_groups) = (BTreeSet::new(), BTreeSet::new());
     for (_, rule) in rules.detections() {
-        let (mut names, mut groups) = (BTreeSet::new(), BTreeSet::new());
-        rule.expression.for_each_predicate(&mut |id| {
-            let Some(predicate) = rules.predicates.get(id.0 as usize) else { return };
-            let into = match predicate.field {
-                well_known::RESOURCE => &mut names,
-                well_known::API_GROUP => &mut groups,
-                _ => return,
-            };
-            match &predicate.test {
-                Test::OneOf { texts, .. } => into.extend(texts.iter().cloned()),
-                Test::Text { kind: StringKind::Equals, pattern, .. } => {
-                    into.insert(pattern.clone());
-                }
-                _ => {}
-            }
-        });
+        let names = texts_of(rules, rule, well_known::RESOURCE);
+        let groups = texts_of(rules, rule, well_known::API_GROUP);
         for name in names {
             let known = RESOURCES.iter().filter(|known| known.name == name);
             if known.clone().any(|known| groups.is_empty() || groups.contains(known.group)) {
                 continue;
             }
             if groups.is_empty() {
-                resources.insert((None, name));
-            } else {
-                resources.extend(groups.iter().map(|group| (Some(group.clone()), name.clone())));
+                resources.insert((None, name.to_owned()));
+            }
+            for group in &groups {
+                resources.insert((Some((*group).to_owned()), name.to_owned()));
             }
         }
-        all_groups.extend(groups);
+        all_groups.extend(groups.into_iter().map(str::to_owned));
     }
     (resources, all_groups)
+}
+
+/// The texts that a rule names for a field.
+fn texts_of<'r>(rules: &'r RuleSet, rule: &DetectionRule, field: FieldId) -> BTreeSet<&'r str> {
+    let mut named: BTreeSet<&str> = BTreeSet::new();
+    rule.expression.for_each_predicate(&mut |id| {
+        let Some(predicate) = rules.predicates.get(id.0 as usize) else { return };
+        match &predicate.test {
+            _ if predicate.field != field => {}
+            Test::OneOf { texts, .. } => named.extend(texts.iter().map(String::as_str)),
+            Test::Text { kind: StringKind::Equals, pattern, .. } => {
+                named.insert(pattern);
+            }
+            _ => {}
+        }
+    });
+    named
 }
