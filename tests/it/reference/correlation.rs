@@ -1,8 +1,9 @@
 //! Properties of correlations.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::{collection::vec, prelude::*};
+use tripline::engine::rule::RuleSet;
 
 use super::{
     case::{Case, GRACE, Happening, Micros, Rule, SECOND, Shape, case, chain, events},
@@ -10,25 +11,25 @@ use super::{
     model::{self, Episode},
 };
 
-fn config(cases: u32) -> ProptestConfig {
+pub(super) fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// How a stream is cut into batches, and what is done behind each of them, again and again.
 #[derive(Clone, Debug)]
-struct Arrival {
+pub(super) struct Arrival {
     batches: Vec<usize>,
     between: Vec<Between>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Between {
+pub(super) enum Between {
     Nothing,
     Tick,
     Restart,
 }
 
-fn arrival(between: &'static [Between]) -> impl Strategy<Value = Arrival> {
+pub(super) fn arrival(between: &'static [Between]) -> impl Strategy<Value = Arrival> {
     (vec(1..5_usize, 1..6), vec(prop::sample::select(between), 1..6))
         .prop_map(|(batches, between)| Arrival { batches, between })
 }
@@ -40,8 +41,17 @@ impl Arrival {
         self.feed(&case.rule.yaml(), events, grace)
     }
 
-    fn feed(&self, yaml: &str, mut events: Vec<Happening>, grace: Micros) -> Outcome {
-        let mut engine = Engine::new(&rules(yaml), grace);
+    pub(super) fn feed(&self, yaml: &str, events: Vec<Happening>, grace: Micros) -> Outcome {
+        self.feed_to(&rules(yaml), events, grace)
+    }
+
+    pub(super) fn feed_to(
+        &self,
+        rules: &Arc<RuleSet>,
+        mut events: Vec<Happening>,
+        grace: Micros,
+    ) -> Outcome {
+        let mut engine = Engine::new(rules, grace);
         let mut sizes = self.batches.iter().cycle();
         let mut between = self.between.iter().cycle();
         while !events.is_empty() {
@@ -104,7 +114,7 @@ fn order(rule: &Rule) -> Order {
 const LONG: Micros = 600 * SECOND;
 
 const NOTHING: &[Between] = &[Between::Nothing];
-const TICKS: &[Between] = &[Between::Nothing, Between::Tick];
+pub(super) const TICKS: &[Between] = &[Between::Nothing, Between::Tick];
 const ANYTHING: &[Between] = &[Between::Nothing, Between::Tick, Between::Restart];
 
 proptest! {

@@ -8,4 +8,5 @@
 mod case;
 mod correlation;
 mod engine;
+mod memory;
 mod model;

@@ -30,7 +30,8 @@ pub(crate) struct Episode {
 pub(crate) fn episodes(case: &Case) -> Vec<Episode> {
     let mut all = Vec::new();
     for (key, events) in by_key(&case.rule, &case.events) {
-        for mut episode in joined(&case.rule, &findings(&case.rule, &events)) {
+        let findings = findings(&case.rule, &events);
+        for mut episode in joined(case.rule.span, case.rule.suppress, &findings) {
             episode.key.clone_from(&key);
             all.push(episode);
         }
@@ -333,20 +334,20 @@ fn percentile(numbers: &[i64], share: i64) -> f64 {
     sorted.iter().copied().find(enough).map_or(0.0, number)
 }
 
-/// Findings that follow each other within `timespan` are one episode. An episode that begins within
+/// Findings that follow each other within `span` are one episode. An episode that begins within
 /// `suppress` of the beginning of the last one makes no alert.
-fn joined(rule: &Rule, findings: &[Found]) -> Vec<Episode> {
+pub(crate) fn joined(span: Micros, suppress: Option<Micros>, findings: &[Found]) -> Vec<Episode> {
     let mut episodes: Vec<Episode> = Vec::new();
     let mut quiet_until = Micros::MIN;
     for found in findings {
-        let ends = found.time.max(found.last) + rule.span;
+        let ends = found.time.max(found.last) + span;
         if let Some(episode) = episodes.last_mut().filter(|episode| found.time <= episode.ends) {
             episode.first = episode.first.min(found.first);
             episode.last = episode.last.max(found.last);
             episode.value = episode.value.max(found.value);
             episode.ends = episode.ends.max(ends);
         } else if found.time >= quiet_until {
-            quiet_until = rule.suppress.map_or(Micros::MIN, |suppress| found.time + suppress);
+            quiet_until = suppress.map_or(Micros::MIN, |suppress| found.time + suppress);
             let Found { first, last, value, .. } = *found;
             episodes.push(Episode { key: Vec::new(), first, last, value, ends });
         }
