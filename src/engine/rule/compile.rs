@@ -225,10 +225,7 @@ impl Compiler<'_> {
         let mut meta = meta_of(header, self.names.of.get(index));
         let has_state = header.extension.state.is_some();
         let (own, outline) = self.condition_of(&document.detection, &header.extension.same_element);
-        self.check_possible(document, &own);
         let (mut parts, mut outlines) = (vec![own], vec![outline]);
-        let own = self.condition_of(&document.detection, &header.extension.same_element);
-        let mut parts = vec![own];
         for filter in filters {
             if let Some(Document::Filter(filter)) = self.documents.get(*filter) {
                 let (expression, outline) = self.filter(filter);
@@ -369,16 +366,14 @@ impl Compiler<'_> {
             selections.insert(&name.text, expression);
         }
         check_arrays(detection, arrays, self.problems);
-        let trees = || detection.conditions.iter().map(|(tree, _)| tree);
-        let expression = any(trees().map(|tree| evaluate(tree, &selections)));
-        let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
-        (expression, Outline::any(outlines))
         // Mistakes that make a part constant are reported where they are.
         if self.problems.error_count() == errors_before {
             check_conditions(detection, &selections, &self.builder, self.problems);
         }
-        let parts = detection.conditions.iter().map(|(tree, _)| evaluate(tree, &selections));
-        any(parts.collect::<Vec<_>>())
+        let trees = || detection.conditions.iter().map(|(tree, _)| tree);
+        let expression = any(trees().map(|tree| evaluate(tree, &selections)));
+        let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
+        (expression, Outline::any(outlines))
     }
 
     fn correlation(
