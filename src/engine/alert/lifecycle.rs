@@ -285,9 +285,10 @@ impl Lifecycle {
         watermark: EventTime,
         out: &mut Vec<Alert>,
     ) {
-        // What happens exactly at the watermark is not late, and may go on with the episode.
+        // What happens exactly at the watermark is not late, and may go on with the episode; after the
+        // end of a finite stream nothing does.
         while let Some((due, _)) = self.deadlines.first()
-            && *due < watermark
+            && (*due < watermark || watermark == EventTime::MAX)
             && let Some((_, key)) = self.deadlines.pop_first()
         {
             self.changed.insert(key.clone());
