@@ -3,7 +3,8 @@
 //! Order of arrival does not matter: an event is put where its time belongs, and every window that it
 //! is part of is looked at. For an event that comes in order this is one window and costs `O(log n)`
 //! for counts and (amortised) `O(1)` for distinct values; sums and percentiles cost the window's
-//! length.
+//! length. Partitions that are read in turns bring most events out of order: one that comes before `k`
+//! others costs as much `k` times, and no more.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -79,14 +80,16 @@ impl Entry {
 pub(super) struct Window {
     /// By time, then input: events of one moment stand in the order of the inputs.
     entries: VecDeque<Entry>,
-    /// How often each hash is in the window that ends with the last entry; rebuilt when needed.
+    /// The range of which distinct values were counted last; the next one is mostly near it.
     #[serde(skip)]
     recent: Option<Recent>,
 }
 
+/// How often each hash is in a range of entries.
 #[derive(Clone, Debug, Default)]
 struct Recent {
     start: usize,
+    end: usize,
     counts: HashMap<u64, u32>,
 }
 
@@ -135,15 +138,10 @@ impl Window {
     pub(super) fn insert(&mut self, entry: Entry) -> usize {
         let key = (entry.time, entry.input);
         let index = self.entries.partition_point(|known| (known.time, known.input) <= key);
-        if index == self.entries.len() {
-            if let Some(recent) = &mut self.recent {
-                *recent.counts.entry(entry.hash).or_default() += 1;
-            }
-            self.entries.push_back(entry);
-        } else {
-            self.recent = None;
-            self.entries.insert(index, entry);
+        if let Some(recent) = &mut self.recent {
+            recent.inserted(index, entry.hash);
         }
+        self.entries.insert(index, entry);
         index
     }
 
@@ -161,21 +159,16 @@ impl Window {
 
     /// Takes an event out again.
     pub(super) fn remove(&mut self, index: usize) {
-        self.recent = None;
-        self.entries.remove(index);
+        if let Some(entry) = self.entries.remove(index)
+            && let Some(recent) = &mut self.recent
+        {
+            recent.removed(index, entry.hash);
+        }
     }
 
     /// Forgets the oldest event.
     pub(super) fn drop_first(&mut self) {
-        if let Some(entry) = self.entries.pop_front()
-            && let Some(recent) = &mut self.recent
-        {
-            if recent.start == 0 {
-                forget(&mut recent.counts, entry.hash);
-            } else {
-                recent.start -= 1;
-            }
-        }
+        self.remove(0);
     }
 
     /// Forgets events that no window needs any more: those that ended `keep` before `watermark`.
@@ -237,32 +230,61 @@ impl Window {
         (start, self.len())
     }
 
-    /// How many different hashes there are in a range. The range that ends with the last entry of a
-    /// sliding window is counted incrementally.
+    /// How many different hashes there are in a range. Cost: how far it is from the range that was asked
+    /// for before, or its length if that is less.
     pub(super) fn distinct(&mut self, start: usize, end: usize) -> usize {
-        if end != self.len() {
-            let mut seen = hashbrown::HashSet::new();
-            return self.range(start, end).filter(|entry| seen.insert(entry.hash)).count();
+        let mut recent = self.recent.take().unwrap_or_default();
+        let moved = recent.start.abs_diff(start) + recent.end.abs_diff(end);
+        if moved > end.saturating_sub(start) {
+            recent = Recent::default();
+            self.range(start, end).for_each(|entry| recent.add(entry.hash));
+        } else {
+            self.range(start, recent.start).for_each(|entry| recent.add(entry.hash));
+            self.range(recent.end, end).for_each(|entry| recent.add(entry.hash));
+            self.range(recent.start, start).for_each(|entry| recent.forget(entry.hash));
+            self.range(end, recent.end).for_each(|entry| recent.forget(entry.hash));
         }
-        let recent = match self.recent.take() {
-            Some(mut recent) if recent.start <= start => {
-                for entry in self.range(recent.start, start) {
-                    forget(&mut recent.counts, entry.hash);
-                }
-                recent.start = start;
-                recent
-            }
-            _ => {
-                let mut recent = Recent { start, counts: HashMap::new() };
-                for entry in self.range(start, end) {
-                    *recent.counts.entry(entry.hash).or_default() += 1;
-                }
-                recent
-            }
-        };
+        (recent.start, recent.end) = (start, end);
         let count = recent.counts.len();
         self.recent = Some(recent);
         count
+    }
+}
+
+impl Recent {
+    fn add(&mut self, hash: u64) {
+        *self.counts.entry(hash).or_default() += 1;
+    }
+
+    fn forget(&mut self, hash: u64) {
+        if let Some(count) = self.counts.get_mut(&hash) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&hash);
+            }
+        }
+    }
+
+    /// An entry now stands at `index`, and those from there on one further.
+    fn inserted(&mut self, index: usize, hash: u64) {
+        if index < self.start {
+            self.start += 1;
+            self.end += 1;
+        } else if index < self.end {
+            self.add(hash);
+            self.end += 1;
+        }
+    }
+
+    /// The entry at `index` is gone, and those behind it stand one earlier.
+    fn removed(&mut self, index: usize, hash: u64) {
+        if index < self.start {
+            self.start -= 1;
+            self.end -= 1;
+        } else if index < self.end {
+            self.forget(hash);
+            self.end -= 1;
+        }
     }
 }
 
@@ -270,15 +292,6 @@ impl Window {
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 pub(super) const fn count(count: usize) -> f64 {
     count as f64
-}
-
-fn forget(counts: &mut HashMap<u64, u32>, hash: u64) {
-    if let Some(count) = counts.get_mut(&hash) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&hash);
-        }
-    }
 }
 
 /// The window `[start, end)` of length `span`, aligned to the epoch, that holds a time.
@@ -291,6 +304,8 @@ pub(super) fn aligned(time: EventTime, span: Duration) -> (EventTime, EventTime)
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn entry(seconds: i64, hash: u64) -> Entry {
@@ -316,17 +331,27 @@ mod tests {
     fn distinct_values_are_the_same_incrementally_and_anew() {
         let mut window = Window::default();
         let mut random = 7_u64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "small numbers"
+        )]
+        let small = |number: u64| (number as i64, number as usize);
         let span = Duration::from_secs(20);
         for step in 0..2_000_i64 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let late = i64::from((random >> 40).is_multiple_of(5)) * 7;
+            let late = i64::from((random >> 40).is_multiple_of(3)) * small((random >> 50) % 15).0;
             let index = window.insert(entry(step - late, (random >> 33) % 9));
-            let (start, end) = window.bounds(WindowShape::Sliding, span, index);
-            let expected = {
-                let mut anew = Window { entries: window.entries.clone(), recent: None };
-                anew.distinct(start, end)
-            };
-            assert_eq!(window.distinct(start, end), expected, "step {step}");
+            // Every window that the event is part of, one after the other.
+            for end_index in index..window.len() {
+                let (start, end) = window.bounds(WindowShape::Sliding, span, end_index);
+                let hashes: BTreeSet<u64> =
+                    window.range(start, end).map(|entry| entry.hash).collect();
+                assert_eq!(window.distinct(start, end), hashes.len(), "step {step}");
+            }
+            if (random >> 45).is_multiple_of(11) {
+                window.remove(small(random >> 20).1 % window.len());
+            }
             window.prune(EventTime::from_micros((step - 10) * 1_000_000), span);
         }
     }
