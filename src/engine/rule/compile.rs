@@ -167,7 +167,7 @@ impl Compiler<'_> {
         let Some(list) = self.lists.get(&name.value) else {
             let title = format!("there is no list `{}`", name.value);
             let diagnostic = Diagnostic::error(code::UNKNOWN_LIST, name.place.clone(), title)
-                .suggest(&name.value, self.lists.keys().map(String::as_str))
+                .suggest(&name.value, self.lists.names())
                 .help(format!("write its values to `lists/{}.yaml`", name.value));
             self.problems.push(diagnostic);
             return None;

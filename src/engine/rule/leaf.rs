@@ -255,7 +255,7 @@ impl ItemCompiler<'_> {
         let title = format!("there is no list `{name}`");
         let is_stem = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
         let diagnostic = Diagnostic::error(code::UNKNOWN_LIST, self.place(span), title)
-            .suggest(name, self.lists.keys().map(String::as_str));
+            .suggest(name, self.lists.names());
         let diagnostic = if name.chars().all(is_stem) {
             diagnostic
                 .help(format!("write its values to `lists/{name}.yaml` or `lists/{name}.txt`"))

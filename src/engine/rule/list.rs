@@ -5,7 +5,7 @@
 //! counts up to and including that date (UTC), by the time of the event. Values are Sigma strings:
 //! they may have wildcards.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
     code,
@@ -13,17 +13,19 @@ use super::{
     read::{Context, end_of_date},
 };
 use crate::engine::{
-    diagnostic::{Diagnostic, Problems, SourceText},
+    diagnostic::{Diagnostic, Place, Problems, SourceText},
     limits::{LIST_FILE_BYTES_MAX, LIST_VALUES_MAX},
     time::{EventTime, WallTime},
     yaml::{self, Node},
 };
 
 /// A list.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct List {
     /// Its entries, in the order of the file.
     pub(super) entries: Vec<ListEntry>,
+    source: Arc<SourceText>,
+    used: Cell<bool>,
 }
 
 /// One value of a list.
@@ -36,7 +38,34 @@ pub(super) struct ListEntry {
 }
 
 /// All lists by name.
-pub(super) type Lists = BTreeMap<String, List>;
+#[derive(Debug, Default)]
+pub(super) struct Lists(BTreeMap<String, List>);
+
+impl Lists {
+    /// The list of a name, for a rule that refers to it.
+    pub(super) fn get(&self, name: &str) -> Option<&List> {
+        let list = self.0.get(name)?;
+        list.used.set(true);
+        Some(list)
+    }
+
+    /// All names, sorted.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Warns about lists that no rule has asked for.
+    pub(super) fn check_used(&self, problems: &Problems) {
+        for (name, list) in self.0.iter().filter(|(_, list)| !list.used.get()) {
+            let place = Place { source: Arc::clone(&list.source), span: 0..0 };
+            let title = format!("no rule refers to the list `{name}`");
+            problems.push(
+                Diagnostic::warning(code::NOT_USED, place, title)
+                    .help(format!("refer to it with `|expand: '%{name}%'`, or remove the file")),
+            );
+        }
+    }
+}
 
 /// Reads all lists. `now` decides which entries are reported as expired.
 pub(super) fn read_lists(
@@ -44,28 +73,27 @@ pub(super) fn read_lists(
     now: Option<WallTime>,
     problems: &Problems,
 ) -> Lists {
-    let mut lists = Lists::new();
+    let mut lists = BTreeMap::new();
     for (name, source) in sources {
         let context = Context { source, problems };
         let is_text = source.name.rsplit('.').next().is_some_and(|end| end == "txt");
-        let list = if is_text { read_text(context) } else { read_yaml(context, now) };
-        if list.entries.len() > LIST_VALUES_MAX {
-            let title = format!(
-                "the list has {} values; at most {LIST_VALUES_MAX} are read",
-                list.entries.len()
-            );
+        let entries = if is_text { read_text(context) } else { read_yaml(context, now) };
+        if entries.len() > LIST_VALUES_MAX {
+            let count = entries.len();
+            let title = format!("the list has {count} values; at most {LIST_VALUES_MAX} are read");
             context.error(code::TOO_MANY, &(0..0), title);
         }
+        let list = List { entries, source: Arc::clone(source), used: Cell::new(false) };
         if lists.insert(name.clone(), list).is_some() {
             let title = format!("there are two files for the list `{name}`");
             context.error(code::BAD_LIST, &(0..0), title);
         }
     }
-    lists
+    Lists(lists)
 }
 
-fn read_text(context: Context<'_>) -> List {
-    let mut list = List::default();
+fn read_text(context: Context<'_>) -> Vec<ListEntry> {
+    let mut entries = Vec::new();
     for line in context.source.text.lines() {
         let value = match line.split_once('#') {
             // A `#` inside a value is part of it; a comment has space before it.
@@ -76,19 +104,19 @@ fn read_text(context: Context<'_>) -> List {
         };
         let value = value.trim();
         if !value.is_empty() {
-            list.entries.push(ListEntry { pattern: Pattern::parse(value), until: None });
+            entries.push(ListEntry { pattern: Pattern::parse(value), until: None });
         }
     }
-    list
+    entries
 }
 
-fn read_yaml(context: Context<'_>, now: Option<WallTime>) -> List {
-    let mut list = List::default();
+fn read_yaml(context: Context<'_>, now: Option<WallTime>) -> Vec<ListEntry> {
+    let mut entries = Vec::new();
     let nodes = match yaml::parse_bounded(context.source, LIST_FILE_BYTES_MAX) {
         Ok(nodes) => nodes,
         Err(problem) => {
             context.problems.push(*problem);
-            return list;
+            return entries;
         }
     };
     let whole = |nodes: &[Node]| nodes.first().map_or(0..0, |node| node.span.clone());
@@ -96,13 +124,13 @@ fn read_yaml(context: Context<'_>, now: Option<WallTime>) -> List {
         [] => {}
         [node] => match node.as_list() {
             Some(items) => {
-                list.entries.extend(items.iter().filter_map(|item| entry(context, item, now)));
+                entries.extend(items.iter().filter_map(|item| entry(context, item, now)));
             }
             None => bad(context, &node.span, format!("a list cannot be {}", node.kind_name())),
         },
         many => bad(context, &whole(many), "a list file has one document".to_owned()),
     }
-    list
+    entries
 }
 
 fn bad(context: Context<'_>, span: &Range<usize>, title: String) {
@@ -151,7 +179,7 @@ mod tests {
         let sources = [("people".to_owned(), SourceText::new(name, text))];
         let now = WallTime::from_micros(EventTime::parse("2026-06-01T00:00:00Z").unwrap().micros());
         let lists = read_lists(&sources, Some(now), &problems);
-        let entries = &lists["people"].entries;
+        let entries = &lists.get("people").unwrap().entries;
         (entries.iter().map(|entry| entry.pattern.to_string()).collect(), problems.into_sorted())
     }
 

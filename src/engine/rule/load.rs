@@ -15,7 +15,7 @@ use super::{
     risk::read_risk,
     schedule::read_schedules,
     selection::{Item, Search},
-    set::RuleSet,
+    set::{RuleSet, Schedule},
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
@@ -80,7 +80,8 @@ pub struct Loaded {
 pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
     let problems = Problems::new();
     let lists = read_lists(&sources.lists, options.now, &problems);
-    let schedules = read_schedules(sources.schedules.as_ref(), &problems);
+    let (schedules, schedule_places): (Vec<_>, Vec<_>) =
+        read_schedules(sources.schedules.as_ref(), &problems).into_iter().unzip();
     let risk = read_risk(sources.risk.as_ref(), &problems);
     let documents = read_all(&sources.rules, &problems);
     let names = Names::new(&documents, &problems);
@@ -104,6 +105,11 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
         );
     }
     let accepted = !problems.has_errors();
+    // A rule that could not be read may have referred to them.
+    if accepted {
+        lists.check_used(&problems);
+        check_schedules(&documents, schedules.iter().zip(schedule_places), &problems);
+    }
     Loaded { rules: accepted.then_some(rules), diagnostics: problems.into_sorted() }
 }
 
@@ -156,6 +162,27 @@ fn check_documents(documents: &[Document], now: Option<WallTime>, problems: &Pro
             }
             Document::Correlation(_) => {}
         }
+    }
+}
+
+/// Warns about schedules that no rule refers to.
+fn check_schedules<'s>(
+    documents: &[Document],
+    schedules: impl Iterator<Item = (&'s Schedule, Place)>,
+    problems: &Problems,
+) {
+    let used = |name: &str| {
+        documents.iter().any(|document| {
+            let of = &document.header().extension.schedules;
+            of.iter().any(|(schedule, _)| schedule.value == name)
+        })
+    };
+    for (schedule, place) in schedules.filter(|(schedule, _)| !used(&schedule.name)) {
+        let title = format!("no rule refers to the schedule `{}`", schedule.name);
+        problems.push(
+            Diagnostic::warning(code::NOT_USED, place, title)
+                .help("refer to it with `tripline: {outside: …}`, or remove it"),
+        );
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     set::Schedule,
 };
 use crate::engine::{
-    diagnostic::{Diagnostic, Problems, SourceText},
+    diagnostic::{Diagnostic, Place, Problems, SourceText},
     yaml::{self, Section},
 };
 
@@ -31,11 +31,11 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const MINUTES_PER_DAY: u16 = 1_440;
 const MINUTES_PER_WEEK: u16 = 7 * MINUTES_PER_DAY;
 
-/// Reads all schedules, sorted by name.
+/// Reads all schedules, sorted by name, with their places.
 pub(super) fn read_schedules(
     source: Option<&Arc<SourceText>>,
     problems: &Problems,
-) -> Vec<Schedule> {
+) -> Vec<(Schedule, Place)> {
     let Some(source) = source else { return Vec::new() };
     let context = Context { source, problems };
     let nodes = match yaml::parse(source) {
@@ -56,12 +56,13 @@ pub(super) fn read_schedules(
     if let Some(section) = root.section("schedules") {
         for name in section.keys() {
             let Some(entry) = section.section(name) else { continue };
-            schedules.push(read_schedule(name, &entry, &default_zone, &calendars));
+            let schedule = read_schedule(name, &entry, &default_zone, &calendars);
+            schedules.push((schedule, section.place_of_key(name)));
             entry.finish();
         }
     }
     root.finish();
-    schedules.sort_by(|a, b| a.name.cmp(&b.name));
+    schedules.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     schedules
 }
 
@@ -236,7 +237,8 @@ mod tests {
     fn read(text: &str) -> (Vec<Schedule>, Vec<Diagnostic>) {
         let problems = Problems::new();
         let source = SourceText::new("schedules.yaml", text);
-        (read_schedules(Some(&source), &problems), problems.into_sorted())
+        let schedules = read_schedules(Some(&source), &problems);
+        (schedules.into_iter().map(|(schedule, _)| schedule).collect(), problems.into_sorted())
     }
 
     fn inside(schedule: &Schedule, time: &str) -> bool {
