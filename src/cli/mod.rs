@@ -13,6 +13,7 @@ mod output;
 mod policy;
 pub mod rule_test;
 mod run;
+mod schema;
 mod shipped;
 mod signals;
 mod test;
@@ -77,6 +78,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Generate(generate::GenerateArgs),
     Policy(policy::PolicyArgs),
+    Schema(schema::SchemaArgs),
     Test(test::TestArgs),
     Version(version::VersionArgs),
 }
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::execute(args),
         Command::Generate(args) => generate::execute(args),
         Command::Policy(args) => policy::execute(args),
+        Command::Schema(args) => schema::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Version(args) => version::execute(args),
     };

@@ -191,6 +191,22 @@ fn a_wrong_story_names_the_right_ones() {
 }
 
 #[test]
+fn schemas_are_printed_and_what_has_none_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    for what in ["rules", "tests", "alert", "config"] {
+        let (code, out, err) = run(directory.path(), &format!("schema {what}"));
+        assert_eq!((code, err.as_str()), (0, ""), "{what}");
+        let schema: Value = serde_json::from_str(&out).unwrap();
+        assert!(schema["$schema"].as_str().unwrap().contains("2020-12"), "{what}");
+        assert!(schema["properties"].is_object(), "{what}");
+    }
+    let shipped = fs::read_to_string("deploy/alert.schema.json").unwrap();
+    assert_eq!(run(directory.path(), "schema alert").1, shipped);
+    let (code, _, err) = run(directory.path(), "schema rule");
+    assert!(code == 2 && err.contains("rules, tests, alert, config"), "{err}");
+}
+
+#[test]
 fn the_demo_catches_every_attack() {
     let directory = tempfile::tempdir().unwrap();
     let line = "demo --for 60s --fast --rate 40 --listen 127.0.0.1:0";

@@ -19,7 +19,7 @@ use tripline::{
         time::EventTime,
         yaml::{self, Node},
     },
-    generate::{GenerateSettings, Generator, StoryPlan},
+    generate::{GenerateSettings, Generator, Story, StoryPlan},
 };
 
 use crate::binary::{run, tripline};
@@ -169,7 +169,7 @@ fn what_a_made_policy_records_matches_what_would_match_without_it() {
         rate: 5.0,
         received_stage: true,
         event_lists_per_mille: 0,
-        stories: StoryPlan::all_within(Duration::ZERO, span / 2),
+        stories: StoryPlan::within(Story::all(false), Duration::ZERO, span / 2),
         ..GenerateSettings::default()
     };
     let events: Vec<Value> = Generator::new(settings)

@@ -16,7 +16,7 @@ use crate::engine::{
 const OPEN_KEYED: [&str; 3] = ["annotations", "user.extra", "impersonatedUser.extra"];
 
 /// Fields at the root of an audit event, and `cluster`, which shippers add.
-const ROOTS: [&str; 20] = [
+pub(super) const ROOTS: [&str; 20] = [
     "annotations",
     "apiVersion",
     "auditID",

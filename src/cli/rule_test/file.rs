@@ -144,7 +144,11 @@ fn finish(section: &Section<'_>) {
     const KEYS: [&str; 6] = ["name", "start", "until", "base", "events", "expect"];
     for key in section.keys().filter(|key| !KEYS.contains(key)) {
         let title = format!("unknown key `{}`", section.path_of(key));
-        let diagnostic = Diagnostic::error("C001", section.place_of(key), title).suggest(key, KEYS);
+        let mut diagnostic =
+            Diagnostic::error("C001", section.place_of_key(key), title).suggest(key, KEYS);
+        if diagnostic.help.is_empty() {
+            diagnostic = diagnostic.help(format!("known keys here: {}", KEYS.join(", ")));
+        }
         section.report(diagnostic);
     }
 }

@@ -7,11 +7,13 @@
 mod event;
 mod file;
 mod play;
+mod schema;
 mod verdict;
 
 use std::sync::Arc;
 
 pub use file::{Expected, TestCase, TestFile, read_test_file};
+pub use schema::json_schema;
 pub use verdict::{Difference, Happened, compare, offset};
 
 use crate::engine::{

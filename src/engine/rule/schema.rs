@@ -144,12 +144,19 @@ fn field_schema(field: &KnownField) -> Value {
 }
 
 fn correlation() -> Value {
-    // Which keys a condition has follows from the type.
+    // Which keys there must be, and which ones a condition has, follows from the type.
     let types: Vec<Value> = kind::written(Written::Type)
         .map(|entry| {
+            // A temporal condition may be an expression that names the rules, or be left out.
+            let needs = if entry.name.starts_with("temporal") {
+                json!([{"required": ["rules"]}, {"required": ["condition"]}])
+            } else {
+                json!([{"required": ["rules", "condition"]}])
+            };
             json!({
                 "description": entry.summary,
                 "properties": {"type": {"const": entry.name}, "condition": (entry.schema)()},
+                "anyOf": needs,
             })
         })
         .collect();
@@ -225,7 +232,13 @@ fn extension() -> Value {
             properties.insert(entry.name.to_owned(), value);
         }
     }
-    json!({"type": "object", "additionalProperties": false, "properties": properties})
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+        "if": {"properties": {"window": {"const": "session"}}, "required": ["window"]},
+        "then": {"required": ["gap"]},
+    })
 }
 
 #[cfg(test)]
