@@ -96,7 +96,7 @@ enum Order {
 
 fn order(rule: &Rule) -> Order {
     let cut = matches!(rule.shape, Shape::Session { .. }) && rule.span < LONG;
-    match (model::decides_at_once(&rule.kind), rule.kind.is_monotone(), rule.shape) {
+    match (model::decides_at_once(rule), rule.kind.is_monotone(), rule.shape) {
         (false, ..) => Order::Free,
         (true, true, _) => {
             if cut {
@@ -143,7 +143,7 @@ proptest! {
         arrival in arrival(NOTHING),
     ) {
         case.rule.suppress = None;
-        if model::decides_at_once(&case.rule.kind) {
+        if model::decides_at_once(&case.rule) {
             if matches!(case.rule.shape, Shape::Session { .. }) {
                 case.rule.span = LONG;
             }
@@ -190,7 +190,7 @@ proptest! {
         let mut wanted = model::chained(&chain, &events);
         sort(&mut wanted);
         let found = arrival.feed(&chain.yaml(), events.clone(), grace).episodes("correlation");
-        if model::decides_at_once(&chain.inner.kind) {
+        if model::decides_at_once(&chain.inner) {
             prop_assert_eq!(found, wanted, "{}\n{:#?}", chain.yaml(), events);
         } else if order(&chain.outer) == Order::Free && chain.outer.suppress.is_none() {
             // What the inner rule finds at the end of a window comes behind later events.
@@ -238,7 +238,7 @@ proptest! {
         let with = |events: Vec<Happening>| {
             outlines(&model::episodes(&Case { rule: case.rule.clone(), events }))
         };
-        let at_once = model::decides_at_once(&case.rule.kind);
+        let at_once = model::decides_at_once(&case.rule);
         let tumbling = !model::is_temporal(&case.rule.kind) && case.rule.shape == Shape::Usual
             || case.rule.shape == Shape::Tumbling;
         if !at_once && tumbling {
