@@ -68,6 +68,13 @@ impl Arrival {
     }
 }
 
+/// Each event arrives when it happens.
+pub(super) fn in_time(events: &mut [Happening]) {
+    for event in events {
+        event.delay = 0;
+    }
+}
+
 /// What order of arrival must not change: who alerts, from when to when, up to which number. An event
 /// that arrives behind others may join two episodes that were told of as one.
 fn outlines(episodes: &[Episode]) -> BTreeMap<Vec<String>, Episode> {
@@ -126,7 +133,7 @@ proptest! {
         arrival in arrival(TICKS),
         grace in prop::sample::select(&[0, GRACE][..]),
     ) {
-        case.events.iter_mut().for_each(|event| event.delay = 0);
+        in_time(&mut case.events);
         let found = arrival.play(&case, grace).episodes("correlation");
         let mut wanted = model::episodes(&case);
         sort(&mut wanted);
@@ -186,7 +193,7 @@ proptest! {
         arrival in arrival(TICKS),
         grace in prop::sample::select(&[0, GRACE][..]),
     ) {
-        events.iter_mut().for_each(|event| event.delay = 0);
+        in_time(&mut events);
         let mut wanted = model::chained(&chain, &events);
         sort(&mut wanted);
         let found = arrival.feed(&chain.yaml(), events.clone(), grace).episodes("correlation");
@@ -203,7 +210,7 @@ proptest! {
         mut case in case(),
         again in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..8),
     ) {
-        case.events.iter_mut().for_each(|event| event.delay = 0);
+        in_time(&mut case.events);
         let mut events = case.events.clone();
         for (from, to) in again.iter().filter(|_| !case.events.is_empty()) {
             // Somewhere behind the first of them.

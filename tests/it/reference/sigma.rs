@@ -241,7 +241,7 @@ fn condition() -> impl Strategy<Value = Condition> {
 impl Condition {
     /// With parentheses only where they are needed; `around` is the binding of what stands around it.
     fn written(&self, around: u8) -> String {
-        let of = |word: &str, prefix: &Option<&str>| match prefix {
+        let of = |word: &str, prefix: Option<&str>| match prefix {
             None => format!("{word} of them"),
             Some(prefix) => format!("{word} of {prefix}*"),
         };
@@ -251,8 +251,8 @@ impl Condition {
         };
         let (text, own) = match self {
             Condition::Name(index) => return NAMES[*index].to_owned(),
-            Condition::OneOf(prefix) => return of("1", prefix),
-            Condition::AllOf(prefix) => return of("all", prefix),
+            Condition::OneOf(prefix) => return of("1", *prefix),
+            Condition::AllOf(prefix) => return of("all", *prefix),
             Condition::Not(part) => (format!("not {}", part.written(2)), 2),
             Condition::And(parts) => (join(parts, " and ", 1), 1),
             Condition::Or(parts) => (join(parts, " or ", 0), 0),

@@ -95,7 +95,7 @@ pub(crate) fn condition_holds(
     event: &Value,
 ) -> bool {
     let holds = |selection: &Selection| selection_holds(selection, event);
-    let fitting = |prefix: &Option<&str>| -> Vec<bool> {
+    let fitting = |prefix: Option<&str>| -> Vec<bool> {
         selections
             .iter()
             .filter(|(name, _)| !name.starts_with('_') && name.starts_with(prefix.unwrap_or("")))
@@ -105,8 +105,8 @@ pub(crate) fn condition_holds(
     let inner = |part: &Condition| condition_holds(part, selections, event);
     match condition {
         Condition::Name(index) => holds(&selections[*index].1),
-        Condition::OneOf(prefix) => fitting(prefix).contains(&true),
-        Condition::AllOf(prefix) => !fitting(prefix).contains(&false),
+        Condition::OneOf(prefix) => fitting(*prefix).contains(&true),
+        Condition::AllOf(prefix) => !fitting(*prefix).contains(&false),
         Condition::Not(part) => !inner(part),
         Condition::And(parts) => parts.iter().all(inner),
         Condition::Or(parts) => parts.iter().any(inner),
@@ -210,7 +210,9 @@ fn value_holds(item: &Item, value: &Value, event: &Value) -> bool {
 fn walk<'v>(value: &'v Value, path: &str, out: &mut Vec<&'v Value>) {
     match (value, path) {
         (Value::Array(items), _) if !items.is_empty() => {
-            items.iter().for_each(|item| walk(item, path, out));
+            for item in items {
+                walk(item, path, out);
+            }
         }
         (leaf, "") => out.push(leaf),
         (Value::Object(members), path) => {
