@@ -134,10 +134,11 @@ impl Watermark {
         }
     }
 
-    /// Moves it to the latest event: nothing that was seen can come after it any more.
+    /// Moves it just past the latest event: nothing that was seen can come after it any more.
     pub(crate) fn catch_up(&mut self) {
         let latest = self.partitions.values().map(|clock| clock.time_max).max();
         if let Some(latest) = latest.filter(|latest| *latest != EventTime::MIN) {
+            let latest = latest.plus(std::time::Duration::from_micros(1));
             self.merged = Some(self.merged.map_or(latest, |merged| merged.max(latest)));
         }
     }

@@ -242,7 +242,7 @@ fn close<K: Windowed>(
         }
         state.window.drop_firsts(ending.end.max(1));
     }
-    if kind.begins_with_first() {
+    if frame.window == WindowShape::Sliding && kind.begins_with_first() {
         // What came before a window has begun is in none, once no earlier beginning can come.
         let before = first_opening(kind, &state.window).unwrap_or(EventTime::MAX).min(watermark);
         state.window.drop_firsts(state.window.count_before(before));

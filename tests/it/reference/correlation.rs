@@ -68,6 +68,13 @@ impl Arrival {
     }
 }
 
+/// Each event arrives when it happens.
+pub(super) fn in_time(events: &mut [Happening]) {
+    for event in events {
+        event.delay = 0;
+    }
+}
+
 /// What order of arrival must not change: who alerts, from when to when, up to which number. An event
 /// that arrives behind others may join two episodes that were told of as one.
 fn outlines(episodes: &[Episode]) -> BTreeMap<Vec<String>, Episode> {
@@ -96,7 +103,7 @@ enum Order {
 
 fn order(rule: &Rule) -> Order {
     let cut = matches!(rule.shape, Shape::Session { .. }) && rule.span < LONG;
-    match (model::decides_at_once(&rule.kind), rule.kind.is_monotone(), rule.shape) {
+    match (model::decides_at_once(rule), rule.kind.is_monotone(), rule.shape) {
         (false, ..) => Order::Free,
         (true, true, _) => {
             if cut {
@@ -126,7 +133,7 @@ proptest! {
         arrival in arrival(TICKS),
         grace in prop::sample::select(&[0, GRACE][..]),
     ) {
-        case.events.iter_mut().for_each(|event| event.delay = 0);
+        in_time(&mut case.events);
         let found = arrival.play(&case, grace).episodes("correlation");
         let mut wanted = model::episodes(&case);
         sort(&mut wanted);
@@ -143,7 +150,7 @@ proptest! {
         arrival in arrival(NOTHING),
     ) {
         case.rule.suppress = None;
-        if model::decides_at_once(&case.rule.kind) {
+        if model::decides_at_once(&case.rule) {
             if matches!(case.rule.shape, Shape::Session { .. }) {
                 case.rule.span = LONG;
             }
@@ -186,11 +193,11 @@ proptest! {
         arrival in arrival(TICKS),
         grace in prop::sample::select(&[0, GRACE][..]),
     ) {
-        events.iter_mut().for_each(|event| event.delay = 0);
+        in_time(&mut events);
         let mut wanted = model::chained(&chain, &events);
         sort(&mut wanted);
         let found = arrival.feed(&chain.yaml(), events.clone(), grace).episodes("correlation");
-        if model::decides_at_once(&chain.inner.kind) {
+        if model::decides_at_once(&chain.inner) {
             prop_assert_eq!(found, wanted, "{}\n{:#?}", chain.yaml(), events);
         } else if order(&chain.outer) == Order::Free && chain.outer.suppress.is_none() {
             // What the inner rule finds at the end of a window comes behind later events.
@@ -203,7 +210,7 @@ proptest! {
         mut case in case(),
         again in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..8),
     ) {
-        case.events.iter_mut().for_each(|event| event.delay = 0);
+        in_time(&mut case.events);
         let mut events = case.events.clone();
         for (from, to) in again.iter().filter(|_| !case.events.is_empty()) {
             // Somewhere behind the first of them.
@@ -238,7 +245,7 @@ proptest! {
         let with = |events: Vec<Happening>| {
             outlines(&model::episodes(&Case { rule: case.rule.clone(), events }))
         };
-        let at_once = model::decides_at_once(&case.rule.kind);
+        let at_once = model::decides_at_once(&case.rule);
         let tumbling = !model::is_temporal(&case.rule.kind) && case.rule.shape == Shape::Usual
             || case.rule.shape == Shape::Tumbling;
         if !at_once && tumbling {

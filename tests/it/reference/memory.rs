@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     case::{GRACE, Happening, Micros, SECOND, START, events, user_name},
-    correlation::{Arrival, TICKS, arrival, config},
+    correlation::{Arrival, TICKS, arrival, config, in_time},
     engine::{rules_and_risk, sort},
     model::{Episode, Found, joined},
 };
@@ -291,7 +291,7 @@ fn ratio(part: i64, whole: i64) -> f64 {
 
 fn play(arrival: &Arrival, yaml: &str, events: &[Happening], grace: Micros) -> Vec<Episode> {
     let mut events = events.to_vec();
-    events.iter_mut().for_each(|event| event.delay = 0);
+    in_time(&mut events);
     arrival.feed(yaml, events, grace).episodes("correlation")
 }
 
@@ -406,7 +406,7 @@ proptest! {
         arrival in arrival(TICKS),
         grace in select(&[0, GRACE][..]),
     ) {
-        events.iter_mut().for_each(|event| event.delay = 0);
+        in_time(&mut events);
         let document = |(verb, score): (&str, f64)| {
             let rule = json!({
                 "title": verb,

@@ -10,3 +10,5 @@ mod correlation;
 mod engine;
 mod memory;
 mod model;
+mod sigma;
+mod sigma_model;

@@ -82,7 +82,7 @@ fn findings(rule: &Rule, events: &[Happening]) -> Vec<Found> {
 }
 
 fn findings_with_windows(rule: &Rule, events: &[Happening]) -> Vec<(Found, Vec<Happening>)> {
-    let windows = if decides_at_once(&rule.kind) {
+    let windows = if decides_at_once(rule) {
         growing_windows(rule, events)
     } else {
         closed_windows(rule, events)
@@ -132,14 +132,17 @@ fn closed_windows(rule: &Rule, events: &[Happening]) -> Vec<Window> {
                 (Some((last + gap).min(first + rule.span)), session)
             })
             .collect(),
-        // A condition with `not` waits `timespan` from the first event.
+        // A condition with `not` waits `timespan` from the first event that it asks for.
         Shape::Usual if is_temporal(&rule.kind) => {
             let mut windows: Vec<Window> = Vec::new();
-            for event in events {
-                match windows.last_mut() {
-                    Some((Some(end), window)) if event.at < *end => window.push(event.clone()),
-                    _ => windows.push((Some(event.at + rule.span), vec![event.clone()])),
-                }
+            let mut from = Micros::MIN;
+            let opening = |from: Micros| {
+                events.iter().find(|event| event.at >= from && opens(&rule.kind, event.input))
+            };
+            while let Some(first) = opening(from).map(|event| event.at) {
+                from = first + rule.span;
+                let inside = |event: &&Happening| (first..from).contains(&event.at);
+                windows.push((Some(from), events.iter().filter(inside).cloned().collect()));
             }
             windows
         }
@@ -196,17 +199,35 @@ fn sessions(events: &[Happening], gap: Micros, longest: Micros) -> Vec<Vec<Happe
     sessions
 }
 
-/// Whether the kind fires the moment its condition is reached.
-pub(crate) fn decides_at_once(kind: &Kind) -> bool {
+/// Whether seeing an input can make the condition hold.
+fn opens(kind: &Kind, input: usize) -> bool {
+    fn asks(seen: &Seen, input: usize, wanted: bool) -> bool {
+        match seen {
+            Seen::Input(seen) => wanted && *seen == input,
+            Seen::Not(inner) => asks(inner, input, !wanted),
+            Seen::All(parts) | Seen::Any(parts) => {
+                parts.iter().any(|part| asks(part, input, wanted))
+            }
+        }
+    }
+    match kind {
+        Kind::TemporalIf(seen) | Kind::OrderedIf(seen) => asks(seen, input, true),
+        _ => true,
+    }
+}
+
+/// Whether a rule fires the moment its condition is reached. A mean may pass a threshold and fall below
+/// it again before its window has ended.
+pub(crate) fn decides_at_once(rule: &Rule) -> bool {
     let only_lower =
         |threshold: &Threshold| threshold.iter().all(|(op, _)| matches!(op, Op::Gt | Op::Gte));
-    match kind {
-        Kind::EventCount(threshold)
-        | Kind::ValueCount(threshold)
-        | Kind::Sum(threshold)
-        | Kind::Avg(threshold)
-        | Kind::Median(threshold)
-        | Kind::Percentile(_, threshold) => only_lower(threshold),
+    match &rule.kind {
+        Kind::EventCount(threshold) | Kind::ValueCount(threshold) | Kind::Sum(threshold) => {
+            only_lower(threshold)
+        }
+        Kind::Avg(threshold) | Kind::Median(threshold) | Kind::Percentile(_, threshold) => {
+            only_lower(threshold) && rule.shape == Shape::Usual
+        }
         Kind::Temporal(threshold) | Kind::Ordered(threshold) => {
             threshold.as_ref().is_none_or(only_lower)
         }
