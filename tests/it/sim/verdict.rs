@@ -59,6 +59,12 @@ pub(super) fn finish(world: &mut World) -> Checked {
         compare(&model, &ideal, excused)?;
     }
     ledger_tells(world, &model)?;
+    // The driver heard of each change at most once, in order, and of none that is not durable.
+    let mut changes = model.alerts.iter();
+    for alert in &world.checkers.changed {
+        let happened = changes.any(|change| change == alert);
+        ensure("what the driver hears happened", happened, || brief([alert]))?;
+    }
     nothing_is_left(world)
 }
 
@@ -203,6 +209,22 @@ fn is_implied(notifier: &Notifier, views: &[&Alert], snapshots: &[&Alert]) -> Ch
             && view.severity <= all.severity
             && view.first_seen >= all.first_seen
             && view.last_seen <= all.last_seen;
+        // As it was, whether it is shown as firing or as it is; or several episodes in one.
+        let same = snapshots.iter().find(|snapshot| {
+            (snapshot.starts_at, snapshot.revision, snapshot.last_seen, snapshot.finding_count)
+                == (view.starts_at, view.revision, view.last_seen, view.finding_count)
+        });
+        let fits = fits
+            && match same {
+                Some(same) => {
+                    let (state, ends_at) = (same.state, same.ends_at);
+                    Alert { state, ends_at, ..Alert::clone(view) } == **same
+                }
+                None => {
+                    snapshots.iter().any(|latest| latest.revision == view.revision)
+                        && snapshots.iter().any(|other| other.starts_at != view.starts_at)
+                }
+            };
         ensure("what is shown happened", fits, || {
             format!("{}\nis not of{}", brief([*view]), brief(snapshots.iter().copied()))
         })?;
