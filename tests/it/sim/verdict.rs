@@ -65,7 +65,21 @@ pub(super) fn finish(world: &mut World) -> Checked {
         let happened = changes.any(|change| change == alert);
         ensure("what the driver hears happened", happened, || brief([alert]))?;
     }
+    the_silent_are_silent(world)?;
     nothing_is_left(world)
+}
+
+/// Nobody is told to be silent who has spoken since.
+fn the_silent_are_silent(world: &World) -> Checked {
+    let life = world.life.iter().flat_map(|life| life.member.shard().alerts_firing());
+    for alert in life.filter(|alert| is_silence(&alert.rule_id)) {
+        let user = alert.labels.get("user").map_or("", String::as_str);
+        let last = world.broker.last_heard(user);
+        ensure("who is silent is silent", last < Some(alert.starts_at), || {
+            format!("{user} was heard at {last:?}, but{}", brief([alert]))
+        })?;
+    }
+    Ok(())
 }
 
 /// What has not come to rest yet; empty if all has. Whoever is silent remains so.
@@ -210,21 +224,13 @@ fn is_implied(notifier: &Notifier, views: &[&Alert], snapshots: &[&Alert]) -> Ch
             && view.first_seen >= all.first_seen
             && view.last_seen <= all.last_seen;
         // As it was, whether it is shown as firing or as it is; or several episodes in one.
-        let same = snapshots.iter().find(|snapshot| {
-            (snapshot.starts_at, snapshot.revision, snapshot.last_seen, snapshot.finding_count)
-                == (view.starts_at, view.revision, view.last_seen, view.finding_count)
-        });
-        let fits = fits
-            && match same {
-                Some(same) => {
-                    let (state, ends_at) = (same.state, same.ends_at);
-                    Alert { state, ends_at, ..Alert::clone(view) } == **same
-                }
-                None => {
-                    snapshots.iter().any(|latest| latest.revision == view.revision)
-                        && snapshots.iter().any(|other| other.starts_at != view.starts_at)
-                }
-            };
+        let shown = |snapshot: &&&Alert| {
+            let (state, ends_at) = (snapshot.state, snapshot.ends_at);
+            Alert { state, ends_at, ..Alert::clone(view) } == ***snapshot
+        };
+        let is_merged = snapshots.iter().any(|latest| latest.revision == view.revision)
+            && snapshots.iter().filter(|snapshot| snapshot.revision == 1).count() > 1;
+        let fits = fits && (is_merged || snapshots.iter().any(|snapshot| shown(&snapshot)));
         ensure("what is shown happened", fits, || {
             format!("{}\nis not of{}", brief([*view]), brief(snapshots.iter().copied()))
         })?;
