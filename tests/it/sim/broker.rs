@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use memchr::memmem;
 use tripline::engine::{
     record::PartitionName,
     time::{EventTime, WallTime},
@@ -106,6 +107,15 @@ impl Broker {
         let text = call.event(audit_id, "ResponseComplete", time);
         self.append(now, partition, text.into_bytes(), Some(time));
         true
+    }
+
+    /// When the last event of a user happened.
+    pub(super) fn last_heard(&self, user: &str) -> Option<EventTime> {
+        let name = format!(r#"{{"username":"{user}"}}"#);
+        let records = self.partitions.iter().flat_map(|partition| &partition.records);
+        let of_user =
+            records.filter(|record| memmem::find(&record.payload, name.as_bytes()).is_some());
+        of_user.filter_map(|record| record.time).max()
     }
 
     pub(super) fn has_open(&self) -> bool {

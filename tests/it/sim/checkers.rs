@@ -91,7 +91,6 @@ impl Checkers {
     /// The wall clock was set, by so many microseconds.
     pub(super) fn clock_was_set(&mut self, by: i64) {
         self.clock_is_odd |= by.abs() > 1_000_000;
-        self.may_be_late |= by > 1_000_000;
     }
 
     pub(super) fn after_step(broker: &Broker, disk: &Disk, life: Option<&mut Life>) -> Checked {

@@ -23,6 +23,9 @@ const WAIT_MAX: i64 = 6_000_000;
 /// How long the driver sleeps at most when something is to be done, in microseconds.
 const NAP: i64 = 250_000;
 
+/// From when on the driver takes it that it was away, in microseconds.
+const PAUSE: i64 = 5_000_000;
+
 /// The longest time between two turns of a driver that is not stopped, in microseconds.
 const TURN_MAX: i64 = 2_000_000;
 
@@ -70,6 +73,8 @@ impl World {
         match &self.life {
             None => due.push(self.ended_at + 5 * SECOND),
             Some(life) => {
+                // It looks several times a second; time jumps over what it would not see.
+                due.push(self.last_turn + PAUSE - SECOND);
                 due.extend(life.fenced_at.map(|at| at + 3 * SECOND));
                 if !life.is_ready && !self.broker.is_down {
                     due.push(life.connects_at);
@@ -177,7 +182,7 @@ impl World {
     }
 
     pub(super) fn handle(&mut self) {
-        self.note_waiting();
+        self.look();
         let wall = self.wall();
         let Some(life) = &mut self.life else { return };
         let Some(detected) = life.pipeline.pop_front() else { return };
@@ -185,6 +190,25 @@ impl World {
         let Detected { at: detected_at, rule_set, spans, .. } = detected;
         self.note_heard(&spans);
         self.history.push(Input::Batch { at: wall, detected_at, rule_set, spans });
+    }
+
+    /// Before anything is handled, the driver notices whether it was away: partitions were not silent
+    /// then.
+    fn look(&mut self) {
+        let (now, wall) = (self.now, self.wall());
+        let names = self.broker.names();
+        let Some(life) = &mut self.life else { return };
+        let (looked_at, wall_then) = std::mem::replace(&mut life.looked_at, (now, wall.micros()));
+        if life.is_ready && (now - looked_at).max(wall.micros() - wall_then) >= PAUSE {
+            life.member.handle_ready(wall, &names);
+            life.awake_until.fill(wall.micros() + idle_after());
+            self.history.push(Input::Ready { at: wall });
+        }
+        for awake in &mut life.awake_until {
+            // Silence is counted anew if the clock was set back.
+            *awake = (*awake).min(wall.micros() + idle_after());
+        }
+        self.note_waiting();
     }
 
     /// Notes until when the partitions of a batch hold the watermark back.
@@ -220,7 +244,7 @@ impl World {
     }
 
     pub(super) fn timeout(&mut self) {
-        self.note_waiting();
+        self.look();
         let wall = self.wall();
         let Some(life) = &mut self.life else { return };
         life.member.handle_timeout(wall);

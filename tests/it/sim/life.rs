@@ -49,6 +49,8 @@ pub(super) struct Life {
     /// What is being written, and how much of the history it covers.
     pub(super) writing: Option<(Checkpoint, usize)>,
     pub(super) checkpoint_at: i64,
+    /// When its driver last looked at anything, in true microseconds and by the wall clock.
+    pub(super) looked_at: (i64, i64),
     pub(super) flights: Vec<Flight>,
     pub(super) watermark: Option<EventTime>,
     /// Until when each partition holds the watermark back at least, by the wall clock.
@@ -58,7 +60,13 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(now: i64, rule_set: usize, plan: &DispatchPlan, next: Vec<usize>) -> Life {
+    pub(super) fn new(
+        now: i64,
+        wall: WallTime,
+        rule_set: usize,
+        plan: &DispatchPlan,
+        next: Vec<usize>,
+    ) -> Life {
         Life {
             member: Member::new(Arc::clone(&rule_sets()[rule_set]), settings(), plan),
             rule_set,
@@ -71,6 +79,7 @@ impl Life {
             connects_at: now + 1_000_000,
             writing: None,
             checkpoint_at: now,
+            looked_at: (now, wall.micros()),
             flights: Vec::new(),
             watermark: None,
             not_before: Vec::new(),

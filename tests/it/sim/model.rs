@@ -7,7 +7,6 @@ use tripline::engine::{
     detector::DetectionBatch,
     rule::{Rule, Severity},
     shard::Shard,
-    state::{StateChange, StateEntry, StateTable},
     time::{EventTime, WallTime},
 };
 
@@ -61,20 +60,10 @@ pub(super) struct Summary {
 impl Summary {
     /// Whether two runs that met the same events in another order agree.
     pub(super) fn is_like(&self, other: &Summary) -> bool {
-        let same = (&self.rule_id, &self.key, self.severity)
-            == (&other.rule_id, &other.key, other.severity);
-        if is_plain(&self.rule_id) {
-            // Its value counts the events of an episode, and where one ends depends on the order.
-            same && self.finding_count == other.finding_count
-                && self.first_seen == other.first_seen
-                && self.last_seen == other.last_seen
-        } else {
-            // How many findings a window makes depends on the order. So do, for now, the first and the
-            // last of them: an event in the middle of two windows shows only one.
-            same && self.value.total_cmp(&other.value).is_eq()
-                && self.first_seen >= other.first_seen
-                && self.last_seen <= other.last_seen
-        }
+        // The value of a plain rule counts the events of an episode, and where one ends depends on
+        // what came between.
+        let value = if is_plain(&self.rule_id) { other.value } else { self.value };
+        Summary { value, ..self.clone() } == *other
     }
 }
 
@@ -125,13 +114,8 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
     };
     let mut shard = Shard::new(Arc::clone(&rule_sets()[rule_set]), 0, settings());
     let mut epoch = 0;
-    let mut stored = BTreeMap::new();
     for input in history {
         match input {
-            Input::Restart { rule_set: found, .. } if WATERMARK_IS_FORGOTTEN => {
-                rule_set = *found;
-                (shard, epoch) = (restarted(&mut shard, &mut stored, rule_set), 0);
-            }
             Input::Restart { at, rule_set: found } | Input::Rules { at, rule_set: found } => {
                 if matches!(input, Input::Restart { .. }) {
                     shard.handle_unavailable();
@@ -159,34 +143,6 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
     }
     model.late = shard.counts().events_late;
     model
-}
-
-/// The watermark is not part of a checkpoint yet, so a restarted shard is not quite the one before.
-const WATERMARK_IS_FORGOTTEN: bool = true;
-
-/// A shard that was restored from all that another one says it must not forget.
-fn restarted(
-    shard: &mut Shard,
-    stored: &mut BTreeMap<(StateTable, Vec<u8>), Vec<u8>>,
-    rule_set: usize,
-) -> Shard {
-    let mut changes = Vec::new();
-    shard.take_changes(&mut changes);
-    for StateChange { table, key, value } in changes {
-        match value {
-            Some(value) => stored.insert((table, key), value),
-            None => stored.remove(&(table, key)),
-        };
-    }
-    let entry = |((table, key), value): (&(StateTable, Vec<u8>), &Vec<u8>)| StateEntry {
-        table: *table,
-        key: key.clone(),
-        value: value.clone(),
-    };
-    let mut shard = Shard::new(Arc::clone(&rule_sets()[rule_set]), 0, settings());
-    shard.restore(&mut stored.iter().map(entry));
-    shard.handle_unavailable();
-    shard
 }
 
 /// Everything that the broker holds, one event after the other as they happened, read at once.

@@ -190,11 +190,14 @@ pub(super) fn rule_sets() -> &'static [Arc<RuleSet>] {
                 .replace("{gte: 8, level: critical}", "{gte: 7, level: critical}"),
             // Two rules are gone.
             fewer.join("---\n"),
-            // One means something else, and one carries other values.
-            RULES.replace("timespan: 2m", "timespan: 3m").replace(
-                "tripline: {window: tumbling}",
-                "tripline: {window: tumbling, annotations: {agent: '{{ userAgent }}'}}",
-            ),
+            // Two mean something else, and one carries other values.
+            RULES
+                .replace("timespan: 2m", "timespan: 3m")
+                .replace("timespan: 10m", "timespan: 12m")
+                .replace(
+                    "tripline: {window: tumbling}",
+                    "tripline: {window: tumbling, annotations: {agent: '{{ userAgent }}'}}",
+                ),
         ];
         texts.iter().map(|text| compile(text)).collect()
     })

@@ -59,7 +59,27 @@ pub(super) fn finish(world: &mut World) -> Checked {
         compare(&model, &ideal, excused)?;
     }
     ledger_tells(world, &model)?;
+    // The driver heard of each change at most once, in order, and of none that is not durable.
+    let mut changes = model.alerts.iter();
+    for alert in &world.checkers.changed {
+        let happened = changes.any(|change| change == alert);
+        ensure("what the driver hears happened", happened, || brief([alert]))?;
+    }
+    the_silent_are_silent(world)?;
     nothing_is_left(world)
+}
+
+/// Nobody is told to be silent who has spoken since.
+fn the_silent_are_silent(world: &World) -> Checked {
+    let life = world.life.iter().flat_map(|life| life.member.shard().alerts_firing());
+    for alert in life.filter(|alert| is_silence(&alert.rule_id)) {
+        let user = alert.labels.get("user").map_or("", String::as_str);
+        let last = world.broker.last_heard(user);
+        ensure("who is silent is silent", last < Some(alert.starts_at), || {
+            format!("{user} was heard at {last:?}, but{}", brief([alert]))
+        })?;
+    }
+    Ok(())
 }
 
 /// What has not come to rest yet; empty if all has. Whoever is silent remains so.
@@ -203,6 +223,14 @@ fn is_implied(notifier: &Notifier, views: &[&Alert], snapshots: &[&Alert]) -> Ch
             && view.severity <= all.severity
             && view.first_seen >= all.first_seen
             && view.last_seen <= all.last_seen;
+        // As it was, whether it is shown as firing or as it is; or several episodes in one.
+        let shown = |snapshot: &&&Alert| {
+            let (state, ends_at) = (snapshot.state, snapshot.ends_at);
+            Alert { state, ends_at, ..Alert::clone(view) } == ***snapshot
+        };
+        let is_merged = snapshots.iter().any(|latest| latest.revision == view.revision)
+            && snapshots.iter().filter(|snapshot| snapshot.revision == 1).count() > 1;
+        let fits = fits && (is_merged || snapshots.iter().any(|snapshot| shown(&snapshot)));
         ensure("what is shown happened", fits, || {
             format!("{}\nis not of{}", brief([*view]), brief(snapshots.iter().copied()))
         })?;

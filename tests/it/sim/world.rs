@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tripline::engine::time::WallTime;
+use tripline::engine::{limits::PREVIOUS_RULES_MAX, time::WallTime};
 
 use super::{
     action::{Action, Config, Request},
@@ -214,7 +214,7 @@ impl World {
         }
         let loaded = self.disk.load();
         let next = self.disk.positions.iter().map(|at| usize::try_from(*at).unwrap()).collect();
-        let mut life = Life::new(self.now, self.rule_set, &self.receivers.plan, next);
+        let mut life = Life::new(self.now, self.wall(), self.rule_set, &self.receivers.plan, next);
         let (report, groups_unusable) = life.member.restore(loaded.positions, loaded.entries);
         let readable = report.unusable == 0 && groups_unusable == 0;
         ensure("what was stored can be read", readable || self.is_torn(), || {
@@ -277,8 +277,11 @@ impl World {
     }
 
     fn reload(&mut self, rule_set: usize) {
-        // Detections that are two rule sets old are lost, for now.
-        while self.life.as_ref().is_some_and(|life| !life.pipeline.is_empty()) {
+        // The shard knows so many rule sets, and no detections of an older one.
+        while self.life.as_ref().is_some_and(|life| {
+            let oldest = life.pipeline.front().map(|detected| detected.batch.rules_epoch);
+            oldest.is_some_and(|oldest| oldest + PREVIOUS_RULES_MAX as u64 <= life.epoch)
+        }) {
             self.handle();
         }
         let wall = self.wall();
