@@ -15,8 +15,10 @@ use super::{
 };
 use crate::engine::{limits::WINDOW_EVENTS_MAX, time::EventTime, value::Captured};
 
-/// Values that a hit names at most.
+/// Values that a hit names at most, and the events of a window that are looked through for them: a full
+/// window must not cost each further event its whole length.
 const VALUES_NAMED_MAX: usize = 20;
+const VALUES_LOOKED_THROUGH_MAX: usize = 500;
 
 /// What a kind says about the events of a window.
 pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
@@ -348,7 +350,8 @@ fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
     let captured =
         state.window.get(end.saturating_sub(1)).and_then(|entry| entry.captured.as_ref());
     let mut values: BTreeMap<&str, usize> = BTreeMap::new();
-    for text in state.window.range(start, end).filter_map(|entry| entry.text.as_deref()) {
+    let looked_through = state.window.range(start, end).take(VALUES_LOOKED_THROUGH_MAX);
+    for text in looked_through.filter_map(|entry| entry.text.as_deref()) {
         if values.len() >= VALUES_NAMED_MAX {
             break;
         }
