@@ -270,7 +270,7 @@ mod tests {
                 "rules/a.test.yaml:4:12: error[C004]: `noon` is not a time",
                 "rules/a.test.yaml:5:14: error[C002]: tests[0].events[0].every is missing",
                 "rules/a.test.yaml:5:19: error[C004]: tests[0].events[0].at is not a duration",
-                "rules/a.test.yaml:6:13: error[C001]: unknown key `tests[0].expekt`",
+                "rules/a.test.yaml:6:5: error[C001]: unknown key `tests[0].expekt`",
             ]
         );
     }
