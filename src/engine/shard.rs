@@ -4,7 +4,7 @@
 //! keys. It knows nothing of where its detections come from.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -363,6 +363,7 @@ impl Shard {
     ) -> ReplaceReport {
         self.take_state_changes();
         let mut report = ReplaceReport::default();
+        let mut dropped = BTreeSet::new();
         let mut states = fresh_states(&rules);
         for (index, rule) in self.rules.correlations() {
             let Some(state) = self.states.get_mut(index.index()).and_then(Option::take) else {
@@ -386,6 +387,7 @@ impl Shard {
                 report.kept += 1;
             } else {
                 report.dropped += 1;
+                dropped.insert(rule.meta.id.clone());
                 for (key, _) in entries {
                     self.changes.push(correlation_change(&rule.meta.id, &key, None));
                 }
@@ -399,7 +401,8 @@ impl Shard {
         self.epoch = rules_epoch;
         self.states = states;
         self.listeners = listeners(&rules);
-        self.lifecycle.replace_rules(&rules, self.watermark.get());
+        self.lifecycle.replace_rules(&rules);
+        self.lifecycle.end_orphans(&dropped, self.watermark.get());
         self.advance(now);
         report
     }
@@ -446,6 +449,7 @@ impl Shard {
     /// by now, is left out, counted, and deleted with the next checkpoint.
     pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> RestoreReport {
         let mut report = RestoreReport::default();
+        let mut dropped = BTreeSet::new();
         for entry in entries {
             match self.restore_one(&entry) {
                 Some(true) => report.restored += 1,
@@ -456,10 +460,15 @@ impl Shard {
                         report.unusable += 1;
                     }
                     let StateEntry { table, key, .. } = entry;
+                    if table == StateTable::Correlation {
+                        let id = postcard::take_from_bytes::<String>(&key).map(|(id, _)| id);
+                        dropped.extend(id);
+                    }
                     self.changes.push(StateChange { table, key, value: None });
                 }
             }
         }
+        self.lifecycle.end_orphans(&dropped, self.watermark.get());
         report
     }
 

@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use proptest::prelude::*;
@@ -15,7 +16,7 @@ use tripline::{
         time::WallTime,
     },
     store::{
-        Checkpoint, LEDGER_AGE_MAX, LedgerRow, Loaded, Store,
+        Checkpoint, LEDGER_AGE_MAX, LedgerRow, Loaded, Store, StoreError,
         memory::MemoryStore,
         sqlite::{FILE_NAME, SqliteStore},
     },
@@ -54,11 +55,25 @@ fn content(loaded: Loaded) -> Content {
     (positions, entries)
 }
 
+/// Opens a store. Another test may be starting a child at this moment, which holds whatever its parent
+/// has open, locks too, until it is a program of its own.
+fn open(dir: &Path) -> Result<SqliteStore, StoreError> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match SqliteStore::open(dir) {
+            Err(StoreError::Locked { .. }) if Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Every store, with its name.
 fn with_each_store(check: impl Fn(&str, &mut dyn Store)) {
     check("memory", &mut MemoryStore::new());
     let dir = tempfile::tempdir().unwrap();
-    check("sqlite", &mut SqliteStore::open(dir.path()).unwrap());
+    check("sqlite", &mut open(dir.path()).unwrap());
 }
 
 #[test]
@@ -115,7 +130,7 @@ fn a_position_may_go_back() {
 #[test]
 fn old_rows_leave_the_ledger() {
     let (mut memory, dir) = (MemoryStore::new(), tempfile::tempdir().unwrap());
-    let mut sqlite = SqliteStore::open(dir.path()).unwrap();
+    let mut sqlite = open(dir.path()).unwrap();
     let later = i64::try_from(LEDGER_AGE_MAX.as_micros()).unwrap() + 5;
     for rows in [vec![row(0, "old"), row(10, "kept")], vec![row(later, "new")]] {
         let commit = Checkpoint { ledger: rows, ..Checkpoint::default() };
@@ -150,8 +165,8 @@ proptest! {
         let mut memory = MemoryStore::new();
         for commit in &commits {
             memory.commit(commit).unwrap();
-            SqliteStore::open(dir.path()).unwrap().commit(commit).unwrap();
-            let sqlite = SqliteStore::open(dir.path()).unwrap().load().unwrap();
+            open(dir.path()).unwrap().commit(commit).unwrap();
+            let sqlite = open(dir.path()).unwrap().load().unwrap();
             prop_assert_eq!(content(sqlite), content(memory.load().unwrap()));
         }
     }
@@ -184,7 +199,7 @@ fn child_commit(n: u64) -> Checkpoint {
 fn child_of_a_killed_process() {
     use std::io::Write as _;
     let Ok(dir) = std::env::var(CHILD_DIR) else { return };
-    let mut store = SqliteStore::open(Path::new(&dir)).unwrap();
+    let mut store = open(Path::new(&dir)).unwrap();
     let first = content(store.load().unwrap()).0.first().map_or(0, |(_, offset)| *offset + 1);
     for n in u64::try_from(first).unwrap().. {
         store.commit(&child_commit(n)).unwrap();
@@ -220,7 +235,7 @@ fn a_killed_process_leaves_whole_commits() {
         child.kill().unwrap();
         child.wait().unwrap();
 
-        let mut store = SqliteStore::open(dir.path()).unwrap();
+        let mut store = open(dir.path()).unwrap();
         let (positions, entries) = content(store.load().unwrap());
         let n = u64::try_from(positions[0].1).unwrap();
         assert!(n >= reported, "commit {reported} was reported, but the store is at {n}");
@@ -249,7 +264,7 @@ fn left_behind(database: &[u8], wal: &[u8]) -> tempfile::TempDir {
 
 /// Which of the child's commits a directory holds; it must hold all of it, and take the next one.
 fn whole_commit(dir: &Path, what: &str) -> Option<u64> {
-    let mut store = SqliteStore::open(dir).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let mut store = open(dir).unwrap_or_else(|error| panic!("{what}: {error}"));
     let (positions, entries) = content(store.load().unwrap());
     let n = positions.first().map(|(_, offset)| u64::try_from(*offset).unwrap());
     let mut model = MemoryStore::new();
@@ -263,7 +278,7 @@ fn whole_commit(dir: &Path, what: &str) -> Option<u64> {
     store.commit(&next).unwrap();
     drop(store);
     model.commit(&next).unwrap();
-    let after = content(SqliteStore::open(dir).unwrap().load().unwrap());
+    let after = content(open(dir).unwrap().load().unwrap());
     assert!(after == content(model.load().unwrap()), "{what}: it does not go on");
     n
 }
@@ -277,7 +292,7 @@ fn files_of(dir: &Path) -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn power_that_fails_while_the_log_is_written_leaves_whole_commits() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(dir.path()).unwrap();
+    let mut store = open(dir.path()).unwrap();
     // How long the log is once each commit has returned, that is, was synced.
     let mut synced = Vec::new();
     for n in 0..8 {
@@ -316,7 +331,7 @@ fn power_that_fails_while_the_log_is_written_leaves_whole_commits() {
 #[test]
 fn power_that_fails_while_the_log_is_moved_into_the_database_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(dir.path()).unwrap();
+    let mut store = open(dir.path()).unwrap();
     for n in 0..3 {
         store.commit(&child_commit(n)).unwrap();
     }
@@ -343,7 +358,7 @@ fn power_that_fails_while_the_log_is_moved_into_the_database_loses_nothing() {
 fn a_page_that_rots_is_an_error_and_no_wrong_state() {
     let dir = tempfile::tempdir().unwrap();
     {
-        let mut store = SqliteStore::open(dir.path()).unwrap();
+        let mut store = open(dir.path()).unwrap();
         for n in 0..20 {
             store.commit(&child_commit(n)).unwrap();
         }
@@ -355,7 +370,7 @@ fn a_page_that_rots_is_an_error_and_no_wrong_state() {
         bytes[start..start + 16].fill(0xee);
     }
     std::fs::write(&path, bytes).unwrap();
-    let outcome = SqliteStore::open(dir.path()).and_then(|mut store| store.load());
+    let outcome = open(dir.path()).and_then(|mut store| store.load());
     let message = outcome.expect_err("damaged state must not be loaded").to_string();
     assert!(message.contains("damaged"), "{message}");
 }

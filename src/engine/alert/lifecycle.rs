@@ -76,18 +76,21 @@ impl Lifecycle {
         }
     }
 
-    /// Another rule set. An alert that its rule would have ended, and whose rule is gone, ends with
-    /// the watermark.
-    pub(crate) fn replace_rules(&mut self, rules: &RuleSet, watermark: Option<EventTime>) {
+    /// Templates of another rule set.
+    pub(crate) fn replace_rules(&mut self, rules: &RuleSet) {
         self.templates = Templates::new(rules);
-        let is_gone = |id: &str| rules.find(id).is_none();
-        let endless: Vec<AlertKey> = self
+    }
+
+    /// The state of these rules is gone, so nobody will end the alerts that fire until their rule says
+    /// otherwise: they end with the watermark.
+    pub(crate) fn end_orphans(&mut self, rules: &BTreeSet<String>, watermark: Option<EventTime>) {
+        let orphans: Vec<AlertKey> = self
             .deadlines
             .range((EventTime::MAX, AlertKey::default())..)
             .map(|(_, key)| key.clone())
-            .filter(|(id, _)| is_gone(id))
+            .filter(|(id, _)| rules.contains(id))
             .collect();
-        for key in endless {
+        for key in orphans {
             self.end(&key, watermark.unwrap_or(EventTime::MIN));
         }
     }

@@ -109,12 +109,14 @@ impl Broker {
         true
     }
 
-    /// When the last event of a user happened.
+    /// When the last request of a user was answered; its end does not count.
     pub(super) fn last_heard(&self, user: &str) -> Option<EventTime> {
         let name = format!(r#"{{"username":"{user}"}}"#);
         let records = self.partitions.iter().flat_map(|partition| &partition.records);
-        let of_user =
-            records.filter(|record| memmem::find(&record.payload, name.as_bytes()).is_some());
+        let of_user = records.filter(|record| {
+            let has = |text: &str| memmem::find(&record.payload, text.as_bytes()).is_some();
+            has(&name) && (has("ResponseStarted") || !has(r#""subresource":"exec""#))
+        });
         of_user.filter_map(|record| record.time).max()
     }
 

@@ -45,7 +45,7 @@ impl World {
     }
 
     /// Time passes between two steps, but not so much that the driver would have had its turn.
-    pub(super) fn sleep(&mut self, span: i64) -> Checked {
+    pub(super) fn idle(&mut self, span: i64) -> Checked {
         let target = self.now + span;
         if target > self.last_turn + TURN_MAX {
             return self.advance(span);

@@ -7,6 +7,7 @@ use tripline::engine::{
     detector::DetectionBatch,
     rule::{Rule, Severity},
     shard::Shard,
+    state::{StateChange, StateEntry, StateTable},
     time::{EventTime, WallTime},
 };
 
@@ -20,7 +21,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub(super) enum Input {
     /// A process took over what was durable, with this rule set.
-    Restart { at: WallTime, rule_set: usize },
+    Restart { rule_set: usize },
     /// Its source can be read.
     Ready { at: WallTime },
     /// It cannot be read any more.
@@ -109,22 +110,26 @@ pub(super) fn summary<'a>(snapshots: impl IntoIterator<Item = &'a Alert>) -> Opt
 pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detectors) -> Model {
     let mut model = Model::default();
     let mut rule_set = match history.first() {
-        Some(Input::Restart { rule_set, .. }) => *rule_set,
+        Some(Input::Restart { rule_set }) => *rule_set,
         _ => 0,
     };
     let mut shard = Shard::new(Arc::clone(&rule_sets()[rule_set]), 0, settings());
     let mut epoch = 0;
+    let mut stored = BTreeMap::new();
     for input in history {
         match input {
-            Input::Restart { at, rule_set: found } | Input::Rules { at, rule_set: found } => {
-                if matches!(input, Input::Restart { .. }) {
-                    shard.handle_unavailable();
-                }
-                if matches!(input, Input::Rules { .. }) || *found != rule_set {
+            Input::Restart { rule_set: found } => {
+                if *found != rule_set {
+                    // Rules that changed while no process ran begin with what was stored.
                     rule_set = *found;
-                    epoch += 1;
-                    shard.replace_rules(*at, Arc::clone(&rule_sets()[rule_set]), epoch);
+                    (shard, epoch) = (restarted(&mut shard, &mut stored, rule_set), 0);
                 }
+                shard.handle_unavailable();
+            }
+            Input::Rules { at, rule_set: found } => {
+                rule_set = *found;
+                epoch += 1;
+                shard.replace_rules(*at, Arc::clone(&rule_sets()[rule_set]), epoch);
             }
             Input::Ready { at } => shard.handle_ready(*at, &broker.names()),
             Input::Unavailable => shard.handle_unavailable(),
@@ -143,6 +148,30 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
     }
     model.late = shard.counts().events_late;
     model
+}
+
+/// A shard with other rules, and all that the one before says it must not forget.
+fn restarted(
+    shard: &mut Shard,
+    stored: &mut BTreeMap<(StateTable, Vec<u8>), Vec<u8>>,
+    rule_set: usize,
+) -> Shard {
+    let mut changes = Vec::new();
+    shard.take_changes(&mut changes);
+    for StateChange { table, key, value } in changes {
+        match value {
+            Some(value) => stored.insert((table, key), value),
+            None => stored.remove(&(table, key)),
+        };
+    }
+    let entry = |((table, key), value): (&(StateTable, Vec<u8>), &Vec<u8>)| StateEntry {
+        table: *table,
+        key: key.clone(),
+        value: value.clone(),
+    };
+    let mut shard = Shard::new(Arc::clone(&rule_sets()[rule_set]), 0, settings());
+    shard.restore(&mut stored.iter().map(entry));
+    shard
 }
 
 /// Everything that the broker holds, one event after the other as they happened, read at once.

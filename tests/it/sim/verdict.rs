@@ -1,6 +1,6 @@
 //! What must hold at the end, when all faults are over and everything has come to rest.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tripline::engine::{
     alert::{Alert, AlertState, Fingerprint},
@@ -21,6 +21,9 @@ use super::{
 /// How long everything may take to come to rest, in minutes: longer than the longest pause that a
 /// receiver may ask for, and than a resolved alert is told to Alertmanager.
 const REST_MINUTES: u32 = 240;
+
+/// Longer than any rule takes silence for nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(780);
 
 /// For how long a cool-down is remembered.
 const COOL_DOWN_MINUTES: u32 = 11;
@@ -69,14 +72,20 @@ pub(super) fn finish(world: &mut World) -> Checked {
     nothing_is_left(world)
 }
 
-/// Nobody is told to be silent who has spoken since.
+/// Nobody is told to be silent who has spoken since. Whoever speaks is given some time to fall silent
+/// again, which is the same silence then.
 fn the_silent_are_silent(world: &World) -> Checked {
-    let life = world.life.iter().flat_map(|life| life.member.shard().alerts_firing());
-    for alert in life.filter(|alert| is_silence(&alert.rule_id)) {
+    let Some(life) = &world.life else { return Ok(()) };
+    let shard = life.member.shard();
+    for alert in shard.alerts_firing().filter(|alert| is_silence(&alert.rule_id)) {
         let user = alert.labels.get("user").map_or("", String::as_str);
-        let last = world.broker.last_heard(user);
-        ensure("who is silent is silent", last < Some(alert.starts_at), || {
-            format!("{user} was heard at {last:?}, but{}", brief([alert]))
+        let Some(last) = world.broker.last_heard(user) else { continue };
+        // A rule that is loaded has not heard what was read before.
+        let is_known = world.checkers.rules_changed
+            || last <= alert.last_seen
+            || shard.watermark() <= Some(last.plus(SILENCE_MAX));
+        ensure("who is silent is silent", is_known, || {
+            format!("{user} was heard at {last}, but{}", brief([alert]))
         })?;
     }
     Ok(())

@@ -144,7 +144,7 @@ impl World {
             }
             Action::Answer { pick, fate } => self.answer(*pick, *fate)?,
             Action::Turn => self.turn()?,
-            Action::Sleep(span) => self.sleep(i64::from(*span) * 1_000)?,
+            Action::Sleep(span) => self.idle(i64::from(*span) * 1_000)?,
             Action::Advance(span) => self.advance(i64::from(*span) * 1_000)?,
             Action::Suspend(span) => {
                 self.checkers.clock_is_odd |= *span > 60_000;
@@ -221,7 +221,7 @@ impl World {
             format!("{report:?}")
         })?;
         life.member.handle_unavailable();
-        self.history.push(Input::Restart { at: self.wall(), rule_set: self.rule_set });
+        self.history.push(Input::Restart { rule_set: self.rule_set });
         self.life = Some(life);
         Ok(())
     }
