@@ -10,7 +10,7 @@
 //! | `rules [grace=30s] [idle_after=1m] [max_skew=5m] [resolve_after=5m]` | rule documents | starts the engine, which knows nothing |
 //! | `replace rules` | rule documents | puts other rules in force, as a reload does |
 //! | `restart rules` | rule documents | ends the process; another one with other rules takes its state |
-//! | `list NAME`, `schedules`, `risk` | YAML | for the `rules` that follow |
+//! | `list NAME`, `schedules`, `risk` | YAML | for the next `rules` and what replaces them |
 //! | `feed [quietly]` | events, one a line | each is a record, and a batch of its own; what is printed is only counted |
 //! | `timeout TIME [quietly]` | | lets the operator's clock go on to this time |
 //! | `alerts [evidence] [annotations]` | | shows what fires, with its latest numbers |

@@ -31,6 +31,8 @@ pub(crate) struct World {
     way: Way,
     settings: EngineSettings,
     sources: RuleSources,
+    /// Whether rules were started with them: what comes then is for other rules.
+    sources_used: bool,
     engine: Option<Engine>,
     store: Store,
     clock: WallTime,
@@ -60,6 +62,7 @@ impl World {
             way,
             settings: usual(),
             sources: RuleSources::default(),
+            sources_used: false,
             engine: None,
             store: Store::default(),
             clock: WallTime::MIN,
@@ -76,6 +79,15 @@ impl World {
 
     /// Carries out one command; the lines that it prints.
     pub(crate) fn run(&mut self, command: &Command) -> Vec<String> {
+        let is_source = matches!(
+            command,
+            Command::List { .. } | Command::Schedules { .. } | Command::Risk { .. }
+        );
+        let is_start = matches!(command, Command::Rules { purpose: RulesUse::Start, .. });
+        if (is_source || is_start) && std::mem::take(&mut self.sources_used) {
+            self.sources = RuleSources::default();
+        }
+        self.sources_used |= is_start;
         match command {
             Command::Rules { purpose, options, yaml } => self.rules(*purpose, options, yaml),
             Command::List { name, yaml } => {
@@ -212,12 +224,12 @@ impl World {
         self.after_line();
     }
 
-    /// A script may tell several stories: each begins with nothing but lists and schedules.
+    /// A script may tell several stories: each begins with nothing but its lists and schedules.
     fn begin_anew(&mut self, rules: Arc<RuleSet>) {
-        let World { way, settings, sources, printed, .. } =
+        let World { way, settings, sources, sources_used, printed, .. } =
             std::mem::replace(self, World::new(self.way));
         let engine = Some(start(rules, &settings));
-        *self = World { settings, sources, engine, printed, ..World::new(way) };
+        *self = World { settings, sources, sources_used, engine, printed, ..World::new(way) };
     }
 
     /// Ends the process and begins another one with what the store has.
