@@ -190,7 +190,7 @@ pub(super) fn rule_sets() -> &'static [Arc<RuleSet>] {
                 .replace("{gte: 8, level: critical}", "{gte: 7, level: critical}"),
             // Two rules are gone.
             fewer.join("---\n"),
-            // Two mean something else, and one carries other values.
+            // One means something else, one waits longer, and one carries other values.
             RULES
                 .replace("timespan: 2m", "timespan: 3m")
                 .replace("timespan: 10m", "timespan: 12m")
