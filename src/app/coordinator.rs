@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -43,8 +44,8 @@ pub(super) enum Input {
     Batch { source_index: usize, bytes: usize, detections: DetectionBatch },
     /// An attempt came back.
     Outcome { notification: Arc<Notification>, outcome: Outcome },
-    /// Another rule set.
-    Rules(Arc<RuleSet>),
+    /// Another rule set, and whom to tell that it is in force.
+    Rules(Arc<RuleSet>, oneshot::Sender<()>),
     /// An alert about Tripline itself.
     Tell(Box<Alert>),
     /// A source reports.
@@ -238,7 +239,7 @@ impl Coordinator {
                 log_outcome(&notification, &outcome);
                 self.member.handle_outcome(now(), &notification, outcome);
             }
-            Input::Rules(rules) => {
+            Input::Rules(rules, done) => {
                 let epoch = self.rules.get().0 + 1;
                 let report = self.member.replace_rules(now(), Arc::clone(&rules), epoch);
                 tracing::info!(?report, version = rules.version, "rules replaced");
@@ -246,6 +247,8 @@ impl Coordinator {
                 self.settings.status.rules_loaded(Arc::clone(&rules));
                 self.settings.rules = Arc::clone(&rules);
                 self.rules.replace(epoch, rules);
+                // Nobody waits for it if the files were only looked at.
+                let _ = done.send(());
             }
             Input::Tell(alert) => self.member.handle_alert(now(), *alert),
             Input::Source { source_index, event } => self.handle_source(source_index, event),

@@ -19,6 +19,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -196,9 +197,12 @@ impl Pipeline {
         Ok(Pipeline { control, stop, rules, coordinator })
     }
 
-    /// Puts another rule set in force; state of unchanged rules is kept.
-    pub fn replace_rules(&self, rules: Arc<RuleSet>) {
-        drop(self.control.send(Input::Rules(rules)));
+    /// Puts another rule set in force; state of unchanged rules is kept. What comes back tells when it
+    /// is.
+    pub fn replace_rules(&self, rules: Arc<RuleSet>) -> oneshot::Receiver<()> {
+        let (done, in_force) = oneshot::channel();
+        drop(self.control.send(Input::Rules(rules, done)));
+        in_force
     }
 
     /// Tells receivers something about Tripline itself.

@@ -2,23 +2,32 @@
 //!
 //! Files are looked at by content, not by events of the file system: a ConfigMap is swapped by a
 //! symbolic link, network file systems send no events, and reading some hundred small files every few
-//! seconds costs nothing. A set is taken whole or not at all. A refused one leaves the last good one
+//! seconds costs nothing. A change is taken once it has come to rest, since files are copied one by one.
+//! A set is taken whole or not at all. A refused one leaves the last good one
 //! running, and says so by log, metric and alert.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use tokio::sync::oneshot;
+
 use crate::{
     config::rules_dir::read_rules_dir,
     engine::{
-        alert::AlertState,
-        diagnostic::{Diagnostic, DiagnosticLevel},
+        diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
         rule::{self, LoadOptions, RuleSet, RuleSources},
     },
     server::{Health, Status},
     telemetry::Metrics,
 };
 
-use super::{counted, pipeline::Pipeline, self_alert};
+use super::{
+    counted,
+    pipeline::{Pipeline, now},
+    self_alert::RefusedEdits,
+};
+
+/// Problems that the alert about a refused edit shows: 10. The log has all of them.
+const PROBLEMS_TOLD: usize = 10;
 
 /// Rules with the warnings that came with them.
 pub struct LoadedRules {
@@ -40,7 +49,7 @@ pub fn load_rules(
 }
 
 fn compile(sources: &RuleSources, resolve_after: Duration) -> Result<LoadedRules, Vec<Diagnostic>> {
-    let options = LoadOptions { resolve_after, now: Some(super::pipeline::now()) };
+    let options = LoadOptions { resolve_after, now: Some(now()) };
     let loaded = rule::load(sources, &options);
     match loaded.rules {
         Some(rules) => Ok(LoadedRules { rules: Arc::new(rules), warnings: loaded.diagnostics }),
@@ -48,18 +57,35 @@ fn compile(sources: &RuleSources, resolve_after: Duration) -> Result<LoadedRules
     }
 }
 
+/// Looks at a changing directory after which it is taken as it is: 20.
+const LOOKS_UNSETTLED_MAX: u32 = 20;
+
+/// Why the rule files are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It is time to. A change is taken once two looks in a row have seen the same: whoever copies
+    /// files does not do so at once.
+    ByTime,
+    /// Somebody asks: what is there is loaded, changed or not.
+    Asked,
+}
+
 /// What came of one look at the rule files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ReloadOutcome {
     /// Nothing changed since the last look.
     Unchanged,
-    /// A new set runs.
+    /// Something changed; look again soon.
+    Changing,
+    /// A new set was taken.
     Loaded {
-        /// How many rules.
+        /// How many rules somebody wrote.
         rules: usize,
+        /// Comes when it is in force.
+        in_force: oneshot::Receiver<()>,
     },
-    /// The last good set goes on; this is what is wrong, one line each.
-    Refused(Vec<String>),
+    /// The last good set goes on; this is what is wrong, for people.
+    Refused(String),
 }
 
 /// Looks at a rule directory for as long as a pipeline runs.
@@ -70,72 +96,87 @@ pub struct Reloader {
     status: Arc<Status>,
     /// Content that was last tried, whether it was good or not.
     tried: String,
-    failing: bool,
+    /// Content that was seen last, and how often another one was seen in a row.
+    seen: (String, u32),
+    refused: RefusedEdits,
 }
 
 impl Reloader {
-    /// For a pipeline that already runs what is in `directory` now.
+    /// For a pipeline that runs `rules`, which were read from `directory` some time ago.
     pub fn new(
         directory: PathBuf,
+        rules: &RuleSet,
         resolve_after: Duration,
         metrics: Arc<Metrics>,
         status: Arc<Status>,
     ) -> Reloader {
-        let tried = content(&read_rules_dir(&directory));
-        Reloader { directory, resolve_after, metrics, status, tried, failing: false }
+        let tried = rules.version.clone();
+        let seen = (tried.clone(), 0);
+        let refused = RefusedEdits::default();
+        Reloader { directory, resolve_after, metrics, status, tried, seen, refused }
     }
 
-    /// Looks once; with `force`, loads even what has not changed.
-    pub fn look(&mut self, pipeline: &Pipeline, force: bool) -> ReloadOutcome {
+    /// Looks once.
+    pub fn look(&mut self, pipeline: &Pipeline, why: Look) -> ReloadOutcome {
         let read = read_rules_dir(&self.directory);
-        let hash = content(&read);
-        if hash == self.tried && !force {
-            return ReloadOutcome::Unchanged;
+        let content = content(&read);
+        if why == Look::ByTime {
+            if content == self.tried {
+                self.seen = (content, 0);
+                return ReloadOutcome::Unchanged;
+            }
+            let (seen, changes) = &mut self.seen;
+            if content != *seen && *changes < LOOKS_UNSETTLED_MAX {
+                tracing::debug!("rule files change; looking again soon");
+                self.seen = (content, *changes + 1);
+                return ReloadOutcome::Changing;
+            }
         }
-        self.tried = hash;
+        self.seen = (content.clone(), 0);
+        self.tried = content;
         match read.and_then(|sources| compile(&sources, self.resolve_after)) {
-            Ok(LoadedRules { rules, warnings }) => {
-                for warning in &warnings {
-                    tracing::warn!("{}", warning.one_line());
-                }
-                let count = rules.rules.len();
-                tracing::info!(rules = count, version = rules.version, "rules reloaded");
-                pipeline.replace_rules(rules);
-                self.metrics.reload(true);
-                self.status.set_component("rules", Health::Ok, &counted(count, "rule"));
-                if std::mem::take(&mut self.failing) {
-                    tell(pipeline, AlertState::Resolved, "");
-                }
-                ReloadOutcome::Loaded { rules: count }
-            }
-            Err(problems) => {
-                let lines: Vec<String> = problems
-                    .iter()
-                    .filter(|problem| problem.level == DiagnosticLevel::Error)
-                    .map(Diagnostic::one_line)
-                    .collect();
-                for line in &lines {
-                    tracing::error!("{line}");
-                }
-                tracing::error!(
-                    problems = lines.len(),
-                    "rules not reloaded; the last good set goes on"
-                );
-                self.metrics.reload(false);
-                self.status.reload_failed(&lines.join("\n"));
-                let detail = "the last edit was refused; the rules before it go on";
-                self.status.set_component("rules", Health::Degraded, detail);
-                self.failing = true;
-                let shown: Vec<&str> = lines.iter().take(10).map(String::as_str).collect();
-                tell(pipeline, AlertState::Firing, &shown.join("\n"));
-                ReloadOutcome::Refused(lines)
-            }
+            Ok(loaded) => self.take(pipeline, loaded),
+            Err(problems) => self.refuse(pipeline, &problems),
         }
     }
-}
 
-fn tell(pipeline: &Pipeline, state: AlertState, detail: &str) {
-    pipeline.tell(self_alert::reload_failed(super::pipeline::now(), state, detail));
+    fn take(&mut self, pipeline: &Pipeline, loaded: LoadedRules) -> ReloadOutcome {
+        let LoadedRules { rules, warnings } = loaded;
+        for warning in &warnings {
+            tracing::warn!("{}", warning.one_line());
+        }
+        let count = rules.rules.len();
+        tracing::info!(rules = count, version = rules.version, "rules reloaded");
+        let in_force = pipeline.replace_rules(rules);
+        self.metrics.reload(true);
+        self.status.set_component("rules", Health::Ok, &counted(count, "rule"));
+        if let Some(alert) = self.refused.taken(now()) {
+            pipeline.tell(alert);
+        }
+        ReloadOutcome::Loaded { rules: count, in_force }
+    }
+
+    fn refuse(&mut self, pipeline: &Pipeline, problems: &[Diagnostic]) -> ReloadOutcome {
+        let errors: Vec<Diagnostic> = problems
+            .iter()
+            .filter(|problem| problem.level == DiagnosticLevel::Error)
+            .cloned()
+            .collect();
+        let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
+        for line in &lines {
+            tracing::error!("{line}");
+        }
+        tracing::error!(problems = lines.len(), "rules not reloaded; the last good set goes on");
+        self.metrics.reload(false);
+        self.status.reload_failed(&lines.join("\n"));
+        let detail = "the last edit was refused; the rules before it go on";
+        self.status.set_component("rules", Health::Degraded, detail);
+        let shown: Vec<&str> = lines.iter().take(PROBLEMS_TOLD).map(String::as_str).collect();
+        if let Some(alert) = self.refused.refused(now(), &shown.join("\n")) {
+            pipeline.tell(alert);
+        }
+        ReloadOutcome::Refused(render_all(&errors, Format::Text, false))
+    }
 }
 
 /// A hash of everything that was read, or of what went wrong.

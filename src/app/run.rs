@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use super::{
     configuration::Configuration,
     counted,
     pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
-    reload::{LoadedRules, ReloadOutcome, Reloader},
+    reload::{LoadedRules, Look, ReloadOutcome, Reloader},
 };
 use crate::{
     engine::diagnostic::Diagnostic,
@@ -29,6 +29,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long a start waits for the state directory that another process still holds: 30 s. A process
 /// that was fenced, or told to stop, lets go of it sooner.
 const STATE_WAIT: Duration = Duration::from_secs(30);
+
+/// How soon rule files are looked at again after a change was seen: 500 ms.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// Why `run` came to its end.
 #[derive(Debug)]
@@ -100,16 +103,19 @@ async fn run_in(configuration: Configuration, rules: LoadedRules) -> Result<RunE
     tracing::info!(listen = general.http.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, stop_server.clone()));
 
+    // From now on the signal does not end the process: it may come while the state is waited for.
+    let hangup = signal(SignalKind::hangup())?;
     let started = start(&configuration, &rules, &metrics, &status).await;
     let result = match started {
         Ok(pipeline) => {
             let reloader = Reloader::new(
                 general.rules.clone(),
+                &rules.rules,
                 general.engine.resolve_after,
                 Arc::clone(&metrics),
                 Arc::clone(&status),
             );
-            watch(pipeline, reloader, general.reload_interval, reload_requests).await
+            watch(pipeline, reloader, general.reload_interval, reload_requests, hangup).await
         }
         Err(error) => Err(error),
     };
@@ -194,10 +200,10 @@ async fn watch(
     mut reloader: Reloader,
     reload_interval: Option<Duration>,
     mut reload_requests: mpsc::Receiver<ReloadRequest>,
+    mut hangup: Signal,
 ) -> Result<RunEnd, RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     let mut look = tokio::time::interval(reload_interval.unwrap_or(Duration::MAX / 4));
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ended = tokio::time::interval(Duration::from_millis(100));
@@ -210,20 +216,20 @@ async fn watch(
                 }
             }
             _ = look.tick(), if reload_interval.is_some() && !stopping => {
-                tokio::task::block_in_place(|| reloader.look(&pipeline, false));
+                let outcome =
+                    tokio::task::block_in_place(|| reloader.look(&pipeline, Look::ByTime));
+                if let (ReloadOutcome::Changing, Some(interval)) = (outcome, reload_interval) {
+                    look.reset_after(interval.min(SETTLE));
+                }
             }
             _ = hangup.recv() => {
                 tracing::info!("SIGHUP: reloading the rules");
-                tokio::task::block_in_place(|| reloader.look(&pipeline, true));
+                tokio::task::block_in_place(|| reloader.look(&pipeline, Look::Asked));
             }
             Some(request) = reload_requests.recv() => {
-                let outcome = tokio::task::block_in_place(|| reloader.look(&pipeline, true));
-                let answer = match outcome {
-                    ReloadOutcome::Loaded { rules } => Ok(format!("{rules} rules loaded")),
-                    ReloadOutcome::Unchanged => Ok("nothing changed".to_owned()),
-                    ReloadOutcome::Refused(lines) => Err(format!("{}\n", lines.join("\n"))),
-                };
-                drop(request.reply.send(answer));
+                let outcome =
+                    tokio::task::block_in_place(|| reloader.look(&pipeline, Look::Asked));
+                answer(request, outcome);
             }
             _ = terminate.recv() => {
                 stop(&pipeline, &mut stopping, "SIGTERM");
@@ -241,6 +247,24 @@ async fn watch(
         PipelineEnd::Stopped { pending_count } => Ok(RunEnd::Stopped { pending_count }),
         PipelineEnd::Finished => Ok(RunEnd::Finished),
         PipelineEnd::Failed(error) => Err(RunError::Source(error)),
+    }
+}
+
+/// Answers a request to reload: with success only once the rules are in force.
+fn answer(request: ReloadRequest, outcome: ReloadOutcome) {
+    match outcome {
+        ReloadOutcome::Refused(problems) => drop(request.reply.send(Err(problems))),
+        ReloadOutcome::Unchanged | ReloadOutcome::Changing => {
+            drop(request.reply.send(Ok("nothing changed".to_owned())));
+        }
+        ReloadOutcome::Loaded { rules, in_force } => {
+            tokio::spawn(async move {
+                // If the pipeline ends first, so does the server.
+                if in_force.await.is_ok() {
+                    drop(request.reply.send(Ok(format!("{} loaded", counted(rules, "rule")))));
+                }
+            });
+        }
     }
 }
 

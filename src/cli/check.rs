@@ -27,7 +27,11 @@ use crate::{
 /// With --rules alone, only that directory (or file) is looked at. Otherwise the configuration is,
 /// and the rules that it names, or those of --rules.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Exit codes:
+  0  nothing is wrong; there may be warnings
+  2  there are errors; or warnings, with --strict
+
+Examples:
   tripline check
   tripline check --config /etc/tripline/tripline.yaml --strict
   tripline check --rules rules/ --format github
@@ -53,7 +57,7 @@ pub(super) struct CheckArgs {
 }
 
 /// What a code means, in a few words and in a sentence or two.
-fn explain(code: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn explain(code: &str) -> Option<(&'static str, &'static str)> {
     let of_rules = rule::code::CODES.iter().map(|code| (code.id, code.title, code.explanation));
     let found = of_rules.chain(GENERAL_CODES.iter().copied()).find(|(id, _, _)| *id == code);
     found.map(|(_, title, explanation)| (title, explanation))
@@ -62,7 +66,9 @@ fn explain(code: &str) -> Option<(&'static str, &'static str)> {
 fn known_code(word: &str) -> Result<String, String> {
     let code = word.to_ascii_uppercase();
     let known = explain(&code).is_some();
-    known.then_some(code).ok_or_else(|| "there is no such code".to_owned())
+    known.then_some(code).ok_or_else(|| {
+        "there is no such code; codes are those such as R012 in what is said".to_owned()
+    })
 }
 
 pub(super) fn format(word: &str) -> Result<Format, String> {

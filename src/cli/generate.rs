@@ -58,7 +58,7 @@ pub(super) struct GenerateArgs {
     #[arg(long, value_name = "SPAN", value_parser = span)]
     stories_after: Option<Duration>,
     /// Give each event a field `cluster` with this name, as shippers do.
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     cluster: String,
     /// Time of the first event (RFC 3339); so that the last is now, if left out.
     #[arg(long, value_name = "TIME", value_parser = time)]

@@ -64,8 +64,9 @@ const EXIT_CODES: &str = "Exit codes:
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Use colours: on terminals, always, or never. NO_COLOR counts as never.
+    /// Use colours: auto (on terminals, unless NO_COLOR is set), always or never.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    #[arg(hide_possible_values = true, display_order = 900)]
     color: Colour,
 }
 
@@ -113,7 +114,7 @@ pub fn main() -> ExitCode {
 #[derive(Args, Clone, Debug)]
 struct ConfigArgs {
     /// Configuration file; `tripline.yaml` if not given.
-    #[arg(long = "config", short, value_name = "FILE", env = "TRIPLINE_CONFIG")]
+    #[arg(long = "config", short = 'c', value_name = "FILE", env = "TRIPLINE_CONFIG")]
     path: Option<PathBuf>,
     /// Set one value of the configuration, over file and environment; may be repeated.
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]

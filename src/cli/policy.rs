@@ -5,11 +5,14 @@ use std::{fs, path::Path, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{check::format, exit, output};
+use super::{
+    check::{explain, format},
+    exit, output,
+};
 use crate::{
     app::reload::load_rules,
     engine::{
-        diagnostic::{DiagnosticLevel, Format, SourceText, render_all},
+        diagnostic::{DiagnosticLevel, Format, SourceText, render_explained},
         policy::{check, generate},
         rule::RuleSet,
         settings::EngineSettings,
@@ -70,7 +73,8 @@ fn check_policy(args: &PolicyArgs, rules: &RuleSet, path: &Path) -> anyhow::Resu
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let checked = check(rules, &SourceText::new(path.display().to_string(), text));
-    let mut text = render_all(&checked.diagnostics, args.format, output::stdout_colours());
+    let mut text =
+        render_explained(&checked.diagnostics, args.format, output::stdout_colours(), explain);
     let failed = checked
         .diagnostics
         .iter()

@@ -23,7 +23,14 @@ use crate::{
 /// Ctrl-C stops it: it finishes what it holds, and what receivers have not taken yet is sent by the next
 /// start. SIGHUP and `POST /-/reload` load the rules again, as does any change of their files.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Exit codes:
+  0  it was told to stop, or all files were read to their end
+  1  something outside failed, such as a port in use; a restart may mend it
+  2  configuration or rules are wrong; nothing was read
+  3  another process has taken over the stream
+  4  the state is in use by another process, or was written by a newer version
+
+Examples:
   tripline run
   tripline run --config /etc/tripline/tripline.yaml
   tripline run --set log.level=debug --set http.listen=127.0.0.1:9999")]

@@ -13,13 +13,15 @@ const ALERT: &str = include_str!("../../deploy/alert.schema.json");
 
 /// Print a JSON Schema (draft 2020-12).
 ///
-/// Editors complete and check rule files with it: with the YAML language server, write
-/// `# yaml-language-server: $schema=rules.schema.json` at the top of a file. What needs other files, such as
-/// the names of rules and lists, only `tripline check` knows.
+/// Editors complete and check files with it. What needs other files, such as the names of rules and
+/// lists, only `tripline check` knows.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tripline schema rules > rules.schema.json
-  tripline schema alert | jq .properties.key.description")]
+  tripline schema alert | jq .properties.key.description
+
+For the YAML language server, the first line of a rule file is then:
+  # yaml-language-server: $schema=rules.schema.json")]
 pub(super) struct SchemaArgs {
     /// Of what.
     #[arg(value_enum, value_name = "WHAT")]

@@ -26,7 +26,12 @@ use crate::{
 
 /// Run the tests that stand beside rules: what must fire, and what must not.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Exit codes:
+  0  all tests passed
+  1  some failed
+  2  rules or tests are wrong, or there is no test to run
+
+Examples:
   tripline test
   tripline test rules/ --filter exec --verbose
   tripline test rules/secret_read_burst.test.yaml")]
@@ -35,7 +40,7 @@ pub(super) struct TestArgs {
     #[arg(value_name = "PATH", default_value = "rules")]
     path: PathBuf,
     /// Only tests whose name, or whose rule file's name, contains this.
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     filter: String,
     /// List the tests that passed, too.
     #[arg(long, short)]

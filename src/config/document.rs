@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -229,7 +229,14 @@ fn read_file(path: &Path) -> Result<String, Box<Diagnostic>> {
         let title = format!("cannot read the configuration {name}: {why}");
         Box::new(Diagnostic::error_nowhere("C007", title))
     };
-    let size = fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
+    let size = fs::metadata(path).map_err(|error| {
+        let problem = cannot(error.to_string());
+        if error.kind() == io::ErrorKind::NotFound {
+            Box::new(problem.help("name it with `--config`, or by TRIPLINE_CONFIG"))
+        } else {
+            problem
+        }
+    })?;
     if size.is_dir() {
         return Err(cannot("it is a directory; name the YAML file in it".to_owned()));
     }

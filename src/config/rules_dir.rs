@@ -213,7 +213,9 @@ impl Reader {
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
         let title = format!("this cannot be read: {error}");
         let help = match error.kind() {
-            io::ErrorKind::NotFound => "check the path; `rules:` in the configuration names it",
+            io::ErrorKind::NotFound => {
+                "check the path; `--rules`, or `rules:` in the configuration, names it"
+            }
             io::ErrorKind::PermissionDenied => "let the user that Tripline runs as read it",
             io::ErrorKind::InvalidInput => "only files and directories are read; remove it",
             _ => "check the file system",

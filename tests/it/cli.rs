@@ -1,8 +1,11 @@
 //! The command line as people and scripts meet it: the real binary, its output and its exit codes.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, process::Stdio};
 
-use crate::binary::{run, tripline};
+use crate::{
+    binary::{run, tripline},
+    running::{Running, event},
+};
 
 const SMALLEST: &str = include_str!("../data/config/smallest.yaml");
 
@@ -147,99 +150,23 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(err, "", "neither a panic nor a complaint");
 }
 
-/// A running `tripline run` that reads events from its standard input; killed when dropped.
-struct Running {
-    child: std::process::Child,
-    base: String,
-    client: reqwest::Client,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Running {
-    fn start(directory: &Path) -> Running {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = format!(
-            "sources: [{{file: {{paths: ['-']}}}}]\nrules: rules\nstate: state\n\
-             http: {{listen: '127.0.0.1:{port}'}}\nreload: {{interval: 0s}}\n\
-             receivers: [{{name: out, stdout: {{format: json}}}}]\nroute: {{receiver: out}}\n"
-        );
-        fs::write(directory.join("tripline.yaml"), config).unwrap();
-        let child = tripline(directory)
-            .arg("run")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Running { child, base: format!("http://127.0.0.1:{port}"), client }
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        match self.client.get(format!("{}{path}", self.base)).send().await {
-            Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap()),
-            Err(error) => (0, error.to_string()),
-        }
-    }
-
-    async fn reload(&self) -> (u16, String) {
-        let answer = self.client.post(format!("{}/-/reload", self.base)).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
-    }
-
-    /// Asks until the answer is as it should be, for at most 30 s.
-    async fn wait(&self, path: &str, good: impl Fn(u16, &str) -> bool) -> String {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        loop {
-            let (code, text) = self.get(path).await;
-            if good(code, &text) {
-                return text;
-            }
-            assert!(std::time::Instant::now() < deadline, "{path} never came right: {code} {text}");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    }
-}
-
 #[tokio::test]
-async fn a_run_tells_serves_reloads_and_ends() {
-    use std::io::Write as _;
-    const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/pods/db/exec?command=sh","verb":"create","user":{"username":"eve"},"sourceIPs":["10.0.0.1"],"objectRef":{"resource":"pods","namespace":"shop","name":"db","subresource":"exec","apiVersion":"v1"},"responseStatus":{"code":101},"requestReceivedTimestamp":"2026-01-05T22:14:01.131000Z","stageTimestamp":"2026-01-05T22:14:01.140000Z"}"#;
+async fn a_run_tells_serves_and_ends() {
     let directory = directory();
-    let mut running = Running::start(directory.path());
+    let mut running = Running::start(directory.path(), "reload: {interval: 0s}\n");
     running.wait("/readyz", |code, _| code == 200).await;
 
-    let mut input = running.child.stdin.take().unwrap();
-    writeln!(input, "{EVENT}\nnot json").unwrap();
+    running.write(&event("create", "eve", "2026-01-05T22:14:01"));
+    running.write("not json");
     let failures = "tripline_decode_failures_total{reason=\"not_json\"} 1";
     running.wait("/metrics", |_, text| text.contains(failures)).await;
     running.wait("/api/v1/alerts", |_, text| text.contains("Shell in a pod")).await;
     running.wait("/", |_, text| text.contains("Shell in a pod")).await;
 
-    let rule = directory.path().join("rules/exec.yaml");
-    fs::write(&rule, RULE.replace("condition: exec", "condition: exce")).unwrap();
-    let (code, text) = running.reload().await;
-    assert!(code == 422 && text.contains("exec.yaml"), "{code} {text}");
-    let failed = "tripline_rules_last_reload_successful 0";
-    running.wait("/metrics", |_, text| text.contains(failed)).await;
-    assert_eq!(running.get("/readyz").await.0, 200, "the last good rules go on");
-    fs::write(&rule, RULE.replace("Shell", "Command")).unwrap();
-    assert_eq!(running.reload().await.0, 200);
-    running.wait("/api/v1/rules", |_, text| text.contains("Command in a pod")).await;
-
     let (code, out, _) = run(tripline(directory.path()).args(["run", "--set", "state=elsewhere"]));
     assert_eq!((code, out.as_str()), (1, ""), "the port is in use");
 
-    drop(input);
-    let mut told = String::new();
-    std::io::Read::read_to_string(running.child.stdout.as_mut().unwrap(), &mut told).unwrap();
-    let first: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
-    assert!(first.to_string().contains("Shell in a pod"), "{told}");
-    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+    assert_eq!(running.end(), Some(0));
+    let told = running.told();
+    assert!(told.lines().next().unwrap().contains("Shell in a pod"), "{told}");
 }

@@ -156,6 +156,31 @@ fn a_correlation_says_under_which_key_an_event_counts_or_what_is_absent() {
 }
 
 #[test]
+fn of_many_inputs_those_that_match_are_explained() {
+    let names: Vec<String> = (0..8).map(|number| format!("rule_{number}")).collect();
+    let rules: Vec<String> = names
+        .iter()
+        .map(|name| {
+            let verb = if name == "rule_3" { "get" } else { "delete" };
+            format!(
+                "title: {name}\nname: {name}\nlogsource: {{product: kubernetes, service: audit}}\n\
+                 detection: {{it: {{verb: {verb}}}, condition: it}}\n---\n"
+            )
+        })
+        .collect();
+    let correlation = format!(
+        "title: All\nname: all\ncorrelation: {{type: temporal, rules: [{}], timespan: 1h}}\n",
+        names.join(", ")
+    );
+    let directory = directory(&event(READ));
+    fs::write(directory.path().join("rules/rules.yaml"), rules.concat() + &correlation).unwrap();
+    let (_, out, _) =
+        run(tripline(directory.path()).args(["explain", "--rule", "all", "event.json"]));
+    assert!(out.contains("  ✓ rule_3: counts\n    ✓ it: verb is \"get\"  (get)\n"), "{out}");
+    assert!(out.contains("  ✗ no match: rule_0, rule_1, rule_2, rule_4, rule_5,"), "{out}");
+}
+
+#[test]
 fn a_rule_with_state_says_what_it_remembers_and_secrets_stay_secret() {
     let exec = event(
         r#""verb":"create","user":{"username":"eve","uid":"7"},"requestURI":"/api/v1/namespaces/a/pods/b/exec?command=mysql&command=--password%3Dhunter2","objectRef":{"resource":"pods","subresource":"exec"}"#,

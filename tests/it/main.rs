@@ -31,8 +31,10 @@ mod kinds;
 mod pipeline;
 mod policy;
 mod reference;
+mod reload;
 mod rule_pack;
 mod rules;
+mod running;
 mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;

@@ -6,12 +6,13 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
+use proptest::prelude::*;
 use serde_json::Value;
 use tripline::{
     cli::shipped_rules,
     engine::{
         detector::Detector,
-        diagnostic::{Format, SourceText, render_all},
+        diagnostic::{DiagnosticLevel, Format, SourceText, render_all},
         policy::{check, generate},
         record::{PartitionName, RecordBatch},
         rule::{LoadOptions, RuleSet, RuleSources, load},
@@ -204,6 +205,30 @@ fn what_a_made_policy_records_matches_what_would_match_without_it() {
         assert!(satisfied.len() >= 5, "only {satisfied:?} were ever satisfied");
         let percent = left_out * 100 / events.len();
         assert!(percent > leaves_out, "only {percent}% of the events were left out");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn any_text_is_a_policy_or_explained(
+        cuts in prop::collection::vec((0..1_000_usize, 0..40_usize), 1..4),
+        insert in prop::sample::select(vec![
+            "", "*", "- ", ": ", "[", "{", "level: ", "null", "\t", "é", "%", "/", "\"\"", "group: \"*\"",
+        ]),
+    ) {
+        let mut text = fs::read_to_string(format!("{DIRECTORY}/check/usual.yaml")).unwrap();
+        for (share, length) in cuts {
+            let from = text.floor_char_boundary(text.len() * share / 1_000);
+            let to = text.floor_char_boundary((from + length).min(text.len()));
+            text.replace_range(from..to, insert);
+        }
+        let checked = check(&RuleSet::default(), &SourceText::new("policy.yaml", text));
+        let errors = checked.diagnostics.iter().any(|one| one.level == DiagnosticLevel::Error);
+        prop_assert_eq!(checked.is_usable, !errors);
+        for diagnostic in &checked.diagnostics {
+            prop_assert!(!diagnostic.render(false).is_empty());
+        }
     }
 }
 

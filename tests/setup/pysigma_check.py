@@ -1,7 +1,7 @@
 """Parses every shipped rule file with pySigma, the reference implementation of Sigma.
 
 A Tripline rule file must stay loadable by other Sigma tools; our own extensions live below the
-`tripline` key, which pySigma keeps as a custom attribute. Tests, lists and schedules are not Sigma.
+`tripline` key, which pySigma keeps as a custom attribute. Tests, lists, schedules and other settings are not Sigma.
 Usage: pysigma_check.py RULES_DIRECTORY
 """
 
@@ -11,7 +11,7 @@ import sys
 from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
 
-NOT_SIGMA = {"schedules.yaml", "identities.yaml"}
+NOT_SIGMA = {"schedules.yaml", "identities.yaml", "risk.yaml"}
 
 
 def rule_files(root: pathlib.Path):

@@ -18,6 +18,9 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DIAGNOSTICS = ROOT / "tests/data/diagnostics"
 
+# Files of a rule directory that are no rules.
+NOT_RULES = {"schedules.yaml", "identities.yaml", "risk.yaml"}
+
 # Codes of mistakes of form: unknown and missing keys, wrong types, words that are none, rules for other
 # logs, unknown modifiers and kinds, timespans that are none.
 FORM = ("R001", "R002", "R003", "R004", "R006", "R007", "R020", "R050", "R055")
@@ -94,7 +97,7 @@ def check_rules(checker: Checker):
     schema = checker.schema("rules")
     for path in sorted((ROOT / "rules").glob("*.yaml")):
         is_test = path.name.endswith(".test.yaml")
-        if not is_test and path.name not in ("schedules.yaml", "risk.yaml"):
+        if not is_test and path.name not in NOT_RULES:
             checker.valid(schema, f"rules/{path.name}", documents(path.read_text("utf-8")))
     for path in sorted((ROOT / "tests/data/rules").glob("*.yaml")):
         checker.valid(schema, f"tests/data/rules/{path.name}", documents(path.read_text("utf-8")))
@@ -103,7 +106,7 @@ def check_rules(checker: Checker):
             checker.valid(schema, path.name, found)
     for path in sorted(DIAGNOSTICS.glob("*.yaml")):
         text = path.read_text("utf-8")
-        if text.startswith("# list ") or text.startswith(("# schedules", "# risk")):
+        if text.startswith(("# list ", "# schedules", "# risk", "# identities")):
             continue
         if path.name.startswith(FORM) and path.stem not in NOT_FORM:
             checker.invalid(schema, f"tests/data/diagnostics/{path.name}", documents(text))

@@ -15,6 +15,9 @@ use crate::{
 /// Characters of one line of text; the rest is cut. JSON has it all.
 const LINE_CHARACTERS: usize = 400;
 
+/// Inputs of a correlation that are all explained; of more, those that do not match are only named.
+const INPUTS_SHOWN: usize = 5;
+
 /// Everything as one JSON object.
 pub(super) fn json(explained: &Explained<'_>) -> Value {
     let events: Vec<Value> = explained
@@ -173,8 +176,15 @@ impl Page<'_> {
         if let Some(remark) = rule.remark {
             self.line(depth, &format!("note: {remark}"));
         }
-        for input in &rule.inputs {
+        let is_short = rule.inputs.len() <= INPUTS_SHOWN;
+        let (shown, others): (Vec<_>, Vec<_>) =
+            rule.inputs.iter().partition(|input| is_short || input.rule.holds);
+        for input in shown {
             self.input(depth, input);
+        }
+        let others: Vec<&str> = others.iter().map(|input| input.rule.name.as_str()).collect();
+        if !others.is_empty() {
+            self.marked(depth, false, &format!("no match: {}", others.join(", ")));
         }
     }
 

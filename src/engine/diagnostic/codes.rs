@@ -1,4 +1,5 @@
-//! What the codes mean that are not about rules: of files in general, and of the configuration.
+//! What the codes mean that are not about rules: of files in general, of the configuration, of audit
+//! policies and of rule tests.
 
 /// Code, a few words, and a sentence or two: what it means, and what to do. Sorted.
 pub const GENERAL_CODES: &[(&str, &str, &str)] = &[
@@ -35,6 +36,33 @@ pub const GENERAL_CODES: &[(&str, &str, &str)] = &[
     ("C021", "dead letters have no place", "The place of dead letters cannot be made ready."),
     ("C030", "Kafka source cannot be made", "The Kafka client refuses these settings."),
     ("C031", "stream cannot be taken over", "The consumer group could not be joined."),
+    ("P001", "unknown key of a policy", "The API server does not look at such a key."),
+    ("P002", "missing key of a policy", "A key that must be there is not."),
+    ("P003", "wrong type in a policy", "The value is, say, a text where a list is wanted."),
+    (
+        "P004",
+        "value not accepted in a policy",
+        "The value is of the right kind, but the API server refuses it, or it can never fit a request.",
+    ),
+    (
+        "P020",
+        "rule is blind",
+        "The audit policy leaves a rule without what it names: nothing of these requests is recorded, \
+         or not the bodies that its condition looks at, or not the stages in which it sees them. \
+         `tripline policy` prints a policy that suffices.",
+    ),
+    (
+        "P021",
+        "rules may be blind in part",
+        "The audit policy hides some of the requests that these rules could match: those of one user, \
+         say, or for one of the resources that a rule never named. Often that is what was meant.",
+    ),
+    ("T001", "several documents of tests", "A file of rule tests has one YAML document."),
+    (
+        "T002",
+        "events have no such field",
+        "A rule test sets fields as they are in audit events; what Tripline derives follows from them.",
+    ),
     (
         "Y001",
         "not YAML",

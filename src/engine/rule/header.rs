@@ -16,7 +16,9 @@ use crate::engine::{
 };
 
 /// Characters of a title, as Sigma has it.
-const TITLE_CHARS_MAX: usize = 256;
+pub(super) const TITLE_CHARS_MAX: usize = 256;
+/// How a rule is related to another, as Sigma has it.
+pub(super) const RELATED_TYPES: [&str; 5] = ["derived", "obsolete", "merged", "renamed", "similar"];
 /// Characters of a description, as Sigma has it.
 const DESCRIPTION_CHARS_MAX: usize = 65_535;
 /// The newest version of Sigma that is spoken here, without its minor number.
@@ -259,7 +261,6 @@ fn check_date(section: &Section<'_>, key: &str) {
 }
 
 fn check_related(section: &Section<'_>) {
-    let types = ["derived", "obsolete", "merged", "renamed", "similar"];
     for related in section.sections("related") {
         if let Some(id) = related.required_string("id", "name the rule by its id")
             && !is_uuid(&id)
@@ -268,9 +269,9 @@ fn check_related(section: &Section<'_>) {
             other_tools(&related, related.place_of("id"), title, "related rules are named by id");
         }
         if related.node("type").is_none() {
-            related.missing("type", format!("it is one of: {}", types.join(", ")));
+            related.missing("type", format!("it is one of: {}", RELATED_TYPES.join(", ")));
         }
-        related.one_of("type", &types.map(|word| (word, ())));
+        related.one_of("type", &RELATED_TYPES.map(|word| (word, ())));
         related.finish();
     }
 }

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    header::{RELATED_TYPES, TITLE_CHARS_MAX},
     modifier::MODIFIERS,
     set::Severity,
     taxonomy::{AuditLevel, FIELDS, FieldKind, KnownField, Presence},
@@ -31,7 +32,7 @@ pub fn json_schema() -> Value {
         "properties": properties(),
         "$defs": {
             "timespan": {"type": "string", "pattern": TIMESPAN},
-            "date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
+            "date": {"type": "string", "pattern": "^[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}$"},
             "texts": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
             "field": {"anyOf": [{"enum": field_names()}, {"type": "string"}]},
             "fields": {
@@ -49,9 +50,26 @@ pub fn json_schema() -> Value {
 fn properties() -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     json!({
-        "title": text("What the rule finds, in a few words."),
-        "id": text("A UUID that never changes."),
-        "name": text("A short name, by which correlations refer to the rule."),
+        "title": {
+            "type": "string",
+            "maxLength": TITLE_CHARS_MAX,
+            "description": "What the rule finds, in a few words.",
+        },
+        "id": {"type": "string", "minLength": 1, "description": "A UUID that never changes."},
+        "name": {
+            "type": "string",
+            "minLength": 1,
+            "description": "A short name, by which correlations refer to the rule.",
+        },
+        "related": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["id", "type"],
+                "additionalProperties": false,
+                "properties": {"id": {"type": "string"}, "type": {"enum": RELATED_TYPES}},
+            },
+        },
         "description": text("What it means when the rule fires."),
         "status": {"enum": ["stable", "test", "experimental", "deprecated", "unsupported"]},
         "level": {"$ref": "#/$defs/severity"},

@@ -1,0 +1,155 @@
+//! A running `tripline run` that reads events from its standard input.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read, Write as _},
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crate::binary::tripline;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An event: an exec into the pod `shop/db`, unless the verb is another.
+pub(crate) fn event(verb: &str, user: &str, time: &str) -> String {
+    format!(
+        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{verb}-{user}-{time}","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/pods/db/exec?command=sh","verb":"{verb}","user":{{"username":"{user}"}},"sourceIPs":["10.0.0.1"],"objectRef":{{"resource":"pods","namespace":"shop","name":"db","subresource":"exec","apiVersion":"v1"}},"responseStatus":{{"code":101}},"requestReceivedTimestamp":"{time}.131000Z","stageTimestamp":"{time}.140000Z"}}"#
+    )
+}
+
+/// The process; killed when dropped. What it prints is kept.
+pub(crate) struct Running {
+    child: Child,
+    input: Option<ChildStdin>,
+    readers: Vec<JoinHandle<()>>,
+    told: Arc<Mutex<String>>,
+    logged: Arc<Mutex<String>>,
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Keeps what comes out of a pipe.
+fn keep(pipe: impl Read + Send + 'static, text: &Arc<Mutex<String>>) -> JoinHandle<()> {
+    let text = Arc::clone(text);
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            let line = line.unwrap();
+            text.lock().unwrap().push_str(&(line + "\n"));
+        }
+    })
+}
+
+impl Running {
+    /// Writes `tripline.yaml` for the directory `rules` and starts. `more` is further configuration.
+    pub(crate) fn start(directory: &Path, more: &str) -> Running {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "sources: [{{file: {{paths: ['-']}}}}]\nrules: rules\nstate: state\n\
+             http: {{listen: '127.0.0.1:{port}'}}\nlog: {{format: json, level: debug}}\n\
+             receivers: [{{name: out, stdout: {{format: json}}}}]\nroute: {{receiver: out, group_interval: 1s}}\n{more}"
+        );
+        fs::write(directory.join("tripline.yaml"), config).unwrap();
+        let mut child = tripline(directory)
+            .arg("run")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (told, logged) = (Arc::default(), Arc::default());
+        let readers = vec![
+            keep(child.stdout.take().unwrap(), &told),
+            keep(child.stderr.take().unwrap(), &logged),
+        ];
+        Running {
+            input: child.stdin.take(),
+            child,
+            readers,
+            told,
+            logged,
+            base: format!("http://127.0.0.1:{port}"),
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    /// One line of its standard input.
+    pub(crate) fn write(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Ends its standard input and waits for its end.
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        drop(self.input.take());
+        let code = self.child.wait().unwrap().code();
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        code
+    }
+
+    /// What it printed so far: alerts as JSON lines.
+    pub(crate) fn told(&self) -> String {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// What it logged so far.
+    pub(crate) fn logged(&self) -> String {
+        self.logged.lock().unwrap().clone()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        match self.client.get(format!("{}{path}", self.base)).send().await {
+            Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap()),
+            Err(error) => (0, error.to_string()),
+        }
+    }
+
+    pub(crate) async fn reload(&self) -> (u16, String) {
+        let answer = self.client.post(format!("{}/-/reload", self.base)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The value of a metric.
+    pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics").await;
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
+    }
+
+    /// Asks until the answer is as it should be.
+    pub(crate) async fn wait(&self, path: &str, good: impl Fn(u16, &str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (code, text) = self.get(path).await;
+            if good(code, &text) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "{path} never came right: {code} {text}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn until(&self, what: &str, good: impl Fn(&Running) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !good(self) {
+            assert!(Instant::now() < deadline, "{what}\n{}\n{}", self.told(), self.logged());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
