@@ -84,6 +84,8 @@ const LISTS: &[(&str, &str)] = shipped![
 
 const SCHEDULES: &str = include_str!("../../rules/schedules.yaml");
 
+const IDENTITIES: &str = include_str!("../../rules/identities.yaml");
+
 const RISK: &str = include_str!("../../rules/risk.yaml");
 
 /// Everything that a rule directory holds, tests aside; what [`crate::config::rules_dir`] would read
@@ -99,5 +101,6 @@ pub fn shipped_rules() -> RuleSources {
         lists: LISTS.iter().map(list).collect::<Vec<(String, Arc<SourceText>)>>(),
         schedules: Some(source("schedules.yaml", SCHEDULES)),
         risk: Some(source("risk.yaml", RISK)),
+        identities: Some(source("identities.yaml", IDENTITIES)),
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Rule files are `*.yml` and `*.yaml` at any depth. Left out are tests (`*.test.yaml`), everything
 //! whose name begins with a dot (Kubernetes keeps the versions of a ConfigMap volume in `..data` and
-//! its like, and links the visible names to them), `lists/`, `schedules.yaml` and `risk.yaml`, which
-//! have their own places in [`RuleSources`].
+//! its like, and links the visible names to them), `lists/`, `schedules.yaml`, `identities.yaml` and
+//! `risk.yaml`, which have their own places in [`RuleSources`].
 
 use std::{
     collections::BTreeMap,
@@ -62,7 +62,8 @@ impl Single {
     }
 }
 
-const SINGLES: [Single; 2] = [
+const SINGLES: [Single; 3] = [
+    Single { stem: "identities", place: |sources| &mut sources.identities },
     Single { stem: "risk", place: |sources| &mut sources.risk },
     Single { stem: "schedules", place: |sources| &mut sources.schedules },
 ];

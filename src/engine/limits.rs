@@ -13,6 +13,10 @@ pub const LIST_FILE_BYTES_MAX: usize = 32 << 20;
 /// are an error (`Y003`).
 pub const YAML_NODES_MAX: usize = 1_000_000;
 
+/// Bytes of the compiled patterns of `identities.yaml`, of users and of groups each: 32 MiB, some
+/// thousands of patterns. More are an error (`R014`); names without wildcards are not among them.
+pub const IDENTITY_BYTES_MAX: usize = 32 << 20;
+
 /// Errors that are kept when files are loaded, and warnings: 10,000 of each. The rest is counted
 /// (`Y004`).
 pub const DIAGNOSTICS_MAX: usize = 10_000;

@@ -47,6 +47,12 @@ impl Value<'_> {
     }
 }
 
+/// A text as it is compared when case does not count: each character lower-cased by itself, without
+/// regard to its neighbours, so that parts of a text fold like the whole.
+pub fn fold_case(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
 /// Values of one captured field, bounded by [`super::limits::CAPTURED_VALUE_BYTES_MAX`] and
 /// [`super::limits::CAPTURED_VALUES_MAX`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

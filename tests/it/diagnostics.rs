@@ -1,8 +1,8 @@
 //! What is said about rule files: `tests/data/diagnostics/*.yaml`, one mistake each, and the plans that
 //! `tests/data/rules/*.yaml` are compiled to.
 //!
-//! A file whose first line is `# list NAME` or `# schedules` is that, beside a rule without mistakes. One
-//! whose first line is `# also R…` has a mistake from which another follows.
+//! A file whose first line is `# list NAME`, `# schedules`, `# identities` or `# risk` is that, beside a
+//! rule without mistakes. One whose first line is `# also R…` has a mistake from which another follows.
 //! All others are rule files beside a list `admins` and a schedule `office-hours`. `UPDATE=1` writes
 //! the `.out` files anew; look at the difference before you keep it.
 
@@ -48,12 +48,15 @@ fn loaded(path: &Path) -> Loaded {
         lists: vec![("admins".to_owned(), SourceText::new("lists/admins.yaml", ADMINS))],
         schedules: Some(SourceText::new("schedules.yaml", SCHEDULES)),
         risk: None,
+        identities: None,
     };
     let first = text.lines().next().unwrap_or("");
     if let Some(list) = first.strip_prefix("# list ") {
         sources.lists.push((list.to_owned(), source));
     } else if first == "# risk" {
         sources.risk = Some(source);
+    } else if first == "# identities" {
+        sources.identities = Some(source);
     } else if first == "# schedules" {
         sources.schedules = Some(source);
     } else {

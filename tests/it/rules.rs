@@ -76,6 +76,57 @@ fn fields_of_one_element_are_told_from_those_of_several() {
     assert!(!matches(&same, &event("")), "no container at all");
 }
 
+#[test]
+fn people_and_teams_are_told_by_identities() {
+    let rule = |field: &str| {
+        let text = format!(
+            "title: a\nlogsource: {{product: kubernetes, service: audit}}\ndetection: {{selection: \
+             {{{field}}}, condition: selection}}\n"
+        );
+        SourceText::new("r.yaml", text)
+    };
+    let identities = "identities:\n- {users: ['ci-*'], human: false, team: platform}\n\
+                      - {groups: [oidc:shop], team: Shop, until: 2026-01-05}\n";
+    let load_with = |field: &str| {
+        let sources = RuleSources {
+            rules: vec![rule(field)],
+            identities: Some(SourceText::new("identities.yaml", identities)),
+            ..RuleSources::default()
+        };
+        load(&sources, &LoadOptions::default())
+    };
+    let event = |day: u8, user: &str, more: &str| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a",
+            "stage":"ResponseComplete","verb":"get","stageTimestamp":"2026-01-{day:02}T12:00:00Z",
+            "user":{{"username":"{user}","groups":["oidc:shop"]}}{more}}}"#
+        )
+    };
+    let impersonates = r#","impersonatedUser":{"username":"ann","groups":["oidc:shop"]}"#;
+    for (field, day, user, more, holds) in [
+        ("actor.human: true", 5, "ann", "", true),
+        ("actor.human: true", 5, "CI-7", "", false),
+        ("actor.human: true", 5, "system:node:n", "", false),
+        ("actor.human: true", 5, "ci-7", impersonates, true),
+        ("actor.team: shop", 5, "ann", "", true),
+        ("actor.team: shop", 6, "ann", "", false),
+        ("actor.team: platform", 5, "ci-7", "", true),
+        ("actor.team: shop", 5, "ci-7", impersonates, true),
+        ("actor.team|exists: false", 6, "ann", "", true),
+    ] {
+        let loaded = load_with(field);
+        assert!(loaded.diagnostics.is_empty(), "{field}: {:?}", loaded.diagnostics);
+        let rules = loaded.rules.unwrap();
+        let event = event(day, user, more);
+        let explained = explain_record(&rules, &[RuleIndex(0)], event.as_bytes());
+        assert_eq!(explained.events[0].rules[0].holds, holds, "{field} {day} {user} {more}");
+    }
+    let loaded = load_with("actor.team: shopp");
+    let text: String = loaded.diagnostics.iter().map(|problem| problem.render(false)).collect();
+    assert!(text.contains("`actor.team` is never `shopp`"), "{text}");
+    assert!(text.contains("did you mean `Shop`?"), "{text}");
+}
+
 /// A rule that uses most of the language, to be spoilt.
 const RICH: &str = include_str!("../data/rules/correlations.yaml");
 

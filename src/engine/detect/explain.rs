@@ -249,7 +249,7 @@ impl<'r> Explainer<'r> {
     fn new(rules: &'r RuleSet) -> Explainer<'r> {
         Explainer {
             rules,
-            derivations: Derivations::new(&rules.fields),
+            derivations: Derivations::new(rules),
             free_text: FreeText::new(&rules.fields),
             scratch: Scratch::default(),
         }

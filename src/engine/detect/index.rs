@@ -95,7 +95,7 @@ impl Index {
             every_stage,
             fields,
             presence: rest.into_iter().map(|index| (index.field, index.absent)).collect(),
-            derivations: Derivations::new(&rules.fields),
+            derivations: Derivations::new(rules),
         }
     }
 

@@ -1,11 +1,13 @@
 //! Evaluation of conditions: each distinct predicate at most once an event, and only when asked.
 
+use std::sync::Arc;
+
 use super::{
     element,
     test::{self, Scratch},
 };
 use crate::engine::{
-    event::{Event, FieldId, FieldTable, derived},
+    event::{Event, FieldId, Identities, derived},
     rule::{Expression, PredicateId, RuleSet, Test},
 };
 
@@ -25,7 +27,7 @@ impl Matcher {
         Matcher {
             memo: vec![0; rules.predicates.len()],
             event_number: 0,
-            derivations: Derivations::new(&rules.fields),
+            derivations: Derivations::new(rules),
             scratch: Scratch::default(),
         }
     }
@@ -83,23 +85,25 @@ impl Matcher {
     }
 }
 
-/// Which fields of a table are derived.
+/// Which fields of a rule set are derived, and what they are derived from beside the event.
 #[derive(Debug)]
 pub(super) struct Derivations {
     /// For each field, the number of its derivation plus one; 0 for none.
     numbers: Vec<u8>,
+    identities: Arc<Identities>,
 }
 
 impl Derivations {
-    pub(super) fn new(fields: &FieldTable) -> Derivations {
+    pub(super) fn new(rules: &RuleSet) -> Derivations {
         let number = |path: &String| derived::index_of(path).map_or(0, |index| index + 1);
-        Derivations { numbers: fields.paths().iter().map(number).collect() }
+        let numbers = rules.fields.paths().iter().map(number).collect();
+        Derivations { numbers, identities: Arc::clone(&rules.identities) }
     }
 
     #[inline]
     pub(super) fn derive(&self, event: &mut Event<'_>, field: FieldId) {
         if let Some(number @ 1..) = self.numbers.get(field.index()) {
-            derived::derive(event, number - 1, field);
+            derived::derive(event, number - 1, field, &self.identities);
         }
     }
 }

@@ -13,14 +13,13 @@ const TAIL_CHARS: usize = 80;
 /// A message as it may be shown: on one line, without control characters, of bounded length.
 pub(super) fn message(text: impl Into<String>) -> String {
     let text = text.into();
-    let shorter = match text.char_indices().nth(MESSAGE_CHARS_MAX) {
-        None => text,
-        Some(_) => {
-            let at = |count: usize| text.char_indices().nth(count).map_or(0, |(at, _)| at);
-            let tail = text.char_indices().rev().nth(TAIL_CHARS - 1).map_or(0, |(at, _)| at);
-            let head = at(MESSAGE_CHARS_MAX - TAIL_CHARS - 1);
-            format!("{}…{}", text.get(..head).unwrap_or(""), text.get(tail..).unwrap_or(""))
-        }
+    let at = |count: usize| text.char_indices().nth(count).map(|(at, _)| at);
+    let shorter = if at(MESSAGE_CHARS_MAX).is_some() {
+        let head = at(MESSAGE_CHARS_MAX - TAIL_CHARS - 1).unwrap_or(0);
+        let tail = text.char_indices().rev().nth(TAIL_CHARS - 1).map_or(0, |(at, _)| at);
+        format!("{}…{}", text.get(..head).unwrap_or(""), text.get(tail..).unwrap_or(""))
+    } else {
+        text
     };
     match printable(&shorter) {
         Cow::Borrowed(_) => shorter,

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::{Event, FieldId, Stage, well_known};
+use super::{Event, FieldId, Identities, Stage, well_known};
 use crate::engine::{
     time::EventTime,
     value::{Value, unescape},
@@ -21,7 +21,7 @@ pub struct Derivation {
     pub name: &'static str,
     /// Where it comes from, and when it is absent.
     pub summary: &'static str,
-    compute: fn(&mut Event<'_>, FieldId),
+    compute: fn(&mut Event<'_>, FieldId, &Identities),
 }
 
 /// All derived fields, by name.
@@ -31,13 +31,15 @@ pub const DERIVATIONS: &[Derivation] = &[
         summary: "Which token or certificate was used: `user.extra` under \
                   `authentication.kubernetes.io/credential-id`. Absent if the API server does not \
                   record it.",
-        compute: |event, field| copy_first(event, well_known::CREDENTIAL_ID, field),
+        compute: |event, field, _| copy_first(event, well_known::CREDENTIAL_ID, field),
     },
     Derivation {
         name: "actor.human",
-        summary: "Whether `actor.kind` is `human`. Never absent.",
-        compute: |event, field| {
-            let human = actor_kind(event) == "human";
+        summary: "Whether a person acts: what `identities.yaml` says of the user or its groups, else \
+                  whether `actor.kind` is `human`. Never absent.",
+        compute: |event, field, identities| {
+            let human = identities.of(event).human;
+            let human = human.unwrap_or_else(|| actor_kind(event) == "human");
             event.push(field, Value::Bool(human));
         },
     },
@@ -45,14 +47,14 @@ pub const DERIVATIONS: &[Derivation] = &[
         name: "actor.id",
         summary: "Who acted: `impersonatedUser.username`, else `user.username`; `system:anonymous` \
                   if a 401 names nobody. Absent if there is no name otherwise.",
-        compute: actor_id,
+        compute: |event, field, _| actor_id(event, field),
     },
     Derivation {
         name: "actor.kind",
         summary: "What `actor.id` is: `human`, `serviceaccount`, `node`, `system`, `anonymous` or \
                   `unknown` (no name). Told from the name alone; `system:admin`, the administrator \
                   of k3s and OpenShift, is `human`. Never absent.",
-        compute: |event, field| {
+        compute: |event, field, _| {
             let kind = actor_kind(event);
             event.push(field, Value::Str(Cow::Borrowed(kind)));
         },
@@ -61,9 +63,19 @@ pub const DERIVATIONS: &[Derivation] = &[
         name: "actor.on_behalf_of",
         summary: "The real caller, `user.username`, of a request that impersonates. Absent if it \
                   does not.",
-        compute: |event, field| {
+        compute: |event, field, _| {
             if event.has(well_known::IMPERSONATED_USERNAME) {
                 copy_first(event, well_known::USERNAME, field);
+            }
+        },
+    },
+    Derivation {
+        name: "actor.team",
+        summary: "The team of the actor: what `identities.yaml` says of the user or its groups. Absent \
+                  if it says nothing.",
+        compute: |event, field, identities| {
+            if let Some(team) = identities.of(event).team {
+                event.push_owned(field, |text| text.push_str(team));
             }
         },
     },
@@ -73,39 +85,39 @@ pub const DERIVATIONS: &[Derivation] = &[
                   wrapper says, else a field `cluster` that the shipper added. Absent if nobody \
                   says.",
         // The decoder has put it there.
-        compute: |_, _| {},
+        compute: |_, _, _| {},
     },
     Derivation {
         name: "duration",
         summary: "Seconds from the request's arrival to its end. Only at stage `ResponseComplete`; \
                   absent if a time is missing.",
-        compute: duration,
+        compute: |event, field, _| duration(event, field),
     },
     Derivation {
         name: "event.text",
         summary: "The whole event as JSON, with the escapes of its strings undone: what keywords are \
                   searched in. Never absent.",
-        compute: event_text,
+        compute: |event, field, _| event_text(event, field),
     },
     Derivation {
         name: "exec.command",
         summary: "What was run in a container: the `command` parameters of `requestURI`, decoded \
                   and joined by spaces; also `cmd`, of the kubelet's API behind `nodes/proxy`. \
                   Absent but for `exec` and `proxy`. What is typed into a shell is not logged.",
-        compute: exec_command,
+        compute: |event, field, _| exec_command(event, field),
     },
     Derivation {
         name: "outcome",
         summary: "How it ended: `success` (1xx to 3xx), `denied` (401, 403) or `error`, by \
                   `responseStatus.code`; without a code by the authorization decision. Absent \
                   without both, as at stage `RequestReceived`.",
-        compute: outcome,
+        compute: |event, field, _| outcome(event, field),
     },
     Derivation {
         name: "source.ip",
         summary: "The last of `sourceIPs`: the one that the client cannot choose. Absent if there \
                   is none.",
-        compute: |event, field| {
+        compute: |event, field, _| {
             let last = event.last(well_known::SOURCE_IPS).cloned();
             if let Some(value @ Value::Str(_)) = last {
                 event.push(field, value);
@@ -115,7 +127,7 @@ pub const DERIVATIONS: &[Derivation] = &[
     Derivation {
         name: "source.public",
         summary: "Whether `source.ip` is an address of the public internet. Absent if it is none.",
-        compute: |event, field| {
+        compute: |event, field, _| {
             let ip = event.last_str(well_known::SOURCE_IPS).and_then(|text| text.parse().ok());
             if let Some(ip) = ip {
                 event.push(field, Value::Bool(is_public(ip)));
@@ -137,14 +149,19 @@ pub(in crate::engine) fn index_of(path: &str) -> Option<u8> {
 
 /// Makes sure that derived field number `index` was computed, into `field`.
 #[inline]
-pub(in crate::engine) fn derive(event: &mut Event<'_>, index: u8, field: FieldId) {
+pub(in crate::engine) fn derive(
+    event: &mut Event<'_>,
+    index: u8,
+    field: FieldId,
+    identities: &Identities,
+) {
     let bit = 1 << index;
     if event.derived & bit != 0 {
         return;
     }
     event.derived |= bit;
     if let Some(derivation) = DERIVATIONS.get(usize::from(index)) {
-        (derivation.compute)(event, field);
+        (derivation.compute)(event, field, identities);
     }
 }
 
@@ -340,8 +357,9 @@ mod tests {
             event.push(*field, value.clone());
         }
         let index = index_of(name).unwrap();
-        derive(&mut event, index, field);
-        derive(&mut event, index, field);
+        let identities = Identities::default();
+        derive(&mut event, index, field, &identities);
+        derive(&mut event, index, field, &identities);
         assert!(event.count(field) <= 1, "computed twice");
         let text = event.first(field).and_then(Value::text).map(Cow::into_owned);
         assert_eq!(text.as_deref(), expected, "{name} of {fields:?}");

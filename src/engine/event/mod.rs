@@ -5,6 +5,7 @@
 //! there, in a fixed order, because the engine itself needs them: stage, identity, time, actor.
 
 pub mod derived;
+mod identities;
 mod identity;
 mod redact;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{limits, time::EventTime, value::Value};
 
+pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use redact::redact;
 

@@ -89,7 +89,10 @@ impl AllCircumstances {
             if let Some(kind) = kind {
                 let is_human = if kind == "human" { "true" } else { "false" };
                 facts.learn_path(fields, "actor.kind", Known::Is(kind));
-                facts.learn_path(fields, "actor.human", Known::Is(is_human));
+                // Identities may know better.
+                if requests.rules.identities.is_empty() {
+                    facts.learn_path(fields, "actor.human", Known::Is(is_human));
+                }
             }
         };
         if of.is_login_failure {

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
+    event::Identities,
     kind::{Kind, KindSyntax, ResolveContext},
     limits::FIELDS_MAX,
     time::EventTime,
@@ -49,6 +50,8 @@ pub(super) struct Compiler<'a> {
     pub(super) lists: &'a Lists,
     /// All schedules, sorted by name.
     pub(super) schedules: &'a [Schedule],
+    /// Who is who.
+    pub(super) identities: Arc<Identities>,
     /// What the risk of an entity comes to.
     pub(super) risk: &'a RiskSettings,
     /// Where problems go.
@@ -131,6 +134,7 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
         predicates: compiler.builder.predicates,
         rules,
         schedules: compiler.schedules.to_vec(),
+        identities: compiler.identities,
         outlines,
         version,
     }

@@ -8,12 +8,12 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use super::{
     Comparison,
     build::{Builder, all, any, not},
-    code,
+    code, fold_case,
     list::{ListEntry, Lists},
     modifier::{Operand, RegexOperand, encode},
     pattern::{Encoding, Part, Pattern, Shape},
     selection::Item,
-    set::{Expression, StringKind, Test, TimePart, fold_case},
+    set::{Expression, StringKind, Test, TimePart},
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},

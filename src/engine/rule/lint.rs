@@ -6,11 +6,12 @@
 use super::{
     code,
     document::DetectionSyntax,
+    fold_case,
     modifier::Operand,
     pattern::{Part, Pattern},
     read::Context,
     selection::{Item, Search},
-    set::{TimePart, fold_case},
+    set::TimePart,
     taxonomy::{self, AuditLevel, FieldKind, KnownField},
 };
 use crate::engine::diagnostic::{Diagnostic, Problems};
@@ -155,7 +156,9 @@ fn impossible(field: &KnownField, operand: &Operand) -> Option<(String, String)>
         }
         (Operand::Time(part, comparison, number), _) => {
             let (first, last) = range_of(*part);
-            let holds = |one: i32| comparison.holds(f64::from(one), *number as f64);
+            // Parts of a time are read as numbers up to 9999.
+            let wanted = f64::from(i32::try_from(*number).unwrap_or(i32::MAX));
+            let holds = |one: i32| comparison.holds(f64::from(one), wanted);
             if (first..=last).any(holds) {
                 return None;
             }

@@ -9,6 +9,7 @@ use super::{
     condition::Condition,
     document::{DetectionSyntax, Document, FilterDocument, read_documents},
     header::Header,
+    identities::{check_teams, read_identities},
     lint::{level_needed, lint_values},
     list::read_lists,
     names::Names,
@@ -35,6 +36,8 @@ pub struct RuleSources {
     pub schedules: Option<Arc<SourceText>>,
     /// `risk.yaml`, if there is one.
     pub risk: Option<Arc<SourceText>>,
+    /// `identities.yaml`, if there is one.
+    pub identities: Option<Arc<SourceText>>,
 }
 
 impl RuleSources {
@@ -42,7 +45,8 @@ impl RuleSources {
     pub fn version(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let lists = self.lists.iter().map(|(_, source)| source);
-        for source in self.rules.iter().chain(lists).chain(&self.schedules).chain(&self.risk) {
+        let singles = [&self.schedules, &self.risk, &self.identities].into_iter().flatten();
+        for source in self.rules.iter().chain(lists).chain(singles) {
             for part in [&source.name, &source.text] {
                 hasher.update(&(part.len() as u64).to_le_bytes());
                 hasher.update(part.as_bytes());
@@ -86,6 +90,10 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
     let documents = read_all(&sources.rules, &problems);
     let names = Names::new(&documents, &problems);
     check_documents(&documents, options.now, &problems);
+    let mut builder = Builder::default();
+    let identities =
+        read_identities(sources.identities.as_ref(), options.now, &mut builder, &problems);
+    check_teams(&documents, &identities, &problems);
     let compiler = Compiler {
         documents: &documents,
         names: &names,
@@ -94,7 +102,8 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
         risk: &risk,
         problems: &problems,
         resolve_after: options.resolve_after,
-        builder: Builder::default(),
+        identities: Arc::new(identities),
+        builder,
     };
     let rules = compile(compiler, sources.version());
     if rules.rules.is_empty() && !problems.has_errors() {

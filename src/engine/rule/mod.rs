@@ -16,6 +16,7 @@ mod extension;
 mod fields;
 mod graph;
 mod header;
+mod identities;
 mod leaf;
 mod lint;
 mod list;
@@ -43,13 +44,14 @@ pub use super::syntax::{
     threshold::{Comparison, Threshold},
 };
 use super::syntax::{condition, read};
+pub use super::value::fold_case;
 pub use load::{LoadOptions, Loaded, RuleSources, load};
 pub use outline::Outline;
-pub use schema::json_schema;
+pub use schema::{identities_schema, json_schema};
 pub use set::{
     AlertSpec, CaptureSlot, CorrelationInput, CorrelationRule, DetectionRule, Expression, KeySlot,
     LevelStep, Predicate, PredicateId, Rule, RuleIndex, RuleMeta, RuleSet, RuleSteps, SameElement,
-    Schedule, ScheduleIndex, Severity, StringKind, Test, TimePart, fold_case,
+    Schedule, ScheduleIndex, Severity, StringKind, Test, TimePart,
 };
 pub use template::TEMPLATE_WORDS;
 pub(in crate::engine) use template::environment as template_environment;

@@ -90,6 +90,14 @@ impl Operand {
         }
     }
 
+    /// The text that it is, if it is one without wildcards and placeholders.
+    pub(super) fn plain_text(&self) -> Option<&str> {
+        match self {
+            Operand::Text { pattern, encoding: None, .. } => pattern.plain(),
+            _ => None,
+        }
+    }
+
     const fn kind_name(&self) -> &'static str {
         match self {
             Operand::Null => "null",

@@ -47,6 +47,34 @@ pub fn json_schema() -> Value {
     })
 }
 
+/// The schema of `identities.yaml`.
+pub fn identities_schema() -> Value {
+    let names =
+        json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tripline identities",
+        "description": "Who is who, for `actor.human` and `actor.team`. Tried from top to bottom.",
+        "type": "object",
+        "required": ["identities"],
+        "additionalProperties": false,
+        "properties": {"identities": {"type": "array", "items": {
+            "type": "object",
+            "additionalProperties": false,
+            "anyOf": [{"required": ["users"]}, {"required": ["groups"]}],
+            "properties": {
+                "users": names,
+                "groups": names,
+                "human": {"type": "boolean", "description": "Whether they are people."},
+                "team": {"type": "string"},
+                "owner": {"type": "string"},
+                "reason": {"type": "string"},
+                "until": {"type": "string", "format": "date"},
+            },
+        }}},
+    })
+}
+
 fn properties() -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     json!({

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{
     diagnostic::Place,
-    event::{FieldId, FieldTable},
+    event::{FieldId, FieldTable, Identities},
     kind::{Frame, Kind},
     limits,
     syntax::threshold::Comparison,
@@ -50,6 +50,8 @@ pub struct RuleSet {
     pub rules: Vec<Rule>,
     /// Named schedules.
     pub schedules: Vec<Schedule>,
+    /// Who is who.
+    pub identities: Arc<Identities>,
     /// How the conditions of detection rules were written, for explaining them. Never evaluated
     /// otherwise.
     pub outlines: BTreeMap<RuleIndex, Outline>,
@@ -401,12 +403,6 @@ pub enum Test {
     },
     /// A part of the value, read as a time in UTC, compares so.
     TimePart(TimePart, Comparison, i64),
-}
-
-/// A text as it is compared when case does not count: each character lower-cased by itself, without
-/// regard to its neighbours, so that parts of a text fold like the whole.
-pub fn fold_case(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// How a text relates to a pattern.

@@ -147,8 +147,8 @@ pub const FIELDS: &[KnownField] = &[
     derived(
         "actor.human",
         Bool,
-        Often(NO_USER),
-        "Whether a person acts, not a machine: `actor.kind` is `human`.",
+        Always,
+        "Whether a person acts, not a machine: by `identities.yaml`, else by `actor.kind`.",
     ),
     derived(
         "actor.id",
@@ -167,6 +167,12 @@ pub const FIELDS: &[KnownField] = &[
         Text,
         Rarely(NO_IMPERSONATION),
         "The authenticated user behind an impersonation.",
+    ),
+    derived(
+        "actor.team",
+        Text,
+        Often("absent unless `identities.yaml` says it"),
+        "The team of the actor.",
     ),
     audit(
         "annotations",
