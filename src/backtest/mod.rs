@@ -84,9 +84,12 @@ const QUEUE: usize = 4;
 /// How often somebody who waits looks whether the backtest was cancelled.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Event time that alerts and windows see in one step: 1 s, as in production, where a batch spans
-/// little time. A batch of thin history may span hours, in which alerts end and begin.
-const STEP: Duration = Duration::from_secs(1);
+/// Event time that the shard sees in one step: 10 s. A batch of thin history may span hours, in which
+/// somebody falls silent and is heard again.
+const STEP: Duration = Duration::from_secs(10);
+
+/// Changes of state are forgotten after so many batches: nobody writes them to a store.
+const BATCHES_REMEMBERED: u32 = 100;
 
 /// Runs rule sets over a history, and reports on each in their order. `on_firing` sees each alert of
 /// the first once, when it fires. What could not be read is in the reports' `problems`.
@@ -219,6 +222,8 @@ struct Side {
     report: Report,
     /// The operator's clock: the latest event.
     clock: EventTime,
+    /// Batches since changes of state were forgotten.
+    batches: u32,
     place: fn(&PartitionName, i64) -> String,
 }
 
@@ -228,6 +233,7 @@ impl Side {
             shard: Shard::new(Arc::clone(rules), 0, settings.engine.clone()),
             report: Report::new(rules),
             clock: EventTime::MIN,
+            batches: 0,
             place: settings.place,
         }
     }
@@ -243,6 +249,11 @@ impl Side {
                 self.shard.handle_timeout(now);
             }
             self.take(on_firing);
+        }
+        self.batches += 1;
+        if self.batches >= BATCHES_REMEMBERED {
+            self.batches = 0;
+            self.shard.take_changes(&mut Vec::new());
         }
     }
 

@@ -334,6 +334,7 @@ pub(super) fn number(number: u64) -> String {
 pub(super) fn rate_text(rate: Option<f64>) -> String {
     match rate {
         None => "–".to_owned(),
+        Some(rate) if rate > 0.0 && rate < 0.05 => "<0.1".to_owned(),
         Some(rate) if rate < 9.95 => format!("{rate:.1}"),
         Some(rate) => format!("{rate:.0}"),
     }
@@ -350,9 +351,7 @@ mod tests {
         assert_eq!(span_text(243.0 / 86_400.0), "4 min");
         assert_eq!(span_text(0.5), "12.0 h");
         assert_eq!(span_text(27.5), "27.5 days");
-        assert_eq!(
-            [rate_text(None), rate_text(Some(0.14)), rate_text(Some(38.2))],
-            ["–", "0.1", "38"]
-        );
+        let rates = [None, Some(0.0), Some(0.04), Some(0.14), Some(38.2)].map(rate_text);
+        assert_eq!(rates, ["–", "0.0", "<0.1", "0.1", "38"]);
     }
 }

@@ -368,9 +368,15 @@ mod tests {
     #[test]
     fn stories_fit_into_the_run() {
         let plan = settings("--for 160s --stories all").stories;
-        assert_eq!(plan.stories.len(), STORIES.len());
-        let last = plan.first_after + plan.gap * u32::try_from(STORIES.len() - 1).unwrap();
+        let count = Story::all(false).len();
+        assert_eq!(plan.stories.len(), count);
+        let last = plan.first_after + plan.gap * u32::try_from(count - 1).unwrap();
         assert!(last < Duration::from_secs(150) && !plan.repeat);
+        let plan = settings("--for 28d --stories all,history --stories-after 27d").stories;
+        assert_eq!(plan.stories.len(), STORIES.len());
+        let (day, count) = (Duration::from_secs(86_400), u32::try_from(STORIES.len()).unwrap());
+        let last = plan.first_after + plan.gap * (count - 1);
+        assert!(plan.first_after > 27 * day && last < 28 * day, "{plan:?}");
         let plan = settings("--stories night-exec,secret-burst --live").stories;
         assert_eq!(plan.stories, [2, 0]);
         assert!(plan.repeat);

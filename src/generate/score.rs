@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::STORIES;
 use crate::engine::time::EventTime;
 
+/// How much older than its beginning the first event of a story may be: 100 ms. API servers do not write
+/// quite in the order of their clocks.
+const EARLY: Duration = Duration::from_millis(100);
+
 /// What a run came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Score {
@@ -54,7 +58,7 @@ pub fn score(begun: &[(usize, EventTime)], alerts: &[(&str, EventTime)]) -> Scor
     for (index, (rule, starts_at)) in alerts.iter().enumerate() {
         let during = |story: &StoryScore| {
             let lasts = STORIES.get(story.story).map_or(Duration::ZERO, |story| story.lasts);
-            story.begun <= *starts_at && *starts_at <= story.begun.plus(lasts)
+            story.begun.minus(EARLY) <= *starts_at && *starts_at <= story.begun.plus(lasts)
         };
         let names = |story: &StoryScore, related: bool| {
             STORIES.get(story.story).is_some_and(|story| {
@@ -95,12 +99,13 @@ mod tests {
             ("host_namespaces", at(11)),
             ("mass_deletion", at(12)),
             ("secret_read_burst", at(25)),
+            ("host_path_mount", at(10).minus(Duration::from_millis(45))),
         ];
         let score = score(&[(escape, at(10)), (burst, at(20))], &alerts);
         assert_eq!(score.false_positives, [0, 3]);
-        assert_eq!(score.stories[0].caught, [("privileged_pod", 1)]);
+        assert_eq!(score.stories[0].caught, [("privileged_pod", 1), ("host_path_mount", 5)]);
         assert_eq!(score.stories[0].further, [2]);
-        assert_eq!(score.stories[0].missing, ["host_path_mount", "exec_into_privileged_pod"]);
+        assert_eq!(score.stories[0].missing, ["exec_into_privileged_pod"]);
         assert_eq!(score.stories[1].caught, [("secret_read_burst", 4)]);
         assert_eq!(score.missed(), 1);
     }

@@ -67,7 +67,7 @@ pub(super) const PERMISSION_PROBE: Story = Story {
     description: "A web pod's token asks for its own permissions and runs into one refusal after \
                   another.",
     expected_rules: &["permission_probe", "forbidden_burst"],
-    related_rules: &[],
+    related_rules: &["service_account_hand_tool"],
     needs_history: false,
     lasts: QUICK,
     play: |scene| {

@@ -24,7 +24,7 @@ pub(super) const FIRST_EXEC: Story = Story {
             zones.get(person.office).is_some_and(|zone| at_work(zone, scene.now))
         };
         let people = &scene.cluster.people;
-        let Some(who) = people.iter().rev().find(is_here).or(people.last()) else { return };
+        let Some(who) = people.iter().find(is_here).or(people.last()) else { return };
         let other = ["analytics", "catalog", "mail"];
         let other = other.iter().find(|namespace| !who.namespaces.contains(namespace));
         let pod = scene.cluster.pod_in(scene.rng, other.unwrap_or(&"ml")).clone();

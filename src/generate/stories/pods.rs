@@ -14,7 +14,7 @@ pub(super) const NIGHT_EXEC: Story = Story {
     description: "Where the owner of the account lives it is night, and nobody is on call. A shell is \
                   opened by WebSocket (verb get), then once more by SPDY (verb create).",
     expected_rules: &["exec_outside_business_hours"],
-    related_rules: &[],
+    related_rules: &["first_exec_in_namespace"],
     needs_history: false,
     lasts: QUICK,
     play: |scene| {
@@ -40,7 +40,7 @@ pub(super) const CONTAINER_ESCAPE: Story = Story {
     description: "A pod that is privileged and mounts the root of its node is made in the default \
                   namespace; its maker executes a command in it at once.",
     expected_rules: &["privileged_pod", "host_path_mount", "exec_into_privileged_pod"],
-    related_rules: &["host_namespaces", "exec_outside_business_hours"],
+    related_rules: &["host_namespaces", "exec_outside_business_hours", "first_exec_in_namespace"],
     needs_history: false,
     lasts: QUICK,
     play: |scene| {
@@ -66,7 +66,7 @@ pub(super) const REVERSE_SHELL: Story = Story {
     description: "A command in a search pod opens a shell to an address outside, and another reads \
                   the service account's token.",
     expected_rules: &["exec_reverse_shell", "exec_reads_credentials"],
-    related_rules: &["exec_outside_business_hours"],
+    related_rules: &["exec_outside_business_hours", "first_exec_in_namespace"],
     needs_history: false,
     lasts: QUICK,
     play: |scene| {
