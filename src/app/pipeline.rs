@@ -257,9 +257,10 @@ impl Alarm {
         Alarm { thread: thread.to_owned(), control: control.clone(), stop: stop.clone() }
     }
 
-    /// Runs the body of the thread.
+    /// Runs the body of the thread, and lives as long.
     fn over(self, body: impl FnOnce()) {
         body();
+        drop(self);
     }
 }
 

@@ -153,7 +153,10 @@ async fn the_table_is_sorted_and_every_entry_explains_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_call_is_one_request_and_the_answer_decides() {
-    let cases: [(StatusCode, &[(&str, &str)], (&str, &str, Option<u64>)); 12] = [
+    /// Status and headers of the answer; the outcome, its reason, and after how many seconds to retry.
+    type Case = (StatusCode, &'static [(&'static str, &'static str)], Verdict);
+    type Verdict = (&'static str, &'static str, Option<u64>);
+    let cases: [Case; 12] = [
         (StatusCode::OK, &[], ("delivered", "", None)),
         (
             StatusCode::TOO_MANY_REQUESTS,
