@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{Receiver, Sender},
+        mpsc::{Receiver, Sender, channel},
     },
 };
 
@@ -27,9 +27,13 @@ use crate::{
 /// Batches in flight between sources and the checkpoint: 64. At the limit sources pause.
 pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
 
-/// Bytes in flight between sources and the coordinator: 64 MiB. At the limit sources pause; one batch
+/// Bytes in flight between sources and the coordinator: 32 MiB. At the limit sources pause; one batch
 /// is always let through, whatever its size.
-pub(super) const BYTES_IN_FLIGHT_MAX: usize = 64 << 20;
+pub(super) const BYTES_IN_FLIGHT_MAX: usize = 32 << 20;
+
+/// Bytes of a batch's memory that are kept for the next one: 1 MiB. A batch that one large record made
+/// longer gives its memory back.
+const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// How much is under way.
 #[derive(Debug, Default)]
@@ -94,6 +98,8 @@ pub(super) struct Work {
     pub(super) source_index: usize,
     /// The batch.
     pub(super) batch: RecordBatch,
+    /// Where its memory goes afterwards.
+    pub(super) spares: Sender<RecordBatch>,
 }
 
 /// The sink of one source.
@@ -105,6 +111,20 @@ pub(super) struct FeedSink {
     pub(super) renamed: BTreeMap<Arc<PartitionName>, Arc<PartitionName>>,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) workers: Vec<Sender<Work>>,
+    pub(super) spares: Spares,
+}
+
+/// Batches that were worked off, on their way back. No more than may be in flight.
+pub(super) struct Spares {
+    sender: Sender<RecordBatch>,
+    receiver: Receiver<RecordBatch>,
+}
+
+impl Default for Spares {
+    fn default() -> Spares {
+        let (sender, receiver) = channel();
+        Spares { sender, receiver }
+    }
 }
 
 impl BatchSink for FeedSink {
@@ -128,10 +148,15 @@ impl BatchSink for FeedSink {
         let turn = usize::try_from(batch.sequence).unwrap_or(0) % self.workers.len().max(1);
         let Some(worker) = self.workers.get(turn) else { return Ok(()) };
         // A detector thread ends only when the pipeline does; then the batch is read again later.
-        if worker.send(Work { source_index: self.source_index, batch }).is_err() {
+        let spares = self.spares.sender.clone();
+        if worker.send(Work { source_index: self.source_index, batch, spares }).is_err() {
             self.in_flight.remove(bytes);
         }
         Ok(())
+    }
+
+    fn spare(&mut self) -> Option<RecordBatch> {
+        self.spares.receiver.try_recv().ok()
     }
 }
 
@@ -150,7 +175,7 @@ pub(super) fn run_detector(
     let work = work.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut epoch, rules) = current.get();
     let mut detector = Detector::new(rules, epoch, settings);
-    while let Ok(Work { source_index, batch }) = work.recv() {
+    while let Ok(Work { source_index, mut batch, spares }) = work.recv() {
         let (epoch_now, rules) = current.get();
         if epoch_now != epoch {
             detector.replace_rules(rules, epoch_now);
@@ -160,6 +185,11 @@ pub(super) fn run_detector(
         let bytes = batch.payload.len();
         if out.send(Input::Batch { source_index, bytes, detections }).is_err() {
             return;
+        }
+        if batch.payload.capacity() <= SPARE_BYTES_MAX {
+            batch.clear();
+            // A source that has ended needs none.
+            drop(spares.send(batch));
         }
     }
 }

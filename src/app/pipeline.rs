@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     coordinator::{Coordinator, Feed, Input},
     delivery::Delivery,
-    feed::{CurrentRules, FeedSink, InFlight, Work, qualified_topic, run_detector},
+    feed::{CurrentRules, FeedSink, InFlight, Spares, Work, qualified_topic, run_detector},
 };
 use crate::{
     engine::{
@@ -155,6 +155,7 @@ impl Pipeline {
                     renamed: BTreeMap::new(),
                     in_flight: Arc::clone(&in_flight),
                     workers: workers.clone(),
+                    spares: Spares::default(),
                 }),
                 positions,
                 committed: watch,

@@ -83,6 +83,15 @@ impl RecordBatch {
         self.records.push(RecordEntry { partition_index, cluster_index, offset, payload });
     }
 
+    /// Forgets all records, and keeps the memory for others.
+    pub fn clear(&mut self) {
+        self.sequence = 0;
+        self.partitions.clear();
+        self.clusters.clear();
+        self.records.clear();
+        self.payload.clear();
+    }
+
     /// The bytes of one record; `None` for a tombstone.
     pub fn payload_of(&self, record: &RecordEntry) -> Option<&[u8]> {
         self.payload.get(record.payload.clone()?)

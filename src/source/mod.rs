@@ -27,8 +27,9 @@ pub const SOURCES: &[&dyn SourceKind] = &[&file::File, &kafka::Kafka];
 /// Records of one batch: 1,000.
 const BATCH_RECORDS_MAX: usize = 1_000;
 
-/// Bytes of one batch: 1 MiB. The record that passes it is still taken.
-const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one batch: 256 KiB. The record that passes it is still taken. Small enough to be still in a
+/// processor's cache when it is decoded.
+const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// How long to wait before a full sink is tried again.
 const SINK_RETRY: Duration = Duration::from_millis(2);
@@ -92,6 +93,12 @@ pub trait BatchSink: Send {
     /// # Errors
     /// The batch itself, to be offered again later.
     fn offer(&mut self, batch: RecordBatch) -> Result<(), RecordBatch>;
+
+    /// An empty batch with memory that was used before, if there is one: new memory costs as much as
+    /// copying into it.
+    fn spare(&mut self) -> Option<RecordBatch> {
+        None
+    }
 }
 
 /// A finite stretch of records, read on the caller's thread: what `backtest` reads.

@@ -14,6 +14,7 @@ mod filebeat;
 mod fluent_bit;
 mod gke;
 mod json;
+mod order;
 mod otlp;
 mod pass;
 mod projection;

@@ -157,19 +157,30 @@ impl<'p, 'a, S: Sink> Pass<'p, 'a, S> {
         let mut is_list = false;
         scanner.bump();
         let mut more = scanner.token() != b'}';
+        let mut next = 0;
         while more {
-            let key = scanner.key()?;
-            if key.text == "items"
-                && scanner.token() == b'['
-                && !in_list
-                && !self.event.has(well_known::AUDIT_ID)
-            {
-                is_list = true;
-                self.list(scanner)?;
-            } else if let Some(child) = self.projection.child(NodeId::ROOT, key) {
-                self.projection.value(scanner, &mut self.event, child, 1)?;
-            } else {
-                scanner.skip_value(1)?;
+            let child =
+                if let Some(child) = self.projection.usual_key(NodeId::ROOT, &mut next, scanner) {
+                    child
+                } else {
+                    let key = scanner.key()?;
+                    if key.text == "items"
+                        && scanner.token() == b'['
+                        && !in_list
+                        && !self.event.has(well_known::AUDIT_ID)
+                    {
+                        is_list = true;
+                        self.list(scanner)?;
+                        more = next_member(scanner)?;
+                        continue;
+                    }
+                    self.projection.child(NodeId::ROOT, key)
+                };
+            match child {
+                Some(child) => {
+                    self.projection.value(scanner, &mut self.event, child, 1)?;
+                }
+                None => scanner.skip_value(1)?,
             }
             more = next_member(scanner)?;
         }

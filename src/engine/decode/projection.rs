@@ -11,7 +11,10 @@ use std::borrow::Cow;
 
 use hashbrown::HashMap;
 
-use super::scan::{Fault, RawStr, Scanner};
+use super::{
+    order::{USUAL_ORDER, UsualKey},
+    scan::{Fault, RawStr, Scanner, head_of},
+};
 use crate::engine::{
     event::{Event, FieldId, FieldTable, derived},
     limits,
@@ -46,6 +49,8 @@ struct Node {
     /// Fields whose path ends here.
     fields: Vec<FieldId>,
     children: Children,
+    /// What stands below it in the order in which an API server writes it, and the nodes behind.
+    usual: Vec<(UsualKey, Option<NodeId>)>,
 }
 
 /// Fields to extract, ready to be walked along with a document.
@@ -121,6 +126,26 @@ impl Projection {
         let mut plain = String::new();
         unescape(key.text, &mut plain);
         children.get(plain.as_bytes())
+    }
+
+    /// Reads the key that stands here, if it is one that usually comes after the one before, of which
+    /// `next` keeps the place; the node behind it. `None`: read it as any key.
+    #[inline]
+    pub(super) fn usual_key(
+        &self,
+        parent: NodeId,
+        next: &mut usize,
+        scanner: &mut Scanner<'_>,
+    ) -> Option<Option<NodeId>> {
+        let usual = &self.node(parent)?.usual;
+        let words = scanner.words()?;
+        for (index, (key, child)) in usual.iter().enumerate().skip(*next) {
+            if key.read(&words, scanner) {
+                *next = index + 1;
+                return Some(*child);
+            }
+        }
+        None
     }
 
     /// Extracts one value: adds it, or what lies below it, to the fields of `node`.
@@ -202,9 +227,13 @@ impl Projection {
         depth: usize,
     ) -> Result<(), Fault> {
         let mut more = scanner.token() != b'}';
+        let mut next = 0;
         while more {
-            let key = scanner.key()?;
-            match self.child(node, key) {
+            let child = match self.usual_key(node, &mut next, scanner) {
+                Some(child) => child,
+                None => self.child(node, scanner.key()?),
+            };
+            match child {
                 Some(child) => self.value(scanner, event, child, depth)?,
                 None => scanner.skip_value(depth)?,
             }
@@ -267,18 +296,23 @@ pub(super) fn next_item(scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
     }
 }
 
-/// The keys below one node: a table with open addressing on the length, the first eight bytes and
-/// the last byte, which tells the keys of audit events apart.
+/// The keys below one node: a table with open addressing on the length and the first and last eight
+/// bytes, which tell the keys of audit events apart.
 #[derive(Debug, Default)]
 struct Children {
     slots: Vec<Option<Entry>>,
 }
 
 /// A key, and the node behind it.
-type Entry = (Box<[u8]>, NodeId);
+#[derive(Debug)]
+struct Entry {
+    key: Box<[u8]>,
+    ends: (u64, u64),
+    node: NodeId,
+}
 
 impl Children {
-    fn new(entries: Vec<Entry>) -> Children {
+    fn new(entries: Vec<(Box<[u8]>, NodeId)>) -> Children {
         if entries.is_empty() {
             return Children::default();
         }
@@ -286,12 +320,13 @@ impl Children {
         let mut slots = Vec::new();
         slots.resize_with(size, || None);
         for (key, node) in entries {
-            let mut index = Children::hash(&key) & (size - 1);
+            let ends = Children::ends(&key);
+            let mut index = Children::hash(ends, key.len()) & (size - 1);
             while slots.get(index).is_some_and(Option::is_some) {
                 index = (index + 1) & (size - 1);
             }
             if let Some(slot) = slots.get_mut(index) {
-                *slot = Some((key, node));
+                *slot = Some(Entry { key, ends, node });
             }
         }
         Children { slots }
@@ -301,14 +336,16 @@ impl Children {
         self.slots.is_empty()
     }
 
+    /// The first and the last eight bytes; they overlap in a key of less than sixteen.
     #[inline]
-    fn hash(key: &[u8]) -> usize {
-        let head = match key.first_chunk::<8>() {
-            Some(head) => u64::from_le_bytes(*head),
-            None => key.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-        };
-        let last = key.last().copied().unwrap_or(0);
-        let mixed = (head ^ (key.len() as u64) << 56 ^ u64::from(last) << 48)
+    fn ends(key: &[u8]) -> (u64, u64) {
+        let head = head_of(key);
+        (head, key.last_chunk::<8>().map_or(head, |tail| u64::from_le_bytes(*tail)))
+    }
+
+    #[inline]
+    fn hash((head, tail): (u64, u64), length: usize) -> usize {
+        let mixed = (head ^ tail.rotate_left(23) ^ (length as u64) << 56)
             .wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (mixed >> 32) as usize
     }
@@ -316,10 +353,14 @@ impl Children {
     #[inline]
     fn get(&self, key: &[u8]) -> Option<NodeId> {
         let mask = self.slots.len().checked_sub(1)?;
-        let mut index = Children::hash(key) & mask;
-        while let Some(Some((known, node))) = self.slots.get(index) {
-            if **known == *key {
-                return Some(*node);
+        let ends = Children::ends(key);
+        let mut index = Children::hash(ends, key.len()) & mask;
+        while let Some(Some(known)) = self.slots.get(index) {
+            let same = known.ends == ends
+                && known.key.len() == key.len()
+                && (key.len() <= 16 || *known.key == *key);
+            if same {
+                return Some(known.node);
             }
             index = (index + 1) & mask;
         }
@@ -331,7 +372,7 @@ impl Children {
 #[derive(Default)]
 struct Builder {
     by_prefix: HashMap<String, usize>,
-    nodes: Vec<(Vec<FieldId>, Vec<Entry>)>,
+    nodes: Vec<(Vec<FieldId>, Vec<(Box<[u8]>, NodeId)>)>,
 }
 
 impl Builder {
@@ -373,9 +414,23 @@ impl Builder {
     }
 
     fn finish(self) -> Vec<Node> {
-        self.nodes
+        let usual = USUAL_ORDER.map(|(path, keys)| (self.by_prefix.get(path).copied(), keys));
+        let mut nodes: Vec<Node> = self
+            .nodes
             .into_iter()
-            .map(|(fields, children)| Node { fields, children: Children::new(children) })
-            .collect()
+            .map(|(fields, children)| Node {
+                fields,
+                children: Children::new(children),
+                usual: Vec::new(),
+            })
+            .collect();
+        for (index, keys) in usual {
+            if let Some(node) = index.and_then(|index| nodes.get_mut(index)) {
+                let children = &node.children;
+                let with_node = |key: &&str| (UsualKey::new(key), children.get(key.as_bytes()));
+                node.usual = keys.iter().map(with_node).collect();
+            }
+        }
+        nodes
     }
 }

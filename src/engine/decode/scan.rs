@@ -73,6 +73,26 @@ const fn special_bytes(word: u64) -> u64 {
     quote | backslash | control
 }
 
+/// The first eight bytes of a text; zeros where it is shorter.
+#[inline]
+pub(super) fn head_of(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(head) => u64::from_le_bytes(*head),
+        None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
+/// 32 bytes as numbers, to be compared all at once: a comparison of texts that are each of another length
+/// spends most of its time on finding out which.
+#[inline]
+pub(super) fn words_of(bytes: &[u8; 32]) -> [u64; 4] {
+    let mut words = [0; 4];
+    for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*chunk);
+    }
+    words
+}
+
 /// Which brackets are open, one bit each: set for `{`.
 #[derive(Debug, Default)]
 struct Brackets {
@@ -160,6 +180,25 @@ impl<'a> Scanner<'a> {
     #[cold]
     pub(super) fn fault(&self, otherwise: Fault) -> Fault {
         if self.at >= self.text.len() { Fault::Truncated } else { otherwise }
+    }
+
+    /// The next 32 bytes, if there are so many.
+    #[inline]
+    pub(super) fn words(&self) -> Option<[u64; 4]> {
+        let bytes = self.text.as_bytes().get(self.at..)?.first_chunk::<32>()?;
+        Some(words_of(bytes))
+    }
+
+    /// Whether these bytes stand so far ahead.
+    #[inline]
+    pub(super) fn follows(&self, ahead: usize, bytes: &[u8]) -> bool {
+        self.text.as_bytes().get(self.at + ahead..).is_some_and(|text| text.starts_with(bytes))
+    }
+
+    /// Moves past bytes of ASCII that were compared.
+    #[inline]
+    pub(super) fn skip(&mut self, count: usize) {
+        self.at += count;
     }
 
     #[inline]

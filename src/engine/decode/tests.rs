@@ -338,3 +338,59 @@ fn the_source_knows_the_cluster_better_than_a_wrapper() {
     decoder.decode(payload.as_bytes(), Some("source"), &mut transcript);
     assert!(transcript.text.ends_with(" cluster=Str(\"source\")\n"), "{}", transcript.text);
 }
+
+#[test]
+fn keys_may_stand_in_any_order_and_be_written_in_any_way() {
+    let paths = [
+        "kind",
+        "requestObject.a",
+        "user.uid",
+        "user.extra.authentication.kubernetes.io/pod-name",
+        "annotations.authorization.k8s.io/reason",
+        "objectRef.resourceVersion",
+        "responseStatus.reason",
+    ];
+    let members = [
+        r#""kind":"Event""#,
+        r#""apiVersion":"audit.k8s.io/v1""#,
+        r#""auditID":"a-1""#,
+        r#""stage":"ResponseComplete""#,
+        r#""verb":"get""#,
+        r#""user":{"username":"eve","uid":"u-1","extra":{"authentication.kubernetes.io/pod-name":["web"]}}"#,
+        r#""objectRef":{"resource":"pods","name":"p","resourceVersion":"7","subresource":"log"}"#,
+        r#""responseStatus":{"metadata":{},"reason":"Gone","code":410}"#,
+        r#""requestObject":{"a":1}"#,
+        r#""requestReceivedTimestamp":"2026-01-05T22:14:01.000000Z""#,
+        r#""stageTimestamp":"2026-01-05T22:14:02.000000Z""#,
+        r#""annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"r"}"#,
+    ];
+    let usual = format!("{{{}}}", members.join(","));
+    let expected = decode_fields(&paths, usual.as_bytes());
+    for part in ["eve", "u-1", "web", "pods", "Gone", "410", "allow"] {
+        assert!(expected.contains(part), "no {part} in {expected}");
+    }
+    let mut reversed = members;
+    reversed.reverse();
+    // Keys that begin like those that are expected, and are others.
+    let alike = r#""kindly":1,"verbs":2,"users":{"username":"bob"},"stageTimestamps":3"#;
+    let with_others: Vec<String> =
+        members.iter().flat_map(|member| [alike.to_owned(), (*member).to_owned()]).collect();
+    for text in [
+        format!("{{{}}}", reversed.join(",")),
+        format!("{{{}}}", with_others.join(",")),
+        usual.replace("\":", "\" : ").replace(',', " ,\n  "),
+        usual.replace("auditID", "audit\\u0049D").replace("username", "user\\u006eame"),
+        // Less than 32 bytes follow the last key.
+        usual
+            .replace(
+                r#","annotations":{"authorization.k8s.io/decision":"allow","#,
+                r#","annotations":{"#,
+            )
+            .replace(
+                "{\"kind\"",
+                r#"{"annotations":{"authorization.k8s.io/decision":"allow"},"kind""#,
+            ),
+    ] {
+        assert_eq!(decode_fields(&paths, text.as_bytes()), expected, "{text}");
+    }
+}

@@ -74,16 +74,20 @@ impl Intake {
         self.batch.records.len() >= BATCH_RECORDS_MAX || self.batch.payload.len() >= BATCH_BYTES_MAX
     }
 
-    /// The batch, if it has records; the next one begins.
-    pub(super) fn take(&mut self) -> Option<RecordBatch> {
+    /// The batch, if it has records; the next one begins, in what `spare` gives.
+    pub(super) fn take(
+        &mut self,
+        spare: impl FnOnce() -> Option<RecordBatch>,
+    ) -> Option<RecordBatch> {
         if self.is_empty() {
             return None;
         }
-        let next = RecordBatch {
-            payload: Vec::with_capacity(self.batch.payload.len().min(BATCH_BYTES_MAX)),
+        let next = spare().unwrap_or_else(|| RecordBatch {
+            // The last record passes the bound by its length.
+            payload: Vec::with_capacity(self.batch.payload.len().min(2 * BATCH_BYTES_MAX)),
             records: Vec::with_capacity(self.batch.records.len()),
             ..RecordBatch::default()
-        };
+        });
         let mut batch = std::mem::replace(&mut self.batch, next);
         batch.sequence = self.sequence;
         self.sequence += 1;

@@ -37,8 +37,10 @@ const DEFAULTS: [(&str, &str); 9] = [
     // pitfall: at the default of 1,000 the fetcher sleeps up to 1 s whenever the local queue is full,
     // which costs a factor of 2 to 3.
     ("fetch.queue.backoff.ms", "5"),
-    // pitfall: the local queue is bounded per consumer; records in it are read again after a pause.
-    ("queued.max.messages.kbytes", "32768"),
+    // pitfall: the local queue is bounded per consumer; records in it are read again after a pause. 8 MiB
+    // are a tenth of a second at the greatest speed; more would have left the processor's cache before
+    // it is read.
+    ("queued.max.messages.kbytes", "8192"),
     ("fetch.max.bytes", "16777216"),
     // Compressed, some 1,750 events: partitions with a backlog take turns this often, so that their
     // event times stay near each other. The default of 1 MiB makes turns four times as long.

@@ -168,7 +168,8 @@ impl Reader {
                 }
             }
         }
-        if let Some(batch) = self.intake.take() {
+        let sink = &mut self.context.sink;
+        if let Some(batch) = self.intake.take(|| sink.spare()) {
             self.offer(batch, Instant::now());
         }
     }
