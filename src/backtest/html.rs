@@ -7,6 +7,7 @@ use super::{
     report::{BINS, Report, RuleReport, number, rate_text, short, span_text},
     text::change_of,
 };
+use crate::engine::diagnostic::printable;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--text:#1b1f24;--quiet:#59636e;--page:#fff;--card:#f6f8fa;--line:#d8dee4;\
@@ -245,14 +246,14 @@ fn plot(counts: &[u64], class: &str) -> String {
 
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    for c in lines.join("\n").chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_an_attacker_wrote_is_not_markup() {
-        assert_eq!(escape("<script>&\"'\u{1b}"), "&lt;script&gt;&amp;&quot;&#39;\u{fffd}");
+        assert_eq!(escape("<script>&\"'\u{1b}"), "&lt;script&gt;&amp;&quot;&#39;\\u{1b}");
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub struct Input {
     sequence: u64,
     bytes_read: Arc<AtomicU64>,
     bytes_total: Option<u64>,
+    cluster: Option<Arc<str>>,
     problems: Vec<String>,
 }
 
@@ -80,12 +81,13 @@ impl Ord for Ready {
 }
 
 impl Input {
-    /// Looks at the beginning of each file and sorts them by it. What is no regular file (a pipe,
+    /// Looks at the beginning of each file and sorts them by it. All come from `cluster`, if it has a
+    /// name. What is no regular file (a pipe,
     /// standard input) can be read once only, and comes first.
     ///
     /// # Errors
     /// The files that cannot be opened, one line each.
-    pub fn open(files: &[PathBuf]) -> Result<Input, SourceError> {
+    pub fn open(files: &[PathBuf], cluster: Option<&str>) -> Result<Input, SourceError> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let mut bytes_total = Some(0);
         let (mut starts, mut refused) = (Vec::new(), Vec::new());
@@ -116,12 +118,13 @@ impl Input {
             sequence: 0,
             bytes_read,
             bytes_total,
+            cluster: cluster.map(Arc::from),
             problems: Vec::new(),
         })
     }
 
     fn refill(&mut self, mut file: OpenFile) {
-        match file.next_batch(LINES_PER_BATCH) {
+        match file.next_batch(LINES_PER_BATCH, self.cluster.as_ref()) {
             Ok(Some((time, batch))) => {
                 // A batch without any time keeps its file's place.
                 let time = time.max(file.time);
@@ -184,7 +187,7 @@ fn length(path: &Path) -> io::Result<Option<u64>> {
 fn first_time(path: &Path) -> EventTime {
     // Not counted as progress.
     let mut file = OpenFile::closed(path, false, &Arc::default());
-    let first = file.reopen().and_then(|()| file.next_batch(1)).ok().flatten();
+    let first = file.reopen().and_then(|()| file.next_batch(1, None)).ok().flatten();
     first.map_or(EventTime::MAX, |(time, _)| time)
 }
 
@@ -224,6 +227,7 @@ impl OpenFile {
     fn next_batch(
         &mut self,
         lines_max: usize,
+        cluster: Option<&Arc<str>>,
     ) -> Result<Option<(EventTime, RecordBatch)>, SourceError> {
         if let Some(step) = self.steps.pop_front() {
             return Ok(Some(step));
@@ -233,7 +237,7 @@ impl OpenFile {
         }
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let mut batch = RecordBatch::default();
-        match lines.read(&mut batch, None, lines_max) {
+        match lines.read(&mut batch, cluster, lines_max) {
             Ok(true) => {}
             Ok(false) => self.lines = None,
             Err(failure) => {
@@ -267,7 +271,7 @@ fn steps(batch: &RecordBatch) -> VecDeque<(EventTime, RecordBatch)> {
             }
         }
         if let Some(partition) = batch.partition_of(record) {
-            step.1.push(partition, record.offset, None, payload);
+            step.1.push(partition, record.offset, batch.cluster_of(record), payload);
         }
     }
     steps.push_back(step);
@@ -299,7 +303,7 @@ mod tests {
     }
 
     fn read_all(files: &[PathBuf]) -> Vec<String> {
-        let mut input = Input::open(files).unwrap();
+        let mut input = Input::open(files, None).unwrap();
         let mut lines = Vec::new();
         while let Some(batch) = input.next_batch().unwrap() {
             for record in &batch.records {
@@ -340,7 +344,7 @@ mod tests {
         std::fs::write(path("a.zst"), &bytes[..bytes.len() - 3]).unwrap();
         std::fs::write(path("b.jsonl"), line("02")).unwrap();
         std::fs::write(path("c.gz"), b"\x1f\x8b\x08").unwrap();
-        let mut input = Input::open(&["a.zst", "b.jsonl", "c.gz"].map(path)).unwrap();
+        let mut input = Input::open(&["a.zst", "b.jsonl", "c.gz"].map(path), None).unwrap();
         let (mut records, mut last) = (0, Vec::new());
         while let Some(batch) = input.next_batch().unwrap() {
             records += batch.records.len();
@@ -360,7 +364,8 @@ mod tests {
     #[test]
     fn all_that_cannot_be_opened_is_said_before_anything_is_read() {
         let directory = tempfile::tempdir().unwrap();
-        let error = Input::open(&[directory.path().join("gone"), directory.path().to_path_buf()]);
+        let error =
+            Input::open(&[directory.path().join("gone"), directory.path().to_path_buf()], None);
         let error = error.err().unwrap().to_string();
         assert_eq!(error.lines().count(), 2, "{error}");
         assert!(error.contains("gone: No such file"), "{error}");

@@ -6,6 +6,7 @@ use super::{
     difference::{Difference, KeyDifference, RuleChange},
     report::{Report, number, rate_text, short, span_text},
 };
+use crate::engine::diagnostic::printable;
 
 /// Characters of a title in the table.
 const TITLE_WIDTH: usize = 48;
@@ -23,7 +24,7 @@ pub fn report_text(report: &Report) -> String {
         out += "INTERRUPTED: this is what was found until then.\n";
     }
     for problem in &report.problems {
-        let _ = writeln!(out, "INCOMPLETE: {}", clean(problem));
+        let _ = writeln!(out, "INCOMPLETE: {}", printable(problem));
     }
     let _ = writeln!(out, "{}", head(report));
     out += &doubts(report);
@@ -72,8 +73,8 @@ fn doubts(report: &Report) -> String {
         let _ = writeln!(out, "\n{} could not be decoded:", number(undecoded));
     }
     for (reason, letters) in &report.dead_letters {
-        let (count, place) = (number(letters.count), clean(&letters.first));
-        let detail = clean(&letters.detail);
+        let (count, place) = (number(letters.count), printable(&letters.first));
+        let detail = printable(&letters.detail);
         let _ = writeln!(out, "{count:>7}  {reason:<15} first at {place}: {detail}");
     }
     if report.events_late > 0 {
@@ -167,16 +168,12 @@ pub(super) fn change_of(key: &KeyDifference) -> String {
     format!("{} → {}", number(key.alerts_before), number(key.alerts_now))
 }
 
-/// No control characters, since keys are chosen by whoever is watched.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// At most so many characters, clean.
+/// At most so many characters. What acts on a terminal is shown by its number, since keys are chosen by
+/// whoever is watched.
 fn cut(text: &str, width: usize) -> String {
-    let clean = clean(text);
+    let clean = printable(text);
     if clean.chars().count() <= width {
-        return clean;
+        return clean.into_owned();
     }
     let mut short: String = clean.chars().take(width.saturating_sub(1)).collect();
     short.push('…');
@@ -210,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_an_attacker_wrote_cannot_move_the_cursor() {
-        assert_eq!(cut("a\u{1b}[2Jb", 10), "a\u{fffd}[2Jb");
+        assert_eq!(cut("a\u{1b}[2Jb", 20), "a\\u{1b}[2Jb");
         assert_eq!(cut("abcdef", 4), "abc…");
     }
 }

@@ -83,6 +83,9 @@ pub(super) struct BacktestArgs {
     /// `*` and `?` work, `-` is standard input.
     #[arg(required_unless_present = "kafka", conflicts_with = "kafka", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Name of the cluster that all files come from, if the events do not say.
+    #[arg(long, value_name = "NAME", conflicts_with = "kafka")]
+    cluster: Option<String>,
     /// Read the Kafka source of the configuration instead of files. Joins no group and commits
     /// nothing, so a running Tripline is not disturbed.
     #[arg(long)]
@@ -129,7 +132,8 @@ pub(super) fn execute(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
         let name = args.source.as_deref();
         configuration.history(name, args.from, args.until).map_err(|why| anyhow!(why))?
     } else {
-        Box::new(Input::open(&expand(&args.files).map_err(|error| anyhow!(error))?)?)
+        let files = expand(&args.files).map_err(|error| anyhow!(error))?;
+        Box::new(Input::open(&files, args.cluster.as_deref())?)
     };
     let settings = BacktestSettings {
         rule_sets,

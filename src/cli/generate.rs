@@ -66,6 +66,9 @@ pub(super) struct GenerateArgs {
     /// As time passes, with the time of now, rather than as fast as possible.
     #[arg(long, conflicts_with = "start")]
     live: bool,
+    /// Put so many events into each record, as an EventList: API servers send up to 400 to a webhook.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch: Option<u32>,
     /// Let every request leave a RequestReceived event too.
     #[arg(long)]
     received_stage: bool,
@@ -167,6 +170,7 @@ impl GenerateArgs {
             partitions: 1,
             received_stage: self.received_stage,
             cluster: self.cluster.clone(),
+            batch: self.batch.unwrap_or(0),
             stories: StoryPlan { stories: self.stories.0.clone(), ..plan },
             ..GenerateSettings::default()
         }
@@ -190,10 +194,10 @@ pub(super) fn execute(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         if args.live && !wait(start, record.time, &progress, &mut sink, &stop)? {
             break;
         }
-        sink.put(&record)?;
+        sink.put(&record).context("cannot write events")?;
         progress.count(&record);
     }
-    sink.finish()?;
+    sink.finish().context("cannot write all events")?;
     progress.finish(start, generator.stories_begun());
     Ok(exit::OK)
 }

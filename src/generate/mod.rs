@@ -56,6 +56,8 @@ pub struct GenerateSettings {
     pub cluster: String,
     /// So many of a thousand records are an EventList of 2 to 6 events.
     pub event_lists_per_mille: u32,
+    /// If not 0, every record is an EventList of so many events, as API servers send them to webhooks.
+    pub batch: u32,
     /// Which attacks happen when.
     pub stories: StoryPlan,
 }
@@ -71,6 +73,7 @@ impl Default for GenerateSettings {
             received_stage: false,
             cluster: String::new(),
             event_lists_per_mille: 2,
+            batch: 0,
             stories: StoryPlan::default(),
         }
     }
@@ -309,6 +312,9 @@ impl Iterator for Generator {
     type Item = Generated;
 
     fn next(&mut self) -> Option<Generated> {
+        if self.settings.batch > 0 {
+            return Some(self.event_list(u64::from(self.settings.batch)));
+        }
         if self.spread.chance(u64::from(self.settings.event_lists_per_mille)) {
             let length = self.spread.between(2, 6);
             return Some(self.event_list(length));

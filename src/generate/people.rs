@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::{
     body,
     cluster::{OFFICES, Person},
-    event::{Object, Request},
+    event::{Identity, Object, Request},
     scene::{Due, Scene},
 };
 use crate::engine::time::EventTime;
@@ -22,7 +22,7 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
-    Command { share: 28, play: get_pods },
+    Command { share: 27, play: get_pods },
     Command { share: 18, play: logs },
     Command { share: 16, play: describe_pod },
     Command { share: 12, play: get_deployment },
@@ -31,6 +31,7 @@ const COMMANDS: &[Command] = &[
     Command { share: 4, play: mistyped },
     Command { share: 3, play: port_forward },
     Command { share: 3, play: may_i },
+    Command { share: 1, play: may_they },
     Command { share: 2, play: get_secret },
     Command { share: 2, play: exec },
 ];
@@ -168,6 +169,20 @@ fn port_forward(scene: &mut Scene<'_>, who: &Person, namespace: &str) {
 fn may_i(scene: &mut Scene<'_>, who: &Person, _namespace: &str) {
     let object = Object::of("authorization.k8s.io", "selfsubjectaccessreviews", "", "");
     scene.request(&Request::object(&who.caller, "create", object));
+}
+
+/// `kubectl auth can-i … --as`: whoever gives permissions looks whether they are right.
+fn may_they(scene: &mut Scene<'_>, who: &Person, _namespace: &str) {
+    let colleague = scene.rng.pick(&scene.cluster.people);
+    let identity = Identity {
+        username: &colleague.caller.username,
+        groups: &["system:authenticated"],
+        ..Identity::default()
+    }
+    .json();
+    let object = Object::of("authorization.k8s.io", "selfsubjectaccessreviews", "", "");
+    let request = Request::object(&who.caller, "create", object);
+    scene.request(&Request { impersonated: &identity, ..request });
 }
 
 fn get_secret(scene: &mut Scene<'_>, who: &Person, namespace: &str) {

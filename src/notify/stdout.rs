@@ -216,7 +216,7 @@ fn lines(out: &mut String, alert: &Alert, zone: &TimeZone, colours: bool) {
     let mark = paint(&format!(" {mark:<8} "), code, colours);
     out.push_str(&format!("{} {mark} {title}\n", message::time_of_day(since, zone)));
     for line in said.summary.iter().flat_map(|summary| summary.lines()) {
-        out.push_str(&format!("{:20}{line}\n", ""));
+        out.push_str(&format!("{:10}{line}\n", ""));
     }
 }
 

@@ -78,6 +78,26 @@ fn alerts_begin_and_end_as_they_did_however_thin_history_is() {
 }
 
 #[test]
+fn silence_is_heard_for_each_cluster_even_within_one_batch() {
+    let directory = directory();
+    let path = directory.path();
+    let rule = rules("high")
+        .replace("group-by: [user.username]", "absence: {group-by: [cluster], timespan: 10m}");
+    fs::write(path.join("rules/secrets.yaml"), rule).unwrap();
+    let events: String =
+        (0..40).filter(|n| !(10..25).contains(n)).map(|n| read("eve", n * 60)).collect();
+    fs::write(path.join("events.jsonl"), events).unwrap();
+    let nameless = report(path, "backtest --format json events.jsonl");
+    assert_eq!(nameless["report"]["alerts"], 0);
+    let named = report(path, "backtest --format json --cluster prod events.jsonl");
+    assert_eq!(named["report"]["alerts"], 1);
+    let rule = &named["report"]["rules"][0];
+    assert_eq!(rule["top_keys"][0]["key"], "cluster=prod");
+    // Ten minutes after the last event before the silence.
+    assert_eq!(rule["first"], "2026-03-04T00:19:00.500000Z");
+}
+
+#[test]
 fn too_little_history_has_no_rate() {
     let directory = directory();
     fs::write(directory.path().join("events.jsonl"), read("eve", 1) + &read("eve", 9)).unwrap();

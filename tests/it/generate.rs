@@ -68,6 +68,17 @@ fn events_are_complete_and_in_order() {
 }
 
 #[test]
+fn batches_are_lists_of_so_many_events() {
+    let settings = GenerateSettings { batch: 400, ..settings(4, 100.0) };
+    let mut before = EventTime::MIN;
+    for record in Generator::new(settings).take(20) {
+        assert_eq!((record.events, events_of(&record).len()), (400, 400));
+        assert!(record.time >= before);
+        before = record.time;
+    }
+}
+
+#[test]
 fn sizes_are_those_of_a_real_cluster() {
     let mut sizes: Vec<usize> =
         Generator::new(GenerateSettings { event_lists_per_mille: 0, ..settings(1, 1_000.0) })

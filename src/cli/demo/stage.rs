@@ -339,11 +339,32 @@ struct TemporaryDirectory {
 }
 
 impl TemporaryDirectory {
+    const PREFIX: &str = "tripline-demo-";
+
     fn new() -> anyhow::Result<TemporaryDirectory> {
-        let path = std::env::temp_dir().join(format!("tripline-demo-{}", std::process::id()));
+        Self::sweep();
+        let name = format!("{}{}", Self::PREFIX, std::process::id());
+        let path = std::env::temp_dir().join(name);
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
         made.with_context(|| format!("cannot make {}", path.display()))?;
         Ok(TemporaryDirectory { path })
+    }
+
+    /// Removes what a demo left behind that was ended at once, by a second Ctrl-C for example.
+    fn sweep() {
+        let processes = std::path::Path::new("/proc");
+        let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(Self::PREFIX));
+            let runs = |id: u32| processes.join(id.to_string()).exists();
+            if processes.join("self").exists()
+                && id.and_then(|id| id.parse().ok()).is_some_and(|id| !runs(id))
+            {
+                // What cannot be removed belongs to somebody else.
+                drop(fs::remove_dir_all(entry.path()));
+            }
+        }
     }
 }
 
