@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use tripline::generate::STORIES;
+use tripline::generate::{STORIES, Story};
 
 use crate::{
     harness::{Service, available, eventually, hook::Hook, kafka::Kafka, tripline::Tripline},
@@ -31,8 +31,10 @@ fn every_attack_of_the_generator_is_caught_by_the_shipped_rules() {
     let mut tripline = Tripline::new(&(source(kafka, "stories") + &to_hook(&hook)), &[]);
     tripline.link_rules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("rules"));
     tripline.start_ready();
+    // Those that need days of history are held to their rules in `rule_pack`.
+    let stories = Story::all(false).into_iter().map(|index| &STORIES[index]);
     let expected: BTreeSet<&str> =
-        STORIES.iter().flat_map(|story| story.expected_rules).copied().collect();
+        stories.flat_map(|story| story.expected_rules).copied().collect();
     assert!(expected.len() >= 8, "{expected:?}");
     for rule in expected {
         eventually(&format!("an alert of {rule}"), || {

@@ -34,14 +34,19 @@ fn every_example_loads_without_a_word_and_is_of_its_kind() {
 fn every_kind_has_a_scenario_and_a_line_in_the_readme() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let scenarios: Vec<String> = fs::read_dir(root.join("tests/data/scenarios"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
     for entry in KINDS {
         let name = entry.name;
-        let scenario = root.join(format!("tests/data/scenarios/{name}.txt"));
-        assert!(scenario.is_file(), "there is no {}", scenario.display());
-        let word = match entry.written {
-            Written::Type => format!("| `{name}` |"),
-            Written::Key | Written::Contribution => format!("| `tripline.{name}` |"),
+        let (said, word) = match entry.written {
+            Written::Type => (format!("type: {name}"), format!("| `{name}` |")),
+            Written::Key | Written::Contribution => {
+                (format!("{name}: {{"), format!("| `tripline.{name}` |"))
+            }
         };
+        assert!(scenarios.iter().any(|text| text.contains(&said)), "no scenario has {said}");
         assert!(readme.contains(&word), "README.md has no line {word}");
     }
 }

@@ -34,8 +34,10 @@ impl Text {
         let whole = &self.place.span;
         let written = self.place.source.text.get(whole.clone()).unwrap_or("");
         let Some(offset) = written.find(&self.value) else { return self.place.clone() };
-        let start = whole.start + offset + part.start.min(self.value.len());
-        let end = whole.start + offset + part.end.min(self.value.len());
+        // Whoever counts in bytes may mean one of several of a character.
+        let start = self.value.floor_char_boundary(part.start);
+        let end = self.value.ceil_char_boundary(part.end);
+        let (start, end) = (whole.start + offset + start, whole.start + offset + end);
         Place { source: Arc::clone(&self.place.source), span: start..end.max(start) }
     }
 }
@@ -200,5 +202,9 @@ mod tests {
         let place = Place { source, span: 11..20 };
         let text = Text { value: "a and b".to_owned(), place };
         assert_eq!(text.place_of(6..7).span, 18..19);
+        let source = SourceText::new("t", "summary: 'é'\n");
+        let place = Place { source, span: 9..13 };
+        let text = Text { value: "é".to_owned(), place };
+        assert_eq!(text.place_of(0..1).span, 10..12, "the whole character");
     }
 }
