@@ -92,7 +92,8 @@ impl Captured {
 /// The string must have been checked; a malformed escape gives U+FFFD.
 pub(super) fn unescape(raw: &str, out: &mut String) {
     let mut rest = raw;
-    while let Some((plain, escape)) = rest.split_once('\\') {
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        let (plain, escape) = (rest.get(..at).unwrap_or(""), rest.get(at + 1..).unwrap_or(""));
         out.push_str(plain);
         let (kind, tail) = split_char(escape);
         rest = tail;

@@ -130,6 +130,7 @@ impl Projection {
 
     /// Reads the key that stands here, if it is one that usually comes after the one before, of which
     /// `next` keeps the place; the node behind it. `None`: read it as any key.
+    #[expect(clippy::option_option, reason = "no usual key, or one that nothing is needed below")]
     #[inline]
     pub(super) fn usual_key(
         &self,
@@ -372,8 +373,11 @@ impl Children {
 #[derive(Default)]
 struct Builder {
     by_prefix: HashMap<String, usize>,
-    nodes: Vec<(Vec<FieldId>, Vec<(Box<[u8]>, NodeId)>)>,
+    /// The fields that end at each node, and its children by key.
+    nodes: Vec<(Vec<FieldId>, Children)>,
 }
+
+type Children = Vec<(Box<[u8]>, NodeId)>;
 
 impl Builder {
     fn node(&mut self, prefix: &str) -> usize {

@@ -44,7 +44,7 @@ impl Fold {
 
 /// Whether a text is ASCII without upper case; nearly all are.
 #[inline]
-fn is_folded(text: &str) -> bool {
+pub(super) fn is_folded(text: &str) -> bool {
     // Without a branch in the loop the compiler makes this a few vector instructions.
     text.bytes().fold(true, |folded, byte| folded & byte.is_ascii() & !byte.is_ascii_uppercase())
 }

@@ -11,7 +11,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{bits::Bits, fold::Fold, matcher::Derivations, test};
+use super::{
+    bits::Bits,
+    fold::{Fold, is_folded},
+    matcher::Derivations,
+    test,
+};
 use crate::engine::{
     event::{Event, FieldId, Stage, derived::is_derived, well_known},
     limits,
@@ -21,6 +26,10 @@ use crate::engine::{
 
 /// Fields that are indexed at most. More would cost every event more than they save.
 const FIELDS_INDEXED_MAX: usize = 8;
+
+/// Fields of a rule that are looked for together at most: 64. A rule that needs one of more fields is
+/// looked at for every event.
+const FIELDS_TOGETHER_MAX: usize = 64;
 
 /// Derived fields that are cheap enough to be computed for every event.
 const CHEAP_DERIVED: [&str; 3] = ["actor.human", "actor.kind", "outcome"];
@@ -38,6 +47,8 @@ pub(super) struct Index {
     /// For each of the other fields, the rules that its absence does not rule out: most fields of
     /// bodies and annotations are absent from most events.
     presence: Vec<(FieldId, Bits)>,
+    /// The same for several fields, any of which would do: the rules left when all are absent.
+    together: Vec<(Vec<FieldId>, Bits)>,
     derivations: Derivations,
 }
 
@@ -95,6 +106,7 @@ impl Index {
             every_stage,
             fields,
             presence: rest.into_iter().map(|index| (index.field, index.absent)).collect(),
+            together: together(rules, &detections),
             derivations: Derivations::new(rules),
         }
     }
@@ -119,6 +131,11 @@ impl Index {
         }
         for (field, absent) in &self.presence {
             if !event.has(*field) && !candidates.keep(absent) {
+                return false;
+            }
+        }
+        for (fields, left) in &self.together {
+            if !fields.iter().any(|field| event.has(*field)) && !candidates.keep(left) {
                 return false;
             }
         }
@@ -205,7 +222,8 @@ impl FieldIndex {
         let mut fold = Fold::default();
         let mut possible = |number: usize, class: Class<'_>| {
             let Some((_, rule)) = detections.get(number) else { return false };
-            possible(rules, &rule.expression, field, class, &mut fold) != Some(false)
+            let mut known = |predicate: &Predicate| (predicate.field == field).then_some(class);
+            possible(rules, &rule.expression, &mut known, &mut fold) != Some(false)
         };
         for number in 0..count {
             index.absent.set(number, possible(number, Class::Absent));
@@ -256,8 +274,14 @@ impl FieldIndex {
         if let Some(known) = self.by_text.get(text) {
             return Some(&known.exact);
         }
-        let folded = fold.text(value, false)?;
-        Some(self.by_text.get(folded).map_or(&self.other, |known| &known.folded))
+        match value {
+            Value::Str(text) if !is_folded(text) => {
+                let known = self.by_text.get(fold.fold(text));
+                Some(known.map_or(&self.other, |known| &known.folded))
+            }
+            // In lower case it is what was just looked for.
+            _ => Some(&self.other),
+        }
     }
 }
 
@@ -278,12 +302,57 @@ fn vocabulary(field: FieldId) -> impl Iterator<Item = Cow<'static, str>> {
         .chain(codes.map(|code: u16| Cow::Owned(code.to_string())))
 }
 
-/// What a condition comes to when one field is known and everything else is not. `None`: it depends.
-fn possible(
+/// Sets of two fields or more without which a rule cannot hold, as is usual for rules about one of
+/// several annotations: for each the rules that do without.
+fn together(
+    rules: &RuleSet,
+    detections: &[(RuleIndex, &DetectionRule)],
+) -> Vec<(Vec<FieldId>, Bits)> {
+    let mut fold = Fold::default();
+    let mut found: BTreeMap<Vec<FieldId>, Bits> = BTreeMap::new();
+    for (number, (_, rule)) in detections.iter().enumerate() {
+        let mut needed: Vec<FieldId> = Vec::new();
+        rule.expression.for_each_predicate(&mut |id| {
+            let field = rules.predicates.get(id.0 as usize).map(|predicate| predicate.field);
+            // A derived field is there only once it was computed.
+            needed.extend(field.filter(|field| !is_derived(rules.fields.path(*field))));
+        });
+        needed.sort_unstable();
+        needed.dedup();
+        let mut cannot_hold = |without: &[FieldId]| {
+            let mut known =
+                |predicate: &Predicate| without.contains(&predicate.field).then_some(Class::Absent);
+            possible(rules, &rule.expression, &mut known, &mut fold) == Some(false)
+        };
+        if needed.len() > FIELDS_TOGETHER_MAX || !cannot_hold(&needed) {
+            continue;
+        }
+        // What nearly every event has goes first; so what is left tells most.
+        for field in needed.clone() {
+            let without: Vec<FieldId> =
+                needed.iter().copied().filter(|other| *other != field).collect();
+            if cannot_hold(&without) {
+                needed = without;
+            }
+        }
+        if needed.len() > 1 {
+            let left = found.entry(needed).or_insert_with(|| {
+                let mut left = Bits::none(detections.len());
+                (0..detections.len()).for_each(|number| left.set(number, true));
+                left
+            });
+            left.set(number, false);
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// What a condition comes to when `known` tells of which class the values of some fields are, and
+/// everything else is not known. `None`: it depends.
+fn possible<'t>(
     rules: &RuleSet,
     expression: &Expression,
-    field: FieldId,
-    class: Class<'_>,
+    known: &mut dyn FnMut(&Predicate) -> Option<Class<'t>>,
     fold: &mut Fold,
 ) -> Option<bool> {
     match expression {
@@ -291,14 +360,14 @@ fn possible(
         Expression::Inside(_) | Expression::Before(_) | Expression::SameElement(_) => None,
         Expression::Predicate(id) => {
             let predicate = rules.predicates.get(id.0 as usize)?;
-            if predicate.field == field { decided(predicate, class, fold) } else { None }
+            decided(predicate, known(predicate)?, fold)
         }
-        Expression::Not(inner) => possible(rules, inner, field, class, fold).map(|value| !value),
+        Expression::Not(inner) => possible(rules, inner, known, fold).map(|value| !value),
         Expression::All(parts) => {
-            combined(parts.iter().map(|part| possible(rules, part, field, class, fold)), false)
+            combined(parts.iter().map(|part| possible(rules, part, known, fold)), false)
         }
         Expression::Any(parts) => {
-            combined(parts.iter().map(|part| possible(rules, part, field, class, fold)), true)
+            combined(parts.iter().map(|part| possible(rules, part, known, fold)), true)
         }
     }
 }

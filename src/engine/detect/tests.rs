@@ -367,6 +367,27 @@ fn small(expressions: Vec<Expression>) -> Arc<RuleSet> {
 }
 
 #[test]
+fn a_rule_about_one_of_several_fields_is_not_looked_at_without_any_of_them() {
+    let either = || {
+        Expression::Any(vec![
+            Expression::Predicate(PredicateId(0)),
+            Expression::Predicate(PredicateId(1)),
+        ])
+    };
+    let mut matcher = RuleMatcher::new(small(vec![either()]));
+    let mut looked_at = |fields: &[FieldId]| {
+        let mut event = Event::new(table().len());
+        for field in fields {
+            event.push(*field, Value::Str(Cow::Borrowed("get")));
+        }
+        matcher.detect(&mut event, &mut Vec::new())
+    };
+    assert_eq!(looked_at(&[well_known::USERNAME]), 0);
+    assert_eq!(looked_at(&[well_known::VERB]), 1);
+    assert_eq!(looked_at(&[well_known::RESOURCE]), 1);
+}
+
+#[test]
 fn an_event_that_no_rule_is_about_costs_no_rule() {
     let both = || {
         Expression::All(vec![
