@@ -9,7 +9,7 @@ use super::{
     RuleState, Sample, StateKey, Taken, Written, history::SeenSpan, keyed::Keyed, span,
 };
 use crate::engine::{
-    syntax::read::{required_texts, timespan},
+    syntax::read::{required_texts, timespan, timespan_or_none},
     time::EventTime,
     yaml::Section,
 };
@@ -23,8 +23,9 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           time in `history` (30d unless said otherwise). With `group-by`, each key has a memory of its \
           own: `of: [userAgent], group-by: [actor.id]` is a user agent that is new for this actor. \
           Nothing is reported for `learn` (7d) after the rule, or the key if there is `group-by`, first \
-          saw anything: what is seen meanwhile is learnt. The memory is part of the checkpoint. An \
-          event in which one of the fields is absent does not count.",
+          saw anything: what is seen meanwhile is learnt; with `learn: 0s` even the first is reported. \
+          The memory is part of the checkpoint. An event in which one of the fields is absent does not \
+          count.",
     example: "\
 title: First exec of a user in a namespace
 name: first_exec_in_namespace
@@ -61,7 +62,7 @@ fn read(section: &Section<'_>) -> Option<KindSyntax> {
     let of =
         required_texts(section, "of", "the fields whose combination is new: `of: [userAgent]`");
     let history = timespan(section, "history").unwrap_or(HISTORY_DEFAULT);
-    let learn = timespan(section, "learn").unwrap_or(LEARN_DEFAULT.min(history));
+    let learn = timespan_or_none(section, "learn").unwrap_or(LEARN_DEFAULT.min(history));
     if learn > history {
         section.invalid("learn", "learning takes longer than the memory lasts", "shorten `learn`");
     }

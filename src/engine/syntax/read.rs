@@ -180,6 +180,15 @@ pub(in crate::engine) fn timespan(section: &Section<'_>, key: &str) -> Option<Du
     span
 }
 
+/// A timespan that may also be nothing: `0s`.
+pub(in crate::engine) fn timespan_or_none(section: &Section<'_>, key: &str) -> Option<Duration> {
+    let is_none = |text: String| parse_timespan(&text).is_some_and(|span| span.is_zero());
+    if section.string(key).is_some_and(is_none) {
+        return Some(Duration::ZERO);
+    }
+    timespan(section, key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
