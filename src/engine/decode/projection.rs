@@ -374,10 +374,10 @@ impl Children {
 struct Builder {
     by_prefix: HashMap<String, usize>,
     /// The fields that end at each node, and its children by key.
-    nodes: Vec<(Vec<FieldId>, Children)>,
+    nodes: Vec<(Vec<FieldId>, Keys)>,
 }
 
-type Children = Vec<(Box<[u8]>, NodeId)>;
+type Keys = Vec<(Box<[u8]>, NodeId)>;
 
 impl Builder {
     fn node(&mut self, prefix: &str) -> usize {
