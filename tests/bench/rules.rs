@@ -13,6 +13,8 @@ pub(crate) fn shipped() -> RuleSet {
     let mut sources = RuleSources::default();
     for (name, source) in yaml_files(&root) {
         match name.as_str() {
+            "identities" => sources.identities = Some(source),
+            "risk" => sources.risk = Some(source),
             "schedules" => sources.schedules = Some(source),
             name if name.contains(".test") => {}
             _ => sources.rules.push(source),

@@ -102,6 +102,32 @@ pub(crate) fn rule_text(text: &[u8]) {
     }
 }
 
+/// Any text is a condition, or a mistake with a place; parentheses around a whole condition change
+/// nothing.
+pub(crate) fn condition(text: &[u8]) {
+    let text: String =
+        String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(200).collect();
+    let plan = |condition: &str| {
+        let rule = serde_json::json!({
+            "title": "fuzz",
+            "logsource": {"product": "kubernetes", "service": "audit"},
+            "detection": {
+                "a": {"verb": "get"}, "b1": {"user.username": "eve"}, "b2": {"level": "Request"},
+                "condition": condition,
+            },
+        });
+        rule_text(rule.to_string().as_bytes());
+        let source = SourceText::new("fuzz.yaml", rule.to_string());
+        let sources = RuleSources { rules: vec![source], ..RuleSources::default() };
+        let rules = load(&sources, &LoadOptions::default()).rules?;
+        let plans: Vec<String> = rules.rules.iter().map(|rule| rules.describe_rule(rule)).collect();
+        Some(plans.concat())
+    };
+    if let Some(plain) = plan(&text) {
+        assert_eq!(plan(&format!("({text})")), Some(plain), "{text}");
+    }
+}
+
 /// What a rule that matches every event and captures [`PATHS`] makes of one record.
 fn detect(payload: &[u8]) -> DetectionBatch {
     let mut fields = FieldTable::new();
@@ -275,6 +301,7 @@ mod tests {
         replay("record", record);
         replay("redact", redact_text);
         replay("rule_text", rule_text);
+        replay("condition", condition);
     }
 
     /// Pieces of JSON, which together are JSON often enough.
