@@ -162,8 +162,24 @@ pub const REGEXES_PER_RULE_MAX: usize = 500;
 /// Texts that the placeholders of one value may expand to: 100,000. More are an error (`R014`).
 pub const EXPANSIONS_MAX: usize = 100_000;
 
+/// Selections of one rule: 1,000. More are an error (`R014`).
+pub const SELECTIONS_MAX: usize = 1_000;
+
+/// Bytes of one condition: 16 KiB. A longer one is an error (`R014`).
+pub const CONDITION_BYTES_MAX: usize = 16 << 10;
+
+/// Tests in the conditions of one rule, each as often as it is used: 100,000. More are an error
+/// (`R014`).
+pub const CONDITION_TESTS_MAX: usize = 100_000;
+
+/// Filters of one rule: 100. More are an error (`R014`).
+pub const FILTERS_PER_RULE_MAX: usize = 100;
+
 /// Nesting of a condition: 64 levels. A deeper one is an error (`R046`).
 pub const CONDITION_DEPTH_MAX: usize = 64;
+
+/// Labels, annotations, and fields shown as evidence, of one rule: 64 each. More are an error (`R014`).
+pub const SHOWN_FIELDS_MAX: usize = 64;
 
 /// Parts of a key (`group-by`): 16. More are an error (`R014`).
 pub const KEY_PARTS_MAX: usize = 16;

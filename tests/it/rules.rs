@@ -9,7 +9,7 @@ use tripline::{
     engine::{
         detect::explain_record,
         diagnostic::{DiagnosticLevel, SourceText},
-        limits::{LIST_VALUES_MAX, RULES_MAX},
+        limits::{DIAGNOSTICS_MAX, LIST_VALUES_MAX, RULES_MAX},
         rule::{LoadOptions, Loaded, RuleIndex, RuleSources, code, load},
     },
 };
@@ -257,6 +257,29 @@ fn what_is_too_large_is_refused_soon() {
         "{HEAD}detection: {{selection: {{userAgent: [{values}]}}, condition: selection}}\n"
     );
     assert_eq!(codes_of(many), [code::TOO_MANY]);
+    let mut many = format!("{HEAD}detection:\n");
+    for n in 0..2_000 {
+        many += &format!("  s{n}: {{verb: get}}\n");
+    }
+    assert_eq!(codes_of(format!("{many}  condition: all of them\n")), [code::TOO_MANY]);
+    let condition = "s or ".repeat(5_000);
+    let long = format!("{HEAD}detection: {{s: {{verb: get}}, condition: '{condition}s'}}\n");
+    assert_eq!(codes_of(long), [code::TOO_MANY]);
+    let names: Vec<String> = (0..100).map(|n| format!("'a{n}*'")).collect();
+    let again = format!(
+        "{HEAD}detection: {{s: {{userAgent: [{}]}}, condition: '{}s'}}\n",
+        names.join(", "),
+        "s or ".repeat(2_000)
+    );
+    assert_eq!(codes_of(again), [code::TOO_MANY]);
+    let mut filtered = format!("{HEAD}detection: {{s: {{verb: get}}, condition: s}}\n");
+    for n in 0..200 {
+        filtered += &format!(
+            "---\ntitle: f{n}\nlogsource: {{product: kubernetes, service: audit}}\nfilter: {{rules: any, \
+             f: {{userAgent: a{n}}}, condition: not f}}\n"
+        );
+    }
+    assert_eq!(codes_of(filtered), [code::TOO_MANY]);
     let rule = |n: usize| {
         let text = format!("{HEAD}name: r{n}\ndetection: {{a: {{verb: get}}, condition: a}}\n");
         SourceText::new(format!("r{n}.yaml"), text)
@@ -265,6 +288,31 @@ fn what_is_too_large_is_refused_soon() {
     let loaded = load(&RuleSources { rules, ..RuleSources::default() }, &LoadOptions::default());
     let codes: Vec<&str> = loaded.diagnostics.iter().map(|one| one.code).collect();
     assert_eq!(codes, [code::TOO_MANY]);
+}
+
+#[test]
+fn of_many_mistakes_some_are_shown_and_the_rest_is_counted() {
+    let values: Vec<String> = (0..100_000).map(|n| format!("x{n}")).collect();
+    let one_field =
+        format!("{HEAD}detection: {{s: {{verb: [{}]}}, condition: s}}\n", values.join(", "));
+    let sources =
+        RuleSources { rules: vec![SourceText::new("r.yaml", one_field)], ..RuleSources::default() };
+    let loaded = load(&sources, &LoadOptions::default());
+    assert!(loaded.diagnostics.len() < 20, "{}", loaded.diagnostics.len());
+    let entries = "- {vale: x}\n".repeat(DIAGNOSTICS_MAX + 5);
+    let rule = format!("{HEAD}detection: {{s: {{verb: get}}, condition: s}}\n");
+    let sources = RuleSources {
+        rules: vec![SourceText::new("r.yaml", rule)],
+        lists: vec![("l".to_owned(), SourceText::new("lists/l.yaml", entries))],
+        ..RuleSources::default()
+    };
+    let loaded = load(&sources, &LoadOptions::default());
+    let last = loaded.diagnostics.last().unwrap();
+    assert!(loaded.rules.is_none());
+    assert_eq!(loaded.diagnostics.len(), DIAGNOSTICS_MAX + 1);
+    // Two for each entry: a missing key, and an unknown one.
+    let more = 2 * (DIAGNOSTICS_MAX + 5) - DIAGNOSTICS_MAX;
+    assert_eq!(last.title, format!("{more} more errors are not shown"));
 }
 
 #[test]

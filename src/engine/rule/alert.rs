@@ -77,6 +77,9 @@ pub(super) fn template_fields(header: &Header, problems: &Problems) -> Vec<Strin
     fields
 }
 
+/// Unknown fields of one template that are warned about: 10. More say nothing new.
+const UNKNOWN_SHOWN: usize = 10;
+
 /// Reports unknown fields in evidence, risk and templates.
 pub(super) fn check_alert_fields(header: &Header, aliases: &[&str], problems: &Problems) {
     let extension = &header.extension;
@@ -94,10 +97,11 @@ pub(super) fn check_alert_fields(header: &Header, aliases: &[&str], problems: &P
         }
     }
     for text in extension.annotations.values() {
-        for path in template::fields_of(&text.value).unwrap_or_default() {
-            if aliases.contains(&path.as_str()) || taxonomy::known(&path).is_some() {
-                continue;
-            }
+        let paths = template::fields_of(&text.value).unwrap_or_default();
+        let unknown = paths
+            .into_iter()
+            .filter(|path| !aliases.contains(&path.as_str()) && taxonomy::known(path).is_none());
+        for path in unknown.take(UNKNOWN_SHOWN) {
             let at = text.value.find(&path).map(|start| start..start + path.len());
             let place = at.map_or_else(|| text.place.clone(), |at| text.place_of(at));
             let words = template::TEMPLATE_WORDS.iter().map(|(word, _)| *word);

@@ -32,7 +32,7 @@ use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
     event::Identities,
     kind::{Kind, KindSyntax, ResolveContext},
-    limits::FIELDS_MAX,
+    limits::{CONDITION_TESTS_MAX, FIELDS_MAX, FILTERS_PER_RULE_MAX},
     time::EventTime,
 };
 
@@ -65,6 +65,9 @@ pub(super) struct Compiler<'a> {
 /// A condition to evaluate, and the same as it was written.
 type Compiled = (Expression, Outline);
 
+/// A filter with what it was compiled to.
+type CompiledFilter<'a> = (&'a FilterDocument, Compiled);
+
 /// Names of values in the order in which they were first asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted(pub(super) Vec<String>);
@@ -86,6 +89,7 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
     let graph = super::graph::resolve(&compiler);
     super::graph::check_effect(&compiler, &graph);
     let filters = compiler.filters_by_rule();
+    let compiled_filters = compiler.all_filters();
     let mut rules: Vec<Rule> = Vec::new();
     // Where the rule of each document is; a rule with state is the second of two.
     let mut index_of: BTreeMap<usize, RuleIndex> = BTreeMap::new();
@@ -96,7 +100,9 @@ pub(super) fn compile(mut compiler: Compiler<'_>, version: String) -> RuleSet {
         let wanted = graph.wanted.get(&index).cloned().unwrap_or_default();
         let alerts = graph.alerts(index);
         let own_filters = filters.get(&index).map_or(&[][..], Vec::as_slice);
-        let (rule, outline) = compiler.detection(index, detection, own_filters, wanted, alerts);
+        let own_filters = own_filters.iter().filter_map(|filter| compiled_filters.get(filter));
+        let (rule, outline) =
+            compiler.detection(index, detection, own_filters.collect(), wanted, alerts);
         let rule_index = next_index(&rules);
         outlines.insert(rule_index, outline);
         if detection.header.extension.state.is_some() {
@@ -144,7 +150,7 @@ fn next_index(rules: &[Rule]) -> RuleIndex {
     RuleIndex(u32::try_from(rules.len()).expect("rules are bounded"))
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     fn check_field_count(&self) {
         if self.builder.too_many_fields {
             let title = format!("all rules together name more than {FIELDS_MAX} fields");
@@ -206,7 +212,29 @@ impl Compiler<'_> {
                 }
             }
         }
+        for (rule, filters) in &by_rule {
+            if let Some(document) = self.documents.get(*rule)
+                && filters.len() > FILTERS_PER_RULE_MAX
+            {
+                let title = format!("the rule has {} filters", filters.len());
+                let place = document.header().place.clone();
+                let diagnostic = Diagnostic::error(code::TOO_MANY, place, title)
+                    .help(format!("at most {FILTERS_PER_RULE_MAX} work; join some"));
+                self.problems.push(diagnostic);
+            }
+        }
+        by_rule.retain(|_, filters| filters.len() <= FILTERS_PER_RULE_MAX);
         by_rule
+    }
+
+    /// Every filter, by its document.
+    fn all_filters(&mut self) -> BTreeMap<usize, CompiledFilter<'a>> {
+        let documents = self.documents;
+        let filters = documents.iter().enumerate().filter_map(|(index, document)| match document {
+            Document::Filter(filter) => Some((index, filter)),
+            _ => None,
+        });
+        filters.map(|(index, document)| (index, (document, self.filter(document)))).collect()
     }
 
     fn bad_target(&self, reference: &Text) {
@@ -221,7 +249,7 @@ impl Compiler<'_> {
         &mut self,
         index: usize,
         document: &DetectionDocument,
-        filters: &[usize],
+        filters: Vec<&CompiledFilter<'_>>,
         mut wanted: Wanted,
         alerts: bool,
     ) -> (DetectionRule, Outline) {
@@ -230,13 +258,12 @@ impl Compiler<'_> {
         let has_state = header.extension.state.is_some();
         let (own, outline) = self.condition_of(&document.detection, &header.extension.same_element);
         let (mut parts, mut outlines) = (vec![own], vec![outline]);
-        for filter in filters {
-            if let Some(Document::Filter(filter)) = self.documents.get(*filter) {
-                let (expression, outline) = self.filter(filter);
-                self.check_left(document, filter, &parts, &expression);
-                parts.push(expression);
-                outlines.push(outline);
+        for (filter, (expression, outline)) in filters {
+            if let Some(own) = parts.first() {
+                self.check_left(document, filter, own, expression);
             }
+            parts.push(expression.clone());
+            outlines.push(outline.clone());
         }
         let mut more = self.schedule_tests(&header.extension.schedules);
         more.extend(header.extension.expires.iter().map(|(until, _)| Expression::Before(*until)));
@@ -278,16 +305,15 @@ impl Compiler<'_> {
         &self,
         document: &DetectionDocument,
         filter: &FilterDocument,
-        before: &[Expression],
+        own: &Expression,
         expression: &Expression,
     ) {
-        let before = all(before.to_vec());
-        let after = all([before.clone(), expression.clone()]);
+        let after = all([own.clone(), expression.clone()]);
         let empty = |expression: &Expression| {
             *expression == Expression::Constant(false)
                 || requirements(expression, &self.builder).is_err()
         };
-        if empty(&before) || !empty(&after) {
+        if empty(own) || !empty(&after) {
             return;
         }
         let title = format!("the filter leaves nothing of `{}`", document.header.title);
@@ -370,6 +396,9 @@ impl Compiler<'_> {
             selections.insert(&name.text, expression);
         }
         check_arrays(detection, arrays, self.problems);
+        if !self.check_size(detection, &selections) {
+            return (Expression::Constant(false), Outline::Part(Expression::Constant(false)));
+        }
         // Mistakes that make a part constant are reported where they are.
         if self.problems.error_count() == errors_before {
             check_conditions(detection, &selections, &self.builder, self.problems);
@@ -378,6 +407,27 @@ impl Compiler<'_> {
         let expression = any(trees().map(|tree| evaluate(tree, &selections)));
         let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
         (expression, Outline::any(outlines))
+    }
+
+    /// Refuses conditions that name large selections again and again.
+    fn check_size(
+        &self,
+        detection: &DetectionSyntax,
+        selections: &BTreeMap<&str, Expression>,
+    ) -> bool {
+        let sizes: BTreeMap<&str, usize> =
+            selections.iter().map(|(name, expression)| (*name, expression.size())).collect();
+        let mut sum: usize = 0;
+        for (tree, text) in &detection.conditions {
+            sum = sum.saturating_add(size_of(tree, &sizes));
+            if sum > CONDITION_TESTS_MAX {
+                let title = format!("the conditions come to more than {CONDITION_TESTS_MAX} tests");
+                let diagnostic = Diagnostic::error(code::TOO_MANY, text.place.clone(), title);
+                self.problems.push(diagnostic.help("name each selection once"));
+                return false;
+            }
+        }
+        true
     }
 
     fn correlation(
@@ -440,6 +490,23 @@ pub(super) fn evaluate(tree: &Condition, selections: &BTreeMap<&str, Expression>
         Condition::Not(inner) => not(evaluate(inner, selections)),
         Condition::All(parts) => all(parts.iter().map(|part| evaluate(part, selections))),
         Condition::Any(parts) => any(parts.iter().map(|part| evaluate(part, selections))),
+    }
+}
+
+/// How many tests a condition comes to, by those of each selection.
+fn size_of(tree: &Condition, sizes: &BTreeMap<&str, usize>) -> usize {
+    let sum = |parts: &[Condition]| {
+        parts.iter().fold(0_usize, |sum, part| sum.saturating_add(size_of(part, sizes)))
+    };
+    match tree {
+        Condition::Name(name, _) => sizes.get(name.as_str()).copied().unwrap_or(1),
+        Condition::Of { pattern, .. } => sizes
+            .iter()
+            .filter(|(name, _)| condition::fits(pattern, name))
+            .map(|(_, size)| size)
+            .sum(),
+        Condition::Not(inner) => size_of(inner, sizes),
+        Condition::All(parts) | Condition::Any(parts) => sum(parts),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     code,
-    read::{Text, required_texts, text, texts, timespan},
+    read::{Text, bounded, required_texts, text, texts, timespan},
 };
 use crate::engine::{
     diagnostic::Diagnostic,
@@ -47,20 +47,24 @@ pub(super) fn read_correlation(section: Section<'_>) -> Option<CorrelationSyntax
         section.missing("timespan", "how long the window is: `timespan: 5m`");
     }
     let group_by = texts(&section, "group-by").unwrap_or_default();
-    bounded(&section, "group-by", group_by.len(), KEY_PARTS_MAX);
-    unique(&section, &group_by);
+    if bounded(&section, "group-by", group_by.len(), KEY_PARTS_MAX) {
+        unique(&section, &group_by);
+    }
     let aliases = read_aliases(&section);
     let generate = section.boolean("generate");
     section.has("condition");
     let kind = entry.and_then(|entry| entry.read).and_then(|read| read(&section));
-    let rules = match &kind {
+    let mut rules = match &kind {
         Some(kind) if !kind.named_rules.is_empty() && section.node("rules").is_none() => {
             kind.named_rules.clone()
         }
         _ => required_texts(&section, "rules", "name the rules whose events are correlated"),
     };
-    bounded(&section, "rules", rules.len(), CORRELATION_INPUTS_MAX);
-    unique(&section, &rules);
+    if bounded(&section, "rules", rules.len(), CORRELATION_INPUTS_MAX) {
+        unique(&section, &rules);
+    } else {
+        rules.clear();
+    }
     section.finish();
     let kind = kind?;
     if rules.is_empty() {
@@ -95,13 +99,6 @@ fn read_type(section: &Section<'_>) -> Option<&'static KindEntry> {
     None
 }
 
-fn bounded(section: &Section<'_>, key: &str, count: usize, most: usize) {
-    if count > most {
-        let title = format!("{} has {count} entries; at most {most} work", section.path_of(key));
-        section.report(Diagnostic::error(code::TOO_MANY, section.place_of(key), title));
-    }
-}
-
 fn unique(section: &Section<'_>, texts: &[Text]) {
     let mut seen: Vec<&Text> = Vec::new();
     for text in texts {
@@ -118,6 +115,9 @@ fn unique(section: &Section<'_>, texts: &[Text]) {
 
 fn read_aliases(section: &Section<'_>) -> Vec<Alias> {
     let Some(inner) = section.section("aliases") else { return Vec::new() };
+    if !bounded(section, "aliases", inner.keys().count(), KEY_PARTS_MAX) {
+        return Vec::new();
+    }
     let mut aliases = Vec::new();
     for name in inner.keys() {
         let Some(fields) = inner.section(name) else { continue };

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Problems, SourceText, nearest},
+    limits::{CONDITION_BYTES_MAX, SELECTIONS_MAX},
     yaml::{self, Key, Node, NodeKind, Section},
 };
 
@@ -203,6 +204,12 @@ fn read_detection(
         context.problems.push(diagnostic.help("write `selection:` with fields and values"));
         return None;
     }
+    if selections.len() > SELECTIONS_MAX {
+        let title = format!("the {what} has {} selections", selections.len());
+        let diagnostic = Diagnostic::error(code::TOO_MANY, context.place(&node.span), title);
+        context.problems.push(diagnostic.help(format!("at most {SELECTIONS_MAX} work")));
+        return None;
+    }
     let Some((key, value)) = condition else {
         let title = format!("{what}.condition is missing");
         let diagnostic = Diagnostic::error(code::MISSING_KEY, context.place(&node.span), title);
@@ -210,6 +217,13 @@ fn read_detection(
         return None;
     };
     let conditions = read_conditions(context, key, value);
+    if what == "filter" && value.as_list().is_some() {
+        let title = "a filter has one condition";
+        let diagnostic = Diagnostic::warning(code::OTHER_TOOLS, context.place(&key.span), title)
+            .label("other Sigma tools refuse this")
+            .help("join the conditions by `or`");
+        context.problems.push(diagnostic);
+    }
     let syntax =
         DetectionSyntax { selections, conditions: conditions?, source: Arc::clone(context.source) };
     check_names(context, &syntax, key).then_some(syntax)
@@ -221,6 +235,11 @@ fn read_conditions(context: Context<'_>, key: &Key, node: &Node) -> Option<Vec<(
         NodeKind::List(items) if !items.is_empty() => items.as_slice(),
         _ => std::slice::from_ref(node),
     };
+    if items.len() > SELECTIONS_MAX {
+        let title = format!("there are {} conditions; at most {SELECTIONS_MAX} work", items.len());
+        context.error(code::TOO_MANY, &key.span, title);
+        return None;
+    }
     let mut conditions = Vec::with_capacity(items.len());
     let mut usable = true;
     for item in items {
@@ -233,6 +252,15 @@ fn read_conditions(context: Context<'_>, key: &Key, node: &Node) -> Option<Vec<(
             usable = false;
             continue;
         };
+        if value.len() > CONDITION_BYTES_MAX {
+            let title = format!("the condition has {} bytes", value.len());
+            let help =
+                format!("at most {CONDITION_BYTES_MAX} are read; join selections into lists");
+            let place = context.place(&item.span);
+            context.problems.push(Diagnostic::error(code::TOO_MANY, place, title).help(help));
+            usable = false;
+            continue;
+        }
         let text = Text { value, place: context.place(&item.span) };
         match parse_condition(context.problems, &text, true) {
             Some(condition) => conditions.push((condition, text)),
@@ -262,6 +290,9 @@ fn check_names(context: Context<'_>, syntax: &DetectionSyntax, condition_key: &K
     usable
 }
 
+/// Selections that an unknown name is compared with.
+const NAMES_COMPARED_MAX: usize = 100;
+
 fn check_names_of<'s>(
     context: Context<'_>,
     syntax: &'s DetectionSyntax,
@@ -277,9 +308,10 @@ fn check_names_of<'s>(
                 return true;
             }
             let title = format!("there is no selection `{name}`");
+            let near = names().take(NAMES_COMPARED_MAX);
             let mut diagnostic =
                 Diagnostic::error(code::UNKNOWN_SELECTION, text.place_of(at.clone()), title)
-                    .suggest(name, names());
+                    .suggest(name, near);
             if diagnostic.help.is_empty() {
                 let list: Vec<String> = names().map(|name| format!("`{name}`")).collect();
                 diagnostic = diagnostic.help(format!("the selections are: {}", list.join(", ")));

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     code,
-    read::{Text, end_of_date, text, texts, timespan},
+    read::{Text, bounded, end_of_date, text, texts, timespan},
     set::{LevelStep, Severity},
     taxonomy::AuditLevel,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
     kind::{self, KindSyntax, WindowShape, Written},
+    limits::{KEY_PARTS_MAX, SHOWN_FIELDS_MAX},
     time::EventTime,
     yaml::Section,
 };
@@ -96,7 +97,8 @@ pub(super) fn read_alert(section: &Section<'_>, extension: &mut Extension) {
     extension.labels = read_labels(section);
     extension.annotations = read_annotations(section);
     extension.runbook = section.string("runbook");
-    extension.evidence = texts(section, "evidence");
+    extension.evidence = texts(section, "evidence")
+        .filter(|fields| bounded(section, "evidence", fields.len(), SHOWN_FIELDS_MAX));
     extension.controls = section.strings("controls").unwrap_or_default();
 }
 
@@ -132,7 +134,8 @@ fn read_detection_only(section: &Section<'_>, extension: &mut Extension) {
         }
         extension.state = state;
     }
-    extension.group_by = group_by;
+    extension.group_by =
+        group_by.filter(|parts| bounded(section, "group-by", parts.len(), KEY_PARTS_MAX));
     extension.same_element = texts(section, "same_element").unwrap_or_default();
 }
 
@@ -151,6 +154,9 @@ fn inner_group_by(section: &Section<'_>, group_by: &mut Option<Vec<Text>>) {
 
 fn read_labels(section: &Section<'_>) -> BTreeMap<String, String> {
     let Some(inner) = section.section("labels") else { return BTreeMap::new() };
+    if !bounded(section, "labels", inner.keys().count(), SHOWN_FIELDS_MAX) {
+        return BTreeMap::new();
+    }
     let mut labels = BTreeMap::new();
     for name in inner.keys() {
         let Some(value) = text(&inner, name) else { continue };
@@ -179,6 +185,9 @@ fn read_labels(section: &Section<'_>) -> BTreeMap<String, String> {
 
 fn read_annotations(section: &Section<'_>) -> BTreeMap<String, Text> {
     let Some(inner) = section.section("annotations") else { return BTreeMap::new() };
+    if !bounded(section, "annotations", inner.keys().count(), SHOWN_FIELDS_MAX) {
+        return BTreeMap::new();
+    }
     inner.keys().filter_map(|name| Some((name.to_owned(), text(&inner, name)?))).collect()
 }
 

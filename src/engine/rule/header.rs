@@ -7,11 +7,12 @@ use super::{
     code,
     extension::{Extension, Sort, read_extension, severities},
     names::is_uuid,
-    read::{Text, parse_date, text, texts},
+    read::{self, Text, parse_date, text, texts},
     set::Severity,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, nearest},
+    limits::SHOWN_FIELDS_MAX,
     yaml::Section,
 };
 
@@ -157,7 +158,9 @@ pub(super) fn read_header(section: &Section<'_>, number: usize, sort: Sort) -> H
         tags: read_tags(section),
         references: strings(section, "references"),
         false_positives: strings(section, "falsepositives"),
-        fields: texts(section, "fields").unwrap_or_default(),
+        fields: texts(section, "fields")
+            .filter(|fields| read::bounded(section, "fields", fields.len(), SHOWN_FIELDS_MAX))
+            .unwrap_or_default(),
         generate: section.boolean("generate"),
         extension: read_extension(section.section("tripline"), sort),
     };

@@ -1,6 +1,6 @@
 //! Identity of rules: ids, names, and who is meant by a reference.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use super::{code, document::Document, header::Header, read::Text};
 use crate::engine::diagnostic::{Diagnostic, Place, Problems};
@@ -20,7 +20,12 @@ pub(super) struct Names {
     /// What each document is called.
     pub(super) of: Vec<RuleName>,
     by_reference: BTreeMap<String, usize>,
+    /// References that led to nothing.
+    unknown_count: Cell<usize>,
 }
+
+/// References to nothing for which a near name is looked for.
+const SUGGESTIONS_MAX: usize = 100;
 
 impl Names {
     /// Names all documents and reports ids and names that are used twice.
@@ -65,10 +70,14 @@ impl Names {
             return Some(index);
         }
         let title = format!("there is no rule `{}`", reference.value);
-        let diagnostic = Diagnostic::error(code::UNKNOWN_RULE, reference.place.clone(), title)
-            .suggest(&reference.value, self.by_reference.keys().map(String::as_str))
-            .help("rules are referred to by `name` or `id`");
-        problems.push(diagnostic);
+        let mut diagnostic = Diagnostic::error(code::UNKNOWN_RULE, reference.place.clone(), title);
+        // Looking for the nearest of thousands of names takes a while.
+        self.unknown_count.set(self.unknown_count.get() + 1);
+        if self.unknown_count.get() <= SUGGESTIONS_MAX {
+            let known = self.by_reference.keys().map(String::as_str);
+            diagnostic = diagnostic.suggest(&reference.value, known);
+        }
+        problems.push(diagnostic.help("rules are referred to by `name` or `id`"));
         None
     }
 

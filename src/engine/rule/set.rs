@@ -310,6 +310,21 @@ pub enum Expression {
 }
 
 impl Expression {
+    /// How many tests it is made of, each as often as it is there.
+    pub fn size(&self) -> usize {
+        match self {
+            Expression::Not(inner) => inner.size(),
+            Expression::All(parts) | Expression::Any(parts) => {
+                parts.iter().map(Expression::size).sum()
+            }
+            Expression::SameElement(same) => same.condition.size(),
+            Expression::Predicate(_)
+            | Expression::Constant(_)
+            | Expression::Inside(_)
+            | Expression::Before(_) => 1,
+        }
+    }
+
     /// Calls `see` with each predicate that decides the condition, but for those within
     /// [`SameElement`].
     pub fn for_each_predicate(&self, see: &mut impl FnMut(PredicateId)) {

@@ -120,6 +120,20 @@ pub(in crate::engine) fn required_texts(section: &Section<'_>, key: &str, help: 
     }
 }
 
+/// Whether a list or a mapping has at most so many entries; more are reported.
+pub(in crate::engine) fn bounded(
+    section: &Section<'_>,
+    key: &str,
+    count: usize,
+    most: usize,
+) -> bool {
+    if count > most {
+        let title = format!("{} has {count} entries; at most {most} work", section.path_of(key));
+        section.report(Diagnostic::error(code::TOO_MANY, section.place_of(key), title));
+    }
+    count <= most
+}
+
 /// A number of a section within a range.
 pub(in crate::engine) fn number_within(
     section: &Section<'_>,
