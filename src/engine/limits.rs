@@ -204,5 +204,9 @@ pub const ALERTS_MAX: usize = 200_000;
 /// Bytes of one annotation of an alert: 2,048. A longer one is cut, with `…` at its end.
 pub const ANNOTATION_BYTES_MAX: usize = 2_048;
 
+/// Bytes of a text that a template makes on its way, or writes: 64 KiB. A filter that would pass it
+/// fails, and so does the template; what is written beyond it is cut off.
+pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 10;
+
 /// Steps that one template may take: 20,000. Beyond it the default text is used; counted.
 pub const TEMPLATE_FUEL: u64 = 20_000;

@@ -106,10 +106,25 @@ impl Member {
         entries: Vec<StateEntry>,
     ) -> (RestoreReport, usize) {
         self.positions = positions.into_iter().map(|p| (p.partition, p.next_offset)).collect();
+        let (sound, broken): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .map(|mut entry| (entry.unseal(), entry))
+            .partition(|(is_sound, _)| *is_sound);
+        let is_group = |entry: &StateEntry| entry.table == StateTable::Group;
         let (groups, state): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| entry.table == StateTable::Group);
-        let report = self.shard.restore(&mut state.into_iter());
-        (report, self.dispatcher.restore(&mut groups.into_iter()))
+            sound.into_iter().map(|(_, entry)| entry).partition(is_group);
+        let mut report = self.shard.restore(&mut state.into_iter());
+        let mut groups_unusable = self.dispatcher.restore(&mut groups.into_iter());
+        for (_, entry) in broken {
+            if is_group(&entry) {
+                groups_unusable += 1;
+            } else {
+                report.unusable += 1;
+            }
+            let StateEntry { table, key, .. } = entry;
+            self.next.changes.push(StateChange { table, key, value: None });
+        }
+        (report, groups_unusable)
     }
 
     /// Detections of one batch. Batches of one source must come in their order.
@@ -186,8 +201,10 @@ impl Member {
     /// nothing changed.
     pub fn checkpoint(&mut self) -> Option<&Checkpoint> {
         if self.writing.is_none() {
+            let sealed = self.next.changes.len();
             self.shard.take_changes(&mut self.next.changes);
             self.dispatcher.take_changes(&mut self.next.changes);
+            self.next.changes.iter_mut().skip(sealed).for_each(StateChange::seal);
             if std::mem::take(&mut self.positions_changed) {
                 self.next.positions = self
                     .positions

@@ -1,4 +1,8 @@
 //! Pieces of engine state as a store keeps them: opaque bytes under stable keys.
+//!
+//! A store may give back other bytes than it was given: disks rot, and people repair databases by hand.
+//! State is made of what only the engine itself writes, and is trusted to fit together. So each piece is
+//! sealed with a hash of all of it, and one whose seal is broken is not read.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +16,37 @@ pub struct StateChange {
     pub key: Vec<u8>,
     /// `None`: forget it.
     pub value: Option<Vec<u8>>,
+}
+
+/// Bytes of a seal.
+const SEAL_BYTES: usize = 8;
+
+fn seal_of(table: StateTable, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    for part in [table.as_str().as_bytes(), key, value] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+impl StateChange {
+    /// Puts the seal behind the value. Once, before it is handed out.
+    pub(in crate::engine) fn seal(&mut self) {
+        if let Some(value) = &mut self.value {
+            let seal = seal_of(self.table, &self.key, value);
+            value.extend_from_slice(&seal);
+        }
+    }
+}
+
+impl StateEntry {
+    /// Takes the seal off. `false` if it is broken: the value is then of no use.
+    pub(in crate::engine) fn unseal(&mut self) -> bool {
+        let Some(length) = self.value.len().checked_sub(SEAL_BYTES) else { return false };
+        let seal = self.value.split_off(length);
+        seal == seal_of(self.table, &self.key, &self.value)
+    }
 }
 
 /// Tables of engine state in a store.
@@ -61,4 +96,31 @@ pub struct StateEntry {
     pub key: Vec<u8>,
     /// As it was handed out.
     pub value: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_is_broken_by_any_change() {
+        let (table, key) = (StateTable::Alert, b"key".to_vec());
+        let mut change = StateChange { table, key: key.clone(), value: Some(b"value".to_vec()) };
+        change.seal();
+        let entry = StateEntry { table, key, value: change.value.unwrap() };
+        let mut same = entry.clone();
+        assert!(same.unseal());
+        assert_eq!(same.value, b"value");
+        for at in 0..entry.value.len() {
+            let mut other = entry.clone();
+            other.value[at] ^= 1;
+            assert!(!other.unseal(), "byte {at}");
+        }
+        assert!(!StateEntry { key: b"kez".to_vec(), ..entry.clone() }.unseal());
+        assert!(!StateEntry { table: StateTable::Group, ..entry.clone() }.unseal());
+        assert!(!StateEntry { value: Vec::new(), ..entry }.unseal());
+        let mut gone = StateChange { table, key: Vec::new(), value: None };
+        gone.seal();
+        assert_eq!(gone.value, None);
+    }
 }

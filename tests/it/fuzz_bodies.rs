@@ -277,7 +277,7 @@ impl<'de> Deserialize<'de> for Node {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{fs, path::Path};
 
     use proptest::prelude::*;
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     /// Calls a body with every file of its corpus.
-    fn replay(name: &str, body: fn(&[u8])) {
+    pub(crate) fn replay(name: &str, body: fn(&[u8])) {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/fuzz").join(name);
         let mut count = 0;
         for entry in fs::read_dir(&directory).unwrap() {

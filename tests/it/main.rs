@@ -26,6 +26,7 @@ mod embedded_kafka;
 mod explain;
 mod fake_receivers;
 mod fuzz_bodies;
+mod fuzz_state;
 mod generate;
 mod kinds;
 mod pipeline;

@@ -10,7 +10,7 @@ use minijinja::{Environment, Value};
 
 use crate::engine::{
     limits::ANNOTATION_BYTES_MAX,
-    rule::{RuleSet, template_environment},
+    rule::{RuleSet, render_template, template_environment},
 };
 
 /// Compiled templates of one rule set.
@@ -55,7 +55,7 @@ impl Templates {
         context: &Context<'_>,
     ) -> Option<String> {
         let template = self.environment.get_template(&template_name(rule_id, name)).ok()?;
-        let text = template.render(context.value()).ok()?;
+        let text = render_template(&template, context.value()).ok()?;
         Some(clean(&text, ANNOTATION_BYTES_MAX))
     }
 }

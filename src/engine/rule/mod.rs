@@ -54,4 +54,6 @@ pub use set::{
     Schedule, ScheduleIndex, Severity, StringKind, Test, TimePart,
 };
 pub use template::TEMPLATE_WORDS;
-pub(in crate::engine) use template::environment as template_environment;
+pub(in crate::engine) use template::{
+    environment as template_environment, render as render_template,
+};
