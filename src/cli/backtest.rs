@@ -119,6 +119,10 @@ fn time(text: &str) -> Result<WallTime, String> {
 /// # Errors
 /// What went wrong, for people.
 pub(super) fn execute(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
+    if args.from.zip(args.until).is_some_and(|(from, until)| from >= until) {
+        output::complain("--from is not before --until: there is nothing between them");
+        return Ok(ExitCode::from(exit::USAGE));
+    }
     let engine = EngineSettings { grace: args.grace, ..EngineSettings::default() };
     let rule_sets = match rule_sets(args, &engine) {
         Ok(rule_sets) => rule_sets,

@@ -55,7 +55,8 @@ const EXIT_CODES: &str = "Exit codes:
   1  the answer is no (a test failed, …), or something outside failed and a restart may mend it
   2  command line, configuration or rules are wrong; nothing was consumed
   3  another Tripline process has taken over the stream; this one stopped and delivers nothing more
-  4  the state directory is in use by another process, or was written by a newer version";
+  4  the state directory is in use by another process, or was written by a newer version
+  130  ended by Ctrl-C before all was done; a backtest shows what it had found";
 
 /// Watches Kubernetes audit events and tells people about abnormal access.
 #[derive(Parser, Debug)]

@@ -14,10 +14,10 @@ use tripline::{
     generate::{GenerateSettings, Generator, StoryPlan},
 };
 
-use crate::rules;
+use crate::{backtest, rules};
 
 /// Events that are measured.
-const EVENTS: u64 = 200_000;
+pub(crate) const EVENTS: u64 = 200_000;
 
 /// Records of one batch, as a source hands them on.
 const BATCH_RECORDS: usize = 500;
@@ -45,6 +45,7 @@ pub(crate) fn run() {
     let thousand = measure("1,000 rules", rules::generated(1_000), now, &batches);
     println!("1,000 rules against 10        {:.2} times", thousand / ten);
     println!("detect alone, shipped rules   {:.0} ns per event", shipped - none);
+    backtest::run(now, &batches);
 }
 
 /// Nanoseconds of CPU per event.

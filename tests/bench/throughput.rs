@@ -12,6 +12,7 @@
     reason = "a benchmark measures, reads files and prints"
 )]
 
+mod backtest;
 mod engine;
 mod rules;
 

@@ -116,4 +116,7 @@ fn what_cannot_be_read_is_said() {
     let (code, _, err) = tripline(path, "backtest -q --kafka --from yesterday");
     assert_eq!(code, 2);
     assert!(err.contains("2026-01-05T09:00:00Z"), "{err}");
+    let (code, _, err) = tripline(path, "backtest -q --kafka --from 1h --until 2h");
+    assert_eq!(code, 2);
+    assert!(err.contains("--from is not before --until"), "{err}");
 }
