@@ -213,8 +213,12 @@ impl Projection {
             }
             _ => return Err(scanner.fault(Fault::Token)),
         };
-        for field in &node.fields {
-            event.push(*field, value.clone());
+        // One field, nearly always: then nothing is copied.
+        if let Some((last, others)) = node.fields.split_last() {
+            for field in others {
+                event.push(*field, value.clone());
+            }
+            event.push(*last, value);
         }
         Ok(())
     }
