@@ -317,7 +317,7 @@ struct Entry {
 }
 
 impl Children {
-    fn new(entries: Vec<(Box<[u8]>, NodeId)>) -> Children {
+    fn new(entries: Keys) -> Children {
         if entries.is_empty() {
             return Children::default();
         }
