@@ -213,8 +213,12 @@ impl Projection {
             }
             _ => return Err(scanner.fault(Fault::Token)),
         };
-        for field in &node.fields {
-            event.push(*field, value.clone());
+        // One field, nearly always: then nothing is copied.
+        if let Some((last, others)) = node.fields.split_last() {
+            for field in others {
+                event.push(*field, value.clone());
+            }
+            event.push(*last, value);
         }
         Ok(())
     }
@@ -313,7 +317,7 @@ struct Entry {
 }
 
 impl Children {
-    fn new(entries: Vec<(Box<[u8]>, NodeId)>) -> Children {
+    fn new(entries: Keys) -> Children {
         if entries.is_empty() {
             return Children::default();
         }

@@ -34,6 +34,11 @@ const FIELDS_TOGETHER_MAX: usize = 64;
 /// Derived fields that are cheap enough to be computed for every event.
 const CHEAP_DERIVED: [&str; 3] = ["actor.human", "actor.kind", "outcome"];
 
+/// Whether a field is there only once it was computed. The decoder itself fills in the cluster.
+fn is_computed(path: &str) -> bool {
+    is_derived(path) && path != "cluster"
+}
+
 /// An index over the detection rules of one rule set.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -213,7 +218,7 @@ impl FieldIndex {
         let field = uses.field;
         let mut index = FieldIndex {
             field,
-            derived: is_derived(rules.fields.path(field)),
+            derived: is_computed(rules.fields.path(field)),
             absent: Bits::none(count),
             null: Bits::none(count),
             other: Bits::none(count),
@@ -315,7 +320,7 @@ fn together(
         rule.expression.for_each_predicate(&mut |id| {
             let field = rules.predicates.get(id.0 as usize).map(|predicate| predicate.field);
             // A derived field is there only once it was computed.
-            needed.extend(field.filter(|field| !is_derived(rules.fields.path(*field))));
+            needed.extend(field.filter(|field| !is_computed(rules.fields.path(*field))));
         });
         needed.sort_unstable();
         needed.dedup();
@@ -450,7 +455,7 @@ impl<'r> Uses<'r> {
             rule.expression.for_each_predicate(&mut |id| {
                 let Some(predicate) = rules.predicates.get(id.0 as usize) else { return };
                 let path = rules.fields.path(predicate.field);
-                if is_derived(path) && !CHEAP_DERIVED.contains(&path) {
+                if is_computed(path) && !CHEAP_DERIVED.contains(&path) {
                     return;
                 }
                 let uses = by_field

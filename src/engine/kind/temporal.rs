@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Written, span,
+    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
+    span,
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
     window::{Entry, Window, WindowShape, count},
     windowed::{Verdict, Windowed, Windows},
@@ -99,6 +100,10 @@ impl Windowed for Temporal {
         self.condition.asks_for(usize::from(entry.input))
     }
 
+    fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
+        Some(entry_of_input(sample))
+    }
+
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
         let seen = seen(window, start, end, self.inputs);
         let value = count(seen.iter().filter(|seen| **seen).count());
@@ -106,13 +111,13 @@ impl Windowed for Temporal {
     }
 }
 
+/// An event of which its input counts: inputs are told apart as values are, so that those of a range are
+/// known without a look at each of its events.
+pub(super) fn entry_of_input(sample: &Sample<'_>) -> Entry {
+    Entry { hash: u64::from(sample.input), ..Entry::of(sample) }
+}
+
 /// Which inputs a range has events of.
-pub(super) fn seen(window: &Window, start: usize, end: usize, inputs: usize) -> Vec<bool> {
-    let mut seen = vec![false; inputs];
-    for entry in window.range(start, end) {
-        if let Some(seen) = seen.get_mut(usize::from(entry.input)) {
-            *seen = true;
-        }
-    }
-    seen
+pub(super) fn seen(window: &mut Window, start: usize, end: usize, inputs: usize) -> Vec<bool> {
+    (0..inputs as u64).map(|input| window.has(start, end, input)).collect()
 }

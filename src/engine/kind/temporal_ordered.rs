@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Written, span,
-    temporal::seen,
+    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
+    span,
+    temporal::{entry_of_input, seen},
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
     window::{Entry, Window, WindowShape, count},
     windowed::{Verdict, Windowed, Windows},
@@ -106,7 +107,14 @@ impl Windowed for TemporalOrdered {
         self.condition.asks_for(usize::from(entry.input))
     }
 
+    fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
+        Some(entry_of_input(sample))
+    }
+
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
+        if self.cannot_hold(window.distinct(start, end)) {
+            return Verdict { holds: false, value: 0.0 };
+        }
         let in_order = self.longest_in_order(window, start, end);
         let value = count(in_order);
         let holds = match &self.condition {
@@ -121,6 +129,17 @@ impl Windowed for TemporalOrdered {
 }
 
 impl TemporalOrdered {
+    /// Whether the condition fails already because of how few inputs there are events of, which is known
+    /// without a look at each event: no more than these can stand in order.
+    fn cannot_hold(&self, inputs: usize) -> bool {
+        match &self.condition {
+            TemporalCondition::Count(threshold) => {
+                threshold.fires_at_once() && !threshold.holds(count(inputs))
+            }
+            _ => inputs < self.required.len(),
+        }
+    }
+
     /// The greatest number of different required inputs that were seen in their order.
     fn longest_in_order(&self, window: &Window, start: usize, end: usize) -> usize {
         // By place in `required`: the longest chain so far that ends with this input. Entries of one

@@ -36,7 +36,8 @@ pub(super) struct Entry {
     pub(super) time: EventTime,
     /// Which of the correlation's inputs it is a finding of.
     pub(super) input: u16,
-    /// Hash of the counted values (BLAKE3, so that nobody can make two of them equal); 0 if none.
+    /// Hash of the counted values (BLAKE3, so that nobody can make two of them equal), or the input, where
+    /// inputs are what is counted; 0 if nothing is told apart.
     pub(super) hash: u64,
     /// The numeric value; 0 if none.
     pub(super) number: f64,
@@ -248,6 +249,12 @@ impl Window {
         let count = recent.counts.len();
         self.recent = Some(recent);
         count
+    }
+
+    /// Whether a range has an event with this hash. Cost as of [`Window::distinct`].
+    pub(super) fn has(&mut self, start: usize, end: usize, hash: u64) -> bool {
+        self.distinct(start, end);
+        self.recent.as_ref().is_some_and(|recent| recent.counts.contains_key(&hash))
     }
 }
 
