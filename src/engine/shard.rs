@@ -18,7 +18,7 @@ use super::{
     },
     correlate::{
         self, Finding, correlate,
-        identity::{Identities, IdentityKey, Seen},
+        identity::{Identities, Run, Seen},
         watermark::{PartitionClock, Watermark},
     },
     detect::Detection,
@@ -97,7 +97,10 @@ pub struct Shard {
     previous: VecDeque<(u64, Arc<RuleSet>)>,
     watermark: Watermark,
     partitions_changed: bool,
-    identities: BTreeMap<String, Identities>,
+    /// By index in the rule set; of detection rules.
+    identities: Vec<Identities>,
+    /// How long each rule must know a copy of an event as one; `None` if a copy makes no difference.
+    identity_spans: Vec<Option<Duration>>,
     /// By index in the rule set; `None` for detection rules.
     states: Vec<Option<Box<dyn RuleState>>>,
     /// Who is told of a rule's findings: correlation and its input.
@@ -122,6 +125,8 @@ impl Shard {
     pub fn new(rules: Arc<RuleSet>, rules_epoch: u64, settings: EngineSettings) -> Shard {
         Shard {
             watermark: Watermark::new(&settings),
+            identities: rules.rules.iter().map(|_| Identities::default()).collect(),
+            identity_spans: identity_spans(&rules, &settings),
             settings,
             states: fresh_states(&rules),
             listeners: listeners(&rules),
@@ -130,7 +135,6 @@ impl Shard {
             epoch: rules_epoch,
             previous: VecDeque::new(),
             partitions_changed: false,
-            identities: BTreeMap::new(),
             alerts: VecDeque::new(),
             changes: Vec::new(),
             counts: ShardCounts::default(),
@@ -228,23 +232,16 @@ impl Shard {
             self.counts.rules_gone += 1;
             return;
         };
-        let rules = Arc::clone(&self.rules);
-        let Rule::Detection(rule) = rules.rule(index) else { return };
-        let keep = self.identity_span(&rules);
-        let identities = self.identities.entry(rule.meta.id.clone()).or_default();
-        match identities.see(detection, keep) {
-            Seen::Before => {
-                self.counts.duplicates += 1;
-                return;
-            }
-            Seen::New { until, forgotten } => {
-                let id = &rule.meta.id;
-                let key = correlate::identity::key_of(detection);
-                if let Some(forgotten) = forgotten {
-                    self.counts.identities_forgotten += 1;
-                    self.changes.push(identity_change(id, &forgotten, None));
+        if let Some(Some(keep)) = self.identity_spans.get(index.index())
+            && let Some(identities) = self.identities.get_mut(index.index())
+        {
+            match identities.see(detection, *keep) {
+                Seen::New => {}
+                Seen::NewForOld => self.counts.identities_forgotten += 1,
+                Seen::Before => {
+                    self.counts.duplicates += 1;
+                    return;
                 }
-                self.changes.push(identity_change(id, &key, Some(until)));
             }
         }
         if self.watermark.get().is_some_and(|watermark| detection.time < watermark) {
@@ -266,9 +263,9 @@ impl Shard {
 
     /// The rule's index in the set in force, and what was captured as that rule captures it, for a
     /// detection made under `epoch`. `None` if the rule is gone.
-    fn current(&self, epoch: u64, detection: &Detection) -> Option<(RuleIndex, Box<[Captured]>)> {
+    fn current(&self, epoch: u64, detection: &Detection) -> Option<(RuleIndex, Arc<[Captured]>)> {
         if epoch == self.epoch {
-            return Some((detection.rule, detection.captured.clone()));
+            return Some((detection.rule, Arc::clone(&detection.captured)));
         }
         let (_, old) = self.previous.iter().find(|(previous, _)| *previous == epoch)?;
         let old = old.rules.get(detection.rule.index())?;
@@ -279,12 +276,6 @@ impl Shard {
         };
         let names = self.rules.rule(current).capture();
         Some((current, names.iter().map(|name| value_of(name).unwrap_or_default()).collect()))
-    }
-
-    fn identity_span(&self, rules: &RuleSet) -> Duration {
-        let longest =
-            rules.correlations().map(|(_, rule)| rule.identity_span()).max().unwrap_or_default();
-        longest.max(self.settings.resolve_after).saturating_add(self.settings.grace)
     }
 
     /// Follows a finding to the correlations above it, and to alerts. Rules stand in topological
@@ -303,7 +294,7 @@ impl Shard {
             }
             // The finding of a correlation is as old as its window: it is not late for the next one.
             let watermark = watermark.filter(|_| matches!(rule, Rule::Detection(_)));
-            *self.counts.findings.entry(rule.meta().id.clone()).or_default() += 1;
+            count(&mut self.counts.findings, &rule.meta().id);
             let mut next = Vec::new();
             for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
                 let (Rule::Correlation(rule), Some(Some(state))) =
@@ -315,7 +306,7 @@ impl Shard {
                 match correlate((*index, rule), state, *input, &finding, watermark, &mut next) {
                     Taken::Counted | Taken::NotExpected => {}
                     Taken::Absent | Taken::NoNumber => {
-                        *self.counts.keys_null.entry(rule.meta.id.clone()).or_default() += 1;
+                        count(&mut self.counts.keys_null, &rule.meta.id);
                     }
                     Taken::TooLate => self.counts.windows_missed += 1,
                 }
@@ -347,9 +338,8 @@ impl Shard {
         let mut alerts = Vec::new();
         self.lifecycle.advance(now, &rules, watermark, &mut alerts);
         self.alerts.extend(alerts);
-        let changes = &mut self.changes;
-        for (id, identities) in &mut self.identities {
-            identities.expire(watermark, |key| changes.push(identity_change(id, &key, None)));
+        for identities in &mut self.identities {
+            identities.expire(watermark);
         }
     }
 
@@ -393,6 +383,7 @@ impl Shard {
                 }
             }
         }
+        self.replace_identities(&rules);
         let old = std::mem::replace(&mut self.rules, Arc::clone(&rules));
         if self.previous.len() == PREVIOUS_RULES_MAX {
             self.previous.pop_front();
@@ -405,6 +396,26 @@ impl Shard {
         self.lifecycle.end_orphans(&dropped, self.watermark.get());
         self.advance(now);
         report
+    }
+
+    /// Identities stay with their rule. Those of a rule that is gone, or that does without by now, are
+    /// forgotten.
+    fn replace_identities(&mut self, rules: &RuleSet) {
+        let spans = identity_spans(rules, &self.settings);
+        let mut kept: Vec<Identities> = rules.rules.iter().map(|_| Identities::default()).collect();
+        let old = std::mem::take(&mut self.identities);
+        for (rule, identities) in self.rules.rules.iter().zip(old) {
+            let id = &rule.meta().id;
+            let index = rules.find(id).map(RuleIndex::index);
+            let needed = index.is_some_and(|index| spans.get(index).is_some_and(Option::is_some));
+            if let Some(place) = index.and_then(|index| kept.get_mut(index)).filter(|_| needed) {
+                *place = identities;
+            } else {
+                let gone = identities.runs().map(|run| identity_change(id, run, None));
+                self.changes.extend(gone);
+            }
+        }
+        (self.identities, self.identity_spans) = (kept, spans);
     }
 
     /// The state that changed since the last call, for the next checkpoint.
@@ -428,6 +439,10 @@ impl Shard {
             }
         }
         let rules = Arc::clone(&self.rules);
+        for (rule, identities) in rules.rules.iter().zip(&mut self.identities) {
+            let id = &rule.meta().id;
+            identities.take_changed(|run, keys| self.changes.push(identity_change(id, run, keys)));
+        }
         for (index, rule) in rules.correlations() {
             let Some(Some(state)) = self.states.get_mut(index.index()) else { continue };
             let mut changed = Vec::new();
@@ -484,12 +499,12 @@ impl Shard {
                 self.watermark.restore(partition, clock);
             }
             StateTable::Identity => {
-                let (id, key): (String, IdentityKey) = postcard::from_bytes(&entry.key).ok()?;
-                let until: EventTime = postcard::from_bytes(&entry.value).ok()?;
-                if self.rules.find(&id).is_none() {
-                    return Some(false);
-                }
-                self.identities.entry(id).or_default().restore(key, until);
+                let (id, run): (String, Run) = postcard::from_bytes(&entry.key).ok()?;
+                let index = self.rules.find(&id).map(RuleIndex::index);
+                let needed =
+                    |index: &usize| matches!(self.identity_spans.get(*index), Some(Some(_)));
+                let Some(index) = index.filter(needed) else { return Some(false) };
+                self.identities.get_mut(index)?.restore(run, &entry.value)?;
             }
             StateTable::Correlation => {
                 let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
@@ -549,12 +564,39 @@ fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {
     listeners
 }
 
-fn identity_change(rule_id: &str, key: &IdentityKey, until: Option<EventTime>) -> StateChange {
-    StateChange {
-        table: StateTable::Identity,
-        key: encode(&(rule_id, key)),
-        value: until.map(|until| encode(&until)),
+/// How long each rule must know a copy of an event as one: as long as the event may count in any
+/// correlation above it, and in its own alert. `None` if a copy makes no difference anywhere.
+fn identity_spans(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Duration>> {
+    let of_alert = |rule: &Rule| rule.meta().alert.as_ref().map(|_| settings.resolve_after);
+    let mut spans: Vec<Option<Duration>> = rules.rules.iter().map(of_alert).collect();
+    let correlations: Vec<_> = rules.correlations().collect();
+    // Rules stand behind those that they refer to.
+    for (index, rule) in correlations.into_iter().rev() {
+        if !rule.kind.minds_copies() {
+            continue;
+        }
+        let above = spans.get(index.index()).copied().flatten();
+        let span = Some(rule.identity_span()).max(above);
+        for input in &rule.inputs {
+            if let Some(below) = spans.get_mut(input.rule.index()) {
+                *below = span.max(*below);
+            }
+        }
     }
+    spans.iter().map(|span| span.map(|span| span.saturating_add(settings.grace))).collect()
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, id: &str) {
+    match counts.get_mut(id) {
+        Some(number) => *number += 1,
+        None => {
+            counts.insert(id.to_owned(), 1);
+        }
+    }
+}
+
+fn identity_change(rule_id: &str, run: Run, keys: Option<Vec<u8>>) -> StateChange {
+    StateChange { table: StateTable::Identity, key: encode(&(rule_id, run)), value: keys }
 }
 
 fn correlation_change(rule_id: &str, key: &StateKey, value: Option<Vec<u8>>) -> StateChange {

@@ -1,7 +1,7 @@
 //! Values of fields: a JSON scalar as rules see it, borrowed from the record's bytes where it can be,
 //! and what is kept of one for keys, labels and evidence.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,18 +61,18 @@ pub enum Captured {
     #[default]
     Absent,
     /// One value.
-    One(Box<str>),
+    One(Arc<str>),
     /// Several, in the order of the document.
-    Many(Box<[Box<str>]>),
+    Many(Arc<[Arc<str>]>),
 }
 
 impl Captured {
     /// The value as a key part: the first of several. `None` if absent.
-    pub fn first(&self) -> Option<&str> {
+    pub fn first(&self) -> Option<&Arc<str>> {
         match self {
             Captured::Absent => None,
             Captured::One(text) => Some(text),
-            Captured::Many(texts) => texts.first().map(|text| &**text),
+            Captured::Many(texts) => texts.first(),
         }
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn audit_json(body: &[u8]) {
     }
     assert!(out.dead_letters.is_empty(), "{:?}: {payload}", out.dead_letters);
     let [detection] = out.detections.as_slice() else { panic!("{out:?}") };
-    for (path, captured) in PATHS.iter().zip(&detection.captured) {
+    for (path, captured) in PATHS.iter().zip(&*detection.captured) {
         let mut expected = Vec::new();
         document.walk(path, &mut expected);
         let found = texts(captured);

@@ -215,9 +215,9 @@ impl World {
             }
             (RulesUse::Restart, Some(engine)) => {
                 engine.rules = rules;
-                let RestoreReport { restored, outdated, unusable } = self.restart();
-                let text = format!("restored {restored}, outdated {outdated}, unusable {unusable}");
-                self.printed.push(text);
+                // How many pieces were restored depends on how often there was a checkpoint.
+                let RestoreReport { outdated, unusable, .. } = self.restart();
+                self.printed.push(format!("restored; outdated {outdated}, unusable {unusable}"));
             }
             (_, None) => panic!("begin with `rules`"),
         }

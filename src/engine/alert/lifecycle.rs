@@ -476,7 +476,7 @@ fn context_of<'a>(rule: &'a Rule, finding: &Finding, alert: &Alert) -> Context<'
     let fields = rule
         .capture()
         .iter()
-        .zip(&finding.captured)
+        .zip(&*finding.captured)
         .filter_map(|(name, captured)| Some((name.as_str(), clean(&captured.joined()?, 1_024))))
         .collect();
     let key: Vec<String> = alert.key.iter().map(|(_, value)| value.clone()).collect();

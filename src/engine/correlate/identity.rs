@@ -4,10 +4,18 @@
 //! All copies of a request have one identity; each rule counts it once. An identity is remembered by
 //! event time: for as long as any window could still hold it, and a day for requests whose second
 //! stage may come hours later.
+//!
+//! Most events that some rule counts are seen here, so both memory and store take them in runs. What ends
+//! within the same [`STEP`] stands together and is forgotten together, and each checkpoint adds one
+//! [`Run`] of a rule and step, whatever the number of requests.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
-use hashbrown::HashMap;
+use hashbrown::HashSet;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::{
     detect::Detection, event::Stage, limits::IDENTITIES_PER_RULE_MAX, time::EventTime,
@@ -16,26 +24,55 @@ use crate::engine::{
 /// How long the identity of a request is remembered whose end may come much later: one day.
 const LONG_RUNNING: Duration = Duration::from_secs(86_400);
 
+/// Identities are remembered until the end of a step: one minute. They outlive their time by less.
+const STEP: Duration = Duration::from_secs(60);
+
 /// What identifies a detection of one rule: the request, and the stage if the rule sees all stages.
 pub(crate) type IdentityKey = [u8; 17];
+
+/// Name of a piece of stored identities of one rule. They are the value: the keys one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// When they are forgotten.
+    pub(crate) until: EventTime,
+    /// Tells the runs of a rule apart.
+    pub(crate) number: u64,
+}
 
 /// The identities of one rule.
 #[derive(Debug, Default)]
 pub(crate) struct Identities {
-    until: HashMap<IdentityKey, EventTime>,
-    by_time: BTreeSet<(EventTime, IdentityKey)>,
+    known: HashSet<IdentityKey>,
+    steps: BTreeMap<EventTime, StepIdentities>,
+    next_run: u64,
+    /// Runs to delete from the store.
+    gone: Vec<Run>,
+}
+
+/// The identities that are forgotten at one time.
+#[derive(Debug, Default)]
+struct StepIdentities {
+    /// In the order in which they came.
+    keys: VecDeque<IdentityKey>,
+    /// How many of the latest are not stored yet.
+    fresh: usize,
+    /// Numbers of the runs that hold the others.
+    runs: Vec<u64>,
 }
 
 /// What looking at an identity came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// It is new and remembered until this time; an older one may have been forgotten for it.
-    New { until: EventTime, forgotten: Option<IdentityKey> },
+    /// It is new and remembered from now on.
+    New,
+    /// The same; an older one was forgotten to make room.
+    NewForOld,
     /// It was counted before.
     Before,
 }
 
 /// The key of a detection.
-pub(crate) fn key_of(detection: &Detection) -> IdentityKey {
+fn key_of(detection: &Detection) -> IdentityKey {
     let mut key = [0; 17];
     for (to, from) in key.iter_mut().zip(detection.identity.0) {
         *to = from;
@@ -51,41 +88,178 @@ pub(crate) fn key_of(detection: &Detection) -> IdentityKey {
     key
 }
 
+/// The end of the step in which a time lies.
+fn step_end(time: EventTime) -> EventTime {
+    let step = i64::try_from(STEP.as_micros()).unwrap_or(i64::MAX);
+    let start = time.micros().div_euclid(step).saturating_mul(step);
+    EventTime::from_micros(start.saturating_add(step))
+}
+
 impl Identities {
     /// Remembers a detection, for `keep` after its event time.
     pub(crate) fn see(&mut self, detection: &Detection, keep: Duration) -> Seen {
         let key = key_of(detection);
-        if self.until.contains_key(&key) {
+        if !self.known.insert(key) {
             return Seen::Before;
         }
         let long = detection.stage == Stage::ResponseStarted && !detection.every_stage;
-        let until = detection.time.plus(if long { keep.max(LONG_RUNNING) } else { keep });
-        let forgotten = (self.until.len() >= IDENTITIES_PER_RULE_MAX)
-            .then(|| self.by_time.pop_first())
-            .flatten()
-            .map(|(_, key)| key);
-        if let Some(key) = &forgotten {
-            self.until.remove(key);
-        }
-        self.restore(key, until);
-        Seen::New { until, forgotten }
+        let keep = if long { keep.max(LONG_RUNNING) } else { keep };
+        let full = self.known.len() > IDENTITIES_PER_RULE_MAX;
+        self.make_room();
+        let step = self.steps.entry(step_end(detection.time.plus(keep))).or_default();
+        step.keys.push_back(key);
+        step.fresh += 1;
+        if full { Seen::NewForOld } else { Seen::New }
     }
 
-    /// Puts a stored identity back.
-    pub(crate) fn restore(&mut self, key: IdentityKey, until: EventTime) {
-        if self.until.insert(key, until).is_none() {
-            self.by_time.insert((until, key));
-        }
-    }
-
-    /// Forgets what ended before the watermark; each forgotten one is handed out.
-    pub(crate) fn expire(&mut self, watermark: EventTime, mut forgotten: impl FnMut(IdentityKey)) {
-        while let Some((until, key)) = self.by_time.first().copied()
-            && until <= watermark
+    /// Forgets what ends first while there are too many.
+    fn make_room(&mut self) {
+        while self.known.len() > IDENTITIES_PER_RULE_MAX
+            && let Some(mut first) = self.steps.first_entry()
         {
-            self.by_time.pop_first();
-            self.until.remove(&key);
-            forgotten(key);
+            let step = first.get_mut();
+            if let Some(key) = step.keys.pop_front() {
+                self.known.remove(&key);
+            }
+            step.fresh = step.fresh.min(step.keys.len());
+            if step.keys.is_empty() {
+                let (until, step) = first.remove_entry();
+                self.gone.extend(step.runs.into_iter().map(|number| Run { until, number }));
+            }
         }
+    }
+
+    /// Forgets what ended before the watermark.
+    pub(crate) fn expire(&mut self, watermark: EventTime) {
+        while let Some(first) = self.steps.first_entry()
+            && *first.key() <= watermark
+        {
+            let (until, step) = first.remove_entry();
+            for key in step.keys {
+                self.known.remove(&key);
+            }
+            self.gone.extend(step.runs.into_iter().map(|number| Run { until, number }));
+        }
+    }
+
+    /// What changed since the last call, with its stored form; `None` if it is gone.
+    pub(crate) fn take_changed(&mut self, mut out: impl FnMut(Run, Option<Vec<u8>>)) {
+        for run in self.gone.drain(..) {
+            out(run, None);
+        }
+        for (until, step) in &mut self.steps {
+            if step.fresh == 0 {
+                continue;
+            }
+            let run = Run { until: *until, number: self.next_run };
+            self.next_run += 1;
+            let stored = step.keys.len() - std::mem::take(&mut step.fresh);
+            let bytes = step.keys.range(stored..).flatten().copied().collect();
+            step.runs.push(run.number);
+            out(run, Some(bytes));
+        }
+    }
+
+    /// Every run that is stored.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+        let runs = self.steps.iter().flat_map(|(until, step)| {
+            step.runs.iter().map(|number| Run { until: *until, number: *number })
+        });
+        runs.chain(self.gone.iter().copied())
+    }
+
+    /// Puts a stored run back. `None` if it cannot be read.
+    pub(crate) fn restore(&mut self, run: Run, bytes: &[u8]) -> Option<()> {
+        let (keys, []) = bytes.as_chunks::<17>() else { return None };
+        if step_end(run.until.minus(Duration::from_micros(1))) != run.until {
+            return None;
+        }
+        self.next_run = self.next_run.max(run.number.checked_add(1)?);
+        let step = self.steps.entry(run.until).or_default();
+        step.runs.push(run.number);
+        step.keys.extend(keys.iter().filter(|key| self.known.insert(**key)));
+        self.make_room();
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{event::RequestIdentity, rule::RuleIndex};
+
+    fn detection(number: u8, seconds: i64, stage: Stage) -> Detection {
+        Detection {
+            rule: RuleIndex(0),
+            time: EventTime::from_micros(seconds * 1_000_000),
+            identity: RequestIdentity([number; 16]),
+            stage,
+            every_stage: false,
+            captured: [].into(),
+        }
+    }
+
+    /// What a store holds after some checkpoints.
+    type Rows = BTreeMap<Run, Vec<u8>>;
+
+    fn checkpoint(identities: &mut Identities, rows: &mut Rows) {
+        identities.take_changed(|run, value| {
+            match value {
+                Some(value) => {
+                    assert!(rows.insert(run, value).is_none(), "{run:?} is stored twice")
+                }
+                None => assert!(rows.remove(&run).is_some(), "{run:?} is deleted, but not there"),
+            };
+        });
+    }
+
+    #[test]
+    fn each_is_counted_once_until_its_time_and_over_restarts() {
+        let keep = Duration::from_secs(100);
+        let seen = |identities: &mut Identities, number, seconds, stage| {
+            identities.see(&detection(number, seconds, stage), keep)
+        };
+        let complete = Stage::ResponseComplete;
+        let (mut identities, mut rows) = (Identities::default(), Rows::new());
+        assert_eq!(seen(&mut identities, 1, 10, complete), Seen::New);
+        assert_eq!(seen(&mut identities, 1, 11, complete), Seen::Before);
+        checkpoint(&mut identities, &mut rows);
+        checkpoint(&mut identities, &mut rows);
+        assert_eq!(rows.len(), 1);
+        // The second stage of what runs long comes hours later.
+        assert_eq!(seen(&mut identities, 2, 12, Stage::ResponseStarted), Seen::New);
+        assert_eq!(seen(&mut identities, 3, 15, complete), Seen::New);
+        checkpoint(&mut identities, &mut rows);
+        assert_eq!(rows.len(), 3, "one run for each time of forgetting");
+
+        let mut restored = Identities::default();
+        for (run, bytes) in &rows {
+            assert_eq!(restored.restore(*run, bytes), Some(()));
+        }
+        for identities in [&mut identities, &mut restored] {
+            assert_eq!(seen(identities, 1, 50, complete), Seen::Before);
+            identities.expire(EventTime::from_micros(119_999_999));
+            assert_eq!(seen(identities, 3, 50, complete), Seen::Before, "until the step's end");
+            identities.expire(EventTime::from_micros(120_000_000));
+            let mut rows = rows.clone();
+            checkpoint(identities, &mut rows);
+            assert_eq!(rows.len(), 1);
+            assert_eq!(seen(identities, 2, 7_200, complete), Seen::Before);
+            assert_eq!(seen(identities, 3, 130, complete), Seen::New);
+            checkpoint(identities, &mut rows);
+            assert_eq!(rows.len(), 2);
+        }
+    }
+
+    #[test]
+    fn what_no_checkpoint_wrote_is_not_read() {
+        let mut identities = Identities::default();
+        let run = Run { until: EventTime::from_micros(60_000_000), number: 0 };
+        assert_eq!(identities.restore(run, &[0; 16]), None, "not whole keys");
+        let odd = Run { until: EventTime::from_micros(60_000_001), ..run };
+        assert_eq!(identities.restore(odd, &[0; 17]), None, "not the end of a step");
+        let last = Run { number: u64::MAX, ..run };
+        assert_eq!(identities.restore(last, &[0; 17]), None, "no number is left");
+        assert_eq!(identities.restore(run, &[0; 34]), Some(()));
     }
 }

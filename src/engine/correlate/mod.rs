@@ -7,6 +7,8 @@
 pub(crate) mod identity;
 pub mod watermark;
 
+use std::sync::Arc;
+
 use super::{
     kind::{CorrelationKey, Hit, Holds, RuleState, Sample, Taken},
     rule::{CaptureSlot, CorrelationInput, CorrelationRule, RuleIndex},
@@ -30,7 +32,7 @@ pub struct Finding {
     /// What the value usually is, for a kind that knows.
     pub usual: Option<f64>,
     /// Values of the rule's `capture`, in that order.
-    pub captured: Box<[Captured]>,
+    pub captured: Arc<[Captured]>,
     /// Some of the distinct values that were counted.
     pub values: Vec<String>,
     /// For how long it holds. [`Holds::Ended`]: it holds no longer, and nothing was found.
@@ -54,8 +56,9 @@ pub(crate) fn correlate(
     };
     let first = |slot: &CaptureSlot| finding.captured.get(slot.index()).and_then(Captured::first);
     let key: Option<CorrelationKey> =
-        input.key.iter().map(|slot| first(slot).map(Box::from)).collect();
-    let values: Option<Vec<&str>> = input.fields.iter().map(first).collect();
+        input.key.iter().map(|slot| first(slot).map(Arc::clone)).collect();
+    let values: Option<Vec<&str>> =
+        input.fields.iter().map(|slot| first(slot).map(|text| &**text)).collect();
     let (Some(key), Some(values)) = (key, values) else { return Taken::Absent };
     let captured = capture_of(input, finding);
     let sample = Sample { time: finding.time, input: input_number, values: &values, captured };
@@ -77,11 +80,17 @@ pub(crate) fn advance(
     out.extend(hits.into_iter().map(|hit| finding_of(index, hit)));
 }
 
-fn capture_of(input: &CorrelationInput, finding: &Finding) -> Box<[Captured]> {
+/// What the correlation's own finding would carry. Nothing is copied if that is the same.
+fn capture_of(input: &CorrelationInput, finding: &Finding) -> Arc<[Captured]> {
+    let same = |(at, slot): (usize, &Option<CaptureSlot>)| slot.is_some_and(|s| s.index() == at);
+    let slots = input.capture.iter();
+    if slots.len() == finding.captured.len() && slots.clone().enumerate().all(same) {
+        return Arc::clone(&finding.captured);
+    }
     let value = |slot: &Option<CaptureSlot>| {
         slot.and_then(|slot| finding.captured.get(slot.index()).cloned()).unwrap_or_default()
     };
-    input.capture.iter().map(value).collect()
+    slots.map(value).collect()
 }
 
 fn finding_of(rule: RuleIndex, hit: Hit) -> Finding {

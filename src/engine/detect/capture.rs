@@ -1,7 +1,7 @@
 //! What a detection takes along of its event: values of the fields that keys, evidence and templates
 //! need, cut to size, with secrets redacted.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::engine::{
     event::{Event, FieldId, FieldTable, redact},
@@ -46,7 +46,7 @@ impl FreeText {
         let mut texts = event
             .values(field)
             .filter_map(Value::text)
-            .map(|text| if free { redacted(text) } else { cut(&text) })
+            .map(|text| if free { redacted(&text) } else { Arc::from(&*cut(&text)) })
             .take(limits::CAPTURED_VALUES_MAX);
         let Some(first) = texts.next() else { return Captured::Absent };
         let Some(second) = texts.next() else { return Captured::One(first) };
@@ -54,17 +54,17 @@ impl FreeText {
     }
 }
 
-fn redacted(text: Cow<'_, str>) -> Box<str> {
+fn redacted(text: &str) -> Arc<str> {
     // What lies beyond the cut is dropped before it is searched; a secret that is cut in two is still
     // recognised by its beginning.
-    cut(&redact(&cut(&text)))
+    Arc::from(&*cut(&redact(&cut(text))))
 }
 
 /// The text, or its beginning with `…` behind it.
-fn cut(text: &str) -> Box<str> {
+fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= limits::CAPTURED_VALUE_BYTES_MAX {
-        return text.into();
+        return Cow::Borrowed(text);
     }
     let room = limits::CAPTURED_VALUE_BYTES_MAX - '…'.len_utf8();
-    format!("{}…", &text[..text.floor_char_boundary(room)]).into()
+    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(room)]))
 }

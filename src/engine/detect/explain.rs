@@ -288,7 +288,7 @@ impl<'r> Explainer<'r> {
     /// The first value of a field, as it becomes part of a key.
     fn carried(&mut self, field: FieldId, event: &mut Event<'_>) -> Option<String> {
         self.derivations.derive(event, field);
-        self.free_text.capture(event, field).first().map(str::to_owned)
+        self.free_text.capture(event, field).first().map(ToString::to_string)
     }
 
     fn correlation(
@@ -382,8 +382,8 @@ impl<'r> Explainer<'r> {
                         vec!["null or an object".to_owned()]
                     }
                     Captured::Absent => Vec::new(),
-                    Captured::One(text) => vec![text.into()],
-                    Captured::Many(texts) => texts.into_iter().map(String::from).collect(),
+                    Captured::One(text) => vec![text.to_string()],
+                    Captured::Many(texts) => texts.iter().map(ToString::to_string).collect(),
                 });
                 explanation
             }

@@ -51,7 +51,7 @@ pub struct Detection {
     /// Whether the rule sees all stages; then each stage counts on its own.
     pub every_stage: bool,
     /// Values of the rule's `capture` fields, in that order.
-    pub captured: Box<[Captured]>,
+    pub captured: Arc<[Captured]>,
 }
 
 /// The detection rules of one rule set, ready to be asked about events.

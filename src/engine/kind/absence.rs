@@ -118,9 +118,9 @@ impl Parameters for Expect {
         let parts = context.key_parts;
         let key_of = |value: &str| -> CorrelationKey {
             if parts == 1 {
-                return Box::from([Box::from(value)]);
+                return Box::from([Arc::from(value)]);
             }
-            value.split('/').map(Box::from).collect()
+            value.split('/').map(Arc::from).collect()
         };
         let keys: Expected = values.iter().map(|(value, until)| (key_of(value), *until)).collect();
         let title = if parts == 0 {
@@ -152,6 +152,11 @@ impl Absence {
         let Some(expect) = &self.expect else { return true };
         expect.get(key).is_some_and(|until| until.is_none_or(|until| time < until))
     }
+
+    /// From when on a key is not expected any more; `None` if that is not said.
+    fn expected_until(&self, key: &CorrelationKey) -> Option<EventTime> {
+        *self.expect.as_ref()?.get(key)?
+    }
 }
 
 impl Kind for Absence {
@@ -161,6 +166,11 @@ impl Kind for Absence {
 
     fn describe(&self, frame: &Frame) -> String {
         format!("nothing for {}", span(frame.timespan))
+    }
+
+    /// Whoever is heard twice is heard.
+    fn minds_copies(&self) -> bool {
+        false
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
@@ -181,18 +191,30 @@ struct Heard {
     spans: VecDeque<SeenSpan>,
     /// How long the silence after the first of them was when it was last told.
     told: Option<Duration>,
-    captured: Box<[Captured]>,
+    captured: Arc<[Captured]>,
 }
 
 impl Heard {
     /// Heard of once.
-    fn at(time: EventTime, captured: Box<[Captured]>) -> Heard {
+    fn at(time: EventTime, captured: Arc<[Captured]>) -> Heard {
         Heard { spans: VecDeque::from([SeenSpan::at(time)]), told: None, captured }
     }
 
     /// When an event last came before the silence that is looked at.
     fn last(&self) -> EventTime {
         self.spans.front().map_or(EventTime::MIN, |span| span.last)
+    }
+
+    /// When it must be looked at next: when it falls silent; while it is silent, when it is heard again,
+    /// or when the silence has doubled; and when it is not expected any more.
+    fn next_look(&self, timespan: Duration, expected_until: Option<EventTime>) -> EventTime {
+        let silence = self.told.map_or(timespan, |told| told.saturating_mul(2));
+        let mut next = self.last().plus(silence);
+        if self.told.is_some() {
+            next = self.spans.get(1).map_or(next, |span| span.first.min(next));
+        }
+        // What comes exactly then is not late: the watermark must have passed it.
+        expected_until.map_or(next, |until| until.min(next)).plus(TICK)
     }
 
     /// An event came; stretches that it joins become one.
@@ -241,9 +263,9 @@ impl Silences {
             if self.keys.get(key).is_some() || !self.kind.expects(key, watermark) {
                 continue;
             }
-            let captured = key.iter().map(|part| Captured::One(part.clone())).collect();
+            let captured = key.iter().map(|part| Captured::One(Arc::clone(part))).collect();
             let heard = Heard::at(watermark, captured);
-            let due = self.next_look(key, &heard);
+            let due = heard.next_look(self.timespan, self.kind.expected_until(key));
             self.keys.update(key.clone(), || heard, |_| Some(due));
         }
     }
@@ -274,21 +296,8 @@ impl Silences {
             heard.told = Some(silence);
             out.push(silent(heard, time));
         }
-        let next = self.next_look(key, heard);
+        let next = heard.next_look(self.timespan, self.kind.expected_until(key));
         (next > time.plus(TICK)).then_some(next)
-    }
-
-    /// When a key must be looked at next: when it falls silent; while it is silent, when it is
-    /// heard again, or when the silence has doubled; and when it is not expected any more.
-    fn next_look(&self, key: &CorrelationKey, heard: &Heard) -> EventTime {
-        let silence = heard.told.map_or(self.timespan, |told| told.saturating_mul(2));
-        let mut next = heard.last().plus(silence);
-        if heard.told.is_some() {
-            next = heard.spans.get(1).map_or(next, |span| span.first.min(next));
-        }
-        let until = self.kind.expect.as_ref().and_then(|expect| *expect.get(key)?);
-        // What comes exactly then is not late: the watermark must have passed it.
-        until.map_or(next, |until| until.min(next)).plus(TICK)
     }
 
     fn gives_up(&self, silence: Duration) -> bool {
@@ -311,7 +320,7 @@ fn silent(heard: &Heard, time: EventTime) -> Hit {
         value: time.since(last).as_secs_f64(),
         values: Vec::new(),
         usual: None,
-        captured: heard.captured.clone(),
+        captured: Arc::clone(&heard.captured),
         holds: Holds::Until(EventTime::MAX),
     }
 }
@@ -336,11 +345,13 @@ impl RuleState for Silences {
         if self.keys.get(&key).is_some_and(is_decided) {
             return Taken::TooLate;
         }
-        let mut heard = self.keys.remove(&key).unwrap_or_else(|| Heard::at(time, captured.clone()));
-        heard.add(time, self.timespan);
-        heard.captured = captured;
-        let due = self.next_look(&key, &heard);
-        self.keys.update(key, || heard, |_| Some(due));
+        let (timespan, until) = (self.timespan, self.kind.expected_until(&key));
+        let fresh = || Heard::at(time, Arc::clone(&captured));
+        self.keys.update(key, fresh, |heard| {
+            heard.add(time, timespan);
+            heard.captured = Arc::clone(&captured);
+            Some(heard.next_look(timespan, until))
+        });
         Taken::Counted
     }
 

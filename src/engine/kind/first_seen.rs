@@ -1,6 +1,6 @@
 //! `first_seen`: a combination of values that is new.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ impl RuleState for Memory {
     ) -> Taken {
         let Sample { time, values, captured, .. } = sample;
         let combination: CorrelationKey =
-            key.iter().cloned().chain(values.iter().map(|value| Box::from(*value))).collect();
+            key.iter().cloned().chain(values.iter().map(|value| Arc::from(*value))).collect();
         let mut began = time;
         let history = self.history;
         self.keys.update(

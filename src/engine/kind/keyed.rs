@@ -3,16 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{CorrelationKey, StateKey};
 use crate::engine::{limits::CORRELATION_KEYS_MAX, time::EventTime};
 
 /// One key's state, and when it must be looked at again, by watermark.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct Slot<S> {
     state: S,
     deadline: EventTime,
+    /// Under which time it stands among the deadlines: this one or an earlier. Most events put their
+    /// key's deadline off, which then costs nothing.
+    scheduled: EventTime,
+    /// Whether it stands among the changed ones.
+    is_changed: bool,
 }
 
 /// The states of all keys of one rule. At most [`CORRELATION_KEYS_MAX`]; at the limit the key whose
@@ -21,7 +26,8 @@ struct Slot<S> {
 pub(super) struct Keyed<S> {
     slots: BTreeMap<CorrelationKey, Slot<S>>,
     deadlines: BTreeSet<(EventTime, CorrelationKey)>,
-    changed: BTreeSet<CorrelationKey>,
+    /// Keys that changed or are gone, in no order; one may stand there more than once.
+    changed: Vec<CorrelationKey>,
     evicted: u64,
 }
 
@@ -30,7 +36,7 @@ impl<S> Default for Keyed<S> {
         Keyed {
             slots: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
             evicted: 0,
         }
     }
@@ -62,9 +68,22 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
         change: impl FnOnce(&mut S) -> Option<EventTime>,
     ) {
         if let Some(slot) = self.slots.get_mut(&key) {
-            let before = slot.deadline;
-            let after = change(&mut slot.state);
-            self.reschedule(key, before, after);
+            let Some(deadline) = change(&mut slot.state) else {
+                self.remove(&key);
+                return;
+            };
+            slot.deadline = deadline;
+            let scheduled = slot.scheduled;
+            if deadline < scheduled {
+                slot.scheduled = deadline;
+            }
+            if !std::mem::replace(&mut slot.is_changed, true) {
+                self.changed.push(key.clone());
+            }
+            if deadline < scheduled {
+                self.deadlines.remove(&(scheduled, key.clone()));
+                self.deadlines.insert((deadline, key));
+            }
             return;
         }
         let mut state = fresh();
@@ -73,40 +92,38 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
             self.evict();
         }
         self.deadlines.insert((deadline, key.clone()));
-        self.changed.insert(key.clone());
-        self.slots.insert(key, Slot { state, deadline });
+        self.changed.push(key.clone());
+        self.slots.insert(key, Slot { state, deadline, scheduled: deadline, is_changed: true });
     }
 
-    fn reschedule(&mut self, key: CorrelationKey, before: EventTime, after: Option<EventTime>) {
-        if after != Some(before) {
-            self.deadlines.remove(&(before, key.clone()));
-            match after {
-                Some(after) => {
-                    self.deadlines.insert((after, key.clone()));
-                    if let Some(slot) = self.slots.get_mut(&key) {
-                        slot.deadline = after;
-                    }
-                }
-                None => {
-                    self.slots.remove(&key);
-                }
+    /// The key whose deadline comes first, if it comes until `time`; it stands among the deadlines no
+    /// more.
+    fn pop_due(&mut self, time: EventTime) -> Option<(EventTime, CorrelationKey)> {
+        while self.deadlines.first().is_some_and(|(scheduled, _)| *scheduled <= time) {
+            let (scheduled, key) = self.deadlines.pop_first()?;
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            if slot.deadline <= scheduled {
+                return Some((scheduled, key));
             }
+            // It was put off.
+            slot.scheduled = slot.deadline;
+            self.deadlines.insert((slot.deadline, key));
         }
-        self.changed.insert(key);
+        None
     }
 
     fn evict(&mut self) {
-        if let Some((_, key)) = self.deadlines.pop_first() {
+        if let Some((_, key)) = self.pop_due(EventTime::MAX) {
             self.slots.remove(&key);
-            self.changed.insert(key);
+            self.changed.push(key);
             self.evicted += 1;
         }
     }
 
     pub(super) fn remove(&mut self, key: &CorrelationKey) -> Option<S> {
         let slot = self.slots.remove(key)?;
-        self.deadlines.remove(&(slot.deadline, key.clone()));
-        self.changed.insert(key.clone());
+        self.deadlines.remove(&(slot.scheduled, key.clone()));
+        self.changed.push(key.clone());
         Some(slot.state)
     }
 
@@ -120,22 +137,19 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
         watermark: EventTime,
         mut step: impl FnMut(&CorrelationKey, &mut S, EventTime) -> Option<EventTime>,
     ) {
-        while let Some((due, _)) = self.deadlines.first()
-            && *due <= watermark
-            && let Some((due, key)) = self.deadlines.pop_first()
-        {
+        while let Some((due, key)) = self.pop_due(watermark) {
             let Some(slot) = self.slots.get_mut(&key) else { continue };
-            match step(&key, &mut slot.state, due) {
-                Some(next) => {
-                    assert!(next > due, "a deadline that has passed is followed by a later one");
-                    slot.deadline = next;
-                    self.deadlines.insert((next, key.clone()));
-                }
-                None => {
-                    self.slots.remove(&key);
-                }
+            let Some(next) = step(&key, &mut slot.state, due) else {
+                self.slots.remove(&key);
+                self.changed.push(key);
+                continue;
+            };
+            assert!(next > due, "a deadline that has passed is followed by a later one");
+            (slot.deadline, slot.scheduled) = (next, next);
+            if !std::mem::replace(&mut slot.is_changed, true) {
+                self.changed.push(key.clone());
             }
-            self.changed.insert(key);
+            self.deadlines.insert((next, key));
         }
     }
 
@@ -146,8 +160,14 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
 
     /// Keys that changed since the last call, with their state as stored; `None` if it is gone.
     pub(super) fn take_changed(&mut self, table: u8, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
-        for key in std::mem::take(&mut self.changed) {
-            let bytes = self.slots.get(&key).map(stored);
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for key in changed {
+            let bytes = self.slots.get_mut(&key).map(|slot| {
+                slot.is_changed = false;
+                stored(slot)
+            });
             out.push((StateKey { table, key }, bytes));
         }
     }
@@ -168,18 +188,18 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
         bytes: &[u8],
         change: impl FnOnce(&mut S, &CorrelationKey),
     ) -> Option<()> {
-        let mut slot: Slot<S> = postcard::from_bytes(bytes).ok()?;
-        change(&mut slot.state, &key);
-        self.deadlines.insert((slot.deadline, key.clone()));
-        if let Some(before) = self.slots.insert(key.clone(), slot.clone())
-            && before.deadline != slot.deadline
-        {
-            self.deadlines.remove(&(before.deadline, key));
+        let (mut state, deadline): (S, EventTime) = postcard::from_bytes(bytes).ok()?;
+        change(&mut state, &key);
+        if let Some(before) = self.slots.get(&key) {
+            self.deadlines.remove(&(before.scheduled, key.clone()));
         }
+        self.deadlines.insert((deadline, key.clone()));
+        self.slots.insert(key, Slot { state, deadline, scheduled: deadline, is_changed: false });
         Some(())
     }
 }
 
 fn stored<S: Serialize>(slot: &Slot<S>) -> Vec<u8> {
-    postcard::to_stdvec(slot).expect("state is made of plain values, and memory is there for it")
+    postcard::to_stdvec(&(&slot.state, slot.deadline))
+        .expect("state is made of plain values, and memory is there for it")
 }

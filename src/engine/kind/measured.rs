@@ -78,6 +78,10 @@ impl<M: Measure> Windowed for Measured<M> {
         self.threshold.fires_at_once() && (M::GROWS || window == WindowShape::Sliding)
     }
 
+    fn grows(&self) -> bool {
+        M::IS_COUNT && self.threshold.fires_at_once()
+    }
+
     fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
         M::entry(sample)
     }

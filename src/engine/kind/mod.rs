@@ -158,7 +158,7 @@ pub(in crate::engine) type ListValues<'a> =
     dyn Fn(&Text) -> Option<Vec<(String, Option<EventTime>)>> + 'a;
 
 /// Values of `group-by`, in order.
-pub type CorrelationKey = Box<[Box<str>]>;
+pub type CorrelationKey = Box<[Arc<str>]>;
 
 /// The window of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +179,7 @@ pub struct Sample<'a> {
     /// The values of the fields that the kind looks at, in order.
     pub values: &'a [&'a str],
     /// What the rule's own finding would carry.
-    pub captured: Box<[Captured]>,
+    pub captured: Arc<[Captured]>,
 }
 
 /// A key for which the condition held.
@@ -198,7 +198,7 @@ pub struct Hit {
     /// What the value usually is, for a kind that knows.
     pub usual: Option<f64>,
     /// What the finding carries: of the sample that decided, or of the last one.
-    pub captured: Box<[Captured]>,
+    pub captured: Arc<[Captured]>,
     /// For how long.
     pub holds: Holds,
 }
@@ -239,6 +239,11 @@ pub trait Kind: Debug + Send + Sync {
     /// Whether the values it looks at tell its alerts apart, beside the key.
     fn is_about_values(&self) -> bool {
         false
+    }
+
+    /// Whether an event that comes twice may count twice. If not, nobody needs to know copies.
+    fn minds_copies(&self) -> bool {
+        true
     }
 
     /// State of a rule that has seen nothing.
@@ -317,9 +322,9 @@ pub enum Captures {
 
 impl Captures {
     /// What is known of the captured values of a key. The key's parts come first in every rule.
-    fn of_key(self, captured: &mut Box<[Captured]>, key: &CorrelationKey) {
+    fn of_key(self, captured: &mut Arc<[Captured]>, key: &CorrelationKey) {
         if self == Captures::Outdated {
-            *captured = key.iter().map(|part| Captured::One(part.clone())).collect();
+            *captured = key.iter().map(|part| Captured::One(Arc::clone(part))).collect();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `rarity`: a value that makes up next to nothing of its key's events.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -153,7 +153,7 @@ impl RuleState for Shares {
         let Sample { time, values, captured, .. } = sample;
         let step = step_of(time, self.step);
         let value: CorrelationKey =
-            key.iter().cloned().chain(values.iter().map(|value| Box::from(*value))).collect();
+            key.iter().cloned().chain(values.iter().map(|value| Arc::from(*value))).collect();
         let of_key = Shares::count(&mut self.keys, key, step, self.step);
         let of_value = Shares::count(&mut self.values, value, step, self.step);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]

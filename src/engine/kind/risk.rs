@@ -1,6 +1,6 @@
 //! `risk`: findings of many rules about one entity, added up and slowly forgotten.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ struct Sum {
     parts: Vec<(Box<str>, f64)>,
     /// The first event that counted.
     first: EventTime,
-    captured: Box<[Captured]>,
+    captured: Arc<[Captured]>,
 }
 
 impl Sum {
@@ -145,7 +145,7 @@ impl Risk {
             value: (sum.total() * 10.0).round() / 10.0,
             values: parts.into_iter().map(|(name, part)| format!("{name} ({part:.0})")).collect(),
             usual: None,
-            captured: sum.captured.clone(),
+            captured: Arc::clone(&sum.captured),
             holds: Holds::Until(self.sinks_to(sum, self.line)),
         }
     }
@@ -164,7 +164,7 @@ impl RuleState for Sums {
             return Taken::NotExpected;
         };
         let time = sample.time;
-        let fresh = || Sum { at: time, parts: Vec::new(), first: time, captured: Box::default() };
+        let fresh = || Sum { at: time, parts: Vec::new(), first: time, captured: [].into() };
         self.entities.update(key, fresh, |sum| {
             kind.add(sum, time, name, *score);
             sum.captured = sample.captured;

@@ -1,6 +1,6 @@
 //! `spike`: many more events than the key usually has.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ impl Kind for Spike {
 struct KeyPast {
     window: Window,
     hours: History,
-    captured: Box<[Captured]>,
+    captured: Arc<[Captured]>,
 }
 
 #[derive(Debug)]
@@ -225,6 +225,9 @@ impl Spike {
     ) -> Option<Hit> {
         let window = &state.window;
         let time = window.get(at)?.time;
+        if count(window.len()) < self.at_least {
+            return None;
+        }
         let mut best: Option<Hit> = None;
         for end_index in at..window.len() {
             let last = window.get(end_index)?.time;
@@ -247,7 +250,7 @@ impl Spike {
                     value,
                     values: Vec::new(),
                     usual: Some(usual),
-                    captured: state.captured.clone(),
+                    captured: Arc::clone(&state.captured),
                     holds: Holds::Once,
                 });
             }

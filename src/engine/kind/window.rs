@@ -6,7 +6,7 @@
 //! length. Partitions that are read in turns bring most events out of order: one that comes before `k`
 //! others costs as much `k` times, and no more.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub(super) struct Entry {
     /// The window that ends with it has been found.
     pub(super) found: bool,
     /// What it carried, if it is the last of a window that is decided when it ends.
-    pub(super) captured: Option<Box<[Captured]>>,
+    pub(super) captured: Option<Arc<[Captured]>>,
 }
 
 impl Entry {
@@ -152,7 +152,7 @@ impl Window {
     }
 
     /// Keeps, or forgets, what an entry carried.
-    pub(super) fn set_captured(&mut self, index: usize, captured: Option<Box<[Captured]>>) {
+    pub(super) fn set_captured(&mut self, index: usize, captured: Option<Arc<[Captured]>>) {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.captured = captured;
         }

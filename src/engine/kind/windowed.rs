@@ -4,7 +4,7 @@
 //! window that the event is part of. Any other is decided when its window ends by the watermark; an
 //! event that comes after that does not open the window again.
 
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,12 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     /// The sample as an event of a window. `None` if a value is no number where one is needed.
     fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
         Some(Entry::of(sample))
+    }
+
+    /// Whether it can hold for no part of some events if it does not hold for all of them, which costs
+    /// less to know than looking at every part.
+    fn grows(&self) -> bool {
+        false
     }
 
     /// Looks at entries `start..end` of a window.
@@ -68,7 +74,7 @@ pub(super) struct Windows<K> {
 struct KeyWindow {
     window: Window,
     /// What the last event carried.
-    captured: Box<[Captured]>,
+    captured: Arc<[Captured]>,
 }
 
 impl<K: Windowed> Windows<K> {
@@ -172,6 +178,11 @@ fn look_at_once<K: Windowed>(
     out: &mut Vec<Hit>,
 ) {
     let Some(time) = state.window.get(at).map(|entry| entry.time) else { return };
+    let all = state.window.len();
+    if kind.grows() && !kind.evaluate(&mut state.window, 0, all).holds {
+        // All of its events are too few: then those of one window are, too.
+        return;
+    }
     let sliding = frame.window == WindowShape::Sliding;
     let mut still: Option<Hit> = None;
     let mut end_index = at;
@@ -206,7 +217,7 @@ fn capture<K: Windowed>(
     frame: Frame,
     state: &mut KeyWindow,
     at: usize,
-    captured: Box<[Captured]>,
+    captured: Arc<[Captured]>,
 ) {
     let window = &mut state.window;
     let (start, end) = match frame.window {
@@ -217,7 +228,7 @@ fn capture<K: Windowed>(
         shape => window.bounds(shape, frame.timespan, at),
     };
     if at + 1 == end {
-        window.set_captured(at, Some(captured.clone()));
+        window.set_captured(at, Some(Arc::clone(&captured)));
         if at > start {
             window.set_captured(at - 1, None);
         }
@@ -366,7 +377,7 @@ fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
         last,
         value,
         values: values.into_iter().map(|(_, text)| text.to_owned()).collect(),
-        captured: captured.unwrap_or(&state.captured).clone(),
+        captured: Arc::clone(captured.unwrap_or(&state.captured)),
         usual: None,
         holds: Holds::Once,
     }
