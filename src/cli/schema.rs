@@ -34,6 +34,8 @@ enum What {
     Rules,
     /// A file of rule tests, `*.test.yaml`.
     Tests,
+    /// `identities.yaml`, beside the rules: which users are people, and whose team they are in.
+    Identities,
     /// An alert as receivers get it: a record in Kafka, a line of standard output, an entry of `alerts`
     /// in a webhook's body (which is `#/$defs/notification`).
     Alert,
@@ -46,6 +48,7 @@ pub(super) fn execute(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
     let text = match args.what {
         What::Rules => format!("{:#}\n", rule::json_schema()),
         What::Tests => format!("{:#}\n", rule_test::json_schema()),
+        What::Identities => format!("{:#}\n", rule::identities_schema()),
         What::Alert => ALERT.to_owned(),
         What::Config => format!("{:#}\n", config()),
     };

@@ -120,6 +120,14 @@ def check_tests(checker: Checker):
         checker.invalid(schema, "a wrong test", [wrong])
 
 
+def check_identities(checker: Checker):
+    schema = checker.schema("identities")
+    path = ROOT / "rules/identities.yaml"
+    checker.valid(schema, "rules/identities.yaml", documents(path.read_text("utf-8")))
+    for wrong in ({"identities": [{"human": True}]}, {"identities": [{"users": 1}]}, {"people": []}):
+        checker.invalid(schema, "wrong identities", [wrong])
+
+
 def check_configuration(checker: Checker):
     schema = checker.schema("config")
     usable = [
@@ -150,7 +158,7 @@ def check_alerts(checker: Checker):
 
 def main() -> int:
     checker = Checker(sys.argv[1])
-    for check in (check_rules, check_tests, check_configuration, check_alerts):
+    for check in (check_rules, check_tests, check_identities, check_configuration, check_alerts):
         check(checker)
     print(f"schema result: {checker.passed} passed, {checker.failed} failed")
     return 1 if checker.failed else 0

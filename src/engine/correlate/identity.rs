@@ -204,12 +204,12 @@ mod tests {
 
     fn checkpoint(identities: &mut Identities, rows: &mut Rows) {
         identities.take_changed(|run, value| {
-            match value {
-                Some(value) => {
-                    assert!(rows.insert(run, value).is_none(), "{run:?} is stored twice")
-                }
-                None => assert!(rows.remove(&run).is_some(), "{run:?} is deleted, but not there"),
+            let is_new = value.is_some();
+            let before = match value {
+                Some(value) => rows.insert(run, value),
+                None => rows.remove(&run),
             };
+            assert_ne!(is_new, before.is_some(), "{run:?} is stored once and deleted once");
         });
     }
 

@@ -90,7 +90,7 @@ pub const DERIVATIONS: &[Derivation] = &[
     Derivation {
         name: "duration",
         summary: "Seconds from the request's arrival to its end. Only at stage `ResponseComplete`; \
-                  absent if a time is missing.",
+                  absent if a time is missing. 0 for GKE, whose log has one time of each request.",
         compute: |event, field, _| duration(event, field),
     },
     Derivation {

@@ -9,7 +9,7 @@ use super::{
     header::{RELATED_TYPES, TITLE_CHARS_MAX},
     modifier::MODIFIERS,
     set::Severity,
-    taxonomy::{AuditLevel, FIELDS, FieldKind, KnownField, Presence},
+    taxonomy::{AuditLevel, FIELDS, FieldKind, KnownField},
 };
 use crate::engine::kind::{self, KINDS, Written};
 
@@ -170,16 +170,7 @@ fn search() -> Value {
 }
 
 fn field_schema(field: &KnownField) -> Value {
-    let mut description = field.doc.to_owned();
-    match field.presence {
-        Presence::Always => {}
-        Presence::Often(when) | Presence::Rarely(when) => {
-            description.push_str(&format!(" Sometimes missing: {when}."));
-        }
-    }
-    if field.level > AuditLevel::Metadata {
-        description.push_str(&format!(" Recorded from audit level {} on.", field.level.as_str()));
-    }
+    let description = field.describe();
     match field.kind {
         FieldKind::Words(words) => json!({
             "description": description,

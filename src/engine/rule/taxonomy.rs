@@ -4,7 +4,7 @@
 //! JSON Schema, and people. It says where a field comes from, from which audit level on it is
 //! recorded, and when it is absent.
 
-use crate::engine::diagnostic::nearest;
+use crate::engine::{diagnostic::nearest, event::derived::DERIVATIONS};
 
 /// How much of a request an audit policy records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +80,24 @@ pub struct KnownField {
     pub doc: &'static str,
 }
 
+impl KnownField {
+    /// What it is and when it is absent, for people. Of a derived field also where it comes from.
+    pub fn describe(&self) -> String {
+        let derivation = DERIVATIONS.iter().find(|derivation| derivation.name == self.path);
+        let mut text = match (derivation, self.presence) {
+            (Some(derivation), _) => derivation.summary.to_owned(),
+            (None, Always) => self.doc.to_owned(),
+            (None, Often(when) | Rarely(when)) => {
+                format!("{} Sometimes missing: {when}.", self.doc)
+            }
+        };
+        if self.level > AuditLevel::Metadata {
+            text.push_str(&format!(" Recorded from audit level {} on.", self.level.as_str()));
+        }
+        text
+    }
+}
+
 const fn audit(
     path: &'static str,
     kind: FieldKind,
@@ -153,7 +171,7 @@ pub const FIELDS: &[KnownField] = &[
     derived(
         "actor.id",
         Text,
-        Often(NO_USER),
+        Often("absent if nobody is named; a failed login is `system:anonymous`"),
         "Who acts in effect: the impersonated user if there is one, else the user.",
     ),
     derived(
@@ -412,7 +430,6 @@ mod tests {
 
     #[test]
     fn derived_fields_are_those_that_are_computed() {
-        use crate::engine::event::derived::DERIVATIONS;
         let computed: Vec<&str> = DERIVATIONS.iter().map(|derivation| derivation.name).collect();
         let known: Vec<&str> = FIELDS
             .iter()
@@ -420,6 +437,17 @@ mod tests {
             .map(|field| field.path)
             .collect();
         assert_eq!(known, computed);
+    }
+
+    #[test]
+    fn derived_fields_say_where_they_come_from_and_when_they_are_absent() {
+        for field in FIELDS.iter().filter(|field| field.derived && field.kind != Tree) {
+            let text = field.describe();
+            let says_when = text.contains("absent") || text.contains("Absent");
+            assert!(says_when || text.contains("Only at stage"), "{}: {text}", field.path);
+            let always = text.contains("Never absent");
+            assert_eq!(always, field.presence == Always, "{}: {text}", field.path);
+        }
     }
 
     #[test]
