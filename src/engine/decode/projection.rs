@@ -53,6 +53,34 @@ struct Node {
     usual: Vec<(UsualKey, Option<NodeId>)>,
 }
 
+impl Node {
+    /// Adds a value to the fields that end here.
+    #[inline]
+    fn push<'a>(&self, event: &mut Event<'a>, value: Value<'a>) {
+        // One field, nearly always: then nothing is copied.
+        if let Some((last, others)) = self.fields.split_last() {
+            for field in others {
+                event.push(*field, value.clone());
+            }
+            event.push(*last, value);
+        }
+    }
+
+    /// Extracts a string whose opening quote stands here.
+    #[inline]
+    fn string<'a>(&self, scanner: &mut Scanner<'a>, event: &mut Event<'a>) -> Result<(), Fault> {
+        let raw = scanner.string()?;
+        if raw.escaped {
+            for field in &self.fields {
+                event.push_owned(*field, |text| unescape(raw.text, text));
+            }
+        } else {
+            self.push(event, Value::Str(Cow::Borrowed(raw.text)));
+        }
+        Ok(())
+    }
+}
+
 /// Fields to extract, ready to be walked along with a document.
 #[derive(Debug)]
 pub(super) struct Projection {
@@ -152,6 +180,7 @@ impl Projection {
     /// Extracts one value: adds it, or what lies below it, to the fields of `node`.
     ///
     /// Recursion is bounded by [`limits::JSON_DEPTH_MAX`]; what lies deeper is checked and skipped.
+    #[inline]
     pub(super) fn value<'a>(
         &self,
         scanner: &mut Scanner<'a>,
@@ -160,20 +189,23 @@ impl Projection {
         depth: usize,
     ) -> Result<(), Fault> {
         let Some(node) = self.node(id) else { return scanner.skip_value(depth) };
-        let value = match scanner.token() {
-            b'"' => {
-                if node.fields.is_empty() {
-                    return scanner.string().map(drop);
-                }
-                let raw = scanner.string()?;
-                if raw.escaped {
-                    for field in &node.fields {
-                        event.push_owned(*field, |text| unescape(raw.text, text));
-                    }
-                    return Ok(());
-                }
-                Value::Str(Cow::Borrowed(raw.text))
-            }
+        match scanner.token() {
+            // Most values are strings, and need little of what the others do.
+            b'"' => node.string(scanner, event),
+            byte => self.other_value(byte, scanner, event, (id, node), depth),
+        }
+    }
+
+    /// Extracts a value, of which the first byte stands here, that is no string.
+    fn other_value<'a>(
+        &self,
+        byte: u8,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        (id, node): (NodeId, &Node),
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let value = match byte {
             b'{' => {
                 for field in &node.fields {
                     event.push(*field, Value::Composite);
@@ -213,13 +245,7 @@ impl Projection {
             }
             _ => return Err(scanner.fault(Fault::Token)),
         };
-        // One field, nearly always: then nothing is copied.
-        if let Some((last, others)) = node.fields.split_last() {
-            for field in others {
-                event.push(*field, value.clone());
-            }
-            event.push(*last, value);
-        }
+        node.push(event, value);
         Ok(())
     }
 
