@@ -73,15 +73,6 @@ const fn special_bytes(word: u64) -> u64 {
     quote | backslash | control
 }
 
-/// The first eight bytes of a text; zeros where it is shorter.
-#[inline]
-pub(super) fn head_of(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk::<8>() {
-        Some(head) => u64::from_le_bytes(*head),
-        None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
-}
-
 /// 32 bytes as numbers, to be compared all at once: a comparison of texts that are each of another length
 /// spends most of its time on finding out which.
 #[inline]

@@ -9,6 +9,9 @@ use crate::engine::{
     value::Value,
 };
 
+/// Length of the prefixes that are known one by one: 256 bytes. Tests for longer ones are looked at.
+const PREFIX_BYTES_MAX: usize = 256;
+
 /// What is known of the value of the field in question.
 #[derive(Clone, Copy)]
 pub(super) enum Class<'t> {
@@ -119,7 +122,7 @@ pub(super) fn named_texts(test: &Test) -> Option<Vec<&str>> {
 pub(super) fn prefix(test: &Test) -> Option<&str> {
     match test {
         Test::Text { kind: StringKind::StartsWith, pattern, cased: false }
-            if pattern.is_ascii() && !pattern.is_empty() =>
+            if pattern.is_ascii() && (1..=PREFIX_BYTES_MAX).contains(&pattern.len()) =>
         {
             Some(pattern)
         }

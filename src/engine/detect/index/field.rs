@@ -19,6 +19,7 @@ use crate::engine::{
     event::{Event, FieldId, well_known},
     limits,
     rule::{Predicate, RuleSet},
+    text_table::TextTable,
     value::Value,
 };
 
@@ -32,7 +33,7 @@ pub(super) struct FieldIndex {
     absent: Bits,
     present: Bits,
     null: Bits,
-    by_text: Texts,
+    by_text: TextTable<Known>,
     /// For integers whose text is known.
     by_integer: HashMap<i64, Bits>,
     /// For other texts that begin with what rules look for.
@@ -43,14 +44,6 @@ pub(super) struct FieldIndex {
     unclear: Bits,
 }
 
-/// Texts that are known.
-#[derive(Debug, Default)]
-struct Texts {
-    known: HashMap<Box<str>, Known>,
-    /// Which lengths they have, one bit each; the last is for all that are longer.
-    lengths: u64,
-}
-
 /// What one text that is known says about the rules.
 #[derive(Debug)]
 struct Known {
@@ -58,38 +51,6 @@ struct Known {
     exact: Bits,
     /// For texts that differ from it in case.
     folded: Bits,
-}
-
-impl Texts {
-    fn insert(&mut self, text: &str, known: Known) {
-        self.lengths |= Texts::length_bit(text);
-        self.known.insert(text.into(), known);
-    }
-
-    fn length_bit(text: &str) -> u64 {
-        1 << text.len().min(63)
-    }
-
-    #[inline]
-    fn get(&self, text: &str) -> Option<&Known> {
-        if self.lengths & Texts::length_bit(text) == 0 {
-            return None;
-        }
-        self.known.get(text)
-    }
-
-    /// What is known of a text, or else of what it folds to.
-    #[inline]
-    fn find(&self, text: &str, fold: &mut Fold) -> Option<&Bits> {
-        if let Some(known) = self.get(text) {
-            return Some(&known.exact);
-        }
-        // In lower case it is what was just looked for.
-        if self.known.is_empty() || is_folded(text) {
-            return None;
-        }
-        self.get(fold.fold(text)).map(|known| &known.folded)
-    }
 }
 
 impl FieldIndex {
@@ -126,8 +87,8 @@ impl FieldIndex {
         let few = uses.prefixes.len() <= limits::INDEX_VALUES_MAX;
         let beginning = few.then_some("");
         let other = left(Class::Other { beginning });
-        let prefixes = uses.prefixes.iter().copied().filter(|_| few);
-        let prefixes = Prefixes::new(prefixes, |prefix| {
+        let prefixes: Vec<&str> = uses.prefixes.iter().copied().filter(|_| few).collect();
+        let prefixes = Prefixes::new(&prefixes, |prefix| {
             let mut left = other.clone();
             for (number, named) in &uses.by_rule {
                 if named.patterns {
@@ -137,7 +98,8 @@ impl FieldIndex {
             }
             left
         });
-        let mut by_text = Texts::default();
+        let mut by_text: Vec<(Box<[u8]>, Known)> = Vec::new();
+        let mut by_integer = HashMap::new();
         let mut folding = Fold::default();
         for text in texts {
             let mut known = Known { exact: other.clone(), folded: other.clone() };
@@ -152,12 +114,12 @@ impl FieldIndex {
                     known.folded.set(*number, possible(*number, Class::Folded(&text)));
                 }
             }
-            by_text.insert(&text, known);
+            let integer = text.parse().ok().filter(|integer: &i64| integer.to_string() == *text);
+            if let Some(integer) = integer {
+                by_integer.insert(integer, known.exact.clone());
+            }
+            by_text.push((text.as_bytes().into(), known));
         }
-        let by_integer = by_text.known.iter().filter_map(|(text, known)| {
-            let integer: i64 = text.parse().ok()?;
-            (integer.to_string() == **text).then(|| (integer, known.exact.clone()))
-        });
         let mut index = FieldIndex {
             field,
             cost: cost_of(rules.fields.path(field)),
@@ -165,8 +127,8 @@ impl FieldIndex {
             absent,
             present,
             null,
-            by_integer: by_integer.collect(),
-            by_text,
+            by_integer,
+            by_text: TextTable::new(by_text),
             prefixes,
             other,
             unclear,
@@ -176,11 +138,11 @@ impl FieldIndex {
     }
 
     fn ruled_out_by_any(&self, count: usize) -> Bits {
-        let texts = self.by_text.known.values().flat_map(|known| [&known.exact, &known.folded]);
+        let texts = self.by_text.values().flat_map(|known| [&known.exact, &known.folded]);
         let classes =
             [&self.absent, &self.present, &self.null, &self.other, &self.unclear].into_iter();
         let mut always = Bits::all(count);
-        for left in classes.chain(texts).chain(self.prefixes.iter()) {
+        for left in classes.chain(texts).chain(self.prefixes.each()) {
             always.keep(left);
         }
         let mut decides = Bits::none(count);
@@ -191,10 +153,10 @@ impl FieldIndex {
     /// The rules that some usual value of the field, or its absence, rules out.
     pub(super) fn often_ruled_out(&self, count: usize) -> Bits {
         let mut bits = Bits::none(count);
-        let many = self.by_text.known.len() / 2;
+        let many = self.by_text.values().count() / 2;
         for number in 0..count {
             let by_text = || {
-                let texts = self.by_text.known.values();
+                let texts = self.by_text.values();
                 texts.filter(|known| !known.exact.has(number)).count() > many
             };
             let ruled_out = !self.absent.has(number)
@@ -231,8 +193,15 @@ impl FieldIndex {
 
     #[inline]
     fn left_for(&self, text: &str, fold: &mut Fold) -> &Bits {
-        if let Some(left) = self.by_text.find(text, fold) {
-            return left;
+        if let Some(known) = self.by_text.get(text.as_bytes()) {
+            return &known.exact;
+        }
+        // In lower case it is what was just looked for.
+        if !self.by_text.is_empty()
+            && !is_folded(text)
+            && let Some(known) = self.by_text.get(fold.fold(text).as_bytes())
+        {
+            return &known.folded;
         }
         if self.prefixes.is_empty() {
             return &self.other;

@@ -5,18 +5,19 @@ use crate::engine::detect::{bits::Bits, fold::Fold};
 /// Prefixes in lower-case ASCII, each with the rules that are left for texts of which it is the longest.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
-    /// Sorted.
-    entries: Vec<Entry>,
+    /// A tree of what they share: [`Node::label`] by label along the way to a node is one prefix.
+    first: Vec<Node>,
     /// The length of the longest.
     longest: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
-    prefix: Box<str>,
-    /// The longest entry that is a prefix of this one.
-    shorter: Option<usize>,
-    left: Bits,
+struct Node {
+    /// What comes after the label of the node above. The first byte is another one in each child.
+    label: Box<[u8]>,
+    /// If a prefix ends here, its rules.
+    left: Option<Bits>,
+    children: Vec<Node>,
 }
 
 /// What a text begins with.
@@ -32,50 +33,70 @@ pub(super) enum Beginning<'p> {
 
 impl Prefixes {
     /// Of prefixes that are sorted. `left` tells the rules that are left for each.
-    pub(super) fn new<'p>(
-        prefixes: impl Iterator<Item = &'p str>,
-        mut left: impl FnMut(&str) -> Bits,
-    ) -> Prefixes {
-        let mut longest = 0;
-        let mut entries: Vec<Entry> = Vec::new();
-        for prefix in prefixes {
-            // What sorts last before it and is a prefix of it, or what is a prefix of that.
-            let mut shorter = entries.len().checked_sub(1);
-            while let Some(entry) = shorter.and_then(|index| entries.get(index)) {
-                if prefix.starts_with(&*entry.prefix) {
-                    break;
-                }
-                shorter = entry.shorter;
-            }
-            entries.push(Entry { prefix: prefix.into(), shorter, left: left(prefix) });
-            longest = longest.max(prefix.len());
+    pub(super) fn new(prefixes: &[&str], mut left: impl FnMut(&str) -> Bits) -> Prefixes {
+        Prefixes {
+            first: nodes(prefixes, 0, &mut left),
+            longest: prefixes.iter().map(|prefix| prefix.len()).max().unwrap_or(0),
         }
-        Prefixes { entries, longest }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.first.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Bits> {
-        self.entries.iter().map(|entry| &entry.left)
+    /// The rules that are left for each prefix.
+    pub(super) fn each(&self) -> Vec<&Bits> {
+        let mut found = Vec::new();
+        let mut open: Vec<&Node> = self.first.iter().collect();
+        while let Some(node) = open.pop() {
+            found.extend(&node.left);
+            open.extend(&node.children);
+        }
+        found
     }
 
-    /// What a text begins with, in whatever case. Cost: a binary search.
+    /// What a text begins with, in whatever case.
+    #[inline]
     pub(super) fn find(&self, text: &str, fold: &mut Fold) -> Beginning<'_> {
         let head = text.get(..self.longest.min(text.len()));
         let Some(head) = head.filter(|head| head.is_ascii()) else { return Beginning::Unclear };
-        let head = fold.fold(head);
-        let after = self.entries.partition_point(|entry| *entry.prefix <= *head);
-        let mut index = after.checked_sub(1);
-        while let Some(entry) = index.and_then(|index| self.entries.get(index)) {
-            if head.starts_with(&*entry.prefix) {
-                return Beginning::Known(&entry.left);
+        let mut rest = fold.fold(head).as_bytes();
+        let mut nodes = &self.first;
+        let mut found = Beginning::Other;
+        while let Some(first) = rest.first()
+            && let Some(node) = nodes.iter().find(|node| node.label.first() == Some(first))
+            && let Some(tail) = rest.strip_prefix(&*node.label)
+        {
+            if let Some(left) = &node.left {
+                found = Beginning::Known(left);
             }
-            index = entry.shorter;
+            (rest, nodes) = (tail, &node.children);
         }
-        Beginning::Other
+        found
     }
+}
+
+/// The nodes for prefixes, of which the first `above` bytes are the same. Recursion is bounded by the
+/// length of the prefixes.
+fn nodes(prefixes: &[&str], above: usize, left: &mut impl FnMut(&str) -> Bits) -> Vec<Node> {
+    let byte = |prefix: &str, at: usize| prefix.as_bytes().get(at).copied();
+    let below: &[&str] = match prefixes.split_first() {
+        Some((first, others)) if first.len() == above => others,
+        _ => prefixes,
+    };
+    below
+        .chunk_by(|one, other| byte(one, above) == byte(other, above))
+        .filter_map(|alike| {
+            // They are sorted: what the first and the last share all of them do.
+            let (first, last) = (alike.first()?, alike.last()?);
+            let shared = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
+            Some(Node {
+                label: first.as_bytes().get(above..shared)?.into(),
+                left: (first.len() == shared).then(|| left(first)),
+                children: nodes(alike, shared, left),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -85,7 +106,7 @@ mod tests {
     #[test]
     fn the_longest_prefix_is_found_in_whatever_case() {
         let texts = ["a", "ab", "abc", "abd", "b", "kube/", "kubectl/"];
-        let prefixes = Prefixes::new(texts.into_iter(), |prefix| {
+        let prefixes = Prefixes::new(&texts, |prefix| {
             let mut bits = Bits::none(texts.len());
             bits.set(texts.iter().position(|text| *text == prefix).unwrap(), true);
             bits
