@@ -6,6 +6,7 @@
 
 pub mod limits;
 pub mod settings;
+mod text_table;
 pub mod time;
 pub mod value;
 

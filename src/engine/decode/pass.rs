@@ -55,10 +55,7 @@ impl<'p, 'a, S: Sink> Pass<'p, 'a, S> {
         sink: &'p mut S,
         text: &'a str,
     ) {
-        let event = match spare.pop() {
-            Some(event) => event.recycle(),
-            None => Event::new(projection.field_count()),
-        };
+        let event = spare.pop().unwrap_or_else(|| Event::new(projection.field_count()));
         let mut pass = Pass { projection, spare, event, context, items_left, part_start: 0, sink };
         pass.text(text);
         pass.spare.push(pass.event.recycle());

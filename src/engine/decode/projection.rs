@@ -13,11 +13,12 @@ use hashbrown::HashMap;
 
 use super::{
     order::{USUAL_ORDER, UsualKey},
-    scan::{Fault, RawStr, Scanner, head_of},
+    scan::{Fault, RawStr, Scanner},
 };
 use crate::engine::{
     event::{Event, FieldId, FieldTable, derived},
     limits,
+    text_table::TextTable,
     value::{Value, unescape},
 };
 
@@ -48,9 +49,37 @@ impl NodeId {
 struct Node {
     /// Fields whose path ends here.
     fields: Vec<FieldId>,
-    children: Children,
+    children: TextTable<NodeId>,
     /// What stands below it in the order in which an API server writes it, and the nodes behind.
     usual: Vec<(UsualKey, Option<NodeId>)>,
+}
+
+impl Node {
+    /// Adds a value to the fields that end here.
+    #[inline]
+    fn push<'a>(&self, event: &mut Event<'a>, value: Value<'a>) {
+        // One field, nearly always: then nothing is copied.
+        if let Some((last, others)) = self.fields.split_last() {
+            for field in others {
+                event.push(*field, value.clone());
+            }
+            event.push(*last, value);
+        }
+    }
+
+    /// Extracts a string whose opening quote stands here.
+    #[inline]
+    fn string<'a>(&self, scanner: &mut Scanner<'a>, event: &mut Event<'a>) -> Result<(), Fault> {
+        let raw = scanner.string()?;
+        if raw.escaped {
+            for field in &self.fields {
+                event.push_owned(*field, |text| unescape(raw.text, text));
+            }
+        } else {
+            self.push(event, Value::Str(Cow::Borrowed(raw.text)));
+        }
+        Ok(())
+    }
 }
 
 /// Fields to extract, ready to be walked along with a document.
@@ -121,11 +150,11 @@ impl Projection {
     pub(super) fn child(&self, parent: NodeId, key: RawStr<'_>) -> Option<NodeId> {
         let children = &self.node(parent)?.children;
         if !key.escaped {
-            return children.get(key.text.as_bytes());
+            return children.get(key.text.as_bytes()).copied();
         }
         let mut plain = String::new();
         unescape(key.text, &mut plain);
-        children.get(plain.as_bytes())
+        children.get(plain.as_bytes()).copied()
     }
 
     /// Reads the key that stands here, if it is one that usually comes after the one before, of which
@@ -152,6 +181,7 @@ impl Projection {
     /// Extracts one value: adds it, or what lies below it, to the fields of `node`.
     ///
     /// Recursion is bounded by [`limits::JSON_DEPTH_MAX`]; what lies deeper is checked and skipped.
+    #[inline]
     pub(super) fn value<'a>(
         &self,
         scanner: &mut Scanner<'a>,
@@ -160,20 +190,23 @@ impl Projection {
         depth: usize,
     ) -> Result<(), Fault> {
         let Some(node) = self.node(id) else { return scanner.skip_value(depth) };
-        let value = match scanner.token() {
-            b'"' => {
-                if node.fields.is_empty() {
-                    return scanner.string().map(drop);
-                }
-                let raw = scanner.string()?;
-                if raw.escaped {
-                    for field in &node.fields {
-                        event.push_owned(*field, |text| unescape(raw.text, text));
-                    }
-                    return Ok(());
-                }
-                Value::Str(Cow::Borrowed(raw.text))
-            }
+        match scanner.token() {
+            // Most values are strings, and need little of what the others do.
+            b'"' => node.string(scanner, event),
+            byte => self.other_value(byte, scanner, event, (id, node), depth),
+        }
+    }
+
+    /// Extracts a value, of which the first byte stands here, that is no string.
+    fn other_value<'a>(
+        &self,
+        byte: u8,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        (id, node): (NodeId, &Node),
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let value = match byte {
             b'{' => {
                 for field in &node.fields {
                     event.push(*field, Value::Composite);
@@ -213,13 +246,7 @@ impl Projection {
             }
             _ => return Err(scanner.fault(Fault::Token)),
         };
-        // One field, nearly always: then nothing is copied.
-        if let Some((last, others)) = node.fields.split_last() {
-            for field in others {
-                event.push(*field, value.clone());
-            }
-            event.push(*last, value);
-        }
+        node.push(event, value);
         Ok(())
     }
 
@@ -301,78 +328,6 @@ pub(super) fn next_item(scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
     }
 }
 
-/// The keys below one node: a table with open addressing on the length and the first and last eight
-/// bytes, which tell the keys of audit events apart.
-#[derive(Debug, Default)]
-struct Children {
-    slots: Vec<Option<Entry>>,
-}
-
-/// A key, and the node behind it.
-#[derive(Debug)]
-struct Entry {
-    key: Box<[u8]>,
-    ends: (u64, u64),
-    node: NodeId,
-}
-
-impl Children {
-    fn new(entries: Keys) -> Children {
-        if entries.is_empty() {
-            return Children::default();
-        }
-        let size = (entries.len() * 2).next_power_of_two();
-        let mut slots = Vec::new();
-        slots.resize_with(size, || None);
-        for (key, node) in entries {
-            let ends = Children::ends(&key);
-            let mut index = Children::hash(ends, key.len()) & (size - 1);
-            while slots.get(index).is_some_and(Option::is_some) {
-                index = (index + 1) & (size - 1);
-            }
-            if let Some(slot) = slots.get_mut(index) {
-                *slot = Some(Entry { key, ends, node });
-            }
-        }
-        Children { slots }
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    /// The first and the last eight bytes; they overlap in a key of less than sixteen.
-    #[inline]
-    fn ends(key: &[u8]) -> (u64, u64) {
-        let head = head_of(key);
-        (head, key.last_chunk::<8>().map_or(head, |tail| u64::from_le_bytes(*tail)))
-    }
-
-    #[inline]
-    fn hash((head, tail): (u64, u64), length: usize) -> usize {
-        let mixed = (head ^ tail.rotate_left(23) ^ (length as u64) << 56)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> 32) as usize
-    }
-
-    #[inline]
-    fn get(&self, key: &[u8]) -> Option<NodeId> {
-        let mask = self.slots.len().checked_sub(1)?;
-        let ends = Children::ends(key);
-        let mut index = Children::hash(ends, key.len()) & mask;
-        while let Some(Some(known)) = self.slots.get(index) {
-            let same = known.ends == ends
-                && known.key.len() == key.len()
-                && (key.len() <= 16 || *known.key == *key);
-            if same {
-                return Some(known.node);
-            }
-            index = (index + 1) & mask;
-        }
-        None
-    }
-}
-
 /// Nodes by their dotted prefix: two paths share a node as long as they agree.
 #[derive(Default)]
 struct Builder {
@@ -428,14 +383,15 @@ impl Builder {
             .into_iter()
             .map(|(fields, children)| Node {
                 fields,
-                children: Children::new(children),
+                children: TextTable::new(children),
                 usual: Vec::new(),
             })
             .collect();
         for (index, keys) in usual {
             if let Some(node) = index.and_then(|index| nodes.get_mut(index)) {
                 let children = &node.children;
-                let with_node = |key: &&str| (UsualKey::new(key), children.get(key.as_bytes()));
+                let with_node =
+                    |key: &&str| (UsualKey::new(key), children.get(key.as_bytes()).copied());
                 node.usual = keys.iter().map(with_node).collect();
             }
         }

@@ -73,15 +73,6 @@ const fn special_bytes(word: u64) -> u64 {
     quote | backslash | control
 }
 
-/// The first eight bytes of a text; zeros where it is shorter.
-#[inline]
-pub(super) fn head_of(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk::<8>() {
-        Some(head) => u64::from_le_bytes(*head),
-        None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
-}
-
 /// 32 bytes as numbers, to be compared all at once: a comparison of texts that are each of another length
 /// spends most of its time on finding out which.
 #[inline]
@@ -344,13 +335,32 @@ impl<'a> Scanner<'a> {
     }
 
     /// Moves past one value, checking all of it. `depth` counts the brackets open around it.
+    #[inline]
     pub(super) fn skip_value(&mut self, depth: usize) -> Result<(), Fault> {
+        match self.token() {
+            b'{' | b'[' => self.skip_nested(depth),
+            byte => self.skip_scalar(byte),
+        }
+    }
+
+    /// Moves past a value without parts, of which the first byte stands here.
+    #[inline]
+    fn skip_scalar(&mut self, byte: u8) -> Result<(), Fault> {
+        match byte {
+            b'"' => self.skip_string().map(drop),
+            b'-' | b'0'..=b'9' => self.skip_number().map(drop),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => Err(self.fault(Fault::Token)),
+        }
+    }
+
+    /// Moves past an object or an array, which begins here, and all that is in it.
+    fn skip_nested(&mut self, depth: usize) -> Result<(), Fault> {
         let mut open = Brackets::default();
         loop {
             match self.token() {
-                b'"' => {
-                    self.skip_string()?;
-                }
                 bracket @ (b'{' | b'[') => {
                     self.at += 1;
                     open.push(bracket == b'{');
@@ -367,13 +377,7 @@ impl<'a> Scanner<'a> {
                         continue;
                     }
                 }
-                b'-' | b'0'..=b'9' => {
-                    self.skip_number()?;
-                }
-                b't' => self.word("true")?,
-                b'f' => self.word("false")?,
-                b'n' => self.word("null")?,
-                _ => return Err(self.fault(Fault::Token)),
+                byte => self.skip_scalar(byte)?,
             }
             loop {
                 if open.depth == 0 {

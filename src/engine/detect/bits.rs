@@ -12,6 +12,13 @@ impl Bits {
         Bits { words: vec![0; count.div_ceil(64)] }
     }
 
+    /// All numbers below `count`.
+    pub(super) fn all(count: usize) -> Bits {
+        let mut bits = Bits::none(count);
+        (0..count).for_each(|number| bits.set(number, true));
+        bits
+    }
+
     pub(super) fn set(&mut self, number: usize, value: bool) {
         if let Some(word) = self.words.get_mut(number / 64) {
             let bit = 1 << (number % 64);
@@ -21,11 +28,6 @@ impl Bits {
 
     pub(super) fn has(&self, number: usize) -> bool {
         self.words.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
-    }
-
-    /// How many numbers are in the set.
-    pub(super) fn len(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Becomes a copy of another set, in the same memory.
@@ -43,6 +45,30 @@ impl Bits {
             left |= *word;
         }
         left != 0
+    }
+
+    /// Whether any number is in both sets.
+    #[inline]
+    pub(super) fn meets(&self, other: &Bits) -> bool {
+        self.words.iter().zip(&other.words).any(|(word, other)| word & other != 0)
+    }
+
+    /// Keeps the numbers for which `keep` says so. Says whether any is left.
+    #[inline]
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) -> bool {
+        let mut any = false;
+        for (index, word) in self.words.iter_mut().enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                let bit = rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                if !keep(index * 64 + bit) {
+                    *word &= !(1 << bit);
+                }
+            }
+            any |= *word != 0;
+        }
+        any
     }
 
     /// The numbers in the set, ascending.
@@ -74,7 +100,14 @@ mod tests {
         other.set(65, true);
         assert!(bits.keep(&other));
         assert_eq!(bits.iter().collect::<Vec<_>>(), [64]);
+        assert!(bits.meets(&other));
+        assert!(!bits.meets(&Bits::none(130)));
         assert!(!bits.keep(&Bits::none(130)));
-        assert_eq!(bits.len(), 0);
+        assert_eq!(bits.iter().count(), 0);
+        assert_eq!(Bits::all(65).iter().count(), 65);
+        let mut bits = Bits::all(70);
+        assert!(bits.retain(|number| number % 64 == 5));
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [5, 69]);
+        assert!(!bits.retain(|_| false));
     }
 }

@@ -86,8 +86,7 @@ impl RuleMatcher {
         }
         self.matcher.next_event();
         let mut identity = None;
-        for number in self.candidates.iter() {
-            let Some(index) = self.index.rule(number) else { continue };
+        for index in self.index.rules(&self.candidates) {
             let Some(Rule::Detection(rule)) = self.rules.rules.get(index.index()) else { continue };
             looked_at += 1;
             if !self.matcher.holds(&self.rules, &rule.expression, event) {

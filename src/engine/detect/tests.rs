@@ -59,14 +59,17 @@ const FIELDS: &[FieldId] = &[
     well_known::RESOURCE,
     well_known::RESPONSE_CODE,
     well_known::GROUPS,
+    well_known::SOURCE_IPS,
     FieldId(21),
     FieldId(22),
+    FieldId(23),
 ];
 
 fn table() -> FieldTable {
     let mut fields = FieldTable::new();
     assert_eq!(fields.intern("x"), FieldId(21));
     assert_eq!(fields.intern("outcome"), FieldId(22));
+    assert_eq!(fields.intern("source.public"), FieldId(23));
     fields
 }
 
@@ -277,8 +280,7 @@ fn rule(expression: Expression, all_stages: bool) -> Rule {
 type Content = (Vec<(FieldId, Value<'static>)>, Stage);
 
 fn content() -> impl Strategy<Value = Content> {
-    let plain: Vec<FieldId> =
-        FIELDS.iter().copied().filter(|field| *field != FieldId(22)).collect();
+    let plain: Vec<FieldId> = FIELDS.iter().copied().filter(|field| *field < FieldId(22)).collect();
     let stages = [Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete];
     (vec((select(plain), value()), 0..8), select(stages.to_vec()))
 }
@@ -385,6 +387,57 @@ fn a_rule_about_one_of_several_fields_is_not_looked_at_without_any_of_them() {
     assert_eq!(looked_at(&[well_known::USERNAME]), 0);
     assert_eq!(looked_at(&[well_known::VERB]), 1);
     assert_eq!(looked_at(&[well_known::RESOURCE]), 1);
+}
+
+#[test]
+fn beginnings_choices_and_fields_that_are_there_rule_out() {
+    let test = |field, test| Predicate { field, test };
+    let begins = |pattern: &str| Test::Text {
+        kind: StringKind::StartsWith,
+        pattern: pattern.to_owned(),
+        cased: false,
+    };
+    let predicate = |id| Expression::Predicate(PredicateId(id));
+    let not = |id| Expression::Not(Box::new(predicate(id)));
+    let rules = Arc::new(RuleSet {
+        fields: table(),
+        predicates: vec![
+            test(well_known::USER_AGENT, begins("kubectl/")),
+            test(well_known::USER_AGENT, begins("kube")),
+            test(well_known::VERB, begins("get")),
+            test(FieldId(21), Test::Exists),
+        ],
+        rules: [
+            predicate(0),
+            Expression::All(vec![predicate(1), not(0)]),
+            Expression::Any(vec![
+                Expression::All(vec![predicate(0), predicate(2)]),
+                Expression::All(vec![not(1), predicate(3)]),
+            ]),
+        ]
+        .into_iter()
+        .map(|expression| rule(expression, false))
+        .collect(),
+        ..RuleSet::default()
+    });
+    let mut matcher = RuleMatcher::new(rules);
+    let mut check = |agent: &'static str, verb: &'static str, with_x: bool, expected: &[u32]| {
+        let text = |text| Value::Str(Cow::Borrowed(text));
+        let mut values =
+            vec![(well_known::USER_AGENT, text(agent)), (well_known::VERB, text(verb))];
+        values.extend(with_x.then_some((FieldId(21), Value::Null)));
+        let mut found = Vec::new();
+        let looked_at = matcher.detect(&mut event(&(values, Stage::ResponseComplete)), &mut found);
+        let found: Vec<u32> = found.iter().map(|detection| detection.rule.0).collect();
+        assert_eq!(found, expected, "{agent} {verb} {with_x}");
+        assert_eq!(looked_at, expected.len() as u64, "{agent} {verb} {with_x}");
+    };
+    check("kubectl/v1", "list", false, &[0]);
+    check("Kubectl/v1", "GET", false, &[0, 2]);
+    check("kubelet/v1", "get", true, &[1]);
+    check("curl/8", "get", true, &[2]);
+    check("curl/8", "get", false, &[]);
+    check("", "", false, &[]);
 }
 
 #[test]

@@ -216,6 +216,8 @@ const EMPTY: Chain = Chain { first: NONE, last: NONE, count: 0 };
 struct Link<'a> {
     value: Value<'a>,
     next: u32,
+    /// Whose value it is, for clearing only what was used.
+    field: FieldId,
 }
 
 /// Owned strings kept for reuse, and how long they may be, so that one long value does not hold its
@@ -228,8 +230,6 @@ const SPARE_STRING_BYTES_MAX: usize = 16 << 10;
 pub struct Event<'a> {
     chains: Vec<Chain>,
     links: Vec<Link<'a>>,
-    /// Fields with values, for clearing only what was used.
-    used: Vec<FieldId>,
     /// Memory of owned values that were cleared.
     spare: Vec<String>,
     /// Derived fields that were computed; see [`derived::Derivation::derive`].
@@ -250,7 +250,6 @@ impl<'a> Event<'a> {
         Event {
             chains: vec![EMPTY; fields],
             links: Vec::with_capacity(64),
-            used: Vec::with_capacity(64),
             spare: Vec::new(),
             derived: 0,
             time: EventTime::MIN,
@@ -262,12 +261,10 @@ impl<'a> Event<'a> {
 
     /// Forgets all values. Cost: the number of values that it had.
     pub fn clear(&mut self) {
-        for field in self.used.drain(..) {
-            if let Some(chain) = self.chains.get_mut(field.index()) {
+        for link in self.links.drain(..) {
+            if let Some(chain) = self.chains.get_mut(link.field.index()) {
                 *chain = EMPTY;
             }
-        }
-        for link in self.links.drain(..) {
             if let Value::Str(Cow::Owned(mut text)) = link.value
                 && self.spare.len() < SPARE_STRINGS_MAX
                 && text.capacity() <= SPARE_STRING_BYTES_MAX
@@ -290,7 +287,6 @@ impl<'a> Event<'a> {
             chains: self.chains,
             // The library collects an empty vector of the same layout in place: no allocation.
             links: self.links.into_iter().map_while(|_| None).collect(),
-            used: self.used,
             spare: self.spare,
             derived: 0,
             time: EventTime::MIN,
@@ -308,7 +304,6 @@ impl<'a> Event<'a> {
         let Ok(index) = u32::try_from(self.links.len()) else { return };
         if chain.count == 0 {
             *chain = Chain { first: index, last: index, count: 1 };
-            self.used.push(field);
         } else if chain.count as usize >= limits::VALUES_PER_FIELD_MAX {
             self.values_dropped += 1;
             if let Some(link) = self.links.get_mut(chain.last as usize) {
@@ -322,7 +317,7 @@ impl<'a> Event<'a> {
                 link.next = index;
             }
         }
-        self.links.push(Link { value, next: NONE });
+        self.links.push(Link { value, next: NONE, field });
     }
 
     /// Adds a string that `write` makes, in memory that is reused.

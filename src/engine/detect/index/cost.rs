@@ -1,0 +1,28 @@
+//! What it costs to know the value of a field.
+
+use crate::engine::event::derived::is_derived;
+
+/// How dear a field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cost {
+    /// It is there already.
+    Nothing,
+    /// It is computed from a value or two.
+    Little,
+    /// It is parsed, or looked up by patterns: only for rules that nothing else rules out.
+    Much,
+    /// It is looked at only where a rule asks.
+    TooMuch,
+}
+
+/// How dear the field with this path is.
+pub(super) fn cost_of(path: &str) -> Cost {
+    match path {
+        // The decoder itself fills it in.
+        "cluster" => Cost::Nothing,
+        "actor.kind" | "outcome" => Cost::Little,
+        "actor.human" | "source.public" => Cost::Much,
+        _ if is_derived(path) => Cost::TooMuch,
+        _ => Cost::Nothing,
+    }
+}

@@ -1,0 +1,232 @@
+//! What the values of one field say about the rules, that is, about the alternatives of their conditions.
+
+use std::borrow::Cow;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{
+    alternative::Alternative,
+    class::{Class, possible},
+    cost::{Cost, cost_of},
+    prefixes::{Beginning, Prefixes},
+    uses::Uses,
+};
+use crate::engine::{
+    detect::{
+        bits::Bits,
+        fold::{Fold, is_folded},
+    },
+    event::{Event, FieldId, well_known},
+    limits,
+    rule::{Predicate, RuleSet},
+    text_table::TextTable,
+    value::Value,
+};
+
+/// For each class of values of one field, the rules that it does not rule out.
+#[derive(Debug)]
+pub(super) struct FieldIndex {
+    pub(super) field: FieldId,
+    pub(super) cost: Cost,
+    /// The rules that some class rules out. The others need no look at the field.
+    pub(super) decides: Bits,
+    absent: Bits,
+    present: Bits,
+    null: Bits,
+    by_text: TextTable<Known>,
+    /// For integers whose text is known.
+    by_integer: HashMap<i64, Bits>,
+    /// For other texts that begin with what rules look for.
+    prefixes: Prefixes,
+    /// For other texts that do not.
+    other: Bits,
+    /// For other texts of which it is not clear.
+    unclear: Bits,
+}
+
+/// What one text that is known says about the rules.
+#[derive(Debug)]
+struct Known {
+    /// For the text as it stands here.
+    exact: Bits,
+    /// For texts that differ from it in case.
+    folded: Bits,
+}
+
+impl FieldIndex {
+    /// `None` if it would take too much memory.
+    pub(super) fn new(
+        rules: &RuleSet,
+        alternatives: &[Alternative<'_>],
+        uses: &Uses<'_>,
+    ) -> Option<FieldIndex> {
+        let field = uses.field;
+        let mut texts: HashSet<Cow<'_, str>> = vocabulary(field).collect();
+        for (_, named) in &uses.by_rule {
+            texts.extend(named.texts.iter().map(|text| Cow::Borrowed(*text)));
+            if texts.len() > limits::INDEX_VALUES_MAX {
+                return None;
+            }
+        }
+        let mut fold = Fold::default();
+        let mut possible = |number: usize, class: Class<'_>| {
+            let Some(one) = alternatives.get(number) else { return false };
+            let mut known = |predicate: &Predicate| (predicate.field == field).then_some(class);
+            possible(rules, &one.condition, &mut known, &mut fold) != Some(false)
+        };
+        let mut left = |class: Class<'_>| {
+            let mut bits = Bits::none(alternatives.len());
+            (0..alternatives.len()).for_each(|number| bits.set(number, possible(number, class)));
+            bits
+        };
+        let absent = left(Class::Absent);
+        let present = left(Class::Present);
+        let null = left(Class::Null);
+        let unclear = left(Class::Other { beginning: None });
+        // With too many prefixes nothing is known of how texts begin.
+        let few = uses.prefixes.len() <= limits::INDEX_VALUES_MAX;
+        let beginning = few.then_some("");
+        let other = left(Class::Other { beginning });
+        let prefixes: Vec<&str> = uses.prefixes.iter().copied().filter(|_| few).collect();
+        let prefixes = Prefixes::new(&prefixes, |prefix| {
+            let mut left = other.clone();
+            for (number, named) in &uses.by_rule {
+                if named.patterns {
+                    let class = Class::Other { beginning: Some(prefix) };
+                    left.set(*number, possible(*number, class));
+                }
+            }
+            left
+        });
+        let mut by_text: Vec<(Box<[u8]>, Known)> = Vec::new();
+        let mut by_integer = HashMap::new();
+        let mut folding = Fold::default();
+        for text in texts {
+            let mut known = Known { exact: other.clone(), folded: other.clone() };
+            for (number, named) in &uses.by_rule {
+                // A rule that only compares with other texts, in whatever case, treats this one like
+                // any other.
+                if named.patterns
+                    || named.texts.contains(&*text)
+                    || named.texts.contains(folding.fold(&text))
+                {
+                    known.exact.set(*number, possible(*number, Class::Exact(&text)));
+                    known.folded.set(*number, possible(*number, Class::Folded(&text)));
+                }
+            }
+            let integer = text.parse().ok().filter(|integer: &i64| integer.to_string() == *text);
+            if let Some(integer) = integer {
+                by_integer.insert(integer, known.exact.clone());
+            }
+            by_text.push((text.as_bytes().into(), known));
+        }
+        let mut index = FieldIndex {
+            field,
+            cost: cost_of(rules.fields.path(field)),
+            decides: Bits::none(alternatives.len()),
+            absent,
+            present,
+            null,
+            by_integer,
+            by_text: TextTable::new(by_text),
+            prefixes,
+            other,
+            unclear,
+        };
+        index.decides = index.ruled_out_by_any(alternatives.len());
+        Some(index)
+    }
+
+    fn ruled_out_by_any(&self, count: usize) -> Bits {
+        let texts = self.by_text.values().flat_map(|known| [&known.exact, &known.folded]);
+        let classes =
+            [&self.absent, &self.present, &self.null, &self.other, &self.unclear].into_iter();
+        let mut always = Bits::all(count);
+        for left in classes.chain(texts).chain(self.prefixes.each()) {
+            always.keep(left);
+        }
+        let mut decides = Bits::none(count);
+        (0..count).for_each(|number| decides.set(number, !always.has(number)));
+        decides
+    }
+
+    /// The rules that some usual value of the field, or its absence, rules out.
+    pub(super) fn often_ruled_out(&self, count: usize) -> Bits {
+        let mut bits = Bits::none(count);
+        let many = self.by_text.values().count() / 2;
+        for number in 0..count {
+            let by_text = || {
+                let texts = self.by_text.values();
+                texts.filter(|known| !known.exact.has(number)).count() > many
+            };
+            let ruled_out = !self.absent.has(number)
+                || !self.present.has(number)
+                || !self.other.has(number)
+                || by_text();
+            bits.set(number, ruled_out);
+        }
+        bits
+    }
+
+    /// The rules that the event's value does not rule out.
+    #[inline]
+    pub(super) fn left(&self, event: &Event<'_>, fold: &mut Fold) -> &Bits {
+        let value = match (event.count(self.field), event.first(self.field)) {
+            (0, _) => return &self.absent,
+            (1, Some(value)) => value,
+            // Of several values one may pass one test, and another another.
+            _ => return &self.present,
+        };
+        match value {
+            Value::Str(text) => self.left_for(text, fold),
+            Value::Bool(value) => self.left_for(if *value { "true" } else { "false" }, fold),
+            Value::Int(integer) => match self.by_integer.get(integer) {
+                Some(left) => left,
+                None if self.prefixes.is_empty() => &self.other,
+                None => self.left_for(&integer.to_string(), fold),
+            },
+            Value::Null => &self.null,
+            // The text of a number may mean another number, or none: 1e999.
+            Value::Float(_) | Value::Composite => &self.present,
+        }
+    }
+
+    #[inline]
+    fn left_for(&self, text: &str, fold: &mut Fold) -> &Bits {
+        if let Some(known) = self.by_text.get(text.as_bytes()) {
+            return &known.exact;
+        }
+        // In lower case it is what was just looked for.
+        if !self.by_text.is_empty()
+            && !is_folded(text)
+            && let Some(known) = self.by_text.get(fold.fold(text).as_bytes())
+        {
+            return &known.folded;
+        }
+        if self.prefixes.is_empty() {
+            return &self.other;
+        }
+        match self.prefixes.find(text, fold) {
+            Beginning::Known(left) => left,
+            Beginning::Other => &self.other,
+            Beginning::Unclear => &self.unclear,
+        }
+    }
+}
+
+/// Values worth knowing even if no rule names them plainly, so that wildcards, regular expressions
+/// and comparisons are decided when rules are loaded.
+fn vocabulary(field: FieldId) -> impl Iterator<Item = Cow<'static, str>> {
+    let words: &[&'static str] = match field {
+        well_known::VERB => {
+            &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", ""]
+        }
+        well_known::STAGE => &["RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"],
+        _ => &[],
+    };
+    let codes = if field == well_known::RESPONSE_CODE { 100..600 } else { 0..0 };
+    words
+        .iter()
+        .map(|word| Cow::Borrowed(*word))
+        .chain(codes.map(|code: u16| Cow::Owned(code.to_string())))
+}

@@ -1,0 +1,157 @@
+//! Which rules an event can satisfy at all, found without looking at the rules.
+//!
+//! For each of the fields that tell rules apart best (resource, verb, user …) the index knows, for
+//! every value that some rule names, which rules that value does not rule out; and the same for
+//! all other values, for null, and for absence. It is made by evaluating each condition with that
+//! one field known and everything else unknown: what is false then is false whatever the rest of the
+//! event says. So it understands `not`, wildcards and numbers as well as plain equality. An event's
+//! candidates are the intersection over the fields. It never leaves out a rule that holds.
+
+mod alternative;
+mod class;
+mod cost;
+mod field;
+mod needs;
+mod prefixes;
+mod uses;
+
+use super::{bits::Bits, fold::Fold, matcher::Derivations};
+use crate::engine::{
+    event::{Event, Stage},
+    rule::{RuleIndex, RuleSet},
+};
+use alternative::Alternative;
+use cost::Cost;
+use field::FieldIndex;
+use needs::Needs;
+use uses::Uses;
+
+/// Cheap fields that are indexed at most. More would cost every event more than they save.
+const FIELDS_INDEXED_MAX: usize = 12;
+
+/// An index over the detection rules of one rule set.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// The rule of each alternative, by its number in the sets. Those of one rule are neighbours.
+    rules: Vec<RuleIndex>,
+    /// What sees canonical events: all.
+    all: Bits,
+    /// What sees every stage.
+    every_stage: Bits,
+    /// Fields whose values cost little to know.
+    cheap: Vec<FieldIndex>,
+    /// For each alternative, the fields without which, or with which, it cannot hold: most fields of
+    /// bodies and annotations are absent from most events.
+    needs: Vec<Needs>,
+    /// Fields whose values are worth knowing only for what is still left.
+    dear: Vec<FieldIndex>,
+    derivations: Derivations,
+}
+
+impl Index {
+    pub(super) fn new(rules: &RuleSet) -> Index {
+        let alternatives = Alternative::of(rules);
+        let count = alternatives.len();
+        let mut every_stage = Bits::none(count);
+        for (number, alternative) in alternatives.iter().enumerate() {
+            every_stage.set(number, alternative.every_stage);
+        }
+        let known = Uses::of(rules, &alternatives)
+            .into_iter()
+            .filter_map(|uses| FieldIndex::new(rules, &alternatives, &uses));
+        let (cheap, dear) = known.partition(|index| index.cost < Cost::Much);
+        let cheap = choose(cheap, count);
+        let looked_up: Vec<_> = cheap.iter().map(|index| index.field).collect();
+        let needs = alternatives.iter().map(|one| Needs::of(rules, one, &looked_up)).collect();
+        Index {
+            rules: alternatives.iter().map(|one| one.rule).collect(),
+            all: Bits::all(count),
+            every_stage,
+            cheap,
+            needs,
+            dear,
+            derivations: Derivations::new(rules),
+        }
+    }
+
+    /// The alternatives that the event can satisfy, into `candidates`. False: none.
+    pub(super) fn candidates(
+        &self,
+        event: &mut Event<'_>,
+        fold: &mut Fold,
+        candidates: &mut Bits,
+    ) -> bool {
+        candidates.copy_from(match event.stage {
+            Stage::RequestReceived => &self.every_stage,
+            _ => &self.all,
+        });
+        self.keep(&self.cheap, event, fold, candidates)
+            && candidates
+                .retain(|number| self.needs.get(number).is_none_or(|needs| needs.met_by(event)))
+            && self.keep(&self.dear, event, fold, candidates)
+    }
+
+    /// Keeps what the values of these fields do not rule out. False: nothing.
+    fn keep(
+        &self,
+        fields: &[FieldIndex],
+        event: &mut Event<'_>,
+        fold: &mut Fold,
+        candidates: &mut Bits,
+    ) -> bool {
+        for index in fields {
+            if !candidates.meets(&index.decides) {
+                continue;
+            }
+            self.derivations.derive(event, index.field);
+            if !candidates.keep(index.left(event, fold)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The rules of these [`Index::candidates`], in their order, each once.
+    pub(super) fn rules(&self, candidates: &Bits) -> impl Iterator<Item = RuleIndex> {
+        let mut last = None;
+        candidates.iter().filter_map(move |number| {
+            let rule = *self.rules.get(number)?;
+            (last.replace(rule) != Some(rule)).then_some(rule)
+        })
+    }
+}
+
+/// Chooses the fields whose values are looked up, the sharpest first.
+///
+/// A rule wants to be ruled out by one field at least, better by two, since no field rules it out of
+/// every event. So in each step the field that does most for the rules served least is taken.
+fn choose(mut known: Vec<FieldIndex>, count: usize) -> Vec<FieldIndex> {
+    let mut ruled_out: Vec<Bits> = known.iter().map(|index| index.often_ruled_out(count)).collect();
+    let mut served = vec![0_u32; count];
+    let mut chosen = Vec::new();
+    while chosen.len() < FIELDS_INDEXED_MAX {
+        let gain = |bits: &Bits| -> u32 {
+            bits.iter()
+                .map(|number| match served.get(number) {
+                    Some(0) => 9,
+                    Some(1) => 3,
+                    Some(2) => 1,
+                    _ => 0,
+                })
+                .sum()
+        };
+        let best = ruled_out
+            .iter()
+            .enumerate()
+            .map(|(at, bits)| (gain(bits), at))
+            .max_by_key(|(gain, at)| (*gain, std::cmp::Reverse(*at)));
+        let Some((1.., at)) = best else { break };
+        for number in ruled_out.remove(at).iter() {
+            if let Some(served) = served.get_mut(number) {
+                *served += 1;
+            }
+        }
+        chosen.push(known.remove(at));
+    }
+    chosen
+}
