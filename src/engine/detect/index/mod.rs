@@ -6,6 +6,10 @@
 //! one field known and everything else unknown: what is false then is false whatever the rest of the
 //! event says. So it understands `not`, wildcards and numbers as well as plain equality. An event's
 //! candidates are the intersection over the fields. It never leaves out a rule that holds.
+//!
+//! What is numbered are the alternatives of the conditions, not the rules: of `(a and b) or (c and d)`
+//! one field rules out each half, but seldom the whole. Values that are there already come first, then
+//! what each alternative that is left needs to be there or not, then values that are dear to know.
 
 mod alternative;
 mod class;
