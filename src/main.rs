@@ -2,6 +2,13 @@
 
 use std::process::ExitCode;
 
+/// Records are allocated by librdkafka's thread, freed by the one that polls, and what was detected in them
+/// goes through two more. glibc's allocator locks and trims on such ways; this one also serves
+/// librdkafka and SQLite.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     tripline::cli::main()
 }

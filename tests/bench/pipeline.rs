@@ -31,7 +31,7 @@ use rdkafka::{
 const EVENTS: u64 = 200_000;
 
 /// Each side is run so often, in turn; the median ratio is printed.
-const RUNS: usize = 5;
+const RUNS: usize = 9;
 
 /// Set in the child process that counts: the brokers, and how many records there are.
 const COUNT: &str = "TRIPLINE_BENCH_COUNT";

@@ -84,7 +84,7 @@ impl Decoder {
 
     fn bytes(&mut self, plain: &[u8], payload: &[u8], cluster: Option<&str>, sink: &mut impl Sink) {
         let context = Context { cluster, wrappers: 0, silent: false };
-        match str::from_utf8(plain) {
+        match simdutf8::compat::from_utf8(plain) {
             Ok(text) => self.text(text, context, sink),
             Err(error) => {
                 let detail = format!("at byte {}", error.valid_up_to());
