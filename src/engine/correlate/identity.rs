@@ -252,6 +252,27 @@ mod tests {
     }
 
     #[test]
+    fn what_ends_first_leaves_when_there_are_too_many() {
+        let mut identities = Identities::default();
+        let mut seen = |number: usize, seconds: i64| {
+            let mut detection = detection(0, seconds, Stage::ResponseComplete);
+            for (to, from) in detection.identity.0.iter_mut().zip(number.to_le_bytes()) {
+                *to = from;
+            }
+            identities.see(&detection, STEP)
+        };
+        // The first is late, and so the last to be forgotten.
+        assert_eq!(seen(0, 600), Seen::New);
+        for number in 1..IDENTITIES_PER_RULE_MAX {
+            assert_eq!(seen(number, 0), Seen::New);
+        }
+        assert_eq!(seen(IDENTITIES_PER_RULE_MAX, 300), Seen::NewForOld);
+        assert_eq!(seen(0, 600), Seen::Before);
+        assert_eq!(seen(2, 0), Seen::Before);
+        assert_eq!(seen(1, 0), Seen::NewForOld, "it was forgotten");
+    }
+
+    #[test]
     fn what_no_checkpoint_wrote_is_not_read() {
         let mut identities = Identities::default();
         let run = Run { until: EventTime::from_micros(60_000_000), number: 0 };
