@@ -1,6 +1,6 @@
 //! `risk`: findings of many rules about one entity, added up and slowly forgotten.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -78,21 +78,63 @@ impl Kind for Risk {
     }
 }
 
-/// What an entity has come to.
+/// Scores of one entity that are told apart by time: 1,000. With more the oldest are added up, though an
+/// earlier one may still come.
+const RECENT_MAX: usize = 1_000;
+
+/// What an entity has come to. Scores that an earlier one may still come before are kept apart: the sum
+/// may have passed the line between two of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Sum {
-    /// At this time …
-    at: EventTime,
-    /// … so much was left of the scores, by the names of their rules.
-    parts: Vec<(Box<str>, f64)>,
+    settled: Parts,
+    /// By time, none before that of the settled ones.
+    recent: VecDeque<Contribution>,
     /// The first event that counted.
     first: EventTime,
     captured: Arc<[Captured]>,
 }
 
-impl Sum {
+/// What was left of scores at one time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Parts {
+    at: EventTime,
+    /// By the names of their rules.
+    parts: Vec<(Box<str>, f64)>,
+}
+
+/// What one finding adds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Contribution {
+    time: EventTime,
+    /// Name of the rule.
+    name: Box<str>,
+    score: f64,
+    /// What all scores until then had come to.
+    total: f64,
+    /// Whether it was found that this passes the line.
+    found: bool,
+}
+
+impl Parts {
     fn total(&self) -> f64 {
         self.parts.iter().map(|(_, part)| part).sum()
+    }
+}
+
+impl Sum {
+    fn new(time: EventTime) -> Sum {
+        Sum {
+            settled: Parts { at: time, parts: Vec::new() },
+            recent: VecDeque::new(),
+            first: time,
+            captured: [].into(),
+        }
+    }
+
+    /// What it came to last, and when.
+    fn last(&self) -> (EventTime, f64) {
+        let settled = || (self.settled.at, self.settled.total());
+        self.recent.back().map_or_else(settled, |score| (score.time, score.total))
     }
 }
 
@@ -111,42 +153,91 @@ impl Risk {
         (-after.as_secs_f64() / self.half_life.as_secs_f64()).exp2()
     }
 
-    /// When a sum has sunk to a level.
-    fn sinks_to(&self, sum: &Sum, level: f64) -> EventTime {
-        let halvings = (sum.total() / level).log2().max(0.0);
+    /// When a sum that came to `total` at a time has sunk to a level.
+    fn sinks_to(&self, (at, total): (EventTime, f64), level: f64) -> EventTime {
+        let halvings = (total / level).log2().max(0.0);
         let after = Duration::try_from_secs_f64(halvings * self.half_life.as_secs_f64());
-        sum.at.plus(after.unwrap_or(Duration::MAX))
+        at.plus(after.unwrap_or(Duration::MAX))
     }
 
-    fn add(&self, sum: &mut Sum, time: EventTime, name: &str, score: f64) {
-        let left = self.left(time.since(sum.at));
-        for (_, part) in &mut sum.parts {
+    /// Adds a score, and finds each time from its own on at which all of them pass the line.
+    fn add(&self, sum: &mut Sum, score: Contribution, out: &mut Vec<Hit>) {
+        sum.first = sum.first.min(score.time);
+        if sum.settled.parts.is_empty() {
+            sum.settled.at = sum.settled.at.min(score.time);
+        }
+        let from = if score.time < sum.settled.at {
+            self.settle(&mut sum.settled, &score);
+            0
+        } else {
+            let at = sum.recent.partition_point(|known| known.time <= score.time);
+            sum.recent.insert(at, score);
+            at
+        };
+        let mut before = match from.checked_sub(1).and_then(|before| sum.recent.get(before)) {
+            Some(score) => (score.time, score.total),
+            None => (sum.settled.at, sum.settled.total()),
+        };
+        if sum.recent.is_empty() && before.1 >= self.line {
+            out.push(self.hit(sum, &sum.settled));
+        }
+        let mut found = Vec::new();
+        for (at, score) in sum.recent.iter_mut().enumerate().skip(from) {
+            score.total = before.1 * self.left(score.time.since(before.0)) + score.score;
+            before = (score.time, score.total);
+            if score.total >= self.line {
+                found.push((at, std::mem::replace(&mut score.found, true)));
+            }
+        }
+        // The last of them says how long it holds, whether it is new or not.
+        let last = found.len().saturating_sub(1);
+        let told = found.iter().enumerate().filter(|(order, (_, known))| !known || *order == last);
+        for (_, (at, _)) in told {
+            let mut parts = sum.settled.clone();
+            sum.recent.iter().take(at + 1).for_each(|score| self.settle(&mut parts, score));
+            out.push(self.hit(sum, &parts));
+        }
+    }
+
+    /// Adds up the scores that no other can come before any more.
+    fn settle_before(&self, sum: &mut Sum, watermark: Option<EventTime>) {
+        let is_settled = |score: &Contribution| watermark.is_some_and(|watermark| score.time < watermark);
+        while (sum.recent.len() > RECENT_MAX || sum.recent.front().is_some_and(is_settled))
+            && let Some(score) = sum.recent.pop_front()
+        {
+            self.settle(&mut sum.settled, &score);
+        }
+    }
+
+    fn settle(&self, settled: &mut Parts, score: &Contribution) {
+        let left = self.left(score.time.since(settled.at));
+        for (_, part) in &mut settled.parts {
             *part *= left;
         }
         // One that comes late has been sinking since its own time.
-        let score = score * self.left(sum.at.since(time));
-        sum.at = sum.at.max(time);
-        sum.first = sum.first.min(time);
-        match sum.parts.iter_mut().find(|(known, _)| **known == *name) {
-            Some((_, part)) => *part += score,
-            None => sum.parts.push((name.into(), score)),
+        let part = score.score * self.left(settled.at.since(score.time));
+        settled.at = settled.at.max(score.time);
+        match settled.parts.iter_mut().find(|(known, _)| *known == score.name) {
+            Some((_, known)) => *known += part,
+            None => settled.parts.push((score.name.clone(), part)),
         }
         let least = self.line * FORGOTTEN_BELOW * FORGOTTEN_BELOW;
-        sum.parts.retain(|(_, part)| *part > least);
+        settled.parts.retain(|(_, part)| *part > least);
     }
 
-    fn hit(&self, sum: &Sum) -> Hit {
-        let mut parts: Vec<&(Box<str>, f64)> = sum.parts.iter().collect();
+    fn hit(&self, sum: &Sum, reached: &Parts) -> Hit {
+        let mut parts: Vec<&(Box<str>, f64)> = reached.parts.iter().collect();
         parts.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let total = reached.total();
         Hit {
-            time: sum.at,
+            time: reached.at,
             first: sum.first,
-            last: sum.at,
-            value: (sum.total() * 10.0).round() / 10.0,
+            last: reached.at,
+            value: (total * 10.0).round() / 10.0,
             values: parts.into_iter().map(|(name, part)| format!("{name} ({part:.0})")).collect(),
             usual: None,
             captured: Arc::clone(&sum.captured),
-            holds: Holds::Until(self.sinks_to(sum, self.line)),
+            holds: Holds::Until(self.sinks_to((reached.at, total), self.line)),
         }
     }
 }
@@ -156,23 +247,25 @@ impl RuleState for Sums {
         &mut self,
         key: CorrelationKey,
         sample: Sample<'_>,
-        _: Option<EventTime>,
+        watermark: Option<EventTime>,
         out: &mut Vec<Hit>,
     ) -> Taken {
         let kind = &self.kind;
         let Some((name, score)) = kind.scores.get(usize::from(sample.input)) else {
             return Taken::NotExpected;
         };
-        let time = sample.time;
-        let fresh = || Sum { at: time, parts: Vec::new(), first: time, captured: [].into() };
-        self.entities.update(key, fresh, |sum| {
-            kind.add(sum, time, name, *score);
-            sum.captured = sample.captured;
-            if sum.total() >= kind.line {
-                out.push(kind.hit(sum));
-            }
-            Some(kind.sinks_to(sum, kind.line * FORGOTTEN_BELOW))
-        });
+        let (time, name, score) = (sample.time, Box::from(name.as_str()), *score);
+        let score = Contribution { time, name, score, total: score, found: false };
+        self.entities.update(
+            key,
+            || Sum::new(time),
+            |sum| {
+                kind.settle_before(sum, watermark);
+                sum.captured = sample.captured;
+                kind.add(sum, score, out);
+                Some(kind.sinks_to(sum.last(), kind.line * FORGOTTEN_BELOW))
+            },
+        );
         Taken::Counted
     }
 
