@@ -111,8 +111,6 @@ struct Contribution {
     score: f64,
     /// What all scores until then had come to.
     total: f64,
-    /// Whether it was found that this passes the line.
-    found: bool,
 }
 
 impl Parts {
@@ -160,7 +158,7 @@ impl Risk {
         at.plus(after.unwrap_or(Duration::MAX))
     }
 
-    /// Adds a score, and finds each time from its own on at which all of them pass the line.
+    /// Adds a score. The latest time from its own on at which all of them pass the line is found.
     fn add(&self, sum: &mut Sum, score: Contribution, out: &mut Vec<Hit>) {
         sum.first = sum.first.min(score.time);
         if sum.settled.parts.is_empty() {
@@ -181,27 +179,23 @@ impl Risk {
         if sum.recent.is_empty() && before.1 >= self.line {
             out.push(self.hit(sum, &sum.settled));
         }
-        let mut found = Vec::new();
-        for (at, score) in sum.recent.iter_mut().enumerate().skip(from) {
-            score.total = before.1 * self.left(score.time.since(before.0)) + score.score;
-            before = (score.time, score.total);
-            if score.total >= self.line {
-                found.push((at, std::mem::replace(&mut score.found, true)));
-            }
+        let mut reached = None;
+        for (at, one) in sum.recent.iter_mut().enumerate().skip(from) {
+            one.total = before.1 * self.left(one.time.since(before.0)) + one.score;
+            before = (one.time, one.total);
+            reached = (one.total >= self.line).then_some(at).or(reached);
         }
-        // The last of them says how long it holds, whether it is new or not.
-        let last = found.len().saturating_sub(1);
-        let told = found.iter().enumerate().filter(|(order, (_, known))| !known || *order == last);
-        for (_, (at, _)) in told {
+        if let Some(at) = reached {
             let mut parts = sum.settled.clone();
-            sum.recent.iter().take(at + 1).for_each(|score| self.settle(&mut parts, score));
+            sum.recent.iter().take(at + 1).for_each(|one| self.settle(&mut parts, one));
             out.push(self.hit(sum, &parts));
         }
     }
 
     /// Adds up the scores that no other can come before any more.
     fn settle_before(&self, sum: &mut Sum, watermark: Option<EventTime>) {
-        let is_settled = |score: &Contribution| watermark.is_some_and(|watermark| score.time < watermark);
+        let is_settled =
+            |score: &Contribution| watermark.is_some_and(|watermark| score.time < watermark);
         while (sum.recent.len() > RECENT_MAX || sum.recent.front().is_some_and(is_settled))
             && let Some(score) = sum.recent.pop_front()
         {
@@ -255,7 +249,7 @@ impl RuleState for Sums {
             return Taken::NotExpected;
         };
         let (time, name, score) = (sample.time, Box::from(name.as_str()), *score);
-        let score = Contribution { time, name, score, total: score, found: false };
+        let score = Contribution { time, name, score, total: score };
         self.entities.update(
             key,
             || Sum::new(time),
