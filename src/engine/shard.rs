@@ -97,10 +97,8 @@ pub struct Shard {
     previous: VecDeque<(u64, Arc<RuleSet>)>,
     watermark: Watermark,
     partitions_changed: bool,
-    /// By index in the rule set; of detection rules.
-    identities: Vec<Identities>,
-    /// How long each rule must know a copy of an event as one; `None` if a copy makes no difference.
-    identity_spans: Vec<Option<Duration>>,
+    /// By index in the rule set; `None` where a copy of an event makes no difference.
+    identities: Vec<Option<Identities>>,
     /// By index in the rule set; `None` for detection rules.
     states: Vec<Option<Box<dyn RuleState>>>,
     /// Who is told of a rule's findings: correlation and its input.
@@ -125,8 +123,7 @@ impl Shard {
     pub fn new(rules: Arc<RuleSet>, rules_epoch: u64, settings: EngineSettings) -> Shard {
         Shard {
             watermark: Watermark::new(&settings),
-            identities: rules.rules.iter().map(|_| Identities::default()).collect(),
-            identity_spans: identity_spans(&rules, &settings),
+            identities: fresh_identities(&rules, &settings),
             settings,
             states: fresh_states(&rules),
             listeners: listeners(&rules),
@@ -232,10 +229,8 @@ impl Shard {
             self.counts.rules_gone += 1;
             return;
         };
-        if let Some(Some(keep)) = self.identity_spans.get(index.index())
-            && let Some(identities) = self.identities.get_mut(index.index())
-        {
-            match identities.see(detection, *keep) {
+        if let Some(Some(identities)) = self.identities.get_mut(index.index()) {
+            match identities.see(detection) {
                 Seen::New => {}
                 Seen::NewForOld => self.counts.identities_forgotten += 1,
                 Seen::Before => {
@@ -338,7 +333,7 @@ impl Shard {
         let mut alerts = Vec::new();
         self.lifecycle.advance(now, &rules, watermark, &mut alerts);
         self.alerts.extend(alerts);
-        for identities in &mut self.identities {
+        for identities in self.identities.iter_mut().flatten() {
             identities.expire(watermark);
         }
     }
@@ -401,21 +396,17 @@ impl Shard {
     /// Identities stay with their rule. Those of a rule that is gone, or that does without by now, are
     /// forgotten.
     fn replace_identities(&mut self, rules: &RuleSet) {
-        let spans = identity_spans(rules, &self.settings);
-        let mut kept: Vec<Identities> = rules.rules.iter().map(|_| Identities::default()).collect();
-        let old = std::mem::take(&mut self.identities);
+        let old = std::mem::replace(&mut self.identities, fresh_identities(rules, &self.settings));
         for (rule, identities) in self.rules.rules.iter().zip(old) {
-            let id = &rule.meta().id;
+            let (id, Some(identities)) = (&rule.meta().id, identities) else { continue };
             let index = rules.find(id).map(RuleIndex::index);
-            let needed = index.is_some_and(|index| spans.get(index).is_some_and(Option::is_some));
-            if let Some(place) = index.and_then(|index| kept.get_mut(index)).filter(|_| needed) {
-                *place = identities;
+            if let Some(Some(place)) = index.and_then(|index| self.identities.get_mut(index)) {
+                *place = identities.kept_like(place);
             } else {
                 let gone = identities.runs().map(|run| identity_change(id, run, None));
                 self.changes.extend(gone);
             }
         }
-        (self.identities, self.identity_spans) = (kept, spans);
     }
 
     /// The state that changed since the last call, for the next checkpoint.
@@ -440,7 +431,7 @@ impl Shard {
         }
         let rules = Arc::clone(&self.rules);
         for (rule, identities) in rules.rules.iter().zip(&mut self.identities) {
-            let id = &rule.meta().id;
+            let (id, Some(identities)) = (&rule.meta().id, identities) else { continue };
             identities.take_changed(|run, keys| self.changes.push(identity_change(id, run, keys)));
         }
         for (index, rule) in rules.correlations() {
@@ -501,10 +492,9 @@ impl Shard {
             StateTable::Identity => {
                 let (id, run): (String, Run) = postcard::from_bytes(&entry.key).ok()?;
                 let index = self.rules.find(&id).map(RuleIndex::index);
-                let needed =
-                    |index: &usize| matches!(self.identity_spans.get(*index), Some(Some(_)));
-                let Some(index) = index.filter(needed) else { return Some(false) };
-                self.identities.get_mut(index)?.restore(run, &entry.value)?;
+                let place = index.and_then(|index| self.identities.get_mut(index));
+                let Some(Some(identities)) = place else { return Some(false) };
+                identities.restore(run, &entry.value)?;
             }
             StateTable::Correlation => {
                 let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
@@ -564,9 +554,9 @@ fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {
     listeners
 }
 
-/// How long each rule must know a copy of an event as one: as long as the event may count in any
-/// correlation above it, and in its own alert. `None` if a copy makes no difference anywhere.
-fn identity_spans(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Duration>> {
+/// No identities yet, of rules for which a copy of an event makes a difference. Each is to be known as long
+/// as the event may count in any correlation above the rule, and in its own alert.
+fn fresh_identities(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Identities>> {
     let of_alert = |rule: &Rule| rule.meta().alert.as_ref().map(|_| settings.resolve_after);
     let mut spans: Vec<Option<Duration>> = rules.rules.iter().map(of_alert).collect();
     let correlations: Vec<_> = rules.correlations().collect();
@@ -583,7 +573,8 @@ fn identity_spans(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Dura
             }
         }
     }
-    spans.iter().map(|span| span.map(|span| span.saturating_add(settings.grace))).collect()
+    let fresh = |span: Duration| Identities::new(span.saturating_add(settings.grace));
+    spans.into_iter().map(|span| span.map(fresh)).collect()
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, id: &str) {

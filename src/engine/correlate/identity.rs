@@ -40,8 +40,10 @@ pub(crate) struct Run {
 }
 
 /// The identities of one rule.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Identities {
+    /// For how long after its event time one is remembered at least.
+    keep: Duration,
     known: HashSet<IdentityKey>,
     steps: BTreeMap<EventTime, StepIdentities>,
     next_run: u64,
@@ -96,14 +98,30 @@ fn step_end(time: EventTime) -> EventTime {
 }
 
 impl Identities {
-    /// Remembers a detection, for `keep` after its event time.
-    pub(crate) fn see(&mut self, detection: &Detection, keep: Duration) -> Seen {
+    /// None yet. Each will be remembered for `keep` after its event time.
+    pub(crate) fn new(keep: Duration) -> Identities {
+        Identities {
+            keep,
+            known: HashSet::new(),
+            steps: BTreeMap::new(),
+            next_run: 0,
+            gone: Vec::new(),
+        }
+    }
+
+    /// These, but of which further ones are remembered as long as those of `other`.
+    pub(crate) fn kept_like(self, other: &Identities) -> Identities {
+        Identities { keep: other.keep, ..self }
+    }
+
+    /// Remembers a detection.
+    pub(crate) fn see(&mut self, detection: &Detection) -> Seen {
         let key = key_of(detection);
         if !self.known.insert(key) {
             return Seen::Before;
         }
         let long = detection.stage == Stage::ResponseStarted && !detection.every_stage;
-        let keep = if long { keep.max(LONG_RUNNING) } else { keep };
+        let keep = if long { self.keep.max(LONG_RUNNING) } else { self.keep };
         let full = self.known.len() > IDENTITIES_PER_RULE_MAX;
         self.make_room();
         let step = self.steps.entry(step_end(detection.time.plus(keep))).or_default();
@@ -123,23 +141,25 @@ impl Identities {
             }
             step.fresh = step.fresh.min(step.keys.len());
             if step.keys.is_empty() {
-                let (until, step) = first.remove_entry();
-                self.gone.extend(step.runs.into_iter().map(|number| Run { until, number }));
+                self.forget_first();
             }
         }
     }
 
     /// Forgets what ended before the watermark.
     pub(crate) fn expire(&mut self, watermark: EventTime) {
-        while let Some(first) = self.steps.first_entry()
-            && *first.key() <= watermark
-        {
-            let (until, step) = first.remove_entry();
-            for key in step.keys {
-                self.known.remove(&key);
-            }
-            self.gone.extend(step.runs.into_iter().map(|number| Run { until, number }));
+        while self.steps.first_key_value().is_some_and(|(until, _)| *until <= watermark) {
+            self.forget_first();
         }
+    }
+
+    /// Forgets the step that ends first, with what is stored of it.
+    fn forget_first(&mut self) {
+        let Some((until, step)) = self.steps.pop_first() else { return };
+        for key in step.keys {
+            self.known.remove(&key);
+        }
+        self.gone.extend(step.runs.into_iter().map(|number| Run { until, number }));
     }
 
     /// What changed since the last call, with its stored form; `None` if it is gone.
@@ -217,10 +237,10 @@ mod tests {
     fn each_is_counted_once_until_its_time_and_over_restarts() {
         let keep = Duration::from_secs(100);
         let seen = |identities: &mut Identities, number, seconds, stage| {
-            identities.see(&detection(number, seconds, stage), keep)
+            identities.see(&detection(number, seconds, stage))
         };
         let complete = Stage::ResponseComplete;
-        let (mut identities, mut rows) = (Identities::default(), Rows::new());
+        let (mut identities, mut rows) = (Identities::new(keep), Rows::new());
         assert_eq!(seen(&mut identities, 1, 10, complete), Seen::New);
         assert_eq!(seen(&mut identities, 1, 11, complete), Seen::Before);
         checkpoint(&mut identities, &mut rows);
@@ -232,7 +252,7 @@ mod tests {
         checkpoint(&mut identities, &mut rows);
         assert_eq!(rows.len(), 3, "one run for each time of forgetting");
 
-        let mut restored = Identities::default();
+        let mut restored = Identities::new(keep);
         for (run, bytes) in &rows {
             assert_eq!(restored.restore(*run, bytes), Some(()));
         }
@@ -253,13 +273,13 @@ mod tests {
 
     #[test]
     fn what_ends_first_leaves_when_there_are_too_many() {
-        let mut identities = Identities::default();
+        let mut identities = Identities::new(STEP);
         let mut seen = |number: usize, seconds: i64| {
             let mut detection = detection(0, seconds, Stage::ResponseComplete);
             for (to, from) in detection.identity.0.iter_mut().zip(number.to_le_bytes()) {
                 *to = from;
             }
-            identities.see(&detection, STEP)
+            identities.see(&detection)
         };
         // The first is late, and so the last to be forgotten.
         assert_eq!(seen(0, 600), Seen::New);
@@ -274,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_no_checkpoint_wrote_is_not_read() {
-        let mut identities = Identities::default();
+        let mut identities = Identities::new(STEP);
         let run = Run { until: EventTime::from_micros(60_000_000), number: 0 };
         assert_eq!(identities.restore(run, &[0; 16]), None, "not whole keys");
         let odd = Run { until: EventTime::from_micros(60_000_001), ..run };
