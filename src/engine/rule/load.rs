@@ -3,25 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    alert::check_alert_fields,
-    code,
-    compile::{Compiler, compile},
-    condition::Condition,
-    document::{DetectionSyntax, Document, FilterDocument, read_documents},
-    header::Header,
-    identities::{check_teams, read_identities},
-    lint::{level_needed, lint_values},
-    list::read_lists,
-    names::Names,
-    risk::read_risk,
-    schedule::read_schedules,
-    selection::{Item, Search},
-    set::{RuleSet, Schedule},
+    check::values::{level_needed, lint_values},
+    compile::{Compiler, alert::check_alert_fields, compile, risk::read_risk},
+    plan::{
+        build::Builder,
+        set::{RuleSet, Schedule},
+    },
+    read::{
+        document::{DetectionSyntax, Document, FilterDocument, read_documents},
+        header::Header,
+        identities::{check_teams, read_identities},
+        list::read_lists,
+        names::Names,
+        schedule::read_schedules,
+        selection::{Item, Search},
+    },
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
     limits::RULES_MAX,
-    rule::build::Builder,
+    syntax::{code, condition::Condition},
     time::WallTime,
 };
 

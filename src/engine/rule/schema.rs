@@ -6,9 +6,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    header::{RELATED_TYPES, TITLE_CHARS_MAX},
-    modifier::MODIFIERS,
-    set::Severity,
+    plan::set::Severity,
+    read::{
+        header::{RELATED_TYPES, TITLE_CHARS_MAX},
+        modifier::MODIFIERS,
+    },
     taxonomy::{AuditLevel, FIELDS, FieldKind, KnownField},
 };
 use crate::engine::kind::{self, KINDS, Written};

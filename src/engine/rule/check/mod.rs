@@ -1,0 +1,7 @@
+//! Checking: warnings about rules that can be compiled, but hardly say what their author means.
+
+pub(in crate::engine) mod absent;
+pub(in crate::engine) mod fields;
+pub(in crate::engine) mod possible;
+pub(in crate::engine) mod require;
+pub(in crate::engine) mod values;

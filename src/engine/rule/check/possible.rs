@@ -1,0 +1,166 @@
+//! Warns about conditions that no event can satisfy, or that every event satisfies.
+//!
+//! What is wrong with a single field or value is said where it stands; here it is said what follows
+//! from it for the rule as a whole. A rule that cannot match looks like one that has nothing to report.
+
+use std::collections::BTreeMap;
+
+use super::require::{Conflict, requirements};
+use crate::engine::{
+    diagnostic::{Diagnostic, Problems},
+    rule::{
+        compile::evaluate,
+        plan::{
+            build::{Builder, all, any, not},
+            set::{Expression, PredicateId, Test},
+        },
+        read::document::DetectionSyntax,
+        taxonomy::{self, FieldKind},
+    },
+    syntax::{code, condition::Condition, read::Text},
+    value::fold_case,
+};
+
+/// What can be said of an expression before any event is seen.
+enum Verdict {
+    Open,
+    Always,
+    /// The expression contradicts itself.
+    Never,
+    /// Two of its parts exclude each other.
+    Conflict(Conflict),
+    /// It asks for what no event has: these fields.
+    Dead(Vec<String>),
+}
+
+/// Warns if the conditions of a document, or one of several alternatives, can never hold, or always do.
+pub(in crate::engine) fn check_conditions(
+    detection: &DetectionSyntax,
+    selections: &BTreeMap<&str, Expression>,
+    builder: &Builder,
+    problems: &Problems,
+) {
+    if detection.selections.iter().any(|(_, search)| search.is_none()) {
+        return;
+    }
+    let alternatives: Vec<(&Condition, &Text)> = detection
+        .conditions
+        .iter()
+        .flat_map(|(tree, text)| {
+            let parts = if let Condition::Any(parts) = tree {
+                parts.as_slice()
+            } else {
+                std::slice::from_ref(tree)
+            };
+            parts.iter().map(move |part| (part, text))
+        })
+        .collect();
+    let verdicts: Vec<Verdict> = alternatives
+        .iter()
+        .map(|(tree, _)| verdict(&evaluate(tree, selections), builder))
+        .collect();
+    let whole = any(alternatives.iter().map(|(tree, _)| evaluate(tree, selections)));
+    let Some((_, place)) = detection.conditions.first().map(|(tree, text)| (tree, &text.place))
+    else {
+        return;
+    };
+    let warn =
+        |code, text: &Text, title: String| Diagnostic::warning(code, text.place.clone(), title);
+    if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Always))
+        || matches!(verdict(&whole, builder), Verdict::Always)
+    {
+        let title = "the condition is always true";
+        problems.push(Diagnostic::warning(code::CONSTANT_CONDITION, place.clone(), title));
+        return;
+    }
+    let every = verdicts.iter().all(|verdict| !matches!(verdict, Verdict::Open));
+    for ((tree, text), verdict) in alternatives.iter().zip(verdicts) {
+        let what = if every { "the condition".to_owned() } else { format!("`{tree}`") };
+        problems.push(match verdict {
+            Verdict::Open | Verdict::Always => continue,
+            Verdict::Never => warn(code::CONSTANT_CONDITION, text, format!("{what} is never true")),
+            Verdict::Conflict(conflict) => {
+                let label = if every { String::new() } else { format!("in `{tree}`") };
+                warn(code::CANNOT_MATCH, text, conflict.title).label(label).help(conflict.help)
+            }
+            // Where another alternative is left, the word about the field is enough.
+            Verdict::Dead(_) if !every => continue,
+            Verdict::Dead(fields) => {
+                let fields: Vec<String> = fields.iter().map(|field| format!("`{field}`")).collect();
+                warn(code::CANNOT_MATCH, text, "the condition can never hold".to_owned())
+                    .help(format!("because of {}", fields.join(" and ")))
+            }
+        });
+        if every {
+            break;
+        }
+    }
+}
+
+fn verdict(expression: &Expression, builder: &Builder) -> Verdict {
+    match expression {
+        Expression::Constant(true) => return Verdict::Always,
+        Expression::Constant(false) => return Verdict::Never,
+        _ => {}
+    }
+    if let Err(conflict) = requirements(expression, builder) {
+        return Verdict::Conflict(conflict);
+    }
+    let mut dead = Vec::new();
+    match without_dead(expression, builder, &mut dead) {
+        Expression::Constant(true) => Verdict::Always,
+        Expression::Constant(false) => Verdict::Dead(dead),
+        _ => Verdict::Open,
+    }
+}
+
+/// The expression with what can never hold taken as false.
+fn without_dead(expression: &Expression, builder: &Builder, dead: &mut Vec<String>) -> Expression {
+    match expression {
+        Expression::Predicate(id) => match truth(*id, builder) {
+            Some(value) => {
+                if let Some(predicate) = builder.predicates.get(id.0 as usize) {
+                    let path = builder.fields.path(predicate.field);
+                    if !dead.iter().any(|known| known == path) {
+                        dead.push(path.to_owned());
+                    }
+                }
+                Expression::Constant(value)
+            }
+            None => expression.clone(),
+        },
+        Expression::Not(inner) => not(without_dead(inner, builder, dead)),
+        Expression::All(parts) => {
+            all(parts.iter().map(|part| without_dead(part, builder, dead)).collect::<Vec<_>>())
+        }
+        Expression::Any(parts) => {
+            any(parts.iter().map(|part| without_dead(part, builder, dead)).collect::<Vec<_>>())
+        }
+        Expression::SameElement(same) => match without_dead(&same.condition, builder, dead) {
+            Expression::Constant(false) => Expression::Constant(false),
+            _ => expression.clone(),
+        },
+        Expression::Constant(_) | Expression::Inside(_) | Expression::Before(_) => {
+            expression.clone()
+        }
+    }
+}
+
+/// What a predicate is for every event, if that is known.
+fn truth(id: PredicateId, builder: &Builder) -> Option<bool> {
+    let predicate = builder.predicates.get(id.0 as usize)?;
+    let Some(field) = taxonomy::known(builder.fields.path(predicate.field)) else {
+        return Some(matches!(predicate.test, Test::Null));
+    };
+    let Test::OneOf { texts, .. } = &predicate.test else { return None };
+    let mut texts = texts.iter();
+    let occurs = match field.kind {
+        FieldKind::Words(words) => {
+            texts.any(|text| words.iter().any(|word| fold_case(word) == fold_case(text)))
+        }
+        FieldKind::Number => texts.any(|text| text.trim().parse::<f64>().is_ok()),
+        FieldKind::Bool => texts.any(|text| matches!(fold_case(text).as_str(), "true" | "false")),
+        _ => true,
+    };
+    (!occurs).then_some(false)
+}

@@ -1,0 +1,212 @@
+//! What an expression requires of single fields, for warnings about combinations that cannot be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::{
+    event::FieldId,
+    rule::{
+        plan::{
+            build::Builder,
+            set::{Expression, Test},
+        },
+        taxonomy::{self, FieldKind},
+    },
+    syntax::threshold::Comparison,
+};
+
+/// For each field that must have one of a few values, these values.
+pub(in crate::engine) type Requirements = BTreeMap<FieldId, BTreeSet<String>>;
+
+/// A combination that cannot be.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Conflict {
+    /// What is wrong, without a full stop.
+    pub(in crate::engine) title: String,
+    /// What to do.
+    pub(in crate::engine) help: String,
+}
+
+/// If one field has this value, another has one of these, or none if the list is empty.
+const IMPLIED: &[(&str, &str, &str, &[&str])] = &[
+    ("objectRef.subresource", "exec", "verb", &["create", "get"]),
+    ("objectRef.subresource", "attach", "verb", &["create", "get"]),
+    ("objectRef.subresource", "portforward", "verb", &["create", "get"]),
+    ("objectRef.subresource", "log", "verb", &["get"]),
+    ("objectRef.subresource", "token", "verb", &["create"]),
+    ("objectRef.subresource", "eviction", "verb", &["create"]),
+    ("objectRef.subresource", "exec", "objectRef.resource", &["pods"]),
+    ("objectRef.subresource", "attach", "objectRef.resource", &["pods"]),
+    ("objectRef.subresource", "portforward", "objectRef.resource", &["pods"]),
+    ("stage", "requestreceived", "responseStatus.code", &[]),
+    ("stage", "requestreceived", "annotations.authorization.k8s.io/decision", &[]),
+];
+
+/// The values that each single-valued field must have, as far as conditions on it are lists of values.
+pub(in crate::engine) fn requirements(
+    expression: &Expression,
+    builder: &Builder,
+) -> Result<Requirements, Conflict> {
+    let parts = match expression {
+        Expression::All(parts) => parts.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let mut required = Requirements::new();
+    for part in parts {
+        let Some((field, values)) = values_of(part, builder) else { continue };
+        if !is_single(builder.fields.path(field)) {
+            continue;
+        }
+        let Some(before) = required.get_mut(&field) else {
+            required.insert(field, values);
+            continue;
+        };
+        let both: BTreeSet<String> = before.intersection(&values).cloned().collect();
+        if both.is_empty() {
+            let path = builder.fields.path(field);
+            let title =
+                format!("`{path}` cannot be {} and {} at once", words(before), words(&values));
+            return Err(Conflict { title, help: "did you mean `or`?".to_owned() });
+        }
+        *before = both;
+    }
+    check_implied(&required, builder)?;
+    Ok(required)
+}
+
+fn check_implied(required: &Requirements, builder: &Builder) -> Result<(), Conflict> {
+    let of = |path: &str| builder.fields.get(path).and_then(|field| required.get(&field));
+    for (path, value, other, allowed) in IMPLIED {
+        let (Some(values), Some(others)) = (of(path), of(other)) else { continue };
+        let only_this = values.len() == 1 && values.contains(*value);
+        if only_this && !others.iter().any(|one| allowed.contains(&one.as_str())) {
+            let title = format!("with `{path}: {value}`, `{other}` is never {}", words(others));
+            let help = if allowed.is_empty() {
+                format!("`{other}` is absent then")
+            } else {
+                format!("it is one of: {}", allowed.join(", "))
+            };
+            return Err(Conflict { title, help });
+        }
+    }
+    Ok(())
+}
+
+fn words(values: &BTreeSet<String>) -> String {
+    let shown: Vec<String> = values.iter().take(3).map(|value| format!("`{value}`")).collect();
+    let more = if values.len() > 3 { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// Whether a field has at most one value in an event.
+fn is_single(path: &str) -> bool {
+    !matches!(path, "user.groups" | "impersonatedUser.groups" | "sourceIPs" | "exec.command")
+        && taxonomy::FIELDS.iter().any(|field| field.path == path && field.kind != FieldKind::Tree)
+}
+
+/// The field and the values that a part accepts, if it is a list of values of one field.
+fn values_of(part: &Expression, builder: &Builder) -> Option<(FieldId, BTreeSet<String>)> {
+    match part {
+        Expression::Predicate(id) => {
+            let predicate = builder.predicates.get(id.0 as usize)?;
+            let values = match &predicate.test {
+                Test::OneOf { texts, .. } => {
+                    let mut values: BTreeSet<String> = BTreeSet::new();
+                    values.extend(texts.iter().map(|text| crate::engine::value::fold_case(text)));
+                    values
+                }
+                Test::Number(Comparison::Equal, number) => BTreeSet::from([number.to_string()]),
+                Test::Bool(value) => BTreeSet::from([value.to_string()]),
+                _ => return None,
+            };
+            Some((predicate.field, values))
+        }
+        Expression::Any(parts) => {
+            let mut found: Option<(FieldId, BTreeSet<String>)> = None;
+            for part in parts {
+                let (field, values) = values_of(part, builder)?;
+                match &mut found {
+                    None => found = Some((field, values)),
+                    Some((known, all)) if *known == field => all.extend(values),
+                    Some(_) => return None,
+                }
+            }
+            found
+        }
+        _ => None,
+    }
+}
+
+/// Whether an expression can hold only if a field is there.
+pub(in crate::engine) fn requires_field(
+    expression: &Expression,
+    field: FieldId,
+    builder: &Builder,
+) -> bool {
+    match expression {
+        Expression::Predicate(id) => {
+            builder.predicates.get(id.0 as usize).is_some_and(|predicate| {
+                predicate.field == field && !matches!(predicate.test, Test::Null)
+            })
+        }
+        Expression::All(parts) => parts.iter().any(|part| requires_field(part, field, builder)),
+        Expression::Any(parts) => parts.iter().all(|part| requires_field(part, field, builder)),
+        Expression::Not(inner) => match &**inner {
+            // `null: not` means present.
+            Expression::Predicate(id) => {
+                builder.predicates.get(id.0 as usize).is_some_and(|predicate| {
+                    predicate.field == field && matches!(predicate.test, Test::Null)
+                })
+            }
+            _ => false,
+        },
+        Expression::SameElement(same) => {
+            same.of == field || requires_field(&same.condition, field, builder)
+        }
+        Expression::Constant(_) | Expression::Inside(_) | Expression::Before(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::rule::plan::build::{all, any, not};
+
+    fn one_of(builder: &mut Builder, path: &str, texts: &[&str]) -> Expression {
+        let field = builder.field(path);
+        let set = Arc::new(texts.iter().map(|text| (*text).to_owned()).collect());
+        let key = format!("o{}", texts.join(","));
+        builder.predicate(field, Test::OneOf { texts: set, cased: false }, &key)
+    }
+
+    #[test]
+    fn contradictions_are_found() {
+        let mut builder = Builder::default();
+        let reads = one_of(&mut builder, "verb", &["get", "list"]);
+        let deletes = one_of(&mut builder, "verb", &["delete"]);
+        let gets = one_of(&mut builder, "verb", &["get"]);
+        let exec = one_of(&mut builder, "objectRef.subresource", &["exec"]);
+        let groups = |builder: &mut Builder, name| one_of(builder, "user.groups", &[name]);
+        let (a, b) = (groups(&mut builder, "a"), groups(&mut builder, "b"));
+        let holds = |expression| requirements(&expression, &builder).is_ok();
+        assert!(!holds(all([reads.clone(), deletes.clone()])));
+        assert!(holds(all([reads.clone(), gets.clone()])));
+        assert!(holds(any([reads, deletes.clone()])));
+        assert!(holds(all([a, b])), "a user has many groups");
+        assert!(!holds(all([exec.clone(), deletes])));
+        assert!(holds(all([exec, gets])));
+    }
+
+    #[test]
+    fn a_field_that_is_tested_must_be_there() {
+        let mut builder = Builder::default();
+        let verb = one_of(&mut builder, "verb", &["get"]);
+        let name = one_of(&mut builder, "objectRef.name", &["x"]);
+        let field = builder.field("verb");
+        let needs = |expression: &Expression| requires_field(expression, field, &builder);
+        assert!(needs(&all([verb.clone(), name.clone()])));
+        assert!(!needs(&any([verb.clone(), name])));
+        assert!(!needs(&not(verb)));
+    }
+}

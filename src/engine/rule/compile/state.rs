@@ -1,0 +1,70 @@
+//! Compiles detection rules that fire by what happens over time (`first_seen`, `spike` …): a hidden
+//! detection rule that alerts on nothing, and a correlation over it that carries the rule's name.
+//! Without Tripline the file is still the plain Sigma rule.
+
+use super::{
+    Compiler,
+    alert::{alert_spec, evidence_of, meta_of, slot, slots},
+    graph::Graph,
+    shape,
+};
+use crate::engine::{
+    kind::{Frame, WindowShape},
+    rule::{
+        check::fields::check_field,
+        plan::set::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
+        read::document::DetectionDocument,
+    },
+    syntax::read::Text,
+};
+
+/// Compiles the correlation half of such a rule; `input` is its hidden other half.
+pub(in crate::engine) fn compile_state(
+    compiler: &Compiler<'_>,
+    index: usize,
+    document: &DetectionDocument,
+    input: RuleIndex,
+    rules: &[Rule],
+    graph: &Graph,
+) -> Option<CorrelationRule> {
+    let header = &document.header;
+    let state = header.extension.state.as_ref()?;
+    let group_texts: Vec<&Text> = header.extension.group_by.iter().flatten().collect();
+    for text in group_texts.iter().copied().chain(&state.fields) {
+        check_field(&text.value, &text.place, compiler.problems);
+    }
+    let group_by: Vec<String> = group_texts.iter().map(|text| text.value.clone()).collect();
+    let of: Vec<String> = state.fields.iter().map(|text| text.value.clone()).collect();
+    let kind = compiler.resolve(state, &[], group_by.len(), &header.place)?;
+    let frame = Frame { timespan: state.timespan?, window: WindowShape::Sliding };
+    let capture_names = graph.wanted.get(&index)?.0.clone();
+    let captured = rules.get(input.index())?.capture();
+    let all_slots = |names: &[String]| {
+        names.iter().map(|name| slot(captured, name)).collect::<Option<Vec<_>>>()
+    };
+    let inputs = vec![CorrelationInput {
+        rule: input,
+        name: compiler.names.of.get(index)?.name.clone(),
+        key: all_slots(&group_by)?,
+        fields: all_slots(&of)?,
+        capture: capture_names.iter().map(|name| slot(captured, name)).collect(),
+    }];
+    let mut meta = meta_of(header, compiler.names.of.get(index));
+    meta.needs = meta.needs.max(rules.get(input.index())?.meta().needs);
+    if graph.alerts(index) {
+        let evidence = evidence_of(header);
+        let mut spec = alert_spec(header, &capture_names, &evidence);
+        let about_values = kind.is_about_values();
+        let values = of.iter().filter(|_| about_values);
+        let key: Vec<String> = group_by.iter().chain(values).cloned().collect();
+        spec.key = slots(&capture_names, &key);
+        // What is new or rare is so for one event; the memory of it lasts much longer.
+        spec.resolve_after = if about_values { compiler.resolve_after } else { frame.timespan };
+        meta.alert = Some(spec);
+    }
+    let words = [format!("{:?}", frame.window), kind.state_parameters(&frame)];
+    let more: Vec<&str> =
+        words.iter().map(String::as_str).chain(of.iter().map(String::as_str)).collect();
+    meta.state_shape = shape(kind.entry().name, &group_by, &more);
+    Some(CorrelationRule { meta, kind, inputs, group_by, frame, capture_names })
+}

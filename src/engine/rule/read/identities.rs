@@ -1,0 +1,208 @@
+//! `identities.yaml`: who is who, for `actor.human` and `actor.team`.
+//!
+//! ```yaml
+//! identities:                       # tried from top to bottom
+//!   - users: ['*@example.com']      # Sigma strings: `*` and `?`, case makes no difference
+//!     human: true
+//!   - users: [jenkins, 'ci-*']
+//!     human: false
+//!     team: platform
+//!   - groups: ['oidc:shop-*']       # any of the actor's groups
+//!     team: shop
+//!   - users: [anna@example.com]     # with groups too, both must fit
+//!     groups: [contractors]
+//!     team: partner
+//!     owner: ops                    # for people
+//!     reason: until the migration is done
+//!     until: 2027-01-31             # counts up to and including this date (UTC), by the event's time
+//! ```
+//!
+//! The first entry that fits and has `human` decides `actor.human`, the first that fits and has `team`
+//! decides `actor.team`. With impersonation it is about the impersonated user.
+
+use std::sync::Arc;
+
+use super::{document::Document, pattern::Pattern, selection::Search};
+use crate::engine::{
+    diagnostic::{Diagnostic, Place, Problems, SourceText},
+    event::{Identities, Identity, NamePattern},
+    limits::{LIST_FILE_BYTES_MAX, LIST_VALUES_MAX},
+    rule::plan::build::Builder,
+    syntax::{
+        code,
+        read::{Context, Text, end_of_date, text, texts},
+    },
+    time::WallTime,
+    value::fold_case,
+    yaml::{self, Section},
+};
+
+/// The field that the entries' teams become.
+const TEAM: &str = "actor.team";
+
+/// Reads the file; without it nothing is known of anybody.
+pub(in crate::engine) fn read_identities(
+    source: Option<&Arc<SourceText>>,
+    now: Option<WallTime>,
+    builder: &mut Builder,
+    problems: &Problems,
+) -> Identities {
+    let Some(source) = source else { return Identities::default() };
+    let context = Context { source, problems };
+    let nodes = yaml::parse_bounded(source, LIST_FILE_BYTES_MAX).unwrap_or_else(|problem| {
+        problems.push(*problem);
+        Vec::new()
+    });
+    if let Some(second) = nodes.get(1) {
+        context.error(code::BAD_IDENTITIES, &second.span, "identities.yaml has one document");
+    }
+    let Some(node) = nodes.first() else { return Identities::default() };
+    let root = context.section(node, "");
+    let entries: Vec<Identity> = root
+        .sections("identities")
+        .into_iter()
+        .map(|section| read_identity(section, now))
+        .collect();
+    if root.node("identities").is_none() {
+        root.missing("identities", "write a list: `identities: [{users: ['ci-*'], human: false}]`");
+    }
+    root.finish();
+    let whole = || context.place(&(0..0));
+    let count: usize = entries.iter().map(|one| one.users.len() + one.groups.len()).sum();
+    if count > LIST_VALUES_MAX {
+        let title = format!("the file has {count} names; at most {LIST_VALUES_MAX} are read");
+        problems.push(Diagnostic::error(code::TOO_MANY, whole(), title));
+        return Identities::default();
+    }
+    let groups = if entries.iter().any(|entry| !entry.groups.is_empty()) {
+        builder.field("impersonatedUser.groups")
+    } else {
+        crate::engine::event::well_known::GROUPS
+    };
+    Identities::new(entries, groups).unwrap_or_else(|_| {
+        let title = "the file has too many names with wildcards";
+        let diagnostic = Diagnostic::error(code::TOO_MANY, whole(), title)
+            .help("names without wildcards cost next to nothing");
+        problems.push(diagnostic);
+        Identities::default()
+    })
+}
+
+fn read_identity(section: Section<'_>, now: Option<WallTime>) -> Identity {
+    let names = |key: &str| {
+        let names = texts(&section, key).unwrap_or_default();
+        names.iter().map(|name| pattern_of(&name.value)).collect::<Vec<_>>()
+    };
+    let (users, groups) = (names("users"), names("groups"));
+    let human = section.boolean("human");
+    let team = text(&section, "team");
+    let until = end_of_date(&section, "until");
+    for word in ["owner", "reason"] {
+        section.string(word);
+    }
+    let bad = |title: &str, help: &str| {
+        let diagnostic = Diagnostic::error(code::BAD_IDENTITIES, section.place(), title);
+        section.report(diagnostic.help(help));
+    };
+    if users.is_empty() && groups.is_empty() {
+        bad("the entry is about nobody", "name `users`, `groups` or both");
+    }
+    if human.is_none() && team.is_none() {
+        bad("the entry says nothing", "say `human: true`, `human: false` or `team: …`");
+    }
+    if let (Some(until), Some(now)) = (until, now)
+        && until <= now.as_event()
+    {
+        let title = "the entry has expired";
+        let place = section.place_of("until");
+        let diagnostic = Diagnostic::warning(code::EXPIRED, place, title);
+        section.report(diagnostic.help("remove it, or give it a later date"));
+    }
+    section.finish();
+    Identity { users, groups, human, team: team.map(|team| team.value), until }
+}
+
+fn pattern_of(name: &str) -> NamePattern {
+    let pattern = Pattern::parse(name);
+    match pattern.plain() {
+        Some(plain) => NamePattern::Exact(fold_case(plain)),
+        None => NamePattern::Regex(pattern.regex(false)),
+    }
+}
+
+/// Warns where a rule asks for teams that nobody is in.
+pub(in crate::engine) fn check_teams(
+    documents: &[Document],
+    identities: &Identities,
+    problems: &Problems,
+) {
+    let teams = identities.teams();
+    for document in documents {
+        if teams.is_empty() {
+            for place in places_of_team(document) {
+                let title = format!("`{TEAM}` is in no event: nobody has a team");
+                problems.push(
+                    Diagnostic::warning(code::CANNOT_MATCH, place, title)
+                        .help("say in `identities.yaml` which users or groups are in which team"),
+                );
+            }
+            continue;
+        }
+        let detection = match document {
+            Document::Detection(detection) => &detection.detection,
+            Document::Filter(filter) => &filter.detection,
+            Document::Correlation(_) => continue,
+        };
+        let searches = detection.selections.iter().filter_map(|(_, search)| search.as_ref());
+        for item in searches.flat_map(Search::items) {
+            if item.field.as_deref() != Some(TEAM) {
+                continue;
+            }
+            for (value, span) in &item.values {
+                let Some(team) = value.plain_text() else { continue };
+                if teams.iter().any(|known| fold_case(known) == fold_case(team)) {
+                    continue;
+                }
+                let place = Place { source: Arc::clone(&detection.source), span: span.clone() };
+                let title = format!("`{TEAM}` is never `{team}`");
+                let diagnostic = Diagnostic::warning(code::CANNOT_MATCH, place, title)
+                    .suggest(team, teams.iter().copied())
+                    .help(format!("`identities.yaml` has the teams {}", listed(&teams)));
+                problems.push(diagnostic);
+            }
+        }
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    let shown: Vec<String> = names.iter().take(10).map(|name| format!("`{name}`")).collect();
+    let more = if names.len() > shown.len() { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// Where a document asks for teams.
+fn places_of_team(document: &Document) -> Vec<Place> {
+    let header = document.header();
+    let mut places: Vec<Place> = Vec::new();
+    let mut add = |texts: &[Text]| {
+        places
+            .extend(texts.iter().filter(|text| text.value == TEAM).map(|text| text.place.clone()));
+    };
+    add(header.extension.group_by.as_deref().unwrap_or_default());
+    add(header.extension.evidence.as_deref().unwrap_or_default());
+    let detection = match document {
+        Document::Detection(detection) => &detection.detection,
+        Document::Filter(filter) => &filter.detection,
+        Document::Correlation(correlation) => {
+            add(&correlation.correlation.group_by);
+            return places;
+        }
+    };
+    let searches = detection.selections.iter().filter_map(|(_, search)| search.as_ref());
+    for item in searches.flat_map(Search::items) {
+        if item.field.as_deref() == Some(TEAM) {
+            places.push(Place { source: Arc::clone(&detection.source), span: item.at.clone() });
+        }
+    }
+    places
+}
