@@ -3,26 +3,25 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    check::values::{level_needed, lint_values},
-    compile::{Compiler, alert::check_alert_fields, compile, risk::read_risk},
-    plan::{
-        build::Builder,
-        set::{RuleSet, Schedule},
+    check::{
+        documents::{check_documents, check_schedules},
+        teams::check_teams,
     },
+    compile::{compile, compiler::Compiler},
+    plan::{build::Builder, set::RuleSet},
     read::{
-        document::{DetectionSyntax, Document, FilterDocument, read_documents},
-        header::Header,
-        identities::{check_teams, read_identities},
+        document::{Document, read_documents},
+        identities::read_identities,
         list::read_lists,
         names::Names,
+        risk::read_risk,
         schedule::read_schedules,
-        selection::{Item, Search},
     },
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
     limits::RULES_MAX,
-    syntax::{code, condition::Condition},
+    syntax::code,
     time::WallTime,
 };
 
@@ -147,98 +146,4 @@ fn read_all(sources: &[Arc<SourceText>], problems: &Problems) -> Vec<Document> {
         documents.extend(more);
     }
     documents
-}
-
-/// Warnings that concern one document alone.
-fn check_documents(documents: &[Document], now: Option<WallTime>, problems: &Problems) {
-    for document in documents {
-        let header = document.header();
-        if let (Some((until, place)), Some(now)) = (&header.extension.expires, now)
-            && *until <= now.as_event()
-        {
-            let title = format!("`{}` has expired and has no effect any more", header.title);
-            let diagnostic = Diagnostic::warning(code::EXPIRED, place.clone(), title);
-            problems.push(diagnostic.help("remove it, or give it a later date"));
-        }
-        match document {
-            Document::Detection(detection) => {
-                check_alert_fields(header, &[], problems);
-                lint_values(&detection.detection, problems);
-                check_level(header, &detection.detection, problems);
-            }
-            Document::Filter(filter) => {
-                lint_values(&filter.detection, problems);
-                check_filter(filter, problems);
-            }
-            Document::Correlation(_) => {}
-        }
-    }
-}
-
-/// Warns about schedules that no rule refers to.
-fn check_schedules<'s>(
-    documents: &[Document],
-    schedules: impl Iterator<Item = (&'s Schedule, Place)>,
-    problems: &Problems,
-) {
-    let used = |name: &str| {
-        documents.iter().any(|document| {
-            let of = &document.header().extension.schedules;
-            of.iter().any(|(schedule, _)| schedule.value == name)
-        })
-    };
-    for (schedule, place) in schedules.filter(|(schedule, _)| !used(&schedule.name)) {
-        let title = format!("no rule refers to the schedule `{}`", schedule.name);
-        problems.push(
-            Diagnostic::warning(code::NOT_USED, place, title)
-                .help("refer to it with `tripline: {outside: …}`, or remove it"),
-        );
-    }
-}
-
-/// Warns about a rule that is blind below an audit level and does not say so.
-fn check_level(header: &Header, detection: &DetectionSyntax, problems: &Problems) {
-    let Some((level, item)) = level_needed(detection) else { return };
-    if header.extension.needs.is_some() {
-        return;
-    }
-    let field = item.field.as_deref().unwrap_or_default();
-    let place = Place { source: Arc::clone(&detection.source), span: item.at.clone() };
-    let level = level.as_str();
-    let title = format!("`{field}` is recorded from audit level {level} on");
-    problems.push(
-        Diagnostic::warning(code::NEEDS_LEVEL, place, title)
-            .label("the rule is blind below it")
-            .help(format!("say that you know: `tripline: {{needs: {{level: {level}}}}}`")),
-    );
-}
-
-/// Warns about a filter that keeps what it describes: nearly always `not` was forgotten.
-fn check_filter(filter: &FilterDocument, problems: &Problems) {
-    let negated = |item: &Item| item.negated;
-    let selections =
-        || filter.detection.selections.iter().filter_map(|(_, search)| search.as_ref());
-    if selections().flat_map(Search::items).any(negated) {
-        return;
-    }
-    for (condition, text) in &filter.detection.conditions {
-        if condition.has_not() {
-            continue;
-        }
-        problems.push(
-            Diagnostic::warning(
-                code::FILTER_EMPTIES_RULE,
-                text.place.clone(),
-                "the filter keeps only the events that it describes",
-            )
-            .help(format!("to leave them out, write `condition: not {}`", bracketed(condition))),
-        );
-    }
-}
-
-fn bracketed(condition: &Condition) -> String {
-    match condition {
-        Condition::All(_) | Condition::Any(_) => format!("({condition})"),
-        one => one.to_string(),
-    }
 }

@@ -22,12 +22,16 @@ pub use super::value::fold_case;
 pub use load::{LoadOptions, Loaded, RuleSources, load};
 
 pub use plan::{
-    outline::Outline,
-    set::{
-        AlertSpec, CaptureSlot, CorrelationInput, CorrelationRule, DetectionRule, Expression,
-        KeySlot, LevelStep, Predicate, PredicateId, Rule, RuleIndex, RuleMeta, RuleSet, RuleSteps,
-        SameElement, Schedule, ScheduleIndex, Severity, StringKind, Test, TimePart,
+    alert::{AlertSpec, CaptureSlot, LevelStep, Severity},
+    expression::{
+        Expression, Predicate, PredicateId, SameElement, ScheduleIndex, StringKind, Test, TimePart,
     },
+    outline::Outline,
+    rule::{
+        CorrelationInput, CorrelationRule, DetectionRule, Rule, RuleIndex, RuleMeta, RuleSteps,
+    },
+    schedule::Schedule,
+    set::RuleSet,
 };
 pub use schema::{identities_schema, json_schema};
 pub use template::TEMPLATE_WORDS;

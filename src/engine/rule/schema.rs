@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    plan::set::Severity,
+    plan::alert::Severity,
     read::{
         header::{RELATED_TYPES, TITLE_CHARS_MAX},
         modifier::MODIFIERS,

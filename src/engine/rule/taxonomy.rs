@@ -154,6 +154,9 @@ pub const VERBS: &[&str] = &[
 /// Stages of an audit event.
 pub const STAGES: &[&str] = &["RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"];
 
+/// The field in which keywords are searched.
+pub(in crate::engine) const EVENT_TEXT: &str = "event.text";
+
 /// Every known field; sorted by path.
 pub const FIELDS: &[KnownField] = &[
     derived(
@@ -230,7 +233,7 @@ pub const FIELDS: &[KnownField] = &[
         Often("only at stage ResponseComplete"),
         "Seconds from the request's arrival to its end.",
     ),
-    derived("event.text", Text, Always, "The whole event as JSON; what keywords are searched in."),
+    derived(EVENT_TEXT, Text, Always, "The whole event as JSON; what keywords are searched in."),
     derived(
         "exec.command",
         Text,

@@ -5,7 +5,7 @@ use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
     event::FieldId,
     rule::{
-        plan::{build::Builder, set::DetectionRule},
+        plan::{build::Builder, rule::DetectionRule},
         taxonomy::{self, Presence},
     },
     syntax::code,

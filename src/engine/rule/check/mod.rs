@@ -1,7 +1,10 @@
 //! Checking: warnings about rules that can be compiled, but hardly say what their author means.
 
 pub(in crate::engine) mod absent;
+pub(in crate::engine) mod alert;
+pub(in crate::engine) mod documents;
 pub(in crate::engine) mod fields;
 pub(in crate::engine) mod possible;
 pub(in crate::engine) mod require;
+pub(in crate::engine) mod teams;
 pub(in crate::engine) mod values;

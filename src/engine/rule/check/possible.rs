@@ -9,10 +9,9 @@ use super::require::{Conflict, requirements};
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     rule::{
-        compile::evaluate,
         plan::{
-            build::{Builder, all, any, not},
-            set::{Expression, PredicateId, Test},
+            build::{Builder, all, any, evaluate, not},
+            expression::{Expression, PredicateId, Test},
         },
         read::document::DetectionSyntax,
         taxonomy::{self, FieldKind},

@@ -7,7 +7,7 @@ use crate::engine::{
     rule::{
         plan::{
             build::Builder,
-            set::{Expression, Test},
+            expression::{Expression, Test},
         },
         taxonomy::{self, FieldKind},
     },

@@ -6,7 +6,7 @@
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     rule::{
-        plan::set::TimePart,
+        plan::expression::TimePart,
         read::{
             document::DetectionSyntax,
             modifier::Operand,

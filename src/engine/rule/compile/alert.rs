@@ -3,10 +3,12 @@
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     rule::{
-        check::fields::check_field,
-        plan::set::{AlertSpec, CaptureSlot, RuleMeta},
+        plan::{
+            alert::{AlertSpec, CaptureSlot},
+            rule::RuleMeta,
+        },
         read::{header::Header, names::RuleName},
-        taxonomy, template,
+        template,
     },
     syntax::code,
 };
@@ -76,58 +78,6 @@ pub(in crate::engine) fn template_fields(header: &Header, problems: &Problems) -
         }
     }
     fields
-}
-
-/// Unknown fields of one template that are warned about: 10. More say nothing new.
-const UNKNOWN_SHOWN: usize = 10;
-
-/// Reports unknown fields in evidence, risk and templates.
-pub(in crate::engine) fn check_alert_fields(
-    header: &Header,
-    aliases: &[&str],
-    problems: &Problems,
-) {
-    let extension = &header.extension;
-    let evidence = extension.evidence.iter().flatten();
-    for text in evidence.chain(extension.risk.iter().map(|(entity, _)| entity)) {
-        if !aliases.contains(&text.value.as_str()) {
-            check_field(&text.value, &text.place, problems);
-        }
-        if may_be_secret(&text.value) {
-            let title = format!("`{}` may hold secrets", text.value);
-            problems.push(
-                Diagnostic::warning(code::SECRET_SHOWN, text.place.clone(), title)
-                    .help("alerts are sent to chat rooms and mailboxes; show the object's name"),
-            );
-        }
-    }
-    for text in extension.annotations.values() {
-        let paths = template::fields_of(&text.value).unwrap_or_default();
-        let unknown = paths
-            .into_iter()
-            .filter(|path| !aliases.contains(&path.as_str()) && taxonomy::known(path).is_none());
-        for path in unknown.take(UNKNOWN_SHOWN) {
-            let at = text.value.find(&path).map(|start| start..start + path.len());
-            let place = at.map_or_else(|| text.place.clone(), |at| text.place_of(at));
-            let words = template::TEMPLATE_WORDS.iter().map(|(word, _)| *word);
-            let fields = taxonomy::FIELDS.iter().map(|field| field.path);
-            let title = format!("the template names `{path}`, which does not exist");
-            problems.push(
-                Diagnostic::warning(code::UNKNOWN_FIELD, place, title)
-                    .suggest(&path, fields.chain(words)),
-            );
-        }
-    }
-}
-
-/// Contents of secrets and config maps, and the whole event.
-fn may_be_secret(path: &str) -> bool {
-    let body = path.strip_prefix("requestObject.").or_else(|| path.strip_prefix("responseObject."));
-    path == super::leaf::EVENT_TEXT
-        || body.is_some_and(|below| {
-            let first = below.trim_start_matches("items.").split('.').next();
-            matches!(first, Some("data" | "stringData" | "binaryData")) || below == "status.token"
-        })
 }
 
 /// Everything about alerts but key and duration. `captured` are the names that findings carry.

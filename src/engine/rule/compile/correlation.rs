@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Compiler,
-    alert::{alert_spec, check_alert_fields, meta_of, slot, slots},
+    alert::{alert_spec, meta_of, slot, slots},
+    compiler::{Compiler, shape},
     graph::{Graph, correlation_evidence, field_for},
-    shape,
     timed::TimedInputs,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
     kind::{Frame, Kind, WindowShape},
     rule::{
-        check::{absent::check_presence, fields::check_field},
-        plan::set::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
+        check::{absent::check_presence, alert::check_alert_fields, fields::check_field},
+        plan::rule::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
         read::{
             correlation::CorrelationSyntax,
             document::{CorrelationDocument, Document},

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Compiler, Wanted,
     alert::{DEFAULT_EVIDENCE, evidence_of, own_evidence, template_fields},
+    compiler::{Compiler, Wanted},
 };
 use crate::engine::{
     diagnostic::Diagnostic,

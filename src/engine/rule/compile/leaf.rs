@@ -10,9 +10,10 @@ use crate::engine::{
     event::FieldId,
     limits::{EXPANSIONS_MAX, PREDICATES_PER_RULE_MAX, REGEX_BYTES_MAX, REGEXES_PER_RULE_MAX},
     rule::{
+        check::fields::check_field,
         plan::{
             build::{Builder, all, any, not},
-            set::{Expression, StringKind, Test, TimePart},
+            expression::{Expression, StringKind, Test, TimePart},
         },
         read::{
             list::{ListEntry, Lists},
@@ -20,14 +21,12 @@ use crate::engine::{
             pattern::{Encoding, Part, Pattern, Shape},
             selection::Item,
         },
+        taxonomy::EVENT_TEXT,
     },
     syntax::{code, threshold::Comparison},
     time::EventTime,
     value::fold_case,
 };
-
-/// The field in which keywords are searched.
-pub(in crate::engine) const EVENT_TEXT: &str = "event.text";
 
 /// Compiles the fields and values of one document.
 pub(in crate::engine) struct ItemCompiler<'a> {
@@ -60,6 +59,9 @@ type Groups = BTreeMap<Option<EventTime>, Group>;
 impl ItemCompiler<'_> {
     /// The expression of one field with its values.
     pub(in crate::engine) fn item(&mut self, item: &Item) -> Expression {
+        if let Some(field) = &item.field {
+            check_field(field, &self.place(&item.at), self.problems);
+        }
         let field = self.builder.field(item.field.as_deref().unwrap_or(EVENT_TEXT));
         let inside = item.field.is_none();
         let mut parts = Vec::new();

@@ -1,102 +1,19 @@
 //! Risk: one rule for each sort of entity, over all rules that add to its risk.
-//!
-//! How much is too much, and what people are told then, is in `risk.yaml` beside the rules:
-//!
-//! ```yaml
-//! line: 100                     # from which sum on an entity has an alert
-//! half_life: 24h                # how long it takes until half of a score is forgotten
-//! level: high
-//! levels: [{gte: 200, level: critical}]
-//! suppress: 1h
-//! annotations: {summary: "{{ actor.id }} has come to a risk of {{ value }}: {{ values | join(', ') }}"}
-//! ```
-//!
-//! All of it may be left out, and so may the file.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Compiler, Wanted,
-    alert::{alert_spec, check_alert_fields, evidence_of, meta_of, slot, template_fields},
-    shape,
+    alert::{alert_spec, evidence_of, meta_of, slot, template_fields},
+    compiler::{Compiler, Wanted, shape},
 };
 use crate::engine::{
-    diagnostic::{Place, Problems, SourceText},
     kind::{Frame, Kind as _, Risk, WindowShape},
     rule::{
-        plan::set::{CorrelationInput, CorrelationRule, Rule, RuleIndex, Severity},
-        read::{
-            extension::{Extension, read_alert, read_levels, severities},
-            header::Header,
-            names::RuleName,
-        },
+        check::alert::check_alert_fields,
+        plan::rule::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
+        read::{names::RuleName, risk::RiskSettings},
     },
-    syntax::{
-        code,
-        read::{Context, number_within, timespan},
-    },
-    yaml,
 };
-
-const LINE_DEFAULT: f64 = 100.0;
-const HALF_LIFE_DEFAULT: Duration = Duration::from_secs(86_400);
-
-/// What `risk.yaml` says.
-#[derive(Debug)]
-pub(in crate::engine) struct RiskSettings {
-    header: Header,
-    line: f64,
-    half_life: Duration,
-}
-
-/// Reads `risk.yaml`; without it everything is as usual.
-pub(in crate::engine) fn read_risk(
-    source: Option<&Arc<SourceText>>,
-    problems: &Problems,
-) -> RiskSettings {
-    let nothing = SourceText::new("risk.yaml", "");
-    let source = source.unwrap_or(&nothing);
-    let mut header = Header {
-        place: Place { source: Arc::clone(source), span: 0..0 },
-        number: 1,
-        id: None,
-        name: None,
-        title: "Risk has added up".to_owned(),
-        description:
-            "Several findings about one entity, each perhaps harmless by itself, have added \
-                      up. The values name the rules and what each contributed."
-                .to_owned(),
-        status: None,
-        level: Some(Severity::High),
-        author: None,
-        tags: Vec::new(),
-        references: Vec::new(),
-        false_positives: Vec::new(),
-        fields: Vec::new(),
-        generate: None,
-        extension: Extension::default(),
-    };
-    let (mut line, mut half_life) = (LINE_DEFAULT, HALF_LIFE_DEFAULT);
-    let context = Context { source, problems };
-    let nodes = yaml::parse(source).unwrap_or_else(|problem| {
-        problems.push(*problem);
-        Vec::new()
-    });
-    if let Some(second) = nodes.get(1) {
-        context.error(code::INVALID_VALUE, &second.span, "risk.yaml has one document");
-    }
-    if let Some(node) = nodes.first() {
-        let section = context.section(node, "");
-        line = number_within(&section, "line", 0.001..=1e9).unwrap_or(line);
-        half_life = timespan(&section, "half_life").unwrap_or(half_life);
-        header.level = section.one_of("level", &severities()).or(header.level);
-        header.extension.levels = read_levels(&section);
-        header.extension.owner = section.string("owner");
-        read_alert(&section, &mut header.extension);
-        section.finish();
-    }
-    RiskSettings { header, line, half_life }
-}
 
 /// Makes the rules: one for each entity that any rule names. `rule_of` says which rule each document
 /// was compiled to.

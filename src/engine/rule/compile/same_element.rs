@@ -5,14 +5,14 @@
 //! `same_element: [pod_spec.containers]` the fields of a mapping that lie below that array are looked
 //! at element by element. Without Tripline the file keeps Sigma's meaning.
 
-use super::{item_expression, leaf::ItemCompiler};
+use super::leaf::ItemCompiler;
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
     rule::{
         check::fields::check_field,
         plan::{
             build::all,
-            set::{Expression, SameElement},
+            expression::{Expression, SameElement},
         },
         read::{
             document::DetectionSyntax,
@@ -43,7 +43,7 @@ pub(in crate::engine) fn same_element(
         if place.is_none()
             && let Search::Item(item) = search
         {
-            parts.push(item_expression(items, item));
+            parts.push(items.item(item));
         }
     }
     for (number, array) in arrays.iter().enumerate() {
@@ -95,7 +95,7 @@ fn joined(items: &mut ItemCompiler<'_>, array: &Text, below: &[&Item]) -> Expres
                 fields.push(other);
             }
         }
-        parts.push(item_expression(items, item));
+        parts.push(items.item(item));
     }
     if negative && let Some(item) = below.first() {
         let place = Place { source: std::sync::Arc::clone(items.source), span: item.at.clone() };

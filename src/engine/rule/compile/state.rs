@@ -3,16 +3,15 @@
 //! Without Tripline the file is still the plain Sigma rule.
 
 use super::{
-    Compiler,
     alert::{alert_spec, evidence_of, meta_of, slot, slots},
+    compiler::{Compiler, shape},
     graph::Graph,
-    shape,
 };
 use crate::engine::{
     kind::{Frame, WindowShape},
     rule::{
         check::fields::check_field,
-        plan::set::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
+        plan::rule::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
         read::document::DetectionDocument,
     },
     syntax::read::Text,

@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Compiler, graph::Graph};
+use super::{compiler::Compiler, graph::Graph};
 use crate::engine::{
     diagnostic::Diagnostic,
     rule::{
         plan::{
             build::all,
+            expression::Expression,
             outline::Outline,
-            set::{DetectionRule, Expression, Rule, RuleIndex, RuleMeta},
+            rule::{DetectionRule, Rule, RuleIndex, RuleMeta},
         },
         read::document::Document,
     },

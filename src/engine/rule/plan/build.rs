@@ -1,11 +1,14 @@
 //! Puts the plan together: numbers fields, shares equal predicates, simplifies expressions.
 
+use std::collections::BTreeMap;
+
 use hashbrown::{HashMap, hash_map::Entry};
 
-use super::set::{Expression, Predicate, PredicateId, Test};
+use super::expression::{Expression, Predicate, PredicateId, Test};
 use crate::engine::{
     event::{FieldId, FieldTable},
     limits::FIELDS_MAX,
+    syntax::condition::{self, Condition},
 };
 
 /// Fields and predicates of a rule set that is being made.
@@ -122,6 +125,28 @@ pub(in crate::engine) fn not(part: Expression) -> Expression {
         Expression::Constant(value) => Expression::Constant(!value),
         Expression::Not(inner) => *inner,
         one => Expression::Not(Box::new(one)),
+    }
+}
+
+/// A condition over selections. One that names none never holds; that is reported elsewhere.
+pub(in crate::engine) fn evaluate(
+    tree: &Condition,
+    selections: &BTreeMap<&str, Expression>,
+) -> Expression {
+    match tree {
+        Condition::Name(name, _) => {
+            selections.get(name.as_str()).cloned().unwrap_or(Expression::Constant(false))
+        }
+        Condition::Of { all: every, pattern, .. } => {
+            let fitting = selections
+                .iter()
+                .filter(|(name, _)| condition::fits(pattern, name))
+                .map(|(_, expression)| expression.clone());
+            if *every { all(fitting) } else { any(fitting) }
+        }
+        Condition::Not(inner) => not(evaluate(inner, selections)),
+        Condition::All(parts) => all(parts.iter().map(|part| evaluate(part, selections))),
+        Condition::Any(parts) => any(parts.iter().map(|part| evaluate(part, selections))),
     }
 }
 

@@ -1,6 +1,10 @@
-//! The plan that rules are compiled to: [`set`] is what detection and correlation work from.
+//! The plan that rules are compiled to: what detection and correlation work from.
 
+pub(in crate::engine) mod alert;
 pub(in crate::engine) mod build;
+pub(in crate::engine) mod expression;
 pub(in crate::engine) mod outline;
 mod print;
+pub(in crate::engine) mod rule;
+pub(in crate::engine) mod schedule;
 pub(in crate::engine) mod set;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::set::Expression;
+use super::expression::Expression;
 use crate::engine::syntax::condition::{self, Condition};
 
 /// The same meaning as the expression that was made of it.

@@ -2,7 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::set::{Expression, PredicateId, Rule, RuleSet, RuleSteps, StringKind, Test};
+use super::{
+    alert::CaptureSlot,
+    expression::{Expression, PredicateId, Test},
+    rule::{Rule, RuleSteps},
+    set::RuleSet,
+};
 use crate::engine::kind::Frame;
 
 /// Values of a list that are shown before the rest is counted.
@@ -110,9 +115,8 @@ impl RuleSet {
                 line(&mut text, "group by", &rule.group_by.join(", "));
                 for input in &rule.inputs {
                     let captured = self.rule(input.rule).capture();
-                    let name = |slot: &super::set::CaptureSlot| {
-                        captured.get(slot.index()).map_or("?", String::as_str)
-                    };
+                    let name =
+                        |slot: &CaptureSlot| captured.get(slot.index()).map_or("?", String::as_str);
                     let key: Vec<&str> = input.key.iter().map(name).collect();
                     let fields: Vec<&str> = input.fields.iter().map(name).collect();
                     let value = format!(
@@ -126,7 +130,7 @@ impl RuleSet {
             }
         }
         line(&mut text, "captures", &rule.capture().join(", "));
-        let names = |slots: &[super::set::CaptureSlot]| {
+        let names = |slots: &[CaptureSlot]| {
             let names: Vec<&str> = slots
                 .iter()
                 .map(|slot| rule.capture().get(slot.index()).map_or("?", String::as_str))
@@ -144,18 +148,6 @@ impl RuleSet {
             None => line(&mut text, "alert", "none of its own"),
         }
         text
-    }
-}
-
-impl StringKind {
-    /// `equals`, `starts with` …
-    pub const fn words(self) -> &'static str {
-        match self {
-            StringKind::Equals => "equals",
-            StringKind::StartsWith => "starts with",
-            StringKind::EndsWith => "ends with",
-            StringKind::Contains => "contains",
-        }
     }
 }
 

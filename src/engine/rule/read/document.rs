@@ -32,6 +32,17 @@ pub(in crate::engine) enum Document {
     Filter(FilterDocument),
 }
 
+impl Document {
+    /// What the document says about itself.
+    pub(in crate::engine) const fn header(&self) -> &Header {
+        match self {
+            Document::Detection(document) => &document.header,
+            Document::Correlation(document) => &document.header,
+            Document::Filter(document) => &document.header,
+        }
+    }
+}
+
 /// A detection rule.
 #[derive(Debug)]
 pub(in crate::engine) struct DetectionDocument {

@@ -7,7 +7,7 @@ use crate::engine::{
     kind::{self, KindSyntax, WindowShape, Written},
     limits::{KEY_PARTS_MAX, SHOWN_FIELDS_MAX},
     rule::{
-        plan::set::{LevelStep, Severity},
+        plan::alert::{LevelStep, Severity},
         taxonomy::AuditLevel,
     },
     syntax::{

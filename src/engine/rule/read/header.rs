@@ -3,14 +3,11 @@
 //! Most of it decides nothing, but a file that other Sigma tools refuse, or a key that looks as if it
 //! decided something, is worth a word.
 
-use super::{
-    extension::{Extension, Sort, read_extension, severities},
-    names::is_uuid,
-};
+use super::extension::{Extension, Sort, read_extension, severities};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, nearest},
     limits::SHOWN_FIELDS_MAX,
-    rule::plan::set::Severity,
+    rule::plan::alert::Severity,
     syntax::{
         code,
         read::{self, Text, parse_date, text, texts},
@@ -357,5 +354,27 @@ pub(in crate::engine) fn check_logsource(section: &Section<'_>) {
         let title = "the rule does not say which logs it is for";
         let place = section.place_of_key("logsource");
         section.report(Diagnostic::error(code::WRONG_LOGSOURCE, place, title).help(help));
+    }
+}
+
+/// Whether a text has the form of a UUID; case makes no difference.
+pub(in crate::engine) fn is_uuid(text: &str) -> bool {
+    let lengths = text
+        .split('-')
+        .map(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(part.len()));
+    lengths.eq([8, 4, 4, 4, 12].map(Some))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_are_told_from_words() {
+        assert!(is_uuid("929a690e-bef0-4204-a928-EF5E620D6FCC"));
+        for text in ["", "929a690ebef04204a928ef5e620d6fcc", "g29a690e-bef0-4204-a928-ef5e620d6fcc"]
+        {
+            assert!(!is_uuid(text), "{text}");
+        }
     }
 }

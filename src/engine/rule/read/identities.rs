@@ -22,23 +22,20 @@
 
 use std::sync::Arc;
 
-use super::{document::Document, pattern::Pattern, selection::Search};
+use super::pattern::Pattern;
 use crate::engine::{
-    diagnostic::{Diagnostic, Place, Problems, SourceText},
+    diagnostic::{Diagnostic, Problems, SourceText},
     event::{Identities, Identity, NamePattern},
     limits::{LIST_FILE_BYTES_MAX, LIST_VALUES_MAX},
     rule::plan::build::Builder,
     syntax::{
         code,
-        read::{Context, Text, end_of_date, text, texts},
+        read::{Context, end_of_date, text, texts},
     },
     time::WallTime,
     value::fold_case,
     yaml::{self, Section},
 };
-
-/// The field that the entries' teams become.
-const TEAM: &str = "actor.team";
 
 /// Reads the file; without it nothing is known of anybody.
 pub(in crate::engine) fn read_identities(
@@ -128,81 +125,4 @@ fn pattern_of(name: &str) -> NamePattern {
         Some(plain) => NamePattern::Exact(fold_case(plain)),
         None => NamePattern::Regex(pattern.regex(false)),
     }
-}
-
-/// Warns where a rule asks for teams that nobody is in.
-pub(in crate::engine) fn check_teams(
-    documents: &[Document],
-    identities: &Identities,
-    problems: &Problems,
-) {
-    let teams = identities.teams();
-    for document in documents {
-        if teams.is_empty() {
-            for place in places_of_team(document) {
-                let title = format!("`{TEAM}` is in no event: nobody has a team");
-                problems.push(
-                    Diagnostic::warning(code::CANNOT_MATCH, place, title)
-                        .help("say in `identities.yaml` which users or groups are in which team"),
-                );
-            }
-            continue;
-        }
-        let detection = match document {
-            Document::Detection(detection) => &detection.detection,
-            Document::Filter(filter) => &filter.detection,
-            Document::Correlation(_) => continue,
-        };
-        let searches = detection.selections.iter().filter_map(|(_, search)| search.as_ref());
-        for item in searches.flat_map(Search::items) {
-            if item.field.as_deref() != Some(TEAM) {
-                continue;
-            }
-            for (value, span) in &item.values {
-                let Some(team) = value.plain_text() else { continue };
-                if teams.iter().any(|known| fold_case(known) == fold_case(team)) {
-                    continue;
-                }
-                let place = Place { source: Arc::clone(&detection.source), span: span.clone() };
-                let title = format!("`{TEAM}` is never `{team}`");
-                let diagnostic = Diagnostic::warning(code::CANNOT_MATCH, place, title)
-                    .suggest(team, teams.iter().copied())
-                    .help(format!("`identities.yaml` has the teams {}", listed(&teams)));
-                problems.push(diagnostic);
-            }
-        }
-    }
-}
-
-fn listed(names: &[&str]) -> String {
-    let shown: Vec<String> = names.iter().take(10).map(|name| format!("`{name}`")).collect();
-    let more = if names.len() > shown.len() { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
-}
-
-/// Where a document asks for teams.
-fn places_of_team(document: &Document) -> Vec<Place> {
-    let header = document.header();
-    let mut places: Vec<Place> = Vec::new();
-    let mut add = |texts: &[Text]| {
-        places
-            .extend(texts.iter().filter(|text| text.value == TEAM).map(|text| text.place.clone()));
-    };
-    add(header.extension.group_by.as_deref().unwrap_or_default());
-    add(header.extension.evidence.as_deref().unwrap_or_default());
-    let detection = match document {
-        Document::Detection(detection) => &detection.detection,
-        Document::Filter(filter) => &filter.detection,
-        Document::Correlation(correlation) => {
-            add(&correlation.correlation.group_by);
-            return places;
-        }
-    };
-    let searches = detection.selections.iter().filter_map(|(_, search)| search.as_ref());
-    for item in searches.flat_map(Search::items) {
-        if item.field.as_deref() == Some(TEAM) {
-            places.push(Place { source: Arc::clone(&detection.source), span: item.at.clone() });
-        }
-    }
-    places
 }

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::pattern::{Encoding, Part, Pattern, Shape};
 use crate::engine::{
-    rule::plan::set::{StringKind, TimePart},
+    rule::plan::expression::{StringKind, TimePart},
     syntax::{code, threshold::Comparison},
 };
 

@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, collections::BTreeMap};
 
-use super::{document::Document, header::Header};
+use super::{
+    document::Document,
+    header::{Header, is_uuid},
+};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
     syntax::{code, read::Text},
@@ -93,14 +96,6 @@ impl Names {
     }
 }
 
-/// Whether a text has the form of a UUID; case makes no difference.
-pub(in crate::engine) fn is_uuid(text: &str) -> bool {
-    let lengths = text
-        .split('-')
-        .map(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(part.len()));
-    lengths.eq([8, 4, 4, 4, 12].map(Some))
-}
-
 fn name_of(header: &Header) -> RuleName {
     let name = match &header.name {
         Some(name) => name.value.clone(),
@@ -127,29 +122,9 @@ fn slug(title: &str) -> String {
     slug
 }
 
-impl Document {
-    /// What the document says about itself.
-    pub(in crate::engine) const fn header(&self) -> &Header {
-        match self {
-            Document::Detection(document) => &document.header,
-            Document::Correlation(document) => &document.header,
-            Document::Filter(document) => &document.header,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uuids_are_told_from_words() {
-        assert!(is_uuid("929a690e-bef0-4204-a928-EF5E620D6FCC"));
-        for text in ["", "929a690ebef04204a928ef5e620d6fcc", "g29a690e-bef0-4204-a928-ef5e620d6fcc"]
-        {
-            assert!(!is_uuid(text), "{text}");
-        }
-    }
 
     #[test]
     fn titles_become_names() {

@@ -19,7 +19,7 @@ use jiff::{civil::Date, tz::TimeZone};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
-    rule::plan::set::Schedule,
+    rule::plan::schedule::Schedule,
     syntax::{
         code,
         read::{Context, Text, parse_date, texts},

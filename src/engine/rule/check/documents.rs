@@ -1,0 +1,119 @@
+//! Warnings that concern one document alone, and about schedules that no document names.
+
+use std::sync::Arc;
+
+use super::{
+    alert::check_alert_fields,
+    values::{level_needed, lint_values},
+};
+use crate::engine::{
+    diagnostic::{Diagnostic, Place, Problems},
+    rule::{
+        plan::schedule::Schedule,
+        read::{
+            document::{DetectionSyntax, Document, FilterDocument},
+            header::Header,
+            selection::{Item, Search},
+        },
+    },
+    syntax::{code, condition::Condition},
+    time::WallTime,
+};
+
+/// Warnings that concern one document alone.
+pub(in crate::engine) fn check_documents(
+    documents: &[Document],
+    now: Option<WallTime>,
+    problems: &Problems,
+) {
+    for document in documents {
+        let header = document.header();
+        if let (Some((until, place)), Some(now)) = (&header.extension.expires, now)
+            && *until <= now.as_event()
+        {
+            let title = format!("`{}` has expired and has no effect any more", header.title);
+            let diagnostic = Diagnostic::warning(code::EXPIRED, place.clone(), title);
+            problems.push(diagnostic.help("remove it, or give it a later date"));
+        }
+        match document {
+            Document::Detection(detection) => {
+                check_alert_fields(header, &[], problems);
+                lint_values(&detection.detection, problems);
+                check_level(header, &detection.detection, problems);
+            }
+            Document::Filter(filter) => {
+                lint_values(&filter.detection, problems);
+                check_filter(filter, problems);
+            }
+            Document::Correlation(_) => {}
+        }
+    }
+}
+
+/// Warns about schedules that no rule refers to.
+pub(in crate::engine) fn check_schedules<'s>(
+    documents: &[Document],
+    schedules: impl Iterator<Item = (&'s Schedule, Place)>,
+    problems: &Problems,
+) {
+    let used = |name: &str| {
+        documents.iter().any(|document| {
+            let of = &document.header().extension.schedules;
+            of.iter().any(|(schedule, _)| schedule.value == name)
+        })
+    };
+    for (schedule, place) in schedules.filter(|(schedule, _)| !used(&schedule.name)) {
+        let title = format!("no rule refers to the schedule `{}`", schedule.name);
+        problems.push(
+            Diagnostic::warning(code::NOT_USED, place, title)
+                .help("refer to it with `tripline: {outside: …}`, or remove it"),
+        );
+    }
+}
+
+/// Warns about a rule that is blind below an audit level and does not say so.
+fn check_level(header: &Header, detection: &DetectionSyntax, problems: &Problems) {
+    let Some((level, item)) = level_needed(detection) else { return };
+    if header.extension.needs.is_some() {
+        return;
+    }
+    let field = item.field.as_deref().unwrap_or_default();
+    let place = Place { source: Arc::clone(&detection.source), span: item.at.clone() };
+    let level = level.as_str();
+    let title = format!("`{field}` is recorded from audit level {level} on");
+    problems.push(
+        Diagnostic::warning(code::NEEDS_LEVEL, place, title)
+            .label("the rule is blind below it")
+            .help(format!("say that you know: `tripline: {{needs: {{level: {level}}}}}`")),
+    );
+}
+
+/// Warns about a filter that keeps what it describes: nearly always `not` was forgotten.
+fn check_filter(filter: &FilterDocument, problems: &Problems) {
+    let negated = |item: &Item| item.negated;
+    let selections =
+        || filter.detection.selections.iter().filter_map(|(_, search)| search.as_ref());
+    if selections().flat_map(Search::items).any(negated) {
+        return;
+    }
+    for (condition, text) in &filter.detection.conditions {
+        if condition.has_not() {
+            continue;
+        }
+        problems.push(
+            Diagnostic::warning(
+                code::FILTER_EMPTIES_RULE,
+                text.place.clone(),
+                "the filter keeps only the events that it describes",
+            )
+            .help(format!("to leave them out, write `condition: not {}`", bracketed(condition))),
+        );
+    }
+}
+
+fn bracketed(condition: &Condition) -> String {
+    match condition {
+        Condition::All(_) | Condition::Any(_) => format!("({condition})"),
+        one => one.to_string(),
+    }
+}

@@ -1,0 +1,143 @@
+//! What compiling one rule may look at: all documents and their names, lists, schedules, the plan so far.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::engine::{
+    diagnostic::{Diagnostic, Place, Problems},
+    event::Identities,
+    kind::{Kind, KindSyntax, ResolveContext},
+    rule::{
+        plan::{
+            build::{Builder, not},
+            expression::{Expression, ScheduleIndex},
+            schedule::Schedule,
+        },
+        read::{
+            document::Document,
+            list::{ListEntry, Lists},
+            names::Names,
+            risk::RiskSettings,
+        },
+    },
+    syntax::{code, read::Text},
+    time::EventTime,
+};
+
+/// Everything that compiling one rule may look at.
+pub(in crate::engine) struct Compiler<'a> {
+    /// All documents.
+    pub(in crate::engine) documents: &'a [Document],
+    /// What they are called.
+    pub(in crate::engine) names: &'a Names,
+    /// All lists.
+    pub(in crate::engine) lists: &'a Lists,
+    /// All schedules, sorted by name.
+    pub(in crate::engine) schedules: &'a [Schedule],
+    /// Who is who.
+    pub(in crate::engine) identities: Arc<Identities>,
+    /// What the risk of an entity comes to.
+    pub(in crate::engine) risk: &'a RiskSettings,
+    /// Where problems go.
+    pub(in crate::engine) problems: &'a Problems,
+    /// How long an alert of a plain detection rule fires after its last event.
+    pub(in crate::engine) resolve_after: Duration,
+    /// The plan so far.
+    pub(in crate::engine) builder: Builder,
+}
+
+/// Names of values in the order in which they were first asked for.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct Wanted(pub(in crate::engine) Vec<String>);
+
+impl Wanted {
+    /// Adds what is new.
+    pub(in crate::engine) fn add<S: AsRef<str>>(&mut self, names: impl IntoIterator<Item = S>) {
+        for name in names {
+            if !self.0.iter().any(|known| known == name.as_ref()) {
+                self.0.push(name.as_ref().to_owned());
+            }
+        }
+    }
+}
+
+/// Hash of what decides the meaning of a rule's state; see [`RuleMeta::state_shape`].
+pub(in crate::engine) fn shape(kind: &str, key: &[String], more: &[&str]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    let parts = std::iter::once(kind)
+        .chain(key.iter().map(String::as_str))
+        .chain(std::iter::once("\0"))
+        .chain(more.iter().copied());
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let mut short = [0; 8];
+    for (to, from) in short.iter_mut().zip(hasher.finalize().as_bytes()) {
+        *to = *from;
+    }
+    u64::from_le_bytes(short)
+}
+
+impl Compiler<'_> {
+    /// The parameters of a kind, checked against the rest of the rule set.
+    pub(in crate::engine) fn resolve(
+        &self,
+        kind: &KindSyntax,
+        rules: &[Text],
+        key_parts: usize,
+        place: &Place,
+    ) -> Option<Arc<dyn Kind>> {
+        let list = |name: &Text| self.exact_values(name);
+        let problems = self.problems;
+        let context = ResolveContext { rules, key_parts, place, list: &list, problems };
+        kind.parameters.resolve(&context)
+    }
+
+    /// The values of a list that must have no wildcards.
+    fn exact_values(&self, name: &Text) -> Option<Vec<(String, Option<EventTime>)>> {
+        let Some(list) = self.lists.get(&name.value) else {
+            let title = format!("there is no list `{}`", name.value);
+            let diagnostic = Diagnostic::error(code::UNKNOWN_LIST, name.place.clone(), title)
+                .suggest(&name.value, self.lists.names())
+                .help(format!("write its values to `lists/{}.yaml`", name.value));
+            self.problems.push(diagnostic);
+            return None;
+        };
+        let plain = |entry: &ListEntry| Some((entry.pattern.plain()?.to_owned(), entry.until));
+        let values: Option<Vec<_>> = list.entries.iter().map(plain).collect();
+        if values.is_none() {
+            let title = format!("the list `{}` has wildcards; keys have exact names", name.value);
+            let place = name.place.clone();
+            self.problems.push(Diagnostic::error(code::SHAPE_MISMATCH, place, title));
+        }
+        values
+    }
+
+    /// What `inside` and `outside` ask of the time of an event.
+    pub(in crate::engine) fn schedule_tests(&self, schedules: &[(Text, bool)]) -> Vec<Expression> {
+        schedules
+            .iter()
+            .filter_map(|(name, inside)| {
+                let test = Expression::Inside(self.schedule(name)?);
+                Some(if *inside { test } else { not(test) })
+            })
+            .collect()
+    }
+
+    /// The number of a schedule; an unknown one is reported.
+    fn schedule(&self, name: &Text) -> Option<ScheduleIndex> {
+        let found = self.schedules.iter().position(|schedule| schedule.name == name.value);
+        if found.is_none() {
+            let names = || self.schedules.iter().map(|schedule| schedule.name.as_str());
+            let title = format!("there is no schedule `{}`", name.value);
+            let mut diagnostic =
+                Diagnostic::error(code::UNKNOWN_SCHEDULE, name.place.clone(), title)
+                    .suggest(&name.value, names());
+            if diagnostic.help.is_empty() {
+                diagnostic = diagnostic.help("name it in `schedules.yaml` beside the rules");
+            }
+            self.problems.push(diagnostic);
+        }
+        u16::try_from(found?).ok().map(ScheduleIndex)
+    }
+}

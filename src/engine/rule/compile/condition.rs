@@ -1,0 +1,141 @@
+//! Compiles the condition of a detection or a filter: selections to expressions, joined as it says.
+
+use std::collections::BTreeMap;
+
+use super::{
+    compiler::Compiler,
+    leaf::ItemCompiler,
+    same_element::{check_arrays, same_element},
+};
+use crate::engine::{
+    diagnostic::Diagnostic,
+    limits::CONDITION_TESTS_MAX,
+    rule::{
+        check::possible::check_conditions,
+        plan::{
+            build::{all, any, evaluate},
+            expression::Expression,
+            outline::Outline,
+            rule::RuleSteps,
+        },
+        read::{document::DetectionSyntax, selection::Search},
+    },
+    syntax::{
+        code,
+        condition::{self, Condition},
+        read::Text,
+    },
+};
+
+/// A condition to evaluate, and the same as it was written.
+pub(in crate::engine) type Compiled = (Expression, Outline);
+
+impl Compiler<'_> {
+    /// Any of a document's conditions.
+    pub(in crate::engine) fn condition_of(
+        &mut self,
+        detection: &DetectionSyntax,
+        arrays: &[Text],
+    ) -> Compiled {
+        let mut items = ItemCompiler {
+            builder: &mut self.builder,
+            lists: self.lists,
+            problems: self.problems,
+            source: &detection.source,
+            predicate_count: 0,
+            regex_count: 0,
+        };
+        let errors_before = items.problems.error_count();
+        let mut selections: BTreeMap<&str, Expression> = BTreeMap::new();
+        for (name, search) in &detection.selections {
+            let expression = match search {
+                Some(search) => search_expression(&mut items, search, arrays),
+                None => Expression::Constant(false),
+            };
+            selections.insert(&name.text, expression);
+        }
+        check_arrays(detection, arrays, self.problems);
+        if !self.check_size(detection, &selections) {
+            return (Expression::Constant(false), Outline::Part(Expression::Constant(false)));
+        }
+        // Mistakes that make a part constant are reported where they are.
+        if self.problems.error_count() == errors_before {
+            check_conditions(detection, &selections, &self.builder, self.problems);
+        }
+        let trees = || detection.conditions.iter().map(|(tree, _)| tree);
+        let expression = any(trees().map(|tree| evaluate(tree, &selections)));
+        let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
+        (expression, Outline::any(outlines))
+    }
+
+    /// Refuses conditions that name large selections again and again.
+    fn check_size(
+        &self,
+        detection: &DetectionSyntax,
+        selections: &BTreeMap<&str, Expression>,
+    ) -> bool {
+        let sizes: BTreeMap<&str, usize> =
+            selections.iter().map(|(name, expression)| (*name, expression.size())).collect();
+        let mut sum: usize = 0;
+        for (tree, text) in &detection.conditions {
+            sum = sum.saturating_add(size_of(tree, &sizes));
+            if sum > CONDITION_TESTS_MAX {
+                let title = format!("the conditions come to more than {CONDITION_TESTS_MAX} tests");
+                let diagnostic = Diagnostic::error(code::TOO_MANY, text.place.clone(), title);
+                self.problems.push(diagnostic.help("name each selection once"));
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn search_expression(items: &mut ItemCompiler<'_>, search: &Search, arrays: &[Text]) -> Expression {
+    match search {
+        Search::Item(item) => {
+            same_element(items, &[search], arrays).unwrap_or_else(|| items.item(item))
+        }
+        Search::All(parts) => {
+            let refs: Vec<&Search> = parts.iter().collect();
+            if let Some(joined) = same_element(items, &refs, arrays) {
+                return joined;
+            }
+            let parts: Vec<_> =
+                parts.iter().map(|part| search_expression(items, part, arrays)).collect();
+            all(parts)
+        }
+        Search::Any(parts) => {
+            let parts: Vec<_> =
+                parts.iter().map(|part| search_expression(items, part, arrays)).collect();
+            any(parts)
+        }
+    }
+}
+
+/// How many tests a condition comes to, by those of each selection.
+fn size_of(tree: &Condition, sizes: &BTreeMap<&str, usize>) -> usize {
+    let sum = |parts: &[Condition]| {
+        parts.iter().fold(0_usize, |sum, part| sum.saturating_add(size_of(part, sizes)))
+    };
+    match tree {
+        Condition::Name(name, _) => sizes.get(name.as_str()).copied().unwrap_or(1),
+        Condition::Of { pattern, .. } => sizes
+            .iter()
+            .filter(|(name, _)| condition::fits(pattern, name))
+            .map(|(_, size)| size)
+            .sum(),
+        Condition::Not(inner) => size_of(inner, sizes),
+        Condition::All(parts) | Condition::Any(parts) => sum(parts),
+    }
+}
+
+/// A rule that names `stage` sees every stage; every other one event per request.
+pub(in crate::engine) fn steps_of(detection: &DetectionSyntax) -> RuleSteps {
+    let names_stage = detection
+        .selections
+        .iter()
+        .filter_map(|(_, search)| search.as_ref())
+        .flat_map(Search::items)
+        .any(|item| item.field.as_deref() == Some("stage"));
+    if names_stage { RuleSteps::All } else { RuleSteps::Canonical }
+}

@@ -1,0 +1,86 @@
+//! Compiles one detection rule: condition, filters, times, what it captures, how it alerts.
+
+use super::{
+    alert::{alert_spec, evidence_of, meta_of, slots, template_fields},
+    compiler::{Compiler, Wanted, shape},
+    condition::steps_of,
+    filter::CompiledFilter,
+};
+use crate::engine::rule::{
+    check::{fields::check_field, values::level_needed},
+    plan::{build::all, expression::Expression, outline::Outline, rule::DetectionRule},
+    read::document::DetectionDocument,
+};
+
+/// Fields by which alerts of a plain detection rule are told apart, unless it says otherwise.
+const DEFAULT_KEY: [&str; 4] = ["cluster", "actor.id", "objectRef.namespace", "objectRef.name"];
+
+impl Compiler<'_> {
+    pub(in crate::engine) fn detection(
+        &mut self,
+        index: usize,
+        document: &DetectionDocument,
+        filters: Vec<&CompiledFilter<'_>>,
+        mut wanted: Wanted,
+        alerts: bool,
+    ) -> (DetectionRule, Outline) {
+        let header = &document.header;
+        let mut meta = meta_of(header, self.names.of.get(index));
+        let has_state = header.extension.state.is_some();
+        let (own, outline) = self.condition_of(&document.detection, &header.extension.same_element);
+        let (mut parts, mut outlines) = (vec![own], vec![outline]);
+        for (filter, (expression, outline)) in filters {
+            if let Some(own) = parts.first() {
+                self.check_left(document, filter, own, expression);
+            }
+            parts.push(expression.clone());
+            outlines.push(outline.clone());
+        }
+        let mut more = self.schedule_tests(&header.extension.schedules);
+        more.extend(header.extension.expires.iter().map(|(until, _)| Expression::Before(*until)));
+        outlines.extend(more.iter().cloned().map(Outline::Part));
+        parts.extend(more);
+        if alerts && !has_state {
+            let key = self.key_of(document);
+            wanted.add(&key);
+            let evidence = evidence_of(header);
+            wanted.add(&evidence);
+            wanted.add(template_fields(header, self.problems));
+            let mut spec = alert_spec(header, &wanted.0, &evidence);
+            spec.key = slots(&wanted.0, &key);
+            spec.resolve_after = self.resolve_after;
+            meta.alert = Some(spec);
+            meta.state_shape = shape("detection", &key, &[]);
+        }
+        wanted.add(header.extension.risk.iter().map(|(entity, _)| &entity.value));
+        if let Some((level, _)) = level_needed(&document.detection) {
+            meta.needs = meta.needs.max(level);
+        }
+        if has_state {
+            meta.id.push_str("#events");
+            meta.name.push_str("_events");
+        }
+        let capture = wanted.0.iter().map(|path| self.builder.field(path)).collect();
+        let rule = DetectionRule {
+            meta,
+            expression: all(parts),
+            steps: steps_of(&document.detection),
+            capture,
+            capture_names: wanted.0,
+        };
+        (rule, Outline::all(outlines))
+    }
+
+    /// The fields that identify an alert of a detection rule.
+    fn key_of(&self, document: &DetectionDocument) -> Vec<String> {
+        match &document.header.extension.group_by {
+            Some(fields) => {
+                for field in fields {
+                    check_field(&field.value, &field.place, self.problems);
+                }
+                fields.iter().map(|field| field.value.clone()).collect()
+            }
+            None => DEFAULT_KEY.iter().map(|field| (*field).to_owned()).collect(),
+        }
+    }
+}

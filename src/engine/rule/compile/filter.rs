@@ -1,0 +1,112 @@
+//! Filters: which rules each is for, and what it asks of their events.
+
+use std::collections::BTreeMap;
+
+use super::{compiler::Compiler, condition::Compiled};
+use crate::engine::{
+    diagnostic::Diagnostic,
+    limits::FILTERS_PER_RULE_MAX,
+    rule::{
+        check::require::requirements,
+        plan::{
+            build::{all, any, not},
+            expression::Expression,
+            outline::Outline,
+        },
+        read::document::{DetectionDocument, Document, FilterDocument},
+    },
+    syntax::{code, read::Text},
+};
+
+/// A filter with what it was compiled to.
+pub(in crate::engine) type CompiledFilter<'a> = (&'a FilterDocument, Compiled);
+
+impl<'a> Compiler<'a> {
+    /// The filters of each detection rule, by documents.
+    pub(in crate::engine) fn filters_by_rule(&self) -> BTreeMap<usize, Vec<usize>> {
+        let mut by_rule: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (index, document) in self.documents.iter().enumerate() {
+            let Document::Filter(filter) = document else { continue };
+            if filter.rules.is_empty() {
+                for (rule, target) in self.documents.iter().enumerate() {
+                    if matches!(target, Document::Detection(_)) {
+                        by_rule.entry(rule).or_default().push(index);
+                    }
+                }
+            }
+            for reference in &filter.rules {
+                let Some(rule) = self.names.find(reference, self.problems) else { continue };
+                match self.documents.get(rule) {
+                    Some(Document::Detection(_)) => by_rule.entry(rule).or_default().push(index),
+                    _ => self.bad_target(reference),
+                }
+            }
+        }
+        for (rule, filters) in &by_rule {
+            if let Some(document) = self.documents.get(*rule)
+                && filters.len() > FILTERS_PER_RULE_MAX
+            {
+                let title = format!("the rule has {} filters", filters.len());
+                let place = document.header().place.clone();
+                let diagnostic = Diagnostic::error(code::TOO_MANY, place, title)
+                    .help(format!("at most {FILTERS_PER_RULE_MAX} work; join some"));
+                self.problems.push(diagnostic);
+            }
+        }
+        by_rule.retain(|_, filters| filters.len() <= FILTERS_PER_RULE_MAX);
+        by_rule
+    }
+
+    fn bad_target(&self, reference: &Text) {
+        let title = format!("`{}` is not a detection rule", reference.value);
+        let place = reference.place.clone();
+        let diagnostic = Diagnostic::error(code::BAD_FILTER_TARGET, place, title)
+            .help("filter the detection rules that it refers to");
+        self.problems.push(diagnostic);
+    }
+
+    /// Every filter, by its document.
+    pub(in crate::engine) fn all_filters(&mut self) -> BTreeMap<usize, CompiledFilter<'a>> {
+        let documents = self.documents;
+        let filters = documents.iter().enumerate().filter_map(|(index, document)| match document {
+            Document::Filter(filter) => Some((index, filter)),
+            _ => None,
+        });
+        filters.map(|(index, document)| (index, (document, self.filter(document)))).collect()
+    }
+
+    fn filter(&mut self, filter: &FilterDocument) -> Compiled {
+        let (mut expression, mut outline) = self.condition_of(&filter.detection, &[]);
+        if let Some((until, _)) = &filter.header.extension.expires {
+            let over = not(Expression::Before(*until));
+            expression = any([expression, over.clone()]);
+            outline = Outline::any(vec![outline, Outline::Part(over)]);
+        }
+        let name = format!("filter \"{}\"", filter.header.title);
+        (expression, Outline::named(name, outline))
+    }
+
+    /// Warns if a filter leaves nothing of a rule that could match without it.
+    pub(in crate::engine) fn check_left(
+        &self,
+        document: &DetectionDocument,
+        filter: &FilterDocument,
+        own: &Expression,
+        expression: &Expression,
+    ) {
+        let after = all([own.clone(), expression.clone()]);
+        let empty = |expression: &Expression| {
+            *expression == Expression::Constant(false)
+                || requirements(expression, &self.builder).is_err()
+        };
+        if empty(own) || !empty(&after) {
+            return;
+        }
+        let title = format!("the filter leaves nothing of `{}`", document.header.title);
+        let place = filter.header.place.clone();
+        let diagnostic = Diagnostic::warning(code::FILTER_EMPTIES_RULE, place, title).help(
+            "a filter is joined by `and`: to leave events out, begin its condition with `not`",
+        );
+        self.problems.push(diagnostic);
+    }
+}

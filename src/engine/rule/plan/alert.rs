@@ -1,0 +1,99 @@
+//! How findings of a rule become alerts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Importance of a rule, Sigma `level`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// For context only.
+    Informational,
+    /// Worth a look in a report.
+    Low,
+    /// Worth a look this week. What a rule without `level` has.
+    #[default]
+    Medium,
+    /// Worth a look today.
+    High,
+    /// Worth waking somebody.
+    Critical,
+}
+
+impl Severity {
+    /// All, in order.
+    pub const ALL: [Severity; 5] = [
+        Severity::Informational,
+        Severity::Low,
+        Severity::Medium,
+        Severity::High,
+        Severity::Critical,
+    ];
+
+    /// The word in rule files and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Severity::Informational => "informational",
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+
+    /// From the word.
+    pub fn parse(text: &str) -> Option<Severity> {
+        Severity::ALL.into_iter().find(|severity| severity.as_str() == text)
+    }
+}
+
+/// How findings of a rule become alerts.
+#[derive(Clone, Debug, Default)]
+pub struct AlertSpec {
+    /// Captured values that, with the rule, identify an alert: the correlation key. They become
+    /// labels, with every character that Prometheus does not allow replaced by `_`.
+    pub key: Vec<CaptureSlot>,
+    /// How long after the condition last held the alert resolves: `timespan`, or the default.
+    pub resolve_after: Duration,
+    /// The author's cool-down per key.
+    pub suppress: Option<Duration>,
+    /// Few and stable: identity and routing.
+    pub labels: BTreeMap<String, String>,
+    /// Templates by name (minijinja): `summary`, `description` …
+    pub annotations: BTreeMap<String, String>,
+    /// What to do, for people.
+    pub runbook: Option<String>,
+    /// Who answers for the rule.
+    pub owner: Option<String>,
+    /// Frameworks and controls.
+    pub controls: Vec<String>,
+    /// Captured values that are shown as evidence.
+    pub evidence: Vec<CaptureSlot>,
+    /// Severity that follows the value, ascending; empty if it is fixed.
+    pub levels: Vec<LevelStep>,
+    /// Risk that each finding adds to an entity.
+    pub risk: Option<(CaptureSlot, f64)>,
+}
+
+/// From this value on, this severity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LevelStep {
+    /// Inclusive.
+    pub at_least: f64,
+    /// The severity from there on.
+    pub severity: Severity,
+}
+
+/// Index into what a finding of a rule captured (`capture_names`, `capture`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CaptureSlot(pub u16);
+
+impl CaptureSlot {
+    /// For indexing.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}

@@ -1,0 +1,162 @@
+//! One rule of the plan: what it looks for and what it says about itself.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    alert::{AlertSpec, CaptureSlot, Severity},
+    expression::Expression,
+};
+use crate::engine::{
+    diagnostic::Place,
+    event::FieldId,
+    kind::{Frame, Kind},
+    limits,
+    rule::taxonomy::AuditLevel,
+};
+
+/// Index of a rule in [`RuleSet::rules`]. Valid for one rule set only: whatever is stored or sent
+/// names the rule by [`RuleMeta::id`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RuleIndex(pub u32);
+
+impl RuleIndex {
+    /// For indexing [`RuleSet::rules`].
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One rule of either sort.
+#[derive(Debug)]
+pub enum Rule {
+    /// Decided by one event alone.
+    Detection(DetectionRule),
+    /// Decided by findings of other rules over time.
+    Correlation(CorrelationRule),
+}
+
+impl Rule {
+    /// What both sorts have.
+    pub const fn meta(&self) -> &RuleMeta {
+        match self {
+            Rule::Detection(rule) => &rule.meta,
+            Rule::Correlation(rule) => &rule.meta,
+        }
+    }
+
+    /// What a finding of this rule carries; see [`CaptureSlot`].
+    pub fn capture(&self) -> &[String] {
+        match self {
+            Rule::Detection(rule) => &rule.capture_names,
+            Rule::Correlation(rule) => &rule.capture_names,
+        }
+    }
+}
+
+/// What a rule says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct RuleMeta {
+    /// Stable identity: Sigma `id`, else `name`, else the file name and number of the document.
+    pub id: String,
+    /// Short name: Sigma `name`, else a slug of the title. Label `alertname` of its alerts.
+    pub name: String,
+    /// Sigma `title`.
+    pub title: String,
+    /// Sigma `description`.
+    pub description: String,
+    /// Sigma `status`, if given.
+    pub status: Option<String>,
+    /// Sigma `level`.
+    pub severity: Severity,
+    /// Sigma `author`.
+    pub author: Option<String>,
+    /// Sigma `tags`.
+    pub tags: Vec<String>,
+    /// Sigma `references`.
+    pub references: Vec<String>,
+    /// Sigma `falsepositives`.
+    pub false_positives: Vec<String>,
+    /// The audit level that it needs: what it says, or what its fields are recorded from.
+    pub needs: AuditLevel,
+    /// Where its document begins.
+    pub place: Option<Place>,
+    /// Hash of what decides the meaning of its state (kind, key, window), not of its text: state of a
+    /// rule whose shape is unchanged survives an edit.
+    pub state_shape: u64,
+    /// How its findings become alerts; `None` if it only feeds correlations.
+    pub alert: Option<AlertSpec>,
+}
+
+impl RuleMeta {
+    /// Whether findings become alerts.
+    pub const fn alerts(&self) -> bool {
+        self.alert.is_some()
+    }
+}
+
+/// A rule that one event decides.
+#[derive(Debug)]
+pub struct DetectionRule {
+    /// What it says about itself.
+    pub meta: RuleMeta,
+    /// Its condition, filters included, over predicates.
+    pub expression: Expression,
+    /// Which stages it sees.
+    pub steps: RuleSteps,
+    /// Fields whose values its detections carry: keys, counted fields, evidence, template variables.
+    pub capture: Vec<FieldId>,
+    /// Their paths, in the same order.
+    pub capture_names: Vec<String>,
+}
+
+/// Which of a request's events a rule sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuleSteps {
+    /// One canonical event per request.
+    #[default]
+    Canonical,
+    /// Every event: the rule names `stage` itself.
+    All,
+}
+
+/// A rule that findings of other rules decide.
+#[derive(Debug)]
+pub struct CorrelationRule {
+    /// What it says about itself.
+    pub meta: RuleMeta,
+    /// What it looks for.
+    pub kind: Arc<dyn Kind>,
+    /// The rules whose findings it sees, in the order in which it names them.
+    pub inputs: Vec<CorrelationInput>,
+    /// Names of the key parts, in order; empty for one group over the whole stream.
+    pub group_by: Vec<String>,
+    /// Its window.
+    pub frame: Frame,
+    /// What its own findings carry: the key parts first, then further captured values that all of its
+    /// inputs have. The values are those of the finding that completed it.
+    pub capture_names: Vec<String>,
+}
+
+impl CorrelationRule {
+    /// How long an event may count after its time: so long must a copy of it be known as one.
+    pub fn identity_span(&self) -> Duration {
+        self.frame.timespan.min(limits::IDENTITY_SPAN_MAX)
+    }
+}
+
+/// One rule that a correlation refers to.
+#[derive(Clone, Debug)]
+pub struct CorrelationInput {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// Its name in conditions.
+    pub name: String,
+    /// Where the key parts are in that rule's findings, in the order of `group_by`.
+    pub key: Vec<CaptureSlot>,
+    /// Where the counted fields are (`field`); empty if the kind needs none.
+    pub fields: Vec<CaptureSlot>,
+    /// Where each of the correlation's `capture_names` is in that rule's findings, if it is.
+    pub capture: Vec<Option<CaptureSlot>>,
+}
