@@ -27,3 +27,5 @@ pub mod source;
 pub mod store;
 #[cfg(feature = "shell")]
 pub mod telemetry;
+#[cfg(feature = "shell")]
+pub mod tls;

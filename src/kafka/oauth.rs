@@ -6,9 +6,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::client::OAuthToken;
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
-use crate::engine::yaml::{SecretRef, Section};
+use crate::{
+    engine::yaml::{SecretRef, Section},
+    tls,
+};
 
 /// How long a token endpoint may take: 10 s. The poll loop waits for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,7 +69,7 @@ impl OAuth {
 pub(crate) struct TokenSource {
     settings: OAuth,
     client_secret: String,
-    ca: Option<reqwest::Certificate>,
+    client: reqwest::Client,
 }
 
 impl std::fmt::Debug for TokenSource {
@@ -83,11 +87,14 @@ struct TokenAnswer {
 impl TokenSource {
     /// Reads the certificate.
     pub(super) fn new(settings: OAuth, client_secret: String) -> Result<TokenSource, String> {
-        let ca = settings.ca_file.as_ref().map(|path| {
-            let pem = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-            reqwest::Certificate::from_pem(&pem).map_err(|error| format!("{path}: {error}"))
-        });
-        Ok(TokenSource { ca: ca.transpose()?, settings, client_secret })
+        let client = match &settings.ca_file {
+            None => client(Vec::new()),
+            Some(path) => std::fs::read(path)
+                .map_err(|error| error.to_string())
+                .and_then(|pem| client(tls::certificates(&pem)?))
+                .map_err(|error| format!("{path}: {error}")),
+        };
+        Ok(TokenSource { client: client?, settings, client_secret })
     }
 
     /// Asks the endpoint. The error never holds the secret or a token.
@@ -116,17 +123,13 @@ impl TokenSource {
     }
 
     async fn request(&self) -> Result<TokenAnswer, reqwest::Error> {
-        let mut builder = reqwest::Client::builder().timeout(TIMEOUT);
-        if let Some(ca) = &self.ca {
-            builder = builder.add_root_certificate(ca.clone());
-        }
         let scope = self.settings.scopes.join(" ");
         let mut form = vec![("grant_type", "client_credentials")];
         if !scope.is_empty() {
             form.push(("scope", scope.as_str()));
         }
-        let answer = builder
-            .build()?
+        let answer = self
+            .client
             .post(&self.settings.token_url)
             .basic_auth(&self.settings.client_id, Some(&self.client_secret))
             .form(&form)
@@ -134,6 +137,10 @@ impl TokenSource {
             .await?;
         answer.error_for_status()?.json().await
     }
+}
+
+fn client(authorities: Vec<CertificateDer<'static>>) -> Result<reqwest::Client, String> {
+    tls::http(authorities)?.timeout(TIMEOUT).build().map_err(|error| innermost(&error))
 }
 
 /// The error with the cause that people can act on, such as "connection refused".

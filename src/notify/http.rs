@@ -8,16 +8,19 @@
 use std::time::Duration;
 
 use reqwest::{
-    Client, RequestBuilder, Response, StatusCode,
+    Client, ClientBuilder, RequestBuilder, Response, StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect::Policy,
 };
 
 use super::{BuildContext, cannot_build, text};
-use crate::engine::{
-    diagnostic::Diagnostic,
-    dispatch::{Outcome, OutcomeReason},
-    yaml::{SecretRef, Section},
+use crate::{
+    engine::{
+        diagnostic::Diagnostic,
+        dispatch::{Outcome, OutcomeReason},
+        yaml::{SecretRef, Section},
+    },
+    tls,
 };
 
 /// Bytes of an answer that are read: 64 KiB. What follows is left.
@@ -105,7 +108,8 @@ impl HttpConfig {
 
     /// Reads secrets and certificates.
     pub(super) fn build(&self, context: &BuildContext) -> Result<HttpClient, Box<Diagnostic>> {
-        let mut builder = Client::builder()
+        let mut builder = self
+            .trusting(context)?
             .timeout(self.timeout)
             .connect_timeout(self.timeout)
             .redirect(Policy::none())
@@ -119,21 +123,24 @@ impl HttpConfig {
                 .map_err(|_| cannot_build("proxy_url", "it is not the URL of a proxy"))?;
             builder = builder.proxy(proxy);
         }
-        if let Some(path) = &self.ca_file {
-            let pem = context.read(&SecretRef::File(path.clone()), "ca_file")?;
-            let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
-                .ok()
-                .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| cannot_build("ca_file", "there is no certificate in it"))?;
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
         let headers = self.build_headers(context)?;
         let client = builder.build().map_err(|error| {
             cannot_build("http", &format!("no client can be made: {}", error.without_url()))
         })?;
         Ok(HttpClient { client, headers })
+    }
+
+    /// A builder of clients that trust the authorities of `ca_file` too.
+    fn trusting(&self, context: &BuildContext) -> Result<ClientBuilder, Box<Diagnostic>> {
+        let refuse = |why: String| cannot_build("ca_file", &why);
+        let authorities = match &self.ca_file {
+            None => Vec::new(),
+            Some(path) => {
+                let pem = context.read(&SecretRef::File(path.clone()), "ca_file")?;
+                tls::certificates(pem.as_bytes()).map_err(refuse)?
+            }
+        };
+        tls::http(authorities).map_err(refuse)
     }
 
     fn build_headers(&self, context: &BuildContext) -> Result<HeaderMap, Box<Diagnostic>> {

@@ -265,7 +265,7 @@ fn evidence_line(evidence: &Evidence, zone: &TimeZone) -> String {
 pub(super) fn clock(time: EventTime, zone: &TimeZone) -> String {
     match Timestamp::from_microsecond(time.micros()) {
         Ok(timestamp) => {
-            timestamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+            timestamp.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
         }
         Err(_) => time.rfc3339(),
     }
@@ -274,7 +274,7 @@ pub(super) fn clock(time: EventTime, zone: &TimeZone) -> String {
 /// `22:14:01`, for a terminal that shows what happens now.
 pub(super) fn time_of_day(time: EventTime, zone: &TimeZone) -> String {
     match Timestamp::from_microsecond(time.micros()) {
-        Ok(timestamp) => timestamp.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
+        Ok(timestamp) => timestamp.to_zoned_datetime(zone.clone()).strftime("%H:%M:%S").to_string(),
         Err(_) => time.rfc3339(),
     }
 }

@@ -219,7 +219,7 @@ mod tests {
 
     /// No proxy of the environment stands between us and ourselves.
     fn client() -> reqwest::Client {
-        reqwest::Client::builder().no_proxy().build().unwrap()
+        crate::tls::http(Vec::new()).unwrap().no_proxy().build().unwrap()
     }
 
     impl Running {

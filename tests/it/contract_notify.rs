@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use tripline::{
     engine::{
@@ -197,7 +197,7 @@ async fn one_call_is_one_request_and_the_answer_decides() {
 async fn a_pause_may_be_asked_for_as_a_date() {
     let http = FakeHttp::start().await;
     let notifier = over_http(OVER_HTTP[3], &http);
-    let date = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
+    let date = jiff::ZonedDateTime::now().with_time_zone(jiff::tz::TimeZone::UTC);
     let date = date.checked_add(jiff::SignedDuration::from_secs(90)).unwrap();
     let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     http.answer(Reply::status(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", &date)]));

@@ -80,7 +80,7 @@ impl Running {
             told,
             logged,
             base: format!("http://127.0.0.1:{port}"),
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: tripline::tls::http(Vec::new()).unwrap().no_proxy().build().unwrap(),
         }
     }
 

@@ -46,13 +46,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["engine", "telemetry"]),
     ("engine", &[]),
     ("generate", &["engine"]),
-    ("kafka", &["engine", "telemetry"]),
+    ("kafka", &["engine", "telemetry", "tls"]),
     ("main", &["cli"]),
-    ("notify", &["engine", "kafka", "telemetry"]),
-    ("server", &["engine", "telemetry"]),
+    ("notify", &["engine", "kafka", "telemetry", "tls"]),
+    ("server", &["engine", "telemetry", "tls"]),
     ("source", &["engine", "kafka", "telemetry"]),
     ("store", &["engine", "kafka", "telemetry"]),
     ("telemetry", &["engine"]),
+    ("tls", &[]),
 ];
 
 /// What the engine may not name: time, disk, environment, threads, network, async, logs, chance.

@@ -154,7 +154,7 @@ pub(in crate::engine) fn end_of_date(section: &Section<'_>, key: &str) -> Option
     let value = section.string(key)?;
     let end = parse_date(&value).and_then(|date| {
         let next = date.tomorrow().ok()?;
-        let start = next.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        let start = next.to_zoned_datetime(jiff::tz::TimeZone::UTC).ok()?;
         Some(EventTime::from_micros(start.timestamp().as_microsecond()))
     });
     if end.is_none() {

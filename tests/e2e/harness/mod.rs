@@ -170,8 +170,15 @@ pub(crate) fn get(url: &str) -> Option<String> {
 /// `GET`, whatever the status; `None` if nobody answers.
 pub(crate) fn get_any(url: &str) -> Option<(u16, String)> {
     block_on(async {
-        let answer =
-            reqwest::Client::new().get(url).timeout(Duration::from_secs(10)).send().await.ok()?;
+        let answer = tripline::tls::http(Vec::new())
+            .ok()?
+            .build()
+            .ok()?
+            .get(url)
+            .timeout(Duration::from_secs(10))
+            .send()
+            .await
+            .ok()?;
         let status = answer.status().as_u16();
         Some((status, answer.text().await.ok()?))
     })

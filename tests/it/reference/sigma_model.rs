@@ -350,7 +350,7 @@ fn in_network(network: &str, address: &str) -> bool {
 
 fn part_of(part: &str, text: &str) -> Option<f64> {
     let time: jiff::Timestamp = text.parse().ok()?;
-    let time = time.to_zoned(jiff::tz::TimeZone::UTC);
+    let time = time.to_zoned_datetime(jiff::tz::TimeZone::UTC);
     let format = match part {
         "minute" => "%M",
         "hour" => "%H",
