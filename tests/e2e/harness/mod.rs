@@ -170,7 +170,7 @@ pub(crate) fn get(url: &str) -> Option<String> {
 /// `GET`, whatever the status; `None` if nobody answers.
 pub(crate) fn get_any(url: &str) -> Option<(u16, String)> {
     block_on(async {
-        let answer = tripline::tls::http(Vec::new())
+        let answer = ::tripline::tls::http(Vec::new())
             .ok()?
             .build()
             .ok()?
