@@ -83,7 +83,9 @@ impl Tree {
     fn value(self) -> Value {
         match self.text {
             Some(text) if self.children.is_empty() => Value::from(text),
-            _ => self.children.into_iter().map(|(name, child)| (name, child.value())).collect(),
+            _ => Value::from_pairs(
+                self.children.into_iter().map(|(name, child)| (name, child.value())),
+            ),
         }
     }
 }
@@ -98,11 +100,11 @@ impl Context<'_> {
             tree.children.into_iter().map(|(name, child)| (name, child.value())).collect();
         // Keys that are no names (`annotations` with slashes) can be had as `fields["…"]`.
         let pair = |(path, text): &(&str, String)| ((*path).to_owned(), Value::from(text.as_str()));
-        root.insert("fields".to_owned(), self.fields.iter().map(pair).collect());
+        root.insert("fields".to_owned(), Value::from_pairs(self.fields.iter().map(pair)));
         for (name, value) in &self.extra {
             root.insert((*name).to_owned(), value.clone());
         }
-        root.into_iter().collect()
+        Value::from_pairs(root)
     }
 }
 
