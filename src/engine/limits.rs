@@ -83,8 +83,13 @@ pub const PREVIOUS_RULES_MAX: usize = 8;
 /// counted; a duplicate of it would then count twice.
 pub const IDENTITIES_PER_RULE_MAX: usize = 200_000;
 
-/// How long the identity of a request is remembered at most: 1 day. Kinds with a longer memory (a
-/// baseline, a history) may count a copy that comes later than that.
+/// Request identities of one rule up to which those are held whose time is over, because some partition
+/// is behind and may hold copies: 20,000. With more of them a copy that comes very late counts twice.
+pub const IDENTITIES_HELD_MAX: usize = 20_000;
+
+/// How long the identity of a request is remembered at most, and held for a partition that is behind:
+/// 1 day. Kinds with a longer memory (a baseline, a history) may count a copy that comes later than
+/// that.
 pub const IDENTITY_SPAN_MAX: Duration = Duration::from_secs(86_400);
 
 /// Pieces of evidence kept with one alert: 5, the first four and the latest.

@@ -333,8 +333,9 @@ impl Shard {
         let mut alerts = Vec::new();
         self.lifecycle.advance(now, &rules, watermark, &mut alerts);
         self.alerts.extend(alerts);
+        let slowest = self.watermark.slowest();
         for identities in self.identities.iter_mut().flatten() {
-            identities.expire(watermark);
+            identities.expire(watermark, slowest);
         }
     }
 

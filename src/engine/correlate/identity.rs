@@ -5,6 +5,10 @@
 //! event time: for as long as any window could still hold it, and a day for requests whose second
 //! stage may come hours later.
 //!
+//! Late events count wherever that is possible, so a copy that was stuck in a partition for an hour would
+//! count again. Identities therefore outlive their time while some partition may still hold older events
+//! ([`Watermark::slowest`]), as long as they are few ([`IDENTITIES_HELD_MAX`]).
+//!
 //! Most events that some rule counts are seen here, so both memory and store take them in runs. What ends
 //! within the same [`STEP`] stands together and is forgotten together, and each checkpoint adds one
 //! [`Run`] of a rule and step, whatever the number of requests.
@@ -17,8 +21,13 @@ use std::{
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use super::watermark::Watermark;
 use crate::engine::{
-    detect::Detection, event::Stage, limits::IDENTITIES_PER_RULE_MAX, time::EventTime,
+    detect::Detection,
+    event::Stage,
+    limits::{IDENTITIES_HELD_MAX, IDENTITIES_PER_RULE_MAX, IDENTITY_SPAN_MAX},
+    time::EventTime,
 };
 
 /// How long the identity of a request is remembered whose end may come much later: one day.
@@ -146,9 +155,13 @@ impl Identities {
         }
     }
 
-    /// Forgets what ended before the watermark.
-    pub(crate) fn expire(&mut self, watermark: EventTime) {
-        while self.steps.first_key_value().is_some_and(|(until, _)| *until <= watermark) {
+    /// Forgets what ended before the watermark, but for a few that a slower partition may repeat.
+    pub(crate) fn expire(&mut self, watermark: EventTime, slowest: EventTime) {
+        let slowest = slowest.max(watermark.minus(IDENTITY_SPAN_MAX));
+        while let Some((until, _)) = self.steps.first_key_value()
+            && *until <= watermark
+            && (*until <= slowest || self.known.len() > IDENTITIES_HELD_MAX)
+        {
             self.forget_first();
         }
     }
@@ -239,6 +252,9 @@ mod tests {
         let seen = |identities: &mut Identities, number, seconds, stage| {
             identities.see(&detection(number, seconds, stage))
         };
+        let expire = |identities: &mut Identities, micros| {
+            identities.expire(EventTime::from_micros(micros), EventTime::from_micros(micros));
+        };
         let complete = Stage::ResponseComplete;
         let (mut identities, mut rows) = (Identities::new(keep), Rows::new());
         assert_eq!(seen(&mut identities, 1, 10, complete), Seen::New);
@@ -258,9 +274,9 @@ mod tests {
         }
         for identities in [&mut identities, &mut restored] {
             assert_eq!(seen(identities, 1, 50, complete), Seen::Before);
-            identities.expire(EventTime::from_micros(119_999_999));
+            expire(identities, 119_999_999);
             assert_eq!(seen(identities, 3, 50, complete), Seen::Before, "until the step's end");
-            identities.expire(EventTime::from_micros(120_000_000));
+            expire(identities, 120_000_000);
             let mut rows = rows.clone();
             checkpoint(identities, &mut rows);
             assert_eq!(rows.len(), 1);
@@ -269,6 +285,32 @@ mod tests {
             checkpoint(identities, &mut rows);
             assert_eq!(rows.len(), 2);
         }
+    }
+
+    #[test]
+    fn few_are_held_for_a_partition_that_is_behind_and_for_a_day_at_most() {
+        let at = |seconds: i64| EventTime::from_micros(seconds * 1_000_000);
+        let complete = Stage::ResponseComplete;
+        let mut identities = Identities::new(STEP);
+        assert_eq!(identities.see(&detection(1, 0, complete)), Seen::New);
+        identities.expire(at(3_600), EventTime::MIN);
+        assert_eq!(identities.see(&detection(1, 0, complete)), Seen::Before);
+        // Its step ends two minutes after it.
+        identities.expire(at(86_400 + 119), EventTime::MIN);
+        assert_eq!(identities.see(&detection(1, 0, complete)), Seen::Before);
+        identities.expire(at(86_400 + 120), EventTime::MIN);
+        assert_eq!(identities.see(&detection(1, 0, complete)), Seen::New);
+
+        let mut identities = Identities::new(STEP);
+        for number in 0..=IDENTITIES_HELD_MAX {
+            let mut detection = detection(0, 0, complete);
+            for (to, from) in detection.identity.0.iter_mut().zip(number.to_le_bytes()) {
+                *to = from;
+            }
+            assert_eq!(identities.see(&detection), Seen::New);
+        }
+        identities.expire(at(3_600), EventTime::MIN);
+        assert_eq!(identities.see(&detection(0, 0, complete)), Seen::New, "they are too many");
     }
 
     #[test]

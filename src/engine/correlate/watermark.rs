@@ -150,6 +150,14 @@ impl Watermark {
         }
     }
 
+    /// How far every partition has come, the silent ones too: but for disorder within grace, none of
+    /// them shows anything older. [`EventTime::MIN`] while one has shown nothing, or nobody listens.
+    pub(crate) fn slowest(&self) -> EventTime {
+        let clocks = self.partitions.values().filter(|_| !self.deaf);
+        let slowest = clocks.map(|clock| clock.time_max).min().unwrap_or(EventTime::MIN);
+        slowest.minus(self.grace)
+    }
+
     /// The stream's watermark; `None` before the first event.
     pub const fn get(&self) -> Option<EventTime> {
         self.merged
