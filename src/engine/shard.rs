@@ -390,7 +390,8 @@ impl Shard {
         self.listeners = listeners(&rules);
         self.lifecycle.replace_rules(&rules);
         self.lifecycle.end_orphans(&dropped, self.watermark.get());
-        self.advance(now);
+        // Event time does not move here: whether its partitions were silent is not known yet.
+        self.advance_to(now);
         report
     }
 

@@ -13,6 +13,7 @@
 //! | `list NAME`, `schedules`, `risk` | YAML | for the next `rules` and what replaces them |
 //! | `feed [quietly]` | events, one a line | each is a record, and a batch of its own; what is printed is only counted |
 //! | `timeout TIME [quietly]` | | lets the operator's clock go on to this time |
+//! | `clock TIME` | | sets the operator's clock; nothing looks at it before the next command |
 //! | `alerts [evidence] [annotations]` | | shows what fires, with its latest numbers |
 //! | `watermark`, `keys` | | shows how far event time has come; how many keys are held |
 //! | `unavailable`, `ready [PARTITION,…]` | | sources go away, and come back |

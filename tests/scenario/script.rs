@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Risk { yaml: String },
     Feed { lines: Vec<Line>, quiet: bool },
     Timeout { now: WallTime, quiet: bool },
+    /// The operator's clock, without a look at it.
+    Clock(WallTime),
     Watermark,
     Alerts { evidence: bool, annotations: bool },
     Keys,
@@ -163,6 +165,7 @@ fn command(line: &str, input: &[String], number: usize) -> Result<Command> {
         ("timeout", [text, how @ ..]) if matches!(how, [] | ["quietly"]) => {
             Command::Timeout { now: time(text)?.as_wall(), quiet: !how.is_empty() }
         }
+        ("clock", [text]) => Command::Clock(time(text)?.as_wall()),
         ("watermark", []) => Command::Watermark,
         ("alerts", shown) => Command::Alerts {
             evidence: shown.contains(&"evidence"),

@@ -123,6 +123,7 @@ impl World {
                     self.count_lines();
                 }
             }
+            Command::Clock(now) => self.clock = *now,
             other => self.ask(other),
         }
         self.tell_counts();
