@@ -112,12 +112,16 @@ impl Group {
         changed
     }
 
-    /// Adds a member.
-    pub(in crate::engine) fn insert(&mut self, fingerprint: Fingerprint, member: Member) {
-        self.members.insert(fingerprint, member);
+    /// Adds a member. It may have been one before, of which a notification is still owed: the numbers
+    /// of its episodes go on from there, so that what comes of that one says nothing of later ones.
+    pub(in crate::engine) fn insert(&mut self, fingerprint: Fingerprint, mut member: Member) {
         if let Some(owed) = &mut self.owed {
             owed.is_stale = true;
+            if let Some((_, told)) = owed.told.iter().find(|(named, _)| *named == fingerprint) {
+                member.number_from(told.episode + 1);
+            }
         }
+        self.members.insert(fingerprint, member);
     }
 
     /// The member to drop at a limit: the one that ended longest ago.

@@ -17,8 +17,9 @@ use crate::engine::{
 pub(in crate::engine) struct Member {
     /// The newest snapshot.
     pub(in crate::engine) latest: Arc<Alert>,
-    /// Number of its episode in this group, from 0. Late events may begin an episode before the one
-    /// that came before it, so times do not tell which of two is the newer one.
+    /// Number of its episode in this group, from 0 or behind what is owed. Late events may begin an
+    /// episode before the one that came before it, or at the same time, so times do not tell which of
+    /// two is the newer one.
     pub(in crate::engine) episode: u64,
     /// Earlier episodes of which the receiver was not told that they ended, or not at all.
     pub(in crate::engine) carried: Option<Carried>,
@@ -38,8 +39,7 @@ pub(in crate::engine) struct Carried {
     pub(in crate::engine) newest: u64,
 }
 
-/// What a receiver was told of an alert. `episode` and `starts_at` name the episode: numbers begin
-/// anew when an alert comes into a group again.
+/// What a receiver was told of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::engine) struct Told {
     pub(in crate::engine) state: AlertState,
@@ -74,6 +74,17 @@ impl Member {
         }
     }
 
+    /// Lets the numbers of its episodes begin with this one.
+    pub(in crate::engine) fn number_from(&mut self, first: u64) {
+        self.episode += first;
+        if let Some(carried) = &mut self.carried {
+            carried.newest += first;
+        }
+        if let Some(told) = &mut self.told {
+            told.episode += first;
+        }
+    }
+
     /// Takes a newer snapshot; whether it is one.
     pub(in crate::engine) fn update(&mut self, alert: &Arc<Alert>) -> bool {
         let (old, new) = (&self.latest, alert);
@@ -100,8 +111,7 @@ impl Member {
     }
 
     fn is_episode_known(&self) -> bool {
-        let latest = (self.episode, self.latest.starts_at);
-        self.told.is_some_and(|told| (told.episode, told.starts_at) == latest)
+        self.told.is_some_and(|told| told.episode == self.episode)
     }
 
     pub(in crate::engine) fn is_firing(&self) -> bool {
@@ -177,8 +187,7 @@ impl Member {
 
     /// Notes that the receiver was told; whether that is more than the time of a repetition.
     pub(in crate::engine) fn note(&mut self, now: WallTime, told: Told) -> bool {
-        let of = |told: Told| (told.state, told.episode, told.starts_at);
-        let known = |before: Told| of(before) == of(told);
+        let known = |before: Told| (before.state, before.episode) == (told.state, told.episode);
         if !self.told.is_some_and(known) {
             self.since = now;
         }
