@@ -197,7 +197,9 @@ impl Lifecycle {
             value: finding.value,
             threshold: threshold_of(rule),
             finding_count: 1,
-            suppressed_count: before.map_or(0, |before| before.suppressed_count),
+            suppressed_count: before
+                .filter(|before| finding.time <= before.until)
+                .map_or(0, |before| before.suppressed_count),
             evidence: evidence_of(rule, spec, finding).into_iter().collect(),
             revision: 1,
             owner: spec.owner.clone(),
