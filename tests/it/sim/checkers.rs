@@ -29,10 +29,20 @@ pub(super) fn ensure(check: &str, holds: bool, detail: impl FnOnce() -> String) 
 }
 
 /// What a receiver can tell apart in an alert.
-type Seen = (EventTime, EventTime, AlertState, u64, Severity);
+#[derive(Clone, Copy, PartialEq)]
+struct Seen {
+    starts_at: EventTime,
+    last_seen: EventTime,
+    state: AlertState,
+    revision: u64,
+    severity: Severity,
+    /// Episodes may begin at the same time, and are told together.
+    finding_count: u64,
+}
 
 fn seen_of(alert: &Alert) -> Seen {
-    (alert.starts_at, alert.last_seen, alert.state, alert.revision, alert.severity)
+    let Alert { starts_at, last_seen, state, revision, severity, finding_count, .. } = *alert;
+    Seen { starts_at, last_seen, state, revision, severity, finding_count }
 }
 
 /// Alerts, a line each.

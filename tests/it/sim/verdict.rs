@@ -25,8 +25,9 @@ const REST_MINUTES: u32 = 240;
 /// Longer than any rule takes silence for nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(780);
 
-/// For how long a cool-down is remembered.
-const COOL_DOWN_MINUTES: u32 = 11;
+/// For how long a cool-down is remembered: 10 minutes, and as long again if an alert that begins then
+/// is to show what was held back.
+const COOL_DOWN_MINUTES: u32 = 21;
 
 /// Lets the world come to rest and looks at what came of everything.
 pub(super) fn finish(world: &mut World) -> Checked {
