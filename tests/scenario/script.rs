@@ -39,16 +39,36 @@ pub(crate) enum RulesUse {
 }
 
 pub(crate) enum Command {
-    Rules { purpose: RulesUse, options: Vec<(String, Duration)>, yaml: String },
-    List { name: String, yaml: String },
-    Schedules { yaml: String },
-    Risk { yaml: String },
-    Feed { lines: Vec<Line>, quiet: bool },
-    Timeout { now: WallTime, quiet: bool },
+    Rules {
+        purpose: RulesUse,
+        options: Vec<(String, Duration)>,
+        yaml: String,
+    },
+    List {
+        name: String,
+        yaml: String,
+    },
+    Schedules {
+        yaml: String,
+    },
+    Risk {
+        yaml: String,
+    },
+    Feed {
+        lines: Vec<Line>,
+        quiet: bool,
+    },
+    Timeout {
+        now: WallTime,
+        quiet: bool,
+    },
     /// The operator's clock, without a look at it.
     Clock(WallTime),
     Watermark,
-    Alerts { evidence: bool, annotations: bool },
+    Alerts {
+        evidence: bool,
+        annotations: bool,
+    },
     Keys,
     Unavailable,
     Ready(Vec<i32>),
