@@ -39,36 +39,15 @@ pub(crate) enum RulesUse {
 }
 
 pub(crate) enum Command {
-    Rules {
-        purpose: RulesUse,
-        options: Vec<(String, Duration)>,
-        yaml: String,
-    },
-    List {
-        name: String,
-        yaml: String,
-    },
-    Schedules {
-        yaml: String,
-    },
-    Risk {
-        yaml: String,
-    },
-    Feed {
-        lines: Vec<Line>,
-        quiet: bool,
-    },
-    Timeout {
-        now: WallTime,
-        quiet: bool,
-    },
-    /// The operator's clock, without a look at it.
+    Rules { purpose: RulesUse, options: Vec<(String, Duration)>, yaml: String },
+    List { name: String, yaml: String },
+    Schedules { yaml: String },
+    Risk { yaml: String },
+    Feed { lines: Vec<Line>, quiet: bool },
+    Timeout { now: WallTime, quiet: bool },
     Clock(WallTime),
     Watermark,
-    Alerts {
-        evidence: bool,
-        annotations: bool,
-    },
+    Alerts { evidence: bool, annotations: bool },
     Keys,
     Unavailable,
     Ready(Vec<i32>),
