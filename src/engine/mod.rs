@@ -4,6 +4,7 @@
 //! is told the time and hands back effects, so that tests and the simulator can run it a million
 //! times, crash it anywhere, and get the same answer. Modules in the order in which data flows.
 
+pub mod kubernetes;
 pub mod limits;
 pub mod settings;
 mod text_table;

@@ -7,37 +7,20 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
-    rule::taxonomy,
+    event::known_field,
+    kubernetes::fields::{AUDIT_FIELDS, CLUSTER, roots, split_key},
     time::EventTime,
     yaml::{Node, NodeKind},
 };
 
-/// Objects whose keys hold dots and slashes: what follows is one key.
-const OPEN_KEYED: [&str; 3] = ["annotations", "user.extra", "impersonatedUser.extra"];
-
-/// Fields at the root of an audit event, and `cluster`, which shippers add.
-pub(super) const ROOTS: [&str; 20] = [
-    "annotations",
-    "apiVersion",
-    "auditID",
-    "authenticationMetadata",
-    "cluster",
-    "impersonatedUser",
-    "kind",
-    "level",
-    "objectRef",
-    "requestObject",
-    "requestReceivedTimestamp",
-    "requestURI",
-    "responseObject",
-    "responseStatus",
-    "sourceIPs",
-    "stage",
-    "stageTimestamp",
-    "user",
-    "userAgent",
-    "verb",
-];
+/// Fields at the root of an event that a test may set: those of audit events, and `cluster`, which
+/// shippers add; sorted.
+pub(super) fn settable_roots() -> Vec<&'static str> {
+    let mut roots = roots();
+    roots.push(CLUSTER);
+    roots.sort_unstable();
+    roots
+}
 
 /// One path that a test sets, or unsets if there is no value.
 #[derive(Clone, Debug)]
@@ -54,7 +37,7 @@ pub(super) fn read_setting(
 ) -> Result<Setting, Box<Diagnostic>> {
     let segments = segments_of(path);
     let root = segments.first().map_or("", String::as_str);
-    if !ROOTS.contains(&root) {
+    if !settable_roots().contains(&root) {
         return Err(Box::new(unknown(path, place)));
     }
     let mut value = (node.kind != NodeKind::Null).then(|| json_of(node));
@@ -67,8 +50,7 @@ pub(super) fn read_setting(
 }
 
 fn unknown(path: &str, place: Place) -> Diagnostic {
-    let derived = taxonomy::known(path).is_some_and(|field| field.derived);
-    if derived {
+    if known_field(path).is_some_and(|field| field.is_derived) {
         let title = format!("`{path}` is derived; a test sets what it is derived from");
         let help = match path.split('.').next() {
             Some("actor") => "set `user.username`, `user.extra…` or `impersonatedUser.username`",
@@ -80,17 +62,14 @@ fn unknown(path: &str, place: Place) -> Diagnostic {
         };
         return Diagnostic::error("T002", place, title).help(help);
     }
-    let fields = taxonomy::FIELDS.iter().filter(|field| !field.derived).map(|field| field.path);
+    let fields = AUDIT_FIELDS.iter().map(|field| field.path);
     Diagnostic::error("T002", place, format!("audit events have no field `{path}`"))
-        .suggest(path, fields.chain(ROOTS))
+        .suggest(path, fields.chain(settable_roots()))
 }
 
 fn segments_of(path: &str) -> Vec<String> {
-    for prefix in OPEN_KEYED {
-        let rest = path.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
-        if let Some(key) = rest.filter(|key| !key.is_empty()) {
-            return prefix.split('.').chain([key]).map(str::to_owned).collect();
-        }
+    if let Some((prefix, key)) = split_key(path) {
+        return prefix.split('.').chain([key]).map(str::to_owned).collect();
     }
     path.split('.').map(str::to_owned).collect()
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::event::ROOTS;
-use crate::engine::{rule::Severity, rule::taxonomy::FIELDS};
+use super::event::settable_roots;
+use crate::engine::{kubernetes::fields::AUDIT_FIELDS, rule::Severity};
 
 /// The schema of a file of tests (draft 2020-12).
 pub fn json_schema() -> Value {
@@ -45,10 +45,10 @@ pub fn json_schema() -> Value {
 /// Dotted paths of an audit event; derived fields follow from others.
 fn event() -> Value {
     let mut known = Map::new();
-    for field in FIELDS.iter().filter(|field| !field.derived) {
+    for field in AUDIT_FIELDS {
         known.insert(field.path.to_owned(), json!({"description": field.doc}));
     }
-    let roots = ROOTS.join("|");
+    let roots = settable_roots().join("|");
     json!({
         "type": "object",
         "propertyNames": {"pattern": format!("^({roots})([.].+)?$")},

@@ -6,6 +6,7 @@ use super::{
     json::Json,
     wrapper::{Wrapped, Wrapper},
 };
+use crate::engine::kubernetes::{AuditLevel, Stage, resources::subresource, runs_long};
 
 /// A `LogEntry` whose `protoPayload` is an `AuditLog` of the service `k8s.io`.
 pub(super) struct Gke;
@@ -51,21 +52,22 @@ fn convert(entry: &Value) -> Option<Value> {
     let verb = method.rsplit('.').next()?;
     let object = Object::parse(text(entry, "/protoPayload/resourceName").unwrap_or(""));
     let payload = |name: &str| entry.pointer(&format!("/protoPayload/{name}"));
-    let subresource = object.subresource.unwrap_or("");
-    let upgrades = matches!(subresource, "exec" | "attach" | "portforward");
-    let long = upgrades || matches!(subresource, "log" | "proxy") || verb == "watch";
+    let below = object.subresource.unwrap_or("");
+    let upgrades = subresource(below).is_some_and(|known| known.upgrades);
+    let stage =
+        if runs_long(verb, below) { Stage::ResponseStarted } else { Stage::ResponseComplete };
     let (request, response) = (body(payload("request")), body(payload("response")));
     let level = match (&request, &response) {
-        (_, Some(_)) => "RequestResponse",
-        (Some(_), None) => "Request",
-        (None, None) => "Metadata",
+        (_, Some(_)) => AuditLevel::RequestResponse,
+        (Some(_), None) => AuditLevel::Request,
+        (None, None) => AuditLevel::Metadata,
     };
     let mut event = json!({
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
-        "level": level,
+        "level": level.as_str(),
         "auditID": entry.get("insertId")?,
-        "stage": if long { "ResponseStarted" } else { "ResponseComplete" },
+        "stage": stage.as_str(),
         "requestURI": object.uri(request.as_ref().filter(|_| upgrades)),
         "verb": verb,
         "user": {"username": payload("authenticationInfo/principalEmail").unwrap_or(&Value::Null)},

@@ -8,7 +8,7 @@
 use super::scan::{Scanner, words_of};
 
 /// Keys of the objects of an event, by the path of the object.
-pub(super) const USUAL_ORDER: [(&str, &[&str]); 7] = [
+pub(super) const USUAL_ORDER: [(&str, &[&str]); 8] = [
     (
         "",
         &[
@@ -21,6 +21,7 @@ pub(super) const USUAL_ORDER: [(&str, &[&str]); 7] = [
             "verb",
             "user",
             "impersonatedUser",
+            "authenticationMetadata",
             "sourceIPs",
             "userAgent",
             "objectRef",
@@ -44,6 +45,7 @@ pub(super) const USUAL_ORDER: [(&str, &[&str]); 7] = [
         ],
     ),
     ("impersonatedUser", &["username", "uid", "groups", "extra"]),
+    ("authenticationMetadata", &["impersonationConstraint"]),
     (
         "objectRef",
         &[
@@ -104,5 +106,24 @@ impl UsualKey {
             scanner.skip(self.length);
         }
         stands_here
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::kubernetes::fields::AUDIT_FIELDS;
+
+    #[test]
+    fn every_key_leads_to_a_known_field() {
+        for (path, keys) in USUAL_ORDER {
+            for key in keys {
+                let path =
+                    if path.is_empty() { (*key).to_owned() } else { format!("{path}.{key}") };
+                let leads = |rest: &str| rest.is_empty() || rest.starts_with('.');
+                let known = |known: &str| known.strip_prefix(&path).is_some_and(leads);
+                assert!(AUDIT_FIELDS.iter().any(|field| known(field.path)), "{path}");
+            }
+        }
     }
 }

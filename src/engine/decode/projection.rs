@@ -16,24 +16,18 @@ use super::{
     scan::{Fault, RawStr, Scanner},
 };
 use crate::engine::{
-    event::{Event, FieldId, FieldTable, derived},
+    event::{
+        Event, FieldId, FieldTable,
+        derived::{POD_SPEC, is_derived},
+    },
+    kubernetes::{fields::CLUSTER, resources::pod_spec_places},
     limits,
     text_table::TextTable,
     value::{Value, unescape},
 };
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
-const OWN_PATHS: [&str; 4] = ["apiVersion", "timestamp", "metadata.creationTimestamp", "cluster"];
-
-/// Where [`POD_SPEC`] is in the requests that hold one: pods, workloads with a template, cron jobs.
-const POD_SPEC_PLACES: [&str; 3] = [
-    "requestObject.spec",
-    "requestObject.spec.template.spec",
-    "requestObject.spec.jobTemplate.spec.template.spec",
-];
-
-/// Prefix of the paths that are looked for in each of [`POD_SPEC_PLACES`].
-const POD_SPEC: &str = "pod_spec.";
+const OWN_PATHS: [&str; 4] = ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER];
 
 /// Index of a node. The root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,14 +89,16 @@ impl Projection {
     pub(super) fn new(table: &FieldTable) -> Projection {
         let mut builder = Builder::default();
         builder.node("");
+        let pod_spec_places = pod_spec_places();
         for (index, path) in table.paths().iter().enumerate() {
             let Ok(index) = u16::try_from(index) else { break };
             let field = FieldId(index);
-            if let Some(tail) = path.strip_prefix(POD_SPEC) {
-                for place in POD_SPEC_PLACES {
-                    builder.add(&format!("{place}.{tail}"), field);
+            let in_pod_spec = path.strip_prefix(POD_SPEC).and_then(|path| path.strip_prefix('.'));
+            if let Some(tail) = in_pod_spec {
+                for place in &pod_spec_places {
+                    builder.add(&format!("requestObject.{place}.{tail}"), field);
                 }
-            } else if !derived::is_derived(path) {
+            } else if !is_derived(path) {
                 builder.add(path, field);
             }
         }

@@ -4,27 +4,14 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::engine::{
-    event::{Event, FieldId, FieldTable, redact},
+    event::{Event, FieldId, FieldTable, known_field, redact},
     limits,
     value::{Captured, Value},
 };
 
-/// Paths whose values people and programs write freely, and may put secrets in. What is captured of
-/// them is redacted, also if it becomes part of a key: keys end up in labels. Values that differ
-/// only by the secret then count as one.
-const FREE_TEXT: [&str; 9] = [
-    "requestURI",
-    "userAgent",
-    "exec.command",
-    "event.text",
-    "pod_spec",
-    "requestObject",
-    "responseObject",
-    "responseStatus.message",
-    "annotations",
-];
-
-/// Which fields of a table hold free text.
+/// Which fields of a table hold free text, or may: those that nobody knows. What is captured of them is
+/// redacted, also if it becomes part of a key: keys end up in labels. Values that differ only by the
+/// secret then count as one.
 #[derive(Debug)]
 pub(super) struct FreeText {
     fields: Vec<bool>,
@@ -32,11 +19,7 @@ pub(super) struct FreeText {
 
 impl FreeText {
     pub(super) fn new(fields: &FieldTable) -> FreeText {
-        let free = |path: &String| {
-            FREE_TEXT.iter().any(|root| {
-                path.strip_prefix(root).is_some_and(|tail| tail.is_empty() || tail.starts_with('.'))
-            })
-        };
+        let free = |path: &String| known_field(path).is_none_or(|field| field.is_free_text);
         FreeText { fields: fields.paths().iter().map(free).collect() }
     }
 

@@ -7,11 +7,9 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use super::{fold::Fold, test};
 use crate::engine::{
-    event::{FieldId, FieldTable},
-    rule::{
-        Comparison, Expression, Predicate, RuleSet, StringKind, Test, fold_case,
-        taxonomy::{self, AuditLevel},
-    },
+    event::{FieldId, FieldTable, known_field},
+    kubernetes::AuditLevel,
+    rule::{Comparison, Expression, Predicate, RuleSet, StringKind, Test, fold_case},
     value::Value,
 };
 
@@ -94,7 +92,7 @@ pub(in crate::engine) struct Reach<'r> {
 
 impl<'r> Reach<'r> {
     pub(in crate::engine) fn new(rules: &'r RuleSet) -> Reach<'r> {
-        let level = |path: &String| taxonomy::known(path).map_or(AuditLevel::Metadata, |f| f.level);
+        let level = |path: &String| known_field(path).map(|field| field.level).unwrap_or_default();
         let levels = rules.fields.paths().iter().map(level).collect();
         Reach { rules, levels }
     }

@@ -10,6 +10,13 @@ use std::{
 
 use super::{Event, FieldId, Identities, Stage, well_known};
 use crate::engine::{
+    kubernetes::{
+        AuditLevel,
+        fields::{CLUSTER, FieldKind, KnownField, NO_IMPERSONATION, Presence},
+        resources::{RUNS_COMMANDS, subresource},
+        stages::UNAUTHORIZED,
+        users::{self, ANONYMOUS, kind_of_name},
+    },
     time::EventTime,
     value::{Value, unescape},
 };
@@ -17,133 +24,202 @@ use crate::engine::{
 /// A derived field.
 #[derive(Debug)]
 pub struct Derivation {
-    /// Its name in rules.
-    pub name: &'static str,
-    /// Where it comes from, and when it is absent.
-    pub summary: &'static str,
-    compute: fn(&mut Event<'_>, FieldId, &Identities),
+    /// What rules, schemas and people know of it.
+    pub field: KnownField,
+    compute: Compute,
 }
 
-/// All derived fields, by name.
+/// How a derived field gets its values.
+#[derive(Debug)]
+enum Compute {
+    /// From other fields of the event.
+    With(fn(&mut Event<'_>, FieldId, &Identities)),
+    /// The decoder has put them there.
+    Decoded,
+}
+
+use Compute::{Decoded, With};
+use FieldKind::{Address, Bool, Number, Text, Tree, Words};
+use Presence::{Always, Often, Rarely};
+
+const fn derived(
+    path: &'static str,
+    kind: FieldKind,
+    presence: Presence,
+    compute: Compute,
+    doc: &'static str,
+) -> Derivation {
+    Derivation { field: KnownField::new(path, kind, presence, doc).derived(), compute }
+}
+
+impl Derivation {
+    const fn free_text(self) -> Derivation {
+        Derivation { field: self.field.free_text(), compute: self.compute }
+    }
+
+    const fn from(self, level: AuditLevel) -> Derivation {
+        Derivation { field: self.field.from(level), compute: self.compute }
+    }
+}
+
+/// Prefix of the fields of a pod spec, wherever in the request's body that is.
+pub const POD_SPEC: &str = "pod_spec";
+
+/// The field in which keywords are searched.
+pub const EVENT_TEXT: &str = "event.text";
+
+/// All derived fields; sorted by path.
 pub const DERIVATIONS: &[Derivation] = &[
-    Derivation {
-        name: "actor.credential_id",
-        summary: "Which token or certificate was used: `user.extra` under \
-                  `authentication.kubernetes.io/credential-id`. Absent if the API server does not \
-                  record it.",
-        compute: |event, field, _| copy_first(event, well_known::CREDENTIAL_ID, field),
-    },
-    Derivation {
-        name: "actor.human",
-        summary: "Whether a person acts: what `identities.yaml` says of the user or its groups, else \
-                  whether `actor.kind` is `human`. Never absent.",
-        compute: |event, field, identities| {
+    derived(
+        "actor.credential_id",
+        Text,
+        Often("absent unless the authenticator adds it"),
+        With(|event, field, _| copy_first(event, well_known::CREDENTIAL_ID, field)),
+        "Which token or certificate was used: `user.extra` under \
+         `authentication.kubernetes.io/credential-id`. Absent if the API server does not record it.",
+    ),
+    derived(
+        "actor.human",
+        Bool,
+        Always,
+        With(|event, field, identities| {
             let human = identities.of(event).human;
             let human = human.unwrap_or_else(|| actor_kind(event) == "human");
             event.push(field, Value::Bool(human));
-        },
-    },
-    Derivation {
-        name: "actor.id",
-        summary: "Who acted: `impersonatedUser.username`, else `user.username`; `system:anonymous` \
-                  if a 401 names nobody. Absent if there is no name otherwise.",
-        compute: |event, field, _| actor_id(event, field),
-    },
-    Derivation {
-        name: "actor.kind",
-        summary: "What `actor.id` is: `human`, `serviceaccount`, `node`, `system`, `anonymous` or \
-                  `unknown` (no name). Told from the name alone; `system:admin`, the administrator \
-                  of k3s and OpenShift, is `human`. Never absent.",
-        compute: |event, field, _| {
+        }),
+        "Whether a person acts: what `identities.yaml` says of the user or its groups, else whether \
+         `actor.kind` is `human`. Never absent.",
+    ),
+    derived(
+        "actor.id",
+        Text,
+        Often("absent if nobody is named; a failed login is `system:anonymous`"),
+        With(|event, field, _| actor_id(event, field)),
+        "Who acted: `impersonatedUser.username`, else `user.username`; `system:anonymous` if a 401 \
+         names nobody. Absent if there is no name otherwise.",
+    ),
+    derived(
+        "actor.kind",
+        Words(users::KINDS),
+        Always,
+        With(|event, field, _| {
             let kind = actor_kind(event);
             event.push(field, Value::Str(Cow::Borrowed(kind)));
-        },
-    },
-    Derivation {
-        name: "actor.on_behalf_of",
-        summary: "The real caller, `user.username`, of a request that impersonates. Absent if it \
-                  does not.",
-        compute: |event, field, _| {
+        }),
+        "What `actor.id` is: `human`, `serviceaccount`, `node`, `system`, `anonymous` or `unknown` (no \
+         name). Told from the name alone; `system:admin`, the administrator of k3s and OpenShift, is \
+         `human`. Never absent.",
+    ),
+    derived(
+        "actor.on_behalf_of",
+        Text,
+        Rarely(NO_IMPERSONATION),
+        With(|event, field, _| {
             if event.has(well_known::IMPERSONATED_USERNAME) {
                 copy_first(event, well_known::USERNAME, field);
             }
-        },
-    },
-    Derivation {
-        name: "actor.team",
-        summary: "The team of the actor: what `identities.yaml` says of the user or its groups. Absent \
-                  if it says nothing.",
-        compute: |event, field, identities| {
+        }),
+        "The real caller, `user.username`, of a request that impersonates. Absent if it does not.",
+    ),
+    derived(
+        "actor.team",
+        Text,
+        Often("absent unless `identities.yaml` says it"),
+        With(|event, field, identities| {
             if let Some(team) = identities.of(event).team {
                 event.push_owned(field, |text| text.push_str(team));
             }
-        },
-    },
-    Derivation {
-        name: "cluster",
-        summary: "Which cluster it happened in: what the source says, else what the shipper's \
-                  wrapper says, else a field `cluster` that the shipper added. Absent if nobody \
-                  says.",
-        // The decoder has put it there.
-        compute: |_, _, _| {},
-    },
-    Derivation {
-        name: "duration",
-        summary: "Seconds from the request's arrival to its end. Only at stage `ResponseComplete`; \
-                  absent if a time is missing. 0 for GKE, whose log has one time of each request.",
-        compute: |event, field, _| duration(event, field),
-    },
-    Derivation {
-        name: "event.text",
-        summary: "The whole event as JSON, with the escapes of its strings undone: what keywords are \
-                  searched in. Never absent.",
-        compute: |event, field, _| event_text(event, field),
-    },
-    Derivation {
-        name: "exec.command",
-        summary: "What was run in a container: the `command` parameters of `requestURI`, decoded \
-                  and joined by spaces; also `cmd`, of the kubelet's API behind `nodes/proxy`. \
-                  Absent but for `exec` and `proxy`. What is typed into a shell is not logged.",
-        compute: |event, field, _| exec_command(event, field),
-    },
-    Derivation {
-        name: "outcome",
-        summary: "How it ended: `success` (1xx to 3xx), `denied` (401, 403) or `error`, by \
-                  `responseStatus.code`; without a code by the authorization decision. Absent \
-                  without both, as at stage `RequestReceived`.",
-        compute: |event, field, _| outcome(event, field),
-    },
-    Derivation {
-        name: "source.ip",
-        summary: "The last of `sourceIPs`: the one that the client cannot choose. Absent if there \
-                  is none.",
-        compute: |event, field, _| {
+        }),
+        "The team of the actor: what `identities.yaml` says of the user or its groups. Absent if it \
+         says nothing.",
+    ),
+    derived(
+        CLUSTER,
+        Text,
+        Often("absent unless the source, a wrapper or a header names it"),
+        Decoded,
+        "Which cluster it happened in: what the source says, else what the shipper's wrapper says, \
+         else a field `cluster` that the shipper added. Absent if nobody says.",
+    ),
+    derived(
+        "duration",
+        Number,
+        Often("only at stage ResponseComplete"),
+        With(|event, field, _| duration(event, field)),
+        "Seconds from the request's arrival to its end. Only at stage `ResponseComplete`; absent if a \
+         time is missing. 0 for GKE, whose log has one time of each request.",
+    ),
+    derived(
+        EVENT_TEXT,
+        Text,
+        Always,
+        With(|event, field, _| event_text(event, field)),
+        "The whole event as JSON, with the escapes of its strings undone: what keywords are searched \
+         in. Never absent.",
+    )
+    .free_text(),
+    derived(
+        "exec.command",
+        Text,
+        Rarely("only for exec, and for the kubelet's API behind nodes/proxy"),
+        With(|event, field, _| exec_command(event, field)),
+        "What was run in a container: the `command` parameters of `requestURI`, decoded and joined by \
+         spaces; also `cmd`, of the kubelet's API behind `nodes/proxy`. Absent but for `exec` and \
+         `proxy`. What is typed into a shell is not logged.",
+    )
+    .free_text(),
+    derived(
+        "outcome",
+        Words(&["success", "denied", "error"]),
+        Often("absent at stage RequestReceived"),
+        With(|event, field, _| outcome(event, field)),
+        "How it ended: `success` (1xx to 3xx), `denied` (401, 403) or `error`, by \
+         `responseStatus.code`; without a code by the authorization decision. Absent without both, as \
+         at stage `RequestReceived`.",
+    ),
+    derived(
+        POD_SPEC,
+        Tree,
+        Rarely("only for requests whose body holds a pod spec"),
+        Decoded,
+        "The pod spec, wherever it is: in a pod, a workload's template or a cron job.",
+    )
+    .free_text()
+    .from(AuditLevel::Request),
+    derived(
+        "source.ip",
+        Address,
+        Often("absent for requests without an address"),
+        With(|event, field, _| {
             let last = event.last(well_known::SOURCE_IPS).cloned();
             if let Some(value @ Value::Str(_)) = last {
                 event.push(field, value);
             }
-        },
-    },
-    Derivation {
-        name: "source.public",
-        summary: "Whether `source.ip` is an address of the public internet. Absent if it is none.",
-        compute: |event, field, _| {
+        }),
+        "The last of `sourceIPs`: the one that the client cannot choose. Absent if there is none.",
+    ),
+    derived(
+        "source.public",
+        Bool,
+        Often("absent for requests without an address"),
+        With(|event, field, _| {
             let ip = event.last_str(well_known::SOURCE_IPS).and_then(|text| text.parse().ok());
             if let Some(ip) = ip {
                 event.push(field, Value::Bool(is_public(ip)));
             }
-        },
-    },
+        }),
+        "Whether `source.ip` is an address of the public internet. Absent if it is none.",
+    ),
 ];
 
-/// Whether a path names a derived field. `pod_spec.…` is none: it is read from the document.
+/// Whether a path names a derived field. `pod_spec.…` does not: it is read from the document.
 pub fn is_derived(path: &str) -> bool {
     index_of(path).is_some()
 }
 
 /// The index of a derived field in [`DERIVATIONS`].
 pub(in crate::engine) fn index_of(path: &str) -> Option<u8> {
-    let index = DERIVATIONS.iter().position(|derivation| derivation.name == path)?;
+    let index = DERIVATIONS.iter().position(|derivation| derivation.field.path == path)?;
     u8::try_from(index).ok()
 }
 
@@ -160,8 +236,8 @@ pub(in crate::engine) fn derive(
         return;
     }
     event.derived |= bit;
-    if let Some(derivation) = DERIVATIONS.get(usize::from(index)) {
-        (derivation.compute)(event, field, identities);
+    if let Some(Derivation { compute: With(compute), .. }) = DERIVATIONS.get(usize::from(index)) {
+        compute(event, field, identities);
     }
 }
 
@@ -171,15 +247,13 @@ fn copy_first(event: &mut Event<'_>, from: FieldId, to: FieldId) {
     }
 }
 
-const ANONYMOUS: &str = "system:anonymous";
-
 /// The name in `actor.id`, or why there is none.
 fn actor_name<'e>(event: &'e Event<'_>) -> Option<&'e str> {
     [well_known::IMPERSONATED_USERNAME, well_known::USERNAME]
         .into_iter()
         .filter_map(|field| event.first_str(field))
         .find(|name| !name.is_empty())
-        .or_else(|| (response_code(event) == Some(401)).then_some(ANONYMOUS))
+        .or_else(|| is_login_failure(event).then_some(ANONYMOUS))
 }
 
 fn actor_id(event: &mut Event<'_>, field: FieldId) {
@@ -188,7 +262,7 @@ fn actor_id(event: &mut Event<'_>, field: FieldId) {
             return copy_first(event, from, field);
         }
     }
-    if response_code(event) == Some(401) {
+    if is_login_failure(event) {
         event.push(field, Value::Str(Cow::Borrowed(ANONYMOUS)));
     }
 }
@@ -197,31 +271,15 @@ fn actor_kind(event: &Event<'_>) -> &'static str {
     kind_of_name(actor_name(event))
 }
 
-/// What kind of identity a name is, as `actor.kind` says it.
-pub(in crate::engine) fn kind_of_name(name: Option<&str>) -> &'static str {
-    match name {
-        None => "unknown",
-        Some(ANONYMOUS) => "anonymous",
-        Some("system:admin") => "human",
-        Some(name) if name.starts_with("system:serviceaccount:") => "serviceaccount",
-        Some(name) if name.starts_with("system:node:") => "node",
-        // The control planes of EKS and AKS use names of their own.
-        Some(name)
-            if name.starts_with("system:")
-                || name.starts_with("eks:")
-                || matches!(name, "aksService" | "acsService") =>
-        {
-            "system"
-        }
-        Some(_) => "human",
-    }
-}
-
 fn response_code(event: &Event<'_>) -> Option<i64> {
     match event.first(well_known::RESPONSE_CODE)? {
         Value::Int(code) if *code != 0 => Some(*code),
         _ => None,
     }
+}
+
+fn is_login_failure(event: &Event<'_>) -> bool {
+    response_code(event) == Some(i64::from(UNAUTHORIZED))
 }
 
 fn outcome(event: &mut Event<'_>, field: FieldId) {
@@ -261,11 +319,12 @@ fn event_text(event: &mut Event<'_>, field: FieldId) {
 }
 
 fn exec_command(event: &mut Event<'_>, field: FieldId) {
-    let proxy = match event.first_str(well_known::SUBRESOURCE) {
-        Some("exec") => false,
-        Some("proxy") => true,
-        _ => return,
+    let below = event.first_str(well_known::SUBRESOURCE).unwrap_or("");
+    let Some(known) = subresource(below).filter(|known| RUNS_COMMANDS.contains(&known.name)) else {
+        return;
     };
+    // What is behind the proxy is asked in its own words.
+    let proxy = known.is_general;
     let Some(uri) = event.first(well_known::REQUEST_URI).cloned() else { return };
     let Value::Str(uri) = uri else { return };
     let Some((_, query)) = uri.split_once('?') else { return };
@@ -371,10 +430,17 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_documented() {
-        assert!(DERIVATIONS.is_sorted_by_key(|derivation| derivation.name));
+        assert!(DERIVATIONS.is_sorted_by_key(|derivation| derivation.field.path));
         assert!(DERIVATIONS.len() <= 32);
-        for derivation in DERIVATIONS {
-            assert!(derivation.summary.ends_with('.'), "{}", derivation.name);
+        for Derivation { field, .. } in DERIVATIONS {
+            assert!(field.is_derived && field.doc.ends_with('.'), "{}", field.path);
+        }
+        for Derivation { field, .. } in DERIVATIONS.iter().filter(|one| one.field.kind != Tree) {
+            let text = field.describe();
+            let says_when = text.contains("absent") || text.contains("Absent");
+            assert!(says_when || text.contains("Only at stage"), "{}: {text}", field.path);
+            let always = text.contains("Never absent");
+            assert_eq!(always, field.presence == Always, "{}: {text}", field.path);
         }
     }
 

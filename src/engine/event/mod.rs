@@ -7,6 +7,7 @@
 pub mod derived;
 mod identities;
 mod identity;
+mod known;
 mod redact;
 
 use std::{borrow::Cow, ops::Range};
@@ -14,11 +15,14 @@ use std::{borrow::Cow, ops::Range};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{limits, time::EventTime, value::Value};
+use super::{kubernetes::runs_long, limits, time::EventTime, value::Value};
 
 pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
+pub use known::{KNOWN_FIELDS, known_field};
 pub use redact::redact;
+
+pub use super::kubernetes::Stage;
 
 /// Index of a field in its [`FieldTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -152,52 +156,10 @@ impl FieldTable {
     }
 }
 
-/// Stage of an audit event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Stage {
-    /// The request arrived; there is no answer yet.
-    RequestReceived,
-    /// Headers were sent: long-running requests and failed logins.
-    ResponseStarted,
-    /// The answer was sent.
-    ResponseComplete,
-    /// The API server panicked.
-    Panic,
-}
-
-impl Stage {
-    /// From the word in the event.
-    pub fn parse(text: &str) -> Option<Stage> {
-        Some(match text {
-            "RequestReceived" => Stage::RequestReceived,
-            "ResponseStarted" => Stage::ResponseStarted,
-            "ResponseComplete" => Stage::ResponseComplete,
-            "Panic" => Stage::Panic,
-            _ => return None,
-        })
-    }
-
-    /// The word in the event.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Stage::RequestReceived => "RequestReceived",
-            Stage::ResponseStarted => "ResponseStarted",
-            Stage::ResponseComplete => "ResponseComplete",
-            Stage::Panic => "Panic",
-        }
-    }
-}
-
 /// Whether a request runs long, so that the API server answers it in two stages.
 pub fn is_long_running(event: &Event<'_>) -> bool {
     let text = |field| event.first_str(field).unwrap_or("");
     runs_long(text(well_known::VERB), text(well_known::SUBRESOURCE))
-}
-
-/// Whether requests with this verb and this subresource (empty for none) run long.
-pub fn runs_long(verb: &str, subresource: &str) -> bool {
-    matches!(verb, "watch" | "proxy")
-        || matches!(subresource, "attach" | "exec" | "proxy" | "log" | "portforward")
 }
 
 const NONE: u32 = u32::MAX;

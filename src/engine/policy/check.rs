@@ -20,7 +20,8 @@ use super::{
 use crate::engine::{
     detect::{Facts, Known},
     diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText},
-    event::{runs_long, well_known},
+    event::well_known,
+    kubernetes::{Stage, runs_long},
     rule::{RuleSet, RuleSteps},
 };
 
@@ -189,11 +190,11 @@ impl Checker<'_> {
         };
         let (answered, received) = (learnt(When::Answered), learnt(When::Received));
         let mut level = None;
-        let mut stages: Vec<&str> = Vec::new();
+        let mut stages: Vec<Stage> = Vec::new();
         for stage in stages_of(subject, verb, of, circumstances.is_login_failure) {
             let mut facts: Facts<'_> =
-                if stage == "RequestReceived" { received.clone() } else { answered.clone() };
-            facts.learn(well_known::STAGE, Known::Is(stage));
+                if stage == Stage::RequestReceived { received.clone() } else { answered.clone() };
+            facts.learn(well_known::STAGE, Known::Is(stage.as_str()));
             let prospect = self.requests.reach.prospect(&subject.rule.expression, &facts);
             if prospect.is_possible() {
                 level = level.max(Some(prospect.level.max(subject.declared)));
@@ -205,7 +206,8 @@ impl Checker<'_> {
         let recorded = decided.and_then(|entry| entry.level);
         let lack = Lack { entry, level: recorded, needs, by_stage: false };
         let Some(recorded) = recorded else { return Some(Sight::Dark(lack)) };
-        let omitted = |stage: &&str| decided.is_some_and(|entry| entry.omitted.contains(*stage));
+        let omitted =
+            |stage: &Stage| decided.is_some_and(|entry| entry.omitted.contains(stage.as_str()));
         if stages.iter().all(omitted) {
             return Some(Sight::Dark(Lack { by_stage: true, ..lack }));
         }
@@ -226,19 +228,19 @@ fn stages_of(
     verb: Verb,
     target: &Target,
     is_login_failure: bool,
-) -> Vec<&'static str> {
+) -> Vec<Stage> {
     let mut stages = Vec::new();
     if subject.rule.steps == RuleSteps::All && !is_login_failure {
-        stages.push("RequestReceived");
+        stages.push(Stage::RequestReceived);
     }
     let long = runs_long(verb.unwrap_or(""), target.subresource().unwrap_or(""));
     if is_login_failure || long {
-        stages.push("ResponseStarted");
+        stages.push(Stage::ResponseStarted);
     }
     if !is_login_failure {
-        stages.push("ResponseComplete");
+        stages.push(Stage::ResponseComplete);
         if subject.rule.steps == RuleSteps::All {
-            stages.push("Panic");
+            stages.push(Stage::Panic);
         }
     }
     stages

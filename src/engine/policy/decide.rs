@@ -9,16 +9,18 @@ use super::{
 };
 use crate::engine::{
     detect::{Facts, Known},
-    event::{derived::kind_of_name, well_known},
+    event::well_known,
+    kubernetes::{
+        stages::UNAUTHORIZED,
+        users::{
+            ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, groups_of, kind_of_group, kind_of_name,
+        },
+    },
     rule::fold_case,
 };
 
 /// Circumstances made of one entry; of an entry with longer lists, the first.
 const CIRCUMSTANCES_PER_ENTRY_MAX: usize = 64;
-
-const ANONYMOUS: &str = "system:anonymous";
-const AUTHENTICATED: &str = "system:authenticated";
-const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// Who asks, and for which object: as far as entries of a policy look at it. What is `None` is
 /// something that no entry names.
@@ -71,7 +73,7 @@ impl AllCircumstances {
                 }
             }
         }
-        let failed_code = BTreeSet::from(["401".to_owned()]);
+        let failed_code = BTreeSet::from([UNAUTHORIZED.to_string()]);
         AllCircumstances { list, users, namespaces, names, failed_code }
     }
 
@@ -116,10 +118,7 @@ impl AllCircumstances {
             } else {
                 let name = Known::Avoids(&self.users);
                 facts.learn(well_known::USERNAME, name);
-                let kinds =
-                    [("system:nodes", "node"), ("system:serviceaccounts", "serviceaccount")];
-                let is_in = |group: &str| of.groups.iter().any(|known| known == group);
-                let kind = kinds.into_iter().find(|(group, _)| is_in(group)).map(|(_, kind)| kind);
+                let kind = of.groups.iter().find_map(|group| kind_of_group(group));
                 actor(facts, name, kind);
             }
         }
@@ -162,7 +161,7 @@ fn circumstances_of(entry: &Entry) -> Vec<Circumstances> {
                             return all;
                         }
                         all.push(Circumstances {
-                            groups: groups_of(user.as_deref(), group.as_deref()),
+                            groups: groups_of(user.as_deref().unwrap_or(""), group.as_deref()),
                             user: match group.as_deref() {
                                 Some(UNAUTHENTICATED) => Some(ANONYMOUS.to_owned()),
                                 _ => user.clone(),
@@ -178,30 +177,6 @@ fn circumstances_of(entry: &Entry) -> Vec<Circumstances> {
         }
     }
     all
-}
-
-/// The groups that somebody is in, at least.
-fn groups_of(user: Option<&str>, group: Option<&str>) -> Vec<String> {
-    let user = user.unwrap_or("");
-    if group == Some(UNAUTHENTICATED) || user == ANONYMOUS {
-        return vec![UNAUTHENTICATED.to_owned()];
-    }
-    let mut groups = vec![AUTHENTICATED.to_owned()];
-    let account = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
-    let of_account = group.and_then(|group| group.strip_prefix("system:serviceaccounts:"));
-    if let Some(namespace) = account.map(|(namespace, _)| namespace).or(of_account) {
-        groups.push("system:serviceaccounts".to_owned());
-        groups.push(format!("system:serviceaccounts:{namespace}"));
-    }
-    if user.starts_with("system:node:") {
-        groups.push("system:nodes".to_owned());
-    }
-    if let Some(group) = group
-        && !groups.iter().any(|known| known == group)
-    {
-        groups.push(group.to_owned());
-    }
-    groups
 }
 
 /// The entry that decides about requests; `None` if none fits, and nothing is recorded.

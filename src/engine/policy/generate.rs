@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    requests::{Below, Need, RESOURCE_VERBS, Requests, Subject, Target, Verb},
-    resources::SECRET_BODIES,
+use super::requests::{Below, Need, Requests, Subject, Target, Verb};
+use crate::engine::{
+    kubernetes::{resources::SECRET_BODIES, verbs::RESOURCE_VERBS},
+    rule::RuleSet,
 };
-use crate::engine::rule::RuleSet;
 
 /// Names of rules in a comment; further ones are counted.
 const NAMES_SHOWN: usize = 8;

@@ -9,10 +9,9 @@ mod decide;
 mod generate;
 mod read;
 mod requests;
-mod resources;
 mod words;
 
 pub use check::{Checked, check};
 pub use generate::{Policy, generate};
 
-use super::rule::taxonomy::AuditLevel;
+use super::kubernetes::AuditLevel;

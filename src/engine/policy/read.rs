@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{
-    AuditLevel,
-    requests::{RESOURCE_VERBS, URL_VERBS},
-};
 use crate::engine::{
     diagnostic::{Diagnostic, DiagnosticLevel, Place, Problems, SourceText},
-    event::Stage,
+    kubernetes::{
+        AuditLevel, Stage,
+        stages::STAGE_WORDS,
+        verbs::{RESOURCE_VERBS, URL_VERBS},
+    },
     yaml::{self, Section, SectionCodes},
 };
 
@@ -132,7 +132,7 @@ fn stages(section: &Section<'_>) -> BTreeSet<&'static str> {
             None => section.invalid(
                 "omitStages",
                 format!("there is no stage `{word}`"),
-                "it is one of: RequestReceived, ResponseStarted, ResponseComplete, Panic",
+                format!("it is one of: {}", STAGE_WORDS.join(", ")),
             ),
         }
     }

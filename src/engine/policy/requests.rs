@@ -2,29 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::resources::{RESOURCES, Resource, has_pod_spec};
 use crate::engine::{
     detect::{Facts, Known, Reach},
     diagnostic::Place,
-    event::{FieldId, well_known},
-    rule::{
-        DetectionRule, Expression, RuleIndex, RuleSet, RuleSteps, StringKind, Test, fold_case,
-        taxonomy::AuditLevel,
+    event::{FieldId, derived::POD_SPEC, well_known},
+    kubernetes::{
+        AuditLevel, Stage,
+        resources::{self, RESOURCES, RUNS_COMMANDS, Resource, SUBRESOURCES},
+        verbs::{READING, RESOURCE_VERBS, URL_VERBS, WRITING},
     },
+    rule::{DetectionRule, Expression, RuleIndex, RuleSet, RuleSteps, StringKind, Test, fold_case},
 };
 
-/// Verbs of requests for resources.
-pub(super) const RESOURCE_VERBS: [&str; 8] =
-    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-
-/// Verbs of other requests: HTTP methods.
-pub(super) const URL_VERBS: [&str; 7] =
-    ["delete", "get", "head", "options", "patch", "post", "put"];
-
-/// Subresources that any resource may have, whoever brings it along.
-const ANY_SUBRESOURCES: [&str; 3] = ["proxy", "scale", "status"];
-
-/// A verb: one of those above, or `None` for any other.
+/// A verb: one of [`RESOURCE_VERBS`] or [`URL_VERBS`], or `None` for any other.
 pub(super) type Verb = Option<&'static str>;
 
 /// What lies below a resource.
@@ -64,7 +54,7 @@ impl Target {
     /// The entry of the table that it is about.
     pub(super) fn known(&self) -> Option<&'static Resource> {
         let Target::Resource { group: Some(group), name, .. } = self else { return None };
-        RESOURCES.iter().find(|known| known.group == group && known.name == name)
+        resources::find(group, name)
     }
 
     /// The subresource, if there is one and it is known.
@@ -143,7 +133,7 @@ impl Fields {
             object: below(&["objectRef"]),
             request_body: below(&["requestObject"]),
             response_body: below(&["responseObject"]),
-            pod_spec: below(&["pod_spec"]),
+            pod_spec: below(&[POD_SPEC]),
             answer: below(&["responseStatus", "annotations", "outcome", "duration"]),
         }
     }
@@ -187,16 +177,16 @@ impl<'r> Requests<'r> {
             rules,
             reach: Reach::new(rules),
             names: targets.iter().filter_map(name).collect(),
-            own_subresources: RESOURCES
+            own_subresources: SUBRESOURCES
                 .iter()
-                .flat_map(|known| set_of(known.subresources))
-                .filter(|one| !ANY_SUBRESOURCES.contains(&one.as_str()))
+                .filter(|known| !known.is_general)
+                .map(|known| fold_case(known.name))
                 .collect(),
             targets,
             groups,
             verbs: set_of(&RESOURCE_VERBS),
             url_verbs: set_of(&URL_VERBS),
-            received: set_of(&["RequestReceived"]),
+            received: set_of(&[Stage::RequestReceived.as_str()]),
             fields: Fields::of(rules),
         }
     }
@@ -207,7 +197,7 @@ impl<'r> Requests<'r> {
         let mut facts = Facts::new(&self.rules.fields);
         match when {
             When::Received => {
-                facts.learn(well_known::STAGE, Known::Is("RequestReceived"));
+                facts.learn(well_known::STAGE, Known::Is(Stage::RequestReceived.as_str()));
                 for fields in
                     [&self.fields.answer, &self.fields.request_body, &self.fields.pod_spec]
                 {
@@ -227,10 +217,10 @@ impl<'r> Requests<'r> {
             Some(None) => facts.learn(well_known::VERB, Known::NoneOf(&self.verbs)),
             Some(Some(verb)) => {
                 facts.learn(well_known::VERB, Known::Is(verb));
-                if matches!(verb, "get" | "list" | "watch") {
+                if READING.contains(&verb) {
                     absent(&mut facts, &self.fields.request_body);
                 }
-                if !matches!(verb, "create" | "update" | "patch") {
+                if !WRITING.contains(&verb) {
                     absent(&mut facts, &self.fields.pod_spec);
                 }
             }
@@ -258,10 +248,10 @@ impl<'r> Requests<'r> {
                 facts.learn(well_known::SUBRESOURCE, subresource);
                 let Some(known) = target.known() else { return };
                 let subresource = target.subresource();
-                if !has_pod_spec(known.group, known.name, subresource) {
+                if !known.changes_pod_spec(subresource) {
                     absent(facts, &self.fields.pod_spec);
                 }
-                if !matches!(subresource, Some("exec" | "proxy")) {
+                if !subresource.is_some_and(|name| RUNS_COMMANDS.contains(&name)) {
                     facts.learn_path(&self.rules.fields, "exec.command", Known::Absent);
                 }
             }
@@ -343,8 +333,8 @@ fn named(rules: &RuleSet) -> (BTreeSet<(Option<String>, String)>, BTreeSet<Strin
         let names = texts_of(rules, rule, well_known::RESOURCE);
         let groups = texts_of(rules, rule, well_known::API_GROUP);
         for name in names {
-            let known = RESOURCES.iter().filter(|known| known.name == name);
-            if known.clone().any(|known| groups.is_empty() || groups.contains(known.group)) {
+            if resources::named(name).any(|known| groups.is_empty() || groups.contains(known.group))
+            {
                 continue;
             }
             if groups.is_empty() {

@@ -11,7 +11,6 @@ mod load;
 mod plan;
 mod read;
 mod schema;
-pub mod taxonomy;
 mod template;
 
 pub use super::syntax::{

@@ -11,9 +11,15 @@ use super::{
         header::{RELATED_TYPES, TITLE_CHARS_MAX},
         modifier::MODIFIERS,
     },
-    taxonomy::{AuditLevel, FIELDS, FieldKind, KnownField},
 };
-use crate::engine::kind::{self, KINDS, Written};
+use crate::engine::{
+    event::KNOWN_FIELDS,
+    kind::{self, KINDS, Written},
+    kubernetes::{
+        AuditLevel,
+        fields::{FieldKind, KnownField},
+    },
+};
 
 /// A timespan, as a pattern.
 const TIMESPAN: &str = "^([0-9]+(ms|[smhdw]))+$|^[0-9]+[My]$";
@@ -140,13 +146,13 @@ fn properties() -> Value {
 }
 
 fn field_names() -> Vec<&'static str> {
-    FIELDS.iter().map(|field| field.path).collect()
+    KNOWN_FIELDS.iter().map(|field| field.path).collect()
 }
 
 /// A selection: known fields complete in editors with their documentation.
 fn search() -> Value {
     let mut known = Map::new();
-    for field in FIELDS.iter().filter(|field| field.kind != FieldKind::Tree) {
+    for field in KNOWN_FIELDS.iter().filter(|field| !field.kind.is_prefix()) {
         known.insert(field.path.to_owned(), field_schema(field));
     }
     let modifiers: Vec<&str> =

@@ -17,6 +17,7 @@ use crate::engine::{
         fold::{Fold, is_folded},
     },
     event::{Event, FieldId, well_known},
+    kubernetes::{stages::STAGE_WORDS, verbs::RESOURCE_VERBS},
     limits,
     rule::{Predicate, RuleSet},
     text_table::TextTable,
@@ -218,15 +219,17 @@ impl FieldIndex {
 /// and comparisons are decided when rules are loaded.
 fn vocabulary(field: FieldId) -> impl Iterator<Item = Cow<'static, str>> {
     let words: &[&'static str] = match field {
-        well_known::VERB => {
-            &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", ""]
-        }
-        well_known::STAGE => &["RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"],
+        well_known::VERB => &RESOURCE_VERBS,
+        well_known::STAGE => STAGE_WORDS,
         _ => &[],
     };
+    // Odd HTTP methods have an empty verb.
+    let empty = (field == well_known::VERB).then_some("");
     let codes = if field == well_known::RESPONSE_CODE { 100..600 } else { 0..0 };
     words
         .iter()
-        .map(|word| Cow::Borrowed(*word))
+        .copied()
+        .chain(empty)
+        .map(Cow::Borrowed)
         .chain(codes.map(|code: u16| Cow::Owned(code.to_string())))
 }

@@ -3,36 +3,13 @@
 use super::require::{requirements, requires_field};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
-    event::FieldId,
-    rule::{
-        plan::{build::Builder, rule::DetectionRule},
-        taxonomy::{self, Presence},
+    event::{FieldId, known_field},
+    kubernetes::{
+        fields::Presence, resources::is_cluster_scoped, stages::UNAUTHORIZED, verbs::NAMELESS,
     },
+    rule::plan::{build::Builder, rule::DetectionRule},
     syntax::code,
 };
-
-/// Fields that are absent when another field has only values of these.
-const ABSENT_WITH: &[(&str, &str, &[&str], &str)] = &[
-    ("objectRef.name", "verb", &["list", "watch", "deletecollection"], "lists have no name"),
-    ("user.username", "responseStatus.code", &["401"], "who failed to log in is not known"),
-    (
-        "objectRef.namespace",
-        "objectRef.resource",
-        &[
-            "apiservices",
-            "certificatesigningrequests",
-            "clusterrolebindings",
-            "clusterroles",
-            "customresourcedefinitions",
-            "mutatingwebhookconfigurations",
-            "nodes",
-            "persistentvolumes",
-            "storageclasses",
-            "validatingwebhookconfigurations",
-        ],
-        "these resources are cluster-scoped",
-    ),
-];
 
 /// Warns if a key part (or counted field) of a correlation is absent from most events of a rule.
 pub(in crate::engine) fn check_presence(
@@ -56,7 +33,7 @@ fn why_absent(rule: &DetectionRule, path: &str, builder: &Builder) -> Option<&'s
     if field.is_some_and(|field| requires_field(&rule.expression, field, builder)) {
         return None;
     }
-    if let Some(Presence::Rarely(why)) = taxonomy::known(path).map(|known| known.presence) {
+    if let Some(Presence::Rarely(why)) = known_field(path).map(|known| known.presence) {
         // Fields that follow from others: a command where there is an exec.
         let follows = matches!(path, "exec.command")
             .then(|| builder.fields.get("objectRef.subresource"))
@@ -65,9 +42,18 @@ fn why_absent(rule: &DetectionRule, path: &str, builder: &Builder) -> Option<&'s
         return (!follows).then_some(why);
     }
     let required = requirements(&rule.expression, builder).ok()?;
-    ABSENT_WITH.iter().find_map(|(absent, other, values, why)| {
-        let others = required.get(&builder.fields.get(other)?)?;
-        let fits = *absent == path && others.iter().all(|one| values.contains(&one.as_str()));
-        fits.then_some(*why)
-    })
+    let all = |other: &str, fits: &dyn Fn(&str) -> bool| {
+        let values = builder.fields.get(other).and_then(|field| required.get(&field));
+        values.is_some_and(|values| values.iter().all(|value| fits(value)))
+    };
+    match path {
+        "objectRef.name" => {
+            all("verb", &|verb| NAMELESS.contains(&verb)).then_some("lists have no name")
+        }
+        "user.username" => all("responseStatus.code", &|code| code == UNAUTHORIZED.to_string())
+            .then_some("who failed to log in is not known"),
+        "objectRef.namespace" => all("objectRef.resource", &is_cluster_scoped)
+            .then_some("these resources are cluster-scoped"),
+        _ => None,
+    }
 }

@@ -3,11 +3,8 @@
 use super::fields::check_field;
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
-    rule::{
-        read::header::Header,
-        taxonomy::{self, EVENT_TEXT},
-        template,
-    },
+    event::{KNOWN_FIELDS, derived::EVENT_TEXT, known_field},
+    rule::{read::header::Header, template},
     syntax::code,
 };
 
@@ -38,12 +35,12 @@ pub(in crate::engine) fn check_alert_fields(
         let paths = template::fields_of(&text.value).unwrap_or_default();
         let unknown = paths
             .into_iter()
-            .filter(|path| !aliases.contains(&path.as_str()) && taxonomy::known(path).is_none());
+            .filter(|path| !aliases.contains(&path.as_str()) && known_field(path).is_none());
         for path in unknown.take(UNKNOWN_SHOWN) {
             let at = text.value.find(&path).map(|start| start..start + path.len());
             let place = at.map_or_else(|| text.place.clone(), |at| text.place_of(at));
             let words = template::TEMPLATE_WORDS.iter().map(|(word, _)| *word);
-            let fields = taxonomy::FIELDS.iter().map(|field| field.path);
+            let fields = KNOWN_FIELDS.iter().map(|field| field.path);
             let title = format!("the template names `{path}`, which does not exist");
             problems.push(
                 Diagnostic::warning(code::UNKNOWN_FIELD, place, title)

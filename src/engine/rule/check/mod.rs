@@ -7,4 +7,5 @@ pub(in crate::engine) mod fields;
 pub(in crate::engine) mod possible;
 pub(in crate::engine) mod require;
 pub(in crate::engine) mod teams;
+mod together;
 pub(in crate::engine) mod values;

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use super::require::{Conflict, requirements};
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
+    event::known_field,
+    kubernetes::fields::FieldKind,
     rule::{
         plan::{
             build::{Builder, all, any, evaluate, not},
             expression::{Expression, PredicateId, Test},
         },
         read::document::DetectionSyntax,
-        taxonomy::{self, FieldKind},
     },
     syntax::{code, condition::Condition, read::Text},
     value::fold_case,
@@ -148,7 +149,7 @@ fn without_dead(expression: &Expression, builder: &Builder, dead: &mut Vec<Strin
 /// What a predicate is for every event, if that is known.
 fn truth(id: PredicateId, builder: &Builder) -> Option<bool> {
     let predicate = builder.predicates.get(id.0 as usize)?;
-    let Some(field) = taxonomy::known(builder.fields.path(predicate.field)) else {
+    let Some(field) = known_field(builder.fields.path(predicate.field)) else {
         return Some(matches!(predicate.test, Test::Null));
     };
     let Test::OneOf { texts, .. } = &predicate.test else { return None };

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::together::Together;
 use crate::engine::{
-    event::FieldId,
-    rule::{
-        plan::{
-            build::Builder,
-            expression::{Expression, Test},
-        },
-        taxonomy::{self, FieldKind},
+    event::{FieldId, known_field},
+    rule::plan::{
+        build::Builder,
+        expression::{Expression, Test},
     },
     syntax::threshold::Comparison,
 };
@@ -25,21 +23,6 @@ pub(in crate::engine) struct Conflict {
     /// What to do.
     pub(in crate::engine) help: String,
 }
-
-/// If one field has this value, another has one of these, or none if the list is empty.
-const IMPLIED: &[(&str, &str, &str, &[&str])] = &[
-    ("objectRef.subresource", "exec", "verb", &["create", "get"]),
-    ("objectRef.subresource", "attach", "verb", &["create", "get"]),
-    ("objectRef.subresource", "portforward", "verb", &["create", "get"]),
-    ("objectRef.subresource", "log", "verb", &["get"]),
-    ("objectRef.subresource", "token", "verb", &["create"]),
-    ("objectRef.subresource", "eviction", "verb", &["create"]),
-    ("objectRef.subresource", "exec", "objectRef.resource", &["pods"]),
-    ("objectRef.subresource", "attach", "objectRef.resource", &["pods"]),
-    ("objectRef.subresource", "portforward", "objectRef.resource", &["pods"]),
-    ("stage", "requestreceived", "responseStatus.code", &[]),
-    ("stage", "requestreceived", "annotations.authorization.k8s.io/decision", &[]),
-];
 
 /// The values that each single-valued field must have, as far as conditions on it are lists of values.
 pub(in crate::engine) fn requirements(
@@ -69,29 +52,17 @@ pub(in crate::engine) fn requirements(
         }
         *before = both;
     }
-    check_implied(&required, builder)?;
+    check_together(&required, builder)?;
     Ok(required)
 }
 
-fn check_implied(required: &Requirements, builder: &Builder) -> Result<(), Conflict> {
-    let of = |path: &str| builder.fields.get(path).and_then(|field| required.get(&field));
-    for (path, value, other, allowed) in IMPLIED {
-        let (Some(values), Some(others)) = (of(path), of(other)) else { continue };
-        let only_this = values.len() == 1 && values.contains(*value);
-        if only_this && !others.iter().any(|one| allowed.contains(&one.as_str())) {
-            let title = format!("with `{path}: {value}`, `{other}` is never {}", words(others));
-            let help = if allowed.is_empty() {
-                format!("`{other}` is absent then")
-            } else {
-                format!("it is one of: {}", allowed.join(", "))
-            };
-            return Err(Conflict { title, help });
-        }
-    }
-    Ok(())
+fn check_together(required: &Requirements, builder: &Builder) -> Result<(), Conflict> {
+    let by_path = required.iter().map(|(field, values)| (builder.fields.path(*field), values));
+    Together(by_path.collect()).check()
 }
 
-fn words(values: &BTreeSet<String>) -> String {
+/// The first of some values, each in quotes.
+pub(super) fn words(values: &BTreeSet<String>) -> String {
     let shown: Vec<String> = values.iter().take(3).map(|value| format!("`{value}`")).collect();
     let more = if values.len() > 3 { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
@@ -99,8 +70,7 @@ fn words(values: &BTreeSet<String>) -> String {
 
 /// Whether a field has at most one value in an event.
 fn is_single(path: &str) -> bool {
-    !matches!(path, "user.groups" | "impersonatedUser.groups" | "sourceIPs" | "exec.command")
-        && taxonomy::FIELDS.iter().any(|field| field.path == path && field.kind != FieldKind::Tree)
+    known_field(path).is_some_and(|field| !field.is_many)
 }
 
 /// The field and the values that a part accepts, if it is a list of values of one field.

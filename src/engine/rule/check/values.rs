@@ -5,6 +5,12 @@
 
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
+    event::known_field,
+    kubernetes::{
+        AuditLevel,
+        fields::{FieldKind, KnownField},
+        resources,
+    },
     rule::{
         plan::expression::TimePart,
         read::{
@@ -13,7 +19,6 @@ use crate::engine::{
             pattern::{Part, Pattern},
             selection::{Item, Search},
         },
-        taxonomy::{self, AuditLevel, FieldKind, KnownField},
     },
     syntax::{code, read::Context},
     value::fold_case,
@@ -26,13 +31,6 @@ const INSTEAD: &[(&str, &str, &str)] = &[
     ("verb", "edit", "an edited object has the verb `patch` or `update`"),
     ("verb", "read", "reading has the verbs `get`, `list` and `watch`"),
     ("verb", "write", "writing has the verbs `create`, `update`, `patch` and `delete`"),
-    ("verb", "exec", "exec has the verb `create` or `get`, and `objectRef.subresource: exec`"),
-    (
-        "verb",
-        "attach",
-        "attach has the verb `create` or `get`, and `objectRef.subresource: attach`",
-    ),
-    ("verb", "log", "logs have the verb `get`, and `objectRef.subresource: log`"),
     ("verb", "bind", "a binding is a `create`, with `objectRef.resource: rolebindings`"),
     ("verb", "impersonate", "a request that impersonates has `impersonatedUser.username`"),
     (
@@ -52,30 +50,6 @@ const INSTEAD: &[(&str, &str, &str)] = &[
     ("annotations.authorization.k8s.io/decision", "allowed", "a permission is `allow`"),
 ];
 
-/// Resources whose singular people write by mistake.
-const SINGULARS: &[(&str, &str)] = &[
-    ("clusterrole", "clusterroles"),
-    ("clusterrolebinding", "clusterrolebindings"),
-    ("configmap", "configmaps"),
-    ("cronjob", "cronjobs"),
-    ("daemonset", "daemonsets"),
-    ("deployment", "deployments"),
-    ("event", "events"),
-    ("ingress", "ingresses"),
-    ("job", "jobs"),
-    ("namespace", "namespaces"),
-    ("networkpolicy", "networkpolicies"),
-    ("node", "nodes"),
-    ("persistentvolume", "persistentvolumes"),
-    ("pod", "pods"),
-    ("role", "roles"),
-    ("rolebinding", "rolebindings"),
-    ("secret", "secrets"),
-    ("service", "services"),
-    ("serviceaccount", "serviceaccounts"),
-    ("statefulset", "statefulsets"),
-];
-
 /// Values of one field that are warned about one by one: 10. The others are counted.
 const IMPOSSIBLE_SHOWN: usize = 10;
 
@@ -83,7 +57,7 @@ const IMPOSSIBLE_SHOWN: usize = 10;
 pub(in crate::engine) fn lint_values(detection: &DetectionSyntax, problems: &Problems) {
     let context = Context { source: &detection.source, problems };
     for item in items(detection) {
-        let Some(field) = item.field.as_deref().and_then(taxonomy::known) else { continue };
+        let Some(field) = item.field.as_deref().and_then(known_field) else { continue };
         let mut count = 0;
         for (operand, span) in &item.values {
             let Some((title, help)) = impossible(field, operand) else { continue };
@@ -109,7 +83,7 @@ pub(in crate::engine) fn lint_values(detection: &DetectionSyntax, problems: &Pro
 pub(in crate::engine) fn level_needed(detection: &DetectionSyntax) -> Option<(AuditLevel, &Item)> {
     items(detection)
         .filter_map(|item| {
-            let level = taxonomy::known(item.field.as_deref()?)?.level;
+            let level = known_field(item.field.as_deref()?)?.level;
             (level > AuditLevel::Metadata).then_some((level, item))
         })
         // The first of the highest.
@@ -202,7 +176,7 @@ const fn range_of(part: TimePart) -> (i32, i32) {
 
 /// Whether some event may have a text that fits the pattern.
 fn text_occurs(kind: FieldKind, pattern: &Pattern) -> bool {
-    if matches!(kind, FieldKind::Text | FieldKind::Time | FieldKind::Tree) {
+    if matches!(kind, FieldKind::Text | FieldKind::Time) || kind.is_prefix() {
         return true;
     }
     // Nearly all values are plain; only the others need an expression.
@@ -234,7 +208,7 @@ fn text_occurs(kind: FieldKind, pattern: &Pattern) -> bool {
             text.is_empty()
                 || text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '%'))
         }),
-        FieldKind::Text | FieldKind::Time | FieldKind::Tree => true,
+        FieldKind::Text | FieldKind::Time | FieldKind::Tree | FieldKind::Keyed => true,
     }
 }
 
@@ -251,7 +225,7 @@ fn resource_help(field: &KnownField, pattern: &Pattern) -> Option<(String, Strin
         );
         return Some((title, help));
     }
-    let (_, plural) = SINGULARS.iter().find(|(singular, _)| *singular == text)?;
+    let plural = resources::meant(&text)?.name;
     Some((title, format!("resources are in the plural: `{plural}`")))
 }
 
@@ -260,6 +234,11 @@ fn instead(field: &KnownField, written: &str) -> String {
     let known = INSTEAD.iter().find(|(path, word, _)| *path == field.path && *word == plain);
     if let Some((_, _, help)) = known {
         return (*help).to_owned();
+    }
+    if let Some(below) = resources::subresource(&plain).filter(|_| field.path == "verb") {
+        let verbs: Vec<String> = below.verbs.iter().map(|verb| format!("`{verb}`")).collect();
+        let (name, verbs) = (below.name, verbs.join(" or "));
+        return format!("{name} has the verb {verbs}, and `objectRef.subresource: {name}`");
     }
     match field.kind {
         FieldKind::Words(words) => format!("it is one of: {}", words.join(", ")),
@@ -270,7 +249,7 @@ fn instead(field: &KnownField, written: &str) -> String {
         }
         FieldKind::Address => "it is an address".to_owned(),
         FieldKind::Time => "it is a time; see the modifiers `hour`, `day` and so on".to_owned(),
-        FieldKind::Text | FieldKind::Tree => String::new(),
+        FieldKind::Text | FieldKind::Tree | FieldKind::Keyed => String::new(),
     }
 }
 
@@ -280,7 +259,7 @@ mod tests {
     use crate::engine::syntax::threshold::Comparison;
 
     fn verdict(path: &str, operand: &Operand) -> Option<(String, String)> {
-        impossible(taxonomy::known(path).unwrap(), operand)
+        impossible(known_field(path).unwrap(), operand)
     }
 
     #[test]

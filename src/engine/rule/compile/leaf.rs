@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
-    event::FieldId,
+    event::{FieldId, derived::EVENT_TEXT},
     limits::{EXPANSIONS_MAX, PREDICATES_PER_RULE_MAX, REGEX_BYTES_MAX, REGEXES_PER_RULE_MAX},
     rule::{
         check::fields::check_field,
@@ -21,7 +21,6 @@ use crate::engine::{
             pattern::{Encoding, Part, Pattern, Shape},
             selection::Item,
         },
-        taxonomy::EVENT_TEXT,
     },
     syntax::{code, threshold::Comparison},
     time::EventTime,

@@ -12,8 +12,8 @@ use crate::engine::{
     diagnostic::Place,
     event::FieldId,
     kind::{Frame, Kind},
+    kubernetes::AuditLevel,
     limits,
-    rule::taxonomy::AuditLevel,
 };
 
 /// Index of a rule in [`RuleSet::rules`]. Valid for one rule set only: whatever is stored or sent

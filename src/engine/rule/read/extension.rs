@@ -5,11 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
     kind::{self, KindSyntax, WindowShape, Written},
+    kubernetes::AuditLevel,
     limits::{KEY_PARTS_MAX, SHOWN_FIELDS_MAX},
-    rule::{
-        plan::alert::{LevelStep, Severity},
-        taxonomy::AuditLevel,
-    },
+    rule::plan::alert::{LevelStep, Severity},
     syntax::{
         code,
         read::{Text, bounded, end_of_date, text, texts, timespan},
