@@ -32,8 +32,6 @@ pub mod rule;
 pub mod detect;
 pub mod policy;
 
-pub mod correlate;
-
 pub mod alert;
 
 pub mod dispatch;

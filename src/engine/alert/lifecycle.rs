@@ -18,8 +18,7 @@ use super::{
     template::{Context, Templates, clean},
 };
 use crate::engine::{
-    correlate::Finding,
-    kind::Holds,
+    kind::{Hit, Holds},
     limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, FIRING_PER_RULE_MAX},
     rule::{AlertSpec, Rule, RuleMeta, RuleSet, Severity},
     time::{EventTime, WallTime},
@@ -96,23 +95,14 @@ impl Lifecycle {
     }
 
     /// Takes a finding of a rule that makes alerts.
-    pub(crate) fn handle(
-        &mut self,
-        now: WallTime,
-        rule: &Rule,
-        finding: &Finding,
-        out: &mut Vec<Alert>,
-    ) {
+    pub(crate) fn handle(&mut self, now: WallTime, rule: &Rule, hit: &Hit, out: &mut Vec<Alert>) {
         let meta = rule.meta();
         let Some(spec) = &meta.alert else { return };
-        let parts: Vec<String> = spec
-            .key
-            .iter()
-            .map(|slot| value_of(finding, slot.index()).unwrap_or_default())
-            .collect();
+        let parts: Vec<String> =
+            spec.key.iter().map(|slot| value_of(hit, slot.index()).unwrap_or_default()).collect();
         let mut key = (meta.id.clone(), parts);
-        if finding.holds == Holds::Ended {
-            self.end(&key, finding.time.plus(spec.resolve_after));
+        if hit.holds == Holds::Ended {
+            self.end(&key, hit.time);
             return;
         }
         let is_known =
@@ -125,7 +115,7 @@ impl Lifecycle {
             key = (meta.id.clone(), vec![OVERFLOW.to_owned()]);
         }
         let is_over =
-            |entry: &Entry| entry.alert.state == AlertState::Firing && finding.time > entry.until;
+            |entry: &Entry| entry.alert.state == AlertState::Firing && hit.time > entry.until;
         if self.entries.get(&key).is_some_and(is_over)
             && let Some(entry) = self.entries.remove(&key)
         {
@@ -135,16 +125,16 @@ impl Lifecycle {
         }
         let entry = self.entries.get(&key).map(|e| (e.alert.state, e.suppress_until));
         match entry {
-            Some((AlertState::Firing, _)) => self.update(now, rule, spec, finding, &key, out),
-            _ if finding.holds == Holds::Still => {}
-            Some((AlertState::Resolved, Some(until))) if finding.time < until => {
+            Some((AlertState::Firing, _)) => self.update(now, rule, spec, hit, &key, out),
+            _ if hit.holds == Holds::Still => {}
+            Some((AlertState::Resolved, Some(until))) if hit.time < until => {
                 self.counts.suppressed += 1;
                 if let Some(entry) = self.entries.get_mut(&key) {
                     entry.suppressed_count += 1;
                 }
                 self.changed.insert(key);
             }
-            _ => self.begin(now, rule, spec, finding, key, overflow, out),
+            _ => self.begin(now, rule, spec, hit, key, overflow, out),
         }
     }
 
@@ -154,7 +144,7 @@ impl Lifecycle {
         now: WallTime,
         rule: &Rule,
         spec: &AlertSpec,
-        finding: &Finding,
+        hit: &Hit,
         key: AlertKey,
         overflow: bool,
         out: &mut Vec<Alert>,
@@ -164,7 +154,7 @@ impl Lifecycle {
             self.deadlines.remove(&(before.until, key.clone()));
         }
         let meta = rule.meta();
-        let severity = severity_of(meta, spec, finding.value);
+        let severity = severity_of(meta, spec, hit.value);
         let mut labels = spec.labels.clone();
         labels.insert("alertname".to_owned(), meta.name.clone());
         labels.insert("severity".to_owned(), severity.as_str().to_owned());
@@ -174,7 +164,7 @@ impl Lifecycle {
         } else {
             for slot in &spec.key {
                 let name = rule.capture().get(slot.index()).map_or("", String::as_str);
-                if let Some(value) = value_of(finding, slot.index()) {
+                if let Some(value) = value_of(hit, slot.index()) {
                     labels.insert(label_name(name), value.clone());
                     shown_key.push((name.to_owned(), value));
                 }
@@ -189,25 +179,25 @@ impl Lifecycle {
             rule_title: meta.title.clone(),
             severity,
             key: shown_key,
-            starts_at: finding.time,
-            first_seen: finding.first,
-            last_seen: finding.last,
+            starts_at: hit.time,
+            first_seen: hit.first,
+            last_seen: hit.last,
             ends_at: None,
             changed_at: now,
-            value: finding.value,
+            value: hit.value,
             threshold: threshold_of(rule),
             finding_count: 1,
             suppressed_count: before
-                .filter(|before| finding.time <= before.until)
+                .filter(|before| hit.time <= before.until)
                 .map_or(0, |before| before.suppressed_count),
-            evidence: evidence_of(rule, spec, finding).into_iter().collect(),
+            evidence: evidence_of(rule, spec, hit).into_iter().collect(),
             revision: 1,
             owner: spec.owner.clone(),
             tags: meta.tags.clone(),
         };
-        alert.annotations = self.annotations(rule, spec, finding, &alert);
+        alert.annotations = self.annotations(rule, spec, hit, &alert);
         out.push(alert.clone());
-        let until = until(spec, finding);
+        let until = until(spec, hit);
         let entry = Entry {
             told_value: alert.value,
             alert,
@@ -226,7 +216,7 @@ impl Lifecycle {
         now: WallTime,
         rule: &Rule,
         spec: &AlertSpec,
-        finding: &Finding,
+        hit: &Hit,
         key: &AlertKey,
         out: &mut Vec<Alert>,
     ) {
@@ -234,14 +224,14 @@ impl Lifecycle {
         let before = entry.until;
         let alert = &mut entry.alert;
         let plain = matches!(rule, Rule::Detection(_));
-        let is_new = finding.holds != Holds::Still;
+        let is_new = hit.holds != Holds::Still;
         alert.finding_count += u64::from(is_new);
-        alert.first_seen = alert.first_seen.min(finding.first);
-        alert.last_seen = alert.last_seen.max(finding.last);
+        alert.first_seen = alert.first_seen.min(hit.first);
+        alert.last_seen = alert.last_seen.max(hit.last);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-        let value = if plain { alert.finding_count as f64 } else { finding.value };
+        let value = if plain { alert.finding_count as f64 } else { hit.value };
         alert.value = alert.value.max(value);
-        if let Some(evidence) = evidence_of(rule, spec, finding).filter(|_| is_new) {
+        if let Some(evidence) = evidence_of(rule, spec, hit).filter(|_| is_new) {
             if alert.evidence.len() >= EVIDENCE_MAX {
                 alert.evidence.pop();
             }
@@ -254,10 +244,10 @@ impl Lifecycle {
         alert.revision += 1;
         alert.changed_at = now;
         let snapshot = alert.clone();
-        entry.alert.annotations = self.annotations(rule, spec, finding, &snapshot);
-        entry.until = match finding.holds {
+        entry.alert.annotations = self.annotations(rule, spec, hit, &snapshot);
+        entry.until = match hit.holds {
             Holds::Until(until) => until,
-            Holds::Once | Holds::Still | Holds::Ended => before.max(until(spec, finding)),
+            Holds::Once | Holds::Still | Holds::Ended => before.max(until(spec, hit)),
         };
         if rose || entry.alert.value >= entry.told_value * 2.0 {
             entry.told_value = entry.alert.value;
@@ -381,11 +371,11 @@ impl Lifecycle {
         &mut self,
         rule: &Rule,
         spec: &AlertSpec,
-        finding: &Finding,
+        hit: &Hit,
         alert: &Alert,
     ) -> BTreeMap<String, String> {
         let meta = rule.meta();
-        let context = context_of(rule, finding, alert);
+        let context = context_of(rule, hit, alert);
         let mut annotations = BTreeMap::new();
         for name in spec.annotations.keys() {
             match self.templates.render(&meta.id, name, &context) {
@@ -405,26 +395,26 @@ impl Lifecycle {
             let name = if is_link { "runbook_url" } else { "runbook" };
             annotations.entry(name.to_owned()).or_insert_with(|| runbook.clone());
         }
-        if !finding.values.is_empty() {
-            let text = clean(&finding.values.join(", "), ANNOTATION_BYTES_MAX);
+        if !hit.values.is_empty() {
+            let text = clean(&hit.values.join(", "), ANNOTATION_BYTES_MAX);
             annotations.entry("values".to_owned()).or_insert(text);
         }
         annotations
     }
 }
 
-/// When an alert resolves that begins with a finding.
-fn until(spec: &AlertSpec, finding: &Finding) -> EventTime {
-    match finding.holds {
+/// When an alert resolves that begins with this hit.
+fn until(spec: &AlertSpec, hit: &Hit) -> EventTime {
+    match hit.holds {
         Holds::Until(until) => until,
         Holds::Once | Holds::Still | Holds::Ended => {
-            finding.last.max(finding.time).plus(spec.resolve_after)
+            hit.last.max(hit.time).plus(spec.resolve_after)
         }
     }
 }
 
-fn value_of(finding: &Finding, slot: usize) -> Option<String> {
-    finding.captured.get(slot).and_then(Captured::first).map(|text| clean(text, 1_024))
+fn value_of(hit: &Hit, slot: usize) -> Option<String> {
+    hit.captured.get(slot).and_then(Captured::first).map(|text| clean(text, 1_024))
 }
 
 /// Name of a key part as a Prometheus label: short for what everybody knows, else with `_`.
@@ -461,24 +451,24 @@ fn threshold_of(rule: &Rule) -> String {
     }
 }
 
-fn evidence_of(rule: &Rule, spec: &AlertSpec, finding: &Finding) -> Option<Evidence> {
+fn evidence_of(rule: &Rule, spec: &AlertSpec, hit: &Hit) -> Option<Evidence> {
     let fields: Vec<(String, String)> = spec
         .evidence
         .iter()
         .filter_map(|slot| {
             let name = rule.capture().get(slot.index())?;
-            let text = finding.captured.get(slot.index())?.joined()?;
+            let text = hit.captured.get(slot.index())?.joined()?;
             Some((name.clone(), clean(&text, 1_024)))
         })
         .collect();
-    (!fields.is_empty()).then_some(Evidence { time: finding.last, fields })
+    (!fields.is_empty()).then_some(Evidence { time: hit.last, fields })
 }
 
-fn context_of<'a>(rule: &'a Rule, finding: &Finding, alert: &Alert) -> Context<'a> {
+fn context_of<'a>(rule: &'a Rule, hit: &Hit, alert: &Alert) -> Context<'a> {
     let fields = rule
         .capture()
         .iter()
-        .zip(&*finding.captured)
+        .zip(&*hit.captured)
         .filter_map(|(name, captured)| Some((name.as_str(), clean(&captured.joined()?, 1_024))))
         .collect();
     let key: Vec<String> = alert.key.iter().map(|(_, value)| value.clone()).collect();
@@ -491,7 +481,7 @@ fn context_of<'a>(rule: &'a Rule, finding: &Finding, alert: &Alert) -> Context<'
     let extra = vec![
         ("count", value.clone()),
         ("value", value),
-        ("usual", finding.usual.map_or(Value::UNDEFINED, |usual| Value::from(rounded(usual)))),
+        ("usual", hit.usual.map_or(Value::UNDEFINED, |usual| Value::from(rounded(usual)))),
         ("threshold", Value::from(alert.threshold.as_str())),
         ("first_seen", Value::from(alert.first_seen.rfc3339())),
         ("last_seen", Value::from(alert.last_seen.rfc3339())),
@@ -499,7 +489,7 @@ fn context_of<'a>(rule: &'a Rule, finding: &Finding, alert: &Alert) -> Context<'
         ("title", Value::from(alert.rule_title.as_str())),
         ("severity", Value::from(alert.severity.as_str())),
         ("rule", Value::from(alert.rule_id.as_str())),
-        ("values", Value::from(finding.values.clone())),
+        ("values", Value::from(hit.values.clone())),
         ("findings", Value::from(alert.finding_count)),
     ];
     Context { fields, extra }

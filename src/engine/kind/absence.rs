@@ -10,9 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Parameters,
-    ResolveContext, RuleState, Sample, StateKey, Taken, Written, history::SeenSpan, keyed::Keyed,
-    span,
+    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Parameters, ResolveContext,
+    RuleState, Sample, Taken, Written,
+    calendar::{Calendar, counted, counted_at},
+    history::SeenSpan,
+    keyed::{KeyState, Keyed, captured_of},
+    life, span,
+    state::{Decide, fresh},
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
@@ -34,9 +38,12 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           firing until one comes; the value is the silence in seconds. `expect` names the keys: \
           `list:clusters` for those of a list, or values (several parts with `/` between them). A key \
           that is named is waited for from the moment the rule is loaded. Without `expect`, whoever was \
-          ever seen is expected, and given up after 30 times `timespan`, at least a day. Event time \
-          stands still while no source can be read, so an outage of Kafka is not the silence of a \
-          cluster. With a silent stream event time follows the clock.",
+          ever seen is expected, and given up after 30 times `timespan`, at least a day. With `inside` \
+          or `outside` only silence at these times counts, and events count at any time: a backup that \
+          may rest at night is not missed at night. Event time stands still while no source can be \
+          read, so an outage of Kafka is not the silence of a cluster. With a silent stream event time \
+          follows the clock.",
+    lives: &[life::ABSENCE],
     example: "\
 title: Audit events of a cluster stopped
 name: audit_silence
@@ -91,7 +98,8 @@ fn read(section: &Section<'_>) -> Option<KindSyntax> {
         },
     };
     window?;
-    Some(KindSyntax { timespan: window, ..KindSyntax::new(Box::new(expect)) })
+    let syntax = KindSyntax::new(Box::new(expect));
+    Some(KindSyntax { timespan: window, has_calendar: true, ..syntax })
 }
 
 /// Which keys are expected, as it is written.
@@ -107,8 +115,12 @@ enum Expect {
 
 impl Parameters for Expect {
     fn resolve(&self, context: &ResolveContext<'_>) -> Option<Arc<dyn Kind>> {
+        let absence = |expect| {
+            let (calendar, expires) = (context.calendar.clone(), context.expires);
+            Some(Arc::new(Absence { expect, calendar, expires }) as Arc<dyn Kind>)
+        };
         let (values, place): (Vec<(String, Option<EventTime>)>, Option<&Place>) = match self {
-            Expect::Seen => return Some(Arc::new(Absence { expect: None })),
+            Expect::Seen => return absence(None),
             Expect::Values(texts) => {
                 let values = texts.iter().map(|text| (text.value.clone(), None)).collect();
                 (values, texts.first().map(|text| &text.place))
@@ -130,7 +142,7 @@ impl Parameters for Expect {
         } else if keys.is_empty() {
             "no key is expected".to_owned()
         } else {
-            return Some(Arc::new(Absence { expect: Some(Arc::new(keys)) }));
+            return absence(Some(Arc::new(keys)));
         };
         let place = place.unwrap_or(context.place).clone();
         context.problems.push(Diagnostic::error(code::SHAPE_MISMATCH, place, title));
@@ -145,17 +157,22 @@ type Expected = BTreeMap<CorrelationKey, Option<EventTime>>;
 struct Absence {
     /// `None`: whoever was ever seen.
     expect: Option<Arc<Expected>>,
+    /// When silence counts; `None`: always.
+    calendar: Option<Arc<dyn Calendar>>,
+    /// From when on nobody is expected any more.
+    expires: Option<EventTime>,
 }
 
 impl Absence {
     fn expects(&self, key: &CorrelationKey, time: EventTime) -> bool {
-        let Some(expect) = &self.expect else { return true };
-        expect.get(key).is_some_and(|until| until.is_none_or(|until| time < until))
+        let is_named = self.expect.as_ref().is_none_or(|expect| expect.contains_key(key));
+        is_named && self.expected_until(key).is_none_or(|until| time < until)
     }
 
     /// From when on a key is not expected any more; `None` if that is not said.
     fn expected_until(&self, key: &CorrelationKey) -> Option<EventTime> {
-        *self.expect.as_ref()?.get(key)?
+        let of_key = self.expect.as_ref().and_then(|expect| *expect.get(key)?);
+        of_key.into_iter().chain(self.expires).min()
     }
 }
 
@@ -165,7 +182,8 @@ impl Kind for Absence {
     }
 
     fn describe(&self, frame: &Frame) -> String {
-        format!("nothing for {}", span(frame.timespan))
+        let hours = self.calendar.as_ref().map(|calendar| format!(" {}", calendar.describe()));
+        format!("nothing for {}{}", span(frame.timespan), hours.unwrap_or_default())
     }
 
     /// Whoever is heard twice is heard.
@@ -174,12 +192,7 @@ impl Kind for Absence {
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        Box::new(Silences {
-            kind: self.clone(),
-            timespan: frame.timespan,
-            keys: Keyed::default(),
-            checked: false,
-        })
+        fresh(Silences { kind: self.clone(), timespan: frame.timespan, checked: false })
     }
 }
 
@@ -194,6 +207,12 @@ struct Heard {
     captured: Arc<[Captured]>,
 }
 
+impl KeyState for Heard {
+    fn outdate(&mut self, key: &CorrelationKey) {
+        self.captured = captured_of(key);
+    }
+}
+
 impl Heard {
     /// Heard of once.
     fn at(time: EventTime, captured: Arc<[Captured]>) -> Heard {
@@ -205,16 +224,9 @@ impl Heard {
         self.spans.front().map_or(EventTime::MIN, |span| span.last)
     }
 
-    /// When it must be looked at next: when it falls silent; while it is silent, when it is heard again,
-    /// or when the silence has doubled; and when it is not expected any more.
-    fn next_look(&self, timespan: Duration, expected_until: Option<EventTime>) -> EventTime {
-        let silence = self.told.map_or(timespan, |told| told.saturating_mul(2));
-        let mut next = self.last().plus(silence);
-        if self.told.is_some() {
-            next = self.spans.get(1).map_or(next, |span| span.first.min(next));
-        }
-        // What comes exactly then is not late: the watermark must have passed it.
-        expected_until.map_or(next, |until| until.min(next)).plus(TICK)
+    /// How long the silence must be to be told (again).
+    fn telling(&self, timespan: Duration) -> Duration {
+        self.told.map_or(timespan, |told| told.saturating_mul(2))
     }
 
     /// An event came; stretches that it joins become one.
@@ -244,34 +256,41 @@ impl Heard {
 struct Silences {
     kind: Absence,
     timespan: Duration,
-    keys: Keyed<Heard>,
     /// Whether the keys held are those that are expected.
     checked: bool,
 }
 
 impl Silences {
     /// Begins to wait for keys that are named, and stops waiting for those that are not any more.
-    fn check(&mut self, watermark: EventTime, out: &mut Vec<Hit>) {
-        let Some(expect) = self.kind.expect.clone() else { return };
+    fn check(&self, keys: &mut Keyed<Heard>, watermark: EventTime, out: &mut Vec<Hit>) {
         let dropped: Vec<CorrelationKey> =
-            self.keys.keys().filter(|key| !self.kind.expects(key, watermark)).cloned().collect();
+            keys.keys().filter(|key| !self.kind.expects(key, watermark)).cloned().collect();
         for key in dropped {
-            let heard = self.keys.remove(&key).filter(|heard| heard.told.is_some());
+            let heard = keys.remove(&key).filter(|heard| heard.told.is_some());
             out.extend(heard.map(|heard| ended(&heard, watermark)));
         }
-        for key in expect.keys() {
-            if self.keys.get(key).is_some() || !self.kind.expects(key, watermark) {
+        for key in self.kind.expect.iter().flat_map(|expect| expect.keys()) {
+            if keys.get(key).is_some() || !self.kind.expects(key, watermark) {
                 continue;
             }
-            let captured = key.iter().map(|part| Captured::One(Arc::clone(part))).collect();
-            let heard = Heard::at(watermark, captured);
-            let due = heard.next_look(self.timespan, self.kind.expected_until(key));
-            self.keys.update(key.clone(), || heard, |_| Some(due));
+            let heard = Heard::at(watermark, captured_of(key));
+            let due = self.earliest_look(self.kind.expected_until(key), &heard);
+            keys.update(key.clone(), || heard, |_| Some(due));
         }
     }
 
-    fn expects(&self, key: &CorrelationKey, time: EventTime) -> bool {
-        self.kind.expects(key, time)
+    /// A time before which nothing happens to a key. Cheaper than [`Silences::next_look`], as silence
+    /// counts no faster than time.
+    fn earliest_look(&self, expected_until: Option<EventTime>, heard: &Heard) -> EventTime {
+        look_at(expected_until, heard, heard.last().plus(heard.telling(self.timespan)))
+    }
+
+    /// When a key must be looked at next: when it falls silent, or its silence has doubled; when it is
+    /// heard again; and when it is not expected any more.
+    fn next_look(&self, key: &CorrelationKey, heard: &Heard) -> EventTime {
+        let silence = heard.telling(self.timespan);
+        let told_at = counted_at(self.kind.calendar.as_deref(), heard.last(), silence);
+        look_at(self.kind.expected_until(key), heard, told_at)
     }
 
     /// Looks at a key at a time that the watermark has passed. When to look next; `None` to forget it.
@@ -282,21 +301,20 @@ impl Silences {
         time: EventTime,
         out: &mut Vec<Hit>,
     ) -> Option<EventTime> {
-        let silence = time.since(heard.last());
-        if !self.expects(key, time) || heard.told.is_some() && self.gives_up(silence) {
+        let silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
+        if !self.kind.expects(key, time) || heard.told.is_some() && self.gives_up(silence) {
             out.extend(heard.told.map(|_| ended(heard, time)));
             return None;
         }
         let next = heard.spans.get(1).map(|span| span.first).filter(|first| *first <= time);
         if let Some(first) = next {
-            out.push(ended(heard, first));
-            heard.told = None;
+            out.extend(heard.told.take().map(|_| ended(heard, first)));
             heard.spans.pop_front();
-        } else if silence >= self.timespan {
+        } else if silence >= heard.telling(self.timespan) {
             heard.told = Some(silence);
-            out.push(silent(heard, time));
+            out.push(silent(heard, time, silence));
         }
-        let next = heard.next_look(self.timespan, self.kind.expected_until(key));
+        let next = self.next_look(key, heard);
         (next > time.plus(TICK)).then_some(next)
     }
 
@@ -306,35 +324,43 @@ impl Silences {
     }
 }
 
-/// It is silent no more, or nobody minds.
-fn ended(heard: &Heard, time: EventTime) -> Hit {
-    Hit { holds: Holds::Ended, ..silent(heard, time) }
+/// When a key must be looked at that is to be told at a time.
+fn look_at(expected_until: Option<EventTime>, heard: &Heard, told_at: EventTime) -> EventTime {
+    let heard_again = heard.spans.get(1).map(|span| span.first);
+    let next = heard_again.into_iter().chain(expected_until).fold(told_at, EventTime::min);
+    // What comes exactly then is not late: the watermark must have passed it.
+    next.plus(TICK)
 }
 
-fn silent(heard: &Heard, time: EventTime) -> Hit {
-    let last = heard.last();
+/// It is silent no more, or nobody minds.
+fn ended(heard: &Heard, time: EventTime) -> Hit {
+    Hit { holds: Holds::Ended, ..silent(heard, time, Duration::ZERO) }
+}
+
+fn silent(heard: &Heard, time: EventTime, silence: Duration) -> Hit {
+    let (last, captured) = (heard.last(), Arc::clone(&heard.captured));
     Hit {
-        time,
         first: last,
         last,
-        value: time.since(last).as_secs_f64(),
-        values: Vec::new(),
-        usual: None,
-        captured: Arc::clone(&heard.captured),
+        value: silence.as_secs_f64(),
         holds: Holds::Until(EventTime::MAX),
+        ..Hit::of_event(time, captured)
     }
 }
 
-impl RuleState for Silences {
+impl Decide for Silences {
+    type Tables = Keyed<Heard>;
+
     fn handle(
         &mut self,
+        keys: &mut Keyed<Heard>,
         key: CorrelationKey,
         sample: Sample<'_>,
         watermark: Option<EventTime>,
         _: &mut Vec<Hit>,
     ) -> Taken {
         let Sample { time, captured, .. } = sample;
-        if !self.expects(&key, time) {
+        if !self.kind.expects(&key, time) {
             return Taken::NotExpected;
         }
         let is_late = watermark.is_some_and(|watermark| time < watermark);
@@ -342,56 +368,31 @@ impl RuleState for Silences {
             let first = heard.spans.front().map_or(time, |span| span.first);
             is_late && (time < first || heard.told.is_some() && time <= heard.last())
         };
-        if self.keys.get(&key).is_some_and(is_decided) {
+        if keys.get(&key).is_some_and(is_decided) {
             return Taken::TooLate;
         }
-        let (timespan, until) = (self.timespan, self.kind.expected_until(&key));
+        let until = self.kind.expected_until(&key);
         let fresh = || Heard::at(time, Arc::clone(&captured));
-        self.keys.update(key, fresh, |heard| {
-            heard.add(time, timespan);
+        keys.update(key, fresh, |heard| {
+            heard.add(time, self.timespan);
             heard.captured = Arc::clone(&captured);
-            Some(heard.next_look(timespan, until))
+            Some(self.earliest_look(until, heard))
         });
         Taken::Counted
     }
 
-    fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>) {
+    fn advance(&mut self, keys: &mut Keyed<Heard>, watermark: EventTime, out: &mut Vec<Hit>) {
         if watermark == EventTime::MAX {
             // The stream has ended: nobody is silent, there is nothing more to hear.
             return;
         }
         if !std::mem::replace(&mut self.checked, true) {
-            self.check(watermark, out);
+            self.check(keys, watermark, out);
         }
-        let mut keys = std::mem::take(&mut self.keys);
         keys.advance(watermark, |key, heard, due| self.look(key, heard, due.minus(TICK), out));
-        self.keys = keys;
     }
 
-    fn waits(&self) -> bool {
-        !self.keys.is_empty()
-    }
-
-    fn key_count(&self) -> usize {
-        self.keys.len()
-    }
-
-    fn take_losses(&mut self) -> Losses {
-        Losses { keys_evicted: self.keys.take_evicted(), ..Losses::default() }
-    }
-
-    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
-        self.keys.take_changed(0, out);
-    }
-
-    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>) {
-        self.keys.dump(0, out);
-    }
-
-    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
-        if key.table != 0 {
-            return None;
-        }
-        self.keys.restore(key.key, bytes, |state, key| captures.of_key(&mut state.captured, key))
+    fn waits(&self, keys: &Keyed<Heard>) -> bool {
+        !keys.is_empty()
     }
 }

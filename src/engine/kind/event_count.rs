@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    KindEntry, KindSyntax, Sample, Written,
+    KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_events},
     window::{Entry, Window, count},
 };
@@ -22,6 +22,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           holds. With `lt`, `lte`, `eq`, `neq` or a range it is decided when a window ends: windows are \
           then tumbling, aligned to the epoch. A window without any event is not looked at; for \
           silence there is `absence`.",
+    lives: &[life::AT_ONCE, life::AT_ONCE_IN_SESSION, life::AT_END, life::AT_END_OF_SESSION],
     example: "\
 title: Failed login
 name: failed_login
@@ -56,14 +57,19 @@ fn read(section: &Section<'_>) -> Option<KindSyntax> {
 struct EventCount;
 
 impl Measure for EventCount {
-    const ENTRY: &'static KindEntry = &ENTRY;
-    const IS_COUNT: bool = true;
+    fn entry(&self) -> &'static KindEntry {
+        &ENTRY
+    }
+
+    fn is_count(&self) -> bool {
+        true
+    }
 
     fn unit(&self) -> String {
         "events".to_owned()
     }
 
-    fn entry(sample: &Sample<'_>) -> Option<Entry> {
+    fn event(&self, sample: &Sample<'_>) -> Option<Entry> {
         Some(Entry::of(sample))
     }
 

@@ -1,12 +1,16 @@
 //! `first_seen`: a combination of values that is new.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{
-    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready,
-    RuleState, Sample, StateKey, Taken, Written, history::SeenSpan, keyed::Keyed, span,
+    CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
+    Written,
+    history::SeenSpan,
+    keyed::{KeyState, Keyed},
+    life, span,
+    state::{Decide, fresh},
 };
 use crate::engine::{
     syntax::read::{required_texts, timespan, timespan_or_none},
@@ -26,6 +30,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           saw anything: what is seen meanwhile is learnt; with `learn: 0s` even the first is reported. \
           The memory is part of the checkpoint. An event in which one of the fields is absent does not \
           count.",
+    lives: &[life::NEW],
     example: "\
 title: First exec of a user in a namespace
 name: first_exec_in_namespace
@@ -91,43 +96,41 @@ impl Kind for FirstSeen {
         true
     }
 
+    /// What is new or rare is so for one event; the memory of it lasts much longer.
+    fn fires_for(&self, _: &Frame) -> Option<Duration> {
+        None
+    }
+
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        Box::new(Memory {
-            learn: self.learn,
-            history: frame.timespan,
-            keys: Keyed::default(),
-            combinations: Keyed::default(),
-        })
+        fresh(Memory { learn: self.learn, history: frame.timespan })
     }
 }
 
-/// All keys, and all combinations of all keys.
 #[derive(Debug)]
 struct Memory {
     learn: Duration,
     history: Duration,
-    keys: Keyed<SeenSpan>,
-    /// By the key and, behind it, the values.
-    combinations: Keyed<SeenSpan>,
 }
 
-const KEYS: u8 = 0;
-const COMBINATIONS: u8 = 1;
+impl KeyState for SeenSpan {}
 
-impl RuleState for Memory {
+impl Decide for Memory {
+    /// All keys; and by the key and, behind it, the values.
+    type Tables = (Keyed<SeenSpan>, Keyed<SeenSpan>);
+
     fn handle(
         &mut self,
+        (keys, combinations): &mut Self::Tables,
         key: CorrelationKey,
         sample: Sample<'_>,
         _: Option<EventTime>,
         out: &mut Vec<Hit>,
     ) -> Taken {
-        let Sample { time, values, captured, .. } = sample;
-        let combination: CorrelationKey =
-            key.iter().cloned().chain(values.iter().map(|value| Arc::from(*value))).collect();
+        let time = sample.time;
+        let combination = sample.with_values(&key);
         let mut began = time;
         let history = self.history;
-        self.keys.update(
+        keys.update(
             key,
             || SeenSpan::at(time),
             |known| {
@@ -137,7 +140,7 @@ impl RuleState for Memory {
             },
         );
         let mut is_new = false;
-        self.combinations.update(
+        combinations.update(
             combination,
             // Longer ago than any memory lasts.
             || SeenSpan::at(EventTime::MIN),
@@ -149,49 +152,19 @@ impl RuleState for Memory {
             },
         );
         if is_new && time.since(began) >= self.learn {
-            out.push(Hit {
-                time,
-                first: time,
-                last: time,
-                value: 1.0,
-                values: vec![values.join(" ")],
-                captured,
-                usual: None,
-                holds: Holds::Once,
-            });
+            let values = vec![sample.values.join(" ")];
+            out.push(Hit { values, ..Hit::of_event(time, sample.captured) });
         }
         Taken::Counted
     }
 
-    fn advance(&mut self, watermark: EventTime, _: &mut Vec<Hit>) {
-        self.keys.advance(watermark, |_, _, _| None);
-        self.combinations.advance(watermark, |_, _, _| None);
-    }
-
-    fn key_count(&self) -> usize {
-        self.combinations.len()
-    }
-
-    fn take_losses(&mut self) -> Losses {
-        let keys_evicted = self.keys.take_evicted() + self.combinations.take_evicted();
-        Losses { keys_evicted, ..Losses::default() }
-    }
-
-    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
-        self.keys.take_changed(KEYS, out);
-        self.combinations.take_changed(COMBINATIONS, out);
-    }
-
-    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>) {
-        self.keys.dump(KEYS, out);
-        self.combinations.dump(COMBINATIONS, out);
-    }
-
-    fn restore(&mut self, key: StateKey, bytes: &[u8], _: Captures) -> Option<()> {
-        match key.table {
-            KEYS => self.keys.restore(key.key, bytes, |_, _| ()),
-            COMBINATIONS => self.combinations.restore(key.key, bytes, |_, _| ()),
-            _ => None,
-        }
+    fn advance(
+        &mut self,
+        (keys, combinations): &mut Self::Tables,
+        watermark: EventTime,
+        _: &mut Vec<Hit>,
+    ) {
+        keys.advance(watermark, |_, _, _| None);
+        combinations.advance(watermark, |_, _, _| None);
     }
 }

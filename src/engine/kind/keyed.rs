@@ -1,12 +1,30 @@
 //! State by key: a bounded table with deadlines by event time, and what of it the next checkpoint
 //! must hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{CorrelationKey, StateKey};
-use crate::engine::{limits::CORRELATION_KEYS_MAX, time::EventTime};
+use super::{
+    CorrelationKey,
+    state::{Captures, Losses, StateKey, Table},
+};
+use crate::engine::{limits::CORRELATION_KEYS_MAX, time::EventTime, value::Captured};
+
+/// What is kept of one key.
+pub(super) trait KeyState: Debug + Send + Serialize + DeserializeOwned + 'static {
+    /// What it captured was captured by an earlier text of the rule: only the key is still known.
+    fn outdate(&mut self, _: &CorrelationKey) {}
+}
+
+/// What a key says of captured values. Its parts come first in every rule.
+pub(super) fn captured_of(key: &CorrelationKey) -> Arc<[Captured]> {
+    key.iter().map(|part| Captured::One(Arc::clone(part))).collect()
+}
 
 /// One key's state, and when it must be looked at again, by watermark.
 #[derive(Clone, Debug)]
@@ -28,7 +46,7 @@ pub(super) struct Keyed<S> {
     deadlines: BTreeSet<(EventTime, CorrelationKey)>,
     /// Keys that changed or are gone, in no order; one may stand there more than once.
     changed: Vec<CorrelationKey>,
-    evicted: u64,
+    losses: Losses,
 }
 
 impl<S> Default for Keyed<S> {
@@ -37,16 +55,12 @@ impl<S> Default for Keyed<S> {
             slots: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             changed: Vec::new(),
-            evicted: 0,
+            losses: Losses::default(),
         }
     }
 }
 
-impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
+impl<S: KeyState> Keyed<S> {
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -116,7 +130,7 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
         if let Some((_, key)) = self.pop_due(EventTime::MAX) {
             self.slots.remove(&key);
             self.changed.push(key);
-            self.evicted += 1;
+            self.losses.keys_evicted += 1;
         }
     }
 
@@ -153,13 +167,22 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
         }
     }
 
-    /// Keys dropped to make room since the last call.
-    pub(super) fn take_evicted(&mut self) -> u64 {
-        std::mem::take(&mut self.evicted)
+    /// Events of a key were dropped, since it had too many.
+    pub(super) fn lose_events(&mut self, events: u64) {
+        self.losses.window_events_dropped += events;
+    }
+}
+
+impl<S: KeyState> Table for Keyed<S> {
+    fn len(&self) -> usize {
+        self.slots.len()
     }
 
-    /// Keys that changed since the last call, with their state as stored; `None` if it is gone.
-    pub(super) fn take_changed(&mut self, table: u8, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
+    fn take_losses(&mut self) -> Losses {
+        std::mem::take(&mut self.losses)
+    }
+
+    fn take_changed(&mut self, table: u8, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
         changed.dedup();
@@ -172,30 +195,30 @@ impl<S: Clone + Serialize + DeserializeOwned> Keyed<S> {
         }
     }
 
-    /// Every key with its state as stored.
-    pub(super) fn dump(&self, table: u8, out: &mut Vec<(StateKey, Vec<u8>)>) {
-        out.extend(
-            self.slots
-                .iter()
-                .map(|(key, slot)| (StateKey { table, key: key.clone() }, stored(slot))),
-        );
+    fn keys(&self, table: u8, out: &mut Vec<StateKey>) {
+        out.extend(self.slots.keys().map(|key| StateKey { table, key: key.clone() }));
     }
 
-    /// Puts a stored key back, after a change. `None` if its state cannot be read.
-    pub(super) fn restore(
-        &mut self,
-        key: CorrelationKey,
-        bytes: &[u8],
-        change: impl FnOnce(&mut S, &CorrelationKey),
-    ) -> Option<()> {
+    fn restore(&mut self, key: CorrelationKey, bytes: &[u8], captures: Captures) -> Option<()> {
         let (mut state, deadline): (S, EventTime) = postcard::from_bytes(bytes).ok()?;
-        change(&mut state, &key);
+        if captures == Captures::Outdated {
+            state.outdate(&key);
+        }
         if let Some(before) = self.slots.get(&key) {
             self.deadlines.remove(&(before.scheduled, key.clone()));
         }
         self.deadlines.insert((deadline, key.clone()));
         self.slots.insert(key, Slot { state, deadline, scheduled: deadline, is_changed: false });
         Some(())
+    }
+
+    fn outdate(&mut self) {
+        for (key, slot) in &mut self.slots {
+            slot.state.outdate(key);
+            if !std::mem::replace(&mut slot.is_changed, true) {
+                self.changed.push(key.clone());
+            }
+        }
     }
 }
 

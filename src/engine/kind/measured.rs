@@ -6,26 +6,30 @@ use std::fmt::Debug;
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, span,
     window::{Entry, Window, WindowShape},
-    windowed::{Verdict, Windowed, Windows},
+    windowed::{Verdict, Windowed, fresh_windows},
 };
 use crate::engine::syntax::threshold::{Numbers, Threshold};
 
 /// How a number is measured.
 pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
     /// Its line of the table.
-    const ENTRY: &'static KindEntry;
+    fn entry(&self) -> &'static KindEntry;
+
     /// Whether it is a number of events, which a window bounds.
-    const IS_COUNT: bool = false;
+    fn is_count(&self) -> bool {
+        false
+    }
+
     /// Whether further events can only make it greater.
-    const GROWS: bool = true;
+    fn grows(&self) -> bool {
+        true
+    }
 
     /// What the number is, for people: `events`, `on average`.
     fn unit(&self) -> String;
 
     /// The sample as an event of a window. `None` if a value is no number where one is needed.
-    fn entry(sample: &Sample<'_>) -> Option<Entry> {
-        Entry::of_number(sample)
-    }
+    fn event(&self, sample: &Sample<'_>) -> Option<Entry>;
 
     /// The number of entries `start..end`; at least one.
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64;
@@ -41,7 +45,7 @@ struct Measured<M> {
 /// Ends the reading of a condition that measures a field.
 pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
     let fields = numbers.fields();
-    let threshold = numbers.threshold(M::IS_COUNT)?;
+    let threshold = numbers.threshold(measure.is_count())?;
     let parameters = Box::new(Ready(Measured { measure, threshold }));
     Some(KindSyntax { fields, ..KindSyntax::new(parameters) })
 }
@@ -49,13 +53,13 @@ pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Opti
 /// Ends the reading of a condition that measures events.
 pub(super) fn of_events<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
     numbers.no_fields();
-    let threshold = numbers.threshold(M::IS_COUNT)?;
+    let threshold = numbers.threshold(measure.is_count())?;
     Some(KindSyntax::new(Box::new(Ready(Measured { measure, threshold }))))
 }
 
 impl<M: Measure> Kind for Measured<M> {
     fn entry(&self) -> &'static KindEntry {
-        M::ENTRY
+        self.measure.entry()
     }
 
     fn describe(&self, frame: &Frame) -> String {
@@ -68,22 +72,22 @@ impl<M: Measure> Kind for Measured<M> {
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        Box::new(Windows::new(self, frame))
+        fresh_windows(self, frame)
     }
 }
 
 impl<M: Measure> Windowed for Measured<M> {
     fn fires_at_once(&self, window: WindowShape) -> bool {
         // A mean can pass a threshold and fall below it again before its window has ended.
-        self.threshold.fires_at_once() && (M::GROWS || window == WindowShape::Sliding)
+        self.threshold.fires_at_once() && (self.measure.grows() || window == WindowShape::Sliding)
     }
 
     fn grows(&self) -> bool {
-        M::IS_COUNT && self.threshold.fires_at_once()
+        self.measure.is_count() && self.threshold.fires_at_once()
     }
 
     fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
-        M::entry(sample)
+        self.measure.event(sample)
     }
 
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {

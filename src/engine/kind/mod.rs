@@ -2,37 +2,40 @@
 //!
 //! A kind is one file and one line in [`KINDS`]. Its file has everything of it: how rule files say it,
 //! what is kept of each key, when it fires, and its documentation for people who write rules. It knows
-//! nothing of rules, detections or alerts: samples go in, hits come out.
+//! nothing of rules, detections or alerts: samples go in, hits come out. What state of any kind needs,
+//! to be stored and handed over, is in `state`.
 //!
 //! Order of arrival within `grace` does not decide: samples carry their event time, and whatever needs
 //! an end is decided by the watermark.
 
 mod absence;
+mod calendar;
 mod event_count;
 mod first_seen;
 mod history;
 mod keyed;
+mod life;
 mod measured;
 mod rarity;
 mod risk;
 mod spike;
+mod state;
 mod temporal;
 mod temporal_condition;
 mod temporal_ordered;
-mod value_avg;
 mod value_count;
-mod value_median;
-mod value_percentile;
-mod value_sum;
+mod value_number;
 mod window;
 mod windowed;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
-
-pub(in crate::engine) use self::risk::Risk;
-pub use self::window::WindowShape;
+pub(in crate::engine) use self::{calendar::Calendar, risk::Risk};
+pub use self::{
+    life::{Life, ONE_EVENT},
+    state::{Captures, Losses, RuleState, StateKey, Taken},
+    window::WindowShape,
+};
 use super::{
     diagnostic::{Place, Problems},
     syntax::read::Text,
@@ -51,11 +54,11 @@ pub const KINDS: &[&KindEntry] = &[
     &spike::ENTRY,
     &temporal::ENTRY,
     &temporal_ordered::ENTRY,
-    &value_avg::ENTRY,
+    &value_number::AVG,
     &value_count::ENTRY,
-    &value_median::ENTRY,
-    &value_percentile::ENTRY,
-    &value_sum::ENTRY,
+    &value_number::MEDIAN,
+    &value_number::PERCENTILE,
+    &value_number::SUM,
 ];
 
 /// One line of [`KINDS`].
@@ -69,6 +72,8 @@ pub struct KindEntry {
     pub summary: &'static str,
     /// For people who write rules: what counts, when it fires, when it ends. Markdown.
     pub doc: &'static str,
+    /// How its alerts live: a line for each way.
+    pub lives: &'static [Life],
     /// A whole rule file that uses it.
     pub example: &'static str,
     /// JSON Schema of what it adds to rule files; for a correlation type, of `condition`.
@@ -111,6 +116,8 @@ pub(in crate::engine) struct KindSyntax {
     pub(in crate::engine) timespan: Option<Duration>,
     /// Rules that its condition names, in order, for when `rules` is left out.
     pub(in crate::engine) named_rules: Vec<Text>,
+    /// Whether a schedule, and the end of the rule, say when it is looked for, and not which events count.
+    pub(in crate::engine) has_calendar: bool,
     /// The rest.
     pub(in crate::engine) parameters: Box<dyn Parameters>,
 }
@@ -118,7 +125,13 @@ pub(in crate::engine) struct KindSyntax {
 impl KindSyntax {
     /// Of a kind that looks at no field.
     fn new(parameters: Box<dyn Parameters>) -> KindSyntax {
-        KindSyntax { fields: Vec::new(), timespan: None, named_rules: Vec::new(), parameters }
+        KindSyntax {
+            fields: Vec::new(),
+            timespan: None,
+            named_rules: Vec::new(),
+            has_calendar: false,
+            parameters,
+        }
     }
 }
 
@@ -144,6 +157,10 @@ pub(in crate::engine) struct ResolveContext<'a> {
     pub(in crate::engine) rules: &'a [Text],
     /// How many parts the key has.
     pub(in crate::engine) key_parts: usize,
+    /// When it is looked for, if not always.
+    pub(in crate::engine) calendar: Option<Arc<dyn Calendar>>,
+    /// From when on it is not looked for any more.
+    pub(in crate::engine) expires: Option<EventTime>,
     /// Where the document begins.
     pub(in crate::engine) place: &'a Place,
     /// The values of a list, with the time from which on each does not count any more; an unknown list
@@ -182,6 +199,13 @@ pub struct Sample<'a> {
     pub captured: Arc<[Captured]>,
 }
 
+impl Sample<'_> {
+    /// A key with the values behind it.
+    fn with_values(&self, key: &CorrelationKey) -> CorrelationKey {
+        key.iter().cloned().chain(self.values.iter().map(|value| Arc::from(*value))).collect()
+    }
+}
+
 /// A key for which the condition held.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
@@ -201,6 +225,22 @@ pub struct Hit {
     pub captured: Arc<[Captured]>,
     /// For how long.
     pub holds: Holds,
+}
+
+impl Hit {
+    /// Of one event that is enough by itself.
+    pub(in crate::engine) fn of_event(time: EventTime, captured: Arc<[Captured]>) -> Hit {
+        Hit {
+            time,
+            first: time,
+            last: time,
+            value: 1.0,
+            values: Vec::new(),
+            usual: None,
+            captured,
+            holds: Holds::Once,
+        }
+    }
 }
 
 /// For how long a condition holds that held once.
@@ -241,6 +281,12 @@ pub trait Kind: Debug + Send + Sync {
         false
     }
 
+    /// How long an alert fires after its condition last held [`Holds::Once`]. `None`: as long as that of a
+    /// rule about one event.
+    fn fires_for(&self, frame: &Frame) -> Option<Duration> {
+        Some(frame.window.gap().unwrap_or(frame.timespan))
+    }
+
     /// Whether an event that comes twice may count twice. If not, nobody needs to know copies.
     fn minds_copies(&self) -> bool {
         true
@@ -248,94 +294,6 @@ pub trait Kind: Debug + Send + Sync {
 
     /// State of a rule that has seen nothing.
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState>;
-}
-
-/// What a rule has seen, of all its keys.
-pub trait RuleState: Debug + Send {
-    /// Takes a sample of a key. Returns whether it counts: it does not if a value is no number where
-    /// one is needed, or if its window has closed.
-    fn handle(
-        &mut self,
-        key: CorrelationKey,
-        sample: Sample<'_>,
-        watermark: Option<EventTime>,
-        out: &mut Vec<Hit>,
-    ) -> Taken;
-
-    /// Decides what the watermark has passed, and forgets what can no longer matter.
-    /// [`EventTime::MAX`] is the end of a finite stream.
-    fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>);
-
-    /// Whether the passing of time alone may bring a hit.
-    fn waits(&self) -> bool {
-        false
-    }
-
-    /// Keys held.
-    fn key_count(&self) -> usize;
-
-    /// What was lost since the last call.
-    fn take_losses(&mut self) -> Losses;
-
-    /// What changed since the last call, with its stored form; `None` if it is gone.
-    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>);
-
-    /// Everything, in its stored form.
-    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>);
-
-    /// Puts one stored piece back. `None` if it cannot be read.
-    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()>;
-}
-
-/// What became of a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It counts.
-    Counted,
-    /// A part of the key, or a value, is absent.
-    Absent,
-    /// A value is no number where one is needed.
-    NoNumber,
-    /// Nobody is interested in its key.
-    NotExpected,
-    /// It came after its window had been decided.
-    TooLate,
-}
-
-/// What bounds cost a rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Keys dropped to make room.
-    pub keys_evicted: u64,
-    /// Events dropped from windows that were full.
-    pub window_events_dropped: u64,
-}
-
-/// What a piece of stored state captured, if it captured anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Captures {
-    /// The fields that the rule captures now.
-    Same,
-    /// Those of an earlier text of the rule: only the key is still known.
-    Outdated,
-}
-
-impl Captures {
-    /// What is known of the captured values of a key. The key's parts come first in every rule.
-    fn of_key(self, captured: &mut Arc<[Captured]>, key: &CorrelationKey) {
-        if self == Captures::Outdated {
-            *captured = key.iter().map(|part| Captured::One(Arc::clone(part))).collect();
-        }
-    }
-}
-
-/// The stable name of a piece of a rule's state.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct StateKey {
-    /// Which of the kind's tables.
-    pub table: u8,
-    /// The key in it.
-    pub key: CorrelationKey,
 }
 
 /// A duration as people write it: `5m`, `1h30m`, `2d`.

@@ -1,15 +1,16 @@
 //! `rarity`: a value that makes up next to nothing of its key's events.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{
-    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready,
-    RuleState, Sample, StateKey, Taken, Written,
+    CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
+    Written,
     history::{History, start_of, step_of},
-    keyed::Keyed,
-    span,
+    keyed::{KeyState, Keyed},
+    life, span,
+    state::{Decide, fresh},
 };
 use crate::engine::{
     syntax::read::{number_within, required_texts, timespan},
@@ -27,6 +28,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           included. Nothing can be rare among few: with a share of 0.01 a key has a hundred events \
           before anything is. Numbers are kept in thirty steps of `history`, and an event is judged by \
           what is known when it comes. An event in which one of the fields is absent does not count.",
+    lives: &[life::RARE],
     example: "\
 title: Service account with a rare user agent
 name: rare_user_agent
@@ -91,17 +93,17 @@ impl Kind for Rarity {
         true
     }
 
+    /// What is new or rare is so for one event; the memory of it lasts much longer.
+    fn fires_for(&self, _: &Frame) -> Option<Duration> {
+        None
+    }
+
     fn state_parameters(&self, frame: &Frame) -> String {
         span(step_length(frame.timespan))
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        Box::new(Shares {
-            share_max: self.share_max,
-            step: step_length(frame.timespan),
-            keys: Keyed::default(),
-            values: Keyed::default(),
-        })
+        fresh(Shares { share_max: self.share_max, step: step_length(frame.timespan) })
     }
 }
 
@@ -109,32 +111,25 @@ fn step_length(history: Duration) -> Duration {
     (history / STEPS).max(Duration::from_secs(1))
 }
 
-/// Numbers of events of all keys, and of all values of all keys.
 #[derive(Debug)]
 struct Shares {
     share_max: f64,
     step: Duration,
-    keys: Keyed<History>,
-    /// By the key and, behind it, the values.
-    values: Keyed<History>,
 }
 
-const KEYS: u8 = 0;
-const VALUES: u8 = 1;
+impl KeyState for History {}
 
-impl Shares {
-    /// Counts an event of a key; the key's events within the history that ends with `step`.
-    fn count(table: &mut Keyed<History>, key: CorrelationKey, step: i64, length: Duration) -> u64 {
-        let mut events = 0;
-        table.update(key, History::default, |history| {
-            history.add(step);
-            let last = history.last().unwrap_or(step);
-            history.forget_before(first_kept(last));
-            events = history.since(first_kept(step));
-            Some(start_of(last + i64::from(STEPS), length))
-        });
-        events
-    }
+/// Counts an event of a key; the key's events within the history that ends with `step`.
+fn count(table: &mut Keyed<History>, key: CorrelationKey, step: i64, length: Duration) -> u64 {
+    let mut events = 0;
+    table.update(key, History::default, |history| {
+        history.add(step);
+        let last = history.last().unwrap_or(step);
+        history.forget_before(first_kept(last));
+        events = history.since(first_kept(step));
+        Some(start_of(last + i64::from(STEPS), length))
+    });
+    events
 }
 
 /// The first of the steps that end with `last`.
@@ -142,66 +137,38 @@ fn first_kept(last: i64) -> i64 {
     last - i64::from(STEPS) + 1
 }
 
-impl RuleState for Shares {
+impl Decide for Shares {
+    /// Numbers of events of all keys; and by the key and, behind it, the values.
+    type Tables = (Keyed<History>, Keyed<History>);
+
     fn handle(
         &mut self,
+        (keys, combinations): &mut Self::Tables,
         key: CorrelationKey,
         sample: Sample<'_>,
         _: Option<EventTime>,
         out: &mut Vec<Hit>,
     ) -> Taken {
-        let Sample { time, values, captured, .. } = sample;
-        let step = step_of(time, self.step);
-        let value: CorrelationKey =
-            key.iter().cloned().chain(values.iter().map(|value| Arc::from(*value))).collect();
-        let of_key = Shares::count(&mut self.keys, key, step, self.step);
-        let of_value = Shares::count(&mut self.values, value, step, self.step);
+        let step = step_of(sample.time, self.step);
+        let combination = sample.with_values(&key);
+        let of_key = count(keys, key, step, self.step);
+        let of_values = count(combinations, combination, step, self.step);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-        let share = of_value as f64 / of_key.max(of_value) as f64;
+        let share = of_values as f64 / of_key.max(of_values) as f64;
         if share <= self.share_max {
-            out.push(Hit {
-                time,
-                first: time,
-                last: time,
-                value: share,
-                values: vec![values.join(" ")],
-                captured,
-                usual: None,
-                holds: Holds::Once,
-            });
+            let values = vec![sample.values.join(" ")];
+            out.push(Hit { value: share, values, ..Hit::of_event(sample.time, sample.captured) });
         }
         Taken::Counted
     }
 
-    fn advance(&mut self, watermark: EventTime, _: &mut Vec<Hit>) {
-        self.keys.advance(watermark, |_, _, _| None);
-        self.values.advance(watermark, |_, _, _| None);
-    }
-
-    fn key_count(&self) -> usize {
-        self.values.len()
-    }
-
-    fn take_losses(&mut self) -> Losses {
-        let keys_evicted = self.keys.take_evicted() + self.values.take_evicted();
-        Losses { keys_evicted, ..Losses::default() }
-    }
-
-    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
-        self.keys.take_changed(KEYS, out);
-        self.values.take_changed(VALUES, out);
-    }
-
-    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>) {
-        self.keys.dump(KEYS, out);
-        self.values.dump(VALUES, out);
-    }
-
-    fn restore(&mut self, key: StateKey, bytes: &[u8], _: Captures) -> Option<()> {
-        match key.table {
-            KEYS => self.keys.restore(key.key, bytes, |_, _| ()),
-            VALUES => self.values.restore(key.key, bytes, |_, _| ()),
-            _ => None,
-        }
+    fn advance(
+        &mut self,
+        (keys, combinations): &mut Self::Tables,
+        watermark: EventTime,
+        _: &mut Vec<Hit>,
+    ) {
+        keys.advance(watermark, |_, _, _| None);
+        combinations.advance(watermark, |_, _, _| None);
     }
 }

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, Losses, RuleState, Sample,
-    StateKey, Taken, Written, keyed::Keyed, span,
+    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, RuleState, Sample, Taken, Written,
+    keyed::{KeyState, Keyed, captured_of},
+    life, span,
+    state::{Decide, fresh},
 };
 use crate::engine::{time::EventTime, value::Captured};
 
@@ -22,6 +24,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           rules that contributed and ends when the sum has sunk below the line. `risk.yaml` beside the \
           rules may say another `line`, `half_life`, `level`, `levels`, `suppress`, `labels`, \
           `annotations`, `runbook` and `owner`. Rules with different entities are added up apart.",
+    lives: &[life::RISK],
     example: "\
 title: Secret listed by a person
 name: secret_listed_by_person
@@ -74,7 +77,7 @@ impl Kind for Risk {
     }
 
     fn fresh(&self, _: Frame) -> Box<dyn RuleState> {
-        Box::new(Sums { kind: self.clone(), entities: Keyed::default() })
+        fresh(self.clone())
     }
 }
 
@@ -85,7 +88,7 @@ const RECENT_MAX: usize = 1_000;
 /// What an entity has come to. Scores that an earlier one may still come before are kept apart: the sum
 /// may have passed the line between two of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Sum {
+pub(super) struct Sum {
     settled: Parts,
     /// By time, none before that of the settled ones.
     recent: VecDeque<Contribution>,
@@ -136,10 +139,10 @@ impl Sum {
     }
 }
 
-#[derive(Debug)]
-struct Sums {
-    kind: Risk,
-    entities: Keyed<Sum>,
+impl KeyState for Sum {
+    fn outdate(&mut self, key: &CorrelationKey) {
+        self.captured = captured_of(key);
+    }
 }
 
 /// Below this share of the line a sum is forgotten.
@@ -148,12 +151,12 @@ const FORGOTTEN_BELOW: f64 = 0.01;
 impl Risk {
     /// What is left of 1 after a time.
     fn left(&self, after: Duration) -> f64 {
-        (-after.as_secs_f64() / self.half_life.as_secs_f64()).exp2()
+        libm::exp2(-after.as_secs_f64() / self.half_life.as_secs_f64())
     }
 
     /// When a sum that came to `total` at a time has sunk to a level.
     fn sinks_to(&self, (at, total): (EventTime, f64), level: f64) -> EventTime {
-        let halvings = (total / level).log2().max(0.0);
+        let halvings = libm::log2(total / level).max(0.0);
         let after = Duration::try_from_secs_f64(halvings * self.half_life.as_secs_f64());
         at.plus(after.unwrap_or(Duration::MAX))
     }
@@ -236,58 +239,36 @@ impl Risk {
     }
 }
 
-impl RuleState for Sums {
+impl Decide for Risk {
+    type Tables = Keyed<Sum>;
+
     fn handle(
         &mut self,
+        entities: &mut Keyed<Sum>,
         key: CorrelationKey,
         sample: Sample<'_>,
         watermark: Option<EventTime>,
         out: &mut Vec<Hit>,
     ) -> Taken {
-        let kind = &self.kind;
-        let Some((name, score)) = kind.scores.get(usize::from(sample.input)) else {
+        let Some((name, score)) = self.scores.get(usize::from(sample.input)) else {
             return Taken::NotExpected;
         };
         let (time, name, score) = (sample.time, Box::from(name.as_str()), *score);
         let score = Contribution { time, name, score, total: score };
-        self.entities.update(
+        entities.update(
             key,
             || Sum::new(time),
             |sum| {
-                kind.settle_before(sum, watermark);
+                self.settle_before(sum, watermark);
                 sum.captured = sample.captured;
-                kind.add(sum, score, out);
-                Some(kind.sinks_to(sum.last(), kind.line * FORGOTTEN_BELOW))
+                self.add(sum, score, out);
+                Some(self.sinks_to(sum.last(), self.line * FORGOTTEN_BELOW))
             },
         );
         Taken::Counted
     }
 
-    fn advance(&mut self, watermark: EventTime, _: &mut Vec<Hit>) {
-        self.entities.advance(watermark, |_, _, _| None);
-    }
-
-    fn key_count(&self) -> usize {
-        self.entities.len()
-    }
-
-    fn take_losses(&mut self) -> Losses {
-        Losses { keys_evicted: self.entities.take_evicted(), ..Losses::default() }
-    }
-
-    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
-        self.entities.take_changed(0, out);
-    }
-
-    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>) {
-        self.entities.dump(0, out);
-    }
-
-    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
-        if key.table != 0 {
-            return None;
-        }
-        self.entities
-            .restore(key.key, bytes, |state, key| captures.of_key(&mut state.captured, key))
+    fn advance(&mut self, entities: &mut Keyed<Sum>, watermark: EventTime, _: &mut Vec<Hit>) {
+        entities.advance(watermark, |_, _, _| None);
     }
 }

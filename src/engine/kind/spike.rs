@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Captures, CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Losses, Ready,
-    RuleState, Sample, StateKey, Taken, Written,
+    CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
+    Taken, Written,
     history::{History, SeenSpan, start_of, step_of},
-    keyed::Keyed,
-    span,
+    keyed::{KeyState, Keyed, captured_of},
+    life, span,
+    state::{Decide, fresh},
     window::{Entry, Window, WindowShape, count},
 };
 use crate::engine::{
@@ -33,6 +34,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           its own baseline. Nothing is reported before the rule has seen a day (`season: hour-of-week`: \
           the same hour a week before; a baseline shorter than a day: the whole baseline). After that, a \
           key without a past is judged by `min` alone. Alerts say what was usual: `{{ usual }}`.",
+    lives: &[life::AT_ONCE_ALWAYS],
     example: "\
 title: Many more secrets read than usual
 name: secret_read_spike
@@ -137,13 +139,7 @@ impl Kind for Spike {
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        Box::new(Baselines {
-            kind: self.clone(),
-            timespan: frame.timespan,
-            keys: Keyed::default(),
-            rule: Keyed::default(),
-            events_dropped: 0,
-        })
+        fresh(Baselines { kind: self.clone(), timespan: frame.timespan })
     }
 }
 
@@ -155,18 +151,17 @@ struct KeyPast {
     captured: Arc<[Captured]>,
 }
 
+impl KeyState for KeyPast {
+    fn outdate(&mut self, key: &CorrelationKey) {
+        self.captured = captured_of(key);
+    }
+}
+
 #[derive(Debug)]
 struct Baselines {
     kind: Spike,
     timespan: Duration,
-    keys: Keyed<KeyPast>,
-    /// Since when the rule has been seeing events; under the empty key.
-    rule: Keyed<SeenSpan>,
-    events_dropped: u64,
 }
-
-const KEYS: u8 = 0;
-const RULE: u8 = 1;
 
 impl Spike {
     fn baseline_hours(&self) -> i64 {
@@ -273,9 +268,13 @@ fn ratio(events: u64, hours: i64) -> f64 {
     events as f64 / hours.max(1) as f64
 }
 
-impl RuleState for Baselines {
+impl Decide for Baselines {
+    /// All keys; and, under the empty key, since when the rule has been seeing events.
+    type Tables = (Keyed<KeyPast>, Keyed<SeenSpan>);
+
     fn handle(
         &mut self,
+        (keys, rule): &mut Self::Tables,
         key: CorrelationKey,
         sample: Sample<'_>,
         watermark: Option<EventTime>,
@@ -284,7 +283,7 @@ impl RuleState for Baselines {
         let (kind, timespan) = (&self.kind, self.timespan);
         let time = sample.time;
         let mut began = time;
-        self.rule.update(
+        rule.update(
             CorrelationKey::default(),
             || SeenSpan::at(time),
             |seen| {
@@ -293,11 +292,11 @@ impl RuleState for Baselines {
                 Some(seen.last.plus(kind.baseline))
             },
         );
-        let dropped = &mut self.events_dropped;
-        self.keys.update(key, KeyPast::default, |state| {
+        let mut dropped = 0;
+        keys.update(key, KeyPast::default, |state| {
             if state.window.len() >= WINDOW_EVENTS_MAX {
                 state.window.drop_first();
-                *dropped += 1;
+                dropped += 1;
             }
             let at = state.window.insert(Entry::of(&sample));
             state.hours.add(step_of(time, HOUR));
@@ -311,46 +310,16 @@ impl RuleState for Baselines {
             state.hours.forget_before(step_of(start_of(last, HOUR).minus(reach), HOUR));
             kind.deadline(state, timespan)
         });
+        keys.lose_events(dropped);
         Taken::Counted
     }
 
-    fn advance(&mut self, watermark: EventTime, _: &mut Vec<Hit>) {
+    fn advance(&mut self, (keys, rule): &mut Self::Tables, watermark: EventTime, _: &mut Vec<Hit>) {
         let (kind, timespan) = (&self.kind, self.timespan);
-        self.keys.advance(watermark, |_, state, due| {
+        keys.advance(watermark, |_, state, due| {
             state.window.prune(watermark, timespan);
             kind.deadline(state, timespan).filter(|next| *next > due)
         });
-        self.rule.advance(watermark, |_, _, _| None);
-    }
-
-    fn key_count(&self) -> usize {
-        self.keys.len()
-    }
-
-    fn take_losses(&mut self) -> Losses {
-        Losses {
-            keys_evicted: self.keys.take_evicted(),
-            window_events_dropped: std::mem::take(&mut self.events_dropped),
-        }
-    }
-
-    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
-        self.keys.take_changed(KEYS, out);
-        self.rule.take_changed(RULE, out);
-    }
-
-    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>) {
-        self.keys.dump(KEYS, out);
-        self.rule.dump(RULE, out);
-    }
-
-    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
-        match key.table {
-            KEYS => self
-                .keys
-                .restore(key.key, bytes, |state, key| captures.of_key(&mut state.captured, key)),
-            RULE => self.rule.restore(key.key, bytes, |_, _| ()),
-            _ => None,
-        }
+        rule.advance(watermark, |_, _, _| None);
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
-    span,
+    life, span,
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
     window::{Entry, Window, WindowShape, count},
-    windowed::{Verdict, Windowed, Windows},
+    windowed::{Verdict, Windowed, fresh_windows},
 };
 use crate::engine::yaml::Section;
 
@@ -21,6 +21,12 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           rule names (`a and (b or c)`, SEP-198) for any combination. It fires the moment the last one \
           needed is seen. An expression with `not` waits: its window begins with the first event of a rule \
           that it asks for, and is decided when `timespan` has passed by the watermark.",
+    lives: &[
+        life::AT_ONCE_OF_RULES,
+        life::AT_ONCE_OF_RULES_IN_SESSION,
+        life::NOT_SEEN,
+        life::AT_END_OF_SESSION,
+    ],
     example: "\
 title: Permissions asked for
 name: permissions_asked
@@ -83,7 +89,7 @@ impl Kind for Temporal {
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        Box::new(Windows::new(self, frame))
+        fresh_windows(self, frame)
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
-    span,
+    life, span,
     temporal::{entry_of_input, seen},
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
     window::{Entry, Window, WindowShape, count},
-    windowed::{Verdict, Windowed, Windows},
+    windowed::{Verdict, Windowed, fresh_windows},
 };
 use crate::engine::yaml::Section;
 
@@ -20,6 +20,12 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     doc: "Like `temporal`, but the events must come in the order in which `rules` names the rules, by \
           event time; events of one moment may stand in either order. With `{gte: 2}` so many rules \
           must be seen in that order; with an expression, those that it joins by `and`.",
+    lives: &[
+        life::AT_ONCE_OF_RULES,
+        life::AT_ONCE_OF_RULES_IN_SESSION,
+        life::NOT_SEEN,
+        life::AT_END_OF_SESSION,
+    ],
     example: "\
 title: Privileged pod made
 name: privileged_pod_made
@@ -90,7 +96,7 @@ impl Kind for TemporalOrdered {
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        Box::new(Windows::new(self, frame))
+        fresh_windows(self, frame)
     }
 }
 

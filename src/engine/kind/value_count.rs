@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    KindEntry, KindSyntax, Sample, Written,
+    KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
     window::{Entry, Window, count},
 };
@@ -20,6 +20,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     doc: "Counts the different values of `field` for each key; of a list of fields, the different \
           tuples. It fires as `event_count` does. The count is exact, and alerts name some of the \
           values. An event in which one of the fields is absent does not count, and a counter shows it.",
+    lives: &[life::AT_ONCE, life::AT_ONCE_IN_SESSION, life::AT_END, life::AT_END_OF_SESSION],
     example: "\
 title: Secret read
 name: secret_read
@@ -54,14 +55,19 @@ fn read(section: &Section<'_>) -> Option<KindSyntax> {
 struct ValueCount;
 
 impl Measure for ValueCount {
-    const ENTRY: &'static KindEntry = &ENTRY;
-    const IS_COUNT: bool = true;
+    fn entry(&self) -> &'static KindEntry {
+        &ENTRY
+    }
+
+    fn is_count(&self) -> bool {
+        true
+    }
 
     fn unit(&self) -> String {
         "different values".to_owned()
     }
 
-    fn entry(sample: &Sample<'_>) -> Option<Entry> {
+    fn event(&self, sample: &Sample<'_>) -> Option<Entry> {
         Some(Entry::of_values(sample))
     }
 

@@ -29,6 +29,16 @@ pub enum WindowShape {
     },
 }
 
+impl WindowShape {
+    /// After how long without events a session ends.
+    pub(super) const fn gap(self) -> Option<Duration> {
+        match self {
+            WindowShape::Session { gap } => Some(gap),
+            WindowShape::Sliding | WindowShape::Tumbling => None,
+        }
+    }
+}
+
 /// One event of a window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {

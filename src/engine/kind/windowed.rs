@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Captures, CorrelationKey, Frame, Hit, Holds, Losses, RuleState, Sample, StateKey, Taken,
-    keyed::Keyed,
+    CorrelationKey, Frame, Hit, Holds, RuleState, Sample, Taken,
+    keyed::{KeyState, Keyed, captured_of},
+    state::{Decide, fresh},
     window::{Entry, Window, WindowShape, aligned},
 };
 use crate::engine::{limits::WINDOW_EVENTS_MAX, time::EventTime, value::Captured};
@@ -60,13 +61,15 @@ pub(super) struct Verdict {
     pub(super) value: f64,
 }
 
-/// The windows of all keys of a rule.
+/// State of a rule that is decided by windows, and has seen nothing.
+pub(super) fn fresh_windows<K: Windowed>(kind: &K, frame: Frame) -> Box<dyn RuleState> {
+    fresh(Windows { kind: kind.clone(), frame })
+}
+
 #[derive(Debug)]
-pub(super) struct Windows<K> {
+struct Windows<K> {
     kind: K,
     frame: Frame,
-    keys: Keyed<KeyWindow>,
-    events_dropped: u64,
 }
 
 /// One key.
@@ -77,15 +80,19 @@ struct KeyWindow {
     captured: Arc<[Captured]>,
 }
 
-impl<K: Windowed> Windows<K> {
-    pub(super) fn new(kind: &K, frame: Frame) -> Windows<K> {
-        Windows { kind: kind.clone(), frame, keys: Keyed::default(), events_dropped: 0 }
+impl KeyState for KeyWindow {
+    fn outdate(&mut self, key: &CorrelationKey) {
+        self.captured = captured_of(key);
+        (0..self.window.len()).for_each(|at| self.window.set_captured(at, None));
     }
 }
 
-impl<K: Windowed> RuleState for Windows<K> {
+impl<K: Windowed> Decide for Windows<K> {
+    type Tables = Keyed<KeyWindow>;
+
     fn handle(
         &mut self,
+        keys: &mut Keyed<KeyWindow>,
         key: CorrelationKey,
         sample: Sample<'_>,
         watermark: Option<EventTime>,
@@ -95,7 +102,7 @@ impl<K: Windowed> RuleState for Windows<K> {
         let (kind, frame) = (&self.kind, self.frame);
         let mut taken = Taken::Counted;
         let mut dropped = 0;
-        self.keys.update(key, KeyWindow::default, |state| {
+        keys.update(key, KeyWindow::default, |state| {
             if state.window.len() >= WINDOW_EVENTS_MAX {
                 state.window.drop_first();
                 dropped += 1;
@@ -116,13 +123,13 @@ impl<K: Windowed> RuleState for Windows<K> {
             }
             deadline(kind, frame, state)
         });
-        self.events_dropped += dropped;
+        keys.lose_events(dropped);
         taken
     }
 
-    fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>) {
+    fn advance(&mut self, keys: &mut Keyed<KeyWindow>, watermark: EventTime, out: &mut Vec<Hit>) {
         let (kind, frame) = (&self.kind, self.frame);
-        self.keys.advance(watermark, |_, state, _| {
+        keys.advance(watermark, |_, state, _| {
             if kind.fires_at_once(frame.window) {
                 forget(kind, frame, &mut state.window, watermark);
             } else {
@@ -132,39 +139,8 @@ impl<K: Windowed> RuleState for Windows<K> {
         });
     }
 
-    fn waits(&self) -> bool {
-        !self.kind.fires_at_once(self.frame.window) && !self.keys.is_empty()
-    }
-
-    fn key_count(&self) -> usize {
-        self.keys.len()
-    }
-
-    fn take_losses(&mut self) -> Losses {
-        Losses {
-            keys_evicted: self.keys.take_evicted(),
-            window_events_dropped: std::mem::take(&mut self.events_dropped),
-        }
-    }
-
-    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
-        self.keys.take_changed(0, out);
-    }
-
-    fn dump(&self, out: &mut Vec<(StateKey, Vec<u8>)>) {
-        self.keys.dump(0, out);
-    }
-
-    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
-        if key.table != 0 {
-            return None;
-        }
-        self.keys.restore(key.key, bytes, |state, key| {
-            captures.of_key(&mut state.captured, key);
-            if captures == Captures::Outdated {
-                (0..state.window.len()).for_each(|at| state.window.set_captured(at, None));
-            }
-        })
+    fn waits(&self, keys: &Keyed<KeyWindow>) -> bool {
+        !self.kind.fires_at_once(self.frame.window) && !keys.is_empty()
     }
 }
 

@@ -3,6 +3,10 @@
 //! A shard owns correlation state, alert lifecycle and suppression for its share of the correlation
 //! keys. It knows nothing of where its detections come from.
 
+mod finding;
+mod identity;
+pub mod watermark;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -11,20 +15,20 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use self::{
+    finding::{Finding, correlate},
+    identity::{Identities, Run, Seen},
+    watermark::{PartitionClock, Watermark},
+};
 use super::{
     alert::{
         Alert,
         lifecycle::{AlertKey, Entry, Lifecycle},
     },
-    correlate::{
-        self, Finding, correlate,
-        identity::{Identities, Run, Seen},
-        watermark::{PartitionClock, Watermark},
-    },
     detect::Detection,
     detector::DetectionBatch,
-    kind::{Captures, Holds, RuleState, StateKey, Taken},
-    limits::PREVIOUS_RULES_MAX,
+    kind::{Captures, Hit, Holds, RuleState, StateKey, Taken},
+    limits::{IDENTITIES_PER_RULE_MAX, PREVIOUS_RULES_MAX},
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
@@ -242,18 +246,7 @@ impl Shard {
         if self.watermark.get().is_some_and(|watermark| detection.time < watermark) {
             self.counts.events_late += 1;
         }
-        let finding = Finding {
-            rule: index,
-            time: detection.time,
-            first: detection.time,
-            last: detection.time,
-            value: 1.0,
-            usual: None,
-            captured,
-            values: Vec::new(),
-            holds: Holds::Once,
-        };
-        self.found(now, finding);
+        self.found(now, Finding { rule: index, hit: Hit::of_event(detection.time, captured) });
     }
 
     /// The rule's index in the set in force, and what was captured as that rule captures it, for a
@@ -282,9 +275,9 @@ impl Shard {
         while let Some(finding) = open.pop_front() {
             let rule = rules.rule(finding.rule);
             let mut alerts = Vec::new();
-            self.lifecycle.handle(now, rule, &finding, &mut alerts);
+            self.lifecycle.handle(now, rule, &finding.hit, &mut alerts);
             self.alerts.extend(alerts);
-            if matches!(finding.holds, Holds::Ended | Holds::Still) {
+            if matches!(finding.hit.holds, Holds::Ended | Holds::Still) {
                 continue;
             }
             // The finding of a correlation is as old as its window: it is not late for the next one.
@@ -324,7 +317,7 @@ impl Shard {
         for (index, _) in rules.correlations() {
             let mut found = Vec::new();
             if let Some(Some(state)) = self.states.get_mut(index.index()) {
-                correlate::advance(index, &mut **state, watermark, &mut found);
+                finding::advance(index, &mut **state, watermark, &mut found);
             }
             for finding in found {
                 self.found(now, finding);
@@ -358,23 +351,19 @@ impl Shard {
             let same = rules
                 .find(&rule.meta.id)
                 .filter(|new| rules.rule(*new).meta().state_shape == rule.meta.state_shape);
-            let mut entries = Vec::new();
-            state.dump(&mut entries);
             if let Some(new) = same
                 && let Some(Some(place)) = states.get_mut(new.index())
             {
                 let captures =
                     captures_of(rules.rule(new).capture() == rule.capture_names.as_slice());
-                for (key, bytes) in entries {
-                    place
-                        .restore(key, &bytes, captures)
-                        .expect("state of one shape is read as it was written");
-                }
+                place.take_over(state, captures);
                 report.kept += 1;
             } else {
                 report.dropped += 1;
                 dropped.insert(rule.meta.id.clone());
-                for (key, _) in entries {
+                let mut keys = Vec::new();
+                state.keys(&mut keys);
+                for key in keys {
                     self.changes.push(correlation_change(&rule.meta.id, &key, None));
                 }
             }
@@ -575,7 +564,9 @@ fn fresh_identities(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Id
             }
         }
     }
-    let fresh = |span: Duration| Identities::new(span.saturating_add(settings.grace));
+    let fresh = |span: Duration| {
+        Identities::new(span.saturating_add(settings.grace), IDENTITIES_PER_RULE_MAX)
+    };
     spans.into_iter().map(|span| span.map(fresh)).collect()
 }
 

@@ -11,7 +11,8 @@
 //!
 //! Most events that some rule counts are seen here, so both memory and store take them in runs. What ends
 //! within the same [`STEP`] stands together and is forgotten together, and each checkpoint adds one
-//! [`Run`] of a rule and step, whatever the number of requests.
+//! [`Run`] of a rule and step, whatever the number of requests. Which one leaves when there are too many
+//! depends on the order in which they came, so the store keeps that, too.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,7 +27,7 @@ use super::watermark::Watermark;
 use crate::engine::{
     detect::Detection,
     event::Stage,
-    limits::{IDENTITIES_HELD_MAX, IDENTITIES_PER_RULE_MAX, IDENTITY_SPAN_MAX},
+    limits::{IDENTITIES_HELD_MAX, IDENTITY_SPAN_MAX},
     time::EventTime,
 };
 
@@ -37,25 +38,26 @@ const LONG_RUNNING: Duration = Duration::from_secs(86_400);
 const STEP: Duration = Duration::from_secs(60);
 
 /// What identifies a detection of one rule: the request, and the stage if the rule sees all stages.
-pub(crate) type IdentityKey = [u8; 17];
+pub(super) type IdentityKey = [u8; 17];
 
 /// Name of a piece of stored identities of one rule. They are the value: the keys one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Run {
+pub(super) struct Run {
     /// When they are forgotten.
-    pub(crate) until: EventTime,
-    /// Tells the runs of a rule apart.
-    pub(crate) number: u64,
+    pub(super) until: EventTime,
+    /// Where among those of its time it stands: greater than that of each run that came before.
+    pub(super) number: u64,
 }
 
 /// The identities of one rule.
 #[derive(Debug)]
-pub(crate) struct Identities {
+pub(super) struct Identities {
     /// For how long after its event time one is remembered at least.
     keep: Duration,
+    /// How many are remembered at most.
+    room: usize,
     known: HashSet<IdentityKey>,
     steps: BTreeMap<EventTime, StepIdentities>,
-    next_run: u64,
     /// Runs to delete from the store.
     gone: Vec<Run>,
 }
@@ -67,13 +69,23 @@ struct StepIdentities {
     keys: VecDeque<IdentityKey>,
     /// How many of the latest are not stored yet.
     fresh: usize,
-    /// Numbers of the runs that hold the others.
-    runs: Vec<u64>,
+    /// The runs that hold the others, in the same order.
+    runs: VecDeque<StoredRun>,
+    /// The first run has fewer by now than the store has of it.
+    shortened: bool,
+}
+
+/// A run that is stored.
+#[derive(Clone, Copy, Debug)]
+struct StoredRun {
+    number: u64,
+    /// How many of the keys are its own; at least one.
+    length: usize,
 }
 
 /// What looking at an identity came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(super) enum Seen {
     /// It is new and remembered from now on.
     New,
     /// The same; an older one was forgotten to make room.
@@ -106,32 +118,46 @@ fn step_end(time: EventTime) -> EventTime {
     EventTime::from_micros(start.saturating_add(step))
 }
 
+impl StepIdentities {
+    /// Forgets the oldest. The number of its run, if that has no others.
+    fn pop(&mut self) -> (Option<IdentityKey>, Option<u64>) {
+        let key = self.keys.pop_front();
+        let Some(run) = self.runs.front_mut() else {
+            self.fresh = self.keys.len();
+            return (key, None);
+        };
+        run.length -= 1;
+        self.shortened = run.length > 0;
+        let emptied = if self.shortened { None } else { self.runs.pop_front() };
+        (key, emptied.map(|run| run.number))
+    }
+
+    /// The number of the next run.
+    fn next_number(&self) -> u64 {
+        self.runs.back().map_or(0, |run| run.number.saturating_add(run.length as u64))
+    }
+}
+
 impl Identities {
-    /// None yet. Each will be remembered for `keep` after its event time.
-    pub(crate) fn new(keep: Duration) -> Identities {
-        Identities {
-            keep,
-            known: HashSet::new(),
-            steps: BTreeMap::new(),
-            next_run: 0,
-            gone: Vec::new(),
-        }
+    /// None yet. Each will be remembered for `keep` after its event time, up to `room` of them.
+    pub(super) fn new(keep: Duration, room: usize) -> Identities {
+        Identities { keep, room, known: HashSet::new(), steps: BTreeMap::new(), gone: Vec::new() }
     }
 
     /// These, but of which further ones are remembered as long as those of `other`.
-    pub(crate) fn kept_like(self, other: &Identities) -> Identities {
+    pub(super) fn kept_like(self, other: &Identities) -> Identities {
         Identities { keep: other.keep, ..self }
     }
 
     /// Remembers a detection.
-    pub(crate) fn see(&mut self, detection: &Detection) -> Seen {
+    pub(super) fn see(&mut self, detection: &Detection) -> Seen {
         let key = key_of(detection);
         if !self.known.insert(key) {
             return Seen::Before;
         }
         let long = detection.stage == Stage::ResponseStarted && !detection.every_stage;
         let keep = if long { self.keep.max(LONG_RUNNING) } else { self.keep };
-        let full = self.known.len() > IDENTITIES_PER_RULE_MAX;
+        let full = self.known.len() > self.room;
         self.make_room();
         let step = self.steps.entry(step_end(detection.time.plus(keep))).or_default();
         step.keys.push_back(key);
@@ -141,14 +167,16 @@ impl Identities {
 
     /// Forgets what ends first while there are too many.
     fn make_room(&mut self) {
-        while self.known.len() > IDENTITIES_PER_RULE_MAX
+        while self.known.len() > self.room
             && let Some(mut first) = self.steps.first_entry()
         {
+            let until = *first.key();
             let step = first.get_mut();
-            if let Some(key) = step.keys.pop_front() {
+            let (key, emptied) = step.pop();
+            if let Some(key) = key {
                 self.known.remove(&key);
             }
-            step.fresh = step.fresh.min(step.keys.len());
+            self.gone.extend(emptied.map(|number| Run { until, number }));
             if step.keys.is_empty() {
                 self.forget_first();
             }
@@ -156,7 +184,7 @@ impl Identities {
     }
 
     /// Forgets what ended before the watermark, but for a few that a slower partition may repeat.
-    pub(crate) fn expire(&mut self, watermark: EventTime, slowest: EventTime) {
+    pub(super) fn expire(&mut self, watermark: EventTime, slowest: EventTime) {
         let slowest = slowest.max(watermark.minus(IDENTITY_SPAN_MAX));
         while let Some((until, _)) = self.steps.first_key_value()
             && *until <= watermark
@@ -172,46 +200,61 @@ impl Identities {
         for key in step.keys {
             self.known.remove(&key);
         }
-        self.gone.extend(step.runs.into_iter().map(|number| Run { until, number }));
+        self.gone.extend(step.runs.into_iter().map(|run| Run { until, number: run.number }));
     }
 
     /// What changed since the last call, with its stored form; `None` if it is gone.
-    pub(crate) fn take_changed(&mut self, mut out: impl FnMut(Run, Option<Vec<u8>>)) {
+    pub(super) fn take_changed(&mut self, mut out: impl FnMut(Run, Option<Vec<u8>>)) {
         for run in self.gone.drain(..) {
             out(run, None);
         }
         for (until, step) in &mut self.steps {
-            if step.fresh == 0 {
-                continue;
+            let until = *until;
+            if std::mem::take(&mut step.shortened)
+                && let Some(run) = step.runs.front()
+            {
+                let bytes = step.keys.range(..run.length).flatten().copied().collect();
+                out(Run { until, number: run.number }, Some(bytes));
             }
-            let run = Run { until: *until, number: self.next_run };
-            self.next_run += 1;
-            let stored = step.keys.len() - std::mem::take(&mut step.fresh);
-            let bytes = step.keys.range(stored..).flatten().copied().collect();
-            step.runs.push(run.number);
-            out(run, Some(bytes));
+            let length = std::mem::take(&mut step.fresh);
+            if length > 0 {
+                let number = step.next_number();
+                step.runs.push_back(StoredRun { number, length });
+                let stored = step.keys.len() - length;
+                let bytes = step.keys.range(stored..).flatten().copied().collect();
+                out(Run { until, number }, Some(bytes));
+            }
         }
     }
 
     /// Every run that is stored.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> {
         let runs = self.steps.iter().flat_map(|(until, step)| {
-            step.runs.iter().map(|number| Run { until: *until, number: *number })
+            step.runs.iter().map(|run| Run { until: *until, number: run.number })
         });
         runs.chain(self.gone.iter().copied())
     }
 
-    /// Puts a stored run back. `None` if it cannot be read.
-    pub(crate) fn restore(&mut self, run: Run, bytes: &[u8]) -> Option<()> {
+    /// Puts a stored run back; in any order. `None` if it cannot be read.
+    pub(super) fn restore(&mut self, run: Run, bytes: &[u8]) -> Option<()> {
         let (keys, []) = bytes.as_chunks::<17>() else { return None };
-        if step_end(run.until.minus(Duration::from_micros(1))) != run.until {
+        let is_step = step_end(run.until.minus(Duration::from_micros(1))) == run.until;
+        if !is_step || run.number.checked_add(keys.len() as u64)? == u64::MAX {
             return None;
         }
-        self.next_run = self.next_run.max(run.number.checked_add(1)?);
+        let keys: Vec<IdentityKey> =
+            keys.iter().filter(|key| self.known.insert(**key)).copied().collect();
+        if keys.is_empty() {
+            self.gone.push(run);
+            return Some(());
+        }
         let step = self.steps.entry(run.until).or_default();
-        step.runs.push(run.number);
-        step.keys.extend(keys.iter().filter(|key| self.known.insert(**key)));
-        self.make_room();
+        let at = step.runs.partition_point(|known| known.number < run.number);
+        let before = step.runs.iter().take(at).map(|known| known.length).sum();
+        let mut behind = step.keys.split_off(before);
+        step.runs.insert(at, StoredRun { number: run.number, length: keys.len() });
+        step.keys.extend(keys);
+        step.keys.append(&mut behind);
         Some(())
     }
 }
@@ -231,6 +274,9 @@ mod tests {
             captured: [].into(),
         }
     }
+
+    /// Few, so that some must go.
+    const ROOM: usize = 40;
 
     /// What a store holds after some checkpoints.
     type Rows = BTreeMap<Run, Vec<u8>>;
@@ -256,7 +302,7 @@ mod tests {
             identities.expire(EventTime::from_micros(micros), EventTime::from_micros(micros));
         };
         let complete = Stage::ResponseComplete;
-        let (mut identities, mut rows) = (Identities::new(keep), Rows::new());
+        let (mut identities, mut rows) = (Identities::new(keep, ROOM), Rows::new());
         assert_eq!(seen(&mut identities, 1, 10, complete), Seen::New);
         assert_eq!(seen(&mut identities, 1, 11, complete), Seen::Before);
         checkpoint(&mut identities, &mut rows);
@@ -268,7 +314,7 @@ mod tests {
         checkpoint(&mut identities, &mut rows);
         assert_eq!(rows.len(), 3, "one run for each time of forgetting");
 
-        let mut restored = Identities::new(keep);
+        let mut restored = Identities::new(keep, ROOM);
         for (run, bytes) in &rows {
             assert_eq!(restored.restore(*run, bytes), Some(()));
         }
@@ -291,7 +337,7 @@ mod tests {
     fn few_are_held_for_a_partition_that_is_behind_and_for_a_day_at_most() {
         let at = |seconds: i64| EventTime::from_micros(seconds * 1_000_000);
         let complete = Stage::ResponseComplete;
-        let mut identities = Identities::new(STEP);
+        let mut identities = Identities::new(STEP, ROOM);
         assert_eq!(identities.see(&detection(1, 0, complete)), Seen::New);
         identities.expire(at(3_600), EventTime::MIN);
         assert_eq!(identities.see(&detection(1, 0, complete)), Seen::Before);
@@ -301,7 +347,7 @@ mod tests {
         identities.expire(at(86_400 + 120), EventTime::MIN);
         assert_eq!(identities.see(&detection(1, 0, complete)), Seen::New);
 
-        let mut identities = Identities::new(STEP);
+        let mut identities = Identities::new(STEP, usize::MAX);
         for number in 0..=IDENTITIES_HELD_MAX {
             let mut detection = detection(0, 0, complete);
             for (to, from) in detection.identity.0.iter_mut().zip(number.to_le_bytes()) {
@@ -315,28 +361,72 @@ mod tests {
 
     #[test]
     fn what_ends_first_leaves_when_there_are_too_many() {
-        let mut identities = Identities::new(STEP);
-        let mut seen = |number: usize, seconds: i64| {
-            let mut detection = detection(0, seconds, Stage::ResponseComplete);
-            for (to, from) in detection.identity.0.iter_mut().zip(number.to_le_bytes()) {
-                *to = from;
-            }
-            identities.see(&detection)
+        let mut identities = Identities::new(STEP, ROOM);
+        let mut seen = |number: u8, seconds: i64| {
+            identities.see(&detection(number, seconds, Stage::ResponseComplete))
         };
         // The first is late, and so the last to be forgotten.
         assert_eq!(seen(0, 600), Seen::New);
-        for number in 1..IDENTITIES_PER_RULE_MAX {
+        for number in 1..40 {
             assert_eq!(seen(number, 0), Seen::New);
         }
-        assert_eq!(seen(IDENTITIES_PER_RULE_MAX, 300), Seen::NewForOld);
+        assert_eq!(seen(40, 300), Seen::NewForOld);
         assert_eq!(seen(0, 600), Seen::Before);
         assert_eq!(seen(2, 0), Seen::Before);
         assert_eq!(seen(1, 0), Seen::NewForOld, "it was forgotten");
     }
 
+    /// Two that are told the same, one of which is restored behind each checkpoint from rows in another
+    /// order, always know the same, and store the same.
+    #[test]
+    fn a_restored_one_is_the_same() {
+        let mut random = 1_u64;
+        let mut dice = move |sides: u8| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            u8::try_from((random >> 33) % u64::from(sides)).unwrap()
+        };
+        let keep = Duration::from_secs(100);
+        let (mut whole, mut rows) = (Identities::new(keep, ROOM), Rows::new());
+        let (mut restored, mut rows_of_restored) = (Identities::new(keep, ROOM), Rows::new());
+        let mut counted = [0; 3];
+        for now in 0..20_000_i64 {
+            let late = if dice(3) == 0 { i64::from(dice(200)) } else { 0 };
+            let detection = detection(dice(120), now - late, Stage::ResponseComplete);
+            let seen = whole.see(&detection);
+            assert_eq!(seen, restored.see(&detection), "at {now}");
+            counted[seen as usize] += 1;
+            if dice(9) == 0 {
+                let watermark = EventTime::from_micros((now - 60) * 1_000_000);
+                whole.expire(watermark, watermark);
+                restored.expire(watermark, watermark);
+            }
+            if dice(5) == 0 {
+                take(&mut whole, &mut rows);
+                take(&mut restored, &mut rows_of_restored);
+                assert_eq!(rows, rows_of_restored, "at {now}");
+                restored = Identities::new(keep, ROOM);
+                let mut shuffled: Vec<_> = rows.iter().collect();
+                shuffled.sort_by_key(|(run, _)| run.number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                for (run, bytes) in shuffled {
+                    assert_eq!(restored.restore(*run, bytes), Some(()));
+                }
+            }
+        }
+        assert!(counted.iter().all(|count| *count > 50), "{counted:?}");
+    }
+
+    fn take(identities: &mut Identities, rows: &mut Rows) {
+        identities.take_changed(|run, value| {
+            match value {
+                Some(value) => rows.insert(run, value),
+                None => rows.remove(&run),
+            };
+        });
+    }
+
     #[test]
     fn what_no_checkpoint_wrote_is_not_read() {
-        let mut identities = Identities::new(STEP);
+        let mut identities = Identities::new(STEP, ROOM);
         let run = Run { until: EventTime::from_micros(60_000_000), number: 0 };
         assert_eq!(identities.restore(run, &[0; 16]), None, "not whole keys");
         let odd = Run { until: EventTime::from_micros(60_000_001), ..run };

@@ -1,0 +1,250 @@
+//! What a rule has seen, of all its keys: the part that is the same for every kind.
+//!
+//! A kind says what it keeps of each key (its tables) and what a sample does to them ([`Decide`]). How that
+//! is counted, stored, put back, and handed over when rules are edited is written here, once.
+
+use std::{any::Any, fmt::Debug};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    CorrelationKey, Hit, Sample,
+    keyed::{KeyState, Keyed},
+};
+use crate::engine::time::EventTime;
+
+/// What a rule has seen, of all its keys.
+pub trait RuleState: Debug + Send {
+    /// Takes a sample of a key; what is found is appended to `out`.
+    fn handle(
+        &mut self,
+        key: CorrelationKey,
+        sample: Sample<'_>,
+        watermark: Option<EventTime>,
+        out: &mut Vec<Hit>,
+    ) -> Taken;
+
+    /// Decides what the watermark has passed, and forgets what can no longer matter.
+    /// [`EventTime::MAX`] is the end of a finite stream.
+    fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>);
+
+    /// Whether the passing of time alone may bring a hit.
+    fn waits(&self) -> bool;
+
+    /// Keys held.
+    fn key_count(&self) -> usize;
+
+    /// What was lost since the last call.
+    fn take_losses(&mut self) -> Losses;
+
+    /// What changed since the last call, with its stored form; `None` if it is gone.
+    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>);
+
+    /// Names of all that is held.
+    fn keys(&self, out: &mut Vec<StateKey>);
+
+    /// Puts one stored piece back. `None` if it cannot be read.
+    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()>;
+
+    /// Takes over all that a rule of the same meaning has seen. Nothing is copied; if its captures are
+    /// outdated, each key is looked at.
+    ///
+    /// # Panics
+    /// If the other one is of another kind.
+    fn take_over(&mut self, other: Box<dyn RuleState>, captures: Captures);
+
+    /// For [`RuleState::take_over`].
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+/// What became of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It counts.
+    Counted,
+    /// A part of the key, or a value, is absent.
+    Absent,
+    /// A value is no number where one is needed.
+    NoNumber,
+    /// Nobody is interested in its key.
+    NotExpected,
+    /// It came after its window had been decided.
+    TooLate,
+}
+
+/// What bounds cost a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Keys dropped to make room.
+    pub keys_evicted: u64,
+    /// Events dropped from windows that were full.
+    pub window_events_dropped: u64,
+}
+
+/// What a piece of stored state captured, if it captured anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Captures {
+    /// The fields that the rule captures now.
+    Same,
+    /// Those of an earlier text of the rule: only the key is still known.
+    Outdated,
+}
+
+/// The stable name of a piece of a rule's state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StateKey {
+    /// Which of the kind's tables.
+    pub table: u8,
+    /// The key in it.
+    pub key: CorrelationKey,
+}
+
+/// One rule's parameters, and what they make of samples.
+pub(super) trait Decide: Debug + Send + 'static {
+    /// What is kept.
+    type Tables: Tables;
+
+    /// Takes a sample of a key; see [`RuleState::handle`].
+    fn handle(
+        &mut self,
+        tables: &mut Self::Tables,
+        key: CorrelationKey,
+        sample: Sample<'_>,
+        watermark: Option<EventTime>,
+        out: &mut Vec<Hit>,
+    ) -> Taken;
+
+    /// Decides and forgets; see [`RuleState::advance`].
+    fn advance(&mut self, tables: &mut Self::Tables, watermark: EventTime, out: &mut Vec<Hit>);
+
+    /// Whether the passing of time alone may bring a hit.
+    fn waits(&self, _: &Self::Tables) -> bool {
+        false
+    }
+}
+
+/// The tables of a kind, in the order in which stored keys number them.
+pub(super) trait Tables: Debug + Default + Send + 'static {
+    /// Each of them.
+    fn each(&self) -> impl Iterator<Item = &dyn Table>;
+
+    /// Each of them, to be changed.
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut dyn Table>;
+}
+
+/// One table, whatever it keeps of a key.
+pub(super) trait Table {
+    /// Keys held.
+    fn len(&self) -> usize;
+
+    /// What was lost since the last call.
+    fn take_losses(&mut self) -> Losses;
+
+    /// Keys that changed since the last call, with their state as stored; `None` if it is gone.
+    fn take_changed(&mut self, table: u8, out: &mut Vec<(StateKey, Option<Vec<u8>>)>);
+
+    /// Every key.
+    fn keys(&self, table: u8, out: &mut Vec<StateKey>);
+
+    /// Puts a stored key back. `None` if its state cannot be read.
+    fn restore(&mut self, key: CorrelationKey, bytes: &[u8], captures: Captures) -> Option<()>;
+
+    /// What was captured is outdated.
+    fn outdate(&mut self);
+}
+
+impl<S: KeyState> Tables for Keyed<S> {
+    fn each(&self) -> impl Iterator<Item = &dyn Table> {
+        std::iter::once(self as &dyn Table)
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut dyn Table> {
+        std::iter::once(self as &mut dyn Table)
+    }
+}
+
+impl<A: KeyState, B: KeyState> Tables for (Keyed<A>, Keyed<B>) {
+    fn each(&self) -> impl Iterator<Item = &dyn Table> {
+        [&self.0 as &dyn Table, &self.1].into_iter()
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut dyn Table> {
+        [&mut self.0 as &mut dyn Table, &mut self.1].into_iter()
+    }
+}
+
+/// The state of any kind.
+#[derive(Debug)]
+struct State<D: Decide> {
+    decide: D,
+    tables: D::Tables,
+}
+
+/// State of a rule that has seen nothing.
+pub(super) fn fresh<D: Decide>(decide: D) -> Box<dyn RuleState> {
+    Box::new(State { decide, tables: D::Tables::default() })
+}
+
+impl<D: Decide> RuleState for State<D> {
+    fn handle(
+        &mut self,
+        key: CorrelationKey,
+        sample: Sample<'_>,
+        watermark: Option<EventTime>,
+        out: &mut Vec<Hit>,
+    ) -> Taken {
+        self.decide.handle(&mut self.tables, key, sample, watermark, out)
+    }
+
+    fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>) {
+        self.decide.advance(&mut self.tables, watermark, out);
+    }
+
+    fn waits(&self) -> bool {
+        self.decide.waits(&self.tables)
+    }
+
+    fn key_count(&self) -> usize {
+        // One table may have more parts in its keys than the other.
+        self.tables.each().map(Table::len).max().unwrap_or(0)
+    }
+
+    fn take_losses(&mut self) -> Losses {
+        let mut sum = Losses::default();
+        for table in self.tables.each_mut() {
+            let losses = table.take_losses();
+            sum.keys_evicted += losses.keys_evicted;
+            sum.window_events_dropped += losses.window_events_dropped;
+        }
+        sum
+    }
+
+    fn take_changed(&mut self, out: &mut Vec<(StateKey, Option<Vec<u8>>)>) {
+        for (number, table) in (0..).zip(self.tables.each_mut()) {
+            table.take_changed(number, out);
+        }
+    }
+
+    fn keys(&self, out: &mut Vec<StateKey>) {
+        for (number, table) in (0..).zip(self.tables.each()) {
+            table.keys(number, out);
+        }
+    }
+
+    fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
+        let table = self.tables.each_mut().nth(usize::from(key.table))?;
+        table.restore(key.key, bytes, captures)
+    }
+
+    fn take_over(&mut self, other: Box<dyn RuleState>, captures: Captures) {
+        let other = other.into_any().downcast::<State<D>>();
+        self.tables = other.expect("state of one meaning is of one kind").tables;
+        if captures == Captures::Outdated {
+            self.tables.each_mut().for_each(Table::outdate);
+        }
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
