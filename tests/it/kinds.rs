@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use tripline::engine::{
     diagnostic::SourceText,
-    kind::{KINDS, Written},
+    kind::{KINDS, Life, ONE_EVENT, Written},
     rule::{LoadOptions, Rule, RuleSources, load},
 };
 
@@ -49,4 +49,40 @@ fn every_kind_has_a_scenario_and_a_line_in_the_readme() {
         assert!(scenarios.iter().any(|text| text.contains(&said)), "no scenario has {said}");
         assert!(readme.contains(&word), "README.md has no line {word}");
     }
+}
+
+/// The table of all lives, as README.md has it: kinds whose alerts live alike share a line.
+fn lives() -> String {
+    let mut lines: Vec<(&Life, Vec<String>)> = vec![(&ONE_EVENT, vec!["one event".to_owned()])];
+    for entry in KINDS {
+        for life in entry.lives {
+            let name = format!("`{}`", entry.name);
+            match lines.iter_mut().find(|(known, _)| *known == life) {
+                Some((_, names)) => names.push(name),
+                None => lines.push((life, vec![name])),
+            }
+        }
+    }
+    let mut table = String::from(
+        "| rules about | if they are | an alert begins with | is told again when | ends with |\n\
+         |---|---|---|---|---|\n",
+    );
+    for (Life { of, begins, again, ends }, names) in lines {
+        table += &format!("| {} | {of} | {begins} | {again} | {ends} |\n", names.join(", "));
+    }
+    table
+}
+
+#[test]
+fn the_readme_says_how_alerts_live() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let begin = readme.find("| rules about |").expect("README.md has the table");
+    let end = begin + readme[begin..].find("\n\n").unwrap() + 1;
+    let table = lives();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, format!("{}{table}{}", &readme[..begin], &readme[end..])).unwrap();
+        return;
+    }
+    assert_eq!(readme[begin..end], table, "UPDATE=1 writes it anew");
 }

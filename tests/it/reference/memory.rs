@@ -202,7 +202,7 @@ impl Spike {
 }
 
 /// Silence of whoever was ever seen: told after `timespan`, and again whenever it has doubled. It ends
-/// with the next event; the alert goes on for another `timespan`.
+/// with the next event, and so does the alert.
 fn absence(events: &[Happening], by_user: bool, timespan: Micros) -> Vec<Episode> {
     let end = events.iter().map(|event| event.at).max().unwrap_or_default();
     let mut times: BTreeMap<Vec<String>, Vec<Micros>> = BTreeMap::new();
@@ -213,7 +213,6 @@ fn absence(events: &[Happening], by_user: bool, timespan: Micros) -> Vec<Episode
     }
     let mut all: Vec<Episode> = Vec::new();
     for (key, times) in times {
-        let mut of_key: Vec<Episode> = Vec::new();
         for (index, last) in times.iter().copied().enumerate() {
             let next = times.get(index + 1).copied();
             let mut told = None;
@@ -223,20 +222,10 @@ fn absence(events: &[Happening], by_user: bool, timespan: Micros) -> Vec<Episode
                 silence *= 2;
             }
             let Some(told) = told else { continue };
-            let ends = next.map_or(Micros::MAX - START, |next| next + timespan);
+            let ends = next.unwrap_or(Micros::MAX - START);
             let value = ratio(told, SECOND);
-            match of_key.last_mut().filter(|before| last + timespan <= before.ends) {
-                Some(before) => {
-                    before.last = last;
-                    before.value = before.value.max(value);
-                    before.ends = ends;
-                }
-                None => {
-                    of_key.push(Episode { key: key.clone(), first: last, last, value, ends });
-                }
-            }
+            all.push(Episode { key: key.clone(), first: last, last, value, ends });
         }
-        all.extend(of_key);
     }
     sort(&mut all);
     all

@@ -31,7 +31,7 @@ pub(crate) fn episodes(case: &Case) -> Vec<Episode> {
     let mut all = Vec::new();
     for (key, events) in by_key(&case.rule, &case.events) {
         let findings = findings(&case.rule, &events);
-        for mut episode in joined(case.rule.span, case.rule.suppress, &findings) {
+        for mut episode in joined(fires_for(&case.rule), case.rule.suppress, &findings) {
             episode.key.clone_from(&key);
             all.push(episode);
         }
@@ -353,6 +353,14 @@ fn percentile(numbers: &[i64], share: i64) -> f64 {
         count(below) * 100.0 >= number(share) * count(sorted.len())
     };
     sorted.iter().copied().find(enough).map_or(0.0, number)
+}
+
+/// How long an alert fires after its condition last held.
+fn fires_for(rule: &Rule) -> Micros {
+    match rule.shape {
+        Shape::Session { gap } => gap,
+        Shape::Usual | Shape::Tumbling => rule.span,
+    }
 }
 
 /// Findings that follow each other within `span` are one episode. An episode that begins within

@@ -3,17 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::engine::{
-    diagnostic::{Diagnostic, Place, Problems},
+    diagnostic::{Diagnostic, Problems},
     event::Identities,
-    kind::{Kind, KindSyntax, ResolveContext},
+    kind::{Calendar, Kind, KindSyntax, ResolveContext},
     rule::{
         plan::{
             build::{Builder, not},
             expression::{Expression, ScheduleIndex},
+            hours::Hours,
             schedule::Schedule,
         },
         read::{
             document::Document,
+            header::Header,
             list::{ListEntry, Lists},
             names::Names,
             risk::RiskSettings,
@@ -85,11 +87,17 @@ impl Compiler<'_> {
         kind: &KindSyntax,
         rules: &[Text],
         key_parts: usize,
-        place: &Place,
+        header: &Header,
     ) -> Option<Arc<dyn Kind>> {
         let list = |name: &Text| self.exact_values(name);
-        let problems = self.problems;
-        let context = ResolveContext { rules, key_parts, place, list: &list, problems };
+        let (extension, place, problems) = (&header.extension, &header.place, self.problems);
+        let (calendar, expires) = if kind.has_calendar {
+            (self.calendar(&extension.schedules), extension.expires.as_ref().map(|(end, _)| *end))
+        } else {
+            (None, None)
+        };
+        let context =
+            ResolveContext { rules, key_parts, calendar, expires, place, list: &list, problems };
         kind.parameters.resolve(&context)
     }
 
@@ -122,6 +130,16 @@ impl Compiler<'_> {
                 Some(if *inside { test } else { not(test) })
             })
             .collect()
+    }
+
+    /// When time counts, by `inside` and `outside`; `None` if always.
+    fn calendar(&self, schedules: &[(Text, bool)]) -> Option<Arc<dyn Calendar>> {
+        let known = |(name, inside): &(Text, bool)| {
+            let index = self.schedule(name)?;
+            Some((self.schedules.get(usize::from(index.0))?.clone(), *inside))
+        };
+        let parts: Vec<(Schedule, bool)> = schedules.iter().filter_map(known).collect();
+        (!parts.is_empty()).then(|| Arc::new(Hours { parts }) as Arc<dyn Calendar>)
     }
 
     /// The number of a schedule; an unknown one is reported.

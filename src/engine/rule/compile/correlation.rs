@@ -34,8 +34,7 @@ pub(in crate::engine) fn compile_correlation(
 ) -> Option<CorrelationRule> {
     let (header, syntax) = (&document.header, &document.correlation);
     let documents = graph.inputs.get(&index)?;
-    let place = &document.header.place;
-    let kind = compiler.resolve(&syntax.kind, &syntax.rules, syntax.group_by.len(), place);
+    let kind = compiler.resolve(&syntax.kind, &syntax.rules, syntax.group_by.len(), header);
     check_fields(compiler, document, documents);
     let capture_names = graph.wanted.get(&index)?.0.clone();
     let mut inputs = Vec::new();
@@ -67,7 +66,7 @@ pub(in crate::engine) fn compile_correlation(
         let evidence = correlation_evidence(compiler, document, documents);
         let mut spec = alert_spec(header, &capture_names, &evidence);
         spec.key = slots(&capture_names, &group_by);
-        spec.resolve_after = syntax.timespan;
+        spec.resolve_after = kind.fires_for(&frame).unwrap_or(compiler.resolve_after);
         meta.alert = Some(spec);
     }
     let input_metas =

@@ -36,8 +36,13 @@ impl Compiler<'_> {
             parts.push(expression.clone());
             outlines.push(outline.clone());
         }
-        let mut more = self.schedule_tests(&header.extension.schedules);
-        more.extend(header.extension.expires.iter().map(|(until, _)| Expression::Before(*until)));
+        let mut more = Vec::new();
+        // What is waited for ends a silence at any time; when silence counts is the kind's business.
+        if header.extension.state.as_ref().is_none_or(|state| !state.has_calendar) {
+            more = self.schedule_tests(&header.extension.schedules);
+            let expires = header.extension.expires.iter();
+            more.extend(expires.map(|(until, _)| Expression::Before(*until)));
+        }
         outlines.extend(more.iter().cloned().map(Outline::Part));
         parts.extend(more);
         if alerts && !has_state {

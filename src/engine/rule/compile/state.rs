@@ -34,7 +34,7 @@ pub(in crate::engine) fn compile_state(
     }
     let group_by: Vec<String> = group_texts.iter().map(|text| text.value.clone()).collect();
     let of: Vec<String> = state.fields.iter().map(|text| text.value.clone()).collect();
-    let kind = compiler.resolve(state, &[], group_by.len(), &header.place)?;
+    let kind = compiler.resolve(state, &[], group_by.len(), header)?;
     let frame = Frame { timespan: state.timespan?, window: WindowShape::Sliding };
     let capture_names = graph.wanted.get(&index)?.0.clone();
     let captured = rules.get(input.index())?.capture();
@@ -57,8 +57,7 @@ pub(in crate::engine) fn compile_state(
         let values = of.iter().filter(|_| about_values);
         let key: Vec<String> = group_by.iter().chain(values).cloned().collect();
         spec.key = slots(&capture_names, &key);
-        // What is new or rare is so for one event; the memory of it lasts much longer.
-        spec.resolve_after = if about_values { compiler.resolve_after } else { frame.timespan };
+        spec.resolve_after = kind.fires_for(&frame).unwrap_or(compiler.resolve_after);
         meta.alert = Some(spec);
     }
     let words = [format!("{:?}", frame.window), kind.state_parameters(&frame)];

@@ -3,6 +3,7 @@
 pub(in crate::engine) mod alert;
 pub(in crate::engine) mod build;
 pub(in crate::engine) mod expression;
+pub(in crate::engine) mod hours;
 pub(in crate::engine) mod outline;
 mod print;
 pub(in crate::engine) mod rule;
