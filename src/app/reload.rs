@@ -145,7 +145,7 @@ impl Reloader {
         for warning in &warnings {
             tracing::warn!("{}", warning.one_line());
         }
-        let count = rules.rules.len();
+        let count = rules.written_count();
         tracing::info!(rules = count, version = rules.version, "rules reloaded");
         let in_force = pipeline.replace_rules(rules);
         self.metrics.reload(true);

@@ -9,7 +9,7 @@ use crate::engine::{
     alert::{Alert, AlertState},
     detector::DetectionBatch,
     record::PartitionName,
-    rule::{Rule, RuleSet, Severity},
+    rule::{RuleSet, Severity},
     time::EventTime,
 };
 
@@ -147,9 +147,8 @@ struct Building {
 impl Report {
     pub(super) fn new(rules: &RuleSet) -> Report {
         let building = rules
-            .rules
-            .iter()
-            .map(Rule::meta)
+            .written()
+            .map(|(_, rule)| rule.meta())
             .filter(|meta| meta.alert.is_some())
             .map(|meta| {
                 let building = Building {

@@ -159,7 +159,7 @@ impl Found {
                 let mut options = LoadOptions { now: Some(now()), ..LoadOptions::default() };
                 options.resolve_after = self.resolve_after.unwrap_or(options.resolve_after);
                 let loaded = rule::load(&sources, &options);
-                let rules = loaded.rules.map(|rules| output::count(rules.rules.len(), "rule"));
+                let rules = loaded.rules.map(|rules| output::count(rules.written_count(), "rule"));
                 let what = rules.unwrap_or_else(|| "rules".to_owned());
                 self.looked_at.push(format!("{what} in {}", directory.display()));
                 self.problems.extend(loaded.diagnostics);

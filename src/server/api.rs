@@ -150,9 +150,8 @@ pub(super) async fn rules(State(context): State<ServerContext>) -> Response {
     }
     let views: Vec<RuleView<'_>> = inner
         .rules
-        .rules
-        .iter()
-        .map(|rule| {
+        .written()
+        .map(|(_, rule)| {
             let meta: &RuleMeta = rule.meta();
             RuleView {
                 id: &meta.id,
@@ -202,7 +201,7 @@ pub(super) async fn status(State(context): State<ServerContext>) -> Response {
         "components": health::views(&inner.components),
         "rules": {
             "version": inner.rules.version,
-            "count": inner.rules.rules.len(),
+            "count": inner.rules.written_count(),
             "last_reload_at": reload.map(|reload| reload.at.rfc3339()),
             "last_reload_problems": reload.and_then(|reload| reload.problems.as_deref()),
         },

@@ -96,7 +96,7 @@ fn tiles(html: &mut String, inner: &Inner, now: WallTime) {
          <div><b>{}</b><span>rules</span></div><div><b>{lag}</b><span>records behind</span></div>\
          <div><b>{behind}</b><span>event time behind, grace included</span></div></div>",
         inner.alerts.len(),
-        inner.rules.rules.len(),
+        inner.rules.written_count(),
     );
 }
 
@@ -157,7 +157,7 @@ fn words(alert: &Alert) -> String {
 }
 
 fn rules(html: &mut String, inner: &Inner) {
-    let count = inner.rules.rules.len();
+    let count = inner.rules.written_count();
     let version = escape(&inner.rules.version);
     let _ = write!(html, "<h2>Rules: {count}</h2><p class=\"quiet\">Version {version}");
     if let Some(reload) = &inner.reload {

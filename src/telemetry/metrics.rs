@@ -384,7 +384,7 @@ impl Metrics {
     pub fn rules_loaded(&self, rules: &RuleSet) {
         let mut now = BTreeSet::new();
         let mut names = BTreeMap::new();
-        for rule in &rules.rules {
+        for (_, rule) in rules.written() {
             let meta = rule.meta();
             names.insert(meta.id.clone(), meta.name.clone());
             now.insert((meta.name.clone(), meta.severity.as_str()));
@@ -401,7 +401,7 @@ impl Metrics {
         }
         *known = now;
         *lock(&self.rule_names) = names;
-        self.rules.loaded.set(i64::try_from(rules.rules.len()).unwrap_or(i64::MAX));
+        self.rules.loaded.set(i64::try_from(rules.written_count()).unwrap_or(i64::MAX));
         self.rules.successful.set(1);
         self.rules.last.set(now_seconds());
     }
@@ -568,7 +568,7 @@ mod tests {
             let series = format!("tripline_findings_total{{rule=\"{rule}\"}}");
             value(&metrics, &series)
         };
-        metrics.rules_loaded(&RuleSet { rules: vec![rule("a"), rule("b")], ..RuleSet::default() });
+        metrics.rules_loaded(&RuleSet::new(vec![rule("a"), rule("b")]));
         assert_eq!((findings("a").as_deref(), findings("b").as_deref()), (Some("0"), Some("0")));
         let counts = ShardCounts {
             findings: BTreeMap::from([("id-a".to_owned(), 3), ("id-gone".to_owned(), 9)]),
@@ -576,7 +576,7 @@ mod tests {
         };
         metrics.set_engine(&counts);
         metrics.set_engine(&counts);
-        metrics.rules_loaded(&RuleSet { rules: vec![rule("a")], ..RuleSet::default() });
+        metrics.rules_loaded(&RuleSet::new(vec![rule("a")]));
         assert_eq!((findings("a").as_deref(), findings("b")), (Some("3"), None));
         assert_eq!(value(&metrics, "tripline_rules_loaded").as_deref(), Some("1"));
     }

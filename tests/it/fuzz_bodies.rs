@@ -138,7 +138,8 @@ fn detect(payload: &[u8]) -> DetectionBatch {
         capture: PATHS.iter().map(|path| fields.intern(path)).collect(),
         capture_names: PATHS.iter().map(|path| (*path).to_owned()).collect(),
     });
-    let rules = RuleSet { fields, rules: vec![rule], ..RuleSet::default() };
+    let mut rules = RuleSet::new(vec![rule]);
+    rules.fields = fields;
     let mut detector = Detector::new(Arc::new(rules), 0, &EngineSettings::default());
     let partition = Arc::new(PartitionName { topic: "fuzz".to_owned(), partition: 0 });
     let mut batch = RecordBatch::default();

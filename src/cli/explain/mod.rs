@@ -21,7 +21,7 @@ use crate::{
         diagnostic::nearest,
         limits::RECORD_BYTES_MAX,
         record::RecordBatch,
-        rule::{Rule, RuleIndex, RuleSet},
+        rule::{RuleIndex, RuleSet},
         settings::EngineSettings,
     },
     source::file::LineFile,
@@ -103,8 +103,8 @@ pub(super) fn execute(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(output::refuse(&problems, "nothing was explained")),
     };
     let asked: Vec<RuleIndex> = match &args.rule {
-        Some(name) => find(&rules, name).into_iter().collect(),
-        None => visible(&rules).collect(),
+        Some(name) => rules.find_written(name).into_iter().collect(),
+        None => rules.written().map(|(index, _)| index).collect(),
     };
     if let (Some(name), []) = (&args.rule, asked.as_slice()) {
         output::complain(&unknown(&rules, name, &args.rules));
@@ -221,31 +221,16 @@ fn read(path: &Path, each: &mut dyn FnMut(Option<i64>, &[u8])) -> anyhow::Result
     Ok(())
 }
 
-/// The rules that somebody wrote.
-fn visible(rules: &RuleSet) -> impl Iterator<Item = RuleIndex> {
-    let hidden = rules.hidden();
-    let all = (0..).map(RuleIndex).take(rules.rules.len());
-    all.filter(move |index| !hidden.contains_key(index))
-}
-
-fn find(rules: &RuleSet, name: &str) -> Option<RuleIndex> {
-    let by = |of: fn(&Rule) -> &str| {
-        visible(rules).find(|index| of(rules.rule(*index)).eq_ignore_ascii_case(name))
-    };
-    by(|rule| &rule.meta().name).or_else(|| by(|rule| &rule.meta().id))
-}
-
 /// What to say when there is no such rule: names like it.
 fn unknown(rules: &RuleSet, name: &str, directory: &Path) -> String {
-    let names: Vec<&str> =
-        visible(rules).map(|index| rules.rule(index).meta().name.as_str()).collect();
+    let names: Vec<&str> = rules.written().map(|(_, rule)| rule.meta().name.as_str()).collect();
     let folded = name.to_lowercase();
     let near = nearest(name, names.iter().copied());
     let mut like: Vec<&str> = near.into_iter().collect();
     for known in &names {
         let is_part = folded.len() > 2 && known.to_lowercase().contains(&folded);
         let title_has_it = || {
-            let index = find(rules, known);
+            let index = rules.find_written(known);
             let title = index.map(|index| rules.rule(index).meta().title.to_lowercase());
             folded.len() > 2 && title.is_some_and(|title| title.contains(&folded))
         };

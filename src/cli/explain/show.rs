@@ -155,7 +155,7 @@ impl Page<'_> {
     /// One line on a rule that matches.
     fn summary(&mut self, rule: &ExplainedRule) {
         let counting = rule.inputs.iter().find(|input| input.counts);
-        let meta = self.rules.rules.iter().map(Rule::meta).find(|meta| meta.name == rule.name);
+        let meta = self.rules.find_written(&rule.name).map(|index| self.rules.rule(index).meta());
         let what = match (counting, meta) {
             (Some(input), _) => format!("{} counts it{}", rule.name, under(input)),
             (None, Some(meta)) if meta.alerts() => {

@@ -76,7 +76,7 @@ pub fn run(rules: &Arc<RuleSet>, files: &[TestFile], filter: &str) -> Vec<TestRe
 
 /// Reports test files about rule files that do not exist.
 pub fn check_rule_files(rules: &RuleSet, files: &[TestFile]) -> Vec<Diagnostic> {
-    let mut known: Vec<&str> = rules.rules.iter().filter_map(file_name).collect();
+    let mut known: Vec<&str> = rules.written().filter_map(|(_, rule)| file_name(rule)).collect();
     known.sort_unstable();
     known.dedup();
     files

@@ -323,7 +323,7 @@ fn print(
     warnings: &[String],
 ) -> String {
     let mut text = String::new();
-    let count = rules.rules.len() - rules.hidden().len();
+    let count = rules.written_count();
     let who = if count == 1 { "1 rule needs".to_owned() } else { format!("{count} rules need") };
     comment(&mut text, "", &format!("What {who}, made by `tripline policy`."));
     for warning in warnings {

@@ -307,10 +307,10 @@ pub(super) struct Subject<'r> {
 impl<'r> Subject<'r> {
     /// All detection rules that can match, in their order.
     pub(super) fn all(rules: &'r RuleSet) -> Vec<Subject<'r>> {
-        let (hidden, reach) = (rules.hidden(), Reach::new(rules));
+        let reach = Reach::new(rules);
         let subject = |(index, rule): (RuleIndex, &'r DetectionRule)| {
             let level = reach.level_of(&rule.expression);
-            let owner = hidden.get(&index).map_or(&rule.meta, |owner| rules.rule(*owner).meta());
+            let owner = rules.rule(rules.written_for(index)).meta();
             let declared = Some(rule.meta.needs).filter(|needs| *needs > level);
             Subject {
                 name: &owner.name,

@@ -27,7 +27,8 @@ pub use plan::{
     },
     outline::Outline,
     rule::{
-        CorrelationInput, CorrelationRule, DetectionRule, Rule, RuleIndex, RuleMeta, RuleSteps,
+        CorrelationInput, CorrelationRule, DetectionRule, Origin, Rule, RuleIndex, RuleMeta,
+        RuleSteps,
     },
     schedule::Schedule,
     set::RuleSet,

@@ -43,8 +43,7 @@ pub(in crate::engine) fn meta_of(header: &Header, name: Option<&RuleName>) -> Ru
         false_positives: header.false_positives.clone(),
         needs: header.extension.needs.unwrap_or_default(),
         place: Some(header.place.clone()),
-        state_shape: 0,
-        alert: None,
+        ..RuleMeta::default()
     }
 }
 

@@ -1,11 +1,10 @@
 //! Compiles one correlation: inputs, slots of keys and fields, window, alert.
 
-use std::collections::BTreeMap;
-
 use super::{
     alert::{alert_spec, meta_of, slot, slots},
     compiler::{Compiler, shape},
     graph::{Graph, correlation_evidence, field_for},
+    made::Made,
     timed::TimedInputs,
 };
 use crate::engine::{
@@ -13,7 +12,7 @@ use crate::engine::{
     kind::{Frame, Kind, WindowShape},
     rule::{
         check::{absent::check_presence, alert::check_alert_fields, fields::check_field},
-        plan::rule::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
+        plan::rule::{CorrelationInput, CorrelationRule, Rule},
         read::{
             correlation::CorrelationSyntax,
             document::{CorrelationDocument, Document},
@@ -25,13 +24,13 @@ use crate::engine::{
 /// Compiles a correlation whose inputs are compiled. `None` if an input is missing; that is reported.
 pub(in crate::engine) fn compile_correlation(
     compiler: &Compiler<'_>,
+    graph: &Graph,
+    made: &Made,
+    timed: &TimedInputs,
     index: usize,
     document: &CorrelationDocument,
-    index_of: &BTreeMap<usize, RuleIndex>,
-    timed: &TimedInputs,
-    rules: &[Rule],
-    graph: &Graph,
 ) -> Option<CorrelationRule> {
+    let rules = &made.rules;
     let (header, syntax) = (&document.header, &document.correlation);
     let documents = graph.inputs.get(&index)?;
     let kind = compiler.resolve(&syntax.kind, &syntax.rules, syntax.group_by.len(), header);
@@ -40,7 +39,7 @@ pub(in crate::engine) fn compile_correlation(
     let mut inputs = Vec::new();
     for (reference, input) in syntax.rules.iter().zip(documents) {
         let input = (*input)?;
-        let rule = *timed.get(&(index, input)).or_else(|| index_of.get(&input))?;
+        let rule = *timed.get(&(index, input)).or_else(|| made.of_document.get(&input))?;
         let captured = rules.get(rule.index())?.capture();
         let slot_of = |name: &str| slot(captured, field_for(compiler, syntax, input, name));
         inputs.push(CorrelationInput {

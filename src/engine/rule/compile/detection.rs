@@ -25,8 +25,10 @@ impl Compiler<'_> {
         alerts: bool,
     ) -> (DetectionRule, Outline) {
         let header = &document.header;
-        let mut meta = meta_of(header, self.names.of.get(index));
         let has_state = header.extension.state.is_some();
+        let name = self.names.of.get(index);
+        let events = name.filter(|_| has_state).map(|name| name.of_part("events", "events"));
+        let mut meta = meta_of(header, events.as_ref().or(name));
         let (own, outline) = self.condition_of(&document.detection, &header.extension.same_element);
         let (mut parts, mut outlines) = (vec![own], vec![outline]);
         for (filter, (expression, outline)) in filters {
@@ -60,10 +62,6 @@ impl Compiler<'_> {
         wanted.add(header.extension.risk.iter().map(|(entity, _)| &entity.value));
         if let Some((level, _)) = level_needed(&document.detection) {
             meta.needs = meta.needs.max(level);
-        }
-        if has_state {
-            meta.id.push_str("#events");
-            meta.name.push_str("_events");
         }
         let capture = wanted.0.iter().map(|path| self.builder.field(path)).collect();
         let rule = DetectionRule {

@@ -11,25 +11,21 @@ mod detection;
 mod filter;
 mod graph;
 mod leaf;
+mod made;
 mod risk;
 mod same_element;
 mod state;
 mod timed;
 
-use std::collections::BTreeMap;
-
 use self::{
-    compiler::Compiler, correlation::compile_correlation, risk::risk_rules, state::compile_state,
-    timed::timed_inputs,
+    compiler::Compiler, correlation::compile_correlation, made::Made, risk::risk_rules,
+    state::compile_state, timed::timed_inputs,
 };
 use crate::engine::{
     diagnostic::Diagnostic,
     limits::FIELDS_MAX,
     rule::{
-        plan::{
-            rule::{Rule, RuleIndex},
-            set::RuleSet,
-        },
+        plan::{rule::Rule, set::RuleSet},
         read::document::Document,
     },
     syntax::code,
@@ -42,55 +38,45 @@ pub(in crate::engine) fn compile(mut compiler: Compiler<'_>, version: String) ->
     graph::check_effect(&compiler, &graph);
     let filters = compiler.filters_by_rule();
     let compiled_filters = compiler.all_filters();
-    let mut rules: Vec<Rule> = Vec::new();
-    // Where the rule of each document is; a rule with state is the second of two.
-    let mut index_of: BTreeMap<usize, RuleIndex> = BTreeMap::new();
-    let mut states = Vec::new();
-    let mut outlines = BTreeMap::new();
+    let (mut made, mut states) = (Made::default(), Vec::new());
     for (index, document) in documents.iter().enumerate() {
         let Document::Detection(detection) = document else { continue };
         let wanted = graph.wanted.get(&index).cloned().unwrap_or_default();
-        let alerts = graph.alerts(index);
         let own_filters = filters.get(&index).map_or(&[][..], Vec::as_slice);
         let own_filters = own_filters.iter().filter_map(|filter| compiled_filters.get(filter));
+        let alerts = graph.alerts(index);
         let (rule, outline) =
             compiler.detection(index, detection, own_filters.collect(), wanted, alerts);
-        let rule_index = next_index(&rules);
-        outlines.insert(rule_index, outline);
-        if detection.header.extension.state.is_some() {
-            states.push((index, rule_index));
+        // Of a rule with state the events come first; what it makes of them follows below.
+        let rule_index = if detection.header.extension.state.is_some() {
+            let part = made.add_part(index, Rule::Detection(rule));
+            states.push((index, part));
+            part
         } else {
-            index_of.insert(index, rule_index);
-        }
-        rules.push(Rule::Detection(rule));
+            made.add(index, Rule::Detection(rule))
+        };
+        made.outlines.insert(rule_index, outline);
     }
-    let timed = timed_inputs(&compiler, &graph, &index_of, &mut rules, &mut outlines);
+    let timed = timed_inputs(&compiler, &graph, &mut made);
     for (index, input) in states {
         if let Some(Document::Detection(detection)) = documents.get(index)
-            && let Some(rule) = compile_state(&compiler, index, detection, input, &rules, &graph)
+            && let Some(rule) = compile_state(&compiler, &graph, &made, index, detection, input)
         {
-            index_of.insert(index, next_index(&rules));
-            rules.push(Rule::Correlation(rule));
+            made.add(index, Rule::Correlation(rule));
         }
     }
     for index in graph.order.iter().copied() {
         if let Some(Document::Correlation(correlation)) = documents.get(index)
-            && let Some(rule) = compile_correlation(
-                &compiler,
-                index,
-                correlation,
-                &index_of,
-                &timed,
-                &rules,
-                &graph,
-            )
+            && let Some(rule) =
+                compile_correlation(&compiler, &graph, &made, &timed, index, correlation)
         {
-            index_of.insert(index, next_index(&rules));
-            rules.push(Rule::Correlation(rule));
+            made.add(index, Rule::Correlation(rule));
         }
     }
-    let risk = risk_rules(&compiler, compiler.risk, &index_of, &rules);
-    rules.extend(risk.into_iter().map(Rule::Correlation));
+    for rule in risk_rules(&compiler, &made) {
+        made.push(Rule::Correlation(rule));
+    }
+    made.finish(compiler.problems);
     if compiler.builder.too_many_fields {
         let title = format!("all rules together name more than {FIELDS_MAX} fields");
         compiler.problems.push(Diagnostic::error_nowhere(code::TOO_MANY, title));
@@ -98,14 +84,10 @@ pub(in crate::engine) fn compile(mut compiler: Compiler<'_>, version: String) ->
     RuleSet {
         fields: compiler.builder.fields,
         predicates: compiler.builder.predicates,
-        rules,
         schedules: compiler.schedules.to_vec(),
         identities: compiler.identities,
-        outlines,
+        outlines: made.outlines,
         version,
+        ..RuleSet::new(made.rules)
     }
-}
-
-fn next_index(rules: &[Rule]) -> RuleIndex {
-    RuleIndex(u32::try_from(rules.len()).expect("rules are bounded"))
 }

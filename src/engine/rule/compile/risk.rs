@@ -5,46 +5,41 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     alert::{alert_spec, evidence_of, meta_of, slot, template_fields},
     compiler::{Compiler, Wanted, shape},
+    made::Made,
 };
 use crate::engine::{
     kind::{Frame, Kind as _, Risk, WindowShape},
     rule::{
         check::alert::check_alert_fields,
         plan::rule::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
-        read::{names::RuleName, risk::RiskSettings},
+        read::names::RuleName,
     },
 };
 
 /// Makes the rules: one for each entity that any rule names. `rule_of` says which rule each document
 /// was compiled to.
-pub(in crate::engine) fn risk_rules(
-    compiler: &Compiler<'_>,
-    settings: &RiskSettings,
-    rule_of: &BTreeMap<usize, RuleIndex>,
-    rules: &[Rule],
-) -> Vec<CorrelationRule> {
-    let mut contributions: BTreeMap<&str, Vec<(RuleIndex, f64)>> = BTreeMap::new();
+pub(in crate::engine) fn risk_rules(compiler: &Compiler<'_>, made: &Made) -> Vec<CorrelationRule> {
+    let mut contributions: BTreeMap<&str, Vec<Contribution<'_>>> = BTreeMap::new();
     for (index, document) in compiler.documents.iter().enumerate() {
-        let (Some((entity, score)), Some(rule)) =
-            (&document.header().extension.risk, rule_of.get(&index))
-        else {
-            continue;
-        };
-        contributions.entry(&entity.value).or_default().push((*rule, *score));
+        if let Some((entity, score)) = &document.header().extension.risk
+            && let Some((rule_index, rule)) = made.rule_of(index)
+        {
+            contributions.entry(&entity.value).or_default().push((rule_index, rule, *score));
+        }
     }
-    contributions
-        .into_iter()
-        .filter_map(|(entity, inputs)| risk_rule(compiler, settings, entity, &inputs, rules))
-        .collect()
+    let rule = |(entity, inputs): (&str, Vec<_>)| risk_rule(compiler, entity, &inputs);
+    contributions.into_iter().filter_map(rule).collect()
 }
+
+/// A rule that adds to a risk, and its score.
+type Contribution<'m> = (RuleIndex, &'m Rule, f64);
 
 fn risk_rule(
     compiler: &Compiler<'_>,
-    settings: &RiskSettings,
     entity: &str,
-    contributions: &[(RuleIndex, f64)],
-    rules: &[Rule],
+    contributions: &[Contribution<'_>],
 ) -> Option<CorrelationRule> {
+    let settings = compiler.risk;
     let header = &settings.header;
     check_alert_fields(header, &[], compiler.problems);
     let evidence = evidence_of(header);
@@ -55,8 +50,7 @@ fn risk_rule(
     let capture_names = wanted.0;
     let mut inputs = Vec::new();
     let mut scores = Vec::new();
-    for (index, score) in contributions {
-        let rule = rules.get(index.index())?;
+    for (index, rule, score) in contributions {
         let captured = rule.capture();
         scores.push((rule.meta().name.clone(), *score));
         inputs.push(CorrelationInput {

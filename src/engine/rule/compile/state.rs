@@ -6,12 +6,13 @@ use super::{
     alert::{alert_spec, evidence_of, meta_of, slot, slots},
     compiler::{Compiler, shape},
     graph::Graph,
+    made::Made,
 };
 use crate::engine::{
     kind::{Frame, WindowShape},
     rule::{
         check::fields::check_field,
-        plan::rule::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
+        plan::rule::{CorrelationInput, CorrelationRule, RuleIndex},
         read::document::DetectionDocument,
     },
     syntax::read::Text,
@@ -20,11 +21,11 @@ use crate::engine::{
 /// Compiles the correlation half of such a rule; `input` is its hidden other half.
 pub(in crate::engine) fn compile_state(
     compiler: &Compiler<'_>,
+    graph: &Graph,
+    made: &Made,
     index: usize,
     document: &DetectionDocument,
     input: RuleIndex,
-    rules: &[Rule],
-    graph: &Graph,
 ) -> Option<CorrelationRule> {
     let header = &document.header;
     let state = header.extension.state.as_ref()?;
@@ -37,7 +38,8 @@ pub(in crate::engine) fn compile_state(
     let kind = compiler.resolve(state, &[], group_by.len(), header)?;
     let frame = Frame { timespan: state.timespan?, window: WindowShape::Sliding };
     let capture_names = graph.wanted.get(&index)?.0.clone();
-    let captured = rules.get(input.index())?.capture();
+    let events = made.rules.get(input.index())?;
+    let captured = events.capture();
     let all_slots = |names: &[String]| {
         names.iter().map(|name| slot(captured, name)).collect::<Option<Vec<_>>>()
     };
@@ -49,7 +51,7 @@ pub(in crate::engine) fn compile_state(
         capture: capture_names.iter().map(|name| slot(captured, name)).collect(),
     }];
     let mut meta = meta_of(header, compiler.names.of.get(index));
-    meta.needs = meta.needs.max(rules.get(input.index())?.meta().needs);
+    meta.needs = meta.needs.max(events.meta().needs);
     if graph.alerts(index) {
         let evidence = evidence_of(header);
         let mut spec = alert_spec(header, &capture_names, &evidence);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{compiler::Compiler, graph::Graph};
+use super::{compiler::Compiler, graph::Graph, made::Made};
 use crate::engine::{
     diagnostic::Diagnostic,
     rule::{
@@ -16,7 +16,7 @@ use crate::engine::{
             outline::Outline,
             rule::{DetectionRule, Rule, RuleIndex, RuleMeta},
         },
-        read::document::Document,
+        read::{document::Document, names::RuleName},
     },
     syntax::code,
 };
@@ -28,9 +28,7 @@ pub(in crate::engine) type TimedInputs = BTreeMap<(usize, usize), RuleIndex>;
 pub(in crate::engine) fn timed_inputs(
     compiler: &Compiler<'_>,
     graph: &Graph,
-    index_of: &BTreeMap<usize, RuleIndex>,
-    rules: &mut Vec<Rule>,
-    outlines: &mut BTreeMap<RuleIndex, Outline>,
+    made: &mut Made,
 ) -> TimedInputs {
     let mut timed = TimedInputs::new();
     for (index, document) in compiler.documents.iter().enumerate() {
@@ -42,9 +40,7 @@ pub(in crate::engine) fn timed_inputs(
         }
         let inputs = graph.inputs.get(&index).map_or(&[][..], Vec::as_slice);
         for input in inputs.iter().flatten().copied() {
-            let rule_index = index_of.get(&input);
-            let rule = rule_index.and_then(|rule| rules.get(rule.index()));
-            let Some(Rule::Detection(rule)) = rule else {
+            let Some((rule_index, Rule::Detection(rule))) = made.rule_of(input) else {
                 not_a_detection(compiler, input, schedules.first().map(|(name, _)| &name.place));
                 continue;
             };
@@ -58,29 +54,23 @@ pub(in crate::engine) fn timed_inputs(
                         .label("the rule itself asks for other times"),
                 );
             }
-            let name = |of: fn(&crate::engine::rule::read::names::RuleName) -> &String| {
-                compiler.names.of.get(index).map_or("", |names| of(names)).to_owned()
-            };
+            let name = compiler.names.of.get(index);
+            let name = name.map(|name| name.of_part(&rule.meta.id, &rule.meta.name));
+            let RuleName { id, name } = name.unwrap_or_default();
             let twin = DetectionRule {
-                meta: RuleMeta {
-                    id: format!("{}#{}", name(|names| &names.id), rule.meta.id),
-                    name: format!("{}_{}", name(|names| &names.name), rule.meta.name),
-                    alert: None,
-                    ..rule.meta.clone()
-                },
+                meta: RuleMeta { id, name, alert: None, ..rule.meta.clone() },
                 expression,
                 steps: rule.steps,
                 capture: rule.capture.clone(),
                 capture_names: rule.capture_names.clone(),
             };
-            let twin_index = RuleIndex(u32::try_from(rules.len()).expect("rules are bounded"));
-            timed.insert((index, input), twin_index);
-            if let Some(outline) = rule_index.and_then(|rule| outlines.get(rule)) {
+            let outline = made.outlines.get(&rule_index).map(|outline| {
                 let parts = tests.iter().cloned().map(Outline::Part);
-                let parts = std::iter::once(outline.clone()).chain(parts).collect();
-                outlines.insert(twin_index, Outline::all(parts));
-            }
-            rules.push(Rule::Detection(twin));
+                Outline::all(std::iter::once(outline.clone()).chain(parts).collect())
+            });
+            let twin = made.add_part(index, Rule::Detection(twin));
+            made.outlines.extend(outline.map(|outline| (twin, outline)));
+            timed.insert((index, input), twin);
         }
     }
     timed

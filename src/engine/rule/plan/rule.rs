@@ -46,6 +46,14 @@ impl Rule {
         }
     }
 
+    /// The same, while the plan is made.
+    pub(in crate::engine) const fn meta_mut(&mut self) -> &mut RuleMeta {
+        match self {
+            Rule::Detection(rule) => &mut rule.meta,
+            Rule::Correlation(rule) => &mut rule.meta,
+        }
+    }
+
     /// What a finding of this rule carries; see [`CaptureSlot`].
     pub fn capture(&self) -> &[String] {
         match self {
@@ -55,9 +63,22 @@ impl Rule {
     }
 }
 
+/// Where a rule comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A rule file says it.
+    #[default]
+    Written,
+    /// Nobody wrote it: it finds the events of this rule. It makes no alerts, and people hear nothing
+    /// of it.
+    MadeFor(RuleIndex),
+}
+
 /// What a rule says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct RuleMeta {
+    /// Where it comes from.
+    pub origin: Origin,
     /// Stable identity: Sigma `id`, else `name`, else the file name and number of the document.
     pub id: String,
     /// Short name: Sigma `name`, else a slug of the title. Label `alertname` of its alerts.

@@ -5,10 +5,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use hashbrown::HashMap;
+
 use super::{
     expression::Predicate,
     outline::Outline,
-    rule::{CorrelationRule, DetectionRule, Rule, RuleIndex},
+    rule::{CorrelationRule, DetectionRule, Origin, Rule, RuleIndex},
     schedule::Schedule,
 };
 use crate::engine::event::{FieldTable, Identities};
@@ -31,9 +33,27 @@ pub struct RuleSet {
     pub outlines: BTreeMap<RuleIndex, Outline>,
     /// Hash of all files the set was made from; shown by `/-/rules` and in logs.
     pub version: String,
+    /// All rules by their exact id.
+    pub(in crate::engine) by_id: HashMap<String, RuleIndex>,
+    /// Written rules by name and id in lower case; a name comes before the same id of another.
+    pub(in crate::engine) by_name: HashMap<String, RuleIndex>,
 }
 
 impl RuleSet {
+    /// A set of these rules, in this order, that can be found. All else is empty.
+    pub fn new(rules: Vec<Rule>) -> RuleSet {
+        let mut set = RuleSet { rules, ..RuleSet::default() };
+        for (index, rule) in indexed(&set.rules) {
+            set.by_id.insert(rule.meta().id.clone(), index);
+        }
+        let metas = || indexed(&set.rules).map(|(index, rule)| (index, rule.meta()));
+        let written = || metas().filter(|(_, meta)| meta.origin == Origin::Written);
+        let ids = written().map(|(index, meta)| (meta.id.to_lowercase(), index));
+        let names = written().map(|(index, meta)| (meta.name.to_lowercase(), index));
+        set.by_name = ids.chain(names).collect();
+        set
+    }
+
     /// The rule at an index.
     ///
     /// # Panics
@@ -42,42 +62,51 @@ impl RuleSet {
         self.rules.get(index.index()).expect("a rule index belongs to this rule set")
     }
 
-    /// The rule with an id.
+    /// The rule with an id, exactly as it is stored.
     pub fn find(&self, id: &str) -> Option<RuleIndex> {
-        let index = self.rules.iter().position(|rule| rule.meta().id == id)?;
-        u32::try_from(index).ok().map(RuleIndex)
+        self.by_id.get(id).copied()
     }
 
-    /// Rules that nobody wrote, each with the correlation that it was made for: the events of a rule
-    /// with state, and the inputs of a correlation that has a schedule. Their ids begin with that of
-    /// the correlation.
-    pub fn hidden(&self) -> BTreeMap<RuleIndex, RuleIndex> {
-        let mut hidden = BTreeMap::new();
-        for (index, correlation) in self.correlations() {
-            for input in &correlation.inputs {
-                let id = self.rules.get(input.rule.index()).map(|rule| rule.meta().id.as_str());
-                let rest = id.and_then(|id| id.strip_prefix(&correlation.meta.id));
-                if rest.is_some_and(|rest| rest.starts_with('#')) {
-                    hidden.insert(input.rule, index);
-                }
-            }
+    /// The rule that people mean by a name or an id: somebody wrote it, and case makes no difference.
+    pub fn find_written(&self, name: &str) -> Option<RuleIndex> {
+        self.by_name.get(&name.to_lowercase()).copied()
+    }
+
+    /// The rules that somebody wrote, with their indexes.
+    pub fn written(&self) -> impl Iterator<Item = (RuleIndex, &Rule)> {
+        indexed(&self.rules).filter(|(_, rule)| rule.meta().origin == Origin::Written)
+    }
+
+    /// How many rules somebody wrote: what people are told.
+    pub fn written_count(&self) -> usize {
+        self.written().count()
+    }
+
+    /// The written rule behind a rule: itself, or the one that it was made for.
+    pub fn written_for(&self, index: RuleIndex) -> RuleIndex {
+        match self.rule(index).meta().origin {
+            Origin::Written => index,
+            Origin::MadeFor(written) => written,
         }
-        hidden
     }
 
     /// The detection rules with their indexes.
     pub fn detections(&self) -> impl Iterator<Item = (RuleIndex, &DetectionRule)> {
-        self.rules.iter().enumerate().filter_map(|(index, rule)| match rule {
-            Rule::Detection(rule) => Some((RuleIndex(u32::try_from(index).ok()?), rule)),
+        indexed(&self.rules).filter_map(|(index, rule)| match rule {
+            Rule::Detection(rule) => Some((index, rule)),
             Rule::Correlation(_) => None,
         })
     }
 
     /// The correlations with their indexes.
     pub fn correlations(&self) -> impl Iterator<Item = (RuleIndex, &CorrelationRule)> {
-        self.rules.iter().enumerate().filter_map(|(index, rule)| match rule {
-            Rule::Correlation(rule) => Some((RuleIndex(u32::try_from(index).ok()?), rule)),
+        indexed(&self.rules).filter_map(|(index, rule)| match rule {
+            Rule::Correlation(rule) => Some((index, rule)),
             Rule::Detection(_) => None,
         })
     }
+}
+
+fn indexed(rules: &[Rule]) -> impl Iterator<Item = (RuleIndex, &Rule)> {
+    (0..).map(RuleIndex).zip(rules)
 }

@@ -12,12 +12,19 @@ use crate::engine::{
 };
 
 /// What a document is called.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct RuleName {
     /// See [`crate::engine::rule::plan::set::RuleMeta::id`].
     pub(in crate::engine) id: String,
     /// See [`crate::engine::rule::plan::set::RuleMeta::name`].
     pub(in crate::engine) name: String,
+}
+
+impl RuleName {
+    /// What a rule is called that is made for this one, by what it is of it.
+    pub(in crate::engine) fn of_part(&self, id: &str, name: &str) -> RuleName {
+        RuleName { id: format!("{}#{id}", self.id), name: format!("{}_{name}", self.name) }
+    }
 }
 
 /// All documents by what they are called. Indexes are those of the list of documents.
