@@ -153,7 +153,7 @@ impl Report {
             .map(|meta| {
                 let building = Building {
                     name: meta.name.clone(),
-                    title: meta.title.clone(),
+                    title: meta.about.title.clone(),
                     severity: meta.severity,
                     ..Building::default()
                 };

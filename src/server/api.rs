@@ -156,7 +156,7 @@ pub(super) async fn rules(State(context): State<ServerContext>) -> Response {
             RuleView {
                 id: &meta.id,
                 name: &meta.name,
-                title: &meta.title,
+                title: &meta.about.title,
                 kind: match rule {
                     Rule::Detection(_) => "detection",
                     Rule::Correlation(rule) => rule.kind.entry().name,
@@ -165,10 +165,10 @@ pub(super) async fn rules(State(context): State<ServerContext>) -> Response {
                 alerts: meta.alert.is_some(),
                 alerts_firing: firing.get(meta.id.as_str()).copied().unwrap_or(0),
                 place: meta.place.as_ref().map(crate::engine::diagnostic::Place::location),
-                status: meta.status.as_deref(),
-                owner: meta.alert.as_ref().and_then(|alert| alert.owner.as_deref()),
-                runbook: meta.alert.as_ref().and_then(|alert| alert.runbook.as_deref()),
-                tags: &meta.tags,
+                status: meta.about.status.as_deref(),
+                owner: meta.about.owner.as_deref(),
+                runbook: meta.about.runbook.as_deref(),
+                tags: &meta.about.tags,
             }
         })
         .collect();

@@ -102,16 +102,16 @@ fn each_tells_people_what_happened_and_what_to_do() {
         let meta = rule.meta();
         let alert = meta.alert.as_ref().unwrap();
         assert!(alert.annotations.contains_key("summary"), "{}: no summary", meta.name);
-        assert!(alert.runbook.is_some(), "{}: no runbook", meta.name);
+        assert!(meta.about.runbook.is_some(), "{}: no runbook", meta.name);
         assert!(!alert.evidence.is_empty(), "{}: no evidence", meta.name);
-        assert!(!meta.description.is_empty(), "{}: no description", meta.name);
+        assert!(!meta.about.description.is_empty(), "{}: no description", meta.name);
         if meta.id.starts_with("risk:") {
             // It says what other rules found.
             continue;
         }
-        assert!(!meta.false_positives.is_empty(), "{}: no false positives", meta.name);
+        assert!(!meta.about.false_positives.is_empty(), "{}: no false positives", meta.name);
         assert!(
-            meta.tags.iter().any(|tag| tag.starts_with("attack.t")),
+            meta.about.tags.iter().any(|tag| tag.starts_with("attack.t")),
             "{}: no ATT&CK",
             meta.name
         );

@@ -231,7 +231,7 @@ fn unknown(rules: &RuleSet, name: &str, directory: &Path) -> String {
         let is_part = folded.len() > 2 && known.to_lowercase().contains(&folded);
         let title_has_it = || {
             let index = rules.find_written(known);
-            let title = index.map(|index| rules.rule(index).meta().title.to_lowercase());
+            let title = index.map(|index| rules.rule(index).meta().about.title.to_lowercase());
             folded.len() > 2 && title.is_some_and(|title| title.contains(&folded))
         };
         if !like.contains(known) && (is_part || title_has_it()) {

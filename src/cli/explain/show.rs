@@ -119,7 +119,7 @@ impl Page<'_> {
         let rule = self.rules.rule(index);
         let meta = rule.meta();
         let name = self.paint("1", &meta.name);
-        self.line(0, &format!("{name}: {} ({})", meta.title, meta.severity.as_str()));
+        self.line(0, &format!("{name}: {} ({})", meta.about.title, meta.severity.as_str()));
         if let Some(place) = meta.place.as_ref().map(Place::location) {
             self.line(1, &format!("--> {place}"));
         }

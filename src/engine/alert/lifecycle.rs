@@ -176,7 +176,7 @@ impl Lifecycle {
             labels,
             annotations: BTreeMap::new(),
             rule_id: meta.id.clone(),
-            rule_title: meta.title.clone(),
+            rule_title: meta.about.title.clone(),
             severity,
             key: shown_key,
             starts_at: hit.time,
@@ -192,8 +192,8 @@ impl Lifecycle {
                 .map_or(0, |before| before.suppressed_count),
             evidence: evidence_of(rule, spec, hit).into_iter().collect(),
             revision: 1,
-            owner: spec.owner.clone(),
-            tags: meta.tags.clone(),
+            owner: meta.about.owner.clone(),
+            tags: meta.about.tags.clone(),
         };
         alert.annotations = self.annotations(rule, spec, hit, &alert);
         out.push(alert.clone());
@@ -386,11 +386,11 @@ impl Lifecycle {
             }
         }
         annotations.entry("summary".to_owned()).or_insert_with(|| default_summary(alert));
-        if !meta.description.is_empty() {
-            let text = clean(&meta.description, ANNOTATION_BYTES_MAX);
+        if !meta.about.description.is_empty() {
+            let text = clean(&meta.about.description, ANNOTATION_BYTES_MAX);
             annotations.entry("description".to_owned()).or_insert(text);
         }
-        if let Some(runbook) = &spec.runbook {
+        if let Some(runbook) = &meta.about.runbook {
             let is_link = runbook.starts_with("https://") || runbook.starts_with("http://");
             let name = if is_link { "runbook_url" } else { "runbook" };
             annotations.entry(name.to_owned()).or_insert_with(|| runbook.clone());

@@ -11,7 +11,15 @@ use super::{
     life, span,
     state::{Decide, fresh},
 };
-use crate::engine::{time::EventTime, value::Captured};
+use crate::engine::{
+    syntax::{
+        key::{Key, Shape, mapping, read_all},
+        read::{Text, text},
+    },
+    time::EventTime,
+    value::Captured,
+    yaml::Section,
+};
 
 /// The line of the table.
 pub(super) const ENTRY: KindEntry = KindEntry {
@@ -36,20 +44,41 @@ detection:
 tripline:
   risk: {entity: actor.id, score: 20}
 ",
-    schema,
+    schema: || mapping(KEYS),
     read: None,
 };
 
-fn schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["entity", "score"],
-        "additionalProperties": false,
-        "properties": {
-            "entity": {"$ref": "#/$defs/field"},
-            "score": {"type": "number", "exclusiveMinimum": 0},
+/// What a rule says of its share: whose risk grows, and by how much.
+pub(super) const KEYS: &[Key<(Option<Text>, Option<f64>)>] = &[
+    Key::required(
+        "entity",
+        Shape::Field,
+        "Whose risk grows.",
+        "whose risk grows: `entity: actor.id`",
+        |s, key, to| to.0 = text(s, key),
+    ),
+    Key::required(
+        "score",
+        Shape::Is(score_schema),
+        "By how much.",
+        "by how much: `score: 20`",
+        |s, key, to| {
+            to.1 = s.number(key);
+            if to.1.is_some_and(|score| !(score > 0.0 && score <= 1e6)) {
+                s.invalid(key, "a score lies above 0 and up to 1000000", "such as `score: 20`");
+            }
         },
-    })
+    ),
+];
+
+fn score_schema() -> Value {
+    json!({"type": "number", "exclusiveMinimum": 0})
+}
+
+/// Reads `risk:` under `tripline:` of a rule. `None` if it is not there, or unusable; that is reported.
+pub(in crate::engine) fn read_risk(section: &Section<'_>) -> Option<(Text, f64)> {
+    let (entity, score) = read_all(KEYS, section.section(ENTRY.name)?);
+    Some((entity?, score?))
 }
 
 /// The sum of the scores of one entity, against a line.

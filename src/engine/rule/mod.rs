@@ -27,7 +27,7 @@ pub use plan::{
     },
     outline::Outline,
     rule::{
-        CorrelationInput, CorrelationRule, DetectionRule, Origin, Rule, RuleIndex, RuleMeta,
+        About, CorrelationInput, CorrelationRule, DetectionRule, Origin, Rule, RuleIndex, RuleMeta,
         RuleSteps,
     },
     schedule::Schedule,

@@ -8,17 +8,17 @@ use serde_json::{Map, Value, json};
 use super::{
     plan::alert::Severity,
     read::{
-        header::{RELATED_TYPES, TITLE_CHARS_MAX},
+        correlation::correlation_schema,
+        extension::Sort,
+        header::{HEADER, LOGSOURCE},
+        identities::IDENTITIES,
         modifier::MODIFIERS,
     },
 };
 use crate::engine::{
     event::KNOWN_FIELDS,
-    kind::{self, KINDS, Written},
-    kubernetes::{
-        AuditLevel,
-        fields::{FieldKind, KnownField},
-    },
+    kubernetes::fields::{FieldKind, KnownField},
+    syntax::key::{mapping, properties},
 };
 
 /// A timespan, as a pattern.
@@ -27,7 +27,7 @@ const TIMESPAN: &str = "^([0-9]+(ms|[smhdw]))+$|^[0-9]+[My]$";
 /// The schema of one document of a rule file (draft 2020-12).
 pub fn json_schema() -> Value {
     json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DRAFT,
         "title": "Tripline rule",
         "description": "A Sigma 2.1 rule, correlation or filter, with what `tripline` adds.",
         "type": "object",
@@ -37,11 +37,11 @@ pub fn json_schema() -> Value {
             {"required": ["correlation"]},
             {"required": ["filter", "logsource"]},
         ],
-        "properties": properties(),
+        "properties": document(),
         "$defs": {
             "timespan": {"type": "string", "pattern": TIMESPAN},
             "date": {"type": "string", "pattern": "^[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}$"},
-            "texts": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+            "texts": texts(),
             "field": {"anyOf": [{"enum": field_names()}, {"type": "string"}]},
             "fields": {
                 "anyOf": [
@@ -57,91 +57,49 @@ pub fn json_schema() -> Value {
 
 /// The schema of `identities.yaml`.
 pub fn identities_schema() -> Value {
-    let names =
-        json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Tripline identities",
-        "description": "Who is who, for `actor.human` and `actor.team`. Tried from top to bottom.",
-        "type": "object",
-        "required": ["identities"],
-        "additionalProperties": false,
-        "properties": {"identities": {"type": "array", "items": {
-            "type": "object",
-            "additionalProperties": false,
-            "anyOf": [{"required": ["users"]}, {"required": ["groups"]}],
-            "properties": {
-                "users": names,
-                "groups": names,
-                "human": {"type": "boolean", "description": "Whether they are people."},
-                "team": {"type": "string"},
-                "owner": {"type": "string"},
-                "reason": {"type": "string"},
-                "until": {"type": "string", "format": "date"},
-            },
-        }}},
-    })
+    let mut schema = mapping(IDENTITIES);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("$schema".to_owned(), DRAFT.into());
+        schema.insert("title".to_owned(), "Tripline identities".into());
+        let what = "Who is who, for `actor.human` and `actor.team`. Tried from top to bottom.";
+        schema.insert("description".to_owned(), what.into());
+        schema.insert("$defs".to_owned(), json!({"texts": texts()}));
+    }
+    schema
 }
 
-fn properties() -> Value {
-    let text = |description: &str| json!({"type": "string", "description": description});
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+fn texts() -> Value {
+    json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+}
+
+/// Keys of documents: what all have, and what makes one a rule, a correlation or a filter.
+fn document() -> Map<String, Value> {
+    let mut all = properties(HEADER);
+    let logsource = json!({"type": "object", "properties": properties(LOGSOURCE)});
+    all.insert("logsource".to_owned(), logsource);
+    for sort in Sort::ALL {
+        let schema = match sort {
+            Sort::Correlation => correlation_schema(),
+            Sort::Detection => selections(&[]),
+            Sort::Filter => selections(&["rules"]),
+        };
+        all.insert(sort.key().to_owned(), schema);
+    }
+    all
+}
+
+/// Selections by name, and these keys.
+fn selections(keys: &[&str]) -> Value {
+    let keys = || keys.iter().chain(&["condition"]);
+    let texts = |key: &&str| ((*key).to_owned(), json!({"$ref": "#/$defs/texts"}));
+    let properties: Map<String, Value> = keys().map(texts).collect();
     json!({
-        "title": {
-            "type": "string",
-            "maxLength": TITLE_CHARS_MAX,
-            "description": "What the rule finds, in a few words.",
-        },
-        "id": {"type": "string", "minLength": 1, "description": "A UUID that never changes."},
-        "name": {
-            "type": "string",
-            "minLength": 1,
-            "description": "A short name, by which correlations refer to the rule.",
-        },
-        "related": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["id", "type"],
-                "additionalProperties": false,
-                "properties": {"id": {"type": "string"}, "type": {"enum": RELATED_TYPES}},
-            },
-        },
-        "description": text("What it means when the rule fires."),
-        "status": {"enum": ["stable", "test", "experimental", "deprecated", "unsupported"]},
-        "level": {"$ref": "#/$defs/severity"},
-        "author": text("Who wrote it."),
-        "date": {"$ref": "#/$defs/date"},
-        "modified": {"$ref": "#/$defs/date"},
-        "tags": {"$ref": "#/$defs/texts"},
-        "references": {"$ref": "#/$defs/texts"},
-        "falsepositives": {"$ref": "#/$defs/texts"},
-        "fields": {"$ref": "#/$defs/fields"},
-        "generate": {"type": "boolean", "description": "Whether referenced rules alert themselves."},
-        "logsource": {
-            "type": "object",
-            "properties": {
-                "product": {"const": "kubernetes"},
-                "service": {"const": "audit"},
-                "category": {"const": "application"},
-            },
-        },
-        "detection": {
-            "type": "object",
-            "required": ["condition"],
-            "properties": {"condition": {"$ref": "#/$defs/texts"}},
-            "additionalProperties": {"$ref": "#/$defs/search"},
-        },
-        "correlation": correlation(),
-        "filter": {
-            "type": "object",
-            "required": ["rules", "condition"],
-            "properties": {
-                "rules": {"$ref": "#/$defs/texts"},
-                "condition": {"$ref": "#/$defs/texts"},
-            },
-            "additionalProperties": {"$ref": "#/$defs/search"},
-        },
-        "tripline": extension(),
+        "type": "object",
+        "required": keys().collect::<Vec<_>>(),
+        "properties": properties,
+        "additionalProperties": {"$ref": "#/$defs/search"},
     })
 }
 
@@ -188,107 +146,10 @@ fn field_schema(field: &KnownField) -> Value {
     }
 }
 
-fn correlation() -> Value {
-    // Which keys there must be, and which ones a condition has, follows from the type.
-    let types: Vec<Value> = kind::written(Written::Type)
-        .map(|entry| {
-            // A temporal condition may be an expression that names the rules, or be left out.
-            let needs = if entry.name.starts_with("temporal") {
-                json!([{"required": ["rules"]}, {"required": ["condition"]}])
-            } else {
-                json!([{"required": ["rules", "condition"]}])
-            };
-            json!({
-                "description": entry.summary,
-                "properties": {"type": {"const": entry.name}, "condition": (entry.schema)()},
-                "anyOf": needs,
-            })
-        })
-        .collect();
-    let names: Vec<&str> = kind::written(Written::Type).map(|entry| entry.name).collect();
-    json!({
-        "type": "object",
-        "required": ["type", "timespan"],
-        "additionalProperties": false,
-        "oneOf": types,
-        "properties": {
-            "type": {"enum": names},
-            "rules": {"$ref": "#/$defs/texts"},
-            "group-by": {"$ref": "#/$defs/fields"},
-            "timespan": {"$ref": "#/$defs/timespan"},
-            "generate": {"type": "boolean"},
-            "aliases": {
-                "type": "object",
-                "additionalProperties": {
-                    "type": "object",
-                    "additionalProperties": {"$ref": "#/$defs/field"},
-                },
-            },
-            "condition": true,
-        },
-    })
-}
-
-fn extension() -> Value {
-    let mut properties = json!({
-        "inside": {"$ref": "#/$defs/texts", "description": "Only events inside these schedules."},
-        "outside": {"$ref": "#/$defs/texts", "description": "Only events outside of these schedules."},
-        "group-by": {"$ref": "#/$defs/fields", "description": "What tells alerts apart."},
-        "same_element": {
-            "$ref": "#/$defs/texts",
-            "description": "Arrays: fields below one, in one mapping, are those of one element.",
-        },
-        "window": {"enum": ["sliding", "tumbling", "session"]},
-        "gap": {"$ref": "#/$defs/timespan"},
-        "levels": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["gte", "level"],
-                "additionalProperties": false,
-                "properties": {
-                    "gte": {"type": "number"},
-                    "level": {"$ref": "#/$defs/severity"},
-                },
-            },
-        },
-        "suppress": {"$ref": "#/$defs/timespan", "description": "Cool-down per key."},
-        "labels": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
-        "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
-        "runbook": {"type": "string"},
-        "owner": {"type": "string"},
-        "reason": {"type": "string"},
-        "evidence": {"$ref": "#/$defs/fields"},
-        "needs": {
-            "type": "object",
-            "additionalProperties": false,
-            "properties": {"level": {"enum": AuditLevel::ALL.map(AuditLevel::as_str)}},
-        },
-        "controls": {"$ref": "#/$defs/texts"},
-        "expires": {"$ref": "#/$defs/date"},
-    });
-    if let Some(properties) = properties.as_object_mut() {
-        for entry in KINDS.iter().filter(|entry| entry.written != Written::Type) {
-            let mut value = (entry.schema)();
-            if let Some(value) = value.as_object_mut() {
-                value.insert("description".to_owned(), entry.summary.into());
-                value.insert("markdownDescription".to_owned(), entry.doc.into());
-            }
-            properties.insert(entry.name.to_owned(), value);
-        }
-    }
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "properties": properties,
-        "if": {"properties": {"window": {"const": "session"}}, "required": ["window"]},
-        "then": {"required": ["gap"]},
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::kind::{KINDS, Written};
 
     #[test]
     fn the_schema_knows_every_table() {

@@ -3,5 +3,6 @@
 
 pub mod code;
 pub(in crate::engine) mod condition;
+pub(in crate::engine) mod key;
 pub(in crate::engine) mod read;
 pub mod threshold;

@@ -31,7 +31,7 @@ pub(in crate::engine) fn check_documents(
         if let (Some((until, place)), Some(now)) = (&header.extension.expires, now)
             && *until <= now.as_event()
         {
-            let title = format!("`{}` has expired and has no effect any more", header.title);
+            let title = format!("`{}` has expired and has no effect any more", header.about.title);
             let diagnostic = Diagnostic::warning(code::EXPIRED, place.clone(), title);
             problems.push(diagnostic.help("remove it, or give it a later date"));
         }

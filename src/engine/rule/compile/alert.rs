@@ -5,7 +5,7 @@ use crate::engine::{
     rule::{
         plan::{
             alert::{AlertSpec, CaptureSlot},
-            rule::RuleMeta,
+            rule::{About, RuleMeta},
         },
         read::{header::Header, names::RuleName},
         template,
@@ -29,19 +29,19 @@ pub(in crate::engine) const DEFAULT_EVIDENCE: [&str; 9] = [
 
 /// What a document says about itself, without alert and state.
 pub(in crate::engine) fn meta_of(header: &Header, name: Option<&RuleName>) -> RuleMeta {
+    let extension = &header.extension;
     let (id, name) = name.map(|name| (name.id.clone(), name.name.clone())).unwrap_or_default();
     RuleMeta {
         id,
         name,
-        title: header.title.clone(),
-        description: header.description.clone(),
-        status: header.status.clone(),
+        about: About {
+            owner: extension.owner.clone(),
+            runbook: extension.runbook.clone(),
+            controls: extension.controls.clone(),
+            ..header.about.clone()
+        },
         severity: header.level.unwrap_or_default(),
-        author: header.author.clone(),
-        tags: header.tags.clone(),
-        references: header.references.clone(),
-        false_positives: header.false_positives.clone(),
-        needs: header.extension.needs.unwrap_or_default(),
+        needs: extension.needs.unwrap_or_default(),
         place: Some(header.place.clone()),
         ..RuleMeta::default()
     }
@@ -98,9 +98,6 @@ pub(in crate::engine) fn alert_spec(
             .iter()
             .map(|(name, text)| (name.clone(), text.value.clone()))
             .collect(),
-        runbook: extension.runbook.clone(),
-        owner: extension.owner.clone(),
-        controls: extension.controls.clone(),
         evidence: slots(captured, evidence),
         levels: extension.levels.clone(),
         risk,

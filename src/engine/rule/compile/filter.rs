@@ -82,7 +82,7 @@ impl<'a> Compiler<'a> {
             expression = any([expression, over.clone()]);
             outline = Outline::any(vec![outline, Outline::Part(over)]);
         }
-        let name = format!("filter \"{}\"", filter.header.title);
+        let name = format!("filter \"{}\"", filter.header.about.title);
         (expression, Outline::named(name, outline))
     }
 
@@ -102,7 +102,7 @@ impl<'a> Compiler<'a> {
         if empty(own) || !empty(&after) {
             return;
         }
-        let title = format!("the filter leaves nothing of `{}`", document.header.title);
+        let title = format!("the filter leaves nothing of `{}`", document.header.about.title);
         let place = filter.header.place.clone();
         let diagnostic = Diagnostic::warning(code::FILTER_EMPTIES_RULE, place, title).help(
             "a filter is joined by `and`: to leave events out, begin its condition with `not`",

@@ -75,7 +75,7 @@ pub(in crate::engine) fn check_effect(compiler: &Compiler<'_>, graph: &Graph) {
             continue;
         }
         let place = document.header().place.clone();
-        let title = format!("`{}` has no effect", document.header().title);
+        let title = format!("`{}` has no effect", document.header().about.title);
         compiler.problems.push(
             Diagnostic::warning(code::NO_EFFECT, place, title)
                 .help("remove `generate: false`, or refer to it in a correlation"),

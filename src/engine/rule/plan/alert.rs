@@ -64,12 +64,6 @@ pub struct AlertSpec {
     pub labels: BTreeMap<String, String>,
     /// Templates by name (minijinja): `summary`, `description` …
     pub annotations: BTreeMap<String, String>,
-    /// What to do, for people.
-    pub runbook: Option<String>,
-    /// Who answers for the rule.
-    pub owner: Option<String>,
-    /// Frameworks and controls.
-    pub controls: Vec<String>,
     /// Captured values that are shown as evidence.
     pub evidence: Vec<CaptureSlot>,
     /// Severity that follows the value, ascending; empty if it is fixed.

@@ -74,6 +74,31 @@ pub enum Origin {
     MadeFor(RuleIndex),
 }
 
+/// What people are told of a rule.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Sigma `title`.
+    pub title: String,
+    /// Sigma `description`.
+    pub description: String,
+    /// Sigma `status`, if given.
+    pub status: Option<String>,
+    /// Sigma `author`.
+    pub author: Option<String>,
+    /// Sigma `tags`.
+    pub tags: Vec<String>,
+    /// Sigma `references`.
+    pub references: Vec<String>,
+    /// Sigma `falsepositives`.
+    pub false_positives: Vec<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What to do.
+    pub runbook: Option<String>,
+    /// Controls of frameworks that it serves: `soc2:CC6.1`.
+    pub controls: Vec<String>,
+}
+
 /// What a rule says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct RuleMeta {
@@ -83,22 +108,10 @@ pub struct RuleMeta {
     pub id: String,
     /// Short name: Sigma `name`, else a slug of the title. Label `alertname` of its alerts.
     pub name: String,
-    /// Sigma `title`.
-    pub title: String,
-    /// Sigma `description`.
-    pub description: String,
-    /// Sigma `status`, if given.
-    pub status: Option<String>,
+    /// What people are told of it.
+    pub about: About,
     /// Sigma `level`.
     pub severity: Severity,
-    /// Sigma `author`.
-    pub author: Option<String>,
-    /// Sigma `tags`.
-    pub tags: Vec<String>,
-    /// Sigma `references`.
-    pub references: Vec<String>,
-    /// Sigma `falsepositives`.
-    pub false_positives: Vec<String>,
     /// The audit level that it needs: what it says, or what its fields are recorded from.
     pub needs: AuditLevel,
     /// Where its document begins.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::engine::{
     diagnostic::Diagnostic,
     kind::{self, KindEntry, KindSyntax, Written},
     limits::{CORRELATION_INPUTS_MAX, KEY_PARTS_MAX},
     syntax::{
         code,
+        key::{Key, Shape, mapping, read_all},
         read::{Text, bounded, required_texts, text, texts, timespan},
     },
     yaml::Section,
@@ -39,48 +42,116 @@ pub(in crate::engine) struct Alias {
     pub(in crate::engine) fields: Vec<(Text, Text)>,
 }
 
-/// Reads the mapping. `None` if it is unusable; that is reported.
-pub(in crate::engine) fn read_correlation(section: Section<'_>) -> Option<CorrelationSyntax> {
-    let entry = read_type(&section);
-    let span = timespan(&section, "timespan");
-    if section.node("timespan").is_none() {
-        section.missing("timespan", "how long the window is: `timespan: 5m`");
-    }
-    let group_by = texts(&section, "group-by").unwrap_or_default();
-    if bounded(&section, "group-by", group_by.len(), KEY_PARTS_MAX) {
-        unique(&section, &group_by);
-    }
-    let aliases = read_aliases(&section);
-    let generate = section.boolean("generate");
-    section.has("condition");
-    let kind = entry.and_then(|entry| entry.read).and_then(|read| read(&section));
-    let mut rules = match &kind {
-        Some(kind) if !kind.named_rules.is_empty() && section.node("rules").is_none() => {
-            kind.named_rules.clone()
-        }
-        _ => required_texts(&section, "rules", "name the rules whose events are correlated"),
-    };
-    if bounded(&section, "rules", rules.len(), CORRELATION_INPUTS_MAX) {
-        unique(&section, &rules);
-    } else {
-        rules.clear();
-    }
-    section.finish();
-    let kind = kind?;
-    if rules.is_empty() {
-        return None;
-    }
-    Some(CorrelationSyntax { kind, rules, group_by, timespan: span?, aliases, generate })
+/// What of a correlation was read so far.
+#[derive(Default)]
+pub(in crate::engine) struct Draft {
+    entry: Option<&'static KindEntry>,
+    kind: Option<KindSyntax>,
+    rules: Vec<Text>,
+    group_by: Vec<Text>,
+    timespan: Option<Duration>,
+    aliases: Vec<Alias>,
+    generate: Option<bool>,
 }
 
-fn read_type(section: &Section<'_>) -> Option<&'static KindEntry> {
-    let names = || {
-        let names: Vec<&str> = kind::written(Written::Type).map(|entry| entry.name).collect();
-        format!("it is one of: {}", names.join(", "))
+/// Keys of `correlation:`. What a condition may be depends on the type before it.
+pub(in crate::engine) const CORRELATION: &[Key<Draft>] = &[
+    Key::required("type", Shape::Is(|| json!({"enum": types()})), "", "", |s, key, to| {
+        to.entry = read_type(s, key);
+    }),
+    Key::required(
+        "timespan",
+        Shape::Timespan,
+        "How long the window is.",
+        "how long the window is: `timespan: 5m`",
+        |s, key, to| {
+            to.timespan = timespan(s, key);
+        },
+    ),
+    Key::new("group-by", Shape::Fields, "Events are counted for each key.", |s, key, to| {
+        to.group_by = texts(s, key).unwrap_or_default();
+        if bounded(s, key, to.group_by.len(), KEY_PARTS_MAX) {
+            unique(s, &to.group_by);
+        }
+    }),
+    Key::new("aliases", Shape::Is(aliases_schema), "", |s, key, to| {
+        to.aliases = read_aliases(s, key);
+    }),
+    Key::new("generate", Shape::Bool, "Whether the rules alert themselves.", |s, key, to| {
+        to.generate = s.boolean(key);
+    }),
+    Key::new("condition", Shape::Is(|| json!(true)), "", |s, key, to| {
+        s.has(key);
+        to.kind = to.entry.and_then(|entry| entry.read).and_then(|read| read(s));
+    }),
+    Key::new("rules", Shape::Texts, "Names or ids.", |s, key, to| {
+        to.rules = match &to.kind {
+            Some(kind) if !kind.named_rules.is_empty() && s.node(key).is_none() => {
+                kind.named_rules.clone()
+            }
+            _ => required_texts(s, key, "name the rules whose events are correlated"),
+        };
+        if bounded(s, key, to.rules.len(), CORRELATION_INPUTS_MAX) {
+            unique(s, &to.rules);
+        } else {
+            to.rules.clear();
+        }
+    }),
+];
+
+/// JSON Schema of `correlation:`. Which keys there must be, and which ones a condition has, follows
+/// from the type.
+pub(in crate::engine) fn correlation_schema() -> Value {
+    let of_type = |entry: &KindEntry| {
+        // A temporal condition may be an expression that names the rules, or be left out.
+        let needs = if entry.name.starts_with("temporal") {
+            json!([{"required": ["rules"]}, {"required": ["condition"]}])
+        } else {
+            json!([{"required": ["rules", "condition"]}])
+        };
+        json!({
+            "description": entry.summary,
+            "properties": {"type": {"const": entry.name}, "condition": (entry.schema)()},
+            "anyOf": needs,
+        })
     };
-    let Some(word) = text(section, "type") else {
-        if section.node("type").is_none() {
-            section.missing("type", names());
+    let types: Vec<Value> = kind::written(Written::Type).map(of_type).collect();
+    let mut schema = mapping(CORRELATION);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("oneOf".to_owned(), types.into());
+    }
+    schema
+}
+
+fn aliases_schema() -> Value {
+    let fields = json!({"type": "object", "additionalProperties": {"$ref": "#/$defs/field"}});
+    json!({"type": "object", "additionalProperties": fields})
+}
+
+/// Reads the mapping. `None` if it is unusable; that is reported.
+pub(in crate::engine) fn read_correlation(section: Section<'_>) -> Option<CorrelationSyntax> {
+    let Draft { kind, rules, group_by, timespan, aliases, generate, .. } =
+        read_all(CORRELATION, section);
+    let (kind, timespan) = (kind?, timespan?);
+    (!rules.is_empty()).then_some(CorrelationSyntax {
+        kind,
+        rules,
+        group_by,
+        timespan,
+        aliases,
+        generate,
+    })
+}
+
+fn types() -> Vec<&'static str> {
+    kind::written(Written::Type).map(|entry| entry.name).collect()
+}
+
+fn read_type(section: &Section<'_>, key: &str) -> Option<&'static KindEntry> {
+    let names = || format!("it is one of: {}", types().join(", "));
+    let Some(word) = text(section, key) else {
+        if section.node(key).is_none() {
+            section.missing(key, names());
         }
         return None;
     };
@@ -90,7 +161,7 @@ fn read_type(section: &Section<'_>) -> Option<&'static KindEntry> {
     }
     let title = format!("there is no correlation type `{}`", word.value);
     let diagnostic = Diagnostic::error(code::UNKNOWN_CORRELATION, word.place, title)
-        .suggest(&word.value, kind::written(Written::Type).map(|entry| entry.name));
+        .suggest(&word.value, types());
     section.report(match found {
         Some(entry) => diagnostic
             .help(format!("write `tripline: {{{}: …}}` on the detection rule", entry.name)),
@@ -113,9 +184,9 @@ fn unique(section: &Section<'_>, texts: &[Text]) {
     }
 }
 
-fn read_aliases(section: &Section<'_>) -> Vec<Alias> {
-    let Some(inner) = section.section("aliases") else { return Vec::new() };
-    if !bounded(section, "aliases", inner.keys().count(), KEY_PARTS_MAX) {
+fn read_aliases(section: &Section<'_>, key: &str) -> Vec<Alias> {
+    let Some(inner) = section.section(key) else { return Vec::new() };
+    if !bounded(section, key, inner.keys().count(), KEY_PARTS_MAX) {
         return Vec::new();
     }
     let mut aliases = Vec::new();

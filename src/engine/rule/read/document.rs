@@ -113,40 +113,36 @@ fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Doc
         section.report(Diagnostic::error(code::UNSUPPORTED, place, title).help(help));
         return None;
     }
-    let kinds: Vec<&str> =
-        ["detection", "correlation", "filter"].into_iter().filter(|key| section.has(key)).collect();
-    let kind = match kinds.as_slice() {
-        [kind] => *kind,
+    let sorts: Vec<Sort> = Sort::ALL.into_iter().filter(|sort| section.has(sort.key())).collect();
+    let sort = match sorts.as_slice() {
+        [sort] => *sort,
         [] => {
             not_a_rule(&section, "the document is neither a rule nor a correlation nor a filter");
             return None;
         }
         [first, second, ..] => {
+            let (first, second) = (first.key(), second.key());
             let title = format!("a document has `{first}` or `{second}`, not both");
             not_a_rule(&section, &title);
             return None;
         }
     };
-    let sort = match kind {
-        "detection" => Sort::Detection,
-        "correlation" => Sort::Correlation,
-        _ => Sort::Filter,
-    };
+    let key = sort.key();
     let header = read_header(&section, number, sort);
     let document = match sort {
         Sort::Detection => {
             check_logsource(&section);
-            let detection = read_detection(context, section.node("detection"), "detection");
+            let detection = read_detection(context, section.node(key), key);
             Document::Detection(DetectionDocument { header, detection: detection? })
         }
         Sort::Correlation => {
-            let correlation = read_correlation(section.section("correlation")?);
+            let correlation = read_correlation(section.section(key)?);
             Document::Correlation(CorrelationDocument { header, correlation: correlation? })
         }
         Sort::Filter => {
             check_logsource(&section);
-            let rules = read_filter_rules(&section.section("filter")?);
-            let detection = read_detection(context, section.node("filter"), "filter");
+            let rules = read_filter_rules(&section.section(key)?);
+            let detection = read_detection(context, section.node(key), key);
             Document::Filter(FilterDocument { header, rules: rules?, detection: detection? })
         }
     };
@@ -158,7 +154,7 @@ fn not_a_rule(section: &Section<'_>, title: &str) {
     let mut diagnostic = Diagnostic::error(code::NOT_A_RULE, place, title)
         .help("write one of `detection:`, `correlation:` and `filter:`");
     for key in section.keys() {
-        if let Some(near) = nearest(key, ["detection", "correlation", "filter"])
+        if let Some(near) = nearest(key, Sort::ALL.map(Sort::key))
             && near != key
         {
             diagnostic = diagnostic.help(format!("did you mean `{near}` by `{key}`?"));

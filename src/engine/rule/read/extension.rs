@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::{Map, Value, json};
+
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
-    kind::{self, KindSyntax, WindowShape, Written},
+    kind::{self, KINDS, KindEntry, KindSyntax, WindowShape, Written},
     kubernetes::AuditLevel,
     limits::{KEY_PARTS_MAX, SHOWN_FIELDS_MAX},
     rule::plan::alert::{LevelStep, Severity},
     syntax::{
         code,
+        key::{Key, Shape, mapping, properties, read_all, read_keys},
         read::{Text, bounded, end_of_date, text, texts, timespan},
     },
     time::EventTime,
@@ -39,9 +42,13 @@ pub(in crate::engine) struct Extension {
     pub(in crate::engine) group_by: Option<Vec<Text>>,
     /// `needs.level`
     pub(in crate::engine) needs: Option<AuditLevel>,
+    /// `reason`
+    pub(in crate::engine) reason: Option<String>,
     /// `expires`: the first moment at which the document has no effect.
     pub(in crate::engine) expires: Option<(EventTime, Place)>,
-    /// `window` and `gap`
+    /// `gap`
+    gap: Option<Duration>,
+    /// `window`, with its `gap`.
     pub(in crate::engine) window: Option<(WindowShape, Place)>,
     /// `levels`, ascending.
     pub(in crate::engine) levels: Vec<LevelStep>,
@@ -53,7 +60,7 @@ pub(in crate::engine) struct Extension {
     pub(in crate::engine) state: Option<KindSyntax>,
 }
 
-/// Which sort of document an extension belongs to.
+/// What a document is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Sort {
     /// A detection rule.
@@ -64,42 +71,193 @@ pub(in crate::engine) enum Sort {
     Filter,
 }
 
+impl Sort {
+    /// All of them.
+    pub(in crate::engine) const ALL: [Sort; 3] = [Sort::Detection, Sort::Correlation, Sort::Filter];
+
+    /// The key that makes a document one of this sort.
+    pub(in crate::engine) const fn key(self) -> &'static str {
+        match self {
+            Sort::Detection => "detection",
+            Sort::Correlation => "correlation",
+            Sort::Filter => "filter",
+        }
+    }
+}
+
+/// Who answers for a rule.
+pub(in crate::engine) const OWNER: Key<Extension> =
+    Key::new("owner", Shape::Text, "Who answers for it.", |s, key, to| to.owner = s.string(key));
+
+/// Severity that follows the value.
+pub(in crate::engine) const STEPS: Key<Extension> = Key::new(
+    "levels",
+    Shape::Is(|| json!({"type": "array", "items": mapping(STEP)})),
+    "Severity that follows the value, ascending.",
+    |s, key, to| to.levels = read_steps(s, key),
+);
+
+/// What may stand under `tripline:` of every document.
+const OF_ALL: &[Key<Extension>] = &[
+    OWNER,
+    Key::new("reason", Shape::Text, "Why it is there.", |s, key, to| to.reason = s.string(key)),
+    Key::new("expires", Shape::Day, "The last day (UTC) on which it counts.", |s, key, to| {
+        to.expires = end_of_date(s, key).map(|end| (end, s.place_of(key)));
+    }),
+];
+
+/// What people are told when a rule fires.
+pub(in crate::engine) const OF_ALERTS: &[Key<Extension>] = &[
+    Key::new("suppress", Shape::Timespan, "Cool-down per key.", |s, key, to| {
+        to.suppress = timespan(s, key);
+    }),
+    Key::new(
+        "labels",
+        Shape::Is(|| map_of(&json!({"type": ["string", "number", "boolean"]}))),
+        "Few and stable: they identify an alert, and routes match them.",
+        |s, key, to| to.labels = read_labels(s, key),
+    ),
+    Key::new(
+        "annotations",
+        Shape::Is(|| map_of(&json!({"type": "string"}))),
+        "Templates for people: `summary` and others.",
+        |s, key, to| to.annotations = read_annotations(s, key),
+    ),
+    Key::new("runbook", Shape::Text, "What to do: an address.", |s, key, to| {
+        to.runbook = s.string(key);
+    }),
+    Key::new("evidence", Shape::Fields, "Fields that alerts show.", |s, key, to| {
+        to.evidence =
+            texts(s, key).filter(|fields| bounded(s, key, fields.len(), SHOWN_FIELDS_MAX));
+    }),
+    Key::new("controls", Shape::Texts, "Controls of frameworks: `soc2:CC6.1`.", |s, key, to| {
+        to.controls = s.strings(key).unwrap_or_default();
+    }),
+];
+
+/// What may stand under `tripline:` of detection rules and correlations.
+const OF_RULES: &[Key<Extension>] = &[
+    Key::new(
+        "needs",
+        Shape::Is(|| mapping(NEEDS)),
+        "What it is blind without, and its author knows it.",
+        |s, key, to| to.needs = s.section(key).and_then(|inner| read_all(NEEDS, inner)),
+    ),
+    STEPS,
+    Key::new("inside", Shape::Texts, "Only events inside these schedules.", |s, key, to| {
+        let names = texts(s, key).unwrap_or_default();
+        to.schedules.extend(names.into_iter().map(|name| (name, true)));
+    }),
+    Key::new("outside", Shape::Texts, "Only events outside of these schedules.", |s, key, to| {
+        let names = texts(s, key).unwrap_or_default();
+        to.schedules.extend(names.into_iter().map(|name| (name, false)));
+    }),
+];
+
+/// What tells alerts, and what is remembered, apart: under `tripline:`, or in the mapping of a kind.
+pub(in crate::engine) const GROUP_BY: Key<Extension> =
+    Key::new("group-by", Shape::Fields, "What tells alerts apart.", |s, key, to| {
+        let Some(parts) = texts(s, key) else { return };
+        if to.group_by.is_some() {
+            let place = s.place_of_key(key);
+            s.report(
+                Diagnostic::error(code::TWICE, place, "`group-by` is given twice")
+                    .help("keep the one in this mapping"),
+            );
+        }
+        to.group_by = Some(parts).filter(|parts| bounded(s, key, parts.len(), KEY_PARTS_MAX));
+    });
+
+/// What may stand under `tripline:` of detection rules alone.
+const OF_DETECTIONS: &[Key<Extension>] = &[
+    GROUP_BY,
+    Key::new(
+        "same_element",
+        Shape::Texts,
+        "Arrays: fields below one, in one mapping, are those of one element.",
+        |s, key, to| to.same_element = texts(s, key).unwrap_or_default(),
+    ),
+];
+
+/// What may stand under `tripline:` of correlations alone.
+const OF_CORRELATIONS: &[Key<Extension>] = &[
+    Key::new("gap", Shape::Timespan, "Silence that ends a session.", |s, key, to| {
+        to.gap = timespan(s, key);
+    }),
+    Key::new("window", Shape::Is(|| json!({"enum": WINDOWS})), "", |s, key, to| {
+        to.window = read_window(s, key, to.gap);
+    }),
+];
+
+const WINDOWS: [&str; 3] = ["sliding", "tumbling", "session"];
+
+const NEEDS: &[Key<Option<AuditLevel>>] = &[Key::new(
+    "level",
+    Shape::Is(|| json!({"enum": AuditLevel::ALL.map(AuditLevel::as_str)})),
+    "The audit level.",
+    |s, key, to| *to = s.one_of(key, &AuditLevel::ALL.map(|level| (level.as_str(), level))),
+)];
+
+/// The tables of one sort of document.
+const fn tables(sort: Sort) -> &'static [&'static [Key<Extension>]] {
+    match sort {
+        Sort::Detection => &[OF_ALL, OF_ALERTS, OF_RULES, OF_DETECTIONS],
+        Sort::Correlation => &[OF_ALL, OF_ALERTS, OF_RULES, OF_CORRELATIONS],
+        Sort::Filter => &[OF_ALL],
+    }
+}
+
+/// The kinds of correlation that are written under `tripline:`.
+fn kinds() -> impl Iterator<Item = &'static KindEntry> {
+    KINDS.iter().copied().filter(|entry| entry.written != Written::Type)
+}
+
+/// All keys that any document may have under `tripline:`.
+pub(in crate::engine) fn extension_keys() -> impl Iterator<Item = &'static str> {
+    let tables = Sort::ALL.into_iter().flat_map(tables).copied();
+    tables.flatten().map(|key| key.name).chain(kinds().map(|entry| entry.name))
+}
+
+/// JSON Schema of `tripline:`.
+pub(in crate::engine) fn extension_schema() -> Value {
+    let tables = Sort::ALL.into_iter().flat_map(tables).copied();
+    let mut all: Map<String, Value> = tables.flat_map(properties).collect();
+    for entry in kinds() {
+        let mut schema = (entry.schema)();
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert("description".to_owned(), entry.summary.into());
+            schema.insert("markdownDescription".to_owned(), entry.doc.into());
+        }
+        all.insert(entry.name.to_owned(), schema);
+    }
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": all,
+        "if": {"properties": {"window": {"const": "session"}}, "required": ["window"]},
+        "then": {"required": ["gap"]},
+    })
+}
+
+fn map_of(values: &Value) -> Value {
+    json!({"type": "object", "additionalProperties": values})
+}
+
 /// Reads the mapping; every key that does not belong to this sort of document is reported.
 pub(in crate::engine) fn read_extension(section: Option<Section<'_>>, sort: Sort) -> Extension {
     let mut extension = Extension::default();
     let Some(section) = section else { return extension };
-    if let Some(end) = end_of_date(&section, "expires") {
-        extension.expires = Some((end, section.place_of("expires")));
+    for keys in tables(sort) {
+        read_keys(keys, &section, &mut extension);
     }
-    extension.owner = section.string("owner");
-    section.string("reason");
-    if sort == Sort::Filter {
-        section.finish();
-        return extension;
+    if sort != Sort::Filter {
+        extension.risk = kind::read_risk(&section);
     }
-    read_alert(&section, &mut extension);
-    extension.needs = read_needs(&section);
-    extension.levels = read_levels(&section);
-    extension.risk = read_risk(&section);
-    read_schedules(&section, &mut extension);
     if sort == Sort::Detection {
-        read_detection_only(&section, &mut extension);
-    } else {
-        extension.window = read_window(&section);
+        read_state(&section, &mut extension);
     }
     section.finish();
     extension
-}
-
-/// What people are told when it fires.
-pub(in crate::engine) fn read_alert(section: &Section<'_>, extension: &mut Extension) {
-    extension.suppress = timespan(section, "suppress");
-    extension.labels = read_labels(section);
-    extension.annotations = read_annotations(section);
-    extension.runbook = section.string("runbook");
-    extension.evidence = texts(section, "evidence")
-        .filter(|fields| bounded(section, "evidence", fields.len(), SHOWN_FIELDS_MAX));
-    extension.controls = section.strings("controls").unwrap_or_default();
 }
 
 /// The words for severities.
@@ -107,19 +265,11 @@ pub(in crate::engine) fn severities() -> Vec<(&'static str, Severity)> {
     Severity::ALL.into_iter().map(|severity| (severity.as_str(), severity)).collect()
 }
 
-fn read_schedules(section: &Section<'_>, extension: &mut Extension) {
-    for (word, inside) in [("inside", true), ("outside", false)] {
-        if let Some(names) = texts(section, word) {
-            extension.schedules.extend(names.into_iter().map(|name| (name, inside)));
-        }
-    }
-}
-
-fn read_detection_only(section: &Section<'_>, extension: &mut Extension) {
-    let mut group_by = texts(section, "group-by");
+/// The kind that decides over time whether a detection rule fires.
+fn read_state(section: &Section<'_>, extension: &mut Extension) {
     for entry in kind::written(Written::Key) {
         let Some(inner) = section.section(entry.name) else { continue };
-        inner_group_by(&inner, &mut group_by);
+        GROUP_BY.read(&inner, extension);
         let state = entry.read.and_then(|read| read(&inner));
         inner.finish();
         if extension.state.is_some() {
@@ -134,27 +284,11 @@ fn read_detection_only(section: &Section<'_>, extension: &mut Extension) {
         }
         extension.state = state;
     }
-    extension.group_by =
-        group_by.filter(|parts| bounded(section, "group-by", parts.len(), KEY_PARTS_MAX));
-    extension.same_element = texts(section, "same_element").unwrap_or_default();
 }
 
-/// `group-by` inside the mapping of a kind; beside it is taken already, and both is a contradiction.
-fn inner_group_by(section: &Section<'_>, group_by: &mut Option<Vec<Text>>) {
-    let Some(inner) = texts(section, "group-by") else { return };
-    if group_by.is_some() {
-        let place = section.place_of_key("group-by");
-        let title = "`group-by` is given twice";
-        section.report(
-            Diagnostic::error(code::TWICE, place, title).help("keep the one in this mapping"),
-        );
-    }
-    *group_by = Some(inner);
-}
-
-fn read_labels(section: &Section<'_>) -> BTreeMap<String, String> {
-    let Some(inner) = section.section("labels") else { return BTreeMap::new() };
-    if !bounded(section, "labels", inner.keys().count(), SHOWN_FIELDS_MAX) {
+fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, String> {
+    let Some(inner) = section.section(key) else { return BTreeMap::new() };
+    if !bounded(section, key, inner.keys().count(), SHOWN_FIELDS_MAX) {
         return BTreeMap::new();
     }
     let mut labels = BTreeMap::new();
@@ -183,30 +317,21 @@ fn read_labels(section: &Section<'_>) -> BTreeMap<String, String> {
     labels
 }
 
-fn read_annotations(section: &Section<'_>) -> BTreeMap<String, Text> {
-    let Some(inner) = section.section("annotations") else { return BTreeMap::new() };
-    if !bounded(section, "annotations", inner.keys().count(), SHOWN_FIELDS_MAX) {
+fn read_annotations(section: &Section<'_>, key: &str) -> BTreeMap<String, Text> {
+    let Some(inner) = section.section(key) else { return BTreeMap::new() };
+    if !bounded(section, key, inner.keys().count(), SHOWN_FIELDS_MAX) {
         return BTreeMap::new();
     }
     inner.keys().filter_map(|name| Some((name.to_owned(), text(&inner, name)?))).collect()
 }
 
-fn read_needs(section: &Section<'_>) -> Option<AuditLevel> {
-    let inner = section.section("needs")?;
-    let words: Vec<(&str, AuditLevel)> =
-        AuditLevel::ALL.into_iter().map(|level| (level.as_str(), level)).collect();
-    let level = inner.one_of("level", &words);
-    inner.finish();
-    level
-}
-
-fn read_window(section: &Section<'_>) -> Option<(WindowShape, Place)> {
-    let word = section.one_of(
-        "window",
-        &[("sliding", "sliding"), ("tumbling", "tumbling"), ("session", "session")],
-    );
-    let gap = timespan(section, "gap");
-    let place = section.place_of("window");
+fn read_window(
+    section: &Section<'_>,
+    key: &str,
+    gap: Option<Duration>,
+) -> Option<(WindowShape, Place)> {
+    let word = section.one_of(key, &WINDOWS.map(|word| (word, word)));
+    let place = section.place_of(key);
     match (word, gap) {
         (Some("session"), Some(gap)) => Some((WindowShape::Session { gap }, place)),
         (Some("session"), None) => {
@@ -228,20 +353,31 @@ fn read_window(section: &Section<'_>) -> Option<(WindowShape, Place)> {
     }
 }
 
-/// Severity that follows the value.
-pub(in crate::engine) fn read_levels(section: &Section<'_>) -> Vec<LevelStep> {
-    let words = severities();
+const STEP: &[Key<(Option<f64>, Option<Severity>)>] = &[
+    Key::required(
+        "gte",
+        Shape::Number,
+        "From which value on.",
+        "from which value on: `{gte: 50, level: critical}`",
+        |s, key, to| to.0 = s.number(key),
+    ),
+    Key::required(
+        "level",
+        Shape::Severity,
+        "Which severity then.",
+        "which severity then: `{gte: 50, level: critical}`",
+        |s, key, to| {
+            to.1 = s.one_of(key, &severities());
+        },
+    ),
+];
+
+fn read_steps(section: &Section<'_>, key: &str) -> Vec<LevelStep> {
     let mut steps: Vec<LevelStep> = Vec::new();
-    for step in section.sections("levels") {
-        let at_least = step.number("gte");
-        if !step.has("gte") {
-            step.missing("gte", "from which value on: `{gte: 50, level: critical}`");
-        }
-        let severity = step.one_of("level", &words);
-        if !step.has("level") {
-            step.missing("level", "which severity then: `{gte: 50, level: critical}`");
-        }
-        if let (Some(at_least), Some(severity)) = (at_least, severity) {
+    for step in section.sections(key) {
+        let mut read = (None, None);
+        read_keys(STEP, &step, &mut read);
+        if let (Some(at_least), Some(severity)) = read {
             if steps.last().is_some_and(|before| before.at_least >= at_least) {
                 step.invalid("gte", "levels must ascend", "write the lowest value first");
             }
@@ -250,22 +386,4 @@ pub(in crate::engine) fn read_levels(section: &Section<'_>) -> Vec<LevelStep> {
         step.finish();
     }
     steps
-}
-
-fn read_risk(section: &Section<'_>) -> Option<(Text, f64)> {
-    let inner = section.section("risk")?;
-    let entity = text(&inner, "entity");
-    if entity.is_none() {
-        inner.missing("entity", "whose risk grows: `entity: actor.id`");
-    }
-    let score = inner.number("score");
-    match score {
-        None if !inner.has("score") => inner.missing("score", "by how much: `score: 20`"),
-        Some(score) if !(score > 0.0 && score <= 1e6) => {
-            inner.invalid("score", "a score lies above 0 and up to 1000000", "such as `score: 20`");
-        }
-        _ => {}
-    }
-    inner.finish();
-    Some((entity?, score?))
 }

@@ -3,23 +3,28 @@
 //! Most of it decides nothing, but a file that other Sigma tools refuse, or a key that looks as if it
 //! decided something, is worth a word.
 
-use super::extension::{Extension, Sort, read_extension, severities};
+use serde_json::{Value, json};
+
+use super::{
+    correlation::CORRELATION,
+    extension::{Extension, Sort, extension_keys, extension_schema, read_extension, severities},
+};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, nearest},
     limits::SHOWN_FIELDS_MAX,
-    rule::plan::alert::Severity,
+    rule::plan::{alert::Severity, rule::About},
     syntax::{
         code,
+        key::{Key, Shape, mapping, read_all, read_keys},
         read::{self, Text, parse_date, text, texts},
     },
     yaml::Section,
 };
 
 /// Characters of a title, as Sigma has it.
-pub(in crate::engine) const TITLE_CHARS_MAX: usize = 256;
+const TITLE_CHARS_MAX: usize = 256;
 /// How a rule is related to another, as Sigma has it.
-pub(in crate::engine) const RELATED_TYPES: [&str; 5] =
-    ["derived", "obsolete", "merged", "renamed", "similar"];
+const RELATED_TYPES: [&str; 5] = ["derived", "obsolete", "merged", "renamed", "similar"];
 /// Characters of a description, as Sigma has it.
 const DESCRIPTION_CHARS_MAX: usize = 65_535;
 /// The newest version of Sigma that is spoken here, without its minor number.
@@ -28,6 +33,8 @@ const SIGMA_VERSION_MAX: u32 = 2;
 /// What a document says about itself.
 #[derive(Debug)]
 pub(in crate::engine) struct Header {
+    /// What the document is.
+    pub(in crate::engine) sort: Sort,
     /// Its `title` key, or where it begins.
     pub(in crate::engine) place: Place,
     /// Its number in the file, from 1.
@@ -36,22 +43,10 @@ pub(in crate::engine) struct Header {
     pub(in crate::engine) id: Option<Text>,
     /// `name`
     pub(in crate::engine) name: Option<Text>,
-    /// `title`
-    pub(in crate::engine) title: String,
-    /// `description`
-    pub(in crate::engine) description: String,
-    /// `status`
-    pub(in crate::engine) status: Option<String>,
     /// `level`
     pub(in crate::engine) level: Option<Severity>,
-    /// `author`
-    pub(in crate::engine) author: Option<String>,
-    /// `tags`
-    pub(in crate::engine) tags: Vec<String>,
-    /// `references`
-    pub(in crate::engine) references: Vec<String>,
-    /// `falsepositives`
-    pub(in crate::engine) false_positives: Vec<String>,
+    /// What people are told of it.
+    pub(in crate::engine) about: About,
     /// `fields`
     pub(in crate::engine) fields: Vec<Text>,
     /// `generate` at the top level.
@@ -60,125 +55,182 @@ pub(in crate::engine) struct Header {
     pub(in crate::engine) extension: Extension,
 }
 
-/// Keys that a document may have at its top level; the last belong under `tripline:`.
-const TOP_LEVEL: &[&str] = &[
-    "action",
-    "author",
-    "correlation",
-    "date",
-    "description",
-    "detection",
-    "falsepositives",
-    "fields",
-    "filter",
-    "generate",
-    "id",
-    "level",
-    "license",
-    "logsource",
-    "modified",
-    "name",
-    "references",
-    "related",
-    "scope",
-    "sigma-version",
-    "status",
-    "tags",
-    "taxonomy",
-    "title",
-    "tripline",
+impl Header {
+    /// Of a document that says nothing about itself.
+    pub(in crate::engine) fn new(sort: Sort, place: Place, number: usize) -> Header {
+        Header {
+            sort,
+            place,
+            number,
+            id: None,
+            name: None,
+            level: None,
+            about: About::default(),
+            fields: Vec::new(),
+            generate: None,
+            extension: Extension::default(),
+        }
+    }
+}
+
+/// Keys that a document may have at its top level, beside what it looks for.
+pub(in crate::engine) const HEADER: &[Key<Header>] = &[
+    Key::required(
+        "title",
+        Shape::Is(title_schema),
+        "What the rule finds, in a few words.",
+        "",
+        read_title,
+    ),
+    Key::new("id", Shape::Is(some_schema), "A UUID that never changes.", |s, key, to| {
+        to.id = read_id(s, key);
+    }),
+    Key::new(
+        "name",
+        Shape::Is(some_schema),
+        "A short name, by which correlations refer to the rule.",
+        |s, key, to| to.name = some_text(s, key),
+    ),
+    Key::new(
+        "related",
+        Shape::Is(|| json!({"type": "array", "items": mapping(RELATED)})),
+        "Other rules: which of them this one is derived from, or takes the place of.",
+        |s, key, _| read_related(s, key),
+    ),
+    Key::new("description", Shape::Text, "What it means when the rule fires.", |s, key, to| {
+        to.about.description = s.string(key).unwrap_or_default();
+        bounded(s, key, &to.about.description, DESCRIPTION_CHARS_MAX);
+    }),
+    Key::new("status", Shape::Is(|| json!({"enum": STATUSES})), "", |s, key, to| {
+        to.about.status = read_status(s, key);
+    }),
+    Key::new("level", Shape::Severity, "", |s, key, to| to.level = s.one_of(key, &severities())),
+    Key::new("author", Shape::Text, "Who wrote it.", |s, key, to| to.about.author = s.string(key)),
+    Key::new("license", Shape::Text, "", |s, key, _| drop(s.string(key))),
+    Key::new("date", Shape::Is(date_schema), "When it was written.", |s, key, _| {
+        check_date(s, key)
+    }),
+    Key::new("modified", Shape::Is(date_schema), "When it was changed last.", |s, key, _| {
+        check_date(s, key);
+    }),
+    Key::new("tags", Shape::Texts, "", |s, key, to| to.about.tags = read_tags(s, key)),
+    Key::new("references", Shape::Texts, "Where to read more.", |s, key, to| {
+        to.about.references = strings(s, key);
+    }),
+    Key::new("falsepositives", Shape::Texts, "What else it may be.", |s, key, to| {
+        to.about.false_positives = strings(s, key);
+    }),
+    Key::new(
+        "fields",
+        Shape::Fields,
+        "What is shown, if `evidence` is not given.",
+        |s, key, to| {
+            let shown = texts(s, key)
+                .filter(|fields| read::bounded(s, key, fields.len(), SHOWN_FIELDS_MAX));
+            to.fields = shown.unwrap_or_default();
+            is_list(s, key);
+        },
+    ),
+    Key::new(
+        "generate",
+        Shape::Bool,
+        "Whether referenced rules alert themselves.",
+        |s, key, to| to.generate = s.boolean(key),
+    ),
+    Key::new("taxonomy", Shape::Is(|| json!({"const": "sigma"})), "", |s, key, _| {
+        check_taxonomy(s, key);
+    }),
+    Key::new(
+        "sigma-version",
+        Shape::Is(|| json!({"type": ["string", "number"]})),
+        "",
+        |s, key, _| {
+            check_version(s, key);
+        },
+    ),
+    Key::new("scope", Shape::Texts, "Limits nothing.", |s, key, _| check_scope(s, key)),
+    Key::new("tripline", Shape::Is(extension_schema), "What Sigma cannot say.", |s, key, to| {
+        to.extension = read_extension(s.section(key), to.sort)
+    }),
 ];
-const BELOW_TRIPLINE: &[&str] = &[
-    "absence",
-    "annotations",
-    "controls",
-    "evidence",
-    "expires",
-    "first_seen",
-    "gap",
-    "group-by",
-    "inside",
-    "labels",
-    "levels",
-    "needs",
-    "outside",
-    "owner",
-    "rarity",
-    "risk",
-    "runbook",
-    "same_element",
-    "spike",
-    "suppress",
-    "window",
+
+const RELATED: &[Key<()>] = &[
+    Key::required("id", Shape::Text, "", "", |s, key, ()| {
+        if let Some(id) = s.required_string(key, "name the rule by its id")
+            && !is_uuid(&id)
+        {
+            let title = format!("the id `{id}` is not a UUID");
+            other_tools(s, s.place_of(key), title, "related rules are named by id");
+        }
+    }),
+    Key::required("type", Shape::Is(|| json!({"enum": RELATED_TYPES})), "", "", |s, key, ()| {
+        if s.node(key).is_none() {
+            s.missing(key, format!("it is one of: {}", RELATED_TYPES.join(", ")));
+        }
+        s.one_of(key, &RELATED_TYPES.map(|word| (word, ())));
+    }),
 ];
-const BELOW_CORRELATION: &[&str] =
-    &["aliases", "condition", "group-by", "rules", "timespan", "type"];
+
+fn title_schema() -> Value {
+    json!({"type": "string", "maxLength": TITLE_CHARS_MAX})
+}
+
+fn some_schema() -> Value {
+    json!({"type": "string", "minLength": 1})
+}
+
+fn date_schema() -> Value {
+    json!({"$ref": "#/$defs/date"})
+}
 
 /// Sigma allows any key at the top level, so these are suspicions only.
 fn strange_keys(section: &Section<'_>, sort: Sort) {
-    let warn = |key: &str, title: String, help: String| {
-        let place = section.place_of_key(key);
-        section.report(Diagnostic::warning(code::STRANGE_KEY, place, title).help(help));
+    let known = || {
+        let header = HEADER.iter().map(|key| key.name);
+        header.chain(Sort::ALL.map(Sort::key)).chain(["logsource"])
     };
-    for key in section.keys() {
-        if TOP_LEVEL.contains(&key) {
+    for key in section.keys().filter(|key| known().all(|known| known != *key)) {
+        let below = |mapping: &str| format!("put it under `{mapping}:`: `{mapping}: {{{key}: …}}`");
+        let help = if sort == Sort::Correlation && CORRELATION.iter().any(|one| one.name == key) {
+            below("correlation")
+        } else if extension_keys().any(|name| name == key) {
+            below("tripline")
+        } else if let Some(near) = nearest(key, known()) {
+            format!("did you mean `{near}`?")
+        } else {
             continue;
-        }
-        let title = format!("`{key}` is not looked at here");
-        if sort == Sort::Correlation && BELOW_CORRELATION.contains(&key) {
-            warn(key, title, format!("put it under `correlation:`: `correlation: {{{key}: …}}`"));
-        } else if BELOW_TRIPLINE.contains(&key) {
-            warn(key, title, format!("put it under `tripline:`: `tripline: {{{key}: …}}`"));
-        } else if let Some(near) = nearest(key, TOP_LEVEL.iter().copied()) {
-            warn(key, title, format!("did you mean `{near}`?"));
-        }
+        };
+        not_looked_at(section, key, help);
     }
+}
+
+fn not_looked_at(section: &Section<'_>, key: &str, help: String) {
+    let title = format!("`{key}` is not looked at here");
+    let place = section.place_of_key(key);
+    section.report(Diagnostic::warning(code::STRANGE_KEY, place, title).help(help));
 }
 
 /// Reads everything that detection rules, correlations and filters have in common.
 pub(in crate::engine) fn read_header(section: &Section<'_>, number: usize, sort: Sort) -> Header {
-    let title = section.required_string("title", "say in a few words what the rule finds");
-    let description = section.string("description");
-    bounded(section, "title", title.as_deref(), TITLE_CHARS_MAX);
-    bounded(section, "description", description.as_deref(), DESCRIPTION_CHARS_MAX);
-    let header = Header {
-        place: section
-            .keys()
-            .find(|key| *key == "title")
-            .or_else(|| section.keys().next())
-            .map_or(section.place(), |key| section.place_of_key(key)),
-        number,
-        id: read_id(section),
-        name: some_text(section, "name"),
-        title: title.unwrap_or_default(),
-        description: description.unwrap_or_default(),
-        status: read_status(section),
-        level: section.one_of("level", &severities()),
-        author: section.string("author"),
-        tags: read_tags(section),
-        references: strings(section, "references"),
-        false_positives: strings(section, "falsepositives"),
-        fields: texts(section, "fields")
-            .filter(|fields| read::bounded(section, "fields", fields.len(), SHOWN_FIELDS_MAX))
-            .unwrap_or_default(),
-        generate: section.boolean("generate"),
-        extension: read_extension(section.section("tripline"), sort),
-    };
-    section.string("license");
-    is_list(section, "fields");
-    for key in ["date", "modified"] {
-        check_date(section, key);
-    }
-    check_related(section);
-    check_taxonomy(section);
-    check_version(section);
-    check_scope(section);
+    let place = section
+        .keys()
+        .find(|key| *key == "title")
+        .or_else(|| section.keys().next())
+        .map_or(section.place(), |key| section.place_of_key(key));
+    let mut header = Header::new(sort, place, number);
+    read_keys(HEADER, section, &mut header);
     strange_keys(section, sort);
     header
 }
 
-fn bounded(section: &Section<'_>, key: &str, text: Option<&str>, chars_max: usize) {
-    let count = text.map_or(0, |text| text.chars().count());
+fn read_title(section: &Section<'_>, key: &'static str, to: &mut Header) {
+    let title = section.required_string(key, "say in a few words what the rule finds");
+    to.about.title = title.unwrap_or_default();
+    bounded(section, key, &to.about.title, TITLE_CHARS_MAX);
+}
+
+fn bounded(section: &Section<'_>, key: &str, text: &str, chars_max: usize) {
+    let count = text.chars().count();
     if count > chars_max {
         let title = format!("{key} has {count} characters");
         section.invalid(key, title, format!("Sigma allows {chars_max}"));
@@ -203,8 +255,8 @@ fn other_tools(section: &Section<'_>, place: Place, title: String, help: &str) {
     section.report(diagnostic);
 }
 
-fn read_id(section: &Section<'_>) -> Option<Text> {
-    let id = some_text(section, "id")?;
+fn read_id(section: &Section<'_>, key: &str) -> Option<Text> {
+    let id = some_text(section, key)?;
     if is_uuid(&id.value) {
         return Some(Text { value: id.value.to_ascii_lowercase(), place: id.place });
     }
@@ -213,11 +265,12 @@ fn read_id(section: &Section<'_>) -> Option<Text> {
     Some(id)
 }
 
-fn read_status(section: &Section<'_>) -> Option<String> {
-    let words = ["stable", "test", "experimental", "deprecated", "unsupported"];
-    let status = section.one_of("status", &words.map(|word| (word, word)))?;
+const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
+
+fn read_status(section: &Section<'_>, key: &str) -> Option<String> {
+    let status = section.one_of(key, &STATUSES.map(|word| (word, word)))?;
     if matches!(status, "deprecated" | "unsupported") {
-        let place = section.place_of("status");
+        let place = section.place_of(key);
         let title = format!("the rule says that it is {status}");
         section.report(
             Diagnostic::warning(code::OUT_OF_USE, place, title)
@@ -241,9 +294,9 @@ fn strings(section: &Section<'_>, key: &str) -> Vec<String> {
     section.strings(key).unwrap_or_default()
 }
 
-fn read_tags(section: &Section<'_>) -> Vec<String> {
-    is_list(section, "tags");
-    let tags = texts(section, "tags").unwrap_or_default();
+fn read_tags(section: &Section<'_>, key: &str) -> Vec<String> {
+    is_list(section, key);
+    let tags = texts(section, key).unwrap_or_default();
     for tag in &tags {
         let mut parts = tag.value.split('.');
         if parts.clone().count() < 2 || parts.any(str::is_empty) {
@@ -263,24 +316,14 @@ fn check_date(section: &Section<'_>, key: &str) {
     }
 }
 
-fn check_related(section: &Section<'_>) {
-    for related in section.sections("related") {
-        if let Some(id) = related.required_string("id", "name the rule by its id")
-            && !is_uuid(&id)
-        {
-            let title = format!("the id `{id}` is not a UUID");
-            other_tools(&related, related.place_of("id"), title, "related rules are named by id");
-        }
-        if related.node("type").is_none() {
-            related.missing("type", format!("it is one of: {}", RELATED_TYPES.join(", ")));
-        }
-        related.one_of("type", &RELATED_TYPES.map(|word| (word, ())));
-        related.finish();
+fn read_related(section: &Section<'_>, key: &str) {
+    for related in section.sections(key) {
+        read_all(RELATED, related);
     }
 }
 
-fn check_taxonomy(section: &Section<'_>) {
-    let Some(taxonomy) = some_text(section, "taxonomy") else { return };
+fn check_taxonomy(section: &Section<'_>, key: &str) {
+    let Some(taxonomy) = some_text(section, key) else { return };
     if taxonomy.value != "sigma" {
         let title = format!("the names are those of the taxonomy `{}`", taxonomy.value);
         section.report(
@@ -290,8 +333,8 @@ fn check_taxonomy(section: &Section<'_>) {
     }
 }
 
-fn check_version(section: &Section<'_>) {
-    let Some(version) = text(section, "sigma-version") else { return };
+fn check_version(section: &Section<'_>, key: &str) {
+    let Some(version) = text(section, key) else { return };
     let major = version.value.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major > SIGMA_VERSION_MAX) {
         let title = format!("the rule is written in Sigma {}", version.value);
@@ -303,16 +346,52 @@ fn check_version(section: &Section<'_>) {
 }
 
 /// `scope` would limit a rule to some machines; nobody has defined its words.
-fn check_scope(section: &Section<'_>) {
-    let scopes = strings(section, "scope");
+fn check_scope(section: &Section<'_>, key: &str) {
+    let scopes = strings(section, key);
     if scopes.is_empty() {
         return;
     }
     let title = "`scope` limits nothing here: the rule sees all events";
     section.report(
-        Diagnostic::warning(code::STRANGE_KEY, section.place_of_key("scope"), title)
+        Diagnostic::warning(code::STRANGE_KEY, section.place_of_key(key), title)
             .help("name clusters or namespaces in a selection"),
     );
+}
+
+/// Keys of `logsource:`.
+pub(in crate::engine) const LOGSOURCE: &[Key<Logs>] = &[
+    Key::new("product", Shape::Is(|| json!({"const": "kubernetes"})), "", |s, key, to| {
+        to.read(s, key, "kubernetes");
+    }),
+    Key::new("service", Shape::Is(|| json!({"const": "audit"})), "", |s, key, to| {
+        to.read(s, key, "audit");
+    }),
+    Key::new("category", Shape::Is(|| json!({"const": "application"})), "", |s, key, to| {
+        // It alone does not say that the logs are those of Kubernetes.
+        let right = to.right;
+        to.read(s, key, "application");
+        to.right = right;
+    }),
+    Key::new("definition", Shape::Text, "What is to be logged.", |s, key, _| drop(s.string(key))),
+];
+
+/// Which logs a rule is for.
+#[derive(Default)]
+pub(in crate::engine) struct Logs {
+    right: bool,
+    /// What it says of other logs.
+    wrong: Option<(&'static str, Text)>,
+}
+
+impl Logs {
+    fn read(&mut self, section: &Section<'_>, key: &'static str, accepted: &str) {
+        let Some(value) = text(section, key) else { return };
+        if value.value.eq_ignore_ascii_case(accepted) {
+            self.right = true;
+        } else if self.wrong.is_none() {
+            self.wrong = Some((key, value));
+        }
+    }
 }
 
 /// Rules must be for Kubernetes audit events: others could only match by mistake.
@@ -321,39 +400,23 @@ pub(in crate::engine) fn check_logsource(section: &Section<'_>) {
         section.missing("logsource", "write `logsource: {product: kubernetes, service: audit}`");
         return;
     };
-    let mut wrong = None;
-    let mut right = false;
-    for (key, accepted) in
-        [("product", "kubernetes"), ("service", "audit"), ("category", "application")]
-    {
-        let Some(value) = text(&logsource, key) else { continue };
-        let fits = value.value.eq_ignore_ascii_case(accepted);
-        right |= fits && key != "category";
-        if !fits && wrong.is_none() {
-            wrong = Some((key, value));
+    let mut logs = Logs::default();
+    read_keys(LOGSOURCE, &logsource, &mut logs);
+    let known = || LOGSOURCE.iter().map(|key| key.name);
+    for key in logsource.keys().filter(|key| known().all(|known| known != *key)) {
+        if let Some(near) = nearest(key, known()) {
+            not_looked_at(&logsource, key, format!("did you mean `{near}`?"));
         }
     }
-    let help = "Tripline reads `product: kubernetes`, `service: audit`";
-    logsource.string("definition");
-    let known = ["product", "service", "category", "definition"];
-    for key in logsource.keys().filter(|key| !known.contains(key)) {
-        if let Some(near) = nearest(key, known) {
-            let title = format!("`{key}` is not looked at here");
-            let place = logsource.place_of_key(key);
-            section.report(
-                Diagnostic::warning(code::STRANGE_KEY, place, title)
-                    .help(format!("did you mean `{near}`?")),
-            );
-        }
-    }
-    if let Some((key, value)) = wrong {
-        let title = format!("the rule is for the {key} `{}`", value.value);
-        let diagnostic = Diagnostic::error(code::WRONG_LOGSOURCE, value.place, title);
-        section.report(diagnostic.help(help));
-    } else if !right {
+    let report = |place: Place, title: String| {
+        let diagnostic = Diagnostic::error(code::WRONG_LOGSOURCE, place, title);
+        section.report(diagnostic.help("Tripline reads `product: kubernetes`, `service: audit`"));
+    };
+    if let Some((key, value)) = logs.wrong {
+        report(value.place, format!("the rule is for the {key} `{}`", value.value));
+    } else if !logs.right {
         let title = "the rule does not say which logs it is for";
-        let place = section.place_of_key("logsource");
-        section.report(Diagnostic::error(code::WRONG_LOGSOURCE, place, title).help(help));
+        report(section.place_of_key("logsource"), title.to_owned());
     }
 }
 

@@ -22,6 +22,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::pattern::Pattern;
 use crate::engine::{
     diagnostic::{Diagnostic, Problems, SourceText},
@@ -30,7 +32,8 @@ use crate::engine::{
     rule::plan::build::Builder,
     syntax::{
         code,
-        read::{Context, end_of_date, text, texts},
+        key::{Key, Shape, mapping, read_keys},
+        read::{Context, end_of_date},
     },
     time::WallTime,
     value::fold_case,
@@ -55,15 +58,10 @@ pub(in crate::engine) fn read_identities(
     }
     let Some(node) = nodes.first() else { return Identities::default() };
     let root = context.section(node, "");
-    let entries: Vec<Identity> = root
-        .sections("identities")
-        .into_iter()
-        .map(|section| read_identity(section, now))
-        .collect();
-    if root.node("identities").is_none() {
-        root.missing("identities", "write a list: `identities: [{users: ['ci-*'], human: false}]`");
-    }
+    let mut file = File { now, entries: Vec::new() };
+    read_keys(IDENTITIES, &root, &mut file);
     root.finish();
+    let entries = file.entries;
     let whole = || context.place(&(0..0));
     let count: usize = entries.iter().map(|one| one.users.len() + one.groups.len()).sum();
     if count > LIST_VALUES_MAX {
@@ -85,18 +83,56 @@ pub(in crate::engine) fn read_identities(
     })
 }
 
-fn read_identity(section: Section<'_>, now: Option<WallTime>) -> Identity {
-    let names = |key: &str| {
-        let names = texts(&section, key).unwrap_or_default();
-        names.iter().map(|name| pattern_of(&name.value)).collect::<Vec<_>>()
-    };
-    let (users, groups) = (names("users"), names("groups"));
-    let human = section.boolean("human");
-    let team = text(&section, "team");
-    let until = end_of_date(&section, "until");
-    for word in ["owner", "reason"] {
-        section.string(word);
+/// The file while it is being read.
+pub(in crate::engine) struct File {
+    now: Option<WallTime>,
+    entries: Vec<Identity>,
+}
+
+/// Keys of the file.
+pub(in crate::engine) const IDENTITIES: &[Key<File>] = &[Key::required(
+    "identities",
+    Shape::Is(identities_schema),
+    "",
+    "write a list: `identities: [{users: ['ci-*'], human: false}]`",
+    |s, key, to| {
+        let entries = s.sections(key).into_iter();
+        to.entries = entries.map(|entry| read_identity(entry, to.now)).collect();
+    },
+)];
+
+fn identities_schema() -> Value {
+    let mut entry = mapping(IDENTITY);
+    if let Some(entry) = entry.as_object_mut() {
+        entry
+            .insert("anyOf".to_owned(), json!([{"required": ["users"]}, {"required": ["groups"]}]));
     }
+    json!({"type": "array", "items": entry})
+}
+
+const IDENTITY: &[Key<Identity>] = &[
+    Key::new("users", Shape::Texts, "", |s, key, to| to.users = patterns(s, key)),
+    Key::new("groups", Shape::Texts, "", |s, key, to| to.groups = patterns(s, key)),
+    Key::new("human", Shape::Bool, "Whether they are people.", |s, key, to| {
+        to.human = s.boolean(key);
+    }),
+    Key::new("team", Shape::Text, "", |s, key, to| to.team = s.string(key)),
+    Key::new("owner", Shape::Text, "Who answers for the entry.", |s, key, _| drop(s.string(key))),
+    Key::new("reason", Shape::Text, "Why it is there.", |s, key, _| drop(s.string(key))),
+    Key::new("until", Shape::Day, "The last day (UTC) on which it counts.", |s, key, to| {
+        to.until = end_of_date(s, key);
+    }),
+];
+
+fn patterns(section: &Section<'_>, key: &str) -> Vec<NamePattern> {
+    let names = section.strings(key).unwrap_or_default();
+    names.iter().map(|name| pattern_of(name)).collect()
+}
+
+fn read_identity(section: Section<'_>, now: Option<WallTime>) -> Identity {
+    let mut identity = Identity::default();
+    read_keys(IDENTITY, &section, &mut identity);
+    let Identity { users, groups, human, team, until } = &identity;
     let bad = |title: &str, help: &str| {
         let diagnostic = Diagnostic::error(code::BAD_IDENTITIES, section.place(), title);
         section.report(diagnostic.help(help));
@@ -108,7 +144,7 @@ fn read_identity(section: Section<'_>, now: Option<WallTime>) -> Identity {
         bad("the entry says nothing", "say `human: true`, `human: false` or `team: …`");
     }
     if let (Some(until), Some(now)) = (until, now)
-        && until <= now.as_event()
+        && *until <= now.as_event()
     {
         let title = "the entry has expired";
         let place = section.place_of("until");
@@ -116,7 +152,7 @@ fn read_identity(section: Section<'_>, now: Option<WallTime>) -> Identity {
         section.report(diagnostic.help("remove it, or give it a later date"));
     }
     section.finish();
-    Identity { users, groups, human, team: team.map(|team| team.value), until }
+    identity
 }
 
 fn pattern_of(name: &str) -> NamePattern {

@@ -13,6 +13,7 @@ use crate::engine::{
     limits::{LIST_FILE_BYTES_MAX, LIST_VALUES_MAX},
     syntax::{
         code,
+        key::{Key, Shape, read_all},
         read::{Context, end_of_date},
     },
     time::{EventTime, WallTime},
@@ -148,13 +149,7 @@ fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<Lis
         bad(context, &node.span, title);
         return None;
     }
-    let section = context.section(node, "");
-    let value = section.required_string("value", "write the value that counts");
-    let until = if section.has("expires") && !section.has("until") {
-        end_of_date(&section, "expires")
-    } else {
-        end_of_date(&section, "until")
-    };
+    let Draft { value, until, .. } = read_all(ENTRY, context.section(node, ""));
     if let (Some(until), Some(now)) = (until, now)
         && until <= now.as_event()
     {
@@ -163,12 +158,31 @@ fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<Lis
             .help("remove it, or give it a later date");
         context.problems.push(diagnostic);
     }
-    for word in ["owner", "reason"] {
-        section.string(word);
-    }
-    section.finish();
     Some(ListEntry { pattern: Pattern::parse(&value?), until })
 }
+
+/// An entry while it is being read.
+#[derive(Default)]
+struct Draft {
+    value: Option<String>,
+    until: Option<EventTime>,
+    owner: Option<String>,
+    reason: Option<String>,
+}
+
+const ENTRY: &[Key<Draft>] = &[
+    Key::required("value", Shape::Text, "", "", |s, key, to| {
+        to.value = s.required_string(key, "write the value that counts");
+    }),
+    Key::new("until", Shape::Day, "", |s, key, to| to.until = end_of_date(s, key)),
+    Key::new("expires", Shape::Day, "", |s, key, to| {
+        if s.has(key) && to.until.is_none() {
+            to.until = end_of_date(s, key);
+        }
+    }),
+    Key::new("owner", Shape::Text, "", |s, key, to| to.owner = s.string(key)),
+    Key::new("reason", Shape::Text, "", |s, key, to| to.reason = s.string(key)),
+];
 
 #[cfg(test)]
 mod tests {

@@ -106,7 +106,7 @@ impl Names {
 fn name_of(header: &Header) -> RuleName {
     let name = match &header.name {
         Some(name) => name.value.clone(),
-        None => slug(&header.title),
+        None => slug(&header.about.title),
     };
     let id = header.id.as_ref().or(header.name.as_ref()).map_or_else(
         || format!("{}#{}", header.place.source.name, header.number),

@@ -15,7 +15,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    extension::{Extension, read_alert, read_levels, severities},
+    extension::{OF_ALERTS, OWNER, STEPS, Sort, severities},
     header::Header,
 };
 use crate::engine::{
@@ -23,6 +23,7 @@ use crate::engine::{
     rule::plan::alert::Severity,
     syntax::{
         code,
+        key::{Key, Shape, read_keys},
         read::{Context, number_within, timespan},
     },
     yaml,
@@ -50,27 +51,19 @@ pub(in crate::engine) fn read_risk(
 ) -> RiskSettings {
     let nothing = SourceText::new("risk.yaml", "");
     let source = source.unwrap_or(&nothing);
-    let mut header = Header {
-        place: Place { source: Arc::clone(source), span: 0..0 },
-        number: 1,
-        id: None,
-        name: None,
-        title: "Risk has added up".to_owned(),
-        description:
-            "Several findings about one entity, each perhaps harmless by itself, have added \
-                      up. The values name the rules and what each contributed."
-                .to_owned(),
-        status: None,
-        level: Some(Severity::High),
-        author: None,
-        tags: Vec::new(),
-        references: Vec::new(),
-        false_positives: Vec::new(),
-        fields: Vec::new(),
-        generate: None,
-        extension: Extension::default(),
+    let place = Place { source: Arc::clone(source), span: 0..0 };
+    let mut settings = RiskSettings {
+        header: Header::new(Sort::Correlation, place, 1),
+        line: LINE_DEFAULT,
+        half_life: HALF_LIFE_DEFAULT,
     };
-    let (mut line, mut half_life) = (LINE_DEFAULT, HALF_LIFE_DEFAULT);
+    let header = &mut settings.header;
+    header.level = Some(Severity::High);
+    header.about.title = "Risk has added up".to_owned();
+    header.about.description =
+        "Several findings about one entity, each perhaps harmless by itself, \
+                                have added up. The values name the rules and what each contributed."
+            .to_owned();
     let context = Context { source, problems };
     let nodes = yaml::parse(source).unwrap_or_else(|problem| {
         problems.push(*problem);
@@ -81,13 +74,23 @@ pub(in crate::engine) fn read_risk(
     }
     if let Some(node) = nodes.first() {
         let section = context.section(node, "");
-        line = number_within(&section, "line", 0.001..=1e9).unwrap_or(line);
-        half_life = timespan(&section, "half_life").unwrap_or(half_life);
-        header.level = section.one_of("level", &severities()).or(header.level);
-        header.extension.levels = read_levels(&section);
-        header.extension.owner = section.string("owner");
-        read_alert(&section, &mut header.extension);
+        read_keys(RISK, &section, &mut settings);
+        read_keys(&[OWNER, STEPS], &section, &mut settings.header.extension);
+        read_keys(OF_ALERTS, &section, &mut settings.header.extension);
         section.finish();
     }
-    RiskSettings { header, line, half_life }
+    settings
 }
+
+/// Keys of `risk.yaml`, beside those for alerts that rules have too.
+const RISK: &[Key<RiskSettings>] = &[
+    Key::new("line", Shape::Number, "From which sum on there is an alert.", |s, key, to| {
+        to.line = number_within(s, key, 0.001..=1e9).unwrap_or(to.line);
+    }),
+    Key::new("half_life", Shape::Timespan, "How long a score takes to halve.", |s, key, to| {
+        to.half_life = timespan(s, key).unwrap_or(to.half_life);
+    }),
+    Key::new("level", Shape::Severity, "", |s, key, to| {
+        to.header.level = s.one_of(key, &severities()).or(to.header.level);
+    }),
+];
