@@ -30,7 +30,10 @@ mod windowed;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-pub(in crate::engine) use self::{calendar::Calendar, risk::{Risk, read_risk}};
+pub(in crate::engine) use self::{
+    calendar::Calendar,
+    risk::{Risk, read_risk},
+};
 pub use self::{
     life::{Life, ONE_EVENT},
     state::{Captures, Losses, RuleState, StateKey, Taken},
