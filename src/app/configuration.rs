@@ -1,6 +1,6 @@
 //! The whole configuration: what each module reads of it, and what is built from it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::{DeadLetterSettings, Document, General, Input, SecretReader},
@@ -33,7 +33,7 @@ pub struct Configuration {
 
 /// One entry of `sources`.
 struct ConfiguredSource {
-    name: Option<String>,
+    name: Option<Arc<str>>,
     kind: &'static str,
     config: Box<dyn SourceConfig>,
     place: Place,
@@ -221,7 +221,7 @@ fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
     let sections = root.sections("sources");
     let several = sections.len() > 1;
     for section in sections {
-        let name = section.string("name");
+        let name: Option<Arc<str>> = section.string("name").map(Arc::from);
         if several && name.is_none() {
             section
                 .missing("name", "several sources need a name each, to keep their positions apart");

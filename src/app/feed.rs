@@ -4,32 +4,26 @@
 //! flight anywhere between source and checkpoint; the source then pauses. So one bound holds for the
 //! whole pipeline, and none of its channels needs one of its own.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{Receiver, Sender, channel},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError, RwLock,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+    mpsc::{Receiver, Sender, channel},
 };
 
+use super::{clock::now, input::Input};
 use crate::{
-    app::coordinator::Input,
     engine::{
-        detector::Detector,
-        record::{PartitionName, RecordBatch},
-        rule::RuleSet,
-        shard::EngineSettings,
+        coordinator, detector::Detector, record::RecordBatch, rule::RuleSet, shard::EngineSettings,
     },
     source::BatchSink,
 };
 
 /// Batches in flight between sources and the checkpoint: 64. At the limit sources pause.
-pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
+const BATCHES_IN_FLIGHT_MAX: usize = 64;
 
 /// Bytes in flight between sources and the coordinator: 32 MiB. At the limit sources pause; one batch
 /// is always let through, whatever its size.
-pub(super) const BYTES_IN_FLIGHT_MAX: usize = 32 << 20;
+const BYTES_IN_FLIGHT_MAX: u64 = 32 << 20;
 
 /// Bytes of a batch's memory that are kept for the next one: 1 MiB. A batch that one large record made
 /// longer gives its memory back.
@@ -39,23 +33,23 @@ const SPARE_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     batches: AtomicUsize,
-    bytes: AtomicUsize,
+    bytes: AtomicU64,
 }
 
 impl InFlight {
-    fn has_room(&self, bytes: usize) -> bool {
+    fn has_room(&self, bytes: u64) -> bool {
         let batches = self.batches.load(Ordering::Acquire);
         let total = self.bytes.load(Ordering::Acquire).saturating_add(bytes);
         batches == 0 || (batches < BATCHES_IN_FLIGHT_MAX && total <= BYTES_IN_FLIGHT_MAX)
     }
 
-    fn add(&self, bytes: usize) {
+    fn add(&self, bytes: u64) {
         self.batches.fetch_add(1, Ordering::AcqRel);
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// A batch left the pipeline.
-    pub(super) fn remove(&self, bytes: usize) {
+    pub(super) fn remove(&self, bytes: u64) {
         self.batches.fetch_sub(1, Ordering::AcqRel);
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
@@ -105,10 +99,8 @@ pub(super) struct Work {
 /// The sink of one source.
 pub(super) struct FeedSink {
     pub(super) source_index: usize,
-    /// Name that the operator gave to the source; prefixes its topics in the checkpoint, so that two
-    /// clusters may have topics of one name.
-    pub(super) source_name: Option<String>,
-    pub(super) renamed: BTreeMap<Arc<PartitionName>, Arc<PartitionName>>,
+    /// How many batches it has taken.
+    pub(super) taken: Arc<AtomicU64>,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) workers: Vec<Sender<Work>>,
     pub(super) spares: Spares,
@@ -128,41 +120,24 @@ impl Default for Spares {
 }
 
 impl BatchSink for FeedSink {
-    fn offer(&mut self, mut batch: RecordBatch) -> Result<(), RecordBatch> {
-        let bytes = batch.payload.len();
+    fn offer(&mut self, batch: RecordBatch) -> Result<(), RecordBatch> {
+        let bytes = batch.payload.len() as u64;
         if !self.in_flight.has_room(bytes) {
             return Err(batch);
         }
-        if let Some(name) = &self.source_name {
-            for partition in &mut batch.partitions {
-                let renamed = self.renamed.entry(Arc::clone(partition)).or_insert_with(|| {
-                    Arc::new(PartitionName {
-                        topic: qualified_topic(name, &partition.topic),
-                        partition: partition.partition,
-                    })
-                });
-                *partition = Arc::clone(renamed);
-            }
-        }
         self.in_flight.add(bytes);
+        self.taken.fetch_add(1, Ordering::AcqRel);
         let turn = usize::try_from(batch.sequence).unwrap_or(0) % self.workers.len().max(1);
         let Some(worker) = self.workers.get(turn) else { return Ok(()) };
-        // A detector thread ends only when the pipeline does; then the batch is read again later.
         let spares = self.spares.sender.clone();
-        if worker.send(Work { source_index: self.source_index, batch, spares }).is_err() {
-            self.in_flight.remove(bytes);
-        }
+        // A detector thread ends only when the pipeline does; then the batch is read again later.
+        drop(worker.send(Work { source_index: self.source_index, batch, spares }));
         Ok(())
     }
 
     fn spare(&mut self) -> Option<RecordBatch> {
         self.spares.receiver.try_recv().ok()
     }
-}
-
-/// The name under which a topic of a named source is kept in the checkpoint.
-pub(super) fn qualified_topic(source_name: &str, topic: &str) -> String {
-    format!("{source_name}:{topic}")
 }
 
 /// Body of one detector thread: until its channel closes.
@@ -181,9 +156,9 @@ pub(super) fn run_detector(
             detector.replace_rules(rules, epoch_now);
             epoch = epoch_now;
         }
-        let detections = detector.detect(super::pipeline::now(), &batch);
-        let bytes = batch.payload.len();
-        if out.send(Input::Batch { source_index, bytes, detections }).is_err() {
+        let detections = detector.detect(now(), &batch);
+        let input = coordinator::Input::Batch { source: source_index, detections };
+        if out.send(Input::Engine(input)).is_err() {
             return;
         }
         if batch.payload.capacity() <= SPARE_BYTES_MAX {

@@ -4,10 +4,12 @@
 //! built. It decides nothing about alerts: the engine does.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+pub mod clock;
 pub mod configuration;
 mod coordinator;
 mod delivery;
 mod feed;
+mod input;
 pub mod pipeline;
 pub mod reload;
 pub mod run;

@@ -10,49 +10,47 @@
 //! lock. Records in flight are bounded in one place, `feed`.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        mpsc::{Sender, channel},
+        atomic::Ordering,
+        mpsc::{Receiver, Sender, channel},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub use super::coordinator::PipelineEnd;
 use super::{
-    coordinator::{Coordinator, Feed, Input},
+    clock::now,
+    coordinator::{CoordinatorThread, Feed, Progress},
     delivery::Delivery,
-    feed::{CurrentRules, FeedSink, InFlight, Spares, Work, qualified_topic, run_detector},
+    feed::{CurrentRules, FeedSink, InFlight, Spares, Work, run_detector},
+    input::Input,
+    self_alert,
 };
 use crate::{
     engine::{
-        alert::Alert,
+        alert::{Alert, AlertState},
+        coordinator::{self, Coordinator, CoordinatorSettings},
         dispatch::DispatchPlan,
-        record::{PartitionName, Position},
+        record::Position,
         rule::RuleSet,
         shard::EngineSettings,
-        time::WallTime,
     },
     notify::Receivers,
     server::Status,
-    source::{Source, SourceContext, SourceError},
-    store::{Store, StoreError, dead_letter::DeadLetterSink},
+    source::{Source, SourceContext},
+    store::{Loaded, Store, StoreError, dead_letter::DeadLetterSink},
     telemetry::Metrics,
 };
-
-/// What the operator's clock says now. The only place of the pipeline that asks it.
-pub fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    WallTime::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
 
 /// A source with the name that the operator gave it.
 pub struct NamedSource {
     /// Needed when there are several.
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// Its name in `/readyz`.
     pub component: String,
     /// The source.
@@ -100,25 +98,9 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// How a pipeline ended.
-#[derive(Debug)]
-pub enum PipelineEnd {
-    /// It was told to stop, and finished what it held. So many notifications are still owed; they are
-    /// in the checkpoint.
-    Stopped {
-        /// Notifications that no receiver has taken yet.
-        pending_count: usize,
-    },
-    /// All sources came to their end.
-    Finished,
-    /// A source failed for good.
-    Failed(SourceError),
-}
-
 /// A pipeline that runs.
 pub struct Pipeline {
     control: Sender<Input>,
-    stop: CancellationToken,
     rules: Arc<CurrentRules>,
     coordinator: JoinHandle<PipelineEnd>,
 }
@@ -128,74 +110,58 @@ impl Pipeline {
     ///
     /// # Errors
     /// If the checkpoint cannot be read; nothing was started then.
-    pub fn start(
-        mut settings: PipelineSettings,
-        runtime: tokio::runtime::Handle,
-    ) -> Result<Pipeline, StartError> {
-        let loaded = settings.store.load()?;
+    pub fn start(settings: PipelineSettings, runtime: Handle) -> Result<Pipeline, StartError> {
+        let PipelineSettings { rules, engine, plan, sources, metrics, status, mut store, .. } =
+            settings;
+        let loaded = store.load()?;
         let (control, inputs) = channel();
         let stop = CancellationToken::new();
-        let rules = Arc::new(CurrentRules::new(Arc::clone(&settings.rules)));
+        let current_rules = Arc::new(CurrentRules::new(Arc::clone(&rules)));
         let in_flight = Arc::new(InFlight::default());
-        let workers = start_detectors(settings.workers, &rules, &settings.engine, &control, &stop)?;
-
-        let sources = std::mem::take(&mut settings.sources);
+        let threads = Threads { control: control.clone(), stop: stop.clone() };
+        let workers = threads.start_detectors(settings.workers, &current_rules, &engine)?;
         let mut feeds = Vec::new();
-        for (source_index, NamedSource { name, component, source }) in
-            sources.into_iter().enumerate()
-        {
-            let positions = positions_of(&loaded.positions, name.as_deref());
-            let (publish, watch) = tokio::sync::watch::channel(Vec::new());
-            feeds.push(Feed { name: name.clone(), component, committed: publish });
-            let events = control.clone();
-            let context = SourceContext {
-                sink: Box::new(FeedSink {
-                    source_index,
-                    source_name: name,
-                    renamed: BTreeMap::new(),
-                    in_flight: Arc::clone(&in_flight),
-                    workers: workers.clone(),
-                    spares: Spares::default(),
-                }),
-                positions,
-                committed: watch,
-                events: Box::new(move |event| {
-                    drop(events.send(Input::Source { source_index, event }));
-                }),
-                stop: stop.clone(),
+        for (source_index, source) in sources.into_iter().enumerate() {
+            let sink = FeedSink {
+                source_index,
+                taken: Arc::default(),
+                in_flight: Arc::clone(&in_flight),
+                workers: workers.clone(),
+                spares: Spares::default(),
             };
-            let (ended, failed) = (control.clone(), stop.clone());
-            let body = move || {
-                let result = source.run(context);
-                if result.is_err() {
-                    // Seen even by a coordinator that waits for its store, which reads no input.
-                    failed.cancel();
-                }
-                drop(ended.send(Input::SourceEnded { source_index, result }));
-            };
-            let thread = format!("source-{source_index}");
-            let alarm = Alarm::new(&thread, &control, &stop);
-            spawn(&thread, move || alarm.over(body))?;
+            feeds.push(threads.start_source(source, sink, &loaded.positions)?);
         }
         drop(workers);
 
-        let receivers = std::mem::take(&mut settings.receivers);
-        let delivery = Delivery::new(runtime.clone(), receivers, control.clone());
-        let coordinator = Coordinator::new(
-            settings,
-            loaded,
-            delivery,
+        metrics.rules_loaded(&rules);
+        status.rules_loaded(Arc::clone(&rules));
+        let coordinator_settings = CoordinatorSettings {
+            sources: feeds.len(),
+            checkpoint_interval: settings.checkpoint_interval,
+            drain: settings.drain,
+        };
+        let mut coordinator = Coordinator::new(now(), rules, engine, &plan, coordinator_settings);
+        restore(&mut coordinator, loaded, &feeds);
+        metrics.alerts_restored(coordinator.member().shard().alerts_firing());
+        for alert in coordinator.member().shard().alerts_firing() {
+            status.alert_changed(alert);
+        }
+        let thread = CoordinatorThread {
+            coordinator,
+            store,
+            dead_letters: settings.dead_letters,
+            delivery: Delivery::new(runtime.clone(), settings.receivers, control.clone()),
             feeds,
             in_flight,
-            Arc::clone(&rules),
-            stop.clone(),
-        );
-        let coordinator = spawn("coordinator", move || {
-            // Notifiers are dropped on this thread; some hand their connections back to the runtime.
-            let _entered = runtime.enter();
-            coordinator.run(&inputs)
-        })?;
-        Ok(Pipeline { control, stop, rules, coordinator })
+            rules: Arc::clone(&current_rules),
+            stop,
+            metrics,
+            status,
+            on_alert: settings.on_alert,
+            progress: Progress::default(),
+        };
+        let coordinator = start_coordinator(thread, inputs, runtime)?;
+        Ok(Pipeline { control, rules: current_rules, coordinator })
     }
 
     /// Puts another rule set in force; state of unchanged rules is kept. What comes back tells when it
@@ -208,7 +174,7 @@ impl Pipeline {
 
     /// Tells receivers something about Tripline itself.
     pub fn tell(&self, alert: Alert) {
-        drop(self.control.send(Input::Tell(Box::new(alert))));
+        drop(self.control.send(Input::Engine(coordinator::Input::Alert(Box::new(alert)))));
     }
 
     /// The rule set in force.
@@ -218,17 +184,13 @@ impl Pipeline {
 
     /// Tells sources to stop; the pipeline finishes what it holds and ends.
     pub fn stop(&self) {
-        self.stop.cancel();
-        drop(self.control.send(Input::Stop));
+        stop(&self.control);
     }
 
     /// A handle that stops the pipeline from another thread.
     pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
-        let (control, stop) = (self.control.clone(), self.stop.clone());
-        move || {
-            stop.cancel();
-            drop(control.send(Input::Stop));
-        }
+        let control = self.control.clone();
+        move || stop(&control)
     }
 
     /// Whether it has ended by itself.
@@ -245,19 +207,117 @@ impl Pipeline {
     }
 }
 
+fn stop(control: &Sender<Input>) {
+    drop(control.send(Input::Engine(coordinator::Input::Stop)));
+}
+
+/// What every thread of a pipeline is given.
+struct Threads {
+    control: Sender<Input>,
+    stop: CancellationToken,
+}
+
+impl Threads {
+    /// Starts a thread that may be missed: if it panics, the coordinator is told.
+    fn start(&self, name: String, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let alarm = Alarm { thread: name.clone(), control: self.control.clone() };
+        std::thread::Builder::new().name(name).spawn(move || alarm.over(body))?;
+        Ok(())
+    }
+
+    fn start_detectors(
+        &self,
+        count: usize,
+        rules: &Arc<CurrentRules>,
+        settings: &EngineSettings,
+    ) -> std::io::Result<Vec<Sender<Work>>> {
+        let mut workers = Vec::new();
+        for index in 0..count.max(1) {
+            let (sender, receiver) = channel();
+            let (rules, settings, out) =
+                (Arc::clone(rules), settings.clone(), self.control.clone());
+            let receiver = Mutex::new(receiver);
+            let body = move || run_detector(&receiver, &rules, &settings, &out);
+            self.start(format!("detect-{index}"), body)?;
+            workers.push(sender);
+        }
+        Ok(workers)
+    }
+
+    /// Starts a source where the checkpoint has left it.
+    fn start_source(
+        &self,
+        source: NamedSource,
+        sink: FeedSink,
+        positions: &[Position],
+    ) -> std::io::Result<Feed> {
+        let NamedSource { name, component, source } = source;
+        let FeedSink { source_index, .. } = sink;
+        let taken = Arc::clone(&sink.taken);
+        let (publish, watch) = tokio::sync::watch::channel(Vec::new());
+        let events = self.control.clone();
+        let context = SourceContext {
+            positions: positions_of(positions, name.as_ref()),
+            name: name.clone(),
+            sink: Box::new(sink),
+            committed: watch,
+            events: Box::new(move |event| {
+                drop(events.send(Input::Source { source_index, event }));
+            }),
+            stop: self.stop.clone(),
+        };
+        let ended = self.control.clone();
+        let body = move || {
+            let result = source.run(context);
+            let batches = taken.load(Ordering::Acquire);
+            drop(ended.send(Input::SourceEnded { source_index, batches, result }));
+        };
+        self.start(format!("source-{source_index}"), body)?;
+        Ok(Feed { name, component, committed: publish })
+    }
+}
+
+/// The checkpoint's positions that belong to a source.
+fn positions_of(all: &[Position], source: Option<&Arc<str>>) -> Vec<Position> {
+    let names: Vec<Arc<str>> = source.into_iter().cloned().collect();
+    let resolved = all.iter().map(|position| Position {
+        partition: Arc::new((*position.partition).clone().resolved(&names)),
+        next_offset: position.next_offset,
+    });
+    resolved.filter(|position| position.partition.source.as_ref() == source).collect()
+}
+
+fn restore(coordinator: &mut Coordinator, loaded: Loaded, feeds: &[Feed]) {
+    let names: Vec<Arc<str>> = feeds.iter().filter_map(|feed| feed.name.clone()).collect();
+    let (report, groups_unusable) = coordinator.restore(loaded.positions, loaded.entries, &names);
+    // The rules that this process began with were accepted, whatever an earlier one was told.
+    let accepted = self_alert::reload_failed(now(), AlertState::Resolved, "");
+    if coordinator.member().dispatcher().is_told(accepted.fingerprint) {
+        coordinator.handle(now(), coordinator::Input::Alert(Box::new(accepted)));
+    }
+    tracing::info!(?report, groups_unusable, "checkpoint restored");
+}
+
+fn start_coordinator(
+    thread: CoordinatorThread,
+    inputs: Receiver<Input>,
+    runtime: Handle,
+) -> std::io::Result<JoinHandle<PipelineEnd>> {
+    std::thread::Builder::new().name("coordinator".to_owned()).spawn(move || {
+        // Notifiers are dropped on this thread; some hand their connections back to the runtime.
+        let _entered = runtime.enter();
+        thread.run(&inputs)
+    })
+}
+
 /// Tells the coordinator that a thread panicked. A broken invariant ends the process, which starts again
 /// from its checkpoint; without this it would go on with a part missing, and call itself ready.
 struct Alarm {
     thread: String,
     control: Sender<Input>,
-    stop: CancellationToken,
 }
 
 impl Alarm {
-    fn new(thread: &str, control: &Sender<Input>, stop: &CancellationToken) -> Alarm {
-        Alarm { thread: thread.to_owned(), control: control.clone(), stop: stop.clone() }
-    }
-
     /// Runs the body of the thread, and lives as long.
     fn over(self, body: impl FnOnce()) {
         body();
@@ -268,51 +328,8 @@ impl Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.stop.cancel();
-            drop(self.control.send(Input::Broken { thread: std::mem::take(&mut self.thread) }));
+            let thread = std::mem::take(&mut self.thread);
+            drop(self.control.send(Input::Engine(coordinator::Input::Broken { thread })));
         }
     }
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<JoinHandle<T>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body)
-}
-
-fn start_detectors(
-    count: usize,
-    rules: &Arc<CurrentRules>,
-    settings: &EngineSettings,
-    out: &Sender<Input>,
-    stop: &CancellationToken,
-) -> std::io::Result<Vec<Sender<Work>>> {
-    let mut workers = Vec::new();
-    for index in 0..count.max(1) {
-        let (sender, receiver) = channel();
-        let thread = format!("detect-{index}");
-        let alarm = Alarm::new(&thread, out, stop);
-        let (rules, settings, out) = (Arc::clone(rules), settings.clone(), out.clone());
-        let receiver = Mutex::new(receiver);
-        spawn(&thread, move || alarm.over(|| run_detector(&receiver, &rules, &settings, &out)))?;
-        workers.push(sender);
-    }
-    Ok(workers)
-}
-
-/// The checkpoint's positions that belong to a source, under the names that the source knows.
-pub(super) fn positions_of(all: &[Position], source_name: Option<&str>) -> Vec<Position> {
-    let own = |position: &Position| {
-        let topic = match source_name {
-            None => position.partition.topic.clone(),
-            Some(name) => {
-                let prefix = qualified_topic(name, "");
-                position.partition.topic.strip_prefix(&prefix)?.to_owned()
-            }
-        };
-        let partition = PartitionName { topic, partition: position.partition.partition };
-        Some(Position { partition: Arc::new(partition), next_offset: position.next_offset })
-    };
-    all.iter().filter_map(own).collect()
 }

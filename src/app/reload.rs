@@ -20,11 +20,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-use super::{
-    counted,
-    pipeline::{Pipeline, now},
-    self_alert::RefusedEdits,
-};
+use super::{clock::now, counted, pipeline::Pipeline, self_alert::RefusedEdits};
 
 /// Problems that the alert about a refused edit shows: 10. The log has all of them.
 const PROBLEMS_TOLD: usize = 10;

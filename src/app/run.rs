@@ -60,6 +60,12 @@ pub enum RunError {
     /// The source.
     #[error(transparent)]
     Source(SourceError),
+    /// A thread panicked.
+    #[error("thread {thread} broke down; its panic is in the log")]
+    Broken {
+        /// Its name.
+        thread: String,
+    },
     /// The operating system refused something.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -247,6 +253,7 @@ async fn watch(
         PipelineEnd::Stopped { pending_count } => Ok(RunEnd::Stopped { pending_count }),
         PipelineEnd::Finished => Ok(RunEnd::Finished),
         PipelineEnd::Failed(error) => Err(RunError::Source(error)),
+        PipelineEnd::Broken { thread } => Err(RunError::Broken { thread }),
     }
 }
 

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use super::{ConfigArgs, exit, output, signals};
 use crate::{
-    app::{configuration::Configuration, pipeline::now, reload::load_rules},
+    app::{clock::now, configuration::Configuration, reload::load_rules},
     backtest::{
         BacktestSettings, Difference, Input, Progress, Report, difference, difference_text, expand,
         page, report_text, run,

@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::{ConfigArgs, exit, output};
 use crate::{
-    app::{configuration::Configuration, pipeline::now},
+    app::{clock::now, configuration::Configuration},
     config::{Document, rules_dir::read_rules_dir},
     engine::{
         diagnostic::{

@@ -75,6 +75,7 @@ pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
                     exit::STATE
                 }
                 RunError::Source(SourceError::Fatal(_))
+                | RunError::Broken { .. }
                 | RunError::Store(StoreError::Io { .. })
                 | RunError::Server(_)
                 | RunError::System(_) => exit::FAILURE,

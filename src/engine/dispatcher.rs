@@ -8,7 +8,7 @@
 //! attempt already failed for is durable and comes at once.
 //!
 //! Every attempt that is handed out is answered by one outcome. One that is not answered for
-//! [`limits::ATTEMPT_AGE_MAX`] counts as failed.
+//! [`limits::ATTEMPT_AGE_MAX`] after that counts as failed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -174,9 +174,19 @@ impl Dispatcher {
         }
     }
 
-    /// The next notification to try; its outcome goes to [`Dispatcher::handle_outcome`].
-    pub fn poll_attempt(&mut self) -> Option<Arc<Notification>> {
-        self.ready.pop_front()
+    /// The next notification to try now; its outcome goes to [`Dispatcher::handle_outcome`].
+    pub fn poll_attempt(&mut self, now: WallTime) -> Option<Arc<Notification>> {
+        loop {
+            let notification = self.ready.pop_front()?;
+            // The outcome of an attempt before, thought lost, may have come meanwhile.
+            let Some(key) = self.in_flight.get(&notification.id).copied() else { continue };
+            let until = now.plus(limits::ATTEMPT_AGE_MAX);
+            if let Some(owed) = self.groups.get_mut(&key).and_then(|group| group.owed.as_mut()) {
+                owed.phase = Phase::InFlight(until);
+            }
+            self.set_timer(key, Some(until));
+            return Some(notification);
+        }
     }
 
     /// Whether attempts wait for [`Dispatcher::take_changes`], so that a checkpoint should not wait.
@@ -395,6 +405,7 @@ impl Dispatcher {
                 self.set_timer(key, Some(until));
                 return;
             }
+            Some(Phase::Launched) => return,
             Some(Phase::Waiting(until)) => Some(until),
             None if group.members.is_empty() => {
                 self.remove_group(key);
@@ -431,7 +442,7 @@ impl Dispatcher {
                 let state = self.slot_state(slot);
                 state.in_flight += 1;
                 state.next_at = (!spacing.is_zero()).then(|| now.plus(spacing));
-                self.set_timer(key, Some(now.plus(limits::ATTEMPT_AGE_MAX)));
+                self.set_timer(key, None);
             } else {
                 self.set_timer(key, Some(now));
             }
@@ -442,10 +453,9 @@ impl Dispatcher {
     fn launch(&mut self, now: WallTime, key: GroupKey) -> bool {
         let Some(group) = self.groups.get_mut(&key) else { return false };
         let slot = group.slot;
-        let until = now.plus(limits::ATTEMPT_AGE_MAX);
         let again = group.owed.as_mut().filter(|owed| !owed.is_stale);
         let notification = if let Some(owed) = again {
-            owed.phase = Phase::InFlight(until);
+            owed.phase = Phase::Launched;
             let notification = Arc::clone(&owed.notification);
             self.ready.push_back(Arc::clone(&notification));
             notification
@@ -453,7 +463,7 @@ impl Dispatcher {
             let was_owed = group.owed.is_some();
             let formed = group.form(now, self.plan.slot(slot));
             if let Some(owed) = &mut group.owed {
-                owed.phase = Phase::InFlight(until);
+                owed.phase = Phase::Launched;
             }
             self.dirty.extend([StateKey::Group(key), StateKey::Owed(key)]);
             let Some(notification) = formed else { return false };
@@ -470,11 +480,6 @@ impl Dispatcher {
     fn attempt_lost(&mut self, now: WallTime, key: GroupKey) {
         let owed = self.groups.get(&key).and_then(|group| group.owed.as_ref());
         let Some(id) = owed.map(|owed| owed.notification.id) else { return };
-        if self.formed.iter().chain(&self.ready).any(|waiting| waiting.id == id) {
-            // It was not handed out at all: the store cannot write. Nothing may leave before it can.
-            self.set_timer(key, Some(now.plus(limits::ATTEMPT_AGE_MAX)));
-            return;
-        }
         self.in_flight.remove(&id);
         let detail = "the attempt never came back".to_owned();
         let outcome = Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None };
@@ -579,7 +584,7 @@ impl Dispatcher {
         if let Some(owed) = &mut group.owed {
             let notification = Arc::make_mut(&mut owed.notification);
             notification.notifier_index = self.plan.slot(slot).notifier_index;
-            if let Phase::InFlight(_) = owed.phase {
+            if let Phase::Launched | Phase::InFlight(_) = owed.phase {
                 self.in_flight.insert(notification.id, key);
                 self.slot_state(slot).in_flight += 1;
             }

@@ -76,7 +76,7 @@ pub struct Member {
     next: Checkpoint,
     waiting: VecDeque<Effect>,
     /// Handed out to be made durable.
-    writing: Option<Checkpoint>,
+    writing: Option<Arc<Checkpoint>>,
     covered: VecDeque<Effect>,
     /// Durable: free to leave.
     released: VecDeque<Effect>,
@@ -98,14 +98,19 @@ impl Member {
         }
     }
 
-    /// Takes over what an earlier process made durable. Returns what the shard made of it, and how
-    /// many groups could not be read.
+    /// Takes over what an earlier process made durable, of sources with these names. Returns what the
+    /// shard made of it, and how many groups could not be read.
     pub fn restore(
         &mut self,
         positions: Vec<Position>,
         entries: Vec<StateEntry>,
+        sources: &[Arc<str>],
     ) -> (RestoreReport, usize) {
-        self.positions = positions.into_iter().map(|p| (p.partition, p.next_offset)).collect();
+        let resolved = |position: Position| {
+            let partition = Arc::unwrap_or_clone(position.partition).resolved(sources);
+            (Arc::new(partition), position.next_offset)
+        };
+        self.positions = positions.into_iter().map(resolved).collect();
         let (sound, broken): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .map(|mut entry| (entry.unseal(), entry))
@@ -114,6 +119,7 @@ impl Member {
         let (groups, state): (Vec<_>, Vec<_>) =
             sound.into_iter().map(|(_, entry)| entry).partition(is_group);
         let mut report = self.shard.restore(&mut state.into_iter());
+        self.shard.resolve_partitions(sources);
         let mut groups_unusable = self.dispatcher.restore(&mut groups.into_iter());
         for (_, entry) in broken {
             if is_group(&entry) {
@@ -192,14 +198,15 @@ impl Member {
         !self.waiting.is_empty() || self.dispatcher.has_attempts()
     }
 
-    /// Whether anything at all is not yet durable.
-    pub fn has_changes(&self) -> bool {
-        self.positions_changed || self.writing.is_some() || !self.next.is_empty()
+    /// Whether no effect waits, and every receiver has been told what it is owed.
+    pub fn is_drained(&self) -> bool {
+        let effects = [&self.waiting, &self.covered, &self.released];
+        effects.iter().all(|queue| queue.is_empty()) && self.dispatcher.pending_count() == 0
     }
 
     /// What must be made durable next. The same again until [`Member::checkpoint_durable`]; `None` if
     /// nothing changed.
-    pub fn checkpoint(&mut self) -> Option<&Checkpoint> {
+    pub fn checkpoint(&mut self) -> Option<Arc<Checkpoint>> {
         if self.writing.is_none() {
             let sealed = self.next.changes.len();
             self.shard.take_changes(&mut self.next.changes);
@@ -221,19 +228,19 @@ impl Member {
                 self.released.append(&mut self.covered);
                 return None;
             }
-            self.writing = Some(std::mem::take(&mut self.next));
+            self.writing = Some(Arc::new(std::mem::take(&mut self.next)));
         }
-        self.writing.as_ref()
+        self.writing.clone()
     }
 
     /// The checkpoint that was handed out is durable: what it covers may leave. Returns it.
-    pub fn checkpoint_durable(&mut self) -> Option<Checkpoint> {
+    pub fn checkpoint_durable(&mut self) -> Option<Arc<Checkpoint>> {
         self.released.append(&mut self.covered);
         self.writing.take()
     }
 
     /// The next effect that may be carried out.
-    pub fn poll_effect(&mut self) -> Option<Effect> {
+    pub fn poll_effect(&mut self, now: WallTime) -> Option<Effect> {
         if let Some(effect) = self.released.pop_front() {
             return Some(effect);
         }
@@ -241,7 +248,7 @@ impl Member {
             // The dispatcher would hand out what is only being written.
             return None;
         }
-        self.dispatcher.poll_attempt().map(Effect::Attempt)
+        self.dispatcher.poll_attempt(now).map(Effect::Attempt)
     }
 
     /// The shard, for its counters and gauges.

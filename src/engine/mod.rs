@@ -42,3 +42,5 @@ pub mod shard;
 pub mod dispatcher;
 
 pub mod member;
+
+pub mod coordinator;

@@ -1,6 +1,6 @@
 //! What a source hands to the engine: bytes with their position, in batches.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,16 +8,70 @@ use super::time::EventTime;
 
 /// One ordered log that a source reads: a Kafka partition, or a file (partition 0).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "StoredName", into = "StoredName")]
 pub struct PartitionName {
+    /// Name that the operator gave to its source; `None` for an only source without one.
+    pub source: Option<Arc<str>>,
     /// Kafka topic, or path of a file.
     pub topic: String,
     /// Kafka partition; 0 for a file.
     pub partition: i32,
 }
 
+/// A partition as checkpoints have it.
+#[derive(Serialize, Deserialize)]
+struct StoredName {
+    topic: String,
+    partition: i32,
+}
+
+impl PartitionName {
+    /// Of a source without a name.
+    pub fn new(topic: impl Into<String>, partition: i32) -> PartitionName {
+        PartitionName { source: None, topic: topic.into(), partition }
+    }
+
+    /// Source and topic in one text, as checkpoints and dead letters have them: `prod:audit`.
+    pub fn stored_topic(&self) -> Cow<'_, str> {
+        match &self.source {
+            None => Cow::Borrowed(&self.topic),
+            Some(source) => Cow::Owned(format!("{source}:{}", self.topic)),
+        }
+    }
+
+    /// A name from a checkpoint, with its source apart from its topic if it is one of these. Only they
+    /// tell: a path may have a colon in it, too.
+    #[must_use]
+    pub fn resolved(mut self, sources: &[Arc<str>]) -> PartitionName {
+        if self.source.is_none() {
+            let of_source = |source: &&Arc<str>| {
+                let rest = self.topic.strip_prefix(&***source);
+                rest.is_some_and(|rest| rest.starts_with(':'))
+            };
+            if let Some(source) = sources.iter().find(of_source) {
+                self.topic.drain(..=source.len());
+                self.source = Some(Arc::clone(source));
+            }
+        }
+        self
+    }
+}
+
+impl From<StoredName> for PartitionName {
+    fn from(StoredName { topic, partition }: StoredName) -> PartitionName {
+        PartitionName::new(topic, partition)
+    }
+}
+
+impl From<PartitionName> for StoredName {
+    fn from(name: PartitionName) -> StoredName {
+        StoredName { topic: name.stored_topic().into_owned(), partition: name.partition }
+    }
+}
+
 impl fmt::Display for PartitionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.topic, self.partition)
+        write!(f, "{}/{}", self.stored_topic(), self.partition)
     }
 }
 
@@ -128,4 +182,29 @@ fn index_of<T: Clone + PartialEq>(table: &mut Vec<T>, value: &T) -> u16 {
         table.len() - 1
     });
     u16::try_from(index).expect("a batch names at most 65,535 partitions and clusters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_stored_in_front_of_its_topic_and_known_again() {
+        let sources: [Arc<str>; 2] = ["prod".into(), "prod-eu".into()];
+        let stored = |topic: &str| PartitionName::new(topic, 3);
+        for (source, topic) in [(None, "audit"), (None, "/var/log/a:b"), (Some(1), "audit")] {
+            let source = source.map(|index: usize| Arc::clone(&sources[index]));
+            let name = PartitionName { source, ..stored(topic) };
+            let bytes = postcard::to_stdvec(&name).unwrap();
+            let read: PartitionName = postcard::from_bytes(&bytes).unwrap();
+            assert_eq!(read, stored(&name.stored_topic()));
+            assert_eq!(read.resolved(&sources), name);
+            assert_eq!(name.clone().resolved(&sources), name);
+        }
+        assert_eq!(
+            stored("old:audit").resolved(&sources),
+            stored("old:audit"),
+            "not configured now"
+        );
+    }
 }

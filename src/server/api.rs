@@ -185,7 +185,7 @@ pub(super) async fn status(State(context): State<ServerContext>) -> Response {
         .iter()
         .map(|(name, partition)| {
             serde_json::json!({
-                "topic": name.topic,
+                "topic": name.stored_topic(),
                 "partition": name.partition,
                 "next_offset": partition.next_offset,
                 "lag": partition.lag,

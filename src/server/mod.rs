@@ -314,7 +314,7 @@ mod tests {
     async fn the_status_page_shows_what_attackers_wrote_as_text() {
         let server = start().await;
         server.status.alert_changed(&alert("a", Severity::High));
-        let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 3 });
+        let partition = Arc::new(PartitionName::new("audit", 3));
         server.status.set_lag(&partition, 17);
         server.status.set_positions(&[Position { partition, next_offset: 99 }]);
         server.status.reload_failed("error[R001]: a < b");

@@ -142,6 +142,9 @@ pub trait Source: Send {
 
 /// What a running source is given.
 pub struct SourceContext {
+    /// Name that the operator gave to the source; part of the names of its partitions, so that two
+    /// clusters may have topics of one name.
+    pub name: Option<Arc<str>>,
     /// Where batches go. Sequence numbers count up by one from 0.
     pub sink: Box<dyn BatchSink>,
     /// Where to go on: from the checkpoint, which wins over what the broker remembers.

@@ -57,7 +57,7 @@ pub struct DeadLetterError {
 pub fn to_json(now: WallTime, letter: &DeadLetter) -> serde_json::Value {
     let mut object = json!({
         "time": now.rfc3339(),
-        "topic": letter.partition.topic,
+        "topic": letter.partition.stored_topic(),
         "partition": letter.partition.partition,
         "offset": letter.offset,
         "reason": letter.reason.as_str(),
@@ -228,7 +228,7 @@ mod tests {
 
     fn letter(offset: i64, payload: &[u8]) -> DeadLetter {
         DeadLetter {
-            partition: Arc::new(PartitionName { topic: "audit".to_owned(), partition: 2 }),
+            partition: Arc::new(PartitionName::new("audit", 2)),
             offset,
             reason: DeadLetterReason::NotJson,
             detail: "expected value at byte 0".to_owned(),

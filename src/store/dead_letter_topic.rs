@@ -56,10 +56,11 @@ impl DeadLetterSink for DeadLetterTopic {
         for letter in letters {
             let partition = letter.partition.partition.to_string();
             let offset = letter.offset.to_string();
+            let topic = letter.partition.stored_topic();
             let headers: [(&str, &[u8]); 7] = [
                 ("reason", letter.reason.as_str().as_bytes()),
                 ("detail", letter.detail.as_bytes()),
-                ("topic", letter.partition.topic.as_bytes()),
+                ("topic", topic.as_bytes()),
                 ("partition", partition.as_bytes()),
                 ("offset", offset.as_bytes()),
                 ("time", time.as_bytes()),

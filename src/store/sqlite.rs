@@ -208,7 +208,7 @@ fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
             .prepare("SELECT topic, partition, next_offset FROM position ORDER BY 1, 2")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let partition = PartitionName { topic: row.get(0)?, partition: row.get(1)? };
+            let partition = PartitionName::new(row.get::<_, String>(0)?, row.get(1)?);
             let next_offset = row.get(2)?;
             loaded.positions.push(Position { partition: Arc::new(partition), next_offset });
         }
@@ -233,7 +233,7 @@ fn write(connection: &mut Connection, checkpoint: &Checkpoint) -> rusqlite::Resu
              ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
         )?;
         for Position { partition, next_offset } in &checkpoint.positions {
-            upsert.execute(params![partition.topic, partition.partition, next_offset])?;
+            upsert.execute(params![partition.stored_topic(), partition.partition, next_offset])?;
         }
     }
     for table in StateTable::ALL {
@@ -410,7 +410,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = SqliteStore::open(dir.path()).unwrap();
         let reader = Connection::open(dir.path().join(FILE_NAME)).unwrap();
-        let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 3 });
+        let partition = Arc::new(PartitionName::new("audit", 3));
         let positions = vec![Position { partition, next_offset: 7 }];
         store.commit(&Checkpoint { positions, ..Checkpoint::default() }).unwrap();
         let offset: i64 = reader

@@ -84,7 +84,7 @@ fn traffic() -> (WallTime, Vec<RecordBatch>) {
         stories: StoryPlan { repeat: true, ..StoryPlan::all_within(minute, 10 * minute) },
         ..GenerateSettings::default()
     };
-    let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 0 });
+    let partition = Arc::new(PartitionName::new("audit", 0));
     let mut batches = Vec::new();
     let mut batch = RecordBatch::default();
     let mut events = 0;

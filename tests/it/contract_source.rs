@@ -75,6 +75,7 @@ fn start(source: Box<dyn Source>, positions: Vec<Position>) -> Running {
         }
     };
     let context = SourceContext {
+        name: None,
         sink: Box::new(Sink { seen: Arc::clone(&seen), full: Arc::clone(&full) }),
         positions,
         committed: committed_receiver,
@@ -134,7 +135,7 @@ impl Running {
 
 fn position(partition: i32, next_offset: i64) -> Position {
     let topic = "audit".to_owned();
-    Position { partition: Arc::new(PartitionName { topic, partition }), next_offset }
+    Position { partition: Arc::new(PartitionName::new(topic, partition)), next_offset }
 }
 
 fn settings(kafka: &EmbeddedKafka) -> KafkaSettings {
@@ -181,7 +182,7 @@ fn assert_all(
 ) {
     for partition in 0..3_u32 {
         let topic = "audit".to_owned();
-        let name = PartitionName { topic, partition: i32::try_from(partition).unwrap() };
+        let name = PartitionName::new(topic, i32::try_from(partition).unwrap());
         let mine = numbers.clone().filter(|number| number % 3 == partition);
         let expected: Vec<(i64, String)> = mine
             .zip(0..)
@@ -409,7 +410,7 @@ fn files_go_on_after_the_checkpoint_wait_for_room_and_end() {
     let kind = SOURCES.iter().find(|kind| kind.name() == "file").unwrap();
     let config = kind.parse(&section).unwrap();
     let file = config.build(&|_| Err("none".to_owned())).unwrap();
-    let name = PartitionName { topic: path.display().to_string(), partition: 0 };
+    let name = PartitionName::new(path.display().to_string(), 0);
     let position = Position { partition: Arc::new(name.clone()), next_offset: 10 };
 
     let running = start(file, vec![position]);

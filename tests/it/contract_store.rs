@@ -23,7 +23,7 @@ use tripline::{
 };
 
 fn position(partition: i32, next_offset: i64) -> Position {
-    let partition = PartitionName { topic: "audit".to_owned(), partition };
+    let partition = PartitionName::new("audit", partition);
     Position { partition: Arc::new(partition), next_offset }
 }
 

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 fn letter(offset: i64, payload: Vec<u8>) -> DeadLetter {
     DeadLetter {
-        partition: Arc::new(PartitionName { topic: "audit".to_owned(), partition: 2 }),
+        partition: Arc::new(PartitionName::new("audit", 2)),
         offset,
         reason: DeadLetterReason::TooLarge,
         detail: "too large".to_owned(),
@@ -59,6 +59,7 @@ fn letters_keep_their_bytes_and_a_huge_one_is_cut() {
     let (sender, batches) = mpsc::channel();
     let stop = CancellationToken::new();
     let context = SourceContext {
+        name: None,
         sink: Box::new(Channel(sender)),
         positions: vec![],
         committed: tokio::sync::watch::channel(vec![]).1,

@@ -361,7 +361,7 @@ fn explained_is_what_the_engine_decides() {
     let rules = Arc::new(load(&shipped_rules(), &LoadOptions::default()).rules.unwrap());
     let detections: Vec<RuleIndex> = rules.detections().map(|(index, _)| index).collect();
     let mut detector = Detector::new(Arc::clone(&rules), 0, &EngineSettings::default());
-    let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 0 });
+    let partition = Arc::new(PartitionName::new("audit", 0));
     let start = EventTime::parse("2026-03-04T20:00:00Z").unwrap();
     let minute = std::time::Duration::from_secs(60);
     let settings = GenerateSettings {

@@ -141,7 +141,7 @@ fn detect(payload: &[u8]) -> DetectionBatch {
     let mut rules = RuleSet::new(vec![rule]);
     rules.fields = fields;
     let mut detector = Detector::new(Arc::new(rules), 0, &EngineSettings::default());
-    let partition = Arc::new(PartitionName { topic: "fuzz".to_owned(), partition: 0 });
+    let partition = Arc::new(PartitionName::new("fuzz", 0));
     let mut batch = RecordBatch::default();
     batch.push(&partition, 0, None, Some(payload));
     let out = detector.detect(WallTime::from_micros(0), &batch);

@@ -42,12 +42,12 @@ pub(crate) fn snapshot(data: &[u8]) {
     invent(&mut entries, data.get(cut + 1..).unwrap_or(&[]));
     let count = entries.len();
     let mut member = Member::new(Arc::clone(&rules), EngineSettings::default(), &plan());
-    let (report, _) = member.restore(Vec::new(), entries);
+    let (report, _) = member.restore(Vec::new(), entries, &[]);
     assert!(report.restored + report.outdated + report.unusable <= count);
     let mut stored = live(&mut member, &rules, wall(START, 600));
     stored.extend(live(&mut member, &rules, wall(START, 90 * 86_400)));
     let mut again = Member::new(rules, EngineSettings::default(), &plan());
-    let (report, groups) = again.restore(Vec::new(), stored);
+    let (report, groups) = again.restore(Vec::new(), stored, &[]);
     assert_eq!((report.unusable, groups), (0, 0), "what was stored cannot be read");
 }
 
@@ -99,7 +99,7 @@ fn plan() -> DispatchPlan {
 
 /// Requests of a few users, some of them refused, so that every kind of rule has something to keep.
 fn feed(member: &mut Member, rules: &Arc<RuleSet>, now: WallTime) {
-    let partition = Arc::new(PartitionName { topic: "fuzz".to_owned(), partition: 0 });
+    let partition = Arc::new(PartitionName::new("fuzz", 0));
     let mut batch = RecordBatch::default();
     for number in 0_u8..40 {
         let user = ["ann", "bob", "system:serviceaccount:shop:web"][usize::from(number) % 3];
@@ -149,7 +149,7 @@ fn live(member: &mut Member, rules: &Arc<RuleSet>, now: WallTime) -> Vec<StateEn
         let now = WallTime::from_micros(now.micros() + later * 1_000_000);
         member.handle_timeout(now);
         keep(member, &mut stored);
-        while let Some(effect) = member.poll_effect() {
+        while let Some(effect) = member.poll_effect(now) {
             if let Effect::Attempt(notification) = effect {
                 member.handle_outcome(now, &notification, Outcome::Delivered { receipt: None });
             }

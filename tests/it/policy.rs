@@ -154,7 +154,7 @@ fn under(policy: &Node, mut event: Value) -> Option<Value> {
 /// The rules that an event satisfies.
 fn matching(detector: &mut Detector, event: &Value) -> BTreeSet<u32> {
     let mut batch = RecordBatch::default();
-    let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 0 });
+    let partition = Arc::new(PartitionName::new("audit", 0));
     batch.push(&partition, 0, None, Some(event.to_string().as_bytes()));
     let now = EventTime::parse("2026-03-05T00:00:00Z").unwrap().as_wall();
     detector.detect(now, &batch).detections.iter().map(|found| found.rule.0).collect()

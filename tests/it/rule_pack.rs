@@ -122,7 +122,7 @@ fn each_tells_people_what_happened_and_what_to_do() {
 fn watch(settings: GenerateSettings, span: Duration) -> (Vec<Alert>, Vec<(usize, EventTime)>) {
     let rules = shipped();
     let end = settings.start.plus(span);
-    let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 0 });
+    let partition = Arc::new(PartitionName::new("audit", 0));
     let mut detector = Detector::new(Arc::clone(&rules), 0, &EngineSettings::default());
     let mut shard = Shard::new(rules, 0, EngineSettings::default());
     let mut generator = Generator::new(settings);

@@ -383,5 +383,5 @@ fn start(rules: Arc<RuleSet>, settings: &EngineSettings) -> Engine {
 }
 
 fn partition(number: i32) -> Arc<PartitionName> {
-    Arc::new(PartitionName { topic: "audit".to_owned(), partition: number })
+    Arc::new(PartitionName::new("audit", number))
 }

@@ -19,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{screen::Screen, summary::Seen};
 use crate::{
-    app::pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings, now as wall_now},
+    app::{
+        clock::now as wall_now,
+        pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
+    },
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
@@ -196,8 +199,14 @@ impl Stage {
         let end = self.pipeline.wait();
         self.stop_server.cancel();
         self.runtime.shutdown_timeout(Duration::from_millis(500));
-        if let PipelineEnd::Failed(error) = end {
-            return Err(anyhow!(error).context("the pipeline failed"));
+        match end {
+            PipelineEnd::Stopped { .. } | PipelineEnd::Finished => {}
+            PipelineEnd::Failed(error) => {
+                return Err(anyhow!(error).context("the pipeline failed"));
+            }
+            PipelineEnd::Broken { thread } => {
+                return Err(anyhow!("the pipeline failed: thread {thread} broke down"));
+            }
         }
         let mut alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(std::mem::take(&mut alerts))

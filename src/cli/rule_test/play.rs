@@ -38,7 +38,7 @@ pub(super) struct Player {
 impl Player {
     pub(super) fn new(rules: Arc<RuleSet>) -> Player {
         let detector = Detector::new(Arc::clone(&rules), 0, &settings());
-        let partition = Arc::new(PartitionName { topic: "test".to_owned(), partition: 0 });
+        let partition = Arc::new(PartitionName::new("test", 0));
         Player { rules, detector, partition }
     }
 

@@ -332,10 +332,11 @@ impl Lifecycle {
         }
     }
 
-    /// Whether anything happens once the watermark moves. An alert that fires until its rule says
-    /// otherwise waits for no time.
-    pub(crate) fn has_deadlines(&self) -> bool {
-        self.deadlines.first().is_some_and(|(due, _)| *due < EventTime::MAX)
+    /// The watermark at which something happens. An alert that fires until its rule says otherwise
+    /// waits for no time.
+    pub(crate) fn next_deadline(&self) -> Option<EventTime> {
+        let (due, _) = self.deadlines.first()?;
+        (*due < EventTime::MAX).then(|| due.plus(Duration::from_micros(1)))
     }
 
     /// Alerts that fire.

@@ -69,6 +69,8 @@ pub(in crate::engine) struct Owed {
 pub(in crate::engine) enum Phase {
     /// Not to be tried before.
     Waiting(WallTime),
+    /// An attempt waits to be handed out.
+    Launched,
     /// An attempt was handed out; without an outcome until then it counts as failed.
     InFlight(WallTime),
 }
@@ -241,6 +243,7 @@ impl Group {
         if let Some(owed) = &mut self.owed {
             owed.phase = match owed.phase {
                 Phase::Waiting(until) => Phase::Waiting(until.min(now.plus(limits::BACKOFF_MAX))),
+                Phase::Launched => Phase::Launched,
                 Phase::InFlight(until) => {
                     Phase::InFlight(until.min(now.plus(limits::ATTEMPT_AGE_MAX)))
                 }

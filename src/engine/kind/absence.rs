@@ -392,7 +392,8 @@ impl Decide for Silences {
         keys.advance(watermark, |key, heard, due| self.look(key, heard, due.minus(TICK), out));
     }
 
-    fn waits(&self, keys: &Keyed<Heard>) -> bool {
-        !keys.is_empty()
+    fn next_deadline(&self, keys: &Keyed<Heard>) -> Option<EventTime> {
+        let unchecked = (self.kind.expect.is_some() && !self.checked).then_some(EventTime::MIN);
+        unchecked.or_else(|| keys.next_deadline())
     }
 }

@@ -61,8 +61,9 @@ impl<S> Default for Keyed<S> {
 }
 
 impl<S: KeyState> Keyed<S> {
-    pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+    /// The watermark at which some key must be looked at, or an earlier one.
+    pub(super) fn next_deadline(&self) -> Option<EventTime> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     pub(super) fn get(&self, key: &CorrelationKey) -> Option<&S> {

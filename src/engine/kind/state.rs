@@ -28,8 +28,9 @@ pub trait RuleState: Debug + Send {
     /// [`EventTime::MAX`] is the end of a finite stream.
     fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>);
 
-    /// Whether the passing of time alone may bring a hit.
-    fn waits(&self) -> bool;
+    /// The watermark at which the passing of time alone may bring a hit; `None` if none can. May be too
+    /// early.
+    fn next_deadline(&self) -> Option<EventTime>;
 
     /// Keys held.
     fn key_count(&self) -> usize;
@@ -117,9 +118,9 @@ pub(super) trait Decide: Debug + Send + 'static {
     /// Decides and forgets; see [`RuleState::advance`].
     fn advance(&mut self, tables: &mut Self::Tables, watermark: EventTime, out: &mut Vec<Hit>);
 
-    /// Whether the passing of time alone may bring a hit.
-    fn waits(&self, _: &Self::Tables) -> bool {
-        false
+    /// See [`RuleState::next_deadline`].
+    fn next_deadline(&self, _: &Self::Tables) -> Option<EventTime> {
+        None
     }
 }
 
@@ -200,8 +201,8 @@ impl<D: Decide> RuleState for State<D> {
         self.decide.advance(&mut self.tables, watermark, out);
     }
 
-    fn waits(&self) -> bool {
-        self.decide.waits(&self.tables)
+    fn next_deadline(&self) -> Option<EventTime> {
+        self.decide.next_deadline(&self.tables)
     }
 
     fn key_count(&self) -> usize {

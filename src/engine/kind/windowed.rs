@@ -139,8 +139,9 @@ impl<K: Windowed> Decide for Windows<K> {
         });
     }
 
-    fn waits(&self, keys: &Keyed<KeyWindow>) -> bool {
-        !self.kind.fires_at_once(self.frame.window) && !keys.is_empty()
+    fn next_deadline(&self, keys: &Keyed<KeyWindow>) -> Option<EventTime> {
+        let waits = !self.kind.fires_at_once(self.frame.window);
+        keys.next_deadline().filter(|_| waits)
     }
 }
 

@@ -100,7 +100,6 @@ pub struct Shard {
     /// last.
     previous: VecDeque<(u64, Arc<RuleSet>)>,
     watermark: Watermark,
-    partitions_changed: bool,
     /// By index in the rule set; `None` where a copy of an event makes no difference.
     identities: Vec<Option<Identities>>,
     /// By index in the rule set; `None` for detection rules.
@@ -111,7 +110,6 @@ pub struct Shard {
     alerts: VecDeque<Alert>,
     changes: Vec<StateChange>,
     counts: ShardCounts,
-    now: Option<WallTime>,
 }
 
 /// Stored under a correlation key: the meaning of the state, and the state.
@@ -135,11 +133,9 @@ impl Shard {
             rules,
             epoch: rules_epoch,
             previous: VecDeque::new(),
-            partitions_changed: false,
             alerts: VecDeque::new(),
             changes: Vec::new(),
             counts: ShardCounts::default(),
-            now: None,
         }
     }
 
@@ -157,29 +153,27 @@ impl Shard {
 
     /// Detections of one batch, in their order; its progress then moves the watermark. Never fails.
     pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
-        self.now = Some(now);
         for detection in &batch.detections {
             self.detected(now, batch.rules_epoch, detection);
         }
         for progress in &batch.progress {
-            self.partitions_changed |= self.watermark.observe(now, progress);
+            self.watermark.observe(now, progress);
         }
         self.advance(now);
     }
 
     /// Safe to call early or twice. Due when [`Shard::poll_timeout`] says so.
     pub fn handle_timeout(&mut self, now: WallTime) {
-        self.now = Some(now);
         self.advance(now);
     }
 
-    /// When windows and alerts should be looked at again although nothing came: once a second while
-    /// time alone may bring anything. `None`: never.
+    /// When event time will have come, if no more is heard, to the next end of a window or of an alert;
+    /// [`WallTime::MIN`] if it has. `None` if time alone brings nothing. May be too early, and changes
+    /// with any other call. Cost: rules and partitions.
     pub fn poll_timeout(&self) -> Option<WallTime> {
-        let waits = self.states.iter().flatten().any(|state| state.waits());
-        let open = waits || self.lifecycle.has_deadlines();
-        let now = self.now.filter(|_| open)?;
-        Some(now.plus(Duration::from_secs(1)))
+        let windows = self.states.iter().flatten().filter_map(|state| state.next_deadline());
+        let deadline = windows.chain(self.lifecycle.next_deadline()).min()?;
+        self.watermark.reaches(deadline)
     }
 
     /// The next change of an alert that receivers may want.
@@ -199,6 +193,11 @@ impl Shard {
     /// How far event time has come; `None` before the first event.
     pub const fn watermark(&self) -> Option<EventTime> {
         self.watermark.get()
+    }
+
+    /// Tells the names of sources, so that those of restored partitions are known.
+    pub fn resolve_partitions(&mut self, sources: &[Arc<str>]) {
+        self.watermark.resolve(sources);
     }
 
     /// Clocks of the partitions.
@@ -411,7 +410,7 @@ impl Shard {
             let value = Some(encode(&watermark));
             self.changes.push(StateChange { table: StateTable::Watermark, key: Vec::new(), value });
         }
-        if std::mem::take(&mut self.partitions_changed) {
+        if self.watermark.take_partitions_moved() {
             for (partition, clock) in self.watermark.partitions() {
                 self.changes.push(StateChange {
                     table: StateTable::Watermark,

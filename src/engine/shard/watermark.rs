@@ -38,6 +38,8 @@ pub struct Watermark {
     merged: Option<EventTime>,
     /// What the last checkpoint has of it.
     stored: Option<EventTime>,
+    /// The next checkpoint must have the clocks of partitions.
+    partitions_moved: bool,
     /// Nobody listens.
     deaf: bool,
 }
@@ -50,32 +52,33 @@ impl Watermark {
             partitions: BTreeMap::new(),
             merged: None,
             stored: None,
+            partitions_moved: false,
             deaf: false,
         }
     }
 
-    /// Takes a batch's progress; true if the partition's clock moved.
-    pub(crate) fn observe(&mut self, now: WallTime, progress: &Progress) -> bool {
-        let Some(time) = progress.time_max else { return false };
+    /// Takes a batch's progress.
+    pub(crate) fn observe(&mut self, now: WallTime, progress: &Progress) {
+        if let Some(time) = progress.time_max {
+            self.heard(now, &progress.partition, time);
+        }
+    }
+
+    fn heard(&mut self, now: WallTime, partition: &Arc<PartitionName>, time: EventTime) {
         let clock = self
             .partitions
-            .entry(Arc::clone(&progress.partition))
-            .or_insert(PartitionClock { time_max: EventTime::MIN, heard_at: now });
+            .entry(Arc::clone(partition))
+            .or_insert(PartitionClock { time_max: EventTime::MIN, heard_at: WallTime::MIN });
+        self.partitions_moved |= clock.heard_at < now || clock.time_max < time;
         clock.heard_at = clock.heard_at.max(now);
-        let moved = time > clock.time_max;
         clock.time_max = clock.time_max.max(time);
-        moved
     }
 
     /// A source can be read: the silence of its partitions begins now.
     pub(crate) fn listen(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
         self.deaf = false;
         for partition in partitions {
-            let clock = self
-                .partitions
-                .entry(Arc::clone(partition))
-                .or_insert(PartitionClock { time_max: EventTime::MIN, heard_at: now });
-            clock.heard_at = clock.heard_at.max(now);
+            self.heard(now, partition, EventTime::MIN);
         }
     }
 
@@ -95,6 +98,19 @@ impl Watermark {
         self.stored = self.merged;
     }
 
+    /// Takes the names of sources apart from the topics of stored partitions.
+    pub(crate) fn resolve(&mut self, sources: &[Arc<str>]) {
+        let resolve = |(name, clock): (Arc<PartitionName>, _)| {
+            (Arc::new(Arc::unwrap_or_clone(name).resolved(sources)), clock)
+        };
+        self.partitions = std::mem::take(&mut self.partitions).into_iter().map(resolve).collect();
+    }
+
+    /// Whether the clock of some partition has moved since the last call.
+    pub(crate) fn take_partitions_moved(&mut self) -> bool {
+        std::mem::take(&mut self.partitions_moved)
+    }
+
     /// The watermark, if it has moved since the last call.
     pub(crate) fn take_moved(&mut self) -> Option<EventTime> {
         let moved = self.merged.filter(|merged| self.stored != Some(*merged))?;
@@ -109,6 +125,7 @@ impl Watermark {
         }
         for clock in self.partitions.values_mut() {
             // The operator's clock was set back: silence is counted from there.
+            self.partitions_moved |= clock.heard_at > now;
             clock.heard_at = clock.heard_at.min(now);
         }
         let awake = self
@@ -132,6 +149,36 @@ impl Watermark {
             let candidate = time.minus(self.grace);
             self.merged = Some(self.merged.map_or(candidate, |merged| merged.max(candidate)));
         }
+    }
+
+    /// When it will have come to `time` if nothing more is heard; [`WallTime::MIN`] if it has. `None`:
+    /// never.
+    pub(crate) fn reaches(&self, time: EventTime) -> Option<WallTime> {
+        if self.merged.is_some_and(|merged| merged >= time) {
+            return Some(WallTime::MIN);
+        }
+        if self.deaf {
+            return None;
+        }
+        let idle_at = |clock: &PartitionClock| clock.heard_at.plus(self.idle_after);
+        let is_behind = |clock: &&PartitionClock| {
+            clock.time_max == EventTime::MIN || clock.time_max.minus(self.grace) < time
+        };
+        let clocks = || self.partitions.values();
+        let behind = clocks().filter(is_behind).map(idle_at).max();
+        let ahead = clocks().filter(|clock| !is_behind(clock)).map(idle_at).max();
+        if ahead > behind {
+            // Those that hold it back fall silent while another one is still heard.
+            return Some(behind.unwrap_or(WallTime::MIN));
+        }
+        // Once all are silent it goes on with the operator's clock.
+        let carried_on = |clock: &PartitionClock| {
+            let missing = time.plus(self.grace).since(clock.time_max);
+            clock.heard_at.plus(missing)
+        };
+        let heard = clocks().filter(|clock| clock.time_max != EventTime::MIN);
+        let at = heard.map(carried_on).min()?;
+        Some(at.max(behind.max(ahead).unwrap_or(at)))
     }
 
     /// Moves it just past the latest event: nothing that was seen can come after it any more.
@@ -187,7 +234,7 @@ mod tests {
     }
 
     fn partition(number: i32) -> Arc<PartitionName> {
-        Arc::new(PartitionName { topic: "audit".to_owned(), partition: number })
+        Arc::new(PartitionName::new("audit", number))
     }
 
     fn seen(watermark: &mut Watermark, now: i64, number: i32, time: i64) {

@@ -106,7 +106,7 @@ pub struct FileSource {
 
 impl Source for FileSource {
     fn run(self: Box<Self>, mut context: SourceContext) -> Result<(), SourceError> {
-        let mut files = Files::open(&self.settings, &context.positions)?;
+        let mut files = Files::open(&self.settings, &context.positions)?.of(context.name.clone());
         (context.events)(SourceEvent::Ready { partitions: files.partitions() });
         while let Some(batch) = files.next_batch()? {
             let mut waiting = Some(batch);
@@ -129,6 +129,7 @@ pub struct Files {
     /// What is not begun yet, in reverse order.
     rest: Vec<PathBuf>,
     positions: Vec<Position>,
+    source: Option<Arc<str>>,
     cluster: Option<Arc<str>>,
     current: Option<LineFile>,
     batch: RecordBatch,
@@ -169,6 +170,7 @@ impl Files {
         Ok(Files {
             rest: settings.paths.iter().rev().cloned().collect(),
             positions: positions.to_vec(),
+            source: None,
             cluster: settings.cluster.clone(),
             current: None,
             batch: RecordBatch::default(),
@@ -178,17 +180,27 @@ impl Files {
         })
     }
 
+    /// Files of a source with a name.
+    fn of(self, source: Option<Arc<str>>) -> Files {
+        Files { source, ..self }
+    }
+
     /// The files that are left.
     fn partitions(&self) -> Vec<Arc<PartitionName>> {
-        self.rest.iter().rev().map(|path| Arc::new(partition_of(path))).collect()
+        self.rest.iter().rev().map(|path| Arc::new(self.name_of(path))).collect()
+    }
+
+    fn name_of(&self, path: &Path) -> PartitionName {
+        PartitionName { source: self.source.clone(), ..partition_of(path) }
     }
 
     fn open_next(&mut self) -> Result<bool, SourceError> {
         let Some(path) = self.rest.pop() else { return Ok(false) };
-        let name = partition_of(&path);
+        let name = self.name_of(&path);
         let known = self.positions.iter().find(|position| *position.partition == name);
         let first = known.map_or(0, |position| position.next_offset);
-        self.current = Some(LineFile::open(&path, first, &self.done)?);
+        let file = LineFile::open(&path, first, &self.done)?;
+        self.current = Some(LineFile { partition: Arc::new(name), ..file });
         Ok(true)
     }
 }
@@ -449,7 +461,7 @@ fn keep(line: &mut Vec<u8>, more: &[u8]) {
 }
 
 fn partition_of(path: &Path) -> PartitionName {
-    PartitionName { topic: path.display().to_string(), partition: 0 }
+    PartitionName::new(path.display().to_string(), 0)
 }
 
 fn failed(partition: &PartitionName, line: i64, error: &io::Error) -> SourceError {

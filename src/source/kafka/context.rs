@@ -91,6 +91,8 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct OwnerContext {
     callbacks: Callbacks,
+    /// Name of the source.
+    source: Option<Arc<str>>,
     start: Start,
     /// Counts up whenever the assignment changes.
     assignments: AtomicU64,
@@ -98,7 +100,12 @@ pub(super) struct OwnerContext {
 }
 
 impl OwnerContext {
-    pub(super) fn new(callbacks: Callbacks, start: Start, positions: &[Position]) -> OwnerContext {
+    pub(super) fn new(
+        callbacks: Callbacks,
+        source: Option<Arc<str>>,
+        start: Start,
+        positions: &[Position],
+    ) -> OwnerContext {
         let tracked = |position: &Position| {
             let name = Arc::clone(&position.partition);
             ((*name).clone(), Tracked::new(name, position.next_offset))
@@ -107,6 +114,7 @@ impl OwnerContext {
             Shared { tracked: positions.iter().map(tracked).collect(), ..Shared::default() };
         OwnerContext {
             callbacks,
+            source,
             start,
             assignments: AtomicU64::new(0),
             shared: Mutex::new(shared),
@@ -130,9 +138,16 @@ impl OwnerContext {
 
     /// The partition of a record; makes it known if it is not.
     pub(super) fn track(&self, topic: &str, partition: i32) -> Arc<Tracked> {
-        let mut shared = self.shared();
-        let name = PartitionName { topic: topic.to_owned(), partition };
-        Arc::clone(track(&mut shared, name))
+        let name = self.name_of(topic, partition);
+        Arc::clone(track(&mut self.shared(), name))
+    }
+
+    fn name_of(&self, topic: &str, partition: i32) -> PartitionName {
+        PartitionName { source: self.source.clone(), ..PartitionName::new(topic, partition) }
+    }
+
+    fn name_in(&self, element: &TopicPartitionListElem<'_>) -> PartitionName {
+        self.name_of(element.topic(), element.partition())
     }
 
     /// Errors since the last call, oldest first.
@@ -153,7 +168,7 @@ impl OwnerContext {
     /// Sets where each newly assigned partition begins: where this run stands, else the checkpoint,
     /// else what the group remembers, else `start`.
     fn set_starts(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
-        let names: Vec<PartitionName> = list.elements().iter().map(|e| name_of(e)).collect();
+        let names: Vec<PartitionName> = list.elements().iter().map(|e| self.name_in(e)).collect();
         let mut unknown = TopicPartitionList::new();
         let mut known_topics = BTreeSet::new();
         {
@@ -207,7 +222,7 @@ impl OwnerContext {
             if has_offset(element.offset()) || known.contains(element.topic()) {
                 continue;
             }
-            let name = name_of(element);
+            let name = self.name_in(element);
             let ends = consumer.fetch_watermarks(&name.topic, name.partition, COMMITTED_TIMEOUT);
             let Ok((_, end)) = ends else {
                 set_offset(list, &name, Offset::End);
@@ -226,10 +241,6 @@ fn track(shared: &mut Shared, name: PartitionName) -> &Arc<Tracked> {
         .tracked
         .entry(name)
         .or_insert_with_key(|name| Tracked::new(Arc::new(name.clone()), NOWHERE))
-}
-
-fn name_of(element: &TopicPartitionListElem<'_>) -> PartitionName {
-    PartitionName { topic: element.topic().to_owned(), partition: element.partition() }
 }
 
 fn set_offset(list: &mut TopicPartitionList, name: &PartitionName, offset: Offset) {
@@ -302,7 +313,7 @@ impl ConsumerContext for OwnerContext {
         } else {
             let mut shared = self.shared();
             for element in list.elements() {
-                shared.assigned.remove(&name_of(&element));
+                shared.assigned.remove(&self.name_in(&element));
             }
             drop(shared);
             if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }

@@ -18,7 +18,10 @@ mod settings;
 pub use range::KafkaRange;
 pub use settings::{Kafka, KafkaSettings, Start};
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
@@ -86,7 +89,7 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn run(self: Box<Self>, context: SourceContext) -> Result<(), SourceError> {
         let KafkaSource { settings, connection } = *self;
-        let consumer = join(&settings, connection, &context.positions)?;
+        let consumer = join(&settings, connection, context.name.clone(), &context.positions)?;
         Reader::new(consumer, &settings, instance_of(&settings), context).run()
     }
 }
@@ -99,7 +102,7 @@ fn take_over(
     connection: OpenConnection,
     timeout: Duration,
 ) -> Result<(), SourceError> {
-    let consumer = join(settings, connection, &[])?;
+    let consumer = join(settings, connection, None, &[])?;
     let deadline = Instant::now() + timeout;
     while Instant::now() < deadline && consumer.context().assignments() == 0 {
         // Whatever is read here is read again by the source: nothing is committed.
@@ -118,6 +121,7 @@ fn instance_of(settings: &KafkaSettings) -> String {
 fn join(
     settings: &KafkaSettings,
     connection: OpenConnection,
+    source: Option<Arc<str>>,
     positions: &[Position],
 ) -> Result<BaseConsumer<OwnerContext>, SourceError> {
     let instance = instance_of(settings);
@@ -125,7 +129,7 @@ fn join(
     fixed.push(("group.id", &settings.group));
     fixed.push(("group.instance.id", &instance));
     let (config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
-    let owner = OwnerContext::new(callbacks, settings.start, positions);
+    let owner = OwnerContext::new(callbacks, source, settings.start, positions);
     let consumer: BaseConsumer<OwnerContext> =
         config.create_with_context(owner).map_err(refused)?;
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();

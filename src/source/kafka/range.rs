@@ -254,7 +254,7 @@ impl Topic {
 
 impl Partition {
     fn new(topic: &str, number: i32, next: i64, end: i64) -> Partition {
-        let name = PartitionName { topic: topic.to_owned(), partition: number };
+        let name = PartitionName::new(topic, number);
         Partition {
             name: Arc::new(name),
             next,

@@ -61,7 +61,7 @@ impl Engine {
 
     /// One batch.
     pub(crate) fn feed(&mut self, events: &[Happening]) {
-        let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 0 });
+        let partition = Arc::new(PartitionName::new("audit", 0));
         let mut batch = RecordBatch::default();
         for event in events {
             self.now = self.now.max(WallTime::from_micros(START + event.at));

@@ -281,7 +281,7 @@ fn rules(detection: &Value) -> Arc<RuleSet> {
 
 /// The rules that a record satisfies: by the engine, and by the slow evaluation without an index.
 fn found(rules: &Arc<RuleSet>, detector: &mut Detector, record: &[u8]) -> (Vec<u32>, Vec<u32>) {
-    let partition = Arc::new(PartitionName { topic: "audit".to_owned(), partition: 0 });
+    let partition = Arc::new(PartitionName::new("audit", 0));
     let mut batch = RecordBatch::default();
     batch.push(&partition, 0, None, Some(record));
     let fast = detector.detect(WallTime::from_micros(0), &batch);

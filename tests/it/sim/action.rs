@@ -19,7 +19,7 @@ pub(super) struct Config {
     pub(super) partitions: u8,
     /// Which routes and receivers.
     pub(super) plan: u8,
-    /// Whether the driver keeps the order that `Member` asks for.
+    /// Whether the shell does what the coordinator says.
     #[serde(default)]
     pub(super) driver: Driver,
 }
@@ -92,26 +92,28 @@ pub(super) enum Action {
         partitions: u8,
         records: u8,
     },
-    /// The oldest detected batch reaches the member.
+    /// The oldest detected batch reaches the coordinator.
     Handle,
-    /// The member looks at its timers.
+    /// Another one does.
+    Overtake(u8),
+    /// The coordinator looks at its timers.
     Timeout,
-    /// A checkpoint begins to be written.
+    /// It does, and the shell begins with what it wants.
     Checkpoint,
-    /// The checkpoint that is being written ends so.
+    /// What is being written ends so.
     Sync(Sync),
-    /// The driver carries out one effect.
+    /// The shell carries out one effect.
     Effect,
     /// An attempt under way comes back.
     Answer {
         pick: u8,
         fate: Fate,
     },
-    /// One round of the driver's loop, as the coordinator does it.
+    /// One round of the shell's loop.
     Turn,
-    /// Time passes between two steps of the driver.
+    /// Time passes between two steps of the shell.
     Sleep(u16),
-    /// Time passes, and the driver goes on.
+    /// Time passes, and the shell goes on.
     Advance(u32),
     /// Time passes while the process is stopped.
     Suspend(u32),
@@ -133,6 +135,9 @@ pub(super) enum Action {
     /// No commit succeeds.
     DiskDown,
     DiskUp,
+    /// Dead letters cannot be kept.
+    DeadLettersDown,
+    DeadLettersUp,
     /// The rule directory changes.
     Reload(u8),
     /// The wall clock is set.
@@ -143,6 +148,12 @@ pub(super) enum Action {
     Fence,
     /// The fenced process hears of it and ends.
     Learn(u64),
+    /// The process is told to stop.
+    Stop(u64),
+    /// A thread of it panics.
+    Panic(u64),
+    /// Its source breaks for good.
+    SourceFails(u64),
     /// The shell tells something about Tripline itself.
     Tell(u8),
     /// It is over.
@@ -192,6 +203,12 @@ const KINDS: &[Kind] = &[
     ("learn", 6, |rng| Action::Learn(rng.next())),
     ("tell", 4, |rng| Action::Tell(rng.small(3))),
     ("untell", 4, |rng| Action::Untell(rng.small(3))),
+    ("overtake", 10, |rng| Action::Overtake(rng.small(4))),
+    ("dead_letters_down", 3, |_| Action::DeadLettersDown),
+    ("dead_letters_up", 5, |_| Action::DeadLettersUp),
+    ("stop", 4, |rng| Action::Stop(rng.next())),
+    ("panic", 2, |rng| Action::Panic(rng.next())),
+    ("source_fails", 2, |rng| Action::SourceFails(rng.next())),
 ];
 
 fn produce(rng: &mut Rng) -> Action {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use memchr::memmem;
 use tripline::engine::{
-    record::PartitionName,
+    record::{PartitionName, Position},
     time::{EventTime, WallTime},
 };
 
@@ -56,7 +56,7 @@ pub(super) struct Broker {
 impl Broker {
     pub(super) fn new(partitions: u8) -> Broker {
         let partition = |number| Partition {
-            name: Arc::new(PartitionName { topic: "audit".to_owned(), partition: number }),
+            name: Arc::new(PartitionName::new("audit", number)),
             records: Vec::new(),
             is_stalled: false,
             committed: 0,
@@ -75,6 +75,14 @@ impl Broker {
 
     pub(super) fn names(&self) -> Vec<Arc<PartitionName>> {
         self.partitions.iter().map(|partition| Arc::clone(&partition.name)).collect()
+    }
+
+    /// The group is told what is done.
+    pub(super) fn committed(&mut self, positions: &[Position]) {
+        for position in positions {
+            let index = usize::try_from(position.partition.partition).unwrap();
+            self.partitions[index].committed = position.next_offset;
+        }
     }
 
     /// Appends what a request is recorded as, and a copy to another partition.

@@ -110,7 +110,8 @@ impl Checkers {
             })?;
         }
         let Some(life) = life else { return Ok(()) };
-        let (shard, dispatcher) = (life.member.shard(), life.member.dispatcher());
+        let member = life.coordinator.member();
+        let (shard, dispatcher) = (member.shard(), member.dispatcher());
         let watermark = shard.watermark();
         ensure("the watermark does not go back", watermark >= life.watermark, || {
             format!("{watermark:?} after {:?}", life.watermark)

@@ -1,8 +1,11 @@
-//! The disk: what is durable, and how far it covers what happened.
+//! The disk: what is durable, and how far it covers what happened; and where dead letters go.
+
+use std::collections::BTreeSet;
 
 use memchr::memmem;
 use tripline::{
     engine::{
+        dead_letter::DeadLetter,
         dispatch::NotificationId,
         member::{Checkpoint, LedgerRow},
         state::StateTable,
@@ -58,5 +61,23 @@ impl Disk {
     /// Whether a notification was durable at some time: its id stands in what was stored of groups.
     pub(super) fn has_held(&self, id: NotificationId) -> bool {
         self.groups.iter().rev().any(|value| memmem::find(value, &id.0).is_some())
+    }
+}
+
+/// Where records go that are no events.
+#[derive(Default)]
+pub(super) struct DeadLetters {
+    pub(super) is_down: bool,
+    /// Partition and offset of those that are kept.
+    kept: BTreeSet<(i32, i64)>,
+}
+
+impl DeadLetters {
+    pub(super) fn keep(&mut self, letters: &[DeadLetter]) {
+        self.kept.extend(letters.iter().map(|letter| (letter.partition.partition, letter.offset)));
+    }
+
+    pub(super) fn has(&self, partition: usize, offset: usize) -> bool {
+        self.kept.contains(&(i32::try_from(partition).unwrap(), i64::try_from(offset).unwrap()))
     }
 }

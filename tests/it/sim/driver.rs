@@ -1,16 +1,17 @@
-//! The driver of a process, step by step, and how time passes for it.
+//! The shell of a process, step by step, and how time passes for it. It moves what the engine's
+//! coordinator says, and decides nothing.
 
 use std::{sync::Arc, time::Duration};
 
 use tripline::engine::{
+    coordinator::{self, Effect, SourceEnd},
     dispatch::{Notification, Outcome, OutcomeReason, Receipt},
-    member::Effect,
 };
 
 use super::{
     action::{Fate, Sync},
-    checkers::{Checked, Failure, ensure},
-    life::{Detected, Flight, Life, Spans},
+    checkers::{Checked, ensure},
+    life::{DRAIN, Detected, Flight, Life, Origin, Spans, Writing},
     model::Input,
     rules::settings,
     world::{Driver, SECOND, World},
@@ -20,16 +21,16 @@ use super::{
 /// partition was idle: with [`DISORDER_MAX_MS`] less than `grace`.
 const WAIT_MAX: i64 = 6_000_000;
 
-/// How long the driver sleeps at most when something is to be done, in microseconds.
+/// How long the shell takes at least between two turns, in microseconds.
 const NAP: i64 = 250_000;
 
-/// From when on the driver takes it that it was away, in microseconds.
-const PAUSE: i64 = 5_000_000;
-
-/// The longest time between two turns of a driver that is not stopped, in microseconds.
+/// The longest time between two turns of a shell that is not stopped, in microseconds.
 const TURN_MAX: i64 = 2_000_000;
 
-/// Batches between detector and member.
+/// How much longer than its drain a stop may take, in microseconds.
+const STOP_MAX: i64 = 10_000_000;
+
+/// Batches between source and coordinator that do not count yet.
 pub(super) const PIPELINE_MAX: usize = 4;
 
 impl World {
@@ -44,7 +45,7 @@ impl World {
         self.checkers.clock_was_set(by);
     }
 
-    /// Time passes between two steps, but not so much that the driver would have had its turn.
+    /// Time passes between two steps, but not so much that the shell would have had its turn.
     pub(super) fn idle(&mut self, span: i64) -> Checked {
         let target = self.now + span;
         if target > self.last_turn + TURN_MAX {
@@ -54,7 +55,7 @@ impl World {
         Ok(())
     }
 
-    /// Time passes; the driver takes its turn whenever something is due.
+    /// Time passes; the shell takes its turn whenever something is due.
     pub(super) fn advance(&mut self, span: i64) -> Checked {
         let until = self.now + span;
         while self.now < until {
@@ -66,28 +67,24 @@ impl World {
         Ok(())
     }
 
-    /// When the driver does something next: time jumps there.
-    pub(super) fn next_turn(&self) -> i64 {
+    /// When the shell does something next: time jumps there.
+    fn next_turn(&self) -> i64 {
         let soonest = if self.last_turn == self.now { self.now + NAP } else { self.now };
         let mut due: Vec<i64> = Vec::new();
         match &self.life {
             None => due.push(self.ended_at + 5 * SECOND),
             Some(life) => {
-                // It looks several times a second; time jumps over what it would not see.
-                due.push(self.last_turn + PAUSE - SECOND);
                 due.extend(life.fenced_at.map(|at| at + 3 * SECOND));
                 if !life.is_ready && !self.broker.is_down {
                     due.push(life.connects_at);
                 }
                 due.extend(life.flights.iter().map(|flight| flight.answers_at));
-                due.extend(life.member.poll_timeout().map(|at| at.micros() - self.skew));
-                if life.member.has_changes() {
-                    due.push(life.checkpoint_at + SECOND);
-                }
-                let busy = life.member.has_waiting_effects()
+                due.extend(life.coordinator.poll_timeout().map(|at| at.micros() - self.skew));
+                let is_busy = !life.effects.is_empty()
+                    || life.writing.is_some()
                     || !life.pipeline.is_empty()
-                    || (life.is_ready && !self.unread(life).is_empty());
-                if busy {
+                    || self.can_fetch();
+                if is_busy || life.is_over {
                     due.push(soonest);
                 }
             }
@@ -95,9 +92,9 @@ impl World {
         due.into_iter().min().unwrap_or(i64::MAX).max(soonest)
     }
 
-    // ---- the driver ----
+    // ---- the shell ----
 
-    /// One round of the driver's loop, as the coordinator does it.
+    /// One round of the shell's loop.
     pub(super) fn turn(&mut self) -> Checked {
         self.last_turn = self.now;
         let Some(life) = &self.life else {
@@ -113,36 +110,71 @@ impl World {
             self.connect();
         }
         self.answers_due()?;
-        self.sync(Sync::Durable)?;
-        while !self.is_blocked() && self.unread_count() > 0 {
+        self.carry_out_all()?;
+        while self.can_fetch() {
             self.fetch(u8::MAX, 50);
-            self.handle();
+            self.handle(0);
         }
-        while !self.is_blocked() && self.life.as_ref().is_some_and(|l| !l.pipeline.is_empty()) {
-            self.handle();
+        while self.life.as_ref().is_some_and(|life| !life.pipeline.is_empty()) {
+            self.handle(0);
         }
-        if self.is_blocked() {
-            // The coordinator does nothing else while a checkpoint cannot be written.
-            return Ok(());
-        }
+        self.source_ends();
         self.timeout();
-        let Some(life) = &self.life else { return Ok(()) };
-        let due = self.now >= life.checkpoint_at + SECOND;
-        if due || life.member.has_waiting_effects() {
-            self.checkpoint();
-            self.sync(Sync::Durable)?;
-        }
-        while !self.is_blocked() && self.effect()? {}
-        Ok(())
+        self.carry_out_all()
     }
 
-    pub(super) fn is_blocked(&self) -> bool {
-        self.life.as_ref().is_none_or(|life| life.writing.is_some())
+    fn carry_out_all(&mut self) -> Checked {
+        loop {
+            self.sync(Sync::Durable);
+            if !self.effect()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells the coordinator something.
+    pub(super) fn report(&mut self, input: coordinator::Input) {
+        let wall = self.wall();
+        let Some(life) = &mut self.life else { return };
+        life.coordinator.handle(wall, input);
+        self.take_effects();
+    }
+
+    /// Takes over what is to be done, and notes what the engine has read meanwhile.
+    fn take_effects(&mut self) {
+        let wall = self.wall();
+        let Some(life) = &mut self.life else { return };
+        // Silence is counted anew if the clock was set back.
+        let latest = wall.micros() + idle_after();
+        life.awake_until.iter_mut().for_each(|awake| *awake = latest.min(*awake));
+        while let Some(life) = &mut self.life
+            && let Some(effect) = life.coordinator.poll_effect(wall)
+        {
+            match effect {
+                Effect::WasAway(_) => {
+                    life.awake_until.fill(latest);
+                    self.history.push(Input::Ready { at: wall });
+                }
+                Effect::Counted { .. } => {
+                    let origin = life.held.remove(&life.counted).expect("it was handed over");
+                    life.counted += 1;
+                    self.note_heard(&origin.spans);
+                    let Origin { at: detected_at, rule_set, spans, .. } = origin;
+                    self.history.push(Input::Batch { at: wall, detected_at, rule_set, spans });
+                }
+                Effect::UseRules { epoch, .. } => {
+                    (life.epoch, life.rule_set) = (epoch, self.rule_set);
+                    self.history.push(Input::Rules { at: wall, rule_set: self.rule_set });
+                }
+                other => life.effects.push_back(other),
+            }
+        }
+        self.note_waiting();
     }
 
     /// What a life could fetch now.
-    pub(super) fn unread(&self, life: &Life) -> Spans {
-        if !life.is_ready || life.fenced_at.is_some() {
+    fn unread(&self, life: &Life) -> Spans {
+        if !life.is_ready || life.fenced_at.is_some() || life.is_over {
             return Spans::new();
         }
         let partitions = self.broker.partitions.iter().zip(&life.next).enumerate();
@@ -153,16 +185,15 @@ impl World {
             .collect()
     }
 
-    pub(super) fn unread_count(&self) -> usize {
-        self.life.as_ref().map_or(0, |life| self.unread(life).len())
+    pub(super) fn can_fetch(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| {
+            life.uncounted().count() < PIPELINE_MAX && !self.unread(life).is_empty()
+        })
     }
 
     pub(super) fn fetch(&mut self, partitions: u8, records: u8) {
         let wall = self.wall();
-        let Some(life) = &self.life else { return };
-        if life.pipeline.len() >= PIPELINE_MAX {
-            return;
-        }
+        let Some(life) = self.life.as_ref().filter(|_| self.can_fetch()) else { return };
         let mut spans = self.unread(life);
         spans.retain(|(index, _)| partitions & (1 << index) != 0);
         for (_, span) in &mut spans {
@@ -171,48 +202,43 @@ impl World {
         if spans.is_empty() {
             return;
         }
-        let rule_set = life.rule_set;
+        let (epoch, rule_set) = (life.epoch, life.rule_set);
         let mut batch = self.detectors.detect(wall, rule_set, &self.broker, &spans);
         let Some(life) = &mut self.life else { return };
-        batch.rules_epoch = life.epoch;
+        (batch.rules_epoch, batch.sequence) = (epoch, life.batches);
+        life.batches += 1;
         for (index, span) in &spans {
             life.next[*index] = span.end;
         }
-        life.pipeline.push_back(Detected { batch, at: wall, rule_set, spans });
+        life.pipeline
+            .push_back(Detected { batch, from: Origin { at: wall, epoch, rule_set, spans } });
     }
 
-    pub(super) fn handle(&mut self) {
-        self.look();
-        let wall = self.wall();
+    /// A batch reaches the coordinator; detectors are not all as fast.
+    pub(super) fn handle(&mut self, pick: u8) {
         let Some(life) = &mut self.life else { return };
-        let Some(detected) = life.pipeline.pop_front() else { return };
-        life.member.handle_batch(wall, &detected.batch);
-        let Detected { at: detected_at, rule_set, spans, .. } = detected;
-        self.note_heard(&spans);
-        self.history.push(Input::Batch { at: wall, detected_at, rule_set, spans });
+        if life.pipeline.is_empty() {
+            return;
+        }
+        let at = usize::from(pick) % life.pipeline.len();
+        let Some(Detected { mut batch, from }) = life.pipeline.remove(at) else { return };
+        let arrived = life.counted + life.held.len() as u64;
+        life.held.insert(batch.sequence, from);
+        if self.config.driver == Driver::Renumbered {
+            batch.sequence = arrived;
+        }
+        self.report(coordinator::Input::Batch { source: 0, detections: batch });
     }
 
-    /// Before anything is handled, the driver notices whether it was away: partitions were not silent
-    /// then.
-    fn look(&mut self) {
-        let (now, wall) = (self.now, self.wall());
-        let names = self.broker.names();
-        let Some(life) = &mut self.life else { return };
-        let (looked_at, wall_then) = std::mem::replace(&mut life.looked_at, (now, wall.micros()));
-        if life.is_ready && (now - looked_at).max(wall.micros() - wall_then) >= PAUSE {
-            life.member.handle_ready(wall, &names);
-            life.awake_until.fill(wall.micros() + idle_after());
-            self.history.push(Input::Ready { at: wall });
-        }
-        for awake in &mut life.awake_until {
-            // Silence is counted anew if the clock was set back.
-            *awake = (*awake).min(wall.micros() + idle_after());
-        }
-        self.note_waiting();
+    /// A source that reads nothing more ends when all of it has arrived.
+    fn source_ends(&mut self) {
+        let Some(life) = self.life.as_ref().filter(|life| life.is_over) else { return };
+        let (batches, end) = (life.batches, SourceEnd::Finished);
+        self.report(coordinator::Input::Ended { source: 0, batches, end });
     }
 
     /// Notes until when the partitions of a batch hold the watermark back.
-    pub(super) fn note_heard(&mut self, spans: &Spans) {
+    fn note_heard(&mut self, spans: &Spans) {
         let wall = self.wall().micros();
         let Some(life) = &mut self.life else { return };
         for (index, span) in spans {
@@ -231,9 +257,8 @@ impl World {
         if !life.is_ready && life.fenced_at.is_none() {
             return;
         }
-        let waiting = life.pipeline.iter().flat_map(|detected| &detected.spans);
         let mut first: Vec<usize> = life.next.clone();
-        for (index, span) in waiting {
+        for (index, span) in life.uncounted().flat_map(|from| &from.spans) {
             first[*index] = first[*index].min(span.start);
         }
         for (index, first) in first.into_iter().enumerate() {
@@ -243,85 +268,118 @@ impl World {
         }
     }
 
+    /// The coordinator looks at its timers.
     pub(super) fn timeout(&mut self) {
-        self.look();
         let wall = self.wall();
         let Some(life) = &mut self.life else { return };
-        life.member.handle_timeout(wall);
-        self.history.push(Input::Timeout { at: wall });
+        let was_writing = life.coordinator.is_writing();
+        life.coordinator.handle_timeout(wall);
+        let is_writing = life.coordinator.is_writing();
+        self.take_effects();
+        if !was_writing {
+            self.history.push(Input::Timeout { at: wall });
+        }
+        if let Some(life) = self.life.as_mut().filter(|_| is_writing && !was_writing) {
+            (life.covers, life.tried) = (self.history.len(), None);
+        }
     }
 
-    pub(super) fn checkpoint(&mut self) {
-        let covers = self.history.len();
-        let Some(life) = self.life.as_mut().filter(|life| life.writing.is_none()) else { return };
-        life.checkpoint_at = self.now;
-        let Some(checkpoint) = life.member.checkpoint().cloned() else { return };
-        if self.config.driver == Driver::EffectsFirst {
-            life.member.checkpoint_durable();
+    /// Something was to be made durable, which ends so.
+    pub(super) fn sync(&mut self, sync: Sync) {
+        let Some(life) = &mut self.life else { return };
+        let Some(writing) = life.writing.take() else { return };
+        let is_down = match &writing {
+            Writing::DeadLetters(_) => self.dead_letters.is_down,
+            Writing::Commit(_) => self.disk.is_down,
+        };
+        let sync = if is_down { Sync::Failed } else { sync };
+        if sync != Sync::Failed {
+            self.write(&writing);
         }
-        if self.config.driver == Driver::OffsetsFirst {
-            for position in &checkpoint.positions {
-                let index = usize::try_from(position.partition.partition).unwrap();
-                self.broker.partitions[index].committed = position.next_offset;
-            }
+        let is_lie = match writing {
+            Writing::DeadLetters(_) => self.config.driver == Driver::LettersLost,
+            Writing::Commit(_) => self.config.driver == Driver::EffectsFirst,
+        };
+        self.disk.has_repeated |= sync == Sync::FailedButWritten;
+        let was_told = matches!(writing, Writing::Commit(_)) && is_lie;
+        if !was_told {
+            let is_durable = sync == Sync::Durable || is_lie;
+            let (durable, not) = (coordinator::Input::Durable, coordinator::Input::NotDurable);
+            self.report(if is_durable { durable } else { not });
         }
-        life.writing = Some((checkpoint, covers));
     }
 
-    pub(super) fn sync(&mut self, sync: Sync) -> Checked {
-        let sync = if self.disk.is_down { Sync::Failed } else { sync };
-        let Some(life) = &mut self.life else { return Ok(()) };
-        let Some((mut checkpoint, covers)) = life.writing.take() else { return Ok(()) };
-        if self.config.driver != Driver::EffectsFirst {
-            let same = life.member.checkpoint().map(|again| again.changes == checkpoint.changes);
-            ensure("the same checkpoint again", same == Some(true), || format!("{checkpoint:?}"))?;
-        }
-        if sync == Sync::Failed {
-            life.writing = Some((checkpoint, covers));
-            return Ok(());
-        }
-        if self.config.driver == Driver::TornCommit {
-            checkpoint.changes.truncate(checkpoint.changes.len() / 2);
-        }
-        self.disk.commit(&checkpoint, covers);
-        if sync == Sync::FailedButWritten {
-            self.disk.has_repeated = true;
-            life.writing = Some((checkpoint, covers));
-            return Ok(());
-        }
-        if self.config.driver != Driver::EffectsFirst {
-            let durable = life.member.checkpoint_durable();
-            ensure("the durable checkpoint", durable.is_some(), String::new)?;
-        }
-        life.checkpoint_at = self.now;
-        if life.fenced_at.is_none() && !self.broker.is_down {
-            for (partition, position) in self.broker.partitions.iter_mut().zip(&self.disk.positions)
-            {
-                partition.committed = *position;
+    /// Something becomes durable.
+    pub(super) fn write(&mut self, writing: &Writing) {
+        let Some(life) = &self.life else { return };
+        match writing {
+            Writing::DeadLetters(letters) => self.dead_letters.keep(letters),
+            Writing::Commit(checkpoint) if self.config.driver == Driver::TornCommit => {
+                let mut torn = (**checkpoint).clone();
+                torn.changes.truncate(torn.changes.len() / 2);
+                self.disk.commit(&torn, life.covers);
             }
+            Writing::Commit(checkpoint) => self.disk.commit(checkpoint, life.covers),
         }
-        Ok(())
     }
 
     /// Carries out one effect; false if there is none.
-    pub(super) fn effect(&mut self) -> Result<bool, Failure> {
+    pub(super) fn effect(&mut self) -> Result<bool, super::checkers::Failure> {
         let wall = self.wall();
         let Some(life) = &mut self.life else { return Ok(false) };
-        match life.member.poll_effect() {
-            None => return Ok(false),
-            Some(Effect::AlertChanged(alert)) => self.checkers.changed.push(*alert),
-            Some(Effect::Attempt(notification)) => {
+        let Some(effect) = life.effects.pop_front() else { return Ok(false) };
+        match effect {
+            Effect::KeepDeadLetters(letters) => life.writing = Some(Writing::DeadLetters(letters)),
+            Effect::Commit(checkpoint) => {
+                let tried = life.tried.replace(Arc::clone(&checkpoint));
+                let same = tried.is_none_or(|tried| tried.changes == checkpoint.changes);
+                ensure("the same checkpoint again", same, || format!("{checkpoint:?}"))?;
+                if self.config.driver == Driver::OffsetsFirst {
+                    self.broker.committed(&checkpoint.positions);
+                }
+                let earlier = life.writing.replace(Writing::Commit(checkpoint));
+                if self.config.driver == Driver::EffectsFirst {
+                    earlier.into_iter().for_each(|earlier| self.write(&earlier));
+                    self.report(coordinator::Input::Durable);
+                }
+            }
+            Effect::Publish(positions) => {
+                if life.fenced_at.is_none() && !self.broker.is_down {
+                    self.broker.committed(&positions);
+                }
+            }
+            Effect::AlertChanged(alert) => self.checkers.changed.push(*alert),
+            Effect::Attempt(notification) => {
                 self.checkers.attempt(wall, &notification, life, &self.disk)?;
                 let answers_at = self.now + SECOND;
                 life.flights.push(Flight { notification, answers_at });
+            }
+            Effect::StopSources => life.is_over = true,
+            Effect::End(_) => {
+                let luck = life.luck;
+                self.end_life(luck)?;
+            }
+            Effect::NothingToCommit => {}
+            Effect::Counted { .. } | Effect::UseRules { .. } | Effect::WasAway(_) => {
+                unreachable!("noted when it was taken over")
             }
         }
         Ok(true)
     }
 
+    /// A stop comes to its end while turns are taken.
+    pub(super) fn stop_ends(&self) -> Checked {
+        let drain = i64::try_from(DRAIN.as_micros()).unwrap();
+        let stopped_at = self.life.as_ref().and_then(|life| life.stopped_at);
+        let is_late = stopped_at.is_some_and(|at| self.last_turn > at + drain + STOP_MAX);
+        ensure("a stop comes to its end", !is_late || self.checkers.clock_is_odd, || {
+            format!("told at {stopped_at:?}, now {}", self.now)
+        })
+    }
+
     // ---- answers ----
 
-    pub(super) fn answers_due(&mut self) -> Checked {
+    fn answers_due(&mut self) -> Checked {
         while let Some(at) = self
             .life
             .as_ref()
@@ -368,9 +426,7 @@ impl World {
             }
             other => other,
         };
-        if let Some(life) = &mut self.life {
-            life.member.handle_outcome(wall, &notification, outcome);
-        }
+        self.report(coordinator::Input::Outcome { notification, outcome });
         Ok(())
     }
 

@@ -1,11 +1,18 @@
-//! One process: a member with its detector, and what its driver holds between two steps.
+//! One process: a coordinator with its detector, and what its shell holds between two steps.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use tripline::engine::{
+    coordinator::{Coordinator, CoordinatorSettings, Effect},
+    dead_letter::DeadLetter,
     detector::{DetectionBatch, Detector},
     dispatch::{DispatchPlan, Notification},
-    member::{Checkpoint, Member},
+    member::Checkpoint,
     record::RecordBatch,
     time::{EventTime, WallTime},
 };
@@ -18,12 +25,27 @@ use super::{
 /// Records that a batch holds, by partition.
 pub(super) type Spans = Vec<(usize, Range<usize>)>;
 
-/// A batch as the member will see it, and how it was made.
+/// How long a stop waits for what is owed.
+pub(super) const DRAIN: Duration = Duration::from_secs(10);
+
+/// A batch as the coordinator will see it, and how it was made.
 pub(super) struct Detected {
     pub(super) batch: DetectionBatch,
+    pub(super) from: Origin,
+}
+
+/// How a batch was made.
+pub(super) struct Origin {
     pub(super) at: WallTime,
+    pub(super) epoch: u64,
     pub(super) rule_set: usize,
     pub(super) spans: Spans,
+}
+
+/// What the shell has been told to make durable, and has not answered for.
+pub(super) enum Writing {
+    DeadLetters(Arc<[DeadLetter]>),
+    Commit(Arc<Checkpoint>),
 }
 
 /// An attempt under way.
@@ -35,22 +57,36 @@ pub(super) struct Flight {
 
 /// A process that runs.
 pub(super) struct Life {
-    pub(super) member: Member,
+    pub(super) coordinator: Coordinator,
     pub(super) rule_set: usize,
     pub(super) epoch: u64,
     /// Next record of each partition.
     pub(super) next: Vec<usize>,
+    /// Batches that were read.
+    pub(super) batches: u64,
+    /// Batches on their way to the coordinator.
     pub(super) pipeline: VecDeque<Detected>,
+    /// Batches that the coordinator has and that do not count yet, by their true number.
+    pub(super) held: BTreeMap<u64, Origin>,
+    /// Batches that counted.
+    pub(super) counted: u64,
+    /// What the coordinator wants done and the shell has not begun.
+    pub(super) effects: VecDeque<Effect>,
     pub(super) is_ready: bool,
+    /// The source reads nothing more: it was told to stop, or broke.
+    pub(super) is_over: bool,
+    /// Decides what of the things under way still happens when it ends.
+    pub(super) luck: u64,
+    /// When the process was told to stop, in true microseconds.
+    pub(super) stopped_at: Option<i64>,
     /// When another process took over, if one did; in true microseconds.
     pub(super) fenced_at: Option<i64>,
     /// When its source can be read at the earliest, in true microseconds.
     pub(super) connects_at: i64,
-    /// What is being written, and how much of the history it covers.
-    pub(super) writing: Option<(Checkpoint, usize)>,
-    pub(super) checkpoint_at: i64,
-    /// When its driver last looked at anything, in true microseconds and by the wall clock.
-    pub(super) looked_at: (i64, i64),
+    pub(super) writing: Option<Writing>,
+    /// How much of the history the last checkpoint covers, and what it was when it was last tried.
+    pub(super) covers: usize,
+    pub(super) tried: Option<Arc<Checkpoint>>,
     pub(super) flights: Vec<Flight>,
     pub(super) watermark: Option<EventTime>,
     /// Until when each partition holds the watermark back at least, by the wall clock.
@@ -67,23 +103,40 @@ impl Life {
         plan: &DispatchPlan,
         next: Vec<usize>,
     ) -> Life {
+        let checkpoint_interval = Duration::from_secs(1);
+        let own = CoordinatorSettings { sources: 1, checkpoint_interval, drain: DRAIN };
+        let rules = Arc::clone(&rule_sets()[rule_set]);
         Life {
-            member: Member::new(Arc::clone(&rule_sets()[rule_set]), settings(), plan),
+            coordinator: Coordinator::new(wall, rules, settings(), plan, own),
             rule_set,
             epoch: 0,
             awake_until: vec![i64::MIN; next.len()],
             next,
+            batches: 0,
             pipeline: VecDeque::new(),
+            held: BTreeMap::new(),
+            counted: 0,
+            effects: VecDeque::new(),
             is_ready: false,
+            is_over: false,
+            luck: 0,
+            stopped_at: None,
             fenced_at: None,
             connects_at: now + 1_000_000,
             writing: None,
-            checkpoint_at: now,
-            looked_at: (now, wall.micros()),
+            covers: 0,
+            tried: None,
             flights: Vec::new(),
             watermark: None,
             not_before: Vec::new(),
         }
+    }
+}
+
+impl Life {
+    /// Where batches come from that were read and do not count yet.
+    pub(super) fn uncounted(&self) -> impl Iterator<Item = &Origin> {
+        self.pipeline.iter().map(|detected| &detected.from).chain(self.held.values())
     }
 }
 

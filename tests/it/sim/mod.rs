@@ -1,7 +1,7 @@
 //! The simulator: never lost, never twice, never early.
 //!
-//! A world in one thread, made from a seed: a broker, a process with the engine inside of it, its
-//! disk, receivers, clocks. Actions happen to it in an order that the seed decides, among them every
+//! A world in one thread, made from a seed: a broker, a process with the engine's own coordinator inside
+//! of it, its disk, receivers, clocks. Actions happen to it in an order that the seed decides, among them every
 //! kind of fault, between any two steps of the process. After each of them some things must hold; at
 //! the end, when the faults are over, receivers must have been told what a world without faults
 //! would have told them.
@@ -16,16 +16,16 @@
 //!   recorded when it begins and when it ends.
 //! - **The disk** keeps everything before its last sync. A commit is there whole or not at all. It may
 //!   fail, and it may report a failure although it is there. What is being written when the process
-//!   dies is there or not.
-//! - **The process** may die between any two steps, and be stopped for a while. Another one may take
-//!   over its group; it hears of that within seconds, and ends without another checkpoint. The next
+//!   dies is there or not. Where dead letters go may fail likewise.
+//! - **The process** may die between any two steps, and be stopped for a while. It may be told to end, lose
+//!   a thread, or its source for good. Another one may take over its group; it hears of that within seconds, and ends without another checkpoint. The next
 //!   one starts when the state directory is free, that is, when the one before is gone.
 //! - **Receivers** may take a notification and lose the answer, ask for patience, fail, refuse for
 //!   good, or be away. What a process sent before it died arrives before its successor sends.
 //! - **The wall clock** may be set forwards and backwards, and runs a little wrong.
-//! - **The driver** (the coordinator, here done again step by step) takes its turn within two seconds
-//!   of what is due, unless it is stopped or waits for the disk, and its records wait no longer than
-//!   six seconds, unless their partition is stalled.
+//! - **The shell** around the coordinator takes its turn within two seconds of what is due, unless it is
+//!   stopped, and hands records over within six seconds, unless their partition is stalled or the disk is
+//!   away. Detectors may overtake each other.
 //!
 //! `SIM_SEEDS=20000` runs more seeds than usual, `SIM_SEED=17` one of them with all that happens. A
 //! seed that fails prints its trace, made as short as it can be; kept in `tests/data/seeds/`, it is
@@ -39,6 +39,7 @@ mod driver;
 mod life;
 mod model;
 mod receivers;
+mod replicas;
 mod rng;
 mod rules;
 mod trace;
@@ -99,7 +100,14 @@ fn whatever_happens_nothing_is_lost_or_told_twice_or_early() {
 
 #[test]
 fn a_driver_that_does_it_wrong_is_caught() {
-    let wrong = [Driver::EffectsFirst, Driver::OffsetsFirst, Driver::TornCommit, Driver::Hopeful];
+    let wrong = [
+        Driver::EffectsFirst,
+        Driver::OffsetsFirst,
+        Driver::TornCommit,
+        Driver::Hopeful,
+        Driver::LettersLost,
+        Driver::Renumbered,
+    ];
     for driver in wrong {
         let caught = (0..SEEDS).find(|seed| run_seed(*seed, driver).1.is_err());
         assert!(caught.is_some(), "{driver:?} is not caught within {SEEDS} seeds");

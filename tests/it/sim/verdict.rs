@@ -48,6 +48,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
         ensure("everything comes to rest", minutes < REST_MINUTES, || missing)?;
     }
     covers_everything(&world.history, &world.broker)?;
+    every_dead_letter_is_kept(world)?;
     let model = replay(&world.history, &world.broker, &mut world.detectors);
     let excused = world.checkers.may_be_late;
     ensure("what is not stalled is not late", excused || model.late == 0, || {
@@ -77,7 +78,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
 /// again, which is the same silence then.
 fn the_silent_are_silent(world: &World) -> Checked {
     let Some(life) = &world.life else { return Ok(()) };
-    let shard = life.member.shard();
+    let shard = life.coordinator.member().shard();
     for alert in shard.alerts_firing().filter(|alert| is_silence(&alert.rule_id)) {
         let user = alert.labels.get("user").map_or("", String::as_str);
         let Some(last) = world.broker.last_heard(user) else { continue };
@@ -95,7 +96,8 @@ fn the_silent_are_silent(world: &World) -> Checked {
 /// What has not come to rest yet; empty if all has. Whoever is silent remains so.
 fn unrest(world: &World) -> String {
     let Some(life) = &world.life else { return "no process".to_owned() };
-    let (shard, dispatcher) = (life.member.shard(), life.member.dispatcher());
+    let member = life.coordinator.member();
+    let (shard, dispatcher) = (member.shard(), member.dispatcher());
     let unread = world.broker.partitions.iter().zip(&life.next);
     let unread: usize = unread.map(|(partition, next)| partition.records.len() - next).sum();
     let rules = &rule_sets()[life.rule_set];
@@ -111,7 +113,9 @@ fn unrest(world: &World) -> String {
         && life.fenced_at.is_none()
         && unread == 0
         && life.flights.is_empty()
-        && life.writing.is_none()
+        && life.stopped_at.is_none()
+        && life.effects.is_empty()
+        && !life.coordinator.is_writing()
         && firing.is_empty()
         && shard.correlation_keys().all(|(id, keys)| keys == 0 || LONG_MEMORIES.contains(&id))
         && dispatcher.pending_count() == 0
@@ -148,6 +152,17 @@ fn covers_everything(history: &[Input], broker: &Broker) -> Checked {
     }
     let all: Vec<usize> = broker.partitions.iter().map(|p| p.records.len()).collect();
     ensure("every record is read", next == all, || format!("{next:?} of {all:?}"))
+}
+
+/// A record that is no event is not passed over before it is kept.
+fn every_dead_letter_is_kept(world: &World) -> Checked {
+    for (index, partition) in world.broker.partitions.iter().enumerate() {
+        for (offset, record) in partition.records.iter().enumerate() {
+            let is_kept = record.time.is_some() || world.dead_letters.has(index, offset);
+            ensure("every dead letter is kept", is_kept, || format!("{index}/{offset} is lost"))?;
+        }
+    }
+    Ok(())
 }
 
 /// What happened in all lives is what should have happened.
@@ -310,7 +325,7 @@ fn nothing_is_left(world: &mut World) -> Checked {
     let is_anybody_silent = world
         .life
         .as_ref()
-        .is_some_and(|life| life.member.shard().alerts_firing().next().is_some());
+        .is_some_and(|life| life.coordinator.member().shard().alerts_firing().next().is_some());
     let entries = world.disk.load().entries;
     // What a rule looks for is in front of every key.
     let is_kept = |entry: &&tripline::engine::state::StateEntry| match entry.table {

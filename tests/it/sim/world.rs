@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tripline::engine::{limits::PREVIOUS_RULES_MAX, time::WallTime};
+use tripline::engine::{
+    coordinator::{self, Effect, SourceEnd},
+    limits::PREVIOUS_RULES_MAX,
+    time::WallTime,
+};
 
 use super::{
     action::{Action, Config, Request},
     broker::{Broker, Call},
     checkers::{Checked, Checkers, ensure},
-    disk::Disk,
-    driver::{PIPELINE_MAX, idle_after},
+    disk::{DeadLetters, Disk},
+    driver::idle_after,
     life::{Detectors, Life},
     model::{Input, self_alert},
     receivers::Receivers,
@@ -26,14 +30,14 @@ const BEGINNING: i64 = 1_767_603_600_000_000;
 /// In microseconds.
 pub(super) const SECOND: i64 = 1_000_000;
 
-/// Whether the driver keeps to the order that `Member` asks for. The wrong ones are canaries: the
-/// simulator has to catch them.
+/// Whether the shell does what the coordinator says. The wrong ones are canaries: the simulator has to
+/// catch them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Driver {
-    /// As the coordinator does it.
+    /// As it should.
     #[default]
     Right,
-    /// Effects leave before the checkpoint that covers them is durable.
+    /// Says that a checkpoint is durable before it is, so that effects leave early.
     EffectsFirst,
     /// Offsets are told to the broker before the checkpoint is durable.
     OffsetsFirst,
@@ -41,6 +45,10 @@ pub(super) enum Driver {
     TornCommit,
     /// A failed attempt is reported as delivered.
     Hopeful,
+    /// Says that dead letters are kept although they are not.
+    LettersLost,
+    /// Numbers batches as they arrive, and not as they were read.
+    Renumbered,
 }
 
 /// Everything there is.
@@ -55,6 +63,7 @@ pub(super) struct World {
     pub(super) clock_was_behind: bool,
     pub(super) broker: Broker,
     pub(super) disk: Disk,
+    pub(super) dead_letters: DeadLetters,
     pub(super) receivers: Receivers,
     pub(super) life: Option<Life>,
     /// When the last process ended.
@@ -78,6 +87,7 @@ impl World {
             clock_was_behind: false,
             broker: Broker::new(config.partitions),
             disk: Disk::new(partitions),
+            dead_letters: DeadLetters::default(),
             receivers: Receivers::new(config.plan),
             life: None,
             ended_at: BEGINNING,
@@ -100,20 +110,22 @@ impl World {
         let running = life.is_some();
         match action {
             Action::EndExec(_) => self.broker.has_open(),
-            Action::Fetch { .. } => {
-                life.is_some_and(|life| life.is_ready && life.pipeline.len() < PIPELINE_MAX)
-            }
+            Action::Fetch { .. } => self.can_fetch(),
             Action::Handle => life.is_some_and(|life| !life.pipeline.is_empty()),
-            Action::Checkpoint => life.is_some_and(|life| life.writing.is_none()),
+            Action::Overtake(_) => life.is_some_and(|life| life.pipeline.len() > 1),
+            Action::Checkpoint => life.is_some_and(|life| !life.coordinator.is_writing()),
             Action::Sync(_) => life.is_some_and(|life| life.writing.is_some()),
             Action::Answer { .. } => life.is_some_and(|life| !life.flights.is_empty()),
             Action::Learn(_) => life.is_some_and(|life| life.fenced_at.is_some()),
             Action::Fence => life.is_some_and(|life| life.fenced_at.is_none()),
             Action::Connect => life.is_some_and(|life| !life.is_ready) && !self.broker.is_down,
-            Action::Crash(_) | Action::Timeout | Action::Effect => running,
+            Action::Effect => life.is_some_and(|life| !life.effects.is_empty()),
+            Action::Stop(_) | Action::SourceFails(_) => life.is_some_and(|life| !life.is_over),
+            Action::Crash(_) | Action::Timeout | Action::Panic(_) => running,
             Action::Start => !running,
             Action::BrokerUp => self.broker.is_down,
             Action::DiskUp => self.disk.is_down,
+            Action::DeadLettersUp => self.dead_letters.is_down,
             _ => true,
         }
     }
@@ -135,10 +147,14 @@ impl World {
                 self.broker.end_exec(self.now, *pick);
             }
             Action::Fetch { partitions, records } => self.fetch(*partitions, *records),
-            Action::Handle => self.handle(),
+            Action::Handle => self.handle(0),
+            Action::Overtake(pick) => self.handle(*pick),
             Action::Timeout => self.timeout(),
-            Action::Checkpoint => self.checkpoint(),
-            Action::Sync(sync) => self.sync(*sync)?,
+            Action::Checkpoint => {
+                self.timeout();
+                self.effect()?;
+            }
+            Action::Sync(sync) => self.sync(*sync),
             Action::Effect => {
                 self.effect()?;
             }
@@ -155,6 +171,9 @@ impl World {
             Action::Start => self.start()?,
             Action::Connect => self.connect(),
             Action::Learn(luck) => self.learn(*luck)?,
+            Action::Stop(luck) | Action::Panic(luck) | Action::SourceFails(luck) => {
+                self.stop(action, *luck);
+            }
             other => self.disturb(other),
         }
         self.check()
@@ -167,7 +186,7 @@ impl World {
                 self.broker.is_down = true;
                 if let Some(life) = self.life.as_mut().filter(|life| life.is_ready) {
                     life.is_ready = false;
-                    life.member.handle_unavailable();
+                    self.report(coordinator::Input::Unavailable { source: 0 });
                     self.history.push(Input::Unavailable);
                 }
             }
@@ -191,6 +210,8 @@ impl World {
             }
             Action::DiskDown => self.disk.is_down = true,
             Action::DiskUp => self.disk.is_down = false,
+            Action::DeadLettersDown => self.dead_letters.is_down = true,
+            Action::DeadLettersUp => self.dead_letters.is_down = false,
             Action::Reload(pick) => self.reload(usize::from(*pick) % rule_sets().len()),
             Action::StepClock(ms) => self.set_clock(i64::from(*ms) * 1_000),
             Action::Drift(ppm) => self.drift_ppm = i64::from(*ppm),
@@ -215,12 +236,12 @@ impl World {
         let loaded = self.disk.load();
         let next = self.disk.positions.iter().map(|at| usize::try_from(*at).unwrap()).collect();
         let mut life = Life::new(self.now, self.wall(), self.rule_set, &self.receivers.plan, next);
-        let (report, groups_unusable) = life.member.restore(loaded.positions, loaded.entries);
+        let (report, groups_unusable) =
+            life.coordinator.restore(loaded.positions, loaded.entries, &[]);
         let readable = report.unusable == 0 && groups_unusable == 0;
         ensure("what was stored can be read", readable || self.is_torn(), || {
             format!("{report:?}")
         })?;
-        life.member.handle_unavailable();
         self.history.push(Input::Restart { rule_set: self.rule_set });
         self.life = Some(life);
         Ok(())
@@ -241,31 +262,68 @@ impl World {
             return;
         }
         life.is_ready = true;
-        life.member.handle_ready(wall, &names);
-        life.awake_until.fill(wall.micros() + idle_after());
+        self.report(coordinator::Input::Ready { source: 0, partitions: names });
         self.history.push(Input::Ready { at: wall });
+        let Some(life) = &mut self.life else { return };
+        life.awake_until.fill(wall.micros() + idle_after());
     }
 
     /// A fenced process hears of it and ends, without another checkpoint.
     pub(super) fn learn(&mut self, luck: u64) -> Checked {
-        if self.life.as_ref().is_some_and(|life| life.fenced_at.is_some()) {
-            self.end_life(luck)?;
+        let Some(life) = self.life.as_mut().filter(|life| life.fenced_at.is_some()) else {
+            return Ok(());
+        };
+        let batches = life.batches;
+        life.luck = luck;
+        life.effects.clear();
+        let end = SourceEnd::Fenced;
+        self.report(coordinator::Input::Ended { source: 0, batches, end });
+        while let Some(life) = &self.life {
+            let last = life.effects.front();
+            let ends = matches!(last, Some(Effect::StopSources | Effect::End(_)));
+            ensure("who is fenced does nothing more", ends, || format!("{last:?}"))?;
+            self.effect()?;
         }
         Ok(())
     }
 
+    /// The process is to end.
+    fn stop(&mut self, action: &Action, luck: u64) {
+        let now = self.now;
+        let Some(life) = &mut self.life else { return };
+        life.luck = luck;
+        life.stopped_at.get_or_insert(now);
+        let batches = life.batches;
+        let input = match action {
+            Action::SourceFails(_) => {
+                life.is_over = true;
+                let end = SourceEnd::Failed;
+                coordinator::Input::Ended { source: 0, batches, end }
+            }
+            Action::Panic(_) => {
+                // What a detector had is lost with it.
+                life.pipeline.clear();
+                coordinator::Input::Broken { thread: "detect-0".to_owned() }
+            }
+            _ => coordinator::Input::Stop,
+        };
+        self.report(input);
+    }
+
     /// The process is gone. What was under way may have happened or not; then only what is durable
     /// is left.
-    fn end_life(&mut self, luck: u64) -> Checked {
-        let Some(life) = self.life.take() else { return Ok(()) };
+    pub(super) fn end_life(&mut self, luck: u64) -> Checked {
         let lucky = |bit: usize| luck >> (bit % 64) & 1 == 1;
-        if let Some((checkpoint, covers)) = life.writing
+        let writing = self.life.as_mut().and_then(|life| life.writing.take());
+        if let Some(writing) = writing
             && lucky(0)
             && !self.disk.is_down
+            && !self.dead_letters.is_down
             && self.config.driver != Driver::TornCommit
         {
-            self.disk.commit(&checkpoint, covers);
+            self.write(&writing);
         }
+        let Some(life) = self.life.take() else { return Ok(()) };
         for (at, flight) in life.flights.iter().enumerate() {
             if lucky(at + 1) && !self.receivers.find(&flight.notification).is_down {
                 self.take(&flight.notification)?;
@@ -278,32 +336,30 @@ impl World {
 
     fn reload(&mut self, rule_set: usize) {
         // The shard knows so many rule sets, and no detections of an older one.
-        while self.life.as_ref().is_some_and(|life| {
-            let oldest = life.pipeline.front().map(|detected| detected.batch.rules_epoch);
+        if self.life.as_ref().is_some_and(|life| {
+            let oldest = life.uncounted().map(|from| from.epoch).min();
             oldest.is_some_and(|oldest| oldest + PREVIOUS_RULES_MAX as u64 <= life.epoch)
         }) {
-            self.handle();
+            return;
         }
-        let wall = self.wall();
         self.checkers.rules_changed |= rule_set != self.rule_set;
         self.rule_set = rule_set;
-        let Some(life) = &mut self.life else { return };
-        life.epoch += 1;
-        life.rule_set = rule_set;
-        life.member.replace_rules(wall, Arc::clone(&rule_sets()[rule_set]), life.epoch);
-        self.history.push(Input::Rules { at: wall, rule_set });
+        self.report(coordinator::Input::Rules(Arc::clone(&rule_sets()[rule_set])));
     }
 
     pub(super) fn tell(&mut self, pick: u8, is_firing: bool) {
         let wall = self.wall();
-        let Some(life) = &mut self.life else { return };
+        if self.life.is_none() {
+            return;
+        }
         let Some(alert) = self_alert(wall, pick, is_firing, &self.history) else { return };
-        life.member.handle_alert(wall, alert.clone());
+        self.report(coordinator::Input::Alert(Box::new(alert.clone())));
         self.history.push(Input::Tell(Box::new(alert)));
     }
 
     pub(super) fn check(&mut self) -> Checked {
         self.note_waiting();
+        self.stop_ends()?;
         Checkers::after_step(&self.broker, &self.disk, self.life.as_mut())
     }
 
@@ -320,6 +376,7 @@ impl World {
         }
         self.broker.is_down = false;
         self.disk.is_down = false;
+        self.dead_letters.is_down = false;
         self.drift_ppm = 0;
         for partition in &mut self.broker.partitions {
             partition.is_stalled = false;

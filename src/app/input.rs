@@ -1,0 +1,22 @@
+//! What threads, tasks and people tell the coordinator's thread.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::{
+    engine::{coordinator, rule::RuleSet},
+    source::{SourceError, SourceEvent},
+};
+
+/// One message.
+pub(super) enum Input {
+    /// For the engine as it stands.
+    Engine(coordinator::Input),
+    /// Another rule set, and whom to tell that it is in force.
+    Rules(Arc<RuleSet>, oneshot::Sender<()>),
+    /// A source reports.
+    Source { source_index: usize, event: SourceEvent },
+    /// A source's thread returned, after it handed over so many batches.
+    SourceEnded { source_index: usize, batches: u64, result: Result<(), SourceError> },
+}
