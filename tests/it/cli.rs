@@ -15,7 +15,7 @@ id: 5d3f1c9e-7b0a-4c53-9f7e-0a3a4a6f0b11
 status: stable
 logsource: {product: kubernetes, service: audit}
 detection:
-  exec: {verb: create, objectRef.resource: pods, objectRef.subresource: exec}
+  exec: {verb: [create, get], objectRef.resource: pods, objectRef.subresource: exec}
   condition: exec
 level: medium
 ";

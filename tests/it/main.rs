@@ -29,6 +29,7 @@ mod fuzz_bodies;
 mod fuzz_state;
 mod generate;
 mod kinds;
+mod newest_kubernetes;
 mod pipeline;
 mod policy;
 mod reference;

@@ -20,7 +20,7 @@ const REFUSED: &str = "TriplineReloadFailed";
 fn rule(name: &str, condition: &str, more: &str) -> String {
     format!(
         "title: Rule {name}\nname: {name}\nlogsource: {{product: kubernetes, service: audit}}\n\
-         detection:\n  exec: {{verb: create, objectRef.subresource: exec}}\n  condition: {condition}\n\
+         detection:\n  exec: {{verb: [create, get], objectRef.subresource: exec}}\n  condition: {condition}\n\
          level: medium\ngenerate: true\n{more}"
     )
 }

@@ -29,6 +29,14 @@ pub(super) struct Setting {
     value: Option<Value>,
 }
 
+impl Setting {
+    /// Whether it says when the event happened.
+    pub(super) fn is_time(&self) -> bool {
+        let first = self.segments.first().map_or("", String::as_str);
+        matches!(first, "stageTimestamp" | "requestReceivedTimestamp")
+    }
+}
+
 /// Reads one `path: value`.
 pub(super) fn read_setting(
     path: &str,

@@ -8,7 +8,7 @@
 //!     start: 2026-03-04T12:00:00Z      # time of offset zero; a Wednesday noon if left out
 //!     events:
 //!       - {at: 0s, every: 10s, times: 5, set: {objectRef.namespace: 'team-{n}'}}
-//!     until: 10m                       # let time pass after the last event; not, if left out
+//!     until: 10m                       # let time pass up to this offset; to the last event if left out
 //!     expect:                          # all alerts, in order; [] is silence
 //!       - {at: 40s, state: firing, labels: {actor_id: eve}, value: 5}
 //! ```
@@ -18,7 +18,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::event::{self, Setting};
+use super::{
+    event::{self, Setting},
+    verdict::offset,
+};
 use crate::engine::{
     alert::AlertState,
     diagnostic::{Diagnostic, Place, Problems, SourceText},
@@ -87,6 +90,18 @@ pub struct Expected {
     pub value: Option<f64>,
     /// Annotations that it must have among others.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Series {
+    /// Offset of its last event.
+    fn last(&self) -> Duration {
+        let steps = u32::try_from(self.times.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.at.saturating_add(self.every.saturating_mul(steps))
+    }
+
+    fn sets_its_time(&self) -> bool {
+        self.settings.iter().any(Setting::is_time)
+    }
 }
 
 impl TestCase {
@@ -170,17 +185,50 @@ fn read_test(section: &Section<'_>, base: &[Setting]) -> Option<TestCase> {
     if !section.has("expect") {
         section.missing("expect", "write all alerts that must come, or `expect: []` for silence");
     }
-    let events = section.sections("events").into_iter().filter_map(read_series).collect();
-    let expect = section.sections("expect").into_iter().filter_map(read_expected).collect();
+    let events: Vec<Series> =
+        section.sections("events").into_iter().filter_map(read_series).collect();
+    let expect: Vec<Expected> =
+        section.sections("expect").into_iter().filter_map(read_expected).collect();
+    let until = section.duration("until");
+    check_until(section, until, &events, &expect);
     Some(TestCase {
         name: name?,
         place: section.place(),
         start: start?,
-        until: section.duration("until"),
+        until,
         base: base.iter().cloned().chain(own).collect(),
         events,
         expect,
     })
+}
+
+/// Refuses an `until` that lets no time pass, and alerts that would come after all time.
+fn check_until(
+    section: &Section<'_>,
+    until: Option<Duration>,
+    events: &[Series],
+    expect: &[Expected],
+) {
+    let last = events.iter().map(Series::last).max().unwrap_or_default();
+    if let Some(until) = until.filter(|until| *until < last) {
+        let title = format!("`until: {}` is over before the last event comes", offset(until));
+        let help = format!("it counts from the start of the test: {} at least", offset(last));
+        section.invalid("until", title, &help);
+        return;
+    }
+    // Events that say their own time may be ahead of it.
+    if events.iter().any(Series::sets_its_time) {
+        return;
+    }
+    let end = until.unwrap_or(last);
+    for expected in expect.iter().filter(|expected| expected.at > end) {
+        let (at, end) = (offset(expected.at), offset(end));
+        let title = format!("nothing can come at {at}: the test is over at {end}");
+        section.report(
+            Diagnostic::error("T004", expected.place.clone(), title)
+                .help(format!("let time go on with `until: {at}` or later")),
+        );
+    }
 }
 
 fn read_series(section: Section<'_>) -> Option<Series> {

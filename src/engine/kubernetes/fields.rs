@@ -226,6 +226,13 @@ pub const AUDIT_FIELDS: &[KnownField] = &[
         "What the authorizer said; not the outcome.",
     ),
     field(
+        "annotations.authorization.k8s.io/is-conditional-decision",
+        Words(&["true"]),
+        Often("only for requests that were allowed under conditions"),
+        "The authorizer allowed the request under conditions, which admission decided about (KEP-5681, \
+         alpha after Kubernetes 1.37; not yet seen live).",
+    ),
+    field(
         "annotations.authorization.k8s.io/reason",
         Text,
         Often("absent when authentication failed"),
@@ -283,8 +290,8 @@ pub const AUDIT_FIELDS: &[KnownField] = &[
         "authenticationMetadata.impersonationConstraint",
         Words(IMPERSONATION_VERBS),
         Rarely(NO_IMPERSONATION),
-        "The verb by which a constrained impersonation was allowed; absent for an unconstrained one. \
-         From Kubernetes 1.35 on.",
+        "The verb by which a constrained impersonation was allowed; absent for an unconstrained one \
+         (KEP-5284, from Kubernetes 1.35 on; not yet seen live).",
     ),
     field(
         "impersonatedUser.extra",

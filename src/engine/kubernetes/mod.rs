@@ -8,6 +8,7 @@
 pub mod fields;
 pub mod levels;
 pub mod resources;
+pub mod shapes;
 pub mod stages;
 pub mod users;
 pub mod verbs;

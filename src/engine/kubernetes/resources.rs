@@ -190,6 +190,17 @@ pub fn find(group: &str, name: &str) -> Option<&'static Resource> {
     named(name).find(|known| known.group == group)
 }
 
+/// Whether resources of Kubernetes are in a group of this name.
+pub fn is_group(group: &str) -> bool {
+    RESOURCES.iter().any(|known| known.group == group)
+}
+
+/// The group whose name goes on after this word with a dot.
+pub fn group_beginning_with(word: &str) -> Option<&'static str> {
+    let goes_on = |group: &&str| group.strip_prefix(word).is_some_and(|rest| rest.starts_with('.'));
+    RESOURCES.iter().map(|known| known.group).find(goes_on).filter(|_| !word.is_empty())
+}
+
 /// The resource that a word means which is not its name: its kind, the singular or what kubectl calls
 /// it, whatever its case.
 pub fn meant(word: &str) -> Option<&'static Resource> {

@@ -75,7 +75,8 @@ codes! {
     NULL_IN_LIST = "R030", "null in a list",
         "Sigma does not allow null in a list of values. It works here, but other tools refuse it.";
     OTHER_TOOLS = "R031", "other tools refuse it",
-        "It works here, but the Sigma specification does not have it, and pySigma refuses the file.";
+        "It works here, but the Sigma specification does not have it: pySigma refuses the file, or reads \
+         another value.";
     UNKNOWN_SELECTION = "R041", "unknown selection",
         "The condition names a selection that the rule does not have.";
     EMPTY_SELECTOR = "R042", "selector names nothing",
@@ -151,6 +152,10 @@ codes! {
         "The value would be sent to everybody who gets the alert.";
     OUT_OF_USE = "R087", "rule is out of use",
         "Its own `status` says that the rule is deprecated or cannot be used in its current state.";
+    PART_BLIND = "R088", "sees only a part",
+        "The same can be asked for in two ways, and the rule looks at one of them.";
+    OTHER_MEANING = "R089", "means something else elsewhere",
+        "Another product has a field of this name too, with another meaning.";
 }
 
 #[cfg(test)]

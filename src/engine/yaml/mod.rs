@@ -6,6 +6,7 @@
 //! `true` and `false` are booleans (YAML 1.2 core schema).
 
 mod mistake;
+mod older;
 mod section;
 
 use std::{ops::Range, sync::Arc};
@@ -16,6 +17,7 @@ use serde_saphyr::Spanned;
 use super::diagnostic::{Diagnostic, Place, SourceText};
 use super::limits;
 
+pub(in crate::engine) use older::other_reading;
 pub use section::{CONFIG_CODES, SecretRef, Section, SectionCodes, parse_duration};
 
 /// A value with its place.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{
     alert::check_alert_fields,
-    values::{level_needed, lint_values},
+    foreign::is_ecs,
+    recent::check_impersonation,
+    values::{items, level_needed, lint_values},
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
@@ -39,6 +41,8 @@ pub(in crate::engine) fn check_documents(
             Document::Detection(detection) => {
                 check_alert_fields(header, &[], problems);
                 lint_values(&detection.detection, problems);
+                check_ecs(&detection.detection, problems);
+                check_impersonation(&detection.detection, problems);
                 check_level(header, &detection.detection, problems);
             }
             Document::Filter(filter) => {
@@ -67,6 +71,22 @@ pub(in crate::engine) fn check_schedules<'s>(
         problems.push(
             Diagnostic::warning(code::NOT_USED, place, title)
                 .help("refer to it with `tripline: {outside: …}`, or remove it"),
+        );
+    }
+}
+
+/// Warns about the one field of the Elastic Common Schema that exists here with another meaning.
+fn check_ecs(detection: &DetectionSyntax, problems: &Problems) {
+    let fields = || items(detection).filter_map(|item| Some((item.field.as_deref()?, &item.at)));
+    if !fields().any(|(path, _)| is_ecs(path)) {
+        return;
+    }
+    for (_, at) in fields().filter(|(path, _)| *path == "source.ip") {
+        let place = Place { source: Arc::clone(&detection.source), span: at.clone() };
+        problems.push(
+            Diagnostic::warning(code::OTHER_MEANING, place, "this is not the `source.ip` of ECS")
+                .label("the last of `sourceIPs`, which the client cannot choose")
+                .help("for the first, or any, write `sourceIPs`"),
         );
     }
 }

@@ -2,9 +2,12 @@
 
 pub(in crate::engine) mod absent;
 pub(in crate::engine) mod alert;
+pub(in crate::engine) mod bodies;
 pub(in crate::engine) mod documents;
 pub(in crate::engine) mod fields;
+mod foreign;
 pub(in crate::engine) mod possible;
+mod recent;
 pub(in crate::engine) mod require;
 pub(in crate::engine) mod teams;
 mod together;

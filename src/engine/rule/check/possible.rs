@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::require::{Conflict, requirements};
+use super::require::{Conflict, half_seen, requirements};
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     event::known_field,
@@ -72,6 +72,16 @@ pub(in crate::engine) fn check_conditions(
         let title = "the condition is always true";
         problems.push(Diagnostic::warning(code::CONSTANT_CONDITION, place.clone(), title));
         return;
+    }
+    let open: Vec<Expression> = alternatives
+        .iter()
+        .zip(&verdicts)
+        .filter(|(_, verdict)| matches!(verdict, Verdict::Open))
+        .map(|((tree, _), _)| evaluate(tree, selections))
+        .collect();
+    for half in half_seen(&open, builder) {
+        let warning = Diagnostic::warning(code::PART_BLIND, place.clone(), half.title);
+        problems.push(warning.help(half.help));
     }
     let every = verdicts.iter().all(|verdict| !matches!(verdict, Verdict::Open));
     for ((tree, text), verdict) in alternatives.iter().zip(verdicts) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::together::Together;
+use super::together::{Together, half_of};
 use crate::engine::{
     event::{FieldId, known_field},
     rule::plan::{
@@ -56,9 +56,22 @@ pub(in crate::engine) fn requirements(
     Ok(required)
 }
 
+/// What several expressions together leave out of the requests that they plainly mean.
+pub(super) fn half_seen(alternatives: &[Expression], builder: &Builder) -> Vec<Conflict> {
+    let streams = alternatives.iter().filter_map(|expression| {
+        let required = requirements(expression, builder).ok()?;
+        together(&required, builder).stream()
+    });
+    half_of(&streams.collect::<Vec<_>>())
+}
+
 fn check_together(required: &Requirements, builder: &Builder) -> Result<(), Conflict> {
+    together(required, builder).check()
+}
+
+fn together<'r>(required: &'r Requirements, builder: &'r Builder) -> Together<'r> {
     let by_path = required.iter().map(|(field, values)| (builder.fields.path(*field), values));
-    Together(by_path.collect()).check()
+    Together(by_path.collect())
 }
 
 /// The first of some values, each in quotes.
@@ -74,7 +87,10 @@ fn is_single(path: &str) -> bool {
 }
 
 /// The field and the values that a part accepts, if it is a list of values of one field.
-fn values_of(part: &Expression, builder: &Builder) -> Option<(FieldId, BTreeSet<String>)> {
+pub(super) fn values_of(
+    part: &Expression,
+    builder: &Builder,
+) -> Option<(FieldId, BTreeSet<String>)> {
     match part {
         Expression::Predicate(id) => {
             let predicate = builder.predicates.get(id.0 as usize)?;

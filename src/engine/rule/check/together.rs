@@ -9,7 +9,7 @@ use crate::engine::{
         Stage,
         resources::{self, RESOURCES, Resource, SUBRESOURCES, Subresource},
         runs_long,
-        stages::UNAUTHORIZED,
+        stages::{STAGE_WORDS, UNAUTHORIZED},
         verbs::VERBS,
     },
     value::fold_case,
@@ -57,7 +57,9 @@ impl Together<'_> {
         if others.iter().any(|value| allowed.iter().any(|one| fold_case(one) == *value)) {
             return Ok(());
         }
-        let title = format!("with {}, `{other}` is never {}", setting(path, values), words(others));
+        let (values, others) = (as_written(values), as_written(others));
+        let title =
+            format!("with {}, `{other}` is never {}", setting(path, &values), words(&others));
         let help = if allowed.is_empty() {
             format!("`{other}` is absent then")
         } else {
@@ -107,6 +109,12 @@ impl Together<'_> {
             self.expect(SUBRESOURCE, VERB, &verbs)?;
         }
         Ok(())
+    }
+
+    /// What it asks for below a resource, if that is all known.
+    pub(super) fn stream(&self) -> Option<Stream> {
+        let below = self.subresources().filter(|below| !below.is_empty())?;
+        Some(Stream { below, verbs: self.0.get(VERB).map(|verbs| (*verbs).clone()) })
     }
 
     fn no_such_subresource(&self, below: &BTreeSet<&str>) -> Result<(), Conflict> {
@@ -202,6 +210,62 @@ impl Together<'_> {
     }
 }
 
+/// Requests for what lies below a resource.
+#[derive(Debug)]
+pub(super) struct Stream {
+    below: Vec<&'static Subresource>,
+    /// The verbs; `None` for any.
+    verbs: Option<BTreeSet<String>>,
+}
+
+impl Stream {
+    fn sees(&self, below: &str, verb: &str) -> bool {
+        self.below.iter().any(|known| known.name == below)
+            && self.verbs.as_ref().is_none_or(|verbs| verbs.contains(verb))
+    }
+}
+
+/// Streams are asked for with either of two verbs, by the age of the client: whoever looks for one of
+/// them misses the others. Says so of each that no other alternative makes up for.
+pub(super) fn half_of(alternatives: &[Stream]) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    for stream in alternatives {
+        let Some(verbs) = &stream.verbs else { continue };
+        if !stream.below.iter().all(|known| known.upgrades) {
+            continue;
+        }
+        let is_missing = |verb: &&&str| {
+            let seen =
+                |known: &Subresource| alternatives.iter().any(|other| other.sees(known.name, verb));
+            !verbs.contains(**verb) && !stream.below.iter().all(|known| seen(known))
+        };
+        let mut both = stream.below.iter().flat_map(|known| known.verbs);
+        let Some(missing) = both.find(is_missing) else { continue };
+        let names: BTreeSet<String> =
+            stream.below.iter().map(|known| known.name.to_owned()).collect();
+        let names = setting(SUBRESOURCE, &names);
+        let who = if *missing == "get" {
+            "kubectl asks with `get` since 1.31, over a WebSocket"
+        } else {
+            "kubectl before 1.31 and other clients ask with `create`, over SPDY"
+        };
+        found.push(Conflict {
+            title: format!("with {names}, requests with the verb `{missing}` are not seen"),
+            help: format!("{who}: write `verb: [create, get]`"),
+        });
+    }
+    found
+}
+
+/// The values as people know them: what is compared is folded.
+fn as_written(values: &BTreeSet<String>) -> BTreeSet<String> {
+    let stage = |value: &String| {
+        let stage = STAGE_WORDS.iter().find(|word| fold_case(word) == *value);
+        stage.map_or_else(|| value.clone(), |word| (*word).to_owned())
+    };
+    values.iter().map(stage).collect()
+}
+
 /// `path: value`, or `path: [one, other]`.
 fn setting(path: &str, values: &BTreeSet<String>) -> String {
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
@@ -248,6 +312,26 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_asked_for_in_two_ways() {
+        let stream = |below: &str, verbs: &[&str]| {
+            let below = BTreeSet::from([below.to_owned()]);
+            let verbs = verbs.iter().map(|verb| (*verb).to_owned()).collect();
+            Together(BTreeMap::from([(SUBRESOURCE, &below), (VERB, &verbs)])).stream()
+        };
+        let half = |below: &str, verbs: &[&str]| {
+            let streams: Vec<Stream> = stream(below, verbs).into_iter().collect();
+            half_of(&streams).pop().map(|half| half.title)
+        };
+        assert!(half("exec", &["create"]).is_some_and(|title| title.contains("`get`")));
+        assert!(half("attach", &["get"]).is_some_and(|title| title.contains("`create`")));
+        assert_eq!(half("exec", &["create", "get"]), None);
+        assert_eq!(half("log", &["get"]), None);
+        assert_eq!(half("restart", &["get"]), None);
+        let two = [stream("exec", &["create"]).unwrap(), stream("exec", &["get"]).unwrap()];
+        assert!(half_of(&two).is_empty(), "one makes up for the other");
+    }
+
+    #[test]
     fn what_never_occurs_together_is_explained() {
         let dead: &[(&Settings, &str)] = &[
             (
@@ -284,17 +368,17 @@ mod tests {
             ),
             (
                 &[(STAGE, &["RequestReceived"]), (CODE, &["200"])],
-                "with `stage: requestreceived`, `responseStatus.code` is never `200`; \
+                "with `stage: RequestReceived`, `responseStatus.code` is never `200`; \
                  `responseStatus.code` is absent then",
             ),
             (
                 &[(STAGE, &["ResponseStarted"]), (VERB, &["list"]), (CODE, &["200"])],
-                "with `stage: responsestarted`, `verb` is never `list`; other requests reach only the \
+                "with `stage: ResponseStarted`, `verb` is never `list`; other requests reach only the \
                  stage ResponseComplete",
             ),
             (
                 &[(STAGE, &["ResponseComplete"]), (CODE, &["401"])],
-                "with `responseStatus.code: 401`, `stage` is never `responsecomplete`; it is one of: \
+                "with `responseStatus.code: 401`, `stage` is never `ResponseComplete`; it is one of: \
                  ResponseStarted",
             ),
             (

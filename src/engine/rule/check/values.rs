@@ -6,11 +6,7 @@
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     event::known_field,
-    kubernetes::{
-        AuditLevel,
-        fields::{FieldKind, KnownField},
-        resources,
-    },
+    kubernetes::{AuditLevel, fields::FieldKind, resources},
     rule::{
         plan::expression::TimePart,
         read::{
@@ -57,25 +53,31 @@ const IMPOSSIBLE_SHOWN: usize = 10;
 pub(in crate::engine) fn lint_values(detection: &DetectionSyntax, problems: &Problems) {
     let context = Context { source: &detection.source, problems };
     for item in items(detection) {
-        let Some(field) = item.field.as_deref().and_then(known_field) else { continue };
-        let mut count = 0;
-        for (operand, span) in &item.values {
-            let Some((title, help)) = impossible(field, operand) else { continue };
-            count += 1;
-            if count > IMPOSSIBLE_SHOWN {
-                continue;
-            }
-            let mut diagnostic =
-                Diagnostic::warning(code::CANNOT_MATCH, context.place(span), title);
-            if !help.is_empty() {
-                diagnostic = diagnostic.help(help);
-            }
-            problems.push(diagnostic);
+        if let Some(field) = item.field.as_deref().and_then(known_field) {
+            warn_of_values(field.path, field.kind, item, &context);
         }
-        if let Some(more) = count.checked_sub(IMPOSSIBLE_SHOWN).filter(|more| *more > 0) {
-            let title = format!("`{}` is never {more} more of its values either", field.path);
-            problems.push(Diagnostic::warning(code::CANNOT_MATCH, context.place(&item.at), title));
+    }
+}
+
+/// Warns about every value of a field that it never has.
+pub(super) fn warn_of_values(path: &str, kind: FieldKind, item: &Item, context: &Context<'_>) {
+    let mut count = 0;
+    for (operand, span) in &item.values {
+        let Some((title, help)) = impossible(path, kind, operand) else { continue };
+        count += 1;
+        if count > IMPOSSIBLE_SHOWN {
+            continue;
         }
+        let mut diagnostic = Diagnostic::warning(code::CANNOT_MATCH, context.place(span), title);
+        if !help.is_empty() {
+            diagnostic = diagnostic.help(help);
+        }
+        context.problems.push(diagnostic);
+    }
+    if let Some(more) = count.checked_sub(IMPOSSIBLE_SHOWN).filter(|more| *more > 0) {
+        let title = format!("`{path}` is never {more} more of its values either");
+        let place = context.place(&item.at);
+        context.problems.push(Diagnostic::warning(code::CANNOT_MATCH, place, title));
     }
 }
 
@@ -90,35 +92,35 @@ pub(in crate::engine) fn level_needed(detection: &DetectionSyntax) -> Option<(Au
         .reduce(|best, next| if next.0 > best.0 { next } else { best })
 }
 
-fn items(detection: &DetectionSyntax) -> impl Iterator<Item = &Item> {
+pub(super) fn items(detection: &DetectionSyntax) -> impl Iterator<Item = &Item> {
     detection.selections.iter().filter_map(|(_, search)| search.as_ref()).flat_map(Search::items)
 }
 
 /// Why a value can never occur, and what to write instead.
-fn impossible(field: &KnownField, operand: &Operand) -> Option<(String, String)> {
-    let never =
-        |what: &str, help: String| Some((format!("`{}` is never {what}", field.path), help));
-    match (operand, field.kind) {
+fn impossible(path: &str, kind: FieldKind, operand: &Operand) -> Option<(String, String)> {
+    let never = |what: &str, help: String| Some((format!("`{path}` is never {what}"), help));
+    match (operand, kind) {
         (Operand::AnyOf(values), _) => {
-            let all: Option<Vec<_>> = values.iter().map(|value| impossible(field, value)).collect();
+            let all: Option<Vec<_>> =
+                values.iter().map(|value| impossible(path, kind, value)).collect();
             all?.into_iter().next()
         }
         (Operand::Text { pattern, original, .. }, kind) => {
             if pattern.placeholders().next().is_some() || text_occurs(kind, pattern) {
-                return resource_help(field, pattern);
+                return object_help(path, pattern);
             }
-            never(&format!("`{original}`"), instead(field, original))
+            never(&format!("`{original}`"), instead(path, kind, original))
         }
         (Operand::Number(number, written), FieldKind::Number)
-            if field.path == "responseStatus.code" && !(100.0..600.0).contains(number) =>
+            if path == "responseStatus.code" && !(100.0..600.0).contains(number) =>
         {
             never(&format!("`{written}`"), "HTTP statuses lie between 100 and 599".to_owned())
         }
         (Operand::Number(_, written), FieldKind::Words(_) | FieldKind::Bool | FieldKind::Time) => {
-            never(&format!("`{written}`"), instead(field, written))
+            never(&format!("`{written}`"), instead(path, kind, written))
         }
         (Operand::Bool(value), FieldKind::Words(_) | FieldKind::Number | FieldKind::Time) => {
-            never(&format!("`{value}`"), instead(field, &value.to_string()))
+            never(&format!("`{value}`"), instead(path, kind, &value.to_string()))
         }
         (
             Operand::Time(..),
@@ -144,7 +146,7 @@ fn impossible(field: &KnownField, operand: &Operand) -> Option<(String, String)>
             Some((title, format!("it lies between {first} and {last}")))
         }
         (Operand::Compare(comparison, number), FieldKind::Number)
-            if field.path == "responseStatus.code"
+            if path == "responseStatus.code"
                 && !(100..600).any(|code| comparison.holds(f64::from(code), *number)) =>
         {
             let what = format!("{} {number}", comparison.sign());
@@ -175,7 +177,7 @@ const fn range_of(part: TimePart) -> (i32, i32) {
 }
 
 /// Whether some event may have a text that fits the pattern.
-fn text_occurs(kind: FieldKind, pattern: &Pattern) -> bool {
+pub(super) fn text_occurs(kind: FieldKind, pattern: &Pattern) -> bool {
     if matches!(kind, FieldKind::Text | FieldKind::Time) || kind.is_prefix() {
         return true;
     }
@@ -212,40 +214,57 @@ fn text_occurs(kind: FieldKind, pattern: &Pattern) -> bool {
     }
 }
 
-/// `objectRef.resource` holds plural names without subresource.
-fn resource_help(field: &KnownField, pattern: &Pattern) -> Option<(String, String)> {
-    if field.path != "objectRef.resource" {
-        return None;
-    }
+/// `objectRef.resource` holds plural names without subresource, `objectRef.apiGroup` names without
+/// version, and none for the core group.
+fn object_help(path: &str, pattern: &Pattern) -> Option<(String, String)> {
     let text = pattern.plain()?.to_ascii_lowercase();
-    let title = format!("`objectRef.resource` is never `{text}`");
-    if let Some((resource, subresource)) = text.split_once('/') {
-        let help = format!(
-            "write `objectRef.resource: {resource}` and `objectRef.subresource: {subresource}`"
-        );
-        return Some((title, help));
-    }
-    let plural = resources::meant(&text)?.name;
-    Some((title, format!("resources are in the plural: `{plural}`")))
+    let title = format!("`{path}` is never `{text}`");
+    let help = match path {
+        "objectRef.resource" => match text.split_once('/') {
+            Some((resource, subresource)) => format!(
+                "write `objectRef.resource: {resource}` and `objectRef.subresource: {subresource}`"
+            ),
+            None => format!("resources are in the plural: `{}`", resources::meant(&text)?.name),
+        },
+        "objectRef.apiGroup" => match text.split_once('/') {
+            Some((group, version)) => {
+                format!("write `objectRef.apiGroup: {group}` and `objectRef.apiVersion: {version}`")
+            }
+            None if CORE_GROUP.contains(&text.as_str()) => {
+                "the core group has no name in events: write `objectRef.apiGroup: null`".to_owned()
+            }
+            // Groups of custom resources have a dot.
+            None if text.contains('.') || resources::is_group(&text) => return None,
+            None => match resources::group_beginning_with(&text) {
+                Some(group) => format!("did you mean `{group}`?"),
+                None => return None,
+            },
+        },
+        _ => return None,
+    };
+    Some((title, help))
 }
 
-fn instead(field: &KnownField, written: &str) -> String {
+/// What people write for the group that has no name.
+const CORE_GROUP: [&str; 3] = ["", "core", "v1"];
+
+fn instead(path: &str, kind: FieldKind, written: &str) -> String {
     let plain = written.trim_matches('*').to_ascii_lowercase();
-    let known = INSTEAD.iter().find(|(path, word, _)| *path == field.path && *word == plain);
+    let known = INSTEAD.iter().find(|(of, word, _)| *of == path && *word == plain);
     if let Some((_, _, help)) = known {
         return (*help).to_owned();
     }
-    if let Some(below) = resources::subresource(&plain).filter(|_| field.path == "verb") {
+    if let Some(below) = resources::subresource(&plain).filter(|_| path == "verb") {
         let verbs: Vec<String> = below.verbs.iter().map(|verb| format!("`{verb}`")).collect();
         let (name, verbs) = (below.name, verbs.join(" or "));
         return format!("{name} has the verb {verbs}, and `objectRef.subresource: {name}`");
     }
-    match field.kind {
+    match kind {
         FieldKind::Words(words) => format!("it is one of: {}", words.join(", ")),
         FieldKind::Number => "it is a number".to_owned(),
         FieldKind::Bool => "it is `true` or `false`".to_owned(),
         FieldKind::Address if written.contains('/') => {
-            format!("for a network write `{}|cidr`", field.path)
+            format!("for a network write `{path}|cidr`")
         }
         FieldKind::Address => "it is an address".to_owned(),
         FieldKind::Time => "it is a time; see the modifiers `hour`, `day` and so on".to_owned(),
@@ -259,7 +278,7 @@ mod tests {
     use crate::engine::syntax::threshold::Comparison;
 
     fn verdict(path: &str, operand: &Operand) -> Option<(String, String)> {
-        impossible(known_field(path).unwrap(), operand)
+        impossible(path, known_field(path).unwrap().kind, operand)
     }
 
     #[test]
@@ -276,6 +295,8 @@ mod tests {
             ("source.ip", "2001:db8::1"),
             ("objectRef.resource", "pods"),
             ("objectRef.resource", "po*"),
+            ("objectRef.apiGroup", "apps"),
+            ("objectRef.apiGroup", "serving.knative.dev"),
             ("requestObject.spec.x", "anything"),
         ] {
             assert_eq!(verdict(path, &Operand::text(text)), None, "{path} {text}");
@@ -294,6 +315,11 @@ mod tests {
             ("source.ip", "10.0.0.0/8", "for a network write `source.ip|cidr`"),
             ("objectRef.resource", "pods/exec", "write `objectRef.resource: pods` and"),
             ("objectRef.resource", "Secret", "resources are in the plural: `secrets`"),
+            ("objectRef.resource", "svc", "resources are in the plural: `services`"),
+            ("objectRef.apiGroup", "core", "the core group has no name in events"),
+            ("objectRef.apiGroup", "apps/v1", "write `objectRef.apiGroup: apps` and"),
+            ("objectRef.apiGroup", "rbac", "did you mean `rbac.authorization.k8s.io`?"),
+            ("verb", "portforward", "portforward has the verb `create` or `get`, and"),
         ] {
             let (_, found) = verdict(path, &Operand::text(text)).expect(text);
             assert!(found.starts_with(help), "{path} {text}: {found}");

@@ -11,7 +11,7 @@ use crate::engine::{
     diagnostic::Diagnostic,
     limits::CONDITION_TESTS_MAX,
     rule::{
-        check::possible::check_conditions,
+        check::{bodies::check_bodies, possible::check_conditions},
         plan::{
             build::{all, any, evaluate},
             expression::Expression,
@@ -64,6 +64,7 @@ impl Compiler<'_> {
         }
         let trees = || detection.conditions.iter().map(|(tree, _)| tree);
         let expression = any(trees().map(|tree| evaluate(tree, &selections)));
+        check_bodies(detection, &expression, &self.builder, self.problems);
         let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
         (expression, Outline::any(outlines))
     }

@@ -10,7 +10,7 @@ use crate::engine::{
     event::{FieldId, derived::EVENT_TEXT},
     limits::{EXPANSIONS_MAX, PREDICATES_PER_RULE_MAX, REGEX_BYTES_MAX, REGEXES_PER_RULE_MAX},
     rule::{
-        check::fields::check_field,
+        check::fields::check_name,
         plan::{
             build::{Builder, all, any, not},
             expression::{Expression, StringKind, Test, TimePart},
@@ -59,7 +59,7 @@ impl ItemCompiler<'_> {
     /// The expression of one field with its values.
     pub(in crate::engine) fn item(&mut self, item: &Item) -> Expression {
         if let Some(field) = &item.field {
-            check_field(field, &self.place(&item.at), self.problems);
+            check_name(field, &self.place(&item.at), self.problems);
         }
         let field = self.builder.field(item.field.as_deref().unwrap_or(EVENT_TEXT));
         let inside = item.field.is_none();

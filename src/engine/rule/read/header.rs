@@ -340,7 +340,13 @@ fn check_version(section: &Section<'_>, key: &str) {
         let title = format!("the rule is written in Sigma {}", version.value);
         section.report(
             Diagnostic::error(code::UNSUPPORTED, version.place, title)
-                .help(format!("Sigma up to {SIGMA_VERSION_MAX}.x is understood here")),
+                .help(format!(
+                    "Sigma up to {SIGMA_VERSION_MAX}.x is understood here: leave `sigma-version` out"
+                ))
+                .help(
+                    "for `containers[any].image` write `containers.image`; several fields of one \
+                     element are joined by `tripline: {same_element: …}`",
+                ),
         );
     }
 }

@@ -9,7 +9,7 @@ use super::modifier::{self, Effect, Operand, Refusal, expand};
 use crate::engine::{
     diagnostic::Diagnostic,
     syntax::{code, read::Context},
-    yaml::{Key, Node, NodeKind},
+    yaml::{Key, Node, NodeKind, other_reading},
 };
 
 /// What a selection says.
@@ -186,6 +186,7 @@ fn read_values(
     let mut values = Vec::with_capacity(nodes.len());
     let mut usable = true;
     for node in nodes {
+        warn_of_older_yaml(context, node);
         let written = || {
             let text = context.source.text.get(node.span.clone()).unwrap_or("").trim();
             if text.is_empty() { node.scalar_text().unwrap_or_default() } else { text.to_owned() }
@@ -215,6 +216,23 @@ fn read_values(
         values.push((operand, node.span.clone()));
     }
     usable.then_some(values)
+}
+
+/// Warns about a scalar that other Sigma tools, which read YAML 1.1, take for something else.
+fn warn_of_older_yaml(context: Context<'_>, node: &Node) {
+    let written = context.source.text.get(node.span.clone()).unwrap_or("").trim();
+    let Some(other) = other_reading(written, &node.kind).filter(|_| !written.is_empty()) else {
+        return;
+    };
+    let title =
+        format!("`{written}` is {} here, and {other} to other Sigma tools", node.kind_name());
+    let help = match (&node.kind, other) {
+        (NodeKind::Str(_), "`true`" | "`false`") => format!("put it in quotes, or write {other}"),
+        (NodeKind::Str(_), _) => "put it in quotes".to_owned(),
+        _ => "write the number in decimal digits".to_owned(),
+    };
+    let place = context.place(&node.span);
+    context.problems.push(Diagnostic::warning(code::OTHER_TOOLS, place, title).help(help));
 }
 
 fn apply(context: Context<'_>, key: &Key, item: &mut Item, name: &str, first: bool) -> Option<()> {
