@@ -7,7 +7,6 @@ use super::source::{check, module_of, paths, program_text, sources, uses};
 
 /// Modules that are still part of a circle, by the module they are in. Only ever fewer.
 const KNOWN: &[(&str, &[&str])] = &[
-    ("app", &["coordinator", "delivery", "feed", "pipeline"]),
     ("engine/kind", &["keyed", "state"]),
     ("engine/rule/check", &["require", "together"]),
     ("source/kafka", &["context", "intake", "range", "reader", "settings"]),

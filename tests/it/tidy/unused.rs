@@ -13,6 +13,7 @@ const FOR_TESTS: &[(&str, &str)] = &[
     ("catalogue", "the README is held to it"),
     ("describe_rule", "goldens of rules show the plan by it"),
     ("group_count", "the simulator bounds the dispatcher by it"),
+    ("is_writing", "the simulator looks at it"),
     ("replace_plan", "scripts of the dispatcher change what is configured"),
     ("set_reachable", "takes the embedded Kafka away"),
 ];
