@@ -16,6 +16,8 @@ pub mod cli;
 pub mod config;
 pub mod generate;
 #[cfg(feature = "shell")]
+mod html;
+#[cfg(feature = "shell")]
 pub mod kafka;
 #[cfg(feature = "shell")]
 pub mod notify;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config::{DeadLetterSettings, Document, General, Input, SecretReader},
     engine::{
-        diagnostic::{Diagnostic, Place},
+        diagnostic::{Diagnostic, Place, code},
         dispatch::{DispatchPlan, Route},
         time::WallTime,
         yaml::{SecretRef, Section},
@@ -90,7 +90,7 @@ impl Configuration {
         let all = of_sources.chain(self.receivers.iter().flat_map(ReceiverConfig::secrets));
         let problems: Vec<Diagnostic> = all
             .filter_map(|secret| self.secrets.read(&secret).err())
-            .map(|why| Diagnostic::error_nowhere("C020", why))
+            .map(|why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why))
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -176,7 +176,10 @@ impl Configuration {
     /// Why it cannot be used.
     pub fn build_dead_letters(&self) -> Result<Box<dyn DeadLetterSink>, Box<Diagnostic>> {
         let failed = |why: String| {
-            Box::new(Diagnostic::error_nowhere("C021", format!("dead_letter: {why}")))
+            Box::new(Diagnostic::error_nowhere(
+                code::DEAD_LETTERS_IMPOSSIBLE,
+                format!("dead_letter: {why}"),
+            ))
         };
         match &self.general.dead_letter {
             DeadLetterSettings::Directory(directory) => {
@@ -240,7 +243,9 @@ fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
         if given.len() != 1 {
             let title = format!("{} must have exactly one kind of source", section.path());
             let help = format!("add one of: {}", kinds().collect::<Vec<_>>().join(", "));
-            section.report(Diagnostic::error("C002", section.place(), title).help(help));
+            section.report(
+                Diagnostic::error(code::MISSING_SETTING, section.place(), title).help(help),
+            );
         }
         for kind in given {
             if let Some(inner) = section.section(kind.name()) {

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clock::now,
-    counted,
     delivery::Delivery,
     feed::{CurrentRules, InFlight},
     input::Input,
@@ -26,6 +25,7 @@ use crate::{
         detector::DeadLetter,
         dispatch::{Notification, Outcome},
         record::Position,
+        text::counted,
     },
     server::{Health, Status},
     source::{SourceError, SourceEvent},

@@ -14,8 +14,3 @@ pub mod pipeline;
 pub mod reload;
 pub mod run;
 mod self_alert;
-
-/// `1 rule`, `62 rules`.
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}

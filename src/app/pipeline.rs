@@ -187,12 +187,6 @@ impl Pipeline {
         stop(&self.control);
     }
 
-    /// A handle that stops the pipeline from another thread.
-    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
-        let control = self.control.clone();
-        move || stop(&control)
-    }
-
     /// Whether it has ended by itself.
     pub fn is_finished(&self) -> bool {
         self.coordinator.is_finished()

@@ -15,12 +15,13 @@ use crate::{
     engine::{
         diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
         rule::{self, LoadOptions, RuleSet, RuleSources},
+        text::counted,
     },
     server::{Health, Status},
     telemetry::Metrics,
 };
 
-use super::{clock::now, counted, pipeline::Pipeline, self_alert::RefusedEdits};
+use super::{clock::now, pipeline::Pipeline, self_alert::RefusedEdits};
 
 /// Problems that the alert about a refused edit shows: 10. The log has all of them.
 const PROBLEMS_TOLD: usize = 10;

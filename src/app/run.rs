@@ -10,13 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     configuration::Configuration,
-    counted,
     pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
     reload::{LoadedRules, Look, ReloadOutcome, Reloader},
 };
 use crate::{
-    engine::diagnostic::Diagnostic,
-    notify::print_to_stdout,
+    engine::{diagnostic::Diagnostic, text::counted},
+    notify::Printer,
     server::{self, Health, ReloadRequest, ServerContext, ServerError, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
@@ -84,15 +83,23 @@ impl From<StartError> for RunError {
 ///
 /// # Errors
 /// See [`RunError`].
-pub fn run(configuration: Configuration, rules: LoadedRules) -> Result<RunEnd, RunError> {
+pub fn run(
+    configuration: Configuration,
+    rules: LoadedRules,
+    printer: Printer,
+) -> Result<RunEnd, RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(run_in(configuration, rules));
+    let result = runtime.block_on(run_in(configuration, rules, printer));
     // Attempts that are still under way have a copy in the checkpoint.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
 }
 
-async fn run_in(configuration: Configuration, rules: LoadedRules) -> Result<RunEnd, RunError> {
+async fn run_in(
+    configuration: Configuration,
+    rules: LoadedRules,
+    printer: Printer,
+) -> Result<RunEnd, RunError> {
     let general = &configuration.general;
     let metrics = Arc::new(Metrics::new());
     let names = configuration.component_names();
@@ -111,7 +118,7 @@ async fn run_in(configuration: Configuration, rules: LoadedRules) -> Result<RunE
 
     // From now on the signal does not end the process: it may come while the state is waited for.
     let hangup = signal(SignalKind::hangup())?;
-    let started = start(&configuration, &rules, &metrics, &status).await;
+    let started = start(&configuration, &rules, printer, &metrics, &status).await;
     let result = match started {
         Ok(pipeline) => {
             let reloader = Reloader::new(
@@ -133,6 +140,7 @@ async fn run_in(configuration: Configuration, rules: LoadedRules) -> Result<RunE
 async fn start(
     configuration: &Configuration,
     rules: &LoadedRules,
+    printer: Printer,
     metrics: &Arc<Metrics>,
     status: &Arc<Status>,
 ) -> Result<Pipeline, RunError> {
@@ -140,8 +148,7 @@ async fn start(
     let plan = configuration.dispatch_plan();
     metrics.set_receivers(&plan.receivers);
     metrics.watch_store(&general.state);
-    let receivers =
-        configuration.build_receivers(print_to_stdout()).map_err(RunError::Configuration)?;
+    let receivers = configuration.build_receivers(printer).map_err(RunError::Configuration)?;
     let sources = configuration.build_sources().map_err(RunError::Configuration)?;
     let store = open_store(&general.state, configuration, status).await?;
     // Only now that no other process writes them.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::report::{KeyCount, Report, RuleReport};
-use crate::engine::rule::Severity;
+use crate::engine::{rule::Severity, words::words};
 
 /// Keys of one rule that a difference shows: the 10 that changed most.
 const KEYS_SHOWN: usize = 10;
@@ -48,16 +48,16 @@ pub struct RuleDifference {
     pub keys: Vec<KeyDifference>,
 }
 
-/// What became of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleChange {
-    /// Only the new rules have it.
-    New,
-    /// Only the old rules have it.
-    Gone,
-    /// Both have it, and it says something else.
-    Changed,
+words! {
+    /// What became of a rule.
+    pub enum RuleChange {
+        /// Only the new rules have it.
+        New = "new",
+        /// Only the old rules have it.
+        Gone = "gone",
+        /// Both have it, and it says something else.
+        Changed = "changed",
+    }
 }
 
 /// One key of a [`RuleDifference`]. With as many alerts before as now, they are at other times.

@@ -5,6 +5,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use regex::Regex;
+
 use crate::source::file::STANDARD_INPUT;
 
 /// Expands `*` and `?` in paths; a directory means the files in it. Each file once, in the order of
@@ -80,38 +82,23 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
 /// What is in a directory under a name that matches. Hidden files only by a pattern that names them.
 fn list(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let error = |error: io::Error| format!("cannot read {}: {error}", directory.display());
-    let characters = |text: &str| text.chars().collect::<Vec<char>>();
+    let names = expression(pattern).map_err(|error| format!("{pattern}: {error}"))?;
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(error)? {
         let entry = entry.map_err(error)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_hidden = name.starts_with('.') && !pattern.starts_with('.');
-        if !is_hidden && matches(&characters(pattern), &characters(&name)) {
+        if !is_hidden && names.is_match(&name) {
             found.push(entry.path());
         }
     }
     Ok(found)
 }
 
-/// Whether a name matches a pattern of `*` and `?`; time `pattern × name`.
-fn matches(pattern: &[char], name: &[char]) -> bool {
-    let mut reachable = vec![true];
-    reachable.resize(name.len() + 1, false);
-    for part in pattern {
-        let mut next = vec![false; name.len() + 1];
-        for (at, _) in reachable.iter().enumerate().filter(|(_, yes)| **yes) {
-            match part {
-                '*' => next.iter_mut().skip(at).for_each(|cell| *cell = true),
-                '?' => next.iter_mut().skip(at + 1).take(1).for_each(|cell| *cell = true),
-                c if name.get(at) == Some(c) => {
-                    next.iter_mut().skip(at + 1).take(1).for_each(|cell| *cell = true);
-                }
-                _ => {}
-            }
-        }
-        reachable = next;
-    }
-    reachable.last().copied().unwrap_or(false)
+/// A pattern of `*` and `?`; everything else in it, brackets too, stands for itself.
+fn expression(pattern: &str) -> Result<Regex, regex::Error> {
+    let pattern = regex::escape(pattern).replace(r"\*", ".*").replace(r"\?", ".");
+    Regex::new(&format!(r"(?s)\A{pattern}\z"))
 }
 
 #[cfg(test)]
@@ -120,12 +107,12 @@ mod tests {
 
     #[test]
     fn globs_match_as_in_a_shell() {
-        let characters = |text: &str| text.chars().collect::<Vec<_>>();
-        let matches = |pattern: &str, name: &str| matches(&characters(pattern), &characters(name));
+        let matches = |pattern: &str, name: &str| expression(pattern).unwrap().is_match(name);
         assert!(matches("audit-*.log", "audit-2026.log"));
         assert!(matches("a?c*", "abc"));
         assert!(!matches("a?c", "ac"));
         assert!(!matches("*.gz", "a.gz.tmp"));
+        assert!(matches("a[1]*", "a[1]\n.log") && !matches("a[1]*", "a1.log"));
     }
 
     #[test]

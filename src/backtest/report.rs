@@ -1,6 +1,6 @@
 //! What a backtest found, counted so that a person can act on it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -231,6 +231,11 @@ impl Report {
         true
     }
 
+    /// How much time the events span.
+    pub(super) fn length(&self) -> Duration {
+        self.from.zip(self.to).map_or(Duration::ZERO, |(from, to)| to.since(from))
+    }
+
     pub(super) fn finish(&mut self) {
         // What lies in the future is no progress, and need not be all there is.
         self.to = self.to.max(self.from);
@@ -302,33 +307,6 @@ pub(super) fn short(time: EventTime) -> String {
     text.split_once('.').map_or(text.clone(), |(seconds, _)| format!("{seconds}Z"))
 }
 
-/// How long, for people: `4 min 3 s`, `27.5 days`.
-pub(super) fn span_text(days: f64) -> String {
-    let seconds = days * 86_400.0;
-    if seconds < 120.0 {
-        format!("{seconds:.0} s")
-    } else if seconds < 5_400.0 {
-        format!("{:.0} min", seconds / 60.0)
-    } else if days < 2.0 {
-        format!("{:.1} h", days * 24.0)
-    } else {
-        format!("{days:.1} days")
-    }
-}
-
-/// A number with commas: `16,563`.
-pub(super) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// A rate, for people.
 pub(super) fn rate_text(rate: Option<f64>) -> String {
     match rate {
@@ -344,12 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_for_people() {
-        assert_eq!([number(7), number(1_000), number(16_563_201)], ["7", "1,000", "16,563,201"]);
-        assert_eq!(span_text(0.0), "0 s");
-        assert_eq!(span_text(243.0 / 86_400.0), "4 min");
-        assert_eq!(span_text(0.5), "12.0 h");
-        assert_eq!(span_text(27.5), "27.5 days");
+    fn rates_are_for_people() {
         let rates = [None, Some(0.0), Some(0.04), Some(0.14), Some(38.2)].map(rate_text);
         assert_eq!(rates, ["–", "0.0", "<0.1", "0.1", "38"]);
     }

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    difference::{Difference, KeyDifference, RuleChange},
-    report::{Report, number, rate_text, short, span_text},
+    difference::{Difference, KeyDifference},
+    report::{Report, rate_text, short},
 };
-use crate::engine::diagnostic::printable;
+use crate::engine::text::{self, counted, printable, span, thousands};
 
 /// Characters of a title in the table.
 const TITLE_WIDTH: usize = 48;
@@ -41,9 +41,8 @@ pub fn report_text(report: &Report) -> String {
         .map_or_else(String::new, |rate| format!(", {} a day", rate_text(Some(rate))));
     let _ = writeln!(
         out,
-        "\n{} alert{}{rate}; {silent} of {} rules were silent",
-        number(report.alerts),
-        if report.alerts == 1 { "" } else { "s" },
+        "\n{}{rate}; {silent} of {} rules were silent",
+        counted(report.alerts, "alert"),
         report.rules.len()
     );
     out
@@ -53,13 +52,13 @@ pub fn report_text(report: &Report) -> String {
 fn head(report: &Report) -> String {
     let events = format!(
         "{} events ({} requests) in {} records",
-        number(report.events),
-        number(report.events_canonical),
-        number(report.records)
+        thousands(report.events),
+        thousands(report.events_canonical),
+        thousands(report.records)
     );
     match report.from.zip(report.to) {
         Some((from, to)) => {
-            format!("{events}\n{} to {} ({})", short(from), short(to), span_text(report.days))
+            format!("{events}\n{} to {} ({})", short(from), short(to), span(report.length()))
         }
         None => events,
     }
@@ -70,10 +69,10 @@ fn doubts(report: &Report) -> String {
     let mut out = String::new();
     let undecoded: u64 = report.dead_letters.values().map(|letters| letters.count).sum();
     if undecoded > 0 {
-        let _ = writeln!(out, "\n{} could not be decoded:", number(undecoded));
+        let _ = writeln!(out, "\n{} could not be decoded:", thousands(undecoded));
     }
     for (reason, letters) in &report.dead_letters {
-        let (count, place) = (number(letters.count), printable(&letters.first));
+        let (count, place) = (thousands(letters.count), printable(&letters.first));
         let detail = printable(&letters.detail);
         let _ = writeln!(out, "{count:>7}  {reason:<15} first at {place}: {detail}");
     }
@@ -82,14 +81,14 @@ fn doubts(report: &Report) -> String {
             out,
             "\n{} events that matched came late: longer after newer ones than --grace allows. Windows \
              may have missed them.",
-            number(report.events_late)
+            thousands(report.events_late)
         );
     }
     if report.events_from_future > 0 {
         let _ = writeln!(
             out,
             "\n{} events are later than this machine's clock.",
-            number(report.events_from_future)
+            thousands(report.events_from_future)
         );
     }
     out
@@ -104,18 +103,18 @@ fn table(report: &Report) -> String {
         let _ = writeln!(
             out,
             "{:>7} {:>7}  {:<13} {:<TITLE_WIDTH$} {}",
-            number(rule.alerts),
+            thousands(rule.alerts),
             rate_text(rule.alerts_per_day),
             rule.severity.as_str(),
             cut(&rule.title, TITLE_WIDTH),
             spark(&rule.over_time, PLOT_WIDTH),
         );
         for key in rule.top_keys.iter().filter(|key| !key.key.is_empty()) {
-            let _ = writeln!(out, "{:>15}  {}", number(key.alerts), cut(&key.key, KEY_WIDTH));
+            let _ = writeln!(out, "{:>15}  {}", thousands(key.alerts), cut(&key.key, KEY_WIDTH));
         }
         if rule.keys > rule.top_keys.len() {
             let more = rule.keys - rule.top_keys.len();
-            let _ = writeln!(out, "{:>15}  and {} more keys", "", number(more as u64));
+            let _ = writeln!(out, "{:>15}  and {} more keys", "", thousands(more as u64));
         }
     }
     out
@@ -125,16 +124,12 @@ fn table(report: &Report) -> String {
 pub fn difference_text(difference: &Difference) -> String {
     let mut out = format!(
         "\nAgainst the other rules: {} alerts before, {} now; {} rules say the same\n",
-        number(difference.alerts_before),
-        number(difference.alerts_now),
+        thousands(difference.alerts_before),
+        thousands(difference.alerts_now),
         difference.rules_unchanged
     );
     for rule in &difference.rules {
-        let word = match rule.change {
-            RuleChange::New => "new",
-            RuleChange::Gone => "gone",
-            RuleChange::Changed => "changed",
-        };
+        let word = rule.change.as_str();
         let severity = match (rule.severity_before, rule.severity_now) {
             (Some(before), Some(now)) if before != now => {
                 format!(", {} → {}", before.as_str(), now.as_str())
@@ -146,15 +141,15 @@ pub fn difference_text(difference: &Difference) -> String {
             "\n  {word:<8} {} ({}): {} → {} alerts{severity}",
             cut(&rule.title, 2 * TITLE_WIDTH),
             rule.name,
-            number(rule.alerts_before),
-            number(rule.alerts_now)
+            thousands(rule.alerts_before),
+            thousands(rule.alerts_now)
         );
         for key in &rule.keys {
             let _ = writeln!(out, "  {:>13}  {}", change_of(key), cut(&key.key, KEY_WIDTH));
         }
         let more = rule.keys_changed - rule.keys.len();
         if more > 0 {
-            let _ = writeln!(out, "  {:>13}  and {} more keys", "", number(more as u64));
+            let _ = writeln!(out, "  {:>13}  and {} more keys", "", thousands(more as u64));
         }
     }
     out
@@ -163,21 +158,15 @@ pub fn difference_text(difference: &Difference) -> String {
 /// `3 → 5`, or that only the times differ.
 pub(super) fn change_of(key: &KeyDifference) -> String {
     if key.alerts_before == key.alerts_now {
-        return format!("{}, other times", number(key.alerts_now));
+        return format!("{}, other times", thousands(key.alerts_now));
     }
-    format!("{} → {}", number(key.alerts_before), number(key.alerts_now))
+    format!("{} → {}", thousands(key.alerts_before), thousands(key.alerts_now))
 }
 
 /// At most so many characters. What acts on a terminal is shown by its number, since keys are chosen by
 /// whoever is watched.
 fn cut(text: &str, width: usize) -> String {
-    let clean = printable(text);
-    if clean.chars().count() <= width {
-        return clean.into_owned();
-    }
-    let mut short: String = clean.chars().take(width.saturating_sub(1)).collect();
-    short.push('…');
-    short
+    text::cut(&printable(text), width)
 }
 
 /// A plot of one line.

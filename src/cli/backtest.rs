@@ -21,11 +21,12 @@ use crate::{
     engine::{
         alert::Alert,
         diagnostic::Diagnostic,
+        duration::parse_duration,
         record::PartitionName,
         rule::RuleSet,
         shard::EngineSettings,
+        text,
         time::{EventTime, WallTime},
-        yaml::parse_duration,
     },
     notify::alert_line,
     source::History,
@@ -280,22 +281,16 @@ fn progress_line(progress: &Progress, total: Option<u64>, elapsed: Duration) -> 
     let ahead = match share {
         Some(share) if share > 0.005 => {
             let left = elapsed.mul_f64((1.0 - share) / share);
-            format!("{:.0}% · about {} left · ", share * 100.0, clock(left))
+            format!(
+                "{:.0}% · about {} left · ",
+                share * 100.0,
+                text::span(left + Duration::from_secs(1))
+            )
         }
         Some(_) => "0% · ".to_owned(),
         None => String::new(),
     };
     format!("{ahead}{records} records · {rate:.0}/s · {alerts} alerts")
-}
-
-/// `8 s`, `3 min 20 s`, `1 h 5 min`.
-fn clock(span: Duration) -> String {
-    let seconds = span.as_secs() + 1;
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
-    }
 }
 
 #[cfg(test)]
@@ -313,6 +308,5 @@ mod tests {
         assert_eq!(line(Some(1_000)), expected);
         assert_eq!(line(None), "5000 records · 100/s · 3 alerts");
         assert_eq!(line(Some(1_000_000)), "0% · 5000 records · 100/s · 3 alerts");
-        assert_eq!(clock(Duration::from_secs(7_500)), "2 h 5 min");
     }
 }

@@ -15,10 +15,9 @@ use crate::{
     app::{clock::now, configuration::Configuration},
     config::{Document, rules_dir::read_rules_dir},
     engine::{
-        diagnostic::{
-            Diagnostic, DiagnosticLevel, Format, GENERAL_CODES, printable, render_explained,
-        },
+        diagnostic::{Diagnostic, DiagnosticLevel, Format, code, render_explained},
         rule::{self, LoadOptions},
+        text::{counted, printable},
     },
 };
 
@@ -58,9 +57,7 @@ pub(super) struct CheckArgs {
 
 /// What a code means, in a few words and in a sentence or two.
 pub(super) fn explain(code: &str) -> Option<(&'static str, &'static str)> {
-    let of_rules = rule::code::CODES.iter().map(|code| (code.id, code.title, code.explanation));
-    let found = of_rules.chain(GENERAL_CODES.iter().copied()).find(|(id, _, _)| *id == code);
-    found.map(|(_, title, explanation)| (title, explanation))
+    code::explained(code).map(|code| (code.title, code.explanation))
 }
 
 fn known_code(word: &str) -> Result<String, String> {
@@ -159,7 +156,7 @@ impl Found {
                 let mut options = LoadOptions { now: Some(now()), ..LoadOptions::default() };
                 options.resolve_after = self.resolve_after.unwrap_or(options.resolve_after);
                 let loaded = rule::load(&sources, &options);
-                let rules = loaded.rules.map(|rules| output::count(rules.written_count(), "rule"));
+                let rules = loaded.rules.map(|rules| counted(rules.written_count(), "rule"));
                 let what = rules.unwrap_or_else(|| "rules".to_owned());
                 self.looked_at.push(format!("{what} in {}", directory.display()));
                 self.problems.extend(loaded.diagnostics);

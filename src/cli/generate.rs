@@ -14,7 +14,7 @@ use clap::Args;
 
 use super::{exit, output, signals};
 use crate::{
-    engine::{time::EventTime, yaml::parse_duration},
+    engine::{duration::parse_duration, time::EventTime},
     generate::{GenerateSettings, Generated, Generator, STORIES, Story, StoryPlan},
     kafka::{Connection, Producer, Record},
 };

@@ -65,7 +65,7 @@ const EXIT_CODES: &str = "Exit codes:
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Use colours: auto (on terminals, unless NO_COLOR is set), always or never.
+    /// Use colours: auto (on terminals, unless NO_COLOR is set; CLICOLOR_FORCE wins elsewhere), always or never.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     #[arg(hide_possible_values = true, display_order = 900)]
     color: Colour,

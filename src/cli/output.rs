@@ -9,12 +9,15 @@ use std::{
 use clap::ValueEnum;
 
 use super::exit;
-use crate::engine::diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all};
+use crate::engine::{
+    diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
+    text::paint::{BAD, paint},
+};
 
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Colour {
-    /// On terminals, unless NO_COLOR is set or TERM is `dumb`.
+    /// On terminals, unless NO_COLOR is set or TERM is `dumb`; anywhere, if CLICOLOR_FORCE is set.
     #[default]
     Auto,
     /// Always.
@@ -34,11 +37,9 @@ fn wanted(is_terminal: bool) -> bool {
     match CHOICE.get().copied().unwrap_or_default() {
         Colour::Always => true,
         Colour::Never => false,
-        Colour::Auto => {
-            let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-            is_terminal && !no_color && !dumb
-        }
+        Colour::Auto if anstyle_query::no_color() => false,
+        Colour::Auto if anstyle_query::clicolor_force() => true,
+        Colour::Auto => is_terminal && anstyle_query::term_supports_color(),
     }
 }
 
@@ -80,11 +81,7 @@ pub(super) fn tell(text: &str) {
 
 /// Tells people on standard error what stopped a command.
 pub(super) fn complain(text: &str) {
-    tell(&if stderr_colours() {
-        format!("\x1b[1;31merror\x1b[0m: {text}")
-    } else {
-        format!("error: {text}")
-    });
+    tell(&format!("{}: {text}", paint("error", BAD, stderr_colours())));
 }
 
 /// Writes a line on the terminal behind standard error that the next one takes the place of; an empty
@@ -107,11 +104,6 @@ pub(super) fn refuse(problems: &[Diagnostic], what: &str) -> ExitCode {
     tell(render_all(&errors, Format::Text, stderr_colours()).trim_end());
     complain(what);
     ExitCode::from(exit::USAGE)
-}
-
-/// `1 rule`, `3 rules`.
-pub(super) fn count(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Whether an error only says that nobody reads our output any more.

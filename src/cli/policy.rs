@@ -16,6 +16,7 @@ use crate::{
         policy::{check, generate},
         rule::RuleSet,
         settings::EngineSettings,
+        text::counted,
     },
 };
 
@@ -80,7 +81,7 @@ fn check_policy(args: &PolicyArgs, rules: &RuleSet, path: &Path) -> anyhow::Resu
         .iter()
         .any(|found| args.strict || found.level == DiagnosticLevel::Error);
     if args.format == Format::Text && checked.is_usable {
-        let rules = output::count(checked.rule_count, "rule");
+        let rules = counted(checked.rule_count, "rule");
         text.push_str(&match checked.blind_count {
             0 => format!("{}: of {rules} that look at events, none is blind\n", path.display()),
             blind => format!(

@@ -11,7 +11,11 @@ use crate::{
         reload::load_rules,
         run::{RunEnd, RunError, run},
     },
-    engine::diagnostic::{Diagnostic, DiagnosticLevel},
+    engine::{
+        diagnostic::{Diagnostic, DiagnosticLevel},
+        text::counted,
+    },
+    notify::print_to_stdout,
     source::SourceError,
     store::StoreError,
     telemetry::start_logs,
@@ -57,7 +61,7 @@ pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
     for warning in warnings.iter().chain(&rules.warnings) {
         tracing::warn!("{}", warning.one_line());
     }
-    Ok(match run(configuration, rules) {
+    Ok(match run(configuration, rules, print_to_stdout(output::stdout_colours())) {
         Ok(RunEnd::Stopped { pending_count: 0 } | RunEnd::Finished) => exit::OK,
         Ok(RunEnd::Stopped { pending_count }) => {
             tracing::warn!(pending_count, "stopped; what is owed will be sent by the next start");
@@ -91,6 +95,6 @@ fn refuse(problems: &[Diagnostic]) -> ExitCode {
         output::tell(&problem.render(colours));
     }
     let errors = problems.iter().filter(|p| p.level == DiagnosticLevel::Error).count();
-    output::complain(&format!("not started: {}", output::count(errors, "error")));
+    output::complain(&format!("not started: {}", counted(errors, "error")));
     ExitCode::from(exit::USAGE)
 }

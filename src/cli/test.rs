@@ -21,6 +21,10 @@ use crate::{
         diagnostic::{Problems, SourceText},
         limits::RULE_DIRECTORY_DEPTH_MAX,
         rule::{LoadOptions, load},
+        text::{
+            counted,
+            paint::{BAD, GOOD, paint},
+        },
     },
 };
 
@@ -128,16 +132,13 @@ fn find_tests(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> anyho
 }
 
 fn text(results: &[TestResult], files: &[TestFile], verbose: bool, colours: bool) -> String {
-    let paint = |code: &str, word: &str| {
-        if colours { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
-    };
     let mut text = String::new();
     for result in results {
         if result.passed() {
             if verbose {
                 text.push_str(&format!(
                     "{}    {}: {}\n",
-                    paint("32", "ok"),
+                    paint("ok", GOOD, colours),
                     result.rule_file,
                     result.name
                 ));
@@ -146,7 +147,7 @@ fn text(results: &[TestResult], files: &[TestFile], verbose: bool, colours: bool
         }
         text.push_str(&format!(
             "{}  {}: {}\n",
-            paint("1;31", "FAIL"),
+            paint("FAIL", BAD, colours),
             result.rule_file,
             result.name
         ));
@@ -156,12 +157,12 @@ fn text(results: &[TestResult], files: &[TestFile], verbose: bool, colours: bool
         }
     }
     let failed = results.iter().filter(|result| !result.passed()).count();
-    let tests = output::count(results.len(), "test");
-    let files = output::count(files.len(), "file");
+    let tests = counted(results.len(), "test");
+    let files = counted(files.len(), "file");
     let verdict = if failed == 0 {
-        paint("32", "all passed")
+        paint("all passed", GOOD, colours)
     } else {
-        paint("1;31", &format!("{failed} failed"))
+        paint(&format!("{failed} failed"), BAD, colours)
     };
     text.push_str(&format!("{tests} in {files}: {verdict}\n"));
     text

@@ -18,7 +18,7 @@ use super::{
     secret::{SecretReader, mask, secret_spans, secret_spans_by_look, url_secret_spans},
 };
 use crate::engine::{
-    diagnostic::{Diagnostic, DiagnosticLevel, Place, Problems, SourceText},
+    diagnostic::{Diagnostic, DiagnosticLevel, Place, Problems, SourceText, code},
     limits,
     yaml::{Node, NodeKind, Section, parse},
 };
@@ -125,7 +125,7 @@ impl Document {
             .into_iter()
             .map(|(span, title)| {
                 let place = Place { source: Arc::clone(&document.source), span };
-                document.relocate(Diagnostic::error("C006", place, title))
+                document.relocate(Diagnostic::error(code::SETTING_WITHOUT_PLACE, place, title))
             })
             .collect();
         if wrong.is_empty() { Ok(document) } else { Err(wrong) }
@@ -202,7 +202,7 @@ impl Document {
             *place = self.where_written(place.clone()).0;
         }
         // The environment belongs to everybody: a variable that means nothing to us stops nobody.
-        if in_environment && diagnostic.code == "C001" {
+        if in_environment && diagnostic.code == code::UNKNOWN_SETTING {
             diagnostic.level = DiagnosticLevel::Warning;
         }
         diagnostic
@@ -227,7 +227,7 @@ fn read_file(path: &Path) -> Result<String, Box<Diagnostic>> {
     let name = path.display();
     let cannot = |why: String| {
         let title = format!("cannot read the configuration {name}: {why}");
-        Box::new(Diagnostic::error_nowhere("C007", title))
+        Box::new(Diagnostic::error_nowhere(code::CONFIG_UNREADABLE, title))
     };
     let size = fs::metadata(path).map_err(|error| {
         let problem = cannot(error.to_string());
@@ -257,13 +257,17 @@ fn parse_one(source: &Arc<SourceText>) -> Result<Node, Box<Diagnostic>> {
     if let Some(second) = documents.next() {
         let title = "the configuration is one document, not several";
         return Err(Box::new(
-            Diagnostic::error("C008", place(&second.span), title)
+            Diagnostic::error(code::SEVERAL_CONFIGS, place(&second.span), title)
                 .help("remove the `---` before this one"),
         ));
     }
     if !matches!(root.kind, NodeKind::Map(_)) {
         let title = format!("the configuration must be a mapping, not {}", root.kind_name());
-        return Err(Box::new(Diagnostic::error("C003", place(&root.span), title)));
+        return Err(Box::new(Diagnostic::error(
+            code::WRONG_SETTING_TYPE,
+            place(&root.span),
+            title,
+        )));
     }
     Ok(root)
 }
@@ -301,8 +305,10 @@ fn hide_by_look(mut diagnostic: Diagnostic) -> Diagnostic {
 }
 
 fn unknown_variable(name: &str, meant: Option<String>) -> Diagnostic {
-    let mut diagnostic =
-        Diagnostic::error_nowhere("C009", format!("environment variable {name} names no setting"));
+    let mut diagnostic = Diagnostic::error_nowhere(
+        code::UNKNOWN_VARIABLE,
+        format!("environment variable {name} names no setting"),
+    );
     diagnostic.level = DiagnosticLevel::Warning;
     match meant {
         Some(meant) => diagnostic.help(format!("did you mean {meant}?")),

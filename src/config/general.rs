@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     engine::{
+        duration::written,
         limits::{GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
         shard::EngineSettings,
         yaml::Section,
@@ -240,18 +241,9 @@ fn duration_in(
     section.invalid(
         key,
         format!("{} is out of range", section.path_of(key)),
-        format!("it may be {} to {}", show(*range.start()), show(*range.end())),
+        format!("it may be {} to {}", written(*range.start()), written(*range.end())),
     );
     None
-}
-
-/// A duration as it would be written, in its largest whole unit.
-fn show(span: Duration) -> String {
-    const UNITS: [(u128, &str); 4] =
-        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let millis = span.as_millis();
-    let unit = UNITS.iter().find(|(unit, _)| millis >= *unit && millis.is_multiple_of(*unit));
-    unit.map_or_else(|| format!("{millis}ms"), |(unit, name)| format!("{}{name}", millis / unit))
 }
 
 fn dead_letter(root: &Section<'_>, base: &Path) -> Option<DeadLetterSettings> {

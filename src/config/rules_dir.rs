@@ -14,9 +14,9 @@ use std::{
 };
 
 use crate::engine::{
-    diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText},
+    diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText, code},
     limits::{LIST_FILE_BYTES_MAX, RULE_DIRECTORY_DEPTH_MAX, RULES_MAX, YAML_FILE_BYTES_MAX},
-    rule::{RuleSources, code},
+    rule::RuleSources,
 };
 
 /// Reads all files of a rule directory. `path` may also be a single rule file.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::record::PartitionName;
+use super::{record::PartitionName, words::words};
 
 /// A record (or a part of one) that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,72 +19,34 @@ pub struct DeadLetter {
     pub payload: Vec<u8>,
 }
 
-/// Why something could not be decoded. Metric label `reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadLetterReason {
-    /// A record without a value.
-    Tombstone,
-    /// No bytes, or white space only.
-    Empty,
-    /// Not JSON.
-    NotJson,
-    /// JSON that stops early.
-    Truncated,
-    /// Bytes that are not UTF-8.
-    InvalidUtf8,
-    /// Nested deeper than [`super::limits::JSON_DEPTH_MAX`].
-    TooDeep,
-    /// More than [`super::limits::RECORD_BYTES_MAX`].
-    TooLarge,
-    /// More events than [`super::limits::EVENTS_PER_RECORD_MAX`].
-    TooManyEvents,
-    /// JSON, but neither an audit event nor a wrapper of one that we know.
-    NotAnEvent,
-    /// A field that the engine needs has another type than it must.
-    WrongType,
-    /// No `auditID`.
-    NoAuditId,
-    /// No `stage`, or one that does not exist.
-    NoStage,
-    /// No usable time.
-    NoTime,
-}
-
-impl DeadLetterReason {
-    /// All, for metrics that start at zero.
-    pub const ALL: [DeadLetterReason; 13] = [
-        DeadLetterReason::Tombstone,
-        DeadLetterReason::Empty,
-        DeadLetterReason::NotJson,
-        DeadLetterReason::Truncated,
-        DeadLetterReason::InvalidUtf8,
-        DeadLetterReason::TooDeep,
-        DeadLetterReason::TooLarge,
-        DeadLetterReason::TooManyEvents,
-        DeadLetterReason::NotAnEvent,
-        DeadLetterReason::WrongType,
-        DeadLetterReason::NoAuditId,
-        DeadLetterReason::NoStage,
-        DeadLetterReason::NoTime,
-    ];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            DeadLetterReason::Tombstone => "tombstone",
-            DeadLetterReason::Empty => "empty",
-            DeadLetterReason::NotJson => "not_json",
-            DeadLetterReason::Truncated => "truncated",
-            DeadLetterReason::InvalidUtf8 => "invalid_utf8",
-            DeadLetterReason::TooDeep => "too_deep",
-            DeadLetterReason::TooLarge => "too_large",
-            DeadLetterReason::TooManyEvents => "too_many_events",
-            DeadLetterReason::NotAnEvent => "not_an_event",
-            DeadLetterReason::WrongType => "wrong_type",
-            DeadLetterReason::NoAuditId => "no_audit_id",
-            DeadLetterReason::NoStage => "no_stage",
-            DeadLetterReason::NoTime => "no_time",
-        }
+words! {
+    /// Why something could not be decoded. Metric label `reason`.
+    pub enum DeadLetterReason {
+        /// A record without a value.
+        Tombstone = "tombstone",
+        /// No bytes, or white space only.
+        Empty = "empty",
+        /// Not JSON.
+        NotJson = "not_json",
+        /// JSON that stops early.
+        Truncated = "truncated",
+        /// Bytes that are not UTF-8.
+        InvalidUtf8 = "invalid_utf8",
+        /// Nested deeper than [`super::limits::JSON_DEPTH_MAX`].
+        TooDeep = "too_deep",
+        /// More than [`super::limits::RECORD_BYTES_MAX`].
+        TooLarge = "too_large",
+        /// More events than [`super::limits::EVENTS_PER_RECORD_MAX`].
+        TooManyEvents = "too_many_events",
+        /// JSON, but neither an audit event nor a wrapper of one that we know.
+        NotAnEvent = "not_an_event",
+        /// A field that the engine needs has another type than it must.
+        WrongType = "wrong_type",
+        /// No `auditID`.
+        NoAuditId = "no_audit_id",
+        /// No `stage`, or one that does not exist.
+        NoStage = "no_stage",
+        /// No usable time.
+        NoTime = "no_time",
     }
 }

@@ -286,9 +286,8 @@ impl Member {
 
 fn alert_row(now: WallTime, alert: &Alert) -> LedgerRow {
     let what = match alert.state {
-        AlertState::Firing if alert.revision <= 1 => "firing",
-        AlertState::Firing => "updated",
-        AlertState::Resolved => "resolved",
+        AlertState::Firing if alert.revision > 1 => "updated",
+        state => state.as_str(),
     };
     let key: Vec<String> =
         alert.key.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -4,12 +4,17 @@
 //! is told the time and hands back effects, so that tests and the simulator can run it a million
 //! times, crash it anywhere, and get the same answer. Modules in the order in which data flows.
 
-pub mod kubernetes;
+pub(crate) mod digest;
+pub mod duration;
 pub mod limits;
 pub mod settings;
+pub mod text;
 mod text_table;
 pub mod time;
 pub mod value;
+pub(crate) mod words;
+
+pub mod kubernetes;
 
 pub mod diagnostic;
 pub mod yaml;

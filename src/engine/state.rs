@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{digest::Digest, words::words};
+
 /// One changed piece of state, for the next checkpoint. Keys are stable over restarts and edits of
 /// rules; values are opaque bytes that carry their own version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +24,7 @@ pub struct StateChange {
 const SEAL_BYTES: usize = 8;
 
 fn seal_of(table: StateTable, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
-    let mut hasher = blake3::Hasher::new();
-    for part in [table.as_str().as_bytes(), key, value] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default()
+    Digest::of([table.as_str().as_bytes(), key, value]).first()
 }
 
 impl StateChange {
@@ -49,41 +46,19 @@ impl StateEntry {
     }
 }
 
-/// Tables of engine state in a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StateTable {
-    /// Watermarks per partition.
-    Watermark,
-    /// Windows and other correlation state, per rule and key.
-    Correlation,
-    /// Request identities that were counted.
-    Identity,
-    /// Alerts that fire or are suppressed.
-    Alert,
-    /// Groups with what they owe.
-    Group,
-}
-
-impl StateTable {
-    /// All, in the order in which a store creates them.
-    pub const ALL: [StateTable; 5] = [
-        StateTable::Watermark,
-        StateTable::Correlation,
-        StateTable::Identity,
-        StateTable::Alert,
-        StateTable::Group,
-    ];
-
-    /// Name of the table.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            StateTable::Watermark => "watermark",
-            StateTable::Correlation => "correlation",
-            StateTable::Identity => "identity",
-            StateTable::Alert => "alert",
-            StateTable::Group => "alert_group",
-        }
+words! {
+    /// Tables of engine state in a store.
+    pub enum StateTable {
+        /// Watermarks per partition.
+        Watermark = "watermark",
+        /// Windows and other correlation state, per rule and key.
+        Correlation = "correlation",
+        /// Request identities that were counted.
+        Identity = "identity",
+        /// Alerts that fire or are suppressed.
+        Alert = "alert",
+        /// Groups with what they owe.
+        Group = "alert_group",
     }
 }
 

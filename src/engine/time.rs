@@ -59,6 +59,12 @@ macro_rules! clock {
             pub fn rfc3339(self) -> String {
                 rfc3339(self.0)
             }
+
+            /// In UTC to the second: `2026-01-05 22:14:01`.
+            pub fn for_people(self) -> String {
+                let text = rfc3339(self.0);
+                text.get(..19).map_or_else(|| text.clone(), |head| head.replace('T', " "))
+            }
         }
 
         impl fmt::Display for $name {

@@ -10,7 +10,10 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
 use crate::{
-    engine::yaml::{SecretRef, Section},
+    engine::{
+        text::Secrets,
+        yaml::{SecretRef, Section},
+    },
     tls,
 };
 
@@ -102,6 +105,8 @@ impl TokenSource {
         // A thread of its own: the caller may be inside an async runtime, where blocking panics.
         std::thread::scope(|scope| scope.spawn(|| self.fetch_blocking()).join())
             .unwrap_or_else(|_| Err("the token request panicked".to_owned()))
+            // The endpoint may repeat what it was sent, and the error quote it.
+            .map_err(|error| Secrets::of([&self.client_secret]).cut_from(&error))
     }
 
     fn fetch_blocking(&self) -> Result<OAuthToken, String> {

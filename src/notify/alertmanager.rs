@@ -8,18 +8,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
     http::{self, HttpClient, HttpConfig},
-    text,
 };
 use crate::engine::{
     alert::Alert,
     diagnostic::Diagnostic,
     dispatch::{Audience, GroupBy, Grouping, Notification, Outcome, OutcomeReason},
     limits::ALERTS_PER_NOTIFICATION_MAX,
+    text,
     yaml::{SecretRef, Section},
 };
 
@@ -104,7 +105,7 @@ impl NotifierConfig for AlertmanagerConfig {
         self.http.secrets()
     }
 
-    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+    fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let urls: Option<Vec<_>> = self.urls.iter().map(|url| endpoint(url)).collect();
         Ok(Arc::new(AlertmanagerNotifier {
             urls: urls.ok_or_else(|| cannot_build("urls", "one of them is not a URL"))?,
@@ -186,35 +187,9 @@ impl Notifier for AlertmanagerNotifier {
                 .map(|chunk| serde_json::to_vec(chunk).expect("alerts are plain text"))
                 .collect();
             let id = notification.id.to_string();
-            let mut tasks = Vec::new();
-            for url in &self.urls {
-                tasks.push(self.tell(url, &bodies, &id));
-            }
-            best(join_all(tasks).await)
+            best(join_all(self.urls.iter().map(|url| self.tell(url, &bodies, &id))).await)
         })
     }
-}
-
-/// Runs all at once; outcomes in their order.
-async fn join_all<F: Future<Output = Outcome>>(futures: Vec<F>) -> Vec<Outcome> {
-    let mut pinned: Vec<_> = futures.into_iter().map(Box::pin).collect();
-    let mut outcomes: Vec<Option<Outcome>> = pinned.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (future, outcome) in pinned.iter_mut().zip(&mut outcomes) {
-            if outcome.is_none()
-                && let std::task::Poll::Ready(ready) = future.as_mut().poll(context)
-            {
-                *outcome = Some(ready);
-            }
-        }
-        if outcomes.iter().all(Option::is_some) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    outcomes.into_iter().flatten().collect()
 }
 
 /// One member that took it is enough; else a retry if any says so, else the refusal.

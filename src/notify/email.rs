@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use askama::Template;
 use jiff::tz::TimeZone;
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
@@ -30,13 +31,14 @@ use lettre::{
 
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
-    json::state_word,
     message::{AlertText, digest, headline},
-    parse_zone, text,
+    parse_zone,
 };
 use crate::engine::{
     diagnostic::Diagnostic,
+    digest::{Digest, hex},
     dispatch::{Audience, Notification, NotificationId, Outcome, OutcomeReason},
+    text,
     yaml::{SecretRef, Section},
 };
 
@@ -82,6 +84,16 @@ struct EmailNotifier {
     external_url: Option<String>,
     /// How far notifications are that somebody is still owed.
     unfinished: Mutex<BTreeMap<NotificationId, Progress>>,
+}
+
+/// The text of a mail; the template is its form in HTML.
+#[derive(Template)]
+#[template(path = "mail.html", config = "src/html/askama.toml")]
+struct Said<'a> {
+    headline: String,
+    digest: Vec<String>,
+    alerts: Vec<AlertText>,
+    external_url: Option<&'a str>,
 }
 
 /// What came of one notification so far, so that another attempt is made only for those who need it.
@@ -212,7 +224,7 @@ impl NotifierConfig for EmailConfig {
         password.into_iter().chain(self.ca_file.clone().map(SecretRef::File)).collect()
     }
 
-    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+    fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let mut parameters = TlsParameters::builder(self.host.clone());
         if let Some(path) = &self.ca_file {
             let pem = context.read(&SecretRef::File(path.clone()), "ca_file")?;
@@ -326,11 +338,12 @@ impl EmailNotifier {
         for recipient in &self.to {
             builder = builder.to(recipient.clone());
         }
-        let (plain, html) = (self.plain(notification), self.html(notification));
+        let said = self.said(notification);
+        let html = said.render().expect("a mail is written to memory");
         builder
             .multipart(
                 MultiPart::alternative()
-                    .singlepart(SinglePart::plain(plain))
+                    .singlepart(SinglePart::plain(said.plain()))
                     .singlepart(SinglePart::html(html)),
             )
             .map_err(|error| format!("the message cannot be made: {error}"))
@@ -366,86 +379,51 @@ impl EmailNotifier {
         }
     }
 
-    fn plain(&self, notification: &Notification) -> String {
-        let mut out = format!("{}\n", headline(notification));
-        if notification.alerts.len() > 1 || notification.truncated_count > 0 {
-            out += &format!("\n{}\n", digest(notification).join("\n"));
+    /// What a mail says, for both of its forms.
+    fn said<'a>(&'a self, notification: &'a Notification) -> Said<'a> {
+        let is_storm = notification.alerts.len() > 1 || notification.truncated_count > 0;
+        let shown = notification.alerts.iter().take(ALERTS_SHOWN_MAX);
+        Said {
+            headline: headline(notification),
+            digest: if is_storm { digest(notification) } else { Vec::new() },
+            alerts: shown.map(|alert| AlertText::new(alert, &self.zone)).collect(),
+            external_url: self.external_url.as_deref(),
         }
-        for alert in notification.alerts.iter().take(ALERTS_SHOWN_MAX) {
-            let words = AlertText::new(alert, &self.zone);
-            out += &format!("\n== {} ({})\n", words.title, state_word(alert.state));
-            if let Some(summary) = &words.summary {
+    }
+}
+
+impl Said<'_> {
+    fn plain(&self) -> String {
+        let mut out = format!("{}\n", self.headline);
+        if !self.digest.is_empty() {
+            out += &format!("\n{}\n", self.digest.join("\n"));
+        }
+        for alert in &self.alerts {
+            out += &format!("\n== {} ({})\n", alert.title, alert.state.as_str());
+            if let Some(summary) = &alert.summary {
                 out += &format!("{summary}\n");
             }
-            for (name, value) in &words.facts {
+            for (name, value) in &alert.facts {
                 out += &format!("{name}: {value}\n");
             }
-            if !words.evidence.is_empty() {
-                out += &format!("Evidence:\n  {}\n", words.evidence.join("\n  "));
+            if !alert.evidence.is_empty() {
+                out += &format!("Evidence:\n  {}\n", alert.evidence.join("\n  "));
             }
-            if let Some(url) = &words.runbook {
+            if let Some(url) = &alert.runbook {
                 out += &format!("Runbook: {url}\n");
             }
         }
-        if let Some(url) = &self.external_url {
+        if let Some(url) = self.external_url {
             out += &format!("\n{url}/\n");
         }
         out
-    }
-
-    fn html(&self, notification: &Notification) -> String {
-        let mut out = format!(
-            "<!doctype html><html><body style=\"font-family:sans-serif\"><h2>{}</h2>",
-            escape(&headline(notification))
-        );
-        if notification.alerts.len() > 1 || notification.truncated_count > 0 {
-            let lines: Vec<String> = digest(notification).iter().map(|line| escape(line)).collect();
-            out += &format!("<p>{}</p>", lines.join("<br>"));
-        }
-        for alert in notification.alerts.iter().take(ALERTS_SHOWN_MAX) {
-            let words = AlertText::new(alert, &self.zone);
-            let state = state_word(alert.state);
-            out += &format!("<h3>{} ({state})</h3>", escape(&words.title));
-            if let Some(summary) = &words.summary {
-                out += &format!("<p><b>{}</b></p>", escape(summary));
-            }
-            out += "<table cellpadding=\"4\">";
-            for (name, value) in &words.facts {
-                out += &format!("<tr><td><b>{name}</b></td><td>{}</td></tr>", escape(value));
-            }
-            out += "</table>";
-            if !words.evidence.is_empty() {
-                let lines: Vec<String> = words.evidence.iter().map(|line| escape(line)).collect();
-                out += &format!("<pre>{}</pre>", lines.join("\n"));
-            }
-            if let Some(url) = &words.runbook {
-                let url = escape(url);
-                out += &format!("<p><a href=\"{url}\">Runbook</a></p>");
-            }
-        }
-        if let Some(url) = &self.external_url {
-            let url = escape(url);
-            out += &format!("<p><a href=\"{url}/\">Tripline</a></p>");
-        }
-        out + "</body></html>\n"
     }
 }
 
 /// One name for all messages of a group.
 fn thread_of(notification: &Notification) -> String {
-    let hash =
-        blake3::hash(format!("{}\n{}", notification.receiver, notification.group_key).as_bytes());
-    hash.to_hex().chars().take(32).collect()
-}
-
-fn escape(value: &str) -> String {
-    value
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-        .replace('\n', "<br>")
+    let group = format!("{}\n{}", notification.receiver, notification.group_key);
+    hex(&Digest::default().bytes(group).first::<16>())
 }
 
 /// `Auto-Submitted: auto-generated` (RFC 3834): no out-of-office reply comes back.

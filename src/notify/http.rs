@@ -13,11 +13,12 @@ use reqwest::{
     redirect::Policy,
 };
 
-use super::{BuildContext, cannot_build, text};
+use super::{BuildContext, cannot_build};
 use crate::{
     engine::{
-        diagnostic::Diagnostic,
+        diagnostic::{Diagnostic, code},
         dispatch::{Outcome, OutcomeReason},
+        text,
         yaml::{SecretRef, Section},
     },
     tls,
@@ -80,7 +81,9 @@ impl HttpConfig {
         let bearer = section.secret("bearer_token");
         if basic.is_some() && bearer.is_some() {
             let title = format!("{} has both basic_auth and bearer_token", section.path());
-            section.report(Diagnostic::error("C005", section.place(), title).help("keep one"));
+            section.report(
+                Diagnostic::error(code::SETTING_TWICE, section.place(), title).help("keep one"),
+            );
         }
         let headers = section.string_map("headers").unwrap_or_default();
         for (name, value) in &headers {
@@ -246,8 +249,7 @@ impl Answer {
         }
     }
 
-    /// The status and the beginning of the body. A receiver does not send our secrets back, unless it
-    /// is built to; then its operator knows them anyway.
+    /// The status and the beginning of the body.
     pub(super) fn describe(&self) -> String {
         let quote =
             text::one_line(String::from_utf8_lossy(&self.body).trim(), QUOTE_CHARACTERS_MAX);

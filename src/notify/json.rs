@@ -75,7 +75,7 @@ impl AlertJson<'_> {
         AlertJson {
             version: SCHEMA_VERSION,
             fingerprint: alert.fingerprint.to_string(),
-            state: state_word(alert.state),
+            state: alert.state.as_str(),
             severity: alert.severity.as_str(),
             labels: &alert.labels,
             annotations: &alert.annotations,
@@ -114,7 +114,7 @@ impl<'a> NotificationJson<'a> {
             id: notification.id.to_string(),
             receiver: &notification.receiver,
             reason: notification.reason.as_str(),
-            state: state_word(if any_firing { AlertState::Firing } else { AlertState::Resolved }),
+            state: (if any_firing { AlertState::Firing } else { AlertState::Resolved }).as_str(),
             group_key: &notification.group_key,
             group_labels: &notification.group_labels,
             created_at: notification.created_at.rfc3339(),
@@ -130,14 +130,6 @@ pub fn alert_line(alert: &Alert) -> Vec<u8> {
     let mut line = to_bytes(&AlertJson::new(alert));
     line.push(b'\n');
     line
-}
-
-/// `firing` or `resolved`.
-pub(super) const fn state_word(state: AlertState) -> &'static str {
-    match state {
-        AlertState::Firing => "firing",
-        AlertState::Resolved => "resolved",
-    }
 }
 
 fn pairs(list: &[(String, String)]) -> BTreeMap<&str, &str> {

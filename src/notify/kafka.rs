@@ -59,7 +59,7 @@ impl NotifierConfig for KafkaConfig {
         self.connection.secrets()
     }
 
-    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+    fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let failed = |why: String| cannot_build("kafka", &why);
         let connection = self.connection.open(&*context.secret).map_err(failed)?;
         let producer = Producer::new(connection, &self.topic).map_err(failed)?;
@@ -76,7 +76,7 @@ impl Notifier for KafkaNotifier {
                 .iter()
                 .map(|alert| {
                     let body = json::to_bytes(&AlertJson::new(alert));
-                    (alert.fingerprint.to_string(), json::state_word(alert.state), body)
+                    (alert.fingerprint.to_string(), alert.state.as_str(), body)
                 })
                 .collect();
             let producer = Arc::clone(&self.producer);

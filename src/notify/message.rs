@@ -8,14 +8,11 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _};
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{
-    json::state_word,
-    text::{lines, one_line},
-};
 use crate::engine::{
-    alert::{Alert, AlertState, Evidence},
+    alert::{Alert, AlertState, Evidence, MISSING},
     dispatch::{Notification, NotifyReason},
     rule::Severity,
+    text::{lines, number, one_line, thousands},
     time::EventTime,
 };
 
@@ -33,6 +30,8 @@ const DIGEST_KEYS_MAX: usize = 4;
 
 /// One alert in words.
 pub(super) struct AlertText {
+    /// Whether it fires.
+    pub(super) state: AlertState,
     /// `Burst of secret reads: eve, prod`.
     pub(super) title: String,
     /// The rule author's `summary`, or the description.
@@ -111,6 +110,7 @@ impl AlertText {
         let summary = alert.annotations.get("summary").map(String::as_str).unwrap_or_default();
         let summary = lines(summary.trim(), PROSE_CHARACTERS_MAX);
         AlertText {
+            state: alert.state,
             title: title(alert),
             summary: (!summary.is_empty()).then_some(summary),
             facts: facts(alert, zone),
@@ -135,19 +135,22 @@ fn facts(alert: &Alert, zone: &TimeZone) -> Vec<(&'static str, String)> {
             facts.push((name, value));
         }
     };
-    add("Who", who(alert));
-    add("What", what(alert));
-    add("Where", place(alert));
+    let fields = Fields::of(alert);
+    add("Who", who(&fields));
+    add("What", missing(alert).unwrap_or_else(|| what(&fields)));
+    add("Where", place(&fields));
     add("When", when(alert, zone));
     add("How often", how_often(alert));
-    add("Outcome", outcome(alert));
+    add("Outcome", outcome(&fields));
     let why = alert.annotations.get("description").map(String::as_str).unwrap_or_default();
     add("Why", lines(why.trim(), PROSE_CHARACTERS_MAX));
     add("Rule", one_line(&alert.rule_id, VALUE_CHARACTERS_MAX));
     add("Owner", one_line(alert.owner.as_deref().unwrap_or_default(), VALUE_CHARACTERS_MAX));
     for (name, value) in &alert.annotations {
-        let has_place =
-            matches!(name.as_str(), "summary" | "description" | "runbook" | "runbook_url");
+        let has_place = matches!(
+            name.as_str(),
+            "summary" | "description" | "runbook" | "runbook_url" | MISSING
+        );
         if !has_place {
             let value = format!("{name}: {}", one_line(value, VALUE_CHARACTERS_MAX));
             add("Note", value);
@@ -158,70 +161,115 @@ fn facts(alert: &Alert, zone: &TimeZone) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// The value of the first of these fields that the key or the newest evidence has.
-fn field(alert: &Alert, paths: &[&str]) -> Option<String> {
-    paths.iter().find_map(|path| {
-        let of_key = alert.key.iter();
-        let of_evidence = alert.evidence.iter().rev().flat_map(|one| one.fields.iter());
-        of_key
-            .chain(of_evidence)
-            .find(|(name, value)| name == path && !value.is_empty())
-            .map(|(_, value)| one_line(value, VALUE_CHARACTERS_MAX))
-    })
+/// Values by field path, those that say most first.
+struct Fields<'a>(Vec<&'a [(String, String)]>);
+
+/// What [`who`], [`what`], [`place`] and [`outcome`] say, so that it need not be said again.
+const TOLD: [&str; 17] = [
+    "actor.id",
+    "actor.kind",
+    "actor.on_behalf_of",
+    "actor.team",
+    "cluster",
+    "exec.command",
+    "impersonatedUser.username",
+    "objectRef.name",
+    "objectRef.namespace",
+    "objectRef.resource",
+    "objectRef.subresource",
+    "outcome",
+    "responseStatus.code",
+    "source.ip",
+    "sourceIPs",
+    "user.username",
+    "verb",
+];
+
+impl Fields<'_> {
+    /// Of an alert: its key, and what its newest evidence shows. Who was heard last before a silence did
+    /// nothing, so then the key is all.
+    fn of(alert: &Alert) -> Fields<'_> {
+        let is_silence = alert.annotations.contains_key(MISSING);
+        let evidence = alert.evidence.iter().rev().filter(|_| !is_silence);
+        let evidence = evidence.map(|one| one.fields.as_slice());
+        Fields(std::iter::once(alert.key.as_slice()).chain(evidence).collect())
+    }
+
+    /// The value of the first of these fields that has one.
+    fn get(&self, paths: &[&str]) -> Option<String> {
+        paths.iter().find_map(|path| {
+            let mut fields = self.0.iter().copied().flatten();
+            let found = fields.find(|(name, value)| name == path && !value.is_empty());
+            found.map(|(_, value)| one_line(value, VALUE_CHARACTERS_MAX))
+        })
+    }
 }
 
-fn who(alert: &Alert) -> String {
-    let name = field(alert, &["actor.id", "user.username"]);
-    let behind = field(alert, &["actor.on_behalf_of", "impersonatedUser.username"]);
+fn who(fields: &Fields<'_>) -> String {
+    let name = fields.get(&["actor.id", "impersonatedUser.username", "user.username"]);
     let mut text = name.clone().unwrap_or_default();
-    if let Some(kind) = field(alert, &["actor.kind"]).filter(|_| name.is_some()) {
+    if let Some(kind) = fields.get(&["actor.kind"]).filter(|_| name.is_some()) {
         let _ = write!(text, " ({kind})");
     }
-    if let Some(behind) = behind.filter(|behind| Some(behind) != name.as_ref()) {
-        let _ = write!(text, ", acting as {behind}");
+    let caller = fields.get(&["actor.on_behalf_of", "user.username"]);
+    if let Some(caller) = caller.filter(|caller| name.as_ref().is_some_and(|name| name != caller)) {
+        let _ = write!(text, ", impersonated by {caller}");
     }
-    if let Some(team) = field(alert, &["actor.team"]) {
+    if let Some(team) = fields.get(&["actor.team"]) {
         let _ = write!(text, ", team {team}");
     }
     text
 }
 
-fn what(alert: &Alert) -> String {
-    let mut parts: Vec<String> = field(alert, &["verb"]).into_iter().collect();
-    if let Some(mut resource) = field(alert, &["objectRef.resource"]) {
-        if let Some(subresource) = field(alert, &["objectRef.subresource"]) {
+fn what(fields: &Fields<'_>) -> String {
+    let mut parts: Vec<String> = fields.get(&["verb"]).into_iter().collect();
+    if let Some(mut resource) = fields.get(&["objectRef.resource"]) {
+        if let Some(subresource) = fields.get(&["objectRef.subresource"]) {
             let _ = write!(resource, "/{subresource}");
         }
         parts.push(resource);
+    } else {
+        parts.extend(fields.get(&["requestURI"]));
     }
-    parts.extend(field(alert, &["objectRef.name"]));
-    if let Some(command) = field(alert, &["exec.command"]) {
+    parts.extend(fields.get(&["objectRef.name"]));
+    if let Some(command) = fields.get(&["exec.command"]) {
         parts.push(format!("running `{command}`"));
     }
-    if parts.is_empty() {
-        field(alert, &["requestURI"]).unwrap_or_default()
-    } else {
-        parts.join(" ")
-    }
+    parts.join(" ")
 }
 
-fn place(alert: &Alert) -> String {
-    let named =
-        |what: &str, paths: &[&str]| field(alert, paths).map(|value| format!("{what} {value}"));
-    let parts: Vec<String> = [
+fn place(fields: &Fields<'_>) -> String {
+    let named = |what: &str, paths: &[&str]| Some(format!("{what} {}", fields.get(paths)?));
+    let parts = [
         named("cluster", &["cluster"]),
         named("namespace", &["objectRef.namespace"]),
         named("from", &["source.ip", "sourceIPs"]),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    parts.join(", ")
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn outcome(fields: &Fields<'_>) -> String {
+    match (fields.get(&["outcome"]), fields.get(&["responseStatus.code"])) {
+        (Some(word), Some(code)) => format!("{word} ({code})"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => String::new(),
+    }
+}
+
+/// What did not come.
+fn missing(alert: &Alert) -> Option<String> {
+    let rules = one_line(alert.annotations.get(MISSING)?, VALUE_CHARACTERS_MAX);
+    let key = alert.key.iter().filter(|(_, value)| !value.is_empty());
+    let key: Vec<String> = key.map(|(_, value)| one_line(value, 64)).collect();
+    let of = if key.is_empty() { String::new() } else { format!(" of {}", key.join(", ")) };
+    Some(format!("no {rules}{of}"))
 }
 
 fn when(alert: &Alert, zone: &TimeZone) -> String {
     let mut text = clock(alert.first_seen, zone);
-    if alert.last_seen != alert.first_seen {
+    if alert.annotations.contains_key(MISSING) {
+        text = format!("silent since {text}");
+    } else if alert.last_seen != alert.first_seen {
         let _ = write!(text, " to {}", clock(alert.last_seen, zone));
     }
     if let Some(ends_at) = alert.ends_at {
@@ -237,6 +285,8 @@ fn how_often(alert: &Alert) -> String {
         let _ = write!(text, "{} (alerts at {threshold})", number(alert.value));
     } else if alert.finding_count > 1 {
         let _ = write!(text, "{} times", thousands(alert.finding_count));
+    } else {
+        text.push_str("once");
     }
     if alert.suppressed_count > 0 {
         let comma = if text.is_empty() { "" } else { ", " };
@@ -245,17 +295,24 @@ fn how_often(alert: &Alert) -> String {
     text
 }
 
-fn outcome(alert: &Alert) -> String {
-    match (field(alert, &["outcome"]), field(alert, &["responseStatus.code"])) {
-        (Some(word), Some(code)) => format!("{word} ({code})"),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => String::new(),
-    }
-}
-
+/// One event in a line: when, who, what, where, how it ended, and what else the rule shows.
 fn evidence_line(evidence: &Evidence, zone: &TimeZone) -> String {
+    let fields = Fields(vec![&evidence.fields]);
     let mut text = clock(evidence.time, zone);
-    for (name, value) in evidence.fields.iter().filter(|(_, value)| !value.is_empty()) {
+    let (place, outcome) = (place(&fields), outcome(&fields));
+    for part in [who(&fields), what(&fields)].iter().filter(|part| !part.is_empty()) {
+        let _ = write!(text, " {part}");
+    }
+    if !place.is_empty() {
+        let _ = write!(text, ", {place}");
+    }
+    if !outcome.is_empty() {
+        let _ = write!(text, ": {outcome}");
+    }
+    let has_resource = fields.get(&["objectRef.resource"]).is_some();
+    let is_told = |name: &str| TOLD.contains(&name) || (name == "requestURI" && !has_resource);
+    let is_further = |(name, value): &&(String, String)| !value.is_empty() && !is_told(name);
+    for (name, value) in evidence.fields.iter().filter(is_further) {
         let _ = write!(text, " {}={}", one_line(name, 80), one_line(value, VALUE_CHARACTERS_MAX));
     }
     text
@@ -279,30 +336,6 @@ pub(super) fn time_of_day(time: EventTime, zone: &TimeZone) -> String {
     }
 }
 
-/// A number as people write it: no `.0`, at most two digits behind the point.
-fn number(value: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and small")]
-    if value.fract() == 0.0 && (0.0..1e15).contains(&value) {
-        thousands(value as u64)
-    } else {
-        let text = format!("{value:.2}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
-}
-
-/// `12,345`.
-pub(super) fn thousands(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A storm in a few lines: how many by state, severity and rule, and the keys that occur most.
 pub(super) fn digest(notification: &Notification) -> Vec<String> {
     let mut out = Vec::new();
@@ -322,7 +355,7 @@ pub(super) fn digest(notification: &Notification) -> Vec<String> {
         .iter()
         .map(|((is_resolved, Reverse(severity)), count)| {
             let state = if *is_resolved { AlertState::Resolved } else { AlertState::Firing };
-            format!("{} {} {}", thousands(*count), severity.as_str(), state_word(state))
+            format!("{} {} {}", thousands(*count), severity.as_str(), state.as_str())
         })
         .collect();
     out.push(format!("{} alerts: {}", thousands(alerts.len() as u64), severities.join(", ")));

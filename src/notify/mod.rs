@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod alertmanager;
+mod discreet;
 mod email;
 mod http;
 mod json;
@@ -15,7 +16,6 @@ mod receivers;
 mod route;
 mod slack;
 mod stdout;
-mod text;
 mod webhook;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -23,16 +23,17 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use jiff::tz::TimeZone;
 
 use crate::engine::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, code},
     dispatch::{Audience, GroupBy, Grouping, Notification, Outcome},
+    text::Secrets,
     yaml::{SecretRef, Section},
 };
+use discreet::Discreet;
 
 pub use json::alert_line;
 pub use receivers::{ReceiverConfig, ReceiverNotifier, Receivers, build, parse_receivers, plan};
 pub use route::parse_route;
 pub use stdout::{Printer, print_to_stdout};
-pub use text::one_line;
 
 /// Every kind of notifier that this binary knows, sorted by name.
 pub const NOTIFIERS: &[&dyn NotifierKind] = &[
@@ -75,13 +76,24 @@ pub trait NotifierKind: Sync {
 pub trait NotifierConfig: Send + Sync {
     /// How it wants to be told things.
     fn terms(&self) -> Terms;
-    /// The secrets that [`NotifierConfig::build`] will ask for, so that `check` can try them.
+    /// The secrets that [`NotifierConfig::make`] will ask for, so that `check` can try them, and that
+    /// are cut from what the receiver says.
     fn secrets(&self) -> Vec<SecretRef>;
-    /// Builds the notifier.
+    /// Makes the notifier. Others call [`NotifierConfig::build`].
     ///
     /// # Errors
     /// What is wrong, for people: a secret that cannot be read, a certificate that is none.
-    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>>;
+    fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>>;
+    /// Builds the notifier: one that tells no secret, whatever its receiver repeats.
+    ///
+    /// # Errors
+    /// Those of [`NotifierConfig::make`].
+    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+        let notifier = self.make(context)?;
+        let known = self.secrets();
+        let secrets = Secrets::of(known.iter().filter_map(|one| (context.secret)(one).ok()));
+        Ok(Arc::new(Discreet { notifier, secrets }))
+    }
 }
 
 /// How a notifier wants to be told things.
@@ -149,5 +161,5 @@ fn parse_zone(section: &Section<'_>) -> TimeZone {
 
 /// Something that only shows when a notifier is built (code `C020`).
 fn cannot_build(key: &str, why: &str) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error_nowhere("C020", format!("{key}: {why}")))
+    Box::new(Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, format!("{key}: {why}")))
 }

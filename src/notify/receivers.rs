@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, NotifierKind};
 use crate::engine::{
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, Place, code},
     dispatch::{DispatchPlan, NotifierPlan, ReceiverPlan, Route},
     yaml::{SecretRef, Section},
 };
@@ -59,13 +59,15 @@ pub fn parse_receivers(root: &Section<'_>) -> Vec<ReceiverConfig> {
             let kinds: Vec<&str> = NOTIFIERS.iter().map(|kind| kind.name()).collect();
             let title = format!("{} tells nobody", section.path());
             let help = format!("add one of: {}", kinds.join(", "));
-            section.report(Diagnostic::error("C002", section.place(), title).help(help));
+            section.report(
+                Diagnostic::error(code::MISSING_SETTING, section.place(), title).help(help),
+            );
         }
         section.finish();
         let Some(name) = name else { continue };
         if let Some(first) = receivers.iter().position(|known| known.name == name) {
             let title = format!("there are two receivers with the name `{name}`");
-            let mut problem = Diagnostic::error("C005", place, title);
+            let mut problem = Diagnostic::error(code::SETTING_TWICE, place, title);
             if let Some(place) = places.get(first) {
                 problem = problem.related(place.clone(), "the first one");
             }

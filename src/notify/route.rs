@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::ReceiverConfig;
 use crate::engine::{
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, Place, code},
     dispatch::{GroupBy, GroupingOverride, Matcher, Route},
     yaml::Section,
 };
@@ -67,7 +67,8 @@ fn receiver_index(section: &Section<'_>, receivers: &[ReceiverConfig]) -> Option
         let names = || receivers.iter().map(|receiver| receiver.name.as_str());
         let title = format!("there is no receiver `{name}`");
         let mut problem =
-            Diagnostic::error("C004", section.place_of("receiver"), title).suggest(&name, names());
+            Diagnostic::error(code::INVALID_SETTING, section.place_of("receiver"), title)
+                .suggest(&name, names());
         if problem.help.is_empty() && !receivers.is_empty() {
             let known: Vec<&str> = names().collect();
             problem = problem.help(format!("receivers are: {}", known.join(", ")));
@@ -91,7 +92,9 @@ fn matchers(section: &Section<'_>) -> Vec<Matcher> {
                     |item| Place { source: Arc::clone(&whole.source), span: item.span.clone() },
                 );
                 let help = "write `label=\"value\"`, or `!=`, `=~`, `!~` in place of `=`";
-                section.report(Diagnostic::error("C004", place, error.to_string()).help(help));
+                section.report(
+                    Diagnostic::error(code::INVALID_SETTING, place, error.to_string()).help(help),
+                );
             }
         }
     }

@@ -13,15 +13,15 @@ use serde_json::{Value, json};
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
     http::{self, Answer, HttpClient, HttpConfig, UrlConfig},
-    json::state_word,
     message::{AlertText, digest, headline},
-    parse_zone, text,
+    parse_zone,
 };
 use crate::engine::{
     alert::{Alert, AlertState},
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, code},
     dispatch::{Audience, Notification, Outcome, OutcomeReason, Receipt},
     rule::Severity,
+    text,
     yaml::{SecretRef, Section},
 };
 
@@ -84,7 +84,7 @@ impl NotifierKind for Slack {
         let way = match (url, token) {
             (Some(_), Some(_)) => {
                 let title = format!("{} has both url and bot_token", section.path());
-                let problem = Diagnostic::error("C005", section.place(), title);
+                let problem = Diagnostic::error(code::SETTING_TWICE, section.place(), title);
                 section.report(problem.help("keep one; a bot token can edit its messages"));
                 return None;
             }
@@ -135,7 +135,7 @@ impl NotifierConfig for SlackConfig {
         secrets
     }
 
-    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+    fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let way = match &self.way {
             WayConfig::Webhook(url) => Way::Webhook(url.build(context)?),
             WayConfig::Bot { token, channel, api_url } => {
@@ -361,7 +361,7 @@ fn section_of(alert: &Alert, zone: &TimeZone) -> String {
         _ => ":large_blue_circle:",
     };
     let mut lines =
-        vec![format!("{mark} *{}* ({})", escape(&words.title, 300), state_word(alert.state))];
+        vec![format!("{mark} *{}* ({})", escape(&words.title, 300), alert.state.as_str())];
     if let Some(summary) = &words.summary {
         lines.push(escape(summary, 900));
     }

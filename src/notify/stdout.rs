@@ -6,19 +6,24 @@ use std::{
     sync::Arc,
 };
 
+use anstyle::Style;
 use jiff::tz::TimeZone;
 
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms,
     json::{self, AlertJson},
     message::{self, AlertText},
-    parse_zone, text,
+    parse_zone,
 };
 use crate::engine::{
     alert::{Alert, AlertState},
     diagnostic::Diagnostic,
     dispatch::{Notification, Outcome, OutcomeReason},
     rule::Severity,
+    text::{
+        self,
+        paint::{BAD, DOUBTFUL, FAINT, GOOD, NOTE, STRONG, URGENT, paint},
+    },
     yaml::{SecretRef, Section},
 };
 
@@ -40,19 +45,16 @@ pub struct Printer {
     pub has_colours: bool,
 }
 
-/// Prints to standard output. Colours only on a terminal, and not if `NO_COLOR` is set.
-pub fn print_to_stdout() -> Printer {
-    let is_terminal = io::stdout().is_terminal();
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+/// Prints to standard output.
+pub fn print_to_stdout(has_colours: bool) -> Printer {
     Printer {
         print: Arc::new(|text| {
             let mut stdout = io::stdout().lock();
             stdout.write_all(text.as_bytes())?;
             stdout.flush()
         }),
-        is_terminal,
-        has_colours: is_terminal && !no_color && !is_dumb,
+        is_terminal: io::stdout().is_terminal(),
+        has_colours,
     }
 }
 
@@ -113,7 +115,7 @@ impl NotifierConfig for StdoutConfig {
         Vec::new()
     }
 
-    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+    fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let printer = context.printer.clone();
         let format = match self.format {
             Format::Auto if printer.is_terminal => Format::Text,
@@ -186,34 +188,30 @@ fn blocks(
     text
 }
 
-fn paint(text: &str, code: &str, colours: bool) -> String {
-    if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-}
-
-/// The word for state and severity, and its colour.
-const fn mark(alert: &Alert) -> (&'static str, &'static str) {
+/// The word for state and severity, and its style.
+const fn mark(alert: &Alert) -> (&'static str, Style) {
     match (alert.state, alert.severity) {
-        (AlertState::Resolved, _) => ("RESOLVED", "32"),
-        (AlertState::Firing, Severity::Critical) => ("CRITICAL", "1;37;41"),
-        (AlertState::Firing, Severity::High) => ("HIGH", "1;31"),
-        (AlertState::Firing, Severity::Medium) => ("MEDIUM", "1;33"),
-        (AlertState::Firing, Severity::Low) => ("LOW", "36"),
-        (AlertState::Firing, Severity::Informational) => ("INFO", "2"),
+        (AlertState::Resolved, _) => ("RESOLVED", GOOD),
+        (AlertState::Firing, Severity::Critical) => ("CRITICAL", URGENT),
+        (AlertState::Firing, Severity::High) => ("HIGH", BAD),
+        (AlertState::Firing, Severity::Medium) => ("MEDIUM", DOUBTFUL),
+        (AlertState::Firing, Severity::Low) => ("LOW", NOTE),
+        (AlertState::Firing, Severity::Informational) => ("INFO", FAINT),
     }
 }
 
 /// Two lines: when, how bad and what; then the rule author's words about who and where.
 fn lines(out: &mut String, alert: &Alert, zone: &TimeZone, colours: bool) {
     let said = AlertText::new(alert, zone);
-    let (mark, code) = mark(alert);
+    let (mark, style) = mark(alert);
     let since = alert.ends_at.unwrap_or(alert.starts_at);
     // Most summaries name the key; without one the title does.
     let title = match &said.summary {
         Some(_) => text::one_line(&alert.rule_title, TITLE_CHARACTERS_MAX),
         None => said.title,
     };
-    let title = paint(&title, "1", colours);
-    let mark = paint(&format!(" {mark:<8} "), code, colours);
+    let title = paint(&title, STRONG, colours);
+    let mark = paint(&format!(" {mark:<8} "), style, colours);
     out.push_str(&format!("{} {mark} {title}\n", message::time_of_day(since, zone)));
     for line in said.summary.iter().flat_map(|summary| summary.lines()) {
         out.push_str(&format!("{:10}{line}\n", ""));
@@ -221,27 +219,31 @@ fn lines(out: &mut String, alert: &Alert, zone: &TimeZone, colours: bool) {
 }
 
 fn block(out: &mut String, alert: &Alert, zone: &TimeZone, colours: bool) {
-    let paint = |text: &str, code: &str| paint(text, code, colours);
+    let paint = |text: &str, style| paint(text, style, colours);
     let said = AlertText::new(alert, zone);
-    let (mark, code) = mark(alert);
-    out.push_str(&format!("{} {}\n", paint(&format!(" {mark} "), code), paint(&said.title, "1")));
+    let (mark, style) = mark(alert);
+    out.push_str(&format!(
+        "{} {}\n",
+        paint(&format!(" {mark} "), style),
+        paint(&said.title, STRONG)
+    ));
     for line in said.summary.iter().flat_map(|summary| summary.lines()) {
         out.push_str(&format!("  {line}\n"));
     }
     for (name, value) in &said.facts {
         let mut lines = value.lines();
         let first = lines.next().unwrap_or_default();
-        out.push_str(&format!("  {} {first}\n", paint(&format!("{name:<9}"), "2")));
+        out.push_str(&format!("  {} {first}\n", paint(&format!("{name:<9}"), FAINT)));
         for line in lines {
             out.push_str(&format!("            {line}\n"));
         }
     }
     if let Some(runbook) = &said.runbook {
-        out.push_str(&format!("  {} {runbook}\n", paint("Runbook  ", "2")));
+        out.push_str(&format!("  {} {runbook}\n", paint("Runbook  ", FAINT)));
     }
     if alert.state == AlertState::Firing {
         for line in &said.evidence {
-            out.push_str(&paint(&format!("  · {line}\n"), "2"));
+            out.push_str(&paint(&format!("  · {line}\n"), FAINT));
         }
     }
     out.push('\n');

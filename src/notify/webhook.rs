@@ -75,7 +75,7 @@ impl NotifierConfig for WebhookConfig {
         secrets
     }
 
-    fn build(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
+    fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let key = match &self.signing_secret {
             Some(secret) => Some(signing_key(&context.read(secret, "signing_secret")?)?),
             None => None,

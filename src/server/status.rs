@@ -10,29 +10,28 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::Serialize;
-
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
     record::{PartitionName, Position},
     rule::RuleSet,
     time::{EventTime, WallTime},
+    words::words,
 };
 
-/// How one part of the process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Health {
-    /// Does its work.
-    Ok,
-    /// Has trouble that others do not suffer from, such as one receiver that is away.
-    Degraded,
-    /// Not there yet.
-    Starting,
-    /// Cannot work at the moment; it goes on trying.
-    Down,
-    /// Will not work again without a restart.
-    Failed,
+words! {
+    /// How one part of the process is.
+    pub enum Health {
+        /// Does its work.
+        Ok = "ok",
+        /// Has trouble that others do not suffer from, such as one receiver that is away.
+        Degraded = "degraded",
+        /// Not there yet.
+        Starting = "starting",
+        /// Cannot work at the moment; it goes on trying.
+        Down = "down",
+        /// Will not work again without a restart.
+        Failed = "failed",
+    }
 }
 
 impl Health {
@@ -44,13 +43,7 @@ impl Health {
 
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Health::Ok => "ok",
-            Health::Degraded => "degraded",
-            Health::Starting => "starting",
-            Health::Down => "down",
-            Health::Failed => "failed",
-        })
+        f.pad(self.as_str())
     }
 }
 

@@ -5,15 +5,15 @@
 //! garbage can push older garbage out, which is counted, but cannot fill the disk.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::File,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
+use super::files;
 use crate::engine::{detector::DeadLetter, time::WallTime};
 
 /// Bytes of one dead-letter file: 32 MiB. Then the next one is begun.
@@ -100,7 +100,7 @@ impl DeadLetterFiles {
         file_bytes_max: u64,
     ) -> Result<DeadLetterFiles, DeadLetterError> {
         let failed = |error: std::io::Error| at(dir, &error);
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+        files::make_directory(dir).map_err(failed)?;
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
@@ -199,13 +199,7 @@ fn path_of(dir: &Path, number: u64) -> PathBuf {
 
 /// Opens a file at the end of its last whole line.
 fn open_file(path: &Path) -> Result<(File, u64), std::io::Error> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = files::open(path)?;
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
     let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1) as u64;

@@ -3,6 +3,7 @@
 
 pub mod dead_letter;
 pub mod dead_letter_topic;
+mod files;
 pub mod memory;
 pub mod sqlite;
 

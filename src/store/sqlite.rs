@@ -10,9 +10,8 @@
 //! written again, which changes nothing.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,7 +19,9 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, params};
 
-use super::{Checkpoint, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError};
+use super::{
+    Checkpoint, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError, files,
+};
 use crate::engine::{
     record::{PartitionName, Position},
     shard::{StateChange, StateEntry, StateTable},
@@ -76,20 +77,17 @@ impl SqliteStore {
             path: path.display().to_string(),
             detail: format!("{what}: {error}"),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
+        files::make_directory(dir)
             .map_err(|error| broken("cannot make the state directory", &error))?;
         let lock = lock(dir, &path)?;
-        // SQLite gives `-wal` and `-shm` the mode of the database itself.
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| broken("cannot write the file", &error))?;
-        let mut connection = connect(&path).map_err(|error| explain(&path, &error))?;
+        // SQLite gives `-wal` and `-shm` the mode of the database itself, and follows no link to them.
+        files::open(&path).map_err(|error| broken("cannot write the file", &error))?;
+        // SQLite refuses links anywhere in a path, and those above the directory are the operator's own.
+        let real = dir
+            .canonicalize()
+            .map_err(|error| broken("cannot find the state directory", &error))?
+            .join(FILE_NAME);
+        let mut connection = connect(&real).map_err(|error| explain(&path, &error))?;
         // Before anything is changed: another program's file is left as it is.
         check_owner(&path, &connection)?;
         let migrated =
@@ -127,13 +125,7 @@ fn lock(dir: &Path, path: &Path) -> Result<File, StoreError> {
         path: at(),
         detail: format!("cannot lock {}: {error}", lock_path.display()),
     };
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&lock_path)
-        .map_err(io)?;
+    let mut file = files::open(&lock_path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: at() }),
@@ -144,7 +136,9 @@ fn lock(dir: &Path, path: &Path) -> Result<File, StoreError> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_WAIT)?;
     connection.set_prepared_statement_cache_capacity(32);
@@ -343,7 +337,7 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -377,6 +371,23 @@ mod tests {
         assert!(matches!(SqliteStore::open(dir.path()), Err(StoreError::Locked { .. })));
         drop(first);
         SqliteStore::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn links_are_followed_to_the_directory_but_not_out_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, link) = (dir.path().join("state"), dir.path().join("link"));
+        drop(SqliteStore::open(&state).unwrap());
+        symlink(&state, &link).unwrap();
+        drop(SqliteStore::open(&link).unwrap());
+        for name in [FILE_NAME, LOCK_NAME] {
+            let (path, elsewhere) = (state.join(name), dir.path().join(name));
+            std::fs::rename(&path, &elsewhere).unwrap();
+            symlink(&elsewhere, &path).unwrap();
+            let message = text(SqliteStore::open(&state));
+            assert!(message.contains("symbolic link"), "{message}");
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use super::{process, registry::Builder};
+use crate::engine::alert::AlertState;
 
 pub(super) struct SourceMetrics {
     pub(super) up: IntGaugeVec,
@@ -127,14 +128,14 @@ impl EngineMetrics {
     pub(super) fn begin(&self, rule: &str, severity: &str) {
         self.findings.with_label_values(&[rule]);
         self.alerts_firing.with_label_values(&[rule, severity]);
-        for state in ["firing", "resolved"] {
+        for state in AlertState::ALL.map(AlertState::as_str) {
             self.alerts.with_label_values(&[rule, severity, state]);
         }
     }
 
     /// Ends series. An error only means that there was none.
     pub(super) fn forget(&self, rule: &str, severity: &str, is_still_loaded: bool) {
-        for state in ["firing", "resolved"] {
+        for state in AlertState::ALL.map(AlertState::as_str) {
             drop(self.alerts.remove_label_values(&[rule, severity, state]));
         }
         // Alerts of a rule that is gone fire until they resolve; their gauge stays while it is not 0.

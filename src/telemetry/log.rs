@@ -6,6 +6,8 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::engine::words::words;
+
 /// The section `log` of the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogSettings {
@@ -15,54 +17,36 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
-/// What is logged: this and everything worse. Libraries log warnings and errors only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogLevel {
-    /// What needs somebody.
-    Error,
-    /// What may need somebody.
-    Warn,
-    /// What a day looks like: start, stop, reload, trouble that passed.
-    #[default]
-    Info,
-    /// For finding out why.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    /// The words of the configuration.
-    pub const WORDS: [(&'static str, LogLevel); 5] = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
-
-    /// The word of the configuration.
-    pub fn as_str(self) -> &'static str {
-        LogLevel::WORDS.iter().find(|(_, level)| *level == self).map_or("info", |(word, _)| word)
+words! {
+    /// What is logged: this and everything worse. Libraries log warnings and errors only.
+    #[derive(Default)]
+    pub enum LogLevel {
+        /// What needs somebody.
+        Error = "error",
+        /// What may need somebody.
+        Warn = "warn",
+        /// What a day looks like: start, stop, reload, trouble that passed.
+        #[default]
+        Info = "info",
+        /// For finding out why.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
     }
 }
 
-/// How logs are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text if standard error is a terminal, else JSON.
-    #[default]
-    Auto,
-    /// One line of text each, in colour on a terminal.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-impl LogFormat {
-    /// The words of the configuration.
-    pub const WORDS: [(&'static str, LogFormat); 3] =
-        [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+words! {
+    /// How logs are written.
+    #[derive(Default)]
+    pub enum LogFormat {
+        /// Text if standard error is a terminal, else JSON.
+        #[default]
+        Auto = "auto",
+        /// One line of text each, in colour on a terminal.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
 }
 
 /// Starts logging for the whole process. A second call changes nothing, so that commands may log

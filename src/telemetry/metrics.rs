@@ -240,10 +240,6 @@ impl Metrics {
     /// An alert began, changed or resolved.
     pub fn alert_changed(&self, alert: &Alert) {
         let rule = rule_of(alert);
-        let state = match alert.state {
-            AlertState::Firing => "firing",
-            AlertState::Resolved => "resolved",
-        };
         let before = match alert.state {
             AlertState::Firing => {
                 lock(&self.firing).insert(alert.fingerprint, (rule.to_owned(), alert.severity))
@@ -252,7 +248,10 @@ impl Metrics {
         };
         let is_new = before.is_none() || alert.state == AlertState::Resolved;
         if is_new {
-            self.engine.alerts.with_label_values(&[rule, alert.severity.as_str(), state]).inc();
+            self.engine
+                .alerts
+                .with_label_values(&[rule, alert.severity.as_str(), alert.state.as_str()])
+                .inc();
         }
         if before.is_none() && alert.state == AlertState::Firing {
             let latency = now_seconds() - seconds(alert.last_seen.micros());
@@ -304,15 +303,6 @@ impl Metrics {
 
     /// Makes the series of all receivers, so that they start at 0.
     pub fn set_receivers(&self, receivers: &[ReceiverPlan]) {
-        const REASONS: [OutcomeReason; 7] = [
-            OutcomeReason::Connection,
-            OutcomeReason::Timeout,
-            OutcomeReason::RateLimited,
-            OutcomeReason::ServerError,
-            OutcomeReason::ClientError,
-            OutcomeReason::AuthError,
-            OutcomeReason::Unsendable,
-        ];
         for receiver in receivers {
             let kinds = receiver.notifiers.iter().map(|notifier| notifier.kind.clone()).collect();
             lock(&self.kinds).insert(receiver.name.clone(), kinds);
@@ -324,7 +314,7 @@ impl Metrics {
                 for reason in ["expired", "dropped"] {
                     self.delivery.alerts_lost.with_label_values(&[name, kind, reason]);
                 }
-                for reason in REASONS {
+                for reason in OutcomeReason::ALL {
                     attempts.with_label_values(&[name, kind, "retry", reason.as_str()]);
                     attempts.with_label_values(&[name, kind, "rejected", reason.as_str()]);
                 }

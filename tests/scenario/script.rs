@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tripline::engine::{
+    duration::parse_duration,
     time::{EventTime, WallTime},
-    yaml::parse_duration,
 };
 
 use crate::{event::Line, ways::Way};

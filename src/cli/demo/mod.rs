@@ -22,7 +22,7 @@ use clap::Args;
 
 use super::{exit, output, signals};
 use crate::{
-    engine::yaml::parse_duration,
+    engine::{duration::parse_duration, time::EventTime},
     generate::Story,
     telemetry::{LogFormat, LogLevel, LogSettings, start_logs},
 };
@@ -126,4 +126,9 @@ fn drain(stage: &Stage, events_sent: u64, stop: &AtomicBool) {
         looks = if stage.is_drained(events_sent) { looks + 1 } else { 0 };
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// `10:04:08`
+fn time_of_day(time: EventTime) -> String {
+    time.rfc3339().get(11..19).unwrap_or("").to_owned()
 }

@@ -315,7 +315,7 @@ fn collect(alerts: Arc<Mutex<Vec<Seen>>>) -> Box<dyn FnMut(&Alert) + Send> {
 
 fn wait_until_ready(pipeline: &Pipeline, status: &Status) -> anyhow::Result<()> {
     let deadline = Instant::now() + READY_WAIT;
-    while !status.components().get(SOURCE).is_some_and(|source| source.health == Health::Ok) {
+    while status.components().get(SOURCE).is_none_or(|source| source.health != Health::Ok) {
         if Instant::now() > deadline || pipeline.is_finished() {
             return Err(anyhow!("the consumer got no partitions of the embedded Kafka"));
         }

@@ -2,9 +2,15 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::traffic::time_of_day;
+use super::time_of_day;
 use crate::{
-    engine::time::{EventTime, WallTime},
+    engine::{
+        text::{
+            counted,
+            paint::{BAD, DOUBTFUL, GOOD, paint},
+        },
+        time::{EventTime, WallTime},
+    },
     generate::{STORIES, StoryScore, score},
 };
 
@@ -65,7 +71,7 @@ impl Report {
         }
         for index in &score.false_positives {
             if let Some(seen) = self.alerts.get(*index) {
-                let word = paint("33", "FALSE ALARM", colours);
+                let word = paint("FALSE ALARM", DOUBTFUL, colours);
                 let time = time_of_day(seen.starts_at);
                 let _ = writeln!(text, "  {time}  {word}  {} {}", seen.rule, seen.labels);
             }
@@ -79,7 +85,7 @@ impl Report {
     fn tell(&self, text: &mut String, story: &StoryScore, colours: bool) {
         let Some(told) = STORIES.get(story.story) else { return };
         let _ = writeln!(text, "  {}  {}", time_of_day(story.begun), told.title);
-        let caught = paint("32", "caught", colours);
+        let caught = paint("caught", GOOD, colours);
         for (rule, index) in &story.caught {
             let after = self.alerts.get(*index).map_or(Duration::ZERO, |seen| {
                 let told = if self.is_live { seen.told_at.as_event() } else { seen.starts_at };
@@ -88,7 +94,7 @@ impl Report {
             let _ = writeln!(text, "{INDENT}{caught} after {:.1} s by {rule}", after.as_secs_f64());
         }
         for rule in &story.missing {
-            let word = paint("1;31", "MISSED", colours);
+            let word = paint("MISSED", BAD, colours);
             let _ = writeln!(text, "{INDENT}{word} by {rule}, which should have seen it");
         }
         let mut further: Vec<&str> = Vec::new();
@@ -105,18 +111,17 @@ impl Report {
     fn totals(&self, played: usize, missed: usize, false_positives: usize) -> String {
         let false_alarms = match false_positives {
             0 => "no false alarms".to_owned(),
-            1 => "1 false alarm".to_owned(),
-            count => format!("{count} false alarms"),
+            count => counted(count, "false alarm"),
         };
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let rate = self.events_seen as f64 / self.took.as_secs_f64().max(0.001);
         let lost = self.events_sent.saturating_sub(self.events_seen);
         let lost = if lost == 0 { String::new() } else { format!(", {lost} never came out") };
         let mut text = format!(
-            "{} of {played} attacks caught, {} alerts, {false_alarms}.\n{} events in {:.1} s \
+            "{} of {played} attacks caught, {}, {false_alarms}.\n{} events in {:.1} s \
              ({rate:.0}/s){lost}.\n",
             played - missed,
-            self.alerts.len(),
+            counted(self.alerts.len(), "alert"),
             self.events_seen,
             self.took.as_secs_f64(),
         );
@@ -133,10 +138,6 @@ impl Report {
         }
         text
     }
-}
-
-fn paint(code: &str, text: &str, colours: bool) -> String {
-    if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 fn delay_of(seen: &Seen) -> Duration {

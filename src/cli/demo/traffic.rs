@@ -10,10 +10,14 @@ use anyhow::Context as _;
 use super::{
     screen::Screen,
     stage::{Stage, TOPIC, now},
+    time_of_day,
 };
 use crate::{
     cli::output,
-    engine::time::EventTime,
+    engine::{
+        text::paint::{NOTE, paint},
+        time::EventTime,
+    },
     generate::{GenerateSettings, Generator, STORIES, Story, StoryPlan},
     kafka::{Producer, Record},
 };
@@ -141,18 +145,13 @@ fn status(stage: &Stage, elapsed: Duration, told: usize) -> String {
 fn announcement(story: usize, begun: EventTime, number: usize) -> String {
     let Some(story) = STORIES.get(story) else { return String::new() };
     let title = format!("Attack {number}: {}", story.title);
-    let title = if output::stderr_colours() { format!("\x1b[1;36m{title}\x1b[0m") } else { title };
+    let title = paint(&title, NOTE.bold(), output::stderr_colours());
     let mut text = format!("\n{}  {title}", time_of_day(begun));
     for line in wrapped(story.description, 68) {
         text.push_str("\n          ");
         text.push_str(&line);
     }
     text
-}
-
-/// `10:04:08`
-pub(super) fn time_of_day(time: EventTime) -> String {
-    time.rfc3339().get(11..19).unwrap_or("").to_owned()
 }
 
 /// Lines of at most so many characters, if no word is longer.

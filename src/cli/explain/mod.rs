@@ -23,6 +23,7 @@ use crate::{
         record::RecordBatch,
         rule::{RuleIndex, RuleSet},
         settings::EngineSettings,
+        text::counted,
     },
     source::file::LineFile,
 };
@@ -245,7 +246,7 @@ fn unknown(rules: &RuleSet, name: &str, directory: &Path) -> String {
     let quoted: Vec<String> = like.iter().map(|name| format!("`{name}`")).collect();
     let mut text = format!("there is no rule `{name}` in {}", directory.display());
     match quoted.as_slice() {
-        [] => text.push_str(&format!("; it has {}", output::count(names.len(), "rule"))),
+        [] => text.push_str(&format!("; it has {}", counted(names.len(), "rule"))),
         [one] => text.push_str(&format!("; did you mean {one}?")),
         several => text.push_str(&format!("; did you mean one of {}?", several.join(", "))),
     }

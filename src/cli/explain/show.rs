@@ -1,15 +1,17 @@
 //! What `tripline explain` prints: lines with ticks and crosses for people, JSON for programs.
 
+use anstyle::Style;
 use serde_json::{Value, json};
 
-use super::{Explained, output};
-use crate::{
-    engine::{
-        detect::{ExplainedEvent, ExplainedInput, ExplainedRule, Explanation, KeyPart},
-        diagnostic::Place,
-        rule::{Rule, RuleIndex, RuleSet},
+use super::Explained;
+use crate::engine::{
+    detect::{ExplainedEvent, ExplainedInput, ExplainedRule, Explanation, KeyPart},
+    diagnostic::Place,
+    rule::{Rule, RuleIndex, RuleSet},
+    text::{
+        counted, one_line,
+        paint::{BAD, GOOD, STRONG, paint},
     },
-    notify::one_line,
 };
 
 /// Characters of one line of text; the rest is cut. JSON has it all.
@@ -67,13 +69,13 @@ pub(super) fn text(explained: &Explained<'_>, colours: bool) -> String {
     let counts = &explained.counts;
     let left_out = counts.wanted - explained.kept.len();
     if left_out > 0 {
-        let more = output::count(left_out, "more event");
+        let more = counted(left_out, "more event");
         page.line(0, &format!("… and {more}; --all shows them, --matching only those that match"));
     }
     for (line, reason, detail) in &counts.undecodable {
         page.line(0, &undecodable(*line, reason, detail));
     }
-    let events = output::count(counts.events, "event");
+    let events = counted(counts.events, "event");
     let counted = one.is_some_and(|index| matches!(page.rules.rule(*index), Rule::Correlation(_)));
     let verdict = match (counts.matching, counts.events, counted) {
         (0, 1, false) => "no match".to_owned(),
@@ -85,7 +87,7 @@ pub(super) fn text(explained: &Explained<'_>, colours: bool) -> String {
         (some, _, false) => format!("{some} match"),
         (some, _, true) => format!("{some} count"),
     };
-    let verdict = page.paint(if counts.matching > 0 { "1;32" } else { "1;31" }, &verdict);
+    let verdict = page.paint(if counts.matching > 0 { GOOD } else { BAD }, &verdict);
     page.line(0, &format!("{events}: {verdict}"));
     page.text
 }
@@ -97,8 +99,8 @@ struct Page<'r> {
 }
 
 impl Page<'_> {
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    fn paint(&self, style: Style, text: &str) -> String {
+        paint(text, style, self.colours)
     }
 
     fn line(&mut self, depth: usize, text: &str) {
@@ -109,7 +111,7 @@ impl Page<'_> {
 
     /// A line of ours and of what stands in the event, which may be anything.
     fn marked(&mut self, depth: usize, holds: bool, text: &str) {
-        let sign = if holds { self.paint("32", "✓") } else { self.paint("31", "✗") };
+        let sign = if holds { self.paint(GOOD, "✓") } else { self.paint(BAD, "✗") };
         let line = format!("{sign} {}", one_line(text, LINE_CHARACTERS));
         self.line(depth, &line);
     }
@@ -118,7 +120,7 @@ impl Page<'_> {
     fn head(&mut self, index: RuleIndex) {
         let rule = self.rules.rule(index);
         let meta = rule.meta();
-        let name = self.paint("1", &meta.name);
+        let name = self.paint(STRONG, &meta.name);
         self.line(0, &format!("{name}: {} ({})", meta.about.title, meta.severity.as_str()));
         if let Some(place) = meta.place.as_ref().map(Place::location) {
             self.line(1, &format!("--> {place}"));
@@ -136,7 +138,7 @@ impl Page<'_> {
 
     fn event(&mut self, event: &ExplainedEvent, one_rule: bool) {
         let heading = format!("{} {}", event.time.rfc3339(), one_line(&event.request, 200));
-        let heading = self.paint("1", &heading);
+        let heading = self.paint(STRONG, &heading);
         let id = one_line(&event.audit_id, 64);
         self.line(0, &format!("{heading} ({}, {id})", event.stage.as_str()));
         if event.rules.is_empty() {

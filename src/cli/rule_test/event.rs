@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::engine::{
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, Place, code},
     event::known_field,
     kubernetes::fields::{AUDIT_FIELDS, CLUSTER, roots, split_key},
     time::EventTime,
@@ -68,11 +68,15 @@ fn unknown(path: &str, place: Place) -> Diagnostic {
             Some("outcome") => "set `responseStatus.code`",
             _ => "set `requestReceivedTimestamp` and `stageTimestamp`",
         };
-        return Diagnostic::error("T002", place, title).help(help);
+        return Diagnostic::error(code::UNKNOWN_TEST_FIELD, place, title).help(help);
     }
     let fields = AUDIT_FIELDS.iter().map(|field| field.path);
-    Diagnostic::error("T002", place, format!("audit events have no field `{path}`"))
-        .suggest(path, fields.chain(settable_roots()))
+    Diagnostic::error(
+        code::UNKNOWN_TEST_FIELD,
+        place,
+        format!("audit events have no field `{path}`"),
+    )
+    .suggest(path, fields.chain(settable_roots()))
 }
 
 fn segments_of(path: &str) -> Vec<String> {

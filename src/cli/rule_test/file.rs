@@ -24,7 +24,7 @@ use super::{
 };
 use crate::engine::{
     alert::AlertState,
-    diagnostic::{Diagnostic, Place, Problems, SourceText},
+    diagnostic::{Diagnostic, Place, Problems, SourceText, code},
     rule::Severity,
     time::EventTime,
     yaml::{self, NodeKind, Section},
@@ -134,7 +134,7 @@ pub fn read_test_file(source: &Arc<SourceText>, problems: &Problems) -> Option<T
     let [node] = nodes.as_slice() else {
         let place = Place { source: Arc::clone(source), span: 0..0 };
         let title = format!("a test file has one document, not {}", nodes.len());
-        problems.push(Diagnostic::error("T001", place, title));
+        problems.push(Diagnostic::error(code::SEVERAL_TEST_DOCUMENTS, place, title));
         return None;
     };
     let root = Section::new(source, problems, node, "");
@@ -160,7 +160,8 @@ fn finish(section: &Section<'_>) {
     for key in section.keys().filter(|key| !KEYS.contains(key)) {
         let title = format!("unknown key `{}`", section.path_of(key));
         let mut diagnostic =
-            Diagnostic::error("C001", section.place_of_key(key), title).suggest(key, KEYS);
+            Diagnostic::error(code::UNKNOWN_SETTING, section.place_of_key(key), title)
+                .suggest(key, KEYS);
         if diagnostic.help.is_empty() {
             diagnostic = diagnostic.help(format!("known keys here: {}", KEYS.join(", ")));
         }
@@ -253,15 +254,13 @@ fn required_offset(section: &Section<'_>) -> Option<Duration> {
 }
 
 fn read_expected(section: Section<'_>) -> Option<Expected> {
-    let severities = Severity::ALL.map(|severity| (severity.as_str(), severity));
-    let states = [("firing", AlertState::Firing), ("resolved", AlertState::Resolved)];
     let at = required_offset(&section);
     let expected = at.map(|at| Expected {
         place: section.place(),
         at,
-        state: section.one_of("state", &states).unwrap_or(AlertState::Firing),
+        state: section.one_of("state", &AlertState::WORDS).unwrap_or(AlertState::Firing),
         labels: section.string_map("labels").unwrap_or_default().into_iter().collect(),
-        severity: section.one_of("severity", &severities),
+        severity: section.one_of("severity", &Severity::WORDS),
         value: section.number("value"),
         annotations: section.string_map("annotations").unwrap_or_default().into_iter().collect(),
     });

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 pub use file::{Expected, TestCase, TestFile, read_test_file};
 pub use schema::json_schema;
-pub use verdict::{Difference, Happened, compare, offset};
+pub use verdict::{Difference, Happened, compare};
 
 use crate::engine::{
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, Place, code},
     rule::{Rule, RuleSet},
 };
 
@@ -85,7 +85,7 @@ pub fn check_rule_files(rules: &RuleSet, files: &[TestFile]) -> Vec<Diagnostic> 
         .map(|file| {
             let place = Place { source: Arc::clone(&file.source), span: 0..0 };
             let title = format!("there is no rule file `{}`", file.rule_file);
-            Diagnostic::error("T003", place, title)
+            Diagnostic::error(code::TEST_OF_NO_RULE, place, title)
                 .suggest(&file.rule_file, known.iter().copied())
                 .help("name it: `rule: FILE`, or give the test the same name")
         })

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::event::settable_roots;
-use crate::engine::{kubernetes::fields::AUDIT_FIELDS, rule::Severity};
+use crate::engine::{alert::AlertState, kubernetes::fields::AUDIT_FIELDS, rule::Severity};
 
 /// The schema of a file of tests (draft 2020-12).
 pub fn json_schema() -> Value {
@@ -106,9 +106,9 @@ fn alert() -> Value {
         "additionalProperties": false,
         "properties": {
             "at": {"$ref": "#/$defs/span", "description": "Offset of its beginning or end."},
-            "state": {"enum": ["firing", "resolved"]},
+            "state": {"enum": AlertState::ALL},
             "labels": {"$ref": "#/$defs/texts", "description": "Labels that it has among others."},
-            "severity": {"enum": Severity::ALL.map(Severity::as_str)},
+            "severity": {"enum": Severity::ALL},
             "value": {"type": "number", "description": "The value of its condition."},
             "annotations": {"$ref": "#/$defs/texts"},
         },

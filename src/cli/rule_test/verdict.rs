@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use super::file::Expected;
-use crate::engine::{alert::AlertState, rule::Severity};
+use crate::engine::{alert::AlertState, duration::written, rule::Severity};
 
 /// An alert that came: its beginning or its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,8 +71,8 @@ fn differences(expected: &Expected, alert: &Happened) -> Vec<String> {
             found.push(format!("{what}: expected {wanted}, got {got}"));
         }
     };
-    check("at", &offset(expected.at), &offset(alert.at));
-    check("state", word(expected.state), word(alert.state));
+    check("at", &written(expected.at), &written(alert.at));
+    check("state", expected.state.as_str(), alert.state.as_str());
     if let Some(severity) = expected.severity {
         check("severity", severity.as_str(), alert.severity.as_str());
     }
@@ -89,25 +89,6 @@ fn differences(expected: &Expected, alert: &Happened) -> Vec<String> {
         check(&format!("annotation {name}"), wanted, got);
     }
     found
-}
-
-const fn word(state: AlertState) -> &'static str {
-    match state {
-        AlertState::Firing => "firing",
-        AlertState::Resolved => "resolved",
-    }
-}
-
-/// An offset as tests write it: `1h1m0s` is `61m`.
-pub fn offset(span: Duration) -> String {
-    let millis = span.as_millis();
-    match millis {
-        0 => "0s".to_owned(),
-        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
-        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
-        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
-        _ => format!("{millis}ms"),
-    }
 }
 
 impl std::fmt::Display for Difference {
@@ -127,9 +108,12 @@ impl std::fmt::Display for Difference {
 }
 
 fn describe(alert: &Happened) -> String {
-    let at = offset(alert.at);
-    let mut text =
-        format!("{{at: {at}, state: {}, severity: {}", word(alert.state), alert.severity.as_str());
+    let at = written(alert.at);
+    let mut text = format!(
+        "{{at: {at}, state: {}, severity: {}",
+        alert.state.as_str(),
+        alert.severity.as_str()
+    );
     let _ = write!(text, ", value: {}", alert.value);
     push_labels(&mut text, &alert.labels);
     text.push('}');
@@ -137,7 +121,7 @@ fn describe(alert: &Happened) -> String {
 }
 
 fn describe_expected(expected: &Expected) -> String {
-    let mut text = format!("{{at: {}, state: {}", offset(expected.at), word(expected.state));
+    let mut text = format!("{{at: {}, state: {}", written(expected.at), expected.state.as_str());
     if let Some(severity) = expected.severity {
         let _ = write!(text, ", severity: {}", severity.as_str());
     }

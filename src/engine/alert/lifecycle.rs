@@ -14,19 +14,23 @@ use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Alert, AlertState, Evidence, Fingerprint,
-    template::{Context, Templates, clean},
+    Alert, AlertState, Evidence, Fingerprint, MISSING,
+    template::{Context, Templates},
 };
 use crate::engine::{
     kind::{Hit, Holds},
     limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, FIRING_PER_RULE_MAX},
     rule::{AlertSpec, Rule, RuleMeta, RuleSet, Severity},
+    text::{bounded_line, bounded_lines},
     time::{EventTime, WallTime},
     value::Captured,
 };
 
 /// Stored under: rule id and key.
 pub(crate) type AlertKey = (String, Vec<String>);
+
+/// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
+const VALUE_BYTES_MAX: usize = 1_024;
 
 /// The key of the alert that stands for those beyond [`FIRING_PER_RULE_MAX`].
 const OVERFLOW: &str = "\u{0}overflow";
@@ -388,7 +392,7 @@ impl Lifecycle {
         }
         annotations.entry("summary".to_owned()).or_insert_with(|| default_summary(alert));
         if !meta.about.description.is_empty() {
-            let text = clean(&meta.about.description, ANNOTATION_BYTES_MAX);
+            let text = bounded_lines(&meta.about.description, ANNOTATION_BYTES_MAX);
             annotations.entry("description".to_owned()).or_insert(text);
         }
         if let Some(runbook) = &meta.about.runbook {
@@ -396,8 +400,14 @@ impl Lifecycle {
             let name = if is_link { "runbook_url" } else { "runbook" };
             annotations.entry(name.to_owned()).or_insert_with(|| runbook.clone());
         }
+        if let Rule::Correlation(rule) = rule
+            && rule.kind.is_about_silence()
+        {
+            let names: Vec<&str> = rule.inputs.iter().map(|input| input.name.as_str()).collect();
+            annotations.entry(MISSING.to_owned()).or_insert_with(|| names.join(", "));
+        }
         if !hit.values.is_empty() {
-            let text = clean(&hit.values.join(", "), ANNOTATION_BYTES_MAX);
+            let text = bounded_line(&hit.values.join(", "), ANNOTATION_BYTES_MAX);
             annotations.entry("values".to_owned()).or_insert(text);
         }
         annotations
@@ -415,7 +425,7 @@ fn until(spec: &AlertSpec, hit: &Hit) -> EventTime {
 }
 
 fn value_of(hit: &Hit, slot: usize) -> Option<String> {
-    hit.captured.get(slot).and_then(Captured::first).map(|text| clean(text, 1_024))
+    hit.captured.get(slot).and_then(Captured::first).map(|text| bounded_line(text, VALUE_BYTES_MAX))
 }
 
 /// Name of a key part as a Prometheus label: short for what everybody knows, else with `_`.
@@ -459,7 +469,7 @@ fn evidence_of(rule: &Rule, spec: &AlertSpec, hit: &Hit) -> Option<Evidence> {
         .filter_map(|slot| {
             let name = rule.capture().get(slot.index())?;
             let text = hit.captured.get(slot.index())?.joined()?;
-            Some((name.clone(), clean(&text, 1_024)))
+            Some((name.clone(), bounded_line(&text, VALUE_BYTES_MAX)))
         })
         .collect();
     (!fields.is_empty()).then_some(Evidence { time: hit.last, fields })
@@ -470,7 +480,9 @@ fn context_of<'a>(rule: &'a Rule, hit: &Hit, alert: &Alert) -> Context<'a> {
         .capture()
         .iter()
         .zip(&*hit.captured)
-        .filter_map(|(name, captured)| Some((name.as_str(), clean(&captured.joined()?, 1_024))))
+        .filter_map(|(name, captured)| {
+            Some((name.as_str(), bounded_line(&captured.joined()?, VALUE_BYTES_MAX)))
+        })
         .collect();
     let key: Vec<String> = alert.key.iter().map(|(_, value)| value.clone()).collect();
     #[expect(clippy::cast_possible_truncation, reason = "whole values are shown as integers")]
@@ -490,7 +502,7 @@ fn context_of<'a>(rule: &'a Rule, hit: &Hit, alert: &Alert) -> Context<'a> {
         ("title", Value::from(alert.rule_title.as_str())),
         ("severity", Value::from(alert.severity.as_str())),
         ("rule", Value::from(alert.rule_id.as_str())),
-        ("values", Value::from(hit.values.clone())),
+        ("values", hit.values.iter().map(|one| bounded_line(one, VALUE_BYTES_MAX)).collect()),
         ("findings", Value::from(alert.finding_count)),
     ];
     Context { fields, extra }
@@ -512,5 +524,5 @@ fn default_summary(alert: &Alert) -> String {
     if !alert.threshold.is_empty() {
         text += &format!(" ({}, {})", alert.value, alert.threshold);
     }
-    clean(&text, ANNOTATION_BYTES_MAX)
+    bounded_lines(&text, ANNOTATION_BYTES_MAX)
 }

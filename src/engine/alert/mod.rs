@@ -8,8 +8,10 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    digest::{Digest, hex},
     rule::Severity,
     time::{EventTime, WallTime},
+    words::words,
 };
 
 /// Identity of an alert: 128 bits of BLAKE3 over its identity labels (all labels but `severity`).
@@ -20,24 +22,14 @@ pub struct Fingerprint(pub [u8; 16]);
 impl Fingerprint {
     /// Of labels; `severity` is left out, since it may follow the evidence.
     pub fn of(labels: &BTreeMap<String, String>) -> Fingerprint {
-        let mut hasher = blake3::Hasher::new();
-        for (name, value) in labels.iter().filter(|(name, _)| *name != "severity") {
-            for part in [name, value] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part.as_bytes());
-            }
-        }
-        let mut short = [0; 16];
-        for (to, from) in short.iter_mut().zip(hasher.finalize().as_bytes()) {
-            *to = *from;
-        }
-        Fingerprint(short)
+        let identity = labels.iter().filter(|(name, _)| *name != "severity");
+        Fingerprint(Digest::of(identity.flat_map(|(name, value)| [name, value])).first())
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -47,15 +39,19 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Where an alert is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlertState {
-    /// The condition held within the last `resolve_after`.
-    Firing,
-    /// It has not held for that long.
-    Resolved,
+words! {
+    /// Where an alert is in its life.
+    pub enum AlertState {
+        /// The condition held within the last `resolve_after`.
+        Firing = "firing",
+        /// It has not held for that long.
+        Resolved = "resolved",
+    }
 }
+
+/// The annotation that says which rules' events an alert misses: it is about a silence, so its evidence
+/// is what was heard last, and not what it is about.
+pub const MISSING: &str = "missing_events";
 
 /// What people are told. A snapshot: each change of the alert is a new, whole `Alert`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use minijinja::{Environment, Value};
 use crate::engine::{
     limits::ANNOTATION_BYTES_MAX,
     rule::{RuleSet, render_template, template_environment},
+    text::bounded_lines,
 };
 
 /// Compiled templates of one rule set.
@@ -56,7 +57,7 @@ impl Templates {
     ) -> Option<String> {
         let template = self.environment.get_template(&template_name(rule_id, name)).ok()?;
         let text = render_template(&template, context.value()).ok()?;
-        Some(clean(&text, ANNOTATION_BYTES_MAX))
+        Some(bounded_lines(&text, ANNOTATION_BYTES_MAX))
     }
 }
 
@@ -106,18 +107,4 @@ impl Context<'_> {
         }
         Value::from_pairs(root)
     }
-}
-
-/// Takes out control characters but line breaks, and cuts at a length.
-pub(crate) fn clean(text: &str, bytes_max: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(bytes_max));
-    for c in text.chars() {
-        let c = if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
-        if out.len() + c.len_utf8() + '…'.len_utf8() > bytes_max {
-            out.push('…');
-            break;
-        }
-        out.push(c);
-    }
-    out
 }

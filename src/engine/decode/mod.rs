@@ -27,13 +27,25 @@ use std::borrow::Cow;
 use compressed::Inflated;
 use pass::Pass;
 use projection::Projection;
-pub use wrapper::{DECODERS, Wrapper};
+pub use wrapper::Wrapper;
 
 use super::{
     dead_letter::DeadLetterReason,
     event::{Event, FieldTable},
     limits,
 };
+
+/// Every wrapper that is known, by name. No record is more than one of them, so the order does not
+/// matter.
+pub const DECODERS: &[&dyn Wrapper] = &[
+    &cloudwatch::CloudWatch,
+    &event_hubs::EventHubs,
+    &filebeat::Filebeat,
+    &fluent_bit::FluentBit,
+    &gke::Gke,
+    &otlp::Otlp,
+    &vector::Vector,
+];
 
 /// What comes out of a record.
 pub(super) trait Sink {

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::{
-    Context, Sink,
+    Context, DECODERS, Sink,
     json::Json,
     projection::{NodeId, Projection, next_item, next_member},
     scan::{Fault, Scanner},
-    wrapper::{DECODERS, Wrapped},
+    wrapper::Wrapped,
 };
 use crate::engine::{
     dead_letter::DeadLetterReason,

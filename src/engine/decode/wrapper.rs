@@ -1,14 +1,11 @@
-//! The wrappers that shippers put around audit events: one file each, one line each in [`DECODERS`].
+//! The wrappers that shippers put around audit events: one file each, one line each in [`DECODERS`](super::DECODERS).
 //!
 //! They are told apart by their structure alone, so that one topic may hold several. Plain events and
 //! EventLists never come here.
 
 use std::{borrow::Cow, fmt};
 
-use super::{
-    cloudwatch::CloudWatch, event_hubs::EventHubs, filebeat::Filebeat, fluent_bit::FluentBit,
-    gke::Gke, json::Json, otlp::Otlp, vector::Vector,
-};
+use super::json::Json;
 
 /// Something that was inside a wrapper.
 #[derive(Debug)]
@@ -41,11 +38,6 @@ impl fmt::Debug for dyn Wrapper {
         f.write_str(self.name())
     }
 }
-
-/// Every wrapper that is known, by name. No record is more than one of them, so the order does not
-/// matter.
-pub const DECODERS: &[&dyn Wrapper] =
-    &[&CloudWatch, &EventHubs, &Filebeat, &FluentBit, &Gke, &Otlp, &Vector];
 
 /// The first of several paths that leads to a string which is not empty.
 pub(super) fn first_text<'a>(json: Json<'a>, paths: &[&[&str]]) -> Option<Cow<'a, str>> {

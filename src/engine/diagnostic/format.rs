@@ -4,39 +4,22 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Diagnostic, DiagnosticLevel, Place, printable};
+use super::{Diagnostic, DiagnosticLevel, Place};
+use crate::engine::{text::printable, words::words};
 
-/// How diagnostics are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// Like rustc's, with a line at the end that counts them.
-    #[default]
-    Text,
-    /// One JSON document of our own; see [`render_all`].
-    Json,
-    /// SARIF 2.1.0, for code scanning.
-    Sarif,
-    /// Workflow commands of GitHub Actions: annotations in a pull request.
-    Github,
-}
-
-impl Format {
-    /// All, in the order of the help text.
-    pub const ALL: [Format; 4] = [Format::Text, Format::Json, Format::Sarif, Format::Github];
-
-    /// The word on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Format::Text => "text",
-            Format::Json => "json",
-            Format::Sarif => "sarif",
-            Format::Github => "github",
-        }
-    }
-
-    /// From the word.
-    pub fn parse(text: &str) -> Option<Format> {
-        Format::ALL.into_iter().find(|format| format.as_str() == text)
+words! {
+    /// How diagnostics are written.
+    #[derive(Default)]
+    pub enum Format {
+        /// Like rustc's, with a line at the end that counts them.
+        #[default]
+        Text = "text",
+        /// One JSON document of our own; see [`render_all`].
+        Json = "json",
+        /// SARIF 2.1.0, for code scanning.
+        Sarif = "sarif",
+        /// Workflow commands of GitHub Actions: annotations in a pull request.
+        Github = "github",
     }
 }
 

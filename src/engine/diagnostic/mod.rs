@@ -4,43 +4,34 @@
 //! are collected in [`Problems`], never thrown: all mistakes of all files are shown at once. One
 //! constructor function per diagnostic lives beside the code that finds the mistake.
 
-mod clean;
-mod codes;
+pub mod code;
 mod format;
 mod render;
 mod source;
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     fmt::Write as _,
 };
 
-use serde::Serialize;
+use super::{limits::DIAGNOSTICS_MAX, text::printable, words::words};
 
-use super::limits::DIAGNOSTICS_MAX;
-
-pub use clean::printable;
-pub use codes::GENERAL_CODES;
 pub use format::{Explain, Format, render_all, render_explained};
 pub use source::{Place, SourceText};
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DiagnosticLevel {
-    /// What was loaded works, but probably not as meant.
-    Warning,
-    /// The file cannot be used.
-    Error,
-}
+/// Characters of one message: 400. Of a longer one the middle is left out.
+const MESSAGE_CHARS_MAX: usize = 400;
+/// Of these, so many stand at its end.
+const TAIL_CHARS: usize = 80;
 
-impl DiagnosticLevel {
-    /// `error` or `warning`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            DiagnosticLevel::Error => "error",
-            DiagnosticLevel::Warning => "warning",
-        }
+words! {
+    /// How bad it is.
+    pub enum DiagnosticLevel {
+        /// What was loaded works, but probably not as meant.
+        Warning = "warning",
+        /// The file cannot be used.
+        Error = "error",
     }
 }
 
@@ -88,7 +79,7 @@ impl Diagnostic {
         Diagnostic {
             code,
             level,
-            title: clean::message(title),
+            title: message(title),
             place,
             label: String::new(),
             related: Vec::new(),
@@ -99,14 +90,14 @@ impl Diagnostic {
     /// Sets the text at the underlined place.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Diagnostic {
-        self.label = clean::message(label);
+        self.label = message(label);
         self
     }
 
     /// Adds one sentence of help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
-        self.help.push(clean::message(help));
+        self.help.push(message(help));
         self
     }
 
@@ -128,7 +119,7 @@ impl Diagnostic {
     /// Adds a second place.
     #[must_use]
     pub fn related(mut self, place: Place, text: impl Into<String>) -> Diagnostic {
-        self.related.push((place, clean::message(text)));
+        self.related.push((place, message(text)));
         self
     }
 
@@ -192,57 +183,47 @@ impl Problems {
         {
             if let Some(more) = count.get().checked_sub(DIAGNOSTICS_MAX).filter(|more| *more > 0) {
                 let title = format!("{more} more {}s are not shown", level.as_str());
-                list.push(Diagnostic::new("Y004", level, None, title));
+                list.push(Diagnostic::new(code::TOO_MANY_PROBLEMS, level, None, title));
             }
         }
         list
     }
 }
 
+/// A message as it may be shown: on one line, without control characters, of bounded length.
+fn message(text: impl Into<String>) -> String {
+    let text = text.into();
+    let at = |count: usize| text.char_indices().nth(count).map(|(at, _)| at);
+    let shorter = if at(MESSAGE_CHARS_MAX).is_some() {
+        let head = at(MESSAGE_CHARS_MAX - TAIL_CHARS - 1).unwrap_or(0);
+        let tail = text.char_indices().rev().nth(TAIL_CHARS - 1).map_or(0, |(at, _)| at);
+        format!("{}…{}", text.get(..head).unwrap_or(""), text.get(tail..).unwrap_or(""))
+    } else {
+        text
+    };
+    match printable(&shorter) {
+        Cow::Borrowed(_) => shorter,
+        Cow::Owned(changed) => changed,
+    }
+}
+
 /// The known name nearest to `given` by edit distance, if it is near enough to be a typing mistake
 /// (at most a third of its length, at least 1), or equal but for case and separators.
 pub fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let plain = |text: &str| {
-        text.chars()
-            .filter(|c| c.is_alphanumeric())
-            .flat_map(char::to_lowercase)
-            .collect::<Vec<char>>()
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     };
     let given = plain(given);
-    if given.len() > 200 {
+    if given.chars().count() > 200 {
         return None;
     }
+    // Two neighbours that changed places are one mistake.
     known
         .into_iter()
-        .map(|name| (edit_distance(&given, &plain(name)), name))
+        .map(|name| (strsim::osa_distance(&given, &plain(name)), name))
         .filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1))
         .min_by_key(|(distance, name)| (*distance, name.len()))
         .map(|(_, name)| name)
-}
-
-/// Edit distance in which two neighbours that changed places count as one mistake (optimal string
-/// alignment), with three rows of memory: `a.len() × b.len()` steps.
-fn edit_distance(a: &[char], b: &[char]) -> usize {
-    let mut before_last: Vec<usize> = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.iter().enumerate() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i + 1);
-        for (j, right) in b.iter().enumerate() {
-            let of = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX);
-            let mut cost = (of(&last, j) + usize::from(left != right))
-                .min(of(&last, j + 1) + 1)
-                .min(of(&row, j) + 1);
-            let swapped =
-                i > 0 && j > 0 && a.get(i - 1) == Some(right) && b.get(j - 1) == Some(left);
-            if swapped {
-                cost = cost.min(of(&before_last, j - 1) + 1);
-            }
-            row.push(cost);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or(a.len())
 }
 
 #[cfg(test)]
@@ -257,5 +238,14 @@ mod tests {
         assert_eq!(nearest("completely.other", known), None);
         assert_eq!(nearest("levle", ["format", "level"]), Some("level"));
         assert_eq!(nearest("vreb", known), Some("verb"));
+    }
+
+    #[test]
+    fn long_messages_keep_both_ends() {
+        let long = message(format!("`verb` is never `{}`", "é".repeat(1_000_000)));
+        assert_eq!(long.chars().count(), MESSAGE_CHARS_MAX);
+        assert!(long.starts_with("`verb` is never `é") && long.ends_with("é`"), "{long}");
+        let short = "x".repeat(MESSAGE_CHARS_MAX);
+        assert_eq!(message(short.clone()), short);
     }
 }

@@ -7,7 +7,8 @@ use std::{ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::{Diagnostic, DiagnosticLevel, Place, SourceText, printable};
+use super::{Diagnostic, DiagnosticLevel, Place, SourceText};
+use crate::engine::text::printable;
 
 /// Lines between two places of one file that still share an excerpt.
 const LINES_BETWEEN_MAX: usize = 100;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{NotifyReason, OutcomeReason};
-use crate::engine::time::WallTime;
+use crate::engine::{time::WallTime, words::words};
 
 /// Everything counted since start. The shell shows it as metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,30 +57,18 @@ pub struct LedgerEntry {
     pub detail: String,
 }
 
-/// What a ledger entry says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LedgerKind {
-    /// The receiver took it.
-    Delivered,
-    /// An attempt failed; it will be repeated.
-    Retry,
-    /// The receiver will never take it.
-    Rejected,
-    /// An alert was given up, because its receiver was away for too long.
-    Expired,
-    /// An alert was dropped, because too many were owed.
-    Dropped,
-}
-
-impl LedgerKind {
-    /// The word in the ledger.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            LedgerKind::Delivered => "delivered",
-            LedgerKind::Retry => "retry",
-            LedgerKind::Rejected => "rejected",
-            LedgerKind::Expired => "expired",
-            LedgerKind::Dropped => "dropped",
-        }
+words! {
+    /// What a ledger entry says.
+    pub enum LedgerKind {
+        /// The receiver took it.
+        Delivered = "delivered",
+        /// An attempt failed; it will be repeated.
+        Retry = "retry",
+        /// The receiver will never take it.
+        Rejected = "rejected",
+        /// An alert was given up, because its receiver was away for too long.
+        Expired = "expired",
+        /// An alert was dropped, because too many were owed.
+        Dropped = "dropped",
     }
 }

@@ -2,25 +2,21 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Audience, Notification, NotificationId, OutcomeReason, Policy, Receipt,
     member::{Member, Told},
-    plan::{RouteId, Slot, Target, hash_part, short},
+    plan::{GroupKey, RouteId, Slot, Target},
 };
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
+    digest::{Digest, hex},
     limits,
+    text::counted,
     time::WallTime,
 };
 
 /// Alerts that one ledger entry names: 50. Further ones are counted in it.
 const LEDGER_FINGERPRINTS_MAX: usize = 50;
-
-/// Identity of a group: a hash of notifier, route and group labels.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub(in crate::engine) struct GroupKey(pub(in crate::engine) [u8; 16]);
 
 /// The alerts that one notifier is told about together.
 #[derive(Clone, Debug)]
@@ -179,18 +175,18 @@ impl Group {
 
     /// Content, and which notification of which life of the group it is; not the attempt.
     fn notification_id(&self, told: &[(Fingerprint, Told)]) -> NotificationId {
-        let mut hasher = blake3::Hasher::new();
-        hash_part(&mut hasher, &self.key.0);
-        hash_part(&mut hasher, &self.created_at.micros().to_le_bytes());
-        hash_part(&mut hasher, &self.sequence.to_le_bytes());
-        for (fingerprint, told) in told {
-            hash_part(&mut hasher, &fingerprint.0);
-            hash_part(&mut hasher, &told.starts_at.micros().to_le_bytes());
-            hash_part(&mut hasher, &told.revision.to_le_bytes());
-            let state = [u8::from(told.state == AlertState::Firing), told.severity as u8];
-            hash_part(&mut hasher, &state);
-        }
-        NotificationId(short(&hasher))
+        let group = Digest::default()
+            .part(self.key.0)
+            .part(self.created_at.micros().to_le_bytes())
+            .part(self.sequence.to_le_bytes());
+        let digest = told.iter().fold(group, |digest, (fingerprint, told)| {
+            digest
+                .part(fingerprint.0)
+                .part(told.starts_at.micros().to_le_bytes())
+                .part(told.revision.to_le_bytes())
+                .part([u8::from(told.state == AlertState::Firing), told.severity as u8])
+        });
+        NotificationId(digest.first())
     }
 
     /// Notes that nothing is owed any more: it was delivered, or rejected for good. Returns the
@@ -275,10 +271,7 @@ pub(in crate::engine) fn backoff(policy: &Policy, id: NotificationId, failures: 
         Audience::People | Audience::Editable | Audience::Machine => limits::BACKOFF_MAX,
     };
     let pause = limits::BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(longest);
-    let mut hasher = blake3::Hasher::new();
-    hash_part(&mut hasher, &id.0);
-    hash_part(&mut hasher, &failures.to_le_bytes());
-    let [spread, ..] = short(&hasher);
+    let [spread] = Digest::default().part(id.0).part(failures.to_le_bytes()).first();
     pause.mul_f64(0.75 + f64::from(spread) / 512.0)
 }
 
@@ -293,10 +286,9 @@ pub(in crate::engine) fn ledger_detail(
         let _ = write!(text, "; {}: {detail}", reason.as_str());
     }
     let count = notification.alerts.len();
-    let _ = write!(text, "; {count} alert{}:", if count == 1 { "" } else { "s" });
+    let _ = write!(text, "; {}:", counted(count, "alert"));
     for alert in notification.alerts.iter().take(LEDGER_FINGERPRINTS_MAX) {
-        let state = if alert.state == AlertState::Firing { "firing" } else { "resolved" };
-        let _ = write!(text, " {} {state},", alert.fingerprint);
+        let _ = write!(text, " {} {},", alert.fingerprint, alert.state.as_str());
     }
     if text.ends_with(',') {
         text.pop();
@@ -305,11 +297,4 @@ pub(in crate::engine) fn ledger_detail(
         let _ = write!(text, " and {} more", count - LEDGER_FINGERPRINTS_MAX);
     }
     text
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -28,15 +28,15 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{alert::Alert, time::WallTime};
+use super::{alert::Alert, digest::hex, time::WallTime, words::words};
 
 pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, NotifierCounts};
 pub use evaluate::{Tally, notify_reason};
 pub use matcher::MatcherError;
 
-pub(in crate::engine) use group::{Group, GroupKey, Owed, Phase, backoff, ledger_detail};
+pub(in crate::engine) use group::{Group, Owed, Phase, backoff, ledger_detail};
 pub(in crate::engine) use member::Member;
-pub(in crate::engine) use plan::{CompiledPlan, Policy, Target};
+pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Target};
 pub(in crate::engine) use state::{StateKey, read_entries, value_of};
 
 /// What the dispatcher works from; the configuration in resolved form.
@@ -168,7 +168,7 @@ pub struct NotificationId(pub [u8; 16]);
 
 impl fmt::Display for NotificationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -213,38 +213,23 @@ impl Notification {
     }
 }
 
-/// Why a group is, or is not, sent now. Logged, counted and tested by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotifyReason {
-    /// The group's first notification.
-    First,
-    /// Alerts joined the group.
-    NewAlerts,
-    /// Alerts changed (severity, or more evidence).
-    Updated,
-    /// Some alerts resolved.
-    NewResolved,
-    /// All alerts resolved.
-    AllResolved,
-    /// Nothing changed, but it is time to say it again.
-    RepeatDue,
-    /// Nothing to say.
-    Nothing,
-}
-
-impl NotifyReason {
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            NotifyReason::First => "first",
-            NotifyReason::NewAlerts => "new_alerts",
-            NotifyReason::Updated => "updated",
-            NotifyReason::NewResolved => "new_resolved",
-            NotifyReason::AllResolved => "all_resolved",
-            NotifyReason::RepeatDue => "repeat_due",
-            NotifyReason::Nothing => "nothing",
-        }
+words! {
+    /// Why a group is, or is not, sent now. Logged, counted and tested by name.
+    pub enum NotifyReason {
+        /// The group's first notification.
+        First = "first",
+        /// Alerts joined the group.
+        NewAlerts = "new_alerts",
+        /// Alerts changed (severity, or more evidence).
+        Updated = "updated",
+        /// Some alerts resolved.
+        NewResolved = "new_resolved",
+        /// All alerts resolved.
+        AllResolved = "all_resolved",
+        /// Nothing changed, but it is time to say it again.
+        RepeatDue = "repeat_due",
+        /// Nothing to say.
+        Nothing = "nothing",
     }
 }
 
@@ -274,38 +259,23 @@ pub enum Outcome {
     },
 }
 
-/// Why a delivery failed. Metric label `reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutcomeReason {
-    /// Could not connect, or the connection broke.
-    Connection,
-    /// No answer in time.
-    Timeout,
-    /// 429 and its like.
-    RateLimited,
-    /// 5xx and its like.
-    ServerError,
-    /// 4xx and its like.
-    ClientError,
-    /// Credentials were refused.
-    AuthError,
-    /// It could not be put into the receiver's form.
-    Unsendable,
-}
-
-impl OutcomeReason {
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            OutcomeReason::Connection => "connection",
-            OutcomeReason::Timeout => "timeout",
-            OutcomeReason::RateLimited => "rate_limited",
-            OutcomeReason::ServerError => "server_error",
-            OutcomeReason::ClientError => "client_error",
-            OutcomeReason::AuthError => "auth_error",
-            OutcomeReason::Unsendable => "unsendable",
-        }
+words! {
+    /// Why a delivery failed. Metric label `reason`.
+    pub enum OutcomeReason {
+        /// Could not connect, or the connection broke.
+        Connection = "connection",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// 429 and its like.
+        RateLimited = "rate_limited",
+        /// 5xx and its like.
+        ServerError = "server_error",
+        /// 4xx and its like.
+        ClientError = "client_error",
+        /// Credentials were refused.
+        AuthError = "auth_error",
+        /// It could not be put into the receiver's form.
+        Unsendable = "unsendable",
     }
 }
 

@@ -5,10 +5,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher, Route, group::GroupKey,
-};
-use crate::engine::alert::Alert;
+use serde::{Deserialize, Serialize};
+
+use super::{Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher, Route};
+use crate::engine::{alert::Alert, digest::Digest};
 
 /// What decides how a group is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,10 @@ pub(in crate::engine) struct Slot {
 
 /// Identity of a route: a hash of the matchers on the way to it.
 pub(in crate::engine) type RouteId = [u8; 16];
+
+/// Identity of a group: a hash of notifier, route and group labels.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(in crate::engine) struct GroupKey(pub(in crate::engine) [u8; 16]);
 
 /// The compiled plan.
 #[derive(Clone, Debug)]
@@ -134,38 +138,27 @@ impl CompiledPlan {
         by: &GroupBy,
         alert: &Alert,
     ) -> (GroupKey, BTreeMap<String, String>) {
-        let mut hasher = self.hasher(target);
-        let labels: BTreeMap<String, String> = match by {
-            GroupBy::Each => {
-                hash_part(&mut hasher, &alert.fingerprint.0);
-                alert.labels.clone()
-            }
+        let digest = self.digest(target);
+        let (digest, labels) = match by {
+            GroupBy::Each => (digest.part(alert.fingerprint.0), alert.labels.clone()),
             GroupBy::Labels(names) => {
                 let taken = alert.labels.iter().filter(|(name, _)| names.contains(name));
-                taken.map(|(name, value)| (name.clone(), value.clone())).collect()
+                let labels: BTreeMap<String, String> =
+                    taken.map(|(name, value)| (name.clone(), value.clone())).collect();
+                let parts = labels.iter().flat_map(|(name, value)| [name, value]);
+                (parts.fold(digest, Digest::part), labels)
             }
         };
-        if let GroupBy::Labels(_) = by {
-            for (name, value) in &labels {
-                hash_part(&mut hasher, name.as_bytes());
-                hash_part(&mut hasher, value.as_bytes());
-            }
-        }
-        (GroupKey(short(&hasher)), labels)
+        (GroupKey(digest.first()), labels)
     }
 
     /// The group for whatever finds no other at the limit.
     pub(in crate::engine) fn overflow_key(&self, target: Target) -> GroupKey {
-        let mut hasher = self.hasher(target);
-        hasher.update(b"overflow");
-        GroupKey(short(&hasher))
+        GroupKey(self.digest(target).bytes("overflow").first())
     }
 
-    fn hasher(&self, target: Target) -> blake3::Hasher {
-        let mut hasher = blake3::Hasher::new();
-        hash_part(&mut hasher, self.slot(target.slot).identity.as_bytes());
-        hash_part(&mut hasher, &target.route);
-        hasher
+    fn digest(&self, target: Target) -> Digest {
+        Digest::default().part(&self.slot(target.slot).identity).part(target.route)
     }
 }
 
@@ -173,10 +166,11 @@ impl Node {
     fn new(route: &Route, above: &str, routes: &mut BTreeMap<RouteId, GroupingOverride>) -> Node {
         let matchers: Vec<String> = route.matchers.iter().map(Matcher::to_string).collect();
         let mut path = format!("{above}/{{{}}}", matchers.join(","));
-        let mut id = short(blake3::Hasher::new().update(path.as_bytes()));
+        let id_of = |path: &str| Digest::default().bytes(path).first();
+        let mut id = id_of(&path);
         while routes.contains_key(&id) {
             path.push('#');
-            id = short(blake3::Hasher::new().update(path.as_bytes()));
+            id = id_of(&path);
         }
         routes.insert(id, route.grouping.clone());
         let children = route.routes.iter().map(|child| Node::new(child, &path, routes)).collect();
@@ -213,19 +207,4 @@ impl Node {
         }
         true
     }
-}
-
-/// Adds a part with its length, so that parts cannot run into each other.
-pub(in crate::engine) fn hash_part(hasher: &mut blake3::Hasher, part: &[u8]) {
-    hasher.update(&(part.len() as u64).to_le_bytes());
-    hasher.update(part);
-}
-
-/// The first 128 bits.
-pub(in crate::engine) fn short(hasher: &blake3::Hasher) -> [u8; 16] {
-    let mut short = [0; 16];
-    for (to, from) in short.iter_mut().zip(hasher.finalize().as_bytes()) {
-        *to = *from;
-    }
-    short
 }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Event, well_known};
-use crate::engine::{time::EventTime, value::Value};
+use crate::engine::{digest::Digest, time::EventTime, value::Value};
 
 /// Identity of one request: a content hash without the stage, so that both stages of a long-running
 /// request, and every copy that a shipper sent again, are the same. 128 bits of BLAKE3 over cluster,
@@ -17,12 +17,7 @@ pub struct RequestIdentity(pub [u8; 16]);
 impl RequestIdentity {
     /// Of an event with all of its well-known fields.
     pub fn of(event: &Event<'_>) -> RequestIdentity {
-        let mut hasher = blake3::Hasher::new();
-        let mut part = |text: Option<&str>| {
-            // A length that no text has tells an absent field from an empty one.
-            hasher.update(&text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
-            hasher.update(text.unwrap_or("").as_bytes());
-        };
+        let mut digest = Digest::default();
         for field in [
             well_known::CLUSTER,
             well_known::AUDIT_ID,
@@ -31,22 +26,18 @@ impl RequestIdentity {
             well_known::USERNAME,
             well_known::IMPERSONATED_USERNAME,
         ] {
-            part(match event.first(field) {
+            digest = digest.optional_part(match event.first(field) {
                 Some(Value::Str(text)) => Some(text),
                 _ => None,
             });
         }
         // Shippers may write the same time in another way, so it is the time that counts.
         let received = event.first_str(well_known::RECEIVED);
-        match received.and_then(EventTime::parse) {
-            Some(time) => hasher.update(&time.micros().to_le_bytes()),
-            None => hasher.update(received.unwrap_or("").as_bytes()),
+        let digest = match received.and_then(EventTime::parse) {
+            Some(time) => digest.bytes(time.micros().to_le_bytes()),
+            None => digest.bytes(received.unwrap_or("")),
         };
-        let mut short = [0; 16];
-        for (to, from) in short.iter_mut().zip(hasher.finalize().as_bytes()) {
-            *to = *from;
-        }
-        RequestIdentity(short)
+        RequestIdentity(digest.first())
     }
 }
 

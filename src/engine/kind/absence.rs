@@ -15,11 +15,12 @@ use super::{
     calendar::{Calendar, counted, counted_at},
     history::SeenSpan,
     keyed::{KeyState, Keyed, captured_of},
-    life, span,
+    life,
     state::{Decide, fresh},
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
+    duration::written,
     syntax::{
         code,
         read::{Text, texts, timespan},
@@ -183,7 +184,11 @@ impl Kind for Absence {
 
     fn describe(&self, frame: &Frame) -> String {
         let hours = self.calendar.as_ref().map(|calendar| format!(" {}", calendar.describe()));
-        format!("nothing for {}{}", span(frame.timespan), hours.unwrap_or_default())
+        format!("nothing for {}{}", written(frame.timespan), hours.unwrap_or_default())
+    }
+
+    fn is_about_silence(&self) -> bool {
+        true
     }
 
     /// Whoever is heard twice is heard.

@@ -9,10 +9,11 @@ use super::{
     Written,
     history::SeenSpan,
     keyed::{KeyState, Keyed},
-    life, span,
+    life,
     state::{Decide, fresh},
 };
 use crate::engine::{
+    duration::written,
     syntax::read::{required_texts, timespan, timespan_or_none},
     time::EventTime,
     yaml::Section,
@@ -89,7 +90,7 @@ impl Kind for FirstSeen {
     }
 
     fn describe(&self, frame: &Frame) -> String {
-        format!("not seen for {}", span(frame.timespan))
+        format!("not seen for {}", written(frame.timespan))
     }
 
     fn is_about_values(&self) -> bool {

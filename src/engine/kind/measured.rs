@@ -4,11 +4,14 @@
 use std::fmt::Debug;
 
 use super::{
-    Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, span,
+    Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
     window::{Entry, Window, WindowShape},
     windowed::{Verdict, Windowed, fresh_windows},
 };
-use crate::engine::syntax::threshold::{Numbers, Threshold};
+use crate::engine::{
+    duration::written,
+    syntax::threshold::{Numbers, Threshold},
+};
 
 /// How a number is measured.
 pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
@@ -64,7 +67,7 @@ impl<M: Measure> Kind for Measured<M> {
 
     fn describe(&self, frame: &Frame) -> String {
         let (threshold, unit) = (self.threshold.describe(), self.measure.unit());
-        format!("{threshold} {unit} in {}", span(frame.timespan))
+        format!("{threshold} {unit} in {}", written(frame.timespan))
     }
 
     fn needs_end(&self) -> bool {

@@ -290,6 +290,11 @@ pub trait Kind: Debug + Send + Sync {
         Some(frame.window.gap().unwrap_or(frame.timespan))
     }
 
+    /// Whether it finds that nothing came. The event of its hits is then the last one before.
+    fn is_about_silence(&self) -> bool {
+        false
+    }
+
     /// Whether an event that comes twice may count twice. If not, nobody needs to know copies.
     fn minds_copies(&self) -> bool {
         true
@@ -297,19 +302,6 @@ pub trait Kind: Debug + Send + Sync {
 
     /// State of a rule that has seen nothing.
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState>;
-}
-
-/// A duration as people write it: `5m`, `1h30m`, `2d`.
-pub(in crate::engine) fn span(span: Duration) -> String {
-    let mut seconds = span.as_secs();
-    let mut text = String::new();
-    for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
-        if seconds >= length {
-            text += &format!("{}{unit}", seconds / length);
-            seconds %= length;
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 #[cfg(test)]

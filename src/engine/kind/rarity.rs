@@ -9,10 +9,11 @@ use super::{
     Written,
     history::{History, start_of, step_of},
     keyed::{KeyState, Keyed},
-    life, span,
+    life,
     state::{Decide, fresh},
 };
 use crate::engine::{
+    duration::written,
     syntax::read::{number_within, required_texts, timespan},
     time::EventTime,
     yaml::Section,
@@ -86,7 +87,7 @@ impl Kind for Rarity {
     }
 
     fn describe(&self, frame: &Frame) -> String {
-        format!("≤ {} of all events in {}", self.share_max, span(frame.timespan))
+        format!("≤ {} of all events in {}", self.share_max, written(frame.timespan))
     }
 
     fn is_about_values(&self) -> bool {
@@ -99,7 +100,7 @@ impl Kind for Rarity {
     }
 
     fn state_parameters(&self, frame: &Frame) -> String {
-        span(step_length(frame.timespan))
+        written(step_length(frame.timespan))
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {

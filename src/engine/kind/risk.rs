@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, RuleState, Sample, Taken, Written,
     keyed::{KeyState, Keyed, captured_of},
-    life, span,
+    life,
     state::{Decide, fresh},
 };
 use crate::engine::{
+    duration::written,
     syntax::{
         key::{Key, Shape, mapping, read_all},
         read::{Text, text},
@@ -98,11 +99,11 @@ impl Kind for Risk {
     }
 
     fn describe(&self, _: &Frame) -> String {
-        format!("risk ≥ {}, halved every {}", self.line, span(self.half_life))
+        format!("risk ≥ {}, halved every {}", self.line, written(self.half_life))
     }
 
     fn state_parameters(&self, _: &Frame) -> String {
-        span(self.half_life)
+        written(self.half_life)
     }
 
     fn fresh(&self, _: Frame) -> Box<dyn RuleState> {

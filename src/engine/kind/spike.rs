@@ -10,11 +10,12 @@ use super::{
     Taken, Written,
     history::{History, SeenSpan, start_of, step_of},
     keyed::{KeyState, Keyed, captured_of},
-    life, span,
+    life,
     state::{Decide, fresh},
     window::{Entry, Window, WindowShape, count},
 };
 use crate::engine::{
+    duration::written,
     limits::{BASELINE_MAX, WINDOW_EVENTS_MAX},
     syntax::read::{number_within, timespan},
     time::EventTime,
@@ -108,7 +109,7 @@ fn read(section: &Section<'_>) -> Option<KindSyntax> {
         let title = "an hour of the week comes once a week";
         section.invalid("baseline", title, "lengthen `baseline.of` to a week or more");
     } else if baseline > BASELINE_MAX {
-        let title = format!("the baseline is longer than {}", span(BASELINE_MAX));
+        let title = format!("the baseline is longer than {}", written(BASELINE_MAX));
         section.invalid("baseline", title, "shorten `baseline.of`");
     } else if baseline < HOUR * 2 {
         let title = "the past is kept by the hour";
@@ -134,7 +135,7 @@ impl Kind for Spike {
     fn describe(&self, frame: &Frame) -> String {
         let (factor, at_least) = (self.factor, self.at_least);
         let season = if self.hour_of_week { " at that hour of the week" } else { "" };
-        let span = span(frame.timespan);
+        let span = written(frame.timespan);
         format!("≥ {factor} × the usual{season} and ≥ {at_least} events in {span}")
     }
 

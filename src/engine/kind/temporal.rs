@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
-    life, span,
+    life,
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
     window::{Entry, Window, WindowShape, count},
     windowed::{Verdict, Windowed, fresh_windows},
 };
-use crate::engine::yaml::Section;
+use crate::engine::{duration::written, yaml::Section};
 
 /// The line of the table.
 pub(super) const ENTRY: KindEntry = KindEntry {
@@ -85,7 +85,7 @@ impl Kind for Temporal {
     }
 
     fn describe(&self, frame: &Frame) -> String {
-        format!("{} within {}", self.words, span(frame.timespan))
+        format!("{} within {}", self.words, written(frame.timespan))
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {

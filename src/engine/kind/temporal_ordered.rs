@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
-    life, span,
+    life,
     temporal::{entry_of_input, seen},
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
     window::{Entry, Window, WindowShape, count},
     windowed::{Verdict, Windowed, fresh_windows},
 };
-use crate::engine::yaml::Section;
+use crate::engine::{duration::written, yaml::Section};
 
 /// The line of the table.
 pub(super) const ENTRY: KindEntry = KindEntry {
@@ -92,7 +92,7 @@ impl Kind for TemporalOrdered {
     }
 
     fn describe(&self, frame: &Frame) -> String {
-        format!("{} in order within {}", self.words, span(frame.timespan))
+        format!("{} in order within {}", self.words, written(frame.timespan))
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::Sample;
-use crate::engine::{time::EventTime, value::Captured};
+use crate::engine::{digest::Digest, time::EventTime, value::Captured};
 
 /// Shape of a window, `tripline.window`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,15 +74,9 @@ impl Entry {
 
     /// An event whose values are told apart.
     pub(super) fn of_values(sample: &Sample<'_>) -> Entry {
-        let mut hasher = blake3::Hasher::new();
-        for value in sample.values {
-            hasher.update(&(value.len() as u64).to_le_bytes());
-            hasher.update(value.as_bytes());
-        }
-        let hash = hasher.finalize();
-        let head = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+        let hash = Digest::of(sample.values.iter().map(|value| value.as_bytes())).number();
         let text = sample.values.join("/").into();
-        Entry { hash: u64::from_le_bytes(head), text: Some(text), ..Entry::of(sample) }
+        Entry { hash, text: Some(text), ..Entry::of(sample) }
     }
 }
 

@@ -1,44 +1,23 @@
 //! Stages of a request, and which requests have which (`k8s.io/apiserver/pkg/endpoints/filters`:
 //! `audit.go`, `authn_audit.go`; `LongRunningFunc` of kube-apiserver).
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     resources::subresource,
     verbs::{PROXY, WATCH},
 };
+use crate::engine::words::words;
 
-/// Stage of an audit event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Stage {
-    /// The request arrived; there is no answer yet.
-    RequestReceived,
-    /// Headers were sent: long-running requests and failed logins.
-    ResponseStarted,
-    /// The answer was sent.
-    ResponseComplete,
-    /// The API server panicked.
-    Panic,
-}
-
-impl Stage {
-    /// All, in the order in which they come.
-    pub const ALL: [Stage; 4] =
-        [Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete, Stage::Panic];
-
-    /// From the word in the event.
-    pub fn parse(text: &str) -> Option<Stage> {
-        Stage::ALL.into_iter().find(|stage| stage.as_str() == text)
-    }
-
-    /// The word in the event.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Stage::RequestReceived => "RequestReceived",
-            Stage::ResponseStarted => "ResponseStarted",
-            Stage::ResponseComplete => "ResponseComplete",
-            Stage::Panic => "Panic",
-        }
+words! {
+    /// Stage of an audit event.
+    pub enum Stage {
+        /// The request arrived; there is no answer yet.
+        RequestReceived = "RequestReceived",
+        /// Headers were sent: long-running requests and failed logins.
+        ResponseStarted = "ResponseStarted",
+        /// The answer was sent.
+        ResponseComplete = "ResponseComplete",
+        /// The API server panicked.
+        Panic = "Panic",
     }
 }
 

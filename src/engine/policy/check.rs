@@ -19,16 +19,11 @@ use super::{
 };
 use crate::engine::{
     detect::{Facts, Known},
-    diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText},
+    diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText, code},
     event::well_known,
     kubernetes::{Stage, runs_long},
     rule::{RuleSet, RuleSteps},
 };
-
-/// A rule is blind.
-const BLIND: &str = "P020";
-/// Rules may be blind.
-const MAYBE_BLIND: &str = "P021";
 
 /// Names of rules in one line; further ones are counted.
 const NAMES_SHOWN: usize = 6;
@@ -362,7 +357,8 @@ impl Found<'_> {
                 _ if lack.by_stage => "`omitStages` leaves them out".to_owned(),
                 (_, Some(level)) => format!("recorded is only {}", level.as_str()),
             };
-            let mut diagnostic = Diagnostic::error(BLIND, place(lack.entry), title).label(label);
+            let mut diagnostic =
+                Diagnostic::error(code::BLIND, place(lack.entry), title).label(label);
             if let Some(rule) = blind.place {
                 diagnostic = diagnostic.related(rule.clone(), "this rule");
             }
@@ -385,7 +381,8 @@ impl Found<'_> {
                 Some(Some(_)) if *by_stage => "`omitStages` leaves out what they see".to_owned(),
                 Some(Some(level)) => format!("recorded is only {}", level.as_str()),
             };
-            diagnostics.push(Diagnostic::warning(MAYBE_BLIND, place(*entry), title).label(label));
+            diagnostics
+                .push(Diagnostic::warning(code::BLIND_IN_PART, place(*entry), title).label(label));
         }
         diagnostics.sort_by_key(|diagnostic| {
             let at = diagnostic.place.as_ref().map(|place| place.span.start);

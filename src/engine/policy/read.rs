@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::engine::{
-    diagnostic::{Diagnostic, DiagnosticLevel, Place, Problems, SourceText},
+    diagnostic::{Diagnostic, DiagnosticLevel, Place, Problems, SourceText, code},
     kubernetes::{
         AuditLevel, Stage,
         stages::STAGE_WORDS,
@@ -13,11 +13,11 @@ use crate::engine::{
 };
 
 const CODES: SectionCodes = SectionCodes {
-    unknown: "P001",
-    missing: "P002",
-    wrong_type: "P003",
-    invalid: "P004",
-    twice: "P005",
+    unknown: code::UNKNOWN_POLICY_KEY,
+    missing: code::MISSING_POLICY_KEY,
+    wrong_type: code::WRONG_POLICY_TYPE,
+    invalid: code::INVALID_POLICY_VALUE,
+    twice: code::POLICY_KEY_TWICE,
 };
 
 /// A policy: the first of its entries that fits a request decides how much of it is recorded.
@@ -142,7 +142,7 @@ fn stages(section: &Section<'_>) -> BTreeSet<&'static str> {
 fn read_entry(section: Section<'_>, omitted: &BTreeSet<&'static str>) -> Entry {
     let words: Vec<(&str, Option<AuditLevel>)> = [("None", None)]
         .into_iter()
-        .chain(AuditLevel::ALL.map(|level| (level.as_str(), Some(level))))
+        .chain(AuditLevel::WORDS.map(|(word, level)| (word, Some(level))))
         .collect();
     if section.node("level").is_none() {
         section.missing("level", "write `level: Metadata`");

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
+    digest::{Digest, hex},
     limits::RULES_MAX,
     syntax::code,
     time::WallTime,
@@ -43,16 +44,11 @@ pub struct RuleSources {
 impl RuleSources {
     /// Hash of all names and texts, as 16 hexadecimal digits: equal exactly if nothing changed.
     pub fn version(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
         let lists = self.lists.iter().map(|(_, source)| source);
         let singles = [&self.schedules, &self.risk, &self.identities].into_iter().flatten();
-        for source in self.rules.iter().chain(lists).chain(singles) {
-            for part in [&source.name, &source.text] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part.as_bytes());
-            }
-        }
-        hasher.finalize().to_hex().chars().take(16).collect()
+        let sources = self.rules.iter().chain(lists).chain(singles);
+        let parts = sources.flat_map(|source| [&source.name, &source.text]);
+        hex(&Digest::of(parts).first::<8>())
     }
 }
 

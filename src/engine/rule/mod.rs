@@ -13,10 +13,7 @@ mod read;
 mod schema;
 mod template;
 
-pub use super::syntax::{
-    code,
-    threshold::{Comparison, Threshold},
-};
+pub use super::syntax::threshold::{Comparison, Threshold};
 pub use super::value::fold_case;
 pub use load::{LoadOptions, Loaded, RuleSources, load};
 

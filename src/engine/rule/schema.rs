@@ -49,7 +49,7 @@ pub fn json_schema() -> Value {
                     {"type": "array", "items": {"$ref": "#/$defs/field"}, "minItems": 1},
                 ],
             },
-            "severity": {"enum": Severity::ALL.map(Severity::as_str)},
+            "severity": {"enum": Severity::ALL},
             "search": search(),
         },
     })

@@ -27,6 +27,7 @@ use super::{
     },
     detect::Detection,
     detector::DetectionBatch,
+    digest::Digest,
     kind::{Captures, Hit, Holds, RuleState, StateKey, Taken},
     limits::{IDENTITIES_PER_RULE_MAX, PREVIOUS_RULES_MAX},
     record::PartitionName,
@@ -525,11 +526,7 @@ const fn captures_of(same: bool) -> Captures {
 
 /// Tells lists of captured fields apart.
 fn captures_hash(names: &[String]) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    for name in names {
-        hasher.update(name.as_bytes()).update(&[0]);
-    }
-    u64::from_le_bytes(hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default())
+    names.iter().fold(Digest::default(), |digest, name| digest.bytes(name).bytes([0])).number()
 }
 
 fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {

@@ -5,8 +5,9 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use super::code;
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
+    duration::parse_timespan,
     time::EventTime,
-    yaml::{Node, NodeKind, Section, SectionCodes, parse_duration},
+    yaml::{Node, NodeKind, Section, SectionCodes},
 };
 
 /// The codes under which sections of rule files report.
@@ -169,17 +170,6 @@ pub(in crate::engine) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
     (text.len() == 10).then(|| text.parse().ok())?
 }
 
-/// A timespan as Sigma and pySigma write it (`5m`; also `w`, `M`, `y`), or as Prometheus does (`1h30m`).
-pub(in crate::engine) fn parse_timespan(text: &str) -> Option<Duration> {
-    let unit_seconds = match text.chars().last()? {
-        'M' => 2_629_746,
-        'y' => 31_556_952,
-        _ => return parse_duration(text),
-    };
-    let count: u64 = text.get(..text.len() - 1)?.parse().ok()?;
-    Some(Duration::from_secs(count.checked_mul(unit_seconds)?))
-}
-
 /// A timespan of a section that must be longer than nothing and at most ten years.
 pub(in crate::engine) fn timespan(section: &Section<'_>, key: &str) -> Option<Duration> {
     let value = section.string(key)?;
@@ -206,18 +196,6 @@ pub(in crate::engine) fn timespan_or_none(section: &Section<'_>, key: &str) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timespans_of_both_worlds_are_read() {
-        let seconds = |text| parse_timespan(text).map(|span| span.as_secs());
-        assert_eq!(seconds("5m"), Some(300));
-        assert_eq!(seconds("1M"), Some(2_629_746));
-        assert_eq!(seconds("1y"), Some(31_556_952));
-        assert_eq!(seconds("1h30m"), Some(5_400));
-        for bad in ["", "m", "M", "5", "-1m", "99999999999999999y", "5 m"] {
-            assert_eq!(seconds(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_part_of_a_text_has_a_place_of_its_own() {

@@ -7,7 +7,7 @@ use std::{ops::Range, sync::Arc};
 
 use serde_saphyr::{Error, budget::BudgetBreach};
 
-use crate::engine::diagnostic::{Diagnostic, Place, SourceText};
+use crate::engine::diagnostic::{Diagnostic, Place, SourceText, code};
 
 /// The diagnostic of an error of the library.
 pub(super) fn not_yaml(source: &Arc<SourceText>, error: &Error) -> Diagnostic {
@@ -29,14 +29,14 @@ struct Mistake {
 }
 
 fn mistake(title: impl Into<String>, help: &'static str) -> Mistake {
-    Mistake { code: "Y001", title: title.into(), help: (!help.is_empty()).then_some(help) }
+    Mistake { code: code::NOT_YAML, title: title.into(), help: (!help.is_empty()).then_some(help) }
 }
 
 fn explain(error: &Error) -> Mistake {
     const SPLIT: &str = "split the file";
     const ALIASES: &str = "write out what the aliases stand for; a file needs few of them, if any";
     let too_many = |title: &str, help| Mistake {
-        code: "Y003",
+        code: code::YAML_TOO_MUCH,
         title: format!("the file {title}"),
         help: Some(help),
     };

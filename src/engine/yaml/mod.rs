@@ -14,11 +14,11 @@ use std::{ops::Range, sync::Arc};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::diagnostic::{Diagnostic, Place, SourceText};
+use super::diagnostic::{Diagnostic, Place, SourceText, code};
 use super::limits;
 
 pub(in crate::engine) use older::other_reading;
-pub use section::{CONFIG_CODES, SecretRef, Section, SectionCodes, parse_duration};
+pub use section::{CONFIG_CODES, SecretRef, Section, SectionCodes};
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,7 +133,7 @@ pub fn parse_bounded(
         let place = Place { source: Arc::clone(source), span: 0..0 };
         let length = source.text.len();
         let title = format!("the file has {length} bytes; at most {bytes_max} are read");
-        return Err(Box::new(Diagnostic::error("Y002", place, title)));
+        return Err(Box::new(Diagnostic::error(code::FILE_TOO_LARGE, place, title)));
     }
     let options = serde_saphyr::options! {
         strict_booleans: true,

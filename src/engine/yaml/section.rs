@@ -13,7 +13,10 @@ use std::{
 };
 
 use super::{Key, Node, NodeKind};
-use crate::engine::diagnostic::{Diagnostic, Place, Problems, SourceText};
+use crate::engine::{
+    diagnostic::{Diagnostic, Place, Problems, SourceText, code},
+    duration::parse_duration,
+};
 
 /// Where a secret is to be found. Resolved by the shell; never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,11 +56,11 @@ pub struct SectionCodes {
 
 /// The codes of the configuration; rule files have their own.
 pub const CONFIG_CODES: SectionCodes = SectionCodes {
-    unknown: "C001",
-    missing: "C002",
-    wrong_type: "C003",
-    invalid: "C004",
-    twice: "C005",
+    unknown: code::UNKNOWN_SETTING,
+    missing: code::MISSING_SETTING,
+    wrong_type: code::WRONG_SETTING_TYPE,
+    invalid: code::INVALID_SETTING,
+    twice: code::SETTING_TWICE,
 };
 
 /// A mapping being read.
@@ -403,50 +406,10 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Parses a duration as Prometheus writes it. Units `ms s m h d w`, largest first, each once.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 6] = [
-        ("w", 604_800_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("ms", 1),
-        ("m", 60_000),
-        ("s", 1_000),
-    ];
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let (mut rest, mut sum, mut before) = (text, 0_u64, u64::MAX);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at_checked(digits)?;
-        let (unit, millis) = UNITS.iter().find(|(unit, _)| tail.starts_with(unit))?;
-        if *millis >= before {
-            return None;
-        }
-        before = *millis;
-        sum = sum.checked_add(number.parse::<u64>().ok()?.checked_mul(*millis)?)?;
-        rest = tail.strip_prefix(unit)?;
-    }
-    (!text.is_empty()).then(|| Duration::from_millis(sum))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::yaml::parse;
-
-    #[test]
-    fn durations_are_prometheus_durations() {
-        let seconds = |text| parse_duration(text).map(|span| span.as_secs_f64());
-        assert_eq!(seconds("1h30m"), Some(5_400.0));
-        assert_eq!(seconds("250ms"), Some(0.25));
-        assert_eq!(seconds("1w2d"), Some(777_600.0));
-        assert_eq!(seconds("0"), Some(0.0));
-        for bad in ["", "5", "m", "5x", "5m1h", "1m1m", "-5m", "99999999999999w"] {
-            assert_eq!(seconds(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn keys_are_found_among_few_and_among_many() {

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::{KafkaSource, range::KafkaRange};
 use crate::{
     engine::{
-        diagnostic::Diagnostic,
+        diagnostic::{Diagnostic, code},
         time::WallTime,
+        words::words,
         yaml::{SecretRef, Section},
     },
     kafka::{Connection, ReadSecret},
@@ -29,15 +30,17 @@ const OWNED: [(&str, &str); 12] = [
     ("statistics.interval.ms", "the lag is taken from statistics every 2 s"),
 ];
 
-/// Where to begin in a partition that neither the checkpoint nor the group knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Start {
-    /// At its first record. Nothing is missed; old events may still alert.
-    #[default]
-    Earliest,
-    /// At its end as of now. Partitions that are added to a known topic later are read from their
-    /// first record even so.
-    Latest,
+words! {
+    /// Where to begin in a partition that neither the checkpoint nor the group knows.
+    #[derive(Default)]
+    pub enum Start {
+        /// At its first record. Nothing is missed; old events may still alert.
+        #[default]
+        Earliest = "earliest",
+        /// At its end as of now. Partitions that are added to a known topic later are read from their
+        /// first record even so.
+        Latest = "latest",
+    }
 }
 
 /// A Kafka source as configured.
@@ -75,8 +78,7 @@ impl KafkaSettings {
         let connection = Connection::parse(section, &OWNED);
         let topics = parse_topics(section);
         let group = section.required_string("group", "name the consumer group, such as `tripline`");
-        let words = [("earliest", Start::Earliest), ("latest", Start::Latest)];
-        let start = section.one_of("start", &words).unwrap_or_default();
+        let start = section.one_of("start", &Start::WORDS).unwrap_or_default();
         let cluster = section.string("cluster").map(Arc::from);
         let cluster_header = section.string("cluster_header");
         Some(KafkaSettings {
@@ -162,7 +164,7 @@ impl SourceConfig for KafkaSettings {
     fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>> {
         let connection = self.connection.open(secret).map_err(|detail| {
             let title = format!("the Kafka source cannot be built: {detail}");
-            Box::new(Diagnostic::error_nowhere("C030", title))
+            Box::new(Diagnostic::error_nowhere(code::KAFKA_IMPOSSIBLE, title))
         })?;
         Ok(Box::new(KafkaSource::new(self.clone(), connection)))
     }
@@ -189,7 +191,7 @@ impl SourceConfig for KafkaSettings {
     fn take_over(&self, secret: ReadSecret<'_>, timeout: Duration) -> Result<(), Box<Diagnostic>> {
         let failed = |detail: String| {
             let title = format!("cannot take over the stream: {detail}");
-            Box::new(Diagnostic::error_nowhere("C031", title))
+            Box::new(Diagnostic::error_nowhere(code::NOT_TAKEN_OVER, title))
         };
         let connection = self.connection.open(secret).map_err(failed)?;
         super::take_over(self, connection, timeout).map_err(|error| failed(error.to_string()))

@@ -13,17 +13,23 @@ use crate::engine::{
     syntax::code,
 };
 
-/// What is shown of an event when the rule does not say. The time comes by itself. `requestURI` is not
-/// among them: it may hold secrets.
-pub(in crate::engine) const DEFAULT_EVIDENCE: [&str; 9] = [
+/// What is shown of every event, whatever a rule lists: who, what, where, from where, on whose behalf,
+/// and how it ended. The time comes by itself. `requestURI` is not among them: it may hold secrets.
+const ALWAYS_SHOWN: [&str; 15] = [
     "verb",
     "objectRef.resource",
     "objectRef.namespace",
     "objectRef.name",
     "objectRef.subresource",
     "user.username",
+    "actor.id",
+    "actor.kind",
+    "actor.on_behalf_of",
+    "actor.team",
+    "cluster",
     "source.ip",
     "userAgent",
+    "outcome",
     "responseStatus.code",
 ];
 
@@ -57,10 +63,19 @@ pub(in crate::engine) fn own_evidence(header: &Header) -> Option<Vec<String>> {
     Some(texts.iter().map(|text| text.value.clone()).collect())
 }
 
-/// The fields that are shown: its own, or the usual ones.
+/// The fields that are shown: its own, and what is always shown.
 pub(in crate::engine) fn evidence_of(header: &Header) -> Vec<String> {
-    own_evidence(header)
-        .unwrap_or_else(|| DEFAULT_EVIDENCE.iter().map(|field| (*field).to_owned()).collect())
+    with_always_shown(own_evidence(header).unwrap_or_default())
+}
+
+/// These fields, and then those that are always shown.
+pub(in crate::engine) fn with_always_shown(mut fields: Vec<String>) -> Vec<String> {
+    for field in ALWAYS_SHOWN {
+        if !fields.iter().any(|known| known == field) {
+            fields.push(field.to_owned());
+        }
+    }
+    fields
 }
 
 /// The fields that a document's templates name; templates that are none are reported.

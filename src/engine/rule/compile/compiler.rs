@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
+    digest::Digest,
     event::Identities,
     kind::{Calendar, Kind, KindSyntax, ResolveContext},
     rule::{
@@ -64,20 +65,8 @@ impl Wanted {
 
 /// Hash of what decides the meaning of a rule's state; see [`RuleMeta::state_shape`].
 pub(in crate::engine) fn shape(kind: &str, key: &[String], more: &[&str]) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    let parts = std::iter::once(kind)
-        .chain(key.iter().map(String::as_str))
-        .chain(std::iter::once("\0"))
-        .chain(more.iter().copied());
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    let mut short = [0; 8];
-    for (to, from) in short.iter_mut().zip(hasher.finalize().as_bytes()) {
-        *to = *from;
-    }
-    u64::from_le_bytes(short)
+    let digest = key.iter().fold(Digest::of([kind]), Digest::part).part("\0");
+    more.iter().fold(digest, Digest::part).number()
 }
 
 impl Compiler<'_> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    alert::{DEFAULT_EVIDENCE, evidence_of, own_evidence, template_fields},
+    alert::{evidence_of, own_evidence, template_fields, with_always_shown},
     compiler::{Compiler, Wanted},
 };
 use crate::engine::{
@@ -181,23 +181,20 @@ pub(in crate::engine) fn field_for<'c>(
         .map_or(name, |(_, field)| field.value.as_str())
 }
 
-/// The evidence of a correlation: its own, else what its inputs show, else the usual.
+/// The evidence of a correlation: its own, else what its inputs show, and what is always shown.
 pub(in crate::engine) fn correlation_evidence(
     compiler: &Compiler<'_>,
     document: &CorrelationDocument,
     inputs: &[Option<usize>],
 ) -> Vec<String> {
     if let Some(own) = own_evidence(&document.header) {
-        return own;
+        return with_always_shown(own);
     }
     let mut shown = Wanted::default();
     for input in inputs.iter().flatten().filter_map(|index| compiler.documents.get(*index)) {
         shown.add(own_evidence(input.header()).unwrap_or_default());
     }
-    if shown.0.is_empty() {
-        return DEFAULT_EVIDENCE.iter().map(|field| (*field).to_owned()).collect();
-    }
-    shown.0
+    with_always_shown(shown.0)
 }
 
 /// Decides from the outermost correlation inwards which values each rule hands on.

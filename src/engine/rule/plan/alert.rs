@@ -4,49 +4,23 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Importance of a rule, Sigma `level`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// For context only.
-    Informational,
-    /// Worth a look in a report.
-    Low,
-    /// Worth a look this week. What a rule without `level` has.
-    #[default]
-    Medium,
-    /// Worth a look today.
-    High,
-    /// Worth waking somebody.
-    Critical,
-}
+use crate::engine::words::words;
 
-impl Severity {
-    /// All, in order.
-    pub const ALL: [Severity; 5] = [
-        Severity::Informational,
-        Severity::Low,
-        Severity::Medium,
-        Severity::High,
-        Severity::Critical,
-    ];
-
-    /// The word in rule files and labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Severity::Informational => "informational",
-            Severity::Low => "low",
-            Severity::Medium => "medium",
-            Severity::High => "high",
-            Severity::Critical => "critical",
-        }
-    }
-
-    /// From the word.
-    pub fn parse(text: &str) -> Option<Severity> {
-        Severity::ALL.into_iter().find(|severity| severity.as_str() == text)
+words! {
+    /// Importance of a rule, Sigma `level`.
+    #[derive(Default)]
+    pub enum Severity {
+        /// For context only.
+        Informational = "informational",
+        /// Worth a look in a report.
+        Low = "low",
+        /// Worth a look this week. What a rule without `level` has.
+        #[default]
+        Medium = "medium",
+        /// Worth a look today.
+        High = "high",
+        /// Worth waking somebody.
+        Critical = "critical",
     }
 }
 

@@ -6,6 +6,7 @@ use hashbrown::{HashMap, hash_map::Entry};
 
 use super::expression::{Expression, Predicate, PredicateId, Test};
 use crate::engine::{
+    digest::Digest,
     event::{FieldId, FieldTable},
     limits::FIELDS_MAX,
     syntax::condition::{self, Condition},
@@ -18,8 +19,8 @@ pub(in crate::engine) struct Builder {
     pub(in crate::engine) fields: FieldTable,
     /// Predicates so far.
     pub(in crate::engine) predicates: Vec<Predicate>,
-    /// Predicates by a hash of field and test; 32 bytes, whatever the size of the list.
-    by_hash: HashMap<[u8; 32], PredicateId>,
+    /// Predicates by field and test, as short as any, whatever the size of the list.
+    by_digest: HashMap<[u8; 16], PredicateId>,
     /// Whether [`FIELDS_MAX`] was passed.
     pub(in crate::engine) too_many_fields: bool,
 }
@@ -44,10 +45,8 @@ impl Builder {
         test: Test,
         key: &str,
     ) -> Expression {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&field.0.to_le_bytes());
-        hasher.update(key.as_bytes());
-        let id = match self.by_hash.entry(*hasher.finalize().as_bytes()) {
+        let digest = Digest::default().bytes(field.0.to_le_bytes()).bytes(key);
+        let id = match self.by_digest.entry(digest.first()) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(free) => {
                 let id = PredicateId(

@@ -260,11 +260,6 @@ pub(in crate::engine) fn read_extension(section: Option<Section<'_>>, sort: Sort
     extension
 }
 
-/// The words for severities.
-pub(in crate::engine) fn severities() -> Vec<(&'static str, Severity)> {
-    Severity::ALL.into_iter().map(|severity| (severity.as_str(), severity)).collect()
-}
-
 /// The kind that decides over time whether a detection rule fires.
 fn read_state(section: &Section<'_>, extension: &mut Extension) {
     for entry in kind::written(Written::Key) {
@@ -367,7 +362,7 @@ const STEP: &[Key<(Option<f64>, Option<Severity>)>] = &[
         "Which severity then.",
         "which severity then: `{gte: 50, level: critical}`",
         |s, key, to| {
-            to.1 = s.one_of(key, &severities());
+            to.1 = s.one_of(key, &Severity::WORDS);
         },
     ),
 ];

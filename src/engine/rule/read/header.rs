@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     correlation::CORRELATION,
-    extension::{Extension, Sort, extension_keys, extension_schema, read_extension, severities},
+    extension::{Extension, Sort, extension_keys, extension_schema, read_extension},
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, nearest},
@@ -104,7 +104,7 @@ pub(in crate::engine) const HEADER: &[Key<Header>] = &[
     Key::new("status", Shape::Is(|| json!({"enum": STATUSES})), "", |s, key, to| {
         to.about.status = read_status(s, key);
     }),
-    Key::new("level", Shape::Severity, "", |s, key, to| to.level = s.one_of(key, &severities())),
+    Key::new("level", Shape::Severity, "", |s, key, to| to.level = s.one_of(key, &Severity::WORDS)),
     Key::new("author", Shape::Text, "Who wrote it.", |s, key, to| to.about.author = s.string(key)),
     Key::new("license", Shape::Text, "", |s, key, _| drop(s.string(key))),
     Key::new("date", Shape::Is(date_schema), "When it was written.", |s, key, _| {

@@ -15,7 +15,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    extension::{OF_ALERTS, OWNER, STEPS, Sort, severities},
+    extension::{OF_ALERTS, OWNER, STEPS, Sort},
     header::Header,
 };
 use crate::engine::{
@@ -91,6 +91,6 @@ const RISK: &[Key<RiskSettings>] = &[
         to.half_life = timespan(s, key).unwrap_or(to.half_life);
     }),
     Key::new("level", Shape::Severity, "", |s, key, to| {
-        to.header.level = s.one_of(key, &severities()).or(to.header.level);
+        to.header.level = s.one_of(key, &Severity::WORDS).or(to.header.level);
     }),
 ];

@@ -1,11 +1,15 @@
 //! Rules about the source text itself: who may name whom, what the engine may not touch, and what no
 //! file may leave behind. Each failure names file and line.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+mod circles;
+mod documents;
+mod registries;
+mod source;
+mod unused;
+
+use std::{collections::BTreeMap, fs};
+
+use source::{check, files, paths, program, program_text, root, sources};
 
 /// Which top-level modules each one may name beside itself. `telemetry` is open to the whole shell.
 /// The architecture is this table: a new edge in it is a change of ARCHITECTURE.md too.
@@ -25,7 +29,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("backtest", &["engine", "source"]),
+    ("backtest", &["engine", "html", "source"]),
     (
         "cli",
         &[
@@ -42,14 +46,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("backtest", &["engine", "source"]),
     ("config", &["engine", "telemetry"]),
     ("engine", &[]),
     ("generate", &["engine"]),
+    ("html", &["engine"]),
     ("kafka", &["engine", "telemetry", "tls"]),
     ("main", &["cli"]),
-    ("notify", &["engine", "kafka", "telemetry", "tls"]),
-    ("server", &["engine", "telemetry", "tls"]),
+    ("notify", &["engine", "html", "kafka", "telemetry", "tls"]),
+    ("server", &["engine", "html", "telemetry", "tls"]),
     ("source", &["engine", "kafka", "telemetry"]),
     ("store", &["engine", "kafka", "telemetry"]),
     ("telemetry", &["engine"]),
@@ -86,107 +90,15 @@ const LINES_MAX: usize = 700;
 /// Complaints, each `path:line: what`.
 type Errors = Vec<String>;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn walk(directory: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if path.is_dir() {
-            walk(&path, extensions, found);
-        } else if extensions.contains(&extension.unwrap_or("")) {
-            found.push(path);
-        }
-    }
-}
-
-/// Path from the root of the repository, and text, of all files below these directories.
-fn files(directories: &[&str], extensions: &[&str]) -> Vec<(String, String)> {
-    let mut paths = Vec::new();
-    for directory in directories {
-        walk(&root().join(directory), extensions, &mut paths);
-    }
-    paths.sort();
-    assert!(!paths.is_empty(), "no files below {directories:?}");
-    let name = |path: &Path| path.strip_prefix(root()).unwrap().display().to_string();
-    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
-}
-
-fn sources() -> Vec<(String, String)> {
-    files(&["src"], &["rs"])
-}
-
-/// The lines of a file above its tests, numbered from 1, without comments: what the program is.
-fn program(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
-    let numbered = lines.enumerate().map(|(index, line)| (index + 1, line));
-    numbered.map(|(number, line)| match line.find("//") {
-        Some(at) if !line[..at].ends_with(':') => (number, &line[..at]),
-        _ => (number, line),
-    })
-}
-
-/// The same as one text: a `use` may go over several lines.
-fn program_text(text: &str) -> String {
-    program(text).flat_map(|(_, line)| [line, "\n"]).collect()
-}
-
 /// `src/notify/slack.rs` → `notify`; `src/main.rs` → `main`.
 fn top_module(path: &str) -> &str {
     let rest = path.strip_prefix("src/").unwrap();
     rest.split(['/', '.']).next().unwrap()
 }
 
-/// Names that follow each of `prefixes` in a text, braces included: `use crate::{a::B, c};` gives `a`
-/// and `c`.
-fn named_after(prefixes: &[&str], text: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for prefix in prefixes {
-        for (at, _) in text.match_indices(prefix) {
-            // `crate::a` anywhere, but not in `subcrate::a`, nor `super::a` in `super::super::a`.
-            if text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
-                continue;
-            }
-            let rest = text[at + prefix.len()..].trim_start();
-            match rest.strip_prefix('{') {
-                Some(list) => names.extend(first_names_of_list(list)),
-                None => names.push(first_name(rest)),
-            }
-        }
-    }
-    names.retain(|name| name.starts_with(|c: char| c.is_lowercase()));
-    names
-}
-
-fn first_name(text: &str) -> String {
-    text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-}
-
-fn first_names_of_list(list: &str) -> Vec<String> {
-    let mut names = vec![first_name(list)];
-    let mut depth = 0;
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => names.push(first_name(&list[at + 1..])),
-            _ => {}
-        }
-    }
-    names
-}
-
 fn line_of(text: &str, part: &str) -> usize {
     let at = text.find(part).unwrap_or(0);
     text[..at].matches('\n').count() + 1
-}
-
-fn check(errors: &[String]) {
-    assert!(errors.is_empty(), "\n{}\n", errors.join("\n"));
 }
 
 /// Modules that a file names but may not.
@@ -200,10 +112,12 @@ fn layering_errors(path: &str, text: &str, may: &BTreeMap<&str, &[&str]>) -> Err
     };
     let program = program_text(text);
     let mut errors = Vec::new();
-    for name in named_after(&["crate::", "tripline::"], &program) {
-        let is_module = may.contains_key(name.as_str());
+    for path_named in paths(&program) {
+        let [root, name, ..] = path_named.as_slice() else { continue };
+        let is_module =
+            matches!(root.as_str(), "crate" | "tripline") && may.contains_key(name.as_str());
         if is_module && name != module && !allowed.contains(&name.as_str()) {
-            let line = line_of(&program, &name);
+            let line = line_of(&program, name);
             errors.push(format!("{path}:{line}: `{module}` must not name `{name}`"));
         }
     }
@@ -249,11 +163,15 @@ fn engine_modules_name_only_what_comes_before_them() {
         let is_root = !inner.contains('/') || inner.ends_with("/mod.rs");
         let is_test = inner.ends_with("/tests.rs");
         let text = if is_test { String::new() } else { program_text(&text) };
-        let mut names = named_after(&["crate::engine::"], &text);
-        if is_root {
-            names.extend(named_after(&["super::"], &text));
-        }
-        for name in names.iter().filter(|name| rank(name).is_some_and(|other| other > own)) {
+        for path_named in paths(&text) {
+            let name = match path_named.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["crate", "engine", name, ..] => name,
+                ["super", name, ..] if is_root => name,
+                _ => continue,
+            };
+            if rank(name).is_none_or(|other| other <= own) {
+                continue;
+            }
             let line = line_of(&text, name);
             errors.push(format!("{path}:{line}: `{}` must not name `{name}`", order[own]));
         }
@@ -337,31 +255,18 @@ fn tests_wait_by_polling() {
     check(&errors);
 }
 
-/// The entries of each `pub const NAME: &[&dyn …] = &[…];` of a file.
-fn registries(text: &str) -> Vec<(String, Vec<String>)> {
-    let mut found = Vec::new();
-    for (at, _) in text.match_indices("pub const ") {
-        let declaration = &text[at + "pub const ".len()..];
-        let Some((head, rest)) = declaration.split_once('=') else { continue };
-        if !head.contains("&[&dyn") {
-            continue;
-        }
-        let Some(list) = rest.trim_start().strip_prefix("&[") else { continue };
-        let list = list.split("];").next().unwrap();
-        let entries = list.split(',').map(|entry| entry.trim().trim_start_matches('&').to_owned());
-        found.push((first_name(head), entries.filter(|entry| !entry.is_empty()).collect()));
-    }
-    found
-}
-
 #[test]
-fn registries_are_sorted() {
+fn codes_of_mistakes_come_from_their_table() {
+    let is_code = |word: &str| {
+        word.len() == 4
+            && word.starts_with(['C', 'P', 'R', 'T', 'Y'])
+            && word[1..].bytes().all(|byte| byte.is_ascii_digit())
+    };
     let mut errors = Errors::new();
-    for (path, text) in sources() {
-        for (name, entries) in registries(&text) {
-            if !entries.is_sorted() {
-                let line = line_of(&text, &format!("pub const {name}"));
-                errors.push(format!("{path}:{line}: {name} is not sorted"));
+    for (path, text) in sources().iter().filter(|(path, _)| !path.ends_with("diagnostic/code.rs")) {
+        for (number, line) in program(text) {
+            for word in line.split('"').skip(1).step_by(2).filter(|word| is_code(word)) {
+                errors.push(format!("{path}:{number}: name `{word}` by its constant"));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The code of every diagnostic about rule files, in one table.
+//! The code of every diagnostic, in one table: of rules, the configuration, policies, tests of rules,
+//! and of files in general.
 //!
 //! Codes are stable: people search for them and silence warnings by them. A code is never given to
 //! another mistake; a gap stays a gap. `tripline check` prints the explanation.
@@ -6,7 +7,7 @@
 /// What a code means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code {
-    /// `R…`
+    /// `R…` for rules, `C…` for the configuration, `P…` for policies, `T…` for tests, `Y…` for YAML.
     pub id: &'static str,
     /// A few words.
     pub title: &'static str,
@@ -17,7 +18,7 @@ pub struct Code {
 macro_rules! codes {
     ($($name:ident = $id:literal, $title:literal, $explanation:literal;)*) => {
         $(#[doc = concat!($id, ": ", $title, ".")] pub const $name: &str = $id;)*
-        /// All codes of rule files, sorted.
+        /// All codes.
         pub const CODES: &[Code] =
             &[$(Code { id: $id, title: $title, explanation: $explanation }),*];
     };
@@ -156,6 +157,78 @@ codes! {
         "The same can be asked for in two ways, and the rule looks at one of them.";
     OTHER_MEANING = "R089", "means something else elsewhere",
         "Another product has a field of this name too, with another meaning.";
+
+    UNKNOWN_SETTING = "C001", "unknown key",
+        "The configuration has no such key here. Nothing is ignored silently: remove it or \
+         correct it.";
+    MISSING_SETTING = "C002", "missing key",
+        "A key that must be there is not.";
+    WRONG_SETTING_TYPE = "C003", "wrong type",
+        "The value is, say, a list where a text is wanted.";
+    INVALID_SETTING = "C004", "value not accepted",
+        "The value is of the right kind, but cannot be used.";
+    SETTING_TWICE = "C005", "said twice",
+        "Two keys say the same thing, or contradict each other. Keep one.";
+    SETTING_WITHOUT_PLACE = "C006", "setting cannot be laid over the file",
+        "A setting of the environment or the command line has no place in the configuration \
+         file.";
+    CONFIG_UNREADABLE = "C007", "configuration cannot be read",
+        "The file is missing, may not be read, or is no text.";
+    SEVERAL_CONFIGS = "C008", "several configurations",
+        "The configuration file has one YAML document.";
+    UNKNOWN_VARIABLE = "C009", "unknown variable",
+        "A variable of the environment begins with `TRIPLINE_`, but names no setting.";
+    RECEIVER_IMPOSSIBLE = "C020", "receiver cannot be made",
+        "What a receiver needs is missing or wrong, such as a secret that cannot be read.";
+    DEAD_LETTERS_IMPOSSIBLE = "C021", "dead letters have no place",
+        "The place of dead letters cannot be made ready.";
+    KAFKA_IMPOSSIBLE = "C030", "Kafka source cannot be made",
+        "The Kafka client refuses these settings.";
+    NOT_TAKEN_OVER = "C031", "stream cannot be taken over",
+        "The consumer group could not be joined.";
+    UNKNOWN_POLICY_KEY = "P001", "unknown key of a policy",
+        "The API server does not look at such a key.";
+    MISSING_POLICY_KEY = "P002", "missing key of a policy",
+        "A key that must be there is not.";
+    WRONG_POLICY_TYPE = "P003", "wrong type in a policy",
+        "The value is, say, a text where a list is wanted.";
+    INVALID_POLICY_VALUE = "P004", "value not accepted in a policy",
+        "The value is of the right kind, but the API server refuses it, or it can never fit a \
+         request.";
+    POLICY_KEY_TWICE = "P005", "said twice in a policy",
+        "Two keys say the same thing, or contradict each other. Keep one.";
+    BLIND = "P020", "rule is blind",
+        "The audit policy leaves a rule without what it names: nothing of these requests is \
+         recorded, or not the bodies that its condition looks at, or not the stages in which it \
+         sees them. `tripline policy` prints a policy that suffices.";
+    BLIND_IN_PART = "P021", "rules may be blind in part",
+        "The audit policy hides some of the requests that these rules could match: those of one \
+         user, say, or for one of the resources that a rule never named. Often that is what was \
+         meant.";
+    SEVERAL_TEST_DOCUMENTS = "T001", "several documents of tests",
+        "A file of rule tests has one YAML document.";
+    UNKNOWN_TEST_FIELD = "T002", "events have no such field",
+        "A rule test sets fields as they are in audit events; what Tripline derives follows \
+         from them.";
+    TEST_OF_NO_RULE = "T003", "tests of no rule file",
+        "A file of rule tests names the rule file that it is about, or has its name before \
+         `.test.yaml`.";
+    NOT_YAML = "Y001", "not YAML",
+        "The file cannot be understood as YAML from this place on. Keys are unique, and lines \
+         are indented with spaces.";
+    FILE_TOO_LARGE = "Y002", "file too large",
+        "Nothing of a file with more bytes than this is read.";
+    YAML_TOO_MUCH = "Y003", "file holds too much",
+        "A bound of YAML files was passed: documents, values, levels, or what aliases stand \
+         for.";
+    TOO_MANY_PROBLEMS = "Y004", "too many problems",
+        "Of errors and of warnings so many are shown that nobody would read more; the rest is \
+         counted.";
+}
+
+/// What a code means.
+pub fn explained(id: &str) -> Option<&'static Code> {
+    CODES.iter().find(|code| code.id == id)
 }
 
 #[cfg(test)]

@@ -1,0 +1,85 @@
+//! Digests: the identity of what attackers may choose, as a hash that they cannot collide.
+//!
+//! Alerts, groups, requests and stored state are known by such digests, over restarts and versions, so
+//! what goes into one never changes its form.
+
+use std::fmt::Write as _;
+
+/// BLAKE3 over parts, each with its length, so that parts cannot run into each other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Digest(blake3::Hasher);
+
+impl Digest {
+    /// Of these parts, in their order.
+    pub(crate) fn of<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> Digest {
+        parts.into_iter().fold(Digest::default(), Digest::part)
+    }
+
+    /// With one more part.
+    #[must_use]
+    pub(crate) fn part(self, part: impl AsRef<[u8]>) -> Digest {
+        let length = part.as_ref().len() as u64;
+        self.bytes(length.to_le_bytes()).bytes(part)
+    }
+
+    /// With a part that may be absent, which is not the same as empty.
+    #[must_use]
+    pub(crate) fn optional_part(self, part: Option<&str>) -> Digest {
+        match part {
+            Some(part) => self.part(part),
+            // A length that no text has.
+            None => self.bytes(u64::MAX.to_le_bytes()),
+        }
+    }
+
+    /// With bytes whose end is known without a length: a last part, or one of a fixed size.
+    #[must_use]
+    pub(crate) fn bytes(mut self, bytes: impl AsRef<[u8]>) -> Digest {
+        self.0.update(bytes.as_ref());
+        self
+    }
+
+    /// The first `N` bytes, at most 32: 16 are an identity, 8 tell apart what nobody attacks.
+    pub(crate) fn first<const N: usize>(&self) -> [u8; N] {
+        const { assert!(N <= 32, "a digest has 32 bytes") };
+        let hash = self.0.finalize();
+        hash.as_bytes().first_chunk().copied().expect("N is at most 32")
+    }
+
+    /// The first 64 bits.
+    pub(crate) fn number(&self) -> u64 {
+        u64::from_le_bytes(self.first())
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let digest = |parts: &[&str]| Digest::of(parts).first::<16>();
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        assert_ne!(digest(&["", "a"]), digest(&["a", ""]));
+        let optional = |part| Digest::default().optional_part(part).number();
+        assert_ne!(optional(None), optional(Some("")));
+        assert_eq!(optional(Some("a")), Digest::of(["a"]).number());
+    }
+
+    /// Stored state and the threads of receivers know these.
+    #[test]
+    fn a_digest_is_the_same_for_ever() {
+        let plain = blake3::hash(b"\x01\0\0\0\0\0\0\0a\x02\0\0\0\0\0\0\0bcd");
+        let digest = Digest::of(["a", "bc"]).bytes("d");
+        assert_eq!(hex(&digest.first::<32>()), plain.to_hex().as_str());
+        assert_eq!(hex(&[0x0a, 0xff]), "0aff");
+    }
+}

@@ -1,0 +1,154 @@
+//! Text that others chose, made fit to be shown: nothing that acts, nothing without end.
+//!
+//! User agents, names and URIs in audit events are chosen by whoever is watched, and a key of a rule
+//! file may hold the escape sequences of a terminal. Control characters (a terminal obeys them), those
+//! that turn the direction of writing (a reader is fooled by them) and those that take no room are never
+//! shown. Messages about events put U+FFFD in their place; tools, whose reader has to find and change
+//! them in a file, write them out.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+/// The text with what would not stand where it is, or would act on a terminal, as `\u{…}`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' => clean.push_str("\\n"),
+            '\r' => clean.push_str("\\r"),
+            '\t' => clean.push_str("\\t"),
+            c if acts(c) => {
+                let _ = write!(clean, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => clean.push(c),
+        }
+    }
+    Cow::Owned(clean)
+}
+
+/// One line, at most `characters_max` characters, `…` at the end if it was longer.
+pub fn one_line(text: &str, characters_max: usize) -> String {
+    bounded(text.chars().map(|c| if c == '\n' { ' ' } else { shown(c) }), characters_max)
+}
+
+/// Like [`one_line`], but keeps line breaks.
+pub fn lines(text: &str, characters_max: usize) -> String {
+    bounded(text.chars().map(shown), characters_max)
+}
+
+/// Like [`one_line`], but bounded by bytes, for what is stored. A line break is written out, so that two
+/// values that differ by it stay apart.
+pub fn bounded_line(text: &str, bytes_max: usize) -> String {
+    bounded_lines(&text.replace('\n', "\\n"), bytes_max)
+}
+
+/// Like [`lines`], but bounded by bytes, for what is stored.
+pub fn bounded_lines(text: &str, bytes_max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(bytes_max));
+    for c in text.chars().map(shown) {
+        if out.len() + c.len_utf8() + '…'.len_utf8() > bytes_max {
+            out.push('…');
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Cuts a text to so many characters, at a line break if there is one in its last quarter.
+pub fn cut(text: &str, characters_max: usize) -> String {
+    let Some((end, _)) = text.char_indices().nth(characters_max.saturating_sub(1)) else {
+        return text.to_owned();
+    };
+    if text.chars().nth(characters_max).is_none() {
+        return text.to_owned();
+    }
+    let head = text.get(..end).unwrap_or(text);
+    let head = match head.rfind('\n') {
+        Some(line) if line >= end / 4 * 3 => head.get(..=line).unwrap_or(head),
+        _ => head,
+    };
+    format!("{head}…")
+}
+
+fn bounded(mut characters: impl Iterator<Item = char>, characters_max: usize) -> String {
+    let mut out: String = characters.by_ref().take(characters_max).collect();
+    if characters.next().is_some() {
+        out.pop();
+        out.push('…');
+    }
+    out
+}
+
+/// What stands in a message for a character. Line breaks are left to the caller.
+fn shown(c: char) -> char {
+    match c {
+        '\n' => '\n',
+        '\r' | '\t' => ' ',
+        c if acts(c) => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// Control characters, those that turn the direction of writing, and those that take no room.
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_written_out() {
+        assert_eq!(printable("ver\u{1b}[31mb\u{202e}\u{7}"), r"ver\u{1b}[31mb\u{202e}\u{7}");
+        assert_eq!(printable("a\nb\tc\u{200b}"), r"a\nb\tc\u{200b}");
+        for text in ["plain", "مفتاح", "😀", "é ß"] {
+            assert!(matches!(printable(text), Cow::Borrowed(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn terminals_and_readers_are_not_fooled() {
+        assert_eq!(one_line("a\u{1b}[31mb\u{202e}c\r\nd\u{7}", 99), "a�[31mb�c  d�");
+        assert_eq!(lines("a\nb\r", 99), "a\nb ");
+        assert_eq!(bounded_line("a\nResolved", 99), r"a\nResolved");
+    }
+
+    #[test]
+    fn all_forms_agree_on_what_acts() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| !"\n\r\t".contains(*c)) {
+            let text = c.to_string();
+            let is_kept = [one_line(&text, 9), lines(&text, 9), bounded_lines(&text, 99)];
+            assert!(
+                is_kept.iter().all(|kept| (*kept == text) == (printable(&text) == text)),
+                "{c:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        assert_eq!(one_line("abcdef", 6), "abcdef");
+        assert_eq!(one_line("abcdefg", 6), "abcde…");
+        assert_eq!(bounded_lines("abcdefg", 6), "abc…");
+        assert_eq!(cut("abcdefg", 6), "abcde…");
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("aaaaaaaa\nbbb", 11), "aaaaaaaa\n…");
+        assert_eq!(cut("éééé", 3), "éé…");
+    }
+}

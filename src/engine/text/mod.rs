@@ -1,0 +1,12 @@
+//! Text for people: what others chose made harmless, and numbers, spans and counts as people write them.
+//!
+//! Escaping for a medium (HTML, Slack, JSON) is the medium's own matter, and comes after.
+
+mod harmless;
+mod numbers;
+pub mod paint;
+mod secrets;
+
+pub use harmless::{bounded_line, bounded_lines, cut, lines, one_line, printable};
+pub use numbers::{counted, number, span, thousands};
+pub use secrets::Secrets;
