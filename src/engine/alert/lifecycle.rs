@@ -14,7 +14,7 @@ use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Alert, AlertState, Evidence, Fingerprint,
+    Alert, AlertState, Evidence, Fingerprint, RuleSaid,
     template::{Context, Templates, clean},
 };
 use crate::engine::{
@@ -192,7 +192,7 @@ impl Lifecycle {
                 .map_or(0, |before| before.suppressed_count),
             evidence: evidence_of(rule, spec, hit).into_iter().collect(),
             revision: 1,
-            owner: meta.about.owner.clone(),
+            said: RuleSaid::of(&meta.about),
             tags: meta.about.tags.clone(),
         };
         alert.annotations = self.annotations(rule, spec, hit, &alert);
