@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::{
-    alert::{Alert, AlertState, Fingerprint},
+    alert::{Alert, AlertState, Fingerprint, RuleSaid},
     rule::Severity,
     time::WallTime,
 };
@@ -87,7 +87,7 @@ pub(super) fn reload_failed(now: WallTime, state: AlertState, detail: &str) -> A
         suppressed_count: 0,
         evidence: Vec::new(),
         revision: 1,
-        owner: None,
+        said: RuleSaid::default(),
         tags: Vec::new(),
     }
 }

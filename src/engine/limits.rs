@@ -187,6 +187,14 @@ pub const CONDITION_DEPTH_MAX: usize = 64;
 /// Labels, annotations, and fields shown as evidence, of one rule: 64 each. More are an error (`R014`).
 pub const SHOWN_FIELDS_MAX: usize = 64;
 
+/// Notes of a rule on its filters and on entries of its lists: 100. Further ones are left out of what
+/// people are told; they stay in the files.
+pub const NOTES_MAX: usize = 100;
+
+/// References, false positives, controls and notes that an alert carries of its rule: 10 of each. All of
+/// them are in the list of rules.
+pub const ALERT_TEXTS_MAX: usize = 10;
+
 /// Parts of a key (`group-by`): 16. More are an error (`R014`).
 pub const KEY_PARTS_MAX: usize = 16;
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::engine::{
     alert::{Alert, AlertState},
     dispatch::Notification,
+    rule::Note,
 };
 
 /// Version of the JSON form, `version` in each object.
@@ -44,7 +45,12 @@ struct RuleJson<'a> {
     id: &'a str,
     title: &'a str,
     owner: Option<&'a str>,
+    author: Option<&'a str>,
     tags: &'a [String],
+    references: &'a [String],
+    false_positives: &'a [String],
+    controls: &'a [String],
+    notes: &'a [Note],
 }
 
 #[derive(Serialize)]
@@ -82,8 +88,13 @@ impl AlertJson<'_> {
             rule: RuleJson {
                 id: &alert.rule_id,
                 title: &alert.rule_title,
-                owner: alert.owner.as_deref(),
+                owner: alert.said.owner.as_deref(),
+                author: alert.said.author.as_deref(),
                 tags: &alert.tags,
+                references: &alert.said.references,
+                false_positives: &alert.said.false_positives,
+                controls: &alert.said.controls,
+                notes: &alert.said.notes,
             },
             key: pairs(&alert.key),
             starts_at: alert.starts_at.rfc3339(),

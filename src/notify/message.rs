@@ -145,7 +145,10 @@ fn facts(alert: &Alert, zone: &TimeZone) -> Vec<(&'static str, String)> {
     let why = alert.annotations.get("description").map(String::as_str).unwrap_or_default();
     add("Why", lines(why.trim(), PROSE_CHARACTERS_MAX));
     add("Rule", one_line(&alert.rule_id, VALUE_CHARACTERS_MAX));
-    add("Owner", one_line(alert.owner.as_deref().unwrap_or_default(), VALUE_CHARACTERS_MAX));
+    let said = &alert.said;
+    add("Owner", one_line(said.owner.as_deref().unwrap_or_default(), VALUE_CHARACTERS_MAX));
+    add("May be", lines(said.false_positives.join("\n").trim(), PROSE_CHARACTERS_MAX));
+    add("Read more", lines(said.references.join("\n").trim(), PROSE_CHARACTERS_MAX));
     for (name, value) in &alert.annotations {
         let has_place = matches!(
             name.as_str(),

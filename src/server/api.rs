@@ -16,7 +16,7 @@ use super::{
 };
 use crate::engine::{
     alert::Alert,
-    rule::{Rule, RuleMeta, Severity},
+    rule::{About, Note, Rule, RuleMeta, Severity},
     time::EventTime,
 };
 
@@ -41,7 +41,12 @@ struct AlertView<'a> {
     finding_count: u64,
     suppressed_count: u64,
     owner: Option<&'a str>,
+    author: Option<&'a str>,
     tags: &'a [String],
+    references: &'a [String],
+    false_positives: &'a [String],
+    controls: &'a [String],
+    notes: &'a [Note],
     evidence: Vec<EvidenceView<'a>>,
 }
 
@@ -72,8 +77,13 @@ fn view(alert: &Alert) -> AlertView<'_> {
         threshold: &alert.threshold,
         finding_count: alert.finding_count,
         suppressed_count: alert.suppressed_count,
-        owner: alert.owner.as_deref(),
+        owner: alert.said.owner.as_deref(),
+        author: alert.said.author.as_deref(),
         tags: &alert.tags,
+        references: &alert.said.references,
+        false_positives: &alert.said.false_positives,
+        controls: &alert.said.controls,
+        notes: &alert.said.notes,
         evidence: evidence
             .map(|one| EvidenceView { time: one.time.rfc3339(), fields: pairs(&one.fields) })
             .collect(),
@@ -124,7 +134,6 @@ pub(super) async fn alerts(
 struct RuleView<'a> {
     id: &'a str,
     name: &'a str,
-    title: &'a str,
     kind: &'static str,
     severity: &'static str,
     /// Whether it makes alerts of its own, or only feeds correlations.
@@ -132,13 +141,8 @@ struct RuleView<'a> {
     alerts_firing: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    runbook: Option<&'a str>,
-    tags: &'a [String],
+    #[serde(flatten)]
+    about: &'a About,
 }
 
 /// `GET /api/v1/rules`.
@@ -156,7 +160,6 @@ pub(super) async fn rules(State(context): State<ServerContext>) -> Response {
             RuleView {
                 id: &meta.id,
                 name: &meta.name,
-                title: &meta.about.title,
                 kind: match rule {
                     Rule::Detection(_) => "detection",
                     Rule::Correlation(rule) => rule.kind.entry().name,
@@ -165,10 +168,7 @@ pub(super) async fn rules(State(context): State<ServerContext>) -> Response {
                 alerts: meta.alert.is_some(),
                 alerts_firing: firing.get(meta.id.as_str()).copied().unwrap_or(0),
                 place: meta.place.as_ref().map(crate::engine::diagnostic::Place::location),
-                status: meta.about.status.as_deref(),
-                owner: meta.about.owner.as_deref(),
-                runbook: meta.about.runbook.as_deref(),
-                tags: &meta.about.tags,
+                about: &meta.about,
             }
         })
         .collect();

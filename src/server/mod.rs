@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{
-        alert::{Alert, AlertState, Evidence, Fingerprint},
+        alert::{Alert, AlertState, Evidence, Fingerprint, RuleSaid},
         record::{PartitionName, Position},
         rule::Severity,
         time::{EventTime, WallTime},
@@ -260,7 +260,7 @@ mod tests {
             suppressed_count: 0,
             evidence: vec![Evidence { time, fields: vec![("verb".to_owned(), "get".to_owned())] }],
             revision: 1,
-            owner: None,
+            said: RuleSaid::default(),
             tags: Vec::new(),
         }
     }

@@ -438,6 +438,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::alert::RuleSaid;
 
     /// Value of a series in the text format, by name and labels as written there.
     fn value(metrics: &Metrics, series: &str) -> Option<String> {
@@ -468,7 +469,7 @@ mod tests {
             suppressed_count: 0,
             evidence: Vec::new(),
             revision: 0,
-            owner: None,
+            said: RuleSaid::default(),
             tags: Vec::new(),
         }
     }

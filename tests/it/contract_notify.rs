@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use tripline::{
     engine::{
-        alert::{Alert, AlertState, Evidence, Fingerprint},
+        alert::{Alert, AlertState, Evidence, Fingerprint, RuleSaid},
         diagnostic::{Problems, SourceText},
         dispatch::{Notification, NotificationId, NotifyReason, Outcome, OutcomeReason, Receipt},
         rule::Severity,
@@ -104,7 +104,7 @@ pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
             fields: vec![("userAgent".to_owned(), name.to_owned()), ("verb".into(), "get".into())],
         }],
         revision: 1,
-        owner: None,
+        said: RuleSaid::default(),
         tags: Vec::new(),
     }
 }

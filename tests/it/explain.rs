@@ -229,6 +229,68 @@ fn an_event_that_the_rule_never_sees_says_so() {
     assert!(code == 0 && !out.contains("not seen"), "a rule that names `stage`: {out}");
 }
 
+/// A rule whose author, filter and list say why they are there.
+const SAID: &str = "\
+title: Secret read
+name: secret_read
+author: Ann
+references: ['https://example.com/secrets']
+falsepositives: [A backup]
+logsource: {product: kubernetes, service: audit}
+detection:
+  read: {objectRef.resource: secrets}
+  known: {user.username|expand: '%readers%'}
+  condition: read and known
+tripline: {owner: platform, controls: ['soc2:CC6.1', 'pci-dss:10.2']}
+---
+title: Not the night
+logsource: {product: kubernetes, service: audit}
+filter:
+  rules: any
+  known: {user.username: backup}
+  condition: not known
+tripline: {owner: ops, reason: It copies all of them, expires: 2030-01-31}
+";
+
+#[test]
+fn whoever_wrote_a_rule_a_filter_or_an_entry_of_a_list_is_heard() {
+    let directory = directory(&event(READ));
+    let rules = directory.path().join("rules");
+    fs::write(rules.join("rules.yaml"), SAID).unwrap();
+    fs::create_dir(rules.join("lists")).unwrap();
+    let list = "- {value: 'e*e', owner: iam, reason: Reads them by hand}\n";
+    fs::write(rules.join("lists/readers.yaml"), list).unwrap();
+    let ask = |format: &str| {
+        let mut command = tripline(directory.path());
+        let asked = ["explain", "--rule", "secret_read", "--format", format, "event.json"];
+        run(command.args(asked)).1
+    };
+    let out = ask("text");
+    for line in [
+        "  author: Ann",
+        "  owner: platform",
+        "  controls: soc2:CC6.1, pci-dss:10.2",
+        "  reference: https://example.com/secrets",
+        "  false positives: A backup",
+    ] {
+        assert!(out.lines().any(|found| found == line), "{line}\n{out}");
+    }
+    for part in [
+        "note on filter \"Not the night\": It copies all of them (owner ops)\n",
+        "lists/readers.yaml: Reads them by hand (owner iam)\n",
+        " note: `e*e` in ",
+        " note: It copies all of them (owner ops)\n",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    let json: Value = serde_json::from_str(&ask("json")).unwrap();
+    let about = &json["rule"]["about"];
+    assert_eq!(about["author"], "Ann", "{json:#}");
+    assert_eq!(about["false_positives"][0], "A backup");
+    assert_eq!(about["notes"][1]["owner"], "ops");
+    assert_eq!(about["notes"][0]["reason"], "Reads them by hand");
+}
+
 #[test]
 fn without_a_rule_all_that_match_are_named() {
     let (code, out) = explain(&event(READ), &[]);

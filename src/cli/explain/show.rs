@@ -7,7 +7,7 @@ use super::Explained;
 use crate::engine::{
     detect::{ExplainedEvent, ExplainedInput, ExplainedRule, Explanation, KeyPart},
     diagnostic::Place,
-    rule::{Rule, RuleIndex, RuleSet},
+    rule::{About, Rule, RuleIndex, RuleSet},
     text::{
         counted, one_line,
         paint::{BAD, GOOD, STRONG, paint},
@@ -42,7 +42,20 @@ pub(super) fn json(explained: &Explained<'_>) -> Value {
         .iter()
         .map(|(line, reason, detail)| json!({"line": line, "reason": reason, "detail": detail}))
         .collect();
+    // Of one rule that was asked for, what its author says of it.
+    let one = explained.args.rule.as_ref().and_then(|_| explained.asked.first());
+    let rule = one.map(|index| {
+        let meta = explained.rules.rule(*index).meta();
+        json!({
+            "id": meta.id,
+            "name": meta.name,
+            "severity": meta.severity.as_str(),
+            "place": meta.place.as_ref().map(Place::location),
+            "about": meta.about,
+        })
+    });
     json!({
+        "rule": rule,
         "event_count": explained.counts.events,
         "matching_count": explained.counts.matching,
         "events": events,
@@ -133,7 +146,29 @@ impl Page<'_> {
             let (kind, says) = (rule.kind.entry().name, rule.kind.describe(&rule.frame));
             self.line(1, &format!("{kind}: {says}, {by}"));
         }
+        self.about(&meta.about);
         self.line(0, "");
+    }
+
+    /// What its author says for people.
+    fn about(&mut self, about: &About) {
+        let of = |text: &Option<String>| text.iter().cloned().collect::<Vec<_>>();
+        let notes = about.notes.iter().map(|note| format!("{}: {note}", note.on)).collect();
+        for (name, values) in [
+            ("author", of(&about.author)),
+            ("owner", of(&about.owner)),
+            ("runbook", of(&about.runbook)),
+            ("controls", about.controls.clone()),
+            ("reference", about.references.clone()),
+            ("false positives", about.false_positives.clone()),
+            ("note on", notes),
+        ] {
+            let is_list = name == "controls";
+            let lines = if is_list { of(&Some(values.join(", "))) } else { values };
+            for text in lines.iter().filter(|text| !text.is_empty()) {
+                self.line(1, &one_line(&format!("{name}: {text}"), LINE_CHARACTERS));
+            }
+        }
     }
 
     fn event(&mut self, event: &ExplainedEvent, one_rule: bool) {
@@ -216,6 +251,9 @@ impl Page<'_> {
 
     fn condition(&mut self, depth: usize, part: &Explanation) {
         self.marked(depth, part.holds, &part.line());
+        if let Some(note) = &part.note {
+            self.line(depth + 1, &one_line(&format!("note: {note}"), LINE_CHARACTERS));
+        }
         for part in &part.parts {
             self.condition(depth + 1, part);
         }

@@ -14,7 +14,7 @@ use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Alert, AlertState, Evidence, Fingerprint, MISSING,
+    Alert, AlertState, Evidence, Fingerprint, MISSING, RuleSaid,
     template::{Context, Templates},
 };
 use crate::engine::{
@@ -196,7 +196,7 @@ impl Lifecycle {
                 .map_or(0, |before| before.suppressed_count),
             evidence: evidence_of(rule, spec, hit).into_iter().collect(),
             revision: 1,
-            owner: meta.about.owner.clone(),
+            said: RuleSaid::of(&meta.about),
             tags: meta.about.tags.clone(),
         };
         alert.annotations = self.annotations(rule, spec, hit, &alert);

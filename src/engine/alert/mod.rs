@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     digest::{Digest, hex},
-    rule::Severity,
+    limits::ALERT_TEXTS_MAX,
+    rule::{About, Note, Severity},
     time::{EventTime, WallTime},
     words::words,
 };
@@ -94,10 +95,79 @@ pub struct Alert {
     pub evidence: Vec<Evidence>,
     /// Counts up with every change that receivers may want to see.
     pub revision: u64,
-    /// Who answers for the rule.
-    pub owner: Option<String>,
+    /// What the rule's author says for whoever looks into it.
+    pub said: RuleSaid,
     /// Sigma tags, ATT&CK among them.
     pub tags: Vec<String>,
+}
+
+/// What an alert carries of what the author of its rule says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredSaid", into = "StoredSaid")]
+pub struct RuleSaid {
+    /// Who answers for the rule.
+    pub owner: Option<String>,
+    /// Who wrote it.
+    pub author: Option<String>,
+    /// Where to read more.
+    pub references: Vec<String>,
+    /// What else it may be.
+    pub false_positives: Vec<String>,
+    /// Controls of frameworks that it serves.
+    pub controls: Vec<String>,
+    /// Who answers for its filters and the entries of its lists, and why they are there.
+    pub notes: Vec<Note>,
+}
+
+impl RuleSaid {
+    /// The first [`ALERT_TEXTS_MAX`] of each.
+    pub(crate) fn of(about: &About) -> RuleSaid {
+        let notes = about.notes.iter().take(ALERT_TEXTS_MAX);
+        let first = |texts: &[String]| texts.iter().take(ALERT_TEXTS_MAX).cloned().collect();
+        RuleSaid {
+            owner: about.owner.clone(),
+            author: about.author.clone(),
+            references: first(&about.references),
+            false_positives: first(&about.false_positives),
+            controls: first(&about.controls),
+            notes: notes.map(|note| Note { value: None, ..note.clone() }).collect(),
+        }
+    }
+}
+
+/// How it is stored. The first two are what an optional owner was stored as before there was more, so
+/// that alerts of earlier versions are read.
+#[derive(Serialize, Deserialize)]
+enum StoredSaid {
+    Nothing,
+    Owner(String),
+    All {
+        owner: Option<String>,
+        author: Option<String>,
+        references: Vec<String>,
+        false_positives: Vec<String>,
+        controls: Vec<String>,
+        notes: Vec<Note>,
+    },
+}
+
+impl From<StoredSaid> for RuleSaid {
+    fn from(stored: StoredSaid) -> RuleSaid {
+        match stored {
+            StoredSaid::Nothing => RuleSaid::default(),
+            StoredSaid::Owner(owner) => RuleSaid { owner: Some(owner), ..RuleSaid::default() },
+            StoredSaid::All { owner, author, references, false_positives, controls, notes } => {
+                RuleSaid { owner, author, references, false_positives, controls, notes }
+            }
+        }
+    }
+}
+
+impl From<RuleSaid> for StoredSaid {
+    fn from(said: RuleSaid) -> StoredSaid {
+        let RuleSaid { owner, author, references, false_positives, controls, notes } = said;
+        StoredSaid::All { owner, author, references, false_positives, controls, notes }
+    }
 }
 
 /// One event that shows why an alert fired, with secrets redacted.
@@ -107,4 +177,19 @@ pub struct Evidence {
     pub time: EventTime,
     /// Field paths and values, in the rule's order.
     pub fields: Vec<(String, String)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_that_was_stored_alone_is_read() {
+        let read = |bytes: Vec<u8>| postcard::from_bytes::<RuleSaid>(&bytes).unwrap();
+        assert_eq!(read(postcard::to_stdvec(&None::<String>).unwrap()), RuleSaid::default());
+        let ops = RuleSaid { owner: Some("ops".to_owned()), ..RuleSaid::default() };
+        assert_eq!(read(postcard::to_stdvec(&Some("ops")).unwrap()), ops);
+        let said = RuleSaid { controls: vec!["soc2:CC6.1".to_owned()], ..ops };
+        assert_eq!(read(postcard::to_stdvec(&said).unwrap()), said);
+    }
 }

@@ -18,8 +18,8 @@ use crate::engine::{
     decode::{Decoder, Sink},
     event::{Event, FieldId, Stage, is_long_running, well_known},
     rule::{
-        CaptureSlot, CorrelationRule, DetectionRule, Expression, Outline, Rule, RuleIndex, RuleSet,
-        RuleSteps, SameElement, Test,
+        CaptureSlot, CorrelationRule, DetectionRule, Expression, Note, Outline, Rule, RuleIndex,
+        RuleSet, RuleSteps, SameElement, Test,
     },
     time::EventTime,
     value::{Captured, Value},
@@ -41,6 +41,9 @@ pub struct Explanation {
     /// The values of the field that it tests, with secrets redacted; `None` if it tests no field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<String>>,
+    /// Why the filter, or the entry of a list that decided, is there, and who answers for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The parts that it is made of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Explanation>,
@@ -90,6 +93,9 @@ impl Explanation {
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
         let sign = if self.holds { '✓' } else { '✗' };
         writeln!(f, "{:indent$}{sign} {}", "", self.line(), indent = depth * 2)?;
+        if let Some(note) = &self.note {
+            writeln!(f, "{:indent$}note: {note}", "", indent = depth * 2 + 2)?;
+        }
         self.parts.iter().try_for_each(|part| part.write(f, depth + 1))
     }
 }
@@ -243,6 +249,8 @@ struct Explainer<'r> {
     derivations: Derivations,
     free_text: FreeText,
     scratch: Scratch,
+    /// What is said of filters and entries of lists of the rule that is being explained.
+    notes: &'r [Note],
 }
 
 impl<'r> Explainer<'r> {
@@ -252,12 +260,14 @@ impl<'r> Explainer<'r> {
             derivations: Derivations::new(rules),
             free_text: FreeText::new(&rules.fields),
             scratch: Scratch::default(),
+            notes: &[],
         }
     }
 
     /// A rule, and what its finding would carry.
     fn rule(&mut self, index: RuleIndex, event: &mut Event<'_>) -> (ExplainedRule, Carried) {
-        match self.rules.rule(index) {
+        let rules = self.rules;
+        match rules.rule(index) {
             Rule::Detection(rule) => self.detection(index, rule, event),
             Rule::Correlation(rule) => self.correlation(rule, event),
         }
@@ -266,7 +276,7 @@ impl<'r> Explainer<'r> {
     fn detection(
         &mut self,
         index: RuleIndex,
-        rule: &DetectionRule,
+        rule: &'r DetectionRule,
         event: &mut Event<'_>,
     ) -> (ExplainedRule, Carried) {
         let canonical = rule.steps == RuleSteps::Canonical;
@@ -329,9 +339,10 @@ impl<'r> Explainer<'r> {
     fn condition(
         &mut self,
         index: RuleIndex,
-        rule: &DetectionRule,
+        rule: &'r DetectionRule,
         event: &mut Event<'_>,
     ) -> Explanation {
+        self.notes = &rule.meta.about.notes;
         match self.rules.outlines.get(&index) {
             Some(outline) => self.outline(outline, event),
             None => self.expression(&rule.expression, event),
@@ -343,7 +354,9 @@ impl<'r> Explainer<'r> {
             Outline::Part(expression) => self.expression(expression, event),
             Outline::Named(name, inner) => {
                 let part = self.outline(inner, event);
-                Explanation { name: Some(name.clone()), ..part }
+                let own = self.notes.iter().find(|note| note.on == *name);
+                let note = own.map(ToString::to_string).or(part.note);
+                Explanation { name: Some(name.clone()), note, ..part }
             }
             Outline::Not(inner) => Explanation::not(self.outline(inner, event)),
             Outline::All(parts) => {
@@ -385,6 +398,10 @@ impl<'r> Explainer<'r> {
                     Captured::One(text) => vec![text.to_string()],
                     Captured::Many(texts) => texts.iter().map(ToString::to_string).collect(),
                 });
+                if explanation.holds {
+                    explanation.note =
+                        self.note_on(explanation.values.as_deref().unwrap_or_default());
+                }
                 explanation
             }
             Expression::Not(inner) => Explanation::not(self.expression(inner, event)),
@@ -395,6 +412,15 @@ impl<'r> Explainer<'r> {
                 Explanation::any(parts.iter().map(|part| self.expression(part, event)).collect())
             }
         }
+    }
+
+    /// What is said of an entry of a list that one of these values is.
+    fn note_on(&self, values: &[String]) -> Option<String> {
+        let found = self.notes.iter().find(|note| {
+            let regex = note.value.as_deref().and_then(|value| regex::Regex::new(value).ok());
+            regex.is_some_and(|regex| values.iter().any(|value| regex.is_match(value)))
+        })?;
+        Some(format!("{}: {found}", found.on))
     }
 
     /// The element that satisfies the condition; if none does, the first of them.

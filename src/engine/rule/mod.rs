@@ -24,8 +24,8 @@ pub use plan::{
     },
     outline::Outline,
     rule::{
-        About, CorrelationInput, CorrelationRule, DetectionRule, Origin, Rule, RuleIndex, RuleMeta,
-        RuleSteps,
+        About, CorrelationInput, CorrelationRule, DetectionRule, Note, Origin, Rule, RuleIndex,
+        RuleMeta, RuleSteps,
     },
     schedule::Schedule,
     set::RuleSet,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tripline::engine::{
-    alert::{Alert, AlertState, Fingerprint},
+    alert::{Alert, AlertState, Fingerprint, RuleSaid},
     detector::DetectionBatch,
     rule::{Rule, Severity},
     shard::Shard,
@@ -263,7 +263,7 @@ pub(super) fn self_alert(
             suppressed_count: 0,
             evidence: Vec::new(),
             revision: 1,
-            owner: None,
+            said: RuleSaid::default(),
             tags: Vec::new(),
         }),
         _ => None,

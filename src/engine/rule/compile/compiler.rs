@@ -1,6 +1,6 @@
 //! What compiling one rule may look at: all documents and their names, lists, schedules, the plan so far.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
@@ -12,6 +12,7 @@ use crate::engine::{
             build::{Builder, not},
             expression::{Expression, ScheduleIndex},
             hours::Hours,
+            rule::{Note, RuleMeta, add_notes},
             schedule::Schedule,
         },
         read::{
@@ -70,15 +71,18 @@ pub(in crate::engine) fn shape(kind: &str, key: &[String], more: &[&str]) -> u64
 }
 
 impl Compiler<'_> {
-    /// The parameters of a kind, checked against the rest of the rule set.
+    /// The parameters of a kind, checked against the rest of the rule set. What is said of entries of
+    /// lists is noted in `meta`.
     pub(in crate::engine) fn resolve(
         &self,
         kind: &KindSyntax,
         rules: &[Text],
         key_parts: usize,
+        meta: &mut RuleMeta,
         header: &Header,
     ) -> Option<Arc<dyn Kind>> {
-        let list = |name: &Text| self.exact_values(name);
+        let notes = RefCell::new(&mut meta.about.notes);
+        let list = |name: &Text| self.exact_values(name, &mut notes.borrow_mut());
         let (extension, place, problems) = (&header.extension, &header.place, self.problems);
         let (calendar, expires) = if kind.has_calendar {
             (self.calendar(&extension.schedules), extension.expires.as_ref().map(|(end, _)| *end))
@@ -91,7 +95,11 @@ impl Compiler<'_> {
     }
 
     /// The values of a list that must have no wildcards.
-    fn exact_values(&self, name: &Text) -> Option<Vec<(String, Option<EventTime>)>> {
+    fn exact_values(
+        &self,
+        name: &Text,
+        notes: &mut Vec<Note>,
+    ) -> Option<Vec<(String, Option<EventTime>)>> {
         let Some(list) = self.lists.get(&name.value) else {
             let title = format!("there is no list `{}`", name.value);
             let diagnostic = Diagnostic::error(code::UNKNOWN_LIST, name.place.clone(), title)
@@ -100,6 +108,7 @@ impl Compiler<'_> {
             self.problems.push(diagnostic);
             return None;
         };
+        add_notes(notes, list.entries.iter().filter_map(|entry| entry.note.as_ref()));
         let plain = |entry: &ListEntry| Some((entry.pattern.plain()?.to_owned(), entry.until));
         let values: Option<Vec<_>> = list.entries.iter().map(plain).collect();
         if values.is_none() {

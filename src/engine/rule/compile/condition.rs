@@ -1,6 +1,6 @@
 //! Compiles the condition of a detection or a filter: selections to expressions, joined as it says.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
     compiler::Compiler,
@@ -16,7 +16,7 @@ use crate::engine::{
             build::{all, any, evaluate},
             expression::Expression,
             outline::Outline,
-            rule::RuleSteps,
+            rule::{Note, RuleSteps},
         },
         read::{document::DetectionSyntax, selection::Search},
     },
@@ -27,8 +27,16 @@ use crate::engine::{
     },
 };
 
-/// A condition to evaluate, and the same as it was written.
-pub(in crate::engine) type Compiled = (Expression, Outline);
+/// What a condition was compiled to.
+#[derive(Debug)]
+pub(in crate::engine) struct Compiled {
+    /// To be evaluated.
+    pub(in crate::engine) expression: Expression,
+    /// The same as it was written.
+    pub(in crate::engine) outline: Outline,
+    /// What is said of entries of its lists.
+    pub(in crate::engine) notes: Vec<Note>,
+}
 
 impl Compiler<'_> {
     /// Any of a document's conditions.
@@ -44,6 +52,7 @@ impl Compiler<'_> {
             source: &detection.source,
             predicate_count: 0,
             regex_count: 0,
+            notes: RefCell::default(),
         };
         let errors_before = items.problems.error_count();
         let mut selections: BTreeMap<&str, Expression> = BTreeMap::new();
@@ -54,9 +63,11 @@ impl Compiler<'_> {
             };
             selections.insert(&name.text, expression);
         }
+        let notes = items.notes.take();
         check_arrays(detection, arrays, self.problems);
         if !self.check_size(detection, &selections) {
-            return (Expression::Constant(false), Outline::Part(Expression::Constant(false)));
+            let expression = Expression::Constant(false);
+            return Compiled { outline: Outline::Part(expression.clone()), expression, notes };
         }
         // Mistakes that make a part constant are reported where they are.
         if self.problems.error_count() == errors_before {
@@ -66,7 +77,7 @@ impl Compiler<'_> {
         let expression = any(trees().map(|tree| evaluate(tree, &selections)));
         check_bodies(detection, &expression, &self.builder, self.problems);
         let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
-        (expression, Outline::any(outlines))
+        Compiled { expression, outline: Outline::any(outlines), notes }
     }
 
     /// Refuses conditions that name large selections again and again.

@@ -12,7 +12,7 @@ use crate::engine::{
     kind::{Frame, Kind, WindowShape},
     rule::{
         check::{absent::check_presence, alert::check_alert_fields, fields::check_field},
-        plan::rule::{CorrelationInput, CorrelationRule, Rule},
+        plan::rule::{CorrelationInput, CorrelationRule, Rule, add_notes},
         read::{
             correlation::CorrelationSyntax,
             document::{CorrelationDocument, Document},
@@ -33,7 +33,9 @@ pub(in crate::engine) fn compile_correlation(
     let rules = &made.rules;
     let (header, syntax) = (&document.header, &document.correlation);
     let documents = graph.inputs.get(&index)?;
-    let kind = compiler.resolve(&syntax.kind, &syntax.rules, syntax.group_by.len(), header);
+    let mut meta = meta_of(header, compiler.names.of.get(index));
+    let key_parts = syntax.group_by.len();
+    let kind = compiler.resolve(&syntax.kind, &syntax.rules, key_parts, &mut meta, header);
     check_fields(compiler, document, documents);
     let capture_names = graph.wanted.get(&index)?.0.clone();
     let mut inputs = Vec::new();
@@ -60,7 +62,6 @@ pub(in crate::engine) fn compile_correlation(
     let window = window_of(compiler, document, &*kind)?;
     let frame = Frame { timespan: syntax.timespan, window };
     let group_by: Vec<String> = syntax.group_by.iter().map(|name| name.value.clone()).collect();
-    let mut meta = meta_of(header, compiler.names.of.get(index));
     if graph.alerts(index) {
         let evidence = correlation_evidence(compiler, document, documents);
         let mut spec = alert_spec(header, &capture_names, &evidence);
@@ -70,6 +71,7 @@ pub(in crate::engine) fn compile_correlation(
     }
     let input_metas =
         || inputs.iter().filter_map(|input| rules.get(input.rule.index()).map(Rule::meta));
+    input_metas().for_each(|input| add_notes(&mut meta.about.notes, &input.about.notes));
     meta.needs = input_metas().map(|meta| meta.needs).fold(meta.needs, Ord::max);
     let ids: Vec<&str> = input_metas().map(|meta| meta.id.as_str()).collect();
     let words = [format!("{frame:?}"), kind.state_parameters(&frame)];

@@ -8,7 +8,12 @@ use super::{
 };
 use crate::engine::rule::{
     check::{fields::check_field, values::level_needed},
-    plan::{build::all, expression::Expression, outline::Outline, rule::DetectionRule},
+    plan::{
+        build::all,
+        expression::Expression,
+        outline::Outline,
+        rule::{DetectionRule, add_notes},
+    },
     read::document::DetectionDocument,
 };
 
@@ -29,14 +34,16 @@ impl Compiler<'_> {
         let name = self.names.of.get(index);
         let events = name.filter(|_| has_state).map(|name| name.of_part("events", "events"));
         let mut meta = meta_of(header, events.as_ref().or(name));
-        let (own, outline) = self.condition_of(&document.detection, &header.extension.same_element);
-        let (mut parts, mut outlines) = (vec![own], vec![outline]);
-        for (filter, (expression, outline)) in filters {
+        let own = self.condition_of(&document.detection, &header.extension.same_element);
+        let (mut parts, mut outlines) = (vec![own.expression], vec![own.outline]);
+        add_notes(&mut meta.about.notes, &own.notes);
+        for (filter, compiled) in filters {
             if let Some(own) = parts.first() {
-                self.check_left(document, filter, own, expression);
+                self.check_left(document, filter, own, &compiled.expression);
             }
-            parts.push(expression.clone());
-            outlines.push(outline.clone());
+            parts.push(compiled.expression.clone());
+            outlines.push(compiled.outline.clone());
+            add_notes(&mut meta.about.notes, &compiled.notes);
         }
         let mut more = Vec::new();
         // What is waited for ends a silence at any time; when silence counts is the kind's business.

@@ -12,6 +12,7 @@ use crate::engine::{
             build::{all, any, not},
             expression::Expression,
             outline::Outline,
+            rule::Note,
         },
         read::document::{DetectionDocument, Document, FilterDocument},
     },
@@ -76,14 +77,21 @@ impl<'a> Compiler<'a> {
     }
 
     fn filter(&mut self, filter: &FilterDocument) -> Compiled {
-        let (mut expression, mut outline) = self.condition_of(&filter.detection, &[]);
-        if let Some((until, _)) = &filter.header.extension.expires {
+        let Compiled { mut expression, mut outline, mut notes } =
+            self.condition_of(&filter.detection, &[]);
+        let extension = &filter.header.extension;
+        if let Some((until, _)) = &extension.expires {
             let over = not(Expression::Before(*until));
             expression = any([expression, over.clone()]);
             outline = Outline::any(vec![outline, Outline::Part(over)]);
         }
         let name = format!("filter \"{}\"", filter.header.about.title);
-        (expression, Outline::named(name, outline))
+        let (owner, reason) = (extension.owner.clone(), extension.reason.clone());
+        let own = Note { on: name.clone(), owner, reason, value: None };
+        if own.is_said() {
+            notes.insert(0, own);
+        }
+        Compiled { expression, outline: Outline::named(name, outline), notes }
     }
 
     /// Warns if a filter leaves nothing of a rule that could match without it.

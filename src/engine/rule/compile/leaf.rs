@@ -3,7 +3,7 @@
 //! Many plain texts become one set, many `contains` one automaton, and wildcards a regular expression
 //! only where nothing simpler says the same.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, ops::Range, sync::Arc};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
@@ -14,6 +14,7 @@ use crate::engine::{
         plan::{
             build::{Builder, all, any, not},
             expression::{Expression, StringKind, Test, TimePart},
+            rule::{Note, add_notes},
         },
         read::{
             list::{ListEntry, Lists},
@@ -41,6 +42,8 @@ pub(in crate::engine) struct ItemCompiler<'a> {
     pub(in crate::engine) predicate_count: usize,
     /// Regular expressions among them.
     pub(in crate::engine) regex_count: usize,
+    /// What is said of the entries of lists that it has asked for so far.
+    pub(in crate::engine) notes: RefCell<Vec<Note>>,
 }
 
 /// The tests of a value, before they are joined, by the time at which they end.
@@ -237,6 +240,8 @@ impl ItemCompiler<'_> {
                 self.error(code::TOO_MANY, span, title, "use one placeholder a value");
                 return Vec::new();
             }
+            let notes = list.entries.iter().filter_map(|entry| entry.note.as_ref());
+            add_notes(&mut self.notes.borrow_mut(), notes);
             let filled = |(pattern, until): &(Pattern, Option<EventTime>), entry: &ListEntry| {
                 let mut pattern = pattern.clone();
                 for part in &entry.pattern.parts {

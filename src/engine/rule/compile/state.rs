@@ -12,7 +12,7 @@ use crate::engine::{
     kind::{Frame, WindowShape},
     rule::{
         check::fields::check_field,
-        plan::rule::{CorrelationInput, CorrelationRule, RuleIndex},
+        plan::rule::{CorrelationInput, CorrelationRule, RuleIndex, add_notes},
         read::document::DetectionDocument,
     },
     syntax::read::Text,
@@ -35,7 +35,8 @@ pub(in crate::engine) fn compile_state(
     }
     let group_by: Vec<String> = group_texts.iter().map(|text| text.value.clone()).collect();
     let of: Vec<String> = state.fields.iter().map(|text| text.value.clone()).collect();
-    let kind = compiler.resolve(state, &[], group_by.len(), header)?;
+    let mut meta = meta_of(header, compiler.names.of.get(index));
+    let kind = compiler.resolve(state, &[], group_by.len(), &mut meta, header)?;
     let frame = Frame { timespan: state.timespan?, window: WindowShape::Sliding };
     let capture_names = graph.wanted.get(&index)?.0.clone();
     let events = made.rules.get(input.index())?;
@@ -50,7 +51,7 @@ pub(in crate::engine) fn compile_state(
         fields: all_slots(&of)?,
         capture: capture_names.iter().map(|name| slot(captured, name)).collect(),
     }];
-    let mut meta = meta_of(header, compiler.names.of.get(index));
+    add_notes(&mut meta.about.notes, &events.meta().about.notes);
     meta.needs = meta.needs.max(events.meta().needs);
     if graph.alerts(index) {
         let evidence = evidence_of(header);

@@ -1,6 +1,6 @@
 //! One rule of the plan: what it looks for and what it says about itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::engine::{
     event::FieldId,
     kind::{Frame, Kind},
     kubernetes::AuditLevel,
-    limits,
+    limits::{self, NOTES_MAX},
 };
 
 /// Index of a rule in [`RuleSet::rules`]. Valid for one rule set only: whatever is stored or sent
@@ -75,15 +75,17 @@ pub enum Origin {
 }
 
 /// What people are told of a rule.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct About {
     /// Sigma `title`.
     pub title: String,
     /// Sigma `description`.
     pub description: String,
     /// Sigma `status`, if given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Sigma `author`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// Sigma `tags`.
     pub tags: Vec<String>,
@@ -92,11 +94,59 @@ pub struct About {
     /// Sigma `falsepositives`.
     pub false_positives: Vec<String>,
     /// Who answers for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
     /// Controls of frameworks that it serves: `soc2:CC6.1`.
     pub controls: Vec<String>,
+    /// Who answers for what decides it besides its own text; at most [`NOTES_MAX`].
+    pub notes: Vec<Note>,
+}
+
+/// Who answers for a filter or an entry of a list, and why it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// What it is about: `filter "Known readers"`, `alice in list readers`.
+    pub on: String,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Why it is there.
+    pub reason: Option<String>,
+    /// Of an entry of a list, the regular expression that its value is.
+    #[serde(skip)]
+    pub value: Option<String>,
+}
+
+impl Note {
+    /// Whether it says anything.
+    pub(in crate::engine) const fn is_said(&self) -> bool {
+        self.owner.is_some() || self.reason.is_some()
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.reason, &self.owner) {
+            (Some(reason), Some(owner)) => write!(f, "{reason} (owner {owner})"),
+            (Some(reason), None) => f.write_str(reason),
+            (None, Some(owner)) => write!(f, "owner {owner}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Adds the notes that are not there yet, as far as there is room.
+pub(in crate::engine) fn add_notes<'n>(
+    notes: &mut Vec<Note>,
+    more: impl IntoIterator<Item = &'n Note>,
+) {
+    for note in more {
+        if notes.len() < NOTES_MAX && !notes.contains(note) {
+            notes.push(note.clone());
+        }
+    }
 }
 
 /// What a rule says about itself.

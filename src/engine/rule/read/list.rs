@@ -11,6 +11,7 @@ use super::pattern::Pattern;
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
     limits::{LIST_FILE_BYTES_MAX, LIST_VALUES_MAX},
+    rule::plan::rule::Note,
     syntax::{
         code,
         key::{Key, Shape, read_all},
@@ -36,6 +37,14 @@ pub(in crate::engine) struct ListEntry {
     pub(in crate::engine) pattern: Pattern,
     /// The first moment at which it does not count any more.
     pub(in crate::engine) until: Option<EventTime>,
+    /// Who answers for it, and why it is there.
+    pub(in crate::engine) note: Option<Note>,
+}
+
+impl ListEntry {
+    fn plain(value: &str) -> ListEntry {
+        ListEntry { pattern: Pattern::parse(value), until: None, note: None }
+    }
 }
 
 /// All lists by name.
@@ -105,7 +114,7 @@ fn read_text(context: Context<'_>) -> Vec<ListEntry> {
         };
         let value = value.trim();
         if !value.is_empty() {
-            entries.push(ListEntry { pattern: Pattern::parse(value), until: None });
+            entries.push(ListEntry::plain(value));
         }
     }
     entries
@@ -142,14 +151,14 @@ fn bad(context: Context<'_>, span: &Range<usize>, title: String) {
 
 fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<ListEntry> {
     if let Some(text) = node.scalar_text() {
-        return Some(ListEntry { pattern: Pattern::parse(&text), until: None });
+        return Some(ListEntry::plain(&text));
     }
     if node.as_map().is_none() {
         let title = format!("a list has values, not {}", node.kind_name());
         bad(context, &node.span, title);
         return None;
     }
-    let Draft { value, until, .. } = read_all(ENTRY, context.section(node, ""));
+    let Draft { value, until, owner, reason } = read_all(ENTRY, context.section(node, ""));
     if let (Some(until), Some(now)) = (until, now)
         && until <= now.as_event()
     {
@@ -158,7 +167,11 @@ fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<Lis
             .help("remove it, or give it a later date");
         context.problems.push(diagnostic);
     }
-    Some(ListEntry { pattern: Pattern::parse(&value?), until })
+    let value = value?;
+    let pattern = Pattern::parse(&value);
+    let on = format!("`{value}` in {}", context.source.name);
+    let note = Note { on, owner, reason, value: Some(pattern.regex(false)) };
+    Some(ListEntry { pattern, until, note: Some(note).filter(Note::is_said) })
 }
 
 /// An entry while it is being read.
