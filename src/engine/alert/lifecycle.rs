@@ -48,6 +48,16 @@ pub(crate) struct Entry {
     suppress_until: Option<EventTime>,
 }
 
+impl Entry {
+    /// What an alert that begins now shows as held back: that is remembered for a second cool-down, by
+    /// event time, wherever the watermark was looked at.
+    fn held_back(&self, spec: &AlertSpec, time: EventTime) -> u64 {
+        let known_until = self.suppress_until.zip(spec.suppress);
+        let is_known = known_until.is_some_and(|(until, suppress)| time <= until.plus(suppress));
+        if is_known { self.suppressed_count } else { 0 }
+    }
+}
+
 /// All alerts of a shard.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
@@ -191,9 +201,7 @@ impl Lifecycle {
             value: hit.value,
             threshold: threshold_of(rule),
             finding_count: 1,
-            suppressed_count: before
-                .filter(|before| hit.time <= before.until)
-                .map_or(0, |before| before.suppressed_count),
+            suppressed_count: before.map_or(0, |before| before.held_back(spec, hit.time)),
             evidence: evidence_of(rule, spec, hit).into_iter().collect(),
             revision: 1,
             said: RuleSaid::of(&meta.about),
