@@ -18,13 +18,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{
-    event::{self, Setting},
-    verdict::offset,
-};
+use super::event::{self, Setting};
 use crate::engine::{
     alert::AlertState,
     diagnostic::{Diagnostic, Place, Problems, SourceText, code},
+    duration::written,
     rule::Severity,
     time::EventTime,
     yaml::{self, NodeKind, Section},
@@ -212,8 +210,8 @@ fn check_until(
 ) {
     let last = events.iter().map(Series::last).max().unwrap_or_default();
     if let Some(until) = until.filter(|until| *until < last) {
-        let title = format!("`until: {}` is over before the last event comes", offset(until));
-        let help = format!("it counts from the start of the test: {} at least", offset(last));
+        let title = format!("`until: {}` is over before the last event comes", written(until));
+        let help = format!("it counts from the start of the test: {} at least", written(last));
         section.invalid("until", title, &help);
         return;
     }
@@ -223,7 +221,7 @@ fn check_until(
     }
     let end = until.unwrap_or(last);
     for expected in expect.iter().filter(|expected| expected.at > end) {
-        let (at, end) = (offset(expected.at), offset(end));
+        let (at, end) = (written(expected.at), written(end));
         let title = format!("nothing can come at {at}: the test is over at {end}");
         section.report(
             Diagnostic::error("T004", expected.place.clone(), title)
