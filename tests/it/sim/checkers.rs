@@ -30,7 +30,7 @@ pub(super) fn ensure(check: &str, holds: bool, detail: impl FnOnce() -> String) 
 
 /// What a receiver can tell apart in an alert.
 #[derive(Clone, Copy, PartialEq)]
-struct Seen {
+struct View {
     starts_at: EventTime,
     last_seen: EventTime,
     state: AlertState,
@@ -40,9 +40,9 @@ struct Seen {
     finding_count: u64,
 }
 
-fn seen_of(alert: &Alert) -> Seen {
+fn seen_of(alert: &Alert) -> View {
     let Alert { starts_at, last_seen, state, revision, severity, finding_count, .. } = *alert;
-    Seen { starts_at, last_seen, state, revision, severity, finding_count }
+    View { starts_at, last_seen, state, revision, severity, finding_count }
 }
 
 /// Alerts, a line each.
@@ -85,7 +85,7 @@ pub(super) struct Checkers {
     /// Every notification that ever left, by id.
     known: BTreeMap<NotificationId, Arc<Notification>>,
     /// What each notifier was told last of each alert.
-    told: BTreeMap<(&'static str, usize, Fingerprint), Seen>,
+    told: BTreeMap<(&'static str, usize, Fingerprint), View>,
     /// Changes of alerts that the driver was told of.
     pub(super) changed: Vec<Alert>,
     /// Some record waited so long that it may be late.

@@ -275,7 +275,8 @@ impl World {
         };
         let batches = life.batches;
         life.luck = luck;
-        life.effects.clear();
+        // What it was about to do is not done; that it ends was decided before.
+        life.effects.retain(|effect| matches!(effect, Effect::StopSources | Effect::End(_)));
         let end = SourceEnd::Fenced;
         self.report(coordinator::Input::Ended { source: 0, batches, end });
         while let Some(life) = &self.life {

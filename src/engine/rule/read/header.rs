@@ -108,7 +108,7 @@ pub(in crate::engine) const HEADER: &[Key<Header>] = &[
     Key::new("author", Shape::Text, "Who wrote it.", |s, key, to| to.about.author = s.string(key)),
     Key::new("license", Shape::Text, "", |s, key, _| drop(s.string(key))),
     Key::new("date", Shape::Is(date_schema), "When it was written.", |s, key, _| {
-        check_date(s, key)
+        check_date(s, key);
     }),
     Key::new("modified", Shape::Is(date_schema), "When it was changed last.", |s, key, _| {
         check_date(s, key);
@@ -150,7 +150,7 @@ pub(in crate::engine) const HEADER: &[Key<Header>] = &[
     ),
     Key::new("scope", Shape::Texts, "Limits nothing.", |s, key, _| check_scope(s, key)),
     Key::new("tripline", Shape::Is(extension_schema), "What Sigma cannot say.", |s, key, to| {
-        to.extension = read_extension(s.section(key), to.sort)
+        to.extension = read_extension(s.section(key), to.sort);
     }),
 ];
 

@@ -59,11 +59,11 @@ pub(in crate::engine) fn read_risk(
     };
     let header = &mut settings.header;
     header.level = Some(Severity::High);
-    header.about.title = "Risk has added up".to_owned();
-    header.about.description =
-        "Several findings about one entity, each perhaps harmless by itself, \
-                                have added up. The values name the rules and what each contributed."
-            .to_owned();
+    header.about.title = String::from("Risk has added up");
+    header.about.description = String::from(
+        "Several findings about one entity, each perhaps harmless by itself, have added up. The \
+         values name the rules and what each contributed.",
+    );
     let context = Context { source, problems };
     let nodes = yaml::parse(source).unwrap_or_else(|problem| {
         problems.push(*problem);
