@@ -3,27 +3,22 @@
 //! `tls: starttls` (port 587, the default) and `tls: implicit` (port 465) refuse to go on without
 //! encryption; `tls: none` must be asked for. The `Message-ID` is made from the notification's id, so
 //! that a copy that is sent again is recognised, and the messages of one group refer to one another, so
-//! that they are one thread. Each recipient is told by itself: a mailbox that does not exist takes the
-//! mail from nobody else. What comes from events never reaches a header but the subject, without line
+//! that they are one thread. Each recipient is told, and owed, by himself: a mailbox that does not exist,
+//! or a server that hangs at one of them, takes the mail from nobody else. What comes from events never reaches a header but the subject, without line
 //! breaks, and is escaped in HTML.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::tz::TimeZone;
 use lettre::{
-    Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
-    address::Envelope,
+    Message,
     message::{
         Mailbox, MultiPart, SinglePart,
         header::{Header, HeaderName, HeaderValue},
     },
     transport::smtp::{
         authentication::Credentials,
-        client::{Certificate, Tls, TlsParameters},
+        client::{Certificate, TlsParameters},
         extension::ClientId,
     },
 };
@@ -32,11 +27,14 @@ use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
     json::state_word,
     message::{AlertText, digest, headline},
-    parse_zone, text,
+    parse_zone,
+    smtp::{self, Encryption, Server},
+    text,
 };
 use crate::engine::{
+    alert::Alert,
     diagnostic::Diagnostic,
-    dispatch::{Audience, Notification, NotificationId, Outcome, OutcomeReason},
+    dispatch::{Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
     yaml::{SecretRef, Section},
 };
 
@@ -46,21 +44,11 @@ const RECIPIENTS_MAX: usize = 50;
 const SUBJECT_CHARACTERS_MAX: usize = 160;
 /// Alerts that a message shows each by itself; a digest stands before them, and says of the others.
 const ALERTS_SHOWN_MAX: usize = 20;
-/// Notifications of which it is remembered who has them: 1,000. Then all are forgotten, and whoever is
-/// owed one may see it twice, with the same Message-ID.
-const UNFINISHED_MAX: usize = 1_000;
-/// How long one recipient may take.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// Alerts that a short message shows.
+const ALERTS_SHOWN_SHORT: usize = 3;
 
 /// The kind.
 pub(super) struct Email;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Encryption {
-    StartTls,
-    Implicit,
-    None,
-}
 
 struct EmailConfig {
     to: Vec<Mailbox>,
@@ -77,22 +65,9 @@ struct EmailConfig {
 struct EmailNotifier {
     to: Vec<Mailbox>,
     from: Mailbox,
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: Server,
     zone: TimeZone,
     external_url: Option<String>,
-    /// How far notifications are that somebody is still owed.
-    unfinished: Mutex<BTreeMap<NotificationId, Progress>>,
-}
-
-/// What came of one notification so far, so that another attempt is made only for those who need it.
-#[derive(Clone, Debug, Default)]
-struct Progress {
-    /// Recipients, by index, whose server took the mail or refused it for good.
-    settled: BTreeSet<usize>,
-    /// Somebody has it.
-    is_delivered: bool,
-    /// What the last server said that refused it for good.
-    refused: Option<Outcome>,
 }
 
 impl NotifierKind for Email {
@@ -110,12 +85,15 @@ impl NotifierKind for Email {
     }
 
     fn parse(&self, section: &Section<'_>) -> Option<Box<dyn NotifierConfig>> {
-        let to: Vec<Mailbox> = section
-            .strings("to")
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|text| mailbox(section, "to", text))
-            .collect();
+        let mut to: Vec<Mailbox> = Vec::new();
+        for text in section.strings("to").unwrap_or_default() {
+            let Some(mailbox) = mailbox(section, "to", &text) else { continue };
+            if to.iter().any(|known| known.email == mailbox.email) {
+                let title = format!("`{}` is named twice", mailbox.email);
+                section.invalid("to", title, "name each recipient once");
+            }
+            to.push(mailbox);
+        }
         if !section.has("to") {
             section.missing("to", "name who gets the mail: `to: [oncall@example.com]`");
         }
@@ -204,7 +182,9 @@ fn host_port(section: &Section<'_>, text: &str, encryption: Encryption) -> Optio
 
 impl NotifierConfig for EmailConfig {
     fn terms(&self) -> Terms {
-        Terms::people(Audience::People)
+        let recipients = self.to.iter().map(|mailbox| mailbox.email.to_string()).collect();
+        let attempt_max = smtp::ATTEMPT_MAX;
+        Terms { recipients, attempt_max, ..Terms::people(Audience::People) }
     }
 
     fn secrets(&self) -> Vec<SecretRef> {
@@ -220,31 +200,27 @@ impl NotifierConfig for EmailConfig {
                 .map_err(|_| cannot_build("ca_file", "there is no certificate in it"))?;
             parameters = parameters.add_root_certificate(certificate);
         }
-        let parameters =
-            parameters.build().map_err(|error| cannot_build("tls", &error.to_string()))?;
-        let tls = match self.encryption {
-            Encryption::StartTls => Tls::Required(parameters),
-            Encryption::Implicit => Tls::Wrapper(parameters),
-            Encryption::None => Tls::None,
+        let login = match &self.login {
+            Some((username, password)) => {
+                let password = context.read(password, "password")?;
+                Some(Credentials::new(username.clone(), password))
+            }
+            None => None,
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
-            .port(self.port)
-            .tls(tls)
-            .timeout(Some(TIMEOUT));
-        if let Some(name) = &self.hello {
-            builder = builder.hello_name(ClientId::Domain(name.clone()));
-        }
-        if let Some((username, password)) = &self.login {
-            let password = context.read(password, "password")?;
-            builder = builder.credentials(Credentials::new(username.clone(), password));
-        }
+        let server = Server {
+            host: self.host.clone(),
+            port: self.port,
+            encryption: self.encryption,
+            tls: parameters.build().map_err(|error| cannot_build("tls", &error.to_string()))?,
+            hello: self.hello.clone().map_or_else(ClientId::default, ClientId::Domain),
+            login,
+        };
         Ok(Arc::new(EmailNotifier {
             to: self.to.clone(),
             from: self.from.clone(),
-            transport: builder.build(),
+            server,
             zone: self.zone.clone(),
             external_url: context.external_url.clone(),
-            unfinished: Mutex::default(),
         }))
     }
 }
@@ -252,66 +228,34 @@ impl NotifierConfig for EmailConfig {
 impl Notifier for EmailNotifier {
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
-            let message = match self.message(notification) {
-                Ok(message) => message.formatted(),
-                Err(detail) => {
-                    return Outcome::Rejected { reason: OutcomeReason::Unsendable, detail };
-                }
+            let unsendable = |detail: String| {
+                let reason = OutcomeReason::Unsendable;
+                Outcome::Rejected { reason, detail }
             };
-            let known = self.unfinished().get(&notification.id).cloned();
-            let mut progress = known.unwrap_or_default();
-            let mut again = None;
-            for (index, recipient) in self.to.iter().enumerate() {
-                if progress.settled.contains(&index) {
-                    continue;
+            let is_meant = |mailbox: &&Mailbox| {
+                notification.recipient.as_deref() == Some(mailbox.email.as_ref())
+            };
+            let Some(to) = self.to.iter().find(is_meant) else {
+                return unsendable("there is no such recipient".to_owned());
+            };
+            let mail = match self.message(notification) {
+                Ok(message) => message.formatted(),
+                Err(detail) => return unsendable(detail),
+            };
+            match self.server.deliver(&self.from.email, &to.email, &mail).await {
+                Ok(words) => {
+                    let (id, recipient) = (notification.id, &to.email);
+                    tracing::info!(%id, %recipient, words, "the mail was taken");
+                    let values = BTreeMap::from([("answer".to_owned(), words)]);
+                    Outcome::Delivered { receipt: Some(Receipt { values }) }
                 }
-                match self.send(&recipient.email, &message).await {
-                    // The server says no to this recipient, for now; others may be luckier.
-                    retry @ Outcome::Retry { reason: OutcomeReason::ServerError, .. } => {
-                        again = Some(retry);
-                        continue;
-                    }
-                    retry @ Outcome::Retry { .. } => {
-                        again = Some(retry);
-                        break;
-                    }
-                    Outcome::Delivered { .. } => progress.is_delivered = true,
-                    rejected @ Outcome::Rejected { .. } => {
-                        tracing::error!(recipient = %recipient.email, "mail refused for good");
-                        progress.refused = Some(rejected);
-                    }
-                }
-                progress.settled.insert(index);
-                // At once, not at the end: an attempt that takes too long is cut off.
-                self.remember(notification.id, &progress);
-            }
-            if let Some(again) = again {
-                return again;
-            }
-            self.unfinished().remove(&notification.id);
-            match progress.refused {
-                Some(rejected) if !progress.is_delivered => rejected,
-                _ => Outcome::Delivered { receipt: None },
+                Err(outcome) => outcome,
             }
         })
     }
 }
 
 impl EmailNotifier {
-    /// The map stays usable if somebody panicked with it: it is only a memory.
-    fn unfinished(&self) -> MutexGuard<'_, BTreeMap<NotificationId, Progress>> {
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notifications that a newer one replaced are never finished, so the map is bounded.
-    fn remember(&self, id: NotificationId, progress: &Progress) {
-        let mut unfinished = self.unfinished();
-        if unfinished.len() >= UNFINISHED_MAX {
-            unfinished.clear();
-        }
-        unfinished.insert(id, progress.clone());
-    }
-
     fn message(&self, notification: &Notification) -> Result<Message, String> {
         let host = self.from.email.domain();
         let thread = format!("<{}@{host}>", thread_of(notification));
@@ -326,44 +270,26 @@ impl EmailNotifier {
         for recipient in &self.to {
             builder = builder.to(recipient.clone());
         }
-        let (plain, html) = (self.plain(notification), self.html(notification));
-        builder
-            .multipart(
-                MultiPart::alternative()
-                    .singlepart(SinglePart::plain(plain))
-                    .singlepart(SinglePart::html(html)),
-            )
-            .map_err(|error| format!("the message cannot be made: {error}"))
+        let plain = SinglePart::plain(self.plain(notification));
+        let message = if notification.form == Form::Plain {
+            builder.singlepart(plain)
+        } else {
+            let html = SinglePart::html(self.html(notification));
+            builder.multipart(MultiPart::alternative().singlepart(plain).singlepart(html))
+        };
+        message.map_err(|error| format!("the message cannot be made: {error}"))
     }
 
-    async fn send(&self, recipient: &Address, message: &[u8]) -> Outcome {
-        let envelope = match Envelope::new(Some(self.from.email.clone()), vec![recipient.clone()]) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                let detail = error.to_string();
-                return Outcome::Rejected { reason: OutcomeReason::Unsendable, detail };
-            }
-        };
-        let Err(error) = self.transport.send_raw(&envelope, message).await else {
-            return Outcome::Delivered { receipt: None };
-        };
-        let code = error.status().map(|code| code.to_string());
-        let detail = text::one_line(&error.to_string(), 200);
-        match code.as_deref() {
-            Some("530" | "534" | "535" | "538") => {
-                Outcome::Rejected { reason: OutcomeReason::AuthError, detail }
-            }
-            _ if error.is_permanent() => {
-                Outcome::Rejected { reason: OutcomeReason::ClientError, detail }
-            }
-            _ if error.is_transient() => {
-                Outcome::Retry { reason: OutcomeReason::ServerError, detail, after: None }
-            }
-            _ if error.is_timeout() => {
-                Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None }
-            }
-            _ => Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None },
+    /// An alert in as many words as a form leaves.
+    fn words(&self, alert: &Alert, form: Form) -> AlertText {
+        let mut words = AlertText::new(alert, &self.zone);
+        if form != Form::Full {
+            words.evidence.clear();
         }
+        if form == Form::Plain {
+            words.facts.clear();
+        }
+        words
     }
 
     fn plain(&self, notification: &Notification) -> String {
@@ -371,8 +297,8 @@ impl EmailNotifier {
         if notification.alerts.len() > 1 || notification.truncated_count > 0 {
             out += &format!("\n{}\n", digest(notification).join("\n"));
         }
-        for alert in notification.alerts.iter().take(ALERTS_SHOWN_MAX) {
-            let words = AlertText::new(alert, &self.zone);
+        for alert in notification.alerts.iter().take(shown_max(notification.form)) {
+            let words = self.words(alert, notification.form);
             out += &format!("\n== {} ({})\n", words.title, state_word(alert.state));
             if let Some(summary) = &words.summary {
                 out += &format!("{summary}\n");
@@ -402,8 +328,8 @@ impl EmailNotifier {
             let lines: Vec<String> = digest(notification).iter().map(|line| escape(line)).collect();
             out += &format!("<p>{}</p>", lines.join("<br>"));
         }
-        for alert in notification.alerts.iter().take(ALERTS_SHOWN_MAX) {
-            let words = AlertText::new(alert, &self.zone);
+        for alert in notification.alerts.iter().take(shown_max(notification.form)) {
+            let words = self.words(alert, notification.form);
             let state = state_word(alert.state);
             out += &format!("<h3>{} ({state})</h3>", escape(&words.title));
             if let Some(summary) = &words.summary {
@@ -428,6 +354,14 @@ impl EmailNotifier {
             out += &format!("<p><a href=\"{url}/\">Tripline</a></p>");
         }
         out + "</body></html>\n"
+    }
+}
+
+/// Alerts that a message in a form shows each by itself.
+const fn shown_max(form: Form) -> usize {
+    match form {
+        Form::Full => ALERTS_SHOWN_MAX,
+        Form::Short | Form::Plain => ALERTS_SHOWN_SHORT,
     }
 }
 

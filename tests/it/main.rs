@@ -40,3 +40,4 @@ mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
 mod tidy;
+mod upgrade;
