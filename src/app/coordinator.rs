@@ -24,6 +24,7 @@ use crate::{
         coordinator::{self, Coordinator, Effect, End, SourceEnd},
         detector::DeadLetter,
         dispatch::{Notification, Outcome},
+        dispatcher::ANSWER,
         record::Position,
         text::counted,
     },
@@ -331,9 +332,15 @@ fn log_outcome(notification: &Notification, outcome: &Outcome) {
     let Notification { id, receiver, .. } = notification;
     let recipient = notification.recipient.as_deref().unwrap_or_default();
     match outcome {
-        Outcome::Delivered { .. } => {
+        Outcome::Delivered { receipt } => {
             let alerts = notification.alerts.len();
-            tracing::debug!(%id, receiver, recipient, alerts, "delivered");
+            match receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER)) {
+                // What a mail server said is all that is known there of a mail that is looked for.
+                Some(answer) => {
+                    tracing::info!(%id, receiver, recipient, alerts, answer, "delivered");
+                }
+                None => tracing::debug!(%id, receiver, recipient, alerts, "delivered"),
+            }
         }
         Outcome::Retry { reason, detail, .. } => {
             let reason = reason.as_str();

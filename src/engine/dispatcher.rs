@@ -60,7 +60,7 @@ pub struct Dispatcher {
 }
 
 /// The value of a receipt that is what the receiver said.
-const ANSWER: &str = "answer";
+pub const ANSWER: &str = "answer";
 
 /// What has to be looked at when its time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

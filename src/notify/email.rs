@@ -35,6 +35,7 @@ use crate::engine::{
     diagnostic::Diagnostic,
     digest::{Digest, hex},
     dispatch::{Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
+    dispatcher::ANSWER,
     text,
     yaml::{SecretRef, Section},
 };
@@ -255,9 +256,7 @@ impl Notifier for EmailNotifier {
             };
             match self.server.deliver(&self.from.email, &to.email, &mail).await {
                 Ok(words) => {
-                    let (id, recipient) = (notification.id, &to.email);
-                    tracing::info!(%id, %recipient, words, "the mail was taken");
-                    let values = BTreeMap::from([("answer".to_owned(), words)]);
+                    let values = BTreeMap::from([(ANSWER.to_owned(), words)]);
                     Outcome::Delivered { receipt: Some(Receipt { values }) }
                 }
                 Err(outcome) => outcome,
