@@ -106,7 +106,7 @@ impl Configuration {
             external_url: self.general.http.external_url.clone(),
             printer,
         };
-        notify::build(&self.receivers, &context)
+        notify::build(&self.receivers, context)
     }
 
     /// Builds all sources; nothing is connected yet.

@@ -24,6 +24,7 @@ use crate::{
         coordinator::{self, Coordinator, Effect, End, SourceEnd},
         detector::DeadLetter,
         dispatch::{Notification, Outcome},
+        dispatcher::ANSWER,
         record::Position,
         text::counted,
     },
@@ -291,6 +292,10 @@ impl CoordinatorThread {
             self.status.set_watermark(watermark);
         }
         metrics.set_dispatch(dispatcher.counts(), dispatcher.pending_count());
+        for receiver in dispatcher.receivers() {
+            metrics.receiver_failing(&receiver);
+            self.status.receiver(&receiver, now());
+        }
         metrics.set_dead_letters_lost(self.dead_letters.dropped());
         metrics.set_batches_in_flight(self.in_flight.batches());
     }
@@ -324,16 +329,26 @@ fn log_alert(alert: &Alert) {
 }
 
 fn log_outcome(notification: &Notification, outcome: &Outcome) {
-    let (id, receiver) = (notification.id, &notification.receiver);
+    let Notification { id, receiver, .. } = notification;
+    let recipient = notification.recipient.as_deref().unwrap_or_default();
     match outcome {
-        Outcome::Delivered { .. } => {
-            tracing::debug!(%id, receiver, alerts = notification.alerts.len(), "delivered");
+        Outcome::Delivered { receipt } => {
+            let alerts = notification.alerts.len();
+            match receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER)) {
+                // What a mail server said is all that is known there of a mail that is looked for.
+                Some(answer) => {
+                    tracing::info!(%id, receiver, recipient, alerts, answer, "delivered");
+                }
+                None => tracing::debug!(%id, receiver, recipient, alerts, "delivered"),
+            }
         }
         Outcome::Retry { reason, detail, .. } => {
-            tracing::warn!(%id, receiver, reason = reason.as_str(), detail, "delivery will be retried");
+            let reason = reason.as_str();
+            tracing::warn!(%id, receiver, recipient, reason, detail, "delivery will be retried");
         }
         Outcome::Rejected { reason, detail } => {
-            tracing::error!(%id, receiver, reason = reason.as_str(), detail, "delivery rejected");
+            let reason = reason.as_str();
+            tracing::error!(%id, receiver, recipient, reason, detail, "refused; it stays owed");
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Carries out attempts, each on its own task and with a deadline. How many there are at once the engine
 //! decides.
 
-use std::{
-    sync::{Arc, mpsc::Sender},
-    time::Duration,
-};
+use std::sync::{Arc, mpsc::Sender};
 
 use super::input::Input;
 use crate::{
@@ -14,10 +11,6 @@ use crate::{
     },
     notify::Receivers,
 };
-
-/// How long one attempt may take: 60 s. Notifiers have shorter deadlines of their own, and the engine waits
-/// for longer.
-const ATTEMPT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs attempts on a tokio runtime and reports their outcomes to the coordinator.
 pub(super) struct Delivery {
@@ -44,7 +37,7 @@ impl Delivery {
             drop(outcomes.send(Input::Engine(input)));
         };
         let (receiver, index) = (&notification.receiver, notification.notifier_index);
-        let Some(notifier) = self.receivers.get(receiver, index).map(Arc::clone) else {
+        let Some((notifier, attempt_max)) = self.receivers.get(receiver, index) else {
             let detail = format!("receiver `{receiver}` is no longer configured");
             let outcome = Outcome::Rejected { reason: OutcomeReason::Unsendable, detail };
             report(notification, outcome);
@@ -56,13 +49,13 @@ impl Delivery {
             let attempt = tokio::spawn(async move { notifier.notify(&carried).await });
             let cut_off = attempt.abort_handle();
             let retry = |reason, detail| Outcome::Retry { reason, detail, after: None };
-            let outcome = match tokio::time::timeout(ATTEMPT_DEADLINE, attempt).await {
+            let outcome = match tokio::time::timeout(attempt_max, attempt).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(broken)) => retry(OutcomeReason::Unsendable, broken.to_string()),
                 Err(_) => {
                     // Or it would go on beside the next attempt.
                     cut_off.abort();
-                    let detail = format!("no answer within {} s", ATTEMPT_DEADLINE.as_secs());
+                    let detail = format!("no answer within {} s", attempt_max.as_secs());
                     retry(OutcomeReason::Timeout, detail)
                 }
             };

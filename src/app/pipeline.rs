@@ -142,8 +142,12 @@ impl Pipeline {
         };
         let mut coordinator = Coordinator::new(now(), rules, engine, &plan, coordinator_settings);
         restore(&mut coordinator, loaded, &feeds);
-        metrics.alerts_restored(coordinator.member().shard().alerts_firing());
-        for alert in coordinator.member().shard().alerts_firing() {
+        let firing = || {
+            let member = coordinator.member();
+            member.shard().alerts_firing().chain(member.dispatcher().troubles())
+        };
+        metrics.alerts_restored(firing());
+        for alert in firing() {
             status.alert_changed(alert);
         }
         let thread = CoordinatorThread {
@@ -175,6 +179,11 @@ impl Pipeline {
     /// Tells receivers something about Tripline itself.
     pub fn tell(&self, alert: Alert) {
         drop(self.control.send(Input::Engine(coordinator::Input::Alert(Box::new(alert)))));
+    }
+
+    /// Somebody may have mended receivers: what they did not take is tried now.
+    pub fn hurry(&self) {
+        drop(self.control.send(Input::Engine(coordinator::Input::Hurry)));
     }
 
     /// The rule set in force.
@@ -289,6 +298,8 @@ fn restore(coordinator: &mut Coordinator, loaded: Loaded, feeds: &[Feed]) {
     if coordinator.member().dispatcher().is_told(accepted.fingerprint) {
         coordinator.handle(now(), coordinator::Input::Alert(Box::new(accepted)));
     }
+    // Whoever starts it may have mended receivers.
+    coordinator.handle(now(), coordinator::Input::Hurry);
     tracing::info!(?report, groups_unusable, "checkpoint restored");
 }
 

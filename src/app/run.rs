@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     engine::{diagnostic::Diagnostic, text::counted},
-    notify::Printer,
+    notify::{Printer, Receivers},
     server::{self, Health, ReloadRequest, ServerContext, ServerError, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
@@ -120,7 +120,7 @@ async fn run_in(
     let hangup = signal(SignalKind::hangup())?;
     let started = start(&configuration, &rules, printer, &metrics, &status).await;
     let result = match started {
-        Ok(pipeline) => {
+        Ok((pipeline, receivers)) => {
             let reloader = Reloader::new(
                 general.rules.clone(),
                 &rules.rules,
@@ -128,7 +128,8 @@ async fn run_in(
                 Arc::clone(&metrics),
                 Arc::clone(&status),
             );
-            watch(pipeline, reloader, general.reload_interval, reload_requests, hangup).await
+            let watched = Watched { pipeline, reloader, receivers };
+            watch(watched, general.reload_interval, reload_requests, hangup).await
         }
         Err(error) => Err(error),
     };
@@ -143,7 +144,7 @@ async fn start(
     printer: Printer,
     metrics: &Arc<Metrics>,
     status: &Arc<Status>,
-) -> Result<Pipeline, RunError> {
+) -> Result<(Pipeline, Receivers), RunError> {
     let general = &configuration.general;
     let plan = configuration.dispatch_plan();
     metrics.set_receivers(&plan.receivers);
@@ -163,7 +164,7 @@ async fn start(
         rules: Arc::clone(&rules.rules),
         engine: general.engine.settings(),
         plan,
-        receivers,
+        receivers: receivers.clone(),
         sources,
         store,
         dead_letters,
@@ -175,7 +176,7 @@ async fn start(
         on_alert: Box::new(|_| ()),
     };
     let runtime = tokio::runtime::Handle::current();
-    Ok(Pipeline::start(settings, runtime)?)
+    Ok((Pipeline::start(settings, runtime)?, receivers))
 }
 
 /// Opens the state directory. If another process holds it, that process is asked to go by fencing it
@@ -207,10 +208,27 @@ async fn open_store(
     }
 }
 
+/// What runs, and what is looked at while it does.
+struct Watched {
+    pipeline: Pipeline,
+    reloader: Reloader,
+    receivers: Receivers,
+}
+
+impl Watched {
+    /// Looks at rules, secrets and certificates. Blocks the thread.
+    fn look(&mut self, why: Look) -> ReloadOutcome {
+        let have_changed = self.receivers.look();
+        if have_changed || why == Look::Asked {
+            self.pipeline.hurry();
+        }
+        self.reloader.look(&self.pipeline, why)
+    }
+}
+
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(
-    pipeline: Pipeline,
-    mut reloader: Reloader,
+    mut watched: Watched,
     reload_interval: Option<Duration>,
     mut reload_requests: mpsc::Receiver<ReloadRequest>,
     mut hangup: Signal,
@@ -224,39 +242,37 @@ async fn watch(
     loop {
         tokio::select! {
             _ = ended.tick() => {
-                if pipeline.is_finished() {
+                if watched.pipeline.is_finished() {
                     break;
                 }
             }
             _ = look.tick(), if reload_interval.is_some() && !stopping => {
-                let outcome =
-                    tokio::task::block_in_place(|| reloader.look(&pipeline, Look::ByTime));
+                let outcome = tokio::task::block_in_place(|| watched.look(Look::ByTime));
                 if let (ReloadOutcome::Changing, Some(interval)) = (outcome, reload_interval) {
                     look.reset_after(interval.min(SETTLE));
                 }
             }
             _ = hangup.recv() => {
-                tracing::info!("SIGHUP: reloading the rules");
-                tokio::task::block_in_place(|| reloader.look(&pipeline, Look::Asked));
+                tracing::info!("SIGHUP: reloading rules and secrets");
+                tokio::task::block_in_place(|| watched.look(Look::Asked));
             }
             Some(request) = reload_requests.recv() => {
-                let outcome =
-                    tokio::task::block_in_place(|| reloader.look(&pipeline, Look::Asked));
+                let outcome = tokio::task::block_in_place(|| watched.look(Look::Asked));
                 answer(request, outcome);
             }
             _ = terminate.recv() => {
-                stop(&pipeline, &mut stopping, "SIGTERM");
+                stop(&watched.pipeline, &mut stopping, "SIGTERM");
             }
             _ = interrupt.recv() => {
                 if stopping {
                     tracing::warn!("second interrupt: ending at once; what is owed is in the checkpoint");
                     return Ok(RunEnd::Stopped { pending_count: 0 });
                 }
-                stop(&pipeline, &mut stopping, "interrupt");
+                stop(&watched.pipeline, &mut stopping, "interrupt");
             }
         }
     }
-    match tokio::task::block_in_place(|| pipeline.wait()) {
+    match tokio::task::block_in_place(|| watched.pipeline.wait()) {
         PipelineEnd::Stopped { pending_count } => Ok(RunEnd::Stopped { pending_count }),
         PipelineEnd::Finished => Ok(RunEnd::Finished),
         PipelineEnd::Failed(error) => Err(RunError::Source(error)),

@@ -7,12 +7,18 @@
 //! `take_changes` that holds it, so it cannot leave before its checkpoint by mistake; one that an
 //! attempt already failed for is durable and comes at once.
 //!
-//! Every attempt that is handed out is answered by one outcome. One that is not answered for
-//! [`limits::ATTEMPT_AGE_MAX`] after that counts as failed.
+//! Every attempt that is handed out is answered by one outcome. One that is not answered in time after that
+//! counts as failed ([`NotifierPlan::attempt_max`](super::dispatch::NotifierPlan::attempt_max)).
+//!
+//! What it has to say itself comes from [`Dispatcher::poll_alert`], and goes back in by `handle_alert`.
+
+mod adopt;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
@@ -20,8 +26,8 @@ use super::{
     dispatch::{
         Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, LedgerEntry,
         LedgerKind, Member, Notification, NotificationId, NotifierCounts, NotifyReason, Outcome,
-        OutcomeReason, Phase, Receipt, StateKey, Target, backoff, ledger_detail, read_entries,
-        value_of,
+        OutcomeReason, Phase, Receipt, StateKey, Target, about, backoff, ledger_detail,
+        read_entries, value_of,
     },
     limits,
     shard::{StateChange, StateEntry, StateTable},
@@ -46,16 +52,22 @@ pub struct Dispatcher {
     ready: VecDeque<Arc<Notification>>,
     dirty: BTreeSet<StateKey>,
     ledger: Vec<LedgerEntry>,
+    /// About receivers that take nothing, for whoever tells alerts.
+    alerts: VecDeque<Alert>,
     counts: DispatchCounts,
     /// The latest time it was told.
     now: WallTime,
 }
+
+/// The value of a receipt that is what the receiver said.
+pub const ANSWER: &str = "answer";
 
 /// What has to be looked at when its time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Group(GroupKey),
     Slot(usize),
+    Trouble(usize),
 }
 
 /// What a notifier is doing.
@@ -68,6 +80,14 @@ struct SlotState {
     is_failing: bool,
     /// The next attempt may not start before.
     next_at: Option<WallTime>,
+    /// Groups with something that it does not take, and since when.
+    failing: BTreeMap<GroupKey, WallTime>,
+    /// When it will have been so for too long.
+    trouble_at: Option<WallTime>,
+    /// The alert that says so.
+    trouble: Option<Arc<Alert>>,
+    /// What its last failure was, for people.
+    words: String,
 }
 
 impl Dispatcher {
@@ -87,6 +107,7 @@ impl Dispatcher {
             ready: VecDeque::new(),
             dirty: BTreeSet::new(),
             ledger: Vec::new(),
+            alerts: VecDeque::new(),
             now: WallTime::MIN,
         }
     }
@@ -133,6 +154,7 @@ impl Dispatcher {
             let Some(group) = self.groups.get_mut(key) else { continue };
             if group.update(&alert) {
                 self.dirty.insert(StateKey::Member(*key, alert.fingerprint));
+                self.dirty.insert(StateKey::Progress(*key));
                 self.set_timer(*key, Some(now));
             }
         }
@@ -140,7 +162,11 @@ impl Dispatcher {
             // Whoever does not hold it was told already, or never has to be.
             return;
         }
-        for target in self.plan.targets(&alert.labels) {
+        let targets = match about(&alert) {
+            Some(identity) => self.plan.targets_beside(&alert.labels, identity),
+            None => self.plan.targets(&alert.labels),
+        };
+        for target in targets {
             if !held.iter().any(|(slot, _)| *slot == target.slot) {
                 self.add_member(now, target, &alert, Member::new(&alert));
             }
@@ -164,6 +190,10 @@ impl Dispatcher {
             self.timers.remove(&(at, timer));
             match timer {
                 Timer::Slot(slot) => self.drive(now, slot),
+                Timer::Trouble(slot) => {
+                    self.slot_state(slot).trouble_at = None;
+                    self.judge(now, slot);
+                }
                 Timer::Group(key) => {
                     if let Some(group) = self.groups.get_mut(&key) {
                         group.timer = None;
@@ -180,10 +210,16 @@ impl Dispatcher {
             let notification = self.ready.pop_front()?;
             // The outcome of an attempt before, thought lost, may have come meanwhile.
             let Some(key) = self.in_flight.get(&notification.id).copied() else { continue };
-            let until = now.plus(limits::ATTEMPT_AGE_MAX);
-            if let Some(owed) = self.groups.get_mut(&key).and_then(|group| group.owed.as_mut()) {
-                owed.phase = Phase::InFlight(until);
+            let slot = self.groups.get(&key).map_or(usize::MAX, |group| group.slot);
+            let until = now.plus(attempt_age_max(&self.plan, slot));
+            let Some(owed) = self.groups.get_mut(&key).and_then(|group| group.owed.as_mut()) else {
+                continue;
+            };
+            owed.progress.phase = Phase::InFlight(until);
+            if owed.notification.sent_at != now {
+                Arc::make_mut(&mut owed.notification).sent_at = now;
             }
+            let notification = Arc::clone(&owed.notification);
             self.set_timer(key, Some(until));
             return Some(notification);
         }
@@ -252,7 +288,7 @@ impl Dispatcher {
             let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
             for key in keys {
                 if let Some(group) = self.groups.get_mut(&key) {
-                    group.rebase(now);
+                    group.rebase(now, attempt_age_max(&self.plan, group.slot));
                 }
                 self.set_timer(key, Some(now));
             }
@@ -299,7 +335,11 @@ impl Dispatcher {
         }
         let at = self.now;
         let slot = self.plan.slot(slot);
-        let (receiver, notifier) = (slot.receiver.clone(), slot.kind.clone());
+        let receiver = slot.receiver.clone();
+        let notifier = match &slot.recipient {
+            Some(recipient) => format!("{}/{recipient}", slot.kind),
+            None => slot.kind.clone(),
+        };
         self.ledger.push(LedgerEntry { at, subject, receiver, notifier, what, detail });
     }
 
@@ -324,6 +364,7 @@ impl Dispatcher {
         group.insert(alert.fingerprint, member);
         self.holders.insert((alert.fingerprint, target.slot), key);
         self.dirty.insert(StateKey::Member(key, alert.fingerprint));
+        self.dirty.insert(StateKey::Progress(key));
         self.set_timer(key, Some(now));
     }
 
@@ -344,7 +385,8 @@ impl Dispatcher {
     /// The group of a target that an alert falls into, made if need be.
     fn group_for(&mut self, now: WallTime, target: Target, alert: &Alert) -> Option<GroupKey> {
         let policy = self.plan.policy(target.slot, target.route)?;
-        let (mut key, mut labels) = self.plan.group_key(target, &policy.grouping.by, alert);
+        let (mut key, mut thread, mut labels) =
+            self.plan.group_key(target, &policy.grouping.by, alert);
         if self.groups.contains_key(&key) {
             return Some(key);
         }
@@ -352,13 +394,14 @@ impl Dispatcher {
         let is_overflow = *count >= limits::GROUPS_PER_ROUTE_MAX;
         if is_overflow {
             self.counts.groups_overflowed += 1;
-            (key, labels) = (self.plan.overflow_key(target), BTreeMap::new());
+            (key, thread) = self.plan.overflow_key(target);
+            labels = BTreeMap::new();
             if self.groups.contains_key(&key) {
                 return Some(key);
             }
         }
         *count += 1;
-        let group = Group::new(key, target, policy, labels, now);
+        let group = Group::new((key, thread), target, policy, labels, now);
         self.groups.insert(key, Group { is_overflow, ..group });
         self.dirty.insert(StateKey::Group(key));
         Some(key)
@@ -371,6 +414,7 @@ impl Dispatcher {
         if let Some(count) = self.group_counts.get_mut(&(group.slot, group.route)) {
             *count = count.saturating_sub(1);
         }
+        self.note_failing(self.now, group.slot, key, None);
         self.dirty.insert(StateKey::Group(key));
     }
 
@@ -393,10 +437,12 @@ impl Dispatcher {
         let Some(group) = self.groups.get_mut(&key) else { return };
         let verdict = group.verdict();
         group.has_news = verdict.has_news;
+        self.note_failing(now, slot, key, verdict.failing_since);
+        let Some(group) = self.groups.get_mut(&key) else { return };
         if group.is_queued {
             return;
         }
-        let due = match group.owed.as_ref().map(|owed| owed.phase) {
+        let due = match group.owed.as_ref().map(|owed| owed.progress.phase) {
             Some(Phase::InFlight(until)) if until <= now => {
                 self.attempt_lost(now, key);
                 return;
@@ -453,19 +499,16 @@ impl Dispatcher {
     fn launch(&mut self, now: WallTime, key: GroupKey) -> bool {
         let Some(group) = self.groups.get_mut(&key) else { return false };
         let slot = group.slot;
-        let again = group.owed.as_mut().filter(|owed| !owed.is_stale);
-        let notification = if let Some(owed) = again {
-            owed.phase = Phase::Launched;
-            let notification = Arc::clone(&owed.notification);
+        let is_as_it_was = group.owed.as_ref().is_some_and(|owed| !owed.progress.is_stale);
+        let notification = if is_as_it_was {
+            let Some(notification) = group.attempt(now) else { return false };
             self.ready.push_back(Arc::clone(&notification));
             notification
         } else {
             let was_owed = group.owed.is_some();
-            let formed = group.form(now, self.plan.slot(slot));
-            if let Some(owed) = &mut group.owed {
-                owed.phase = Phase::Launched;
-            }
-            self.dirty.extend([StateKey::Group(key), StateKey::Owed(key)]);
+            group.form(now, self.plan.slot(slot));
+            let formed = group.attempt(now);
+            self.mark_owed(key);
             let Some(notification) = formed else { return false };
             self.counts_of(slot).superseded += u64::from(was_owed);
             *self.counts_of(slot).notifications.entry(notification.reason).or_default() += 1;
@@ -491,28 +534,42 @@ impl Dispatcher {
         let slot = group.slot;
         let Some(owed) = group.owed.as_mut() else { return };
         let notification = Arc::clone(&owed.notification);
+        let words = match &outcome {
+            Outcome::Delivered { .. } => String::new(),
+            Outcome::Retry { reason, detail, .. } | Outcome::Rejected { reason, detail } => {
+                format!("{}: {detail}", reason.as_str())
+            }
+        };
         let is_failing = matches!(outcome, Outcome::Retry { .. });
         let is_routine = group.policy.audience == Audience::Resend
             && notification.reason == NotifyReason::RepeatDue;
         let (what, detail) = match outcome {
             Outcome::Delivered { receipt } => {
+                let said = receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER));
+                let detail = ledger_detail(&notification, said.map_or("", String::as_str));
                 self.settle(now, key, receipt);
                 self.counts_of(slot).delivered += 1;
-                (LedgerKind::Delivered, ledger_detail(&notification, None))
+                (LedgerKind::Delivered, detail)
             }
-            Outcome::Rejected { reason, detail } => {
-                self.settle(now, key, None);
+            Outcome::Rejected { reason, .. } => {
+                for fingerprint in group.refuse(now, reason) {
+                    self.dirty.insert(StateKey::Member(key, fingerprint));
+                }
+                self.mark_owed(key);
                 *self.counts_of(slot).rejected.entry(reason).or_default() += 1;
-                (LedgerKind::Rejected, ledger_detail(&notification, Some((reason, &detail))))
+                (LedgerKind::Rejected, ledger_detail(&notification, &words))
             }
-            Outcome::Retry { reason, detail, after } => {
+            Outcome::Retry { reason, after, .. } => {
                 let asked = after.map(|after| after.min(limits::RETRY_AFTER_MAX));
-                owed.fail(now, backoff(&group.policy, notification.id, owed.failures), asked);
+                let for_all = reason == OutcomeReason::RateLimited;
+                let pause = backoff(&group.policy, notification.id, owed.progress.failures);
+                owed.fail(now, pause, asked, for_all);
+                self.dirty.insert(StateKey::Progress(key));
                 *self.counts_of(slot).retried.entry(reason).or_default() += 1;
-                if let Some(pause) = asked.filter(|_| reason == OutcomeReason::RateLimited) {
+                if let Some(pause) = asked.filter(|_| for_all) {
                     self.set_slot_timer(slot, now.plus(pause));
                 }
-                (LedgerKind::Retry, ledger_detail(&notification, Some((reason, &detail))))
+                (LedgerKind::Retry, ledger_detail(&notification, &words))
             }
         };
         // Alertmanager is told the same once a minute; an auditor need not be.
@@ -522,6 +579,7 @@ impl Dispatcher {
         let state = self.slot_state(slot);
         state.in_flight = state.in_flight.saturating_sub(1);
         state.is_failing = is_failing;
+        state.words = words;
         let next_at = state.next_at.unwrap_or(now).max(now);
         self.set_slot_timer(slot, next_at);
         self.set_timer(key, Some(now));
@@ -532,91 +590,19 @@ impl Dispatcher {
         for fingerprint in group.settle(now, receipt) {
             self.dirty.insert(StateKey::Member(key, fingerprint));
         }
-        self.dirty.extend([StateKey::Group(key), StateKey::Owed(key)]);
+        self.mark_owed(key);
     }
 
-    // ---- another plan ----
-
-    /// Finds places for groups that were made under another plan, or by another process.
-    fn adopt(&mut self, groups: Vec<(String, Group)>) {
-        let now = self.now;
-        self.slots = vec![SlotState::default(); self.plan.slots.len()];
-        self.groups.clear();
-        self.holders.clear();
-        self.group_counts.clear();
-        self.timers.clear();
-        self.in_flight.clear();
-        let mut firing: BTreeMap<Fingerprint, Arc<Alert>> = BTreeMap::new();
-        let mut homeless = Vec::new();
-        for (identity, group) in groups {
-            for (fingerprint, member) in group.members.iter().filter(|(_, m)| m.is_firing()) {
-                firing.insert(*fingerprint, Arc::clone(&member.latest));
-            }
-            let slot = self.plan.slots.iter().position(|slot| slot.identity == identity);
-            let policy = slot.and_then(|slot| self.plan.policy(slot, group.route));
-            let same_grouping =
-                policy.filter(|policy| policy.grouping.by == group.policy.grouping.by);
-            match (slot, same_grouping) {
-                (Some(slot), Some(policy)) => self.keep_group(now, slot, Group { policy, ..group }),
-                (slot, _) => homeless.push((slot, group)),
-            }
-        }
-        for (slot, group) in homeless {
-            self.move_members(now, slot, group);
-        }
-        for alert in firing.into_values() {
-            self.handle_alert(now, &alert);
-        }
-        // What waits to be handed out goes on only if its group is still there, and to the notifier's
-        // new place in its receiver.
-        let (in_flight, groups) = (&self.in_flight, &self.groups);
-        let current = |waiting: Arc<Notification>| {
-            let group = groups.get(in_flight.get(&waiting.id)?)?;
-            group.owed.as_ref().map(|owed| Arc::clone(&owed.notification))
-        };
-        self.formed = std::mem::take(&mut self.formed).into_iter().filter_map(current).collect();
-        self.ready = std::mem::take(&mut self.ready).into_iter().filter_map(current).collect();
+    /// The group changed with what it owes.
+    fn mark_owed(&mut self, key: GroupKey) {
+        self.dirty.extend([StateKey::Group(key), StateKey::Owed(key), StateKey::Progress(key)]);
     }
+}
 
-    fn keep_group(&mut self, now: WallTime, slot: usize, mut group: Group) {
-        let key = group.key;
-        (group.slot, group.timer, group.is_queued) = (slot, None, false);
-        if let Some(owed) = &mut group.owed {
-            let notification = Arc::make_mut(&mut owed.notification);
-            notification.notifier_index = self.plan.slot(slot).notifier_index;
-            if let Phase::Launched | Phase::InFlight(_) = owed.phase {
-                self.in_flight.insert(notification.id, key);
-                self.slot_state(slot).in_flight += 1;
-            }
-        }
-        for fingerprint in group.members.keys() {
-            self.holders.insert((*fingerprint, slot), key);
-        }
-        *self.group_counts.entry((slot, group.route)).or_default() += 1;
-        self.groups.insert(key, group);
-        self.set_timer(key, Some(now));
-    }
-
-    /// Gives the alerts of a group that has no place any more to the groups that they fall into now.
-    /// What their notifier was told of them goes with them.
-    fn move_members(&mut self, now: WallTime, slot: Option<usize>, group: Group) {
-        let (key, sent_at, receipt) = (group.key, group.sent_at, group.receipt);
-        self.dirty.extend([StateKey::Group(key), StateKey::Owed(key)]);
-        for (fingerprint, member) in group.members {
-            self.dirty.insert(StateKey::Member(key, fingerprint));
-            let alert = Arc::clone(&member.latest);
-            let targets = self.plan.targets(&alert.labels);
-            let Some(target) = targets.into_iter().find(|target| Some(target.slot) == slot) else {
-                continue;
-            };
-            self.add_member(now, target, &alert, member);
-            let moved = self.holders.get(&(fingerprint, target.slot)).copied();
-            if let Some(to) = moved.and_then(|key| self.groups.get_mut(&key)) {
-                to.sent_at = to.sent_at.max(sent_at);
-                to.receipt = to.receipt.take().or_else(|| receipt.clone());
-            }
-        }
-    }
+/// How long an attempt may go without an outcome.
+fn attempt_age_max(plan: &CompiledPlan, slot: usize) -> Duration {
+    let longest = plan.slots.get(slot).map_or(Duration::ZERO, |slot| slot.attempt_max);
+    longest.saturating_add(limits::ATTEMPT_SLACK)
 }
 
 /// Zeros for every notifier of a plan, so that metrics exist before anything happens.

@@ -108,8 +108,9 @@ pub const GROUPS_PER_ROUTE_MAX: usize = 10_000;
 /// one is not taken; counted, and the group's next notification says how many.
 pub const ALERTS_PER_GROUP_MAX: usize = 5_000;
 
-/// Alerts held in all groups together: 50,000, at about 2 kB each. At the limit, as for one group.
-pub const ALERTS_IN_GROUPS_MAX: usize = 50_000;
+/// Alerts held in all groups together: 100,000. Each takes about 2 kB, once for all groups that hold it,
+/// and as much on disk for each. At the limit, as for one group.
+pub const ALERTS_IN_GROUPS_MAX: usize = 100_000;
 
 /// How long an alert that ended is kept for a receiver that cannot be reached: 24 hours. Then it is
 /// dropped, counted and written to the ledger. Alerts that fire are never given up.
@@ -124,6 +125,9 @@ pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest pause after a failed attempt: 5 minutes, or the repeat interval if that is shorter.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
+/// Longest pause after a receiver refused an alert: 1 hour, or its group interval if that is longer.
+pub const REFUSAL_PAUSE_MAX: Duration = Duration::from_secs(3_600);
+
 /// Longest pause that a receiver may ask for: 1 hour. A longer `Retry-After` is taken as this.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
@@ -131,9 +135,9 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// the order in which they asked.
 pub const ATTEMPTS_IN_FLIGHT_MAX: usize = 4;
 
-/// How long an attempt may go without an outcome before it counts as failed: 2 minutes. Notifiers
-/// have shorter deadlines of their own; this one is for an outcome that got lost.
-pub const ATTEMPT_AGE_MAX: Duration = Duration::from_secs(120);
+/// How much longer than it may take an attempt may go without an outcome before it counts as failed: 1
+/// minute. It is for an outcome that got lost.
+pub const ATTEMPT_SLACK: Duration = Duration::from_secs(60);
 
 /// Ledger entries that wait for a checkpoint: 10,000. Further ones are counted only.
 pub const LEDGER_ENTRIES_MAX: usize = 10_000;

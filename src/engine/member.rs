@@ -168,6 +168,12 @@ impl Member {
         self.settle(now);
     }
 
+    /// Somebody may have mended receivers: what they did not take is tried now.
+    pub fn hurry(&mut self, now: WallTime) {
+        self.dispatcher.hurry(now);
+        self.settle(now);
+    }
+
     /// Safe to call early or twice. Due when [`Member::poll_timeout`] says so.
     pub fn handle_timeout(&mut self, now: WallTime) {
         // Not only when it is due: a shard that was just restored was never told the time, and a clock
@@ -266,7 +272,13 @@ impl Member {
         while let Some(alert) = self.shard.poll_alert() {
             self.tell(now, alert);
         }
-        if self.dispatcher.poll_timeout().is_some_and(|due| due <= now) {
+        loop {
+            while let Some(alert) = self.dispatcher.poll_alert() {
+                self.tell(now, alert);
+            }
+            if self.dispatcher.poll_timeout().is_none_or(|due| due > now) {
+                break;
+            }
             self.dispatcher.handle_timeout(now);
         }
         // Beyond the limit they stay with the dispatcher, which has the same limit and counts.

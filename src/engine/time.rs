@@ -26,6 +26,11 @@ macro_rules! clock {
                 $name(micros)
             }
 
+            /// The Unix epoch.
+            pub const fn epoch() -> $name {
+                $name(0)
+            }
+
             /// From milliseconds since the Unix epoch; saturates.
             pub const fn from_millis(millis: i64) -> $name {
                 $name(millis.saturating_mul(1_000))

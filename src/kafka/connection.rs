@@ -114,6 +114,14 @@ impl Connection {
         key_password.into_iter().chain(sasl).collect()
     }
 
+    /// Certificates and keys that the library reads itself when a client is made.
+    pub fn files(&self) -> Vec<String> {
+        let tls = self.tls.iter();
+        tls.flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file])
+            .filter_map(Clone::clone)
+            .collect()
+    }
+
     /// Reads secrets and makes what clients are created from. Nothing is connected yet.
     ///
     /// # Errors

@@ -3,12 +3,15 @@
 //! Idempotent and with `acks=all`, so that a record is acknowledged once and in order. The queue in
 //! front of the broker is bounded in bytes and records; [`Producer::produce`] waits for room.
 //!
+//! A producer that failed fatally (it was fenced, or may not write) never works again, whatever is mended
+//! at the broker: another one is made in its place.
+//!
 //! pitfall: transactions block their thread, and after a fatal error need a new producer. None are used:
 //! they could not cover the checkpoint anyway.
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -40,6 +43,9 @@ const QUEUE_RECORDS_MAX: &str = "100000";
 /// How long [`Producer::produce`] waits for room: 30 s, after which every queued record has been
 /// acknowledged or has failed.
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Least time between two producers that are made because the one before failed: 5 s.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
 /// Defaults that users may override by `properties`.
 const DEFAULTS: [(&str, &str); 6] = [
@@ -87,20 +93,46 @@ pub struct ProduceError {
     pub topic: String,
     /// What went wrong, for people.
     pub detail: String,
-    /// Whether trying again may help.
-    pub retry: bool,
+    /// What follows from it.
+    pub failure: ProduceFailure,
+}
+
+/// What a failure means for whoever wrote the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProduceFailure {
+    /// Trying again may help.
+    Transient,
+    /// The broker does not let us write. Trying again helps once somebody has granted it.
+    Denied,
+    /// The record is larger than the broker takes.
+    TooLarge,
+    /// There is no writing this record to this topic.
+    Invalid,
+}
+
+impl ProduceFailure {
+    /// Whether the same record may be taken later.
+    pub const fn may_pass(self) -> bool {
+        matches!(self, ProduceFailure::Transient | ProduceFailure::Denied)
+    }
 }
 
 /// What is handed through the library with each record.
 type Notice = Option<oneshot::Sender<Delivery>>;
 
-/// Callbacks of the producer; called on the library's poll thread.
-struct Reports {
-    callbacks: Callbacks,
+/// What came of records so far.
+#[derive(Default)]
+struct Counts {
     delivered: AtomicU64,
     failed: AtomicU64,
     /// The first failure since the last flush.
     failure: Mutex<Option<ProduceError>>,
+}
+
+/// Callbacks of the producer; called on the library's poll thread.
+struct Reports {
+    callbacks: Callbacks,
+    counts: Arc<Counts>,
 }
 
 impl ClientContext for Reports {
@@ -132,11 +164,11 @@ impl ProducerContext for Reports {
         };
         match &delivery {
             Ok(_) => {
-                self.delivered.fetch_add(1, Ordering::Relaxed);
+                self.counts.delivered.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                let mut first = self.counts.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 first.get_or_insert_with(|| error.clone());
             }
         }
@@ -148,25 +180,49 @@ impl ProducerContext for Reports {
 }
 
 fn failure(topic: &str, error: &KafkaError) -> ProduceError {
+    use RDKafkaErrorCode as Code;
     let code = error.rdkafka_error_code();
-    let retry = !matches!(
-        code,
+    let failure = match code {
+        Some(Code::MessageSizeTooLarge) => ProduceFailure::TooLarge,
+        Some(Code::InvalidRecord | Code::InvalidTopic | Code::UnknownPartition) => {
+            ProduceFailure::Invalid
+        }
         Some(
-            RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::InvalidTopic
-                | RDKafkaErrorCode::Fatal
-                | RDKafkaErrorCode::UnknownPartition
-        )
-    );
+            Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::Authentication,
+        ) => ProduceFailure::Denied,
+        // A fatal error is one of the producer, not of the record: the next producer may write it.
+        _ => ProduceFailure::Transient,
+    };
     let detail = code.map_or_else(|| error.to_string(), |code| code.to_string());
-    ProduceError { topic: topic.to_owned(), detail, retry }
+    ProduceError { topic: topic.to_owned(), detail, failure }
+}
+
+/// Makes a producer of the library.
+fn make(
+    connection: &OpenConnection,
+    counts: &Arc<Counts>,
+) -> Result<Arc<ThreadedProducer<Reports>>, String> {
+    let (config, callbacks) = connection.clone().into_client(&DEFAULTS, &FIXED);
+    let reports = Reports { callbacks, counts: Arc::clone(counts) };
+    let inner = config.create_with_context(reports).map_err(|error| error.to_string())?;
+    Ok(Arc::new(inner))
 }
 
 /// Writes to one topic. Cheap to share by reference between threads.
 pub struct Producer {
-    inner: ThreadedProducer<Reports>,
+    connection: Box<OpenConnection>,
+    current: Mutex<Current>,
+    counts: Arc<Counts>,
     topic: String,
+}
+
+/// The library's producer, and when it was made.
+struct Current {
+    inner: Arc<ThreadedProducer<Reports>>,
+    made_at: Instant,
 }
 
 impl std::fmt::Debug for Producer {
@@ -181,15 +237,30 @@ impl Producer {
     /// # Errors
     /// What the library does not accept, for people.
     pub fn new(connection: OpenConnection, topic: impl Into<String>) -> Result<Producer, String> {
-        let (config, callbacks) = connection.into_client(&DEFAULTS, &FIXED);
-        let reports = Reports {
-            callbacks,
-            delivered: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            failure: Mutex::new(None),
-        };
-        let inner = config.create_with_context(reports).map_err(|error| error.to_string())?;
-        Ok(Producer { inner, topic: topic.into() })
+        let counts = Arc::new(Counts::default());
+        let inner = make(&connection, &counts)?;
+        let current = Mutex::new(Current { inner, made_at: Instant::now() });
+        let connection = Box::new(connection);
+        Ok(Producer { connection, current, counts, topic: topic.into() })
+    }
+
+    /// The library's producer; another one if the last one failed for good.
+    fn inner(&self) -> Arc<ThreadedProducer<Reports>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((code, why)) = current.inner.client().fatal_error()
+            && current.made_at.elapsed() >= RENEWAL_PAUSE
+        {
+            current.made_at = Instant::now();
+            let topic = &self.topic;
+            match make(&self.connection, &self.counts) {
+                Ok(inner) => {
+                    tracing::warn!(topic, %code, "the producer failed ({why}); made another one");
+                    current.inner = inner;
+                }
+                Err(error) => tracing::error!(topic, %code, "no producer can be made: {error}"),
+            }
+        }
+        Arc::clone(&current.inner)
     }
 
     /// The topic.
@@ -234,8 +305,9 @@ impl Producer {
             message.headers = Some(record.headers.iter().fold(headers, add));
         }
         let mut deadline = None;
+        let inner = self.inner();
         loop {
-            let (error, back) = match self.inner.send(message) {
+            let (error, back) = match inner.send(message) {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             };
@@ -254,8 +326,12 @@ impl Producer {
     /// # Errors
     /// The first failure since the last flush, or that `timeout` passed.
     pub fn flush(&self, timeout: Duration) -> Result<(), ProduceError> {
-        let flushed = self.inner.flush(timeout);
-        let mut first = self.inner.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&current.inner)
+        };
+        let flushed = inner.flush(timeout);
+        let mut first = self.counts.failure.lock().unwrap_or_else(PoisonError::into_inner);
         match (first.take(), flushed) {
             (Some(error), _) => Err(error),
             (None, Err(error)) => Err(failure(&self.topic, &error)),
@@ -265,11 +341,11 @@ impl Producer {
 
     /// Records acknowledged so far.
     pub fn delivered(&self) -> u64 {
-        self.inner.context().delivered.load(Ordering::Relaxed)
+        self.counts.delivered.load(Ordering::Relaxed)
     }
 
     /// Records that failed so far.
     pub fn failed(&self) -> u64 {
-        self.inner.context().failed.load(Ordering::Relaxed)
+        self.counts.failed.load(Ordering::Relaxed)
     }
 }

@@ -2,24 +2,27 @@
 //!
 //! All firing alerts are sent again on every repeat, with an end four repeats ahead, so that two lost
 //! requests are survived and alerts end by themselves if we do; resolved ones are sent for 15 minutes.
-//! Every member of a cluster is told, never a load balancer; one answer of 2xx is success, and a member
-//! that was away is told with the next repeat. A 400 may mean that only some of the alerts were
-//! refused, so it is not repeated as it is.
+//! Every member of a cluster is told, never a load balancer, and each is owed what it did not take: they
+//! do not tell each other of alerts. When a label of an alert changes (its severity), the alert ends
+//! under the old labels as it begins under the new ones; `fingerprint` is the same in both, so that a
+//! rule of inhibition keeps the end of the milder one from people while the graver one fires.
+//!
+//! Members refuse a whole request for one name of a label or annotation that is none to them, so names
+//! are mapped to what every version takes: `runbook-url` is `runbook_url` there.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::{
-    BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
+    BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms,
+    form::in_form,
     http::{self, HttpClient, HttpConfig},
 };
 use crate::engine::{
     alert::Alert,
     diagnostic::Diagnostic,
     dispatch::{Audience, GroupBy, Grouping, Notification, Outcome, OutcomeReason},
-    limits::ALERTS_PER_NOTIFICATION_MAX,
     text,
     yaml::{SecretRef, Section},
 };
@@ -30,17 +33,28 @@ const RESEND_DEFAULT: Duration = Duration::from_secs(60);
 /// Characters of one label or annotation.
 const VALUE_CHARACTERS_MAX: usize = 2_000;
 
+/// The label that is the same whatever the severity.
+const FINGERPRINT_LABEL: &str = "fingerprint";
+
 /// The kind.
 pub(super) struct Alertmanager;
 
 struct AlertmanagerConfig {
-    urls: Vec<String>,
+    members: Vec<Member>,
     resend: Duration,
     http: HttpConfig,
 }
 
+/// One member of a cluster.
+#[derive(Clone)]
+struct Member {
+    /// Its URL as it is shown: without a password.
+    name: String,
+    url: reqwest::Url,
+}
+
 struct AlertmanagerNotifier {
-    urls: Vec<reqwest::Url>,
+    members: Vec<Member>,
     resend: Duration,
     client: HttpClient,
     external_url: Option<String>,
@@ -64,8 +78,15 @@ impl NotifierKind for Alertmanager {
         if urls.is_empty() {
             section.missing("urls", "name every member: `urls: ['http://127.0.0.1:9093']`");
         }
+        let mut members: Vec<Member> = Vec::new();
         for url in &urls {
-            if endpoint(url).is_none() {
+            if let Some(member) = member(url) {
+                if members.iter().any(|known| known.name == member.name) {
+                    let title = format!("`{}` is named twice", member.name);
+                    section.invalid("urls", title, "name each member once");
+                }
+                members.push(member);
+            } else {
                 let title = format!("`{}` is not an http or https URL", text::one_line(url, 80));
                 section.invalid(
                     "urls",
@@ -80,14 +101,21 @@ impl NotifierKind for Alertmanager {
             section.invalid("resend_interval", title, "it may be 1s to 1h; leave it out for 1m");
         }
         let http = HttpConfig::parse(section);
-        (!urls.is_empty())
-            .then(|| Box::new(AlertmanagerConfig { urls, resend, http }) as Box<dyn NotifierConfig>)
+        (!members.is_empty()).then(|| {
+            Box::new(AlertmanagerConfig { members, resend, http }) as Box<dyn NotifierConfig>
+        })
     }
 }
 
-fn endpoint(url: &str) -> Option<reqwest::Url> {
-    let url = reqwest::Url::parse(&format!("{}/api/v2/alerts", url.trim_end_matches('/'))).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+fn member(url: &str) -> Option<Member> {
+    let base = url.trim_end_matches('/');
+    let url = reqwest::Url::parse(&format!("{base}/api/v2/alerts")).ok()?;
+    let is_usable = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let mut shown = reqwest::Url::parse(base).ok().filter(|_| is_usable)?;
+    // They fail only for URLs without a host.
+    let _ = (shown.set_username(""), shown.set_password(None));
+    let name = shown.as_str().trim_end_matches('/').to_owned();
+    Some(Member { name, url })
 }
 
 impl NotifierConfig for AlertmanagerConfig {
@@ -98,7 +126,8 @@ impl NotifierConfig for AlertmanagerConfig {
             interval: Duration::ZERO,
             repeat: self.resend,
         };
-        Terms { audience: Audience::Resend, grouping, spacing: Duration::ZERO }
+        let recipients = self.members.iter().map(|member| member.name.clone()).collect();
+        Terms { recipients, ..Terms::new(Audience::Resend, grouping) }
     }
 
     fn secrets(&self) -> Vec<SecretRef> {
@@ -106,9 +135,8 @@ impl NotifierConfig for AlertmanagerConfig {
     }
 
     fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
-        let urls: Option<Vec<_>> = self.urls.iter().map(|url| endpoint(url)).collect();
         Ok(Arc::new(AlertmanagerNotifier {
-            urls: urls.ok_or_else(|| cannot_build("urls", "one of them is not a URL"))?,
+            members: self.members.clone(),
             resend: self.resend,
             client: self.http.build(context)?,
             external_url: context.external_url.clone(),
@@ -120,8 +148,8 @@ impl NotifierConfig for AlertmanagerConfig {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PostableAlert {
-    labels: std::collections::BTreeMap<String, String>,
-    annotations: std::collections::BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
     starts_at: String,
     ends_at: String,
     #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
@@ -130,77 +158,120 @@ struct PostableAlert {
 
 impl AlertmanagerNotifier {
     fn postable(&self, alert: &Alert, notification: &Notification) -> PostableAlert {
-        let values = |map: &std::collections::BTreeMap<String, String>| {
-            map.iter()
-                .filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| (name.clone(), text::lines(value, VALUE_CHARACTERS_MAX)))
-                .collect()
-        };
-        let mut annotations: std::collections::BTreeMap<_, _> = values(&alert.annotations);
-        annotations.insert("count".to_owned(), format!("{}", alert.value));
-        if !alert.threshold.is_empty() {
-            annotations.insert("threshold".to_owned(), alert.threshold.clone());
-        }
-        annotations.insert("first_seen".to_owned(), alert.first_seen.rfc3339());
-        annotations.insert("last_seen".to_owned(), alert.last_seen.rfc3339());
+        let mut labels = named(&alert.labels);
+        labels.entry(FINGERPRINT_LABEL.to_owned()).or_insert(alert.fingerprint.to_string());
         // Event times may lie in the past of a stream that is read again: what Alertmanager measures
-        // by its own clock must be ours. The end of a firing alert is only its time to live.
+        // by its own clock must be ours. The end of a firing alert is only its time to live, from now on.
         let ends_at = match alert.ends_at {
             Some(_) => alert.changed_at,
-            None => notification.created_at.plus(self.resend * 4),
+            None => notification.sent_at.plus(self.resend * 4),
         };
         // They may lie in the future too, if an API server's clock is wrong. Alertmanager refuses what
         // ends before it began, and of several beginnings it keeps the earliest.
         let starts_at = alert.starts_at.as_wall().min(alert.changed_at);
         PostableAlert {
-            labels: values(&alert.labels),
-            annotations,
+            labels,
+            annotations: annotations(alert),
             starts_at: starts_at.rfc3339(),
             ends_at: ends_at.rfc3339(),
             generator_url: self.external_url.as_ref().map(|url| format!("{url}/")),
         }
     }
+}
 
-    async fn tell(&self, url: &reqwest::Url, bodies: &[Vec<u8>], id: &str) -> Outcome {
-        for body in bodies {
-            let request = self.client.post_json(url, body.clone()).header("idempotency-key", id);
-            match http::send(request).await {
-                Ok(answer) if answer.status.is_success() => {}
-                Ok(answer) => return answer.outcome(),
-                Err(outcome) => return outcome,
-            }
-        }
-        Outcome::Delivered { receipt: None }
+/// What is said of an alert beside its labels.
+fn annotations(alert: &Alert) -> BTreeMap<String, String> {
+    let mut annotations = named(&alert.annotations);
+    annotations.insert("count".to_owned(), format!("{}", alert.value));
+    if !alert.threshold.is_empty() {
+        annotations.insert("threshold".to_owned(), alert.threshold.clone());
     }
+    annotations.insert("first_seen".to_owned(), alert.first_seen.rfc3339());
+    annotations.insert("last_seen".to_owned(), alert.last_seen.rfc3339());
+    annotations
+}
+
+/// Labels or annotations under names that Alertmanager takes; none of them is lost if two names become
+/// one.
+fn named(map: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    let said = || map.iter().filter(|(_, value)| !value.is_empty());
+    // Names that need no change first, so that they are not taken by others.
+    let (good, others): (Vec<_>, Vec<_>) = said().partition(|(name, _)| taken_name(name) == **name);
+    for (name, value) in good.into_iter().chain(others) {
+        let mut taken = taken_name(name);
+        while out.contains_key(&taken) {
+            taken.push('_');
+        }
+        out.insert(taken, text::lines(value, VALUE_CHARACTERS_MAX));
+    }
+    out
+}
+
+/// A name as every version of Alertmanager takes it: `[a-zA-Z_][a-zA-Z0-9_]*`.
+fn taken_name(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut taken: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    if !taken.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        taken.insert(0, '_');
+    }
+    taken
 }
 
 impl Notifier for AlertmanagerNotifier {
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
-            let alerts: Vec<PostableAlert> = notification
-                .alerts
-                .iter()
-                .map(|alert| self.postable(alert, notification))
-                .collect();
-            let bodies: Vec<Vec<u8>> = alerts
-                .chunks(ALERTS_PER_NOTIFICATION_MAX)
-                .map(|chunk| serde_json::to_vec(chunk).expect("alerts are plain text"))
-                .collect();
+            let is_meant = |member: &&Member| Some(&member.name) == notification.recipient.as_ref();
+            let Some(member) = self.members.iter().find(is_meant) else {
+                let detail = "there is no such member".to_owned();
+                return Outcome::Rejected { reason: OutcomeReason::Unsendable, detail };
+            };
+            let said = in_form(notification);
+            let alerts = said.alerts.iter().chain(&said.relabelled);
+            let alerts: Vec<PostableAlert> =
+                alerts.map(|alert| self.postable(alert, notification)).collect();
+            let body = serde_json::to_vec(&alerts).expect("alerts are plain text");
             let id = notification.id.to_string();
-            best(join_all(self.urls.iter().map(|url| self.tell(url, &bodies, &id))).await)
+            let request = self.client.post_json(&member.url, body).header("idempotency-key", id);
+            match http::send(request).await {
+                Ok(answer) => answer.outcome(),
+                Err(outcome) => outcome,
+            }
         })
     }
 }
 
-/// One member that took it is enough; else a retry if any says so, else the refusal.
-fn best(outcomes: Vec<Outcome>) -> Outcome {
-    let rank = |outcome: &Outcome| match outcome {
-        Outcome::Delivered { .. } => 0,
-        Outcome::Retry { .. } => 1,
-        Outcome::Rejected { .. } => 2,
-    };
-    outcomes.into_iter().min_by_key(rank).unwrap_or(Outcome::Rejected {
-        reason: OutcomeReason::Unsendable,
-        detail: "there is no member".to_owned(),
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_every_version_takes() {
+        for (name, taken) in [
+            ("runbook-url", "runbook_url"),
+            ("team.owner", "team_owner"),
+            ("1st", "_1st"),
+            ("über", "_ber"),
+            ("", "_"),
+            ("summary", "summary"),
+        ] {
+            assert_eq!(taken_name(name), taken);
+        }
+    }
+
+    #[test]
+    fn no_value_is_lost_when_names_become_one() {
+        let map = ["a-b", "a.b", "a_b"].map(|name| (name.to_owned(), format!("of {name}")));
+        let named = named(&map.into());
+        let found: Vec<(&str, &str)> =
+            named.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(found, [("a_b", "of a_b"), ("a_b_", "of a-b"), ("a_b__", "of a.b")]);
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        let member = member("https://bob:secret@am:9093/prefix/").unwrap();
+        assert_eq!(member.name, "https://am:9093/prefix");
+        assert_eq!(member.url.as_str(), "https://bob:secret@am:9093/prefix/api/v2/alerts");
+    }
 }

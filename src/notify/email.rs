@@ -3,28 +3,23 @@
 //! `tls: starttls` (port 587, the default) and `tls: implicit` (port 465) refuse to go on without
 //! encryption; `tls: none` must be asked for. The `Message-ID` is made from the notification's id, so
 //! that a copy that is sent again is recognised, and the messages of one group refer to one another, so
-//! that they are one thread. Each recipient is told by itself: a mailbox that does not exist takes the
-//! mail from nobody else. What comes from events never reaches a header but the subject, without line
-//! breaks, and is escaped in HTML.
+//! that they are one thread. Each recipient is told, and owed, by himself: a mailbox that does not exist,
+//! or a server that hangs at one of them, takes the mail from nobody else. What comes from events never
+//! reaches a header but the subject, without line breaks, and is escaped in HTML.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use askama::Template;
 use jiff::tz::TimeZone;
 use lettre::{
-    Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
-    address::Envelope,
+    Message,
     message::{
         Mailbox, MultiPart, SinglePart,
         header::{Header, HeaderName, HeaderValue},
     },
     transport::smtp::{
         authentication::Credentials,
-        client::{Certificate, Tls, TlsParameters},
+        client::{Certificate, TlsParameters},
         extension::ClientId,
     },
 };
@@ -33,11 +28,14 @@ use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
     message::{AlertText, digest, headline},
     parse_zone,
+    smtp::{self, Encryption, Server},
 };
 use crate::engine::{
+    alert::Alert,
     diagnostic::Diagnostic,
     digest::{Digest, hex},
-    dispatch::{Audience, Notification, NotificationId, Outcome, OutcomeReason},
+    dispatch::{Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
+    dispatcher::ANSWER,
     text,
     yaml::{SecretRef, Section},
 };
@@ -48,21 +46,11 @@ const RECIPIENTS_MAX: usize = 50;
 const SUBJECT_CHARACTERS_MAX: usize = 160;
 /// Alerts that a message shows each by itself; a digest stands before them, and says of the others.
 const ALERTS_SHOWN_MAX: usize = 20;
-/// Notifications of which it is remembered who has them: 1,000. Then all are forgotten, and whoever is
-/// owed one may see it twice, with the same Message-ID.
-const UNFINISHED_MAX: usize = 1_000;
-/// How long one recipient may take.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// Alerts that a short message shows.
+const ALERTS_SHOWN_SHORT: usize = 3;
 
 /// The kind.
 pub(super) struct Email;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Encryption {
-    StartTls,
-    Implicit,
-    None,
-}
 
 struct EmailConfig {
     to: Vec<Mailbox>,
@@ -79,11 +67,9 @@ struct EmailConfig {
 struct EmailNotifier {
     to: Vec<Mailbox>,
     from: Mailbox,
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: Server,
     zone: TimeZone,
     external_url: Option<String>,
-    /// How far notifications are that somebody is still owed.
-    unfinished: Mutex<BTreeMap<NotificationId, Progress>>,
 }
 
 /// The text of a mail; the template is its form in HTML.
@@ -94,17 +80,6 @@ struct Said<'a> {
     digest: Vec<String>,
     alerts: Vec<AlertText>,
     external_url: Option<&'a str>,
-}
-
-/// What came of one notification so far, so that another attempt is made only for those who need it.
-#[derive(Clone, Debug, Default)]
-struct Progress {
-    /// Recipients, by index, whose server took the mail or refused it for good.
-    settled: BTreeSet<usize>,
-    /// Somebody has it.
-    is_delivered: bool,
-    /// What the last server said that refused it for good.
-    refused: Option<Outcome>,
 }
 
 impl NotifierKind for Email {
@@ -122,12 +97,15 @@ impl NotifierKind for Email {
     }
 
     fn parse(&self, section: &Section<'_>) -> Option<Box<dyn NotifierConfig>> {
-        let to: Vec<Mailbox> = section
-            .strings("to")
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|text| mailbox(section, "to", text))
-            .collect();
+        let mut to: Vec<Mailbox> = Vec::new();
+        for text in section.strings("to").unwrap_or_default() {
+            let Some(mailbox) = mailbox(section, "to", &text) else { continue };
+            if to.iter().any(|known| known.email == mailbox.email) {
+                let title = format!("`{}` is named twice", mailbox.email);
+                section.invalid("to", title, "name each recipient once");
+            }
+            to.push(mailbox);
+        }
         if !section.has("to") {
             section.missing("to", "name who gets the mail: `to: [oncall@example.com]`");
         }
@@ -216,7 +194,9 @@ fn host_port(section: &Section<'_>, text: &str, encryption: Encryption) -> Optio
 
 impl NotifierConfig for EmailConfig {
     fn terms(&self) -> Terms {
-        Terms::people(Audience::People)
+        let recipients = self.to.iter().map(|mailbox| mailbox.email.to_string()).collect();
+        let attempt_max = smtp::ATTEMPT_MAX;
+        Terms { recipients, attempt_max, ..Terms::people(Audience::People) }
     }
 
     fn secrets(&self) -> Vec<SecretRef> {
@@ -232,31 +212,27 @@ impl NotifierConfig for EmailConfig {
                 .map_err(|_| cannot_build("ca_file", "there is no certificate in it"))?;
             parameters = parameters.add_root_certificate(certificate);
         }
-        let parameters =
-            parameters.build().map_err(|error| cannot_build("tls", &error.to_string()))?;
-        let tls = match self.encryption {
-            Encryption::StartTls => Tls::Required(parameters),
-            Encryption::Implicit => Tls::Wrapper(parameters),
-            Encryption::None => Tls::None,
+        let login = match &self.login {
+            Some((username, password)) => {
+                let password = context.read(password, "password")?;
+                Some(Credentials::new(username.clone(), password))
+            }
+            None => None,
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
-            .port(self.port)
-            .tls(tls)
-            .timeout(Some(TIMEOUT));
-        if let Some(name) = &self.hello {
-            builder = builder.hello_name(ClientId::Domain(name.clone()));
-        }
-        if let Some((username, password)) = &self.login {
-            let password = context.read(password, "password")?;
-            builder = builder.credentials(Credentials::new(username.clone(), password));
-        }
+        let server = Server {
+            host: self.host.clone(),
+            port: self.port,
+            encryption: self.encryption,
+            tls: parameters.build().map_err(|error| cannot_build("tls", &error.to_string()))?,
+            hello: self.hello.clone().map_or_else(ClientId::default, ClientId::Domain),
+            login,
+        };
         Ok(Arc::new(EmailNotifier {
             to: self.to.clone(),
             from: self.from.clone(),
-            transport: builder.build(),
+            server,
             zone: self.zone.clone(),
             external_url: context.external_url.clone(),
-            unfinished: Mutex::default(),
         }))
     }
 }
@@ -264,66 +240,32 @@ impl NotifierConfig for EmailConfig {
 impl Notifier for EmailNotifier {
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
-            let message = match self.message(notification) {
-                Ok(message) => message.formatted(),
-                Err(detail) => {
-                    return Outcome::Rejected { reason: OutcomeReason::Unsendable, detail };
-                }
+            let unsendable = |detail: String| {
+                let reason = OutcomeReason::Unsendable;
+                Outcome::Rejected { reason, detail }
             };
-            let known = self.unfinished().get(&notification.id).cloned();
-            let mut progress = known.unwrap_or_default();
-            let mut again = None;
-            for (index, recipient) in self.to.iter().enumerate() {
-                if progress.settled.contains(&index) {
-                    continue;
+            let is_meant = |mailbox: &&Mailbox| {
+                notification.recipient.as_deref() == Some(mailbox.email.as_ref())
+            };
+            let Some(to) = self.to.iter().find(is_meant) else {
+                return unsendable("there is no such recipient".to_owned());
+            };
+            let mail = match self.message(notification) {
+                Ok(message) => message.formatted(),
+                Err(detail) => return unsendable(detail),
+            };
+            match self.server.deliver(&self.from.email, &to.email, &mail).await {
+                Ok(words) => {
+                    let values = BTreeMap::from([(ANSWER.to_owned(), words)]);
+                    Outcome::Delivered { receipt: Some(Receipt { values }) }
                 }
-                match self.send(&recipient.email, &message).await {
-                    // The server says no to this recipient, for now; others may be luckier.
-                    retry @ Outcome::Retry { reason: OutcomeReason::ServerError, .. } => {
-                        again = Some(retry);
-                        continue;
-                    }
-                    retry @ Outcome::Retry { .. } => {
-                        again = Some(retry);
-                        break;
-                    }
-                    Outcome::Delivered { .. } => progress.is_delivered = true,
-                    rejected @ Outcome::Rejected { .. } => {
-                        tracing::error!(recipient = %recipient.email, "mail refused for good");
-                        progress.refused = Some(rejected);
-                    }
-                }
-                progress.settled.insert(index);
-                // At once, not at the end: an attempt that takes too long is cut off.
-                self.remember(notification.id, &progress);
-            }
-            if let Some(again) = again {
-                return again;
-            }
-            self.unfinished().remove(&notification.id);
-            match progress.refused {
-                Some(rejected) if !progress.is_delivered => rejected,
-                _ => Outcome::Delivered { receipt: None },
+                Err(outcome) => outcome,
             }
         })
     }
 }
 
 impl EmailNotifier {
-    /// The map stays usable if somebody panicked with it: it is only a memory.
-    fn unfinished(&self) -> MutexGuard<'_, BTreeMap<NotificationId, Progress>> {
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notifications that a newer one replaced are never finished, so the map is bounded.
-    fn remember(&self, id: NotificationId, progress: &Progress) {
-        let mut unfinished = self.unfinished();
-        if unfinished.len() >= UNFINISHED_MAX {
-            unfinished.clear();
-        }
-        unfinished.insert(id, progress.clone());
-    }
-
     fn message(&self, notification: &Notification) -> Result<Message, String> {
         let host = self.from.email.domain();
         let thread = format!("<{}@{host}>", thread_of(notification));
@@ -339,54 +281,36 @@ impl EmailNotifier {
             builder = builder.to(recipient.clone());
         }
         let said = self.said(notification);
-        let html = said.render().expect("a mail is written to memory");
-        builder
-            .multipart(
-                MultiPart::alternative()
-                    .singlepart(SinglePart::plain(said.plain()))
-                    .singlepart(SinglePart::html(html)),
-            )
-            .map_err(|error| format!("the message cannot be made: {error}"))
+        let plain = SinglePart::plain(said.plain());
+        let message = if notification.form == Form::Plain {
+            builder.singlepart(plain)
+        } else {
+            let html = SinglePart::html(said.render().expect("a mail is written to memory"));
+            builder.multipart(MultiPart::alternative().singlepart(plain).singlepart(html))
+        };
+        message.map_err(|error| format!("the message cannot be made: {error}"))
     }
 
-    async fn send(&self, recipient: &Address, message: &[u8]) -> Outcome {
-        let envelope = match Envelope::new(Some(self.from.email.clone()), vec![recipient.clone()]) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                let detail = error.to_string();
-                return Outcome::Rejected { reason: OutcomeReason::Unsendable, detail };
-            }
-        };
-        let Err(error) = self.transport.send_raw(&envelope, message).await else {
-            return Outcome::Delivered { receipt: None };
-        };
-        let code = error.status().map(|code| code.to_string());
-        let detail = text::one_line(&error.to_string(), 200);
-        match code.as_deref() {
-            Some("530" | "534" | "535" | "538") => {
-                Outcome::Rejected { reason: OutcomeReason::AuthError, detail }
-            }
-            _ if error.is_permanent() => {
-                Outcome::Rejected { reason: OutcomeReason::ClientError, detail }
-            }
-            _ if error.is_transient() => {
-                Outcome::Retry { reason: OutcomeReason::ServerError, detail, after: None }
-            }
-            _ if error.is_timeout() => {
-                Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None }
-            }
-            _ => Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None },
+    /// An alert in as many words as a form leaves.
+    fn words(&self, alert: &Alert, form: Form) -> AlertText {
+        let mut words = AlertText::new(alert, &self.zone);
+        if form != Form::Full {
+            words.evidence.clear();
         }
+        if form == Form::Plain {
+            words.facts.clear();
+        }
+        words
     }
 
     /// What a mail says, for both of its forms.
     fn said<'a>(&'a self, notification: &'a Notification) -> Said<'a> {
         let is_storm = notification.alerts.len() > 1 || notification.truncated_count > 0;
-        let shown = notification.alerts.iter().take(ALERTS_SHOWN_MAX);
+        let shown = notification.alerts.iter().take(shown_max(notification.form));
         Said {
             headline: headline(notification),
             digest: if is_storm { digest(notification) } else { Vec::new() },
-            alerts: shown.map(|alert| AlertText::new(alert, &self.zone)).collect(),
+            alerts: shown.map(|alert| self.words(alert, notification.form)).collect(),
             external_url: self.external_url.as_deref(),
         }
     }
@@ -417,6 +341,14 @@ impl Said<'_> {
             out += &format!("\n{url}/\n");
         }
         out
+    }
+}
+
+/// Alerts that a message in a form shows each by itself.
+const fn shown_max(form: Form) -> usize {
+    match form {
+        Form::Full => ALERTS_SHOWN_MAX,
+        Form::Short | Form::Plain => ALERTS_SHOWN_SHORT,
     }
 }
 

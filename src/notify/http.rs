@@ -27,6 +27,9 @@ use crate::{
 /// Bytes of an answer that are read: 64 KiB. What follows is left.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
+/// How long the body of an answer is waited for when its status says all: 2 seconds.
+const BODY_WAIT: Duration = Duration::from_secs(2);
+
 /// Characters of an answer that are quoted in an outcome's detail.
 const QUOTE_CHARACTERS_MAX: usize = 200;
 
@@ -98,6 +101,11 @@ impl HttpConfig {
         let proxy_from_environment = section.boolean("proxy_from_environment").unwrap_or(false);
         let ca_file = section.string("ca_file");
         HttpConfig { timeout, ca_file, proxy_url, proxy_from_environment, basic, bearer, headers }
+    }
+
+    /// How long one request may take.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     pub(super) fn secrets(&self) -> Vec<SecretRef> {
@@ -188,19 +196,39 @@ impl HttpClient {
     }
 }
 
-/// Sends, and reads a bounded answer. `Err` is an outcome: nothing came back.
+/// Sends. `Err` is an outcome: nothing came back. The status stands once it is there, whatever becomes of
+/// the body, which is only quoted: it is read as far as it comes soon.
 pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Outcome> {
     let mut response = request.send().await.map_err(failed)?;
-    let (status, retry_after) = (response.status(), retry_after(&response));
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+    let mut answer = Answer::of(&response);
+    let read = read_body(&mut response, &mut answer.body);
+    if !matches!(tokio::time::timeout(BODY_WAIT, read).await, Ok(Ok(()))) {
+        tracing::debug!(status = answer.status.as_u16(), "the body of an answer did not come");
+    }
+    Ok(answer)
+}
+
+/// Like [`send`], for receivers that say in the body of a 2xx what the answer is: without the body nothing
+/// came back.
+pub(super) async fn ask(request: RequestBuilder) -> Result<Answer, Outcome> {
+    let mut response = request.send().await.map_err(failed)?;
+    let mut answer = Answer::of(&response);
+    let read = read_body(&mut response, &mut answer.body).await;
+    if answer.status.is_success() {
+        read.map_err(failed)?;
+    }
+    Ok(answer)
+}
+
+async fn read_body(response: &mut Response, body: &mut Vec<u8>) -> Result<(), reqwest::Error> {
+    while let Some(chunk) = response.chunk().await? {
         let room = ANSWER_BYTES_MAX - body.len();
         body.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
         if body.len() >= ANSWER_BYTES_MAX {
             break;
         }
     }
-    Ok(Answer { status, retry_after, body })
+    Ok(())
 }
 
 fn failed(error: reqwest::Error) -> Outcome {
@@ -232,7 +260,12 @@ fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 impl Answer {
-    /// What the status means: 2xx delivered, 408, 425, 429 and 5xx again later, anything else never.
+    fn of(response: &Response) -> Answer {
+        let (status, retry_after) = (response.status(), retry_after(response));
+        Answer { status, retry_after, body: Vec::new() }
+    }
+
+    /// What the status means: 2xx delivered, 408, 425, 429 and 5xx again soon, anything else refused.
     pub(super) fn outcome(&self) -> Outcome {
         let code = self.status.as_u16();
         if self.status.is_success() {
@@ -245,6 +278,7 @@ impl Answer {
             408 => Outcome::Retry { reason: OutcomeReason::Timeout, detail, after },
             425 | 500.. => Outcome::Retry { reason: OutcomeReason::ServerError, detail, after },
             401 | 403 | 407 => Outcome::Rejected { reason: OutcomeReason::AuthError, detail },
+            413 => Outcome::Rejected { reason: OutcomeReason::TooLarge, detail },
             _ => Outcome::Rejected { reason: OutcomeReason::ClientError, detail },
         }
     }

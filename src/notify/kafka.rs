@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
+    form::in_form,
     json::{self, AlertJson},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         dispatch::{Notification, Outcome, OutcomeReason},
         yaml::{SecretRef, Section},
     },
-    kafka::{Connection, ProduceError, Producer, Record, producer::PRODUCER_OWNED},
+    kafka::{Connection, ProduceError, ProduceFailure, Producer, Record, producer::PRODUCER_OWNED},
 };
 
 /// The kind.
@@ -59,6 +60,10 @@ impl NotifierConfig for KafkaConfig {
         self.connection.secrets()
     }
 
+    fn files(&self) -> Vec<String> {
+        self.connection.files()
+    }
+
     fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let failed = |why: String| cannot_build("kafka", &why);
         let connection = self.connection.open(&*context.secret).map_err(failed)?;
@@ -71,7 +76,7 @@ impl Notifier for KafkaNotifier {
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let id = notification.id.to_string();
-            let records: Vec<(String, &'static str, Vec<u8>)> = notification
+            let records: Vec<(String, &'static str, Vec<u8>)> = in_form(notification)
                 .alerts
                 .iter()
                 .map(|alert| {
@@ -120,9 +125,13 @@ impl Notifier for KafkaNotifier {
 
 fn outcome(error: &ProduceError) -> Outcome {
     let detail = error.to_string();
-    if error.retry {
-        Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None }
-    } else {
-        Outcome::Rejected { reason: OutcomeReason::ClientError, detail }
+    let rejected = |reason, detail| Outcome::Rejected { reason, detail };
+    match error.failure {
+        ProduceFailure::Transient => {
+            Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None }
+        }
+        ProduceFailure::Denied => rejected(OutcomeReason::AuthError, detail),
+        ProduceFailure::TooLarge => rejected(OutcomeReason::TooLarge, detail),
+        ProduceFailure::Invalid => rejected(OutcomeReason::ClientError, detail),
     }
 }

@@ -48,13 +48,16 @@ pub(super) struct AlertText {
 pub(super) fn headline(notification: &Notification) -> String {
     let firing = notification.firing_count();
     let resolved = notification.alerts.len() - firing;
-    let mark = if firing == 0 {
+    let is_news = matches!(notification.reason, NotifyReason::First | NotifyReason::NewAlerts);
+    let mark = if firing == 0 && !is_news {
         "resolved".to_owned()
     } else {
         highest_severity(notification).as_str().to_owned()
     };
     let again = match notification.reason {
         NotifyReason::RepeatDue => "still firing: ",
+        // Nobody had heard of it: what is over is news, not the end of something known.
+        _ if firing == 0 && is_news => "was and is over: ",
         _ => "",
     };
     let what = match notification.alerts.as_slice() {

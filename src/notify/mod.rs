@@ -8,6 +8,8 @@
 mod alertmanager;
 mod discreet;
 mod email;
+mod form;
+mod fresh;
 mod http;
 mod json;
 mod kafka;
@@ -15,6 +17,8 @@ mod message;
 mod receivers;
 mod route;
 mod slack;
+mod slack_words;
+mod smtp;
 mod stdout;
 mod webhook;
 
@@ -51,8 +55,9 @@ pub type NotifyFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 /// One configured way to tell somebody.
 ///
 /// Contract, held by `tests/it/contract_notify.rs` for every kind: one call is one attempt; it never
-/// sleeps to retry, has its own deadline, puts no secret into an outcome's detail, and sends the
-/// notification's id so that the receiver can deduplicate.
+/// sleeps to retry, has its own deadline ([`Terms::attempt_max`]), puts no secret into an outcome's
+/// detail, and sends the notification's id so that the receiver can deduplicate. It says no more than
+/// the notification's form asks for, and tells nobody but its recipient.
 pub trait Notifier: Send + Sync {
     /// One attempt.
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a>;
@@ -79,7 +84,12 @@ pub trait NotifierConfig: Send + Sync {
     /// The secrets that [`NotifierConfig::make`] will ask for, so that `check` can try them, and that
     /// are cut from what the receiver says.
     fn secrets(&self) -> Vec<SecretRef>;
-    /// Makes the notifier. Others call [`NotifierConfig::build`].
+    /// Further files that decide how it is built: certificates that it opens itself.
+    fn files(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Makes the notifier, again whenever its secrets or files have changed. Others call
+    /// [`NotifierConfig::build`].
     ///
     /// # Errors
     /// What is wrong, for people: a secret that cannot be read, a certificate that is none.
@@ -105,7 +115,15 @@ pub struct Terms {
     pub grouping: Grouping,
     /// Least time between two notifications.
     pub spacing: Duration,
+    /// Who takes notifications each for himself; empty if the notifier is one. Shown in metrics and
+    /// logs, so without secrets. Each once.
+    pub recipients: Vec<String>,
+    /// How long one attempt may take; it is cut off then.
+    pub attempt_max: Duration,
 }
+
+/// How long an attempt may take if its kind says no more: 60 seconds.
+const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 
 impl Terms {
     /// For people: Alertmanager's defaults, one conversation for each rule.
@@ -116,7 +134,12 @@ impl Terms {
             interval: Duration::from_secs(300),
             repeat: Duration::from_secs(4 * 3_600),
         };
-        Terms { audience, grouping, spacing: Duration::ZERO }
+        Terms::new(audience, grouping)
+    }
+
+    fn new(audience: Audience, grouping: Grouping) -> Terms {
+        let (spacing, recipients) = (Duration::ZERO, Vec::new());
+        Terms { audience, grouping, spacing, recipients, attempt_max: ATTEMPT_MAX }
     }
 
     /// For machines: every change at once, growing evidence every 10 seconds, no repetition.
@@ -127,7 +150,7 @@ impl Terms {
             interval: Duration::from_secs(10),
             repeat: Duration::ZERO,
         };
-        Terms { audience: Audience::Machine, grouping, spacing: Duration::ZERO }
+        Terms::new(Audience::Machine, grouping)
     }
 }
 

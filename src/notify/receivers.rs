@@ -1,18 +1,23 @@
 //! `receivers:` of the configuration, and what becomes of it: the dispatcher's plan, and notifiers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, NotifierKind};
+use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, NotifierKind, fresh::Fresh};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, code},
     dispatch::{DispatchPlan, NotifierPlan, ReceiverPlan, Route},
     yaml::{SecretRef, Section},
 };
 
+/// For how long a receiver takes nothing before the others are told, if it does not say: 10 minutes.
+const FAILING_AFTER_DEFAULT: Duration = Duration::from_secs(600);
+
 /// A receiver as it is configured: a name with one or more notifiers.
 pub struct ReceiverConfig {
     /// Unique among the receivers.
     pub name: String,
+    /// For how long it takes nothing of what it is owed before the others are told.
+    pub failing_after: Duration,
     /// Not empty unless a mistake was reported.
     pub notifiers: Vec<ReceiverNotifier>,
 }
@@ -22,7 +27,7 @@ pub struct ReceiverNotifier {
     /// What it is.
     pub kind: &'static dyn NotifierKind,
     /// What its section says.
-    pub config: Box<dyn NotifierConfig>,
+    pub config: Arc<dyn NotifierConfig>,
     /// Whether it is told that alerts resolved.
     pub send_resolved: bool,
     /// Where its section begins, for mistakes that show when it is built.
@@ -31,16 +36,29 @@ pub struct ReceiverNotifier {
     pub path: String,
 }
 
-/// All notifiers, built.
+/// All notifiers, built. Cheap to clone; clones see the same secrets.
 #[derive(Clone, Default)]
 pub struct Receivers {
-    by_name: BTreeMap<String, Vec<Arc<dyn Notifier>>>,
+    by_name: BTreeMap<String, Vec<(Fresh, Duration)>>,
 }
 
 impl Receivers {
-    /// A notifier of a receiver by its index, as a notification names it.
-    pub fn get(&self, receiver: &str, notifier_index: usize) -> Option<&Arc<dyn Notifier>> {
-        self.by_name.get(receiver)?.get(notifier_index)
+    /// A notifier of a receiver by its index, as a notification names it, and how long one attempt of it
+    /// may take.
+    pub fn get(
+        &self,
+        receiver: &str,
+        notifier_index: usize,
+    ) -> Option<(Arc<dyn Notifier>, Duration)> {
+        let (notifier, attempt_max) = self.by_name.get(receiver)?.get(notifier_index)?;
+        Some((Arc::new(notifier.clone()), *attempt_max))
+    }
+
+    /// Looks whether secrets or certificates have changed, and takes them. Whether any did: what was
+    /// refused is then worth another try. Blocks the thread.
+    pub fn look(&self) -> bool {
+        let all = self.by_name.values().flatten();
+        all.fold(false, |any, (notifier, _)| notifier.look() || any)
     }
 }
 
@@ -55,6 +73,11 @@ pub fn parse_receivers(root: &Section<'_>) -> Vec<ReceiverConfig> {
         let name = section.required_string("name", "routes refer to a receiver by its name");
         let place = section.place_of("name");
         let notifiers = parse_notifiers(&section);
+        let failing_after = section.duration("failing_after").unwrap_or(FAILING_AFTER_DEFAULT);
+        if failing_after.is_zero() {
+            let title = format!("{} must be more than 0", section.path_of("failing_after"));
+            section.invalid("failing_after", title, "leave it out for 10m");
+        }
         if !NOTIFIERS.iter().any(|kind| section.has(kind.name())) {
             let kinds: Vec<&str> = NOTIFIERS.iter().map(|kind| kind.name()).collect();
             let title = format!("{} tells nobody", section.path());
@@ -73,7 +96,7 @@ pub fn parse_receivers(root: &Section<'_>) -> Vec<ReceiverConfig> {
             }
             root.report(problem);
         } else {
-            receivers.push(ReceiverConfig { name, notifiers });
+            receivers.push(ReceiverConfig { name, failing_after, notifiers });
             places.push(place);
         }
     }
@@ -101,7 +124,7 @@ fn parse_notifiers(receiver: &Section<'_>) -> Vec<ReceiverNotifier> {
             if let Some(config) = config {
                 notifiers.push(ReceiverNotifier {
                     kind: *kind,
-                    config,
+                    config: config.into(),
                     send_resolved,
                     place,
                     path,
@@ -114,7 +137,7 @@ fn parse_notifiers(receiver: &Section<'_>) -> Vec<ReceiverNotifier> {
 
 /// What the dispatcher works from.
 pub fn plan(receivers: &[ReceiverConfig], route: Route) -> DispatchPlan {
-    let notifier = |notifier: &ReceiverNotifier| {
+    let notifier = |receiver: &ReceiverConfig, notifier: &ReceiverNotifier| {
         let terms = notifier.config.terms();
         NotifierPlan {
             kind: notifier.kind.name().to_owned(),
@@ -122,11 +145,14 @@ pub fn plan(receivers: &[ReceiverConfig], route: Route) -> DispatchPlan {
             send_resolved: notifier.send_resolved,
             audience: terms.audience,
             spacing: terms.spacing,
+            recipients: terms.recipients,
+            attempt_max: terms.attempt_max,
+            failing_after: receiver.failing_after,
         }
     };
     let receivers = receivers.iter().map(|receiver| ReceiverPlan {
         name: receiver.name.clone(),
-        notifiers: receiver.notifiers.iter().map(notifier).collect(),
+        notifiers: receiver.notifiers.iter().map(|one| notifier(receiver, one)).collect(),
     });
     DispatchPlan { route, receivers: receivers.collect() }
 }
@@ -137,14 +163,16 @@ pub fn plan(receivers: &[ReceiverConfig], route: Route) -> DispatchPlan {
 /// Everything that is wrong with any of them.
 pub fn build(
     receivers: &[ReceiverConfig],
-    context: &BuildContext,
+    context: BuildContext,
 ) -> Result<Receivers, Vec<Diagnostic>> {
+    let context = Arc::new(context);
     let (mut by_name, mut problems) = (BTreeMap::new(), Vec::new());
     for receiver in receivers {
         let mut built = Vec::with_capacity(receiver.notifiers.len());
         for notifier in &receiver.notifiers {
-            match notifier.config.build(context) {
-                Ok(one) => built.push(one),
+            let (config, path) = (Arc::clone(&notifier.config), notifier.path.clone());
+            match Fresh::build(config, Arc::clone(&context), path) {
+                Ok(one) => built.push((one, notifier.config.terms().attempt_max)),
                 Err(problem) => problems.push(Diagnostic {
                     title: format!("{}.{}", notifier.path, problem.title),
                     place: Some(notifier.place.clone()),

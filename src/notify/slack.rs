@@ -2,10 +2,11 @@
 //!
 //! An incoming webhook can only post. With a bot token the first message of a group is edited as its
 //! alerts change, and each change is also said in its thread; channel and `ts` are kept durably as the
-//! group's receipt. Slack takes about one message a second for a channel, and says with 429 how long to
-//! wait. Whatever comes from events is escaped: `<!channel>` in a user agent pings nobody.
+//! group's receipt. If the configuration names another channel by now, or the message cannot be changed
+//! any more, it is said anew. Slack takes about one message a second for a channel, and says with 429 how
+//! long to wait; what its words for errors mean stands in `slack_words`. Whatever comes from events is escaped: `<!channel>` in a user agent pings nobody.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -15,11 +16,12 @@ use super::{
     http::{self, Answer, HttpClient, HttpConfig, UrlConfig},
     message::{AlertText, digest, headline},
     parse_zone,
+    slack_words::{Meaning, meaning},
 };
 use crate::engine::{
     alert::{Alert, AlertState},
     diagnostic::{Diagnostic, code},
-    dispatch::{Audience, Notification, Outcome, OutcomeReason, Receipt},
+    dispatch::{Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
     rule::Severity,
     text,
     yaml::{SecretRef, Section},
@@ -33,6 +35,12 @@ const HEADER_CHARACTERS_MAX: usize = 145;
 const MESSAGE_CHARACTERS_MAX: usize = 9_000;
 /// Alerts that a message shows each by itself; more become a digest.
 const ALERTS_SHOWN_MAX: usize = 5;
+/// Alerts that a short message shows.
+const ALERTS_SHOWN_SHORT: usize = 2;
+/// Alerts that a plain message names.
+const ALERTS_NAMED_MAX: usize = 10;
+/// Requests of one attempt: change the message, say it anew, and say in its thread what is new.
+const REQUESTS_MAX: u32 = 3;
 
 /// The kind.
 pub(super) struct Slack;
@@ -123,7 +131,11 @@ impl NotifierConfig for SlackConfig {
             WayConfig::Webhook(_) => Audience::People,
             WayConfig::Bot { .. } => Audience::Editable,
         };
-        Terms { spacing: Duration::from_secs(1), ..Terms::people(audience) }
+        Terms {
+            spacing: Duration::from_secs(1),
+            attempt_max: self.http.timeout() * REQUESTS_MAX + Duration::from_secs(5),
+            ..Terms::people(audience)
+        }
     }
 
     fn secrets(&self) -> Vec<SecretRef> {
@@ -168,7 +180,7 @@ impl Notifier for SlackNotifier {
                 Way::Webhook(url) => {
                     let body = serde_json::to_vec(&message).expect("a message is plain text");
                     match http::send(self.client.post_json(url, body)).await {
-                        Ok(answer) => answer.outcome(),
+                        Ok(answer) => of_webhook(&answer),
                         Err(outcome) => outcome,
                     }
                 }
@@ -190,15 +202,41 @@ struct Bot<'a> {
 }
 
 /// Why a method of the Web API did nothing.
-enum Refusal {
-    /// The message cannot be changed any more: somebody deleted it, or it is too old.
-    MessageGone,
-    /// Anything else.
-    Other(Outcome),
+struct Refusal {
+    /// The message, or its channel, cannot be changed any more.
+    is_gone: bool,
+    /// What follows if the message was new.
+    outcome: Outcome,
 }
 
-/// Slack's words for [`Refusal::MessageGone`].
-const MESSAGE_GONE: [&str; 3] = ["message_not_found", "edit_window_closed", "cant_update_message"];
+impl Refusal {
+    fn other(outcome: Outcome) -> Refusal {
+        Refusal { is_gone: false, outcome }
+    }
+}
+
+/// What a word means for a message that was new.
+fn outcome_of(word: &str, meaning: Option<Meaning>, retry_after: Option<Duration>) -> Outcome {
+    let detail = format!("Slack says {}", text::one_line(word, 80));
+    let reason = meaning.map_or(OutcomeReason::ClientError, Meaning::reason);
+    match meaning {
+        Some(Meaning::Busy) => Outcome::Retry { reason, detail, after: retry_after },
+        Some(Meaning::Trouble) => Outcome::Retry { reason, detail, after: None },
+        _ => Outcome::Rejected { reason, detail },
+    }
+}
+
+/// An incoming webhook says with its status whether it took a message, and in words why not.
+fn of_webhook(answer: &Answer) -> Outcome {
+    let outcome = answer.outcome();
+    let word = String::from_utf8_lossy(&answer.body);
+    match (&outcome, meaning(word.trim())) {
+        (Outcome::Rejected { .. }, meaning @ Some(_)) => {
+            outcome_of(word.trim(), meaning, answer.retry_after)
+        }
+        _ => outcome,
+    }
+}
 
 #[expect(
     clippy::indexing_slicing,
@@ -206,46 +244,63 @@ const MESSAGE_GONE: [&str; 3] = ["message_not_found", "edit_window_closed", "can
 )]
 impl Bot<'_> {
     async fn tell(&self, notification: &Notification, mut message: Value) -> Outcome {
-        let known = notification.receipt.as_ref().and_then(|receipt| {
-            Some((receipt.values.get("channel")?.clone(), receipt.values.get("ts")?.clone()))
-        });
+        let known = notification.receipt.as_ref().and_then(|receipt| self.known(receipt));
         if let Some((channel, ts)) = known {
             message["channel"] = json!(channel);
             message["ts"] = json!(ts);
             match self.call(self.update, &message).await {
                 Ok(_) => return self.reply(notification, channel, ts).await,
-                Err(Refusal::Other(outcome)) => return outcome,
                 // Nobody would see the news in a message that is not there: it begins anew below.
-                Err(Refusal::MessageGone) => {}
+                Err(Refusal { is_gone: true, .. }) => {}
+                Err(Refusal { outcome, .. }) => return outcome,
             }
         }
         if let Some(fields) = message.as_object_mut() {
             fields.remove("ts");
         }
         message["channel"] = json!(self.channel);
-        message["metadata"] = json!({
-            "event_type": "tripline_alert",
-            "event_payload": {
-                "notification_id": notification.id.to_string(),
-                "group": notification.group_key,
-            },
-        });
-        match self.call(self.post, &message).await {
-            Ok(answer) => Outcome::Delivered { receipt: receipt_of(&answer) },
-            Err(refusal) => refusal.into_outcome(),
+        if notification.form != Form::Plain {
+            message["metadata"] = json!({
+                "event_type": "tripline_alert",
+                "event_payload": {
+                    "notification_id": notification.id.to_string(),
+                    "group": notification.group_key,
+                },
+            });
         }
+        match self.call(self.post, &message).await {
+            Ok(answer) => Outcome::Delivered { receipt: self.receipt(&answer) },
+            Err(refusal) => refusal.outcome,
+        }
+    }
+
+    /// Channel and `ts` of the group's message, if it is where the configuration wants it. Receipts of
+    /// old do not say which channel was configured then; an id tells, a name does not.
+    fn known(&self, receipt: &Receipt) -> Option<(String, String)> {
+        let value = |name: &str| receipt.values.get(name).cloned();
+        let (channel, ts) = (value("channel")?, value("ts")?);
+        let is_id = self.channel.starts_with(['C', 'D', 'G']);
+        let is_here = match value("configured") {
+            Some(configured) => configured == self.channel,
+            None => !is_id || channel == self.channel,
+        };
+        is_here.then_some((channel, ts))
+    }
+
+    fn receipt(&self, answer: &Value) -> Option<Receipt> {
+        let value = |name: &str| Some((name.to_owned(), answer[name].as_str()?.to_owned()));
+        let configured = ("configured".to_owned(), self.channel.to_owned());
+        Some(Receipt { values: [value("channel")?, value("ts")?, configured].into() })
     }
 
     /// Says in the thread of a message that was changed what is new.
     async fn reply(&self, notification: &Notification, channel: String, ts: String) -> Outcome {
         let line = escape(&headline(notification), SECTION_CHARACTERS_MAX);
         let reply = json!({"channel": channel, "thread_ts": ts, "text": line});
-        match self.call(self.post, &reply).await.map_err(Refusal::into_outcome) {
+        match self.call(self.post, &reply).await.map_err(|refusal| refusal.outcome) {
             // The message itself is up to date: a missing reply is not worth another attempt.
             Ok(_) | Err(Outcome::Rejected { .. }) => {
-                let values =
-                    BTreeMap::from([("channel".to_owned(), channel), ("ts".to_owned(), ts)]);
-                Outcome::Delivered { receipt: Some(Receipt { values }) }
+                Outcome::Delivered { receipt: self.receipt(&json!({"channel": channel, "ts": ts})) }
             }
             Err(outcome) => outcome,
         }
@@ -255,59 +310,31 @@ impl Bot<'_> {
     async fn call(&self, url: &reqwest::Url, body: &Value) -> Result<Value, Refusal> {
         let body = serde_json::to_vec(body).expect("a message is plain text");
         let request = self.client.post_json(url, body).bearer_auth(self.token);
-        let answer: Answer = http::send(request).await.map_err(Refusal::Other)?;
+        let answer: Answer = http::ask(request).await.map_err(Refusal::other)?;
         if !answer.status.is_success() {
-            return Err(Refusal::Other(answer.outcome()));
+            return Err(Refusal::other(answer.outcome()));
         }
         let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         if value["ok"] == json!(true) {
             return Ok(value);
         }
         let error = value["error"].as_str().unwrap_or("no error named");
-        if MESSAGE_GONE.contains(&error) {
-            return Err(Refusal::MessageGone);
-        }
-        let detail = format!("Slack says {}", text::one_line(error, 80));
-        Err(Refusal::Other(match error {
-            "ratelimited" | "rate_limited" => Outcome::Retry {
-                reason: OutcomeReason::RateLimited,
-                detail,
-                after: answer.retry_after,
-            },
-            "internal_error" | "fatal_error" | "service_unavailable" | "request_timeout" => {
-                Outcome::Retry { reason: OutcomeReason::ServerError, detail, after: None }
-            }
-            "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked"
-            | "token_expired" | "missing_scope" => {
-                Outcome::Rejected { reason: OutcomeReason::AuthError, detail }
-            }
-            _ => Outcome::Rejected { reason: OutcomeReason::ClientError, detail },
-        }))
+        let meaning = meaning(error);
+        Err(Refusal {
+            is_gone: meaning == Some(Meaning::Gone),
+            outcome: outcome_of(error, meaning, answer.retry_after),
+        })
     }
 }
 
-impl Refusal {
-    fn into_outcome(self) -> Outcome {
-        match self {
-            Refusal::Other(outcome) => outcome,
-            Refusal::MessageGone => Outcome::Rejected {
-                reason: OutcomeReason::ClientError,
-                detail: "Slack says that the message is gone".to_owned(),
-            },
-        }
-    }
-}
-
-fn receipt_of(answer: &Value) -> Option<Receipt> {
-    let values = ["channel", "ts"]
-        .into_iter()
-        .map(|name| Some((name.to_owned(), answer[name].as_str()?.to_owned())))
-        .collect::<Option<BTreeMap<_, _>>>()?;
-    Some(Receipt { values })
-}
-
-/// The message: fallback text and blocks, within all of Slack's limits.
+/// The message: fallback text and blocks, within all of Slack's limits; or the text alone.
 fn message(notification: &Notification, zone: &TimeZone, external_url: Option<&str>) -> Value {
+    let shown_max = match notification.form {
+        Form::Full => ALERTS_SHOWN_MAX,
+        Form::Short => ALERTS_SHOWN_SHORT,
+        // Blocks that a message had before go away.
+        Form::Plain => return json!({"text": plain(notification, zone), "blocks": []}),
+    };
     let headline = headline(notification);
     // Plain text is not interpreted, and entities would count towards the limit: look-alikes do.
     let title =
@@ -322,8 +349,8 @@ fn message(notification: &Notification, zone: &TimeZone, external_url: Option<&s
     })];
     let mut room = MESSAGE_CHARACTERS_MAX;
     let mut shown = 0;
-    for alert in notification.alerts.iter().take(ALERTS_SHOWN_MAX) {
-        let section = section_of(alert, zone);
+    for alert in notification.alerts.iter().take(shown_max) {
+        let section = section_of(alert, zone, notification.form);
         let length = section.chars().count();
         if length > room {
             break;
@@ -351,7 +378,21 @@ fn mrkdwn(text: &str) -> Value {
     json!({"type": "section", "text": {"type": "mrkdwn", "text": text}})
 }
 
-fn section_of(alert: &Alert, zone: &TimeZone) -> String {
+/// What is known of the first alerts, without any markup.
+fn plain(notification: &Notification, zone: &TimeZone) -> String {
+    let mut lines = vec![headline(notification)];
+    if notification.alerts.len() > 1 || notification.truncated_count > 0 {
+        lines.extend(digest(notification));
+    }
+    for alert in notification.alerts.iter().take(ALERTS_NAMED_MAX) {
+        let words = AlertText::new(alert, zone);
+        lines.push(format!("{} ({})", words.title, alert.state.as_str()));
+        lines.extend(words.summary.map(|summary| text::one_line(&summary, 200)));
+    }
+    escape(&lines.join("\n"), SECTION_CHARACTERS_MAX)
+}
+
+fn section_of(alert: &Alert, zone: &TimeZone, form: Form) -> String {
     let words = AlertText::new(alert, zone);
     let mark = match (alert.state, alert.severity) {
         (AlertState::Resolved, _) => ":white_check_mark:",
@@ -368,7 +409,8 @@ fn section_of(alert: &Alert, zone: &TimeZone) -> String {
     for (name, value) in &words.facts {
         lines.push(format!("*{name}:* {}", escape(value, 300)));
     }
-    for line in words.evidence.iter().take(3) {
+    let evidence_max = if form == Form::Full { 3 } else { 0 };
+    for line in words.evidence.iter().take(evidence_max) {
         lines.push(format!("`{}`", escape(line, 240)));
     }
     if let Some(url) = &words.runbook {

@@ -14,6 +14,7 @@ use sha2::Sha256;
 
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
+    form::in_form,
     http::{self, HttpClient, HttpConfig, UrlConfig},
     json::{self, NotificationJson},
 };
@@ -109,8 +110,8 @@ fn signature(key: &[u8], id: &str, timestamp: u64, body: &[u8]) -> String {
 impl Notifier for WebhookNotifier {
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
-            let body =
-                json::to_bytes(&NotificationJson::new(notification, self.external_url.as_deref()));
+            let said = in_form(notification);
+            let body = json::to_bytes(&NotificationJson::new(&said, self.external_url.as_deref()));
             let id = notification.id.to_string();
             let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             let timestamp = since_epoch.map_or(0, |since| since.as_secs());

@@ -12,6 +12,7 @@ use std::{
 
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
+    dispatch::ReceiverState,
     record::{PartitionName, Position},
     rule::RuleSet,
     time::{EventTime, WallTime},
@@ -119,6 +120,19 @@ impl Status {
                 tracing::warn!(component = name, "{name} is {health}: {detail}");
             }
             Health::Failed => tracing::error!(component = name, "{name} failed: {detail}"),
+        }
+    }
+
+    /// How a receiver does, or one of its recipients. Others do not suffer from its trouble.
+    pub fn receiver(&self, state: &ReceiverState<'_>, now: WallTime) {
+        let name = format!("receiver {}", state.name);
+        match state.failing_since {
+            None => self.set_component(&name, Health::Ok, "nothing is overdue"),
+            Some(since) => {
+                let minutes = now.since(since).as_secs() / 60;
+                let detail = format!("takes nothing for {minutes} min; {}", state.words);
+                self.set_component(&name, Health::Degraded, &detail);
+            }
         }
     }
 

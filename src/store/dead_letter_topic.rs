@@ -41,7 +41,7 @@ impl DeadLetterTopic {
 
     /// A letter that can never be written must not hold up all others.
     fn judge(&mut self, error: &ProduceError) -> Result<(), DeadLetterError> {
-        if error.retry {
+        if error.failure.may_pass() {
             return Err(self.failed(error));
         }
         self.dropped += 1;

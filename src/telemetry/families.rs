@@ -62,6 +62,7 @@ pub(super) struct DeliveryMetrics {
     pub(super) attempts: IntCounterVec,
     pub(super) delay: HistogramVec,
     pub(super) last: GaugeVec,
+    pub(super) failing: IntGaugeVec,
 }
 
 pub(super) struct RulesMetrics {
@@ -170,9 +171,10 @@ impl DeliveryMetrics {
             notifications: b.counters("tripline_notifications_total", &["receiver", "kind", "reason"], "Notifications made, by why."),
             superseded: b.counters("tripline_notifications_superseded_total", &["receiver", "kind"], "Notifications replaced by a newer one before they were delivered."),
             alerts_lost: b.counters("tripline_alerts_undelivered_total", &["receiver", "kind", "reason"], "Alerts given up: the receiver was away for too long (expired), or too many were owed (dropped)."),
-            attempts: b.counters("tripline_delivery_attempts_total", &["receiver", "kind", "outcome", "reason"], "Attempts to deliver a notification."),
+            attempts: b.counters("tripline_delivery_attempts_total", &["receiver", "kind", "recipient", "outcome", "reason"], "Attempts to deliver a notification."),
             delay: b.latencies("tripline_delivery_delay_seconds", &["receiver", "kind"], "From the making of a notification to the answer that it was taken."),
-            last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind"], "When a receiver last took a notification."),
+            last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind", "recipient"], "When a receiver last took a notification."),
+            failing: b.gauges("tripline_receiver_failing", &["receiver", "kind", "recipient"], "1 while a receiver has taken nothing of what it is owed for its failing_after."),
         }
     }
 }

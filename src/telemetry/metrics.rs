@@ -24,7 +24,7 @@ use super::{
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
     detector::{DeadLetter, DeadLetterReason, DetectCounts},
-    dispatch::{DispatchCounts, Notification, Outcome, OutcomeReason, ReceiverPlan},
+    dispatch::{DispatchCounts, Notification, Outcome, OutcomeReason, ReceiverPlan, ReceiverState},
     record::PartitionName,
     rule::{RuleSet, Severity},
     shard::ShardCounts,
@@ -309,14 +309,20 @@ impl Metrics {
             for notifier in &receiver.notifiers {
                 let (name, kind) = (receiver.name.as_str(), notifier.kind.as_str());
                 let attempts = &self.delivery.attempts;
-                attempts.with_label_values(&[name, kind, "delivered", ""]);
+                let recipients = notifier.recipients.iter().map(String::as_str);
+                let unnamed = notifier.recipients.is_empty().then_some("");
+                for recipient in recipients.chain(unnamed) {
+                    self.delivery.failing.with_label_values(&[name, kind, recipient]);
+                    attempts.with_label_values(&[name, kind, recipient, "delivered", ""]);
+                    for reason in OutcomeReason::ALL {
+                        let reason = reason.as_str();
+                        attempts.with_label_values(&[name, kind, recipient, "retry", reason]);
+                        attempts.with_label_values(&[name, kind, recipient, "rejected", reason]);
+                    }
+                }
                 self.delivery.superseded.with_label_values(&[name, kind]);
                 for reason in ["expired", "dropped"] {
                     self.delivery.alerts_lost.with_label_values(&[name, kind, reason]);
-                }
-                for reason in OutcomeReason::ALL {
-                    attempts.with_label_values(&[name, kind, "retry", reason.as_str()]);
-                    attempts.with_label_values(&[name, kind, "rejected", reason.as_str()]);
                 }
             }
         }
@@ -348,6 +354,12 @@ impl Metrics {
         }
     }
 
+    /// Whether a receiver takes what it is owed.
+    pub fn receiver_failing(&self, state: &ReceiverState<'_>) {
+        let labels = [state.receiver, state.kind, state.recipient.unwrap_or_default()];
+        self.delivery.failing.with_label_values(&labels).set(i64::from(state.is_in_trouble));
+    }
+
     /// One attempt came to an end.
     pub fn delivery(&self, notification: &Notification, outcome: &Outcome) {
         let (word, reason) = match outcome {
@@ -359,10 +371,11 @@ impl Metrics {
         let kinds = lock(&self.kinds);
         let kind = kinds.get(receiver).and_then(|kinds| kinds.get(notification.notifier_index));
         let kind = kind.map_or("unknown", String::as_str);
-        self.delivery.attempts.with_label_values(&[receiver, kind, word, reason]).inc();
+        let recipient = notification.recipient.as_deref().unwrap_or_default();
+        self.delivery.attempts.with_label_values(&[receiver, kind, recipient, word, reason]).inc();
         if matches!(outcome, Outcome::Delivered { .. }) {
             let now = now_seconds();
-            self.delivery.last.with_label_values(&[receiver, kind]).set(now);
+            self.delivery.last.with_label_values(&[receiver, kind, recipient]).set(now);
             let waited = (now - seconds(notification.created_at.micros())).max(0.0);
             self.delivery.delay.with_label_values(&[receiver, kind]).observe(waited);
         }
@@ -599,7 +612,7 @@ mod tests {
     #[test]
     fn a_delivery_is_counted_by_what_it_came_to() {
         use crate::engine::{
-            dispatch::{GroupBy, Grouping, NotificationId, NotifierPlan, NotifyReason},
+            dispatch::{Form, GroupBy, Grouping, NotificationId, NotifierPlan, NotifyReason},
             time::WallTime,
         };
         let grouping = Grouping {
@@ -614,18 +627,25 @@ mod tests {
             send_resolved: true,
             audience: crate::engine::dispatch::Audience::Machine,
             spacing: Duration::ZERO,
+            recipients: Vec::new(),
+            attempt_max: Duration::ZERO,
+            failing_after: Duration::ZERO,
         };
         let receiver = ReceiverPlan { name: "oncall".to_owned(), notifiers: vec![notifier] };
         let notification = Notification {
             id: NotificationId([0; 16]),
             receiver: "oncall".to_owned(),
             notifier_index: 0,
+            recipient: None,
             group_key: String::new(),
             group_labels: BTreeMap::new(),
             reason: NotifyReason::First,
             alerts: Vec::new(),
             truncated_count: 0,
             created_at: WallTime::from_micros(0),
+            sent_at: WallTime::from_micros(0),
+            form: Form::Full,
+            relabelled: Vec::new(),
             attempts: 0,
             receipt: None,
         };
@@ -642,7 +662,7 @@ mod tests {
             [("retry", "rate_limited", "1"), ("delivered", "", "1"), ("rejected", "timeout", "0")]
         {
             let series = format!(
-                "tripline_delivery_attempts_total{{kind=\"slack\",outcome=\"{outcome}\",reason=\"{reason}\",receiver=\"oncall\"}}"
+                "tripline_delivery_attempts_total{{kind=\"slack\",outcome=\"{outcome}\",reason=\"{reason}\",receiver=\"oncall\",recipient=\"\"}}"
             );
             assert_eq!(value(&metrics, &series).as_deref(), Some(count), "{series}");
         }

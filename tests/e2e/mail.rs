@@ -62,8 +62,14 @@ route: {{receiver: mail, group_wait: 0s, group_interval: 1s}}
     let deferred = of(smtp::DEFERRED);
     assert_eq!(smtp_headers(&deferred), threads, "the thread is the same for everybody");
     assert_eq!(of(smtp::REFUSED).len(), 0);
-    let rejected = ["receiver=\"mail\"", "outcome=\"rejected\""];
-    assert_eq!(tripline.metric("tripline_delivery_attempts_total", &rejected), Some(0.0));
+    for (recipient, is_refused) in
+        [("oncall@example.org", false), (smtp::REFUSED, true), (smtp::DEFERRED, false)]
+    {
+        let recipient = format!("recipient=\"{recipient}\"");
+        let rejected = ["receiver=\"mail\"", &recipient, "outcome=\"rejected\""];
+        let count = tripline.metric("tripline_delivery_attempts_total", &rejected);
+        assert_eq!(count.map(|count| count > 0.0), Some(is_refused), "{recipient}");
+    }
     assert!(!tripline.log().contains(smtp::PASSWORD), "the password is in the log");
     tripline.stop();
 }

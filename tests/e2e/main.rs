@@ -22,6 +22,7 @@ mod mail;
 mod mistakes;
 mod outage;
 mod ownership;
+mod refusals;
 mod reload;
 mod resolved;
 mod routes;

@@ -36,5 +36,5 @@ fn a_partition_that_does_not_exist_is_an_error() {
     let outcome = producer.produce(&record).and_then(|()| producer.flush(Duration::from_secs(20)));
     let error = outcome.unwrap_err();
     assert!(error.to_string().contains("partition"), "{error}");
-    assert!(!error.retry);
+    assert!(!error.failure.may_pass());
 }

@@ -16,7 +16,7 @@ use axum::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
@@ -128,6 +128,57 @@ async fn handle(
     response
 }
 
+/// An HTTP server whose answers begin well, with a head and one byte of the body; then the connection
+/// breaks, or nothing more comes.
+pub(crate) struct Unfinished {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Unfinished {
+    pub(crate) async fn start(status: StatusCode, breaks: bool) -> Unfinished {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 100\r\n\r\nx");
+        let server = tokio::spawn(async move {
+            let mut sessions = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let answer = answer.clone();
+                sessions.spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    let mut length = 0;
+                    let mut line = String::from("begin");
+                    while !line.trim().is_empty() {
+                        line.clear();
+                        stream.read_line(&mut line).await.unwrap();
+                        let lower = line.to_lowercase();
+                        if let Some(value) = lower.strip_prefix("content-length:") {
+                            length = value.trim().parse().unwrap();
+                        }
+                    }
+                    let mut body = vec![0; length];
+                    stream.read_exact(&mut body).await.unwrap();
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    if !breaks {
+                        std::future::pending::<()>().await;
+                    }
+                });
+            }
+        });
+        Unfinished { address, server }
+    }
+
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
 /// A mail that was taken, with the one recipient of its envelope.
 #[derive(Clone, Debug)]
 pub(crate) struct Mail {
@@ -141,6 +192,8 @@ struct SmtpState {
     mails: Arc<Mutex<Vec<Mail>>>,
     /// By address: what its next RCPT gets instead of 250.
     refusals: Arc<Mutex<BTreeMap<String, String>>>,
+    /// At whose RCPT nothing is said.
+    hangs: Arc<Mutex<Option<String>>>,
 }
 
 pub(crate) struct FakeSmtp {
@@ -182,6 +235,11 @@ impl FakeSmtp {
         self.state.refusals.lock().unwrap().insert(address.to_owned(), line.to_owned());
     }
 
+    /// From now on nothing is said to mail for an address.
+    pub(crate) fn hang(&self, address: &str) {
+        *self.state.hangs.lock().unwrap() = Some(address.to_owned());
+    }
+
     pub(crate) fn mails(&self) -> Vec<Mail> {
         self.state.mails.lock().unwrap().clone()
     }
@@ -215,6 +273,9 @@ async fn session(stream: TcpStream, state: SmtpState) {
         reply = match command.get(..4).unwrap_or("") {
             "RCPT" => {
                 recipient = command.split(['<', '>']).nth(1).unwrap_or("").to_owned();
+                if state.hangs.lock().unwrap().as_ref() == Some(&recipient) {
+                    return std::future::pending().await;
+                }
                 let refusal = state.refusals.lock().unwrap().remove(&recipient);
                 refusal.unwrap_or_else(|| "250 fine".to_owned())
             }

@@ -92,6 +92,9 @@ fn plan() -> DispatchPlan {
         send_resolved: true,
         audience: Audience::People,
         spacing: Duration::ZERO,
+        recipients: vec!["ann".to_owned(), "bob".to_owned()],
+        attempt_max: Duration::from_secs(60),
+        failing_after: Duration::from_secs(600),
     };
     let receiver = ReceiverPlan { name: "people".to_owned(), notifiers: vec![notifier] };
     DispatchPlan { route: Route::default(), receivers: vec![receiver] }

@@ -41,3 +41,4 @@ mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
 mod tidy;
+mod upgrade;

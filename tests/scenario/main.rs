@@ -24,6 +24,8 @@
 //! the short names of [`event`], dotted paths, `partition=`, and `times=`, `every=` for a series in
 //! which `{n}` is the number. Times without a date are of Monday, 2026-01-05, in UTC.
 //!
+//! Scripts in `tests/data/dispatch` are for the half that tells people; see [`dispatch`].
+//!
 //! Each script is played in several ways that must all print the same (see [`ways`]). One that is not
 //! meaningful for a script is left out by a comment `# leave out WAY: reason`.
 #![allow(
@@ -36,6 +38,7 @@
     reason = "a test may fail"
 )]
 
+mod dispatch;
 mod event;
 mod print;
 mod script;
@@ -45,12 +48,21 @@ mod world;
 
 use std::{fs, path::Path};
 
-use script::Script;
+use script::{ReadCommand, Script};
 use ways::{Failure, Way, differences};
 
-fn play(path: &Path, text: String) -> datatest_stable::Result<()> {
-    let script = Script::parse(&text).map_err(Failure)?;
-    let printed = ways::play(&script, Way::Straight);
+/// Plays a script in a way; what each block prints.
+type Play<C> = fn(&Script<C>, Way) -> Vec<Vec<String>>;
+
+fn check<C>(
+    path: &Path,
+    text: &str,
+    command: ReadCommand<C>,
+    play: Play<C>,
+    others: &[Way],
+) -> datatest_stable::Result<()> {
+    let script = Script::parse(text, command).map_err(Failure)?;
+    let printed = play(&script, Way::Straight);
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, script.with_output(&printed))?;
     } else {
@@ -58,8 +70,8 @@ fn play(path: &Path, text: String) -> datatest_stable::Result<()> {
             script.blocks.iter().map(|block| block.expected.clone()).collect();
         differences(&script, &expected, &printed, "the script says", "the engine prints")?;
     }
-    for way in Way::OTHERS.into_iter().filter(|way| !script.leaves_out(*way)) {
-        let other = ways::play(&script, way);
+    for way in others.iter().copied().filter(|way| !script.leaves_out(*way)) {
+        let other = play(&script, way);
         let (straight, other) = if way.keeps_order() {
             (printed.clone(), other)
         } else {
@@ -82,6 +94,15 @@ fn sorted(printed: &[Vec<String>]) -> Vec<Vec<String>> {
         .collect()
 }
 
+fn engine(path: &Path, text: String) -> datatest_stable::Result<()> {
+    check(path, &text, script::command, ways::play, &Way::OTHERS)
+}
+
+fn dispatcher(path: &Path, text: String) -> datatest_stable::Result<()> {
+    check(path, &text, dispatch::command, dispatch::play, &dispatch::OTHERS)
+}
+
 datatest_stable::harness! {
-    { test = play, root = "tests/data/scenarios", pattern = r"\.txt$" },
+    { test = engine, root = "tests/data/scenarios", pattern = r"\.txt$" },
+    { test = dispatcher, root = "tests/data/dispatch", pattern = r"\.txt$" },
 }

@@ -12,21 +12,21 @@ use crate::{event::Line, ways::Way};
 /// The day of times that are written without one: a Monday.
 pub(crate) const DAY: &str = "2026-01-05";
 
-/// One script.
-pub(crate) struct Script {
-    pub(crate) blocks: Vec<Block>,
+/// One script, of commands of some kind.
+pub(crate) struct Script<C> {
+    pub(crate) blocks: Vec<Block<C>>,
     /// Comments behind the last block.
     tail: Vec<String>,
     left_out: Vec<Way>,
 }
 
 /// One command with what it must print.
-pub(crate) struct Block {
+pub(crate) struct Block<C> {
     /// The line of the command, from 1.
     pub(crate) number: usize,
     /// Everything down to `----`, as it is written.
     head: Vec<String>,
-    pub(crate) command: Command,
+    pub(crate) command: C,
     pub(crate) expected: Vec<String>,
 }
 
@@ -54,10 +54,13 @@ pub(crate) enum Command {
     Flush,
 }
 
-type Result<T> = std::result::Result<T, String>;
+pub(crate) type Result<T> = std::result::Result<T, String>;
 
-impl Script {
-    pub(crate) fn parse(text: &str) -> Result<Script> {
+/// Reads a command from its line, the lines below it, and the number of its line.
+pub(crate) type ReadCommand<C> = fn(&str, &[String], usize) -> Result<C>;
+
+impl<C> Script<C> {
+    pub(crate) fn parse(text: &str, command: ReadCommand<C>) -> Result<Script<C>> {
         let mut script = Script { blocks: Vec::new(), tail: Vec::new(), left_out: Vec::new() };
         let mut head: Vec<String> = Vec::new();
         let mut lines = text.lines().enumerate();
@@ -130,14 +133,21 @@ fn left_out(text: &str) -> Result<Way> {
     way.ok_or_else(|| format!("there is no way `{name}`"))
 }
 
-fn command(line: &str, input: &[String], number: usize) -> Result<Command> {
-    let mut words = line.split_whitespace();
-    let name = words.next().unwrap_or_default();
-    let words: Vec<&str> = words.collect();
+/// The lines below a command, without what they are indented by.
+pub(crate) fn unindented(input: &[String]) -> Result<Vec<&str>> {
     if let Some(line) = input.iter().find(|line| !line.is_empty() && !line.starts_with("  ")) {
         return Err(format!("`{line}` is neither indented nor `----`"));
     }
-    let input = || input.iter().map(|line| line.get(2..).unwrap_or(""));
+    Ok(input.iter().map(|line| line.get(2..).unwrap_or("")).collect())
+}
+
+/// A command of the scripts for the whole engine.
+pub(crate) fn command(line: &str, input: &[String], number: usize) -> Result<Command> {
+    let mut words = line.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let words: Vec<&str> = words.collect();
+    let lines = unindented(input)?;
+    let input = || lines.iter().copied();
     let yaml = || input().flat_map(|line| [line, "\n"]).collect::<String>();
     Ok(match (name, words.as_slice()) {
         ("rules", options) => Command::Rules {

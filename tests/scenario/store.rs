@@ -1,4 +1,4 @@
-//! What a store keeps of a shard: every change, applied in order.
+//! What a store keeps of a shard or a dispatcher: every change, applied in order.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,11 @@ impl Store {
     pub(crate) fn take(&mut self, shard: &mut Shard) {
         let mut changes = Vec::new();
         shard.take_changes(&mut changes);
+        self.apply(changes);
+    }
+
+    /// Writes changes, in order.
+    pub(crate) fn apply(&mut self, changes: Vec<StateChange>) {
         for StateChange { table, key, value } in changes {
             match value {
                 Some(value) => self.entries.insert((table, key), value),
@@ -27,11 +32,15 @@ impl Store {
 
     /// What a process that starts does.
     pub(crate) fn give(&self, shard: &mut Shard) -> RestoreReport {
-        let entry = |((table, key), value): (&(StateTable, Vec<u8>), &Vec<u8>)| StateEntry {
+        shard.restore(&mut self.entries())
+    }
+
+    /// Everything that is kept.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = StateEntry> {
+        self.entries.iter().map(|((table, key), value)| StateEntry {
             table: *table,
             key: key.clone(),
             value: value.clone(),
-        };
-        shard.restore(&mut self.entries.iter().map(entry))
+        })
     }
 }

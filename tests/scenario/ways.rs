@@ -11,7 +11,11 @@ use std::{fmt, time::Duration};
 
 use tripline::engine::time::EventTime;
 
-use crate::{event::Record, script::Script, world::World};
+use crate::{
+    event::Record,
+    script::{Command, Script},
+    world::World,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -116,14 +120,14 @@ impl fmt::Debug for Failure {
 }
 
 /// What each block prints.
-pub(crate) fn play(script: &Script, way: Way) -> Vec<Vec<String>> {
+pub(crate) fn play(script: &Script<Command>, way: Way) -> Vec<Vec<String>> {
     let mut world = World::new(way);
     script.blocks.iter().map(|block| world.run(&block.command)).collect()
 }
 
 /// The first block that differs, with both sides.
-pub(crate) fn differences(
-    script: &Script,
+pub(crate) fn differences<C>(
+    script: &Script<C>,
     left: &[Vec<String>],
     right: &[Vec<String>],
     left_name: &str,

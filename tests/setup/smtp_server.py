@@ -33,7 +33,8 @@ class Keeper:
     async def handle_RCPT(self, _server, _session, envelope, address, _options):
         if address == self.refuse:
             return "550 5.1.1 no such mailbox"
-        if address == self.defer and not self.deferred:
+        held = (self.directory / "hold").exists()
+        if address == self.defer and (held or not self.deferred):
             self.deferred = True
             return "451 4.7.1 greylisted, come back later"
         envelope.rcpt_tos.append(address)
@@ -77,7 +78,7 @@ def main():
     parser.add_argument("--user", required=True)
     parser.add_argument("--password", required=True)
     parser.add_argument("--refuse", default="", help="an address that gets 550")
-    parser.add_argument("--defer", default="", help="an address that gets 451 the first time")
+    parser.add_argument("--defer", default="", help="an address that gets 451 the first time, and as long as DIRECTORY/hold exists")
     parser.add_argument("--starttls-port", type=int, required=True)
     parser.add_argument("--tls-port", type=int, required=True)
     args = parser.parse_args()

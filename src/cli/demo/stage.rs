@@ -256,7 +256,7 @@ fn receivers(
             has_colours: colours,
         },
     };
-    let built = notify::build(&configs, &context);
+    let built = notify::build(&configs, context);
     let built = built.map_err(|problems| {
         anyhow!(problems.iter().map(Diagnostic::one_line).collect::<Vec<_>>().join("\n"))
     })?;

@@ -29,7 +29,7 @@ pub struct NotifierCounts {
     pub delivered: u64,
     /// Attempts that will be repeated, by why they failed.
     pub retried: BTreeMap<OutcomeReason, u64>,
-    /// Notifications that the receiver will never take, by why.
+    /// Attempts that the receiver refused, by why.
     pub rejected: BTreeMap<OutcomeReason, u64>,
     /// Notifications replaced by a newer one before they were delivered.
     pub superseded: u64,
@@ -49,7 +49,7 @@ pub struct LedgerEntry {
     pub subject: String,
     /// Name of the receiver.
     pub receiver: String,
-    /// Kind of its notifier.
+    /// Kind of its notifier, and behind a slash its recipient if it has several.
     pub notifier: String,
     /// What happened.
     pub what: LedgerKind,
@@ -64,7 +64,7 @@ words! {
         Delivered = "delivered",
         /// An attempt failed; it will be repeated.
         Retry = "retry",
-        /// The receiver will never take it.
+        /// The receiver refused it; it stays owed.
         Rejected = "rejected",
         /// An alert was given up, because its receiver was away for too long.
         Expired = "expired",

@@ -57,14 +57,19 @@ pub(in crate::engine) struct Verdict {
     pub(in crate::engine) has_news: bool,
     /// When an alert may have to leave it.
     pub(in crate::engine) sweep: Option<WallTime>,
+    /// Since when the receiver takes nothing of something that it is owed.
+    pub(in crate::engine) failing_since: Option<WallTime>,
 }
 
 impl Group {
     /// When there is something to say of a member, or again.
     fn news_due(&self, member: &Member, news: News) -> WallTime {
+        if let Some(refused) = member.refused {
+            return refused.until.max(self.not_before(member, news));
+        }
         let grouping = &self.policy.grouping;
         let is_grave = member.latest.severity >= Severity::High;
-        let Some(sent_at) = self.sent_at else {
+        let Some(spoke_at) = self.sent_at.max(self.refused_at) else {
             return if is_grave { self.created_at } else { self.created_at.plus(grouping.wait) };
         };
         let is_urgent = match self.policy.audience {
@@ -75,7 +80,7 @@ impl Group {
         };
         let pause =
             if is_urgent { grouping.wait.min(grouping.interval) } else { grouping.interval };
-        sent_at.plus(pause).max(self.not_before(member, news))
+        spoke_at.plus(pause).max(self.not_before(member, news))
     }
 
     /// Alertmanager must have had time to tell that an alert fires before it hears that it ended.
@@ -93,13 +98,14 @@ impl Group {
         if repeat.is_zero() {
             return None;
         }
-        match self.policy.audience {
+        let due = match self.policy.audience {
             Audience::People | Audience::Editable => {
                 member.is_firing().then(|| self.sent_at.unwrap_or(self.created_at).plus(repeat))
             }
             Audience::Machine => member.is_firing().then(|| member.told_at.plus(repeat)),
             Audience::Resend => Some(member.told_at.plus(repeat)),
-        }
+        };
+        due.map(|due| due.max(member.held_until()))
     }
 
     /// When it has to be looked at. Cost: one step for each alert.
@@ -108,8 +114,11 @@ impl Group {
         let earlier = |time: &mut Option<WallTime>, other: Option<WallTime>| {
             *time = [*time, other].into_iter().flatten().min();
         };
+        let progress = self.owed.as_ref().map(|owed| &owed.progress);
+        verdict.failing_since = progress.and_then(|progress| progress.failing_since);
         for member in self.members.values() {
             let news = member.news(&self.policy);
+            earlier(&mut verdict.failing_since, member.refused.map(|refused| refused.since));
             verdict.has_news |= news.is_some();
             earlier(
                 &mut verdict.due,
@@ -129,16 +138,21 @@ impl Group {
     pub(in crate::engine) fn select(&self, now: WallTime) -> Option<Selection> {
         let mut tally = Tally { has_spoken: self.sent_at.is_some(), ..Tally::default() };
         let mut chosen: Vec<(Fingerprint, &Member, bool)> = Vec::new();
+        let mut held_count = 0;
         for (fingerprint, member) in &self.members {
+            tally.firing_count += u64::from(member.is_firing());
             let news =
                 member.news(&self.policy).filter(|news| now >= self.not_before(member, *news));
+            if member.held_until() > now {
+                held_count += u64::from(news.is_some());
+                continue;
+            }
             match news {
                 Some(News::New) => tally.new_count += 1,
                 Some(News::Resolved) => tally.resolved_count += 1,
                 Some(News::Severity | News::Revised) => tally.updated_count += 1,
                 None => {}
             }
-            tally.firing_count += u64::from(member.is_firing());
             let is_due = self.repeat_due(member).is_some_and(|due| due <= now);
             tally.is_repeat_due |= is_due;
             let is_shown = match self.policy.audience {
@@ -157,7 +171,8 @@ impl Group {
             let severity = Reverse(member.latest.severity);
             (!has_news, !member.is_firing(), severity, member.told_at, *fingerprint)
         });
-        let left_count = chosen.len().saturating_sub(ALERTS_PER_NOTIFICATION_MAX) as u64;
+        let left_count =
+            held_count + chosen.len().saturating_sub(ALERTS_PER_NOTIFICATION_MAX) as u64;
         chosen.truncate(ALERTS_PER_NOTIFICATION_MAX);
         let fingerprints = chosen.into_iter().map(|(fingerprint, ..)| fingerprint).collect();
         Some(Selection { reason, fingerprints, left_count })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
-    Audience, Notification, NotificationId, OutcomeReason, Policy, Receipt,
+    Audience, Form, Notification, NotificationId, OutcomeReason, Policy, Receipt, Refusal,
     member::{Member, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
@@ -22,6 +22,8 @@ const LEDGER_FINGERPRINTS_MAX: usize = 50;
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Group {
     pub(in crate::engine) key: GroupKey,
+    /// The same for all recipients of one notifier: the thread that their messages belong to.
+    pub(in crate::engine) thread: GroupKey,
     /// Index of its notifier in the plan.
     pub(in crate::engine) slot: usize,
     pub(in crate::engine) route: RouteId,
@@ -31,6 +33,8 @@ pub(in crate::engine) struct Group {
     pub(in crate::engine) members: BTreeMap<Fingerprint, Member>,
     pub(in crate::engine) created_at: WallTime,
     pub(in crate::engine) sent_at: Option<WallTime>,
+    /// When the receiver last refused something.
+    pub(in crate::engine) refused_at: Option<WallTime>,
     /// Number of its next notification; part of the id, so that a repetition is another one.
     pub(in crate::engine) sequence: u64,
     pub(in crate::engine) receipt: Option<Receipt>,
@@ -53,9 +57,19 @@ pub(in crate::engine) struct Owed {
     pub(in crate::engine) told: Vec<(Fingerprint, Told)>,
     /// How many of the group's dropped alerts it mentions.
     pub(in crate::engine) dropped_count: u64,
+    pub(in crate::engine) progress: Progress,
+}
+
+/// How far the delivery of an owed notification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Progress {
     pub(in crate::engine) phase: Phase,
     /// Attempts in a row that failed, those of notifications that it replaced included.
     pub(in crate::engine) failures: u32,
+    /// When the first of them began.
+    pub(in crate::engine) failing_since: Option<WallTime>,
+    /// The receiver asked to be left alone until then.
+    pub(in crate::engine) asked_until: Option<WallTime>,
     /// The group has more to say by now.
     pub(in crate::engine) is_stale: bool,
 }
@@ -74,7 +88,7 @@ pub(in crate::engine) enum Phase {
 impl Group {
     /// Without members.
     pub(in crate::engine) fn new(
-        key: GroupKey,
+        (key, thread): (GroupKey, GroupKey),
         target: Target,
         policy: Policy,
         labels: BTreeMap<String, String>,
@@ -82,6 +96,7 @@ impl Group {
     ) -> Group {
         Group {
             key,
+            thread,
             slot: target.slot,
             route: target.route,
             policy,
@@ -90,6 +105,7 @@ impl Group {
             members: BTreeMap::new(),
             created_at: now,
             sent_at: None,
+            refused_at: None,
             sequence: 0,
             receipt: None,
             dropped_count: 0,
@@ -102,10 +118,13 @@ impl Group {
 
     /// Takes a newer snapshot of a member; whether it is one.
     pub(in crate::engine) fn update(&mut self, alert: &Arc<Alert>) -> bool {
-        let changed =
-            self.members.get_mut(&alert.fingerprint).is_some_and(|member| member.update(alert));
+        let Some(member) = self.members.get_mut(&alert.fingerprint) else { return false };
+        let changed = member.update(alert);
+        if changed && let Some(refused) = &mut member.refused {
+            refused.hasten(&self.policy);
+        }
         if let Some(owed) = self.owed.as_mut().filter(|_| changed) {
-            owed.is_stale = true;
+            owed.progress.is_stale = true;
         }
         changed
     }
@@ -114,7 +133,7 @@ impl Group {
     /// of its episodes go on from there, so that what comes of that one says nothing of later ones.
     pub(in crate::engine) fn insert(&mut self, fingerprint: Fingerprint, mut member: Member) {
         if let Some(owed) = &mut self.owed {
-            owed.is_stale = true;
+            owed.progress.is_stale = true;
             if let Some((_, told)) = owed.told.iter().find(|(named, _)| *named == fingerprint) {
                 member.number_from(told.episode + 1);
             }
@@ -138,11 +157,13 @@ impl Group {
         now: WallTime,
         slot: &Slot,
     ) -> Option<Arc<Notification>> {
-        let failures = self.owed.take().map_or(0, |owed| owed.failures);
+        let before = self.owed.take().map(|owed| owed.progress);
         let selection = self.select(now)?;
         let (mut alerts, mut told) = (Vec::new(), Vec::new());
+        let mut form = Form::Full;
         for fingerprint in selection.fingerprints {
             let member = self.members.get(&fingerprint).expect("selected among the members");
+            form = form.max(member.refused.map_or(Form::Full, |refused| refused.form));
             alerts.push(member.view(&self.policy));
             told.push((fingerprint, member.told_by_now(&self.policy)));
         }
@@ -152,12 +173,16 @@ impl Group {
             id: self.notification_id(&told),
             receiver: slot.receiver.clone(),
             notifier_index: slot.notifier_index,
-            group_key: hex(&self.key.0),
+            recipient: slot.recipient.clone(),
+            group_key: hex(&self.thread.0),
             group_labels: self.labels.clone(),
             reason: selection.reason,
             alerts,
             truncated_count: selection.left_count + self.dropped_count,
             created_at: now,
+            sent_at: now,
+            form,
+            relabelled: Vec::new(),
             attempts: 0,
             receipt: self.receipt.clone(),
         });
@@ -166,11 +191,34 @@ impl Group {
             notification: Arc::clone(&notification),
             told,
             dropped_count: self.dropped_count,
-            phase: Phase::Waiting(now),
-            failures,
-            is_stale: false,
+            progress: Progress {
+                phase: Phase::Waiting(now),
+                failures: before.map_or(0, |before| before.failures),
+                failing_since: before.and_then(|before| before.failing_since),
+                asked_until: before.and_then(|before| before.asked_until),
+                is_stale: false,
+            },
         });
         Some(notification)
+    }
+
+    /// What is owed, as an attempt that begins now carries it.
+    pub(in crate::engine) fn attempt(&mut self, now: WallTime) -> Option<Arc<Notification>> {
+        let relabelled: Vec<Alert> = match (&self.owed, self.policy.audience) {
+            (Some(owed), Audience::Resend) => owed
+                .told
+                .iter()
+                .filter_map(|(fingerprint, _)| self.members.get(fingerprint)?.relabelled(now))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let owed = self.owed.as_mut()?;
+        owed.progress.phase = Phase::Launched;
+        if owed.notification.sent_at != now || owed.notification.relabelled != relabelled {
+            let notification = Arc::make_mut(&mut owed.notification);
+            (notification.sent_at, notification.relabelled) = (now, relabelled);
+        }
+        Some(Arc::clone(&owed.notification))
     }
 
     /// Content, and which notification of which life of the group it is; not the attempt.
@@ -189,8 +237,7 @@ impl Group {
         NotificationId(digest.first())
     }
 
-    /// Notes that nothing is owed any more: it was delivered, or rejected for good. Returns the
-    /// members whose state that changed.
+    /// Notes that the receiver took what was owed. Returns the members whose state that changed.
     pub(in crate::engine) fn settle(
         &mut self,
         now: WallTime,
@@ -209,6 +256,48 @@ impl Group {
             }
         }
         changed
+    }
+
+    /// Notes that the receiver refused what was owed, which its alerts remember. Returns them.
+    pub(in crate::engine) fn refuse(
+        &mut self,
+        now: WallTime,
+        reason: OutcomeReason,
+    ) -> Vec<Fingerprint> {
+        let Some(owed) = self.owed.take() else { return Vec::new() };
+        self.refused_at = Some(now);
+        let since = owed.progress.failing_since.unwrap_or(owed.notification.sent_at);
+        let company = owed.told.len();
+        let mut refused = Vec::new();
+        for (place, (fingerprint, _)) in owed.told.into_iter().enumerate() {
+            let Some(member) = self.members.get_mut(&fingerprint) else { continue };
+            let place = (place, company);
+            let after = Refusal::after(member.refused, now, since, reason, &self.policy, place);
+            member.refused = Some(after);
+            refused.push(fingerprint);
+        }
+        refused
+    }
+
+    /// Whoever could not be told is tried again now, but for what the receiver itself asked for.
+    /// Returns the alerts whose state that changed; what is owed may have changed too.
+    pub(in crate::engine) fn hurry(&mut self, now: WallTime) -> Vec<Fingerprint> {
+        if let Some(owed) = &mut self.owed
+            && let Phase::Waiting(until) = owed.progress.phase
+        {
+            let asked = owed.progress.asked_until.unwrap_or(WallTime::MIN);
+            owed.progress.phase = Phase::Waiting(until.min(now.max(asked)));
+        }
+        let refused = self.members.iter_mut().filter_map(|(fingerprint, member)| {
+            let refused = member.refused.as_mut().filter(|refused| refused.until > now)?;
+            refused.until = now;
+            Some(*fingerprint)
+        });
+        let refused: Vec<Fingerprint> = refused.collect();
+        if !refused.is_empty() {
+            self.refused_at = None;
+        }
+        refused
     }
 
     /// Takes out the members of which everything was said, and those given up.
@@ -232,17 +321,20 @@ impl Group {
     }
 
     /// Clamps all times to a clock that was set back.
-    pub(in crate::engine) fn rebase(&mut self, now: WallTime) {
+    pub(in crate::engine) fn rebase(&mut self, now: WallTime, attempt_age_max: Duration) {
         self.created_at = self.created_at.min(now);
         self.sent_at = self.sent_at.map(|sent_at| sent_at.min(now));
-        self.members.values_mut().for_each(|member| member.rebase(now));
+        self.refused_at = self.refused_at.map(|refused_at| refused_at.min(now));
+        self.members.values_mut().for_each(|member| member.rebase(now, &self.policy));
         if let Some(owed) = &mut self.owed {
-            owed.phase = match owed.phase {
+            let progress = &mut owed.progress;
+            progress.failing_since = progress.failing_since.map(|since| since.min(now));
+            let longest = now.plus(limits::RETRY_AFTER_MAX);
+            progress.asked_until = progress.asked_until.map(|until| until.min(longest));
+            progress.phase = match progress.phase {
                 Phase::Waiting(until) => Phase::Waiting(until.min(now.plus(limits::BACKOFF_MAX))),
                 Phase::Launched => Phase::Launched,
-                Phase::InFlight(until) => {
-                    Phase::InFlight(until.min(now.plus(limits::ATTEMPT_AGE_MAX)))
-                }
+                Phase::InFlight(until) => Phase::InFlight(until.min(now.plus(attempt_age_max))),
             };
         }
     }
@@ -250,15 +342,19 @@ impl Group {
 
 impl Owed {
     /// Notes an attempt that failed; the next one comes after `pause`, or when the receiver asked for
-    /// if that is later.
+    /// if that is later. `for_all`: it asked for a pause of all notifications.
     pub(in crate::engine) fn fail(
         &mut self,
         now: WallTime,
         pause: Duration,
         asked: Option<Duration>,
+        for_all: bool,
     ) {
-        self.failures = self.failures.saturating_add(1);
-        self.phase = Phase::Waiting(now.plus(asked.map_or(pause, |asked| asked.max(pause))));
+        let progress = &mut self.progress;
+        progress.failures = progress.failures.saturating_add(1);
+        progress.failing_since.get_or_insert(self.notification.sent_at.min(now));
+        progress.asked_until = asked.filter(|_| for_all).map(|asked| now.plus(asked));
+        progress.phase = Phase::Waiting(now.plus(asked.map_or(pause, |asked| asked.max(pause))));
         Arc::make_mut(&mut self.notification).attempts += 1;
     }
 }
@@ -277,13 +373,10 @@ pub(in crate::engine) fn backoff(policy: &Policy, id: NotificationId, failures: 
 
 /// What the ledger says of a notification: why it was made, what the receiver said, and of which
 /// alerts it tells, the first [`LEDGER_FINGERPRINTS_MAX`] by fingerprint.
-pub(in crate::engine) fn ledger_detail(
-    notification: &Notification,
-    answer: Option<(OutcomeReason, &str)>,
-) -> String {
+pub(in crate::engine) fn ledger_detail(notification: &Notification, answer: &str) -> String {
     let mut text = notification.reason.as_str().to_owned();
-    if let Some((reason, detail)) = answer {
-        let _ = write!(text, "; {}: {detail}", reason.as_str());
+    if !answer.is_empty() {
+        let _ = write!(text, "; {answer}");
     }
     let count = notification.alerts.len();
     let _ = write!(text, "; {}:", counted(count, "alert"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, Policy};
+use super::{Audience, Policy, Refusal};
 use crate::engine::{
     alert::{Alert, AlertState},
     limits,
@@ -29,6 +29,8 @@ pub(in crate::engine) struct Member {
     pub(in crate::engine) since: WallTime,
     /// When it was told last.
     pub(in crate::engine) told_at: WallTime,
+    /// The receiver refused it since.
+    pub(in crate::engine) refused: Option<Refusal>,
 }
 
 /// Episodes of which something was not told, in one alert.
@@ -71,6 +73,7 @@ impl Member {
             told: None,
             since: WallTime::MIN,
             told_at: WallTime::MIN,
+            refused: None,
         }
     }
 
@@ -112,6 +115,11 @@ impl Member {
 
     fn is_episode_known(&self) -> bool {
         self.told.is_some_and(|told| told.episode == self.episode)
+    }
+
+    /// It is not told before, since the receiver refused it.
+    pub(in crate::engine) fn held_until(&self) -> WallTime {
+        self.refused.map_or(WallTime::MIN, |refused| refused.until)
     }
 
     pub(in crate::engine) fn is_firing(&self) -> bool {
@@ -198,15 +206,35 @@ impl Member {
             is_end || carried.newest < told.episode
         };
         self.carried.take_if(is_told);
-        let changed = self.told != Some(told) || had_carried != self.carried.is_some();
+        let was_refused = self.refused.take().is_some();
+        let changed =
+            self.told != Some(told) || had_carried != self.carried.is_some() || was_refused;
         self.told = Some(told);
         changed
     }
 
+    /// Under the labels that the receiver knows it by, if it has others now: resolved.
+    pub(in crate::engine) fn relabelled(&self, now: WallTime) -> Option<Alert> {
+        let told = self.told.filter(|told| told.state == AlertState::Firing)?;
+        if told.severity == self.latest.severity {
+            return None;
+        }
+        let mut old = Alert::clone(&self.latest);
+        old.labels.insert("severity".to_owned(), told.severity.as_str().to_owned());
+        old.severity = told.severity;
+        old.state = AlertState::Resolved;
+        old.ends_at = Some(old.ends_at.unwrap_or(now.as_event()));
+        old.changed_at = now;
+        Some(old)
+    }
+
     /// Clamps all times to a clock that was set back.
-    pub(in crate::engine) fn rebase(&mut self, now: WallTime) {
+    pub(in crate::engine) fn rebase(&mut self, now: WallTime, policy: &Policy) {
         self.since = self.since.min(now);
         self.told_at = self.told_at.min(now);
+        if let Some(refused) = &mut self.refused {
+            refused.rebase(now, policy);
+        }
     }
 }
 

@@ -15,6 +15,10 @@
 //! - A notifier is told of an alert in one group only, the first that it fell into, until the alert
 //!   resolves: a severity that rises does not split the conversation.
 //! - A newer notification replaces one that is owed but could not be delivered yet.
+//! - What a receiver refuses is owed like anything else, alert by alert: tried again after growing
+//!   pauses, in smaller companies, while the group's other alerts go on. So one alert that a receiver
+//!   will not take keeps no other from it.
+//! - Recipients of one notifier (mailboxes, members of a cluster) are told each by himself.
 
 mod counts;
 mod evaluate;
@@ -22,7 +26,9 @@ mod group;
 mod matcher;
 mod member;
 mod plan;
+mod refusal;
 mod state;
+mod trouble;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -34,10 +40,14 @@ pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, NotifierCounts};
 pub use evaluate::{Tally, notify_reason};
 pub use matcher::MatcherError;
 
-pub(in crate::engine) use group::{Group, Owed, Phase, backoff, ledger_detail};
+pub use trouble::ReceiverState;
+
+pub(in crate::engine) use group::{Group, Owed, Phase, Progress, backoff, ledger_detail};
 pub(in crate::engine) use member::Member;
-pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Target};
+pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Slot, Target};
+pub(in crate::engine) use refusal::Refusal;
 pub(in crate::engine) use state::{StateKey, read_entries, value_of};
+pub(in crate::engine) use trouble::{about, in_trouble, out_of_trouble};
 
 /// What the dispatcher works from; the configuration in resolved form.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +152,13 @@ pub struct NotifierPlan {
     pub audience: Audience,
     /// Least time between two notifications that start, for receivers that limit rates.
     pub spacing: Duration,
+    /// Who takes notifications each for himself: the mailboxes of an email, the members of a cluster.
+    /// Each is told, and owed, by himself. Empty: the notifier is one.
+    pub recipients: Vec<String>,
+    /// How long one attempt may take. The shell cuts it off then.
+    pub attempt_max: Duration,
+    /// For how long it may take nothing of what it is owed before the other receivers are told.
+    pub failing_after: Duration,
 }
 
 /// Who reads the notifications, which decides what they hold and what is worth telling.
@@ -187,6 +204,9 @@ pub struct Notification {
     pub receiver: String,
     /// Which of its notifiers, by index.
     pub notifier_index: usize,
+    /// Which of the notifier's recipients, if it has any.
+    #[serde(skip)]
+    pub recipient: Option<String>,
     /// Identity of the group, stable over restarts; the thread that messages belong to.
     pub group_key: String,
     /// Labels that all alerts of the group share.
@@ -199,10 +219,35 @@ pub struct Notification {
     pub truncated_count: u64,
     /// When it was made.
     pub created_at: WallTime,
+    /// When the attempt began that carries it.
+    #[serde(skip, default = "WallTime::epoch")]
+    pub sent_at: WallTime,
+    /// What the receiver can take.
+    #[serde(skip)]
+    pub form: Form,
+    /// Alerts under labels that they had when the receiver was told, and have no more: for receivers
+    /// that know alerts by their labels. Resolved ones.
+    #[serde(skip)]
+    pub relabelled: Vec<Alert>,
     /// How many attempts came before the one that carries it.
     pub attempts: u32,
     /// What the receiver answered to the group's earlier notification.
     pub receipt: Option<Receipt>,
+}
+
+/// How much of a notification is said. What a receiver can never take as it is (too large, blocks
+/// that it does not know) is made smaller, and tried again.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Form {
+    /// All of it.
+    #[default]
+    Full,
+    /// Without evidence, and with fewer words.
+    Short,
+    /// What is needed to know which alerts it is about, as plain as the receiver has it.
+    Plain,
 }
 
 impl Notification {
@@ -250,7 +295,8 @@ pub enum Outcome {
         /// `Retry-After`.
         after: Option<Duration>,
     },
-    /// Trying again cannot help.
+    /// Not taken, and the same would not be taken soon either. It stays owed: the dispatcher makes it
+    /// smaller if that may help, and tries again after growing pauses.
     Rejected {
         /// As a bounded word.
         reason: OutcomeReason,
@@ -276,6 +322,10 @@ words! {
         AuthError = "auth_error",
         /// It could not be put into the receiver's form.
         Unsendable = "unsendable",
+        /// 413 and its like: the receiver takes nothing of this size.
+        TooLarge = "too_large",
+        /// The receiver does not understand its form.
+        BadForm = "bad_form",
     }
 }
 

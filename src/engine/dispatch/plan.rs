@@ -1,7 +1,8 @@
 //! The plan in the form that the dispatcher runs on: routes with identities, notifiers in one list.
 //!
 //! Identities do not depend on positions in the configuration, so that what is owed survives an edit
-//! of it: a route is known by the matchers on the way to it, a notifier by receiver and kind.
+//! of it: a route is known by the matchers on the way to it, a notifier by receiver and kind, and each of
+//! its recipients by his name.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,15 +19,20 @@ pub(in crate::engine) struct Policy {
     pub(in crate::engine) send_resolved: bool,
 }
 
-/// One notifier of one receiver.
+/// One notifier of one receiver, or one recipient of it.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Slot {
-    /// `receiver/kind`, with `#2` and so on for further ones of the same kind.
+    /// The notifier, and behind a slash the recipient.
     pub(in crate::engine) identity: String,
+    /// `receiver/kind`, with `#2` and so on for further ones of the same kind.
+    pub(in crate::engine) notifier: String,
+    pub(in crate::engine) recipient: Option<String>,
     pub(in crate::engine) receiver: String,
     pub(in crate::engine) kind: String,
     pub(in crate::engine) notifier_index: usize,
     pub(in crate::engine) spacing: Duration,
+    pub(in crate::engine) attempt_max: Duration,
+    pub(in crate::engine) failing_after: Duration,
     grouping: Grouping,
     audience: Audience,
     send_resolved: bool,
@@ -70,23 +76,37 @@ impl CompiledPlan {
     pub(in crate::engine) fn new(plan: &DispatchPlan) -> CompiledPlan {
         let (mut slots, mut receivers) = (Vec::new(), Vec::new());
         for receiver in &plan.receivers {
-            receivers.push((slots.len(), receiver.notifiers.len()));
+            let first = slots.len();
             let mut ordinals: BTreeMap<&str, usize> = BTreeMap::new();
             for (notifier_index, notifier) in receiver.notifiers.iter().enumerate() {
                 let ordinal = ordinals.entry(&notifier.kind).or_default();
                 *ordinal += 1;
                 let further = if *ordinal > 1 { format!("#{ordinal}") } else { String::new() };
-                slots.push(Slot {
-                    identity: format!("{}/{}{further}", receiver.name, notifier.kind),
+                let name = format!("{}/{}{further}", receiver.name, notifier.kind);
+                let slot = |recipient: Option<&String>| Slot {
+                    identity: match recipient {
+                        Some(recipient) => format!("{name}/{recipient}"),
+                        None => name.clone(),
+                    },
+                    notifier: name.clone(),
+                    recipient: recipient.cloned(),
                     receiver: receiver.name.clone(),
                     kind: notifier.kind.clone(),
                     notifier_index,
                     spacing: notifier.spacing,
+                    attempt_max: notifier.attempt_max,
+                    failing_after: notifier.failing_after,
                     grouping: notifier.grouping.clone(),
                     audience: notifier.audience,
                     send_resolved: notifier.send_resolved,
-                });
+                };
+                if notifier.recipients.is_empty() {
+                    slots.push(slot(None));
+                } else {
+                    slots.extend(notifier.recipients.iter().map(|recipient| slot(Some(recipient))));
+                }
             }
+            receivers.push((first, slots.len() - first));
         }
         let mut routes = BTreeMap::new();
         let root = Node::new(&plan.route, "", &mut routes);
@@ -115,6 +135,23 @@ impl CompiledPlan {
         targets
     }
 
+    /// Where an alert about one notifier goes: where its labels lead to, but not to that notifier. If
+    /// nobody else is there, to everybody else.
+    pub(in crate::engine) fn targets_beside(
+        &self,
+        labels: &BTreeMap<String, String>,
+        identity: &str,
+    ) -> Vec<Target> {
+        let is_other = |target: &Target| self.slot(target.slot).identity != identity;
+        let mut targets = self.targets(labels);
+        targets.retain(is_other);
+        if targets.is_empty() {
+            let all = (0..self.slots.len()).map(|slot| Target { slot, route: self.root.id });
+            targets.extend(all.filter(is_other));
+        }
+        targets
+    }
+
     /// How a notifier is told about alerts of a route; `None` if the route is gone.
     pub(in crate::engine) fn policy(&self, slot: usize, route: RouteId) -> Option<Policy> {
         let said = self.routes.get(&route)?;
@@ -131,35 +168,50 @@ impl CompiledPlan {
         Some(Policy { grouping, audience: *audience, send_resolved: *send_resolved })
     }
 
-    /// The group that an alert falls into.
+    /// The group that an alert falls into, the thread of it, and the labels that make the group.
     pub(in crate::engine) fn group_key(
         &self,
         target: Target,
         by: &GroupBy,
         alert: &Alert,
-    ) -> (GroupKey, BTreeMap<String, String>) {
-        let digest = self.digest(target);
-        let (digest, labels) = match by {
-            GroupBy::Each => (digest.part(alert.fingerprint.0), alert.labels.clone()),
-            GroupBy::Labels(names) => {
-                let taken = alert.labels.iter().filter(|(name, _)| names.contains(name));
-                let labels: BTreeMap<String, String> =
-                    taken.map(|(name, value)| (name.clone(), value.clone())).collect();
-                let parts = labels.iter().flat_map(|(name, value)| [name, value]);
-                (parts.fold(digest, Digest::part), labels)
-            }
-        };
-        (GroupKey(digest.first()), labels)
+    ) -> (GroupKey, GroupKey, BTreeMap<String, String>) {
+        let Slot { identity, notifier, .. } = self.slot(target.slot);
+        let (key, labels) = group_key(identity, target, by, alert);
+        let (thread, _) = group_key(notifier, target, by, alert);
+        (key, thread, labels)
     }
 
-    /// The group for whatever finds no other at the limit.
-    pub(in crate::engine) fn overflow_key(&self, target: Target) -> GroupKey {
-        GroupKey(self.digest(target).bytes("overflow").first())
+    /// The group for whatever finds no other at the limit, and its thread.
+    pub(in crate::engine) fn overflow_key(&self, target: Target) -> (GroupKey, GroupKey) {
+        let Slot { identity, notifier, .. } = self.slot(target.slot);
+        let key = |name: &str| GroupKey(digest(name, target).bytes("overflow").first());
+        (key(identity), key(notifier))
     }
+}
 
-    fn digest(&self, target: Target) -> Digest {
-        Digest::default().part(&self.slot(target.slot).identity).part(target.route)
-    }
+/// The group of an alert below a name, and the labels that make it.
+fn group_key(
+    name: &str,
+    target: Target,
+    by: &GroupBy,
+    alert: &Alert,
+) -> (GroupKey, BTreeMap<String, String>) {
+    let digest = digest(name, target);
+    let (digest, labels) = match by {
+        GroupBy::Each => (digest.part(alert.fingerprint.0), alert.labels.clone()),
+        GroupBy::Labels(names) => {
+            let taken = alert.labels.iter().filter(|(name, _)| names.contains(name));
+            let labels: BTreeMap<String, String> =
+                taken.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let parts = labels.iter().flat_map(|(name, value)| [name, value]);
+            (parts.fold(digest, Digest::part), labels)
+        }
+    };
+    (GroupKey(digest.first()), labels)
+}
+
+fn digest(name: &str, target: Target) -> Digest {
+    Digest::default().part(name).part(target.route)
 }
 
 impl Node {

@@ -1,20 +1,22 @@
 //! Groups as state entries: what is stored of them, and how it is read back.
 //!
-//! Three kinds of entries in one table, told apart by the first byte of the key, so that a change of
+//! Four kinds of entries in one table, told apart by the first byte of the key, so that a change of
 //! one alert does not write its whole group again:
 //! - `g` + group: [`GroupRecord`];
 //! - `m` + group + fingerprint: [`MemberRecord`];
-//! - `o` + group: [`OwedRecord`].
+//! - `o` + group: [`OwedRecord`];
+//! - `p` + group: [`ProgressRecord`], of what is owed.
 //!
-//! Each value begins with [`VERSION`]. An entry that cannot be read is left out and counted.
+//! Each value begins with its version. Records of version 1 lack what later ones have behind them; they
+//! are read with nothing there. An entry that cannot be read is left out and counted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Group, GroupBy, GroupKey, Grouping, Member, Notification, Owed, Phase, Policy,
-    Receipt,
+    Audience, Form, Group, GroupBy, GroupKey, Grouping, Member, Notification, Owed, Phase, Policy,
+    Progress, Receipt, Refusal,
     member::{Carried, Told},
     plan::RouteId,
 };
@@ -24,8 +26,11 @@ use crate::engine::{
     time::WallTime,
 };
 
-/// First byte of every value.
-const VERSION: u8 = 1;
+/// First byte of values that are still as they were at first.
+const VERSION_1: u8 = 1;
+
+/// First byte of values with more behind that.
+const VERSION_2: u8 = 2;
 
 /// Names one state entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,12 +41,17 @@ pub(in crate::engine) enum StateKey {
     Member(GroupKey, Fingerprint),
     /// What it owes.
     Owed(GroupKey),
+    /// How far the delivery of that is.
+    Progress(GroupKey),
 }
 
 impl StateKey {
     pub(in crate::engine) fn group(&self) -> GroupKey {
         match self {
-            StateKey::Group(group) | StateKey::Member(group, _) | StateKey::Owed(group) => *group,
+            StateKey::Group(group)
+            | StateKey::Member(group, _)
+            | StateKey::Owed(group)
+            | StateKey::Progress(group) => *group,
         }
     }
 
@@ -50,6 +60,7 @@ impl StateKey {
             StateKey::Group(_) => (b'g', &[]),
             StateKey::Member(_, fingerprint) => (b'm', &fingerprint.0),
             StateKey::Owed(_) => (b'o', &[]),
+            StateKey::Progress(_) => (b'p', &[]),
         };
         [&[kind], self.group().0.as_slice(), rest].concat()
     }
@@ -62,6 +73,7 @@ impl StateKey {
             (b'g', 0) => Some(StateKey::Group(group)),
             (b'm', 16) => Some(StateKey::Member(group, Fingerprint(rest.try_into().ok()?))),
             (b'o', 0) => Some(StateKey::Owed(group)),
+            (b'p', 0) => Some(StateKey::Progress(group)),
             _ => None,
         }
     }
@@ -78,6 +90,12 @@ struct MemberRecord<A> {
     told_at: WallTime,
 }
 
+/// What version 2 has behind a [`MemberRecord`].
+#[derive(Default, Serialize, Deserialize)]
+struct MemberMore {
+    refused: Option<Refusal>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct GroupRecord {
     identity: String,
@@ -92,12 +110,31 @@ struct GroupRecord {
     dropped_count: u64,
 }
 
+/// What version 2 has behind a [`GroupRecord`].
+#[derive(Default, Serialize, Deserialize)]
+struct GroupMore {
+    /// If it is not the group's own key.
+    thread: Option<GroupKey>,
+    refused_at: Option<WallTime>,
+}
+
 /// `N` is a [`Notification`], as in [`MemberRecord`].
 #[derive(Serialize, Deserialize)]
 struct OwedRecord<N> {
     notification: N,
     told: Vec<(Fingerprint, Told)>,
     dropped_count: u64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct ProgressRecord {
+    /// `None`: an attempt is under way.
+    waiting_until: Option<WallTime>,
+    failures: u32,
+    failing_since: Option<WallTime>,
+    asked_until: Option<WallTime>,
+    form: Form,
+    is_stale: bool,
 }
 
 /// The value of an entry; `None` if there is no such thing any more.
@@ -108,46 +145,79 @@ pub(in crate::engine) fn value_of(
 ) -> Option<Vec<u8>> {
     let group = group?;
     match key {
-        StateKey::Group(_) => Some(encode(&GroupRecord {
-            identity: identity(group),
-            route: group.route,
-            by: group.policy.grouping.by.clone(),
-            is_overflow: group.is_overflow,
-            labels: group.labels.clone(),
-            created_at: group.created_at,
-            sent_at: group.sent_at,
-            sequence: group.sequence,
-            receipt: group.receipt.clone(),
-            dropped_count: group.dropped_count,
-        })),
+        StateKey::Group(_) => {
+            let record = GroupRecord {
+                identity: identity(group),
+                route: group.route,
+                by: group.policy.grouping.by.clone(),
+                is_overflow: group.is_overflow,
+                labels: group.labels.clone(),
+                created_at: group.created_at,
+                sent_at: group.sent_at,
+                sequence: group.sequence,
+                receipt: group.receipt.clone(),
+                dropped_count: group.dropped_count,
+            };
+            let thread = Some(group.thread).filter(|thread| *thread != group.key);
+            let more = GroupMore { thread, refused_at: group.refused_at };
+            Some(encode(VERSION_2, &(record, more)))
+        }
         StateKey::Member(_, fingerprint) => group.members.get(&fingerprint).map(|member| {
-            encode(&MemberRecord::<&Alert> {
+            let record = MemberRecord::<&Alert> {
                 latest: &member.latest,
                 episode: member.episode,
                 carried: member.carried.as_ref().map(|carried| (&*carried.alert, carried.newest)),
                 told: member.told,
                 since: member.since,
                 told_at: member.told_at,
-            })
+            };
+            encode(VERSION_2, &(record, MemberMore { refused: member.refused }))
         }),
         StateKey::Owed(_) => group.owed.as_ref().map(|owed| {
-            encode(&OwedRecord::<&Notification> {
+            let record = OwedRecord::<&Notification> {
                 notification: &owed.notification,
                 told: owed.told.clone(),
                 dropped_count: owed.dropped_count,
-            })
+            };
+            encode(VERSION_1, &record)
+        }),
+        StateKey::Progress(_) => group.owed.as_ref().map(|owed| {
+            let Progress { phase, failures, failing_since, asked_until, is_stale } = owed.progress;
+            let waiting_until = match phase {
+                Phase::Waiting(until) => Some(until),
+                Phase::Launched | Phase::InFlight(_) => None,
+            };
+            let form = owed.notification.form;
+            let record = ProgressRecord {
+                waiting_until,
+                failures,
+                failing_since,
+                asked_until,
+                form,
+                is_stale,
+            };
+            encode(VERSION_1, &record)
         }),
     }
 }
 
-fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    let bytes = postcard::to_extend(record, vec![VERSION]);
+fn encode<T: Serialize>(version: u8, record: &T) -> Vec<u8> {
+    let bytes = postcard::to_extend(record, vec![version]);
     bytes.expect("writing plain data to memory cannot fail")
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match bytes.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).ok(),
+        Some((&VERSION_1, rest)) => postcard::from_bytes(rest).ok(),
+        _ => None,
+    }
+}
+
+/// A record that has more behind it since version 2.
+fn decode_with<T: DeserializeOwned, M: DeserializeOwned + Default>(bytes: &[u8]) -> Option<(T, M)> {
+    match bytes.split_first() {
+        Some((&VERSION_1, rest)) => Some((postcard::from_bytes(rest).ok()?, M::default())),
+        Some((&VERSION_2, rest)) => postcard::from_bytes(rest).ok(),
         _ => None,
     }
 }
@@ -168,9 +238,9 @@ pub(in crate::engine) fn read_entries(
     let (mut parts, mut unusable) = (Vec::new(), 0);
     for entry in entries.filter(|entry| entry.table == StateTable::Group) {
         match StateKey::from_bytes(&entry.key) {
-            Some(StateKey::Group(key)) => match decode(&entry.value) {
-                Some(record) => {
-                    groups.insert(key, restored(key, record));
+            Some(StateKey::Group(key)) => match decode_with(&entry.value) {
+                Some((record, more)) => {
+                    groups.insert(key, restored(key, record, more));
                 }
                 None => unusable += 1,
             },
@@ -178,6 +248,8 @@ pub(in crate::engine) fn read_entries(
             None => unusable += 1,
         }
     }
+    // What is owed comes before how far it is.
+    parts.sort_by_key(|(key, _)| *key);
     for (key, value) in parts {
         let restored = groups.get_mut(&key.group());
         if restored.and_then(|restored| add_part(&mut restored.group, key, &value)).is_none() {
@@ -187,13 +259,14 @@ pub(in crate::engine) fn read_entries(
     (groups.into_values().collect(), unusable)
 }
 
-fn restored(key: GroupKey, record: GroupRecord) -> Restored {
+fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
     let zero = std::time::Duration::ZERO;
     let grouping = Grouping { by: record.by, wait: zero, interval: zero, repeat: zero };
     Restored {
         identity: record.identity,
         group: Group {
             key,
+            thread: more.thread.unwrap_or(key),
             slot: usize::MAX,
             route: record.route,
             policy: Policy { grouping, audience: Audience::People, send_resolved: true },
@@ -202,6 +275,7 @@ fn restored(key: GroupKey, record: GroupRecord) -> Restored {
             members: BTreeMap::new(),
             created_at: record.created_at,
             sent_at: record.sent_at,
+            refused_at: more.refused_at,
             sequence: record.sequence,
             receipt: record.receipt,
             dropped_count: record.dropped_count,
@@ -216,7 +290,7 @@ fn restored(key: GroupKey, record: GroupRecord) -> Restored {
 fn add_part(group: &mut Group, key: StateKey, value: &[u8]) -> Option<()> {
     match key {
         StateKey::Member(_, fingerprint) => {
-            let record: MemberRecord<Alert> = decode(value)?;
+            let (record, more): (MemberRecord<Alert>, MemberMore) = decode_with(value)?;
             let carried =
                 record.carried.map(|(alert, newest)| Carried { alert: Arc::new(alert), newest });
             let member = Member {
@@ -226,6 +300,7 @@ fn add_part(group: &mut Group, key: StateKey, value: &[u8]) -> Option<()> {
                 told: record.told,
                 since: record.since,
                 told_at: record.told_at,
+                refused: more.refused,
             };
             group.members.insert(fingerprint, member);
         }
@@ -235,10 +310,26 @@ fn add_part(group: &mut Group, key: StateKey, value: &[u8]) -> Option<()> {
                 notification: Arc::new(record.notification),
                 told: record.told,
                 dropped_count: record.dropped_count,
-                phase: Phase::Waiting(WallTime::MIN),
-                failures: 0,
-                is_stale: false,
+                progress: Progress {
+                    phase: Phase::Waiting(WallTime::MIN),
+                    failures: 0,
+                    failing_since: None,
+                    asked_until: None,
+                    is_stale: false,
+                },
             });
+        }
+        StateKey::Progress(_) => {
+            let record: ProgressRecord = decode(value)?;
+            let owed = group.owed.as_mut()?;
+            Arc::make_mut(&mut owed.notification).form = record.form;
+            owed.progress = Progress {
+                phase: Phase::Waiting(record.waiting_until.unwrap_or(WallTime::MIN)),
+                failures: record.failures,
+                failing_since: record.failing_since,
+                asked_until: record.asked_until,
+                is_stale: record.is_stale,
+            };
         }
         StateKey::Group(_) => return None,
     }

@@ -19,8 +19,19 @@ pub(crate) struct Alertmanager {
 impl Alertmanager {
     /// Configured, but not started.
     pub(crate) fn stopped() -> Alertmanager {
+        Alertmanager::with(CONFIG)
+    }
+
+    /// Running, with a configuration of one's own.
+    pub(crate) fn configured(config: &str) -> Alertmanager {
+        let mut alertmanager = Alertmanager::with(config);
+        alertmanager.start();
+        alertmanager
+    }
+
+    fn with(config: &str) -> Alertmanager {
         let directory = scratch("alertmanager");
-        fs::write(directory.path().join("alertmanager.yml"), CONFIG).unwrap();
+        fs::write(directory.path().join("alertmanager.yml"), config).unwrap();
         Alertmanager { directory, port: free_port(), process: None }
     }
 

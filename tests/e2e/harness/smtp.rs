@@ -19,7 +19,7 @@ pub(crate) const PASSWORD: &str = "mail-secret";
 /// A mailbox that it refuses for good.
 pub(crate) const REFUSED: &str = "nobody@example.org";
 
-/// A mailbox whose first mail must come again.
+/// A mailbox whose first mail must come again, or each if it is so [held](Smtp::hold_deferred).
 pub(crate) const DEFERRED: &str = "greylisted@example.org";
 
 /// A message as the server's mail parser saw it.
@@ -98,6 +98,12 @@ impl Smtp {
     /// The authority that signed its certificate.
     pub(crate) fn ca(&self) -> &Path {
         &self.certificates.ca
+    }
+
+    /// Whether the deferred mailbox is put off again and again, not only the first time.
+    pub(crate) fn hold_deferred(&self, is_held: bool) {
+        let path = self.directory.path().join("mails/hold");
+        if is_held { fs::write(path, "") } else { fs::remove_file(path) }.unwrap();
     }
 
     /// What it has taken so far, oldest first.

@@ -54,7 +54,7 @@ pub(super) enum Fate {
     Timeout,
     /// Not taken, the connection broke.
     Reset,
-    /// 400: it will never be taken.
+    /// Not taken, and not to be tried again soon: 400, 401, 413, a form that it does not know.
     Refuse,
     /// Whether taken or not, the sender never hears of it: its task died.
     Vanish(bool),

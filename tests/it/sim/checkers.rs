@@ -28,6 +28,9 @@ pub(super) fn ensure(check: &str, holds: bool, detail: impl FnOnce() -> String) 
     if holds { Ok(()) } else { Err(Failure { check: check.to_owned(), detail: detail() }) }
 }
 
+/// Receiver, index and recipient of a notifier.
+type Who = (&'static str, usize, Option<&'static str>);
+
 /// What a receiver can tell apart in an alert.
 #[derive(Clone, Copy, PartialEq)]
 struct View {
@@ -70,10 +73,12 @@ pub(super) fn brief<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> String {
 
 /// A notification, its alerts a line each.
 fn brief_of(notification: &Notification) -> String {
-    let Notification { id, receiver, notifier_index, reason, attempts, created_at, .. } =
-        notification;
+    let Notification {
+        id, receiver, notifier_index, recipient, reason, attempts, created_at, ..
+    } = notification;
     format!(
-        "{id} to {receiver} {notifier_index}, {}, made {created_at}, {attempts} attempts before:{}",
+        "{id} to {receiver} {notifier_index} {recipient:?}, {}, made {created_at}, {attempts} attempts \
+         before:{}",
         reason.as_str(),
         brief(&notification.alerts)
     )
@@ -85,7 +90,11 @@ pub(super) struct Checkers {
     /// Every notification that ever left, by id.
     known: BTreeMap<NotificationId, Arc<Notification>>,
     /// What each notifier was told last of each alert.
+<<<<<<< HEAD
     told: BTreeMap<(&'static str, usize, Fingerprint), View>,
+=======
+    told: BTreeMap<(Who, Fingerprint), Seen>,
+>>>>>>> w-mdisp
     /// Changes of alerts that the driver was told of.
     pub(super) changed: Vec<Alert>,
     /// Some record waited so long that it may be late.
@@ -136,6 +145,7 @@ impl Checkers {
         let same = |known: &Notification| {
             known.receiver == notification.receiver
                 && known.notifier_index == notification.notifier_index
+                && known.recipient == notification.recipient
                 && known.group_key == notification.group_key
                 && known.created_at == notification.created_at
                 && known.reason == notification.reason
@@ -155,6 +165,7 @@ impl Checkers {
         let at_once = |flight: &&super::life::Flight| {
             flight.notification.receiver == notification.receiver
                 && flight.notification.notifier_index == notification.notifier_index
+                && flight.notification.recipient == notification.recipient
         };
         let flights: Vec<_> = life.flights.iter().filter(at_once).collect();
         ensure("few attempts at once", flights.len() < ATTEMPTS_IN_FLIGHT_MAX, || {
@@ -174,7 +185,8 @@ impl Checkers {
         let again = notifier.taken.iter().any(|taken| taken.id == notification.id);
         let mut is_news = again || notification.reason == NotifyReason::RepeatDue;
         for alert in &notification.alerts {
-            let key = (notifier.receiver, notifier.index, alert.fingerprint);
+            let who = (notifier.receiver, notifier.index, notifier.recipient);
+            let key = (who, alert.fingerprint);
             let before = self.told.insert(key, seen_of(alert));
             is_news |= before != Some(seen_of(alert));
         }

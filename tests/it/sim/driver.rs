@@ -30,6 +30,14 @@ const TURN_MAX: i64 = 2_000_000;
 /// How much longer than its drain a stop may take, in microseconds.
 const STOP_MAX: i64 = 10_000_000;
 
+/// Why receivers refuse.
+const REFUSALS: [OutcomeReason; 4] = [
+    OutcomeReason::ClientError,
+    OutcomeReason::AuthError,
+    OutcomeReason::TooLarge,
+    OutcomeReason::BadForm,
+];
+
 /// Batches between source and coordinator that do not count yet.
 pub(super) const PIPELINE_MAX: usize = 4;
 
@@ -398,8 +406,15 @@ impl World {
         }
         let flight = life.flights.remove(usize::from(pick) % life.flights.len());
         let notification = flight.notification;
-        let fate = if self.receivers.find(&notification).is_down { Fate::Reset } else { fate };
-        if matches!(fate, Fate::Accept | Fate::AcceptAndLose | Fate::Refuse | Fate::Vanish(true)) {
+        let receiver = self.receivers.find(&notification);
+        let has_it = receiver.taken.iter().any(|taken| taken.id == notification.id);
+        let fate = match fate {
+            _ if receiver.is_down => Fate::Reset,
+            // It knows it by its id.
+            Fate::Refuse if has_it => Fate::Accept,
+            fate => fate,
+        };
+        if matches!(fate, Fate::Accept | Fate::AcceptAndLose | Fate::Vanish(true)) {
             self.take(&notification)?;
         }
         let retry = |reason, after| Outcome::Retry { reason, detail: "fault".to_owned(), after };
@@ -416,7 +431,9 @@ impl World {
             Fate::ServerError => retry(OutcomeReason::ServerError, None),
             Fate::Reset => retry(OutcomeReason::Connection, None),
             Fate::Refuse => {
-                Outcome::Rejected { reason: OutcomeReason::ClientError, detail: "fault".to_owned() }
+                let [which, ..] = notification.id.0;
+                let reason = REFUSALS[usize::from(which) % REFUSALS.len()];
+                Outcome::Rejected { reason, detail: "fault".to_owned() }
             }
             Fate::Vanish(_) => return Ok(()),
         };

@@ -20,8 +20,8 @@
 //! - **The process** may die between any two steps, and be stopped for a while. It may be told to end, lose
 //!   a thread, or its source for good. Another one may take over its group; it hears of that within seconds, and ends without another checkpoint. The next
 //!   one starts when the state directory is free, that is, when the one before is gone.
-//! - **Receivers** may take a notification and lose the answer, ask for patience, fail, refuse for
-//!   good, or be away. What a process sent before it died arrives before its successor sends.
+//! - **Receivers** may take a notification and lose the answer, ask for patience, fail, refuse what they
+//!   do not have, or be away. What a process sent before it died arrives before its successor sends.
 //! - **The wall clock** may be set forwards and backwards, and runs a little wrong.
 //! - **The shell** around the coordinator takes its turn within two seconds of what is due, unless it is
 //!   stopped, and hands records over within six seconds, unless their partition is stalled or the disk is

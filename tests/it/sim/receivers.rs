@@ -7,15 +7,26 @@ use tripline::engine::dispatch::{
     NotifierPlan, ReceiverPlan, Route,
 };
 
-/// One notifier of one receiver.
+/// One notifier of one receiver, or one recipient of it.
 pub(super) struct Notifier {
     pub(super) receiver: &'static str,
     pub(super) index: usize,
+    pub(super) recipient: Option<&'static str>,
+    pub(super) kind: &'static str,
     pub(super) audience: Audience,
     pub(super) send_resolved: bool,
     pub(super) is_down: bool,
-    /// What it took, or refused for good, in its order.
+    /// What it took, in its order.
     pub(super) taken: Vec<Arc<Notification>>,
+}
+
+impl Notifier {
+    /// Whether a notification is for it.
+    pub(super) fn is_for(&self, notification: &Notification) -> bool {
+        self.receiver == notification.receiver
+            && self.index == notification.notifier_index
+            && self.recipient == notification.recipient.as_deref()
+    }
 }
 
 /// All receivers of the world, and the routes to them.
@@ -28,16 +39,25 @@ pub(super) struct Receivers {
 /// A route below the root: `label = value`, whether to go on, and the receiver.
 type Child = (&'static str, &'static str, bool, usize);
 
-/// What a notifier is: kind, audience, whether it is told of ends, least pause in seconds.
-type Kind = (&'static str, Audience, bool, u64);
+/// What a notifier is: kind, audience, whether it is told of ends, least pause in seconds, recipients.
+type Kind = (&'static str, Audience, bool, u64, &'static [&'static str]);
+
+/// For how long a receiver takes nothing before others are told.
+const FAILING_AFTER: Duration = Duration::from_secs(600);
 
 /// The receivers and their notifiers.
 const RECEIVERS: &[(&str, &[Kind])] = &[
-    ("hook", &[("webhook", Audience::Machine, true, 0)]),
-    ("chat", &[("slack", Audience::Editable, true, 1), ("email", Audience::People, true, 0)]),
-    ("prometheus", &[("alertmanager", Audience::Resend, true, 0)]),
-    ("pager", &[("webhook", Audience::Machine, true, 0)]),
-    ("list", &[("email", Audience::People, false, 0)]),
+    ("hook", &[("webhook", Audience::Machine, true, 0, &[])]),
+    (
+        "chat",
+        &[
+            ("slack", Audience::Editable, true, 1, &[]),
+            ("email", Audience::People, true, 0, &["ann"]),
+        ],
+    ),
+    ("prometheus", &[("alertmanager", Audience::Resend, true, 0, &["one", "two"])]),
+    ("pager", &[("webhook", Audience::Machine, true, 0, &[])]),
+    ("list", &[("email", Audience::People, false, 0, &["ann", "bob", "tom"])]),
 ];
 
 /// Root receiver, and the routes below it.
@@ -68,21 +88,31 @@ impl Receivers {
         let mut receivers = Vec::new();
         for (receiver, kinds) in RECEIVERS {
             let mut plans = Vec::new();
-            for (index, (kind, audience, send_resolved, spacing)) in kinds.iter().enumerate() {
-                notifiers.push(Notifier {
+            for (index, kind) in kinds.iter().enumerate() {
+                let (kind, audience, send_resolved, spacing, recipients) = kind;
+                let one = |recipient: Option<&'static str>| Notifier {
                     receiver,
                     index,
+                    recipient,
+                    kind,
                     audience: *audience,
                     send_resolved: *send_resolved,
                     is_down: false,
                     taken: Vec::new(),
-                });
+                };
+                if recipients.is_empty() {
+                    notifiers.push(one(None));
+                }
+                notifiers.extend(recipients.iter().map(|recipient| one(Some(recipient))));
                 plans.push(NotifierPlan {
                     kind: (*kind).to_owned(),
                     grouping: grouping(*audience, receiver),
                     send_resolved: *send_resolved,
                     audience: *audience,
                     spacing: Duration::from_secs(*spacing),
+                    recipients: recipients.iter().map(|name| (*name).to_owned()).collect(),
+                    attempt_max: Duration::from_secs(60),
+                    failing_after: FAILING_AFTER,
                 });
             }
             receivers.push(ReceiverPlan { name: (*receiver).to_owned(), notifiers: plans });
@@ -107,10 +137,7 @@ impl Receivers {
 
     /// The notifier of a notification.
     pub(super) fn find(&mut self, notification: &Notification) -> &mut Notifier {
-        let ours = |notifier: &&mut Notifier| {
-            notifier.receiver == notification.receiver
-                && notifier.index == notification.notifier_index
-        };
+        let ours = |notifier: &&mut Notifier| notifier.is_for(notification);
         self.notifiers.iter_mut().find(ours).expect("every notification is for a known notifier")
     }
 

@@ -29,6 +29,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(780);
 /// is to show what was held back.
 const COOL_DOWN_MINUTES: u32 = 21;
 
+/// What stands for the rule of alerts about receivers.
+const ABOUT_RECEIVERS: &str = "tripline.receiver";
+
 /// Lets the world come to rest and looks at what came of everything.
 pub(super) fn finish(world: &mut World) -> Checked {
     world.heal();
@@ -58,6 +61,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
     })?;
     let by_alert = model.by_alert();
     for notifier in &world.receivers.notifiers {
+        hears_of_others(notifier)?;
         receiver_knows(notifier, &world.receivers, &by_alert, &world.disk.ledger())?;
     }
     if !world.checkers.rules_changed {
@@ -68,7 +72,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
     ledger_tells(world, &model)?;
     // The driver heard of each change at most once, in order, and of none that is not durable.
     let mut changes = model.alerts.iter();
-    for alert in &world.checkers.changed {
+    for alert in world.checkers.changed.iter().filter(|alert| !is_about_a_receiver(alert)) {
         let happened = changes.any(|change| change == alert);
         ensure("what the driver hears happened", happened, || brief([alert]))?;
     }
@@ -198,6 +202,30 @@ fn compare(model: &Model, ideal: &Model, excused: bool) -> Checked {
     ensure("no alert is made up", excused || extra.is_none(), || format!("{extra:#?}"))
 }
 
+/// The engine's own word about a receiver that takes nothing. The model knows of none.
+fn is_about_a_receiver(alert: &Alert) -> bool {
+    alert.rule_id == ABOUT_RECEIVERS
+}
+
+/// Who hears that another receiver takes nothing hears of its end too; nobody hears it of himself.
+fn hears_of_others(notifier: &Notifier) -> Checked {
+    let mut last: BTreeMap<Fingerprint, &Alert> = BTreeMap::new();
+    let views = notifier.taken.iter().flat_map(|notification| &notification.alerts);
+    for view in views.filter(|alert| is_about_a_receiver(alert)) {
+        let about = |name: &str| view.labels.get(name).map(String::as_str);
+        let own = about("receiver") == Some(notifier.receiver)
+            && about("recipient") == notifier.recipient
+            && about("notifier").is_some_and(|name| name.ends_with(notifier.kind));
+        ensure("nobody is told that he takes nothing", !own, || brief([view]))?;
+        last.insert(view.fingerprint, view);
+    }
+    for view in last.into_values().filter(|_| notifier.send_resolved) {
+        let is_over = view.state == AlertState::Resolved;
+        ensure("a receiver that takes again is told of", is_over, || brief([view]))?;
+    }
+    Ok(())
+}
+
 /// A receiver was told everything that it should have been told, and nothing else.
 fn receiver_knows(
     notifier: &Notifier,
@@ -213,7 +241,7 @@ fn receiver_knows(
             continue;
         }
         ids.push(notification.id);
-        for alert in &notification.alerts {
+        for alert in notification.alerts.iter().filter(|alert| !is_about_a_receiver(alert)) {
             views.entry(alert.fingerprint).or_default().push(alert);
         }
     }
@@ -309,8 +337,11 @@ fn ledger_tells(world: &World, model: &Model) -> Checked {
     let mut expected: Vec<String> =
         model.alerts.iter().map(|alert| alert.fingerprint.to_string()).collect();
     let rows = world.disk.ledger();
-    let mut found: Vec<String> =
-        rows.iter().filter(|row| row.kind == "alert").map(|row| row.subject.clone()).collect();
+    let mut found: Vec<String> = rows
+        .iter()
+        .filter(|row| row.kind == "alert" && row.party != ABOUT_RECEIVERS)
+        .map(|row| row.subject.clone())
+        .collect();
     if world.disk.has_repeated {
         found.sort_unstable();
         found.dedup();

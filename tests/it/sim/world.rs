@@ -346,6 +346,8 @@ impl World {
         self.checkers.rules_changed |= rule_set != self.rule_set;
         self.rule_set = rule_set;
         self.report(coordinator::Input::Rules(Arc::clone(&rule_sets()[rule_set])));
+        // Whoever reloads may have mended receivers.
+        self.report(coordinator::Input::Hurry);
     }
 
     pub(super) fn tell(&mut self, pick: u8, is_firing: bool) {

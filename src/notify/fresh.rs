@@ -1,0 +1,126 @@
+//! A notifier that follows its secrets: when a token, a password or a certificate changes on disk, it is
+//! built anew, without a restart.
+//!
+//! Files are looked at by content before each attempt, and again if the receiver refuses the
+//! credentials, since they may have been changed in between. What cannot be used (a file that is being
+//! written) is passed over: the notifier goes on as it was, and says so once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{BuildContext, Notifier, NotifierConfig, NotifyFuture};
+use crate::engine::{
+    diagnostic::Diagnostic,
+    digest::Digest,
+    dispatch::{Notification, Outcome, OutcomeReason},
+};
+
+/// A configured notifier, built from what its files held when they were last looked at.
+#[derive(Clone)]
+pub(super) struct Fresh(Arc<Inner>);
+
+struct Inner {
+    config: Arc<dyn NotifierConfig>,
+    context: Arc<BuildContext>,
+    /// `receivers[0].slack`, for the log.
+    path: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    notifier: Arc<dyn Notifier>,
+    /// What it was built from.
+    built_from: Content,
+    /// What it could not be built from, if that is what the files hold now.
+    unusable: Option<Content>,
+}
+
+/// A hash of all secrets and certificates.
+type Content = [u8; 32];
+
+impl Fresh {
+    /// Builds the notifier for the first time.
+    ///
+    /// # Errors
+    /// As [`NotifierConfig::build`].
+    pub(super) fn build(
+        config: Arc<dyn NotifierConfig>,
+        context: Arc<BuildContext>,
+        path: String,
+    ) -> Result<Fresh, Box<Diagnostic>> {
+        let built_from = content(&*config, &context);
+        let notifier = config.build(&context)?;
+        let state = Mutex::new(State { notifier, built_from, unusable: None });
+        Ok(Fresh(Arc::new(Inner { config, context, path, state })))
+    }
+
+    /// Looks at the files; whether the notifier was built anew.
+    pub(super) fn look(&self) -> bool {
+        let before = self.0.notifier();
+        !Arc::ptr_eq(&before, &self.0.look())
+    }
+
+    /// The notifier, after a look at the files on a thread that may wait for the disk.
+    async fn current(&self) -> Arc<dyn Notifier> {
+        let inner = Arc::clone(&self.0);
+        let looked = tokio::task::spawn_blocking(move || inner.look()).await;
+        looked.unwrap_or_else(|_| self.0.notifier())
+    }
+}
+
+impl Notifier for Fresh {
+    fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
+        Box::pin(async move {
+            let notifier = self.current().await;
+            let outcome = notifier.notify(notification).await;
+            let is_refused =
+                matches!(&outcome, Outcome::Rejected { reason: OutcomeReason::AuthError, .. });
+            if !is_refused {
+                return outcome;
+            }
+            let newer = self.current().await;
+            if Arc::ptr_eq(&newer, &notifier) {
+                return outcome;
+            }
+            newer.notify(notification).await
+        })
+    }
+}
+
+impl Inner {
+    fn notifier(&self) -> Arc<dyn Notifier> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&state.notifier)
+    }
+
+    fn look(&self) -> Arc<dyn Notifier> {
+        let found = content(&*self.config, &self.context);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if found == state.built_from || state.unusable == Some(found) {
+            return Arc::clone(&state.notifier);
+        }
+        match self.config.build(&self.context) {
+            Ok(notifier) => {
+                tracing::info!("{}: secrets or certificates changed; using them", self.path);
+                *state = State { notifier, built_from: found, unusable: None };
+            }
+            Err(problem) => {
+                let why = &problem.title;
+                tracing::error!("{}.{why}; going on with what was there before", self.path);
+                state.unusable = Some(found);
+            }
+        }
+        Arc::clone(&state.notifier)
+    }
+}
+
+/// What all secrets and certificates of a notifier are now.
+fn content(config: &dyn NotifierConfig, context: &BuildContext) -> Content {
+    let secrets = config.secrets().into_iter().map(|secret| match (context.secret)(&secret) {
+        Ok(text) | Err(text) => text.into_bytes(),
+    });
+    let files = config
+        .files()
+        .into_iter()
+        .map(|path| std::fs::read(path).unwrap_or_else(|error| error.to_string().into_bytes()));
+    Digest::of(secrets.chain(files)).first()
+}

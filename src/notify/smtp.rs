@@ -1,0 +1,207 @@
+//! One mail to one recipient over SMTP, with a time limit for each step as RFC 5321 has them.
+//!
+//! The limits are generous on purpose (section 4.5.3.2): a server that is slow behind `DATA` has taken
+//! the mail, and whoever does not wait for it to say so sends the mail twice. Each recipient has a
+//! connection of its own, so one that hangs holds up nobody else.
+
+use std::{future::Future, time::Duration};
+
+use lettre::{
+    Address,
+    transport::smtp::{
+        Error,
+        authentication::{Credentials, Mechanism},
+        client::{AsyncSmtpConnection, TlsParameters},
+        commands::{Data, Mail, Rcpt},
+        extension::{ClientId, Extension, MailParameter},
+    },
+};
+
+use crate::engine::{
+    dispatch::{Outcome, OutcomeReason},
+    text,
+};
+
+/// For TCP, implicit TLS, the greeting and what follows `EHLO`: 6 minutes, 5 of them for the greeting.
+const CONNECT_MAX: Duration = Duration::from_secs(360);
+
+/// For `STARTTLS`, `AUTH`, `MAIL` and `RCPT`: 5 minutes each.
+const COMMAND_MAX: Duration = Duration::from_secs(300);
+
+/// For `DATA`: 2 minutes.
+const DATA_MAX: Duration = Duration::from_secs(120);
+
+/// For the mail (3 minutes for each block of it) and what the server says behind it (10 minutes).
+const MAIL_MAX: Duration = Duration::from_secs(780);
+
+/// For saying good-bye, which nobody depends on: 5 seconds.
+const QUIT_MAX: Duration = Duration::from_secs(5);
+
+/// All limits together, and a little more.
+pub(super) const ATTEMPT_MAX: Duration = Duration::from_secs(
+    CONNECT_MAX.as_secs()
+        + 4 * COMMAND_MAX.as_secs()
+        + DATA_MAX.as_secs()
+        + MAIL_MAX.as_secs()
+        + 60,
+);
+
+/// Characters that are shown of what a server says.
+const WORDS_CHARACTERS_MAX: usize = 200;
+
+/// How mail leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encryption {
+    StartTls,
+    Implicit,
+    None,
+}
+
+/// A mail server, and how to speak to it.
+pub(super) struct Server {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) encryption: Encryption,
+    pub(super) tls: TlsParameters,
+    pub(super) hello: ClientId,
+    pub(super) login: Option<Credentials>,
+}
+
+/// Where a dialogue ended, and why.
+struct Failure {
+    step: &'static str,
+    /// `None`: the server did not answer in time.
+    error: Option<Error>,
+}
+
+impl Server {
+    /// Delivers a mail to one recipient. Returns what the server said when it took it, or what follows
+    /// from what it said otherwise.
+    pub(super) async fn deliver(
+        &self,
+        from: &Address,
+        to: &Address,
+        mail: &[u8],
+    ) -> Result<String, Outcome> {
+        self.converse(from, to, mail).await.map_err(Failure::outcome)
+    }
+
+    async fn converse(&self, from: &Address, to: &Address, mail: &[u8]) -> Result<String, Failure> {
+        let mut connection = self.connect().await?;
+        let taken = self.hand_over(&mut connection, from, to, mail).await;
+        // Whatever it says now, the mail is taken or it is not.
+        drop(tokio::time::timeout(QUIT_MAX, connection.abort()).await);
+        taken
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
+        let implicit = (self.encryption == Encryption::Implicit).then(|| self.tls.clone());
+        let server = (self.host.as_str(), self.port);
+        let connection =
+            AsyncSmtpConnection::connect_tokio1(server, None, &self.hello, implicit, None);
+        let mut connection = within("connect", CONNECT_MAX, connection).await?;
+        if self.encryption == Encryption::StartTls {
+            let upgrade = connection.starttls(self.tls.clone(), &self.hello);
+            within("STARTTLS", COMMAND_MAX, upgrade).await?;
+        }
+        if let Some(login) = &self.login {
+            let mechanisms = [Mechanism::Plain, Mechanism::Login];
+            within("AUTH", COMMAND_MAX, connection.auth(&mechanisms, login)).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn hand_over(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        from: &Address,
+        to: &Address,
+        mail: &[u8],
+    ) -> Result<String, Failure> {
+        let is_plain = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
+        let needs_utf8 = !is_plain(from) || !is_plain(to);
+        let speaks_utf8 = connection.server_info().supports_feature(Extension::SmtpUtfEight);
+        let parameters =
+            if needs_utf8 && speaks_utf8 { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
+        let sender = Mail::new(Some(from.clone()), parameters);
+        within("MAIL", COMMAND_MAX, connection.command(sender)).await?;
+        let recipient = Rcpt::new(to.clone(), Vec::new());
+        within("RCPT", COMMAND_MAX, connection.command(recipient)).await?;
+        within("DATA", DATA_MAX, connection.command(Data)).await?;
+        let answer = within("the mail", MAIL_MAX, connection.message(mail)).await?;
+        let words: Vec<&str> = answer.message().collect();
+        Ok(text::one_line(&format!("{} {}", answer.code(), words.join(" ")), WORDS_CHARACTERS_MAX))
+    }
+}
+
+async fn within<T>(
+    step: &'static str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(Failure { step, error: Some(error) }),
+        Err(_) => Err(Failure { step, error: None }),
+    }
+}
+
+impl Failure {
+    /// 4xx may come again; 5xx was refused, as it is or for good.
+    fn outcome(self) -> Outcome {
+        let Failure { step, error } = self;
+        let Some(error) = error else {
+            let detail = format!("{step}: no answer in time");
+            return Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None };
+        };
+        let words = error.to_string();
+        let detail = text::one_line(&format!("{step}: {words}"), WORDS_CHARACTERS_MAX);
+        if !error.is_permanent() {
+            let reason = if error.is_transient() {
+                OutcomeReason::ServerError
+            } else if error.is_timeout() {
+                OutcomeReason::Timeout
+            } else {
+                OutcomeReason::Connection
+            };
+            return Outcome::Retry { reason, detail, after: None };
+        }
+        let code = error.status().map(|code| code.to_string()).unwrap_or_default();
+        Outcome::Rejected { reason: refusal(&code, step, &words), detail }
+    }
+}
+
+/// What a code of 5xx is about. 552 is said of mails that are too large and of mailboxes that are full;
+/// the enhanced code (RFC 3463) tells them apart.
+fn refusal(code: &str, step: &str, words: &str) -> OutcomeReason {
+    match code {
+        "530" | "534" | "535" | "538" => OutcomeReason::AuthError,
+        _ if step == "AUTH" => OutcomeReason::AuthError,
+        _ if words.contains("5.3.4") || words.contains("5.2.3") => OutcomeReason::TooLarge,
+        "523" => OutcomeReason::TooLarge,
+        "552" if !words.contains("5.2.2") => OutcomeReason::TooLarge,
+        _ => OutcomeReason::ClientError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_would_help() {
+        use OutcomeReason::{AuthError, ClientError, TooLarge};
+        for (code, step, words, reason) in [
+            ("535", "AUTH", "5.7.8 no", AuthError),
+            ("504", "AUTH", "unrecognized mechanism", AuthError),
+            ("550", "RCPT", "5.1.1 no such mailbox", ClientError),
+            ("554", "the mail", "5.7.1 spam", ClientError),
+            ("552", "the mail", "5.3.4 message too big", TooLarge),
+            ("552", "MAIL", "message size exceeds fixed limit", TooLarge),
+            ("552", "RCPT", "5.2.2 mailbox full", ClientError),
+            ("554", "the mail", "5.2.3 larger than this mailbox takes", TooLarge),
+        ] {
+            assert_eq!(refusal(code, step, words), reason, "{code} {words}");
+        }
+    }
+}
