@@ -17,6 +17,7 @@ use crate::{
     engine::{
         limits::RECORD_BYTES_MAX,
         record::{PartitionName, RecordBatch},
+        time::EventTime,
     },
     source::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX},
 };
@@ -118,7 +119,11 @@ impl Intake {
         let payload =
             message.payload().map(|bytes| bytes.get(..=RECORD_BYTES_MAX).unwrap_or(bytes));
         let named = self.clusters.of(message);
-        self.batch.push(&tracked.name, offset, named.as_ref().or(self.cluster.as_ref()), payload);
+        let cluster = named.as_ref().or(self.cluster.as_ref());
+        // 0 and less: records of producers that keep no clock.
+        let millis = message.timestamp().to_millis().filter(|millis| *millis > 0);
+        let time = millis.map(EventTime::from_millis);
+        self.batch.push_at(&tracked.name, offset, cluster, time, payload);
     }
 
     fn find(&mut self, owner: &OwnerContext, message: &BorrowedMessage<'_>) -> usize {
