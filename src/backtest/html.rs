@@ -104,6 +104,9 @@ fn doubts(report: &Report) -> String {
     if !letters.is_empty() {
         say(&format!("Not decoded:\n{}", letters.join("\n")));
     }
+    for doubt in report.intake_doubts() {
+        say(&doubt);
+    }
     if report.events_late > 0 {
         let late = number(report.events_late);
         say(&format!("{late} events that matched came late; windows may have missed them."));

@@ -1,4 +1,5 @@
-//! What could not be decoded, and why: kept for people by the shell, counted by reason.
+//! What gave no events, and why: dead letters, kept for people by the shell, and messages that are known
+//! to hold none. Both are counted by reason; a record that is neither, and gave no event, does not exist.
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub enum DeadLetterReason {
     Empty,
     /// Not JSON.
     NotJson,
-    /// JSON that stops early.
+    /// JSON that stops early. What stands before the cut was matched if it is an event with a time.
     Truncated,
     /// Bytes that are not UTF-8.
     InvalidUtf8,
@@ -43,19 +44,21 @@ pub enum DeadLetterReason {
     TooManyEvents,
     /// JSON, but neither an audit event nor a wrapper of one that we know.
     NotAnEvent,
-    /// A field that the engine needs has another type than it must.
-    WrongType,
+    /// A format that is known, and not read.
+    OtherFormat,
     /// No `auditID`.
     NoAuditId,
-    /// No `stage`, or one that does not exist.
-    NoStage,
-    /// No usable time.
+    /// No `verb`.
+    NoVerb,
+    /// No usable time: neither in the event, nor in what surrounds it, nor of its record.
     NoTime,
+    /// Nothing came of it. The decoder has a fault, and should be told of the record.
+    Unaccounted,
 }
 
 impl DeadLetterReason {
     /// All, for metrics that start at zero.
-    pub const ALL: [DeadLetterReason; 13] = [
+    pub const ALL: [DeadLetterReason; 14] = [
         DeadLetterReason::Tombstone,
         DeadLetterReason::Empty,
         DeadLetterReason::NotJson,
@@ -65,10 +68,11 @@ impl DeadLetterReason {
         DeadLetterReason::TooLarge,
         DeadLetterReason::TooManyEvents,
         DeadLetterReason::NotAnEvent,
-        DeadLetterReason::WrongType,
+        DeadLetterReason::OtherFormat,
         DeadLetterReason::NoAuditId,
-        DeadLetterReason::NoStage,
+        DeadLetterReason::NoVerb,
         DeadLetterReason::NoTime,
+        DeadLetterReason::Unaccounted,
     ];
 
     /// The metric label.
@@ -83,10 +87,63 @@ impl DeadLetterReason {
             DeadLetterReason::TooLarge => "too_large",
             DeadLetterReason::TooManyEvents => "too_many_events",
             DeadLetterReason::NotAnEvent => "not_an_event",
-            DeadLetterReason::WrongType => "wrong_type",
+            DeadLetterReason::OtherFormat => "other_format",
             DeadLetterReason::NoAuditId => "no_audit_id",
-            DeadLetterReason::NoStage => "no_stage",
+            DeadLetterReason::NoVerb => "no_verb",
             DeadLetterReason::NoTime => "no_time",
+            DeadLetterReason::Unaccounted => "unaccounted",
         }
+    }
+}
+
+/// A message, or a part of one, that is known to hold no audit event. Metric label `kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ControlMessage {
+    /// A shipper's test of the way: CloudWatch's `CONTROL_MESSAGE`.
+    Check,
+    /// A list without items, a batch without records.
+    Empty,
+    /// Another log of the control plane: its scheduler, its authenticator.
+    OtherLog,
+    /// Another service of the same cloud.
+    OtherService,
+}
+
+impl ControlMessage {
+    /// All, for metrics that start at zero.
+    pub const ALL: [ControlMessage; 4] = [
+        ControlMessage::Check,
+        ControlMessage::Empty,
+        ControlMessage::OtherLog,
+        ControlMessage::OtherService,
+    ];
+
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ControlMessage::Check => "check",
+            ControlMessage::Empty => "empty",
+            ControlMessage::OtherLog => "other_log",
+            ControlMessage::OtherService => "other_service",
+        }
+    }
+}
+
+/// How many there were of each [`ControlMessage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ControlCounts([u64; ControlMessage::ALL.len()]);
+
+impl ControlCounts {
+    /// Counts one.
+    pub fn add(&mut self, message: ControlMessage) {
+        let known = ControlMessage::ALL.iter().position(|kind| *kind == message);
+        if let Some(count) = known.and_then(|index| self.0.get_mut(index)) {
+            *count += 1;
+        }
+    }
+
+    /// Each with its number, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (ControlMessage, u64)> {
+        ControlMessage::ALL.into_iter().zip(self.0)
     }
 }

@@ -33,26 +33,46 @@ impl<'a> Json<'a> {
         self.text.starts_with('{')
     }
 
-    /// The member of an object under a key, the first of several.
-    pub fn get(self, key: &str) -> Option<Json<'a>> {
+    /// Whether it is an array.
+    pub fn is_array(self) -> bool {
+        self.text.starts_with('[')
+    }
+
+    /// Whether it is a string.
+    pub fn is_string(self) -> bool {
+        self.text.starts_with('"')
+    }
+
+    /// Whether it is an array or an object with nothing in it.
+    pub fn is_empty(self) -> bool {
+        let inner = self.text.get(1..self.text.len().saturating_sub(1)).unwrap_or("");
+        (self.is_array() || self.is_object()) && inner.trim_ascii().is_empty()
+    }
+
+    /// The members of an object in their order; none of anything else. Keys are as they are written:
+    /// shippers write their own without escapes.
+    pub fn members(self) -> impl Iterator<Item = (&'a str, Json<'a>)> {
         let mut scanner = Scanner::new(self.text);
-        if scanner.token() != b'{' {
-            return None;
-        }
+        let mut more = scanner.token() == b'{';
         scanner.bump();
-        let mut more = scanner.token() != b'}';
-        while more {
+        more &= scanner.token() != b'}';
+        std::iter::from_fn(move || {
+            if !more {
+                return None;
+            }
             let name = scanner.key().ok()?;
             scanner.token();
             let start = scanner.at();
             scanner.skip_value(0).ok()?;
-            // Shippers write their own keys without escapes.
-            if name.text == key {
-                return Some(Json { text: scanner.since(start) });
-            }
-            more = next_member(&mut scanner).ok()?;
-        }
-        None
+            let member = Json { text: scanner.since(start) };
+            more = next_member(&mut scanner).unwrap_or(false);
+            Some((name.text, member))
+        })
+    }
+
+    /// The member of an object under a key, the first of several.
+    pub fn get(self, key: &str) -> Option<Json<'a>> {
+        self.members().find(|(name, _)| *name == key).map(|(_, member)| member)
     }
 
     /// The member at the end of a path of keys.
@@ -94,9 +114,9 @@ impl<'a> Json<'a> {
         Some(Cow::Owned(text))
     }
 
-    /// The text of a string that holds JSON itself: an object or an array.
-    pub fn inner(self) -> Option<Cow<'a, str>> {
-        self.text().filter(|text| text.trim_ascii_start().starts_with(['{', '[']))
+    /// A number, or a string that is nothing but one.
+    pub fn number(self) -> Option<f64> {
+        self.text.trim_matches('"').parse().ok().filter(|number: &f64| number.is_finite())
     }
 }
 

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use hashbrown::HashMap;
 
 use super::{
+    cut,
     order::{USUAL_ORDER, UsualKey},
     scan::{Fault, RawStr, Scanner},
 };
@@ -27,7 +28,8 @@ use crate::engine::{
 };
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
-const OWN_PATHS: [&str; 4] = ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER];
+const OWN_PATHS: [&str; 5] =
+    ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER, cut::MARK];
 
 /// Index of a node. The root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,9 @@ impl Projection {
                 }
             } else if !is_derived(path) {
                 builder.add(path, field);
+                if let Some(other) = without_dots(path) {
+                    builder.add(&other, field);
+                }
             }
         }
         let own = table.len();
@@ -134,6 +139,11 @@ impl Projection {
     /// A field `cluster` beside those of the event, added by a shipper.
     pub(super) fn cluster(&self) -> FieldId {
         self.own(3)
+    }
+
+    /// The mark of an event that was cut.
+    pub(super) fn cut(&self) -> FieldId {
+        self.own(4)
     }
 
     #[inline]
@@ -295,6 +305,15 @@ impl Projection {
             }
         }
     }
+}
+
+/// The path as it is where a shipper put underscores in the place of dots, which Elasticsearch and others
+/// take for objects: `annotations.authorization_k8s_io/decision`. `None` if no key of it holds dots.
+fn without_dots(path: &str) -> Option<String> {
+    let parents = ["annotations.", "labels.", "extra."];
+    let ends = parents.iter().filter_map(|parent| path.find(parent).map(|at| at + parent.len()));
+    let (parent, key) = path.split_at_checked(ends.min()?)?;
+    (key.contains('.') && key.contains('/')).then(|| format!("{parent}{}", key.replace('.', "_")))
 }
 
 /// After a member of an object: moves to the next key and says true, or peeks at `}`.

@@ -8,7 +8,9 @@ pub mod derived;
 mod identities;
 mod identity;
 mod known;
+pub mod network;
 mod redact;
+mod unread;
 
 use std::{borrow::Cow, ops::Range};
 
@@ -21,6 +23,7 @@ pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
 pub use redact::redact;
+pub use unread::{UnreadCounts, UnreadFields};
 
 pub use super::kubernetes::Stage;
 
@@ -90,6 +93,8 @@ pub mod well_known {
         CREDENTIAL_ID = 19, "user.extra.authentication.kubernetes.io/credential-id";
         /// Name of the cluster: from the source, the wrapper, or absent.
         CLUSTER = 20, "cluster";
+        /// `"true"` where the API server dropped the bodies of an event that is too large.
+        TRUNCATED = 21, "annotations.audit.k8s.io/truncated";
     }
 }
 
@@ -202,6 +207,10 @@ pub struct Event<'a> {
     pub stage: Stage,
     /// Values left out because of [`limits::VALUES_PER_FIELD_MAX`].
     pub values_dropped: u32,
+    /// It was cut off on its way: what stood behind the cut is absent.
+    pub is_cut: bool,
+    /// Fields that are absent since they were written in a way that says nothing clear.
+    pub unread: UnreadFields,
     /// The whole event as JSON, as it came.
     pub json: &'a str,
 }
@@ -217,6 +226,8 @@ impl<'a> Event<'a> {
             time: EventTime::MIN,
             stage: Stage::ResponseComplete,
             values_dropped: 0,
+            is_cut: false,
+            unread: UnreadFields::default(),
             json: "",
         }
     }
@@ -239,6 +250,8 @@ impl<'a> Event<'a> {
         self.time = EventTime::MIN;
         self.stage = Stage::ResponseComplete;
         self.values_dropped = 0;
+        self.is_cut = false;
+        self.unread = UnreadFields::default();
         self.json = "";
     }
 
@@ -254,6 +267,8 @@ impl<'a> Event<'a> {
             time: EventTime::MIN,
             stage: Stage::ResponseComplete,
             values_dropped: 0,
+            is_cut: false,
+            unread: UnreadFields::default(),
             json: "",
         }
     }
@@ -287,6 +302,19 @@ impl<'a> Event<'a> {
         let mut text = self.spare.pop().unwrap_or_default();
         write(&mut text);
         self.push(field, Value::Str(Cow::Owned(text)));
+    }
+
+    /// Gives a field this value and no other.
+    pub fn set(&mut self, field: FieldId, value: Value<'a>) {
+        self.unset(field);
+        self.push(field, value);
+    }
+
+    /// Takes all values from a field.
+    pub fn unset(&mut self, field: FieldId) {
+        if let Some(chain) = self.chains.get_mut(field.index()) {
+            *chain = EMPTY;
+        }
     }
 
     /// The values of a field in the order of the document; none if it is absent.

@@ -120,10 +120,7 @@ impl Intake {
             message.payload().map(|bytes| bytes.get(..=RECORD_BYTES_MAX).unwrap_or(bytes));
         let named = self.clusters.of(message);
         let cluster = named.as_ref().or(self.cluster.as_ref());
-        // 0 and less: records of producers that keep no clock.
-        let millis = message.timestamp().to_millis().filter(|millis| *millis > 0);
-        let time = millis.map(EventTime::from_millis);
-        self.batch.push_at(&tracked.name, offset, cluster, time, payload);
+        self.batch.push_at(&tracked.name, offset, cluster, written_at(message), payload);
     }
 
     fn find(&mut self, owner: &OwnerContext, message: &BorrowedMessage<'_>) -> usize {
@@ -143,6 +140,12 @@ impl Intake {
         }
         self.latest
     }
+}
+
+/// When a record was written; `None` of producers that keep no clock, which say 0 or less.
+pub(super) fn written_at(message: &BorrowedMessage<'_>) -> Option<EventTime> {
+    let millis = message.timestamp().to_millis().filter(|millis| *millis > 0)?;
+    Some(EventTime::from_millis(millis))
 }
 
 /// Keeps the widest hole since the last statistics.
