@@ -21,7 +21,7 @@ pub struct Envelope {
     /// One such record, for documents and tests; see [`Envelope::record`].
     pub example: &'static str,
     /// Whether an object is one, if it is told by the shape of an object.
-    is: fn(&Members<'_>) -> bool,
+    shape: fn(&Members<'_>) -> bool,
 }
 
 impl fmt::Debug for Envelope {
@@ -31,6 +31,11 @@ impl fmt::Debug for Envelope {
 }
 
 impl Envelope {
+    /// Whether an object is one. Never of what is not told by the shape of an object.
+    pub(super) fn is(&self, members: &Members<'_>) -> bool {
+        (self.shape)(members)
+    }
+
     /// An example of such a record around an event, which is one line of JSON.
     pub fn record(&self, event: &str) -> Vec<u8> {
         let quoted = |text: &str| {
@@ -80,19 +85,19 @@ pub const DECODERS: &[Envelope] = &[
         summary: "An array of events, of lists, of texts or of any envelope, on one line or with an \
                   entry a line.",
         example: "[@EVENT@]",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "base64",
         summary: "Base64 of JSON, also of compressed JSON, on one line or several.",
         example: "@BASE64@",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "cloudevents",
         summary: "CloudEvents as JSON: the event in `data` or `data_base64`.",
         example: r#"{"specversion":"1.0","type":"k8s.audit","source":"/cp-1","id":"1","time":"2026-01-05T22:14:01.131Z","cluster":"prod","data":@EVENT@}"#,
-        is: |members| members.has("specversion") && (members.has("data") || members.has("data_base64")),
+        shape: |members| members.has("specversion") && (members.has("data") || members.has("data_base64")),
     },
     Envelope {
         name: "cloudwatch",
@@ -100,45 +105,45 @@ pub const DECODERS: &[Envelope] = &[
                   `logEvents[].message`. The cluster comes from `logGroup`. Other logs of the control \
                   plane and test messages are passed over, and counted.",
         example: r#"{"messageType":"DATA_MESSAGE","owner":"123456789012","logGroup":"/aws/eks/prod/cluster","logStream":"kube-apiserver-audit-0123456789abcdef","logEvents":[{"id":"3195","timestamp":1767651241131,"message":"@TEXT@"}]}"#,
-        is: cloudwatch::is,
+        shape: cloudwatch::is,
     },
     Envelope {
         name: "confluent",
         summary: "A serializer of Confluent's schema registry: JSON behind five bytes, or text behind \
                   five bytes and its length.",
         example: "\0\0\0\0\u{7}@EVENT@",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "container_log",
         summary: "A line as container runtimes write it: `<time> stdout F {…}`.",
         example: "2026-01-05T22:14:01.131000000Z stdout F @EVENT@",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "debezium",
         summary: "A change of a row of a database: the event in `after`, with or without a schema.",
         example: r#"{"payload":{"before":null,"after":{"line":"@TEXT@","cluster":"prod"},"op":"c","ts_ms":1767651241131}}"#,
-        is: |members| members.has("op") && members.has("after"),
+        shape: |members| members.has("op") && members.has("after"),
     },
     Envelope {
         name: "docker_log",
         summary: "Docker's json-file log: the line under `log`, beside `stream` and `time`.",
         example: r#"{"log":"@TEXT@\n","stream":"stdout","time":"2026-01-05T22:14:01.131Z"}"#,
-        is: |members| members.has("log") && members.has("stream") && members.has("time"),
+        shape: |members| members.has("log") && members.has("stream") && members.has("time"),
     },
     Envelope {
         name: "elasticsearch",
         summary: "A hit of a search, or a document of an export: the event anywhere in `_source`.",
         example: r#"{"_index":"audit","_id":"1","_source":{"@timestamp":"2026-01-05T22:14:01.131Z","kubernetes":{"audit":@EVENT@},"orchestrator":{"cluster":{"name":"prod"}}}}"#,
-        is: |members| members.has("_source"),
+        shape: |members| members.has("_source"),
     },
     Envelope {
         name: "event",
         summary: "One audit event of the API server, as it writes it to its log: `{\"kind\":\"Event\",…}`. \
                   The cluster is a field `cluster` that a shipper added.",
         example: "@EVENT@",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "event_hubs",
@@ -146,13 +151,13 @@ pub const DECODERS: &[Envelope] = &[
                   are. The cluster is the last part of `resourceId`, in lower case. Categories other than \
                   `kube-audit…` are passed over, and counted.",
         example: r#"{"records":[{"category":"kube-audit","operationName":"Microsoft.ContainerService/managedClusters/diagnosticLogs/Read","properties":{"log":"@TEXT@","stream":"stdout","pod":"kube-apiserver-0"},"resourceId":"/SUBSCRIPTIONS/0/RESOURCEGROUPS/RG/PROVIDERS/MICROSOFT.CONTAINERSERVICE/MANAGEDCLUSTERS/PROD","time":"2026-01-05T22:14:01.1314Z"}]}"#,
-        is: event_hubs::is,
+        shape: event_hubs::is,
     },
     Envelope {
         name: "event_list",
         summary: "The body that the API server posts to a webhook: `{\"kind\":\"EventList\",\"items\":[…]}`.",
         example: r#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[@EVENT@]}"#,
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "filebeat",
@@ -160,7 +165,7 @@ pub const DECODERS: &[Envelope] = &[
                   `json`; dots in keys of annotations may be underscores. The cluster is \
                   `orchestrator.cluster.name` or `fields.cluster`.",
         example: r#"{"@timestamp":"2026-01-05T22:14:01.131Z","kubernetes":{"audit":@EVENT@},"orchestrator":{"cluster":{"name":"prod"}}}"#,
-        is: |members| {
+        shape: |members| {
             let has_audit = |json: Json<'_>| json.get("audit").is_some();
             members.get("kubernetes").is_some_and(has_audit) || members.has("@timestamp") && members.has("json")
         },
@@ -170,21 +175,21 @@ pub const DECODERS: &[Envelope] = &[
         summary: "Amazon Data Firehose to an HTTP endpoint: Base64, also compressed, in \
                   `records[].data`.",
         example: r#"{"requestId":"r1","timestamp":1767651241131,"records":[{"data":"@GZIP64@"}]}"#,
-        is: |members| members.has("requestId") && members.has("records"),
+        shape: |members| members.has("requestId") && members.has("records"),
     },
     Envelope {
         name: "flattened",
         summary: "The fields of the event beside each other, with their paths as keys: \
                   `kubernetes.audit.verb`.",
         example: r#"{"@timestamp":"2026-01-05T22:14:01.131Z","audit.auditID":"a","audit.stage":"Panic","audit.verb":"get","audit.stageTimestamp":"2026-01-05T22:14:01.131000Z","audit.user.username":"eve","cluster":"prod"}"#,
-        is: |members| members.ends_with(".auditID").is_some(),
+        shape: |members| members.ends_with(".auditID").is_some(),
     },
     Envelope {
         name: "fluent_bit",
         summary: "Fluent Bit and Fluentd: the line, or the event, under `log` or any other key. The \
                   cluster is what a filter adds as `cluster` or `cluster_name`.",
         example: r#"{"@timestamp":1767651241.131,"log":"@TEXT@","cluster":"prod"}"#,
-        is: |members| members.has("log") && !members.has("stream") && !members.has("message") && !members.has("event") && !members.has("category"),
+        shape: |members| members.has("log") && !members.has("stream") && !members.has("message") && !members.has("event") && !members.has("category"),
     },
     Envelope {
         name: "gke",
@@ -193,39 +198,39 @@ pub const DECODERS: &[Envelope] = &[
                   `resource.labels.cluster_name`. Entries of other services are passed over, and \
                   counted.",
         example: r#"{"insertId":"85371f7c","logName":"projects/p/logs/cloudaudit.googleapis.com%2Factivity","protoPayload":{"@type":"type.googleapis.com/google.cloud.audit.AuditLog","authenticationInfo":{"principalEmail":"alice@example.com"},"methodName":"io.k8s.core.v1.pods.create","requestMetadata":{"callerIp":"203.0.113.7","callerSuppliedUserAgent":"kubectl/v1.33.0"},"resourceName":"core/v1/namespaces/shop/pods/web-0","serviceName":"k8s.io","status":{"code":0}},"resource":{"labels":{"cluster_name":"prod"},"type":"k8s_cluster"},"labels":{"authorization.k8s.io/decision":"allow"},"timestamp":"2026-01-05T22:14:01.131Z"}"#,
-        is: gke::is,
+        shape: gke::is,
     },
     Envelope {
         name: "gzip",
         summary: "JSON that is compressed with gzip or zlib, also twice, also of several members. Files \
                   may be zstd too.",
         example: "@GZIP@@EVENT@",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "json_lines",
         summary: "Several events in one record, a line each or one after another.",
         example: "\n@EVENT@\n",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "json_string",
         summary: "A string of JSON with the event as text in it.",
         example: "\"@TEXT@\"",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "kafka_connect",
         summary: "Kafka Connect's JsonConverter with schemas: the line, or the event, in `payload`.",
         example: r#"{"schema":{"type":"string","optional":false},"payload":"@TEXT@"}"#,
-        is: |members| members.has("schema") && members.has("payload"),
+        shape: |members| members.has("schema") && members.has("payload"),
     },
     Envelope {
         name: "kafka_rest",
         summary: "Batches of Kafka's REST proxy, and of Lambda functions: the event in \
                   `records[].value`, as it is, as text or as Base64.",
         example: r#"{"records":[{"key":null,"value":@EVENT@}]}"#,
-        is: |members| {
+        shape: |members| {
             let first = members.get("records").and_then(|records| records.items().next());
             !members.has("requestId") && first.is_some_and(|first| first.get("value").is_some())
         },
@@ -235,26 +240,26 @@ pub const DECODERS: &[Envelope] = &[
         summary: "Records of Kinesis, also as a Lambda function gets them: Base64 in `Data` or \
                   `kinesis.data`.",
         example: r#"{"Records":[{"eventSource":"aws:kinesis","kinesis":{"approximateArrivalTimestamp":1767651241.131,"data":"@BASE64@"}}]}"#,
-        is: |members| members.has("Records"),
+        shape: |members| members.has("Records"),
     },
     Envelope {
         name: "kubectl_logs",
         summary: "Lines of `kubectl logs --timestamps --prefix`, of stern and of compose.",
         example: "[pod/kube-apiserver-cp-1/kube-apiserver] 2026-01-05T22:14:01.131000000Z @EVENT@",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "logstash",
         summary: "Logstash and other pipelines in ECS mode: the line in `event.original`.",
         example: r#"{"@timestamp":"2026-01-05T22:14:01.131Z","@version":"1","event":{"original":"@TEXT@"},"fields":{"cluster":"prod"}}"#,
-        is: |members| members.get("event").is_some_and(|event| event.get("original").is_some()),
+        shape: |members| members.get("event").is_some_and(|event| event.get("original").is_some()),
     },
     Envelope {
         name: "loki",
         summary: "Loki's push and query formats: lines in `streams[].values`. The cluster is the label \
                   `cluster`.",
         example: r#"{"streams":[{"stream":{"job":"k8s-audit","cluster":"prod"},"values":[["1767651241131000000","@TEXT@"]]}]}"#,
-        is: |members| members.has("streams") || members.has("stream") && members.has("values"),
+        shape: |members| members.has("streams") || members.has("stream") && members.has("values"),
     },
     Envelope {
         name: "otlp",
@@ -262,26 +267,26 @@ pub const DECODERS: &[Envelope] = &[
                   of each log record, or as its attributes. The cluster is the resource attribute \
                   `k8s.cluster.name`.",
         example: r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"k8s.cluster.name","value":{"stringValue":"prod"}}]},"scopeLogs":[{"scope":{},"logRecords":[{"timeUnixNano":"1767651241131000000","body":{"stringValue":"@TEXT@"}}]}]}]}"#,
-        is: otlp::is,
+        shape: otlp::is,
     },
     Envelope {
         name: "splunk_hec",
         summary: "Splunk's HTTP Event Collector: the event under `event`, as it is or as text. The \
                   cluster is `fields.cluster`.",
         example: r#"{"time":1767651241.131,"host":"cp-1","sourcetype":"kube:audit","event":@EVENT@,"fields":{"cluster":"prod"}}"#,
-        is: |members| members.has("event") && (members.has("sourcetype") || members.has("source") || members.has("host") && members.has("time")),
+        shape: |members| members.has("event") && (members.has("sourcetype") || members.has("source") || members.has("host") && members.has("time")),
     },
     Envelope {
         name: "syslog",
         summary: "A line of syslog, RFC 3164 or RFC 5424: the event is its message.",
         example: "<134>1 2026-01-05T22:14:01.131Z cp-1 kube-apiserver 12 - - @EVENT@",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "utf16",
         summary: "Text in UTF-16, with its mark or without.",
         example: "@UTF16@@EVENT@",
-        is: never,
+        shape: never,
     },
     Envelope {
         name: "vector",
@@ -290,13 +295,13 @@ pub const DECODERS: &[Envelope] = &[
                   `cluster_name`, or what Filebeat knows as `orchestrator.cluster.name` or \
                   `fields.cluster`.",
         example: r#"{"file":"/var/log/kubernetes/audit/audit.log","host":"cp-1","message":"@TEXT@","source_type":"file","timestamp":"2026-01-05T22:14:01.400Z","cluster":"prod"}"#,
-        is: |members| members.has("message") && !members.has("messageType"),
+        shape: |members| members.has("message") && !members.has("messageType"),
     },
 ];
 
 /// What an object is called, for people.
 pub(super) fn name_of(members: &Members<'_>) -> Option<&'static str> {
-    DECODERS.iter().find(|envelope| (envelope.is)(members)).map(|envelope| envelope.name)
+    DECODERS.iter().find(|envelope| envelope.is(members)).map(|envelope| envelope.name)
 }
 
 /// Takes an envelope apart that needs code of its own. False: it is none, and is searched.

@@ -23,11 +23,13 @@ mod pass;
 mod projection;
 mod scan;
 mod search;
+mod steps;
 
 use std::borrow::Cow;
 
 use bytes::{Inside, Look};
 pub use envelope::{DECODERS, Envelope};
+pub use steps::{Step, TakenApart, take_apart};
 use pass::Pass;
 use projection::Projection;
 use search::{Content, Found};

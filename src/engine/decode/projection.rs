@@ -7,7 +7,7 @@
 //! array: whoever may write part of an event must not be able to hide one value behind another.
 //! Nothing is decided here about what an event is.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use hashbrown::HashMap;
 
@@ -82,6 +82,8 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Projection {
     nodes: Vec<Node>,
+    /// The bodies of request and answer, which people write.
+    bodies: [Option<NodeId>; 2],
     field_count: usize,
 }
 
@@ -113,7 +115,8 @@ impl Projection {
                 builder.add(path, FieldId(index));
             }
         }
-        Projection { nodes: builder.finish(), field_count: own + OWN_PATHS.len() }
+        let bodies = ["requestObject", "responseObject"].map(|body| builder.find(body));
+        Projection { nodes: builder.finish(), bodies, field_count: own + OWN_PATHS.len() }
     }
 
     /// How many fields an [`Event`] of this projection has room for.
@@ -195,16 +198,31 @@ impl Projection {
         id: NodeId,
         depth: usize,
     ) -> Result<(), Fault> {
+        self.any_value::<false>(scanner, event, id, depth)
+    }
+
+    /// The same. `BODY`: it is of a body, where a key may stand twice to be read in two ways.
+    #[inline]
+    fn any_value<'a, const BODY: bool>(
+        &self,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        id: NodeId,
+        depth: usize,
+    ) -> Result<(), Fault> {
         let Some(node) = self.node(id) else { return scanner.skip_value(depth) };
         match scanner.token() {
             // Most values are strings, and need little of what the others do.
             b'"' => node.string(scanner, event),
-            byte => self.other_value(byte, scanner, event, (id, node), depth),
+            byte if !BODY && self.bodies.contains(&Some(id)) => {
+                self.other_value::<true>(byte, scanner, event, (id, node), depth)
+            }
+            byte => self.other_value::<BODY>(byte, scanner, event, (id, node), depth),
         }
     }
 
     /// Extracts a value, of which the first byte stands here, that is no string.
-    fn other_value<'a>(
+    fn other_value<'a, const BODY: bool>(
         &self,
         byte: u8,
         scanner: &mut Scanner<'a>,
@@ -221,14 +239,14 @@ impl Projection {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                return self.object(scanner, event, id, depth + 1);
+                return self.object::<BODY>(scanner, event, id, depth + 1);
             }
             b'[' => {
                 if depth >= limits::JSON_DEPTH_MAX {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                return self.array(scanner, event, id, depth + 1);
+                return self.array::<BODY>(scanner, event, id, depth + 1);
             }
             b'-' | b'0'..=b'9' => {
                 let number = scanner.number()?;
@@ -257,7 +275,7 @@ impl Projection {
     }
 
     /// The rest of an object whose `{` was read.
-    fn object<'a>(
+    fn object<'a, const BODY: bool>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
@@ -266,13 +284,21 @@ impl Projection {
     ) -> Result<(), Fault> {
         let mut more = scanner.token() != b'}';
         let mut next = 0;
+        let mut seen = Seen::default();
         while more {
             let child = match self.usual_key(node, &mut next, scanner) {
                 Some(child) => child,
                 None => self.child(node, scanner.key()?),
             };
             match child {
-                Some(child) => self.value(scanner, event, child, depth)?,
+                Some(child) if BODY => {
+                    let mark = event.mark();
+                    self.any_value::<BODY>(scanner, event, child, depth)?;
+                    if let Some(earlier) = seen.put(child, mark..event.mark()) {
+                        event.replace(earlier);
+                    }
+                }
+                Some(child) => self.any_value::<BODY>(scanner, event, child, depth)?,
                 None => scanner.skip_value(depth)?,
             }
             more = next_member(scanner)?;
@@ -283,7 +309,7 @@ impl Projection {
 
     /// The rest of an array whose `[` was read. Its members belong to the same node: any-member
     /// meaning. An empty one exists and equals nothing.
-    fn array<'a>(
+    fn array<'a, const BODY: bool>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
@@ -298,12 +324,41 @@ impl Projection {
             return Ok(());
         }
         loop {
-            self.value(scanner, event, node, depth)?;
+            self.any_value::<BODY>(scanner, event, node, depth)?;
             if !next_item(scanner)? {
                 scanner.bump();
                 return Ok(());
             }
         }
+    }
+}
+
+/// The keys of one object of a body that rules ask for, each with the values below it.
+#[derive(Default)]
+struct Seen {
+    /// Few objects have more of them.
+    first: [Option<(NodeId, u32, u32)>; 4],
+    count: usize,
+    others: Vec<(NodeId, u32, u32)>,
+}
+
+impl Seen {
+    /// Remembers where the values below a key are. Where they were, if it is there already.
+    fn put(&mut self, key: NodeId, range: Range<usize>) -> Option<Range<usize>> {
+        let at = |index| u32::try_from(index).unwrap_or(u32::MAX);
+        let new = (key, at(range.start), at(range.end));
+        let first = self.first.iter_mut().flatten();
+        let known = first.chain(&mut self.others).find(|(known, ..)| *known == key);
+        if let Some(known) = known {
+            let (_, start, end) = std::mem::replace(known, new);
+            return Some(start as usize..end as usize);
+        }
+        match self.first.get_mut(self.count) {
+            Some(slot) => *slot = Some(new),
+            None => self.others.push(new),
+        }
+        self.count += 1;
+        None
     }
 }
 
@@ -362,6 +417,11 @@ impl Builder {
         self.nodes.push((Vec::new(), Vec::new()));
         self.by_prefix.insert(prefix.to_owned(), index);
         index
+    }
+
+    /// The node of a prefix, if any path has it.
+    fn find(&self, prefix: &str) -> Option<NodeId> {
+        self.by_prefix.get(prefix).and_then(|index| u32::try_from(*index).ok()).map(NodeId)
     }
 
     fn add(&mut self, path: &str, field: FieldId) {

@@ -3,7 +3,7 @@
 //! Nothing is remembered, indexed or skipped here, so it is also what the fast way is tested against.
 //! A correlation is explained by its inputs, for no event alone decides it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
@@ -14,9 +14,9 @@ use super::{
     test::{self, Scratch},
 };
 use crate::engine::{
-    dead_letter::DeadLetterReason,
-    decode::{Decoder, Sink},
-    event::{Event, FieldId, Stage, is_long_running, well_known},
+    dead_letter::{ControlMessage, DeadLetterReason},
+    decode::{Decoder, Origin, Sink},
+    event::{Event, FieldId, Stage, derived, is_long_running, well_known},
     rule::{
         CaptureSlot, CorrelationRule, DetectionRule, Expression, Outline, Rule, RuleIndex, RuleSet,
         RuleSteps, SameElement, Test,
@@ -41,6 +41,9 @@ pub struct Explanation {
     /// The values of the field that it tests, with secrets redacted; `None` if it tests no field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<String>>,
+    /// The field is absent from what is left of an event that was cut: it may have been there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
     /// The parts that it is made of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Explanation>,
@@ -78,6 +81,7 @@ impl Explanation {
         };
         match self.values.as_deref() {
             None => {}
+            Some([]) if self.cut_off => line.push_str("  (cut off: nobody knows)"),
             Some([]) => line.push_str("  (absent)"),
             Some([value]) => line.push_str(&format!("  ({value})")),
             Some(values) => {
@@ -107,6 +111,9 @@ pub struct ExplainedRule {
     /// What else decides whether it counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<&'static str>,
+    /// Fields of the condition that the rule could not see, for the event is not whole; sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<String>,
     /// The condition; a correlation has none that one event decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<Explanation>,
@@ -158,6 +165,8 @@ pub struct ExplainedEvent {
 pub struct ExplainedRecord {
     /// Its events.
     pub events: Vec<ExplainedEvent>,
+    /// Parts that are known to hold no events.
+    pub control_messages: Vec<ControlMessage>,
     /// What could not be decoded: the reason, and what is wrong.
     pub undecodable: Vec<(DeadLetterReason, String)>,
 }
@@ -178,7 +187,7 @@ pub fn explain(rules: &RuleSet, rule: RuleIndex, event: &mut Event<'_>) -> Optio
 pub fn explain_record(rules: &RuleSet, which: &[RuleIndex], payload: &[u8]) -> ExplainedRecord {
     let record = ExplainedRecord::default();
     let mut sink = Explained { explainer: Explainer::new(rules), which, record };
-    Decoder::new(&rules.fields).decode(payload, None, &mut sink);
+    Decoder::new(&rules.fields).decode(payload, Origin::default(), &mut sink);
     sink.record
 }
 
@@ -199,6 +208,10 @@ impl Sink for Explained<'_> {
             request: request_of(event),
             rules,
         });
+    }
+
+    fn control(&mut self, message: ControlMessage) {
+        self.record.control_messages.push(message);
     }
 
     fn dead_letter(&mut self, reason: DeadLetterReason, detail: String, _bytes: &[u8]) {
@@ -243,6 +256,8 @@ struct Explainer<'r> {
     derivations: Derivations,
     free_text: FreeText,
     scratch: Scratch,
+    /// Fields of the condition that is being explained that may have been cut off.
+    cut_off: BTreeSet<String>,
 }
 
 impl<'r> Explainer<'r> {
@@ -252,7 +267,15 @@ impl<'r> Explainer<'r> {
             derivations: Derivations::new(rules),
             free_text: FreeText::new(&rules.fields),
             scratch: Scratch::default(),
+            cut_off: BTreeSet::new(),
         }
+    }
+
+    /// Whether a field that is absent may have been there before the event was cut.
+    fn may_be_cut_off(&self, field: FieldId, event: &Event<'_>) -> bool {
+        let path = self.rules.fields.path(field);
+        let in_body = || ["requestObject", "responseObject", "pod_spec"].iter().any(|body| path.starts_with(body));
+        event.is_cut || derived::is_truncated(event) && in_body()
     }
 
     /// A rule, and what its finding would carry.
@@ -279,6 +302,7 @@ impl<'r> Explainer<'r> {
             holds: condition.holds && !unseen,
             unseen: unseen.then_some(NOT_ANSWERED),
             remark: (second && condition.holds).then_some(SECOND_ANSWER),
+            cut_off: std::mem::take(&mut self.cut_off).into_iter().collect(),
             condition: Some(condition),
             inputs: Vec::new(),
         };
@@ -320,6 +344,7 @@ impl<'r> Explainer<'r> {
             holds: inputs.iter().any(|input| input.counts),
             unseen: None,
             remark: None,
+            cut_off: Vec::new(),
             condition: None,
             inputs,
         };
@@ -344,6 +369,9 @@ impl<'r> Explainer<'r> {
             Outline::Named(name, inner) => {
                 let part = self.outline(inner, event);
                 Explanation { name: Some(name.clone()), ..part }
+            }
+            Outline::Not(inner) if event.has_replaced() => {
+                Explanation::not(self.outline(inner, &mut event.taken()))
             }
             Outline::Not(inner) => Explanation::not(self.outline(inner, event)),
             Outline::All(parts) => {
@@ -377,6 +405,10 @@ impl<'r> Explainer<'r> {
                     self.derivations.derive(event, other);
                 }
                 explanation.holds = test::holds(predicate, event, &mut self.scratch);
+                if !event.has(predicate.field) && self.may_be_cut_off(predicate.field, event) {
+                    explanation.cut_off = true;
+                    self.cut_off.insert(self.rules.fields.path(predicate.field).to_owned());
+                }
                 explanation.values = Some(match self.free_text.capture(event, predicate.field) {
                     Captured::Absent if event.has(predicate.field) => {
                         vec!["null or an object".to_owned()]
@@ -386,6 +418,9 @@ impl<'r> Explainer<'r> {
                     Captured::Many(texts) => texts.iter().map(ToString::to_string).collect(),
                 });
                 explanation
+            }
+            Expression::Not(inner) if event.has_replaced() => {
+                Explanation::not(self.expression(inner, &mut event.taken()))
             }
             Expression::Not(inner) => Explanation::not(self.expression(inner, event)),
             Expression::All(parts) => {
@@ -399,6 +434,9 @@ impl<'r> Explainer<'r> {
 
     /// The element that satisfies the condition; if none does, the first of them.
     fn same_element(&mut self, same: &SameElement, event: &Event<'_>) -> Explanation {
+        if !event.has(same.of) && self.may_be_cut_off(same.of, event) {
+            self.cut_off.insert(self.rules.fields.path(same.of).to_owned());
+        }
         let mut parts = element::parts(self.rules, same, event);
         let holds = |part: &Event<'_>, scratch: &mut Scratch| {
             element::within(self.rules, &same.condition, part, scratch)
