@@ -113,8 +113,8 @@ fn utf16(bytes: &[u8]) -> Option<String> {
     let (units, is_little) = match bytes {
         // UTF-32 is not met anywhere.
         [0xFF, 0xFE, 0, 0, ..] => return None,
-        [0xFF, 0xFE, rest @ ..] => (rest, true),
-        [0xFE, 0xFF, rest @ ..] => (rest, false),
+        [0xFF, 0xFE, rest @ ..] if rest.len() > 1 => (rest, true),
+        [0xFE, 0xFF, rest @ ..] if rest.len() > 1 => (rest, false),
         [b'{' | b'[', 0, ..] => (bytes, true),
         [0, b'{' | b'[', third, fourth, ..] if (*third == 0) != (*fourth == 0) => (bytes, false),
         _ => return None,
@@ -189,6 +189,7 @@ fn unzlib(bytes: &[u8], bytes_left: &mut usize) -> Option<Inside> {
     let fault = match status {
         // Text that happens to begin so.
         Err(DeadLetterReason::NotJson) => return None,
+        Err(_) if plain.is_empty() => return None,
         Err(reason) => Some((reason, detail)),
         Ok(()) => None,
     };

@@ -71,8 +71,9 @@ pub(super) fn repair(text: &str) -> Option<String> {
     if reader.open.is_empty() {
         return None;
     }
-    for open in reader.open.iter().rev() {
-        match (open.is_object, open.is_empty) {
+    for (index, open) in reader.open.iter().rev().enumerate() {
+        // Around what is open there is something at least.
+        match (open.is_object, open.is_empty && index == 0) {
             (true, true) => out.push_str("\"(cut)\":true}"),
             (true, false) => out.push_str(",\"(cut)\":true}"),
             (false, _) => out.push(']'),

@@ -124,7 +124,11 @@ pub const DECODERS: &[Envelope] = &[
         name: "debezium",
         summary: "A change of a row of a database: the event in `after`, with or without a schema.",
         example: r#"{"payload":{"before":null,"after":{"line":"@TEXT@","cluster":"prod"},"op":"c","ts_ms":1767651241131}}"#,
-        shape: |members| members.has("op") && members.has("after"),
+        shape: |members| {
+            let has_after = |json: Json<'_>| json.get("after").is_some();
+            members.has("op") && members.has("after")
+                || !members.has("schema") && members.get("payload").is_some_and(has_after)
+        },
     },
     Envelope {
         name: "docker_log",

@@ -64,7 +64,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         let mut scanner = Scanner::new(text);
         self.skip_fillers(&mut scanner);
         if scanner.at() == text.len() {
-            self.dead_letter(DeadLetterReason::Empty, "nothing but white space", text);
+            let (reason, detail) = match text.trim() {
+                "" => (DeadLetterReason::Empty, "nothing but white space"),
+                _ => (DeadLetterReason::NotJson, "nothing but zeros or marks"),
+            };
+            self.dead_letter(reason, detail, text);
             return;
         }
         while scanner.at() < text.len() {

@@ -198,37 +198,36 @@ impl Projection {
         id: NodeId,
         depth: usize,
     ) -> Result<(), Fault> {
-        self.any_value::<false>(scanner, event, id, depth)
+        self.value_within(scanner, event, id, depth, false)
     }
 
-    /// The same. `BODY`: it is of a body, where a key may stand twice to be read in two ways.
+    /// The same. `in_body`: it is of a body, where a key may stand twice to be read in two ways.
     #[inline]
-    fn any_value<'a, const BODY: bool>(
+    fn value_within<'a>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         id: NodeId,
         depth: usize,
+        in_body: bool,
     ) -> Result<(), Fault> {
         let Some(node) = self.node(id) else { return scanner.skip_value(depth) };
         match scanner.token() {
             // Most values are strings, and need little of what the others do.
             b'"' => node.string(scanner, event),
-            byte if !BODY && self.bodies.contains(&Some(id)) => {
-                self.other_value::<true>(byte, scanner, event, (id, node), depth)
-            }
-            byte => self.other_value::<BODY>(byte, scanner, event, (id, node), depth),
+            byte => self.other_value(byte, scanner, event, (id, node), depth, in_body),
         }
     }
 
     /// Extracts a value, of which the first byte stands here, that is no string.
-    fn other_value<'a, const BODY: bool>(
+    fn other_value<'a>(
         &self,
         byte: u8,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         (id, node): (NodeId, &Node),
         depth: usize,
+        in_body: bool,
     ) -> Result<(), Fault> {
         let value = match byte {
             b'{' => {
@@ -239,14 +238,16 @@ impl Projection {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                return self.object::<BODY>(scanner, event, id, depth + 1);
+                let in_body = in_body || self.bodies.contains(&Some(id));
+                return self.object(scanner, event, id, depth + 1, in_body);
             }
             b'[' => {
                 if depth >= limits::JSON_DEPTH_MAX {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                return self.array::<BODY>(scanner, event, id, depth + 1);
+                let in_body = in_body || self.bodies.contains(&Some(id));
+                return self.array(scanner, event, id, depth + 1, in_body);
             }
             b'-' | b'0'..=b'9' => {
                 let number = scanner.number()?;
@@ -275,12 +276,13 @@ impl Projection {
     }
 
     /// The rest of an object whose `{` was read.
-    fn object<'a, const BODY: bool>(
+    fn object<'a>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         node: NodeId,
         depth: usize,
+        in_body: bool,
     ) -> Result<(), Fault> {
         let mut more = scanner.token() != b'}';
         let mut next = 0;
@@ -291,14 +293,13 @@ impl Projection {
                 None => self.child(node, scanner.key()?),
             };
             match child {
-                Some(child) if BODY => {
+                Some(child) => {
                     let mark = event.mark();
-                    self.any_value::<BODY>(scanner, event, child, depth)?;
-                    if let Some(earlier) = seen.put(child, mark..event.mark()) {
+                    self.value_within(scanner, event, child, depth, in_body)?;
+                    if in_body && let Some(earlier) = seen.put(child, mark..event.mark()) {
                         event.replace(earlier);
                     }
                 }
-                Some(child) => self.any_value::<BODY>(scanner, event, child, depth)?,
                 None => scanner.skip_value(depth)?,
             }
             more = next_member(scanner)?;
@@ -309,12 +310,13 @@ impl Projection {
 
     /// The rest of an array whose `[` was read. Its members belong to the same node: any-member
     /// meaning. An empty one exists and equals nothing.
-    fn array<'a, const BODY: bool>(
+    fn array<'a>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         node: NodeId,
         depth: usize,
+        in_body: bool,
     ) -> Result<(), Fault> {
         if scanner.token() == b']' {
             scanner.bump();
@@ -324,7 +326,7 @@ impl Projection {
             return Ok(());
         }
         loop {
-            self.any_value::<BODY>(scanner, event, node, depth)?;
+            self.value_within(scanner, event, node, depth, in_body)?;
             if !next_item(scanner)? {
                 scanner.bump();
                 return Ok(());
@@ -335,30 +337,19 @@ impl Projection {
 
 /// The keys of one object of a body that rules ask for, each with the values below it.
 #[derive(Default)]
-struct Seen {
-    /// Few objects have more of them.
-    first: [Option<(NodeId, u32, u32)>; 4],
-    count: usize,
-    others: Vec<(NodeId, u32, u32)>,
-}
+struct Seen(Vec<(NodeId, Range<usize>)>);
 
 impl Seen {
     /// Remembers where the values below a key are. Where they were, if it is there already.
+    #[cold]
     fn put(&mut self, key: NodeId, range: Range<usize>) -> Option<Range<usize>> {
-        let at = |index| u32::try_from(index).unwrap_or(u32::MAX);
-        let new = (key, at(range.start), at(range.end));
-        let first = self.first.iter_mut().flatten();
-        let known = first.chain(&mut self.others).find(|(known, ..)| *known == key);
-        if let Some(known) = known {
-            let (_, start, end) = std::mem::replace(known, new);
-            return Some(start as usize..end as usize);
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => Some(std::mem::replace(known, range)),
+            None => {
+                self.0.push((key, range));
+                None
+            }
         }
-        match self.first.get_mut(self.count) {
-            Some(slot) => *slot = Some(new),
-            None => self.others.push(new),
-        }
-        self.count += 1;
-        None
     }
 }
 

@@ -11,7 +11,7 @@ use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
 
 /// Something that was found.
 #[derive(Debug)]
-pub struct Found<'a> {
+pub(super) struct Found<'a> {
     pub(super) content: Content<'a>,
     pub(super) around: Around<'a>,
     /// The keys that lead to it, for people; empty unless asked for.
@@ -20,7 +20,7 @@ pub struct Found<'a> {
 
 /// What it is.
 #[derive(Debug)]
-pub enum Content<'a> {
+pub(super) enum Content<'a> {
     /// JSON, or text with JSON in it: an event, a list, another envelope, or lines of these.
     Text(Cow<'a, str>),
     /// What Base64 stood for.
@@ -33,7 +33,7 @@ pub enum Content<'a> {
 
 /// What is known of an event from what surrounds it; what is nearer to it wins.
 #[derive(Clone, Debug, Default)]
-pub struct Around<'a> {
+pub(super) struct Around<'a> {
     /// The cluster.
     pub cluster: Option<Cow<'a, str>>,
     /// When it was logged.
@@ -109,7 +109,7 @@ fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
 
 /// The members of an object, looked at together.
 #[derive(Debug)]
-pub struct Members<'a>(Vec<(&'a str, Json<'a>)>);
+pub(super) struct Members<'a>(Vec<(&'a str, Json<'a>)>);
 
 impl<'a> Members<'a> {
     /// Those of an object, up to [`limits::SEARCH_MEMBERS_MAX`].
@@ -118,12 +118,12 @@ impl<'a> Members<'a> {
     }
 
     /// The first under a key.
-    pub fn get(&self, key: &str) -> Option<Json<'a>> {
+    pub(super) fn get(&self, key: &str) -> Option<Json<'a>> {
         self.0.iter().find(|(name, _)| *name == key).map(|(_, member)| *member)
     }
 
     /// The text of the first under a key.
-    pub fn text(&self, key: &str) -> Option<Cow<'a, str>> {
+    pub(super) fn text(&self, key: &str) -> Option<Cow<'a, str>> {
         self.get(key)?.text()
     }
 
@@ -133,7 +133,7 @@ impl<'a> Members<'a> {
     }
 
     /// Whether there is one.
-    pub fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
@@ -152,7 +152,7 @@ impl<'a> Members<'a> {
 
 /// A search in one document.
 #[derive(Debug)]
-pub struct Search<'a> {
+pub(super) struct Search<'a> {
     /// What was found, in its order.
     pub(super) found: Vec<Found<'a>>,
     path: Vec<Segment<'a>>,

@@ -165,8 +165,6 @@ pub struct ExplainedEvent {
 pub struct ExplainedRecord {
     /// Its events.
     pub events: Vec<ExplainedEvent>,
-    /// Parts that are known to hold no events.
-    pub control_messages: Vec<ControlMessage>,
     /// What could not be decoded: the reason, and what is wrong.
     pub undecodable: Vec<(DeadLetterReason, String)>,
 }
@@ -210,8 +208,8 @@ impl Sink for Explained<'_> {
         });
     }
 
-    fn control(&mut self, message: ControlMessage) {
-        self.record.control_messages.push(message);
+    fn control(&mut self, _message: ControlMessage) {
+        // No rule has anything to say about it.
     }
 
     fn dead_letter(&mut self, reason: DeadLetterReason, detail: String, _bytes: &[u8]) {

@@ -215,7 +215,11 @@ mod tests {
                         part.push(byte);
                         parts.push(utf8(&mut part));
                     }
-                    Cut::Before | Cut::Broken => {
+                    Cut::Before => {
+                        parts.push(utf8(&mut part));
+                        continue;
+                    }
+                    Cut::Broken => {
                         around.clear();
                         parts.push(utf8(&mut part));
                         continue;
@@ -293,7 +297,9 @@ mod tests {
             "{\"a\": [{\"b\": 1}",
             "{\"a\": {\"b\": 1}",
         ] {
-            assert_eq!(cut(&format!("{broken}\n{next}")), [broken, next].map(|p| p.to_owned()).map(|p| if p == broken && !broken.ends_with('x') { format!("{p}\n") } else { p }));
+            let parts = cut(&format!("{broken}\n{next}"));
+            let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
+            assert_eq!(parts, [broken, next]);
         }
     }
 
