@@ -305,7 +305,8 @@ impl Report {
         };
         if !self.fields_unread.is_empty() {
             let fields = list(&self.fields_unread);
-            doubts.push(format!("Fields whose values say nothing clear, and were absent: {fields}."));
+            doubts
+                .push(format!("Fields whose values say nothing clear, and were absent: {fields}."));
         }
         if !self.control_messages.is_empty() {
             let kinds = list(&self.control_messages);

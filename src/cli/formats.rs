@@ -36,7 +36,13 @@ pub(super) struct FormatsArgs {
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// How the table is shown.
-    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT", conflicts_with = "name")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT",
+        conflicts_with = "name"
+    )]
     format: Format,
 }
 

@@ -167,8 +167,17 @@ fn the_page_has_the_table_and_a_recipe_for_every_shipper() {
         assert_eq!(old, table, "UPDATE=1 writes it anew");
     }
     for shipper in [
-        "Fluent Bit", "Vector", "Filebeat", "Logstash", "OpenTelemetry", "rsyslog", "Kafka Connect",
-        "EKS", "AKS", "GKE", "OpenShift",
+        "Fluent Bit",
+        "Vector",
+        "Filebeat",
+        "Logstash",
+        "OpenTelemetry",
+        "rsyslog",
+        "Kafka Connect",
+        "EKS",
+        "AKS",
+        "GKE",
+        "OpenShift",
     ] {
         assert!(page.contains(&format!("### {shipper}")), "no recipe for {shipper}");
     }
@@ -196,6 +205,13 @@ fn the_event_is_found_under_any_key_and_only_once() {
     ] {
         check(&envelope, WHOLE);
     }
+}
+
+#[test]
+fn rows_of_the_table_of_aks_are_events() {
+    let row = r#"{"TimeGenerated":"2026-03-02T10:00:00.2Z","AuditId":"a-1","Level":"Metadata","Stage":"ResponseStarted","RequestUri":"/api","Verb":"create","User":"{\"username\":\"eve\"}","ObjectRef":{"resource":"pods","subresource":"exec"},"ResponseStatus":"{\"code\":101}","Annotations":{"authorization.k8s.io/decision":"allow"},"Type":"AKSAudit"}"#;
+    check(row, WHOLE);
+    check(format!(r#"{{"records":[{row}]}}"#), WHOLE);
 }
 
 #[test]
@@ -247,7 +263,10 @@ fn a_line_makes_one_dead_letter_at_most() {
         "kube-apiserver-1  | ",
     ] {
         check(format!("{lead}{EXEC}"), WHOLE);
-        check(format!("{lead}{EXEC}\nnoise\n{lead}{EXEC}"), "2 events allowed exec metadata switched !not_json");
+        check(
+            format!("{lead}{EXEC}\nnoise\n{lead}{EXEC}"),
+            "2 events allowed exec metadata switched !not_json",
+        );
         check(format!(r#"{{"log":{}}}"#, quoted(&format!("{lead}{EXEC}\n"))), WHOLE);
     }
 }
@@ -257,7 +276,10 @@ fn odd_types_do_not_hide_an_event() {
     for (changes, expected) in [
         (json!({"responseStatus.code": "101"}), WHOLE),
         (json!({"responseStatus.code": 101.0}), WHOLE),
-        (json!({"responseStatus.code": "fine"}), "1 events allowed exec metadata responseStatus.code?"),
+        (
+            json!({"responseStatus.code": "fine"}),
+            "1 events allowed exec metadata responseStatus.code?",
+        ),
         (json!({"responseStatus.code": null}), "1 events allowed exec metadata"),
         (json!({"level": "metadata"}), WHOLE),
         (json!({"level": "METADATA"}), WHOLE),
@@ -281,7 +303,10 @@ fn odd_types_do_not_hide_an_event() {
         (json!({"stageTimestamp": "0001-01-01T00:00:00Z"}), WHOLE),
         (json!({"stageTimestamp": "(absent)"}), WHOLE),
         (json!({"stageTimestamp": null}), WHOLE),
-        (json!({"stageTimestamp": "noon"}), "1 events allowed exec metadata switched stageTimestamp?"),
+        (
+            json!({"stageTimestamp": "noon"}),
+            "1 events allowed exec metadata switched stageTimestamp?",
+        ),
         (
             json!({"stageTimestamp": "(absent)", "requestReceivedTimestamp": "(absent)", "@timestamp": 1.5e9}),
             WHOLE,
@@ -290,24 +315,31 @@ fn odd_types_do_not_hide_an_event() {
             json!({"stageTimestamp": "(absent)", "requestReceivedTimestamp": "(absent)"}),
             "0 events !no_time",
         ),
+        (json!({"annotations": {"authorization_k8s_io/decision": "allow"}}), WHOLE),
         (
-            json!({"annotations": {"authorization_k8s_io/decision": "allow"}}),
-            WHOLE,
+            json!({"sourceIPs": ["::ffff:10.1.2.3"]}),
+            "1 events allowed exec inside metadata switched",
         ),
-        (json!({"sourceIPs": ["::ffff:10.1.2.3"]}), "1 events allowed exec inside metadata switched"),
-        (json!({"sourceIPs": ["10.1.2.3:41234"]}), "1 events allowed exec inside metadata switched"),
+        (
+            json!({"sourceIPs": ["10.1.2.3:41234"]}),
+            "1 events allowed exec inside metadata switched",
+        ),
         (json!({"sourceIPs": "10.1.2.3"}), "1 events allowed exec inside metadata switched"),
     ] {
         check(changed(changes), expected);
     }
-    let timeless = changed(json!({"stageTimestamp": "(absent)", "requestReceivedTimestamp": "(absent)"}));
+    let timeless =
+        changed(json!({"stageTimestamp": "(absent)", "requestReceivedTimestamp": "(absent)"}));
     let time = EventTime::parse("2026-03-02T10:00:00Z");
     assert_eq!(outcome_at(timeless.as_bytes(), time), WHOLE);
 }
 
 /// A request whose body is padded, as AKS and EKS cut it: bodies stand before times and annotations.
 fn cut(length: usize, mark: &str) -> String {
-    let body = format!(r#""requestObject":{{"metadata":{{"annotations":{{"pad":"{}"}}}}}},"#, "x".repeat(20_000));
+    let body = format!(
+        r#""requestObject":{{"metadata":{{"annotations":{{"pad":"{}"}}}}}},"#,
+        "x".repeat(20_000)
+    );
     let at = EXEC.find("\"requestReceivedTimestamp\"").unwrap();
     let padded = [&EXEC[..at], &body, &EXEC[at..]].concat();
     format!("{}{mark}", &padded[..length])
@@ -316,7 +348,9 @@ fn cut(length: usize, mark: &str) -> String {
 #[test]
 fn what_stands_before_a_cut_reaches_the_rules() {
     let time = EventTime::parse("2026-03-02T10:00:00Z");
-    for (length, mark) in [(16_384, ""), (10_000, "[Truncated...]"), (9_000, "\n"), (9_000, "...TRUNCATED")] {
+    for (length, mark) in
+        [(16_384, ""), (10_000, "[Truncated...]"), (9_000, "\n"), (9_000, "...TRUNCATED")]
+    {
         let cut = cut(length, mark);
         let expected = "1 events cut exec metadata switched !truncated";
         assert_eq!(outcome_at(cut.as_bytes(), time), expected, "{mark}");
@@ -335,7 +369,11 @@ fn what_stands_before_a_cut_reaches_the_rules() {
     check(&aks, "1 events cut exec metadata switched !truncated");
     // The envelope itself is cut, too.
     check(&aks[..aks.len() - 3], "1 events cut exec metadata switched !truncated");
-    check(changed(json!({"annotations.audit.k8s.io/truncated": "true"})).replace(r#""annotations":{"#, r#""annotations":{"audit.k8s.io/truncated":"true","#), "1 events allowed cut exec metadata switched");
+    check(
+        changed(json!({"annotations.audit.k8s.io/truncated": "true"}))
+            .replace(r#""annotations":{"#, r#""annotations":{"audit.k8s.io/truncated":"true","#),
+        "1 events allowed cut exec metadata switched",
+    );
 }
 
 #[test]
@@ -345,7 +383,10 @@ fn an_event_is_seen_wherever_it_is_cut_behind_who_did_what() {
     let needed = EXEC.find("\"user\"").unwrap();
     for end in needed..EXEC.len() {
         let outcome = outcome_at(&EXEC.as_bytes()[..end], time);
-        assert!(outcome.starts_with("1 events") && outcome.ends_with("!truncated"), "{end}: {outcome}");
+        assert!(
+            outcome.starts_with("1 events") && outcome.ends_with("!truncated"),
+            "{end}: {outcome}"
+        );
         assert!(outcome.contains("cut"), "{end}: {outcome}");
     }
 }
@@ -385,7 +426,10 @@ fn gke_is_read_as_it_is() {
         entry.to_string()
     };
     check(entry(json!({}), json!({})), WHOLE);
-    check(entry(json!({}), json!({"serviceName": "container.googleapis.com"})), "0 events other_service=1");
+    check(
+        entry(json!({}), json!({"serviceName": "container.googleapis.com"})),
+        "0 events other_service=1",
+    );
     check(entry(json!({}), json!({"methodName": null})), "0 events !not_an_event");
     // A body deeper than anything hides nothing.
     let deep = entry(json!({}), json!({"request": {"a": 1}}))

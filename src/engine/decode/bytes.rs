@@ -10,9 +10,10 @@ use base64::{
 };
 use miniz_oxide::inflate::{
     TINFLStatus,
-    core::{DecompressorOxide, decompress, inflate_flags::{
-        TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
-    }},
+    core::{
+        DecompressorOxide, decompress,
+        inflate_flags::{TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF},
+    },
 };
 
 use crate::engine::dead_letter::DeadLetterReason;
@@ -119,10 +120,13 @@ fn utf16(bytes: &[u8]) -> Option<String> {
         [0, b'{' | b'[', third, fourth, ..] if (*third == 0) != (*fourth == 0) => (bytes, false),
         _ => return None,
     };
-    let units = units.as_chunks::<2>().0.iter().map(|pair| {
-        if is_little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) }
-    });
-    Some(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    let units =
+        units.as_chunks::<2>().0.iter().map(|pair| {
+            if is_little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) }
+        });
+    Some(
+        char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect(),
+    )
 }
 
 /// What follows zeros: the hole that copytruncate leaves at the front of a log, or the five bytes with
@@ -133,12 +137,13 @@ fn behind_zeros(bytes: &[u8]) -> &[u8] {
     let behind_hole = bytes.get(zeros..).unwrap_or_default();
     let is_json = |bytes: &[u8]| matches!(bytes.trim_ascii_start(), [b'{' | b'[' | b'"', ..]);
     // The number of a schema may be that of a bracket; then the one that the end answers begins it.
-    let is_closed = |bytes: &[u8]| match (bytes.trim_ascii_start().first(), bytes.trim_ascii_end().last()) {
-        (Some(b'{'), last) => last == Some(&b'}'),
-        (Some(b'['), last) => last == Some(&b']'),
-        (Some(b'"'), last) => last == Some(&b'"'),
-        _ => false,
-    };
+    let is_closed =
+        |bytes: &[u8]| match (bytes.trim_ascii_start().first(), bytes.trim_ascii_end().last()) {
+            (Some(b'{'), last) => last == Some(&b'}'),
+            (Some(b'['), last) => last == Some(&b']'),
+            (Some(b'"'), last) => last == Some(&b'"'),
+            _ => false,
+        };
     let behind_header = bytes.get(5..).unwrap_or_default();
     let behind_length = {
         let varint = behind_header.iter().take(5).take_while(|byte| **byte & 0x80 != 0).count() + 1;
@@ -273,7 +278,8 @@ pub(super) fn base64_values(
             _ => values.push(line.to_vec()),
         }
     }
-    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let config =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let standard = GeneralPurpose::new(&STANDARD, config);
     for value in &mut values {
         if value.iter().any(|byte| matches!(byte, b'-' | b'_')) {

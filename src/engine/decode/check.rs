@@ -120,7 +120,7 @@ fn is_usual(event: &Event<'_>) -> bool {
 #[cold]
 fn read_odd(event: &mut Event<'_>) {
     for field in [well_known::AUDIT_ID, well_known::REQUEST_URI, well_known::USERNAME] {
-        read_with(event, field, |value| value.text().map(|text| text.into_owned()));
+        read_with(event, field, |value| value.text().map(Cow::into_owned));
     }
     read_with(event, well_known::VERB, |value| match value {
         Value::Str(verb) => Some(verb.trim().to_ascii_lowercase()),
@@ -129,12 +129,16 @@ fn read_odd(event: &mut Event<'_>) {
     read_with(event, well_known::STAGE, |value| word_of(value, STAGE_WORDS));
     read_level(event);
     for field in [well_known::STAGE_TIME, well_known::RECEIVED] {
-        let is_zero = event.first_str(field).and_then(EventTime::parse).is_some_and(|time| !clock::is_real(time))
+        let is_zero = event
+            .first_str(field)
+            .and_then(EventTime::parse)
+            .is_some_and(|time| !clock::is_real(time))
             || matches!(event.first(field), Some(Value::Int(0)));
         if is_zero {
             // Missing, in other words.
             event.unset(field);
-        } else if !matches!(event.first(field), Some(Value::Str(text)) if EventTime::parse(text).is_some()) {
+        } else if !matches!(event.first(field), Some(Value::Str(text)) if EventTime::parse(text).is_some())
+        {
             read_with(event, field, |value| clock::read_time(value).map(EventTime::rfc3339));
         }
     }
@@ -189,11 +193,13 @@ fn read_code(event: &mut Event<'_>) {
         Some(value) => value.number(),
     };
     #[expect(clippy::cast_possible_truncation, reason = "the filter leaves 0 to 999")]
-    match code.filter(|code: &f64| (0.0..1_000.0).contains(code) && code.fract() == 0.0) {
-        Some(code) => event.set(field, Value::Int(code as i64)),
-        None => {
-            event.unset(field);
-            event.unread.insert(field);
-        }
+    let code = code
+        .filter(|code: &f64| (0.0..1_000.0).contains(code) && code.fract() == 0.0)
+        .map(|code| Value::Int(code as i64));
+    if let Some(code) = code {
+        event.set(field, code);
+    } else {
+        event.unset(field);
+        event.unread.insert(field);
     }
 }

@@ -22,7 +22,8 @@ const PARTS_COUNT: [&str; 3] = ["requestObject", "requestURI", "responseObject"]
 pub(super) fn mark_in(text: &str) -> Option<usize> {
     let text = text.trim_end();
     let tail = |mark: &str| text.len().checked_sub(mark.len()).and_then(|at| text.get(at..));
-    let mark = MARKS.iter().find(|mark| tail(mark).is_some_and(|end| end.eq_ignore_ascii_case(mark)));
+    let mark =
+        MARKS.iter().find(|mark| tail(mark).is_some_and(|end| end.eq_ignore_ascii_case(mark)));
     mark.map(|mark| text.len() - mark.len())
 }
 
@@ -82,7 +83,7 @@ pub(super) fn repair(text: &str) -> Option<String> {
     Some(out)
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     /// Reads all; the end of a text that was cut, and of which the part counts.
     fn read(&mut self) -> Option<usize> {
         let bytes = self.text.as_bytes();
@@ -101,7 +102,6 @@ impl<'a> Reader<'a> {
                     at += 1;
                     self.value_ends(at);
                 }
-                b',' => at += 1,
                 b':' => {
                     if let Some(open) = self.open.last_mut() {
                         open.awaits_value = true;
@@ -109,7 +109,8 @@ impl<'a> Reader<'a> {
                     at += 1;
                 }
                 b'"' => {
-                    let is_key = self.open.last().is_some_and(|open| open.is_object && !open.awaits_value);
+                    let is_key =
+                        self.open.last().is_some_and(|open| open.is_object && !open.awaits_value);
                     let end = match string_end(bytes, at + 1) {
                         Ok(end) => end,
                         Err(end) => return (!is_key && self.part_counts(at)).then_some(end),
@@ -120,12 +121,14 @@ impl<'a> Reader<'a> {
                     }
                     at = end;
                 }
-                b' ' | b'\n' | b'\r' | b'\t' => at += 1,
+                b',' | b' ' | b'\n' | b'\r' | b'\t' => at += 1,
                 _ => {
                     let rest = bytes.get(at..).unwrap_or_default();
                     let length = rest
                         .iter()
-                        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'))
+                        .take_while(|byte| {
+                            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
+                        })
                         .count();
                     at += length.max(1);
                     // The last digits of a number may be missing.
@@ -198,10 +201,7 @@ mod tests {
                 r#"{"requestObject":{"a":{"b":"xx\"#,
                 r#"{"requestObject":{"a":{"b":"xx","(cut)":true},"(cut)":true},"(cut)":true}"#,
             ),
-            (
-                r#"{"log":"{\"auditID\":\"a"#,
-                r#"{"log":"{\"auditID\":\"a","(cut)":true}"#,
-            ),
+            (r#"{"log":"{\"auditID\":\"a"#, r#"{"log":"{\"auditID\":\"a","(cut)":true}"#),
         ] {
             assert_eq!(repair(text).as_deref(), Some(expected), "{text}");
         }

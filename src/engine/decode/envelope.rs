@@ -97,7 +97,9 @@ pub const DECODERS: &[Envelope] = &[
         name: "cloudevents",
         summary: "CloudEvents as JSON: the event in `data` or `data_base64`.",
         example: r#"{"specversion":"1.0","type":"k8s.audit","source":"/cp-1","id":"1","time":"2026-01-05T22:14:01.131Z","cluster":"prod","data":@EVENT@}"#,
-        shape: |members| members.has("specversion") && (members.has("data") || members.has("data_base64")),
+        shape: |members| {
+            members.has("specversion") && (members.has("data") || members.has("data_base64"))
+        },
     },
     Envelope {
         name: "cloudwatch",
@@ -171,7 +173,8 @@ pub const DECODERS: &[Envelope] = &[
         example: r#"{"@timestamp":"2026-01-05T22:14:01.131Z","kubernetes":{"audit":@EVENT@},"orchestrator":{"cluster":{"name":"prod"}}}"#,
         shape: |members| {
             let has_audit = |json: Json<'_>| json.get("audit").is_some();
-            members.get("kubernetes").is_some_and(has_audit) || members.has("@timestamp") && members.has("json")
+            members.get("kubernetes").is_some_and(has_audit)
+                || members.has("@timestamp") && members.has("json")
         },
     },
     Envelope {
@@ -193,7 +196,13 @@ pub const DECODERS: &[Envelope] = &[
         summary: "Fluent Bit and Fluentd: the line, or the event, under `log` or any other key. The \
                   cluster is what a filter adds as `cluster` or `cluster_name`.",
         example: r#"{"@timestamp":1767651241.131,"log":"@TEXT@","cluster":"prod"}"#,
-        shape: |members| members.has("log") && !members.has("stream") && !members.has("message") && !members.has("event") && !members.has("category"),
+        shape: |members| {
+            members.has("log")
+                && !members.has("stream")
+                && !members.has("message")
+                && !members.has("event")
+                && !members.has("category")
+        },
     },
     Envelope {
         name: "gke",
@@ -278,7 +287,12 @@ pub const DECODERS: &[Envelope] = &[
         summary: "Splunk's HTTP Event Collector: the event under `event`, as it is or as text. The \
                   cluster is `fields.cluster`.",
         example: r#"{"time":1767651241.131,"host":"cp-1","sourcetype":"kube:audit","event":@EVENT@,"fields":{"cluster":"prod"}}"#,
-        shape: |members| members.has("event") && (members.has("sourcetype") || members.has("source") || members.has("host") && members.has("time")),
+        shape: |members| {
+            members.has("event")
+                && (members.has("sourcetype")
+                    || members.has("source")
+                    || members.has("host") && members.has("time"))
+        },
     },
     Envelope {
         name: "syslog",

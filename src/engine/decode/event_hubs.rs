@@ -20,8 +20,7 @@ pub(super) fn is(members: &Members<'_>) -> bool {
 }
 
 fn is_record(members: &Members<'_>) -> bool {
-    category_of(members).is_some()
-        && (members.has("properties") || resource_of(members).is_some())
+    category_of(members).is_some() && (members.has("properties") || resource_of(members).is_some())
 }
 
 fn category_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
@@ -32,6 +31,52 @@ fn resource_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
     ["resourceId", "ResourceId", "_ResourceId"].iter().find_map(|key| members.text(key))
 }
 
+/// Columns of the table `AKSAudit` of Log Analytics, and the fields of events that they are.
+const COLUMNS: [(&str, &str); 16] = [
+    ("Annotations", "annotations"),
+    ("AuditId", "auditID"),
+    ("ImpersonatedUser", "impersonatedUser"),
+    ("Level", "level"),
+    ("ObjectRef", "objectRef"),
+    ("RequestObject", "requestObject"),
+    ("RequestReceivedTime", "requestReceivedTimestamp"),
+    ("RequestUri", "requestURI"),
+    ("ResponseObject", "responseObject"),
+    ("ResponseStatus", "responseStatus"),
+    ("SourceIps", "sourceIPs"),
+    ("Stage", "stage"),
+    ("StageReceivedTime", "stageTimestamp"),
+    ("User", "user"),
+    ("UserAgent", "userAgent"),
+    ("Verb", "verb"),
+];
+
+/// A row of the table, as data export rules send it: objects may be texts.
+fn row(members: &Members<'_>) -> Option<String> {
+    members.get("AuditId").and(members.get("Verb"))?;
+    let mut event = String::from("{");
+    for (column, field) in COLUMNS {
+        let Some(value) = members.get(column) else { continue };
+        let comma = if event.len() > 1 { "," } else { "" };
+        let is_tree = matches!(
+            field,
+            "annotations"
+                | "impersonatedUser"
+                | "objectRef"
+                | "requestObject"
+                | "responseObject"
+                | "responseStatus"
+                | "sourceIPs"
+                | "user"
+        );
+        let inner = value.text().filter(|text| is_tree && Json::new(text).is_whole_tree());
+        let value = inner.as_deref().unwrap_or(value.raw());
+        event.push_str(&format!("{comma}\"{field}\":{value}"));
+    }
+    event.push('}');
+    Some(event)
+}
+
 /// One record of a batch.
 pub(super) fn open<'a>(
     json: Json<'a>,
@@ -39,6 +84,10 @@ pub(super) fn open<'a>(
     search: &mut Search<'a>,
     around: &Around<'a>,
 ) -> bool {
+    if let Some(event) = row(members) {
+        search.push(Content::Text(Cow::Owned(event)), around);
+        return true;
+    }
     let Some(category) = category_of(members).filter(|_| is_record(members)) else { return false };
     if !category.to_ascii_lowercase().starts_with("kube-audit") {
         // Unless somebody renamed it, it is another log.

@@ -34,14 +34,14 @@ pub(super) fn open<'a>(
     let payload = Members::of(payload);
     let service = payload.text("serviceName").or_else(|| {
         // Entries that were made smaller on their way may lack it.
-        payload.text("methodName").filter(|method| method.starts_with("io.k8s.")).map(|_| SERVICE.into())
+        payload
+            .text("methodName")
+            .filter(|method| method.starts_with("io.k8s."))
+            .map(|_| SERVICE.into())
     });
     let content = match service {
-        Some(service) if service == SERVICE => {
-            convert(members, &payload).map_or(Content::Nothing(json.raw()), |event| {
-                Content::Text(Cow::Owned(event))
-            })
-        }
+        Some(service) if service == SERVICE => convert(members, &payload)
+            .map_or(Content::Nothing(json.raw()), |event| Content::Text(Cow::Owned(event))),
         Some(_) => Content::Control(ControlMessage::OtherService),
         None => Content::Nothing(json.raw()),
     };
@@ -154,7 +154,9 @@ impl<'a> Operation<'a> {
     fn of(entry: &Members<'a>) -> Operation<'a> {
         let operation = entry.get("operation");
         let flag = |key: &str| {
-            operation.and_then(|operation| operation.get(key)).is_some_and(|json| json.raw() == "true")
+            operation
+                .and_then(|operation| operation.get(key))
+                .is_some_and(|json| json.raw() == "true")
         };
         let (first, last) = (flag("first"), flag("last"));
         let id = operation.and_then(|operation| operation.get("id")?.text());
@@ -260,7 +262,10 @@ fn query(options: Option<Json<'_>>, labels: &Labels<'_>, upgrades: bool) -> Stri
     for word in &words {
         add("command", word);
     }
-    if words.is_empty() && upgrades && let Some(command) = &labels.command {
+    if words.is_empty()
+        && upgrades
+        && let Some(command) = &labels.command
+    {
         add("command", command);
     }
     if labels.is_dry_run {
@@ -288,7 +293,8 @@ impl<'v> Object<'v> {
         let (group, rest) = text.split_once('/').filter(|_| of_resource)?;
         let (version, path) = rest.split_once('/')?;
         let is_version = |text: &str| {
-            text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            text.strip_prefix('v')
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         };
         if !is_version(version) || group.is_empty() || path.is_empty() {
             return None;
@@ -312,12 +318,9 @@ impl<'v> Object<'v> {
                 subresource: rest.get(1).copied(),
                 ..object
             },
-            ["namespaces", name] => Object {
-                namespace: Some(name),
-                resource: "namespaces",
-                name: Some(name),
-                ..object
-            },
+            ["namespaces", name] => {
+                Object { namespace: Some(name), resource: "namespaces", name: Some(name), ..object }
+            }
             [resource, ref rest @ ..] => Object {
                 resource,
                 name: rest.first().copied(),
@@ -457,7 +460,10 @@ mod tests {
         };
         let first = part("first", "2026-01-05T22:14:01Z", "a");
         let last = part("last", "2026-01-05T22:24:01Z", "b");
-        assert_eq!((&first["stage"], &last["stage"]), (&json!("ResponseStarted"), &json!("ResponseComplete")));
+        assert_eq!(
+            (&first["stage"], &last["stage"]),
+            (&json!("ResponseStarted"), &json!("ResponseComplete"))
+        );
         for event in [&first, &last] {
             assert_eq!(event["auditID"], "op");
             assert_eq!(event.get("requestReceivedTimestamp"), None);

@@ -114,6 +114,14 @@ impl<'a> Json<'a> {
         Some(Cow::Owned(text))
     }
 
+    /// Whether it is an object or an array, and all of it is there.
+    pub(super) fn is_whole_tree(self) -> bool {
+        let mut scanner = Scanner::new(self.text);
+        (self.is_object() || self.is_array())
+            && scanner.skip_value(0).is_ok()
+            && scanner.at() == self.text.len()
+    }
+
     /// A number, or a string that is nothing but one.
     pub(super) fn number(self) -> Option<f64> {
         self.text.trim_matches('"').parse().ok().filter(|number: &f64| number.is_finite())

@@ -45,10 +45,9 @@ pub(super) fn begins_json(text: &str) -> bool {
     let inside = |rest: &str| rest.trim_ascii_start().bytes().next();
     match text.as_bytes().first() {
         Some(b'{') => true,
-        Some(b'[') => matches!(
-            inside(text.get(1..).unwrap_or("")),
-            None | Some(b'{' | b'[' | b'"' | b']')
-        ),
+        Some(b'[') => {
+            matches!(inside(text.get(1..).unwrap_or("")), None | Some(b'{' | b'[' | b'"' | b']'))
+        }
         _ => false,
     }
 }
@@ -122,7 +121,9 @@ mod tests {
         for line in ["", "hello", "a {b} c", "I0302 x.go:1] {go struct}", "{\"a\":1}"] {
             assert_eq!(find(line), None, "{line}");
         }
-        for (text, is) in [("{", true), ("[ {", true), ("[]", true), ("[pod/x]", false), ("[2026", false)] {
+        for (text, is) in
+            [("{", true), ("[ {", true), ("[]", true), ("[pod/x]", false), ("[2026", false)]
+        {
             assert_eq!(begins_json(text), is, "{text}");
         }
     }

@@ -29,10 +29,10 @@ use std::borrow::Cow;
 
 use bytes::{Inside, Look};
 pub use envelope::{DECODERS, Envelope};
-pub use steps::{Step, TakenApart, take_apart};
 use pass::Pass;
 use projection::Projection;
 use search::{Content, Found};
+pub use steps::{Step, TakenApart, take_apart};
 
 use super::{
     dead_letter::{ControlMessage, DeadLetterReason},
@@ -205,7 +205,9 @@ impl<S: Sink> Work<'_, S> {
     /// What was compressed, or Base64.
     fn inside(&mut self, bytes: &[u8], inside: Inside, context: Context<'_>) {
         let Inside { name, parts, fault } = inside;
-        self.step(context, || format!("{name}: {} bytes", parts.iter().map(Vec::len).sum::<usize>()));
+        self.step(context, || {
+            format!("{name}: {} bytes", parts.iter().map(Vec::len).sum::<usize>())
+        });
         if context.wrappers >= limits::WRAPPERS_MAX {
             let detail = "too many envelopes around each other".to_owned();
             self.dead_letter(context, DeadLetterReason::TooDeep, detail, bytes);

@@ -162,7 +162,10 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     /// A string of JSON, which may hold an event.
     fn string(&mut self, raw: &'a str, quoted: &'a str) {
         let may_hold = is_promising(raw) || super::bytes::begins_base64(raw.as_bytes());
-        if !may_hold || self.context.wrappers >= limits::WRAPPERS_MAX || raw.len() > self.work.bytes_left {
+        if !may_hold
+            || self.context.wrappers >= limits::WRAPPERS_MAX
+            || raw.len() > self.work.bytes_left
+        {
             let detail = "a value without fields";
             self.dead_letter(DeadLetterReason::NotAnEvent, detail, quoted);
             return;
@@ -173,7 +176,8 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.work.step(self.context, || "a string of JSON".to_owned());
         let wrappers = self.context.wrappers + 1;
         let context = Context { wrappers, closed: false, ..self.context };
-        self.work.accounted(context, text.as_bytes(), |work| work.payload(text.as_bytes(), context));
+        self.work
+            .accounted(context, text.as_bytes(), |work| work.payload(text.as_bytes(), context));
     }
 
     /// Items of an EventList, or an array of events. The `[` was peeked at. `depth` counts the lists
@@ -337,7 +341,8 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     fn list_object(&mut self, text: &'a str, list: Range<usize>) {
         let items = text.get(list.clone()).unwrap_or("");
         let is_empty = Json::new(items).is_empty();
-        let (before, after) = (text.get(..list.start).unwrap_or(""), text.get(list.end..).unwrap_or(""));
+        let (before, after) =
+            (text.get(..list.start).unwrap_or(""), text.get(list.end..).unwrap_or(""));
         if is_promising(before) || is_promising(after) {
             if is_empty {
                 if !self.unwrap(text) {
@@ -444,7 +449,8 @@ fn fresh_start(text: &str, line_end: usize) -> usize {
         let line = text.get(start..end).unwrap_or("").trim_start_matches(FILLERS);
         // Lines within a document begin with white space, a quote or a bracket that closes.
         let is_fresh = line.starts_with('{')
-            || line.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '<' | '[' | '@'))
+            || line
+                .starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '<' | '[' | '@'))
                 && (lead::find(line).is_some() || line.starts_with('[') && lead::begins_json(line));
         if is_fresh {
             return start;

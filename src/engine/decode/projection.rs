@@ -343,13 +343,11 @@ impl Seen {
     /// Remembers where the values below a key are. Where they were, if it is there already.
     #[cold]
     fn put(&mut self, key: NodeId, range: Range<usize>) -> Option<Range<usize>> {
-        match self.0.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, known)) => Some(std::mem::replace(known, range)),
-            None => {
-                self.0.push((key, range));
-                None
-            }
+        if let Some((_, known)) = self.0.iter_mut().find(|(known, _)| *known == key) {
+            return Some(std::mem::replace(known, range));
         }
+        self.0.push((key, range));
+        None
     }
 }
 

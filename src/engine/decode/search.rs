@@ -57,13 +57,14 @@ impl<'a> Around<'a> {
 }
 
 /// Keys of the time at which something was logged, the most exact first.
-const TIME_KEYS: [&str; 11] = [
+const TIME_KEYS: [&str; 12] = [
     "timeUnixNano",
     "observedTimeUnixNano",
     "timestamp",
     "@timestamp",
     "time",
     "eventTime",
+    "TimeGenerated",
     "ts",
     "ts_ms",
     "approximateArrivalTimestamp",
@@ -252,11 +253,12 @@ impl<'a> Search<'a> {
         }
         let first = self.found.len();
         // Of a row of a database that was changed, what it was before is no news.
-        let has_after = members.has("before") && members.get("after").is_some_and(|after| after.raw() != "null");
+        let has_after = members.has("before")
+            && members.get("after").is_some_and(|after| after.raw() != "null");
         for (key, member) in &members.0 {
             // What people sent may hold anything, also an event that never was.
             let is_body = matches!(*key, "requestObject" | "responseObject");
-            if !is_body && !(has_after && *key == "before") {
+            if !(is_body || has_after && *key == "before") {
                 let before = self.found.len();
                 self.at(Segment::Key(key), *member, &around);
                 self.drop_copies(first, before);
@@ -274,7 +276,10 @@ impl<'a> Search<'a> {
         let kind_of = |item: Json<'a>| item.raw().bytes().next().unwrap_or(0);
         let first = self.found.len();
         for (index, item) in json.items().enumerate() {
-            if index == 0 && item.number().is_some() && let Some(time) = clock::read_json_time(item) {
+            if index == 0
+                && item.number().is_some()
+                && let Some(time) = clock::read_json_time(item)
+            {
                 // Loki's entries: a time and a line.
                 around.time = Some(time);
             } else if self.at(Segment::Index(index), item, &around) {
@@ -310,7 +315,8 @@ impl<'a> Search<'a> {
             }
             return self.text(text, around);
         }
-        if raw.len() < BASE64_BYTES_MIN || !bytes::begins_base64(raw.trim_ascii_start().as_bytes()) {
+        if raw.len() < BASE64_BYTES_MIN || !bytes::begins_base64(raw.trim_ascii_start().as_bytes())
+        {
             return false;
         }
         json.text().is_some_and(|text| self.base64(&text, around))

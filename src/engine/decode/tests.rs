@@ -24,12 +24,8 @@ impl Sink for Transcript {
         }
         for (index, path) in self.fields.paths().iter().enumerate() {
             let field = FieldId(u16::try_from(index).unwrap());
-            let plain = [
-                well_known::AUDIT_ID,
-                well_known::STAGE,
-                well_known::STAGE_TIME,
-                well_known::VERB,
-            ];
+            let plain =
+                [well_known::AUDIT_ID, well_known::STAGE, well_known::STAGE_TIME, well_known::VERB];
             if plain.contains(&field) {
                 continue;
             }
@@ -82,8 +78,7 @@ fn event(id: &str, body: &str) -> String {
     )
 }
 
-const SMALL: &str =
-    r#"{"auditID":"a","stage":"Panic","verb":"get","stageTimestamp":"2026-01-05T22:14:01.131000Z"}"#;
+const SMALL: &str = r#"{"auditID":"a","stage":"Panic","verb":"get","stageTimestamp":"2026-01-05T22:14:01.131000Z"}"#;
 const SMALL_EVENT: &str = "event a Panic 2026-01-05T22:14:01.131000Z\n";
 
 #[track_caller]
@@ -310,9 +305,16 @@ fn every_way_in_is_read() {
         assert_eq!(transcript.lines().count(), 1, "{name}: {transcript}");
         assert!(transcript.starts_with("event "), "{name}: {transcript}");
         let names_cluster = envelope.example.to_lowercase().contains("prod");
-        assert_eq!(transcript.contains("cluster=Str(\"prod\")"), names_cluster, "{name}: {transcript}");
+        assert_eq!(
+            transcript.contains("cluster=Str(\"prod\")"),
+            names_cluster,
+            "{name}: {transcript}"
+        );
         assert!(envelope.summary.ends_with('.'), "{name}");
-        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
+        assert!(
+            name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+            "{name}"
+        );
         let Ok(text) = str::from_utf8(&record) else { continue };
         if !text.starts_with('{') {
             continue;

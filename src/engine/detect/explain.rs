@@ -272,7 +272,11 @@ impl<'r> Explainer<'r> {
     /// Whether a field that is absent may have been there before the event was cut.
     fn may_be_cut_off(&self, field: FieldId, event: &Event<'_>) -> bool {
         let path = self.rules.fields.path(field);
-        let in_body = || ["requestObject", "responseObject", "pod_spec"].iter().any(|body| path.starts_with(body));
+        let in_body = || {
+            ["requestObject", "responseObject", "pod_spec"]
+                .iter()
+                .any(|body| path.starts_with(body))
+        };
         event.is_cut || derived::is_truncated(event) && in_body()
     }
 

@@ -245,7 +245,9 @@ pub(in crate::engine) fn is_truncated(event: &Event<'_>) -> bool {
         _ => false,
     };
     // Within a string its quotes would have backslashes, so these stand where a value is.
-    event.is_cut || dropped || memchr::memmem::find(event.json.as_bytes(), SKIPPED_BODY.as_bytes()).is_some()
+    event.is_cut
+        || dropped
+        || memchr::memmem::find(event.json.as_bytes(), SKIPPED_BODY.as_bytes()).is_some()
 }
 
 fn source_address(event: &Event<'_>) -> Option<IpAddr> {

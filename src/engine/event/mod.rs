@@ -355,7 +355,8 @@ impl<'a> Event<'a> {
         let mut is_current = vec![false; self.links.len()];
         for chain in &self.chains {
             let mut next = chain.first as usize;
-            while let (Some(link), Some(current)) = (self.links.get(next), is_current.get_mut(next)) {
+            while let (Some(link), Some(current)) = (self.links.get(next), is_current.get_mut(next))
+            {
                 *current = true;
                 next = link.next as usize;
             }

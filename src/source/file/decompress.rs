@@ -97,7 +97,10 @@ impl<R: BufRead> FromUtf16<R> {
         for decoded in char::decode_utf16(units) {
             match decoded {
                 Ok(c) => put(c),
-                Err(error) if (0xd800..0xdc00).contains(&error.unpaired_surrogate()) && error.unpaired_surrogate() == unit => {
+                Err(error)
+                    if (0xd800..0xdc00).contains(&error.unpaired_surrogate())
+                        && error.unpaired_surrogate() == unit =>
+                {
                     self.high = Some(unit);
                 }
                 Err(_) => put(char::REPLACEMENT_CHARACTER),
