@@ -7,11 +7,12 @@
 //! array: whoever may write part of an event must not be able to hide one value behind another.
 //! Nothing is decided here about what an event is.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use hashbrown::HashMap;
 
 use super::{
+    cut,
     order::{USUAL_ORDER, UsualKey},
     scan::{Fault, RawStr, Scanner},
 };
@@ -27,7 +28,8 @@ use crate::engine::{
 };
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
-const OWN_PATHS: [&str; 4] = ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER];
+const OWN_PATHS: [&str; 5] =
+    ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER, cut::MARK];
 
 /// Index of a node. The root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,8 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Projection {
     nodes: Vec<Node>,
+    /// The bodies of request and answer, which people write.
+    bodies: [Option<NodeId>; 2],
     field_count: usize,
 }
 
@@ -100,6 +104,9 @@ impl Projection {
                 }
             } else if !is_derived(path) {
                 builder.add(path, field);
+                if let Some(other) = without_dots(path) {
+                    builder.add(&other, field);
+                }
             }
         }
         let own = table.len();
@@ -108,7 +115,8 @@ impl Projection {
                 builder.add(path, FieldId(index));
             }
         }
-        Projection { nodes: builder.finish(), field_count: own + OWN_PATHS.len() }
+        let bodies = ["requestObject", "responseObject"].map(|body| builder.find(body));
+        Projection { nodes: builder.finish(), bodies, field_count: own + OWN_PATHS.len() }
     }
 
     /// How many fields an [`Event`] of this projection has room for.
@@ -134,6 +142,11 @@ impl Projection {
     /// A field `cluster` beside those of the event, added by a shipper.
     pub(super) fn cluster(&self) -> FieldId {
         self.own(3)
+    }
+
+    /// The mark of an event that was cut.
+    pub(super) fn cut(&self) -> FieldId {
+        self.own(4)
     }
 
     #[inline]
@@ -185,11 +198,24 @@ impl Projection {
         id: NodeId,
         depth: usize,
     ) -> Result<(), Fault> {
+        self.value_within(scanner, event, id, depth, false)
+    }
+
+    /// The same. `in_body`: it is of a body, where a key may stand twice to be read in two ways.
+    #[inline]
+    fn value_within<'a>(
+        &self,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        id: NodeId,
+        depth: usize,
+        in_body: bool,
+    ) -> Result<(), Fault> {
         let Some(node) = self.node(id) else { return scanner.skip_value(depth) };
         match scanner.token() {
             // Most values are strings, and need little of what the others do.
             b'"' => node.string(scanner, event),
-            byte => self.other_value(byte, scanner, event, (id, node), depth),
+            byte => self.other_value(byte, scanner, event, (id, node), depth, in_body),
         }
     }
 
@@ -201,6 +227,7 @@ impl Projection {
         event: &mut Event<'a>,
         (id, node): (NodeId, &Node),
         depth: usize,
+        in_body: bool,
     ) -> Result<(), Fault> {
         let value = match byte {
             b'{' => {
@@ -211,14 +238,16 @@ impl Projection {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                return self.object(scanner, event, id, depth + 1);
+                let in_body = in_body || self.bodies.contains(&Some(id));
+                return self.object(scanner, event, id, depth + 1, in_body);
             }
             b'[' => {
                 if depth >= limits::JSON_DEPTH_MAX {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                return self.array(scanner, event, id, depth + 1);
+                let in_body = in_body || self.bodies.contains(&Some(id));
+                return self.array(scanner, event, id, depth + 1, in_body);
             }
             b'-' | b'0'..=b'9' => {
                 let number = scanner.number()?;
@@ -253,16 +282,24 @@ impl Projection {
         event: &mut Event<'a>,
         node: NodeId,
         depth: usize,
+        in_body: bool,
     ) -> Result<(), Fault> {
         let mut more = scanner.token() != b'}';
         let mut next = 0;
+        let mut seen = Seen::default();
         while more {
             let child = match self.usual_key(node, &mut next, scanner) {
                 Some(child) => child,
                 None => self.child(node, scanner.key()?),
             };
             match child {
-                Some(child) => self.value(scanner, event, child, depth)?,
+                Some(child) => {
+                    let mark = event.mark();
+                    self.value_within(scanner, event, child, depth, in_body)?;
+                    if in_body && let Some(earlier) = seen.put(child, mark..event.mark()) {
+                        event.replace(earlier);
+                    }
+                }
                 None => scanner.skip_value(depth)?,
             }
             more = next_member(scanner)?;
@@ -279,6 +316,7 @@ impl Projection {
         event: &mut Event<'a>,
         node: NodeId,
         depth: usize,
+        in_body: bool,
     ) -> Result<(), Fault> {
         if scanner.token() == b']' {
             scanner.bump();
@@ -288,13 +326,38 @@ impl Projection {
             return Ok(());
         }
         loop {
-            self.value(scanner, event, node, depth)?;
+            self.value_within(scanner, event, node, depth, in_body)?;
             if !next_item(scanner)? {
                 scanner.bump();
                 return Ok(());
             }
         }
     }
+}
+
+/// The keys of one object of a body that rules ask for, each with the values below it.
+#[derive(Default)]
+struct Seen(Vec<(NodeId, Range<usize>)>);
+
+impl Seen {
+    /// Remembers where the values below a key are. Where they were, if it is there already.
+    #[cold]
+    fn put(&mut self, key: NodeId, range: Range<usize>) -> Option<Range<usize>> {
+        if let Some((_, known)) = self.0.iter_mut().find(|(known, _)| *known == key) {
+            return Some(std::mem::replace(known, range));
+        }
+        self.0.push((key, range));
+        None
+    }
+}
+
+/// The path as it is where a shipper put underscores in the place of dots, which Elasticsearch and others
+/// take for objects: `annotations.authorization_k8s_io/decision`. `None` if no key of it holds dots.
+fn without_dots(path: &str) -> Option<String> {
+    let parents = ["annotations.", "labels.", "extra."];
+    let ends = parents.iter().filter_map(|parent| path.find(parent).map(|at| at + parent.len()));
+    let (parent, key) = path.split_at_checked(ends.min()?)?;
+    (key.contains('.') && key.contains('/')).then(|| format!("{parent}{}", key.replace('.', "_")))
 }
 
 /// After a member of an object: moves to the next key and says true, or peeks at `}`.
@@ -343,6 +406,11 @@ impl Builder {
         self.nodes.push((Vec::new(), Vec::new()));
         self.by_prefix.insert(prefix.to_owned(), index);
         index
+    }
+
+    /// The node of a prefix, if any path has it.
+    fn find(&self, prefix: &str) -> Option<NodeId> {
+        self.by_prefix.get(prefix).and_then(|index| u32::try_from(*index).ok()).map(NodeId)
     }
 
     fn add(&mut self, path: &str, field: FieldId) {

@@ -149,6 +149,12 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(self.at).copied().unwrap_or(0)
     }
 
+    /// Whether an array with nothing in it stands here.
+    pub(super) fn is_empty_array(&self) -> bool {
+        let rest = self.text.get(self.at..).and_then(|rest| rest.strip_prefix('['));
+        rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(']'))
+    }
+
     /// Moves past one byte of ASCII that was peeked at.
     #[inline]
     pub(super) fn bump(&mut self) {
