@@ -5,10 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{
-    envelope::push_content,
-    search::{Around, Content, Members, Search, is_promising},
-};
+use super::search::{Around, Content, Members, Search, is_promising};
 use crate::engine::dead_letter::ControlMessage;
 
 /// Streams of the same log group that hold other logs than the audit log.
@@ -52,7 +49,7 @@ pub(super) fn open<'a>(
     for event in events.items() {
         let entry = Members::of(event);
         let around = Around { time: Around::of(&entry).time.or(around.time), ..around.clone() };
-        push_content(entry.get("message"), event, search, &around);
+        search.push_content(entry.get("message"), event, &around);
     }
     true
 }

@@ -3,14 +3,9 @@
 //! Most of them need no code of their own, for events are found by content wherever they are
 //! ([`super::search`]). Those that do have a file each: they hold other logs too, or another format.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-use super::{
-    cloudwatch, event_hubs, gke,
-    json::Json,
-    otlp,
-    search::{Around, Content, Members, Search},
-};
+use super::{cloudwatch, event_hubs, gke, json::Json, otlp, search::Members};
 
 /// One way in which audit events come.
 pub struct Envelope {
@@ -320,39 +315,4 @@ pub const DECODERS: &[Envelope] = &[
 /// What an object is called, for people.
 pub(super) fn name_of(members: &Members<'_>) -> Option<&'static str> {
     DECODERS.iter().find(|envelope| envelope.is(members)).map(|envelope| envelope.name)
-}
-
-/// Takes an envelope apart that needs code of its own. False: it is none, and is searched.
-pub(super) fn open<'a>(
-    json: Json<'a>,
-    members: &Members<'a>,
-    search: &mut Search<'a>,
-    around: &Around<'a>,
-) -> bool {
-    cloudwatch::open(members, search, around)
-        || event_hubs::open(json, members, search, around)
-        || gke::open(json, members, search, around)
-        || otlp::open(json, members, search, around)
-}
-
-/// The cluster as clouds write it.
-pub(super) fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
-    cloudwatch::cluster_of(members)
-        .or_else(|| event_hubs::cluster_of(members))
-        .or_else(|| otlp::cluster_of(members))
-}
-
-/// A text, an event as it is, or a list of either; nothing of anything else.
-pub(super) fn push_content<'a>(
-    content: Option<Json<'a>>,
-    otherwise: Json<'a>,
-    search: &mut Search<'a>,
-    around: &Around<'a>,
-) {
-    let content = match content {
-        Some(json) if json.is_string() => json.text().map(Content::Text),
-        Some(json) if json.is_object() || json.is_array() => Some(Content::Text(json.raw().into())),
-        _ => None,
-    };
-    search.push(content.unwrap_or(Content::Nothing(otherwise.raw())), around);
 }

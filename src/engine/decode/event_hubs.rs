@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use super::{
-    envelope::push_content,
     json::Json,
     search::{Around, Content, Members, Search, is_promising},
 };
@@ -101,7 +100,7 @@ pub(super) fn open<'a>(
     let log = properties.and_then(|properties| properties.get("log").or(properties.get("Log")));
     // Properties may be a text themselves.
     let log = log.or_else(|| properties.filter(|json| json.is_string())).or(members.get("log"));
-    push_content(log, json, search, around);
+    search.push_content(log, json, around);
     true
 }
 

@@ -29,9 +29,10 @@ use std::borrow::Cow;
 
 use bytes::{Inside, Look};
 pub use envelope::{DECODERS, Envelope};
+use json::Json;
 use pass::Pass;
 use projection::Projection;
-use search::{Content, Found};
+use search::{Around, Content, Found, Members, Search};
 pub use steps::{Step, TakenApart, take_apart};
 
 use super::{
@@ -40,6 +41,26 @@ use super::{
     limits,
     time::EventTime,
 };
+
+/// Takes an envelope apart that needs code of its own. False: it is none, and is searched.
+fn open_envelope<'a>(
+    json: Json<'a>,
+    members: &Members<'a>,
+    search: &mut Search<'a>,
+    around: &Around<'a>,
+) -> bool {
+    cloudwatch::open(members, search, around)
+        || event_hubs::open(json, members, search, around)
+        || gke::open(json, members, search, around)
+        || otlp::open(json, members, search, around)
+}
+
+/// The cluster as clouds write it.
+fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    cloudwatch::cluster_of(members)
+        .or_else(|| event_hubs::cluster_of(members))
+        .or_else(|| otlp::cluster_of(members))
+}
 
 /// What comes out of a record.
 pub(super) trait Sink {

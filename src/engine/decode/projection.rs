@@ -7,7 +7,7 @@
 //! array: whoever may write part of an event must not be able to hide one value behind another.
 //! Nothing is decided here about what an event is.
 
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
 
 use hashbrown::HashMap;
 
@@ -76,6 +76,15 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// Where a value is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Brackets that are open around it.
+    depth: usize,
+    /// It is of a body, where a key may stand twice to be read in two ways.
+    in_body: bool,
 }
 
 /// Fields to extract, ready to be walked along with a document.
@@ -198,24 +207,22 @@ impl Projection {
         id: NodeId,
         depth: usize,
     ) -> Result<(), Fault> {
-        self.value_within(scanner, event, id, depth, false)
+        self.value_at(scanner, event, id, Place { depth, in_body: false })
     }
 
-    /// The same. `in_body`: it is of a body, where a key may stand twice to be read in two ways.
     #[inline]
-    fn value_within<'a>(
+    fn value_at<'a>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         id: NodeId,
-        depth: usize,
-        in_body: bool,
+        place: Place,
     ) -> Result<(), Fault> {
-        let Some(node) = self.node(id) else { return scanner.skip_value(depth) };
+        let Some(node) = self.node(id) else { return scanner.skip_value(place.depth) };
         match scanner.token() {
             // Most values are strings, and need little of what the others do.
             b'"' => node.string(scanner, event),
-            byte => self.other_value(byte, scanner, event, (id, node), depth, in_body),
+            byte => self.other_value(byte, scanner, event, (id, node), place),
         }
     }
 
@@ -226,9 +233,9 @@ impl Projection {
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         (id, node): (NodeId, &Node),
-        depth: usize,
-        in_body: bool,
+        place: Place,
     ) -> Result<(), Fault> {
+        let depth = place.depth;
         let value = match byte {
             b'{' => {
                 for field in &node.fields {
@@ -238,16 +245,14 @@ impl Projection {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                let in_body = in_body || self.bodies.contains(&Some(id));
-                return self.object(scanner, event, id, depth + 1, in_body);
+                return self.object(scanner, event, id, self.inside(id, place));
             }
             b'[' => {
                 if depth >= limits::JSON_DEPTH_MAX {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                let in_body = in_body || self.bodies.contains(&Some(id));
-                return self.array(scanner, event, id, depth + 1, in_body);
+                return self.array(scanner, event, id, self.inside(id, place));
             }
             b'-' | b'0'..=b'9' => {
                 let number = scanner.number()?;
@@ -275,18 +280,24 @@ impl Projection {
         Ok(())
     }
 
+    /// The place of what is inside of a value.
+    #[inline]
+    fn inside(&self, id: NodeId, place: Place) -> Place {
+        let in_body = place.in_body || self.bodies.contains(&Some(id));
+        Place { depth: place.depth + 1, in_body }
+    }
+
     /// The rest of an object whose `{` was read.
     fn object<'a>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         node: NodeId,
-        depth: usize,
-        in_body: bool,
+        place: Place,
     ) -> Result<(), Fault> {
         let mut more = scanner.token() != b'}';
         let mut next = 0;
-        let mut seen = Seen::default();
+        let keys = event.key_count();
         while more {
             let child = match self.usual_key(node, &mut next, scanner) {
                 Some(child) => child,
@@ -295,15 +306,16 @@ impl Projection {
             match child {
                 Some(child) => {
                     let mark = event.mark();
-                    self.value_within(scanner, event, child, depth, in_body)?;
-                    if in_body && let Some(earlier) = seen.put(child, mark..event.mark()) {
-                        event.replace(earlier);
+                    self.value_at(scanner, event, child, place)?;
+                    if place.in_body {
+                        event.note_key(keys, child.0, mark);
                     }
                 }
-                None => scanner.skip_value(depth)?,
+                None => scanner.skip_value(place.depth)?,
             }
             more = next_member(scanner)?;
         }
+        event.forget_keys(keys);
         scanner.bump();
         Ok(())
     }
@@ -315,8 +327,7 @@ impl Projection {
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         node: NodeId,
-        depth: usize,
-        in_body: bool,
+        place: Place,
     ) -> Result<(), Fault> {
         if scanner.token() == b']' {
             scanner.bump();
@@ -326,28 +337,12 @@ impl Projection {
             return Ok(());
         }
         loop {
-            self.value_within(scanner, event, node, depth, in_body)?;
+            self.value_at(scanner, event, node, place)?;
             if !next_item(scanner)? {
                 scanner.bump();
                 return Ok(());
             }
         }
-    }
-}
-
-/// The keys of one object of a body that rules ask for, each with the values below it.
-#[derive(Default)]
-struct Seen(Vec<(NodeId, Range<usize>)>);
-
-impl Seen {
-    /// Remembers where the values below a key are. Where they were, if it is there already.
-    #[cold]
-    fn put(&mut self, key: NodeId, range: Range<usize>) -> Option<Range<usize>> {
-        if let Some((_, known)) = self.0.iter_mut().find(|(known, _)| *known == key) {
-            return Some(std::mem::replace(known, range));
-        }
-        self.0.push((key, range));
-        None
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{bytes, clock, envelope, json::Json};
+use super::{bytes, clock, json::Json, open_envelope};
 use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
 
 /// Something that was found.
@@ -105,7 +105,7 @@ fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
             text(members.get(first)?.at(rest)?)
         })
     };
-    by_key.or_else(by_path).or_else(|| envelope::cluster_of(members))
+    by_key.or_else(by_path).or_else(|| super::cluster_of(members))
 }
 
 /// The members of an object, looked at together.
@@ -200,6 +200,23 @@ impl<'a> Search<'a> {
         self.found.push(Found { content, around: around.clone(), place });
     }
 
+    /// Notes a text, an event as it is, or a list of either; nothing of anything else.
+    pub(super) fn push_content(
+        &mut self,
+        content: Option<Json<'a>>,
+        otherwise: Json<'a>,
+        around: &Around<'a>,
+    ) {
+        let content = match content {
+            Some(json) if json.is_string() => json.text().map(Content::Text),
+            Some(json) if json.is_object() || json.is_array() => {
+                Some(Content::Text(json.raw().into()))
+            }
+            _ => None,
+        };
+        self.push(content.unwrap_or(Content::Nothing(otherwise.raw())), around);
+    }
+
     fn place(&self) -> String {
         let mut place = String::new();
         for segment in &self.path {
@@ -244,7 +261,7 @@ impl<'a> Search<'a> {
             self.push(Content::Text(Cow::Borrowed(json.raw())), &around);
             return true;
         }
-        if envelope::open(json, &members, self, &around) {
+        if open_envelope(json, &members, self, &around) {
             return true;
         }
         if let Some(event) = flattened(&members) {

@@ -319,7 +319,7 @@ fn every_way_in_is_read() {
         if !text.starts_with('{') {
             continue;
         }
-        let members = search::Members::of(json::Json::new(text));
+        let members = Members::of(Json::new(text));
         let claims: Vec<_> =
             DECODERS.iter().filter(|other| other.is(&members)).map(|other| other.name).collect();
         let is_plain = matches!(name, "event" | "event_list");

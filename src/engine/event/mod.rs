@@ -209,6 +209,8 @@ pub struct Event<'a> {
     pub stage: Stage,
     /// Values left out because of [`limits::VALUES_PER_FIELD_MAX`].
     pub values_dropped: u32,
+    /// Keys of the objects of a body that are being read, each with the values below it.
+    keys: Vec<(u32, Range<usize>)>,
     /// Whether any value is replaced; see [`Event::taken`].
     has_replaced: bool,
     /// It was cut off on its way: what stood behind the cut is absent.
@@ -230,6 +232,7 @@ impl<'a> Event<'a> {
             time: EventTime::MIN,
             stage: Stage::ResponseComplete,
             values_dropped: 0,
+            keys: Vec::new(),
             has_replaced: false,
             is_cut: false,
             unread: UnreadFields::default(),
@@ -255,6 +258,7 @@ impl<'a> Event<'a> {
         self.time = EventTime::MIN;
         self.stage = Stage::ResponseComplete;
         self.values_dropped = 0;
+        self.keys.clear();
         self.has_replaced = false;
         self.is_cut = false;
         self.unread = UnreadFields::default();
@@ -273,6 +277,7 @@ impl<'a> Event<'a> {
             time: EventTime::MIN,
             stage: Stage::ResponseComplete,
             values_dropped: 0,
+            keys: self.keys,
             has_replaced: false,
             is_cut: false,
             unread: UnreadFields::default(),
@@ -324,13 +329,42 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// How many values were added so far: the beginning of a range for [`Event::replace`].
+    /// How many values were added so far: see [`Event::note_key`].
+    #[inline]
     pub(in crate::engine) fn mark(&self) -> usize {
         self.links.len()
     }
 
-    /// Says that the key under which these values were added stands once more in the same object.
-    pub(in crate::engine) fn replace(&mut self, range: Range<usize>) {
+    /// How many keys of bodies are noted: the beginning of those of one object.
+    #[inline]
+    pub(in crate::engine) fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Notes a key of an object of which the first key has the number `first`, whose values were added
+    /// since `mark`. If it stands there already, what was added for it then is replaced: the API server
+    /// takes the last one.
+    pub(in crate::engine) fn note_key(&mut self, first: usize, key: u32, mark: usize) {
+        let added = mark..self.links.len();
+        let known = self.keys.get_mut(first..).unwrap_or_default();
+        let Some((_, earlier)) = known.iter_mut().find(|(known, _)| *known == key) else {
+            self.keys.push((key, added));
+            return;
+        };
+        let earlier = std::mem::replace(earlier, added);
+        self.replace(earlier);
+    }
+
+    /// Forgets the keys of an object, of which the first has this number.
+    #[inline]
+    pub(in crate::engine) fn forget_keys(&mut self, first: usize) {
+        if self.keys.len() > first {
+            self.keys.truncate(first);
+        }
+    }
+
+    /// Says that the API server does not take these values.
+    fn replace(&mut self, range: Range<usize>) {
         for link in self.links.get_mut(range).unwrap_or_default() {
             link.is_replaced = true;
             self.has_replaced = true;
