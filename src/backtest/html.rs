@@ -80,6 +80,7 @@ fn doubts(report: &Report) -> Vec<Vec<String>> {
         });
         doubts.push(std::iter::once("Not decoded:".to_owned()).chain(letters).collect());
     }
+    doubts.extend(report.intake_doubts().into_iter().map(|doubt| vec![doubt]));
     if report.events_late > 0 {
         let late = thousands(report.events_late);
         let what = "events that matched came late; windows may have missed them.";

@@ -271,7 +271,8 @@ fn steps(batch: &RecordBatch) -> VecDeque<(EventTime, RecordBatch)> {
             }
         }
         if let Some(partition) = batch.partition_of(record) {
-            step.1.push(partition, record.offset, batch.cluster_of(record), payload);
+            let cluster = batch.cluster_of(record);
+            step.1.push_at(partition, record.offset, cluster, record.time, payload);
         }
     }
     steps.push_back(step);

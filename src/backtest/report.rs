@@ -10,6 +10,7 @@ use crate::engine::{
     detector::DetectionBatch,
     record::PartitionName,
     rule::{RuleSet, Severity},
+    text::thousands,
     time::EventTime,
 };
 
@@ -43,6 +44,12 @@ pub struct Report {
     pub events_late: u64,
     /// Events later than the operator's clock.
     pub events_from_future: u64,
+    /// Events that were cut off on their way; rules saw what stands before the cut.
+    pub events_cut: u64,
+    /// Fields that were written in a way that says nothing clear, and so were absent, by path.
+    pub fields_unread: BTreeMap<&'static str, u64>,
+    /// Messages that are known to hold no events, by kind.
+    pub control_messages: BTreeMap<&'static str, u64>,
     /// Records that could not be decoded, by reason.
     pub dead_letters: BTreeMap<&'static str, DeadLetterReport>,
     /// What could not be read, for people.
@@ -167,6 +174,9 @@ impl Report {
             events_canonical: 0,
             events_late: 0,
             events_from_future: 0,
+            events_cut: 0,
+            fields_unread: BTreeMap::new(),
+            control_messages: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
             problems: Vec::new(),
             is_interrupted: false,
@@ -192,6 +202,14 @@ impl Report {
         self.events += batch.counts.events;
         self.events_canonical += batch.counts.events_canonical;
         self.events_from_future += batch.counts.events_from_future;
+        self.events_cut += batch.counts.events_cut;
+        for (field, count) in batch.counts.fields_unread.iter().filter(|(_, count)| *count > 0) {
+            *self.fields_unread.entry(field).or_default() += count;
+        }
+        for (message, count) in batch.counts.control_messages.iter().filter(|(_, count)| *count > 0)
+        {
+            *self.control_messages.entry(message.as_str()).or_default() += count;
+        }
         for letter in &batch.dead_letters {
             let report = self.dead_letters.entry(letter.reason.as_str());
             let report = report.or_insert_with(|| DeadLetterReport {
@@ -278,9 +296,35 @@ impl Report {
         self.rules.iter().filter(|rule| rule.alerts > 0)
     }
 
+    /// What was read but in part, or held no events, in sentences.
+    pub(super) fn intake_doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.events_cut > 0 {
+            let count = thousands(self.events_cut);
+            doubts.push(format!(
+                "{count} of the events were cut off on their way; rules saw what stands before the cut."
+            ));
+        }
+        let list = |counts: &BTreeMap<&str, u64>| {
+            let counts =
+                counts.iter().map(|(name, count)| format!("{name} ({})", thousands(*count)));
+            counts.collect::<Vec<String>>().join(", ")
+        };
+        if !self.fields_unread.is_empty() {
+            let fields = list(&self.fields_unread);
+            doubts
+                .push(format!("Fields whose values say nothing clear, and were absent: {fields}."));
+        }
+        if !self.control_messages.is_empty() {
+            let kinds = list(&self.control_messages);
+            doubts.push(format!("Messages that are known to hold no events: {kinds}."));
+        }
+        doubts
+    }
+
     /// Whether all of history was read, and some of it could be understood.
     pub fn is_usable(&self) -> bool {
-        let undecoded = self.events == 0 && self.records > 0;
+        let undecoded = self.events == 0 && !self.dead_letters.is_empty();
         self.problems.is_empty() && !self.is_interrupted && !undecoded
     }
 }

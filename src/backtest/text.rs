@@ -76,6 +76,9 @@ fn doubts(report: &Report) -> String {
         let detail = printable(&letters.detail);
         let _ = writeln!(out, "{count:>7}  {reason:<15} first at {place}: {detail}");
     }
+    for doubt in report.intake_doubts() {
+        let _ = writeln!(out, "\n{doubt}");
+    }
     if report.events_late > 0 {
         let _ = writeln!(
             out,

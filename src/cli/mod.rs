@@ -8,6 +8,7 @@ mod backtest;
 mod check;
 mod demo;
 mod explain;
+mod formats;
 mod generate;
 mod output;
 mod policy;
@@ -78,6 +79,7 @@ enum Command {
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
+    Formats(formats::FormatsArgs),
     Generate(generate::GenerateArgs),
     Policy(policy::PolicyArgs),
     Schema(schema::SchemaArgs),
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::execute(args),
         Command::Demo(args) => demo::execute(args),
         Command::Explain(args) => explain::execute(args),
+        Command::Formats(args) => formats::execute(args),
         Command::Generate(args) => generate::execute(args),
         Command::Policy(args) => policy::execute(args),
         Command::Schema(args) => schema::execute(args),

@@ -22,6 +22,7 @@ const RULES: &[(&str, &str)] = shipped![
     "aws_auth_changed.yaml",
     "binding_to_anonymous.yaml",
     "certificate_self_approved.yaml",
+    "change_cut_off.yaml",
     "client_certificate_approved.yaml",
     "cluster_admin_binding.yaml",
     "cluster_dns_changed.yaml",

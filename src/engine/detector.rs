@@ -6,13 +6,13 @@
 use std::{sync::Arc, time::Duration};
 
 pub use super::{
-    dead_letter::{DeadLetter, DeadLetterReason},
+    dead_letter::{ControlCounts, ControlMessage, DeadLetter, DeadLetterReason},
     record::Progress,
 };
 use super::{
-    decode::{Decoder, Sink},
+    decode::{Decoder, Origin, Sink},
     detect::{Detection, RuleMatcher},
-    event::{Event, Stage, is_long_running},
+    event::{Event, Stage, UnreadCounts, is_long_running},
     limits,
     record::{PartitionName, RecordBatch},
     rule::RuleSet,
@@ -77,7 +77,8 @@ impl Detector {
             if let Some(payload) = batch.payload_of(record) {
                 sink.out.counts.bytes += payload.len() as u64;
                 let cluster = batch.cluster_of(record).map(|cluster| &**cluster);
-                self.decoder.decode(payload, cluster, &mut sink);
+                let origin = Origin { cluster, time: record.time };
+                self.decoder.decode(payload, origin, &mut sink);
             } else {
                 let detail = "a record without a value".to_owned();
                 sink.dead_letter(DeadLetterReason::Tombstone, detail, &[]);
@@ -112,12 +113,20 @@ impl Sink for Collector<'_> {
         counts.events += 1;
         counts.events_canonical += u64::from(is_canonical(event));
         counts.values_dropped += u64::from(event.values_dropped);
+        counts.events_cut += u64::from(event.is_cut);
+        if !event.unread.is_empty() {
+            counts.fields_unread.add(event.unread);
+        }
         if event.time > self.future {
             counts.events_from_future += 1;
         } else {
             self.time_max = self.time_max.max(Some(event.time));
         }
         counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+    }
+
+    fn control(&mut self, message: ControlMessage) {
+        self.out.counts.control_messages.add(message);
     }
 
     fn dead_letter(&mut self, reason: DeadLetterReason, detail: String, bytes: &[u8]) {
@@ -181,6 +190,12 @@ pub struct DetectCounts {
     pub events_from_future: u64,
     /// Array elements that rules did not see.
     pub values_dropped: u64,
+    /// Events that were cut off on their way; each is a dead letter, too.
+    pub events_cut: u64,
+    /// Fields that were written in a way that says nothing clear, and so were absent for rules.
+    pub fields_unread: UnreadCounts,
+    /// Messages that are known to hold no events.
+    pub control_messages: ControlCounts,
     /// Rules looked at after the index, summed over events.
     pub rules_evaluated: u64,
 }

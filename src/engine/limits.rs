@@ -47,8 +47,25 @@ pub const EVENT_BYTES_MAX: usize = 8 << 20;
 /// one key.
 pub const PATH_SEGMENTS_MAX: usize = 32;
 
-/// Wrappers of shippers around one another: 3. What is wrapped further is not an event.
-pub const WRAPPERS_MAX: usize = 3;
+/// Envelopes around one another that have to be undone (texts within texts, compression, Base64): 6. What
+/// is wrapped further is not an event.
+pub const WRAPPERS_MAX: usize = 6;
+
+/// Bytes that undoing envelopes may make of one record: 64 MiB. What does not fit is a dead letter with
+/// reason `too_large`, or not looked at, so that the record is one with reason `not_an_event`.
+pub const UNWRAPPED_BYTES_MAX: usize = 64 << 20;
+
+/// Nesting of objects and arrays in which an event is looked for: 16 levels.
+pub const SEARCH_DEPTH_MAX: usize = 16;
+
+/// Members of one object among which an event is looked for: 1,024. Further ones are not looked at.
+pub const SEARCH_MEMBERS_MAX: usize = 1_024;
+
+/// Values of one record that are looked at in search of events: 100,000. Further ones are not looked at.
+pub const SEARCH_NODES_MAX: usize = 100_000;
+
+/// Lists within lists: 4. Deeper ones are items that are no events.
+pub const LISTS_MAX: usize = 4;
 
 /// Events in one record: 10,000. The rest of a longer EventList is a dead letter (`too_many_events`).
 pub const EVENTS_PER_RECORD_MAX: usize = 10_000;

@@ -93,6 +93,9 @@ pub struct RecordEntry {
     pub cluster_index: Option<u16>,
     /// Kafka offset, or line number of a file.
     pub offset: i64,
+    /// When the record was written, by the clock of its producer or broker; `None` if the source keeps
+    /// no such time.
+    pub time: Option<EventTime>,
     /// Where its payload lies in [`RecordBatch::payload`], in bytes. `None` for a tombstone.
     pub payload: Option<std::ops::Range<usize>>,
 }
@@ -116,15 +119,27 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// Adds one record at the end. Cost: one copy of the payload, a short scan of `partitions`.
-    ///
-    /// # Panics
-    /// If the batch already names 65,535 partitions or clusters; sources flush long before.
+    /// Adds one record without a time of its own at the end; see [`RecordBatch::push_at`].
     pub fn push(
         &mut self,
         partition: &Arc<PartitionName>,
         offset: i64,
         cluster: Option<&Arc<str>>,
+        payload: Option<&[u8]>,
+    ) {
+        self.push_at(partition, offset, cluster, None, payload);
+    }
+
+    /// Adds one record at the end. Cost: one copy of the payload, a short scan of `partitions`.
+    ///
+    /// # Panics
+    /// If the batch already names 65,535 partitions or clusters; sources flush long before.
+    pub fn push_at(
+        &mut self,
+        partition: &Arc<PartitionName>,
+        offset: i64,
+        cluster: Option<&Arc<str>>,
+        time: Option<EventTime>,
         payload: Option<&[u8]>,
     ) {
         let partition_index = index_of(&mut self.partitions, partition);
@@ -134,7 +149,7 @@ impl RecordBatch {
             self.payload.extend_from_slice(bytes);
             start..self.payload.len()
         });
-        self.records.push(RecordEntry { partition_index, cluster_index, offset, payload });
+        self.records.push(RecordEntry { partition_index, cluster_index, offset, time, payload });
     }
 
     /// Forgets all records, and keeps the memory for others.

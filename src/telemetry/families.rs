@@ -18,6 +18,7 @@ pub(super) struct SourceMetrics {
     pub(super) lag: IntGaugeVec,
     pub(super) records_lost: IntCounterVec,
     pub(super) rewinds: IntCounterVec,
+    pub(super) control_messages: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) dead_letters_lost: IntCounter,
 }
@@ -25,9 +26,11 @@ pub(super) struct SourceMetrics {
 pub(super) struct EngineMetrics {
     pub(super) events: IntCounter,
     pub(super) events_canonical: IntCounter,
+    pub(super) events_cut: IntCounter,
     pub(super) events_from_future: IntCounter,
     pub(super) events_late: IntCounter,
     pub(super) events_duplicate: IntCounter,
+    pub(super) fields_unread: IntCounterVec,
     pub(super) values_dropped: IntCounter,
     pub(super) rules_evaluated: IntCounter,
     pub(super) findings: IntCounterVec,
@@ -92,6 +95,7 @@ impl SourceMetrics {
             lag: b.gauges("tripline_source_lag_records", &["topic", "partition"], "Records between our position and the end of the partition."),
             records_lost: b.counters("tripline_source_records_lost_total", &["topic", "partition"], "Records that were gone (retention) before they were read."),
             rewinds: b.counters("tripline_source_rewinds_total", &["topic", "partition"], "Times that a partition was made anew and is read from its start again."),
+            control_messages: b.counters("tripline_control_messages_total", &["kind"], "Messages that are known to hold no audit event: tests of shippers, empty batches, other logs."),
             dead_letters: b.counters("tripline_decode_failures_total", &["reason"], "Records, or parts of one, that could not be decoded."),
             dead_letters_lost: b.counter("tripline_dead_letters_lost_total", "Undecodable records that are no longer kept: newer ones needed the room."),
         }
@@ -104,9 +108,11 @@ impl EngineMetrics {
         EngineMetrics {
             events: b.counter("tripline_events_total", "Audit events decoded, all stages."),
             events_canonical: b.counter("tripline_events_canonical_total", "Audit events that rules looked at: one per request."),
+            events_cut: b.counter("tripline_events_cut_total", "Audit events that were cut off on their way; rules saw what stands before the cut."),
             events_from_future: b.counter("tripline_events_from_future_total", "Events ahead of our clock by more than skew_max."),
             events_late: b.counter("tripline_events_late_total", "Detections behind the watermark; they count wherever a window is still open."),
             events_duplicate: b.counter("tripline_events_duplicate_total", "Detections of requests that had been counted before."),
+            fields_unread: b.counters("tripline_event_fields_unread_total", &["field"], "Fields that were written in a way that says nothing clear, and so were absent for rules."),
             values_dropped: b.counter("tripline_event_values_dropped_total", "Array elements that rules did not see, for there were too many."),
             rules_evaluated: b.counter("tripline_rules_evaluated_total", "Rules looked at after the index, over all events."),
             findings: b.counters("tripline_findings_total", &["rule"], "Times that a rule's whole condition held."),

@@ -93,6 +93,7 @@ impl Metrics {
         for reason in DeadLetterReason::ALL {
             metrics.source.dead_letters.with_label_values(&[reason.as_str()]);
         }
+        metrics.record_batch(&DetectCounts::default(), &[]);
         for limit in LIMITS {
             metrics.engine.limit_hits.with_label_values(&[limit]);
         }
@@ -162,6 +163,13 @@ impl Metrics {
         self.engine.events_canonical.inc_by(counts.events_canonical);
         self.engine.events_from_future.inc_by(counts.events_from_future);
         self.engine.values_dropped.inc_by(counts.values_dropped);
+        self.engine.events_cut.inc_by(counts.events_cut);
+        for (field, count) in counts.fields_unread.iter() {
+            self.engine.fields_unread.with_label_values(&[field]).inc_by(count);
+        }
+        for (message, count) in counts.control_messages.iter() {
+            self.source.control_messages.with_label_values(&[message.as_str()]).inc_by(count);
+        }
         self.engine.rules_evaluated.inc_by(counts.rules_evaluated);
         for letter in dead_letters {
             self.source.dead_letters.with_label_values(&[letter.reason.as_str()]).inc();

@@ -35,14 +35,14 @@ fn bad_records() -> Vec<(&'static str, Option<Vec<u8>>)> {
         ("empty", Some(Vec::new())),
         ("invalid_utf8", Some(not_utf8)),
         ("no_audit_id", without("auditID")),
-        ("no_stage", without("stage")),
+        ("no_verb", without("verb")),
         ("not_an_event", Some(br#"{"hello": "world"}"#.to_vec())),
         ("not_json", Some(b"hello".to_vec())),
         ("tombstone", None),
         ("too_deep", Some(deep.into_bytes())),
         ("too_large", with("requestObject", json!({"data": "x".repeat(17 << 20)}))),
         ("truncated", Some(text.as_bytes()[..text.len() / 2].to_vec())),
-        ("wrong_type", with("user", json!({"username": 7}))),
+        ("other_format", Some(b"\x28\xb5\x2f\xfd compressed".to_vec())),
     ]
 }
 

@@ -398,9 +398,45 @@ fn what_cannot_be_explained_ends_with_2_and_says_why() {
     }
     let mut command = tripline(directory.path());
     let cut = event(READ).into_bytes();
-    let (code, _, err) =
-        run_with_input(command.args(["explain", "--rule", "evil"]), &cut[..cut.len() / 2]);
+    let (code, _, err) = run_with_input(command.args(["explain", "--rule", "evil"]), &cut[..60]);
     assert!(code == 2 && err.contains("not an event: truncated"), "{err}");
+}
+
+#[test]
+fn of_an_event_that_was_cut_it_is_said_what_nobody_can_know() {
+    let whole = event(&format!(r#"{READ},"requestObject":{{"spec":{{"containers":[]}}}}"#));
+    let cut = &whole[..whole.find("\"requestObject").unwrap()];
+    for (rule, says) in [
+        ("evil", "note: the event is not whole; not to be seen: pod_spec.containers"),
+        ("first_exec", "objectRef.subresource is \"exec\"  (cut off: nobody knows)"),
+    ] {
+        let (code, out) = explain(cut, &["--rule", rule]);
+        assert!(code == 1 && out.contains(says), "{out}");
+        assert!(out.contains("not an event: truncated: cut off at byte"), "{out}");
+        let (_, out) = explain(&whole, &["--rule", rule]);
+        assert!(!out.contains("cut off") && !out.contains("not whole"), "{out}");
+    }
+}
+
+#[test]
+fn a_record_is_taken_apart_step_by_step() {
+    let record = |record: &str| {
+        let directory = directory(record);
+        let (code, out, err) =
+            run(tripline(directory.path()).args(["explain", "--record", "event.json"]));
+        assert_eq!(err, "");
+        (code, out)
+    };
+    let inner = Value::from(event(READ)).to_string();
+    let (code, out) = record(&format!(r#"{{"payload":{{"line":{inner}}}}}"#));
+    let expected = "an envelope of no known kind\nunder payload.line:\n  an event: \
+                    ResponseComplete of a-1 at 2026-01-05T22:14:01.140000Z\n1 event\n";
+    assert_eq!((code, out.as_str()), (0, expected));
+    let (code, out) = record("{\"hello\":\"world\"}\n[]");
+    let expected = "not decoded: not_an_event: no audit event, and none was found inside\nan empty \
+                    list\nknown to hold no events: empty\n0 events, 1 part known to hold none, 1 \
+                    dead letter\n";
+    assert_eq!((code, out.as_str()), (1, expected));
 }
 
 #[test]

@@ -3,13 +3,14 @@
 mod show;
 
 use std::{
-    io::IsTerminal as _,
+    fs::File,
+    io::{IsTerminal as _, Read},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use serde::de::IgnoredAny;
 
@@ -17,6 +18,7 @@ use super::{exit, output};
 use crate::{
     app::reload::load_rules,
     engine::{
+        decode::take_apart,
         detect::{ExplainedEvent, ExplainedRecord, explain_record},
         diagnostic::nearest,
         limits::RECORD_BYTES_MAX,
@@ -43,19 +45,23 @@ const LINES_PER_BATCH: usize = 512;
 /// redacted. For a correlation, and for a rule with state, each input is explained, with the key under
 /// which the event would count. Without --rule, all rules that the event matches are named.
 ///
-/// The event is one audit event, an EventList, JSON lines, or any wrapper of a shipper that `run`
-/// reads; plain, gzip or zstd.
+/// The event is one audit event, an EventList, JSON lines, or any envelope of a shipper that `run`
+/// reads (`tripline formats`); plain, gzip or zstd.
+///
+/// With --record, no rule is explained, but how one record, such as the value of a Kafka message, is taken
+/// apart: what it was found to be, from the outside to the inside, and why not more of it.
 #[derive(Args, Debug)]
 #[command(after_help = "Exit codes:
   0  some event matches (of a correlation: counts)
-  1  none does, or the input cannot be read
+  1  none does, or the input cannot be read; with --record: there is no event in it
   2  there is no such rule, the rules are wrong, or there is no event in the input
 
 Examples:
   tripline explain --rule exec_reverse_shell event.json
   grep 4b2d1f0e audit.log | tripline explain --rule secret_read_burst
   tripline explain event.json
-  tripline explain --rule privileged_pod --matching audit.log --format json | jq .events[].request")]
+  tripline explain --rule privileged_pod --matching audit.log --format json | jq .events[].request
+  kcat -C -t audit -c 1 -e > value; tripline explain --record value")]
 pub(super) struct ExplainArgs {
     /// Directory with rule files, or one rule file.
     #[arg(long, value_name = "DIR", default_value = "rules")]
@@ -66,6 +72,9 @@ pub(super) struct ExplainArgs {
     /// File with events; `-`, or nothing in a pipe, is standard input.
     #[arg(value_name = "EVENT-FILE")]
     file: Option<PathBuf>,
+    /// Show how this file, taken as one record, is taken apart; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "file", "audit_id", "matching", "all"])]
+    record: Option<PathBuf>,
     /// Only the event with this audit id.
     #[arg(long, value_name = "ID")]
     audit_id: Option<String>,
@@ -89,6 +98,9 @@ enum Format {
 }
 
 pub(super) fn execute(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &args.record {
+        return explain_record_file(path, args.format);
+    }
     let usage = || Ok(ExitCode::from(exit::USAGE));
     let input = match &args.file {
         Some(path) => path.as_path(),
@@ -129,6 +141,26 @@ pub(super) fn execute(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         Format::Json => format!("{:#}\n", show::json(&result)),
     })?;
     Ok(if result.counts.matching > 0 { exit::OK } else { ExitCode::from(exit::FAILURE) })
+}
+
+/// Shows how the bytes of one record are taken apart.
+fn explain_record_file(path: &Path, format: Format) -> anyhow::Result<ExitCode> {
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Box::new(file)
+    };
+    let mut bytes = Vec::new();
+    let bytes_max = RECORD_BYTES_MAX as u64 + 1;
+    let read = input.take(bytes_max).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    let taken = take_apart(&bytes);
+    output::print_all(&match format {
+        Format::Text => show::taken_apart(&taken),
+        Format::Json => format!("{:#}\n", serde_json::to_value(&taken)?),
+    })?;
+    Ok(if taken.events > 0 { exit::OK } else { ExitCode::from(exit::FAILURE) })
 }
 
 /// What came of the whole input.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Explained;
 use crate::engine::{
+    decode::TakenApart,
     detect::{ExplainedEvent, ExplainedInput, ExplainedRule, Explanation, KeyPart},
     diagnostic::Place,
     rule::{About, Rule, RuleIndex, RuleSet},
@@ -210,6 +211,10 @@ impl Page<'_> {
         if let Some(condition) = &rule.condition {
             self.condition(depth, condition);
         }
+        if !rule.cut_off.is_empty() {
+            let fields = rule.cut_off.join(", ");
+            self.line(depth, &format!("note: the event is not whole; not to be seen: {fields}"));
+        }
         if let Some(remark) = rule.remark {
             self.line(depth, &format!("note: {remark}"));
         }
@@ -258,6 +263,28 @@ impl Page<'_> {
             self.condition(depth + 1, part);
         }
     }
+}
+
+/// How a record was taken apart, for people.
+pub(super) fn taken_apart(taken: &TakenApart) -> String {
+    let mut text = String::new();
+    for step in &taken.steps {
+        let what = one_line(&step.what, LINE_CHARACTERS);
+        text.push_str(&format!("{}{what}\n", "  ".repeat(step.depth)));
+    }
+    if taken.steps_left_out > 0 {
+        let more = counted(taken.steps_left_out, "more step");
+        text.push_str(&format!("… and {more}\n"));
+    }
+    let mut sums = vec![counted(taken.events, "event")];
+    if taken.control_messages > 0 {
+        sums.push(format!("{} known to hold none", counted(taken.control_messages, "part")));
+    }
+    if taken.dead_letters > 0 {
+        sums.push(counted(taken.dead_letters, "dead letter"));
+    }
+    text.push_str(&format!("{}\n", sums.join(", ")));
+    text
 }
 
 /// The key and the values with which an event counts.

@@ -1,13 +1,12 @@
 //! CloudWatch Logs subscriptions: how the audit log of EKS leaves AWS.
+//!
+//! `{"messageType": "DATA_MESSAGE", "logGroup": "/aws/eks/<cluster>/cluster", "logEvents": […]}`. Gzip and
+//! Base64 around the whole record are undone before.
 
-use super::{
-    json::Json,
-    wrapper::{Wrapped, Wrapper},
-};
+use std::borrow::Cow;
 
-/// `{"messageType": "DATA_MESSAGE", "logGroup": "/aws/eks/<cluster>/cluster", "logEvents": […]}`.
-/// Gzip and Base64 around the whole record are undone before.
-pub(super) struct CloudWatch;
+use super::search::{Around, Content, Members, Search, is_promising};
+use crate::engine::dead_letter::ControlMessage;
 
 /// Streams of the same log group that hold other logs than the audit log.
 const OTHER_STREAMS: [&str; 5] = [
@@ -18,42 +17,46 @@ const OTHER_STREAMS: [&str; 5] = [
     "kube-scheduler-",
 ];
 
-impl Wrapper for CloudWatch {
-    fn name(&self) -> &'static str {
-        "cloudwatch"
-    }
+pub(super) fn is(members: &Members<'_>) -> bool {
+    members.has("messageType") && members.has("logEvents")
+}
 
-    fn summary(&self) -> &'static str {
-        "A CloudWatch Logs subscription (EKS), also compressed: events as text in \
-         `logEvents[].message`. The cluster comes from `logGroup`. Other logs of the control plane \
-         are passed over."
-    }
+/// Whether the log of a stream is one of the control plane, and not its audit log.
+fn is_other(stream: &str) -> bool {
+    !stream.starts_with("kube-apiserver-audit-")
+        && OTHER_STREAMS.iter().any(|prefix| stream.starts_with(prefix))
+}
 
-    fn example(&self) -> &'static str {
-        r#"{"messageType":"DATA_MESSAGE","owner":"123456789012","logGroup":"/aws/eks/prod/cluster","logStream":"kube-apiserver-audit-0123456789abcdef","logEvents":[{"id":"3195","timestamp":1767651241131,"message":"@TEXT@"}]}"#
+pub(super) fn open<'a>(
+    members: &Members<'a>,
+    search: &mut Search<'a>,
+    around: &Around<'a>,
+) -> bool {
+    let (Some(kind), Some(events)) = (members.text("messageType"), members.get("logEvents")) else {
+        return false;
+    };
+    if kind.eq_ignore_ascii_case("CONTROL_MESSAGE") {
+        search.push(Content::Control(ControlMessage::Check), around);
+        return true;
     }
+    if is_other(&members.text("logStream").unwrap_or_default()) && !is_promising(events.raw()) {
+        search.push(Content::Control(ControlMessage::OtherLog), around);
+        return true;
+    }
+    if events.is_empty() || !events.is_array() {
+        return false;
+    }
+    for event in events.items() {
+        let entry = Members::of(event);
+        let around = Around { time: Around::of(&entry).time.or(around.time), ..around.clone() };
+        search.push_content(entry.get("message"), event, &around);
+    }
+    true
+}
 
-    fn unwrap<'a>(&self, wrapper: Json<'a>, inside: &mut Vec<Wrapped<'a>>) -> bool {
-        let (Some(kind), Some(events)) =
-            (wrapper.get("messageType").and_then(Json::text), wrapper.get("logEvents"))
-        else {
-            return false;
-        };
-        let stream = wrapper.get("logStream").and_then(Json::text).unwrap_or_default();
-        let other = OTHER_STREAMS.iter().any(|prefix| stream.starts_with(prefix))
-            && !stream.starts_with("kube-apiserver-audit-");
-        if kind == "CONTROL_MESSAGE" || other {
-            return true;
-        }
-        let group = wrapper.get("logGroup").and_then(Json::text).unwrap_or_default();
-        let cluster =
-            group.strip_prefix("/aws/eks/").and_then(|rest| rest.strip_suffix("/cluster"));
-        for event in events.items() {
-            if let Some(content) = event.get("message").and_then(Json::text) {
-                let cluster = cluster.map(|cluster| cluster.to_owned().into());
-                inside.push(Wrapped { content, cluster });
-            }
-        }
-        true
-    }
+/// The cluster in the name of its log group.
+pub(super) fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    let group = members.text("logGroup").or_else(|| members.text("log_group"))?;
+    let name = group.strip_prefix("/aws/eks/")?.strip_suffix("/cluster")?;
+    Some(Cow::Owned(name.to_owned()))
 }

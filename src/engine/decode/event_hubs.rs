@@ -1,57 +1,112 @@
 //! Azure diagnostic settings to Event Hubs: how the audit log of AKS leaves Azure.
+//!
+//! `{"records": [{"category": "kube-audit", "properties": {"log": "<line>"}, "resourceId": …}]}`. Some
+//! consumers take the batch apart, so that each of its records comes alone.
 
 use std::borrow::Cow;
 
 use super::{
     json::Json,
-    wrapper::{Wrapped, Wrapper},
+    search::{Around, Content, Members, Search, is_promising},
 };
+use crate::engine::dead_letter::ControlMessage;
 
-/// `{"records": [{"category": "kube-audit", "properties": {"log": "<line>"}, "resourceId": …}]}`.
-pub(super) struct EventHubs;
-
-impl Wrapper for EventHubs {
-    fn name(&self) -> &'static str {
-        "event_hubs"
-    }
-
-    fn summary(&self) -> &'static str {
-        "Azure diagnostic logs (AKS): events as text, or as they are, in `records[].properties.log`. \
-         The cluster is the last part of `resourceId`, in lower case. Categories other than \
-         `kube-audit…` are passed over."
-    }
-
-    fn example(&self) -> &'static str {
-        r#"{"records":[{"category":"kube-audit","operationName":"Microsoft.ContainerService/managedClusters/diagnosticLogs/Read","properties":{"log":"@TEXT@","stream":"stdout","pod":"kube-apiserver-0"},"resourceId":"/SUBSCRIPTIONS/0/RESOURCEGROUPS/RG/PROVIDERS/MICROSOFT.CONTAINERSERVICE/MANAGEDCLUSTERS/PROD","time":"2026-01-05T22:14:01.1314Z"}]}"#
-    }
-
-    fn unwrap<'a>(&self, wrapper: Json<'a>, inside: &mut Vec<Wrapped<'a>>) -> bool {
-        // Some consumers take the batch apart.
-        let Some(records) = wrapper.get("records") else { return record(wrapper, inside) };
-        let mut known = false;
-        for item in records.items() {
-            known |= record(item, inside);
-        }
-        known
-    }
+pub(super) fn is(members: &Members<'_>) -> bool {
+    let is_batch = |records: Json<'_>| {
+        records.items().next().is_some_and(|first| is_record(&Members::of(first)))
+    };
+    is_record(members) || members.get("records").is_some_and(is_batch)
 }
 
-fn record<'a>(record: Json<'a>, inside: &mut Vec<Wrapped<'a>>) -> bool {
-    let (Some(category), Some(log)) =
-        (record.get("category").and_then(Json::text), record.at(&["properties", "log"]))
-    else {
-        return false;
-    };
-    if !category.starts_with("kube-audit") {
+fn is_record(members: &Members<'_>) -> bool {
+    category_of(members).is_some() && (members.has("properties") || resource_of(members).is_some())
+}
+
+fn category_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    members.text("category").or_else(|| members.text("Category"))
+}
+
+fn resource_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    ["resourceId", "ResourceId", "_ResourceId"].iter().find_map(|key| members.text(key))
+}
+
+/// Columns of the table `AKSAudit` of Log Analytics, and the fields of events that they are.
+const COLUMNS: [(&str, &str); 16] = [
+    ("Annotations", "annotations"),
+    ("AuditId", "auditID"),
+    ("ImpersonatedUser", "impersonatedUser"),
+    ("Level", "level"),
+    ("ObjectRef", "objectRef"),
+    ("RequestObject", "requestObject"),
+    ("RequestReceivedTime", "requestReceivedTimestamp"),
+    ("RequestUri", "requestURI"),
+    ("ResponseObject", "responseObject"),
+    ("ResponseStatus", "responseStatus"),
+    ("SourceIps", "sourceIPs"),
+    ("Stage", "stage"),
+    ("StageReceivedTime", "stageTimestamp"),
+    ("User", "user"),
+    ("UserAgent", "userAgent"),
+    ("Verb", "verb"),
+];
+
+/// A row of the table, as data export rules send it: objects may be texts.
+fn row(members: &Members<'_>) -> Option<String> {
+    members.get("AuditId").and(members.get("Verb"))?;
+    let mut event = String::from("{");
+    for (column, field) in COLUMNS {
+        let Some(value) = members.get(column) else { continue };
+        let comma = if event.len() > 1 { "," } else { "" };
+        let is_tree = matches!(
+            field,
+            "annotations"
+                | "impersonatedUser"
+                | "objectRef"
+                | "requestObject"
+                | "responseObject"
+                | "responseStatus"
+                | "sourceIPs"
+                | "user"
+        );
+        let inner = value.text().filter(|text| is_tree && Json::new(text).is_whole_tree());
+        let value = inner.as_deref().unwrap_or(value.raw());
+        event.push_str(&format!("{comma}\"{field}\":{value}"));
+    }
+    event.push('}');
+    Some(event)
+}
+
+/// One record of a batch.
+pub(super) fn open<'a>(
+    json: Json<'a>,
+    members: &Members<'a>,
+    search: &mut Search<'a>,
+    around: &Around<'a>,
+) -> bool {
+    if let Some(event) = row(members) {
+        search.push(Content::Text(Cow::Owned(event)), around);
         return true;
     }
-    let content = if log.is_object() { Some(Cow::Borrowed(log.raw())) } else { log.text() };
-    let resource = record.get("resourceId").and_then(Json::text);
-    let cluster = resource
-        .as_deref()
-        .and_then(|id| id.rsplit('/').next())
-        .filter(|name| !name.is_empty())
-        .map(|name| Cow::Owned(name.to_lowercase()));
-    inside.extend(content.map(|content| Wrapped { content, cluster }));
+    let Some(category) = category_of(members).filter(|_| is_record(members)) else { return false };
+    if !category.to_ascii_lowercase().starts_with("kube-audit") {
+        // Unless somebody renamed it, it is another log.
+        let is_other = !is_promising(json.raw());
+        if is_other {
+            search.push(Content::Control(ControlMessage::OtherLog), around);
+        }
+        return is_other;
+    }
+    let properties = members.get("properties");
+    let log = properties.and_then(|properties| properties.get("log").or(properties.get("Log")));
+    // Properties may be a text themselves.
+    let log = log.or_else(|| properties.filter(|json| json.is_string())).or(members.get("log"));
+    search.push_content(log, json, around);
     true
+}
+
+/// The cluster: the last part of the resource that a record is about.
+pub(super) fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    let resource = resource_of(members)?.to_lowercase();
+    let (_, name) = resource.rsplit_once('/')?;
+    (!name.is_empty()).then(|| Cow::Owned(name.to_owned()))
 }

@@ -13,7 +13,7 @@ use crate::engine::value::unescape;
 
 /// One JSON value.
 #[derive(Clone, Copy, Debug)]
-pub struct Json<'a> {
+pub(super) struct Json<'a> {
     text: &'a str,
 }
 
@@ -24,44 +24,64 @@ impl<'a> Json<'a> {
     }
 
     /// The value as it is written.
-    pub fn raw(self) -> &'a str {
+    pub(super) fn raw(self) -> &'a str {
         self.text
     }
 
     /// Whether it is an object.
-    pub fn is_object(self) -> bool {
+    pub(super) fn is_object(self) -> bool {
         self.text.starts_with('{')
     }
 
-    /// The member of an object under a key, the first of several.
-    pub fn get(self, key: &str) -> Option<Json<'a>> {
+    /// Whether it is an array.
+    pub(super) fn is_array(self) -> bool {
+        self.text.starts_with('[')
+    }
+
+    /// Whether it is a string.
+    pub(super) fn is_string(self) -> bool {
+        self.text.starts_with('"')
+    }
+
+    /// Whether it is an array or an object with nothing in it.
+    pub(super) fn is_empty(self) -> bool {
+        let inner = self.text.get(1..self.text.len().saturating_sub(1)).unwrap_or("");
+        (self.is_array() || self.is_object()) && inner.trim_ascii().is_empty()
+    }
+
+    /// The members of an object in their order; none of anything else. Keys are as they are written:
+    /// shippers write their own without escapes.
+    pub(super) fn members(self) -> impl Iterator<Item = (&'a str, Json<'a>)> {
         let mut scanner = Scanner::new(self.text);
-        if scanner.token() != b'{' {
-            return None;
-        }
+        let mut more = scanner.token() == b'{';
         scanner.bump();
-        let mut more = scanner.token() != b'}';
-        while more {
+        more &= scanner.token() != b'}';
+        std::iter::from_fn(move || {
+            if !more {
+                return None;
+            }
             let name = scanner.key().ok()?;
             scanner.token();
             let start = scanner.at();
             scanner.skip_value(0).ok()?;
-            // Shippers write their own keys without escapes.
-            if name.text == key {
-                return Some(Json { text: scanner.since(start) });
-            }
-            more = next_member(&mut scanner).ok()?;
-        }
-        None
+            let member = Json { text: scanner.since(start) };
+            more = next_member(&mut scanner).unwrap_or(false);
+            Some((name.text, member))
+        })
+    }
+
+    /// The member of an object under a key, the first of several.
+    pub(super) fn get(self, key: &str) -> Option<Json<'a>> {
+        self.members().find(|(name, _)| *name == key).map(|(_, member)| member)
     }
 
     /// The member at the end of a path of keys.
-    pub fn at(self, path: &[&str]) -> Option<Json<'a>> {
+    pub(super) fn at(self, path: &[&str]) -> Option<Json<'a>> {
         path.iter().try_fold(self, |json, key| json.get(key))
     }
 
     /// The members of an array; none of anything else.
-    pub fn items(self) -> impl Iterator<Item = Json<'a>> {
+    pub(super) fn items(self) -> impl Iterator<Item = Json<'a>> {
         let mut scanner = Scanner::new(self.text);
         let mut more = scanner.token() == b'[';
         scanner.bump();
@@ -80,7 +100,7 @@ impl<'a> Json<'a> {
     }
 
     /// The text of a string.
-    pub fn text(self) -> Option<Cow<'a, str>> {
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
         let mut scanner = Scanner::new(self.text);
         if scanner.token() != b'"' {
             return None;
@@ -94,9 +114,17 @@ impl<'a> Json<'a> {
         Some(Cow::Owned(text))
     }
 
-    /// The text of a string that holds JSON itself: an object or an array.
-    pub fn inner(self) -> Option<Cow<'a, str>> {
-        self.text().filter(|text| text.trim_ascii_start().starts_with(['{', '[']))
+    /// Whether it is an object or an array, and all of it is there.
+    pub(super) fn is_whole_tree(self) -> bool {
+        let mut scanner = Scanner::new(self.text);
+        (self.is_object() || self.is_array())
+            && scanner.skip_value(0).is_ok()
+            && scanner.at() == self.text.len()
+    }
+
+    /// A number, or a string that is nothing but one.
+    pub(super) fn number(self) -> Option<f64> {
+        self.text.trim_matches('"').parse().ok().filter(|number: &f64| number.is_finite())
     }
 }
 

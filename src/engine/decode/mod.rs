@@ -1,59 +1,94 @@
 //! From bytes to events: one pass that extracts only what rules need.
 //!
-//! A record holds one audit `Event`, an `EventList`, several of either on lines of their own, or any
-//! of these in the wrapper of a shipper. What cannot be decoded becomes a dead letter with a reason;
-//! what is odd but can be decoded (bytes that are not UTF-8, nesting too deep for us, an event too
-//! large to be real) becomes a dead letter *and* is shown to the rules as far as it goes: whoever may
-//! send a patch with such a body must not be able to hide it. Whether an event matters is decided
-//! elsewhere.
+//! A record holds one audit `Event`, an `EventList`, several of either, or any of these in what a shipper
+//! put around it ([`envelope`]). Every record, and every part of one, ends as events, as a message that is
+//! known to hold none, or as a dead letter with a reason. What is odd but can be decoded (bytes that are
+//! not UTF-8, nesting too deep for us, an event too large to be real, one that was cut) becomes a dead
+//! letter *and* is shown to the rules as far as it goes: whoever may send a patch with such a body must not
+//! be able to hide it. Whether an event matters is decided elsewhere.
 
+mod bytes;
+mod check;
+mod clock;
 mod cloudwatch;
-mod compressed;
+mod cut;
+mod envelope;
 mod event_hubs;
-mod filebeat;
-mod fluent_bit;
 mod gke;
 mod json;
+mod lead;
 mod order;
 mod otlp;
 mod pass;
 mod projection;
 mod scan;
-mod vector;
-mod wrapper;
+mod search;
+mod steps;
 
 use std::borrow::Cow;
 
-use compressed::Inflated;
+use bytes::{Inside, Look};
+pub use envelope::{DECODERS, Envelope};
+use json::Json;
 use pass::Pass;
 use projection::Projection;
-pub use wrapper::Wrapper;
+use search::{Around, Content, Found, Members, Search};
+pub use steps::{Step, TakenApart, take_apart};
 
 use super::{
-    dead_letter::DeadLetterReason,
+    dead_letter::{ControlMessage, DeadLetterReason},
     event::{Event, FieldTable},
     limits,
+    time::EventTime,
 };
 
-/// Every wrapper that is known, by name. No record is more than one of them, so the order does not
-/// matter.
-pub const DECODERS: &[&dyn Wrapper] = &[
-    &cloudwatch::CloudWatch,
-    &event_hubs::EventHubs,
-    &filebeat::Filebeat,
-    &fluent_bit::FluentBit,
-    &gke::Gke,
-    &otlp::Otlp,
-    &vector::Vector,
-];
+/// Takes an envelope apart that needs code of its own. False: it is none, and is searched.
+fn open_envelope<'a>(
+    json: Json<'a>,
+    members: &Members<'a>,
+    search: &mut Search<'a>,
+    around: &Around<'a>,
+) -> bool {
+    cloudwatch::open(members, search, around)
+        || event_hubs::open(json, members, search, around)
+        || gke::open(json, members, search, around)
+        || otlp::open(json, members, search, around)
+}
+
+/// The cluster as clouds write it.
+fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    cloudwatch::cluster_of(members)
+        .or_else(|| event_hubs::cluster_of(members))
+        .or_else(|| otlp::cluster_of(members))
+}
 
 /// What comes out of a record.
 pub(super) trait Sink {
     /// A decoded event of any stage. It is cleared afterwards.
     fn event(&mut self, event: &mut Event<'_>);
 
+    /// A message that is known to hold no events.
+    fn control(&mut self, message: ControlMessage);
+
     /// Something that could not be decoded, with its bytes.
     fn dead_letter(&mut self, reason: DeadLetterReason, detail: String, bytes: &[u8]);
+
+    /// Whether [`Sink::step`] is wanted.
+    fn wants_steps(&self) -> bool {
+        false
+    }
+
+    /// How the record is taken apart, for people: what was found, and how deep inside.
+    fn step(&mut self, _depth: usize, _what: String) {}
+}
+
+/// What the source of a record knows of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Origin<'a> {
+    /// The cluster.
+    pub(super) cluster: Option<&'a str>,
+    /// When it was written: the time of events that have none.
+    pub(super) time: Option<EventTime>,
 }
 
 /// Decodes records onto the fields of one rule set. Keeps memory from record to record.
@@ -67,12 +102,33 @@ pub(super) struct Decoder {
 /// What is known about the text being decoded.
 #[derive(Clone, Copy, Debug)]
 struct Context<'a> {
-    /// Cluster that the source or a wrapper names.
+    /// Cluster that the source or an envelope names.
     cluster: Option<&'a str>,
-    /// How many wrappers are around it.
+    /// Time that the envelope, or else the source, names.
+    time: Option<EventTime>,
+    /// How many envelopes are around it.
     wrappers: usize,
     /// The record is a dead letter already: further ones would only repeat that.
     silent: bool,
+    /// It was cut and closed here: what was open at the cut is marked so.
+    marked: bool,
+    /// It is itself what was closed, so it is not closed again.
+    closed: bool,
+}
+
+/// What all passes over one record share.
+struct Work<'p, S> {
+    projection: &'p Projection,
+    spare: &'p mut Vec<Event<'static>>,
+    sink: &'p mut S,
+    /// Documents and items that may still be read.
+    items_left: usize,
+    /// Bytes that may still be made: by inflating, by undoing escapes.
+    bytes_left: usize,
+    /// Events that came out.
+    events: usize,
+    /// Events, control messages and dead letters that came out, silent ones too.
+    outcomes: usize,
 }
 
 impl Decoder {
@@ -81,35 +137,159 @@ impl Decoder {
     }
 
     /// Decodes one record. Everything in it goes to `sink`, in its order.
-    pub(super) fn decode(&mut self, payload: &[u8], cluster: Option<&str>, sink: &mut impl Sink) {
+    pub(super) fn decode(&mut self, payload: &[u8], origin: Origin<'_>, sink: &mut impl Sink) {
+        let mut work = Work {
+            projection: &self.projection,
+            spare: &mut self.spare,
+            sink,
+            items_left: limits::EVENTS_PER_RECORD_MAX,
+            bytes_left: limits::UNWRAPPED_BYTES_MAX,
+            events: 0,
+            outcomes: 0,
+        };
+        let context = Context {
+            cluster: origin.cluster,
+            time: origin.time,
+            wrappers: 0,
+            silent: false,
+            marked: false,
+            closed: false,
+        };
         if payload.len() > limits::RECORD_BYTES_MAX {
             let detail = format!("{} bytes", payload.len());
-            sink.dead_letter(DeadLetterReason::TooLarge, detail, payload);
+            work.dead_letter(context, DeadLetterReason::TooLarge, detail, payload);
             return;
         }
-        match compressed::inflate(payload) {
-            Inflated::No => self.bytes(payload, payload, cluster, sink),
-            Inflated::Yes(plain) => self.bytes(&plain, payload, cluster, sink),
-            Inflated::Bad(reason, detail) => sink.dead_letter(reason, detail, payload),
+        work.accounted(context, payload, |work| work.payload(payload, context));
+    }
+}
+
+impl<S: Sink> Work<'_, S> {
+    /// Does a part of the work, after which something must have come of it.
+    #[inline]
+    fn accounted(&mut self, context: Context<'_>, part: &[u8], work: impl FnOnce(&mut Self)) {
+        let before = self.outcomes;
+        work(self);
+        if self.outcomes == before {
+            let detail = "nothing came of it, which is a fault of the decoder".to_owned();
+            self.dead_letter(context, DeadLetterReason::Unaccounted, detail, part);
         }
     }
 
-    fn bytes(&mut self, plain: &[u8], payload: &[u8], cluster: Option<&str>, sink: &mut impl Sink) {
-        let context = Context { cluster, wrappers: 0, silent: false };
-        match simdutf8::compat::from_utf8(plain) {
-            Ok(text) => self.text(text, context, sink),
+    fn event(&mut self, event: &mut Event<'_>) {
+        self.events += 1;
+        self.outcomes += 1;
+        self.sink.event(event);
+    }
+
+    fn control(&mut self, context: Context<'_>, message: ControlMessage) {
+        self.outcomes += 1;
+        self.step(context, || format!("known to hold no events: {}", message.as_str()));
+        self.sink.control(message);
+    }
+
+    fn dead_letter(
+        &mut self,
+        context: Context<'_>,
+        reason: DeadLetterReason,
+        detail: String,
+        bytes: &[u8],
+    ) {
+        self.outcomes += 1;
+        self.step(context, || format!("not decoded: {}: {detail}", reason.as_str()));
+        if !context.silent {
+            self.sink.dead_letter(reason, detail, bytes);
+        }
+    }
+
+    /// Tells how the record is taken apart, if anybody asked.
+    #[inline]
+    fn step(&mut self, context: Context<'_>, what: impl FnOnce() -> String) {
+        if self.sink.wants_steps() {
+            self.sink.step(context.wrappers, what());
+        }
+    }
+
+    /// Bytes that came with nothing around them, or out of something.
+    fn payload(&mut self, bytes: &[u8], context: Context<'_>) {
+        match bytes::look(bytes, &mut self.bytes_left) {
+            Look::Plain(plain) => self.plain(plain, context),
+            Look::Text(name, text) => {
+                self.step(context, || format!("text in {name}"));
+                self.text(&text, context);
+            }
+            Look::Bad(reason, detail) => self.dead_letter(context, reason, detail, bytes),
+            Look::Inside(inside) => self.inside(bytes, inside, context),
+        }
+    }
+
+    /// What was compressed, or Base64.
+    fn inside(&mut self, bytes: &[u8], inside: Inside, context: Context<'_>) {
+        let Inside { name, parts, fault } = inside;
+        self.step(context, || {
+            format!("{name}: {} bytes", parts.iter().map(Vec::len).sum::<usize>())
+        });
+        if context.wrappers >= limits::WRAPPERS_MAX {
+            let detail = "too many envelopes around each other".to_owned();
+            self.dead_letter(context, DeadLetterReason::TooDeep, detail, bytes);
+            return;
+        }
+        let mut context = Context { wrappers: context.wrappers + 1, closed: false, ..context };
+        let is_whole = fault.is_none();
+        if let Some((reason, detail)) = fault {
+            // What could be read of it may hold events all the same.
+            self.dead_letter(context, reason, detail, bytes);
+            context.silent = true;
+        }
+        for part in parts.iter().filter(|part| is_whole || !part.is_empty()) {
+            self.accounted(context, part, |work| work.payload(part, context));
+        }
+    }
+
+    fn plain(&mut self, bytes: &[u8], context: Context<'_>) {
+        match simdutf8::compat::from_utf8(bytes) {
+            Ok(text) => self.text(text, context),
             Err(error) => {
                 let detail = format!("at byte {}", error.valid_up_to());
-                sink.dead_letter(DeadLetterReason::InvalidUtf8, detail, payload);
-                let text: Cow<'_, str> = String::from_utf8_lossy(plain);
-                self.text(&text, Context { silent: true, ..context }, sink);
+                self.dead_letter(context, DeadLetterReason::InvalidUtf8, detail, bytes);
+                let text: Cow<'_, str> = String::from_utf8_lossy(bytes);
+                self.text(&text, Context { silent: true, ..context });
             }
         }
     }
 
-    fn text(&mut self, text: &str, context: Context<'_>, sink: &mut impl Sink) {
-        let mut items_left = limits::EVENTS_PER_RECORD_MAX;
-        Pass::run(&self.projection, &mut self.spare, context, &mut items_left, sink, text);
+    fn text(&mut self, text: &str, context: Context<'_>) {
+        Pass::run(self, context, text);
+    }
+
+    /// What was found in an envelope.
+    fn found(&mut self, found: &Found<'_>, outer: Context<'_>) {
+        let context = Context {
+            // What the operator configured is right; an envelope only knows what it was told.
+            cluster: outer.cluster.or(found.around.cluster.as_deref()),
+            time: found.around.time.or(outer.time),
+            wrappers: outer.wrappers + 1,
+            closed: false,
+            ..outer
+        };
+        self.step(outer, || match found.place.as_str() {
+            "" => "in it:".to_owned(),
+            place => format!("under {place}:"),
+        });
+        match &found.content {
+            Content::Control(message) => self.control(context, *message),
+            Content::Nothing(entry) => {
+                let detail = "an entry without an audit event".to_owned();
+                let reason = DeadLetterReason::NotAnEvent;
+                self.dead_letter(context, reason, detail, entry.as_bytes());
+            }
+            Content::Text(text) => {
+                self.accounted(context, text.as_bytes(), |work| work.text(text, context));
+            }
+            Content::Bytes(bytes) => {
+                self.accounted(context, bytes, |work| work.payload(bytes, context));
+            }
+        }
     }
 }
 

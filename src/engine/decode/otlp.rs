@@ -1,83 +1,135 @@
-//! OpenTelemetry's Kafka exporter with encoding `otlp_json`. The default, `otlp_proto`, is binary and
-//! is not understood.
+//! OpenTelemetry's Kafka exporter with encoding `otlp_json`. The default, `otlp_proto`, is binary and is
+//! not read.
+//!
+//! `{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "<line>"}}]}]}]}`. A body that
+//! was parsed, and attributes, are typed values; they are turned back into plain JSON.
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
-
 use super::{
     json::Json,
-    wrapper::{Wrapped, Wrapper},
+    search::{Around, Content, Members, Search, is_promising},
 };
+use crate::engine::limits;
 
-/// `{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "<line>"}}]}]}]}`.
-pub(super) struct Otlp;
+/// Keys of typed values, as the JSON form of protocol buffers writes them; some write snake_case.
+const KINDS: [[&str; 2]; 7] = [
+    ["stringValue", "string_value"],
+    ["boolValue", "bool_value"],
+    ["intValue", "int_value"],
+    ["doubleValue", "double_value"],
+    ["arrayValue", "array_value"],
+    ["kvlistValue", "kvlist_value"],
+    ["bytesValue", "bytes_value"],
+];
 
-impl Wrapper for Otlp {
-    fn name(&self) -> &'static str {
-        "otlp"
-    }
-
-    fn summary(&self) -> &'static str {
-        "OpenTelemetry logs as `otlp_json`: the event as text, or parsed, in the `body` of each log \
-         record. The cluster is the resource attribute `k8s.cluster.name`."
-    }
-
-    fn example(&self) -> &'static str {
-        r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"k8s.cluster.name","value":{"stringValue":"prod"}}]},"scopeLogs":[{"scope":{},"logRecords":[{"timeUnixNano":"1767651241131000000","body":{"stringValue":"@TEXT@"}}]}]}]}"#
-    }
-
-    fn unwrap<'a>(&self, wrapper: Json<'a>, inside: &mut Vec<Wrapped<'a>>) -> bool {
-        let Some(resources) = wrapper.get("resourceLogs") else { return false };
-        for resource in resources.items() {
-            let cluster = cluster_of(resource);
-            let scopes = resource.get("scopeLogs").map(Json::items).into_iter().flatten();
-            let records = scopes.filter_map(|scope| scope.get("logRecords")).flat_map(Json::items);
-            for body in records.filter_map(|record| record.get("body")) {
-                let content = match body.get("stringValue") {
-                    Some(text) => text.text(),
-                    None => parsed(body).map(Cow::Owned),
-                };
-                let cluster = cluster.clone();
-                inside.extend(content.map(|content| Wrapped { content, cluster }));
-            }
-        }
-        true
-    }
+pub(super) fn is(members: &Members<'_>) -> bool {
+    members.has("resourceLogs") || members.has("resource_logs")
 }
 
-fn cluster_of<'a>(resource: Json<'a>) -> Option<Cow<'a, str>> {
+/// One log record: what has a body that is a typed value, or attributes that are a list of them.
+pub(super) fn open<'a>(
+    json: Json<'a>,
+    members: &Members<'a>,
+    search: &mut Search<'a>,
+    around: &Around<'a>,
+) -> bool {
+    let times = ["timeUnixNano", "time_unix_nano", "observedTimeUnixNano"];
+    let body = members.get("body");
+    let is_record = body.is_some_and(|body| body.is_empty() || kind_of(body).is_some())
+        || times.iter().any(|key| members.has(key))
+            && members.get("attributes").is_some_and(Json::is_array);
+    if !is_record {
+        return false;
+    }
+    let text = body.and_then(kind_of).filter(|(kind, _)| *kind == "stringValue");
+    if let Some((_, text)) = text.filter(|(_, text)| is_promising(text.raw())) {
+        search.push(text.text().map_or(Content::Nothing(json.raw()), Content::Text), around);
+        return true;
+    }
+    let mut plain = String::from("{\"body\":");
+    match body {
+        Some(body) => write_plain(body, &mut plain, 0),
+        None => plain.push_str("null"),
+    }
+    plain.push_str(",\"attributes\":");
+    match members.get("attributes") {
+        Some(list) => write_members(list, &mut plain, 0),
+        None => plain.push_str("{}"),
+    }
+    plain.push('}');
+    let content = if is_promising(&plain) || has_base64(body) {
+        Content::Text(Cow::Owned(plain))
+    } else {
+        Content::Nothing(json.raw())
+    };
+    search.push(content, around);
+    true
+}
+
+fn has_base64(body: Option<Json<'_>>) -> bool {
+    body.and_then(kind_of).is_some_and(|(kind, _)| matches!(kind, "bytesValue" | "stringValue"))
+}
+
+/// The cluster among the attributes of a resource.
+pub(super) fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    let attributes = members.get("resource")?.get("attributes")?;
     let named = |attribute: &Json<'a>| {
         attribute.get("key").and_then(Json::text).as_deref() == Some("k8s.cluster.name")
     };
-    let attribute = resource.at(&["resource", "attributes"])?.items().find(named)?;
-    attribute.at(&["value", "stringValue"])?.text()
+    let (_, name) = kind_of(attributes.items().find(named)?.get("value")?)?;
+    name.text()
 }
 
-/// A body that was parsed, back as JSON.
-fn parsed(body: Json<'_>) -> Option<String> {
-    let body: Value = serde_json::from_str(body.raw()).ok()?;
-    let event = plain(&body).filter(Value::is_object)?;
-    Some(event.to_string())
+/// The kind of a typed value, and what it holds.
+fn kind_of(value: Json<'_>) -> Option<(&'static str, Json<'_>)> {
+    let (key, inner) = value.members().next()?;
+    let [kind, _] = KINDS.iter().find(|names| names.contains(&key))?;
+    Some((kind, inner))
 }
 
-/// What an `AnyValue` stands for. Recursion is bounded by the depth that `serde_json` accepts.
-fn plain(value: &Value) -> Option<Value> {
-    let (kind, value) = value.as_object()?.iter().next()?;
-    Some(match (kind.as_str(), value) {
-        ("kvlistValue", list) => {
-            let entries = list.get("values").and_then(Value::as_array)?.iter();
-            let entries = entries.filter_map(|entry| {
-                Some((entry.get("key")?.as_str()?.to_owned(), plain(entry.get("value")?)?))
-            });
-            Value::Object(entries.collect::<Map<String, Value>>())
-        }
-        ("arrayValue", list) => {
-            let values = list.get("values").and_then(Value::as_array);
-            Value::Array(values.into_iter().flatten().filter_map(plain).collect())
+/// Writes what a typed value stands for. Recursion is bounded by [`limits::JSON_DEPTH_MAX`]; what lies
+/// deeper is null.
+fn write_plain(value: Json<'_>, out: &mut String, depth: usize) {
+    let known = kind_of(value).filter(|_| depth < limits::JSON_DEPTH_MAX);
+    let Some((kind, inner)) = known else {
+        out.push_str("null");
+        return;
+    };
+    let values = || inner.get("values").into_iter().flat_map(Json::items);
+    match kind {
+        "kvlistValue" => write_members(inner.get("values").unwrap_or(inner), out, depth),
+        "arrayValue" => {
+            for (index, item) in values().enumerate() {
+                out.push(if index == 0 { '[' } else { ',' });
+                write_plain(item, out, depth + 1);
+            }
+            out.push_str(if values().next().is_none() { "[]" } else { "]" });
         }
         // 64-bit integers are strings in the JSON form of protocol buffers.
-        ("intValue", Value::String(number)) => Value::from(number.parse::<i64>().ok()?),
-        (_, value) => value.clone(),
-    })
+        "intValue" => match inner.raw().trim_matches('"').parse::<i64>() {
+            Ok(number) => out.push_str(&number.to_string()),
+            Err(_) => out.push_str("null"),
+        },
+        _ => out.push_str(inner.raw()),
+    }
+}
+
+/// Writes a list of keys and typed values as an object.
+fn write_members(list: Json<'_>, out: &mut String, depth: usize) {
+    out.push('{');
+    let mut is_first = true;
+    for entry in list.items() {
+        let (Some(key), Some(value)) = (entry.get("key"), entry.get("value")) else { continue };
+        if !key.is_string() {
+            continue;
+        }
+        if !std::mem::take(&mut is_first) {
+            out.push(',');
+        }
+        out.push_str(key.raw());
+        out.push(':');
+        write_plain(value, out, depth + 1);
+    }
+    out.push('}');
 }

@@ -1,36 +1,34 @@
 //! One pass over a text: documents, lists and their items, and what each comes to.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::{
-    Context, DECODERS, Sink,
+    Context, Sink, Work, check, cut, envelope,
     json::Json,
-    projection::{NodeId, Projection, next_item, next_member},
+    lead,
+    projection::{NodeId, next_item, next_member},
     scan::{Fault, Scanner},
-    wrapper::Wrapped,
+    search::{Members, Search, is_promising},
 };
 use crate::engine::{
-    dead_letter::DeadLetterReason,
-    event::{Event, Stage, well_known},
+    dead_letter::{ControlMessage, DeadLetterReason},
+    event::{Event, well_known},
     limits,
-    time::EventTime,
-    value::Value,
+    value::unescape,
 };
 
-/// What CloudWatch puts where it cuts a long line.
-const CUT_MARK: &str = "[Truncated...]";
-
 /// A text being decoded.
-pub(super) struct Pass<'p, 'a, S> {
-    projection: &'p Projection,
-    spare: &'p mut Vec<Event<'static>>,
+pub(super) struct Pass<'w, 'p, 'a, S> {
+    work: &'w mut Work<'p, S>,
+    text: &'a str,
     event: Event<'a>,
     context: Context<'a>,
-    /// Documents and items of the record that may still be read.
-    items_left: &'p mut usize,
     /// Where the part of the text begins of which nothing was handed on yet.
     part_start: usize,
-    sink: &'p mut S,
+    /// Where the object begins that is being read, unless a list in it was.
+    open: Option<usize>,
+    /// The end of the line up to which a dead letter says all that is to be said.
+    told_until: usize,
 }
 
 /// Why the rest of a text is not read.
@@ -45,31 +43,44 @@ impl From<Fault> for Stop {
     }
 }
 
-impl<'p, 'a, S: Sink> Pass<'p, 'a, S> {
-    /// Decodes a text. Everything in it goes to `sink`.
-    pub(super) fn run(
-        projection: &'p Projection,
-        spare: &'p mut Vec<Event<'static>>,
-        context: Context<'a>,
-        items_left: &'p mut usize,
-        sink: &'p mut S,
-        text: &'a str,
-    ) {
-        let event = spare.pop().unwrap_or_else(|| Event::new(projection.field_count()));
-        let mut pass = Pass { projection, spare, event, context, items_left, part_start: 0, sink };
-        pass.text(text);
-        pass.spare.push(pass.event.recycle());
+/// What may stand between documents: byte order marks of files that were put together, record separators,
+/// zeros that a log that was cut left.
+const FILLERS: [char; 3] = ['\u{feff}', '\u{1e}', '\0'];
+
+impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
+    /// Decodes a text. Everything in it goes to the sink.
+    pub(super) fn run(work: &'w mut Work<'p, S>, context: Context<'a>, text: &'a str) {
+        let event = spare(work);
+        let mut pass =
+            Pass { work, text, event, context, part_start: 0, open: None, told_until: 0 };
+        pass.documents();
+        let event = pass.event.recycle();
+        pass.work.spare.push(event);
     }
 
     /// Documents one after another: one, or JSON lines.
-    fn text(&mut self, text: &'a str) {
+    fn documents(&mut self) {
+        let text = self.text;
         let mut scanner = Scanner::new(text);
-        if scanner.token() == 0 && scanner.at() == text.len() {
-            self.dead_letter(DeadLetterReason::Empty, "nothing but white space", text);
+        self.skip_fillers(&mut scanner);
+        if scanner.at() == text.len() {
+            let (reason, detail) = match text.trim() {
+                "" => (DeadLetterReason::Empty, "nothing but white space"),
+                _ => (DeadLetterReason::NotJson, "nothing but zeros or marks"),
+            };
+            self.dead_letter(reason, detail, text);
             return;
         }
-        while scanner.token() != 0 || scanner.at() < text.len() {
-            match self.document(&mut scanner) {
+        while scanner.at() < text.len() {
+            self.part_start = scanner.at();
+            let before = self.work.outcomes;
+            let is_told = self.part_start < self.told_until;
+            let events = self.work.events;
+            let outer = self.context;
+            // A line makes one dead letter at most.
+            self.context.silent |= is_told;
+            let result = self.document(&mut scanner);
+            match result {
                 Ok(()) => {}
                 Err(Stop::TooManyEvents) => {
                     let rest = text.get(scanner.at()..).unwrap_or("");
@@ -77,67 +88,147 @@ impl<'p, 'a, S: Sink> Pass<'p, 'a, S> {
                     self.dead_letter(DeadLetterReason::TooManyEvents, detail, rest);
                     return;
                 }
-                Err(Stop::Fault(fault)) => {
-                    // A broken line does not spoil the next one.
-                    let at = scanner.at();
-                    let broken = text.get(at..).unwrap_or("");
-                    let end = broken.find("\n{").map_or(text.len(), |end| at + end + 1);
-                    let part = text.get(self.part_start..end).unwrap_or("");
-                    self.fault(fault, &scanner, part);
-                    scanner.move_to(end);
-                }
+                // A broken line does not spoil the next one.
+                Err(Stop::Fault(fault)) => self.broken(fault, &mut scanner),
             }
+            self.context = outer;
+            if self.work.outcomes - before > self.work.events - events {
+                self.told_until = line_end(text, scanner.at().saturating_sub(1));
+            }
+            self.skip_fillers(&mut scanner);
+        }
+    }
+
+    #[inline]
+    fn skip_fillers(&self, scanner: &mut Scanner<'a>) {
+        while !matches!(scanner.token(), b'{' | b'[') && scanner.at() < self.text.len() {
+            let rest = self.text.get(scanner.at()..).unwrap_or("");
+            let behind = rest.trim_start_matches(FILLERS);
+            if behind.len() == rest.len() {
+                return;
+            }
+            scanner.move_to(self.text.len() - behind.len());
         }
     }
 
     /// Counts one more document or item.
     fn count_item(&mut self) -> Result<(), Stop> {
-        *self.items_left = self.items_left.checked_sub(1).ok_or(Stop::TooManyEvents)?;
+        self.work.items_left = self.work.items_left.checked_sub(1).ok_or(Stop::TooManyEvents)?;
         Ok(())
     }
 
     fn document(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
         self.count_item()?;
-        self.part_start = scanner.at();
         scanner.too_deep = false;
-        match scanner.token() {
-            b'{' => self.object(scanner, false),
-            b'[' => self.list(scanner),
-            _ => {
-                scanner.skip_value(0)?;
-                let text = scanner.since(self.part_start);
-                self.dead_letter(DeadLetterReason::NotAnEvent, "a value without fields", text);
-                Ok(())
+        match scanner.peek() {
+            b'{' => self.object(scanner, 0),
+            b'[' if lead::begins_json(self.text.get(scanner.at()..).unwrap_or("")) => {
+                self.list(scanner, 0)
             }
+            _ => self.line(scanner),
         }
     }
 
-    /// Items of an EventList, or an array of events. The `[` was peeked at.
-    fn list(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
+    /// A line that does not begin like an event: text in front of one, a value without fields, or neither.
+    fn line(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
+        let (text, start) = (self.text, scanner.at());
+        let end = line_end(text, start);
+        let line = text.get(start..end).unwrap_or("");
+        if scanner.peek() == b'"' {
+            let raw = scanner.string()?;
+            self.string(raw.text, scanner.since(start));
+            return Ok(());
+        }
+        if let Some(led) = lead::find(line) {
+            self.work.step(self.context, || format!("behind `{}`", shortened(led.lead)));
+            let context = Context { time: led.time().or(self.context.time), ..self.context };
+            self.work.accounted(context, line.as_bytes(), |work| work.text(&led.content, context));
+            scanner.move_to(end);
+            return Ok(());
+        }
+        if scanner.peek() == b'[' {
+            return self.list(scanner, 0);
+        }
+        scanner.skip_value(0)?;
+        if !text.get(scanner.at()..end).unwrap_or("").trim().is_empty() {
+            // Text that begins with a number or a word of JSON.
+            return Err(Stop::Fault(Fault::Token));
+        }
+        let value = scanner.since(start);
+        self.dead_letter(DeadLetterReason::NotAnEvent, "a value without fields", value);
+        Ok(())
+    }
+
+    /// A string of JSON, which may hold an event.
+    fn string(&mut self, raw: &'a str, quoted: &'a str) {
+        let may_hold = is_promising(raw) || super::bytes::begins_base64(raw.as_bytes());
+        if !may_hold
+            || self.context.wrappers >= limits::WRAPPERS_MAX
+            || raw.len() > self.work.bytes_left
+        {
+            let detail = "a value without fields";
+            self.dead_letter(DeadLetterReason::NotAnEvent, detail, quoted);
+            return;
+        }
+        let mut text = String::with_capacity(raw.len());
+        unescape(raw, &mut text);
+        self.work.bytes_left -= raw.len().min(self.work.bytes_left);
+        self.work.step(self.context, || "a string of JSON".to_owned());
+        let wrappers = self.context.wrappers + 1;
+        let context = Context { wrappers, closed: false, ..self.context };
+        self.work
+            .accounted(context, text.as_bytes(), |work| work.payload(text.as_bytes(), context));
+    }
+
+    /// Items of an EventList, or an array of events. The `[` was peeked at. `depth` counts the lists
+    /// around it.
+    fn list(&mut self, scanner: &mut Scanner<'a>, depth: usize) -> Result<(), Stop> {
         // Its items count, it does not.
-        *self.items_left += 1;
+        self.work.items_left += 1;
+        let start = scanner.at();
         scanner.bump();
         if scanner.token() == b']' {
             scanner.bump();
+            self.work.step(self.context, || "an empty list".to_owned());
+            self.work.control(self.context, ControlMessage::Empty);
             return Ok(());
         }
+        let mut count = 0_usize;
         loop {
             let byte = scanner.token();
-            let start = scanner.at();
+            let item = scanner.at();
             self.count_item()?;
-            if byte == b'{' {
-                self.object(scanner, true)?;
-            } else {
-                scanner.too_deep = false;
-                scanner.skip_value(1)?;
-                self.item_without_fields(scanner.since(start), scanner.too_deep);
+            count += 1;
+            match byte {
+                b'{' => self.object(scanner, depth + 1)?,
+                b'[' if depth < limits::LISTS_MAX && self.holds_objects(scanner) => {
+                    self.list(scanner, depth + 1)?;
+                }
+                b'"' => {
+                    let raw = scanner.string()?;
+                    self.string(raw.text, scanner.since(item));
+                }
+                _ => {
+                    scanner.too_deep = false;
+                    scanner.skip_value(1)?;
+                    self.item_without_fields(scanner.since(item), scanner.too_deep);
+                }
             }
             if !next_item(scanner)? {
                 scanner.bump();
+                self.work.step(self.context, || {
+                    format!("a list of {count}, {} bytes", scanner.at() - start)
+                });
                 return Ok(());
             }
             self.part_start = scanner.at();
         }
+    }
+
+    /// Whether an array that begins here begins with an object.
+    fn holds_objects(&self, scanner: &Scanner<'a>) -> bool {
+        let inner = self.text.get(scanner.at() + 1..).unwrap_or("");
+        inner.trim_ascii_start().starts_with(['{', ']'])
     }
 
     fn item_without_fields(&mut self, text: &str, too_deep: bool) {
@@ -146,52 +237,69 @@ impl<'p, 'a, S: Sink> Pass<'p, 'a, S> {
         self.dead_letter(reason, "an item without fields", text);
     }
 
-    /// An event, a list of them, or a wrapper. The `{` was peeked at.
-    fn object(&mut self, scanner: &mut Scanner<'a>, in_list: bool) -> Result<(), Stop> {
+    /// An event, a list of them, or an envelope. The `{` was peeked at. `depth` counts the lists around
+    /// it.
+    fn object(&mut self, scanner: &mut Scanner<'a>, depth: usize) -> Result<(), Stop> {
         self.event.clear();
         scanner.too_deep = false;
         let start = scanner.at();
-        let mut is_list = false;
+        self.open = Some(start);
+        let mut list = None;
         scanner.bump();
         let mut more = scanner.token() != b'}';
         let mut next = 0;
+        let projection = self.work.projection;
         while more {
-            let child =
-                if let Some(child) = self.projection.usual_key(NodeId::ROOT, &mut next, scanner) {
-                    child
-                } else {
-                    let key = scanner.key()?;
-                    if key.text == "items"
-                        && scanner.token() == b'['
-                        && !in_list
-                        && !self.event.has(well_known::AUDIT_ID)
-                    {
-                        is_list = true;
-                        self.list(scanner)?;
-                        more = next_member(scanner)?;
-                        continue;
-                    }
-                    self.projection.child(NodeId::ROOT, key)
-                };
+            let child = if let Some(child) = projection.usual_key(NodeId::ROOT, &mut next, scanner)
+            {
+                child
+            } else {
+                let key = scanner.key()?;
+                if key.text == "items" && scanner.token() == b'[' && depth <= limits::LISTS_MAX {
+                    let from = scanner.at();
+                    self.items(scanner, depth)?;
+                    list = Some(from - start..scanner.at() - start);
+                    more = next_member(scanner)?;
+                    continue;
+                }
+                projection.child(NodeId::ROOT, key)
+            };
             match child {
                 Some(child) => {
-                    self.projection.value(scanner, &mut self.event, child, 1)?;
+                    projection.value(scanner, &mut self.event, child, 1)?;
                 }
                 None => scanner.skip_value(1)?,
             }
             more = next_member(scanner)?;
         }
         scanner.bump();
-        if !is_list {
-            self.finish(scanner.since(start), scanner.too_deep);
-        }
+        self.open = None;
+        self.finish(scanner.since(start), scanner.too_deep, list);
         Ok(())
     }
 
-    /// Checks what was extracted from one object, and hands it on.
-    fn finish(&mut self, text: &'a str, too_deep: bool) {
+    /// The items of a list within an object. What was read of the object is kept meanwhile: it may be an
+    /// event itself.
+    fn items(&mut self, scanner: &mut Scanner<'a>, depth: usize) -> Result<(), Stop> {
+        let fresh = spare(self.work);
+        let outer = std::mem::replace(&mut self.event, fresh);
+        self.open = None;
+        let result = if scanner.is_empty_array() {
+            scanner.skip_value(1).map_err(Stop::from)
+        } else {
+            self.list(scanner, depth)
+        };
+        let used = std::mem::replace(&mut self.event, outer);
+        self.work.spare.push(used.recycle());
+        self.open = None;
+        result
+    }
+
+    /// Checks what was extracted from one object, and hands it on. `list`: where in it the items of a list
+    /// are, which were handed on.
+    fn finish(&mut self, text: &'a str, too_deep: bool, list: Option<Range<usize>>) {
         self.event.json = text;
-        match self.check() {
+        match check::check(&mut self.event, self.work.projection, self.context) {
             Ok(()) => {
                 if too_deep {
                     let detail = "nested too deep; matched as far as it goes";
@@ -200,111 +308,162 @@ impl<'p, 'a, S: Sink> Pass<'p, 'a, S> {
                     let detail = "an event too large to be real; matched all the same";
                     self.dead_letter(DeadLetterReason::TooLarge, detail, text);
                 }
-                self.sink.event(&mut self.event);
+                self.tell_event();
+                self.work.event(&mut self.event);
             }
-            Err((DeadLetterReason::NotAnEvent, _)) if self.unwrap(text) => {}
-            Err(_) if too_deep => {
-                self.dead_letter(DeadLetterReason::TooDeep, "nested too deep", text);
-            }
-            Err((reason, detail)) => self.dead_letter(reason, detail, text),
+            Err((reason, detail)) => match list {
+                Some(list) => self.list_object(text, list),
+                None if self.unwrap(text) => {}
+                None if too_deep => {
+                    self.dead_letter(DeadLetterReason::TooDeep, "nested too deep", text);
+                }
+                None => self.dead_letter(reason, detail, text),
+            },
         }
     }
 
-    /// Decodes what a shipper wrapped. False: it is no wrapper that we know.
+    fn tell_event(&mut self) {
+        let Pass { work, context, event, .. } = self;
+        work.step(*context, || {
+            let id = event.first_str(well_known::AUDIT_ID).unwrap_or("");
+            let mut told = format!("an event: {} of {id} at {}", event.stage.as_str(), event.time);
+            if event.is_cut {
+                told.push_str(", cut off");
+            }
+            for path in event.unread.paths() {
+                told.push_str(&format!(", {path} says nothing clear"));
+            }
+            told
+        });
+    }
+
+    /// An object around a list: nothing more than that, unless an event stands beside the list.
+    fn list_object(&mut self, text: &'a str, list: Range<usize>) {
+        let items = text.get(list.clone()).unwrap_or("");
+        let is_empty = Json::new(items).is_empty();
+        let (before, after) =
+            (text.get(..list.start).unwrap_or(""), text.get(list.end..).unwrap_or(""));
+        if is_promising(before) || is_promising(after) {
+            if is_empty {
+                if !self.unwrap(text) {
+                    self.work.control(self.context, ControlMessage::Empty);
+                }
+                return;
+            }
+            let rest = format!("{before}[]{after}");
+            self.work.text(&rest, self.context);
+        } else if is_empty {
+            self.work.step(self.context, || "an empty list".to_owned());
+            self.work.control(self.context, ControlMessage::Empty);
+        }
+    }
+
+    /// Decodes what is inside of an object. False: nothing is.
     fn unwrap(&mut self, text: &'a str) -> bool {
         if self.context.wrappers >= limits::WRAPPERS_MAX {
             return false;
         }
-        let mut inside = Vec::new();
-        let wrapper = Json::new(text);
-        if !DECODERS.iter().any(|decoder| decoder.unwrap(wrapper, &mut inside)) {
+        let document = Json::new(text);
+        let traces = self.work.sink.wants_steps();
+        let search = Search::run(document, self.work.bytes_left, traces);
+        self.work.bytes_left = search.bytes_left();
+        if search.found.is_empty() {
             return false;
         }
-        for Wrapped { content, cluster } in inside {
-            if *self.items_left == 0 {
+        self.work.step(self.context, || match envelope::name_of(&Members::of(document)) {
+            Some(name) => format!("an envelope: {name}"),
+            None => "an envelope of no known kind".to_owned(),
+        });
+        for found in &search.found {
+            if self.work.items_left == 0 {
                 let detail = "the rest was not read";
                 self.dead_letter(DeadLetterReason::TooManyEvents, detail, text);
                 break;
             }
-            let context = Context {
-                // What the operator configured is right; a wrapper only knows what it was told.
-                cluster: self.context.cluster.or(cluster.as_deref()),
-                wrappers: self.context.wrappers + 1,
-                silent: self.context.silent,
-            };
-            Pass::run(self.projection, self.spare, context, self.items_left, self.sink, &content);
+            self.work.found(found, self.context);
         }
         true
     }
 
-    /// What the engine itself needs: identity, stage, time, and text where it expects text.
-    fn check(&mut self) -> Result<(), (DeadLetterReason, &'static str)> {
-        use DeadLetterReason::{NoAuditId, NoStage, NoTime, NotAnEvent, WrongType};
-        let event = &mut self.event;
-        for (field, detail) in [
-            (well_known::AUDIT_ID, "auditID is not a string"),
-            (well_known::STAGE, "stage is not a string"),
-            (well_known::VERB, "verb is not a string"),
-            (well_known::REQUEST_URI, "requestURI is not a string"),
-            (well_known::USERNAME, "user.username is not a string"),
-            (well_known::RECEIVED, "requestReceivedTimestamp is not a string"),
-            (well_known::STAGE_TIME, "stageTimestamp is not a string"),
-        ] {
-            if !matches!(event.first(field), None | Some(Value::Str(_) | Value::Null)) {
-                return Err((WrongType, detail));
-            }
-        }
-        if !matches!(
-            event.first(well_known::RESPONSE_CODE),
-            None | Some(Value::Int(_) | Value::Null)
-        ) {
-            return Err((WrongType, "responseStatus.code is not an integer"));
-        }
-        let audit_id = event.first_str(well_known::AUDIT_ID).unwrap_or("");
-        let stage = event.first_str(well_known::STAGE);
-        if audit_id.is_empty() {
-            let audit = event
-                .first_str(self.projection.api_version())
-                .is_some_and(|version| version.starts_with("audit.k8s.io/"));
-            if audit || stage.and_then(Stage::parse).is_some() {
-                return Err((NoAuditId, "auditID is missing or empty"));
-            }
-            return Err((NotAnEvent, "neither an audit event nor a wrapper of one"));
-        }
-        event.stage = match stage.map(Stage::parse) {
-            Some(Some(stage)) => stage,
-            Some(None) => return Err((NoStage, "a stage that does not exist")),
-            None => return Err((NoStage, "stage is missing")),
+    /// A document that is no JSON: what stands before a cut is decoded, the rest is a dead letter.
+    fn broken(&mut self, fault: Fault, scanner: &mut Scanner<'a>) {
+        let (text, at) = (self.text, scanner.at());
+        let line_end = line_end(text, at);
+        let end = fresh_start(text, line_end);
+        let part = text.get(self.part_start..end).unwrap_or("");
+        let line = text.get(..line_end).unwrap_or("");
+        let mark = cut::mark_in(line).filter(|mark| *mark > self.part_start);
+        let is_cut = mark.is_some() || cut::is_cut(fault, text.get(at..line_end).unwrap_or(""));
+        let open = self.open.take().filter(|_| is_cut);
+        let before = open.and_then(|open| text.get(open..mark.unwrap_or(line.trim_end().len())));
+        let detail = if before.is_some_and(|before| self.closed(before)) {
+            format!("cut off at byte {at}; what stands before was matched")
+        } else {
+            format!("{}, at byte {at}", fault.describe())
         };
-        let [timestamp, created] = self.projection.legacy_times();
-        event.time = [well_known::STAGE_TIME, well_known::RECEIVED, timestamp, created]
-            .into_iter()
-            .find_map(|field| event.first_str(field).and_then(EventTime::parse))
-            .ok_or((NoTime, "no time that can be read"))?;
-        if let Some(cluster) = self.context.cluster {
-            event.push(well_known::CLUSTER, Value::Str(Cow::Borrowed(cluster)));
-        } else if let Some(value @ Value::Str(_)) = event.first(self.projection.cluster()).cloned()
-        {
-            event.push(well_known::CLUSTER, value);
-        }
-        Ok(())
+        let reason = match (is_cut, scanner.too_deep) {
+            (_, true) => DeadLetterReason::TooDeep,
+            (true, false) => DeadLetterReason::Truncated,
+            (false, false) => DeadLetterReason::NotJson,
+        };
+        self.dead_letter(reason, &detail, part);
+        scanner.move_to(end);
     }
 
-    fn fault(&mut self, fault: Fault, scanner: &Scanner<'_>, text: &str) {
-        let reason = if scanner.too_deep {
-            DeadLetterReason::TooDeep
-        } else if fault == Fault::Truncated || text.trim_end().ends_with(CUT_MARK) {
-            DeadLetterReason::Truncated
-        } else {
-            DeadLetterReason::NotJson
-        };
-        let detail = format!("{}, at byte {}", fault.describe(), scanner.at());
-        self.dead_letter(reason, &detail, text);
+    /// Decodes what stands before a cut; whether an event came of it.
+    fn closed(&mut self, before: &str) -> bool {
+        if self.context.closed || before.len() > self.work.bytes_left {
+            return false;
+        }
+        let Some(text) = cut::repair(before) else { return false };
+        self.work.bytes_left -= text.len().min(self.work.bytes_left);
+        self.work.step(self.context, || "cut off; what stands before:".to_owned());
+        let events = self.work.events;
+        let context = Context { silent: true, marked: true, closed: true, ..self.context };
+        self.work.text(&text, context);
+        self.work.events > events
     }
 
     fn dead_letter(&mut self, reason: DeadLetterReason, detail: &str, text: &str) {
-        if !self.context.silent {
-            self.sink.dead_letter(reason, detail.to_owned(), text.as_bytes());
+        self.work.dead_letter(self.context, reason, detail.to_owned(), text.as_bytes());
+    }
+}
+
+fn spare<'a, S>(work: &mut Work<'_, S>) -> Event<'a> {
+    work.spare.pop().unwrap_or_else(|| Event::new(work.projection.field_count()))
+}
+
+/// Where the line ends on which something stands, before its line break.
+fn line_end(text: &str, at: usize) -> usize {
+    let rest = text.as_bytes().get(at..).unwrap_or_default();
+    memchr::memchr(b'\n', rest).map_or(text.len(), |end| at + end)
+}
+
+/// The line on which something new begins, at the end of this line or later: what was broken may go over
+/// many lines.
+fn fresh_start(text: &str, line_end: usize) -> usize {
+    let mut at = line_end;
+    while at < text.len() {
+        let start = at + 1;
+        let end = self::line_end(text, start);
+        let line = text.get(start..end).unwrap_or("").trim_start_matches(FILLERS);
+        // Lines within a document begin with white space, a quote or a bracket that closes.
+        let is_fresh = line.starts_with('{')
+            || line
+                .starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '<' | '[' | '@'))
+                && (lead::find(line).is_some() || line.starts_with('[') && lead::begins_json(line));
+        if is_fresh {
+            return start;
         }
+        at = end;
+    }
+    text.len()
+}
+
+/// The beginning of a text, for people.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or(""))),
+        None => Cow::Borrowed(text),
     }
 }

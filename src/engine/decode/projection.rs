@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use hashbrown::HashMap;
 
 use super::{
+    cut,
     order::{USUAL_ORDER, UsualKey},
     scan::{Fault, RawStr, Scanner},
 };
@@ -27,7 +28,8 @@ use crate::engine::{
 };
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
-const OWN_PATHS: [&str; 4] = ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER];
+const OWN_PATHS: [&str; 5] =
+    ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER, cut::MARK];
 
 /// Index of a node. The root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +78,21 @@ impl Node {
     }
 }
 
+/// Where a value is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Brackets that are open around it.
+    depth: usize,
+    /// It is of a body, where a key may stand twice to be read in two ways.
+    in_body: bool,
+}
+
 /// Fields to extract, ready to be walked along with a document.
 #[derive(Debug)]
 pub(super) struct Projection {
     nodes: Vec<Node>,
+    /// The bodies of request and answer, which people write.
+    bodies: [Option<NodeId>; 2],
     field_count: usize,
 }
 
@@ -100,6 +113,9 @@ impl Projection {
                 }
             } else if !is_derived(path) {
                 builder.add(path, field);
+                if let Some(other) = without_dots(path) {
+                    builder.add(&other, field);
+                }
             }
         }
         let own = table.len();
@@ -108,7 +124,8 @@ impl Projection {
                 builder.add(path, FieldId(index));
             }
         }
-        Projection { nodes: builder.finish(), field_count: own + OWN_PATHS.len() }
+        let bodies = ["requestObject", "responseObject"].map(|body| builder.find(body));
+        Projection { nodes: builder.finish(), bodies, field_count: own + OWN_PATHS.len() }
     }
 
     /// How many fields an [`Event`] of this projection has room for.
@@ -134,6 +151,11 @@ impl Projection {
     /// A field `cluster` beside those of the event, added by a shipper.
     pub(super) fn cluster(&self) -> FieldId {
         self.own(3)
+    }
+
+    /// The mark of an event that was cut.
+    pub(super) fn cut(&self) -> FieldId {
+        self.own(4)
     }
 
     #[inline]
@@ -185,11 +207,22 @@ impl Projection {
         id: NodeId,
         depth: usize,
     ) -> Result<(), Fault> {
-        let Some(node) = self.node(id) else { return scanner.skip_value(depth) };
+        self.value_at(scanner, event, id, Place { depth, in_body: false })
+    }
+
+    #[inline]
+    fn value_at<'a>(
+        &self,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        id: NodeId,
+        place: Place,
+    ) -> Result<(), Fault> {
+        let Some(node) = self.node(id) else { return scanner.skip_value(place.depth) };
         match scanner.token() {
             // Most values are strings, and need little of what the others do.
             b'"' => node.string(scanner, event),
-            byte => self.other_value(byte, scanner, event, (id, node), depth),
+            byte => self.other_value(byte, scanner, event, (id, node), place),
         }
     }
 
@@ -200,8 +233,9 @@ impl Projection {
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         (id, node): (NodeId, &Node),
-        depth: usize,
+        place: Place,
     ) -> Result<(), Fault> {
+        let depth = place.depth;
         let value = match byte {
             b'{' => {
                 for field in &node.fields {
@@ -211,14 +245,14 @@ impl Projection {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                return self.object(scanner, event, id, depth + 1);
+                return self.object(scanner, event, id, self.inside(id, place));
             }
             b'[' => {
                 if depth >= limits::JSON_DEPTH_MAX {
                     return scanner.skip_value(depth);
                 }
                 scanner.bump();
-                return self.array(scanner, event, id, depth + 1);
+                return self.array(scanner, event, id, self.inside(id, place));
             }
             b'-' | b'0'..=b'9' => {
                 let number = scanner.number()?;
@@ -246,27 +280,42 @@ impl Projection {
         Ok(())
     }
 
+    /// The place of what is inside of a value.
+    #[inline]
+    fn inside(&self, id: NodeId, place: Place) -> Place {
+        let in_body = place.in_body || self.bodies.contains(&Some(id));
+        Place { depth: place.depth + 1, in_body }
+    }
+
     /// The rest of an object whose `{` was read.
     fn object<'a>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         node: NodeId,
-        depth: usize,
+        place: Place,
     ) -> Result<(), Fault> {
         let mut more = scanner.token() != b'}';
         let mut next = 0;
+        let keys = event.key_count();
         while more {
             let child = match self.usual_key(node, &mut next, scanner) {
                 Some(child) => child,
                 None => self.child(node, scanner.key()?),
             };
             match child {
-                Some(child) => self.value(scanner, event, child, depth)?,
-                None => scanner.skip_value(depth)?,
+                Some(child) => {
+                    let mark = event.mark();
+                    self.value_at(scanner, event, child, place)?;
+                    if place.in_body {
+                        event.note_key(keys, child.0, mark);
+                    }
+                }
+                None => scanner.skip_value(place.depth)?,
             }
             more = next_member(scanner)?;
         }
+        event.forget_keys(keys);
         scanner.bump();
         Ok(())
     }
@@ -278,7 +327,7 @@ impl Projection {
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         node: NodeId,
-        depth: usize,
+        place: Place,
     ) -> Result<(), Fault> {
         if scanner.token() == b']' {
             scanner.bump();
@@ -288,13 +337,22 @@ impl Projection {
             return Ok(());
         }
         loop {
-            self.value(scanner, event, node, depth)?;
+            self.value_at(scanner, event, node, place)?;
             if !next_item(scanner)? {
                 scanner.bump();
                 return Ok(());
             }
         }
     }
+}
+
+/// The path as it is where a shipper put underscores in the place of dots, which Elasticsearch and others
+/// take for objects: `annotations.authorization_k8s_io/decision`. `None` if no key of it holds dots.
+fn without_dots(path: &str) -> Option<String> {
+    let parents = ["annotations.", "labels.", "extra."];
+    let ends = parents.iter().filter_map(|parent| path.find(parent).map(|at| at + parent.len()));
+    let (parent, key) = path.split_at_checked(ends.min()?)?;
+    (key.contains('.') && key.contains('/')).then(|| format!("{parent}{}", key.replace('.', "_")))
 }
 
 /// After a member of an object: moves to the next key and says true, or peeks at `}`.
@@ -343,6 +401,11 @@ impl Builder {
         self.nodes.push((Vec::new(), Vec::new()));
         self.by_prefix.insert(prefix.to_owned(), index);
         index
+    }
+
+    /// The node of a prefix, if any path has it.
+    fn find(&self, prefix: &str) -> Option<NodeId> {
+        self.by_prefix.get(prefix).and_then(|index| u32::try_from(*index).ok()).map(NodeId)
     }
 
     fn add(&mut self, path: &str, field: FieldId) {

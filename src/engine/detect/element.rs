@@ -73,6 +73,10 @@ pub(super) fn within(
             .get(usize::from(schedule.0))
             .is_some_and(|schedule| schedule.contains(part.time)),
         Expression::Before(end) => part.time < *end,
+        // Only what the API server takes counts against a condition.
+        Expression::Not(inner) if part.has_replaced() => {
+            !within(rules, inner, &part.taken(), scratch)
+        }
         Expression::Not(inner) => !within(rules, inner, part, scratch),
         Expression::All(parts) => parts.iter().all(|one| within(rules, one, part, scratch)),
         Expression::Any(parts) => parts.iter().any(|one| within(rules, one, part, scratch)),

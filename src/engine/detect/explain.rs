@@ -3,7 +3,7 @@
 //! Nothing is remembered, indexed or skipped here, so it is also what the fast way is tested against.
 //! A correlation is explained by its inputs, for no event alone decides it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
@@ -14,9 +14,9 @@ use super::{
     test::{self, Scratch},
 };
 use crate::engine::{
-    dead_letter::DeadLetterReason,
-    decode::{Decoder, Sink},
-    event::{Event, FieldId, Stage, is_long_running, well_known},
+    dead_letter::{ControlMessage, DeadLetterReason},
+    decode::{Decoder, Origin, Sink},
+    event::{Event, FieldId, Stage, derived, is_long_running, well_known},
     rule::{
         CaptureSlot, CorrelationRule, DetectionRule, Expression, Note, Outline, Rule, RuleIndex,
         RuleSet, RuleSteps, SameElement, Test,
@@ -44,6 +44,9 @@ pub struct Explanation {
     /// Why the filter, or the entry of a list that decided, is there, and who answers for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The field is absent from what is left of an event that was cut: it may have been there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
     /// The parts that it is made of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Explanation>,
@@ -81,6 +84,7 @@ impl Explanation {
         };
         match self.values.as_deref() {
             None => {}
+            Some([]) if self.cut_off => line.push_str("  (cut off: nobody knows)"),
             Some([]) => line.push_str("  (absent)"),
             Some([value]) => line.push_str(&format!("  ({value})")),
             Some(values) => {
@@ -113,6 +117,9 @@ pub struct ExplainedRule {
     /// What else decides whether it counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<&'static str>,
+    /// Fields of the condition that the rule could not see, for the event is not whole; sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<String>,
     /// The condition; a correlation has none that one event decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<Explanation>,
@@ -184,7 +191,7 @@ pub fn explain(rules: &RuleSet, rule: RuleIndex, event: &mut Event<'_>) -> Optio
 pub fn explain_record(rules: &RuleSet, which: &[RuleIndex], payload: &[u8]) -> ExplainedRecord {
     let record = ExplainedRecord::default();
     let mut sink = Explained { explainer: Explainer::new(rules), which, record };
-    Decoder::new(&rules.fields).decode(payload, None, &mut sink);
+    Decoder::new(&rules.fields).decode(payload, Origin::default(), &mut sink);
     sink.record
 }
 
@@ -205,6 +212,10 @@ impl Sink for Explained<'_> {
             request: request_of(event),
             rules,
         });
+    }
+
+    fn control(&mut self, _message: ControlMessage) {
+        // No rule has anything to say about it.
     }
 
     fn dead_letter(&mut self, reason: DeadLetterReason, detail: String, _bytes: &[u8]) {
@@ -251,6 +262,8 @@ struct Explainer<'r> {
     scratch: Scratch,
     /// What is said of filters and entries of lists of the rule that is being explained.
     notes: &'r [Note],
+    /// Fields of the condition that is being explained that may have been cut off.
+    cut_off: BTreeSet<String>,
 }
 
 impl<'r> Explainer<'r> {
@@ -261,7 +274,19 @@ impl<'r> Explainer<'r> {
             free_text: FreeText::new(&rules.fields),
             scratch: Scratch::default(),
             notes: &[],
+            cut_off: BTreeSet::new(),
         }
+    }
+
+    /// Whether a field that is absent may have been there before the event was cut.
+    fn may_be_cut_off(&self, field: FieldId, event: &Event<'_>) -> bool {
+        let path = self.rules.fields.path(field);
+        let in_body = || {
+            ["requestObject", "responseObject", "pod_spec"]
+                .iter()
+                .any(|body| path.starts_with(body))
+        };
+        event.is_cut || derived::is_truncated(event) && in_body()
     }
 
     /// A rule, and what its finding would carry.
@@ -289,6 +314,7 @@ impl<'r> Explainer<'r> {
             holds: condition.holds && !unseen,
             unseen: unseen.then_some(NOT_ANSWERED),
             remark: (second && condition.holds).then_some(SECOND_ANSWER),
+            cut_off: std::mem::take(&mut self.cut_off).into_iter().collect(),
             condition: Some(condition),
             inputs: Vec::new(),
         };
@@ -330,6 +356,7 @@ impl<'r> Explainer<'r> {
             holds: inputs.iter().any(|input| input.counts),
             unseen: None,
             remark: None,
+            cut_off: Vec::new(),
             condition: None,
             inputs,
         };
@@ -357,6 +384,9 @@ impl<'r> Explainer<'r> {
                 let own = self.notes.iter().find(|note| note.on == *name);
                 let note = own.map(ToString::to_string).or(part.note);
                 Explanation { name: Some(name.clone()), note, ..part }
+            }
+            Outline::Not(inner) if event.has_replaced() => {
+                Explanation::not(self.outline(inner, &mut event.taken()))
             }
             Outline::Not(inner) => Explanation::not(self.outline(inner, event)),
             Outline::All(parts) => {
@@ -390,6 +420,10 @@ impl<'r> Explainer<'r> {
                     self.derivations.derive(event, other);
                 }
                 explanation.holds = test::holds(predicate, event, &mut self.scratch);
+                if !event.has(predicate.field) && self.may_be_cut_off(predicate.field, event) {
+                    explanation.cut_off = true;
+                    self.cut_off.insert(self.rules.fields.path(predicate.field).to_owned());
+                }
                 explanation.values = Some(match self.free_text.capture(event, predicate.field) {
                     Captured::Absent if event.has(predicate.field) => {
                         vec!["null or an object".to_owned()]
@@ -403,6 +437,9 @@ impl<'r> Explainer<'r> {
                         self.note_on(explanation.values.as_deref().unwrap_or_default());
                 }
                 explanation
+            }
+            Expression::Not(inner) if event.has_replaced() => {
+                Explanation::not(self.expression(inner, &mut event.taken()))
             }
             Expression::Not(inner) => Explanation::not(self.expression(inner, event)),
             Expression::All(parts) => {
@@ -425,6 +462,9 @@ impl<'r> Explainer<'r> {
 
     /// The element that satisfies the condition; if none does, the first of them.
     fn same_element(&mut self, same: &SameElement, event: &Event<'_>) -> Explanation {
+        if !event.has(same.of) && self.may_be_cut_off(same.of, event) {
+            self.cut_off.insert(self.rules.fields.path(same.of).to_owned());
+        }
         let mut parts = element::parts(self.rules, same, event);
         let holds = |part: &Event<'_>, scratch: &mut Scratch| {
             element::within(self.rules, &same.condition, part, scratch)

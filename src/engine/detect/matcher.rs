@@ -65,6 +65,33 @@ impl Matcher {
         }
     }
 
+    /// The same for an event in whose body a key stands twice, and what the API server takes of it. Every
+    /// value counts towards a condition, but only what is taken counts against one: a value that nobody
+    /// takes must not excuse the other.
+    pub(super) fn holds_both(
+        &mut self,
+        rules: &RuleSet,
+        expression: &Expression,
+        (event, taken): (&mut Event<'_>, &mut Event<'_>),
+    ) -> bool {
+        match expression {
+            Expression::Not(inner) => !self.holds_both(rules, inner, (taken, event)),
+            Expression::All(parts) => {
+                parts.iter().all(|part| self.holds_both(rules, part, (event, taken)))
+            }
+            Expression::Any(parts) => {
+                parts.iter().any(|part| self.holds_both(rules, part, (event, taken)))
+            }
+            leaf => {
+                // Which of the two it is about, nothing remembers.
+                self.next_event();
+                let holds = self.holds(rules, leaf, event);
+                self.next_event();
+                holds
+            }
+        }
+    }
+
     #[inline]
     fn predicate(&mut self, rules: &RuleSet, id: PredicateId, event: &mut Event<'_>) -> bool {
         let index = id.0 as usize;

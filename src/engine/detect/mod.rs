@@ -81,6 +81,7 @@ impl RuleMatcher {
     /// how many rules were looked at.
     pub(super) fn detect(&mut self, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
         let mut looked_at = 0;
+        let mut taken = event.has_replaced().then(|| event.taken());
         if !self.index.candidates(event, &mut self.fold, &mut self.candidates) {
             return looked_at;
         }
@@ -89,7 +90,13 @@ impl RuleMatcher {
         for index in self.index.rules(&self.candidates) {
             let Some(Rule::Detection(rule)) = self.rules.rules.get(index.index()) else { continue };
             looked_at += 1;
-            if !self.matcher.holds(&self.rules, &rule.expression, event) {
+            let holds = match &mut taken {
+                None => self.matcher.holds(&self.rules, &rule.expression, event),
+                Some(taken) => {
+                    self.matcher.holds_both(&self.rules, &rule.expression, (event, taken))
+                }
+            };
+            if !holds {
                 continue;
             }
             let captured = rule

@@ -60,16 +60,16 @@ const FIELDS: &[FieldId] = &[
     well_known::RESPONSE_CODE,
     well_known::GROUPS,
     well_known::SOURCE_IPS,
-    FieldId(21),
     FieldId(22),
     FieldId(23),
+    FieldId(24),
 ];
 
 fn table() -> FieldTable {
     let mut fields = FieldTable::new();
-    assert_eq!(fields.intern("x"), FieldId(21));
-    assert_eq!(fields.intern("outcome"), FieldId(22));
-    assert_eq!(fields.intern("source.public"), FieldId(23));
+    assert_eq!(fields.intern("x"), FieldId(22));
+    assert_eq!(fields.intern("outcome"), FieldId(23));
+    assert_eq!(fields.intern("source.public"), FieldId(24));
     fields
 }
 
@@ -280,7 +280,7 @@ fn rule(expression: Expression, all_stages: bool) -> Rule {
 type Content = (Vec<(FieldId, Value<'static>)>, Stage);
 
 fn content() -> impl Strategy<Value = Content> {
-    let plain: Vec<FieldId> = FIELDS.iter().copied().filter(|field| *field < FieldId(22)).collect();
+    let plain: Vec<FieldId> = FIELDS.iter().copied().filter(|field| *field < FieldId(23)).collect();
     let stages = [Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete];
     (vec((select(plain), value()), 0..8), select(stages.to_vec()))
 }
@@ -305,7 +305,7 @@ proptest! {
         others in vec(value(), 0..3),
     ) {
         let mut event = Event::new(table().len());
-        let (field, mut test) = (FieldId(21), test);
+        let (field, mut test) = (FieldId(22), test);
         if let Test::FieldRef { other, .. } = &mut test {
             *other = well_known::GROUPS;
         }
@@ -405,7 +405,7 @@ fn beginnings_choices_and_fields_that_are_there_rule_out() {
             test(well_known::USER_AGENT, begins("kubectl/")),
             test(well_known::USER_AGENT, begins("kube")),
             test(well_known::VERB, begins("get")),
-            test(FieldId(21), Test::Exists),
+            test(FieldId(22), Test::Exists),
         ],
         rules: [
             predicate(0),
@@ -425,7 +425,7 @@ fn beginnings_choices_and_fields_that_are_there_rule_out() {
         let text = |text| Value::Str(Cow::Borrowed(text));
         let mut values =
             vec![(well_known::USER_AGENT, text(agent)), (well_known::VERB, text(verb))];
-        values.extend(with_x.then_some((FieldId(21), Value::Null)));
+        values.extend(with_x.then_some((FieldId(22), Value::Null)));
         let mut found = Vec::new();
         let looked_at = matcher.detect(&mut event(&(values, Stage::ResponseComplete)), &mut found);
         let found: Vec<u32> = found.iter().map(|detection| detection.rule.0).collect();

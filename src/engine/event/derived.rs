@@ -8,7 +8,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::{Event, FieldId, Identities, Stage, well_known};
+use super::{
+    Event, FieldId, Identities, Stage,
+    network::{network_of, parse_address},
+    well_known,
+};
 use crate::engine::{
     kubernetes::{
         AuditLevel,
@@ -190,27 +194,78 @@ pub const DERIVATIONS: &[Derivation] = &[
         "source.ip",
         Address,
         Often("absent for requests without an address"),
+        With(|event, field, _| source_ip(event, field)),
+        "The last of `sourceIPs`: the one that the client cannot choose, without port and zone, IPv4 \
+         within IPv6 as IPv4. Absent if there is none.",
+    ),
+    derived(
+        "source.network",
+        Text,
+        Often("absent for requests without an address"),
         With(|event, field, _| {
-            let last = event.last(well_known::SOURCE_IPS).cloned();
-            if let Some(value @ Value::Str(_)) = last {
-                event.push(field, value);
+            if let Some(ip) = source_address(event) {
+                event.push(field, Value::Str(Cow::Owned(network_of(ip))));
             }
         }),
-        "The last of `sourceIPs`: the one that the client cannot choose. Absent if there is none.",
+        "The network of `source.ip` that one client has: of IPv6 the first 64 bits, `2001:db8::/64`; of \
+         IPv4 the address. For counting and grouping. Absent if `source.ip` is no address.",
     ),
     derived(
         "source.public",
         Bool,
         Often("absent for requests without an address"),
         With(|event, field, _| {
-            let ip = event.last_str(well_known::SOURCE_IPS).and_then(|text| text.parse().ok());
-            if let Some(ip) = ip {
+            if let Some(ip) = source_address(event) {
                 event.push(field, Value::Bool(is_public(ip)));
             }
         }),
         "Whether `source.ip` is an address of the public internet. Absent if it is none.",
     ),
+    derived(
+        "truncated",
+        Bool,
+        Always,
+        With(|event, field, _| {
+            let truncated = is_truncated(event);
+            event.push(field, Value::Bool(truncated));
+        }),
+        "Whether a part of the event is missing: it was cut off on its way (AKS, EKS, syslog), or the \
+         API server dropped its bodies (`audit.k8s.io/truncated`). Never absent.",
+    ),
 ];
+
+/// What AKS puts in the place of a body that is too large.
+const SKIPPED_BODY: &str = ":\"skipped-too-big-size-object\"";
+
+/// Whether a part of the event is missing.
+pub(in crate::engine) fn is_truncated(event: &Event<'_>) -> bool {
+    let dropped = match event.first(well_known::TRUNCATED) {
+        Some(Value::Str(text)) => text.eq_ignore_ascii_case("true"),
+        Some(Value::Bool(dropped)) => *dropped,
+        _ => false,
+    };
+    // Within a string its quotes would have backslashes, so these stand where a value is.
+    event.is_cut
+        || dropped
+        || memchr::memmem::find(event.json.as_bytes(), SKIPPED_BODY.as_bytes()).is_some()
+}
+
+fn source_address(event: &Event<'_>) -> Option<IpAddr> {
+    event.last_str(well_known::SOURCE_IPS).and_then(parse_address).map(|ip| ip.to_canonical())
+}
+
+fn source_ip(event: &mut Event<'_>, field: FieldId) {
+    let Some(value @ Value::Str(text)) = event.last(well_known::SOURCE_IPS) else { return };
+    let value = match parse_address(text) {
+        // As it stands, nearly always.
+        Some(ip) => {
+            let canonical = ip.to_canonical().to_string();
+            if canonical == **text { value.clone() } else { Value::Str(Cow::Owned(canonical)) }
+        }
+        None => value.clone(),
+    };
+    event.push(field, value);
+}
 
 /// Whether a path names a derived field. `pod_spec.…` does not: it is read from the document.
 pub fn is_derived(path: &str) -> bool {
@@ -546,8 +601,39 @@ mod tests {
             let expected = if public { "true" } else { "false" };
             check("source.public", &[(SOURCE_IPS, text(ip))], Some(expected));
         }
+        for (written, ip, network) in [
+            ("10.0.0.1", "10.0.0.1", Some("10.0.0.1")),
+            ("::ffff:10.0.0.1", "10.0.0.1", Some("10.0.0.1")),
+            ("[2001:db8:1:2::9]:443", "2001:db8:1:2::9", Some("2001:db8:1:2::/64")),
+            ("fe80::1%eth0", "fe80::1", Some("fe80::/64")),
+            ("unix", "unix", None),
+        ] {
+            check("source.ip", &[(SOURCE_IPS, text(written))], Some(ip));
+            check("source.network", &[(SOURCE_IPS, text(written))], network);
+        }
+        check("source.public", &[(SOURCE_IPS, text("[::ffff:8.8.8.8]:1"))], Some("true"));
         check("source.public", &[(SOURCE_IPS, text("unix"))], None);
         check("source.ip", &[], None);
+    }
+
+    #[test]
+    fn what_is_missing() {
+        use well_known::TRUNCATED;
+        check("truncated", &[], Some("false"));
+        check("truncated", &[(TRUNCATED, text("true"))], Some("true"));
+        check("truncated", &[(TRUNCATED, Value::Bool(true))], Some("true"));
+        check("truncated", &[(TRUNCATED, text("false"))], Some("false"));
+        let mut event = Event::new(well_known::PATHS.len());
+        event.is_cut = true;
+        assert!(is_truncated(&event));
+        event.clear();
+        for (json, truncated) in [
+            (r#"{"requestObject":"skipped-too-big-size-object"}"#, true),
+            (r#"{"requestObject":{"a":":\"skipped-too-big-size-object\""}}"#, false),
+        ] {
+            event.json = json;
+            assert_eq!(is_truncated(&event), truncated, "{json}");
+        }
     }
 
     #[test]

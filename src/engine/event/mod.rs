@@ -8,7 +8,9 @@ pub mod derived;
 mod identities;
 mod identity;
 mod known;
+pub mod network;
 mod redact;
+mod unread;
 
 use std::{borrow::Cow, ops::Range};
 
@@ -21,6 +23,7 @@ pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
 pub use redact::redact;
+pub use unread::{UnreadCounts, UnreadFields};
 
 pub use super::kubernetes::Stage;
 
@@ -90,6 +93,8 @@ pub mod well_known {
         CREDENTIAL_ID = 19, "user.extra.authentication.kubernetes.io/credential-id";
         /// Name of the cluster: from the source, the wrapper, or absent.
         CLUSTER = 20, "cluster";
+        /// `"true"` where the API server dropped the bodies of an event that is too large.
+        TRUNCATED = 21, "annotations.audit.k8s.io/truncated";
     }
 }
 
@@ -180,6 +185,8 @@ struct Link<'a> {
     next: u32,
     /// Whose value it is, for clearing only what was used.
     field: FieldId,
+    /// Its key stands once more in the same object, and the API server takes the last one.
+    is_replaced: bool,
 }
 
 /// Owned strings kept for reuse, and how long they may be, so that one long value does not hold its
@@ -202,6 +209,14 @@ pub struct Event<'a> {
     pub stage: Stage,
     /// Values left out because of [`limits::VALUES_PER_FIELD_MAX`].
     pub values_dropped: u32,
+    /// Keys of the objects of a body that are being read, each with the values below it.
+    keys: Vec<(u32, Range<usize>)>,
+    /// Whether any value is replaced; see [`Event::taken`].
+    has_replaced: bool,
+    /// It was cut off on its way: what stood behind the cut is absent.
+    pub is_cut: bool,
+    /// Fields that are absent since they were written in a way that says nothing clear.
+    pub unread: UnreadFields,
     /// The whole event as JSON, as it came.
     pub json: &'a str,
 }
@@ -217,6 +232,10 @@ impl<'a> Event<'a> {
             time: EventTime::MIN,
             stage: Stage::ResponseComplete,
             values_dropped: 0,
+            keys: Vec::new(),
+            has_replaced: false,
+            is_cut: false,
+            unread: UnreadFields::default(),
             json: "",
         }
     }
@@ -239,6 +258,10 @@ impl<'a> Event<'a> {
         self.time = EventTime::MIN;
         self.stage = Stage::ResponseComplete;
         self.values_dropped = 0;
+        self.keys.clear();
+        self.has_replaced = false;
+        self.is_cut = false;
+        self.unread = UnreadFields::default();
         self.json = "";
     }
 
@@ -254,6 +277,10 @@ impl<'a> Event<'a> {
             time: EventTime::MIN,
             stage: Stage::ResponseComplete,
             values_dropped: 0,
+            keys: self.keys,
+            has_replaced: false,
+            is_cut: false,
+            unread: UnreadFields::default(),
             json: "",
         }
     }
@@ -279,7 +306,7 @@ impl<'a> Event<'a> {
                 link.next = index;
             }
         }
-        self.links.push(Link { value, next: NONE, field });
+        self.links.push(Link { value, next: NONE, field, is_replaced: false });
     }
 
     /// Adds a string that `write` makes, in memory that is reused.
@@ -287,6 +314,92 @@ impl<'a> Event<'a> {
         let mut text = self.spare.pop().unwrap_or_default();
         write(&mut text);
         self.push(field, Value::Str(Cow::Owned(text)));
+    }
+
+    /// Gives a field this value and no other.
+    pub fn set(&mut self, field: FieldId, value: Value<'a>) {
+        self.unset(field);
+        self.push(field, value);
+    }
+
+    /// Takes all values from a field.
+    pub fn unset(&mut self, field: FieldId) {
+        if let Some(chain) = self.chains.get_mut(field.index()) {
+            *chain = EMPTY;
+        }
+    }
+
+    /// How many values were added so far: see [`Event::note_key`].
+    #[inline]
+    pub(in crate::engine) fn mark(&self) -> usize {
+        self.links.len()
+    }
+
+    /// How many keys of bodies are noted: the beginning of those of one object.
+    #[inline]
+    pub(in crate::engine) fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Notes a key of an object of which the first key has the number `first`, whose values were added
+    /// since `mark`. If it stands there already, what was added for it then is replaced: the API server
+    /// takes the last one.
+    pub(in crate::engine) fn note_key(&mut self, first: usize, key: u32, mark: usize) {
+        let added = mark..self.links.len();
+        let known = self.keys.get_mut(first..).unwrap_or_default();
+        let Some((_, earlier)) = known.iter_mut().find(|(known, _)| *known == key) else {
+            self.keys.push((key, added));
+            return;
+        };
+        let earlier = std::mem::replace(earlier, added);
+        self.replace(earlier);
+    }
+
+    /// Forgets the keys of an object, of which the first has this number.
+    #[inline]
+    pub(in crate::engine) fn forget_keys(&mut self, first: usize) {
+        if self.keys.len() > first {
+            self.keys.truncate(first);
+        }
+    }
+
+    /// Says that the API server does not take these values.
+    fn replace(&mut self, range: Range<usize>) {
+        for link in self.links.get_mut(range).unwrap_or_default() {
+            link.is_replaced = true;
+            self.has_replaced = true;
+        }
+    }
+
+    /// Whether a key stands twice in an object of a body, as somebody wrote it who wants to be read in two
+    /// ways.
+    pub(in crate::engine) const fn has_replaced(&self) -> bool {
+        self.has_replaced
+    }
+
+    /// The event as the API server takes it: without the values that are replaced. For events of which no
+    /// field was derived yet. Cost: a copy.
+    pub(in crate::engine) fn taken(&self) -> Event<'a> {
+        let mut taken = Event::new(self.chains.len());
+        taken.time = self.time;
+        taken.stage = self.stage;
+        taken.is_cut = self.is_cut;
+        taken.json = self.json;
+        // What was set anew is no longer in its chain.
+        let mut is_current = vec![false; self.links.len()];
+        for chain in &self.chains {
+            let mut next = chain.first as usize;
+            while let (Some(link), Some(current)) = (self.links.get(next), is_current.get_mut(next))
+            {
+                *current = true;
+                next = link.next as usize;
+            }
+        }
+        let links = self.links.iter().zip(is_current);
+        for (link, _) in links.filter(|(link, is_current)| *is_current && !link.is_replaced) {
+            taken.push(link.field, link.value.clone());
+        }
+        taken
     }
 
     /// The values of a field in the order of the document; none if it is absent.
@@ -351,7 +464,11 @@ impl<'a> Event<'a> {
     ) {
         while let Some(link) = self.links.get(*cursor as usize).filter(|_| *cursor < range.end) {
             if *cursor >= range.start {
+                let mark = to.mark();
                 to.push(field, link.value.clone());
+                if link.is_replaced {
+                    to.replace(mark..to.mark());
+                }
             }
             *cursor = link.next;
         }

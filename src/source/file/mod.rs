@@ -1,16 +1,16 @@
-//! Audit logs in files and on standard input: plain, gzip or zstd, one record a line, or JSON that goes
-//! over many lines.
+//! Audit logs in files and on standard input: plain, compressed or in UTF-16, one record a line, or JSON
+//! that goes over many lines.
 //!
-//! A file is told by its first bytes, not by its name. A file is a partition (its path is the topic)
+//! What a file is, its first bytes tell, not its name. A file is a partition (its path is the topic)
 //! and a line number, from 0, is an offset, so that a run can go on where another ended. Files are
 //! finite: nobody waits for lines that are added later; a log shipper and Kafka do that better.
 
+mod decompress;
 mod document;
+mod lines;
 
 use std::{
-    fs,
-    io::{self, BufRead, BufReader, Read},
-    mem,
+    fs, io, mem,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -25,25 +25,15 @@ use super::{
 use crate::{
     engine::{
         diagnostic::Diagnostic,
-        limits::RECORD_BYTES_MAX,
         record::{PartitionName, Position, RecordBatch},
         yaml::{SecretRef, Section},
     },
     kafka::ReadSecret,
 };
-use document::{Cut, Cutter, begins_document};
+pub use lines::LineFile;
 
 /// The path that means standard input.
 pub const STANDARD_INPUT: &str = "-";
-
-/// Bytes read at once: 256 KiB.
-const BUFFER_BYTES: usize = 256 << 10;
-
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-/// Of a zstd frame that holds no data, which some writers put first; the first byte may be 0x50–0x5f.
-const ZSTD_SKIPPABLE_MAGIC: &[u8] = &[0x2a, 0x4d, 0x18];
-const UTF8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// What `sources: - file:` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,8 +189,7 @@ impl Files {
         let name = self.name_of(&path);
         let known = self.positions.iter().find(|position| *position.partition == name);
         let first = known.map_or(0, |position| position.next_offset);
-        let file = LineFile::open(&path, first, &self.done)?;
-        self.current = Some(LineFile { partition: Arc::new(name), ..file });
+        self.current = Some(LineFile::open(&path, first, &self.done)?.of(name));
         Ok(true)
     }
 }
@@ -232,283 +221,16 @@ impl History for Files {
     }
 }
 
-/// One file, read record by record.
-pub struct LineFile {
-    partition: Arc<PartitionName>,
-    reader: Box<dyn BufRead + Send>,
-    shape: Shape,
-    /// Number of the next line.
-    number: i64,
-    /// Lines before this one were done by an earlier run.
-    first: i64,
-    /// A record that began in an earlier buffer.
-    begun: Vec<u8>,
-    /// Whoever writes to standard input may be silent for hours, so what it holds is handed on at once.
-    is_live: bool,
-}
-
-/// What a file looks like.
-enum Shape {
-    /// Nothing but blank lines were seen.
-    Unknown,
-    /// One record a line.
-    Lines,
-    /// Documents that go over many lines.
-    Documents(Documents),
-}
-
-/// Where reading is in a file of documents.
-#[derive(Default)]
-struct Documents {
-    cutter: Cutter,
-    /// The line on which the record begins that is being read.
-    begins_at: i64,
-    /// The least offset of the next record: several may begin on one line.
-    next_offset: i64,
-}
-
-impl std::fmt::Debug for LineFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LineFile").field("partition", &self.partition).finish_non_exhaustive()
-    }
-}
-
-/// Where records go.
-struct Target<'b> {
-    batch: &'b mut RecordBatch,
-    partition: &'b Arc<PartitionName>,
-    cluster: Option<&'b Arc<str>>,
-    /// Lines before this one are passed over.
-    first: i64,
-    records_max: usize,
-}
-
-impl Target<'_> {
-    fn is_full(&self) -> bool {
-        self.batch.records.len() >= self.records_max || self.batch.payload.len() >= BATCH_BYTES_MAX
-    }
-
-    /// Adds one record. Blank lines have a number but are no records.
-    fn add(&mut self, offset: i64, text: &[u8]) {
-        let text = text.trim_ascii();
-        if offset < self.first || text.is_empty() {
-            return;
-        }
-        let text = text.get(..=RECORD_BYTES_MAX).unwrap_or(text);
-        self.batch.push(self.partition, offset, self.cluster, Some(text));
-    }
-}
-
-impl LineFile {
-    /// Opens a file, or standard input for `-`. Lines before `first` are passed over. `done` counts
-    /// bytes before decompression.
-    ///
-    /// # Errors
-    /// If it cannot be read, with its path.
-    pub fn open(path: &Path, first: i64, done: &Arc<AtomicU64>) -> Result<LineFile, SourceError> {
-        let partition = Arc::new(partition_of(path));
-        let input: Box<dyn Read + Send> = if path.as_os_str() == STANDARD_INPUT {
-            Box::new(io::stdin())
-        } else {
-            Box::new(fs::File::open(path).map_err(|error| failed(&partition, 0, &error))?)
-        };
-        let counted = Counted { input, done: Arc::clone(done) };
-        let reader = decompress(counted).map_err(|error| failed(&partition, 0, &error))?;
-        let is_live = path.as_os_str() == STANDARD_INPUT;
-        let shape = Shape::Unknown;
-        Ok(LineFile { partition, reader, shape, number: 0, first, begun: Vec::new(), is_live })
-    }
-
-    /// Adds records to `batch` until it has `records_max` of them or 1 MiB, or standard input has no
-    /// more at the moment; `false` at the end.
-    ///
-    /// # Errors
-    /// If the rest cannot be read or decompressed, with path and line.
-    pub fn read(
-        &mut self,
-        batch: &mut RecordBatch,
-        cluster: Option<&Arc<str>>,
-        records_max: usize,
-    ) -> Result<bool, SourceError> {
-        let LineFile { partition, reader, shape, number, first, begun, is_live } = self;
-        let mut target = Target { batch, partition, cluster, first: *first, records_max };
-        while !target.is_full() {
-            let buffer = match reader.fill_buf() {
-                Ok(buffer) => buffer,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(partition, *number, &error)),
-            };
-            if buffer.is_empty() {
-                finish(&mut target, shape, *number, &mem::take(begun));
-                return Ok(false);
-            }
-            let mut used = 0;
-            while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty())
-                && !target.is_full()
-            {
-                used += match shape {
-                    Shape::Unknown | Shape::Lines => {
-                        read_line(&mut target, shape, number, begun, rest)
-                    }
-                    Shape::Documents(documents) => {
-                        read_document(&mut target, documents, number, begun, rest)
-                    }
-                };
-            }
-            let is_all = used == buffer.len();
-            reader.consume(used);
-            if *is_live && is_all && !target.batch.records.is_empty() {
-                break;
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// Reads to the end of a line, or of the buffer; returns how many bytes that were.
-fn read_line(
-    target: &mut Target<'_>,
-    shape: &mut Shape,
-    number: &mut i64,
-    begun: &mut Vec<u8>,
-    buffer: &[u8],
-) -> usize {
-    let Some(end) = memchr::memchr(b'\n', buffer) else {
-        keep(begun, buffer);
-        return buffer.len();
-    };
-    let mut line = buffer.get(..end).unwrap_or_default();
-    let whole;
-    if !begun.is_empty() {
-        keep(begun, line);
-        whole = mem::take(begun);
-        line = &whole;
-    }
-    let line = if *number == 0 { line.strip_prefix(UTF8_MARK).unwrap_or(line) } else { line };
-    if let Shape::Unknown = shape
-        && !line.trim_ascii().is_empty()
-    {
-        *shape = Shape::Lines;
-        if begins_document(line.trim_ascii()) {
-            let mut documents = Documents::default();
-            read_document(target, &mut documents, &mut number.clone(), begun, line);
-            // The line break, which is taken here, is a part of the record, too.
-            *shape = Shape::Documents(documents);
-            *number += 1;
-            return end + 1;
-        }
-    }
-    target.add(*number, line);
-    *number += 1;
-    end + 1
-}
-
-/// Reads to the end of a record, or of the buffer; returns how many bytes that were.
-fn read_document(
-    target: &mut Target<'_>,
-    documents: &mut Documents,
-    number: &mut i64,
-    begun: &mut Vec<u8>,
-    buffer: &[u8],
-) -> usize {
-    for (index, byte) in buffer.iter().enumerate() {
-        let was_reading = documents.cutter.is_reading();
-        let cut = documents.cutter.push(*byte);
-        if !was_reading {
-            documents.begins_at = *number;
-        }
-        *number += i64::from(*byte == b'\n');
-        if matches!(cut, Cut::Inside | Cut::Last) && begun.len() <= RECORD_BYTES_MAX {
-            begun.push(*byte);
-        }
-        if matches!(cut, Cut::Last | Cut::After | Cut::Restart) {
-            let record = mem::take(begun);
-            if cut != Cut::Restart {
-                let offset = documents.begins_at.max(documents.next_offset);
-                documents.next_offset = offset + 1;
-                target.add(offset, &record);
-                return index + 1;
-            }
-        }
-    }
-    buffer.len()
-}
-
-/// Adds what the end of the file leaves: the last line may lack its newline.
-fn finish(target: &mut Target<'_>, shape: &Shape, number: i64, begun: &[u8]) {
-    match shape {
-        Shape::Unknown | Shape::Lines => {
-            let line =
-                if number == 0 { begun.strip_prefix(UTF8_MARK).unwrap_or(begun) } else { begun };
-            target.add(number, line);
-        }
-        Shape::Documents(documents) if !documents.cutter.is_complete() => {
-            // A list whose end is missing is a dead letter, even if its last item is whole.
-            let rest = if begun.is_empty() { b"[" } else { begun };
-            target.add(documents.begins_at.max(documents.next_offset), rest);
-        }
-        Shape::Documents(documents) => {
-            target.add(documents.begins_at.max(documents.next_offset), begun);
-        }
-    }
-}
-
-/// Appends to a line that is being gathered; what passes the bound is forgotten, so that an endless
-/// line costs no memory. It is a dead letter then.
-fn keep(line: &mut Vec<u8>, more: &[u8]) {
-    let room = (RECORD_BYTES_MAX + 1).saturating_sub(line.len());
-    line.extend_from_slice(more.get(..room).unwrap_or(more));
-}
-
 fn partition_of(path: &Path) -> PartitionName {
     PartitionName::new(path.display().to_string(), 0)
-}
-
-fn failed(partition: &PartitionName, line: i64, error: &io::Error) -> SourceError {
-    SourceError::Fatal(format!("cannot read {} after line {line}: {error}", partition.topic))
-}
-
-/// Counts what is read before decompression.
-struct Counted {
-    input: Box<dyn Read + Send>,
-    done: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.done.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-}
-
-/// Looks at the first bytes and puts the right decoder in front.
-fn decompress(mut input: Counted) -> io::Result<Box<dyn BufRead + Send>> {
-    let mut head = Vec::with_capacity(4);
-    input.by_ref().take(4).read_to_end(&mut head)?;
-    let is_gzip = head.starts_with(GZIP_MAGIC);
-    let is_skippable = head.get(1..4) == Some(ZSTD_SKIPPABLE_MAGIC)
-        && head.first().is_some_and(|first| first & 0xf0 == 0x50);
-    let is_zstd = head.starts_with(ZSTD_MAGIC) || is_skippable;
-    let whole = io::Cursor::new(head).chain(input);
-    let buffered = BufReader::with_capacity(BUFFER_BYTES, whole);
-    Ok(if is_gzip {
-        // Rotated logs are often several gzip members in one file.
-        let decoder = flate2::bufread::MultiGzDecoder::new(buffered);
-        Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
-    } else if is_zstd {
-        let decoder = zstd::stream::read::Decoder::with_buffer(buffered)?;
-        Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
-    } else {
-        Box::new(buffered)
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
-    use super::*;
+    use super::{decompress::BUFFER_BYTES, *};
+    use crate::engine::limits::RECORD_BYTES_MAX;
 
     /// Path, number and text of every line.
     type AllLines = Vec<(String, i64, Vec<u8>)>;

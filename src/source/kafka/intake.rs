@@ -17,6 +17,7 @@ use crate::{
     engine::{
         limits::RECORD_BYTES_MAX,
         record::{PartitionName, RecordBatch},
+        time::EventTime,
     },
     source::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX},
 };
@@ -118,7 +119,8 @@ impl Intake {
         let payload =
             message.payload().map(|bytes| bytes.get(..=RECORD_BYTES_MAX).unwrap_or(bytes));
         let named = self.clusters.of(message);
-        self.batch.push(&tracked.name, offset, named.as_ref().or(self.cluster.as_ref()), payload);
+        let cluster = named.as_ref().or(self.cluster.as_ref());
+        self.batch.push_at(&tracked.name, offset, cluster, written_at(message), payload);
     }
 
     fn find(&mut self, owner: &OwnerContext, message: &BorrowedMessage<'_>) -> usize {
@@ -138,6 +140,12 @@ impl Intake {
         }
         self.latest
     }
+}
+
+/// When a record was written; `None` of producers that keep no clock, which say 0 or less.
+pub(super) fn written_at(message: &BorrowedMessage<'_>) -> Option<EventTime> {
+    let millis = message.timestamp().to_millis().filter(|millis| *millis > 0)?;
+    Some(EventTime::from_millis(millis))
 }
 
 /// Keeps the widest hole since the last statistics.

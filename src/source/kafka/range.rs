@@ -17,7 +17,13 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use super::{KafkaSettings, intake::Clusters, reader::close, refused, settings::is_pattern};
+use super::{
+    KafkaSettings,
+    intake::{Clusters, written_at},
+    reader::close,
+    refused,
+    settings::is_pattern,
+};
 use crate::{
     engine::{
         limits::RECORD_BYTES_MAX,
@@ -293,7 +299,7 @@ impl Partition {
         let payload =
             message.payload().map(|bytes| bytes.get(..=RECORD_BYTES_MAX).unwrap_or(bytes));
         self.held_bytes += payload.map_or(0, <[u8]>::len);
-        self.open.push(&self.name, offset, cluster, payload);
+        self.open.push_at(&self.name, offset, cluster, written_at(message), payload);
         if self.next >= self.end {
             self.finish();
         } else if self.open.records.len() >= BATCH_RECORDS

@@ -4,7 +4,6 @@ use super::source::{check, program_text, sources};
 
 /// For each table, what shows that a file has something for it.
 const TABLES: &[(&str, &str)] = &[
-    ("DECODERS", "impl Wrapper for "),
     ("KINDS", "const ENTRY: KindEntry"),
     ("NOTIFIERS", "impl NotifierKind for "),
     ("SOURCES", "impl SourceKind for "),

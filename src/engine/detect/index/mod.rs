@@ -89,6 +89,10 @@ impl Index {
             Stage::RequestReceived => &self.every_stage,
             _ => &self.all,
         });
+        if event.has_replaced() {
+            // A value may count towards a condition and not against it, which no field can tell.
+            return true;
+        }
         self.keep(&self.cheap, event, fold, candidates)
             && candidates
                 .retain(|number| self.needs.get(number).is_none_or(|needs| needs.met_by(event)))

@@ -1,0 +1,405 @@
+//! From the bytes of a record to text: compression, Base64, other encodings, and bytes that files and
+//! serializers put in front.
+//!
+//! What begins like JSON never comes here. Nothing is judged but what the bytes are.
+
+use base64::{
+    Engine as _,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use miniz_oxide::inflate::{
+    TINFLStatus,
+    core::{
+        DecompressorOxide, decompress,
+        inflate_flags::{TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF},
+    },
+};
+
+use crate::engine::dead_letter::DeadLetterReason;
+
+/// How gzip begins, and how Base64 of that begins.
+const GZIP: [u8; 3] = [0x1F, 0x8B, 8];
+const GZIP_IN_BASE64: &[u8] = b"H4sI";
+
+/// How Base64 of JSON begins: of `{"`, of `{` and white space, of `[{`, of `[` and white space.
+const JSON_IN_BASE64: [&[u8]; 6] = [b"eyJ", b"eyA", b"ew", b"W3", b"WyJ", b"Ww"];
+
+/// Formats that are known by their first bytes, and not read.
+const OTHER_FORMATS: [(&[u8], &str); 8] = [
+    (&[0x28, 0xB5, 0x2F, 0xFD], "zstd"),
+    (&[0x04, 0x22, 0x4D, 0x18], "LZ4"),
+    (&[0xFF, 0x06, 0x00, 0x00, b's', b'N', b'a', b'P'], "Snappy"),
+    (&[0x82, b'S', b'N', b'A', b'P', b'P', b'Y'], "Snappy"),
+    (&[0xFD, b'7', b'z', b'X', b'Z'], "xz"),
+    (b"BZh9", "bzip2"),
+    (b"Obj\x01", "an Avro file"),
+    (b"PAR1", "Parquet"),
+];
+
+/// What some bytes are.
+#[derive(Debug, PartialEq)]
+pub(super) enum Look<'a> {
+    /// Text, or nothing that is known.
+    Plain(&'a [u8]),
+    /// Text in another encoding: its name, and the text.
+    Text(&'static str, String),
+    /// Something with bytes inside that must be looked at in turn.
+    Inside(Inside),
+    /// Nothing that can be read, and why.
+    Bad(DeadLetterReason, String),
+}
+
+/// What was inside of some bytes.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Inside {
+    /// What it was in.
+    pub(super) name: &'static str,
+    pub(super) parts: Vec<Vec<u8>>,
+    /// Why there may be more than could be read.
+    pub(super) fault: Option<(DeadLetterReason, String)>,
+}
+
+/// Says what some bytes are. At most `bytes_left` are made of them, which is lowered.
+#[inline]
+pub(super) fn look<'a>(bytes: &'a [u8], bytes_left: &mut usize) -> Look<'a> {
+    match bytes {
+        // UTF-16 has a zero in every second byte.
+        [b'{' | b'[', second, ..] if *second != 0 => Look::Plain(bytes),
+        _ => look_closely(bytes, bytes_left),
+    }
+}
+
+#[cold]
+fn look_closely<'a>(bytes: &'a [u8], bytes_left: &mut usize) -> Look<'a> {
+    if let Some(text) = utf16(bytes) {
+        *bytes_left = bytes_left.saturating_sub(text.len());
+        return Look::Text("UTF-16", text);
+    }
+    if let Some((_, name)) = OTHER_FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        let detail = format!("{name}, which is not read; set the producer to send plain JSON");
+        return Look::Bad(DeadLetterReason::OtherFormat, detail);
+    }
+    if bytes.starts_with(&GZIP) {
+        return Look::Inside(gunzip(bytes, bytes_left));
+    }
+    if let [0x78, 0x01 | 0x9C | 0xDA, ..] = bytes
+        && let Some(inside) = unzlib(bytes, bytes_left)
+    {
+        return Look::Inside(inside);
+    }
+    let text = bytes.trim_ascii_start();
+    if begins_base64(text) {
+        match base64_values(text, bytes_left) {
+            Ok(parts) => return Look::Inside(Inside { name: "Base64", parts, fault: None }),
+            Err(error) if text.starts_with(GZIP_IN_BASE64) => {
+                return Look::Bad(DeadLetterReason::NotJson, format!("Base64: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+    if text.first() == Some(&0) {
+        return Look::Plain(behind_zeros(bytes));
+    }
+    if is_protobuf(bytes) {
+        let detail = "binary, such as OpenTelemetry's `otlp_proto`, which is not read; set the \
+                      exporter's encoding to `otlp_json`";
+        return Look::Bad(DeadLetterReason::OtherFormat, detail.to_owned());
+    }
+    Look::Plain(bytes)
+}
+
+/// UTF-16 with a byte order mark, or of JSON without one.
+fn utf16(bytes: &[u8]) -> Option<String> {
+    let (units, is_little) = match bytes {
+        // UTF-32 is not met anywhere.
+        [0xFF, 0xFE, 0, 0, ..] => return None,
+        [0xFF, 0xFE, rest @ ..] if rest.len() > 1 => (rest, true),
+        [0xFE, 0xFF, rest @ ..] if rest.len() > 1 => (rest, false),
+        [b'{' | b'[', 0, ..] => (bytes, true),
+        [0, b'{' | b'[', third, fourth, ..] if (*third == 0) != (*fourth == 0) => (bytes, false),
+        _ => return None,
+    };
+    let units =
+        units.as_chunks::<2>().0.iter().map(|pair| {
+            if is_little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) }
+        });
+    Some(
+        char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect(),
+    )
+}
+
+/// What follows zeros: the hole that copytruncate leaves at the front of a log, or the five bytes with
+/// which Confluent's serializers begin (a zero and the number of a schema; before Avro's text there is
+/// its length too).
+fn behind_zeros(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let behind_hole = bytes.get(zeros..).unwrap_or_default();
+    let is_json = |bytes: &[u8]| matches!(bytes.trim_ascii_start(), [b'{' | b'[' | b'"', ..]);
+    // The number of a schema may be that of a bracket; then the one that the end answers begins it.
+    let is_closed =
+        |bytes: &[u8]| match (bytes.trim_ascii_start().first(), bytes.trim_ascii_end().last()) {
+            (Some(b'{'), last) => last == Some(&b'}'),
+            (Some(b'['), last) => last == Some(&b']'),
+            (Some(b'"'), last) => last == Some(&b'"'),
+            _ => false,
+        };
+    let behind_header = bytes.get(5..).unwrap_or_default();
+    let behind_length = {
+        let varint = behind_header.iter().take(5).take_while(|byte| **byte & 0x80 != 0).count() + 1;
+        behind_header.get(varint..).unwrap_or_default()
+    };
+    let candidates = [behind_header, behind_hole, behind_length];
+    let closed = candidates.iter().find(|bytes| is_closed(bytes));
+    closed.or_else(|| candidates.iter().find(|bytes| is_json(bytes))).copied().unwrap_or(bytes)
+}
+
+/// Whether this is a message of protocol buffers with one field inside another, as OTLP begins.
+fn is_protobuf(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x0A, rest @ ..] if std::str::from_utf8(rest).is_err() || rest.contains(&0))
+}
+
+/// The content of all members of gzip, as one: a line may go over from one to the next. Checksums are not
+/// compared: what is damaged is hardly JSON any more.
+fn gunzip(bytes: &[u8], bytes_left: &mut usize) -> Inside {
+    let mut inside = Inside { name: "gzip", ..Inside::default() };
+    let (mut plain, mut rest) = (Vec::new(), bytes);
+    while let Some(deflated) = skip_header(rest) {
+        let (status, used) = inflate(deflated, 0, &mut plain, bytes_left);
+        if let Err(reason) = status {
+            inside.fault = Some((reason, "gzip that cannot be read to its end".to_owned()));
+            rest = &[];
+            break;
+        }
+        // Behind the data are its checksum and length.
+        rest = deflated.get(used + 8..).unwrap_or_default();
+    }
+    if plain.is_empty() && inside.fault.is_none() && rest.len() == bytes.len() {
+        let detail = "gzip whose header cannot be read".to_owned();
+        inside.fault = Some((DeadLetterReason::NotJson, detail));
+        rest = &[];
+    }
+    inside.parts.push(plain);
+    // Some writers fill up with zeros.
+    if rest.iter().any(|byte| *byte != 0) {
+        inside.parts.push(rest.to_vec());
+    }
+    inside
+}
+
+fn unzlib(bytes: &[u8], bytes_left: &mut usize) -> Option<Inside> {
+    let mut plain = Vec::new();
+    let (status, _) = inflate(bytes, TINFL_FLAG_PARSE_ZLIB_HEADER, &mut plain, bytes_left);
+    let detail = "zlib that cannot be read to its end".to_owned();
+    let fault = match status {
+        // Text that happens to begin so.
+        Err(DeadLetterReason::NotJson) => return None,
+        Err(_) if plain.is_empty() => return None,
+        Err(reason) => Some((reason, detail)),
+        Ok(()) => None,
+    };
+    Some(Inside { name: "zlib", parts: vec![plain], fault })
+}
+
+/// Appends what was deflated; how much was read of it.
+fn inflate(
+    deflated: &[u8],
+    flags: u32,
+    out: &mut Vec<u8>,
+    bytes_left: &mut usize,
+) -> (Result<(), DeadLetterReason>, usize) {
+    let flags = flags | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let mut state = Box::<DecompressorOxide>::default();
+    let start = out.len();
+    let max = start.saturating_add(*bytes_left);
+    let (mut read, mut written) = (0, start);
+    out.resize(start.saturating_add(deflated.len().saturating_mul(2).max(64)).min(max), 0);
+    let status = loop {
+        let input = deflated.get(read..).unwrap_or_default();
+        let (status, more_read, more) = decompress(&mut state, input, out, written, flags);
+        read += more_read;
+        written += more;
+        match status {
+            TINFLStatus::Done => break Ok(()),
+            TINFLStatus::HasMoreOutput if out.len() < max => {
+                out.resize(out.len().saturating_mul(2).max(64).min(max), 0);
+            }
+            TINFLStatus::HasMoreOutput => break Err(DeadLetterReason::TooLarge),
+            TINFLStatus::FailedCannotMakeProgress | TINFLStatus::NeedsMoreInput => {
+                break Err(DeadLetterReason::Truncated);
+            }
+            _ => break Err(DeadLetterReason::NotJson),
+        }
+    };
+    out.truncate(written);
+    *bytes_left = bytes_left.saturating_sub(written - start);
+    (status, read)
+}
+
+/// What follows the header of a gzip member (RFC 1952).
+fn skip_header(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(&GZIP)?;
+    let (flags, mut rest) = (*rest.first()?, rest.get(7..)?);
+    if flags & 4 != 0 {
+        let (length, tail) = rest.split_first_chunk::<2>()?;
+        rest = tail.get(usize::from(u16::from_le_bytes(*length))..)?;
+    }
+    for text in [8, 16] {
+        if flags & text != 0 {
+            let end = rest.iter().position(|byte| *byte == 0)?;
+            rest = rest.get(end + 1..)?;
+        }
+    }
+    if flags & 2 != 0 {
+        rest = rest.get(2..)?;
+    }
+    Some(rest)
+}
+
+/// Whether a text may be Base64 of gzip or of JSON.
+pub(super) fn begins_base64(text: &[u8]) -> bool {
+    text.starts_with(GZIP_IN_BASE64) || JSON_IN_BASE64.iter().any(|begin| text.starts_with(begin))
+}
+
+/// What one or more values in Base64 stand for. A value may go over several lines; the next one begins
+/// on a line of its own.
+pub(super) fn base64_values(
+    text: &[u8],
+    bytes_left: &mut usize,
+) -> Result<Vec<Vec<u8>>, base64::DecodeError> {
+    let mut values: Vec<Vec<u8>> = Vec::new();
+    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        let is_complete = |value: &Vec<u8>| value.ends_with(b"=");
+        match values.last_mut() {
+            Some(value) if !begins_base64(line) && !is_complete(value) => {
+                value.extend_from_slice(line);
+            }
+            _ if line.is_empty() => {}
+            _ => values.push(line.to_vec()),
+        }
+    }
+    let config =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let standard = GeneralPurpose::new(&STANDARD, config);
+    for value in &mut values {
+        if value.iter().any(|byte| matches!(byte, b'-' | b'_')) {
+            *value = GeneralPurpose::new(&URL_SAFE, config).decode(&*value)?;
+        } else {
+            *value = standard.decode(&*value)?;
+        }
+        *bytes_left = bytes_left.saturating_sub(value.len());
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD as BASE64;
+    use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
+
+    use super::*;
+    use crate::engine::limits;
+
+    fn gzip(text: &str, flags: u8, extra: &[u8]) -> Vec<u8> {
+        let head = [&GZIP[..], &[flags, 0, 0, 0, 0, 0, 3], extra].concat();
+        [head, compress_to_vec(text.as_bytes(), 6), vec![0; 8]].concat()
+    }
+
+    fn looked(bytes: &[u8]) -> Look<'_> {
+        look(bytes, &mut { limits::UNWRAPPED_BYTES_MAX })
+    }
+
+    #[track_caller]
+    fn check_inside(bytes: &[u8], parts: &[&str]) {
+        let Look::Inside(inside) = looked(bytes) else { panic!("{:?}", looked(bytes)) };
+        let got: Vec<_> = inside.parts.iter().map(|part| String::from_utf8_lossy(part)).collect();
+        assert_eq!((got, inside.fault), (parts.iter().map(|part| (*part).into()).collect(), None));
+    }
+
+    #[test]
+    fn every_header_and_every_member_is_read() {
+        let cases: [(u8, &[u8]); 5] = [
+            (0, b""),
+            (4, b"\x03\x00abc"),
+            (8, b"name\0"),
+            (8 | 16, b"name\0comment\0"),
+            (2 | 4 | 8, b"\x01\x00axyz\0\x01\x02"),
+        ];
+        for (flags, extra) in cases {
+            check_inside(&gzip("[]", flags, extra), &["[]"]);
+        }
+        let two = [gzip("{\"a\":", 0, b""), gzip("1}", 0, b"")].concat();
+        check_inside(&two, &["{\"a\":1}"]);
+        check_inside(&[&two[..], &[0; 512]].concat(), &["{\"a\":1}"]);
+        check_inside(&[&two[..], b"tail"].concat(), &["{\"a\":1}", "tail"]);
+        check_inside(&compress_to_vec_zlib(b"[1]", 6), &["[1]"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_to_its_end_says_why() {
+        let fault = |bytes: &[u8]| match looked(bytes) {
+            Look::Inside(inside) => inside.fault.map(|(reason, _)| reason),
+            Look::Bad(reason, _) => Some(reason),
+            _ => None,
+        };
+        let whole = gzip(&"audit".repeat(1_000), 0, b"");
+        assert_eq!(fault(&whole[..whole.len() - 12]), Some(DeadLetterReason::Truncated));
+        assert_eq!(fault(&whole[..5]), Some(DeadLetterReason::NotJson));
+        let bomb = gzip(&" ".repeat(limits::UNWRAPPED_BYTES_MAX + 1), 0, b"");
+        assert_eq!(fault(&bomb), Some(DeadLetterReason::TooLarge));
+        assert_eq!(fault(b"H4sI!"), Some(DeadLetterReason::NotJson));
+        assert_eq!(fault(b"\x28\xB5\x2F\xFD\0\0"), Some(DeadLetterReason::OtherFormat));
+        assert_eq!(fault(b"\x0A\xFF\x01\x0A\x00"), Some(DeadLetterReason::OtherFormat));
+        // Text that only begins like something else.
+        for text in ["{}", "eyJ hello", "W3C", "x\u{1}y", "\nhello", "hello"] {
+            assert_eq!(looked(text.as_bytes()), Look::Plain(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn base64_may_go_over_lines_and_hold_several_values() {
+        let one = BASE64.encode(gzip(&"{\"a\":1}".repeat(20), 0, b""));
+        let (head, tail) = one.split_at(40);
+        let two = BASE64.encode("{\"b\":2}");
+        let Look::Inside(inside) = looked(format!("{head}\r\n{tail}\n{two}\n").as_bytes()) else {
+            panic!()
+        };
+        assert_eq!(inside.parts.len(), 2);
+        assert!(inside.parts[0].starts_with(&GZIP));
+        assert_eq!(inside.parts[1], b"{\"b\":2}");
+        check_inside(two.trim_end_matches('=').as_bytes(), &["{\"b\":2}"]);
+    }
+
+    #[test]
+    fn utf16_is_read_with_and_without_its_mark() {
+        for text in ["{\"a\":\"ö€😀\"}", "[1]"] {
+            let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+            let little_marked = [&[0xFF, 0xFE], &little[..]].concat();
+            let big_marked = [&[0xFE, 0xFF], &big[..]].concat();
+            for bytes in [little, big, little_marked, big_marked] {
+                assert_eq!(looked(&bytes), Look::Text("UTF-16", text.to_owned()), "{bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_in_front_are_a_hole_or_a_header() {
+        for (bytes, expected) in [
+            (&b"\0\0\0\0\0\0\0\0{\"a\":1}"[..], "{\"a\":1}"),
+            (b"\0\0\0\0{\"a\":1}", "{\"a\":1}"),
+            (b"\0\0\0\0\x07{\"a\":1}", "{\"a\":1}"),
+            (b"\0\0\0\0\x07\"text\"", "\"text\""),
+            (b"\0\0\0\x01\xFF{\"a\":1}", "{\"a\":1}"),
+            // Schemas 123 and 91: the numbers of brackets.
+            (b"\0\0\0\0{{\"a\":1}", "{\"a\":1}"),
+            (b"\0\0\0\0[{\"a\":1}", "{\"a\":1}"),
+            (b"\0\0\0\0[{\"a\":1}]", "[{\"a\":1}]"),
+            (b"\0\0\0\0\x07\x0E{\"a\":1}", "{\"a\":1}"),
+            (b"\0\0\0\0\x07\x96\x01{\"a\":1}", "{\"a\":1}"),
+            (b"\0\0", "\0\0"),
+        ] {
+            assert_eq!(looked(bytes), Look::Plain(expected.as_bytes()), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Text in front of an event on a line: what container runtimes, syslog, kubectl and stern write there.
+//!
+//! `2026-03-02T10:00:00.2Z stdout F {…}`, `<134>1 2026-03-02T10:00:00Z cp-1 audit - - - {…}`,
+//! `[pod/kube-apiserver-0/kube-apiserver] {…}`, `time=… msg="{\"kind\":…}"`. Not a list of these is known,
+//! but how JSON begins.
+
+use std::borrow::Cow;
+
+use super::{clock, scan::Scanner};
+use crate::engine::{
+    time::EventTime,
+    value::{Value, unescape},
+};
+
+/// Places on a line that are tried: 16. Brackets in front of an event are rare.
+const PLACES_MAX: usize = 16;
+
+/// Words in front of an event that are tried as a time: 8.
+const WORDS_MAX: usize = 8;
+
+/// What was found on a line.
+#[derive(Debug, PartialEq)]
+pub(super) struct Led<'a> {
+    /// The event, and what may follow it.
+    pub(super) content: Cow<'a, str>,
+    /// What stands in front.
+    pub(super) lead: &'a str,
+}
+
+impl Led<'_> {
+    /// The time that stands in front.
+    pub(super) fn time(&self) -> Option<EventTime> {
+        let words = self.lead.split_whitespace().take(WORDS_MAX);
+        words
+            .map(|word| word.rsplit_once('=').map_or(word, |(_, value)| value))
+            .map(|word| word.trim_matches(['[', ']', '"', '<', '>', '|']))
+            // A number may be anything: of a process, of a priority.
+            .filter(|word| word.len() >= "2026-03-02T10:00:00".len() && word.contains('T'))
+            .find_map(|word| clock::read_time(&Value::Str(Cow::Borrowed(word))))
+    }
+}
+
+/// Whether a text that begins with this bracket may be JSON, by what follows.
+pub(super) fn begins_json(text: &str) -> bool {
+    let inside = |rest: &str| rest.trim_ascii_start().bytes().next();
+    match text.as_bytes().first() {
+        Some(b'{') => true,
+        Some(b'[') => {
+            matches!(inside(text.get(1..).unwrap_or("")), None | Some(b'{' | b'[' | b'"' | b']'))
+        }
+        _ => false,
+    }
+}
+
+/// Finds what begins like JSON behind something else on a line.
+pub(super) fn find(line: &str) -> Option<Led<'_>> {
+    let bytes = line.as_bytes();
+    let places = memchr::memchr_iter(b'{', bytes).take(PLACES_MAX);
+    for at in places {
+        let rest = line.get(at + 1..).unwrap_or("").trim_ascii_start();
+        // A list begins before its first item.
+        let before = line.get(..at).unwrap_or("").trim_ascii_end();
+        let start = if before.ends_with('[') { before.len() - 1 } else { at };
+        let lead = line.get(..start).unwrap_or("");
+        if rest.starts_with(['"', '}']) {
+            let content = line.get(start..).map(Cow::Borrowed)?;
+            return (!lead.is_empty()).then_some(Led { content, lead });
+        }
+        if rest.starts_with("\\\"") && lead.ends_with('"') {
+            // A string with JSON in it: `msg="{\"kind\":…}"`.
+            let mut scanner = Scanner::new(line);
+            scanner.move_to(start - 1);
+            let raw = match scanner.string() {
+                Ok(raw) => raw.text,
+                Err(_) => line.get(start..)?,
+            };
+            let mut content = String::with_capacity(raw.len());
+            unescape(raw, &mut content);
+            return Some(Led { content: Cow::Owned(content), lead });
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_found_behind_what_stands_in_front() {
+        for (line, content, time) in [
+            (
+                r#"2026-03-02T10:00:00.200000000Z stdout F {"a":1}"#,
+                r#"{"a":1}"#,
+                Some("2026-03-02T10:00:00.200000Z"),
+            ),
+            (r#"2026-03-02T10:00:00Z {"a":1}"#, r#"{"a":1}"#, Some("2026-03-02T10:00:00.000000Z")),
+            (r#"<134>Mar  2 10:00:00 cp-1 kube-apiserver[12]: {"a":1}"#, r#"{"a":1}"#, None),
+            (
+                r#"<134>1 2026-03-02T10:00:00Z cp-1 audit 12 - [x@1 a="{b}"] {"a":1}"#,
+                r#"{"a":1}"#,
+                Some("2026-03-02T10:00:00.000000Z"),
+            ),
+            (r#"[pod/kube-apiserver-0/kube-apiserver] {"a":1}"#, r#"{"a":1}"#, None),
+            (r#"apiserver-1  | [{"a":1}, {}]"#, r#"[{"a":1}, {}]"#, None),
+            (r#"@cee: { "a":1}"#, r#"{ "a":1}"#, None),
+            (
+                r#"time="2026-03-02T10:00:00Z" level=info msg="{\"a\":\"b\\n\"}" x=y"#,
+                r#"{"a":"b\n"}"#,
+                Some("2026-03-02T10:00:00.000000Z"),
+            ),
+        ] {
+            let led = find(line).expect(line);
+            assert_eq!(led.content, content, "{line}");
+            assert_eq!(led.time().map(EventTime::rfc3339).as_deref(), time, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_begins_no_json_is_none() {
+        for line in ["", "hello", "a {b} c", "I0302 x.go:1] {go struct}", "{\"a\":1}"] {
+            assert_eq!(find(line), None, "{line}");
+        }
+        for (text, is) in
+            [("{", true), ("[ {", true), ("[]", true), ("[pod/x]", false), ("[2026", false)]
+        {
+            assert_eq!(begins_json(text), is, "{text}");
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! Finds audit events inside of whatever shippers put around them, by content.
+//!
+//! An event is an object with an audit id, or a text with one, under any key. What stands on the way to it
+//! may say when it happened and in which cluster. A few envelopes are known by their shape
+//! ([`super::envelope`]); for all others it does not matter who made them.
+
+use std::borrow::Cow;
+
+use super::{bytes, clock, json::Json, open_envelope};
+use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
+
+/// Something that was found.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) content: Content<'a>,
+    pub(super) around: Around<'a>,
+    /// The keys that lead to it, for people; empty unless asked for.
+    pub(super) place: String,
+}
+
+/// What it is.
+#[derive(Debug)]
+pub(super) enum Content<'a> {
+    /// JSON, or text with JSON in it: an event, a list, another envelope, or lines of these.
+    Text(Cow<'a, str>),
+    /// What Base64 stood for.
+    Bytes(Vec<u8>),
+    /// A message that is known to hold no events.
+    Control(ControlMessage),
+    /// An entry of a list of log entries that holds none.
+    Nothing(&'a str),
+}
+
+/// What is known of an event from what surrounds it; what is nearer to it wins.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Around<'a> {
+    /// The cluster.
+    pub cluster: Option<Cow<'a, str>>,
+    /// When it was logged.
+    pub time: Option<EventTime>,
+}
+
+impl<'a> Around<'a> {
+    /// What is nearer, filled up with what is further away.
+    fn or(self, further: &Around<'a>) -> Around<'a> {
+        Around {
+            cluster: self.cluster.or_else(|| further.cluster.clone()),
+            time: self.time.or(further.time),
+        }
+    }
+
+    /// What the members of one object say.
+    pub(super) fn of(members: &Members<'a>) -> Around<'a> {
+        let time = TIME_KEYS.iter().find_map(|key| clock::read_json_time(members.get(key)?));
+        Around { cluster: cluster_of(members), time }
+    }
+}
+
+/// Keys of the time at which something was logged, the most exact first.
+const TIME_KEYS: [&str; 12] = [
+    "timeUnixNano",
+    "observedTimeUnixNano",
+    "timestamp",
+    "@timestamp",
+    "time",
+    "eventTime",
+    "TimeGenerated",
+    "ts",
+    "ts_ms",
+    "approximateArrivalTimestamp",
+    "date",
+    "_time",
+];
+
+/// Keys of the name of a cluster.
+const CLUSTER_KEYS: [&str; 6] = [
+    "cluster",
+    "cluster_name",
+    "clusterName",
+    "orchestrator.cluster.name",
+    "k8s.cluster.name",
+    "kubernetes.cluster_name",
+];
+
+/// Paths to the name of a cluster.
+const CLUSTER_PATHS: [&[&str]; 10] = [
+    &["orchestrator", "cluster", "name"],
+    &["fields", "cluster"],
+    &["fields", "cluster_name"],
+    &["kubernetes", "cluster"],
+    &["kubernetes", "cluster_name"],
+    &["labels", "cluster"],
+    &["stream", "cluster"],
+    &["stream", "cluster_name"],
+    &["resource", "labels", "cluster_name"],
+    &["openshift", "cluster_id"],
+];
+
+fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    let text = |json: Json<'a>| json.text().filter(|text| !text.is_empty());
+    let by_key = CLUSTER_KEYS.iter().find_map(|key| text(members.get(key)?));
+    let by_path = || {
+        CLUSTER_PATHS.iter().find_map(|path| {
+            let (first, rest) = path.split_first()?;
+            text(members.get(first)?.at(rest)?)
+        })
+    };
+    by_key.or_else(by_path).or_else(|| super::cluster_of(members))
+}
+
+/// The members of an object, looked at together.
+#[derive(Debug)]
+pub(super) struct Members<'a>(Vec<(&'a str, Json<'a>)>);
+
+impl<'a> Members<'a> {
+    /// Those of an object, up to [`limits::SEARCH_MEMBERS_MAX`].
+    pub(super) fn of(object: Json<'a>) -> Members<'a> {
+        Members(object.members().take(limits::SEARCH_MEMBERS_MAX).collect())
+    }
+
+    /// The first under a key.
+    pub(super) fn get(&self, key: &str) -> Option<Json<'a>> {
+        self.0.iter().find(|(name, _)| *name == key).map(|(_, member)| *member)
+    }
+
+    /// The text of the first under a key.
+    pub(super) fn text(&self, key: &str) -> Option<Cow<'a, str>> {
+        self.get(key)?.text()
+    }
+
+    /// The first key with such an end.
+    pub(super) fn ends_with(&self, end: &str) -> Option<&'a str> {
+        self.0.iter().find(|(key, _)| key.ends_with(end)).map(|(key, _)| *key)
+    }
+
+    /// Whether there is one.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Whether the object is an audit event, even if a part of it is missing.
+    fn is_event(&self) -> bool {
+        let more = ["stage", "verb", "requestURI", "requestReceivedTimestamp", "objectRef"];
+        self.has("auditID") && more.iter().any(|key| self.has(key))
+    }
+
+    /// Whether the object is a list of audit events.
+    fn is_event_list(&self) -> bool {
+        self.get("items").is_some_and(Json::is_array)
+            && self.text("apiVersion").is_some_and(|version| version.starts_with("audit.k8s.io/"))
+    }
+}
+
+/// A search in one document.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    /// What was found, in its order.
+    pub(super) found: Vec<Found<'a>>,
+    path: Vec<Segment<'a>>,
+    nodes_left: usize,
+    bytes_left: usize,
+    /// Whether places are written down.
+    traces: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Segment<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Search<'a> {
+    /// Looks through a document that is no audit event itself. Text that is made on the way is taken from
+    /// `bytes_left`.
+    pub(super) fn run(document: Json<'a>, bytes_left: usize, traces: bool) -> Search<'a> {
+        let nodes_left = limits::SEARCH_NODES_MAX;
+        let mut search =
+            Search { found: Vec::new(), path: Vec::new(), nodes_left, bytes_left, traces };
+        let found = search.value(document, &Around::default(), true);
+        if !found && is_empty_envelope(document) {
+            search.push(Content::Control(ControlMessage::Empty), &Around::default());
+        }
+        search
+    }
+
+    /// How many bytes were made of the texts that were found.
+    pub(super) fn bytes_left(&self) -> usize {
+        self.bytes_left
+    }
+
+    /// Adds something that was found here.
+    pub(super) fn push(&mut self, content: Content<'a>, around: &Around<'a>) {
+        let made = match &content {
+            Content::Text(Cow::Owned(text)) => text.len(),
+            Content::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.bytes_left = self.bytes_left.saturating_sub(made);
+        let place = if self.traces { self.place() } else { String::new() };
+        self.found.push(Found { content, around: around.clone(), place });
+    }
+
+    /// Notes a text, an event as it is, or a list of either; nothing of anything else.
+    pub(super) fn push_content(
+        &mut self,
+        content: Option<Json<'a>>,
+        otherwise: Json<'a>,
+        around: &Around<'a>,
+    ) {
+        let content = match content {
+            Some(json) if json.is_string() => json.text().map(Content::Text),
+            Some(json) if json.is_object() || json.is_array() => {
+                Some(Content::Text(json.raw().into()))
+            }
+            _ => None,
+        };
+        self.push(content.unwrap_or(Content::Nothing(otherwise.raw())), around);
+    }
+
+    fn place(&self) -> String {
+        let mut place = String::new();
+        for segment in &self.path {
+            match segment {
+                Segment::Key(key) if place.is_empty() => place.push_str(key),
+                Segment::Key(key) => place.push_str(&format!(".{key}")),
+                Segment::Index(index) => place.push_str(&format!("[{index}]")),
+            }
+        }
+        place
+    }
+
+    /// Looks at one value; whether anything was found. Recursion is bounded by
+    /// [`limits::SEARCH_DEPTH_MAX`].
+    fn value(&mut self, json: Json<'a>, around: &Around<'a>, is_top: bool) -> bool {
+        if self.path.len() > limits::SEARCH_DEPTH_MAX || self.nodes_left == 0 {
+            return false;
+        }
+        self.nodes_left -= 1;
+        if json.is_object() {
+            self.object(json, around, is_top)
+        } else if json.is_array() {
+            self.array(json, around)
+        } else if json.is_string() {
+            self.string(json, around)
+        } else {
+            false
+        }
+    }
+
+    fn at(&mut self, segment: Segment<'a>, json: Json<'a>, around: &Around<'a>) -> bool {
+        self.path.push(segment);
+        let found = self.value(json, around, false);
+        self.path.pop();
+        found
+    }
+
+    fn object(&mut self, json: Json<'a>, around: &Around<'a>, is_top: bool) -> bool {
+        let members = Members::of(json);
+        let around = Around::of(&members).or(around);
+        if !is_top && (members.is_event() || members.is_event_list()) {
+            self.push(Content::Text(Cow::Borrowed(json.raw())), &around);
+            return true;
+        }
+        if open_envelope(json, &members, self, &around) {
+            return true;
+        }
+        if let Some(event) = flattened(&members) {
+            self.push(Content::Text(Cow::Owned(event)), &around);
+            return true;
+        }
+        let first = self.found.len();
+        // Of a row of a database that was changed, what it was before is no news.
+        let has_after = members.has("before")
+            && members.get("after").is_some_and(|after| after.raw() != "null");
+        for (key, member) in &members.0 {
+            // What people sent may hold anything, also an event that never was.
+            let is_body = matches!(*key, "requestObject" | "responseObject");
+            if !(is_body || has_after && *key == "before") {
+                let before = self.found.len();
+                self.at(Segment::Key(key), *member, &around);
+                self.drop_copies(first, before);
+            }
+        }
+        self.found.len() > first
+    }
+
+    /// A list: of log entries if one of them holds something. Then every other entry is accounted for.
+    fn array(&mut self, json: Json<'a>, around: &Around<'a>) -> bool {
+        let mut around = around.clone();
+        let mut nothing: Vec<(usize, usize, Json<'a>)> = Vec::new();
+        // Objects, lists, texts: which of them hold something here.
+        let mut kinds: Vec<u8> = Vec::new();
+        let kind_of = |item: Json<'a>| item.raw().bytes().next().unwrap_or(0);
+        let first = self.found.len();
+        for (index, item) in json.items().enumerate() {
+            if index == 0
+                && item.number().is_some()
+                && let Some(time) = clock::read_json_time(item)
+            {
+                // Loki's entries: a time and a line.
+                around.time = Some(time);
+            } else if self.at(Segment::Index(index), item, &around) {
+                if !kinds.contains(&kind_of(item)) {
+                    kinds.push(kind_of(item));
+                }
+            } else if nothing.len() < limits::EVENTS_PER_RECORD_MAX {
+                nothing.push((self.found.len(), index, item));
+            }
+        }
+        if self.found.len() == first {
+            return false;
+        }
+        // From the back, so that places stay right.
+        nothing.retain(|(_, _, item)| kinds.contains(&kind_of(*item)));
+        for (at, index, item) in nothing.into_iter().rev() {
+            self.path.push(Segment::Index(index));
+            self.push(Content::Nothing(item.raw()), &around);
+            self.path.pop();
+            if let Some(entry) = self.found.pop() {
+                self.found.insert(at, entry);
+            }
+        }
+        true
+    }
+
+    fn string(&mut self, json: Json<'a>, around: &Around<'a>) -> bool {
+        let raw = json.raw().trim_matches('"');
+        if is_promising(raw) {
+            let Some(text) = json.text() else { return false };
+            if bytes::begins_base64(text.trim_ascii_start().as_bytes()) {
+                return self.base64(&text, around) || self.text(text, around);
+            }
+            return self.text(text, around);
+        }
+        if raw.len() < BASE64_BYTES_MIN || !bytes::begins_base64(raw.trim_ascii_start().as_bytes())
+        {
+            return false;
+        }
+        json.text().is_some_and(|text| self.base64(&text, around))
+    }
+
+    fn text(&mut self, text: Cow<'a, str>, around: &Around<'a>) -> bool {
+        if text.len() > self.bytes_left {
+            return false;
+        }
+        self.push(Content::Text(text), around);
+        true
+    }
+
+    /// Base64 of compressed bytes, or of text with an event in it.
+    fn base64(&mut self, text: &str, around: &Around<'a>) -> bool {
+        let mut left = self.bytes_left;
+        let Ok(values) = bytes::base64_values(text.trim_ascii().as_bytes(), &mut left) else {
+            return false;
+        };
+        let first = self.found.len();
+        for value in values {
+            let is_text = std::str::from_utf8(&value).is_ok_and(is_promising);
+            if is_text || value.starts_with(&[0x1F, 0x8B]) {
+                self.push(Content::Bytes(value), around);
+            }
+        }
+        self.found.len() > first
+    }
+
+    /// A shipper may send a line both as it was and parsed, under two keys of one object. Of what was
+    /// found from `second` on, drops what was found from `first` on already.
+    fn drop_copies(&mut self, first: usize, second: usize) {
+        if first == second || second == self.found.len() {
+            return;
+        }
+        let later = self.found.split_off(second);
+        let earlier = self.found.get(first..).unwrap_or_default();
+        let known: Vec<[String; 5]> =
+            earlier.iter().filter_map(|found| request_of(&found.content)).collect();
+        let is_new = |found: &Found<'a>| {
+            request_of(&found.content).is_none_or(|request| !known.contains(&request))
+        };
+        self.found.extend(later.into_iter().filter(is_new));
+    }
+}
+
+/// Bytes of the shortest Base64 that is looked at. An event in it has some hundred.
+const BASE64_BYTES_MIN: usize = 64;
+
+/// What texts with an event in them have: keys of events, of events in a cloud's own format, of what is
+/// compressed within.
+const PROMISES: [&str; 4] = ["auditID", "protoPayload", "H4sI", "AuditId"];
+
+/// Whether a text may hold an event.
+pub(super) fn is_promising(text: &str) -> bool {
+    PROMISES.iter().any(|key| memchr::memmem::find(text.as_bytes(), key.as_bytes()).is_some())
+}
+
+/// What tells an event from all others, the audit id alone being chosen by the client.
+fn request_of(content: &Content<'_>) -> Option<[String; 5]> {
+    let Content::Text(text) = content else { return None };
+    let members = Members::of(Json::new(text.get(text.find('{')?..)?));
+    members.get("auditID")?;
+    let keys = ["auditID", "stage", "verb", "requestURI", "requestReceivedTimestamp"];
+    Some(keys.map(|key| members.text(key).unwrap_or_default().into_owned()))
+}
+
+/// An event whose keys were all written into the object around it: `kubernetes.audit.verb`.
+fn flattened(members: &Members<'_>) -> Option<String> {
+    let prefix = members.ends_with(".auditID")?.strip_suffix("auditID")?;
+    let mut event = String::from("{");
+    for (key, member) in &members.0 {
+        if let Some(key) = key.strip_prefix(prefix) {
+            if event.len() > 1 {
+                event.push(',');
+            }
+            event.push_str(&format!("\"{key}\":{}", member.raw()));
+        }
+    }
+    event.push('}');
+    Some(event)
+}
+
+/// Whether a document is an envelope with nothing in it: every list of entries is empty.
+fn is_empty_envelope(document: Json<'_>) -> bool {
+    let keys = ["logEvents", "records", "Records", "resourceLogs", "streams", "items", "hits"];
+    let mut lists = document.members().filter(|(key, _)| keys.contains(key)).peekable();
+    lists.peek().is_some() && lists.all(|(_, list)| list.is_array() && list.is_empty())
+}
