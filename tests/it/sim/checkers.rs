@@ -90,11 +90,7 @@ pub(super) struct Checkers {
     /// Every notification that ever left, by id.
     known: BTreeMap<NotificationId, Arc<Notification>>,
     /// What each notifier was told last of each alert.
-<<<<<<< HEAD
-    told: BTreeMap<(&'static str, usize, Fingerprint), View>,
-=======
-    told: BTreeMap<(Who, Fingerprint), Seen>,
->>>>>>> w-mdisp
+    told: BTreeMap<(Who, Fingerprint), View>,
     /// Changes of alerts that the driver was told of.
     pub(super) changed: Vec<Alert>,
     /// Some record waited so long that it may be late.
