@@ -154,7 +154,6 @@ impl Page<'_> {
     /// What its author says for people.
     fn about(&mut self, about: &About) {
         let of = |text: &Option<String>| text.iter().cloned().collect::<Vec<_>>();
-        let notes = about.notes.iter().map(|note| format!("{}: {note}", note.on)).collect();
         for (name, values) in [
             ("author", of(&about.author)),
             ("owner", of(&about.owner)),
@@ -162,13 +161,16 @@ impl Page<'_> {
             ("controls", about.controls.clone()),
             ("reference", about.references.clone()),
             ("false positives", about.false_positives.clone()),
-            ("note on", notes),
         ] {
             let is_list = name == "controls";
             let lines = if is_list { of(&Some(values.join(", "))) } else { values };
             for text in lines.iter().filter(|text| !text.is_empty()) {
                 self.line(1, &one_line(&format!("{name}: {text}"), LINE_CHARACTERS));
             }
+        }
+        for note in &about.notes {
+            let text = format!("note on {}: {note}", note.on);
+            self.line(1, &one_line(&text, LINE_CHARACTERS));
         }
     }
 

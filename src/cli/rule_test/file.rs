@@ -224,7 +224,7 @@ fn check_until(
         let (at, end) = (written(expected.at), written(end));
         let title = format!("nothing can come at {at}: the test is over at {end}");
         section.report(
-            Diagnostic::error("T004", expected.place.clone(), title)
+            Diagnostic::error(code::TEST_OVER_BEFORE, expected.place.clone(), title)
                 .help(format!("let time go on with `until: {at}` or later")),
         );
     }

@@ -213,6 +213,8 @@ codes! {
     TEST_OF_NO_RULE = "T003", "tests of no rule file",
         "A file of rule tests names the rule file that it is about, or has its name before \
          `.test.yaml`.";
+    TEST_OVER_BEFORE = "T004", "nothing can come any more",
+        "An alert is expected after the time at which the test ends.";
     NOT_YAML = "Y001", "not YAML",
         "The file cannot be understood as YAML from this place on. Keys are unique, and lines \
          are indented with spaces.";

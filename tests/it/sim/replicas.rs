@@ -1,6 +1,10 @@
 //! Two that read the same are the same, however often one of them was restored.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tripline::{
     engine::{
@@ -199,6 +203,7 @@ fn coordinator(now: WallTime, rule_set: usize) -> Coordinator {
 fn restored_is_as_straight(seed: u64) {
     let mut topic = Topic::new(seed);
     let names = topic.broker.names();
+    let mut known = [BTreeSet::new(), BTreeSet::new()];
     let mut replicas = [Replica::new(topic.wall()), Replica::new(topic.wall())];
     let ready = Input::Ready { source: 0, partitions: names };
     let mut is_ready = false;
@@ -250,6 +255,10 @@ fn restored_is_as_straight(seed: u64) {
         let now = topic.wall();
         replicas.iter_mut().for_each(|replica| replica.settle(now));
         let [straight, restored] = &mut replicas;
+        // What nobody knows the answer of is tried again after a restart, under the same id.
+        for (replica, known) in [&mut *straight, &mut *restored].into_iter().zip(&mut known) {
+            replica.told.retain(|told| known.insert(told.clone()));
+        }
         assert_eq!(straight.told, restored.told, "seed {seed}, step {step}");
         let (digest, other) = (straight.digest(), restored.digest());
         for key in digest.keys().chain(other.keys()) {

@@ -4,7 +4,7 @@ use super::source::{check, program_text, sources};
 
 /// For each table, what shows that a file has something for it.
 const TABLES: &[(&str, &str)] = &[
-    ("KINDS", "const ENTRY: KindEntry"),
+    ("KINDS", ": KindEntry = KindEntry {"),
     ("NOTIFIERS", "impl NotifierKind for "),
     ("SOURCES", "impl SourceKind for "),
 ];
@@ -46,7 +46,9 @@ fn all_registries() -> Vec<Registry> {
 
 #[test]
 fn registries_are_sorted() {
-    let errors = all_registries().into_iter().filter(|table| !table.entries.is_sorted());
+    // Several kinds may share a file, so they stand by name, and a test beside them says so.
+    let by_place = all_registries().into_iter().filter(|table| table.name != "KINDS");
+    let errors = by_place.filter(|table| !table.entries.is_sorted());
     let errors =
         errors.map(|table| format!("{}:{}: {} is not sorted", table.path, table.line, table.name));
     check(&errors.collect::<Vec<_>>());
