@@ -334,12 +334,12 @@ fn log_outcome(notification: &Notification, outcome: &Outcome) {
     match outcome {
         Outcome::Delivered { receipt } => {
             let alerts = notification.alerts.len();
-            match receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER)) {
-                // What a mail server said is all that is known there of a mail that is looked for.
-                Some(answer) => {
-                    tracing::info!(%id, receiver, recipient, alerts, answer, "delivered");
-                }
-                None => tracing::debug!(%id, receiver, recipient, alerts, "delivered"),
+            let answer = receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER));
+            // What a mail server said is all that is known there of a mail that is looked for.
+            if let Some(answer) = answer {
+                tracing::info!(%id, receiver, recipient, alerts, answer, "delivered");
+            } else {
+                tracing::debug!(%id, receiver, recipient, alerts, "delivered");
             }
         }
         Outcome::Retry { reason, detail, .. } => {

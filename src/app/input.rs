@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// One message.
+#[expect(clippy::large_enum_variant, reason = "a batch is the largest, and most of what comes")]
 pub(super) enum Input {
     /// For the engine as it stands.
     Engine(coordinator::Input),

@@ -54,6 +54,7 @@ pub struct CoordinatorSettings {
 }
 
 /// What happened.
+#[expect(clippy::large_enum_variant, reason = "a batch is the largest, and most of what comes")]
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A source can be read (again), with these partitions.

@@ -228,7 +228,7 @@ async fn a_receiver_that_repeats_our_secrets_is_not_quoted_with_them() {
         for body in &bodies {
             for status in [StatusCode::NOT_FOUND, StatusCode::BAD_GATEWAY] {
                 http.answer(Reply::Now(status, Vec::new(), body.clone()));
-                let outcome = notifier.notify(&one_alert()).await;
+                let outcome = notifier.notify(&one_alert_by(way, &http)).await;
                 let (Outcome::Retry { detail, .. } | Outcome::Rejected { detail, .. }) = outcome
                 else {
                     panic!("{way:?} {body}: {outcome:?}");

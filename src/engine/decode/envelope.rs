@@ -35,9 +35,8 @@ impl Envelope {
     pub fn record(&self, event: &str) -> Vec<u8> {
         let quoted = |text: &str| {
             let text = serde_json::Value::from(text).to_string();
-            text.trim_start_matches('"').trim_end_matches('"').to_owned()
+            text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or("").to_owned()
         };
-        // A quote at the end of an event would be trimmed with the others; an event ends with a bracket.
         let text = quoted(event);
         let base64 = |bytes: &[u8]| {
             base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
