@@ -60,9 +60,9 @@ const SERIES: [&str; 12] = [
     "tripline_rule_errors_total{reason=\"template\"} 0",
     "tripline_batches_in_flight ",
     "tripline_notifications_pending 0",
-    "tripline_delivery_attempts_total{kind=\"webhook\",outcome=\"delivered\",reason=\"\",receiver=\"hook\"} 1",
-    "tripline_delivery_attempts_total{kind=\"webhook\",outcome=\"retry\",reason=\"timeout\",receiver=\"hook\"} 0",
-    "tripline_delivery_attempts_total{kind=\"webhook\",outcome=\"rejected\",reason=\"auth_error\",receiver=\"hook\"} 0",
+    "tripline_delivery_attempts_total{kind=\"webhook\",outcome=\"delivered\",reason=\"\",receiver=\"hook\",recipient=\"\"} 1",
+    "tripline_delivery_attempts_total{kind=\"webhook\",outcome=\"retry\",reason=\"timeout\",receiver=\"hook\",recipient=\"\"} 0",
+    "tripline_delivery_attempts_total{kind=\"webhook\",outcome=\"rejected\",reason=\"auth_error\",receiver=\"hook\",recipient=\"\"} 0",
     "tripline_alerts_total{rule=\"secret_read\",severity=\"high\",state=\"firing\"} 1",
     "tripline_alerts_firing{rule=\"secret_read\",severity=\"high\"} 1",
 ];

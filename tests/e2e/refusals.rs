@@ -71,7 +71,7 @@ route: {{receiver: refusing, group_by: ['...'], group_wait: 0s, group_interval: 
     eventually("and the other that all is well again", || {
         let alerts = healthy.alerts("/alerts");
         let about = |alert: &&Value| alert["labels"]["receiver"] == "refusing";
-        let last = alerts.iter().filter(about).next_back();
+        let last = alerts.iter().rfind(about);
         last.is_some_and(|alert| alert["state"] == "resolved").then_some(())
     });
     tripline.stop();
@@ -85,7 +85,7 @@ fn a_token_that_was_rotated_needs_no_restart() {
     let (kafka, hook) = (Kafka::shared(), Hook::started());
     kafka.create_topic("rotated", 1);
     let config = format!(
-        "{}reload_interval: 1s
+        "{}reload: {{interval: 1s}}
 receivers:
   - name: slack
     slack: {{bot_token_file: ./bot-token, channel: C012345, api_url: '{}'}}
@@ -156,6 +156,10 @@ route: {{receiver: mail, group_wait: 0s, group_interval: 1s}}
     for words in ["5.1.1 no such mailbox", "4.7.1 greylisted", "2.0.0 kept"] {
         assert!(log.contains(words), "{words} is not in the log:\n{log}");
     }
+    eventually(
+        "an attempt later than the mail, so that what became of the mail is durable",
+        || attempts(&tripline, smtp::REFUSED, "rejected").filter(|count| *count > 1.0),
+    );
     tripline.kill();
     smtp.hold_deferred(false);
     tripline.start_ready();

@@ -101,7 +101,7 @@ fn outcome_at(payload: &[u8], time: Option<EventTime>) -> String {
 fn check(payload: impl AsRef<[u8]>, expected: &str) {
     let payload = payload.as_ref();
     let shown = String::from_utf8_lossy(payload);
-    assert_eq!(outcome(payload), expected, "{:.300}", shown);
+    assert_eq!(outcome(payload), expected, "{shown:.300}");
 }
 
 /// The exec with some of its members changed; null takes one away.
@@ -138,7 +138,7 @@ fn every_way_in_is_taken_apart_as_its_golden_says() {
         let steps: String = taken
             .steps
             .iter()
-            .map(|step| format!("{}{}\n", "  ".repeat(step.depth), step.what))
+            .flat_map(|step| ["  ".repeat(step.depth), step.what.clone(), "\n".to_owned()])
             .collect();
         let path = directory.join(format!("{}.out", envelope.name));
         if std::env::var_os("UPDATE").is_some() {

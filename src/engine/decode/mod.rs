@@ -1,7 +1,7 @@
 //! From bytes to events: one pass that extracts only what rules need.
 //!
 //! A record holds one audit `Event`, an `EventList`, several of either, or any of these in what a shipper
-//! put around it ([`envelope`]). Every record, and every part of one, ends as events, as a message that is
+//! put around it (`envelope`). Every record, and every part of one, ends as events, as a message that is
 //! known to hold none, or as a dead letter with a reason. What is odd but can be decoded (bytes that are
 //! not UTF-8, nesting too deep for us, an event too large to be real, one that was cut) becomes a dead
 //! letter *and* is shown to the rules as far as it goes: whoever may send a patch with such a body must not

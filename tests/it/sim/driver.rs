@@ -347,7 +347,9 @@ impl World {
                 }
                 let earlier = life.writing.replace(Writing::Commit(checkpoint));
                 if self.config.driver == Driver::EffectsFirst {
-                    earlier.into_iter().for_each(|earlier| self.write(&earlier));
+                    if let Some(earlier) = earlier {
+                        self.write(&earlier);
+                    }
                     self.report(coordinator::Input::Durable);
                 }
             }

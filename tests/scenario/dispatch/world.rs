@@ -86,7 +86,7 @@ impl World {
             Command::Outcome(outcomes) => {
                 for (at, who, answer) in outcomes {
                     self.advance(*at);
-                    let held = self.held.iter().position(|held| self.name_of(held) == *who);
+                    let held = self.held.iter().position(|held| Self::name_of(held) == *who);
                     let held = held.and_then(|index| self.held.remove(index));
                     let held = held.unwrap_or_else(|| panic!("{who} holds nothing"));
                     self.answer(&held, answer);
@@ -246,7 +246,7 @@ impl World {
     // ---- attempts and answers ----
 
     /// `chat`, or `chat#2` for its second notifier; `mail/ann` for a recipient.
-    fn name_of(&self, notification: &Notification) -> String {
+    fn name_of(notification: &Notification) -> String {
         let mut name = notification.receiver.clone();
         if notification.notifier_index > 0 {
             name += &format!("#{}", notification.notifier_index + 1);
@@ -261,7 +261,7 @@ impl World {
         self.has_lost = false;
         let next = self.numbers.len() + 1;
         let number = *self.numbers.entry(notification.id).or_insert(next);
-        let who = self.name_of(&notification);
+        let who = Self::name_of(&notification);
         let again = if number == next { "" } else { " again" };
         let receipt = notification.receipt.as_ref().map_or_else(String::new, |receipt| {
             let values: Vec<&str> = receipt.values.values().map(String::as_str).collect();

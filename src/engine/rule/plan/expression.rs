@@ -6,11 +6,11 @@ use hashbrown::HashSet;
 
 use crate::engine::{event::FieldId, syntax::threshold::Comparison, time::EventTime};
 
-/// Index of a predicate in [`RuleSet::predicates`].
+/// Index of a predicate in `RuleSet::predicates`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PredicateId(pub u32);
 
-/// Index of a schedule in [`RuleSet::schedules`].
+/// Index of a schedule in `RuleSet::schedules`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScheduleIndex(pub u16);
 

@@ -16,13 +16,13 @@ use crate::engine::{
     limits::{self, NOTES_MAX},
 };
 
-/// Index of a rule in [`RuleSet::rules`]. Valid for one rule set only: whatever is stored or sent
+/// Index of a rule in `RuleSet::rules`. Valid for one rule set only: whatever is stored or sent
 /// names the rule by [`RuleMeta::id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RuleIndex(pub u32);
 
 impl RuleIndex {
-    /// For indexing [`RuleSet::rules`].
+    /// For indexing `RuleSet::rules`.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
