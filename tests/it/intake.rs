@@ -473,23 +473,57 @@ proptest! {
 
     /// Envelopes within envelopes are read as long as there are not too many.
     #[test]
-    fn envelopes_within_envelopes_are_read(which in prop::collection::vec(0..DECODERS.len(), 1..4)) {
-        let mut event = EXEC.to_owned();
-        for index in which {
-            let envelope = &DECODERS[index];
-            // GKE's and flattened events are events of their own; what is no JSON goes into texts only; and
-            // some ways in are no text, or lines.
-            let carries = envelope.example.contains("@TEXT@")
-                || envelope.example.contains("@EVENT@")
-                    && serde_json::from_str::<Value>(&event).is_ok();
-            let Ok(text) = String::from_utf8(envelope.record(&event)) else { continue };
-            if carries && !text.contains(['\n', '\0']) {
-                event = text;
-            }
-        }
+    fn envelopes_within_envelopes_are_read(which in prop::collection::vec(0..DECODERS.len(), 1..5)) {
+        let event = wrapped(&which);
         let taken = take_apart(event.as_bytes());
         prop_assert_eq!((taken.events, taken.dead_letters), (1, 0), "{}: {:#?}", event, taken.steps);
     }
+}
+
+/// The exec in envelopes, the first innermost; those that cannot hold what is within are left out.
+fn wrapped(which: &[usize]) -> String {
+    let mut event = EXEC.to_owned();
+    for index in which {
+        let envelope = &DECODERS[*index];
+        // GKE's and flattened events are events of their own; what is no JSON goes into texts only; and
+        // some ways in are no text, or lines.
+        let carries = envelope.example.contains("@TEXT@")
+            || envelope.example.contains("@EVENT@")
+                && serde_json::from_str::<Value>(&event).is_ok();
+        let Ok(text) = String::from_utf8(envelope.record(&event)) else { continue };
+        if carries && !text.contains(['\n', '\0']) {
+            event = text;
+        }
+    }
+    event
+}
+
+#[test]
+fn every_envelope_is_read_within_every_other_and_within_itself() {
+    for outer in 0..DECODERS.len() {
+        for inner in 0..DECODERS.len() {
+            let which = [inner, inner, outer];
+            let event = wrapped(&which);
+            let taken = take_apart(event.as_bytes());
+            let names = which.map(|index| DECODERS[index].name);
+            assert_eq!((taken.events, taken.dead_letters), (1, 0), "{names:?}: {:#?}", taken.steps);
+        }
+    }
+}
+
+#[test]
+fn lists_within_lists_are_read() {
+    let text = json!(EXEC).to_string();
+    for around in
+        ["[[@]]", "[[[@]]]", "[[[[@]]]]", "[ [ [ @ ] ] ]", "[[[[[[@]]]]]]", "[[[],[[@]]]]"]
+    {
+        for event in [EXEC, &text] {
+            let taken = take_apart(around.replace('@', event).as_bytes());
+            assert_eq!((taken.events, taken.dead_letters), (1, 0), "{around}: {:#?}", taken.steps);
+        }
+    }
+    let entry = format!(r#"[["1767651241131000000",{text}]]"#);
+    check(entry, "1 events allowed exec metadata switched");
 }
 
 #[test]

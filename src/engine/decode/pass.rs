@@ -211,7 +211,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                 _ => {
                     scanner.too_deep = false;
                     scanner.skip_value(1)?;
-                    self.item_without_fields(scanner.since(item), scanner.too_deep);
+                    self.other_item(scanner.since(item), scanner.too_deep);
                 }
             }
             if !next_item(scanner)? {
@@ -225,13 +225,18 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         }
     }
 
-    /// Whether an array that begins here begins with an object.
+    /// Whether an array that begins here begins with an object, within however many arrays.
     fn holds_objects(&self, scanner: &Scanner<'a>) -> bool {
-        let inner = self.text.get(scanner.at() + 1..).unwrap_or("");
-        inner.trim_ascii_start().starts_with(['{', ']'])
+        let inner = self.text.get(scanner.at()..).unwrap_or("");
+        let is_around = |c: char| c == '[' || c.is_ascii_whitespace();
+        inner.trim_start_matches(is_around).starts_with(['{', ']'])
     }
 
-    fn item_without_fields(&mut self, text: &str, too_deep: bool) {
+    /// An item that is neither an event nor a list of them: perhaps an entry of a log, a time and a line.
+    fn other_item(&mut self, text: &'a str, too_deep: bool) {
+        if text.starts_with('[') && is_promising(text) && self.unwrap(text) {
+            return;
+        }
         let reason =
             if too_deep { DeadLetterReason::TooDeep } else { DeadLetterReason::NotAnEvent };
         self.dead_letter(reason, "an item without fields", text);
