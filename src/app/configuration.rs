@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    config::{DeadLetterSettings, Document, General, Input, SecretReader},
+    config::{ConfigDocument, DeadLetterSettings, General, Input, SecretReader},
     engine::{
         diagnostic::{Diagnostic, Place, code},
         dispatch::{DispatchPlan, Route},
@@ -12,7 +12,7 @@ use crate::{
     },
     kafka::Producer,
     notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
-    source::{History, SOURCES, SourceConfig},
+    source::{RecordReader, SOURCES, SourceConfig},
     store::{
         dead_letter::{DeadLetterFiles, DeadLetterSink},
         dead_letter_topic::DeadLetterTopic,
@@ -45,7 +45,7 @@ impl Configuration {
     /// # Errors
     /// Everything that is wrong, warnings included.
     pub fn read(input: &Input) -> Result<(Configuration, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let document = Document::read(input)?;
+        let document = ConfigDocument::read(input)?;
         let secrets = document.secrets();
         document.parse(|root| Configuration::parse(root, &document, secrets))
     }
@@ -54,7 +54,7 @@ impl Configuration {
     /// it was reported.
     pub fn parse(
         root: &Section<'_>,
-        document: &Document,
+        document: &ConfigDocument,
         secrets: SecretReader,
     ) -> Option<Configuration> {
         let general = General::parse(root, document.base());
@@ -137,7 +137,7 @@ impl Configuration {
         name: Option<&str>,
         from: Option<WallTime>,
         until: Option<WallTime>,
-    ) -> Result<Box<dyn History>, String> {
+    ) -> Result<Box<dyn RecordReader>, String> {
         let is_meant = |source: &&ConfiguredSource| match name {
             Some(name) => source.name.as_deref() == Some(name),
             None => source.config.kafka().is_some(),

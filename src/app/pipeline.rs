@@ -182,8 +182,8 @@ impl Pipeline {
     }
 
     /// Somebody may have mended receivers: what they did not take is tried now.
-    pub fn hurry(&self) {
-        drop(self.control.send(Input::Engine(coordinator::Input::Hurry)));
+    pub fn retry_now(&self) {
+        drop(self.control.send(Input::Engine(coordinator::Input::RetryNow)));
     }
 
     /// The rule set in force.
@@ -299,7 +299,7 @@ fn restore(coordinator: &mut Coordinator, loaded: Loaded, feeds: &[Feed]) {
         coordinator.handle(now(), coordinator::Input::Alert(Box::new(accepted)));
     }
     // Whoever starts it may have mended receivers.
-    coordinator.handle(now(), coordinator::Input::Hurry);
+    coordinator.handle(now(), coordinator::Input::RetryNow);
     tracing::info!(?report, groups_unusable, "checkpoint restored");
 }
 

@@ -220,7 +220,7 @@ impl Watched {
     fn look(&mut self, why: Look) -> ReloadOutcome {
         let have_changed = self.receivers.look();
         if have_changed || why == Look::Asked {
-            self.pipeline.hurry();
+            self.pipeline.retry_now();
         }
         self.reloader.look(&self.pipeline, why)
     }

@@ -34,7 +34,7 @@ use crate::{
         shard::{EngineSettings, Shard},
         time::{EventTime, WallTime},
     },
-    source::{History, SourceError},
+    source::{RecordReader, SourceError},
 };
 
 pub use difference::{Difference, KeyDifference, RuleChange, RuleDifference, difference};
@@ -95,7 +95,7 @@ const BATCHES_REMEMBERED: u32 = 100;
 /// the first once, when it fires. What could not be read is in the reports' `problems`.
 pub fn run(
     settings: &BacktestSettings,
-    history: Box<dyn History>,
+    history: Box<dyn RecordReader>,
     progress: &Arc<Progress>,
     on_firing: &mut dyn FnMut(&Alert),
 ) -> Vec<Report> {
@@ -129,7 +129,7 @@ pub fn run(
 
 /// Reads to the end; returns what could not be read.
 fn feed(
-    mut history: Box<dyn History>,
+    mut history: Box<dyn RecordReader>,
     workers: &[SyncSender<RecordBatch>],
     progress: &Progress,
 ) -> Vec<String> {

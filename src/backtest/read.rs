@@ -20,7 +20,7 @@ use std::{
 use crate::{
     engine::{record::RecordBatch, time::EventTime},
     source::{
-        History, Progress, SourceError,
+        Progress, RecordReader, SourceError,
         file::{LineFile, STANDARD_INPUT},
     },
 };
@@ -138,7 +138,7 @@ impl Input {
     }
 }
 
-impl History for Input {
+impl RecordReader for Input {
     /// The next batch in the order of events. Never fails.
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         if let Some(file) = self.current.take() {

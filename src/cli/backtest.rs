@@ -29,7 +29,7 @@ use crate::{
         time::{EventTime, WallTime},
     },
     notify::alert_line,
-    source::History,
+    source::RecordReader,
 };
 
 /// What comes out on standard output.
@@ -129,7 +129,7 @@ pub(super) fn execute(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
         Ok(rule_sets) => rule_sets,
         Err(problems) => return Ok(refuse(&problems)),
     };
-    let history: Box<dyn History> = if args.kafka {
+    let history: Box<dyn RecordReader> = if args.kafka {
         let configuration = match Configuration::read(&args.config.input()) {
             Ok((configuration, _)) => configuration,
             Err(problems) => return Ok(refuse(&problems)),
@@ -216,7 +216,7 @@ fn print(report: &Report, changes: Option<&Difference>, format: Format) -> anyho
 /// Runs it with progress on the terminal, and alerts as they fire on standard output if they are wanted.
 fn watched_run(
     settings: &BacktestSettings,
-    history: Box<dyn History>,
+    history: Box<dyn RecordReader>,
     args: &BacktestArgs,
 ) -> anyhow::Result<Vec<Report>> {
     let progress = Arc::new(Progress { cancel: signals::stop_flag()?, ..Progress::default() });

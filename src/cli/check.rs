@@ -13,7 +13,7 @@ use clap::Args;
 use super::{ConfigArgs, exit, output};
 use crate::{
     app::{clock::now, configuration::Configuration},
-    config::{Document, rules_dir::read_rules_dir},
+    config::{ConfigDocument, rules_dir::read_rules_dir},
     engine::{
         diagnostic::{Diagnostic, DiagnosticLevel, Format, code, render_explained},
         rule::{self, LoadOptions},
@@ -122,7 +122,7 @@ struct Found {
 impl Found {
     fn configuration(&mut self, args: &ConfigArgs, with_secrets: bool) {
         self.looked_at.push(args.path().display().to_string());
-        let document = match Document::read(&args.input()) {
+        let document = match ConfigDocument::read(&args.input()) {
             Ok(document) => document,
             Err(problems) => return self.problems.extend(problems),
         };

@@ -35,7 +35,7 @@ pub struct Input {
 }
 
 /// A configuration that is YAML, but may be wrong in every other way.
-pub struct Document {
+pub struct ConfigDocument {
     source: Arc<SourceText>,
     root: Node,
     parts: Vec<Part>,
@@ -51,21 +51,21 @@ struct Part {
     is_environment: bool,
 }
 
-impl Document {
+impl ConfigDocument {
     /// Reads the file and lays the overrides over it.
     ///
     /// # Errors
     /// The file cannot be read, is not one YAML document, or an override has no place in it.
-    pub fn read(input: &Input) -> Result<Document, Vec<Diagnostic>> {
+    pub fn read(input: &Input) -> Result<ConfigDocument, Vec<Diagnostic>> {
         let text = read_file(&input.path).map_err(|problem| vec![*problem])?;
-        Document::from_text(&text, input)
+        ConfigDocument::from_text(&text, input)
     }
 
     /// The same, with the text of the file at hand; `input.path` says where it would be.
     ///
     /// # Errors
-    /// As [`Document::read`].
-    pub fn from_text(text: &str, input: &Input) -> Result<Document, Vec<Diagnostic>> {
+    /// As [`ConfigDocument::read`].
+    pub fn from_text(text: &str, input: &Input) -> Result<ConfigDocument, Vec<Diagnostic>> {
         let name = input.path.display().to_string();
         let file = SourceText::new(name.clone(), text);
         let mut root = parse_one(&file).map_err(|problem| vec![hide_by_look(*problem)])?;
@@ -120,7 +120,7 @@ impl Document {
 
         let base = input.path.parent().unwrap_or(Path::new(""));
         start_paths_from(base, &mut root);
-        let document = Document::assemble(&combined, parts, root, notes, secrets, input);
+        let document = ConfigDocument::assemble(&combined, parts, root, notes, secrets, input);
         let wrong: Vec<Diagnostic> = wrong
             .into_iter()
             .map(|(span, title)| {
@@ -138,7 +138,7 @@ impl Document {
         notes: Vec<Diagnostic>,
         mut secrets: Vec<Range<usize>>,
         input: &Input,
-    ) -> Document {
+    ) -> ConfigDocument {
         secret_spans(&root, &mut secrets);
         url_secret_spans(combined, &mut secrets);
         let masked = mask(combined, &secrets);
@@ -147,7 +147,7 @@ impl Document {
             Part { span, shown, is_environment }
         });
         let base = input.path.parent().unwrap_or(Path::new("")).to_owned();
-        Document {
+        ConfigDocument {
             source: SourceText::new("configuration", combined),
             root,
             parts: parts.collect(),
@@ -322,7 +322,11 @@ fn unknown_variable(name: &str, meant: Option<String>) -> Diagnostic {
 mod tests {
     use super::*;
 
-    fn document(text: &str, environment: &[(&str, &str)], overrides: &[(&str, &str)]) -> Document {
+    fn document(
+        text: &str,
+        environment: &[(&str, &str)],
+        overrides: &[(&str, &str)],
+    ) -> ConfigDocument {
         let owned = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
         };
@@ -331,10 +335,10 @@ mod tests {
             environment: owned(environment),
             overrides: owned(overrides),
         };
-        Document::from_text(text, &input).unwrap_or_else(|problems| panic!("{problems:?}"))
+        ConfigDocument::from_text(text, &input).unwrap_or_else(|problems| panic!("{problems:?}"))
     }
 
-    fn listen(document: &Document) -> Option<String> {
+    fn listen(document: &ConfigDocument) -> Option<String> {
         let (value, _) = document
             .parse(|root| {
                 root.has("rules");
@@ -427,7 +431,7 @@ mod tests {
     #[test]
     fn broken_yaml_hides_secrets_too() {
         let text = "a:\n\tpassword: hunter2\n";
-        let problems = Document::from_text(text, &Input::default()).err().unwrap();
+        let problems = ConfigDocument::from_text(text, &Input::default()).err().unwrap();
         assert_eq!(problems[0].code, "Y001");
         let shown = problems[0].render(false);
         assert!(shown.contains("password") && !shown.contains("hunter2"), "{shown}");

@@ -97,7 +97,7 @@ pub enum Input {
     /// An alert that no rule made: about Tripline itself.
     Alert(Box<Alert>),
     /// Somebody may have mended receivers: what they did not take is tried now.
-    Hurry,
+    RetryNow,
     /// What was handed out last to be made durable is so.
     Durable,
     /// It is not, or nobody knows.
@@ -319,7 +319,7 @@ impl Coordinator {
                 self.effects.push_back(Effect::UseRules { epoch, rules, report });
             }
             Input::Alert(alert) => self.member.handle_alert(now, *alert),
-            Input::Hurry => self.member.hurry(now),
+            Input::RetryNow => self.member.retry_now(now),
             Input::Durable => self.durable(),
             Input::NotDurable => self.not_durable(),
             Input::Stop => self.stop(),

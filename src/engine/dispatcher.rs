@@ -24,10 +24,10 @@ use std::{
 use super::{
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{
-        Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, LedgerEntry,
-        LedgerKind, Member, Notification, NotificationId, NotifierCounts, NotifyReason, Outcome,
-        OutcomeReason, Phase, Receipt, StateKey, Target, about, backoff, ledger_detail,
-        read_entries, value_of,
+        Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, GroupStateKey,
+        GroupedAlert, LedgerEntry, LedgerKind, Notification, NotificationId, NotifierCounts,
+        NotifyReason, Outcome, OutcomeReason, Phase, Receipt, Target, about, backoff,
+        ledger_detail, read_entries, value_of,
     },
     limits,
     shard::{StateChange, StateEntry, StateTable},
@@ -50,7 +50,7 @@ pub struct Dispatcher {
     formed: Vec<Arc<Notification>>,
     /// To be tried now.
     ready: VecDeque<Arc<Notification>>,
-    dirty: BTreeSet<StateKey>,
+    dirty: BTreeSet<GroupStateKey>,
     ledger: Vec<LedgerEntry>,
     /// About receivers that take nothing, for whoever tells alerts.
     alerts: VecDeque<Alert>,
@@ -153,8 +153,8 @@ impl Dispatcher {
         for (_, key) in &held {
             let Some(group) = self.groups.get_mut(key) else { continue };
             if group.update(&alert) {
-                self.dirty.insert(StateKey::Member(*key, alert.fingerprint));
-                self.dirty.insert(StateKey::Progress(*key));
+                self.dirty.insert(GroupStateKey::Alert(*key, alert.fingerprint));
+                self.dirty.insert(GroupStateKey::Progress(*key));
                 self.set_timer(*key, Some(now));
             }
         }
@@ -168,7 +168,7 @@ impl Dispatcher {
         };
         for target in targets {
             if !held.iter().any(|(slot, _)| *slot == target.slot) {
-                self.add_member(now, target, &alert, Member::new(&alert));
+                self.add_alert(now, target, &alert, GroupedAlert::new(&alert));
             }
         }
     }
@@ -262,8 +262,8 @@ impl Dispatcher {
     pub fn is_told(&self, fingerprint: Fingerprint) -> bool {
         let of_alert = (fingerprint, 0)..=(fingerprint, usize::MAX);
         self.holders.range(of_alert).any(|(_, key)| {
-            let member = self.groups.get(key).and_then(|group| group.members.get(&fingerprint));
-            member.is_some_and(Member::is_firing)
+            let grouped = self.groups.get(key).and_then(|group| group.alerts.get(&fingerprint));
+            grouped.is_some_and(GroupedAlert::is_firing)
         })
     }
 
@@ -346,12 +346,12 @@ impl Dispatcher {
     // ---- alerts into groups ----
 
     /// Puts an alert into the group of a target that it falls into.
-    fn add_member(&mut self, now: WallTime, target: Target, alert: &Alert, member: Member) {
+    fn add_alert(&mut self, now: WallTime, target: Target, alert: &Alert, grouped: GroupedAlert) {
         let Some(key) = self.group_for(now, target, alert) else { return };
         let group_is_full = self
             .groups
             .get(&key)
-            .is_some_and(|group| group.members.len() >= limits::ALERTS_PER_GROUP_MAX);
+            .is_some_and(|group| group.alerts.len() >= limits::ALERTS_PER_GROUP_MAX);
         if group_is_full || self.holders.len() >= limits::ALERTS_IN_GROUPS_MAX {
             let victim = self.groups.get(&key).and_then(Group::victim);
             self.drop_alert(key, target.slot, victim.unwrap_or(alert.fingerprint));
@@ -361,19 +361,19 @@ impl Dispatcher {
             }
         }
         let Some(group) = self.groups.get_mut(&key) else { return };
-        group.insert(alert.fingerprint, member);
+        group.insert(alert.fingerprint, grouped);
         self.holders.insert((alert.fingerprint, target.slot), key);
-        self.dirty.insert(StateKey::Member(key, alert.fingerprint));
-        self.dirty.insert(StateKey::Progress(key));
+        self.dirty.insert(GroupStateKey::Alert(key, alert.fingerprint));
+        self.dirty.insert(GroupStateKey::Progress(key));
         self.set_timer(key, Some(now));
     }
 
     fn drop_alert(&mut self, key: GroupKey, slot: usize, fingerprint: Fingerprint) {
         if let Some(group) = self.groups.get_mut(&key) {
             group.dropped_count += 1;
-            self.dirty.insert(StateKey::Group(key));
-            if group.members.remove(&fingerprint).is_some() {
-                self.dirty.insert(StateKey::Member(key, fingerprint));
+            self.dirty.insert(GroupStateKey::Group(key));
+            if group.alerts.remove(&fingerprint).is_some() {
+                self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
                 self.holders.remove(&(fingerprint, slot));
             }
         }
@@ -403,7 +403,7 @@ impl Dispatcher {
         *count += 1;
         let group = Group::new((key, thread), target, policy, labels, now);
         self.groups.insert(key, Group { is_overflow, ..group });
-        self.dirty.insert(StateKey::Group(key));
+        self.dirty.insert(GroupStateKey::Group(key));
         Some(key)
     }
 
@@ -415,7 +415,7 @@ impl Dispatcher {
             *count = count.saturating_sub(1);
         }
         self.note_failing(self.now, group.slot, key, None);
-        self.dirty.insert(StateKey::Group(key));
+        self.dirty.insert(GroupStateKey::Group(key));
     }
 
     // ---- groups into attempts ----
@@ -432,7 +432,7 @@ impl Dispatcher {
         }
         for fingerprint in done.into_iter().chain(expired.iter().map(|alert| alert.fingerprint)) {
             self.holders.remove(&(fingerprint, slot));
-            self.dirty.insert(StateKey::Member(key, fingerprint));
+            self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
         }
         let Some(group) = self.groups.get_mut(&key) else { return };
         let verdict = group.verdict();
@@ -453,7 +453,7 @@ impl Dispatcher {
             }
             Some(Phase::Launched) => return,
             Some(Phase::Waiting(until)) => Some(until),
-            None if group.members.is_empty() => {
+            None if group.alerts.is_empty() => {
                 self.remove_group(key);
                 return;
             }
@@ -547,13 +547,13 @@ impl Dispatcher {
             Outcome::Delivered { receipt } => {
                 let said = receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER));
                 let detail = ledger_detail(&notification, said.map_or("", String::as_str));
-                self.settle(now, key, receipt);
+                self.note_delivered(now, key, receipt);
                 self.counts_of(slot).delivered += 1;
                 (LedgerKind::Delivered, detail)
             }
             Outcome::Rejected { reason, .. } => {
                 for fingerprint in group.refuse(now, reason) {
-                    self.dirty.insert(StateKey::Member(key, fingerprint));
+                    self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
                 }
                 self.mark_owed(key);
                 *self.counts_of(slot).rejected.entry(reason).or_default() += 1;
@@ -564,7 +564,7 @@ impl Dispatcher {
                 let for_all = reason == OutcomeReason::RateLimited;
                 let pause = backoff(&group.policy, notification.id, owed.progress.failures);
                 owed.fail(now, pause, asked, for_all);
-                self.dirty.insert(StateKey::Progress(key));
+                self.dirty.insert(GroupStateKey::Progress(key));
                 *self.counts_of(slot).retried.entry(reason).or_default() += 1;
                 if let Some(pause) = asked.filter(|_| for_all) {
                     self.set_slot_timer(slot, now.plus(pause));
@@ -585,17 +585,21 @@ impl Dispatcher {
         self.set_timer(key, Some(now));
     }
 
-    fn settle(&mut self, now: WallTime, key: GroupKey, receipt: Option<Receipt>) {
+    fn note_delivered(&mut self, now: WallTime, key: GroupKey, receipt: Option<Receipt>) {
         let Some(group) = self.groups.get_mut(&key) else { return };
-        for fingerprint in group.settle(now, receipt) {
-            self.dirty.insert(StateKey::Member(key, fingerprint));
+        for fingerprint in group.note_delivered(now, receipt) {
+            self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
         }
         self.mark_owed(key);
     }
 
     /// The group changed with what it owes.
     fn mark_owed(&mut self, key: GroupKey) {
-        self.dirty.extend([StateKey::Group(key), StateKey::Owed(key), StateKey::Progress(key)]);
+        self.dirty.extend([
+            GroupStateKey::Group(key),
+            GroupStateKey::Owed(key),
+            GroupStateKey::Progress(key),
+        ]);
     }
 }
 

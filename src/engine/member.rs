@@ -143,7 +143,7 @@ impl Member {
             self.positions.insert(Arc::clone(&progress.partition), progress.next_offset);
             self.positions_changed = true;
         }
-        self.settle(now);
+        self.dispatch_due(now);
     }
 
     /// A source can be read (again), with these partitions. See [`Shard::handle_ready`].
@@ -159,19 +159,19 @@ impl Member {
     /// What an attempt came to.
     pub fn handle_outcome(&mut self, now: WallTime, notification: &Notification, outcome: Outcome) {
         self.dispatcher.handle_outcome(now, notification.id, outcome);
-        self.settle(now);
+        self.dispatch_due(now);
     }
 
     /// An alert that no rule made: about Tripline itself.
     pub fn handle_alert(&mut self, now: WallTime, alert: Alert) {
         self.tell(now, alert);
-        self.settle(now);
+        self.dispatch_due(now);
     }
 
     /// Somebody may have mended receivers: what they did not take is tried now.
-    pub fn hurry(&mut self, now: WallTime) {
-        self.dispatcher.hurry(now);
-        self.settle(now);
+    pub fn retry_now(&mut self, now: WallTime) {
+        self.dispatcher.retry_now(now);
+        self.dispatch_due(now);
     }
 
     /// Safe to call early or twice. Due when [`Member::poll_timeout`] says so.
@@ -179,7 +179,7 @@ impl Member {
         // Not only when it is due: a shard that was just restored was never told the time, and a clock
         // that was set back would let it wait.
         self.shard.handle_timeout(now);
-        self.settle(now);
+        self.dispatch_due(now);
     }
 
     /// Puts another rule set in force.
@@ -190,7 +190,7 @@ impl Member {
         rules_epoch: u64,
     ) -> ReplaceReport {
         let report = self.shard.replace_rules(now, rules, rules_epoch);
-        self.settle(now);
+        self.dispatch_due(now);
         report
     }
 
@@ -268,7 +268,7 @@ impl Member {
     }
 
     /// Lets alerts reach the dispatcher, and the dispatcher decide what is due.
-    fn settle(&mut self, now: WallTime) {
+    fn dispatch_due(&mut self, now: WallTime) {
         while let Some(alert) = self.shard.poll_alert() {
             self.tell(now, alert);
         }

@@ -5,13 +5,13 @@
 /// A table with open addressing. At most half of it is filled, so that every search ends.
 #[derive(Debug)]
 pub(super) struct TextTable<T> {
-    slots: Vec<Option<Entry<T>>>,
+    slots: Vec<Option<Bucket<T>>>,
     /// Which lengths keys have, one bit each; the last is for all that are longer.
     lengths: u64,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct Bucket<T> {
     key: Box<[u8]>,
     /// What [`ends`] says of it.
     ends: (u64, u64),
@@ -41,7 +41,7 @@ impl<T> TextTable<T> {
                 index = (index + 1) & mask;
             }
             if let Some(slot) = table.slots.get_mut(index) {
-                *slot = Some(Entry { key, ends, value });
+                *slot = Some(Bucket { key, ends, value });
             }
         }
         table

@@ -53,33 +53,33 @@ pub(crate) type AuditId = [u8; 36];
 /// which it was entered.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agenda {
-    entries: BinaryHeap<Entry>,
+    entries: BinaryHeap<Scheduled>,
     entered: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct Scheduled {
     time: EventTime,
     number: u64,
     due: Due,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Scheduled) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Entry {}
+impl Eq for Scheduled {}
 
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Scheduled) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
-    fn cmp(&self, other: &Entry) -> Ordering {
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Scheduled) -> Ordering {
         // The heap has its greatest on top; we want the soonest.
         (other.time, other.number).cmp(&(self.time, self.number))
     }
@@ -88,7 +88,7 @@ impl Ord for Entry {
 impl Agenda {
     /// Enters something.
     pub(crate) fn enter(&mut self, time: EventTime, due: Due) {
-        self.entries.push(Entry { time, number: self.entered, due });
+        self.entries.push(Scheduled { time, number: self.entered, due });
         self.entered += 1;
     }
 

@@ -19,7 +19,7 @@ use rdkafka::{
 pub use connection::{Connection, OpenConnection, Sasl, Tls};
 pub use embedded::EmbeddedKafka;
 pub use oauth::OAuth;
-pub use producer::{Delivery, ProduceError, ProduceFailure, Producer, Record};
+pub use producer::{DeliveryReport, ProduceError, ProduceFailure, Producer, Record};
 
 /// Reads a secret, as the shell does it.
 pub type ReadSecret<'a> = &'a dyn Fn(&crate::engine::yaml::SecretRef) -> Result<String, String>;

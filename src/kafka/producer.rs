@@ -83,7 +83,7 @@ pub struct Record<'a> {
 }
 
 /// What came of one record: where it lies, or why it does not.
-pub type Delivery = Result<(i32, i64), ProduceError>;
+pub type DeliveryReport = Result<(i32, i64), ProduceError>;
 
 /// Why a record was not written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -118,7 +118,7 @@ impl ProduceFailure {
 }
 
 /// What is handed through the library with each record.
-type Notice = Option<oneshot::Sender<Delivery>>;
+type Notice = Option<oneshot::Sender<DeliveryReport>>;
 
 /// What came of records so far.
 #[derive(Default)]
@@ -285,7 +285,7 @@ impl Producer {
     pub fn deliver(
         &self,
         record: &Record<'_>,
-    ) -> Result<oneshot::Receiver<Delivery>, ProduceError> {
+    ) -> Result<oneshot::Receiver<DeliveryReport>, ProduceError> {
         let (sender, receiver) = oneshot::channel();
         self.queue(record, Some(sender)).map(|()| receiver)
     }

@@ -2,7 +2,7 @@
 //!
 //! All firing alerts are sent again on every repeat, with an end four repeats ahead, so that two lost
 //! requests are survived and alerts end by themselves if we do; resolved ones are sent for 15 minutes.
-//! Every member of a cluster is told, never a load balancer, and each is owed what it did not take: they
+//! Every peer of a cluster is told, never a load balancer, and each is owed what it did not take: they
 //! do not tell each other of alerts. When a label of an alert changes (its severity), the alert ends
 //! under the old labels as it begins under the new ones; `fingerprint` is the same in both, so that a
 //! rule of inhibition keeps the end of the milder one from people while the graver one fires.
@@ -40,21 +40,21 @@ const FINGERPRINT_LABEL: &str = "fingerprint";
 pub(super) struct Alertmanager;
 
 struct AlertmanagerConfig {
-    members: Vec<Member>,
+    peers: Vec<Peer>,
     resend: Duration,
     http: HttpConfig,
 }
 
-/// One member of a cluster.
+/// One peer of a cluster.
 #[derive(Clone)]
-struct Member {
+struct Peer {
     /// Its URL as it is shown: without a password.
     name: String,
     url: reqwest::Url,
 }
 
 struct AlertmanagerNotifier {
-    members: Vec<Member>,
+    peers: Vec<Peer>,
     resend: Duration,
     client: HttpClient,
     external_url: Option<String>,
@@ -66,7 +66,7 @@ impl NotifierKind for Alertmanager {
     }
 
     fn summary(&self) -> &'static str {
-        "Alertmanager's API v2: every member, resent until resolved."
+        "Alertmanager's API v2: every peer, resent until resolved."
     }
 
     fn example(&self) -> &'static str {
@@ -76,16 +76,16 @@ impl NotifierKind for Alertmanager {
     fn parse(&self, section: &Section<'_>) -> Option<Box<dyn NotifierConfig>> {
         let urls = section.strings("urls").unwrap_or_default();
         if urls.is_empty() {
-            section.missing("urls", "name every member: `urls: ['http://127.0.0.1:9093']`");
+            section.missing("urls", "name every peer: `urls: ['http://127.0.0.1:9093']`");
         }
-        let mut members: Vec<Member> = Vec::new();
+        let mut peers: Vec<Peer> = Vec::new();
         for url in &urls {
-            if let Some(member) = member(url) {
-                if members.iter().any(|known| known.name == member.name) {
-                    let title = format!("`{}` is named twice", member.name);
-                    section.invalid("urls", title, "name each member once");
+            if let Some(peer) = peer(url) {
+                if peers.iter().any(|known| known.name == peer.name) {
+                    let title = format!("`{}` is named twice", peer.name);
+                    section.invalid("urls", title, "name each peer once");
                 }
-                members.push(member);
+                peers.push(peer);
             } else {
                 let title = format!("`{}` is not an http or https URL", text::one_line(url, 80));
                 section.invalid(
@@ -101,13 +101,13 @@ impl NotifierKind for Alertmanager {
             section.invalid("resend_interval", title, "it may be 1s to 1h; leave it out for 1m");
         }
         let http = HttpConfig::parse(section);
-        (!members.is_empty()).then(|| {
-            Box::new(AlertmanagerConfig { members, resend, http }) as Box<dyn NotifierConfig>
+        (!peers.is_empty()).then(|| {
+            Box::new(AlertmanagerConfig { peers, resend, http }) as Box<dyn NotifierConfig>
         })
     }
 }
 
-fn member(url: &str) -> Option<Member> {
+fn peer(url: &str) -> Option<Peer> {
     let base = url.trim_end_matches('/');
     let url = reqwest::Url::parse(&format!("{base}/api/v2/alerts")).ok()?;
     let is_usable = matches!(url.scheme(), "http" | "https") && url.has_host();
@@ -115,7 +115,7 @@ fn member(url: &str) -> Option<Member> {
     // They fail only for URLs without a host.
     let _ = (shown.set_username(""), shown.set_password(None));
     let name = shown.as_str().trim_end_matches('/').to_owned();
-    Some(Member { name, url })
+    Some(Peer { name, url })
 }
 
 impl NotifierConfig for AlertmanagerConfig {
@@ -126,7 +126,7 @@ impl NotifierConfig for AlertmanagerConfig {
             interval: Duration::ZERO,
             repeat: self.resend,
         };
-        let recipients = self.members.iter().map(|member| member.name.clone()).collect();
+        let recipients = self.peers.iter().map(|peer| peer.name.clone()).collect();
         Terms { recipients, ..Terms::new(Audience::Resend, grouping) }
     }
 
@@ -136,7 +136,7 @@ impl NotifierConfig for AlertmanagerConfig {
 
     fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         Ok(Arc::new(AlertmanagerNotifier {
-            members: self.members.clone(),
+            peers: self.peers.clone(),
             resend: self.resend,
             client: self.http.build(context)?,
             external_url: context.external_url.clone(),
@@ -221,9 +221,9 @@ fn taken_name(name: &str) -> String {
 impl Notifier for AlertmanagerNotifier {
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
-            let is_meant = |member: &&Member| Some(&member.name) == notification.recipient.as_ref();
-            let Some(member) = self.members.iter().find(is_meant) else {
-                let detail = "there is no such member".to_owned();
+            let is_meant = |peer: &&Peer| Some(&peer.name) == notification.recipient.as_ref();
+            let Some(peer) = self.peers.iter().find(is_meant) else {
+                let detail = "there is no such peer".to_owned();
                 return Outcome::Rejected { reason: OutcomeReason::Unsendable, detail };
             };
             let said = in_form(notification);
@@ -232,7 +232,7 @@ impl Notifier for AlertmanagerNotifier {
                 alerts.map(|alert| self.postable(alert, notification)).collect();
             let body = serde_json::to_vec(&alerts).expect("alerts are plain text");
             let id = notification.id.to_string();
-            let request = self.client.post_json(&member.url, body).header("idempotency-key", id);
+            let request = self.client.post_json(&peer.url, body).header("idempotency-key", id);
             match http::send(request).await {
                 Ok(answer) => answer.outcome(),
                 Err(outcome) => outcome,
@@ -270,8 +270,8 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_not_shown() {
-        let member = member("https://bob:secret@am:9093/prefix/").unwrap();
-        assert_eq!(member.name, "https://am:9093/prefix");
-        assert_eq!(member.url.as_str(), "https://bob:secret@am:9093/prefix/api/v2/alerts");
+        let peer = peer("https://bob:secret@am:9093/prefix/").unwrap();
+        assert_eq!(peer.name, "https://am:9093/prefix");
+        assert_eq!(peer.url.as_str(), "https://bob:secret@am:9093/prefix/api/v2/alerts");
     }
 }

@@ -63,7 +63,7 @@ pub trait SourceConfig: Send + Sync {
         _secret: ReadSecret<'_>,
         _from: Option<WallTime>,
         _until: Option<WallTime>,
-    ) -> Option<Result<Box<dyn History>, SourceError>> {
+    ) -> Option<Result<Box<dyn RecordReader>, SourceError>> {
         None
     }
     /// The Kafka cluster that it reads, if it does; a dead-letter topic lies there too.
@@ -102,7 +102,7 @@ pub trait BatchSink: Send {
 }
 
 /// A finite stretch of records, read on the caller's thread: what `backtest` reads.
-pub trait History: Send {
+pub trait RecordReader: Send {
     /// The next records; `None` at the end. Sequence numbers count up by one from 0.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ pub trait History: Send {
     }
 }
 
-/// How far a [`History`] is, in bytes for files and in records for Kafka.
+/// How far a [`RecordReader`] is, in bytes for files and in records for Kafka.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// What has been read, before decompression.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::dead_letter::{DeadLetterError, DeadLetterSink};
 use crate::{
     engine::{detector::DeadLetter, time::WallTime},
-    kafka::{Delivery, ProduceError, Producer, Record},
+    kafka::{DeliveryReport, ProduceError, Producer, Record},
 };
 
 /// How long the broker may take to acknowledge everything that was handed over.
@@ -22,7 +22,7 @@ const PAYLOAD_BYTES_MAX: usize = 900_000;
 pub struct DeadLetterTopic {
     producer: Producer,
     /// What came of each letter since the last sync, as far as it is known.
-    deliveries: Vec<oneshot::Receiver<Delivery>>,
+    deliveries: Vec<oneshot::Receiver<DeliveryReport>>,
     dropped: u64,
 }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use tripline::{
     app::configuration::Configuration,
-    config::{Document, Input, SETTINGS},
+    config::{ConfigDocument, Input, SETTINGS},
     engine::diagnostic::Diagnostic,
 };
 
@@ -17,7 +17,7 @@ const DIRECTORY: &str = "tests/data/config";
 
 /// Everything that is said about a configuration, and whether it can be used.
 fn check(text: &str, input: &Input) -> (Vec<Diagnostic>, bool) {
-    let document = match Document::from_text(text, input) {
+    let document = match ConfigDocument::from_text(text, input) {
         Ok(document) => document,
         Err(problems) => return (problems, false),
     };

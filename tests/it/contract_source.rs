@@ -21,7 +21,7 @@ use tripline::{
     },
     kafka::{EmbeddedKafka, Producer, Record},
     source::{
-        BatchSink, History as _, Progress, SOURCES, Source, SourceContext, SourceError,
+        BatchSink, Progress, RecordReader as _, SOURCES, Source, SourceContext, SourceError,
         SourceEvent,
         kafka::{KafkaRange, KafkaSettings, KafkaSource, Start},
     },

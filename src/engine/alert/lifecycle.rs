@@ -37,7 +37,7 @@ const OVERFLOW: &str = "\u{0}overflow";
 
 /// An alert, or the memory of one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub(crate) struct TrackedAlert {
     alert: Alert,
     /// When it resolves, or is forgotten, by watermark.
     until: EventTime,
@@ -48,7 +48,7 @@ pub(crate) struct Entry {
     suppress_until: Option<EventTime>,
 }
 
-impl Entry {
+impl TrackedAlert {
     /// What an alert that begins now shows as held back: that is remembered for a second cool-down, by
     /// event time, wherever the watermark was looked at.
     fn held_back(&self, spec: &AlertSpec, time: EventTime) -> u64 {
@@ -61,7 +61,7 @@ impl Entry {
 /// All alerts of a shard.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
-    entries: BTreeMap<AlertKey, Entry>,
+    entries: BTreeMap<AlertKey, TrackedAlert>,
     deadlines: BTreeSet<(EventTime, AlertKey)>,
     firing: BTreeMap<String, usize>,
     changed: BTreeSet<AlertKey>,
@@ -128,8 +128,9 @@ impl Lifecycle {
             self.counts.overflowed += 1;
             key = (meta.id.clone(), vec![OVERFLOW.to_owned()]);
         }
-        let is_over =
-            |entry: &Entry| entry.alert.state == AlertState::Firing && hit.time > entry.until;
+        let is_over = |entry: &TrackedAlert| {
+            entry.alert.state == AlertState::Firing && hit.time > entry.until
+        };
         if self.entries.get(&key).is_some_and(is_over)
             && let Some(entry) = self.entries.remove(&key)
         {
@@ -210,7 +211,7 @@ impl Lifecycle {
         alert.annotations = self.annotations(rule, spec, hit, &alert);
         out.push(alert.clone());
         let until = until(spec, hit);
-        let entry = Entry {
+        let entry = TrackedAlert {
             told_value: alert.value,
             alert,
             until,
@@ -323,7 +324,7 @@ impl Lifecycle {
         now: WallTime,
         suppress: Option<Duration>,
         key: AlertKey,
-        mut entry: Entry,
+        mut entry: TrackedAlert,
         out: &mut Vec<Alert>,
     ) {
         entry.alert.state = AlertState::Resolved;
@@ -372,7 +373,7 @@ impl Lifecycle {
     }
 
     /// Puts a stored entry back.
-    pub(crate) fn restore(&mut self, key: AlertKey, entry: Entry) {
+    pub(crate) fn restore(&mut self, key: AlertKey, entry: TrackedAlert) {
         if entry.alert.state == AlertState::Firing {
             *self.firing.entry(key.0.clone()).or_default() += 1;
         }

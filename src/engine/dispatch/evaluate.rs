@@ -4,7 +4,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Audience, Group, Member, NotifyReason, member::News};
+use super::{Audience, Group, GroupedAlert, NotifyReason, grouped_alert::News};
 use crate::engine::{
     alert::Fingerprint, limits::ALERTS_PER_NOTIFICATION_MAX, rule::Severity, time::WallTime,
 };
@@ -62,13 +62,13 @@ pub(in crate::engine) struct Verdict {
 }
 
 impl Group {
-    /// When there is something to say of a member, or again.
-    fn news_due(&self, member: &Member, news: News) -> WallTime {
-        if let Some(refused) = member.refused {
-            return refused.until.max(self.not_before(member, news));
+    /// When there is something to say of an alert, or again.
+    fn news_due(&self, grouped: &GroupedAlert, news: News) -> WallTime {
+        if let Some(refused) = grouped.refused {
+            return refused.until.max(self.not_before(grouped, news));
         }
         let grouping = &self.policy.grouping;
-        let is_grave = member.latest.severity >= Severity::High;
+        let is_grave = grouped.latest.severity >= Severity::High;
         let Some(spoke_at) = self.sent_at.max(self.refused_at) else {
             return if is_grave { self.created_at } else { self.created_at.plus(grouping.wait) };
         };
@@ -80,32 +80,32 @@ impl Group {
         };
         let pause =
             if is_urgent { grouping.wait.min(grouping.interval) } else { grouping.interval };
-        spoke_at.plus(pause).max(self.not_before(member, news))
+        spoke_at.plus(pause).max(self.not_before(grouped, news))
     }
 
     /// Alertmanager must have had time to tell that an alert fires before it hears that it ended.
-    fn not_before(&self, member: &Member, news: News) -> WallTime {
+    fn not_before(&self, grouped: &GroupedAlert, news: News) -> WallTime {
         if self.policy.audience == Audience::Resend && news == News::Resolved {
-            member.since.plus(self.policy.grouping.repeat)
+            grouped.since.plus(self.policy.grouping.repeat)
         } else {
             WallTime::MIN
         }
     }
 
-    /// When a member of which nothing is new is to be named again.
-    fn repeat_due(&self, member: &Member) -> Option<WallTime> {
+    /// When an alert of which nothing is new is to be named again.
+    fn repeat_due(&self, grouped: &GroupedAlert) -> Option<WallTime> {
         let repeat = self.policy.grouping.repeat;
         if repeat.is_zero() {
             return None;
         }
         let due = match self.policy.audience {
             Audience::People | Audience::Editable => {
-                member.is_firing().then(|| self.sent_at.unwrap_or(self.created_at).plus(repeat))
+                grouped.is_firing().then(|| self.sent_at.unwrap_or(self.created_at).plus(repeat))
             }
-            Audience::Machine => member.is_firing().then(|| member.told_at.plus(repeat)),
-            Audience::Resend => Some(member.told_at.plus(repeat)),
+            Audience::Machine => grouped.is_firing().then(|| grouped.told_at.plus(repeat)),
+            Audience::Resend => Some(grouped.told_at.plus(repeat)),
         };
-        due.map(|due| due.max(member.held_until()))
+        due.map(|due| due.max(grouped.held_until()))
     }
 
     /// When it has to be looked at. Cost: one step for each alert.
@@ -116,19 +116,19 @@ impl Group {
         };
         let progress = self.owed.as_ref().map(|owed| &owed.progress);
         verdict.failing_since = progress.and_then(|progress| progress.failing_since);
-        for member in self.members.values() {
-            let news = member.news(&self.policy);
-            earlier(&mut verdict.failing_since, member.refused.map(|refused| refused.since));
+        for grouped in self.alerts.values() {
+            let news = grouped.news(&self.policy);
+            earlier(&mut verdict.failing_since, grouped.refused.map(|refused| refused.since));
             verdict.has_news |= news.is_some();
             earlier(
                 &mut verdict.due,
                 match news {
-                    Some(news) => Some(self.news_due(member, news)),
-                    None => self.repeat_due(member),
+                    Some(news) => Some(self.news_due(grouped, news)),
+                    None => self.repeat_due(grouped),
                 },
             );
-            if !member.is_firing() {
-                earlier(&mut verdict.sweep, Some(member.leaves_at(&self.policy)));
+            if !grouped.is_firing() {
+                earlier(&mut verdict.sweep, Some(grouped.leaves_at(&self.policy)));
             }
         }
         verdict
@@ -137,13 +137,13 @@ impl Group {
     /// What it has to say now. Cost: one step for each alert, and a sort of those chosen.
     pub(in crate::engine) fn select(&self, now: WallTime) -> Option<Selection> {
         let mut tally = Tally { has_spoken: self.sent_at.is_some(), ..Tally::default() };
-        let mut chosen: Vec<(Fingerprint, &Member, bool)> = Vec::new();
+        let mut chosen: Vec<(Fingerprint, &GroupedAlert, bool)> = Vec::new();
         let mut held_count = 0;
-        for (fingerprint, member) in &self.members {
-            tally.firing_count += u64::from(member.is_firing());
+        for (fingerprint, grouped) in &self.alerts {
+            tally.firing_count += u64::from(grouped.is_firing());
             let news =
-                member.news(&self.policy).filter(|news| now >= self.not_before(member, *news));
-            if member.held_until() > now {
+                grouped.news(&self.policy).filter(|news| now >= self.not_before(grouped, *news));
+            if grouped.held_until() > now {
                 held_count += u64::from(news.is_some());
                 continue;
             }
@@ -153,23 +153,23 @@ impl Group {
                 Some(News::Severity | News::Revised) => tally.updated_count += 1,
                 None => {}
             }
-            let is_due = self.repeat_due(member).is_some_and(|due| due <= now);
+            let is_due = self.repeat_due(grouped).is_some_and(|due| due <= now);
             tally.is_repeat_due |= is_due;
             let is_shown = match self.policy.audience {
-                Audience::People | Audience::Editable => member.is_firing(),
+                Audience::People | Audience::Editable => grouped.is_firing(),
                 Audience::Machine | Audience::Resend => is_due,
             };
             if news.is_some() || is_shown {
-                chosen.push((*fingerprint, member, news.is_some()));
+                chosen.push((*fingerprint, grouped, news.is_some()));
             }
         }
         let reason = notify_reason(&tally);
         if reason == NotifyReason::Nothing {
             return None;
         }
-        chosen.sort_by_key(|(fingerprint, member, has_news)| {
-            let severity = Reverse(member.latest.severity);
-            (!has_news, !member.is_firing(), severity, member.told_at, *fingerprint)
+        chosen.sort_by_key(|(fingerprint, grouped, has_news)| {
+            let severity = Reverse(grouped.latest.severity);
+            (!has_news, !grouped.is_firing(), severity, grouped.told_at, *fingerprint)
         });
         let left_count =
             held_count + chosen.len().saturating_sub(ALERTS_PER_NOTIFICATION_MAX) as u64;

@@ -1,10 +1,10 @@
-//! A group of alerts: its members, what it owes, and when it spoke last.
+//! A group of alerts: its alerts, what it owes, and when it spoke last.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
     Audience, Form, Notification, NotificationId, OutcomeReason, Policy, Receipt, Refusal,
-    member::{Member, Told},
+    grouped_alert::{GroupedAlert, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
 use crate::engine::{
@@ -30,7 +30,7 @@ pub(in crate::engine) struct Group {
     pub(in crate::engine) policy: Policy,
     pub(in crate::engine) is_overflow: bool,
     pub(in crate::engine) labels: BTreeMap<String, String>,
-    pub(in crate::engine) members: BTreeMap<Fingerprint, Member>,
+    pub(in crate::engine) alerts: BTreeMap<Fingerprint, GroupedAlert>,
     pub(in crate::engine) created_at: WallTime,
     pub(in crate::engine) sent_at: Option<WallTime>,
     /// When the receiver last refused something.
@@ -86,7 +86,7 @@ pub(in crate::engine) enum Phase {
 }
 
 impl Group {
-    /// Without members.
+    /// Without alerts.
     pub(in crate::engine) fn new(
         (key, thread): (GroupKey, GroupKey),
         target: Target,
@@ -102,7 +102,7 @@ impl Group {
             policy,
             is_overflow: false,
             labels,
-            members: BTreeMap::new(),
+            alerts: BTreeMap::new(),
             created_at: now,
             sent_at: None,
             refused_at: None,
@@ -116,11 +116,11 @@ impl Group {
         }
     }
 
-    /// Takes a newer snapshot of a member; whether it is one.
+    /// Takes a newer snapshot of one of its alerts; whether it is one.
     pub(in crate::engine) fn update(&mut self, alert: &Arc<Alert>) -> bool {
-        let Some(member) = self.members.get_mut(&alert.fingerprint) else { return false };
-        let changed = member.update(alert);
-        if changed && let Some(refused) = &mut member.refused {
+        let Some(grouped) = self.alerts.get_mut(&alert.fingerprint) else { return false };
+        let changed = grouped.update(alert);
+        if changed && let Some(refused) = &mut grouped.refused {
             refused.hasten(&self.policy);
         }
         if let Some(owed) = self.owed.as_mut().filter(|_| changed) {
@@ -129,24 +129,28 @@ impl Group {
         changed
     }
 
-    /// Adds a member. It may have been one before, of which a notification is still owed: the numbers
+    /// Adds an alert. It may have been one before, of which a notification is still owed: the numbers
     /// of its episodes go on from there, so that what comes of that one says nothing of later ones.
-    pub(in crate::engine) fn insert(&mut self, fingerprint: Fingerprint, mut member: Member) {
+    pub(in crate::engine) fn insert(
+        &mut self,
+        fingerprint: Fingerprint,
+        mut grouped: GroupedAlert,
+    ) {
         if let Some(owed) = &mut self.owed {
             owed.progress.is_stale = true;
             if let Some((_, told)) = owed.told.iter().find(|(named, _)| *named == fingerprint) {
-                member.number_from(told.episode + 1);
+                grouped.number_from(told.episode + 1);
             }
         }
-        self.members.insert(fingerprint, member);
+        self.alerts.insert(fingerprint, grouped);
     }
 
-    /// The member to drop at a limit: the one that ended longest ago.
+    /// The alert to drop at a limit: the one that ended longest ago.
     pub(in crate::engine) fn victim(&self) -> Option<Fingerprint> {
-        self.members
+        self.alerts
             .iter()
-            .filter(|(_, member)| !member.is_firing())
-            .min_by_key(|(fingerprint, member)| (member.latest.changed_at, **fingerprint))
+            .filter(|(_, grouped)| !grouped.is_firing())
+            .min_by_key(|(fingerprint, grouped)| (grouped.latest.changed_at, **fingerprint))
             .map(|(fingerprint, _)| *fingerprint)
     }
 
@@ -162,10 +166,10 @@ impl Group {
         let (mut alerts, mut told) = (Vec::new(), Vec::new());
         let mut form = Form::Full;
         for fingerprint in selection.fingerprints {
-            let member = self.members.get(&fingerprint).expect("selected among the members");
-            form = form.max(member.refused.map_or(Form::Full, |refused| refused.form));
-            alerts.push(member.view(&self.policy));
-            told.push((fingerprint, member.told_by_now(&self.policy)));
+            let grouped = self.alerts.get(&fingerprint).expect("selected among the alerts");
+            form = form.max(grouped.refused.map_or(Form::Full, |refused| refused.form));
+            alerts.push(grouped.view(&self.policy));
+            told.push((fingerprint, grouped.told_by_now(&self.policy)));
         }
         alerts.sort_by_key(|alert| (alert.state == AlertState::Resolved, alert.fingerprint));
         told.sort_by_key(|(fingerprint, _)| *fingerprint);
@@ -208,7 +212,7 @@ impl Group {
             (Some(owed), Audience::Resend) => owed
                 .told
                 .iter()
-                .filter_map(|(fingerprint, _)| self.members.get(fingerprint)?.relabelled(now))
+                .filter_map(|(fingerprint, _)| self.alerts.get(fingerprint)?.relabelled(now))
                 .collect(),
             _ => Vec::new(),
         };
@@ -237,8 +241,8 @@ impl Group {
         NotificationId(digest.first())
     }
 
-    /// Notes that the receiver took what was owed. Returns the members whose state that changed.
-    pub(in crate::engine) fn settle(
+    /// Notes that the receiver took what was owed. Returns the alerts whose state that changed.
+    pub(in crate::engine) fn note_delivered(
         &mut self,
         now: WallTime,
         receipt: Option<Receipt>,
@@ -251,7 +255,7 @@ impl Group {
         }
         let mut changed = Vec::new();
         for (fingerprint, told) in owed.told {
-            if self.members.get_mut(&fingerprint).is_some_and(|member| member.note(now, told)) {
+            if self.alerts.get_mut(&fingerprint).is_some_and(|grouped| grouped.note(now, told)) {
                 changed.push(fingerprint);
             }
         }
@@ -270,10 +274,10 @@ impl Group {
         let company = owed.told.len();
         let mut refused = Vec::new();
         for (place, (fingerprint, _)) in owed.told.into_iter().enumerate() {
-            let Some(member) = self.members.get_mut(&fingerprint) else { continue };
+            let Some(grouped) = self.alerts.get_mut(&fingerprint) else { continue };
             let place = (place, company);
-            let after = Refusal::after(member.refused, now, since, reason, &self.policy, place);
-            member.refused = Some(after);
+            let after = Refusal::after(grouped.refused, now, since, reason, &self.policy, place);
+            grouped.refused = Some(after);
             refused.push(fingerprint);
         }
         refused
@@ -281,15 +285,15 @@ impl Group {
 
     /// Whoever could not be told is tried again now, but for what the receiver itself asked for.
     /// Returns the alerts whose state that changed; what is owed may have changed too.
-    pub(in crate::engine) fn hurry(&mut self, now: WallTime) -> Vec<Fingerprint> {
+    pub(in crate::engine) fn retry_now(&mut self, now: WallTime) -> Vec<Fingerprint> {
         if let Some(owed) = &mut self.owed
             && let Phase::Waiting(until) = owed.progress.phase
         {
             let asked = owed.progress.asked_until.unwrap_or(WallTime::MIN);
             owed.progress.phase = Phase::Waiting(until.min(now.max(asked)));
         }
-        let refused = self.members.iter_mut().filter_map(|(fingerprint, member)| {
-            let refused = member.refused.as_mut().filter(|refused| refused.until > now)?;
+        let refused = self.alerts.iter_mut().filter_map(|(fingerprint, grouped)| {
+            let refused = grouped.refused.as_mut().filter(|refused| refused.until > now)?;
             refused.until = now;
             Some(*fingerprint)
         });
@@ -300,20 +304,20 @@ impl Group {
         refused
     }
 
-    /// Takes out the members of which everything was said, and those given up.
+    /// Takes out the alerts of which everything was said, and those given up.
     pub(in crate::engine) fn sweep(
         &mut self,
         now: WallTime,
     ) -> (Vec<Fingerprint>, Vec<Arc<Alert>>) {
         let (mut done, mut expired) = (Vec::new(), Vec::new());
-        self.members.retain(|fingerprint, member| {
-            if now < member.leaves_at(&self.policy) {
+        self.alerts.retain(|fingerprint, grouped| {
+            if now < grouped.leaves_at(&self.policy) {
                 return true;
             }
-            if member.news(&self.policy).is_none() {
+            if grouped.news(&self.policy).is_none() {
                 done.push(*fingerprint);
             } else {
-                expired.push(Arc::clone(&member.latest));
+                expired.push(Arc::clone(&grouped.latest));
             }
             false
         });
@@ -325,7 +329,7 @@ impl Group {
         self.created_at = self.created_at.min(now);
         self.sent_at = self.sent_at.map(|sent_at| sent_at.min(now));
         self.refused_at = self.refused_at.map(|refused_at| refused_at.min(now));
-        self.members.values_mut().for_each(|member| member.rebase(now, &self.policy));
+        self.alerts.values_mut().for_each(|grouped| grouped.rebase(now, &self.policy));
         if let Some(owed) = &mut self.owed {
             let progress = &mut owed.progress;
             progress.failing_since = progress.failing_since.map(|since| since.min(now));

@@ -18,13 +18,13 @@
 //! - What a receiver refuses is owed like anything else, alert by alert: tried again after growing
 //!   pauses, in smaller companies, while the group's other alerts go on. So one alert that a receiver
 //!   will not take keeps no other from it.
-//! - Recipients of one notifier (mailboxes, members of a cluster) are told each by himself.
+//! - Recipients of one notifier (mailboxes, peers of a cluster) are told each by himself.
 
 mod counts;
 mod evaluate;
 mod group;
+mod grouped_alert;
 mod matcher;
-mod member;
 mod plan;
 mod refusal;
 mod state;
@@ -43,10 +43,10 @@ pub use matcher::MatcherError;
 pub use trouble::ReceiverState;
 
 pub(in crate::engine) use group::{Group, Owed, Phase, Progress, backoff, ledger_detail};
-pub(in crate::engine) use member::Member;
+pub(in crate::engine) use grouped_alert::GroupedAlert;
 pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
-pub(in crate::engine) use state::{StateKey, read_entries, value_of};
+pub(in crate::engine) use state::{GroupStateKey, read_entries, value_of};
 pub(in crate::engine) use trouble::{about, in_trouble, out_of_trouble};
 
 /// What the dispatcher works from; the configuration in resolved form.
@@ -152,7 +152,7 @@ pub struct NotifierPlan {
     pub audience: Audience,
     /// Least time between two notifications that start, for receivers that limit rates.
     pub spacing: Duration,
-    /// Who takes notifications each for himself: the mailboxes of an email, the members of a cluster.
+    /// Who takes notifications each for himself: the mailboxes of an email, the peers of a cluster.
     /// Each is told, and owed, by himself. Empty: the notifier is one.
     pub recipients: Vec<String>,
     /// How long one attempt may take. The shell cuts it off then.

@@ -3,7 +3,7 @@
 //! Four kinds of entries in one table, told apart by the first byte of the key, so that a change of
 //! one alert does not write its whole group again:
 //! - `g` + group: [`GroupRecord`];
-//! - `m` + group + fingerprint: [`MemberRecord`];
+//! - `m` + group + fingerprint: [`GroupedAlertRecord`];
 //! - `o` + group: [`OwedRecord`];
 //! - `p` + group: [`ProgressRecord`], of what is owed.
 //!
@@ -15,9 +15,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Form, Group, GroupBy, GroupKey, Grouping, Member, Notification, Owed, Phase, Policy,
-    Progress, Receipt, Refusal,
-    member::{Carried, Told},
+    Audience, Form, Group, GroupBy, GroupKey, GroupedAlert, Grouping, Notification, Owed, Phase,
+    Policy, Progress, Receipt, Refusal,
+    grouped_alert::{Carried, Told},
     plan::RouteId,
 };
 use crate::engine::{
@@ -34,46 +34,46 @@ const VERSION_2: u8 = 2;
 
 /// Names one state entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) enum StateKey {
+pub(in crate::engine) enum GroupStateKey {
     /// The group itself.
     Group(GroupKey),
     /// One of its alerts.
-    Member(GroupKey, Fingerprint),
+    Alert(GroupKey, Fingerprint),
     /// What it owes.
     Owed(GroupKey),
     /// How far the delivery of that is.
     Progress(GroupKey),
 }
 
-impl StateKey {
+impl GroupStateKey {
     pub(in crate::engine) fn group(&self) -> GroupKey {
         match self {
-            StateKey::Group(group)
-            | StateKey::Member(group, _)
-            | StateKey::Owed(group)
-            | StateKey::Progress(group) => *group,
+            GroupStateKey::Group(group)
+            | GroupStateKey::Alert(group, _)
+            | GroupStateKey::Owed(group)
+            | GroupStateKey::Progress(group) => *group,
         }
     }
 
     pub(in crate::engine) fn to_bytes(self) -> Vec<u8> {
         let (kind, rest): (u8, &[u8]) = match &self {
-            StateKey::Group(_) => (b'g', &[]),
-            StateKey::Member(_, fingerprint) => (b'm', &fingerprint.0),
-            StateKey::Owed(_) => (b'o', &[]),
-            StateKey::Progress(_) => (b'p', &[]),
+            GroupStateKey::Group(_) => (b'g', &[]),
+            GroupStateKey::Alert(_, fingerprint) => (b'm', &fingerprint.0),
+            GroupStateKey::Owed(_) => (b'o', &[]),
+            GroupStateKey::Progress(_) => (b'p', &[]),
         };
         [&[kind], self.group().0.as_slice(), rest].concat()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<StateKey> {
+    fn from_bytes(bytes: &[u8]) -> Option<GroupStateKey> {
         let (kind, rest) = bytes.split_first()?;
         let (group, rest) = rest.split_first_chunk()?;
         let group = GroupKey(*group);
         match (kind, rest.len()) {
-            (b'g', 0) => Some(StateKey::Group(group)),
-            (b'm', 16) => Some(StateKey::Member(group, Fingerprint(rest.try_into().ok()?))),
-            (b'o', 0) => Some(StateKey::Owed(group)),
-            (b'p', 0) => Some(StateKey::Progress(group)),
+            (b'g', 0) => Some(GroupStateKey::Group(group)),
+            (b'm', 16) => Some(GroupStateKey::Alert(group, Fingerprint(rest.try_into().ok()?))),
+            (b'o', 0) => Some(GroupStateKey::Owed(group)),
+            (b'p', 0) => Some(GroupStateKey::Progress(group)),
             _ => None,
         }
     }
@@ -81,7 +81,7 @@ impl StateKey {
 
 /// `A` is an [`Alert`] that is owned when it is read and borrowed when it is written.
 #[derive(Serialize, Deserialize)]
-struct MemberRecord<A> {
+struct GroupedAlertRecord<A> {
     latest: A,
     episode: u64,
     carried: Option<(A, u64)>,
@@ -90,9 +90,9 @@ struct MemberRecord<A> {
     told_at: WallTime,
 }
 
-/// What version 2 has behind a [`MemberRecord`].
+/// What version 2 has behind a [`GroupedAlertRecord`].
 #[derive(Default, Serialize, Deserialize)]
-struct MemberMore {
+struct GroupedAlertMore {
     refused: Option<Refusal>,
 }
 
@@ -118,7 +118,7 @@ struct GroupMore {
     refused_at: Option<WallTime>,
 }
 
-/// `N` is a [`Notification`], as in [`MemberRecord`].
+/// `N` is a [`Notification`], as in [`GroupedAlertRecord`].
 #[derive(Serialize, Deserialize)]
 struct OwedRecord<N> {
     notification: N,
@@ -139,13 +139,13 @@ struct ProgressRecord {
 
 /// The value of an entry; `None` if there is no such thing any more.
 pub(in crate::engine) fn value_of(
-    key: StateKey,
+    key: GroupStateKey,
     group: Option<&Group>,
     identity: impl Fn(&Group) -> String,
 ) -> Option<Vec<u8>> {
     let group = group?;
     match key {
-        StateKey::Group(_) => {
+        GroupStateKey::Group(_) => {
             let record = GroupRecord {
                 identity: identity(group),
                 route: group.route,
@@ -162,18 +162,18 @@ pub(in crate::engine) fn value_of(
             let more = GroupMore { thread, refused_at: group.refused_at };
             Some(encode(VERSION_2, &(record, more)))
         }
-        StateKey::Member(_, fingerprint) => group.members.get(&fingerprint).map(|member| {
-            let record = MemberRecord::<&Alert> {
-                latest: &member.latest,
-                episode: member.episode,
-                carried: member.carried.as_ref().map(|carried| (&*carried.alert, carried.newest)),
-                told: member.told,
-                since: member.since,
-                told_at: member.told_at,
+        GroupStateKey::Alert(_, fingerprint) => group.alerts.get(&fingerprint).map(|grouped| {
+            let record = GroupedAlertRecord::<&Alert> {
+                latest: &grouped.latest,
+                episode: grouped.episode,
+                carried: grouped.carried.as_ref().map(|carried| (&*carried.alert, carried.newest)),
+                told: grouped.told,
+                since: grouped.since,
+                told_at: grouped.told_at,
             };
-            encode(VERSION_2, &(record, MemberMore { refused: member.refused }))
+            encode(VERSION_2, &(record, GroupedAlertMore { refused: grouped.refused }))
         }),
-        StateKey::Owed(_) => group.owed.as_ref().map(|owed| {
+        GroupStateKey::Owed(_) => group.owed.as_ref().map(|owed| {
             let record = OwedRecord::<&Notification> {
                 notification: &owed.notification,
                 told: owed.told.clone(),
@@ -181,7 +181,7 @@ pub(in crate::engine) fn value_of(
             };
             encode(VERSION_1, &record)
         }),
-        StateKey::Progress(_) => group.owed.as_ref().map(|owed| {
+        GroupStateKey::Progress(_) => group.owed.as_ref().map(|owed| {
             let Progress { phase, failures, failing_since, asked_until, is_stale } = owed.progress;
             let waiting_until = match phase {
                 Phase::Waiting(until) => Some(until),
@@ -237,8 +237,8 @@ pub(in crate::engine) fn read_entries(
     let mut groups: BTreeMap<GroupKey, Restored> = BTreeMap::new();
     let (mut parts, mut unusable) = (Vec::new(), 0);
     for entry in entries.filter(|entry| entry.table == StateTable::Group) {
-        match StateKey::from_bytes(&entry.key) {
-            Some(StateKey::Group(key)) => match decode_with(&entry.value) {
+        match GroupStateKey::from_bytes(&entry.key) {
+            Some(GroupStateKey::Group(key)) => match decode_with(&entry.value) {
                 Some((record, more)) => {
                     groups.insert(key, restored(key, record, more));
                 }
@@ -272,7 +272,7 @@ fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
             policy: Policy { grouping, audience: Audience::People, send_resolved: true },
             is_overflow: record.is_overflow,
             labels: record.labels,
-            members: BTreeMap::new(),
+            alerts: BTreeMap::new(),
             created_at: record.created_at,
             sent_at: record.sent_at,
             refused_at: more.refused_at,
@@ -287,13 +287,13 @@ fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
     }
 }
 
-fn add_part(group: &mut Group, key: StateKey, value: &[u8]) -> Option<()> {
+fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
     match key {
-        StateKey::Member(_, fingerprint) => {
-            let (record, more): (MemberRecord<Alert>, MemberMore) = decode_with(value)?;
+        GroupStateKey::Alert(_, fingerprint) => {
+            let (record, more): (GroupedAlertRecord<Alert>, GroupedAlertMore) = decode_with(value)?;
             let carried =
                 record.carried.map(|(alert, newest)| Carried { alert: Arc::new(alert), newest });
-            let member = Member {
+            let grouped = GroupedAlert {
                 latest: Arc::new(record.latest),
                 episode: record.episode,
                 carried,
@@ -302,9 +302,9 @@ fn add_part(group: &mut Group, key: StateKey, value: &[u8]) -> Option<()> {
                 told_at: record.told_at,
                 refused: more.refused,
             };
-            group.members.insert(fingerprint, member);
+            group.alerts.insert(fingerprint, grouped);
         }
-        StateKey::Owed(_) => {
+        GroupStateKey::Owed(_) => {
             let record: OwedRecord<Notification> = decode(value)?;
             group.owed = Some(Owed {
                 notification: Arc::new(record.notification),
@@ -319,7 +319,7 @@ fn add_part(group: &mut Group, key: StateKey, value: &[u8]) -> Option<()> {
                 },
             });
         }
-        StateKey::Progress(_) => {
+        GroupStateKey::Progress(_) => {
             let record: ProgressRecord = decode(value)?;
             let owed = group.owed.as_mut()?;
             Arc::make_mut(&mut owed.notification).form = record.form;
@@ -331,7 +331,7 @@ fn add_part(group: &mut Group, key: StateKey, value: &[u8]) -> Option<()> {
                 is_stale: record.is_stale,
             };
         }
-        StateKey::Group(_) => return None,
+        GroupStateKey::Group(_) => return None,
     }
     Some(())
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Dispatcher, SlotState};
 use crate::engine::{
     alert::{Alert, Fingerprint},
-    dispatch::{Group, Notification, Phase, StateKey, about},
+    dispatch::{Group, GroupStateKey, Notification, Phase, about},
     time::WallTime,
 };
 
@@ -24,11 +24,11 @@ impl Dispatcher {
         let mut known: BTreeMap<Fingerprint, Arc<Alert>> = BTreeMap::new();
         let mut homeless = Vec::new();
         for (identity, mut group) in groups {
-            for member in group.members.values_mut() {
-                share(&mut known, &mut member.latest);
+            for grouped in group.alerts.values_mut() {
+                share(&mut known, &mut grouped.latest);
             }
-            for (fingerprint, member) in group.members.iter().filter(|(_, m)| m.is_firing()) {
-                firing.insert(*fingerprint, Arc::clone(&member.latest));
+            for (fingerprint, grouped) in group.alerts.iter().filter(|(_, m)| m.is_firing()) {
+                firing.insert(*fingerprint, Arc::clone(&grouped.latest));
             }
             let slot = self.plan.slots.iter().position(|slot| slot.identity == identity);
             let policy = slot.and_then(|slot| self.plan.policy(slot, group.route));
@@ -48,7 +48,7 @@ impl Dispatcher {
             }
         }
         for (slot, group) in homeless {
-            self.move_members(now, slot, group);
+            self.move_alerts(now, slot, group);
         }
         for alert in firing.into_values() {
             let is_gone = |identity| self.plan.slots.iter().all(|slot| slot.identity != identity);
@@ -84,7 +84,7 @@ impl Dispatcher {
                 self.set_slot_timer(slot, until);
             }
         }
-        for fingerprint in group.members.keys() {
+        for fingerprint in group.alerts.keys() {
             self.holders.insert((*fingerprint, slot), key);
         }
         *self.group_counts.entry((slot, group.route)).or_default() += 1;
@@ -94,17 +94,17 @@ impl Dispatcher {
 
     /// Gives the alerts of a group that has no place any more to the groups that they fall into now.
     /// What their notifier was told of them goes with them.
-    fn move_members(&mut self, now: WallTime, slot: Option<usize>, group: Group) {
+    fn move_alerts(&mut self, now: WallTime, slot: Option<usize>, group: Group) {
         let (key, sent_at, receipt) = (group.key, group.sent_at, group.receipt);
         self.mark_owed(key);
-        for (fingerprint, member) in group.members {
-            self.dirty.insert(StateKey::Member(key, fingerprint));
-            let alert = Arc::clone(&member.latest);
+        for (fingerprint, grouped) in group.alerts {
+            self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+            let alert = Arc::clone(&grouped.latest);
             let targets = self.plan.targets(&alert.labels);
             let Some(target) = targets.into_iter().find(|target| Some(target.slot) == slot) else {
                 continue;
             };
-            self.add_member(now, target, &alert, member);
+            self.add_alert(now, target, &alert, grouped);
             let moved = self.holders.get(&(fingerprint, target.slot)).copied();
             if let Some(to) = moved.and_then(|key| self.groups.get_mut(&key)) {
                 to.sent_at = to.sent_at.max(sent_at);

@@ -6,7 +6,8 @@ use super::{Dispatcher, Timer};
 use crate::engine::{
     alert::Alert,
     dispatch::{
-        Group, GroupKey, Member, Phase, ReceiverState, StateKey, about, in_trouble, out_of_trouble,
+        Group, GroupKey, GroupStateKey, Phase, ReceiverState, about, in_trouble,
+        out_of_trouble,
     },
     time::WallTime,
 };
@@ -39,7 +40,7 @@ impl Dispatcher {
 
     /// Somebody may have mended receivers (a new password, a reload): what they did not take is tried
     /// now, but for pauses that they themselves asked for.
-    pub fn hurry(&mut self, now: WallTime) {
+    pub fn retry_now(&mut self, now: WallTime) {
         self.set_now(now);
         let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
         for key in keys {
@@ -48,14 +49,14 @@ impl Dispatcher {
                 .owed
                 .as_ref()
                 .is_some_and(|owed| matches!(owed.progress.phase, Phase::Waiting(_)));
-            let hurried = group.hurry(now);
+            let retried = group.retry_now(now);
             if is_waiting {
-                self.dirty.insert(StateKey::Progress(key));
+                self.dirty.insert(GroupStateKey::Progress(key));
             }
-            if !hurried.is_empty() {
-                self.dirty.insert(StateKey::Group(key));
+            if !retried.is_empty() {
+                self.dirty.insert(GroupStateKey::Group(key));
             }
-            self.dirty.extend(hurried.into_iter().map(|alert| StateKey::Member(key, alert)));
+            self.dirty.extend(retried.into_iter().map(|alert| GroupStateKey::Alert(key, alert)));
             self.set_timer(key, Some(now));
         }
     }
@@ -113,10 +114,10 @@ impl Dispatcher {
         groups: &[(String, Group)],
     ) -> BTreeMap<String, Arc<Alert>> {
         let mut troubles = BTreeMap::new();
-        let members = groups.iter().flat_map(|(_, group)| group.members.values());
+        let alerts = groups.iter().flat_map(|(_, group)| group.alerts.values());
         let own = self.slots.iter_mut().filter_map(|state| state.trouble.take());
-        let told = members.filter(|member| Member::is_firing(member));
-        for alert in own.chain(told.map(|member| Arc::clone(&member.latest))) {
+        let told = alerts.filter(|alert| alert.is_firing());
+        for alert in own.chain(told.map(|alert| Arc::clone(&alert.latest))) {
             if let Some(identity) = about(&alert).map(str::to_owned) {
                 troubles.insert(identity, alert);
             }

@@ -36,7 +36,7 @@ pub struct Identity {
 /// All that is known of identities. Immutable and shared.
 #[derive(Debug, Default)]
 pub struct Identities {
-    entries: Vec<Entry>,
+    entries: Vec<ListedIdentity>,
     users: Index,
     groups: Index,
     /// Where the groups of an impersonated user are, if anything looks at groups.
@@ -44,7 +44,7 @@ pub struct Identities {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ListedIdentity {
     by_user: bool,
     by_group: bool,
     human: Option<bool>,
@@ -78,7 +78,7 @@ impl Identities {
             users.add(number, identity.users);
             groups.add(number, identity.groups);
             let Identity { human, team, until, .. } = identity;
-            entries.push(Entry { by_user, by_group, human, team, until });
+            entries.push(ListedIdentity { by_user, by_group, human, team, until });
         }
         let asks_groups = entries.iter().any(|entry| entry.by_group);
         Ok(Identities {

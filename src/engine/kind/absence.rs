@@ -13,7 +13,7 @@ use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Parameters, ResolveContext,
     RuleState, Sample, Taken, Written,
     calendar::{Calendar, counted, counted_at},
-    history::SeenSpan,
+    step_counts::SeenSpan,
     keyed::{KeyState, Keyed, captured_of},
     life,
     state::{Decide, fresh},

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_events},
-    window::{Entry, Window, count},
+    window::{Window, WindowEvent, count},
 };
 use crate::engine::{
     syntax::threshold::{Numbers, schema_of_numbers},
@@ -69,8 +69,8 @@ impl Measure for EventCount {
         "events".to_owned()
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<Entry> {
-        Some(Entry::of(sample))
+    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+        Some(WindowEvent::of(sample))
     }
 
     fn measure(&self, _: &mut Window, start: usize, end: usize) -> f64 {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
     Written,
-    history::SeenSpan,
+    step_counts::SeenSpan,
     keyed::{KeyState, Keyed},
     life,
     state::{Decide, fresh},

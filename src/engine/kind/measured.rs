@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
-    window::{Entry, Window, WindowShape},
+    window::{Window, WindowEvent, WindowShape},
     windowed::{Verdict, Windowed, fresh_windows},
 };
 use crate::engine::{
@@ -32,7 +32,7 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
     fn unit(&self) -> String;
 
     /// The sample as an event of a window. `None` if a value is no number where one is needed.
-    fn event(&self, sample: &Sample<'_>) -> Option<Entry>;
+    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent>;
 
     /// The number of entries `start..end`; at least one.
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64;
@@ -89,7 +89,7 @@ impl<M: Measure> Windowed for Measured<M> {
         self.measure.is_count() && self.threshold.fires_at_once()
     }
 
-    fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
+    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
         self.measure.event(sample)
     }
 

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{
     CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
     Written,
-    history::{History, start_of, step_of},
     keyed::{KeyState, Keyed},
     life,
     state::{Decide, fresh},
+    step_counts::{StepCounts, start_of, step_of},
 };
 use crate::engine::{
     duration::written,
@@ -118,12 +118,12 @@ struct Shares {
     step: Duration,
 }
 
-impl KeyState for History {}
+impl KeyState for StepCounts {}
 
 /// Counts an event of a key; the key's events within the history that ends with `step`.
-fn count(table: &mut Keyed<History>, key: CorrelationKey, step: i64, length: Duration) -> u64 {
+fn count(table: &mut Keyed<StepCounts>, key: CorrelationKey, step: i64, length: Duration) -> u64 {
     let mut events = 0;
-    table.update(key, History::default, |history| {
+    table.update(key, StepCounts::default, |history| {
         history.add(step);
         let last = history.last().unwrap_or(step);
         history.forget_before(first_kept(last));
@@ -140,7 +140,7 @@ fn first_kept(last: i64) -> i64 {
 
 impl Decide for Shares {
     /// Numbers of events of all keys; and by the key and, behind it, the values.
-    type Tables = (Keyed<History>, Keyed<History>);
+    type Tables = (Keyed<StepCounts>, Keyed<StepCounts>);
 
     fn handle(
         &mut self,

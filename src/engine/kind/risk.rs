@@ -30,7 +30,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     doc: "Every finding of a rule with `risk: {entity: actor.id, score: 20}` adds its score to that \
           actor, whether the rule makes an alert of its own or not. The sum is halved every `half_life` \
           (24h). When it reaches `line` (100), the entity has an alert of its own, which names the \
-          rules that contributed and ends when the sum has sunk below the line. `risk.yaml` beside the \
+          rules that contributed and ends when the sum has sunk below the threshold. `risk.yaml` beside the \
           rules may say another `line`, `half_life`, `level`, `levels`, `suppress`, `labels`, \
           `annotations`, `runbook` and `owner`. Rules with different entities are added up apart.",
     lives: &[life::RISK],
@@ -82,11 +82,11 @@ pub(in crate::engine) fn read_risk(section: &Section<'_>) -> Option<(Text, f64)>
     Some((entity?, score?))
 }
 
-/// The sum of the scores of one entity, against a line.
+/// The sum of the scores of one entity, against a threshold.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Risk {
     /// From which sum on the entity has an alert.
-    pub(in crate::engine) line: f64,
+    pub(in crate::engine) threshold: f64,
     /// How long it takes until half of a score is forgotten.
     pub(in crate::engine) half_life: Duration,
     /// By input: the name of the rule, and its score.
@@ -99,7 +99,7 @@ impl Kind for Risk {
     }
 
     fn describe(&self, _: &Frame) -> String {
-        format!("risk ≥ {}, halved every {}", self.line, written(self.half_life))
+        format!("risk ≥ {}, halved every {}", self.threshold, written(self.half_life))
     }
 
     fn state_parameters(&self, _: &Frame) -> String {
@@ -116,11 +116,11 @@ impl Kind for Risk {
 const RECENT_MAX: usize = 1_000;
 
 /// What an entity has come to. Scores that an earlier one may still come before are kept apart: the sum
-/// may have passed the line between two of them.
+/// may have passed the threshold between two of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Sum {
-    settled: Parts,
-    /// By time, none before that of the settled ones.
+    compacted: Parts,
+    /// By time, none before that of the compacted ones.
     recent: VecDeque<Contribution>,
     /// The first event that counted.
     first: EventTime,
@@ -155,7 +155,7 @@ impl Parts {
 impl Sum {
     fn new(time: EventTime) -> Sum {
         Sum {
-            settled: Parts { at: time, parts: Vec::new() },
+            compacted: Parts { at: time, parts: Vec::new() },
             recent: VecDeque::new(),
             first: time,
             captured: [].into(),
@@ -164,8 +164,8 @@ impl Sum {
 
     /// What it came to last, and when.
     fn last(&self) -> (EventTime, f64) {
-        let settled = || (self.settled.at, self.settled.total());
-        self.recent.back().map_or_else(settled, |score| (score.time, score.total))
+        let compacted = || (self.compacted.at, self.compacted.total());
+        self.recent.back().map_or_else(compacted, |score| (score.time, score.total))
     }
 }
 
@@ -175,7 +175,7 @@ impl KeyState for Sum {
     }
 }
 
-/// Below this share of the line a sum is forgotten.
+/// Below this share of the threshold a sum is forgotten.
 const FORGOTTEN_BELOW: f64 = 0.01;
 
 impl Risk {
@@ -191,14 +191,14 @@ impl Risk {
         at.plus(after.unwrap_or(Duration::MAX))
     }
 
-    /// Adds a score. The latest time from its own on at which all of them pass the line is found.
+    /// Adds a score. The latest time from its own on at which all of them pass the threshold is found.
     fn add(&self, sum: &mut Sum, score: Contribution, out: &mut Vec<Hit>) {
         sum.first = sum.first.min(score.time);
-        if sum.settled.parts.is_empty() {
-            sum.settled.at = sum.settled.at.min(score.time);
+        if sum.compacted.parts.is_empty() {
+            sum.compacted.at = sum.compacted.at.min(score.time);
         }
-        let from = if score.time < sum.settled.at {
-            self.settle(&mut sum.settled, &score);
+        let from = if score.time < sum.compacted.at {
+            self.compact(&mut sum.compacted, &score);
             0
         } else {
             let at = sum.recent.partition_point(|known| known.time <= score.time);
@@ -207,49 +207,49 @@ impl Risk {
         };
         let mut before = match from.checked_sub(1).and_then(|before| sum.recent.get(before)) {
             Some(score) => (score.time, score.total),
-            None => (sum.settled.at, sum.settled.total()),
+            None => (sum.compacted.at, sum.compacted.total()),
         };
-        if sum.recent.is_empty() && before.1 >= self.line {
-            out.push(self.hit(sum, &sum.settled));
+        if sum.recent.is_empty() && before.1 >= self.threshold {
+            out.push(self.hit(sum, &sum.compacted));
         }
         let mut reached = None;
         for (at, one) in sum.recent.iter_mut().enumerate().skip(from) {
             one.total = before.1 * self.left(one.time.since(before.0)) + one.score;
             before = (one.time, one.total);
-            reached = (one.total >= self.line).then_some(at).or(reached);
+            reached = (one.total >= self.threshold).then_some(at).or(reached);
         }
         if let Some(at) = reached {
-            let mut parts = sum.settled.clone();
-            sum.recent.iter().take(at + 1).for_each(|one| self.settle(&mut parts, one));
+            let mut parts = sum.compacted.clone();
+            sum.recent.iter().take(at + 1).for_each(|one| self.compact(&mut parts, one));
             out.push(self.hit(sum, &parts));
         }
     }
 
     /// Adds up the scores that no other can come before any more.
-    fn settle_before(&self, sum: &mut Sum, watermark: Option<EventTime>) {
-        let is_settled =
+    fn compact_before(&self, sum: &mut Sum, watermark: Option<EventTime>) {
+        let is_final =
             |score: &Contribution| watermark.is_some_and(|watermark| score.time < watermark);
-        while (sum.recent.len() > RECENT_MAX || sum.recent.front().is_some_and(is_settled))
+        while (sum.recent.len() > RECENT_MAX || sum.recent.front().is_some_and(is_final))
             && let Some(score) = sum.recent.pop_front()
         {
-            self.settle(&mut sum.settled, &score);
+            self.compact(&mut sum.compacted, &score);
         }
     }
 
-    fn settle(&self, settled: &mut Parts, score: &Contribution) {
-        let left = self.left(score.time.since(settled.at));
-        for (_, part) in &mut settled.parts {
+    fn compact(&self, compacted: &mut Parts, score: &Contribution) {
+        let left = self.left(score.time.since(compacted.at));
+        for (_, part) in &mut compacted.parts {
             *part *= left;
         }
         // One that comes late has been sinking since its own time.
-        let part = score.score * self.left(settled.at.since(score.time));
-        settled.at = settled.at.max(score.time);
-        match settled.parts.iter_mut().find(|(known, _)| *known == score.name) {
+        let part = score.score * self.left(compacted.at.since(score.time));
+        compacted.at = compacted.at.max(score.time);
+        match compacted.parts.iter_mut().find(|(known, _)| *known == score.name) {
             Some((_, known)) => *known += part,
-            None => settled.parts.push((score.name.clone(), part)),
+            None => compacted.parts.push((score.name.clone(), part)),
         }
-        let least = self.line * FORGOTTEN_BELOW * FORGOTTEN_BELOW;
-        settled.parts.retain(|(_, part)| *part > least);
+        let least = self.threshold * FORGOTTEN_BELOW * FORGOTTEN_BELOW;
+        compacted.parts.retain(|(_, part)| *part > least);
     }
 
     fn hit(&self, sum: &Sum, reached: &Parts) -> Hit {
@@ -264,7 +264,7 @@ impl Risk {
             values: parts.into_iter().map(|(name, part)| format!("{name} ({part:.0})")).collect(),
             usual: None,
             captured: Arc::clone(&sum.captured),
-            holds: Holds::Until(self.sinks_to((reached.at, total), self.line)),
+            holds: Holds::Until(self.sinks_to((reached.at, total), self.threshold)),
         }
     }
 }
@@ -289,10 +289,10 @@ impl Decide for Risk {
             key,
             || Sum::new(time),
             |sum| {
-                self.settle_before(sum, watermark);
+                self.compact_before(sum, watermark);
                 sum.captured = sample.captured;
                 self.add(sum, score, out);
-                Some(self.sinks_to(sum.last(), self.line * FORGOTTEN_BELOW))
+                Some(self.sinks_to(sum.last(), self.threshold * FORGOTTEN_BELOW))
             },
         );
         Taken::Counted

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
     Taken, Written,
-    history::{History, SeenSpan, start_of, step_of},
     keyed::{KeyState, Keyed, captured_of},
     life,
     state::{Decide, fresh},
-    window::{Entry, Window, WindowShape, count},
+    step_counts::{SeenSpan, StepCounts, start_of, step_of},
+    window::{Window, WindowEvent, WindowShape, count},
 };
 use crate::engine::{
     duration::written,
@@ -148,7 +148,7 @@ impl Kind for Spike {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct KeyPast {
     window: Window,
-    hours: History,
+    hours: StepCounts,
     captured: Arc<[Captured]>,
 }
 
@@ -173,7 +173,7 @@ impl Spike {
     /// past is known: the rule has been seeing events since `began`.
     fn usual(
         &self,
-        hours: &History,
+        hours: &StepCounts,
         start: EventTime,
         timespan: Duration,
         began: EventTime,
@@ -299,7 +299,7 @@ impl Decide for Baselines {
                 state.window.drop_first();
                 dropped += 1;
             }
-            let at = state.window.insert(Entry::of(&sample));
+            let at = state.window.insert(WindowEvent::of(&sample));
             state.hours.add(step_of(time, HOUR));
             state.captured = sample.captured;
             out.extend(kind.look(state, at, timespan, began));

@@ -6,7 +6,7 @@ use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
     life,
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
-    window::{Entry, Window, WindowShape, count},
+    window::{Window, WindowEvent, WindowShape, count},
     windowed::{Verdict, Windowed, fresh_windows},
 };
 use crate::engine::{duration::written, yaml::Section};
@@ -102,11 +102,11 @@ impl Windowed for Temporal {
         true
     }
 
-    fn opens(&self, entry: &Entry) -> bool {
+    fn opens(&self, entry: &WindowEvent) -> bool {
         self.condition.asks_for(usize::from(entry.input))
     }
 
-    fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
+    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
         Some(entry_of_input(sample))
     }
 
@@ -119,8 +119,8 @@ impl Windowed for Temporal {
 
 /// An event of which its input counts: inputs are told apart as values are, so that those of a range are
 /// known without a look at each of its events.
-pub(super) fn entry_of_input(sample: &Sample<'_>) -> Entry {
-    Entry { hash: u64::from(sample.input), ..Entry::of(sample) }
+pub(super) fn entry_of_input(sample: &Sample<'_>) -> WindowEvent {
+    WindowEvent { hash: u64::from(sample.input), ..WindowEvent::of(sample) }
 }
 
 /// Which inputs a range has events of.

@@ -7,7 +7,7 @@ use super::{
     life,
     temporal::{entry_of_input, seen},
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
-    window::{Entry, Window, WindowShape, count},
+    window::{Window, WindowEvent, WindowShape, count},
     windowed::{Verdict, Windowed, fresh_windows},
 };
 use crate::engine::{duration::written, yaml::Section};
@@ -109,11 +109,11 @@ impl Windowed for TemporalOrdered {
         true
     }
 
-    fn opens(&self, entry: &Entry) -> bool {
+    fn opens(&self, entry: &WindowEvent) -> bool {
         self.condition.asks_for(usize::from(entry.input))
     }
 
-    fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
+    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
         Some(entry_of_input(sample))
     }
 

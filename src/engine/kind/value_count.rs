@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
-    window::{Entry, Window, count},
+    window::{Window, WindowEvent, count},
 };
 use crate::engine::{
     syntax::threshold::{Numbers, schema_of_numbers},
@@ -67,8 +67,8 @@ impl Measure for ValueCount {
         "different values".to_owned()
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<Entry> {
-        Some(Entry::of_values(sample))
+    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+        Some(WindowEvent::of_values(sample))
     }
 
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
-    window::{Entry, Window, count},
+    window::{Window, WindowEvent, count},
 };
 use crate::engine::{
     syntax::threshold::{Numbers, schema_of_numbers},
@@ -152,8 +152,8 @@ impl Measure for Statistic {
         }
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<Entry> {
-        Entry::of_number(sample)
+    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+        WindowEvent::of_number(sample)
     }
 
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {

@@ -41,7 +41,7 @@ impl WindowShape {
 
 /// One event of a window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct WindowEvent {
     /// When it happened.
     pub(super) time: EventTime,
     /// Which of the correlation's inputs it is a finding of.
@@ -59,24 +59,24 @@ pub(super) struct Entry {
     pub(super) captured: Option<Arc<[Captured]>>,
 }
 
-impl Entry {
+impl WindowEvent {
     /// An event of which nothing but its time counts.
-    pub(super) fn of(sample: &Sample<'_>) -> Entry {
+    pub(super) fn of(sample: &Sample<'_>) -> WindowEvent {
         let Sample { time, input, .. } = *sample;
-        Entry { time, input, hash: 0, number: 0.0, text: None, found: false, captured: None }
+        WindowEvent { time, input, hash: 0, number: 0.0, text: None, found: false, captured: None }
     }
 
     /// An event with a number. `None` if its value is none.
-    pub(super) fn of_number(sample: &Sample<'_>) -> Option<Entry> {
+    pub(super) fn of_number(sample: &Sample<'_>) -> Option<WindowEvent> {
         let number: f64 = sample.values.first()?.parse().ok()?;
-        number.is_finite().then(|| Entry { number, ..Entry::of(sample) })
+        number.is_finite().then(|| WindowEvent { number, ..WindowEvent::of(sample) })
     }
 
     /// An event whose values are told apart.
-    pub(super) fn of_values(sample: &Sample<'_>) -> Entry {
+    pub(super) fn of_values(sample: &Sample<'_>) -> WindowEvent {
         let hash = Digest::of(sample.values.iter().map(|value| value.as_bytes())).number();
         let text = sample.values.join("/").into();
-        Entry { hash, text: Some(text), ..Entry::of(sample) }
+        WindowEvent { hash, text: Some(text), ..WindowEvent::of(sample) }
     }
 }
 
@@ -84,7 +84,7 @@ impl Entry {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Window {
     /// By time, then input: events of one moment stand in the order of the inputs.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<WindowEvent>,
     /// The range of which distinct values were counted last; the next one is mostly near it.
     #[serde(skip)]
     recent: Option<Recent>,
@@ -103,7 +103,7 @@ impl Window {
         self.entries.len()
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&Entry> {
+    pub(super) fn get(&self, index: usize) -> Option<&WindowEvent> {
         self.entries.get(index)
     }
 
@@ -111,7 +111,7 @@ impl Window {
         self.entries.back().map(|entry| entry.time)
     }
 
-    pub(super) fn range(&self, start: usize, end: usize) -> impl Iterator<Item = &Entry> {
+    pub(super) fn range(&self, start: usize, end: usize) -> impl Iterator<Item = &WindowEvent> {
         self.entries.iter().skip(start).take(end.saturating_sub(start))
     }
 
@@ -140,7 +140,7 @@ impl Window {
     }
 
     /// Puts an event where its time belongs; its index.
-    pub(super) fn insert(&mut self, entry: Entry) -> usize {
+    pub(super) fn insert(&mut self, entry: WindowEvent) -> usize {
         let key = (entry.time, entry.input);
         let index = self.entries.partition_point(|known| (known.time, known.input) <= key);
         if let Some(recent) = &mut self.recent {
@@ -319,9 +319,9 @@ mod tests {
 
     use super::*;
 
-    fn entry(seconds: i64, hash: u64) -> Entry {
+    fn entry(seconds: i64, hash: u64) -> WindowEvent {
         let time = EventTime::from_micros(seconds * 1_000_000);
-        Entry { time, input: 0, hash, number: 0.0, text: None, found: false, captured: None }
+        WindowEvent { time, input: 0, hash, number: 0.0, text: None, found: false, captured: None }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     CorrelationKey, Frame, Hit, Holds, RuleState, Sample, Taken,
     keyed::{KeyState, Keyed, captured_of},
     state::{Decide, fresh},
-    window::{Entry, Window, WindowShape, aligned},
+    window::{Window, WindowEvent, WindowShape, aligned},
 };
 use crate::engine::{limits::WINDOW_EVENTS_MAX, time::EventTime, value::Captured};
 
@@ -27,8 +27,8 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     fn fires_at_once(&self, window: WindowShape) -> bool;
 
     /// The sample as an event of a window. `None` if a value is no number where one is needed.
-    fn entry(&self, sample: &Sample<'_>) -> Option<Entry> {
-        Some(Entry::of(sample))
+    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+        Some(WindowEvent::of(sample))
     }
 
     /// Whether it can hold for no part of some events if it does not hold for all of them, which costs
@@ -47,7 +47,7 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     }
 
     /// Whether an event begins a window; others only count in one.
-    fn opens(&self, _: &Entry) -> bool {
+    fn opens(&self, _: &WindowEvent) -> bool {
         true
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    read::{AuditPolicy, Entry, Resources},
+    read::{AuditPolicy, PolicyRule, Resources},
     requests::{Below, Requests, Target, Verb},
 };
 use crate::engine::{
@@ -145,7 +145,7 @@ impl AllCircumstances {
 }
 
 /// Every combination of what an entry names.
-fn circumstances_of(entry: &Entry) -> Vec<Circumstances> {
+fn circumstances_of(entry: &PolicyRule) -> Vec<Circumstances> {
     let options = |texts: &[String]| -> Vec<Option<String>> {
         if texts.is_empty() { vec![None] } else { texts.iter().cloned().map(Some).collect() }
     };
@@ -189,7 +189,7 @@ pub(super) fn decide(
     policy.entries.iter().position(|entry| fits(entry, target, verb, circumstances))
 }
 
-fn fits(entry: &Entry, target: &Target, verb: Verb, circumstances: &Circumstances) -> bool {
+fn fits(entry: &PolicyRule, target: &Target, verb: Verb, circumstances: &Circumstances) -> bool {
     let named = |list: &[String], value: Option<&str>| {
         list.is_empty() || value.is_some_and(|value| list.iter().any(|known| known == value))
     };

@@ -88,7 +88,7 @@ type Row<'r> = Vec<Cell<'r>>;
 
 /// One entry of the policy. `verbs` is empty for all.
 #[derive(Default)]
-struct Entry<'r> {
+struct DraftRule<'r> {
     /// Resources by group; neither resources nor `urls` for everything.
     resources: BTreeMap<String, BTreeSet<String>>,
     urls: bool,
@@ -96,7 +96,7 @@ struct Entry<'r> {
 }
 
 /// Entries that no order among them matters to, but that those with verbs come first.
-type Tier<'r> = BTreeMap<(Vec<&'static str>, Need), Entry<'r>>;
+type Tier<'r> = BTreeMap<(Vec<&'static str>, Need), DraftRule<'r>>;
 
 /// Makes the policy that records whatever could satisfy one of the rules, and no more than that.
 pub fn generate(rules: &RuleSet) -> Policy {
@@ -117,7 +117,7 @@ pub fn generate(rules: &RuleSet) -> Policy {
         .collect();
     let is_complete = warnings.is_empty();
     warnings.extend(secrets(&requests, &rows));
-    let entries: Vec<((Vec<&str>, Need), Entry<'_>)> =
+    let entries: Vec<((Vec<&str>, Need), DraftRule<'_>)> =
         tiers.into_iter().flat_map(ordered).collect();
     Policy { yaml: print(rules, &entries, &warnings), warnings, is_complete }
 }
@@ -241,7 +241,7 @@ fn add<'r>(
     target: &Target,
     row: &Row<'r>,
     upper: Option<&Row<'r>>,
-    fill: &mut dyn FnMut(&mut Entry<'r>),
+    fill: &mut dyn FnMut(&mut DraftRule<'r>),
 ) {
     let verbs = target.verbs();
     let upper_need = |verb: Verb| {
@@ -279,7 +279,7 @@ fn add<'r>(
 }
 
 /// The entries of a tier: those with verbs first, and of these those that record most.
-fn ordered(tier: Tier<'_>) -> Vec<((Vec<&'static str>, Need), Entry<'_>)> {
+fn ordered(tier: Tier<'_>) -> Vec<((Vec<&'static str>, Need), DraftRule<'_>)> {
     let mut entries: Vec<_> = tier.into_iter().collect();
     entries.sort_by(|((left, left_need), _), ((right, right_need), _)| {
         let by_verbs = left.is_empty().cmp(&right.is_empty());
@@ -319,7 +319,7 @@ fn secrets(requests: &Requests<'_>, rows: &[Row<'_>]) -> Vec<String> {
 
 fn print(
     rules: &RuleSet,
-    entries: &[((Vec<&str>, Need), Entry<'_>)],
+    entries: &[((Vec<&str>, Need), DraftRule<'_>)],
     warnings: &[String],
 ) -> String {
     let mut text = String::new();

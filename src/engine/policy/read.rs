@@ -23,14 +23,14 @@ const CODES: SectionCodes = SectionCodes {
 /// A policy: the first of its entries that fits a request decides how much of it is recorded.
 #[derive(Debug)]
 pub(super) struct AuditPolicy {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<PolicyRule>,
     /// Where `rules` stands, for requests that no entry fits.
     pub(super) place: Place,
 }
 
 /// One of the policy's `rules`. An empty list asks for nothing.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct PolicyRule {
     /// Where its level stands.
     pub(super) place: Option<Place>,
     /// How much is recorded; `None` is nothing.
@@ -94,7 +94,7 @@ fn read_document(source: &Arc<SourceText>, problems: &Problems) -> Option<AuditP
     let omitted = stages(&root);
     let _ = root.boolean("omitManagedFields");
     let _ = root.node("metadata");
-    let entries: Vec<Entry> =
+    let entries: Vec<PolicyRule> =
         root.sections("rules").into_iter().map(|section| read_entry(section, &omitted)).collect();
     if entries.is_empty() {
         root.missing("rules", "the API server refuses a policy without rules");
@@ -139,7 +139,7 @@ fn stages(section: &Section<'_>) -> BTreeSet<&'static str> {
     stages
 }
 
-fn read_entry(section: Section<'_>, omitted: &BTreeSet<&'static str>) -> Entry {
+fn read_entry(section: Section<'_>, omitted: &BTreeSet<&'static str>) -> PolicyRule {
     let words: Vec<(&str, Option<AuditLevel>)> = [("None", None)]
         .into_iter()
         .chain(AuditLevel::WORDS.map(|(word, level)| (word, Some(level))))
@@ -174,7 +174,7 @@ fn read_entry(section: Section<'_>, omitted: &BTreeSet<&'static str>) -> Entry {
             section.invalid("nonResourceURLs", title, help);
         }
     }
-    let entry = Entry {
+    let entry = PolicyRule {
         place: Some(section.place_of("level")),
         level,
         users: texts("users"),

@@ -10,7 +10,7 @@ use super::{
     compile::{compile, compiler::Compiler},
     plan::{build::Builder, set::RuleSet},
     read::{
-        document::{Document, read_documents},
+        document::{RuleDocument, read_documents},
         identities::read_identities,
         list::read_lists,
         names::Names,
@@ -119,7 +119,7 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
 }
 
 /// Reads all rule files, but not more than [`RULES_MAX`] rules.
-fn read_all(sources: &[Arc<SourceText>], problems: &Problems) -> Vec<Document> {
+fn read_all(sources: &[Arc<SourceText>], problems: &Problems) -> Vec<RuleDocument> {
     let too_many = |source: &Arc<SourceText>| {
         let place = Place { source: Arc::clone(source), span: 0..0 };
         let title = format!("there are more than {RULES_MAX} rules");

@@ -23,7 +23,7 @@ use self::{
 use super::{
     alert::{
         Alert,
-        lifecycle::{AlertKey, Entry, Lifecycle},
+        lifecycle::{AlertKey, Lifecycle, TrackedAlert},
     },
     detect::Detection,
     detector::DetectionBatch,
@@ -503,7 +503,7 @@ impl Shard {
             }
             StateTable::Alert => {
                 let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
-                let stored: Entry = postcard::from_bytes(&entry.value).ok()?;
+                let stored: TrackedAlert = postcard::from_bytes(&entry.value).ok()?;
                 self.lifecycle.restore(key, stored);
             }
             StateTable::Group => return None,

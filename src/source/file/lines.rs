@@ -67,14 +67,14 @@ enum Shape {
     #[default]
     Lines,
     /// A document that goes over many lines.
-    Document(Box<Document>),
+    Document(Box<JsonDocument>),
     /// Base64 that goes over lines of so many bytes.
     Base64(usize),
 }
 
 /// A document that is being read.
 #[derive(Default)]
-struct Document {
+struct JsonDocument {
     cutter: Cutter,
     /// What stood before the list that is being read, and the line on which it began.
     around: Vec<u8>,

@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, History, Progress, SINK_RETRY, Source, SourceConfig,
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Progress, RecordReader, SINK_RETRY, Source, SourceConfig,
     SourceContext, SourceError, SourceEvent, SourceKind,
 };
 use crate::{
@@ -194,7 +194,7 @@ impl Files {
     }
 }
 
-impl History for Files {
+impl RecordReader for Files {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         while self.current.is_some() || self.open_next()? {
             let Some(file) = &mut self.current else { break };

@@ -22,7 +22,7 @@ pub(super) enum Trouble {
 
 /// The state that `/readyz` shows.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct ConnectionHealth {
     trouble: Option<Trouble>,
     ready: bool,
     /// What the last error about a single broker said.
@@ -31,9 +31,9 @@ pub(super) struct Health {
     log_interval: Duration,
 }
 
-impl Health {
-    pub(super) fn new() -> Health {
-        Health {
+impl ConnectionHealth {
+    pub(super) fn new() -> ConnectionHealth {
+        ConnectionHealth {
             trouble: None,
             ready: false,
             broker_detail: String::new(),
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn trouble_is_told_once_and_ends() {
-        let (mut health, now) = (Health::new(), Instant::now());
+        let (mut health, now) = (ConnectionHealth::new(), Instant::now());
         let (trouble, detail) = health.judge(RDKafkaErrorCode::UnknownTopic, "no topic").unwrap();
         assert!(detail.contains("as soon as it exists"), "{detail}");
         assert!(health.fails(trouble, &detail, now));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_lost_connection_ends_by_itself_but_needs_no_new_assignment() {
-        let (mut health, now) = (Health::new(), Instant::now());
+        let (mut health, now) = (ConnectionHealth::new(), Instant::now());
         assert!(health.works());
         assert_eq!(health.judge(RDKafkaErrorCode::BrokerTransportFailure, "refused"), None);
         let (trouble, detail) = health.disconnected();
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn refused_credentials_are_not_hidden_by_the_lost_connection() {
-        let (mut health, now) = (Health::new(), Instant::now());
+        let (mut health, now) = (ConnectionHealth::new(), Instant::now());
         let (trouble, detail) = health.judge(RDKafkaErrorCode::Authentication, "no").unwrap();
         assert!(health.fails(trouble, &detail, now));
         let (trouble, detail) = health.disconnected();

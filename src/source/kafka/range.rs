@@ -31,7 +31,7 @@ use crate::{
         time::WallTime,
     },
     kafka::{Callbacks, OpenConnection},
-    source::{BATCH_BYTES_MAX, History, Progress, SourceError},
+    source::{BATCH_BYTES_MAX, Progress, RecordReader, SourceError},
 };
 
 /// How long the brokers may take to answer a question about topics and offsets: 15 s.
@@ -181,7 +181,7 @@ impl KafkaRange {
     }
 }
 
-impl History for KafkaRange {
+impl RecordReader for KafkaRange {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         self.fill()?;
         let waiting = self.topics.iter_mut().flat_map(|topic| &mut topic.partitions);

@@ -16,7 +16,7 @@ use rdkafka::{
 use super::{
     KafkaSettings,
     context::{Digest, NOWHERE, OwnerContext, PartitionStatistics, Tracked},
-    health::Health,
+    health::ConnectionHealth,
     intake::Intake,
 };
 use crate::{
@@ -68,7 +68,7 @@ pub(super) struct Reader {
     instance: String,
     context: SourceContext,
     intake: Intake,
-    health: Health,
+    health: ConnectionHealth,
     /// When the first record of the batch came.
     batch_began: Instant,
     /// A batch that the sink had no room for, and since when.
@@ -98,7 +98,7 @@ impl Reader {
             instance,
             context,
             intake: Intake::new(settings.cluster.clone(), settings.cluster_header.clone()),
-            health: Health::new(),
+            health: ConnectionHealth::new(),
             batch_began: now,
             waiting: None,
             paused: false,

@@ -11,7 +11,7 @@ use crate::{
         yaml::{SecretRef, Section},
     },
     kafka::{Connection, ReadSecret},
-    source::{History, Source, SourceConfig, SourceError, SourceKind},
+    source::{RecordReader, Source, SourceConfig, SourceError, SourceKind},
 };
 
 /// Properties that the source decides, and why.
@@ -174,14 +174,14 @@ impl SourceConfig for KafkaSettings {
         secret: ReadSecret<'_>,
         from: Option<WallTime>,
         until: Option<WallTime>,
-    ) -> Option<Result<Box<dyn History>, SourceError>> {
+    ) -> Option<Result<Box<dyn RecordReader>, SourceError>> {
         let failed = |detail| SourceError::Config(format!("Kafka source: {detail}"));
         let range = self
             .connection
             .open(secret)
             .map_err(failed)
             .and_then(|connection| KafkaRange::open(self, &connection, from, until));
-        Some(range.map(|range| Box::new(range) as Box<dyn History>))
+        Some(range.map(|range| Box::new(range) as Box<dyn RecordReader>))
     }
 
     fn kafka(&self) -> Option<&Connection> {

@@ -347,7 +347,7 @@ impl World {
         self.rule_set = rule_set;
         self.report(coordinator::Input::Rules(Arc::clone(&rule_sets()[rule_set])));
         // Whoever reloads may have mended receivers.
-        self.report(coordinator::Input::Hurry);
+        self.report(coordinator::Input::RetryNow);
     }
 
     pub(super) fn tell(&mut self, pick: u8, is_firing: bool) {

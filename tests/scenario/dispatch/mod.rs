@@ -8,7 +8,7 @@
 //! | `timeout TIME` | | lets the operator's clock go on to this time |
 //! | `answer` | `WHO ANSWER` | what a receiver answers from now on; at first everybody takes everything |
 //! | `outcome` | `TIME WHO ANSWER` | the answer to the oldest attempt that a receiver holds |
-//! | `hurry` | | somebody may have mended receivers |
+//! | `retry now` | | somebody may have mended receivers |
 //! | `groups` | | how many groups there are, with how many alerts, and how many of them are owed something |
 //! | `ledger` | | what was written down for auditors since the last look |
 //!

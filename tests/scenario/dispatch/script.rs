@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Timeout(WallTime),
     Answer(Vec<(String, Answer)>),
     Outcome(Vec<(WallTime, String, Answer)>),
-    Hurry,
+    RetryNow,
     Groups,
     Ledger,
 }
@@ -90,7 +90,7 @@ pub(crate) fn command(line: &str, input: &[String], _number: usize) -> Result<Co
                 })
                 .collect::<Result<_>>()?,
         ),
-        ["hurry"] => Command::Hurry,
+        ["retry", "now"] => Command::RetryNow,
         ["groups"] => Command::Groups,
         ["ledger"] => Command::Ledger,
         _ => return Err(format!("there is no command `{line}`")),

@@ -90,14 +90,14 @@ impl World {
                     let held = held.and_then(|index| self.held.remove(index));
                     let held = held.unwrap_or_else(|| panic!("{who} holds nothing"));
                     self.answer(&held, answer);
-                    self.settle();
+                    self.run_shell();
                     self.after_line();
                 }
             }
-            Command::Hurry => {
+            Command::RetryNow => {
                 let now = self.clock;
-                self.dispatcher().hurry(now);
-                self.settle();
+                self.dispatcher().retry_now(now);
+                self.run_shell();
                 self.after_line();
             }
             Command::Groups => {
@@ -139,11 +139,11 @@ impl World {
             PlanUse::Replace => {
                 let now = self.clock;
                 self.dispatcher().replace_plan(now, plan);
-                self.settle();
+                self.run_shell();
             }
             PlanUse::Restart => {
                 self.restart();
-                self.settle();
+                self.run_shell();
             }
         }
         self.after_line();
@@ -167,13 +167,13 @@ impl World {
         match self.way {
             Way::Restored if self.held.is_empty() && !self.has_lost => {
                 self.restart();
-                self.settle();
+                self.run_shell();
             }
             Way::Ticking if self.clock != WallTime::MIN => {
                 let now = self.clock;
                 self.dispatcher().handle_timeout(now);
                 self.dispatcher().handle_timeout(now);
-                self.settle();
+                self.run_shell();
             }
             _ => {}
         }
@@ -190,13 +190,13 @@ impl World {
                 return;
             };
             self.clock = self.clock.max(due);
-            self.settle();
+            self.run_shell();
         }
         panic!("timers go in a circle at {}", self.clock);
     }
 
     /// What a driver does after each input: decide, make durable, attempt.
-    fn settle(&mut self) {
+    fn run_shell(&mut self) {
         for _ in 0..STEPS_MAX {
             let now = self.clock;
             let dispatcher = self.dispatcher.as_mut().expect("begin with `plan`");
@@ -240,7 +240,7 @@ impl World {
             let now = self.clock;
             self.dispatcher().handle_alert(now, &alert);
         }
-        self.settle();
+        self.run_shell();
     }
 
     // ---- attempts and answers ----

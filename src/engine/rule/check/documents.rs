@@ -13,7 +13,7 @@ use crate::engine::{
     rule::{
         plan::schedule::Schedule,
         read::{
-            document::{DetectionSyntax, Document, FilterDocument},
+            document::{DetectionSyntax, FilterDocument, RuleDocument},
             header::Header,
             selection::{Item, Search},
         },
@@ -24,7 +24,7 @@ use crate::engine::{
 
 /// Warnings that concern one document alone.
 pub(in crate::engine) fn check_documents(
-    documents: &[Document],
+    documents: &[RuleDocument],
     now: Option<WallTime>,
     problems: &Problems,
 ) {
@@ -38,25 +38,25 @@ pub(in crate::engine) fn check_documents(
             problems.push(diagnostic.help("remove it, or give it a later date"));
         }
         match document {
-            Document::Detection(detection) => {
+            RuleDocument::Detection(detection) => {
                 check_alert_fields(header, &[], problems);
                 lint_values(&detection.detection, problems);
                 check_ecs(&detection.detection, problems);
                 check_impersonation(&detection.detection, problems);
                 check_level(header, &detection.detection, problems);
             }
-            Document::Filter(filter) => {
+            RuleDocument::Filter(filter) => {
                 lint_values(&filter.detection, problems);
                 check_filter(filter, problems);
             }
-            Document::Correlation(_) => {}
+            RuleDocument::Correlation(_) => {}
         }
     }
 }
 
 /// Warns about schedules that no rule refers to.
 pub(in crate::engine) fn check_schedules<'s>(
-    documents: &[Document],
+    documents: &[RuleDocument],
     schedules: impl Iterator<Item = (&'s Schedule, Place)>,
     problems: &Problems,
 ) {

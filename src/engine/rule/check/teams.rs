@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
     event::Identities,
-    rule::read::{document::Document, selection::Search},
+    rule::read::{document::RuleDocument, selection::Search},
     syntax::{code, read::Text},
     value::fold_case,
 };
@@ -15,7 +15,7 @@ const TEAM: &str = "actor.team";
 
 /// Warns where a rule asks for teams that nobody is in.
 pub(in crate::engine) fn check_teams(
-    documents: &[Document],
+    documents: &[RuleDocument],
     identities: &Identities,
     problems: &Problems,
 ) {
@@ -32,9 +32,9 @@ pub(in crate::engine) fn check_teams(
             continue;
         }
         let detection = match document {
-            Document::Detection(detection) => &detection.detection,
-            Document::Filter(filter) => &filter.detection,
-            Document::Correlation(_) => continue,
+            RuleDocument::Detection(detection) => &detection.detection,
+            RuleDocument::Filter(filter) => &filter.detection,
+            RuleDocument::Correlation(_) => continue,
         };
         let searches = detection.selections.iter().filter_map(|(_, search)| search.as_ref());
         for item in searches.flat_map(Search::items) {
@@ -64,7 +64,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// Where a document asks for teams.
-fn places_of_team(document: &Document) -> Vec<Place> {
+fn places_of_team(document: &RuleDocument) -> Vec<Place> {
     let header = document.header();
     let mut places: Vec<Place> = Vec::new();
     let mut add = |texts: &[Text]| {
@@ -74,9 +74,9 @@ fn places_of_team(document: &Document) -> Vec<Place> {
     add(header.extension.group_by.as_deref().unwrap_or_default());
     add(header.extension.evidence.as_deref().unwrap_or_default());
     let detection = match document {
-        Document::Detection(detection) => &detection.detection,
-        Document::Filter(filter) => &filter.detection,
-        Document::Correlation(correlation) => {
+        RuleDocument::Detection(detection) => &detection.detection,
+        RuleDocument::Filter(filter) => &filter.detection,
+        RuleDocument::Correlation(correlation) => {
             add(&correlation.correlation.group_by);
             return places;
         }

@@ -16,7 +16,7 @@ use crate::engine::{
             schedule::Schedule,
         },
         read::{
-            document::Document,
+            document::RuleDocument,
             header::Header,
             list::{ListEntry, Lists},
             names::Names,
@@ -30,7 +30,7 @@ use crate::engine::{
 /// Everything that compiling one rule may look at.
 pub(in crate::engine) struct Compiler<'a> {
     /// All documents.
-    pub(in crate::engine) documents: &'a [Document],
+    pub(in crate::engine) documents: &'a [RuleDocument],
     /// What they are called.
     pub(in crate::engine) names: &'a Names,
     /// All lists.

@@ -15,7 +15,7 @@ use crate::engine::{
         plan::rule::{CorrelationInput, CorrelationRule, Rule, add_notes},
         read::{
             correlation::CorrelationSyntax,
-            document::{CorrelationDocument, Document},
+            document::{CorrelationDocument, RuleDocument},
         },
     },
     syntax::code,
@@ -114,7 +114,7 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
                 let title = format!("`{}` is not among the correlation's rules", rule.value);
                 error(&rule.place, title, "add it to `rules`, or remove it here");
             }
-            if matches!(compiler.documents.get(target), Some(Document::Detection(_))) {
+            if matches!(compiler.documents.get(target), Some(RuleDocument::Detection(_))) {
                 check_field(&field.value, &field.place, compiler.problems);
             }
         }
@@ -124,7 +124,7 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
             };
             if let Some(input) = input
                 && !said(*input)
-                && matches!(compiler.documents.get(*input), Some(Document::Detection(_)))
+                && matches!(compiler.documents.get(*input), Some(RuleDocument::Detection(_)))
             {
                 let alias_name = &alias.name.value;
                 let title = format!(
@@ -147,7 +147,7 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
         .iter()
         .flatten()
         .filter_map(|input| match compiler.documents.get(*input) {
-            Some(Document::Correlation(inner)) => Some(&inner.correlation.aliases),
+            Some(RuleDocument::Correlation(inner)) => Some(&inner.correlation.aliases),
             _ => None,
         })
         .flatten()

@@ -14,7 +14,7 @@ use crate::engine::{
             outline::Outline,
             rule::Note,
         },
-        read::document::{DetectionDocument, Document, FilterDocument},
+        read::document::{DetectionDocument, FilterDocument, RuleDocument},
     },
     syntax::{code, read::Text},
 };
@@ -27,10 +27,10 @@ impl<'a> Compiler<'a> {
     pub(in crate::engine) fn filters_by_rule(&self) -> BTreeMap<usize, Vec<usize>> {
         let mut by_rule: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (index, document) in self.documents.iter().enumerate() {
-            let Document::Filter(filter) = document else { continue };
+            let RuleDocument::Filter(filter) = document else { continue };
             if filter.rules.is_empty() {
                 for (rule, target) in self.documents.iter().enumerate() {
-                    if matches!(target, Document::Detection(_)) {
+                    if matches!(target, RuleDocument::Detection(_)) {
                         by_rule.entry(rule).or_default().push(index);
                     }
                 }
@@ -38,7 +38,9 @@ impl<'a> Compiler<'a> {
             for reference in &filter.rules {
                 let Some(rule) = self.names.find(reference, self.problems) else { continue };
                 match self.documents.get(rule) {
-                    Some(Document::Detection(_)) => by_rule.entry(rule).or_default().push(index),
+                    Some(RuleDocument::Detection(_)) => {
+                        by_rule.entry(rule).or_default().push(index)
+                    }
                     _ => self.bad_target(reference),
                 }
             }
@@ -70,7 +72,7 @@ impl<'a> Compiler<'a> {
     pub(in crate::engine) fn all_filters(&mut self) -> BTreeMap<usize, CompiledFilter<'a>> {
         let documents = self.documents;
         let filters = documents.iter().enumerate().filter_map(|(index, document)| match document {
-            Document::Filter(filter) => Some((index, filter)),
+            RuleDocument::Filter(filter) => Some((index, filter)),
             _ => None,
         });
         filters.map(|(index, document)| (index, (document, self.filter(document)))).collect()

@@ -10,7 +10,7 @@ use crate::engine::{
     diagnostic::Diagnostic,
     rule::read::{
         correlation::CorrelationSyntax,
-        document::{CorrelationDocument, Document},
+        document::{CorrelationDocument, RuleDocument},
     },
     syntax::{code, read::Text},
 };
@@ -45,10 +45,10 @@ impl Graph {
 pub(in crate::engine) fn resolve(compiler: &Compiler<'_>) -> Graph {
     let mut graph = Graph::default();
     for (index, document) in compiler.documents.iter().enumerate() {
-        if let Document::Detection(detection) = document {
+        if let RuleDocument::Detection(detection) = document {
             graph.said.extend(detection.header.generate.map(|said| (index, said)));
         }
-        let Document::Correlation(correlation) = document else { continue };
+        let RuleDocument::Correlation(correlation) = document else { continue };
         let inputs = inputs_of(compiler, correlation);
         let generates = correlation.correlation.generate.or(correlation.header.generate);
         for input in inputs.iter().flatten() {
@@ -86,7 +86,7 @@ pub(in crate::engine) fn check_effect(compiler: &Compiler<'_>, graph: &Graph) {
 fn inputs_of(compiler: &Compiler<'_>, document: &CorrelationDocument) -> Vec<Option<usize>> {
     let resolve = |reference: &Text| {
         let found = compiler.names.find(reference, compiler.problems)?;
-        if matches!(compiler.documents.get(found), Some(Document::Filter(_))) {
+        if matches!(compiler.documents.get(found), Some(RuleDocument::Filter(_))) {
             let title = format!("`{}` is a filter, not a rule", reference.value);
             let place = reference.place.clone();
             compiler.problems.push(Diagnostic::error(code::UNKNOWN_RULE, place, title));
@@ -147,7 +147,7 @@ fn report_cycle(compiler: &Compiler<'_>, path: impl Iterator<Item = usize>, back
     };
     let mut circle: Vec<usize> = path.skip_while(|index| *index != back_to).collect();
     circle.push(back_to);
-    let Some(Document::Correlation(last)) =
+    let Some(RuleDocument::Correlation(last)) =
         circle.iter().rev().nth(1).and_then(|index| compiler.documents.get(*index))
     else {
         return;
@@ -200,7 +200,9 @@ pub(in crate::engine) fn correlation_evidence(
 /// Decides from the outermost correlation inwards which values each rule hands on.
 fn want(compiler: &Compiler<'_>, graph: &mut Graph) {
     for index in graph.order.iter().rev().copied().collect::<Vec<_>>() {
-        let Some(Document::Correlation(document)) = compiler.documents.get(index) else { continue };
+        let Some(RuleDocument::Correlation(document)) = compiler.documents.get(index) else {
+            continue;
+        };
         let inputs = graph.inputs.get(&index).cloned().unwrap_or_default();
         let mut wanted = Wanted::default();
         wanted.add(document.correlation.group_by.iter().map(|name| &name.value));
@@ -227,7 +229,7 @@ fn want(compiler: &Compiler<'_>, graph: &mut Graph) {
 /// A detection rule with state hands on its key, what it looks at, and what its alert shows.
 fn want_states(compiler: &Compiler<'_>, graph: &mut Graph) {
     for (index, document) in compiler.documents.iter().enumerate() {
-        let Document::Detection(document) = document else { continue };
+        let RuleDocument::Detection(document) = document else { continue };
         let extension = &document.header.extension;
         let Some(state) = &extension.state else { continue };
         let mut wanted = Wanted::default();

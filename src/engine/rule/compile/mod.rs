@@ -26,7 +26,7 @@ use crate::engine::{
     limits::FIELDS_MAX,
     rule::{
         plan::{rule::Rule, set::RuleSet},
-        read::document::Document,
+        read::document::RuleDocument,
     },
     syntax::code,
 };
@@ -40,7 +40,7 @@ pub(in crate::engine) fn compile(mut compiler: Compiler<'_>, version: String) ->
     let compiled_filters = compiler.all_filters();
     let (mut made, mut states) = (Made::default(), Vec::new());
     for (index, document) in documents.iter().enumerate() {
-        let Document::Detection(detection) = document else { continue };
+        let RuleDocument::Detection(detection) = document else { continue };
         let wanted = graph.wanted.get(&index).cloned().unwrap_or_default();
         let own_filters = filters.get(&index).map_or(&[][..], Vec::as_slice);
         let own_filters = own_filters.iter().filter_map(|filter| compiled_filters.get(filter));
@@ -59,14 +59,14 @@ pub(in crate::engine) fn compile(mut compiler: Compiler<'_>, version: String) ->
     }
     let timed = timed_inputs(&compiler, &graph, &mut made);
     for (index, input) in states {
-        if let Some(Document::Detection(detection)) = documents.get(index)
+        if let Some(RuleDocument::Detection(detection)) = documents.get(index)
             && let Some(rule) = compile_state(&compiler, &graph, &made, index, detection, input)
         {
             made.add(index, Rule::Correlation(rule));
         }
     }
     for index in graph.order.iter().copied() {
-        if let Some(Document::Correlation(correlation)) = documents.get(index)
+        if let Some(RuleDocument::Correlation(correlation)) = documents.get(index)
             && let Some(rule) =
                 compile_correlation(&compiler, &graph, &made, &timed, index, correlation)
         {

@@ -66,7 +66,7 @@ fn risk_rule(
         id: format!("risk:{entity}"),
         name: format!("risk_{}", entity.chars().map(word).collect::<String>()),
     };
-    let kind = Risk { line: settings.line, half_life: settings.half_life, scores };
+    let kind = Risk { threshold: settings.line, half_life: settings.half_life, scores };
     let frame = Frame { timespan: settings.half_life, window: WindowShape::Sliding };
     let mut meta = meta_of(header, Some(&name));
     let mut spec = alert_spec(header, &capture_names, &evidence);

@@ -16,7 +16,7 @@ use crate::engine::{
             outline::Outline,
             rule::{DetectionRule, Rule, RuleIndex, RuleMeta},
         },
-        read::{document::Document, names::RuleName},
+        read::{document::RuleDocument, names::RuleName},
     },
     syntax::code,
 };
@@ -32,7 +32,7 @@ pub(in crate::engine) fn timed_inputs(
 ) -> TimedInputs {
     let mut timed = TimedInputs::new();
     for (index, document) in compiler.documents.iter().enumerate() {
-        let Document::Correlation(correlation) = document else { continue };
+        let RuleDocument::Correlation(correlation) = document else { continue };
         let schedules = &correlation.header.extension.schedules;
         let tests = compiler.schedule_tests(schedules);
         if tests.is_empty() {

@@ -23,7 +23,7 @@ use crate::engine::{
 
 /// A document of a rule file.
 #[derive(Debug)]
-pub(in crate::engine) enum Document {
+pub(in crate::engine) enum RuleDocument {
     /// `detection:`
     Detection(DetectionDocument),
     /// `correlation:`
@@ -32,13 +32,13 @@ pub(in crate::engine) enum Document {
     Filter(FilterDocument),
 }
 
-impl Document {
+impl RuleDocument {
     /// What the document says about itself.
     pub(in crate::engine) const fn header(&self) -> &Header {
         match self {
-            Document::Detection(document) => &document.header,
-            Document::Correlation(document) => &document.header,
-            Document::Filter(document) => &document.header,
+            RuleDocument::Detection(document) => &document.header,
+            RuleDocument::Correlation(document) => &document.header,
+            RuleDocument::Filter(document) => &document.header,
         }
     }
 }
@@ -87,7 +87,7 @@ pub(in crate::engine) struct DetectionSyntax {
 pub(in crate::engine) fn read_documents(
     source: &Arc<SourceText>,
     problems: &Problems,
-) -> Vec<Document> {
+) -> Vec<RuleDocument> {
     let context = Context { source, problems };
     let nodes = match yaml::parse(source) {
         Ok(nodes) => nodes,
@@ -103,7 +103,7 @@ pub(in crate::engine) fn read_documents(
         .collect()
 }
 
-fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Document> {
+fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<RuleDocument> {
     let section = context.section(node, "");
     node.as_map()?;
     if section.has("action") {
@@ -133,17 +133,17 @@ fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Doc
         Sort::Detection => {
             check_logsource(&section);
             let detection = read_detection(context, section.node(key), key);
-            Document::Detection(DetectionDocument { header, detection: detection? })
+            RuleDocument::Detection(DetectionDocument { header, detection: detection? })
         }
         Sort::Correlation => {
             let correlation = read_correlation(section.section(key)?);
-            Document::Correlation(CorrelationDocument { header, correlation: correlation? })
+            RuleDocument::Correlation(CorrelationDocument { header, correlation: correlation? })
         }
         Sort::Filter => {
             check_logsource(&section);
             let rules = read_filter_rules(&section.section(key)?);
             let detection = read_detection(context, section.node(key), key);
-            Document::Filter(FilterDocument { header, rules: rules?, detection: detection? })
+            RuleDocument::Filter(FilterDocument { header, rules: rules?, detection: detection? })
         }
     };
     Some(document)

@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use super::{
-    document::Document,
+    document::RuleDocument,
     header::{Header, is_uuid},
 };
 use crate::engine::{
@@ -42,7 +42,7 @@ const SUGGESTIONS_MAX: usize = 100;
 
 impl Names {
     /// Names all documents and reports ids and names that are used twice.
-    pub(in crate::engine) fn new(documents: &[Document], problems: &Problems) -> Names {
+    pub(in crate::engine) fn new(documents: &[RuleDocument], problems: &Problems) -> Names {
         let mut names = Names::default();
         let mut ids: BTreeMap<String, Place> = BTreeMap::new();
         let mut short: BTreeMap<String, Place> = BTreeMap::new();
@@ -57,7 +57,7 @@ impl Names {
                     .help("give each rule an id of its own; case makes no difference");
                 problems.push(diagnostic);
             }
-            let is_filter = matches!(document, Document::Filter(_));
+            let is_filter = matches!(document, RuleDocument::Filter(_));
             let name_place = header.name.as_ref().map_or(&header.place, |name| &name.place);
             if !is_filter
                 && let Some(first) = short.insert(name.name.to_lowercase(), name_place.clone())

@@ -35,7 +35,7 @@ impl SeenSpan {
 
 /// How many events each step of time had. Steps without events take no room.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct History {
+pub(super) struct StepCounts {
     /// Number of the step since the epoch, and its events; ascending.
     steps: VecDeque<(i64, u32)>,
 }
@@ -52,7 +52,7 @@ pub(super) fn start_of(step: i64, length: Duration) -> EventTime {
     EventTime::from_micros(step.saturating_mul(length))
 }
 
-impl History {
+impl StepCounts {
     /// One more event in a step.
     pub(super) fn add(&mut self, step: i64) {
         let at = self.steps.partition_point(|(known, _)| *known < step);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn order_of_arrival_does_not_matter() {
-        let mut history = History::default();
+        let mut history = StepCounts::default();
         for step in [5, 3, 5, 9, 3, 3] {
             history.add(step);
         }

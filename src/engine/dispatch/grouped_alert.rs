@@ -14,7 +14,7 @@ use crate::engine::{
 
 /// One alert in one group.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Member {
+pub(in crate::engine) struct GroupedAlert {
     /// The newest snapshot.
     pub(in crate::engine) latest: Arc<Alert>,
     /// Number of its episode in this group, from 0 or behind what is owed. Late events may begin an
@@ -64,9 +64,9 @@ pub(in crate::engine) enum News {
     Revised,
 }
 
-impl Member {
-    pub(in crate::engine) fn new(alert: &Arc<Alert>) -> Member {
-        Member {
+impl GroupedAlert {
+    pub(in crate::engine) fn new(alert: &Arc<Alert>) -> GroupedAlert {
+        GroupedAlert {
             latest: Arc::clone(alert),
             episode: 0,
             carried: None,
