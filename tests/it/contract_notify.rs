@@ -322,7 +322,7 @@ async fn alertmanager_takes_what_it_gets() {
         to(&one.base(), told_about.clone()),
         to(&format!("{}/prefix", other.base()), told_about.clone()),
     );
-    assert_eq!(told(&notifier.notify(&to_one).await).0, "retry", "each member by itself");
+    assert_eq!(told(&notifier.notify(&to_one).await).0, "retry", "each peer by itself");
     assert_eq!(other.requests().len(), 0);
     assert_eq!(told(&notifier.notify(&to_other).await).0, "delivered");
     assert_eq!(one.requests()[0].path, "/api/v2/alerts");

@@ -6,8 +6,7 @@ use super::{Dispatcher, Timer};
 use crate::engine::{
     alert::Alert,
     dispatch::{
-        Group, GroupKey, GroupStateKey, Phase, ReceiverState, about, in_trouble,
-        out_of_trouble,
+        Group, GroupKey, GroupStateKey, Phase, ReceiverState, about, in_trouble, out_of_trouble,
     },
     time::WallTime,
 };

@@ -13,10 +13,10 @@ use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Parameters, ResolveContext,
     RuleState, Sample, Taken, Written,
     calendar::{Calendar, counted, counted_at},
-    step_counts::SeenSpan,
     keyed::{KeyState, Keyed, captured_of},
     life,
     state::{Decide, fresh},
+    step_counts::SeenSpan,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{
     CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
     Written,
-    step_counts::SeenSpan,
     keyed::{KeyState, Keyed},
     life,
     state::{Decide, fresh},
+    step_counts::SeenSpan,
 };
 use crate::engine::{
     duration::written,

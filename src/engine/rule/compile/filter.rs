@@ -39,7 +39,7 @@ impl<'a> Compiler<'a> {
                 let Some(rule) = self.names.find(reference, self.problems) else { continue };
                 match self.documents.get(rule) {
                     Some(RuleDocument::Detection(_)) => {
-                        by_rule.entry(rule).or_default().push(index)
+                        by_rule.entry(rule).or_default().push(index);
                     }
                     _ => self.bad_target(reference),
                 }
