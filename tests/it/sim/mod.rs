@@ -75,15 +75,12 @@ fn report(trace: &Trace, check: &str) -> String {
 
 #[test]
 fn whatever_happens_nothing_is_lost_or_told_twice_or_early() {
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let from = number("SIM_FROM").unwrap_or(0);
-            from..from + number("SIM_SEEDS").unwrap_or(SEEDS)
-        }
+    let (from, seeds) = match number("SIM_SEED") {
+        Some(seed) => (seed, 1),
+        None => (number("SIM_FROM").unwrap_or(0), number("SIM_SEEDS").unwrap_or(SEEDS)),
     };
     let mut failures: BTreeMap<String, Vec<Trace>> = BTreeMap::new();
-    for seed in seeds {
+    for seed in from..from + seeds {
         let (trace, outcome) = run_seed(seed, Driver::Right);
         if let Err(failure) = outcome {
             failures.entry(failure.check).or_default().push(trace);
