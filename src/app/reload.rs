@@ -15,7 +15,6 @@ use crate::{
     engine::{
         diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
         rule::{self, LoadOptions, RuleSet, RuleSources},
-        text::counted,
     },
     server::{Health, Status},
     telemetry::Metrics,
@@ -144,9 +143,10 @@ impl Reloader {
         }
         let count = rules.written_count();
         tracing::info!(rules = count, version = rules.version, "rules reloaded");
+        let said = rules.written_counted();
         let in_force = pipeline.replace_rules(rules);
         self.metrics.reload(true);
-        self.status.set_component("rules", Health::Ok, &counted(count, "rule"));
+        self.status.set_component("rules", Health::Ok, &said);
         if let Some(alert) = self.refused.taken(now()) {
             pipeline.tell(alert);
         }

@@ -106,7 +106,7 @@ async fn run_in(
     let mut components: Vec<&str> = names.iter().map(String::as_str).collect();
     components.extend(["rules", "store"]);
     let status = Arc::new(Status::new(&components));
-    status.set_component("rules", Health::Ok, &counted(rules.rules.written_count(), "rule"));
+    status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
     let (reload, reload_requests) = mpsc::channel(1);
     let listener = server::bind(&general.http.listen).await?;

@@ -17,7 +17,7 @@ use crate::{
     engine::{
         diagnostic::{Diagnostic, DiagnosticLevel, Format, code, render_explained},
         rule::{self, LoadOptions},
-        text::{counted, printable},
+        text::printable,
     },
 };
 
@@ -156,7 +156,7 @@ impl Found {
                 let mut options = LoadOptions { now: Some(now()), ..LoadOptions::default() };
                 options.resolve_after = self.resolve_after.unwrap_or(options.resolve_after);
                 let loaded = rule::load(&sources, &options);
-                let rules = loaded.rules.map(|rules| counted(rules.written_count(), "rule"));
+                let rules = loaded.rules.map(|rules| rules.written_counted());
                 let what = rules.unwrap_or_else(|| "rules".to_owned());
                 self.looked_at.push(format!("{what} in {}", directory.display()));
                 self.problems.extend(loaded.diagnostics);

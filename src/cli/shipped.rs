@@ -14,6 +14,16 @@ macro_rules! shipped {
 
 /// Rule files and their text.
 const RULES: &[(&str, &str)] = shipped![
+    "access/change.yaml",
+    "access/credential.yaml",
+    "access/denied.yaml",
+    "access/impersonation.yaml",
+    "access/permission_change.yaml",
+    "access/privileged.yaml",
+    "access/read.yaml",
+    "access/secret_change.yaml",
+    "access/secret_read.yaml",
+    "access/session.yaml",
     "admission_webhook_changed.yaml",
     "admission_webhook_failed_open.yaml",
     "anonymous_access_allowed.yaml",

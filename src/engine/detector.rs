@@ -10,6 +10,7 @@ pub use super::{
     record::Progress,
 };
 use super::{
+    access::{self, Extractor, Observed},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, RuleMatcher},
     event::{Event, Stage, UnreadCounts, is_long_running},
@@ -27,6 +28,7 @@ pub struct Detector {
     skew_max: Duration,
     decoder: Decoder,
     matcher: RuleMatcher,
+    extractor: Extractor,
 }
 
 impl Detector {
@@ -37,6 +39,7 @@ impl Detector {
             rules_epoch,
             skew_max: settings.skew_max,
             decoder: Decoder::new(&rules.fields),
+            extractor: Extractor::new(Arc::clone(&rules)),
             matcher: RuleMatcher::new(rules),
         }
     }
@@ -45,6 +48,7 @@ impl Detector {
     pub fn replace_rules(&mut self, rules: Arc<RuleSet>, rules_epoch: u64) {
         self.rules_epoch = rules_epoch;
         self.decoder = Decoder::new(&rules.fields);
+        self.extractor = Extractor::new(Arc::clone(&rules));
         self.matcher = RuleMatcher::new(rules);
     }
 
@@ -68,6 +72,8 @@ impl Detector {
             let mut sink = Collector {
                 out: &mut out,
                 matcher: &mut self.matcher,
+                extractor: &mut self.extractor,
+                event_index: 0,
                 partition,
                 offset: record.offset,
                 future,
@@ -98,6 +104,9 @@ impl Detector {
 struct Collector<'b> {
     out: &'b mut DetectionBatch,
     matcher: &'b mut RuleMatcher,
+    extractor: &'b mut Extractor,
+    /// How many events of the record came before.
+    event_index: u32,
     partition: &'b Arc<PartitionName>,
     offset: i64,
     /// Events later than this do not count as progress.
@@ -123,6 +132,17 @@ impl Sink for Collector<'_> {
             self.time_max = self.time_max.max(Some(event.time));
         }
         counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+        let recorded = self.matcher.recorded();
+        if !recorded.is_empty() {
+            let origin = access::Origin {
+                partition: self.partition,
+                offset: self.offset,
+                index: self.event_index,
+                future: self.future,
+            };
+            self.out.accesses.extend(self.extractor.extract(event, recorded, origin));
+        }
+        self.event_index += 1;
     }
 
     fn control(&mut self, message: ControlMessage) {
@@ -166,6 +186,8 @@ pub struct DetectionBatch {
     pub progress: Vec<Progress>,
     /// In the order of the records.
     pub detections: Vec<Detection>,
+    /// What recording rules matched, in the order of the records.
+    pub accesses: Vec<Observed>,
     /// Records that could not be decoded, in order.
     pub dead_letters: Vec<DeadLetter>,
     /// Earliest event time seen; `None` if there were no events.

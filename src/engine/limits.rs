@@ -169,6 +169,27 @@ pub const IDLE_AFTER_DEFAULT: Duration = Duration::from_secs(60);
 /// How far ahead of the operator's clock an event may claim to be and still move the watermark.
 pub const SKEW_MAX_DEFAULT: Duration = Duration::from_secs(300);
 
+/// Bytes of one text of an access (a name, a user agent): 1,024. A longer one is cut, with `…` at its end.
+pub const ACCESS_TEXT_BYTES_MAX: usize = 1_024;
+
+/// Texts of one list of an access (groups, addresses, subjects): 32. Further ones are left out.
+pub const ACCESS_TEXTS_MAX: usize = 32;
+
+/// Bytes of one detail of an access (a command, a message): 512. A longer one is cut, with `…` at its end.
+pub const ACCESS_DETAIL_BYTES_MAX: usize = 512;
+
+/// Bytes kept of the body of a request that changes permissions: 64 KiB. The rest is cut off.
+pub const ACCESS_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of an audit id: 256. Of a longer one its SHA-256 is kept.
+pub const AUDIT_ID_BYTES_MAX: usize = 256;
+
+/// Shortest time within which like accesses become one row: 1 minute. A shorter one is an error (`R004`).
+pub const ROLL_UP_MIN: Duration = Duration::from_secs(60);
+
+/// Longest time within which like accesses become one row: 1 day. A longer one is an error (`R004`).
+pub const ROLL_UP_MAX: Duration = Duration::from_secs(86_400);
+
 /// Rules, correlations and filters of one rule set: 10,000. More are an error (`R014`).
 pub const RULES_MAX: usize = 10_000;
 

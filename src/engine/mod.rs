@@ -34,6 +34,8 @@ pub mod decode;
 
 pub mod rule;
 
+pub mod access;
+
 pub mod detect;
 pub mod policy;
 

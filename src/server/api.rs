@@ -161,6 +161,7 @@ pub(super) async fn rules(State(context): State<ServerContext>) -> Response {
                 id: &meta.id,
                 name: &meta.name,
                 kind: match rule {
+                    Rule::Detection(_) if rule.records() => "recording",
                     Rule::Detection(_) => "detection",
                     Rule::Correlation(rule) => rule.kind.entry().name,
                 },

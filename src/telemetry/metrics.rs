@@ -573,6 +573,7 @@ mod tests {
                 steps: RuleSteps::Canonical,
                 capture: Vec::new(),
                 capture_names: Vec::new(),
+                record: None,
             })
         };
         let metrics = Metrics::new();

@@ -478,9 +478,14 @@ fn explained_is_what_the_engine_decides() {
             records.iter().flat_map(|record| [&record.payload[..], b"\n"].concat()).collect();
         let mut batch = RecordBatch::default();
         batch.push(&partition, 0, None, Some(&payload));
-        let detected = detector.detect(start.as_wall(), &batch).detections;
-        let detected: BTreeSet<(RuleIndex, EventTime)> =
-            detected.iter().map(|detection| (detection.rule, detection.time)).collect();
+        let decided = detector.detect(start.as_wall(), &batch);
+        let detected = decided.detections.iter().map(|detection| (detection.rule, detection.time));
+        // Rules that record make no detections.
+        let recorded = decided.accesses.iter().flat_map(|observed| {
+            let access = &observed.access;
+            access.rules.iter().map(|name| (rules.find_written(name).unwrap(), access.at))
+        });
+        let detected: BTreeSet<(RuleIndex, EventTime)> = detected.chain(recorded).collect();
         let mut explained = BTreeSet::new();
         for event in explain_record(&rules, &detections, &payload).events {
             let holding = detections.iter().zip(&event.rules).filter(|(_, rule)| rule.holds);

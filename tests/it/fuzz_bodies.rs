@@ -139,6 +139,7 @@ fn detect(payload: &[u8]) -> DetectionBatch {
         steps: RuleSteps::All,
         capture: PATHS.iter().map(|path| fields.intern(path)).collect(),
         capture_names: PATHS.iter().map(|path| (*path).to_owned()).collect(),
+        record: None,
     });
     let mut rules = RuleSet::new(vec![rule]);
     rules.fields = fields;

@@ -13,7 +13,7 @@ use tripline::{
         detector::Detector,
         diagnostic::{Problems, SourceText},
         record::{PartitionName, RecordBatch},
-        rule::{LoadOptions, RuleSet, load},
+        rule::{CLASSES, DetectionRule, LoadOptions, Rule, RuleSet, SESSION, load},
         shard::{EngineSettings, Shard},
         time::EventTime,
     },
@@ -29,7 +29,9 @@ fn shipped() -> Arc<RuleSet> {
 }
 
 fn test_files() -> Vec<TestFile> {
-    let mut paths: Vec<_> = fs::read_dir(rules_dir()).unwrap().map(|e| e.unwrap().path()).collect();
+    let in_directory = |path: std::path::PathBuf| fs::read_dir(path).unwrap();
+    let entries = in_directory(rules_dir()).chain(in_directory(rules_dir().join("access")));
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let problems = Problems::new();
     let files = paths
@@ -94,6 +96,34 @@ fn each_has_a_test_that_fires_and_one_that_does_not() {
         let file = meta.place.as_ref().unwrap().source.name.rsplit('/').next().unwrap();
         assert!(quiet.contains(file), "no test of {file} ends in silence");
     }
+}
+
+#[test]
+fn each_class_has_a_test_that_records_and_one_that_does_not() {
+    let rules = shipped();
+    let results = run(&rules, &test_files(), "");
+    let recorded: BTreeSet<&str> =
+        results.iter().flat_map(|result| &result.recorded).map(|one| one.rule.as_str()).collect();
+    let nothing: BTreeSet<&str> = results
+        .iter()
+        .filter(|result| result.recorded.is_empty())
+        .map(|result| result.rule_file.as_str())
+        .collect();
+    let mut classes = BTreeSet::new();
+    for rule in &rules.rules {
+        let Rule::Detection(DetectionRule { meta, record: Some(record), .. }) = rule else {
+            continue;
+        };
+        classes.insert(&*record.class);
+        assert!(recorded.contains(meta.name.as_str()), "no test lets {} record", meta.name);
+        let file = meta.place.as_ref().unwrap().source.name.rsplit('/').next().unwrap();
+        assert!(nothing.contains(file), "no test of {file} in which nothing is recorded");
+        assert!(!meta.about.controls.is_empty(), "{}: no controls", meta.name);
+        assert!(meta.alert.is_none());
+    }
+    let known: BTreeSet<&str> = CLASSES.into_iter().chain([SESSION]).collect();
+    assert_eq!(classes, known);
+    assert_eq!(rules.recording_count(), recorded.len());
 }
 
 #[test]

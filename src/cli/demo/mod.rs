@@ -81,10 +81,10 @@ pub(super) fn execute(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let screen = Arc::new(Screen::new());
     let stage = Stage::set(&screen, PARTITIONS, args.listen, &stop)?;
     screen.tell(&format!(
-        "A cluster sends its audit events to the Kafka inside this process; {} rules watch.\n\
+        "A cluster sends its audit events to the Kafka inside this process; {} watch.\n\
          {} attacks follow, in the midst of ordinary traffic. Times are UTC.\n\
          Metrics: {}/metrics{}\n",
-        stage.rule_count(),
+        stage.rules(),
         Story::all(false).len(),
         stage.url(),
         if args.span.is_some() { "" } else { "   Ctrl-C ends it with a summary." },

@@ -91,7 +91,7 @@ pub(super) struct Stage {
     pub(super) kafka: EmbeddedKafka,
     metrics: Arc<Metrics>,
     alerts: Arc<Mutex<Vec<Seen>>>,
-    rule_count: usize,
+    rules: String,
     address: SocketAddr,
     _directory: TemporaryDirectory,
 }
@@ -155,15 +155,15 @@ impl Stage {
             kafka,
             metrics,
             alerts,
-            rule_count: rules.written_count(),
+            rules: rules.written_counted(),
             address,
             _directory: directory,
         })
     }
 
-    /// Rules that watch.
-    pub(super) fn rule_count(&self) -> usize {
-        self.rule_count
+    /// How many rules watch, and how many record.
+    pub(super) fn rules(&self) -> &str {
+        &self.rules
     }
 
     /// Where metrics and health are served.

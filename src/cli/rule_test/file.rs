@@ -60,6 +60,8 @@ pub struct TestCase {
     pub(super) events: Vec<Series>,
     /// Every alert that must come, in the order in which they come.
     pub expect: Vec<Expected>,
+    /// Every access that must be recorded, in the order of the events.
+    pub accesses: Vec<ExpectedAccess>,
 }
 
 /// An event, or several at even distances.
@@ -89,6 +91,25 @@ pub struct Expected {
     /// Annotations that it must have among others.
     pub annotations: BTreeMap<String, String>,
 }
+
+/// An access as a test states it. What is left out may be anything.
+#[derive(Clone, Debug)]
+pub struct ExpectedAccess {
+    /// Where it stands.
+    pub place: Place,
+    /// Offset of its event.
+    pub at: Duration,
+    /// The class that the rule file gives it.
+    pub class: Option<String>,
+    /// Within which time like ones become one row; zero if each is a row of its own.
+    pub every: Option<Duration>,
+    /// What else it must be, by the names of [`ACCESS_TEXTS`].
+    pub texts: BTreeMap<String, String>,
+}
+
+/// What a test may say of an access beside its class.
+pub(super) const ACCESS_TEXTS: [&str; 8] =
+    ["actor", "command", "kind", "object", "on_behalf_of", "outcome", "permission", "verb"];
 
 impl Series {
     /// Offset of its last event.
@@ -154,7 +175,8 @@ pub fn read_test_file(source: &Arc<SourceText>, problems: &Problems) -> Option<T
 
 /// Reports the keys of a test that do not exist.
 fn finish(section: &Section<'_>) {
-    const KEYS: [&str; 6] = ["name", "start", "until", "base", "events", "expect"];
+    const KEYS: [&str; 7] =
+        ["name", "start", "until", "base", "events", "expect", "accesses"];
     for key in section.keys().filter(|key| !KEYS.contains(key)) {
         let title = format!("unknown key `{}`", section.path_of(key));
         let mut diagnostic =
@@ -181,13 +203,15 @@ fn read_test(section: &Section<'_>, base: &[Setting]) -> Option<TestCase> {
     if section.node("events").is_none() {
         section.missing("events", "write a list of events: `events: [{at: 0s, set: {…}}]`");
     }
-    if !section.has("expect") {
+    if !section.has("expect") && !section.has("accesses") {
         section.missing("expect", "write all alerts that must come, or `expect: []` for silence");
     }
     let events: Vec<Series> =
         section.sections("events").into_iter().filter_map(read_series).collect();
     let expect: Vec<Expected> =
         section.sections("expect").into_iter().filter_map(read_expected).collect();
+    let accesses: Vec<ExpectedAccess> =
+        section.sections("accesses").into_iter().filter_map(read_access).collect();
     let until = section.duration("until");
     check_until(section, until, &events, &expect);
     Some(TestCase {
@@ -198,6 +222,7 @@ fn read_test(section: &Section<'_>, base: &[Setting]) -> Option<TestCase> {
         base: base.iter().cloned().chain(own).collect(),
         events,
         expect,
+        accesses,
     })
 }
 
@@ -264,6 +289,20 @@ fn read_expected(section: Section<'_>) -> Option<Expected> {
     });
     section.finish();
     expected
+}
+
+fn read_access(section: Section<'_>) -> Option<ExpectedAccess> {
+    let at = required_offset(&section);
+    let text = |key: &&str| Some(((*key).to_owned(), section.string(key)?));
+    let access = at.map(|at| ExpectedAccess {
+        place: section.place(),
+        at,
+        class: section.string("class"),
+        every: section.duration("every"),
+        texts: ACCESS_TEXTS.iter().filter_map(text).collect(),
+    });
+    section.finish();
+    access
 }
 
 /// A mapping from dotted paths to values.

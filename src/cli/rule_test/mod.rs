@@ -4,6 +4,7 @@
 //! runs in production, and says for each which stated alert did not come and which came unstated.
 //! It reads no files: `tripline test` and the project's own tests do.
 
+mod access;
 mod event;
 mod file;
 mod play;
@@ -12,7 +13,8 @@ mod verdict;
 
 use std::sync::Arc;
 
-pub use file::{Expected, TestCase, TestFile, read_test_file};
+pub use access::Recorded;
+pub use file::{Expected, ExpectedAccess, TestCase, TestFile, read_test_file};
 pub use schema::json_schema;
 pub use verdict::{Difference, Happened, compare};
 
@@ -34,6 +36,8 @@ pub struct TestResult {
     pub place: Place,
     /// The alerts that came.
     pub happened: Vec<Happened>,
+    /// The accesses that were recorded.
+    pub recorded: Vec<Recorded>,
     /// What is different from what must hold; none if it passed.
     pub failures: Vec<String>,
 }
@@ -54,19 +58,23 @@ pub fn run(rules: &Arc<RuleSet>, files: &[TestFile], filter: &str) -> Vec<TestRe
             if !case.name.contains(filter) && !file.rule_file.contains(filter) {
                 continue;
             }
-            let (happened, failures) = match player.play(case, &file.rule_file) {
-                Ok(happened) => {
-                    let differences = compare(&case.expect, &happened);
-                    (happened, differences.iter().map(ToString::to_string).collect())
+            let (played, failures) = match player.play(case, &file.rule_file) {
+                Ok(played) => {
+                    let differences = compare(&case.expect, &played.alerts);
+                    let mut failures: Vec<String> =
+                        differences.iter().map(ToString::to_string).collect();
+                    failures.extend(access::compare(&case.accesses, &played.accesses));
+                    (played, failures)
                 }
-                Err(problem) => (Vec::new(), vec![problem]),
+                Err(problem) => (play::Played::default(), vec![problem]),
             };
             results.push(TestResult {
                 file: file.source.name.clone(),
                 rule_file: file.rule_file.clone(),
                 name: case.name.clone(),
                 place: case.place.clone(),
-                happened,
+                happened: played.alerts,
+                recorded: played.accesses,
                 failures,
             });
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{file::TestCase, verdict::Happened};
+use super::{access::Recorded, file::TestCase, verdict::Happened};
 use crate::engine::{
     alert::{Alert, AlertState},
     detector::Detector,
@@ -27,6 +27,15 @@ fn settings() -> EngineSettings {
     }
 }
 
+/// What came of a test.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    /// Beginnings and ends of alerts, in the order in which they came.
+    pub(super) alerts: Vec<Happened>,
+    /// What was recorded, in the order of the events.
+    pub(super) accesses: Vec<Recorded>,
+}
+
 /// What plays tests of one rule set.
 #[derive(Debug)]
 pub(super) struct Player {
@@ -42,7 +51,8 @@ impl Player {
         Player { rules, detector, partition }
     }
 
-    /// All beginnings and ends of alerts of the rules in `rule_file`, in the order in which they came.
+    /// All beginnings and ends of alerts of the rules in `rule_file`, in the order in which they came, and
+    /// what its rules record.
     ///
     /// # Errors
     /// If an event of the test is none, as people would be told.
@@ -50,9 +60,10 @@ impl Player {
         &mut self,
         case: &TestCase,
         rule_file: &str,
-    ) -> Result<Vec<Happened>, String> {
+    ) -> Result<Played, String> {
         let mut shard = Shard::new(Arc::clone(&self.rules), 0, settings());
         let mut happened = Collected::new(case.start);
+        let mut accesses = Vec::new();
         for (index, (at, payload)) in case.records().iter().enumerate() {
             let now = wall(case.start.plus(*at));
             turn_clock(&mut shard, now);
@@ -63,6 +74,9 @@ impl Player {
             if let Some(letter) = found.dead_letters.first() {
                 return Err(format!("event {} cannot be decoded: {}", index + 1, letter.detail));
             }
+            let of_file = |recorded: &Recorded| recorded.file == rule_file;
+            let recorded = |observed| Recorded::all(&self.rules, observed, case.start);
+            accesses.extend(found.accesses.iter().flat_map(recorded).filter(of_file));
             shard.handle_batch(now, &found);
             happened.take(&mut shard, &self.rules, rule_file);
         }
@@ -70,7 +84,7 @@ impl Player {
             turn_clock(&mut shard, wall(case.start.plus(until)));
             happened.take(&mut shard, &self.rules, rule_file);
         }
-        Ok(happened.list)
+        Ok(Played { alerts: happened.list, accesses })
     }
 }
 

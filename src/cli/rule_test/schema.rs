@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::event::settable_roots;
+use super::{event::settable_roots, file::ACCESS_TEXTS};
 use crate::engine::{alert::AlertState, kubernetes::fields::AUDIT_FIELDS, rule::Severity};
 
 /// The schema of a file of tests (draft 2020-12).
@@ -38,6 +38,7 @@ pub fn json_schema() -> Value {
             "test": test(),
             "series": series(),
             "alert": alert(),
+            "access": access(),
         },
     })
 }
@@ -59,7 +60,8 @@ fn event() -> Value {
 fn test() -> Value {
     json!({
         "type": "object",
-        "required": ["name", "events", "expect"],
+        "required": ["name", "events"],
+        "anyOf": [{"required": ["expect"]}, {"required": ["accesses"]}],
         "additionalProperties": false,
         "properties": {
             "name": {"$ref": "#/$defs/text", "description": "What must hold, in words."},
@@ -77,6 +79,11 @@ fn test() -> Value {
                 "type": "array",
                 "items": {"$ref": "#/$defs/alert"},
                 "description": "Every alert that comes, in order; [] is silence.",
+            },
+            "accesses": {
+                "type": "array",
+                "items": {"$ref": "#/$defs/access"},
+                "description": "Every access that rules with `record` record, in order.",
             },
         },
     })
@@ -97,6 +104,27 @@ fn series() -> Value {
             },
         },
     })
+}
+
+fn access() -> Value {
+    let mut schema = json!({
+        "type": "object",
+        "required": ["at"],
+        "additionalProperties": false,
+        "properties": {
+            "at": {"$ref": "#/$defs/span", "description": "Offset of its event."},
+            "class": {"type": "string", "description": "As what it is recorded."},
+            "every": {
+                "$ref": "#/$defs/span",
+                "description": "Within which time like ones become one row; 0s if each is one.",
+            },
+        },
+    });
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        let text = |name: &str| (name.to_owned(), json!({"$ref": "#/$defs/text"}));
+        properties.extend(ACCESS_TEXTS.into_iter().map(text));
+    }
+    schema
 }
 
 fn alert() -> Value {
@@ -141,6 +169,10 @@ mod tests {
             (
                 "/$defs/series",
                 "tests: [{name: a, events: [{at: 0s, qqqqqqqqqqqq: 1}], expect: []}]\n",
+            ),
+            (
+                "/$defs/access",
+                "tests: [{name: a, events: [], accesses: [{at: 0s, qqqqqqqqqqqq: 1}]}]\n",
             ),
             (
                 "/$defs/alert",

@@ -63,6 +63,8 @@ pub(super) struct RuleMatcher {
     free_text: FreeText,
     candidates: Bits,
     fold: Fold,
+    /// Recording rules that the last event satisfied.
+    recorded: Vec<RuleIndex>,
 }
 
 impl RuleMatcher {
@@ -73,14 +75,16 @@ impl RuleMatcher {
             free_text: FreeText::new(&rules.fields),
             candidates: Bits::default(),
             fold: Fold::default(),
+            recorded: Vec::new(),
             rules,
         }
     }
 
-    /// Adds a detection for each rule that the event satisfies, in the order of the rules. Returns
-    /// how many rules were looked at.
+    /// Adds a detection for each rule that the event satisfies, in the order of the rules; those that
+    /// record are in [`RuleMatcher::recorded`]. Returns how many rules were looked at.
     pub(super) fn detect(&mut self, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
         let mut looked_at = 0;
+        self.recorded.clear();
         let mut taken = event.has_replaced().then(|| event.taken());
         if !self.index.candidates(event, &mut self.fold, &mut self.candidates) {
             return looked_at;
@@ -97,6 +101,10 @@ impl RuleMatcher {
                 }
             };
             if !holds {
+                continue;
+            }
+            if rule.record.is_some() {
+                self.recorded.push(index);
                 continue;
             }
             let captured = rule
@@ -117,6 +125,11 @@ impl RuleMatcher {
             });
         }
         looked_at
+    }
+
+    /// The rules that record the event that was looked at last, in the order of the rules.
+    pub(super) fn recorded(&self) -> &[RuleIndex] {
+        &self.recorded
     }
 }
 

@@ -273,6 +273,7 @@ fn rule(expression: Expression, all_stages: bool) -> Rule {
         steps: if all_stages { RuleSteps::All } else { RuleSteps::Canonical },
         capture: Vec::new(),
         capture_names: Vec::new(),
+        record: None,
     })
 }
 

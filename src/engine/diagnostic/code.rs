@@ -157,6 +157,8 @@ codes! {
         "The same can be asked for in two ways, and the rule looks at one of them.";
     OTHER_MEANING = "R089", "means something else elsewhere",
         "Another product has a field of this name too, with another meaning.";
+    UNUSUAL_CLASS = "R090", "class is nearly a known one",
+        "Rules and questions that name the known class would not find what is recorded as this one.";
 
     UNKNOWN_SETTING = "C001", "unknown key",
         "The configuration has no such key here. Nothing is ignored silently: remove it or \

@@ -7,6 +7,8 @@ pub const ANONYMOUS: &str = "system:anonymous";
 pub const AUTHENTICATED: &str = "system:authenticated";
 /// The group of everybody else.
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The group of whoever may do everything, without a binding.
+pub const MASTERS: &str = "system:masters";
 /// The group of all kubelets.
 pub const NODES: &str = "system:nodes";
 /// The group of all service accounts.

@@ -252,6 +252,8 @@ struct Found<'r> {
 
 struct Blind<'r> {
     place: Option<&'r Place>,
+    /// What it records.
+    class: Option<Arc<str>>,
     requests: BTreeMap<usize, Vec<Verb>>,
 }
 
@@ -283,7 +285,9 @@ impl<'r> Found<'r> {
                 && let Some(lack) = dark(sights)
             {
                 let place = subject.place;
-                let blind = || Blind { place, requests: BTreeMap::new() };
+                let record = subject.rule.record.as_ref();
+                let class = record.map(|record| Arc::clone(&record.class));
+                let blind = || Blind { place, class, requests: BTreeMap::new() };
                 let entry = self.blind.entry((subject.name, lack)).or_insert_with(blind);
                 let verbs = entry.requests.entry(target).or_default();
                 if !verbs.contains(verb) {
@@ -345,11 +349,15 @@ impl Found<'_> {
         let mut diagnostics = Vec::new();
         for ((name, lack), blind) in &self.blind {
             let of = words::requests(&checker.requests.targets, &blind.requests);
+            let who = match &blind.class {
+                Some(class) => format!("`{name}`, which records the class `{class}`,"),
+                None => format!("`{name}`"),
+            };
             let title = if lack.by_stage {
-                format!("`{name}` is blind to {of}: no stage in which it sees them is recorded")
+                format!("{who} is blind to {of}: no stage in which it sees them is recorded")
             } else {
                 let needs = lack.needs.as_str();
-                format!("`{name}` is blind to {of}: it needs the level {needs}")
+                format!("{who} is blind to {of}: it needs the level {needs}")
             };
             let label = match (lack.entry, lack.level) {
                 (None, _) => "no entry is for them, so nothing is recorded".to_owned(),

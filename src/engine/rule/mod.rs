@@ -23,6 +23,7 @@ pub use plan::{
         Expression, Predicate, PredicateId, SameElement, ScheduleIndex, StringKind, Test, TimePart,
     },
     outline::Outline,
+    record::{CLASSES, KeyPart, KeyParts, RecordSpec, SESSION},
     rule::{
         About, CorrelationInput, CorrelationRule, DetectionRule, Note, Origin, Rule, RuleIndex,
         RuleMeta, RuleSteps,

@@ -77,6 +77,7 @@ impl Compiler<'_> {
             steps: steps_of(&document.detection),
             capture,
             capture_names: wanted.0,
+            record: header.extension.record.clone(),
         };
         (rule, Outline::all(outlines))
     }

@@ -46,7 +46,9 @@ pub(in crate::engine) fn resolve(compiler: &Compiler<'_>) -> Graph {
     let mut graph = Graph::default();
     for (index, document) in compiler.documents.iter().enumerate() {
         if let RuleDocument::Detection(detection) = document {
-            graph.said.extend(detection.header.generate.map(|said| (index, said)));
+            let is_recording = detection.header.extension.record.is_some();
+            let said = if is_recording { Some(false) } else { detection.header.generate };
+            graph.said.extend(said.map(|said| (index, said)));
         }
         let RuleDocument::Correlation(correlation) = document else { continue };
         let inputs = inputs_of(compiler, correlation);
@@ -71,7 +73,8 @@ pub(in crate::engine) fn check_effect(compiler: &Compiler<'_>, graph: &Graph) {
             continue;
         }
         let Some(document) = compiler.documents.get(*index) else { continue };
-        if document.header().extension.risk.is_some() {
+        let extension = &document.header().extension;
+        if extension.risk.is_some() || extension.record.is_some() {
             continue;
         }
         let place = document.header().place.clone();
@@ -90,6 +93,16 @@ fn inputs_of(compiler: &Compiler<'_>, document: &CorrelationDocument) -> Vec<Opt
             let title = format!("`{}` is a filter, not a rule", reference.value);
             let place = reference.place.clone();
             compiler.problems.push(Diagnostic::error(code::UNKNOWN_RULE, place, title));
+            return None;
+        }
+        if compiler.documents.get(found).is_some_and(|one| one.header().extension.record.is_some())
+        {
+            let title = format!("`{}` records, and feeds no correlation", reference.value);
+            let place = reference.place.clone();
+            compiler.problems.push(
+                Diagnostic::error(code::SHAPE_MISMATCH, place, title)
+                    .help("refer to a rule without `record`"),
+            );
             return None;
         }
         Some(found)

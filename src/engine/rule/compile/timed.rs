@@ -63,6 +63,7 @@ pub(in crate::engine) fn timed_inputs(
                 steps: rule.steps,
                 capture: rule.capture.clone(),
                 capture_names: rule.capture_names.clone(),
+                record: None,
             };
             let outline = made.outlines.get(&rule_index).map(|outline| {
                 let parts = tests.iter().cloned().map(Outline::Part);

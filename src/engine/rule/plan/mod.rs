@@ -6,6 +6,7 @@ pub(in crate::engine) mod expression;
 pub(in crate::engine) mod hours;
 pub(in crate::engine) mod outline;
 mod print;
+pub(in crate::engine) mod record;
 pub(in crate::engine) mod rule;
 pub(in crate::engine) mod schedule;
 pub(in crate::engine) mod set;

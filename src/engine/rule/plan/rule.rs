@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     alert::{AlertSpec, CaptureSlot, Severity},
     expression::Expression,
+    record::RecordSpec,
 };
 use crate::engine::{
     diagnostic::Place,
@@ -52,6 +53,11 @@ impl Rule {
             Rule::Detection(rule) => &mut rule.meta,
             Rule::Correlation(rule) => &mut rule.meta,
         }
+    }
+
+    /// Whether it records what it matches, and does nothing else.
+    pub const fn records(&self) -> bool {
+        matches!(self, Rule::Detection(DetectionRule { record: Some(_), .. }))
     }
 
     /// What a finding of this rule carries; see [`CaptureSlot`].
@@ -193,6 +199,8 @@ pub struct DetectionRule {
     pub capture: Vec<FieldId>,
     /// Their paths, in the same order.
     pub capture_names: Vec<String>,
+    /// How it records; it then makes no detections.
+    pub record: Option<RecordSpec>,
 }
 
 /// Which of a request's events a rule sees.

@@ -13,7 +13,10 @@ use super::{
     rule::{CorrelationRule, DetectionRule, Origin, Rule, RuleIndex},
     schedule::Schedule,
 };
-use crate::engine::event::{FieldTable, Identities};
+use crate::engine::{
+    event::{FieldTable, Identities},
+    text::counted,
+};
 
 /// All rules that are loaded, immutable and shared.
 #[derive(Debug, Default)]
@@ -80,6 +83,20 @@ impl RuleSet {
     /// How many rules somebody wrote: what people are told.
     pub fn written_count(&self) -> usize {
         self.written().count()
+    }
+
+    /// How many of them record, and make no alert.
+    pub fn recording_count(&self) -> usize {
+        self.written().filter(|(_, rule)| rule.records()).count()
+    }
+
+    /// How many rules somebody wrote, for people: `57 rules, 15 of them record`.
+    pub fn written_counted(&self) -> String {
+        let all = counted(self.written_count(), "rule");
+        match self.recording_count() {
+            0 => all,
+            recording => format!("{all}, {recording} of them for the ledger"),
+        }
     }
 
     /// The written rule behind a rule: itself, or the one that it was made for.

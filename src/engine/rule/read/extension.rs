@@ -9,7 +9,13 @@ use crate::engine::{
     kind::{self, KINDS, KindEntry, KindSyntax, WindowShape, Written},
     kubernetes::AuditLevel,
     limits::{KEY_PARTS_MAX, SHOWN_FIELDS_MAX},
-    rule::plan::alert::{LevelStep, Severity},
+    rule::{
+        plan::{
+            alert::{LevelStep, Severity},
+            record::RecordSpec,
+        },
+        read::record::{fits_record, read_record, record_schema, refuse_beside_record},
+    },
     syntax::{
         code,
         key::{Key, Shape, mapping, properties, read_all, read_keys},
@@ -58,6 +64,8 @@ pub(in crate::engine) struct Extension {
     pub(in crate::engine) same_element: Vec<Text>,
     /// A kind that decides over time whether the rule fires: `first_seen`, `spike` …
     pub(in crate::engine) state: Option<KindSyntax>,
+    /// `record`: the rule records, and makes no alert.
+    pub(in crate::engine) record: Option<RecordSpec>,
 }
 
 /// What a document is.
@@ -172,6 +180,12 @@ pub(in crate::engine) const GROUP_BY: Key<Extension> =
 const OF_DETECTIONS: &[Key<Extension>] = &[
     GROUP_BY,
     Key::new(
+        "record",
+        Shape::Is(record_schema),
+        "Records what it matches in the ledger, and makes no alert: a class, or a mapping.",
+        |s, key, to| to.record = read_record(s, key),
+    ),
+    Key::new(
         "same_element",
         Shape::Texts,
         "Arrays: fields below one, in one mapping, are those of one element.",
@@ -255,6 +269,11 @@ pub(in crate::engine) fn read_extension(section: Option<Section<'_>>, sort: Sort
     }
     if sort == Sort::Detection {
         read_state(&section, &mut extension);
+    }
+    if section.has("record") {
+        let kinds = kind::written(Written::Key).map(|entry| entry.name);
+        let of_alerts = OF_ALERTS.iter().map(|key| key.name).filter(|name| !fits_record(name));
+        refuse_beside_record(&section, of_alerts.chain([STEPS.name, GROUP_BY.name, "risk"]).chain(kinds));
     }
     section.finish();
     extension

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     correlation::CORRELATION,
     extension::{Extension, Sort, extension_keys, extension_schema, read_extension},
+    record::beside_record,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, nearest},
@@ -220,6 +221,11 @@ pub(in crate::engine) fn read_header(section: &Section<'_>, number: usize, sort:
     let mut header = Header::new(sort, place, number);
     read_keys(HEADER, section, &mut header);
     strange_keys(section, sort);
+    if header.extension.record.is_some() {
+        for key in ["level", "fields", "generate"].into_iter().filter(|key| section.has(key)) {
+            section.report(beside_record(section, key));
+        }
+    }
     header
 }
 

@@ -10,6 +10,7 @@ pub(in crate::engine) mod list;
 pub(in crate::engine) mod modifier;
 pub(in crate::engine) mod names;
 pub(in crate::engine) mod pattern;
+pub(in crate::engine) mod record;
 pub(in crate::engine) mod risk;
 pub(in crate::engine) mod schedule;
 pub(in crate::engine) mod selection;

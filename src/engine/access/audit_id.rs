@@ -1,0 +1,94 @@
+//! Audit ids: nearly always UUIDs, which need less room, but clients may choose any text.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::engine::{digest::hex, limits::AUDIT_ID_BYTES_MAX};
+
+/// The id that the API server gave to a request, or took from its client.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AuditId {
+    /// A UUID in its usual form.
+    Uuid([u8; 16]),
+    /// Any other text.
+    Text(Box<str>),
+    /// SHA-256 of a text that is longer than [`AUDIT_ID_BYTES_MAX`].
+    Hashed([u8; 32]),
+}
+
+impl AuditId {
+    /// Of a text.
+    pub fn new(text: &str) -> AuditId {
+        if let Some(bytes) = uuid(text) {
+            return AuditId::Uuid(bytes);
+        }
+        if text.len() > AUDIT_ID_BYTES_MAX {
+            return AuditId::Hashed(Sha256::digest(text).into());
+        }
+        AuditId::Text(text.into())
+    }
+}
+
+/// The bytes of a UUID that is written with lower-case digits.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let mut digits = text.bytes();
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) && digits.next()? != b'-' {
+            return None;
+        }
+        *byte = digit(digits.next()?)? << 4 | digit(digits.next()?)?;
+    }
+    digits.next().is_none().then_some(bytes)
+}
+
+const fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    }
+}
+
+impl fmt::Display for AuditId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AuditId::Uuid(bytes) => {
+                for (index, byte) in bytes.iter().enumerate() {
+                    let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
+                    write!(f, "{dash}{byte:02x}")?;
+                }
+                Ok(())
+            }
+            AuditId::Text(text) => f.write_str(text),
+            AuditId::Hashed(hash) => write!(f, "sha256:{}", hex(hash)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_exact_and_long_ones_hashed() {
+        let long = "x".repeat(AUDIT_ID_BYTES_MAX + 1);
+        for (text, is_uuid) in [
+            ("929a690e-bef0-4204-a928-ef5e620d6fcc", true),
+            ("929A690e-bef0-4204-a928-ef5e620d6fcc", false),
+            ("929a690e-bef0-4204-a928-ef5e620d6fcc0", false),
+            ("929a690ebef04204a928ef5e620d6fcc", false),
+            ("é29a690e-bef0-4204-a928-ef5e620d6fcc", false),
+            ("\"id\"\n", false),
+            ("", false),
+        ] {
+            let id = AuditId::new(text);
+            assert_eq!(id.to_string(), text);
+            assert_eq!(matches!(id, AuditId::Uuid(_)), is_uuid, "{text}");
+        }
+        let hashed = AuditId::new(&long).to_string();
+        assert_eq!((hashed.len(), hashed.starts_with("sha256:")), (71, true));
+    }
+}
