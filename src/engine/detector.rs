@@ -5,10 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-pub use super::{
-    dead_letter::{ControlCounts, ControlMessage, DeadLetter, DeadLetterReason},
-    record::Progress,
-};
 use super::{
     access::{self, Extractor, Observed},
     decode::{Decoder, Origin, Sink},
@@ -19,6 +15,10 @@ use super::{
     rule::RuleSet,
     settings::EngineSettings,
     time::{EventTime, WallTime},
+};
+pub use super::{
+    dead_letter::{ControlCounts, ControlMessage, DeadLetter, DeadLetterReason},
+    record::Progress,
 };
 
 /// Decodes records and evaluates the detection rules. Keeps nothing between batches but memory.

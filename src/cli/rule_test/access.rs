@@ -93,9 +93,8 @@ pub(super) fn compare(expected: &[ExpectedAccess], recorded: &[Recorded]) -> Vec
             }
         }
     }
-    let unexpected = |access: &Recorded| {
-        format!("recorded, but was not expected: {}", describe(access))
-    };
+    let unexpected =
+        |access: &Recorded| format!("recorded, but was not expected: {}", describe(access));
     found.extend(left.into_iter().map(unexpected));
     found
 }

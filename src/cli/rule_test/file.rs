@@ -175,8 +175,7 @@ pub fn read_test_file(source: &Arc<SourceText>, problems: &Problems) -> Option<T
 
 /// Reports the keys of a test that do not exist.
 fn finish(section: &Section<'_>) {
-    const KEYS: [&str; 7] =
-        ["name", "start", "until", "base", "events", "expect", "accesses"];
+    const KEYS: [&str; 7] = ["name", "start", "until", "base", "events", "expect", "accesses"];
     for key in section.keys().filter(|key| !KEYS.contains(key)) {
         let title = format!("unknown key `{}`", section.path_of(key));
         let mut diagnostic =

@@ -56,11 +56,7 @@ impl Player {
     ///
     /// # Errors
     /// If an event of the test is none, as people would be told.
-    pub(super) fn play(
-        &mut self,
-        case: &TestCase,
-        rule_file: &str,
-    ) -> Result<Played, String> {
+    pub(super) fn play(&mut self, case: &TestCase, rule_file: &str) -> Result<Played, String> {
         let mut shard = Shard::new(Arc::clone(&self.rules), 0, settings());
         let mut happened = Collected::new(case.start);
         let mut accesses = Vec::new();

@@ -145,11 +145,10 @@ impl Taker<'_> {
             team: self.derived(event, "actor.team", fields.actor_team),
         };
         let outcome = self.derived(event, "outcome", fields.outcome);
-        let duration =
-            match derived_value(event, "duration", fields.duration, self.identities) {
-                Some(Value::Float(seconds)) if self.is_session => micros(seconds),
-                _ => None,
-            };
+        let duration = match derived_value(event, "duration", fields.duration, self.identities) {
+            Some(Value::Float(seconds)) if self.is_session => micros(seconds),
+            _ => None,
+        };
         let mut addresses = texts(event, well_known::SOURCE_IPS);
         addresses.pop();
         let (permission, reason) = permission_of(event, fields);
@@ -271,7 +270,8 @@ fn object_of(event: &Event<'_>, fields: &Fields) -> Option<Object<Arc<str>>> {
     let resource = text(event, well_known::RESOURCE).filter(|resource| !resource.is_empty())?;
     let some = |field| text(event, field).filter(|text| !text.is_empty());
     // With `generateName` only the answer knows the name.
-    let made = || some(fields.made_name).filter(|_| event.first_str(well_known::VERB) == Some("create"));
+    let made =
+        || some(fields.made_name).filter(|_| event.first_str(well_known::VERB) == Some("create"));
     Some(Object {
         group: some(well_known::API_GROUP),
         resource,

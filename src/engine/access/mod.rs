@@ -13,12 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    kubernetes::AuditLevel,
-    rule::KeyParts,
-    time::EventTime,
-    words::words,
-};
+use super::{kubernetes::AuditLevel, rule::KeyParts, time::EventTime, words::words};
 
 pub use audit_id::AuditId;
 pub(in crate::engine) use extract::{Extractor, Origin};

@@ -273,7 +273,10 @@ pub(in crate::engine) fn read_extension(section: Option<Section<'_>>, sort: Sort
     if section.has("record") {
         let kinds = kind::written(Written::Key).map(|entry| entry.name);
         let of_alerts = OF_ALERTS.iter().map(|key| key.name).filter(|name| !fits_record(name));
-        refuse_beside_record(&section, of_alerts.chain([STEPS.name, GROUP_BY.name, "risk"]).chain(kinds));
+        refuse_beside_record(
+            &section,
+            of_alerts.chain([STEPS.name, GROUP_BY.name, "risk"]).chain(kinds),
+        );
     }
     section.finish();
     extension

@@ -121,11 +121,11 @@ fn read_every(section: &Section<'_>, key: &str) -> Option<Duration> {
     if (ROLL_UP_MIN..=ROLL_UP_MAX).contains(&every) {
         return Some(every);
     }
-    let title = format!("{} is too {}", section.path_of(key), if every < ROLL_UP_MIN {
-        "short"
-    } else {
-        "long"
-    });
+    let title = format!(
+        "{} is too {}",
+        section.path_of(key),
+        if every < ROLL_UP_MIN { "short" } else { "long" }
+    );
     section.invalid(key, title, "it may be 1m to 1d; without it each access is recorded");
     None
 }
