@@ -31,3 +31,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "shell")]
 pub mod tls;
+#[cfg(feature = "shell")]
+pub mod web;

@@ -1,4 +1,4 @@
-//! TLS for everything that speaks HTTP: whom clients trust, and how certificates are read.
+//! TLS for everything that speaks HTTP: whom clients trust, how certificates are read, and what servers show.
 //!
 //! One provider of cryptography (ring) and one list of authorities for the whole process. Kafka is
 //! not here: librdkafka has OpenSSL of its own.
@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
 /// The provider of cryptography that all connections use.
@@ -48,4 +48,24 @@ fn client(authorities: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Str
         .with_safe_default_protocol_versions()
         .expect("ring has the versions of TLS that rustls takes for safe");
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A server that shows these certificates, its own first, and speaks HTTP/1.1.
+///
+/// # Errors
+/// If there is no key in PEM, or it is not that of the first certificate.
+pub fn server(
+    certificates: Vec<CertificateDer<'static>>,
+    key_pem: &[u8],
+) -> Result<ServerConfig, String> {
+    let key = PrivateKeyDer::from_pem_slice(key_pem)
+        .map_err(|error| format!("there is no key in it that can be read: {error}"))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring has the versions of TLS that rustls takes for safe")
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(|error| format!("it does not go with the certificate: {error}"))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    config::{ConfigDocument, DeadLetterSettings, General, Input, SecretReader},
+    config::{ConfigDocument, DeadLetterSettings, General, Input, Public, SecretReader},
     engine::{
         diagnostic::{Diagnostic, Place, code},
         dispatch::{DispatchPlan, Route},
@@ -12,11 +12,13 @@ use crate::{
     },
     kafka::Producer,
     notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
+    server::ServerSettings,
     source::{RecordReader, SOURCES, SourceConfig},
     store::{
         dead_letter::{DeadLetterFiles, DeadLetterSink},
         dead_letter_topic::DeadLetterTopic,
     },
+    web::{Access, Certificate, SecretSource},
 };
 
 use super::pipeline::NamedSource;
@@ -87,7 +89,8 @@ impl Configuration {
     /// Those that cannot be read.
     pub fn check_secrets(&self) -> Result<(), Vec<Diagnostic>> {
         let of_sources = self.sources.iter().flat_map(|source| source.config.secrets());
-        let all = of_sources.chain(self.receivers.iter().flat_map(ReceiverConfig::secrets));
+        let of_receivers = self.receivers.iter().flat_map(ReceiverConfig::secrets);
+        let all = self.general.http.web.secrets().into_iter().chain(of_sources).chain(of_receivers);
         let problems: Vec<Diagnostic> = all
             .filter_map(|secret| self.secrets.read(&secret).err())
             .map(|why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why))
@@ -107,6 +110,33 @@ impl Configuration {
             printer,
         };
         notify::build(&self.receivers, context)
+    }
+
+    /// Whom the HTTP server answers.
+    ///
+    /// # Errors
+    /// A certificate or a secret that cannot be used.
+    pub fn build_server(&self) -> Result<ServerSettings, Vec<Diagnostic>> {
+        let http = &self.general.http;
+        let secrets = self.secrets.clone();
+        let read: SecretSource = Arc::new(move |secret| secrets.read(secret));
+        let failed = |why: String| {
+            vec![Diagnostic::error_nowhere(code::SERVER_IMPOSSIBLE, format!("http.{why}"))]
+        };
+        let certificate = match &http.web.certificate {
+            Some(config) => {
+                let built = Certificate::build(config, Arc::clone(&read));
+                Some(Arc::new(built.map_err(|why| failed(format!("tls.{why}")))?))
+            }
+            None => None,
+        };
+        Ok(ServerSettings {
+            access: Access::build(&http.web.access, read).map_err(failed)?,
+            certificate,
+            hosts: http.hosts.clone(),
+            health_is_public: http.public.contains(&Public::Health),
+            metrics_are_public: http.public.contains(&Public::Metrics),
+        })
     }
 
     /// Builds all sources; nothing is connected yet.

@@ -16,10 +16,11 @@ use super::{
 use crate::{
     engine::{diagnostic::Diagnostic, text::counted},
     notify::{Printer, Receivers},
-    server::{self, Health, ReloadRequest, ServerContext, ServerError, Status},
+    server::{self, Health, ReloadRequest, ServerContext, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
+    web::{self, ListenError},
 };
 
 /// How long a stop waits for notifications that are owed: 10 s. Kubernetes kills after 30.
@@ -55,7 +56,7 @@ pub enum RunError {
     Store(#[from] StoreError),
     /// The port.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(#[from] ListenError),
     /// The source.
     #[error(transparent)]
     Source(SourceError),
@@ -109,12 +110,14 @@ async fn run_in(
     status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
     let (reload, reload_requests) = mpsc::channel(1);
-    let listener = server::bind(&general.http.listen).await?;
+    let settings = configuration.build_server().map_err(RunError::Configuration)?;
+    let web = &general.http.web;
+    let listener = web::bind(&web.listen, web.may_be_reached()).await?;
     let stop_server = CancellationToken::new();
     let context =
         ServerContext { status: Arc::clone(&status), metrics: Arc::clone(&metrics), reload };
-    tracing::info!(listen = general.http.listen, "serving metrics, health and API");
-    let server = tokio::spawn(server::serve(listener, context, stop_server.clone()));
+    tracing::info!(listen = web.listen, "serving metrics, health and API");
+    let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
 
     // From now on the signal does not end the process: it may come while the state is waited for.
     let hangup = signal(SignalKind::hangup())?;

@@ -13,9 +13,11 @@ use crate::{
         duration::written,
         limits::{GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
         shard::EngineSettings,
+        words::words,
         yaml::Section,
     },
     telemetry::{LogFormat, LogLevel, LogSettings},
+    web::WebConfig,
 };
 
 /// Where metrics, health and API are served unless `http.listen` says otherwise: only to this host.
@@ -44,6 +46,24 @@ pub const SETTINGS: &[Setting] = &[
     setting("state", "required", "Directory for the checkpoint; made if it is missing."),
     setting("http.listen", LISTEN_DEFAULT, "Address of metrics, health, status page and API."),
     setting("http.external_url", "none", "URL under which people reach it; for links in alerts."),
+    setting(
+        "http.hosts",
+        "none",
+        "Further names under which it is reached, for requests that change things.",
+    ),
+    setting(
+        "http.tls.cert_file",
+        "none",
+        "Certificate in PEM, with those that signed it; read again when it changes.",
+    ),
+    setting("http.tls.key_file", "none", "Key of the certificate, in PEM."),
+    setting("http.bearer_token", "none", "Tokens of those who may ask, one a line (secret)."),
+    setting("http.bearer_token_file", "none", "File with these tokens."),
+    setting("http.basic_auth.username", "none", "User who may ask."),
+    setting("http.basic_auth.password", "none", "Password of the user (secret)."),
+    setting("http.basic_auth.password_file", "none", "File with the password."),
+    setting("http.public", "[health]", "What is shown without credentials: health, metrics."),
+    setting("http.insecure", "false", "Lets everybody ask whom the network lets through."),
     setting("engine.grace", "2m", "How long an event may come after newer ones and still count."),
     setting("engine.idle_after", "1m", "When a silent partition stops holding the others back."),
     setting("engine.skew_max", "5m", "How far ahead of our clock an event may claim to be."),
@@ -80,13 +100,27 @@ pub struct General {
     pub reload_interval: Option<Duration>,
 }
 
+words! {
+    /// What may be shown to everybody.
+    pub enum Public {
+        /// `/healthz` and `/readyz`, without reasons.
+        Health = "health",
+        /// `/metrics`.
+        Metrics = "metrics",
+    }
+}
+
 /// The section `http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// `host:port`; the host may be a name.
-    pub listen: String,
+    /// Where it listens, and who may ask.
+    pub web: WebConfig,
     /// Without a slash at its end.
     pub external_url: Option<String>,
+    /// Names under which it is reached.
+    pub hosts: Vec<String>,
+    /// What is shown without credentials.
+    pub public: Vec<Public>,
 }
 
 /// The section `engine`.
@@ -155,17 +189,17 @@ fn resolve(base: &Path, path: &str) -> PathBuf {
 }
 
 fn http(root: &Section<'_>) -> HttpSettings {
-    let mut http = HttpSettings { listen: LISTEN_DEFAULT.to_owned(), external_url: None };
+    let mut http = HttpSettings {
+        web: WebConfig::local(LISTEN_DEFAULT),
+        external_url: None,
+        hosts: Vec::new(),
+        public: vec![Public::Health],
+    };
     let Some(section) = root.section("http") else { return http };
-    if let Some(listen) = section.string("listen") {
-        match listen_address(&listen) {
-            Some(address) => http.listen = address,
-            None => section.invalid(
-                "listen",
-                format!("{} is not an address", section.path_of("listen")),
-                "write host and port, such as `127.0.0.1:9464`, or `:9464` for all interfaces",
-            ),
-        }
+    http.web = WebConfig::parse(&section, LISTEN_DEFAULT);
+    http.hosts = section.strings("hosts").unwrap_or_default();
+    if let Some(words) = section.strings("public") {
+        http.public = words.iter().filter_map(|word| public(&section, word)).collect();
     }
     if let Some(url) = section.string("external_url") {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
@@ -183,18 +217,19 @@ fn http(root: &Section<'_>) -> HttpSettings {
         }
     }
     section.finish();
+    let authority = http.external_url.as_deref().and_then(|url| url.split('/').nth(2));
+    let listened = http.web.listen.rsplit_once(':').map(|(host, _)| host);
+    http.hosts.extend(authority.into_iter().chain(listened).map(str::to_owned));
     http
 }
 
-/// `host:port` with the host filled in, if it is an address.
-fn listen_address(text: &str) -> Option<String> {
-    let (host, port) = text.rsplit_once(':')?;
-    port.parse::<u16>().ok()?;
-    let bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-    if bare_ipv6 || host.contains(|c: char| c.is_whitespace() || c == '/') {
-        return None;
+fn public(section: &Section<'_>, word: &str) -> Option<Public> {
+    let found = Public::parse(word);
+    if found.is_none() {
+        let title = format!("{} cannot have `{word}`", section.path_of("public"));
+        section.invalid("public", title, "it is a list of `health` and `metrics`, or empty");
     }
-    Some(if host.is_empty() { format!("0.0.0.0:{port}") } else { text.to_owned() })
+    found
 }
 
 fn engine(root: &Section<'_>) -> EngineTuning {

@@ -2,13 +2,13 @@
 //!
 //! Alive is whatever a restart could not mend, a broker that is away among it: only a part that
 //! failed for good makes it unhealthy. Ready is: it reads its source, has rules, and can make
-//! checkpoints. Both name every part with its reason, as text for people or, asked by
-//! `Accept: application/json` or `?format=json`, as JSON.
+//! checkpoints. To those who may ask, both name every part with its reason, as text for people or, asked
+//! by `Accept: application/json` or `?format=json`, as JSON.
 
 use std::collections::BTreeMap;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -17,27 +17,32 @@ use serde::Serialize;
 
 use super::{
     ServerContext,
+    guard::Caller,
     status::{Component, Health},
 };
 
 pub(super) async fn live(
     State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let components = context.status.components();
+    let mut components = context.status.components();
     let is_alive = components.values().all(|component| component.health != Health::Failed);
+    components.retain(|_, _| caller.is_known);
     let word = if is_alive { "healthy" } else { "not healthy" };
     answer(is_alive, word, &components, wants_json(&query, &headers))
 }
 
 pub(super) async fn ready(
     State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let components = context.status.components();
+    let mut components = context.status.components();
     let is_ready = components.values().all(|component| component.health.is_ready());
+    components.retain(|_, _| caller.is_known);
     let word = if is_ready { "ready" } else { "not ready" };
     answer(is_ready, word, &components, wants_json(&query, &headers))
 }

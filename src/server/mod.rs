@@ -1,12 +1,12 @@
 //! The HTTP server: metrics, health, reload, a small API and a status page.
 //!
 //! It only shows what others put into [`Status`] and [`Metrics`], and hands reloads to the app; it
-//! decides nothing. There is no login: bind it to an address that only operators reach.
+//! decides nothing. Connections are bounded by [`crate::web`]; what a request must pass is in `guard`.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod api;
+mod guard;
 mod health;
-mod listener;
 mod page;
 mod status;
 
@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::State,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -25,19 +25,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::Metrics;
-use listener::BoundedListener;
+use crate::{
+    telemetry::Metrics,
+    web::{self, Access, Certificate, Limits, Serving},
+};
+use guard::Guard;
 
 pub use status::{Component, Health, Status};
 
-/// Bytes of a request's body: 16 KiB. A larger one is answered with 413; nothing here needs any.
-const BODY_BYTES_MAX: usize = 16 << 10;
-
 /// How long a reload may take before the caller is told to look at the log instead.
 const RELOAD_WAIT: Duration = Duration::from_secs(60);
-
-/// How long open requests may take once the server stops.
-const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// Somebody asked for a reload of the rules by `POST /-/reload`.
 #[derive(Debug)]
@@ -57,70 +54,57 @@ pub struct ServerContext {
     pub reload: mpsc::Sender<ReloadRequest>,
 }
 
-/// Why there is no server.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// Another process listens there.
-    #[error(
-        "cannot listen on {listen}: the port is in use by another process; choose another one with `http.listen`"
-    )]
-    InUse {
-        /// `host:port`.
-        listen: String,
-    },
-    /// Anything else.
-    #[error("cannot listen on {listen}: {source}")]
-    Listen {
-        /// `host:port`.
-        listen: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It broke while it ran.
-    #[error("the HTTP server stopped: {0}")]
-    Serve(std::io::Error),
+/// Whom it answers.
+pub struct ServerSettings {
+    /// Who may ask.
+    pub access: Access,
+    /// The certificate, if it speaks TLS.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Names under which people reach it, beside addresses and `localhost`, with or without a port.
+    pub hosts: Vec<String>,
+    /// Anybody may see whether it is healthy and ready; why not is for those who may ask.
+    pub health_is_public: bool,
+    /// Anybody may see the metrics.
+    pub metrics_are_public: bool,
 }
 
-/// Opens the port, so that a port in use is known before anything is consumed.
-///
-/// # Errors
-/// The port is in use, may not be used, or the host has no address.
-pub async fn bind(listen: &str) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(listen).await.map_err(|source| {
-        let listen = listen.to_owned();
-        match source.kind() {
-            std::io::ErrorKind::AddrInUse => ServerError::InUse { listen },
-            _ => ServerError::Listen { listen, source },
+impl ServerSettings {
+    /// Everybody may see everything.
+    pub fn open() -> ServerSettings {
+        ServerSettings {
+            access: Access::open(),
+            certificate: None,
+            hosts: Vec::new(),
+            health_is_public: true,
+            metrics_are_public: true,
         }
-    })
+    }
 }
 
 /// Serves until `stop`; requests that are open then have five seconds.
-///
-/// # Errors
-/// The listener broke.
 pub async fn serve(
     listener: TcpListener,
     context: ServerContext,
+    settings: ServerSettings,
     stop: CancellationToken,
-) -> Result<(), ServerError> {
-    let server = axum::serve(BoundedListener::new(listener), router(context))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let out_of_time = async {
-        stop.cancelled().await;
-        tokio::time::sleep(STOP_WAIT).await;
+) {
+    let metrics = Arc::clone(&context.metrics);
+    metrics.begin_refusals(guard::NAME);
+    let certificate = settings.certificate.clone();
+    let guard = Arc::new(Guard::new(settings, Arc::clone(&metrics)));
+    let serving = Serving {
+        limits: Limits::default(),
+        certificate,
+        on_refused: Arc::new(move |why| metrics.refused(guard::NAME, why)),
     };
-    tokio::select! {
-        outcome = server => outcome.map_err(ServerError::Serve),
-        () = out_of_time => Ok(()),
-    }
+    web::serve(listener, router(context, guard), serving, stop).await;
 }
 
 /// Every path, in the order of the status page.
 const PATHS: &str =
     "/  /metrics  /healthz  /readyz  /api/v1/alerts  /api/v1/rules  /api/v1/status  POST /-/reload";
 
-fn router(context: ServerContext) -> Router {
+fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
     Router::new()
         .route("/", get(page::show))
         .route("/metrics", get(metrics))
@@ -135,7 +119,7 @@ fn router(context: ServerContext) -> Router {
         .fallback(|| async {
             (StatusCode::NOT_FOUND, format!("no such page; there are: {PATHS}\n"))
         })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
         .layer(axum::middleware::map_response(harden))
         .with_state(context)
 }
@@ -190,11 +174,16 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::engine::{
-        alert::{Alert, AlertState, Evidence, Fingerprint, RuleSaid},
-        record::{PartitionName, Position},
-        rule::Severity,
-        time::{EventTime, WallTime},
+    use crate::{
+        engine::{
+            alert::{Alert, AlertState, Evidence, Fingerprint, RuleSaid},
+            diagnostic::{Problems, SourceText},
+            record::{PartitionName, Position},
+            rule::Severity,
+            time::{EventTime, WallTime},
+            yaml::{SecretRef, Section, parse},
+        },
+        web::{AccessConfig, ListenError, SecretSource},
     };
 
     struct Running {
@@ -202,18 +191,32 @@ mod tests {
         status: Arc<Status>,
         reloads: mpsc::Receiver<ReloadRequest>,
         stop: CancellationToken,
-        task: tokio::task::JoinHandle<Result<(), ServerError>>,
+        task: tokio::task::JoinHandle<()>,
     }
 
     async fn start() -> Running {
-        let listener = bind("127.0.0.1:0").await.unwrap();
+        start_with(AccessConfig::default()).await
+    }
+
+    /// Secrets are the names of their variables.
+    fn settings(access: &AccessConfig) -> ServerSettings {
+        let read: SecretSource = Arc::new(|secret| match secret {
+            SecretRef::Env(name) => Ok(name.clone()),
+            _ => Err("no such secret".to_owned()),
+        });
+        let access = Access::build(access, read).unwrap();
+        ServerSettings { access, metrics_are_public: false, ..ServerSettings::open() }
+    }
+
+    async fn start_with(access: AccessConfig) -> Running {
+        let listener = web::bind("127.0.0.1:0", false).await.unwrap();
         let address = listener.local_addr().unwrap();
         let status = Arc::new(Status::new(&["rules", "source", "store"]));
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
         let context = ServerContext { status: Arc::clone(&status), metrics, reload };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, context, stop.clone()));
+        let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }
     }
 
@@ -368,11 +371,63 @@ mod tests {
     async fn a_port_in_use_is_said_and_a_stop_ends_the_server() {
         let server = start().await;
         let listen = server.address.to_string();
-        let error = bind(&listen).await.unwrap_err().to_string();
-        assert!(error.contains("in use") && error.contains("http.listen"), "{error}");
-        assert!(matches!(bind("host.invalid:1").await, Err(ServerError::Listen { .. })));
+        let error = web::bind(&listen, false).await.unwrap_err().to_string();
+        assert!(error.contains("in use"), "{error}");
+        let nowhere = web::bind("host.invalid:1", false).await;
+        assert!(matches!(nowhere, Err(ListenError::Other { .. })));
         server.stop.cancel();
-        server.task.await.unwrap().unwrap();
-        assert!(bind(&listen).await.is_ok(), "the port is free again");
+        server.task.await.unwrap();
+        assert!(web::bind(&listen, false).await.is_ok(), "the port is free again");
+    }
+
+    #[tokio::test]
+    async fn without_credentials_only_health_is_shown_and_not_why() {
+        let text = "bearer_token_env: sesame\nbasic_auth: {username: ann, password_env: pw}\n";
+        let source = SourceText::new("t.yaml", text);
+        let (nodes, problems) = (parse(&source).unwrap(), Problems::new());
+        let access = AccessConfig::parse(&Section::new(&source, &problems, &nodes[0], ""));
+        let server = start_with(access).await;
+        server.status.set_component("source", Health::Down, "kafka.internal is away");
+        let (code, text) = server.get("/readyz").await;
+        assert_eq!((code, text.as_str()), (503, "not ready\n"));
+        for closed in ["/", "/metrics", "/api/v1/alerts", "/api/v1/status", "/nowhere"] {
+            assert_eq!(server.get(closed).await.0, 401, "{closed}");
+        }
+        let ask = |path: &str| client().get(server.url(path));
+        let known =
+            ask("/readyz").bearer_auth("sesame").send().await.unwrap().text().await.unwrap();
+        assert!(known.contains("kafka.internal"), "{known}");
+        let metrics = ask("/metrics").basic_auth("ann", Some("pw")).send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let refused = "tripline_http_refused_total{reason=\"unauthorized\",server=\"http\"} 5";
+        assert!(metrics.contains(refused), "{metrics}");
+        let wrong = ask("/metrics").bearer_auth("sesam").send().await.unwrap();
+        assert_eq!(
+            (wrong.status().as_u16(), wrong.headers().contains_key("www-authenticate")),
+            (401, true)
+        );
+    }
+
+    #[tokio::test]
+    async fn another_site_changes_nothing() {
+        let server = start().await;
+        let post = client().post(server.url("/-/reload"));
+        for (name, value) in [
+            ("host", "rebound.example"),
+            ("sec-fetch-site", "cross-site"),
+            ("origin", "https://evil.example"),
+        ] {
+            let answer = post.try_clone().unwrap().header(name, value).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 403, "{name}: {value}");
+        }
+        assert!(server.reloads.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_needs_is_bounded() {
+        let server = start().await;
+        let body = vec![b'x'; 17 << 10];
+        let answer = client().post(server.url("/-/reload")).body(body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 413);
     }
 }

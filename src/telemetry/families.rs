@@ -75,6 +75,10 @@ pub(super) struct RulesMetrics {
     pub(super) last: Gauge,
 }
 
+pub(super) struct ServerMetrics {
+    pub(super) refused: IntCounterVec,
+}
+
 pub(super) struct ProcessMetrics {
     pub(super) cpu: Counter,
     pub(super) resident: IntGauge,
@@ -193,6 +197,15 @@ impl RulesMetrics {
             reloads: b.counters("tripline_rules_reloads_total", &["outcome"], "Reloads of the rules since start."),
             successful: b.gauge("tripline_rules_last_reload_successful", "0 while the last reload failed and the rules before it are in use."),
             last: b.seconds_gauge("tripline_rules_last_load_timestamp_seconds", "When the rules in use were loaded."),
+        }
+    }
+}
+
+impl ServerMetrics {
+    #[rustfmt::skip]
+    pub(super) fn new(b: &mut Builder) -> ServerMetrics {
+        ServerMetrics {
+            refused: b.counters("tripline_http_refused_total", &["server", "reason"], "Connections that were closed and requests that were refused, by why."),
         }
     }
 }

@@ -8,8 +8,10 @@ mod families;
 mod log;
 mod metrics;
 mod process;
+mod refusal;
 mod registry;
 
 pub use log::{LogFormat, LogLevel, LogSettings, start_logs};
 pub use metrics::Metrics;
+pub use refusal::Refusal;
 pub use registry::MetricInfo;

@@ -28,6 +28,7 @@ mod fake_receivers;
 mod fuzz_bodies;
 mod fuzz_state;
 mod generate;
+mod http_server;
 mod intake;
 mod kinds;
 mod newest_kubernetes;

@@ -112,6 +112,11 @@ impl Running {
         assert!(sent.unwrap().success());
     }
 
+    /// Where its HTTP server listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.base.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         match self.client.get(format!("{}{path}", self.base)).send().await {
             Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap()),

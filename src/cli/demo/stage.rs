@@ -35,10 +35,11 @@ use crate::{
     },
     kafka::EmbeddedKafka,
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, Health, ServerContext, ServerError, Status},
+    server::{self, Health, ServerContext, ServerSettings, Status},
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
+    web::{self, ListenError},
 };
 
 /// The topic that is written and read.
@@ -275,17 +276,19 @@ fn serve(
     let mut refused = None;
     for port in ports {
         let address = SocketAddr::new(listen.ip(), port);
-        match runtime.block_on(server::bind(&address.to_string())) {
+        // What it shows is made up, so anybody may see it whom it is bound for.
+        match runtime.block_on(web::bind(&address.to_string(), true)) {
             Ok(listener) => {
                 let address = listener.local_addr()?;
                 // Nobody reloads the demo's rules: the channel is closed.
                 let (reload, _) = mpsc::channel(1);
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
                 let context = ServerContext { status, metrics, reload };
-                runtime.spawn(server::serve(listener, context, stop.clone()));
+                let settings = ServerSettings::open();
+                runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);
             }
-            Err(error @ ServerError::InUse { .. }) => refused = Some(error),
+            Err(error @ ListenError::InUse { .. }) => refused = Some(error),
             Err(error) => return Err(error.into()),
         }
     }

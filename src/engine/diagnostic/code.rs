@@ -184,6 +184,8 @@ codes! {
         "What a receiver needs is missing or wrong, such as a secret that cannot be read.";
     DEAD_LETTERS_IMPOSSIBLE = "C021", "dead letters have no place",
         "The place of dead letters cannot be made ready.";
+    SERVER_IMPOSSIBLE = "C022", "server cannot be made",
+        "What the HTTP server needs is missing or wrong, such as a certificate or a token.";
     KAFKA_IMPOSSIBLE = "C030", "Kafka source cannot be made",
         "The Kafka client refuses these settings.";
     NOT_TAKEN_OVER = "C031", "stream cannot be taken over",

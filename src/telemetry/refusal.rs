@@ -1,0 +1,23 @@
+//! Why a server of ours did not answer a client as it wished: words of a metric's label.
+
+use crate::engine::words::words;
+
+words! {
+    /// Why a connection was closed or a request refused.
+    pub enum Refusal {
+        /// As many connections as may be were open; the idlest was closed for a newcomer.
+        Full = "full",
+        /// The client took too long to say something, or to hear the answer.
+        Slow = "slow",
+        /// No TLS came about.
+        Handshake = "handshake",
+        /// As many requests as may be were being answered.
+        Busy = "busy",
+        /// No credentials, or wrong ones.
+        Unauthorized = "unauthorized",
+        /// A browser was led here by another site.
+        Forbidden = "forbidden",
+        /// The operating system gave no connection: too many open files, say.
+        System = "system",
+    }
+}

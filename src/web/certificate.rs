@@ -1,0 +1,112 @@
+//! The certificate of a server, read again when its files change.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use super::{Content, SecretSource};
+use crate::{
+    engine::yaml::{SecretRef, Section},
+    tls,
+};
+
+/// How long a look at the files holds: 1 s.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where certificate and key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateConfig {
+    /// PEM file of the certificate, followed by those that signed it.
+    pub cert_file: String,
+    /// PEM file of its key.
+    pub key_file: String,
+}
+
+impl CertificateConfig {
+    /// Reads `cert_file` and `key_file`; what is missing is reported.
+    pub(super) fn parse(section: Section<'_>) -> Option<CertificateConfig> {
+        let help = "write `tls: {cert_file: PATH, key_file: PATH}`, both PEM";
+        let cert_file = section.required_string("cert_file", help);
+        let key_file = section.required_string("key_file", help);
+        section.finish();
+        Some(CertificateConfig { cert_file: cert_file?, key_file: key_file? })
+    }
+
+    /// The files, as what can be read.
+    pub(super) fn secrets(&self) -> [SecretRef; 2] {
+        [SecretRef::File(self.cert_file.clone()), SecretRef::File(self.key_file.clone())]
+    }
+
+    fn content(&self, read: &SecretSource) -> Content {
+        let [cert, key] = self.secrets().map(|file| read(&file));
+        Content::from([("cert_file", cert), ("key_file", key)])
+    }
+}
+
+/// What a server shows to clients that ask who it is.
+pub struct Certificate {
+    config: CertificateConfig,
+    read: SecretSource,
+    state: Mutex<State>,
+}
+
+struct State {
+    acceptor: TlsAcceptor,
+    /// What the files held at the last look.
+    found: Content,
+    looked: Instant,
+}
+
+impl Certificate {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// What is wrong with them, for people, with the key of the setting.
+    pub fn build(config: &CertificateConfig, read: SecretSource) -> Result<Certificate, String> {
+        let found = config.content(&read);
+        let acceptor = acceptor(&found)?;
+        let state = Mutex::new(State { acceptor, found, looked: Instant::now() });
+        Ok(Certificate { config: config.clone(), read, state })
+    }
+
+    /// What the next connection begins with. Looks at the files if the last look was some time ago;
+    /// if they cannot be used, what was there before goes on, and it is said once.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.looked.elapsed() >= LOOK {
+            state.looked = Instant::now();
+            let found = self.config.content(&self.read);
+            if found != state.found {
+                match acceptor(&found) {
+                    Ok(acceptor) => {
+                        tracing::info!(
+                            file = self.config.cert_file,
+                            "the certificate changed; using it"
+                        );
+                        state.acceptor = acceptor;
+                    }
+                    Err(why) => tracing::error!("tls.{why}; going on with what was there before"),
+                }
+                state.found = found;
+            }
+        }
+        state.acceptor.clone()
+    }
+}
+
+fn acceptor(found: &Content) -> Result<TlsAcceptor, String> {
+    let text = |key: &'static str| match found.get(key) {
+        Some(Ok(text)) => Ok(text.as_bytes()),
+        Some(Err(why)) => Err(format!("{key}: {why}")),
+        None => Err(format!("{key} was not read")),
+    };
+    let certificates =
+        tls::certificates(text("cert_file")?).map_err(|why| format!("cert_file: {why}"))?;
+    let config =
+        tls::server(certificates, text("key_file")?).map_err(|why| format!("key_file: {why}"))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

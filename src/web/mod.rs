@@ -1,0 +1,30 @@
+//! What every HTTP server of ours is made of: a listener that bounds what clients can hold, TLS, and who
+//! may ask.
+//!
+//! The server of metrics and API stands on it, and sources to which others push. It knows neither; what is
+//! answered is a router that they bring.
+#![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
+
+mod access;
+mod body;
+mod certificate;
+mod connections;
+mod listener;
+mod settings;
+
+pub use access::{Access, AccessConfig};
+pub use body::{BodyError, collect, discard};
+pub use certificate::{Certificate, CertificateConfig};
+pub use connections::Limits;
+pub use listener::{ListenError, Serving, bind, serve};
+pub use settings::WebConfig;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::engine::yaml::SecretRef;
+
+/// Reads a secret as it is now; kept, so that a rotated one is seen.
+pub type SecretSource = Arc<dyn Fn(&SecretRef) -> Result<String, String> + Send + Sync>;
+
+/// What files and secrets hold, by name, to see whether they have changed.
+type Content = BTreeMap<&'static str, Result<String, String>>;
