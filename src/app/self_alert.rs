@@ -1,15 +1,18 @@
 //! Alerts about Tripline itself, for what a team must hear through the same channels as any other.
 
-use std::collections::BTreeMap;
-
 use crate::engine::{
-    alert::{Alert, AlertState, Fingerprint, RuleSaid},
+    alert::{Alert, AlertState, OwnAlert},
     rule::Severity,
     time::WallTime,
 };
 
-/// Name of the alert that says an edit of the rules was refused.
-pub(super) const RELOAD_FAILED: &str = "TriplineReloadFailed";
+/// An edit of the rules was refused.
+const RELOAD_FAILED: OwnAlert = OwnAlert {
+    name: "TriplineReloadFailed",
+    rule_id: "tripline.reload",
+    title: "Rules could not be reloaded",
+    severity: Severity::High,
+};
 
 /// The trouble of refused edits: from the first until a set is taken, it is one alert.
 #[derive(Default)]
@@ -53,41 +56,13 @@ impl RefusedEdits {
 
 /// A failed reload: the last good rules go on, and somebody must know. `detail` is what is wrong.
 pub(super) fn reload_failed(now: WallTime, state: AlertState, detail: &str) -> Alert {
-    let labels = BTreeMap::from([
-        ("alertname".to_owned(), RELOAD_FAILED.to_owned()),
-        ("severity".to_owned(), Severity::High.as_str().to_owned()),
-        ("rule_id".to_owned(), "tripline.reload".to_owned()),
-    ]);
     let summary = match state {
         AlertState::Firing => "An edit of the rules was refused; the last good set goes on",
         AlertState::Resolved => "The rules were loaded again",
     };
-    let annotations = BTreeMap::from([
-        ("summary".to_owned(), summary.to_owned()),
-        ("description".to_owned(), detail.to_owned()),
-    ]);
-    let at = now.as_event();
-    Alert {
-        fingerprint: Fingerprint::of(&labels),
-        state,
-        labels,
-        annotations,
-        rule_id: "tripline.reload".to_owned(),
-        rule_title: "Rules could not be reloaded".to_owned(),
-        severity: Severity::High,
-        key: Vec::new(),
-        starts_at: at,
-        first_seen: at,
-        last_seen: at,
-        ends_at: (state == AlertState::Resolved).then_some(at),
-        changed_at: now,
-        value: 1.0,
-        threshold: String::new(),
-        finding_count: 1,
-        suppressed_count: 0,
-        evidence: Vec::new(),
-        revision: 1,
-        said: RuleSaid::default(),
-        tags: Vec::new(),
+    let alert = RELOAD_FAILED.begin(now, &[], summary, detail);
+    match state {
+        AlertState::Firing => alert,
+        AlertState::Resolved => Alert { revision: 1, ..alert.ended(now) },
     }
 }

@@ -41,7 +41,7 @@ pub use difference::{Difference, KeyDifference, RuleChange, RuleDifference, diff
 pub use glob::expand;
 pub use html::page;
 pub use read::Input;
-pub use report::{DeadLetterReport, Report, RuleReport};
+pub use report::{AheadReport, DeadLetterReport, Report, RuleReport};
 pub use text::{difference_text, report_text};
 
 /// What a backtest works from.
@@ -168,7 +168,7 @@ fn detect(
     let mut detectors: Vec<Detector> = settings
         .rule_sets
         .iter()
-        .map(|rules| Detector::new(Arc::clone(rules), 0, &settings.engine))
+        .map(|rules| Detector::new(Arc::clone(rules), 0, &settings.engine).of_history())
         .collect();
     while let Ok(batch) = work.recv() {
         let detected = |detector: &mut Detector| detector.detect(settings.now, &batch);

@@ -190,6 +190,9 @@ pub const ROLL_UP_MIN: Duration = Duration::from_secs(60);
 /// Longest time within which like accesses become one row: 1 day. A longer one is an error (`R004`).
 pub const ROLL_UP_MAX: Duration = Duration::from_secs(86_400);
 
+/// How long windows wait for a source or a partition that cannot be read, while others can: 15 minutes.
+pub const AWAY_MAX_DEFAULT: Duration = Duration::from_secs(900);
+
 /// Rules, correlations and filters of one rule set: 10,000. More are an error (`R014`).
 pub const RULES_MAX: usize = 10_000;
 

@@ -12,6 +12,7 @@
 )]
 
 mod bad_input;
+mod clocks;
 mod configuration;
 mod crash;
 mod credentials;
@@ -31,3 +32,4 @@ mod slack;
 mod state;
 mod stop;
 mod stories;
+mod stream;

@@ -241,6 +241,7 @@ impl Spike {
                 let first = window.get(start)?.time;
                 best = Some(Hit {
                     time: last,
+                    claimed: None,
                     first,
                     last,
                     value,

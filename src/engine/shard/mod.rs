@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     alert::{
-        Alert,
+        Alert, Fingerprint,
         lifecycle::{AlertKey, Lifecycle, TrackedAlert},
     },
     detect::Detection,
@@ -52,6 +52,8 @@ pub struct ShardCounts {
     /// Findings that did not count for a correlation, since a group-by or counted field was absent or
     /// no number; by rule id.
     pub keys_null: BTreeMap<String, u64>,
+    /// Times that a partition could not be read for so long that windows were closed without it.
+    pub partitions_given_up: u64,
     /// Findings that came after their window had been decided, and did not count in it.
     pub windows_missed: u64,
     /// Correlation keys dropped to make room.
@@ -152,6 +154,17 @@ impl Shard {
         self.watermark.stop_listening();
     }
 
+    /// These partitions cannot be read from now on, while others can; windows wait for them, but not for
+    /// ever. [`Shard::handle_ready`] ends it.
+    pub fn handle_away(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
+        self.watermark.leave(now, partitions);
+    }
+
+    /// Partitions that cannot be read for so long that windows are closed without them.
+    pub fn given_up(&self) -> impl Iterator<Item = &Arc<PartitionName>> {
+        self.watermark.given_up()
+    }
+
     /// Detections of one batch, in their order; its progress then moves the watermark. Never fails.
     pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
         for detection in &batch.detections {
@@ -180,6 +193,19 @@ impl Shard {
     /// The next change of an alert that receivers may want.
     pub fn poll_alert(&mut self) -> Option<Alert> {
         self.alerts.pop_front()
+    }
+
+    /// Ends an alert by hand. Whether it fired.
+    pub fn resolve(
+        &mut self,
+        now: WallTime,
+        fingerprint: Fingerprint,
+        by_and_why: (&str, &str),
+    ) -> bool {
+        let mut alerts = Vec::new();
+        let has_fired = self.lifecycle.resolve_by_hand(now, fingerprint, by_and_why, &mut alerts);
+        self.alerts.extend(alerts);
+        has_fired
     }
 
     /// End of a finite stream: every window closes, every alert resolves.
@@ -212,6 +238,7 @@ impl Shard {
         counts.suppressed = self.lifecycle.counts.suppressed;
         counts.alerts_overflowed = self.lifecycle.counts.overflowed;
         counts.template_errors = self.lifecycle.counts.template_errors;
+        counts.partitions_given_up = self.watermark.given_up_count();
         counts
     }
 
@@ -243,10 +270,17 @@ impl Shard {
                 }
             }
         }
-        if self.watermark.get().is_some_and(|watermark| detection.time < watermark) {
+        // What was taken as earlier than it claims is not late for that: our own clock may be wrong.
+        let (claimed, watermark) = (detection.claimed, self.watermark.get());
+        let time = match claimed.zip(watermark) {
+            Some((claimed, watermark)) => detection.time.max(watermark.min(claimed)),
+            None => detection.time,
+        };
+        if watermark.is_some_and(|watermark| time < watermark) {
             self.counts.events_late += 1;
         }
-        self.found(now, Finding { rule: index, hit: Hit::of_event(detection.time, captured) });
+        let hit = Hit { claimed, ..Hit::of_event(time, captured) };
+        self.found(now, Finding { rule: index, hit });
     }
 
     /// The rule's index in the set in force, and what was captured as that rule captures it, for a

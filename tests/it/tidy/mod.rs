@@ -45,6 +45,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "source",
             "store",
             "telemetry",
+            "tls",
             "web",
         ],
     ),
