@@ -240,10 +240,11 @@ impl CoordinatorThread {
             Effect::Publish(positions) => self.publish(&positions),
             Effect::Counted { bytes } => self.in_flight.remove(bytes),
             Effect::UseRules { epoch, rules, report } => {
+                // Whoever sees that they are in force may rely on it.
+                self.rules.replace(epoch, Arc::clone(&rules));
                 tracing::info!(?report, version = rules.version, "rules replaced");
                 self.metrics.rules_loaded(&rules);
-                self.status.rules_loaded(Arc::clone(&rules));
-                self.rules.replace(epoch, rules);
+                self.status.rules_loaded(rules);
                 if let Some(done) = self.progress.reloads.pop_front() {
                     // Nobody waits for it if the files were only looked at.
                     let _ = done.send(());

@@ -181,7 +181,7 @@ impl Pipeline {
         drop(self.control.send(Input::Engine(coordinator::Input::Alert(Box::new(alert)))));
     }
 
-    /// Somebody may have mended receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers: what they did not take is tried now.
     pub fn retry_now(&self) {
         drop(self.control.send(Input::Engine(coordinator::Input::RetryNow)));
     }
@@ -298,7 +298,7 @@ fn restore(coordinator: &mut Coordinator, loaded: Loaded, feeds: &[Feed]) {
     if coordinator.member().dispatcher().is_told(accepted.fingerprint) {
         coordinator.handle(now(), coordinator::Input::Alert(Box::new(accepted)));
     }
-    // Whoever starts it may have mended receivers.
+    // Whoever starts it may have fixed receivers.
     coordinator.handle(now(), coordinator::Input::RetryNow);
     tracing::info!(?report, groups_unusable, "checkpoint restored");
 }

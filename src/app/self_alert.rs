@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::{
-    alert::{Alert, AlertState, Fingerprint, RuleSaid},
-    rule::Severity,
+    alert::{Alert, AlertState},
     time::WallTime,
 };
 
@@ -53,11 +52,6 @@ impl RefusedEdits {
 
 /// A failed reload: the last good rules go on, and somebody must know. `detail` is what is wrong.
 pub(super) fn reload_failed(now: WallTime, state: AlertState, detail: &str) -> Alert {
-    let labels = BTreeMap::from([
-        ("alertname".to_owned(), RELOAD_FAILED.to_owned()),
-        ("severity".to_owned(), Severity::High.as_str().to_owned()),
-        ("rule_id".to_owned(), "tripline.reload".to_owned()),
-    ]);
     let summary = match state {
         AlertState::Firing => "An edit of the rules was refused; the last good set goes on",
         AlertState::Resolved => "The rules were loaded again",
@@ -66,28 +60,8 @@ pub(super) fn reload_failed(now: WallTime, state: AlertState, detail: &str) -> A
         ("summary".to_owned(), summary.to_owned()),
         ("description".to_owned(), detail.to_owned()),
     ]);
-    let at = now.as_event();
-    Alert {
-        fingerprint: Fingerprint::of(&labels),
-        state,
-        labels,
-        annotations,
-        rule_id: "tripline.reload".to_owned(),
-        rule_title: "Rules could not be reloaded".to_owned(),
-        severity: Severity::High,
-        key: Vec::new(),
-        starts_at: at,
-        first_seen: at,
-        last_seen: at,
-        ends_at: (state == AlertState::Resolved).then_some(at),
-        changed_at: now,
-        value: 1.0,
-        threshold: String::new(),
-        finding_count: 1,
-        suppressed_count: 0,
-        evidence: Vec::new(),
-        revision: 1,
-        said: RuleSaid::default(),
-        tags: Vec::new(),
-    }
+    let ends_at = (state == AlertState::Resolved).then_some(now.as_event());
+    let rule = ("tripline.reload", "Rules could not be reloaded");
+    let alert = Alert::about_tripline(now, RELOAD_FAILED, rule, BTreeMap::new());
+    Alert { state, annotations, ends_at, ..alert }
 }

@@ -39,9 +39,9 @@ pub mod exit {
     /// All went well.
     pub const OK: ExitCode = ExitCode::SUCCESS;
     /// The command did its work and the answer is no, such as a test that failed; or the world
-    /// failed in a way that a restart may mend.
+    /// failed in a way that a restart may fix.
     pub const FAILURE: u8 = 1;
-    /// Command line, configuration or rules are wrong. A restart mends nothing.
+    /// Command line, configuration or rules are wrong. A restart does not help.
     pub const USAGE: u8 = 2;
     /// Another process has taken over the stream.
     pub const FENCED: u8 = 3;
@@ -53,7 +53,7 @@ pub mod exit {
 
 const EXIT_CODES: &str = "Exit codes:
   0  all went well
-  1  the answer is no (a test failed, …), or something outside failed and a restart may mend it
+  1  the answer is no (a test failed, …), or something outside failed and a restart may help
   2  command line, configuration or rules are wrong; nothing was consumed
   3  another Tripline process has taken over the stream; this one stopped and delivers nothing more
   4  the state directory is in use by another process, or was written by a newer version

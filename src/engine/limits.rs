@@ -36,7 +36,7 @@ pub const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
 pub const INDEX_TEXTS_PER_TEST_MAX: usize = 256;
 
 /// Values of one field that the index of rules knows: 4,096. With more the field is not indexed. As many
-/// beginnings of its values; with more it is indexed without them.
+/// prefixes of its values; with more it is indexed without them.
 pub const INDEX_VALUES_MAX: usize = 4_096;
 
 /// Bytes of one event: 8 MiB, several times what an API server stores. A larger one is matched, and

@@ -168,7 +168,7 @@ impl Member {
         self.dispatch_due(now);
     }
 
-    /// Somebody may have mended receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers: what they did not take is tried now.
     pub fn retry_now(&mut self, now: WallTime) {
         self.dispatcher.retry_now(now);
         self.dispatch_due(now);

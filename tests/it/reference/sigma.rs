@@ -15,12 +15,9 @@ use tripline::engine::{
     time::WallTime,
 };
 
-use super::{
-    correlation::config,
-    sigma_model::{
-        Compare, Condition, Encoding, How, Item, OTHER, PEOPLE, Relation, Selection, base64,
-        condition_holds, item_holds,
-    },
+use super::sigma_model::{
+    Compare, Condition, Encoding, How, Item, OTHER, PEOPLE, Relation, Selection, base64,
+    condition_holds, item_holds,
 };
 
 /// Fields with one value, several, or any JSON.
@@ -315,7 +312,7 @@ fn check(
 }
 
 proptest! {
-    #![proptest_config(config(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     #[test]
     fn modifiers_mean_what_sigma_says(item in item(), events in vec(event(), 1..5)) {
@@ -325,7 +322,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(600))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn conditions_mean_what_sigma_says(

@@ -62,7 +62,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
     let by_alert = model.by_alert();
     for notifier in &world.receivers.notifiers {
         hears_of_others(notifier)?;
-        receiver_knows(notifier, &world.receivers, &by_alert, &world.disk.ledger())?;
+        receiver_knows(notifier, &world.receivers, &by_alert)?;
     }
     if !world.checkers.rules_changed {
         let ideal = ideal(&world.broker, &mut world.detectors);
@@ -231,7 +231,6 @@ fn receiver_knows(
     notifier: &Notifier,
     receivers: &Receivers,
     by_alert: &BTreeMap<Fingerprint, Vec<&Alert>>,
-    ledger: &[tripline::engine::member::LedgerRow],
 ) -> Checked {
     let who = || format!("{} {}", notifier.receiver, notifier.index);
     let mut views: BTreeMap<Fingerprint, Vec<&Alert>> = BTreeMap::new();
@@ -254,15 +253,6 @@ fn receiver_knows(
         is_implied(notifier, views, snapshots)?;
     }
     for (fingerprint, snapshots) in by_alert {
-        let given_up = format!("alert {fingerprint} ");
-        let is_given_up = ledger.iter().any(|row| {
-            row.party == notifier.receiver
-                && row.what == "expired"
-                && row.detail.contains(&given_up)
-        });
-        if is_given_up {
-            continue;
-        }
         let views = views.get(fingerprint).map_or(&[][..], Vec::as_slice);
         is_told(notifier, receivers, views, snapshots)?;
     }
