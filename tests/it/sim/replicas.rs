@@ -2,7 +2,8 @@
 //!
 //! What is promised is a function of what was read, and of the answers that became durable. An answer that
 //! its process did not make durable is lost with it: the notification is then sent again, under the same
-//! id, which the simulator looks at. So here a process ends when every answer is durable.
+//! id, which the simulator looks at. So here a process ends when every answer is durable, and no receiver is
+//! one to which alerts are repeated until they end: when that was last done is not stored each time.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -97,6 +98,8 @@ impl Topic {
 /// A coordinator whose effects are all carried out at once.
 struct Replica {
     coordinator: Coordinator,
+    /// Which receivers there are.
+    plan: u8,
     store: MemoryStore,
     batches: u64,
     epoch: u64,
@@ -108,9 +111,10 @@ struct Replica {
 }
 
 impl Replica {
-    fn new(now: WallTime) -> Replica {
+    fn new(now: WallTime, plan: u8) -> Replica {
         Replica {
-            coordinator: coordinator(now, 0),
+            coordinator: coordinator(now, 0, plan),
+            plan,
             store: MemoryStore::new(),
             batches: 0,
             epoch: 0,
@@ -171,7 +175,7 @@ impl Replica {
 
     /// Its process ends; another one takes over what is durable.
     fn restart(&mut self, now: WallTime) {
-        self.coordinator = coordinator(now, self.rule_set);
+        self.coordinator = coordinator(now, self.rule_set, self.plan);
         let loaded = self.store.load().unwrap();
         let (report, unusable) = self.coordinator.restore(loaded.positions, loaded.entries, &[]);
         assert_eq!((report.outdated, report.unusable, unusable), (0, 0, 0), "{report:?}");
@@ -197,18 +201,19 @@ impl Replica {
     }
 }
 
-fn coordinator(now: WallTime, rule_set: usize) -> Coordinator {
+fn coordinator(now: WallTime, rule_set: usize, plan: u8) -> Coordinator {
     let checkpoint_interval = Duration::from_secs(1);
     let own = CoordinatorSettings { sources: 1, checkpoint_interval, drain: Duration::ZERO };
     let rules = Arc::clone(&rule_sets()[rule_set]);
-    Coordinator::new(now, rules, settings(), &Receivers::new(0).plan, own)
+    Coordinator::new(now, rules, settings(), &Receivers::new(plan).plan, own)
 }
 
 /// One that is never restored and one that often is.
 fn restored_is_as_straight(seed: u64) {
     let mut topic = Topic::new(seed);
     let names = topic.broker.names();
-    let mut replicas = [Replica::new(topic.wall()), Replica::new(topic.wall())];
+    let plan = topic.rng.small(2);
+    let mut replicas = [Replica::new(topic.wall(), plan), Replica::new(topic.wall(), plan)];
     let ready = Input::Ready { source: 0, partitions: names };
     let mut is_ready = false;
     for step in 0..STEPS {
