@@ -4,12 +4,14 @@
 //! standard error. Exit codes are those of [`exit`], the same for every command.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod ask;
 mod backtest;
 mod check;
 mod demo;
 mod explain;
 mod formats;
 mod generate;
+mod ledger;
 mod output;
 mod policy;
 pub mod rule_test;
@@ -77,14 +79,20 @@ enum Command {
     Run(run::RunArgs),
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
+    Coverage(ask::coverage::CoverageArgs),
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
     Formats(formats::FormatsArgs),
     Generate(generate::GenerateArgs),
+    Ledger(ledger::LedgerArgs),
     Policy(policy::PolicyArgs),
     Schema(schema::SchemaArgs),
+    Sessions(ask::sessions::SessionsArgs),
     Test(test::TestArgs),
+    Timeline(ask::timeline::TimelineArgs),
     Version(version::VersionArgs),
+    Visits(ask::visits::VisitsArgs),
+    WhoDid(ask::who_did::WhoDidArgs),
 }
 
 /// Runs the command that this process was started with.
@@ -95,14 +103,20 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::execute(args),
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
+        Command::Coverage(args) => ask::coverage::execute(args),
         Command::Demo(args) => demo::execute(args),
         Command::Explain(args) => explain::execute(args),
         Command::Formats(args) => formats::execute(args),
         Command::Generate(args) => generate::execute(args),
+        Command::Ledger(args) => ledger::execute(args),
         Command::Policy(args) => policy::execute(args),
         Command::Schema(args) => schema::execute(args),
+        Command::Sessions(args) => ask::sessions::execute(args),
         Command::Test(args) => test::execute(args),
+        Command::Timeline(args) => ask::timeline::execute(args),
         Command::Version(args) => version::execute(args),
+        Command::Visits(args) => ask::visits::execute(args),
+        Command::WhoDid(args) => ask::who_did::execute(args),
     };
     outcome.unwrap_or_else(|error| {
         if output::is_broken_pipe(&error) {

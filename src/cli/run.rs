@@ -72,9 +72,9 @@ pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
             output::complain(&error.to_string());
             ExitCode::from(match error {
                 RunError::Source(SourceError::Fenced { .. }) => exit::FENCED,
-                RunError::Source(SourceError::Config(_)) | RunError::Configuration(_) => {
-                    exit::USAGE
-                }
+                RunError::Source(SourceError::Config(_))
+                | RunError::Configuration(_)
+                | RunError::SigningKey(_) => exit::USAGE,
                 RunError::Store(StoreError::Newer { .. } | StoreError::Locked { .. }) => {
                     exit::STATE
                 }

@@ -190,6 +190,42 @@ pub const ROLL_UP_MIN: Duration = Duration::from_secs(60);
 /// Longest time within which like accesses become one row: 1 day. A longer one is an error (`R004`).
 pub const ROLL_UP_MAX: Duration = Duration::from_secs(86_400);
 
+/// Roll-ups that have not ended: 50,000, at about 1 kB each. At the limit the one that ends first ends at
+/// once; counted.
+pub const ROLL_UPS_MAX: usize = 50_000;
+
+/// Rows an hour of one class and actor beyond which names are left out: 600; counted.
+pub const FLOOD_ROWS: u64 = 600;
+
+/// Actors and classes of which rows are counted an hour: 20,000. Names of further ones are left out.
+pub const FLOOD_ACTORS_MAX: usize = 20_000;
+
+/// Accesses an hour that become rows: 100,000, and of what is only read half as many. Further ones are
+/// shed: counted, and told by a row.
+pub const ROWS_PER_HOUR_MAX: u64 = 100_000;
+
+/// Rows that wait for the archive: 100,000. Beyond it nothing is recorded; counted.
+pub const SPOOL_ROWS_MAX: usize = 100_000;
+
+/// Of these, rows that only entries may have: 10,000. Accesses are shed before.
+pub const SPOOL_ENTRY_ROWS: usize = 10_000;
+
+/// Bytes of the lines of rows that wait for the archive: 64 MiB. Beyond it accesses are shed.
+pub const SPOOL_BYTES_MAX: usize = 64 << 20;
+
+/// Rows after which the chain is sealed: 4,096.
+pub const SEAL_ROWS: u64 = 4_096;
+
+/// Time after which the chain is sealed, if it has new rows: 1 hour.
+pub const SEAL_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Clusters whose hours are told: 1,000. Further ones are told together, without a name.
+pub const COVERAGE_CLUSTERS_MAX: usize = 1_000;
+
+/// Hours of clusters that are not told yet: 10,000. Events of further ones (their clocks are wrong) are not
+/// counted for coverage.
+pub const COVERAGE_HOURS_MAX: usize = 10_000;
+
 /// Rules, correlations and filters of one rule set: 10,000. More are an error (`R014`).
 pub const RULES_MAX: usize = 10_000;
 

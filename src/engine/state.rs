@@ -59,6 +59,8 @@ words! {
         Alert = "alert",
         /// Groups with what they owe.
         Group = "alert_group",
+        /// Head of the ledger, and what is to become its rows.
+        Recorder = "recorder",
     }
 }
 

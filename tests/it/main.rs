@@ -31,6 +31,7 @@ mod generate;
 mod http_server;
 mod intake;
 mod kinds;
+mod ledger;
 mod newest_kubernetes;
 mod pipeline;
 mod policy;

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     finding::{Finding, correlate},
-    identity::{Identities, Run, Seen},
     watermark::{PartitionClock, Watermark},
 };
 use super::{
@@ -35,6 +34,8 @@ use super::{
     time::{EventTime, WallTime},
     value::Captured,
 };
+pub(in crate::engine) use identity::{Identities, Run, Seen};
+
 pub use super::{
     settings::EngineSettings,
     state::{StateChange, StateEntry, StateTable},
@@ -194,6 +195,11 @@ impl Shard {
     /// How far event time has come; `None` before the first event.
     pub const fn watermark(&self) -> Option<EventTime> {
         self.watermark.get()
+    }
+
+    /// How far event time has come in the partition that is furthest behind.
+    pub(in crate::engine) fn slowest(&self) -> EventTime {
+        self.watermark.slowest()
     }
 
     /// Tells the names of sources, so that those of restored partitions are known.
@@ -506,7 +512,7 @@ impl Shard {
                 let stored: TrackedAlert = postcard::from_bytes(&entry.value).ok()?;
                 self.lifecycle.restore(key, stored);
             }
-            StateTable::Group => return None,
+            StateTable::Group | StateTable::Recorder => return None,
         }
         Some(true)
     }

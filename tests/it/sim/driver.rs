@@ -354,6 +354,14 @@ impl World {
                     self.report(coordinator::Input::Durable);
                 }
             }
+            Effect::Archive(rows) => {
+                self.disk.archive(&rows)?;
+                // Now and then the engine does not hear of it, as if the process had died just then.
+                if self.disk.chain.id % 3 != 0 {
+                    let through = self.disk.chain.id;
+                    self.report(coordinator::Input::Archived { through });
+                }
+            }
             Effect::Publish(positions) => {
                 if life.fenced_at.is_none() && !self.broker.is_down {
                     self.broker.committed(&positions);

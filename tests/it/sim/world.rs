@@ -240,6 +240,7 @@ impl World {
         let mut life = Life::new(self.now, self.wall(), self.rule_set, &self.receivers.plan, next);
         let (report, groups_unusable) =
             life.coordinator.restore(loaded.positions, loaded.entries, &[]);
+        life.coordinator.restore_ledger(loaded.spool, self.disk.chain);
         let readable = report.unusable == 0 && groups_unusable == 0;
         ensure("what was stored can be read", readable || self.is_torn(), || {
             format!("{report:?}")
