@@ -39,6 +39,7 @@ use crate::{
         record::Position,
         rule::RuleSet,
         shard::EngineSettings,
+        state::{SourceNote, StateEntry},
     },
     notify::Receivers,
     server::Status,
@@ -129,7 +130,7 @@ impl Pipeline {
                 workers: workers.clone(),
                 spares: Spares::default(),
             };
-            feeds.push(threads.start_source(source, sink, &loaded.positions)?);
+            feeds.push(threads.start_source(source, sink, &loaded)?);
         }
         drop(workers);
 
@@ -252,7 +253,7 @@ impl Threads {
         &self,
         source: NamedSource,
         sink: FeedSink,
-        positions: &[Position],
+        loaded: &Loaded,
     ) -> std::io::Result<Feed> {
         let NamedSource { name, component, source } = source;
         let FeedSink { source_index, .. } = sink;
@@ -260,7 +261,8 @@ impl Threads {
         let (publish, watch) = tokio::sync::watch::channel(Vec::new());
         let events = self.control.clone();
         let context = SourceContext {
-            positions: positions_of(positions, name.as_ref()),
+            positions: positions_of(&loaded.positions, name.as_ref()),
+            notes: notes_of(&loaded.entries, name.as_ref()),
             name: name.clone(),
             sink: Box::new(sink),
             committed: watch,
@@ -288,6 +290,12 @@ fn positions_of(all: &[Position], source: Option<&Arc<str>>) -> Vec<Position> {
         next_offset: position.next_offset,
     });
     resolved.filter(|position| position.partition.source.as_ref() == source).collect()
+}
+
+/// What the source has kept in the checkpoint.
+fn notes_of(all: &[StateEntry], source: Option<&Arc<str>>) -> Vec<SourceNote> {
+    let notes = all.iter().filter_map(SourceNote::read);
+    notes.filter(|note| note.source.as_ref() == source).collect()
 }
 
 fn restore(coordinator: &mut Coordinator, loaded: Loaded, feeds: &[Feed]) {

@@ -8,7 +8,6 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod difference;
-mod glob;
 mod html;
 mod read;
 mod report;
@@ -38,7 +37,6 @@ use crate::{
 };
 
 pub use difference::{Difference, KeyDifference, RuleChange, RuleDifference, difference};
-pub use glob::expand;
 pub use html::page;
 pub use read::Input;
 pub use report::{DeadLetterReport, Report, RuleReport};

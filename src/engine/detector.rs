@@ -14,6 +14,7 @@ use super::{
     record::{PartitionName, RecordBatch},
     rule::RuleSet,
     settings::EngineSettings,
+    state::SourceNote,
     time::{EventTime, WallTime},
 };
 pub use super::{
@@ -58,6 +59,7 @@ impl Detector {
             sequence: batch.sequence,
             rules_epoch: self.rules_epoch,
             progress: Vec::with_capacity(batch.partitions.len()),
+            notes: batch.notes.clone(),
             ..DetectionBatch::default()
         };
         out.progress.extend(batch.partitions.iter().map(|partition| Progress {
@@ -194,6 +196,8 @@ pub struct DetectionBatch {
     pub time_min: Option<EventTime>,
     /// What was counted on the way.
     pub counts: DetectCounts,
+    /// What the source keeps with its positions.
+    pub notes: Vec<SourceNote>,
 }
 
 /// Counters of one batch; the shell adds them to its metrics.

@@ -15,6 +15,7 @@ use crate::{
     engine::{
         diagnostic::Diagnostic,
         record::{PartitionName, Position, RecordBatch},
+        state::SourceNote,
         time::WallTime,
         yaml::{SecretRef, Section},
     },
@@ -149,6 +150,8 @@ pub struct SourceContext {
     pub sink: Box<dyn BatchSink>,
     /// Where to go on: from the checkpoint, which wins over what the broker remembers.
     pub positions: Vec<Position>,
+    /// What it has kept beside its positions: from the checkpoint.
+    pub notes: Vec<SourceNote>,
     /// Positions that a checkpoint has covered; the source tells the broker, for lag tools. Only the
     /// latest value matters.
     pub committed: tokio::sync::watch::Receiver<Vec<Position>>,
@@ -195,6 +198,17 @@ pub enum SourceEvent {
     },
     /// The channel was full, so reading pauses; or it goes on.
     Paused(bool),
+    /// It reads on, but something is wrong that people should mend; or (`None`) nothing is any more.
+    Degraded(Option<String>),
+    /// Something was refused, lost or passed over; it is counted.
+    Trouble {
+        /// What, as a word for metrics; one of the kind's own.
+        what: &'static str,
+        /// How often, or how much.
+        count: u64,
+        /// For people; written to the log.
+        detail: String,
+    },
 }
 
 /// What no retry can mend.

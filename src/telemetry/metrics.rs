@@ -143,6 +143,12 @@ impl Metrics {
         self.source.paused.with_label_values(&[&source]).set(i64::from(is_paused));
     }
 
+    /// A source refused, lost or passed over something: `what` is a word of its kind.
+    pub fn source_trouble(&self, source_index: usize, what: &'static str, count: u64) {
+        let source = source_index.to_string();
+        self.source.troubles.with_label_values(&[&source, what]).inc_by(count);
+    }
+
     /// Records between our position and the end of each partition.
     pub fn set_lag(&self, partitions: &[(Arc<PartitionName>, i64)]) {
         for (partition, records) in partitions {

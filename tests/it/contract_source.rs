@@ -78,6 +78,7 @@ fn start(source: Box<dyn Source>, positions: Vec<Position>) -> Running {
         name: None,
         sink: Box::new(Sink { seen: Arc::clone(&seen), full: Arc::clone(&full) }),
         positions,
+        notes: Vec::new(),
         committed: committed_receiver,
         events: Box::new(events),
         stop: stop.clone(),

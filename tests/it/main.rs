@@ -25,6 +25,7 @@ mod diagnostics;
 mod embedded_kafka;
 mod explain;
 mod fake_receivers;
+mod followed;
 mod fuzz_bodies;
 mod fuzz_state;
 mod generate;

@@ -506,7 +506,7 @@ impl Shard {
                 let stored: TrackedAlert = postcard::from_bytes(&entry.value).ok()?;
                 self.lifecycle.restore(key, stored);
             }
-            StateTable::Group => return None,
+            StateTable::Group | StateTable::SourceNote => return None,
         }
         Some(true)
     }
