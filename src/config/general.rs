@@ -148,6 +148,7 @@ impl EngineTuning {
             idle_after: self.idle_after,
             skew_max: self.skew_max,
             resolve_after: self.resolve_after,
+            ..EngineSettings::default()
         }
     }
 }

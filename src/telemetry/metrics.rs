@@ -33,12 +33,13 @@ use crate::engine::{
 };
 
 /// Values of the label `limit`.
-const LIMITS: [&str; 6] = [
+const LIMITS: [&str; 7] = [
     "alert_groups",
     "correlation_keys",
     "firing_alerts",
     "identities",
     "ledger_entries",
+    "unfinished",
     "window_events",
 ];
 
@@ -173,6 +174,7 @@ impl Metrics {
         self.engine.events_from_future.inc_by(counts.events_from_future);
         self.engine.values_dropped.inc_by(counts.values_dropped);
         self.engine.events_cut.inc_by(counts.events_cut);
+        self.engine.events_elsewhere.inc_by(counts.events_elsewhere);
         for (field, count) in counts.fields_unread.iter() {
             self.engine.fields_unread.with_label_values(&[field]).inc_by(count);
         }
@@ -216,6 +218,7 @@ impl Metrics {
             ("window_events", counts.window_events_dropped),
             ("identities", counts.identities_forgotten),
             ("firing_alerts", counts.alerts_overflowed),
+            ("unfinished", counts.unfinished_unwatched),
         ] {
             advance(&engine.limit_hits.with_label_values(&[limit]), total);
         }

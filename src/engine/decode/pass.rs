@@ -121,7 +121,12 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.count_item()?;
         scanner.too_deep = false;
         match scanner.peek() {
-            b'{' => self.object(scanner, 0),
+            // Text in front of an event may begin with a bracket, too.
+            b'{' if scanner.follows(1, b"\"")
+                || lead::begins_json(self.text.get(scanner.at()..).unwrap_or("")) =>
+            {
+                self.object(scanner, 0)
+            }
             b'[' if lead::begins_json(self.text.get(scanner.at()..).unwrap_or("")) => {
                 self.list(scanner, 0)
             }

@@ -141,6 +141,12 @@ impl Unfinished {
         Some((deadline, verdicts.into_iter().map(hit).collect()))
     }
 
+    /// Waits for no end any more.
+    pub(super) fn give_up(&mut self) {
+        self.waiting.clear();
+        self.changed.extend(self.deadlines.drain().map(|(request, _)| request));
+    }
+
     /// Forgets requests that ended long ago.
     pub(super) fn expire(&mut self, watermark: EventTime, slowest: EventTime) {
         self.ended.expire(watermark, slowest);

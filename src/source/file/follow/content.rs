@@ -5,6 +5,7 @@ use std::{
     io::{self, BufRead, Read as _, Seek as _},
     os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,29 @@ struct Packed {
     at: u64,
 }
 
+impl Packed {
+    fn read(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.reader.is_none() || self.at > offset {
+            let mut file = file.try_clone()?;
+            file.rewind()?;
+            let counted = Counted { input: Box::new(file), done: Arc::default() };
+            *self = Packed { reader: Some(decompress(counted)?), at: 0 };
+        }
+        let Some(reader) = &mut self.reader else { return Ok(0) };
+        if self.at < offset {
+            let skip = offset - self.at;
+            let skipped = io::copy(&mut reader.take(skip), &mut io::sink())?;
+            self.at += skipped;
+            if skipped < skip {
+                return Ok(0);
+            }
+        }
+        let count = reader.read(buffer)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
 impl Opened {
     /// Opens a file. Never waits for whoever writes a pipe.
     pub(super) fn open(path: &Path) -> io::Result<Opened> {
@@ -111,27 +135,7 @@ impl Opened {
     /// more yet. Going back in it costs reading it from its start.
     pub(super) fn read(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let Some(packed) = &mut self.packed else { return self.file.read_at(buffer, offset) };
-        let unpacked: io::Result<usize> = (|| {
-            if packed.reader.is_none() || packed.at > offset {
-                let mut file = self.file.try_clone()?;
-                file.rewind()?;
-                let counted = Counted { input: Box::new(file), done: Default::default() };
-                *packed = Packed { reader: Some(decompress(counted)?), at: 0 };
-            }
-            let Some(reader) = &mut packed.reader else { return Ok(0) };
-            if packed.at < offset {
-                let skip = offset - packed.at;
-                let skipped = io::copy(&mut reader.take(skip), &mut io::sink())?;
-                packed.at += skipped;
-                if skipped < skip {
-                    return Ok(0);
-                }
-            }
-            let count = reader.read(buffer)?;
-            packed.at += count as u64;
-            Ok(count)
-        })();
-        match unpacked {
+        match packed.read(&self.file, buffer, offset) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             other => other,
         }

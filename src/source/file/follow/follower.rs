@@ -7,6 +7,7 @@
 //! What is not surely the same is read from its start: a request that is read twice counts once.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
@@ -75,6 +76,13 @@ struct Found {
     is_named: bool,
 }
 
+/// A file that is a copy of a content, or of its beginning.
+struct Copy {
+    stamp: Stamp,
+    content: u64,
+    is_packed: bool,
+}
+
 struct Log {
     partition: Arc<PartitionName>,
     since: i128,
@@ -88,7 +96,7 @@ pub(super) struct Follower {
     next_number: u64,
     scans: u64,
     /// Files that hold nothing but what some content has.
-    copies: BTreeMap<FileId, (Stamp, u64)>,
+    copies: BTreeMap<FileId, Copy>,
     /// Notes for the next batch.
     notes: Vec<SourceNote>,
     latest_log: Option<String>,
@@ -147,7 +155,10 @@ impl Follower {
         let taken = self.look_at_open(&found);
         let mut rest: Vec<&Found> =
             found.iter().filter(|found| !taken.contains(&found.stamp.file)).collect();
-        rest.sort_by(|a, b| (a.stamp.written, &a.path).cmp(&(b.stamp.written, &b.path)));
+        rest.sort_by_key(|found| {
+            let is_live = Path::new(&found.log) == found.path;
+            (found.stamp.written, is_live, Reverse(found.path.clone()))
+        });
         rest.retain(|found| !self.take_back(found));
         for found in rest {
             if let Err(error) = self.place(found, now) {
@@ -284,11 +295,14 @@ impl Follower {
 
     /// Finds out whose content a file holds: one that is looked for, a copy, or a new one.
     fn place(&mut self, found: &Found, now: i128) -> io::Result<()> {
-        if let Some((stamp, number)) = self.copies.get(&found.stamp.file)
-            && *stamp == found.stamp
-            && self.contents.get(number).is_some_and(Content::has_place)
+        if let Some(copy) = self.copies.get(&found.stamp.file)
+            && copy.stamp == found.stamp
+            && let Some(content) = self.contents.get(&copy.content)
         {
-            return Ok(());
+            let was_read = !copy.is_packed && copy.stamp.bytes <= content.note.offset;
+            if was_read || content.has_place() {
+                return Ok(());
+            }
         }
         let is_ours = self.logs.get(&found.log).is_some_and(|log| found.stamp.written >= log.since);
         let is_new = found.is_named || is_ours;
@@ -306,14 +320,17 @@ impl Follower {
             match file.tail(content.note.offset)? {
                 Some(tail) if digest_of(&tail) == content.note.tail => {
                     if content.has_place() {
-                        self.copies.insert(found.stamp.file, (found.stamp, *number));
+                        let (stamp, is_packed) = (found.stamp, file.is_packed());
+                        let copy = Copy { stamp, content: *number, is_packed };
+                        self.copies.insert(stamp.file, copy);
                     } else {
                         content.put(file, found.path.clone(), tail);
                     }
                     return Ok(());
                 }
                 None if is_beginning(&mut file, found.stamp, content)? => {
-                    self.copies.insert(found.stamp.file, (found.stamp, *number));
+                    let copy = Copy { stamp: found.stamp, content: *number, is_packed: false };
+                    self.copies.insert(found.stamp.file, copy);
                     return Ok(());
                 }
                 _ => {}

