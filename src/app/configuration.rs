@@ -156,8 +156,10 @@ impl Configuration {
     /// Everything that is wrong with any of them.
     pub fn build_sources(&self) -> Result<Vec<NamedSource>, Vec<Diagnostic>> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
+        let secrets = self.secrets.clone();
+        let read: SecretSource = Arc::new(move |secret| secrets.read(secret));
         for source in &self.sources {
-            match source.config.build(&|secret: &SecretRef| self.secrets.read(secret)) {
+            match source.config.build(&read) {
                 Ok(built) => sources.push(NamedSource {
                     name: source.name.clone(),
                     component: source.component(),

@@ -6,6 +6,7 @@
 
 pub mod file;
 pub mod kafka;
+pub mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,10 +21,11 @@ use crate::{
         yaml::{SecretRef, Section},
     },
     kafka::{Connection, ReadSecret},
+    web::SecretSource,
 };
 
 /// Every source that can be configured. Sorted by name; one line each.
-pub const SOURCES: &[&dyn SourceKind] = &[&file::File, &kafka::Kafka];
+pub const SOURCES: &[&dyn SourceKind] = &[&file::File, &kafka::Kafka, &webhook::Webhook];
 
 /// Records of one batch: 1,000.
 const BATCH_RECORDS_MAX: usize = 1_000;
@@ -56,7 +58,7 @@ pub trait SourceConfig: Send + Sync {
     ///
     /// # Errors
     /// What is wrong, for people: a secret that cannot be read, a certificate that is none.
-    fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>>;
+    fn build(&self, secret: &SecretSource) -> Result<Box<dyn Source>, Box<Diagnostic>>;
     /// Opens what was recorded between two times, for `backtest`; `None` if the source knows no times.
     /// Blocks the thread. Disturbs no process that reads the same stream.
     fn history(

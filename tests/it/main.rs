@@ -45,3 +45,4 @@ mod sim;
 mod slack_limits;
 mod tidy;
 mod upgrade;
+mod webhook;

@@ -30,7 +30,7 @@ use crate::{
         record::{PartitionName, Position, RecordBatch},
         yaml::{SecretRef, Section},
     },
-    kafka::ReadSecret,
+    web::SecretSource,
 };
 pub use glob::expand;
 pub use lines::LineFile;
@@ -95,7 +95,7 @@ impl SourceConfig for FileSettings {
         Vec::new()
     }
 
-    fn build(&self, _secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>> {
+    fn build(&self, _secret: &SecretSource) -> Result<Box<dyn Source>, Box<Diagnostic>> {
         let settings = self.clone();
         Ok(if self.follow {
             Box::new(follow::FollowSource { settings })

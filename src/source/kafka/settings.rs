@@ -11,6 +11,7 @@ use crate::{
         yaml::{SecretRef, Section},
     },
     kafka::{Connection, ReadSecret},
+    web::SecretSource,
     source::{RecordReader, Source, SourceConfig, SourceError, SourceKind},
 };
 
@@ -161,8 +162,8 @@ impl SourceConfig for KafkaSettings {
         self.connection.secrets()
     }
 
-    fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>> {
-        let connection = self.connection.open(secret).map_err(|detail| {
+    fn build(&self, secret: &SecretSource) -> Result<Box<dyn Source>, Box<Diagnostic>> {
+        let connection = self.connection.open(&**secret).map_err(|detail| {
             let title = format!("the Kafka source cannot be built: {detail}");
             Box::new(Diagnostic::error_nowhere(code::KAFKA_IMPOSSIBLE, title))
         })?;
