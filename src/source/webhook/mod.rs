@@ -89,19 +89,21 @@ impl WebhookSource {
         let app =
             App::new(settings, access, intake, committed, Arc::clone(&troubles), stop.clone());
         let serve = web::serve(listener, router(Arc::new(app)), serving, stop);
-        let tell = async {
-            let mut interval = tokio::time::interval(TELL_INTERVAL);
-            loop {
-                interval.tick().await;
-                troubles.tell(&*events);
-            }
-        };
         tokio::select! {
             () = serve => {}
-            () = tell => {}
+            () = keep_telling(&troubles, &*events) => {}
         }
         troubles.tell(&*events);
         Ok(())
+    }
+}
+
+/// Tells what is refused, as long as it is waited for.
+async fn keep_telling(troubles: &Troubles, events: &(dyn Fn(SourceEvent) + Send + Sync)) {
+    let mut interval = tokio::time::interval(TELL_INTERVAL);
+    loop {
+        interval.tick().await;
+        troubles.tell(events);
     }
 }
 
