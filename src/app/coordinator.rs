@@ -226,6 +226,15 @@ impl CoordinatorThread {
                 self.metrics.source_rewound(&partition);
             }
             SourceEvent::Paused(paused) => self.metrics.source_paused(source, paused),
+            SourceEvent::Degraded(Some(detail)) => {
+                tracing::warn!(source, "{detail}");
+                self.set_source(source, Health::Down, &detail);
+            }
+            SourceEvent::Degraded(None) => self.set_source(source, Health::Ok, "reads again"),
+            SourceEvent::Trouble { what, count, detail } => {
+                tracing::warn!(source, what, count, "{detail}");
+                self.metrics.source_trouble(source, what, count);
+            }
         }
     }
 

@@ -43,6 +43,7 @@ use crate::{
         recorder::Sign,
         rule::RuleSet,
         shard::EngineSettings,
+        state::{SourceNote, StateEntry},
     },
     notify::Receivers,
     server::Status,
@@ -137,7 +138,7 @@ impl Pipeline {
                 workers: workers.clone(),
                 spares: Spares::default(),
             };
-            feeds.push(threads.start_source(source, sink, &loaded.positions)?);
+            feeds.push(threads.start_source(source, sink, &loaded)?);
         }
         drop(workers);
 
@@ -276,7 +277,7 @@ impl Threads {
         &self,
         source: NamedSource,
         sink: FeedSink,
-        positions: &[Position],
+        loaded: &Loaded,
     ) -> std::io::Result<Feed> {
         let NamedSource { name, component, source } = source;
         let FeedSink { source_index, .. } = sink;
@@ -284,7 +285,8 @@ impl Threads {
         let (publish, watch) = tokio::sync::watch::channel(Vec::new());
         let events = self.control.clone();
         let context = SourceContext {
-            positions: positions_of(positions, name.as_ref()),
+            positions: positions_of(&loaded.positions, name.as_ref()),
+            notes: notes_of(&loaded.entries, name.as_ref()),
             name: name.clone(),
             sink: Box::new(sink),
             committed: watch,
@@ -319,6 +321,12 @@ fn start_entry(rules: &RuleSet) -> Entry {
     Entry::new(EntryKind::Start, env!("CARGO_PKG_VERSION"), "started")
         .fact("rule_set", &rules.version)
         .count("rules", rules.written_count() as u64)
+}
+
+/// What the source has kept in the checkpoint.
+fn notes_of(all: &[StateEntry], source: Option<&Arc<str>>) -> Vec<SourceNote> {
+    let notes = all.iter().filter_map(SourceNote::read);
+    notes.filter(|note| note.source.as_ref() == source).collect()
 }
 
 fn restore(coordinator: &mut Coordinator, loaded: Loaded, archive: Chain, feeds: &[Feed]) {

@@ -172,7 +172,7 @@ async fn start(
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let settings = PipelineSettings {
         rules: Arc::clone(&rules.rules),
-        engine: general.engine.settings(),
+        engine: configuration.engine_settings(),
         plan,
         receivers: receivers.clone(),
         sources,

@@ -109,6 +109,14 @@ pub const IDENTITIES_HELD_MAX: usize = 20_000;
 /// that.
 pub const IDENTITY_SPAN_MAX: Duration = Duration::from_secs(86_400);
 
+/// How long a change may take, in event time: 2 minutes, twice what the API server gives a request. Once
+/// event time has passed that and no end has come, it is an event of stage `Unfinished`.
+pub const UNFINISHED_AFTER: Duration = Duration::from_secs(120);
+
+/// Changes that were received and whose end is waited for: 100,000, only those that a rule asks for. At the
+/// limit further ones are not waited for; counted (`unfinished`).
+pub const UNFINISHED_MAX: usize = 100_000;
+
 /// Pieces of evidence kept with one alert: 5, the first four and the latest.
 pub const EVIDENCE_MAX: usize = 5;
 

@@ -34,12 +34,13 @@ use crate::engine::{
 };
 
 /// Values of the label `limit`.
-const LIMITS: [&str; 6] = [
+const LIMITS: [&str; 7] = [
     "alert_groups",
     "correlation_keys",
     "firing_alerts",
     "identities",
     "ledger_entries",
+    "unfinished",
     "window_events",
 ];
 
@@ -146,6 +147,12 @@ impl Metrics {
         self.source.paused.with_label_values(&[&source]).set(i64::from(is_paused));
     }
 
+    /// A source refused, lost or passed over something: `what` is a word of its kind.
+    pub fn source_trouble(&self, source_index: usize, what: &'static str, count: u64) {
+        let source = source_index.to_string();
+        self.source.troubles.with_label_values(&[&source, what]).inc_by(count);
+    }
+
     /// Records between our position and the end of each partition.
     pub fn set_lag(&self, partitions: &[(Arc<PartitionName>, i64)]) {
         for (partition, records) in partitions {
@@ -170,6 +177,7 @@ impl Metrics {
         self.engine.events_from_future.inc_by(counts.events_from_future);
         self.engine.values_dropped.inc_by(counts.values_dropped);
         self.engine.events_cut.inc_by(counts.events_cut);
+        self.engine.events_elsewhere.inc_by(counts.events_elsewhere);
         for (field, count) in counts.fields_unread.iter() {
             self.engine.fields_unread.with_label_values(&[field]).inc_by(count);
         }
@@ -213,6 +221,7 @@ impl Metrics {
             ("window_events", counts.window_events_dropped),
             ("identities", counts.identities_forgotten),
             ("firing_alerts", counts.alerts_overflowed),
+            ("unfinished", counts.unfinished_unwatched),
         ] {
             advance(&engine.limit_hits.with_label_values(&[limit]), total);
         }

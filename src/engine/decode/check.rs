@@ -15,7 +15,7 @@ use super::{
 use crate::engine::{
     dead_letter::DeadLetterReason,
     event::{Event, FieldId, Stage, well_known},
-    kubernetes::{levels::LEVEL_WORDS, stages::STAGE_WORDS},
+    kubernetes::{levels::LEVEL_WORDS, stages::SERVER_STAGE_WORDS},
     time::EventTime,
     value::Value,
 };
@@ -33,6 +33,11 @@ const TEXTS: [FieldId; 7] = [
     well_known::RECEIVED,
     well_known::STAGE_TIME,
 ];
+
+/// A stage that an API server knows.
+fn stage_of(word: &str) -> Option<Stage> {
+    Stage::parse(word).filter(|stage| *stage != Stage::Unfinished)
+}
 
 /// Fills in what the engine itself needs: identity, stage, time, cluster. Why the document is no event.
 #[inline]
@@ -56,7 +61,7 @@ pub(super) fn check<'a>(
         return Err((NoVerb, "verb is missing, or no text"));
     }
     // Without a stage rules must see it: only what has no answer yet is kept from them.
-    let stage = event.first_str(well_known::STAGE).and_then(Stage::parse);
+    let stage = event.first_str(well_known::STAGE).and_then(stage_of);
     event.stage = stage.unwrap_or(Stage::ResponseComplete);
     event.time = match time_of(event, projection, context) {
         Some(time) => time,
@@ -74,7 +79,7 @@ pub(super) fn check<'a>(
 fn without_id(event: &Event<'_>, projection: &Projection) -> (DeadLetterReason, &'static str) {
     let version = event.first_str(projection.api_version());
     let is_audit = version.is_some_and(|version| version.starts_with("audit.k8s.io/"));
-    let stage = event.first_str(well_known::STAGE).and_then(Stage::parse);
+    let stage = event.first_str(well_known::STAGE).and_then(stage_of);
     if is_audit || stage.is_some() {
         (DeadLetterReason::NoAuditId, "auditID is missing")
     } else {
@@ -106,7 +111,7 @@ fn is_usual(event: &Event<'_>) -> bool {
             Some(Value::Str(level)) => LEVEL_WORDS.contains(&&**level),
             Some(_) => false,
         }
-        && event.first_str(well_known::STAGE).is_some_and(|stage| Stage::parse(stage).is_some())
+        && event.first_str(well_known::STAGE).is_some_and(|stage| stage_of(stage).is_some())
         && !event
             .first_str(well_known::VERB)
             .is_some_and(|verb| verb.starts_with(|c: char| c.is_ascii_uppercase()))
@@ -134,7 +139,7 @@ fn read_odd(event: &mut Event<'_>) {
         Value::Str(verb) => Some(verb.trim().to_ascii_lowercase()),
         _ => None,
     });
-    read_with(event, well_known::STAGE, |value| word_of(value, STAGE_WORDS));
+    read_with(event, well_known::STAGE, |value| word_of(value, SERVER_STAGE_WORDS));
     read_level(event);
     for field in [well_known::STAGE_TIME, well_known::RECEIVED] {
         let is_zero = event

@@ -450,3 +450,20 @@ fn keys_may_stand_in_any_order_and_be_written_in_any_way() {
         assert_eq!(decode_fields(&paths, text.as_bytes()), expected, "{text}");
     }
 }
+
+#[test]
+fn an_event_behind_one_that_was_not_written_to_its_end_is_found() {
+    let whole = |id: &str| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"{id}","verb":"get","stage":"ResponseComplete","stageTimestamp":"2026-01-05T10:00:00Z","user":{{"username":"eve"}}}}"#
+        )
+    };
+    let (first, second) = (whole("a"), whole("b"));
+    // The disk was full for a while; the next line went on where the space had ended.
+    for end in 1..first.len() {
+        let text = decode_fields(&[], format!("{}{second}\n", &first[..end]).as_bytes());
+        let events = text.lines().filter(|line| line.starts_with("event b ")).count();
+        let letters = text.lines().filter(|line| !line.starts_with("event ")).count();
+        assert_eq!((events, letters), (1, 1), "{end}: {text}");
+    }
+}

@@ -177,6 +177,7 @@ pub struct ExplainedRecord {
 
 const NOT_ANSWERED: &str = "an event of stage RequestReceived has no answer yet: only rules that name \
                             `stage` see it";
+const NO_STAGE: &str = "no stage of the API server: only rules that name `stage: Unfinished` see it";
 const SECOND_ANSWER: &str = "the second answer of a request that runs long: it counts only if the first, \
                              of stage ResponseStarted, was not recorded";
 
@@ -305,14 +306,19 @@ impl<'r> Explainer<'r> {
         event: &mut Event<'_>,
     ) -> (ExplainedRule, Carried) {
         let canonical = rule.steps == RuleSteps::Canonical;
-        let unseen = canonical && event.stage == Stage::RequestReceived;
+        let names_unfinished = rule.steps == RuleSteps::AllAndUnfinished;
+        let unseen = match event.stage {
+            Stage::RequestReceived if canonical => Some(NOT_ANSWERED),
+            Stage::Unfinished if !names_unfinished => Some(NO_STAGE),
+            _ => None,
+        };
         let second = canonical && event.stage == Stage::ResponseComplete && is_long_running(event);
         let condition = self.condition(index, rule, event);
         let carried = rule.capture.iter().map(|field| self.carried(*field, event)).collect();
         let explained = ExplainedRule {
             name: rule.meta.name.clone(),
-            holds: condition.holds && !unseen,
-            unseen: unseen.then_some(NOT_ANSWERED),
+            holds: condition.holds && unseen.is_none(),
+            unseen,
             remark: (second && condition.holds).then_some(SECOND_ANSWER),
             cut_off: std::mem::take(&mut self.cut_off).into_iter().collect(),
             condition: Some(condition),

@@ -14,15 +14,16 @@ mod matcher;
 mod reach;
 mod test;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Event, RequestIdentity, Stage},
+    event::{Event, RequestIdentity, Stage, is_long_running, well_known},
+    kubernetes::verbs::CHANGING,
     rule::{Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
-    value::Captured,
+    value::{Captured, Value},
 };
 use bits::Bits;
 use capture::FreeText;
@@ -54,6 +55,26 @@ pub struct Detection {
     pub captured: Arc<[Captured]>,
 }
 
+/// What rules that name `stage: Unfinished` say of a change that was received, should it never end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// Which request.
+    pub identity: RequestIdentity,
+    /// When it was received.
+    pub time: EventTime,
+    /// At least one.
+    pub detections: Vec<Detection>,
+}
+
+/// A change that has an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which request.
+    pub identity: RequestIdentity,
+    /// When it was answered.
+    pub time: EventTime,
+}
+
 /// The detection rules of one rule set, ready to be asked about events.
 #[derive(Debug)]
 pub(super) struct RuleMatcher {
@@ -63,6 +84,8 @@ pub(super) struct RuleMatcher {
     free_text: FreeText,
     candidates: Bits,
     fold: Fold,
+    /// Some rule names `stage: Unfinished`.
+    watches_unfinished: bool,
     /// Recording rules that the last event satisfied.
     recorded: Vec<RuleIndex>,
 }
@@ -76,8 +99,31 @@ impl RuleMatcher {
             candidates: Bits::default(),
             fold: Fold::default(),
             recorded: Vec::new(),
+            watches_unfinished: rules
+                .detections()
+                .any(|(_, rule)| rule.steps == RuleSteps::AllAndUnfinished),
             rules,
         }
+    }
+
+    /// Whether somebody wants to know if the request of this event comes to an end: it changes something,
+    /// and is answered as soon as it is done.
+    pub(super) fn watches(&self, event: &Event<'_>) -> bool {
+        self.watches_unfinished
+            && event.first_str(well_known::VERB).is_some_and(|verb| CHANGING.contains(&verb))
+            && event.has(well_known::RESOURCE)
+            && !is_long_running(event)
+    }
+
+    /// What rules say of a request that was received, should it never end. The event is one of stage
+    /// `Unfinished` afterwards.
+    pub(super) fn received(&mut self, event: &mut Event<'_>) -> Option<Received> {
+        event.stage = Stage::Unfinished;
+        event.set(well_known::STAGE, Value::Str(Cow::Borrowed(Stage::Unfinished.as_str())));
+        let (mut detections, time) = (Vec::new(), event.time);
+        self.detect(event, &mut detections);
+        let identity = detections.first()?.identity;
+        Some(Received { identity, time, detections })
     }
 
     /// Adds a detection for each rule that the event satisfies, in the order of the rules; those that
@@ -120,7 +166,7 @@ impl RuleMatcher {
                 time: event.time,
                 identity: *identity.get_or_insert_with(|| RequestIdentity::of(event)),
                 stage: event.stage,
-                every_stage: rule.steps == RuleSteps::All,
+                every_stage: rule.steps != RuleSteps::Canonical,
                 captured,
             });
         }

@@ -11,6 +11,7 @@ use crate::{
     },
     kafka::{Connection, ReadSecret},
     source::{RecordReader, Source, SourceConfig, SourceError, SourceKind},
+    web::SecretSource,
 };
 
 /// The line of [`crate::source::SOURCES`].
@@ -40,8 +41,8 @@ impl SourceConfig for KafkaSettings {
         self.connection.secrets()
     }
 
-    fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>> {
-        let connection = self.connection.open(secret).map_err(|detail| {
+    fn build(&self, secret: &SecretSource) -> Result<Box<dyn Source>, Box<Diagnostic>> {
+        let connection = self.connection.open(&**secret).map_err(|detail| {
             let title = format!("the Kafka source cannot be built: {detail}");
             Box::new(Diagnostic::error_nowhere(code::KAFKA_IMPOSSIBLE, title))
         })?;
