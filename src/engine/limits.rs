@@ -82,8 +82,8 @@ pub const VALUES_PER_EVENT_MAX: u32 = 4 << 20;
 /// the whole unless people write such values freely.
 pub const CAPTURED_VALUE_BYTES_MAX: usize = 1_024;
 
-/// Values captured of one field: 32. Further ones are left out of keys and evidence; those that let the rule
-/// hold are the last to be left out.
+/// Values captured of one field: 32, the first ones and the last, which is what a server appends to what
+/// clients say. Further ones are left out of keys and evidence, those that let the rule hold after all others.
 pub const CAPTURED_VALUES_MAX: usize = 32;
 
 /// Distinct correlation keys of one rule: 100,000. At the limit the key idle longest is dropped and

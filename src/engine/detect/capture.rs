@@ -28,7 +28,7 @@ impl FreeText {
 
     /// The values of a field, for a detection.
     pub(super) fn capture(&self, event: &Event<'_>, field: FieldId) -> Captured {
-        self.texts(field, event.values(field))
+        self.capture_by(event, field, &[])
     }
 
     /// The same, where of more values than are kept those come first that let a condition hold: what
@@ -56,22 +56,27 @@ impl FreeText {
         field: FieldId,
         predicates: &[&Predicate],
     ) -> Captured {
-        if predicates.is_empty() || event.count(field) <= limits::CAPTURED_VALUES_MAX {
-            return self.capture(event, field);
+        if event.count(field) <= limits::CAPTURED_VALUES_MAX {
+            return self.texts(field, event.values(field));
         }
         let mut scratch = Scratch::default();
         let mut decides = |value: &Value<'_>| {
             predicates.iter().any(|one| test::is_decisive(one, event, value, &mut scratch))
         };
-        let decisive = event.values(field).filter(|value| decides(value));
-        let mut chosen: Vec<&Value<'_>> = decisive.take(limits::CAPTURED_VALUES_MAX).collect();
-        let is_chosen = |value: &&Value<'_>| chosen.iter().any(|one| std::ptr::eq(*one, *value));
-        let more: Vec<&Value<'_>> = event
-            .values(field)
-            .take(limits::CAPTURED_VALUES_MAX)
-            .filter(|value| !is_chosen(value))
-            .collect();
-        chosen.extend(more);
+        let room = limits::CAPTURED_VALUES_MAX - 1;
+        let mut chosen: Vec<&Value<'_>> =
+            event.values(field).filter(|value| decides(value)).take(room).collect();
+        let is_in = |chosen: &[&Value<'_>], value: &Value<'_>| {
+            chosen.iter().any(|one| std::ptr::eq(*one, value))
+        };
+        let is_shown = |value: &&Value<'_>| !matches!(value, Value::Null | Value::Composite);
+        for value in event.values(field).filter(is_shown).take(room) {
+            if chosen.len() < room && !is_in(&chosen, value) {
+                chosen.push(value);
+            }
+        }
+        let last = event.last(field).filter(|last| !is_in(&chosen, last));
+        chosen.extend(last);
         self.texts(field, chosen.into_iter())
     }
 
