@@ -21,11 +21,12 @@ pub const IDENTITY_BYTES_MAX: usize = 32 << 20;
 /// (`Y004`).
 pub const DIAGNOSTICS_MAX: usize = 10_000;
 
-/// Bytes of one record: 16 MiB. A larger one is a dead letter with reason `too_large`.
+/// Bytes of one record: 16 MiB. A larger one is a dead letter with reason `too_large`; what stands before
+/// is matched, the last event of it as one that was cut.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
-/// Nesting of JSON: 128 levels. A deeper event is matched on what lies above, and is a dead letter
-/// too (`too_deep`).
+/// Nesting of JSON: 128 levels, more than anything real has. A deeper event is matched like any other, and
+/// is a dead letter too (`too_deep`); what is no event is nothing else.
 pub const JSON_DEPTH_MAX: usize = 128;
 
 /// Bytes kept of a dead letter: 1 MiB. The rest is cut off.
@@ -51,17 +52,19 @@ pub const PATH_SEGMENTS_MAX: usize = 32;
 /// is wrapped further is not an event.
 pub const WRAPPERS_MAX: usize = 6;
 
-/// Bytes that undoing envelopes may make of one record: 64 MiB. What does not fit is a dead letter with
+/// Bytes that undoing envelopes may make of one record, and as many that closing what was cut may: 64 MiB. What does not fit is a dead letter with
 /// reason `too_large`, or not looked at, so that the record is one with reason `not_an_event`.
 pub const UNWRAPPED_BYTES_MAX: usize = 64 << 20;
 
 /// Nesting of objects and arrays in which an event is looked for: 16 levels.
 pub const SEARCH_DEPTH_MAX: usize = 16;
 
-/// Members of one object among which an event is looked for: 1,024. Further ones are not looked at.
-pub const SEARCH_MEMBERS_MAX: usize = 1_024;
+/// Members of one object among which an event is looked for: 1,000,000, at 40 B each. Further ones are not
+/// looked at. Where a shipper writes all of an event into one object, people choose how many there are.
+pub const SEARCH_MEMBERS_MAX: usize = 1_000_000;
 
-/// Values of one record that are looked at in search of events: 100,000. Further ones are not looked at.
+/// Values of one record that are looked at in search of events: 100,000. What has more is a dead letter too
+/// (`too_many_events`).
 pub const SEARCH_NODES_MAX: usize = 100_000;
 
 /// Lists within lists: 4. Deeper ones are items that are no events.
@@ -70,14 +73,17 @@ pub const LISTS_MAX: usize = 4;
 /// Events in one record: 10,000. The rest of a longer EventList is a dead letter (`too_many_events`).
 pub const EVENTS_PER_RECORD_MAX: usize = 10_000;
 
-/// Values kept of one field of one event: 1,024. Further array elements are not seen by rules;
-/// counted.
-pub const VALUES_PER_FIELD_MAX: usize = 1_024;
+/// Values of one event that rules look at: 4,194,304, each in 32 B, which is all that an event of
+/// [`EVENT_BYTES_MAX`] can hold. Beyond it a field keeps its first values and its last; counted, and the
+/// event is `unseen` in part.
+pub const VALUES_PER_EVENT_MAX: u32 = 4 << 20;
 
-/// Bytes of one captured value: 1,024. A longer one is cut, with `…` at its end.
+/// Bytes of one captured value: 1,024. A longer one is cut, with `…` at its end, and behind it a digest of
+/// the whole unless people write such values freely.
 pub const CAPTURED_VALUE_BYTES_MAX: usize = 1_024;
 
-/// Values captured of one field: 32. Further ones are left out of keys and evidence.
+/// Values captured of one field: 32, the first ones and the last, which is what a server appends to what
+/// clients say. Further ones are left out of keys and evidence, those that let the rule hold after all others.
 pub const CAPTURED_VALUES_MAX: usize = 32;
 
 /// Distinct correlation keys of one rule: 100,000. At the limit the key idle longest is dropped and

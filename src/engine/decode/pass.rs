@@ -315,7 +315,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         match check::check(&mut self.event, self.work.projection, self.context) {
             Ok(()) => {
                 if too_deep {
-                    let detail = "nested too deep; matched as far as it goes";
+                    let detail = "nested deeper than anything real; matched all the same";
                     self.dead_letter(DeadLetterReason::TooDeep, detail, text);
                 } else if text.len() > limits::EVENT_BYTES_MAX {
                     let detail = "an event too large to be real; matched all the same";
@@ -428,11 +428,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
 
     /// Decodes what stands before a cut; whether an event came of it.
     fn closed(&mut self, before: &str) -> bool {
-        if self.context.closed || before.len() > self.work.bytes_left {
+        if self.context.closed || before.len() > self.work.closing_bytes_left {
             return false;
         }
         let Some(text) = cut::repair(before) else { return false };
-        self.work.bytes_left -= text.len().min(self.work.bytes_left);
+        self.work.closing_bytes_left = self.work.closing_bytes_left.saturating_sub(text.len());
         self.work.step(self.context, || "cut off; what stands before:".to_owned());
         let events = self.work.events;
         let context = Context { silent: true, marked: true, closed: true, ..self.context };

@@ -11,7 +11,7 @@ use std::{
 use super::{
     Event, FieldId, Identities, Stage,
     network::{network_of, parse_address},
-    well_known,
+    unseen, well_known,
 };
 use crate::engine::{
     kubernetes::{
@@ -59,6 +59,10 @@ const fn derived(
 impl Derivation {
     const fn free_text(self) -> Derivation {
         Derivation { field: self.field.free_text(), compute: self.compute }
+    }
+
+    const fn many(self) -> Derivation {
+        Derivation { field: self.field.many(), compute: self.compute }
     }
 
     const fn from(self, level: AuditLevel) -> Derivation {
@@ -226,29 +230,28 @@ pub const DERIVATIONS: &[Derivation] = &[
         Bool,
         Always,
         With(|event, field, _| {
-            let truncated = is_truncated(event);
+            let truncated = unseen::is_truncated(event);
             event.push(field, Value::Bool(truncated));
         }),
         "Whether a part of the event is missing: it was cut off on its way (AKS, EKS, syslog), or the \
          API server dropped its bodies (`audit.k8s.io/truncated`). Never absent.",
     ),
+    derived(
+        "unseen",
+        Words(unseen::CAUSES),
+        Rarely("only for events of which rules do not see all"),
+        With(|event, field, _| {
+            for cause in unseen::causes(event) {
+                event.push(field, Value::Str(Cow::Borrowed(cause)));
+            }
+        }),
+        "What of the event rules cannot see, or can read in two ways: `bodies` (the API server or AKS \
+         dropped them), `cut` (it was cut off on its way, or is beyond 16 MiB), `keys` (a body has a key \
+         twice, or one with dots where no object has such a key; what the API server takes counts), \
+         `values` (more than 4,194,304 of them). Absent if rules see all of it.",
+    )
+    .many(),
 ];
-
-/// What AKS puts in the place of a body that is too large.
-const SKIPPED_BODY: &str = ":\"skipped-too-big-size-object\"";
-
-/// Whether a part of the event is missing.
-pub(in crate::engine) fn is_truncated(event: &Event<'_>) -> bool {
-    let dropped = match event.first(well_known::TRUNCATED) {
-        Some(Value::Str(text)) => text.eq_ignore_ascii_case("true"),
-        Some(Value::Bool(dropped)) => *dropped,
-        _ => false,
-    };
-    // Within a string its quotes would have backslashes, so these stand where a value is.
-    event.is_cut
-        || dropped
-        || memchr::memmem::find(event.json.as_bytes(), SKIPPED_BODY.as_bytes()).is_some()
-}
 
 fn source_address(event: &Event<'_>) -> Option<IpAddr> {
     event.last_str(well_known::SOURCE_IPS).and_then(parse_address).map(|ip| ip.to_canonical())
@@ -286,7 +289,7 @@ pub(in crate::engine) fn derive(
     field: FieldId,
     identities: &Identities,
 ) {
-    let bit = 1 << index;
+    let bit = 1_u64 << index;
     if event.derived & bit != 0 {
         return;
     }
@@ -624,16 +627,12 @@ mod tests {
         check("truncated", &[(TRUNCATED, Value::Bool(true))], Some("true"));
         check("truncated", &[(TRUNCATED, text("false"))], Some("false"));
         let mut event = Event::new(well_known::PATHS.len());
+        assert!(!unseen::is_truncated(&event));
         event.is_cut = true;
-        assert!(is_truncated(&event));
+        assert!(unseen::is_truncated(&event));
         event.clear();
-        for (json, truncated) in [
-            (r#"{"requestObject":"skipped-too-big-size-object"}"#, true),
-            (r#"{"requestObject":{"a":":\"skipped-too-big-size-object\""}}"#, false),
-        ] {
-            event.json = json;
-            assert_eq!(is_truncated(&event), truncated, "{json}");
-        }
+        event.bodies_skipped = true;
+        assert!(unseen::is_truncated(&event));
     }
 
     #[test]
