@@ -16,7 +16,7 @@ use super::{
 use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
     decode::{Decoder, Origin, Sink},
-    event::{Event, FieldId, Stage, derived, is_long_running, well_known},
+    event::{Event, FieldId, Stage, is_long_running, is_truncated, well_known},
     rule::{
         CaptureSlot, CorrelationRule, DetectionRule, Expression, Note, Outline, Rule, RuleIndex,
         RuleSet, RuleSteps, SameElement, Test,
@@ -282,11 +282,11 @@ impl<'r> Explainer<'r> {
     fn may_be_cut_off(&self, field: FieldId, event: &Event<'_>) -> bool {
         let path = self.rules.fields.path(field);
         let in_body = || {
-            ["requestObject", "responseObject", "pod_spec"]
+            ["requestObject", "responseObject", "object.", "pod_spec"]
                 .iter()
                 .any(|body| path.starts_with(body))
         };
-        event.is_cut || derived::is_truncated(event) && in_body()
+        event.is_cut || is_truncated(event) && in_body()
     }
 
     /// A rule, and what its finding would carry.

@@ -4,12 +4,17 @@
 //! decoding fills an [`Event`] with the values of just these. The fields in [`well_known`] are always
 //! there, in a fixed order, because the engine itself needs them: stage, identity, time, actor.
 
+mod actor;
 pub mod derived;
 mod identities;
 mod identity;
 mod known;
+mod missing;
 pub mod network;
+mod object;
 mod redact;
+mod request;
+mod sources;
 mod unread;
 
 use std::{borrow::Cow, ops::Range};
@@ -22,7 +27,9 @@ use super::{kubernetes::runs_long, limits, time::EventTime, value::Value};
 pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
+pub(in crate::engine) use missing::is_truncated;
 pub use redact::redact;
+pub(in crate::engine) use sources::Sources;
 pub use unread::{UnreadCounts, UnreadFields};
 
 pub use super::kubernetes::Stage;
@@ -121,7 +128,7 @@ impl FieldTable {
         table
     }
 
-    /// The number of a path, new or known.
+    /// The number of a path, new or known. With a derived field come those that it is computed from.
     ///
     /// # Panics
     /// Past 65,535 fields; rule loading refuses sets long before.
@@ -132,6 +139,9 @@ impl FieldTable {
         let id = FieldId(u16::try_from(self.paths.len()).expect("at most 65,535 fields"));
         self.paths.push(path.to_owned());
         self.by_path.insert(path.to_owned(), id);
+        for need in derived::needs(path) {
+            self.intern(need);
+        }
         id
     }
 
@@ -215,6 +225,8 @@ pub struct Event<'a> {
     has_replaced: bool,
     /// It was cut off on its way: what stood behind the cut is absent.
     pub is_cut: bool,
+    /// Its bodies came before its verb, and were read as those of a change.
+    pub(in crate::engine) is_object_assumed: bool,
     /// Fields that are absent since they were written in a way that says nothing clear.
     pub unread: UnreadFields,
     /// The whole event as JSON, as it came.
@@ -235,6 +247,7 @@ impl<'a> Event<'a> {
             keys: Vec::new(),
             has_replaced: false,
             is_cut: false,
+            is_object_assumed: false,
             unread: UnreadFields::default(),
             json: "",
         }
@@ -261,6 +274,7 @@ impl<'a> Event<'a> {
         self.keys.clear();
         self.has_replaced = false;
         self.is_cut = false;
+        self.is_object_assumed = false;
         self.unread = UnreadFields::default();
         self.json = "";
     }
@@ -280,6 +294,7 @@ impl<'a> Event<'a> {
             keys: self.keys,
             has_replaced: false,
             is_cut: false,
+            is_object_assumed: false,
             unread: UnreadFields::default(),
             json: "",
         }
@@ -411,6 +426,11 @@ impl<'a> Event<'a> {
     /// Whether the field has any value, `null` included.
     pub fn has(&self, field: FieldId) -> bool {
         self.count(field) > 0
+    }
+
+    /// How many fields there is room for.
+    pub(super) fn field_count(&self) -> usize {
+        self.chains.len()
     }
 
     /// How many values the field has.
