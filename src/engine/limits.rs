@@ -48,6 +48,14 @@ pub const EVENT_BYTES_MAX: usize = 8 << 20;
 /// one key.
 pub const PATH_SEGMENTS_MAX: usize = 32;
 
+/// Steps of one JSON Patch that are looked at to find what its `copy` and `move` put: 1,000. At the limit
+/// what is left is not found, and the event counts as one of which values were left out.
+pub const PATCH_COPIES_MAX: usize = 1_000;
+
+/// Bytes of a JSON Pointer from which `copy` and `move` are followed: 4,096. A longer one is not, and the
+/// event counts as one of which values were left out.
+pub const POINTER_BYTES_MAX: usize = 4 << 10;
+
 /// Envelopes around one another that have to be undone (texts within texts, compression, Base64): 6. What
 /// is wrapped further is not an event.
 pub const WRAPPERS_MAX: usize = 6;

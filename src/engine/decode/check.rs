@@ -76,6 +76,7 @@ pub(super) fn check<'a>(
     } else if let Some(value @ Value::Str(_)) = event.first(projection.cluster()).cloned() {
         event.push(well_known::CLUSTER, value);
     }
+    projection.settle(event);
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod lead;
 mod order;
 mod otlp;
 mod pass;
+mod patch;
 mod projection;
 mod scan;
 mod search;

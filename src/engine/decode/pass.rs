@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use super::{
     Context, Sink, Work, check, cut, envelope,
     json::Json,
-    lead,
+    lead, patch,
     projection::{NodeId, next_item, next_member},
     scan::{Fault, Scanner},
     search::{Members, Search, is_promising},
@@ -279,7 +279,12 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             };
             match child {
                 Some(child) => {
+                    let from = scanner.at();
                     projection.value(scanner, &mut self.event, child, 1)?;
+                    if let Some(root) = projection.changed_by(child, &self.event) {
+                        let body = scanner.since(from);
+                        patch::extract(projection, body, &mut self.event, root);
+                    }
                 }
                 None => scanner.skip_value(1)?,
             }

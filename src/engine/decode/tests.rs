@@ -74,7 +74,7 @@ fn check(payload: impl AsRef<[u8]>, expected: &str) {
 /// An event with a body.
 fn event(id: &str, body: &str) -> String {
     format!(
-        r#"{{"kind":"Event","auditID":"{id}","stage":"ResponseComplete","verb":"get","requestObject":{body},"stageTimestamp":"2026-01-05T22:14:01.131000Z"}}"#
+        r#"{{"kind":"Event","auditID":"{id}","stage":"ResponseComplete","verb":"patch","requestObject":{body},"stageTimestamp":"2026-01-05T22:14:01.131000Z"}}"#
     )
 }
 
@@ -295,6 +295,70 @@ fn count(path: &str, payload: &str) -> Counted {
     let mut counted = Counted { field, count: 0, last: String::new(), dropped: 0 };
     Decoder::new(&fields).decode(payload.as_bytes(), Origin::default(), &mut counted);
     counted
+}
+
+#[test]
+fn an_object_is_read_from_every_form_of_a_change() {
+    let paths = &["object.a", "object.list.b"];
+    for (body, expected) in [
+        (r#"{"a":1}"#, "object.a=Int(1)"),
+        (r#"{"items":[{"a":1},{"a":2}]}"#, "object.a=Int(1) object.a=Int(2)"),
+        (r#"[{"op":"add","path":"/a","value":1}]"#, "object.a=Int(1)"),
+        (r#"[{"value":{"a":1},"path":"","op":"replace"}]"#, "object.a=Int(1)"),
+        (r#"[{"op":"add","path":"/\u0061","value":1}]"#, "object.a=Int(1)"),
+        (r#"[{"op":"test","path":"/a","value":1},{"op":"remove","path":"/a"}]"#, ""),
+        (r#"[{"op":"add","path":"/list","value":[{"b":1}]}]"#, "object.list.b=Int(1)"),
+        (r#"[{"op":"add","path":"/list/-","value":{"b":1}}]"#, "object.list.b=Int(1)"),
+        (r#"[{"op":"add","path":"/list/10/b","value":1}]"#, "object.list.b=Int(1)"),
+        (r#"[{"op":"add","path":"/list/x/b","value":1}]"#, ""),
+        (
+            r#"[{"op":"add","path":"/x","value":7},{"op":"copy","from":"/x","path":"/a"}]"#,
+            "object.a=Int(7)",
+        ),
+        (
+            r#"[{"op":"add","path":"/x/0","value":{"y":7}},{"op":"move","from":"/x","path":"/y"},{"op":"copy","from":"/y/-/y","path":"/list/0/b"}]"#,
+            "object.list.b=Int(7)",
+        ),
+        (r#"[{"op":"copy","from":"/x","path":"/a"}]"#, ""),
+        (r#"[1,null,[],{"op":1,"path":2}]"#, ""),
+    ] {
+        check_paths(paths, body, expected);
+    }
+    let slash = &["object.metadata.annotations.a/b~c"];
+    let body = r#"[{"op":"add","path":"/metadata/annotations/a~1b~0c","value":"x"}]"#;
+    check_paths(slash, body, r#"object.metadata.annotations.a/b~c=Str("x")"#);
+}
+
+#[test]
+fn an_object_is_that_of_a_change_wherever_the_verb_stands() {
+    let event = |verb: &str, below: &str| {
+        [
+            format!(r#""verb":"{verb}","objectRef":{{"subresource":"{below}"}},BODIES"#),
+            format!(r#"BODIES,"objectRef":{{"subresource":"{below}"}},"verb":"{verb}""#),
+        ]
+        .map(|text| {
+            let bodies = r#""requestObject":{"a":1},"responseObject":{"a":2}"#;
+            let rest = text.replace("BODIES", bodies);
+            format!(
+                r#"{{"auditID":"i","stage":"ResponseComplete","stageTimestamp":"2026-01-05T22:14:01Z",{rest}}}"#
+            )
+        })
+    };
+    for (verb, below, is_change) in [
+        ("patch", "", true),
+        ("update", "approval", true),
+        ("deletecollection", "", true),
+        ("get", "", false),
+        ("watch", "", false),
+        ("update", "status", false),
+        ("patch", "scale", false),
+    ] {
+        for payload in event(verb, below) {
+            let transcript = decode_fields(&["object.a"], payload.as_bytes());
+            let found = transcript.matches("object.a=").count();
+            assert_eq!(found, if is_change { 2 } else { 0 }, "{payload}: {transcript}");
+        }
+    }
 }
 
 #[test]

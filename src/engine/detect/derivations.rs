@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::{
-    event::{Event, FieldId, Identities, derived},
+    event::{Event, FieldId, Sources, derived},
     rule::RuleSet,
 };
 
@@ -12,20 +12,21 @@ use crate::engine::{
 pub(super) struct Derivations {
     /// For each field, the number of its derivation plus one; 0 for none.
     numbers: Vec<u8>,
-    identities: Arc<Identities>,
+    sources: Sources,
 }
 
 impl Derivations {
     pub(super) fn new(rules: &RuleSet) -> Derivations {
         let number = |path: &String| derived::index_of(path).map_or(0, |index| index + 1);
         let numbers = rules.fields.paths().iter().map(number).collect();
-        Derivations { numbers, identities: Arc::clone(&rules.identities) }
+        let sources = Sources::new(&rules.fields, Arc::clone(&rules.identities));
+        Derivations { numbers, sources }
     }
 
     #[inline]
     pub(super) fn derive(&self, event: &mut Event<'_>, field: FieldId) {
         if let Some(number @ 1..) = self.numbers.get(field.index()) {
-            derived::derive(event, number - 1, field, &self.identities);
+            derived::derive(event, number - 1, field, &self.sources);
         }
     }
 }

@@ -297,7 +297,7 @@ impl<'r> Explainer<'r> {
     fn may_be_cut_off(&self, field: FieldId, event: &Event<'_>) -> bool {
         let path = self.rules.fields.path(field);
         let in_body = || {
-            ["requestObject", "responseObject", "pod_spec"]
+            ["requestObject", "responseObject", "object.", "pod_spec"]
                 .iter()
                 .any(|body| path.starts_with(body))
         };

@@ -4,12 +4,16 @@
 //! decoding fills an [`Event`] with the values of just these. The fields in [`well_known`] are always
 //! there, in a fixed order, because the engine itself needs them: stage, identity, time, actor.
 
+mod actor;
 pub mod derived;
 mod identities;
 mod identity;
 mod known;
 pub mod network;
+mod object;
 mod redact;
+mod request;
+mod sources;
 mod unread;
 pub(in crate::engine) mod unseen;
 
@@ -24,6 +28,7 @@ pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
 pub use redact::redact;
+pub(in crate::engine) use sources::Sources;
 pub use unread::{UnreadCounts, UnreadFields};
 
 pub use super::kubernetes::Stage;
@@ -122,7 +127,7 @@ impl FieldTable {
         table
     }
 
-    /// The number of a path, new or known.
+    /// The number of a path, new or known. With a derived field come those that it is computed from.
     ///
     /// # Panics
     /// Past 65,535 fields; rule loading refuses sets long before.
@@ -133,6 +138,9 @@ impl FieldTable {
         let id = FieldId(u16::try_from(self.paths.len()).expect("at most 65,535 fields"));
         self.paths.push(path.to_owned());
         self.by_path.insert(path.to_owned(), id);
+        for need in derived::needs(path) {
+            self.intern(need);
+        }
         id
     }
 
@@ -224,6 +232,8 @@ pub struct Event<'a> {
     pub is_cut: bool,
     /// A shipper left out a body that was too large for it.
     pub bodies_skipped: bool,
+    /// Its bodies came before its verb, and were read as those of a change.
+    pub(in crate::engine) is_object_assumed: bool,
     /// Fields that are absent since they were written in a way that says nothing clear.
     pub unread: UnreadFields,
     /// The whole event as JSON, as it came.
@@ -246,6 +256,7 @@ impl<'a> Event<'a> {
             is_taken: false,
             is_cut: false,
             bodies_skipped: false,
+            is_object_assumed: false,
             unread: UnreadFields::default(),
             json: "",
         }
@@ -275,6 +286,7 @@ impl<'a> Event<'a> {
         self.is_taken = false;
         self.is_cut = false;
         self.bodies_skipped = false;
+        self.is_object_assumed = false;
         self.unread = UnreadFields::default();
         self.json = "";
     }
@@ -296,6 +308,7 @@ impl<'a> Event<'a> {
             is_taken: false,
             is_cut: false,
             bodies_skipped: false,
+            is_object_assumed: false,
             unread: UnreadFields::default(),
             json: "",
         }
@@ -445,6 +458,11 @@ impl<'a> Event<'a> {
     /// Whether the field has any value, `null` included.
     pub fn has(&self, field: FieldId) -> bool {
         self.count(field) > 0
+    }
+
+    /// How many fields there is room for.
+    pub(super) fn field_count(&self) -> usize {
+        self.chains.len()
     }
 
     /// How many values the field has.

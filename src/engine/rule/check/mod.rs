@@ -9,6 +9,7 @@ pub(in crate::engine) mod fields;
 mod foreign;
 pub(in crate::engine) mod possible;
 mod recent;
+mod request_text;
 pub(in crate::engine) mod require;
 pub(in crate::engine) mod teams;
 mod together;
