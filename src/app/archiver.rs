@@ -62,7 +62,8 @@ pub(super) fn start(
     metrics: Arc<Metrics>,
 ) -> std::io::Result<ArchiverHandle> {
     let (sender, rows) = channel();
-    let archiver = Archiver { archive, control, status, metrics, failing_since: None, is_told: false };
+    let archiver =
+        Archiver { archive, control, status, metrics, failing_since: None, is_told: false };
     let thread = std::thread::Builder::new()
         .name("archiver".to_owned())
         .spawn(move || archiver.run(&rows))?;
@@ -154,7 +155,11 @@ impl Archiver {
         match self.archive.retire(now()) {
             Ok(retired) => {
                 for month in retired {
-                    tracing::info!(month = month.month, why = month.why, "month of the ledger deleted");
+                    tracing::info!(
+                        month = month.month,
+                        why = month.why,
+                        "month of the ledger deleted"
+                    );
                     let entry = Entry::new(EntryKind::Retention, &month.month, "deleted")
                         .detail(&format!("by {}", month.why))
                         .count("bytes", month.bytes);

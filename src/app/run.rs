@@ -192,9 +192,7 @@ async fn start(
 }
 
 /// Opens the ledger, with who signs its seals.
-fn open_ledger(
-    settings: &LedgerSettings,
-) -> Result<(Archive, Option<Arc<dyn Sign>>), RunError> {
+fn open_ledger(settings: &LedgerSettings) -> Result<(Archive, Option<Arc<dyn Sign>>), RunError> {
     let limits = Limits {
         free_min: settings.free_min,
         size_max: settings.size_max,

@@ -51,8 +51,12 @@ impl Month {
         let mut run = || -> rusqlite::Result<()> {
             let Some((condition, mut values)) = self.condition(query)? else { return Ok(()) };
             let after = query.after.unwrap_or(Cursor { at: i64::MIN, id: 0 });
-            let numbers =
-                [query.from.micros().max(after.at), query.to.micros(), after.at, after.id.cast_signed()];
+            let numbers = [
+                query.from.micros().max(after.at),
+                query.to.micros(),
+                after.at,
+                after.id.cast_signed(),
+            ];
             values.extend(numbers.map(Value::Integer));
             let sql = format!(
                 "SELECT id, recorded, body FROM row WHERE {condition} at >= ? AND at < ?
@@ -147,11 +151,7 @@ impl Month {
     }
 
     /// Up to so many texts that stand in a column.
-    pub(super) fn texts_of(
-        &self,
-        column: &str,
-        limit: usize,
-    ) -> Result<Vec<String>, ArchiveError> {
+    pub(super) fn texts_of(&self, column: &str, limit: usize) -> Result<Vec<String>, ArchiveError> {
         let run = || -> rusqlite::Result<Vec<String>> {
             let sql = format!(
                 "SELECT text FROM text WHERE id IN (SELECT DISTINCT {column} FROM row) LIMIT ?1"

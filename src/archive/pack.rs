@@ -61,11 +61,7 @@ impl Numbers {
         Ok(number)
     }
 
-    fn object(
-        &mut self,
-        connection: &Connection,
-        key: (i64, i64, i64),
-    ) -> rusqlite::Result<i64> {
+    fn object(&mut self, connection: &Connection, key: (i64, i64, i64)) -> rusqlite::Result<i64> {
         if let Some(number) = self.objects.get(&key) {
             return Ok(*number);
         }
@@ -146,8 +142,7 @@ fn pack(
     numbers: &mut Numbers,
     row: &Row,
 ) -> rusqlite::Result<(Columns, Vec<u8>)> {
-    let mut columns =
-        Columns { at: row.at().micros(), kind: kind_of(row), ..Columns::default() };
+    let mut columns = Columns { at: row.at().micros(), kind: kind_of(row), ..Columns::default() };
     let content: Content<u32> = match &row.content {
         Content::Entry(entry) => Content::Entry(entry.clone()),
         Content::Access(access) => {
@@ -155,7 +150,8 @@ fn pack(
             let mut failure = None;
             let packed = (**access).clone().map(&mut |text: Arc<str>| {
                 let number = numbers.text(connection, &text).and_then(|number| {
-                    u32::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, number))
+                    u32::try_from(number)
+                        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, number))
                 });
                 number.unwrap_or_else(|error| {
                     failure.get_or_insert(error);
@@ -179,9 +175,8 @@ fn columns_of(
     access: &Access,
     columns: &mut Columns,
 ) -> rusqlite::Result<()> {
-    let mut number = |text: Option<&Arc<str>>| {
-        text.map(|text| numbers.text(connection, text)).transpose()
-    };
+    let mut number =
+        |text: Option<&Arc<str>>| text.map(|text| numbers.text(connection, text)).transpose();
     columns.actor = number(access.actor.id.as_ref())?;
     columns.behalf = number(access.on_behalf_of.as_ref())?;
     columns.source = number(access.source_ip.as_ref())?;
@@ -233,8 +228,7 @@ pub(super) fn unpack(
     let broken = |error: postcard::Error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     };
-    let (content, rest): (Content<u32>, &[u8]) =
-        postcard::take_from_bytes(body).map_err(broken)?;
+    let (content, rest): (Content<u32>, &[u8]) = postcard::take_from_bytes(body).map_err(broken)?;
     if !rest.is_empty() {
         return Err(broken(postcard::Error::DeserializeBadEncoding));
     }

@@ -2,7 +2,10 @@
 //!
 //! A month that cannot be read is named, and the others answer.
 
-use std::{collections::BTreeMap, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     ArchiveError, DIRECTORY_NAME,
@@ -99,8 +102,7 @@ impl Reader {
                 found <= query.limit
             })?;
         }
-        let is_behind =
-            |row: &&Row| query.after.is_none_or(|after| Cursor::behind(row) > after);
+        let is_behind = |row: &&Row| query.after.is_none_or(|after| Cursor::behind(row) > after);
         rows.extend(self.spool.iter().filter(|row| query.fits(row)).filter(is_behind).cloned());
         rows.sort_by_key(Cursor::behind);
         let has_more = rows.len() > query.limit;
@@ -164,7 +166,10 @@ impl Reader {
         holes
             .map(|(one, next)| {
                 let (last, previous) = (one.meta.last.id, next.meta.previous.id);
-                format!("{} ends with row {last}, and {} begins behind row {previous}", one.name, next.name)
+                format!(
+                    "{} ends with row {last}, and {} begins behind row {previous}",
+                    one.name, next.name
+                )
             })
             .collect()
     }

@@ -95,7 +95,10 @@ fn check_owner(path: &Path, connection: &Connection) -> Result<(), ArchiveError>
     let version = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     if owner != APPLICATION_ID && (owner != 0 || tables != 0) {
-        return Err(failed(path, "it is no month of a ledger, but a SQLite file of something else"));
+        return Err(failed(
+            path,
+            "it is no month of a ledger, but a SQLite file of something else",
+        ));
     }
     if version > SCHEMA {
         let detail = format!(

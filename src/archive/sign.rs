@@ -63,7 +63,8 @@ impl PublicKey {
     pub fn read(path: &Path) -> Result<PublicKey, ArchiveError> {
         let der = read_pem(path, "PUBLIC KEY")?;
         // Algorithm and lengths come before; there is one form of them.
-        let key = der.last_chunk::<PUBLIC_KEY_BYTES>().filter(|_| der.len() == 12 + PUBLIC_KEY_BYTES);
+        let key =
+            der.last_chunk::<PUBLIC_KEY_BYTES>().filter(|_| der.len() == 12 + PUBLIC_KEY_BYTES);
         let key = key.ok_or_else(|| failed(path, "it holds no public Ed25519 key"))?;
         Ok(PublicKey(key.to_vec()))
     }

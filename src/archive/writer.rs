@@ -9,8 +9,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    ArchiveError, failed,
-    month_of, months,
+    ArchiveError, failed, month_of, months,
     pack::{Numbers, write},
     schema::{explain, open_for_writing, write_chain},
 };
@@ -131,8 +130,8 @@ impl Archive {
     }
 
     fn check_room(&self) -> Result<(), ArchiveError> {
-        let room = rustix::fs::statvfs(&self.directory)
-            .map_err(|error| failed(&self.directory, error))?;
+        let room =
+            rustix::fs::statvfs(&self.directory).map_err(|error| failed(&self.directory, error))?;
         let free = room.f_bavail.saturating_mul(room.f_frsize);
         if free < self.limits.free_min {
             let (path, needed) = (self.directory.clone(), self.limits.free_min);
@@ -211,7 +210,11 @@ impl Archive {
     /// Bytes of all its months.
     pub fn bytes(&self) -> u64 {
         let files = months(&self.directory).unwrap_or_default();
-        files.iter().filter_map(|(_, path)| std::fs::metadata(path).ok()).map(|file| file.len()).sum()
+        files
+            .iter()
+            .filter_map(|(_, path)| std::fs::metadata(path).ok())
+            .map(|file| file.len())
+            .sum()
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ask::{self, zone_of}, exit, output};
+use super::{
+    ask::{self, zone_of},
+    exit, output,
+};
 use crate::{
     archive::{
         Reader,
@@ -134,9 +137,8 @@ fn verify_ledger(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let key = args.public_key.as_deref().map(PublicKey::read).transpose()?;
-    let check = |head: &Hash, signature: &[u8]| {
-        key.as_ref().is_some_and(|key| key.signed(head, signature))
-    };
+    let check =
+        |head: &Hash, signature: &[u8]| key.as_ref().is_some_and(|key| key.signed(head, signature));
     let asked = Asked {
         month: args.month.as_deref(),
         seal,
@@ -160,7 +162,8 @@ fn verify_ledger(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 fn report(verified: &Verified) -> String {
     let mut text = String::new();
     for fault in &verified.faults {
-        let place = if fault.place.is_empty() { String::new() } else { format!("{}: ", fault.place) };
+        let place =
+            if fault.place.is_empty() { String::new() } else { format!("{}: ", fault.place) };
         let rows = if fault.from == fault.to {
             format!("row {}", thousands(fault.from))
         } else {
@@ -234,7 +237,10 @@ fn status(args: &PlaceArgs) -> anyhow::Result<ExitCode> {
     }
     let waiting = reader.waiting().count();
     if waiting > 0 {
-        text.push_str(&format!("{} in the checkpoint, not in a month yet\n", counted(waiting, "row")));
+        text.push_str(&format!(
+            "{} in the checkpoint, not in a month yet\n",
+            counted(waiting, "row")
+        ));
     }
     for hole in reader.holes() {
         text.push_str(&format!("HOLE  {hole}\n"));

@@ -85,7 +85,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("ledger.months", "13", "Months that are kept, the current one among them."),
     setting("ledger.size_max", "20GiB", "Size beyond which the oldest months are deleted."),
     setting("ledger.free_min", "1GiB", "Room that the ledger leaves free on its disk."),
-    setting("ledger.signing_key_file", "none", "Ed25519 key by which the ledger's seals are signed."),
+    setting(
+        "ledger.signing_key_file",
+        "none",
+        "Ed25519 key by which the ledger's seals are signed.",
+    ),
     setting("log.level", "info", "error, warn, info, debug or trace."),
     setting("log.format", "auto", "text, json, or auto: text on a terminal and json elsewhere."),
     setting("reload.interval", "5s", "How often rule files are looked at for changes; 0 is never."),

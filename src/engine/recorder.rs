@@ -409,9 +409,8 @@ impl Recorder {
             .count("from", self.sealed.id + 1)
             .count("to", self.chain.id);
         if let Some(signer) = &self.signer {
-            entry = entry
-                .fact("key", signer.key_id())
-                .fact("signature", &hex_of(&signer.sign(&head)));
+            entry =
+                entry.fact("key", signer.key_id()).fact("signature", &hex_of(&signer.sign(&head)));
         }
         // Before the row: it is not sealed by itself.
         self.sealed = Sealed { id: self.chain.id + 1, at: Some(now) };

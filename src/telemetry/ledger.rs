@@ -2,7 +2,11 @@
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
 
-use super::{Metrics, metrics::{advance, now_seconds}, registry::Builder};
+use super::{
+    Metrics,
+    metrics::{advance, now_seconds},
+    registry::Builder,
+};
 use crate::engine::recorder::Recorder;
 
 pub(super) struct LedgerMetrics {

@@ -150,12 +150,10 @@ fn commits() -> impl Strategy<Value = Vec<Checkpoint>> {
     let change =
         (table, key, value).prop_map(|(table, key, value)| StateChange { table, key, value });
     let position = (0..3, 0..100_i64).prop_map(|(partition, offset)| position(partition, offset));
-    let commit = (prop::collection::vec(position, 0..4), prop::collection::vec(change, 0..6))
-        .prop_map(|(positions, changes)| Checkpoint {
-            positions,
-            changes,
-            ..Checkpoint::default()
-        });
+    let commit =
+        (prop::collection::vec(position, 0..4), prop::collection::vec(change, 0..6)).prop_map(
+            |(positions, changes)| Checkpoint { positions, changes, ..Checkpoint::default() },
+        );
     prop::collection::vec(commit, 0..6)
 }
 

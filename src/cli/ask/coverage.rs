@@ -12,10 +12,7 @@ use super::{
 use crate::{
     archive::Filter,
     cli::{exit, output},
-    engine::{
-        ledger::EntryKind,
-        time::EventTime,
-    },
+    engine::{ledger::EntryKind, time::EventTime},
 };
 
 /// Show what was seen of each cluster, hour by hour.
@@ -35,8 +32,7 @@ pub(in crate::cli) struct CoverageArgs {
     problems: bool,
 }
 
-const COLUMNS: [&str; 7] =
-    ["hour", "cluster", "verdict", "events", "cut", "dead letters", "late"];
+const COLUMNS: [&str; 7] = ["hour", "cluster", "verdict", "events", "cut", "dead letters", "late"];
 
 const HOUR: i64 = 3_600_000_000;
 

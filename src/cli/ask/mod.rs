@@ -123,8 +123,11 @@ impl AskArgs {
         };
         if from >= to {
             let (from, to) = (shown_time(from, zone), shown_time(to, zone));
-            return Err(Mistake(format!("the time begins at {from} and ends at {to}: nothing lies \
-                                        between")).into());
+            return Err(Mistake(format!(
+                "the time begins at {from} and ends at {to}: nothing lies \
+                                        between"
+            ))
+            .into());
         }
         Ok((from, to))
     }
@@ -152,7 +155,7 @@ fn time_of(text: &str, zone: &TimeZone) -> anyhow::Result<EventTime> {
         .parse::<DateTime>()
         .or_else(|_| format!("{text}:00").parse::<DateTime>())
         .or_else(|_| text.parse::<Date>().map(|date| date.to_datetime(jiff::civil::Time::MIN)));
-    let zoned = civil.ok().and_then(|civil| civil.to_zoned(zone.clone()).ok());
+    let zoned = civil.ok().and_then(|civil| civil.to_zoned_datetime(zone.clone()).ok());
     let zoned = zoned.ok_or_else(|| {
         let hint = "write 2026-11-29, '2026-11-29 14:00' or 2026-11-29T14:00:00Z";
         Mistake(format!("`{}` is not a time: {hint}", printable(text)))
@@ -165,7 +168,13 @@ fn shown_time(time: EventTime, zone: &TimeZone) -> String {
     match jiff::Timestamp::from_microsecond(time.micros()) {
         Ok(timestamp) => {
             let local = zone.to_datetime(timestamp);
-            format!("{} {:02}:{:02}:{:02}", local.date(), local.hour(), local.minute(), local.second())
+            format!(
+                "{} {:02}:{:02}:{:02}",
+                local.date(),
+                local.hour(),
+                local.minute(),
+                local.second()
+            )
         }
         Err(_) => time.rfc3339(),
     }
@@ -186,7 +195,9 @@ impl Asked {
         let page = self.page(None, ROWS_MAX)?;
         if page.next.is_some() {
             let most = counted(ROWS_MAX, "row");
-            return Err(Mistake(format!("there are more than {most}: ask for a narrower time")).into());
+            return Err(
+                Mistake(format!("there are more than {most}: ask for a narrower time")).into()
+            );
         }
         Ok(page.rows)
     }

@@ -93,7 +93,9 @@ fn run(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
         .collect();
     match asked.format {
         Format::Text if sessions.is_empty() => {
-            output::print_all("no sessions in this time; `tripline coverage` says what was seen\n")?;
+            output::print_all(
+                "no sessions in this time; `tripline coverage` says what was seen\n",
+            )?;
         }
         Format::Text => output::print_all(&table(&COLUMNS, &cells))?,
         Format::Csv => output::print_all(&csv(&COLUMNS, &cells))?,

@@ -124,9 +124,8 @@ fn around(asked: &mut Asked, fingerprint: &str, span: &str) -> anyhow::Result<()
     query.filters = vec![Filter::Entries(EntryKind::Alert)];
     (query.from, query.to) = (EventTime::MIN, EventTime::MAX);
     let found = asked.reader.page(&query)?.rows;
-    let of_it = |row: &&Row| {
-        row.entry().is_some_and(|entry| entry.subject.starts_with(fingerprint))
-    };
+    let of_it =
+        |row: &&Row| row.entry().is_some_and(|entry| entry.subject.starts_with(fingerprint));
     let times: Vec<EventTime> = found.iter().filter(of_it).map(Row::at).collect();
     let (Some(first), Some(last)) = (times.first(), times.last()) else {
         let what = format!("the ledger has no alert with the fingerprint `{fingerprint}`");
@@ -158,7 +157,9 @@ pub(super) fn cursor(text: Option<&str>) -> anyhow::Result<Option<Cursor>> {
     let Some(text) = text else { return Ok(None) };
     let cursor = Cursor::parse(text);
     if cursor.is_none() {
-        return Err(Mistake(format!("`{text}` is no cursor: take the one that a page ends with")).into());
+        return Err(
+            Mistake(format!("`{text}` is no cursor: take the one that a page ends with")).into()
+        );
     }
     Ok(cursor)
 }

@@ -98,7 +98,15 @@ fn run(args: &VisitsArgs) -> anyhow::Result<ExitCode> {
 }
 
 const COLUMNS: [&str; 10] = [
-    "start", "lasted", "actor", "cluster", "requests", "denied", "sessions", "privileged", "from",
+    "start",
+    "lasted",
+    "actor",
+    "cluster",
+    "requests",
+    "denied",
+    "sessions",
+    "privileged",
+    "from",
     "namespaces",
 ];
 

@@ -130,7 +130,8 @@ fn check_resource(resource: &str) -> anyhow::Result<()> {
     let known = || RESOURCES.iter().map(|known| known.name);
     match nearest(resource, known()) {
         Some(near) if near != resource && known().all(|known| known != resource) => {
-            Err(Mistake(format!("there is no resource `{resource}`; did you mean `{near}`?")).into())
+            Err(Mistake(format!("there is no resource `{resource}`; did you mean `{near}`?"))
+                .into())
         }
         _ => Ok(()),
     }

@@ -85,7 +85,10 @@ fn access_cells(row: &Row, access: &Access, zone: &TimeZone) -> Vec<String> {
     let mut what = kubectl_line(access);
     if let Some(step) = access.session {
         let span = access.duration.map_or_else(String::new, |micros| {
-            format!(" after {}", crate::engine::text::span(std::time::Duration::from_micros(micros)))
+            format!(
+                " after {}",
+                crate::engine::text::span(std::time::Duration::from_micros(micros))
+            )
         });
         what = format!("{what}  [session {}{span}]", step.as_str());
     }

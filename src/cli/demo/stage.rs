@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{screen::Screen, summary::Seen};
 use crate::{
-    archive::{Archive, Limits},
     app::{
         clock::now as wall_now,
         pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
     },
+    archive::{Archive, Limits},
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},

@@ -100,17 +100,36 @@ fn of_object(access: &Access, object: &Object<Arc<str>>, words: &mut Vec<String>
 fn is_usual(group: &str) -> bool {
     matches!(
         group,
-        "apps" | "batch" | "rbac.authorization.k8s.io" | "certificates.k8s.io" | "policy"
-            | "networking.k8s.io" | "storage.k8s.io" | "admissionregistration.k8s.io"
+        "apps"
+            | "batch"
+            | "rbac.authorization.k8s.io"
+            | "certificates.k8s.io"
+            | "policy"
+            | "networking.k8s.io"
+            | "storage.k8s.io"
+            | "admissionregistration.k8s.io"
     )
 }
 
 fn is_namespaced(resource: &str) -> bool {
     matches!(
         resource,
-        "pods" | "secrets" | "configmaps" | "services" | "deployments" | "serviceaccounts" | "jobs"
-            | "roles" | "rolebindings" | "events" | "statefulsets" | "daemonsets" | "cronjobs"
-            | "ingresses" | "endpoints" | "replicasets"
+        "pods"
+            | "secrets"
+            | "configmaps"
+            | "services"
+            | "deployments"
+            | "serviceaccounts"
+            | "jobs"
+            | "roles"
+            | "rolebindings"
+            | "events"
+            | "statefulsets"
+            | "daemonsets"
+            | "cronjobs"
+            | "ingresses"
+            | "endpoints"
+            | "replicasets"
     )
 }
 

@@ -137,9 +137,10 @@ impl Entry {
             .fact("severity", alert.severity.as_str())
             .fact("starts_at", &alert.starts_at.rfc3339())
             .fact("value", &alert.value.to_string());
-        alert.key.iter().fold(entry, |entry, (name, value)| {
-            entry.fact(&format!("key.{name}"), value)
-        })
+        alert
+            .key
+            .iter()
+            .fold(entry, |entry, (name, value)| entry.fact(&format!("key.{name}"), value))
     }
 
     /// Of what became of a notification.

@@ -59,7 +59,8 @@ impl Coverage {
         let letters = batch.dead_letters.len() as u64;
         if letters > 0 {
             // Nobody knows of which cluster they are, nor exactly of when.
-            let at = batch.time_min.or_else(|| Some(EventTime::from_micros(self.clusters.told? * HOUR)));
+            let at =
+                batch.time_min.or_else(|| Some(EventTime::from_micros(self.clusters.told? * HOUR)));
             if let Some(at) = at {
                 let key = (at.micros().div_euclid(HOUR), Arc::from(""));
                 self.hours.entry(key.clone()).or_default().dead_letters += letters;
@@ -71,8 +72,11 @@ impl Coverage {
     fn add_hour(&mut self, seen: &SeenHour) {
         let name = seen.cluster.clone().unwrap_or_else(|| "".into());
         let is_known = self.clusters.heard.contains_key(&name);
-        let name =
-            if is_known || self.clusters.heard.len() < COVERAGE_CLUSTERS_MAX { name } else { "".into() };
+        let name = if is_known || self.clusters.heard.len() < COVERAGE_CLUSTERS_MAX {
+            name
+        } else {
+            "".into()
+        };
         if seen.events > 0 {
             let heard = self.clusters.heard.entry(Arc::clone(&name)).or_insert(i64::MIN);
             if seen.hour > *heard {

@@ -116,7 +116,8 @@ fn a_flood_loses_names_first_and_then_accesses_and_it_is_told() {
     recorder.spool.clear();
     recorder.spool_bytes = 0;
     recorder.advance(NOW, EventTime::from_micros(3_600_000_001), EventTime::MIN);
-    let gap = recorder.fresh.iter().filter_map(|row| row.entry()).find(|e| e.kind == EntryKind::Gap);
+    let gap =
+        recorder.fresh.iter().filter_map(|row| row.entry()).find(|e| e.kind == EntryKind::Gap);
     let gap = gap.expect("what was shed is told");
     assert_eq!(gap.count_of("accesses"), 100);
 }

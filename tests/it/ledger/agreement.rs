@@ -48,7 +48,8 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
@@ -73,7 +74,8 @@ impl Seen {
 
     /// What makes a request the same.
     fn request(&self) -> String {
-        let parts = ["/auditID", "/verb", "/requestURI", "/user/username", "/requestReceivedTimestamp"];
+        let parts =
+            ["/auditID", "/verb", "/requestURI", "/user/username", "/requestReceivedTimestamp"];
         parts.map(|pointer| self.text(pointer)).join("\u{0}")
     }
 
@@ -160,7 +162,9 @@ fn has(access: &Access, class: &str) -> bool {
 /// The first event with an answer of each request that fits, in the order of time.
 fn requests(seen: &[Seen], fits: impl Fn(&Seen) -> bool) -> Vec<&Seen> {
     let mut first: BTreeMap<String, &Seen> = BTreeMap::new();
-    for event in seen.iter().filter(|event| event.text("/stage") != "RequestReceived" && fits(event)) {
+    for event in
+        seen.iter().filter(|event| event.text("/stage") != "RequestReceived" && fits(event))
+    {
         let place = first.entry(event.request()).or_insert(event);
         if event.at < place.at {
             *place = event;
@@ -195,7 +199,8 @@ fn for_fifty_seeds_it_says_what_plain_loops_say() {
             .filter(|access| has(access, "secret_read"))
             .map(|access| {
                 let object = access.object.as_ref().unwrap();
-                let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().unwrap_or("").to_owned();
+                let text =
+                    |text: &Option<std::sync::Arc<str>>| text.as_deref().unwrap_or("").to_owned();
                 let name = format!("{}/{}", text(&object.namespace), text(&object.name));
                 // Of a watch either stage may have come first.
                 (access.at, text(&access.actor.id), text(&access.verb), name)
@@ -217,8 +222,10 @@ fn for_fifty_seeds_it_says_what_plain_loops_say() {
         check_coverage(seed, &seen, &recording);
         check_chain(&recording);
     }
-    assert!(reads_all > 500 && sessions_all > 50 && changes_all > 200,
-        "{reads_all} reads, {sessions_all} sessions, {changes_all} roll-ups: too few to mean anything");
+    assert!(
+        reads_all > 500 && sessions_all > 50 && changes_all > 200,
+        "{reads_all} reads, {sessions_all} sessions, {changes_all} roll-ups: too few to mean anything"
+    );
 }
 
 /// Start and end of each session, joined.
@@ -300,9 +307,7 @@ fn check_visits(seed: u64, seen: &[Seen], accesses: &[&Access]) {
     for (actor, times) in times {
         for at in times {
             match naive.last_mut() {
-                Some((who, _, end, count))
-                    if *who == actor && at.since(*end) <= VISIT_PAUSE =>
-                {
+                Some((who, _, end, count)) if *who == actor && at.since(*end) <= VISIT_PAUSE => {
                     (*end, *count) = (at, *count + 1);
                 }
                 _ => naive.push((actor.clone(), at, at, 1)),
@@ -310,9 +315,8 @@ fn check_visits(seed: u64, seen: &[Seen], accesses: &[&Access]) {
         }
     }
     let mut visits = Visits::new(VISIT_PAUSE);
-    let is_plain = |access: &&&Access| {
-        has(access, "secret_read") && access.verb.as_deref() != Some("watch")
-    };
+    let is_plain =
+        |access: &&&Access| has(access, "secret_read") && access.verb.as_deref() != Some("watch");
     for access in accesses.iter().filter(is_plain) {
         visits.add(access);
     }
@@ -320,7 +324,12 @@ fn check_visits(seed: u64, seen: &[Seen], accesses: &[&Access]) {
         .finish()
         .into_iter()
         .map(|visit| {
-            (visit.actor.as_deref().unwrap_or("").to_owned(), visit.start, visit.end, visit.requests)
+            (
+                visit.actor.as_deref().unwrap_or("").to_owned(),
+                visit.start,
+                visit.end,
+                visit.requests,
+            )
         })
         .collect();
     said.sort();
@@ -355,5 +364,7 @@ fn check_chain(recording: &Recording) {
     }
     assert_eq!(chain, recording.member.recorder().chain());
     let ends = recording.rows.iter().filter_map(|row| row.access());
-    assert!(ends.clone().any(|access| access.session == Some(SessionStep::Start)) || ends.count() < 5);
+    assert!(
+        ends.clone().any(|access| access.session == Some(SessionStep::Start)) || ends.count() < 5
+    );
 }

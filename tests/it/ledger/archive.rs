@@ -31,8 +31,13 @@ fn rows(count: usize) -> Vec<Arc<Row>> {
 pub(super) fn rows_from(start: &str, count: usize) -> Vec<Arc<Row>> {
     let start = EventTime::parse(start).unwrap();
     let mut recording = Recording::new(&rules(RULES), start);
-    let settings =
-        GenerateSettings { seed: 5, start, rate: 5.0, event_lists_per_mille: 0, ..GenerateSettings::default() };
+    let settings = GenerateSettings {
+        seed: 5,
+        start,
+        rate: 5.0,
+        event_lists_per_mille: 0,
+        ..GenerateSettings::default()
+    };
     for record in Generator::new(settings) {
         if recording.rows.len() >= count {
             break;
@@ -113,9 +118,7 @@ fn every_question_finds_what_a_loop_finds() {
         filters.push(vec![Filter::Actor(text(&access.actor.id))]);
         filters.push(vec![Filter::Source(text(&access.source_ip))]);
         filters.push(vec![Filter::Credential(text(&access.credential_id))]);
-        filters.extend(
-            access.permission.as_ref().map(|one| vec![Filter::Permission(one.name())]),
-        );
+        filters.extend(access.permission.as_ref().map(|one| vec![Filter::Permission(one.name())]));
         let object = access.object.as_ref().unwrap();
         let (resource, namespace) = (object.resource.to_string(), object.namespace.as_deref());
         filters.extend(namespace.map(|one| vec![Filter::Namespace(one.to_owned())]));

@@ -26,7 +26,8 @@ fn verified(directory: &Path) -> Verified {
 }
 
 fn lines(directory: &Path) -> Option<Vec<String>> {
-    let reader = Reader::open(directory, None).ok().filter(|reader| reader.problems().is_empty())?;
+    let reader =
+        Reader::open(directory, None).ok().filter(|reader| reader.problems().is_empty())?;
     let mut lines = Vec::new();
     reader
         .each(None, |row| {
@@ -143,7 +144,11 @@ fn an_exported_file_is_checked_by_its_lines_alone() {
     assert_eq!((part.is_sound(), part.last), (true, whole.last), "with the hash before it");
     let mut changed = lines.clone();
     changed[250] = changed[250].replacen("\"verb\"", "\"Verb\"", 1);
-    assert_ne!(check(&changed, None).last, whole.last, "the head differs from one that was written down");
+    assert_ne!(
+        check(&changed, None).last,
+        whole.last,
+        "the head differs from one that was written down"
+    );
     let mut without = lines.clone();
     without.remove(250);
     assert!(!check(&without, None).is_sound());

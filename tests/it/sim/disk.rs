@@ -65,9 +65,11 @@ impl Disk {
             let line = row.line();
             let index = usize::try_from(row.id).unwrap() - 1;
             match self.archive.get(index) {
-                Some(known) => ensure("a row that comes again is the same", *known == line, || {
-                    format!("{known} became {line}")
-                })?,
+                Some(known) => {
+                    ensure("a row that comes again is the same", *known == line, || {
+                        format!("{known} became {line}")
+                    })?
+                }
                 None => {
                     let is_next = index == self.archive.len();
                     ensure("no row of the ledger is missing", is_next, || {
@@ -83,9 +85,10 @@ impl Disk {
 
     /// The requests of a class that rows tell of.
     pub(super) fn recorded(&self, class: &str) -> BTreeSet<String> {
-        let rows = self.archive.iter().map(|line| {
-            serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON")
-        });
+        let rows = self
+            .archive
+            .iter()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"));
         rows.filter(|row| {
             row["classes"].as_array().is_some_and(|classes| classes.iter().any(|one| one == class))
         })
