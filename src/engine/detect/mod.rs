@@ -96,6 +96,10 @@ pub(super) struct RuleMatcher {
 
 impl RuleMatcher {
     pub(super) fn new(rules: Arc<RuleSet>) -> RuleMatcher {
+        let mut detections = rules.detections();
+        let watches_unfinished =
+            detections.any(|(_, rule)| rule.steps == RuleSteps::AllAndUnfinished);
+        drop(detections);
         RuleMatcher {
             index: Index::new(&rules),
             matchers: [Matcher::new(&rules), Matcher::new(&rules)],
@@ -103,9 +107,7 @@ impl RuleMatcher {
             candidates: Bits::default(),
             fold: Fold::default(),
             recorded: Vec::new(),
-            watches_unfinished: rules
-                .detections()
-                .any(|(_, rule)| rule.steps == RuleSteps::AllAndUnfinished),
+            watches_unfinished,
             rules,
         }
     }

@@ -64,10 +64,6 @@ impl Derivation {
         Derivation { field: self.field.free_text(), ..self }
     }
 
-    const fn many(self) -> Derivation {
-        Derivation { field: self.field.many(), compute: self.compute }
-    }
-
     const fn from(self, level: AuditLevel) -> Derivation {
         Derivation { field: self.field.from(level), ..self }
     }

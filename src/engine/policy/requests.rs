@@ -11,8 +11,9 @@ use crate::engine::{
         well_known,
     },
     kubernetes::{
-        AuditLevel, Stage, runs_long,
+        AuditLevel, Stage,
         resources::{self, RESOURCES, RUNS_COMMANDS, Resource, SUBRESOURCES},
+        runs_long,
         verbs::{CHANGING, READING, RESOURCE_VERBS, URL_VERBS},
     },
     rule::{DetectionRule, Expression, RuleIndex, RuleSet, RuleSteps, StringKind, Test, fold_case},
@@ -195,10 +196,7 @@ impl<'r> Requests<'r> {
             groups,
             verbs: set_of(&RESOURCE_VERBS),
             url_verbs: set_of(&URL_VERBS),
-            received: set_of(&[
-                Stage::RequestReceived.as_str(),
-                Stage::Unfinished.as_str(),
-            ]),
+            received: set_of(&[Stage::RequestReceived.as_str(), Stage::Unfinished.as_str()]),
             fields: Fields::of(rules),
         }
     }
@@ -214,8 +212,7 @@ impl<'r> Requests<'r> {
                     _ => Stage::RequestReceived,
                 };
                 facts.learn(well_known::STAGE, Known::Is(stage.as_str()));
-                for fields in
-                    [&self.fields.answer, &self.fields.request_body, &self.fields.changed]
+                for fields in [&self.fields.answer, &self.fields.request_body, &self.fields.changed]
                 {
                     absent(&mut facts, fields);
                 }

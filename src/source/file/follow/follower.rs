@@ -448,9 +448,8 @@ impl Follower {
     pub(super) fn next_batch(&mut self, mut batch: RecordBatch) -> Option<RecordBatch> {
         batch.notes.append(&mut self.notes);
         let logs: Vec<String> = self.logs.keys().cloned().collect();
-        let after = self.latest_log.as_ref().map_or(0, |latest| {
-            logs.partition_point(|log| log <= latest)
-        });
+        let after =
+            self.latest_log.as_ref().map_or(0, |latest| logs.partition_point(|log| log <= latest));
         let (before, rest) = logs.split_at(after);
         for log in rest.iter().chain(before) {
             if self.fill_from(log, &mut batch) {
