@@ -4,9 +4,11 @@
 //! built. It decides nothing about alerts: the engine does.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod canary;
 pub mod clock;
 pub mod configuration;
 mod coordinator;
+mod dead_letters;
 mod delivery;
 mod feed;
 mod input;

@@ -79,6 +79,8 @@ pub struct PipelineSettings {
     pub workers: usize,
     /// How long a stop waits for notifications that are owed.
     pub drain: Duration,
+    /// Whether an alert always fires, for somebody who is told when it no longer comes.
+    pub has_heartbeat: bool,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
     /// What `/readyz` and the API show. Components: `store`, and one for each source.
@@ -141,7 +143,7 @@ impl Pipeline {
             drain: settings.drain,
         };
         let mut coordinator = Coordinator::new(now(), rules, engine, &plan, coordinator_settings);
-        restore(&mut coordinator, loaded, &feeds);
+        restore(&mut coordinator, loaded, &feeds, settings.has_heartbeat);
         let firing = || {
             let member = coordinator.member();
             member.shard().alerts_firing().chain(member.dispatcher().troubles())
@@ -290,13 +292,25 @@ fn positions_of(all: &[Position], source: Option<&Arc<str>>) -> Vec<Position> {
     resolved.filter(|position| position.partition.source.as_ref() == source).collect()
 }
 
-fn restore(coordinator: &mut Coordinator, loaded: Loaded, feeds: &[Feed]) {
+fn restore(coordinator: &mut Coordinator, loaded: Loaded, feeds: &[Feed], has_heartbeat: bool) {
     let names: Vec<Arc<str>> = feeds.iter().filter_map(|feed| feed.name.clone()).collect();
     let (report, groups_unusable) = coordinator.restore(loaded.positions, loaded.entries, &names);
-    // The rules that this process began with were accepted, whatever an earlier one was told.
-    let accepted = self_alert::reload_failed(now(), AlertState::Resolved, "");
-    if coordinator.member().dispatcher().is_told(accepted.fingerprint) {
-        coordinator.handle(now(), coordinator::Input::Alert(Box::new(accepted)));
+    // The rules that this process began with were accepted, whatever an earlier one was told; and its
+    // canary is yet to be sent.
+    let mut over = vec![
+        self_alert::reload_failed(now(), AlertState::Resolved, ""),
+        self_alert::canary_missing(now(), AlertState::Resolved, ""),
+    ];
+    let heartbeat = self_alert::heartbeat(now(), AlertState::Firing);
+    if !has_heartbeat {
+        over.push(self_alert::heartbeat(now(), AlertState::Resolved));
+    } else if !coordinator.member().dispatcher().is_told(heartbeat.fingerprint) {
+        coordinator.handle(now(), coordinator::Input::Alert(Box::new(heartbeat)));
+    }
+    for alert in over {
+        if coordinator.member().dispatcher().is_told(alert.fingerprint) {
+            coordinator.handle(now(), coordinator::Input::Alert(Box::new(alert)));
+        }
     }
     // Whoever starts it may have mended receivers.
     coordinator.handle(now(), coordinator::Input::RetryNow);

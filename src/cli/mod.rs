@@ -6,6 +6,7 @@
 
 mod backtest;
 mod check;
+mod dead_letters;
 mod demo;
 mod explain;
 mod formats;
@@ -77,6 +78,7 @@ enum Command {
     Run(run::RunArgs),
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
     Formats(formats::FormatsArgs),
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::execute(args),
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
+        Command::DeadLetters(args) => dead_letters::execute(args),
         Command::Demo(args) => demo::execute(args),
         Command::Explain(args) => explain::execute(args),
         Command::Formats(args) => formats::execute(args),

@@ -9,7 +9,7 @@ use super::{
     access::{self, Extractor, Observed},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, RuleMatcher},
-    event::{Event, Stage, UnreadCounts, is_long_running},
+    event::{Event, Stage, UnreadCounts, is_long_running, redact_record},
     limits,
     record::{PartitionName, RecordBatch},
     rule::RuleSet,
@@ -156,7 +156,7 @@ impl Sink for Collector<'_> {
             offset: self.offset,
             reason,
             detail,
-            payload: bytes.get(..kept).unwrap_or(bytes).to_vec(),
+            payload: redact_record(bytes.get(..kept).unwrap_or(bytes)),
         });
     }
 }

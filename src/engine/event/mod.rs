@@ -22,7 +22,7 @@ use super::{kubernetes::runs_long, limits, time::EventTime, value::Value};
 pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
-pub use redact::redact;
+pub use redact::{redact, redact_record};
 pub use unread::{UnreadCounts, UnreadFields};
 
 pub use super::kubernetes::Stage;
