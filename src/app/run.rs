@@ -9,6 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    archiver,
     canary::{Canary, News},
     clock::now,
     configuration::Configuration,
@@ -17,7 +18,11 @@ use super::{
     self_alert::canary_missing,
 };
 use crate::{
-    engine::{alert::AlertState, diagnostic::Diagnostic, duration::written, text::counted},
+    archive::{Archive, ArchiveError, Limits, sign::SigningKey},
+    config::LedgerSettings,
+    engine::{
+        alert::AlertState, diagnostic::Diagnostic, duration::written, recorder::Sign, text::counted,
+    },
     notify::{Printer, Receivers},
     server::{self, Health, ReloadRequest, ServerContext, Status},
     source::SourceError,
@@ -72,6 +77,9 @@ pub enum RunError {
         /// Its name.
         thread: String,
     },
+    /// The key that signs the ledger's seals cannot be used.
+    #[error("ledger.signing_key_file: {0}")]
+    SigningKey(ArchiveError),
     /// The operating system refused something.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -111,7 +119,7 @@ async fn run_in(
     let metrics = Arc::new(Metrics::new());
     let names = configuration.component_names();
     let mut components: Vec<&str> = names.iter().map(String::as_str).collect();
-    components.extend(["rules", "store"]);
+    components.extend(["rules", "store", archiver::COMPONENT]);
     let status = Arc::new(Status::new(&components));
     status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
@@ -164,6 +172,7 @@ async fn start(
     let sources = configuration.build_sources().map_err(RunError::Configuration)?;
     let store = open_store(&general.state, configuration, status).await?;
     // Only now that no other process writes them.
+    let (archive, signer) = open_ledger(&general.ledger)?;
     let dead_letters = configuration
         .build_dead_letters()
         .map_err(|problem| RunError::Configuration(vec![*problem]))?;
@@ -173,11 +182,13 @@ async fn start(
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let settings = PipelineSettings {
         rules: Arc::clone(&rules.rules),
-        engine: general.engine.settings(),
+        engine: configuration.engine_settings(),
         plan,
         receivers: receivers.clone(),
         sources,
         store,
+        archive: Some(archive),
+        signer,
         dead_letters,
         checkpoint_interval: general.engine.checkpoint_interval,
         workers,
@@ -189,6 +200,19 @@ async fn start(
     };
     let runtime = tokio::runtime::Handle::current();
     Ok((Pipeline::start(settings, runtime)?, receivers))
+}
+
+/// Opens the ledger, with who signs its seals.
+fn open_ledger(settings: &LedgerSettings) -> Result<(Archive, Option<Arc<dyn Sign>>), RunError> {
+    let limits = Limits {
+        free_min: settings.free_min,
+        size_max: settings.size_max,
+        months: settings.months,
+    };
+    let archive = Archive::new(&settings.directory, limits);
+    let Some(path) = &settings.signing_key_file else { return Ok((archive, None)) };
+    let key = SigningKey::read(path).map_err(RunError::SigningKey)?;
+    Ok((archive, Some(Arc::new(key))))
 }
 
 /// Opens the state directory. If another process holds it, that process is asked to go by fencing it

@@ -18,6 +18,7 @@ use super::{
         CanaryMetrics, CheckpointMetrics, DeliveryMetrics, EngineMetrics, ProcessMetrics,
         RulesMetrics, ServerMetrics, SourceMetrics,
     },
+    ledger::LedgerMetrics,
     process,
     refusal::Refusal,
     registry::{Builder, MetricInfo},
@@ -33,12 +34,13 @@ use crate::engine::{
 };
 
 /// Values of the label `limit`.
-const LIMITS: [&str; 6] = [
+const LIMITS: [&str; 7] = [
     "alert_groups",
     "correlation_keys",
     "firing_alerts",
     "identities",
     "ledger_entries",
+    "unfinished",
     "window_events",
 ];
 
@@ -54,6 +56,7 @@ pub struct Metrics {
     canary: CanaryMetrics,
     rules: RulesMetrics,
     server: ServerMetrics,
+    pub(super) ledger: LedgerMetrics,
     process: ProcessMetrics,
     /// Rules that have series, with the severities they may have.
     known_rules: Mutex<BTreeSet<(String, &'static str)>>,
@@ -84,6 +87,7 @@ impl Metrics {
             canary: CanaryMetrics::new(&mut b),
             rules: RulesMetrics::new(&mut b),
             server: ServerMetrics::new(&mut b),
+            ledger: LedgerMetrics::new(&mut b),
             process: ProcessMetrics::new(&mut b),
             known_rules: Mutex::default(),
             store_directory: Mutex::default(),
@@ -152,6 +156,12 @@ impl Metrics {
         }
     }
 
+    /// A source refused, lost or passed over something: `what` is a word of its kind.
+    pub fn source_trouble(&self, source_index: usize, what: &'static str, count: u64) {
+        let source = source_index.to_string();
+        self.source.troubles.with_label_values(&[&source, what]).inc_by(count);
+    }
+
     /// Records between our position and the end of each partition.
     pub fn set_lag(&self, partitions: &[(Arc<PartitionName>, i64)]) {
         for (partition, records) in partitions {
@@ -176,6 +186,7 @@ impl Metrics {
         self.engine.events_from_future.inc_by(counts.events_from_future);
         self.engine.values_dropped.inc_by(counts.values_dropped);
         self.engine.events_cut.inc_by(counts.events_cut);
+        self.engine.events_elsewhere.inc_by(counts.events_elsewhere);
         for (field, count) in counts.fields_unread.iter() {
             self.engine.fields_unread.with_label_values(&[field]).inc_by(count);
         }
@@ -218,6 +229,7 @@ impl Metrics {
             ("window_events", counts.window_events_dropped),
             ("identities", counts.identities_forgotten),
             ("firing_alerts", counts.alerts_overflowed),
+            ("unfinished", counts.unfinished_unwatched),
         ] {
             advance(&engine.limit_hits.with_label_values(&[limit]), total);
         }
@@ -481,7 +493,7 @@ fn bytes_in(directory: &Path) -> Option<u64> {
 }
 
 /// Brings a counter up to a total that is counted elsewhere.
-fn advance(counter: &IntCounter, total: u64) {
+pub(super) fn advance(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
@@ -490,7 +502,7 @@ fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
-fn now_seconds() -> f64 {
+pub(super) fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
