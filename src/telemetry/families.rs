@@ -70,6 +70,11 @@ pub(super) struct DeliveryMetrics {
     pub(super) failing: IntGaugeVec,
 }
 
+pub(super) struct CanaryMetrics {
+    pub(super) seconds: Histogram,
+    pub(super) overdue: IntGauge,
+}
+
 pub(super) struct RulesMetrics {
     pub(super) loaded: IntGauge,
     pub(super) reloads: IntCounterVec,
@@ -189,6 +194,16 @@ impl DeliveryMetrics {
             delay: b.latencies("tripline_delivery_delay_seconds", &["receiver", "kind"], "From the making of a notification to the answer that it was taken."),
             last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind", "recipient"], "When a receiver last took a notification."),
             failing: b.gauges("tripline_receiver_failing", &["receiver", "kind", "recipient"], "1 while a receiver has taken nothing of what it is owed for its failing_after."),
+        }
+    }
+}
+
+impl CanaryMetrics {
+    #[rustfmt::skip]
+    pub(super) fn new(b: &mut Builder) -> CanaryMetrics {
+        CanaryMetrics {
+            seconds: b.latency("tripline_canary_duration_seconds", "From the sending of the end-to-end canary to the delivery of its alert."),
+            overdue: b.gauge("tripline_canary_overdue", "1 while an end-to-end canary has not come back in time."),
         }
     }
 }
