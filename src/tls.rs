@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 /// The provider of cryptography that all connections use.

@@ -283,9 +283,8 @@ fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
             section.invalid("name", "two sources have this name", "give each its own");
         }
         let truth_for = section.strings("truth_for").unwrap_or_default();
-        let is_claimed = |cluster: &&String| {
-            sources.iter().any(|known| known.truth_for.contains(cluster))
-        };
+        let is_claimed =
+            |cluster: &&String| sources.iter().any(|known| known.truth_for.contains(cluster));
         if let Some(cluster) = truth_for.iter().find(is_claimed) {
             let title = format!("two sources are the truth for cluster `{cluster}`");
             section.invalid("truth_for", title, "name it at one of them");

@@ -229,9 +229,7 @@ impl Member {
             self.dispatcher.take_changes(&mut self.next.changes);
             let notes = std::mem::take(&mut self.notes).into_iter();
             let table = StateTable::SourceNote;
-            self.next
-                .changes
-                .extend(notes.map(|(key, value)| StateChange { table, key, value }));
+            self.next.changes.extend(notes.map(|(key, value)| StateChange { table, key, value }));
             self.next.changes.iter_mut().skip(sealed).for_each(StateChange::seal);
             if std::mem::take(&mut self.positions_changed) {
                 self.next.positions = self

@@ -164,10 +164,8 @@ impl Webhook {
 
 #[tokio::test]
 async fn a_batch_is_answered_only_when_what_it_caused_is_durable() {
-    let partition = Arc::new(PartitionName {
-        source: Some("api".into()),
-        ..PartitionName::new("prod", 0)
-    });
+    let partition =
+        Arc::new(PartitionName { source: Some("api".into()), ..PartitionName::new("prod", 0) });
     let at = |next_offset| vec![Position { partition: Arc::clone(&partition), next_offset }];
     let webhook = Arc::new(start("cluster: prod", at(7)).await);
     let posted = {
@@ -192,7 +190,10 @@ async fn a_batch_is_answered_only_when_what_it_caused_is_durable() {
     // Full: the client is told to come back, and nothing is taken.
     webhook.seen.is_full.store(true, Ordering::SeqCst);
     let full = webhook.post("/", "", list("eve")).await;
-    assert_eq!((full.status().as_u16(), &full.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+    assert_eq!(
+        (full.status().as_u16(), &full.headers()["retry-after"]),
+        (503, &"5".parse().unwrap())
+    );
     assert_eq!((webhook.troubled("full").await.0, webhook.batches()), (1, 1));
     webhook.seen.is_full.store(false, Ordering::SeqCst);
 
@@ -273,11 +274,12 @@ async fn bad_bodies_are_refused_with_a_reason_and_counted() {
         assert!(webhook.troubled(what).await.1.contains(why));
     }
     // One whose length is not said, either.
-    let chunks = futures_util::stream::iter(long.into_bytes().chunks(512).map(|chunk| {
-        Ok::<_, std::io::Error>(chunk.to_vec())
-    }).collect::<Vec<_>>());
-    let answer = webhook.post("/", "", reqwest::Body::wrap_stream(chunks)).await;
-    assert_eq!(answer.status().as_u16(), 413);
+    let mut stream = TcpStream::connect(webhook.address).unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    write!(stream, "{head}{:x}\r\n{long}\r\n0\r\n\r\n", long.len()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
     assert_eq!(webhook.batches(), 0);
     assert_eq!(webhook.post("/", "", list("eve")).await.status().as_u16(), 200);
 }
@@ -342,10 +344,25 @@ async fn client_certificates_open_the_door() {
     fs::write(dir.path().join("san.cnf"), "subjectAltName=IP:127.0.0.1\n").unwrap();
     for (ca, name) in [("ca", "server"), ("ca", "client"), ("other", "stranger")] {
         if !dir.path().join(format!("{ca}.pem")).exists() {
-            openssl(dir.path(), &format!("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={ca} -keyout {ca}.key -out {ca}.pem"));
+            openssl(
+                dir.path(),
+                &format!(
+                    "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={ca} -keyout {ca}.key -out {ca}.pem"
+                ),
+            );
         }
-        openssl(dir.path(), &format!("req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-        openssl(dir.path(), &format!("x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -days 2 -extfile san.cnf -out {name}.pem"));
+        openssl(
+            dir.path(),
+            &format!(
+                "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+            ),
+        );
+        openssl(
+            dir.path(),
+            &format!(
+                "x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -days 2 -extfile san.cnf -out {name}.pem"
+            ),
+        );
     }
     let section = format!(
         "tls: {{cert_file: {}, key_file: {}, client_ca_file: {}}}",
@@ -363,7 +380,14 @@ async fn client_certificates_open_the_door() {
     );
     for (name, may) in [(Some("client"), true), (None, false), (Some("stranger"), false)] {
         let mut command = Command::new("openssl");
-        command.args(["s_client", "-quiet", "-verify_quiet", "-CAfile", &path("ca.pem"), "-connect"]);
+        command.args([
+            "s_client",
+            "-quiet",
+            "-verify_quiet",
+            "-CAfile",
+            &path("ca.pem"),
+            "-connect",
+        ]);
         command.arg(webhook.address.to_string());
         if let Some(name) = name {
             let (cert, key) = (path(&format!("{name}.pem")), path(&format!("{name}.key")));
@@ -418,15 +442,25 @@ async fn a_request_counts_once_whatever_carries_it() {
     for user in ["ann", "ann", "bob"] {
         post(user).await;
     }
-    running.until("both", |running| {
-        ["ann", "bob"].iter().all(|user| running.told().contains(&format!("\"{user}\"")))
-    }).await;
+    running
+        .until("both", |running| {
+            ["ann", "bob"].iter().all(|user| running.told().contains(&format!("\"{user}\"")))
+        })
+        .await;
     // Answered means durable.
     running.signal("-KILL");
     running.end();
     let mut running = Process::over(&sources, dir.path(), "");
     post("ann").await;
-    fs::write(&log, format!("{}\n{}\n", event("get", "bob", "2026-01-05T10:00:00"), event("get", "cyd", "2026-01-05T10:00:00"))).unwrap();
+    fs::write(
+        &log,
+        format!(
+            "{}\n{}\n",
+            event("get", "bob", "2026-01-05T10:00:00"),
+            event("get", "cyd", "2026-01-05T10:00:00")
+        ),
+    )
+    .unwrap();
     running.until("cyd", |running| running.told().contains("\"cyd\"")).await;
     for _ in 0..2 {
         post("cyd").await;

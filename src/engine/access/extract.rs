@@ -231,7 +231,7 @@ impl Taker<'_> {
 fn session_step(event: &Event<'_>) -> SessionStep {
     match event.stage {
         Stage::ResponseComplete if is_long_running(event) => SessionStep::End,
-        Stage::ResponseComplete | Stage::Panic => SessionStep::Whole,
+        Stage::ResponseComplete | Stage::Panic | Stage::Unfinished => SessionStep::Whole,
         Stage::RequestReceived | Stage::ResponseStarted => SessionStep::Start,
     }
 }

@@ -124,9 +124,14 @@ mod tests {
         for line in ["", "hello", "a {b} c", "I0302 x.go:1] {go struct}", "{\"a\":1}"] {
             assert_eq!(find(line), None, "{line}");
         }
-        for (text, is) in
-            [("{", true), ("{x} {}", false), ("[ {", true), ("[]", true), ("[pod/x]", false), ("[2026", false)]
-        {
+        for (text, is) in [
+            ("{", true),
+            ("{x} {}", false),
+            ("[ {", true),
+            ("[]", true),
+            ("[pod/x]", false),
+            ("[2026", false),
+        ] {
             assert_eq!(begins_json(text), is, "{text}");
         }
     }

@@ -409,7 +409,9 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         let part = text.get(self.part_start..end).unwrap_or("");
         let line = text.get(..line_end).unwrap_or("");
         let mark = cut::mark_in(line).filter(|mark| *mark > self.part_start);
-        let is_cut = next.is_some() || mark.is_some() || cut::is_cut(fault, text.get(at..line_end).unwrap_or(""));
+        let is_cut = next.is_some()
+            || mark.is_some()
+            || cut::is_cut(fault, text.get(at..line_end).unwrap_or(""));
         let open = self.open.take().filter(|_| is_cut);
         let before = open.and_then(|open| text.get(open..mark.unwrap_or(line.trim_end().len())));
         let detail = if before.is_some_and(|before| self.closed(before)) {

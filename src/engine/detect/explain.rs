@@ -177,7 +177,8 @@ pub struct ExplainedRecord {
 
 const NOT_ANSWERED: &str = "an event of stage RequestReceived has no answer yet: only rules that name \
                             `stage` see it";
-const NO_STAGE: &str = "no stage of the API server: only rules that name `stage: Unfinished` see it";
+const NO_STAGE: &str =
+    "no stage of the API server: only rules that name `stage: Unfinished` see it";
 const SECOND_ANSWER: &str = "the second answer of a request that runs long: it counts only if the first, \
                              of stage ResponseStarted, was not recorded";
 

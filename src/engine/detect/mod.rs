@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     event::{Event, RequestIdentity, Stage, is_long_running, well_known},
     kubernetes::verbs::CHANGING,
-    rule::{Rule, RuleIndex, RuleSet, RuleSteps},
+    rule::{DetectionRule, Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
     value::{Captured, Value},
 };
@@ -92,6 +92,8 @@ pub(super) struct RuleMatcher {
 
 impl RuleMatcher {
     pub(super) fn new(rules: Arc<RuleSet>) -> RuleMatcher {
+        let is_watching = |rule: &DetectionRule| rule.steps == RuleSteps::AllAndUnfinished;
+        let watches_unfinished = rules.detections().any(|(_, rule)| is_watching(rule));
         RuleMatcher {
             index: Index::new(&rules),
             matcher: Matcher::new(&rules),
@@ -99,9 +101,7 @@ impl RuleMatcher {
             candidates: Bits::default(),
             fold: Fold::default(),
             recorded: Vec::new(),
-            watches_unfinished: rules
-                .detections()
-                .any(|(_, rule)| rule.steps == RuleSteps::AllAndUnfinished),
+            watches_unfinished,
             rules,
         }
     }

@@ -187,7 +187,8 @@ impl Checker<'_> {
         let unfinished = self.requests.may_be_unfinished(subject, target, Some(verb));
         let mut level = None;
         let mut stages: Vec<Stage> = Vec::new();
-        let unfinished = (unfinished && !circumstances.is_login_failure).then_some(Stage::Unfinished);
+        let unfinished =
+            (unfinished && !circumstances.is_login_failure).then_some(Stage::Unfinished);
         let of_server = stages_of(subject, verb, of, circumstances.is_login_failure);
         for stage in of_server.into_iter().chain(unfinished) {
             let is_answered = !matches!(stage, Stage::RequestReceived | Stage::Unfinished);

@@ -7,8 +7,9 @@ use crate::engine::{
     diagnostic::Place,
     event::{FieldId, derived::POD_SPEC, well_known},
     kubernetes::{
-        AuditLevel, Stage, runs_long,
+        AuditLevel, Stage,
         resources::{self, RESOURCES, RUNS_COMMANDS, Resource, SUBRESOURCES},
+        runs_long,
         verbs::{CHANGING, READING, RESOURCE_VERBS, URL_VERBS, WRITING},
     },
     rule::{DetectionRule, Expression, RuleIndex, RuleSet, RuleSteps, StringKind, Test, fold_case},
@@ -188,10 +189,7 @@ impl<'r> Requests<'r> {
             groups,
             verbs: set_of(&RESOURCE_VERBS),
             url_verbs: set_of(&URL_VERBS),
-            received: set_of(&[
-                Stage::RequestReceived.as_str(),
-                Stage::Unfinished.as_str(),
-            ]),
+            received: set_of(&[Stage::RequestReceived.as_str(), Stage::Unfinished.as_str()]),
             fields: Fields::of(rules),
         }
     }

@@ -11,8 +11,8 @@ use crate::{
         yaml::{SecretRef, Section},
     },
     kafka::{Connection, ReadSecret},
-    web::SecretSource,
     source::{RecordReader, Source, SourceConfig, SourceError, SourceKind},
+    web::SecretSource,
 };
 
 /// Properties that the source decides, and why.

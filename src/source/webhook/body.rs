@@ -20,8 +20,7 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn new() -> Judge {
-        let detector =
-            Detector::new(Arc::new(RuleSet::default()), 0, &EngineSettings::default());
+        let detector = Detector::new(Arc::new(RuleSet::default()), 0, &EngineSettings::default());
         Judge {
             detector: Mutex::new(detector),
             partition: Arc::new(PartitionName::new("webhook", 0)),
@@ -36,7 +35,9 @@ impl Judge {
             return Some("the body is empty; it should be an EventList".to_owned());
         }
         if !is_whole(body) {
-            return Some("the body is not whole: its JSON has no end, or goes on behind it".to_owned());
+            return Some(
+                "the body is not whole: its JSON has no end, or goes on behind it".to_owned(),
+            );
         }
         let mut batch = RecordBatch::default();
         batch.push(&self.partition, 0, None, Some(body));
@@ -92,7 +93,9 @@ mod tests {
     #[test]
     fn lists_of_events_are_taken_whatever_is_in_them() {
         let judge = Judge::new();
-        let list = |items: &str| format!(r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[{items}]}}"#);
+        let list = |items: &str| {
+            format!(r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[{items}]}}"#)
+        };
         let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
         for body in [
             list(""),

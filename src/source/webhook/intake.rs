@@ -99,8 +99,7 @@ impl Troubles {
 
     /// Tells it, a line for each reason: a flood of refusals floods no log.
     pub(super) fn tell(&self, events: &(dyn Fn(SourceEvent) + Send + Sync)) {
-        let troubles =
-            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let troubles = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for (what, (count, detail)) in troubles {
             events(SourceEvent::Trouble { what, count, detail });
         }

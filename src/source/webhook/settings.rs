@@ -130,7 +130,8 @@ fn parse_routes(section: &Section<'_>, web: &WebConfig) -> Option<Vec<Route>> {
 /// Reads path and cluster.
 fn parse_route(section: &Section<'_>, access: AccessConfig) -> Option<Route> {
     let path = section.string("path").unwrap_or_else(|| "/".to_owned());
-    let is_path = path.starts_with('/') && !path.contains(|c: char| c.is_whitespace() || "?#".contains(c));
+    let is_path =
+        path.starts_with('/') && !path.contains(|c: char| c.is_whitespace() || "?#".contains(c));
     if !is_path {
         let title = format!("{} is no path of a URL", section.path_of("path"));
         section.invalid("path", title, "it begins with a slash: `/prod`");

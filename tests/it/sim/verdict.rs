@@ -362,7 +362,10 @@ fn nothing_is_left(world: &mut World) -> Checked {
     let entries = world.disk.load().entries;
     // What a rule looks for is in front of every key.
     let is_kept = |entry: &&tripline::engine::state::StateEntry| match entry.table {
-        StateTable::Watermark | StateTable::Identity | StateTable::Unfinished | StateTable::SourceNote => false,
+        StateTable::Watermark
+        | StateTable::Identity
+        | StateTable::Unfinished
+        | StateTable::SourceNote => false,
         StateTable::Correlation | StateTable::Alert => {
             let name = entry.key.get(1..).unwrap_or_default();
             !LONG_MEMORIES.iter().any(|rule| name.starts_with(rule.as_bytes()))

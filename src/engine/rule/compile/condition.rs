@@ -150,9 +150,7 @@ pub(in crate::engine) fn steps_of(detection: &DetectionSyntax) -> RuleSteps {
         .filter(|item| item.field.as_deref() == Some("stage"))
         .collect();
     let unfinished = |operand: &Operand| match operand {
-        Operand::Text { original, .. } => {
-            original.eq_ignore_ascii_case(Stage::Unfinished.as_str())
-        }
+        Operand::Text { original, .. } => original.eq_ignore_ascii_case(Stage::Unfinished.as_str()),
         _ => false,
     };
     if stages.iter().any(|item| item.values.iter().any(|(operand, _)| unfinished(operand))) {

@@ -19,7 +19,8 @@ pub(super) fn log_of(path: &Path) -> String {
 
 fn without_rotation(name: &str) -> String {
     let mut name = name.to_owned();
-    while let Some(ending) = PACKED.iter().find(|ending| name.to_ascii_lowercase().ends_with(**ending))
+    while let Some(ending) =
+        PACKED.iter().find(|ending| name.to_ascii_lowercase().ends_with(**ending))
     {
         name.truncate(name.len() - ending.len());
     }
@@ -48,7 +49,8 @@ fn date_in(name: &str) -> Option<(usize, usize)> {
         let rest = bytes.get(start + 1..)?;
         let mut length = rest.iter().take_while(|byte| is_part(**byte)).count();
         // What parts the date from what stands behind it stays.
-        while length > 0 && !rest.get(length - 1).is_some_and(|b| b.is_ascii_digit() || *b == b'Z') {
+        while length > 0 && !rest.get(length - 1).is_some_and(|b| b.is_ascii_digit() || *b == b'Z')
+        {
             length -= 1;
         }
         let date = rest.get(..length)?;
@@ -86,7 +88,8 @@ mod tests {
 
     #[test]
     fn other_logs_are_not() {
-        for name in ["audit-1.log", "audit2.log", "audit-master1.log", "20260105", "audit.v1", ".1"] {
+        for name in ["audit-1.log", "audit2.log", "audit-master1.log", "20260105", "audit.v1", ".1"]
+        {
             assert_eq!(log_of(Path::new(name)), name);
         }
     }

@@ -53,8 +53,7 @@ impl Watcher {
     }
 
     fn append(&self, name: &str, text: &str) {
-        let mut file =
-            OpenOptions::new().append(true).create(true).open(self.path(name)).unwrap();
+        let mut file = OpenOptions::new().append(true).create(true).open(self.path(name)).unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 
@@ -248,7 +247,10 @@ fn whatever_stands_where_a_log_was_stops_nothing_else() {
     }
     assert_eq!(w.take(), ["one", "two"]);
     let names: Vec<String> = w.follower.partitions().iter().map(|p| p.topic.clone()).collect();
-    assert_eq!(names, [w.path("one/audit.log"), w.path("two/audit.log")].map(|p| p.display().to_string()));
+    assert_eq!(
+        names,
+        [w.path("one/audit.log"), w.path("two/audit.log")].map(|p| p.display().to_string())
+    );
     fs::remove_file(w.path("one/audit.log")).unwrap();
     fs::create_dir(w.path("one/audit.log")).unwrap();
     w.append("two/audit.log", "two again\n");
