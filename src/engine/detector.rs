@@ -136,6 +136,7 @@ impl Sink for Collector<'_> {
         }
         self.out.time_min =
             Some(self.out.time_min.map_or(event.time, |earliest| earliest.min(event.time)));
+        self.out.see_hour(event);
         let counts = &mut self.out.counts;
         counts.events += 1;
         counts.events_canonical += u64::from(is_canonical(event));
@@ -224,10 +225,49 @@ pub struct DetectionBatch {
     pub dead_letters: Vec<DeadLetter>,
     /// Earliest event time seen; `None` if there were no events.
     pub time_min: Option<EventTime>,
+    /// How many events of which cluster and hour there were, for coverage.
+    pub hours: Vec<SeenHour>,
     /// What was counted on the way.
     pub counts: DetectCounts,
     /// What the source keeps with its positions.
     pub notes: Vec<SourceNote>,
+}
+
+/// Events of one cluster in one hour of event time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenHour {
+    /// The cluster, if anybody names it.
+    pub cluster: Option<Arc<str>>,
+    /// Hours since 1970.
+    pub hour: i64,
+    /// All stages.
+    pub events: u64,
+    /// Those of which a part is missing.
+    pub cut: u64,
+}
+
+/// Hours of clusters that one batch tells of: 64. Events of further ones count for the last of them.
+const SEEN_HOURS_MAX: usize = 64;
+
+impl DetectionBatch {
+    /// Counts an event for its cluster and hour.
+    fn see_hour(&mut self, event: &Event<'_>) {
+        let cluster = event.first_str(well_known::CLUSTER);
+        let hour = event.time.micros().div_euclid(3_600_000_000);
+        let is_it = |seen: &SeenHour| seen.hour == hour && seen.cluster.as_deref() == cluster;
+        // Those of one cluster and hour come together, nearly always.
+        let index = self.hours.iter().rposition(is_it).unwrap_or_else(|| {
+            if self.hours.len() < SEEN_HOURS_MAX {
+                let cluster = cluster.map(Arc::from);
+                self.hours.push(SeenHour { cluster, hour, events: 0, cut: 0 });
+            }
+            self.hours.len() - 1
+        });
+        if let Some(seen) = self.hours.get_mut(index) {
+            seen.events += 1;
+            seen.cut += u64::from(event.is_cut);
+        }
+    }
 }
 
 /// Counters of one batch; the shell adds them to its metrics.

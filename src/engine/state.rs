@@ -61,6 +61,8 @@ words! {
         Alert = "alert",
         /// Groups with what they owe.
         Group = "alert_group",
+        /// Head of the ledger, and what is to become its rows.
+        Recorder = "recorder",
         /// Changes that were received and have no end yet.
         Unfinished = "unfinished",
         /// What sources keep beside their positions.

@@ -18,6 +18,7 @@ use super::{
         CheckpointMetrics, DeliveryMetrics, EngineMetrics, ProcessMetrics, RulesMetrics,
         ServerMetrics, SourceMetrics,
     },
+    ledger::LedgerMetrics,
     process,
     refusal::Refusal,
     registry::{Builder, MetricInfo},
@@ -54,6 +55,7 @@ pub struct Metrics {
     delivery: DeliveryMetrics,
     rules: RulesMetrics,
     server: ServerMetrics,
+    pub(super) ledger: LedgerMetrics,
     process: ProcessMetrics,
     /// Rules that have series, with the severities they may have.
     known_rules: Mutex<BTreeSet<(String, &'static str)>>,
@@ -83,6 +85,7 @@ impl Metrics {
             delivery: DeliveryMetrics::new(&mut b),
             rules: RulesMetrics::new(&mut b),
             server: ServerMetrics::new(&mut b),
+            ledger: LedgerMetrics::new(&mut b),
             process: ProcessMetrics::new(&mut b),
             known_rules: Mutex::default(),
             store_directory: Mutex::default(),
@@ -464,7 +467,7 @@ fn bytes_in(directory: &Path) -> Option<u64> {
 }
 
 /// Brings a counter up to a total that is counted elsewhere.
-fn advance(counter: &IntCounter, total: u64) {
+pub(super) fn advance(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
@@ -473,7 +476,7 @@ fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
-fn now_seconds() -> f64 {
+pub(super) fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 

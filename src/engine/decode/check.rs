@@ -23,6 +23,9 @@ use crate::engine::{
 /// Where OpenShift's collector puts the level, when it puts the level of a log line in its place.
 const OTHER_LEVELS: [&str; 2] = ["k8s_audit_level", "openshift_audit_level"];
 
+/// What AKS puts in the place of a body that is too large.
+const SKIPPED_BODY: &str = "skipped-too-big-size-object";
+
 /// Fields that are text.
 const TEXTS: [FieldId; 7] = [
     well_known::AUDIT_ID,
@@ -56,6 +59,7 @@ pub(super) fn check<'a>(
     if event.first_str(well_known::AUDIT_ID).unwrap_or("").is_empty() {
         return Err((NoAuditId, "auditID is empty, or no text"));
     }
+    event.bodies_skipped = projection.bodies().into_iter().any(|body| is_skipped(event, body));
     event.is_cut = context.marked && event.has(projection.cut());
     if !event.has(well_known::VERB) && !event.is_cut {
         return Err((NoVerb, "verb is missing, or no text"));
@@ -72,7 +76,14 @@ pub(super) fn check<'a>(
     } else if let Some(value @ Value::Str(_)) = event.first(projection.cluster()).cloned() {
         event.push(well_known::CLUSTER, value);
     }
+    projection.settle(event);
     Ok(())
+}
+
+/// Whether there is nothing of a body but that it was too large.
+#[inline]
+fn is_skipped(event: &Event<'_>, body: FieldId) -> bool {
+    matches!(event.first(body), Some(Value::Str(text)) if *text == SKIPPED_BODY)
 }
 
 /// What a document without an audit id is.

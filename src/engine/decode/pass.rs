@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use super::{
     Context, Sink, Work, check, cut, envelope,
     json::Json,
-    lead,
+    lead, patch,
     projection::{NodeId, next_item, next_member},
     scan::{Fault, Scanner},
     search::{Members, Search, is_promising},
@@ -279,7 +279,12 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             };
             match child {
                 Some(child) => {
+                    let from = scanner.at();
                     projection.value(scanner, &mut self.event, child, 1)?;
+                    if let Some(root) = projection.changed_by(child, &self.event) {
+                        let body = scanner.since(from);
+                        patch::extract(projection, body, &mut self.event, root);
+                    }
                 }
                 None => scanner.skip_value(1)?,
             }
@@ -315,7 +320,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         match check::check(&mut self.event, self.work.projection, self.context) {
             Ok(()) => {
                 if too_deep {
-                    let detail = "nested too deep; matched as far as it goes";
+                    let detail = "nested deeper than anything real; matched all the same";
                     self.dead_letter(DeadLetterReason::TooDeep, detail, text);
                 } else if text.len() > limits::EVENT_BYTES_MAX {
                     let detail = "an event too large to be real; matched all the same";
@@ -430,11 +435,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
 
     /// Decodes what stands before a cut; whether an event came of it.
     fn closed(&mut self, before: &str) -> bool {
-        if self.context.closed || before.len() > self.work.bytes_left {
+        if self.context.closed || before.len() > self.work.closing_bytes_left {
             return false;
         }
         let Some(text) = cut::repair(before) else { return false };
-        self.work.bytes_left -= text.len().min(self.work.bytes_left);
+        self.work.closing_bytes_left = self.work.closing_bytes_left.saturating_sub(text.len());
         self.work.step(self.context, || "cut off; what stands before:".to_owned());
         let events = self.work.events;
         let context = Context { silent: true, marked: true, closed: true, ..self.context };

@@ -6,6 +6,7 @@
 
 mod bits;
 mod capture;
+mod derivations;
 mod element;
 mod explain;
 mod fold;
@@ -13,15 +14,16 @@ mod index;
 mod matcher;
 mod reach;
 mod test;
+mod twice;
 
 use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Event, RequestIdentity, Stage, is_long_running, well_known},
+    event::{Event, FieldId, RequestIdentity, Stage, is_long_running, well_known},
     kubernetes::verbs::CHANGING,
-    rule::{DetectionRule, Rule, RuleIndex, RuleSet, RuleSteps},
+    rule::{Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
     value::{Captured, Value},
 };
@@ -30,6 +32,7 @@ use capture::FreeText;
 use fold::Fold;
 use index::Index;
 use matcher::Matcher;
+use twice::Readings;
 
 pub use explain::{
     ExplainedEvent, ExplainedInput, ExplainedRecord, ExplainedRule, Explanation, KeyPart, explain,
@@ -80,7 +83,8 @@ pub struct Ended {
 pub(super) struct RuleMatcher {
     rules: Arc<RuleSet>,
     index: Index,
-    matcher: Matcher,
+    /// For an event, and for what the API server takes of it if that is not all.
+    matchers: [Matcher; 2],
     free_text: FreeText,
     candidates: Bits,
     fold: Fold,
@@ -92,11 +96,13 @@ pub(super) struct RuleMatcher {
 
 impl RuleMatcher {
     pub(super) fn new(rules: Arc<RuleSet>) -> RuleMatcher {
-        let is_watching = |rule: &DetectionRule| rule.steps == RuleSteps::AllAndUnfinished;
-        let watches_unfinished = rules.detections().any(|(_, rule)| is_watching(rule));
+        let mut detections = rules.detections();
+        let watches_unfinished =
+            detections.any(|(_, rule)| rule.steps == RuleSteps::AllAndUnfinished);
+        drop(detections);
         RuleMatcher {
             index: Index::new(&rules),
-            matcher: Matcher::new(&rules),
+            matchers: [Matcher::new(&rules), Matcher::new(&rules)],
             free_text: FreeText::new(&rules.fields),
             candidates: Bits::default(),
             fold: Fold::default(),
@@ -131,19 +137,22 @@ impl RuleMatcher {
     pub(super) fn detect(&mut self, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
         let mut looked_at = 0;
         self.recorded.clear();
-        let mut taken = event.has_replaced().then(|| event.taken());
-        if !self.index.candidates(event, &mut self.fold, &mut self.candidates) {
+        let mut readings = Readings::of(event);
+        if !self.index.candidates(readings.every, &mut self.fold, &mut self.candidates) {
             return looked_at;
         }
-        self.matcher.next_event();
+        self.matchers.iter_mut().for_each(Matcher::next_event);
         let mut identity = None;
         for index in self.index.rules(&self.candidates) {
             let Some(Rule::Detection(rule)) = self.rules.rules.get(index.index()) else { continue };
             looked_at += 1;
-            let holds = match &mut taken {
-                None => self.matcher.holds(&self.rules, &rule.expression, event),
-                Some(taken) => {
-                    self.matcher.holds_both(&self.rules, &rule.expression, (event, taken))
+            let [matcher, _] = &mut self.matchers;
+            let condition = &rule.expression;
+            let holds = match &mut readings {
+                Readings { every, taken: None } => matcher.holds(&self.rules, condition, every),
+                Readings { every, taken: Some(taken) } => {
+                    let readings = (&mut **every, taken);
+                    Matcher::either_holds(&mut self.matchers, &self.rules, condition, readings)
                 }
             };
             if !holds {
@@ -153,14 +162,13 @@ impl RuleMatcher {
                 self.recorded.push(index);
                 continue;
             }
-            let captured = rule
-                .capture
-                .iter()
-                .map(|field| {
-                    self.matcher.derive(event, *field);
-                    self.free_text.capture(event, *field)
-                })
-                .collect();
+            let [matcher, _] = &self.matchers;
+            let mut capture = |field: &FieldId| {
+                let event = readings.shown(matcher.derivations(), *field);
+                self.free_text.capture_deciding(event, *field, &self.rules, condition)
+            };
+            let captured = rule.capture.iter().map(&mut capture).collect();
+            let event = &*readings.every;
             out.push(Detection {
                 rule: index,
                 time: event.time,

@@ -1,16 +1,12 @@
 //! `temporal_ordered`: several rules, in the order of `rules`.
 
-use std::sync::Arc;
-
 use super::{
-    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
-    life,
-    temporal::{entry_of_input, seen},
-    temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
-    window::{Window, WindowEvent, WindowShape, count},
-    windowed::{Verdict, Windowed, fresh_windows},
+    KindEntry, Written, life,
+    several::{Manner, Several, read},
+    temporal_condition::{TemporalCondition, schema},
+    window::{Window, count},
+    windowed::Verdict,
 };
-use crate::engine::{duration::written, yaml::Section};
 
 /// The line of the table.
 pub(super) const ENTRY: KindEntry = KindEntry {
@@ -55,111 +51,49 @@ correlation:
   timespan: 1h
 ",
     schema,
-    read: Some(read),
+    read: Some(|section| read(section, &MANNER)),
 };
 
-fn read(section: &Section<'_>) -> Option<KindSyntax> {
-    let condition = temporal_condition::read(section)?;
-    Some(temporal_condition::syntax_of(condition, |condition| Box::new(Syntax(condition))))
-}
+const MANNER: Manner = Manner { entry: &ENTRY, words: " in order", evaluate };
 
-#[derive(Debug)]
-struct Syntax(TemporalSyntax);
-
-impl Parameters for Syntax {
-    fn resolve(&self, context: &ResolveContext<'_>) -> Option<Arc<dyn Kind>> {
-        let condition = self.0.resolve(context)?;
-        let words = self.0.describe(context.rules.len());
-        let inputs = context.rules.len();
-        let required = condition.required(inputs);
-        Some(Arc::new(TemporalOrdered { words, condition, required, inputs }))
+fn evaluate(rules: &Several, window: &mut Window, start: usize, end: usize) -> Verdict {
+    if cannot_hold(rules, window.distinct(start, end)) {
+        return Verdict { holds: false, value: 0.0 };
     }
-}
-
-#[derive(Clone, Debug)]
-struct TemporalOrdered {
-    /// The condition, for people.
-    words: String,
-    condition: TemporalCondition,
-    /// Inputs whose order matters, sorted.
-    required: Vec<usize>,
-    inputs: usize,
-}
-
-impl Kind for TemporalOrdered {
-    fn entry(&self) -> &'static KindEntry {
-        &ENTRY
-    }
-
-    fn describe(&self, frame: &Frame) -> String {
-        format!("{} in order within {}", self.words, written(frame.timespan))
-    }
-
-    fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        fresh_windows(self, frame)
-    }
-}
-
-impl Windowed for TemporalOrdered {
-    fn fires_at_once(&self, _: WindowShape) -> bool {
-        self.condition.fires_at_once()
-    }
-
-    fn begins_with_first(&self) -> bool {
-        true
-    }
-
-    fn opens(&self, entry: &WindowEvent) -> bool {
-        self.condition.asks_for(usize::from(entry.input))
-    }
-
-    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
-        Some(entry_of_input(sample))
-    }
-
-    fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
-        if self.cannot_hold(window.distinct(start, end)) {
-            return Verdict { holds: false, value: 0.0 };
+    let in_order = longest_in_order(&rules.required, window, start, end);
+    let value = count(in_order);
+    let holds = match &rules.condition {
+        TemporalCondition::Count(threshold) => threshold.holds(value),
+        condition => {
+            let seen = rules.seen(window, start, end);
+            in_order == rules.required.len() && condition.holds(&seen, value)
         }
-        let in_order = self.longest_in_order(window, start, end);
-        let value = count(in_order);
-        let holds = match &self.condition {
-            TemporalCondition::Count(threshold) => threshold.holds(value),
-            condition => {
-                let seen = seen(window, start, end, self.inputs);
-                in_order == self.required.len() && condition.holds(&seen, value)
-            }
-        };
-        Verdict { holds, value }
+    };
+    Verdict { holds, value }
+}
+
+/// Whether the condition fails already because of how few inputs there are events of, which is known
+/// without a look at each event: no more than these can stand in order.
+fn cannot_hold(rules: &Several, inputs: usize) -> bool {
+    match &rules.condition {
+        TemporalCondition::Count(threshold) => {
+            threshold.fires_at_once() && !threshold.holds(count(inputs))
+        }
+        _ => inputs < rules.required.len(),
     }
 }
 
-impl TemporalOrdered {
-    /// Whether the condition fails already because of how few inputs there are events of, which is known
-    /// without a look at each event: no more than these can stand in order.
-    fn cannot_hold(&self, inputs: usize) -> bool {
-        match &self.condition {
-            TemporalCondition::Count(threshold) => {
-                threshold.fires_at_once() && !threshold.holds(count(inputs))
-            }
-            _ => inputs < self.required.len(),
+/// The greatest number of different required inputs that were seen in their order.
+fn longest_in_order(required: &[usize], window: &Window, start: usize, end: usize) -> usize {
+    // By place in `required`: the longest chain so far that ends with this input. Entries of one
+    // moment stand in the order of the inputs, so ties count either way.
+    let mut longest = vec![0_usize; required.len()];
+    for entry in window.range(start, end) {
+        let Ok(place) = required.binary_search(&usize::from(entry.input)) else { continue };
+        let before = longest.iter().take(place).copied().max().unwrap_or(0);
+        if let Some(chain) = longest.get_mut(place) {
+            *chain = (*chain).max(before + 1);
         }
     }
-
-    /// The greatest number of different required inputs that were seen in their order.
-    fn longest_in_order(&self, window: &Window, start: usize, end: usize) -> usize {
-        // By place in `required`: the longest chain so far that ends with this input. Entries of one
-        // moment stand in the order of the inputs, so ties count either way.
-        let mut longest = vec![0_usize; self.required.len()];
-        for entry in window.range(start, end) {
-            let Ok(place) = self.required.binary_search(&usize::from(entry.input)) else {
-                continue;
-            };
-            let before = longest.iter().take(place).copied().max().unwrap_or(0);
-            if let Some(chain) = longest.get_mut(place) {
-                *chain = (*chain).max(before + 1);
-            }
-        }
-        longest.into_iter().max().unwrap_or(0)
-    }
+    longest.into_iter().max().unwrap_or(0)
 }

@@ -1,14 +1,12 @@
 //! `value_count`: how many different values.
 
-use serde_json::{Value, json};
-
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
     window::{Window, WindowEvent, count},
 };
 use crate::engine::{
-    syntax::threshold::{Numbers, schema_of_numbers},
+    syntax::threshold::{Numbers, schema_of_fields},
     yaml::Section,
 };
 
@@ -39,13 +37,9 @@ correlation:
   timespan: 5m
   condition: {field: [objectRef.namespace, objectRef.name], gte: 10}
 ",
-    schema,
+    schema: schema_of_fields,
     read: Some(read),
 };
-
-fn schema() -> Value {
-    schema_of_numbers(&json!({"field": {"$ref": "#/$defs/fields"}}))
-}
 
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
     of_field(Numbers::open(section)?, ValueCount)

@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 use crate::engine::{
     detect::{Facts, Known, Reach},
     diagnostic::Place,
-    event::{FieldId, derived::POD_SPEC, well_known},
+    event::{
+        FieldId,
+        derived::{OBJECT, POD_SPEC},
+        well_known,
+    },
     kubernetes::{
         AuditLevel, Stage,
         resources::{self, RESOURCES, RUNS_COMMANDS, Resource, SUBRESOURCES},
         runs_long,
-        verbs::{CHANGING, READING, RESOURCE_VERBS, URL_VERBS, WRITING},
+        verbs::{CHANGING, READING, RESOURCE_VERBS, URL_VERBS},
     },
     rule::{DetectionRule, Expression, RuleIndex, RuleSet, RuleSteps, StringKind, Test, fold_case},
 };
@@ -115,6 +119,8 @@ struct Fields {
     object: Vec<FieldId>,
     request_body: Vec<FieldId>,
     response_body: Vec<FieldId>,
+    /// What is changed, pod specs among it.
+    changed: Vec<FieldId>,
     pod_spec: Vec<FieldId>,
     /// What there is only once a request is answered.
     answer: Vec<FieldId>,
@@ -136,6 +142,7 @@ impl Fields {
             object: below(&["objectRef"]),
             request_body: below(&["requestObject"]),
             response_body: below(&["responseObject"]),
+            changed: below(&[OBJECT, POD_SPEC, "host_path", "subject"]),
             pod_spec: below(&[POD_SPEC]),
             answer: below(&["responseStatus", "annotations", "outcome", "duration"]),
         }
@@ -205,8 +212,7 @@ impl<'r> Requests<'r> {
                     _ => Stage::RequestReceived,
                 };
                 facts.learn(well_known::STAGE, Known::Is(stage.as_str()));
-                for fields in
-                    [&self.fields.answer, &self.fields.request_body, &self.fields.pod_spec]
+                for fields in [&self.fields.answer, &self.fields.request_body, &self.fields.changed]
                 {
                     absent(&mut facts, fields);
                 }
@@ -226,9 +232,7 @@ impl<'r> Requests<'r> {
                 facts.learn(well_known::VERB, Known::Is(verb));
                 if READING.contains(&verb) {
                     absent(&mut facts, &self.fields.request_body);
-                }
-                if !WRITING.contains(&verb) {
-                    absent(&mut facts, &self.fields.pod_spec);
+                    absent(&mut facts, &self.fields.changed);
                 }
             }
         }
@@ -276,7 +280,7 @@ impl<'r> Requests<'r> {
                 absent(facts, &self.fields.object);
                 absent(facts, &self.fields.request_body);
                 absent(facts, &self.fields.response_body);
-                absent(facts, &self.fields.pod_spec);
+                absent(facts, &self.fields.changed);
             }
         }
     }

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     finding::{Finding, correlate},
-    identity::{Identities, Run, Seen},
     unfinished::Unfinished,
     watermark::{PartitionClock, Watermark},
 };
@@ -37,6 +36,8 @@ use super::{
     time::{EventTime, WallTime},
     value::Captured,
 };
+pub(in crate::engine) use identity::{Identities, Run, Seen};
+
 pub use super::{
     settings::EngineSettings,
     state::{StateChange, StateEntry, StateTable},
@@ -206,6 +207,11 @@ impl Shard {
     /// How far event time has come; `None` before the first event.
     pub const fn watermark(&self) -> Option<EventTime> {
         self.watermark.get()
+    }
+
+    /// How far event time has come in the partition that is furthest behind.
+    pub(in crate::engine) fn slowest(&self) -> EventTime {
+        self.watermark.slowest()
     }
 
     /// Tells the names of sources, so that those of restored partitions are known.
@@ -552,7 +558,7 @@ impl Shard {
                 self.lifecycle.restore(key, stored);
             }
             StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
-            StateTable::Group | StateTable::SourceNote => return None,
+            StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
         }
         Some(true)
     }

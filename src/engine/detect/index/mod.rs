@@ -19,7 +19,7 @@ mod needs;
 mod prefixes;
 mod uses;
 
-use super::{bits::Bits, fold::Fold, matcher::Derivations};
+use super::{bits::Bits, derivations::Derivations, fold::Fold};
 use crate::engine::{
     event::{Event, Stage},
     rule::{RuleIndex, RuleSet},

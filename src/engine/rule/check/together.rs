@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::require::{Conflict, words};
+use super::conflict::{Conflict, words};
 use crate::engine::{
     diagnostic::nearest,
     kubernetes::{

@@ -49,6 +49,7 @@ impl Compiler<'_> {
         let mut items = ItemCompiler {
             builder: &mut self.builder,
             lists: self.lists,
+            identity_notes: self.identity_notes,
             problems: self.problems,
             source: &detection.source,
             predicate_count: 0,
