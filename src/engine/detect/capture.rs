@@ -26,14 +26,16 @@ impl FreeText {
     /// The values of a field, for a detection.
     pub(super) fn capture(&self, event: &Event<'_>, field: FieldId) -> Captured {
         let free = self.fields.get(field.index()).copied().unwrap_or(true);
-        let mut texts = event
-            .values(field)
-            .filter_map(Value::text)
-            .map(|text| if free { redacted(&text) } else { Arc::from(&*cut(&text)) })
-            .take(limits::CAPTURED_VALUES_MAX);
+        let captured = |text: Cow<'_, str>| {
+            if free { redacted(&text) } else { Arc::from(&*cut(&text)) }
+        };
+        let mut texts = event.values(field).filter_map(Value::text);
         let Some(first) = texts.next() else { return Captured::Absent };
-        let Some(second) = texts.next() else { return Captured::One(first) };
-        Captured::Many([first, second].into_iter().chain(texts).collect())
+        let Some(second) = texts.next() else { return Captured::One(captured(first)) };
+        let mut many = vec![captured(first), captured(second)];
+        many.extend(texts.by_ref().take(limits::CAPTURED_VALUES_MAX - 3).map(captured));
+        many.extend(texts.last().map(captured));
+        Captured::Many(many.into())
     }
 }
 

@@ -321,10 +321,10 @@ impl<'r> Explainer<'r> {
         (explained, carried)
     }
 
-    /// The first value of a field, as it becomes part of a key.
+    /// The values of a field, as they become parts of keys.
     fn carried(&mut self, field: FieldId, event: &mut Event<'_>) -> Option<String> {
         self.derivations.derive(event, field);
-        self.free_text.capture(event, field).first().map(ToString::to_string)
+        self.free_text.capture(event, field).joined()
     }
 
     fn correlation(
@@ -341,7 +341,8 @@ impl<'r> Explainer<'r> {
                 field: captured.get(slot.index()).cloned().unwrap_or_default(),
                 value: carried.get(slot.index()).cloned().flatten(),
             };
-            let key: Vec<KeyPart> = input.key.iter().map(part).collect();
+            let cluster = input.cluster.iter().map(part).filter(|part| part.value.is_some());
+            let key: Vec<KeyPart> = input.key.iter().map(part).chain(cluster).collect();
             let values: Vec<KeyPart> = input.fields.iter().map(part).collect();
             let absent = key.iter().chain(&values).any(|part| part.value.is_none());
             let counts = explained.holds && !absent;

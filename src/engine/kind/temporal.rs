@@ -7,7 +7,7 @@ use super::{
     life,
     temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
     window::{Window, WindowEvent, WindowShape, count},
-    windowed::{Verdict, Windowed, fresh_windows},
+    windowed::{Verdict, Windowed, fresh_windows, oldest},
 };
 use crate::engine::{duration::written, yaml::Section};
 
@@ -106,8 +106,16 @@ impl Windowed for Temporal {
         self.condition.asks_for(usize::from(entry.input))
     }
 
-    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+    fn entry(&self, sample: &Sample<'_>, _: &[&str]) -> Option<WindowEvent> {
         Some(entry_of_input(sample))
+    }
+
+    /// A rule that is seen again takes the place of itself.
+    fn make_room(&self, window: &mut Window, index: usize, frame: Frame) -> usize {
+        let ends = self.ends(frame);
+        let spare = window.spare_repeat(index, ends).unwrap_or_else(|| oldest(window, ends));
+        window.remove(spare);
+        1
     }
 
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {

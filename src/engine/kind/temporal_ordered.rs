@@ -1,6 +1,9 @@
 //! `temporal_ordered`: several rules, in the order of `rules`.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
@@ -10,7 +13,7 @@ use super::{
     window::{Window, WindowEvent, WindowShape, count},
     windowed::{Verdict, Windowed, fresh_windows},
 };
-use crate::engine::{duration::written, yaml::Section};
+use crate::engine::{duration::written, time::EventTime, yaml::Section};
 
 /// The line of the table.
 pub(super) const ENTRY: KindEntry = KindEntry {
@@ -113,8 +116,15 @@ impl Windowed for TemporalOrdered {
         self.condition.asks_for(usize::from(entry.input))
     }
 
-    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+    fn entry(&self, sample: &Sample<'_>, _: &[&str]) -> Option<WindowEvent> {
         Some(entry_of_input(sample))
+    }
+
+    /// Of the older half only what others may still follow stays.
+    fn make_room(&self, window: &mut Window, _: usize, _: Frame) -> usize {
+        let needed = self.needed(window);
+        let half = window.len() / 2;
+        window.keep(|at| at >= half || needed.contains(&at))
     }
 
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
@@ -134,7 +144,54 @@ impl Windowed for TemporalOrdered {
     }
 }
 
+/// Required inputs whose chains are told apart when a window is full: 16. Of more, those of the others leave as
+/// any event does.
+const CHAINED_MAX: usize = 16;
+
 impl TemporalOrdered {
+    /// What of a window further events could go on with: for each last input and number of inputs the chain
+    /// that begins latest. Beside that the first event, and the last of each input.
+    fn needed(&self, window: &Window) -> BTreeSet<usize> {
+        let inputs = self.required.len().min(CHAINED_MAX);
+        // Links of chains: an event, and the link before it.
+        let mut links: Vec<(usize, Option<usize>)> = Vec::new();
+        // By last input and number of inputs before it: when the chain begins, and its last link.
+        let mut chains: Vec<Vec<Option<(EventTime, usize)>>> =
+            (0..inputs).map(|input| vec![None; input + 1]).collect();
+        let mut last_of: BTreeMap<u16, usize> = BTreeMap::new();
+        for (at, entry) in window.range(0, window.len()).enumerate() {
+            last_of.insert(entry.input, at);
+            let place = self.required.binary_search(&usize::from(entry.input));
+            let Some(place) = place.ok().filter(|place| *place < inputs) else { continue };
+            for length in 0..=place {
+                let shorter = length.checked_sub(1).map(|shorter| {
+                    let before = chains.iter().take(place);
+                    before.filter_map(|of| *of.get(shorter)?).max_by_key(|(begins, _)| *begins)
+                });
+                let (begins, before) = match shorter {
+                    None => (entry.time, None),
+                    Some(Some((begins, link))) => (begins, Some(link)),
+                    Some(None) => continue,
+                };
+                if let Some(chain) = chains.get_mut(place).and_then(|of| of.get_mut(length))
+                    && chain.is_none_or(|(known, _)| known < begins)
+                {
+                    *chain = Some((begins, links.len()));
+                    links.push((at, before));
+                }
+            }
+        }
+        let mut needed: BTreeSet<usize> = last_of.into_values().chain([0]).collect();
+        for (_, last) in chains.into_iter().flatten().flatten() {
+            let mut next = Some(last);
+            while let Some((at, before)) = next.and_then(|link| links.get(link)) {
+                needed.insert(*at);
+                next = *before;
+            }
+        }
+        needed
+    }
+
     /// Whether the condition fails already because of how few inputs there are events of, which is known
     /// without a look at each event: no more than these can stand in order.
     fn cannot_hold(&self, inputs: usize) -> bool {
