@@ -7,6 +7,7 @@ use crate::{
     engine::{
         diagnostic::{Diagnostic, Place, code},
         dispatch::{DispatchPlan, Route},
+        settings::EngineSettings,
         time::WallTime,
         yaml::{SecretRef, Section},
     },
@@ -38,6 +39,8 @@ struct ConfiguredSource {
     name: Option<Arc<str>>,
     kind: &'static str,
     config: Box<dyn SourceConfig>,
+    /// Clusters for which it is the truth.
+    truth_for: Vec<String>,
     place: Place,
 }
 
@@ -71,6 +74,14 @@ impl Configuration {
             root.invalid("dead_letter", "a dead-letter topic needs a Kafka source", help);
         }
         Some(Configuration { general, sources, receivers, route: route?, secrets })
+    }
+
+    /// What the engine is told.
+    pub fn engine_settings(&self) -> EngineSettings {
+        let truths = self.sources.iter().flat_map(|source| {
+            source.truth_for.iter().map(|cluster| (cluster.clone(), source.name.clone()))
+        });
+        EngineSettings { truths: truths.collect(), ..self.general.engine.settings() }
     }
 
     /// Names of the sources in `/readyz`.
@@ -145,8 +156,10 @@ impl Configuration {
     /// Everything that is wrong with any of them.
     pub fn build_sources(&self) -> Result<Vec<NamedSource>, Vec<Diagnostic>> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
+        let secrets = self.secrets.clone();
+        let read: SecretSource = Arc::new(move |secret| secrets.read(secret));
         for source in &self.sources {
-            match source.config.build(&|secret: &SecretRef| self.secrets.read(secret)) {
+            match source.config.build(&read) {
                 Ok(built) => sources.push(NamedSource {
                     name: source.name.clone(),
                     component: source.component(),
@@ -269,6 +282,13 @@ fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
         if name.is_some() && sources.iter().any(|known| known.name == name) {
             section.invalid("name", "two sources have this name", "give each its own");
         }
+        let truth_for = section.strings("truth_for").unwrap_or_default();
+        let is_claimed =
+            |cluster: &&String| sources.iter().any(|known| known.truth_for.contains(cluster));
+        if let Some(cluster) = truth_for.iter().find(is_claimed) {
+            let title = format!("two sources are the truth for cluster `{cluster}`");
+            section.invalid("truth_for", title, "name it at one of them");
+        }
         let given: Vec<_> = SOURCES.iter().filter(|kind| section.has(kind.name())).collect();
         if given.len() != 1 {
             let title = format!("{} must have exactly one kind of source", section.path());
@@ -283,7 +303,8 @@ fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
                 inner.finish();
                 if let Some(config) = config {
                     let name = name.clone();
-                    sources.push(ConfiguredSource { name, kind: kind.name(), config, place });
+                    let (kind, truth_for) = (kind.name(), truth_for.clone());
+                    sources.push(ConfiguredSource { name, kind, config, truth_for, place });
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! built. It decides nothing about alerts: the engine does.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod archiver;
 pub mod clock;
 pub mod configuration;
 mod coordinator;

@@ -9,12 +9,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    archiver,
     configuration::Configuration,
     pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
     reload::{LoadedRules, Look, ReloadOutcome, Reloader},
 };
 use crate::{
-    engine::{diagnostic::Diagnostic, text::counted},
+    archive::{Archive, ArchiveError, Limits, sign::SigningKey},
+    config::LedgerSettings,
+    engine::{diagnostic::Diagnostic, recorder::Sign, text::counted},
     notify::{Printer, Receivers},
     server::{self, Health, ReloadRequest, ServerContext, Status},
     source::SourceError,
@@ -66,6 +69,9 @@ pub enum RunError {
         /// Its name.
         thread: String,
     },
+    /// The key that signs the ledger's seals cannot be used.
+    #[error("ledger.signing_key_file: {0}")]
+    SigningKey(ArchiveError),
     /// The operating system refused something.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -105,7 +111,7 @@ async fn run_in(
     let metrics = Arc::new(Metrics::new());
     let names = configuration.component_names();
     let mut components: Vec<&str> = names.iter().map(String::as_str).collect();
-    components.extend(["rules", "store"]);
+    components.extend(["rules", "store", archiver::COMPONENT]);
     let status = Arc::new(Status::new(&components));
     status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
@@ -156,6 +162,7 @@ async fn start(
     let sources = configuration.build_sources().map_err(RunError::Configuration)?;
     let store = open_store(&general.state, configuration, status).await?;
     // Only now that no other process writes them.
+    let (archive, signer) = open_ledger(&general.ledger)?;
     let dead_letters = configuration
         .build_dead_letters()
         .map_err(|problem| RunError::Configuration(vec![*problem]))?;
@@ -165,11 +172,13 @@ async fn start(
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let settings = PipelineSettings {
         rules: Arc::clone(&rules.rules),
-        engine: general.engine.settings(),
+        engine: configuration.engine_settings(),
         plan,
         receivers: receivers.clone(),
         sources,
         store,
+        archive: Some(archive),
+        signer,
         dead_letters,
         checkpoint_interval: general.engine.checkpoint_interval,
         workers,
@@ -180,6 +189,19 @@ async fn start(
     };
     let runtime = tokio::runtime::Handle::current();
     Ok((Pipeline::start(settings, runtime)?, receivers))
+}
+
+/// Opens the ledger, with who signs its seals.
+fn open_ledger(settings: &LedgerSettings) -> Result<(Archive, Option<Arc<dyn Sign>>), RunError> {
+    let limits = Limits {
+        free_min: settings.free_min,
+        size_max: settings.size_max,
+        months: settings.months,
+    };
+    let archive = Archive::new(&settings.directory, limits);
+    let Some(path) = &settings.signing_key_file else { return Ok((archive, None)) };
+    let key = SigningKey::read(path).map_err(RunError::SigningKey)?;
+    Ok((archive, Some(Arc::new(key))))
 }
 
 /// Opens the state directory. If another process holds it, that process is asked to go by fencing it

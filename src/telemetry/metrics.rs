@@ -18,6 +18,7 @@ use super::{
         CheckpointMetrics, DeliveryMetrics, EngineMetrics, ProcessMetrics, RulesMetrics,
         ServerMetrics, SourceMetrics,
     },
+    ledger::LedgerMetrics,
     process,
     refusal::Refusal,
     registry::{Builder, MetricInfo},
@@ -33,7 +34,7 @@ use crate::engine::{
 };
 
 /// Values of the label `limit`.
-const LIMITS: [&str; 2] = ["alert_groups", "ledger_entries"];
+const LIMITS: [&str; 3] = ["alert_groups", "ledger_entries", "unfinished"];
 
 /// All metrics of the process, in a registry of their own. Shared; every method is cheap and takes
 /// no lock for longer than a look into a map.
@@ -46,6 +47,7 @@ pub struct Metrics {
     delivery: DeliveryMetrics,
     rules: RulesMetrics,
     server: ServerMetrics,
+    pub(super) ledger: LedgerMetrics,
     process: ProcessMetrics,
     /// Rules that have series, with the severities they may have.
     known_rules: Mutex<BTreeSet<(String, &'static str)>>,
@@ -75,6 +77,7 @@ impl Metrics {
             delivery: DeliveryMetrics::new(&mut b),
             rules: RulesMetrics::new(&mut b),
             server: ServerMetrics::new(&mut b),
+            ledger: LedgerMetrics::new(&mut b),
             process: ProcessMetrics::new(&mut b),
             known_rules: Mutex::default(),
             store_directory: Mutex::default(),
@@ -136,6 +139,12 @@ impl Metrics {
         self.source.paused.with_label_values(&[&source]).set(i64::from(is_paused));
     }
 
+    /// A source refused, lost or passed over something: `what` is a word of its kind.
+    pub fn source_trouble(&self, source_index: usize, what: &'static str, count: u64) {
+        let source = source_index.to_string();
+        self.source.troubles.with_label_values(&[&source, what]).inc_by(count);
+    }
+
     /// Records between our position and the end of each partition.
     pub fn set_lag(&self, partitions: &[(Arc<PartitionName>, i64)]) {
         for (partition, records) in partitions {
@@ -160,6 +169,7 @@ impl Metrics {
         self.engine.events_from_future.inc_by(counts.events_from_future);
         self.engine.values_dropped.inc_by(counts.values_dropped);
         self.engine.events_cut.inc_by(counts.events_cut);
+        self.engine.events_elsewhere.inc_by(counts.events_elsewhere);
         for (field, count) in counts.fields_unread.iter() {
             self.engine.fields_unread.with_label_values(&[field]).inc_by(count);
         }
@@ -197,6 +207,8 @@ impl Metrics {
         ] {
             advance(counter, total);
         }
+        let unfinished = engine.limit_hits.with_label_values(&["unfinished", ""]);
+        advance(&unfinished, counts.unfinished_unwatched);
         let names = lock(&self.rule_names);
         for (family, totals) in
             [(&engine.findings, &counts.findings), (&engine.keys_null, &counts.keys_null)]
@@ -448,7 +460,7 @@ fn bytes_in(directory: &Path) -> Option<u64> {
 }
 
 /// Brings a counter up to a total that is counted elsewhere.
-fn advance(counter: &IntCounter, total: u64) {
+pub(super) fn advance(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
@@ -457,7 +469,7 @@ fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
-fn now_seconds() -> f64 {
+pub(super) fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 

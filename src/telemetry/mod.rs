@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod families;
+mod ledger;
 mod log;
 mod metrics;
 mod process;

@@ -105,6 +105,8 @@ fn start(
         receivers: Receivers::default(),
         sources: vec![source],
         store: Box::new(store),
+        archive: None,
+        signer: None,
         dead_letters: Box::new(letters.clone()),
         checkpoint_interval: Duration::from_millis(10),
         workers: 1,

@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Parameters, ResolveContext,
@@ -23,6 +22,7 @@ use crate::engine::{
     duration::written,
     syntax::{
         code,
+        key::{Key, Shape, mapping, read_keys},
         read::{Text, texts, timespan},
     },
     time::EventTime,
@@ -58,7 +58,7 @@ tripline:
   annotations:
     summary: 'No audit event from {{ cluster }} since {{ last_seen }}'
 ",
-    schema,
+    schema: || mapping(KEYS),
     read: Some(read),
 };
 
@@ -69,25 +69,30 @@ const GIVEN_UP_AFTER_MIN: Duration = Duration::from_secs(86_400);
 /// The least that event times differ by.
 const TICK: Duration = Duration::from_micros(1);
 
-fn schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["timespan"],
-        "additionalProperties": false,
-        "properties": {
-            "group-by": {"$ref": "#/$defs/fields"},
-            "timespan": {"$ref": "#/$defs/timespan"},
-            "expect": {"$ref": "#/$defs/texts"},
-        },
-    })
+/// What rule files say of it.
+#[derive(Default)]
+struct Draft {
+    timespan: Option<Duration>,
+    expect: Option<Vec<Text>>,
 }
 
+const KEYS: &[Key<Draft>] = &[
+    Key::required(
+        "timespan",
+        Shape::Timespan,
+        "How long silence is accepted.",
+        "how long silence is accepted: `timespan: 5m`",
+        |s, key, to| to.timespan = timespan(s, key),
+    ),
+    Key::new("expect", Shape::Texts, "Who is expected: values, or a list.", |s, key, to| {
+        to.expect = texts(s, key);
+    }),
+];
+
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
-    let window = timespan(section, "timespan");
-    if section.node("timespan").is_none() {
-        section.missing("timespan", "how long silence is accepted: `timespan: 5m`");
-    }
-    let expect = match texts(section, "expect") {
+    let mut draft = Draft::default();
+    read_keys(KEYS, section, &mut draft);
+    let expect = match draft.expect {
         None => Expect::Seen,
         Some(mut values) => match values.as_slice() {
             [one] if one.value.starts_with("list:") => {
@@ -98,9 +103,9 @@ fn read(section: &Section<'_>) -> Option<KindSyntax> {
             _ => Expect::Values(values),
         },
     };
-    window?;
+    let timespan = Some(draft.timespan?);
     let syntax = KindSyntax::new(Box::new(expect));
-    Some(KindSyntax { timespan: window, has_calendar: true, ..syntax })
+    Some(KindSyntax { timespan, has_calendar: true, ..syntax })
 }
 
 /// Which keys are expected, as it is written.

@@ -1,7 +1,5 @@
 //! `event_count`: how many events.
 
-use serde_json::{Value, json};
-
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_events},
@@ -41,13 +39,9 @@ correlation:
   timespan: 5m
   condition: {gte: 20}
 ",
-    schema,
+    schema: schema_of_numbers,
     read: Some(read),
 };
-
-fn schema() -> Value {
-    schema_of_numbers(&json!({}))
-}
 
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
     of_events(Numbers::open(section)?, EventCount)

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     CorrelationKey,
-    state::{Captures, Losses, StateKey, Table},
+    state::{Captures, Losses, StateKey, Table, Tables},
 };
 use crate::engine::{limits::CORRELATION_KEYS_MAX, time::EventTime, value::Captured};
 
@@ -292,4 +292,24 @@ impl<S: KeyState> Table for Keyed<S> {
 fn stored<S: Serialize>(slot: &Slot<S>) -> Vec<u8> {
     postcard::to_stdvec(&(&slot.state, slot.deadline))
         .expect("state is made of plain values, and memory is there for it")
+}
+
+impl<S: KeyState> Tables for Keyed<S> {
+    fn each(&self) -> impl Iterator<Item = &dyn Table> {
+        std::iter::once(self as &dyn Table)
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut dyn Table> {
+        std::iter::once(self as &mut dyn Table)
+    }
+}
+
+impl<A: KeyState, B: KeyState> Tables for (Keyed<A>, Keyed<B>) {
+    fn each(&self) -> impl Iterator<Item = &dyn Table> {
+        [&self.0 as &dyn Table, &self.1].into_iter()
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut dyn Table> {
+        [&mut self.0 as &mut dyn Table, &mut self.1].into_iter()
+    }
 }

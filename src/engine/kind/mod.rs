@@ -17,6 +17,7 @@ mod life;
 mod measured;
 mod rarity;
 mod risk;
+mod several;
 mod spike;
 mod state;
 mod step_counts;

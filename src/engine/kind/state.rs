@@ -7,10 +7,7 @@ use std::{any::Any, fmt::Debug};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    CorrelationKey, Hit, Sample,
-    keyed::{KeyState, Keyed},
-};
+use super::{CorrelationKey, Hit, Sample};
 use crate::engine::time::EventTime;
 
 /// What a rule has seen, of all its keys.
@@ -172,26 +169,6 @@ pub(super) trait Table {
 
     /// What was captured is outdated.
     fn outdate(&mut self);
-}
-
-impl<S: KeyState> Tables for Keyed<S> {
-    fn each(&self) -> impl Iterator<Item = &dyn Table> {
-        std::iter::once(self as &dyn Table)
-    }
-
-    fn each_mut(&mut self) -> impl Iterator<Item = &mut dyn Table> {
-        std::iter::once(self as &mut dyn Table)
-    }
-}
-
-impl<A: KeyState, B: KeyState> Tables for (Keyed<A>, Keyed<B>) {
-    fn each(&self) -> impl Iterator<Item = &dyn Table> {
-        [&self.0 as &dyn Table, &self.1].into_iter()
-    }
-
-    fn each_mut(&mut self) -> impl Iterator<Item = &mut dyn Table> {
-        [&mut self.0 as &mut dyn Table, &mut self.1].into_iter()
-    }
 }
 
 /// The state of any kind.

@@ -1,7 +1,5 @@
 //! `value_count`: how many different values.
 
-use serde_json::{Value, json};
-
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
@@ -9,7 +7,7 @@ use super::{
     windowed::oldest,
 };
 use crate::engine::{
-    syntax::threshold::{Numbers, schema_of_numbers},
+    syntax::threshold::{Numbers, schema_of_fields},
     yaml::Section,
 };
 
@@ -40,13 +38,9 @@ correlation:
   timespan: 5m
   condition: {field: [objectRef.namespace, objectRef.name], gte: 10}
 ",
-    schema,
+    schema: schema_of_fields,
     read: Some(read),
 };
-
-fn schema() -> Value {
-    schema_of_numbers(&json!({"field": {"$ref": "#/$defs/fields"}}))
-}
 
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
     of_field(Numbers::open(section)?, ValueCount)

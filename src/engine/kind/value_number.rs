@@ -1,14 +1,12 @@
 //! `value_sum`, `value_avg`, `value_median`, `value_percentile`: one number made of a numeric field.
 
-use serde_json::{Value, json};
-
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
     window::{Window, WindowEvent},
 };
 use crate::engine::{
-    syntax::threshold::{Numbers, schema_of_numbers},
+    syntax::threshold::{Numbers, schema_of_fields, schema_of_percentile},
     yaml::Section,
 };
 
@@ -51,7 +49,7 @@ pub(super) const SUM: KindEntry = KindEntry {
           field is absent or no number does not count, and a counter shows it.",
     lives: &[life::AT_ONCE, life::AT_ONCE_IN_SESSION, life::AT_END, life::AT_END_OF_SESSION],
     example: example!("value_sum", "took long together", "gte: 60"),
-    schema,
+    schema: schema_of_fields,
     read: Some(|section| of_field(Numbers::open(section)?, Statistic::Sum)),
 };
 
@@ -66,7 +64,7 @@ pub(super) const AVG: KindEntry = KindEntry {
           count, and a counter shows it.",
     lives: &[life::SLIDING_NUMBER, life::AT_END, life::AT_END_OF_SESSION],
     example: example!("value_avg", "take long", "gte: 60"),
-    schema,
+    schema: schema_of_fields,
     read: Some(|section| of_field(Numbers::open(section)?, Statistic::Mean)),
 };
 
@@ -81,7 +79,7 @@ pub(super) const MEDIAN: KindEntry = KindEntry {
           absent or no number does not count, and a counter shows it.",
     lives: &[life::SLIDING_NUMBER, life::AT_END, life::AT_END_OF_SESSION],
     example: example!("value_median", "take long mostly", "gte: 60"),
-    schema,
+    schema: schema_of_fields,
     read: Some(|section| of_field(Numbers::open(section)?, Statistic::Median)),
 };
 
@@ -99,17 +97,6 @@ pub(super) const PERCENTILE: KindEntry = KindEntry {
     schema: schema_of_percentile,
     read: Some(read_percentile),
 };
-
-fn schema() -> Value {
-    schema_of_numbers(&json!({"field": {"$ref": "#/$defs/fields"}}))
-}
-
-fn schema_of_percentile() -> Value {
-    schema_of_numbers(&json!({
-        "field": {"$ref": "#/$defs/fields"},
-        "percentile": {"type": "number", "minimum": 0, "maximum": 100},
-    }))
-}
 
 fn read_percentile(section: &Section<'_>) -> Option<KindSyntax> {
     let mut numbers = Numbers::open(section)?;

@@ -5,6 +5,7 @@
 
 mod finding;
 mod identity;
+mod unfinished;
 pub mod watermark;
 
 use std::{
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     finding::{Finding, correlate},
-    identity::{Identities, Run, Seen},
+    unfinished::Unfinished,
     watermark::{PartitionClock, Watermark},
 };
 use super::{
@@ -36,6 +37,8 @@ use super::{
     time::{EventTime, WallTime},
     value::Captured,
 };
+pub(in crate::engine) use identity::{Identities, Run, Seen};
+
 pub use super::{
     settings::EngineSettings,
     state::{StateChange, StateEntry, StateTable},
@@ -61,6 +64,8 @@ pub struct ShardCounts {
     pub template_errors: u64,
     /// Detections of rules that an edit has removed meanwhile.
     pub rules_gone: u64,
+    /// Changes whose end was not waited for, since there were too many or they came too late.
+    pub unfinished_unwatched: u64,
     /// Findings by rule id.
     pub findings: BTreeMap<String, u64>,
 }
@@ -149,6 +154,7 @@ pub struct Shard {
     listeners: Vec<Vec<(RuleIndex, usize)>>,
     /// Ids of rules of which state was stored when clusters were not apart.
     of_all_clusters: BTreeSet<String>,
+    unfinished: Unfinished,
     lifecycle: Lifecycle,
     alerts: VecDeque<Alert>,
     changes: Vec<StateChange>,
@@ -169,6 +175,7 @@ impl Shard {
         Shard {
             watermark: Watermark::new(&settings),
             identities: fresh_identities(&rules, &settings),
+            unfinished: Unfinished::new(settings.grace),
             settings,
             states: fresh_states(&rules),
             listeners: listeners(&rules),
@@ -200,6 +207,7 @@ impl Shard {
         for detection in &batch.detections {
             self.detected(now, batch.rules_epoch, detection);
         }
+        self.watch_unfinished(batch);
         for progress in &batch.progress {
             self.watermark.observe(now, progress);
         }
@@ -216,7 +224,10 @@ impl Shard {
     /// with any other call. Cost: rules and partitions.
     pub fn poll_timeout(&self) -> Option<WallTime> {
         let windows = self.states.iter().flatten().filter_map(|state| state.next_deadline());
-        let deadline = windows.chain(self.lifecycle.next_deadline()).min()?;
+        let deadline = windows
+            .chain(self.lifecycle.next_deadline())
+            .chain(self.unfinished.next_deadline())
+            .min()?;
         self.watermark.reaches(deadline)
     }
 
@@ -230,6 +241,8 @@ impl Shard {
         // What is silent until the end of what was seen is silent; beyond it there is nothing to hear.
         self.watermark.catch_up();
         self.advance_to(now);
+        // Their ends may stand behind the end of what was seen.
+        self.unfinished.give_up();
         self.watermark.finish();
         self.advance_to(now);
     }
@@ -237,6 +250,11 @@ impl Shard {
     /// How far event time has come; `None` before the first event.
     pub const fn watermark(&self) -> Option<EventTime> {
         self.watermark.get()
+    }
+
+    /// How far event time has come in the partition that is furthest behind.
+    pub(in crate::engine) fn slowest(&self) -> EventTime {
+        self.watermark.slowest()
     }
 
     /// Tells the names of sources, so that those of restored partitions are known.
@@ -295,7 +313,9 @@ impl Shard {
         if self.watermark.get().is_some_and(|watermark| detection.time < watermark) {
             self.counts.events_late += 1;
         }
-        self.found(now, Finding { rule: index, hit: Hit::of_event(detection.time, captured) });
+        let watermark = self.watermark.get();
+        let hit = Hit::of_event(detection.time, captured);
+        self.found(now, watermark, Finding { rule: index, hit });
     }
 
     /// The rule's index in the set in force, and what was captured as that rule captures it, for a
@@ -307,19 +327,13 @@ impl Shard {
         let (_, old) = self.previous.iter().find(|(previous, _)| *previous == epoch)?;
         let old = old.rules.get(detection.rule.index())?;
         let current = self.rules.find(&old.meta().id)?;
-        let value_of = |name: &String| {
-            let slot = old.capture().iter().position(|known| known == name)?;
-            detection.captured.get(slot).cloned()
-        };
-        let names = self.rules.rule(current).capture();
-        Some((current, names.iter().map(|name| value_of(name).unwrap_or_default()).collect()))
+        Some((current, remapped(old, self.rules.rule(current), &detection.captured)))
     }
 
     /// Follows a finding to the correlations above it, and to alerts. Rules stand in topological
     /// order, so this ends.
-    fn found(&mut self, now: WallTime, finding: Finding) {
+    fn found(&mut self, now: WallTime, watermark: Option<EventTime>, finding: Finding) {
         let rules = Arc::clone(&self.rules);
-        let watermark = self.watermark.get();
         let mut open = VecDeque::from([finding]);
         while let Some(finding) = open.pop_front() {
             let rule = rules.rule(finding.rule);
@@ -371,6 +385,42 @@ impl Shard {
 
     fn advance_to(&mut self, now: WallTime) {
         let Some(watermark) = self.watermark.get() else { return };
+        // What never ended happened when its time was over, between the windows that end before and after.
+        while let Some((deadline, found)) = self.unfinished.take_due(watermark) {
+            self.close_windows(now, deadline);
+            for (index, hit) in found {
+                self.found(now, Some(deadline), Finding { rule: index, hit });
+            }
+        }
+        self.close_windows(now, watermark);
+        let slowest = self.watermark.slowest();
+        self.unfinished.expire(watermark, slowest);
+        for identities in self.identities.iter_mut().flatten() {
+            identities.expire(watermark, slowest);
+        }
+    }
+
+    /// Waits for the ends of changes that were received, and stops waiting for those that came.
+    fn watch_unfinished(&mut self, batch: &DetectionBatch) {
+        for ended in &batch.ended {
+            self.unfinished.ended(*ended, self.watermark.get());
+        }
+        for received in &batch.received {
+            let detections: Vec<_> = received
+                .detections
+                .iter()
+                .filter_map(|detection| self.current(batch.rules_epoch, detection))
+                .collect();
+            self.counts.rules_gone += (received.detections.len() - detections.len()) as u64;
+            let (identity, time) = (received.identity, received.time);
+            if !self.unfinished.received(identity, time, detections, self.watermark.get()) {
+                self.counts.unfinished_unwatched += 1;
+            }
+        }
+    }
+
+    /// Lets everything end that ends by this time.
+    fn close_windows(&mut self, now: WallTime, watermark: EventTime) {
         let rules = Arc::clone(&self.rules);
         for (index, _) in rules.correlations() {
             let mut found = Vec::new();
@@ -378,16 +428,12 @@ impl Shard {
                 finding::advance(index, &mut **state, watermark, &mut found);
             }
             for finding in found {
-                self.found(now, finding);
+                self.found(now, Some(watermark), finding);
             }
         }
         let mut alerts = Vec::new();
         self.lifecycle.advance(now, &rules, watermark, &mut alerts);
         self.alerts.extend(alerts);
-        let slowest = self.watermark.slowest();
-        for identities in self.identities.iter_mut().flatten() {
-            identities.expire(watermark, slowest);
-        }
     }
 
     /// Puts another rule set in force. State of a rule is kept if it means the same: a changed
@@ -427,6 +473,7 @@ impl Shard {
             }
         }
         self.replace_identities(&rules);
+        self.unfinished.replace_rules(&self.rules, &rules);
         let old = std::mem::replace(&mut self.rules, Arc::clone(&rules));
         if self.previous.len() == PREVIOUS_RULES_MAX {
             self.previous.pop_front();
@@ -483,6 +530,7 @@ impl Shard {
             let (id, Some(identities)) = (&rule.meta().id, identities) else { continue };
             identities.take_changed(|run, keys| self.changes.push(identity_change(id, run, keys)));
         }
+        self.unfinished.take_changes(&rules, &mut self.changes);
         for (index, rule) in rules.correlations() {
             let Some(Some(state)) = self.states.get_mut(index.index()) else { continue };
             let mut changed = Vec::new();
@@ -540,6 +588,9 @@ impl Shard {
             }
             StateTable::Identity => {
                 let (id, run): (String, Run) = postcard::from_bytes(&entry.key).ok()?;
+                if id == unfinished::NO_RULE {
+                    return self.unfinished.restore_ended(run, &entry.value).map(|()| true);
+                }
                 let index = self.rules.find(&id).map(RuleIndex::index);
                 let place = index.and_then(|index| self.identities.get_mut(index));
                 let Some(Some(identities)) = place else { return Some(false) };
@@ -568,7 +619,8 @@ impl Shard {
                 let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
                 self.lifecycle.restore(key, TrackedAlert::from_bytes(&entry.value)?);
             }
-            StateTable::Group => return None,
+            StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
+            StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
         }
         Some(true)
     }
@@ -580,6 +632,15 @@ fn fresh_states(rules: &RuleSet) -> Vec<Option<Box<dyn RuleState>>> {
         Rule::Correlation(rule) => Some(rule.kind.fresh(rule.frame)),
     };
     rules.rules.iter().map(fresh).collect()
+}
+
+/// What a detection of a rule carries, in the order of the same rule as it is by now.
+fn remapped(old: &Rule, new: &Rule, captured: &[Captured]) -> Arc<[Captured]> {
+    let value_of = |name: &String| {
+        let slot = old.capture().iter().position(|known| known == name)?;
+        captured.get(slot).cloned()
+    };
+    new.capture().iter().map(|name| value_of(name).unwrap_or_default()).collect()
 }
 
 const fn captures_of(same: bool) -> Captures {

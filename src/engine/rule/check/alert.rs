@@ -57,7 +57,8 @@ pub(in crate::engine) fn check_alert_fields(
 
 /// Contents of secrets and config maps, and the whole event.
 fn may_be_secret(path: &str) -> bool {
-    let body = path.strip_prefix("requestObject.").or_else(|| path.strip_prefix("responseObject."));
+    let bodies = ["requestObject.", "responseObject.", "object."];
+    let body = bodies.iter().find_map(|body| path.strip_prefix(body));
     path == EVENT_TEXT
         || body.is_some_and(|below| {
             let first = below.trim_start_matches("items.").split('.').next();

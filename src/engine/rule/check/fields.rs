@@ -6,7 +6,11 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, nearest},
-    event::{KNOWN_FIELDS, derived::POD_SPEC, known_field},
+    event::{
+        KNOWN_FIELDS,
+        derived::{OBJECT, POD_SPEC},
+        known_field,
+    },
     kubernetes::{
         fields::{ANNOTATION_PREFIXES, AUDIT_FIELDS, split_key},
         shapes::{POD_SPEC_TYPE, path_to},
@@ -40,11 +44,10 @@ fn diagnose(path: &str, place: &Place) -> Option<Diagnostic> {
     if key.is_none() && path.contains(['[', ']']) {
         return Some(brackets(path, unknown("lists are looked through by themselves".to_owned())));
     }
-    if path == POD_SPEC {
+    let below = [(POD_SPEC, "pod_spec.containers.image"), (OBJECT, "object.metadata.name")];
+    if let Some((_, example)) = below.iter().find(|(tree, _)| *tree == path) {
         let label = "no field has this name alone".to_owned();
-        return Some(
-            unknown(label).help("name what is below it, such as `pod_spec.containers.image`"),
-        );
+        return Some(unknown(label).help(format!("name what is below it, such as `{example}`")));
     }
     if known_field(path).is_none() {
         if let Some(foreign) = foreign(path, |path| known_field(path).is_some()) {
@@ -167,8 +170,8 @@ const PARTS: &[(&str, &str)] = &[
     ("capabilities", "pod_spec.containers.securityContext.capabilities.add"),
     ("username", "user.username"),
     ("groups", "user.groups"),
-    ("roleRef", "requestObject.roleRef.name"),
-    ("subjects", "requestObject.subjects.name"),
+    ("roleRef", "object.roleRef.name"),
+    ("subjects", "object.subjects.name"),
 ];
 
 #[cfg(test)]

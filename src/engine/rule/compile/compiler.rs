@@ -19,6 +19,7 @@ use crate::engine::{
         read::{
             document::RuleDocument,
             header::Header,
+            identities::IdentityNotes,
             list::{ListEntry, Lists},
             names::Names,
             risk::RiskSettings,
@@ -40,6 +41,8 @@ pub(in crate::engine) struct Compiler<'a> {
     pub(in crate::engine) schedules: &'a [Schedule],
     /// Who is who.
     pub(in crate::engine) identities: Arc<Identities>,
+    /// What is said of its entries.
+    pub(in crate::engine) identity_notes: &'a IdentityNotes,
     /// What the risk of an entity comes to.
     pub(in crate::engine) risk: &'a RiskSettings,
     /// Where problems go.

@@ -103,7 +103,7 @@ impl RuleSet {
         match rule {
             Rule::Detection(rule) => {
                 line(&mut text, "when", &self.describe(&rule.expression));
-                if rule.steps == RuleSteps::All {
+                if rule.steps != RuleSteps::Canonical {
                     line(&mut text, "stages", "all");
                 }
             }

@@ -222,6 +222,8 @@ pub enum RuleSteps {
     Canonical,
     /// Every event: the rule names `stage` itself.
     All,
+    /// Every event, and requests that never ended: the rule names `stage: Unfinished`.
+    AllAndUnfinished,
 }
 
 /// A rule that findings of other rules decide.

@@ -252,6 +252,11 @@ pub(in crate::engine) fn extension_schema() -> Value {
     let mut all: Map<String, Value> = tables.flat_map(properties).collect();
     for entry in kinds() {
         let mut schema = (entry.schema)();
+        if let Some(keys) = schema["properties"].as_object_mut()
+            && entry.written == Written::Key
+        {
+            keys.extend(properties(&[GROUP_BY]));
+        }
         if let Some(schema) = schema.as_object_mut() {
             schema.insert("description".to_owned(), entry.summary.into());
             schema.insert("markdownDescription".to_owned(), entry.doc.into());
