@@ -1,7 +1,7 @@
 //! The one thread that owns the engine's coordinator and the store: it carries out what is decided there.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -13,10 +13,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    archiver::ArchiverHandle,
     clock::now,
     delivery::Delivery,
     feed::{CurrentRules, InFlight},
     input::Input,
+    self_alert::ShedAccesses,
     source_health::SourceHealth,
     troubles::{
         CLOSED_WITHOUT, GROUP_SHARED, PARTITIONS_UNREAD, RECORDS_LOST, STATE_LOST, TOPIC_MADE_ANEW,
@@ -30,12 +32,14 @@ use crate::{
         detector::DeadLetter,
         dispatch::{Notification, Outcome},
         dispatcher::ANSWER,
+        ledger::{Entry, EntryKind},
         record::{PartitionName, Position},
+        rule::RuleSet,
     },
     server::{Health, ResolveRequest, Status},
     source::{SourceError, SourceEvent},
     store::{Store, StoreError, dead_letter::DeadLetterSink},
-    telemetry::Metrics,
+    telemetry::{Metrics, Quiet},
 };
 
 /// Inputs taken between two looks at timers and the checkpoint: 256.
@@ -49,6 +53,13 @@ pub(super) struct Feed {
     pub(super) component: String,
     /// Where positions go that a checkpoint covers.
     pub(super) committed: tokio::sync::watch::Sender<Vec<Position>>,
+}
+
+impl Feed {
+    /// Its name, or its kind if it has none: the label `source` of metrics.
+    pub(super) fn label(&self) -> &str {
+        self.component.strip_prefix("source ").unwrap_or(&self.component)
+    }
 }
 
 /// How a pipeline ended.
@@ -77,6 +88,8 @@ pub(super) struct CoordinatorThread {
     pub(super) store: Box<dyn Store>,
     pub(super) dead_letters: Box<dyn DeadLetterSink>,
     pub(super) delivery: Delivery,
+    /// Where rows of the ledger go; without one nobody keeps them.
+    pub(super) archiver: Option<ArchiverHandle>,
     pub(super) feeds: Vec<Feed>,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) rules: Arc<CurrentRules>,
@@ -106,12 +119,20 @@ pub(super) struct Progress {
     sources: BTreeMap<usize, SourceHealth>,
     /// Troubles of our own that people are told of.
     pub(super) troubles: Troubles,
+    /// What was logged of receivers that do not take what they are given.
+    deliveries: Quiet,
+    /// Accesses that were shed, and whether people know.
+    shed: ShedAccesses,
 }
 
 impl CoordinatorThread {
     /// Runs until the pipeline ends.
     pub(super) fn run(mut self, inputs: &Receiver<Input>) -> PipelineEnd {
         self.status.set_component("store", Health::Ok, "checkpoint restored");
+        for feed in &self.feeds {
+            self.metrics.source_up(feed.label(), false);
+            self.metrics.source_paused(feed.label(), false);
+        }
         loop {
             match self.wait_for(inputs) {
                 Ok(input) => {
@@ -157,6 +178,10 @@ impl CoordinatorThread {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Engine(input) => {
+                if matches!(input, coordinator::Input::Stop) {
+                    let entry = Entry::new(EntryKind::Stop, env!("CARGO_PKG_VERSION"), "stopped");
+                    self.tell(coordinator::Input::Entry(Box::new(entry)));
+                }
                 self.note(&input);
                 self.tell(input);
             }
@@ -194,7 +219,7 @@ impl CoordinatorThread {
             }
             coordinator::Input::Outcome { notification, outcome } => {
                 self.metrics.delivery(notification, outcome);
-                log_outcome(notification, outcome);
+                log_outcome(&self.progress.deliveries, notification, outcome);
             }
             coordinator::Input::Broken { thread } => {
                 tracing::error!("thread {thread} broke down; its panic is in the log");
@@ -204,8 +229,8 @@ impl CoordinatorThread {
     }
 
     fn set_source(&self, source_index: usize, health: Health, detail: &str) {
-        self.metrics.source_up(source_index, health.is_ready());
         if let Some(feed) = self.feeds.get(source_index) {
+            self.metrics.source_up(feed.label(), health.is_ready());
             self.status.set_component(&feed.component, health, detail);
         }
     }
@@ -220,8 +245,8 @@ impl CoordinatorThread {
         self.set_source(source, state, &detail);
         let Some(feed) = self.feeds.get(source) else { return };
         let name = feed.component.clone();
-        self.metrics.source_unread(&name, unread_count);
-        self.metrics.source_shared(&name, shared.is_some());
+        self.metrics.source_unread(feed.label(), unread_count);
+        self.metrics.source_shared(feed.label(), shared.is_some());
         let troubles = &mut self.progress.troubles;
         let news = [
             troubles.set(now(), &PARTITIONS_UNREAD, &name, unread.as_deref()),
@@ -244,7 +269,7 @@ impl CoordinatorThread {
         match event {
             SourceEvent::Ready { partitions } => {
                 (health.read, health.unavailable) = (Some(partitions.len()), None);
-                self.metrics.source_reads(&partitions);
+                self.metrics.begin_partitions(&partitions);
                 self.tell(coordinator::Input::Ready { source, partitions });
                 self.show_source(source);
             }
@@ -292,6 +317,10 @@ impl CoordinatorThread {
                 let summary =
                     format!("{records} records of {name} were gone before they were read");
                 self.happened(&RECORDS_LOST, &[("partition", &name)], &summary);
+                let entry = Entry::new(EntryKind::Gap, &partition.to_string(), "lost")
+                    .detail("records were deleted before they were read")
+                    .count("records", records.cast_unsigned());
+                self.tell(coordinator::Input::Entry(Box::new(entry)));
             }
             SourceEvent::Rewound { partition, from, to } => {
                 tracing::error!(%partition, from, to, "the partition was made anew; reading it again");
@@ -302,7 +331,20 @@ impl CoordinatorThread {
                 );
                 self.happened(&TOPIC_MADE_ANEW, &[("partition", &name)], &summary);
             }
-            SourceEvent::Paused(paused) => self.metrics.source_paused(source, paused),
+            SourceEvent::Paused(paused) => {
+                if let Some(feed) = self.feeds.get(source) {
+                    self.metrics.source_paused(feed.label(), paused);
+                }
+            }
+            SourceEvent::Degraded(Some(detail)) => {
+                tracing::warn!(source, "{detail}");
+                self.set_source(source, Health::Down, &detail);
+            }
+            SourceEvent::Degraded(None) => self.set_source(source, Health::Ok, "reads again"),
+            SourceEvent::Trouble { what, count, detail } => {
+                tracing::warn!(source, what, count, "{detail}");
+                self.metrics.source_trouble(source, what, count);
+            }
         }
     }
 
@@ -338,6 +380,7 @@ impl CoordinatorThread {
             }
             Effect::Commit(checkpoint) => {
                 self.publish_counts();
+                self.watch_shed();
                 let began = self.progress.write_began.take().unwrap_or_else(Instant::now);
                 let committed = self.store.commit(&checkpoint);
                 self.progress.state_is_gone = matches!(committed, Err(StoreError::Gone { .. }));
@@ -360,13 +403,23 @@ impl CoordinatorThread {
                     }
                 }
             }
+            Effect::Archive(rows) => match &self.archiver {
+                Some(archiver) => archiver.write(rows),
+                None => {
+                    let through = rows.last().map_or(0, |row| row.id);
+                    self.tell(coordinator::Input::Archived { through });
+                }
+            },
             Effect::Publish(positions) => self.publish(&positions),
             Effect::Counted { bytes } => self.in_flight.remove(bytes),
             Effect::UseRules { epoch, rules, report } => {
+                // Whoever sees that they are in force may rely on it.
+                self.rules.replace(epoch, Arc::clone(&rules));
                 tracing::info!(?report, version = rules.version, "rules replaced");
+                let entry = rules_entry(&self.rules.get().1, &rules);
+                self.tell(coordinator::Input::Entry(Box::new(entry)));
                 self.metrics.rules_loaded(&rules);
-                self.status.rules_loaded(Arc::clone(&rules));
-                self.rules.replace(epoch, rules);
+                self.status.rules_loaded(rules);
                 if let Some(done) = self.progress.reloads.pop_front() {
                     // Nobody waits for it if the files were only looked at.
                     let _ = done.send(());
@@ -428,6 +481,7 @@ impl CoordinatorThread {
             metrics.receiver_failing(&receiver);
             self.status.receiver(&receiver, now());
         }
+        metrics.set_ledger(member.recorder());
         metrics.set_dead_letters_lost(self.dead_letters.dropped());
         metrics.set_batches_in_flight(self.in_flight.batches());
         self.tell_given_up();
@@ -454,7 +508,18 @@ impl CoordinatorThread {
         }
     }
 
+    /// People hear of accesses that were shed.
+    fn watch_shed(&mut self) {
+        let shed = self.coordinator.member().recorder().counts().shed;
+        if let Some(alert) = self.progress.shed.look(now(), shed) {
+            self.tell(coordinator::Input::Alert(Box::new(alert)));
+        }
+    }
+
     fn ended(mut self, end: End) -> PipelineEnd {
+        if let Some(archiver) = self.archiver.take() {
+            archiver.finish();
+        }
         let failures = &mut self.progress.failures;
         match end {
             End::Stopped { pending_count } => PipelineEnd::Stopped { pending_count },
@@ -465,6 +530,22 @@ impl CoordinatorThread {
             End::Broken { thread } => PipelineEnd::Broken { thread },
         }
     }
+}
+
+/// That another rule set is in force, and what is different about it.
+fn rules_entry(before: &RuleSet, after: &RuleSet) -> Entry {
+    let names = |rules: &RuleSet| -> BTreeSet<String> {
+        rules.written().map(|(_, rule)| rule.meta().name.clone()).collect()
+    };
+    let (old, new) = (names(before), names(after));
+    let list = |left: &BTreeSet<String>, right: &BTreeSet<String>| -> String {
+        left.difference(right).map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    Entry::new(EntryKind::Rules, &after.version, "replaced")
+        .fact("before", &before.version)
+        .fact("added", &list(&new, &old))
+        .fact("removed", &list(&old, &new))
+        .count("rules", after.written_count() as u64)
 }
 
 fn keep_dead_letters(sink: &mut dyn DeadLetterSink, letters: &[DeadLetter]) -> Result<(), String> {
@@ -482,11 +563,18 @@ fn log_alert(alert: &Alert) {
     );
 }
 
-fn log_outcome(notification: &Notification, outcome: &Outcome) {
-    let Notification { id, receiver, .. } = notification;
+/// Logs what came of an attempt. A receiver that takes nothing is one line for each reason, and now and
+/// then a reminder with the number of attempts.
+fn log_outcome(quiet: &Quiet, notification: &Notification, outcome: &Outcome) {
+    let Notification { id, receiver, notifier_index, .. } = notification;
     let recipient = notification.recipient.as_deref().unwrap_or_default();
+    let who = format!("{receiver}\0{notifier_index}\0{recipient}\0");
+    let times = |reason: &str| quiet.happened(&format!("{who}{reason}"), Instant::now());
     match outcome {
         Outcome::Delivered { receipt } => {
+            if quiet.over(&who) {
+                tracing::info!(receiver, recipient, "it takes notifications again");
+            }
             let alerts = notification.alerts.len();
             let answer = receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER));
             // What a mail server said is all that is known there of a mail that is looked for.
@@ -498,11 +586,15 @@ fn log_outcome(notification: &Notification, outcome: &Outcome) {
         }
         Outcome::Retry { reason, detail, .. } => {
             let reason = reason.as_str();
-            tracing::warn!(%id, receiver, recipient, reason, detail, "delivery will be retried");
+            if let Some(times) = times(reason) {
+                tracing::warn!(%id, receiver, recipient, reason, detail, times, "delivery will be retried");
+            }
         }
         Outcome::Rejected { reason, detail } => {
             let reason = reason.as_str();
-            tracing::error!(%id, receiver, recipient, reason, detail, "refused; it stays owed");
+            if let Some(times) = times(reason) {
+                tracing::error!(%id, receiver, recipient, reason, detail, times, "refused; it stays owed");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the engine is told by its operator.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::limits;
 
@@ -19,6 +19,8 @@ pub struct EngineSettings {
     pub alert_age_max: Option<Duration>,
     /// How long an alert of a plain detection rule fires after its last event.
     pub resolve_after: Duration,
+    /// By name of a cluster, the source that is the truth for it; what others bring of it is left out.
+    pub truths: BTreeMap<String, Option<Arc<str>>>,
 }
 
 impl Default for EngineSettings {
@@ -30,6 +32,7 @@ impl Default for EngineSettings {
             away_max: limits::AWAY_MAX_DEFAULT,
             alert_age_max: None,
             resolve_after: Duration::from_secs(300),
+            truths: BTreeMap::new(),
         }
     }
 }

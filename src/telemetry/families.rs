@@ -8,7 +8,7 @@ use prometheus::{
 };
 
 use super::{process, registry::Builder};
-use crate::engine::alert::AlertState;
+use crate::engine::{alert::AlertState, shard::Limit};
 
 pub(super) struct SourceMetrics {
     pub(super) up: IntGaugeVec,
@@ -21,6 +21,7 @@ pub(super) struct SourceMetrics {
     pub(super) rebuild_left: IntGauge,
     pub(super) records_lost: IntCounterVec,
     pub(super) rewinds: IntCounterVec,
+    pub(super) troubles: IntCounterVec,
     pub(super) control_messages: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) dead_letters_lost: IntCounter,
@@ -30,6 +31,7 @@ pub(super) struct EngineMetrics {
     pub(super) events: IntCounter,
     pub(super) events_canonical: IntCounter,
     pub(super) events_cut: IntCounter,
+    pub(super) events_elsewhere: IntCounter,
     pub(super) events_from_future: IntCounter,
     pub(super) events_late: IntCounter,
     pub(super) events_duplicate: IntCounter,
@@ -44,7 +46,7 @@ pub(super) struct EngineMetrics {
     pub(super) suppressed: IntCounter,
     pub(super) rule_errors: IntCounterVec,
     pub(super) keys: IntGaugeVec,
-    pub(super) keys_evicted: IntCounter,
+    pub(super) keys_evicted: IntCounterVec,
     pub(super) keys_null: IntCounterVec,
     pub(super) windows_missed: IntCounter,
     pub(super) given_up: IntCounter,
@@ -71,6 +73,11 @@ pub(super) struct DeliveryMetrics {
     pub(super) delay: HistogramVec,
     pub(super) last: GaugeVec,
     pub(super) failing: IntGaugeVec,
+}
+
+pub(super) struct CanaryMetrics {
+    pub(super) seconds: Histogram,
+    pub(super) overdue: IntGauge,
 }
 
 pub(super) struct RulesMetrics {
@@ -107,6 +114,7 @@ impl SourceMetrics {
             rebuild_left: b.gauge("tripline_rebuild_left_records", "Records left to be read before the windows of lost state are rebuilt."),
             records_lost: b.counters("tripline_source_records_lost_total", &["topic", "partition"], "Records that were gone (retention) before they were read."),
             rewinds: b.counters("tripline_source_rewinds_total", &["topic", "partition"], "Times that a partition was made anew and is read from its start again."),
+            troubles: b.counters("tripline_source_troubles_total", &["source", "what"], "What a source refused, lost or passed over: requests to a webhook by reason, bytes of files."),
             control_messages: b.counters("tripline_control_messages_total", &["kind"], "Messages that are known to hold no audit event: tests of shippers, empty batches, other logs."),
             dead_letters: b.counters("tripline_decode_failures_total", &["reason"], "Records, or parts of one, that could not be decoded."),
             dead_letters_lost: b.counter("tripline_dead_letters_lost_total", "Undecodable records that are no longer kept: newer ones needed the room."),
@@ -121,6 +129,7 @@ impl EngineMetrics {
             events: b.counter("tripline_events_total", "Audit events decoded, all stages."),
             events_canonical: b.counter("tripline_events_canonical_total", "Audit events that rules looked at: one per request."),
             events_cut: b.counter("tripline_events_cut_total", "Audit events that were cut off on their way; rules saw what stands before the cut."),
+            events_elsewhere: b.counter("tripline_events_elsewhere_total", "Events of a cluster for which another source is the truth (`truth_for`); rules did not see them."),
             events_from_future: b.counter("tripline_events_from_future_total", "Events that claimed a time which cannot be theirs: ahead of our clock, or of their record, by more than skew_max."),
             events_late: b.counter("tripline_events_late_total", "Detections behind the watermark; they count wherever a window is still open."),
             events_duplicate: b.counter("tripline_events_duplicate_total", "Detections of requests that had been counted before."),
@@ -135,11 +144,11 @@ impl EngineMetrics {
             suppressed: b.counter("tripline_findings_suppressed_total", "Findings that their rule's own suppress held back."),
             rule_errors: b.counters("tripline_rule_errors_total", &["reason"], "Times that a rule could not do part of its work."),
             keys: b.gauges("tripline_correlation_keys", &["rule"], "Correlation keys held."),
-            keys_evicted: b.counter("tripline_correlation_keys_evicted_total", "Correlation keys forgotten at the limit; alerts for them may be missed."),
+            keys_evicted: b.counters("tripline_correlation_keys_evicted_total", &["rule"], "Correlation keys forgotten at the limit; alerts for them may be missed."),
             keys_null: b.counters("tripline_correlation_keys_null_total", &["rule"], "Findings that did not count because a group-by or counted field was absent or no number."),
             given_up: b.counter("tripline_partitions_given_up_total", "Times that a partition could not be read for longer than away_max, so that windows were closed without it."),
             windows_missed: b.counter("tripline_windows_missed_total", "Findings that came after their window had been decided."),
-            limit_hits: b.counters("tripline_limit_hits_total", &["limit"], "Times that a bound of the engine was hit."),
+            limit_hits: b.counters("tripline_limit_hits_total", &["limit", "rule"], "Times that a bound of what is kept of a rule was hit; alerts may be missed (correlation_keys, keys_per_event, window_events), joined (firing_alerts) or counted twice (identities)."),
             watermark: b.seconds_gauge("tripline_watermark_timestamp_seconds", "Event time before which nothing more is expected."),
             watermark_delay: b.seconds_gauge("tripline_watermark_delay_seconds", "How far the watermark is behind our clock."),
             in_flight: b.gauge("tripline_batches_in_flight", "Batches between the source and the end of correlation."),
@@ -148,6 +157,10 @@ impl EngineMetrics {
 
     pub(super) fn begin(&self, rule: &str, severity: &str) {
         self.findings.with_label_values(&[rule]);
+        self.keys_evicted.with_label_values(&[rule]);
+        for limit in Limit::ALL {
+            self.limit_hits.with_label_values(&[limit.as_str(), rule]);
+        }
         self.alerts_firing.with_label_values(&[rule, severity]);
         for state in AlertState::ALL.map(AlertState::as_str) {
             self.alerts.with_label_values(&[rule, severity, state]);
@@ -165,6 +178,10 @@ impl EngineMetrics {
         }
         if !is_still_loaded {
             drop(self.findings.remove_label_values(&[rule]));
+            drop(self.keys_evicted.remove_label_values(&[rule]));
+            for limit in Limit::ALL {
+                drop(self.limit_hits.remove_label_values(&[limit.as_str(), rule]));
+            }
             drop(self.keys.remove_label_values(&[rule]));
         }
     }
@@ -195,6 +212,16 @@ impl DeliveryMetrics {
             delay: b.latencies("tripline_delivery_delay_seconds", &["receiver", "kind"], "From the making of a notification to the answer that it was taken."),
             last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind", "recipient"], "When a receiver last took a notification."),
             failing: b.gauges("tripline_receiver_failing", &["receiver", "kind", "recipient"], "1 while a receiver has taken nothing of what it is owed for its failing_after."),
+        }
+    }
+}
+
+impl CanaryMetrics {
+    #[rustfmt::skip]
+    pub(super) fn new(b: &mut Builder) -> CanaryMetrics {
+        CanaryMetrics {
+            seconds: b.latency("tripline_canary_duration_seconds", "From the sending of the end-to-end canary to the delivery of its alert."),
+            overdue: b.gauge("tripline_canary_overdue", "1 while an end-to-end canary has not come back in time."),
         }
     }
 }

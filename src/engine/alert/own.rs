@@ -1,8 +1,6 @@
 //! Alerts about Tripline itself, for what people must hear through the same channels as any other.
 
-use std::collections::BTreeMap;
-
-use super::{Alert, AlertState, Fingerprint, RuleSaid};
+use super::{Alert, AlertState};
 use crate::engine::{rule::Severity, text::bounded_line, time::WallTime};
 
 /// Bytes of what somebody says who ends an alert: 1 kB; the rest is cut.
@@ -30,40 +28,18 @@ impl OwnAlert {
         summary: &str,
         description: &str,
     ) -> Alert {
-        let about_labels =
-            about.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut labels: BTreeMap<String, String> = about_labels.collect();
-        labels.insert("alertname".to_owned(), self.name.to_owned());
-        labels.insert("severity".to_owned(), self.severity.as_str().to_owned());
-        labels.insert("rule_id".to_owned(), self.rule_id.to_owned());
-        let mut annotations = BTreeMap::from([("summary".to_owned(), summary.to_owned())]);
+        let labels = about.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let rule = (self.rule_id, self.title);
+        let mut alert = Alert::about_tripline(now, self.name, rule, labels.collect());
+        alert.severity = self.severity;
+        alert.labels.insert("severity".to_owned(), self.severity.as_str().to_owned());
+        alert.annotations.insert("summary".to_owned(), summary.to_owned());
         if !description.is_empty() {
-            annotations.insert("description".to_owned(), description.to_owned());
+            alert.annotations.insert("description".to_owned(), description.to_owned());
         }
-        let at = now.as_event();
-        Alert {
-            fingerprint: Fingerprint::of(&labels),
-            state: AlertState::Firing,
-            labels,
-            annotations,
-            rule_id: self.rule_id.to_owned(),
-            rule_title: self.title.to_owned(),
-            severity: self.severity,
-            key: about.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-            starts_at: at,
-            first_seen: at,
-            last_seen: at,
-            ends_at: None,
-            changed_at: now,
-            value: 1.0,
-            threshold: String::new(),
-            finding_count: 1,
-            suppressed_count: 0,
-            evidence: Vec::new(),
-            revision: 1,
-            said: RuleSaid::default(),
-            tags: Vec::new(),
-        }
+        let key = about.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        alert.key = key.collect();
+        alert
     }
 }
 

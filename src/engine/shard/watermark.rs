@@ -288,6 +288,7 @@ mod tests {
         away_max: Duration::from_secs(900),
         alert_age_max: None,
         resolve_after: Duration::from_secs(300),
+        truths: BTreeMap::new(),
     };
 
     fn wall(seconds: i64) -> WallTime {

@@ -17,6 +17,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::ConsumerContext,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    statistics::Broker,
 };
 
 use crate::{
@@ -26,6 +27,10 @@ use crate::{
 
 /// Errors kept until the reader looks at them: 32. Further ones are in the log only.
 const TROUBLES_MAX: usize = 32;
+
+/// For how long a broker may owe an answer and send nothing until it counts as away: 8 s. A fetch is
+/// answered within half a second if there is nothing to be had.
+const SILENCE_MICROS: i64 = 8_000_000;
 
 /// No record of the partition was read yet and no position is known.
 pub(super) const NOWHERE: i64 = -1;
@@ -89,8 +94,10 @@ pub(super) struct PartitionStatistics {
 /// What the reader takes from one round of statistics.
 #[derive(Debug, Default)]
 pub(super) struct Digest {
-    /// Whether any broker is connected.
+    /// Whether any broker is connected, and answers.
     pub(super) connected: bool,
+    /// Whether one is connected, and none answers.
+    pub(super) is_silent: bool,
     pub(super) partitions: BTreeMap<PartitionName, PartitionStatistics>,
 }
 
@@ -203,8 +210,13 @@ impl ClientContext for ReaderContext {
 
     fn stats(&self, statistics: Statistics) {
         // "UP" is a connection that requests can use.
-        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
-        let mut digest = Digest { connected, partitions: BTreeMap::new() };
+        let is_up = |broker: &&Broker| broker.state == "UP";
+        // pitfall: a broker that hangs keeps its connection; the library notices after a minute.
+        let is_silent = |broker: &Broker| broker.waitresp_cnt > 0 && broker.rxidle > SILENCE_MICROS;
+        let mut up = statistics.brokers.values().filter(is_up).peekable();
+        let is_silent = up.peek().is_some() && up.clone().all(is_silent);
+        let connected = up.peek().is_some() && !is_silent;
+        let mut digest = Digest { connected, is_silent, partitions: BTreeMap::new() };
         let mut shared = self.shared();
         for name in &shared.assigned {
             let topic = statistics.topics.get(&name.topic);
@@ -241,7 +253,7 @@ impl ClientContext for ReaderContext {
 impl ConsumerContext for ReaderContext {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         if let Err(error) = result {
-            tracing::debug!(%error, "offsets were not committed to Kafka; the checkpoint has them");
+            super::reader::uncommitted(&error);
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod assignment;
 mod context;
+mod entry;
 mod fence;
 mod health;
 mod intake;
@@ -19,8 +20,9 @@ mod range;
 mod reader;
 mod settings;
 
+pub use entry::Kafka;
 pub use range::KafkaRange;
-pub use settings::{Kafka, KafkaSettings, Start};
+pub use settings::{KafkaSettings, Start};
 
 use std::{sync::Arc, time::Duration};
 

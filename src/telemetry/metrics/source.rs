@@ -1,7 +1,5 @@
 //! What sources cannot read, and who else reads.
 
-use std::sync::Arc;
-
 use super::Metrics;
 use crate::engine::record::PartitionName;
 
@@ -11,16 +9,6 @@ impl Metrics {
         let number = partition.partition.to_string();
         // An error only means that there was none.
         drop(self.source.lag.remove_label_values(&[&partition.topic, &number]));
-    }
-
-    /// Partitions that are read: what may be lost of them is counted from 0 on.
-    pub fn source_reads(&self, partitions: &[Arc<PartitionName>]) {
-        for partition in partitions {
-            let number = partition.partition.to_string();
-            let labels = [partition.topic.as_str(), &number];
-            self.source.records_lost.with_label_values(&labels);
-            self.source.rewinds.with_label_values(&labels);
-        }
     }
 
     /// Partitions that a source should read and cannot.
