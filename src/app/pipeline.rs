@@ -88,6 +88,8 @@ pub struct PipelineSettings {
     pub workers: usize,
     /// How long a stop waits for notifications that are owed.
     pub drain: Duration,
+    /// Whether an alert always fires, for somebody who is told when it no longer comes.
+    pub has_heartbeat: bool,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
     /// What `/readyz` and the API show. Components: `store`, and one for each source.
@@ -160,7 +162,7 @@ impl Pipeline {
             tracing::error!("the ledger cannot be opened: {error}");
         }
         let last = archive.as_ref().map_or_else(Chain::default, Archive::last);
-        restore(&mut coordinator, loaded, last, &feeds);
+        restore(&mut coordinator, loaded, last, &feeds, settings.has_heartbeat);
         coordinator.handle(now(), coordinator::Input::Entry(Box::new(began)));
         let start_archiver = |archive| {
             archiver::start(archive, control.clone(), Arc::clone(&status), Arc::clone(&metrics))
@@ -329,14 +331,32 @@ fn notes_of(all: &[StateEntry], source: Option<&Arc<str>>) -> Vec<SourceNote> {
     notes.filter(|note| note.source.as_ref() == source).collect()
 }
 
-fn restore(coordinator: &mut Coordinator, loaded: Loaded, archive: Chain, feeds: &[Feed]) {
+fn restore(
+    coordinator: &mut Coordinator,
+    loaded: Loaded,
+    archive: Chain,
+    feeds: &[Feed],
+    has_heartbeat: bool,
+) {
     let names: Vec<Arc<str>> = feeds.iter().filter_map(|feed| feed.name.clone()).collect();
     let (report, groups_unusable) = coordinator.restore(loaded.positions, loaded.entries, &names);
     coordinator.restore_ledger(loaded.spool, archive);
-    // The rules that this process began with were accepted, whatever an earlier one was told.
-    let accepted = self_alert::reload_failed(now(), AlertState::Resolved, "");
-    if coordinator.member().dispatcher().is_told(accepted.fingerprint) {
-        coordinator.handle(now(), coordinator::Input::Alert(Box::new(accepted)));
+    // The rules that this process began with were accepted, whatever an earlier one was told; and its
+    // canary is yet to be sent.
+    let mut over = vec![
+        self_alert::reload_failed(now(), AlertState::Resolved, ""),
+        self_alert::canary_missing(now(), AlertState::Resolved, ""),
+    ];
+    let heartbeat = self_alert::heartbeat(now(), AlertState::Firing);
+    if !has_heartbeat {
+        over.push(self_alert::heartbeat(now(), AlertState::Resolved));
+    } else if !coordinator.member().dispatcher().is_told(heartbeat.fingerprint) {
+        coordinator.handle(now(), coordinator::Input::Alert(Box::new(heartbeat)));
+    }
+    for alert in over {
+        if coordinator.member().dispatcher().is_told(alert.fingerprint) {
+            coordinator.handle(now(), coordinator::Input::Alert(Box::new(alert)));
+        }
     }
     // Whoever starts it may have fixed receivers.
     coordinator.handle(now(), coordinator::Input::RetryNow);

@@ -4,11 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::engine::{
     alert::{Alert, AlertState},
+    rule::Severity,
     time::WallTime,
 };
 
 /// Name of the alert that says an edit of the rules was refused.
 pub(super) const RELOAD_FAILED: &str = "TriplineReloadFailed";
+
+/// Name of the alert that always fires.
+pub(super) const HEARTBEAT: &str = "tripline_heartbeat";
 
 /// The trouble of refused edits: from the first until a set is taken, it is one alert.
 #[derive(Default)]
@@ -55,6 +59,7 @@ struct About {
     name: &'static str,
     rule_id: &'static str,
     title: &'static str,
+    severity: Severity,
     firing: &'static str,
     resolved: &'static str,
 }
@@ -65,6 +70,7 @@ pub(super) fn reload_failed(now: WallTime, state: AlertState, detail: &str) -> A
         name: RELOAD_FAILED,
         rule_id: "tripline.reload",
         title: "Rules could not be reloaded",
+        severity: Severity::High,
         firing: "An edit of the rules was refused; the last good set goes on",
         resolved: "The rules were loaded again",
     };
@@ -77,6 +83,7 @@ pub(super) fn ledger_stalled(now: WallTime, state: AlertState, detail: &str) -> 
         name: "TriplineLedgerStalled",
         rule_id: "tripline.ledger",
         title: "The ledger cannot be written",
+        severity: Severity::High,
         firing: "Rows of the ledger wait in the checkpoint; when there is no more room for them, \
                  accesses are not recorded",
         resolved: "The ledger is written again",
@@ -90,6 +97,7 @@ fn access_shed(now: WallTime, state: AlertState, detail: &str) -> Alert {
         name: "TriplineAccessShed",
         rule_id: "tripline.accesses",
         title: "Accesses are not recorded",
+        severity: Severity::High,
         firing: "There are more accesses than the ledger takes; those beyond are counted only",
         resolved: "All accesses are recorded again",
     };
@@ -121,6 +129,33 @@ impl ShedAccesses {
     }
 }
 
+/// The end-to-end canary does not come back: alerts may be late, or not come at all. `detail` is which.
+pub(super) fn canary_missing(now: WallTime, state: AlertState, detail: &str) -> Alert {
+    const ABOUT: About = About {
+        name: "TriplineCanaryMissing",
+        rule_id: "tripline.canary",
+        title: "The end-to-end canary is missing",
+        severity: Severity::Critical,
+        firing: "A record that Tripline sent itself made no alert in time",
+        resolved: "Records that Tripline sends itself make alerts in time again",
+    };
+    about_tripline(&ABOUT, now, state, detail)
+}
+
+/// Always fires, for somebody who is told when it no longer comes.
+pub(super) fn heartbeat(now: WallTime, state: AlertState) -> Alert {
+    const ABOUT: About = About {
+        name: HEARTBEAT,
+        rule_id: "tripline.heartbeat",
+        title: "Tripline is alive",
+        severity: Severity::Informational,
+        firing: "Tripline is alive, and its alerts come through",
+        resolved: "No heartbeat is told any more",
+    };
+    let detail = "This alert always fires. If it no longer comes, nobody watches.";
+    about_tripline(&ABOUT, now, state, detail)
+}
+
 fn about_tripline(about: &About, now: WallTime, state: AlertState, detail: &str) -> Alert {
     let summary = match state {
         AlertState::Firing => about.firing,
@@ -132,6 +167,8 @@ fn about_tripline(about: &About, now: WallTime, state: AlertState, detail: &str)
     ]);
     let ends_at = (state == AlertState::Resolved).then_some(now.as_event());
     let rule = (about.rule_id, about.title);
-    let alert = Alert::about_tripline(now, about.name, rule, BTreeMap::new());
+    let mut alert = Alert::about_tripline(now, about.name, rule, BTreeMap::new());
+    alert.severity = about.severity;
+    alert.labels.insert("severity".to_owned(), about.severity.as_str().to_owned());
     Alert { state, annotations, ends_at, ..alert }
 }

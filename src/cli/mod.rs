@@ -7,6 +7,7 @@
 mod ask;
 mod backtest;
 mod check;
+mod dead_letters;
 mod demo;
 mod explain;
 mod formats;
@@ -80,6 +81,7 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
     Coverage(ask::coverage::CoverageArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
     Formats(formats::FormatsArgs),
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Coverage(args) => ask::coverage::execute(args),
+        Command::DeadLetters(args) => dead_letters::execute(args),
         Command::Demo(args) => demo::execute(args),
         Command::Explain(args) => explain::execute(args),
         Command::Formats(args) => formats::execute(args),

@@ -8,7 +8,6 @@ use super::{ConfigArgs, check::everything_found, exit, output};
 use crate::{
     app::{
         configuration::Configuration,
-        reload::load_rules,
         run::{RunEnd, RunError, run},
     },
     engine::{
@@ -50,7 +49,7 @@ pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
         return Ok(refuse(&everything_found(&args.config)));
     };
     let general = &configuration.general;
-    let rules = match load_rules(&general.rules, general.engine.resolve_after) {
+    let rules = match configuration.rule_files().load(general.engine.resolve_after) {
         Ok(rules) => rules,
         Err(problems) => {
             warnings.extend(problems);

@@ -9,7 +9,9 @@ use super::{
     access::{self, Extractor, Observed},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher},
-    event::{Event, RequestIdentity, Stage, UnreadCounts, is_long_running, well_known},
+    event::{
+        Event, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record, well_known,
+    },
     limits,
     record::{PartitionName, RecordBatch},
     rule::RuleSet,
@@ -185,7 +187,7 @@ impl Sink for Collector<'_> {
             offset: self.offset,
             reason,
             detail,
-            payload: bytes.get(..kept).unwrap_or(bytes).to_vec(),
+            payload: redact_record(bytes.get(..kept).unwrap_or(bytes)),
         });
     }
 }

@@ -20,6 +20,7 @@ mod config;
 mod contract_notify;
 mod contract_source;
 mod contract_store;
+mod dead_letter_commands;
 mod dead_letters;
 mod diagnostics;
 mod embedded_kafka;

@@ -27,7 +27,7 @@ use super::{kubernetes::runs_long, limits, time::EventTime, value::Value};
 pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
-pub use redact::redact;
+pub use redact::{redact, redact_record};
 pub(in crate::engine) use sources::Sources;
 pub use unread::{UnreadCounts, UnreadFields};
 
