@@ -9,6 +9,8 @@ pub mod engine;
 #[cfg(feature = "shell")]
 pub mod app;
 #[cfg(feature = "shell")]
+pub mod archive;
+#[cfg(feature = "shell")]
 pub mod backtest;
 #[cfg(feature = "shell")]
 pub mod cli;

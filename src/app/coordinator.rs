@@ -1,7 +1,7 @@
 //! The one thread that owns the engine's coordinator and the store: it carries out what is decided there.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -13,10 +13,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    archiver::ArchiverHandle,
     clock::now,
     delivery::Delivery,
     feed::{CurrentRules, InFlight},
     input::Input,
+    self_alert::ShedAccesses,
 };
 use crate::{
     engine::{
@@ -25,13 +27,15 @@ use crate::{
         detector::DeadLetter,
         dispatch::{Notification, Outcome},
         dispatcher::ANSWER,
+        ledger::{Entry, EntryKind},
         record::Position,
+        rule::RuleSet,
         text::counted,
     },
     server::{Health, Status},
     source::{SourceError, SourceEvent},
     store::{Store, dead_letter::DeadLetterSink},
-    telemetry::Metrics,
+    telemetry::{Metrics, Quiet},
 };
 
 /// Inputs taken between two looks at timers and the checkpoint: 256.
@@ -45,6 +49,13 @@ pub(super) struct Feed {
     pub(super) component: String,
     /// Where positions go that a checkpoint covers.
     pub(super) committed: tokio::sync::watch::Sender<Vec<Position>>,
+}
+
+impl Feed {
+    /// Its name, or its kind if it has none: the label `source` of metrics.
+    pub(super) fn label(&self) -> &str {
+        self.component.strip_prefix("source ").unwrap_or(&self.component)
+    }
 }
 
 /// How a pipeline ended.
@@ -73,6 +84,8 @@ pub(super) struct CoordinatorThread {
     pub(super) store: Box<dyn Store>,
     pub(super) dead_letters: Box<dyn DeadLetterSink>,
     pub(super) delivery: Delivery,
+    /// Where rows of the ledger go; without one nobody keeps them.
+    pub(super) archiver: Option<ArchiverHandle>,
     pub(super) feeds: Vec<Feed>,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) rules: Arc<CurrentRules>,
@@ -94,12 +107,20 @@ pub(super) struct Progress {
     write_began: Option<Instant>,
     /// The last checkpoint failed.
     store_is_down: bool,
+    /// What was logged of receivers that do not take what they are given.
+    deliveries: Quiet,
+    /// Accesses that were shed, and whether people know.
+    shed: ShedAccesses,
 }
 
 impl CoordinatorThread {
     /// Runs until the pipeline ends.
     pub(super) fn run(mut self, inputs: &Receiver<Input>) -> PipelineEnd {
         self.status.set_component("store", Health::Ok, "checkpoint restored");
+        for feed in &self.feeds {
+            self.metrics.source_up(feed.label(), false);
+            self.metrics.source_paused(feed.label(), false);
+        }
         loop {
             match self.wait_for(inputs) {
                 Ok(input) => {
@@ -137,6 +158,10 @@ impl CoordinatorThread {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Engine(input) => {
+                if matches!(input, coordinator::Input::Stop) {
+                    let entry = Entry::new(EntryKind::Stop, env!("CARGO_PKG_VERSION"), "stopped");
+                    self.tell(coordinator::Input::Entry(Box::new(entry)));
+                }
                 self.note(&input);
                 self.tell(input);
             }
@@ -168,7 +193,7 @@ impl CoordinatorThread {
             }
             coordinator::Input::Outcome { notification, outcome } => {
                 self.metrics.delivery(notification, outcome);
-                log_outcome(notification, outcome);
+                log_outcome(&self.progress.deliveries, notification, outcome);
             }
             coordinator::Input::Broken { thread } => {
                 tracing::error!("thread {thread} broke down; its panic is in the log");
@@ -178,8 +203,8 @@ impl CoordinatorThread {
     }
 
     fn set_source(&self, source_index: usize, health: Health, detail: &str) {
-        self.metrics.source_up(source_index, health == Health::Ok);
         if let Some(feed) = self.feeds.get(source_index) {
+            self.metrics.source_up(feed.label(), health == Health::Ok);
             self.status.set_component(&feed.component, health, detail);
         }
     }
@@ -189,6 +214,7 @@ impl CoordinatorThread {
             SourceEvent::Ready { partitions } => {
                 let detail = format!("reads {}", counted(partitions.len(), "partition"));
                 self.set_source(source, Health::Ok, &detail);
+                self.metrics.begin_partitions(&partitions);
                 self.tell(coordinator::Input::Ready { source, partitions });
             }
             SourceEvent::Unavailable { detail } => {
@@ -204,12 +230,29 @@ impl CoordinatorThread {
             SourceEvent::Gap { partition, records } => {
                 tracing::error!(%partition, records, "records were deleted before they were read");
                 self.metrics.records_lost(&partition, records);
+                let entry = Entry::new(EntryKind::Gap, &partition.to_string(), "lost")
+                    .detail("records were deleted before they were read")
+                    .count("records", records.cast_unsigned());
+                self.tell(coordinator::Input::Entry(Box::new(entry)));
             }
             SourceEvent::Rewound { partition, from, to } => {
                 tracing::error!(%partition, from, to, "the partition was made anew; reading it again");
                 self.metrics.source_rewound(&partition);
             }
-            SourceEvent::Paused(paused) => self.metrics.source_paused(source, paused),
+            SourceEvent::Paused(paused) => {
+                if let Some(feed) = self.feeds.get(source) {
+                    self.metrics.source_paused(feed.label(), paused);
+                }
+            }
+            SourceEvent::Degraded(Some(detail)) => {
+                tracing::warn!(source, "{detail}");
+                self.set_source(source, Health::Down, &detail);
+            }
+            SourceEvent::Degraded(None) => self.set_source(source, Health::Ok, "reads again"),
+            SourceEvent::Trouble { what, count, detail } => {
+                tracing::warn!(source, what, count, "{detail}");
+                self.metrics.source_trouble(source, what, count);
+            }
         }
     }
 
@@ -222,6 +265,7 @@ impl CoordinatorThread {
             }
             Effect::Commit(checkpoint) => {
                 self.publish_counts();
+                self.watch_shed();
                 let began = self.progress.write_began.take().unwrap_or_else(Instant::now);
                 let committed = self.store.commit(&checkpoint).map_err(|error| error.to_string());
                 if committed.is_ok() {
@@ -237,13 +281,23 @@ impl CoordinatorThread {
                 self.publish_counts();
                 self.metrics.checkpoint_not_needed();
             }
+            Effect::Archive(rows) => match &self.archiver {
+                Some(archiver) => archiver.write(rows),
+                None => {
+                    let through = rows.last().map_or(0, |row| row.id);
+                    self.tell(coordinator::Input::Archived { through });
+                }
+            },
             Effect::Publish(positions) => self.publish(&positions),
             Effect::Counted { bytes } => self.in_flight.remove(bytes),
             Effect::UseRules { epoch, rules, report } => {
+                // Whoever sees that they are in force may rely on it.
+                self.rules.replace(epoch, Arc::clone(&rules));
                 tracing::info!(?report, version = rules.version, "rules replaced");
+                let entry = rules_entry(&self.rules.get().1, &rules);
+                self.tell(coordinator::Input::Entry(Box::new(entry)));
                 self.metrics.rules_loaded(&rules);
-                self.status.rules_loaded(Arc::clone(&rules));
-                self.rules.replace(epoch, rules);
+                self.status.rules_loaded(rules);
                 if let Some(done) = self.progress.reloads.pop_front() {
                     // Nobody waits for it if the files were only looked at.
                     let _ = done.send(());
@@ -296,11 +350,23 @@ impl CoordinatorThread {
             metrics.receiver_failing(&receiver);
             self.status.receiver(&receiver, now());
         }
+        metrics.set_ledger(member.recorder());
         metrics.set_dead_letters_lost(self.dead_letters.dropped());
         metrics.set_batches_in_flight(self.in_flight.batches());
     }
 
+    /// People hear of accesses that were shed.
+    fn watch_shed(&mut self) {
+        let shed = self.coordinator.member().recorder().counts().shed;
+        if let Some(alert) = self.progress.shed.look(now(), shed) {
+            self.tell(coordinator::Input::Alert(Box::new(alert)));
+        }
+    }
+
     fn ended(mut self, end: End) -> PipelineEnd {
+        if let Some(archiver) = self.archiver.take() {
+            archiver.finish();
+        }
         let failures = &mut self.progress.failures;
         match end {
             End::Stopped { pending_count } => PipelineEnd::Stopped { pending_count },
@@ -311,6 +377,22 @@ impl CoordinatorThread {
             End::Broken { thread } => PipelineEnd::Broken { thread },
         }
     }
+}
+
+/// That another rule set is in force, and what is different about it.
+fn rules_entry(before: &RuleSet, after: &RuleSet) -> Entry {
+    let names = |rules: &RuleSet| -> BTreeSet<String> {
+        rules.written().map(|(_, rule)| rule.meta().name.clone()).collect()
+    };
+    let (old, new) = (names(before), names(after));
+    let list = |left: &BTreeSet<String>, right: &BTreeSet<String>| -> String {
+        left.difference(right).map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    Entry::new(EntryKind::Rules, &after.version, "replaced")
+        .fact("before", &before.version)
+        .fact("added", &list(&new, &old))
+        .fact("removed", &list(&old, &new))
+        .count("rules", after.written_count() as u64)
 }
 
 fn keep_dead_letters(sink: &mut dyn DeadLetterSink, letters: &[DeadLetter]) -> Result<(), String> {
@@ -328,11 +410,18 @@ fn log_alert(alert: &Alert) {
     );
 }
 
-fn log_outcome(notification: &Notification, outcome: &Outcome) {
-    let Notification { id, receiver, .. } = notification;
+/// Logs what came of an attempt. A receiver that takes nothing is one line for each reason, and now and
+/// then a reminder with the number of attempts.
+fn log_outcome(quiet: &Quiet, notification: &Notification, outcome: &Outcome) {
+    let Notification { id, receiver, notifier_index, .. } = notification;
     let recipient = notification.recipient.as_deref().unwrap_or_default();
+    let who = format!("{receiver}\0{notifier_index}\0{recipient}\0");
+    let times = |reason: &str| quiet.happened(&format!("{who}{reason}"), Instant::now());
     match outcome {
         Outcome::Delivered { receipt } => {
+            if quiet.over(&who) {
+                tracing::info!(receiver, recipient, "it takes notifications again");
+            }
             let alerts = notification.alerts.len();
             let answer = receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER));
             // What a mail server said is all that is known there of a mail that is looked for.
@@ -344,11 +433,15 @@ fn log_outcome(notification: &Notification, outcome: &Outcome) {
         }
         Outcome::Retry { reason, detail, .. } => {
             let reason = reason.as_str();
-            tracing::warn!(%id, receiver, recipient, reason, detail, "delivery will be retried");
+            if let Some(times) = times(reason) {
+                tracing::warn!(%id, receiver, recipient, reason, detail, times, "delivery will be retried");
+            }
         }
         Outcome::Rejected { reason, detail } => {
             let reason = reason.as_str();
-            tracing::error!(%id, receiver, recipient, reason, detail, "refused; it stays owed");
+            if let Some(times) = times(reason) {
+                tracing::error!(%id, receiver, recipient, reason, detail, times, "refused; it stays owed");
+            }
         }
     }
 }

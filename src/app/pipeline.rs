@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::coordinator::PipelineEnd;
 use super::{
+    archiver,
     clock::now,
     coordinator::{CoordinatorThread, Feed, Progress},
     delivery::Delivery,
@@ -32,13 +33,17 @@ use super::{
     self_alert,
 };
 use crate::{
+    archive::Archive,
     engine::{
         alert::{Alert, AlertState},
         coordinator::{self, Coordinator, CoordinatorSettings},
         dispatch::DispatchPlan,
+        ledger::{Chain, Entry, EntryKind},
         record::Position,
+        recorder::Sign,
         rule::RuleSet,
         shard::EngineSettings,
+        state::{SourceNote, StateEntry},
     },
     notify::Receivers,
     server::Status,
@@ -71,6 +76,10 @@ pub struct PipelineSettings {
     pub sources: Vec<NamedSource>,
     /// Where the checkpoint is.
     pub store: Box<dyn Store>,
+    /// Where rows of the ledger stay; without one they are forgotten.
+    pub archive: Option<Archive>,
+    /// Who signs the seals of the ledger.
+    pub signer: Option<Arc<dyn Sign>>,
     /// Where records go that could not be decoded.
     pub dead_letters: Box<dyn DeadLetterSink>,
     /// How often progress is made durable while nothing fires.
@@ -79,6 +88,8 @@ pub struct PipelineSettings {
     pub workers: usize,
     /// How long a stop waits for notifications that are owed.
     pub drain: Duration,
+    /// Whether an alert always fires, for somebody who is told when it no longer comes.
+    pub has_heartbeat: bool,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
     /// What `/readyz` and the API show. Components: `store`, and one for each source.
@@ -129,7 +140,7 @@ impl Pipeline {
                 workers: workers.clone(),
                 spares: Spares::default(),
             };
-            feeds.push(threads.start_source(source, sink, &loaded.positions)?);
+            feeds.push(threads.start_source(source, sink, &loaded)?);
         }
         drop(workers);
 
@@ -140,8 +151,23 @@ impl Pipeline {
             checkpoint_interval: settings.checkpoint_interval,
             drain: settings.drain,
         };
+        let began = start_entry(&rules);
         let mut coordinator = Coordinator::new(now(), rules, engine, &plan, coordinator_settings);
-        restore(&mut coordinator, loaded, &feeds);
+        if let Some(signer) = settings.signer {
+            coordinator.sign_with(signer);
+        }
+        let mut archive = settings.archive;
+        // Alerts do not wait for a ledger that cannot be read; its rows do.
+        if let Some(Err(error)) = archive.as_mut().map(Archive::open) {
+            tracing::error!("the ledger cannot be opened: {error}");
+        }
+        let last = archive.as_ref().map_or_else(Chain::default, Archive::last);
+        restore(&mut coordinator, loaded, last, &feeds, settings.has_heartbeat);
+        coordinator.handle(now(), coordinator::Input::Entry(Box::new(began)));
+        let start_archiver = |archive| {
+            archiver::start(archive, control.clone(), Arc::clone(&status), Arc::clone(&metrics))
+        };
+        let archiver = archive.map(start_archiver).transpose()?;
         let firing = || {
             let member = coordinator.member();
             member.shard().alerts_firing().chain(member.dispatcher().troubles())
@@ -155,6 +181,7 @@ impl Pipeline {
             store,
             dead_letters: settings.dead_letters,
             delivery: Delivery::new(runtime.clone(), settings.receivers, control.clone()),
+            archiver,
             feeds,
             in_flight,
             rules: Arc::clone(&current_rules),
@@ -181,7 +208,7 @@ impl Pipeline {
         drop(self.control.send(Input::Engine(coordinator::Input::Alert(Box::new(alert)))));
     }
 
-    /// Somebody may have mended receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers: what they did not take is tried now.
     pub fn retry_now(&self) {
         drop(self.control.send(Input::Engine(coordinator::Input::RetryNow)));
     }
@@ -252,7 +279,7 @@ impl Threads {
         &self,
         source: NamedSource,
         sink: FeedSink,
-        positions: &[Position],
+        loaded: &Loaded,
     ) -> std::io::Result<Feed> {
         let NamedSource { name, component, source } = source;
         let FeedSink { source_index, .. } = sink;
@@ -260,7 +287,8 @@ impl Threads {
         let (publish, watch) = tokio::sync::watch::channel(Vec::new());
         let events = self.control.clone();
         let context = SourceContext {
-            positions: positions_of(positions, name.as_ref()),
+            positions: positions_of(&loaded.positions, name.as_ref()),
+            notes: notes_of(&loaded.entries, name.as_ref()),
             name: name.clone(),
             sink: Box::new(sink),
             committed: watch,
@@ -290,15 +318,47 @@ fn positions_of(all: &[Position], source: Option<&Arc<str>>) -> Vec<Position> {
     resolved.filter(|position| position.partition.source.as_ref() == source).collect()
 }
 
-fn restore(coordinator: &mut Coordinator, loaded: Loaded, feeds: &[Feed]) {
+/// That the process began, and with what.
+fn start_entry(rules: &RuleSet) -> Entry {
+    Entry::new(EntryKind::Start, env!("CARGO_PKG_VERSION"), "started")
+        .fact("rule_set", &rules.version)
+        .count("rules", rules.written_count() as u64)
+}
+
+/// What the source has kept in the checkpoint.
+fn notes_of(all: &[StateEntry], source: Option<&Arc<str>>) -> Vec<SourceNote> {
+    let notes = all.iter().filter_map(SourceNote::read);
+    notes.filter(|note| note.source.as_ref() == source).collect()
+}
+
+fn restore(
+    coordinator: &mut Coordinator,
+    loaded: Loaded,
+    archive: Chain,
+    feeds: &[Feed],
+    has_heartbeat: bool,
+) {
     let names: Vec<Arc<str>> = feeds.iter().filter_map(|feed| feed.name.clone()).collect();
     let (report, groups_unusable) = coordinator.restore(loaded.positions, loaded.entries, &names);
-    // The rules that this process began with were accepted, whatever an earlier one was told.
-    let accepted = self_alert::reload_failed(now(), AlertState::Resolved, "");
-    if coordinator.member().dispatcher().is_told(accepted.fingerprint) {
-        coordinator.handle(now(), coordinator::Input::Alert(Box::new(accepted)));
+    coordinator.restore_ledger(loaded.spool, archive);
+    // The rules that this process began with were accepted, whatever an earlier one was told; and its
+    // canary is yet to be sent.
+    let mut over = vec![
+        self_alert::reload_failed(now(), AlertState::Resolved, ""),
+        self_alert::canary_missing(now(), AlertState::Resolved, ""),
+    ];
+    let heartbeat = self_alert::heartbeat(now(), AlertState::Firing);
+    if !has_heartbeat {
+        over.push(self_alert::heartbeat(now(), AlertState::Resolved));
+    } else if !coordinator.member().dispatcher().is_told(heartbeat.fingerprint) {
+        coordinator.handle(now(), coordinator::Input::Alert(Box::new(heartbeat)));
     }
-    // Whoever starts it may have mended receivers.
+    for alert in over {
+        if coordinator.member().dispatcher().is_told(alert.fingerprint) {
+            coordinator.handle(now(), coordinator::Input::Alert(Box::new(alert)));
+        }
+    }
+    // Whoever starts it may have fixed receivers.
     coordinator.handle(now(), coordinator::Input::RetryNow);
     tracing::info!(?report, groups_unusable, "checkpoint restored");
 }

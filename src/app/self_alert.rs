@@ -1,15 +1,18 @@
 //! Alerts about Tripline itself, for what a team must hear through the same channels as any other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::engine::{
-    alert::{Alert, AlertState, Fingerprint, RuleSaid},
+    alert::{Alert, AlertState},
     rule::Severity,
     time::WallTime,
 };
 
 /// Name of the alert that says an edit of the rules was refused.
 pub(super) const RELOAD_FAILED: &str = "TriplineReloadFailed";
+
+/// Name of the alert that always fires.
+pub(super) const HEARTBEAT: &str = "tripline_heartbeat";
 
 /// The trouble of refused edits: from the first until a set is taken, it is one alert.
 #[derive(Default)]
@@ -51,43 +54,121 @@ impl RefusedEdits {
     }
 }
 
+/// What an alert about Tripline itself is about.
+struct About {
+    name: &'static str,
+    rule_id: &'static str,
+    title: &'static str,
+    severity: Severity,
+    firing: &'static str,
+    resolved: &'static str,
+}
+
 /// A failed reload: the last good rules go on, and somebody must know. `detail` is what is wrong.
 pub(super) fn reload_failed(now: WallTime, state: AlertState, detail: &str) -> Alert {
-    let labels = BTreeMap::from([
-        ("alertname".to_owned(), RELOAD_FAILED.to_owned()),
-        ("severity".to_owned(), Severity::High.as_str().to_owned()),
-        ("rule_id".to_owned(), "tripline.reload".to_owned()),
-    ]);
+    const ABOUT: About = About {
+        name: RELOAD_FAILED,
+        rule_id: "tripline.reload",
+        title: "Rules could not be reloaded",
+        severity: Severity::High,
+        firing: "An edit of the rules was refused; the last good set goes on",
+        resolved: "The rules were loaded again",
+    };
+    about_tripline(&ABOUT, now, state, detail)
+}
+
+/// The ledger cannot be written, and rows wait in the checkpoint. `detail` is why.
+pub(super) fn ledger_stalled(now: WallTime, state: AlertState, detail: &str) -> Alert {
+    const ABOUT: About = About {
+        name: "TriplineLedgerStalled",
+        rule_id: "tripline.ledger",
+        title: "The ledger cannot be written",
+        severity: Severity::High,
+        firing: "Rows of the ledger wait in the checkpoint; when there is no more room for them, \
+                 accesses are not recorded",
+        resolved: "The ledger is written again",
+    };
+    about_tripline(&ABOUT, now, state, detail)
+}
+
+/// Accesses are not recorded, since there is no room for them. `detail` says how many.
+fn access_shed(now: WallTime, state: AlertState, detail: &str) -> Alert {
+    const ABOUT: About = About {
+        name: "TriplineAccessShed",
+        rule_id: "tripline.accesses",
+        title: "Accesses are not recorded",
+        severity: Severity::High,
+        firing: "There are more accesses than the ledger takes; those beyond are counted only",
+        resolved: "All accesses are recorded again",
+    };
+    about_tripline(&ABOUT, now, state, detail)
+}
+
+/// How long nothing more is shed before it counts as over: 10 minutes.
+const SHED_CALM: Duration = Duration::from_secs(600);
+
+/// Accesses that were shed, and whether people know.
+#[derive(Default)]
+pub(super) struct ShedAccesses {
+    total: u64,
+    /// When the last was shed, if people know of it.
+    told_at: Option<WallTime>,
+}
+
+impl ShedAccesses {
+    /// So many were shed in all. The alert to tell, if there is news.
+    pub(super) fn look(&mut self, now: WallTime, total: u64) -> Option<Alert> {
+        if std::mem::replace(&mut self.total, total) != total {
+            let is_news = self.told_at.replace(now).is_none();
+            let detail = format!("{total} since the process started");
+            return is_news.then(|| access_shed(now, AlertState::Firing, &detail));
+        }
+        let last = self.told_at.filter(|last| now.since(*last) >= SHED_CALM || now < *last)?;
+        self.told_at = None;
+        Some(Alert { starts_at: last.as_event(), ..access_shed(now, AlertState::Resolved, "") })
+    }
+}
+
+/// The end-to-end canary does not come back: alerts may be late, or not come at all. `detail` is which.
+pub(super) fn canary_missing(now: WallTime, state: AlertState, detail: &str) -> Alert {
+    const ABOUT: About = About {
+        name: "TriplineCanaryMissing",
+        rule_id: "tripline.canary",
+        title: "The end-to-end canary is missing",
+        severity: Severity::Critical,
+        firing: "A record that Tripline sent itself made no alert in time",
+        resolved: "Records that Tripline sends itself make alerts in time again",
+    };
+    about_tripline(&ABOUT, now, state, detail)
+}
+
+/// Always fires, for somebody who is told when it no longer comes.
+pub(super) fn heartbeat(now: WallTime, state: AlertState) -> Alert {
+    const ABOUT: About = About {
+        name: HEARTBEAT,
+        rule_id: "tripline.heartbeat",
+        title: "Tripline is alive",
+        severity: Severity::Informational,
+        firing: "Tripline is alive, and its alerts come through",
+        resolved: "No heartbeat is told any more",
+    };
+    let detail = "This alert always fires. If it no longer comes, nobody watches.";
+    about_tripline(&ABOUT, now, state, detail)
+}
+
+fn about_tripline(about: &About, now: WallTime, state: AlertState, detail: &str) -> Alert {
     let summary = match state {
-        AlertState::Firing => "An edit of the rules was refused; the last good set goes on",
-        AlertState::Resolved => "The rules were loaded again",
+        AlertState::Firing => about.firing,
+        AlertState::Resolved => about.resolved,
     };
     let annotations = BTreeMap::from([
         ("summary".to_owned(), summary.to_owned()),
         ("description".to_owned(), detail.to_owned()),
     ]);
-    let at = now.as_event();
-    Alert {
-        fingerprint: Fingerprint::of(&labels),
-        state,
-        labels,
-        annotations,
-        rule_id: "tripline.reload".to_owned(),
-        rule_title: "Rules could not be reloaded".to_owned(),
-        severity: Severity::High,
-        key: Vec::new(),
-        starts_at: at,
-        first_seen: at,
-        last_seen: at,
-        ends_at: (state == AlertState::Resolved).then_some(at),
-        changed_at: now,
-        value: 1.0,
-        threshold: String::new(),
-        finding_count: 1,
-        suppressed_count: 0,
-        evidence: Vec::new(),
-        revision: 1,
-        said: RuleSaid::default(),
-        tags: Vec::new(),
-    }
+    let ends_at = (state == AlertState::Resolved).then_some(now.as_event());
+    let rule = (about.rule_id, about.title);
+    let mut alert = Alert::about_tripline(now, about.name, rule, BTreeMap::new());
+    alert.severity = about.severity;
+    alert.labels.insert("severity".to_owned(), about.severity.as_str().to_owned());
+    Alert { state, annotations, ends_at, ..alert }
 }

@@ -4,12 +4,15 @@
 //! standard error. Exit codes are those of [`exit`], the same for every command.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod ask;
 mod backtest;
 mod check;
+mod dead_letters;
 mod demo;
 mod explain;
 mod formats;
 mod generate;
+mod ledger;
 mod output;
 mod policy;
 pub mod rule_test;
@@ -39,9 +42,9 @@ pub mod exit {
     /// All went well.
     pub const OK: ExitCode = ExitCode::SUCCESS;
     /// The command did its work and the answer is no, such as a test that failed; or the world
-    /// failed in a way that a restart may mend.
+    /// failed in a way that a restart may fix.
     pub const FAILURE: u8 = 1;
-    /// Command line, configuration or rules are wrong. A restart mends nothing.
+    /// Command line, configuration or rules are wrong. A restart does not help.
     pub const USAGE: u8 = 2;
     /// Another process has taken over the stream.
     pub const FENCED: u8 = 3;
@@ -53,7 +56,7 @@ pub mod exit {
 
 const EXIT_CODES: &str = "Exit codes:
   0  all went well
-  1  the answer is no (a test failed, …), or something outside failed and a restart may mend it
+  1  the answer is no (a test failed, …), or something outside failed and a restart may help
   2  command line, configuration or rules are wrong; nothing was consumed
   3  another Tripline process has taken over the stream; this one stopped and delivers nothing more
   4  the state directory is in use by another process, or was written by a newer version
@@ -77,14 +80,21 @@ enum Command {
     Run(run::RunArgs),
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
+    Coverage(ask::coverage::CoverageArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
     Formats(formats::FormatsArgs),
     Generate(generate::GenerateArgs),
+    Ledger(ledger::LedgerArgs),
     Policy(policy::PolicyArgs),
     Schema(schema::SchemaArgs),
+    Sessions(ask::sessions::SessionsArgs),
     Test(test::TestArgs),
+    Timeline(ask::timeline::TimelineArgs),
     Version(version::VersionArgs),
+    Visits(ask::visits::VisitsArgs),
+    WhoDid(ask::who_did::WhoDidArgs),
 }
 
 /// Runs the command that this process was started with.
@@ -95,14 +105,21 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::execute(args),
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
+        Command::Coverage(args) => ask::coverage::execute(args),
+        Command::DeadLetters(args) => dead_letters::execute(args),
         Command::Demo(args) => demo::execute(args),
         Command::Explain(args) => explain::execute(args),
         Command::Formats(args) => formats::execute(args),
         Command::Generate(args) => generate::execute(args),
+        Command::Ledger(args) => ledger::execute(args),
         Command::Policy(args) => policy::execute(args),
         Command::Schema(args) => schema::execute(args),
+        Command::Sessions(args) => ask::sessions::execute(args),
         Command::Test(args) => test::execute(args),
+        Command::Timeline(args) => ask::timeline::execute(args),
         Command::Version(args) => version::execute(args),
+        Command::Visits(args) => ask::visits::execute(args),
+        Command::WhoDid(args) => ask::who_did::execute(args),
     };
     outcome.unwrap_or_else(|error| {
         if output::is_broken_pipe(&error) {

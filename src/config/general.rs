@@ -57,6 +57,11 @@ pub const SETTINGS: &[Setting] = &[
         "Certificate in PEM, with those that signed it; read again when it changes.",
     ),
     setting("http.tls.key_file", "none", "Key of the certificate, in PEM."),
+    setting(
+        "http.tls.client_ca_file",
+        "none",
+        "Authorities in PEM; then every client must show a certificate of theirs.",
+    ),
     setting("http.bearer_token", "none", "Tokens of those who may ask, one a line (secret)."),
     setting("http.bearer_token_file", "none", "File with these tokens."),
     setting("http.basic_auth.username", "none", "User who may ask."),
@@ -76,6 +81,15 @@ pub const SETTINGS: &[Setting] = &[
     setting("engine.workers", "one per core", "Threads that decode and detect."),
     setting("dead_letter.directory", "<state>/dead-letters", "Where undecodable records are kept."),
     setting("dead_letter.topic", "none", "Kafka topic for them, instead of the directory."),
+    setting("ledger.directory", "<state>/ledger", "Where the ledger is kept: a file a month."),
+    setting("ledger.months", "13", "Months that are kept, the current one among them."),
+    setting("ledger.size_max", "20GiB", "Size beyond which the oldest months are deleted."),
+    setting("ledger.free_min", "1GiB", "Room that the ledger leaves free on its disk."),
+    setting(
+        "ledger.signing_key_file",
+        "none",
+        "Ed25519 key by which the ledger's seals are signed.",
+    ),
     setting("log.level", "info", "error, warn, info, debug or trace."),
     setting("log.format", "auto", "text, json, or auto: text on a terminal and json elsewhere."),
     setting("reload.interval", "5s", "How often rule files are looked at for changes; 0 is never."),
@@ -94,6 +108,8 @@ pub struct General {
     pub engine: EngineTuning,
     /// Where undecodable records go.
     pub dead_letter: DeadLetterSettings,
+    /// Where accesses and entries are kept, and for how long.
+    pub ledger: LedgerSettings,
     /// Logs.
     pub log: LogSettings,
     /// How often rule files are looked at for changes; `None` is never.
@@ -148,6 +164,7 @@ impl EngineTuning {
             idle_after: self.idle_after,
             skew_max: self.skew_max,
             resolve_after: self.resolve_after,
+            ..EngineSettings::default()
         }
     }
 }
@@ -159,6 +176,21 @@ pub enum DeadLetterSettings {
     Directory(PathBuf),
     /// A topic in the cluster of the first Kafka source.
     Topic(String),
+}
+
+/// The section `ledger`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// A file a month is in it.
+    pub directory: PathBuf,
+    /// Months that are kept, the current one among them.
+    pub months: u32,
+    /// Bytes of all months together.
+    pub size_max: u64,
+    /// Bytes that stay free on its disk.
+    pub free_min: u64,
+    /// A key in PKCS #8, as PEM.
+    pub signing_key_file: Option<PathBuf>,
 }
 
 impl General {
@@ -174,12 +206,14 @@ impl General {
         let http = http(root);
         let engine = engine(root);
         let dead_letter = dead_letter(root, base);
+        let ledger = LedgerSection::read(root, base);
         let log = log(root);
         let reload_interval = reload(root);
         let (rules, state) = (resolve(base, &rules?), resolve(base, &state?));
         let dead_letter = dead_letter
             .unwrap_or_else(|| DeadLetterSettings::Directory(state.join("dead-letters")));
-        Some(General { rules, state, http, engine, dead_letter, log, reload_interval })
+        let ledger = ledger.in_state(&state);
+        Some(General { rules, state, http, engine, dead_letter, ledger, log, reload_interval })
     }
 }
 
@@ -300,6 +334,58 @@ fn dead_letter(root: &Section<'_>, base: &Path) -> Option<DeadLetterSettings> {
     };
     section.finish();
     settings
+}
+
+/// What the section `ledger` says.
+#[derive(Default)]
+struct LedgerSection {
+    directory: Option<PathBuf>,
+    months: Option<u32>,
+    size_max: Option<u64>,
+    free_min: Option<u64>,
+    signing_key_file: Option<PathBuf>,
+}
+
+impl LedgerSection {
+    fn read(root: &Section<'_>, base: &Path) -> LedgerSection {
+        let Some(section) = root.section("ledger") else { return LedgerSection::default() };
+        let path = |key| section.string(key).map(|path| resolve(base, &path));
+        let months = section.integer("months", 1..=1_200);
+        let read = LedgerSection {
+            directory: path("directory"),
+            months: months.and_then(|months| u32::try_from(months).ok()),
+            size_max: size(&section, "size_max"),
+            free_min: size(&section, "free_min"),
+            signing_key_file: path("signing_key_file"),
+        };
+        section.finish();
+        read
+    }
+
+    fn in_state(self, state: &Path) -> LedgerSettings {
+        LedgerSettings {
+            directory: self.directory.unwrap_or_else(|| state.join("ledger")),
+            months: self.months.unwrap_or(13),
+            size_max: self.size_max.unwrap_or(20 << 30),
+            free_min: self.free_min.unwrap_or(1 << 30),
+            signing_key_file: self.signing_key_file,
+        }
+    }
+}
+
+/// Bytes: a number and `KiB`, `MiB`, `GiB` or `TiB`.
+fn size(section: &Section<'_>, key: &str) -> Option<u64> {
+    let text = section.string(key)?;
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let found = units.into_iter().find_map(|(unit, shift)| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(1 << shift)
+    });
+    if found.is_none() {
+        let title = format!("{} is not a size", section.path_of(key));
+        section.invalid(key, title, "write a number and a unit: `512MiB`, `20GiB`");
+    }
+    found
 }
 
 fn log(root: &Section<'_>) -> LogSettings {

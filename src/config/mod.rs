@@ -17,7 +17,7 @@ mod secret;
 pub use document::{ConfigDocument, Input};
 pub use environment::variables;
 pub use general::{
-    DeadLetterSettings, EngineTuning, General, HttpSettings, LISTEN_DEFAULT, Public, SETTINGS,
-    Setting,
+    DeadLetterSettings, EngineTuning, General, HttpSettings, LISTEN_DEFAULT, LedgerSettings,
+    Public, SETTINGS, Setting,
 };
 pub use secret::SecretReader;

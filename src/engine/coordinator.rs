@@ -21,8 +21,10 @@ use super::{
     dead_letter::DeadLetter,
     detector::DetectionBatch,
     dispatch::{DispatchPlan, Notification, Outcome},
+    ledger::{Chain, Entry, Row},
     member::{self, Checkpoint, Member},
     record::{PartitionName, Position},
+    recorder::Sign,
     rule::RuleSet,
     settings::EngineSettings,
     shard::{ReplaceReport, RestoreReport},
@@ -96,8 +98,15 @@ pub enum Input {
     Rules(Arc<RuleSet>),
     /// An alert that no rule made: about Tripline itself.
     Alert(Box<Alert>),
-    /// Somebody may have mended receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers: what they did not take is tried now.
     RetryNow,
+    /// Something that Tripline did or was told, for the ledger.
+    Entry(Box<Entry>),
+    /// The archive has all rows of the ledger up to this one.
+    Archived {
+        /// Its id.
+        through: u64,
+    },
     /// What was handed out last to be made durable is so.
     Durable,
     /// It is not, or nobody knows.
@@ -132,6 +141,9 @@ pub enum Effect {
     Commit(Arc<Checkpoint>),
     /// It was time for a checkpoint, but all is durable as it is.
     NothingToCommit,
+    /// These rows of the ledger are durable: the archive may have them. They follow those that it was given
+    /// before.
+    Archive(Vec<Arc<Row>>),
     /// These positions are durable: whoever keeps offsets may be told.
     Publish(Vec<Position>),
     /// A batch was counted, whose records had so many bytes: another one may come.
@@ -278,6 +290,20 @@ impl Coordinator {
         self.member.restore(positions, entries, sources)
     }
 
+    /// Takes over the ledger: rows that the archive may not have yet, and where it has come to. See
+    /// [`Member::restore_ledger`].
+    pub fn restore_ledger(&mut self, rows: Vec<Arc<Row>>, archive: Chain) {
+        let left = self.member.restore_ledger(rows, archive);
+        if !left.is_empty() {
+            self.effects.push_back(Effect::Archive(left));
+        }
+    }
+
+    /// Seals of the ledger are signed from now on.
+    pub fn sign_with(&mut self, signer: Arc<dyn Sign>) {
+        self.member.sign_with(signer);
+    }
+
     /// Takes what happened.
     pub fn handle(&mut self, now: WallTime, input: Input) {
         self.set_now(now);
@@ -320,6 +346,8 @@ impl Coordinator {
             }
             Input::Alert(alert) => self.member.handle_alert(now, *alert),
             Input::RetryNow => self.member.retry_now(now),
+            Input::Entry(entry) => self.member.handle_entry(now, *entry),
+            Input::Archived { through } => self.member.handle_archived(through),
             Input::Durable => self.durable(),
             Input::NotDurable => self.not_durable(),
             Input::Stop => self.stop(),
@@ -482,10 +510,13 @@ impl Coordinator {
         }
         self.writing = None;
         self.checkpoint_at = self.now;
-        if let Some(checkpoint) = self.member.checkpoint_durable()
-            && !checkpoint.positions.is_empty()
-        {
-            self.effects.push_back(Effect::Publish(checkpoint.positions.clone()));
+        if let Some(checkpoint) = self.member.checkpoint_durable() {
+            if !checkpoint.rows.is_empty() {
+                self.effects.push_back(Effect::Archive(checkpoint.rows.clone()));
+            }
+            if !checkpoint.positions.is_empty() {
+                self.effects.push_back(Effect::Publish(checkpoint.positions.clone()));
+            }
         }
         if self.phase == Phase::Ending {
             self.end();

@@ -12,8 +12,10 @@ use super::{
     detector::DetectionBatch,
     dispatch::{DispatchPlan, LedgerEntry, Notification, Outcome},
     dispatcher::Dispatcher,
+    ledger::{Chain, Entry, Row},
     limits,
     record::{PartitionName, Position},
+    recorder::{Recorder, Sign},
     rule::RuleSet,
     shard::{
         EngineSettings, ReplaceReport, RestoreReport, Shard, StateChange, StateEntry, StateTable,
@@ -30,12 +32,19 @@ pub struct Checkpoint {
     pub changes: Vec<StateChange>,
     /// What happened, for auditors.
     pub ledger: Vec<LedgerRow>,
+    /// Rows of the ledger; they stay in the spool until the archive has them.
+    pub rows: Vec<Arc<Row>>,
+    /// Up to this one the archive has them.
+    pub archived_through: u64,
 }
 
 impl Checkpoint {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.positions.is_empty() && self.changes.is_empty() && self.ledger.is_empty()
+        self.positions.is_empty()
+            && self.changes.is_empty()
+            && self.ledger.is_empty()
+            && self.rows.is_empty()
     }
 }
 
@@ -69,8 +78,11 @@ pub enum Effect {
 pub struct Member {
     shard: Shard,
     dispatcher: Dispatcher,
+    recorder: Recorder,
     positions: BTreeMap<Arc<PartitionName>, i64>,
     positions_changed: bool,
+    /// What sources keep beside their positions, as far as it changed: by stored key.
+    notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Decided, but not yet part of a checkpoint that is being written. Attempts wait in the
     /// dispatcher, which so knows that they have not left.
     next: Checkpoint,
@@ -86,10 +98,12 @@ impl Member {
     /// A member that has seen nothing.
     pub fn new(rules: Arc<RuleSet>, settings: EngineSettings, plan: &DispatchPlan) -> Member {
         Member {
+            recorder: Recorder::new(&settings),
             shard: Shard::new(rules, 0, settings),
             dispatcher: Dispatcher::new(plan),
             positions: BTreeMap::new(),
             positions_changed: false,
+            notes: BTreeMap::new(),
             next: Checkpoint::default(),
             waiting: VecDeque::new(),
             writing: None,
@@ -115,10 +129,25 @@ impl Member {
             .into_iter()
             .map(|mut entry| (entry.unseal(), entry))
             .partition(|(is_sound, _)| *is_sound);
+        let is_recorded = |(_, entry): &(bool, StateEntry)| entry.table == StateTable::Recorder;
+        let (recorded, sound): (Vec<_>, Vec<_>) = sound.into_iter().partition(is_recorded);
         let is_group = |entry: &StateEntry| entry.table == StateTable::Group;
-        let (groups, state): (Vec<_>, Vec<_>) =
-            sound.into_iter().map(|(_, entry)| entry).partition(is_group);
+        // Notes of sources are for them alone.
+        let (groups, state): (Vec<_>, Vec<_>) = sound
+            .into_iter()
+            .map(|(_, entry)| entry)
+            .filter(|entry| entry.table != StateTable::SourceNote)
+            .partition(is_group);
         let mut report = self.shard.restore(&mut state.into_iter());
+        for (_, entry) in recorded {
+            if self.recorder.restore(&entry).is_some() {
+                report.restored += 1;
+            } else {
+                report.unusable += 1;
+                let StateEntry { table, key, .. } = entry;
+                self.next.changes.push(StateChange { table, key, value: None });
+            }
+        }
         self.shard.resolve_partitions(sources);
         let mut groups_unusable = self.dispatcher.restore(&mut groups.into_iter());
         for (_, entry) in broken {
@@ -133,15 +162,41 @@ impl Member {
         (report, groups_unusable)
     }
 
+    /// Takes over the rows that the archive may not have yet, and where the archive has come to. Returns
+    /// those that it does not have.
+    pub fn restore_ledger(&mut self, rows: Vec<Arc<Row>>, archive: Chain) -> Vec<Arc<Row>> {
+        self.recorder.resume(rows, archive)
+    }
+
+    /// Seals of the ledger are signed from now on.
+    pub fn sign_with(&mut self, signer: Arc<dyn Sign>) {
+        self.recorder.sign_with(signer);
+    }
+
+    /// The archive has all rows up to this one.
+    pub fn handle_archived(&mut self, through: u64) {
+        self.recorder.archived(through);
+    }
+
+    /// Something that Tripline did or was told, for the ledger.
+    pub fn handle_entry(&mut self, now: WallTime, entry: Entry) {
+        self.recorder.entry(now, entry);
+    }
+
     /// Detections of one batch. Batches of one source must come in their order.
     ///
     /// Records that are already covered (read again after a restart) are not expected: the source
     /// starts at the restored positions.
     pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
         self.shard.handle_batch(now, batch);
+        self.recorder.handle_batch(now, batch);
+        self.advance_recorder(now);
         for progress in &batch.progress {
             self.positions.insert(Arc::clone(&progress.partition), progress.next_offset);
             self.positions_changed = true;
+        }
+        for note in &batch.notes {
+            self.notes.insert(note.stored_key(), note.value.clone());
         }
         self.dispatch_due(now);
     }
@@ -168,7 +223,7 @@ impl Member {
         self.dispatch_due(now);
     }
 
-    /// Somebody may have mended receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers: what they did not take is tried now.
     pub fn retry_now(&mut self, now: WallTime) {
         self.dispatcher.retry_now(now);
         self.dispatch_due(now);
@@ -179,6 +234,7 @@ impl Member {
         // Not only when it is due: a shard that was just restored was never told the time, and a clock
         // that was set back would let it wait.
         self.shard.handle_timeout(now);
+        self.advance_recorder(now);
         self.dispatch_due(now);
     }
 
@@ -217,6 +273,11 @@ impl Member {
             let sealed = self.next.changes.len();
             self.shard.take_changes(&mut self.next.changes);
             self.dispatcher.take_changes(&mut self.next.changes);
+            let notes = std::mem::take(&mut self.notes).into_iter();
+            let table = StateTable::SourceNote;
+            self.next.changes.extend(notes.map(|(key, value)| StateChange { table, key, value }));
+            self.next.archived_through =
+                self.recorder.take_changes(&mut self.next.changes, &mut self.next.rows);
             self.next.changes.iter_mut().skip(sealed).for_each(StateChange::seal);
             if std::mem::take(&mut self.positions_changed) {
                 self.next.positions = self
@@ -267,6 +328,17 @@ impl Member {
         &self.dispatcher
     }
 
+    /// The recorder, for its counters and gauges.
+    pub const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    fn advance_recorder(&mut self, now: WallTime) {
+        if let Some(watermark) = self.shard.watermark() {
+            self.recorder.advance(now, watermark, self.shard.slowest());
+        }
+    }
+
     /// Lets alerts reach the dispatcher, and the dispatcher decide what is due.
     fn dispatch_due(&mut self, now: WallTime) {
         while let Some(alert) = self.shard.poll_alert() {
@@ -285,12 +357,16 @@ impl Member {
         if self.next.ledger.len() < limits::LEDGER_ENTRIES_MAX {
             let mut entries = Vec::new();
             self.dispatcher.take_ledger(&mut entries);
+            for entry in &entries {
+                self.recorder.entry(entry.at, Entry::of_delivery(entry));
+            }
             self.next.ledger.extend(entries.into_iter().map(delivery_row));
         }
     }
 
     fn tell(&mut self, now: WallTime, alert: Alert) {
         self.next.ledger.push(alert_row(now, &alert));
+        self.recorder.entry(now, Entry::of_alert(&alert));
         self.dispatcher.handle_alert(now, &alert);
         self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
     }

@@ -43,8 +43,12 @@ pub mod alert;
 
 pub mod dispatch;
 
+pub mod ledger;
+
 pub mod detector;
 pub mod shard;
+
+pub mod recorder;
 
 pub mod dispatcher;
 

@@ -12,7 +12,7 @@ const SET_GROUP_ID: u32 = 0o2000;
 
 /// Makes a directory with mode 0700 if it is missing, and warns of one that others may write: whoever
 /// does can take the files in it away.
-pub(super) fn make_directory(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let mode = std::fs::metadata(dir)?.mode();
     if let Some(who) = others_who_may_write(mode) {
@@ -35,7 +35,7 @@ const fn others_who_may_write(mode: u32) -> Option<&'static str> {
 }
 
 /// Opens a file for reading and writing; it is made with mode 0600 if it is missing.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
         .read(true)

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Checkpoint, LEDGER_AGE_MAX, LEDGER_ROWS_MAX, LedgerRow, Loaded, Store, StoreError};
 use crate::engine::{
+    ledger::Row,
     record::{PartitionName, Position},
     shard::{StateEntry, StateTable},
 };
@@ -18,6 +19,7 @@ pub struct MemoryStore {
     positions: BTreeMap<Arc<PartitionName>, i64>,
     entries: BTreeMap<(StateTable, Vec<u8>), Vec<u8>>,
     ledger: VecDeque<LedgerRow>,
+    spool: BTreeMap<u64, Arc<Row>>,
 }
 
 impl MemoryStore {
@@ -46,6 +48,7 @@ impl Store for MemoryStore {
         Ok(Loaded {
             positions: self.positions.iter().map(position).collect(),
             entries: self.entries.iter().map(entry).collect(),
+            spool: self.spool.values().map(Arc::clone).collect(),
         })
     }
 
@@ -60,6 +63,8 @@ impl Store for MemoryStore {
                 None => self.entries.remove(&key),
             };
         }
+        self.spool.retain(|id, _| *id > checkpoint.archived_through);
+        self.spool.extend(checkpoint.rows.iter().map(|row| (row.id, Arc::clone(row))));
         self.ledger.extend(checkpoint.ledger.iter().cloned());
         let too_many = self.ledger.len().saturating_sub(LEDGER_ROWS_MAX);
         self.ledger.drain(..too_many);

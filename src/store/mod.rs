@@ -3,13 +3,14 @@
 
 pub mod dead_letter;
 pub mod dead_letter_topic;
-mod files;
+pub(crate) mod files;
+pub mod kept;
 pub mod memory;
 pub mod sqlite;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::engine::{record::Position, shard::StateEntry};
+use crate::engine::{ledger::Row, record::Position, shard::StateEntry};
 
 pub use crate::engine::member::{Checkpoint, LedgerRow};
 
@@ -46,6 +47,8 @@ pub struct Loaded {
     pub positions: Vec<Position>,
     /// Engine state, in no particular order.
     pub entries: Vec<StateEntry>,
+    /// Rows of the ledger that the archive may not have yet, in their order.
+    pub spool: Vec<Arc<Row>>,
 }
 
 /// Why a store failed. What the caller does: stop at `Newer` and `Locked`, retry at `Io`.

@@ -49,6 +49,8 @@ const TABLES: &str = "
         topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
         PRIMARY KEY (topic, partition)
     ) WITHOUT ROWID;
+    -- rows of the ledger that the archive does not have yet
+    CREATE TABLE IF NOT EXISTS spool (id INTEGER PRIMARY KEY, row BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS ledger (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         at INTEGER NOT NULL, -- microseconds since 1970
@@ -215,6 +217,15 @@ fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
             loaded.entries.push(StateEntry { table, key: row.get(0)?, value: row.get(1)? });
         }
     }
+    {
+        let mut select = transaction.prepare("SELECT row FROM spool ORDER BY id")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let bytes: Vec<u8> = row.get(0)?;
+            // One that cannot be read is a hole, which the archive and its readers name.
+            loaded.spool.extend(postcard::from_bytes(&bytes).ok().map(Arc::new));
+        }
+    }
     transaction.finish()?;
     Ok(loaded)
 }
@@ -234,6 +245,7 @@ fn write(connection: &mut Connection, checkpoint: &Checkpoint) -> rusqlite::Resu
         write_changes(&transaction, table, &checkpoint.changes)?;
     }
     write_ledger(&transaction, &checkpoint.ledger)?;
+    write_spool(&transaction, checkpoint)?;
     transaction.commit()
 }
 
@@ -257,6 +269,21 @@ fn write_changes(
             Some(value) => upsert.execute(params![change.key, value])?,
             None => delete.execute(params![change.key])?,
         };
+    }
+    Ok(())
+}
+
+/// Adds rows of the ledger, and takes those away that the archive has.
+fn write_spool(transaction: &Transaction<'_>, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM spool WHERE id <= ?1")?
+        .execute(params![checkpoint.archived_through.cast_signed()])?;
+    let mut insert =
+        transaction.prepare_cached("INSERT OR REPLACE INTO spool (id, row) VALUES (?1, ?2)")?;
+    for row in &checkpoint.rows {
+        let bytes = postcard::to_stdvec(&**row)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        insert.execute(params![row.id.cast_signed(), bytes])?;
     }
     Ok(())
 }
@@ -356,7 +383,7 @@ mod tests {
             key: b"k".to_vec(),
             value: Some(b"v".to_vec()),
         }];
-        store.commit(&Checkpoint { positions: vec![], changes, ledger }).unwrap();
+        store.commit(&Checkpoint { changes, ledger, ..Checkpoint::default() }).unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&state), 0o700);
         for name in [FILE_NAME, LOCK_NAME, "tripline.db-wal"] {

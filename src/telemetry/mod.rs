@@ -5,13 +5,16 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod families;
+mod ledger;
 mod log;
 mod metrics;
 mod process;
+mod quiet;
 mod refusal;
 mod registry;
 
 pub use log::{LogFormat, LogLevel, LogSettings, start_logs};
 pub use metrics::Metrics;
+pub use quiet::Quiet;
 pub use refusal::Refusal;
 pub use registry::MetricInfo;

@@ -94,7 +94,7 @@ fn a_later_change_of_a_key_wins_and_tables_are_apart() {
             change(StateTable::Identity, b"", Some(b"")),
         ];
         let positions = vec![position(0, 5), position(1, 7), position(0, 6)];
-        store.commit(&Checkpoint { positions, changes, ledger: vec![] }).unwrap();
+        store.commit(&Checkpoint { positions, changes, ..Checkpoint::default() }).unwrap();
         store
             .commit(&Checkpoint {
                 changes: vec![change(StateTable::Group, b"k", None)],
@@ -150,13 +150,15 @@ fn commits() -> impl Strategy<Value = Vec<Checkpoint>> {
     let change =
         (table, key, value).prop_map(|(table, key, value)| StateChange { table, key, value });
     let position = (0..3, 0..100_i64).prop_map(|(partition, offset)| position(partition, offset));
-    let commit = (prop::collection::vec(position, 0..4), prop::collection::vec(change, 0..6))
-        .prop_map(|(positions, changes)| Checkpoint { positions, changes, ledger: vec![] });
+    let commit =
+        (prop::collection::vec(position, 0..4), prop::collection::vec(change, 0..6)).prop_map(
+            |(positions, changes)| Checkpoint { positions, changes, ..Checkpoint::default() },
+        );
     prop::collection::vec(commit, 0..6)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// SQLite does what memory does, also when it is closed and opened between commits.
     #[test]
@@ -191,7 +193,8 @@ fn child_commit(n: u64) -> Checkpoint {
     }
     let next_offset = i64::try_from(n).unwrap();
     let ledger = vec![row(next_offset, &n.to_string())];
-    Checkpoint { positions: vec![position(0, next_offset)], changes, ledger }
+    let positions = vec![position(0, next_offset)];
+    Checkpoint { positions, changes, ledger, ..Checkpoint::default() }
 }
 
 /// Not a test of its own: what the child of the next test does. Without the variable it is nothing.

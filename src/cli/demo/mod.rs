@@ -100,6 +100,7 @@ pub(super) fn execute(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     drain(&stage, sent.events, &stop);
     screen.set_status(String::new());
     let numbers = stage.numbers();
+    let ledger = stage.ledger().display().to_string();
     let alerts = stage.close()?;
     let report = Report {
         begun: sent.begun,
@@ -112,6 +113,11 @@ pub(super) fn execute(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     };
     let (text, all_caught) = report.render(output::stdout_colours());
     output::print_all(&text)?;
+    output::tell(&format!(
+        "What was done is recorded, until the next demo. Try:\n  \
+         tripline visits --ledger {ledger} --since 24h\n  \
+         tripline sessions --ledger {ledger} --since 24h"
+    ));
     Ok(if all_caught { exit::OK } else { ExitCode::from(exit::FAILURE) })
 }
 

@@ -23,6 +23,7 @@ use crate::{
         clock::now as wall_now,
         pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
     },
+    archive::{Archive, Limits},
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
@@ -94,8 +95,12 @@ pub(super) struct Stage {
     alerts: Arc<Mutex<Vec<Seen>>>,
     rules: String,
     address: SocketAddr,
+    ledger: PathBuf,
     _directory: TemporaryDirectory,
 }
+
+/// Of the demo's ledger, which is small.
+const LIMITS: Limits = Limits { free_min: 0, size_max: 1 << 30, months: 13 };
 
 impl Stage {
     /// Starts everything, and waits until the consumer has its partitions.
@@ -122,6 +127,7 @@ impl Stage {
         let stop_server = CancellationToken::new();
         let address = serve(&runtime, listen, &status, &metrics, &stop_server)?;
         let directory = TemporaryDirectory::new()?;
+        let ledger = TemporaryDirectory::kept()?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -138,11 +144,14 @@ impl Stage {
                 source: Box::new(source),
             }],
             store: Box::new(SqliteStore::open(&directory.path)?),
+            archive: Some(Archive::new(&ledger, LIMITS)),
+            signer: None,
             dead_letters: Box::new(DeadLetterFiles::open(&directory.path)?),
             checkpoint_interval: Duration::from_secs(5),
             workers: 1,
             // What the demo waits for it waits for itself; the rest is news of alerts long told.
             drain: Duration::ZERO,
+            has_heartbeat: false,
             metrics: Arc::clone(&metrics),
             status: Arc::clone(&status),
             on_alert: collect(Arc::clone(&alerts)),
@@ -158,6 +167,7 @@ impl Stage {
             alerts,
             rules: rules.written_counted(),
             address,
+            ledger,
             _directory: directory,
         })
     }
@@ -165,6 +175,11 @@ impl Stage {
     /// How many rules watch, and how many record.
     pub(super) fn rules(&self) -> &str {
         &self.rules
+    }
+
+    /// Where the ledger stays, until the next demo.
+    pub(super) fn ledger(&self) -> &std::path::Path {
+        &self.ledger
     }
 
     /// Where metrics and health are served.
@@ -353,13 +368,24 @@ struct TemporaryDirectory {
 impl TemporaryDirectory {
     const PREFIX: &str = "tripline-demo-";
 
+    /// Of what stays after the demo, until the next one.
+    const KEPT_PREFIX: &str = "tripline-ledger-";
+
     fn new() -> anyhow::Result<TemporaryDirectory> {
         Self::sweep();
-        let name = format!("{}{}", Self::PREFIX, std::process::id());
-        let path = std::env::temp_dir().join(name);
+        Ok(TemporaryDirectory { path: Self::make(Self::PREFIX)? })
+    }
+
+    /// A directory that stays.
+    fn kept() -> anyhow::Result<PathBuf> {
+        Self::make(Self::KEPT_PREFIX)
+    }
+
+    fn make(prefix: &str) -> anyhow::Result<PathBuf> {
+        let path = std::env::temp_dir().join(format!("{prefix}{}", std::process::id()));
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
         made.with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(TemporaryDirectory { path })
+        Ok(path)
     }
 
     /// Removes what a demo left behind that was ended at once, by a second Ctrl-C for example.
@@ -368,7 +394,10 @@ impl TemporaryDirectory {
         let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.strip_prefix(Self::PREFIX));
+            let prefixes = [Self::PREFIX, Self::KEPT_PREFIX];
+            let id = name
+                .to_str()
+                .and_then(|name| prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)));
             let runs = |id: u32| processes.join(id.to_string()).exists();
             if processes.join("self").exists()
                 && id.and_then(|id| id.parse().ok()).is_some_and(|id| !runs(id))

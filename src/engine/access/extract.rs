@@ -47,9 +47,9 @@ pub(in crate::engine) struct Origin<'o> {
 pub(in crate::engine) struct Extractor {
     rules: Arc<RuleSet>,
     fields: Fields,
-    sources: Sources,
     decoder: Decoder,
     version: Arc<str>,
+    sources: Sources,
 }
 
 impl Extractor {
@@ -58,9 +58,9 @@ impl Extractor {
         // Theirs are kept, in their order: who is who is asked by their numbers.
         let mut table: FieldTable = rules.fields.clone();
         let fields = Fields::add_to(&mut table);
-        let sources = Sources::new(&table, Arc::clone(&rules.identities));
         let version = rules.version.as_str().into();
-        Extractor { fields, sources, decoder: Decoder::new(&table), version, rules }
+        let sources = Sources::new(&table, Arc::clone(&rules.identities));
+        Extractor { fields, decoder: Decoder::new(&table), version, sources, rules }
     }
 
     /// The access that an event is, of which these rules record it. `None` if its bytes are no event any
@@ -230,7 +230,7 @@ fn session_step(event: &Event<'_>) -> SessionStep {
     match event.stage {
         Stage::ResponseComplete if is_long_running(event) => SessionStep::End,
         Stage::ResponseComplete | Stage::Panic => SessionStep::Whole,
-        Stage::RequestReceived | Stage::ResponseStarted => SessionStep::Start,
+        Stage::RequestReceived | Stage::Unfinished | Stage::ResponseStarted => SessionStep::Start,
     }
 }
 

@@ -7,7 +7,10 @@
 mod audit_id;
 mod extract;
 mod fields;
+mod kubectl;
 pub mod permission;
+mod session;
+mod visit;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +20,10 @@ use super::{kubernetes::AuditLevel, rule::KeyParts, time::EventTime, words::word
 
 pub use audit_id::AuditId;
 pub(in crate::engine) use extract::{Extractor, Origin};
+pub use kubectl::kubectl_line;
 pub use permission::Permission;
+pub use session::{Session, Sessions};
+pub use visit::{VISIT_PAUSE, Visit, Visits};
 
 words! {
     /// How a request ended.

@@ -4,7 +4,9 @@
 //! `user.extra` hold dots themselves: `annotations.authorization.k8s.io/decision` is found under the
 //! keys `annotations` → `authorization.k8s.io/decision`. If a document has a path in several ways
 //! (`{"a.b": 1, "a": {"b": 2}}`), or a key twice, all of its values count, as with the members of an
-//! array: whoever may write part of an event must not be able to hide one value behind another.
+//! array: whoever may write part of an event must not be able to hide one value behind another. In a body
+//! the API server takes the last value of a key, and knows no key with dots but where people choose keys:
+//! values that it does not take are marked, since they must not excuse anything either.
 //! Nothing is decided here about what an event is.
 
 use std::borrow::Cow;
@@ -22,15 +24,22 @@ use crate::engine::{
         derived::{OBJECT, POD_SPEC, is_derived},
         well_known,
     },
-    kubernetes::{fields::CLUSTER, resources::pod_spec_places, verbs::READING},
+    kubernetes::{fields::CLUSTER, resources::pod_spec_places, shapes::is_open, verbs::READING},
     limits,
     text_table::TextTable,
     value::{Value, unescape},
 };
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
-const OWN_PATHS: [&str; 5] =
-    ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER, cut::MARK];
+const OWN_PATHS: [&str; 7] = [
+    "apiVersion",
+    "timestamp",
+    "metadata.creationTimestamp",
+    CLUSTER,
+    cut::MARK,
+    "requestObject",
+    "responseObject",
+];
 
 /// The bodies of request and answer, which people write.
 const BODIES: [&str; 2] = ["requestObject", "responseObject"];
@@ -57,6 +66,10 @@ struct Node {
     /// Fields whose path ends here.
     fields: Vec<FieldId>,
     children: TextTable<NodeId>,
+    /// How many segments its path has.
+    segments: usize,
+    /// What is below it has keys of people's own, which may hold dots.
+    is_open: bool,
     /// What stands below it in the order in which an API server writes it, and the nodes behind.
     usual: Vec<(UsualKey, Option<NodeId>)>,
 }
@@ -194,6 +207,11 @@ impl Projection {
         self.own(4)
     }
 
+    /// The bodies of request and answer.
+    pub(super) fn bodies(&self) -> [FieldId; 2] {
+        [self.own(5), self.own(6)]
+    }
+
     #[inline]
     fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.0 as usize)
@@ -234,7 +252,8 @@ impl Projection {
 
     /// Extracts one value: adds it, or what lies below it, to the fields of `node`.
     ///
-    /// Recursion is bounded by [`limits::JSON_DEPTH_MAX`]; what lies deeper is checked and skipped.
+    /// Recursion is bounded by the depth of nodes, which is [`limits::PATH_SEGMENTS_MAX`]: each object that
+    /// is entered is further down a path, and arrays within arrays are no recursion.
     #[inline]
     pub(super) fn value<'a>(
         &self,
@@ -324,17 +343,14 @@ impl Projection {
                 for field in &node.fields {
                     event.push(*field, Value::Composite);
                 }
-                if node.children.is_empty() || depth >= limits::JSON_DEPTH_MAX {
+                if node.children.is_empty() {
                     return scanner.skip_value(depth);
                 }
-                scanner.bump();
+                scanner.open_bracket(depth);
                 return self.object(scanner, event, id, self.inside(id, place));
             }
             b'[' => {
-                if depth >= limits::JSON_DEPTH_MAX {
-                    return scanner.skip_value(depth);
-                }
-                scanner.bump();
+                scanner.open_bracket(depth);
                 return self.array(scanner, event, id, self.inside(id, place));
             }
             b'-' | b'0'..=b'9' => {
@@ -372,6 +388,16 @@ impl Projection {
         Place { depth: place.depth + 1, in_body }
     }
 
+    /// Whether a key of a body that leads from one node to another holds dots where no object of Kubernetes
+    /// has such keys.
+    #[inline]
+    fn is_unknown_key(&self, parent: NodeId, child: NodeId) -> bool {
+        let (Some(parent), Some(child)) = (self.node(parent), self.node(child)) else {
+            return false;
+        };
+        child.segments > parent.segments + 1 && !parent.is_open
+    }
+
     /// The rest of an object whose `{` was read.
     fn object<'a>(
         &self,
@@ -394,6 +420,9 @@ impl Projection {
                     self.value_at(scanner, event, child, place)?;
                     if place.in_body {
                         event.note_key(keys, child.0, mark);
+                        if self.is_unknown_key(node, child) {
+                            event.disregard(mark);
+                        }
                     }
                 }
                 None => scanner.skip_value(place.depth)?,
@@ -405,27 +434,39 @@ impl Projection {
         Ok(())
     }
 
-    /// The rest of an array whose `[` was read. Its members belong to the same node: any-member
-    /// meaning. An empty one exists and equals nothing.
+    /// The rest of an array whose `[` was read. Its members, and those of arrays within it, belong to the
+    /// same node: any-member meaning. An empty one exists and equals nothing.
     fn array<'a>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         node: NodeId,
-        place: Place,
+        mut place: Place,
     ) -> Result<(), Fault> {
-        if scanner.token() == b']' {
-            scanner.bump();
-            for field in self.node(node).map_or(&[][..], |node| &node.fields) {
-                event.push(*field, Value::Composite);
-            }
-            return Ok(());
-        }
+        let outermost = place.depth;
+        let mut is_empty = true;
         loop {
-            self.value_at(scanner, event, node, place)?;
-            if !next_item(scanner)? {
+            match scanner.token() {
+                b'[' => {
+                    scanner.open_bracket(place.depth);
+                    place.depth += 1;
+                    is_empty = true;
+                    continue;
+                }
+                b']' if is_empty => {
+                    for field in self.node(node).map_or(&[][..], |node| &node.fields) {
+                        event.push(*field, Value::Composite);
+                    }
+                }
+                _ => self.value_at(scanner, event, node, place)?,
+            }
+            is_empty = false;
+            while !next_item(scanner)? {
                 scanner.bump();
-                return Ok(());
+                if place.depth == outermost {
+                    return Ok(());
+                }
+                place.depth -= 1;
             }
         }
     }
@@ -558,13 +599,24 @@ impl Builder {
     }
 
     fn finish(self) -> Vec<Node> {
+        let prefixes: Vec<(&String, &usize)> = self.by_prefix.iter().collect();
+        let mut ways = vec![(0, false); self.nodes.len()];
+        for (prefix, index) in prefixes {
+            if let Some(way) = ways.get_mut(*index) {
+                let segments = prefix.split('.').filter(|segment| !segment.is_empty());
+                *way = (segments.clone().count(), segments.into_iter().any(is_open));
+            }
+        }
         let usual = USUAL_ORDER.map(|(path, keys)| (self.by_prefix.get(path).copied(), keys));
         let mut nodes: Vec<Node> = self
             .nodes
             .into_iter()
-            .map(|(fields, children)| Node {
+            .zip(ways)
+            .map(|((fields, children), (segments, is_open))| Node {
                 fields,
                 children: TextTable::new(children),
+                segments,
+                is_open,
                 usual: Vec::new(),
             })
             .collect();

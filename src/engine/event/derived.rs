@@ -7,12 +7,11 @@ use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     Event, FieldId, Stage, actor,
-    missing::is_truncated,
     network::{is_public, network_of, parse_address},
     object,
     request::{self, REQUEST_QUERY},
     sources::{self, Sources},
-    well_known,
+    unseen, well_known,
 };
 use crate::engine::{
     kubernetes::{
@@ -366,12 +365,27 @@ pub const DERIVATIONS: &[Derivation] = &[
         Bool,
         Always,
         With(|event, field, _| {
-            let truncated = is_truncated(event);
+            let truncated = unseen::is_truncated(event);
             event.push(field, Value::Bool(truncated));
         }),
         "Whether a part of the event is missing: it was cut off on its way (AKS, EKS, syslog), or the \
          API server dropped its bodies (`audit.k8s.io/truncated`). Never absent.",
     ),
+    derived(
+        "unseen",
+        Words(unseen::CAUSES),
+        Rarely("only for events of which rules do not see all"),
+        With(|event, field, _| {
+            for cause in unseen::causes(event) {
+                event.push(field, Value::Str(Cow::Borrowed(cause)));
+            }
+        }),
+        "What of the event rules cannot see, or can read in two ways: `bodies` (the API server or AKS \
+         dropped them), `cut` (it was cut off on its way, or is beyond 16 MiB), `keys` (a body has a key \
+         twice, or one with dots where no object has such a key; what the API server takes counts), \
+         `values` (more than 4,194,304 of them). Absent if rules see all of it.",
+    )
+    .many(),
 ];
 
 fn source_address(event: &Event<'_>) -> Option<IpAddr> {
@@ -418,7 +432,7 @@ pub(in crate::engine) fn derive(
     field: FieldId,
     sources: &Sources,
 ) {
-    let bit = 1 << index;
+    let bit = 1_u64 << index;
     if event.derived & bit != 0 {
         return;
     }
@@ -653,16 +667,12 @@ mod tests {
         check("truncated", &[(TRUNCATED, Value::Bool(true))], Some("true"));
         check("truncated", &[(TRUNCATED, text("false"))], Some("false"));
         let mut event = Event::new(well_known::PATHS.len());
+        assert!(!unseen::is_truncated(&event));
         event.is_cut = true;
-        assert!(is_truncated(&event));
+        assert!(unseen::is_truncated(&event));
         event.clear();
-        for (json, truncated) in [
-            (r#"{"requestObject":"skipped-too-big-size-object"}"#, true),
-            (r#"{"requestObject":{"a":":\"skipped-too-big-size-object\""}}"#, false),
-        ] {
-            event.json = json;
-            assert_eq!(is_truncated(&event), truncated, "{json}");
-        }
+        event.bodies_skipped = true;
+        assert!(unseen::is_truncated(&event));
     }
 
     #[test]

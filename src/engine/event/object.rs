@@ -65,7 +65,7 @@ pub(super) fn subjects(event: &mut Event<'_>, field: FieldId, sources: &Sources)
     for range in event.elements(of) {
         part.clear();
         for (field, cursor) in [kind, namespace, name].into_iter().zip(&mut cursors) {
-            event.copy_range(field, &range, cursor, &mut part);
+            event.copy_range(field, &range.links, cursor, &mut part);
         }
         let texts = |field| part.values(field).filter_map(Value::text);
         let is_account = texts(kind).any(|kind| kind == "ServiceAccount");

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, iter};
 
-use super::{Event, FieldId, Stage, missing::is_truncated, sources::Sources, well_known};
+use super::{Event, FieldId, Stage, sources::Sources, unseen::is_truncated, well_known};
 use crate::engine::{
     kubernetes::{
         parameters::PARAMETERS,

@@ -13,7 +13,8 @@ use crate::engine::{
     kubernetes::{
         AuditLevel, Stage,
         resources::{self, RESOURCES, RUNS_COMMANDS, Resource, SUBRESOURCES},
-        verbs::{READING, RESOURCE_VERBS, URL_VERBS},
+        runs_long,
+        verbs::{CHANGING, READING, RESOURCE_VERBS, URL_VERBS},
     },
     rule::{DetectionRule, Expression, RuleIndex, RuleSet, RuleSteps, StringKind, Test, fold_case},
 };
@@ -75,6 +76,8 @@ impl Target {
 pub(super) enum When {
     /// Before it is answered.
     Received,
+    /// If it never is.
+    Unfinished,
     /// Once it is answered.
     Answered,
 }
@@ -193,7 +196,7 @@ impl<'r> Requests<'r> {
             groups,
             verbs: set_of(&RESOURCE_VERBS),
             url_verbs: set_of(&URL_VERBS),
-            received: set_of(&[Stage::RequestReceived.as_str()]),
+            received: set_of(&[Stage::RequestReceived.as_str(), Stage::Unfinished.as_str()]),
             fields: Fields::of(rules),
         }
     }
@@ -203,8 +206,12 @@ impl<'r> Requests<'r> {
     pub(super) fn facts(&self, target: usize, verb: Option<Verb>, when: When) -> Facts<'_> {
         let mut facts = Facts::new(&self.rules.fields);
         match when {
-            When::Received => {
-                facts.learn(well_known::STAGE, Known::Is(Stage::RequestReceived.as_str()));
+            When::Received | When::Unfinished => {
+                let stage = match when {
+                    When::Unfinished => Stage::Unfinished,
+                    _ => Stage::RequestReceived,
+                };
+                facts.learn(well_known::STAGE, Known::Is(stage.as_str()));
                 for fields in [&self.fields.answer, &self.fields.request_body, &self.fields.changed]
                 {
                     absent(&mut facts, fields);
@@ -278,6 +285,19 @@ impl<'r> Requests<'r> {
         }
     }
 
+    /// Whether a rule asks for such requests that never end: changes that are answered when they are done.
+    pub(super) fn may_be_unfinished(
+        &self,
+        subject: &Subject<'_>,
+        target: usize,
+        verb: Option<Verb>,
+    ) -> bool {
+        let below = self.targets.get(target).and_then(Target::subresource).unwrap_or("");
+        let is_change =
+            |verb: Verb| verb.is_some_and(|v| CHANGING.contains(&v) && !runs_long(v, below));
+        subject.rule.steps == RuleSteps::AllAndUnfinished && verb.is_none_or(is_change)
+    }
+
     /// What a rule needs of some requests.
     pub(super) fn need(&self, subject: &Subject<'_>, target: usize, verb: Option<Verb>) -> Need {
         let prospect = |when| {
@@ -286,10 +306,15 @@ impl<'r> Requests<'r> {
             prospect.is_possible().then(|| prospect.level.max(subject.declared))
         };
         let mut need = Need { level: prospect(When::Answered), received: false };
-        if subject.rule.steps == RuleSteps::All {
+        if subject.rule.steps != RuleSteps::Canonical {
             let received = prospect(When::Received);
             need.received = received.is_some();
             need.level = need.level.max(received);
+        }
+        if self.may_be_unfinished(subject, target, verb) {
+            let unfinished = prospect(When::Unfinished);
+            need.received |= unfinished.is_some();
+            need.level = need.level.max(unfinished);
         }
         need
     }

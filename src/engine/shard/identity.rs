@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::watermark::Watermark;
 use crate::engine::{
     detect::Detection,
-    event::Stage,
+    event::{RequestIdentity, Stage},
     limits::{IDENTITIES_HELD_MAX, IDENTITY_SPAN_MAX},
     time::EventTime,
 };
@@ -38,11 +38,11 @@ const LONG_RUNNING: Duration = Duration::from_secs(86_400);
 const STEP: Duration = Duration::from_secs(60);
 
 /// What identifies a detection of one rule: the request, and the stage if the rule sees all stages.
-pub(super) type IdentityKey = [u8; 17];
+pub(in crate::engine) type IdentityKey = [u8; 17];
 
 /// Name of a piece of stored identities of one rule. They are the value: the keys one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Run {
+pub(in crate::engine) struct Run {
     /// When they are forgotten.
     pub(super) until: EventTime,
     /// Where among those of its time it stands: greater than that of each run that came before.
@@ -51,7 +51,7 @@ pub(super) struct Run {
 
 /// The identities of one rule.
 #[derive(Debug)]
-pub(super) struct Identities {
+pub(in crate::engine) struct Identities {
     /// For how long after its event time one is remembered at least.
     keep: Duration,
     /// How many are remembered at most.
@@ -85,7 +85,7 @@ struct StoredRun {
 
 /// What looking at an identity came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(in crate::engine) enum Seen {
     /// It is new and remembered from now on.
     New,
     /// The same; an older one was forgotten to make room.
@@ -106,6 +106,7 @@ fn key_of(detection: &Detection) -> IdentityKey {
             Stage::ResponseStarted => 1,
             Stage::ResponseComplete => 2,
             Stage::Panic => 3,
+            Stage::Unfinished => 4,
         };
     }
     key
@@ -140,7 +141,7 @@ impl StepIdentities {
 
 impl Identities {
     /// None yet. Each will be remembered for `keep` after its event time, up to `room` of them.
-    pub(super) fn new(keep: Duration, room: usize) -> Identities {
+    pub(in crate::engine) fn new(keep: Duration, room: usize) -> Identities {
         Identities { keep, room, known: HashSet::new(), steps: BTreeMap::new(), gone: Vec::new() }
     }
 
@@ -149,17 +150,35 @@ impl Identities {
         Identities { keep: other.keep, ..self }
     }
 
+    /// Whether a request is remembered, whatever its stage.
+    pub(super) fn knows(&self, request: RequestIdentity) -> bool {
+        let mut key = [0; 17];
+        for (to, from) in key.iter_mut().zip(request.0) {
+            *to = from;
+        }
+        self.known.contains(&key)
+    }
+
     /// Remembers a detection.
     pub(super) fn see(&mut self, detection: &Detection) -> Seen {
-        let key = key_of(detection);
+        let long = detection.stage == Stage::ResponseStarted && !detection.every_stage;
+        self.see_key(key_of(detection), detection.time, long)
+    }
+
+    /// Remembers a key; for a day if more of it may come hours later.
+    pub(in crate::engine) fn see_key(
+        &mut self,
+        key: IdentityKey,
+        time: EventTime,
+        long: bool,
+    ) -> Seen {
         if !self.known.insert(key) {
             return Seen::Before;
         }
-        let long = detection.stage == Stage::ResponseStarted && !detection.every_stage;
         let keep = if long { self.keep.max(LONG_RUNNING) } else { self.keep };
         let full = self.known.len() > self.room;
         self.make_room();
-        let step = self.steps.entry(step_end(detection.time.plus(keep))).or_default();
+        let step = self.steps.entry(step_end(time.plus(keep))).or_default();
         step.keys.push_back(key);
         step.fresh += 1;
         if full { Seen::NewForOld } else { Seen::New }
@@ -184,7 +203,7 @@ impl Identities {
     }
 
     /// Forgets what ended before the watermark, but for a few that a slower partition may repeat.
-    pub(super) fn expire(&mut self, watermark: EventTime, slowest: EventTime) {
+    pub(in crate::engine) fn expire(&mut self, watermark: EventTime, slowest: EventTime) {
         let slowest = slowest.max(watermark.minus(IDENTITY_SPAN_MAX));
         while let Some((until, _)) = self.steps.first_key_value()
             && *until <= watermark
@@ -204,7 +223,7 @@ impl Identities {
     }
 
     /// What changed since the last call, with its stored form; `None` if it is gone.
-    pub(super) fn take_changed(&mut self, mut out: impl FnMut(Run, Option<Vec<u8>>)) {
+    pub(in crate::engine) fn take_changed(&mut self, mut out: impl FnMut(Run, Option<Vec<u8>>)) {
         for run in self.gone.drain(..) {
             out(run, None);
         }
@@ -236,7 +255,7 @@ impl Identities {
     }
 
     /// Puts a stored run back; in any order. `None` if it cannot be read.
-    pub(super) fn restore(&mut self, run: Run, bytes: &[u8]) -> Option<()> {
+    pub(in crate::engine) fn restore(&mut self, run: Run, bytes: &[u8]) -> Option<()> {
         let (keys, []) = bytes.as_chunks::<17>() else { return None };
         let is_step = step_end(run.until.minus(Duration::from_micros(1))) == run.until;
         if !is_step || run.number.checked_add(keys.len() as u64)? == u64::MAX {
@@ -262,7 +281,7 @@ impl Identities {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{event::RequestIdentity, rule::RuleIndex};
+    use crate::engine::rule::RuleIndex;
 
     fn detection(number: u8, seconds: i64, stage: Stage) -> Detection {
         Detection {

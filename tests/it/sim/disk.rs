@@ -1,17 +1,20 @@
 //! The disk: what is durable, and how far it covers what happened; and where dead letters go.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use memchr::memmem;
 use tripline::{
     engine::{
         dead_letter::DeadLetter,
         dispatch::NotificationId,
+        ledger::{Chain, Row},
         member::{Checkpoint, LedgerRow},
         state::StateTable,
     },
     store::{Loaded, Store as _, memory::MemoryStore},
 };
+
+use super::checkers::{Checked, ensure};
 
 /// What is durable. A commit is there whole or not at all.
 pub(super) struct Disk {
@@ -25,6 +28,10 @@ pub(super) struct Disk {
     groups: Vec<Vec<u8>>,
     /// Where reading goes on, by number of the partition.
     pub(super) positions: Vec<i64>,
+    /// The rows that the archive has, each with its line.
+    archive: Vec<String>,
+    /// Where its chain has come to.
+    pub(super) chain: Chain,
 }
 
 impl Disk {
@@ -36,6 +43,8 @@ impl Disk {
             has_repeated: false,
             groups: Vec::new(),
             positions: vec![0; partitions],
+            archive: Vec::new(),
+            chain: Chain::default(),
         }
     }
 
@@ -48,6 +57,43 @@ impl Disk {
         }
         let changes = checkpoint.changes.iter().filter(|change| change.table == StateTable::Group);
         self.groups.extend(changes.filter_map(|change| change.value.clone()));
+    }
+
+    /// The archive takes rows: each once, and none is missing.
+    pub(super) fn archive(&mut self, rows: &[Arc<Row>]) -> Checked {
+        for row in rows {
+            let line = row.line();
+            let index = usize::try_from(row.id).unwrap() - 1;
+            match self.archive.get(index) {
+                Some(known) => {
+                    ensure("a row that comes again is the same", *known == line, || {
+                        format!("{known} became {line}")
+                    })?
+                }
+                None => {
+                    let is_next = index == self.archive.len();
+                    ensure("no row of the ledger is missing", is_next, || {
+                        format!("row {} after {}", row.id, self.archive.len())
+                    })?;
+                    self.chain.push(&line);
+                    self.archive.push(line);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The requests of a class that rows tell of.
+    pub(super) fn recorded(&self, class: &str) -> BTreeSet<String> {
+        let rows = self
+            .archive
+            .iter()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"));
+        rows.filter(|row| {
+            row["classes"].as_array().is_some_and(|classes| classes.iter().any(|one| one == class))
+        })
+        .map(|row| row["request"].as_str().expect("an access has one").to_owned())
+        .collect()
     }
 
     pub(super) fn load(&mut self) -> Loaded {

@@ -10,9 +10,10 @@ use tripline::engine::{
 
 use super::{
     action::{Fate, Sync},
-    checkers::{Checked, ensure},
+    checkers::{Checked, brief, ensure},
     life::{DRAIN, Detected, Flight, Life, Origin, Spans, Writing},
     model::Input,
+    narrate,
     rules::settings,
     world::{Driver, SECOND, World},
 };
@@ -353,12 +354,23 @@ impl World {
                     self.report(coordinator::Input::Durable);
                 }
             }
+            Effect::Archive(rows) => {
+                self.disk.archive(&rows)?;
+                // Now and then the engine does not hear of it, as if the process had died just then.
+                if self.disk.chain.id % 3 != 0 {
+                    let through = self.disk.chain.id;
+                    self.report(coordinator::Input::Archived { through });
+                }
+            }
             Effect::Publish(positions) => {
                 if life.fenced_at.is_none() && !self.broker.is_down {
                     self.broker.committed(&positions);
                 }
             }
-            Effect::AlertChanged(alert) => self.checkers.changed.push(*alert),
+            Effect::AlertChanged(alert) => {
+                narrate(|| format!("  {wall} changed:{}", brief([&*alert])));
+                self.checkers.changed.push(*alert);
+            }
             Effect::Attempt(notification) => {
                 self.checkers.attempt(wall, &notification, life, &self.disk)?;
                 let answers_at = self.now + SECOND;
@@ -433,6 +445,7 @@ impl World {
             Fate::ServerError => retry(OutcomeReason::ServerError, None),
             Fate::Reset => retry(OutcomeReason::Connection, None),
             Fate::Refuse => {
+                self.checkers.refused.insert(notification.id);
                 let [which, ..] = notification.id.0;
                 let reason = REFUSALS[usize::from(which) % REFUSALS.len()];
                 Outcome::Rejected { reason, detail: "fault".to_owned() }

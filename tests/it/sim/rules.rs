@@ -16,6 +16,7 @@ pub(super) fn settings() -> EngineSettings {
         idle_after: Duration::from_secs(20),
         skew_max: Duration::from_secs(300),
         resolve_after: Duration::from_secs(60),
+        ..EngineSettings::default()
     }
 }
 
@@ -131,6 +132,18 @@ logsource: {product: kubernetes, service: audit}
 detection: {any: {verb: '*'}, condition: any}
 level: high
 tripline: {absence: {group-by: [user.username], timespan: 5m, expect: [ann]}}
+---
+title: Whoever asks for a secret is recorded
+name: recorded_secrets
+logsource: {product: kubernetes, service: audit}
+detection: {read: {objectRef.resource: secrets}, condition: read}
+tripline: {record: secret_read}
+---
+title: Configuration that is read is recorded together
+name: recorded_configuration
+logsource: {product: kubernetes, service: audit}
+detection: {read: {objectRef.resource: configmaps}, condition: read}
+tripline: {record: {class: read, every: 5m, key: [actor, verb]}}
 ";
 
 const RISK: &str = "{line: 50, half_life: 5m, level: high, levels: [{gte: 100, level: critical}]}";

@@ -1,10 +1,15 @@
 //! What must hold at the end, when all faults are over and everything has come to rest.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tripline::engine::{
+    access::Observed,
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{Audience, NotificationId},
+    ledger::hex_of,
     state::StateTable,
     time::EventTime,
 };
@@ -62,7 +67,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
     let by_alert = model.by_alert();
     for notifier in &world.receivers.notifiers {
         hears_of_others(notifier)?;
-        receiver_knows(notifier, &world.receivers, &by_alert, &world.disk.ledger())?;
+        receiver_knows(notifier, &world.receivers, &by_alert)?;
     }
     if !world.checkers.rules_changed {
         let ideal = ideal(&world.broker, &mut world.detectors);
@@ -77,7 +82,34 @@ pub(super) fn finish(world: &mut World) -> Checked {
         ensure("what the driver hears happened", happened, || brief([alert]))?;
     }
     the_silent_are_silent(world)?;
+    the_ledger_is_whole(world)?;
     nothing_is_left(world)
+}
+
+/// Rows without a hole, one chain, and each request in it that a rule records.
+fn the_ledger_is_whole(world: &mut World) -> Checked {
+    let Some(life) = &world.life else { return Ok(()) };
+    let chain = life.coordinator.member().recorder().chain();
+    let archived = world.disk.chain;
+    ensure("the archive has the whole chain", chain == archived, || {
+        format!("{archived:?}, not {chain:?}")
+    })?;
+    let partitions = world.broker.partitions.iter().enumerate();
+    let all = partitions.map(|(index, partition)| (index, 0..partition.records.len())).collect();
+    let wall = world.wall();
+    let found = world.detectors.detect(wall, 0, &world.broker, &all);
+    let is_read = |observed: &&Observed| {
+        observed.access.classes.iter().any(|class| &**class == "secret_read")
+    };
+    let accesses = found.accesses.iter().filter(is_read);
+    let expected: BTreeSet<String> =
+        accesses.map(|observed| hex_of(&observed.access.request)).collect();
+    let recorded = world.disk.recorded("secret_read");
+    ensure("each request is recorded", recorded == expected, || {
+        let missing: Vec<_> = expected.difference(&recorded).collect();
+        let more: Vec<_> = recorded.difference(&expected).collect();
+        format!("missing {missing:?}, unexpected {more:?}")
+    })
 }
 
 /// Nobody is told to be silent who has spoken since. Whoever speaks is given some time to fall silent
@@ -231,7 +263,6 @@ fn receiver_knows(
     notifier: &Notifier,
     receivers: &Receivers,
     by_alert: &BTreeMap<Fingerprint, Vec<&Alert>>,
-    ledger: &[tripline::engine::member::LedgerRow],
 ) -> Checked {
     let who = || format!("{} {}", notifier.receiver, notifier.index);
     let mut views: BTreeMap<Fingerprint, Vec<&Alert>> = BTreeMap::new();
@@ -254,15 +285,6 @@ fn receiver_knows(
         is_implied(notifier, views, snapshots)?;
     }
     for (fingerprint, snapshots) in by_alert {
-        let given_up = format!("alert {fingerprint} ");
-        let is_given_up = ledger.iter().any(|row| {
-            row.party == notifier.receiver
-                && row.what == "expired"
-                && row.detail.contains(&given_up)
-        });
-        if is_given_up {
-            continue;
-        }
         let views = views.get(fingerprint).map_or(&[][..], Vec::as_slice);
         is_told(notifier, receivers, views, snapshots)?;
     }
@@ -362,7 +384,11 @@ fn nothing_is_left(world: &mut World) -> Checked {
     let entries = world.disk.load().entries;
     // What a rule looks for is in front of every key.
     let is_kept = |entry: &&tripline::engine::state::StateEntry| match entry.table {
-        StateTable::Watermark | StateTable::Identity => false,
+        StateTable::Watermark
+        | StateTable::Identity
+        | StateTable::Unfinished
+        | StateTable::SourceNote
+        | StateTable::Recorder => false,
         StateTable::Correlation | StateTable::Alert => {
             let name = entry.key.get(1..).unwrap_or_default();
             !LONG_MEMORIES.iter().any(|rule| name.starts_with(rule.as_bytes()))

@@ -17,6 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "archive",
             "backtest",
             "config",
             "engine",
@@ -30,11 +31,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "web",
         ],
     ),
+    ("archive", &["engine", "store", "telemetry"]),
     ("backtest", &["engine", "html", "source"]),
     (
         "cli",
         &[
             "app",
+            "archive",
             "backtest",
             "config",
             "engine",

@@ -28,6 +28,7 @@ use crate::engine::{
         read::{document::DetectionSyntax, modifier::Operand, selection::Item},
     },
     syntax::{code, read::Context},
+    text::first_of,
 };
 
 const REQUEST: &str = "requestObject";
@@ -438,7 +439,5 @@ fn is_value(operand: &Operand) -> bool {
 
 fn some_names(of: &str) -> String {
     let names: Vec<&str> = shapes::names(of).collect();
-    let more = if names.len() > NAMES_SHOWN { ", …" } else { "" };
-    let shown: Vec<&str> = names.into_iter().take(NAMES_SHOWN).collect();
-    format!("{}{more}", shown.join(", "))
+    first_of(&names, NAMES_SHOWN)
 }

@@ -1,0 +1,112 @@
+//! Where rows of the ledger stay: one SQLite file a month, which can be copied, checked and read alone.
+//!
+//! `<state>/ledger/YYYY-MM.db`, by the operator's clock in UTC. One writer fills the newest; readers have
+//! connections of their own. A month that is over is sealed: one file without a journal, for reading only.
+#![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
+
+mod month;
+mod pack;
+mod query;
+mod reader;
+mod schema;
+pub mod sign;
+mod spool;
+pub mod verify;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+pub use query::{Cursor, Filter, Page, Query};
+pub use reader::{MonthStatus, Reader};
+pub use writer::{Archive, Limits, Retired};
+
+use crate::engine::{ledger::Chain, time::WallTime};
+
+/// Name of the directory within the state directory.
+pub const DIRECTORY_NAME: &str = "ledger";
+
+/// Why the archive could not be read or written. Who writes tries again; who reads says it.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A file cannot be used.
+    #[error("{}: {detail}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+    /// The disk has too little room left, which other things need more.
+    #[error("{}: only {free} bytes are free, and {needed} stay for other things (`ledger.free_min`)", path.display())]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+        /// Free bytes.
+        free: u64,
+        /// Bytes that must stay free.
+        needed: u64,
+    },
+    /// Rows are missing between what is archived and what comes.
+    #[error("{}: its last row is {last}, and the next one is {next}; put back the file that was there", path.display())]
+    Hole {
+        /// The newest file.
+        path: PathBuf,
+        /// Its last row.
+        last: u64,
+        /// The row that comes.
+        next: u64,
+    },
+}
+
+fn failed(path: &Path, detail: impl ToString) -> ArchiveError {
+    ArchiveError::File { path: path.to_owned(), detail: detail.to_string() }
+}
+
+/// `2026-11`, the month of a time in UTC.
+fn month_of(time: WallTime) -> String {
+    let time = Timestamp::from_microsecond(time.micros()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let date = TimeZone::UTC.to_datetime(time).date();
+    format!("{:04}-{:02}", date.year(), date.month())
+}
+
+/// The files of a directory by month, oldest first. What has another name is not ours.
+///
+/// # Errors
+/// The directory cannot be read; one that is not there has no files.
+pub fn months(directory: &Path) -> Result<Vec<(String, PathBuf)>, ArchiveError> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(directory, error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| failed(directory, error))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        if let Some(month) = name.strip_suffix(".db")
+            && is_month(month)
+        {
+            found.push((month.to_owned(), path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_month(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    bytes.len() == 7
+        && bytes.get(4) == Some(&b'-')
+        && bytes.iter().enumerate().all(|(at, byte)| at == 4 || byte.is_ascii_digit())
+}
+
+/// What a month file says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Meta {
+    /// Before its first row.
+    previous: Chain,
+    /// After its last row.
+    last: Chain,
+}

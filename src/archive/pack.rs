@@ -1,0 +1,280 @@
+//! A row as a month file has it: texts as numbers, and what questions look for in columns of its own.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use hashbrown::HashMap;
+
+use crate::engine::{
+    access::Access,
+    ledger::{Content, Row},
+    time::WallTime,
+};
+
+/// Texts that the writer remembers: 100,000. At the limit it forgets all of them.
+const TEXTS_KNOWN_MAX: usize = 100_000;
+
+/// What stands in the columns of a row beside its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub(super) at: i64,
+    pub(super) kind: i64,
+    pub(super) actor: Option<i64>,
+    pub(super) behalf: Option<i64>,
+    pub(super) object: Option<i64>,
+    pub(super) source: Option<i64>,
+    pub(super) permission: Option<i64>,
+    pub(super) credential: Option<i64>,
+}
+
+/// Numbers for texts and objects.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    texts: HashMap<Arc<str>, i64>,
+    objects: HashMap<(i64, i64, i64), i64>,
+}
+
+impl Numbers {
+    /// What was written may not be there: a transaction was undone.
+    pub(super) fn forget(&mut self) {
+        self.texts.clear();
+        self.objects.clear();
+    }
+
+    fn text(&mut self, connection: &Connection, text: &Arc<str>) -> rusqlite::Result<i64> {
+        if let Some(number) = self.texts.get(text) {
+            return Ok(*number);
+        }
+        let number = if let Some(number) = find_text(connection, text)? {
+            number
+        } else {
+            connection
+                .prepare_cached("INSERT INTO text (text) VALUES (?1)")?
+                .execute(params![&**text])?;
+            connection.last_insert_rowid()
+        };
+        if self.texts.len() >= TEXTS_KNOWN_MAX {
+            self.texts.clear();
+        }
+        self.texts.insert(Arc::clone(text), number);
+        Ok(number)
+    }
+
+    fn object(&mut self, connection: &Connection, key: (i64, i64, i64)) -> rusqlite::Result<i64> {
+        if let Some(number) = self.objects.get(&key) {
+            return Ok(*number);
+        }
+        let (resource, namespace, name) = key;
+        let number = if let Some(number) = find_object(connection, key)? {
+            number
+        } else {
+            let some = |number: i64| (number != 0).then_some(number);
+            connection
+                .prepare_cached(
+                    "INSERT INTO object (resource, namespace, name) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![resource, some(namespace), some(name)])?;
+            connection.last_insert_rowid()
+        };
+        if self.objects.len() >= TEXTS_KNOWN_MAX {
+            self.objects.clear();
+        }
+        self.objects.insert(key, number);
+        Ok(number)
+    }
+}
+
+/// The number of a text, if it has one.
+pub(super) fn find_text(connection: &Connection, text: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM text WHERE text = ?1")?
+        .query_row(params![text], |row| row.get(0))
+        .optional()
+}
+
+fn find_object(connection: &Connection, key: (i64, i64, i64)) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM object WHERE resource = ?1 AND ifnull(namespace, 0) = ?2
+             AND ifnull(name, 0) = ?3",
+        )?
+        .query_row(params![key.0, key.1, key.2], |row| row.get(0))
+        .optional()
+}
+
+/// The kind of a row in its column: 0 is an access.
+fn kind_of(row: &Row) -> i64 {
+    row.entry().map_or(0, |entry| entry.kind as i64 + 1)
+}
+
+/// Writes a row.
+pub(super) fn write(
+    connection: &Connection,
+    numbers: &mut Numbers,
+    row: &Row,
+) -> rusqlite::Result<()> {
+    let (columns, body) = pack(connection, numbers, row)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO row (id, at, recorded, kind, actor, behalf, object, source, permission,
+                credential, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            row.id.cast_signed(),
+            columns.at,
+            row.recorded.micros(),
+            columns.kind,
+            columns.actor,
+            columns.behalf,
+            columns.object,
+            columns.source,
+            columns.permission,
+            columns.credential,
+            body
+        ])?;
+    Ok(())
+}
+
+/// Its columns and its body.
+fn pack(
+    connection: &Connection,
+    numbers: &mut Numbers,
+    row: &Row,
+) -> rusqlite::Result<(Columns, Vec<u8>)> {
+    let mut columns = Columns { at: row.at().micros(), kind: kind_of(row), ..Columns::default() };
+    let content: Content<u32> = match &row.content {
+        Content::Entry(entry) => Content::Entry(entry.clone()),
+        Content::Access(access) => {
+            columns_of(connection, numbers, access, &mut columns)?;
+            let mut failure = None;
+            let packed = (**access).clone().map(&mut |text: Arc<str>| {
+                let number = numbers.text(connection, &text).and_then(|number| {
+                    u32::try_from(number)
+                        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, number))
+                });
+                number.unwrap_or_else(|error| {
+                    failure.get_or_insert(error);
+                    0
+                })
+            });
+            if let Some(error) = failure {
+                return Err(error);
+            }
+            Content::Access(Box::new(packed))
+        }
+    };
+    let body = postcard::to_stdvec(&content)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    Ok((columns, body))
+}
+
+fn columns_of(
+    connection: &Connection,
+    numbers: &mut Numbers,
+    access: &Access,
+    columns: &mut Columns,
+) -> rusqlite::Result<()> {
+    let mut number =
+        |text: Option<&Arc<str>>| text.map(|text| numbers.text(connection, text)).transpose();
+    columns.actor = number(access.actor.id.as_ref())?;
+    columns.behalf = number(access.on_behalf_of.as_ref())?;
+    columns.source = number(access.source_ip.as_ref())?;
+    columns.credential = number(access.credential_id.as_ref())?;
+    let permission = access.permission.as_ref().map(|one| Arc::from(one.name()));
+    columns.permission = number(permission.as_ref())?;
+    if let Some(object) = &access.object {
+        let key = (
+            number(Some(&object.resource))?.unwrap_or(0),
+            number(object.namespace.as_ref())?.unwrap_or(0),
+            number(object.name.as_ref())?.unwrap_or(0),
+        );
+        columns.object = Some(numbers.object(connection, key)?);
+    }
+    Ok(())
+}
+
+/// Texts by their numbers, for reading.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    known: HashMap<u32, Arc<str>>,
+}
+
+impl Texts {
+    fn get(&mut self, connection: &Connection, number: u32) -> rusqlite::Result<Arc<str>> {
+        if let Some(text) = self.known.get(&number) {
+            return Ok(Arc::clone(text));
+        }
+        let text: String = connection
+            .prepare_cached("SELECT text FROM text WHERE id = ?1")?
+            .query_row(params![number], |row| row.get(0))?;
+        if self.known.len() >= TEXTS_KNOWN_MAX {
+            self.known.clear();
+        }
+        let text: Arc<str> = text.into();
+        self.known.insert(number, Arc::clone(&text));
+        Ok(text)
+    }
+}
+
+/// A row from its id, when it was recorded, and its body.
+pub(super) fn unpack(
+    connection: &Connection,
+    texts: &mut Texts,
+    id: i64,
+    recorded: i64,
+    body: &[u8],
+) -> rusqlite::Result<Row> {
+    let broken = |error: postcard::Error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+    };
+    let (content, rest): (Content<u32>, &[u8]) = postcard::take_from_bytes(body).map_err(broken)?;
+    if !rest.is_empty() {
+        return Err(broken(postcard::Error::DeserializeBadEncoding));
+    }
+    let content = match content {
+        Content::Entry(entry) => Content::Entry(entry),
+        Content::Access(packed) => {
+            let mut failure = None;
+            let access = packed.map(&mut |number| {
+                texts.get(connection, number).unwrap_or_else(|error| {
+                    failure.get_or_insert(error);
+                    Arc::from("")
+                })
+            });
+            if let Some(error) = failure {
+                return Err(error);
+            }
+            Content::Access(Box::new(access))
+        }
+    };
+    Ok(Row { id: id.cast_unsigned(), recorded: WallTime::from_micros(recorded), content })
+}
+
+/// Whether the columns of a row, by which questions find it, say something else than its body.
+pub(super) fn columns_differ(
+    connection: &Connection,
+    numbers: &mut Numbers,
+    row: &Row,
+) -> rusqlite::Result<bool> {
+    let stored = connection
+        .prepare_cached(
+            "SELECT at, kind, actor, behalf, object, source, permission, credential FROM row
+             WHERE id = ?1",
+        )?
+        .query_row(params![row.id.cast_signed()], |row| {
+            Ok(Columns {
+                at: row.get(0)?,
+                kind: row.get(1)?,
+                actor: row.get(2)?,
+                behalf: row.get(3)?,
+                object: row.get(4)?,
+                source: row.get(5)?,
+                permission: row.get(6)?,
+                credential: row.get(7)?,
+            })
+        })?;
+    // Nothing is new, so nothing is written; a text that is missing cannot be, and is an error.
+    let (columns, _) = pack(connection, numbers, row)?;
+    Ok(stored != columns)
+}

@@ -1,0 +1,205 @@
+//! Reads the ledger: months merged by time, and what waits for them in the spool.
+//!
+//! A month that cannot be read is named, and the others answer.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    ArchiveError, DIRECTORY_NAME,
+    month::Month,
+    months,
+    query::{Cursor, Page, Query},
+    spool,
+};
+use crate::engine::ledger::{Chain, Content, Row};
+
+/// Texts that are compared with one that nobody knows: 10,000 of each month.
+const TEXTS_COMPARED_MAX: usize = 10_000;
+
+/// A ledger that is open for reading.
+#[derive(Debug)]
+pub struct Reader {
+    months: Vec<Month>,
+    spool: Vec<Row>,
+    problems: Vec<ArchiveError>,
+}
+
+/// What one month has.
+#[derive(Clone, Debug)]
+pub struct MonthStatus {
+    /// `2026-11`
+    pub month: String,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Its first row would have the id behind this one.
+    pub previous: Chain,
+    /// Its last row.
+    pub last: Chain,
+    /// Rows by class, and by kind of entry.
+    pub rows: BTreeMap<String, u64>,
+}
+
+impl Reader {
+    /// Opens the ledger of a state directory, or a directory with months alone.
+    ///
+    /// # Errors
+    /// There is no ledger, or its directory cannot be read.
+    pub fn open(state: &Path, directory: Option<&Path>) -> Result<Reader, ArchiveError> {
+        let inside = state.join(DIRECTORY_NAME);
+        // A copy has nothing to do with what waits elsewhere.
+        let is_copy = directory.is_some();
+        let directory: PathBuf = match directory {
+            Some(directory) => directory.to_owned(),
+            None if inside.is_dir() => inside,
+            None => state.to_owned(),
+        };
+        let (mut open, mut problems) = (Vec::new(), Vec::new());
+        for (name, path) in months(&directory)? {
+            match Month::open(name, path) {
+                Ok(month) => open.push(month),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let last = open.last().map_or(0, |month| month.meta.last.id);
+        let spool = match spool::read(&state.join("tripline.db"), last) {
+            _ if is_copy => Vec::new(),
+            Ok(rows) => rows,
+            Err(problem) => {
+                problems.push(problem);
+                Vec::new()
+            }
+        };
+        if open.is_empty() && spool.is_empty() && problems.is_empty() {
+            return Err(super::failed(
+                &directory,
+                "there is no ledger here: `tripline run` keeps it in its state directory",
+            ));
+        }
+        Ok(Reader { months: open, spool, problems })
+    }
+
+    /// What could not be read.
+    pub fn problems(&self) -> &[ArchiveError] {
+        &self.problems
+    }
+
+    /// The rows that a query wants, in the order of time; the next page begins behind its cursor.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn page(&self, query: &Query) -> Result<Page, ArchiveError> {
+        let mut rows = Vec::new();
+        for month in &self.months {
+            let mut found = 0;
+            month.search(query, |row| {
+                if query.fits(&row) {
+                    rows.push(row);
+                    found += 1;
+                }
+                found <= query.limit
+            })?;
+        }
+        let is_behind = |row: &&Row| query.after.is_none_or(|after| Cursor::behind(row) > after);
+        rows.extend(self.spool.iter().filter(|row| query.fits(row)).filter(is_behind).cloned());
+        rows.sort_by_key(Cursor::behind);
+        let has_more = rows.len() > query.limit;
+        rows.truncate(query.limit);
+        let next = rows.last().filter(|_| has_more).map(Cursor::behind);
+        Ok(Page { rows, next })
+    }
+
+    /// Calls back with every row (of one month, if it is named) in the order of their ids, until it says that it has seen enough.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn each(
+        &self,
+        only: Option<&str>,
+        mut take: impl FnMut(&Row) -> bool,
+    ) -> Result<(), ArchiveError> {
+        let mut goes_on = true;
+        for month in self.months.iter().filter(|month| only.is_none_or(|only| month.name == only)) {
+            if goes_on {
+                month.each(0, |row| {
+                    goes_on = take(&row);
+                    goes_on
+                })?;
+            }
+        }
+        for row in self.spool.iter().filter(|_| only.is_none()) {
+            if !goes_on || !take(row) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Texts that stand in a column of some row (`actor`, `source`, `credential`, `permission`), for saying
+    /// which one was meant.
+    pub fn texts(&self, column: &'static str) -> Vec<String> {
+        let mut texts: Vec<String> = self
+            .months
+            .iter()
+            .filter_map(|month| month.texts_of(column, TEXTS_COMPARED_MAX).ok())
+            .flatten()
+            .collect();
+        texts.sort_unstable();
+        texts.dedup();
+        texts
+    }
+
+    /// What each month has. Cost: a pass over all rows.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn status(&self) -> Result<Vec<MonthStatus>, ArchiveError> {
+        self.months.iter().map(status_of).collect()
+    }
+
+    /// Rows that should be there, between one month and the next.
+    pub fn holes(&self) -> Vec<String> {
+        let pairs = self.months.iter().zip(self.months.iter().skip(1));
+        let holes = pairs.filter(|(one, next)| next.meta.previous != one.meta.last);
+        holes
+            .map(|(one, next)| {
+                let (last, previous) = (one.meta.last.id, next.meta.previous.id);
+                format!(
+                    "{} ends with row {last}, and {} begins behind row {previous}",
+                    one.name, next.name
+                )
+            })
+            .collect()
+    }
+
+    /// The rows that are not in a month yet.
+    pub fn waiting(&self) -> impl Iterator<Item = &Row> {
+        self.spool.iter()
+    }
+
+    pub(super) fn months(&self) -> &[Month] {
+        &self.months
+    }
+}
+
+fn status_of(month: &Month) -> Result<MonthStatus, ArchiveError> {
+    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+    month.each(0, |row| {
+        match &row.content {
+            Content::Access(access) => {
+                for class in &access.classes {
+                    *rows.entry(class.to_string()).or_default() += 1;
+                }
+            }
+            Content::Entry(entry) => {
+                *rows.entry(entry.kind.as_str().to_owned()).or_default() += 1;
+            }
+        }
+        true
+    })?;
+    let bytes = std::fs::metadata(&month.path).map_or(0, |file| file.len());
+    let (previous, last) = (month.meta.previous, month.meta.last);
+    Ok(MonthStatus { month: month.name.clone(), bytes, previous, last, rows })
+}

@@ -1,0 +1,164 @@
+//! The tables of a month file, and what it says of itself.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
+
+use super::{ArchiveError, Meta, failed};
+use crate::engine::ledger::{Chain, hex_of, parse_hex};
+
+/// Marks the file as ours (`PRAGMA application_id`): the letters `TRIL`.
+const APPLICATION_ID: i64 = 0x5452_494c;
+
+/// The schema that this version writes (`PRAGMA user_version`), from 1.
+const SCHEMA: i64 = 1;
+
+/// How long a reader waits for the writer at most: 5 s.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS text (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+    CREATE TABLE IF NOT EXISTS object (
+        id INTEGER PRIMARY KEY, resource INTEGER NOT NULL, namespace INTEGER, name INTEGER
+    );
+    CREATE UNIQUE INDEX IF NOT EXISTS object_key
+        ON object (resource, ifnull(namespace, 0), ifnull(name, 0));
+    CREATE INDEX IF NOT EXISTS object_namespace ON object (namespace);
+    -- kind 0 is an access; at and recorded are microseconds since 1970
+    CREATE TABLE IF NOT EXISTS row (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, recorded INTEGER NOT NULL, kind INTEGER NOT NULL,
+        actor INTEGER, behalf INTEGER, object INTEGER, source INTEGER, permission INTEGER,
+        credential INTEGER, body BLOB NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS row_at ON row (at);
+    CREATE INDEX IF NOT EXISTS row_kind ON row (kind, at) WHERE kind > 0;
+    CREATE INDEX IF NOT EXISTS row_actor ON row (actor, at) WHERE actor IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_behalf ON row (behalf, at) WHERE behalf IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_object ON row (object, at) WHERE object IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_source ON row (source, at) WHERE source IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_permission ON row (permission, at) WHERE permission IS NOT NULL;";
+
+/// Opens a file for writing, or makes it with what came before it.
+pub(super) fn open_for_writing(
+    path: &Path,
+    previous: Chain,
+) -> Result<(Connection, Meta), ArchiveError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(connection)
+    };
+    let connection = open().map_err(|error| explain(path, &error))?;
+    check_owner(path, &connection)?;
+    let set_up = || -> rusqlite::Result<()> {
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")?;
+        connection.execute_batch(TABLES)?;
+        connection.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA};"
+        ))
+    };
+    set_up().map_err(|error| explain(path, &error))?;
+    if let Some(meta) = read_meta(path, &connection)? {
+        return Ok((connection, meta));
+    }
+    let write = || -> rusqlite::Result<()> {
+        write_chain(&connection, "previous", previous)?;
+        write_chain(&connection, "last", previous)
+    };
+    write().map_err(|error| explain(path, &error))?;
+    Ok((connection, Meta { previous, last: previous }))
+}
+
+/// Opens a file for reading.
+pub(super) fn open_for_reading(path: &Path) -> Result<(Connection, Meta), ArchiveError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .and_then(|connection| connection.busy_timeout(BUSY_WAIT).map(|()| connection))
+        .map_err(|error| explain(path, &error))?;
+    check_owner(path, &connection)?;
+    let meta = read_meta(path, &connection)?
+        .ok_or_else(|| failed(path, "it does not say which rows it holds: it is not whole"))?;
+    Ok((connection, meta))
+}
+
+fn check_owner(path: &Path, connection: &Connection) -> Result<(), ArchiveError> {
+    let number = |pragma: &str| {
+        connection
+            .query_row(pragma, [], |row| row.get::<_, i64>(0))
+            .map_err(|error| explain(path, &error))
+    };
+    let owner = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    if owner != APPLICATION_ID && (owner != 0 || tables != 0) {
+        return Err(failed(
+            path,
+            "it is no month of a ledger, but a SQLite file of something else",
+        ));
+    }
+    if version > SCHEMA {
+        let detail = format!(
+            "it was written by a newer version of Tripline (schema {version}, this one knows {SCHEMA})"
+        );
+        return Err(failed(path, detail));
+    }
+    Ok(())
+}
+
+fn read_meta(path: &Path, connection: &Connection) -> Result<Option<Meta>, ArchiveError> {
+    let chain = |name: &str| -> Result<Option<Chain>, ArchiveError> {
+        let text: Option<String> = connection
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+            .optional()
+            .map_err(|error| explain(path, &error))?;
+        let Some(text) = text else { return Ok(None) };
+        let parsed = text
+            .split_once(' ')
+            .and_then(|(id, head)| Some(Chain { id: id.parse().ok()?, head: parse_hex(head)? }));
+        parsed.map(Some).ok_or_else(|| failed(path, format!("its `{name}` is damaged")))
+    };
+    let has_table: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))
+        .map_err(|error| explain(path, &error))?;
+    if has_table == 0 {
+        return Ok(None);
+    }
+    Ok(chain("previous")?.zip(chain("last")?).map(|(previous, last)| Meta { previous, last }))
+}
+
+pub(super) fn write_chain(
+    connection: &Connection,
+    name: &str,
+    chain: Chain,
+) -> rusqlite::Result<()> {
+    let value = format!("{} {}", chain.id, hex_of(&chain.head));
+    connection
+        .prepare_cached(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)
+             ON CONFLICT DO UPDATE SET value = excluded.value",
+        )?
+        .execute(params![name, value])?;
+    Ok(())
+}
+
+/// What went wrong, and what to do about it.
+pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> ArchiveError {
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full; make room",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            "it cannot be opened; check its owner and mode"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program holds it; end that program's transaction"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "the file is damaged; put back a copy"
+        }
+        _ => "",
+    };
+    failed(path, if hint.is_empty() { error.to_string() } else { format!("{hint} ({error})") })
+}

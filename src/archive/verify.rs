@@ -1,0 +1,294 @@
+//! Whether anybody has changed the ledger: every row's line is made again, and the chain with it.
+//!
+//! It finds what was changed in files; whoever owns the process or its key can write anything. A seal has
+//! the hash of all rows before it, so that what lies between two seals that hold is sound, whatever was done
+//! elsewhere.
+
+use std::io::BufRead;
+
+use serde::Deserialize;
+
+use super::{Reader, month::Month, pack};
+use crate::engine::ledger::{Chain, EntryKind, Hash, Row, hex_of, parse_hex};
+
+/// Says whether a signature is that of a key.
+pub type CheckSignature<'c> = &'c dyn Fn(&Hash, &[u8]) -> bool;
+
+/// What is wrong somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Of which file, or the word for what has none.
+    pub place: String,
+    /// The first row that may be wrong.
+    pub from: u64,
+    /// The last one.
+    pub to: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What checking came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Rows that were read.
+    pub rows: u64,
+    /// The first of them.
+    pub first: Option<u64>,
+    /// Where the chain has come to.
+    pub last: Chain,
+    /// Seals that hold.
+    pub seals: u64,
+    /// Of these, those whose signature was checked.
+    pub signed: u64,
+    /// What is wrong, in the order of rows.
+    pub faults: Vec<Fault>,
+    /// Whether the hash that was asked for is in the chain; `None` if none was.
+    pub has_seal: Option<bool>,
+}
+
+/// Follows a chain row by row.
+struct Follower<'c> {
+    found: Verified,
+    /// The last seal that held, or where reading began.
+    sound: u64,
+    /// Of rows before the first that is read nothing is known.
+    is_anchored: bool,
+    /// Which row comes next.
+    knows_next: bool,
+    seal: Option<Hash>,
+    check: Option<CheckSignature<'c>>,
+}
+
+impl Follower<'_> {
+    fn fault(&mut self, place: &str, to: u64, what: impl Into<String>) {
+        let from = self.sound + 1;
+        let what = what.into();
+        self.found.faults.push(Fault { place: place.to_owned(), from, to: to.max(from), what });
+    }
+
+    /// Takes the next row: its id, its line, and what it says as a seal.
+    fn row(&mut self, place: &str, id: u64, line: &str, seal: Option<&Sealed>) {
+        let found = &mut self.found;
+        found.rows += 1;
+        found.first.get_or_insert(id);
+        if !std::mem::replace(&mut self.knows_next, true) {
+            found.last.id = id - 1;
+        } else if id != found.last.id + 1 {
+            let last = found.last.id;
+            self.fault(place, id, format!("row {id} comes after row {last}"));
+            self.found.last.id = id - 1;
+        }
+        if let Some(seal) = seal {
+            self.seal(place, id, seal);
+        }
+        self.found.last.push(line);
+        if self.seal == Some(self.found.last.head) {
+            self.found.has_seal = Some(true);
+        }
+    }
+
+    fn seal(&mut self, place: &str, id: u64, seal: &Sealed) {
+        let Some(head) = seal.head else {
+            return self.fault(place, id, "the seal has no hash");
+        };
+        if self.seal == Some(head) {
+            self.found.has_seal = Some(true);
+        }
+        let is_first = !std::mem::replace(&mut self.is_anchored, true);
+        if is_first {
+            // What came before it is not here; from here on it is followed.
+            self.found.last.head = head;
+        } else if head != self.found.last.head {
+            self.fault(place, id - 1, "the seal does not fit the rows before it");
+            // What comes behind it may be sound all the same.
+            self.found.last.head = head;
+            self.sound = id - 1;
+            return;
+        }
+        if let (Some(check), Some(signature)) = (self.check, &seal.signature) {
+            if check(&head, signature) {
+                self.found.signed += 1;
+            } else {
+                self.fault(place, id, "the signature of the seal is not of this key");
+            }
+        } else if self.check.is_some() {
+            self.fault(place, id, "the seal is not signed");
+        }
+        self.found.seals += 1;
+        self.sound = id - 1;
+    }
+}
+
+/// What a row says if it is a seal.
+struct Sealed {
+    head: Option<Hash>,
+    signature: Option<Vec<u8>>,
+}
+
+fn sealed(row: &Row) -> Option<Sealed> {
+    let entry = row.entry().filter(|entry| entry.kind == EntryKind::Seal)?;
+    let signature = entry.fact_of("signature").map(bytes_of);
+    Some(Sealed { head: parse_hex(&entry.subject), signature })
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let pairs = hex.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.map_while(byte).collect()
+}
+
+/// What is asked beside the chain itself.
+#[derive(Clone, Copy, Default)]
+pub struct Asked<'c> {
+    /// One month alone.
+    pub month: Option<&'c str>,
+    /// A hash that the chain must have: one that was written down elsewhere.
+    pub seal: Option<Hash>,
+    /// Whether signatures are of a key.
+    pub check: Option<CheckSignature<'c>>,
+}
+
+/// Checks the months of a ledger, and what waits for them.
+pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
+    let mut follower = Follower {
+        found: Verified { has_seal: asked.seal.map(|_| false), ..Verified::default() },
+        sound: 0,
+        is_anchored: true,
+        knows_next: true,
+        seal: asked.seal,
+        check: asked.check,
+    };
+    for problem in reader.problems() {
+        let last = follower.found.last.id;
+        follower.found.faults.push(Fault {
+            place: String::new(),
+            from: last + 1,
+            to: last + 1,
+            what: problem.to_string(),
+        });
+    }
+    let mut is_first = true;
+    let wanted = |month: &&Month| asked.month.is_none_or(|wanted| month.name == wanted);
+    for month in reader.months().iter().filter(wanted) {
+        let previous = month.meta.previous;
+        if is_first {
+            follower.found.last = previous;
+            follower.sound = previous.id;
+        } else if previous != follower.found.last {
+            let last = follower.found.last.id;
+            let what = format!(
+                "it begins behind row {}, and the month before ends with row {last}{}",
+                previous.id,
+                if previous.id == last { ", but with another hash" } else { "" }
+            );
+            follower.fault(&month.name, previous.id.max(last), what);
+            follower.found.last = previous;
+            follower.sound = previous.id;
+        }
+        is_first = false;
+        check_month(month, &mut follower);
+    }
+    if asked.month.is_none() {
+        for row in reader.waiting() {
+            follower.row("spool", row.id, &row.line(), sealed(row).as_ref());
+        }
+    }
+    follower.found
+}
+
+fn check_month(month: &Month, follower: &mut Follower<'_>) {
+    let place = month.name.as_str();
+    if let Err(problem) = month.integrity() {
+        follower.fault(place, month.meta.last.id, problem.to_string());
+    }
+    let mut numbers = pack::Numbers::default();
+    let outcome = month.each(0, |row| {
+        follower.row(place, row.id, &row.line(), sealed(&row).as_ref());
+        match pack::columns_differ(&month.connection, &mut numbers, &row) {
+            Ok(false) => {}
+            Ok(true) => {
+                follower.fault(place, row.id, format!("row {} is filed under other words", row.id));
+            }
+            Err(problem) => follower.fault(place, row.id, problem.to_string()),
+        }
+        true
+    });
+    if let Err(problem) = outcome {
+        follower.fault(place, month.meta.last.id, problem.to_string());
+    }
+    if follower.found.last != month.meta.last {
+        let (last, said) = (follower.found.last.id, month.meta.last.id);
+        let what = if last == said {
+            "the rows after the last seal do not come to the hash that the file says".to_owned()
+        } else {
+            format!("its last row is {last}, and it says {said}")
+        };
+        follower.fault(place, said.max(last), what);
+        follower.found.last = month.meta.last;
+    }
+}
+
+/// The parts of an exported line that matter here.
+#[derive(Deserialize)]
+struct Exported {
+    id: u64,
+    kind: String,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    facts: std::collections::BTreeMap<String, String>,
+}
+
+/// Checks an exported file: JSON Lines in the order of their ids. Rows before the first seal can only be
+/// checked if it begins with the first row, or if `previous` is the hash before it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn verify_lines(
+    lines: impl BufRead,
+    previous: Option<Hash>,
+    asked: Asked<'_>,
+) -> std::io::Result<Verified> {
+    let mut follower = Follower {
+        found: Verified { has_seal: asked.seal.map(|_| false), ..Verified::default() },
+        sound: 0,
+        is_anchored: previous.is_some(),
+        knows_next: false,
+        seal: asked.seal,
+        check: asked.check,
+    };
+    follower.found.last.head = previous.unwrap_or_default();
+    for line in lines.lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let Ok(row) = serde_json::from_str::<Exported>(&line) else {
+            let next = follower.found.last.id + 1;
+            follower.fault("line", next, "a line is no row of a ledger");
+            continue;
+        };
+        if follower.found.rows == 0 {
+            follower.is_anchored |= row.id == 1;
+            follower.sound = row.id - 1;
+        }
+        let seal = (row.kind == EntryKind::Seal.as_str()).then(|| Sealed {
+            head: parse_hex(&row.subject),
+            signature: row.facts.get("signature").map(|text| bytes_of(text)),
+        });
+        follower.row("line", row.id, &line, seal.as_ref());
+    }
+    Ok(follower.found)
+}
+
+impl Verified {
+    /// Whether all is as it was written.
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty() && self.has_seal != Some(false)
+    }
+
+    /// The head of the chain, as people write it down.
+    pub fn head(&self) -> String {
+        hex_of(&self.last.head)
+    }
+}

@@ -1,0 +1,135 @@
+//! How rows are shown: tables that fit, CSV, and times in a zone.
+
+use jiff::tz::TimeZone;
+
+use super::shown_time;
+use crate::engine::{
+    access::{Access, kubectl_line},
+    ledger::{Content, Entry, EntryKind, Row},
+    text::{number, one_line, printable},
+};
+
+/// Characters of a cell of a table; what is longer is cut, with `…` at its end.
+const CELL_CHARS_MAX: usize = 60;
+
+/// A table: a row of names, and rows of cells. The last column is not cut.
+pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
+    let cell = |text: &str, is_last: bool| {
+        if is_last { printable(text).into_owned() } else { one_line(text, CELL_CHARS_MAX) }
+    };
+    let last = names.len().saturating_sub(1);
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().enumerate().map(|(at, text)| cell(text, at == last)).collect())
+        .collect();
+    let width = |at: usize| {
+        let of_cells = cells.iter().filter_map(|row| row.get(at)).map(|text| text.chars().count());
+        of_cells.chain(names.get(at).map(|name| name.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let line = |texts: Vec<&str>| {
+        let padded = texts.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
+        let line: Vec<String> = padded.collect();
+        format!("{}\n", line.join("  ").trim_end())
+    };
+    let mut text = line(names.to_vec());
+    for row in &cells {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+/// CSV as RFC 4180 has it. A cell that a spreadsheet would take for a formula gets an apostrophe.
+pub(super) fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: Vec<&str>| {
+        let cells: Vec<String> = cells.into_iter().map(csv_cell).collect();
+        format!("{}\r\n", cells.join(","))
+    };
+    let mut text = line(names.to_vec());
+    for row in rows {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+fn csv_cell(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\n', '\r']) || text.starts_with(' ') || text.ends_with(' ') {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
+}
+
+/// Columns of a timeline.
+pub(super) const COLUMNS: [&str; 8] =
+    ["time", "actor", "from", "outcome", "permission", "class", "count", "what"];
+
+/// A row of a timeline.
+pub(super) fn cells(row: &Row, zone: &TimeZone) -> Vec<String> {
+    match &row.content {
+        Content::Access(access) => access_cells(row, access, zone),
+        Content::Entry(entry) => entry_cells(row, entry, zone),
+    }
+}
+
+fn access_cells(row: &Row, access: &Access, zone: &TimeZone) -> Vec<String> {
+    let mut actor = access.actor.id.as_deref().unwrap_or("(unknown)").to_owned();
+    if let Some(caller) = &access.on_behalf_of {
+        actor = format!("{caller} as {actor}");
+    }
+    let outcome = access.outcome.map_or("", crate::engine::access::Outcome::as_str);
+    let code = access.code.map_or_else(String::new, |code| format!(" {code}"));
+    let classes: Vec<&str> = access.classes.iter().map(|class| &**class).collect();
+    let mut what = kubectl_line(access);
+    if let Some(step) = access.session {
+        let span = access.duration.map_or_else(String::new, |micros| {
+            format!(
+                " after {}",
+                crate::engine::text::span(std::time::Duration::from_micros(micros))
+            )
+        });
+        what = format!("{what}  [session {}{span}]", step.as_str());
+    }
+    if access.truncated {
+        what.push_str("  [a part of the event is missing]");
+    }
+    if access.from_future {
+        what.push_str("  [its time lies in the future]");
+    }
+    vec![
+        shown_time(row.at(), zone),
+        actor,
+        access.source_ip.as_deref().unwrap_or("").to_owned(),
+        format!("{outcome}{code}"),
+        access.permission.as_ref().map_or_else(String::new, ToString::to_string),
+        classes.join(","),
+        access.count().to_string(),
+        what,
+    ]
+}
+
+fn entry_cells(row: &Row, entry: &Entry, zone: &TimeZone) -> Vec<String> {
+    let severity = entry.fact_of("severity").unwrap_or("");
+    let what = match entry.kind {
+        EntryKind::Alert => format!("▲ {} {}", entry.what, entry.detail),
+        _ => format!("{} {} {}", entry.what, entry.subject, entry.detail),
+    };
+    vec![
+        shown_time(row.at(), zone),
+        entry.party.clone(),
+        String::new(),
+        severity.to_owned(),
+        String::new(),
+        entry.kind.as_str().to_owned(),
+        String::new(),
+        what.trim_end().to_owned(),
+    ]
+}
+
+/// A number for a cell.
+pub(super) fn shown_number(value: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    number(value as f64)
+}

@@ -1,0 +1,254 @@
+//! `tripline ledger`: is it as it was written, what is in it, and all of it in another form.
+
+use std::{
+    fs::File,
+    io::{BufReader, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    ask::{self, zone_of},
+    exit, output,
+};
+use crate::{
+    archive::{
+        Reader,
+        sign::PublicKey,
+        verify::{Asked, Verified, verify, verify_lines},
+    },
+    engine::{
+        ledger::{Hash, hex_of, parse_hex},
+        text::{counted, thousands},
+    },
+};
+
+/// Check the ledger, show what it has, or export it.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tripline ledger verify
+  tripline ledger verify --seal 9f2c… --public-key ledger.pub
+  tripline ledger export --month 2026-11 > 2026-11.jsonl
+  tripline ledger status")]
+pub(super) struct LedgerArgs {
+    #[command(subcommand)]
+    command: LedgerCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum LedgerCommand {
+    Verify(VerifyArgs),
+    Export(ExportArgs),
+    Status(PlaceArgs),
+}
+
+/// Show which months there are, how many rows of which class, and where the chain has come to.
+#[derive(Args, Debug)]
+struct PlaceArgs {
+    /// State directory of `tripline run`; it may run meanwhile.
+    #[arg(long, value_name = "DIR", env = "TRIPLINE_STATE", default_value = "state")]
+    state: PathBuf,
+    /// Directory with month files, if it is not in the state directory: a copy, say.
+    #[arg(long, value_name = "DIR")]
+    ledger: Option<PathBuf>,
+}
+
+/// Check that nobody has changed the ledger.
+///
+/// Every row's line is made again, and the chain of hashes with it; what lies between two seals that hold is
+/// sound. It finds changed files. Who owns the process or its key can write anything: write hashes of seals
+/// down elsewhere, and ask for them by --seal.
+#[derive(Args, Debug)]
+#[command(after_help = "Exit codes:
+  0  all is as it was written
+  1  something is not; standard output says where, and what is sound
+  2  an argument is wrong")]
+struct VerifyArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// One month alone: 2026-11.
+    #[arg(long, value_name = "MONTH", conflicts_with = "file")]
+    month: Option<String>,
+    /// An exported file (JSON Lines) instead of a ledger; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The hash before the first row of the file.
+    #[arg(long, value_name = "HASH", requires = "file")]
+    previous: Option<String>,
+    /// A hash that the chain must have: of a seal that was written down elsewhere.
+    #[arg(long, value_name = "HASH")]
+    seal: Option<String>,
+    /// The key that seals must be signed by, as `openssl pkey -pubout` writes it.
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+}
+
+/// Print all rows, in the order of the chain.
+#[derive(Args, Debug)]
+struct ExportArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// One month alone: 2026-11.
+    #[arg(long, value_name = "MONTH")]
+    month: Option<String>,
+    /// jsonl, whose lines are those of the chain, or csv.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "jsonl")]
+    format: ExportFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExportFormat {
+    /// One row a line, exactly as it is in the chain.
+    Jsonl,
+    /// A table.
+    Csv,
+}
+
+pub(super) fn execute(args: &LedgerArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        LedgerCommand::Verify(args) => verify_ledger(args),
+        LedgerCommand::Export(args) => export(args),
+        LedgerCommand::Status(args) => status(args),
+    }
+}
+
+fn open(place: &PlaceArgs) -> anyhow::Result<Reader> {
+    Ok(Reader::open(&place.state, place.ledger.as_deref())?)
+}
+
+fn hash(text: Option<&str>, what: &str) -> Result<Option<Hash>, String> {
+    let parse = |text: &str| {
+        parse_hex(text).ok_or_else(|| format!("{what} is 64 hexadecimal digits, not `{text}`"))
+    };
+    text.map(parse).transpose()
+}
+
+fn verify_ledger(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let hashes = hash(args.seal.as_deref(), "a seal")
+        .and_then(|seal| Ok((seal, hash(args.previous.as_deref(), "the hash before")?)));
+    let (seal, previous) = match hashes {
+        Ok(hashes) => hashes,
+        Err(mistake) => {
+            output::complain(&mistake);
+            return Ok(ExitCode::from(exit::USAGE));
+        }
+    };
+    let key = args.public_key.as_deref().map(PublicKey::read).transpose()?;
+    let check =
+        |head: &Hash, signature: &[u8]| key.as_ref().is_some_and(|key| key.signed(head, signature));
+    let asked = Asked {
+        month: args.month.as_deref(),
+        seal,
+        check: key.is_some().then_some(&check as &dyn Fn(&Hash, &[u8]) -> bool),
+    };
+    let verified = match &args.file {
+        None => verify(&open(&args.place)?, asked),
+        Some(path) if path.as_os_str() == "-" => {
+            verify_lines(std::io::stdin().lock(), previous, asked)?
+        }
+        Some(path) => {
+            let file =
+                File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            verify_lines(BufReader::new(file), previous, asked)?
+        }
+    };
+    output::print_all(&report(&verified))?;
+    Ok(if verified.is_sound() { exit::OK } else { ExitCode::from(exit::FAILURE) })
+}
+
+fn report(verified: &Verified) -> String {
+    let mut text = String::new();
+    for fault in &verified.faults {
+        let place =
+            if fault.place.is_empty() { String::new() } else { format!("{}: ", fault.place) };
+        let rows = if fault.from == fault.to {
+            format!("row {}", thousands(fault.from))
+        } else {
+            format!("rows {} to {}", thousands(fault.from), thousands(fault.to))
+        };
+        text.push_str(&format!("NOT SOUND  {place}{rows}: {}\n", fault.what));
+    }
+    if verified.has_seal == Some(false) {
+        text.push_str("NOT SOUND  the hash that was asked for is not in the chain\n");
+    }
+    let signed = match verified.signed {
+        0 => String::new(),
+        signed => format!(", {} of them with a signature of the key", thousands(signed)),
+    };
+    text.push_str(&format!(
+        "{}{} read, {} hold{signed}\nhead {} at row {}\n",
+        if verified.is_sound() { "sound: " } else { "" },
+        counted(verified.rows, "row"),
+        counted(verified.seals, "seal"),
+        verified.head(),
+        thousands(verified.last.id),
+    ));
+    text
+}
+
+fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let reader = open(&args.place)?;
+    for problem in reader.problems() {
+        output::tell(&format!("warning: {problem}"));
+    }
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut failure = None;
+    if args.format == ExportFormat::Csv {
+        out.write_all(ask::csv_head().as_bytes())?;
+    }
+    let zone = zone_of("UTC")?;
+    reader.each(args.month.as_deref(), |row| {
+        let text = match args.format {
+            ExportFormat::Jsonl => row.line() + "\n",
+            ExportFormat::Csv => ask::csv_row(row, &zone),
+        };
+        failure = out.write_all(text.as_bytes()).err();
+        failure.is_none()
+    })?;
+    match failure {
+        Some(error) => Err(error.into()),
+        None => {
+            out.flush()?;
+            Ok(if reader.problems().is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
+        }
+    }
+}
+
+fn status(args: &PlaceArgs) -> anyhow::Result<ExitCode> {
+    let reader = open(args)?;
+    let mut text = String::new();
+    for month in reader.status()? {
+        let rows = month.last.id.saturating_sub(month.previous.id);
+        text.push_str(&format!(
+            "{}  {}  rows {} to {}  {} bytes\n",
+            month.month,
+            counted(rows, "row"),
+            thousands(month.previous.id + 1),
+            thousands(month.last.id),
+            thousands(month.bytes),
+        ));
+        for (class, count) in &month.rows {
+            text.push_str(&format!("    {class:<20} {:>12}\n", thousands(*count)));
+        }
+        text.push_str(&format!("    head {}\n", hex_of(&month.last.head)));
+    }
+    let waiting = reader.waiting().count();
+    if waiting > 0 {
+        text.push_str(&format!(
+            "{} in the checkpoint, not in a month yet\n",
+            counted(waiting, "row")
+        ));
+    }
+    for hole in reader.holes() {
+        text.push_str(&format!("HOLE  {hole}\n"));
+    }
+    for problem in reader.problems() {
+        text.push_str(&format!("UNREADABLE  {problem}\n"));
+    }
+    output::print_all(&text)?;
+    let is_whole = reader.problems().is_empty() && reader.holes().is_empty();
+    Ok(if is_whole { exit::OK } else { ExitCode::from(exit::FAILURE) })
+}

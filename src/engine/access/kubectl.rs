@@ -1,0 +1,144 @@
+//! A line that reads like the command by which somebody may have done it. For people: the client may have
+//! been another, and what is not known is left out.
+
+use std::sync::Arc;
+
+use super::{Access, Object};
+use crate::engine::text::printable;
+
+/// The line for an access.
+pub fn kubectl_line(access: &Access) -> String {
+    let mut words = vec!["kubectl".to_owned()];
+    match &access.object {
+        Some(object) => of_object(access, object, &mut words),
+        None => {
+            let path = access.detail.path.as_deref().unwrap_or("/");
+            words.extend(["get".to_owned(), "--raw".to_owned(), quoted(path)]);
+        }
+    }
+    if access.on_behalf_of.is_some()
+        && let Some(actor) = &access.actor.id
+    {
+        words.push(format!("--as {}", quoted(actor)));
+    }
+    if access.detail.dry_run {
+        words.push("--dry-run=server".to_owned());
+    }
+    if let Some(command) = &access.detail.command {
+        words.push(format!("-- {}", printable(command)));
+    }
+    words.join(" ")
+}
+
+fn of_object(access: &Access, object: &Object<Arc<str>>, words: &mut Vec<String>) {
+    let verb = access.verb.as_deref().unwrap_or("");
+    let resource = match &object.group {
+        Some(group) if !is_usual(group) => format!("{}.{group}", object.resource),
+        _ => object.resource.to_string(),
+    };
+    let resource = quoted(&resource);
+    let name = object.name.as_deref().map(quoted);
+    let named = |words: &mut Vec<String>, name: Option<String>| words.extend(name);
+    match (&*object.resource, object.subresource.as_deref(), verb) {
+        ("pods", Some(below @ ("exec" | "attach")), _) => {
+            words.push(below.to_owned());
+            named(words, name);
+        }
+        ("pods", Some("portforward"), _) => {
+            words.push("port-forward".to_owned());
+            named(words, name);
+        }
+        ("pods", Some("log"), _) => {
+            words.push("logs".to_owned());
+            named(words, name);
+        }
+        ("pods", Some("ephemeralcontainers"), _) => {
+            words.push("debug".to_owned());
+            named(words, name);
+        }
+        ("pods", Some("eviction"), _) => {
+            words.extend(["evict", "pod"].map(str::to_owned));
+            named(words, name);
+        }
+        ("serviceaccounts", Some("token"), "create") => {
+            words.extend(["create", "token"].map(str::to_owned));
+            named(words, name);
+        }
+        ("certificatesigningrequests", Some("approval"), _) => {
+            words.extend(["certificate", "approve"].map(str::to_owned));
+            named(words, name);
+        }
+        (_, below, verb) => {
+            let verb = match verb {
+                "list" | "watch" | "get" => "get",
+                "update" => "replace",
+                "deletecollection" => "delete",
+                other => other,
+            };
+            words.extend([printable(verb).into_owned(), resource]);
+            named(words, name);
+            match access.verb.as_deref() {
+                Some("watch") => words.push("--watch".to_owned()),
+                Some("deletecollection") => words.push("--all".to_owned()),
+                _ => {}
+            }
+            if let Some(below) = below {
+                words.push(format!("--subresource {}", quoted(below)));
+            }
+        }
+    }
+    match &object.namespace {
+        Some(namespace) => words.push(format!("-n {}", quoted(namespace))),
+        None if object.name.is_none() && is_namespaced(&object.resource) => {
+            words.push("-A".to_owned());
+        }
+        None => {}
+    }
+}
+
+/// Groups whose resources nobody writes the group of.
+fn is_usual(group: &str) -> bool {
+    matches!(
+        group,
+        "apps"
+            | "batch"
+            | "rbac.authorization.k8s.io"
+            | "certificates.k8s.io"
+            | "policy"
+            | "networking.k8s.io"
+            | "storage.k8s.io"
+            | "admissionregistration.k8s.io"
+    )
+}
+
+fn is_namespaced(resource: &str) -> bool {
+    matches!(
+        resource,
+        "pods"
+            | "secrets"
+            | "configmaps"
+            | "services"
+            | "deployments"
+            | "serviceaccounts"
+            | "jobs"
+            | "roles"
+            | "rolebindings"
+            | "events"
+            | "statefulsets"
+            | "daemonsets"
+            | "cronjobs"
+            | "ingresses"
+            | "endpoints"
+            | "replicasets"
+    )
+}
+
+/// A word as a shell takes it, without what acts on a terminal.
+fn quoted(text: &str) -> String {
+    let text = printable(text);
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@=,+%".contains(char);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,139 @@
+//! Sessions: exec, attach, port-forward and proxy, from their start to their end.
+//!
+//! The log knows that a stream was opened, not that a process started in it, and when it was closed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{Access, Object, Outcome, SessionStep};
+use crate::engine::time::EventTime;
+
+/// Clients try twice when they are refused, in one way and in the other: what is refused again within
+/// this time is one attempt.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// One session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Which request it was.
+    pub request: [u8; 16],
+    /// Who.
+    pub actor: Option<Arc<str>>,
+    /// On whose behalf: the real caller.
+    pub on_behalf_of: Option<Arc<str>>,
+    /// Where.
+    pub cluster: Option<Arc<str>>,
+    /// In what.
+    pub object: Option<Object<Arc<str>>>,
+    /// From where.
+    pub source_ip: Option<Arc<str>>,
+    /// What was to be run.
+    pub command: Option<String>,
+    /// When it was opened; unknown if the log tells of its end alone.
+    pub start: Option<EventTime>,
+    /// When it was closed, as far as the log tells.
+    pub end: Option<EventTime>,
+    /// How long it lasted.
+    pub duration: Option<Duration>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// The status.
+    pub code: Option<u16>,
+    /// How often it was tried.
+    pub attempts: u64,
+}
+
+impl Session {
+    /// What is known of how it went, in a word.
+    pub const fn state(&self) -> &'static str {
+        match (self.outcome, self.end) {
+            (Some(Outcome::Denied), _) => "denied",
+            (Some(Outcome::Error), _) => "failed",
+            (_, Some(_)) => "ended",
+            // A 101 says that the stream was opened; the command may never have begun.
+            (_, None) => "opened",
+        }
+    }
+
+    /// When it was heard of first.
+    pub fn at(&self) -> EventTime {
+        self.start.or(self.end).unwrap_or(EventTime::MIN)
+    }
+}
+
+/// Joins starts and ends.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    sessions: Vec<Session>,
+    by_request: BTreeMap<[u8; 16], usize>,
+}
+
+impl Sessions {
+    /// Adds the next access, in the order of time; what is no session is passed over.
+    pub fn add(&mut self, access: &Access) {
+        let Some(step) = access.session else { return };
+        if let Some(session) =
+            self.by_request.get(&access.request).and_then(|index| self.sessions.get_mut(*index))
+        {
+            session.join(access, step);
+            return;
+        }
+        let mut session = Session {
+            request: access.request,
+            actor: access.actor.id.clone(),
+            on_behalf_of: access.on_behalf_of.clone(),
+            cluster: access.cluster.clone(),
+            object: access.object.clone(),
+            source_ip: access.source_ip.clone(),
+            command: access.detail.command.clone(),
+            start: None,
+            end: None,
+            duration: None,
+            outcome: access.outcome,
+            code: access.code,
+            attempts: 1,
+        };
+        session.join(access, step);
+        if session.outcome == Some(Outcome::Denied)
+            && let Some(index) = self.sessions.iter().rposition(|one| one.is_again(&session))
+            && let Some(before) = self.sessions.get_mut(index)
+        {
+            before.attempts += 1;
+            self.by_request.insert(access.request, index);
+            return;
+        }
+        self.by_request.insert(access.request, self.sessions.len());
+        self.sessions.push(session);
+    }
+
+    /// All of them, in the order in which they were heard of.
+    pub fn finish(self) -> Vec<Session> {
+        self.sessions
+    }
+}
+
+impl Session {
+    fn join(&mut self, access: &Access, step: SessionStep) {
+        self.outcome = access.outcome.or(self.outcome);
+        self.code = access.code.or(self.code);
+        if step != SessionStep::End {
+            self.start = Some(self.start.map_or(access.at, |start| start.min(access.at)));
+        }
+        if step != SessionStep::Start {
+            self.end = Some(access.at);
+            self.duration = access.duration.map(Duration::from_micros);
+        }
+        if let (None, Some(start), Some(end)) = (self.duration, self.start, self.end) {
+            self.duration = Some(end.since(start));
+        }
+    }
+
+    /// Whether another attempt is the same that was refused a moment before.
+    fn is_again(&self, other: &Session) -> bool {
+        self.outcome == Some(Outcome::Denied)
+            && self.actor == other.actor
+            && self.cluster == other.cluster
+            && self.object == other.object
+            && self.command == other.command
+            && other.at().since(self.at()) <= ATTEMPT
+    }
+}

@@ -1,0 +1,140 @@
+//! Visits: accesses of one actor in one cluster with no long pause between them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{Access, Outcome, SessionStep};
+use crate::engine::time::EventTime;
+
+/// Texts of one sort that a visit names: 20. Further ones are counted only.
+const TEXTS_MAX: usize = 20;
+
+/// The pause that ends a visit, unless somebody asks for another: 15 minutes.
+pub const VISIT_PAUSE: Duration = Duration::from_secs(900);
+
+/// What one actor did in one cluster without a long pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// Who.
+    pub actor: Option<Arc<str>>,
+    /// Where.
+    pub cluster: Option<Arc<str>>,
+    /// When its first request was answered.
+    pub start: EventTime,
+    /// When its last one was.
+    pub end: EventTime,
+    /// Rows.
+    pub accesses: u64,
+    /// Requests that they stand for.
+    pub requests: u64,
+    /// Requests that were refused.
+    pub denied: u64,
+    /// Sessions that were opened or refused.
+    pub sessions: u64,
+    /// Whether any of it needed the power of an administrator.
+    pub is_privileged: bool,
+    /// Addresses.
+    pub sources: BTreeSet<Arc<str>>,
+    /// Namespaces.
+    pub namespaces: BTreeSet<Arc<str>>,
+    /// Credentials.
+    pub credentials: BTreeSet<Arc<str>>,
+    /// Classes, with the number of their requests.
+    pub classes: BTreeMap<Arc<str>, u64>,
+}
+
+/// Puts accesses together to visits.
+#[derive(Debug)]
+pub struct Visits {
+    pause: Duration,
+    open: BTreeMap<(Option<Arc<str>>, Option<Arc<str>>), Visit>,
+    done: Vec<Visit>,
+}
+
+impl Visits {
+    /// Of accesses that come in the order of time.
+    pub fn new(pause: Duration) -> Visits {
+        Visits { pause, open: BTreeMap::new(), done: Vec::new() }
+    }
+
+    /// Adds the next access.
+    pub fn add(&mut self, access: &Access) {
+        let key = (access.actor.id.clone(), access.cluster.clone());
+        if let Some(visit) = self.open.get_mut(&key) {
+            if access.at.since(visit.end) <= self.pause {
+                visit.add(access);
+                return;
+            }
+            let next = Visit::begin(access);
+            self.done.push(std::mem::replace(visit, next));
+            return;
+        }
+        self.open.insert(key, Visit::begin(access));
+    }
+
+    /// All visits, the first to begin first.
+    pub fn finish(mut self) -> Vec<Visit> {
+        self.done.extend(self.open.into_values());
+        self.done.sort_by(|one, other| {
+            (one.start, &one.actor, &one.cluster).cmp(&(other.start, &other.actor, &other.cluster))
+        });
+        self.done
+    }
+}
+
+impl Visit {
+    fn begin(access: &Access) -> Visit {
+        let mut visit = Visit {
+            actor: access.actor.id.clone(),
+            cluster: access.cluster.clone(),
+            start: access.at,
+            end: access.at,
+            accesses: 0,
+            requests: 0,
+            denied: 0,
+            sessions: 0,
+            is_privileged: false,
+            sources: BTreeSet::new(),
+            namespaces: BTreeSet::new(),
+            credentials: BTreeSet::new(),
+            classes: BTreeMap::new(),
+        };
+        visit.add(access);
+        visit
+    }
+
+    fn add(&mut self, access: &Access) {
+        self.end = self.end.max(access.last());
+        self.accesses += 1;
+        // The end of a session is not another request.
+        let count = if access.session == Some(SessionStep::End) { 0 } else { access.count() };
+        self.requests += count;
+        if access.outcome == Some(Outcome::Denied) {
+            self.denied += count;
+        }
+        if access.session.is_some_and(|step| step != SessionStep::End) {
+            self.sessions += 1;
+        }
+        for class in &access.classes {
+            self.is_privileged |= &**class == "privileged";
+            if self.classes.len() < TEXTS_MAX || self.classes.contains_key(class) {
+                *self.classes.entry(Arc::clone(class)).or_default() += count;
+            }
+        }
+        let namespace = access.object.as_ref().and_then(|object| object.namespace.as_ref());
+        for (set, text) in [
+            (&mut self.sources, access.source_ip.as_ref()),
+            (&mut self.namespaces, namespace),
+            (&mut self.credentials, access.credential_id.as_ref()),
+        ] {
+            if let Some(text) = text
+                && set.len() < TEXTS_MAX
+            {
+                set.insert(Arc::clone(text));
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The line of a row: JSON in a fixed order, for exports and for the chain.
+//!
+//! Fields are only ever added. What is not known is left out.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::{Content, Entry, Row, hex_of};
+use crate::engine::{
+    access::{Access, Detail, Object, Outcome, Permission, SessionStep},
+    kubernetes::AuditLevel,
+};
+
+/// Leaves out what is false.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl Row {
+    /// The line, without a line break.
+    pub fn line(&self) -> String {
+        let written = match &self.content {
+            Content::Access(access) => serde_json::to_string(&access_line(self, access)),
+            Content::Entry(entry) => serde_json::to_string(&entry_line(self, entry)),
+        };
+        written.expect("a line is made of texts and numbers")
+    }
+}
+
+#[derive(Serialize)]
+struct AccessLine<'a> {
+    id: u64,
+    kind: &'static str,
+    at: String,
+    recorded: String,
+    classes: &'a [Arc<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verb: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    actor: ActorLine<'a>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [Arc<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_behalf_of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_ip: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    claimed_ips: &'a [Arc<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<ObjectLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permission: Option<PermissionLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<DetailLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<&'static str>,
+    audit_id: String,
+    request: String,
+    position: PositionLine<'a>,
+    event_hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_us: Option<u64>,
+    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    from_future: bool,
+    rules: &'a [Arc<str>],
+    rule_set: &'a str,
+}
+
+#[derive(Serialize)]
+struct ActorLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    kind: &'a str,
+    human: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ObjectLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    resource: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subresource: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct PermissionLine {
+    binding: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+}
+
+#[derive(Serialize)]
+struct DetailLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_false")]
+    dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selector: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    subjects: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_credential_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct PositionLine<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    index: u32,
+}
+
+#[derive(Serialize)]
+struct EntryLine<'a> {
+    id: u64,
+    kind: &'static str,
+    at: String,
+    recorded: String,
+    subject: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    party: &'a str,
+    what: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    facts: Pairs<'a, String>,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    counts: Pairs<'a, u64>,
+}
+
+/// A mapping in the order of its pairs.
+struct Pairs<'a, V>(&'a [(String, V)]);
+
+impl<V> Pairs<'_, V> {
+    const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<V: Serialize> Serialize for Pairs<'_, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+fn access_line<'a>(row: &Row, access: &'a Access) -> AccessLine<'a> {
+    AccessLine {
+        id: row.id,
+        kind: "access",
+        at: access.at.rfc3339(),
+        recorded: row.recorded.rfc3339(),
+        classes: &access.classes,
+        verb: access.verb.as_deref(),
+        outcome: access.outcome.map(Outcome::as_str),
+        code: access.code,
+        actor: ActorLine {
+            id: access.actor.id.as_deref(),
+            kind: &access.actor.kind,
+            human: access.actor.human,
+            team: access.actor.team.as_deref(),
+        },
+        groups: &access.groups,
+        on_behalf_of: access.on_behalf_of.as_deref(),
+        credential_id: access.credential_id.as_deref(),
+        source_ip: access.source_ip.as_deref(),
+        claimed_ips: &access.claimed_ips,
+        user_agent: access.user_agent.as_deref(),
+        cluster: access.cluster.as_deref(),
+        object: access.object.as_ref().map(object_line),
+        permission: access.permission.as_ref().map(permission_line),
+        detail: (access.detail != Detail::default()).then(|| detail_line(&access.detail)),
+        level: access.level.map(AuditLevel::as_str),
+        audit_id: access.audit_id.to_string(),
+        request: hex_of(&access.request),
+        position: PositionLine {
+            topic: &access.position.topic,
+            partition: access.position.partition,
+            offset: access.position.offset,
+            index: access.position.index,
+        },
+        event_hash: hex_of(&access.event_hash),
+        session: access.session.map(SessionStep::as_str),
+        duration_us: access.duration,
+        count: access.count(),
+        first: access.rolled_up.map(|rolled_up| rolled_up.first.rfc3339()),
+        last: access.rolled_up.map(|rolled_up| rolled_up.last.rfc3339()),
+        truncated: access.truncated,
+        from_future: access.from_future,
+        rules: &access.rules,
+        rule_set: &access.rule_set,
+    }
+}
+
+fn object_line(object: &Object<Arc<str>>) -> ObjectLine<'_> {
+    ObjectLine {
+        group: object.group.as_deref(),
+        resource: &object.resource,
+        subresource: object.subresource.as_deref(),
+        namespace: object.namespace.as_deref(),
+        name: object.name.as_deref(),
+    }
+}
+
+fn permission_line(permission: &Permission<Arc<str>>) -> PermissionLine {
+    let (role, subject) = match permission {
+        Permission::Binding { role, subject, .. } => {
+            (Some(role.to_string()), Some(subject.to_string()))
+        }
+        Permission::Masters | Permission::Node => (None, None),
+    };
+    PermissionLine { binding: permission.name(), role, subject }
+}
+
+fn detail_line(detail: &Detail) -> DetailLine<'_> {
+    DetailLine {
+        command: detail.command.as_deref(),
+        path: detail.path.as_deref(),
+        dry_run: detail.dry_run,
+        selector: detail.selector.as_deref(),
+        role: detail.role.as_deref(),
+        subjects: &detail.subjects,
+        issued_credential_id: detail.issued_credential_id.as_deref(),
+        reason: detail.reason.as_deref(),
+        message: detail.message.as_deref(),
+        body: detail.body.as_deref(),
+    }
+}
+
+fn entry_line<'a>(row: &Row, entry: &'a Entry) -> EntryLine<'a> {
+    EntryLine {
+        id: row.id,
+        kind: entry.kind.as_str(),
+        at: row.at().rfc3339(),
+        recorded: row.recorded.rfc3339(),
+        subject: &entry.subject,
+        party: &entry.party,
+        what: &entry.what,
+        detail: &entry.detail,
+        facts: Pairs(&entry.facts),
+        counts: Pairs(&entry.counts),
+    }
+}

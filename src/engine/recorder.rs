@@ -1,0 +1,441 @@
+//! What becomes a row of the ledger: copies dropped, like accesses rolled up, hours covered, all of it
+//! numbered and chained.
+//!
+//! Rows go out with the checkpoint that holds the positions behind them, and stay in its spool until the
+//! archive has them. So each is there once, whatever is lost when. What cannot be kept, because the archive
+//! stands still, is shed: counted, and told by a row of its own. Entries have room to the last.
+
+mod coverage;
+mod flood;
+mod roll_up;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::{
+    coverage::{Coverage, CoverageKey},
+    flood::Floods,
+    roll_up::{RollUpKey, RollUps},
+};
+use super::{
+    access::{Access, Observed, SessionStep},
+    detector::DetectionBatch,
+    ledger::{Chain, Content, Entry, EntryKind, Hash, Row, hex_of},
+    limits::{
+        IDENTITIES_PER_RULE_MAX, SEAL_INTERVAL, SEAL_ROWS, SPOOL_BYTES_MAX, SPOOL_ENTRY_ROWS,
+        SPOOL_ROWS_MAX,
+    },
+    rule::KeyPart,
+    settings::EngineSettings,
+    shard::{Identities, Run, Seen},
+    state::{StateChange, StateEntry, StateTable},
+    time::{EventTime, WallTime},
+};
+
+/// How long copies of a request are known beyond `grace`: 15 minutes. A later one is recorded again, under
+/// the same `request`.
+const IDENTITY_SPAN: Duration = Duration::from_secs(900);
+
+/// Names of classes that are counted: 100. Rows of further ones are not.
+const NAMES_COUNTED_MAX: usize = 100;
+
+/// What was counted since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecorderCounts {
+    /// Rows by class, and by kind of entry.
+    pub rows: BTreeMap<String, u64>,
+    /// Accesses that were not recorded, since there was no room for them.
+    pub shed: u64,
+    /// Entries that were not, likewise.
+    pub entries_lost: u64,
+    /// Copies of what was recorded already.
+    pub duplicates: u64,
+    /// Accesses whose names were left out, since there were too many of one actor.
+    pub names_left_out: u64,
+    /// Roll-ups that ended early, since there were too many.
+    pub roll_ups_cut: u64,
+}
+
+/// Signs the head of the chain. The same bytes give the same signature.
+pub trait Sign: Send + Sync {
+    /// The signature.
+    fn sign(&self, head: &Hash) -> Vec<u8>;
+
+    /// Which key it is, for people.
+    fn key_id(&self) -> &str;
+}
+
+/// Numbers and chains what is recorded.
+pub struct Recorder {
+    chain: Chain,
+    /// The last row that the archive has.
+    archived: u64,
+    sealed: Sealed,
+    signer: Option<Arc<dyn Sign>>,
+    identities: Identities,
+    roll_ups: RollUps,
+    coverage: Coverage,
+    floods: Floods,
+    /// For the next checkpoint.
+    fresh: Vec<Arc<Row>>,
+    spool: VecDeque<(u64, usize)>,
+    spool_bytes: usize,
+    shed_since: Option<Shed>,
+    changed: bool,
+    counts: RecorderCounts,
+}
+
+/// Up to where the chain is sealed.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Sealed {
+    id: u64,
+    at: Option<WallTime>,
+}
+
+/// What was shed and not told yet.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Shed {
+    first: EventTime,
+    last: EventTime,
+    accesses: u64,
+    entries: u64,
+}
+
+/// Under which names the recorder's state is stored.
+#[derive(Serialize, Deserialize)]
+enum Key {
+    /// [`Head`].
+    Head,
+    /// Requests that were recorded.
+    Identities(Run),
+    /// The first access of a roll-up.
+    RollUp(RollUpKey),
+    /// How many it has.
+    Count(RollUpKey),
+    /// What was seen of an hour.
+    Hour(CoverageKey),
+    /// Which clusters there are.
+    Clusters,
+}
+
+/// Where the ledger has come to.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    id: u64,
+    head: Hash,
+    archived: u64,
+    sealed: Sealed,
+    shed: Option<Shed>,
+}
+
+impl Recorder {
+    /// Of a ledger without rows.
+    pub fn new(settings: &EngineSettings) -> Recorder {
+        let keep = settings.grace.saturating_add(IDENTITY_SPAN);
+        Recorder {
+            chain: Chain::default(),
+            archived: 0,
+            sealed: Sealed::default(),
+            signer: None,
+            identities: Identities::new(keep, IDENTITIES_PER_RULE_MAX),
+            roll_ups: RollUps::default(),
+            coverage: Coverage::default(),
+            floods: Floods::default(),
+            fresh: Vec::new(),
+            spool: VecDeque::new(),
+            spool_bytes: 0,
+            shed_since: None,
+            changed: false,
+            counts: RecorderCounts::default(),
+        }
+    }
+
+    /// Seals are signed from now on.
+    pub fn sign_with(&mut self, signer: Arc<dyn Sign>) {
+        self.signer = Some(signer);
+    }
+
+    /// What one batch has to record, and what it shows of which hours.
+    pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
+        for observed in &batch.accesses {
+            self.observed(now, observed);
+        }
+        self.coverage.add(batch);
+    }
+
+    /// Event time has come so far: what ends before it is told.
+    pub fn advance(&mut self, now: WallTime, watermark: EventTime, slowest: EventTime) {
+        while let Some(access) = self.roll_ups.ended(watermark) {
+            self.access(now, access);
+        }
+        for entry in self.coverage.ended(watermark) {
+            self.entry(now, entry);
+        }
+        self.identities.expire(watermark, slowest);
+        self.floods.forget_before(watermark);
+        self.tell_shed(now);
+        if self.chain.id > self.sealed.id
+            && self.spool.len() < SPOOL_ROWS_MAX
+            && self.sealed.at.is_none_or(|at| now.since(at) >= SEAL_INTERVAL || now < at)
+        {
+            self.seal(now);
+        }
+    }
+
+    /// What Tripline did or was told.
+    pub fn entry(&mut self, now: WallTime, entry: Entry) {
+        if self.spool.len() >= SPOOL_ROWS_MAX {
+            self.counts.entries_lost += 1;
+            let at = entry.at.unwrap_or_else(|| now.as_event());
+            self.shed(at).entries += 1;
+            return;
+        }
+        count(&mut self.counts.rows, entry.kind.as_str());
+        self.push(now, Content::Entry(Box::new(entry)));
+    }
+
+    /// The archive has all rows up to this one.
+    pub fn archived(&mut self, through: u64) {
+        if through <= self.archived {
+            return;
+        }
+        self.archived = through.min(self.chain.id);
+        self.changed = true;
+        while let Some((id, bytes)) = self.spool.front().copied()
+            && id <= self.archived
+        {
+            self.spool.pop_front();
+            self.spool_bytes -= bytes;
+        }
+    }
+
+    /// Where the chain has come to.
+    pub const fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// Rows that the archive does not have yet.
+    pub fn spool_rows(&self) -> usize {
+        self.spool.len()
+    }
+
+    /// Counters since the process started.
+    pub const fn counts(&self) -> &RecorderCounts {
+        &self.counts
+    }
+
+    /// State that changed and rows that were made since the last call, for the next checkpoint. Returns up
+    /// to which row the spool may be emptied.
+    pub fn take_changes(
+        &mut self,
+        changes: &mut Vec<StateChange>,
+        rows: &mut Vec<Arc<Row>>,
+    ) -> u64 {
+        let mut change = |key: &Key, value: Option<Vec<u8>>| {
+            let key = encode(key);
+            changes.push(StateChange { table: StateTable::Recorder, key, value });
+        };
+        self.identities.take_changed(|run, keys| change(&Key::Identities(run), keys));
+        for changed in self.roll_ups.take_changed() {
+            match changed {
+                roll_up::Changed::First(key, access) => {
+                    change(&Key::RollUp(key), access.map(|access| encode(&access)));
+                }
+                roll_up::Changed::Count(key, count) => {
+                    change(&Key::Count(key), count.map(|count| encode(&count)));
+                }
+            }
+        }
+        for (key, hour) in self.coverage.take_changed() {
+            change(&Key::Hour(key), hour.map(|hour| encode(&hour)));
+        }
+        if let Some(clusters) = self.coverage.take_clusters() {
+            change(&Key::Clusters, Some(encode(clusters)));
+        }
+        if std::mem::take(&mut self.changed) || !self.fresh.is_empty() {
+            let head = Head {
+                id: self.chain.id,
+                head: self.chain.head,
+                archived: self.archived,
+                sealed: self.sealed,
+                shed: self.shed_since,
+            };
+            change(&Key::Head, Some(encode(&head)));
+        }
+        rows.append(&mut self.fresh);
+        self.archived
+    }
+
+    /// Puts a stored piece of state back; in any order. `None` if it cannot be read.
+    pub fn restore(&mut self, entry: &StateEntry) -> Option<()> {
+        match postcard::from_bytes(&entry.key).ok()? {
+            Key::Head => {
+                let head: Head = postcard::from_bytes(&entry.value).ok()?;
+                self.chain = Chain { id: head.id, head: head.head };
+                self.archived = head.archived;
+                self.sealed = head.sealed;
+                self.shed_since = head.shed;
+            }
+            Key::Identities(run) => self.identities.restore(run, &entry.value)?,
+            Key::RollUp(key) => {
+                self.roll_ups.restore_first(key, postcard::from_bytes(&entry.value).ok()?);
+            }
+            Key::Count(key) => {
+                self.roll_ups.restore_count(key, postcard::from_bytes(&entry.value).ok()?);
+            }
+            Key::Hour(key) => {
+                self.coverage.restore_hour(key, postcard::from_bytes(&entry.value).ok()?);
+            }
+            Key::Clusters => {
+                self.coverage.restore_clusters(postcard::from_bytes(&entry.value).ok()?);
+            }
+        }
+        Some(())
+    }
+
+    /// Takes over the rows of the spool, and where the archive has come to. Returns the rows that it does
+    /// not have. If the archive is ahead, the state was lost, and the ledger goes on behind it.
+    pub fn resume(&mut self, rows: Vec<Arc<Row>>, archive: Chain) -> Vec<Arc<Row>> {
+        if archive.id > self.chain.id {
+            (self.chain, self.sealed) = (archive, Sealed { id: archive.id, at: None });
+            self.archived(archive.id);
+            return Vec::new();
+        }
+        let left: Vec<Arc<Row>> = rows.into_iter().filter(|row| row.id > self.archived).collect();
+        for row in &left {
+            self.hold(row.id, row.line().len());
+        }
+        left
+    }
+
+    fn observed(&mut self, now: WallTime, observed: &Observed) {
+        let access = &observed.access;
+        let mut key = [0; 17];
+        key[..16].copy_from_slice(&access.request);
+        let is_long = matches!(access.session, Some(SessionStep::Start));
+        key[16] = u8::from(access.session == Some(SessionStep::End));
+        if self.identities.see_key(key, access.at, is_long) == Seen::Before {
+            self.counts.duplicates += 1;
+            return;
+        }
+        let (mut every, mut parts) = (observed.every, observed.key);
+        if every.is_none() && self.floods.is_flood(access) {
+            self.counts.names_left_out += 1;
+            every = Some(Duration::from_secs(3_600));
+            parts = parts.without(KeyPart::Name);
+        }
+        match every {
+            None => self.access(now, access.clone()),
+            Some(every) => {
+                if let Some(cut) = self.roll_ups.add(access, every, parts) {
+                    self.counts.roll_ups_cut += 1;
+                    self.access(now, cut);
+                }
+            }
+        }
+    }
+
+    /// An access becomes a row, if there is room.
+    fn access(&mut self, now: WallTime, access: Access) {
+        let room = SPOOL_ROWS_MAX - SPOOL_ENTRY_ROWS;
+        let is_read = access.classes.iter().all(|class| &**class == "read");
+        // What people only read goes first.
+        let room = if is_read { room / 2 } else { room };
+        let is_full = self.spool.len() >= room || self.spool_bytes >= SPOOL_BYTES_MAX;
+        if is_full || !self.floods.has_room(access.at, is_read) {
+            self.counts.shed += access.count();
+            let (first, last) = (access.at, access.last());
+            let shed = self.shed(first);
+            shed.accesses += access.count();
+            shed.last = shed.last.max(last);
+            return;
+        }
+        for class in &access.classes {
+            count(&mut self.counts.rows, class);
+        }
+        self.push(now, Content::Access(Box::new(access)));
+    }
+
+    fn shed(&mut self, at: EventTime) -> &mut Shed {
+        self.changed = true;
+        let fresh = Shed { first: at, last: at, accesses: 0, entries: 0 };
+        let shed = self.shed_since.get_or_insert(fresh);
+        shed.first = shed.first.min(at);
+        shed.last = shed.last.max(at);
+        shed
+    }
+
+    /// Tells what was shed as soon as there is room again.
+    fn tell_shed(&mut self, now: WallTime) {
+        if self.spool.len() >= SPOOL_ROWS_MAX / 4 || self.spool_bytes >= SPOOL_BYTES_MAX / 4 {
+            return;
+        }
+        let Some(shed) = self.shed_since.take() else { return };
+        self.changed = true;
+        let entry = Entry::new(EntryKind::Gap, "ledger", "shed")
+            .at(shed.first)
+            .detail("there was no room for these; what they were is not known")
+            .fact("last", &shed.last.rfc3339())
+            .count("accesses", shed.accesses)
+            .count("entries", shed.entries);
+        self.entry(now, entry);
+    }
+
+    fn push(&mut self, now: WallTime, content: Content) {
+        let row = Row { id: self.chain.id + 1, recorded: now, content };
+        let line = row.line();
+        self.chain.push(&line);
+        self.hold(row.id, line.len());
+        self.fresh.push(Arc::new(row));
+        if self.chain.id - self.sealed.id >= SEAL_ROWS {
+            self.seal(now);
+        }
+    }
+
+    fn hold(&mut self, id: u64, bytes: usize) {
+        self.spool.push_back((id, bytes));
+        self.spool_bytes += bytes;
+    }
+
+    /// Adds a row that has the head of the chain.
+    fn seal(&mut self, now: WallTime) {
+        let head = self.chain.head;
+        let mut entry = Entry::new(EntryKind::Seal, &hex_of(&head), "sealed")
+            .count("from", self.sealed.id + 1)
+            .count("to", self.chain.id);
+        if let Some(signer) = &self.signer {
+            entry =
+                entry.fact("key", signer.key_id()).fact("signature", &hex_of(&signer.sign(&head)));
+        }
+        // Before the row: it is not sealed by itself.
+        self.sealed = Sealed { id: self.chain.id + 1, at: Some(now) };
+        count(&mut self.counts.rows, EntryKind::Seal.as_str());
+        self.push(now, Content::Entry(Box::new(entry)));
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    if let Some(number) = counts.get_mut(name) {
+        *number += 1;
+    } else if counts.len() < NAMES_COUNTED_MAX {
+        counts.insert(name.to_owned(), 1);
+    }
+}
+
+fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("state is made of plain values, and memory is there for it")
+}
+
+#[cfg(test)]
+mod tests;

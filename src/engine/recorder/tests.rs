@@ -1,0 +1,132 @@
+use super::*;
+use crate::engine::limits::FLOOD_ROWS;
+use crate::engine::{
+    access::{Actor, AuditId, Detail, EventPosition},
+    rule::KeyParts,
+};
+
+fn access(number: u8, seconds: i64, class: &str) -> Access {
+    Access {
+        at: EventTime::from_micros(seconds * 1_000_000),
+        classes: vec![class.into()],
+        verb: Some("get".into()),
+        outcome: None,
+        code: None,
+        actor: Actor { id: Some("eve".into()), kind: "human".into(), human: true, team: None },
+        groups: Vec::new(),
+        on_behalf_of: None,
+        credential_id: None,
+        source_ip: None,
+        claimed_ips: Vec::new(),
+        user_agent: None,
+        cluster: None,
+        object: None,
+        permission: None,
+        detail: Detail::default(),
+        level: None,
+        audit_id: AuditId::new("1"),
+        request: [number; 16],
+        position: EventPosition { topic: "t".into(), partition: 0, offset: 0, index: 0 },
+        event_hash: [0; 32],
+        session: None,
+        duration: None,
+        rolled_up: None,
+        truncated: false,
+        from_future: false,
+        rules: Vec::new(),
+        rule_set: "".into(),
+    }
+}
+
+fn batch(observed: Vec<Observed>) -> DetectionBatch {
+    DetectionBatch { accesses: observed, ..DetectionBatch::default() }
+}
+
+fn each(access: Access) -> Observed {
+    Observed { access, every: None, key: KeyParts::ALL }
+}
+
+const NOW: WallTime = WallTime::from_micros(1_000_000_000);
+
+/// Takes what a checkpoint would have, and puts it into another recorder.
+fn restored(recorder: &mut Recorder, stored: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> Recorder {
+    let (mut changes, mut rows) = (Vec::new(), Vec::new());
+    recorder.take_changes(&mut changes, &mut rows);
+    for StateChange { key, value, .. } in changes {
+        match value {
+            Some(value) => stored.insert(key, value),
+            None => stored.remove(&key),
+        };
+    }
+    let mut other = Recorder::new(&EngineSettings::default());
+    for (key, value) in stored {
+        let table = StateTable::Recorder;
+        let entry = StateEntry { table, key: key.clone(), value: value.clone() };
+        assert_eq!(other.restore(&entry), Some(()));
+    }
+    let archive = other.chain();
+    other.resume(rows, Chain { id: 0, ..archive });
+    other
+}
+
+#[test]
+fn copies_and_roll_ups_are_one_over_restarts() {
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    let mut stored = BTreeMap::new();
+    let every = |access| Observed {
+        access,
+        every: Some(Duration::from_secs(60)),
+        key: KeyParts::NONE.with(KeyPart::Actor),
+    };
+    let first = vec![each(access(1, 5, "a")), each(access(1, 6, "a")), every(access(2, 10, "b"))];
+    recorder.handle_batch(NOW, &batch(first));
+    let mut recorder = restored(&mut recorder, &mut stored);
+    // The earliest is the first, whichever comes first.
+    let more = vec![each(access(1, 5, "a")), every(access(3, 8, "b")), every(access(4, 59, "b"))];
+    recorder.handle_batch(NOW, &batch(more));
+    let mut recorder = restored(&mut recorder, &mut stored);
+    recorder.advance(NOW, EventTime::from_micros(59_999_999), EventTime::MIN);
+    let has_ended = |recorder: &Recorder| recorder.fresh.iter().any(|row| row.access().is_some());
+    assert!(!has_ended(&recorder), "the roll-up ends with its minute");
+    recorder.advance(NOW, EventTime::from_micros(60_000_000), EventTime::MIN);
+    let rolled_up = recorder.fresh.iter().find_map(|row| row.access()?.rolled_up).unwrap();
+    assert_eq!((rolled_up.count, rolled_up.first.micros()), (3, 8_000_000));
+    assert_eq!(rolled_up.last.micros(), 59_000_000);
+    let recorder = restored(&mut recorder, &mut stored);
+    assert!(recorder.roll_ups.is_empty(), "nothing of it is stored any more");
+}
+
+#[test]
+fn a_flood_loses_names_first_and_then_accesses_and_it_is_told() {
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    for number in 0..FLOOD_ROWS + 100 {
+        let mut access = access(0, 5, "a");
+        access.request[..8].copy_from_slice(&number.to_le_bytes());
+        recorder.handle_batch(NOW, &batch(vec![each(access)]));
+    }
+    assert_eq!(recorder.chain().id, FLOOD_ROWS);
+    assert_eq!(recorder.counts().names_left_out, 100);
+    // The archive stands still: what is full takes entries, and in the end nothing.
+    for number in 0..SPOOL_ROWS_MAX {
+        recorder.hold(number as u64, 1);
+    }
+    recorder.advance(NOW, EventTime::from_micros(3_600_000_000), EventTime::MIN);
+    recorder.entry(NOW, Entry::new(EntryKind::View, "timeline", "asked"));
+    assert_eq!((recorder.counts().shed, recorder.counts().entries_lost), (100, 1));
+    recorder.spool.clear();
+    recorder.spool_bytes = 0;
+    recorder.advance(NOW, EventTime::from_micros(3_600_000_001), EventTime::MIN);
+    let gap =
+        recorder.fresh.iter().filter_map(|row| row.entry()).find(|e| e.kind == EntryKind::Gap);
+    let gap = gap.expect("what was shed is told");
+    assert_eq!(gap.count_of("accesses"), 100);
+}
+
+#[test]
+fn a_ledger_whose_state_was_lost_goes_on_behind_its_archive() {
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    let archive = Chain { id: 700, head: [7; 32] };
+    assert!(recorder.resume(Vec::new(), archive).is_empty());
+    recorder.entry(NOW, Entry::new(EntryKind::Start, "1", "started"));
+    assert_eq!((recorder.chain().id, recorder.fresh[0].id), (701, 701));
+}

@@ -1,0 +1,189 @@
+//! Month files: written once, found by every question, kept as long as they should be.
+
+use std::{path::Path, sync::Arc};
+
+use tripline::{
+    archive::{Archive, ArchiveError, Cursor, Filter, Limits, Query, Reader},
+    engine::{
+        ledger::{Chain, Row},
+        time::{EventTime, WallTime},
+    },
+    generate::{GenerateSettings, Generator},
+};
+
+use super::{Recording, rules};
+
+pub(super) const LIMITS: Limits = Limits { free_min: 0, size_max: u64::MAX, months: 13 };
+
+const RULES: &str = "
+title: All
+name: all
+logsource: {product: kubernetes, service: audit}
+detection: {any: {objectRef.resource|exists: true}, condition: any}
+tripline: {record: all}
+";
+
+/// Rows of some ordinary traffic, of the last minutes of a month and the first of the next.
+fn rows(count: usize) -> Vec<Arc<Row>> {
+    rows_from("2026-03-31T23:58:30Z", count)
+}
+
+pub(super) fn rows_from(start: &str, count: usize) -> Vec<Arc<Row>> {
+    let start = EventTime::parse(start).unwrap();
+    let mut recording = Recording::new(&rules(RULES), start);
+    let settings = GenerateSettings {
+        seed: 5,
+        start,
+        rate: 5.0,
+        event_lists_per_mille: 0,
+        ..GenerateSettings::default()
+    };
+    for record in Generator::new(settings) {
+        if recording.rows.len() >= count {
+            break;
+        }
+        recording.read(0, record.time, &[&record.payload]);
+    }
+    recording.rows.truncate(count);
+    recording.rows
+}
+
+pub(super) fn write(directory: &Path, rows: &[Arc<Row>]) -> Chain {
+    let mut archive = Archive::new(directory, LIMITS);
+    archive.append(rows).unwrap();
+    archive.last()
+}
+
+fn query(filters: Vec<Filter>) -> Query {
+    Query { filters, from: EventTime::MIN, to: EventTime::MAX, after: None, limit: 7 }
+}
+
+/// All rows that a query wants, page by page.
+fn pages(reader: &Reader, mut query: Query) -> Vec<Row> {
+    let mut found = Vec::new();
+    loop {
+        let page = reader.page(&query).unwrap();
+        assert!(page.rows.len() <= query.limit);
+        found.extend(page.rows);
+        query.after = page.next;
+        if query.after.is_none() {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_read_whatever_comes_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = rows(900);
+    let mut archive = Archive::new(directory.path(), LIMITS);
+    // Pieces that overlap, as after a crash between writing and being told so.
+    for start in (0..rows.len()).step_by(100) {
+        let from = start.saturating_sub(30);
+        let to = (start + 100).min(rows.len());
+        assert_eq!(archive.append(&rows[from..to]).unwrap(), to as u64);
+        if start % 300 == 0 {
+            archive = Archive::new(directory.path(), LIMITS);
+        }
+    }
+    let mut chain = Chain::default();
+    rows.iter().for_each(|row| chain.push(&row.line()));
+    assert_eq!(archive.last(), chain);
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let mut read = Vec::new();
+    reader
+        .each(None, |row| {
+            read.push(row.clone());
+            true
+        })
+        .unwrap();
+    let written: Vec<Row> = rows.iter().map(|row| (**row).clone()).collect();
+    assert!(read == written, "rows are read as they were written");
+    let months: Vec<String> =
+        reader.status().unwrap().into_iter().map(|status| status.month).collect();
+    assert_eq!(months, ["2026-03", "2026-04"], "the records pass midnight of a month");
+    assert!(reader.holes().is_empty() && reader.problems().is_empty());
+}
+
+#[test]
+fn every_question_finds_what_a_loop_finds() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = rows(1_200);
+    write(directory.path(), &rows);
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let accesses: Vec<_> = rows.iter().filter_map(|row| row.access()).collect();
+    let mut filters = vec![vec![], vec![Filter::Accesses], vec![Filter::Class("all".to_owned())]];
+    for access in accesses.iter().step_by(97) {
+        let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or("nobody").to_owned();
+        filters.push(vec![Filter::Actor(text(&access.actor.id))]);
+        filters.push(vec![Filter::Source(text(&access.source_ip))]);
+        filters.push(vec![Filter::Credential(text(&access.credential_id))]);
+        filters.extend(access.permission.as_ref().map(|one| vec![Filter::Permission(one.name())]));
+        let object = access.object.as_ref().unwrap();
+        let (resource, namespace) = (object.resource.to_string(), object.namespace.as_deref());
+        filters.extend(namespace.map(|one| vec![Filter::Namespace(one.to_owned())]));
+        filters.push(vec![
+            Filter::Object {
+                resource,
+                namespace: namespace.map(str::to_owned),
+                name: object.name.as_deref().map(str::to_owned),
+            },
+            Filter::Verbs(vec!["get".to_owned(), "list".to_owned()]),
+        ]);
+    }
+    filters.push(vec![Filter::Actor("nobody at all".to_owned())]);
+    let mut found_any = 0;
+    for filters in filters {
+        let mut query = query(filters);
+        query.limit = 50;
+        let mut naive: Vec<&Row> =
+            rows.iter().map(|row| &**row).filter(|row| query.fits(row)).collect();
+        naive.sort_by_key(|row| Cursor::behind(row));
+        let said = pages(&reader, query.clone());
+        assert!(said.iter().eq(naive.iter().copied()), "{:?}", query.filters);
+        found_any += usize::from(!said.is_empty());
+    }
+    assert!(found_any > 20, "only {found_any} questions found anything");
+}
+
+#[test]
+fn months_leave_by_age_and_size_and_rows_that_are_missing_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = rows(900);
+    write(directory.path(), &rows);
+    let now = |text: &str| -> WallTime { EventTime::parse(text).unwrap().as_wall() };
+    let mut archive = Archive::new(directory.path(), Limits { months: 2, ..LIMITS });
+    archive.open().unwrap();
+    assert_eq!(archive.retire(now("2026-04-30T23:00:00Z")).unwrap(), []);
+    let retired = archive.retire(now("2026-05-01T00:00:00Z")).unwrap();
+    assert_eq!((retired[0].month.as_str(), retired[0].why), ("2026-03", "age"));
+    // What is left names the hash before it, so it can be checked alone.
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let status = reader.status().unwrap();
+    assert!(status.len() == 1 && status[0].previous.id > 0);
+    // A row that does not follow is not taken.
+    let mut skipped = (*rows[0]).clone();
+    skipped.id = 2_000;
+    let error = archive.append(&[Arc::new(skipped)]).unwrap_err();
+    assert!(matches!(error, ArchiveError::Hole { last: 900, next: 2_000, .. }), "{error}");
+    let mut small = Archive::new(directory.path(), Limits { free_min: u64::MAX, ..LIMITS });
+    let mut next = (*rows[0]).clone();
+    next.id = 901;
+    let error = small.append(&[Arc::new(next)]).unwrap_err();
+    assert!(matches!(error, ArchiveError::NoRoom { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_the_others_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = rows(900);
+    write(directory.path(), &rows);
+    std::fs::write(directory.path().join("2026-02.db"), "not a database, but long enough").unwrap();
+    std::fs::write(directory.path().join("notes.txt"), "ours to ignore").unwrap();
+    let reader = Reader::open(directory.path(), None).unwrap();
+    assert_eq!(reader.problems().len(), 1);
+    assert!(reader.problems()[0].to_string().contains("2026-02.db"), "{}", reader.problems()[0]);
+    assert_eq!(pages(&reader, Query { limit: 500, ..query(vec![]) }).len(), rows.len());
+    let nothing = tempfile::tempdir().unwrap();
+    assert!(Reader::open(nothing.path(), None).unwrap_err().to_string().contains("no ledger here"));
+}

@@ -1,0 +1,157 @@
+//! Whatever is changed in a ledger is found, and placed.
+
+use std::{fs, path::Path};
+
+use rusqlite::Connection;
+use tripline::{
+    archive::{
+        Reader,
+        verify::{Asked, Verified, verify, verify_lines},
+    },
+    engine::ledger::{Chain, parse_hex},
+};
+
+use super::archive::{rows_from, write};
+
+/// Rows of one month.
+fn rows(count: usize) -> Vec<std::sync::Arc<tripline::engine::ledger::Row>> {
+    rows_from("2026-03-10T12:00:00Z", count)
+}
+
+fn verified(directory: &Path) -> Verified {
+    match Reader::open(directory, None) {
+        Ok(reader) => verify(&reader, Asked::default()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn lines(directory: &Path) -> Option<Vec<String>> {
+    let reader =
+        Reader::open(directory, None).ok().filter(|reader| reader.problems().is_empty())?;
+    let mut lines = Vec::new();
+    reader
+        .each(None, |row| {
+            lines.push(row.line());
+            true
+        })
+        .ok()?;
+    Some(lines)
+}
+
+/// The newest file of a directory.
+fn newest(directory: &Path) -> std::path::PathBuf {
+    let mut files: Vec<_> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "db"));
+    files.sort();
+    files.pop().unwrap()
+}
+
+/// One file without a journal, as a copy of a month that is over.
+fn settle(directory: &Path) {
+    let connection = Connection::open(newest(directory)).unwrap();
+    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).unwrap();
+}
+
+#[test]
+fn a_byte_that_is_changed_changes_no_row_or_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &rows(80));
+    settle(directory.path());
+    assert!(verified(directory.path()).is_sound());
+    let path = newest(directory.path());
+    let (whole, before) = (fs::read(&path).unwrap(), lines(directory.path()).unwrap());
+    let mut found = 0;
+    for at in (0..whole.len()).step_by(41) {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x15;
+        fs::write(&path, &changed).unwrap();
+        let sound = Reader::open(directory.path(), None)
+            .is_ok_and(|reader| verify(&reader, Asked::default()).is_sound());
+        if sound {
+            assert_eq!(lines(directory.path()).as_ref(), Some(&before), "byte {at}");
+        } else {
+            found += 1;
+        }
+    }
+    assert!(found > 200, "only {found} changes were found");
+}
+
+#[test]
+fn rows_that_are_taken_away_changed_swapped_or_added_are_placed() {
+    let rows = rows(500);
+    for (what, sql) in [
+        ("deleted", "DELETE FROM row WHERE id = 300"),
+        ("the newest cut", "DELETE FROM row WHERE id > 450"),
+        ("changed", "UPDATE row SET recorded = recorded + 1 WHERE id = 300"),
+        ("filed otherwise", "UPDATE row SET at = at + 1 WHERE id = 300"),
+        ("given to another", "UPDATE row SET actor = actor + 1 WHERE id = 300"),
+        (
+            "swapped",
+            "UPDATE row SET id = -1 WHERE id = 300; UPDATE row SET id = 300 WHERE id = 301;
+             UPDATE row SET id = 301 WHERE id = -1",
+        ),
+        (
+            "added",
+            "INSERT INTO row SELECT 501, at, recorded, kind, actor, behalf, object, source, permission,
+             credential, body FROM row WHERE id = 300",
+        ),
+        ("renamed", "UPDATE text SET text = 'mallory' WHERE id = (SELECT actor FROM row WHERE id = 300)"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), &rows);
+        settle(directory.path());
+        let connection = Connection::open(newest(directory.path())).unwrap();
+        connection.execute_batch(sql).unwrap();
+        drop(connection);
+        let verified = verified(directory.path());
+        assert!(!verified.is_sound(), "{what} was not found");
+        let fault = &verified.faults[0];
+        let touches = |id: u64| (fault.from..=fault.to).contains(&id);
+        assert!(touches(300) || touches(451) || touches(501) || what == "renamed", "{what}: {fault:?}");
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_newest_month_is_found_by_a_seal_from_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = rows(500);
+    write(directory.path(), &rows[..400]);
+    settle(directory.path());
+    let older = fs::read(newest(directory.path())).unwrap();
+    let last = write(directory.path(), &rows);
+    settle(directory.path());
+    let asked = Asked { seal: Some(last.head), ..Asked::default() };
+    let now = Reader::open(directory.path(), None).unwrap();
+    assert!(verify(&now, asked).is_sound());
+    fs::write(newest(directory.path()), older).unwrap();
+    let then = verify(&Reader::open(directory.path(), None).unwrap(), asked);
+    assert_eq!((then.faults.len(), then.has_seal, then.is_sound()), (0, Some(false), false));
+}
+
+#[test]
+fn an_exported_file_is_checked_by_its_lines_alone() {
+    let rows = rows(500);
+    let lines: Vec<String> = rows.iter().map(|row| row.line()).collect();
+    let check = |lines: &[String], previous| {
+        verify_lines(lines.join("\n").as_bytes(), previous, Asked::default()).unwrap()
+    };
+    let mut chain = Chain::default();
+    lines[..200].iter().for_each(|line| chain.push(line));
+    let whole = check(&lines, None);
+    assert!(whole.is_sound() && whole.rows == 500, "{whole:?}");
+    let part = check(&lines[200..], Some(chain.head));
+    assert_eq!((part.is_sound(), part.last), (true, whole.last), "with the hash before it");
+    let mut changed = lines.clone();
+    changed[250] = changed[250].replacen("\"verb\"", "\"Verb\"", 1);
+    assert_ne!(
+        check(&changed, None).last,
+        whole.last,
+        "the head differs from one that was written down"
+    );
+    let mut without = lines.clone();
+    without.remove(250);
+    assert!(!check(&without, None).is_sound());
+    assert!(!check(&["{}".to_owned()], None).is_sound());
+    assert_eq!(parse_hex(&whole.head()), Some(whole.last.head));
+}
