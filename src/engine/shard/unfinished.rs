@@ -107,6 +107,7 @@ impl Unfinished {
         let _ = self.ended.see(&Detection {
             rule: RuleIndex(0),
             time,
+            claimed: None,
             identity,
             stage: Stage::ResponseComplete,
             every_stage: false,
