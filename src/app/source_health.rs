@@ -65,3 +65,27 @@ impl SourceHealth {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_read_makes_it_not_ready_and_strangers_only_worse() {
+        let mut source = SourceHealth::default();
+        assert_eq!(source.health().0, Health::Starting);
+        source.read = Some(3);
+        assert_eq!(source.health(), (Health::Ok, "reads 3 partitions".to_owned()));
+        source.strangers = "console at 10.0.0.1".to_owned();
+        let (health, detail) = source.health();
+        assert!(health == Health::Degraded && detail.contains("console at 10.0.0.1"), "{detail}");
+        let names = (0..7).map(|number| format!("audit/{number}")).collect();
+        source.away = (names, "it has no leader".to_owned());
+        let (health, detail) = source.health();
+        assert!(health == Health::Down && detail.contains("audit/4 and 2 more"), "{detail}");
+        source.rebuild_left = 9;
+        assert_eq!(source.health().0, Health::Starting);
+        source.unavailable = Some("no broker".to_owned());
+        assert_eq!(source.health(), (Health::Down, "no broker".to_owned()));
+    }
+}
