@@ -62,7 +62,7 @@ impl Recording {
         let mut batch = RecordBatch { sequence: self.sequence, ..RecordBatch::default() };
         self.sequence += 1;
         let offset = self.offsets.entry(partition).or_default();
-        for record in records {
+        for record in records.iter().copied() {
             batch.push(&self.partitions[partition], *offset, None, Some(record));
             *offset += 1;
         }
