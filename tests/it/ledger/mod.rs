@@ -3,6 +3,7 @@
 mod agreement;
 mod archive;
 mod questions;
+mod schema;
 mod tamper;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
