@@ -2,6 +2,7 @@
 
 mod agreement;
 mod archive;
+mod broken;
 mod questions;
 mod schema;
 mod tamper;
