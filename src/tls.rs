@@ -9,6 +9,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 /// The provider of cryptography that all connections use.
@@ -50,20 +51,40 @@ fn client(authorities: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Str
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// A server that shows these certificates, its own first, and speaks HTTP/1.1.
+/// Which clients a server takes: those whose certificates one of these authorities has signed.
+///
+/// # Errors
+/// If one of them is no authority.
+pub fn clients(
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots
+            .add(authority)
+            .map_err(|error| format!("a certificate in it is no authority: {error}"))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// A server that shows these certificates, its own first, and speaks HTTP/1.1. It takes every client, or
+/// only these.
 ///
 /// # Errors
 /// If there is no key in PEM, or it is not that of the first certificate.
 pub fn server(
     certificates: Vec<CertificateDer<'static>>,
     key_pem: &[u8],
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, String> {
     let key = PrivateKeyDer::from_pem_slice(key_pem)
         .map_err(|error| format!("there is no key in it that can be read: {error}"))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring has the versions of TLS that rustls takes for safe")
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
         .with_single_cert(certificates, key)
         .map_err(|error| format!("it does not go with the certificate: {error}"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

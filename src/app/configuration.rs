@@ -7,6 +7,7 @@ use crate::{
     engine::{
         diagnostic::{Diagnostic, Place, code},
         dispatch::{DispatchPlan, Route},
+        settings::EngineSettings,
         time::WallTime,
         yaml::{SecretRef, Section},
     },
@@ -18,26 +19,40 @@ use crate::{
         dead_letter::{DeadLetterFiles, DeadLetterSink},
         dead_letter_topic::DeadLetterTopic,
     },
+    telemetry::Metrics,
     web::{Access, Certificate, SecretSource},
 };
 
-use super::pipeline::NamedSource;
+use super::{
+    canary::{self, Canary, CanarySettings, Flock},
+    pipeline::NamedSource,
+    reload::RuleFiles,
+    self_alert::HEARTBEAT,
+};
+
+/// How often the alert that always fires is told again unless the configuration says otherwise: 1 min.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A configuration that is correct in itself.
 pub struct Configuration {
     /// What belongs to no other module.
     pub general: General,
-    sources: Vec<ConfiguredSource>,
+    pub(super) sources: Vec<ConfiguredSource>,
     receivers: Vec<ReceiverConfig>,
     route: Route,
-    secrets: SecretReader,
+    canary: Option<(CanarySettings, Arc<Flock>)>,
+    /// Whether an alert always fires.
+    pub has_heartbeat: bool,
+    pub(super) secrets: SecretReader,
 }
 
 /// One entry of `sources`.
-struct ConfiguredSource {
-    name: Option<Arc<str>>,
+pub(super) struct ConfiguredSource {
+    pub(super) name: Option<Arc<str>>,
     kind: &'static str,
-    config: Box<dyn SourceConfig>,
+    pub(super) config: Box<dyn SourceConfig>,
+    /// Clusters for which it is the truth.
+    truth_for: Vec<String>,
     place: Place,
 }
 
@@ -61,8 +76,20 @@ impl Configuration {
     ) -> Option<Configuration> {
         let general = General::parse(root, document.base());
         let sources = parse_sources(root);
-        let receivers = notify::parse_receivers(root);
-        let route = notify::parse_route(root, &receivers);
+        let mut receivers = notify::parse_receivers(root);
+        let mut route = notify::parse_route(root, &receivers);
+        let heartbeat = parse_heartbeat(root, &receivers);
+        let has_heartbeat = heartbeat.is_some();
+        let mut own: Vec<Route> = heartbeat.into_iter().collect();
+        let canary =
+            CanarySettings::parse(root).map(|settings| (settings, Arc::<Flock>::default()));
+        if let Some((_, flock)) = &canary {
+            own.push(canary::own_route(receivers.len()));
+            receivers.push(canary::receiver(flock, root));
+        }
+        if let Some(route) = &mut route {
+            route.routes.splice(0..0, own);
+        }
         let general = general?;
         if let DeadLetterSettings::Topic(_) = &general.dead_letter
             && !sources.iter().any(|source| source.config.kafka().is_some())
@@ -70,7 +97,22 @@ impl Configuration {
             let help = "name a `file` instead, or add a Kafka source";
             root.invalid("dead_letter", "a dead-letter topic needs a Kafka source", help);
         }
-        Some(Configuration { general, sources, receivers, route: route?, secrets })
+        if let Some((settings, _)) = &canary
+            && !sources.iter().any(|source| takes_canary(source, settings))
+        {
+            let help = "`canary.source` names one, if it is not the first";
+            root.invalid("canary", "the canary needs a Kafka source", help);
+        }
+        let route = route?;
+        Some(Configuration { general, sources, receivers, route, canary, has_heartbeat, secrets })
+    }
+
+    /// What the engine is told.
+    pub fn engine_settings(&self) -> EngineSettings {
+        let truths = self.sources.iter().flat_map(|source| {
+            source.truth_for.iter().map(|cluster| (cluster.clone(), source.name.clone()))
+        });
+        EngineSettings { truths: truths.collect(), ..self.general.engine.settings() }
     }
 
     /// Names of the sources in `/readyz`.
@@ -145,8 +187,10 @@ impl Configuration {
     /// Everything that is wrong with any of them.
     pub fn build_sources(&self) -> Result<Vec<NamedSource>, Vec<Diagnostic>> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
+        let secrets = self.secrets.clone();
+        let read: SecretSource = Arc::new(move |secret| secrets.read(secret));
         for source in &self.sources {
-            match source.config.build(&|secret: &SecretRef| self.secrets.read(secret)) {
+            match source.config.build(&read) {
                 Ok(built) => sources.push(NamedSource {
                     name: source.name.clone(),
                     component: source.component(),
@@ -200,6 +244,32 @@ impl Configuration {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    /// Where the rules are.
+    pub fn rule_files(&self) -> RuleFiles {
+        RuleFiles { directory: self.general.rules.clone(), has_canary: self.canary.is_some() }
+    }
+
+    /// What sends the end-to-end canary, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be sent.
+    pub(super) fn build_canary(
+        &self,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Canary>, Vec<Diagnostic>> {
+        let Some((settings, flock)) = &self.canary else { return Ok(None) };
+        let failed = |why: String| {
+            vec![Diagnostic::error_nowhere(code::KAFKA_IMPOSSIBLE, format!("canary: {why}"))]
+        };
+        let mut sources = self.sources.iter().filter(|source| takes_canary(source, settings));
+        let connection = sources.find_map(|source| source.config.kafka());
+        let connection = connection.ok_or_else(|| failed("there is no Kafka source".to_owned()))?;
+        let opened = connection.open(&|secret: &SecretRef| self.secrets.read(secret));
+        let producer = opened.and_then(|opened| Producer::new(opened, &settings.topic));
+        let producer = producer.map_err(failed)?;
+        Ok(Some(Canary::new(settings.clone(), Arc::clone(flock), producer, Arc::clone(metrics))))
+    }
+
     /// Opens the place for records that cannot be decoded.
     ///
     /// # Errors
@@ -217,13 +287,7 @@ impl Configuration {
                 Ok(Box::new(files))
             }
             DeadLetterSettings::Topic(topic) => {
-                let connection = self
-                    .sources
-                    .iter()
-                    .find_map(|source| source.config.kafka())
-                    .ok_or_else(|| failed("there is no Kafka source".to_owned()))?
-                    .open(&|secret: &SecretRef| self.secrets.read(secret))
-                    .map_err(failed)?;
+                let connection = self.dead_letter_cluster().map_err(failed)?;
                 let producer = Producer::new(connection, topic).map_err(failed)?;
                 Ok(Box::new(DeadLetterTopic::new(producer)))
             }
@@ -238,6 +302,36 @@ impl ConfiguredSource {
             None => format!("source {}", self.kind),
         }
     }
+}
+
+/// Whether the canary is sent to the cluster of a source.
+fn takes_canary(source: &ConfiguredSource, settings: &CanarySettings) -> bool {
+    let is_meant =
+        settings.source.as_deref().is_none_or(|name| source.name.as_deref() == Some(name));
+    is_meant && source.config.kafka().is_some()
+}
+
+/// Reads `heartbeat:`; the route on which it goes.
+fn parse_heartbeat(root: &Section<'_>, receivers: &[ReceiverConfig]) -> Option<Route> {
+    let section = root.has("heartbeat").then(|| root.section("heartbeat")).flatten()?;
+    let help = "name the receiver that misses the alert when it no longer comes";
+    let receiver = section.required_string("receiver", help);
+    let interval = section.duration("interval").unwrap_or(HEARTBEAT_INTERVAL);
+    if interval < Duration::from_secs(1) {
+        let title = format!("{} is less than a second", section.path_of("interval"));
+        section.invalid("interval", title, "leave it out for 1m");
+    }
+    let index = receiver.as_ref().and_then(|name| {
+        let found = receivers.iter().position(|receiver| receiver.name == *name);
+        if found.is_none() {
+            let title = format!("there is no receiver `{name}`");
+            let known: Vec<&str> = receivers.iter().map(|one| one.name.as_str()).collect();
+            section.invalid("receiver", title, format!("receivers are: {}", known.join(", ")));
+        }
+        found
+    });
+    section.finish();
+    Some(canary::route(HEARTBEAT, index?, interval))
 }
 
 /// Reads `sources:`.
@@ -269,6 +363,13 @@ fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
         if name.is_some() && sources.iter().any(|known| known.name == name) {
             section.invalid("name", "two sources have this name", "give each its own");
         }
+        let truth_for = section.strings("truth_for").unwrap_or_default();
+        let is_claimed =
+            |cluster: &&String| sources.iter().any(|known| known.truth_for.contains(cluster));
+        if let Some(cluster) = truth_for.iter().find(is_claimed) {
+            let title = format!("two sources are the truth for cluster `{cluster}`");
+            section.invalid("truth_for", title, "name it at one of them");
+        }
         let given: Vec<_> = SOURCES.iter().filter(|kind| section.has(kind.name())).collect();
         if given.len() != 1 {
             let title = format!("{} must have exactly one kind of source", section.path());
@@ -283,7 +384,8 @@ fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
                 inner.finish();
                 if let Some(config) = config {
                     let name = name.clone();
-                    sources.push(ConfiguredSource { name, kind: kind.name(), config, place });
+                    let (kind, truth_for) = (kind.name(), truth_for.clone());
+                    sources.push(ConfiguredSource { name, kind, config, truth_for, place });
                 }
             }
         }

@@ -35,7 +35,7 @@ use crate::{
     server::{Health, Status},
     source::{SourceError, SourceEvent},
     store::{Store, dead_letter::DeadLetterSink},
-    telemetry::Metrics,
+    telemetry::{Metrics, Quiet},
 };
 
 /// Inputs taken between two looks at timers and the checkpoint: 256.
@@ -49,6 +49,13 @@ pub(super) struct Feed {
     pub(super) component: String,
     /// Where positions go that a checkpoint covers.
     pub(super) committed: tokio::sync::watch::Sender<Vec<Position>>,
+}
+
+impl Feed {
+    /// Its name, or its kind if it has none: the label `source` of metrics.
+    pub(super) fn label(&self) -> &str {
+        self.component.strip_prefix("source ").unwrap_or(&self.component)
+    }
 }
 
 /// How a pipeline ended.
@@ -100,6 +107,8 @@ pub(super) struct Progress {
     write_began: Option<Instant>,
     /// The last checkpoint failed.
     store_is_down: bool,
+    /// What was logged of receivers that do not take what they are given.
+    deliveries: Quiet,
     /// Accesses that were shed, and whether people know.
     shed: ShedAccesses,
 }
@@ -108,6 +117,10 @@ impl CoordinatorThread {
     /// Runs until the pipeline ends.
     pub(super) fn run(mut self, inputs: &Receiver<Input>) -> PipelineEnd {
         self.status.set_component("store", Health::Ok, "checkpoint restored");
+        for feed in &self.feeds {
+            self.metrics.source_up(feed.label(), false);
+            self.metrics.source_paused(feed.label(), false);
+        }
         loop {
             match self.wait_for(inputs) {
                 Ok(input) => {
@@ -180,7 +193,7 @@ impl CoordinatorThread {
             }
             coordinator::Input::Outcome { notification, outcome } => {
                 self.metrics.delivery(notification, outcome);
-                log_outcome(notification, outcome);
+                log_outcome(&self.progress.deliveries, notification, outcome);
             }
             coordinator::Input::Broken { thread } => {
                 tracing::error!("thread {thread} broke down; its panic is in the log");
@@ -190,8 +203,8 @@ impl CoordinatorThread {
     }
 
     fn set_source(&self, source_index: usize, health: Health, detail: &str) {
-        self.metrics.source_up(source_index, health == Health::Ok);
         if let Some(feed) = self.feeds.get(source_index) {
+            self.metrics.source_up(feed.label(), health == Health::Ok);
             self.status.set_component(&feed.component, health, detail);
         }
     }
@@ -201,6 +214,7 @@ impl CoordinatorThread {
             SourceEvent::Ready { partitions } => {
                 let detail = format!("reads {}", counted(partitions.len(), "partition"));
                 self.set_source(source, Health::Ok, &detail);
+                self.metrics.begin_partitions(&partitions);
                 self.tell(coordinator::Input::Ready { source, partitions });
             }
             SourceEvent::Unavailable { detail } => {
@@ -225,7 +239,20 @@ impl CoordinatorThread {
                 tracing::error!(%partition, from, to, "the partition was made anew; reading it again");
                 self.metrics.source_rewound(&partition);
             }
-            SourceEvent::Paused(paused) => self.metrics.source_paused(source, paused),
+            SourceEvent::Paused(paused) => {
+                if let Some(feed) = self.feeds.get(source) {
+                    self.metrics.source_paused(feed.label(), paused);
+                }
+            }
+            SourceEvent::Degraded(Some(detail)) => {
+                tracing::warn!(source, "{detail}");
+                self.set_source(source, Health::Down, &detail);
+            }
+            SourceEvent::Degraded(None) => self.set_source(source, Health::Ok, "reads again"),
+            SourceEvent::Trouble { what, count, detail } => {
+                tracing::warn!(source, what, count, "{detail}");
+                self.metrics.source_trouble(source, what, count);
+            }
         }
     }
 
@@ -264,12 +291,13 @@ impl CoordinatorThread {
             Effect::Publish(positions) => self.publish(&positions),
             Effect::Counted { bytes } => self.in_flight.remove(bytes),
             Effect::UseRules { epoch, rules, report } => {
+                // Whoever sees that they are in force may rely on it.
+                self.rules.replace(epoch, Arc::clone(&rules));
                 tracing::info!(?report, version = rules.version, "rules replaced");
                 let entry = rules_entry(&self.rules.get().1, &rules);
                 self.tell(coordinator::Input::Entry(Box::new(entry)));
                 self.metrics.rules_loaded(&rules);
-                self.status.rules_loaded(Arc::clone(&rules));
-                self.rules.replace(epoch, rules);
+                self.status.rules_loaded(rules);
                 if let Some(done) = self.progress.reloads.pop_front() {
                     // Nobody waits for it if the files were only looked at.
                     let _ = done.send(());
@@ -382,11 +410,18 @@ fn log_alert(alert: &Alert) {
     );
 }
 
-fn log_outcome(notification: &Notification, outcome: &Outcome) {
-    let Notification { id, receiver, .. } = notification;
+/// Logs what came of an attempt. A receiver that takes nothing is one line for each reason, and now and
+/// then a reminder with the number of attempts.
+fn log_outcome(quiet: &Quiet, notification: &Notification, outcome: &Outcome) {
+    let Notification { id, receiver, notifier_index, .. } = notification;
     let recipient = notification.recipient.as_deref().unwrap_or_default();
+    let who = format!("{receiver}\0{notifier_index}\0{recipient}\0");
+    let times = |reason: &str| quiet.happened(&format!("{who}{reason}"), Instant::now());
     match outcome {
         Outcome::Delivered { receipt } => {
+            if quiet.over(&who) {
+                tracing::info!(receiver, recipient, "it takes notifications again");
+            }
             let alerts = notification.alerts.len();
             let answer = receipt.as_ref().and_then(|receipt| receipt.values.get(ANSWER));
             // What a mail server said is all that is known there of a mail that is looked for.
@@ -398,11 +433,15 @@ fn log_outcome(notification: &Notification, outcome: &Outcome) {
         }
         Outcome::Retry { reason, detail, .. } => {
             let reason = reason.as_str();
-            tracing::warn!(%id, receiver, recipient, reason, detail, "delivery will be retried");
+            if let Some(times) = times(reason) {
+                tracing::warn!(%id, receiver, recipient, reason, detail, times, "delivery will be retried");
+            }
         }
         Outcome::Rejected { reason, detail } => {
             let reason = reason.as_str();
-            tracing::error!(%id, receiver, recipient, reason, detail, "refused; it stays owed");
+            if let Some(times) = times(reason) {
+                tracing::error!(%id, receiver, recipient, reason, detail, times, "refused; it stays owed");
+            }
         }
     }
 }

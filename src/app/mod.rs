@@ -5,9 +5,11 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod archiver;
+mod canary;
 pub mod clock;
 pub mod configuration;
 mod coordinator;
+mod dead_letters;
 mod delivery;
 mod feed;
 mod input;

@@ -43,6 +43,7 @@ use crate::{
         recorder::Sign,
         rule::RuleSet,
         shard::EngineSettings,
+        state::{SourceNote, StateEntry},
     },
     notify::Receivers,
     server::Status,
@@ -87,6 +88,8 @@ pub struct PipelineSettings {
     pub workers: usize,
     /// How long a stop waits for notifications that are owed.
     pub drain: Duration,
+    /// Whether an alert always fires, for somebody who is told when it no longer comes.
+    pub has_heartbeat: bool,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
     /// What `/readyz` and the API show. Components: `store`, and one for each source.
@@ -137,7 +140,7 @@ impl Pipeline {
                 workers: workers.clone(),
                 spares: Spares::default(),
             };
-            feeds.push(threads.start_source(source, sink, &loaded.positions)?);
+            feeds.push(threads.start_source(source, sink, &loaded)?);
         }
         drop(workers);
 
@@ -159,7 +162,7 @@ impl Pipeline {
             tracing::error!("the ledger cannot be opened: {error}");
         }
         let last = archive.as_ref().map_or_else(Chain::default, Archive::last);
-        restore(&mut coordinator, loaded, last, &feeds);
+        restore(&mut coordinator, loaded, last, &feeds, settings.has_heartbeat);
         coordinator.handle(now(), coordinator::Input::Entry(Box::new(began)));
         let start_archiver = |archive| {
             archiver::start(archive, control.clone(), Arc::clone(&status), Arc::clone(&metrics))
@@ -205,7 +208,7 @@ impl Pipeline {
         drop(self.control.send(Input::Engine(coordinator::Input::Alert(Box::new(alert)))));
     }
 
-    /// Somebody may have mended receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers: what they did not take is tried now.
     pub fn retry_now(&self) {
         drop(self.control.send(Input::Engine(coordinator::Input::RetryNow)));
     }
@@ -276,7 +279,7 @@ impl Threads {
         &self,
         source: NamedSource,
         sink: FeedSink,
-        positions: &[Position],
+        loaded: &Loaded,
     ) -> std::io::Result<Feed> {
         let NamedSource { name, component, source } = source;
         let FeedSink { source_index, .. } = sink;
@@ -284,7 +287,8 @@ impl Threads {
         let (publish, watch) = tokio::sync::watch::channel(Vec::new());
         let events = self.control.clone();
         let context = SourceContext {
-            positions: positions_of(positions, name.as_ref()),
+            positions: positions_of(&loaded.positions, name.as_ref()),
+            notes: notes_of(&loaded.entries, name.as_ref()),
             name: name.clone(),
             sink: Box::new(sink),
             committed: watch,
@@ -321,16 +325,40 @@ fn start_entry(rules: &RuleSet) -> Entry {
         .count("rules", rules.written_count() as u64)
 }
 
-fn restore(coordinator: &mut Coordinator, loaded: Loaded, archive: Chain, feeds: &[Feed]) {
+/// What the source has kept in the checkpoint.
+fn notes_of(all: &[StateEntry], source: Option<&Arc<str>>) -> Vec<SourceNote> {
+    let notes = all.iter().filter_map(SourceNote::read);
+    notes.filter(|note| note.source.as_ref() == source).collect()
+}
+
+fn restore(
+    coordinator: &mut Coordinator,
+    loaded: Loaded,
+    archive: Chain,
+    feeds: &[Feed],
+    has_heartbeat: bool,
+) {
     let names: Vec<Arc<str>> = feeds.iter().filter_map(|feed| feed.name.clone()).collect();
     let (report, groups_unusable) = coordinator.restore(loaded.positions, loaded.entries, &names);
     coordinator.restore_ledger(loaded.spool, archive);
-    // The rules that this process began with were accepted, whatever an earlier one was told.
-    let accepted = self_alert::reload_failed(now(), AlertState::Resolved, "");
-    if coordinator.member().dispatcher().is_told(accepted.fingerprint) {
-        coordinator.handle(now(), coordinator::Input::Alert(Box::new(accepted)));
+    // The rules that this process began with were accepted, whatever an earlier one was told; and its
+    // canary is yet to be sent.
+    let mut over = vec![
+        self_alert::reload_failed(now(), AlertState::Resolved, ""),
+        self_alert::canary_missing(now(), AlertState::Resolved, ""),
+    ];
+    let heartbeat = self_alert::heartbeat(now(), AlertState::Firing);
+    if !has_heartbeat {
+        over.push(self_alert::heartbeat(now(), AlertState::Resolved));
+    } else if !coordinator.member().dispatcher().is_told(heartbeat.fingerprint) {
+        coordinator.handle(now(), coordinator::Input::Alert(Box::new(heartbeat)));
     }
-    // Whoever starts it may have mended receivers.
+    for alert in over {
+        if coordinator.member().dispatcher().is_told(alert.fingerprint) {
+            coordinator.handle(now(), coordinator::Input::Alert(Box::new(alert)));
+        }
+    }
+    // Whoever starts it may have fixed receivers.
     coordinator.handle(now(), coordinator::Input::RetryNow);
     tracing::info!(?report, groups_unusable, "checkpoint restored");
 }

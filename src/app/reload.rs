@@ -20,7 +20,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-use super::{clock::now, pipeline::Pipeline, self_alert::RefusedEdits};
+use super::{canary, clock::now, pipeline::Pipeline, self_alert::RefusedEdits};
 
 /// Problems that the alert about a refused edit shows: 10. The log has all of them.
 const PROBLEMS_TOLD: usize = 10;
@@ -41,7 +41,34 @@ pub fn load_rules(
     directory: &std::path::Path,
     resolve_after: Duration,
 ) -> Result<LoadedRules, Vec<Diagnostic>> {
-    compile(&read_rules_dir(directory)?, resolve_after)
+    RuleFiles { directory: directory.to_owned(), has_canary: false }.load(resolve_after)
+}
+
+/// Where the rules are that a process runs.
+#[derive(Clone, Debug)]
+pub struct RuleFiles {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The rule of the end-to-end canary goes with them.
+    pub has_canary: bool,
+}
+
+impl RuleFiles {
+    fn read(&self) -> Result<RuleSources, Vec<Diagnostic>> {
+        let mut sources = read_rules_dir(&self.directory)?;
+        if self.has_canary {
+            sources.rules.push(canary::rule());
+        }
+        Ok(sources)
+    }
+
+    /// Reads and compiles them.
+    ///
+    /// # Errors
+    /// Everything that is wrong, warnings included.
+    pub fn load(&self, resolve_after: Duration) -> Result<LoadedRules, Vec<Diagnostic>> {
+        compile(&self.read()?, resolve_after)
+    }
 }
 
 fn compile(sources: &RuleSources, resolve_after: Duration) -> Result<LoadedRules, Vec<Diagnostic>> {
@@ -86,7 +113,7 @@ pub enum ReloadOutcome {
 
 /// Looks at a rule directory for as long as a pipeline runs.
 pub struct Reloader {
-    directory: PathBuf,
+    files: RuleFiles,
     resolve_after: Duration,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
@@ -98,9 +125,9 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// For a pipeline that runs `rules`, which were read from `directory` some time ago.
+    /// For a pipeline that runs `rules`, which were read from `files` some time ago.
     pub fn new(
-        directory: PathBuf,
+        files: RuleFiles,
         rules: &RuleSet,
         resolve_after: Duration,
         metrics: Arc<Metrics>,
@@ -109,12 +136,12 @@ impl Reloader {
         let tried = rules.version.clone();
         let seen = (tried.clone(), 0);
         let refused = RefusedEdits::default();
-        Reloader { directory, resolve_after, metrics, status, tried, seen, refused }
+        Reloader { files, resolve_after, metrics, status, tried, seen, refused }
     }
 
     /// Looks once.
     pub fn look(&mut self, pipeline: &Pipeline, why: Look) -> ReloadOutcome {
-        let read = read_rules_dir(&self.directory);
+        let read = self.files.read();
         let content = content(&read);
         if why == Look::ByTime {
             if content == self.tried {

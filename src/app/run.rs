@@ -10,14 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     archiver,
+    canary::{Canary, News},
+    clock::now,
     configuration::Configuration,
     pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
     reload::{LoadedRules, Look, ReloadOutcome, Reloader},
+    self_alert::canary_missing,
 };
 use crate::{
     archive::{Archive, ArchiveError, Limits, sign::SigningKey},
     config::LedgerSettings,
-    engine::{diagnostic::Diagnostic, recorder::Sign, text::counted},
+    engine::{
+        alert::AlertState, diagnostic::Diagnostic, duration::written, recorder::Sign, text::counted,
+    },
     notify::{Printer, Receivers},
     server::{self, Health, ReloadRequest, ServerContext, Status},
     source::SourceError,
@@ -35,6 +40,9 @@ const STATE_WAIT: Duration = Duration::from_secs(30);
 
 /// How soon rule files are looked at again after a change was seen: 500 ms.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether the end-to-end canary has come back: 500 ms.
+const CANARY_LOOK: Duration = Duration::from_millis(500);
 
 /// Why `run` came to its end.
 #[derive(Debug)]
@@ -131,13 +139,15 @@ async fn run_in(
     let result = match started {
         Ok((pipeline, receivers)) => {
             let reloader = Reloader::new(
-                general.rules.clone(),
+                configuration.rule_files(),
                 &rules.rules,
                 general.engine.resolve_after,
                 Arc::clone(&metrics),
                 Arc::clone(&status),
             );
-            let watched = Watched { pipeline, reloader, receivers };
+            let canary = configuration.build_canary(&metrics).map_err(RunError::Configuration)?;
+            let watched =
+                Watched { pipeline, reloader, receivers, canary, status: Arc::clone(&status) };
             watch(watched, general.reload_interval, reload_requests, hangup).await
         }
         Err(error) => Err(error),
@@ -172,7 +182,7 @@ async fn start(
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let settings = PipelineSettings {
         rules: Arc::clone(&rules.rules),
-        engine: general.engine.settings(),
+        engine: configuration.engine_settings(),
         plan,
         receivers: receivers.clone(),
         sources,
@@ -183,6 +193,7 @@ async fn start(
         checkpoint_interval: general.engine.checkpoint_interval,
         workers,
         drain: DRAIN,
+        has_heartbeat: configuration.has_heartbeat,
         metrics: Arc::clone(metrics),
         status: Arc::clone(status),
         on_alert: Box::new(|_| ()),
@@ -238,9 +249,29 @@ struct Watched {
     pipeline: Pipeline,
     reloader: Reloader,
     receivers: Receivers,
+    canary: Option<Canary>,
+    status: Arc<Status>,
 }
 
 impl Watched {
+    /// Sends the canary when it is time to, and tells of one that does not come back.
+    fn look_for_canary(&mut self) {
+        let Some(canary) = &mut self.canary else { return };
+        let within = written(canary.within());
+        let detail = format!("sent to topic {}, its alert is due within {within}", canary.topic());
+        match canary.look(now()) {
+            Some(News::Missing) => {
+                self.status.set_component("canary", Health::Degraded, &detail);
+                self.pipeline.tell(canary_missing(now(), AlertState::Firing, &detail));
+            }
+            Some(News::Back) => {
+                self.status.set_component("canary", Health::Ok, "it came back");
+                self.pipeline.tell(canary_missing(now(), AlertState::Resolved, &detail));
+            }
+            None => {}
+        }
+    }
+
     /// Looks at rules, secrets and certificates. Blocks the thread.
     fn look(&mut self, why: Look) -> ReloadOutcome {
         let have_changed = self.receivers.look();
@@ -263,9 +294,14 @@ async fn watch(
     let mut look = tokio::time::interval(reload_interval.unwrap_or(Duration::MAX / 4));
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ended = tokio::time::interval(Duration::from_millis(100));
+    let mut canary = tokio::time::interval(CANARY_LOOK);
+    canary.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopping = false;
     loop {
         tokio::select! {
+            _ = canary.tick(), if !stopping => {
+                tokio::task::block_in_place(|| watched.look_for_canary());
+            }
             _ = ended.tick() => {
                 if watched.pipeline.is_finished() {
                     break;

@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::engine::{
-    alert::{Alert, AlertState, Fingerprint, RuleSaid},
+    alert::{Alert, AlertState},
     rule::Severity,
     time::WallTime,
 };
 
 /// Name of the alert that says an edit of the rules was refused.
 pub(super) const RELOAD_FAILED: &str = "TriplineReloadFailed";
+
+/// Name of the alert that always fires.
+pub(super) const HEARTBEAT: &str = "tripline_heartbeat";
 
 /// The trouble of refused edits: from the first until a set is taken, it is one alert.
 #[derive(Default)]
@@ -56,6 +59,7 @@ struct About {
     name: &'static str,
     rule_id: &'static str,
     title: &'static str,
+    severity: Severity,
     firing: &'static str,
     resolved: &'static str,
 }
@@ -66,6 +70,7 @@ pub(super) fn reload_failed(now: WallTime, state: AlertState, detail: &str) -> A
         name: RELOAD_FAILED,
         rule_id: "tripline.reload",
         title: "Rules could not be reloaded",
+        severity: Severity::High,
         firing: "An edit of the rules was refused; the last good set goes on",
         resolved: "The rules were loaded again",
     };
@@ -78,6 +83,7 @@ pub(super) fn ledger_stalled(now: WallTime, state: AlertState, detail: &str) -> 
         name: "TriplineLedgerStalled",
         rule_id: "tripline.ledger",
         title: "The ledger cannot be written",
+        severity: Severity::High,
         firing: "Rows of the ledger wait in the checkpoint; when there is no more room for them, \
                  accesses are not recorded",
         resolved: "The ledger is written again",
@@ -91,6 +97,7 @@ fn access_shed(now: WallTime, state: AlertState, detail: &str) -> Alert {
         name: "TriplineAccessShed",
         rule_id: "tripline.accesses",
         title: "Accesses are not recorded",
+        severity: Severity::High,
         firing: "There are more accesses than the ledger takes; those beyond are counted only",
         resolved: "All accesses are recorded again",
     };
@@ -122,12 +129,34 @@ impl ShedAccesses {
     }
 }
 
+/// The end-to-end canary does not come back: alerts may be late, or not come at all. `detail` is which.
+pub(super) fn canary_missing(now: WallTime, state: AlertState, detail: &str) -> Alert {
+    const ABOUT: About = About {
+        name: "TriplineCanaryMissing",
+        rule_id: "tripline.canary",
+        title: "The end-to-end canary is missing",
+        severity: Severity::Critical,
+        firing: "A record that Tripline sent itself made no alert in time",
+        resolved: "Records that Tripline sends itself make alerts in time again",
+    };
+    about_tripline(&ABOUT, now, state, detail)
+}
+
+/// Always fires, for somebody who is told when it no longer comes.
+pub(super) fn heartbeat(now: WallTime, state: AlertState) -> Alert {
+    const ABOUT: About = About {
+        name: HEARTBEAT,
+        rule_id: "tripline.heartbeat",
+        title: "Tripline is alive",
+        severity: Severity::Informational,
+        firing: "Tripline is alive, and its alerts come through",
+        resolved: "No heartbeat is told any more",
+    };
+    let detail = "This alert always fires. If it no longer comes, nobody watches.";
+    about_tripline(&ABOUT, now, state, detail)
+}
+
 fn about_tripline(about: &About, now: WallTime, state: AlertState, detail: &str) -> Alert {
-    let labels = BTreeMap::from([
-        ("alertname".to_owned(), about.name.to_owned()),
-        ("severity".to_owned(), Severity::High.as_str().to_owned()),
-        ("rule_id".to_owned(), about.rule_id.to_owned()),
-    ]);
     let summary = match state {
         AlertState::Firing => about.firing,
         AlertState::Resolved => about.resolved,
@@ -136,28 +165,10 @@ fn about_tripline(about: &About, now: WallTime, state: AlertState, detail: &str)
         ("summary".to_owned(), summary.to_owned()),
         ("description".to_owned(), detail.to_owned()),
     ]);
-    let at = now.as_event();
-    Alert {
-        fingerprint: Fingerprint::of(&labels),
-        state,
-        labels,
-        annotations,
-        rule_id: about.rule_id.to_owned(),
-        rule_title: about.title.to_owned(),
-        severity: Severity::High,
-        key: Vec::new(),
-        starts_at: at,
-        first_seen: at,
-        last_seen: at,
-        ends_at: (state == AlertState::Resolved).then_some(at),
-        changed_at: now,
-        value: 1.0,
-        threshold: String::new(),
-        finding_count: 1,
-        suppressed_count: 0,
-        evidence: Vec::new(),
-        revision: 1,
-        said: RuleSaid::default(),
-        tags: Vec::new(),
-    }
+    let ends_at = (state == AlertState::Resolved).then_some(now.as_event());
+    let rule = (about.rule_id, about.title);
+    let mut alert = Alert::about_tripline(now, about.name, rule, BTreeMap::new());
+    alert.severity = about.severity;
+    alert.labels.insert("severity".to_owned(), about.severity.as_str().to_owned());
+    Alert { state, annotations, ends_at, ..alert }
 }

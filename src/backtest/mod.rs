@@ -8,7 +8,6 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod difference;
-mod glob;
 mod html;
 mod read;
 mod report;
@@ -38,7 +37,6 @@ use crate::{
 };
 
 pub use difference::{Difference, KeyDifference, RuleChange, RuleDifference, difference};
-pub use glob::expand;
 pub use html::page;
 pub use read::Input;
 pub use report::{DeadLetterReport, Report, RuleReport};
@@ -284,6 +282,9 @@ impl Side {
 fn steps(mut batch: DetectionBatch) -> Vec<DetectionBatch> {
     let Some((partition, end)) = single(&batch.progress) else { return vec![batch] };
     let mut steps = Vec::new();
+    // What was received and what ended go ahead of time, which would pass over them.
+    let (mut received, mut ended) =
+        (std::mem::take(&mut batch.received), std::mem::take(&mut batch.ended));
     let mut from = batch.detections.first().map_or(end, |detection| detection.time);
     while let Some(count) =
         batch.detections.iter().position(|detection| detection.time >= from.plus(STEP))
@@ -297,10 +298,12 @@ fn steps(mut batch: DetectionBatch) -> Vec<DetectionBatch> {
             rules_epoch: batch.rules_epoch,
             progress: vec![progress],
             detections: std::mem::replace(&mut batch.detections, rest),
+            received: std::mem::take(&mut received),
+            ended: std::mem::take(&mut ended),
             ..DetectionBatch::default()
         });
     }
-    steps.push(batch);
+    steps.push(DetectionBatch { received, ended, ..batch });
     steps
 }
 

@@ -297,7 +297,7 @@ mod tests {
     use std::{fs::File, io::Write as _};
 
     use super::*;
-    use crate::backtest::expand;
+    use crate::source::file::expand;
 
     fn line(time: &str) -> String {
         format!("{{\"stageTimestamp\":\"2026-01-05T10:00:{time}.000000Z\"}}\n")

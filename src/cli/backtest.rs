@@ -15,8 +15,8 @@ use super::{ConfigArgs, exit, output, signals};
 use crate::{
     app::{clock::now, configuration::Configuration, reload::load_rules},
     backtest::{
-        BacktestSettings, Difference, Input, Progress, Report, difference, difference_text, expand,
-        page, report_text, run,
+        BacktestSettings, Difference, Input, Progress, Report, difference, difference_text, page,
+        report_text, run,
     },
     engine::{
         alert::Alert,
@@ -29,7 +29,7 @@ use crate::{
         time::{EventTime, WallTime},
     },
     notify::alert_line,
-    source::RecordReader,
+    source::{RecordReader, file::expand},
 };
 
 /// What comes out on standard output.

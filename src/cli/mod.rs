@@ -7,6 +7,7 @@
 mod ask;
 mod backtest;
 mod check;
+mod dead_letters;
 mod demo;
 mod explain;
 mod formats;
@@ -41,9 +42,9 @@ pub mod exit {
     /// All went well.
     pub const OK: ExitCode = ExitCode::SUCCESS;
     /// The command did its work and the answer is no, such as a test that failed; or the world
-    /// failed in a way that a restart may mend.
+    /// failed in a way that a restart may fix.
     pub const FAILURE: u8 = 1;
-    /// Command line, configuration or rules are wrong. A restart mends nothing.
+    /// Command line, configuration or rules are wrong. A restart does not help.
     pub const USAGE: u8 = 2;
     /// Another process has taken over the stream.
     pub const FENCED: u8 = 3;
@@ -55,7 +56,7 @@ pub mod exit {
 
 const EXIT_CODES: &str = "Exit codes:
   0  all went well
-  1  the answer is no (a test failed, …), or something outside failed and a restart may mend it
+  1  the answer is no (a test failed, …), or something outside failed and a restart may help
   2  command line, configuration or rules are wrong; nothing was consumed
   3  another Tripline process has taken over the stream; this one stopped and delivers nothing more
   4  the state directory is in use by another process, or was written by a newer version
@@ -80,6 +81,7 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
     Coverage(ask::coverage::CoverageArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
     Formats(formats::FormatsArgs),
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Coverage(args) => ask::coverage::execute(args),
+        Command::DeadLetters(args) => dead_letters::execute(args),
         Command::Demo(args) => demo::execute(args),
         Command::Explain(args) => explain::execute(args),
         Command::Formats(args) => formats::execute(args),

@@ -8,7 +8,6 @@ use super::{ConfigArgs, check::everything_found, exit, output};
 use crate::{
     app::{
         configuration::Configuration,
-        reload::load_rules,
         run::{RunEnd, RunError, run},
     },
     engine::{
@@ -29,7 +28,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "Exit codes:
   0  it was told to stop, or all files were read to their end
-  1  something outside failed, such as a port in use; a restart may mend it
+  1  something outside failed, such as a port in use; a restart may help
   2  configuration or rules are wrong; nothing was read
   3  another process has taken over the stream
   4  the state is in use by another process, or was written by a newer version
@@ -50,7 +49,7 @@ pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
         return Ok(refuse(&everything_found(&args.config)));
     };
     let general = &configuration.general;
-    let rules = match load_rules(&general.rules, general.engine.resolve_after) {
+    let rules = match configuration.rule_files().load(general.engine.resolve_after) {
         Ok(rules) => rules,
         Err(problems) => {
             warnings.extend(problems);

@@ -33,6 +33,7 @@ const RULES: &[(&str, &str)] = shipped![
     "binding_to_anonymous.yaml",
     "certificate_self_approved.yaml",
     "change_cut_off.yaml",
+    "change_hidden_from_rules.yaml",
     "client_certificate_approved.yaml",
     "cluster_admin_binding.yaml",
     "cluster_dns_changed.yaml",

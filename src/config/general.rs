@@ -57,6 +57,11 @@ pub const SETTINGS: &[Setting] = &[
         "Certificate in PEM, with those that signed it; read again when it changes.",
     ),
     setting("http.tls.key_file", "none", "Key of the certificate, in PEM."),
+    setting(
+        "http.tls.client_ca_file",
+        "none",
+        "Authorities in PEM; then every client must show a certificate of theirs.",
+    ),
     setting("http.bearer_token", "none", "Tokens of those who may ask, one a line (secret)."),
     setting("http.bearer_token_file", "none", "File with these tokens."),
     setting("http.basic_auth.username", "none", "User who may ask."),
@@ -159,6 +164,7 @@ impl EngineTuning {
             idle_after: self.idle_after,
             skew_max: self.skew_max,
             resolve_after: self.resolve_after,
+            ..EngineSettings::default()
         }
     }
 }

@@ -98,7 +98,7 @@ pub enum Input {
     Rules(Arc<RuleSet>),
     /// An alert that no rule made: about Tripline itself.
     Alert(Box<Alert>),
-    /// Somebody may have mended receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers: what they did not take is tried now.
     RetryNow,
     /// Something that Tripline did or was told, for the ledger.
     Entry(Box<Entry>),

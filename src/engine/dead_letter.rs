@@ -16,7 +16,7 @@ pub struct DeadLetter {
     pub reason: DeadLetterReason,
     /// Why, for people; at most 200 bytes, without content of the record.
     pub detail: String,
-    /// The payload, or the part of it, cut at 1 MiB; empty for a tombstone.
+    /// The payload, or the part of it, cut at 1 MiB, with secrets redacted; empty for a tombstone.
     pub payload: Vec<u8>,
 }
 

@@ -3,17 +3,20 @@
 //! One per worker thread; scales with cores. It decodes each record onto the fields that the rules
 //! need, keeps the canonical events, and evaluates the rules.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     access::{self, Extractor, Observed},
     decode::{Decoder, Origin, Sink},
-    detect::{Detection, RuleMatcher},
-    event::{Event, Stage, UnreadCounts, is_long_running, well_known},
+    detect::{Detection, Ended, Received, RuleMatcher},
+    event::{
+        Event, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record, well_known,
+    },
     limits,
     record::{PartitionName, RecordBatch},
     rule::RuleSet,
     settings::EngineSettings,
+    state::SourceNote,
     time::{EventTime, WallTime},
 };
 pub use super::{
@@ -26,6 +29,7 @@ pub use super::{
 pub struct Detector {
     rules_epoch: u64,
     skew_max: Duration,
+    truths: BTreeMap<String, Option<Arc<str>>>,
     decoder: Decoder,
     matcher: RuleMatcher,
     extractor: Extractor,
@@ -38,6 +42,7 @@ impl Detector {
         Detector {
             rules_epoch,
             skew_max: settings.skew_max,
+            truths: settings.truths.clone(),
             decoder: Decoder::new(&rules.fields),
             extractor: Extractor::new(Arc::clone(&rules)),
             matcher: RuleMatcher::new(rules),
@@ -58,6 +63,7 @@ impl Detector {
             sequence: batch.sequence,
             rules_epoch: self.rules_epoch,
             progress: Vec::with_capacity(batch.partitions.len()),
+            notes: batch.notes.clone(),
             ..DetectionBatch::default()
         };
         out.progress.extend(batch.partitions.iter().map(|partition| Progress {
@@ -71,6 +77,7 @@ impl Detector {
             let Some(partition) = batch.partition_of(record) else { continue };
             let mut sink = Collector {
                 out: &mut out,
+                truths: &self.truths,
                 matcher: &mut self.matcher,
                 extractor: &mut self.extractor,
                 event_index: 0,
@@ -103,6 +110,7 @@ impl Detector {
 /// Takes what comes out of one record.
 struct Collector<'b> {
     out: &'b mut DetectionBatch,
+    truths: &'b BTreeMap<String, Option<Arc<str>>>,
     matcher: &'b mut RuleMatcher,
     extractor: &'b mut Extractor,
     /// How many events of the record came before.
@@ -114,8 +122,20 @@ struct Collector<'b> {
     time_max: Option<EventTime>,
 }
 
+impl Collector<'_> {
+    /// Whether another source is the truth for the event's cluster.
+    fn is_of_another(&self, event: &Event<'_>) -> bool {
+        let cluster = event.first_str(well_known::CLUSTER).unwrap_or("");
+        self.truths.get(cluster).is_some_and(|source| *source != self.partition.source)
+    }
+}
+
 impl Sink for Collector<'_> {
     fn event(&mut self, event: &mut Event<'_>) {
+        if !self.truths.is_empty() && self.is_of_another(event) {
+            self.out.counts.events_elsewhere += 1;
+            return;
+        }
         self.out.time_min =
             Some(self.out.time_min.map_or(event.time, |earliest| earliest.min(event.time)));
         self.out.see_hour(event);
@@ -144,6 +164,16 @@ impl Sink for Collector<'_> {
             self.out.accesses.extend(self.extractor.extract(event, recorded, origin));
         }
         self.event_index += 1;
+        if self.matcher.watches(event) {
+            match event.stage {
+                Stage::Unfinished => {}
+                Stage::RequestReceived => self.out.received.extend(self.matcher.received(event)),
+                _ => {
+                    let identity = RequestIdentity::of(event);
+                    self.out.ended.push(Ended { identity, time: event.time });
+                }
+            }
+        }
     }
 
     fn control(&mut self, message: ControlMessage) {
@@ -157,7 +187,7 @@ impl Sink for Collector<'_> {
             offset: self.offset,
             reason,
             detail,
-            payload: bytes.get(..kept).unwrap_or(bytes).to_vec(),
+            payload: redact_record(bytes.get(..kept).unwrap_or(bytes)),
         });
     }
 }
@@ -170,7 +200,7 @@ impl Sink for Collector<'_> {
 /// the request's identity keeps the second from counting twice.
 fn is_canonical(event: &Event<'_>) -> bool {
     match event.stage {
-        Stage::RequestReceived => false,
+        Stage::RequestReceived | Stage::Unfinished => false,
         Stage::ResponseStarted | Stage::Panic => true,
         Stage::ResponseComplete => !is_long_running(event),
     }
@@ -189,6 +219,10 @@ pub struct DetectionBatch {
     pub detections: Vec<Detection>,
     /// What recording rules matched, in the order of the records.
     pub accesses: Vec<Observed>,
+    /// Changes that were received, of which some rule wants to know if they never end.
+    pub received: Vec<Received>,
+    /// Changes that have an answer, if some rule wants to know of those without one.
+    pub ended: Vec<Ended>,
     /// Records that could not be decoded, in order.
     pub dead_letters: Vec<DeadLetter>,
     /// Earliest event time seen; `None` if there were no events.
@@ -197,6 +231,8 @@ pub struct DetectionBatch {
     pub hours: Vec<SeenHour>,
     /// What was counted on the way.
     pub counts: DetectCounts,
+    /// What the source keeps with its positions.
+    pub notes: Vec<SourceNote>,
 }
 
 /// Events of one cluster in one hour of event time.
@@ -250,6 +286,8 @@ pub struct DetectCounts {
     pub events_canonical: u64,
     /// Events ahead of the operator's clock by more than the allowed skew.
     pub events_from_future: u64,
+    /// Events of a cluster for which another source is the truth; rules did not see them.
+    pub events_elsewhere: u64,
     /// Array elements that rules did not see.
     pub values_dropped: u64,
     /// Events that were cut off on their way; each is a dead letter, too.

@@ -21,11 +21,12 @@ pub const IDENTITY_BYTES_MAX: usize = 32 << 20;
 /// (`Y004`).
 pub const DIAGNOSTICS_MAX: usize = 10_000;
 
-/// Bytes of one record: 16 MiB. A larger one is a dead letter with reason `too_large`.
+/// Bytes of one record: 16 MiB. A larger one is a dead letter with reason `too_large`; what stands before
+/// is matched, the last event of it as one that was cut.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
-/// Nesting of JSON: 128 levels. A deeper event is matched on what lies above, and is a dead letter
-/// too (`too_deep`).
+/// Nesting of JSON: 128 levels, more than anything real has. A deeper event is matched like any other, and
+/// is a dead letter too (`too_deep`); what is no event is nothing else.
 pub const JSON_DEPTH_MAX: usize = 128;
 
 /// Bytes kept of a dead letter: 1 MiB. The rest is cut off.
@@ -36,7 +37,7 @@ pub const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
 pub const INDEX_TEXTS_PER_TEST_MAX: usize = 256;
 
 /// Values of one field that the index of rules knows: 4,096. With more the field is not indexed. As many
-/// beginnings of its values; with more it is indexed without them.
+/// prefixes of its values; with more it is indexed without them.
 pub const INDEX_VALUES_MAX: usize = 4_096;
 
 /// Bytes of one event: 8 MiB, several times what an API server stores. A larger one is matched, and
@@ -47,21 +48,31 @@ pub const EVENT_BYTES_MAX: usize = 8 << 20;
 /// one key.
 pub const PATH_SEGMENTS_MAX: usize = 32;
 
+/// Steps of one JSON Patch that are looked at to find what its `copy` and `move` put: 1,000. At the limit
+/// what is left is not found, and the event counts as one of which values were left out.
+pub const PATCH_COPIES_MAX: usize = 1_000;
+
+/// Bytes of a JSON Pointer from which `copy` and `move` are followed: 4,096. A longer one is not, and the
+/// event counts as one of which values were left out.
+pub const POINTER_BYTES_MAX: usize = 4 << 10;
+
 /// Envelopes around one another that have to be undone (texts within texts, compression, Base64): 6. What
 /// is wrapped further is not an event.
 pub const WRAPPERS_MAX: usize = 6;
 
-/// Bytes that undoing envelopes may make of one record: 64 MiB. What does not fit is a dead letter with
+/// Bytes that undoing envelopes may make of one record, and as many that closing what was cut may: 64 MiB. What does not fit is a dead letter with
 /// reason `too_large`, or not looked at, so that the record is one with reason `not_an_event`.
 pub const UNWRAPPED_BYTES_MAX: usize = 64 << 20;
 
 /// Nesting of objects and arrays in which an event is looked for: 16 levels.
 pub const SEARCH_DEPTH_MAX: usize = 16;
 
-/// Members of one object among which an event is looked for: 1,024. Further ones are not looked at.
-pub const SEARCH_MEMBERS_MAX: usize = 1_024;
+/// Members of one object among which an event is looked for: 1,000,000, at 40 B each. Further ones are not
+/// looked at. Where a shipper writes all of an event into one object, people choose how many there are.
+pub const SEARCH_MEMBERS_MAX: usize = 1_000_000;
 
-/// Values of one record that are looked at in search of events: 100,000. Further ones are not looked at.
+/// Values of one record that are looked at in search of events: 100,000. What has more is a dead letter too
+/// (`too_many_events`).
 pub const SEARCH_NODES_MAX: usize = 100_000;
 
 /// Lists within lists: 4. Deeper ones are items that are no events.
@@ -70,21 +81,31 @@ pub const LISTS_MAX: usize = 4;
 /// Events in one record: 10,000. The rest of a longer EventList is a dead letter (`too_many_events`).
 pub const EVENTS_PER_RECORD_MAX: usize = 10_000;
 
-/// Values kept of one field of one event: 1,024. Further array elements are not seen by rules;
-/// counted.
-pub const VALUES_PER_FIELD_MAX: usize = 1_024;
+/// Values of one event that rules look at: 4,194,304, each in 32 B, which is all that an event of
+/// [`EVENT_BYTES_MAX`] can hold. Beyond it a field keeps its first values and its last; counted, and the
+/// event is `unseen` in part.
+pub const VALUES_PER_EVENT_MAX: u32 = 4 << 20;
 
-/// Bytes of one captured value: 1,024. A longer one is cut, with `…` at its end.
+/// Bytes of one captured value: 1,024. A longer one is cut, with `…` at its end, and behind it a digest of
+/// the whole unless people write such values freely.
 pub const CAPTURED_VALUE_BYTES_MAX: usize = 1_024;
 
-/// Values captured of one field: 32. Further ones are left out of keys and evidence.
+/// Values captured of one field: 32, the first ones and the last, which is what a server appends to what
+/// clients say. Further ones are left out of keys and evidence, those that let the rule hold after all others.
 pub const CAPTURED_VALUES_MAX: usize = 32;
 
-/// Distinct correlation keys of one rule: 100,000. At the limit the key idle longest is dropped and
-/// counted; the rule may then miss an alert for it.
+/// Keys of one event for one rule, and combinations of counted values, if fields have several values: 1,024
+/// of each. Further ones do not count; counted.
+pub const KEYS_PER_EVENT_MAX: usize = 1_024;
+
+/// Distinct correlation keys of one rule: 100,000. At the limit a sixteenth of them is dropped and counted:
+/// those that have come least far, and of these the ones idle longest, but none of the quarter that is known
+/// longest. The rule may then miss an alert for them.
 pub const CORRELATION_KEYS_MAX: usize = 100_000;
 
-/// Events held in one window of one key: 10,000. At the limit the oldest is dropped and counted; a
+/// Events held in one window of one key: 10,000. At the limit some are dropped or joined, and counted: where
+/// events or numbers count, those of nearly the same time (a 2,500th of the window) become one that stands for
+/// all; of several that say the same (the same value again, the same rule again) one; else the oldest. A
 /// threshold above it is refused when the rule is loaded.
 pub const WINDOW_EVENTS_MAX: usize = 10_000;
 
@@ -109,11 +130,24 @@ pub const IDENTITIES_HELD_MAX: usize = 20_000;
 /// that.
 pub const IDENTITY_SPAN_MAX: Duration = Duration::from_secs(86_400);
 
+/// How long a change may take, in event time: 2 minutes, twice what the API server gives a request. Once
+/// event time has passed that and no end has come, it is an event of stage `Unfinished`.
+pub const UNFINISHED_AFTER: Duration = Duration::from_secs(120);
+
+/// Changes that were received and whose end is waited for: 100,000, only those that a rule asks for. At the
+/// limit further ones are not waited for; counted (`unfinished`).
+pub const UNFINISHED_MAX: usize = 100_000;
+
 /// Pieces of evidence kept with one alert: 5, the first four and the latest.
 pub const EVIDENCE_MAX: usize = 5;
 
-/// Alerts firing at once of one rule: 1,000. Beyond it one overflow alert says how many more.
+/// Alerts firing at once of one rule: 1,000. Beyond it one overflow alert of the rule says how many more, and
+/// names who was new to it, whenever somebody is.
 pub const FIRING_PER_RULE_MAX: usize = 1_000;
+
+/// Alerts firing at once of one rule that one actor began: 100. Beyond it one overflow alert of his own says
+/// how many more.
+pub const FIRING_PER_ENTITY_MAX: usize = 100;
 
 /// Alerts in one notification: 256 (Alertmanager's advice). More go into the next one.
 pub const ALERTS_PER_NOTIFICATION_MAX: usize = 256;
@@ -121,12 +155,13 @@ pub const ALERTS_PER_NOTIFICATION_MAX: usize = 256;
 /// Groups of one route: 10,000. At the limit alerts join the route's overflow group; counted.
 pub const GROUPS_PER_ROUTE_MAX: usize = 10_000;
 
-/// Alerts held in one group: 5,000. At the limit the alert that ended longest ago leaves, else the new
-/// one is not taken; counted, and the group's next notification says how many.
+/// Alerts held in one group: 5,000. At the limit the alert that ended longest ago leaves, else one of whoever
+/// began most of them; the new one is not taken if it would be another of his. Counted, and the group's next
+/// notification says how many.
 pub const ALERTS_PER_GROUP_MAX: usize = 5_000;
 
 /// Alerts held in all groups together: 100,000. Each takes about 2 kB, once for all groups that hold it,
-/// and as much on disk for each. At the limit, as for one group.
+/// and as much on disk for each. At the limit, as for one group, or for the largest.
 pub const ALERTS_IN_GROUPS_MAX: usize = 100_000;
 
 /// How long an alert that ended is kept for a receiver that cannot be reached: 24 hours. Then it is
@@ -289,8 +324,9 @@ pub const TEMPLATE_BYTES_MAX: usize = 16 << 10;
 /// link in a circle ends.
 pub const RULE_DIRECTORY_DEPTH_MAX: usize = 16;
 
-/// Alerts remembered of all rules, suppressed ones included: 200,000. Beyond it new keys join their
-/// rule's overflow alert; counted.
+/// Alerts remembered of all rules, suppressed ones included: 200,000. Beyond it those that ended are forgotten,
+/// a sixteenth at once, the ones first that would be forgotten next: what `suppress` would have held back is
+/// told. If none has ended, new keys join their rule's overflow alert. Counted.
 pub const ALERTS_MAX: usize = 200_000;
 
 /// Bytes of one annotation of an alert: 2,048. A longer one is cut, with `…` at its end.

@@ -81,6 +81,8 @@ pub struct Member {
     recorder: Recorder,
     positions: BTreeMap<Arc<PartitionName>, i64>,
     positions_changed: bool,
+    /// What sources keep beside their positions, as far as it changed: by stored key.
+    notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Decided, but not yet part of a checkpoint that is being written. Attempts wait in the
     /// dispatcher, which so knows that they have not left.
     next: Checkpoint,
@@ -101,6 +103,7 @@ impl Member {
             dispatcher: Dispatcher::new(plan),
             positions: BTreeMap::new(),
             positions_changed: false,
+            notes: BTreeMap::new(),
             next: Checkpoint::default(),
             waiting: VecDeque::new(),
             writing: None,
@@ -129,8 +132,12 @@ impl Member {
         let is_recorded = |(_, entry): &(bool, StateEntry)| entry.table == StateTable::Recorder;
         let (recorded, sound): (Vec<_>, Vec<_>) = sound.into_iter().partition(is_recorded);
         let is_group = |entry: &StateEntry| entry.table == StateTable::Group;
-        let (groups, state): (Vec<_>, Vec<_>) =
-            sound.into_iter().map(|(_, entry)| entry).partition(is_group);
+        // Notes of sources are for them alone.
+        let (groups, state): (Vec<_>, Vec<_>) = sound
+            .into_iter()
+            .map(|(_, entry)| entry)
+            .filter(|entry| entry.table != StateTable::SourceNote)
+            .partition(is_group);
         let mut report = self.shard.restore(&mut state.into_iter());
         for (_, entry) in recorded {
             if self.recorder.restore(&entry).is_some() {
@@ -188,6 +195,9 @@ impl Member {
             self.positions.insert(Arc::clone(&progress.partition), progress.next_offset);
             self.positions_changed = true;
         }
+        for note in &batch.notes {
+            self.notes.insert(note.stored_key(), note.value.clone());
+        }
         self.dispatch_due(now);
     }
 
@@ -213,7 +223,7 @@ impl Member {
         self.dispatch_due(now);
     }
 
-    /// Somebody may have mended receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers: what they did not take is tried now.
     pub fn retry_now(&mut self, now: WallTime) {
         self.dispatcher.retry_now(now);
         self.dispatch_due(now);
@@ -263,6 +273,9 @@ impl Member {
             let sealed = self.next.changes.len();
             self.shard.take_changes(&mut self.next.changes);
             self.dispatcher.take_changes(&mut self.next.changes);
+            let notes = std::mem::take(&mut self.notes).into_iter();
+            let table = StateTable::SourceNote;
+            self.next.changes.extend(notes.map(|(key, value)| StateChange { table, key, value }));
             self.next.archived_through =
                 self.recorder.take_changes(&mut self.next.changes, &mut self.next.rows);
             self.next.changes.iter_mut().skip(sealed).for_each(StateChange::seal);

@@ -4,15 +4,16 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::time::EventTime;
+use super::{state::SourceNote, time::EventTime};
 
-/// One ordered log that a source reads: a Kafka partition, or a file (partition 0).
+/// One ordered log that a source reads: a Kafka partition, a file, a log with its rotated files, or a path
+/// that is posted to (partition 0 of each).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "StoredName", into = "StoredName")]
 pub struct PartitionName {
     /// Name that the operator gave to its source; `None` for an only source without one.
     pub source: Option<Arc<str>>,
-    /// Kafka topic, or path of a file.
+    /// Kafka topic, or path of a file, or path of a URL.
     pub topic: String,
     /// Kafka partition; 0 for a file.
     pub partition: i32,
@@ -80,7 +81,8 @@ impl fmt::Display for PartitionName {
 pub struct Position {
     /// The partition.
     pub partition: Arc<PartitionName>,
-    /// Kafka offset, or line number of a file, of the first record that is not done.
+    /// Kafka offset, or line number of a file, of the first record that is not done. Of a file that is
+    /// followed: the byte at which it begins.
     pub next_offset: i64,
 }
 
@@ -91,7 +93,8 @@ pub struct RecordEntry {
     pub partition_index: u16,
     /// Index into [`RecordBatch::clusters`], if the source knows the cluster.
     pub cluster_index: Option<u16>,
-    /// Kafka offset, or line number of a file.
+    /// Kafka offset, or line number of a file; the last byte of its line in a file that is followed; a
+    /// number of its own for a body that was posted.
     pub offset: i64,
     /// When the record was written, by the clock of its producer or broker; `None` if the source keeps
     /// no such time.
@@ -116,6 +119,9 @@ pub struct RecordBatch {
     pub records: Vec<RecordEntry>,
     /// The arena.
     pub payload: Vec<u8>,
+    /// What the source wants to know after a restart that goes on behind these records; a later note of a
+    /// key replaces an earlier one. There may be notes without records.
+    pub notes: Vec<SourceNote>,
 }
 
 impl RecordBatch {
@@ -159,6 +165,7 @@ impl RecordBatch {
         self.clusters.clear();
         self.records.clear();
         self.payload.clear();
+        self.notes.clear();
     }
 
     /// The bytes of one record; `None` for a tombstone.

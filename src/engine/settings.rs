@@ -1,6 +1,6 @@
 //! What the engine is told by its operator.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::limits;
 
@@ -15,6 +15,8 @@ pub struct EngineSettings {
     pub skew_max: Duration,
     /// How long an alert of a plain detection rule fires after its last event.
     pub resolve_after: Duration,
+    /// By name of a cluster, the source that is the truth for it; what others bring of it is left out.
+    pub truths: BTreeMap<String, Option<Arc<str>>>,
 }
 
 impl Default for EngineSettings {
@@ -24,6 +26,7 @@ impl Default for EngineSettings {
             idle_after: limits::IDLE_AFTER_DEFAULT,
             skew_max: limits::SKEW_MAX_DEFAULT,
             resolve_after: Duration::from_secs(300),
+            truths: BTreeMap::new(),
         }
     }
 }

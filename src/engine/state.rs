@@ -4,6 +4,8 @@
 //! State is made of what only the engine itself writes, and is trusted to fit together. So each piece is
 //! sealed with a hash of all of it, and one whose seal is broken is not read.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{digest::Digest, words::words};
@@ -61,6 +63,10 @@ words! {
         Group = "alert_group",
         /// Head of the ledger, and what is to become its rows.
         Recorder = "recorder",
+        /// Changes that were received and have no end yet.
+        Unfinished = "unfinished",
+        /// What sources keep beside their positions.
+        SourceNote = "source_note",
     }
 }
 
@@ -73,6 +79,39 @@ pub struct StateEntry {
     pub key: Vec<u8>,
     /// As it was handed out.
     pub value: Vec<u8>,
+}
+
+/// What a source keeps beside its positions, such as which file an offset belongs to. It goes through the
+/// pipeline with a batch and is stored by the checkpoint that covers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceNote {
+    /// Name that the operator gave to the source.
+    pub source: Option<Arc<str>>,
+    /// Unique within the source.
+    pub key: String,
+    /// Opaque bytes that carry their own version. `None`: forget it.
+    pub value: Option<Vec<u8>>,
+}
+
+impl SourceNote {
+    /// The key under which it is stored.
+    pub(in crate::engine) fn stored_key(&self) -> Vec<u8> {
+        postcard::to_stdvec(&(self.source.as_deref(), &self.key))
+            .expect("two texts, and memory is there for them")
+    }
+
+    /// A stored entry; `None` if it is none of a source, or is not as it was written.
+    pub fn read(entry: &StateEntry) -> Option<SourceNote> {
+        if entry.table != StateTable::SourceNote {
+            return None;
+        }
+        let mut entry = entry.clone();
+        if !entry.unseal() {
+            return None;
+        }
+        let (source, key): (Option<String>, String) = postcard::from_bytes(&entry.key).ok()?;
+        Some(SourceNote { source: source.map(Arc::from), key, value: Some(entry.value) })
+    }
 }
 
 #[cfg(test)]

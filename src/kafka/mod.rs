@@ -10,19 +10,28 @@ pub mod connection;
 pub mod embedded;
 mod oauth;
 pub mod producer;
+mod reading;
 
 use rdkafka::{
     client::{ClientContext, OAuthToken},
     config::RDKafkaLogLevel,
 };
 
+use std::time::Instant;
+
+use crate::telemetry::Quiet;
+
 pub use connection::{Connection, OpenConnection, Sasl, Tls};
 pub use embedded::EmbeddedKafka;
 pub use oauth::OAuth;
 pub use producer::{DeliveryReport, ProduceError, ProduceFailure, Producer, Record};
+pub use reading::{StoredRecord, read_record, read_topic};
 
 /// Reads a secret, as the shell does it.
 pub type ReadSecret<'a> = &'a dyn Fn(&crate::engine::yaml::SecretRef) -> Result<String, String>;
+
+/// What the library was heard to say again and again.
+static LIBRARY: Quiet = Quiet::new();
 
 /// The part of a client's callbacks that producers and consumers share.
 #[derive(Debug)]
@@ -40,13 +49,15 @@ impl Callbacks {
             tracing::debug!(target: TARGET, facility, "{text}");
             return;
         }
+        let times = || LIBRARY.happened(facility, Instant::now());
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(target: TARGET, facility, "{text}");
             }
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-                tracing::warn!(target: TARGET, facility, "{text}");
-            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => match times() {
+                Some(times) => tracing::warn!(target: TARGET, facility, times, "{text}"),
+                None => tracing::debug!(target: TARGET, facility, "{text}"),
+            },
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
                 tracing::info!(target: TARGET, facility, "{text}");
             }
@@ -58,7 +69,9 @@ impl Callbacks {
     pub(crate) fn token(&self) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         let source = self.tokens.as_ref().ok_or("no token endpoint is configured")?;
         source.fetch().map_err(|detail| {
-            tracing::warn!(%detail, "no OAuth token for Kafka");
+            if let Some(times) = LIBRARY.happened("oauth", Instant::now()) {
+                tracing::warn!(%detail, times, "no OAuth token for Kafka");
+            }
             detail.into()
         })
     }
@@ -72,7 +85,9 @@ impl ClientContext for Callbacks {
     }
 
     fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        tracing::warn!(target: "tripline::kafka::library", %error, "{reason}");
+        if let Some(times) = LIBRARY.happened(&error.to_string(), Instant::now()) {
+            tracing::warn!(target: "tripline::kafka::library", %error, times, "{reason}");
+        }
     }
 
     fn generate_oauth_token(

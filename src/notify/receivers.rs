@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, NotifierKind, fresh::Fresh};
+use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, fresh::Fresh};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, code},
     dispatch::{DispatchPlan, NotifierPlan, ReceiverPlan, Route},
@@ -24,8 +24,8 @@ pub struct ReceiverConfig {
 
 /// One notifier of a receiver.
 pub struct ReceiverNotifier {
-    /// What it is.
-    pub kind: &'static dyn NotifierKind,
+    /// What it is, by its key.
+    pub kind: &'static str,
     /// What its section says.
     pub config: Arc<dyn NotifierConfig>,
     /// Whether it is told that alerts resolved.
@@ -123,7 +123,7 @@ fn parse_notifiers(receiver: &Section<'_>) -> Vec<ReceiverNotifier> {
             section.finish();
             if let Some(config) = config {
                 notifiers.push(ReceiverNotifier {
-                    kind: *kind,
+                    kind: kind.name(),
                     config: config.into(),
                     send_resolved,
                     place,
@@ -140,7 +140,7 @@ pub fn plan(receivers: &[ReceiverConfig], route: Route) -> DispatchPlan {
     let notifier = |receiver: &ReceiverConfig, notifier: &ReceiverNotifier| {
         let terms = notifier.config.terms();
         NotifierPlan {
-            kind: notifier.kind.name().to_owned(),
+            kind: notifier.kind.to_owned(),
             grouping: terms.grouping,
             send_resolved: notifier.send_resolved,
             audience: terms.audience,

@@ -85,7 +85,7 @@ fn answer(
     let width = components.keys().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut text = format!("{word}\n");
     for (name, component) in components {
-        let Component { health, detail, since } = component;
+        let Component { health, detail, since, .. } = component;
         let line = format!("{name:width$}  {health:8}  {detail}");
         text.push_str(&format!("{} (since {since})\n", line.trim_end()));
     }

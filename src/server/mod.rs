@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::{
-            alert::{Alert, AlertState, Evidence, Fingerprint, RuleSaid},
+            alert::{Alert, AlertState, Evidence},
             diagnostic::{Problems, SourceText},
             record::{PartitionName, Position},
             rule::Severity,
@@ -243,28 +243,14 @@ mod tests {
     fn alert(name: &str, severity: Severity) -> Alert {
         let labels = std::collections::BTreeMap::from([("alertname".to_owned(), name.to_owned())]);
         let time = EventTime::parse("2026-01-05T22:14:01Z").unwrap();
+        let (id, title) = (format!("id-{name}"), format!("Title of <b>{name}</b>"));
         Alert {
-            fingerprint: Fingerprint::of(&labels),
-            state: AlertState::Firing,
-            labels,
-            annotations: std::collections::BTreeMap::new(),
-            rule_id: format!("id-{name}"),
-            rule_title: format!("Title of <b>{name}</b>"),
-            severity,
             key: vec![("user.username".to_owned(), "<script>eve</script>".to_owned())],
-            starts_at: time,
-            first_seen: time,
-            last_seen: time,
-            ends_at: None,
-            changed_at: WallTime::from_micros(0),
             value: 5.0,
             threshold: "≥ 5 events in 5m".to_owned(),
-            finding_count: 1,
-            suppressed_count: 0,
             evidence: vec![Evidence { time, fields: vec![("verb".to_owned(), "get".to_owned())] }],
-            revision: 1,
-            said: RuleSaid::default(),
-            tags: Vec::new(),
+            changed_at: WallTime::from_micros(0),
+            ..Alert::begun(time.as_wall(), (&id, &title), severity, labels)
         }
     }
 

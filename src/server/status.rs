@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::engine::{
@@ -57,7 +57,12 @@ pub struct Component {
     pub detail: String,
     /// Since when it is so.
     pub since: WallTime,
+    /// When that was last logged.
+    pub(super) logged: WallTime,
 }
+
+/// How often it is said again that a part is in trouble: every 10 min.
+const REMINDER: Duration = Duration::from_secs(600);
 
 /// Where one partition stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +105,7 @@ impl Status {
         status
     }
 
-    /// How a part of the process is now. A change is also logged.
+    /// How a part of the process is now. A change is also logged, and trouble that lasts now and then.
     pub fn set_component(&self, name: &str, health: Health, detail: &str) {
         let mut inner = self.write();
         let before = inner.components.get(name);
@@ -108,11 +113,20 @@ impl Status {
             return;
         }
         let changed = before.is_none_or(|known| known.health != health);
-        let since = before.filter(|_| !changed).map_or_else(now, |known| known.since);
-        let component = Component { health, detail: detail.to_owned(), since };
+        let (since, mut logged) =
+            before.filter(|_| !changed).map_or((now(), now()), |known| (known.since, known.logged));
+        let is_due = now().since(logged) >= REMINDER;
+        if is_due {
+            logged = now();
+        }
+        let component = Component { health, detail: detail.to_owned(), since, logged };
         inner.components.insert(name.to_owned(), component);
         drop(inner);
         match health {
+            Health::Degraded | Health::Down if is_due && !changed => {
+                let minutes = now().since(since).as_secs() / 60;
+                tracing::warn!(component = name, minutes, "{name} is still {health}: {detail}");
+            }
             _ if !changed => {}
             Health::Ok => tracing::info!(component = name, "{name} is ok: {detail}"),
             Health::Starting => tracing::debug!(component = name, "{name} is starting: {detail}"),

@@ -6,6 +6,7 @@
 
 pub mod file;
 pub mod kafka;
+pub mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,14 +16,16 @@ use crate::{
     engine::{
         diagnostic::Diagnostic,
         record::{PartitionName, Position, RecordBatch},
+        state::SourceNote,
         time::WallTime,
         yaml::{SecretRef, Section},
     },
     kafka::{Connection, ReadSecret},
+    web::SecretSource,
 };
 
 /// Every source that can be configured. Sorted by name; one line each.
-pub const SOURCES: &[&dyn SourceKind] = &[&file::File, &kafka::Kafka];
+pub const SOURCES: &[&dyn SourceKind] = &[&file::File, &kafka::Kafka, &webhook::Webhook];
 
 /// Records of one batch: 1,000.
 const BATCH_RECORDS_MAX: usize = 1_000;
@@ -55,7 +58,7 @@ pub trait SourceConfig: Send + Sync {
     ///
     /// # Errors
     /// What is wrong, for people: a secret that cannot be read, a certificate that is none.
-    fn build(&self, secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>>;
+    fn build(&self, secret: &SecretSource) -> Result<Box<dyn Source>, Box<Diagnostic>>;
     /// Opens what was recorded between two times, for `backtest`; `None` if the source knows no times.
     /// Blocks the thread. Disturbs no process that reads the same stream.
     fn history(
@@ -149,6 +152,8 @@ pub struct SourceContext {
     pub sink: Box<dyn BatchSink>,
     /// Where to go on: from the checkpoint, which wins over what the broker remembers.
     pub positions: Vec<Position>,
+    /// What it has kept beside its positions: from the checkpoint.
+    pub notes: Vec<SourceNote>,
     /// Positions that a checkpoint has covered; the source tells the broker, for lag tools. Only the
     /// latest value matters.
     pub committed: tokio::sync::watch::Receiver<Vec<Position>>,
@@ -195,6 +200,17 @@ pub enum SourceEvent {
     },
     /// The channel was full, so reading pauses; or it goes on.
     Paused(bool),
+    /// It reads on, but something is wrong that people should mend; or (`None`) nothing is any more.
+    Degraded(Option<String>),
+    /// Something was refused, lost or passed over; it is counted.
+    Trouble {
+        /// What, as a word for metrics; one of the kind's own.
+        what: &'static str,
+        /// How often, or how much.
+        count: u64,
+        /// For people; written to the log.
+        detail: String,
+    },
 }
 
 /// What no retry can mend.

@@ -101,15 +101,7 @@ impl DeadLetterFiles {
     ) -> Result<DeadLetterFiles, DeadLetterError> {
         let failed = |error: std::io::Error| at(dir, &error);
         files::make_directory(dir).map_err(failed)?;
-        let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(dir).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let number = name.to_str().and_then(|name| {
-                name.strip_prefix("dead-letter-")?.strip_suffix(".jsonl")?.parse::<u64>().ok()
-            });
-            numbers.extend(number);
-        }
-        numbers.sort_unstable();
+        let mut numbers = numbers_in(dir).map_err(failed)?;
         if numbers.is_empty() {
             numbers.push(1);
         }
@@ -193,7 +185,21 @@ fn at(path: &Path, error: &std::io::Error) -> DeadLetterError {
     DeadLetterError { place: path.display().to_string(), detail: error.to_string() }
 }
 
-fn path_of(dir: &Path, number: u64) -> PathBuf {
+/// The numbers of the files in a directory, oldest first.
+pub(super) fn numbers_in(dir: &Path) -> Result<Vec<u64>, std::io::Error> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| {
+            name.strip_prefix("dead-letter-")?.strip_suffix(".jsonl")?.parse::<u64>().ok()
+        });
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+pub(super) fn path_of(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("dead-letter-{number:06}.jsonl"))
 }
 

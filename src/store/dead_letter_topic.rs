@@ -1,6 +1,6 @@
 //! Dead letters in a Kafka topic: the record as it was, with where it comes from in headers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -8,6 +8,7 @@ use super::dead_letter::{DeadLetterError, DeadLetterSink};
 use crate::{
     engine::{detector::DeadLetter, time::WallTime},
     kafka::{DeliveryReport, ProduceError, Producer, Record},
+    telemetry::Quiet,
 };
 
 /// How long the broker may take to acknowledge everything that was handed over.
@@ -24,12 +25,14 @@ pub struct DeadLetterTopic {
     /// What came of each letter since the last sync, as far as it is known.
     deliveries: Vec<oneshot::Receiver<DeliveryReport>>,
     dropped: u64,
+    /// What was logged of letters that were dropped.
+    dropping: Quiet,
 }
 
 impl DeadLetterTopic {
     /// To the producer's topic.
     pub const fn new(producer: Producer) -> DeadLetterTopic {
-        DeadLetterTopic { producer, deliveries: Vec::new(), dropped: 0 }
+        DeadLetterTopic { producer, deliveries: Vec::new(), dropped: 0, dropping: Quiet::new() }
     }
 
     fn failed(&self, error: &ProduceError) -> DeadLetterError {
@@ -45,7 +48,9 @@ impl DeadLetterTopic {
             return Err(self.failed(error));
         }
         self.dropped += 1;
-        tracing::error!(%error, "a dead letter was dropped");
+        if let Some(times) = self.dropping.happened(&error.to_string(), Instant::now()) {
+            tracing::error!(%error, times, "a dead letter was dropped");
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 pub mod dead_letter;
 pub mod dead_letter_topic;
 pub(crate) mod files;
+pub mod kept;
 pub mod memory;
 pub mod sqlite;
 

@@ -8,7 +8,7 @@ use prometheus::{
 };
 
 use super::{process, registry::Builder};
-use crate::engine::alert::AlertState;
+use crate::engine::{alert::AlertState, shard::Limit};
 
 pub(super) struct SourceMetrics {
     pub(super) up: IntGaugeVec,
@@ -18,6 +18,7 @@ pub(super) struct SourceMetrics {
     pub(super) lag: IntGaugeVec,
     pub(super) records_lost: IntCounterVec,
     pub(super) rewinds: IntCounterVec,
+    pub(super) troubles: IntCounterVec,
     pub(super) control_messages: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) dead_letters_lost: IntCounter,
@@ -27,6 +28,7 @@ pub(super) struct EngineMetrics {
     pub(super) events: IntCounter,
     pub(super) events_canonical: IntCounter,
     pub(super) events_cut: IntCounter,
+    pub(super) events_elsewhere: IntCounter,
     pub(super) events_from_future: IntCounter,
     pub(super) events_late: IntCounter,
     pub(super) events_duplicate: IntCounter,
@@ -40,7 +42,7 @@ pub(super) struct EngineMetrics {
     pub(super) suppressed: IntCounter,
     pub(super) rule_errors: IntCounterVec,
     pub(super) keys: IntGaugeVec,
-    pub(super) keys_evicted: IntCounter,
+    pub(super) keys_evicted: IntCounterVec,
     pub(super) keys_null: IntCounterVec,
     pub(super) windows_missed: IntCounter,
     pub(super) limit_hits: IntCounterVec,
@@ -66,6 +68,11 @@ pub(super) struct DeliveryMetrics {
     pub(super) delay: HistogramVec,
     pub(super) last: GaugeVec,
     pub(super) failing: IntGaugeVec,
+}
+
+pub(super) struct CanaryMetrics {
+    pub(super) seconds: Histogram,
+    pub(super) overdue: IntGauge,
 }
 
 pub(super) struct RulesMetrics {
@@ -99,6 +106,7 @@ impl SourceMetrics {
             lag: b.gauges("tripline_source_lag_records", &["topic", "partition"], "Records between our position and the end of the partition."),
             records_lost: b.counters("tripline_source_records_lost_total", &["topic", "partition"], "Records that were gone (retention) before they were read."),
             rewinds: b.counters("tripline_source_rewinds_total", &["topic", "partition"], "Times that a partition was made anew and is read from its start again."),
+            troubles: b.counters("tripline_source_troubles_total", &["source", "what"], "What a source refused, lost or passed over: requests to a webhook by reason, bytes of files."),
             control_messages: b.counters("tripline_control_messages_total", &["kind"], "Messages that are known to hold no audit event: tests of shippers, empty batches, other logs."),
             dead_letters: b.counters("tripline_decode_failures_total", &["reason"], "Records, or parts of one, that could not be decoded."),
             dead_letters_lost: b.counter("tripline_dead_letters_lost_total", "Undecodable records that are no longer kept: newer ones needed the room."),
@@ -113,6 +121,7 @@ impl EngineMetrics {
             events: b.counter("tripline_events_total", "Audit events decoded, all stages."),
             events_canonical: b.counter("tripline_events_canonical_total", "Audit events that rules looked at: one per request."),
             events_cut: b.counter("tripline_events_cut_total", "Audit events that were cut off on their way; rules saw what stands before the cut."),
+            events_elsewhere: b.counter("tripline_events_elsewhere_total", "Events of a cluster for which another source is the truth (`truth_for`); rules did not see them."),
             events_from_future: b.counter("tripline_events_from_future_total", "Events ahead of our clock by more than skew_max."),
             events_late: b.counter("tripline_events_late_total", "Detections behind the watermark; they count wherever a window is still open."),
             events_duplicate: b.counter("tripline_events_duplicate_total", "Detections of requests that had been counted before."),
@@ -126,10 +135,10 @@ impl EngineMetrics {
             suppressed: b.counter("tripline_findings_suppressed_total", "Findings that their rule's own suppress held back."),
             rule_errors: b.counters("tripline_rule_errors_total", &["reason"], "Times that a rule could not do part of its work."),
             keys: b.gauges("tripline_correlation_keys", &["rule"], "Correlation keys held."),
-            keys_evicted: b.counter("tripline_correlation_keys_evicted_total", "Correlation keys forgotten at the limit; alerts for them may be missed."),
+            keys_evicted: b.counters("tripline_correlation_keys_evicted_total", &["rule"], "Correlation keys forgotten at the limit; alerts for them may be missed."),
             keys_null: b.counters("tripline_correlation_keys_null_total", &["rule"], "Findings that did not count because a group-by or counted field was absent or no number."),
             windows_missed: b.counter("tripline_windows_missed_total", "Findings that came after their window had been decided."),
-            limit_hits: b.counters("tripline_limit_hits_total", &["limit"], "Times that a bound of the engine was hit."),
+            limit_hits: b.counters("tripline_limit_hits_total", &["limit", "rule"], "Times that a bound of what is kept of a rule was hit; alerts may be missed (correlation_keys, keys_per_event, window_events), joined (firing_alerts) or counted twice (identities)."),
             watermark: b.seconds_gauge("tripline_watermark_timestamp_seconds", "Event time before which nothing more is expected."),
             watermark_delay: b.seconds_gauge("tripline_watermark_delay_seconds", "How far the watermark is behind our clock."),
             in_flight: b.gauge("tripline_batches_in_flight", "Batches between the source and the end of correlation."),
@@ -138,6 +147,10 @@ impl EngineMetrics {
 
     pub(super) fn begin(&self, rule: &str, severity: &str) {
         self.findings.with_label_values(&[rule]);
+        self.keys_evicted.with_label_values(&[rule]);
+        for limit in Limit::ALL {
+            self.limit_hits.with_label_values(&[limit.as_str(), rule]);
+        }
         self.alerts_firing.with_label_values(&[rule, severity]);
         for state in AlertState::ALL.map(AlertState::as_str) {
             self.alerts.with_label_values(&[rule, severity, state]);
@@ -155,6 +168,10 @@ impl EngineMetrics {
         }
         if !is_still_loaded {
             drop(self.findings.remove_label_values(&[rule]));
+            drop(self.keys_evicted.remove_label_values(&[rule]));
+            for limit in Limit::ALL {
+                drop(self.limit_hits.remove_label_values(&[limit.as_str(), rule]));
+            }
             drop(self.keys.remove_label_values(&[rule]));
         }
     }
@@ -185,6 +202,16 @@ impl DeliveryMetrics {
             delay: b.latencies("tripline_delivery_delay_seconds", &["receiver", "kind"], "From the making of a notification to the answer that it was taken."),
             last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind", "recipient"], "When a receiver last took a notification."),
             failing: b.gauges("tripline_receiver_failing", &["receiver", "kind", "recipient"], "1 while a receiver has taken nothing of what it is owed for its failing_after."),
+        }
+    }
+}
+
+impl CanaryMetrics {
+    #[rustfmt::skip]
+    pub(super) fn new(b: &mut Builder) -> CanaryMetrics {
+        CanaryMetrics {
+            seconds: b.latency("tripline_canary_duration_seconds", "From the sending of the end-to-end canary to the delivery of its alert."),
+            overdue: b.gauge("tripline_canary_overdue", "1 while an end-to-end canary has not come back in time."),
         }
     }
 }

@@ -11,12 +11,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{IntCounter, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, Registry, TextEncoder};
 
 use super::{
     families::{
-        CheckpointMetrics, DeliveryMetrics, EngineMetrics, ProcessMetrics, RulesMetrics,
-        ServerMetrics, SourceMetrics,
+        CanaryMetrics, CheckpointMetrics, DeliveryMetrics, EngineMetrics, ProcessMetrics,
+        RulesMetrics, ServerMetrics, SourceMetrics,
     },
     ledger::LedgerMetrics,
     process,
@@ -29,19 +29,12 @@ use crate::engine::{
     dispatch::{DispatchCounts, Notification, Outcome, OutcomeReason, ReceiverPlan, ReceiverState},
     record::PartitionName,
     rule::{RuleSet, Severity},
-    shard::ShardCounts,
+    shard::{Limit, ShardCounts},
     time::{EventTime, WallTime},
 };
 
 /// Values of the label `limit`.
-const LIMITS: [&str; 6] = [
-    "alert_groups",
-    "correlation_keys",
-    "firing_alerts",
-    "identities",
-    "ledger_entries",
-    "window_events",
-];
+const LIMITS: [&str; 3] = ["alert_groups", "ledger_entries", "unfinished"];
 
 /// All metrics of the process, in a registry of their own. Shared; every method is cheap and takes
 /// no lock for longer than a look into a map.
@@ -52,6 +45,7 @@ pub struct Metrics {
     engine: EngineMetrics,
     checkpoint: CheckpointMetrics,
     delivery: DeliveryMetrics,
+    canary: CanaryMetrics,
     rules: RulesMetrics,
     server: ServerMetrics,
     pub(super) ledger: LedgerMetrics,
@@ -82,6 +76,7 @@ impl Metrics {
             engine: EngineMetrics::new(&mut b),
             checkpoint: CheckpointMetrics::new(&mut b),
             delivery: DeliveryMetrics::new(&mut b),
+            canary: CanaryMetrics::new(&mut b),
             rules: RulesMetrics::new(&mut b),
             server: ServerMetrics::new(&mut b),
             ledger: LedgerMetrics::new(&mut b),
@@ -101,7 +96,7 @@ impl Metrics {
         }
         metrics.record_batch(&DetectCounts::default(), &[]);
         for limit in LIMITS {
-            metrics.engine.limit_hits.with_label_values(&[limit]);
+            metrics.engine.limit_hits.with_label_values(&[limit, ""]);
         }
         metrics.engine.rule_errors.with_label_values(&["template"]);
         for outcome in ["success", "failure"] {
@@ -134,31 +129,44 @@ impl Metrics {
 
     // ---- source ----
 
-    /// The source at this place in the configuration can read, or cannot.
-    pub fn source_up(&self, source_index: usize, is_up: bool) {
-        let source = source_index.to_string();
-        self.source.up.with_label_values(&[&source]).set(i64::from(is_up));
+    /// A source can read, or cannot. By its name, or its kind if it has none.
+    pub fn source_up(&self, source: &str, is_up: bool) {
+        self.source.up.with_label_values(&[source]).set(i64::from(is_up));
     }
 
     /// A source holds back because the pipeline is full, or reads again.
-    pub fn source_paused(&self, source_index: usize, is_paused: bool) {
+    pub fn source_paused(&self, source: &str, is_paused: bool) {
+        self.source.paused.with_label_values(&[source]).set(i64::from(is_paused));
+    }
+
+    /// Partitions are read: their series begin at 0, so that the first loss is an increase.
+    pub fn begin_partitions(&self, partitions: &[Arc<PartitionName>]) {
+        for partition in partitions {
+            for counters in [&self.source.records_lost, &self.source.rewinds] {
+                of_partition(counters, partition);
+            }
+        }
+    }
+
+    /// A source refused, lost or passed over something: `what` is a word of its kind.
+    pub fn source_trouble(&self, source_index: usize, what: &'static str, count: u64) {
         let source = source_index.to_string();
-        self.source.paused.with_label_values(&[&source]).set(i64::from(is_paused));
+        self.source.troubles.with_label_values(&[&source, what]).inc_by(count);
     }
 
     /// Records between our position and the end of each partition.
     pub fn set_lag(&self, partitions: &[(Arc<PartitionName>, i64)]) {
         for (partition, records) in partitions {
             let number = partition.partition.to_string();
-            self.source.lag.with_label_values(&[&partition.topic, &number]).set((*records).max(0));
+            let topic = partition.stored_topic();
+            self.source.lag.with_label_values(&[&*topic, &number]).set((*records).max(0));
         }
     }
 
     /// Records were gone (retention) before we read them.
     pub fn records_lost(&self, partition: &PartitionName, records: i64) {
-        let number = partition.partition.to_string();
         let records = u64::try_from(records).unwrap_or(0);
-        self.source.records_lost.with_label_values(&[&partition.topic, &number]).inc_by(records);
+        of_partition(&self.source.records_lost, partition).inc_by(records);
     }
 
     /// A batch went through decode and detect.
@@ -170,6 +178,7 @@ impl Metrics {
         self.engine.events_from_future.inc_by(counts.events_from_future);
         self.engine.values_dropped.inc_by(counts.values_dropped);
         self.engine.events_cut.inc_by(counts.events_cut);
+        self.engine.events_elsewhere.inc_by(counts.events_elsewhere);
         for (field, count) in counts.fields_unread.iter() {
             self.engine.fields_unread.with_label_values(&[field]).inc_by(count);
         }
@@ -189,8 +198,7 @@ impl Metrics {
 
     /// A partition was made anew; it is read from its start.
     pub fn source_rewound(&self, partition: &PartitionName) {
-        let number = partition.partition.to_string();
-        self.source.rewinds.with_label_values(&[&partition.topic, &number]).inc();
+        of_partition(&self.source.rewinds, partition).inc();
     }
 
     // ---- engine ----
@@ -202,20 +210,13 @@ impl Metrics {
             (&engine.events_late, counts.events_late),
             (&engine.events_duplicate, counts.duplicates),
             (&engine.windows_missed, counts.windows_missed),
-            (&engine.keys_evicted, counts.keys_evicted),
             (&engine.suppressed, counts.suppressed),
             (&engine.rule_errors.with_label_values(&["template"]), counts.template_errors),
         ] {
             advance(counter, total);
         }
-        for (limit, total) in [
-            ("correlation_keys", counts.keys_evicted),
-            ("window_events", counts.window_events_dropped),
-            ("identities", counts.identities_forgotten),
-            ("firing_alerts", counts.alerts_overflowed),
-        ] {
-            advance(&engine.limit_hits.with_label_values(&[limit]), total);
-        }
+        let unfinished = engine.limit_hits.with_label_values(&["unfinished", ""]);
+        advance(&unfinished, counts.unfinished_unwatched);
         let names = lock(&self.rule_names);
         for (family, totals) in
             [(&engine.findings, &counts.findings), (&engine.keys_null, &counts.keys_null)]
@@ -223,6 +224,15 @@ impl Metrics {
             for (id, total) in totals {
                 if let Some(name) = names.get(id) {
                     advance(&family.with_label_values(&[name]), *total);
+                }
+            }
+        }
+        for (limit, totals) in &counts.limits_hit {
+            for (id, total) in totals {
+                let Some(name) = names.get(id) else { continue };
+                advance(&engine.limit_hits.with_label_values(&[limit.as_str(), name]), *total);
+                if *limit == Limit::CorrelationKeys {
+                    advance(&engine.keys_evicted.with_label_values(&[name]), *total);
                 }
             }
         }
@@ -364,7 +374,7 @@ impl Metrics {
         for (limit, total) in
             [("alert_groups", counts.groups_overflowed), ("ledger_entries", counts.ledger_dropped)]
         {
-            advance(&self.engine.limit_hits.with_label_values(&[limit]), total);
+            advance(&self.engine.limit_hits.with_label_values(&[limit, ""]), total);
         }
     }
 
@@ -393,6 +403,18 @@ impl Metrics {
             let waited = (now - seconds(notification.created_at.micros())).max(0.0);
             self.delivery.delay.with_label_values(&[receiver, kind]).observe(waited);
         }
+    }
+
+    // ---- canary ----
+
+    /// An end-to-end canary came back, so long after it was sent.
+    pub fn canary_came(&self, took: Duration) {
+        self.canary.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Whether one has not come back in time.
+    pub fn set_canary_overdue(&self, is_overdue: bool) {
+        self.canary.overdue.set(i64::from(is_overdue));
     }
 
     // ---- rules ----
@@ -443,6 +465,12 @@ impl Metrics {
         self.rules.reloads.with_label_values(&[outcome]).inc();
         self.rules.successful.set(i64::from(is_success));
     }
+}
+
+/// The series of a partition. Topics of sources that have names are told apart by these.
+fn of_partition(counters: &IntCounterVec, partition: &PartitionName) -> IntCounter {
+    let number = partition.partition.to_string();
+    counters.with_label_values(&[&*partition.stored_topic(), &number])
 }
 
 /// The label `rule` of an alert: the rule's short name.

@@ -9,10 +9,12 @@ mod ledger;
 mod log;
 mod metrics;
 mod process;
+mod quiet;
 mod refusal;
 mod registry;
 
 pub use log::{LogFormat, LogLevel, LogSettings, start_logs};
 pub use metrics::Metrics;
+pub use quiet::Quiet;
 pub use refusal::Refusal;
 pub use registry::MetricInfo;

@@ -24,6 +24,8 @@ pub struct CertificateConfig {
     pub cert_file: String,
     /// PEM file of its key.
     pub key_file: String,
+    /// PEM file of the authorities that sign certificates of clients; then every client must show one.
+    pub client_ca_file: Option<String>,
 }
 
 impl CertificateConfig {
@@ -32,18 +34,24 @@ impl CertificateConfig {
         let help = "write `tls: {cert_file: PATH, key_file: PATH}`, both PEM";
         let cert_file = section.required_string("cert_file", help);
         let key_file = section.required_string("key_file", help);
+        let client_ca_file = section.string("client_ca_file");
         section.finish();
-        Some(CertificateConfig { cert_file: cert_file?, key_file: key_file? })
+        Some(CertificateConfig { cert_file: cert_file?, key_file: key_file?, client_ca_file })
     }
 
     /// The files, as what can be read.
-    pub(super) fn secrets(&self) -> [SecretRef; 2] {
-        [SecretRef::File(self.cert_file.clone()), SecretRef::File(self.key_file.clone())]
+    pub(super) fn secrets(&self) -> Vec<SecretRef> {
+        self.files().map(|(_, file)| SecretRef::File(file.clone())).collect()
+    }
+
+    /// The files, by their keys.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let own = [("cert_file", &self.cert_file), ("key_file", &self.key_file)];
+        own.into_iter().chain(self.client_ca_file.as_ref().map(|file| ("client_ca_file", file)))
     }
 
     fn content(&self, read: &SecretSource) -> Content {
-        let [cert, key] = self.secrets().map(|file| read(&file));
-        Content::from([("cert_file", cert), ("key_file", key)])
+        self.files().map(|(key, file)| (key, read(&SecretRef::File(file.clone())))).collect()
     }
 }
 
@@ -106,7 +114,15 @@ fn acceptor(found: &Content) -> Result<TlsAcceptor, String> {
     };
     let certificates =
         tls::certificates(text("cert_file")?).map_err(|why| format!("cert_file: {why}"))?;
-    let config =
-        tls::server(certificates, text("key_file")?).map_err(|why| format!("key_file: {why}"))?;
+    let clients = match found.get("client_ca_file") {
+        None => None,
+        Some(_) => {
+            let authorities = tls::certificates(text("client_ca_file")?);
+            let clients = authorities.and_then(tls::clients);
+            Some(clients.map_err(|why| format!("client_ca_file: {why}"))?)
+        }
+    };
+    let config = tls::server(certificates, text("key_file")?, clients)
+        .map_err(|why| format!("key_file: {why}"))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -67,6 +67,11 @@ impl WebConfig {
         self.certificate.is_some() || !self.access.is_open() || self.is_insecure
     }
 
+    /// Whether every client must show a certificate.
+    pub fn asks_for_certificates(&self) -> bool {
+        self.certificate.as_ref().is_some_and(|config| config.client_ca_file.is_some())
+    }
+
     /// The secrets and files that will be read.
     pub fn secrets(&self) -> Vec<SecretRef> {
         let files = self.certificate.iter().flat_map(CertificateConfig::secrets);

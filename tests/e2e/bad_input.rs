@@ -1,7 +1,7 @@
 //! Records that are no audit events: each is kept with its reason and position, and the next record
 //! is processed.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
@@ -133,4 +133,31 @@ fn dead_letters(directory: &Path) -> Vec<(i64, String)> {
             (letter["offset"].as_i64().unwrap(), letter["reason"].as_str().unwrap().to_owned())
         })
         .collect()
+}
+
+#[test]
+fn a_dead_letter_is_sent_again_from_its_topic() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    kafka.create_topic("replayed", 1);
+    let event = read("user-a", "s");
+    kafka.producer().send("replayed", &event);
+    let tripline = Tripline::new(&(source(kafka, "replayed") + &to_hook(&hook)), &[SECRET_READ]);
+    // As one that an earlier version could not decode.
+    let letter = json!({
+        "time": "2026-01-05T22:14:01.000000Z", "topic": "replayed", "partition": 0, "offset": 0,
+        "reason": "not_an_event", "detail": "", "payload": event,
+    });
+    std::fs::create_dir_all(tripline.path().join("state/dead-letters")).unwrap();
+    tripline.write("state/dead-letters/dead-letter-000001.jsonl", &format!("{letter}\n"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
+    command.args(["dead-letters", "replay", "--config", "tripline.yaml", "--format", "json"]);
+    command.current_dir(tripline.path()).env_remove("TRIPLINE_E2E");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("\"from\": \"topic\""), "{said}");
+    assert_eq!(kafka.records("replayed"), 2);
+    assert_eq!(kafka.read("replayed")[1].as_deref(), Some(event.as_bytes()));
 }

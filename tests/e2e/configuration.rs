@@ -53,7 +53,7 @@ fn the_smallest_file_works_and_the_environment_wins_over_it() {
 
 /// What a team needs to write alert rules on.
 const SERIES: [&str; 12] = [
-    "tripline_source_up{source=\"0\"} 1",
+    "tripline_source_up{source=\"kafka\"} 1",
     "tripline_source_lag_records{partition=\"0\",topic=\"smallest\"} 0",
     "tripline_watermark_delay_seconds ",
     "tripline_decode_failures_total{reason=\"not_json\"} 0",

@@ -11,6 +11,7 @@
     reason = "tests touch the world, and a panic is how they fail"
 )]
 
+mod alarms;
 mod bad_input;
 mod configuration;
 mod crash;
@@ -18,6 +19,7 @@ mod credentials;
 mod delivery;
 mod harness;
 mod intake;
+mod killing;
 mod mail;
 mod mistakes;
 mod outage;
@@ -27,6 +29,7 @@ mod reload;
 mod resolved;
 mod routes;
 mod rules;
+mod server;
 mod slack;
 mod state;
 mod stop;

@@ -1,6 +1,6 @@
 //! The world around Tripline goes away and comes back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 
@@ -137,5 +137,62 @@ route:
     });
     eventually("the member that was down has it", || late.alerts().pop());
     assert_eq!(users(&healthy.alerts("/alerts"), "secret_read"), ["user-a"], "told once");
+    tripline.stop();
+}
+
+#[test]
+fn a_broker_that_hangs_is_said_soon_and_once() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (mut kafka, hook) = (Kafka::started(), Hook::started());
+    kafka.create_topic("hangs", 1);
+    let config = source_at(&kafka.brokers(), "hangs") + &to_hook(&hook);
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    kafka.suspend();
+    let began = Instant::now();
+    let (_, said) = eventually("/readyz says that the brokers do not answer", || {
+        tripline.readiness().filter(|(status, text)| *status == 503 && text.contains("not answer"))
+    });
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "said after {took:?}: {said}");
+    never("it is said again and again", Duration::from_secs(8), || {
+        let log = tripline.log();
+        let lines = log.lines().filter(|line| line.contains("do not answer")).count();
+        // The source says it, and so does the state of the component.
+        (lines > 2).then_some(log)
+    });
+    kafka.resume();
+    tripline.wait_ready();
+    kafka.producer().send("hangs", read("user-a", "s"));
+    eventually("what comes then is read", || users(&hook.alerts("/alerts"), "secret_read").pop());
+    tripline.stop();
+}
+
+#[test]
+fn a_receiver_that_is_away_fills_no_log() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    kafka.create_topic("quiet", 1);
+    let config = source(kafka, "quiet") + &to_hook(&hook);
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    hook.refuse_with(Some((StatusCode::INTERNAL_SERVER_ERROR, "0")));
+    let producer = kafka.producer();
+    (0..40).for_each(|number| producer.send("quiet", read(&format!("user-{number}"), "s")));
+    eventually("each of them was tried, and some again", || {
+        (hook.refused().len() >= 60).then_some(())
+    });
+    let log = tripline.log();
+    let lines = log.lines().filter(|line| line.contains("delivery will be retried")).count();
+    assert_eq!(lines, 1, "{log}");
+    hook.refuse_with(None);
+    eventually("all arrive", || (hook.alerts("/alerts").len() >= 40).then_some(()));
+    eventually("the end is said", || {
+        tripline.log().contains("it takes notifications again").then_some(())
+    });
     tripline.stop();
 }

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use tripline::{
     engine::{
-        alert::{Alert, AlertState, Evidence, Fingerprint, RuleSaid},
+        alert::{Alert, AlertState, Evidence},
         diagnostic::{Problems, SourceText},
         dispatch::{
             Form, Notification, NotificationId, NotifyReason, Outcome, OutcomeReason, Receipt,
@@ -83,31 +83,17 @@ pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
         ("user_username".to_owned(), name.to_owned()),
     ]);
     let time = EventTime::parse("2026-01-05T22:14:01Z").unwrap();
+    let fields = [("userAgent", name), ("verb", "get")];
+    let fields = fields.map(|(field, value)| (field.to_owned(), value.to_owned())).into();
     Alert {
-        fingerprint: Fingerprint::of(&labels),
         state,
-        labels,
         annotations: BTreeMap::from([("summary".to_owned(), format!("{name} did it"))]),
-        rule_id: "rule-1".to_owned(),
-        rule_title: "Burst".to_owned(),
-        severity: Severity::High,
         key: vec![("user.username".to_owned(), name.to_owned())],
-        starts_at: time,
-        first_seen: time,
-        last_seen: time,
         ends_at: (state == AlertState::Resolved).then_some(time),
-        changed_at: time.as_wall(),
         value: 7.0,
         threshold: "≥ 5 events in 5m".to_owned(),
-        finding_count: 1,
-        suppressed_count: 0,
-        evidence: vec![Evidence {
-            time,
-            fields: vec![("userAgent".to_owned(), name.to_owned()), ("verb".into(), "get".into())],
-        }],
-        revision: 1,
-        said: RuleSaid::default(),
-        tags: Vec::new(),
+        evidence: vec![Evidence { time, fields }],
+        ..Alert::begun(time.as_wall(), ("rule-1", "Burst"), Severity::High, labels)
     }
 }
 
@@ -126,6 +112,7 @@ pub(crate) fn notification(alerts: Vec<Alert>) -> Notification {
         sent_at: WallTime::from_micros(1_767_651_300_000_000),
         form: Form::Full,
         relabelled: Vec::new(),
+        new_count: 0,
         attempts: 0,
         receipt: None,
     }

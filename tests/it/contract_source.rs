@@ -25,6 +25,7 @@ use tripline::{
         SourceEvent,
         kafka::{KafkaRange, KafkaSettings, KafkaSource, Start},
     },
+    web::SecretSource,
 };
 
 /// How long anything may take before a test gives up.
@@ -78,6 +79,7 @@ fn start(source: Box<dyn Source>, positions: Vec<Position>) -> Running {
         name: None,
         sink: Box::new(Sink { seen: Arc::clone(&seen), full: Arc::clone(&full) }),
         positions,
+        notes: Vec::new(),
         committed: committed_receiver,
         events: Box::new(events),
         stop: stop.clone(),
@@ -131,6 +133,10 @@ impl Running {
         }
         records
     }
+}
+
+fn no_secrets() -> SecretSource {
+    Arc::new(|_| Err("there are no secrets".to_owned()))
 }
 
 fn position(partition: i32, next_offset: i64) -> Position {
@@ -409,7 +415,7 @@ fn files_go_on_after_the_checkpoint_wait_for_room_and_end() {
     let section = Section::new(&source, &problems, &nodes[0], "");
     let kind = SOURCES.iter().find(|kind| kind.name() == "file").unwrap();
     let config = kind.parse(&section).unwrap();
-    let file = config.build(&|_| Err("none".to_owned())).unwrap();
+    let file = config.build(&no_secrets()).unwrap();
     let name = PartitionName::new(path.display().to_string(), 0);
     let position = Position { partition: Arc::new(name.clone()), next_offset: 10 };
 
@@ -513,6 +519,6 @@ fn every_source_has_an_example_that_builds() {
         section.finish();
         assert_eq!(problems.into_sorted(), [], "{}", kind.name());
         assert!(kind.summary().ends_with('.'));
-        assert!(config.build(&|_| Err("no secrets here".to_owned())).is_ok(), "{}", kind.name());
+        assert!(config.build(&no_secrets()).is_ok(), "{}", kind.name());
     }
 }

@@ -158,7 +158,7 @@ fn commits() -> impl Strategy<Value = Vec<Checkpoint>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// SQLite does what memory does, also when it is closed and opened between commits.
     #[test]

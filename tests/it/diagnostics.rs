@@ -71,7 +71,7 @@ fn loaded(path: &Path) -> Loaded {
 }
 
 /// Compares with the `.out` file beside a file, or writes it.
-fn differs(path: &Path, actual: &str) -> Option<String> {
+pub(crate) fn differs(path: &Path, actual: &str) -> Option<String> {
     let golden = path.with_extension("out");
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&golden, actual).unwrap();

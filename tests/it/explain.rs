@@ -239,7 +239,7 @@ falsepositives: [A backup]
 logsource: {product: kubernetes, service: audit}
 detection:
   read: {objectRef.resource: secrets}
-  known: {user.username|expand: '%readers%'}
+  known: {user.username|expand: '%readers%', actor.human: true}
   condition: read and known
 tripline: {owner: platform, controls: ['soc2:CC6.1', 'pci-dss:10.2']}
 ---
@@ -253,13 +253,16 @@ tripline: {owner: ops, reason: It copies all of them, expires: 2030-01-31}
 ";
 
 #[test]
-fn whoever_wrote_a_rule_a_filter_or_an_entry_of_a_list_is_heard() {
+fn whoever_wrote_a_rule_a_filter_or_an_entry_of_a_file_is_heard() {
     let directory = directory(&event(READ));
     let rules = directory.path().join("rules");
     fs::write(rules.join("rules.yaml"), SAID).unwrap();
     fs::create_dir(rules.join("lists")).unwrap();
     let list = "- {value: 'e*e', owner: iam, reason: Reads them by hand}\n";
     fs::write(rules.join("lists/readers.yaml"), list).unwrap();
+    let identities =
+        "identities:\n  - {users: ['e*e'], human: true, owner: hr, reason: Hired in May}\n";
+    fs::write(rules.join("identities.yaml"), identities).unwrap();
     let ask = |format: &str| {
         let mut command = tripline(directory.path());
         let asked = ["explain", "--rule", "secret_read", "--format", format, "event.json"];
@@ -278,6 +281,7 @@ fn whoever_wrote_a_rule_a_filter_or_an_entry_of_a_list_is_heard() {
     for part in [
         "note on filter \"Not the night\": It copies all of them (owner ops)\n",
         "lists/readers.yaml: Reads them by hand (owner iam)\n",
+        "note on `e*e` in identities.yaml: Hired in May (owner hr)\n",
         " note: `e*e` in ",
         " note: It copies all of them (owner ops)\n",
     ] {
@@ -287,7 +291,8 @@ fn whoever_wrote_a_rule_a_filter_or_an_entry_of_a_list_is_heard() {
     let about = &json["rule"]["about"];
     assert_eq!(about["author"], "Ann", "{json:#}");
     assert_eq!(about["false_positives"][0], "A backup");
-    assert_eq!(about["notes"][1]["owner"], "ops");
+    assert_eq!(about["notes"][1]["owner"], "hr");
+    assert_eq!(about["notes"][2]["owner"], "ops");
     assert_eq!(about["notes"][0]["reason"], "Reads them by hand");
 }
 

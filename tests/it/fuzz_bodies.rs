@@ -357,7 +357,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig::with_cases(1_500))]
 
         #[test]
         fn extracted_values_are_those_of_a_plain_walk(

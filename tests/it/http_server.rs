@@ -18,7 +18,8 @@ fn start(directory: &Path) -> Running {
     Running::start(directory, "")
 }
 
-fn write_rule(directory: &Path) {
+/// The directory `rules`, with one rule.
+pub(crate) fn write_rule(directory: &Path) {
     std::fs::create_dir(directory.join("rules")).unwrap();
     let rule = "title: Exec\nid: 8b0b2c4e-0000-4000-8000-000000000001\nname: exec\nlevel: low\n\
                 logsource: {product: kubernetes, service: audit}\n\

@@ -438,7 +438,7 @@ fn gke_is_read_as_it_is() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// What goes in comes out as an event, a control message or a dead letter, however it was damaged.
     #[test]

@@ -111,6 +111,7 @@ fn start(
         checkpoint_interval: Duration::from_millis(10),
         workers: 1,
         drain: Duration::from_secs(10),
+        has_heartbeat: false,
         metrics: Arc::new(Metrics::new()),
         status: Arc::clone(&status),
         on_alert: Box::new(|_| ()),

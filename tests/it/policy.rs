@@ -23,7 +23,10 @@ use tripline::{
     generate::{GenerateSettings, Generator, Story, StoryPlan},
 };
 
-use crate::binary::{run, tripline};
+use crate::{
+    binary::{run, tripline},
+    diagnostics::differs,
+};
 
 const DIRECTORY: &str = "tests/data/policy";
 
@@ -43,17 +46,6 @@ fn rules_of(path: &Path) -> RuleSet {
     let loaded = load(&RuleSources { rules, ..RuleSources::default() }, &LoadOptions::default());
     let words = render_all(&loaded.diagnostics, Format::Text, false);
     loaded.rules.unwrap_or_else(|| panic!("{words}"))
-}
-
-/// Compares with the `.out` file beside a file, or writes it.
-fn differs(path: &Path, actual: &str) -> Option<String> {
-    let golden = path.with_extension("out");
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&golden, actual).unwrap();
-    }
-    let expected = fs::read_to_string(&golden).unwrap_or_default();
-    (actual != expected)
-        .then(|| format!("=== {}\n--- expected\n{expected}--- got\n{actual}", path.display()))
 }
 
 #[test]

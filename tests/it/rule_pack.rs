@@ -24,11 +24,11 @@ fn rules_dir() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("rules")
 }
 
-fn shipped() -> Arc<RuleSet> {
+pub(crate) fn shipped() -> Arc<RuleSet> {
     Arc::new(load(&shipped_rules(), &LoadOptions::default()).rules.unwrap())
 }
 
-fn test_files() -> Vec<TestFile> {
+pub(crate) fn test_files() -> Vec<TestFile> {
     let in_directory = |path: std::path::PathBuf| fs::read_dir(path).unwrap();
     let entries = in_directory(rules_dir()).chain(in_directory(rules_dir().join("access")));
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();

@@ -54,9 +54,14 @@ fn keep(pipe: impl Read + Send + 'static, text: &Arc<Mutex<String>>) -> JoinHand
 impl Running {
     /// Writes `tripline.yaml` for the directory `rules` and starts. `more` is further configuration.
     pub(crate) fn start(directory: &Path, more: &str) -> Running {
+        Running::over("[{file: {paths: ['-']}}]", directory, more)
+    }
+
+    /// The same, over other sources.
+    pub(crate) fn over(sources: &str, directory: &Path, more: &str) -> Running {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
-            "sources: [{{file: {{paths: ['-']}}}}]\nrules: rules\nstate: state\n\
+            "sources: {sources}\nrules: rules\nstate: state\n\
              http: {{listen: '127.0.0.1:{port}'}}\nlog: {{format: json, level: debug}}\n\
              receivers: [{{name: out, stdout: {{format: json}}}}]\nroute: {{receiver: out, group_interval: 1s}}\n{more}"
         );

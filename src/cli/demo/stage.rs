@@ -151,6 +151,7 @@ impl Stage {
             workers: 1,
             // What the demo waits for it waits for itself; the rest is news of alerts long told.
             drain: Duration::ZERO,
+            has_heartbeat: false,
             metrics: Arc::clone(&metrics),
             status: Arc::clone(&status),
             on_alert: collect(Arc::clone(&alerts)),

@@ -63,8 +63,11 @@ fn unknown(path: &str, place: Place) -> Diagnostic {
         let help = match path.split('.').next() {
             Some("actor") => "set `user.username`, `user.extra…` or `impersonatedUser.username`",
             Some("exec") => "set `requestURI`, with a `command=` for each argument",
+            Some("request" | "dry_run" | "field_selector" | "label_selector") => "set `requestURI`",
             Some("source") => "set `sourceIPs`; the last one counts",
-            Some("pod_spec") => "set `requestObject.spec`",
+            Some("object" | "pod_spec" | "host_path" | "subject" | "secret") => {
+                "set what is below `requestObject` or `responseObject`"
+            }
             Some("outcome") => "set `responseStatus.code`",
             _ => "set `requestReceivedTimestamp` and `stageTimestamp`",
         };

@@ -125,7 +125,7 @@ impl Series {
 
 impl TestCase {
     /// The events with their offsets, in order of time.
-    pub(super) fn records(&self) -> Vec<(Duration, Vec<u8>)> {
+    pub fn records(&self) -> Vec<(Duration, Vec<u8>)> {
         let mut records = Vec::new();
         for series in &self.events {
             for repetition in 1..=series.times {

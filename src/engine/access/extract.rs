@@ -16,7 +16,7 @@ use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
     decode::{Decoder, Origin as TextOrigin, Sink, body_of},
     event::{
-        Event, FieldId, FieldTable, Identities, RequestIdentity, Stage, is_long_running, redact,
+        Event, FieldId, FieldTable, RequestIdentity, Sources, Stage, is_long_running, redact,
         well_known,
     },
     kubernetes::AuditLevel,
@@ -49,6 +49,7 @@ pub(in crate::engine) struct Extractor {
     fields: Fields,
     decoder: Decoder,
     version: Arc<str>,
+    sources: Sources,
 }
 
 impl Extractor {
@@ -58,7 +59,8 @@ impl Extractor {
         let mut table: FieldTable = rules.fields.clone();
         let fields = Fields::add_to(&mut table);
         let version = rules.version.as_str().into();
-        Extractor { fields, decoder: Decoder::new(&table), version, rules }
+        let sources = Sources::new(&table, Arc::clone(&rules.identities));
+        Extractor { fields, decoder: Decoder::new(&table), version, sources, rules }
     }
 
     /// The access that an event is, of which these rules record it. `None` if its bytes are no event any
@@ -69,12 +71,8 @@ impl Extractor {
         matched: &[RuleIndex],
         origin: Origin<'_>,
     ) -> Option<Observed> {
-        let mut taker = Taker {
-            fields: &self.fields,
-            identities: &self.rules.identities,
-            is_session: false,
-            access: None,
-        };
+        let mut taker =
+            Taker { fields: &self.fields, sources: &self.sources, is_session: false, access: None };
         let (mut classes, mut names) = (Vec::new(), Vec::new());
         let (mut every, mut key) = (Some(Duration::MAX), KeyParts::NONE);
         for index in matched {
@@ -110,7 +108,7 @@ impl Extractor {
 /// Makes the access of the first event that comes.
 struct Taker<'t> {
     fields: &'t Fields,
-    identities: &'t Identities,
+    sources: &'t Sources,
     is_session: bool,
     access: Option<Access>,
 }
@@ -129,7 +127,7 @@ impl Sink for Taker<'_> {
 
 impl Taker<'_> {
     fn derived(&self, event: &mut Event<'_>, path: &str, field: FieldId) -> Option<Arc<str>> {
-        let value = derived_value(event, path, field, self.identities)?;
+        let value = derived_value(event, path, field, self.sources)?;
         value.text().map(|text| bounded(&text, ACCESS_TEXT_BYTES_MAX))
     }
 
@@ -145,7 +143,7 @@ impl Taker<'_> {
             team: self.derived(event, "actor.team", fields.actor_team),
         };
         let outcome = self.derived(event, "outcome", fields.outcome);
-        let duration = match derived_value(event, "duration", fields.duration, self.identities) {
+        let duration = match derived_value(event, "duration", fields.duration, self.sources) {
             Some(Value::Float(seconds)) if self.is_session => micros(seconds),
             _ => None,
         };
@@ -232,7 +230,7 @@ fn session_step(event: &Event<'_>) -> SessionStep {
     match event.stage {
         Stage::ResponseComplete if is_long_running(event) => SessionStep::End,
         Stage::ResponseComplete | Stage::Panic => SessionStep::Whole,
-        Stage::RequestReceived | Stage::ResponseStarted => SessionStep::Start,
+        Stage::RequestReceived | Stage::Unfinished | Stage::ResponseStarted => SessionStep::Start,
     }
 }
 

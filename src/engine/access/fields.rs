@@ -1,7 +1,7 @@
 //! The fields that an access is made of, as the second pass over an event extracts them.
 
 use crate::engine::{
-    event::{Event, FieldId, FieldTable, Identities, derived},
+    event::{Event, FieldId, FieldTable, Sources, derived},
     value::Value,
 };
 
@@ -49,10 +49,10 @@ pub(super) fn derived_value<'a>(
     event: &mut Event<'a>,
     path: &str,
     field: FieldId,
-    identities: &Identities,
+    sources: &Sources,
 ) -> Option<Value<'a>> {
     if let Some(index) = derived::index_of(path) {
-        derived::derive(event, index, field, identities);
+        derived::derive(event, index, field, sources);
     }
     event.first(field).cloned()
 }

@@ -1,7 +1,9 @@
 //! Alerts: findings with an identity and a life, firing → updated → resolved.
 
 pub(crate) mod lifecycle;
+pub(crate) mod quota;
 pub(crate) mod template;
+mod who;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -99,6 +101,54 @@ pub struct Alert {
     pub said: RuleSaid,
     /// Sigma tags, ATT&CK among them.
     pub tags: Vec<String>,
+}
+
+impl Alert {
+    /// One that begins to fire now, of the rule with this id and title, and of which nothing else is known.
+    pub fn begun(
+        now: WallTime,
+        (rule_id, rule_title): (&str, &str),
+        severity: Severity,
+        labels: BTreeMap<String, String>,
+    ) -> Alert {
+        let at = now.as_event();
+        Alert {
+            fingerprint: Fingerprint::of(&labels),
+            state: AlertState::Firing,
+            labels,
+            annotations: BTreeMap::new(),
+            rule_id: rule_id.to_owned(),
+            rule_title: rule_title.to_owned(),
+            severity,
+            key: Vec::new(),
+            starts_at: at,
+            first_seen: at,
+            last_seen: at,
+            ends_at: None,
+            changed_at: now,
+            value: 1.0,
+            threshold: String::new(),
+            finding_count: 1,
+            suppressed_count: 0,
+            evidence: Vec::new(),
+            revision: 1,
+            said: RuleSaid::default(),
+            tags: Vec::new(),
+        }
+    }
+
+    /// One about Tripline itself: of no rule, though it has the id and title of one.
+    pub fn about_tripline(
+        now: WallTime,
+        name: &str,
+        rule: (&str, &str),
+        further_labels: BTreeMap<String, String>,
+    ) -> Alert {
+        let severity = Severity::High;
+        let own = [("alertname", name), ("severity", severity.as_str()), ("rule_id", rule.0)];
+        let own = own.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        Alert::begun(now, rule, severity, further_labels.into_iter().chain(own).collect())
+    }
 }
 
 /// What an alert carries of what the author of its rule says.

@@ -15,13 +15,16 @@ use super::{
 use crate::engine::{
     dead_letter::DeadLetterReason,
     event::{Event, FieldId, Stage, well_known},
-    kubernetes::{levels::LEVEL_WORDS, stages::STAGE_WORDS},
+    kubernetes::{levels::LEVEL_WORDS, stages::SERVER_STAGE_WORDS},
     time::EventTime,
     value::Value,
 };
 
 /// Where OpenShift's collector puts the level, when it puts the level of a log line in its place.
 const OTHER_LEVELS: [&str; 2] = ["k8s_audit_level", "openshift_audit_level"];
+
+/// What AKS puts in the place of a body that is too large.
+const SKIPPED_BODY: &str = "skipped-too-big-size-object";
 
 /// Fields that are text.
 const TEXTS: [FieldId; 7] = [
@@ -33,6 +36,11 @@ const TEXTS: [FieldId; 7] = [
     well_known::RECEIVED,
     well_known::STAGE_TIME,
 ];
+
+/// A stage that an API server knows.
+fn stage_of(word: &str) -> Option<Stage> {
+    Stage::parse(word).filter(|stage| *stage != Stage::Unfinished)
+}
 
 /// Fills in what the engine itself needs: identity, stage, time, cluster. Why the document is no event.
 #[inline]
@@ -51,12 +59,13 @@ pub(super) fn check<'a>(
     if event.first_str(well_known::AUDIT_ID).unwrap_or("").is_empty() {
         return Err((NoAuditId, "auditID is empty, or no text"));
     }
+    event.bodies_skipped = projection.bodies().into_iter().any(|body| is_skipped(event, body));
     event.is_cut = context.marked && event.has(projection.cut());
     if !event.has(well_known::VERB) && !event.is_cut {
         return Err((NoVerb, "verb is missing, or no text"));
     }
     // Without a stage rules must see it: only what has no answer yet is kept from them.
-    let stage = event.first_str(well_known::STAGE).and_then(Stage::parse);
+    let stage = event.first_str(well_known::STAGE).and_then(stage_of);
     event.stage = stage.unwrap_or(Stage::ResponseComplete);
     event.time = match time_of(event, projection, context) {
         Some(time) => time,
@@ -67,14 +76,21 @@ pub(super) fn check<'a>(
     } else if let Some(value @ Value::Str(_)) = event.first(projection.cluster()).cloned() {
         event.push(well_known::CLUSTER, value);
     }
+    projection.settle(event);
     Ok(())
+}
+
+/// Whether there is nothing of a body but that it was too large.
+#[inline]
+fn is_skipped(event: &Event<'_>, body: FieldId) -> bool {
+    matches!(event.first(body), Some(Value::Str(text)) if *text == SKIPPED_BODY)
 }
 
 /// What a document without an audit id is.
 fn without_id(event: &Event<'_>, projection: &Projection) -> (DeadLetterReason, &'static str) {
     let version = event.first_str(projection.api_version());
     let is_audit = version.is_some_and(|version| version.starts_with("audit.k8s.io/"));
-    let stage = event.first_str(well_known::STAGE).and_then(Stage::parse);
+    let stage = event.first_str(well_known::STAGE).and_then(stage_of);
     if is_audit || stage.is_some() {
         (DeadLetterReason::NoAuditId, "auditID is missing")
     } else {
@@ -106,7 +122,7 @@ fn is_usual(event: &Event<'_>) -> bool {
             Some(Value::Str(level)) => LEVEL_WORDS.contains(&&**level),
             Some(_) => false,
         }
-        && event.first_str(well_known::STAGE).is_some_and(|stage| Stage::parse(stage).is_some())
+        && event.first_str(well_known::STAGE).is_some_and(|stage| stage_of(stage).is_some())
         && !event
             .first_str(well_known::VERB)
             .is_some_and(|verb| verb.starts_with(|c: char| c.is_ascii_uppercase()))
@@ -134,7 +150,7 @@ fn read_odd(event: &mut Event<'_>) {
         Value::Str(verb) => Some(verb.trim().to_ascii_lowercase()),
         _ => None,
     });
-    read_with(event, well_known::STAGE, |value| word_of(value, STAGE_WORDS));
+    read_with(event, well_known::STAGE, |value| word_of(value, SERVER_STAGE_WORDS));
     read_level(event);
     for field in [well_known::STAGE_TIME, well_known::RECEIVED] {
         let is_zero = event

@@ -44,7 +44,9 @@ impl Led<'_> {
 pub(super) fn begins_json(text: &str) -> bool {
     let inside = |rest: &str| rest.trim_ascii_start().bytes().next();
     match text.as_bytes().first() {
-        Some(b'{') => true,
+        Some(b'{') => {
+            matches!(inside(text.get(1..).unwrap_or("")), None | Some(b'"' | b'}'))
+        }
         Some(b'[') => {
             matches!(inside(text.get(1..).unwrap_or("")), None | Some(b'{' | b'[' | b'"' | b']'))
         }
@@ -103,6 +105,7 @@ mod tests {
             ),
             (r#"[pod/kube-apiserver-0/kube-apiserver] {"a":1}"#, r#"{"a":1}"#, None),
             (r#"apiserver-1  | [{"a":1}, {}]"#, r#"[{"a":1}, {}]"#, None),
+            (r#"{main} {"a":1}"#, r#"{"a":1}"#, None),
             (r#"@cee: { "a":1}"#, r#"{ "a":1}"#, None),
             (
                 r#"time="2026-03-02T10:00:00Z" level=info msg="{\"a\":\"b\\n\"}" x=y"#,
@@ -121,9 +124,14 @@ mod tests {
         for line in ["", "hello", "a {b} c", "I0302 x.go:1] {go struct}", "{\"a\":1}"] {
             assert_eq!(find(line), None, "{line}");
         }
-        for (text, is) in
-            [("{", true), ("[ {", true), ("[]", true), ("[pod/x]", false), ("[2026", false)]
-        {
+        for (text, is) in [
+            ("{", true),
+            ("{x} {}", false),
+            ("[ {", true),
+            ("[]", true),
+            ("[pod/x]", false),
+            ("[2026", false),
+        ] {
             assert_eq!(begins_json(text), is, "{text}");
         }
     }

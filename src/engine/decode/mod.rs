@@ -3,9 +3,10 @@
 //! A record holds one audit `Event`, an `EventList`, several of either, or any of these in what a shipper
 //! put around it (`envelope`). Every record, and every part of one, ends as events, as a message that is
 //! known to hold none, or as a dead letter with a reason. What is odd but can be decoded (bytes that are
-//! not UTF-8, nesting too deep for us, an event too large to be real, one that was cut) becomes a dead
-//! letter *and* is shown to the rules as far as it goes: whoever may send a patch with such a body must not
-//! be able to hide it. Whether an event matters is decided elsewhere.
+//! not UTF-8, nesting or an event too large to be real, one that was cut) becomes a dead letter *and* is
+//! shown to the rules as far as it goes: whoever may send a patch with such a body must not be able to hide
+//! it. Of values that rules name none is left out, however many there are and however deep. Whether an event
+//! matters is decided elsewhere.
 
 mod bytes;
 mod check;
@@ -20,6 +21,7 @@ mod lead;
 mod order;
 mod otlp;
 mod pass;
+mod patch;
 mod projection;
 mod scan;
 mod search;
@@ -130,6 +132,8 @@ struct Work<'p, S> {
     items_left: usize,
     /// Bytes that may still be made: by inflating, by undoing escapes.
     bytes_left: usize,
+    /// Bytes that may still be made by closing what was cut: how much else was made must not hide them.
+    closing_bytes_left: usize,
     /// Events that came out.
     events: usize,
     /// Events, control messages and dead letters that came out, silent ones too.
@@ -149,6 +153,7 @@ impl Decoder {
             sink,
             items_left: limits::EVENTS_PER_RECORD_MAX,
             bytes_left: limits::UNWRAPPED_BYTES_MAX,
+            closing_bytes_left: limits::UNWRAPPED_BYTES_MAX,
             events: 0,
             outcomes: 0,
         };
@@ -161,12 +166,23 @@ impl Decoder {
             closed: false,
         };
         if payload.len() > limits::RECORD_BYTES_MAX {
-            let detail = format!("{} bytes", payload.len());
+            let max = limits::RECORD_BYTES_MAX;
+            let detail = format!("more than {max} bytes; what stands before was matched");
             work.dead_letter(context, DeadLetterReason::TooLarge, detail, payload);
+            // Who did what stands at the beginning.
+            let context = Context { silent: true, ..context };
+            work.payload(beginning(payload, max), context);
             return;
         }
         work.accounted(context, payload, |work| work.payload(payload, context));
     }
+}
+
+/// So many bytes at most, up to the end of a character.
+fn beginning(bytes: &[u8], max: usize) -> &[u8] {
+    let is_start = |at: &usize| bytes.get(*at).is_none_or(|byte| byte & 0xC0 != 0x80);
+    let end = (max.saturating_sub(3)..=max).rev().find(is_start).unwrap_or(max);
+    bytes.get(..end).unwrap_or(bytes)
 }
 
 impl<S: Sink> Work<'_, S> {
@@ -287,6 +303,11 @@ impl<S: Sink> Work<'_, S> {
                 let detail = "an entry without an audit event".to_owned();
                 let reason = DeadLetterReason::NotAnEvent;
                 self.dead_letter(context, reason, detail, entry.as_bytes());
+            }
+            Content::TooMuch(document) => {
+                let detail = "more values than are looked at; the rest was not".to_owned();
+                let reason = DeadLetterReason::TooManyEvents;
+                self.dead_letter(context, reason, detail, document.as_bytes());
             }
             Content::Text(text) => {
                 self.accounted(context, text.as_bytes(), |work| work.text(text, context));

@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use super::{
     Context, Sink, Work, check, cut, envelope,
     json::Json,
-    lead,
+    lead, patch,
     projection::{NodeId, next_item, next_member},
     scan::{Fault, Scanner},
     search::{Members, Search, is_promising},
@@ -46,6 +46,9 @@ impl From<Fault> for Stop {
 /// What may stand between documents: byte order marks of files that were put together, record separators,
 /// zeros that a log that was cut left.
 const FILLERS: [char; 3] = ['\u{feff}', '\u{1e}', '\0'];
+
+/// How the API server begins an event. Within the texts of another one it has backslashes.
+const AUDIT_EVENT: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
 
 impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     /// Decodes a text. Everything in it goes to the sink.
@@ -121,7 +124,12 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.count_item()?;
         scanner.too_deep = false;
         match scanner.peek() {
-            b'{' => self.object(scanner, 0),
+            // Text in front of an event may begin with a bracket, too.
+            b'{' if scanner.follows(1, b"\"")
+                || lead::begins_json(self.text.get(scanner.at()..).unwrap_or("")) =>
+            {
+                self.object(scanner, 0)
+            }
             b'[' if lead::begins_json(self.text.get(scanner.at()..).unwrap_or("")) => {
                 self.list(scanner, 0)
             }
@@ -271,7 +279,12 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             };
             match child {
                 Some(child) => {
+                    let from = scanner.at();
                     projection.value(scanner, &mut self.event, child, 1)?;
+                    if let Some(root) = projection.changed_by(child, &self.event) {
+                        let body = scanner.since(from);
+                        patch::extract(projection, body, &mut self.event, root);
+                    }
                 }
                 None => scanner.skip_value(1)?,
             }
@@ -307,7 +320,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         match check::check(&mut self.event, self.work.projection, self.context) {
             Ok(()) => {
                 if too_deep {
-                    let detail = "nested too deep; matched as far as it goes";
+                    let detail = "nested deeper than anything real; matched all the same";
                     self.dead_letter(DeadLetterReason::TooDeep, detail, text);
                 } else if text.len() > limits::EVENT_BYTES_MAX {
                     let detail = "an event too large to be real; matched all the same";
@@ -394,11 +407,16 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     fn broken(&mut self, fault: Fault, scanner: &mut Scanner<'a>) {
         let (text, at) = (self.text, scanner.at());
         let line_end = line_end(text, at);
-        let end = fresh_start(text, line_end);
+        // Whoever could not write a line to its end, since the disk was full, goes on behind it.
+        let next = self.open.and_then(|open| next_event(text, open + 1, line_end));
+        let end = next.unwrap_or_else(|| fresh_start(text, line_end));
+        let line_end = next.unwrap_or(line_end);
         let part = text.get(self.part_start..end).unwrap_or("");
         let line = text.get(..line_end).unwrap_or("");
         let mark = cut::mark_in(line).filter(|mark| *mark > self.part_start);
-        let is_cut = mark.is_some() || cut::is_cut(fault, text.get(at..line_end).unwrap_or(""));
+        let is_cut = next.is_some()
+            || mark.is_some()
+            || cut::is_cut(fault, text.get(at..line_end).unwrap_or(""));
         let open = self.open.take().filter(|_| is_cut);
         let before = open.and_then(|open| text.get(open..mark.unwrap_or(line.trim_end().len())));
         let detail = if before.is_some_and(|before| self.closed(before)) {
@@ -417,11 +435,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
 
     /// Decodes what stands before a cut; whether an event came of it.
     fn closed(&mut self, before: &str) -> bool {
-        if self.context.closed || before.len() > self.work.bytes_left {
+        if self.context.closed || before.len() > self.work.closing_bytes_left {
             return false;
         }
         let Some(text) = cut::repair(before) else { return false };
-        self.work.bytes_left -= text.len().min(self.work.bytes_left);
+        self.work.closing_bytes_left = self.work.closing_bytes_left.saturating_sub(text.len());
         self.work.step(self.context, || "cut off; what stands before:".to_owned());
         let events = self.work.events;
         let context = Context { silent: true, marked: true, closed: true, ..self.context };
@@ -436,6 +454,12 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
 
 fn spare<'a, S>(work: &mut Work<'_, S>) -> Event<'a> {
     work.spare.pop().unwrap_or_else(|| Event::new(work.projection.field_count()))
+}
+
+/// Where an event as the API server writes it begins between two places.
+fn next_event(text: &str, from: usize, to: usize) -> Option<usize> {
+    let between = text.as_bytes().get(from..to)?;
+    memchr::memmem::find(between, AUDIT_EVENT).map(|at| from + at)
 }
 
 /// Where the line ends on which something stands, before its line break.

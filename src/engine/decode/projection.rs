@@ -4,7 +4,9 @@
 //! `user.extra` hold dots themselves: `annotations.authorization.k8s.io/decision` is found under the
 //! keys `annotations` → `authorization.k8s.io/decision`. If a document has a path in several ways
 //! (`{"a.b": 1, "a": {"b": 2}}`), or a key twice, all of its values count, as with the members of an
-//! array: whoever may write part of an event must not be able to hide one value behind another.
+//! array: whoever may write part of an event must not be able to hide one value behind another. In a body
+//! the API server takes the last value of a key, and knows no key with dots but where people choose keys:
+//! values that it does not take are marked, since they must not excuse anything either.
 //! Nothing is decided here about what an event is.
 
 use std::borrow::Cow;
@@ -19,17 +21,35 @@ use super::{
 use crate::engine::{
     event::{
         Event, FieldId, FieldTable,
-        derived::{POD_SPEC, is_derived},
+        derived::{OBJECT, POD_SPEC, is_derived},
+        well_known,
     },
-    kubernetes::{fields::CLUSTER, resources::pod_spec_places},
+    kubernetes::{fields::CLUSTER, resources::pod_spec_places, shapes::is_open, verbs::READING},
     limits,
     text_table::TextTable,
     value::{Value, unescape},
 };
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
-const OWN_PATHS: [&str; 5] =
-    ["apiVersion", "timestamp", "metadata.creationTimestamp", CLUSTER, cut::MARK];
+const OWN_PATHS: [&str; 7] = [
+    "apiVersion",
+    "timestamp",
+    "metadata.creationTimestamp",
+    CLUSTER,
+    cut::MARK,
+    "requestObject",
+    "responseObject",
+];
+
+/// The bodies of request and answer, which people write.
+const BODIES: [&str; 2] = ["requestObject", "responseObject"];
+
+/// Behind the name of a body: its node where the request changes something, so that the body says what an
+/// object is to be, or has become. Keys of events have no such byte.
+const CHANGE: char = '\0';
+
+/// Subresources of an object that are written in its shape, while what is not about them counts for nothing.
+const PARTS: [&str; 2] = ["scale", "status"];
 
 /// Index of a node. The root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +66,10 @@ struct Node {
     /// Fields whose path ends here.
     fields: Vec<FieldId>,
     children: TextTable<NodeId>,
+    /// How many segments its path has.
+    segments: usize,
+    /// What is below it has keys of people's own, which may hold dots.
+    is_open: bool,
     /// What stands below it in the order in which an API server writes it, and the nodes behind.
     usual: Vec<(UsualKey, Option<NodeId>)>,
 }
@@ -87,12 +111,22 @@ struct Place {
     in_body: bool,
 }
 
+/// The nodes of a body.
+#[derive(Debug)]
+struct Body {
+    /// If any path leads below it.
+    plain: Option<NodeId>,
+    /// The same where the request changes something: with what rules ask of the object.
+    change: Option<NodeId>,
+}
+
 /// Fields to extract, ready to be walked along with a document.
 #[derive(Debug)]
 pub(super) struct Projection {
     nodes: Vec<Node>,
-    /// The bodies of request and answer, which people write.
-    bodies: [Option<NodeId>; 2],
+    bodies: [Body; 2],
+    /// The fields that say what an object is to be, or has become.
+    object_fields: Vec<FieldId>,
     field_count: usize,
 }
 
@@ -102,19 +136,28 @@ impl Projection {
     pub(super) fn new(table: &FieldTable) -> Projection {
         let mut builder = Builder::default();
         builder.node("");
-        let pod_spec_places = pod_spec_places();
+        let mut object_fields = Vec::new();
         for (index, path) in table.paths().iter().enumerate() {
             let Ok(index) = u16::try_from(index) else { break };
             let field = FieldId(index);
-            let in_pod_spec = path.strip_prefix(POD_SPEC).and_then(|path| path.strip_prefix('.'));
-            if let Some(tail) = in_pod_spec {
-                for place in &pod_spec_places {
-                    builder.add(&format!("requestObject.{place}.{tail}"), field);
+            let places = places_of(path);
+            if !places.is_empty() {
+                object_fields.push(field);
+                for place in places {
+                    builder.add(&place, field);
                 }
             } else if !is_derived(path) {
                 builder.add(path, field);
                 if let Some(other) = without_dots(path) {
                     builder.add(&other, field);
+                }
+                for body in BODIES {
+                    let below = path.strip_prefix(body);
+                    if let Some(rest) =
+                        below.filter(|rest| rest.is_empty() || rest.starts_with('.'))
+                    {
+                        builder.add(&format!("{body}{CHANGE}{rest}"), field);
+                    }
                 }
             }
         }
@@ -124,8 +167,14 @@ impl Projection {
                 builder.add(path, FieldId(index));
             }
         }
-        let bodies = ["requestObject", "responseObject"].map(|body| builder.find(body));
-        Projection { nodes: builder.finish(), bodies, field_count: own + OWN_PATHS.len() }
+        let bodies = BODIES.map(|body| {
+            let change = builder.find(&format!("{body}{CHANGE}"));
+            // Its key must be found before it is known which of the two is meant.
+            let plain = change.and_then(|_| builder.link(body));
+            Body { plain, change }
+        });
+        let field_count = own + OWN_PATHS.len();
+        Projection { nodes: builder.finish(), bodies, object_fields, field_count }
     }
 
     /// How many fields an [`Event`] of this projection has room for.
@@ -156,6 +205,11 @@ impl Projection {
     /// The mark of an event that was cut.
     pub(super) fn cut(&self) -> FieldId {
         self.own(4)
+    }
+
+    /// The bodies of request and answer.
+    pub(super) fn bodies(&self) -> [FieldId; 2] {
+        [self.own(5), self.own(6)]
     }
 
     #[inline]
@@ -198,7 +252,8 @@ impl Projection {
 
     /// Extracts one value: adds it, or what lies below it, to the fields of `node`.
     ///
-    /// Recursion is bounded by [`limits::JSON_DEPTH_MAX`]; what lies deeper is checked and skipped.
+    /// Recursion is bounded by the depth of nodes, which is [`limits::PATH_SEGMENTS_MAX`]: each object that
+    /// is entered is further down a path, and arrays within arrays are no recursion.
     #[inline]
     pub(super) fn value<'a>(
         &self,
@@ -207,7 +262,54 @@ impl Projection {
         id: NodeId,
         depth: usize,
     ) -> Result<(), Fault> {
+        let id = match self.bodies.iter().find(|body| body.plain == Some(id)) {
+            Some(Body { change: Some(change), .. }) if may_change(event) => {
+                event.is_object_assumed |= !event.has(well_known::VERB);
+                *change
+            }
+            _ => id,
+        };
         self.value_at(scanner, event, id, Place { depth, in_body: false })
+    }
+
+    /// Forgets what was taken for an object that is changed, if the verb came later and says otherwise.
+    #[inline]
+    pub(super) fn settle(&self, event: &mut Event<'_>) {
+        if event.is_object_assumed && !may_change(event) {
+            for field in &self.object_fields {
+                event.unset(*field);
+            }
+        }
+    }
+
+    /// The node below `parent` for a segment of a JSON Pointer, and whether the segment is the index of an
+    /// element of `parent`.
+    pub(super) fn step(&self, parent: NodeId, segment: &str) -> Option<(NodeId, bool)> {
+        if let Some(child) = self.node(parent)?.children.get(segment.as_bytes()) {
+            return Some((*child, false));
+        }
+        is_index(segment).then_some((parent, true))
+    }
+
+    /// The node of the object that a request changes, if its body has this node.
+    #[inline]
+    pub(super) fn changed_by(&self, id: NodeId, event: &Event<'_>) -> Option<NodeId> {
+        let [request, _] = &self.bodies;
+        if request.plain == Some(id) && may_change(event) { request.change } else { None }
+    }
+
+    /// Extracts a value that is put somewhere into a body, and was checked.
+    pub(super) fn put<'a>(&self, text: &'a str, event: &mut Event<'a>, id: NodeId) {
+        let place = Place { depth: 1, in_body: true };
+        let checked = self.value_at(&mut Scanner::new(text), event, id, place);
+        debug_assert!(checked.is_ok(), "the whole was checked");
+    }
+
+    /// Says that an element of the list of this node begins.
+    pub(super) fn begin_element(&self, event: &mut Event<'_>, id: NodeId) {
+        for field in self.node(id).map_or(&[][..], |node| &node.fields) {
+            event.push(*field, Value::Composite);
+        }
     }
 
     #[inline]
@@ -241,17 +343,14 @@ impl Projection {
                 for field in &node.fields {
                     event.push(*field, Value::Composite);
                 }
-                if node.children.is_empty() || depth >= limits::JSON_DEPTH_MAX {
+                if node.children.is_empty() {
                     return scanner.skip_value(depth);
                 }
-                scanner.bump();
+                scanner.open_bracket(depth);
                 return self.object(scanner, event, id, self.inside(id, place));
             }
             b'[' => {
-                if depth >= limits::JSON_DEPTH_MAX {
-                    return scanner.skip_value(depth);
-                }
-                scanner.bump();
+                scanner.open_bracket(depth);
                 return self.array(scanner, event, id, self.inside(id, place));
             }
             b'-' | b'0'..=b'9' => {
@@ -283,8 +382,20 @@ impl Projection {
     /// The place of what is inside of a value.
     #[inline]
     fn inside(&self, id: NodeId, place: Place) -> Place {
-        let in_body = place.in_body || self.bodies.contains(&Some(id));
+        let mut bodies = self.bodies.iter();
+        let is_body = |body: &Body| body.plain == Some(id) || body.change == Some(id);
+        let in_body = place.in_body || bodies.any(is_body);
         Place { depth: place.depth + 1, in_body }
+    }
+
+    /// Whether a key of a body that leads from one node to another holds dots where no object of Kubernetes
+    /// has such keys.
+    #[inline]
+    fn is_unknown_key(&self, parent: NodeId, child: NodeId) -> bool {
+        let (Some(parent), Some(child)) = (self.node(parent), self.node(child)) else {
+            return false;
+        };
+        child.segments > parent.segments + 1 && !parent.is_open
     }
 
     /// The rest of an object whose `{` was read.
@@ -309,6 +420,9 @@ impl Projection {
                     self.value_at(scanner, event, child, place)?;
                     if place.in_body {
                         event.note_key(keys, child.0, mark);
+                        if self.is_unknown_key(node, child) {
+                            event.disregard(mark);
+                        }
                     }
                 }
                 None => scanner.skip_value(place.depth)?,
@@ -320,30 +434,72 @@ impl Projection {
         Ok(())
     }
 
-    /// The rest of an array whose `[` was read. Its members belong to the same node: any-member
-    /// meaning. An empty one exists and equals nothing.
+    /// The rest of an array whose `[` was read. Its members, and those of arrays within it, belong to the
+    /// same node: any-member meaning. An empty one exists and equals nothing.
     fn array<'a>(
         &self,
         scanner: &mut Scanner<'a>,
         event: &mut Event<'a>,
         node: NodeId,
-        place: Place,
+        mut place: Place,
     ) -> Result<(), Fault> {
-        if scanner.token() == b']' {
-            scanner.bump();
-            for field in self.node(node).map_or(&[][..], |node| &node.fields) {
-                event.push(*field, Value::Composite);
-            }
-            return Ok(());
-        }
+        let outermost = place.depth;
+        let mut is_empty = true;
         loop {
-            self.value_at(scanner, event, node, place)?;
-            if !next_item(scanner)? {
+            match scanner.token() {
+                b'[' => {
+                    scanner.open_bracket(place.depth);
+                    place.depth += 1;
+                    is_empty = true;
+                    continue;
+                }
+                b']' if is_empty => {
+                    for field in self.node(node).map_or(&[][..], |node| &node.fields) {
+                        event.push(*field, Value::Composite);
+                    }
+                }
+                _ => self.value_at(scanner, event, node, place)?,
+            }
+            is_empty = false;
+            while !next_item(scanner)? {
                 scanner.bump();
-                return Ok(());
+                if place.depth == outermost {
+                    return Ok(());
+                }
+                place.depth -= 1;
             }
         }
     }
+}
+
+/// Whether a segment of a JSON Pointer may be the place of an element: a number, or the end of the list.
+pub(super) fn is_index(segment: &str) -> bool {
+    segment == "-" || !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether the request of an event, as far as it is known, changes the object that its bodies are.
+fn may_change(event: &Event<'_>) -> bool {
+    let text = |field| event.first_str(field).unwrap_or("");
+    !READING.contains(&text(well_known::VERB)) && !PARTS.contains(&text(well_known::SUBRESOURCE))
+}
+
+/// Where the bodies of changes hold what the path of an object's field means: in both bodies, and in lists
+/// of objects. None if the path is no such field.
+fn places_of(path: &str) -> Vec<String> {
+    let below = |root: &str| path.strip_prefix(root)?.strip_prefix('.');
+    let tails: Vec<String> = if let Some(tail) = below(POD_SPEC) {
+        pod_spec_places().into_iter().map(|place| format!("{place}.{tail}")).collect()
+    } else {
+        below(OBJECT).map(str::to_owned).into_iter().collect()
+    };
+    let mut places = Vec::with_capacity(tails.len() * 4);
+    for tail in tails {
+        for body in BODIES {
+            places.push(format!("{body}{CHANGE}.{tail}"));
+            places.push(format!("{body}{CHANGE}.items.{tail}"));
+        }
+    }
+    places
 }
 
 /// The path as it is where a shipper put underscores in the place of dots, which Elasticsearch and others
@@ -409,6 +565,15 @@ impl Builder {
     }
 
     fn add(&mut self, path: &str, field: FieldId) {
+        if let Some(node) = self.link(path)
+            && let Some((fields, _)) = self.nodes.get_mut(node.0 as usize)
+        {
+            fields.push(field);
+        }
+    }
+
+    /// The node of a path, with a way to it from the root.
+    fn link(&mut self, path: &str) -> Option<NodeId> {
         let mut ends: Vec<usize> =
             path.match_indices('.').map(|(at, _)| at).take(limits::PATH_SEGMENTS_MAX - 1).collect();
         ends.push(path.len());
@@ -430,19 +595,28 @@ impl Builder {
                 }
             }
         }
-        if let Some((fields, _)) = nodes.last().and_then(|last| self.nodes.get_mut(*last)) {
-            fields.push(field);
-        }
+        nodes.last().and_then(|last| u32::try_from(*last).ok()).map(NodeId)
     }
 
     fn finish(self) -> Vec<Node> {
+        let prefixes: Vec<(&String, &usize)> = self.by_prefix.iter().collect();
+        let mut ways = vec![(0, false); self.nodes.len()];
+        for (prefix, index) in prefixes {
+            if let Some(way) = ways.get_mut(*index) {
+                let segments = prefix.split('.').filter(|segment| !segment.is_empty());
+                *way = (segments.clone().count(), segments.into_iter().any(is_open));
+            }
+        }
         let usual = USUAL_ORDER.map(|(path, keys)| (self.by_prefix.get(path).copied(), keys));
         let mut nodes: Vec<Node> = self
             .nodes
             .into_iter()
-            .map(|(fields, children)| Node {
+            .zip(ways)
+            .map(|((fields, children), (segments, is_open))| Node {
                 fields,
                 children: TextTable::new(children),
+                segments,
+                is_open,
                 usual: Vec::new(),
             })
             .collect();

@@ -161,6 +161,15 @@ impl<'a> Scanner<'a> {
         self.at += 1;
     }
 
+    /// Moves past a bracket that opens, around which so many are open.
+    #[inline]
+    pub(super) fn open_bracket(&mut self, depth: usize) {
+        self.at += 1;
+        if depth >= limits::JSON_DEPTH_MAX {
+            self.too_deep = true;
+        }
+    }
+
     /// Skips white space and peeks.
     #[inline]
     pub(super) fn token(&mut self) -> u8 {

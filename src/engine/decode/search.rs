@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use hashbrown::HashSet;
+
 use super::{bytes, clock, json::Json, open_envelope};
 use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
 
@@ -29,6 +31,8 @@ pub(super) enum Content<'a> {
     Control(ControlMessage),
     /// An entry of a list of log entries that holds none.
     Nothing(&'a str),
+    /// A document of which not all was looked at, since there is too much in it.
+    TooMuch(&'a str),
 }
 
 /// What is known of an event from what surrounds it; what is nearer to it wins.
@@ -177,7 +181,9 @@ impl<'a> Search<'a> {
         let mut search =
             Search { found: Vec::new(), path: Vec::new(), nodes_left, bytes_left, traces };
         let found = search.value(document, &Around::default(), true);
-        if !found && is_empty_envelope(document) {
+        if search.nodes_left == 0 {
+            search.push(Content::TooMuch(document.raw()), &Around::default());
+        } else if !found && is_empty_envelope(document) {
             search.push(Content::Control(ControlMessage::Empty), &Around::default());
         }
         search
@@ -269,6 +275,7 @@ impl<'a> Search<'a> {
             return true;
         }
         let first = self.found.len();
+        let mut known = HashSet::new();
         // Of a row of a database that was changed, what it was before is no news.
         let has_after = members.has("before")
             && members.get("after").is_some_and(|after| after.raw() != "null");
@@ -278,7 +285,7 @@ impl<'a> Search<'a> {
             if !(is_body || has_after && *key == "before") {
                 let before = self.found.len();
                 self.at(Segment::Key(key), *member, &around);
-                self.drop_copies(first, before);
+                self.drop_copies(before, &mut known);
             }
         }
         self.found.len() > first
@@ -364,19 +371,21 @@ impl<'a> Search<'a> {
     }
 
     /// A shipper may send a line both as it was and parsed, under two keys of one object. Of what was
-    /// found from `second` on, drops what was found from `first` on already.
-    fn drop_copies(&mut self, first: usize, second: usize) {
-        if first == second || second == self.found.len() {
+    /// found from `first` on, drops what is known from the keys before.
+    fn drop_copies(&mut self, first: usize, known: &mut HashSet<[String; 5]>) {
+        if first == self.found.len() {
             return;
         }
-        let later = self.found.split_off(second);
-        let earlier = self.found.get(first..).unwrap_or_default();
-        let known: Vec<[String; 5]> =
-            earlier.iter().filter_map(|found| request_of(&found.content)).collect();
-        let is_new = |found: &Found<'a>| {
-            request_of(&found.content).is_none_or(|request| !known.contains(&request))
-        };
-        self.found.extend(later.into_iter().filter(is_new));
+        let mut new = Vec::new();
+        for found in self.found.split_off(first) {
+            let request = request_of(&found.content);
+            if request.as_ref().is_none_or(|request| !known.contains(request)) {
+                new.extend(request);
+                self.found.push(found);
+            }
+        }
+        // Only now: what stands twice under one key was there twice.
+        known.extend(new);
     }
 }
 

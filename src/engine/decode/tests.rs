@@ -74,7 +74,7 @@ fn check(payload: impl AsRef<[u8]>, expected: &str) {
 /// An event with a body.
 fn event(id: &str, body: &str) -> String {
     format!(
-        r#"{{"kind":"Event","auditID":"{id}","stage":"ResponseComplete","verb":"get","requestObject":{body},"stageTimestamp":"2026-01-05T22:14:01.131000Z"}}"#
+        r#"{{"kind":"Event","auditID":"{id}","stage":"ResponseComplete","verb":"patch","requestObject":{body},"stageTimestamp":"2026-01-05T22:14:01.131000Z"}}"#
     )
 }
 
@@ -189,7 +189,7 @@ fn an_event_may_not_hide_behind_depth_or_size() {
     check("[".repeat(10_000), "too_deep 10000 bytes\n");
     check("{\"a\":".repeat(10_000), "too_deep 50000 bytes\n");
     let nested = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    check(&nested, "too_deep 19998 bytes\n");
+    check(&nested, "too_deep 19990 bytes\n");
 
     let large = event("x", &format!("\"{}\"", "x".repeat(10 << 20)));
     let expected = format!("too_large {} bytes\nevent x", large.len());
@@ -269,16 +269,134 @@ fn a_pod_spec_is_found_wherever_it_is() {
     );
 }
 
+/// Counts values of one field, and keeps the last.
+struct Counted {
+    field: FieldId,
+    count: usize,
+    last: String,
+    dropped: u32,
+}
+
+impl Sink for Counted {
+    fn event(&mut self, event: &mut Event<'_>) {
+        self.count = event.count(self.field);
+        self.last = format!("{:?}", event.last(self.field));
+        self.dropped = event.values_dropped;
+    }
+
+    fn control(&mut self, _message: ControlMessage) {}
+
+    fn dead_letter(&mut self, _reason: DeadLetterReason, _detail: String, _bytes: &[u8]) {}
+}
+
+fn count(path: &str, payload: &str) -> Counted {
+    let mut fields = FieldTable::new();
+    let field = fields.intern(path);
+    let mut counted = Counted { field, count: 0, last: String::new(), dropped: 0 };
+    Decoder::new(&fields).decode(payload.as_bytes(), Origin::default(), &mut counted);
+    counted
+}
+
 #[test]
-fn the_last_of_too_many_values_is_kept() {
-    let addresses: Vec<String> = (0..2_000).map(|number| format!("\"{number}\"")).collect();
-    let payload = SMALL.replace('}', &format!(",\"sourceIPs\":[{}]}}", addresses.join(",")));
-    let transcript = decode_fields(&[], payload.as_bytes());
-    assert_eq!(transcript.matches("sourceIPs=").count(), limits::VALUES_PER_FIELD_MAX);
-    assert!(
-        transcript.ends_with("sourceIPs=Str(\"1022\") sourceIPs=Str(\"1999\")\n"),
-        "{transcript}"
-    );
+fn an_object_is_read_from_every_form_of_a_change() {
+    let paths = &["object.a", "object.list.b"];
+    for (body, expected) in [
+        (r#"{"a":1}"#, "object.a=Int(1)"),
+        (r#"{"items":[{"a":1},{"a":2}]}"#, "object.a=Int(1) object.a=Int(2)"),
+        (r#"[{"op":"add","path":"/a","value":1}]"#, "object.a=Int(1)"),
+        (r#"[{"value":{"a":1},"path":"","op":"replace"}]"#, "object.a=Int(1)"),
+        (r#"[{"op":"add","path":"/\u0061","value":1}]"#, "object.a=Int(1)"),
+        (r#"[{"op":"test","path":"/a","value":1},{"op":"remove","path":"/a"}]"#, ""),
+        (r#"[{"op":"add","path":"/list","value":[{"b":1}]}]"#, "object.list.b=Int(1)"),
+        (r#"[{"op":"add","path":"/list/-","value":{"b":1}}]"#, "object.list.b=Int(1)"),
+        (r#"[{"op":"add","path":"/list/10/b","value":1}]"#, "object.list.b=Int(1)"),
+        (r#"[{"op":"add","path":"/list/x/b","value":1}]"#, ""),
+        (
+            r#"[{"op":"add","path":"/x","value":7},{"op":"copy","from":"/x","path":"/a"}]"#,
+            "object.a=Int(7)",
+        ),
+        (
+            r#"[{"op":"add","path":"/x/0","value":{"y":7}},{"op":"move","from":"/x","path":"/y"},{"op":"copy","from":"/y/-/y","path":"/list/0/b"}]"#,
+            "object.list.b=Int(7)",
+        ),
+        (r#"[{"op":"copy","from":"/x","path":"/a"}]"#, ""),
+        (r#"[1,null,[],{"op":1,"path":2}]"#, ""),
+    ] {
+        check_paths(paths, body, expected);
+    }
+    let slash = &["object.metadata.annotations.a/b~c"];
+    let body = r#"[{"op":"add","path":"/metadata/annotations/a~1b~0c","value":"x"}]"#;
+    check_paths(slash, body, r#"object.metadata.annotations.a/b~c=Str("x")"#);
+}
+
+#[test]
+fn an_object_is_that_of_a_change_wherever_the_verb_stands() {
+    let event = |verb: &str, below: &str| {
+        [
+            format!(r#""verb":"{verb}","objectRef":{{"subresource":"{below}"}},BODIES"#),
+            format!(r#"BODIES,"objectRef":{{"subresource":"{below}"}},"verb":"{verb}""#),
+        ]
+        .map(|text| {
+            let bodies = r#""requestObject":{"a":1},"responseObject":{"a":2}"#;
+            let rest = text.replace("BODIES", bodies);
+            format!(
+                r#"{{"auditID":"i","stage":"ResponseComplete","stageTimestamp":"2026-01-05T22:14:01Z",{rest}}}"#
+            )
+        })
+    };
+    for (verb, below, is_change) in [
+        ("patch", "", true),
+        ("update", "approval", true),
+        ("deletecollection", "", true),
+        ("get", "", false),
+        ("watch", "", false),
+        ("update", "status", false),
+        ("patch", "scale", false),
+    ] {
+        for payload in event(verb, below) {
+            let transcript = decode_fields(&["object.a"], payload.as_bytes());
+            let found = transcript.matches("object.a=").count();
+            assert_eq!(found, if is_change { 2 } else { 0 }, "{payload}: {transcript}");
+        }
+    }
+}
+
+#[test]
+fn of_an_event_of_the_largest_size_that_is_real_every_value_is_kept() {
+    let values = "1,".repeat(limits::EVENT_BYTES_MAX / 2 - 200);
+    let payload = event("x", &format!("{{\"a\":[{values}2]}}"));
+    assert!(payload.len() < limits::EVENT_BYTES_MAX);
+    let counted = count("requestObject.a", &payload);
+    assert_eq!(counted.count, limits::EVENT_BYTES_MAX / 2 - 199);
+    assert_eq!((counted.last.as_str(), counted.dropped), ("Some(Int(2))", 0));
+}
+
+#[test]
+fn an_event_with_more_values_than_can_be_real_has_its_first_and_last() {
+    let values = "1,".repeat(5 << 20);
+    let payload = SMALL.replace('}', &format!(",\"sourceIPs\":[{values}2]}}"));
+    let counted = count("sourceIPs", &payload);
+    assert_eq!(counted.last, "Some(Int(2))");
+    assert!(counted.count < limits::VALUES_PER_EVENT_MAX as usize);
+    assert_eq!(counted.count + counted.dropped as usize, (5 << 20) + 1);
+    // What stands behind is seen all the same.
+    let payload = payload.replace("]}", "],\"userAgent\":\"kubectl\"}");
+    assert_eq!(count("userAgent", &payload).count, 1);
+}
+
+#[test]
+fn values_are_found_in_arrays_within_arrays_however_deep() {
+    let deep = |value: &str| format!("{}{value}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let body = deep(r#"{"b":1},[[]],{"b":[[2],3]}"#);
+    let payload = event("x", &format!("{{\"a\":[{body},{{\"b\":4}}]}}"));
+    let transcript = decode_fields(&["requestObject.a.b"], payload.as_bytes());
+    let values: Vec<&str> = transcript.split(" requestObject.a.b=").skip(1).collect();
+    assert_eq!(values, ["Int(1)", "Int(2)", "Int(3)", "Int(4)\n"]);
+    for wrong in ["[1,]", "[[1,2]", "[[1]}", "[,1]", "[1 2]", "[[]1]"] {
+        let payload = event("x", &format!("{{\"a\":{wrong}}}"));
+        let transcript = decode_fields(&["requestObject.a.b"], payload.as_bytes());
+        assert!(!transcript.contains("event x"), "{wrong}: {transcript}");
+    }
 }
 
 #[test]
@@ -448,5 +566,22 @@ fn keys_may_stand_in_any_order_and_be_written_in_any_way() {
             ),
     ] {
         assert_eq!(decode_fields(&paths, text.as_bytes()), expected, "{text}");
+    }
+}
+
+#[test]
+fn an_event_behind_one_that_was_not_written_to_its_end_is_found() {
+    let whole = |id: &str| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"{id}","verb":"get","stage":"ResponseComplete","stageTimestamp":"2026-01-05T10:00:00Z","user":{{"username":"eve"}}}}"#
+        )
+    };
+    let (first, second) = (whole("a"), whole("b"));
+    // The disk was full for a while; the next line went on where the space had ended.
+    for end in 1..first.len() {
+        let text = decode_fields(&[], format!("{}{second}\n", &first[..end]).as_bytes());
+        let events = text.lines().filter(|line| line.starts_with("event b ")).count();
+        let letters = text.lines().filter(|line| !line.starts_with("event ")).count();
+        assert_eq!((events, letters), (1, 1), "{end}: {text}");
     }
 }

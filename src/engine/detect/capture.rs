@@ -3,9 +3,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use super::test::{self, Scratch};
 use crate::engine::{
+    digest::{Digest, hex},
     event::{Event, FieldId, FieldTable, known_field, redact},
     limits,
+    rule::{Expression, Predicate, RuleSet},
     value::{Captured, Value},
 };
 
@@ -25,17 +28,101 @@ impl FreeText {
 
     /// The values of a field, for a detection.
     pub(super) fn capture(&self, event: &Event<'_>, field: FieldId) -> Captured {
+        self.capture_by(event, field, &[])
+    }
+
+    /// The same, where of more values than are kept those come first that let a condition hold: what
+    /// matters must not be lost among what does not.
+    pub(super) fn capture_deciding(
+        &self,
+        event: &Event<'_>,
+        field: FieldId,
+        rules: &RuleSet,
+        condition: &Expression,
+    ) -> Captured {
+        if event.count(field) <= limits::CAPTURED_VALUES_MAX {
+            return self.capture(event, field);
+        }
+        let mut predicates = Vec::new();
+        predicates_of(condition, rules, &mut predicates);
+        predicates.retain(|predicate| predicate.field == field);
+        self.capture_by(event, field, &predicates)
+    }
+
+    /// The same for what lets some predicate hold.
+    pub(super) fn capture_by(
+        &self,
+        event: &Event<'_>,
+        field: FieldId,
+        predicates: &[&Predicate],
+    ) -> Captured {
+        if event.count(field) <= limits::CAPTURED_VALUES_MAX {
+            return self.texts(field, event.values(field));
+        }
+        let mut scratch = Scratch::default();
+        let mut decides = |value: &Value<'_>| {
+            predicates.iter().any(|one| test::is_decisive(one, event, value, &mut scratch))
+        };
+        let room = limits::CAPTURED_VALUES_MAX - 1;
+        let mut chosen: Vec<&Value<'_>> =
+            event.values(field).filter(|value| decides(value)).take(room).collect();
+        let is_in = |chosen: &[&Value<'_>], value: &Value<'_>| {
+            chosen.iter().any(|one| std::ptr::eq(*one, value))
+        };
+        let is_shown = |value: &&Value<'_>| !matches!(value, Value::Null | Value::Composite);
+        for value in event.values(field).filter(is_shown).take(room) {
+            if chosen.len() < room && !is_in(&chosen, value) {
+                chosen.push(value);
+            }
+        }
+        let last = event.last(field).filter(|last| !is_in(&chosen, last));
+        chosen.extend(last);
+        self.texts(field, chosen.into_iter())
+    }
+
+    fn texts<'e, 'a: 'e>(
+        &self,
+        field: FieldId,
+        values: impl Iterator<Item = &'e Value<'a>>,
+    ) -> Captured {
         let free = self.fields.get(field.index()).copied().unwrap_or(true);
-        let mut texts = event
-            .values(field)
+        let mut texts = values
             .filter_map(Value::text)
-            .map(|text| if free { redacted(&text) } else { Arc::from(&*cut(&text)) })
+            .map(|text| if free { redacted(&text) } else { shortened(&text) })
             .take(limits::CAPTURED_VALUES_MAX);
         let Some(first) = texts.next() else { return Captured::Absent };
         let Some(second) = texts.next() else { return Captured::One(first) };
         Captured::Many([first, second].into_iter().chain(texts).collect())
     }
 }
+
+/// All predicates of a condition, those about one element of an array too. Recursion is bounded by the depth
+/// of conditions.
+fn predicates_of<'r>(condition: &Expression, rules: &'r RuleSet, found: &mut Vec<&'r Predicate>) {
+    match condition {
+        Expression::Predicate(id) => found.extend(rules.predicates.get(id.0 as usize)),
+        Expression::Not(inner) => predicates_of(inner, rules, found),
+        Expression::All(parts) | Expression::Any(parts) => {
+            parts.iter().for_each(|part| predicates_of(part, rules, found));
+        }
+        Expression::SameElement(same) => predicates_of(&same.condition, rules, found),
+        Expression::Constant(_) | Expression::Inside(_) | Expression::Before(_) => {}
+    }
+}
+
+/// A text that nobody writes freely. One that is cut ends with a digest of the whole: keys and counted
+/// values that begin alike stay apart.
+fn shortened(text: &str) -> Arc<str> {
+    if text.len() <= limits::CAPTURED_VALUE_BYTES_MAX {
+        return Arc::from(text);
+    }
+    let room = limits::CAPTURED_VALUE_BYTES_MAX - '…'.len_utf8() - DIGEST_DIGITS;
+    let digest: [u8; DIGEST_DIGITS / 2] = Digest::of([text]).first();
+    Arc::from(format!("{}…{}", &text[..text.floor_char_boundary(room)], hex(&digest)))
+}
+
+/// Digits of the digest of a text that is cut.
+const DIGEST_DIGITS: usize = 32;
 
 fn redacted(text: &str) -> Arc<str> {
     // What lies beyond the cut is dropped before it is searched; a secret that is cut in two is still

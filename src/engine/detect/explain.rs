@@ -9,17 +9,19 @@ use serde::Serialize;
 
 use super::{
     capture::FreeText,
+    derivations::Derivations,
     element,
-    matcher::Derivations,
     test::{self, Scratch},
+    twice::{Readings, combined},
 };
 use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
     decode::{Decoder, Origin, Sink},
-    event::{Event, FieldId, Stage, derived, is_long_running, well_known},
+    event::{Event, FieldId, Stage, is_long_running, unseen, well_known},
+    limits::CAPTURED_VALUES_MAX,
     rule::{
-        CaptureSlot, CorrelationRule, DetectionRule, Expression, Note, Outline, Rule, RuleIndex,
-        RuleSet, RuleSteps, SameElement, Test,
+        CaptureSlot, CorrelationRule, DetectionRule, Expression, Note, Outline, Predicate, Rule,
+        RuleIndex, RuleSet, RuleSteps, SameElement, Test,
     },
     time::EventTime,
     value::{Captured, Value},
@@ -41,6 +43,9 @@ pub struct Explanation {
     /// The values of the field that it tests, with secrets redacted; `None` if it tests no field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<String>>,
+    /// How many more values there are, which are not shown.
+    #[serde(skip_serializing_if = "is_none_left_out")]
+    pub left_out: usize,
     /// Why the filter, or the entry of a list that decided, is there, and who answers for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -50,6 +55,11 @@ pub struct Explanation {
     /// The parts that it is made of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Explanation>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_none_left_out(left_out: &usize) -> bool {
+    *left_out == 0
 }
 
 impl fmt::Display for Explanation {
@@ -88,7 +98,9 @@ impl Explanation {
             Some([]) => line.push_str("  (absent)"),
             Some([value]) => line.push_str(&format!("  ({value})")),
             Some(values) => {
-                line.push_str(&format!("  ({} values: {})", values.len(), values.join(", ")));
+                let count = values.len() + self.left_out;
+                let more = if self.left_out > 0 { ", …" } else { "" };
+                line.push_str(&format!("  ({count} values: {}{more})", values.join(", ")));
             }
         }
         line
@@ -177,6 +189,8 @@ pub struct ExplainedRecord {
 
 const NOT_ANSWERED: &str = "an event of stage RequestReceived has no answer yet: only rules that name \
                             `stage` see it";
+const NO_STAGE: &str =
+    "no stage of the API server: only rules that name `stage: Unfinished` see it";
 const SECOND_ANSWER: &str = "the second answer of a request that runs long: it counts only if the first, \
                              of stage ResponseStarted, was not recorded";
 
@@ -184,7 +198,7 @@ const SECOND_ANSWER: &str = "the second answer of a request that runs long: it c
 /// decides.
 pub fn explain(rules: &RuleSet, rule: RuleIndex, event: &mut Event<'_>) -> Option<Explanation> {
     let Some(Rule::Detection(detection)) = rules.rules.get(rule.index()) else { return None };
-    Some(Explainer::new(rules).condition(rule, detection, event))
+    Some(Explainer::new(rules).condition(rule, detection, &mut Readings::of(event)))
 }
 
 /// Explains what some rules make of each event of a record.
@@ -204,7 +218,9 @@ struct Explained<'r> {
 impl Sink for Explained<'_> {
     fn event(&mut self, event: &mut Event<'_>) {
         let explainer = &mut self.explainer;
-        let rules = self.which.iter().map(|rule| explainer.rule(*rule, event).0).collect();
+        let mut readings = Readings::of(event);
+        let rules = self.which.iter().map(|rule| explainer.rule(*rule, &mut readings).0).collect();
+        let event = &*readings.every;
         self.record.events.push(ExplainedEvent {
             audit_id: event.first_str(well_known::AUDIT_ID).unwrap_or("").to_owned(),
             stage: event.stage,
@@ -282,15 +298,15 @@ impl<'r> Explainer<'r> {
     fn may_be_cut_off(&self, field: FieldId, event: &Event<'_>) -> bool {
         let path = self.rules.fields.path(field);
         let in_body = || {
-            ["requestObject", "responseObject", "pod_spec"]
+            ["requestObject", "responseObject", "object.", "pod_spec"]
                 .iter()
                 .any(|body| path.starts_with(body))
         };
-        event.is_cut || derived::is_truncated(event) && in_body()
+        event.is_cut || unseen::is_truncated(event) && in_body()
     }
 
     /// A rule, and what its finding would carry.
-    fn rule(&mut self, index: RuleIndex, event: &mut Event<'_>) -> (ExplainedRule, Carried) {
+    fn rule(&mut self, index: RuleIndex, event: &mut Readings<'_, '_>) -> (ExplainedRule, Carried) {
         let rules = self.rules;
         match rules.rule(index) {
             Rule::Detection(rule) => self.detection(index, rule, event),
@@ -302,17 +318,23 @@ impl<'r> Explainer<'r> {
         &mut self,
         index: RuleIndex,
         rule: &'r DetectionRule,
-        event: &mut Event<'_>,
+        event: &mut Readings<'_, '_>,
     ) -> (ExplainedRule, Carried) {
         let canonical = rule.steps == RuleSteps::Canonical;
-        let unseen = canonical && event.stage == Stage::RequestReceived;
-        let second = canonical && event.stage == Stage::ResponseComplete && is_long_running(event);
+        let stage = event.every.stage;
+        let names_unfinished = rule.steps == RuleSteps::AllAndUnfinished;
+        let unseen = match stage {
+            Stage::RequestReceived if canonical => Some(NOT_ANSWERED),
+            Stage::Unfinished if !names_unfinished => Some(NO_STAGE),
+            _ => None,
+        };
+        let second = canonical && stage == Stage::ResponseComplete && is_long_running(event.every);
         let condition = self.condition(index, rule, event);
-        let carried = rule.capture.iter().map(|field| self.carried(*field, event)).collect();
+        let carried = rule.capture.iter().map(|field| self.carried(*field, rule, event)).collect();
         let explained = ExplainedRule {
             name: rule.meta.name.clone(),
-            holds: condition.holds && !unseen,
-            unseen: unseen.then_some(NOT_ANSWERED),
+            holds: condition.holds && unseen.is_none(),
+            unseen,
             remark: (second && condition.holds).then_some(SECOND_ANSWER),
             cut_off: std::mem::take(&mut self.cut_off).into_iter().collect(),
             condition: Some(condition),
@@ -321,16 +343,22 @@ impl<'r> Explainer<'r> {
         (explained, carried)
     }
 
-    /// The first value of a field, as it becomes part of a key.
-    fn carried(&mut self, field: FieldId, event: &mut Event<'_>) -> Option<String> {
-        self.derivations.derive(event, field);
-        self.free_text.capture(event, field).first().map(ToString::to_string)
+    /// The values of a field, as they become parts of keys.
+    fn carried(
+        &mut self,
+        field: FieldId,
+        rule: &DetectionRule,
+        event: &mut Readings<'_, '_>,
+    ) -> Option<String> {
+        let shown = event.shown(&self.derivations, field);
+        let captured = self.free_text.capture_deciding(shown, field, self.rules, &rule.expression);
+        captured.joined()
     }
 
     fn correlation(
         &mut self,
         rule: &CorrelationRule,
-        event: &mut Event<'_>,
+        event: &mut Readings<'_, '_>,
     ) -> (ExplainedRule, Carried) {
         let mut inputs = Vec::new();
         let mut finding = Carried::new();
@@ -341,7 +369,8 @@ impl<'r> Explainer<'r> {
                 field: captured.get(slot.index()).cloned().unwrap_or_default(),
                 value: carried.get(slot.index()).cloned().flatten(),
             };
-            let key: Vec<KeyPart> = input.key.iter().map(part).collect();
+            let cluster = input.cluster.iter().map(part).filter(|part| part.value.is_some());
+            let key: Vec<KeyPart> = input.key.iter().map(part).chain(cluster).collect();
             let values: Vec<KeyPart> = input.fields.iter().map(part).collect();
             let absent = key.iter().chain(&values).any(|part| part.value.is_none());
             let counts = explained.holds && !absent;
@@ -367,64 +396,80 @@ impl<'r> Explainer<'r> {
         &mut self,
         index: RuleIndex,
         rule: &'r DetectionRule,
-        event: &mut Event<'_>,
+        event: &mut Readings<'_, '_>,
     ) -> Explanation {
         self.notes = &rule.meta.about.notes;
-        match self.rules.outlines.get(&index) {
-            Some(outline) => self.outline(outline, event),
-            None => self.expression(&rule.expression, event),
+        let Some(outline) = self.rules.outlines.get(&index) else {
+            return self.expression(&rule.expression, event, true);
+        };
+        let mut condition = self.outline(outline, event, true);
+        if event.taken.is_some() {
+            // What was made simpler when the rule was loaded is no longer the same in two readings.
+            condition.holds = self.expression(&rule.expression, event, true).holds;
         }
+        condition
     }
 
-    fn outline(&mut self, outline: &Outline, event: &mut Event<'_>) -> Explanation {
+    /// A part of a condition. `counts`: it counts towards the whole, and not against it.
+    fn outline(
+        &mut self,
+        outline: &Outline,
+        event: &mut Readings<'_, '_>,
+        counts: bool,
+    ) -> Explanation {
         match outline {
-            Outline::Part(expression) => self.expression(expression, event),
+            Outline::Part(expression) => self.expression(expression, event, counts),
             Outline::Named(name, inner) => {
-                let part = self.outline(inner, event);
+                let part = self.outline(inner, event, counts);
                 let own = self.notes.iter().find(|note| note.on == *name);
                 let note = own.map(ToString::to_string).or(part.note);
                 Explanation { name: Some(name.clone()), note, ..part }
             }
-            Outline::Not(inner) if event.has_replaced() => {
-                Explanation::not(self.outline(inner, &mut event.taken()))
-            }
-            Outline::Not(inner) => Explanation::not(self.outline(inner, event)),
-            Outline::All(parts) => {
-                Explanation::all(parts.iter().map(|part| self.outline(part, event)).collect())
-            }
-            Outline::Any(parts) => {
-                Explanation::any(parts.iter().map(|part| self.outline(part, event)).collect())
-            }
+            Outline::Not(inner) => Explanation::not(self.outline(inner, event, !counts)),
+            Outline::All(parts) => Explanation::all(
+                parts.iter().map(|part| self.outline(part, event, counts)).collect(),
+            ),
+            Outline::Any(parts) => Explanation::any(
+                parts.iter().map(|part| self.outline(part, event, counts)).collect(),
+            ),
         }
     }
 
-    fn expression(&mut self, expression: &Expression, event: &mut Event<'_>) -> Explanation {
+    fn expression(
+        &mut self,
+        expression: &Expression,
+        event: &mut Readings<'_, '_>,
+        counts: bool,
+    ) -> Explanation {
+        let time = event.every.time;
         let leaf = |holds, says| Explanation::new(holds, says, Vec::new());
         match expression {
             Expression::Constant(holds) => leaf(*holds, self.rules.describe(expression)),
             Expression::Inside(schedule) => {
                 let schedule = self.rules.schedules.get(usize::from(schedule.0));
-                let inside = schedule.is_some_and(|schedule| schedule.contains(event.time));
+                let inside = schedule.is_some_and(|schedule| schedule.contains(time));
                 let says = self.rules.describe(expression);
-                leaf(inside, format!("{says}, at {}", event.time))
+                leaf(inside, format!("{says}, at {time}"))
             }
-            Expression::SameElement(same) => self.same_element(same, event),
-            Expression::Before(end) => leaf(event.time < *end, self.rules.describe(expression)),
+            Expression::SameElement(same) => self.same_element(same, event.every, counts),
+            Expression::Before(end) => leaf(time < *end, self.rules.describe(expression)),
             Expression::Predicate(id) => {
                 let mut explanation = leaf(false, self.rules.describe_predicate(*id));
                 let Some(predicate) = self.rules.predicates.get(id.0 as usize) else {
                     return explanation;
                 };
-                self.derivations.derive(event, predicate.field);
-                if let Test::FieldRef { other, .. } = predicate.test {
-                    self.derivations.derive(event, other);
-                }
-                explanation.holds = test::holds(predicate, event, &mut self.scratch);
+                let every = self.holds(predicate, event.every);
+                explanation.holds = match &mut event.taken {
+                    Some(taken) => combined(counts, every, || self.holds(predicate, taken)),
+                    None => every,
+                };
+                let event = &*event.every;
                 if !event.has(predicate.field) && self.may_be_cut_off(predicate.field, event) {
                     explanation.cut_off = true;
                     self.cut_off.insert(self.rules.fields.path(predicate.field).to_owned());
                 }
-                explanation.values = Some(match self.free_text.capture(event, predicate.field) {
+                let shown = self.free_text.capture_by(event, predicate.field, &[predicate]);
+                explanation.values = Some(match shown {
                     Captured::Absent if event.has(predicate.field) => {
                         vec!["null or an object".to_owned()]
                     }
@@ -432,23 +477,31 @@ impl<'r> Explainer<'r> {
                     Captured::One(text) => vec![text.to_string()],
                     Captured::Many(texts) => texts.iter().map(ToString::to_string).collect(),
                 });
+                explanation.left_out =
+                    event.count(predicate.field).saturating_sub(CAPTURED_VALUES_MAX);
                 if explanation.holds {
                     explanation.note =
                         self.note_on(explanation.values.as_deref().unwrap_or_default());
                 }
                 explanation
             }
-            Expression::Not(inner) if event.has_replaced() => {
-                Explanation::not(self.expression(inner, &mut event.taken()))
-            }
-            Expression::Not(inner) => Explanation::not(self.expression(inner, event)),
-            Expression::All(parts) => {
-                Explanation::all(parts.iter().map(|part| self.expression(part, event)).collect())
-            }
-            Expression::Any(parts) => {
-                Explanation::any(parts.iter().map(|part| self.expression(part, event)).collect())
-            }
+            Expression::Not(inner) => Explanation::not(self.expression(inner, event, !counts)),
+            Expression::All(parts) => Explanation::all(
+                parts.iter().map(|part| self.expression(part, event, counts)).collect(),
+            ),
+            Expression::Any(parts) => Explanation::any(
+                parts.iter().map(|part| self.expression(part, event, counts)).collect(),
+            ),
         }
+    }
+
+    /// Whether a predicate holds for an event, in one reading.
+    fn holds(&mut self, predicate: &Predicate, event: &mut Event<'_>) -> bool {
+        self.derivations.derive(event, predicate.field);
+        if let Test::FieldRef { other, .. } = predicate.test {
+            self.derivations.derive(event, other);
+        }
+        test::holds(predicate, event, &mut self.scratch)
     }
 
     /// What is said of an entry of a list that one of these values is.
@@ -461,32 +514,32 @@ impl<'r> Explainer<'r> {
     }
 
     /// The element that satisfies the condition; if none does, the first of them.
-    fn same_element(&mut self, same: &SameElement, event: &Event<'_>) -> Explanation {
+    fn same_element(&mut self, same: &SameElement, event: &Event<'_>, counts: bool) -> Explanation {
         if !event.has(same.of) && self.may_be_cut_off(same.of, event) {
             self.cut_off.insert(self.rules.fields.path(same.of).to_owned());
         }
-        let mut parts = element::parts(self.rules, same, event);
-        let holds = |part: &Event<'_>, scratch: &mut Scratch| {
-            element::within(self.rules, &same.condition, part, scratch)
-        };
-        let found = parts.iter().position(|part| holds(part, &mut self.scratch));
+        let mut elements = element::elements(self.rules, same, event);
+        let found = elements.iter().position(|element| {
+            element.holds(self.rules, &same.condition, counts, &mut self.scratch)
+        });
         let (first, shown) = match found {
             Some(index) => (index, 1),
             None => (0, ELEMENTS_SHOWN),
         };
         let mut says = format!("one element of {} has", self.rules.fields.path(same.of));
-        if parts.is_empty() {
+        if elements.is_empty() {
             says.push_str(&format!(" {}", self.rules.describe(&same.condition)));
         }
-        let values = parts.is_empty().then(Vec::new);
-        let parts = parts
+        let values = elements.is_empty().then(Vec::new);
+        let parts = elements
             .iter_mut()
             .enumerate()
             .skip(first)
             .take(shown)
-            .map(|(index, part)| {
+            .map(|(index, element)| {
                 let name = Some(format!("element {}", index + 1));
-                Explanation { name, ..self.expression(&same.condition, part) }
+                let part = self.expression(&same.condition, &mut element.readings(), counts);
+                Explanation { name, ..part }
             })
             .collect();
         Explanation { values, ..Explanation::new(found.is_some(), says, parts) }

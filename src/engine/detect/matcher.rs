@@ -1,13 +1,13 @@
 //! Evaluation of conditions: each distinct predicate at most once an event, and only when asked.
 
-use std::sync::Arc;
-
 use super::{
+    derivations::Derivations,
     element,
     test::{self, Scratch},
+    twice::{combined, holds_by},
 };
 use crate::engine::{
-    event::{Event, FieldId, Identities, derived},
+    event::Event,
     rule::{Expression, PredicateId, RuleSet, Test},
 };
 
@@ -37,10 +37,9 @@ impl Matcher {
         self.event_number += 1;
     }
 
-    /// Computes a field of the event if it is derived.
-    #[inline]
-    pub(super) fn derive(&self, event: &mut Event<'_>, field: FieldId) {
-        self.derivations.derive(event, field);
+    /// Which fields are derived.
+    pub(super) const fn derivations(&self) -> &Derivations {
+        &self.derivations
     }
 
     /// Whether a condition holds for the event. Recursion is bounded by the depth of conditions.
@@ -65,31 +64,22 @@ impl Matcher {
         }
     }
 
-    /// The same for an event in whose body a key stands twice, and what the API server takes of it. Every
-    /// value counts towards a condition, but only what is taken counts against one: a value that nobody
-    /// takes must not excuse the other.
-    pub(super) fn holds_both(
-        &mut self,
+    /// Whether a condition holds for the readings of an event, each with what remembers its predicates.
+    pub(super) fn either_holds(
+        matchers: &mut [Matcher; 2],
         rules: &RuleSet,
-        expression: &Expression,
-        (event, taken): (&mut Event<'_>, &mut Event<'_>),
+        condition: &Expression,
+        (every, taken): (&mut Event<'_>, &mut Event<'_>),
     ) -> bool {
-        match expression {
-            Expression::Not(inner) => !self.holds_both(rules, inner, (taken, event)),
-            Expression::All(parts) => {
-                parts.iter().all(|part| self.holds_both(rules, part, (event, taken)))
+        let [of_every, of_taken] = matchers;
+        holds_by(condition, true, &mut |test, counts| match test {
+            Expression::SameElement(same) => {
+                element::holds_read_twice(rules, same, every, counts, &mut of_every.scratch)
             }
-            Expression::Any(parts) => {
-                parts.iter().any(|part| self.holds_both(rules, part, (event, taken)))
-            }
-            leaf => {
-                // Which of the two it is about, nothing remembers.
-                self.next_event();
-                let holds = self.holds(rules, leaf, event);
-                self.next_event();
-                holds
-            }
-        }
+            test => combined(counts, of_every.holds(rules, test, every), || {
+                of_taken.holds(rules, test, taken)
+            }),
+        })
     }
 
     #[inline]
@@ -109,28 +99,5 @@ impl Matcher {
             *memo = self.event_number << 1 | u64::from(result);
         }
         result
-    }
-}
-
-/// Which fields of a rule set are derived, and what they are derived from beside the event.
-#[derive(Debug)]
-pub(super) struct Derivations {
-    /// For each field, the number of its derivation plus one; 0 for none.
-    numbers: Vec<u8>,
-    identities: Arc<Identities>,
-}
-
-impl Derivations {
-    pub(super) fn new(rules: &RuleSet) -> Derivations {
-        let number = |path: &String| derived::index_of(path).map_or(0, |index| index + 1);
-        let numbers = rules.fields.paths().iter().map(number).collect();
-        Derivations { numbers, identities: Arc::clone(&rules.identities) }
-    }
-
-    #[inline]
-    pub(super) fn derive(&self, event: &mut Event<'_>, field: FieldId) {
-        if let Some(number @ 1..) = self.numbers.get(field.index()) {
-            derived::derive(event, number - 1, field, &self.identities);
-        }
     }
 }

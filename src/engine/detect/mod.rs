@@ -6,6 +6,7 @@
 
 mod bits;
 mod capture;
+mod derivations;
 mod element;
 mod explain;
 mod fold;
@@ -13,22 +14,25 @@ mod index;
 mod matcher;
 mod reach;
 mod test;
+mod twice;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Event, RequestIdentity, Stage},
+    event::{Event, FieldId, RequestIdentity, Stage, is_long_running, well_known},
+    kubernetes::verbs::CHANGING,
     rule::{Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
-    value::Captured,
+    value::{Captured, Value},
 };
 use bits::Bits;
 use capture::FreeText;
 use fold::Fold;
 use index::Index;
 use matcher::Matcher;
+use twice::Readings;
 
 pub use explain::{
     ExplainedEvent, ExplainedInput, ExplainedRecord, ExplainedRule, Explanation, KeyPart, explain,
@@ -54,30 +58,78 @@ pub struct Detection {
     pub captured: Arc<[Captured]>,
 }
 
+/// What rules that name `stage: Unfinished` say of a change that was received, should it never end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// Which request.
+    pub identity: RequestIdentity,
+    /// When it was received.
+    pub time: EventTime,
+    /// At least one.
+    pub detections: Vec<Detection>,
+}
+
+/// A change that has an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which request.
+    pub identity: RequestIdentity,
+    /// When it was answered.
+    pub time: EventTime,
+}
+
 /// The detection rules of one rule set, ready to be asked about events.
 #[derive(Debug)]
 pub(super) struct RuleMatcher {
     rules: Arc<RuleSet>,
     index: Index,
-    matcher: Matcher,
+    /// For an event, and for what the API server takes of it if that is not all.
+    matchers: [Matcher; 2],
     free_text: FreeText,
     candidates: Bits,
     fold: Fold,
+    /// Some rule names `stage: Unfinished`.
+    watches_unfinished: bool,
     /// Recording rules that the last event satisfied.
     recorded: Vec<RuleIndex>,
 }
 
 impl RuleMatcher {
     pub(super) fn new(rules: Arc<RuleSet>) -> RuleMatcher {
+        let mut detections = rules.detections();
+        let watches_unfinished =
+            detections.any(|(_, rule)| rule.steps == RuleSteps::AllAndUnfinished);
+        drop(detections);
         RuleMatcher {
             index: Index::new(&rules),
-            matcher: Matcher::new(&rules),
+            matchers: [Matcher::new(&rules), Matcher::new(&rules)],
             free_text: FreeText::new(&rules.fields),
             candidates: Bits::default(),
             fold: Fold::default(),
             recorded: Vec::new(),
+            watches_unfinished,
             rules,
         }
+    }
+
+    /// Whether somebody wants to know if the request of this event comes to an end: it changes something,
+    /// and is answered as soon as it is done.
+    pub(super) fn watches(&self, event: &Event<'_>) -> bool {
+        self.watches_unfinished
+            && event.first_str(well_known::VERB).is_some_and(|verb| CHANGING.contains(&verb))
+            && event.has(well_known::RESOURCE)
+            && !is_long_running(event)
+    }
+
+    /// What rules say of a request that was received, should it never end. The event is one of stage
+    /// `Unfinished` afterwards.
+    pub(super) fn received(&mut self, event: &mut Event<'_>) -> Option<Received> {
+        event.stage = Stage::Unfinished;
+        event.set(well_known::STAGE, Value::Str(Cow::Borrowed(Stage::Unfinished.as_str())));
+        let (mut detections, time) = (Vec::new(), event.time);
+        self.detect(event, &mut detections);
+        let identity = detections.first()?.identity;
+        Some(Received { identity, time, detections })
     }
 
     /// Adds a detection for each rule that the event satisfies, in the order of the rules; those that
@@ -85,19 +137,22 @@ impl RuleMatcher {
     pub(super) fn detect(&mut self, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
         let mut looked_at = 0;
         self.recorded.clear();
-        let mut taken = event.has_replaced().then(|| event.taken());
-        if !self.index.candidates(event, &mut self.fold, &mut self.candidates) {
+        let mut readings = Readings::of(event);
+        if !self.index.candidates(readings.every, &mut self.fold, &mut self.candidates) {
             return looked_at;
         }
-        self.matcher.next_event();
+        self.matchers.iter_mut().for_each(Matcher::next_event);
         let mut identity = None;
         for index in self.index.rules(&self.candidates) {
             let Some(Rule::Detection(rule)) = self.rules.rules.get(index.index()) else { continue };
             looked_at += 1;
-            let holds = match &mut taken {
-                None => self.matcher.holds(&self.rules, &rule.expression, event),
-                Some(taken) => {
-                    self.matcher.holds_both(&self.rules, &rule.expression, (event, taken))
+            let [matcher, _] = &mut self.matchers;
+            let condition = &rule.expression;
+            let holds = match &mut readings {
+                Readings { every, taken: None } => matcher.holds(&self.rules, condition, every),
+                Readings { every, taken: Some(taken) } => {
+                    let readings = (&mut **every, taken);
+                    Matcher::either_holds(&mut self.matchers, &self.rules, condition, readings)
                 }
             };
             if !holds {
@@ -107,20 +162,19 @@ impl RuleMatcher {
                 self.recorded.push(index);
                 continue;
             }
-            let captured = rule
-                .capture
-                .iter()
-                .map(|field| {
-                    self.matcher.derive(event, *field);
-                    self.free_text.capture(event, *field)
-                })
-                .collect();
+            let [matcher, _] = &self.matchers;
+            let mut capture = |field: &FieldId| {
+                let event = readings.shown(matcher.derivations(), *field);
+                self.free_text.capture_deciding(event, *field, &self.rules, condition)
+            };
+            let captured = rule.capture.iter().map(&mut capture).collect();
+            let event = &*readings.every;
             out.push(Detection {
                 rule: index,
                 time: event.time,
                 identity: *identity.get_or_insert_with(|| RequestIdentity::of(event)),
                 stage: event.stage,
-                every_stage: rule.steps == RuleSteps::All,
+                every_stage: rule.steps != RuleSteps::Canonical,
                 captured,
             });
         }

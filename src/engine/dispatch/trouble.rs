@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Slot;
 use crate::engine::{
-    alert::{Alert, AlertState, Fingerprint, RuleSaid},
-    rule::Severity,
+    alert::{Alert, AlertState},
     time::WallTime,
 };
 
@@ -45,9 +44,6 @@ pub(in crate::engine) fn in_trouble(
     words: &str,
 ) -> Alert {
     let mut labels = BTreeMap::from([
-        ("alertname".to_owned(), NAME.to_owned()),
-        ("severity".to_owned(), Severity::High.as_str().to_owned()),
-        ("rule_id".to_owned(), RULE_ID.to_owned()),
         ("receiver".to_owned(), slot.receiver.clone()),
         ("notifier".to_owned(), slot.notifier.clone()),
     ]);
@@ -62,28 +58,13 @@ pub(in crate::engine) fn in_trouble(
     if !words.is_empty() {
         annotations.insert("description".to_owned(), words.to_owned());
     }
+    let rule = (RULE_ID, "A receiver of alerts takes nothing");
     Alert {
-        fingerprint: Fingerprint::of(&labels),
-        state: AlertState::Firing,
-        labels,
         annotations,
-        rule_id: RULE_ID.to_owned(),
-        rule_title: "A receiver of alerts takes nothing".to_owned(),
-        severity: Severity::High,
         key: vec![(ABOUT.to_owned(), who.clone())],
         starts_at: since.as_event(),
         first_seen: since.as_event(),
-        last_seen: now.as_event(),
-        ends_at: None,
-        changed_at: now,
-        value: 1.0,
-        threshold: String::new(),
-        finding_count: 1,
-        suppressed_count: 0,
-        evidence: Vec::new(),
-        revision: 1,
-        said: RuleSaid::default(),
-        tags: Vec::new(),
+        ..Alert::about_tripline(now, NAME, rule, labels)
     }
 }
 

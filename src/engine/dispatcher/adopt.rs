@@ -22,7 +22,7 @@ impl Dispatcher {
         self.in_flight.clear();
         let mut firing: BTreeMap<Fingerprint, Arc<Alert>> = BTreeMap::new();
         let mut known: BTreeMap<Fingerprint, Arc<Alert>> = BTreeMap::new();
-        let mut homeless = Vec::new();
+        let mut orphaned = Vec::new();
         for (identity, mut group) in groups {
             for grouped in group.alerts.values_mut() {
                 share(&mut known, &mut grouped.latest);
@@ -36,18 +36,18 @@ impl Dispatcher {
                 policy.filter(|policy| policy.grouping.by == group.policy.grouping.by);
             match (slot, same_grouping) {
                 (Some(slot), Some(policy)) => self.keep_group(now, slot, Group { policy, ..group }),
-                (Some(_), None) => homeless.push((slot, group)),
+                (Some(_), None) => orphaned.push((slot, group)),
                 (None, _) => {
                     // What the notifier was told as a whole each of its recipients was told.
                     let slots = self.plan.slots.iter().enumerate();
                     let recipients = slots.filter(|(_, slot)| slot.notifier == identity);
-                    let heirs: Vec<_> = recipients.map(|(index, _)| Some(index)).collect();
-                    let heirs = if heirs.is_empty() { vec![None] } else { heirs };
-                    homeless.extend(heirs.into_iter().map(|slot| (slot, group.clone())));
+                    let successors: Vec<_> = recipients.map(|(index, _)| Some(index)).collect();
+                    let successors = if successors.is_empty() { vec![None] } else { successors };
+                    orphaned.extend(successors.into_iter().map(|slot| (slot, group.clone())));
                 }
             }
         }
-        for (slot, group) in homeless {
+        for (slot, group) in orphaned {
             self.move_alerts(now, slot, group);
         }
         for alert in firing.into_values() {

@@ -37,7 +37,7 @@ impl Dispatcher {
         self.slots.iter().filter_map(|state| state.trouble.as_deref())
     }
 
-    /// Somebody may have mended receivers (a new password, a reload): what they did not take is tried
+    /// Somebody may have fixed receivers (a new password, a reload): what they did not take is tried
     /// now, but for pauses that they themselves asked for.
     pub fn retry_now(&mut self, now: WallTime) {
         self.set_now(now);
@@ -128,14 +128,22 @@ impl Dispatcher {
     pub(super) fn put_troubles(&mut self, now: WallTime, troubles: BTreeMap<String, Arc<Alert>>) {
         for (identity, alert) in troubles {
             match self.plan.slots.iter().position(|slot| slot.identity == identity) {
-                Some(slot) => {
-                    self.slot_state(slot).trouble = Some(alert);
-                    // Whether it is still so shows when its groups were looked at.
-                    let state = self.slot_state(slot);
-                    state.trouble_at = Some(now);
-                    self.timers.insert((now, Timer::Trouble(slot)));
-                }
+                Some(slot) => self.slot_state(slot).trouble = Some(alert),
                 None => self.alerts.push_back(out_of_trouble(&alert, now)),
+            }
+        }
+        // Whether it is still so must not depend on whose turn comes first: alerts may come before it.
+        for (key, group) in &self.groups {
+            if let (Some(since), Some(state)) =
+                (group.verdict().failing_since, self.slots.get_mut(group.slot))
+            {
+                state.failing.insert(*key, since);
+            }
+        }
+        for (slot, state) in self.slots.iter_mut().enumerate() {
+            if state.trouble.is_some() || !state.failing.is_empty() {
+                state.trouble_at = Some(now);
+                self.timers.insert((now, Timer::Trouble(slot)));
             }
         }
     }

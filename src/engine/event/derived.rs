@@ -9,17 +9,18 @@ use std::{
 };
 
 use super::{
-    Event, FieldId, Identities, Stage,
+    Event, FieldId, Stage, actor,
     network::{network_of, parse_address},
-    well_known,
+    object,
+    request::{self, REQUEST_QUERY},
+    sources::{self, Sources},
+    unseen, well_known,
 };
 use crate::engine::{
     kubernetes::{
         AuditLevel,
         fields::{CLUSTER, FieldKind, KnownField, NO_IMPERSONATION, Presence},
-        resources::{RUNS_COMMANDS, subresource},
-        stages::UNAUTHORIZED,
-        users::{self, ANONYMOUS, kind_of_name},
+        users,
     },
     time::EventTime,
     value::{Value, unescape},
@@ -31,19 +32,21 @@ pub struct Derivation {
     /// What rules, schemas and people know of it.
     pub field: KnownField,
     compute: Compute,
+    /// Fields that it is computed from and that are not there by themselves.
+    needs: &'static [&'static str],
 }
 
 /// How a derived field gets its values.
 #[derive(Debug)]
 enum Compute {
     /// From other fields of the event.
-    With(fn(&mut Event<'_>, FieldId, &Identities)),
+    With(fn(&mut Event<'_>, FieldId, &Sources)),
     /// The decoder has put them there.
     Decoded,
 }
 
 use Compute::{Decoded, With};
-use FieldKind::{Address, Bool, Number, Text, Tree, Words};
+use FieldKind::{Address, Bool, Keyed, Number, Text, Tree, Words};
 use Presence::{Always, Often, Rarely};
 
 const fn derived(
@@ -53,20 +56,31 @@ const fn derived(
     compute: Compute,
     doc: &'static str,
 ) -> Derivation {
-    Derivation { field: KnownField::new(path, kind, presence, doc).derived(), compute }
+    Derivation { field: KnownField::new(path, kind, presence, doc).derived(), compute, needs: &[] }
 }
 
 impl Derivation {
     const fn free_text(self) -> Derivation {
-        Derivation { field: self.field.free_text(), compute: self.compute }
+        Derivation { field: self.field.free_text(), ..self }
     }
 
     const fn from(self, level: AuditLevel) -> Derivation {
-        Derivation { field: self.field.from(level), compute: self.compute }
+        Derivation { field: self.field.from(level), ..self }
+    }
+
+    const fn many(self) -> Derivation {
+        Derivation { field: self.field.many(), ..self }
+    }
+
+    const fn needs(self, needs: &'static [&'static str]) -> Derivation {
+        Derivation { needs, ..self }
     }
 }
 
-/// Prefix of the fields of a pod spec, wherever in the request's body that is.
+/// Prefix of the fields of an object, as a request wants it to be or as it has become.
+pub const OBJECT: &str = "object";
+
+/// Prefix of the fields of a pod spec, wherever in the object that is.
 pub const POD_SPEC: &str = "pod_spec";
 
 /// The field in which keywords are searched.
@@ -74,6 +88,15 @@ pub const EVENT_TEXT: &str = "event.text";
 
 /// All derived fields; sorted by path.
 pub const DERIVATIONS: &[Derivation] = &[
+    derived(
+        "actor.caller",
+        Text,
+        Often("absent if nobody is named; a failed login is `system:anonymous`"),
+        With(|event, field, _| actor::caller(event, field)),
+        "Who was authenticated, whomever they act as: `user.username`; `system:anonymous` if a 401 names \
+         nobody. What rules count by: somebody who impersonates sixty people is one caller. Absent if there \
+         is no name otherwise.",
+    ),
     derived(
         "actor.credential_id",
         Text,
@@ -86,19 +109,19 @@ pub const DERIVATIONS: &[Derivation] = &[
         "actor.human",
         Bool,
         Always,
-        With(|event, field, identities| {
-            let human = identities.of(event).human;
-            let human = human.unwrap_or_else(|| actor_kind(event) == "human");
+        With(|event, field, sources| {
+            let human = actor::is_human(event, &sources.identities);
             event.push(field, Value::Bool(human));
         }),
-        "Whether a person acts: what `identities.yaml` says of the user or its groups, else whether \
-         `actor.kind` is `human`. Never absent.",
+        "Whether a person acts: what `identities.yaml` says of the user or its groups, else whether the name \
+         is that of a person. Of a request that impersonates, whether the caller or the other is a person. \
+         Never absent.",
     ),
     derived(
         "actor.id",
         Text,
         Often("absent if nobody is named; a failed login is `system:anonymous`"),
-        With(|event, field, _| actor_id(event, field)),
+        With(|event, field, _| actor::id(event, field)),
         "Who acted: `impersonatedUser.username`, else `user.username`; `system:anonymous` if a 401 \
          names nobody. Absent if there is no name otherwise.",
     ),
@@ -107,12 +130,13 @@ pub const DERIVATIONS: &[Derivation] = &[
         Words(users::KINDS),
         Always,
         With(|event, field, _| {
-            let kind = actor_kind(event);
+            let kind = actor::kind(event);
             event.push(field, Value::Str(Cow::Borrowed(kind)));
         }),
-        "What `actor.id` is: `human`, `serviceaccount`, `node`, `system`, `anonymous` or `unknown` (no \
-         name). Told from the name alone; `system:admin`, the administrator of k3s and OpenShift, is \
-         `human`. Never absent.",
+        "What acts: `human`, `serviceaccount`, `node`, `system`, `anonymous` or `unknown` (no name). Told \
+         from the name of who was authenticated; `system:admin`, the administrator of k3s and OpenShift, is \
+         `human`. Impersonation makes nobody a machine: it is `human` if either of the two is, else what \
+         the caller is. Never absent.",
     ),
     derived(
         "actor.on_behalf_of",
@@ -129,8 +153,8 @@ pub const DERIVATIONS: &[Derivation] = &[
         "actor.team",
         Text,
         Often("absent unless `identities.yaml` says it"),
-        With(|event, field, identities| {
-            if let Some(team) = identities.of(event).team {
+        With(|event, field, sources| {
+            if let Some(team) = sources.identities.of(event).team {
                 event.push_owned(field, |text| text.push_str(team));
             }
         }),
@@ -146,12 +170,35 @@ pub const DERIVATIONS: &[Derivation] = &[
          else a field `cluster` that the shipper added. Absent if nobody says.",
     ),
     derived(
+        "dry_run",
+        Bool,
+        Always,
+        With(|event, field, sources| {
+            let dry = request::is_dry_run(event, sources);
+            event.push(field, Value::Bool(dry));
+        }),
+        "Whether the request asks to change nothing: `dryRun=All` as a parameter of `requestURI`; of a \
+         deletion in its body, and as a parameter only if the log shows that it has no body. `false` for \
+         requests that do so all the same: to read, to enter a container, for a token. Never absent.",
+    )
+    .needs(sources::DRY_RUN),
+    derived(
         "duration",
         Number,
         Often("only at stage ResponseComplete"),
         With(|event, field, _| duration(event, field)),
         "Seconds from the request's arrival to its end. Only at stage `ResponseComplete`; absent if a \
          time is missing. 0 for GKE, whose log has one time of each request.",
+    ),
+    derived(
+        "event.bytes",
+        Number,
+        Always,
+        With(|event, field, _| {
+            let bytes = i64::try_from(event.json.len()).unwrap_or(i64::MAX);
+            event.push(field, Value::Int(bytes));
+        }),
+        "Bytes of the event as JSON. Never absent.",
     ),
     derived(
         EVENT_TEXT,
@@ -166,12 +213,57 @@ pub const DERIVATIONS: &[Derivation] = &[
         "exec.command",
         Text,
         Rarely("only for exec, and for the kubelet's API behind nodes/proxy"),
-        With(|event, field, _| exec_command(event, field)),
+        With(|event, field, _| request::command(event, field)),
         "What was run in a container: the `command` parameters of `requestURI`, decoded and joined by \
          spaces; also `cmd`, of the kubelet's API behind `nodes/proxy`. Absent but for `exec` and \
-         `proxy`. What is typed into a shell is not logged.",
+         `proxy`, and where an escape is malformed, which nobody runs. What is typed into a shell is not \
+         logged.",
     )
     .free_text(),
+    derived(
+        "field_selector",
+        Text,
+        Rarely("only for lists, watches and deletions of many objects that select by fields"),
+        With(|event, field, _| request::selector(event, "fieldSelector", field)),
+        "By which fields a list, a watch or a deletion of many objects selects: the first `fieldSelector` of \
+         `requestURI`, decoded. Absent for any other request, where the API server does not look at it.",
+    )
+    .free_text(),
+    derived(
+        "host_path",
+        Text,
+        Rarely("only for pod specs and persistent volumes that name a directory of the node"),
+        With(|event, field, sources| object::host_paths(event, field, sources)),
+        "The directories and files of the node that a pod spec mounts, or a persistent volume is: \
+         `hostPath.path` and `local.path`, in the shortest form: without `//`, `/./`, `/../`, a slash at the \
+         end, `/proc/1/root` and the like, and with `/run` for `/var/run`. Absent if there are none.",
+    )
+    .many()
+    .free_text()
+    .from(AuditLevel::Request)
+    .needs(sources::HOST_PATHS),
+    derived(
+        "label_selector",
+        Text,
+        Rarely("only for lists, watches and deletions of many objects that select by labels"),
+        With(|event, field, _| request::selector(event, "labelSelector", field)),
+        "By which labels a list, a watch or a deletion of many objects selects: the first `labelSelector` of \
+         `requestURI`, decoded. Absent for any other request, where the API server does not look at it.",
+    )
+    .free_text(),
+    derived(
+        OBJECT,
+        Tree,
+        Rarely("only for requests that change something and have a body"),
+        Decoded,
+        "The object that a request makes or changes: what is asked for (the body, however it is written: \
+         whole, as a merge or strategic merge patch, applied, or as a JSON Patch, whose values are found \
+         where its steps put them) and what came of it (the answer, at audit level RequestResponse). A field \
+         has the values of both. Of a list, those of each item. Absent for requests that read, and for \
+         `status` and `scale`.",
+    )
+    .free_text()
+    .from(AuditLevel::Request),
     derived(
         "outcome",
         Words(&["success", "denied", "error"]),
@@ -186,10 +278,49 @@ pub const DERIVATIONS: &[Derivation] = &[
         Tree,
         Rarely("only for requests whose body holds a pod spec"),
         Decoded,
-        "The pod spec, wherever it is: in a pod, a workload's template or a cron job.",
+        "The pod spec, wherever in `object` it is: in a pod, a workload's template or a cron job.",
     )
     .free_text()
     .from(AuditLevel::Request),
+    derived(
+        "request.decoys",
+        Text,
+        Rarely("only for requests with parameters that no client sends"),
+        With(|event, field, _| request::decoys(event, field)),
+        "Names of parameters of `requestURI` that the API server does not look at, or cannot read, as they \
+         are written: unknown ones, encoded letters, malformed escapes, a `;`. Absent if there are none, for \
+         proxies, and for resources that Kubernetes does not bring along.",
+    )
+    .many()
+    .free_text(),
+    derived(
+        "request.path",
+        Text,
+        Always,
+        With(|event, field, _| request::path(event, field)),
+        "The path of `requestURI`, decoded, without `//`, `/./` and `/../`. Never absent.",
+    )
+    .free_text(),
+    derived(
+        REQUEST_QUERY,
+        Keyed,
+        Often("absent without this parameter"),
+        With(|event, _, sources| request::query(event, sources)),
+        "The parameters of `requestURI`: `request.query.timeoutSeconds`. Names and values are decoded as \
+         the API server does it; one that is repeated has several values. Absent without this parameter. \
+         A request may have parameters that nobody looks at.",
+    )
+    .free_text(),
+    derived(
+        "secret.account",
+        Text,
+        Rarely("only for secrets that are to hold a token, where their bodies are recorded"),
+        With(|event, field, sources| object::secret_account(event, field, sources)),
+        "The service account whose token a secret is to hold, that is of the type \
+         `kubernetes.io/service-account-token`: `system:serviceaccount:NAMESPACE:NAME`. Absent for other \
+         secrets, and where the bodies of secrets are not recorded, which is no reason to record them.",
+    )
+    .needs(sources::SECRET_ACCOUNT),
     derived(
         "source.ip",
         Address,
@@ -222,33 +353,43 @@ pub const DERIVATIONS: &[Derivation] = &[
         "Whether `source.ip` is an address of the public internet. Absent if it is none.",
     ),
     derived(
+        "subject.id",
+        Text,
+        Rarely("only for requests that change a binding and name subjects"),
+        With(|event, field, sources| object::subjects(event, field, sources)),
+        "Whom a binding names: users and groups by their names, service accounts as \
+         `system:serviceaccount:NAMESPACE:NAME`. Absent without `object.subjects`.",
+    )
+    .many()
+    .from(AuditLevel::Request)
+    .needs(sources::SUBJECTS),
+    derived(
         "truncated",
         Bool,
         Always,
         With(|event, field, _| {
-            let truncated = is_truncated(event);
+            let truncated = unseen::is_truncated(event);
             event.push(field, Value::Bool(truncated));
         }),
         "Whether a part of the event is missing: it was cut off on its way (AKS, EKS, syslog), or the \
          API server dropped its bodies (`audit.k8s.io/truncated`). Never absent.",
     ),
+    derived(
+        "unseen",
+        Words(unseen::CAUSES),
+        Rarely("only for events of which rules do not see all"),
+        With(|event, field, _| {
+            for cause in unseen::causes(event) {
+                event.push(field, Value::Str(Cow::Borrowed(cause)));
+            }
+        }),
+        "What of the event rules cannot see, or can read in two ways: `bodies` (the API server or AKS \
+         dropped them), `cut` (it was cut off on its way, or is beyond 16 MiB), `keys` (a body has a key \
+         twice, or one with dots where no object has such a key; what the API server takes counts), \
+         `values` (more than 4,194,304 of them). Absent if rules see all of it.",
+    )
+    .many(),
 ];
-
-/// What AKS puts in the place of a body that is too large.
-const SKIPPED_BODY: &str = ":\"skipped-too-big-size-object\"";
-
-/// Whether a part of the event is missing.
-pub(in crate::engine) fn is_truncated(event: &Event<'_>) -> bool {
-    let dropped = match event.first(well_known::TRUNCATED) {
-        Some(Value::Str(text)) => text.eq_ignore_ascii_case("true"),
-        Some(Value::Bool(dropped)) => *dropped,
-        _ => false,
-    };
-    // Within a string its quotes would have backslashes, so these stand where a value is.
-    event.is_cut
-        || dropped
-        || memchr::memmem::find(event.json.as_bytes(), SKIPPED_BODY.as_bytes()).is_some()
-}
 
 fn source_address(event: &Event<'_>) -> Option<IpAddr> {
     event.last_str(well_known::SOURCE_IPS).and_then(parse_address).map(|ip| ip.to_canonical())
@@ -274,8 +415,16 @@ pub fn is_derived(path: &str) -> bool {
 
 /// The index of a derived field in [`DERIVATIONS`].
 pub(in crate::engine) fn index_of(path: &str) -> Option<u8> {
+    let in_query = path.strip_prefix(REQUEST_QUERY).is_some_and(|rest| rest.starts_with('.'));
+    let path = if in_query { REQUEST_QUERY } else { path };
     let index = DERIVATIONS.iter().position(|derivation| derivation.field.path == path)?;
     u8::try_from(index).ok()
+}
+
+/// The fields that the field of a path is computed from, if they are not there by themselves.
+pub(in crate::engine) fn needs(path: &str) -> &'static [&'static str] {
+    let derivation = index_of(path).and_then(|index| DERIVATIONS.get(usize::from(index)));
+    derivation.map_or(&[], |derivation| derivation.needs)
 }
 
 /// Makes sure that derived field number `index` was computed, into `field`.
@@ -284,15 +433,15 @@ pub(in crate::engine) fn derive(
     event: &mut Event<'_>,
     index: u8,
     field: FieldId,
-    identities: &Identities,
+    sources: &Sources,
 ) {
-    let bit = 1 << index;
+    let bit = 1_u64 << index;
     if event.derived & bit != 0 {
         return;
     }
     event.derived |= bit;
     if let Some(Derivation { compute: With(compute), .. }) = DERIVATIONS.get(usize::from(index)) {
-        compute(event, field, identities);
+        compute(event, field, sources);
     }
 }
 
@@ -302,43 +451,8 @@ fn copy_first(event: &mut Event<'_>, from: FieldId, to: FieldId) {
     }
 }
 
-/// The name in `actor.id`, or why there is none.
-fn actor_name<'e>(event: &'e Event<'_>) -> Option<&'e str> {
-    [well_known::IMPERSONATED_USERNAME, well_known::USERNAME]
-        .into_iter()
-        .filter_map(|field| event.first_str(field))
-        .find(|name| !name.is_empty())
-        .or_else(|| is_login_failure(event).then_some(ANONYMOUS))
-}
-
-fn actor_id(event: &mut Event<'_>, field: FieldId) {
-    for from in [well_known::IMPERSONATED_USERNAME, well_known::USERNAME] {
-        if event.first_str(from).is_some_and(|name| !name.is_empty()) {
-            return copy_first(event, from, field);
-        }
-    }
-    if is_login_failure(event) {
-        event.push(field, Value::Str(Cow::Borrowed(ANONYMOUS)));
-    }
-}
-
-fn actor_kind(event: &Event<'_>) -> &'static str {
-    kind_of_name(actor_name(event))
-}
-
-fn response_code(event: &Event<'_>) -> Option<i64> {
-    match event.first(well_known::RESPONSE_CODE)? {
-        Value::Int(code) if *code != 0 => Some(*code),
-        _ => None,
-    }
-}
-
-fn is_login_failure(event: &Event<'_>) -> bool {
-    response_code(event) == Some(i64::from(UNAUTHORIZED))
-}
-
 fn outcome(event: &mut Event<'_>, field: FieldId) {
-    let outcome = match response_code(event) {
+    let outcome = match actor::response_code(event) {
         Some(100..=399) => "success",
         Some(401 | 403) => "denied",
         Some(_) => "error",
@@ -371,59 +485,6 @@ fn event_text(event: &mut Event<'_>, field: FieldId) {
     } else {
         event.push(field, Value::Str(Cow::Borrowed(json)));
     }
-}
-
-fn exec_command(event: &mut Event<'_>, field: FieldId) {
-    let below = event.first_str(well_known::SUBRESOURCE).unwrap_or("");
-    let Some(known) = subresource(below).filter(|known| RUNS_COMMANDS.contains(&known.name)) else {
-        return;
-    };
-    // What is behind the proxy is asked in its own words.
-    let proxy = known.is_general;
-    let Some(uri) = event.first(well_known::REQUEST_URI).cloned() else { return };
-    let Value::Str(uri) = uri else { return };
-    let Some((_, query)) = uri.split_once('?') else { return };
-    let mut arguments = query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(name, _)| *name == "command" || proxy && *name == "cmd")
-        .map(|(_, value)| value)
-        .peekable();
-    if arguments.peek().is_some() {
-        event.push_owned(field, |command| {
-            for (index, argument) in arguments.enumerate() {
-                if index > 0 {
-                    command.push(' ');
-                }
-                percent_decode(argument, command);
-            }
-        });
-    }
-}
-
-/// Appends a query value decoded: `+` is a space, `%XX` a byte. What is malformed stays as it is;
-/// bytes that are not UTF-8 become U+FFFD.
-fn percent_decode(text: &str, out: &mut String) {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-        match (*byte, tail) {
-            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
-                bytes.push(hex(*high).unwrap_or(0) << 4 | hex(*low).unwrap_or(0));
-                rest = after;
-            }
-            (b'+', _) => {
-                bytes.push(b' ');
-                rest = tail;
-            }
-            _ => {
-                bytes.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-    out.push_str(&String::from_utf8_lossy(&bytes));
 }
 
 /// Whether an address is reachable from anywhere. Addresses reserved for documentation count as
@@ -460,7 +521,9 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use super::{super::FieldTable, *};
 
     /// The value of a derived field, as text, for an event with these fields.
     #[track_caller]
@@ -471,9 +534,9 @@ mod tests {
             event.push(*field, value.clone());
         }
         let index = index_of(name).unwrap();
-        let identities = Identities::default();
-        derive(&mut event, index, field, &identities);
-        derive(&mut event, index, field, &identities);
+        let sources = Sources::new(&FieldTable::new(), Arc::default());
+        derive(&mut event, index, field, &sources);
+        derive(&mut event, index, field, &sources);
         assert!(event.count(field) <= 1, "computed twice");
         let text = event.first(field).and_then(Value::text).map(Cow::into_owned);
         assert_eq!(text.as_deref(), expected, "{name} of {fields:?}");
@@ -520,7 +583,21 @@ mod tests {
         let impersonating =
             [(USERNAME, text("eve")), (IMPERSONATED_USERNAME, text("system:node:n"))];
         check("actor.id", &impersonating, Some("system:node:n"));
-        check("actor.kind", &impersonating, Some("node"));
+        check("actor.kind", &impersonating, Some("human"));
+        check("actor.human", &impersonating, Some("true"));
+        check("actor.caller", &impersonating, Some("eve"));
+        let web = "system:serviceaccount:shop:web";
+        for (acts_as, kind) in [
+            ("system:anything", "serviceaccount"),
+            ("system:node:n", "serviceaccount"),
+            ("system:anonymous", "serviceaccount"),
+            ("alice", "human"),
+        ] {
+            let acting = [(USERNAME, text(web)), (IMPERSONATED_USERNAME, text(acts_as))];
+            check("actor.kind", &acting, Some(kind));
+            check("actor.human", &acting, Some(if kind == "human" { "true" } else { "false" }));
+        }
+        check("actor.caller", &[(RESPONSE_CODE, Value::Int(401))], Some("system:anonymous"));
         check("actor.on_behalf_of", &impersonating, Some("eve"));
         check("actor.on_behalf_of", &[(USERNAME, text("eve"))], None);
         check("actor.id", &[(RESPONSE_CODE, Value::Int(401))], Some("system:anonymous"));
@@ -560,7 +637,8 @@ mod tests {
                 "/p/exec?command=sh&command=-c&command=cat+%2Fetc%2Fpasswd&stdin=true",
                 Some("sh -c cat /etc/passwd"),
             ),
-            ("exec", "/p/exec?command=%e4%bd%a0%FF%zz%4&container=web", Some("你\u{fffd}%zz%4")),
+            ("exec", "/p/exec?%63omm%61nd=%e4%bd%a0%FF&container=web", Some("你\u{fffd}")),
+            ("exec", "/p/exec?command=%zz&command=a;b&xcommand=c", None),
             ("exec", "/p/exec?container=web", None),
             ("exec", "/p/exec", None),
             ("proxy", "/n/proxy/run/ns/pod/c?cmd=id", Some("id")),
@@ -624,16 +702,12 @@ mod tests {
         check("truncated", &[(TRUNCATED, Value::Bool(true))], Some("true"));
         check("truncated", &[(TRUNCATED, text("false"))], Some("false"));
         let mut event = Event::new(well_known::PATHS.len());
+        assert!(!unseen::is_truncated(&event));
         event.is_cut = true;
-        assert!(is_truncated(&event));
+        assert!(unseen::is_truncated(&event));
         event.clear();
-        for (json, truncated) in [
-            (r#"{"requestObject":"skipped-too-big-size-object"}"#, true),
-            (r#"{"requestObject":{"a":":\"skipped-too-big-size-object\""}}"#, false),
-        ] {
-            event.json = json;
-            assert_eq!(is_truncated(&event), truncated, "{json}");
-        }
+        event.bodies_skipped = true;
+        assert!(unseen::is_truncated(&event));
     }
 
     #[test]

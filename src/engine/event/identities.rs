@@ -97,15 +97,23 @@ impl Identities {
     /// What is known of the actor of an event: of the impersonated user if there is one, else of the
     /// user. Cost: a look-up and a pass over each name.
     pub(super) fn of(&self, event: &Event<'_>) -> Known<'_> {
+        let impersonated =
+            event.first_str(well_known::IMPERSONATED_USERNAME).filter(|name| !name.is_empty());
+        match impersonated {
+            Some(name) => self.known(event, Some(name), self.impersonated_groups),
+            None => self.of_caller(event),
+        }
+    }
+
+    /// What is known of who was authenticated, whomever they act as. Cost: the same.
+    pub(super) fn of_caller(&self, event: &Event<'_>) -> Known<'_> {
+        self.known(event, event.first_str(well_known::USERNAME), Some(well_known::GROUPS))
+    }
+
+    fn known(&self, event: &Event<'_>, name: Option<&str>, groups: Option<FieldId>) -> Known<'_> {
         if self.is_empty() {
             return Known::default();
         }
-        let impersonated =
-            event.first_str(well_known::IMPERSONATED_USERNAME).filter(|name| !name.is_empty());
-        let (name, groups) = match impersonated {
-            Some(name) => (Some(name), self.impersonated_groups),
-            None => (event.first_str(well_known::USERNAME), Some(well_known::GROUPS)),
-        };
         let (mut users, mut in_groups) = (Vec::new(), Vec::new());
         if let Some(name) = name {
             self.users.find(name, &mut users);

@@ -4,13 +4,18 @@
 //! decoding fills an [`Event`] with the values of just these. The fields in [`well_known`] are always
 //! there, in a fixed order, because the engine itself needs them: stage, identity, time, actor.
 
+mod actor;
 pub mod derived;
 mod identities;
 mod identity;
 mod known;
 pub mod network;
+mod object;
 mod redact;
+mod request;
+mod sources;
 mod unread;
+pub(in crate::engine) mod unseen;
 
 use std::{borrow::Cow, ops::Range};
 
@@ -22,7 +27,8 @@ use super::{kubernetes::runs_long, limits, time::EventTime, value::Value};
 pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
-pub use redact::redact;
+pub use redact::{redact, redact_record};
+pub(in crate::engine) use sources::Sources;
 pub use unread::{UnreadCounts, UnreadFields};
 
 pub use super::kubernetes::Stage;
@@ -121,7 +127,7 @@ impl FieldTable {
         table
     }
 
-    /// The number of a path, new or known.
+    /// The number of a path, new or known. With a derived field come those that it is computed from.
     ///
     /// # Panics
     /// Past 65,535 fields; rule loading refuses sets long before.
@@ -132,6 +138,9 @@ impl FieldTable {
         let id = FieldId(u16::try_from(self.paths.len()).expect("at most 65,535 fields"));
         self.paths.push(path.to_owned());
         self.by_path.insert(path.to_owned(), id);
+        for need in derived::needs(path) {
+            self.intern(need);
+        }
         id
     }
 
@@ -185,7 +194,8 @@ struct Link<'a> {
     next: u32,
     /// Whose value it is, for clearing only what was used.
     field: FieldId,
-    /// Its key stands once more in the same object, and the API server takes the last one.
+    /// The API server does not take it: its key stands once more in the same object, of which the last
+    /// counts, or is one that objects of Kubernetes do not have.
     is_replaced: bool,
 }
 
@@ -193,6 +203,9 @@ struct Link<'a> {
 /// memory for ever.
 const SPARE_STRINGS_MAX: usize = 64;
 const SPARE_STRING_BYTES_MAX: usize = 16 << 10;
+
+/// Values for which memory is kept for the next event: 65,536, at 32 B each.
+const SPARE_VALUES_MAX: usize = 64 << 10;
 
 /// One decoded event. Reused from event to event: [`Event::clear`] keeps the memory.
 #[derive(Clone, Debug)]
@@ -202,19 +215,25 @@ pub struct Event<'a> {
     /// Memory of owned values that were cleared.
     spare: Vec<String>,
     /// Derived fields that were computed; see [`derived::Derivation::derive`].
-    derived: u32,
+    derived: u64,
     /// When it happened: `stageTimestamp`, else `requestReceivedTimestamp`.
     pub time: EventTime,
     /// Its stage.
     pub stage: Stage,
-    /// Values left out because of [`limits::VALUES_PER_FIELD_MAX`].
+    /// Values left out because of [`limits::VALUES_PER_EVENT_MAX`].
     pub values_dropped: u32,
     /// Keys of the objects of a body that are being read, each with the values below it.
     keys: Vec<(u32, Range<usize>)>,
     /// Whether any value is replaced; see [`Event::taken`].
     has_replaced: bool,
+    /// It is what is taken of another event.
+    is_taken: bool,
     /// It was cut off on its way: what stood behind the cut is absent.
     pub is_cut: bool,
+    /// A shipper left out a body that was too large for it.
+    pub bodies_skipped: bool,
+    /// Its bodies came before its verb, and were read as those of a change.
+    pub(in crate::engine) is_object_assumed: bool,
     /// Fields that are absent since they were written in a way that says nothing clear.
     pub unread: UnreadFields,
     /// The whole event as JSON, as it came.
@@ -234,7 +253,10 @@ impl<'a> Event<'a> {
             values_dropped: 0,
             keys: Vec::new(),
             has_replaced: false,
+            is_taken: false,
             is_cut: false,
+            bodies_skipped: false,
+            is_object_assumed: false,
             unread: UnreadFields::default(),
             json: "",
         }
@@ -254,13 +276,17 @@ impl<'a> Event<'a> {
                 self.spare.push(text);
             }
         }
+        self.links.shrink_to(SPARE_VALUES_MAX);
         self.derived = 0;
         self.time = EventTime::MIN;
         self.stage = Stage::ResponseComplete;
         self.values_dropped = 0;
         self.keys.clear();
         self.has_replaced = false;
+        self.is_taken = false;
         self.is_cut = false;
+        self.bodies_skipped = false;
+        self.is_object_assumed = false;
         self.unread = UnreadFields::default();
         self.json = "";
     }
@@ -279,26 +305,24 @@ impl<'a> Event<'a> {
             values_dropped: 0,
             keys: self.keys,
             has_replaced: false,
+            is_taken: false,
             is_cut: false,
+            bodies_skipped: false,
+            is_object_assumed: false,
             unread: UnreadFields::default(),
             json: "",
         }
     }
 
-    /// Adds a value to a field, behind those that it has. A field that is full keeps its first
-    /// values and the latest: the last source address is the one to trust.
+    /// Adds a value to a field, behind those that it has.
     #[inline]
     pub fn push(&mut self, field: FieldId, value: Value<'a>) {
         let Some(chain) = self.chains.get_mut(field.index()) else { return };
         let Ok(index) = u32::try_from(self.links.len()) else { return };
         if chain.count == 0 {
             *chain = Chain { first: index, last: index, count: 1 };
-        } else if chain.count as usize >= limits::VALUES_PER_FIELD_MAX {
-            self.values_dropped += 1;
-            if let Some(link) = self.links.get_mut(chain.last as usize) {
-                link.value = value;
-            }
-            return;
+        } else if index >= limits::VALUES_PER_EVENT_MAX {
+            return self.push_to_full(field, value);
         } else {
             let last = std::mem::replace(&mut chain.last, index);
             chain.count += 1;
@@ -307,6 +331,17 @@ impl<'a> Event<'a> {
             }
         }
         self.links.push(Link { value, next: NONE, field, is_replaced: false });
+    }
+
+    /// An event that is full keeps the first values of each field and its latest: the last source address
+    /// is the one to trust.
+    #[cold]
+    fn push_to_full(&mut self, field: FieldId, value: Value<'a>) {
+        self.values_dropped = self.values_dropped.saturating_add(1);
+        let last = self.chains.get(field.index()).map_or(NONE, |chain| chain.last);
+        if let Some(link) = self.links.get_mut(last as usize) {
+            link.value = value;
+        }
     }
 
     /// Adds a string that `write` makes, in memory that is reused.
@@ -363,6 +398,11 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Says that the API server does not take what was added since `mark`.
+    pub(in crate::engine) fn disregard(&mut self, mark: usize) {
+        self.replace(mark..self.links.len());
+    }
+
     /// Says that the API server does not take these values.
     fn replace(&mut self, range: Range<usize>) {
         for link in self.links.get_mut(range).unwrap_or_default() {
@@ -371,10 +411,14 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Whether a key stands twice in an object of a body, as somebody wrote it who wants to be read in two
-    /// ways.
+    /// Whether a body can be read in two ways, as somebody wrote it who wants to be taken for somebody else.
     pub(in crate::engine) const fn has_replaced(&self) -> bool {
         self.has_replaced
+    }
+
+    /// Whether it is one of the two readings of an event.
+    pub(in crate::engine) const fn is_read_twice(&self) -> bool {
+        self.has_replaced || self.is_taken
     }
 
     /// The event as the API server takes it: without the values that are replaced. For events of which no
@@ -384,6 +428,9 @@ impl<'a> Event<'a> {
         taken.time = self.time;
         taken.stage = self.stage;
         taken.is_cut = self.is_cut;
+        taken.bodies_skipped = self.bodies_skipped;
+        taken.values_dropped = self.values_dropped;
+        taken.is_taken = true;
         taken.json = self.json;
         // What was set anew is no longer in its chain.
         let mut is_current = vec![false; self.links.len()];
@@ -413,6 +460,11 @@ impl<'a> Event<'a> {
         self.count(field) > 0
     }
 
+    /// How many fields there is room for.
+    pub(super) fn field_count(&self) -> usize {
+        self.chains.len()
+    }
+
     /// How many values the field has.
     #[inline]
     pub fn count(&self, field: FieldId) -> usize {
@@ -432,16 +484,17 @@ impl<'a> Event<'a> {
         self.links.get(chain.last as usize).map(|link| &link.value)
     }
 
-    /// The objects that a path leads to, each as the range in which the values below it were found.
-    pub(in crate::engine) fn elements(&self, of: FieldId) -> Vec<Range<u32>> {
+    /// The objects that a path leads to, each with where the values below it were found.
+    pub(in crate::engine) fn elements(&self, of: FieldId) -> Vec<ElementRange> {
         let mut next = self.chains.get(of.index()).map_or(NONE, |chain| chain.first);
-        let mut ranges: Vec<Range<u32>> = Vec::new();
+        let mut ranges: Vec<ElementRange> = Vec::new();
         while let Some(link) = self.links.get(next as usize) {
             if let Some(before) = ranges.last_mut() {
-                before.end = before.end.min(next);
+                before.links.end = before.links.end.min(next);
             }
             if link.value == Value::Composite {
-                ranges.push(next..u32::MAX);
+                let is_replaced = link.is_replaced;
+                ranges.push(ElementRange { links: next..u32::MAX, is_replaced });
             }
             next = link.next;
         }
@@ -490,6 +543,14 @@ impl<'a> Event<'a> {
             _ => None,
         }
     }
+}
+
+/// Where the values of one element of an array are, for [`Event::copy_range`].
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct ElementRange {
+    pub(in crate::engine) links: Range<u32>,
+    /// The API server does not take it.
+    pub(in crate::engine) is_replaced: bool,
 }
 
 /// Iterator over the values of one field.

@@ -1,11 +1,9 @@
 //! `event_count`: how many events.
 
-use serde_json::{Value, json};
-
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_events},
-    window::{Window, WindowEvent, count},
+    window::{Window, WindowEvent},
 };
 use crate::engine::{
     syntax::threshold::{Numbers, schema_of_numbers},
@@ -41,13 +39,9 @@ correlation:
   timespan: 5m
   condition: {gte: 20}
 ",
-    schema,
+    schema: schema_of_numbers,
     read: Some(read),
 };
-
-fn schema() -> Value {
-    schema_of_numbers(&json!({}))
-}
 
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
     of_events(Numbers::open(section)?, EventCount)
@@ -69,11 +63,15 @@ impl Measure for EventCount {
         "events".to_owned()
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+    fn event(&self, sample: &Sample<'_>, _: &[&str]) -> Option<WindowEvent> {
         Some(WindowEvent::of(sample))
     }
 
-    fn measure(&self, _: &mut Window, start: usize, end: usize) -> f64 {
-        count(end - start)
+    fn joins(&self) -> bool {
+        true
+    }
+
+    fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {
+        window.events(start, end)
     }
 }

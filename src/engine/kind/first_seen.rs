@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::{
     CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
     Written,
@@ -14,7 +12,10 @@ use super::{
 };
 use crate::engine::{
     duration::written,
-    syntax::read::{required_texts, timespan, timespan_or_none},
+    syntax::{
+        key::{Key, Shape, mapping, read_keys},
+        read::{Text, required_texts, timespan, timespan_or_none},
+    },
     time::EventTime,
     yaml::Section,
 };
@@ -43,37 +44,43 @@ detection:
 tripline:
   first_seen: {of: [user.username, objectRef.namespace], history: 30d, learn: 7d}
 ",
-    schema,
+    schema: || mapping(KEYS),
     read: Some(read),
 };
 
 const HISTORY_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
 const LEARN_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 
-fn schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["of"],
-        "additionalProperties": false,
-        "properties": {
-            "of": {"$ref": "#/$defs/fields"},
-            "group-by": {"$ref": "#/$defs/fields"},
-            "history": {"$ref": "#/$defs/timespan"},
-            "learn": {"$ref": "#/$defs/timespan"},
-        },
-    })
+/// What rule files say of it.
+#[derive(Default)]
+struct Draft {
+    of: Vec<Text>,
+    history: Option<Duration>,
+    learn: Option<Duration>,
 }
 
+const KEYS: &[Key<Draft>] = &[
+    Key::required("of", Shape::Fields, "The fields whose combination is new.", "", |s, key, to| {
+        to.of = required_texts(s, key, "the fields whose combination is new: `of: [userAgent]`");
+    }),
+    Key::new("history", Shape::Timespan, "How long it is remembered.", |s, key, to| {
+        to.history = timespan(s, key);
+    }),
+    Key::new("learn", Shape::Timespan, "How long everything is learnt at first.", |s, key, to| {
+        to.learn = timespan_or_none(s, key);
+        if to.learn > Some(to.history.unwrap_or(HISTORY_DEFAULT)) {
+            s.invalid(key, "learning takes longer than the memory lasts", "shorten `learn`");
+        }
+    }),
+];
+
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
-    let of =
-        required_texts(section, "of", "the fields whose combination is new: `of: [userAgent]`");
-    let history = timespan(section, "history").unwrap_or(HISTORY_DEFAULT);
-    let learn = timespan_or_none(section, "learn").unwrap_or(LEARN_DEFAULT.min(history));
-    if learn > history {
-        section.invalid("learn", "learning takes longer than the memory lasts", "shorten `learn`");
-    }
-    (!of.is_empty()).then(|| KindSyntax {
-        fields: of,
+    let mut draft = Draft::default();
+    read_keys(KEYS, section, &mut draft);
+    let history = draft.history.unwrap_or(HISTORY_DEFAULT);
+    let learn = draft.learn.unwrap_or(LEARN_DEFAULT.min(history));
+    (!draft.of.is_empty()).then(|| KindSyntax {
+        fields: draft.of,
         timespan: Some(history),
         ..KindSyntax::new(Box::new(Ready(FirstSeen { learn })))
     })
@@ -116,6 +123,8 @@ struct Memory {
 impl KeyState for SeenSpan {}
 
 impl Decide for Memory {
+    const IS_MEMORY: bool = true;
+
     /// All keys; and by the key and, behind it, the values.
     type Tables = (Keyed<SeenSpan>, Keyed<SeenSpan>);
 
@@ -131,6 +140,8 @@ impl Decide for Memory {
         let combination = sample.with_values(&key);
         let mut began = time;
         let history = self.history;
+        keys.make_room(&key, |known| known.standing());
+        combinations.make_room(&combination, |known| known.standing());
         keys.update(
             key,
             || SeenSpan::at(time),

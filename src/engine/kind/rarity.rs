@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::{
     CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
     Written,
@@ -14,7 +12,10 @@ use super::{
 };
 use crate::engine::{
     duration::written,
-    syntax::read::{number_within, required_texts, timespan},
+    syntax::{
+        key::{Key, Shape, mapping, read_keys},
+        read::{Text, number_within, required_texts, timespan},
+    },
     time::EventTime,
     yaml::Section,
 };
@@ -41,7 +42,7 @@ detection:
 tripline:
   rarity: {of: [userAgent], group-by: [actor.id], history: 30d, max_share: 0.001}
 ",
-    schema,
+    schema: || mapping(KEYS),
     read: Some(read),
 };
 
@@ -51,27 +52,33 @@ const SHARE_MAX_DEFAULT: f64 = 0.01;
 /// Steps that `history` is kept in.
 const STEPS: u32 = 30;
 
-fn schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["of"],
-        "additionalProperties": false,
-        "properties": {
-            "of": {"$ref": "#/$defs/fields"},
-            "group-by": {"$ref": "#/$defs/fields"},
-            "history": {"$ref": "#/$defs/timespan"},
-            "max_share": {"type": "number", "minimum": 0, "maximum": 1},
-        },
-    })
+/// What rule files say of it.
+#[derive(Default)]
+struct Draft {
+    of: Vec<Text>,
+    history: Option<Duration>,
+    share_max: Option<f64>,
 }
 
+const KEYS: &[Key<Draft>] = &[
+    Key::required("of", Shape::Fields, "The fields whose values are rare.", "", |s, key, to| {
+        to.of = required_texts(s, key, "the fields whose values are rare: `of: [userAgent]`");
+    }),
+    Key::new("history", Shape::Timespan, "How far back events count.", |s, key, to| {
+        to.history = timespan(s, key);
+    }),
+    Key::new("max_share", Shape::Within(0.0, 1.0), "What is still rare.", |s, key, to| {
+        to.share_max = number_within(s, key, 0.0..=1.0);
+    }),
+];
+
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
-    let of = required_texts(section, "of", "the fields whose values are rare: `of: [userAgent]`");
-    let history = timespan(section, "history").unwrap_or(HISTORY_DEFAULT);
-    let share_max = number_within(section, "max_share", 0.0..=1.0).unwrap_or(SHARE_MAX_DEFAULT);
-    (!of.is_empty()).then(|| KindSyntax {
-        fields: of,
-        timespan: Some(history),
+    let mut draft = Draft::default();
+    read_keys(KEYS, section, &mut draft);
+    let share_max = draft.share_max.unwrap_or(SHARE_MAX_DEFAULT);
+    (!draft.of.is_empty()).then(|| KindSyntax {
+        fields: draft.of,
+        timespan: draft.history.or(Some(HISTORY_DEFAULT)),
         ..KindSyntax::new(Box::new(Ready(Rarity { share_max })))
     })
 }
@@ -123,6 +130,7 @@ impl KeyState for StepCounts {}
 /// Counts an event of a key; the key's events within the history that ends with `step`.
 fn count(table: &mut Keyed<StepCounts>, key: CorrelationKey, step: i64, length: Duration) -> u64 {
     let mut events = 0;
+    table.make_room(&key, |history| history.standing(length));
     table.update(key, StepCounts::default, |history| {
         history.add(step);
         let last = history.last().unwrap_or(step);
@@ -139,6 +147,8 @@ fn first_kept(last: i64) -> i64 {
 }
 
 impl Decide for Shares {
+    const IS_MEMORY: bool = true;
+
     /// Numbers of events of all keys; and by the key and, behind it, the values.
     type Tables = (Keyed<StepCounts>, Keyed<StepCounts>);
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, RuleState, Sample, Taken, Written,
-    keyed::{KeyState, Keyed, captured_of},
+    keyed::{KeyState, Keyed, Standing, captured_of},
     life,
     state::{Decide, fresh},
 };
@@ -191,7 +191,8 @@ impl Risk {
         at.plus(after.unwrap_or(Duration::MAX))
     }
 
-    /// Adds a score. The latest time from its own on at which all of them pass the threshold is found.
+    /// Adds a score. Found is when the sum was greatest from its own time on, and when it last reached the
+    /// threshold: what the scores would have come to if they had come in order.
     fn add(&self, sum: &mut Sum, score: Contribution, out: &mut Vec<Hit>) {
         sum.first = sum.first.min(score.time);
         if sum.compacted.parts.is_empty() {
@@ -212,13 +213,17 @@ impl Risk {
         if sum.recent.is_empty() && before.1 >= self.threshold {
             out.push(self.hit(sum, &sum.compacted));
         }
-        let mut reached = None;
+        let (mut greatest, mut reached) = (None, None);
         for (at, one) in sum.recent.iter_mut().enumerate().skip(from) {
             one.total = before.1 * self.left(one.time.since(before.0)) + one.score;
             before = (one.time, one.total);
-            reached = (one.total >= self.threshold).then_some(at).or(reached);
+            if one.total >= self.threshold {
+                reached = Some(at);
+                greatest = greatest.filter(|(_, most)| *most > one.total).or(Some((at, one.total)));
+            }
         }
-        if let Some(at) = reached {
+        let greatest = greatest.map(|(at, _)| at).filter(|at| Some(*at) != reached);
+        for at in greatest.into_iter().chain(reached) {
             let mut parts = sum.compacted.clone();
             sum.recent.iter().take(at + 1).for_each(|one| self.compact(&mut parts, one));
             out.push(self.hit(sum, &parts));
@@ -285,6 +290,8 @@ impl Decide for Risk {
         };
         let (time, name, score) = (sample.time, Box::from(name.as_str()), *score);
         let score = Contribution { time, name, score, total: score };
+        // What is left of a sum longest has come furthest: that is by what keys are kept that are alike.
+        entities.make_room(&key, |sum| Standing { progress: 0.0, since: sum.first });
         entities.update(
             key,
             || Sum::new(time),

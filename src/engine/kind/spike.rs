@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
@@ -12,12 +12,15 @@ use super::{
     life,
     state::{Decide, fresh},
     step_counts::{SeenSpan, StepCounts, start_of, step_of},
-    window::{Window, WindowEvent, WindowShape, count},
+    window::{Window, WindowEvent, WindowShape},
 };
 use crate::engine::{
     duration::written,
     limits::{BASELINE_MAX, WINDOW_EVENTS_MAX},
-    syntax::read::{number_within, timespan},
+    syntax::{
+        key::{Key, Shape, mapping, read_all, read_keys},
+        read::{number_within, timespan},
+    },
     time::EventTime,
     value::Captured,
     yaml::Section,
@@ -54,7 +57,7 @@ tripline:
   annotations:
     summary: '{{ actor.id }} read {{ count }} secrets in ten minutes; usual are {{ usual }}'
 ",
-    schema,
+    schema: || mapping(KEYS),
     read: Some(read),
 };
 
@@ -65,58 +68,88 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const HOURS_A_DAY: i64 = 24;
 const HOURS_A_WEEK: i64 = 7 * HOURS_A_DAY;
 
-fn schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["timespan"],
-        "additionalProperties": false,
-        "properties": {
-            "group-by": {"$ref": "#/$defs/fields"},
-            "timespan": {"$ref": "#/$defs/timespan"},
-            "baseline": {
-                "type": "object",
-                "additionalProperties": false,
-                "properties": {
-                    "of": {"$ref": "#/$defs/timespan"},
-                    "season": {"enum": ["none", "hour-of-week"]},
-                },
-            },
-            "factor": {"type": "number", "minimum": 1},
-            "min": {"type": "number", "minimum": 1},
-        },
-    })
+/// What rule files say of it.
+#[derive(Default)]
+struct Draft {
+    window: Option<Duration>,
+    past: Past,
+    factor: Option<f64>,
+    at_least: Option<f64>,
 }
 
+/// What they say of its baseline.
+#[derive(Clone, Copy, Default)]
+struct Past {
+    of: Option<Duration>,
+    is_by_hour_of_week: bool,
+}
+
+const SEASONS: [(&str, bool); 2] = [("none", false), ("hour-of-week", true)];
+
+/// Factors and numbers of events.
+const NUMBERS: (f64, f64) = (1.0, 1e6);
+
+const KEYS: &[Key<Draft>] = &[
+    Key::required(
+        "timespan",
+        Shape::Timespan,
+        "How long a spike is counted.",
+        "how long a spike is counted: `timespan: 10m`",
+        |s, key, to| to.window = timespan(s, key),
+    ),
+    Key::new("baseline", Shape::Is(|| mapping(BASELINE)), "What is usual.", |s, key, to| {
+        let inner = s.section(key);
+        to.past = inner.map(|inner| read_all(BASELINE, inner)).unwrap_or_default();
+        let baseline = to.past.of.unwrap_or(BASELINE_DEFAULT);
+        let Some(window) = to.window else { return };
+        let wrong = |title: &str, help| s.invalid(key, title, help);
+        if baseline < window * 2 {
+            let title = "the baseline must be at least twice as long as `timespan`";
+            wrong(title, "lengthen `baseline.of`");
+        } else if to.past.is_by_hour_of_week && baseline < HOUR * 24 * 7 {
+            let title = "an hour of the week comes once a week";
+            wrong(title, "lengthen `baseline.of` to a week or more");
+        } else if baseline > BASELINE_MAX {
+            let title = format!("the baseline is longer than {}", written(BASELINE_MAX));
+            wrong(&title, "shorten `baseline.of`");
+        } else if baseline < HOUR * 2 {
+            let help = "lengthen `baseline.of` to two hours or more";
+            wrong("the past is kept by the hour", help);
+        }
+    }),
+    Key::new("factor", Shape::Within(NUMBERS.0, NUMBERS.1), "", |s, key, to| {
+        to.factor = number_within(s, key, NUMBERS.0..=NUMBERS.1);
+    }),
+    Key::new("min", Shape::Within(NUMBERS.0, NUMBERS.1), "Least events.", |s, key, to| {
+        to.at_least = number_within(s, key, NUMBERS.0..=NUMBERS.1);
+    }),
+];
+
+const BASELINE: &[Key<Past>] = &[
+    Key::new("of", Shape::Timespan, "How far it goes back.", |s, key, to| {
+        to.of = timespan(s, key);
+    }),
+    Key::new(
+        "season",
+        Shape::Is(|| json!({"enum": SEASONS.map(|(name, _)| name)})),
+        "",
+        |s, key, to| {
+            to.is_by_hour_of_week = s.one_of(key, &SEASONS).unwrap_or(false);
+        },
+    ),
+];
+
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
-    let window = timespan(section, "timespan");
-    if section.node("timespan").is_none() {
-        section.missing("timespan", "how long a spike is counted: `timespan: 10m`");
-    }
-    let (mut baseline, mut hour_of_week) = (BASELINE_DEFAULT, false);
-    if let Some(inner) = section.section("baseline") {
-        baseline = timespan(&inner, "of").unwrap_or(BASELINE_DEFAULT);
-        let seasons = [("hour-of-week", true), ("none", false)];
-        hour_of_week = inner.one_of("season", &seasons).unwrap_or(false);
-        inner.finish();
-    }
-    let factor = number_within(section, "factor", 1.0..=1e6).unwrap_or(5.0);
-    let at_least = number_within(section, "min", 1.0..=1e6).unwrap_or(10.0);
-    let window = window?;
-    if baseline < window * 2 {
-        let title = "the baseline must be at least twice as long as `timespan`";
-        section.invalid("baseline", title, "lengthen `baseline.of`");
-    } else if hour_of_week && baseline < HOUR * 24 * 7 {
-        let title = "an hour of the week comes once a week";
-        section.invalid("baseline", title, "lengthen `baseline.of` to a week or more");
-    } else if baseline > BASELINE_MAX {
-        let title = format!("the baseline is longer than {}", written(BASELINE_MAX));
-        section.invalid("baseline", title, "shorten `baseline.of`");
-    } else if baseline < HOUR * 2 {
-        let title = "the past is kept by the hour";
-        section.invalid("baseline", title, "lengthen `baseline.of` to two hours or more");
-    }
-    let kind = Spike { baseline, hour_of_week, factor, at_least };
-    Some(KindSyntax { timespan: Some(window), ..KindSyntax::new(Box::new(Ready(kind))) })
+    let mut draft = Draft::default();
+    read_keys(KEYS, section, &mut draft);
+    let kind = Spike {
+        baseline: draft.past.of.unwrap_or(BASELINE_DEFAULT),
+        hour_of_week: draft.past.is_by_hour_of_week,
+        factor: draft.factor.unwrap_or(5.0),
+        at_least: draft.at_least.unwrap_or(10.0),
+    };
+    let timespan = Some(draft.window?);
+    Some(KindSyntax { timespan, ..KindSyntax::new(Box::new(Ready(kind))) })
 }
 
 #[derive(Clone, Debug)]
@@ -221,7 +254,7 @@ impl Spike {
     ) -> Option<Hit> {
         let window = &state.window;
         let time = window.get(at)?.time;
-        if count(window.len()) < self.at_least {
+        if window.events(0, window.len()) < self.at_least {
             return None;
         }
         let mut best: Option<Hit> = None;
@@ -231,7 +264,7 @@ impl Spike {
                 break;
             }
             let (start, end) = window.bounds(WindowShape::Sliding, timespan, end_index);
-            let value = count(end - start);
+            let value = window.events(start, end);
             if value < self.at_least || best.as_ref().is_some_and(|best| best.value >= value) {
                 continue;
             }
@@ -270,6 +303,8 @@ fn ratio(events: u64, hours: i64) -> f64 {
 }
 
 impl Decide for Baselines {
+    const IS_MEMORY: bool = true;
+
     /// All keys; and, under the empty key, since when the rule has been seeing events.
     type Tables = (Keyed<KeyPast>, Keyed<SeenSpan>);
 
@@ -282,6 +317,7 @@ impl Decide for Baselines {
         out: &mut Vec<Hit>,
     ) -> Taken {
         let (kind, timespan) = (&self.kind, self.timespan);
+        let frame = Frame { timespan, window: WindowShape::Sliding };
         let time = sample.time;
         let mut began = time;
         rule.update(
@@ -294,12 +330,14 @@ impl Decide for Baselines {
             },
         );
         let mut dropped = 0;
+        keys.make_room(&key, |state| state.hours.standing(HOUR));
         keys.update(key, KeyPast::default, |state| {
-            if state.window.len() >= WINDOW_EVENTS_MAX {
-                state.window.drop_first();
-                dropped += 1;
+            let mut at = state.window.insert(WindowEvent::of(&sample));
+            if state.window.len() > WINDOW_EVENTS_MAX {
+                dropped += state.window.join_neighbours(frame, |earlier, later| later.with(earlier))
+                    as u64;
+                at = state.window.last_at((time, sample.input));
             }
-            let at = state.window.insert(WindowEvent::of(&sample));
             state.hours.add(step_of(time, HOUR));
             state.captured = sample.captured;
             out.extend(kind.look(state, at, timespan, began));

@@ -10,7 +10,7 @@ use crate::engine::{
         code,
         condition::{Condition, parse_condition},
         read::{Text, text},
-        threshold::{Comparison, Numbers, Threshold, schema_of_numbers},
+        threshold::{CONDITION, Comparison, Numbers, Threshold, schema_of_numbers},
     },
     yaml::{NodeKind, Section},
 };
@@ -104,18 +104,18 @@ pub(super) enum TemporalSyntax {
 
 /// JSON Schema of the condition.
 pub(super) fn schema() -> Value {
-    json!({"anyOf": [{"type": "string"}, schema_of_numbers(&json!({}))]})
+    json!({"anyOf": [{"type": "string"}, schema_of_numbers()]})
 }
 
 /// Reads `condition`, which may be left out.
 pub(super) fn read(section: &Section<'_>) -> Option<TemporalSyntax> {
-    let Some(node) = section.node("condition") else { return Some(TemporalSyntax::Everything) };
+    let Some(node) = section.node(CONDITION) else { return Some(TemporalSyntax::Everything) };
     if matches!(node.kind, NodeKind::Map(_)) {
         let mut numbers = Numbers::open(section)?;
         numbers.no_fields();
         return numbers.threshold(false).map(TemporalSyntax::Count);
     }
-    let words = text(section, "condition")?;
+    let words = text(section, CONDITION)?;
     let problems = Problems::new();
     let tree = parse_condition(&problems, &words, false);
     for mut problem in problems.into_sorted() {

@@ -1,16 +1,15 @@
 //! `temporal_ordered`: several rules, in the order of `rules`.
 
-use std::sync::Arc;
+use crate::engine::time::EventTime;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample, Written,
-    life,
-    temporal::{entry_of_input, seen},
-    temporal_condition::{self, TemporalCondition, TemporalSyntax, schema},
-    window::{Window, WindowEvent, WindowShape, count},
-    windowed::{Verdict, Windowed, fresh_windows},
+    Frame, KindEntry, Written, life,
+    several::{Manner, Several, read},
+    temporal_condition::{TemporalCondition, schema},
+    window::{Window, count},
+    windowed::Verdict,
 };
-use crate::engine::{duration::written, yaml::Section};
 
 /// The line of the table.
 pub(super) const ENTRY: KindEntry = KindEntry {
@@ -55,111 +54,103 @@ correlation:
   timespan: 1h
 ",
     schema,
-    read: Some(read),
+    read: Some(|section| read(section, &MANNER)),
 };
 
-fn read(section: &Section<'_>) -> Option<KindSyntax> {
-    let condition = temporal_condition::read(section)?;
-    Some(temporal_condition::syntax_of(condition, |condition| Box::new(Syntax(condition))))
+const MANNER: Manner = Manner { entry: &ENTRY, words: " in order", evaluate, make_room };
+
+/// Of the older half only what others may still follow stays.
+fn make_room(rules: &Several, window: &mut Window, _: usize, _: Frame) -> usize {
+    let needed = needed(&rules.required, window);
+    let half = window.len() / 2;
+    window.keep(|at| at >= half || needed.contains(&at))
 }
 
-#[derive(Debug)]
-struct Syntax(TemporalSyntax);
+/// Required inputs whose chains are told apart when a window is full: 16. Of more, those of the others leave as
+/// any event does.
+const CHAINED_MAX: usize = 16;
 
-impl Parameters for Syntax {
-    fn resolve(&self, context: &ResolveContext<'_>) -> Option<Arc<dyn Kind>> {
-        let condition = self.0.resolve(context)?;
-        let words = self.0.describe(context.rules.len());
-        let inputs = context.rules.len();
-        let required = condition.required(inputs);
-        Some(Arc::new(TemporalOrdered { words, condition, required, inputs }))
-    }
-}
-
-#[derive(Clone, Debug)]
-struct TemporalOrdered {
-    /// The condition, for people.
-    words: String,
-    condition: TemporalCondition,
-    /// Inputs whose order matters, sorted.
-    required: Vec<usize>,
-    inputs: usize,
-}
-
-impl Kind for TemporalOrdered {
-    fn entry(&self) -> &'static KindEntry {
-        &ENTRY
-    }
-
-    fn describe(&self, frame: &Frame) -> String {
-        format!("{} in order within {}", self.words, written(frame.timespan))
-    }
-
-    fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        fresh_windows(self, frame)
-    }
-}
-
-impl Windowed for TemporalOrdered {
-    fn fires_at_once(&self, _: WindowShape) -> bool {
-        self.condition.fires_at_once()
-    }
-
-    fn begins_with_first(&self) -> bool {
-        true
-    }
-
-    fn opens(&self, entry: &WindowEvent) -> bool {
-        self.condition.asks_for(usize::from(entry.input))
-    }
-
-    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
-        Some(entry_of_input(sample))
-    }
-
-    fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
-        if self.cannot_hold(window.distinct(start, end)) {
-            return Verdict { holds: false, value: 0.0 };
-        }
-        let in_order = self.longest_in_order(window, start, end);
-        let value = count(in_order);
-        let holds = match &self.condition {
-            TemporalCondition::Count(threshold) => threshold.holds(value),
-            condition => {
-                let seen = seen(window, start, end, self.inputs);
-                in_order == self.required.len() && condition.holds(&seen, value)
-            }
-        };
-        Verdict { holds, value }
-    }
-}
-
-impl TemporalOrdered {
-    /// Whether the condition fails already because of how few inputs there are events of, which is known
-    /// without a look at each event: no more than these can stand in order.
-    fn cannot_hold(&self, inputs: usize) -> bool {
-        match &self.condition {
-            TemporalCondition::Count(threshold) => {
-                threshold.fires_at_once() && !threshold.holds(count(inputs))
-            }
-            _ => inputs < self.required.len(),
-        }
-    }
-
-    /// The greatest number of different required inputs that were seen in their order.
-    fn longest_in_order(&self, window: &Window, start: usize, end: usize) -> usize {
-        // By place in `required`: the longest chain so far that ends with this input. Entries of one
-        // moment stand in the order of the inputs, so ties count either way.
-        let mut longest = vec![0_usize; self.required.len()];
-        for entry in window.range(start, end) {
-            let Ok(place) = self.required.binary_search(&usize::from(entry.input)) else {
-                continue;
+/// What of a window further events could go on with: for each last input and number of inputs the chain
+/// that begins latest. Beside that the first event, and the last of each input.
+fn needed(required: &[usize], window: &Window) -> BTreeSet<usize> {
+    let inputs = required.len().min(CHAINED_MAX);
+    // Links of chains: an event, and the link before it.
+    let mut links: Vec<(usize, Option<usize>)> = Vec::new();
+    // By last input and number of inputs before it: when the chain begins, and its last link.
+    let mut chains: Vec<Vec<Option<(EventTime, usize)>>> =
+        (0..inputs).map(|input| vec![None; input + 1]).collect();
+    let mut last_of: BTreeMap<u16, usize> = BTreeMap::new();
+    for (at, event) in window.range(0, window.len()).enumerate() {
+        last_of.insert(event.input, at);
+        let place = required.binary_search(&usize::from(event.input));
+        let Some(place) = place.ok().filter(|place| *place < inputs) else { continue };
+        for length in 0..=place {
+            let shorter = length.checked_sub(1).map(|shorter| {
+                let before = chains.iter().take(place);
+                before.filter_map(|of| *of.get(shorter)?).max_by_key(|(begins, _)| *begins)
+            });
+            let (begins, before) = match shorter {
+                None => (event.time, None),
+                Some(Some((begins, link))) => (begins, Some(link)),
+                Some(None) => continue,
             };
-            let before = longest.iter().take(place).copied().max().unwrap_or(0);
-            if let Some(chain) = longest.get_mut(place) {
-                *chain = (*chain).max(before + 1);
+            if let Some(chain) = chains.get_mut(place).and_then(|of| of.get_mut(length))
+                && chain.is_none_or(|(known, _)| known < begins)
+            {
+                *chain = Some((begins, links.len()));
+                links.push((at, before));
             }
         }
-        longest.into_iter().max().unwrap_or(0)
     }
+    let mut needed: BTreeSet<usize> = last_of.into_values().chain([0]).collect();
+    for (_, last) in chains.into_iter().flatten().flatten() {
+        let mut next = Some(last);
+        while let Some((at, before)) = next.and_then(|link| links.get(link)) {
+            needed.insert(*at);
+            next = *before;
+        }
+    }
+    needed
+}
+
+fn evaluate(rules: &Several, window: &mut Window, start: usize, end: usize) -> Verdict {
+    if cannot_hold(rules, window.distinct(start, end)) {
+        return Verdict { holds: false, value: 0.0 };
+    }
+    let in_order = longest_in_order(&rules.required, window, start, end);
+    let value = count(in_order);
+    let holds = match &rules.condition {
+        TemporalCondition::Count(threshold) => threshold.holds(value),
+        condition => {
+            let seen = rules.seen(window, start, end);
+            in_order == rules.required.len() && condition.holds(&seen, value)
+        }
+    };
+    Verdict { holds, value }
+}
+
+/// Whether the condition fails already because of how few inputs there are events of, which is known
+/// without a look at each event: no more than these can stand in order.
+fn cannot_hold(rules: &Several, inputs: usize) -> bool {
+    match &rules.condition {
+        TemporalCondition::Count(threshold) => {
+            threshold.fires_at_once() && !threshold.holds(count(inputs))
+        }
+        _ => inputs < rules.required.len(),
+    }
+}
+
+/// The greatest number of different required inputs that were seen in their order.
+fn longest_in_order(required: &[usize], window: &Window, start: usize, end: usize) -> usize {
+    // By place in `required`: the longest chain so far that ends with this input. Entries of one
+    // moment stand in the order of the inputs, so ties count either way.
+    let mut longest = vec![0_usize; required.len()];
+    for entry in window.range(start, end) {
+        let Ok(place) = required.binary_search(&usize::from(entry.input)) else { continue };
+        let before = longest.iter().take(place).copied().max().unwrap_or(0);
+        if let Some(chain) = longest.get_mut(place) {
+            *chain = (*chain).max(before + 1);
+        }
+    }
+    longest.into_iter().max().unwrap_or(0)
 }

@@ -1,14 +1,13 @@
 //! `value_count`: how many different values.
 
-use serde_json::{Value, json};
-
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
     window::{Window, WindowEvent, count},
+    windowed::oldest,
 };
 use crate::engine::{
-    syntax::threshold::{Numbers, schema_of_numbers},
+    syntax::threshold::{Numbers, schema_of_fields},
     yaml::Section,
 };
 
@@ -39,13 +38,9 @@ correlation:
   timespan: 5m
   condition: {field: [objectRef.namespace, objectRef.name], gte: 10}
 ",
-    schema,
+    schema: schema_of_fields,
     read: Some(read),
 };
-
-fn schema() -> Value {
-    schema_of_numbers(&json!({"field": {"$ref": "#/$defs/fields"}}))
-}
 
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
     of_field(Numbers::open(section)?, ValueCount)
@@ -67,8 +62,13 @@ impl Measure for ValueCount {
         "different values".to_owned()
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
-        Some(WindowEvent::of_values(sample))
+    fn event(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {
+        Some(WindowEvent::of_values(sample, values))
+    }
+
+    /// A value that comes again takes the place of itself.
+    fn spare(&self, window: &mut Window, index: usize, ends: bool) -> usize {
+        window.spare_repeat(index, ends).unwrap_or_else(|| oldest(window, ends))
     }
 
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {

@@ -1,14 +1,12 @@
 //! `value_sum`, `value_avg`, `value_median`, `value_percentile`: one number made of a numeric field.
 
-use serde_json::{Value, json};
-
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
-    window::{Window, WindowEvent, count},
+    window::{Window, WindowEvent},
 };
 use crate::engine::{
-    syntax::threshold::{Numbers, schema_of_numbers},
+    syntax::threshold::{Numbers, schema_of_fields, schema_of_percentile},
     yaml::Section,
 };
 
@@ -51,7 +49,7 @@ pub(super) const SUM: KindEntry = KindEntry {
           field is absent or no number does not count, and a counter shows it.",
     lives: &[life::AT_ONCE, life::AT_ONCE_IN_SESSION, life::AT_END, life::AT_END_OF_SESSION],
     example: example!("value_sum", "took long together", "gte: 60"),
-    schema,
+    schema: schema_of_fields,
     read: Some(|section| of_field(Numbers::open(section)?, Statistic::Sum)),
 };
 
@@ -66,7 +64,7 @@ pub(super) const AVG: KindEntry = KindEntry {
           count, and a counter shows it.",
     lives: &[life::SLIDING_NUMBER, life::AT_END, life::AT_END_OF_SESSION],
     example: example!("value_avg", "take long", "gte: 60"),
-    schema,
+    schema: schema_of_fields,
     read: Some(|section| of_field(Numbers::open(section)?, Statistic::Mean)),
 };
 
@@ -81,7 +79,7 @@ pub(super) const MEDIAN: KindEntry = KindEntry {
           absent or no number does not count, and a counter shows it.",
     lives: &[life::SLIDING_NUMBER, life::AT_END, life::AT_END_OF_SESSION],
     example: example!("value_median", "take long mostly", "gte: 60"),
-    schema,
+    schema: schema_of_fields,
     read: Some(|section| of_field(Numbers::open(section)?, Statistic::Median)),
 };
 
@@ -99,17 +97,6 @@ pub(super) const PERCENTILE: KindEntry = KindEntry {
     schema: schema_of_percentile,
     read: Some(read_percentile),
 };
-
-fn schema() -> Value {
-    schema_of_numbers(&json!({"field": {"$ref": "#/$defs/fields"}}))
-}
-
-fn schema_of_percentile() -> Value {
-    schema_of_numbers(&json!({
-        "field": {"$ref": "#/$defs/fields"},
-        "percentile": {"type": "number", "minimum": 0, "maximum": 100},
-    }))
-}
 
 fn read_percentile(section: &Section<'_>) -> Option<KindSyntax> {
     let mut numbers = Numbers::open(section)?;
@@ -152,14 +139,28 @@ impl Measure for Statistic {
         }
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
-        WindowEvent::of_number(sample)
+    fn event(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {
+        WindowEvent::of_number(sample, values)
+    }
+
+    fn joins(&self) -> bool {
+        true
+    }
+
+    fn joined(&self, earlier: &WindowEvent, later: WindowEvent) -> Option<WindowEvent> {
+        let number = match self {
+            Statistic::Sum | Statistic::Mean => earlier.number + later.number,
+            // What is rare stays: that is what high shares, and low ones, look for.
+            Statistic::Percentile(share) if *share < 50.0 => earlier.number.min(later.number),
+            Statistic::Median | Statistic::Percentile(_) => earlier.number.max(later.number),
+        };
+        later.with(earlier).map(|entry| WindowEvent { number, ..entry })
     }
 
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {
         match self {
             Statistic::Sum => window.sum(start, end),
-            Statistic::Mean => window.sum(start, end) / count(end - start).max(1.0),
+            Statistic::Mean => window.sum(start, end) / window.events(start, end).max(1.0),
             Statistic::Median => window.percentile(start, end, 50.0),
             Statistic::Percentile(share) => window.percentile(start, end, *share),
         }

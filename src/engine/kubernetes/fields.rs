@@ -369,7 +369,8 @@ pub const AUDIT_FIELDS: &[KnownField] = &[
         "stage",
         Words(STAGE_WORDS),
         Always,
-        "Stage of the event. A rule that names it sees every stage.",
+        "Stage of the event. A rule that names it sees every stage. `Unfinished` is none of the API server's: a \
+         change was received, and no end of it came within two minutes.",
     ),
     field("stageTimestamp", Time, Always, "When the stage was reached."),
     field(

@@ -7,6 +7,7 @@
 
 pub mod fields;
 pub mod levels;
+pub mod parameters;
 pub mod resources;
 pub mod shapes;
 pub mod stages;

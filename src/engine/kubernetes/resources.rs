@@ -242,6 +242,8 @@ pub struct Subresource {
     pub upgrades: bool,
     /// Whether its body is the pod, spec and all, where the resource has one.
     pub has_pod_spec: bool,
+    /// Whether a request that changes it may ask for a dry run. The others do what they do all the same.
+    pub has_dry_run: bool,
 }
 
 impl Subresource {
@@ -250,11 +252,15 @@ impl Subresource {
     }
 
     const fn long(self) -> Subresource {
-        Subresource { runs_long: true, ..self }
+        Subresource { runs_long: true, ..self.real() }
     }
 
     const fn stream(self) -> Subresource {
-        Subresource { runs_long: true, upgrades: true, ..self }
+        Subresource { upgrades: true, ..self.long() }
+    }
+
+    const fn real(self) -> Subresource {
+        Subresource { has_dry_run: false, ..self }
     }
 
     const fn with_pod_spec(self) -> Subresource {
@@ -264,7 +270,8 @@ impl Subresource {
 
 const fn below(name: &'static str, verbs: &'static [&'static str]) -> Subresource {
     let (is_general, runs_long, upgrades, has_pod_spec) = (false, false, false, false);
-    Subresource { name, verbs, is_general, runs_long, upgrades, has_pod_spec }
+    let has_dry_run = true;
+    Subresource { name, verbs, is_general, runs_long, upgrades, has_pod_spec, has_dry_run }
 }
 
 const CREATE: &[&str] = &["create"];
@@ -278,7 +285,7 @@ pub const SUBRESOURCES: &[Subresource] = &[
     below("approval", CHANGE),
     below("attach", STREAM).stream(),
     below("binding", CREATE),
-    below("checkpoint", CREATE),
+    below("checkpoint", CREATE).real(),
     below("ephemeralcontainers", CHANGE).with_pod_spec(),
     below("eviction", CREATE),
     below("exec", STREAM).stream(),
@@ -289,7 +296,7 @@ pub const SUBRESOURCES: &[Subresource] = &[
     below("resize", CHANGE).with_pod_spec(),
     below("scale", CHANGE).general(),
     below("status", CHANGE).general(),
-    below("token", CREATE),
+    below("token", CREATE).real(),
 ];
 
 /// The subresource of a name.

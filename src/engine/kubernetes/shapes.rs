@@ -51,19 +51,25 @@ struct Shapes {
     types: BTreeMap<&'static str, Vec<Field>>,
     /// Types of bodies, by `<plural>[.<group>][/<subresource>]`.
     bodies: BTreeMap<&'static str, &'static str>,
+    /// Names of fields that hold whatever somebody likes, in some type.
+    open: BTreeSet<&'static str>,
 }
 
 static SHAPES: LazyLock<Shapes> = LazyLock::new(|| parse(include_str!("shapes.txt")));
 
 fn parse(text: &'static str) -> Shapes {
-    let mut shapes = Shapes { types: BTreeMap::new(), bodies: BTreeMap::new() };
+    let (types, bodies, open) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    let mut shapes = Shapes { types, bodies, open };
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
         if let Some(resource) = name.strip_prefix('/') {
             shapes.bodies.insert(resource, rest);
         } else {
             let fields = rest.split(' ').filter_map(|field| field.split_once(':'));
-            shapes.types.insert(name, fields.map(|(name, word)| field(name, word)).collect());
+            let fields: Vec<Field> = fields.map(|(name, word)| field(name, word)).collect();
+            let open = fields.iter().filter(|field| field.content == Content::Open);
+            shapes.open.extend(open.map(|field| field.name));
+            shapes.types.insert(name, fields);
         }
     }
     shapes
@@ -130,6 +136,12 @@ pub struct Stop {
     pub of: Option<&'static str>,
     /// Whether the segment before leads to a list.
     pub in_list: bool,
+}
+
+/// Whether a field of this name holds keys of people's own in some type, such as `labels`: they may have
+/// dots in them, as names of fields never have.
+pub fn is_open(name: &str) -> bool {
+    SHAPES.open.contains(name)
 }
 
 /// Follows a path below an object of a type. Lists are looked through, as rules do.

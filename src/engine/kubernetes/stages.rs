@@ -18,11 +18,23 @@ words! {
         ResponseComplete = "ResponseComplete",
         /// The API server panicked.
         Panic = "Panic",
+        /// No stage of the API server: a change was received, and no end of it came. Only rules that name
+        /// it see it.
+        Unfinished = "Unfinished",
     }
 }
 
 /// The words of all stages.
 pub const STAGE_WORDS: &[&str] = &[
+    Stage::RequestReceived.as_str(),
+    Stage::ResponseStarted.as_str(),
+    Stage::ResponseComplete.as_str(),
+    Stage::Panic.as_str(),
+    Stage::Unfinished.as_str(),
+];
+
+/// The words of the stages that an API server knows.
+pub const SERVER_STAGE_WORDS: &[&str] = &[
     Stage::RequestReceived.as_str(),
     Stage::ResponseStarted.as_str(),
     Stage::ResponseComplete.as_str(),

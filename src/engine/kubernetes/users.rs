@@ -23,7 +23,7 @@ pub const SERVICE_ACCOUNTS_PREFIX: &str = "system:serviceaccounts:";
 /// How names of everything that belongs to the cluster begin. The control planes of EKS use one of
 /// their own.
 const SYSTEM_PREFIXES: [&str; 2] = ["system:", "eks:"];
-/// Names of control planes without such a beginning: those of AKS.
+/// Names of control planes without such a prefix: those of AKS.
 const SYSTEM_NAMES: [&str; 2] = ["acsService", "aksService"];
 /// The administrator of k3s and OpenShift: a person all the same.
 const ADMINISTRATOR: &str = "system:admin";

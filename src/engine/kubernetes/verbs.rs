@@ -41,6 +41,9 @@ pub const READING: [&str; 3] = ["get", "list", WATCH];
 /// Verbs of requests whose body is an object or a patch of one.
 pub const WRITING: [&str; 3] = ["create", "patch", "update"];
 
+/// Verbs of requests that change something; sorted.
+pub const CHANGING: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
+
 /// Verbs of requests that are for many objects at once, and so name none.
 pub const NAMELESS: [&str; 3] = ["deletecollection", "list", WATCH];
 
@@ -54,7 +57,7 @@ mod tests {
         for verb in RESOURCE_VERBS.iter().chain(&URL_VERBS) {
             assert!(VERBS.contains(verb), "{verb}");
         }
-        for verb in READING.iter().chain(&WRITING).chain(&NAMELESS) {
+        for verb in READING.iter().chain(&WRITING).chain(&NAMELESS).chain(&CHANGING) {
             assert!(RESOURCE_VERBS.contains(verb), "{verb}");
         }
     }

@@ -184,11 +184,16 @@ impl Checker<'_> {
             facts
         };
         let (answered, received) = (learnt(When::Answered), learnt(When::Received));
+        let unfinished = self.requests.may_be_unfinished(subject, target, Some(verb));
         let mut level = None;
         let mut stages: Vec<Stage> = Vec::new();
-        for stage in stages_of(subject, verb, of, circumstances.is_login_failure) {
+        let unfinished =
+            (unfinished && !circumstances.is_login_failure).then_some(Stage::Unfinished);
+        let of_server = stages_of(subject, verb, of, circumstances.is_login_failure);
+        for stage in of_server.into_iter().chain(unfinished) {
+            let is_answered = !matches!(stage, Stage::RequestReceived | Stage::Unfinished);
             let mut facts: Facts<'_> =
-                if stage == Stage::RequestReceived { received.clone() } else { answered.clone() };
+                if is_answered { answered.clone() } else { received.clone() };
             facts.learn(well_known::STAGE, Known::Is(stage.as_str()));
             let prospect = self.requests.reach.prospect(&subject.rule.expression, &facts);
             if prospect.is_possible() {
@@ -201,8 +206,14 @@ impl Checker<'_> {
         let recorded = decided.and_then(|entry| entry.level);
         let lack = Lack { entry, level: recorded, needs, by_stage: false };
         let Some(recorded) = recorded else { return Some(Sight::Dark(lack)) };
-        let omitted =
-            |stage: &Stage| decided.is_some_and(|entry| entry.omitted.contains(stage.as_str()));
+        let omitted = |stage: &Stage| {
+            // What never ended is known by what was received.
+            let stage = match stage {
+                Stage::Unfinished => Stage::RequestReceived,
+                other => *other,
+            };
+            decided.is_some_and(|entry| entry.omitted.contains(stage.as_str()))
+        };
         if stages.iter().all(omitted) {
             return Some(Sight::Dark(Lack { by_stage: true, ..lack }));
         }
@@ -225,7 +236,7 @@ fn stages_of(
     is_login_failure: bool,
 ) -> Vec<Stage> {
     let mut stages = Vec::new();
-    if subject.rule.steps == RuleSteps::All && !is_login_failure {
+    if subject.rule.steps != RuleSteps::Canonical && !is_login_failure {
         stages.push(Stage::RequestReceived);
     }
     let long = runs_long(verb.unwrap_or(""), target.subresource().unwrap_or(""));
@@ -234,7 +245,7 @@ fn stages_of(
     }
     if !is_login_failure {
         stages.push(Stage::ResponseComplete);
-        if subject.rule.steps == RuleSteps::All {
+        if subject.rule.steps != RuleSteps::Canonical {
             stages.push(Stage::Panic);
         }
     }

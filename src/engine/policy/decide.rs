@@ -88,6 +88,7 @@ impl AllCircumstances {
         let fields = &requests.rules.fields;
         let actor = |facts: &mut Facts<'s>, name: Known<'s>, kind: Option<&'static str>| {
             facts.learn_path(fields, "actor.id", name);
+            facts.learn_path(fields, "actor.caller", name);
             if let Some(kind) = kind {
                 let is_human = if kind == "human" { "true" } else { "false" };
                 facts.learn_path(fields, "actor.kind", Known::Is(kind));

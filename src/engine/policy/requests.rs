@@ -5,11 +5,16 @@ use std::collections::BTreeSet;
 use crate::engine::{
     detect::{Facts, Known, Reach},
     diagnostic::Place,
-    event::{FieldId, derived::POD_SPEC, well_known},
+    event::{
+        FieldId,
+        derived::{OBJECT, POD_SPEC},
+        well_known,
+    },
     kubernetes::{
         AuditLevel, Stage,
         resources::{self, RESOURCES, RUNS_COMMANDS, Resource, SUBRESOURCES},
-        verbs::{READING, RESOURCE_VERBS, URL_VERBS, WRITING},
+        runs_long,
+        verbs::{CHANGING, READING, RESOURCE_VERBS, URL_VERBS},
     },
     rule::{DetectionRule, Expression, RuleIndex, RuleSet, RuleSteps, StringKind, Test, fold_case},
 };
@@ -71,6 +76,8 @@ impl Target {
 pub(super) enum When {
     /// Before it is answered.
     Received,
+    /// If it never is.
+    Unfinished,
     /// Once it is answered.
     Answered,
 }
@@ -112,6 +119,8 @@ struct Fields {
     object: Vec<FieldId>,
     request_body: Vec<FieldId>,
     response_body: Vec<FieldId>,
+    /// What is changed, pod specs among it.
+    changed: Vec<FieldId>,
     pod_spec: Vec<FieldId>,
     /// What there is only once a request is answered.
     answer: Vec<FieldId>,
@@ -133,6 +142,7 @@ impl Fields {
             object: below(&["objectRef"]),
             request_body: below(&["requestObject"]),
             response_body: below(&["responseObject"]),
+            changed: below(&[OBJECT, POD_SPEC, "host_path", "subject"]),
             pod_spec: below(&[POD_SPEC]),
             answer: below(&["responseStatus", "annotations", "outcome", "duration"]),
         }
@@ -186,7 +196,7 @@ impl<'r> Requests<'r> {
             groups,
             verbs: set_of(&RESOURCE_VERBS),
             url_verbs: set_of(&URL_VERBS),
-            received: set_of(&[Stage::RequestReceived.as_str()]),
+            received: set_of(&[Stage::RequestReceived.as_str(), Stage::Unfinished.as_str()]),
             fields: Fields::of(rules),
         }
     }
@@ -196,10 +206,13 @@ impl<'r> Requests<'r> {
     pub(super) fn facts(&self, target: usize, verb: Option<Verb>, when: When) -> Facts<'_> {
         let mut facts = Facts::new(&self.rules.fields);
         match when {
-            When::Received => {
-                facts.learn(well_known::STAGE, Known::Is(Stage::RequestReceived.as_str()));
-                for fields in
-                    [&self.fields.answer, &self.fields.request_body, &self.fields.pod_spec]
+            When::Received | When::Unfinished => {
+                let stage = match when {
+                    When::Unfinished => Stage::Unfinished,
+                    _ => Stage::RequestReceived,
+                };
+                facts.learn(well_known::STAGE, Known::Is(stage.as_str()));
+                for fields in [&self.fields.answer, &self.fields.request_body, &self.fields.changed]
                 {
                     absent(&mut facts, fields);
                 }
@@ -219,9 +232,7 @@ impl<'r> Requests<'r> {
                 facts.learn(well_known::VERB, Known::Is(verb));
                 if READING.contains(&verb) {
                     absent(&mut facts, &self.fields.request_body);
-                }
-                if !WRITING.contains(&verb) {
-                    absent(&mut facts, &self.fields.pod_spec);
+                    absent(&mut facts, &self.fields.changed);
                 }
             }
         }
@@ -269,9 +280,22 @@ impl<'r> Requests<'r> {
                 absent(facts, &self.fields.object);
                 absent(facts, &self.fields.request_body);
                 absent(facts, &self.fields.response_body);
-                absent(facts, &self.fields.pod_spec);
+                absent(facts, &self.fields.changed);
             }
         }
+    }
+
+    /// Whether a rule asks for such requests that never end: changes that are answered when they are done.
+    pub(super) fn may_be_unfinished(
+        &self,
+        subject: &Subject<'_>,
+        target: usize,
+        verb: Option<Verb>,
+    ) -> bool {
+        let below = self.targets.get(target).and_then(Target::subresource).unwrap_or("");
+        let is_change =
+            |verb: Verb| verb.is_some_and(|v| CHANGING.contains(&v) && !runs_long(v, below));
+        subject.rule.steps == RuleSteps::AllAndUnfinished && verb.is_none_or(is_change)
     }
 
     /// What a rule needs of some requests.
@@ -282,10 +306,15 @@ impl<'r> Requests<'r> {
             prospect.is_possible().then(|| prospect.level.max(subject.declared))
         };
         let mut need = Need { level: prospect(When::Answered), received: false };
-        if subject.rule.steps == RuleSteps::All {
+        if subject.rule.steps != RuleSteps::Canonical {
             let received = prospect(When::Received);
             need.received = received.is_some();
             need.level = need.level.max(received);
+        }
+        if self.may_be_unfinished(subject, target, verb) {
+            let unfinished = prospect(When::Unfinished);
+            need.received |= unfinished.is_some();
+            need.level = need.level.max(unfinished);
         }
         need
     }

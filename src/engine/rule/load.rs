@@ -87,7 +87,7 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
     let names = Names::new(&documents, &problems);
     check_documents(&documents, options.now, &problems);
     let mut builder = Builder::default();
-    let identities =
+    let (identities, identity_notes) =
         read_identities(sources.identities.as_ref(), options.now, &mut builder, &problems);
     check_teams(&documents, &identities, &problems);
     let compiler = Compiler {
@@ -99,6 +99,7 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
         problems: &problems,
         resolve_after: options.resolve_after,
         identities: Arc::new(identities),
+        identity_notes: &identity_notes,
         builder,
     };
     let rules = compile(compiler, sources.version());

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::watermark::Watermark;
 use crate::engine::{
     detect::Detection,
-    event::Stage,
+    event::{RequestIdentity, Stage},
     limits::{IDENTITIES_HELD_MAX, IDENTITY_SPAN_MAX},
     time::EventTime,
 };
@@ -106,6 +106,7 @@ fn key_of(detection: &Detection) -> IdentityKey {
             Stage::ResponseStarted => 1,
             Stage::ResponseComplete => 2,
             Stage::Panic => 3,
+            Stage::Unfinished => 4,
         };
     }
     key
@@ -147,6 +148,15 @@ impl Identities {
     /// These, but of which further ones are remembered as long as those of `other`.
     pub(super) fn kept_like(self, other: &Identities) -> Identities {
         Identities { keep: other.keep, ..self }
+    }
+
+    /// Whether a request is remembered, whatever its stage.
+    pub(super) fn knows(&self, request: RequestIdentity) -> bool {
+        let mut key = [0; 17];
+        for (to, from) in key.iter_mut().zip(request.0) {
+            *to = from;
+        }
+        self.known.contains(&key)
     }
 
     /// Remembers a detection.
@@ -271,7 +281,7 @@ impl Identities {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{event::RequestIdentity, rule::RuleIndex};
+    use crate::engine::rule::RuleIndex;
 
     fn detection(number: u8, seconds: i64, stage: Stage) -> Detection {
         Detection {

@@ -5,6 +5,7 @@
 
 mod finding;
 mod identity;
+mod unfinished;
 pub mod watermark;
 
 use std::{
@@ -17,12 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     finding::{Finding, correlate},
+    unfinished::Unfinished,
     watermark::{PartitionClock, Watermark},
 };
 use super::{
     alert::{
         Alert,
-        lifecycle::{AlertKey, Lifecycle, TrackedAlert},
+        lifecycle::{Lifecycle, TrackedAlert},
+        quota::AlertKey,
     },
     detect::Detection,
     detector::DetectionBatch,
@@ -48,27 +51,68 @@ pub struct ShardCounts {
     pub events_late: u64,
     /// Detections of requests that the rule had counted before.
     pub duplicates: u64,
-    /// Identities forgotten before their time; duplicates of them would count twice.
-    pub identities_forgotten: u64,
     /// Findings that did not count for a correlation, since a group-by or counted field was absent or
     /// no number; by rule id.
     pub keys_null: BTreeMap<String, u64>,
     /// Findings that came after their window had been decided, and did not count in it.
     pub windows_missed: u64,
-    /// Correlation keys dropped to make room.
-    pub keys_evicted: u64,
-    /// Events dropped from windows that were full.
-    pub window_events_dropped: u64,
+    /// Times that a bound was hit, by bound and rule id.
+    pub limits_hit: BTreeMap<Limit, BTreeMap<String, u64>>,
     /// Findings that an author's `suppress` held back.
     pub suppressed: u64,
-    /// Findings that went into a rule's overflow alert.
-    pub alerts_overflowed: u64,
     /// Annotations that fell back to the default text.
     pub template_errors: u64,
     /// Detections of rules that an edit has removed meanwhile.
     pub rules_gone: u64,
+    /// Changes whose end was not waited for, since there were too many or they came too late.
+    pub unfinished_unwatched: u64,
     /// Findings by rule id.
     pub findings: BTreeMap<String, u64>,
+}
+
+/// A bound of what is kept of one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// Correlation keys dropped to make room.
+    CorrelationKeys,
+    /// Findings that went into a rule's overflow alert.
+    FiringAlerts,
+    /// Identities forgotten before their time; duplicates of them would count twice.
+    Identities,
+    /// Events of which not all keys, or not all counted values, counted.
+    KeysPerEvent,
+    /// Events dropped from windows that were full.
+    WindowEvents,
+}
+
+impl Limit {
+    /// All.
+    pub const ALL: [Limit; 5] = [
+        Limit::CorrelationKeys,
+        Limit::FiringAlerts,
+        Limit::Identities,
+        Limit::KeysPerEvent,
+        Limit::WindowEvents,
+    ];
+
+    /// Its label in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Limit::CorrelationKeys => "correlation_keys",
+            Limit::FiringAlerts => "firing_alerts",
+            Limit::Identities => "identities",
+            Limit::KeysPerEvent => "keys_per_event",
+            Limit::WindowEvents => "window_events",
+        }
+    }
+}
+
+impl ShardCounts {
+    fn hit(&mut self, limit: Limit, rule_id: &str, times: u64) {
+        if times > 0 {
+            count(self.limits_hit.entry(limit).or_default(), rule_id, times);
+        }
+    }
 }
 
 /// What restoring came to.
@@ -108,6 +152,9 @@ pub struct Shard {
     states: Vec<Option<Box<dyn RuleState>>>,
     /// Who is told of a rule's findings: correlation and its input.
     listeners: Vec<Vec<(RuleIndex, usize)>>,
+    /// Ids of rules of which state was stored when clusters were not apart.
+    of_all_clusters: BTreeSet<String>,
+    unfinished: Unfinished,
     lifecycle: Lifecycle,
     alerts: VecDeque<Alert>,
     changes: Vec<StateChange>,
@@ -128,9 +175,11 @@ impl Shard {
         Shard {
             watermark: Watermark::new(&settings),
             identities: fresh_identities(&rules, &settings),
+            unfinished: Unfinished::new(settings.grace),
             settings,
             states: fresh_states(&rules),
             listeners: listeners(&rules),
+            of_all_clusters: BTreeSet::new(),
             lifecycle: Lifecycle::new(&rules),
             rules,
             epoch: rules_epoch,
@@ -158,6 +207,7 @@ impl Shard {
         for detection in &batch.detections {
             self.detected(now, batch.rules_epoch, detection);
         }
+        self.watch_unfinished(batch);
         for progress in &batch.progress {
             self.watermark.observe(now, progress);
         }
@@ -174,7 +224,10 @@ impl Shard {
     /// with any other call. Cost: rules and partitions.
     pub fn poll_timeout(&self) -> Option<WallTime> {
         let windows = self.states.iter().flatten().filter_map(|state| state.next_deadline());
-        let deadline = windows.chain(self.lifecycle.next_deadline()).min()?;
+        let deadline = windows
+            .chain(self.lifecycle.next_deadline())
+            .chain(self.unfinished.next_deadline())
+            .min()?;
         self.watermark.reaches(deadline)
     }
 
@@ -188,6 +241,8 @@ impl Shard {
         // What is silent until the end of what was seen is silent; beyond it there is nothing to hear.
         self.watermark.catch_up();
         self.advance_to(now);
+        // Their ends may stand behind the end of what was seen.
+        self.unfinished.give_up();
         self.watermark.finish();
         self.advance_to(now);
     }
@@ -216,7 +271,10 @@ impl Shard {
     pub fn counts(&self) -> ShardCounts {
         let mut counts = self.counts.clone();
         counts.suppressed = self.lifecycle.counts.suppressed;
-        counts.alerts_overflowed = self.lifecycle.counts.overflowed;
+        let overflowed = self.lifecycle.counts.overflowed.clone();
+        if !overflowed.is_empty() {
+            counts.limits_hit.insert(Limit::FiringAlerts, overflowed);
+        }
         counts.template_errors = self.lifecycle.counts.template_errors;
         counts
     }
@@ -242,7 +300,10 @@ impl Shard {
         if let Some(Some(identities)) = self.identities.get_mut(index.index()) {
             match identities.see(detection) {
                 Seen::New => {}
-                Seen::NewForOld => self.counts.identities_forgotten += 1,
+                Seen::NewForOld => {
+                    let id = &self.rules.rule(index).meta().id;
+                    self.counts.hit(Limit::Identities, id, 1);
+                }
                 Seen::Before => {
                     self.counts.duplicates += 1;
                     return;
@@ -252,7 +313,9 @@ impl Shard {
         if self.watermark.get().is_some_and(|watermark| detection.time < watermark) {
             self.counts.events_late += 1;
         }
-        self.found(now, Finding { rule: index, hit: Hit::of_event(detection.time, captured) });
+        let watermark = self.watermark.get();
+        let hit = Hit::of_event(detection.time, captured);
+        self.found(now, watermark, Finding { rule: index, hit });
     }
 
     /// The rule's index in the set in force, and what was captured as that rule captures it, for a
@@ -264,31 +327,29 @@ impl Shard {
         let (_, old) = self.previous.iter().find(|(previous, _)| *previous == epoch)?;
         let old = old.rules.get(detection.rule.index())?;
         let current = self.rules.find(&old.meta().id)?;
-        let value_of = |name: &String| {
-            let slot = old.capture().iter().position(|known| known == name)?;
-            detection.captured.get(slot).cloned()
-        };
-        let names = self.rules.rule(current).capture();
-        Some((current, names.iter().map(|name| value_of(name).unwrap_or_default()).collect()))
+        Some((current, remapped(old, self.rules.rule(current), &detection.captured)))
     }
 
     /// Follows a finding to the correlations above it, and to alerts. Rules stand in topological
     /// order, so this ends.
-    fn found(&mut self, now: WallTime, finding: Finding) {
+    fn found(&mut self, now: WallTime, watermark: Option<EventTime>, finding: Finding) {
         let rules = Arc::clone(&self.rules);
-        let watermark = self.watermark.get();
         let mut open = VecDeque::from([finding]);
         while let Some(finding) = open.pop_front() {
             let rule = rules.rule(finding.rule);
             let mut alerts = Vec::new();
-            self.lifecycle.handle(now, rule, &finding.hit, &mut alerts);
+            let too_many = self.lifecycle.handle(now, rule, &finding.hit, &mut alerts);
+            if finding.hit.holds == Holds::Ended && self.of_all_clusters.contains(&rule.meta().id) {
+                self.lifecycle.end_of_all_clusters(rule, &finding.hit);
+            }
+            self.counts.hit(Limit::KeysPerEvent, &rule.meta().id, u64::from(too_many));
             self.alerts.extend(alerts);
             if matches!(finding.hit.holds, Holds::Ended | Holds::Still) {
                 continue;
             }
             // The finding of a correlation is as old as its window: it is not late for the next one.
             let watermark = watermark.filter(|_| matches!(rule, Rule::Detection(_)));
-            count(&mut self.counts.findings, &rule.meta().id);
+            count(&mut self.counts.findings, &rule.meta().id, 1);
             let mut next = Vec::new();
             for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
                 let (Rule::Correlation(rule), Some(Some(state))) =
@@ -297,16 +358,21 @@ impl Shard {
                     continue;
                 };
                 let state = &mut **state;
-                match correlate((*index, rule), state, *input, &finding, watermark, &mut next) {
-                    Taken::Counted | Taken::NotExpected => {}
-                    Taken::Absent | Taken::NoNumber => {
-                        count(&mut self.counts.keys_null, &rule.meta.id);
+                let (id, counts) = (&rule.meta.id, &mut self.counts);
+                let of_all = self.of_all_clusters.contains(id);
+                let known = (watermark, of_all);
+                let given = correlate((*index, rule), state, *input, &finding, known, &mut next);
+                counts.hit(Limit::KeysPerEvent, id, u64::from(given.too_many));
+                for taken in given.taken {
+                    match taken {
+                        Taken::Counted | Taken::NotExpected => {}
+                        Taken::Absent | Taken::NoNumber => count(&mut counts.keys_null, id, 1),
+                        Taken::TooLate => counts.windows_missed += 1,
                     }
-                    Taken::TooLate => self.counts.windows_missed += 1,
                 }
                 let losses = state.take_losses();
-                self.counts.keys_evicted += losses.keys_evicted;
-                self.counts.window_events_dropped += losses.window_events_dropped;
+                counts.hit(Limit::CorrelationKeys, id, losses.keys_evicted);
+                counts.hit(Limit::WindowEvents, id, losses.window_events_dropped);
             }
             open.extend(next);
         }
@@ -319,6 +385,42 @@ impl Shard {
 
     fn advance_to(&mut self, now: WallTime) {
         let Some(watermark) = self.watermark.get() else { return };
+        // What never ended happened when its time was over, between the windows that end before and after.
+        while let Some((deadline, found)) = self.unfinished.take_due(watermark) {
+            self.close_windows(now, deadline);
+            for (index, hit) in found {
+                self.found(now, Some(deadline), Finding { rule: index, hit });
+            }
+        }
+        self.close_windows(now, watermark);
+        let slowest = self.watermark.slowest();
+        self.unfinished.expire(watermark, slowest);
+        for identities in self.identities.iter_mut().flatten() {
+            identities.expire(watermark, slowest);
+        }
+    }
+
+    /// Waits for the ends of changes that were received, and stops waiting for those that came.
+    fn watch_unfinished(&mut self, batch: &DetectionBatch) {
+        for ended in &batch.ended {
+            self.unfinished.ended(*ended, self.watermark.get());
+        }
+        for received in &batch.received {
+            let detections: Vec<_> = received
+                .detections
+                .iter()
+                .filter_map(|detection| self.current(batch.rules_epoch, detection))
+                .collect();
+            self.counts.rules_gone += (received.detections.len() - detections.len()) as u64;
+            let (identity, time) = (received.identity, received.time);
+            if !self.unfinished.received(identity, time, detections, self.watermark.get()) {
+                self.counts.unfinished_unwatched += 1;
+            }
+        }
+    }
+
+    /// Lets everything end that ends by this time.
+    fn close_windows(&mut self, now: WallTime, watermark: EventTime) {
         let rules = Arc::clone(&self.rules);
         for (index, _) in rules.correlations() {
             let mut found = Vec::new();
@@ -326,16 +428,12 @@ impl Shard {
                 finding::advance(index, &mut **state, watermark, &mut found);
             }
             for finding in found {
-                self.found(now, finding);
+                self.found(now, Some(watermark), finding);
             }
         }
         let mut alerts = Vec::new();
         self.lifecycle.advance(now, &rules, watermark, &mut alerts);
         self.alerts.extend(alerts);
-        let slowest = self.watermark.slowest();
-        for identities in self.identities.iter_mut().flatten() {
-            identities.expire(watermark, slowest);
-        }
     }
 
     /// Puts another rule set in force. State of a rule is kept if it means the same: a changed
@@ -375,6 +473,7 @@ impl Shard {
             }
         }
         self.replace_identities(&rules);
+        self.unfinished.replace_rules(&self.rules, &rules);
         let old = std::mem::replace(&mut self.rules, Arc::clone(&rules));
         if self.previous.len() == PREVIOUS_RULES_MAX {
             self.previous.pop_front();
@@ -431,6 +530,7 @@ impl Shard {
             let (id, Some(identities)) = (&rule.meta().id, identities) else { continue };
             identities.take_changed(|run, keys| self.changes.push(identity_change(id, run, keys)));
         }
+        self.unfinished.take_changes(&rules, &mut self.changes);
         for (index, rule) in rules.correlations() {
             let Some(Some(state)) = self.states.get_mut(index.index()) else { continue };
             let mut changed = Vec::new();
@@ -488,6 +588,9 @@ impl Shard {
             }
             StateTable::Identity => {
                 let (id, run): (String, Run) = postcard::from_bytes(&entry.key).ok()?;
+                if id == unfinished::NO_RULE {
+                    return self.unfinished.restore_ended(run, &entry.value).map(|()| true);
+                }
                 let index = self.rules.find(&id).map(RuleIndex::index);
                 let place = index.and_then(|index| self.identities.get_mut(index));
                 let Some(Some(identities)) = place else { return Some(false) };
@@ -497,9 +600,14 @@ impl Shard {
                 let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
                 let stored: StoredState<'_> = postcard::from_bytes(&entry.value).ok()?;
                 let index = self.rules.find(&id);
-                let same = index
-                    .filter(|index| self.rules.rule(*index).meta().state_shape == stored.shape);
-                let Some(index) = same else { return Some(false) };
+                let meta = index.map(|index| self.rules.rule(index).meta());
+                let of_all = meta.and_then(|meta| meta.state_shape_of_all_clusters);
+                if of_all == Some(stored.shape) {
+                    self.of_all_clusters.insert(id);
+                } else if meta.is_none_or(|meta| meta.state_shape != stored.shape) {
+                    return Some(false);
+                }
+                let Some(index) = index else { return Some(false) };
                 let capture = self.rules.rule(index).capture();
                 let captures = captures_of(captures_hash(capture) == stored.captures);
                 let Some(Some(state)) = self.states.get_mut(index.index()) else {
@@ -509,10 +617,10 @@ impl Shard {
             }
             StateTable::Alert => {
                 let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
-                let stored: TrackedAlert = postcard::from_bytes(&entry.value).ok()?;
-                self.lifecycle.restore(key, stored);
+                self.lifecycle.restore(key, TrackedAlert::from_bytes(&entry.value)?);
             }
-            StateTable::Group | StateTable::Recorder => return None,
+            StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
+            StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
         }
         Some(true)
     }
@@ -524,6 +632,15 @@ fn fresh_states(rules: &RuleSet) -> Vec<Option<Box<dyn RuleState>>> {
         Rule::Correlation(rule) => Some(rule.kind.fresh(rule.frame)),
     };
     rules.rules.iter().map(fresh).collect()
+}
+
+/// What a detection of a rule carries, in the order of the same rule as it is by now.
+fn remapped(old: &Rule, new: &Rule, captured: &[Captured]) -> Arc<[Captured]> {
+    let value_of = |name: &String| {
+        let slot = old.capture().iter().position(|known| known == name)?;
+        captured.get(slot).cloned()
+    };
+    new.capture().iter().map(|name| value_of(name).unwrap_or_default()).collect()
 }
 
 const fn captures_of(same: bool) -> Captures {
@@ -572,11 +689,11 @@ fn fresh_identities(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Id
     spans.into_iter().map(|span| span.map(fresh)).collect()
 }
 
-fn count(counts: &mut BTreeMap<String, u64>, id: &str) {
+fn count(counts: &mut BTreeMap<String, u64>, id: &str, times: u64) {
     match counts.get_mut(id) {
-        Some(number) => *number += 1,
+        Some(number) => *number += times,
         None => {
-            counts.insert(id.to_owned(), 1);
+            counts.insert(id.to_owned(), times);
         }
     }
 }

@@ -227,6 +227,7 @@ mod tests {
         idle_after: Duration::from_secs(60),
         skew_max: Duration::from_secs(300),
         resolve_after: Duration::from_secs(300),
+        truths: BTreeMap::new(),
     };
 
     fn wall(seconds: i64) -> WallTime {

@@ -39,6 +39,8 @@ pub(in crate::engine) enum Shape {
     Bool,
     /// A number.
     Number,
+    /// A number from the first to the second.
+    Within(f64, f64),
     /// A severity.
     Severity,
     /// Something else: its JSON Schema.
@@ -56,6 +58,9 @@ impl Shape {
             Shape::Day => json!({"type": "string", "format": "date"}),
             Shape::Bool => json!({"type": "boolean"}),
             Shape::Number => json!({"type": "number"}),
+            Shape::Within(least, most) => {
+                json!({"type": "number", "minimum": least, "maximum": most})
+            }
             Shape::Severity => json!({"$ref": "#/$defs/severity"}),
             Shape::Is(schema) => schema(),
         }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     code,
+    key::{Key, Shape, properties},
     read::{Text, texts},
 };
 use crate::engine::{
@@ -97,13 +98,46 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     ("neq", Comparison::NotEqual),
 ];
 
-/// JSON Schema of a `condition` that compares numbers, with further keys.
-pub(in crate::engine) fn schema_of_numbers(further: &Value) -> Value {
-    let mut properties = further.as_object().cloned().unwrap_or_default();
+/// The key of a correlation that says what must hold.
+pub(in crate::engine) const CONDITION: &str = "condition";
+
+/// The fields whose values a condition is about.
+pub(in crate::engine) const FIELD: Key<Vec<Text>> =
+    Key::required("field", Shape::Fields, "", "", |s, key, to| {
+        *to = texts(s, key).unwrap_or_default();
+    });
+
+/// Which percentile a condition is about.
+pub(in crate::engine) const PERCENTILE: Key<Option<f64>> =
+    Key::required("percentile", Shape::Within(0.0, 100.0), "", "", |s, key, to| {
+        *to = s.number(key);
+        if to.is_some_and(|percentile| !(0.0..=100.0).contains(&percentile)) {
+            let title = format!("there is no percentile {}", to.take().unwrap_or_default());
+            s.invalid(key, title, "0 to 100");
+        }
+    });
+
+/// JSON Schema of a `condition` that compares numbers.
+pub(in crate::engine) fn schema_of_numbers() -> Value {
+    schema_with(Map::new())
+}
+
+/// JSON Schema of a `condition` that compares what is made of fields.
+pub(in crate::engine) fn schema_of_fields() -> Value {
+    schema_with(properties(&[FIELD]))
+}
+
+/// JSON Schema of a `condition` that compares a percentile of a field.
+pub(in crate::engine) fn schema_of_percentile() -> Value {
+    schema_with(properties(&[FIELD]).into_iter().chain(properties(&[PERCENTILE])).collect())
+}
+
+fn schema_with(further: Map<String, Value>) -> Value {
+    let required: Vec<String> = further.keys().cloned().collect();
+    let mut properties = further;
     for (word, _) in COMPARISONS {
         properties.insert(word.to_owned(), json!({"type": "number"}));
     }
-    let required: Vec<&String> = further.as_object().into_iter().flat_map(Map::keys).collect();
     json!({
         "type": "object",
         "additionalProperties": false,
@@ -124,20 +158,20 @@ pub(in crate::engine) struct Numbers<'s> {
 impl<'s> Numbers<'s> {
     /// Opens the condition. Its absence, or another shape, is reported.
     pub(in crate::engine) fn open(section: &'s Section<'s>) -> Option<Numbers<'s>> {
-        let Some(node) = section.node("condition") else {
-            section.missing("condition", "from which number on: `condition: {gte: 10}`");
+        let Some(node) = section.node(CONDITION) else {
+            section.missing(CONDITION, "from which number on: `condition: {gte: 10}`");
             return None;
         };
         if !matches!(node.kind, NodeKind::Map(_)) {
             let title = format!("the condition must be a mapping, not {}", node.kind_name());
-            let place = section.place_of("condition");
+            let place = section.place_of(CONDITION);
             section.report(
                 Diagnostic::error(code::CORRELATION_CONDITION, place, title)
                     .help("write a comparison: `condition: {gte: 10}`"),
             );
             return None;
         }
-        let inner = section.section("condition")?;
+        let inner = section.section(CONDITION)?;
         let (mut comparisons, mut usable) = (Vec::new(), true);
         for (word, comparison) in COMPARISONS {
             if !inner.has(word) {
@@ -151,7 +185,7 @@ impl<'s> Numbers<'s> {
                 _ => usable = false,
             }
         }
-        let place = section.place_of_key("condition");
+        let place = section.place_of_key(CONDITION);
         Some(Numbers { outer: section, inner, place, comparisons, usable })
     }
 
@@ -164,7 +198,8 @@ impl<'s> Numbers<'s> {
 
     /// `field`, which must be there.
     pub(in crate::engine) fn fields(&mut self) -> Vec<Text> {
-        let fields = texts(&self.inner, "field").unwrap_or_default();
+        let mut fields = Vec::new();
+        FIELD.read(&self.inner, &mut fields);
         if fields.is_empty() {
             let help = "add the field: `condition: {field: …, gte: 10}`";
             self.wrong("the condition names no field", help);
@@ -174,7 +209,9 @@ impl<'s> Numbers<'s> {
 
     /// `field` must not be there: nothing about a field is counted.
     pub(in crate::engine) fn no_fields(&mut self) {
-        if !texts(&self.inner, "field").unwrap_or_default().is_empty() {
+        let mut fields = Vec::new();
+        FIELD.read(&self.inner, &mut fields);
+        if !fields.is_empty() {
             let help = "remove `field`, or change the type";
             self.wrong("only the `value_…` types have a field", help);
         }
@@ -182,7 +219,7 @@ impl<'s> Numbers<'s> {
 
     /// `percentile`, which must be there and lie between 0 and 100.
     pub(in crate::engine) fn percentile(&mut self) -> Option<f64> {
-        if self.inner.node("percentile").is_none() {
+        if self.inner.node(PERCENTILE.name).is_none() {
             let is_share = |(_, bound): &(Comparison, f64)| (0.0..=1.0).contains(bound);
             if !self.comparisons.is_empty() && self.comparisons.iter().all(is_share) {
                 let title =
@@ -200,13 +237,9 @@ impl<'s> Numbers<'s> {
             }
             return None;
         }
-        let percentile = self.inner.number("percentile")?;
-        if !(0.0..=100.0).contains(&percentile) {
-            let title = format!("there is no percentile {percentile}");
-            self.inner.invalid("percentile", title, "0 to 100");
-            return None;
-        }
-        Some(percentile)
+        let mut percentile = None;
+        PERCENTILE.read(&self.inner, &mut percentile);
+        percentile
     }
 
     /// Ends the reading. `is_count`: the number is one of events, which a window bounds.

@@ -8,5 +8,5 @@ pub mod paint;
 mod secrets;
 
 pub use harmless::{bounded_line, bounded_lines, cut, lines, one_line, printable};
-pub use numbers::{counted, number, span, thousands};
+pub use numbers::{counted, first_of, number, span, thousands};
 pub use secrets::Secrets;

@@ -26,6 +26,12 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// The first `most` of some names, and whether there are more: `a, b, …`.
+pub fn first_of<T: AsRef<str>>(names: &[T], most: usize) -> String {
+    let shown: Vec<&str> = names.iter().take(most).map(AsRef::as_ref).collect();
+    format!("{}{}", shown.join(", "), if names.len() > most { ", …" } else { "" })
+}
+
 /// `1 rule`, `62 rules`.
 pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);

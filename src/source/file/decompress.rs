@@ -61,6 +61,11 @@ pub(super) fn decompress(input: Counted) -> io::Result<Input> {
     }
 }
 
+/// Whether a file that begins so holds its content as it is.
+pub(super) fn is_plain(head: &[u8]) -> bool {
+    !head.starts_with(GZIP_MAGIC) && !is_zstd(head) && utf16_order(head).is_none()
+}
+
 fn is_zstd(head: &[u8]) -> bool {
     let is_skippable = head.get(1..4) == Some(ZSTD_SKIPPABLE_MAGIC)
         && head.first().is_some_and(|first| first & 0xf0 == 0x50);

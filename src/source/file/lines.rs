@@ -348,7 +348,7 @@ impl State {
 
 /// Without white space around it, and without what files have in front of lines: a byte order mark (of
 /// files that were put together), zeros.
-fn trim(mut line: &[u8]) -> &[u8] {
+pub(super) fn trim(mut line: &[u8]) -> &[u8] {
     loop {
         line = line.trim_ascii();
         match line {

@@ -3,10 +3,12 @@
 //!
 //! What a file is, its first bytes tell, not its name. A file is a partition (its path is the topic)
 //! and a line number, from 0, is an offset, so that a run can go on where another ended. Files are
-//! finite: nobody waits for lines that are added later; a log shipper and Kafka do that better.
+//! finite, unless they are followed: `follow`.
 
 mod decompress;
 mod document;
+mod follow;
+mod glob;
 mod lines;
 
 use std::{
@@ -28,8 +30,9 @@ use crate::{
         record::{PartitionName, Position, RecordBatch},
         yaml::{SecretRef, Section},
     },
-    kafka::ReadSecret,
+    web::SecretSource,
 };
+pub use glob::expand;
 pub use lines::LineFile;
 
 /// The path that means standard input.
@@ -38,8 +41,11 @@ pub const STANDARD_INPUT: &str = "-";
 /// What `sources: - file:` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileSettings {
-    /// The files, read in this order; `-` is standard input.
+    /// The files, read in this order; `-` is standard input. Of files that are followed also patterns with
+    /// `*` and `?`.
     pub paths: Vec<PathBuf>,
+    /// Waits for more, through rotations, and never ends.
+    pub follow: bool,
     /// Name of the cluster that all records come from.
     pub cluster: Option<Arc<str>>,
 }
@@ -54,7 +60,7 @@ impl SourceKind for File {
     }
 
     fn summary(&self) -> &'static str {
-        "Files of events, one a line or over many lines, plain, gzip or zstd; `-` is standard input."
+        "Files of events, one a line or over many lines, plain, gzip or zstd; `-` is standard input. With `follow: true` logs that are written and rotated meanwhile."
     }
 
     fn example(&self) -> &'static str {
@@ -73,8 +79,14 @@ impl SourceKind for File {
             section.invalid("paths", format!("{} is empty", section.path_of("paths")), HELP);
             return None;
         }
+        let follow = section.boolean("follow").unwrap_or_default();
+        if follow && paths.iter().any(|path| path == STANDARD_INPUT) {
+            let title = format!("{}: standard input cannot be followed", section.path_of("paths"));
+            section.invalid("paths", title, "leave `follow` out; it is read as it comes");
+            return None;
+        }
         let paths = paths.into_iter().map(PathBuf::from).collect();
-        Some(Box::new(FileSettings { paths, cluster }))
+        Some(Box::new(FileSettings { paths, follow, cluster }))
     }
 }
 
@@ -83,8 +95,13 @@ impl SourceConfig for FileSettings {
         Vec::new()
     }
 
-    fn build(&self, _secret: ReadSecret<'_>) -> Result<Box<dyn Source>, Box<Diagnostic>> {
-        Ok(Box::new(FileSource { settings: self.clone() }))
+    fn build(&self, _secret: &SecretSource) -> Result<Box<dyn Source>, Box<Diagnostic>> {
+        let settings = self.clone();
+        Ok(if self.follow {
+            Box::new(follow::FollowSource { settings })
+        } else {
+            Box::new(FileSource { settings })
+        })
     }
 }
 
@@ -239,7 +256,7 @@ mod tests {
         paths: &[PathBuf],
         positions: &[Position],
     ) -> Result<(AllLines, Progress), SourceError> {
-        let settings = FileSettings { paths: paths.to_vec(), cluster: None };
+        let settings = FileSettings { paths: paths.to_vec(), ..FileSettings::default() };
         let mut files = Files::open(&settings, positions)?;
         let mut records = Vec::new();
         while let Some(batch) = files.next_batch()? {

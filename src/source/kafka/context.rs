@@ -19,6 +19,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    statistics::Broker,
     topic_partition_list::TopicPartitionListElem,
     types::RDKafkaRespErr,
 };
@@ -35,6 +36,10 @@ const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Errors kept until the reader looks at them: 32. Further ones are in the log only.
 const TROUBLES_MAX: usize = 32;
+
+/// For how long a broker may owe an answer and send nothing until it counts as away: 8 s. A fetch is
+/// answered within half a second if there is nothing to be had.
+const SILENCE_MICROS: i64 = 8_000_000;
 
 /// No record of the partition was read yet and no position is known.
 pub(super) const NOWHERE: i64 = -1;
@@ -71,8 +76,10 @@ pub(super) struct PartitionStatistics {
 /// What the reader takes from one round of statistics.
 #[derive(Debug, Default)]
 pub(super) struct Digest {
-    /// Whether any broker is connected.
+    /// Whether any broker is connected, and answers.
     pub(super) connected: bool,
+    /// Whether one is connected, and none answers.
+    pub(super) is_silent: bool,
     pub(super) partitions: BTreeMap<PartitionName, PartitionStatistics>,
 }
 
@@ -259,8 +266,13 @@ impl ClientContext for OwnerContext {
 
     fn stats(&self, statistics: Statistics) {
         // "UP" is a connection that requests can use.
-        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
-        let mut digest = Digest { connected, partitions: BTreeMap::new() };
+        let is_up = |broker: &&Broker| broker.state == "UP";
+        // pitfall: a broker that hangs keeps its connection; the library notices after a minute.
+        let is_silent = |broker: &Broker| broker.waitresp_cnt > 0 && broker.rxidle > SILENCE_MICROS;
+        let mut up = statistics.brokers.values().filter(is_up).peekable();
+        let is_silent = up.peek().is_some() && up.clone().all(is_silent);
+        let connected = up.peek().is_some() && !is_silent;
+        let mut digest = Digest { connected, is_silent, partitions: BTreeMap::new() };
         let mut shared = self.shared();
         for name in &shared.assigned {
             let topic = statistics.topics.get(&name.topic);

@@ -4,8 +4,11 @@ use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
 
-/// How often the same trouble is logged at least: every 60 s. It begins with 1 s and doubles.
-const LOG_INTERVAL_MAX: Duration = Duration::from_secs(60);
+use crate::telemetry::Quiet;
+
+/// How soon the same trouble is logged again: after 1 min, then ever more seldom, at last every 10 min.
+const LOG_INTERVAL_MIN: Duration = Duration::from_secs(60);
+const LOG_INTERVAL_MAX: Duration = Duration::from_secs(600);
 
 /// What keeps the source from reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) struct ConnectionHealth {
     broker_detail: String,
     next_log: Instant,
     log_interval: Duration,
+    /// What was logged of errors that mean nothing for the source.
+    others: Quiet,
 }
 
 impl ConnectionHealth {
@@ -38,7 +43,8 @@ impl ConnectionHealth {
             ready: false,
             broker_detail: String::new(),
             next_log: Instant::now(),
-            log_interval: Duration::from_secs(1),
+            log_interval: LOG_INTERVAL_MIN,
+            others: Quiet::new(),
         }
     }
 
@@ -74,14 +80,20 @@ impl ConnectionHealth {
                 None
             }
             _ => {
-                tracing::warn!(%code, "Kafka: {reason}");
+                if let Some(times) = self.others.happened(&code.to_string(), Instant::now()) {
+                    tracing::warn!(%code, times, "Kafka: {reason}");
+                }
                 None
             }
         }
     }
 
-    /// What it means that statistics show no connection at all.
-    pub(super) fn disconnected(&self) -> (Trouble, String) {
+    /// What it means that statistics show no connection at all, or none on which a broker answers.
+    pub(super) fn disconnected(&self, is_silent: bool) -> (Trouble, String) {
+        if is_silent {
+            let detail = "the brokers are connected, but do not answer".to_owned();
+            return (Trouble::Connection, detail);
+        }
         let detail = format!("no broker can be reached: {}", self.broker_detail);
         (Trouble::Connection, detail.trim_end_matches([':', ' ']).to_owned())
     }
@@ -94,7 +106,7 @@ impl ConnectionHealth {
         }
         let news = self.trouble != Some(trouble);
         if news {
-            self.log_interval = Duration::from_secs(1);
+            self.log_interval = LOG_INTERVAL_MIN;
         }
         if news || now >= self.next_log {
             tracing::warn!("Kafka source cannot read: {detail}");
@@ -145,7 +157,7 @@ mod tests {
         let (mut health, now) = (ConnectionHealth::new(), Instant::now());
         assert!(health.works());
         assert_eq!(health.judge(RDKafkaErrorCode::BrokerTransportFailure, "refused"), None);
-        let (trouble, detail) = health.disconnected();
+        let (trouble, detail) = health.disconnected(false);
         assert_eq!(detail, "no broker can be reached: refused");
         assert!(health.fails(trouble, &detail, now));
         assert!(health.connected(true));
@@ -157,7 +169,7 @@ mod tests {
         let (mut health, now) = (ConnectionHealth::new(), Instant::now());
         let (trouble, detail) = health.judge(RDKafkaErrorCode::Authentication, "no").unwrap();
         assert!(health.fails(trouble, &detail, now));
-        let (trouble, detail) = health.disconnected();
+        let (trouble, detail) = health.disconnected(false);
         assert!(!health.fails(trouble, &detail, now));
     }
 }

@@ -9,14 +9,16 @@
 //! are known to lose records, stall, or hang.
 
 mod context;
+mod entry;
 mod health;
 mod intake;
 mod range;
 mod reader;
 mod settings;
 
+pub use entry::Kafka;
 pub use range::KafkaRange;
-pub use settings::{Kafka, KafkaSettings, Start};
+pub use settings::{KafkaSettings, Start};
 
 use std::{
     sync::Arc,

@@ -10,6 +10,7 @@ use std::{
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
+    error::KafkaError,
     types::RDKafkaErrorCode,
 };
 
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     engine::record::{PartitionName, Position, RecordBatch},
     source::{SINK_RETRY, SourceContext, SourceError, SourceEvent},
+    telemetry::Quiet,
 };
 
 /// How long a poll waits when there is nothing: 100 ms. Stop and fencing are seen this late.
@@ -297,7 +299,7 @@ impl Reader {
                 (self.context.events)(SourceEvent::Ready { partitions: self.partitions() });
             }
         } else {
-            let (trouble, detail) = self.health.disconnected();
+            let (trouble, detail) = self.health.disconnected(digest.is_silent);
             if self.health.fails(trouble, &detail, now) {
                 (self.context.events)(SourceEvent::Unavailable { detail });
             }
@@ -400,9 +402,19 @@ fn send_offsets<C: ConsumerContext>(
     match consumer.commit(&list, mode) {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(%error, "offsets were not committed to Kafka; the checkpoint has them");
+            uncommitted(&error);
             false
         }
+    }
+}
+
+/// What was logged of commits that failed.
+static COMMITS: Quiet = Quiet::new();
+
+/// Offsets were not committed. They are tried again every second.
+pub(super) fn uncommitted(error: &KafkaError) {
+    if let Some(times) = COMMITS.happened(&error.to_string(), Instant::now()) {
+        tracing::warn!(%error, times, "offsets were not committed to Kafka; the checkpoint has them");
     }
 }
 

@@ -1,7 +1,6 @@
 //! What moves which metric.
 
 use super::*;
-use crate::engine::alert::RuleSaid;
 
 /// Value of a series in the text format, by name and labels as written there.
 fn value(metrics: &Metrics, series: &str) -> Option<String> {
@@ -12,29 +11,8 @@ fn value(metrics: &Metrics, series: &str) -> Option<String> {
 
 fn alert(state: AlertState, severity: Severity) -> Alert {
     let labels = BTreeMap::from([("alertname".to_owned(), "burst".to_owned())]);
-    Alert {
-        fingerprint: Fingerprint::of(&labels),
-        state,
-        labels,
-        annotations: BTreeMap::new(),
-        rule_id: "id".to_owned(),
-        rule_title: "Burst".to_owned(),
-        severity,
-        key: Vec::new(),
-        starts_at: EventTime::MIN,
-        first_seen: EventTime::MIN,
-        last_seen: EventTime::MIN,
-        ends_at: None,
-        changed_at: WallTime::MIN,
-        value: 1.0,
-        threshold: String::new(),
-        finding_count: 1,
-        suppressed_count: 0,
-        evidence: Vec::new(),
-        revision: 0,
-        said: RuleSaid::default(),
-        tags: Vec::new(),
-    }
+    let alert = Alert::begun(WallTime::MIN, ("id", "Burst"), severity, labels);
+    Alert { state, revision: 0, ..alert }
 }
 
 #[test]
@@ -192,6 +170,7 @@ fn a_delivery_is_counted_by_what_it_came_to() {
         sent_at: WallTime::from_micros(0),
         form: Form::Full,
         relabelled: Vec::new(),
+        new_count: 0,
         attempts: 0,
         receipt: None,
     };

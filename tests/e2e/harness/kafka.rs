@@ -4,7 +4,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -113,6 +117,23 @@ impl Kafka {
         });
     }
 
+    /// It hangs from now on: its connections stay, and nothing is answered.
+    pub(crate) fn suspend(&mut self) {
+        self.process.as_mut().expect("the broker runs").signal("STOP");
+    }
+
+    /// It goes on.
+    pub(crate) fn resume(&mut self) {
+        self.process.as_mut().expect("the broker runs").signal("CONT");
+    }
+
+    /// Deletes what there is now in partition 0 of a topic, as retention does.
+    pub(crate) fn delete_records(&self, topic: &str) {
+        let mut until = TopicPartitionList::new();
+        until.add_partition_offset(topic, 0, Offset::End).unwrap();
+        block_on(self.admin().delete_records(&until, &options())).unwrap();
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(&mut self) {
         self.process.take().expect("the broker runs").terminate();
@@ -213,6 +234,27 @@ impl Kafka {
         ends.into_iter().map(|(_, low, high)| u64::try_from(high - low).unwrap()).sum()
     }
 
+    /// Somebody who reads a topic in our group, as a console consumer does, until dropped.
+    pub(crate) fn stranger(&self, group: &str, topic: &str) -> Stranger {
+        let consumer: BaseConsumer = self
+            .config()
+            .set("group.id", group)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("auto.offset.reset", "earliest")
+            .set("auto.commit.interval.ms", "200")
+            .create()
+            .unwrap();
+        consumer.subscribe(&[topic]).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                drop(consumer.poll(Duration::from_millis(100)));
+            }
+        });
+        Stranger { stop, thread: Some(thread) }
+    }
+
     /// The offset that a group has committed for partition 0 of a topic.
     pub(crate) fn committed(&self, group: &str, topic: &str) -> Option<i64> {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
@@ -220,6 +262,19 @@ impl Kafka {
         list.add_partition(topic, 0);
         let list = consumer.committed_offsets(list, ANSWER_WAIT).ok()?;
         list.elements().first()?.offset().to_raw().filter(|offset| *offset >= 0)
+    }
+}
+
+/// A foreign member of a group.
+pub(crate) struct Stranger {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        drop(self.thread.take().map(JoinHandle::join));
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod alertmanager;
 pub(crate) mod audit;
 pub(crate) mod hook;
 pub(crate) mod kafka;
+pub(crate) mod moody;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod slack;

@@ -17,9 +17,23 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts it with one target, `HOST:PORT` of Tripline's HTTP server.
     pub(crate) fn scraping(target: &str) -> Prometheus {
+        Prometheus::with_rules(target, |rules| rules)
+    }
+
+    /// The same, with alerts that fire as soon as their condition holds.
+    pub(crate) fn impatient(target: &str) -> Prometheus {
+        let at_once = |line: &str| !line.trim_start().starts_with("for: ");
+        Prometheus::with_rules(target, |rules| {
+            rules.lines().filter(|line| at_once(line)).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    fn with_rules(target: &str, change: impl Fn(String) -> String) -> Prometheus {
         let directory = scratch("prometheus");
         let path = directory.path();
-        let rules = project_file("deploy/prometheus/tripline.rules.yml");
+        let shipped = project_file("deploy/prometheus/tripline.rules.yml");
+        let rules = path.join("rules.yml");
+        fs::write(&rules, change(fs::read_to_string(shipped).unwrap())).unwrap();
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 rule_files: ['{}']

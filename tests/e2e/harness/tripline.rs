@@ -52,11 +52,16 @@ impl Tripline {
 
     /// Writes the configuration anew.
     pub(crate) fn configure(&mut self, config: &str) {
+        self.configure_http("", config);
+    }
+
+    /// The same, with more keys for its HTTP server.
+    pub(crate) fn configure_http(&mut self, http: &str, config: &str) {
         let port = self.http_port;
         self.write(
             "tripline.yaml",
             &format!(
-                "rules: ./rules\nstate: ./state\nhttp: {{listen: 127.0.0.1:{port}}}\n{config}"
+                "rules: ./rules\nstate: ./state\nhttp: {{listen: 127.0.0.1:{port}, {http}}}\n{config}"
             ),
         );
     }
@@ -101,6 +106,12 @@ impl Tripline {
     pub(crate) fn wait_ready(&mut self) {
         let url = self.url("/readyz");
         self.process().serves(&url);
+    }
+
+    /// Waits until its HTTP server answers, whatever it says.
+    pub(crate) fn wait_answering(&mut self) {
+        let url = self.url("/readyz");
+        super::eventually("its HTTP server answers", || get_any(&url));
     }
 
     /// The running process.

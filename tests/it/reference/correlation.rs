@@ -11,10 +11,6 @@ use super::{
     model::{self, Episode},
 };
 
-pub(super) fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 /// How a stream is cut into batches, and what is done behind each of them, again and again.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
@@ -77,7 +73,7 @@ pub(super) fn in_time(events: &mut [Happening]) {
 
 /// What order of arrival must not change: who alerts, from when to when, up to which number. An event
 /// that arrives behind others may join two episodes that were told of as one.
-fn outlines(episodes: &[Episode]) -> BTreeMap<Vec<String>, Episode> {
+pub(super) fn outlines(episodes: &[Episode]) -> BTreeMap<Vec<String>, Episode> {
     let mut outlines: BTreeMap<Vec<String>, Episode> = BTreeMap::new();
     for episode in episodes {
         let outline = outlines.entry(episode.key.clone()).or_insert_with(|| episode.clone());
@@ -122,10 +118,10 @@ const LONG: Micros = 600 * SECOND;
 
 const NOTHING: &[Between] = &[Between::Nothing];
 pub(super) const TICKS: &[Between] = &[Between::Nothing, Between::Tick];
-const ANYTHING: &[Between] = &[Between::Nothing, Between::Tick, Between::Restart];
+pub(super) const ANYTHING: &[Between] = &[Between::Nothing, Between::Tick, Between::Restart];
 
 proptest! {
-    #![proptest_config(config(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn alerts_are_those_of_the_model(
@@ -142,7 +138,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(600))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn order_of_arrival_within_grace_changes_nothing(
@@ -184,7 +180,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(400))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn chains_are_those_of_the_model(

@@ -7,8 +7,8 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::{
-    case::{GRACE, Happening, Micros, SECOND, START, events, user_name},
-    correlation::{Arrival, TICKS, arrival, config, in_time},
+    case::{self, GRACE, Happening, Micros, SECOND, START, user_name},
+    correlation::{ANYTHING, Arrival, TICKS, arrival, in_time, outlines},
     engine::{rules_and_risk, sort},
     model::{Episode, Found, joined},
 };
@@ -31,6 +31,11 @@ fn yaml(kind: &str, parameters: Value, by_user: bool) -> String {
         "tripline": {kind: parameters},
     })
     .to_string()
+}
+
+/// Events with one user and one value at most.
+fn events(most: usize) -> impl Strategy<Value = Vec<Happening>> {
+    case::events(most).prop_map(|events| events.into_iter().map(Happening::plain).collect())
 }
 
 fn key_of(event: &Happening, by_user: bool) -> Option<Vec<String>> {
@@ -294,7 +299,16 @@ fn long_events() -> impl Strategy<Value = Vec<Happening>> {
             .map(|(week, hour, minute, user)| {
                 let hours = if weekly { week * 168 + hour % 4 } else { hour };
                 let at = hours * HOUR + minute * 60 * SECOND;
-                Happening { at, delay: 0, user, input: 0, value: None, id: 0 }
+                Happening {
+                    at,
+                    delay: 0,
+                    user,
+                    input: 0,
+                    value: None,
+                    more_users: Vec::new(),
+                    more_values: Vec::new(),
+                    id: 0,
+                }
             })
             .collect();
         events.sort_by_key(|event| event.at);
@@ -320,7 +334,7 @@ fn spike() -> impl Strategy<Value = Spike> {
 }
 
 proptest! {
-    #![proptest_config(config(300))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn what_is_new_is_what_the_model_says(
@@ -392,36 +406,57 @@ proptest! {
     #[test]
     fn risk_adds_up_as_the_model_says(
         mut events in events(24),
-        arrival in arrival(TICKS),
+        arrival in arrival(ANYTHING),
         grace in select(&[0, GRACE][..]),
     ) {
         in_time(&mut events);
-        let document = |(verb, score): (&str, f64)| {
-            let rule = json!({
-                "title": verb,
-                "logsource": {"product": "kubernetes", "service": "audit"},
-                "detection": {"selection": {"verb": verb}, "condition": "selection"},
-                "tripline": {"risk": {"entity": "user.username", "score": score}},
-            });
-            format!("{rule}\n---\n")
-        };
-        let yaml: String = ["get", "list", "delete"].into_iter().zip(SCORES).map(document).collect();
-        let settings = json!({"line": LINE, "half_life": format!("{}s", HALF_LIFE / SECOND)});
-        let rules = rules_and_risk(yaml.trim_end_matches("---\n"), &settings.to_string());
-        let found = arrival.feed_to(&rules, events.clone(), grace).episodes("risk_user_username");
+        let found = risk_episodes(&arrival, events.clone(), grace);
         let wanted = risk(&events);
         prop_assume!(wanted.is_some());
         let wanted = wanted.unwrap();
-        let key = |episode: &Episode| (episode.key.clone(), episode.last);
-        prop_assert_eq!(
-            found.iter().map(key).collect::<Vec<_>>(),
-            wanted.iter().map(key).collect::<Vec<_>>(),
-            "{:#?}", events
-        );
+        prop_assert_eq!(found.len(), wanted.len(), "{:?} {:?} {:#?}", found, wanted, events);
         for (found, wanted) in found.iter().zip(&wanted) {
-            // People are shown one decimal place.
-            prop_assert!((found.value - wanted.value).abs() < 0.1, "{found:?} {wanted:?}");
-            prop_assert!((found.ends - wanted.ends).abs() < SECOND / 10, "{found:?} {wanted:?}");
+            prop_assert!(are_alike(found, wanted), "{found:?} {wanted:?} {events:#?}");
         }
     }
+
+    #[test]
+    fn risk_adds_up_the_same_in_whatever_order_events_arrive(
+        events in events(24),
+        arrival in arrival(ANYTHING),
+    ) {
+        prop_assume!(risk(&events).is_some());
+        let mut late = events.clone();
+        late.sort_by_key(|event| event.at + event.delay);
+        let late = outlines(&risk_episodes(&arrival, late, GRACE));
+        let straight = outlines(&risk_episodes(&arrival, events.clone(), GRACE));
+        prop_assert_eq!(late.len(), straight.len(), "{:?} {:?} {:#?}", late, straight, events);
+        for (late, straight) in late.values().zip(straight.values()) {
+            prop_assert!(are_alike(late, straight), "{late:?} {straight:?} {events:#?}");
+        }
+    }
+}
+
+/// Alerts about users whose risk has added up.
+fn risk_episodes(arrival: &Arrival, events: Vec<Happening>, grace: Micros) -> Vec<Episode> {
+    let document = |(verb, score): (&str, f64)| {
+        let rule = json!({
+            "title": verb,
+            "logsource": {"product": "kubernetes", "service": "audit"},
+            "detection": {"selection": {"verb": verb}, "condition": "selection"},
+            "tripline": {"risk": {"entity": "user.username", "score": score}},
+        });
+        format!("{rule}\n---\n")
+    };
+    let yaml: String = ["get", "list", "delete"].into_iter().zip(SCORES).map(document).collect();
+    let settings = json!({"line": LINE, "half_life": format!("{}s", HALF_LIFE / SECOND)});
+    let rules = rules_and_risk(yaml.trim_end_matches("---\n"), &settings.to_string());
+    arrival.feed_to(&rules, events, grace).episodes("risk_user_username")
+}
+
+/// Whether two episodes of risk are the same. People are shown one decimal place of the sum.
+fn are_alike(one: &Episode, other: &Episode) -> bool {
+    (&one.key, one.last) == (&other.key, other.last)
+        && (one.value - other.value).abs() < 0.11
+        && (one.ends - other.ends).abs() < SECOND / 10
 }

@@ -15,12 +15,9 @@ use tripline::engine::{
     time::WallTime,
 };
 
-use super::{
-    correlation::config,
-    sigma_model::{
-        Compare, Condition, Encoding, How, Item, OTHER, PEOPLE, Relation, Selection, base64,
-        condition_holds, item_holds,
-    },
+use super::sigma_model::{
+    Compare, Condition, Encoding, How, Item, OTHER, PEOPLE, Relation, Selection, base64,
+    condition_holds, item_holds,
 };
 
 /// Fields with one value, several, or any JSON.
@@ -315,7 +312,7 @@ fn check(
 }
 
 proptest! {
-    #![proptest_config(config(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     #[test]
     fn modifiers_mean_what_sigma_says(item in item(), events in vec(event(), 1..5)) {
@@ -325,7 +322,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(600))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn conditions_mean_what_sigma_says(
@@ -347,5 +344,47 @@ proptest! {
         check(&detection, &events, |event| {
             conditions.iter().any(|one| condition_holds(one, &selections, event))
         })?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// A condition that holds for what the API server takes of a body holds however many copies of keys
+    /// stand before it; and explaining it says the same.
+    #[test]
+    fn copies_of_keys_that_are_ignored_change_nothing_that_holds(
+        selections in vec(vec(item(), 1..3).prop_map(distinct), NAMES.len()),
+        condition in condition(),
+        events in vec((event(), vec((select(&["a", "b", "c", "c.d"][..]), leaf()), 1..4)), 1..5),
+    ) {
+        let selections: Vec<(&str, Selection)> =
+            NAMES.into_iter().zip(selections.into_iter().map(Selection::All)).collect();
+        let mut detection = json!({"condition": condition.written(0)});
+        for (name, selection) in &selections {
+            let Selection::All(items) = selection else { unreachable!() };
+            detection[*name] = map_of(items);
+        }
+        let rules = rules(&detection);
+        let mut detector = Detector::new(Arc::clone(&rules), 0, &EngineSettings::default());
+        for (event, copies) in &events {
+            // What has no other of its kind is no copy.
+            let is_copy = |key: &str| key == "c.d" || event["requestObject"].get(key).is_some();
+            let copies: String = copies
+                .iter()
+                .filter(|(key, _)| is_copy(key))
+                .map(|(key, value)| match *key {
+                    "c" => format!(r#""c":[{{"d":{value}}}],"#),
+                    key => format!("\"{key}\":{value},"),
+                })
+                .collect();
+            let body = r#""requestObject":{"#;
+            let record = event.to_string().replace(body, &format!("{body}{copies}"));
+            let (fast, slow) = found(&rules, &mut detector, record.as_bytes());
+            prop_assert_eq!(&fast, &slow, "without index: {} {}", detection, record);
+            if condition_holds(&condition, &selections, event) {
+                prop_assert_eq!(&fast, &vec![0], "{} {}", detection, record);
+            }
+        }
     }
 }

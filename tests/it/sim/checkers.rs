@@ -1,6 +1,9 @@
 //! What must hold after every step.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tripline::engine::{
     alert::{Alert, AlertState, Fingerprint},
@@ -10,7 +13,7 @@ use tripline::engine::{
     time::{EventTime, WallTime},
 };
 
-use super::{broker::Broker, disk::Disk, life::Life, receivers::Notifier};
+use super::{broker::Broker, disk::Disk, life::Life, narrate, receivers::Notifier};
 
 /// Something that must hold does not.
 #[derive(Clone, Debug)]
@@ -89,6 +92,8 @@ fn brief_of(notification: &Notification) -> String {
 pub(super) struct Checkers {
     /// Every notification that ever left, by id.
     known: BTreeMap<NotificationId, Arc<Notification>>,
+    /// Those that their receiver refused.
+    pub(super) refused: BTreeSet<NotificationId>,
     /// What each notifier was told last of each alert.
     told: BTreeMap<(Who, Fingerprint), View>,
     /// Changes of alerts that the driver was told of.
@@ -137,6 +142,7 @@ impl Checkers {
         disk: &Disk,
     ) -> Checked {
         let id = notification.id;
+        narrate(|| format!("  {now} attempt: {}", brief_of(notification)));
         ensure("nothing leaves early", disk.has_held(id), || brief_of(notification))?;
         let same = |known: &Notification| {
             known.receiver == notification.receiver
@@ -151,7 +157,12 @@ impl Checkers {
         ensure("an id means one content", same(known), || {
             format!("{} and {}", brief_of(known), brief_of(notification))
         })?;
-        let other = self.known.values().find(|known| known.id != id && same(known));
+        // What was refused is tried again as another one, perhaps in the same moment: whoever knows it by
+        // its id would refuse it again.
+        let other = self
+            .known
+            .values()
+            .find(|known| known.id != id && !self.refused.contains(&known.id) && same(known));
         ensure("one content has one id", other.is_none(), || {
             format!("{} and {id}", other.map_or_else(String::new, |other| brief_of(other)))
         })?;
@@ -178,6 +189,7 @@ impl Checkers {
 
     /// A receiver takes a notification.
     pub(super) fn taken(&mut self, notifier: &Notifier, notification: &Notification) -> Checked {
+        narrate(|| format!("  taken: {}", brief_of(notification)));
         let again = notifier.taken.iter().any(|taken| taken.id == notification.id);
         let mut is_news = again || notification.reason == NotifyReason::RepeatDue;
         for alert in &notification.alerts {

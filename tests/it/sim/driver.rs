@@ -10,9 +10,10 @@ use tripline::engine::{
 
 use super::{
     action::{Fate, Sync},
-    checkers::{Checked, ensure},
+    checkers::{Checked, brief, ensure},
     life::{DRAIN, Detected, Flight, Life, Origin, Spans, Writing},
     model::Input,
+    narrate,
     rules::settings,
     world::{Driver, SECOND, World},
 };
@@ -366,7 +367,10 @@ impl World {
                     self.broker.committed(&positions);
                 }
             }
-            Effect::AlertChanged(alert) => self.checkers.changed.push(*alert),
+            Effect::AlertChanged(alert) => {
+                narrate(|| format!("  {wall} changed:{}", brief([&*alert])));
+                self.checkers.changed.push(*alert);
+            }
             Effect::Attempt(notification) => {
                 self.checkers.attempt(wall, &notification, life, &self.disk)?;
                 let answers_at = self.now + SECOND;
@@ -441,6 +445,7 @@ impl World {
             Fate::ServerError => retry(OutcomeReason::ServerError, None),
             Fate::Reset => retry(OutcomeReason::Connection, None),
             Fate::Refuse => {
+                self.checkers.refused.insert(notification.id);
                 let [which, ..] = notification.id.0;
                 let reason = REFUSALS[usize::from(which) % REFUSALS.len()];
                 Outcome::Rejected { reason, detail: "fault".to_owned() }

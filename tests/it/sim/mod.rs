@@ -29,7 +29,8 @@
 //!
 //! `SIM_SEEDS=20000` runs more seeds than usual, from `SIM_FROM` on, and `SIM_SEED=17` runs that one. A
 //! seed that fails prints its trace, made as short as it can be; kept in `tests/data/seeds/`, it is
-//! done again for ever: seeds go stale when code changes, traces do not.
+//! done again for ever: seeds go stale when code changes, traces do not. `SIM_TRACE=FILE` does one trace
+//! again, and `SIM_TELL=1` prints what happens.
 
 mod action;
 mod broker;
@@ -39,19 +40,31 @@ mod driver;
 mod life;
 mod model;
 mod receivers;
+mod replicas;
 mod rng;
 mod rules;
 mod trace;
 mod verdict;
 mod world;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use trace::{Trace, run_seed};
 use world::Driver;
 
 /// Seeds that are run each time.
 const SEEDS: u64 = 200;
+
+/// Says what happens, in the order in which it does, to whoever looks for what went wrong.
+fn narrate(text: impl FnOnce() -> String) {
+    if std::env::var_os("SIM_TELL").is_some() {
+        eprintln!("{}", text());
+    }
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
@@ -117,9 +130,13 @@ fn a_driver_that_does_it_wrong_is_caught() {
 #[test]
 fn what_failed_once_holds_now() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/seeds");
+    let files = fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let paths: Vec<PathBuf> = match std::env::var_os("SIM_TRACE") {
+        Some(path) => vec![path.into()],
+        None => files.collect(),
+    };
     let mut errors = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten() {
-        let path = entry.unwrap().path();
+    for path in paths {
         let trace = Trace::from_text(&fs::read_to_string(&path).unwrap());
         if let Err(failure) = trace.run() {
             errors.push(format!("{}: {}\n{}", path.display(), failure.check, failure.detail));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tripline::engine::{
-    alert::{Alert, AlertState, Fingerprint, RuleSaid},
+    alert::{Alert, AlertState, Fingerprint},
     detector::DetectionBatch,
     rule::{Rule, Severity},
     shard::Shard,
@@ -223,49 +223,23 @@ pub(super) fn self_alert(
     is_firing: bool,
     history: &[Input],
 ) -> Option<Alert> {
-    let labels: BTreeMap<String, String> = [
-        ("alertname".to_owned(), format!("tripline_self_{pick}")),
-        ("severity".to_owned(), "high".to_owned()),
-    ]
-    .into();
-    let fingerprint = Fingerprint::of(&labels);
+    let rule = ("tripline_self", "About Tripline");
+    let name = format!("tripline_self_{pick}");
+    let firing = Alert::about_tripline(wall, &name, rule, BTreeMap::new());
     let last = history.iter().rev().find_map(|input| match input {
-        Input::Tell(alert) if alert.fingerprint == fingerprint => Some(alert),
+        Input::Tell(alert) if alert.fingerprint == firing.fingerprint => Some(alert),
         _ => None,
     });
-    let time = wall.as_event();
     match (last.map(|alert| alert.state), is_firing) {
         (Some(AlertState::Firing), false) => {
             let mut alert = Alert::clone(last?);
             alert.state = AlertState::Resolved;
-            alert.ends_at = Some(time);
+            alert.ends_at = Some(wall.as_event());
             alert.changed_at = wall;
             alert.revision += 1;
             Some(alert)
         }
-        (None | Some(AlertState::Resolved), true) => Some(Alert {
-            fingerprint,
-            state: AlertState::Firing,
-            labels,
-            annotations: BTreeMap::new(),
-            rule_id: "tripline_self".to_owned(),
-            rule_title: "About Tripline".to_owned(),
-            severity: Severity::High,
-            key: Vec::new(),
-            starts_at: time,
-            first_seen: time,
-            last_seen: time,
-            ends_at: None,
-            changed_at: wall,
-            value: 1.0,
-            threshold: String::new(),
-            finding_count: 1,
-            suppressed_count: 0,
-            evidence: Vec::new(),
-            revision: 1,
-            said: RuleSaid::default(),
-            tags: Vec::new(),
-        }),
+        (None | Some(AlertState::Resolved), true) => Some(firing),
         _ => None,
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
     let by_alert = model.by_alert();
     for notifier in &world.receivers.notifiers {
         hears_of_others(notifier)?;
-        receiver_knows(notifier, &world.receivers, &by_alert, &world.disk.ledger())?;
+        receiver_knows(notifier, &world.receivers, &by_alert)?;
     }
     if !world.checkers.rules_changed {
         let ideal = ideal(&world.broker, &mut world.detectors);
@@ -263,7 +263,6 @@ fn receiver_knows(
     notifier: &Notifier,
     receivers: &Receivers,
     by_alert: &BTreeMap<Fingerprint, Vec<&Alert>>,
-    ledger: &[tripline::engine::member::LedgerRow],
 ) -> Checked {
     let who = || format!("{} {}", notifier.receiver, notifier.index);
     let mut views: BTreeMap<Fingerprint, Vec<&Alert>> = BTreeMap::new();
@@ -286,15 +285,6 @@ fn receiver_knows(
         is_implied(notifier, views, snapshots)?;
     }
     for (fingerprint, snapshots) in by_alert {
-        let given_up = format!("alert {fingerprint} ");
-        let is_given_up = ledger.iter().any(|row| {
-            row.party == notifier.receiver
-                && row.what == "expired"
-                && row.detail.contains(&given_up)
-        });
-        if is_given_up {
-            continue;
-        }
         let views = views.get(fingerprint).map_or(&[][..], Vec::as_slice);
         is_told(notifier, receivers, views, snapshots)?;
     }
@@ -394,7 +384,11 @@ fn nothing_is_left(world: &mut World) -> Checked {
     let entries = world.disk.load().entries;
     // What a rule looks for is in front of every key.
     let is_kept = |entry: &&tripline::engine::state::StateEntry| match entry.table {
-        StateTable::Watermark | StateTable::Identity | StateTable::Recorder => false,
+        StateTable::Watermark
+        | StateTable::Identity
+        | StateTable::Unfinished
+        | StateTable::SourceNote
+        | StateTable::Recorder => false,
         StateTable::Correlation | StateTable::Alert => {
             let name = entry.key.get(1..).unwrap_or_default();
             !LONG_MEMORIES.iter().any(|rule| name.starts_with(rule.as_bytes()))

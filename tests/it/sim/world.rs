@@ -17,6 +17,7 @@ use super::{
     driver::idle_after,
     life::{Detectors, Life},
     model::{Input, self_alert},
+    narrate,
     receivers::Receivers,
     rules::rule_sets,
 };
@@ -132,6 +133,7 @@ impl World {
 
     /// Does what an action says.
     pub(super) fn apply(&mut self, action: &Action) -> Checked {
+        narrate(|| format!("{} {action:?}", self.wall()));
         match action {
             Action::Produce { request, user, object, partition, count, ago_ms, copy } => {
                 for number in 0..*count {
@@ -347,7 +349,7 @@ impl World {
         self.checkers.rules_changed |= rule_set != self.rule_set;
         self.rule_set = rule_set;
         self.report(coordinator::Input::Rules(Arc::clone(&rule_sets()[rule_set])));
-        // Whoever reloads may have mended receivers.
+        // Whoever reloads may have fixed receivers.
         self.report(coordinator::Input::RetryNow);
     }
 

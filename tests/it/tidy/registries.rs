@@ -77,6 +77,24 @@ fn registries_name_every_kind() {
 }
 
 #[test]
+fn every_decoder_with_code_of_its_own_is_in_the_table() {
+    let sources = sources();
+    let text_of = |wanted: &str| {
+        let found = sources.iter().find(|(path, _)| path == wanted);
+        found.map(|(_, text)| program_text(text)).unwrap_or_default()
+    };
+    let table = text_of("src/engine/decode/envelope.rs");
+    let decoders: Vec<&str> = sources
+        .iter()
+        .filter(|(_, text)| program_text(text).contains("pub(super) fn is(members: &Members<'_>)"))
+        .filter_map(|(path, _)| path.strip_prefix("src/engine/decode/")?.strip_suffix(".rs"))
+        .collect();
+    assert!(decoders.len() > 2, "{decoders:?}");
+    let missing = decoders.iter().filter(|name| !table.contains(&format!("shape: {name}::is")));
+    check(&missing.map(|name| format!("DECODERS lacks {name}")).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_is_out_of_order_is_seen() {
     let text = "pub const NOTIFIERS: &[&dyn NotifierKind] = &[\n    &b::B,\n    &a::A,\n];\n";
     let found = registries("src/x.rs", text);

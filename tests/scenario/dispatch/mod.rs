@@ -5,10 +5,11 @@
 //! | `plan` | receivers and routes | starts a dispatcher, which knows nothing |
 //! | `replace plan`, `restart plan` | receivers and routes | another configuration, in this process or the next one |
 //! | `alert` | changes of alerts, one a line | each reaches the dispatcher at its time |
+//! | `late restart plan`, `late alert` | as above | the process was away: it looks at what was due meanwhile only after this input and the next one |
 //! | `timeout TIME` | | lets the operator's clock go on to this time |
 //! | `answer` | `WHO ANSWER` | what a receiver answers from now on; at first everybody takes everything |
 //! | `outcome` | `TIME WHO ANSWER` | the answer to the oldest attempt that a receiver holds |
-//! | `retry now` | | somebody may have mended receivers |
+//! | `retry now` | | somebody may have fixed receivers |
 //! | `groups` | | how many groups there are, with how many alerts, and how many of them are owed something |
 //! | `ledger` | | what was written down for auditors since the last look |
 //!

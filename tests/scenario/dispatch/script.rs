@@ -19,11 +19,15 @@ pub(crate) enum PlanUse {
     Start,
     Replace,
     Restart,
+    /// The next process does not look at the time before its next input.
+    LateRestart,
 }
 
 pub(crate) enum Command {
     Plan(PlanUse, DispatchPlan),
     Alert(Vec<Change>),
+    /// The process was away until then: what was due meanwhile comes after them.
+    LateAlert(Vec<Change>),
     Timeout(WallTime),
     Answer(Vec<(String, Answer)>),
     Outcome(Vec<(WallTime, String, Answer)>),
@@ -71,6 +75,8 @@ pub(crate) fn command(line: &str, input: &[String], _number: usize) -> Result<Co
         ["plan"] => Command::Plan(PlanUse::Start, plan(lines)?),
         ["replace", "plan"] => Command::Plan(PlanUse::Replace, plan(lines)?),
         ["restart", "plan"] => Command::Plan(PlanUse::Restart, plan(lines)?),
+        ["late", "restart", "plan"] => Command::Plan(PlanUse::LateRestart, plan(lines)?),
+        ["late", "alert"] => Command::LateAlert(lines.map(change).collect::<Result<_>>()?),
         ["alert"] => Command::Alert(lines.map(change).collect::<Result<_>>()?),
         ["timeout", at] => Command::Timeout(time(at)?.as_wall()),
         ["answer"] => Command::Answer(

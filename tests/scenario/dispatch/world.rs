@@ -6,7 +6,7 @@ use std::{
 };
 
 use tripline::engine::{
-    alert::{Alert, AlertState, Fingerprint, RuleSaid},
+    alert::{Alert, AlertState, Fingerprint},
     dispatch::{
         DispatchPlan, Form, LedgerEntry, Notification, NotificationId, NotifierCounts, Outcome,
         Receipt,
@@ -74,6 +74,14 @@ impl World {
             Command::Plan(purpose, plan) => self.take_plan(*purpose, plan),
             Command::Alert(changes) => {
                 for change in changes {
+                    self.advance(change.at);
+                    self.change(change);
+                    self.after_line();
+                }
+            }
+            Command::LateAlert(changes) => {
+                for change in changes {
+                    self.clock = self.clock.max(change.at);
                     self.change(change);
                     self.after_line();
                 }
@@ -145,21 +153,29 @@ impl World {
                 self.restart();
                 self.run_shell();
             }
+            PlanUse::LateRestart => {
+                self.begin();
+                return;
+            }
         }
         self.after_line();
     }
 
     /// Ends the process and begins another one with what the store has. What was under way is gone.
     fn restart(&mut self) {
+        self.begin();
+        let clock = self.clock;
+        if clock != WallTime::MIN {
+            self.dispatcher().handle_timeout(clock);
+        }
+    }
+
+    fn begin(&mut self) {
         self.held.clear();
         self.gone = self.counted();
-        let clock = self.clock;
         let mut dispatcher = Dispatcher::new(&self.plan);
         let unusable = dispatcher.restore(&mut self.store.entries());
         assert_eq!(unusable, 0, "what was stored can be read");
-        if clock != WallTime::MIN {
-            dispatcher.handle_timeout(clock);
-        }
         self.dispatcher = Some(dispatcher);
     }
 
@@ -226,7 +242,6 @@ impl World {
     // ---- alerts ----
 
     fn change(&mut self, change: &Change) {
-        self.advance(change.at);
         for number in 1..=change.times {
             let mut identity = vec![("alertname".to_owned(), change.name.clone())];
             for (label, value) in &change.labels {
@@ -429,29 +444,9 @@ fn changed(before: Option<Alert>, change: &Change, identity: &[(String, String)]
     let new = || {
         let mut labels: BTreeMap<String, String> = identity.iter().cloned().collect();
         labels.insert("severity".to_owned(), Severity::Medium.as_str().to_owned());
-        Alert {
-            fingerprint: Fingerprint::of(&labels),
-            state: AlertState::Firing,
-            labels,
-            annotations: BTreeMap::new(),
-            rule_id: change.name.clone(),
-            rule_title: change.name.clone(),
-            severity: Severity::Medium,
-            key: identity.iter().skip(1).cloned().collect(),
-            starts_at: at,
-            first_seen: at,
-            last_seen: at,
-            ends_at: None,
-            changed_at: change.at,
-            value: 1.0,
-            threshold: String::new(),
-            finding_count: 1,
-            suppressed_count: 0,
-            evidence: Vec::new(),
-            revision: 1,
-            said: RuleSaid::default(),
-            tags: Vec::new(),
-        }
+        let rule = (change.name.as_str(), change.name.as_str());
+        let key = identity.iter().skip(1).cloned().collect();
+        Alert { key, ..Alert::begun(change.at, rule, Severity::Medium, labels) }
     };
     let mut alert = match (change.what, before) {
         (Verb::Fires, _) => new(),

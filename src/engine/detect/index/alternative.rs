@@ -11,6 +11,7 @@ const ALTERNATIVES_MAX: usize = 8;
 pub(super) struct Alternative<'r> {
     pub(super) rule: RuleIndex,
     pub(super) every_stage: bool,
+    pub(super) unfinished: bool,
     pub(super) condition: Cow<'r, Expression>,
 }
 
@@ -23,7 +24,8 @@ impl<'r> Alternative<'r> {
             .flat_map(|(index, rule)| {
                 apart(&rule.expression).into_iter().map(move |condition| Alternative {
                     rule: index,
-                    every_stage: rule.steps == RuleSteps::All,
+                    every_stage: rule.steps != RuleSteps::Canonical,
+                    unfinished: rule.steps == RuleSteps::AllAndUnfinished,
                     condition,
                 })
             })

@@ -25,7 +25,7 @@ pub(super) enum Class<'t> {
     Other {
         /// The longest of the [`prefix`]es of all rules that it begins with; empty if there is none.
         /// `None`: that is not known.
-        beginning: Option<&'t str>,
+        prefix: Option<&'t str>,
     },
     /// This text.
     Exact(&'t str),
@@ -88,8 +88,8 @@ fn decided(predicate: &Predicate, class: Class<'_>, fold: &mut Fold) -> Option<b
             Some(test::passes(test, &Value::Str(Cow::Borrowed(text)), fold))
         }
         (_, Class::Folded(_)) => None,
-        (test, Class::Other { beginning }) => match (prefix(test), beginning) {
-            (Some(prefix), Some(beginning)) => Some(beginning.starts_with(prefix)),
+        (test, Class::Other { prefix: known }) => match (prefix(test), known) {
+            (Some(prefix), Some(known)) => Some(known.starts_with(prefix)),
             _ => named_texts(test).map(|_| false),
         },
     }
@@ -117,7 +117,7 @@ pub(super) fn named_texts(test: &Test) -> Option<Vec<&str>> {
     }
 }
 
-/// The beginning in whatever case that makes a test true, and without which it is false. `None` if it
+/// The prefix, in whatever case, that makes a test true, and without which it is false. `None` if it
 /// is not of that sort.
 pub(super) fn prefix(test: &Test) -> Option<&str> {
     match test {

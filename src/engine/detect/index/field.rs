@@ -8,7 +8,7 @@ use super::{
     alternative::Alternative,
     class::{Class, possible},
     cost::{Cost, cost_of},
-    prefixes::{Beginning, Prefixes},
+    prefixes::{PrefixMatch, Prefixes},
     uses::Uses,
 };
 use crate::engine::{
@@ -83,17 +83,17 @@ impl FieldIndex {
         let absent = left(Class::Absent);
         let present = left(Class::Present);
         let null = left(Class::Null);
-        let unclear = left(Class::Other { beginning: None });
-        // With too many prefixes nothing is known of how texts begin.
+        let unclear = left(Class::Other { prefix: None });
+        // With too many prefixes nothing is known of the prefix of a text.
         let few = uses.prefixes.len() <= limits::INDEX_VALUES_MAX;
-        let beginning = few.then_some("");
-        let other = left(Class::Other { beginning });
+        let prefix = few.then_some("");
+        let other = left(Class::Other { prefix });
         let prefixes: Vec<&str> = uses.prefixes.iter().copied().filter(|_| few).collect();
         let prefixes = Prefixes::new(&prefixes, |prefix| {
             let mut left = other.clone();
             for (number, named) in &uses.by_rule {
                 if named.patterns {
-                    let class = Class::Other { beginning: Some(prefix) };
+                    let class = Class::Other { prefix: Some(prefix) };
                     left.set(*number, possible(*number, class));
                 }
             }
@@ -208,9 +208,9 @@ impl FieldIndex {
             return &self.other;
         }
         match self.prefixes.find(text, fold) {
-            Beginning::Known(left) => left,
-            Beginning::Other => &self.other,
-            Beginning::Unclear => &self.unclear,
+            PrefixMatch::Known(left) => left,
+            PrefixMatch::Other => &self.other,
+            PrefixMatch::Unclear => &self.unclear,
         }
     }
 }

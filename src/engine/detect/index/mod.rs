@@ -19,7 +19,7 @@ mod needs;
 mod prefixes;
 mod uses;
 
-use super::{bits::Bits, fold::Fold, matcher::Derivations};
+use super::{bits::Bits, derivations::Derivations, fold::Fold};
 use crate::engine::{
     event::{Event, Stage},
     rule::{RuleIndex, RuleSet},
@@ -42,6 +42,8 @@ pub(super) struct Index {
     all: Bits,
     /// What sees every stage.
     every_stage: Bits,
+    /// What sees requests that never ended.
+    unfinished: Bits,
     /// Fields whose values cost little to know.
     cheap: Vec<FieldIndex>,
     /// For each alternative, the fields without which, or with which, it cannot hold: most fields of
@@ -56,9 +58,10 @@ impl Index {
     pub(super) fn new(rules: &RuleSet) -> Index {
         let alternatives = Alternative::of(rules);
         let count = alternatives.len();
-        let mut every_stage = Bits::none(count);
+        let (mut every_stage, mut unfinished) = (Bits::none(count), Bits::none(count));
         for (number, alternative) in alternatives.iter().enumerate() {
             every_stage.set(number, alternative.every_stage);
+            unfinished.set(number, alternative.unfinished);
         }
         let known = Uses::of(rules, &alternatives)
             .into_iter()
@@ -71,6 +74,7 @@ impl Index {
             rules: alternatives.iter().map(|one| one.rule).collect(),
             all: Bits::all(count),
             every_stage,
+            unfinished,
             cheap,
             needs,
             dear,
@@ -87,6 +91,7 @@ impl Index {
     ) -> bool {
         candidates.copy_from(match event.stage {
             Stage::RequestReceived => &self.every_stage,
+            Stage::Unfinished => &self.unfinished,
             _ => &self.all,
         });
         if event.has_replaced() {

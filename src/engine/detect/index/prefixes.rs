@@ -22,7 +22,7 @@ struct Node {
 
 /// What a text begins with.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Beginning<'p> {
+pub(super) enum PrefixMatch<'p> {
     /// The longest of the prefixes, given by its rules.
     Known(&'p Bits),
     /// None of them.
@@ -57,18 +57,18 @@ impl Prefixes {
 
     /// What a text begins with, in whatever case.
     #[inline]
-    pub(super) fn find(&self, text: &str, fold: &mut Fold) -> Beginning<'_> {
+    pub(super) fn find(&self, text: &str, fold: &mut Fold) -> PrefixMatch<'_> {
         let head = text.get(..self.longest.min(text.len()));
-        let Some(head) = head.filter(|head| head.is_ascii()) else { return Beginning::Unclear };
+        let Some(head) = head.filter(|head| head.is_ascii()) else { return PrefixMatch::Unclear };
         let mut rest = fold.fold(head).as_bytes();
         let mut nodes = &self.first;
-        let mut found = Beginning::Other;
+        let mut found = PrefixMatch::Other;
         while let Some(first) = rest.first()
             && let Some(node) = nodes.iter().find(|node| node.label.first() == Some(first))
             && let Some(tail) = rest.strip_prefix(&*node.label)
         {
             if let Some(left) = &node.left {
-                found = Beginning::Known(left);
+                found = PrefixMatch::Known(left);
             }
             (rest, nodes) = (tail, &node.children);
         }
@@ -126,15 +126,15 @@ mod tests {
             ("", None),
         ] {
             let found = match prefixes.find(text, &mut fold) {
-                Beginning::Known(bits) => bits.iter().next().map(|number| texts[number]),
-                Beginning::Other => None,
-                Beginning::Unclear => {
+                PrefixMatch::Known(bits) => bits.iter().next().map(|number| texts[number]),
+                PrefixMatch::Other => None,
+                PrefixMatch::Unclear => {
                     assert!(!text.is_ascii(), "{text}");
                     continue;
                 }
             };
             assert_eq!(found, expected, "{text}");
         }
-        assert!(matches!(prefixes.find("\u{212a}ube/", &mut fold), Beginning::Unclear));
+        assert!(matches!(prefixes.find("\u{212a}ube/", &mut fold), PrefixMatch::Unclear));
     }
 }

@@ -1,11 +1,18 @@
 //! The test of one field against another.
 
+use super::{
+    Scratch,
+    many::{self, is_number},
+};
 use crate::engine::{
     detect::fold::Fold,
     event::{Event, FieldId},
     rule::StringKind,
     value::Value,
 };
+
+/// Values of one of two fields up to which all are compared with all of the other: 16.
+const FEW: usize = 16;
 
 /// Memory for the other field's text, folded.
 #[derive(Debug, Default)]
@@ -19,25 +26,42 @@ pub(super) fn holds(
     [field, other]: [FieldId; 2],
     kind: StringKind,
     cased: bool,
-    fold: &mut Fold,
-    other_fold: &mut Other,
+    scratch: &mut Scratch,
 ) -> bool {
-    event.values(field).any(|value| {
-        event.values(other).any(|other| {
-            if kind == StringKind::Equals
-                && (is_number(value) || is_number(other))
-                && let (Some(left), Some(right)) = (value.number(), other.number())
-            {
-                return left.total_cmp(&right).is_eq();
-            }
-            match (fold.text(value, cased), other_fold.fold.text(other, cased)) {
-                (Some(text), Some(pattern)) => super::text::kind_holds(kind, text, pattern),
-                _ => false,
-            }
-        })
-    })
+    if event.count(field).min(event.count(other)) > FEW {
+        return many::any_relate(event, [field, other], kind, cased);
+    }
+    event.values(field).any(|value| any_other(event, (value, other), kind, cased, scratch))
 }
 
-const fn is_number(value: &Value<'_>) -> bool {
-    matches!(value, Value::Int(_) | Value::Float(_))
+/// Whether one value relates to any of a field that has few.
+pub(super) fn relates(
+    event: &Event<'_>,
+    (value, other): (&Value<'_>, FieldId),
+    kind: StringKind,
+    cased: bool,
+    scratch: &mut Scratch,
+) -> bool {
+    event.count(other) <= FEW && any_other(event, (value, other), kind, cased, scratch)
+}
+
+pub(super) fn any_other(
+    event: &Event<'_>,
+    (value, other): (&Value<'_>, FieldId),
+    kind: StringKind,
+    cased: bool,
+    scratch: &mut Scratch,
+) -> bool {
+    event.values(other).any(|other| {
+        if kind == StringKind::Equals
+            && (is_number(value) || is_number(other))
+            && let (Some(left), Some(right)) = (value.number(), other.number())
+        {
+            return left.total_cmp(&right).is_eq();
+        }
+        match (scratch.fold.text(value, cased), scratch.other.fold.text(other, cased)) {
+            (Some(text), Some(pattern)) => super::text::kind_holds(kind, text, pattern),
+            _ => false,
+        }
+    })
 }

@@ -1,6 +1,7 @@
 //! Whether the values of a field pass one test of a rule. One file per family of operators.
 
 mod field_ref;
+mod many;
 mod network;
 mod pattern;
 mod scalar;
@@ -28,10 +29,25 @@ pub(super) fn holds(predicate: &Predicate, event: &Event<'_>, scratch: &mut Scra
         Test::Exists => event.has(field),
         Test::Null => !event.has(field) || event.values(field).any(|value| *value == Value::Null),
         Test::FieldRef { other, kind, cased } => {
-            let fields = [field, *other];
-            field_ref::holds(event, fields, *kind, *cased, &mut scratch.fold, &mut scratch.other)
+            field_ref::holds(event, [field, *other], *kind, *cased, scratch)
         }
         test => event.values(field).any(|value| passes(test, value, &mut scratch.fold)),
+    }
+}
+
+/// Whether it is this value that lets a predicate hold. Not said of tests that nearly every value passes.
+pub(super) fn is_decisive(
+    predicate: &Predicate,
+    event: &Event<'_>,
+    value: &Value<'_>,
+    scratch: &mut Scratch,
+) -> bool {
+    match &predicate.test {
+        Test::Exists | Test::Null => false,
+        Test::FieldRef { other, kind, cased } => {
+            field_ref::relates(event, (value, *other), *kind, *cased, scratch)
+        }
+        test => passes(test, value, &mut scratch.fold),
     }
 }
 

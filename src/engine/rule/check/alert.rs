@@ -1,11 +1,11 @@
 //! Warnings about what alerts would show: fields that do not exist, and what may be secret.
 
-use super::fields::check_field;
+use super::fields::{check_field, check_key_field};
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     event::{KNOWN_FIELDS, derived::EVENT_TEXT, known_field},
     rule::{read::header::Header, template},
-    syntax::code,
+    syntax::{code, read::Text},
 };
 
 /// Unknown fields of one template that are warned about: 10. More say nothing new.
@@ -18,11 +18,16 @@ pub(in crate::engine) fn check_alert_fields(
     problems: &Problems,
 ) {
     let extension = &header.extension;
-    let evidence = extension.evidence.iter().flatten();
-    for text in evidence.chain(extension.risk.iter().map(|(entity, _)| entity)) {
-        if !aliases.contains(&text.value.as_str()) {
-            check_field(&text.value, &text.place, problems);
-        }
+    let is_field = |text: &&Text| !aliases.contains(&text.value.as_str());
+    let entity = || extension.risk.iter().map(|(entity, _)| entity);
+    for text in entity().filter(is_field) {
+        check_key_field(&text.value, &text.place, problems);
+    }
+    let evidence = || extension.evidence.iter().flatten();
+    for text in evidence().filter(is_field) {
+        check_field(&text.value, &text.place, problems);
+    }
+    for text in evidence().chain(entity()) {
         if may_be_secret(&text.value) {
             let title = format!("`{}` may hold secrets", text.value);
             problems.push(
@@ -52,7 +57,8 @@ pub(in crate::engine) fn check_alert_fields(
 
 /// Contents of secrets and config maps, and the whole event.
 fn may_be_secret(path: &str) -> bool {
-    let body = path.strip_prefix("requestObject.").or_else(|| path.strip_prefix("responseObject."));
+    let bodies = ["requestObject.", "responseObject.", "object."];
+    let body = bodies.iter().find_map(|body| path.strip_prefix(body));
     path == EVENT_TEXT
         || body.is_some_and(|below| {
             let first = below.trim_start_matches("items.").split('.').next();

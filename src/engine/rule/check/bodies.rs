@@ -12,7 +12,10 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, nearest},
-    event::{FieldId, derived::POD_SPEC},
+    event::{
+        FieldId,
+        derived::{OBJECT, POD_SPEC},
+    },
     kubernetes::{
         resources,
         shapes::{
@@ -25,6 +28,7 @@ use crate::engine::{
         read::{document::DetectionSyntax, modifier::Operand, selection::Item},
     },
     syntax::{code, read::Context},
+    text::first_of,
 };
 
 const REQUEST: &str = "requestObject";
@@ -69,7 +73,7 @@ struct Below<'p> {
 
 impl<'p> Below<'p> {
     fn of(path: &'p str) -> Option<Below<'p>> {
-        [REQUEST, RESPONSE, POD_SPEC].into_iter().find_map(|root| {
+        [REQUEST, RESPONSE, OBJECT, POD_SPEC].into_iter().find_map(|root| {
             let rest = path.strip_prefix(root)?.strip_prefix('.')?;
             (!rest.is_empty()).then_some(Below { root, rest })
         })
@@ -80,7 +84,7 @@ impl<'p> Below<'p> {
         let (first, after) = self.rest.split_once('.').unwrap_or((self.rest, ""));
         match (self.root, first) {
             (REQUEST, word) if JSON_PATCH.contains(&word) => return true,
-            (RESPONSE, "items") => {
+            (RESPONSE | OBJECT, "items") => {
                 return after.is_empty() || Below { rest: after, ..self }.leads(types);
             }
             (RESPONSE, "metadata") if LIST_METADATA.contains(&after) => return true,
@@ -117,6 +121,13 @@ impl Subject {
         } else {
             self.types(root == RESPONSE)
         };
+        // What asks for a deletion is not what is deleted.
+        let types = types.map(|mut types| {
+            if root == OBJECT {
+                types.remove(DELETE_OPTIONS);
+            }
+            types
+        });
         types.filter(|types| !types.is_empty()).map_or(Bodies::Any, Bodies::OneOf)
     }
 
@@ -428,7 +439,5 @@ fn is_value(operand: &Operand) -> bool {
 
 fn some_names(of: &str) -> String {
     let names: Vec<&str> = shapes::names(of).collect();
-    let more = if names.len() > NAMES_SHOWN { ", …" } else { "" };
-    let shown: Vec<&str> = names.into_iter().take(NAMES_SHOWN).collect();
-    format!("{}{more}", shown.join(", "))
+    first_of(&names, NAMES_SHOWN)
 }

@@ -6,6 +6,7 @@ use super::{
     alert::check_alert_fields,
     foreign::is_ecs,
     recent::check_impersonation,
+    request_text::check_request_text,
     values::{items, level_needed, lint_values},
 };
 use crate::engine::{
@@ -43,10 +44,12 @@ pub(in crate::engine) fn check_documents(
                 lint_values(&detection.detection, problems);
                 check_ecs(&detection.detection, problems);
                 check_impersonation(&detection.detection, problems);
+                check_request_text(&detection.detection, problems);
                 check_level(header, &detection.detection, problems);
             }
             RuleDocument::Filter(filter) => {
                 lint_values(&filter.detection, problems);
+                check_request_text(&filter.detection, problems);
                 check_filter(filter, problems);
             }
             RuleDocument::Correlation(_) => {}

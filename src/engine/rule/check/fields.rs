@@ -6,7 +6,11 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, nearest},
-    event::{KNOWN_FIELDS, derived::POD_SPEC, known_field},
+    event::{
+        KNOWN_FIELDS,
+        derived::{OBJECT, POD_SPEC},
+        known_field,
+    },
     kubernetes::{
         fields::{ANNOTATION_PREFIXES, AUDIT_FIELDS, split_key},
         shapes::{POD_SPEC_TYPE, path_to},
@@ -40,11 +44,10 @@ fn diagnose(path: &str, place: &Place) -> Option<Diagnostic> {
     if key.is_none() && path.contains(['[', ']']) {
         return Some(brackets(path, unknown("lists are looked through by themselves".to_owned())));
     }
-    if path == POD_SPEC {
+    let below = [(POD_SPEC, "pod_spec.containers.image"), (OBJECT, "object.metadata.name")];
+    if let Some((_, example)) = below.iter().find(|(tree, _)| *tree == path) {
         let label = "no field has this name alone".to_owned();
-        return Some(
-            unknown(label).help("name what is below it, such as `pod_spec.containers.image`"),
-        );
+        return Some(unknown(label).help(format!("name what is below it, such as `{example}`")));
     }
     if known_field(path).is_none() {
         if let Some(foreign) = foreign(path, |path| known_field(path).is_some()) {
@@ -120,6 +123,20 @@ fn letters(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// The same for a field by whose values events are told apart or counted; warns about one that whoever is
+/// watched chooses, where there is a better one.
+pub(in crate::engine) fn check_key_field(path: &str, place: &Place, problems: &Problems) {
+    check_field(path, place, problems);
+    if path == "sourceIPs" {
+        let title = "clients choose all of `sourceIPs` but the last".to_owned();
+        problems.push(
+            Diagnostic::warning(code::CLIENT_CHOOSES, place.clone(), title)
+                .label("each of them counts")
+                .help("write `source.ip`: the address that the API server saw"),
+        );
+    }
+}
+
 /// What to write instead of a path that is not known.
 fn suggestion(path: &str) -> Option<String> {
     if let Some(near) = nearest(path, KNOWN_FIELDS.iter().map(|field| field.path)) {
@@ -153,8 +170,8 @@ const PARTS: &[(&str, &str)] = &[
     ("capabilities", "pod_spec.containers.securityContext.capabilities.add"),
     ("username", "user.username"),
     ("groups", "user.groups"),
-    ("roleRef", "requestObject.roleRef.name"),
-    ("subjects", "requestObject.subjects.name"),
+    ("roleRef", "object.roleRef.name"),
+    ("subjects", "object.subjects.name"),
 ];
 
 #[cfg(test)]

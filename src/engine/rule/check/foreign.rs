@@ -25,7 +25,7 @@ const ECS: &[(&str, &str)] = &[
     ("process.command_line", "exec.command"),
     ("source.address", "source.ip"),
     ("url.original", "requestURI"),
-    ("url.path", "requestURI"),
+    ("url.path", "request.path"),
     ("user.effective.name", "actor.id"),
     ("user.id", "user.uid"),
     ("user.name", "user.username"),

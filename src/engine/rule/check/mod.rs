@@ -3,11 +3,13 @@
 pub(in crate::engine) mod absent;
 pub(in crate::engine) mod alert;
 pub(in crate::engine) mod bodies;
+mod conflict;
 pub(in crate::engine) mod documents;
 pub(in crate::engine) mod fields;
 mod foreign;
 pub(in crate::engine) mod possible;
 mod recent;
+mod request_text;
 pub(in crate::engine) mod require;
 pub(in crate::engine) mod teams;
 mod together;

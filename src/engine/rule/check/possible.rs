@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::require::{Conflict, half_seen, requirements};
+use super::{
+    conflict::Conflict,
+    require::{half_seen, requirements},
+};
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     event::known_field,

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::together::{Together, half_of};
+use super::{
+    conflict::{Conflict, words},
+    together::{Together, half_of},
+};
 use crate::engine::{
     event::{FieldId, known_field},
     rule::plan::{
@@ -14,15 +17,6 @@ use crate::engine::{
 
 /// For each field that must have one of a few values, these values.
 pub(in crate::engine) type Requirements = BTreeMap<FieldId, BTreeSet<String>>;
-
-/// A combination that cannot be.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::engine) struct Conflict {
-    /// What is wrong, without a full stop.
-    pub(in crate::engine) title: String,
-    /// What to do.
-    pub(in crate::engine) help: String,
-}
 
 /// The values that each single-valued field must have, as far as conditions on it are lists of values.
 pub(in crate::engine) fn requirements(
@@ -72,13 +66,6 @@ fn check_together(required: &Requirements, builder: &Builder) -> Result<(), Conf
 fn together<'r>(required: &'r Requirements, builder: &'r Builder) -> Together<'r> {
     let by_path = required.iter().map(|(field, values)| (builder.fields.path(*field), values));
     Together(by_path.collect())
-}
-
-/// The first of some values, each in quotes.
-pub(super) fn words(values: &BTreeSet<String>) -> String {
-    let shown: Vec<String> = values.iter().take(3).map(|value| format!("`{value}`")).collect();
-    let more = if values.len() > 3 { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
 }
 
 /// Whether a field has at most one value in an event.

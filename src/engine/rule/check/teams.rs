@@ -7,6 +7,7 @@ use crate::engine::{
     event::Identities,
     rule::read::{document::RuleDocument, selection::Search},
     syntax::{code, read::Text},
+    text::first_of,
     value::fold_case,
 };
 
@@ -48,19 +49,15 @@ pub(in crate::engine) fn check_teams(
                 }
                 let place = Place { source: Arc::clone(&detection.source), span: span.clone() };
                 let title = format!("`{TEAM}` is never `{team}`");
+                let known: Vec<String> = teams.iter().map(|known| format!("`{known}`")).collect();
+                let help = format!("`identities.yaml` has the teams {}", first_of(&known, 10));
                 let diagnostic = Diagnostic::warning(code::CANNOT_MATCH, place, title)
                     .suggest(team, teams.iter().copied())
-                    .help(format!("`identities.yaml` has the teams {}", listed(&teams)));
+                    .help(help);
                 problems.push(diagnostic);
             }
         }
     }
-}
-
-fn listed(names: &[&str]) -> String {
-    let shown: Vec<String> = names.iter().take(10).map(|name| format!("`{name}`")).collect();
-    let more = if names.len() > shown.len() { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
 }
 
 /// Where a document asks for teams.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::require::{Conflict, words};
+use super::conflict::{Conflict, words};
 use crate::engine::{
     diagnostic::nearest,
     kubernetes::{
@@ -158,7 +158,8 @@ impl Together<'_> {
     }
 
     fn check_stage(&self) -> Result<(), Conflict> {
-        if self.is_only(STAGE, &fold_case(Stage::RequestReceived.as_str())) {
+        let unanswered = [Stage::RequestReceived, Stage::Unfinished];
+        if unanswered.iter().any(|stage| self.is_only(STAGE, &fold_case(stage.as_str()))) {
             for path in [CODE, OUTCOME, DECISION] {
                 self.expect(STAGE, path, &[])?;
             }

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
+use super::clusters::Clusters;
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     digest::Digest,
@@ -18,6 +19,7 @@ use crate::engine::{
         read::{
             document::RuleDocument,
             header::Header,
+            identities::IdentityNotes,
             list::{ListEntry, Lists},
             names::Names,
             risk::RiskSettings,
@@ -39,6 +41,8 @@ pub(in crate::engine) struct Compiler<'a> {
     pub(in crate::engine) schedules: &'a [Schedule],
     /// Who is who.
     pub(in crate::engine) identities: Arc<Identities>,
+    /// What is said of its entries.
+    pub(in crate::engine) identity_notes: &'a IdentityNotes,
     /// What the risk of an entity comes to.
     pub(in crate::engine) risk: &'a RiskSettings,
     /// Where problems go.
@@ -68,6 +72,24 @@ impl Wanted {
 pub(in crate::engine) fn shape(kind: &str, key: &[String], more: &[&str]) -> u64 {
     let digest = key.iter().fold(Digest::of([kind]), Digest::part).part("\0");
     more.iter().fold(digest, Digest::part).number()
+}
+
+/// What decides the meaning of the state of a rule that counts over time. Where clusters are apart it was
+/// another one before they were.
+pub(in crate::engine) fn shapes(
+    meta: &mut RuleMeta,
+    clusters: Clusters,
+    kind: &str,
+    key: &[String],
+    more: &[&str],
+) {
+    let of_all = shape(kind, key, more);
+    (meta.state_shape, meta.state_shape_of_all_clusters) = if clusters == Clusters::Apart {
+        let apart: Vec<&str> = more.iter().copied().chain(["clusters apart"]).collect();
+        (shape(kind, key, &apart), Some(of_all))
+    } else {
+        (of_all, None)
+    };
 }
 
 impl Compiler<'_> {

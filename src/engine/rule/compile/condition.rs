@@ -9,6 +9,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::Diagnostic,
+    kubernetes::Stage,
     limits::CONDITION_TESTS_MAX,
     rule::{
         check::{bodies::check_bodies, possible::check_conditions},
@@ -18,7 +19,7 @@ use crate::engine::{
             outline::Outline,
             rule::{Note, RuleSteps},
         },
-        read::{document::DetectionSyntax, selection::Search},
+        read::{document::DetectionSyntax, modifier::Operand, selection::Search},
     },
     syntax::{
         code,
@@ -48,6 +49,7 @@ impl Compiler<'_> {
         let mut items = ItemCompiler {
             builder: &mut self.builder,
             lists: self.lists,
+            identity_notes: self.identity_notes,
             problems: self.problems,
             source: &detection.source,
             predicate_count: 0,
@@ -143,11 +145,20 @@ fn size_of(tree: &Condition, sizes: &BTreeMap<&str, usize>) -> usize {
 
 /// A rule that names `stage` sees every stage; every other one event per request.
 pub(in crate::engine) fn steps_of(detection: &DetectionSyntax) -> RuleSteps {
-    let names_stage = detection
-        .selections
-        .iter()
-        .filter_map(|(_, search)| search.as_ref())
+    let searches = detection.selections.iter().filter_map(|(_, search)| search.as_ref());
+    let stages: Vec<_> = searches
         .flat_map(Search::items)
-        .any(|item| item.field.as_deref() == Some("stage"));
-    if names_stage { RuleSteps::All } else { RuleSteps::Canonical }
+        .filter(|item| item.field.as_deref() == Some("stage"))
+        .collect();
+    let unfinished = |operand: &Operand| match operand {
+        Operand::Text { original, .. } => original.eq_ignore_ascii_case(Stage::Unfinished.as_str()),
+        _ => false,
+    };
+    if stages.iter().any(|item| item.values.iter().any(|(operand, _)| unfinished(operand))) {
+        RuleSteps::AllAndUnfinished
+    } else if stages.is_empty() {
+        RuleSteps::Canonical
+    } else {
+        RuleSteps::All
+    }
 }

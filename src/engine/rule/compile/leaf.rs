@@ -17,6 +17,7 @@ use crate::engine::{
             rule::{Note, add_notes},
         },
         read::{
+            identities::IdentityNotes,
             list::{ListEntry, Lists},
             modifier::{Operand, RegexOperand, encode},
             pattern::{Encoding, Part, Pattern, Shape},
@@ -42,7 +43,9 @@ pub(in crate::engine) struct ItemCompiler<'a> {
     pub(in crate::engine) predicate_count: usize,
     /// Regular expressions among them.
     pub(in crate::engine) regex_count: usize,
-    /// What is said of the entries of lists that it has asked for so far.
+    /// What is said of who is who.
+    pub(in crate::engine) identity_notes: &'a IdentityNotes,
+    /// What is said of the entries of lists and identities that it has asked for so far.
     pub(in crate::engine) notes: RefCell<Vec<Note>>,
 }
 
@@ -63,6 +66,7 @@ impl ItemCompiler<'_> {
     pub(in crate::engine) fn item(&mut self, item: &Item) -> Expression {
         if let Some(field) = &item.field {
             check_name(field, &self.place(&item.at), self.problems);
+            add_notes(&mut self.notes.borrow_mut(), self.identity_notes.on(field));
         }
         let field = self.builder.field(item.field.as_deref().unwrap_or(EVENT_TEXT));
         let inside = item.field.is_none();

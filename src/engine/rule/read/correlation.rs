@@ -12,6 +12,7 @@ use crate::engine::{
         code,
         key::{Key, Shape, mapping, read_all},
         read::{Text, bounded, required_texts, text, texts, timespan},
+        threshold::CONDITION,
     },
     yaml::Section,
 };
@@ -80,7 +81,7 @@ pub(in crate::engine) const CORRELATION: &[Key<Draft>] = &[
     Key::new("generate", Shape::Bool, "Whether the rules alert themselves.", |s, key, to| {
         to.generate = s.boolean(key);
     }),
-    Key::new("condition", Shape::Is(|| json!(true)), "", |s, key, to| {
+    Key::new(CONDITION, Shape::Is(|| json!(true)), "", |s, key, to| {
         s.has(key);
         to.kind = to.entry.and_then(|entry| entry.read).and_then(|read| read(s));
     }),
@@ -105,13 +106,13 @@ pub(in crate::engine) fn correlation_schema() -> Value {
     let of_type = |entry: &KindEntry| {
         // A temporal condition may be an expression that names the rules, or be left out.
         let needs = if entry.name.starts_with("temporal") {
-            json!([{"required": ["rules"]}, {"required": ["condition"]}])
+            json!([{"required": ["rules"]}, {"required": [CONDITION]}])
         } else {
-            json!([{"required": ["rules", "condition"]}])
+            json!([{"required": ["rules", CONDITION]}])
         };
         json!({
             "description": entry.summary,
-            "properties": {"type": {"const": entry.name}, "condition": (entry.schema)()},
+            "properties": {"type": {"const": entry.name}, CONDITION: (entry.schema)()},
             "anyOf": needs,
         })
     };

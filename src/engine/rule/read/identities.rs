@@ -12,7 +12,7 @@
 //!   - users: [anna@example.com]     # with groups too, both must fit
 //!     groups: [contractors]
 //!     team: partner
-//!     owner: ops                    # for people
+//!     owner: ops                    # for people: alerts of rules that ask for it show both
 //!     reason: until the migration is done
 //!     until: 2027-01-31             # counts up to and including this date (UTC), by the event's time
 //! ```
@@ -29,16 +29,33 @@ use crate::engine::{
     diagnostic::{Diagnostic, Problems, SourceText},
     event::{Identities, Identity, NamePattern},
     limits::{LIST_FILE_BYTES_MAX, LIST_VALUES_MAX},
-    rule::plan::build::Builder,
+    rule::plan::{build::Builder, rule::Note},
     syntax::{
         code,
         key::{Key, Shape, mapping, read_keys},
         read::{Context, end_of_date},
     },
+    text::first_of,
     time::WallTime,
     value::fold_case,
     yaml::{self, Section},
 };
+
+/// What is said of entries, for rules that ask for what these decide.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct IdentityNotes(Vec<(Note, Option<bool>, Option<String>)>);
+
+impl IdentityNotes {
+    /// Those of entries that decide a field.
+    pub(in crate::engine) fn on<'n>(&'n self, field: &'n str) -> impl Iterator<Item = &'n Note> {
+        let decides = move |(_, human, team): &&(Note, Option<bool>, Option<String>)| match field {
+            "actor.human" => human.is_some(),
+            "actor.team" => team.is_some(),
+            _ => false,
+        };
+        self.0.iter().filter(decides).map(|(note, ..)| note)
+    }
+}
 
 /// Reads the file; without it nothing is known of anybody.
 pub(in crate::engine) fn read_identities(
@@ -46,8 +63,9 @@ pub(in crate::engine) fn read_identities(
     now: Option<WallTime>,
     builder: &mut Builder,
     problems: &Problems,
-) -> Identities {
-    let Some(source) = source else { return Identities::default() };
+) -> (Identities, IdentityNotes) {
+    let nothing = || (Identities::default(), IdentityNotes::default());
+    let Some(source) = source else { return nothing() };
     let context = Context { source, problems };
     let nodes = yaml::parse_bounded(source, LIST_FILE_BYTES_MAX).unwrap_or_else(|problem| {
         problems.push(*problem);
@@ -56,37 +74,40 @@ pub(in crate::engine) fn read_identities(
     if let Some(second) = nodes.get(1) {
         context.error(code::BAD_IDENTITIES, &second.span, "identities.yaml has one document");
     }
-    let Some(node) = nodes.first() else { return Identities::default() };
+    let Some(node) = nodes.first() else { return nothing() };
     let root = context.section(node, "");
     let mut file = File { now, entries: Vec::new() };
     read_keys(IDENTITIES, &root, &mut file);
     root.finish();
-    let entries = file.entries;
+    let (entries, notes): (Vec<Identity>, Vec<Note>) = file.entries.into_iter().unzip();
+    let said = entries.iter().zip(notes).filter(|(_, note)| note.is_said());
+    let said = said.map(|(entry, note)| (note, entry.human, entry.team.clone())).collect();
     let whole = || context.place(&(0..0));
     let count: usize = entries.iter().map(|one| one.users.len() + one.groups.len()).sum();
     if count > LIST_VALUES_MAX {
         let title = format!("the file has {count} names; at most {LIST_VALUES_MAX} are read");
         problems.push(Diagnostic::error(code::TOO_MANY, whole(), title));
-        return Identities::default();
+        return nothing();
     }
     let groups = if entries.iter().any(|entry| !entry.groups.is_empty()) {
         builder.field("impersonatedUser.groups")
     } else {
         crate::engine::event::well_known::GROUPS
     };
-    Identities::new(entries, groups).unwrap_or_else(|_| {
+    let identities = Identities::new(entries, groups).unwrap_or_else(|_| {
         let title = "the file has too many names with wildcards";
         let diagnostic = Diagnostic::error(code::TOO_MANY, whole(), title)
             .help("names without wildcards cost next to nothing");
         problems.push(diagnostic);
         Identities::default()
-    })
+    });
+    (identities, IdentityNotes(said))
 }
 
 /// The file while it is being read.
 pub(in crate::engine) struct File {
     now: Option<WallTime>,
-    entries: Vec<Identity>,
+    entries: Vec<(Identity, Note)>,
 }
 
 /// Keys of the file.
@@ -110,16 +131,20 @@ fn identities_schema() -> Value {
     json!({"type": "array", "items": entry})
 }
 
-const IDENTITY: &[Key<Identity>] = &[
-    Key::new("users", Shape::Texts, "", |s, key, to| to.users = patterns(s, key)),
-    Key::new("groups", Shape::Texts, "", |s, key, to| to.groups = patterns(s, key)),
-    Key::new("human", Shape::Bool, "Whether they are people.", |s, key, to| {
+const IDENTITY: &[Key<(Identity, Note)>] = &[
+    Key::new("users", Shape::Texts, "", |s, key, (to, _)| to.users = patterns(s, key)),
+    Key::new("groups", Shape::Texts, "", |s, key, (to, _)| to.groups = patterns(s, key)),
+    Key::new("human", Shape::Bool, "Whether they are people.", |s, key, (to, _)| {
         to.human = s.boolean(key);
     }),
-    Key::new("team", Shape::Text, "", |s, key, to| to.team = s.string(key)),
-    Key::new("owner", Shape::Text, "Who answers for the entry.", |s, key, _| drop(s.string(key))),
-    Key::new("reason", Shape::Text, "Why it is there.", |s, key, _| drop(s.string(key))),
-    Key::new("until", Shape::Day, "The last day (UTC) on which it counts.", |s, key, to| {
+    Key::new("team", Shape::Text, "", |s, key, (to, _)| to.team = s.string(key)),
+    Key::new("owner", Shape::Text, "Who answers for the entry.", |s, key, (_, note)| {
+        note.owner = s.string(key);
+    }),
+    Key::new("reason", Shape::Text, "Why it is there.", |s, key, (_, note)| {
+        note.reason = s.string(key);
+    }),
+    Key::new("until", Shape::Day, "The last day (UTC) on which it counts.", |s, key, (to, _)| {
         to.until = end_of_date(s, key);
     }),
 ];
@@ -129,10 +154,13 @@ fn patterns(section: &Section<'_>, key: &str) -> Vec<NamePattern> {
     names.iter().map(|name| pattern_of(name)).collect()
 }
 
-fn read_identity(section: Section<'_>, now: Option<WallTime>) -> Identity {
-    let mut identity = Identity::default();
-    read_keys(IDENTITY, &section, &mut identity);
-    let Identity { users, groups, human, team, until } = &identity;
+fn read_identity(section: Section<'_>, now: Option<WallTime>) -> (Identity, Note) {
+    let mut read = (Identity::default(), Note::default());
+    read_keys(IDENTITY, &section, &mut read);
+    let (Identity { users, groups, human, team, until }, note) = &mut read;
+    let names = ["users", "groups"].into_iter().flat_map(|key| section.strings(key));
+    let names: Vec<String> = names.flatten().map(|name| format!("`{name}`")).collect();
+    note.on = format!("{} in identities.yaml", first_of(&names, 3));
     let bad = |title: &str, help: &str| {
         let diagnostic = Diagnostic::error(code::BAD_IDENTITIES, section.place(), title);
         section.report(diagnostic.help(help));
@@ -152,7 +180,7 @@ fn read_identity(section: Section<'_>, now: Option<WallTime>) -> Identity {
         section.report(diagnostic.help("remove it, or give it a later date"));
     }
     section.finish();
-    identity
+    read
 }
 
 fn pattern_of(name: &str) -> NamePattern {

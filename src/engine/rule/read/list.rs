@@ -10,6 +10,7 @@ use std::{cell::Cell, collections::BTreeMap, ops::Range, sync::Arc};
 use super::pattern::Pattern;
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
+    kubernetes::users::SERVICE_ACCOUNT_PREFIX,
     limits::{LIST_FILE_BYTES_MAX, LIST_VALUES_MAX},
     rule::plan::rule::Note,
     syntax::{
@@ -114,6 +115,7 @@ fn read_text(context: Context<'_>) -> Vec<ListEntry> {
         };
         let value = value.trim();
         if !value.is_empty() {
+            warn_of_any_namespace(context, &(0..0), value);
             entries.push(ListEntry::plain(value));
         }
     }
@@ -151,6 +153,7 @@ fn bad(context: Context<'_>, span: &Range<usize>, title: String) {
 
 fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<ListEntry> {
     if let Some(text) = node.scalar_text() {
+        warn_of_any_namespace(context, &node.span, &text);
         return Some(ListEntry::plain(&text));
     }
     if node.as_map().is_none() {
@@ -168,10 +171,25 @@ fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<Lis
         context.problems.push(diagnostic);
     }
     let value = value?;
+    warn_of_any_namespace(context, &node.span, &value);
     let pattern = Pattern::parse(&value);
     let on = format!("`{value}` in {}", context.source.name);
     let note = Note { on, owner, reason, value: Some(pattern.regex(false)) };
     Some(ListEntry { pattern, until, note: Some(note).filter(Note::is_said) })
+}
+
+/// Warns about service accounts whose namespace anybody may make.
+fn warn_of_any_namespace(context: Context<'_>, span: &Range<usize>, value: &str) {
+    let namespace = value.strip_prefix(SERVICE_ACCOUNT_PREFIX);
+    let (namespace, name) = namespace.and_then(|rest| rest.split_once(':')).unwrap_or_default();
+    if !namespace.starts_with('*') || name == "*" {
+        return;
+    }
+    let title = format!("whoever may make a namespace can be `{value}`");
+    context.problems.push(
+        Diagnostic::warning(code::ANYBODYS_NAME, context.place(span), title)
+            .help("say the namespace, too"),
+    );
 }
 
 /// An entry while it is being read.

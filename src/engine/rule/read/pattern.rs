@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::engine::{kubernetes::users::SERVICE_ACCOUNT_PREFIX, value::fold_case};
+
 /// One piece of a [`Pattern`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Part {
@@ -228,18 +230,26 @@ impl Pattern {
         }
     }
 
-    /// The same as a regular expression; anchored at both ends unless `inside`.
+    /// The same as a regular expression; anchored at both ends unless `inside`. In names of service
+    /// accounts a wildcard stands for a part of the namespace or of the name, never of both.
     pub(in crate::engine) fn regex(&self, inside: bool) -> String {
         let flags = if self.cased { "(?s)" } else { "(?is)" };
         let mut source = String::from(flags);
         source.push_str(if inside { "" } else { r"\A" });
+        // Namespace and name are matched apart, and neither holds a colon.
+        let of_account = matches!(self.parts.first(), Some(Part::Text(text))
+            if fold_case(text).starts_with(SERVICE_ACCOUNT_PREFIX));
+        let one = if of_account { "[^:]" } else { "." };
         for part in &self.parts {
             match part {
                 Part::Text(text) | Part::Placeholder(text) => {
                     source.push_str(&regex::escape(text));
                 }
-                Part::Any => source.push_str(".*"),
-                Part::One => source.push('.'),
+                Part::Any => {
+                    source.push_str(one);
+                    source.push('*');
+                }
+                Part::One => source.push_str(one),
             }
         }
         source.push_str(if inside { "" } else { r"\z" });

@@ -1,4 +1,5 @@
-//! Which files a command line means, for shells that expand no patterns.
+//! Which files a path with `*` and `?` means: on a command line, where shells expand no patterns, and in the
+//! configuration.
 
 use std::{
     io,
@@ -7,7 +8,7 @@ use std::{
 
 use regex::Regex;
 
-use crate::source::file::STANDARD_INPUT;
+use super::STANDARD_INPUT;
 
 /// Expands `*` and `?` in paths; a directory means the files in it. Each file once, in the order of
 /// their names.
@@ -52,12 +53,13 @@ fn expand_one(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     }
 }
 
-fn is_pattern(path: &Path) -> bool {
+/// Whether a path is a pattern.
+pub(super) fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?'])
 }
 
 /// Everything that a pattern matches, part by part.
-fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
+pub(super) fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let name = part.as_os_str().to_string_lossy();

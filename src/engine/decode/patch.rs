@@ -1,0 +1,238 @@
+//! JSON Patch (RFC 6902): a body that says step by step what is to become of an object. Each step's value
+//! is read as if it stood where the step puts it.
+//!
+//! What stands in the object already is not known here; the answer says it, where it is recorded.
+
+use std::borrow::Cow;
+
+use super::{
+    json::Json,
+    projection::{NodeId, Projection, is_index},
+};
+use crate::engine::{event::Event, limits, value::unescape};
+
+/// One step.
+#[derive(Debug, Default)]
+struct Step<'a> {
+    op: Cow<'a, str>,
+    path: Cow<'a, str>,
+    from: Cow<'a, str>,
+    value: Option<Json<'a>>,
+}
+
+/// A value, and the JSON Pointer of where it is put.
+type Put<'a, 'p> = (Cow<'p, str>, Json<'a>);
+
+/// Extracts what the steps of a patch put into an object. `text` is the array of steps, already checked;
+/// `root` the node of the object. Cost: the patch twice, and for steps that copy, at most
+/// [`limits::PATCH_COPIES_MAX`] values.
+pub(super) fn extract<'a>(
+    projection: &Projection,
+    text: &'a str,
+    event: &mut Event<'a>,
+    root: NodeId,
+) {
+    let steps: Vec<Step<'a>> = Json::new(text).items().map(Step::new).collect();
+    let mut puts: Vec<Put<'a, '_>> = Vec::with_capacity(steps.len());
+    let mut room = limits::PATCH_COPIES_MAX;
+    for (index, step) in steps.iter().enumerate() {
+        match &*step.op {
+            "remove" | "test" => {}
+            "copy" | "move" => {
+                let before = steps.get(..index).unwrap_or_default();
+                copies(before, &step.from, &step.path, &mut room, &mut puts);
+            }
+            _ => puts.extend(step.value.map(|value| (Cow::Borrowed(&*step.path), value))),
+        }
+    }
+    if room == 0 {
+        event.values_dropped = event.values_dropped.saturating_add(1);
+    }
+    // What is put into elements that are there already comes last, as one element: nobody knows which of
+    // them are the same.
+    let mut begun: Vec<NodeId> = Vec::new();
+    for inside in [false, true] {
+        for (pointer, value) in &puts {
+            let Some((node, through)) = walk(projection, root, pointer) else { continue };
+            if through.is_empty() == inside {
+                continue;
+            }
+            for list in through {
+                if !begun.contains(&list) {
+                    begun.push(list);
+                    projection.begin_element(event, list);
+                }
+            }
+            projection.put(value.raw(), event, node);
+        }
+    }
+}
+
+/// The node that a pointer leads to, and the lists through whose elements it goes on.
+fn walk(projection: &Projection, root: NodeId, pointer: &str) -> Option<(NodeId, Vec<NodeId>)> {
+    let (mut node, mut through) = (root, Vec::new());
+    let mut segments = segments(pointer).peekable();
+    while let Some(segment) = segments.next() {
+        let (next, is_element) = projection.step(node, &plain(segment))?;
+        if is_element && segments.peek().is_some() {
+            through.push(node);
+        }
+        node = next;
+    }
+    Some((node, through))
+}
+
+/// The segments of a pointer. The empty pointer has none: it is the whole object.
+fn segments(pointer: &str) -> impl Iterator<Item = &str> {
+    pointer.split('/').skip(1)
+}
+
+/// A segment without its escapes.
+fn plain(segment: &str) -> Cow<'_, str> {
+    if segment.contains('~') {
+        Cow::Owned(segment.replace("~1", "/").replace("~0", "~"))
+    } else {
+        Cow::Borrowed(segment)
+    }
+}
+
+/// What lies behind `start`, if `pointer` leads there or below it: as a pointer of its own. Two places of
+/// elements may be the same one.
+fn behind<'p>(pointer: &'p str, start: &str) -> Option<&'p str> {
+    let mut rest = pointer;
+    for known in segments(start) {
+        let (_, after) = rest.split_once('/')?;
+        let end = after.find('/').unwrap_or(after.len());
+        let (segment, tail) = after.split_at(end);
+        let is_same = plain(segment) == plain(known) || is_index(segment) && is_index(known);
+        if !is_same {
+            return None;
+        }
+        rest = tail;
+    }
+    Some(rest)
+}
+
+/// Adds the values that steps before have put where one copies from. `room` bounds the work; at 0 the rest
+/// is left out.
+fn copies<'a, 'p>(
+    before: &'p [Step<'a>],
+    from: &str,
+    to: &str,
+    room: &mut usize,
+    puts: &mut Vec<Put<'a, 'p>>,
+) {
+    if from.len() > limits::POINTER_BYTES_MAX || to.len() > limits::POINTER_BYTES_MAX {
+        *room = 0;
+    }
+    for (index, step) in before.iter().enumerate().rev() {
+        let Some(left) = room.checked_sub(1) else { return };
+        *room = left;
+        let below = behind(from, &step.path);
+        let above = behind(&step.path, from);
+        let source = match (&*step.op, below, above) {
+            ("copy" | "move", Some(rest), _) => {
+                Some((format!("{}{rest}", step.from), to.to_owned()))
+            }
+            ("copy" | "move", None, Some(rest)) => {
+                Some((step.from.to_string(), format!("{to}{rest}")))
+            }
+            _ => None,
+        };
+        if let Some((from, to)) = source {
+            copies(before.get(..index).unwrap_or_default(), &from, &to, room, puts);
+            continue;
+        }
+        let Some(value) = step.value.filter(|_| step.op != "test") else { continue };
+        if let Some(rest) = below {
+            let mut found = Vec::new();
+            descend(value, rest, &mut found);
+            puts.extend(found.into_iter().map(|value| (Cow::Owned(to.to_owned()), value)));
+        } else if let Some(rest) = above {
+            puts.push((Cow::Owned(format!("{to}{rest}")), value));
+        }
+    }
+}
+
+/// Adds the values within another that a pointer leads to, of a list any element. Recursion is bounded by
+/// the segments of the pointer; one of more segments than a path may have leads nowhere.
+fn descend<'a>(json: Json<'a>, pointer: &str, found: &mut Vec<Json<'a>>) {
+    let Some(segment) = segments(pointer).next().map(plain) else {
+        found.push(json);
+        return;
+    };
+    if segments(pointer).count() > limits::PATH_SEGMENTS_MAX {
+        return;
+    }
+    let behind = pointer.get(1..).and_then(|rest| rest.find('/').and_then(|at| rest.get(at..)));
+    let behind = behind.unwrap_or("");
+    for (_, value) in json.members().filter(|(key, _)| unescaped(key) == segment) {
+        descend(value, behind, found);
+    }
+    if is_index(&segment) {
+        json.items().for_each(|item| descend(item, behind, found));
+    }
+}
+
+impl<'a> Step<'a> {
+    fn new(json: Json<'a>) -> Step<'a> {
+        let text = |json: Json<'a>| json.text().unwrap_or_default();
+        let mut step = Step::default();
+        // The API server takes the last of equal keys.
+        for (key, value) in json.members() {
+            match &*unescaped(key) {
+                "op" => step.op = text(value),
+                "path" => step.path = text(value),
+                "from" => step.from = text(value),
+                "value" => step.value = Some(value),
+                _ => {}
+            }
+        }
+        step
+    }
+}
+
+fn unescaped(key: &str) -> Cow<'_, str> {
+    if !key.contains('\\') {
+        return Cow::Borrowed(key);
+    }
+    let mut text = String::new();
+    unescape(key, &mut text);
+    Cow::Owned(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_are_compared_by_their_segments() {
+        for (pointer, start, rest) in [
+            ("/a/b", "", Some("/a/b")),
+            ("/a/b", "/a", Some("/b")),
+            ("/a/b", "/a/b", Some("")),
+            ("/ab", "/a", None),
+            ("/a", "/a/b", None),
+            ("/a/0/c", "/a/-", Some("/c")),
+            ("/a~1b/c", "/a~1b", Some("/c")),
+        ] {
+            assert_eq!(behind(pointer, start), rest, "{pointer} behind {start}");
+        }
+    }
+
+    #[test]
+    fn what_is_copied_is_found_where_it_was_put() {
+        let text = r#"[{"op":"add","path":"/x","value":{"a":[{"b":true}]}},
+            {"op":"move","from":"/x","path":"/y"},
+            {"op":"copy","path":"/to","from":"/y/a/0/b"}]"#;
+        let steps: Vec<Step<'_>> = Json::new(text).items().map(Step::new).collect();
+        let (mut puts, mut room) = (Vec::new(), 100);
+        copies(&steps[..2], &steps[2].from, &steps[2].path, &mut room, &mut puts);
+        let found: Vec<_> = puts.iter().map(|(to, value)| (&**to, value.raw())).collect();
+        assert_eq!(found, [("/to", "true")]);
+        puts.clear();
+        let mut room = 1;
+        copies(&steps[..2], &steps[2].from, &steps[2].path, &mut room, &mut puts);
+        assert_eq!((room, puts.len()), (0, 0));
+    }
+}

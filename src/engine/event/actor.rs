@@ -1,0 +1,72 @@
+//! Who acts: whom the API server authenticated, and as whom they act.
+//!
+//! Whoever may impersonate chooses a name, so what kind of actor somebody is follows from what was
+//! authenticated. A person behind a machine is a person, and so is a person who takes a machine's name.
+
+use std::borrow::Cow;
+
+use super::{Event, FieldId, Identities, well_known};
+use crate::engine::{
+    kubernetes::{
+        stages::UNAUTHORIZED,
+        users::{ANONYMOUS, kind_of_name},
+    },
+    value::Value,
+};
+
+const HUMAN: &str = "human";
+
+fn name<'e>(event: &'e Event<'_>, field: FieldId) -> Option<&'e str> {
+    event.first_str(field).filter(|name| !name.is_empty())
+}
+
+/// `actor.id`.
+pub(super) fn id(event: &mut Event<'_>, field: FieldId) {
+    push_first(event, &[well_known::IMPERSONATED_USERNAME, well_known::USERNAME], field);
+}
+
+/// `actor.caller`.
+pub(super) fn caller(event: &mut Event<'_>, field: FieldId) {
+    push_first(event, &[well_known::USERNAME], field);
+}
+
+fn push_first(event: &mut Event<'_>, from: &[FieldId], field: FieldId) {
+    let named = from.iter().find(|from| name(event, **from).is_some());
+    match named.and_then(|from| event.first(*from)).cloned() {
+        Some(value) => event.push(field, value),
+        None if is_login_failure(event) => event.push(field, Value::Str(Cow::Borrowed(ANONYMOUS))),
+        None => {}
+    }
+}
+
+/// `actor.kind`.
+pub(super) fn kind(event: &Event<'_>) -> &'static str {
+    let caller = name(event, well_known::USERNAME);
+    let caller = kind_of_name(caller.or_else(|| is_login_failure(event).then_some(ANONYMOUS)));
+    match name(event, well_known::IMPERSONATED_USERNAME) {
+        Some(other) if caller != "anonymous" && kind_of_name(Some(other)) == HUMAN => HUMAN,
+        _ => caller,
+    }
+}
+
+/// `actor.human`.
+pub(super) fn is_human(event: &Event<'_>, identities: &Identities) -> bool {
+    let is_human = |known: Option<bool>, field| {
+        known.unwrap_or_else(|| kind_of_name(name(event, field)) == HUMAN)
+    };
+    is_human(identities.of_caller(event).human, well_known::USERNAME)
+        || name(event, well_known::IMPERSONATED_USERNAME).is_some()
+            && is_human(identities.of(event).human, well_known::IMPERSONATED_USERNAME)
+}
+
+/// The HTTP status, if the request was answered.
+pub(super) fn response_code(event: &Event<'_>) -> Option<i64> {
+    match event.first(well_known::RESPONSE_CODE)? {
+        Value::Int(code) if *code != 0 => Some(*code),
+        _ => None,
+    }
+}
+
+fn is_login_failure(event: &Event<'_>) -> bool {
+    response_code(event) == Some(i64::from(UNAUTHORIZED))
+}

@@ -1,0 +1,286 @@
+//! Two that read the same keep the same and tell the same, however often one of them was restored.
+//!
+//! What is promised is a function of what was read, and of the answers that became durable. An answer that
+//! its process did not make durable is lost with it: the notification is then sent again, under the same
+//! id, which the simulator looks at. So here a process ends when every answer is durable, and no receiver is
+//! one to which alerts are repeated until they end: when that was last done is not stored each time.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tripline::{
+    engine::{
+        coordinator::{Coordinator, CoordinatorSettings, Effect, Input},
+        dispatch::Outcome,
+        state::StateTable,
+        time::WallTime,
+    },
+    store::{Store as _, memory::MemoryStore},
+};
+
+use super::{
+    action::Request,
+    broker::{Broker, Call},
+    life::{Detectors, Spans},
+    number,
+    receivers::Receivers,
+    rng::Rng,
+    rules::{rule_sets, settings},
+    world::SECOND,
+};
+
+/// When it begins: 2026-01-05T09:00:00Z.
+const BEGINNING: i64 = 1_767_603_600_000_000;
+
+/// Seeds that are run each time.
+const SEEDS: u64 = 40;
+
+/// Steps of one seed.
+const STEPS: u32 = 300;
+
+/// A topic that somebody writes to.
+struct Topic {
+    rng: Rng,
+    broker: Broker,
+    detectors: Detectors,
+    next: Vec<usize>,
+    now: i64,
+}
+
+impl Topic {
+    fn new(seed: u64) -> Topic {
+        let mut rng = Rng::new(seed);
+        let partitions = 1 + rng.small(3);
+        Topic {
+            rng,
+            broker: Broker::new(partitions),
+            detectors: Detectors::new(),
+            next: vec![0; usize::from(partitions)],
+            now: BEGINNING,
+        }
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime::from_micros(self.now)
+    }
+
+    /// Some requests happen.
+    fn write(&mut self) {
+        for _ in 0..=self.rng.below(4) {
+            let request = match self.rng.below(8) {
+                0..4 => Request::Secret,
+                4 | 5 => Request::Exec,
+                6 => Request::ConfigMap,
+                _ => Request::Garbage,
+            };
+            let ago = i64::try_from(self.rng.below(20)).unwrap() * SECOND;
+            let time = WallTime::from_micros(self.now - ago).as_event();
+            let (user, object) = (self.rng.small(3), self.rng.small(4));
+            let copy = (request != Request::Garbage && self.rng.chance(20)).then_some(1);
+            let call = Call { request, user, object, time };
+            self.broker.produce(self.now, call, self.rng.small(3), copy);
+        }
+    }
+
+    /// What was written since the last call to some of the partitions.
+    fn read(&mut self) -> Spans {
+        let mut spans = Spans::new();
+        for (index, next) in self.next.iter_mut().enumerate() {
+            let end = self.broker.partitions[index].records.len();
+            if *next < end && self.rng.chance(70) {
+                spans.push((index, *next..end));
+                *next = end;
+            }
+        }
+        spans
+    }
+}
+
+/// A coordinator whose effects are all carried out at once.
+struct Replica {
+    coordinator: Coordinator,
+    /// Which receivers there are.
+    plan: u8,
+    store: MemoryStore,
+    batches: u64,
+    epoch: u64,
+    rule_set: usize,
+    /// What left it.
+    told: Vec<String>,
+    /// It has answers that are not durable.
+    has_answers: bool,
+}
+
+impl Replica {
+    fn new(now: WallTime, plan: u8) -> Replica {
+        Replica {
+            coordinator: coordinator(now, 0, plan),
+            plan,
+            store: MemoryStore::new(),
+            batches: 0,
+            epoch: 0,
+            rule_set: 0,
+            told: Vec::new(),
+            has_answers: false,
+        }
+    }
+
+    fn handle(&mut self, now: WallTime, input: Input) {
+        self.coordinator.handle(now, input);
+        self.run(now);
+    }
+
+    fn batch(&mut self, topic: &mut Topic, spans: &Spans) {
+        let now = topic.wall();
+        let mut detections = topic.detectors.detect(now, self.rule_set, &topic.broker, spans);
+        (detections.sequence, detections.rules_epoch) = (self.batches, self.epoch);
+        self.batches += 1;
+        self.handle(now, Input::Batch { source: 0, detections });
+    }
+
+    fn run(&mut self, now: WallTime) {
+        loop {
+            self.coordinator.handle_timeout(now);
+            let Some(effect) = self.coordinator.poll_effect(now) else { return };
+            let mut next = Some(effect);
+            while let Some(effect) = next {
+                self.carry_out(now, effect);
+                next = self.coordinator.poll_effect(now);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: WallTime, effect: Effect) {
+        match effect {
+            Effect::KeepDeadLetters(_) => self.coordinator.handle(now, Input::Durable),
+            Effect::Commit(checkpoint) => {
+                self.store.commit(&checkpoint).unwrap();
+                self.has_answers = false;
+                self.coordinator.handle(now, Input::Durable);
+            }
+            Effect::AlertChanged(alert) => self.told.push(format!("{alert:?}")),
+            Effect::Attempt(notification) => {
+                self.told.push(format!("{notification:?}"));
+                self.has_answers = true;
+                let outcome = Outcome::Delivered { receipt: None };
+                self.coordinator.handle(now, Input::Outcome { notification, outcome });
+            }
+            Effect::UseRules { epoch, .. } => self.epoch = epoch,
+            Effect::Publish(_)
+            | Effect::NothingToCommit
+            | Effect::Counted { .. }
+            | Effect::Archive(_)
+            | Effect::WasAway(_) => {}
+            Effect::StopSources | Effect::End(_) => panic!("nobody told it to stop"),
+        }
+    }
+
+    /// Its process ends; another one takes over what is durable.
+    fn restart(&mut self, now: WallTime) {
+        self.coordinator = coordinator(now, self.rule_set, self.plan);
+        let loaded = self.store.load().unwrap();
+        let (report, unusable) = self.coordinator.restore(loaded.positions, loaded.entries, &[]);
+        assert_eq!((report.outdated, report.unusable, unusable), (0, 0, 0), "{report:?}");
+        (self.batches, self.epoch) = (0, 0);
+    }
+
+    /// Everything that it keeps. How identities are cut into runs depends on when they were written.
+    fn digest(&mut self) -> BTreeMap<(StateTable, Vec<u8>), Vec<u8>> {
+        let (mut digest, mut runs) = (BTreeMap::new(), BTreeMap::new());
+        for entry in self.store.load().unwrap().entries {
+            if entry.table == StateTable::Identity {
+                let run: (String, i64, u64) = postcard::from_bytes(&entry.key).unwrap();
+                runs.insert(run, entry.value);
+            } else {
+                digest.insert((entry.table, entry.key), entry.value);
+            }
+        }
+        for ((rule, until, _), keys) in runs {
+            let key = format!("{rule} {until}").into_bytes();
+            digest.entry((StateTable::Identity, key)).or_default().extend(keys);
+        }
+        digest
+    }
+}
+
+fn coordinator(now: WallTime, rule_set: usize, plan: u8) -> Coordinator {
+    let checkpoint_interval = Duration::from_secs(1);
+    let own = CoordinatorSettings { sources: 1, checkpoint_interval, drain: Duration::ZERO };
+    let rules = Arc::clone(&rule_sets()[rule_set]);
+    Coordinator::new(now, rules, settings(), &Receivers::new(plan).plan, own)
+}
+
+/// One that is never restored and one that often is.
+fn restored_is_as_straight(seed: u64) {
+    let mut topic = Topic::new(seed);
+    let names = topic.broker.names();
+    let plan = topic.rng.small(2);
+    let mut replicas = [Replica::new(topic.wall(), plan), Replica::new(topic.wall(), plan)];
+    let ready = Input::Ready { source: 0, partitions: names };
+    let mut is_ready = false;
+    for step in 0..STEPS {
+        let most = if topic.rng.chance(10) { 120 * SECOND } else { 5 * SECOND };
+        topic.now += i64::try_from(topic.rng.below(u64::try_from(most).unwrap())).unwrap();
+        if topic.rng.chance(60) {
+            topic.write();
+        }
+        let now = topic.wall();
+        match topic.rng.below(20) {
+            0 => {
+                let rule_set = usize::from(topic.rng.small(4));
+                for replica in &mut replicas {
+                    replica.rule_set = rule_set;
+                    replica.handle(now, Input::Rules(Arc::clone(&rule_sets()[rule_set])));
+                }
+            }
+            1 => {
+                is_ready = false;
+                for replica in &mut replicas {
+                    replica.handle(now, Input::Unavailable { source: 0 });
+                }
+            }
+            2 | 3 => {
+                is_ready = true;
+                replicas.iter_mut().for_each(|replica| replica.handle(now, ready.clone()));
+            }
+            4..7 => {
+                let now = loop {
+                    topic.now += SECOND;
+                    let now = topic.wall();
+                    replicas.iter_mut().for_each(|replica| replica.run(now));
+                    if !replicas.iter().any(|replica| replica.has_answers) {
+                        break now;
+                    }
+                };
+                replicas[1].restart(now);
+                if is_ready {
+                    replicas.iter_mut().for_each(|replica| replica.handle(now, ready.clone()));
+                }
+            }
+            _ if is_ready => {
+                let spans = topic.read();
+                for replica in &mut replicas {
+                    replica.batch(&mut topic, &spans);
+                }
+            }
+            _ => replicas.iter_mut().for_each(|replica| replica.run(now)),
+        }
+        topic.now += SECOND;
+        let now = topic.wall();
+        replicas.iter_mut().for_each(|replica| replica.run(now));
+        let [straight, restored] = &mut replicas;
+        assert_eq!(straight.told, restored.told, "seed {seed}, step {step}");
+        let (digest, other) = (straight.digest(), restored.digest());
+        for key in digest.keys().chain(other.keys()) {
+            assert_eq!(digest.get(key), other.get(key), "seed {seed}, step {step}: {key:?}");
+        }
+        straight.told.clear();
+        restored.told.clear();
+    }
+}
+
+#[test]
+fn two_that_read_the_same_are_the_same() {
+    for seed in 0..number("SIM_SEEDS").unwrap_or(SEEDS) {
+        restored_is_as_straight(seed);
+    }
+}
