@@ -251,7 +251,9 @@ impl CoordinatorThread {
             SourceEvent::Degraded(None) => self.set_source(source, Health::Ok, "reads again"),
             SourceEvent::Trouble { what, count, detail } => {
                 tracing::warn!(source, what, count, "{detail}");
-                self.metrics.source_trouble(source, what, count);
+                if let Some(feed) = self.feeds.get(source) {
+                    self.metrics.source_trouble(feed.label(), what, count);
+                }
             }
         }
     }
