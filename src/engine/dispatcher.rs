@@ -353,10 +353,17 @@ impl Dispatcher {
             .get(&key)
             .is_some_and(|group| group.alerts.len() >= limits::ALERTS_PER_GROUP_MAX);
         if group_is_full || self.holders.len() >= limits::ALERTS_IN_GROUPS_MAX {
-            let victim = self.groups.get(&key).and_then(Group::victim);
-            self.drop_alert(key, target.slot, victim.unwrap_or(alert.fingerprint));
-            if victim.is_none() {
-                self.set_timer(key, Some(now));
+            let mut victim = self.victim(key, alert);
+            if victim.is_none() && !group_is_full {
+                // All groups together are full, and it is not this one's fault.
+                let largest = self.groups.iter().max_by_key(|(_, group)| group.alerts.len());
+                victim = largest.map(|(key, _)| *key).and_then(|key| self.victim(key, alert));
+            }
+            let is_taken = victim.is_some();
+            let (of, slot, dropped) = victim.unwrap_or((key, target.slot, alert.fingerprint));
+            self.drop_alert(of, slot, dropped);
+            self.set_timer(of, Some(now));
+            if !is_taken {
                 return;
             }
         }
@@ -366,6 +373,12 @@ impl Dispatcher {
         self.dirty.insert(GroupStateKey::Alert(key, alert.fingerprint));
         self.dirty.insert(GroupStateKey::Progress(key));
         self.set_timer(key, Some(now));
+    }
+
+    /// An alert of a group that makes room for another: its group, notifier and name.
+    fn victim(&self, key: GroupKey, newcomer: &Alert) -> Option<(GroupKey, usize, Fingerprint)> {
+        let group = self.groups.get(&key)?;
+        Some((key, group.slot, group.victim(newcomer)?))
     }
 
     fn drop_alert(&mut self, key: GroupKey, slot: usize, fingerprint: Fingerprint) {

@@ -94,11 +94,18 @@ pub const CAPTURED_VALUE_BYTES_MAX: usize = 1_024;
 /// clients say. Further ones are left out of keys and evidence, those that let the rule hold after all others.
 pub const CAPTURED_VALUES_MAX: usize = 32;
 
-/// Distinct correlation keys of one rule: 100,000. At the limit the key idle longest is dropped and
-/// counted; the rule may then miss an alert for it.
+/// Keys of one event for one rule, and combinations of counted values, if fields have several values: 1,024
+/// of each. Further ones do not count; counted.
+pub const KEYS_PER_EVENT_MAX: usize = 1_024;
+
+/// Distinct correlation keys of one rule: 100,000. At the limit a sixteenth of them is dropped and counted:
+/// those that have come least far, and of these the ones idle longest, but none of the quarter that is known
+/// longest. The rule may then miss an alert for them.
 pub const CORRELATION_KEYS_MAX: usize = 100_000;
 
-/// Events held in one window of one key: 10,000. At the limit the oldest is dropped and counted; a
+/// Events held in one window of one key: 10,000. At the limit some are dropped or joined, and counted: where
+/// events or numbers count, those of nearly the same time (a 2,500th of the window) become one that stands for
+/// all; of several that say the same (the same value again, the same rule again) one; else the oldest. A
 /// threshold above it is refused when the rule is loaded.
 pub const WINDOW_EVENTS_MAX: usize = 10_000;
 
@@ -134,8 +141,13 @@ pub const UNFINISHED_MAX: usize = 100_000;
 /// Pieces of evidence kept with one alert: 5, the first four and the latest.
 pub const EVIDENCE_MAX: usize = 5;
 
-/// Alerts firing at once of one rule: 1,000. Beyond it one overflow alert says how many more.
+/// Alerts firing at once of one rule: 1,000. Beyond it one overflow alert of the rule says how many more, and
+/// names who was new to it, whenever somebody is.
 pub const FIRING_PER_RULE_MAX: usize = 1_000;
+
+/// Alerts firing at once of one rule that one actor began: 100. Beyond it one overflow alert of his own says
+/// how many more.
+pub const FIRING_PER_ENTITY_MAX: usize = 100;
 
 /// Alerts in one notification: 256 (Alertmanager's advice). More go into the next one.
 pub const ALERTS_PER_NOTIFICATION_MAX: usize = 256;
@@ -143,12 +155,13 @@ pub const ALERTS_PER_NOTIFICATION_MAX: usize = 256;
 /// Groups of one route: 10,000. At the limit alerts join the route's overflow group; counted.
 pub const GROUPS_PER_ROUTE_MAX: usize = 10_000;
 
-/// Alerts held in one group: 5,000. At the limit the alert that ended longest ago leaves, else the new
-/// one is not taken; counted, and the group's next notification says how many.
+/// Alerts held in one group: 5,000. At the limit the alert that ended longest ago leaves, else one of whoever
+/// began most of them; the new one is not taken if it would be another of his. Counted, and the group's next
+/// notification says how many.
 pub const ALERTS_PER_GROUP_MAX: usize = 5_000;
 
 /// Alerts held in all groups together: 100,000. Each takes about 2 kB, once for all groups that hold it,
-/// and as much on disk for each. At the limit, as for one group.
+/// and as much on disk for each. At the limit, as for one group, or for the largest.
 pub const ALERTS_IN_GROUPS_MAX: usize = 100_000;
 
 /// How long an alert that ended is kept for a receiver that cannot be reached: 24 hours. Then it is
@@ -311,8 +324,9 @@ pub const TEMPLATE_BYTES_MAX: usize = 16 << 10;
 /// link in a circle ends.
 pub const RULE_DIRECTORY_DEPTH_MAX: usize = 16;
 
-/// Alerts remembered of all rules, suppressed ones included: 200,000. Beyond it new keys join their
-/// rule's overflow alert; counted.
+/// Alerts remembered of all rules, suppressed ones included: 200,000. Beyond it those that ended are forgotten,
+/// a sixteenth at once, the ones first that would be forgotten next: what `suppress` would have held back is
+/// told. If none has ended, new keys join their rule's overflow alert. Counted.
 pub const ALERTS_MAX: usize = 200_000;
 
 /// Bytes of one annotation of an alert: 2,048. A longer one is cut, with `…` at its end.

@@ -67,13 +67,24 @@ pub enum Captured {
 }
 
 impl Captured {
-    /// The value as a key part: the first of several. `None` if absent.
-    pub fn first(&self) -> Option<&Arc<str>> {
+    /// All values, in the order of the document.
+    pub fn values(&self) -> &[Arc<str>] {
         match self {
-            Captured::Absent => None,
-            Captured::One(text) => Some(text),
-            Captured::Many(texts) => texts.first(),
+            Captured::Absent => &[],
+            Captured::One(text) => std::slice::from_ref(text),
+            Captured::Many(texts) => texts,
         }
+    }
+
+    /// All values, each once.
+    pub fn distinct(&self) -> Vec<&Arc<str>> {
+        let mut distinct = Vec::new();
+        for value in self.values() {
+            if !distinct.contains(&value) {
+                distinct.push(value);
+            }
+        }
+        distinct
     }
 
     /// All values, joined by a comma and a space, for people.
@@ -84,6 +95,32 @@ impl Captured {
             Captured::Many(texts) => Some(texts.join(", ")),
         }
     }
+}
+
+/// Each way to take one value of each part, the values of the last part changing fastest; without parts
+/// there is one way. A part without values gives `None` for its value. At most `most`; whether that was too
+/// few.
+pub fn choices<'c>(
+    parts: impl Iterator<Item = Vec<&'c Arc<str>>>,
+    most: usize,
+) -> (Vec<Vec<Option<&'c Arc<str>>>>, bool) {
+    let mut all: Vec<Vec<Option<&Arc<str>>>> = vec![Vec::new()];
+    let mut too_few = false;
+    for part in parts {
+        let mut values: Vec<Option<&Arc<str>>> = part.into_iter().map(Some).collect();
+        if values.is_empty() {
+            values.push(None);
+        }
+        too_few |= all.len() * values.len() > most;
+        let mut longer = Vec::new();
+        for known in &all {
+            for value in values.iter().take(most - longer.len()) {
+                longer.push(known.iter().chain([value]).copied().collect());
+            }
+        }
+        all = longer;
+    }
+    (all, too_few)
 }
 
 /// Appends the text of a JSON string, as it stands between its quotes, without its escapes. Lone surrogates become U+FFFD, as the API server reads
@@ -135,6 +172,24 @@ fn hex_unit(text: &str) -> (u32, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_value_of_every_part_is_taken() {
+        let many =
+            |texts: &[&str]| Captured::Many(texts.iter().map(|text| Arc::from(*text)).collect());
+        let parts = [many(&["a", "b", "a"]), Captured::Absent, many(&["1", "2"])];
+        let words = |most: usize| -> (Vec<String>, bool) {
+            let (all, too_few) = choices(parts.iter().map(Captured::distinct), most);
+            let word = |choice: &Vec<Option<&Arc<str>>>| {
+                choice.iter().map(|value| value.map_or("-", |text| text)).collect()
+            };
+            (all.iter().map(word).collect(), too_few)
+        };
+        let all: Vec<String> = ["a-1", "a-2", "b-1", "b-2"].map(str::to_owned).into();
+        assert_eq!(words(4), (all.clone(), false));
+        assert_eq!(words(3), (all[..3].to_vec(), true));
+        assert_eq!(choices(std::iter::empty(), 9), (vec![Vec::new()], false));
+    }
 
     #[test]
     fn escapes_are_undone_as_the_api_server_does() {

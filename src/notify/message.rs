@@ -25,6 +25,9 @@ const PROSE_CHARACTERS_MAX: usize = 1_000;
 /// Values of one key that a digest names.
 const DIGEST_VALUES_MAX: usize = 5;
 
+/// People of whom a digest says that they are new.
+const NEWCOMERS_MAX: usize = 20;
+
 /// Keys that a digest breaks down.
 const DIGEST_KEYS_MAX: usize = 4;
 
@@ -369,6 +372,9 @@ pub(super) fn digest(notification: &Notification) -> Vec<String> {
         let count = thousands(notification.truncated_count);
         out.push(format!("{count} more alerts are not in this message"));
     }
+    if let Some(new) = newcomers(notification) {
+        out.push(format!("New: {new}"));
+    }
     if by_rule.len() > 1 {
         out.push(format!("Rules: {}", top(&by_rule)));
     }
@@ -379,6 +385,26 @@ pub(super) fn digest(notification: &Notification) -> Vec<String> {
         out.push(format!("{}: {}", one_line(name, 80), top(&values)));
     }
     out
+}
+
+/// Who of the group is new, whoever is alone in something first: noise names itself.
+fn newcomers(notification: &Notification) -> Option<String> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for alert in notification.alerts.iter().take(notification.new_count) {
+        *counts.entry(alert.who()).or_default() += 1;
+    }
+    let mut list: Vec<(String, u64)> =
+        counts.into_iter().filter(|(name, _)| !name.is_empty()).collect();
+    list.sort_by_key(|(_, count)| *count);
+    let shown: Vec<String> = list
+        .iter()
+        .take(NEWCOMERS_MAX)
+        .map(|(name, count)| format!("{} ({})", one_line(name, 64), thousands(*count)))
+        .collect();
+    let others = list.len().saturating_sub(NEWCOMERS_MAX) as u64;
+    let more =
+        if others > 0 { format!(" and {} others", thousands(others)) } else { String::new() };
+    (!shown.is_empty()).then(|| shown.join(", ") + &more)
 }
 
 /// `eve (812), bob (20) and 168 others`.

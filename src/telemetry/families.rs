@@ -8,7 +8,7 @@ use prometheus::{
 };
 
 use super::{process, registry::Builder};
-use crate::engine::alert::AlertState;
+use crate::engine::{alert::AlertState, shard::Limit};
 
 pub(super) struct SourceMetrics {
     pub(super) up: IntGaugeVec,
@@ -42,7 +42,7 @@ pub(super) struct EngineMetrics {
     pub(super) suppressed: IntCounter,
     pub(super) rule_errors: IntCounterVec,
     pub(super) keys: IntGaugeVec,
-    pub(super) keys_evicted: IntCounter,
+    pub(super) keys_evicted: IntCounterVec,
     pub(super) keys_null: IntCounterVec,
     pub(super) windows_missed: IntCounter,
     pub(super) limit_hits: IntCounterVec,
@@ -135,10 +135,10 @@ impl EngineMetrics {
             suppressed: b.counter("tripline_findings_suppressed_total", "Findings that their rule's own suppress held back."),
             rule_errors: b.counters("tripline_rule_errors_total", &["reason"], "Times that a rule could not do part of its work."),
             keys: b.gauges("tripline_correlation_keys", &["rule"], "Correlation keys held."),
-            keys_evicted: b.counter("tripline_correlation_keys_evicted_total", "Correlation keys forgotten at the limit; alerts for them may be missed."),
+            keys_evicted: b.counters("tripline_correlation_keys_evicted_total", &["rule"], "Correlation keys forgotten at the limit; alerts for them may be missed."),
             keys_null: b.counters("tripline_correlation_keys_null_total", &["rule"], "Findings that did not count because a group-by or counted field was absent or no number."),
             windows_missed: b.counter("tripline_windows_missed_total", "Findings that came after their window had been decided."),
-            limit_hits: b.counters("tripline_limit_hits_total", &["limit"], "Times that a bound of the engine was hit."),
+            limit_hits: b.counters("tripline_limit_hits_total", &["limit", "rule"], "Times that a bound of what is kept of a rule was hit; alerts may be missed (correlation_keys, keys_per_event, window_events), joined (firing_alerts) or counted twice (identities)."),
             watermark: b.seconds_gauge("tripline_watermark_timestamp_seconds", "Event time before which nothing more is expected."),
             watermark_delay: b.seconds_gauge("tripline_watermark_delay_seconds", "How far the watermark is behind our clock."),
             in_flight: b.gauge("tripline_batches_in_flight", "Batches between the source and the end of correlation."),
@@ -147,6 +147,10 @@ impl EngineMetrics {
 
     pub(super) fn begin(&self, rule: &str, severity: &str) {
         self.findings.with_label_values(&[rule]);
+        self.keys_evicted.with_label_values(&[rule]);
+        for limit in Limit::ALL {
+            self.limit_hits.with_label_values(&[limit.as_str(), rule]);
+        }
         self.alerts_firing.with_label_values(&[rule, severity]);
         for state in AlertState::ALL.map(AlertState::as_str) {
             self.alerts.with_label_values(&[rule, severity, state]);
@@ -164,6 +168,10 @@ impl EngineMetrics {
         }
         if !is_still_loaded {
             drop(self.findings.remove_label_values(&[rule]));
+            drop(self.keys_evicted.remove_label_values(&[rule]));
+            for limit in Limit::ALL {
+                drop(self.limit_hits.remove_label_values(&[limit.as_str(), rule]));
+            }
             drop(self.keys.remove_label_values(&[rule]));
         }
     }

@@ -29,20 +29,12 @@ use crate::engine::{
     dispatch::{DispatchCounts, Notification, Outcome, OutcomeReason, ReceiverPlan, ReceiverState},
     record::PartitionName,
     rule::{RuleSet, Severity},
-    shard::ShardCounts,
+    shard::{Limit, ShardCounts},
     time::{EventTime, WallTime},
 };
 
 /// Values of the label `limit`.
-const LIMITS: [&str; 7] = [
-    "alert_groups",
-    "correlation_keys",
-    "firing_alerts",
-    "identities",
-    "ledger_entries",
-    "unfinished",
-    "window_events",
-];
+const LIMITS: [&str; 3] = ["alert_groups", "ledger_entries", "unfinished"];
 
 /// All metrics of the process, in a registry of their own. Shared; every method is cheap and takes
 /// no lock for longer than a look into a map.
@@ -104,7 +96,7 @@ impl Metrics {
         }
         metrics.record_batch(&DetectCounts::default(), &[]);
         for limit in LIMITS {
-            metrics.engine.limit_hits.with_label_values(&[limit]);
+            metrics.engine.limit_hits.with_label_values(&[limit, ""]);
         }
         metrics.engine.rule_errors.with_label_values(&["template"]);
         for outcome in ["success", "failure"] {
@@ -217,21 +209,13 @@ impl Metrics {
             (&engine.events_late, counts.events_late),
             (&engine.events_duplicate, counts.duplicates),
             (&engine.windows_missed, counts.windows_missed),
-            (&engine.keys_evicted, counts.keys_evicted),
             (&engine.suppressed, counts.suppressed),
             (&engine.rule_errors.with_label_values(&["template"]), counts.template_errors),
         ] {
             advance(counter, total);
         }
-        for (limit, total) in [
-            ("correlation_keys", counts.keys_evicted),
-            ("window_events", counts.window_events_dropped),
-            ("identities", counts.identities_forgotten),
-            ("firing_alerts", counts.alerts_overflowed),
-            ("unfinished", counts.unfinished_unwatched),
-        ] {
-            advance(&engine.limit_hits.with_label_values(&[limit]), total);
-        }
+        let unfinished = engine.limit_hits.with_label_values(&["unfinished", ""]);
+        advance(&unfinished, counts.unfinished_unwatched);
         let names = lock(&self.rule_names);
         for (family, totals) in
             [(&engine.findings, &counts.findings), (&engine.keys_null, &counts.keys_null)]
@@ -239,6 +223,15 @@ impl Metrics {
             for (id, total) in totals {
                 if let Some(name) = names.get(id) {
                     advance(&family.with_label_values(&[name]), *total);
+                }
+            }
+        }
+        for (limit, totals) in &counts.limits_hit {
+            for (id, total) in totals {
+                let Some(name) = names.get(id) else { continue };
+                advance(&engine.limit_hits.with_label_values(&[limit.as_str(), name]), *total);
+                if *limit == Limit::CorrelationKeys {
+                    advance(&engine.keys_evicted.with_label_values(&[name]), *total);
                 }
             }
         }
@@ -380,7 +373,7 @@ impl Metrics {
         for (limit, total) in
             [("alert_groups", counts.groups_overflowed), ("ledger_entries", counts.ledger_dropped)]
         {
-            advance(&self.engine.limit_hits.with_label_values(&[limit]), total);
+            advance(&self.engine.limit_hits.with_label_values(&[limit, ""]), total);
         }
     }
 

@@ -112,6 +112,7 @@ pub(crate) fn notification(alerts: Vec<Alert>) -> Notification {
         sent_at: WallTime::from_micros(1_767_651_300_000_000),
         form: Form::Full,
         relabelled: Vec::new(),
+        new_count: 0,
         attempts: 0,
         receipt: None,
     }

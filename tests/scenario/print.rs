@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tripline::engine::{
     alert::{Alert, AlertState, Fingerprint},
+    rule::RuleSet,
     shard::ShardCounts,
     time::EventTime,
 };
@@ -52,6 +53,9 @@ pub(crate) fn describe(alert: &Alert) -> String {
     if alert.suppressed_count > 0 {
         text += &format!(", {} suppressed before", alert.suppressed_count);
     }
+    if let Some(actors) = alert.annotations.get("actors") {
+        text += &format!(", by {actors}");
+    }
     text
 }
 
@@ -84,18 +88,20 @@ pub(crate) fn span(span: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-/// The counters of a shard, by name. Late events are told of one by one.
-pub(crate) fn counters(counts: &ShardCounts) -> Vec<(&'static str, u64)> {
-    vec![
+/// The counters of a shard, by name; bounds with the rule that they were hit by. Late events are told of
+/// one by one.
+pub(crate) fn counters(counts: &ShardCounts, rules: &RuleSet) -> Vec<(String, u64)> {
+    let name = |id: &str| rules.find(id).map_or("", |index| rules.rule(index).meta().name.as_str());
+    let of_rules = counts.limits_hit.iter().flat_map(|(limit, totals)| {
+        totals.iter().map(move |(id, total)| (format!("{} {}", limit.as_str(), name(id)), *total))
+    });
+    let sums = [
         ("duplicates", counts.duplicates),
-        ("identities_forgotten", counts.identities_forgotten),
         ("keys_null", counts.keys_null.values().sum()),
         ("windows_missed", counts.windows_missed),
-        ("keys_evicted", counts.keys_evicted),
-        ("window_events_dropped", counts.window_events_dropped),
         ("suppressed", counts.suppressed),
-        ("alerts_overflowed", counts.alerts_overflowed),
         ("template_errors", counts.template_errors),
         ("rules_gone", counts.rules_gone),
-    ]
+    ];
+    sums.into_iter().map(|(name, number)| (name.to_owned(), number)).chain(of_rules).collect()
 }

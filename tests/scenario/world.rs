@@ -52,7 +52,7 @@ pub(crate) struct World {
 /// Counters by name, and findings by rule.
 #[derive(Clone, Default)]
 struct Counted {
-    numbers: Vec<(&'static str, u64)>,
+    numbers: Vec<(String, u64)>,
     findings: Vec<(String, u64)>,
 }
 
@@ -326,10 +326,10 @@ impl World {
     fn counted(&self) -> Counted {
         let counts = self.engine.as_ref().map_or_else(ShardCounts::default, |e| e.shard.counts());
         let mut sum = self.gone.clone();
-        for (name, number) in counters(&counts) {
+        let rules = self.engine.as_ref().map(|engine| Arc::clone(&engine.rules));
+        for (name, number) in rules.iter().flat_map(|rules| counters(&counts, rules)) {
             add(&mut sum.numbers, name, number);
         }
-        let rules = self.engine.as_ref().map(|engine| Arc::clone(&engine.rules));
         let names = rules.iter().flat_map(|rules| rules.rules.iter().map(Rule::meta));
         for meta in names {
             let number = counts.findings.get(&meta.id).copied().unwrap_or(0);

@@ -4,9 +4,14 @@
 //! hear of it when it begins, when its severity rises, and whenever its value has doubled, so that a
 //! burst is not a flood. It resolves when the condition has not held for `resolve_after`. A new episode
 //! within `suppress` of the last one's beginning is counted and shown on the next alert.
+//!
+//! Nobody is silenced by somebody else's noise: receivers hear of an alert, too, when somebody does it whom it
+//! does not know yet; `suppress` holds back only what those did that the last episode knew; and what is too
+//! much of one actor does not count for the others (`quota`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,25 +20,27 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Alert, AlertState, Evidence, Fingerprint, MISSING, RuleSaid,
+    quota::{
+        AlertKey, Place, Quotas, add_actor, is_overflow, label_overflow, newest_first,
+        overflow_summary,
+    },
     template::{Context, Templates},
 };
 use crate::engine::{
     kind::{Hit, Holds},
-    limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, FIRING_PER_RULE_MAX},
-    rule::{AlertSpec, Rule, RuleMeta, RuleSet, Severity},
+    kubernetes::fields::CLUSTER,
+    limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, KEYS_PER_EVENT_MAX},
+    rule::{AlertSpec, CaptureSlot, Rule, RuleMeta, RuleSet, Severity},
     text::{bounded_line, bounded_lines},
     time::{EventTime, WallTime},
-    value::Captured,
+    value::{Captured, choices},
 };
 
-/// Stored under: rule id and key.
-pub(crate) type AlertKey = (String, Vec<String>);
+/// Alerts that ended and are forgotten when there are too many: a sixteenth, so that a flood costs little.
+const FORGOTTEN_AT_ONCE: usize = ALERTS_MAX / 16;
 
 /// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
 const VALUE_BYTES_MAX: usize = 1_024;
-
-/// The key of the alert that stands for those beyond [`FIRING_PER_RULE_MAX`].
-const OVERFLOW: &str = "\u{0}overflow";
 
 /// An alert, or the memory of one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,9 +53,35 @@ pub(crate) struct TrackedAlert {
     /// Findings that `suppress` held back since it resolved.
     suppressed_count: u64,
     suppress_until: Option<EventTime>,
+    /// Who did it, the newest last.
+    actors: Vec<String>,
+}
+
+/// An [`TrackedAlert`] as it was stored before it knew who did it.
+#[derive(Deserialize)]
+struct TrackedAlertBefore {
+    alert: Alert,
+    until: EventTime,
+    told_value: f64,
+    suppressed_count: u64,
+    suppress_until: Option<EventTime>,
 }
 
 impl TrackedAlert {
+    /// Reads a stored one; `None` if it cannot be read.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<TrackedAlert> {
+        if let Ok(entry) = postcard::from_bytes(bytes) {
+            return Some(entry);
+        }
+        let TrackedAlertBefore { alert, until, told_value, suppressed_count, suppress_until } =
+            postcard::from_bytes(bytes).ok()?;
+        let mut actors = Vec::new();
+        for evidence in &alert.evidence {
+            add_actor(&mut actors, evidence.who().as_deref());
+        }
+        Some(TrackedAlert { alert, until, told_value, suppressed_count, suppress_until, actors })
+    }
+
     /// What an alert that begins now shows as held back: that is remembered for a second cool-down, by
     /// event time, wherever the watermark was looked at.
     fn held_back(&self, spec: &AlertSpec, time: EventTime) -> u64 {
@@ -58,22 +91,47 @@ impl TrackedAlert {
     }
 }
 
+/// What a rule found of one key.
+#[derive(Clone, Copy, Debug)]
+struct Found<'a> {
+    rule: &'a Rule,
+    spec: &'a AlertSpec,
+    hit: &'a Hit,
+    /// Values of the key, in the rule's order.
+    parts: &'a [Option<String>],
+    /// The cluster, if it keeps alerts apart.
+    cluster: Option<&'a str>,
+    /// What shows it.
+    evidence: Option<&'a Evidence>,
+    /// Who did it.
+    who: Option<&'a str>,
+}
+
+impl Found<'_> {
+    fn key(&self) -> AlertKey {
+        let parts = self.parts.iter().map(|part| part.clone().unwrap_or_default());
+        let cluster = self.cluster.map(str::to_owned);
+        (self.rule.meta().id.clone(), parts.chain(cluster).collect())
+    }
+}
+
 /// All alerts of a shard.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     entries: BTreeMap<AlertKey, TrackedAlert>,
     deadlines: BTreeSet<(EventTime, AlertKey)>,
-    firing: BTreeMap<String, usize>,
+    quotas: Quotas,
     changed: BTreeSet<AlertKey>,
     templates: Templates,
     pub(crate) counts: LifecycleCounts,
 }
 
 /// What was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LifecycleCounts {
     pub(crate) suppressed: u64,
-    pub(crate) overflowed: u64,
+    /// By rule id.
+    pub(crate) overflowed: BTreeMap<String, u64>,
     pub(crate) template_errors: u64,
 }
 
@@ -82,7 +140,7 @@ impl Lifecycle {
         Lifecycle {
             entries: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            firing: BTreeMap::new(),
+            quotas: Quotas::default(),
             changed: BTreeSet::new(),
             templates: Templates::new(rules),
             counts: LifecycleCounts::default(),
@@ -108,26 +166,51 @@ impl Lifecycle {
         }
     }
 
-    /// Takes a finding of a rule that makes alerts.
-    pub(crate) fn handle(&mut self, now: WallTime, rule: &Rule, hit: &Hit, out: &mut Vec<Alert>) {
+    /// Takes what a rule found, if it makes alerts: one for each key that it is about. Whether these were
+    /// too many.
+    pub(crate) fn handle(
+        &mut self,
+        now: WallTime,
+        rule: &Rule,
+        hit: &Hit,
+        out: &mut Vec<Alert>,
+    ) -> bool {
+        let Some(spec) = &rule.meta().alert else { return false };
+        let captured = |slot: &CaptureSlot| {
+            hit.captured.get(slot.index()).map(Captured::distinct).unwrap_or_default()
+        };
+        let (keys, too_many) = choices(spec.key.iter().map(captured), KEYS_PER_EVENT_MAX);
+        let cluster = cluster_of(spec, hit);
+        let evidence = evidence_of(rule, spec, hit);
+        let who = evidence.as_ref().and_then(Evidence::who);
+        for key in keys {
+            let bounded = |text: &Arc<str>| bounded_line(text, VALUE_BYTES_MAX);
+            let parts: Vec<Option<String>> =
+                key.into_iter().map(|part| part.map(bounded)).collect();
+            let (cluster, evidence, who) = (cluster.as_deref(), evidence.as_ref(), who.as_deref());
+            let found = Found { rule, spec, hit, parts: &parts, cluster, evidence, who };
+            self.found(now, &found, out);
+        }
+        too_many
+    }
+
+    fn found(&mut self, now: WallTime, found: &Found<'_>, out: &mut Vec<Alert>) {
+        let Found { rule, spec, hit, who, .. } = *found;
         let meta = rule.meta();
-        let Some(spec) = &meta.alert else { return };
-        let parts: Vec<String> =
-            spec.key.iter().map(|slot| value_of(hit, slot.index()).unwrap_or_default()).collect();
-        let mut key = (meta.id.clone(), parts);
+        let mut key = found.key();
         if hit.holds == Holds::Ended {
             self.end(&key, hit.time);
             return;
         }
-        let is_known =
-            self.entries.get(&key).is_some_and(|entry| entry.alert.state == AlertState::Firing);
-        let firing = self.firing.get(&meta.id).copied().unwrap_or(0);
-        let too_many = firing >= FIRING_PER_RULE_MAX || self.entries.len() >= ALERTS_MAX;
-        let overflow = too_many && !is_known && !self.entries.contains_key(&key);
-        if overflow {
-            self.counts.overflowed += 1;
-            key = (meta.id.clone(), vec![OVERFLOW.to_owned()]);
+        let place = self.place_of(&key, who);
+        if place != Place::Own {
+            if hit.holds == Holds::Still {
+                return;
+            }
+            *self.counts.overflowed.entry(meta.id.clone()).or_default() += 1;
+            key = place.key(&meta.id, key, who);
         }
+        let suppress = spec.suppress.filter(|_| place == Place::Own);
         let is_over = |entry: &TrackedAlert| {
             entry.alert.state == AlertState::Firing && hit.time > entry.until
         };
@@ -136,34 +219,72 @@ impl Lifecycle {
         {
             // Whatever event time has come to: this is another episode.
             self.deadlines.remove(&(entry.until, key.clone()));
-            self.resolve(now, spec.suppress, key.clone(), entry, out);
+            self.resolve(now, suppress, key.clone(), entry, out);
         }
         let entry = self.entries.get(&key).map(|e| (e.alert.state, e.suppress_until));
+        let is_known_actor = |entry: &TrackedAlert| match who {
+            Some(who) => entry.actors.is_empty() || entry.actors.iter().any(|known| known == who),
+            None => true,
+        };
+        let is_held_back = self.entries.get(&key).is_some_and(is_known_actor);
         match entry {
-            Some((AlertState::Firing, _)) => self.update(now, rule, spec, hit, &key, out),
+            Some((AlertState::Firing, _)) => self.update(now, found, &key, out),
             _ if hit.holds == Holds::Still => {}
-            Some((AlertState::Resolved, Some(until))) if hit.time < until => {
+            Some((AlertState::Resolved, Some(until))) if hit.time < until && is_held_back => {
                 self.counts.suppressed += 1;
                 if let Some(entry) = self.entries.get_mut(&key) {
                     entry.suppressed_count += 1;
                 }
                 self.changed.insert(key);
             }
-            _ => self.begin(now, rule, spec, hit, key, overflow, out),
+            _ => self.begin(now, found, key, place, out),
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, right above")]
+    /// Where a finding goes: into the alert that is known under its key, else where there is room.
+    fn place_of(&mut self, key: &AlertKey, who: Option<&str>) -> Place {
+        if self.entries.contains_key(key) {
+            return Place::Own;
+        }
+        if self.entries.len() >= ALERTS_MAX && !self.forget_ended() {
+            return Place::OverflowOfRule;
+        }
+        match self.quotas.place(&key.0, who) {
+            place @ Place::OverflowOfActor if self.quotas.is_full(&key.0) => {
+                let own = place.key(&key.0, key.clone(), who);
+                if self.entries.contains_key(&own) { place } else { Place::OverflowOfRule }
+            }
+            place => place,
+        }
+    }
+
+    /// Forgets some of the alerts that ended; whether there was any.
+    fn forget_ended(&mut self) -> bool {
+        if self.entries.len() <= self.quotas.all() {
+            return false;
+        }
+        let has_ended = |(_, key): &&(EventTime, AlertKey)| {
+            self.entries.get(key).is_some_and(|entry| entry.alert.state == AlertState::Resolved)
+        };
+        let ended = self.deadlines.iter().filter(has_ended).take(FORGOTTEN_AT_ONCE);
+        let ended: Vec<(EventTime, AlertKey)> = ended.cloned().collect();
+        for deadline in ended {
+            self.deadlines.remove(&deadline);
+            self.entries.remove(&deadline.1);
+            self.changed.insert(deadline.1);
+        }
+        true
+    }
+
     fn begin(
         &mut self,
         now: WallTime,
-        rule: &Rule,
-        spec: &AlertSpec,
-        hit: &Hit,
+        found: &Found<'_>,
         key: AlertKey,
-        overflow: bool,
+        place: Place,
         out: &mut Vec<Alert>,
     ) {
+        let Found { rule, spec, hit, parts, cluster, evidence, who } = *found;
         let before = self.entries.remove(&key);
         if let Some(before) = &before {
             self.deadlines.remove(&(before.until, key.clone()));
@@ -174,19 +295,25 @@ impl Lifecycle {
         labels.insert("alertname".to_owned(), meta.name.clone());
         labels.insert("severity".to_owned(), severity.as_str().to_owned());
         let mut shown_key = Vec::new();
-        if overflow {
-            labels.insert("overflow".to_owned(), "true".to_owned());
-        } else {
-            for slot in &spec.key {
-                let name = rule.capture().get(slot.index()).map_or("", String::as_str);
-                if let Some(value) = value_of(hit, slot.index()) {
-                    labels.insert(label_name(name), value.clone());
-                    shown_key.push((name.to_owned(), value));
-                }
+        if place == Place::Own {
+            let names = spec.key.iter().map(|slot| rule.capture().get(slot.index()));
+            let named = names.zip(parts.iter().map(Option::as_deref));
+            let named = named.map(|(name, value)| (name.map_or("", String::as_str), value));
+            for (name, value) in named.chain([(CLUSTER, cluster)]) {
+                let Some(value) = value else { continue };
+                labels.insert(label_name(name), value.to_owned());
+                shown_key.push((name.to_owned(), value.to_owned()));
             }
         }
+        let mut actors = match &before {
+            Some(before) if before.suppress_until.is_some_and(|until| hit.time < until) => {
+                before.actors.clone()
+            }
+            _ => Vec::new(),
+        };
+        add_actor(&mut actors, who);
         let mut alert = Alert {
-            fingerprint: Fingerprint::of(&labels),
+            fingerprint: Fingerprint([0; 16]),
             state: AlertState::Firing,
             labels,
             annotations: BTreeMap::new(),
@@ -203,40 +330,42 @@ impl Lifecycle {
             threshold: threshold_of(rule),
             finding_count: 1,
             suppressed_count: before.map_or(0, |before| before.held_back(spec, hit.time)),
-            evidence: evidence_of(rule, spec, hit).into_iter().collect(),
+            evidence: evidence.cloned().into_iter().collect(),
             revision: 1,
             said: RuleSaid::of(&meta.about),
             tags: meta.about.tags.clone(),
         };
-        alert.annotations = self.annotations(rule, spec, hit, &alert);
+        if place != Place::Own {
+            // It is about findings, whatever each of them counts.
+            alert.value = 1.0;
+            label_overflow(&mut alert, place, label_name);
+        }
+        alert.fingerprint = Fingerprint::of(&alert.labels);
+        alert.annotations = self.annotations(rule, spec, hit, &alert, &actors);
         out.push(alert.clone());
-        let until = until(spec, hit);
+        let until = until(spec, hit, place != Place::Own);
         let entry = TrackedAlert {
             told_value: alert.value,
             alert,
             until,
             suppressed_count: 0,
             suppress_until: None,
+            actors,
         };
-        *self.firing.entry(meta.id.clone()).or_default() += 1;
+        self.quotas.begun(&entry.alert);
         self.deadlines.insert((until, key.clone()));
         self.entries.insert(key.clone(), entry);
         self.changed.insert(key);
     }
 
-    fn update(
-        &mut self,
-        now: WallTime,
-        rule: &Rule,
-        spec: &AlertSpec,
-        hit: &Hit,
-        key: &AlertKey,
-        out: &mut Vec<Alert>,
-    ) {
+    fn update(&mut self, now: WallTime, found: &Found<'_>, key: &AlertKey, out: &mut Vec<Alert>) {
+        let Found { rule, spec, hit, evidence, who, .. } = *found;
         let Some(mut entry) = self.entries.remove(key) else { return };
         let before = entry.until;
         let alert = &mut entry.alert;
-        let plain = matches!(rule, Rule::Detection(_));
+        let overflow = is_overflow(key);
+        let plain = matches!(rule, Rule::Detection(_)) || overflow;
+        let is_new_actor = add_actor(&mut entry.actors, who);
         let is_new = hit.holds != Holds::Still;
         alert.finding_count += u64::from(is_new);
         alert.first_seen = alert.first_seen.min(hit.first);
@@ -244,25 +373,26 @@ impl Lifecycle {
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
         let value = if plain { alert.finding_count as f64 } else { hit.value };
         alert.value = alert.value.max(value);
-        if let Some(evidence) = evidence_of(rule, spec, hit).filter(|_| is_new) {
+        if let Some(evidence) = evidence.filter(|_| is_new) {
             if alert.evidence.len() >= EVIDENCE_MAX {
                 alert.evidence.pop();
             }
-            alert.evidence.push(evidence);
+            alert.evidence.push(evidence.clone());
         }
-        let severity = severity_of(rule.meta(), spec, alert.value).max(alert.severity);
+        let weight = if overflow { hit.value } else { alert.value };
+        let severity = severity_of(rule.meta(), spec, weight).max(alert.severity);
         let rose = severity > alert.severity;
         alert.severity = severity;
         alert.labels.insert("severity".to_owned(), severity.as_str().to_owned());
         alert.revision += 1;
         alert.changed_at = now;
         let snapshot = alert.clone();
-        entry.alert.annotations = self.annotations(rule, spec, hit, &snapshot);
+        entry.alert.annotations = self.annotations(rule, spec, hit, &snapshot, &entry.actors);
         entry.until = match hit.holds {
-            Holds::Until(until) => until,
-            Holds::Once | Holds::Still | Holds::Ended => before.max(until(spec, hit)),
+            Holds::Until(until) if !overflow => until,
+            _ => before.max(until(spec, hit, overflow)),
         };
-        if rose || entry.alert.value >= entry.told_value * 2.0 {
+        if rose || is_new_actor || entry.alert.value >= entry.told_value * 2.0 {
             entry.told_value = entry.alert.value;
             out.push(entry.alert.clone());
         }
@@ -285,6 +415,17 @@ impl Lifecycle {
         }
     }
 
+    /// What was found of a key ended; the alert may be one of when clusters were not apart.
+    pub(crate) fn end_of_all_clusters(&mut self, rule: &Rule, hit: &Hit) {
+        let Some(spec) = &rule.meta().alert else { return };
+        let value = |slot: &CaptureSlot| {
+            let values = hit.captured.get(slot.index()).map(Captured::values).unwrap_or_default();
+            values.first().map(|text| bounded_line(text, VALUE_BYTES_MAX)).unwrap_or_default()
+        };
+        let key = (rule.meta().id.clone(), spec.key.iter().map(value).collect());
+        self.end(&key, hit.time);
+    }
+
     /// Resolves what has not held for long enough, and forgets what need not be remembered.
     pub(crate) fn advance(
         &mut self,
@@ -303,7 +444,8 @@ impl Lifecycle {
             let Some(mut entry) = self.entries.remove(&key) else { continue };
             let suppress = rules
                 .find(&key.0)
-                .and_then(|index| rules.rule(index).meta().alert.as_ref()?.suppress);
+                .and_then(|index| rules.rule(index).meta().alert.as_ref()?.suppress)
+                .filter(|_| !is_overflow(&key));
             if entry.alert.state == AlertState::Firing {
                 self.resolve(now, suppress, key, entry, out);
             } else if let Some(suppress) = suppress
@@ -332,9 +474,7 @@ impl Lifecycle {
         entry.alert.changed_at = now;
         entry.alert.revision += 1;
         out.push(entry.alert.clone());
-        if let Some(firing) = self.firing.get_mut(&key.0) {
-            *firing = firing.saturating_sub(1);
-        }
+        self.quotas.ended(&entry.alert);
         self.changed.insert(key.clone());
         let until = suppress.map(|suppress| entry.alert.starts_at.plus(suppress));
         if let Some(until) = until.filter(|until| *until > entry.until) {
@@ -375,7 +515,7 @@ impl Lifecycle {
     /// Puts a stored entry back.
     pub(crate) fn restore(&mut self, key: AlertKey, entry: TrackedAlert) {
         if entry.alert.state == AlertState::Firing {
-            *self.firing.entry(key.0.clone()).or_default() += 1;
+            self.quotas.begun(&entry.alert);
         }
         self.deadlines.insert((entry.until, key.clone()));
         self.entries.insert(key, entry);
@@ -387,6 +527,7 @@ impl Lifecycle {
         spec: &AlertSpec,
         hit: &Hit,
         alert: &Alert,
+        actors: &[String],
     ) -> BTreeMap<String, String> {
         let meta = rule.meta();
         let context = context_of(rule, hit, alert);
@@ -399,7 +540,15 @@ impl Lifecycle {
                 None => self.counts.template_errors += 1,
             }
         }
+        if alert.is_overflow() {
+            let text = bounded_lines(&overflow_summary(alert, actors), ANNOTATION_BYTES_MAX);
+            annotations.insert("summary".to_owned(), text);
+        }
         annotations.entry("summary".to_owned()).or_insert_with(|| default_summary(alert));
+        if let Some(names) = newest_first(actors).filter(|_| actors.len() > 1) {
+            let text = bounded_line(&names, ANNOTATION_BYTES_MAX);
+            annotations.entry("actors".to_owned()).or_insert(text);
+        }
         if !meta.about.description.is_empty() {
             let text = bounded_lines(&meta.about.description, ANNOTATION_BYTES_MAX);
             annotations.entry("description".to_owned()).or_insert(text);
@@ -423,18 +572,20 @@ impl Lifecycle {
     }
 }
 
-/// When an alert resolves that begins with this hit.
-fn until(spec: &AlertSpec, hit: &Hit) -> EventTime {
-    match hit.holds {
-        Holds::Until(until) => until,
-        Holds::Once | Holds::Still | Holds::Ended => {
-            hit.last.max(hit.time).plus(spec.resolve_after)
-        }
-    }
+/// The cluster that keeps an alert apart from others.
+fn cluster_of(spec: &AlertSpec, hit: &Hit) -> Option<String> {
+    let cluster = hit.captured.get(spec.cluster?.index())?.values().first()?;
+    Some(bounded_line(cluster, VALUE_BYTES_MAX))
 }
 
-fn value_of(hit: &Hit, slot: usize) -> Option<String> {
-    hit.captured.get(slot).and_then(Captured::first).map(|text| bounded_line(text, VALUE_BYTES_MAX))
+/// When an alert resolves that begins with this hit.
+///
+/// One that stands for others hears the end of none of them.
+fn until(spec: &AlertSpec, hit: &Hit, overflow: bool) -> EventTime {
+    match hit.holds {
+        Holds::Until(until) if !overflow => until,
+        _ => hit.last.max(hit.time).plus(spec.resolve_after),
+    }
 }
 
 /// Name of a key part as a Prometheus label: short for what everybody knows, else with `_`.

@@ -1,7 +1,9 @@
 //! Alerts: findings with an identity and a life, firing → updated → resolved.
 
 pub(crate) mod lifecycle;
+pub(crate) mod quota;
 pub(crate) mod template;
+mod who;
 
 use std::{collections::BTreeMap, fmt};
 

@@ -343,7 +343,7 @@ impl<'r> Explainer<'r> {
         (explained, carried)
     }
 
-    /// The first value of a field, as it becomes part of a key.
+    /// The values of a field, as they become parts of keys.
     fn carried(
         &mut self,
         field: FieldId,
@@ -352,7 +352,7 @@ impl<'r> Explainer<'r> {
     ) -> Option<String> {
         let shown = event.shown(&self.derivations, field);
         let captured = self.free_text.capture_deciding(shown, field, self.rules, &rule.expression);
-        captured.first().map(ToString::to_string)
+        captured.joined()
     }
 
     fn correlation(
@@ -369,7 +369,8 @@ impl<'r> Explainer<'r> {
                 field: captured.get(slot.index()).cloned().unwrap_or_default(),
                 value: carried.get(slot.index()).cloned().flatten(),
             };
-            let key: Vec<KeyPart> = input.key.iter().map(part).collect();
+            let cluster = input.cluster.iter().map(part).filter(|part| part.value.is_some());
+            let key: Vec<KeyPart> = input.key.iter().map(part).chain(cluster).collect();
             let values: Vec<KeyPart> = input.fields.iter().map(part).collect();
             let absent = key.iter().chain(&values).any(|part| part.value.is_none());
             let counts = explained.holds && !absent;

@@ -157,6 +157,9 @@ codes! {
         "The same can be asked for in two ways, and the rule looks at one of them.";
     OTHER_MEANING = "R089", "means something else elsewhere",
         "Another product has a field of this name too, with another meaning.";
+    CLIENT_CHOOSES = "R091", "value that clients choose",
+        "Somebody who wants to be overlooked makes every event look as if it came from somebody \
+         else.";
     UNUSUAL_CLASS = "R090", "class is nearly a known one",
         "Rules and questions that name the known class would not find what is recorded as this one.";
     FORGEABLE_TEXT = "R092", "text that anybody can shape",

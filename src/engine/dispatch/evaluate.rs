@@ -4,6 +4,8 @@
 
 use std::cmp::Reverse;
 
+use hashbrown::HashMap;
+
 use super::{Audience, Group, GroupedAlert, NotifyReason, grouped_alert::News};
 use crate::engine::{
     alert::Fingerprint, limits::ALERTS_PER_NOTIFICATION_MAX, rule::Severity, time::WallTime,
@@ -42,7 +44,8 @@ pub fn notify_reason(tally: &Tally) -> NotifyReason {
 /// What a group would say if it were asked now.
 pub(in crate::engine) struct Selection {
     pub(in crate::engine) reason: NotifyReason,
-    /// The alerts that it would name, at most [`ALERTS_PER_NOTIFICATION_MAX`].
+    /// The alerts that it would name, at most [`ALERTS_PER_NOTIFICATION_MAX`]; what is most important to know
+    /// first.
     pub(in crate::engine) fingerprints: Vec<Fingerprint>,
     /// The alerts that did not fit.
     pub(in crate::engine) left_count: u64,
@@ -167,14 +170,28 @@ impl Group {
         if reason == NotifyReason::Nothing {
             return None;
         }
-        chosen.sort_by_key(|(fingerprint, grouped, has_news)| {
-            let severity = Reverse(grouped.latest.severity);
-            (!has_news, !grouped.is_firing(), severity, grouped.told_at, *fingerprint)
+        let order = |(fingerprint, member, has_news): &(Fingerprint, &GroupedAlert, bool)| {
+            let severity = Reverse(member.latest.severity);
+            ((!has_news, !member.is_firing()), (severity, member.told_at, *fingerprint))
+        };
+        chosen.sort_by_key(order);
+        // Everybody once before anybody twice: who makes much noise pushes nobody else out of a message.
+        let mut named: HashMap<String, usize> = HashMap::new();
+        let mut ranked: Vec<(usize, (Fingerprint, &GroupedAlert, bool))> = Vec::new();
+        for one in chosen {
+            let before = named.entry(one.1.latest.who()).or_default();
+            ranked.push((*before, one));
+            *before += 1;
+        }
+        ranked.sort_by_key(|(rank, one)| {
+            let (first, last) = order(one);
+            (first, *rank, last)
         });
+        let mut chosen: Vec<Fingerprint> =
+            ranked.into_iter().map(|(_, (fingerprint, ..))| fingerprint).collect();
         let left_count =
             held_count + chosen.len().saturating_sub(ALERTS_PER_NOTIFICATION_MAX) as u64;
         chosen.truncate(ALERTS_PER_NOTIFICATION_MAX);
-        let fingerprints = chosen.into_iter().map(|(fingerprint, ..)| fingerprint).collect();
-        Some(Selection { reason, fingerprints, left_count })
+        Some(Selection { reason, fingerprints: chosen, left_count })
     }
 }

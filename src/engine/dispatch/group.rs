@@ -145,13 +145,26 @@ impl Group {
         self.alerts.insert(fingerprint, grouped);
     }
 
-    /// The alert to drop at a limit: the one that ended longest ago.
-    pub(in crate::engine) fn victim(&self) -> Option<Fingerprint> {
-        self.alerts
-            .iter()
-            .filter(|(_, grouped)| !grouped.is_firing())
-            .min_by_key(|(fingerprint, grouped)| (grouped.latest.changed_at, **fingerprint))
-            .map(|(fingerprint, _)| *fingerprint)
+    /// The alert to drop at a limit, so that there is room for an alert: the one that ended longest ago, else
+    /// one of whoever has most of them here. `None` if the new one would be another of these.
+    pub(in crate::engine) fn victim(&self, newcomer: &Alert) -> Option<Fingerprint> {
+        let ended = self.alerts.iter().filter(|(_, member)| !member.is_firing());
+        let ended =
+            ended.min_by_key(|(fingerprint, member)| (member.latest.changed_at, **fingerprint));
+        if let Some((fingerprint, _)) = ended {
+            return Some(*fingerprint);
+        }
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for member in self.alerts.values() {
+            *counts.entry(member.latest.who()).or_default() += 1;
+        }
+        let own = counts.get(&newcomer.who()).copied().unwrap_or(0);
+        let (noisiest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let of_noisiest = self.alerts.iter().filter(|(_, m)| m.latest.who() == noisiest);
+        let least = of_noisiest.min_by_key(|(fingerprint, member)| {
+            (!member.is_new(), member.latest.severity, **fingerprint)
+        });
+        least.filter(|_| most > own + 1).map(|(fingerprint, _)| *fingerprint)
     }
 
     /// Makes the notification that is due now, in place of one that is owed and not in flight.
@@ -164,14 +177,21 @@ impl Group {
         let before = self.owed.take().map(|owed| owed.progress);
         let selection = self.select(now)?;
         let (mut alerts, mut told) = (Vec::new(), Vec::new());
+        let mut places: BTreeMap<Fingerprint, usize> = BTreeMap::new();
         let mut form = Form::Full;
         for fingerprint in selection.fingerprints {
-            let grouped = self.alerts.get(&fingerprint).expect("selected among the alerts");
-            form = form.max(grouped.refused.map_or(Form::Full, |refused| refused.form));
-            alerts.push(grouped.view(&self.policy));
-            told.push((fingerprint, grouped.told_by_now(&self.policy)));
+            let member = self.alerts.get(&fingerprint).expect("selected among the alerts");
+            form = form.max(member.refused.map_or(Form::Full, |refused| refused.form));
+            if member.is_new() {
+                places.insert(fingerprint, places.len());
+            }
+            alerts.push(member.view(&self.policy));
+            told.push((fingerprint, member.told_by_now(&self.policy)));
         }
-        alerts.sort_by_key(|alert| (alert.state == AlertState::Resolved, alert.fingerprint));
+        alerts.sort_by_key(|alert| {
+            let place = places.get(&alert.fingerprint).copied().unwrap_or(usize::MAX);
+            (alert.state == AlertState::Resolved, place, alert.fingerprint)
+        });
         told.sort_by_key(|(fingerprint, _)| *fingerprint);
         let notification = Arc::new(Notification {
             id: self.notification_id(&told),
@@ -187,6 +207,7 @@ impl Group {
             sent_at: now,
             form,
             relabelled: Vec::new(),
+            new_count: 0,
             attempts: 0,
             receipt: self.receipt.clone(),
         });
@@ -218,9 +239,15 @@ impl Group {
         };
         let owed = self.owed.as_mut()?;
         owed.progress.phase = Phase::Launched;
-        if owed.notification.sent_at != now || owed.notification.relabelled != relabelled {
+        let is_new =
+            |alert: &&Alert| self.alerts.get(&alert.fingerprint).is_some_and(GroupedAlert::is_new);
+        let new_count = owed.notification.alerts.iter().take_while(is_new).count();
+        let before = &owed.notification;
+        if (before.sent_at, before.new_count) != (now, new_count) || before.relabelled != relabelled
+        {
             let notification = Arc::make_mut(&mut owed.notification);
-            (notification.sent_at, notification.relabelled) = (now, relabelled);
+            (notification.sent_at, notification.new_count) = (now, new_count);
+            notification.relabelled = relabelled;
         }
         Some(Arc::clone(&owed.notification))
     }

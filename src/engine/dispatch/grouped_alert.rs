@@ -60,7 +60,7 @@ pub(in crate::engine) enum News {
     Resolved,
     /// It is graver than the receiver was told, or less.
     Severity,
-    /// There is more to it.
+    /// There is more to it. People are told if it stands for others: it may be about somebody else by now.
     Revised,
 }
 
@@ -126,6 +126,12 @@ impl GroupedAlert {
         self.latest.state == AlertState::Firing
     }
 
+    /// Whether the receiver does not know of it, or knows that it had ended.
+    pub(in crate::engine) fn is_new(&self) -> bool {
+        let known = self.told.filter(|_| self.is_episode_known());
+        known.is_none_or(|told| told.state == AlertState::Resolved && self.is_firing())
+    }
+
     /// What is to be said of it, if anything.
     pub(in crate::engine) fn news(&self, policy: &Policy) -> Option<News> {
         let Some(told) = self.told.filter(|_| self.is_episode_known()) else {
@@ -141,7 +147,7 @@ impl GroupedAlert {
                 if told.severity != self.latest.severity {
                     Some(News::Severity)
                 } else if told.revision != self.latest.revision
-                    && policy.audience != Audience::People
+                    && (policy.audience != Audience::People || self.latest.is_overflow())
                 {
                     Some(News::Revised)
                 } else {

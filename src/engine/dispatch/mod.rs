@@ -213,7 +213,8 @@ pub struct Notification {
     pub group_labels: BTreeMap<String, String>,
     /// Why it is sent now.
     pub reason: NotifyReason,
-    /// Firing ones first, then by fingerprint.
+    /// Firing ones first; of these those that the receiver does not know of yet, everybody once before anybody
+    /// twice; then by fingerprint.
     pub alerts: Vec<Alert>,
     /// Alerts of the group that did not fit into this notification.
     pub truncated_count: u64,
@@ -229,6 +230,9 @@ pub struct Notification {
     /// that know alerts by their labels. Resolved ones.
     #[serde(skip)]
     pub relabelled: Vec<Alert>,
+    /// How many of the alerts, from the first one on, the receiver does not know of yet.
+    #[serde(skip)]
+    pub new_count: usize,
     /// How many attempts came before the one that carries it.
     pub attempts: u32,
     /// What the receiver answered to the group's earlier notification.

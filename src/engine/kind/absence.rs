@@ -12,7 +12,7 @@ use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Parameters, ResolveContext,
     RuleState, Sample, Taken, Written,
     calendar::{Calendar, counted, counted_at},
-    keyed::{KeyState, Keyed, captured_of},
+    keyed::{KeyState, Keyed, Standing, captured_of},
     life,
     state::{Decide, fresh},
     step_counts::SeenSpan,
@@ -123,7 +123,8 @@ impl Parameters for Expect {
     fn resolve(&self, context: &ResolveContext<'_>) -> Option<Arc<dyn Kind>> {
         let absence = |expect| {
             let (calendar, expires) = (context.calendar.clone(), context.expires);
-            Some(Arc::new(Absence { expect, calendar, expires }) as Arc<dyn Kind>)
+            let parts = context.key_parts;
+            Some(Arc::new(Absence { expect, parts, calendar, expires }) as Arc<dyn Kind>)
         };
         let (values, place): (Vec<(String, Option<EventTime>)>, Option<&Place>) = match self {
             Expect::Seen => return absence(None),
@@ -163,6 +164,8 @@ type Expected = BTreeMap<CorrelationKey, Option<EventTime>>;
 struct Absence {
     /// `None`: whoever was ever seen.
     expect: Option<Arc<Expected>>,
+    /// How many parts a key has, without its cluster.
+    parts: usize,
     /// When silence counts; `None`: always.
     calendar: Option<Arc<dyn Calendar>>,
     /// From when on nobody is expected any more.
@@ -171,13 +174,20 @@ struct Absence {
 
 impl Absence {
     fn expects(&self, key: &CorrelationKey, time: EventTime) -> bool {
-        let is_named = self.expect.as_ref().is_none_or(|expect| expect.contains_key(key));
+        let name = self.name_of(key);
+        let is_named = self.expect.as_ref().is_none_or(|expect| expect.contains_key(name));
         is_named && self.expected_until(key).is_none_or(|until| time < until)
+    }
+
+    /// A key without the cluster: names are those of every cluster that they are heard of in.
+    fn name_of<'k>(&self, key: &'k CorrelationKey) -> &'k [Arc<str>] {
+        key.get(..self.parts).unwrap_or(key)
     }
 
     /// From when on a key is not expected any more; `None` if that is not said.
     fn expected_until(&self, key: &CorrelationKey) -> Option<EventTime> {
-        let of_key = self.expect.as_ref().and_then(|expect| *expect.get(key)?);
+        let name = self.name_of(key);
+        let of_key = self.expect.as_ref().and_then(|expect| *expect.get(name)?);
         of_key.into_iter().chain(self.expires).min()
     }
 }
@@ -280,9 +290,10 @@ impl Silences {
             out.extend(heard.map(|heard| ended(&heard, watermark)));
         }
         for key in self.kind.expect.iter().flat_map(|expect| expect.keys()) {
-            if keys.get(key).is_some() || !self.kind.expects(key, watermark) {
+            if keys.has_any(key) || !self.kind.expects(key, watermark) {
                 continue;
             }
+            make_room(keys, key, watermark, out);
             let heard = Heard::at(watermark, captured_of(key));
             let due = self.earliest_look(self.kind.expected_until(key), &heard);
             keys.update(key.clone(), || heard, |_| Some(due));
@@ -328,10 +339,47 @@ impl Silences {
         (next > time.plus(TICK)).then_some(next)
     }
 
+    /// A name that was waited for and never heard of is waited for in no other place, once it is heard of in
+    /// a cluster.
+    fn found_in_cluster(
+        &self,
+        keys: &mut Keyed<Heard>,
+        key: &CorrelationKey,
+        time: EventTime,
+        out: &mut Vec<Hit>,
+    ) {
+        let name = self.kind.name_of(key);
+        if self.kind.expect.is_none() || name.len() == key.len() {
+            return;
+        }
+        let name = CorrelationKey::from(name);
+        // What was captured of an event is more than its key.
+        let never_heard = |heard: &Heard| heard.captured.len() == name.len();
+        if keys.get(&name).is_some_and(never_heard)
+            && let Some(heard) = keys.remove(&name).filter(|heard| heard.told.is_some())
+        {
+            out.push(ended(&heard, time));
+        }
+    }
+
     fn gives_up(&self, silence: Duration) -> bool {
         let most = (self.timespan * GIVEN_UP_AFTER).max(GIVEN_UP_AFTER_MIN);
         self.kind.expect.is_none() && silence >= most
     }
+}
+
+/// Makes room for a key: whoever was heard of longest stays. Nobody is left to end a silence of one that goes,
+/// so it ends.
+fn make_room(keys: &mut Keyed<Heard>, key: &CorrelationKey, time: EventTime, out: &mut Vec<Hit>) {
+    let known_for = |heard: &mut Heard| {
+        let since = heard.spans.front().map_or(EventTime::MIN, |span| span.first);
+        let last = heard.spans.back().map_or(EventTime::MIN, |span| span.last);
+        let is_told = heard.told.is_some();
+        let progress = if is_told { f64::INFINITY } else { last.since(since).as_secs_f64() };
+        Standing { progress, since }
+    };
+    let gone = keys.make_room(key, known_for);
+    out.extend(gone.iter().filter(|heard| heard.told.is_some()).map(|heard| ended(heard, time)));
 }
 
 /// When a key must be looked at that is to be told at a time.
@@ -367,7 +415,7 @@ impl Decide for Silences {
         key: CorrelationKey,
         sample: Sample<'_>,
         watermark: Option<EventTime>,
-        _: &mut Vec<Hit>,
+        out: &mut Vec<Hit>,
     ) -> Taken {
         let Sample { time, captured, .. } = sample;
         if !self.kind.expects(&key, time) {
@@ -381,6 +429,8 @@ impl Decide for Silences {
         if keys.get(&key).is_some_and(is_decided) {
             return Taken::TooLate;
         }
+        self.found_in_cluster(keys, &key, time, out);
+        make_room(keys, &key, time, out);
         let until = self.kind.expected_until(&key);
         let fresh = || Heard::at(time, Arc::clone(&captured));
         keys.update(key, fresh, |heard| {

@@ -3,7 +3,7 @@
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_events},
-    window::{Window, WindowEvent, count},
+    window::{Window, WindowEvent},
 };
 use crate::engine::{
     syntax::threshold::{Numbers, schema_of_numbers},
@@ -63,11 +63,15 @@ impl Measure for EventCount {
         "events".to_owned()
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+    fn event(&self, sample: &Sample<'_>, _: &[&str]) -> Option<WindowEvent> {
         Some(WindowEvent::of(sample))
     }
 
-    fn measure(&self, _: &mut Window, start: usize, end: usize) -> f64 {
-        count(end - start)
+    fn joins(&self) -> bool {
+        true
+    }
+
+    fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {
+        window.events(start, end)
     }
 }

@@ -123,6 +123,8 @@ struct Memory {
 impl KeyState for SeenSpan {}
 
 impl Decide for Memory {
+    const IS_MEMORY: bool = true;
+
     /// All keys; and by the key and, behind it, the values.
     type Tables = (Keyed<SeenSpan>, Keyed<SeenSpan>);
 
@@ -138,6 +140,8 @@ impl Decide for Memory {
         let combination = sample.with_values(&key);
         let mut began = time;
         let history = self.history;
+        keys.make_room(&key, |known| known.standing());
+        combinations.make_room(&combination, |known| known.standing());
         keys.update(
             key,
             || SeenSpan::at(time),

@@ -16,10 +16,25 @@ use super::{
 use crate::engine::{limits::CORRELATION_KEYS_MAX, time::EventTime, value::Captured};
 
 /// What is kept of one key.
-pub(super) trait KeyState: Debug + Send + Serialize + DeserializeOwned + 'static {
+pub(super) trait KeyState:
+    Clone + Debug + Send + Serialize + DeserializeOwned + 'static
+{
     /// What it captured was captured by an earlier text of the rule: only the key is still known.
     fn outdate(&mut self, _: &CorrelationKey) {}
 }
+
+/// How far a key has come, and since when it is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) progress: f64,
+    pub(super) since: EventTime,
+}
+
+/// Keys that are known longest, and are not dropped: a quarter. What was begun before a flood outlasts it.
+const KEPT: usize = CORRELATION_KEYS_MAX / 4;
+
+/// Keys that are dropped when there is no room for another: a sixteenth, so that a flood costs little.
+const EVICTED_AT_ONCE: usize = CORRELATION_KEYS_MAX / 16;
 
 /// What a key says of captured values. Its parts come first in every rule.
 pub(super) fn captured_of(key: &CorrelationKey) -> Arc<[Captured]> {
@@ -38,8 +53,8 @@ struct Slot<S> {
     is_changed: bool,
 }
 
-/// The states of all keys of one rule. At most [`CORRELATION_KEYS_MAX`]; at the limit the key whose
-/// deadline comes first is dropped: the one idle longest.
+/// The states of all keys of one rule. At most [`CORRELATION_KEYS_MAX`]: at the limit
+/// [`Keyed::make_room`] drops those that have come least far.
 #[derive(Debug)]
 pub(super) struct Keyed<S> {
     slots: BTreeMap<CorrelationKey, Slot<S>>,
@@ -68,6 +83,11 @@ impl<S: KeyState> Keyed<S> {
 
     pub(super) fn get(&self, key: &CorrelationKey) -> Option<&S> {
         self.slots.get(key).map(|slot| &slot.state)
+    }
+
+    /// Whether something is known of a key, or of a longer one that begins with it.
+    pub(super) fn has_any(&self, key: &CorrelationKey) -> bool {
+        self.slots.range(key.clone()..).next().is_some_and(|(known, _)| known.starts_with(key))
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &CorrelationKey> {
@@ -103,9 +123,6 @@ impl<S: KeyState> Keyed<S> {
         }
         let mut state = fresh();
         let Some(deadline) = change(&mut state) else { return };
-        if self.slots.len() >= CORRELATION_KEYS_MAX {
-            self.evict();
-        }
         self.deadlines.insert((deadline, key.clone()));
         self.changed.push(key.clone());
         self.slots.insert(key, Slot { state, deadline, scheduled: deadline, is_changed: true });
@@ -127,12 +144,34 @@ impl<S: KeyState> Keyed<S> {
         None
     }
 
-    fn evict(&mut self) {
-        if let Some((_, key)) = self.pop_due(EventTime::MAX) {
-            self.slots.remove(&key);
-            self.changed.push(key);
-            self.losses.keys_evicted += 1;
+    /// Makes room for a key that is new, if there is none: of all keys but the [`KEPT`] that are known longest
+    /// some are dropped, those first that have come least far, and of these the ones idle longest. What they
+    /// had come to.
+    ///
+    /// So a flood of names that each do next to nothing pushes out its own kind, and not the one that is
+    /// about to be found. Cost: a look at every key, for one new key of [`EVICTED_AT_ONCE`].
+    pub(super) fn make_room(
+        &mut self,
+        key: &CorrelationKey,
+        mut standing: impl FnMut(&mut S) -> Standing,
+    ) -> Vec<S> {
+        if self.slots.len() < CORRELATION_KEYS_MAX || self.slots.contains_key(key) {
+            return Vec::new();
         }
+        let mut all: Vec<(Standing, EventTime, CorrelationKey)> = self
+            .slots
+            .iter_mut()
+            .map(|(key, slot)| (standing(&mut slot.state), slot.deadline, key.clone()))
+            .collect();
+        all.select_nth_unstable_by(KEPT, |a, b| (a.0.since, &a.2).cmp(&(b.0.since, &b.2)));
+        let mut others = all.split_off(KEPT);
+        others.select_nth_unstable_by(EVICTED_AT_ONCE, |a, b| {
+            let by_progress = a.0.progress.total_cmp(&b.0.progress);
+            by_progress.then_with(|| (a.1, &a.2).cmp(&(b.1, &b.2)))
+        });
+        others.truncate(EVICTED_AT_ONCE);
+        self.losses.keys_evicted += EVICTED_AT_ONCE as u64;
+        others.into_iter().filter_map(|(_, _, key)| self.remove(&key)).collect()
     }
 
     pub(super) fn remove(&mut self, key: &CorrelationKey) -> Option<S> {
@@ -198,6 +237,33 @@ impl<S: KeyState> Table for Keyed<S> {
 
     fn keys(&self, table: u8, out: &mut Vec<StateKey>) {
         out.extend(self.slots.keys().map(|key| StateKey { table, key: key.clone() }));
+    }
+
+    fn has(&self, key: &CorrelationKey) -> bool {
+        self.slots.contains_key(key)
+    }
+
+    fn inherit(
+        &mut self,
+        from: &CorrelationKey,
+        to: &CorrelationKey,
+        values: usize,
+        is_memory: bool,
+    ) {
+        let length = from.len() + values;
+        let all = self.slots.range(from.clone()..).map(|(key, _)| key);
+        let longer = all.take_while(|key| key.starts_with(from));
+        let keys: Vec<CorrelationKey> = longer.filter(|key| key.len() == length).cloned().collect();
+        for key in keys {
+            let known = self.slots.get(&key).map(|slot| (slot.state.clone(), slot.deadline));
+            let Some((state, deadline)) = known else { continue };
+            if !is_memory {
+                self.remove(&key);
+            }
+            let values = key.get(from.len()..).unwrap_or_default();
+            let heir = to.iter().chain(values).cloned().collect();
+            self.update(heir, || state, |_| Some(deadline));
+        }
     }
 
     fn restore(&mut self, key: CorrelationKey, bytes: &[u8], captures: Captures) -> Option<()> {

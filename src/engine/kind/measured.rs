@@ -5,8 +5,8 @@ use std::fmt::Debug;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
-    window::{Window, WindowEvent, WindowShape},
-    windowed::{Verdict, Windowed, fresh_windows},
+    window::{Window, WindowEvent, WindowShape, count},
+    windowed::{Verdict, Windowed, fresh_windows, oldest},
 };
 use crate::engine::{
     duration::written,
@@ -32,7 +32,23 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
     fn unit(&self) -> String;
 
     /// The sample as an event of a window. `None` if a value is no number where one is needed.
-    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent>;
+    fn event(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent>;
+
+    /// Whether something can stand for several events of nearly the same time.
+    fn joins(&self) -> bool {
+        false
+    }
+
+    /// What stands for two of them.
+    fn joined(&self, earlier: &WindowEvent, later: WindowEvent) -> Option<WindowEvent> {
+        later.with(earlier)
+    }
+
+    /// The event that a full window can do without best, if none can be joined; see
+    /// [`Windowed::make_room`].
+    fn spare(&self, window: &mut Window, _index: usize, ends: bool) -> usize {
+        oldest(window, ends)
+    }
 
     /// The number of entries `start..end`; at least one.
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64;
@@ -89,8 +105,35 @@ impl<M: Measure> Windowed for Measured<M> {
         self.measure.is_count() && self.threshold.fires_at_once()
     }
 
-    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
-        self.measure.event(sample)
+    fn entry(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {
+        self.measure.event(sample, values)
+    }
+
+    fn progress(&self, window: &mut Window, frame: Frame) -> f64 {
+        let all = window.len();
+        let verdict = self.evaluate(window, 0, all);
+        if !self.fires_at_once(frame.window) && verdict.holds {
+            f64::INFINITY
+        } else if self.measure.grows() {
+            verdict.value
+        } else {
+            // Of a mean the first event says no less than the last.
+            count(all)
+        }
+    }
+
+    fn make_room(&self, window: &mut Window, index: usize, frame: Frame) -> usize {
+        if self.measure.joins() {
+            let join =
+                |earlier: &WindowEvent, later: WindowEvent| self.measure.joined(earlier, later);
+            let joined = window.join_neighbours(frame, join);
+            if joined > 0 {
+                return joined;
+            }
+        }
+        let spare = self.measure.spare(window, index, self.ends(frame));
+        window.remove(spare);
+        1
     }
 
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {

@@ -197,13 +197,22 @@ pub struct Sample<'a> {
     pub time: EventTime,
     /// Which of the rule's inputs it is a finding of.
     pub input: u16,
-    /// The values of the fields that the kind looks at, in order.
+    /// The values of the fields that the kind looks at, in order; one combination of them behind the
+    /// other, if a field has several.
     pub values: &'a [&'a str],
+    /// How many fields that are.
+    pub fields: usize,
     /// What the rule's own finding would carry.
     pub captured: Arc<[Captured]>,
 }
 
-impl Sample<'_> {
+impl<'a> Sample<'a> {
+    /// Each combination of values; one without values if the kind looks at none.
+    fn combinations(&self) -> impl Iterator<Item = &'a [&'a str]> + use<'a> {
+        let empty: Option<&[&str]> = (self.fields == 0).then_some(&[]);
+        empty.into_iter().chain(self.values.chunks_exact(self.fields.max(1)))
+    }
+
     /// A key with the values behind it.
     fn with_values(&self, key: &CorrelationKey) -> CorrelationKey {
         key.iter().cloned().chain(self.values.iter().map(|value| Arc::from(*value))).collect()
@@ -280,7 +289,8 @@ pub trait Kind: Debug + Send + Sync {
         String::new()
     }
 
-    /// Whether the values it looks at tell its alerts apart, beside the key.
+    /// Whether the values it looks at tell its alerts apart, beside the key. It is given one combination
+    /// of them at a time.
     fn is_about_values(&self) -> bool {
         false
     }

@@ -130,6 +130,7 @@ impl KeyState for StepCounts {}
 /// Counts an event of a key; the key's events within the history that ends with `step`.
 fn count(table: &mut Keyed<StepCounts>, key: CorrelationKey, step: i64, length: Duration) -> u64 {
     let mut events = 0;
+    table.make_room(&key, |history| history.standing(length));
     table.update(key, StepCounts::default, |history| {
         history.add(step);
         let last = history.last().unwrap_or(step);
@@ -146,6 +147,8 @@ fn first_kept(last: i64) -> i64 {
 }
 
 impl Decide for Shares {
+    const IS_MEMORY: bool = true;
+
     /// Numbers of events of all keys; and by the key and, behind it, the values.
     type Tables = (Keyed<StepCounts>, Keyed<StepCounts>);
 

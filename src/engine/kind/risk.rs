@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, RuleState, Sample, Taken, Written,
-    keyed::{KeyState, Keyed, captured_of},
+    keyed::{KeyState, Keyed, Standing, captured_of},
     life,
     state::{Decide, fresh},
 };
@@ -290,6 +290,8 @@ impl Decide for Risk {
         };
         let (time, name, score) = (sample.time, Box::from(name.as_str()), *score);
         let score = Contribution { time, name, score, total: score };
+        // What is left of a sum longest has come furthest: that is by what keys are kept that are alike.
+        entities.make_room(&key, |sum| Standing { progress: 0.0, since: sum.first });
         entities.update(
             key,
             || Sum::new(time),

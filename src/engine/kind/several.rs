@@ -18,6 +18,8 @@ pub(super) struct Manner {
     pub(super) words: &'static str,
     /// Whether a range of a window is enough.
     pub(super) evaluate: fn(&Several, &mut Window, usize, usize) -> Verdict,
+    /// What a window that is full can do without; see [`Windowed::make_room`].
+    pub(super) make_room: fn(&Several, &mut Window, usize, Frame) -> usize,
 }
 
 /// Reads `condition`.
@@ -91,8 +93,12 @@ impl Windowed for Several {
 
     /// Inputs are told apart as values are, so that those of a range are known without a look at each of
     /// its events.
-    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
+    fn entry(&self, sample: &Sample<'_>, _: &[&str]) -> Option<WindowEvent> {
         Some(WindowEvent { hash: u64::from(sample.input), ..WindowEvent::of(sample) })
+    }
+
+    fn make_room(&self, window: &mut Window, index: usize, frame: Frame) -> usize {
+        (self.manner.make_room)(self, window, index, frame)
     }
 
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {

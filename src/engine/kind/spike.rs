@@ -12,7 +12,7 @@ use super::{
     life,
     state::{Decide, fresh},
     step_counts::{SeenSpan, StepCounts, start_of, step_of},
-    window::{Window, WindowEvent, WindowShape, count},
+    window::{Window, WindowEvent, WindowShape},
 };
 use crate::engine::{
     duration::written,
@@ -254,7 +254,7 @@ impl Spike {
     ) -> Option<Hit> {
         let window = &state.window;
         let time = window.get(at)?.time;
-        if count(window.len()) < self.at_least {
+        if window.events(0, window.len()) < self.at_least {
             return None;
         }
         let mut best: Option<Hit> = None;
@@ -264,7 +264,7 @@ impl Spike {
                 break;
             }
             let (start, end) = window.bounds(WindowShape::Sliding, timespan, end_index);
-            let value = count(end - start);
+            let value = window.events(start, end);
             if value < self.at_least || best.as_ref().is_some_and(|best| best.value >= value) {
                 continue;
             }
@@ -303,6 +303,8 @@ fn ratio(events: u64, hours: i64) -> f64 {
 }
 
 impl Decide for Baselines {
+    const IS_MEMORY: bool = true;
+
     /// All keys; and, under the empty key, since when the rule has been seeing events.
     type Tables = (Keyed<KeyPast>, Keyed<SeenSpan>);
 
@@ -315,6 +317,7 @@ impl Decide for Baselines {
         out: &mut Vec<Hit>,
     ) -> Taken {
         let (kind, timespan) = (&self.kind, self.timespan);
+        let frame = Frame { timespan, window: WindowShape::Sliding };
         let time = sample.time;
         let mut began = time;
         rule.update(
@@ -327,12 +330,14 @@ impl Decide for Baselines {
             },
         );
         let mut dropped = 0;
+        keys.make_room(&key, |state| state.hours.standing(HOUR));
         keys.update(key, KeyPast::default, |state| {
-            if state.window.len() >= WINDOW_EVENTS_MAX {
-                state.window.drop_first();
-                dropped += 1;
+            let mut at = state.window.insert(WindowEvent::of(&sample));
+            if state.window.len() > WINDOW_EVENTS_MAX {
+                dropped += state.window.join_neighbours(frame, |earlier, later| later.with(earlier))
+                    as u64;
+                at = state.window.last_at((time, sample.input));
             }
-            let at = state.window.insert(WindowEvent::of(&sample));
             state.hours.add(step_of(time, HOUR));
             state.captured = sample.captured;
             out.extend(kind.look(state, at, timespan, began));

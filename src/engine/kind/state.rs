@@ -44,6 +44,10 @@ pub trait RuleState: Debug + Send {
     /// Puts one stored piece back. `None` if it cannot be read.
     fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()>;
 
+    /// What is known of one key, if anything is, is known of another from now on, of which nothing is known
+    /// yet: it was stored when clusters were not apart. Of counted fields there are so many `values`.
+    fn inherit(&mut self, from: &CorrelationKey, to: &CorrelationKey, values: usize);
+
     /// Takes over all that a rule of the same meaning has seen. Nothing is copied; if its captures are
     /// outdated, each key is looked at.
     ///
@@ -99,6 +103,9 @@ pub struct StateKey {
 
 /// One rule's parameters, and what they make of samples.
 pub(super) trait Decide: Debug + Send + 'static {
+    /// Whether it is a memory of what was usual: that is then good for several keys.
+    const IS_MEMORY: bool = false;
+
     /// What is kept.
     type Tables: Tables;
 
@@ -143,6 +150,19 @@ pub(super) trait Table {
 
     /// Every key.
     fn keys(&self, table: u8, out: &mut Vec<StateKey>);
+
+    /// Whether something is known of a key.
+    fn has(&self, key: &CorrelationKey) -> bool;
+
+    /// Lets another key begin with what is known of one, and of keys that have so many values behind it. If
+    /// `is_memory`, the first one keeps it.
+    fn inherit(
+        &mut self,
+        from: &CorrelationKey,
+        to: &CorrelationKey,
+        values: usize,
+        is_memory: bool,
+    );
 
     /// Puts a stored key back. `None` if its state cannot be read.
     fn restore(&mut self, key: CorrelationKey, bytes: &[u8], captures: Captures) -> Option<()>;
@@ -212,6 +232,16 @@ impl<D: Decide> RuleState for State<D> {
     fn restore(&mut self, key: StateKey, bytes: &[u8], captures: Captures) -> Option<()> {
         let table = self.tables.each_mut().nth(usize::from(key.table))?;
         table.restore(key.key, bytes, captures)
+    }
+
+    fn inherit(&mut self, from: &CorrelationKey, to: &CorrelationKey, values: usize) {
+        let of_keys = self.tables.each().next();
+        if of_keys.is_some_and(|table| table.has(from) && !table.has(to)) {
+            // What is told apart by values, too, stands in the tables behind the first.
+            for (table, values) in self.tables.each_mut().zip([0, values]) {
+                table.inherit(from, to, values, D::IS_MEMORY);
+            }
+        }
     }
 
     fn take_over(&mut self, other: Box<dyn RuleState>, captures: Captures) {

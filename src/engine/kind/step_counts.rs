@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::keyed::Standing;
 use crate::engine::time::EventTime;
 
 /// From when to when something was seen.
@@ -20,6 +21,11 @@ impl SeenSpan {
     /// Seen once.
     pub(super) const fn at(time: EventTime) -> SeenSpan {
         SeenSpan { first: time, last: time }
+    }
+
+    /// What was seen for longest has come furthest.
+    pub(super) fn standing(&self) -> Standing {
+        Standing { progress: self.last.since(self.first).as_secs_f64(), since: self.first }
     }
 
     /// Seen once more, by somebody whose memory lasts so long: after a longer pause it begins anew,
@@ -81,6 +87,13 @@ impl StepCounts {
             .ok()
             .and_then(|at| self.steps.get(at))
             .map_or(0, |(_, events)| *events)
+    }
+
+    /// What had most events has come furthest.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub(super) fn standing(&self, length: Duration) -> Standing {
+        let first = self.steps.front().map_or(i64::MAX, |(step, _)| *step);
+        Standing { progress: self.since(i64::MIN) as f64, since: start_of(first, length) }
     }
 
     /// Events from one step on.

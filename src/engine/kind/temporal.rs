@@ -1,11 +1,11 @@
 //! `temporal`: several rules, in any order.
 
 use super::{
-    KindEntry, Written, life,
+    Frame, KindEntry, Written, life,
     several::{Manner, Several, read},
     temporal_condition::schema,
     window::{Window, count},
-    windowed::Verdict,
+    windowed::{Verdict, Windowed, oldest},
 };
 
 /// The line of the table.
@@ -52,7 +52,15 @@ correlation:
     read: Some(|section| read(section, &MANNER)),
 };
 
-const MANNER: Manner = Manner { entry: &ENTRY, words: "", evaluate };
+const MANNER: Manner = Manner { entry: &ENTRY, words: "", evaluate, make_room };
+
+/// A rule that is seen again takes the place of itself.
+fn make_room(rules: &Several, window: &mut Window, index: usize, frame: Frame) -> usize {
+    let ends = rules.ends(frame);
+    let spare = window.spare_repeat(index, ends).unwrap_or_else(|| oldest(window, ends));
+    window.remove(spare);
+    1
+}
 
 fn evaluate(rules: &Several, window: &mut Window, start: usize, end: usize) -> Verdict {
     let seen = rules.seen(window, start, end);

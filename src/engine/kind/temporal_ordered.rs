@@ -1,7 +1,10 @@
 //! `temporal_ordered`: several rules, in the order of `rules`.
 
+use crate::engine::time::EventTime;
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
-    KindEntry, Written, life,
+    Frame, KindEntry, Written, life,
     several::{Manner, Several, read},
     temporal_condition::{TemporalCondition, schema},
     window::{Window, count},
@@ -54,7 +57,61 @@ correlation:
     read: Some(|section| read(section, &MANNER)),
 };
 
-const MANNER: Manner = Manner { entry: &ENTRY, words: " in order", evaluate };
+const MANNER: Manner = Manner { entry: &ENTRY, words: " in order", evaluate, make_room };
+
+/// Of the older half only what others may still follow stays.
+fn make_room(rules: &Several, window: &mut Window, _: usize, _: Frame) -> usize {
+    let needed = needed(&rules.required, window);
+    let half = window.len() / 2;
+    window.keep(|at| at >= half || needed.contains(&at))
+}
+
+/// Required inputs whose chains are told apart when a window is full: 16. Of more, those of the others leave as
+/// any event does.
+const CHAINED_MAX: usize = 16;
+
+/// What of a window further events could go on with: for each last input and number of inputs the chain
+/// that begins latest. Beside that the first event, and the last of each input.
+fn needed(required: &[usize], window: &Window) -> BTreeSet<usize> {
+    let inputs = required.len().min(CHAINED_MAX);
+    // Links of chains: an event, and the link before it.
+    let mut links: Vec<(usize, Option<usize>)> = Vec::new();
+    // By last input and number of inputs before it: when the chain begins, and its last link.
+    let mut chains: Vec<Vec<Option<(EventTime, usize)>>> =
+        (0..inputs).map(|input| vec![None; input + 1]).collect();
+    let mut last_of: BTreeMap<u16, usize> = BTreeMap::new();
+    for (at, event) in window.range(0, window.len()).enumerate() {
+        last_of.insert(event.input, at);
+        let place = required.binary_search(&usize::from(event.input));
+        let Some(place) = place.ok().filter(|place| *place < inputs) else { continue };
+        for length in 0..=place {
+            let shorter = length.checked_sub(1).map(|shorter| {
+                let before = chains.iter().take(place);
+                before.filter_map(|of| *of.get(shorter)?).max_by_key(|(begins, _)| *begins)
+            });
+            let (begins, before) = match shorter {
+                None => (event.time, None),
+                Some(Some((begins, link))) => (begins, Some(link)),
+                Some(None) => continue,
+            };
+            if let Some(chain) = chains.get_mut(place).and_then(|of| of.get_mut(length))
+                && chain.is_none_or(|(known, _)| known < begins)
+            {
+                *chain = Some((begins, links.len()));
+                links.push((at, before));
+            }
+        }
+    }
+    let mut needed: BTreeSet<usize> = last_of.into_values().chain([0]).collect();
+    for (_, last) in chains.into_iter().flatten().flatten() {
+        let mut next = Some(last);
+        while let Some((at, before)) = next.and_then(|link| links.get(link)) {
+            needed.insert(*at);
+            next = *before;
+        }
+    }
+    needed
+}
 
 fn evaluate(rules: &Several, window: &mut Window, start: usize, end: usize) -> Verdict {
     if cannot_hold(rules, window.distinct(start, end)) {

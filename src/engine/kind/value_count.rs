@@ -4,6 +4,7 @@ use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
     window::{Window, WindowEvent, count},
+    windowed::oldest,
 };
 use crate::engine::{
     syntax::threshold::{Numbers, schema_of_fields},
@@ -61,8 +62,13 @@ impl Measure for ValueCount {
         "different values".to_owned()
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
-        Some(WindowEvent::of_values(sample))
+    fn event(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {
+        Some(WindowEvent::of_values(sample, values))
+    }
+
+    /// A value that comes again takes the place of itself.
+    fn spare(&self, window: &mut Window, index: usize, ends: bool) -> usize {
+        window.spare_repeat(index, ends).unwrap_or_else(|| oldest(window, ends))
     }
 
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {

@@ -3,7 +3,7 @@
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
-    window::{Window, WindowEvent, count},
+    window::{Window, WindowEvent},
 };
 use crate::engine::{
     syntax::threshold::{Numbers, schema_of_fields, schema_of_percentile},
@@ -139,14 +139,28 @@ impl Measure for Statistic {
         }
     }
 
-    fn event(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
-        WindowEvent::of_number(sample)
+    fn event(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {
+        WindowEvent::of_number(sample, values)
+    }
+
+    fn joins(&self) -> bool {
+        true
+    }
+
+    fn joined(&self, earlier: &WindowEvent, later: WindowEvent) -> Option<WindowEvent> {
+        let number = match self {
+            Statistic::Sum | Statistic::Mean => earlier.number + later.number,
+            // What is rare stays: that is what high shares, and low ones, look for.
+            Statistic::Percentile(share) if *share < 50.0 => earlier.number.min(later.number),
+            Statistic::Median | Statistic::Percentile(_) => earlier.number.max(later.number),
+        };
+        later.with(earlier).map(|entry| WindowEvent { number, ..entry })
     }
 
     fn measure(&self, window: &mut Window, start: usize, end: usize) -> f64 {
         match self {
             Statistic::Sum => window.sum(start, end),
-            Statistic::Mean => window.sum(start, end) / count(end - start).max(1.0),
+            Statistic::Mean => window.sum(start, end) / window.events(start, end).max(1.0),
             Statistic::Median => window.percentile(start, end, 50.0),
             Statistic::Percentile(share) => window.percentile(start, end, *share),
         }

@@ -11,8 +11,11 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::Sample;
+use super::{Frame, Sample};
 use crate::engine::{digest::Digest, time::EventTime, value::Captured};
+
+/// Parts of the time that a full window covers, within which events are joined.
+const JOINED_PARTS: u32 = 2_500;
 
 /// Shape of a window, `tripline.window`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +50,8 @@ pub(super) struct WindowEvent {
     /// Which of the correlation's inputs it is a finding of.
     pub(super) input: u16,
     /// Hash of the counted values (BLAKE3, so that nobody can make two of them equal), or the input, where
-    /// inputs are what is counted; 0 if nothing is told apart.
+    /// inputs are what is counted. Where nothing is told apart: for how many further events it stands, of
+    /// about the same time, since the window was full.
     pub(super) hash: u64,
     /// The numeric value; 0 if none.
     pub(super) number: f64,
@@ -60,22 +64,37 @@ pub(super) struct WindowEvent {
 }
 
 impl WindowEvent {
+    /// By what events of a window are sorted.
+    pub(super) const fn place(&self) -> (EventTime, u16) {
+        (self.time, self.input)
+    }
+
     /// An event of which nothing but its time counts.
     pub(super) fn of(sample: &Sample<'_>) -> WindowEvent {
         let Sample { time, input, .. } = *sample;
         WindowEvent { time, input, hash: 0, number: 0.0, text: None, found: false, captured: None }
     }
 
+    /// Stands for an earlier one, too.
+    pub(super) fn with(self, earlier: &WindowEvent) -> Option<WindowEvent> {
+        Some(WindowEvent {
+            hash: self.hash.checked_add(earlier.hash)?.checked_add(1)?,
+            found: self.found || earlier.found,
+            captured: self.captured.or_else(|| earlier.captured.clone()),
+            ..self
+        })
+    }
+
     /// An event with a number. `None` if its value is none.
-    pub(super) fn of_number(sample: &Sample<'_>) -> Option<WindowEvent> {
-        let number: f64 = sample.values.first()?.parse().ok()?;
+    pub(super) fn of_number(sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {
+        let number: f64 = values.first()?.parse().ok()?;
         number.is_finite().then(|| WindowEvent { number, ..WindowEvent::of(sample) })
     }
 
     /// An event whose values are told apart.
-    pub(super) fn of_values(sample: &Sample<'_>) -> WindowEvent {
-        let hash = Digest::of(sample.values.iter().map(|value| value.as_bytes())).number();
-        let text = sample.values.join("/").into();
+    pub(super) fn of_values(sample: &Sample<'_>, values: &[&str]) -> WindowEvent {
+        let hash = Digest::of(values.iter().map(|value| value.as_bytes())).number();
+        let text = values.join("/").into();
         WindowEvent { hash, text: Some(text), ..WindowEvent::of(sample) }
     }
 }
@@ -88,6 +107,9 @@ pub(super) struct Window {
     /// The range of which distinct values were counted last; the next one is mostly near it.
     #[serde(skip)]
     recent: Option<Recent>,
+    /// Whether some entry may stand for several events; `None` if nobody looked since it was read.
+    #[serde(skip)]
+    is_joined: Option<bool>,
 }
 
 /// How often each hash is in a range of entries.
@@ -120,6 +142,70 @@ impl Window {
         self.entries.partition_point(|entry| entry.time < time)
     }
 
+    /// How many events a range stands for, where nothing is told apart. Cost: one step, unless the window was
+    /// full once: then its length.
+    pub(super) fn events(&self, start: usize, end: usize) -> f64 {
+        let plain = count(end - start);
+        if self.is_joined == Some(false) {
+            return plain;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let more: f64 = self.range(start, end).map(|entry| entry.hash as f64).sum();
+        plain + more
+    }
+
+    /// Joins events of nearly the same time, by a 2,500th of the time that the window covers; how many are
+    /// gone. Each stands where the later one stood, in the same windows.
+    pub(super) fn join_neighbours(
+        &mut self,
+        frame: Frame,
+        join: impl Fn(&WindowEvent, WindowEvent) -> Option<WindowEvent>,
+    ) -> usize {
+        let covered = match (self.entries.front(), self.entries.back()) {
+            (Some(first), Some(last)) => last.time.since(first.time),
+            _ => return 0,
+        };
+        let least = covered / JOINED_PARTS;
+        let together = |before: Option<&WindowEvent>,
+                        earlier: &WindowEvent,
+                        later: &WindowEvent| {
+            later.time.since(earlier.time) <= least
+                && match frame.window {
+                    WindowShape::Sliding => true,
+                    WindowShape::Tumbling => {
+                        aligned(earlier.time, frame.timespan) == aligned(later.time, frame.timespan)
+                    }
+                    // What was one session stays one, and begins as it did.
+                    WindowShape::Session { gap } => {
+                        before.is_some_and(|before| later.time.since(before.time) < gap)
+                    }
+                }
+        };
+        let before = self.len();
+        let mut kept: VecDeque<WindowEvent> = VecDeque::new();
+        let mut began = None;
+        for entry in std::mem::take(&mut self.entries) {
+            let earlier = kept.pop_back();
+            let joined = earlier.as_ref().and_then(|earlier| {
+                let since = began.unwrap_or(earlier.time);
+                let is_near = entry.time.since(since) <= least;
+                let is_near = is_near && together(kept.back(), earlier, &entry);
+                if is_near { join(earlier, entry.clone()) } else { None }
+            });
+            if let Some(joined) = joined {
+                began = began.or(earlier.map(|earlier| earlier.time));
+                kept.push_back(joined);
+            } else {
+                began = None;
+                kept.extend(earlier);
+                kept.push_back(entry);
+            }
+        }
+        self.entries = kept;
+        (self.recent, self.is_joined) = (None, Some(true));
+        before - self.len()
+    }
+
     /// Sum of the numbers in a range.
     pub(super) fn sum(&self, start: usize, end: usize) -> f64 {
         self.range(start, end).map(|entry| entry.number).sum()
@@ -127,27 +213,37 @@ impl Window {
 
     /// Nearest-rank percentile (0 to 100) of the numbers in a range; 0 of an empty one.
     pub(super) fn percentile(&self, start: usize, end: usize, share: f64) -> f64 {
-        let mut numbers: Vec<f64> = self.range(start, end).map(|entry| entry.number).collect();
-        numbers.sort_by(f64::total_cmp);
-        let rank = (share / 100.0 * count(numbers.len())).ceil().max(1.0);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rank between 1 and the length"
-        )]
-        let index = (rank as usize).min(numbers.len()).saturating_sub(1);
-        numbers.get(index).copied().unwrap_or(0.0)
+        let mut numbers: Vec<(f64, u64)> =
+            self.range(start, end).map(|entry| (entry.number, entry.hash)).collect();
+        numbers.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let rank = (share / 100.0 * self.events(start, end)).ceil().max(1.0);
+        let mut below = 0.0;
+        let reached = numbers.iter().find(|(_, more)| {
+            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+            let events = *more as f64 + 1.0;
+            below += events;
+            below >= rank
+        });
+        reached.or(numbers.last()).map_or(0.0, |(number, _)| *number)
     }
 
     /// Puts an event where its time belongs; its index.
     pub(super) fn insert(&mut self, entry: WindowEvent) -> usize {
-        let key = (entry.time, entry.input);
-        let index = self.entries.partition_point(|known| (known.time, known.input) <= key);
+        let place = entry.place();
+        if self.is_joined.is_none() {
+            self.is_joined = Some(self.entries.iter().any(|entry| entry.hash > 0));
+        }
+        let index = self.entries.partition_point(|known| known.place() <= place);
         if let Some(recent) = &mut self.recent {
             recent.inserted(index, entry.hash);
         }
         self.entries.insert(index, entry);
         index
+    }
+
+    /// The last entry that does not stand behind a place.
+    pub(super) fn last_at(&self, place: (EventTime, u16)) -> usize {
+        self.entries.partition_point(|known| known.place() <= place).saturating_sub(1)
     }
 
     /// The window that ends with an entry has been found; whether it had been before.
@@ -174,6 +270,55 @@ impl Window {
     /// Forgets the oldest event.
     pub(super) fn drop_first(&mut self) {
         self.remove(0);
+    }
+
+    /// Of the events that are alike by their hash, one that is no loss where repeats say nothing new:
+    /// neither the first nor the last of those like the one at `index`, else one of others. If `ends` is
+    /// false, the first of several is no loss either. `None` if all are different.
+    pub(super) fn spare_repeat(&mut self, index: usize, ends: bool) -> Option<usize> {
+        let own = self.get(index)?.hash;
+        let like = |hash: u64| {
+            self.entries.iter().enumerate().filter(move |(_, entry)| entry.hash == hash)
+        };
+        let of_several = |hash: u64| {
+            let mut like = like(hash).map(|(at, _)| at);
+            match (like.next(), like.next(), like.next()) {
+                (_, second, Some(_)) => second,
+                (first, Some(_), None) if !ends => first,
+                _ => None,
+            }
+        };
+        if let Some(spare) = of_several(own) {
+            return Some(spare);
+        }
+        let all = self.len();
+        if self.distinct(0, all) == all {
+            return None;
+        }
+        let counts = &self.recent.as_ref()?.counts;
+        let least = if ends { 3 } else { 2 };
+        let repeated =
+            |entry: &WindowEvent| counts.get(&entry.hash).is_some_and(|count| *count >= least);
+        let first = self.entries.iter().find(|entry| repeated(entry))?.hash;
+        let mut like = self.entries.iter().enumerate().filter(|(_, entry)| entry.hash == first);
+        like.nth(usize::from(ends)).map(|(at, _)| at)
+    }
+
+    /// Keeps only those of the events, by their index. How many are gone.
+    pub(super) fn keep(&mut self, keep: impl Fn(usize) -> bool) -> usize {
+        let before = self.len();
+        let mut index = 0..;
+        self.entries.retain(|_| index.next().is_some_and(&keep));
+        self.recent = None;
+        before - self.len()
+    }
+
+    /// Tells something of all events, and leaves nothing behind that costs room.
+    pub(super) fn look_through<T>(&mut self, look: impl FnOnce(&mut Window) -> T) -> T {
+        let recent = self.recent.take();
+        let told = look(self);
+        self.recent = recent;
+        told
     }
 
     /// Forgets events that no window needs any more: those that ended `keep` before `watermark`.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CorrelationKey, Frame, Hit, Holds, RuleState, Sample, Taken,
-    keyed::{KeyState, Keyed, captured_of},
+    keyed::{KeyState, Keyed, Standing, captured_of},
     state::{Decide, fresh},
     window::{Window, WindowEvent, WindowShape, aligned},
 };
@@ -26,9 +26,26 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     /// Whether it is decided the moment an event comes: more events can only make it truer.
     fn fires_at_once(&self, window: WindowShape) -> bool;
 
-    /// The sample as an event of a window. `None` if a value is no number where one is needed.
-    fn entry(&self, sample: &Sample<'_>) -> Option<WindowEvent> {
-        Some(WindowEvent::of(sample))
+    /// The sample, with one combination of its values, as an event of a window. `None` if a value is no
+    /// number where one is needed.
+    fn entry(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent>;
+
+    /// How far a key has come; see [`Keyed::make_room`]. Of what is decided by an end, what holds by now is
+    /// about to be found.
+    fn progress(&self, window: &mut Window, frame: Frame) -> f64 {
+        let all = window.len();
+        let verdict = self.evaluate(window, 0, all);
+        let waits = !self.fires_at_once(frame.window);
+        if waits && verdict.holds { f64::INFINITY } else { verdict.value }
+    }
+
+    /// Takes out of a window that is full what it can do without best, now that the event at `index` has
+    /// come; how many these are.
+    fn make_room(&self, window: &mut Window, index: usize, frame: Frame) -> usize;
+
+    /// Whether what windows begin with decides when they end.
+    fn ends(&self, frame: Frame) -> bool {
+        !self.fires_at_once(frame.window) || frame.window.gap().is_some()
     }
 
     /// Whether it can hold for no part of some events if it does not hold for all of them, which costs
@@ -50,6 +67,12 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     fn opens(&self, _: &WindowEvent) -> bool {
         true
     }
+}
+
+/// The event that leaves if all count alike: the oldest, or one amid the others if the first one decides
+/// when the window ends.
+pub(super) fn oldest(window: &Window, ends: bool) -> usize {
+    if ends { window.len() / 2 } else { 0 }
 }
 
 /// What looking at one window gave.
@@ -98,16 +121,22 @@ impl<K: Windowed> Decide for Windows<K> {
         watermark: Option<EventTime>,
         out: &mut Vec<Hit>,
     ) -> Taken {
-        let Some(entry) = self.kind.entry(&sample) else { return Taken::NoNumber };
         let (kind, frame) = (&self.kind, self.frame);
+        let entries: Vec<WindowEvent> =
+            sample.combinations().filter_map(|values| kind.entry(&sample, values)).collect();
+        if entries.is_empty() {
+            return Taken::NoNumber;
+        }
         let mut taken = Taken::Counted;
         let mut dropped = 0;
+        keys.make_room(&key, |state| {
+            let since = state.window.get(0).map_or(EventTime::MAX, |entry| entry.time);
+            let progress = state.window.look_through(|window| kind.progress(window, frame));
+            Standing { progress, since }
+        });
         keys.update(key, KeyWindow::default, |state| {
-            if state.window.len() >= WINDOW_EVENTS_MAX {
-                state.window.drop_first();
-                dropped += 1;
-            }
-            let at = state.window.insert(entry);
+            let count = entries.len();
+            let at = insert(kind, frame, &mut state.window, entries, &mut dropped);
             if kind.fires_at_once(frame.window) {
                 state.captured = sample.captured;
                 look_at_once(kind, frame, state, at, out);
@@ -116,10 +145,10 @@ impl<K: Windowed> Decide for Windows<K> {
                 }
             } else if watermark.is_some_and(|watermark| end_of(kind, frame, state, at) <= watermark)
             {
-                state.window.remove(at);
+                (0..count).for_each(|back| state.window.remove(at.saturating_sub(back)));
                 taken = Taken::TooLate;
             } else {
-                capture(kind, frame, state, at, sample.captured);
+                capture(kind, frame, state, at, count, sample.captured);
             }
             deadline(kind, frame, state)
         });
@@ -143,6 +172,29 @@ impl<K: Windowed> Decide for Windows<K> {
         let waits = !self.kind.fires_at_once(self.frame.window);
         keys.next_deadline().filter(|_| waits)
     }
+}
+
+/// Puts the entries of one event into a window; where the last of them is. Only the window that ends with
+/// that one has all of the event: the others end none.
+fn insert<K: Windowed>(
+    kind: &K,
+    frame: Frame,
+    window: &mut Window,
+    entries: Vec<WindowEvent>,
+    dropped: &mut u64,
+) -> usize {
+    let last = entries.len().saturating_sub(1);
+    let mut at = 0;
+    for (number, mut entry) in entries.into_iter().enumerate() {
+        entry.found = number < last;
+        let place = entry.place();
+        at = window.insert(entry);
+        if window.len() > WINDOW_EVENTS_MAX {
+            *dropped += kind.make_room(window, at, frame) as u64;
+            at = window.last_at(place);
+        }
+    }
+    at
 }
 
 /// Looks at every window that the entry at `at` is part of. A sliding window is found once, whatever
@@ -188,12 +240,13 @@ fn look_at_once<K: Windowed>(
 }
 
 /// Keeps what an event carried with the last event of its window: what comes after the window ended,
-/// but before it was decided, is not evidence of it.
+/// but before it was decided, is not evidence of it. The event is the `count` entries up to `at`.
 fn capture<K: Windowed>(
     kind: &K,
     frame: Frame,
     state: &mut KeyWindow,
     at: usize,
+    count: usize,
     captured: Arc<[Captured]>,
 ) {
     let window = &mut state.window;
@@ -206,8 +259,8 @@ fn capture<K: Windowed>(
     };
     if at + 1 == end {
         window.set_captured(at, Some(Arc::clone(&captured)));
-        if at > start {
-            window.set_captured(at - 1, None);
+        if let Some(before) = at.checked_sub(count).filter(|before| *before >= start) {
+            window.set_captured(before, None);
         }
     }
     state.captured = captured;

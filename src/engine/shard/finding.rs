@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::engine::{
     kind::{CorrelationKey, Hit, RuleState, Sample, Taken},
+    limits::KEYS_PER_EVENT_MAX,
     rule::{CaptureSlot, CorrelationInput, CorrelationRule, RuleIndex},
     time::EventTime,
-    value::Captured,
+    value::{Captured, choices},
 };
 
 /// A rule's whole condition held.
@@ -21,34 +22,89 @@ pub(super) struct Finding {
     pub(super) hit: Hit,
 }
 
+/// What became of a finding that was given to a correlation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Given {
+    /// What became of each key that it was a sample of.
+    pub(super) taken: Vec<Taken>,
+    /// It had more keys, or counted values, than count of one event.
+    pub(super) too_many: bool,
+}
+
 /// Gives a finding to a correlation, as its input number `input_index`; what it comes to is appended
-/// to `out`. Returns whether it counts.
+/// to `out`. If a field of the key has several values, it is a sample of each; of counted fields each value
+/// counts. `of_all_clusters`: the state may have been stored when clusters were not apart.
 pub(super) fn correlate(
     (index, rule): (RuleIndex, &CorrelationRule),
     state: &mut dyn RuleState,
     input_index: usize,
     finding: &Finding,
-    watermark: Option<EventTime>,
+    (watermark, of_all_clusters): (Option<EventTime>, bool),
     out: &mut Vec<Finding>,
-) -> Taken {
+) -> Given {
+    let mut given = Given::default();
     let (Some(input), Ok(input_number)) =
         (rule.inputs.get(input_index), u16::try_from(input_index))
     else {
-        return Taken::NotExpected;
+        return given;
     };
-    let first =
-        |slot: &CaptureSlot| finding.hit.captured.get(slot.index()).and_then(Captured::first);
-    let key: Option<CorrelationKey> =
-        input.key.iter().map(|slot| first(slot).map(Arc::clone)).collect();
-    let values: Option<Vec<&str>> =
-        input.fields.iter().map(|slot| first(slot).map(|text| &**text)).collect();
-    let (Some(key), Some(values)) = (key, values) else { return Taken::Absent };
-    let captured = capture_of(input, finding);
-    let sample = Sample { time: finding.hit.time, input: input_number, values: &values, captured };
+    let (keys, too_many_keys) = of_slots(&input.key, finding, Captured::distinct);
+    let (values, too_many_values) =
+        of_slots(&input.fields, finding, |captured| captured.values().iter().collect());
+    given.too_many = too_many_keys || too_many_values;
+    if keys.is_empty() || values.is_empty() {
+        given.taken.push(Taken::Absent);
+        return given;
+    }
+    let fields = input.fields.len();
+    let cluster = cluster_of(input.cluster, &finding.hit);
     let mut hits = Vec::new();
-    let taken = state.handle(key, sample, watermark, &mut hits);
+    for key in &keys {
+        let whole: CorrelationKey = key.iter().copied().chain(cluster).map(Arc::clone).collect();
+        if of_all_clusters && cluster.is_some() {
+            let of_all = key.iter().copied().map(Arc::clone).collect();
+            state.inherit(&of_all, &whole, fields);
+        }
+        let mut take = |values: &[&str], told_by: &[&Arc<str>]| {
+            let captured = capture_of(input, finding, key, told_by);
+            let time = finding.hit.time;
+            let sample = Sample { time, input: input_number, values, fields, captured };
+            given.taken.push(state.handle(whole.clone(), sample, watermark, &mut hits));
+        };
+        if rule.kind.is_about_values() {
+            // Each combination has alerts of its own.
+            for values in &values {
+                take(&texts(values), values);
+            }
+        } else {
+            take(&texts(&values.concat()), &[]);
+        }
+    }
     out.extend(hits.into_iter().map(|hit| Finding { rule: index, hit }));
-    taken
+    given
+}
+
+/// The cluster that a finding is of, if that is known and keeps it apart.
+fn cluster_of(slot: Option<CaptureSlot>, hit: &Hit) -> Option<&Arc<str>> {
+    hit.captured.get(slot?.index())?.values().first()
+}
+
+fn texts<'t>(values: &[&'t Arc<str>]) -> Vec<&'t str> {
+    values.iter().map(|text| &***text).collect()
+}
+
+/// Each way to take one value of each slot; none if one is absent. And whether these are not all.
+fn of_slots<'f>(
+    slots: &[CaptureSlot],
+    finding: &'f Finding,
+    values: impl Fn(&'f Captured) -> Vec<&'f Arc<str>>,
+) -> (Vec<Vec<&'f Arc<str>>>, bool) {
+    let captured = |slot: &CaptureSlot| {
+        finding.hit.captured.get(slot.index()).map(&values).unwrap_or_default()
+    };
+    let (all, too_many) = choices(slots.iter().map(captured), KEYS_PER_EVENT_MAX);
+    let whole = |choice: Vec<Option<&'f Arc<str>>>| choice.into_iter().collect::<Option<_>>();
+    (all.into_iter().filter_map(whole).collect(), too_many)
 }
 
 /// Tells a correlation how far event time has come.
@@ -63,15 +119,33 @@ pub(super) fn advance(
     out.extend(hits.into_iter().map(|hit| Finding { rule: index, hit }));
 }
 
-/// What the correlation's own finding would carry. Nothing is copied if that is the same.
-fn capture_of(input: &CorrelationInput, finding: &Finding) -> Arc<[Captured]> {
+/// What the correlation's own finding would carry: of fields with several values, those of this key, and of
+/// counted fields those of this combination, if it is about one. Nothing is copied if that is the same.
+fn capture_of(
+    input: &CorrelationInput,
+    finding: &Finding,
+    key: &[&Arc<str>],
+    values: &[&Arc<str>],
+) -> Arc<[Captured]> {
+    let captured = &finding.hit.captured;
+    let chosen: Vec<(&CaptureSlot, &Arc<str>)> = input
+        .key
+        .iter()
+        .zip(key.iter().copied())
+        .chain(input.fields.iter().zip(values.iter().copied()))
+        .filter(|(slot, _)| matches!(captured.get(slot.index()), Some(Captured::Many(_))))
+        .collect();
     let same = |(at, slot): (usize, &Option<CaptureSlot>)| slot.is_some_and(|s| s.index() == at);
     let slots = input.capture.iter();
-    if slots.len() == finding.hit.captured.len() && slots.clone().enumerate().all(same) {
-        return Arc::clone(&finding.hit.captured);
+    if chosen.is_empty() && slots.len() == captured.len() && slots.clone().enumerate().all(same) {
+        return Arc::clone(captured);
     }
     let value = |slot: &Option<CaptureSlot>| {
-        slot.and_then(|slot| finding.hit.captured.get(slot.index()).cloned()).unwrap_or_default()
+        let Some(slot) = slot else { return Captured::Absent };
+        match chosen.iter().find(|(known, _)| *known == slot) {
+            Some((_, value)) => Captured::One(Arc::clone(value)),
+            None => captured.get(slot.index()).cloned().unwrap_or_default(),
+        }
     };
     slots.map(value).collect()
 }

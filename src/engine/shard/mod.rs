@@ -24,7 +24,8 @@ use self::{
 use super::{
     alert::{
         Alert,
-        lifecycle::{AlertKey, Lifecycle, TrackedAlert},
+        lifecycle::{Lifecycle, TrackedAlert},
+        quota::AlertKey,
     },
     detect::Detection,
     detector::DetectionBatch,
@@ -50,21 +51,15 @@ pub struct ShardCounts {
     pub events_late: u64,
     /// Detections of requests that the rule had counted before.
     pub duplicates: u64,
-    /// Identities forgotten before their time; duplicates of them would count twice.
-    pub identities_forgotten: u64,
     /// Findings that did not count for a correlation, since a group-by or counted field was absent or
     /// no number; by rule id.
     pub keys_null: BTreeMap<String, u64>,
     /// Findings that came after their window had been decided, and did not count in it.
     pub windows_missed: u64,
-    /// Correlation keys dropped to make room.
-    pub keys_evicted: u64,
-    /// Events dropped from windows that were full.
-    pub window_events_dropped: u64,
+    /// Times that a bound was hit, by bound and rule id.
+    pub limits_hit: BTreeMap<Limit, BTreeMap<String, u64>>,
     /// Findings that an author's `suppress` held back.
     pub suppressed: u64,
-    /// Findings that went into a rule's overflow alert.
-    pub alerts_overflowed: u64,
     /// Annotations that fell back to the default text.
     pub template_errors: u64,
     /// Detections of rules that an edit has removed meanwhile.
@@ -73,6 +68,51 @@ pub struct ShardCounts {
     pub unfinished_unwatched: u64,
     /// Findings by rule id.
     pub findings: BTreeMap<String, u64>,
+}
+
+/// A bound of what is kept of one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// Correlation keys dropped to make room.
+    CorrelationKeys,
+    /// Findings that went into a rule's overflow alert.
+    FiringAlerts,
+    /// Identities forgotten before their time; duplicates of them would count twice.
+    Identities,
+    /// Events of which not all keys, or not all counted values, counted.
+    KeysPerEvent,
+    /// Events dropped from windows that were full.
+    WindowEvents,
+}
+
+impl Limit {
+    /// All.
+    pub const ALL: [Limit; 5] = [
+        Limit::CorrelationKeys,
+        Limit::FiringAlerts,
+        Limit::Identities,
+        Limit::KeysPerEvent,
+        Limit::WindowEvents,
+    ];
+
+    /// Its label in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Limit::CorrelationKeys => "correlation_keys",
+            Limit::FiringAlerts => "firing_alerts",
+            Limit::Identities => "identities",
+            Limit::KeysPerEvent => "keys_per_event",
+            Limit::WindowEvents => "window_events",
+        }
+    }
+}
+
+impl ShardCounts {
+    fn hit(&mut self, limit: Limit, rule_id: &str, times: u64) {
+        if times > 0 {
+            count(self.limits_hit.entry(limit).or_default(), rule_id, times);
+        }
+    }
 }
 
 /// What restoring came to.
@@ -112,6 +152,8 @@ pub struct Shard {
     states: Vec<Option<Box<dyn RuleState>>>,
     /// Who is told of a rule's findings: correlation and its input.
     listeners: Vec<Vec<(RuleIndex, usize)>>,
+    /// Ids of rules of which state was stored when clusters were not apart.
+    of_all_clusters: BTreeSet<String>,
     unfinished: Unfinished,
     lifecycle: Lifecycle,
     alerts: VecDeque<Alert>,
@@ -137,6 +179,7 @@ impl Shard {
             settings,
             states: fresh_states(&rules),
             listeners: listeners(&rules),
+            of_all_clusters: BTreeSet::new(),
             lifecycle: Lifecycle::new(&rules),
             rules,
             epoch: rules_epoch,
@@ -228,7 +271,10 @@ impl Shard {
     pub fn counts(&self) -> ShardCounts {
         let mut counts = self.counts.clone();
         counts.suppressed = self.lifecycle.counts.suppressed;
-        counts.alerts_overflowed = self.lifecycle.counts.overflowed;
+        let overflowed = self.lifecycle.counts.overflowed.clone();
+        if !overflowed.is_empty() {
+            counts.limits_hit.insert(Limit::FiringAlerts, overflowed);
+        }
         counts.template_errors = self.lifecycle.counts.template_errors;
         counts
     }
@@ -254,7 +300,10 @@ impl Shard {
         if let Some(Some(identities)) = self.identities.get_mut(index.index()) {
             match identities.see(detection) {
                 Seen::New => {}
-                Seen::NewForOld => self.counts.identities_forgotten += 1,
+                Seen::NewForOld => {
+                    let id = &self.rules.rule(index).meta().id;
+                    self.counts.hit(Limit::Identities, id, 1);
+                }
                 Seen::Before => {
                     self.counts.duplicates += 1;
                     return;
@@ -289,14 +338,18 @@ impl Shard {
         while let Some(finding) = open.pop_front() {
             let rule = rules.rule(finding.rule);
             let mut alerts = Vec::new();
-            self.lifecycle.handle(now, rule, &finding.hit, &mut alerts);
+            let too_many = self.lifecycle.handle(now, rule, &finding.hit, &mut alerts);
+            if finding.hit.holds == Holds::Ended && self.of_all_clusters.contains(&rule.meta().id) {
+                self.lifecycle.end_of_all_clusters(rule, &finding.hit);
+            }
+            self.counts.hit(Limit::KeysPerEvent, &rule.meta().id, u64::from(too_many));
             self.alerts.extend(alerts);
             if matches!(finding.hit.holds, Holds::Ended | Holds::Still) {
                 continue;
             }
             // The finding of a correlation is as old as its window: it is not late for the next one.
             let watermark = watermark.filter(|_| matches!(rule, Rule::Detection(_)));
-            count(&mut self.counts.findings, &rule.meta().id);
+            count(&mut self.counts.findings, &rule.meta().id, 1);
             let mut next = Vec::new();
             for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
                 let (Rule::Correlation(rule), Some(Some(state))) =
@@ -305,16 +358,21 @@ impl Shard {
                     continue;
                 };
                 let state = &mut **state;
-                match correlate((*index, rule), state, *input, &finding, watermark, &mut next) {
-                    Taken::Counted | Taken::NotExpected => {}
-                    Taken::Absent | Taken::NoNumber => {
-                        count(&mut self.counts.keys_null, &rule.meta.id);
+                let (id, counts) = (&rule.meta.id, &mut self.counts);
+                let of_all = self.of_all_clusters.contains(id);
+                let known = (watermark, of_all);
+                let given = correlate((*index, rule), state, *input, &finding, known, &mut next);
+                counts.hit(Limit::KeysPerEvent, id, u64::from(given.too_many));
+                for taken in given.taken {
+                    match taken {
+                        Taken::Counted | Taken::NotExpected => {}
+                        Taken::Absent | Taken::NoNumber => count(&mut counts.keys_null, id, 1),
+                        Taken::TooLate => counts.windows_missed += 1,
                     }
-                    Taken::TooLate => self.counts.windows_missed += 1,
                 }
                 let losses = state.take_losses();
-                self.counts.keys_evicted += losses.keys_evicted;
-                self.counts.window_events_dropped += losses.window_events_dropped;
+                counts.hit(Limit::CorrelationKeys, id, losses.keys_evicted);
+                counts.hit(Limit::WindowEvents, id, losses.window_events_dropped);
             }
             open.extend(next);
         }
@@ -542,9 +600,14 @@ impl Shard {
                 let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
                 let stored: StoredState<'_> = postcard::from_bytes(&entry.value).ok()?;
                 let index = self.rules.find(&id);
-                let same = index
-                    .filter(|index| self.rules.rule(*index).meta().state_shape == stored.shape);
-                let Some(index) = same else { return Some(false) };
+                let meta = index.map(|index| self.rules.rule(index).meta());
+                let of_all = meta.and_then(|meta| meta.state_shape_of_all_clusters);
+                if of_all == Some(stored.shape) {
+                    self.of_all_clusters.insert(id);
+                } else if meta.is_none_or(|meta| meta.state_shape != stored.shape) {
+                    return Some(false);
+                }
+                let Some(index) = index else { return Some(false) };
                 let capture = self.rules.rule(index).capture();
                 let captures = captures_of(captures_hash(capture) == stored.captures);
                 let Some(Some(state)) = self.states.get_mut(index.index()) else {
@@ -554,8 +617,7 @@ impl Shard {
             }
             StateTable::Alert => {
                 let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
-                let stored: TrackedAlert = postcard::from_bytes(&entry.value).ok()?;
-                self.lifecycle.restore(key, stored);
+                self.lifecycle.restore(key, TrackedAlert::from_bytes(&entry.value)?);
             }
             StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
             StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
@@ -627,11 +689,11 @@ fn fresh_identities(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Id
     spans.into_iter().map(|span| span.map(fresh)).collect()
 }
 
-fn count(counts: &mut BTreeMap<String, u64>, id: &str) {
+fn count(counts: &mut BTreeMap<String, u64>, id: &str, times: u64) {
     match counts.get_mut(id) {
-        Some(number) => *number += 1,
+        Some(number) => *number += times,
         None => {
-            counts.insert(id.to_owned(), 1);
+            counts.insert(id.to_owned(), times);
         }
     }
 }

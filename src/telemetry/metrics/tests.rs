@@ -170,6 +170,7 @@ fn a_delivery_is_counted_by_what_it_came_to() {
         sent_at: WallTime::from_micros(0),
         form: Form::Full,
         relabelled: Vec::new(),
+        new_count: 0,
         attempts: 0,
         receipt: None,
     };

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use tripline::{
     archive::{
         Reader,

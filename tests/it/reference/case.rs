@@ -27,15 +27,18 @@ pub(crate) struct Happening {
     pub(crate) user: Option<u8>,
     pub(crate) input: usize,
     pub(crate) value: Option<i64>,
+    /// Further users and values: each counts.
+    pub(crate) more_users: Vec<u8>,
+    pub(crate) more_values: Vec<i64>,
     /// Tells requests apart that are otherwise the same.
     pub(crate) id: usize,
 }
 
 impl fmt::Debug for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Happening { at, delay, user, input, value, id } = self;
-        let user = user.map_or("nobody".to_owned(), user_name);
-        write!(f, "#{id} at {at} +{delay} {user} {} {value:?}", NAMES[*input])
+        let Happening { at, delay, input, id, .. } = self;
+        let users: Vec<String> = self.users().into_iter().map(user_name).collect();
+        write!(f, "#{id} at {at} +{delay} {users:?} {} {:?}", NAMES[*input], self.values())
     }
 }
 
@@ -248,6 +251,28 @@ impl Seen {
 }
 
 impl Happening {
+    /// All users, each once.
+    pub(crate) fn users(&self) -> Vec<u8> {
+        let mut users: Vec<u8> = self.user.into_iter().collect();
+        for user in self.user.iter().flat_map(|_| &self.more_users) {
+            if !users.contains(user) {
+                users.push(*user);
+            }
+        }
+        users
+    }
+
+    /// All values.
+    pub(crate) fn values(&self) -> Vec<i64> {
+        let more = self.value.iter().flat_map(|_| self.more_values.iter().copied());
+        self.value.into_iter().chain(more).collect()
+    }
+
+    /// With one user and one value at most.
+    pub(crate) fn plain(self) -> Happening {
+        Happening { more_users: Vec::new(), more_values: Vec::new(), ..self }
+    }
+
     /// The audit event.
     pub(crate) fn json(&self) -> Vec<u8> {
         let time = tripline::engine::time::EventTime::from_micros(START + self.at).rfc3339();
@@ -264,11 +289,16 @@ impl Happening {
             "requestReceivedTimestamp": time,
             "stageTimestamp": time,
         });
-        if let Some(user) = self.user {
-            event["user"]["username"] = json!(user_name(user));
+        let users: Vec<String> = self.users().into_iter().map(user_name).collect();
+        match users.as_slice() {
+            [] => {}
+            [one] => event["user"]["username"] = json!(one),
+            several => event["user"]["username"] = json!(several),
         }
-        if let Some(value) = self.value {
-            event["requestObject"]["value"] = json!(value);
+        match self.values().as_slice() {
+            [] => {}
+            [one] => event["requestObject"]["value"] = json!(one),
+            several => event["requestObject"]["value"] = json!(several),
         }
         serde_json::to_vec(&event).unwrap()
     }
@@ -285,15 +315,18 @@ pub(crate) fn events(most: usize) -> impl Strategy<Value = Vec<Happening>> {
     let user = prop_oneof![12 => (0..3_u8).prop_map(Some), 1 => Just(None)];
     // No event is late: when it arrives, nothing has arrived that happened more than grace after it.
     let delay = prop_oneof![Just(0), Just(GRACE), 0..=GRACE];
-    let happening = (at, delay, user, 0..3_usize, option::weighted(0.9, 0..4_i64));
+    let more_users = prop_oneof![9 => Just(Vec::new()), 1 => vec(0..3_u8, 1..3)];
+    let more_values = prop_oneof![7 => Just(Vec::new()), 1 => vec(0..4_i64, 1..4)];
+    let value = option::weighted(0.9, 0..4_i64);
+    let happening = (at, delay, user, 0..3_usize, (value, more_users, more_values));
     // Over four minutes, or crowded into less.
     let crowd = select(&[1, 2, 4][..]);
     (vec(happening, 0..most), crowd).prop_map(|(list, crowd)| {
         let mut events: Vec<Happening> = list
             .into_iter()
-            .map(|((step, beside), delay, user, input, value)| {
+            .map(|((step, beside), delay, user, input, (value, more_users, more_values))| {
                 let at = (step / crowd * 10 * SECOND + beside).max(0);
-                Happening { at, delay, user, input, value, id: 0 }
+                Happening { at, delay, user, input, value, more_users, more_values, id: 0 }
             })
             .collect();
         events.sort_by_key(|event| (event.at, event.input));

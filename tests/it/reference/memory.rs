@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::{
-    case::{GRACE, Happening, Micros, SECOND, START, events, user_name},
+    case::{self, GRACE, Happening, Micros, SECOND, START, user_name},
     correlation::{ANYTHING, Arrival, TICKS, arrival, in_time, outlines},
     engine::{rules_and_risk, sort},
     model::{Episode, Found, joined},
@@ -31,6 +31,11 @@ fn yaml(kind: &str, parameters: Value, by_user: bool) -> String {
         "tripline": {kind: parameters},
     })
     .to_string()
+}
+
+/// Events with one user and one value at most.
+fn events(most: usize) -> impl Strategy<Value = Vec<Happening>> {
+    case::events(most).prop_map(|events| events.into_iter().map(Happening::plain).collect())
 }
 
 fn key_of(event: &Happening, by_user: bool) -> Option<Vec<String>> {
@@ -294,7 +299,16 @@ fn long_events() -> impl Strategy<Value = Vec<Happening>> {
             .map(|(week, hour, minute, user)| {
                 let hours = if weekly { week * 168 + hour % 4 } else { hour };
                 let at = hours * HOUR + minute * 60 * SECOND;
-                Happening { at, delay: 0, user, input: 0, value: None, id: 0 }
+                Happening {
+                    at,
+                    delay: 0,
+                    user,
+                    input: 0,
+                    value: None,
+                    more_users: Vec::new(),
+                    more_values: Vec::new(),
+                    id: 0,
+                }
             })
             .collect();
         events.sort_by_key(|event| event.at);

@@ -44,9 +44,14 @@ pub(crate) fn episodes(case: &Case) -> Vec<Episode> {
 pub(crate) fn chained(chain: &Chain, events: &[Happening]) -> Vec<Episode> {
     let (looked_at, mut others): (Vec<Happening>, Vec<Happening>) =
         events.iter().cloned().partition(|event| event.input == 0);
-    for (_, group) in by_key(&chain.inner, &looked_at) {
+    for (key, group) in by_key(&chain.inner, &looked_at) {
         for (found, window) in findings_with_windows(&chain.inner, &group) {
-            let last = window[window.len() - 1].clone();
+            let mut last = window[window.len() - 1].clone();
+            if let Some(name) = key.first() {
+                // Of several users the one that it was found of.
+                last.user = (0..3).find(|user| user_name(*user) == *name);
+                last.more_users = Vec::new();
+            }
             others.push(Happening { at: found.time, ..last });
         }
     }
@@ -61,12 +66,12 @@ fn by_key(rule: &Rule, events: &[Happening]) -> BTreeMap<Vec<String>, Vec<Happen
     );
     let mut groups: BTreeMap<Vec<String>, Vec<Happening>> = BTreeMap::new();
     for event in events {
-        let key = match (rule.by_user, event.user) {
-            (true, None) => continue,
-            (true, Some(user)) => vec![user_name(user)],
-            (false, _) => Vec::new(),
+        let keys: Vec<Vec<String>> = if rule.by_user {
+            event.users().into_iter().map(|user| vec![user_name(user)]).collect()
+        } else {
+            vec![Vec::new()]
         };
-        if !needs_value || event.value.is_some() {
+        for key in keys.into_iter().filter(|_| !needs_value || event.value.is_some()) {
             groups.entry(key).or_default().push(event.clone());
         }
     }
@@ -246,7 +251,7 @@ fn has_not(seen: &Seen) -> bool {
 /// Whether a window holds, and the number that people are shown.
 fn evaluate(kind: &Kind, window: &[Happening]) -> (bool, f64) {
     let by = |threshold: &Threshold, value: f64| (passes(threshold, value), value);
-    let numbers: Vec<i64> = window.iter().filter_map(|event| event.value).collect();
+    let numbers: Vec<i64> = window.iter().flat_map(Happening::values).collect();
     let inputs =
         |condition: &dyn Fn(usize) -> bool| (0..3).filter(|input| condition(*input)).count();
     let is_seen = |input: usize| window.iter().any(|event| event.input == input);

@@ -348,7 +348,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(400))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// A condition that holds for what the API server takes of a body holds however many copies of keys
     /// stand before it; and explaining it says the same.

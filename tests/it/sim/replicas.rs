@@ -168,6 +168,7 @@ impl Replica {
             Effect::Publish(_)
             | Effect::NothingToCommit
             | Effect::Counted { .. }
+            | Effect::Archive(_)
             | Effect::WasAway(_) => {}
             Effect::StopSources | Effect::End(_) => panic!("nobody told it to stop"),
         }

@@ -1,11 +1,11 @@
 //! Warnings about what alerts would show: fields that do not exist, and what may be secret.
 
-use super::fields::check_field;
+use super::fields::{check_field, check_key_field};
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     event::{KNOWN_FIELDS, derived::EVENT_TEXT, known_field},
     rule::{read::header::Header, template},
-    syntax::code,
+    syntax::{code, read::Text},
 };
 
 /// Unknown fields of one template that are warned about: 10. More say nothing new.
@@ -18,11 +18,16 @@ pub(in crate::engine) fn check_alert_fields(
     problems: &Problems,
 ) {
     let extension = &header.extension;
-    let evidence = extension.evidence.iter().flatten();
-    for text in evidence.chain(extension.risk.iter().map(|(entity, _)| entity)) {
-        if !aliases.contains(&text.value.as_str()) {
-            check_field(&text.value, &text.place, problems);
-        }
+    let is_field = |text: &&Text| !aliases.contains(&text.value.as_str());
+    let entity = || extension.risk.iter().map(|(entity, _)| entity);
+    for text in entity().filter(is_field) {
+        check_key_field(&text.value, &text.place, problems);
+    }
+    let evidence = || extension.evidence.iter().flatten();
+    for text in evidence().filter(is_field) {
+        check_field(&text.value, &text.place, problems);
+    }
+    for text in evidence().chain(entity()) {
         if may_be_secret(&text.value) {
             let title = format!("`{}` may hold secrets", text.value);
             problems.push(

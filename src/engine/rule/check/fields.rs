@@ -123,6 +123,20 @@ fn letters(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// The same for a field by whose values events are told apart or counted; warns about one that whoever is
+/// watched chooses, where there is a better one.
+pub(in crate::engine) fn check_key_field(path: &str, place: &Place, problems: &Problems) {
+    check_field(path, place, problems);
+    if path == "sourceIPs" {
+        let title = "clients choose all of `sourceIPs` but the last".to_owned();
+        problems.push(
+            Diagnostic::warning(code::CLIENT_CHOOSES, place.clone(), title)
+                .label("each of them counts")
+                .help("write `source.ip`: the address that the API server saw"),
+        );
+    }
+}
+
 /// What to write instead of a path that is not known.
 fn suggestion(path: &str) -> Option<String> {
     if let Some(near) = nearest(path, KNOWN_FIELDS.iter().map(|field| field.path)) {

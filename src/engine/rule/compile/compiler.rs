@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
+use super::clusters::Clusters;
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     digest::Digest,
@@ -71,6 +72,24 @@ impl Wanted {
 pub(in crate::engine) fn shape(kind: &str, key: &[String], more: &[&str]) -> u64 {
     let digest = key.iter().fold(Digest::of([kind]), Digest::part).part("\0");
     more.iter().fold(digest, Digest::part).number()
+}
+
+/// What decides the meaning of the state of a rule that counts over time. Where clusters are apart it was
+/// another one before they were.
+pub(in crate::engine) fn shapes(
+    meta: &mut RuleMeta,
+    clusters: Clusters,
+    kind: &str,
+    key: &[String],
+    more: &[&str],
+) {
+    let of_all = shape(kind, key, more);
+    (meta.state_shape, meta.state_shape_of_all_clusters) = if clusters == Clusters::Apart {
+        let apart: Vec<&str> = more.iter().copied().chain(["clusters apart"]).collect();
+        (shape(kind, key, &apart), Some(of_all))
+    } else {
+        (of_all, None)
+    };
 }
 
 impl Compiler<'_> {

@@ -2,7 +2,8 @@
 
 use super::{
     alert::{alert_spec, meta_of, slot, slots},
-    compiler::{Compiler, shape},
+    clusters::Clusters,
+    compiler::{Compiler, shapes},
     graph::{Graph, correlation_evidence, field_for},
     made::Made,
     timed::TimedInputs,
@@ -10,8 +11,9 @@ use super::{
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
     kind::{Frame, Kind, WindowShape},
+    kubernetes::fields::CLUSTER,
     rule::{
-        check::{absent::check_presence, alert::check_alert_fields, fields::check_field},
+        check::{absent::check_presence, alert::check_alert_fields, fields::check_key_field},
         plan::rule::{CorrelationInput, CorrelationRule, Rule, add_notes},
         read::{
             correlation::CorrelationSyntax,
@@ -38,16 +40,24 @@ pub(in crate::engine) fn compile_correlation(
     let kind = compiler.resolve(&syntax.kind, &syntax.rules, key_parts, &mut meta, header);
     check_fields(compiler, document, documents);
     let capture_names = graph.wanted.get(&index)?.0.clone();
+    let group_by: Vec<String> = syntax.group_by.iter().map(|name| name.value.clone()).collect();
+    let mut clusters = Clusters::of(header, &group_by, compiler.problems);
     let mut inputs = Vec::new();
     for (reference, input) in syntax.rules.iter().zip(documents) {
         let input = (*input)?;
         let rule = *timed.get(&(index, input)).or_else(|| made.of_document.get(&input))?;
-        let captured = rules.get(rule.index())?.capture();
+        let input_rule = rules.get(rule.index())?;
+        if clusters == Clusters::Apart && !input_rule.is_of_one_cluster() {
+            // What was found across clusters is of none of them.
+            clusters = Clusters::Across;
+        }
+        let captured = input_rule.capture();
         let slot_of = |name: &str| slot(captured, field_for(compiler, syntax, input, name));
         inputs.push(CorrelationInput {
             rule,
             name: reference.value.clone(),
             key: syntax.group_by.iter().map(|name| slot_of(&name.value)).collect::<Option<_>>()?,
+            cluster: slot_of(CLUSTER),
             fields: syntax
                 .kind
                 .fields
@@ -57,15 +67,18 @@ pub(in crate::engine) fn compile_correlation(
             capture: capture_names.iter().map(|name| slot_of(name)).collect(),
         });
     }
+    if clusters != Clusters::Apart {
+        inputs.iter_mut().for_each(|input| input.cluster = None);
+    }
     check_keys(compiler, syntax, documents, &inputs, rules);
     let kind = kind?;
     let window = window_of(compiler, document, &*kind)?;
     let frame = Frame { timespan: syntax.timespan, window };
-    let group_by: Vec<String> = syntax.group_by.iter().map(|name| name.value.clone()).collect();
     if graph.alerts(index) {
         let evidence = correlation_evidence(compiler, document, documents);
         let mut spec = alert_spec(header, &capture_names, &evidence);
         spec.key = slots(&capture_names, &group_by);
+        spec.cluster = clusters.slot(&capture_names);
         spec.resolve_after = kind.fires_for(&frame).unwrap_or(compiler.resolve_after);
         meta.alert = Some(spec);
     }
@@ -77,8 +90,9 @@ pub(in crate::engine) fn compile_correlation(
     let words = [format!("{frame:?}"), kind.state_parameters(&frame)];
     let fields = syntax.kind.fields.iter().map(|field| field.value.as_str());
     let more: Vec<&str> = words.iter().map(String::as_str).chain(ids).chain(fields).collect();
-    meta.state_shape = shape(kind.entry().name, &group_by, &more);
-    Some(CorrelationRule { meta, kind, inputs, group_by, frame, capture_names })
+    shapes(&mut meta, clusters, kind.entry().name, &group_by, &more);
+    let is_of_one_cluster = clusters != Clusters::Across;
+    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
 }
 
 /// Warns about key parts and counted fields that the inputs' events do not have.
@@ -115,7 +129,7 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
                 error(&rule.place, title, "add it to `rules`, or remove it here");
             }
             if matches!(compiler.documents.get(target), Some(RuleDocument::Detection(_))) {
-                check_field(&field.value, &field.place, compiler.problems);
+                check_key_field(&field.value, &field.place, compiler.problems);
             }
         }
         for (reference, input) in syntax.rules.iter().zip(inputs) {
@@ -156,7 +170,7 @@ fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs:
     let known: Vec<&str> = alias_names.iter().copied().chain(inner).collect();
     for field in syntax.group_by.iter().chain(&syntax.kind.fields) {
         if !known.contains(&field.value.as_str()) {
-            check_field(&field.value, &field.place, compiler.problems);
+            check_key_field(&field.value, &field.place, compiler.problems);
         }
     }
     check_alert_fields(&document.header, &known, compiler.problems);

@@ -2,23 +2,27 @@
 
 use super::{
     alert::{alert_spec, evidence_of, meta_of, slots, template_fields},
+    clusters::Clusters,
     compiler::{Compiler, Wanted, shape},
     condition::steps_of,
     filter::CompiledFilter,
 };
-use crate::engine::rule::{
-    check::{fields::check_field, values::level_needed},
-    plan::{
-        build::all,
-        expression::Expression,
-        outline::Outline,
-        rule::{DetectionRule, add_notes},
+use crate::engine::{
+    kubernetes::fields::CLUSTER,
+    rule::{
+        check::{fields::check_key_field, values::level_needed},
+        plan::{
+            build::all,
+            expression::Expression,
+            outline::Outline,
+            rule::{DetectionRule, add_notes},
+        },
+        read::document::DetectionDocument,
     },
-    read::document::DetectionDocument,
 };
 
 /// Fields by which alerts of a plain detection rule are told apart, unless it says otherwise.
-const DEFAULT_KEY: [&str; 4] = ["cluster", "actor.id", "objectRef.namespace", "objectRef.name"];
+const DEFAULT_KEY: [&str; 4] = [CLUSTER, "actor.id", "objectRef.namespace", "objectRef.name"];
 
 impl Compiler<'_> {
     pub(in crate::engine) fn detection(
@@ -62,11 +66,13 @@ impl Compiler<'_> {
             wanted.add(template_fields(header, self.problems));
             let mut spec = alert_spec(header, &wanted.0, &evidence);
             spec.key = slots(&wanted.0, &key);
+            spec.cluster = Clusters::of(header, &key, self.problems).slot(&wanted.0);
             spec.resolve_after = self.resolve_after;
             meta.alert = Some(spec);
             meta.state_shape = shape("detection", &key, &[]);
         }
         wanted.add(header.extension.risk.iter().map(|(entity, _)| &entity.value));
+        wanted.add([CLUSTER]);
         if let Some((level, _)) = level_needed(&document.detection) {
             meta.needs = meta.needs.max(level);
         }
@@ -87,7 +93,7 @@ impl Compiler<'_> {
         match &document.header.extension.group_by {
             Some(fields) => {
                 for field in fields {
-                    check_field(&field.value, &field.place, self.problems);
+                    check_key_field(&field.value, &field.place, self.problems);
                 }
                 fields.iter().map(|field| field.value.clone()).collect()
             }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::Diagnostic,
+    kubernetes::fields::CLUSTER,
     rule::read::{
         correlation::CorrelationSyntax,
         document::{CorrelationDocument, RuleDocument},
@@ -219,6 +220,8 @@ fn want(compiler: &Compiler<'_>, graph: &mut Graph) {
         let inputs = graph.inputs.get(&index).cloned().unwrap_or_default();
         let mut wanted = Wanted::default();
         wanted.add(document.correlation.group_by.iter().map(|name| &name.value));
+        // Right behind the key, of which it is the last part.
+        wanted.add([CLUSTER]);
         let from_outside = graph.wanted.remove(&index).unwrap_or_default();
         wanted.add(from_outside.0);
         wanted.add(correlation_evidence(compiler, document, &inputs));
@@ -246,8 +249,9 @@ fn want_states(compiler: &Compiler<'_>, graph: &mut Graph) {
         let extension = &document.header.extension;
         let Some(state) = &extension.state else { continue };
         let mut wanted = Wanted::default();
-        let group_by = extension.group_by.iter().flatten();
-        wanted.add(group_by.chain(&state.fields).map(|name| &name.value));
+        wanted.add(extension.group_by.iter().flatten().map(|name| &name.value));
+        wanted.add([CLUSTER]);
+        wanted.add(state.fields.iter().map(|name| &name.value));
         let from_outside = graph.wanted.remove(&index).unwrap_or_default();
         wanted.add(from_outside.0);
         wanted.add(evidence_of(&document.header));

@@ -4,6 +4,7 @@
 //! on, and then all rules are made from the innermost outwards.
 
 mod alert;
+mod clusters;
 pub(in crate::engine) mod compiler;
 mod condition;
 mod correlation;

@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     alert::{alert_spec, evidence_of, meta_of, slot, template_fields},
-    compiler::{Compiler, Wanted, shape},
+    clusters::Clusters,
+    compiler::{Compiler, Wanted, shapes},
     made::Made,
 };
 use crate::engine::{
     kind::{Frame, Kind as _, Risk, WindowShape},
+    kubernetes::fields::CLUSTER,
     rule::{
         check::alert::check_alert_fields,
         plan::rule::{CorrelationInput, CorrelationRule, Rule, RuleIndex},
@@ -44,10 +46,12 @@ fn risk_rule(
     check_alert_fields(header, &[], compiler.problems);
     let evidence = evidence_of(header);
     let mut wanted = Wanted::default();
-    wanted.add([entity]);
+    wanted.add([entity, CLUSTER]);
     wanted.add(template_fields(header, compiler.problems));
     wanted.add(&evidence);
     let capture_names = wanted.0;
+    let group_by = vec![entity.to_owned()];
+    let clusters = Clusters::of(header, &group_by, compiler.problems);
     let mut inputs = Vec::new();
     let mut scores = Vec::new();
     for (index, rule, score) in contributions {
@@ -57,6 +61,7 @@ fn risk_rule(
             rule: *index,
             name: rule.meta().name.clone(),
             key: vec![slot(captured, entity)?],
+            cluster: clusters.slot(captured),
             fields: Vec::new(),
             capture: capture_names.iter().map(|name| slot(captured, name)).collect(),
         });
@@ -71,9 +76,11 @@ fn risk_rule(
     let mut meta = meta_of(header, Some(&name));
     let mut spec = alert_spec(header, &capture_names, &evidence);
     spec.key = slot(&capture_names, entity).into_iter().collect();
+    spec.cluster = clusters.slot(&capture_names);
     spec.resolve_after = frame.timespan;
     meta.alert = Some(spec);
-    let group_by = vec![entity.to_owned()];
-    meta.state_shape = shape(kind.entry().name, &group_by, &[&kind.state_parameters(&frame)]);
-    Some(CorrelationRule { meta, kind: Arc::new(kind), inputs, group_by, frame, capture_names })
+    let words = kind.state_parameters(&frame);
+    shapes(&mut meta, clusters, kind.entry().name, &group_by, &[&words]);
+    let (kind, is_of_one_cluster) = (Arc::new(kind), clusters != Clusters::Across);
+    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
 }

@@ -4,14 +4,15 @@
 
 use super::{
     alert::{alert_spec, evidence_of, meta_of, slot, slots},
-    compiler::{Compiler, shape},
+    clusters::Clusters,
+    compiler::{Compiler, shapes},
     graph::Graph,
     made::Made,
 };
 use crate::engine::{
     kind::{Frame, WindowShape},
     rule::{
-        check::fields::check_field,
+        check::fields::check_key_field,
         plan::rule::{CorrelationInput, CorrelationRule, RuleIndex, add_notes},
         read::document::DetectionDocument,
     },
@@ -31,7 +32,7 @@ pub(in crate::engine) fn compile_state(
     let state = header.extension.state.as_ref()?;
     let group_texts: Vec<&Text> = header.extension.group_by.iter().flatten().collect();
     for text in group_texts.iter().copied().chain(&state.fields) {
-        check_field(&text.value, &text.place, compiler.problems);
+        check_key_field(&text.value, &text.place, compiler.problems);
     }
     let group_by: Vec<String> = group_texts.iter().map(|text| text.value.clone()).collect();
     let of: Vec<String> = state.fields.iter().map(|text| text.value.clone()).collect();
@@ -44,10 +45,12 @@ pub(in crate::engine) fn compile_state(
     let all_slots = |names: &[String]| {
         names.iter().map(|name| slot(captured, name)).collect::<Option<Vec<_>>>()
     };
+    let clusters = Clusters::of(header, &group_by, compiler.problems);
     let inputs = vec![CorrelationInput {
         rule: input,
         name: compiler.names.of.get(index)?.name.clone(),
         key: all_slots(&group_by)?,
+        cluster: clusters.slot(captured),
         fields: all_slots(&of)?,
         capture: capture_names.iter().map(|name| slot(captured, name)).collect(),
     }];
@@ -60,12 +63,14 @@ pub(in crate::engine) fn compile_state(
         let values = of.iter().filter(|_| about_values);
         let key: Vec<String> = group_by.iter().chain(values).cloned().collect();
         spec.key = slots(&capture_names, &key);
+        spec.cluster = clusters.slot(&capture_names).filter(|slot| !spec.key.contains(slot));
         spec.resolve_after = kind.fires_for(&frame).unwrap_or(compiler.resolve_after);
         meta.alert = Some(spec);
     }
     let words = [format!("{:?}", frame.window), kind.state_parameters(&frame)];
     let more: Vec<&str> =
         words.iter().map(String::as_str).chain(of.iter().map(String::as_str)).collect();
-    meta.state_shape = shape(kind.entry().name, &group_by, &more);
-    Some(CorrelationRule { meta, kind, inputs, group_by, frame, capture_names })
+    shapes(&mut meta, clusters, kind.entry().name, &group_by, &more);
+    let is_of_one_cluster = clusters != Clusters::Across;
+    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
 }

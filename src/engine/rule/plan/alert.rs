@@ -30,6 +30,9 @@ pub struct AlertSpec {
     /// Captured values that, with the rule, identify an alert: the correlation key. They become
     /// labels, with every character that Prometheus does not allow replaced by `_`.
     pub key: Vec<CaptureSlot>,
+    /// The cluster, which is part of the key wherever it is known; `None` if the rule counts across clusters,
+    /// or has it in `key` already.
+    pub cluster: Option<CaptureSlot>,
     /// How long after the condition last held the alert resolves: `timespan`, or the default.
     pub resolve_after: Duration,
     /// The author's cool-down per key.

@@ -113,6 +113,8 @@ impl RuleSet {
                 let Frame { timespan, window } = rule.frame;
                 line(&mut text, "window", &format!("{window:?} of {timespan:?}"));
                 line(&mut text, "group by", &rule.group_by.join(", "));
+                let across = if rule.is_of_one_cluster { "" } else { "across" };
+                line(&mut text, "clusters", across);
                 for input in &rule.inputs {
                     let captured = self.rule(input.rule).capture();
                     let name =

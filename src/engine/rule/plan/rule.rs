@@ -55,6 +55,14 @@ impl Rule {
         }
     }
 
+    /// Whether what it finds is of one cluster each, if events say which.
+    pub const fn is_of_one_cluster(&self) -> bool {
+        match self {
+            Rule::Detection(_) => true,
+            Rule::Correlation(rule) => rule.is_of_one_cluster,
+        }
+    }
+
     /// Whether it records what it matches, and does nothing else.
     pub const fn records(&self) -> bool {
         matches!(self, Rule::Detection(DetectionRule { record: Some(_), .. }))
@@ -175,6 +183,9 @@ pub struct RuleMeta {
     /// Hash of what decides the meaning of its state (kind, key, window), not of its text: state of a
     /// rule whose shape is unchanged survives an edit.
     pub state_shape: u64,
+    /// The same, as it was when clusters were not apart, if it means something else by now. Such state is
+    /// taken over by the clusters that are heard of.
+    pub state_shape_of_all_clusters: Option<u64>,
     /// How its findings become alerts; `None` if it only feeds correlations.
     pub alert: Option<AlertSpec>,
 }
@@ -226,6 +237,8 @@ pub struct CorrelationRule {
     pub inputs: Vec<CorrelationInput>,
     /// Names of the key parts, in order; empty for one group over the whole stream.
     pub group_by: Vec<String>,
+    /// Whether what it finds is of one cluster each, if events say which.
+    pub is_of_one_cluster: bool,
     /// Its window.
     pub frame: Frame,
     /// What its own findings carry: the key parts first, then further captured values that all of its
@@ -249,6 +262,9 @@ pub struct CorrelationInput {
     pub name: String,
     /// Where the key parts are in that rule's findings, in the order of `group_by`.
     pub key: Vec<CaptureSlot>,
+    /// Where the cluster is, which is part of the key behind the others wherever it is known. `None` if
+    /// clusters are not kept apart, or by `key` already.
+    pub cluster: Option<CaptureSlot>,
     /// Where the counted fields are (`field`); empty if the kind needs none.
     pub fields: Vec<CaptureSlot>,
     /// Where each of the correlation's `capture_names` is in that rule's findings, if it is.

@@ -46,6 +46,8 @@ pub(in crate::engine) struct Extension {
     pub(in crate::engine) controls: Vec<String>,
     /// `group-by` of a plain detection rule: what identifies its alerts.
     pub(in crate::engine) group_by: Option<Vec<Text>>,
+    /// `across: clusters`: where it says so.
+    pub(in crate::engine) across: Option<Place>,
     /// `needs.level`
     pub(in crate::engine) needs: Option<AuditLevel>,
     /// `reason`
@@ -105,6 +107,17 @@ pub(in crate::engine) const STEPS: Key<Extension> = Key::new(
     |s, key, to| to.levels = read_steps(s, key),
 );
 
+/// Whether clusters are one.
+pub(in crate::engine) const ACROSS: Key<Extension> = Key::new(
+    "across",
+    Shape::Is(|| json!({"enum": ["clusters"]})),
+    "`clusters`: counts, remembers and alerts across clusters. Without it each is apart.",
+    |s, key, to| {
+        let said = s.one_of(key, &[("clusters", true)]).is_some();
+        to.across = said.then(|| s.place_of(key));
+    },
+);
+
 /// What may stand under `tripline:` of every document.
 const OF_ALL: &[Key<Extension>] = &[
     OWNER,
@@ -145,6 +158,7 @@ pub(in crate::engine) const OF_ALERTS: &[Key<Extension>] = &[
 
 /// What may stand under `tripline:` of detection rules and correlations.
 const OF_RULES: &[Key<Extension>] = &[
+    ACROSS,
     Key::new(
         "needs",
         Shape::Is(|| mapping(NEEDS)),

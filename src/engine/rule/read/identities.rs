@@ -48,12 +48,12 @@ pub(in crate::engine) struct IdentityNotes(Vec<(Note, Option<bool>, Option<Strin
 impl IdentityNotes {
     /// Those of entries that decide a field.
     pub(in crate::engine) fn on<'n>(&'n self, field: &'n str) -> impl Iterator<Item = &'n Note> {
-        let decides = move |human: Option<bool>, team: &Option<String>| match field {
+        let decides = move |(_, human, team): &&(Note, Option<bool>, Option<String>)| match field {
             "actor.human" => human.is_some(),
             "actor.team" => team.is_some(),
             _ => false,
         };
-        self.0.iter().filter(move |(_, human, team)| decides(*human, team)).map(|(note, ..)| note)
+        self.0.iter().filter(decides).map(|(note, ..)| note)
     }
 }
 

@@ -7,6 +7,7 @@
 //! level: high
 //! levels: [{gte: 200, level: critical}]
 //! suppress: 1h
+//! across: clusters              # an entity is the same in all of them
 //! annotations: {summary: "{{ actor.id }} has come to a risk of {{ value }}: {{ values | join(', ') }}"}
 //! ```
 //!
@@ -15,7 +16,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    extension::{OF_ALERTS, OWNER, STEPS, Sort},
+    extension::{ACROSS, OF_ALERTS, OWNER, STEPS, Sort},
     header::Header,
 };
 use crate::engine::{
@@ -75,7 +76,7 @@ pub(in crate::engine) fn read_risk(
     if let Some(node) = nodes.first() {
         let section = context.section(node, "");
         read_keys(RISK, &section, &mut settings);
-        read_keys(&[OWNER, STEPS], &section, &mut settings.header.extension);
+        read_keys(&[ACROSS, OWNER, STEPS], &section, &mut settings.header.extension);
         read_keys(OF_ALERTS, &section, &mut settings.header.extension);
         section.finish();
     }

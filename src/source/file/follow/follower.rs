@@ -77,7 +77,7 @@ struct Found {
 }
 
 /// A file that is a copy of a content, or of its beginning.
-struct Copy {
+struct CopiedFile {
     stamp: Stamp,
     content: u64,
     is_packed: bool,
@@ -96,7 +96,7 @@ pub(super) struct Follower {
     next_number: u64,
     scans: u64,
     /// Files that hold nothing but what some content has.
-    copies: BTreeMap<FileId, Copy>,
+    copies: BTreeMap<FileId, CopiedFile>,
     /// Notes for the next batch.
     notes: Vec<SourceNote>,
     latest_log: Option<String>,
@@ -321,7 +321,7 @@ impl Follower {
                 Some(tail) if digest_of(&tail) == content.note.tail => {
                     if content.has_place() {
                         let (stamp, is_packed) = (found.stamp, file.is_packed());
-                        let copy = Copy { stamp, content: *number, is_packed };
+                        let copy = CopiedFile { stamp, content: *number, is_packed };
                         self.copies.insert(stamp.file, copy);
                     } else {
                         content.put(file, found.path.clone(), tail);
@@ -329,7 +329,8 @@ impl Follower {
                     return Ok(());
                 }
                 None if is_beginning(&mut file, found.stamp, content)? => {
-                    let copy = Copy { stamp: found.stamp, content: *number, is_packed: false };
+                    let copy =
+                        CopiedFile { stamp: found.stamp, content: *number, is_packed: false };
                     self.copies.insert(found.stamp.file, copy);
                     return Ok(());
                 }
