@@ -4,6 +4,7 @@
 //! keys. It knows nothing of where its detections come from.
 
 mod finding;
+mod fresh;
 mod identity;
 mod unfinished;
 pub mod watermark;
@@ -11,13 +12,13 @@ pub mod watermark;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use self::{
     finding::{Finding, correlate},
+    fresh::{fresh_identities, fresh_states, listeners},
     unfinished::Unfinished,
     watermark::{PartitionClock, Watermark},
 };
@@ -31,7 +32,7 @@ use super::{
     detector::DetectionBatch,
     digest::Digest,
     kind::{Captures, Hit, Holds, RuleState, StateKey, Taken},
-    limits::{IDENTITIES_PER_RULE_MAX, PREVIOUS_RULES_MAX},
+    limits::PREVIOUS_RULES_MAX,
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
@@ -658,14 +659,6 @@ impl Shard {
     }
 }
 
-fn fresh_states(rules: &RuleSet) -> Vec<Option<Box<dyn RuleState>>> {
-    let fresh = |rule: &Rule| match rule {
-        Rule::Detection(_) => None,
-        Rule::Correlation(rule) => Some(rule.kind.fresh(rule.frame)),
-    };
-    rules.rules.iter().map(fresh).collect()
-}
-
 /// What a detection of a rule carries, in the order of the same rule as it is by now.
 fn remapped(old: &Rule, new: &Rule, captured: &[Captured]) -> Arc<[Captured]> {
     let value_of = |name: &String| {
@@ -682,43 +675,6 @@ const fn captures_of(same: bool) -> Captures {
 /// Tells lists of captured fields apart.
 fn captures_hash(names: &[String]) -> u64 {
     names.iter().fold(Digest::default(), |digest, name| digest.bytes(name).bytes([0])).number()
-}
-
-fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {
-    let mut listeners = vec![Vec::new(); rules.rules.len()];
-    for (index, rule) in rules.correlations() {
-        for (input_index, input) in rule.inputs.iter().enumerate() {
-            if let Some(list) = listeners.get_mut(input.rule.index()) {
-                list.push((index, input_index));
-            }
-        }
-    }
-    listeners
-}
-
-/// No identities yet, of rules for which a copy of an event makes a difference. Each is to be known as long
-/// as the event may count in any correlation above the rule, and in its own alert.
-fn fresh_identities(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Identities>> {
-    let of_alert = |rule: &Rule| rule.meta().alert.as_ref().map(|_| settings.resolve_after);
-    let mut spans: Vec<Option<Duration>> = rules.rules.iter().map(of_alert).collect();
-    let correlations: Vec<_> = rules.correlations().collect();
-    // Rules stand behind those that they refer to.
-    for (index, rule) in correlations.into_iter().rev() {
-        if !rule.kind.minds_copies() {
-            continue;
-        }
-        let above = spans.get(index.index()).copied().flatten();
-        let span = Some(rule.identity_span()).max(above);
-        for input in &rule.inputs {
-            if let Some(below) = spans.get_mut(input.rule.index()) {
-                *below = span.max(*below);
-            }
-        }
-    }
-    let fresh = |span: Duration| {
-        Identities::new(span.saturating_add(settings.grace), IDENTITIES_PER_RULE_MAX)
-    };
-    spans.into_iter().map(|span| span.map(fresh)).collect()
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, id: &str, times: u64) {
