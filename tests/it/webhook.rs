@@ -319,7 +319,7 @@ async fn slow_and_many_clients_keep_nobody_out() {
         match slow.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => answer.extend_from_slice(&buffer[..count]),
-            Err(_) => drop(slow.write(&[bytes.next().unwrap()])),
+            Err(_) => drop(slow.write_all(&[bytes.next().unwrap()])),
         }
         assert!(Instant::now() < deadline, "it is never closed");
     }

@@ -209,7 +209,7 @@ impl Taker<'_> {
         Detail {
             command: command.as_deref().map(shown),
             path: of_nothing.then(|| shown(path)),
-            dry_run: parameters(query).any(|(name, value)| name == "dryRun" && value != ""),
+            dry_run: parameters(query).any(|(name, value)| name == "dryRun" && !value.is_empty()),
             selector: selector_of(query),
             role,
             subjects: pairs(event, fields.subject_kinds, fields.subject_names),

@@ -4,35 +4,29 @@
 //! keys. It knows nothing of where its detections come from.
 
 mod finding;
-mod fresh;
 mod identity;
+mod stored;
 mod unfinished;
 pub mod watermark;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
-
-use serde::{Deserialize, Serialize};
 
 use self::{
     finding::{Finding, correlate},
-    fresh::{fresh_identities, fresh_states, listeners},
+    stored::{correlation_change, identity_change},
     unfinished::Unfinished,
     watermark::{PartitionClock, Watermark},
 };
 use super::{
-    alert::{
-        Alert, Fingerprint,
-        lifecycle::{Lifecycle, TrackedAlert},
-        quota::AlertKey,
-    },
+    alert::{Alert, Fingerprint, lifecycle::Lifecycle},
     detect::Detection,
     detector::DetectionBatch,
-    digest::Digest,
-    kind::{Captures, Hit, Holds, RuleState, StateKey, Taken},
-    limits::PREVIOUS_RULES_MAX,
+    kind::{Captures, Hit, Holds, RuleState, Taken},
+    limits::{IDENTITIES_PER_RULE_MAX, PREVIOUS_RULES_MAX},
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
@@ -162,14 +156,6 @@ pub struct Shard {
     alerts: VecDeque<Alert>,
     changes: Vec<StateChange>,
     counts: ShardCounts,
-}
-
-/// Stored under a correlation key: the meaning of the state, and the state.
-#[derive(Serialize, Deserialize)]
-struct StoredState<'a> {
-    shape: u64,
-    captures: u64,
-    state: &'a [u8],
 }
 
 impl Shard {
@@ -537,126 +523,14 @@ impl Shard {
             }
         }
     }
+}
 
-    /// The state that changed since the last call, for the next checkpoint.
-    pub fn take_changes(&mut self, out: &mut Vec<StateChange>) {
-        self.take_state_changes();
-        out.append(&mut self.changes);
-    }
-
-    fn take_state_changes(&mut self) {
-        if let Some(watermark) = self.watermark.take_moved() {
-            let value = Some(encode(&watermark));
-            self.changes.push(StateChange { table: StateTable::Watermark, key: Vec::new(), value });
-        }
-        if self.watermark.take_partitions_moved() {
-            for (partition, clock) in self.watermark.partitions() {
-                self.changes.push(StateChange {
-                    table: StateTable::Watermark,
-                    key: encode(&**partition),
-                    value: Some(encode(clock)),
-                });
-            }
-        }
-        let rules = Arc::clone(&self.rules);
-        for (rule, identities) in rules.rules.iter().zip(&mut self.identities) {
-            let (id, Some(identities)) = (&rule.meta().id, identities) else { continue };
-            identities.take_changed(|run, keys| self.changes.push(identity_change(id, run, keys)));
-        }
-        self.unfinished.take_changes(&rules, &mut self.changes);
-        for (index, rule) in rules.correlations() {
-            let Some(Some(state)) = self.states.get_mut(index.index()) else { continue };
-            let mut changed = Vec::new();
-            state.take_changed(&mut changed);
-            for (key, value) in changed {
-                let (shape, captures) = (rule.meta.state_shape, captures_hash(&rule.capture_names));
-                let stored =
-                    |state: Vec<u8>| encode(&StoredState { shape, captures, state: &state });
-                let value = value.map(stored);
-                self.changes.push(correlation_change(&rule.meta.id, &key, value));
-            }
-        }
-        for (key, value) in self.lifecycle.take_changed() {
-            self.changes.push(StateChange { table: StateTable::Alert, key: encode(&key), value });
-        }
-    }
-
-    /// Puts stored state back. Whatever cannot be read, or belongs to a rule that means something else
-    /// by now, is left out, counted, and deleted with the next checkpoint.
-    pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> RestoreReport {
-        let mut report = RestoreReport::default();
-        let mut dropped = BTreeSet::new();
-        for entry in entries {
-            match self.restore_one(&entry) {
-                Some(true) => report.restored += 1,
-                outcome => {
-                    if outcome.is_some() {
-                        report.outdated += 1;
-                    } else {
-                        report.unusable += 1;
-                    }
-                    let StateEntry { table, key, .. } = entry;
-                    if table == StateTable::Correlation {
-                        let id = postcard::take_from_bytes::<String>(&key).map(|(id, _)| id);
-                        dropped.extend(id);
-                    }
-                    self.changes.push(StateChange { table, key, value: None });
-                }
-            }
-        }
-        self.lifecycle.end_orphans(&dropped, self.watermark.get());
-        report
-    }
-
-    /// Whether it was taken; `None` if it cannot be read.
-    fn restore_one(&mut self, entry: &StateEntry) -> Option<bool> {
-        match entry.table {
-            StateTable::Watermark if entry.key.is_empty() => {
-                self.watermark.restore_merged(postcard::from_bytes(&entry.value).ok()?);
-            }
-            StateTable::Watermark => {
-                let partition: PartitionName = postcard::from_bytes(&entry.key).ok()?;
-                let clock: PartitionClock = postcard::from_bytes(&entry.value).ok()?;
-                self.watermark.restore(partition, clock);
-            }
-            StateTable::Identity => {
-                let (id, run): (String, Run) = postcard::from_bytes(&entry.key).ok()?;
-                if id == unfinished::NO_RULE {
-                    return self.unfinished.restore_ended(run, &entry.value).map(|()| true);
-                }
-                let index = self.rules.find(&id).map(RuleIndex::index);
-                let place = index.and_then(|index| self.identities.get_mut(index));
-                let Some(Some(identities)) = place else { return Some(false) };
-                identities.restore(run, &entry.value)?;
-            }
-            StateTable::Correlation => {
-                let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
-                let stored: StoredState<'_> = postcard::from_bytes(&entry.value).ok()?;
-                let index = self.rules.find(&id);
-                let meta = index.map(|index| self.rules.rule(index).meta());
-                let of_all = meta.and_then(|meta| meta.state_shape_of_all_clusters);
-                if of_all == Some(stored.shape) {
-                    self.of_all_clusters.insert(id);
-                } else if meta.is_none_or(|meta| meta.state_shape != stored.shape) {
-                    return Some(false);
-                }
-                let Some(index) = index else { return Some(false) };
-                let capture = self.rules.rule(index).capture();
-                let captures = captures_of(captures_hash(capture) == stored.captures);
-                let Some(Some(state)) = self.states.get_mut(index.index()) else {
-                    return Some(false);
-                };
-                state.restore(key, stored.state, captures)?;
-            }
-            StateTable::Alert => {
-                let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
-                self.lifecycle.restore(key, TrackedAlert::from_bytes(&entry.value)?);
-            }
-            StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
-            StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
-        }
-        Some(true)
-    }
+fn fresh_states(rules: &RuleSet) -> Vec<Option<Box<dyn RuleState>>> {
+    let fresh = |rule: &Rule| match rule {
+        Rule::Detection(_) => None,
+        Rule::Correlation(rule) => Some(rule.kind.fresh(rule.frame)),
+    };
+    rules.rules.iter().map(fresh).collect()
 }
 
 /// What a detection of a rule carries, in the order of the same rule as it is by now.
@@ -672,9 +546,41 @@ const fn captures_of(same: bool) -> Captures {
     if same { Captures::Same } else { Captures::Outdated }
 }
 
-/// Tells lists of captured fields apart.
-fn captures_hash(names: &[String]) -> u64 {
-    names.iter().fold(Digest::default(), |digest, name| digest.bytes(name).bytes([0])).number()
+fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {
+    let mut listeners = vec![Vec::new(); rules.rules.len()];
+    for (index, rule) in rules.correlations() {
+        for (input_index, input) in rule.inputs.iter().enumerate() {
+            if let Some(list) = listeners.get_mut(input.rule.index()) {
+                list.push((index, input_index));
+            }
+        }
+    }
+    listeners
+}
+
+/// No identities yet, of rules for which a copy of an event makes a difference. Each is to be known as long
+/// as the event may count in any correlation above the rule, and in its own alert.
+fn fresh_identities(rules: &RuleSet, settings: &EngineSettings) -> Vec<Option<Identities>> {
+    let of_alert = |rule: &Rule| rule.meta().alert.as_ref().map(|_| settings.resolve_after);
+    let mut spans: Vec<Option<Duration>> = rules.rules.iter().map(of_alert).collect();
+    let correlations: Vec<_> = rules.correlations().collect();
+    // Rules stand behind those that they refer to.
+    for (index, rule) in correlations.into_iter().rev() {
+        if !rule.kind.minds_copies() {
+            continue;
+        }
+        let above = spans.get(index.index()).copied().flatten();
+        let span = Some(rule.identity_span()).max(above);
+        for input in &rule.inputs {
+            if let Some(below) = spans.get_mut(input.rule.index()) {
+                *below = span.max(*below);
+            }
+        }
+    }
+    let fresh = |span: Duration| {
+        Identities::new(span.saturating_add(settings.grace), IDENTITIES_PER_RULE_MAX)
+    };
+    spans.into_iter().map(|span| span.map(fresh)).collect()
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, id: &str, times: u64) {
@@ -684,16 +590,4 @@ fn count(counts: &mut BTreeMap<String, u64>, id: &str, times: u64) {
             counts.insert(id.to_owned(), times);
         }
     }
-}
-
-fn identity_change(rule_id: &str, run: Run, keys: Option<Vec<u8>>) -> StateChange {
-    StateChange { table: StateTable::Identity, key: encode(&(rule_id, run)), value: keys }
-}
-
-fn correlation_change(rule_id: &str, key: &StateKey, value: Option<Vec<u8>>) -> StateChange {
-    StateChange { table: StateTable::Correlation, key: encode(&(rule_id, key)), value }
-}
-
-fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("state is made of plain values, and memory is there for it")
 }

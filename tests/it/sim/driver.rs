@@ -365,7 +365,7 @@ impl World {
             Effect::Archive(rows) => {
                 self.disk.archive(&rows)?;
                 // Now and then the engine does not hear of it, as if the process had died just then.
-                if self.disk.chain.id % 3 != 0 {
+                if !self.disk.chain.id.is_multiple_of(3) {
                     let through = self.disk.chain.id;
                     self.report(coordinator::Input::Archived { through });
                 }
