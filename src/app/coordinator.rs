@@ -119,8 +119,8 @@ pub(super) struct Progress {
     sources: BTreeMap<usize, SourceHealth>,
     /// Troubles of our own that people are told of.
     pub(super) troubles: Troubles,
-    /// What was logged of receivers that do not take what they are given.
-    deliveries: Quiet,
+    /// What was logged of receivers that do not take what they are given, and of troubles of sources.
+    said: Quiet,
     /// Accesses that were shed, and whether people know.
     shed: ShedAccesses,
 }
@@ -219,7 +219,7 @@ impl CoordinatorThread {
             }
             coordinator::Input::Outcome { notification, outcome } => {
                 self.metrics.delivery(notification, outcome);
-                log_outcome(&self.progress.deliveries, notification, outcome);
+                log_outcome(&self.progress.said, notification, outcome);
             }
             coordinator::Input::Broken { thread } => {
                 tracing::error!("thread {thread} broke down; its panic is in the log");
@@ -342,8 +342,12 @@ impl CoordinatorThread {
             }
             SourceEvent::Degraded(None) => self.set_source(source, Health::Ok, "reads again"),
             SourceEvent::Trouble { what, count, detail } => {
-                tracing::warn!(source, what, count, "{detail}");
-                self.metrics.source_trouble(source, what, count);
+                let Some(feed) = self.feeds.get(source) else { return };
+                self.metrics.source_trouble(feed.label(), what, count);
+                let key = format!("source\0{source}\0{what}");
+                if let Some(times) = self.progress.said.happened(&key, Instant::now()) {
+                    tracing::warn!(source = feed.label(), what, count, times, "{detail}");
+                }
             }
         }
     }

@@ -46,6 +46,9 @@ pub(super) struct Guard {
     settings: ServerSettings,
     metrics: Arc<Metrics>,
     room: Semaphore,
+    /// Metrics are rendered one after another: whoever asks for them a hundred times at once must not take
+    /// all threads from probes.
+    scrapes: Semaphore,
 }
 
 /// What a path shows.
@@ -68,7 +71,8 @@ impl Shows {
 
 impl Guard {
     pub(super) fn new(settings: ServerSettings, metrics: Arc<Metrics>) -> Guard {
-        Guard { settings, metrics, room: Semaphore::new(REQUESTS_MAX) }
+        let (room, scrapes) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(1));
+        Guard { settings, metrics, room, scrapes }
     }
 
     async fn refuse(&self, why: Refusal, request: Request, answer: Response) -> Response {
@@ -97,8 +101,13 @@ pub(super) async fn guard(
     }
     request.extensions_mut().insert(Caller { is_known });
     if matches!(*request.method(), Method::GET | Method::HEAD) {
-        if shows != Shows::Else {
-            return next.run(request).await;
+        match shows {
+            Shows::Health => return next.run(request).await,
+            Shows::Metrics => {
+                let _turn = guard.scrapes.acquire().await;
+                return next.run(request).await;
+            }
+            Shows::Else => {}
         }
     } else if let Err(why) = led_here(request.headers(), &guard.settings.hosts) {
         let answer = (StatusCode::FORBIDDEN, format!("{why}\n")).into_response();

@@ -154,9 +154,8 @@ impl Metrics {
     }
 
     /// A source refused, lost or passed over something: `what` is a word of its kind.
-    pub fn source_trouble(&self, source_index: usize, what: &'static str, count: u64) {
-        let source = source_index.to_string();
-        self.source.troubles.with_label_values(&[&source, what]).inc_by(count);
+    pub fn source_trouble(&self, source: &str, what: &'static str, count: u64) {
+        self.source.troubles.with_label_values(&[source, what]).inc_by(count);
     }
 
     /// Records between our position and the end of each partition.

@@ -232,6 +232,21 @@ fn dashboard_and_alert_rules_name_metrics_that_we_serve() {
 }
 
 #[test]
+fn every_metric_is_watched_by_an_alert_or_the_dashboard() {
+    let watched: BTreeSet<String> =
+        ["deploy/grafana/dashboards/tripline.json", "deploy/prometheus/tripline.rules.yml"]
+            .iter()
+            .flat_map(|path| metrics_in(&read(path)))
+            .collect();
+    let metrics = Metrics::new();
+    let ours = metrics.catalogue().iter().map(|metric| metric.name.as_str());
+    let is_ours = |name: &&str| name.starts_with("tripline_") && *name != "tripline_build_info";
+    let unwatched: Vec<&str> =
+        ours.filter(is_ours).filter(|name| !watched.contains(*name)).collect();
+    assert!(unwatched.is_empty(), "nobody looks at {unwatched:?}: an alert, a panel, or away");
+}
+
+#[test]
 fn dashboard_uses_the_data_source_that_is_provisioned() {
     let dashboard: Value =
         serde_json::from_str(&read("deploy/grafana/dashboards/tripline.json")).unwrap();
