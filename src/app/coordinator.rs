@@ -19,22 +19,26 @@ use super::{
     feed::{CurrentRules, InFlight},
     input::Input,
     self_alert::ShedAccesses,
+    source_health::SourceHealth,
+    troubles::{
+        CLOSED_WITHOUT, GROUP_SHARED, PARTITIONS_UNREAD, RECORDS_LOST, STATE_LOST, TOPIC_MADE_ANEW,
+        Troubles,
+    },
 };
 use crate::{
     engine::{
-        alert::Alert,
+        alert::{Alert, OwnAlert},
         coordinator::{self, Coordinator, Effect, End, SourceEnd},
         detector::DeadLetter,
         dispatch::{Notification, Outcome},
         dispatcher::ANSWER,
         ledger::{Entry, EntryKind},
-        record::Position,
+        record::{PartitionName, Position},
         rule::RuleSet,
-        text::counted,
     },
-    server::{Health, Status},
+    server::{Health, ResolveRequest, Status},
     source::{SourceError, SourceEvent},
-    store::{Store, dead_letter::DeadLetterSink},
+    store::{Store, StoreError, dead_letter::DeadLetterSink},
     telemetry::{Metrics, Quiet},
 };
 
@@ -101,12 +105,20 @@ pub(super) struct CoordinatorThread {
 pub(super) struct Progress {
     /// Whom to tell that their rules are in force, in order.
     reloads: VecDeque<oneshot::Sender<()>>,
+    /// Whom to tell that an alert was ended, in order.
+    resolves: VecDeque<oneshot::Sender<bool>>,
     /// Why sources failed.
     failures: BTreeMap<usize, SourceError>,
     /// When the checkpoint began that is being written.
     write_began: Option<Instant>,
     /// The last checkpoint failed.
     store_is_down: bool,
+    /// The files of the checkpoint were deleted.
+    state_is_gone: bool,
+    /// How each source is.
+    sources: BTreeMap<usize, SourceHealth>,
+    /// Troubles of our own that people are told of.
+    pub(super) troubles: Troubles,
     /// What was logged of receivers that do not take what they are given, and of troubles of sources.
     said: Quiet,
     /// Accesses that were shed, and whether people know.
@@ -132,6 +144,7 @@ impl CoordinatorThread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.tell(coordinator::Input::Stop),
             }
+            self.end_troubles();
             self.coordinator.handle_timeout(now());
             while let Some(effect) = self.coordinator.poll_effect(now()) {
                 if let Effect::End(end) = effect {
@@ -140,6 +153,13 @@ impl CoordinatorThread {
                 }
                 self.carry_out(effect);
             }
+        }
+    }
+
+    /// Tells of troubles of our own that are over by now.
+    fn end_troubles(&mut self) {
+        for alert in self.progress.troubles.take_over(now()) {
+            self.tell(coordinator::Input::Alert(Box::new(alert)));
         }
     }
 
@@ -168,6 +188,12 @@ impl CoordinatorThread {
             Input::Rules(rules, done) => {
                 self.progress.reloads.push_back(done);
                 self.tell(coordinator::Input::Rules(rules));
+            }
+            Input::Resolve(request) => {
+                let ResolveRequest { fingerprint, by, why, reply } = request;
+                tracing::info!(%fingerprint, by, why, "an alert is ended by hand");
+                self.progress.resolves.push_back(reply);
+                self.tell(coordinator::Input::Resolve { fingerprint, by, why });
             }
             Input::Source { source_index, event } => self.handle_source(source_index, event),
             Input::SourceEnded { source_index, batches, result } => {
@@ -204,32 +230,93 @@ impl CoordinatorThread {
 
     fn set_source(&self, source_index: usize, health: Health, detail: &str) {
         if let Some(feed) = self.feeds.get(source_index) {
-            self.metrics.source_up(feed.label(), health == Health::Ok);
+            self.metrics.source_up(feed.label(), health.is_ready());
             self.status.set_component(&feed.component, health, detail);
         }
     }
 
+    /// Shows how a source is by what it has reported, and tells of what people must know.
+    fn show_source(&mut self, source: usize) {
+        let health = self.progress.sources.entry(source).or_default();
+        let (state, detail) = health.health();
+        let unread = health.unread().filter(|_| health.unavailable.is_none());
+        let shared = (!health.strangers.is_empty()).then(|| health.shared());
+        let unread_count = health.away.0.len();
+        self.set_source(source, state, &detail);
+        let Some(feed) = self.feeds.get(source) else { return };
+        let name = feed.component.clone();
+        self.metrics.source_unread(feed.label(), unread_count);
+        self.metrics.source_shared(feed.label(), shared.is_some());
+        let troubles = &mut self.progress.troubles;
+        let news = [
+            troubles.set(now(), &PARTITIONS_UNREAD, &name, unread.as_deref()),
+            troubles.set(now(), &GROUP_SHARED, &name, shared.as_deref()),
+        ];
+        for alert in news.into_iter().flatten() {
+            self.tell(coordinator::Input::Alert(Box::new(alert)));
+        }
+    }
+
+    /// Something about a source that has happened once.
+    fn happened(&mut self, sort: &OwnAlert, about: &[(&str, &str)], summary: &str) {
+        if let Some(alert) = self.progress.troubles.happened(now(), sort, about, summary) {
+            self.tell(coordinator::Input::Alert(Box::new(alert)));
+        }
+    }
+
     fn handle_source(&mut self, source: usize, event: SourceEvent) {
+        let health = self.progress.sources.entry(source).or_default();
         match event {
             SourceEvent::Ready { partitions } => {
-                let detail = format!("reads {}", counted(partitions.len(), "partition"));
-                self.set_source(source, Health::Ok, &detail);
+                (health.read, health.unavailable) = (Some(partitions.len()), None);
                 self.metrics.begin_partitions(&partitions);
                 self.tell(coordinator::Input::Ready { source, partitions });
+                self.show_source(source);
             }
             SourceEvent::Unavailable { detail } => {
-                self.set_source(source, Health::Down, &detail);
+                health.unavailable = Some(detail);
+                self.forget_lag(source, None);
                 self.tell(coordinator::Input::Unavailable { source });
+                self.show_source(source);
+            }
+            SourceEvent::Away { partitions, why } => {
+                let names = partitions.iter().map(ToString::to_string).collect();
+                health.away = (names, why);
+                self.forget_lag(source, Some(&partitions));
+                self.tell(coordinator::Input::Away { source, partitions });
+                self.show_source(source);
+            }
+            SourceEvent::Shared { with } => {
+                health.strangers = with;
+                self.show_source(source);
+            }
+            SourceEvent::Begin { sequence, positions, is_rebuilding } => {
+                let begin =
+                    coordinator::Input::Begin { source, sequence, positions, is_rebuilding };
+                self.tell(begin);
+            }
+            SourceEvent::Rebuilding { left } => {
+                let is_first = health.rebuild_left == 0 && left > 0;
+                health.rebuild_left = left;
+                self.metrics.rebuild_left(left);
+                self.show_source(source);
+                if is_first {
+                    self.state_was_lost(source, left);
+                }
             }
             SourceEvent::Lag { partitions } => {
                 self.metrics.set_lag(&partitions);
                 for (partition, lag) in &partitions {
-                    self.status.set_lag(partition, *lag);
+                    self.status.set_lag(partition, Some(*lag));
                 }
             }
             SourceEvent::Gap { partition, records } => {
                 tracing::error!(%partition, records, "records were deleted before they were read");
                 self.metrics.records_lost(&partition, records);
+                let name = partition.to_string();
+                let summary =
+                    format!("{records} records of {name} were gone before they were read");
+                self.happened(&RECORDS_LOST, &[("partition", &name)], &summary);
                 let entry = Entry::new(EntryKind::Gap, &partition.to_string(), "lost")
                     .detail("records were deleted before they were read")
                     .count("records", records.cast_unsigned());
@@ -238,6 +325,11 @@ impl CoordinatorThread {
             SourceEvent::Rewound { partition, from, to } => {
                 tracing::error!(%partition, from, to, "the partition was made anew; reading it again");
                 self.metrics.source_rewound(&partition);
+                let name = partition.to_string();
+                let summary = format!(
+                    "{name} is another log than it was (read to offset {from}); it is read from {to} on"
+                );
+                self.happened(&TOPIC_MADE_ANEW, &[("partition", &name)], &summary);
             }
             SourceEvent::Paused(paused) => {
                 if let Some(feed) = self.feeds.get(source) {
@@ -260,6 +352,29 @@ impl CoordinatorThread {
         }
     }
 
+    fn state_was_lost(&mut self, source: usize, left: i64) {
+        let Some(feed) = self.feeds.get(source) else { return };
+        let name = feed.component.clone();
+        tracing::warn!(source = name, records = left, "the state was lost; rebuilding windows");
+        let summary = "The state directory was empty although the group has our offsets: windows are \
+                       rebuilt from the log, alerts that were owed are lost, and what rules remember \
+                       for longer than a day begins anew";
+        self.happened(&STATE_LOST, &[("source", &name)], summary);
+    }
+
+    /// How far we are behind is not known of what is not read: of these partitions, or all of a source.
+    fn forget_lag(&self, source: usize, partitions: Option<&[Arc<PartitionName>]>) {
+        let Some(feed) = self.feeds.get(source) else { return };
+        let unread = match partitions {
+            Some(partitions) => partitions.to_vec(),
+            None => self.status.partitions_of(feed.name.as_ref()),
+        };
+        for partition in unread {
+            self.metrics.forget_lag(&partition);
+            self.status.set_lag(&partition, None);
+        }
+    }
+
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::KeepDeadLetters(letters) => {
@@ -271,7 +386,9 @@ impl CoordinatorThread {
                 self.publish_counts();
                 self.watch_shed();
                 let began = self.progress.write_began.take().unwrap_or_else(Instant::now);
-                let committed = self.store.commit(&checkpoint).map_err(|error| error.to_string());
+                let committed = self.store.commit(&checkpoint);
+                self.progress.state_is_gone = matches!(committed, Err(StoreError::Gone { .. }));
+                let committed = committed.map_err(|error| error.to_string());
                 if committed.is_ok() {
                     self.metrics.checkpoint_done(began.elapsed());
                     if std::mem::take(&mut self.progress.store_is_down) {
@@ -283,7 +400,12 @@ impl CoordinatorThread {
             }
             Effect::NothingToCommit => {
                 self.publish_counts();
-                self.metrics.checkpoint_not_needed();
+                match self.store.check() {
+                    Ok(()) => self.metrics.checkpoint_not_needed(),
+                    Err(error) => {
+                        self.status.set_component("store", Health::Failed, &error.to_string());
+                    }
+                }
             }
             Effect::Archive(rows) => match &self.archiver {
                 Some(archiver) => archiver.write(rows),
@@ -314,6 +436,12 @@ impl CoordinatorThread {
                 log_alert(&alert);
                 (self.on_alert)(&alert);
             }
+            Effect::ResolvedByHand(has_fired) => {
+                if let Some(reply) = self.progress.resolves.pop_front() {
+                    // Whoever asked may have lost patience.
+                    let _ = reply.send(has_fired);
+                }
+            }
             Effect::WasAway(span) => {
                 let seconds = span.as_secs();
                 tracing::warn!(seconds, "nothing was looked at for a while; going on");
@@ -328,7 +456,10 @@ impl CoordinatorThread {
         self.progress.write_began = None;
         self.progress.store_is_down = true;
         self.metrics.checkpoint_failed();
-        self.status.set_component("store", Health::Down, &detail);
+        // Only a restart mends a state that is gone, so whoever asks for our health is to make one.
+        let gone = self.progress.state_is_gone;
+        let health = if gone { Health::Failed } else { Health::Down };
+        self.status.set_component("store", health, &detail);
         self.tell(coordinator::Input::NotDurable);
     }
 
@@ -340,7 +471,7 @@ impl CoordinatorThread {
         }
     }
 
-    fn publish_counts(&self) {
+    fn publish_counts(&mut self) {
         let (metrics, member) = (&self.metrics, self.coordinator.member());
         let (shard, dispatcher) = (member.shard(), member.dispatcher());
         metrics.set_engine(&shard.counts());
@@ -357,6 +488,28 @@ impl CoordinatorThread {
         metrics.set_ledger(member.recorder());
         metrics.set_dead_letters_lost(self.dead_letters.dropped());
         metrics.set_batches_in_flight(self.in_flight.batches());
+        self.tell_given_up();
+    }
+
+    /// Tells of partitions without which windows are closed.
+    fn tell_given_up(&mut self) {
+        let given_up: Vec<_> = self.coordinator.member().shard().given_up().cloned().collect();
+        let mut news = Vec::new();
+        for feed in &self.feeds {
+            let own = given_up.iter().filter(|partition| partition.source == feed.name);
+            let own: Vec<String> = own.map(ToString::to_string).collect();
+            let summary = format!(
+                "Windows are closed without {}, which cannot be read for longer than away_max; what \
+                 piles up there comes late",
+                own.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+            );
+            let summary = (!own.is_empty()).then_some(summary.as_str());
+            let troubles = &mut self.progress.troubles;
+            news.extend(troubles.set(now(), &CLOSED_WITHOUT, &feed.component, summary));
+        }
+        for alert in news {
+            self.tell(coordinator::Input::Alert(Box::new(alert)));
+        }
     }
 
     /// People hear of accesses that were shed.

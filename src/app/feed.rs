@@ -10,7 +10,7 @@ use std::sync::{
     mpsc::{Receiver, Sender, channel},
 };
 
-use super::{clock::now, input::Input};
+use super::{clock::never_back, input::Input};
 use crate::{
     engine::{
         coordinator, detector::Detector, record::RecordBatch, rule::RuleSet, shard::EngineSettings,
@@ -156,7 +156,7 @@ pub(super) fn run_detector(
             detector.replace_rules(rules, epoch_now);
             epoch = epoch_now;
         }
-        let detections = detector.detect(now(), &batch);
+        let detections = detector.detect(never_back(), &batch);
         let input = coordinator::Input::Batch { source: source_index, detections };
         if out.send(Input::Engine(input)).is_err() {
             return;

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     engine::{coordinator, rule::RuleSet},
+    server::ResolveRequest,
     source::{SourceError, SourceEvent},
 };
 
@@ -16,6 +17,8 @@ pub(super) enum Input {
     Engine(coordinator::Input),
     /// Another rule set, and whom to tell that it is in force.
     Rules(Arc<RuleSet>, oneshot::Sender<()>),
+    /// Somebody ends an alert, and wants to know whether it fired.
+    Resolve(ResolveRequest),
     /// A source reports.
     Source { source_index: usize, event: SourceEvent },
     /// A source's thread returned, after it handed over so many batches.

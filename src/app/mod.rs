@@ -17,3 +17,5 @@ pub mod pipeline;
 pub mod reload;
 pub mod run;
 mod self_alert;
+mod source_health;
+mod troubles;

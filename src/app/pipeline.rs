@@ -46,11 +46,15 @@ use crate::{
         state::{SourceNote, StateEntry},
     },
     notify::Receivers,
-    server::Status,
+    server::{ResolveRequest, Status},
     source::{Source, SourceContext},
     store::{Loaded, Store, StoreError, dead_letter::DeadLetterSink},
     telemetry::Metrics,
 };
+
+/// How much of the log is read again at most to rebuild windows whose state was lost: 1 day. What rules
+/// remember for longer begins anew.
+const REBUILD_SPAN_MAX: Duration = Duration::from_secs(86_400);
 
 /// A source with the name that the operator gave it.
 pub struct NamedSource {
@@ -129,7 +133,9 @@ impl Pipeline {
         let stop = CancellationToken::new();
         let current_rules = Arc::new(CurrentRules::new(Arc::clone(&rules)));
         let in_flight = Arc::new(InFlight::default());
-        let threads = Threads { control: control.clone(), stop: stop.clone() };
+        let reach = rules.longest_window().saturating_add(engine.grace);
+        let rebuild = reach.saturating_add(engine.resolve_after).min(REBUILD_SPAN_MAX);
+        let threads = Threads { control: control.clone(), stop: stop.clone(), rebuild };
         let workers = threads.start_detectors(settings.workers, &current_rules, &engine)?;
         let mut feeds = Vec::new();
         for (source_index, source) in sources.into_iter().enumerate() {
@@ -176,6 +182,8 @@ impl Pipeline {
         for alert in firing() {
             status.alert_changed(alert);
         }
+        let mut progress = Progress::default();
+        progress.troubles.restore(now(), coordinator.member().dispatcher());
         let thread = CoordinatorThread {
             coordinator,
             store,
@@ -189,7 +197,7 @@ impl Pipeline {
             metrics,
             status,
             on_alert: settings.on_alert,
-            progress: Progress::default(),
+            progress,
         };
         let coordinator = start_coordinator(thread, inputs, runtime)?;
         Ok(Pipeline { control, rules: current_rules, coordinator })
@@ -211,6 +219,11 @@ impl Pipeline {
     /// Somebody may have fixed receivers: what they did not take is tried now.
     pub fn retry_now(&self) {
         drop(self.control.send(Input::Engine(coordinator::Input::RetryNow)));
+    }
+
+    /// Ends an alert by hand; the answer comes once that is durable.
+    pub fn resolve(&self, request: ResolveRequest) {
+        drop(self.control.send(Input::Resolve(request)));
     }
 
     /// The rule set in force.
@@ -245,6 +258,8 @@ fn stop(control: &Sender<Input>) {
 struct Threads {
     control: Sender<Input>,
     stop: CancellationToken,
+    /// How far windows reach back.
+    rebuild: Duration,
 }
 
 impl Threads {
@@ -287,6 +302,7 @@ impl Threads {
         let (publish, watch) = tokio::sync::watch::channel(Vec::new());
         let events = self.control.clone();
         let context = SourceContext {
+            rebuild: self.rebuild,
             positions: positions_of(&loaded.positions, name.as_ref()),
             notes: notes_of(&loaded.entries, name.as_ref()),
             name: name.clone(),
@@ -313,7 +329,7 @@ fn positions_of(all: &[Position], source: Option<&Arc<str>>) -> Vec<Position> {
     let names: Vec<Arc<str>> = source.into_iter().cloned().collect();
     let resolved = all.iter().map(|position| Position {
         partition: Arc::new((*position.partition).clone().resolved(&names)),
-        next_offset: position.next_offset,
+        ..position.clone()
     });
     resolved.filter(|position| position.partition.source.as_ref() == source).collect()
 }

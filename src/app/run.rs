@@ -24,7 +24,7 @@ use crate::{
         alert::AlertState, diagnostic::Diagnostic, duration::written, recorder::Sign, text::counted,
     },
     notify::{Printer, Receivers},
-    server::{self, Health, ReloadRequest, ServerContext, Status},
+    server::{self, Health, ReloadRequest, ResolveRequest, ServerContext, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -37,6 +37,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long a start waits for the state directory that another process still holds: 30 s. A process
 /// that was fenced, or told to stop, lets go of it sooner.
 const STATE_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a start looks whether a full disk has room: every second.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// How soon rule files are looked at again after a change was seen: 500 ms.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -124,12 +127,17 @@ async fn run_in(
     status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
     let (reload, reload_requests) = mpsc::channel(1);
+    let (resolve, resolve_requests) = mpsc::channel(16);
     let settings = configuration.build_server().map_err(RunError::Configuration)?;
     let web = &general.http.web;
     let listener = web::bind(&web.listen, web.may_be_reached()).await?;
     let stop_server = CancellationToken::new();
-    let context =
-        ServerContext { status: Arc::clone(&status), metrics: Arc::clone(&metrics), reload };
+    let context = ServerContext {
+        status: Arc::clone(&status),
+        metrics: Arc::clone(&metrics),
+        reload,
+        resolve,
+    };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
 
@@ -148,7 +156,8 @@ async fn run_in(
             let canary = configuration.build_canary(&metrics).map_err(RunError::Configuration)?;
             let watched =
                 Watched { pipeline, reloader, receivers, canary, status: Arc::clone(&status) };
-            watch(watched, general.reload_interval, reload_requests, hangup).await
+            let requests = (reload_requests, resolve_requests);
+            watch(watched, general.reload_interval, requests, hangup).await
         }
         Err(error) => Err(error),
     };
@@ -216,7 +225,7 @@ fn open_ledger(settings: &LedgerSettings) -> Result<(Archive, Option<Arc<dyn Sig
 }
 
 /// Opens the state directory. If another process holds it, that process is asked to go by fencing it
-/// at the source, and the directory is waited for.
+/// at the source, and the directory is waited for. A full disk is waited for until it has room.
 async fn open_store(
     directory: &std::path::Path,
     configuration: &Configuration,
@@ -238,6 +247,12 @@ async fn open_store(
                         .map_err(RunError::Configuration)?;
                 }
                 tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            // What is told until then is told from the log, of which nothing is lost meanwhile.
+            Err(error @ StoreError::Full { .. }) => {
+                let detail = format!("{error}; the start waits for it");
+                status.set_component("store", Health::Down, &detail);
+                tokio::time::sleep(ROOM_WAIT).await;
             }
             Err(error) => return Err(error.into()),
         }
@@ -282,11 +297,14 @@ impl Watched {
     }
 }
 
+/// What people ask for over HTTP.
+type Requests = (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ResolveRequest>);
+
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(
     mut watched: Watched,
     reload_interval: Option<Duration>,
-    mut reload_requests: mpsc::Receiver<ReloadRequest>,
+    (mut reload_requests, mut resolve_requests): Requests,
     mut hangup: Signal,
 ) -> Result<RunEnd, RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -321,6 +339,7 @@ async fn watch(
                 let outcome = tokio::task::block_in_place(|| watched.look(Look::Asked));
                 answer(request, outcome);
             }
+            Some(request) = resolve_requests.recv() => watched.pipeline.resolve(request),
             _ = terminate.recv() => {
                 stop(&watched.pipeline, &mut stopping, "SIGTERM");
             }

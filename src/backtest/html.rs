@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::{
     difference::Difference,
-    report::{BINS, Report, RuleReport, rate_text, short},
+    report::{AheadReport, BINS, Report, RuleReport, rate_text, short},
     text::change_of,
 };
 use crate::engine::text::{counted, span, thousands};
@@ -88,8 +88,12 @@ fn doubts(report: &Report) -> Vec<Vec<String>> {
     }
     if report.events_from_future > 0 {
         let future = thousands(report.events_from_future);
-        let what = "events are later than the clock of the machine that made this.";
-        doubts.push(vec![format!("{future} {what}")]);
+        let what = "events claim a time that cannot be theirs; they moved no time.";
+        let named = report.from_future.iter().map(|ahead| {
+            let AheadReport { place, claimed, taken_as } = ahead;
+            format!("{place} claims {claimed}; counted at {taken_as}")
+        });
+        doubts.push(std::iter::once(format!("{future} {what}")).chain(named).collect());
     }
     doubts
 }

@@ -39,7 +39,7 @@ use crate::{
 pub use difference::{Difference, KeyDifference, RuleChange, RuleDifference, difference};
 pub use html::page;
 pub use read::Input;
-pub use report::{DeadLetterReport, Report, RuleReport};
+pub use report::{AheadReport, DeadLetterReport, Report, RuleReport};
 pub use text::{difference_text, report_text};
 
 /// What a backtest works from.
@@ -166,7 +166,7 @@ fn detect(
     let mut detectors: Vec<Detector> = settings
         .rule_sets
         .iter()
-        .map(|rules| Detector::new(Arc::clone(rules), 0, &settings.engine))
+        .map(|rules| Detector::new(Arc::clone(rules), 0, &settings.engine).of_history())
         .collect();
     while let Ok(batch) = work.recv() {
         let detected = |detector: &mut Detector| detector.detect(settings.now, &batch);

@@ -256,14 +256,19 @@ impl OpenFile {
     }
 }
 
-/// Cuts a batch wherever [`STEP`] has passed. Records without a time belong to the one before.
+/// Cuts a batch wherever [`STEP`] has passed. Records without a time belong to the one before, and so do
+/// those that claim a later time than the one behind them: a wrong clock must not hold up its neighbours.
 fn steps(batch: &RecordBatch) -> VecDeque<(EventTime, RecordBatch)> {
     let mut steps = VecDeque::new();
     let mut step = (EventTime::MIN, RecordBatch::default());
-    for record in &batch.records {
+    let time_of = |record| batch.payload_of(record).and_then(time_in);
+    let mut records = batch.records.iter().map(|record| (record, time_of(record))).peekable();
+    while let Some((record, time)) = records.next() {
         let payload = batch.payload_of(record);
-        if let Some(time) = payload.and_then(time_in)
+        let next = records.peek().and_then(|(_, time)| *time);
+        if let Some(time) = time
             && time >= step.0.plus(STEP)
+            && next.is_none_or(|next| next >= time.minus(STEP))
         {
             let done = mem::replace(&mut step, (time, RecordBatch::default()));
             if !done.1.records.is_empty() {

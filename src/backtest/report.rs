@@ -29,6 +29,20 @@ pub(super) const BINS: usize = 60;
 /// One day in microseconds.
 const DAY: i64 = 86_400_000_000;
 
+/// Events with a time that cannot be theirs that are named: 10. All are counted.
+const AHEAD_SHOWN_MAX: usize = 10;
+
+/// An event that claims a time which cannot be its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AheadReport {
+    /// Where it is.
+    pub place: String,
+    /// The time that it claims.
+    pub claimed: String,
+    /// The time at which it was counted.
+    pub taken_as: String,
+}
+
 /// The result of a backtest. As JSON this is what `--format json` prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -42,8 +56,11 @@ pub struct Report {
     pub events_canonical: u64,
     /// Events that matched a rule, but came so late that its windows may have missed them.
     pub events_late: u64,
-    /// Events later than the operator's clock.
+    /// Events that claim a time which cannot be theirs: later than this machine's clock, than their record
+    /// was written, or than all around them. They moved no time.
     pub events_from_future: u64,
+    /// The first of them.
+    pub from_future: Vec<AheadReport>,
     /// Events that were cut off on their way; rules saw what stands before the cut.
     pub events_cut: u64,
     /// Fields that were written in a way that says nothing clear, and so were absent, by path.
@@ -174,6 +191,7 @@ impl Report {
             events_canonical: 0,
             events_late: 0,
             events_from_future: 0,
+            from_future: Vec::new(),
             events_cut: 0,
             fields_unread: BTreeMap::new(),
             control_messages: BTreeMap::new(),
@@ -202,6 +220,13 @@ impl Report {
         self.events += batch.counts.events;
         self.events_canonical += batch.counts.events_canonical;
         self.events_from_future += batch.counts.events_from_future;
+        for ahead in batch.ahead.iter().take(AHEAD_SHOWN_MAX - self.from_future.len()) {
+            self.from_future.push(AheadReport {
+                place: place(&ahead.partition, ahead.offset),
+                claimed: ahead.claimed.rfc3339(),
+                taken_as: ahead.taken_as.rfc3339(),
+            });
+        }
         self.events_cut += batch.counts.events_cut;
         for (field, count) in batch.counts.fields_unread.iter().filter(|(_, count)| *count > 0) {
             *self.fields_unread.entry(field).or_default() += count;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     difference::{Difference, KeyDifference},
-    report::{Report, rate_text, short},
+    report::{AheadReport, Report, rate_text, short},
 };
 use crate::engine::text::{self, counted, printable, span, thousands};
 
@@ -90,9 +90,14 @@ fn doubts(report: &Report) -> String {
     if report.events_from_future > 0 {
         let _ = writeln!(
             out,
-            "\n{} events are later than this machine's clock.",
+            "\n{} events claim a time that cannot be theirs: they moved no time, so windows of others \
+             stayed open, and were counted at the time around them.",
             thousands(report.events_from_future)
         );
+        for ahead in &report.from_future {
+            let AheadReport { place, claimed, taken_as } = ahead;
+            let _ = writeln!(out, "  {place} claims {claimed}; counted at {taken_as}");
+        }
     }
     out
 }

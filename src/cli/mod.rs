@@ -4,6 +4,7 @@
 //! standard error. Exit codes are those of [`exit`], the same for every command.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod alerts;
 mod ask;
 mod backtest;
 mod check;
@@ -78,6 +79,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(run::RunArgs),
+    Alerts(alerts::AlertsArgs),
     Backtest(backtest::BacktestArgs),
     Check(check::CheckArgs),
     Coverage(ask::coverage::CoverageArgs),
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
     output::choose(cli.color);
     let outcome = match &cli.command {
         Command::Run(args) => run::execute(args),
+        Command::Alerts(args) => alerts::execute(args),
         Command::Backtest(args) => backtest::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Coverage(args) => ask::coverage::execute(args),

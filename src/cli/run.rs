@@ -79,7 +79,9 @@ pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
                 }
                 RunError::Source(SourceError::Fatal(_))
                 | RunError::Broken { .. }
-                | RunError::Store(StoreError::Io { .. })
+                | RunError::Store(
+                    StoreError::Io { .. } | StoreError::Full { .. } | StoreError::Gone { .. },
+                )
                 | RunError::Server(_)
                 | RunError::System(_) => exit::FAILURE,
             })

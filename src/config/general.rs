@@ -11,7 +11,7 @@ use std::{
 use crate::{
     engine::{
         duration::written,
-        limits::{GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
+        limits::{AWAY_MAX_DEFAULT, GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
         shard::EngineSettings,
         words::words,
         yaml::Section,
@@ -72,6 +72,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("engine.grace", "2m", "How long an event may come after newer ones and still count."),
     setting("engine.idle_after", "1m", "When a silent partition stops holding the others back."),
     setting("engine.skew_max", "5m", "How far ahead of our clock an event may claim to be."),
+    setting("engine.away_max", "15m", "How long windows wait for partitions that cannot be read."),
+    setting(
+        "engine.max_alert_age",
+        "none",
+        "Alerts about what is older when it is found are recorded and summed up, not told one by one.",
+    ),
     setting(
         "engine.resolve_after",
         "5m",
@@ -148,6 +154,10 @@ pub struct EngineTuning {
     pub idle_after: Duration,
     /// See [`EngineSettings::skew_max`].
     pub skew_max: Duration,
+    /// See [`EngineSettings::away_max`].
+    pub away_max: Duration,
+    /// See [`EngineSettings::alert_age_max`].
+    pub alert_age_max: Option<Duration>,
     /// See [`EngineSettings::resolve_after`].
     pub resolve_after: Duration,
     /// Longest time between two checkpoints while records come.
@@ -163,6 +173,8 @@ impl EngineTuning {
             grace: self.grace,
             idle_after: self.idle_after,
             skew_max: self.skew_max,
+            away_max: self.away_max,
+            alert_age_max: self.alert_age_max,
             resolve_after: self.resolve_after,
             ..EngineSettings::default()
         }
@@ -272,6 +284,8 @@ fn engine(root: &Section<'_>) -> EngineTuning {
         grace: GRACE_DEFAULT,
         idle_after: IDLE_AFTER_DEFAULT,
         skew_max: SKEW_MAX_DEFAULT,
+        away_max: AWAY_MAX_DEFAULT,
+        alert_age_max: None,
         resolve_after: defaults.resolve_after,
         checkpoint_interval: Duration::from_secs(1),
         workers: None,
@@ -282,6 +296,7 @@ fn engine(root: &Section<'_>) -> EngineTuning {
         ("grace", zero..=DAY, &mut engine.grace),
         ("idle_after", second..=DAY, &mut engine.idle_after),
         ("skew_max", zero..=DAY, &mut engine.skew_max),
+        ("away_max", zero..=DAY, &mut engine.away_max),
         ("resolve_after", second..=30 * DAY, &mut engine.resolve_after),
         (
             "checkpoint_interval",
@@ -293,6 +308,8 @@ fn engine(root: &Section<'_>) -> EngineTuning {
             *to = span;
         }
     }
+    engine.alert_age_max =
+        duration_in(&section, "max_alert_age", &(Duration::from_secs(60)..=365 * DAY));
     engine.workers = section.integer("workers", 1..=256).and_then(|n| usize::try_from(n).ok());
     section.finish();
     engine

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    alert::Alert,
+    alert::{Alert, Fingerprint},
     dead_letter::DeadLetter,
     detector::DetectionBatch,
     dispatch::{DispatchPlan, Notification, Outcome},
@@ -71,6 +71,25 @@ pub enum Input {
         /// Number of the source.
         source: usize,
     },
+    /// A source cannot read some of its partitions at the moment.
+    Away {
+        /// Number of the source.
+        source: usize,
+        /// All of them; none if that is over.
+        partitions: Vec<Arc<PartitionName>>,
+    },
+    /// A source goes on at these positions.
+    Begin {
+        /// Number of the source.
+        source: usize,
+        /// With its batch of this number; those before it are counted first.
+        sequence: u64,
+        /// Where, in all of its partitions or some.
+        positions: Vec<Position>,
+        /// Its batches from this one on are records that an earlier process has counted, whose state was
+        /// lost: they rebuild windows, and what rules find in them is not told again.
+        is_rebuilding: bool,
+    },
     /// Detections of one batch. Those of one source may come in any order.
     Batch {
         /// Number of the source.
@@ -100,6 +119,15 @@ pub enum Input {
     Alert(Box<Alert>),
     /// Somebody may have fixed receivers: what they did not take is tried now.
     RetryNow,
+    /// Somebody ends an alert by hand.
+    Resolve {
+        /// The alert.
+        fingerprint: Fingerprint,
+        /// Who does it.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// Something that Tripline did or was told, for the ledger.
     Entry(Box<Entry>),
     /// The archive has all rows of the ledger up to this one.
@@ -164,6 +192,8 @@ pub enum Effect {
     Attempt(Arc<Notification>),
     /// An alert changed: for metrics, logs and the status page.
     AlertChanged(Box<Alert>),
+    /// It is durable that an alert was ended by hand, or that it did not fire. In the order of the wishes.
+    ResolvedByHand(bool),
     /// The process was away for so long: for the log.
     WasAway(Duration),
     /// Tell all sources to stop.
@@ -224,12 +254,27 @@ pub struct Coordinator {
 #[derive(Default)]
 struct SourceState {
     next_sequence: u64,
+    /// Where it goes on, with which batch, in order.
+    begins: VecDeque<Begin>,
+    /// See [`Input::Begin`].
+    is_rebuilding: bool,
     /// Batches that came before their turn, or while none counted.
     early: BTreeMap<u64, DetectionBatch>,
     /// Its partitions, while it can be read.
     ready: Option<Vec<Arc<PartitionName>>>,
+    /// Those of them, or others, that cannot be read nevertheless.
+    away: Vec<Arc<PartitionName>>,
+    /// Partitions that an earlier process has read, until this one can read the source.
+    restored: Vec<Arc<PartitionName>>,
     /// How many batches there are in all, once that is known.
     batches: Option<u64>,
+}
+
+/// See [`Input::Begin`].
+struct Begin {
+    sequence: u64,
+    positions: Vec<Position>,
+    is_rebuilding: bool,
 }
 
 /// A checkpoint on its way to the store.
@@ -287,7 +332,21 @@ impl Coordinator {
         entries: Vec<StateEntry>,
         sources: &[Arc<str>],
     ) -> (RestoreReport, usize) {
-        self.member.restore(positions, entries, sources)
+        // One of several sources that cannot be read from the start is waited for, too. They have names
+        // then, in their order.
+        for (state, name) in self.sources.iter_mut().zip(sources) {
+            let own = positions.iter().map(|position| {
+                Arc::new((*position.partition).clone().resolved(std::slice::from_ref(name)))
+            });
+            state.restored = own.filter(|own| own.source.as_ref() == Some(name)).collect();
+        }
+        let report = self.member.restore(positions, entries, sources);
+        if self.sources.len() > 1 {
+            for state in &self.sources {
+                self.member.handle_away(self.now, &state.restored);
+            }
+        }
+        report
     }
 
     /// Takes over the ledger: rows that the archive may not have yet, and where it has come to. See
@@ -313,14 +372,36 @@ impl Coordinator {
         match input {
             Input::Ready { source, partitions } => {
                 self.look();
-                self.member.handle_ready(now, &partitions);
-                self.source(source).ready = Some(partitions);
+                let state = self.source(source);
+                state.ready = Some(partitions);
+                let mut heard = state.heard();
+                // Those that are no longer there are waited for no more.
+                heard.append(&mut state.restored);
+                self.member.handle_ready(now, &heard);
+            }
+            Input::Away { source, partitions } => {
+                let state = self.source(source);
+                let before = std::mem::replace(&mut state.away, partitions);
+                let is_back = |partition: &Arc<PartitionName>| !state.away.contains(partition);
+                let back: Vec<_> = before.into_iter().filter(is_back).collect();
+                let away = state.away.clone();
+                let is_ready = state.ready.is_some();
+                self.member.handle_away(now, &away);
+                if is_ready {
+                    self.member.handle_ready(now, &back);
+                }
             }
             Input::Unavailable { source } => {
-                self.source(source).ready = None;
+                let was_ready = self.source(source).ready.take();
+                self.member.handle_away(now, &was_ready.unwrap_or_default());
                 if self.sources.iter().all(|source| source.ready.is_none()) {
                     self.member.handle_unavailable();
                 }
+            }
+            Input::Begin { source, sequence, positions, is_rebuilding } => {
+                let begin = Begin { sequence, positions, is_rebuilding };
+                self.source(source).begins.push_back(begin);
+                self.count_batches();
             }
             Input::Batch { source, detections } => {
                 self.source(source).early.insert(detections.sequence, detections);
@@ -346,6 +427,9 @@ impl Coordinator {
             }
             Input::Alert(alert) => self.member.handle_alert(now, *alert),
             Input::RetryNow => self.member.retry_now(now),
+            Input::Resolve { fingerprint, by, why } => {
+                self.member.resolve(now, fingerprint, (&by, &why));
+            }
             Input::Entry(entry) => self.member.handle_entry(now, *entry),
             Input::Archived { through } => self.member.handle_archived(through),
             Input::Durable => self.durable(),
@@ -375,6 +459,13 @@ impl Coordinator {
         if self.is_done() {
             self.phase = Phase::Ending;
         }
+        if self.is_rebuilding() {
+            // Half of it would be taken for all of it: whoever comes after this process begins anew.
+            if self.phase == Phase::Ending {
+                self.end();
+            }
+            return;
+        }
         let is_due = now >= self.checkpoint_at.plus(self.settings.checkpoint_interval);
         if is_due || self.member.has_waiting_effects() || self.phase == Phase::Ending {
             self.begin_checkpoint();
@@ -392,6 +483,7 @@ impl Coordinator {
         self.member.poll_effect(now).map(|effect| match effect {
             member::Effect::Attempt(notification) => Effect::Attempt(notification),
             member::Effect::AlertChanged(alert) => Effect::AlertChanged(alert),
+            member::Effect::ResolvedByHand(has_fired) => Effect::ResolvedByHand(has_fired),
         })
     }
 
@@ -404,7 +496,13 @@ impl Coordinator {
         if let Some(writing) = &self.writing {
             return writing.retry_at;
         }
-        if self.member.has_waiting_effects() || self.phase == Phase::Ending || self.is_done() {
+        if self.phase == Phase::Ending || self.is_done() {
+            return Some(self.now);
+        }
+        if self.is_rebuilding() {
+            return self.stop_at.into_iter().chain([self.looked_at.plus(LOOK_INTERVAL)]).min();
+        }
+        if self.member.has_waiting_effects() {
             return Some(self.now);
         }
         let checkpoint = self.checkpoint_at.plus(self.settings.checkpoint_interval);
@@ -448,13 +546,12 @@ impl Coordinator {
         if away < PAUSE_MIN {
             return;
         }
-        let ready: Vec<_> =
-            self.sources.iter().filter_map(|source| source.ready.as_ref()).collect();
+        let ready: Vec<_> = self.sources.iter().filter(|source| source.ready.is_some()).collect();
         if ready.is_empty() {
             return;
         }
-        for partitions in ready {
-            self.member.handle_ready(self.now, partitions);
+        for source in ready {
+            self.member.handle_ready(self.now, &source.heard());
         }
         self.effects.push_back(Effect::WasAway(away));
     }
@@ -465,13 +562,43 @@ impl Coordinator {
             return;
         }
         for index in 0..self.sources.len() {
-            while let Some(batch) = self.source(index).next_batch() {
+            loop {
+                self.begin(index);
+                let Some(batch) = self.source(index).next_batch() else { break };
                 self.look();
+                let is_rebuilding = self.source(index).is_rebuilding;
+                self.member.set_quiet(is_rebuilding);
                 self.member.handle_batch(self.now, &batch);
-                self.dead_letters.extend(batch.dead_letters);
+                self.set_quiet();
+                if !is_rebuilding {
+                    self.dead_letters.extend(batch.dead_letters);
+                }
                 self.effects.push_back(Effect::Counted { bytes: batch.counts.bytes });
             }
         }
+    }
+
+    /// Lets a source go on elsewhere, once the batches before that were counted.
+    fn begin(&mut self, index: usize) {
+        while let Some(begin) = self.source(index).next_begin() {
+            self.member.handle_begin(&begin.positions);
+            let was_rebuilding = self.is_rebuilding();
+            self.source(index).is_rebuilding = begin.is_rebuilding;
+            self.set_quiet();
+            if was_rebuilding && !self.is_rebuilding() {
+                self.member.show_rebuilt(self.now);
+            }
+        }
+    }
+
+    /// While any source rebuilds windows, what time alone brings is not told.
+    fn set_quiet(&mut self) {
+        let is_quiet = self.is_rebuilding();
+        self.member.set_quiet(is_quiet);
+    }
+
+    fn is_rebuilding(&self) -> bool {
+        self.sources.iter().any(|source| source.is_rebuilding)
     }
 
     // ---- checkpoints ----
@@ -580,6 +707,18 @@ impl Coordinator {
 }
 
 impl SourceState {
+    /// The partitions whose silence means something.
+    fn heard(&self) -> Vec<Arc<PartitionName>> {
+        let is_heard = |partition: &&Arc<PartitionName>| !self.away.contains(partition);
+        self.ready.iter().flatten().filter(is_heard).cloned().collect()
+    }
+
+    /// Where it goes on now, if that has changed.
+    fn next_begin(&mut self) -> Option<Begin> {
+        let is_due = |begin: &Begin| begin.sequence <= self.next_sequence;
+        self.begins.front().is_some_and(is_due).then(|| self.begins.pop_front())?
+    }
+
     /// The batch whose turn it is, if it is there.
     fn next_batch(&mut self) -> Option<DetectionBatch> {
         let batch = self.early.remove(&self.next_sequence)?;

@@ -29,6 +29,7 @@ pub use super::{
 pub struct Detector {
     rules_epoch: u64,
     skew_max: Duration,
+    is_of_history: bool,
     truths: BTreeMap<String, Option<Arc<str>>>,
     decoder: Decoder,
     matcher: RuleMatcher,
@@ -42,11 +43,20 @@ impl Detector {
         Detector {
             rules_epoch,
             skew_max: settings.skew_max,
+            is_of_history: false,
             truths: settings.truths.clone(),
             decoder: Decoder::new(&rules.fields),
             extractor: Extractor::new(Arc::clone(&rules)),
             matcher: RuleMatcher::new(rules),
         }
+    }
+
+    /// For records of the past, whose batches are long: an event that is followed by much earlier ones
+    /// is taken for what they are, for the operator's clock tells nothing of it.
+    #[must_use]
+    pub const fn of_history(mut self) -> Detector {
+        self.is_of_history = true;
+        self
     }
 
     /// From the next batch on, uses another rule set.
@@ -72,9 +82,13 @@ impl Detector {
             time_max: None,
             records: 0,
         }));
-        let future = now.as_event().plus(self.skew_max);
+        let mut doubt = None;
         for record in &batch.records {
             let Some(partition) = batch.partition_of(record) else { continue };
+            // What was written before now happened before it was written.
+            let written = record.time.filter(|time| *time <= now.as_event());
+            let latest = written.unwrap_or(now.as_event());
+            let is_doubtful = self.is_of_history && written.is_none();
             let mut sink = Collector {
                 out: &mut out,
                 truths: &self.truths,
@@ -83,7 +97,10 @@ impl Detector {
                 event_index: 0,
                 partition,
                 offset: record.offset,
-                future,
+                latest,
+                skew_max: self.skew_max,
+                is_written: written.is_some(),
+                doubt: if is_doubtful { Some(&mut doubt) } else { None },
                 time_max: None,
             };
             sink.out.counts.records += 1;
@@ -103,8 +120,24 @@ impl Detector {
                 progress.time_max = progress.time_max.max(time_max);
             }
         }
+        if let Some(Doubt { time, .. }) = doubt
+            && let Some(progress) = out.progress.first_mut()
+        {
+            progress.time_max = progress.time_max.max(Some(time));
+        }
         out
     }
+}
+
+/// An event of history that is much later than those before it in its batch: whether it is wrong, or
+/// nothing happened meanwhile, the next one tells.
+struct Doubt {
+    time: EventTime,
+    /// Latest time before it.
+    before: Option<EventTime>,
+    offset: i64,
+    /// Its detections are those from here on.
+    detections: usize,
 }
 
 /// Takes what comes out of one record.
@@ -117,12 +150,72 @@ struct Collector<'b> {
     event_index: u32,
     partition: &'b Arc<PartitionName>,
     offset: i64,
-    /// Events later than this do not count as progress.
-    future: EventTime,
+    /// When it can have happened at the latest, but for wrong clocks.
+    latest: EventTime,
+    /// How wrong a clock may be.
+    skew_max: Duration,
+    /// Whether `latest` is when the record was written.
+    is_written: bool,
+    /// The event before, if it is in doubt. `None` if none ever is.
+    doubt: Option<&'b mut Option<Doubt>>,
     time_max: Option<EventTime>,
 }
 
 impl Collector<'_> {
+    /// The time that an event claims, if that cannot be; its time is then a possible one.
+    fn correct(&mut self, event: &mut Event<'_>) -> Option<EventTime> {
+        if event.time <= self.latest.plus(self.skew_max) {
+            return None;
+        }
+        let claimed = std::mem::replace(&mut event.time, self.latest);
+        self.ahead(claimed, self.latest, self.offset);
+        Some(claimed)
+    }
+
+    fn ahead(&mut self, claimed: EventTime, taken_as: EventTime, offset: i64) {
+        self.out.counts.events_from_future += 1;
+        if self.out.ahead.len() < AHEAD_SHOWN_MAX {
+            let partition = Arc::clone(self.partition);
+            self.out.ahead.push(Ahead { partition, offset, claimed, taken_as });
+        }
+    }
+
+    /// Takes the time of an event as progress, or doubts it. `detections` is how many there were before
+    /// its own.
+    fn progress(&mut self, time: EventTime, detections: usize) {
+        let Some(before) = self.doubt.as_deref_mut().map(Option::take) else {
+            self.time_max = self.time_max.max(Some(time));
+            return;
+        };
+        let so_far = self.out.progress.iter().filter_map(|progress| progress.time_max).max();
+        let mut so_far = so_far.max(self.time_max);
+        if let Some(doubt) = before {
+            if time >= doubt.time.minus(self.skew_max) {
+                self.time_max = self.time_max.max(Some(doubt.time));
+                so_far = so_far.max(Some(doubt.time));
+            } else {
+                // It was wrong: it is taken for what is around it.
+                let taken_as = doubt.before.unwrap_or(time);
+                for detection in self
+                    .out
+                    .detections
+                    .iter_mut()
+                    .skip(doubt.detections)
+                    .take(detections.saturating_sub(doubt.detections))
+                {
+                    detection.claimed = Some(detection.time);
+                    detection.time = taken_as;
+                }
+                self.ahead(doubt.time, taken_as, doubt.offset);
+            }
+        }
+        if so_far.is_some_and(|so_far| time <= so_far.plus(self.skew_max)) {
+            self.time_max = self.time_max.max(Some(time));
+        } else if let Some(doubt) = self.doubt.as_deref_mut() {
+            *doubt = Some(Doubt { time, before: so_far, offset: self.offset, detections });
+        }
+    }
+
     /// Whether another source is the truth for the event's cluster.
     fn is_of_another(&self, event: &Event<'_>) -> bool {
         let cluster = event.first_str(well_known::CLUSTER).unwrap_or("");
@@ -136,6 +229,7 @@ impl Sink for Collector<'_> {
             self.out.counts.events_elsewhere += 1;
             return;
         }
+        let claimed = self.correct(event);
         self.out.time_min =
             Some(self.out.time_min.map_or(event.time, |earliest| earliest.min(event.time)));
         self.out.see_hour(event);
@@ -147,19 +241,23 @@ impl Sink for Collector<'_> {
         if !event.unread.is_empty() {
             counts.fields_unread.add(event.unread);
         }
-        if event.time > self.future {
-            counts.events_from_future += 1;
-        } else {
-            self.time_max = self.time_max.max(Some(event.time));
-        }
+        let detections = self.out.detections.len();
         counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+        if claimed.is_some() {
+            let own = self.out.detections.iter_mut().skip(detections);
+            own.for_each(|detection| detection.claimed = claimed);
+        }
+        // Our own clock tells when something happened only of what comes live.
+        if claimed.is_none() || self.is_written {
+            self.progress(event.time, detections);
+        }
         let recorded = self.matcher.recorded();
         if !recorded.is_empty() {
             let origin = access::Origin {
                 partition: self.partition,
                 offset: self.offset,
                 index: self.event_index,
-                future: self.future,
+                is_from_future: claimed.is_some(),
             };
             self.out.accesses.extend(self.extractor.extract(event, recorded, origin));
         }
@@ -233,6 +331,24 @@ pub struct DetectionBatch {
     pub counts: DetectCounts,
     /// What the source keeps with its positions.
     pub notes: Vec<SourceNote>,
+    /// The first events that claimed a time which cannot be theirs.
+    pub ahead: Vec<Ahead>,
+}
+
+/// Events of one batch that are shown with a time that cannot be theirs: 10. All are counted.
+const AHEAD_SHOWN_MAX: usize = 10;
+
+/// An event that claims a time which cannot be its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Where its record is.
+    pub partition: Arc<PartitionName>,
+    /// Offset or line of the record.
+    pub offset: i64,
+    /// What it claims.
+    pub claimed: EventTime,
+    /// What it was taken as.
+    pub taken_as: EventTime,
 }
 
 /// Events of one cluster in one hour of event time.
@@ -284,7 +400,8 @@ pub struct DetectCounts {
     /// Requests: events without those of stage `RequestReceived`, and without the second answer of
     /// requests that run long.
     pub events_canonical: u64,
-    /// Events ahead of the operator's clock by more than the allowed skew.
+    /// Events that claimed a time which cannot be theirs: ahead of the operator's clock, or of the time at
+    /// which their record was written, by more than the allowed skew.
     pub events_from_future: u64,
     /// Events of a cluster for which another source is the truth; rules did not see them.
     pub events_elsewhere: u64,

@@ -267,6 +267,12 @@ impl Dispatcher {
         })
     }
 
+    /// Alerts of which somebody was told that they fire; one comes as often as receivers hold it.
+    pub fn told(&self) -> impl Iterator<Item = &Alert> {
+        let grouped = self.groups.values().flat_map(|group| group.alerts.values());
+        grouped.filter(|grouped| grouped.is_firing()).map(|grouped| &*grouped.latest)
+    }
+
     /// Alerts held in all groups; one that two receivers are told of counts twice.
     pub fn alert_count(&self) -> usize {
         self.holders.len()
@@ -297,6 +303,9 @@ impl Dispatcher {
                 if let Some(next_at) = next_at {
                     self.set_slot_timer(slot, next_at.min(now.plus(limits::RETRY_AFTER_MAX)));
                 }
+                let failing = self.slot_state(slot).failing.values_mut();
+                failing.for_each(|since| *since = now.min(*since));
+                self.judge(now, slot);
             }
         }
         self.now = now;

@@ -48,9 +48,21 @@ pub const EVENT_BYTES_MAX: usize = 8 << 20;
 /// one key.
 pub const PATH_SEGMENTS_MAX: usize = 32;
 
-/// Steps of one JSON Patch that are looked at to find what its `copy` and `move` put: 1,000. At the limit
-/// what is left is not found, and the event counts as one of which values were left out.
-pub const PATCH_COPIES_MAX: usize = 1_000;
+/// Steps of one JSON Patch that are looked at to find what its `copy` and `move` put: 200,000, twenty times
+/// as many as an API server takes. At the limit what is left is not found, and the event counts as one of
+/// which values were left out.
+pub const PATCH_COPIES_MAX: usize = 200_000;
+
+/// Steps of one JSON Patch that copy from one another in a row: 500. At the limit, as above.
+pub const PATCH_CHAIN_MAX: usize = 500;
+
+/// Bytes of the values that are looked at for the same: 64 MiB. An API server copies 3 MiB.
+pub const PATCH_COPIED_BYTES_MAX: usize = 64 << 20;
+
+/// Steps of one JSON Patch that put parts into elements that are there already: 700. Which of them belong
+/// together is not known, so every combination counts; an event with more is one of which values were left
+/// out.
+pub const PATCH_PARTS_MAX: usize = 700;
 
 /// Bytes of a JSON Pointer from which `copy` and `move` are followed: 4,096. A longer one is not, and the
 /// event counts as one of which values were left out.
@@ -224,6 +236,9 @@ pub const ROLL_UP_MIN: Duration = Duration::from_secs(60);
 
 /// Longest time within which like accesses become one row: 1 day. A longer one is an error (`R004`).
 pub const ROLL_UP_MAX: Duration = Duration::from_secs(86_400);
+
+/// How long windows wait for a source or a partition that cannot be read, while others can: 15 minutes.
+pub const AWAY_MAX_DEFAULT: Duration = Duration::from_secs(900);
 
 /// Roll-ups that have not ended: 50,000, at about 1 kB each. At the limit the one that ends first ends at
 /// once; counted.

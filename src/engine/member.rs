@@ -5,10 +5,14 @@
 //! wait until the shell says that it is durable. A simulator can lose the process between any two
 //! calls and restore another one from what was durable.
 
+mod old_news;
+
 use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
 
+use old_news::OldNews;
+
 use super::{
-    alert::{Alert, AlertState},
+    alert::{Alert, AlertState, Fingerprint},
     detector::DetectionBatch,
     dispatch::{DispatchPlan, LedgerEntry, Notification, Outcome},
     dispatcher::Dispatcher,
@@ -57,9 +61,10 @@ pub struct LedgerRow {
     pub kind: &'static str,
     /// Fingerprint of the alert (of one that was given up, too) or id of the notification.
     pub subject: String,
-    /// Receiver, for deliveries; rule id, for alerts.
+    /// Receiver, for deliveries; rule id, for alerts; for one that was ended by hand, who did it.
     pub party: String,
-    /// `firing`, `updated`, `resolved`; `delivered`, `retry`, `rejected`, `expired`, `dropped`.
+    /// `firing`, `updated`, `resolved`, `rebuilt` (known before, not told again), `old` (summed up), `resolved_by_hand`;
+    /// `delivered`, `retry`, `rejected`, `expired`, `dropped`.
     pub what: String,
     /// For people.
     pub detail: String,
@@ -72,6 +77,8 @@ pub enum Effect {
     Attempt(Arc<Notification>),
     /// An alert changed: for metrics, logs and the status page.
     AlertChanged(Box<Alert>),
+    /// Somebody wanted to end an alert by hand: whether it fired. In the order of the wishes.
+    ResolvedByHand(bool),
 }
 
 /// The stateful engine of one process.
@@ -79,8 +86,11 @@ pub struct Member {
     shard: Shard,
     dispatcher: Dispatcher,
     recorder: Recorder,
-    positions: BTreeMap<Arc<PartitionName>, i64>,
+    positions: BTreeMap<Arc<PartitionName>, Position>,
     positions_changed: bool,
+    /// What rules find is not told: it was by an earlier process.
+    is_quiet: bool,
+    old_news: OldNews,
     /// What sources keep beside their positions, as far as it changed: by stored key.
     notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Decided, but not yet part of a checkpoint that is being written. Attempts wait in the
@@ -98,11 +108,13 @@ impl Member {
     /// A member that has seen nothing.
     pub fn new(rules: Arc<RuleSet>, settings: EngineSettings, plan: &DispatchPlan) -> Member {
         Member {
+            old_news: OldNews::new(settings.alert_age_max),
             recorder: Recorder::new(&settings),
             shard: Shard::new(rules, 0, settings),
             dispatcher: Dispatcher::new(plan),
             positions: BTreeMap::new(),
             positions_changed: false,
+            is_quiet: false,
             notes: BTreeMap::new(),
             next: Checkpoint::default(),
             waiting: VecDeque::new(),
@@ -121,8 +133,9 @@ impl Member {
         sources: &[Arc<str>],
     ) -> (RestoreReport, usize) {
         let resolved = |position: Position| {
-            let partition = Arc::unwrap_or_clone(position.partition).resolved(sources);
-            (Arc::new(partition), position.next_offset)
+            let Position { partition, next_offset, log } = position;
+            let partition = Arc::new(Arc::unwrap_or_clone(partition).resolved(sources));
+            (Arc::clone(&partition), Position { partition, next_offset, log })
         };
         self.positions = positions.into_iter().map(resolved).collect();
         let (sound, broken): (Vec<_>, Vec<_>) = entries
@@ -150,6 +163,7 @@ impl Member {
         }
         self.shard.resolve_partitions(sources);
         let mut groups_unusable = self.dispatcher.restore(&mut groups.into_iter());
+        self.old_news.restore(self.dispatcher.told());
         for (_, entry) in broken {
             if is_group(&entry) {
                 groups_unusable += 1;
@@ -192,7 +206,10 @@ impl Member {
         self.recorder.handle_batch(now, batch);
         self.advance_recorder(now);
         for progress in &batch.progress {
-            self.positions.insert(Arc::clone(&progress.partition), progress.next_offset);
+            let partition = &progress.partition;
+            let new = || Position::new(Arc::clone(partition), 0);
+            self.positions.entry(Arc::clone(partition)).or_insert_with(new).next_offset =
+                progress.next_offset;
             self.positions_changed = true;
         }
         for note in &batch.notes {
@@ -201,9 +218,37 @@ impl Member {
         self.dispatch_due(now);
     }
 
+    /// A source goes on here, whatever was known before.
+    pub fn handle_begin(&mut self, positions: &[Position]) {
+        for position in positions {
+            let before = self.positions.insert(Arc::clone(&position.partition), position.clone());
+            self.positions_changed |= before.as_ref() != Some(position);
+        }
+    }
+
+    /// Whether windows are only rebuilt from records that an earlier process has counted: what rules find
+    /// in them it has told.
+    pub const fn set_quiet(&mut self, is_quiet: bool) {
+        self.is_quiet = is_quiet;
+    }
+
+    /// Windows were rebuilt: shows the alerts that fire, of which nobody was told again.
+    pub fn show_rebuilt(&mut self, now: WallTime) {
+        let alerts: Vec<Alert> = self.shard.alerts_firing().cloned().collect();
+        for alert in alerts {
+            self.next.ledger.push(alert_row(now, &alert, "rebuilt"));
+            self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
+        }
+    }
+
     /// A source can be read (again), with these partitions. See [`Shard::handle_ready`].
     pub fn handle_ready(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
         self.shard.handle_ready(now, partitions);
+    }
+
+    /// These partitions cannot be read from now on, while others can. See [`Shard::handle_away`].
+    pub fn handle_away(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
+        self.shard.handle_away(now, partitions);
     }
 
     /// No source can be read. See [`Shard::handle_unavailable`].
@@ -221,6 +266,30 @@ impl Member {
     pub fn handle_alert(&mut self, now: WallTime, alert: Alert) {
         self.tell(now, alert);
         self.dispatch_due(now);
+    }
+
+    /// Somebody ends an alert by hand, of a rule or of our own. Once that is durable, an effect says whether
+    /// it fired.
+    pub fn resolve(&mut self, now: WallTime, fingerprint: Fingerprint, by_and_why: (&str, &str)) {
+        let mut has_fired = self.shard.resolve(now, fingerprint, by_and_why);
+        let own = self.dispatcher.told().find(|alert| alert.fingerprint == fingerprint).cloned();
+        if let Some(mut alert) = own.filter(|_| !has_fired) {
+            alert.note_end(by_and_why.0, by_and_why.1);
+            self.tell(now, alert.ended(now));
+            has_fired = true;
+        }
+        if has_fired {
+            self.next.ledger.push(LedgerRow {
+                at: now,
+                kind: "alert",
+                subject: fingerprint.to_string(),
+                party: by_and_why.0.to_owned(),
+                what: "resolved_by_hand".to_owned(),
+                detail: by_and_why.1.to_owned(),
+            });
+        }
+        self.dispatch_due(now);
+        self.waiting.push_back(Effect::ResolvedByHand(has_fired));
     }
 
     /// Somebody may have fixed receivers: what they did not take is tried now.
@@ -280,14 +349,7 @@ impl Member {
                 self.recorder.take_changes(&mut self.next.changes, &mut self.next.rows);
             self.next.changes.iter_mut().skip(sealed).for_each(StateChange::seal);
             if std::mem::take(&mut self.positions_changed) {
-                self.next.positions = self
-                    .positions
-                    .iter()
-                    .map(|(partition, next_offset)| Position {
-                        partition: Arc::clone(partition),
-                        next_offset: *next_offset,
-                    })
-                    .collect();
+                self.next.positions = self.positions.values().cloned().collect();
             }
             self.covered.append(&mut self.waiting);
             if self.next.is_empty() {
@@ -342,7 +404,25 @@ impl Member {
     /// Lets alerts reach the dispatcher, and the dispatcher decide what is due.
     fn dispatch_due(&mut self, now: WallTime) {
         while let Some(alert) = self.shard.poll_alert() {
-            self.tell(now, alert);
+            if self.is_quiet {
+                continue;
+            }
+            // Whoever was told that it fires is told the rest.
+            let is_told = self.dispatcher.is_told(alert.fingerprint);
+            if !is_told && self.old_news.is_old(now, &alert) {
+                self.next.ledger.push(alert_row(now, &alert, "old"));
+                self.recorder.entry(now, Entry::of_alert(&alert));
+                let sum = self.old_news.add(now, &alert);
+                self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
+                if let Some(sum) = sum {
+                    self.tell(now, sum);
+                }
+            } else {
+                self.tell(now, alert);
+            }
+        }
+        if let Some(end) = self.old_news.end(now, self.shard.watermark()) {
+            self.tell(now, end);
         }
         loop {
             while let Some(alert) = self.dispatcher.poll_alert() {
@@ -365,18 +445,18 @@ impl Member {
     }
 
     fn tell(&mut self, now: WallTime, alert: Alert) {
-        self.next.ledger.push(alert_row(now, &alert));
+        let what = match alert.state {
+            AlertState::Firing if alert.revision > 1 => "updated",
+            state => state.as_str(),
+        };
+        self.next.ledger.push(alert_row(now, &alert, what));
         self.recorder.entry(now, Entry::of_alert(&alert));
         self.dispatcher.handle_alert(now, &alert);
         self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
     }
 }
 
-fn alert_row(now: WallTime, alert: &Alert) -> LedgerRow {
-    let what = match alert.state {
-        AlertState::Firing if alert.revision > 1 => "updated",
-        state => state.as_str(),
-    };
+fn alert_row(now: WallTime, alert: &Alert, what: &str) -> LedgerRow {
     let key: Vec<String> =
         alert.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
     LedgerRow {

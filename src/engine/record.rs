@@ -84,6 +84,16 @@ pub struct Position {
     /// Kafka offset, or line number of a file, of the first record that is not done. Of a file that is
     /// followed: the byte at which it begins.
     pub next_offset: i64,
+    /// Which log it is a place in, if the source can tell (Kafka's id of the topic): one that was made
+    /// anew under the same name has another.
+    pub log: Option<Arc<str>>,
+}
+
+impl Position {
+    /// In a log that nobody can tell from another one of its name.
+    pub const fn new(partition: Arc<PartitionName>, next_offset: i64) -> Position {
+        Position { partition, next_offset, log: None }
+    }
 }
 
 /// One record of a [`RecordBatch`]; its bytes lie in the batch's arena.

@@ -392,7 +392,7 @@ impl Recorder {
         self.chain.push(&line);
         self.hold(row.id, line.len());
         self.fresh.push(Arc::new(row));
-        if self.chain.id - self.sealed.id >= SEAL_ROWS {
+        if self.chain.id.saturating_sub(self.sealed.id) >= SEAL_ROWS {
             self.seal(now);
         }
     }

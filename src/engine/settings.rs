@@ -13,6 +13,10 @@ pub struct EngineSettings {
     pub idle_after: Duration,
     /// How far ahead of the operator's clock an event may claim to be and still move the watermark.
     pub skew_max: Duration,
+    /// How long windows wait for partitions that cannot be read, while others can.
+    pub away_max: Duration,
+    /// How old an alert may be that is told by itself; older ones are recorded and summed up. `None`: any.
+    pub alert_age_max: Option<Duration>,
     /// How long an alert of a plain detection rule fires after its last event.
     pub resolve_after: Duration,
     /// By name of a cluster, the source that is the truth for it; what others bring of it is left out.
@@ -25,6 +29,8 @@ impl Default for EngineSettings {
             grace: limits::GRACE_DEFAULT,
             idle_after: limits::IDLE_AFTER_DEFAULT,
             skew_max: limits::SKEW_MAX_DEFAULT,
+            away_max: limits::AWAY_MAX_DEFAULT,
+            alert_age_max: None,
             resolve_after: Duration::from_secs(300),
             truths: BTreeMap::new(),
         }

@@ -26,6 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    engine::alert::Fingerprint,
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
@@ -43,6 +44,19 @@ pub struct ReloadRequest {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
+/// Somebody ends an alert by `POST /api/v1/alerts/FINGERPRINT/resolve`.
+#[derive(Debug)]
+pub struct ResolveRequest {
+    /// The alert.
+    pub fingerprint: Fingerprint,
+    /// Who does it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// Tells the caller, once it is durable: whether the alert fired.
+    pub reply: oneshot::Sender<bool>,
+}
+
 /// What the server shows and whom it tells.
 #[derive(Clone)]
 pub struct ServerContext {
@@ -52,6 +66,8 @@ pub struct ServerContext {
     pub metrics: Arc<Metrics>,
     /// Where reloads go. If it is full, one is under way already.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// Where wishes to end alerts go.
+    pub resolve: mpsc::Sender<ResolveRequest>,
 }
 
 /// Whom it answers.
@@ -101,8 +117,8 @@ pub async fn serve(
 }
 
 /// Every path, in the order of the status page.
-const PATHS: &str =
-    "/  /metrics  /healthz  /readyz  /api/v1/alerts  /api/v1/rules  /api/v1/status  POST /-/reload";
+const PATHS: &str = "/  /metrics  /healthz  /readyz  /api/v1/alerts  /api/v1/rules  /api/v1/status  POST /-/reload  \
+     POST /api/v1/alerts/FINGERPRINT/resolve";
 
 fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
     Router::new()
@@ -114,6 +130,7 @@ fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(reload))
         .route("/api/v1/alerts", get(api::alerts))
+        .route("/api/v1/alerts/{fingerprint}/resolve", post(api::resolve))
         .route("/api/v1/rules", get(api::rules))
         .route("/api/v1/status", get(api::status))
         .fallback(|| async {
@@ -214,7 +231,8 @@ mod tests {
         let status = Arc::new(Status::new(&["rules", "source", "store"]));
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
-        let context = ServerContext { status: Arc::clone(&status), metrics, reload };
+        let (resolve, _) = mpsc::channel(1);
+        let context = ServerContext { status: Arc::clone(&status), metrics, reload, resolve };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }
@@ -304,8 +322,8 @@ mod tests {
         let server = start().await;
         server.status.alert_changed(&alert("a", Severity::High));
         let partition = Arc::new(PartitionName::new("audit", 3));
-        server.status.set_lag(&partition, 17);
-        server.status.set_positions(&[Position { partition, next_offset: 99 }]);
+        server.status.set_lag(&partition, Some(17));
+        server.status.set_positions(&[Position::new(partition, 99)]);
         server.status.reload_failed("error[R001]: a < b");
         let answer = client().get(server.url("/")).send().await.unwrap();
         assert!(answer.headers()["content-security-policy"].to_str().unwrap().contains("'none'"));

@@ -200,8 +200,16 @@ impl Status {
     }
 
     /// Records between our position and the end of a partition.
-    pub fn set_lag(&self, partition: &PartitionName, records: i64) {
-        self.write().partitions.entry(partition.clone()).or_default().lag = Some(records);
+    /// `None`: it is not known.
+    pub fn set_lag(&self, partition: &PartitionName, records: Option<i64>) {
+        self.write().partitions.entry(partition.clone()).or_default().lag = records;
+    }
+
+    /// The partitions of a source, as far as something was told of them.
+    pub fn partitions_of(&self, source: Option<&Arc<str>>) -> Vec<Arc<PartitionName>> {
+        let inner = self.read();
+        let of_source = |name: &&PartitionName| name.source.as_ref() == source;
+        inner.partitions.keys().filter(of_source).cloned().map(Arc::new).collect()
     }
 
     /// How far the stream has come.

@@ -152,6 +152,9 @@ pub struct SourceContext {
     pub sink: Box<dyn BatchSink>,
     /// Where to go on: from the checkpoint, which wins over what the broker remembers.
     pub positions: Vec<Position>,
+    /// How far windows reach back: so much is read again of what an earlier process had counted, if there
+    /// are no positions although there was such a process.
+    pub rebuild: Duration,
     /// What it has kept beside its positions: from the checkpoint.
     pub notes: Vec<SourceNote>,
     /// Positions that a checkpoint has covered; the source tells the broker, for lag tools. Only the
@@ -175,6 +178,33 @@ pub enum SourceEvent {
     Unavailable {
         /// For people.
         detail: String,
+    },
+    /// It goes on at these positions, with its batch of this number.
+    Begin {
+        /// The batch; those before it are of what was read before.
+        sequence: u64,
+        /// Where, in all partitions or some.
+        positions: Vec<Position>,
+        /// What comes from here on was counted by an earlier process, whose state is lost; it only
+        /// rebuilds windows.
+        is_rebuilding: bool,
+    },
+    /// Windows are being rebuilt.
+    Rebuilding {
+        /// Records left to be read for that; 0 when it is done.
+        left: i64,
+    },
+    /// Partitions that it should read and cannot at the moment, all of them; none if that is over.
+    Away {
+        /// The partitions.
+        partitions: Vec<Arc<PartitionName>>,
+        /// Why, for people.
+        why: String,
+    },
+    /// Other programs are members of the group; they take nothing away.
+    Shared {
+        /// Who, for people; empty if that is over.
+        with: String,
     },
     /// Records behind the end of each partition.
     Lag {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Everything in memory. Cost of a commit: one map operation per position and change.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    positions: BTreeMap<Arc<PartitionName>, i64>,
+    positions: BTreeMap<Arc<PartitionName>, Position>,
     entries: BTreeMap<(StateTable, Vec<u8>), Vec<u8>>,
     ledger: VecDeque<LedgerRow>,
     spool: BTreeMap<u64, Arc<Row>>,
@@ -36,17 +36,13 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn load(&mut self) -> Result<Loaded, StoreError> {
-        let position = |(partition, next_offset): (&Arc<PartitionName>, &i64)| Position {
-            partition: Arc::clone(partition),
-            next_offset: *next_offset,
-        };
         let entry = |((table, key), value): (&(StateTable, Vec<u8>), &Vec<u8>)| StateEntry {
             table: *table,
             key: key.clone(),
             value: value.clone(),
         };
         Ok(Loaded {
-            positions: self.positions.iter().map(position).collect(),
+            positions: self.positions.values().cloned().collect(),
             entries: self.entries.iter().map(entry).collect(),
             spool: self.spool.values().map(Arc::clone).collect(),
         })
@@ -54,7 +50,7 @@ impl Store for MemoryStore {
 
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         for position in &checkpoint.positions {
-            self.positions.insert(Arc::clone(&position.partition), position.next_offset);
+            self.positions.insert(Arc::clone(&position.partition), position.clone());
         }
         for change in &checkpoint.changes {
             let key = (change.table, change.key.clone());

@@ -38,6 +38,14 @@ pub trait Store: Send {
     /// If it could not be made durable. The caller keeps the changes and tries again; nothing that
     /// they would release may leave the process.
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
+
+    /// Whether the store is still where it was. Cheap.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] if it is not.
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What a store gives back at start.
@@ -51,7 +59,8 @@ pub struct Loaded {
     pub spool: Vec<Arc<Row>>,
 }
 
-/// Why a store failed. What the caller does: stop at `Newer` and `Locked`, retry at `Io`.
+/// Why a store failed. What the caller does: stop at `Newer` and `Locked`, wait for room at `Full`, give up
+/// at `Gone`, retry at `Io`.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state directory cannot be used as it is.
@@ -69,6 +78,23 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("state in {path} is in use by another process")]
     Locked {
+        /// The file.
+        path: String,
+    },
+    /// There is no room on the disk.
+    #[error("state in {path}: {detail}")]
+    Full {
+        /// The file.
+        path: String,
+        /// What failed, and what to do.
+        detail: String,
+    },
+    /// The files were deleted or replaced while it was open.
+    #[error(
+        "state in {path}: it was deleted or replaced while Tripline runs; nothing more becomes durable. \
+         Put it back or restart Tripline, which then rebuilds windows from the log"
+    )]
+    Gone {
         /// The file.
         path: String,
     },

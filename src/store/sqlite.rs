@@ -12,6 +12,7 @@
 use std::{
     fs::{File, TryLockError},
     io::Write as _,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -46,7 +47,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Everything but the tables of engine state, which are made from [`StateTable::ALL`].
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS position (
-        topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
+        topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL, log TEXT,
         PRIMARY KEY (topic, partition)
     ) WITHOUT ROWID;
     -- rows of the ledger that the archive does not have yet
@@ -62,6 +63,8 @@ const TABLES: &str = "
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
+    /// Which file it is: device and number.
+    identity: (u64, u64),
     connection: Connection,
     /// Held for as long as the store lives.
     _lock: File,
@@ -75,10 +78,7 @@ impl SqliteStore {
     /// wrote it, [`StoreError::Io`] for the rest, with what to do about it.
     pub fn open(dir: &Path) -> Result<SqliteStore, StoreError> {
         let path = dir.join(FILE_NAME);
-        let broken = |what: &str, error: &std::io::Error| StoreError::Io {
-            path: path.display().to_string(),
-            detail: format!("{what}: {error}"),
-        };
+        let broken = |what: &str, error: &std::io::Error| of_system(&path, what, error);
         files::make_directory(dir)
             .map_err(|error| broken("cannot make the state directory", &error))?;
         let lock = lock(dir, &path)?;
@@ -95,7 +95,9 @@ impl SqliteStore {
         let migrated =
             set_up(&connection).and_then(|()| connection.transaction()).and_then(create_schema);
         migrated.map_err(|error| explain(&path, &error))?;
-        Ok(SqliteStore { path, connection, _lock: lock })
+        let identity =
+            identity_of(&path).map_err(|error| broken("cannot find the file", &error))?;
+        Ok(SqliteStore { path, identity, connection, _lock: lock })
     }
 
     /// The newest rows of the ledger, at most `limit`, oldest first.
@@ -112,10 +114,18 @@ impl Store for SqliteStore {
         load(&mut self.connection).map_err(|error| explain(&self.path, &error))
     }
 
+    fn check(&self) -> Result<(), StoreError> {
+        let is_there = identity_of(&self.path).is_ok_and(|found| found == self.identity);
+        let gone = || StoreError::Gone { path: self.path.display().to_string() };
+        if is_there { Ok(()) } else { Err(gone()) }
+    }
+
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         if checkpoint.is_empty() {
             return Ok(());
         }
+        // Into a file that nobody will find again it would be written without an error.
+        self.check()?;
         write(&mut self.connection, checkpoint).map_err(|error| explain(&self.path, &error))
     }
 }
@@ -123,9 +133,8 @@ impl Store for SqliteStore {
 fn lock(dir: &Path, path: &Path) -> Result<File, StoreError> {
     let at = || path.display().to_string();
     let lock_path = dir.join(LOCK_NAME);
-    let io = |error: std::io::Error| StoreError::Io {
-        path: at(),
-        detail: format!("cannot lock {}: {error}", lock_path.display()),
+    let io = |error: std::io::Error| {
+        of_system(path, &format!("cannot lock {}", lock_path.display()), &error)
     };
     let mut file = files::open(&lock_path).map_err(io)?;
     match file.try_lock() {
@@ -183,6 +192,11 @@ fn check_owner(path: &Path, connection: &Connection) -> Result<(), StoreError> {
 /// Makes what is missing. Steps from older schemas belong here, before the version is written.
 fn create_schema(transaction: Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(TABLES)?;
+    // Earlier versions of this schema had no `log`; they go on without it.
+    let has_log = "SELECT count(*) FROM pragma_table_info('position') WHERE name = 'log'";
+    if transaction.query_row(has_log, [], |row| row.get::<_, i64>(0))? == 0 {
+        transaction.execute_batch("ALTER TABLE position ADD COLUMN log TEXT")?;
+    }
     for table in StateTable::ALL {
         transaction.execute_batch(&format!(
             "CREATE TABLE IF NOT EXISTS {} (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -201,12 +215,13 @@ fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
     let mut loaded = Loaded::default();
     {
         let mut select = transaction
-            .prepare("SELECT topic, partition, next_offset FROM position ORDER BY 1, 2")?;
+            .prepare("SELECT topic, partition, next_offset, log FROM position ORDER BY 1, 2")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             let partition = PartitionName::new(row.get::<_, String>(0)?, row.get(1)?);
             let next_offset = row.get(2)?;
-            loaded.positions.push(Position { partition: Arc::new(partition), next_offset });
+            let log = row.get::<_, Option<String>>(3)?.map(Arc::from);
+            loaded.positions.push(Position { partition: Arc::new(partition), next_offset, log });
         }
     }
     for table in StateTable::ALL {
@@ -234,11 +249,12 @@ fn write(connection: &mut Connection, checkpoint: &Checkpoint) -> rusqlite::Resu
     let transaction = connection.transaction()?;
     {
         let mut upsert = transaction.prepare_cached(
-            "INSERT INTO position (topic, partition, next_offset) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
+            "INSERT INTO position (topic, partition, next_offset, log) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, log = excluded.log",
         )?;
-        for Position { partition, next_offset } in &checkpoint.positions {
-            upsert.execute(params![partition.stored_topic(), partition.partition, next_offset])?;
+        for Position { partition, next_offset, log } in &checkpoint.positions {
+            let topic = partition.stored_topic();
+            upsert.execute(params![topic, partition.partition, next_offset, log.as_deref()])?;
         }
     }
     for table in StateTable::ALL {
@@ -341,6 +357,23 @@ fn read_ledger(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<Ledg
     rows.collect()
 }
 
+/// Which file this is.
+fn identity_of(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// What the operating system refused.
+fn of_system(path: &Path, what: &str, error: &std::io::Error) -> StoreError {
+    use std::io::ErrorKind as Kind;
+    let path = path.display().to_string();
+    match error.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
+            StoreError::Full { path, detail: format!("{what}: {error}; make room") }
+        }
+        _ => StoreError::Io { path, detail: format!("{what}: {error}") },
+    }
+}
+
 /// What went wrong, and what to do about it.
 fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let hint = match error.sqlite_error_code() {
@@ -353,13 +386,18 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             "the file is damaged; put back a copy, or move the state directory away: Tripline then \
-             starts from the offsets that Kafka remembers and forgets open windows and alerts"
+             goes on from the offsets that it committed to Kafka and rebuilds windows from the log"
         }
         Some(ErrorCode::SystemIoFailure) => "the disk failed; look into the system log",
         _ => "",
     };
     let detail = if hint.is_empty() { error.to_string() } else { format!("{hint} ({error})") };
-    StoreError::Io { path: path.display().to_string(), detail }
+    let path = path.display().to_string();
+    match error.sqlite_error_code() {
+        // A quota, too, is only a failure of the disk to SQLite.
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => StoreError::Full { path, detail },
+        _ => StoreError::Io { path, detail },
+    }
 }
 
 #[cfg(test)]
@@ -444,12 +482,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_deleted_or_replaced_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(dir.path()).unwrap();
+        let partition = Arc::new(PartitionName::new("audit", 3));
+        let positions = vec![Position::new(partition, 7)];
+        let checkpoint = Checkpoint { positions, ..Checkpoint::default() };
+        store.commit(&checkpoint).unwrap();
+        let path = dir.path().join(FILE_NAME);
+        std::fs::copy(&path, dir.path().join("copy")).unwrap();
+        std::fs::rename(dir.path().join("copy"), &path).unwrap();
+        assert!(matches!(store.commit(&checkpoint), Err(StoreError::Gone { .. })));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(store.check(), Err(StoreError::Gone { .. })));
+    }
+
+    #[test]
     fn people_may_read_while_it_runs() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = SqliteStore::open(dir.path()).unwrap();
         let reader = Connection::open(dir.path().join(FILE_NAME)).unwrap();
         let partition = Arc::new(PartitionName::new("audit", 3));
-        let positions = vec![Position { partition, next_offset: 7 }];
+        let positions = vec![Position::new(partition, 7)];
         store.commit(&Checkpoint { positions, ..Checkpoint::default() }).unwrap();
         let offset: i64 = reader
             .query_row("SELECT next_offset FROM position WHERE topic = 'audit'", [], |row| {

@@ -4,6 +4,8 @@
 //! words of our own, or names from configuration and rule files; never text from events. Series that
 //! can be known beforehand exist from the start with 0, so that `rate()` sees the first increase.
 
+mod source;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -35,6 +37,9 @@ use crate::engine::{
 
 /// Values of the label `limit`.
 const LIMITS: [&str; 3] = ["alert_groups", "ledger_entries", "unfinished"];
+
+/// How old the event of an alert may be whose latency is measured: 1 hour, where the buckets end.
+const LATENCY_MAX: Duration = Duration::from_secs(3_600);
 
 /// All metrics of the process, in a registry of their own. Shared; every method is cheap and takes
 /// no lock for longer than a look into a map.
@@ -209,6 +214,7 @@ impl Metrics {
             (&engine.events_late, counts.events_late),
             (&engine.events_duplicate, counts.duplicates),
             (&engine.windows_missed, counts.windows_missed),
+            (&engine.given_up, counts.partitions_given_up),
             (&engine.suppressed, counts.suppressed),
             (&engine.rule_errors.with_label_values(&["template"]), counts.template_errors),
         ] {
@@ -278,7 +284,12 @@ impl Metrics {
         }
         if before.is_none() && alert.state == AlertState::Firing {
             let latency = now_seconds() - seconds(alert.last_seen.micros());
-            self.engine.alert_latency.observe(latency.max(0.0));
+            // Whatever is read that late is a backlog, and says nothing of how quick we are.
+            if latency < LATENCY_MAX.as_secs_f64() {
+                self.engine.alert_latency.observe(latency.max(0.0));
+            } else {
+                self.engine.alerts_old.inc();
+            }
         }
         if let Some((rule, severity)) = before {
             self.engine.alerts_firing.with_label_values(&[&rule, severity.as_str()]).dec();

@@ -13,6 +13,7 @@
 
 mod alarms;
 mod bad_input;
+mod clocks;
 mod configuration;
 mod crash;
 mod credentials;
@@ -34,3 +35,4 @@ mod slack;
 mod state;
 mod stop;
 mod stories;
+mod stream;

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use crate::{
     harness::{
-        Service, alertmanager::Alertmanager, available, eventually, get_any, hook::Hook,
+        Service, alertmanager::Alertmanager, audit, available, eventually, get_any, hook::Hook,
         kafka::Kafka, never, tripline::Tripline,
     },
     rules::{READS_COUNTED, SECRET_READ, read, source, source_at, to_hook, users},
@@ -137,6 +137,61 @@ route:
     });
     eventually("the member that was down has it", || late.alerts().pop());
     assert_eq!(users(&healthy.alerts("/alerts"), "secret_read"), ["user-a"], "told once");
+    tripline.stop();
+}
+
+#[test]
+fn windows_wait_for_a_source_that_is_away_while_another_is_read() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (mut away, there, hook) = (Kafka::started(), Kafka::shared(), Hook::started());
+    away.create_topic("goes-away", 1);
+    there.create_topic("stays", 1);
+    let kafka = |name: &str, kafka: &Kafka, topic: &str| {
+        let brokers = kafka.brokers();
+        format!(
+            "  - {{name: {name}, kafka: {{brokers: ['{brokers}'], topics: [{topic}], group: {topic}}}}}\n"
+        )
+    };
+    let sources = kafka("a", &away, "goes-away") + &kafka("b", there, "stays");
+    let engine = "engine: {grace: 1s, idle_after: 10s, away_max: 5m}\n";
+    let config = format!("sources:\n{sources}{engine}{}", to_hook(&hook));
+    let rules = READS_COUNTED.1.replace("timespan: 1h", "timespan: 8s");
+    let mut tripline = Tripline::new(&config, &[("reads.yaml", &rules)]);
+    tripline.start_ready();
+    let began = Instant::now();
+    let read_then = |kafka: &Kafka, number: u32| {
+        let event = audit::event_at(
+            "user-a",
+            "get",
+            "secrets",
+            "p",
+            &format!("s{number}"),
+            began.elapsed(),
+        );
+        kafka.producer().send("goes-away", event.to_string());
+    };
+    (0..3).for_each(|number| read_then(&away, number));
+    eventually("the first reads are counted", || {
+        tripline.metric("tripline_records_total", &[]).filter(|records| *records >= 3.0)
+    });
+    away.stop();
+    eventually("/readyz says which one is away", || {
+        tripline.readiness().filter(|(status, text)| *status == 503 && text.contains("source a"))
+    });
+    // The other one's time goes on, beyond the end of the window and of the patience with silence.
+    eventually("the other source is read", || {
+        let pod = audit::event("user-b", "get", "pods", "p", "x");
+        there.producer().send("stays", pod.to_string());
+        (began.elapsed() > Duration::from_secs(30)).then_some(())
+    });
+    away.start();
+    (3..5).for_each(|number| read_then(&away, number));
+    eventually("what piled up counts in its window", || {
+        users(&hook.alerts("/alerts"), "five_reads").pop()
+    });
+    assert_eq!(tripline.metric("tripline_partitions_given_up_total", &[]), Some(0.0));
     tripline.stop();
 }
 

@@ -71,3 +71,32 @@ fn partitions_that_are_added_are_read() {
     });
     tripline.stop();
 }
+
+#[test]
+fn a_process_that_was_suspended_counts_nothing_of_what_another_one_has() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook, other_hook) = (Kafka::shared(), Hook::started(), Hook::started());
+    kafka.create_topic("suspended", 2);
+    let producer = kafka.producer();
+    let mut first = Tripline::new(&(source(kafka, "suspended") + &to_hook(&hook)), &[SECRET_READ]);
+    first.start_ready();
+    producer.send("suspended", read("user-before", "s"));
+    eventually("the first process delivers", || hook.alerts("/alerts").pop());
+    first.process().signal("STOP");
+    let config = source(kafka, "suspended") + &to_hook(&other_hook);
+    let mut second = Tripline::new(&config, &[SECRET_READ]);
+    second.start_ready();
+    for number in 0..50 {
+        producer.send("suspended", read(&format!("user-{number}"), "s"));
+    }
+    eventually("the second process delivers", || {
+        (users(&other_hook.alerts("/alerts"), "secret_read").len() >= 50).then_some(())
+    });
+    let before = users(&hook.alerts("/alerts"), "secret_read");
+    first.process().signal("CONT");
+    assert_eq!(first.process().wait().code(), Some(FENCED));
+    assert_eq!(users(&hook.alerts("/alerts"), "secret_read"), before, "told by both");
+    second.stop();
+}

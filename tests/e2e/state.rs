@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     harness::{
-        Service, available, eventually, free_port, hook::Hook, kafka::Kafka, never,
+        Service, available, eventually, free_port, get_any, hook::Hook, kafka::Kafka, never,
         process::Process, tripline::Tripline,
     },
     rules::{READS_COUNTED, SECRET_READ, read, source, to_hook, users},
@@ -70,6 +70,46 @@ fn a_full_disk_costs_nothing_and_nothing_is_told_before_it_is_durable() {
     let letters = fs::read_to_string(letters).unwrap();
     assert_eq!(letters.lines().count(), 1, "kept once, however often it was tried: {letters}");
     assert_eq!(users(&hook.alerts("/alerts"), "six_reads"), Vec::<String>::new());
+    tripline.stop();
+}
+
+/// Needs no service, so it always runs.
+#[test]
+fn a_full_disk_at_the_start_is_waited_for() {
+    let mut tripline = Tripline::new(NOWHERE, &[SECRET_READ]);
+    // Room for a log, not for a database.
+    tripline.start_by_shell("trap '' XFSZ; ulimit -S -f 8; exec \"$@\"");
+    let (_, said) = eventually("/readyz says what the start waits for", || {
+        tripline.readiness().filter(|(_, text)| text.contains("the start waits for it"))
+    });
+    assert!(said.contains("store"), "{said}");
+    limit_files(tripline.process(), "unlimited");
+    eventually("it goes on when there is room", || {
+        tripline.readiness().filter(|(_, text)| text.contains("checkpoint restored"))
+    });
+}
+
+#[test]
+fn state_that_is_deleted_while_it_runs_is_noticed() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    kafka.create_topic("deleted", 1);
+    let mut tripline = Tripline::new(&(source(kafka, "deleted") + &to_hook(&hook)), &[SECRET_READ]);
+    tripline.start_ready();
+    fs::remove_dir_all(tripline.path().join("state")).unwrap();
+    eventually("/healthz says so, so that somebody restarts it", || {
+        let (status, text) = get_any(&tripline.url("/healthz"))?;
+        (status == 503 && text.contains("was deleted or replaced")).then_some(())
+    });
+    kafka.producer().send("deleted", read("user-a", "s"));
+    never("something is told that is not durable", Duration::from_secs(2), || {
+        hook.alerts("/alerts").pop()
+    });
+    tripline.kill();
+    tripline.start_ready();
+    eventually("the next one tells it", || users(&hook.alerts("/alerts"), "secret_read").pop());
     tripline.stop();
 }
 

@@ -120,3 +120,36 @@ fn what_cannot_be_read_is_said() {
     assert_eq!(code, 2);
     assert!(err.contains("--from is not before --until"), "{err}");
 }
+
+#[test]
+fn an_event_that_claims_a_time_beyond_all_around_it_moves_no_time_and_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::create_dir(path.join("rules")).unwrap();
+    fs::write(path.join("rules/secrets.yaml"), RULES).unwrap();
+    let event = |number: u32, time: &str| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a-{number}","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{{"username":"eve"}},"objectRef":{{"resource":"secrets","name":"s{number}"}},"responseStatus":{{"code":200}},"stageTimestamp":"{time}"}}
+"#
+        )
+    };
+    // The fourth claims to be of some months later, which is before now; five are within five minutes.
+    let mut lines: Vec<String> =
+        (0..6).map(|number| event(number, &format!("2026-01-05T10:00:0{number}Z"))).collect();
+    lines[3] = event(3, "2026-04-05T10:00:03Z");
+    fs::write(path.join("events.jsonl"), lines.concat()).unwrap();
+    let (code, out, err) = tripline(path, "backtest -q --rules rules --format json events.jsonl");
+    assert_eq!(code, 0, "{err}");
+    let report = &serde_json::from_str::<Value>(&out).unwrap()["report"];
+    assert_eq!(report["events_from_future"], 1, "{report}");
+    let named = &report["from_future"][0];
+    assert_eq!(named["claimed"], "2026-04-05T10:00:03.000000Z");
+    assert_eq!(named["taken_as"], "2026-01-05T10:00:02.000000Z");
+    assert!(named["place"].as_str().unwrap().contains("events.jsonl:4"), "{named}");
+    assert!(report["to"].as_str().unwrap().starts_with("2026-01-05"), "{report}");
+    let fired =
+        |title: &str| report["rules"].as_array().unwrap().iter().any(|rule| rule["title"] == title);
+    assert!(fired("Many secrets read"), "six within five minutes: {report}");
+    let (_, text, _) = tripline(path, "backtest -q --rules rules events.jsonl");
+    assert!(text.contains("claim a time that cannot be theirs"), "{text}");
+}

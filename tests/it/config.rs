@@ -164,6 +164,7 @@ fn the_example_shows_every_key_that_is_read() {
         "http.tls.",
         "http.basic_auth.",
         "dead_letter.",
+        "ledger.",
         "log.",
         "reload.",
     ] {

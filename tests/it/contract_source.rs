@@ -79,6 +79,7 @@ fn start(source: Box<dyn Source>, positions: Vec<Position>) -> Running {
         name: None,
         sink: Box::new(Sink { seen: Arc::clone(&seen), full: Arc::clone(&full) }),
         positions,
+        rebuild: Duration::ZERO,
         notes: Vec::new(),
         committed: committed_receiver,
         events: Box::new(events),
@@ -141,7 +142,7 @@ fn no_secrets() -> SecretSource {
 
 fn position(partition: i32, next_offset: i64) -> Position {
     let topic = "audit".to_owned();
-    Position { partition: Arc::new(PartitionName::new(topic, partition)), next_offset }
+    Position::new(Arc::new(PartitionName::new(topic, partition)), next_offset)
 }
 
 fn settings(kafka: &EmbeddedKafka) -> KafkaSettings {
@@ -262,10 +263,17 @@ fn the_checkpoint_wins_over_committed_offsets() {
     first.committed.send((0..3).map(|partition| position(partition, 90)).collect()).unwrap();
     assert_all(&first.stop(), 0..300, [0, 0, 0]);
 
-    let positions = vec![position(0, 50), position(1, 99)];
-    let second = start(source_of_a_restart(settings(&kafka)), positions);
+    let positions = || vec![position(0, 50), position(1, 99)];
+    let mut trusting = settings(&kafka);
+    trusting.start = Start::Group;
+    let second = start(source_of_a_restart(trusting), positions());
     second.wait_for_records(50 + 1 + 10);
     assert_all(&second.stop(), 0..300, [50, 99, 90]);
+
+    // Whoever has committed it, the checkpoint does not know it.
+    let third = start(source_of_a_restart(settings(&kafka)), positions());
+    third.wait_for_records(50 + 1 + 100);
+    assert_all(&third.stop(), 0..300, [50, 99, 0]);
 }
 
 fn a_full_sink_pauses_and_nothing_is_lost_or_doubled() {
@@ -417,7 +425,7 @@ fn files_go_on_after_the_checkpoint_wait_for_room_and_end() {
     let config = kind.parse(&section).unwrap();
     let file = config.build(&no_secrets()).unwrap();
     let name = PartitionName::new(path.display().to_string(), 0);
-    let position = Position { partition: Arc::new(name.clone()), next_offset: 10 };
+    let position = Position::new(Arc::new(name.clone()), 10);
 
     let running = start(file, vec![position]);
     running.full.store(true, Ordering::SeqCst);

@@ -24,7 +24,7 @@ use tripline::{
 
 fn position(partition: i32, next_offset: i64) -> Position {
     let partition = PartitionName::new("audit", partition);
-    Position { partition: Arc::new(partition), next_offset }
+    Position { log: Some("x".into()), ..Position::new(Arc::new(partition), next_offset) }
 }
 
 fn change(table: StateTable, key: &[u8], value: Option<&[u8]>) -> StateChange {

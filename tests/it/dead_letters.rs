@@ -62,6 +62,7 @@ fn letters_keep_their_bytes_and_a_huge_one_is_cut() {
         name: None,
         sink: Box::new(Channel(sender)),
         positions: vec![],
+        rebuild: Duration::ZERO,
         notes: vec![],
         committed: tokio::sync::watch::channel(vec![]).1,
         events: Box::new(|_| {}),

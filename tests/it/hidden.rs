@@ -253,6 +253,45 @@ fn of_two_copies_of_a_key_the_last_one_counts_and_no_other_excuses_it() {
 }
 
 #[test]
+fn steps_of_a_patch_hide_none() {
+    let privileged = rules(&json!({
+        "bad": {"pod_spec.containers.securityContext.privileged": true},
+        "condition": "bad",
+    }));
+    let harmless = r#"{"op":"add","path":"/metadata/annotations/a","value":"x"}"#;
+    let steps = |copies: usize| {
+        format!(
+            r#"[{{"op":"add","path":"/x","value":{{"privileged":true}}}},{},{}]"#,
+            many(harmless, 9_000),
+            many(
+                r#"{"op":"copy","from":"/x","path":"/spec/containers/0/securityContext"}"#,
+                copies
+            )
+        )
+    };
+    let found = detect(&privileged, &event("patch", "pods", &steps(1)));
+    assert_eq!((found.detections.len(), found.counts.values_dropped), (1, 0));
+    // What would take too long, or too deep, is told.
+    let told = "change_hidden_from_rules";
+    let mut chain = r#"[{"op":"add","path":"/0","value":{}}"#.to_owned();
+    for number in 0..20_000 {
+        let _ = write!(chain, r#",{{"op":"move","from":"/{number}","path":"/{}"}}"#, number + 1);
+    }
+    check(&event("patch", "pods", &format!("{chain}]")), &[told]);
+    let found = check(&event("patch", "pods", &steps(900)), &[told]);
+    assert!(found.counts.values_dropped > 0);
+
+    let subjects = rules(&json!({"bad": {"subject.id": "eve@example.com"}, "condition": "bad"}));
+    let name =
+        |value: &str| format!(r#"{{"op":"replace","path":"/subjects/0/name","value":"{value}"}}"#);
+    let steps =
+        |count: usize| format!("[{},{}]", many(&name("bob"), count), name("eve@example.com"));
+    let found = detect(&subjects, &event("patch", "rolebindings", &steps(600)));
+    assert_eq!((found.detections.len(), found.counts.values_dropped), (1, 0));
+    check(&event("patch", "rolebindings", &steps(1_000)), &[told]);
+}
+
+#[test]
 fn a_hostile_record_takes_time_by_its_length() {
     let numbers = |from: usize, count: usize| {
         (from..from + count).fold(String::new(), |mut out, number| {
@@ -271,6 +310,12 @@ fn a_hostile_record_takes_time_by_its_length() {
         "condition": "s",
     });
     let any = json!({"s": {"requestObject.a|contains": "no such text"}, "condition": "s"});
+    let pods = json!({"s": {"pod_spec.containers.image": "no such text"}, "condition": "s"});
+    let copies = format!(
+        r#"[{{"op":"add","path":"/x","value":[{}]}},{}]"#,
+        many(r#"{"image":"x"}"#, 100_000),
+        many(r#"{"op":"copy","from":"/x","path":"/spec/containers"}"#, 100_000)
+    );
     let half = 5 << 20;
     for (name, detection, body) in [
         ("one of many", fields(""), two_lists.clone()),
@@ -294,6 +339,7 @@ fn a_hostile_record_takes_time_by_its_length() {
         ("objects", any.clone(), format!("{}1{}", r#"{"a":"#.repeat(1 << 20), "}".repeat(1 << 20))),
         ("escapes", any.clone(), format!(r#"{{"a":[{}]}}"#, many(r#""\n""#, 2 << 20))),
         ("keys", any.clone(), format!("{{{}}}", many(r#""a":1,"a.a":1"#, 700_000))),
+        ("copies in a patch", pods, copies),
         ("lists of nothing", any, format!(r#"{{"items":[{}]}}"#, many("{}", 3 << 20))),
     ] {
         let rules = rules(&detection);

@@ -5,10 +5,14 @@ use std::{fs, sync::Arc, time::Duration};
 use tripline::{
     engine::{
         alert::{Alert, AlertState},
+        detector::Detector,
         diagnostic::{Problems, SourceText},
         dispatch::{DispatchPlan, Notification, NotifyReason, Outcome},
         member::{Effect, Member},
+        record::{PartitionName, RecordBatch},
+        rule::{LoadOptions, RuleSources, load},
         settings::EngineSettings,
+        shard::Shard,
         state::{StateEntry, StateTable},
         time::{EventTime, WallTime},
         yaml::{Section, parse},
@@ -110,4 +114,77 @@ fn groups_of_version_1() {
         "slack",
     ];
     assert_eq!(names, all);
+}
+
+/// Everything but groups, by table.
+fn state(name: &str) -> Vec<StateEntry> {
+    let text = fs::read_to_string(format!("tests/data/state/{name}.json")).unwrap();
+    let rows: Vec<(String, String, String)> = serde_json::from_str(&text).unwrap();
+    let entry = |(table, key, value): (String, String, String)| StateEntry {
+        table: match table.as_str() {
+            "watermark" => StateTable::Watermark,
+            "correlation" => StateTable::Correlation,
+            "identity" => StateTable::Identity,
+            "alert" => StateTable::Alert,
+            other => panic!("{other}"),
+        },
+        key: bytes(&key),
+        value: bytes(&value),
+    };
+    rows.into_iter().map(entry).collect()
+}
+
+/// What somebody asked for in the cluster `prod`.
+fn event(time: &str, user: &str, verb: &str) -> Vec<u8> {
+    let event = serde_json::json!({
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": time,
+        "stage": "ResponseComplete", "requestURI": "/", "verb": verb, "user": {"username": user},
+        "sourceIPs": ["10.0.0.1"], "userAgent": "kubectl", "responseStatus": {"code": 200},
+        "requestReceivedTimestamp": time, "stageTimestamp": time, "cluster": "prod",
+    });
+    serde_json::to_vec(&event).unwrap()
+}
+
+/// Windows, memories, silences and risk that were of all clusters together go on in the first that is heard of.
+#[test]
+fn state_of_when_clusters_were_not_apart() {
+    let path = "tests/data/state/clusters_1.rules.yaml";
+    let text = SourceText::new(path, fs::read_to_string(path).unwrap());
+    let sources = RuleSources { rules: vec![text], ..RuleSources::default() };
+    let rules = Arc::new(load(&sources, &LoadOptions::default()).rules.unwrap());
+    let settings = EngineSettings::default();
+    let mut shard = Shard::new(Arc::clone(&rules), 0, settings.clone());
+    let report = shard.restore(&mut state("clusters_1").into_iter());
+    assert_eq!((report.outdated, report.unusable), (0, 0), "{report:?}");
+
+    let mut detector = Detector::new(Arc::clone(&rules), 0, &settings);
+    let partition = Arc::new(PartitionName::new("audit", 0));
+    let mut told: Vec<String> = Vec::new();
+    for (time, user, verb) in [
+        // The third within an hour, with an agent that is known.
+        ("2026-01-05T10:11:00.000000Z", "eve", "get"),
+        // The second that adds to her risk, and she is silent no longer.
+        ("2026-01-05T10:11:01.000000Z", "eve", "list"),
+        ("2026-01-05T10:30:00.000000Z", "bob", "watch"),
+    ] {
+        let now = EventTime::parse(time).unwrap().as_wall();
+        let mut batch = RecordBatch::default();
+        batch.push(&partition, 0, None, Some(&event(time, user, verb)));
+        shard.handle_batch(now, &detector.detect(now, &batch));
+        while let Some(alert) = shard.poll_alert() {
+            let key: Vec<&str> = alert.key.iter().map(|(_, value)| value.as_str()).collect();
+            let name = &alert.labels["alertname"];
+            told.push(format!("{} {name} {}", alert.state.as_str(), key.join(" ")));
+        }
+    }
+    for expected in [
+        "firing burst eve prod",
+        "firing risk_user_username eve prod",
+        "firing listed eve prod",
+        "resolved silent eve",
+        "firing silent eve prod",
+    ] {
+        assert!(told.iter().any(|line| line == expected), "{expected}: {told:#?}");
+    }
+    assert!(!told.iter().any(|line| line.starts_with("firing new_agent")), "{told:#?}");
 }

@@ -98,6 +98,7 @@ async fn start(section: &str, positions: Vec<Position>) -> Webhook {
         name: Some("api".into()),
         sink: Box::new(Sink(Arc::clone(&seen))),
         positions,
+        rebuild: Duration::ZERO,
         notes: Vec::new(),
         committed: receiver,
         events: Box::new(move |event| match event {
@@ -143,7 +144,7 @@ impl Webhook {
     /// Everything that comes is durable at once.
     fn keep_all(&self, partition: &str) {
         let name = PartitionName { source: Some("api".into()), ..PartitionName::new(partition, 0) };
-        let position = Position { partition: Arc::new(name), next_offset: i64::MAX };
+        let position = Position::new(Arc::new(name), i64::MAX);
         self.committed.send_modify(|positions| positions.push(position));
     }
 
@@ -166,7 +167,7 @@ impl Webhook {
 async fn a_batch_is_answered_only_when_what_it_caused_is_durable() {
     let partition =
         Arc::new(PartitionName { source: Some("api".into()), ..PartitionName::new("prod", 0) });
-    let at = |next_offset| vec![Position { partition: Arc::clone(&partition), next_offset }];
+    let at = |next_offset| vec![Position::new(Arc::clone(&partition), next_offset)];
     let webhook = Arc::new(start("cluster: prod", at(7)).await);
     let posted = {
         let webhook = Arc::clone(&webhook);
@@ -318,7 +319,7 @@ async fn slow_and_many_clients_keep_nobody_out() {
         match slow.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => answer.extend_from_slice(&buffer[..count]),
-            Err(_) => drop(slow.write(&[bytes.next().unwrap()])),
+            Err(_) => drop(slow.write_all(&[bytes.next().unwrap()])),
         }
         assert!(Instant::now() < deadline, "it is never closed");
     }

@@ -36,6 +36,8 @@ pub(crate) struct Line {
     /// The operator's clock when it arrives, if the script says so.
     pub(crate) wall: Option<WallTime>,
     pub(crate) partition: i32,
+    /// When its record was written, if the script says so.
+    written: Option<EventTime>,
     fields: Vec<(String, String)>,
     times: u32,
     every: Duration,
@@ -47,6 +49,7 @@ pub(crate) struct Record {
     pub(crate) time: EventTime,
     pub(crate) wall: Option<WallTime>,
     pub(crate) partition: i32,
+    pub(crate) written: Option<EventTime>,
     /// Who acted: scripts correlate by it, so records of others are independent.
     pub(crate) user: String,
     pub(crate) payload: Vec<u8>,
@@ -61,6 +64,7 @@ impl Line {
             time: time(&first)?,
             wall: None,
             partition: 0,
+            written: None,
             fields: Vec::new(),
             times: 1,
             every: Duration::ZERO,
@@ -74,6 +78,7 @@ impl Line {
                 .ok_or_else(|| format!("line {number}: `{word}` is not `key=value`"))?;
             let no_number = |_| format!("line {number}: `{value}` is no number");
             match key {
+                "written" => line.written = Some(time(value)?),
                 "partition" => line.partition = value.parse().map_err(no_number)?,
                 "times" => line.times = value.parse().map_err(no_number)?,
                 "every" => line.every = duration(value)?,
@@ -94,6 +99,7 @@ impl Line {
                     time,
                     wall: self.wall.map(|wall| wall.plus(self.every * step)),
                     partition: self.partition,
+                    written: self.written,
                     user: user.to_owned(),
                     payload: serde_json::to_vec(&event).unwrap(),
                 }

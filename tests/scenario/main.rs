@@ -17,11 +17,12 @@
 //! | `alerts [evidence] [annotations]` | | shows what fires, with its latest numbers |
 //! | `watermark`, `keys` | | shows how far event time has come; how many keys are held |
 //! | `unavailable`, `ready [PARTITION,…]` | | sources go away, and come back |
+//! | `away PARTITION,…` | | these cannot be read, while others can |
 //! | `flush` | | ends the stream |
 //!
 //! In rule documents a line `event NAME: {field: value}` stands for a detection rule of that name.
 //! An event is its time, `@TIME` of the operator's clock if that is another, and `key=value` pairs:
-//! the short names of [`event`], dotted paths, `partition=`, and `times=`, `every=` for a series in
+//! the short names of [`event`], dotted paths, `partition=`, `written=` (when its record was), and `times=`, `every=` for a series in
 //! which `{n}` is the number. Times without a date are of Monday, 2026-01-05, in UTC.
 //!
 //! Scripts in `tests/data/dispatch` are for the half that tells people; see [`dispatch`].

@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Keys,
     Unavailable,
     Ready(Vec<i32>),
+    Away(Vec<i32>),
     Flush,
 }
 
@@ -182,15 +183,18 @@ pub(crate) fn command(line: &str, input: &[String], number: usize) -> Result<Com
         },
         ("keys", []) => Command::Keys,
         ("unavailable", []) => Command::Unavailable,
+        ("away", [list]) => Command::Away(partitions(list)?),
         ("ready", []) => Command::Ready(Vec::new()),
-        ("ready", [list]) => Command::Ready(
-            list.split(',')
-                .map(|text| text.parse().map_err(|_| format!("`{text}` is no partition")))
-                .collect::<Result<_>>()?,
-        ),
+        ("ready", [list]) => Command::Ready(partitions(list)?),
         ("flush", []) => Command::Flush,
         _ => return Err(format!("there is no command `{line}`")),
     })
+}
+
+/// Numbers between commas.
+fn partitions(list: &str) -> Result<Vec<i32>> {
+    let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no partition"));
+    list.split(',').map(number).collect()
 }
 
 fn duration_option(option: &str) -> Result<(String, Duration)> {

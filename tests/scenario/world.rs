@@ -168,6 +168,11 @@ impl World {
                 self.listening = false;
                 shard.handle_unavailable();
             }
+            Command::Away(partitions) => {
+                let names: Vec<_> = partitions.iter().copied().map(partition).collect();
+                shard.handle_away(clock, &names);
+                self.after_line();
+            }
             Command::Ready(partitions) => {
                 self.listening = true;
                 let names: Vec<_> = partitions.iter().copied().map(partition).collect();
@@ -259,7 +264,8 @@ impl World {
         for record in records {
             now = record.wall.unwrap_or_else(|| now.max(record.time.as_wall()));
             let offset = i64::try_from(self.sequence).unwrap();
-            batch.push(&partition(record.partition), offset, None, Some(&record.payload));
+            let (partition, payload) = (partition(record.partition), Some(&*record.payload));
+            batch.push_at(&partition, offset, None, record.written, payload);
         }
         self.clock = now;
         let found = engine.detector.detect(now, &batch);

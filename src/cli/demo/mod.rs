@@ -81,7 +81,7 @@ pub(super) fn execute(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let screen = Arc::new(Screen::new());
     let stage = Stage::set(&screen, PARTITIONS, args.listen, &stop)?;
     screen.tell(&format!(
-        "A cluster sends its audit events to the Kafka inside this process; {} watch.\n\
+        "A cluster sends its audit events to the Kafka inside this process. On watch: {}.\n\
          {} attacks follow, in the midst of ordinary traffic. Times are UTC.\n\
          Metrics: {}/metrics{}\n",
         stage.rules(),

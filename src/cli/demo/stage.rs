@@ -295,10 +295,10 @@ fn serve(
         match runtime.block_on(web::bind(&address.to_string(), true)) {
             Ok(listener) => {
                 let address = listener.local_addr()?;
-                // Nobody reloads the demo's rules: the channel is closed.
-                let (reload, _) = mpsc::channel(1);
+                // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
+                let ((reload, _), (resolve, _)) = (mpsc::channel(1), mpsc::channel(1));
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let context = ServerContext { status, metrics, reload };
+                let context = ServerContext { status, metrics, reload, resolve };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

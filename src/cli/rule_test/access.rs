@@ -24,7 +24,7 @@ pub struct Recorded {
     pub class: String,
     /// Within which time like ones become one row; zero if each is a row of its own.
     pub every: Duration,
-    /// What else is known of it, by the names of [`ACCESS_TEXTS`].
+    /// What else is known of it: `actor`, `object`, `outcome` …
     pub texts: BTreeMap<&'static str, String>,
 }
 

@@ -103,7 +103,7 @@ pub struct ExpectedAccess {
     pub class: Option<String>,
     /// Within which time like ones become one row; zero if each is a row of its own.
     pub every: Option<Duration>,
-    /// What else it must be, by the names of [`ACCESS_TEXTS`].
+    /// What else it must be: `actor`, `object`, `outcome` …
     pub texts: BTreeMap<String, String>,
 }
 

@@ -25,11 +25,10 @@ use crate::engine::{
     },
     record::PartitionName,
     rule::{KeyParts, Rule, RuleIndex, RuleSet, SESSION},
-    time::EventTime,
     value::Value,
 };
 
-/// Where an event was read, and when that counts as the future.
+/// Where an event was read, and whether its time can be.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Origin<'o> {
     /// The partition.
@@ -38,8 +37,8 @@ pub(in crate::engine) struct Origin<'o> {
     pub(in crate::engine) offset: i64,
     /// Which event of the record it is.
     pub(in crate::engine) index: u32,
-    /// Later than this is the future.
-    pub(in crate::engine) future: EventTime,
+    /// It claims a time that cannot be its own.
+    pub(in crate::engine) is_from_future: bool,
 }
 
 /// Takes what accesses are made of from events that rules matched.
@@ -93,7 +92,7 @@ impl Extractor {
         access.classes = classes;
         access.rules = names;
         access.rule_set = Arc::clone(&self.version);
-        access.from_future = event.time > origin.future;
+        access.from_future = origin.is_from_future;
         access.position = EventPosition {
             topic: Arc::from(&*origin.partition.stored_topic()),
             partition: origin.partition.partition,
@@ -210,7 +209,7 @@ impl Taker<'_> {
         Detail {
             command: command.as_deref().map(shown),
             path: of_nothing.then(|| shown(path)),
-            dry_run: parameters(query).any(|(name, value)| name == "dryRun" && value != ""),
+            dry_run: parameters(query).any(|(name, value)| name == "dryRun" && !value.is_empty()),
             selector: selector_of(query),
             role,
             subjects: pairs(event, fields.subject_kinds, fields.subject_names),

@@ -42,6 +42,9 @@ const FORGOTTEN_AT_ONCE: usize = ALERTS_MAX / 16;
 /// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
 const VALUE_BYTES_MAX: usize = 1_024;
 
+/// The annotation with the time that an event claims, if that cannot be.
+const CLAIMED_TIME: &str = "claimed_time";
+
 /// An alert, or the memory of one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct TrackedAlert {
@@ -460,6 +463,30 @@ impl Lifecycle {
         }
     }
 
+    /// Ends an alert by hand, whatever its rule says. Whether it fired. Cost: all alerts.
+    pub(crate) fn resolve_by_hand(
+        &mut self,
+        now: WallTime,
+        fingerprint: Fingerprint,
+        (by, why): (&str, &str),
+        out: &mut Vec<Alert>,
+    ) -> bool {
+        let is_meant = |entry: &TrackedAlert| {
+            entry.alert.fingerprint == fingerprint && entry.alert.state == AlertState::Firing
+        };
+        let key =
+            self.entries.iter().find(|(_, entry)| is_meant(entry)).map(|(key, _)| key.clone());
+        let Some((key, mut entry)) = key.and_then(|key| self.entries.remove_entry(&key)) else {
+            return false;
+        };
+        self.deadlines.remove(&(entry.until, key.clone()));
+        // It may have claimed to hold for a year.
+        entry.until = entry.until.min(now.as_event()).max(entry.alert.starts_at);
+        entry.alert.note_end(by, why);
+        self.resolve(now, None, key, entry, out);
+        true
+    }
+
     /// Ends an episode; a next one that begins within `suppress` will be held back.
     fn resolve(
         &mut self,
@@ -539,6 +566,11 @@ impl Lifecycle {
                 }
                 None => self.counts.template_errors += 1,
             }
+        }
+        // Of the latest event that claims one.
+        let claimed = hit.claimed.map(EventTime::rfc3339);
+        if let Some(claimed) = claimed.or_else(|| alert.annotations.get(CLAIMED_TIME).cloned()) {
+            annotations.insert(CLAIMED_TIME.to_owned(), claimed);
         }
         if alert.is_overflow() {
             let text = bounded_lines(&overflow_summary(alert, actors), ANNOTATION_BYTES_MAX);

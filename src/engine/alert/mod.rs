@@ -1,6 +1,7 @@
 //! Alerts: findings with an identity and a life, firing → updated → resolved.
 
 pub(crate) mod lifecycle;
+mod own;
 pub(crate) mod quota;
 pub(crate) mod template;
 mod who;
@@ -8,6 +9,8 @@ mod who;
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+
+pub use own::OwnAlert;
 
 use super::{
     digest::{Digest, hex},
@@ -27,6 +30,17 @@ impl Fingerprint {
     pub fn of(labels: &BTreeMap<String, String>) -> Fingerprint {
         let identity = labels.iter().filter(|(name, _)| *name != "severity");
         Fingerprint(Digest::of(identity.flat_map(|(name, value)| [name, value])).first())
+    }
+}
+
+impl std::str::FromStr for Fingerprint {
+    type Err = ();
+
+    /// As it is shown: 32 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Fingerprint, ()> {
+        let is_hex = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| is_hex).ok_or(())?;
+        Ok(Fingerprint(number.to_be_bytes()))
     }
 }
 
@@ -232,6 +246,15 @@ pub struct Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_as_it_is_shown() {
+        let fingerprint = Fingerprint([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 254, 255]);
+        assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+        for text in ["", "+0102030405060708090a0b0c0d0efff", "0g"] {
+            assert_eq!(text.parse::<Fingerprint>(), Err(()), "{text}");
+        }
+    }
 
     #[test]
     fn an_owner_that_was_stored_alone_is_read() {

@@ -20,12 +20,40 @@ struct Step<'a> {
     value: Option<Json<'a>>,
 }
 
+/// What may still be looked at of steps that copy; with nothing left the rest is left out.
+#[derive(Debug)]
+struct Room {
+    steps: usize,
+    bytes: usize,
+    /// Steps that copy from one another.
+    chain: usize,
+}
+
+impl Room {
+    fn new() -> Room {
+        Room {
+            steps: limits::PATCH_COPIES_MAX,
+            bytes: limits::PATCH_COPIED_BYTES_MAX,
+            chain: limits::PATCH_CHAIN_MAX,
+        }
+    }
+
+    /// Uses a part of it; false if there is not so much.
+    fn has(&mut self, steps: usize, bytes: usize) -> bool {
+        match (self.steps.checked_sub(steps), self.bytes.checked_sub(bytes)) {
+            (Some(steps), Some(bytes)) => (self.steps, self.bytes) = (steps, bytes),
+            _ => self.steps = 0,
+        }
+        self.steps > 0
+    }
+}
+
 /// A value, and the JSON Pointer of where it is put.
 type Put<'a, 'p> = (Cow<'p, str>, Json<'a>);
 
 /// Extracts what the steps of a patch put into an object. `text` is the array of steps, already checked;
 /// `root` the node of the object. Cost: the patch twice, and for steps that copy, at most
-/// [`limits::PATCH_COPIES_MAX`] values.
+/// [`limits::PATCH_COPIES_MAX`] steps and [`limits::PATCH_COPIED_BYTES_MAX`].
 pub(super) fn extract<'a>(
     projection: &Projection,
     text: &'a str,
@@ -34,7 +62,7 @@ pub(super) fn extract<'a>(
 ) {
     let steps: Vec<Step<'a>> = Json::new(text).items().map(Step::new).collect();
     let mut puts: Vec<Put<'a, '_>> = Vec::with_capacity(steps.len());
-    let mut room = limits::PATCH_COPIES_MAX;
+    let mut room = Room::new();
     for (index, step) in steps.iter().enumerate() {
         match &*step.op {
             "remove" | "test" => {}
@@ -45,9 +73,7 @@ pub(super) fn extract<'a>(
             _ => puts.extend(step.value.map(|value| (Cow::Borrowed(&*step.path), value))),
         }
     }
-    if room == 0 {
-        event.values_dropped = event.values_dropped.saturating_add(1);
-    }
+    let mut parts_left = limits::PATCH_PARTS_MAX;
     // What is put into elements that are there already comes last, as one element: nobody knows which of
     // them are the same.
     let mut begun: Vec<NodeId> = Vec::new();
@@ -57,6 +83,9 @@ pub(super) fn extract<'a>(
             if through.is_empty() == inside {
                 continue;
             }
+            if inside && let Some(left) = parts_left.checked_sub(1) {
+                parts_left = left;
+            }
             for list in through {
                 if !begun.contains(&list) {
                     begun.push(list);
@@ -65,6 +94,9 @@ pub(super) fn extract<'a>(
             }
             projection.put(value.raw(), event, node);
         }
+    }
+    if room.steps == 0 || parts_left == 0 {
+        event.values_dropped = event.values_dropped.saturating_add(1);
     }
 }
 
@@ -113,21 +145,22 @@ fn behind<'p>(pointer: &'p str, start: &str) -> Option<&'p str> {
     Some(rest)
 }
 
-/// Adds the values that steps before have put where one copies from. `room` bounds the work; at 0 the rest
-/// is left out.
+/// Adds the values that steps before have put where one copies from. Recursion is bounded by
+/// [`limits::PATCH_CHAIN_MAX`].
 fn copies<'a, 'p>(
     before: &'p [Step<'a>],
     from: &str,
     to: &str,
-    room: &mut usize,
+    room: &mut Room,
     puts: &mut Vec<Put<'a, 'p>>,
 ) {
     if from.len() > limits::POINTER_BYTES_MAX || to.len() > limits::POINTER_BYTES_MAX {
-        *room = 0;
+        room.steps = 0;
     }
     for (index, step) in before.iter().enumerate().rev() {
-        let Some(left) = room.checked_sub(1) else { return };
-        *room = left;
+        if !room.has(1, 0) {
+            return;
+        }
         let below = behind(from, &step.path);
         let above = behind(&step.path, from);
         let source = match (&*step.op, below, above) {
@@ -140,10 +173,19 @@ fn copies<'a, 'p>(
             _ => None,
         };
         if let Some((from, to)) = source {
+            let Some(chain) = room.chain.checked_sub(1) else {
+                room.steps = 0;
+                return;
+            };
+            room.chain = chain;
             copies(before.get(..index).unwrap_or_default(), &from, &to, room, puts);
+            room.chain += 1;
             continue;
         }
         let Some(value) = step.value.filter(|_| step.op != "test") else { continue };
+        if (below.is_some() || above.is_some()) && !room.has(0, value.raw().len()) {
+            return;
+        }
         if let Some(rest) = below {
             let mut found = Vec::new();
             descend(value, rest, &mut found);
@@ -226,13 +268,15 @@ mod tests {
             {"op":"move","from":"/x","path":"/y"},
             {"op":"copy","path":"/to","from":"/y/a/0/b"}]"#;
         let steps: Vec<Step<'_>> = Json::new(text).items().map(Step::new).collect();
-        let (mut puts, mut room) = (Vec::new(), 100);
-        copies(&steps[..2], &steps[2].from, &steps[2].path, &mut room, &mut puts);
+        let room = |steps, bytes| Room { steps, bytes, chain: 10 };
+        let (mut puts, mut enough) = (Vec::new(), room(100, 100));
+        copies(&steps[..2], &steps[2].from, &steps[2].path, &mut enough, &mut puts);
         let found: Vec<_> = puts.iter().map(|(to, value)| (&**to, value.raw())).collect();
         assert_eq!(found, [("/to", "true")]);
         puts.clear();
-        let mut room = 1;
-        copies(&steps[..2], &steps[2].from, &steps[2].path, &mut room, &mut puts);
-        assert_eq!((room, puts.len()), (0, 0));
+        for mut little in [room(1, 100), room(100, 10)] {
+            copies(&steps[..2], &steps[2].from, &steps[2].path, &mut little, &mut puts);
+            assert_eq!((little.steps, puts.len()), (0, 0));
+        }
     }
 }

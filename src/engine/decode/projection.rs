@@ -163,8 +163,10 @@ impl Projection {
         }
         let own = table.len();
         for (offset, path) in OWN_PATHS.iter().enumerate() {
-            if let Ok(index) = u16::try_from(own + offset) {
-                builder.add(path, FieldId(index));
+            let Ok(index) = u16::try_from(own + offset) else { continue };
+            builder.add(path, FieldId(index));
+            if BODIES.contains(path) {
+                builder.add(&format!("{path}{CHANGE}"), FieldId(index));
             }
         }
         let bodies = BODIES.map(|body| {

@@ -48,6 +48,8 @@ pub struct Detection {
     pub rule: RuleIndex,
     /// When it happened.
     pub time: EventTime,
+    /// When it claims to have happened, if that cannot be.
+    pub claimed: Option<EventTime>,
     /// Which request it was.
     pub identity: RequestIdentity,
     /// The stage of the event that matched.
@@ -172,6 +174,7 @@ impl RuleMatcher {
             out.push(Detection {
                 rule: index,
                 time: event.time,
+                claimed: None,
                 identity: *identity.get_or_insert_with(|| RequestIdentity::of(event)),
                 stage: event.stage,
                 every_stage: rule.steps != RuleSteps::Canonical,

@@ -47,7 +47,7 @@ pub(in crate::engine) use grouped_alert::GroupedAlert;
 pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
 pub(in crate::engine) use state::{GroupStateKey, read_entries, value_of};
-pub(in crate::engine) use trouble::{about, in_trouble, out_of_trouble};
+pub(in crate::engine) use trouble::{about, in_trouble};
 
 /// What the dispatcher works from; the configuration in resolved form.
 #[derive(Clone, Debug, Default)]

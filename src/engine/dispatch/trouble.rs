@@ -1,18 +1,19 @@
 //! A receiver that takes nothing of what it is owed: an alert about Tripline itself, for the others.
 
-use std::collections::BTreeMap;
-
 use super::Slot;
 use crate::engine::{
-    alert::{Alert, AlertState},
+    alert::{Alert, OwnAlert},
+    rule::Severity,
     time::WallTime,
 };
 
-/// Name of the alert.
-const NAME: &str = "TriplineReceiverFailing";
-
-/// What stands for the rule of the alert.
-const RULE_ID: &str = "tripline.receiver";
+/// The alert.
+const FAILING: OwnAlert = OwnAlert {
+    name: "TriplineReceiverFailing",
+    rule_id: "tripline.receiver",
+    title: "A receiver of alerts takes nothing",
+    severity: Severity::High,
+};
 
 /// Name of the part of its key that says which notifier it is about.
 const ABOUT: &str = "receiver";
@@ -43,46 +44,22 @@ pub(in crate::engine) fn in_trouble(
     since: WallTime,
     words: &str,
 ) -> Alert {
-    let mut labels = BTreeMap::from([
-        ("receiver".to_owned(), slot.receiver.clone()),
-        ("notifier".to_owned(), slot.notifier.clone()),
-    ]);
-    if let Some(recipient) = &slot.recipient {
-        labels.insert("recipient".to_owned(), recipient.clone());
-    }
+    let mut about = vec![("receiver", slot.receiver.as_str()), ("notifier", &slot.notifier)];
+    about.extend(slot.recipient.as_ref().map(|recipient| ("recipient", recipient.as_str())));
     let who = &slot.identity;
-    let mut annotations = BTreeMap::from([(
-        "summary".to_owned(),
-        format!("{who} has taken nothing since {since}; what it is owed is kept and tried again"),
-    )]);
-    if !words.is_empty() {
-        annotations.insert("description".to_owned(), words.to_owned());
-    }
-    let rule = (RULE_ID, "A receiver of alerts takes nothing");
+    let summary =
+        format!("{who} has taken nothing since {since}; what it is owed is kept and tried again");
     Alert {
-        annotations,
         key: vec![(ABOUT.to_owned(), who.clone())],
         starts_at: since.as_event(),
         first_seen: since.as_event(),
-        ..Alert::about_tripline(now, NAME, rule, labels)
-    }
-}
-
-/// The end of such an alert.
-pub(in crate::engine) fn out_of_trouble(alert: &Alert, now: WallTime) -> Alert {
-    Alert {
-        state: AlertState::Resolved,
-        ends_at: Some(now.as_event()),
-        last_seen: alert.last_seen.max(now.as_event()),
-        changed_at: now,
-        revision: alert.revision + 1,
-        ..alert.clone()
+        ..FAILING.begin(now, &about, &summary, words)
     }
 }
 
 /// The identity of the notifier that such an alert is about; `None` if it is another sort of alert.
 pub(in crate::engine) fn about(alert: &Alert) -> Option<&str> {
-    let is_such = alert.rule_id == RULE_ID;
+    let is_such = alert.rule_id == FAILING.rule_id;
     let key = alert.key.iter().find(|(name, _)| is_such && name == ABOUT);
     key.map(|(_, identity)| identity.as_str())
 }

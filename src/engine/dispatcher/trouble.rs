@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Dispatcher, Timer};
 use crate::engine::{
     alert::Alert,
-    dispatch::{
-        Group, GroupKey, GroupStateKey, Phase, ReceiverState, about, in_trouble, out_of_trouble,
-    },
+    dispatch::{Group, GroupKey, GroupStateKey, Phase, ReceiverState, about, in_trouble},
     time::WallTime,
 };
 
@@ -89,7 +87,7 @@ impl Dispatcher {
             (Some(since), None) if due <= Some(now) => {
                 Some(in_trouble(self.plan.slot(slot), now, since, &words))
             }
-            (None, Some(trouble)) => Some(out_of_trouble(&trouble, now)),
+            (None, Some(trouble)) => Some(trouble.ended(now)),
             _ => None,
         };
         if let Some(alert) = told {
@@ -129,7 +127,7 @@ impl Dispatcher {
         for (identity, alert) in troubles {
             match self.plan.slots.iter().position(|slot| slot.identity == identity) {
                 Some(slot) => self.slot_state(slot).trouble = Some(alert),
-                None => self.alerts.push_back(out_of_trouble(&alert, now)),
+                None => self.alerts.push_back(alert.ended(now)),
             }
         }
         // Whether it is still so must not depend on whose turn comes first: alerts may come before it.

@@ -3,14 +3,11 @@
 //! [`DERIVATIONS`] is the list of them, with where each comes from and when it is absent. They are
 //! computed when a rule first asks, at most once an event, and only if a rule names them.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     Event, FieldId, Stage, actor,
-    network::{network_of, parse_address},
+    network::{is_public, network_of, parse_address},
     object,
     request::{self, REQUEST_QUERY},
     sources::{self, Sources},
@@ -485,38 +482,6 @@ fn event_text(event: &mut Event<'_>, field: FieldId) {
     } else {
         event.push(field, Value::Str(Cow::Borrowed(json)));
     }
-}
-
-/// Whether an address is reachable from anywhere. Addresses reserved for documentation count as
-/// public: they stand for such addresses wherever they are seen.
-fn is_public(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    !(ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || a == 0
-        || a >= 224
-        || a == 100 && (64..128).contains(&b)
-        || a == 192 && b == 0 && c == 0
-        || a == 198 && (b == 18 || b == 19))
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let [head, ..] = ip.segments();
-    !(ip.is_loopback()
-        || ip.is_unspecified()
-        || ip.is_multicast()
-        || ip.is_unique_local()
-        || ip.is_unicast_link_local()
-        // Site-local addresses were withdrawn, but are still in use.
-        || head & 0xFFC0 == 0xFEC0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Addresses as they stand in events: of a client, with a port, a zone, in brackets, IPv4 within IPv6.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The address that a text says: `203.0.113.7`, `203.0.113.7:443`, `[2001:db8::1]:443`,
 /// `fe80::1%eth0`. `None` if it is no address.
@@ -30,7 +30,7 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
     }
     // A port after IPv6 without brackets cannot be told from a part of it.
     let (host, port) = host.split_once(':').filter(|_| !is_bracketed)?;
-    let address = host.parse::<std::net::Ipv4Addr>().ok().filter(|_| is_port(port))?;
+    let address = host.parse::<Ipv4Addr>().ok().filter(|_| is_port(port))?;
     Some(IpAddr::V4(address))
 }
 
@@ -48,6 +48,38 @@ pub fn network_of(address: IpAddr) -> String {
             format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
     }
+}
+
+/// Whether an address is reachable from anywhere. Addresses reserved for documentation count as
+/// public: they stand for such addresses wherever they are seen.
+pub(super) fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    !(ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || a == 0
+        || a >= 224
+        || a == 100 && (64..128).contains(&b)
+        || a == 192 && b == 0 && c == 0
+        || a == 198 && (b == 18 || b == 19))
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let [head, ..] = ip.segments();
+    !(ip.is_loopback()
+        || ip.is_unspecified()
+        || ip.is_multicast()
+        || ip.is_unique_local()
+        || ip.is_unicast_link_local()
+        // Site-local addresses were withdrawn, but are still in use.
+        || head & 0xFFC0 == 0xFEC0)
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use crate::engine::{kubernetes::users::SERVICE_ACCOUNT_PREFIX, value::Value};
 /// The type of secrets that the API server fills with a token.
 const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
 
-/// Subjects of which each combination of values is looked at: 64. Only a patch names parts of a subject.
-const COMBINATIONS_MAX: usize = 64;
+/// Combinations of namespaces and names that are looked at: 524,288, more than an event can have subjects.
+/// Only a patch names parts of subjects, so that it is not known which belong together; one that makes more
+/// combinations counts as one of which values were left out (`PATCH_PARTS_MAX`).
+const COMBINATIONS_MAX: usize = 1 << 19;
 
 /// `host_path`.
 pub(super) fn host_paths(event: &mut Event<'_>, field: FieldId, sources: &Sources) {
@@ -62,6 +64,7 @@ pub(super) fn subjects(event: &mut Event<'_>, field: FieldId, sources: &Sources)
     let mut cursors = [kind, namespace, name].map(|field| event.cursor(field));
     let mut part = Event::new(event.field_count());
     let mut ids: Vec<String> = Vec::new();
+    let mut combinations = 0;
     for range in event.elements(of) {
         part.clear();
         for (field, cursor) in [kind, namespace, name].into_iter().zip(&mut cursors) {
@@ -70,13 +73,17 @@ pub(super) fn subjects(event: &mut Event<'_>, field: FieldId, sources: &Sources)
         let texts = |field| part.values(field).filter_map(Value::text);
         let is_account = texts(kind).any(|kind| kind == "ServiceAccount");
         let is_other = !is_account || texts(kind).count() > 1;
-        for name in texts(name).take(COMBINATIONS_MAX) {
+        let may_be_account = is_account || part.count(kind) == 0;
+        for name in texts(name) {
             if is_other {
                 ids.push(name.to_string());
             }
-            if is_account || part.count(kind) == 0 {
-                let namespaces = texts(namespace).take(COMBINATIONS_MAX);
-                ids.extend(namespaces.map(|of| format!("{SERVICE_ACCOUNT_PREFIX}{of}:{name}")));
+            for of in texts(namespace).filter(|_| may_be_account) {
+                if combinations == COMBINATIONS_MAX {
+                    break;
+                }
+                combinations += 1;
+                ids.push(format!("{SERVICE_ACCOUNT_PREFIX}{of}:{name}"));
             }
         }
     }

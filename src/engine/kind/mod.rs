@@ -224,6 +224,8 @@ impl<'a> Sample<'a> {
 pub struct Hit {
     /// When it fired, by event time.
     pub time: EventTime,
+    /// When its event claims to have happened, if that cannot be.
+    pub claimed: Option<EventTime>,
     /// The first sample that counted.
     pub first: EventTime,
     /// The last sample that counted.
@@ -245,6 +247,7 @@ impl Hit {
     pub(in crate::engine) fn of_event(time: EventTime, captured: Arc<[Captured]>) -> Hit {
         Hit {
             time,
+            claimed: None,
             first: time,
             last: time,
             value: 1.0,

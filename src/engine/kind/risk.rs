@@ -263,6 +263,7 @@ impl Risk {
         let total = reached.total();
         Hit {
             time: reached.at,
+            claimed: None,
             first: sum.first,
             last: reached.at,
             value: (total * 10.0).round() / 10.0,

@@ -274,6 +274,7 @@ impl Spike {
                 let first = window.get(start)?.time;
                 best = Some(Hit {
                     time: last,
+                    claimed: None,
                     first,
                     last,
                     value,

@@ -403,6 +403,7 @@ fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
     values.sort_unstable();
     Hit {
         time: last,
+        claimed: None,
         first,
         last,
         value,

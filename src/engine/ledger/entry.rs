@@ -30,8 +30,6 @@ words! {
         Coverage = "coverage",
         /// Something is missing.
         Gap = "gap",
-        /// Somebody looked at the ledger.
-        View = "view",
         /// The hash of all rows before it, signed if there is a key.
         Seal = "seal",
         /// Rows were deleted by age or size.

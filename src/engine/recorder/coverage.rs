@@ -59,8 +59,9 @@ impl Coverage {
         let letters = batch.dead_letters.len() as u64;
         if letters > 0 {
             // Nobody knows of which cluster they are, nor exactly of when.
-            let at =
-                batch.time_min.or_else(|| Some(EventTime::from_micros(self.clusters.told? * HOUR)));
+            let at = batch
+                .time_min
+                .or_else(|| Some(EventTime::from_micros(self.clusters.told?.saturating_mul(HOUR))));
             if let Some(at) = at {
                 let key = (at.micros().div_euclid(HOUR), Arc::from(""));
                 self.hours.entry(key.clone()).or_default().dead_letters += letters;
@@ -110,7 +111,8 @@ impl Coverage {
             self.tell_silent(told..current, &mut entries);
             self.clusters.told = Some(current);
             self.clusters_changed = true;
-            let expected = |_: &Arc<str>, heard: &mut i64| *heard + EXPECTED_HOURS >= current;
+            let expected =
+                |_: &Arc<str>, heard: &mut i64| heard.saturating_add(EXPECTED_HOURS) >= current;
             self.clusters.heard.retain(expected);
         }
         entries
@@ -118,10 +120,13 @@ impl Coverage {
 
     /// Hours in which a cluster that is known said nothing, while event time went on.
     fn tell_silent(&self, hours: std::ops::Range<i64>, entries: &mut Vec<Entry>) {
-        let last = hours.end.min(hours.start + EXPECTED_HOURS);
+        let last = hours.end.min(hours.start.saturating_add(EXPECTED_HOURS));
         for hour in hours.start..last {
             for (cluster, heard) in &self.clusters.heard {
-                if *heard < hour && *heard + EXPECTED_HOURS >= hour && !cluster.is_empty() {
+                if *heard < hour
+                    && heard.saturating_add(EXPECTED_HOURS) >= hour
+                    && !cluster.is_empty()
+                {
                     entries.push(entry_of(&(hour, Arc::clone(cluster)), Hour::default(), false));
                 }
             }

@@ -111,7 +111,7 @@ fn a_flood_loses_names_first_and_then_accesses_and_it_is_told() {
         recorder.hold(number as u64, 1);
     }
     recorder.advance(NOW, EventTime::from_micros(3_600_000_000), EventTime::MIN);
-    recorder.entry(NOW, Entry::new(EntryKind::View, "timeline", "asked"));
+    recorder.entry(NOW, Entry::new(EntryKind::Stop, "1", "stopped"));
     assert_eq!((recorder.counts().shed, recorder.counts().entries_lost), (100, 1));
     recorder.spool.clear();
     recorder.spool_bytes = 0;

@@ -287,6 +287,7 @@ mod tests {
         Detection {
             rule: RuleIndex(0),
             time: EventTime::from_micros(seconds * 1_000_000),
+            claimed: None,
             identity: RequestIdentity([number; 16]),
             stage,
             every_stage: false,

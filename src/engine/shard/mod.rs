@@ -5,6 +5,7 @@
 
 mod finding;
 mod identity;
+mod stored;
 mod unfinished;
 pub mod watermark;
 
@@ -14,23 +15,17 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-
 use self::{
     finding::{Finding, correlate},
+    stored::{correlation_change, identity_change},
     unfinished::Unfinished,
     watermark::{PartitionClock, Watermark},
 };
 use super::{
-    alert::{
-        Alert,
-        lifecycle::{Lifecycle, TrackedAlert},
-        quota::AlertKey,
-    },
+    alert::{Alert, Fingerprint, lifecycle::Lifecycle},
     detect::Detection,
     detector::DetectionBatch,
-    digest::Digest,
-    kind::{Captures, Hit, Holds, RuleState, StateKey, Taken},
+    kind::{Captures, Hit, Holds, RuleState, Taken},
     limits::{IDENTITIES_PER_RULE_MAX, PREVIOUS_RULES_MAX},
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
@@ -54,6 +49,8 @@ pub struct ShardCounts {
     /// Findings that did not count for a correlation, since a group-by or counted field was absent or
     /// no number; by rule id.
     pub keys_null: BTreeMap<String, u64>,
+    /// Times that a partition could not be read for so long that windows were closed without it.
+    pub partitions_given_up: u64,
     /// Findings that came after their window had been decided, and did not count in it.
     pub windows_missed: u64,
     /// Times that a bound was hit, by bound and rule id.
@@ -161,14 +158,6 @@ pub struct Shard {
     counts: ShardCounts,
 }
 
-/// Stored under a correlation key: the meaning of the state, and the state.
-#[derive(Serialize, Deserialize)]
-struct StoredState<'a> {
-    shape: u64,
-    captures: u64,
-    state: &'a [u8],
-}
-
 impl Shard {
     /// A shard that has seen nothing.
     pub fn new(rules: Arc<RuleSet>, rules_epoch: u64, settings: EngineSettings) -> Shard {
@@ -200,6 +189,17 @@ impl Shard {
     /// [`Shard::handle_ready`].
     pub fn handle_unavailable(&mut self) {
         self.watermark.stop_listening();
+    }
+
+    /// These partitions cannot be read from now on, while others can; windows wait for them, but not for
+    /// ever. [`Shard::handle_ready`] ends it.
+    pub fn handle_away(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
+        self.watermark.leave(now, partitions);
+    }
+
+    /// Partitions that cannot be read for so long that windows are closed without them.
+    pub fn given_up(&self) -> impl Iterator<Item = &Arc<PartitionName>> {
+        self.watermark.given_up()
     }
 
     /// Detections of one batch, in their order; its progress then moves the watermark. Never fails.
@@ -234,6 +234,19 @@ impl Shard {
     /// The next change of an alert that receivers may want.
     pub fn poll_alert(&mut self) -> Option<Alert> {
         self.alerts.pop_front()
+    }
+
+    /// Ends an alert by hand. Whether it fired.
+    pub fn resolve(
+        &mut self,
+        now: WallTime,
+        fingerprint: Fingerprint,
+        by_and_why: (&str, &str),
+    ) -> bool {
+        let mut alerts = Vec::new();
+        let has_fired = self.lifecycle.resolve_by_hand(now, fingerprint, by_and_why, &mut alerts);
+        self.alerts.extend(alerts);
+        has_fired
     }
 
     /// End of a finite stream: every window closes, every alert resolves.
@@ -276,6 +289,7 @@ impl Shard {
             counts.limits_hit.insert(Limit::FiringAlerts, overflowed);
         }
         counts.template_errors = self.lifecycle.counts.template_errors;
+        counts.partitions_given_up = self.watermark.given_up_count();
         counts
     }
 
@@ -310,11 +324,16 @@ impl Shard {
                 }
             }
         }
-        if self.watermark.get().is_some_and(|watermark| detection.time < watermark) {
+        // What was taken as earlier than it claims is not late for that: our own clock may be wrong.
+        let (claimed, watermark) = (detection.claimed, self.watermark.get());
+        let time = match claimed.zip(watermark) {
+            Some((claimed, watermark)) => detection.time.max(watermark.min(claimed)),
+            None => detection.time,
+        };
+        if watermark.is_some_and(|watermark| time < watermark) {
             self.counts.events_late += 1;
         }
-        let watermark = self.watermark.get();
-        let hit = Hit::of_event(detection.time, captured);
+        let hit = Hit { claimed, ..Hit::of_event(time, captured) };
         self.found(now, watermark, Finding { rule: index, hit });
     }
 
@@ -504,126 +523,6 @@ impl Shard {
             }
         }
     }
-
-    /// The state that changed since the last call, for the next checkpoint.
-    pub fn take_changes(&mut self, out: &mut Vec<StateChange>) {
-        self.take_state_changes();
-        out.append(&mut self.changes);
-    }
-
-    fn take_state_changes(&mut self) {
-        if let Some(watermark) = self.watermark.take_moved() {
-            let value = Some(encode(&watermark));
-            self.changes.push(StateChange { table: StateTable::Watermark, key: Vec::new(), value });
-        }
-        if self.watermark.take_partitions_moved() {
-            for (partition, clock) in self.watermark.partitions() {
-                self.changes.push(StateChange {
-                    table: StateTable::Watermark,
-                    key: encode(&**partition),
-                    value: Some(encode(clock)),
-                });
-            }
-        }
-        let rules = Arc::clone(&self.rules);
-        for (rule, identities) in rules.rules.iter().zip(&mut self.identities) {
-            let (id, Some(identities)) = (&rule.meta().id, identities) else { continue };
-            identities.take_changed(|run, keys| self.changes.push(identity_change(id, run, keys)));
-        }
-        self.unfinished.take_changes(&rules, &mut self.changes);
-        for (index, rule) in rules.correlations() {
-            let Some(Some(state)) = self.states.get_mut(index.index()) else { continue };
-            let mut changed = Vec::new();
-            state.take_changed(&mut changed);
-            for (key, value) in changed {
-                let (shape, captures) = (rule.meta.state_shape, captures_hash(&rule.capture_names));
-                let stored =
-                    |state: Vec<u8>| encode(&StoredState { shape, captures, state: &state });
-                let value = value.map(stored);
-                self.changes.push(correlation_change(&rule.meta.id, &key, value));
-            }
-        }
-        for (key, value) in self.lifecycle.take_changed() {
-            self.changes.push(StateChange { table: StateTable::Alert, key: encode(&key), value });
-        }
-    }
-
-    /// Puts stored state back. Whatever cannot be read, or belongs to a rule that means something else
-    /// by now, is left out, counted, and deleted with the next checkpoint.
-    pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> RestoreReport {
-        let mut report = RestoreReport::default();
-        let mut dropped = BTreeSet::new();
-        for entry in entries {
-            match self.restore_one(&entry) {
-                Some(true) => report.restored += 1,
-                outcome => {
-                    if outcome.is_some() {
-                        report.outdated += 1;
-                    } else {
-                        report.unusable += 1;
-                    }
-                    let StateEntry { table, key, .. } = entry;
-                    if table == StateTable::Correlation {
-                        let id = postcard::take_from_bytes::<String>(&key).map(|(id, _)| id);
-                        dropped.extend(id);
-                    }
-                    self.changes.push(StateChange { table, key, value: None });
-                }
-            }
-        }
-        self.lifecycle.end_orphans(&dropped, self.watermark.get());
-        report
-    }
-
-    /// Whether it was taken; `None` if it cannot be read.
-    fn restore_one(&mut self, entry: &StateEntry) -> Option<bool> {
-        match entry.table {
-            StateTable::Watermark if entry.key.is_empty() => {
-                self.watermark.restore_merged(postcard::from_bytes(&entry.value).ok()?);
-            }
-            StateTable::Watermark => {
-                let partition: PartitionName = postcard::from_bytes(&entry.key).ok()?;
-                let clock: PartitionClock = postcard::from_bytes(&entry.value).ok()?;
-                self.watermark.restore(partition, clock);
-            }
-            StateTable::Identity => {
-                let (id, run): (String, Run) = postcard::from_bytes(&entry.key).ok()?;
-                if id == unfinished::NO_RULE {
-                    return self.unfinished.restore_ended(run, &entry.value).map(|()| true);
-                }
-                let index = self.rules.find(&id).map(RuleIndex::index);
-                let place = index.and_then(|index| self.identities.get_mut(index));
-                let Some(Some(identities)) = place else { return Some(false) };
-                identities.restore(run, &entry.value)?;
-            }
-            StateTable::Correlation => {
-                let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
-                let stored: StoredState<'_> = postcard::from_bytes(&entry.value).ok()?;
-                let index = self.rules.find(&id);
-                let meta = index.map(|index| self.rules.rule(index).meta());
-                let of_all = meta.and_then(|meta| meta.state_shape_of_all_clusters);
-                if of_all == Some(stored.shape) {
-                    self.of_all_clusters.insert(id);
-                } else if meta.is_none_or(|meta| meta.state_shape != stored.shape) {
-                    return Some(false);
-                }
-                let Some(index) = index else { return Some(false) };
-                let capture = self.rules.rule(index).capture();
-                let captures = captures_of(captures_hash(capture) == stored.captures);
-                let Some(Some(state)) = self.states.get_mut(index.index()) else {
-                    return Some(false);
-                };
-                state.restore(key, stored.state, captures)?;
-            }
-            StateTable::Alert => {
-                let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
-                self.lifecycle.restore(key, TrackedAlert::from_bytes(&entry.value)?);
-            }
-            StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
-            StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
-        }
-        Some(true)
-    }
 }
 
 fn fresh_states(rules: &RuleSet) -> Vec<Option<Box<dyn RuleState>>> {
@@ -645,11 +544,6 @@ fn remapped(old: &Rule, new: &Rule, captured: &[Captured]) -> Arc<[Captured]> {
 
 const fn captures_of(same: bool) -> Captures {
     if same { Captures::Same } else { Captures::Outdated }
-}
-
-/// Tells lists of captured fields apart.
-fn captures_hash(names: &[String]) -> u64 {
-    names.iter().fold(Digest::default(), |digest, name| digest.bytes(name).bytes([0])).number()
 }
 
 fn listeners(rules: &RuleSet) -> Vec<Vec<(RuleIndex, usize)>> {
@@ -696,16 +590,4 @@ fn count(counts: &mut BTreeMap<String, u64>, id: &str, times: u64) {
             counts.insert(id.to_owned(), times);
         }
     }
-}
-
-fn identity_change(rule_id: &str, run: Run, keys: Option<Vec<u8>>) -> StateChange {
-    StateChange { table: StateTable::Identity, key: encode(&(rule_id, run)), value: keys }
-}
-
-fn correlation_change(rule_id: &str, key: &StateKey, value: Option<Vec<u8>>) -> StateChange {
-    StateChange { table: StateTable::Correlation, key: encode(&(rule_id, key)), value }
-}
-
-fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("state is made of plain values, and memory is there for it")
 }

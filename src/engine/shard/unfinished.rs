@@ -15,9 +15,9 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    captures_hash, encode,
     identity::{Identities, Run},
-    identity_change, remapped,
+    remapped,
+    stored::{NO_RULE, captures_hash, encode, identity_change},
 };
 use crate::engine::{
     detect::{Detection, Ended},
@@ -29,9 +29,6 @@ use crate::engine::{
     time::EventTime,
     value::Captured,
 };
-
-/// Under this name the store has the requests that ended, beside those that each rule counted.
-pub(super) const NO_RULE: &str = "";
 
 /// What a rule says of a request, should it never end.
 type Verdict = (RuleIndex, Arc<[Captured]>);
@@ -107,6 +104,7 @@ impl Unfinished {
         let _ = self.ended.see(&Detection {
             rule: RuleIndex(0),
             time,
+            claimed: None,
             identity,
             stage: Stage::ResponseComplete,
             every_stage: false,

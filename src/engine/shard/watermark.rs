@@ -6,6 +6,9 @@
 //! clock from where it was, so that open windows still close; it does not jump to "now", since a
 //! stream that is being read again after an outage is older than that.
 //!
+//! A partition that cannot be read, while others can, holds the watermark back for `away_max`: what piles
+//! up in it meanwhile still counts. Then windows are closed without it.
+//!
 //! Silence means something only while somebody listens. While no source can be read, event time
 //! stands still; when one can be read (again), the silence of all its partitions begins anew, those
 //! included that have shown nothing yet. So what piled up meanwhile is not late.
@@ -29,11 +32,24 @@ pub struct PartitionClock {
     pub heard_at: WallTime,
 }
 
+/// A partition that cannot be read.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    since: WallTime,
+    /// Windows are not kept open for it any more.
+    is_given_up: bool,
+}
+
 /// The clocks of all partitions, and the watermark of the stream.
 #[derive(Debug)]
 pub struct Watermark {
     grace: std::time::Duration,
     idle_after: std::time::Duration,
+    away_max: std::time::Duration,
+    /// Partitions that cannot be read, each with since when.
+    away: BTreeMap<Arc<PartitionName>, Away>,
+    /// Times that windows were no longer kept open for a partition that could not be read.
+    given_up: u64,
     partitions: BTreeMap<Arc<PartitionName>, PartitionClock>,
     merged: Option<EventTime>,
     /// What the last checkpoint has of it.
@@ -49,6 +65,9 @@ impl Watermark {
         Watermark {
             grace: settings.grace,
             idle_after: settings.idle_after,
+            away_max: settings.away_max,
+            away: BTreeMap::new(),
+            given_up: 0,
             partitions: BTreeMap::new(),
             merged: None,
             stored: None,
@@ -76,10 +95,32 @@ impl Watermark {
 
     /// A source can be read: the silence of its partitions begins now.
     pub(crate) fn listen(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
-        self.deaf = false;
+        if std::mem::take(&mut self.deaf) {
+            // Time stood still, so nobody was waited for.
+            self.away.values_mut().for_each(|away| away.since = now);
+        }
         for partition in partitions {
+            self.away.remove(partition);
             self.heard(now, partition, EventTime::MIN);
         }
+    }
+
+    /// These partitions cannot be read from now on, until [`Watermark::listen`] names them.
+    pub(crate) fn leave(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
+        for partition in partitions {
+            let away = Away { since: now, is_given_up: false };
+            self.away.entry(Arc::clone(partition)).or_insert(away);
+        }
+    }
+
+    /// Partitions that cannot be read for so long that windows are closed without them.
+    pub(crate) fn given_up(&self) -> impl Iterator<Item = &Arc<PartitionName>> {
+        self.away.iter().filter(|(_, away)| away.is_given_up).map(|(name, _)| name)
+    }
+
+    /// How often it came to that.
+    pub(crate) const fn given_up_count(&self) -> u64 {
+        self.given_up
     }
 
     /// No source can be read: event time stands still until [`Watermark::listen`].
@@ -128,11 +169,20 @@ impl Watermark {
             self.partitions_moved |= clock.heard_at > now;
             clock.heard_at = clock.heard_at.min(now);
         }
+        for (name, away) in &mut self.away {
+            away.since = away.since.min(now);
+            // One that was never heard holds nothing back.
+            let is_known = self.partitions.contains_key(name);
+            if is_known && !away.is_given_up && now.since(away.since) >= self.away_max {
+                away.is_given_up = true;
+                self.given_up += 1;
+            }
+        }
         let awake = self
             .partitions
-            .values()
-            .filter(|clock| now.since(clock.heard_at) < self.idle_after)
-            .map(|clock| clock.time_max)
+            .iter()
+            .filter(|(name, clock)| now < self.idle_at(name, clock))
+            .map(|(_, clock)| clock.time_max)
             .min();
         if awake == Some(EventTime::MIN) {
             // What it will show may be older than all that the others have shown.
@@ -160,13 +210,14 @@ impl Watermark {
         if self.deaf {
             return None;
         }
-        let idle_at = |clock: &PartitionClock| clock.heard_at.plus(self.idle_after);
-        let is_behind = |clock: &&PartitionClock| {
+        let is_behind = |clock: &PartitionClock| {
             clock.time_max == EventTime::MIN || clock.time_max.minus(self.grace) < time
         };
-        let clocks = || self.partitions.values();
-        let behind = clocks().filter(is_behind).map(idle_at).max();
-        let ahead = clocks().filter(|clock| !is_behind(clock)).map(idle_at).max();
+        let idle_at = |is_meant: bool| {
+            let meant = self.partitions.iter().filter(|(_, clock)| is_behind(clock) == is_meant);
+            meant.map(|(name, clock)| self.idle_at(name, clock)).max()
+        };
+        let (behind, ahead) = (idle_at(true), idle_at(false));
         if ahead > behind {
             // Those that hold it back fall silent while another one is still heard.
             return Some(behind.unwrap_or(WallTime::MIN));
@@ -176,9 +227,17 @@ impl Watermark {
             let missing = time.plus(self.grace).since(clock.time_max);
             clock.heard_at.plus(missing)
         };
-        let heard = clocks().filter(|clock| clock.time_max != EventTime::MIN);
+        let heard = self.partitions.values().filter(|clock| clock.time_max != EventTime::MIN);
         let at = heard.map(carried_on).min()?;
         Some(at.max(behind.max(ahead).unwrap_or(at)))
+    }
+
+    /// Until when a partition holds the others back, if nothing is heard of it.
+    fn idle_at(&self, name: &Arc<PartitionName>, clock: &PartitionClock) -> WallTime {
+        match self.away.get(name) {
+            Some(away) => away.since.plus(self.away_max),
+            None => clock.heard_at.plus(self.idle_after),
+        }
     }
 
     /// Moves it just past the latest event: nothing that was seen can come after it any more.
@@ -226,6 +285,8 @@ mod tests {
         grace: Duration::from_secs(10),
         idle_after: Duration::from_secs(60),
         skew_max: Duration::from_secs(300),
+        away_max: Duration::from_secs(900),
+        alert_age_max: None,
         resolve_after: Duration::from_secs(300),
         truths: BTreeMap::new(),
     };
@@ -280,6 +341,39 @@ mod tests {
         assert_eq!(seconds(&watermark), None);
         watermark.advance(wall(61));
         assert_eq!(seconds(&watermark), Some(548));
+    }
+
+    #[test]
+    fn windows_wait_for_a_partition_that_cannot_be_read_but_not_for_ever() {
+        let mut watermark = Watermark::new(&SETTINGS);
+        watermark.listen(wall(0), &[partition(0), partition(1)]);
+        seen(&mut watermark, 1, 0, 100);
+        seen(&mut watermark, 1, 1, 100);
+        watermark.leave(wall(100), &[partition(1)]);
+        seen(&mut watermark, 800, 0, 800);
+        assert_eq!(seconds(&watermark), Some(90));
+        assert_eq!(watermark.given_up().count(), 0);
+        seen(&mut watermark, 1_000, 0, 1_000);
+        assert_eq!(seconds(&watermark), Some(990));
+        assert_eq!((watermark.given_up().count(), watermark.given_up_count()), (1, 1));
+        // It is read again, and what it shows is late.
+        watermark.listen(wall(1_010), &[partition(1)]);
+        seen(&mut watermark, 1_011, 1, 120);
+        assert_eq!((seconds(&watermark), watermark.given_up().count()), (Some(990), 0));
+    }
+
+    #[test]
+    fn a_partition_that_is_read_again_in_time_loses_nothing() {
+        let mut watermark = Watermark::new(&SETTINGS);
+        seen(&mut watermark, 1, 0, 100);
+        seen(&mut watermark, 1, 1, 100);
+        watermark.leave(wall(100), &[partition(1)]);
+        // A clock that is set back does not make the wait longer.
+        seen(&mut watermark, 50, 0, 500);
+        assert_eq!(seconds(&watermark), Some(90));
+        watermark.listen(wall(600), &[partition(1)]);
+        seen(&mut watermark, 601, 1, 300);
+        assert_eq!(seconds(&watermark), Some(290));
     }
 
     #[test]

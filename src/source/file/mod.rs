@@ -317,7 +317,7 @@ mod tests {
         for (text, last) in [(whole, &b"["[..]), (whole.trim_end_matches('}'), b"{\n  \"a\"")] {
             fs::write(&path, text).unwrap();
             let partition = Arc::new(partition_of(&path));
-            let position = Position { partition, next_offset: 8 };
+            let position = Position::new(partition, 8);
             let (records, _) = read(std::slice::from_ref(&path), &[position]).unwrap();
             assert!(records.last().unwrap().2.starts_with(last), "{last:?}");
             assert_eq!(records.len(), if last == b"[" { 2 } else { 1 });
@@ -331,7 +331,7 @@ mod tests {
         fs::write(&paths[0], "0\n\n2\n3\n").unwrap();
         fs::write(&paths[1], "zero\n").unwrap();
         let partition = Arc::new(partition_of(&paths[0]));
-        let (records, _) = read(&paths, &[Position { partition, next_offset: 2 }]).unwrap();
+        let (records, _) = read(&paths, &[Position::new(partition, 2)]).unwrap();
         let short: Vec<_> = records.iter().map(|(_, n, line)| (*n, line.as_slice())).collect();
         assert_eq!(short, [(2, &b"2"[..]), (3, &b"3"[..]), (0, &b"zero"[..])]);
     }

@@ -1,8 +1,7 @@
-//! The consumer's callbacks: which partitions it has and where each begins, statistics, errors.
+//! The reading consumer's callbacks: statistics, errors, ids of topics; and where each partition stands.
 //!
-//! pitfall: all callbacks run inside `poll`, on the polling thread; what they do not finish there is
-//! too late. They share partitions with the reader through atomics, so that the reader takes no lock
-//! for a record.
+//! pitfall: callbacks run inside `poll`, on the polling thread, and logs on threads of the library. They
+//! share partitions with the reader through atomics, so that the reader takes no lock for a record.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,29 +9,21 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use rdkafka::{
-    ClientContext, Offset, Statistics, TopicPartitionList,
+    ClientContext, Statistics, TopicPartitionList,
     client::OAuthToken,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol},
+    consumer::ConsumerContext,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     statistics::Broker,
-    topic_partition_list::TopicPartitionListElem,
-    types::RDKafkaRespErr,
 };
 
-use super::settings::Start;
 use crate::{
     engine::record::{PartitionName, Position},
     kafka::Callbacks,
 };
-
-/// How long the group's coordinator may take to say what it remembers: 10 s. It is asked only when
-/// `start: latest` needs to know whether a partition is new.
-const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Errors kept until the reader looks at them: 32. Further ones are in the log only.
 const TROUBLES_MAX: usize = 32;
@@ -44,7 +35,13 @@ const SILENCE_MICROS: i64 = 8_000_000;
 /// No record of the partition was read yet and no position is known.
 pub(super) const NOWHERE: i64 = -1;
 
-/// One partition that was assigned at some time of this run.
+/// Where nothing ends.
+pub(super) const NEVER: i64 = i64::MAX;
+
+/// What the library calls an unknown id of a topic.
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/// One partition that was read at some time of this run, or that the checkpoint knows.
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) name: Arc<PartitionName>,
@@ -53,12 +50,33 @@ pub(super) struct Tracked {
     /// The widest hole in the offsets since the last statistics: where it begins and ends, or
     /// [`NOWHERE`]. Compaction and transactions leave holes too; statistics tell them from a loss.
     pub(super) hole: (AtomicI64, AtomicI64),
+    /// Where windows have been rebuilt: records from here on are left for later; [`NEVER`] at other times.
+    pub(super) stop_at: AtomicI64,
+    /// Where the log ended when that was last known, or [`NOWHERE`].
+    pub(super) end: AtomicI64,
 }
 
 impl Tracked {
     fn new(name: Arc<PartitionName>, next: i64) -> Arc<Tracked> {
-        let hole = (AtomicI64::new(NOWHERE), AtomicI64::new(NOWHERE));
-        Arc::new(Tracked { name, next: AtomicI64::new(next), hole })
+        Arc::new(Tracked {
+            name,
+            next: AtomicI64::new(next),
+            hole: (AtomicI64::new(NOWHERE), AtomicI64::new(NOWHERE)),
+            stop_at: AtomicI64::new(NEVER),
+            end: AtomicI64::new(NOWHERE),
+        })
+    }
+
+    /// Where reading goes on, if that is known.
+    pub(super) fn next(&self) -> Option<i64> {
+        Some(self.next.load(Ordering::Relaxed)).filter(|next| *next != NOWHERE)
+    }
+
+    /// Goes on elsewhere.
+    pub(super) fn go_to(&self, offset: i64) {
+        self.next.store(offset, Ordering::Relaxed);
+        self.hole.0.store(NOWHERE, Ordering::Relaxed);
+        self.hole.1.store(NOWHERE, Ordering::Relaxed);
     }
 }
 
@@ -89,43 +107,35 @@ struct Shared {
     assigned: BTreeSet<PartitionName>,
     troubles: VecDeque<(RDKafkaErrorCode, String)>,
     digest: Option<Digest>,
-    /// Where partitions begin that were set to their end; told to the group at once, so that a
-    /// restart before the first checkpoint does not skip again.
-    begun: Vec<(PartitionName, i64)>,
+    /// Ids of topics that the library has learned since somebody looked.
+    ids: Vec<(String, Arc<str>)>,
 }
 
-/// The context of the one consumer.
+/// The context of the consumer that reads.
 #[derive(Debug)]
-pub(super) struct OwnerContext {
+pub(super) struct ReaderContext {
     callbacks: Callbacks,
     /// Name of the source.
     source: Option<Arc<str>>,
-    start: Start,
     /// Counts up whenever the assignment changes.
     assignments: AtomicU64,
     shared: Mutex<Shared>,
 }
 
-impl OwnerContext {
+impl ReaderContext {
     pub(super) fn new(
         callbacks: Callbacks,
         source: Option<Arc<str>>,
-        start: Start,
         positions: &[Position],
-    ) -> OwnerContext {
+    ) -> ReaderContext {
         let tracked = |position: &Position| {
             let name = Arc::clone(&position.partition);
             ((*name).clone(), Tracked::new(name, position.next_offset))
         };
         let shared =
             Shared { tracked: positions.iter().map(tracked).collect(), ..Shared::default() };
-        OwnerContext {
-            callbacks,
-            source,
-            start,
-            assignments: AtomicU64::new(0),
-            shared: Mutex::new(shared),
-        }
+        let assignments = AtomicU64::new(0);
+        ReaderContext { callbacks, source, assignments, shared: Mutex::new(shared) }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -137,24 +147,27 @@ impl OwnerContext {
         self.assignments.load(Ordering::Relaxed)
     }
 
-    /// The assigned partitions, by name.
-    pub(super) fn assigned(&self) -> Vec<Arc<Tracked>> {
-        let shared = self.shared();
-        shared.assigned.iter().filter_map(|name| shared.tracked.get(name).cloned()).collect()
+    /// Notes which partitions are read from now on.
+    pub(super) fn assign(&self, names: impl IntoIterator<Item = PartitionName>) {
+        self.shared().assigned = names.into_iter().collect();
+        self.assignments.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All partitions of which something is known.
+    pub(super) fn tracked(&self) -> Vec<Arc<Tracked>> {
+        self.shared().tracked.values().cloned().collect()
     }
 
     /// The partition of a record; makes it known if it is not.
     pub(super) fn track(&self, topic: &str, partition: i32) -> Arc<Tracked> {
         let name = self.name_of(topic, partition);
-        Arc::clone(track(&mut self.shared(), name))
+        let mut shared = self.shared();
+        let new = |name: &PartitionName| Tracked::new(Arc::new(name.clone()), NOWHERE);
+        Arc::clone(shared.tracked.entry(name).or_insert_with_key(new))
     }
 
-    fn name_of(&self, topic: &str, partition: i32) -> PartitionName {
+    pub(super) fn name_of(&self, topic: &str, partition: i32) -> PartitionName {
         PartitionName { source: self.source.clone(), ..PartitionName::new(topic, partition) }
-    }
-
-    fn name_in(&self, element: &TopicPartitionListElem<'_>) -> PartitionName {
-        self.name_of(element.topic(), element.partition())
     }
 
     /// Errors since the last call, oldest first.
@@ -162,105 +175,36 @@ impl OwnerContext {
         std::mem::take(&mut self.shared().troubles)
     }
 
-    /// Where partitions were set to begin since the last call, for the group to remember.
-    pub(super) fn take_begun(&self) -> Vec<(PartitionName, i64)> {
-        std::mem::take(&mut self.shared().begun)
-    }
-
     /// The newest statistics, once.
     pub(super) fn take_digest(&self) -> Option<Digest> {
         self.shared().digest.take()
     }
 
-    /// Sets where each newly assigned partition begins: where this run stands, else the checkpoint,
-    /// else what the group remembers, else `start`.
-    fn set_starts(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
-        let names: Vec<PartitionName> = list.elements().iter().map(|e| self.name_in(e)).collect();
-        let mut unknown = TopicPartitionList::new();
-        let mut known_topics = BTreeSet::new();
-        {
-            let mut shared = self.shared();
-            let with_position =
-                |tracked: &&Arc<Tracked>| tracked.next.load(Ordering::Relaxed) != NOWHERE;
-            for tracked in shared.tracked.values().filter(with_position) {
-                known_topics.insert(tracked.name.topic.clone());
-            }
-            for name in &names {
-                let next = track(&mut shared, name.clone()).next.load(Ordering::Relaxed);
-                let offset = if next == NOWHERE {
-                    unknown.add_partition(&name.topic, name.partition);
-                    Offset::Stored
-                } else {
-                    Offset::Offset(next)
-                };
-                set_offset(list, name, offset);
-                shared.assigned.insert(name.clone());
-            }
-        }
-        // With `earliest` the library does the rest: stored offset, else the first record.
-        if self.start == Start::Latest && unknown.count() > 0 {
-            self.skip_to_end(consumer, unknown, &known_topics, list);
-        }
-    }
-
-    /// Lets partitions that nobody knows begin at their end. Those of a topic that is known were
-    /// added to it since, so all of their records are new.
-    fn skip_to_end(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        unknown: TopicPartitionList,
-        known_topics: &BTreeSet<String>,
-        list: &mut TopicPartitionList,
-    ) {
-        let stored = match consumer.committed_offsets(unknown, COMMITTED_TIMEOUT) {
-            Ok(stored) => stored,
-            Err(error) => {
-                tracing::warn!(%error, "cannot ask for the group's offsets; reading from the first record");
-                return;
-            }
-        };
-        let elements = stored.elements();
-        let has_offset = |offset: Offset| matches!(offset, Offset::Offset(0..));
-        let mut known: BTreeSet<&str> = known_topics.iter().map(String::as_str).collect();
-        known.extend(
-            elements.iter().filter(|e| has_offset(e.offset())).map(TopicPartitionListElem::topic),
-        );
-        for element in &elements {
-            if has_offset(element.offset()) || known.contains(element.topic()) {
-                continue;
-            }
-            let name = self.name_in(element);
-            let ends = consumer.fetch_watermarks(&name.topic, name.partition, COMMITTED_TIMEOUT);
-            let Ok((_, end)) = ends else {
-                set_offset(list, &name, Offset::End);
-                continue;
-            };
-            set_offset(list, &name, Offset::Offset(end));
-            let mut shared = self.shared();
-            track(&mut shared, name.clone()).next.store(end, Ordering::Relaxed);
-            shared.begun.push((name, end));
-        }
+    /// Ids of topics that were learned since the last call, oldest first.
+    pub(super) fn take_ids(&self) -> Vec<(String, Arc<str>)> {
+        std::mem::take(&mut self.shared().ids)
     }
 }
 
-fn track(shared: &mut Shared, name: PartitionName) -> &Arc<Tracked> {
-    shared
-        .tracked
-        .entry(name)
-        .or_insert_with_key(|name| Tracked::new(Arc::new(name.clone()), NOWHERE))
+/// Topic and id from what the library says when it learns the id of a topic: it has no other way to be
+/// asked for it from here.
+fn learned_id(text: &str) -> Option<(&str, &str)> {
+    let (_, rest) = text.split_once("Topic ")?;
+    let (topic, ids) = rest.split_once(" changed id from ")?;
+    let (_, id) = ids.split_once(" to ")?;
+    Some((topic, id.trim())).filter(|(_, id)| *id != NO_ID && !id.is_empty())
 }
 
-fn set_offset(list: &mut TopicPartitionList, name: &PartitionName, offset: Offset) {
-    if let Err(error) = list.set_partition_offset(&name.topic, name.partition, offset) {
-        tracing::error!(%error, partition = %name, "cannot set where a partition begins");
-    }
-}
-
-impl ClientContext for OwnerContext {
+impl ClientContext for ReaderContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     // pitfall: that `max.poll.interval.ms` was exceeded is only logged, so the log is forwarded.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        if facility == "METADATA"
+            && let Some((topic, id)) = learned_id(text)
+        {
+            self.shared().ids.push((topic.to_owned(), id.into()));
+        }
         Callbacks::forward_log(level, facility, text);
     }
 
@@ -306,40 +250,25 @@ impl ClientContext for OwnerContext {
     }
 }
 
-impl ConsumerContext for OwnerContext {
-    // pitfall: own start offsets belong here; set in `pre_rebalance`, the assignment would run twice.
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        code: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let assigns = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        // pitfall: offsets that are committed when partitions go may land after somebody else has them,
-        // and those of a lost assignment are refused. Nothing is committed here: the checkpoint is the
-        // truth.
-        let done: KafkaResult<()> = if assigns {
-            self.set_starts(consumer, list);
-            if cooperative { consumer.incremental_assign(list) } else { consumer.assign(list) }
-        } else {
-            let mut shared = self.shared();
-            for element in list.elements() {
-                shared.assigned.remove(&self.name_in(&element));
-            }
-            drop(shared);
-            if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }
-        };
-        if let Err(error) = done {
-            tracing::error!(%error, "the assignment of partitions failed");
-        }
-        // pitfall: empty lists come in cooperative mode; they change nothing but are an answer.
-        self.assignments.fetch_add(1, Ordering::Relaxed);
-    }
-
+impl ConsumerContext for ReaderContext {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         if let Err(error) = result {
-            tracing::warn!(%error, "offsets were not committed to Kafka; the checkpoint has them");
+            super::reader::uncommitted(&error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_topics_are_read_from_what_the_library_says() {
+        let text =
+            "[thrd:main]: Topic audit-1 changed id from AAAAAAAAAAAAAAAAAAAAAA to kq1w-XYZ_3";
+        assert_eq!(learned_id(text), Some(("audit-1", "kq1w-XYZ_3")));
+        let unknown = text.replace("kq1w-XYZ_3", NO_ID);
+        assert_eq!(learned_id(&unknown), None, "a broker without ids");
+        assert_eq!(learned_id("Topic audit [0] Leader 1 Epoch 0"), None);
     }
 }

@@ -72,6 +72,10 @@ impl ConnectionHealth {
             Code::GroupAuthorizationFailed => {
                 Some((Trouble::Group, format!("{reason}; grant READ on the group")))
             }
+            Code::InconsistentGroupProtocol => Some((
+                Trouble::Group,
+                format!("{reason}; another program is a member of it, and must not be"),
+            )),
             // One broker of many may be away, and an idle connection may be closed: statistics tell
             // whether all of them are gone.
             Code::AllBrokersDown => None,

@@ -12,7 +12,7 @@ use rdkafka::{
     message::{BorrowedMessage, Headers as _},
 };
 
-use super::context::{NOWHERE, OwnerContext, Tracked};
+use super::context::{NOWHERE, ReaderContext, Tracked};
 use crate::{
     engine::{
         limits::RECORD_BYTES_MAX,
@@ -95,16 +95,24 @@ impl Intake {
         Some(batch)
     }
 
+    /// The number of the next batch.
+    pub(super) const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// Partitions that went back since the last call.
     pub(super) fn take_rewinds(&mut self) -> Vec<Rewind> {
         std::mem::take(&mut self.rewinds)
     }
 
     /// Copies one record.
-    pub(super) fn push(&mut self, owner: &OwnerContext, message: &BorrowedMessage<'_>) {
-        let index = self.find(owner, message);
+    pub(super) fn push(&mut self, context: &ReaderContext, message: &BorrowedMessage<'_>) {
+        let index = self.find(context, message);
         let Some((_, _, tracked)) = self.met.get(index) else { return };
         let offset = message.offset();
+        if offset >= tracked.stop_at.load(Ordering::Relaxed) {
+            return;
+        }
         let expected = tracked.next.load(Ordering::Relaxed);
         if offset != expected && expected != NOWHERE {
             if offset < expected {
@@ -123,9 +131,9 @@ impl Intake {
         self.batch.push_at(&tracked.name, offset, cluster, written_at(message), payload);
     }
 
-    fn find(&mut self, owner: &OwnerContext, message: &BorrowedMessage<'_>) -> usize {
+    fn find(&mut self, context: &ReaderContext, message: &BorrowedMessage<'_>) -> usize {
         let (topic, partition) = (message.topic_ptr() as usize, message.partition());
-        let assignments = owner.assignments();
+        let assignments = context.assignments();
         if assignments != self.assignments {
             // The library may reuse a handle after it gave a topic up.
             self.assignments = assignments;
@@ -134,7 +142,7 @@ impl Intake {
         let same = |entry: &(usize, i32, Arc<Tracked>)| entry.0 == topic && entry.1 == partition;
         if !self.met.get(self.latest).is_some_and(same) {
             self.latest = self.met.iter().position(same).unwrap_or_else(|| {
-                self.met.push((topic, partition, owner.track(message.topic(), partition)));
+                self.met.push((topic, partition, context.track(message.topic(), partition)));
                 self.met.len() - 1
             });
         }

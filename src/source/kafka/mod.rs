@@ -1,17 +1,21 @@
 //! Kafka, read by one owner of the whole stream.
 //!
-//! Windows span partitions, so a group that split them would silently undercount. Every process
-//! uses the same static `group.instance.id`: a restarted one has its partitions at once, and a
-//! second one fences the first, which stops. The checkpoint's positions win over what the broker
-//! remembers; offsets are committed only for lag tools, after the checkpoint that covers them.
+//! Windows span partitions, so a group that split them would silently undercount. Partitions are assigned
+//! by hand: all of them, whoever else may be in the group. A second process is kept out by a fence of our
+//! own (`fence.rs`): it takes over, and the first one stops. The checkpoint's positions win over what the
+//! broker remembers; offsets are committed for lag tools, after the checkpoint that covers them, and with
+//! a mark, by which they are known as ours when the checkpoint is lost.
 //!
 //! The comments "pitfall: …" in this module name ways in which programs around this client library
 //! are known to lose records, stall, or hang.
 
+mod assignment;
 mod context;
 mod entry;
+mod fence;
 mod health;
 mod intake;
+mod neighbours;
 mod range;
 mod reader;
 mod settings;
@@ -20,20 +24,19 @@ pub use entry::Kafka;
 pub use range::KafkaRange;
 pub use settings::{KafkaSettings, Start};
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use rdkafka::{
-    consumer::{BaseConsumer, Consumer as _},
-    error::KafkaError,
-};
+use rdkafka::{config::RDKafkaLogLevel, error::KafkaError};
 
 use super::{Source, SourceContext, SourceError};
 use crate::{engine::record::Position, kafka::OpenConnection};
-use context::OwnerContext;
+use assignment::Consumer;
+use context::ReaderContext;
+use fence::Fence;
 use reader::Reader;
+
+/// How long a process of an earlier version may take to let go of the stream: 15 s.
+const EARLIER_VERSION_WAIT: Duration = Duration::from_secs(15);
 
 /// Defaults that users may override by `properties`.
 const DEFAULTS: [(&str, &str); 9] = [
@@ -58,7 +61,7 @@ const DEFAULTS: [(&str, &str); 9] = [
 ];
 
 /// What is not for users to change: it would break what the checkpoint promises.
-const FIXED: [(&str, &str); 6] = [
+const FIXED: [(&str, &str); 5] = [
     // pitfall: offsets are stored and committed automatically by default, before anything is durable.
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -66,14 +69,9 @@ const FIXED: [(&str, &str); 6] = [
     ("auto.offset.reset", "earliest"),
     // pitfall: the end of a partition would arrive as an error.
     ("enable.partition.eof", "false"),
-    // New partitions are added without taking the others away and refetching what was in flight.
-    ("partition.assignment.strategy", "cooperative-sticky"),
-    // The newer protocol would fence the new process of a static pair instead of the old one.
-    ("group.protocol", "classic"),
+    // The library says ids of topics only where it says what it learns of them.
+    ("debug", "metadata"),
 ];
-
-/// Suffix of the group's name that makes the static member's.
-const OWNER_SUFFIX: &str = "-tripline-owner";
 
 /// A source that reads topics of one Kafka cluster.
 pub struct KafkaSource {
@@ -91,52 +89,58 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn run(self: Box<Self>, context: SourceContext) -> Result<(), SourceError> {
         let KafkaSource { settings, connection } = *self;
-        let consumer = join(&settings, connection, context.name.clone(), &context.positions)?;
-        Reader::new(consumer, &settings, instance_of(&settings), context).run()
+        let consumer =
+            open(&settings, connection.clone(), context.name.clone(), &context.positions)?;
+        fence_earlier_version(&consumer, &settings, &connection)?;
+        let fence = Fence::join(&settings, connection, &fence::owner_of(&settings), "range")?;
+        Reader::new(consumer, fence, &settings, context).run()
     }
 }
 
-/// Joins the group as its one static member, which fences the process that was it until now. Returns
-/// when partitions were assigned, or `timeout` is over: then there was nobody to be fenced, or the
-/// broker is away.
+/// Makes another process that reads the same stream stop: it joins the fence's group as its one member.
+/// Returns when that is so, or `timeout` is over: then there was nobody, or the broker is away.
 fn take_over(
     settings: &KafkaSettings,
     connection: OpenConnection,
     timeout: Duration,
 ) -> Result<(), SourceError> {
-    let consumer = join(settings, connection, None, &[])?;
-    let deadline = Instant::now() + timeout;
-    while Instant::now() < deadline && consumer.context().assignments() == 0 {
-        // Whatever is read here is read again by the source: nothing is committed.
-        drop(consumer.poll(Duration::from_millis(100)));
-    }
-    reader::close(consumer, &[]);
+    let consumer = open(settings, connection.clone(), None, &[])?;
+    fence_earlier_version(&consumer, settings, &connection)?;
+    let fence = Fence::join(settings, connection, &fence::owner_of(settings), "range")?;
+    fence.wait(timeout);
+    reader::close((consumer, fence), |_| ());
     Ok(())
 }
 
-/// The static member that owns the stream.
-fn instance_of(settings: &KafkaSettings) -> String {
-    format!("{}{OWNER_SUFFIX}", settings.group)
+/// Earlier versions had their fence in the group whose offsets they committed.
+fn fence_earlier_version(
+    consumer: &Consumer,
+    settings: &KafkaSettings,
+    connection: &OpenConnection,
+) -> Result<(), SourceError> {
+    if !neighbours::members(consumer, settings).is_ok_and(|members| members.has_earlier_version) {
+        return Ok(());
+    }
+    tracing::info!("taking over from an earlier version of Tripline");
+    let fence = Fence::join(settings, connection.clone(), &settings.group, "cooperative-sticky")?;
+    fence.wait(EARLIER_VERSION_WAIT);
+    reader::close(fence, |_| ());
+    Ok(())
 }
 
-/// Makes the consumer and lets it join in the background.
-fn join(
+/// Makes the consumer that reads. It joins no group, and is told later what to read.
+fn open(
     settings: &KafkaSettings,
     connection: OpenConnection,
     source: Option<Arc<str>>,
     positions: &[Position],
-) -> Result<BaseConsumer<OwnerContext>, SourceError> {
-    let instance = instance_of(settings);
+) -> Result<Consumer, SourceError> {
     let mut fixed = FIXED.to_vec();
     fixed.push(("group.id", &settings.group));
-    fixed.push(("group.instance.id", &instance));
-    let (config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
-    let owner = OwnerContext::new(callbacks, source, settings.start, positions);
-    let consumer: BaseConsumer<OwnerContext> =
-        config.create_with_context(owner).map_err(refused)?;
-    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics).map_err(refused)?;
-    Ok(consumer)
+    let (mut config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
+    // So that it says them; what is logged of it is decided here.
+    config.set_log_level(RDKafkaLogLevel::Debug);
+    config.create_with_context(ReaderContext::new(callbacks, source, positions)).map_err(refused)
 }
 
 /// What the library does not accept, for people.

@@ -205,7 +205,7 @@ impl RecordReader for KafkaRange {
 impl Drop for KafkaRange {
     fn drop(&mut self) {
         for consumer in self.topics.iter_mut().filter_map(|topic| topic.consumer.take()) {
-            close(consumer, &[]);
+            close(consumer, |_| ());
         }
     }
 }

@@ -11,14 +11,16 @@ use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
     error::KafkaError,
-    types::RDKafkaErrorCode,
 };
 
 use super::{
     KafkaSettings,
-    context::{Digest, NOWHERE, OwnerContext, PartitionStatistics, Tracked},
-    health::ConnectionHealth,
+    assignment::{Assignment, Consumer},
+    context::{Digest, NOWHERE, PartitionStatistics, Tracked},
+    fence::Fence,
+    health::{ConnectionHealth, Trouble},
     intake::Intake,
+    neighbours::Neighbours,
 };
 use crate::{
     engine::record::{PartitionName, Position, RecordBatch},
@@ -45,6 +47,14 @@ const PAUSED_WAIT: Duration = Duration::from_millis(50);
 /// How often the library is looked after: errors, statistics, commits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Who did not look for so long was away, and may have lost the stream meanwhile: 3 s. It is asked before
+/// anything more is handed over; else a process that was suspended would count what another one has.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// How often it is looked which partitions there are: every 10 s, and at once while none is read.
+const SURVEY_INTERVAL: Duration = Duration::from_secs(10);
+const SURVEY_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
 /// How often offsets are committed at most.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -65,9 +75,10 @@ const WATERMARKS_MAX: usize = 16;
 /// is cheaper, but swallows rebalances under this wrapper; what one thread reads is enough for a
 /// stream that one process judges.
 pub(super) struct Reader {
-    consumer: BaseConsumer<OwnerContext>,
-    /// The static member's id.
-    instance: String,
+    consumer: Arc<Consumer>,
+    fence: Fence,
+    assignment: Assignment,
+    neighbours: Neighbours,
     context: SourceContext,
     intake: Intake,
     health: ConnectionHealth,
@@ -78,10 +89,14 @@ pub(super) struct Reader {
     paused: bool,
     /// Whether the library's queue was empty at the last poll: what it fetched has been read.
     idle: bool,
-    /// The assignment that was last reported.
-    assignments: u64,
+    /// Whether any broker was connected when that was last known.
+    is_connected: bool,
     assigned: Vec<Arc<Tracked>>,
+    /// Who else was in the group when it was looked at last.
+    strangers: String,
+    looked_at: Instant,
     next_look: Instant,
+    next_survey: Instant,
     next_commit: Instant,
     /// Offsets that were committed.
     committed: BTreeMap<Arc<PartitionName>, i64>,
@@ -89,15 +104,18 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(
-        consumer: BaseConsumer<OwnerContext>,
+        consumer: Consumer,
+        fence: Fence,
         settings: &KafkaSettings,
-        instance: String,
         context: SourceContext,
     ) -> Reader {
         let now = Instant::now();
+        let consumer = Arc::new(consumer);
         Reader {
+            assignment: Assignment::new(settings, &context.positions, context.rebuild),
+            neighbours: Neighbours::watch(&consumer, settings),
             consumer,
-            instance,
+            fence,
             context,
             intake: Intake::new(settings.cluster.clone(), settings.cluster_header.clone()),
             health: ConnectionHealth::new(),
@@ -105,9 +123,12 @@ impl Reader {
             waiting: None,
             paused: false,
             idle: false,
-            assignments: 0,
+            is_connected: true,
             assigned: Vec::new(),
+            strangers: String::new(),
+            looked_at: now,
             next_look: now,
+            next_survey: now,
             next_commit: now,
             committed: BTreeMap::new(),
         }
@@ -116,8 +137,14 @@ impl Reader {
     /// Reads until told to stop or fenced, then closes.
     pub(super) fn run(mut self) -> Result<(), SourceError> {
         let outcome = self.read();
-        let last_offsets = if outcome.is_ok() { self.uncommitted() } else { Vec::new() };
-        close(self.consumer, &last_offsets);
+        if outcome.is_ok() {
+            let offsets = self.uncommitted();
+            close((self.consumer, self.fence), move |(consumer, _)| {
+                send_offsets(consumer, &offsets, CommitMode::Sync);
+            });
+        } else {
+            close((self.consumer, self.fence), |_| ());
+        }
         outcome
     }
 
@@ -172,7 +199,8 @@ impl Reader {
         }
         let sink = &mut self.context.sink;
         if let Some(batch) = self.intake.take(|| sink.spare()) {
-            self.offer(batch, Instant::now());
+            self.waiting = Some((batch, Instant::now()));
+            self.wait_for_room();
         }
     }
 
@@ -182,6 +210,10 @@ impl Reader {
 
     /// Tries the sink again; pauses if it has been full for long.
     fn wait_for_room(&mut self) {
+        if self.was_away() {
+            thread::sleep(SINK_RETRY);
+            return;
+        }
         let Some((batch, since)) = self.waiting.take() else { return };
         self.offer(batch, since);
         if self.waiting.is_none() {
@@ -225,26 +257,43 @@ impl Reader {
     /// Everything but records, every [`LOOK_INTERVAL`].
     fn look_after(&mut self) -> Result<(), SourceError> {
         let now = Instant::now();
-        let assignments = self.consumer.context().assignments();
-        if now < self.next_look && assignments == self.assignments {
+        if now < self.next_look {
             return Ok(());
         }
         self.next_look = now + LOOK_INTERVAL;
-        self.check_fatal()?;
-        if assignments != self.assignments {
-            self.assignments = assignments;
-            self.reassigned();
+        self.fence.poll()?;
+        if self.was_away() && !self.is_still_ours()? {
+            return Ok(());
+        }
+        self.looked_at = now;
+        // What was read before is counted before, so that the batch with which a partition begins is known.
+        if self.fence.is_owner() && self.waiting.is_none() && self.intake.is_empty() {
+            self.assign(now);
         }
         for rewind in self.intake.take_rewinds() {
             let (partition, from, to) = (rewind.partition, rewind.from, rewind.to);
             (self.context.events)(SourceEvent::Rewound { partition, from, to });
         }
         for (code, reason) in self.consumer.context().take_troubles() {
-            if let Some((trouble, detail)) = self.health.judge(code, &reason)
-                && self.health.fails(trouble, &detail, now)
-            {
-                (self.context.events)(SourceEvent::Unavailable { detail });
+            if let Some((trouble, detail)) = self.health.judge(code, &reason) {
+                self.fails(trouble, detail, now);
+                // Whether it is over shows when topics are looked at.
+                self.next_survey = self.next_survey.min(now + SURVEY_INTERVAL_MIN);
             }
+        }
+        for (code, reason) in self.fence.take_troubles() {
+            let reason = format!("group {}: {reason}", self.fence.group());
+            if let Some((trouble, detail)) = self.health.judge(code, &reason)
+                && !self.fence.is_owner()
+            {
+                self.fails(trouble, detail, now);
+            }
+        }
+        if let Some(members) = self.neighbours.latest()
+            && members.strangers != self.strangers
+        {
+            self.strangers.clone_from(&members.strangers);
+            (self.context.events)(SourceEvent::Shared { with: members.strangers });
         }
         if let Some(digest) = self.consumer.context().take_digest() {
             self.digest(&digest, now);
@@ -256,35 +305,69 @@ impl Reader {
         Ok(())
     }
 
-    /// A fatal error is looked for, not waited for: its event queues up behind fetched records, and a
-    /// fenced process must deliver nothing more.
-    fn check_fatal(&self) -> Result<(), SourceError> {
-        match self.consumer.client().fatal_error() {
-            None => Ok(()),
-            Some((RDKafkaErrorCode::FencedInstanceId, _)) => {
-                Err(SourceError::Fenced { instance: self.instance.clone() })
-            }
-            Some((code, text)) => Err(SourceError::Fatal(format!("Kafka source: {text} ({code})"))),
+    /// Whether this process was suspended, or the machine stood still.
+    fn was_away(&self) -> bool {
+        self.looked_at.elapsed() > AWAY
+    }
+
+    /// Asks Kafka whether the stream is still ours, if it ever was.
+    fn is_still_ours(&self) -> Result<bool, SourceError> {
+        match self.assigned.first() {
+            Some(tracked) => self.fence.confirm(&tracked.name.topic),
+            None => Ok(true),
         }
     }
 
-    fn reassigned(&mut self) {
+    fn fails(&mut self, trouble: Trouble, detail: String, now: Instant) {
+        if self.health.fails(trouble, &detail, now) {
+            (self.context.events)(SourceEvent::Unavailable { detail });
+        }
+    }
+
+    /// Looks which partitions there are, and reads those.
+    fn assign(&mut self, now: Instant) {
+        let ids = self.consumer.context().take_ids();
+        self.assignment.learn(&self.consumer, ids);
+        let mut is_sound = false;
+        if now >= self.next_survey && self.is_connected {
+            match self.assignment.survey(&self.consumer) {
+                Ok(None) => is_sound = true,
+                Ok(Some((code, reason))) => {
+                    if let Some((trouble, detail)) = self.health.judge(code, &reason) {
+                        self.fails(trouble, detail, now);
+                    }
+                }
+                // Statistics tell whether that means anything.
+                Err(error) => tracing::debug!(%error, "the brokers do not say what there is"),
+            }
+            let works = is_sound && !self.assignment.read().is_empty();
+            let interval = if works { SURVEY_INTERVAL } else { SURVEY_INTERVAL_MIN };
+            self.next_survey = Instant::now() + interval;
+        }
+        for event in self.assignment.settle(&self.consumer, self.intake.sequence()) {
+            (self.context.events)(event);
+        }
+        // The group is to know, so that a new state directory begins where this one did.
+        let fresh = self.assignment.take_fresh();
+        self.send_offsets(&fresh);
+        self.reassigned(is_sound);
+    }
+
+    /// Tells if other partitions are read than before, or some are read again after a trouble.
+    fn reassigned(&mut self, is_sound: bool) {
         let before: Vec<Arc<PartitionName>> = self.partitions();
-        self.assigned = self.consumer.context().assigned();
-        if self.paused {
-            // New partitions are not paused yet.
-            self.set_paused(true);
-        }
-        let begun = self.consumer.context().take_begun();
-        if !begun.is_empty() {
-            let offsets: Vec<_> =
-                begun.into_iter().map(|(name, offset)| (Arc::new(name), offset)).collect();
-            send_offsets(&self.consumer, &offsets, CommitMode::Async);
-        }
+        self.assigned = self.assignment.read();
         let partitions = self.partitions();
-        if !partitions.is_empty() && (self.health.works() || partitions != before) {
+        if partitions != before {
+            if self.paused {
+                // New partitions are not paused yet.
+                self.set_paused(true);
+            }
             let list: Vec<String> = partitions.iter().map(ToString::to_string).collect();
-            tracing::info!(partitions = %list.join(" "), "Kafka partitions assigned");
+            tracing::info!(partitions = %list.join(" "), "reading Kafka partitions");
+        }
+        let has_changed = partitions != before || is_sound;
+        if !partitions.is_empty() && has_changed && (self.health.works() || partitions != before) {
             (self.context.events)(SourceEvent::Ready { partitions });
         }
     }
@@ -294,6 +377,7 @@ impl Reader {
     }
 
     fn digest(&mut self, digest: &Digest, now: Instant) {
+        self.is_connected = digest.connected;
         if digest.connected {
             if self.health.connected(!self.assigned.is_empty()) {
                 (self.context.events)(SourceEvent::Ready { partitions: self.partitions() });
@@ -304,12 +388,20 @@ impl Reader {
                 (self.context.events)(SourceEvent::Unavailable { detail });
             }
         }
+        let fetched = |name: &PartitionName| {
+            let statistics = digest.partitions.get(name).filter(|_| self.idle)?;
+            Some(statistics.fetch)
+        };
+        self.assignment.look_at_rebuild(fetched);
         let mut lags = Vec::with_capacity(self.assigned.len());
         for tracked in &self.assigned {
             let Some(statistics) = digest.partitions.get(&*tracked.name) else { continue };
             if let Some(records) = lost(tracked, statistics, self.idle) {
                 let partition = Arc::clone(&tracked.name);
                 (self.context.events)(SourceEvent::Gap { partition, records });
+            }
+            if statistics.end >= 0 {
+                tracked.end.store(statistics.end, Ordering::Relaxed);
             }
             let next = tracked.next.load(Ordering::Relaxed);
             // Transactions end with a record that only the library sees, so when all is read, its
@@ -347,26 +439,41 @@ impl Reader {
     }
 
     /// Offsets that a checkpoint covers and that the group does not know yet.
-    fn uncommitted(&mut self) -> Vec<(Arc<PartitionName>, i64)> {
+    fn uncommitted(&mut self) -> Vec<MarkedOffset> {
         let positions = self.context.committed.borrow_and_update();
         let ours = |position: &&Position| {
             self.assigned.iter().any(|tracked| tracked.name == position.partition)
                 && self.committed.get(&position.partition) != Some(&position.next_offset)
         };
-        let pair = |position: &Position| (Arc::clone(&position.partition), position.next_offset);
-        positions.iter().filter(ours).map(pair).collect()
+        let marked = |position: &Position| {
+            let mark = self.assignment.mark(&position.partition.topic);
+            (Arc::clone(&position.partition), position.next_offset, mark)
+        };
+        positions.iter().filter(ours).map(marked).collect()
     }
 
     fn commit(&mut self) {
         if !self.context.committed.has_changed().unwrap_or(false) {
             return;
         }
-        let offsets = self.uncommitted();
-        if send_offsets(&self.consumer, &offsets, CommitMode::Async) {
+        let offsets: Vec<(Arc<PartitionName>, i64)> =
+            self.uncommitted().into_iter().map(|(name, offset, _)| (name, offset)).collect();
+        if self.send_offsets(&offsets) {
             self.committed.extend(offsets);
         }
     }
+
+    fn send_offsets(&self, offsets: &[(Arc<PartitionName>, i64)]) -> bool {
+        let marked: Vec<MarkedOffset> = offsets
+            .iter()
+            .map(|(name, offset)| (Arc::clone(name), *offset, self.assignment.mark(&name.topic)))
+            .collect();
+        send_offsets(&self.consumer, &marked, CommitMode::Async)
+    }
 }
+
+/// A partition, its offset, and what is committed beside it.
+type MarkedOffset = (Arc<PartitionName>, i64, String);
 
 /// Records between a position and the first one that still exists. Tells each loss once.
 fn lost(tracked: &Tracked, statistics: &PartitionStatistics, idle: bool) -> Option<i64> {
@@ -386,17 +493,19 @@ fn lost(tracked: &Tracked, statistics: &PartitionStatistics, idle: bool) -> Opti
 
 fn send_offsets<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
-    offsets: &[(Arc<PartitionName>, i64)],
+    offsets: &[MarkedOffset],
     mode: CommitMode,
 ) -> bool {
     if offsets.is_empty() {
         return true;
     }
     let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for (name, offset) in offsets {
+    for (name, offset, mark) in offsets {
         let added = list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*offset));
         if let Err(error) = added {
             tracing::warn!(%error, partition = %name, "cannot commit an offset");
+        } else if let Some(mut element) = list.find_partition(&name.topic, name.partition) {
+            element.set_metadata(mark);
         }
     }
     match consumer.commit(&list, mode) {
@@ -418,20 +527,16 @@ pub(super) fn uncommitted(error: &KafkaError) {
     }
 }
 
-/// Commits and closes.
+/// Does what is left to be done with consumers, and closes them.
 ///
 /// pitfall: dropping a consumer polls until the group is left, for ever if the brokers are gone. It
 /// happens on a thread of its own with a deadline; the process ends soon after anyway.
-pub(super) fn close<C: ConsumerContext + 'static>(
-    consumer: BaseConsumer<C>,
-    offsets: &[(Arc<PartitionName>, i64)],
-) {
+pub(super) fn close<C: Send + 'static>(consumers: C, last: impl FnOnce(&C) + Send + 'static) {
     let (done, closed) = mpsc::sync_channel(1);
-    let offsets = offsets.to_vec();
     let body = move || {
         // pitfall: a list from `position()` that still lives makes this hang; none is ever taken.
-        send_offsets(&consumer, &offsets, CommitMode::Sync);
-        drop(consumer);
+        last(&consumers);
+        drop(consumers);
         // Nobody waits any more after the deadline.
         let _ = done.send(());
     };

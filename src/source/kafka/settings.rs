@@ -8,8 +8,9 @@ use crate::{
 };
 
 /// Properties that the source decides, and why.
-const OWNED: [(&str, &str); 12] = [
+const OWNED: [(&str, &str); 13] = [
     ("auto.offset.reset", "write `start: earliest` or `start: latest`"),
+    ("debug", "write `log: {level: debug}`"),
     ("enable.auto.commit", "offsets are committed after the checkpoint that covers them"),
     ("auto.commit.enable", "offsets are committed after the checkpoint that covers them"),
     ("enable.auto.offset.store", "offsets are committed after the checkpoint that covers them"),
@@ -24,7 +25,7 @@ const OWNED: [(&str, &str); 12] = [
 ];
 
 words! {
-    /// Where to begin in a partition that neither the checkpoint nor the group knows.
+    /// Where to begin in a partition that the checkpoint does not know.
     #[derive(Default)]
     pub enum Start {
         /// At its first record. Nothing is missed; old events may still alert.
@@ -33,6 +34,8 @@ words! {
         /// At its end as of now. Partitions that are added to a known topic later are read from their
         /// first record even so.
         Latest = "latest",
+        /// Where the group has committed, whoever did; else at its first record.
+        Group = "group",
     }
 }
 

@@ -81,7 +81,7 @@ impl Intake {
         }
         *sequence += 1;
         lane.next_offset = offset.saturating_add(1);
-        Some(Position { partition: Arc::clone(&lane.partition), next_offset: lane.next_offset })
+        Some(Position::new(Arc::clone(&lane.partition), lane.next_offset))
     }
 }
 

@@ -172,6 +172,24 @@ impl Kafka {
         assert!(created.iter().all(Result::is_ok), "{created:?}");
     }
 
+    /// Deletes a topic, with all of its records, and creates another one of its name.
+    pub(crate) fn make_anew(&self, name: &str, partitions: i32) {
+        let deleted = block_on(self.admin().delete_topics(&[name], &options())).unwrap();
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        eventually("the topic can be created again", || {
+            let created = block_on(self.admin().create_topics([&topic], &options())).unwrap();
+            created.iter().all(Result::is_ok).then_some(())
+        });
+    }
+
+    /// Deletes the records of partition 0 of a topic before an offset, as retention does.
+    pub(crate) fn delete_records(&self, topic: &str, before: i64) {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, 0, Offset::Offset(before)).unwrap();
+        block_on(self.admin().delete_records(&offsets, &options())).unwrap();
+    }
+
     /// Gives a topic more partitions, `total` in all.
     pub(crate) fn add_partitions(&self, name: &str, total: usize) {
         let more = NewPartitions::new(name, total);

@@ -82,7 +82,7 @@ fn what_is_written_is_read_whatever_comes_again() {
         let from = start.saturating_sub(30);
         let to = (start + 100).min(rows.len());
         assert_eq!(archive.append(&rows[from..to]).unwrap(), to as u64);
-        if start % 300 == 0 {
+        if start.is_multiple_of(300) {
             archive = Archive::new(directory.path(), LIMITS);
         }
     }

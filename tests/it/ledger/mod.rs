@@ -2,7 +2,9 @@
 
 mod agreement;
 mod archive;
+mod broken;
 mod questions;
+mod schema;
 mod tamper;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -62,7 +64,7 @@ impl Recording {
         let mut batch = RecordBatch { sequence: self.sequence, ..RecordBatch::default() };
         self.sequence += 1;
         let offset = self.offsets.entry(partition).or_default();
-        for record in records {
+        for record in records.iter().copied() {
             batch.push(&self.partitions[partition], *offset, None, Some(record));
             *offset += 1;
         }

@@ -139,14 +139,14 @@ fn mistakes_are_named_with_what_was_meant() {
     let directory = world();
     for (args, hint) in [
         (&["timeline", "--actor", "ana@example.org"][..], "did you mean `anna@example.org`?"),
-        (&["timeline", "--from=2026-03-05", "--to=2026-03-04"], "nothing lies between"),
-        (&["timeline", "--zone", "Europe/Rom"], "did you mean Europe/Rome?"),
-        (&["timeline", "--since", "soon"], "is not a span of time"),
-        (&["timeline", "--from", "yesterday"], "is not a time"),
-        (&["timeline", "--after", "x"], "is no cursor"),
-        (&["who-did", "gett", "secrets"], "did you mean `get`?"),
-        (&["who-did", "get", "secret"], "did you mean `secrets`?"),
-        (&["ledger", "verify", "--seal", "abc"], "64 hexadecimal digits"),
+        (&["timeline", "--from=2026-03-05", "--to=2026-03-04"][..], "nothing lies between"),
+        (&["timeline", "--zone", "Europe/Rom"][..], "did you mean Europe/Rome?"),
+        (&["timeline", "--since", "soon"][..], "is not a span of time"),
+        (&["timeline", "--from", "yesterday"][..], "is not a time"),
+        (&["timeline", "--after", "x"][..], "is no cursor"),
+        (&["who-did", "gett", "secrets"][..], "did you mean `get`?"),
+        (&["who-did", "get", "secret"][..], "did you mean `secrets`?"),
+        (&["ledger", "verify", "--seal", "abc"][..], "64 hexadecimal digits"),
     ] {
         let (code, out, told) = ask(&directory, args);
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");

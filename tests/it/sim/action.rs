@@ -129,6 +129,9 @@ pub(super) enum Action {
     /// A partition gives no records.
     Stall(u8),
     Unstall(u8),
+    /// The leader of a partition is away, of which the source tells.
+    LeaderDown(u8),
+    LeaderUp(u8),
     /// A receiver resets every connection.
     ReceiverDown(u8),
     ReceiverUp(u8),
@@ -192,6 +195,8 @@ const KINDS: &[Kind] = &[
     ("broker_up", 4, |_| Action::BrokerUp),
     ("stall", 3, |rng| Action::Stall(rng.small(4))),
     ("unstall", 4, |rng| Action::Unstall(rng.small(4))),
+    ("leader_down", 3, |rng| Action::LeaderDown(rng.small(4))),
+    ("leader_up", 4, |rng| Action::LeaderUp(rng.small(4))),
     ("receiver_down", 4, |rng| Action::ReceiverDown(rng.small(4))),
     ("receiver_up", 5, |rng| Action::ReceiverUp(rng.small(4))),
     ("disk_down", 3, |_| Action::DiskDown),

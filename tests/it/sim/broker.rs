@@ -34,6 +34,8 @@ pub(super) struct Partition {
     pub(super) name: Arc<PartitionName>,
     pub(super) records: Vec<Record>,
     pub(super) is_stalled: bool,
+    /// Its leader is away.
+    pub(super) is_leaderless: bool,
     /// What the group says that it has done.
     pub(super) committed: i64,
 }
@@ -59,6 +61,7 @@ impl Broker {
             name: Arc::new(PartitionName::new("audit", number)),
             records: Vec::new(),
             is_stalled: false,
+            is_leaderless: false,
             committed: 0,
         };
         Broker {
@@ -75,6 +78,12 @@ impl Broker {
 
     pub(super) fn names(&self) -> Vec<Arc<PartitionName>> {
         self.partitions.iter().map(|partition| Arc::clone(&partition.name)).collect()
+    }
+
+    /// Those that have a leader.
+    pub(super) fn led(&self) -> Vec<Arc<PartitionName>> {
+        let led = self.partitions.iter().filter(|partition| !partition.is_leaderless);
+        led.map(|partition| Arc::clone(&partition.name)).collect()
     }
 
     /// The group is told what is done.

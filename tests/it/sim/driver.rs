@@ -162,7 +162,15 @@ impl World {
             match effect {
                 Effect::WasAway(_) => {
                     life.awake_until.fill(latest);
-                    self.history.push(Input::Ready { at: wall });
+                    for (awake, partition) in
+                        life.awake_until.iter_mut().zip(&self.broker.partitions)
+                    {
+                        if partition.is_leaderless {
+                            *awake = i64::MIN;
+                        }
+                    }
+                    let partitions = self.broker.led();
+                    self.history.push(Input::Ready { at: wall, partitions });
                 }
                 Effect::Counted { .. } => {
                     let origin = life.held.remove(&life.counted).expect("it was handed over");
@@ -188,7 +196,7 @@ impl World {
         }
         let partitions = self.broker.partitions.iter().zip(&life.next).enumerate();
         partitions
-            .filter(|(_, (partition, _))| !partition.is_stalled)
+            .filter(|(_, (partition, _))| !partition.is_stalled && !partition.is_leaderless)
             .map(|(index, (partition, next))| (index, *next..partition.records.len()))
             .filter(|(_, span)| !span.is_empty())
             .collect()
@@ -357,7 +365,7 @@ impl World {
             Effect::Archive(rows) => {
                 self.disk.archive(&rows)?;
                 // Now and then the engine does not hear of it, as if the process had died just then.
-                if self.disk.chain.id % 3 != 0 {
+                if !self.disk.chain.id.is_multiple_of(3) {
                     let through = self.disk.chain.id;
                     self.report(coordinator::Input::Archived { through });
                 }
@@ -381,7 +389,7 @@ impl World {
                 let luck = life.luck;
                 self.end_life(luck)?;
             }
-            Effect::NothingToCommit => {}
+            Effect::NothingToCommit | Effect::ResolvedByHand(_) => {}
             Effect::Counted { .. } | Effect::UseRules { .. } | Effect::WasAway(_) => {
                 unreachable!("noted when it was taken over")
             }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tripline::engine::{
     alert::{Alert, AlertState, Fingerprint},
     detector::DetectionBatch,
+    record::PartitionName,
     rule::{Rule, Severity},
     shard::Shard,
     state::{StateChange, StateEntry, StateTable},
@@ -23,7 +24,9 @@ pub(super) enum Input {
     /// A process took over what was durable, with this rule set.
     Restart { rule_set: usize },
     /// Its source can be read.
-    Ready { at: WallTime },
+    Ready { at: WallTime, partitions: Vec<Arc<PartitionName>> },
+    /// Some of its partitions cannot be read.
+    Away { at: WallTime, partitions: Vec<Arc<PartitionName>> },
     /// It cannot be read any more.
     Unavailable,
     /// Records, detected under a rule set at some time, and handled later.
@@ -131,7 +134,8 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
                 epoch += 1;
                 shard.replace_rules(*at, Arc::clone(&rule_sets()[rule_set]), epoch);
             }
-            Input::Ready { at } => shard.handle_ready(*at, &broker.names()),
+            Input::Ready { at, partitions } => shard.handle_ready(*at, partitions),
+            Input::Away { at, partitions } => shard.handle_away(*at, partitions),
             Input::Unavailable => shard.handle_unavailable(),
             Input::Batch { at, detected_at, rule_set: from, spans } => {
                 let mut batch = detectors.detect(*detected_at, *from, broker, spans);

@@ -16,6 +16,7 @@ pub(super) fn settings() -> EngineSettings {
         idle_after: Duration::from_secs(20),
         skew_max: Duration::from_secs(300),
         resolve_after: Duration::from_secs(60),
+        away_max: Duration::from_secs(120),
         ..EngineSettings::default()
     }
 }

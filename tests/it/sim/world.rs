@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use tripline::engine::{
     coordinator::{self, Effect, SourceEnd},
     limits::PREVIOUS_RULES_MAX,
+    record::{PartitionName, Position},
     time::WallTime,
 };
 
 use super::{
     action::{Action, Config, Request},
-    broker::{Broker, Call},
+    broker::{Broker, Call, Partition},
     checkers::{Checked, Checkers, ensure},
     disk::{DeadLetters, Disk},
     driver::idle_after,
@@ -24,6 +25,9 @@ use super::{
 
 /// How long after it happened an event is recorded at most: most of `grace`.
 pub(super) const DISORDER_MAX_MS: u16 = 21_000;
+
+/// How long windows wait for a partition without a leader, in microseconds.
+const AWAY_MAX: i64 = 120_000_000;
 
 /// When the world begins: 2026-01-05T09:00:00Z.
 const BEGINNING: i64 = 1_767_603_600_000_000;
@@ -206,6 +210,8 @@ impl World {
                 let index = self.broker.index(*pick);
                 self.broker.partitions[index].is_stalled = false;
             }
+            Action::LeaderDown(pick) => self.set_leader(*pick, false),
+            Action::LeaderUp(pick) => self.set_leader(*pick, true),
             Action::ReceiverDown(pick) | Action::ReceiverUp(pick) => {
                 let index = usize::from(*pick) % self.receivers.notifiers.len();
                 self.receivers.notifiers[index].is_down = matches!(action, Action::ReceiverDown(_));
@@ -265,10 +271,55 @@ impl World {
             return;
         }
         life.is_ready = true;
+        let position = |(name, next): (&Arc<PartitionName>, &usize)| {
+            Position::new(Arc::clone(name), i64::try_from(*next).unwrap())
+        };
+        let positions = names.iter().zip(&life.next).map(position).collect();
+        let sequence = life.batches;
+        let begin =
+            coordinator::Input::Begin { source: 0, sequence, positions, is_rebuilding: false };
+        self.report(begin);
+        self.tell_away(wall);
         self.report(coordinator::Input::Ready { source: 0, partitions: names });
-        self.history.push(Input::Ready { at: wall });
+        let partitions = self.broker.led();
+        self.history.push(Input::Ready { at: wall, partitions });
         let Some(life) = &mut self.life else { return };
-        life.awake_until.fill(wall.micros() + idle_after());
+        for (awake, partition) in life.awake_until.iter_mut().zip(&self.broker.partitions) {
+            let awake_until = wall.micros() + idle_after();
+            *awake = if partition.is_leaderless { i64::MIN } else { awake_until };
+        }
+    }
+
+    /// The source tells which partitions have no leader.
+    fn tell_away(&mut self, wall: WallTime) {
+        let names = |partition: &Partition| Arc::clone(&partition.name);
+        let leaderless = self.broker.partitions.iter().filter(|partition| partition.is_leaderless);
+        let partitions: Vec<_> = leaderless.map(names).collect();
+        let away = coordinator::Input::Away { source: 0, partitions: partitions.clone() };
+        self.report(away);
+        self.history.push(Input::Away { at: wall, partitions });
+    }
+
+    /// The leader of a partition goes or comes back; a source that can be read tells of it.
+    fn set_leader(&mut self, pick: u8, is_there: bool) {
+        let (wall, index) = (self.wall(), self.broker.index(pick));
+        let partition = &mut self.broker.partitions[index];
+        if partition.is_leaderless != is_there {
+            return;
+        }
+        partition.is_leaderless = !is_there;
+        let name = Arc::clone(&partition.name);
+        if !self.life.as_ref().is_some_and(|life| life.is_ready) {
+            return;
+        }
+        self.tell_away(wall);
+        let Some(life) = &mut self.life else { return };
+        life.awake_until[index] = if is_there {
+            self.history.push(Input::Ready { at: wall, partitions: vec![name] });
+            wall.micros() + idle_after()
+        } else {
+            wall.micros() + AWAY_MAX
+        };
     }
 
     /// A fenced process hears of it and ends, without another checkpoint.
@@ -386,6 +437,9 @@ impl World {
         self.drift_ppm = 0;
         for partition in &mut self.broker.partitions {
             partition.is_stalled = false;
+        }
+        for pick in 0..self.config.partitions {
+            self.set_leader(pick, true);
         }
         for notifier in &mut self.receivers.notifiers {
             notifier.is_down = false;

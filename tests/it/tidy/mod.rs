@@ -48,6 +48,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "source",
             "store",
             "telemetry",
+            "tls",
             "web",
         ],
     ),

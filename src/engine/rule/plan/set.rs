@@ -3,14 +3,14 @@
 //! Everything is resolved here: fields to numbers, names to indexes, lists to sets, patterns to
 //! automata. Evaluation never looks at text of a rule file again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 
 use super::{
     expression::Predicate,
     outline::Outline,
-    rule::{CorrelationRule, DetectionRule, Origin, Rule, RuleIndex},
+    rule::{CorrelationInput, CorrelationRule, DetectionRule, Origin, Rule, RuleIndex},
     schedule::Schedule,
 };
 use crate::engine::{
@@ -105,6 +105,25 @@ impl RuleSet {
             Origin::Written => index,
             Origin::MadeFor(written) => written,
         }
+    }
+
+    /// How far back an event may lie that matters to some correlation: the longest window, with those of
+    /// the correlations below it.
+    pub fn longest_window(&self) -> Duration {
+        let mut spans: Vec<Duration> = Vec::with_capacity(self.rules.len());
+        for rule in &self.rules {
+            // Rules stand behind those that they refer to.
+            let span = match rule {
+                Rule::Detection(_) => Duration::ZERO,
+                Rule::Correlation(rule) => {
+                    let below = |input: &CorrelationInput| spans.get(input.rule.index()).copied();
+                    let below = rule.inputs.iter().filter_map(below).max().unwrap_or_default();
+                    rule.frame.timespan.saturating_add(below)
+                }
+            };
+            spans.push(span);
+        }
+        spans.into_iter().max().unwrap_or_default()
     }
 
     /// The detection rules with their indexes.

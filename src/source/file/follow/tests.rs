@@ -427,7 +427,9 @@ impl Writer {
                 }
             }
             Step::Scan => w.scan(),
-            Step::Read => drop(w.read_one()),
+            Step::Read => {
+                w.read_one();
+            }
             Step::Checkpoint => w.checkpoint(),
             Step::Restart => w.restart(),
             Step::Rename | Step::CopyAndCut { .. } => {}

@@ -1,0 +1,171 @@
+//! What a checkpoint holds of a shard, and how it comes back.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    RestoreReport, Run, Shard, StateChange, StateEntry, StateTable, captures_of,
+    watermark::PartitionClock,
+};
+use crate::engine::{
+    alert::{lifecycle::TrackedAlert, quota::AlertKey},
+    digest::Digest,
+    kind::StateKey,
+    record::PartitionName,
+    rule::RuleIndex,
+};
+
+/// Under this name the store has the changes that ended, beside the requests that each rule counted.
+pub(super) const NO_RULE: &str = "";
+
+/// Stored under a correlation key: the meaning of the state, and the state.
+#[derive(Serialize, Deserialize)]
+struct StoredState<'a> {
+    shape: u64,
+    captures: u64,
+    state: &'a [u8],
+}
+
+impl Shard {
+    /// The state that changed since the last call, for the next checkpoint.
+    pub fn take_changes(&mut self, out: &mut Vec<StateChange>) {
+        self.take_state_changes();
+        out.append(&mut self.changes);
+    }
+
+    pub(super) fn take_state_changes(&mut self) {
+        if let Some(watermark) = self.watermark.take_moved() {
+            let value = Some(encode(&watermark));
+            self.changes.push(StateChange { table: StateTable::Watermark, key: Vec::new(), value });
+        }
+        if self.watermark.take_partitions_moved() {
+            for (partition, clock) in self.watermark.partitions() {
+                self.changes.push(StateChange {
+                    table: StateTable::Watermark,
+                    key: encode(&**partition),
+                    value: Some(encode(clock)),
+                });
+            }
+        }
+        let rules = Arc::clone(&self.rules);
+        for (rule, identities) in rules.rules.iter().zip(&mut self.identities) {
+            let (id, Some(identities)) = (&rule.meta().id, identities) else { continue };
+            identities.take_changed(|run, keys| self.changes.push(identity_change(id, run, keys)));
+        }
+        self.unfinished.take_changes(&rules, &mut self.changes);
+        for (index, rule) in rules.correlations() {
+            let Some(Some(state)) = self.states.get_mut(index.index()) else { continue };
+            let mut changed = Vec::new();
+            state.take_changed(&mut changed);
+            for (key, value) in changed {
+                let (shape, captures) = (rule.meta.state_shape, captures_hash(&rule.capture_names));
+                let stored =
+                    |state: Vec<u8>| encode(&StoredState { shape, captures, state: &state });
+                let value = value.map(stored);
+                self.changes.push(correlation_change(&rule.meta.id, &key, value));
+            }
+        }
+        for (key, value) in self.lifecycle.take_changed() {
+            self.changes.push(StateChange { table: StateTable::Alert, key: encode(&key), value });
+        }
+    }
+
+    /// Puts stored state back. Whatever cannot be read, or belongs to a rule that means something else
+    /// by now, is left out, counted, and deleted with the next checkpoint.
+    pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> RestoreReport {
+        let mut report = RestoreReport::default();
+        let mut dropped = BTreeSet::new();
+        for entry in entries {
+            match self.restore_one(&entry) {
+                Some(true) => report.restored += 1,
+                outcome => {
+                    if outcome.is_some() {
+                        report.outdated += 1;
+                    } else {
+                        report.unusable += 1;
+                    }
+                    let StateEntry { table, key, .. } = entry;
+                    if table == StateTable::Correlation {
+                        let id = postcard::take_from_bytes::<String>(&key).map(|(id, _)| id);
+                        dropped.extend(id);
+                    }
+                    self.changes.push(StateChange { table, key, value: None });
+                }
+            }
+        }
+        self.lifecycle.end_orphans(&dropped, self.watermark.get());
+        report
+    }
+
+    /// Whether it was taken; `None` if it cannot be read.
+    fn restore_one(&mut self, entry: &StateEntry) -> Option<bool> {
+        match entry.table {
+            StateTable::Watermark if entry.key.is_empty() => {
+                self.watermark.restore_merged(postcard::from_bytes(&entry.value).ok()?);
+            }
+            StateTable::Watermark => {
+                let partition: PartitionName = postcard::from_bytes(&entry.key).ok()?;
+                let clock: PartitionClock = postcard::from_bytes(&entry.value).ok()?;
+                self.watermark.restore(partition, clock);
+            }
+            StateTable::Identity => {
+                let (id, run): (String, Run) = postcard::from_bytes(&entry.key).ok()?;
+                if id == NO_RULE {
+                    return self.unfinished.restore_ended(run, &entry.value).map(|()| true);
+                }
+                let index = self.rules.find(&id).map(RuleIndex::index);
+                let place = index.and_then(|index| self.identities.get_mut(index));
+                let Some(Some(identities)) = place else { return Some(false) };
+                identities.restore(run, &entry.value)?;
+            }
+            StateTable::Correlation => {
+                let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
+                let stored: StoredState<'_> = postcard::from_bytes(&entry.value).ok()?;
+                let index = self.rules.find(&id);
+                let meta = index.map(|index| self.rules.rule(index).meta());
+                let of_all = meta.and_then(|meta| meta.state_shape_of_all_clusters);
+                if of_all == Some(stored.shape) {
+                    self.of_all_clusters.insert(id);
+                } else if meta.is_none_or(|meta| meta.state_shape != stored.shape) {
+                    return Some(false);
+                }
+                let Some(index) = index else { return Some(false) };
+                let capture = self.rules.rule(index).capture();
+                let captures = captures_of(captures_hash(capture) == stored.captures);
+                let Some(Some(state)) = self.states.get_mut(index.index()) else {
+                    return Some(false);
+                };
+                state.restore(key, stored.state, captures)?;
+            }
+            StateTable::Alert => {
+                let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
+                self.lifecycle.restore(key, TrackedAlert::from_bytes(&entry.value)?);
+            }
+            StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
+            StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
+        }
+        Some(true)
+    }
+}
+
+/// Tells lists of captured fields apart.
+pub(super) fn captures_hash(names: &[String]) -> u64 {
+    names.iter().fold(Digest::default(), |digest, name| digest.bytes(name).bytes([0])).number()
+}
+
+pub(super) fn identity_change(rule_id: &str, run: Run, keys: Option<Vec<u8>>) -> StateChange {
+    StateChange { table: StateTable::Identity, key: encode(&(rule_id, run)), value: keys }
+}
+
+pub(super) fn correlation_change(
+    rule_id: &str,
+    key: &StateKey,
+    value: Option<Vec<u8>>,
+) -> StateChange {
+    StateChange { table: StateTable::Correlation, key: encode(&(rule_id, key)), value }
+}
+
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("state is made of plain values, and memory is there for it")
+}

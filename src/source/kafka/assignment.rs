@@ -1,0 +1,513 @@
+//! Which partitions are read, from where, and which cannot be read at the moment.
+//!
+//! Where reading begins in a partition: where this run stands, else at the checkpoint's position, else
+//! where `start` says. What the group remembers counts only if it was asked for (`start: group`), for any
+//! program may have committed it, or if the checkpoint knows nothing of the source and the offset bears
+//! Tripline's own mark: then the state was lost, and windows are rebuilt from the records before it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, RDKafkaErrorCode},
+    metadata::MetadataTopic,
+};
+
+use super::{
+    KafkaSettings,
+    context::{NEVER, NOWHERE, ReaderContext, Tracked},
+    settings::{Start, is_pattern},
+};
+use crate::{
+    engine::record::{PartitionName, Position},
+    source::SourceEvent,
+};
+
+/// How long the brokers may take to answer one question: 5 s.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the group's coordinator may take to say what it remembers: 10 s.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Records from which windows are rebuilt: 20,000,000 of a source. With more of them in the time of the
+/// longest window, the earlier ones are left out.
+const REBUILD_RECORDS_MAX: i64 = 20_000_000;
+
+/// Begins the metadata of offsets that Tripline commits; the id of the topic follows.
+const MARK: &str = "tripline/1 ";
+
+/// The consumer that reads.
+pub(super) type Consumer = BaseConsumer<ReaderContext>;
+
+/// What is read.
+pub(super) struct Assignment {
+    settings: KafkaSettings,
+    patterns: Vec<regex::Regex>,
+    /// How much time windows are rebuilt from.
+    rebuild: Duration,
+    /// The checkpoint knew nothing of this source when it began.
+    is_new: bool,
+    /// Some partition has begun in this run.
+    has_begun: bool,
+    /// Ids of topics, as far as they are known.
+    logs: BTreeMap<String, Arc<str>>,
+    read: BTreeMap<PartitionName, Arc<Tracked>>,
+    away: BTreeMap<PartitionName, String>,
+    is_rebuilding: bool,
+    /// What is read is not yet what the library was told.
+    is_dirty: bool,
+    /// What is to be told, in order, once the library knows.
+    events: Vec<SourceEvent>,
+    /// Partitions that begin, or go on elsewhere.
+    begun: Vec<Arc<Tracked>>,
+    /// Those of them that nobody knew, and where they begin.
+    fresh: Vec<(Arc<PartitionName>, i64)>,
+}
+
+/// What a look at the cluster found.
+#[derive(Default)]
+struct Found {
+    partitions: Vec<PartitionName>,
+    away: BTreeMap<PartitionName, String>,
+    /// Topics that are not there, or may not be read.
+    missing: Vec<(String, RDKafkaErrorCode, String)>,
+}
+
+/// Where a group remembers a partition.
+struct Remembered {
+    offset: i64,
+    /// Whether Tripline itself has committed it, in a log of this id if it knew one.
+    mark: Option<Option<Arc<str>>>,
+}
+
+impl Assignment {
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        positions: &[Position],
+        rebuild: Duration,
+    ) -> Assignment {
+        let patterns = settings.topics.iter().filter(|topic| is_pattern(topic));
+        let log = |position: &Position| {
+            Some((position.partition.topic.clone(), Arc::clone(position.log.as_ref()?)))
+        };
+        Assignment {
+            patterns: patterns.filter_map(|topic| regex::Regex::new(topic).ok()).collect(),
+            settings: settings.clone(),
+            rebuild,
+            is_new: positions.is_empty(),
+            has_begun: false,
+            logs: positions.iter().filter_map(log).collect(),
+            read: BTreeMap::new(),
+            away: BTreeMap::new(),
+            is_rebuilding: false,
+            is_dirty: false,
+            events: Vec::new(),
+            begun: Vec::new(),
+            fresh: Vec::new(),
+        }
+    }
+
+    /// Partitions that nobody knew, and where they begin, since the last call.
+    pub(super) fn take_fresh(&mut self) -> Vec<(Arc<PartitionName>, i64)> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// The partitions that are read, by name.
+    pub(super) fn read(&self) -> Vec<Arc<Tracked>> {
+        self.read.values().cloned().collect()
+    }
+
+    /// What is committed beside an offset, so that it is known as ours.
+    pub(super) fn mark(&self, topic: &str) -> String {
+        format!("{MARK}{}", self.logs.get(topic).map_or("", |log| log))
+    }
+
+    /// Looks which partitions there are. What is new begins, what is gone is read no longer. The trouble
+    /// that keeps every topic from being read, if any.
+    ///
+    /// # Errors
+    /// If the brokers do not answer; then all stays as it is.
+    pub(super) fn survey(
+        &mut self,
+        consumer: &Consumer,
+    ) -> Result<Option<(RDKafkaErrorCode, String)>, KafkaError> {
+        let mut found = self.find(consumer)?;
+        if !found.partitions.is_empty() {
+            // The others are read meanwhile. What a pattern does not match yet is not missing.
+            for (topic, _, why) in found.missing.drain(..).filter(|(topic, ..)| !topic.is_empty()) {
+                found.away.insert(consumer.context().name_of(&topic, 0), why);
+            }
+        }
+        let there: BTreeSet<&PartitionName> =
+            found.partitions.iter().chain(found.away.keys()).collect();
+        let count = self.read.len();
+        self.read.retain(|name, _| there.contains(name));
+        self.is_dirty |= self.read.len() != count;
+        let new: Vec<PartitionName> = found
+            .partitions
+            .iter()
+            .filter(|name| !self.read.contains_key(*name))
+            .cloned()
+            .collect();
+        if !new.is_empty() {
+            self.begin(consumer, new, &mut found.away);
+        }
+        if found.away != self.away {
+            let names = found.away.keys().map(|name| Arc::new(name.clone()));
+            let why = found.away.values().next().cloned().unwrap_or_default();
+            self.events.push(SourceEvent::Away { partitions: names.collect(), why });
+            self.away = found.away;
+        }
+        Ok(found.missing.pop().map(|(_, code, why)| (code, why)))
+    }
+
+    fn find(&self, consumer: &Consumer) -> Result<Found, KafkaError> {
+        let mut found = Found::default();
+        if !self.patterns.is_empty() {
+            let metadata = consumer.fetch_metadata(None, ASK_TIMEOUT)?;
+            let is_meant = |topic: &&MetadataTopic| {
+                self.patterns.iter().any(|pattern| pattern.is_match(topic.name()))
+            };
+            for topic in metadata.topics().iter().filter(is_meant) {
+                found.add(consumer.context(), topic);
+            }
+            if found.partitions.is_empty() && found.away.is_empty() {
+                let text = format!("no topic matches {}", self.settings.topics.join(", "));
+                found.missing.push((String::new(), RDKafkaErrorCode::UnknownTopic, text));
+            }
+        }
+        for name in self.settings.topics.iter().filter(|topic| !is_pattern(topic)) {
+            let metadata = consumer.fetch_metadata(Some(name), ASK_TIMEOUT)?;
+            for topic in metadata.topics().iter().filter(|topic| topic.name() == name) {
+                found.add(consumer.context(), topic);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Decides where new partitions begin. Those of which the brokers say too little stay away.
+    fn begin(
+        &mut self,
+        consumer: &Consumer,
+        new: Vec<PartitionName>,
+        away: &mut BTreeMap<PartitionName, String>,
+    ) {
+        let context = consumer.context();
+        let tracked = |name: &PartitionName| context.track(&name.topic, name.partition);
+        let known_topics: BTreeSet<String> = context
+            .tracked()
+            .iter()
+            .filter(|tracked| tracked.next().is_some())
+            .map(|tracked| tracked.name.topic.clone())
+            .collect();
+        let unknown: Vec<&PartitionName> =
+            new.iter().filter(|name| tracked(name).next().is_none()).collect();
+        let asks = self.is_new || self.settings.start == Start::Group;
+        let mut remembered = BTreeMap::new();
+        if asks && !unknown.is_empty() {
+            match remember(consumer, &unknown) {
+                Ok(offsets) => remembered = offsets,
+                Err(error) => {
+                    let why = format!("the group's offsets are not known: {error}");
+                    away.extend(new.into_iter().map(|name| (name, why.clone())));
+                    return;
+                }
+            }
+        }
+        let marked: BTreeSet<String> = remembered
+            .iter()
+            .filter(|(_, known)| known.mark.is_some())
+            .map(|(name, _)| name.topic.clone())
+            .collect();
+        let mut lost = Vec::new();
+        for name in new {
+            let ends = consumer.fetch_watermarks(&name.topic, name.partition, ASK_TIMEOUT);
+            let (low, high) = match ends {
+                Ok(ends) => ends,
+                Err(error) => {
+                    away.insert(name, format!("where it begins and ends is not known: {error}"));
+                    continue;
+                }
+            };
+            let tracked = tracked(&name);
+            match (tracked.next(), remembered.remove(&name)) {
+                (Some(next), _) => self.go_on(&tracked, next, low, high),
+                (None, Some(Remembered { offset, mark: Some(log) })) => {
+                    if let Some(log) = log {
+                        self.logs.entry(name.topic.clone()).or_insert(log);
+                    }
+                    self.go_on(&tracked, offset, low, high);
+                    lost.push((Arc::clone(&tracked), low));
+                }
+                (None, Some(Remembered { offset, .. })) if self.settings.start == Start::Group => {
+                    self.go_on(&tracked, offset, low, high);
+                }
+                (None, _) => {
+                    // Those of a known topic were added to it since, so all of their records are new.
+                    let is_known =
+                        known_topics.contains(&name.topic) || marked.contains(&name.topic);
+                    let is_latest = self.settings.start == Start::Latest && !is_known;
+                    let begin = if is_latest { high } else { low };
+                    tracked.go_to(begin);
+                    self.fresh.push((Arc::clone(&tracked.name), begin));
+                }
+            }
+            if self.is_rebuilding {
+                // It waits for the others.
+                tracked.stop_at.store(tracked.next.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            self.begun.push(Arc::clone(&tracked));
+            self.read.insert(name, tracked);
+            self.is_dirty = true;
+        }
+        // Later ones go on where they were counted to.
+        let has_begun = std::mem::replace(&mut self.has_begun, !self.read.is_empty());
+        if !has_begun && !lost.is_empty() {
+            self.read_back(consumer, &lost);
+        }
+    }
+
+    /// Goes on at an offset, or where the log begins, if the offset lies outside of it.
+    fn go_on(&mut self, tracked: &Arc<Tracked>, next: i64, low: i64, high: i64) {
+        let partition = Arc::clone(&tracked.name);
+        if next < low {
+            self.events.push(SourceEvent::Gap { partition, records: low - next });
+            tracked.go_to(low);
+        } else if next > high {
+            self.events.push(SourceEvent::Rewound { partition, from: next, to: low });
+            tracked.go_to(low);
+        } else {
+            tracked.go_to(next);
+        }
+    }
+
+    /// Lets partitions begin so far before where they would that windows are rebuilt, and end there for now.
+    fn read_back(&mut self, consumer: &Consumer, lost: &[(Arc<Tracked>, i64)]) {
+        let begins = match begins(consumer, lost, self.rebuild) {
+            Ok(begins) => begins,
+            Err(error) => {
+                tracing::warn!(%error, "windows are not rebuilt");
+                return;
+            }
+        };
+        let share = REBUILD_RECORDS_MAX / i64::try_from(lost.len()).unwrap_or(1).max(1);
+        let mut records = 0;
+        for (tracked, low) in lost {
+            let (Some(until), Some(begin)) = (tracked.next(), begins.get(&*tracked.name)) else {
+                continue;
+            };
+            let begin = (*begin).clamp(*low, until).max(until - share);
+            records += until - begin;
+            tracked.stop_at.store(until, Ordering::Relaxed);
+            tracked.go_to(begin);
+        }
+        self.is_rebuilding = records > 0;
+        if self.is_rebuilding {
+            self.events.push(SourceEvent::Rebuilding { left: records });
+            // Nothing new is read before all of them are there.
+            for tracked in self.read.values() {
+                if tracked.stop_at.load(Ordering::Relaxed) == NEVER {
+                    let next = tracked.next.load(Ordering::Relaxed);
+                    tracked.stop_at.store(next, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Looks whether windows have been rebuilt. `fetched` says how far the library has come where it has
+    /// nothing more to give out at the moment.
+    pub(super) fn look_at_rebuild(&mut self, fetched: impl Fn(&PartitionName) -> Option<i64>) {
+        if !self.is_rebuilding {
+            return;
+        }
+        let left = |tracked: &Arc<Tracked>| {
+            let stop_at = tracked.stop_at.load(Ordering::Relaxed);
+            // Transactions end with a record that only the library sees.
+            let next = tracked.next().max(fetched(&tracked.name)).unwrap_or(NOWHERE);
+            if stop_at == NEVER { 0 } else { (stop_at - next).max(0) }
+        };
+        // One that cannot be read is not waited for.
+        let there = self.read.iter().filter(|(name, _)| !self.away.contains_key(*name));
+        let left: i64 = there.map(|(_, tracked)| left(tracked)).sum();
+        self.events.push(SourceEvent::Rebuilding { left });
+        if left > 0 {
+            return;
+        }
+        self.is_rebuilding = false;
+        self.is_dirty = true;
+        for tracked in self.read.values() {
+            let stop_at = tracked.stop_at.swap(NEVER, Ordering::Relaxed);
+            if stop_at != NEVER {
+                tracked.go_to(stop_at);
+            }
+            self.begun.push(Arc::clone(tracked));
+        }
+    }
+
+    /// Takes ids of topics that the library has learned. A topic that is another one than it was is read
+    /// from its beginning.
+    pub(super) fn learn(&mut self, consumer: &Consumer, ids: Vec<(String, Arc<str>)>) {
+        for (topic, id) in ids {
+            let before = self.logs.insert(topic.clone(), Arc::clone(&id));
+            if before.as_ref() == Some(&id) {
+                continue;
+            }
+            let of_topic: Vec<Arc<Tracked>> = consumer
+                .context()
+                .tracked()
+                .into_iter()
+                .filter(|tracked| tracked.name.topic == topic)
+                .collect();
+            if before.is_some() {
+                for tracked in &of_topic {
+                    self.made_anew(consumer, tracked);
+                }
+            }
+            let is_read = |tracked: &&Arc<Tracked>| self.read.contains_key(&*tracked.name);
+            self.begun.extend(of_topic.iter().filter(is_read).cloned());
+        }
+    }
+
+    fn made_anew(&mut self, consumer: &Consumer, tracked: &Arc<Tracked>) {
+        let Some(next) = tracked.next() else { return };
+        let PartitionName { topic, partition, .. } = &*tracked.name;
+        // Whoever cannot be asked now is asked where the log begins by the library.
+        let low =
+            consumer.fetch_watermarks(topic, *partition, ASK_TIMEOUT).map_or(0, |ends| ends.0);
+        let name = || Arc::clone(&tracked.name);
+        let unread = tracked.end.swap(NOWHERE, Ordering::Relaxed) - next;
+        if unread > 0 {
+            self.events.push(SourceEvent::Gap { partition: name(), records: unread });
+        }
+        self.events.push(SourceEvent::Rewound { partition: name(), from: next, to: low });
+        let stop_at = if self.is_rebuilding { low } else { NEVER };
+        tracked.stop_at.store(stop_at, Ordering::Relaxed);
+        tracked.go_to(low);
+        self.is_dirty = true;
+    }
+
+    /// Tells the library what is read, if that has changed. What is to be told then; `sequence` is the
+    /// number of the next batch.
+    pub(super) fn settle(&mut self, consumer: &Consumer, sequence: u64) -> Vec<SourceEvent> {
+        if std::mem::take(&mut self.is_dirty) {
+            let mut list = TopicPartitionList::with_capacity(self.read.len());
+            for (name, tracked) in &self.read {
+                let next = tracked.next().map_or(Offset::Beginning, Offset::Offset);
+                if let Err(error) = list.add_partition_offset(&name.topic, name.partition, next) {
+                    tracing::error!(%error, partition = %name, "cannot set where a partition begins");
+                }
+            }
+            if let Err(error) = consumer.assign(&list) {
+                tracing::error!(%error, "the assignment of partitions failed");
+                self.is_dirty = true;
+                return Vec::new();
+            }
+            consumer.context().assign(self.read.keys().cloned());
+        }
+        let mut events = std::mem::take(&mut self.events);
+        let begun = std::mem::take(&mut self.begun);
+        if !begun.is_empty() {
+            let position = |tracked: &Arc<Tracked>| {
+                let next = tracked.next()?;
+                let log = self.logs.get(&tracked.name.topic).cloned();
+                Some(Position { log, ..Position::new(Arc::clone(&tracked.name), next) })
+            };
+            let positions = begun.iter().filter_map(position).collect();
+            let is_rebuilding = self.is_rebuilding;
+            events.push(SourceEvent::Begin { sequence, positions, is_rebuilding });
+        }
+        events
+    }
+}
+
+impl Found {
+    fn add(&mut self, context: &ReaderContext, topic: &MetadataTopic) {
+        if let Some(error) = topic.error() {
+            let code = RDKafkaErrorCode::from(error);
+            let name = topic.name().to_owned();
+            self.missing.push((name, code, format!("topic {}: {code}", topic.name())));
+            return;
+        }
+        for partition in topic.partitions() {
+            let name = context.name_of(topic.name(), partition.id());
+            let error = partition.error().map(RDKafkaErrorCode::from);
+            // A replica that is away is no matter; without a leader nothing is read.
+            if partition.leader() < 0 {
+                let why = error.map_or_else(|| "it has no leader".to_owned(), |e| e.to_string());
+                self.away.insert(name, why);
+            } else {
+                self.partitions.push(name);
+            }
+        }
+    }
+}
+
+/// What the group remembers of these partitions.
+fn remember(
+    consumer: &Consumer,
+    names: &[&PartitionName],
+) -> Result<BTreeMap<PartitionName, Remembered>, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(names.len());
+    for name in names {
+        list.add_partition(&name.topic, name.partition);
+    }
+    let answer = consumer.committed_offsets(list, COMMITTED_TIMEOUT)?;
+    let mut remembered = BTreeMap::new();
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            let mark = element.metadata().strip_prefix(MARK);
+            let mark = mark.map(|log| Some(log).filter(|log| !log.is_empty()).map(Arc::from));
+            let name = consumer.context().name_of(element.topic(), element.partition());
+            remembered.insert(name, Remembered { offset, mark });
+        }
+    }
+    Ok(remembered)
+}
+
+/// The offsets from which windows are rebuilt: `span` before the record that was counted last.
+fn begins(
+    consumer: &Consumer,
+    lost: &[(Arc<Tracked>, i64)],
+    span: Duration,
+) -> Result<BTreeMap<PartitionName, i64>, KafkaError> {
+    let mut last = TopicPartitionList::new();
+    for (tracked, low) in lost {
+        let PartitionName { topic, partition, .. } = &*tracked.name;
+        if let Some(until) = tracked.next().filter(|until| until > low && !span.is_zero()) {
+            last.add_partition_offset(topic, *partition, Offset::Offset(until - 1))?;
+        }
+    }
+    if last.count() == 0 {
+        return Ok(BTreeMap::new());
+    }
+    consumer.assign(&last)?;
+    let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    let mut times = BTreeMap::new();
+    let deadline = Instant::now() + COMMITTED_TIMEOUT;
+    while times.len() < last.count() && Instant::now() < deadline {
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+            let at = (message.topic().to_owned(), message.partition());
+            let time = message.timestamp().to_millis().unwrap_or(0);
+            times.entry(at).or_insert(time.saturating_sub(span).max(0));
+        }
+    }
+    consumer.assign(&TopicPartitionList::new())?;
+    let mut at = TopicPartitionList::new();
+    for ((topic, partition), time) in &times {
+        at.add_partition_offset(topic, *partition, Offset::Offset(*time))?;
+    }
+    let answer = consumer.offsets_for_times(at, ASK_TIMEOUT)?;
+    let begin = |offset| if let Offset::Offset(offset) = offset { offset } else { NEVER };
+    let elements = answer.elements();
+    let named = elements.iter().map(|element| {
+        let name = consumer.context().name_of(element.topic(), element.partition());
+        (name, begin(element.offset()))
+    });
+    Ok(named.collect())
+}

@@ -1,0 +1,209 @@
+//! Who owns the stream: one member of a group that has no other.
+//!
+//! Partitions are assigned by hand, so the group whose offsets tools look at decides nothing, and a
+//! consumer that joins it takes nothing away. What keeps a second Tripline out is a group beside it,
+//! which only Tripline joins, always as the same static member: whoever joins last is the member, and
+//! Kafka tells the one before so with its next heartbeat. Nothing is ever read through this member.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    client::OAuthToken,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol},
+    error::{KafkaError, RDKafkaErrorCode},
+    types::RDKafkaRespErr,
+};
+
+use super::{KafkaSettings, refused};
+use crate::{
+    kafka::{Callbacks, OpenConnection},
+    source::SourceError,
+};
+
+/// Suffix of the group's name that makes the name of the fence's group, and of its only member.
+const OWNER_SUFFIX: &str = "-tripline-owner";
+
+/// Errors kept until somebody looks at them: 32. Further ones are in the log only.
+const TROUBLES_MAX: usize = 32;
+
+/// Properties of the member that are not for users to change.
+const FIXED: [(&str, &str); 4] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    // Nobody looks at them.
+    ("statistics.interval.ms", "0"),
+    // The newer protocol would fence the new process of a static pair instead of the old one.
+    ("group.protocol", "classic"),
+];
+
+/// The group that keeps others out, and its only member.
+pub(super) fn owner_of(settings: &KafkaSettings) -> String {
+    format!("{}{OWNER_SUFFIX}", settings.group)
+}
+
+/// What the member's callbacks note.
+#[derive(Debug)]
+pub(super) struct FenceContext {
+    callbacks: Callbacks,
+    is_owner: AtomicBool,
+    troubles: Mutex<VecDeque<(RDKafkaErrorCode, String)>>,
+}
+
+/// The membership. While it lives, and Kafka has not given it to another process, the stream is ours.
+pub(super) struct Fence {
+    member: BaseConsumer<FenceContext>,
+    instance: String,
+}
+
+impl Fence {
+    /// Joins in the background. `group` is the fence's own, but for processes of earlier versions, which
+    /// were members of the group whose offsets they committed.
+    pub(super) fn join(
+        settings: &KafkaSettings,
+        connection: OpenConnection,
+        group: &str,
+        strategy: &str,
+    ) -> Result<Fence, SourceError> {
+        let instance = owner_of(settings);
+        let mut fixed = FIXED.to_vec();
+        fixed.extend([("group.id", group), ("group.instance.id", &instance)]);
+        fixed.push(("partition.assignment.strategy", strategy));
+        let (config, callbacks) = connection.into_client(&super::DEFAULTS, &fixed);
+        let is_owner = AtomicBool::new(false);
+        let context = FenceContext { callbacks, is_owner, troubles: Mutex::default() };
+        let member: BaseConsumer<FenceContext> =
+            config.create_with_context(context).map_err(refused)?;
+        let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+        member.subscribe(&topics).map_err(refused)?;
+        Ok(Fence { member, instance })
+    }
+
+    /// Lets the library do its work. Nothing is read through it, so this takes no time.
+    ///
+    /// # Errors
+    /// If the stream is another process's by now, or the library gave up.
+    pub(super) fn poll(&self) -> Result<(), SourceError> {
+        while let Some(event) = self.member.poll(Duration::ZERO) {
+            // What errors mean was noted by the context.
+            drop(event);
+        }
+        // pitfall: a fatal error is looked for, not waited for: its event queues up behind others, and
+        // a fenced process must deliver nothing more.
+        match self.member.client().fatal_error() {
+            None => Ok(()),
+            Some((RDKafkaErrorCode::FencedInstanceId, _)) => {
+                Err(SourceError::Fenced { instance: self.instance.clone() })
+            }
+            Some((code, text)) => Err(SourceError::Fatal(format!("Kafka source: {text} ({code})"))),
+        }
+    }
+
+    /// The group that it is the member of.
+    pub(super) fn group(&self) -> &str {
+        // The only member of the fence's own group is called as the group is.
+        &self.instance
+    }
+
+    /// Whether the stream is ours: Kafka has made this process the member.
+    pub(super) fn is_owner(&self) -> bool {
+        self.member.context().is_owner.load(Ordering::Acquire)
+    }
+
+    /// Asks Kafka whether the stream is still ours: only the member may commit an offset in its group.
+    /// `false` if nobody answers. Blocks the thread.
+    ///
+    /// # Errors
+    /// If it is another process's by now.
+    pub(super) fn confirm(&self, topic: &str) -> Result<bool, SourceError> {
+        let mut list = TopicPartitionList::new();
+        let added = list.add_partition_offset(topic, 0, Offset::Offset(0));
+        let is_confirmed = added.and_then(|()| self.member.commit(&list, CommitMode::Sync)).is_ok();
+        self.poll()?;
+        Ok(is_confirmed)
+    }
+
+    /// Waits until the stream is ours, or it is another's, or `timeout` is over: then there was nobody to
+    /// be fenced, or the broker is away.
+    pub(super) fn wait(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        while !self.is_owner() && self.poll().is_ok() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Errors since the last call, oldest first.
+    pub(super) fn take_troubles(&self) -> VecDeque<(RDKafkaErrorCode, String)> {
+        let mut troubles =
+            self.member.context().troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut troubles)
+    }
+}
+
+/// Whether a member of the group is a Tripline of an earlier version, by the id that Kafka makes of the
+/// static member's.
+pub(super) fn is_earlier_version(settings: &KafkaSettings, member_id: &str) -> bool {
+    let rest = member_id.strip_prefix(owner_of(settings).as_str());
+    rest.is_some_and(|rest| rest.starts_with('-'))
+}
+
+impl ClientContext for FenceContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        Callbacks::forward_log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        tracing::debug!(target: "tripline::kafka::library", %code, "{reason}");
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.len() < TROUBLES_MAX {
+            troubles.push_back((code, reason.to_owned()));
+        }
+    }
+
+    fn generate_oauth_token(
+        &self,
+        _config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.callbacks.token()
+    }
+}
+
+impl ConsumerContext for FenceContext {
+    // pitfall: callbacks run inside `poll`, and what they do not finish there is too late.
+    fn rebalance(
+        &self,
+        member: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let assigns = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        tracing::debug!(assigns, partitions = list.count(), "the fence's group was balanced");
+        // The answer to either: none of them is read here.
+        let none = TopicPartitionList::new();
+        let cooperates = matches!(member.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let done = match (assigns, cooperates) {
+            (true, false) => member.assign(&none),
+            (true, true) => member.incremental_assign(&none),
+            (false, false) => member.unassign(),
+            (false, true) => member.incremental_unassign(&none),
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "cannot answer the fence's group");
+        }
+        // What is taken away comes back, or goes to another process, of which a fatal error tells.
+        if assigns {
+            self.is_owner.store(true, Ordering::Release);
+        }
+    }
+}
