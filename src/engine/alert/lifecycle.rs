@@ -9,6 +9,8 @@
 //! does not know yet; `suppress` holds back only what those did that the last episode knew; and what is too
 //! much of one actor does not count for the others (`quota`).
 
+mod by_hand;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -461,30 +463,6 @@ impl Lifecycle {
                 self.entries.insert(key, entry);
             }
         }
-    }
-
-    /// Ends an alert by hand, whatever its rule says. Whether it fired. Cost: all alerts.
-    pub(crate) fn resolve_by_hand(
-        &mut self,
-        now: WallTime,
-        fingerprint: Fingerprint,
-        (by, why): (&str, &str),
-        out: &mut Vec<Alert>,
-    ) -> bool {
-        let is_meant = |entry: &TrackedAlert| {
-            entry.alert.fingerprint == fingerprint && entry.alert.state == AlertState::Firing
-        };
-        let key =
-            self.entries.iter().find(|(_, entry)| is_meant(entry)).map(|(key, _)| key.clone());
-        let Some((key, mut entry)) = key.and_then(|key| self.entries.remove_entry(&key)) else {
-            return false;
-        };
-        self.deadlines.remove(&(entry.until, key.clone()));
-        // It may have claimed to hold for a year.
-        entry.until = entry.until.min(now.as_event()).max(entry.alert.starts_at);
-        entry.alert.note_end(by, why);
-        self.resolve(now, None, key, entry, out);
-        true
     }
 
     /// Ends an episode; a next one that begins within `suppress` will be held back.
