@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use rdkafka::{
@@ -23,6 +24,7 @@ use rdkafka::{
 use crate::{
     engine::record::{PartitionName, Position},
     kafka::Callbacks,
+    telemetry::Quiet,
 };
 
 /// Errors kept until the reader looks at them: 32. Further ones are in the log only.
@@ -255,8 +257,18 @@ impl ClientContext for ReaderContext {
 impl ConsumerContext for ReaderContext {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         if let Err(error) = result {
-            super::reader::uncommitted(&error);
+            uncommitted(&error);
         }
+    }
+}
+
+/// What was logged of commits that failed.
+static COMMITS: Quiet = Quiet::new();
+
+/// Offsets were not committed. They are tried again every second.
+pub(super) fn uncommitted(error: &KafkaError) {
+    if let Some(times) = COMMITS.happened(&error.to_string(), Instant::now()) {
+        tracing::warn!(%error, times, "offsets were not committed to Kafka; the checkpoint has them");
     }
 }
 

@@ -61,7 +61,7 @@ const DEFAULTS: [(&str, &str); 9] = [
 ];
 
 /// What is not for users to change: it would break what the checkpoint promises.
-const FIXED: [(&str, &str); 5] = [
+const FIXED: [(&str, &str); 4] = [
     // pitfall: offsets are stored and committed automatically by default, before anything is durable.
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -69,8 +69,6 @@ const FIXED: [(&str, &str); 5] = [
     ("auto.offset.reset", "earliest"),
     // pitfall: the end of a partition would arrive as an error.
     ("enable.partition.eof", "false"),
-    // The library says ids of topics only where it says what it learns of them.
-    ("debug", "metadata"),
 ];
 
 /// A source that reads topics of one Kafka cluster.
@@ -137,6 +135,10 @@ fn open(
 ) -> Result<Consumer, SourceError> {
     let mut fixed = FIXED.to_vec();
     fixed.push(("group.id", &settings.group));
+    // The library says ids of topics only where it says what it learns of them.
+    let theirs = settings.connection.properties.get("debug");
+    let debug = theirs.map_or("metadata".to_owned(), |theirs| format!("{theirs},metadata"));
+    fixed.push(("debug", &debug));
     let (mut config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
     // So that it says them; what is logged of it is decided here.
     config.set_log_level(RDKafkaLogLevel::Debug);

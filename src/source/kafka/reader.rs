@@ -10,13 +10,12 @@ use std::{
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
-    error::KafkaError,
 };
 
 use super::{
     KafkaSettings,
     assignment::{Assignment, Consumer},
-    context::{Digest, NOWHERE, PartitionStatistics, Tracked},
+    context::{Digest, NOWHERE, PartitionStatistics, Tracked, uncommitted},
     fence::Fence,
     health::{ConnectionHealth, Trouble},
     intake::Intake,
@@ -25,7 +24,6 @@ use super::{
 use crate::{
     engine::record::{PartitionName, Position, RecordBatch},
     source::{SINK_RETRY, SourceContext, SourceError, SourceEvent},
-    telemetry::Quiet,
 };
 
 /// How long a poll waits when there is nothing: 100 ms. Stop and fencing are seen this late.
@@ -514,16 +512,6 @@ fn send_offsets<C: ConsumerContext>(
             uncommitted(&error);
             false
         }
-    }
-}
-
-/// What was logged of commits that failed.
-static COMMITS: Quiet = Quiet::new();
-
-/// Offsets were not committed. They are tried again every second.
-pub(super) fn uncommitted(error: &KafkaError) {
-    if let Some(times) = COMMITS.happened(&error.to_string(), Instant::now()) {
-        tracing::warn!(%error, times, "offsets were not committed to Kafka; the checkpoint has them");
     }
 }
 

@@ -8,9 +8,8 @@ use crate::{
 };
 
 /// Properties that the source decides, and why.
-const OWNED: [(&str, &str); 13] = [
+const OWNED: [(&str, &str); 12] = [
     ("auto.offset.reset", "write `start: earliest` or `start: latest`"),
-    ("debug", "write `log: {level: debug}`"),
     ("enable.auto.commit", "offsets are committed after the checkpoint that covers them"),
     ("auto.commit.enable", "offsets are committed after the checkpoint that covers them"),
     ("enable.auto.offset.store", "offsets are committed after the checkpoint that covers them"),
