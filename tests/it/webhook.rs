@@ -272,7 +272,11 @@ async fn bad_bodies_are_refused_with_a_reason_and_counted() {
         let answer = webhook.post("/", "", body).await;
         let (code, text) = (answer.status().as_u16(), answer.text().await.unwrap());
         assert!(code == status && text.contains(why), "{code} {text}");
-        assert!(webhook.troubled(what).await.1.contains(why));
+        let is_told = |seen: &Seen| {
+            let troubles = seen.troubles.lock().unwrap();
+            troubles.get(what).is_some_and(|(_, latest)| latest.contains(why))
+        };
+        webhook.until(why, is_told).await;
     }
     // One whose length is not said, either.
     let mut stream = TcpStream::connect(webhook.address).unwrap();
