@@ -28,7 +28,7 @@ use tripline::{
     web::SecretSource,
 };
 
-use crate::running::{Running as Process, event};
+use crate::running::{Running as Process, event, pause};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -133,7 +133,7 @@ impl Webhook {
         while !good(&self.seen) {
             let troubles = self.seen.troubles.lock().unwrap().clone();
             assert!(Instant::now() < deadline, "{what}; troubles: {troubles:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            pause().await;
         }
     }
 
@@ -313,7 +313,7 @@ async fn slow_and_many_clients_keep_nobody_out() {
             other => panic!("{other}"),
         }
         assert!(Instant::now() < deadline, "nobody comes through; {limited} were told to wait");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pause().await;
     }
     // A byte at a time is not fast enough.
     slow.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -440,7 +440,7 @@ async fn a_request_counts_once_whatever_carries_it() {
                 Ok(200) => break,
                 other => assert!(Instant::now() < deadline, "{other:?}"),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause().await;
         }
     };
     let mut running = Process::over(&sources, dir.path(), "");
