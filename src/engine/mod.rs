@@ -23,10 +23,11 @@ pub mod syntax;
 
 pub mod kind;
 
+pub mod state;
+
 pub mod record;
 
 pub mod dead_letter;
-pub mod state;
 
 pub mod event;
 

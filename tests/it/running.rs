@@ -22,6 +22,11 @@ pub(crate) fn event(verb: &str, user: &str, time: &str) -> String {
     )
 }
 
+/// Lets some time pass between two looks at what is waited for, with a deadline.
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
 /// The process; killed when dropped. What it prints is kept.
 pub(crate) struct Running {
     child: Child,

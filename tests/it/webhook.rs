@@ -28,7 +28,7 @@ use tripline::{
     web::SecretSource,
 };
 
-use crate::running::{Running as Process, event};
+use crate::running::{Running as Process, event, pause};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -133,7 +133,7 @@ impl Webhook {
         while !good(&self.seen) {
             let troubles = self.seen.troubles.lock().unwrap().clone();
             assert!(Instant::now() < deadline, "{what}; troubles: {troubles:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            pause().await;
         }
     }
 
@@ -272,7 +272,11 @@ async fn bad_bodies_are_refused_with_a_reason_and_counted() {
         let answer = webhook.post("/", "", body).await;
         let (code, text) = (answer.status().as_u16(), answer.text().await.unwrap());
         assert!(code == status && text.contains(why), "{code} {text}");
-        assert!(webhook.troubled(what).await.1.contains(why));
+        let is_told = |seen: &Seen| {
+            let troubles = seen.troubles.lock().unwrap();
+            troubles.get(what).is_some_and(|(_, latest)| latest.contains(why))
+        };
+        webhook.until(why, is_told).await;
     }
     // One whose length is not said, either.
     let mut stream = TcpStream::connect(webhook.address).unwrap();
@@ -309,7 +313,7 @@ async fn slow_and_many_clients_keep_nobody_out() {
             other => panic!("{other}"),
         }
         assert!(Instant::now() < deadline, "nobody comes through; {limited} were told to wait");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pause().await;
     }
     // A byte at a time is not fast enough.
     slow.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -436,7 +440,7 @@ async fn a_request_counts_once_whatever_carries_it() {
                 Ok(200) => break,
                 other => assert!(Instant::now() < deadline, "{other:?}"),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause().await;
         }
     };
     let mut running = Process::over(&sources, dir.path(), "");

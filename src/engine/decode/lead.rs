@@ -60,9 +60,13 @@ pub(super) fn find(line: &str) -> Option<Led<'_>> {
     let places = memchr::memchr_iter(b'{', bytes).take(PLACES_MAX);
     for at in places {
         let rest = line.get(at + 1..).unwrap_or("").trim_ascii_start();
-        // A list begins before its first item.
-        let before = line.get(..at).unwrap_or("").trim_ascii_end();
-        let start = if before.ends_with('[') { before.len() - 1 } else { at };
+        // Lists begin before their first item.
+        let mut start = at;
+        while let Some(before) =
+            line.get(..start).and_then(|b| b.trim_ascii_end().strip_suffix('['))
+        {
+            start = before.len();
+        }
         let lead = line.get(..start).unwrap_or("");
         if rest.starts_with(['"', '}']) {
             let content = line.get(start..).map(Cow::Borrowed)?;
@@ -106,6 +110,7 @@ mod tests {
             (r#"[pod/kube-apiserver-0/kube-apiserver] {"a":1}"#, r#"{"a":1}"#, None),
             (r#"apiserver-1  | [{"a":1}, {}]"#, r#"[{"a":1}, {}]"#, None),
             (r#"{main} {"a":1}"#, r#"{"a":1}"#, None),
+            (r#"x F [ [[{"a":1}]]]"#, r#"[ [[{"a":1}]]]"#, None),
             (r#"@cee: { "a":1}"#, r#"{ "a":1}"#, None),
             (
                 r#"time="2026-03-02T10:00:00Z" level=info msg="{\"a\":\"b\\n\"}" x=y"#,

@@ -583,6 +583,7 @@ fn an_event_behind_one_that_was_not_written_to_its_end_is_found() {
         let text = decode_fields(&[], format!("{}{second}\n", &first[..end]).as_bytes());
         let events = text.lines().filter(|line| line.starts_with("event b ")).count();
         let letters = text.lines().filter(|line| !line.starts_with("event ")).count();
-        assert_eq!((events, letters), (1, 1), "{end}: {text}");
+        // A bracket alone is text in front of an event.
+        assert!(events == 1 && (letters == 1 || end == 1 && letters == 0), "{end}: {text}");
     }
 }
