@@ -567,13 +567,17 @@ fn log_alert(alert: &Alert) {
     );
 }
 
-/// Logs what came of an attempt. A receiver that takes nothing is one line for each reason, and now and
-/// then a reminder with the number of attempts.
+/// Logs what came of an attempt. A receiver that takes nothing is one line for each thing that it says, and
+/// now and then a reminder with the number of attempts.
 fn log_outcome(quiet: &Quiet, notification: &Notification, outcome: &Outcome) {
     let Notification { id, receiver, notifier_index, .. } = notification;
     let recipient = notification.recipient.as_deref().unwrap_or_default();
     let who = format!("{receiver}\0{notifier_index}\0{recipient}\0");
-    let times = |reason: &str| quiet.happened(&format!("{who}{reason}"), Instant::now());
+    // Other words are news; another number in them (a duration, a port) is not.
+    let times = |reason: &str, detail: &str| {
+        let words: String = detail.chars().filter(|c| !c.is_ascii_digit()).take(80).collect();
+        quiet.happened(&format!("{who}{reason}\0{words}"), Instant::now())
+    };
     match outcome {
         Outcome::Delivered { receipt } => {
             if quiet.over(&who) {
@@ -590,13 +594,13 @@ fn log_outcome(quiet: &Quiet, notification: &Notification, outcome: &Outcome) {
         }
         Outcome::Retry { reason, detail, .. } => {
             let reason = reason.as_str();
-            if let Some(times) = times(reason) {
+            if let Some(times) = times(reason, detail) {
                 tracing::warn!(%id, receiver, recipient, reason, detail, times, "delivery will be retried");
             }
         }
         Outcome::Rejected { reason, detail } => {
             let reason = reason.as_str();
-            if let Some(times) = times(reason) {
+            if let Some(times) = times(reason, detail) {
                 tracing::error!(%id, receiver, recipient, reason, detail, times, "refused; it stays owed");
             }
         }

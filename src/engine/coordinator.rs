@@ -10,11 +10,11 @@
 //! them and sources pause; nothing new leaves either. It is tried again until it works, or until the
 //! process ends.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod source_state;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use source_state::{Begin, SourceState};
 
 use super::{
     alert::{Alert, Fingerprint},
@@ -248,33 +248,6 @@ pub struct Coordinator {
     /// When event time was last looked at.
     looked_at: WallTime,
     checkpoint_at: WallTime,
-}
-
-/// What is known of one source.
-#[derive(Default)]
-struct SourceState {
-    next_sequence: u64,
-    /// Where it goes on, with which batch, in order.
-    begins: VecDeque<Begin>,
-    /// See [`Input::Begin`].
-    is_rebuilding: bool,
-    /// Batches that came before their turn, or while none counted.
-    early: BTreeMap<u64, DetectionBatch>,
-    /// Its partitions, while it can be read.
-    ready: Option<Vec<Arc<PartitionName>>>,
-    /// Those of them, or others, that cannot be read nevertheless.
-    away: Vec<Arc<PartitionName>>,
-    /// Partitions that an earlier process has read, until this one can read the source.
-    restored: Vec<Arc<PartitionName>>,
-    /// How many batches there are in all, once that is known.
-    batches: Option<u64>,
-}
-
-/// See [`Input::Begin`].
-struct Begin {
-    sequence: u64,
-    positions: Vec<Position>,
-    is_rebuilding: bool,
 }
 
 /// A checkpoint on its way to the store.
@@ -703,26 +676,5 @@ impl Coordinator {
         let told = self.stop_at.map(|_| End::Stopped { pending_count });
         let end = self.failure.take().or(told).unwrap_or(End::Finished);
         self.effects.push_back(Effect::End(end));
-    }
-}
-
-impl SourceState {
-    /// The partitions whose silence means something.
-    fn heard(&self) -> Vec<Arc<PartitionName>> {
-        let is_heard = |partition: &&Arc<PartitionName>| !self.away.contains(partition);
-        self.ready.iter().flatten().filter(is_heard).cloned().collect()
-    }
-
-    /// Where it goes on now, if that has changed.
-    fn next_begin(&mut self) -> Option<Begin> {
-        let is_due = |begin: &Begin| begin.sequence <= self.next_sequence;
-        self.begins.front().is_some_and(is_due).then(|| self.begins.pop_front())?
-    }
-
-    /// The batch whose turn it is, if it is there.
-    fn next_batch(&mut self) -> Option<DetectionBatch> {
-        let batch = self.early.remove(&self.next_sequence)?;
-        self.next_sequence += 1;
-        Some(batch)
     }
 }

@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use rdkafka::Offset;
 use std::time::Duration;
 
-/// An alert whose summary cannot be made: its template calls what is no function.
+/// An alert whose summary cannot be made: its template divides by 0.
 const BROKEN_TEMPLATE: (&str, &str) = (
     "broken_template.yaml",
     "title: Pod deleted
@@ -27,7 +27,7 @@ detection:
   condition: deleted
 level: low
 tripline:
-  annotations: {summary: '{{ user.username() }}'}
+  annotations: {summary: '{{ 1 // (count - 1) }}'}
 ",
 );
 
@@ -90,8 +90,7 @@ reload: {{interval: 1s}}
     (0..50).for_each(|_| send("no json"));
     fires(&prometheus, "TriplineDecodeFailures");
     let whole = read("user-a", "s");
-    let cut = whole.find("responseStatus").unwrap();
-    send(&whole[..cut]);
+    send(&whole[..whole.len() - 1]);
     fires(&prometheus, "TriplineEventsIncomplete");
     let mut ahead = audit::event("user-a", "list", "pods", "shop", "");
     for key in ["requestReceivedTimestamp", "stageTimestamp"] {

@@ -211,10 +211,12 @@ impl ClientContext for ReaderContext {
     fn stats(&self, statistics: Statistics) {
         // "UP" is a connection that requests can use.
         let is_up = |broker: &&Broker| broker.state == "UP";
-        // pitfall: a broker that hangs keeps its connection; the library notices after a minute.
-        let is_silent = |broker: &Broker| broker.waitresp_cnt > 0 && broker.rxidle > SILENCE_MICROS;
+        // pitfall: a broker that hangs keeps its connection; the library notices after a minute. One that
+        // was only asked for the cluster is never heard again, and says nothing either way.
+        let owes = |broker: &Broker| broker.waitresp_cnt > 0 && broker.rxidle > SILENCE_MICROS;
+        let answers = |broker: &Broker| (0..=SILENCE_MICROS).contains(&broker.rxidle);
         let mut up = statistics.brokers.values().filter(is_up).peekable();
-        let is_silent = up.peek().is_some() && up.clone().all(is_silent);
+        let is_silent = up.clone().any(owes) && !up.clone().any(answers);
         let connected = up.peek().is_some() && !is_silent;
         let mut digest = Digest { connected, is_silent, partitions: BTreeMap::new() };
         let mut shared = self.shared();
