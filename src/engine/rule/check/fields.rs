@@ -166,7 +166,6 @@ fn suggestion(path: &str) -> Option<String> {
 
 /// Parts of bodies that rules like to look for at the root of the event.
 const PARTS: &[(&str, &str)] = &[
-    ("hostPath", "pod_spec.volumes.hostPath.path"),
     ("capabilities", "pod_spec.containers.securityContext.capabilities.add"),
     ("username", "user.username"),
     ("groups", "user.groups"),
@@ -184,7 +183,7 @@ mod tests {
             ("objectRef.resourse", "objectRef.resource"),
             ("objectref.name", "objectRef.name"),
             ("apiGroup", "objectRef.apiGroup"),
-            ("hostPath", "pod_spec.volumes.hostPath.path"),
+            ("hostPath", "host_path"),
             ("userName", "user.username"),
             ("privileged", "pod_spec.containers.securityContext.privileged"),
             ("hostNetwork", "pod_spec.hostNetwork"),
