@@ -4,6 +4,7 @@
 //! words of our own, or names from configuration and rule files; never text from events. Series that
 //! can be known beforehand exist from the start with 0, so that `rate()` sees the first increase.
 
+mod ledger;
 mod source;
 
 use std::{
@@ -15,12 +16,12 @@ use std::{
 
 use prometheus::{IntCounter, IntCounterVec, Registry, TextEncoder};
 
+use self::ledger::LedgerMetrics;
 use super::{
     families::{
         CanaryMetrics, CheckpointMetrics, DeliveryMetrics, EngineMetrics, ProcessMetrics,
         RulesMetrics, ServerMetrics, SourceMetrics,
     },
-    ledger::LedgerMetrics,
     process,
     refusal::Refusal,
     registry::{Builder, MetricInfo},
@@ -53,7 +54,7 @@ pub struct Metrics {
     canary: CanaryMetrics,
     rules: RulesMetrics,
     server: ServerMetrics,
-    pub(super) ledger: LedgerMetrics,
+    ledger: LedgerMetrics,
     process: ProcessMetrics,
     /// Rules that have series, with the severities they may have.
     known_rules: Mutex<BTreeSet<(String, &'static str)>>,
@@ -496,7 +497,7 @@ fn bytes_in(directory: &Path) -> Option<u64> {
 }
 
 /// Brings a counter up to a total that is counted elsewhere.
-pub(super) fn advance(counter: &IntCounter, total: u64) {
+fn advance(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
@@ -505,7 +506,7 @@ fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
-pub(super) fn now_seconds() -> f64 {
+fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 

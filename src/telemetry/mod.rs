@@ -5,7 +5,6 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod families;
-mod ledger;
 mod log;
 mod metrics;
 mod process;

@@ -13,7 +13,7 @@ use crate::{
     archive::Filter,
     cli::{exit, output},
     engine::{
-        access::{Visit, Visits},
+        access::{VISIT_PAUSE, Visit, Visits},
         duration::parse_duration,
         text::span,
     },
@@ -32,9 +32,9 @@ pub(in crate::cli) struct VisitsArgs {
     /// Of one actor.
     #[arg(long, value_name = "USER")]
     actor: Option<String>,
-    /// The pause that ends a visit.
-    #[arg(long, value_name = "SPAN", default_value = "15m")]
-    pause: String,
+    /// The pause that ends a visit; 15m, if it is left out.
+    #[arg(long, value_name = "SPAN")]
+    pause: Option<String>,
     /// Of machines, too.
     #[arg(long)]
     machines: bool,
@@ -45,8 +45,11 @@ pub(in crate::cli) fn execute(args: &VisitsArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn run(args: &VisitsArgs) -> anyhow::Result<ExitCode> {
-    let pause = parse_duration(&args.pause)
-        .ok_or_else(|| Mistake(format!("`{}` is not a span of time: write 15m", args.pause)))?;
+    let pause = match &args.pause {
+        None => VISIT_PAUSE,
+        Some(text) => parse_duration(text)
+            .ok_or_else(|| Mistake(format!("`{text}` is not a span of time: write 15m")))?,
+    };
     let mut asked = args.ask.resolve("24h")?;
     asked.filters.push(Filter::Accesses);
     if let Some(actor) = &args.actor {

@@ -1,3 +1,5 @@
+//! Copies, roll-ups, floods, and a ledger whose state was lost.
+
 use super::*;
 use crate::engine::limits::FLOOD_ROWS;
 use crate::engine::{

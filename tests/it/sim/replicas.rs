@@ -95,6 +95,9 @@ impl Topic {
     }
 }
 
+/// How keys of the recorder's state begin under which the requests stand that it has recorded.
+const RUNS: u8 = 1;
+
 /// A coordinator whose effects are all carried out at once.
 struct Replica {
     coordinator: Coordinator,
@@ -191,6 +194,9 @@ impl Replica {
             if entry.table == StateTable::Identity {
                 let run: (String, i64, u64) = postcard::from_bytes(&entry.key).unwrap();
                 runs.insert(run, entry.value);
+            } else if entry.table == StateTable::Recorder && entry.key.first() == Some(&RUNS) {
+                let (_, until, number): (u8, i64, u64) = postcard::from_bytes(&entry.key).unwrap();
+                runs.insert(("recorder".to_owned(), until, number), entry.value);
             } else {
                 digest.insert((entry.table, entry.key), entry.value);
             }

@@ -2,12 +2,8 @@
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
 
-use super::{
-    Metrics,
-    metrics::{advance, now_seconds},
-    registry::Builder,
-};
-use crate::engine::recorder::Recorder;
+use super::{Metrics, advance, now_seconds};
+use crate::{engine::recorder::Recorder, telemetry::registry::Builder};
 
 pub(super) struct LedgerMetrics {
     rows: IntCounterVec,
