@@ -12,6 +12,7 @@ use crate::{
 };
 
 use axum::http::StatusCode;
+use rdkafka::Offset;
 use std::time::Duration;
 
 /// An alert whose summary cannot be made: its template divides by 0.
@@ -133,7 +134,7 @@ reload: {{interval: 1s}}
     tripline.kill();
     fires(&prometheus, "TriplineDown");
     (0..20).for_each(|_| send("gone before it is read"));
-    kafka.delete_records("alarms");
+    kafka.delete_records("alarms", Offset::End);
     tripline.start_ready();
     fires(&prometheus, "TriplineRecordsLost");
     tripline.stop();

@@ -150,7 +150,7 @@ fn a_dead_letter_is_sent_again_from_its_topic() {
         "time": "2026-01-05T22:14:01.000000Z", "topic": "replayed", "partition": 0, "offset": 0,
         "reason": "not_an_event", "detail": "", "payload": event,
     });
-    std::fs::create_dir_all(tripline.path().join("state/dead-letters")).unwrap();
+    fs::create_dir_all(tripline.path().join("state/dead-letters")).unwrap();
     tripline.write("state/dead-letters/dead-letter-000001.jsonl", &format!("{letter}\n"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
     command.args(["dead-letters", "replay", "--config", "tripline.yaml", "--format", "json"]);

@@ -182,7 +182,7 @@ fn what_was_deleted_before_it_was_read_is_counted_and_told() {
     tripline.stop();
     (0..3).for_each(|_| send("lost"));
     send("kept");
-    kafka.delete_records("retained", 4);
+    kafka.delete_records("retained", Offset::Offset(4));
     tripline.start_ready();
     let lost = || tripline.metric("tripline_source_records_lost_total", &[]);
     eventually("the loss is counted", || lost().filter(|lost| *lost >= 3.0));

@@ -17,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -26,13 +25,17 @@ use super::{
         AlertKey, Place, Quotas, add_actor, is_overflow, label_overflow, newest_first,
         overflow_summary,
     },
-    template::{Context, Templates},
+    shown::{
+        VALUE_BYTES_MAX, context_of, default_summary, evidence_of, label_name, severity_of,
+        threshold_of,
+    },
+    template::Templates,
 };
 use crate::engine::{
     kind::{Hit, Holds},
     kubernetes::fields::CLUSTER,
     limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, KEYS_PER_EVENT_MAX},
-    rule::{AlertSpec, CaptureSlot, Rule, RuleMeta, RuleSet, Severity},
+    rule::{AlertSpec, CaptureSlot, Rule, RuleSet},
     text::{bounded_line, bounded_lines},
     time::{EventTime, WallTime},
     value::{Captured, choices},
@@ -40,9 +43,6 @@ use crate::engine::{
 
 /// Alerts that ended and are forgotten when there are too many: a sixteenth, so that a flood costs little.
 const FORGOTTEN_AT_ONCE: usize = ALERTS_MAX / 16;
-
-/// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
-const VALUE_BYTES_MAX: usize = 1_024;
 
 /// The annotation with the time that an event claims, if that cannot be.
 const CLAIMED_TIME: &str = "claimed_time";
@@ -596,103 +596,4 @@ fn until(spec: &AlertSpec, hit: &Hit, overflow: bool) -> EventTime {
         Holds::Until(until) if !overflow => until,
         _ => hit.last.max(hit.time).plus(spec.resolve_after),
     }
-}
-
-/// Name of a key part as a Prometheus label: short for what everybody knows, else with `_`.
-fn label_name(path: &str) -> String {
-    match path {
-        "objectRef.namespace" => "namespace".to_owned(),
-        "objectRef.name" => "name".to_owned(),
-        "objectRef.resource" => "resource".to_owned(),
-        "user.username" => "user".to_owned(),
-        _ => path
-            .chars()
-            .enumerate()
-            .map(|(at, c)| {
-                let fits = c.is_ascii_alphabetic() || c == '_' || (at > 0 && c.is_ascii_digit());
-                if fits { c } else { '_' }
-            })
-            .collect(),
-    }
-}
-
-fn severity_of(meta: &RuleMeta, spec: &AlertSpec, value: f64) -> Severity {
-    spec.levels
-        .iter()
-        .filter(|step| value >= step.at_least)
-        .map(|step| step.severity)
-        .next_back()
-        .unwrap_or(meta.severity)
-}
-
-fn threshold_of(rule: &Rule) -> String {
-    match rule {
-        Rule::Detection(_) => String::new(),
-        Rule::Correlation(rule) => rule.kind.describe(&rule.frame),
-    }
-}
-
-fn evidence_of(rule: &Rule, spec: &AlertSpec, hit: &Hit) -> Option<Evidence> {
-    let fields: Vec<(String, String)> = spec
-        .evidence
-        .iter()
-        .filter_map(|slot| {
-            let name = rule.capture().get(slot.index())?;
-            let text = hit.captured.get(slot.index())?.joined()?;
-            Some((name.clone(), bounded_line(&text, VALUE_BYTES_MAX)))
-        })
-        .collect();
-    (!fields.is_empty()).then_some(Evidence { time: hit.last, fields })
-}
-
-fn context_of<'a>(rule: &'a Rule, hit: &Hit, alert: &Alert) -> Context<'a> {
-    let fields = rule
-        .capture()
-        .iter()
-        .zip(&*hit.captured)
-        .filter_map(|(name, captured)| {
-            Some((name.as_str(), bounded_line(&captured.joined()?, VALUE_BYTES_MAX)))
-        })
-        .collect();
-    let key: Vec<String> = alert.key.iter().map(|(_, value)| value.clone()).collect();
-    #[expect(clippy::cast_possible_truncation, reason = "whole values are shown as integers")]
-    let value = if alert.value.fract() == 0.0 && alert.value.abs() < 1e15 {
-        Value::from(alert.value as i64)
-    } else {
-        Value::from(alert.value)
-    };
-    let extra = vec![
-        ("count", value.clone()),
-        ("value", value),
-        ("usual", hit.usual.map_or(Value::UNDEFINED, |usual| Value::from(rounded(usual)))),
-        ("threshold", Value::from(alert.threshold.as_str())),
-        ("first_seen", Value::from(alert.first_seen.rfc3339())),
-        ("last_seen", Value::from(alert.last_seen.rfc3339())),
-        ("key", Value::from(key)),
-        ("title", Value::from(alert.rule_title.as_str())),
-        ("severity", Value::from(alert.severity.as_str())),
-        ("rule", Value::from(alert.rule_id.as_str())),
-        ("values", hit.values.iter().map(|one| bounded_line(one, VALUE_BYTES_MAX)).collect()),
-        ("findings", Value::from(alert.finding_count)),
-    ];
-    Context { fields, extra }
-}
-
-/// With one digit behind the point.
-fn rounded(number: f64) -> f64 {
-    (number * 10.0).round() / 10.0
-}
-
-/// Who, what, where, how often.
-fn default_summary(alert: &Alert) -> String {
-    let key: Vec<String> =
-        alert.key.iter().map(|(name, value)| format!("{}={value}", label_name(name))).collect();
-    let mut text = alert.rule_title.clone();
-    if !key.is_empty() {
-        text += &format!(": {}", key.join(" "));
-    }
-    if !alert.threshold.is_empty() {
-        text += &format!(" ({}, {})", alert.value, alert.threshold);
-    }
-    bounded_lines(&text, ANNOTATION_BYTES_MAX)
 }

@@ -3,6 +3,7 @@
 pub(crate) mod lifecycle;
 mod own;
 pub(crate) mod quota;
+mod shown;
 pub(crate) mod template;
 mod who;
 

@@ -24,7 +24,12 @@ use crate::engine::{
         derived::{OBJECT, POD_SPEC, is_derived},
         well_known,
     },
-    kubernetes::{fields::CLUSTER, resources::pod_spec_places, shapes::is_open, verbs::READING},
+    kubernetes::{
+        fields::CLUSTER,
+        resources::{PARTS, pod_spec_places},
+        shapes::is_open,
+        verbs::READING,
+    },
     limits,
     text_table::TextTable,
     value::{Value, unescape},
@@ -47,9 +52,6 @@ const BODIES: [&str; 2] = ["requestObject", "responseObject"];
 /// Behind the name of a body: its node where the request changes something, so that the body says what an
 /// object is to be, or has become. Keys of events have no such byte.
 const CHANGE: char = '\0';
-
-/// Subresources of an object that are written in its shape, while what is not about them counts for nothing.
-const PARTS: [&str; 2] = ["scale", "status"];
 
 /// Index of a node. The root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +268,8 @@ impl Projection {
     ) -> Result<(), Fault> {
         let id = match self.bodies.iter().find(|body| body.plain == Some(id)) {
             Some(Body { change: Some(change), .. }) if may_change(event) => {
-                event.is_object_assumed |= !event.has(well_known::VERB);
+                event.is_object_assumed |=
+                    !event.has(well_known::VERB) || !event.has(well_known::RESOURCE);
                 *change
             }
             _ => id,

@@ -334,6 +334,7 @@ fn an_object_is_that_of_a_change_wherever_the_verb_stands() {
     let event = |verb: &str, below: &str| {
         [
             format!(r#""verb":"{verb}","objectRef":{{"subresource":"{below}"}},BODIES"#),
+            format!(r#""verb":"{verb}",BODIES,"objectRef":{{"subresource":"{below}"}}"#),
             format!(r#"BODIES,"objectRef":{{"subresource":"{below}"}},"verb":"{verb}""#),
         ]
         .map(|text| {

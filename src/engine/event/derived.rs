@@ -8,9 +8,8 @@ use std::{borrow::Cow, net::IpAddr};
 use super::{
     Event, FieldId, Stage, actor,
     network::{is_public, network_of, parse_address},
-    object,
-    request::{self, REQUEST_QUERY},
-    sources::{self, Sources},
+    object, request,
+    sources::{self, REQUEST_QUERY, Sources},
     unseen, well_known,
 };
 use crate::engine::{

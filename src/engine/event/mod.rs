@@ -232,7 +232,7 @@ pub struct Event<'a> {
     pub is_cut: bool,
     /// A shipper left out a body that was too large for it.
     pub bodies_skipped: bool,
-    /// Its bodies came before its verb, and were read as those of a change.
+    /// Its bodies came before its verb or its object, and were read as those of a change.
     pub(in crate::engine) is_object_assumed: bool,
     /// Fields that are absent since they were written in a way that says nothing clear.
     pub unread: UnreadFields,

@@ -16,9 +16,6 @@ use crate::engine::{
     value::Value,
 };
 
-/// Prefix of the fields of parameters.
-pub(super) const REQUEST_QUERY: &str = "request.query";
-
 /// The only value by which a request asks for a dry run; the API server refuses every other.
 const ALL: &str = "All";
 

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{FieldId, FieldTable, Identities, request::REQUEST_QUERY};
+use super::{FieldId, FieldTable, Identities};
+
+/// Prefix of the fields of parameters.
+pub(super) const REQUEST_QUERY: &str = "request.query";
 
 /// The request's body, whatever it is.
 const REQUEST_BODY: &str = "requestObject";

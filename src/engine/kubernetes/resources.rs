@@ -304,6 +304,10 @@ pub fn subresource(name: &str) -> Option<&'static Subresource> {
     SUBRESOURCES.iter().find(|known| known.name == name)
 }
 
+/// Subresources that are a part of an object, or a view of it, in its own shape: whatever else stands in
+/// the body counts for nothing.
+pub const PARTS: [&str; 2] = ["scale", "status"];
+
 /// Subresources whose requests name the command that is run, in `requestURI`: of a pod directly, and
 /// of the kubelet's API behind `nodes/proxy`.
 pub const RUNS_COMMANDS: [&str; 2] = ["exec", "proxy"];

@@ -12,7 +12,7 @@ use crate::engine::{
     },
     kubernetes::{
         AuditLevel, Stage,
-        resources::{self, RESOURCES, RUNS_COMMANDS, Resource, SUBRESOURCES},
+        resources::{self, PARTS, RESOURCES, RUNS_COMMANDS, Resource, SUBRESOURCES},
         runs_long,
         verbs::{CHANGING, READING, RESOURCE_VERBS, URL_VERBS},
     },
@@ -259,8 +259,14 @@ impl<'r> Requests<'r> {
                 facts.learn(well_known::SUBRESOURCE, subresource);
                 let Some(known) = target.known() else { return };
                 let subresource = target.subresource();
+                if subresource.is_some_and(|name| PARTS.contains(&name)) {
+                    absent(facts, &self.fields.changed);
+                }
                 if !known.changes_pod_spec(subresource) {
                     absent(facts, &self.fields.pod_spec);
+                    if !(known.name == "persistentvolumes" && subresource.is_none()) {
+                        facts.learn_path(&self.rules.fields, "host_path", Known::Absent);
+                    }
                 }
                 if !subresource.is_some_and(|name| RUNS_COMMANDS.contains(&name)) {
                     facts.learn_path(&self.rules.fields, "exec.command", Known::Absent);

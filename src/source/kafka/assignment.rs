@@ -81,8 +81,14 @@ struct Found {
 /// Where a group remembers a partition.
 struct Remembered {
     offset: i64,
-    /// Whether Tripline itself has committed it, in a log of this id if it knew one.
-    mark: Option<Option<Arc<str>>>,
+    /// What Tripline has committed beside it, if it was Tripline.
+    mark: Option<Mark>,
+}
+
+/// What is committed beside an offset.
+struct Mark {
+    /// The id of the topic, if it was known.
+    log: Option<Arc<str>>,
 }
 
 impl Assignment {
@@ -237,7 +243,7 @@ impl Assignment {
             let tracked = tracked(&name);
             match (tracked.next(), remembered.remove(&name)) {
                 (Some(next), _) => self.go_on(&tracked, next, low, high),
-                (None, Some(Remembered { offset, mark: Some(log) })) => {
+                (None, Some(Remembered { offset, mark: Some(Mark { log }) })) => {
                     if let Some(log) = log {
                         self.logs.entry(name.topic.clone()).or_insert(log);
                     }
@@ -462,7 +468,8 @@ fn remember(
         element.error()?;
         if let Offset::Offset(offset) = element.offset() {
             let mark = element.metadata().strip_prefix(MARK);
-            let mark = mark.map(|log| Some(log).filter(|log| !log.is_empty()).map(Arc::from));
+            let log = |log: &str| Some(log).filter(|log| !log.is_empty()).map(Arc::from);
+            let mark = mark.map(|mark| Mark { log: log(mark) });
             let name = consumer.context().name_of(element.topic(), element.partition());
             remembered.insert(name, Remembered { offset, mark });
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::{consumer::Consumer as _, error::KafkaError};
+use rdkafka::{consumer::Consumer as _, error::KafkaError, groups::GroupInfo};
 
 use super::{KafkaSettings, assignment::Consumer, fence::is_earlier_version};
 
@@ -78,7 +78,7 @@ pub(super) fn members(
     let list = consumer.fetch_group_list(Some(&settings.group), ASK_TIMEOUT)?;
     let groups = list.groups().iter().filter(|group| group.name() == settings.group);
     let (mut members, mut names) = (Members::default(), Vec::new());
-    for member in groups.flat_map(|group| group.members()) {
+    for member in groups.flat_map(GroupInfo::members) {
         if is_earlier_version(settings, member.id()) {
             members.has_earlier_version = true;
         } else {

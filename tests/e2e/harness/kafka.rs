@@ -127,13 +127,6 @@ impl Kafka {
         self.process.as_mut().expect("the broker runs").signal("CONT");
     }
 
-    /// Deletes what there is now in partition 0 of a topic, as retention does.
-    pub(crate) fn delete_records(&self, topic: &str) {
-        let mut until = TopicPartitionList::new();
-        until.add_partition_offset(topic, 0, Offset::End).unwrap();
-        block_on(self.admin().delete_records(&until, &options())).unwrap();
-    }
-
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(&mut self) {
         self.process.take().expect("the broker runs").terminate();
@@ -183,10 +176,10 @@ impl Kafka {
         });
     }
 
-    /// Deletes the records of partition 0 of a topic before an offset, as retention does.
-    pub(crate) fn delete_records(&self, topic: &str, before: i64) {
+    /// Deletes the records of partition 0 of a topic before an offset (or all, `Offset::End`), as retention does.
+    pub(crate) fn delete_records(&self, topic: &str, before: Offset) {
         let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(topic, 0, Offset::Offset(before)).unwrap();
+        offsets.add_partition_offset(topic, 0, before).unwrap();
         block_on(self.admin().delete_records(&offsets, &options())).unwrap();
     }
 

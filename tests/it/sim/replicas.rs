@@ -169,6 +169,7 @@ impl Replica {
             | Effect::NothingToCommit
             | Effect::Counted { .. }
             | Effect::Archive(_)
+            | Effect::ResolvedByHand(_)
             | Effect::WasAway(_) => {}
             Effect::StopSources | Effect::End(_) => panic!("nobody told it to stop"),
         }

@@ -49,6 +49,10 @@ const LOST_SCANS: u64 = 3;
 /// A file that was not written for so long, in nanoseconds, gets no more of its only line: one minute.
 const STILL: i128 = 60_000_000_000;
 
+/// How far the time of a file may lie behind our clock, in nanoseconds: 2 seconds. File systems keep a coarser
+/// clock, and those of a network another one.
+const CLOCK_SLACK: i128 = 2_000_000_000;
+
 /// What a source follows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Followed {
@@ -346,9 +350,10 @@ impl Follower {
     /// A content that nobody has seen before.
     fn begin(&mut self, found: &Found, file: Opened, print: Print, now: i128) {
         if !self.logs.contains_key(&found.log) {
-            self.add_log(found.log.clone(), now);
+            let since = now - CLOCK_SLACK;
+            self.add_log(found.log.clone(), since);
             let source = self.followed.source.as_ref();
-            self.notes.push(note::of_log(source, &found.log, LogNote { since: now }));
+            self.notes.push(note::of_log(source, &found.log, LogNote { since }));
         }
         let note = ContentNote {
             log: found.log.clone(),

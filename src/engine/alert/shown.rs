@@ -1,0 +1,117 @@
+//! What alerts show of findings: labels, evidence, what templates may name, and what is said without one.
+
+use minijinja::Value;
+
+use super::{Alert, Evidence, template::Context};
+use crate::engine::{
+    kind::Hit,
+    limits::ANNOTATION_BYTES_MAX,
+    rule::{AlertSpec, Rule, RuleMeta, Severity},
+    text::{bounded_line, bounded_lines},
+};
+
+/// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
+pub(super) const VALUE_BYTES_MAX: usize = 1_024;
+
+/// Name of a key part as a Prometheus label: short for what everybody knows, else with `_`.
+pub(super) fn label_name(path: &str) -> String {
+    match path {
+        "objectRef.namespace" => "namespace".to_owned(),
+        "objectRef.name" => "name".to_owned(),
+        "objectRef.resource" => "resource".to_owned(),
+        "user.username" => "user".to_owned(),
+        _ => path
+            .chars()
+            .enumerate()
+            .map(|(at, c)| {
+                let fits = c.is_ascii_alphabetic() || c == '_' || (at > 0 && c.is_ascii_digit());
+                if fits { c } else { '_' }
+            })
+            .collect(),
+    }
+}
+
+/// Severity of a value.
+pub(super) fn severity_of(meta: &RuleMeta, spec: &AlertSpec, value: f64) -> Severity {
+    spec.levels
+        .iter()
+        .filter(|step| value >= step.at_least)
+        .map(|step| step.severity)
+        .next_back()
+        .unwrap_or(meta.severity)
+}
+
+/// What a value is compared with, for people.
+pub(super) fn threshold_of(rule: &Rule) -> String {
+    match rule {
+        Rule::Detection(_) => String::new(),
+        Rule::Correlation(rule) => rule.kind.describe(&rule.frame),
+    }
+}
+
+/// What shows a finding; `None` if nothing is known of it any more.
+pub(super) fn evidence_of(rule: &Rule, spec: &AlertSpec, hit: &Hit) -> Option<Evidence> {
+    let fields: Vec<(String, String)> = spec
+        .evidence
+        .iter()
+        .filter_map(|slot| {
+            let name = rule.capture().get(slot.index())?;
+            let text = hit.captured.get(slot.index())?.joined()?;
+            Some((name.clone(), bounded_line(&text, VALUE_BYTES_MAX)))
+        })
+        .collect();
+    (!fields.is_empty()).then_some(Evidence { time: hit.last, fields })
+}
+
+/// What templates may name.
+pub(super) fn context_of<'a>(rule: &'a Rule, hit: &Hit, alert: &Alert) -> Context<'a> {
+    let fields = rule
+        .capture()
+        .iter()
+        .zip(&*hit.captured)
+        .filter_map(|(name, captured)| {
+            Some((name.as_str(), bounded_line(&captured.joined()?, VALUE_BYTES_MAX)))
+        })
+        .collect();
+    let key: Vec<String> = alert.key.iter().map(|(_, value)| value.clone()).collect();
+    #[expect(clippy::cast_possible_truncation, reason = "whole values are shown as integers")]
+    let value = if alert.value.fract() == 0.0 && alert.value.abs() < 1e15 {
+        Value::from(alert.value as i64)
+    } else {
+        Value::from(alert.value)
+    };
+    let extra = vec![
+        ("count", value.clone()),
+        ("value", value),
+        ("usual", hit.usual.map_or(Value::UNDEFINED, |usual| Value::from(rounded(usual)))),
+        ("threshold", Value::from(alert.threshold.as_str())),
+        ("first_seen", Value::from(alert.first_seen.rfc3339())),
+        ("last_seen", Value::from(alert.last_seen.rfc3339())),
+        ("key", Value::from(key)),
+        ("title", Value::from(alert.rule_title.as_str())),
+        ("severity", Value::from(alert.severity.as_str())),
+        ("rule", Value::from(alert.rule_id.as_str())),
+        ("values", hit.values.iter().map(|one| bounded_line(one, VALUE_BYTES_MAX)).collect()),
+        ("findings", Value::from(alert.finding_count)),
+    ];
+    Context { fields, extra }
+}
+
+/// With one digit behind the point.
+fn rounded(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
+/// Who, what, where, how often.
+pub(super) fn default_summary(alert: &Alert) -> String {
+    let key: Vec<String> =
+        alert.key.iter().map(|(name, value)| format!("{}={value}", label_name(name))).collect();
+    let mut text = alert.rule_title.clone();
+    if !key.is_empty() {
+        text += &format!(": {}", key.join(" "));
+    }
+    if !alert.threshold.is_empty() {
+        text += &format!(" ({}, {})", alert.value, alert.threshold);
+    }
+    bounded_lines(&text, ANNOTATION_BYTES_MAX)
+}
