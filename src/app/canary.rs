@@ -42,7 +42,7 @@ id: 2f6d1c1e-4b0c-4a5e-9d53-0c4a9e7f1a01
 name: tripline_canary
 logsource: {product: kubernetes, service: audit}
 detection:
-  canary: {user.username: 'tripline:canary', requestURI: /tripline-canary, verb: get}
+  canary: {user.username: 'tripline:canary', request.path: /tripline-canary, verb: get}
   condition: canary
 level: informational
 tripline: {group-by: [auditID]}
