@@ -1,3 +1,5 @@
+//! What is recorded, and what becomes of it in a flood.
+
 use super::*;
 use crate::engine::limits::FLOOD_ROWS;
 use crate::engine::{
