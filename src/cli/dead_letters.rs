@@ -214,12 +214,9 @@ fn show(args: &ShowArgs, letters: &[KeptLetter]) -> anyhow::Result<ExitCode> {
         Format::Json => {
             let whole = |letter: &&KeptLetter| {
                 let mut view = view(letter);
-                let (name, payload) = match std::str::from_utf8(&letter.payload) {
-                    Ok(text) => ("payload", text.to_owned()),
-                    Err(_) => {
-                        use base64::{Engine as _, engine::general_purpose::STANDARD};
-                        ("payload_base64", STANDARD.encode(&letter.payload))
-                    }
+                let (name, payload) = if let Ok(text) = std::str::from_utf8(&letter.payload) { ("payload", text.to_owned()) } else {
+                    use base64::{Engine as _, engine::general_purpose::STANDARD};
+                    ("payload_base64", STANDARD.encode(&letter.payload))
                 };
                 if let Some(fields) = view.as_object_mut() {
                     fields.insert(name.to_owned(), payload.into());
@@ -302,9 +299,9 @@ fn replay(
     // Standard output may be where the records went.
     let said = said(args, &done);
     if args.output.is_some() {
-        output::tell(said.trim_end())
+        output::tell(said.trim_end());
     } else {
-        output::print_all(&said)?
+        output::print_all(&said)?;
     }
     Ok(if done.left.is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
 }

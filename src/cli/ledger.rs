@@ -208,12 +208,9 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         failure = out.write_all(text.as_bytes()).err();
         failure.is_none()
     })?;
-    match failure {
-        Some(error) => Err(error.into()),
-        None => {
-            out.flush()?;
-            Ok(if reader.problems().is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
-        }
+    if let Some(error) = failure { Err(error.into()) } else {
+        out.flush()?;
+        Ok(if reader.problems().is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
     }
 }
 

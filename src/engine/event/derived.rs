@@ -229,7 +229,7 @@ pub const DERIVATIONS: &[Derivation] = &[
         "host_path",
         Text,
         Rarely("only for pod specs and persistent volumes that name a directory of the node"),
-        With(|event, field, sources| object::host_paths(event, field, sources)),
+        With(object::host_paths),
         "The directories and files of the node that a pod spec mounts, or a persistent volume is: \
          `hostPath.path` and `local.path`, in the shortest form: without `//`, `/./`, `/../`, a slash at the \
          end, `/proc/1/root` and the like, and with `/run` for `/var/run`. Absent if there are none.",
@@ -311,7 +311,7 @@ pub const DERIVATIONS: &[Derivation] = &[
         "secret.account",
         Text,
         Rarely("only for secrets that are to hold a token, where their bodies are recorded"),
-        With(|event, field, sources| object::secret_account(event, field, sources)),
+        With(object::secret_account),
         "The service account whose token a secret is to hold, that is of the type \
          `kubernetes.io/service-account-token`: `system:serviceaccount:NAMESPACE:NAME`. Absent for other \
          secrets, and where the bodies of secrets are not recorded, which is no reason to record them.",
@@ -352,7 +352,7 @@ pub const DERIVATIONS: &[Derivation] = &[
         "subject.id",
         Text,
         Rarely("only for requests that change a binding and name subjects"),
-        With(|event, field, sources| object::subjects(event, field, sources)),
+        With(object::subjects),
         "Whom a binding names: users and groups by their names, service accounts as \
          `system:serviceaccount:NAMESPACE:NAME`. Absent without `object.subjects`.",
     )

@@ -158,7 +158,7 @@ fn read_identity(section: Section<'_>, now: Option<WallTime>) -> (Identity, Note
     let mut read = (Identity::default(), Note::default());
     read_keys(IDENTITY, &section, &mut read);
     let (Identity { users, groups, human, team, until }, note) = &mut read;
-    let names = ["users", "groups"].into_iter().flat_map(|key| section.strings(key));
+    let names = ["users", "groups"].into_iter().filter_map(|key| section.strings(key));
     let names: Vec<String> = names.flatten().map(|name| format!("`{name}`")).collect();
     note.on = format!("{} in identities.yaml", first_of(&names, 3));
     let bad = |title: &str, help: &str| {
