@@ -127,7 +127,7 @@ enum Key {
 #[derive(Serialize, Deserialize)]
 struct Head {
     id: u64,
-    head: Hash,
+    hash: Hash,
     archived: u64,
     sealed: Sealed,
     shed: Option<Shed>,
@@ -260,7 +260,7 @@ impl Recorder {
         if std::mem::take(&mut self.changed) || !self.fresh.is_empty() {
             let head = Head {
                 id: self.chain.id,
-                head: self.chain.head,
+                hash: self.chain.head,
                 archived: self.archived,
                 sealed: self.sealed,
                 shed: self.shed_since,
@@ -276,7 +276,7 @@ impl Recorder {
         match postcard::from_bytes(&entry.key).ok()? {
             Key::Head => {
                 let head: Head = postcard::from_bytes(&entry.value).ok()?;
-                self.chain = Chain { id: head.id, head: head.head };
+                self.chain = Chain { id: head.id, head: head.hash };
                 self.archived = head.archived;
                 self.sealed = head.sealed;
                 self.shed_since = head.shed;

@@ -114,10 +114,12 @@ fn acceptor(found: &Content) -> Result<TlsAcceptor, String> {
     };
     let certificates =
         tls::certificates(text("cert_file")?).map_err(|why| format!("cert_file: {why}"))?;
-    let clients = if found.get("client_ca_file") == None { None } else {
+    let clients = if found.contains_key("client_ca_file") {
         let authorities = tls::certificates(text("client_ca_file")?);
         let clients = authorities.and_then(tls::clients);
         Some(clients.map_err(|why| format!("client_ca_file: {why}"))?)
+    } else {
+        None
     };
     let config = tls::server(certificates, text("key_file")?, clients)
         .map_err(|why| format!("key_file: {why}"))?;

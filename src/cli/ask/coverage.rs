@@ -111,8 +111,7 @@ fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
         Format::Text => output::print_all(&table(&COLUMNS, &cells))?,
         Format::Csv => output::print_all(&csv(&COLUMNS, &cells))?,
         Format::Jsonl => {
-            let lines: String = hours.iter().map(|hour| format!("{}\n", view(hour))).collect();
-            output::print_all(&lines)?;
+            output::print_all(&json_lines(hours.iter().map(view)))?;
         }
         Format::Json => {
             let views: Vec<serde_json::Value> = hours.iter().map(view).collect();

@@ -100,8 +100,7 @@ fn run(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
         Format::Text => output::print_all(&table(&COLUMNS, &cells))?,
         Format::Csv => output::print_all(&csv(&COLUMNS, &cells))?,
         Format::Jsonl => {
-            let lines: String = sessions.iter().map(|one| format!("{}\n", view(one))).collect();
-            output::print_all(&lines)?;
+            output::print_all(&json_lines(sessions.iter().map(view)))?;
         }
         Format::Json => {
             let views: Vec<serde_json::Value> = sessions.iter().map(view).collect();

@@ -89,8 +89,7 @@ fn run(args: &VisitsArgs) -> anyhow::Result<ExitCode> {
         Format::Text => output::print_all(&table(&COLUMNS, &cells))?,
         Format::Csv => output::print_all(&csv(&COLUMNS, &cells))?,
         Format::Jsonl => {
-            let lines: String = visits.iter().map(|visit| format!("{}\n", view(visit))).collect();
-            output::print_all(&lines)?;
+            output::print_all(&json_lines(visits.iter().map(view)))?;
         }
         Format::Json => {
             let views: Vec<serde_json::Value> = visits.iter().map(view).collect();

@@ -39,6 +39,15 @@ pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// One line of JSON each.
+pub(super) fn json_lines(views: impl Iterator<Item = serde_json::Value>) -> String {
+    views.fold(String::new(), |mut lines, view| {
+        lines.push_str(&view.to_string());
+        lines.push('\n');
+        lines
+    })
+}
+
 /// CSV as RFC 4180 has it. A cell that a spreadsheet would take for a formula gets an apostrophe.
 pub(super) fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<&str>| {

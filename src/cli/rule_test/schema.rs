@@ -120,7 +120,7 @@ fn access() -> Value {
             },
         },
     });
-    if let Some(properties) = schema["properties"].as_object_mut() {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         let text = |name: &str| (name.to_owned(), json!({"$ref": "#/$defs/text"}));
         properties.extend(ACCESS_TEXTS.into_iter().map(text));
     }

@@ -46,11 +46,14 @@ pub struct Visit {
     pub classes: BTreeMap<Arc<str>, u64>,
 }
 
+/// Who, in which cluster, as far as it is known.
+type VisitorKey = (Option<Arc<str>>, Option<Arc<str>>);
+
 /// Puts accesses together to visits.
 #[derive(Debug)]
 pub struct Visits {
     pause: Duration,
-    open: BTreeMap<(Option<Arc<str>>, Option<Arc<str>>), Visit>,
+    open: BTreeMap<VisitorKey, Visit>,
     done: Vec<Visit>,
 }
 

@@ -103,7 +103,9 @@ fn predicates_of<'r>(condition: &Expression, rules: &'r RuleSet, found: &mut Vec
         Expression::Predicate(id) => found.extend(rules.predicates.get(id.0 as usize)),
         Expression::Not(inner) => predicates_of(inner, rules, found),
         Expression::All(parts) | Expression::Any(parts) => {
-            parts.iter().for_each(|part| predicates_of(part, rules, found));
+            for part in parts {
+                predicates_of(part, rules, found);
+            }
         }
         Expression::SameElement(same) => predicates_of(&same.condition, rules, found),
         Expression::Constant(_) | Expression::Inside(_) | Expression::Before(_) => {}

@@ -68,7 +68,9 @@ pub(in crate::engine) fn compile_correlation(
         });
     }
     if clusters != Clusters::Apart {
-        inputs.iter_mut().for_each(|input| input.cluster = None);
+        for input in &mut inputs {
+            input.cluster = None;
+        }
     }
     check_keys(compiler, syntax, documents, &inputs, rules);
     let kind = kind?;

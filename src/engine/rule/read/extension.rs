@@ -252,7 +252,7 @@ pub(in crate::engine) fn extension_schema() -> Value {
     let mut all: Map<String, Value> = tables.flat_map(properties).collect();
     for entry in kinds() {
         let mut schema = (entry.schema)();
-        if let Some(keys) = schema["properties"].as_object_mut()
+        if let Some(keys) = schema.get_mut("properties").and_then(Value::as_object_mut)
             && entry.written == Written::Key
         {
             keys.extend(properties(&[GROUP_BY]));
