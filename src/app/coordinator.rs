@@ -407,10 +407,14 @@ impl CoordinatorThread {
                     }
                 }
             }
-            Effect::Archive(rows) => if let Some(archiver) = &self.archiver { archiver.write(rows) } else {
-                let through = rows.last().map_or(0, |row| row.id);
-                self.tell(coordinator::Input::Archived { through });
-            },
+            Effect::Archive(rows) => {
+                if let Some(archiver) = &self.archiver {
+                    archiver.write(rows)
+                } else {
+                    let through = rows.last().map_or(0, |row| row.id);
+                    self.tell(coordinator::Input::Archived { through });
+                }
+            }
             Effect::Publish(positions) => self.publish(&positions),
             Effect::Counted { bytes } => self.in_flight.remove(bytes),
             Effect::UseRules { epoch, rules, report } => {

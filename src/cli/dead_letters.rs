@@ -214,7 +214,9 @@ fn show(args: &ShowArgs, letters: &[KeptLetter]) -> anyhow::Result<ExitCode> {
         Format::Json => {
             let whole = |letter: &&KeptLetter| {
                 let mut view = view(letter);
-                let (name, payload) = if let Ok(text) = std::str::from_utf8(&letter.payload) { ("payload", text.to_owned()) } else {
+                let (name, payload) = if let Ok(text) = std::str::from_utf8(&letter.payload) {
+                    ("payload", text.to_owned())
+                } else {
                     use base64::{Engine as _, engine::general_purpose::STANDARD};
                     ("payload_base64", STANDARD.encode(&letter.payload))
                 };

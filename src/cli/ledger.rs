@@ -208,7 +208,9 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         failure = out.write_all(text.as_bytes()).err();
         failure.is_none()
     })?;
-    if let Some(error) = failure { Err(error.into()) } else {
+    if let Some(error) = failure {
+        Err(error.into())
+    } else {
         out.flush()?;
         Ok(if reader.problems().is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
     }

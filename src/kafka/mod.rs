@@ -54,7 +54,13 @@ impl Callbacks {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(target: TARGET, facility, "{text}");
             }
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => if let Some(times) = times() { tracing::warn!(target: TARGET, facility, times, "{text}") } else { tracing::debug!(target: TARGET, facility, "{text}") },
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                if let Some(times) = times() {
+                    tracing::warn!(target: TARGET, facility, times, "{text}")
+                } else {
+                    tracing::debug!(target: TARGET, facility, "{text}")
+                }
+            }
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
                 tracing::info!(target: TARGET, facility, "{text}");
             }

@@ -46,7 +46,8 @@ pub fn read_topic(
     let consumer = consumer(connection)?;
     let failed = |error: rdkafka::error::KafkaError| format!("topic {topic}: {error}");
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WAIT).map_err(failed)?;
-    let partitions = metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
+    let partitions =
+        metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
     for partition in partitions.map(rdkafka::metadata::MetadataPartition::id) {
         let (low, high) =
             consumer.fetch_watermarks(topic, partition, ANSWER_WAIT).map_err(failed)?;

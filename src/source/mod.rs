@@ -95,7 +95,10 @@ pub trait BatchSink: Send {
     ///
     /// # Errors
     /// The batch itself, to be offered again later.
-    #[expect(clippy::result_large_err, reason = "a batch goes either way, and a box for each costs more than its move")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "a batch goes either way, and a box for each costs more than its move"
+    )]
     fn offer(&mut self, batch: RecordBatch) -> Result<(), RecordBatch>;
 
     /// An empty batch with memory that was used before, if there is one: new memory costs as much as

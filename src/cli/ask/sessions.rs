@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     AskArgs, Format, answered, shown_time,
-    words::{csv, table},
+    words::{csv, json_lines, table},
 };
 use crate::{
     archive::Filter,

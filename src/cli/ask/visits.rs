@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     AskArgs, Format, Mistake, answered, shown_time,
-    words::{csv, shown_number, table},
+    words::{csv, json_lines, shown_number, table},
 };
 use crate::{
     archive::Filter,

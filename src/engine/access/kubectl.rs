@@ -9,7 +9,9 @@ use crate::engine::text::printable;
 /// The line for an access.
 pub fn kubectl_line(access: &Access) -> String {
     let mut words = vec!["kubectl".to_owned()];
-    if let Some(object) = &access.object { of_object(access, object, &mut words) } else {
+    if let Some(object) = &access.object {
+        of_object(access, object, &mut words)
+    } else {
         let path = access.detail.path.as_deref().unwrap_or("/");
         words.extend(["get".to_owned(), "--raw".to_owned(), quoted(path)]);
     }

@@ -72,6 +72,8 @@ struct Node {
     segments: usize,
     /// What is below it has keys of people's own, which may hold dots.
     is_open: bool,
+    /// It is of a body of a change.
+    is_change: bool,
     /// What stands below it in the order in which an API server writes it, and the nodes behind.
     usual: Vec<(UsualKey, Option<NodeId>)>,
 }
@@ -272,7 +274,11 @@ impl Projection {
                     !event.has(well_known::VERB) || !event.has(well_known::RESOURCE);
                 *change
             }
-            _ => id,
+            _ => {
+                // A shipper wrote all of the path into one key.
+                event.is_object_assumed |= self.node(id).is_some_and(|node| node.is_change);
+                id
+            }
         };
         self.value_at(scanner, event, id, Place { depth, in_body: false })
     }
@@ -595,8 +601,21 @@ impl Builder {
                     continue;
                 };
                 let Some((_, children)) = self.nodes.get_mut(*parent) else { continue };
-                if !children.iter().any(|(known, _)| **known == *key.as_bytes()) {
+                let known = |children: &Keys, key: &str| {
+                    children.iter().position(|(known, _)| **known == *key.as_bytes())
+                };
+                if known(children, key).is_none() {
                     children.push((key.as_bytes().into(), NodeId(target)));
+                }
+                // Where a shipper writes a whole path into one key, it is not known which of the two nodes is
+                // meant; that of a change has the fields of both.
+                if *parent == 0 && key.contains(CHANGE) && key.contains('.') {
+                    let key = key.replace(CHANGE, "");
+                    let entry = (key.as_bytes().into(), NodeId(target));
+                    match known(children, &key).and_then(|at| children.get_mut(at)) {
+                        Some(plain) => *plain = entry,
+                        None => children.push(entry),
+                    }
                 }
             }
         }
@@ -605,11 +624,12 @@ impl Builder {
 
     fn finish(self) -> Vec<Node> {
         let prefixes: Vec<(&String, &usize)> = self.by_prefix.iter().collect();
-        let mut ways = vec![(0, false); self.nodes.len()];
+        let mut ways = vec![(0, false, false); self.nodes.len()];
         for (prefix, index) in prefixes {
             if let Some(way) = ways.get_mut(*index) {
                 let segments = prefix.split('.').filter(|segment| !segment.is_empty());
-                *way = (segments.clone().count(), segments.into_iter().any(is_open));
+                let count = segments.clone().count();
+                *way = (count, segments.into_iter().any(is_open), prefix.contains(CHANGE));
             }
         }
         let usual = USUAL_ORDER.map(|(path, keys)| (self.by_prefix.get(path).copied(), keys));
@@ -617,11 +637,12 @@ impl Builder {
             .nodes
             .into_iter()
             .zip(ways)
-            .map(|((fields, children), (segments, is_open))| Node {
+            .map(|((fields, children), (segments, is_open, is_change))| Node {
                 fields,
                 children: TextTable::new(children),
                 segments,
                 is_open,
+                is_change,
                 usual: Vec::new(),
             })
             .collect();

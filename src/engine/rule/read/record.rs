@@ -133,7 +133,9 @@ fn read_every(section: &Section<'_>, key: &str) -> Option<Duration> {
 fn read_key(section: &Section<'_>, key: &str) -> Option<KeyParts> {
     let mut parts = KeyParts::NONE;
     for part in texts(section, key)? {
-        if let Some(known) = KeyPart::parse(&part.value) { parts = parts.with(known) } else {
+        if let Some(known) = KeyPart::parse(&part.value) {
+            parts = parts.with(known)
+        } else {
             let title = format!("accesses have no `{}` to tell them apart by", part.value);
             let words = KeyPart::ALL.map(KeyPart::as_str);
             let diagnostic = Diagnostic::error(code::INVALID_VALUE, part.place, title)
