@@ -409,7 +409,7 @@ impl CoordinatorThread {
             }
             Effect::Archive(rows) => {
                 if let Some(archiver) = &self.archiver {
-                    archiver.write(rows)
+                    archiver.write(rows);
                 } else {
                     let through = rows.last().map_or(0, |row| row.id);
                     self.tell(coordinator::Input::Archived { through });

@@ -56,9 +56,9 @@ impl Callbacks {
             }
             RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
                 if let Some(times) = times() {
-                    tracing::warn!(target: TARGET, facility, times, "{text}")
+                    tracing::warn!(target: TARGET, facility, times, "{text}");
                 } else {
-                    tracing::debug!(target: TARGET, facility, "{text}")
+                    tracing::debug!(target: TARGET, facility, "{text}");
                 }
             }
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {

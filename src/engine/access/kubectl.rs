@@ -10,7 +10,7 @@ use crate::engine::text::printable;
 pub fn kubectl_line(access: &Access) -> String {
     let mut words = vec!["kubectl".to_owned()];
     if let Some(object) = &access.object {
-        of_object(access, object, &mut words)
+        of_object(access, object, &mut words);
     } else {
         let path = access.detail.path.as_deref().unwrap_or("/");
         words.extend(["get".to_owned(), "--raw".to_owned(), quoted(path)]);

@@ -64,20 +64,17 @@ impl Disk {
         for row in rows {
             let line = row.line();
             let index = usize::try_from(row.id).unwrap() - 1;
-            match self.archive.get(index) {
-                Some(known) => {
-                    ensure("a row that comes again is the same", *known == line, || {
-                        format!("{known} became {line}")
-                    })?
-                }
-                None => {
-                    let is_next = index == self.archive.len();
-                    ensure("no row of the ledger is missing", is_next, || {
-                        format!("row {} after {}", row.id, self.archive.len())
-                    })?;
-                    self.chain.push(&line);
-                    self.archive.push(line);
-                }
+            if let Some(known) = self.archive.get(index) {
+                ensure("a row that comes again is the same", *known == line, || {
+                    format!("{known} became {line}")
+                })?;
+            } else {
+                let is_next = index == self.archive.len();
+                ensure("no row of the ledger is missing", is_next, || {
+                    format!("row {} after {}", row.id, self.archive.len())
+                })?;
+                self.chain.push(&line);
+                self.archive.push(line);
             }
         }
         Ok(())

@@ -134,7 +134,7 @@ fn read_key(section: &Section<'_>, key: &str) -> Option<KeyParts> {
     let mut parts = KeyParts::NONE;
     for part in texts(section, key)? {
         if let Some(known) = KeyPart::parse(&part.value) {
-            parts = parts.with(known)
+            parts = parts.with(known);
         } else {
             let title = format!("accesses have no `{}` to tell them apart by", part.value);
             let words = KeyPart::ALL.map(KeyPart::as_str);
