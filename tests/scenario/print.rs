@@ -54,7 +54,10 @@ pub(crate) fn describe(alert: &Alert) -> String {
         text += &format!(", {} suppressed before", alert.suppressed_count);
     }
     if let Some(actors) = alert.annotations.get("actors") {
-        text += &format!(", by {actors}");
+        // Who is the newest follows the order of arrival.
+        let mut actors: Vec<&str> = actors.split(", ").collect();
+        actors.sort_unstable();
+        text += &format!(", by {}", actors.join(", "));
     }
     text
 }

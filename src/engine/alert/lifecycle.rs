@@ -6,8 +6,8 @@
 //! within `suppress` of the last one's beginning is counted and shown on the next alert.
 //!
 //! Nobody is silenced by somebody else's noise: receivers hear of an alert, too, when somebody does it whom it
-//! does not know yet; `suppress` holds back only what those did that the last episode knew; and what is too
-//! much of one actor does not count for the others (`quota`).
+//! does not know yet; `suppress` of a rule about one event holds back only what those did that the last
+//! episode knew; and what is too much of one actor does not count for the others (`quota`).
 
 mod by_hand;
 
@@ -227,7 +227,9 @@ impl Lifecycle {
             self.resolve(now, suppress, key.clone(), entry, out);
         }
         let entry = self.entries.get(&key).map(|e| (e.alert.state, e.suppress_until));
-        let is_known_actor = |entry: &TrackedAlert| match who {
+        // What a window decides was done by several, and the last of them says little.
+        let doer = who.filter(|_| matches!(rule, Rule::Detection(_)));
+        let is_known_actor = |entry: &TrackedAlert| match doer {
             Some(who) => entry.actors.is_empty() || entry.actors.iter().any(|known| known == who),
             None => true,
         };

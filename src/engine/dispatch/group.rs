@@ -1,6 +1,6 @@
 //! A group of alerts: its alerts, what it owes, and when it spoke last.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
     Audience, Form, Notification, NotificationId, OutcomeReason, Policy, Receipt, Refusal,
@@ -11,6 +11,7 @@ use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
     digest::{Digest, hex},
     limits,
+    rule::Severity,
     text::counted,
     time::WallTime,
 };
@@ -177,17 +178,18 @@ impl Group {
         let before = self.owed.take().map(|owed| owed.progress);
         let selection = self.select(now)?;
         let (mut alerts, mut told) = (Vec::new(), Vec::new());
-        let mut places: BTreeMap<Fingerprint, usize> = BTreeMap::new();
+        let mut news = Vec::new();
         let mut form = Form::Full;
         for fingerprint in selection.fingerprints {
             let member = self.alerts.get(&fingerprint).expect("selected among the alerts");
             form = form.max(member.refused.map_or(Form::Full, |refused| refused.form));
             if member.is_new() {
-                places.insert(fingerprint, places.len());
+                news.push((Reverse(member.latest.severity), fingerprint, member.latest.who()));
             }
             alerts.push(member.view(&self.policy));
             told.push((fingerprint, member.told_by_now(&self.policy)));
         }
+        let places = places_of(news);
         alerts.sort_by_key(|alert| {
             let place = places.get(&alert.fingerprint).copied().unwrap_or(usize::MAX);
             (alert.state == AlertState::Resolved, place, alert.fingerprint)
@@ -388,6 +390,22 @@ impl Owed {
         progress.phase = Phase::Waiting(now.plus(asked.map_or(pause, |asked| asked.max(pause))));
         Arc::make_mut(&mut self.notification).attempts += 1;
     }
+}
+
+/// Where alerts stand that are new: everybody's gravest before anybody's second.
+fn places_of(
+    mut news: Vec<(Reverse<Severity>, Fingerprint, String)>,
+) -> BTreeMap<Fingerprint, usize> {
+    news.sort_unstable();
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    let mut ranked: Vec<(usize, usize, Fingerprint)> = Vec::new();
+    for (place, (_, fingerprint, who)) in news.into_iter().enumerate() {
+        let rank = named.entry(who).or_default();
+        ranked.push((*rank, place, fingerprint));
+        *rank += 1;
+    }
+    ranked.sort_unstable();
+    ranked.into_iter().enumerate().map(|(place, (.., fingerprint))| (fingerprint, place)).collect()
 }
 
 /// The pause after a failed attempt when `failures` failed before it: doubled each time, and spread by

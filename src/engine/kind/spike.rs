@@ -294,7 +294,8 @@ impl Spike {
             return Some(last.plus(timespan));
         }
         let last = state.hours.last()?;
-        Some(start_of(last.saturating_add(self.baseline_hours() + 2), HOUR))
+        // A window that begins in the last hour that still looks at it ends so much later.
+        Some(start_of(last.saturating_add(self.baseline_hours() + 2), HOUR).plus(timespan))
     }
 }
 
