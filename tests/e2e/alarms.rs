@@ -146,8 +146,8 @@ fn silence_of_a_source_that_can_be_read_is_an_alert() {
         return;
     }
     let kafka = Kafka::shared();
-    kafka.create_topic("silent", 1);
-    let config = source_at(&kafka.brokers(), "silent")
+    kafka.create_topic("alarms-silent", 1);
+    let config = source_at(&kafka.brokers(), "alarms-silent")
         + "receivers: [{name: out, stdout: {}}]\nroute: {receiver: out}\n";
     let mut tripline = Tripline::new(&config, &[SECRET_READ]);
     tripline.start_ready();

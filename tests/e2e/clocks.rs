@@ -27,20 +27,20 @@ fn an_event_a_year_ahead_makes_an_alert_that_ends() {
         return;
     }
     let (kafka, hook) = (Kafka::shared(), Hook::started());
-    kafka.create_topic("ahead", 1);
+    kafka.create_topic("clock-ahead", 1);
     let producer = kafka.producer();
-    let config = source(kafka, "ahead") + &to_hook(&hook) + QUICK;
+    let config = source(kafka, "clock-ahead") + &to_hook(&hook) + QUICK;
     let mut tripline = Tripline::new(&config, &[SECRET_READ]);
     tripline.start_ready();
     let mut event: Value = serde_json::from_str(&read("user-a", "s")).unwrap();
     let claimed = "2999-01-01T00:00:00.000000Z";
     event["stageTimestamp"] = claimed.into();
     event["requestReceivedTimestamp"] = claimed.into();
-    producer.send("ahead", event.to_string());
+    producer.send("clock-ahead", event.to_string());
     let alert = eventually("it is told", || last(&hook, "user-a"));
     assert_eq!(alert["annotations"]["claimed_time"], claimed, "{alert}");
     assert!(tripline.metric("tripline_events_from_future_total", &[]) >= Some(1.0));
-    producer.send("ahead", read("user-b", "s"));
+    producer.send("clock-ahead", read("user-b", "s"));
     eventually("it ends as any other does", || {
         last(&hook, "user-a").filter(|alert| alert["state"] == "resolved")
     });

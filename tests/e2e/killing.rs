@@ -105,14 +105,18 @@ route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}
     let (mut offers, mut taken) = (0, 0);
     for offered in hook.offered() {
         offers += 1;
-        taken += usize::from(offered.is_taken);
+        // What was refused may come again in other company, and so under another id.
+        if !offered.is_taken {
+            continue;
+        }
+        taken += 1;
         for alert in offered.body["alerts"].as_array().unwrap() {
             let what = format!("{} {} {}", alert["fingerprint"], alert["state"], alert["revision"]);
             ids.entry(what).or_default().insert(offered.id.clone());
         }
     }
     let several: Vec<_> = ids.iter().filter(|(_, ids)| ids.len() > 1).collect();
-    assert!(several.is_empty(), "the same told under several ids: {several:?}");
+    assert!(several.is_empty(), "the same taken under several ids: {several:?}");
     assert!(taken >= expected.len() && offers > taken, "{offers} offered, {taken} taken");
     println!(
         "{kills} kills, {} alerts, {offers} offers, {taken} taken, {} with an old token",

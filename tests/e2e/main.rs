@@ -4,6 +4,7 @@
 //! they are not installed, is in `harness`.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

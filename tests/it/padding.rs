@@ -115,7 +115,9 @@ fn escapes(event: &mut Event, dice: &mut Dice) {
     event.json.each(&mut |json| match json {
         Written::Scalar(text) if text.starts_with('"') => *text = escaped(text, dice),
         Written::Object(members) => {
-            members.iter_mut().for_each(|(key, _)| *key = escaped(key, dice));
+            for (key, _) in members {
+                *key = escaped(key, dice);
+            }
         }
         _ => {}
     });

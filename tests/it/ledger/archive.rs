@@ -87,7 +87,9 @@ fn what_is_written_is_read_whatever_comes_again() {
         }
     }
     let mut chain = Chain::default();
-    rows.iter().for_each(|row| chain.push(&row.line()));
+    for row in &rows {
+        chain.push(&row.line());
+    }
     assert_eq!(archive.last(), chain);
     let reader = Reader::open(directory.path(), None).unwrap();
     let mut read = Vec::new();

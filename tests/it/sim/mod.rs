@@ -59,6 +59,7 @@ use world::Driver;
 /// Seeds that are run each time.
 const SEEDS: u64 = 200;
 
+#[expect(clippy::print_stderr, reason = "asked for by somebody who watches")]
 /// Says what happens, in the order in which it does, to whoever looks for what went wrong.
 fn narrate(text: impl FnOnce() -> String) {
     if std::env::var_os("SIM_TELL").is_some() {

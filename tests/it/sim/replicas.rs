@@ -247,20 +247,26 @@ fn restored_is_as_straight(seed: u64) {
             }
             2 | 3 => {
                 is_ready = true;
-                replicas.iter_mut().for_each(|replica| replica.handle(now, ready.clone()));
+                for replica in &mut replicas {
+                    replica.handle(now, ready.clone());
+                }
             }
             4..7 => {
                 let now = loop {
                     topic.now += SECOND;
                     let now = topic.wall();
-                    replicas.iter_mut().for_each(|replica| replica.run(now));
+                    for replica in &mut replicas {
+                        replica.run(now);
+                    }
                     if !replicas.iter().any(|replica| replica.has_answers) {
                         break now;
                     }
                 };
                 replicas[1].restart(now);
                 if is_ready {
-                    replicas.iter_mut().for_each(|replica| replica.handle(now, ready.clone()));
+                    for replica in &mut replicas {
+                        replica.handle(now, ready.clone());
+                    }
                 }
             }
             _ if is_ready => {
@@ -269,11 +275,17 @@ fn restored_is_as_straight(seed: u64) {
                     replica.batch(&mut topic, &spans);
                 }
             }
-            _ => replicas.iter_mut().for_each(|replica| replica.run(now)),
+            _ => {
+                for replica in &mut replicas {
+                    replica.run(now);
+                }
+            }
         }
         topic.now += SECOND;
         let now = topic.wall();
-        replicas.iter_mut().for_each(|replica| replica.run(now));
+        for replica in &mut replicas {
+            replica.run(now);
+        }
         let [straight, restored] = &mut replicas;
         assert_eq!(straight.told, restored.told, "seed {seed}, step {step}");
         let (digest, other) = (straight.digest(), restored.digest());

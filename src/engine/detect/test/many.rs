@@ -146,8 +146,12 @@ mod tests {
             use StringKind::{Contains, EndsWith, Equals, StartsWith};
             let [field, other] = [FieldId(0), FieldId(1)];
             let mut event = Event::new(2);
-            values.into_iter().for_each(|value| event.push(field, value));
-            others.into_iter().for_each(|value| event.push(other, value));
+            for value in values {
+                event.push(field, value);
+            }
+            for value in others {
+                event.push(other, value);
+            }
             for kind in [Equals, StartsWith, EndsWith, Contains] {
                 let mut scratch = Scratch::default();
                 let mut relates = |value| {
