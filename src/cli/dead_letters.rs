@@ -77,7 +77,7 @@ struct ShowArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Letters, as the list names them.
-    #[arg(required = true, value_name = "ID", allow_hyphen_values = true)]
+    #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
     /// How they are shown.
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
@@ -89,7 +89,7 @@ struct ReplayArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Letters, as the list names them; all, if left out.
-    #[arg(value_name = "ID", allow_hyphen_values = true)]
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
     #[command(flatten)]
     choice: Choice,

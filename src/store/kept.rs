@@ -43,7 +43,9 @@ struct Line {
 impl KeptLetter {
     /// By what people name it: `audit/2@7`. Parts of one record share it.
     pub fn id(&self) -> String {
-        format!("{}/{}@{}", self.topic, self.partition, self.offset)
+        // A command line would take a name that begins with `-` for an option.
+        let topic = if self.topic == "-" { "stdin" } else { &self.topic };
+        format!("{topic}/{}@{}", self.partition, self.offset)
     }
 
     fn of_line(line: &str) -> Option<KeptLetter> {

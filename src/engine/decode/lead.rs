@@ -72,13 +72,18 @@ pub(super) fn find(line: &str) -> Option<Led<'_>> {
             let content = line.get(start..).map(Cow::Borrowed)?;
             return (!lead.is_empty()).then_some(Led { content, lead });
         }
-        if rest.starts_with("\\\"") && lead.ends_with('"') {
-            // A string with JSON in it: `msg="{\"kind\":…}"`.
+        let escaped = rest.trim_start_matches('\\');
+        if escaped.len() < rest.len()
+            && escaped.starts_with('"')
+            && let Some(quote) = opening_quote(line, at)
+        {
+            // A string with JSON in it, perhaps behind more text: `msg="{\"kind\":…}"`.
+            let lead = line.get(..=quote).unwrap_or("");
             let mut scanner = Scanner::new(line);
-            scanner.move_to(start - 1);
+            scanner.move_to(quote);
             let raw = match scanner.string() {
                 Ok(raw) => raw.text,
-                Err(_) => line.get(start..)?,
+                Err(_) => line.get(quote + 1..)?,
             };
             let mut content = String::with_capacity(raw.len());
             unescape(raw, &mut content);
@@ -86,6 +91,15 @@ pub(super) fn find(line: &str) -> Option<Led<'_>> {
         }
     }
     None
+}
+
+/// Where the string begins in which something stands: at a quote that is not escaped itself.
+fn opening_quote(line: &str, at: usize) -> Option<usize> {
+    let before = line.as_bytes().get(..at)?;
+    memchr::memrchr_iter(b'"', before).find(|quote| {
+        let escapes = before.get(..*quote).unwrap_or_default().iter().rev();
+        escapes.take_while(|byte| **byte == b'\\').count() % 2 == 0
+    })
 }
 
 #[cfg(test)]
@@ -111,6 +125,9 @@ mod tests {
             (r#"apiserver-1  | [{"a":1}, {}]"#, r#"[{"a":1}, {}]"#, None),
             (r#"{main} {"a":1}"#, r#"{"a":1}"#, None),
             (r#"x F [ [[{"a":1}]]]"#, r#"[ [[{"a":1}]]]"#, None),
+            (r#"x F "[{\"a\":1}]""#, r#"[{"a":1}]"#, None),
+            (r#"x "y z F {\"a\":1}""#, r#"y z F {"a":1}"#, None),
+            (r#"x "\"{\\\"a\\\":1}\"""#, r#""{\"a\":1}""#, None),
             (r#"@cee: { "a":1}"#, r#"{ "a":1}"#, None),
             (
                 r#"time="2026-03-02T10:00:00Z" level=info msg="{\"a\":\"b\\n\"}" x=y"#,

@@ -7,7 +7,6 @@ use super::source::{check, files, program_text, sources};
 
 /// What only tests name, and why it is there even so.
 const FOR_TESTS: &[(&str, &str)] = &[
-    ("VISIT_PAUSE", "the model of the ledger is held to it"),
     ("ONE_EVENT", "the table of the README is held to it"),
     ("alert_count", "the simulator bounds the dispatcher by it"),
     ("catalogue", "the README is held to it"),
