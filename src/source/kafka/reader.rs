@@ -45,9 +45,9 @@ const PAUSED_WAIT: Duration = Duration::from_millis(50);
 /// How often the library is looked after: errors, statistics, commits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Who did not look for so long was away, and may have lost the stream meanwhile: 3 s. It is asked before
+/// Who did not look for so long was away, and may have lost the stream meanwhile: 1 s. It is asked before
 /// anything more is handed over; else a process that was suspended would count what another one has.
-const AWAY: Duration = Duration::from_secs(3);
+const AWAY: Duration = Duration::from_secs(1);
 
 /// How often it is looked which partitions there are: every 10 s, and at once while none is read.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(10);

@@ -39,6 +39,8 @@ pub(crate) struct Offered {
     pub(crate) body: Value,
     /// Answered with 200.
     pub(crate) is_taken: bool,
+    /// Answered with 404, which is not tried again as it is.
+    pub(crate) is_refused: bool,
 }
 
 #[derive(Default)]
@@ -118,6 +120,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
                     id: header("webhook-id"),
                     body: serde_json::from_slice(&body).unwrap(),
                     is_taken: matches!(turn, Turn::Answer("200 OK")),
+                    is_refused: matches!(turn, Turn::Answer(status) if status.starts_with("404")),
                 });
                 turn
             } else {
