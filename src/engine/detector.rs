@@ -52,7 +52,7 @@ impl Detector {
     }
 
     /// For records of the past, whose batches are long: an event that is followed by much earlier ones
-    /// is taken for what they are, for the operator's clock tells nothing of it.
+    /// is taken for what they are, for the operator's clock tells nothing of it. Nothing is recorded.
     #[must_use]
     pub const fn of_history(mut self) -> Detector {
         self.is_of_history = true;
@@ -93,7 +93,8 @@ impl Detector {
                 out: &mut out,
                 truths: &self.truths,
                 matcher: &mut self.matcher,
-                extractor: &mut self.extractor,
+                // History is not recorded a second time.
+                extractor: (!self.is_of_history).then_some(&mut self.extractor),
                 event_index: 0,
                 partition,
                 offset: record.offset,
@@ -145,7 +146,7 @@ struct Collector<'b> {
     out: &'b mut DetectionBatch,
     truths: &'b BTreeMap<String, Option<Arc<str>>>,
     matcher: &'b mut RuleMatcher,
-    extractor: &'b mut Extractor,
+    extractor: Option<&'b mut Extractor>,
     /// How many events of the record came before.
     event_index: u32,
     partition: &'b Arc<PartitionName>,
@@ -252,14 +253,16 @@ impl Sink for Collector<'_> {
             self.progress(event.time, detections);
         }
         let recorded = self.matcher.recorded();
-        if !recorded.is_empty() {
+        if let Some(extractor) = &mut self.extractor
+            && !recorded.is_empty()
+        {
             let origin = access::Origin {
                 partition: self.partition,
                 offset: self.offset,
                 index: self.event_index,
                 is_from_future: claimed.is_some(),
             };
-            self.out.accesses.extend(self.extractor.extract(event, recorded, origin));
+            self.out.accesses.extend(extractor.extract(event, recorded, origin));
         }
         self.event_index += 1;
         if self.matcher.watches(event) {
