@@ -85,9 +85,10 @@ reload: {{interval: 1s}}
         );
         (beats? > 2.0).then_some(())
     });
+    // What holds for a moment of every busy process; as shipped it has to hold for minutes.
+    let holds_at_times = ["TriplineDown", "TriplineNotificationsPending"];
     never("an alert fires while all is well", Duration::from_secs(3), || {
-        // One scrape that a busy machine answers late is enough for it here; as shipped it takes a minute of them.
-        firing(&prometheus).into_iter().find(|name| name != "TriplineDown")
+        firing(&prometheus).into_iter().find(|name| !holds_at_times.contains(&name.as_str()))
     });
 
     (0..50).for_each(|_| send("no json"));

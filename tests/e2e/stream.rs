@@ -145,6 +145,13 @@ fn a_topic_made_anew_is_read_from_its_beginning_however_long_it_is() {
     tripline.start_ready();
     send("old", 3);
     eventually("the first topic is read", || told("old-2".to_owned())(&hook));
+    eventually("the checkpoint knows which topic it was", || {
+        let database =
+            rusqlite::Connection::open(tripline.path().join("state/tripline.db")).ok()?;
+        let known = "SELECT count(log) FROM position WHERE topic = 'anew'";
+        let known: i64 = database.query_row(known, [], |row| row.get(0)).ok()?;
+        (known == 1).then_some(())
+    });
     tripline.stop();
 
     // Longer than where the last process stood, so that its position is there again.

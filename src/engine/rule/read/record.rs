@@ -60,7 +60,11 @@ fn class_schema() -> Value {
 
 /// JSON Schema of what stands behind `record`.
 pub(in crate::engine) fn record_schema() -> Value {
-    json!({"anyOf": [class_schema(), mapping(RECORD)]})
+    let mut written = mapping(RECORD);
+    if let Some(written) = written.as_object_mut() {
+        written.insert("dependentRequired".to_owned(), json!({"key": ["every"]}));
+    }
+    json!({"anyOf": [class_schema(), written]})
 }
 
 /// Reads what stands behind `record`.
