@@ -6,7 +6,7 @@ use crate::{
     },
     rules::{READS_COUNTED, SECRET_READ, read, source, to_hook, users},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Exit code of a process that was fenced; part of the command line's contract.
 const FENCED: i32 = 3;
@@ -85,6 +85,7 @@ fn a_process_that_was_suspended_counts_nothing_of_what_another_one_has() {
     producer.send("suspended", read("user-before", "s"));
     eventually("the first process delivers", || hook.alerts("/alerts").pop());
     first.process().signal("STOP");
+    let suspended = Instant::now();
     let config = source(kafka, "suspended") + &to_hook(&other_hook);
     let mut second = Tripline::new(&config, &[SECRET_READ]);
     second.start_ready();
@@ -95,6 +96,10 @@ fn a_process_that_was_suspended_counts_nothing_of_what_another_one_has() {
         (users(&other_hook.alerts("/alerts"), "secret_read").len() >= 50).then_some(())
     });
     let before = users(&hook.alerts("/alerts"), "secret_read");
+    // Who was away for less than a second does not know it.
+    eventually("it was away for long", || {
+        (suspended.elapsed() >= Duration::from_secs(2)).then_some(())
+    });
     first.process().signal("CONT");
     assert_eq!(first.process().wait().code(), Some(FENCED));
     assert_eq!(users(&hook.alerts("/alerts"), "secret_read"), before, "told by both");

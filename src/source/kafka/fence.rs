@@ -8,7 +8,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use rdkafka::{
     client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, RDKafkaErrorCode},
     types::RDKafkaRespErr,
 };
 
@@ -55,8 +55,6 @@ pub(super) fn owner_of(settings: &KafkaSettings) -> String {
 pub(super) struct FenceContext {
     callbacks: Callbacks,
     is_owner: AtomicBool,
-    /// What Kafka answered to the last question whether the stream is still ours, if it did.
-    answer: Mutex<Option<bool>>,
     troubles: Mutex<VecDeque<(RDKafkaErrorCode, String)>>,
 }
 
@@ -64,8 +62,6 @@ pub(super) struct FenceContext {
 pub(super) struct Fence {
     member: BaseConsumer<FenceContext>,
     instance: String,
-    /// A question is under way.
-    has_asked: AtomicBool,
 }
 
 impl Fence {
@@ -83,17 +79,12 @@ impl Fence {
         fixed.push(("partition.assignment.strategy", strategy));
         let (config, callbacks) = connection.into_client(&super::DEFAULTS, &fixed);
         let is_owner = AtomicBool::new(false);
-        let context = FenceContext {
-            callbacks,
-            is_owner,
-            answer: Mutex::default(),
-            troubles: Mutex::default(),
-        };
+        let context = FenceContext { callbacks, is_owner, troubles: Mutex::default() };
         let member: BaseConsumer<FenceContext> =
             config.create_with_context(context).map_err(refused)?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         member.subscribe(&topics).map_err(refused)?;
-        Ok(Fence { member, instance, has_asked: AtomicBool::new(false) })
+        Ok(Fence { member, instance })
     }
 
     /// Lets the library do its work. Nothing is read through it, so this takes no time.
@@ -128,24 +119,15 @@ impl Fence {
     }
 
     /// Asks Kafka whether the stream is still ours: only the member may commit an offset in its group.
-    /// `false` until it has answered; to be called again then. Does not block.
+    /// `false` if nobody answers. Blocks the thread.
     ///
     /// # Errors
     /// If it is another process's by now.
     pub(super) fn confirm(&self, topic: &str) -> Result<bool, SourceError> {
+        let mut list = TopicPartitionList::new();
+        let added = list.add_partition_offset(topic, 0, Offset::Offset(0));
+        let is_confirmed = added.and_then(|()| self.member.commit(&list, CommitMode::Sync)).is_ok();
         self.poll()?;
-        let answer = self.member.context().answer().take();
-        if self.has_asked.load(Ordering::Relaxed) && answer.is_none() {
-            return Ok(false);
-        }
-        let is_confirmed = answer == Some(true);
-        let mut asks = false;
-        if !is_confirmed {
-            let mut list = TopicPartitionList::new();
-            let added = list.add_partition_offset(topic, 0, Offset::Offset(0));
-            asks = added.and_then(|()| self.member.commit(&list, CommitMode::Async)).is_ok();
-        }
-        self.has_asked.store(asks, Ordering::Relaxed);
         Ok(is_confirmed)
     }
 
@@ -163,12 +145,6 @@ impl Fence {
         let mut troubles =
             self.member.context().troubles.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut troubles)
-    }
-}
-
-impl FenceContext {
-    fn answer(&self) -> MutexGuard<'_, Option<bool>> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,11 +180,6 @@ impl ClientContext for FenceContext {
 }
 
 impl ConsumerContext for FenceContext {
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        // Who is refused as another's member is told by a fatal error, too.
-        *self.answer() = Some(result.is_ok());
-    }
-
     // pitfall: callbacks run inside `poll`, and what they do not finish there is too late.
     fn rebalance(
         &self,

@@ -45,10 +45,9 @@ const PAUSED_WAIT: Duration = Duration::from_millis(50);
 /// How often the library is looked after: errors, statistics, commits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Who did not look for so long was away, and may have lost the stream meanwhile: 300 ms, less than another
-/// process takes to start. Kafka is asked before anything more is handed over; else a process that was suspended
-/// would count what another one has.
-const AWAY: Duration = Duration::from_millis(300);
+/// Who did not look for so long was away, and may have lost the stream meanwhile: 1 s. It is asked before
+/// anything more is handed over; else a process that was suspended would count what another one has.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// How often it is looked which partitions there are: every 10 s, and at once while none is read.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(10);
@@ -261,13 +260,12 @@ impl Reader {
         }
         self.next_look = now + LOOK_INTERVAL;
         self.fence.poll()?;
-        // Until Kafka has said so, nothing is handed over and nothing committed; the rest goes on.
-        let is_ours = !self.was_away() || self.is_still_ours()?;
-        if is_ours {
-            self.looked_at = now;
+        if self.was_away() && !self.is_still_ours()? {
+            return Ok(());
         }
+        self.looked_at = now;
         // What was read before is counted before, so that the batch with which a partition begins is known.
-        if is_ours && self.fence.is_owner() && self.waiting.is_none() && self.intake.is_empty() {
+        if self.fence.is_owner() && self.waiting.is_none() && self.intake.is_empty() {
             self.assign(now);
         }
         for rewind in self.intake.take_rewinds() {
@@ -298,7 +296,7 @@ impl Reader {
         if let Some(digest) = self.consumer.context().take_digest() {
             self.digest(&digest, now);
         }
-        if is_ours && now >= self.next_commit {
+        if now >= self.next_commit {
             self.next_commit = now + COMMIT_INTERVAL;
             self.commit();
         }
