@@ -87,6 +87,15 @@ impl Tripline {
         self.process = Some(process);
     }
 
+    /// Starts `tripline run` from a shell's script, which finds the command in `"$@"`.
+    pub(crate) fn start_by_shell(&mut self, script: &str) {
+        let run = self.command("run");
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(run.get_program()).args(run.get_args());
+        command.current_dir(self.path()).env_remove("TRIPLINE_E2E").envs(&self.variables);
+        self.process = Some(Process::start("tripline", &mut command, self.directory.path()));
+    }
+
     /// Starts `tripline run` and waits until it says that it is ready.
     pub(crate) fn start_ready(&mut self) {
         self.start();
