@@ -254,6 +254,13 @@ pub const FLOOD_ACTORS_MAX: usize = 20_000;
 /// shed: counted, and told by a row.
 pub const ROWS_PER_HOUR_MAX: u64 = 100_000;
 
+/// Bytes of what an entry of the ledger tells in full: 64 KiB. An alert that is longer has shorter texts; the
+/// text of a file has several entries.
+pub const ENTRY_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of texts that one rule set adds to the ledger: 16 MiB. Of further files the ledger has name and hash.
+pub const RULE_TEXTS_BYTES_MAX: usize = 16 << 20;
+
 /// Rows that wait for the archive: 100,000. Beyond it nothing is recorded; counted.
 pub const SPOOL_ROWS_MAX: usize = 100_000;
 

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::alert::Fingerprint,
+    engine::{alert::Fingerprint, decode::Again, event_ref::EventRef},
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
@@ -59,6 +59,10 @@ pub struct ResolveRequest {
     pub reply: oneshot::Sender<bool>,
 }
 
+/// Fetches an event again by where it was read. Blocks the thread for as long as a broker takes to answer, so
+/// it is called on a thread that may block.
+pub type FetchEvent = Arc<dyn Fn(&EventRef) -> Again + Send + Sync>;
+
 /// What the server shows and whom it tells.
 #[derive(Clone)]
 pub struct ServerContext {
@@ -70,6 +74,8 @@ pub struct ServerContext {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Where wishes to end alerts go.
     pub resolve: mpsc::Sender<ResolveRequest>,
+    /// Fetches events again; `None` if there is nowhere to fetch them from.
+    pub fetch_event: Option<FetchEvent>,
 }
 
 /// Whom it answers.
@@ -234,7 +240,13 @@ mod tests {
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
         let (resolve, _) = mpsc::channel(1);
-        let context = ServerContext { status: Arc::clone(&status), metrics, reload, resolve };
+        let context = ServerContext {
+            status: Arc::clone(&status),
+            metrics,
+            reload,
+            resolve,
+            fetch_event: None,
+        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

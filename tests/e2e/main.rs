@@ -19,6 +19,7 @@ mod configuration;
 mod crash;
 mod credentials;
 mod delivery;
+mod evidence;
 mod harness;
 mod intake;
 mod killing;

@@ -146,6 +146,7 @@ impl Stage {
             store: Box::new(SqliteStore::open(&directory.path)?),
             archive: Some(Archive::new(&ledger, LIMITS)),
             signer: None,
+            configuration: String::new(),
             dead_letters: Box::new(DeadLetterFiles::open(&directory.path)?),
             checkpoint_interval: Duration::from_secs(5),
             workers: 1,
@@ -298,7 +299,7 @@ fn serve(
                 // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
                 let ((reload, _), (resolve, _)) = (mpsc::channel(1), mpsc::channel(1));
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let context = ServerContext { status, metrics, reload, resolve };
+                let context = ServerContext { status, metrics, reload, resolve, fetch_event: None };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);
