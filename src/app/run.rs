@@ -1,6 +1,6 @@
 //! `tripline run`: the process that people leave running.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -18,7 +18,7 @@ use super::{
     self_alert::canary_missing,
 };
 use crate::{
-    archive::{Archive, ArchiveError, Limits, sign::SigningKey},
+    archive::{Archive, ArchiveError, Limits, notes, sign::SigningKey},
     config::LedgerSettings,
     engine::{
         alert::AlertState, diagnostic::Diagnostic, duration::written, ledger::Entry,
@@ -47,6 +47,9 @@ const ENTRIES_WAITING_MAX: usize = 256;
 
 /// How soon rule files are looked at again after a change was seen: 500 ms.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// How often notes of commands are taken that looked into the ledger: every second.
+const VIEWS_LOOK: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether the end-to-end canary has come back: 500 ms.
 const CANARY_LOOK: Duration = Duration::from_millis(500);
@@ -160,8 +163,11 @@ async fn run_in(
                 Arc::clone(&status),
             );
             let canary = configuration.build_canary(&metrics).map_err(RunError::Configuration)?;
-            let watched =
-                Watched { pipeline, reloader, receivers, canary, status: Arc::clone(&status) };
+            let (status, state) = (Arc::clone(&status), general.state.clone());
+            if let Err(why) = notes::prepare(&state) {
+                tracing::warn!("who looks into the ledger by commands is not recorded: {why}");
+            }
+            let watched = Watched { pipeline, reloader, receivers, canary, status, state };
             let requests = (reload_requests, resolve_requests, entry_requests);
             watch(watched, general.reload_interval, requests, hangup).await
         }
@@ -272,6 +278,7 @@ struct Watched {
     receivers: Receivers,
     canary: Option<Canary>,
     status: Arc<Status>,
+    state: PathBuf,
 }
 
 impl Watched {
@@ -321,6 +328,8 @@ async fn watch(
     let mut ended = tokio::time::interval(Duration::from_millis(100));
     let mut canary = tokio::time::interval(CANARY_LOOK);
     canary.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut views = tokio::time::interval(VIEWS_LOOK);
+    views.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -348,6 +357,10 @@ async fn watch(
             }
             Some(request) = resolve_requests.recv() => watched.pipeline.resolve(request),
             Some(entry) = entries.recv() => watched.pipeline.record(entry),
+            _ = views.tick(), if !stopping => {
+                let looks = tokio::task::block_in_place(|| notes::take(&watched.state));
+                looks.into_iter().for_each(|entry| watched.pipeline.record(entry));
+            }
             _ = terminate.recv() => {
                 stop(&watched.pipeline, &mut stopping, "SIGTERM");
             }

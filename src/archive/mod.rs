@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod month;
+pub mod notes;
 mod pack;
 mod query;
 mod reader;

@@ -36,7 +36,7 @@ impl Month {
         path: PathBuf,
         deadline: Option<Instant>,
     ) -> Result<Month, ArchiveError> {
-        let (connection, meta) = open_for_reading(&path)?;
+        let (mut connection, meta) = open_for_reading(&path)?;
         if let Some(deadline) = deadline {
             let is_late = move || Instant::now() >= deadline;
             connection

@@ -106,6 +106,11 @@ pub const QUESTIONS: &[&QuestionKind] = &[
 ];
 
 impl QuestionKind {
+    /// Whether it shows what people did: who looks is recorded, and needs the right to.
+    pub const fn is_personal(&self) -> bool {
+        !matches!(self.name.as_bytes(), b"coverage" | b"deliveries" | b"history")
+    }
+
     /// Refuses parameters that it does not have, then asks.
     ///
     /// # Errors

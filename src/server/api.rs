@@ -188,7 +188,8 @@ pub(super) async fn alert(
     let firing = inner.alerts.get(&parsed).map(view);
     if firing.is_none() && told.episodes.is_empty() {
         let problem = problem.unwrap_or_else(|| {
-            let hint = "/api/v1/alerts has those that fire, /api/v1/alerts/history those of the ledger";
+            let hint =
+                "/api/v1/alerts has those that fire, /api/v1/alerts/history those of the ledger";
             Problem::new(StatusCode::NOT_FOUND, "not_found", "no such alert is known", hint)
         });
         return problem.into_response();

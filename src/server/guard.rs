@@ -323,7 +323,9 @@ fn host(headers: &HeaderMap, hosts: &[String]) -> Result<String, String> {
         return Ok(host);
     }
     let host = crate::engine::text::printable(&host).into_owned();
-    Err(format!("`{host}` is not known as a name of this server; if it is one, add it to `http.hosts`"))
+    Err(format!(
+        "`{host}` is not known as a name of this server; if it is one, add it to `http.hosts`"
+    ))
 }
 
 /// Whether a browser may have been led here by a page of somebody else, and by what it shows. Such a page

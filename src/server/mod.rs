@@ -247,7 +247,12 @@ mod tests {
         });
         let access = Access::build(access, read).unwrap();
         let is_for_anybody = false;
-        ServerSettings { access, metrics_are_public: false, is_for_anybody, ..ServerSettings::open() }
+        ServerSettings {
+            access,
+            metrics_are_public: false,
+            is_for_anybody,
+            ..ServerSettings::open()
+        }
     }
 
     async fn start_with(access: AccessConfig) -> Running {

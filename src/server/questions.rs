@@ -10,12 +10,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 
-use super::{
-    ServerContext,
-    caller::Caller,
-    problem::Problem,
-    status::now,
-};
+use super::{ServerContext, caller::Caller, problem::Problem, status::now};
 use crate::{
     ask::{Format, Parameter, ParameterKind, Params, QuestionKind, write},
     engine::text::printable,
@@ -38,7 +33,9 @@ pub(super) fn route(kind: &'static QuestionKind, is_personal: bool) -> MethodRou
               RawQuery(asked): RawQuery,
               Query(given): Query<BTreeMap<String, String>>| async move {
             let personal = is_personal.then(|| asked.unwrap_or_default());
-            answer(context, caller, kind, given, personal).await.unwrap_or_else(Problem::into_response)
+            answer(context, caller, kind, given, personal)
+                .await
+                .unwrap_or_else(Problem::into_response)
         },
     )
 }

@@ -4,8 +4,8 @@
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    ServerContext, api, caller::Right, door::login, health, ledger, metrics, openapi, page, questions,
-    reload,
+    ServerContext, api, caller::Right, door::login, health, ledger, metrics, openapi, page,
+    questions, reload,
 };
 use crate::ask::{self, Parameter, QuestionKind};
 
@@ -106,13 +106,9 @@ const fn act_of(
     Route { method: Method::Post, path, needs: ACT, answers: Answers::By(answers), document }
 }
 
-const fn asked(
-    path: &'static str,
-    needs: Needs,
-    kind: &'static QuestionKind,
-    answer: &'static str,
-) -> Route {
+const fn asked(path: &'static str, kind: &'static QuestionKind, answer: &'static str) -> Route {
     let (about, parameters) = (kind.about, kind.parameters);
+    let needs = if kind.is_personal() { SEE_ACCESSES } else { SEE_ALERTS };
     let document = Some(Document { about, parameters, body: None, answer });
     Route { method: Method::Get, path, needs, answers: Answers::Question(kind), document }
 }
@@ -137,7 +133,7 @@ pub(super) const ROUTES: &[Route] = &[
         &[api::ALERTS],
         "Alerts",
     ),
-    asked("/api/v1/alerts/history", SEE_ALERTS, &ask::history::QUESTION, "History"),
+    asked("/api/v1/alerts/history", &ask::history::QUESTION, "History"),
     read_of(
         "/api/v1/alerts/{fingerprint}",
         || get(api::alert),
@@ -168,12 +164,12 @@ pub(super) const ROUTES: &[Route] = &[
         &[],
         "Head",
     ),
-    asked("/api/v1/deliveries", SEE_ALERTS, &ask::deliveries::QUESTION, "Deliveries"),
-    asked("/api/v1/coverage", SEE_ALERTS, &ask::coverage::QUESTION, "Coverage"),
-    asked("/api/v1/timeline", SEE_ACCESSES, &ask::timeline::QUESTION, "Rows"),
-    asked("/api/v1/who-did", SEE_ACCESSES, &ask::who_did::QUESTION, "Rows"),
-    asked("/api/v1/visits", SEE_ACCESSES, &ask::visits::QUESTION, "Visits"),
-    asked("/api/v1/sessions", SEE_ACCESSES, &ask::sessions::QUESTION, "Sessions"),
+    asked("/api/v1/deliveries", &ask::deliveries::QUESTION, "Deliveries"),
+    asked("/api/v1/coverage", &ask::coverage::QUESTION, "Coverage"),
+    asked("/api/v1/timeline", &ask::timeline::QUESTION, "Rows"),
+    asked("/api/v1/who-did", &ask::who_did::QUESTION, "Rows"),
+    asked("/api/v1/visits", &ask::visits::QUESTION, "Visits"),
+    asked("/api/v1/sessions", &ask::sessions::QUESTION, "Sessions"),
 ];
 
 impl Route {
@@ -181,7 +177,7 @@ impl Route {
     pub(super) fn handler(&self) -> MethodRouter<ServerContext> {
         match self.answers {
             Answers::By(handler) => handler(),
-            Answers::Question(kind) => questions::route(kind, self.needs == SEE_ACCESSES),
+            Answers::Question(kind) => questions::route(kind, kind.is_personal()),
         }
     }
 }

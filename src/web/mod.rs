@@ -15,7 +15,9 @@ mod settings;
 mod subject;
 
 pub use access::{Access, AccessConfig};
-pub use auth::{AuthConfig, ProxyConfig, Role, TOKEN_BYTES_MIN, TokenConfig, TokenSecret, UserConfig};
+pub use auth::{
+    AuthConfig, ProxyConfig, Role, TOKEN_BYTES_MIN, TokenConfig, TokenSecret, UserConfig,
+};
 pub use body::{BodyError, collect, discard};
 pub use certificate::{Certificate, CertificateConfig};
 pub use connections::Limits;

@@ -72,10 +72,7 @@ impl WebConfig {
 
     /// Whether it may listen where others can reach it.
     pub const fn may_be_reached(&self) -> bool {
-        self.certificate.is_some()
-            || !self.access.is_open()
-            || self.is_insecure
-            || self.is_guarded
+        self.certificate.is_some() || !self.access.is_open() || self.is_insecure || self.is_guarded
     }
 
     /// Whether others can reach it, as far as its address shows.

@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_another_site() {
-        for wrong in ["//evil.example", "/\\evil.example", "https://evil.example", "", "/a b", "/\r\nX: y"] {
+        for wrong in
+            ["//evil.example", "/\\evil.example", "https://evil.example", "", "/a b", "/\r\nX: y"]
+        {
             assert_eq!(own(wrong), "/", "{wrong:?}");
         }
         assert_eq!(own("/alerts?rule=a&severity=high"), "/alerts?rule=a&severity=high");

@@ -187,8 +187,10 @@ impl Door {
 
     /// What a proxy says, and whether somebody else said it.
     fn by_proxy(&self, headers: &HeaderMap, peer: &Peer) -> (Option<Known>, bool) {
-        let Some((credentials, proxy)) =
-            self.credentials.as_ref().and_then(|known| Some((known, known.config().proxy.as_ref()?)))
+        let Some((credentials, proxy)) = self
+            .credentials
+            .as_ref()
+            .and_then(|known| Some((known, known.config().proxy.as_ref()?)))
         else {
             return (None, false);
         };
