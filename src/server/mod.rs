@@ -132,22 +132,32 @@ pub async fn serve(
     let certificate = settings.certificate.clone();
     let is_reachable =
         listener.local_addr().map_or(true, |address| !address.ip().to_canonical().is_loopback());
-    let ServerSettings { access, credentials, is_for_anybody, is_secure, hosts, .. } = settings;
-    let door = Door::new(access, credentials, (is_for_anybody, is_reachable, is_secure));
-    let is_public = (settings.health_is_public, settings.metrics_are_public);
-    let desk = context.desk.clone();
-    let guard = Arc::new(Guard::new((door, desk), hosts, is_public, Arc::clone(&metrics)));
+    let (router, _) = guarded(context, settings, is_reachable);
     let serving = Serving {
         limits: Limits::default(),
         certificate,
         on_refused: Arc::new(move |why| metrics.refused(guard::NAME, why)),
     };
-    web::serve(listener, router(context, guard), serving, stop).await;
+    web::serve(listener, router, serving, stop).await;
 }
 
-fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
+/// All routes behind their guard. `is_reachable`: others than this machine can ask.
+fn guarded(
+    context: ServerContext,
+    settings: ServerSettings,
+    is_reachable: bool,
+) -> (Router, Arc<Guard>) {
+    let ServerSettings { access, credentials, is_for_anybody, is_secure, hosts, .. } = settings;
+    let door = Door::new(access, credentials, (is_for_anybody, is_reachable, is_secure));
+    let is_public = (settings.health_is_public, settings.metrics_are_public);
+    let (desk, metrics) = (context.desk.clone(), Arc::clone(&context.metrics));
+    let guard = Arc::new(Guard::new((door, desk), hosts, is_public, metrics));
+    (router(context, &guard), guard)
+}
+
+fn router(context: ServerContext, guard: &Arc<Guard>) -> Router {
     let before = |needs| {
-        let guarded = Guarded { guard: Arc::clone(&guard), needs };
+        let guarded = Guarded { guard: Arc::clone(guard), needs };
         axum::middleware::from_fn_with_state(guarded, guard::guard)
     };
     let mut router = Router::new();

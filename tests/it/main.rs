@@ -11,6 +11,7 @@
 )]
 
 mod alert_schema;
+mod api;
 mod backtest;
 mod backtest_reports;
 mod binary;

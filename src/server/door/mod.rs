@@ -297,3 +297,6 @@ fn random_text() -> String {
 pub(super) fn is_same(one: &str, other: &str) -> bool {
     blake3::hash(one.as_bytes()) == blake3::hash(other.as_bytes())
 }
+
+#[cfg(test)]
+mod tests;
