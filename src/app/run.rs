@@ -24,7 +24,7 @@ use crate::{
         alert::AlertState, diagnostic::Diagnostic, duration::written, recorder::Sign, text::counted,
     },
     notify::{Printer, Receivers},
-    server::{self, Health, ReloadRequest, ResolveRequest, ServerContext, Status},
+    server::{self, ActRequest, Health, ReloadRequest, ServerContext, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -127,17 +127,13 @@ async fn run_in(
     status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
     let (reload, reload_requests) = mpsc::channel(1);
-    let (resolve, resolve_requests) = mpsc::channel(16);
+    let (acts, act_requests) = mpsc::channel(16);
     let settings = configuration.build_server().map_err(RunError::Configuration)?;
     let web = &general.http.web;
     let listener = web::bind(&web.listen, web.may_be_reached()).await?;
     let stop_server = CancellationToken::new();
-    let context = ServerContext {
-        status: Arc::clone(&status),
-        metrics: Arc::clone(&metrics),
-        reload,
-        resolve,
-    };
+    let context =
+        ServerContext { status: Arc::clone(&status), metrics: Arc::clone(&metrics), reload, acts };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
 
@@ -156,7 +152,7 @@ async fn run_in(
             let canary = configuration.build_canary(&metrics).map_err(RunError::Configuration)?;
             let watched =
                 Watched { pipeline, reloader, receivers, canary, status: Arc::clone(&status) };
-            let requests = (reload_requests, resolve_requests);
+            let requests = (reload_requests, act_requests);
             watch(watched, general.reload_interval, requests, hangup).await
         }
         Err(error) => Err(error),
@@ -298,13 +294,13 @@ impl Watched {
 }
 
 /// What people ask for over HTTP.
-type Requests = (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ResolveRequest>);
+type Requests = (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ActRequest>);
 
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(
     mut watched: Watched,
     reload_interval: Option<Duration>,
-    (mut reload_requests, mut resolve_requests): Requests,
+    (mut reload_requests, mut act_requests): Requests,
     mut hangup: Signal,
 ) -> Result<RunEnd, RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -339,7 +335,7 @@ async fn watch(
                 let outcome = tokio::task::block_in_place(|| watched.look(Look::Asked));
                 answer(request, outcome);
             }
-            Some(request) = resolve_requests.recv() => watched.pipeline.resolve(request),
+            Some(request) = act_requests.recv() => watched.pipeline.act(request),
             _ = terminate.recv() => {
                 stop(&watched.pipeline, &mut stopping, "SIGTERM");
             }

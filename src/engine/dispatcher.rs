@@ -13,6 +13,7 @@
 //! What it has to say itself comes from [`Dispatcher::poll_alert`], and goes back in by `handle_alert`.
 
 mod adopt;
+mod hush;
 mod trouble;
 
 use std::{
@@ -22,6 +23,7 @@ use std::{
 };
 
 use super::{
+    act::Acts,
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{
         Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, GroupStateKey,
@@ -52,7 +54,9 @@ pub struct Dispatcher {
     ready: VecDeque<Arc<Notification>>,
     dirty: BTreeSet<GroupStateKey>,
     ledger: Vec<LedgerEntry>,
-    /// About receivers that take nothing, for whoever tells alerts.
+    /// What people did.
+    acts: Acts,
+    /// About receivers that take nothing and silences that end, for whoever tells alerts.
     alerts: VecDeque<Alert>,
     counts: DispatchCounts,
     /// The latest time it was told.
@@ -107,6 +111,7 @@ impl Dispatcher {
             ready: VecDeque::new(),
             dirty: BTreeSet::new(),
             ledger: Vec::new(),
+            acts: Acts::default(),
             alerts: VecDeque::new(),
             now: WallTime::MIN,
         }
@@ -132,7 +137,10 @@ impl Dispatcher {
     /// Takes up the state that a store held. Only right after [`Dispatcher::new`]. Returns how many
     /// entries could not be used; other tables' entries are passed over.
     pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> usize {
-        let (restored, unusable) = read_entries(entries);
+        let (acts, groups): (Vec<_>, Vec<_>) =
+            entries.partition(|entry| entry.table == StateTable::Act);
+        let acts_unusable = self.acts.restore(&mut acts.into_iter());
+        let (restored, unusable) = read_entries(&mut groups.into_iter());
         let latest = |group: &Group| group.sent_at.unwrap_or(group.created_at);
         if let Some(now) = restored.iter().map(|restored| latest(&restored.group)).max() {
             self.set_now(now);
@@ -140,12 +148,17 @@ impl Dispatcher {
         self.adopt(
             restored.into_iter().map(|restored| (restored.identity, restored.group)).collect(),
         );
-        unusable
+        self.hush_all(self.now);
+        acts_unusable + unusable
     }
 
-    /// Takes a change of an alert. Cost: the route tree, and one map operation for each notifier.
+    /// Takes a change of an alert. Cost: the route tree, one map operation for each notifier, and the
+    /// silences if it begins.
     pub fn handle_alert(&mut self, now: WallTime, alert: &Alert) {
         self.set_now(now);
+        self.acts.handle_timeout(now);
+        self.acts.note(now, alert);
+        self.apply_acts(now);
         let alert = Arc::new(alert.clone());
         let of_alert = (alert.fingerprint, 0)..=(alert.fingerprint, usize::MAX);
         let held: Vec<(usize, GroupKey)> =
@@ -159,7 +172,8 @@ impl Dispatcher {
             }
         }
         if alert.state == AlertState::Resolved {
-            // Whoever does not hold it was told already, or never has to be.
+            // Whoever does not hold it was told already, or never has to be. Whatever hid it then hides it
+            // for ever.
             return;
         }
         let targets = match about(&alert) {
@@ -171,6 +185,7 @@ impl Dispatcher {
                 self.add_alert(now, target, &alert, GroupedAlert::new(&alert));
             }
         }
+        self.hush(now, alert.fingerprint);
     }
 
     /// Takes what an attempt came to.
@@ -186,6 +201,8 @@ impl Dispatcher {
     /// Decides what is due. Safe to call early or twice.
     pub fn handle_timeout(&mut self, now: WallTime) {
         self.set_now(now);
+        self.acts.handle_timeout(now);
+        self.apply_acts(now);
         while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, timer));
             match timer {
@@ -233,7 +250,8 @@ impl Dispatcher {
     /// When [`Dispatcher::handle_timeout`] is due; in the past means now. May change after any
     /// `handle_*` call.
     pub fn poll_timeout(&self) -> Option<WallTime> {
-        self.timers.first().map(|(at, _)| *at)
+        let own = self.timers.first().map(|(at, _)| *at);
+        own.into_iter().chain(self.acts.poll_timeout()).min()
     }
 
     /// Adds what changed since the last call, for the next checkpoint, and lets
@@ -244,6 +262,7 @@ impl Dispatcher {
             let value = value_of(key, self.groups.get(&key.group()), identity);
             out.push(StateChange { table: StateTable::Group, key: key.to_bytes(), value });
         }
+        self.acts.take_changes(out);
         self.ready.extend(self.formed.drain(..));
     }
 

@@ -1,22 +1,21 @@
 //! `/api/v1`: what fires, what is loaded, how it goes; as JSON, times as RFC 3339 in UTC.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use serde::Serialize;
 
 use super::{
-    ResolveRequest, ServerContext, health,
+    ServerContext, health,
     status::{Inner, now},
 };
 use crate::engine::{
-    alert::{Alert, Fingerprint},
+    alert::Alert,
     rule::{About, Note, Rule, RuleMeta, Severity},
     time::EventTime,
 };
@@ -129,47 +128,6 @@ pub(super) async fn alerts(
     let total = alerts.len();
     let views: Vec<AlertView<'_>> = alerts.into_iter().take(limit).map(view).collect();
     Json(serde_json::json!({ "total": total, "alerts": views })).into_response()
-}
-
-/// What somebody says who ends an alert.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Resolve {
-    by: String,
-    why: String,
-}
-
-/// How long a wish may wait for its checkpoint: 30 s.
-const RESOLVE_WAIT: Duration = Duration::from_secs(30);
-
-/// `POST /api/v1/alerts/FINGERPRINT/resolve` with `{"by": "…", "why": "…"}`.
-pub(super) async fn resolve(
-    State(context): State<ServerContext>,
-    Path(fingerprint): Path<String>,
-    body: Result<Json<Resolve>, JsonRejection>,
-) -> Response {
-    let answer = |code: StatusCode, text: &str| (code, format!("{text}\n")).into_response();
-    let Ok(fingerprint) = fingerprint.parse::<Fingerprint>() else {
-        return answer(StatusCode::BAD_REQUEST, "a fingerprint has 32 hexadecimal digits");
-    };
-    let said =
-        body.ok().filter(|Json(said)| !said.by.trim().is_empty() && !said.why.trim().is_empty());
-    let Some(Json(Resolve { by, why })) = said else {
-        return answer(StatusCode::BAD_REQUEST, "say who and why: {\"by\": \"…\", \"why\": \"…\"}");
-    };
-    let (reply, done) = oneshot::channel();
-    if context.resolve.try_send(ResolveRequest { fingerprint, by, why, reply }).is_err() {
-        return answer(StatusCode::SERVICE_UNAVAILABLE, "Tripline is busy, starting or stopping");
-    }
-    match tokio::time::timeout(RESOLVE_WAIT, done).await {
-        Ok(Ok(true)) => answer(StatusCode::OK, "resolved"),
-        Ok(Ok(false)) => answer(StatusCode::NOT_FOUND, "no such alert fires"),
-        Ok(Err(_)) => answer(StatusCode::SERVICE_UNAVAILABLE, "Tripline is stopping"),
-        Err(_) => answer(
-            StatusCode::GATEWAY_TIMEOUT,
-            "it is not durable yet; it will be once the store works, see /readyz",
-        ),
-    }
 }
 
 #[derive(Serialize)]

@@ -4,6 +4,7 @@
 //! decides nothing. Connections are bounded by [`crate::web`]; what a request must pass is in `guard`.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod acts;
 mod api;
 mod guard;
 mod health;
@@ -26,12 +27,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::alert::Fingerprint,
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
 use guard::Guard;
 
+pub use acts::{ActRequest, NotDone};
 pub use status::{Component, Health, Status};
 
 /// How long a reload may take before the caller is told to look at the log instead.
@@ -44,19 +45,6 @@ pub struct ReloadRequest {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
-/// Somebody ends an alert by `POST /api/v1/alerts/FINGERPRINT/resolve`.
-#[derive(Debug)]
-pub struct ResolveRequest {
-    /// The alert.
-    pub fingerprint: Fingerprint,
-    /// Who does it.
-    pub by: String,
-    /// Why.
-    pub why: String,
-    /// Tells the caller, once it is durable: whether the alert fired.
-    pub reply: oneshot::Sender<bool>,
-}
-
 /// What the server shows and whom it tells.
 #[derive(Clone)]
 pub struct ServerContext {
@@ -66,8 +54,8 @@ pub struct ServerContext {
     pub metrics: Arc<Metrics>,
     /// Where reloads go. If it is full, one is under way already.
     pub reload: mpsc::Sender<ReloadRequest>,
-    /// Where wishes to end alerts go.
-    pub resolve: mpsc::Sender<ResolveRequest>,
+    /// Where acts go.
+    pub acts: mpsc::Sender<ActRequest>,
 }
 
 /// Whom it answers.
@@ -130,7 +118,12 @@ fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(reload))
         .route("/api/v1/alerts", get(api::alerts))
-        .route("/api/v1/alerts/{fingerprint}/resolve", post(api::resolve))
+        .route("/api/v1/alerts/acts", get(acts::acts).post(acts::act))
+        .route("/api/v1/alerts/{fingerprint}/acts", get(acts::acts_of))
+        .route("/api/v1/alerts/{fingerprint}/resolve", post(acts::resolve))
+        .route("/api/v1/silences", get(acts::silences).post(acts::add_silence))
+        .route("/api/v1/silences/preview", post(acts::preview_silence))
+        .route("/api/v1/silences/{id}/end", post(acts::end_silence))
         .route("/api/v1/rules", get(api::rules))
         .route("/api/v1/status", get(api::status))
         .fallback(|| async {
@@ -231,8 +224,8 @@ mod tests {
         let status = Arc::new(Status::new(&["rules", "source", "store"]));
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
-        let (resolve, _) = mpsc::channel(1);
-        let context = ServerContext { status: Arc::clone(&status), metrics, reload, resolve };
+        let (acts, _) = mpsc::channel(1);
+        let context = ServerContext { status: Arc::clone(&status), metrics, reload, acts };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

@@ -130,6 +130,21 @@ impl Group {
         changed
     }
 
+    /// Notes what keeps an alert from being told that fires: something hides it, somebody takes care of it.
+    /// Whether that is news.
+    pub(in crate::engine) fn hush(
+        &mut self,
+        fingerprint: Fingerprint,
+        is_held: bool,
+        acknowledged: Option<Severity>,
+    ) -> bool {
+        let grouped = self.alerts.get_mut(&fingerprint).filter(|grouped| grouped.is_firing());
+        let Some(grouped) = grouped else { return false };
+        let changed = (grouped.is_held, grouped.acknowledged) != (is_held, acknowledged);
+        (grouped.is_held, grouped.acknowledged) = (is_held, acknowledged);
+        changed
+    }
+
     /// Adds an alert. It may have been one before, of which a notification is still owed: the numbers
     /// of its episodes go on from there, so that what comes of that one says nothing of later ones.
     pub(in crate::engine) fn insert(

@@ -32,6 +32,9 @@ const VERSION_1: u8 = 1;
 /// First byte of values with more behind that.
 const VERSION_2: u8 = 2;
 
+/// First byte of an alert that something hides; otherwise as [`VERSION_2`].
+const VERSION_3: u8 = 3;
+
 /// Names one state entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum GroupStateKey {
@@ -171,7 +174,8 @@ pub(in crate::engine) fn value_of(
                 since: grouped.since,
                 told_at: grouped.told_at,
             };
-            encode(VERSION_2, &(record, GroupedAlertMore { refused: grouped.refused }))
+            let version = if grouped.is_held { VERSION_3 } else { VERSION_2 };
+            encode(version, &(record, GroupedAlertMore { refused: grouped.refused }))
         }),
         GroupStateKey::Owed(_) => group.owed.as_ref().map(|owed| {
             let record = OwedRecord::<&Notification> {
@@ -217,7 +221,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 fn decode_with<T: DeserializeOwned, M: DeserializeOwned + Default>(bytes: &[u8]) -> Option<(T, M)> {
     match bytes.split_first() {
         Some((&VERSION_1, rest)) => Some((postcard::from_bytes(rest).ok()?, M::default())),
-        Some((&VERSION_2, rest)) => postcard::from_bytes(rest).ok(),
+        Some((&(VERSION_2 | VERSION_3), rest)) => postcard::from_bytes(rest).ok(),
         _ => None,
     }
 }
@@ -301,6 +305,8 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                 since: record.since,
                 told_at: record.told_at,
                 refused: more.refused,
+                is_held: value.first() == Some(&VERSION_3),
+                acknowledged: None,
             };
             group.alerts.insert(fingerprint, grouped);
         }
