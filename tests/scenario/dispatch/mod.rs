@@ -6,6 +6,9 @@
 //! | `replace plan`, `restart plan` | receivers and routes | another configuration, in this process or the next one |
 //! | `alert` | changes of alerts, one a line | each reaches the dispatcher at its time |
 //! | `late restart plan`, `late alert` | as above | the process was away: it looks at what was due meanwhile only after this input and the next one |
+//! | `act` | what people do, one a line | each is carried out at its time |
+//! | `late act` | as above | the process was away, as with `late alert` |
+//! | `acts` | | silences, what people did about alerts, and what was written down of it since the last look |
 //! | `timeout TIME` | | lets the operator's clock go on to this time |
 //! | `answer` | `WHO ANSWER` | what a receiver answers from now on; at first everybody takes everything |
 //! | `outcome` | `TIME WHO ANSWER` | the answer to the oldest attempt that a receiver holds |
@@ -19,6 +22,9 @@
 //! recipient is `NAME/RECIPIENT`. A route is `route NAME [MATCHER…] [continue] [by=…] [wait=] …`,
 //! further in than the one above it.
 //!
+//! What people do is `TIME WHO silences NAME for=SPAN [from=TIME] MATCHER…`, `TIME WHO ends [WHO/]NAME`, or `TIME WHO
+//! acknowledges|assigns|judges|says ALERT [LABEL=VALUE…] [to=WHOM] [as=VERDICT] [id=ID]`. Printed is what came of it.
+//!
 //! A change of an alert is `TIME fires|grows|ends NAME [LABEL=VALUE…] [severity=medium] [times=N]`,
 //! where `{n}` is the number in a series. An answer is `delivered [RECEIPT]`, `retry REASON
 //! [after=SPAN]`, `rejected REASON`; `hold` answers later, by `outcome`, and `lose` never.
@@ -27,6 +33,7 @@
 //! and of which alerts it tells; `shortly` or `plainly` if it had to be made smaller, and `no longer`
 //! the labels that an alert had before. Then what was counted.
 
+mod act;
 mod script;
 mod world;
 

@@ -11,6 +11,7 @@ use tripline::engine::{
     time::WallTime,
 };
 
+use super::act;
 use crate::script::{Result, duration, time, unindented};
 
 /// What a plan is for.
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     Alert(Vec<Change>),
     /// The process was away until then: what was due meanwhile comes after them.
     LateAlert(Vec<Change>),
+    Act(Vec<act::Line>),
+    LateAct(Vec<act::Line>),
+    Acts,
     Timeout(WallTime),
     Answer(Vec<(String, Answer)>),
     Outcome(Vec<(WallTime, String, Answer)>),
@@ -78,6 +82,9 @@ pub(crate) fn command(line: &str, input: &[String], _number: usize) -> Result<Co
         ["late", "restart", "plan"] => Command::Plan(PlanUse::LateRestart, plan(lines)?),
         ["late", "alert"] => Command::LateAlert(lines.map(change).collect::<Result<_>>()?),
         ["alert"] => Command::Alert(lines.map(change).collect::<Result<_>>()?),
+        ["act"] => Command::Act(lines.map(act::line).collect::<Result<_>>()?),
+        ["late", "act"] => Command::LateAct(lines.map(act::line).collect::<Result<_>>()?),
+        ["acts"] => Command::Acts,
         ["timeout", at] => Command::Timeout(time(at)?.as_wall()),
         ["answer"] => Command::Answer(
             lines
