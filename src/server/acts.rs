@@ -71,7 +71,7 @@ impl Problem {
     fn answer(&self) -> Response {
         let Problem { status, code, message, hint } = self;
         let body = json!({ "code": code, "message": message, "hint": hint });
-        (*status, Json(json!({ "error": body }))).into_response()
+        (*status, Json(body)).into_response()
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod acts;
 mod api;
+mod caller;
 mod guard;
 mod health;
 mod page;
@@ -33,6 +34,7 @@ use crate::{
 use guard::Guard;
 
 pub use acts::{ActRequest, NotDone};
+pub use caller::{Caller, Right, Role, Way};
 pub use status::{Component, Health, Status};
 
 /// How long a reload may take before the caller is told to look at the log instead.
