@@ -27,9 +27,9 @@ use super::{
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{
         Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, GroupStateKey,
-        GroupedAlert, LedgerEntry, LedgerKind, Notification, NotificationId, NotifierCounts,
-        NotifyReason, Outcome, OutcomeReason, Phase, Receipt, Target, about, backoff,
-        ledger_detail, read_entries, value_of,
+        GroupedAlert, Inhibitor, LedgerEntry, LedgerKind, Notification, NotificationId,
+        NotifierCounts, NotifyReason, Outcome, OutcomeReason, Phase, Receipt, Target, about,
+        backoff, ledger_detail, read_entries, value_of,
     },
     limits,
     shard::{StateChange, StateEntry, StateTable},
@@ -56,6 +56,7 @@ pub struct Dispatcher {
     ledger: Vec<LedgerEntry>,
     /// What people did.
     acts: Acts,
+    inhibitor: Inhibitor,
     /// About receivers that take nothing and silences that end, for whoever tells alerts.
     alerts: VecDeque<Alert>,
     counts: DispatchCounts,
@@ -97,8 +98,10 @@ struct SlotState {
 impl Dispatcher {
     /// Without any groups.
     pub fn new(plan: &DispatchPlan) -> Dispatcher {
+        let inhibitor = Inhibitor::new(&plan.inhibit);
         let plan = CompiledPlan::new(plan);
         Dispatcher {
+            inhibitor,
             slots: vec![SlotState::default(); plan.slots.len()],
             counts: initial_counts(&plan),
             plan,
@@ -122,6 +125,7 @@ impl Dispatcher {
     /// new are told of everything that fires.
     pub fn replace_plan(&mut self, now: WallTime, plan: &DispatchPlan) {
         self.set_now(now);
+        self.inhibitor = Inhibitor::new(&plan.inhibit);
         let plan = CompiledPlan::new(plan);
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let groups = std::mem::take(&mut self.groups)
@@ -131,7 +135,9 @@ impl Dispatcher {
         for (key, counts) in initial_counts(&self.plan).notifiers {
             self.counts.notifiers.entry(key).or_insert(counts);
         }
+        self.hush_firing();
         self.adopt(groups);
+        self.hush_all(now);
     }
 
     /// Takes up the state that a store held. Only right after [`Dispatcher::new`]. Returns how many
@@ -140,6 +146,7 @@ impl Dispatcher {
         let (acts, groups): (Vec<_>, Vec<_>) =
             entries.partition(|entry| entry.table == StateTable::Act);
         let acts_unusable = self.acts.restore(&mut acts.into_iter());
+        self.hush_firing();
         let (restored, unusable) = read_entries(&mut groups.into_iter());
         let latest = |group: &Group| group.sent_at.unwrap_or(group.created_at);
         if let Some(now) = restored.iter().map(|restored| latest(&restored.group)).max() {
@@ -156,9 +163,7 @@ impl Dispatcher {
     /// silences if it begins.
     pub fn handle_alert(&mut self, now: WallTime, alert: &Alert) {
         self.set_now(now);
-        self.acts.handle_timeout(now);
-        self.acts.note(now, alert);
-        self.apply_acts(now);
+        let touched = self.note(now, alert);
         let alert = Arc::new(alert.clone());
         let of_alert = (alert.fingerprint, 0)..=(alert.fingerprint, usize::MAX);
         let held: Vec<(usize, GroupKey)> =
@@ -170,6 +175,9 @@ impl Dispatcher {
                 self.dirty.insert(GroupStateKey::Progress(*key));
                 self.set_timer(*key, Some(now));
             }
+        }
+        for other in touched {
+            self.hush(now, other);
         }
         if alert.state == AlertState::Resolved {
             // Whoever does not hold it was told already, or never has to be. Whatever hid it then hides it
@@ -271,10 +279,13 @@ impl Dispatcher {
         out.append(&mut self.ledger);
     }
 
-    /// Groups that have something to tell their receiver, or wait for its answer. As of the last
+    /// Groups that have something to tell their receiver, or wait for its answer, those left out that are
+    /// quiet for a time. As of the last
     /// [`Dispatcher::handle_timeout`].
     pub fn pending_count(&self) -> usize {
-        self.groups.values().filter(|group| group.owed.is_some() || group.has_news).count()
+        let is_quiet = |group: &Group| group.policy.times.quiet_until(self.now).is_some();
+        let pending = self.groups.values().filter(|group| group.owed.is_some() || group.has_news);
+        pending.filter(|group| !is_quiet(group)).count()
     }
 
     /// Whether somebody is told of an alert, or will be, and not yet of its end.
@@ -501,6 +512,10 @@ impl Dispatcher {
             None => verdict.due,
         };
         if due.is_some_and(|due| due <= now) {
+            if let Some(until) = group.policy.times.quiet_until(now) {
+                self.set_timer(key, Some(until));
+                return;
+            }
             group.is_queued = true;
             self.slot_state(slot).queue.push_back(key);
             self.drive(now, slot);
@@ -540,6 +555,9 @@ impl Dispatcher {
     fn launch(&mut self, now: WallTime, key: GroupKey) -> bool {
         let Some(group) = self.groups.get_mut(&key) else { return false };
         let slot = group.slot;
+        if group.policy.times.quiet_until(now).is_some() {
+            return false;
+        }
         let is_as_it_was = group.owed.as_ref().is_some_and(|owed| !owed.progress.is_stale);
         let notification = if is_as_it_was {
             let Some(notification) = group.attempt(now) else { return false };

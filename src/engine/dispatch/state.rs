@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Audience, Form, Group, GroupBy, GroupKey, GroupedAlert, Grouping, Notification, Owed, Phase,
-    Policy, Progress, Receipt, Refusal,
+    Policy, Progress, Receipt, Refusal, RouteTimes,
     grouped_alert::{Carried, Told},
     plan::RouteId,
 };
@@ -273,7 +273,12 @@ fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
             thread: more.thread.unwrap_or(key),
             slot: usize::MAX,
             route: record.route,
-            policy: Policy { grouping, audience: Audience::People, send_resolved: true },
+            policy: Policy {
+                grouping,
+                audience: Audience::People,
+                send_resolved: true,
+                times: RouteTimes::default(),
+            },
             is_overflow: record.is_overflow,
             labels: record.labels,
             alerts: BTreeMap::new(),
