@@ -20,7 +20,8 @@
 //! [resolved=no] [to=RECIPIENT,…] [attempt=] [failing=]`; what it does not say is what the kinds of
 //! this audience usually have. Several lines of one name are several notifiers, `NAME#2` and so on; a
 //! recipient is `NAME/RECIPIENT`. A route is `route NAME [MATCHER…] [continue] [by=…] [wait=] …`,
-//! further in than the one above it.
+//! further in than the one above it; `mute=10:00-11:00` and `active=` say when it is quiet. What hides what is
+//! `inhibit from MATCHER… to MATCHER… [equal=LABEL,…]`.
 //!
 //! What people do is `TIME WHO silences NAME for=SPAN [from=TIME] MATCHER…`, `TIME WHO ends [WHO/]NAME`, or `TIME WHO
 //! acknowledges|assigns|judges|says ALERT [LABEL=VALUE…] [to=WHOM] [as=VERDICT] [id=ID]`. Printed is what came of it.

@@ -1,11 +1,11 @@
 //! Commands of dispatch scripts, from text.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tripline::engine::{
     dispatch::{
-        Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher, NotifierPlan,
-        OutcomeReason, ReceiverPlan, Route,
+        Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, InhibitRule, Matcher,
+        NotifierPlan, OutcomeReason, ReceiverPlan, Route, TimeInterval, TimeIntervals,
     },
     rule::Severity,
     time::WallTime,
@@ -187,7 +187,8 @@ fn plan<'a>(lines: impl Iterator<Item = &'a str>) -> Result<DispatchPlan> {
                 let route = route(&words.collect::<Vec<_>>())?;
                 branches.push(Branch { depth, receiver, route });
             }
-            _ => return Err(format!("`{line}` is neither receiver nor route")),
+            Some("inhibit") => plan.inhibit.push(inhibit(words)?),
+            _ => return Err(format!("`{line}` is neither receiver, route nor inhibition")),
         }
     }
     // From the last to the first, so that each finds those below it in its place.
@@ -201,6 +202,43 @@ fn plan<'a>(lines: impl Iterator<Item = &'a str>) -> Result<DispatchPlan> {
         }
     }
     Ok(plan)
+}
+
+/// `inhibit from MATCHER… to MATCHER… [equal=LABEL,…]`
+fn inhibit<'a>(words: impl Iterator<Item = &'a str>) -> Result<InhibitRule> {
+    let (mut rule, mut is_target) = (InhibitRule::default(), false);
+    for word in words {
+        match word {
+            "from" => is_target = false,
+            "to" => is_target = true,
+            _ => match word.strip_prefix("equal=") {
+                Some(labels) => rule.equal = labels.split(',').map(str::to_owned).collect(),
+                None => {
+                    let matcher = Matcher::parse(word).map_err(|error| error.to_string())?;
+                    if is_target { rule.target.push(matcher) } else { rule.source.push(matcher) }
+                }
+            },
+        }
+    }
+    Ok(rule)
+}
+
+/// `10:00-11:30`, every day in UTC.
+fn daily(text: &str) -> Result<Arc<TimeIntervals>> {
+    let minute = |text: &str| {
+        let (hour, minute) = text.split_once(':')?;
+        Some(hour.parse::<u16>().ok()? * 60 + minute.parse::<u16>().ok()?)
+    };
+    let range = text.split_once('-').and_then(|(from, to)| minute(from).zip(minute(to)));
+    let interval = TimeInterval {
+        times: vec![range.ok_or_else(|| format!("`{text}` is not `10:00-11:00`"))?],
+        weekdays: Vec::new(),
+        days_of_month: Vec::new(),
+        months: Vec::new(),
+        years: Vec::new(),
+        location: jiff::tz::TimeZone::UTC,
+    };
+    Ok(Arc::new(TimeIntervals { name: text.to_owned(), intervals: vec![interval] }))
 }
 
 fn group_by(value: &str) -> GroupBy {
@@ -221,6 +259,8 @@ fn route(words: &[&str]) -> Result<Route> {
             Some(("wait", value)) => *wait = Some(duration(value)?),
             Some(("interval", value)) => *interval = Some(duration(value)?),
             Some(("repeat", value)) => *repeat = Some(duration(value)?),
+            Some(("mute", value)) => route.times.mute.push(daily(value)?),
+            Some(("active", value)) => route.times.active.push(daily(value)?),
             _ => route.matchers.push(Matcher::parse(word).map_err(|error| error.to_string())?),
         }
     }
