@@ -503,6 +503,7 @@ impl CoordinatorThread {
             self.status.receiver(&receiver, now());
         }
         metrics.set_ledger(member.recorder());
+        metrics.set_acts(dispatcher.acts());
         metrics.set_dead_letters_lost(self.dead_letters.dropped());
         metrics.set_batches_in_flight(self.in_flight.batches());
         self.tell_given_up();
