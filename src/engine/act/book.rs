@@ -129,8 +129,11 @@ impl Acts {
         self.silences.values().filter(is_active).count()
     }
 
-    /// How many alerts fire and are silenced. Cost: all that fire.
+    /// How many alerts fire and are silenced. Cost: all that fire, if there is a silence.
     pub fn silenced_count(&self) -> usize {
+        if self.active_count() == 0 {
+            return 0;
+        }
         let firing = self.firing.iter().filter_map(|key| self.episodes.get(key));
         firing.filter(|episode| !episode.silenced_by.is_empty()).count()
     }
