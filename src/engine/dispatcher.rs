@@ -241,6 +241,7 @@ impl Dispatcher {
                 continue;
             };
             owed.progress.phase = Phase::InFlight(until);
+            owed.was_handed_out = true;
             if owed.notification.sent_at != now {
                 Arc::make_mut(&mut owed.notification).sent_at = now;
             }

@@ -235,11 +235,11 @@ impl Acts {
         if self.episodes.len() - self.firing.len() <= limits::ENDED_EPISODES_MAX {
             return;
         }
-        let episodes = self.timers.iter().filter_map(|(_, timer)| match timer {
+        let first = self.timers.iter().find_map(|(_, timer)| match timer {
             Timer::Episode(key) if !self.firing.contains(key) => Some(*key),
             _ => None,
         });
-        if let Some(key) = episodes.take(1).next() {
+        if let Some(key) = first {
             self.counts.episodes_dropped += 1;
             self.forget(key);
         }

@@ -33,6 +33,8 @@ pub(in crate::engine) struct GroupedAlert {
     pub(in crate::engine) refused: Option<Refusal>,
     /// Something hides it (a silence, another alert), or did when it ended: nobody is told that it fires.
     pub(in crate::engine) is_held: bool,
+    /// A notification that it fires was handed out before something hid it, and nobody knows what came of that.
+    pub(in crate::engine) may_be_believed: bool,
     /// Somebody takes care of it: it is not repeated as long as it is no graver than this.
     pub(in crate::engine) acknowledged: Option<Severity>,
 }
@@ -79,6 +81,7 @@ impl GroupedAlert {
             told_at: WallTime::MIN,
             refused: None,
             is_held: false,
+            may_be_believed: false,
             acknowledged: None,
         }
     }
@@ -125,9 +128,9 @@ impl GroupedAlert {
         self.told.is_some_and(|told| told.episode == self.episode)
     }
 
-    /// Whether the receiver takes it to fire, in this episode or an earlier one.
+    /// Whether the receiver takes it to fire, or may, in this episode or an earlier one.
     fn is_believed_firing(&self) -> bool {
-        self.told.is_some_and(|told| told.state == AlertState::Firing)
+        self.may_be_believed || self.told.is_some_and(|told| told.state == AlertState::Firing)
     }
 
     /// Whether nothing is said again of it: something hides it, or somebody takes care of it. Receivers that
@@ -241,8 +244,11 @@ impl GroupedAlert {
         };
         self.carried.take_if(is_told);
         let was_refused = self.refused.take().is_some();
-        let changed =
-            self.told != Some(told) || had_carried != self.carried.is_some() || was_refused;
+        let was_uncertain = std::mem::take(&mut self.may_be_believed);
+        let changed = self.told != Some(told)
+            || had_carried != self.carried.is_some()
+            || was_refused
+            || was_uncertain;
         self.told = Some(told);
         changed
     }

@@ -33,7 +33,13 @@ const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 
 /// First byte of an alert that something hides; otherwise as [`VERSION_2`].
-const VERSION_3: u8 = 3;
+const HELD: u8 = 3;
+
+/// The same, if its receiver may have been told that it fires.
+const HELD_UNCERTAIN: u8 = 4;
+
+/// The same, if nothing hides it any more.
+const UNCERTAIN: u8 = 5;
 
 /// Names one state entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,7 +180,12 @@ pub(in crate::engine) fn value_of(
                 since: grouped.since,
                 told_at: grouped.told_at,
             };
-            let version = if grouped.is_held { VERSION_3 } else { VERSION_2 };
+            let version = match (grouped.is_held, grouped.may_be_believed) {
+                (false, false) => VERSION_2,
+                (true, false) => HELD,
+                (true, true) => HELD_UNCERTAIN,
+                (false, true) => UNCERTAIN,
+            };
             encode(version, &(record, GroupedAlertMore { refused: grouped.refused }))
         }),
         GroupStateKey::Owed(_) => group.owed.as_ref().map(|owed| {
@@ -221,7 +232,9 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 fn decode_with<T: DeserializeOwned, M: DeserializeOwned + Default>(bytes: &[u8]) -> Option<(T, M)> {
     match bytes.split_first() {
         Some((&VERSION_1, rest)) => Some((postcard::from_bytes(rest).ok()?, M::default())),
-        Some((&(VERSION_2 | VERSION_3), rest)) => postcard::from_bytes(rest).ok(),
+        Some((&(VERSION_2 | HELD | HELD_UNCERTAIN | UNCERTAIN), rest)) => {
+            postcard::from_bytes(rest).ok()
+        }
         _ => None,
     }
 }
@@ -310,7 +323,8 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                 since: record.since,
                 told_at: record.told_at,
                 refused: more.refused,
-                is_held: value.first() == Some(&VERSION_3),
+                is_held: matches!(value.first(), Some(&(HELD | HELD_UNCERTAIN))),
+                may_be_believed: matches!(value.first(), Some(&(HELD_UNCERTAIN | UNCERTAIN))),
                 acknowledged: None,
             };
             group.alerts.insert(fingerprint, grouped);
@@ -328,6 +342,7 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                     asked_until: None,
                     is_stale: false,
                 },
+                was_handed_out: true,
             });
         }
         GroupStateKey::Progress(_) => {

@@ -78,8 +78,8 @@ impl RouteTimes {
             return None;
         }
         let is_inside = |of: &[Arc<TimeIntervals>]| {
-            let intervals = of.iter().flat_map(|one| &one.intervals);
-            intervals.into_iter().any(|interval| interval.contains(now))
+            let mut intervals = of.iter().flat_map(|one| &one.intervals);
+            intervals.any(|interval| interval.contains(now))
         };
         let is_quiet =
             is_inside(&self.mute) || (!self.active.is_empty() && !is_inside(&self.active));

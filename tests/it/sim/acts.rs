@@ -78,6 +78,8 @@ struct Shop {
     ended: BTreeSet<SilenceId>,
     /// What each receiver was told last: that it fires, or that it ended.
     told: BTreeMap<(String, Fingerprint), AlertState>,
+    /// Of which each receiver may have been told that they fire: an attempt that said so was begun.
+    handed_out: BTreeSet<(String, Fingerprint)>,
 }
 
 fn plan() -> DispatchPlan {
@@ -131,6 +133,7 @@ impl Shop {
             ticket: 0,
             ended: BTreeSet::new(),
             told: BTreeMap::new(),
+            handed_out: BTreeSet::new(),
         }
     }
 
@@ -174,7 +177,14 @@ impl Shop {
                 let through = rows.last().map_or(0, |row| row.id);
                 self.tell(Input::Archived { through });
             }
-            Effect::Attempt(notification) => self.flights.push(notification),
+            Effect::Attempt(notification) => {
+                let firing =
+                    notification.alerts.iter().filter(|one| one.state == AlertState::Firing);
+                for alert in firing {
+                    self.handed_out.insert((notification.receiver.clone(), alert.fingerprint));
+                }
+                self.flights.push(notification);
+            }
             Effect::Acted { ticket, answer } => self.answered(ticket, &answer),
             _ => {}
         }
@@ -192,7 +202,10 @@ impl Shop {
                     assert_eq!(on.episode.deeds[on.before].act, id, "the answer is about the act");
                 }
             }
-            Err(_) => drop(self.sent.remove(&ticket)),
+            Err(_) => {
+                assert!(!sent.is_answered, "{sent:?} was done, and is refused");
+                self.sent.remove(&ticket);
+            }
         }
     }
 
@@ -331,10 +344,11 @@ impl Shop {
     fn take(&mut self, notification: &Notification) {
         for alert in &notification.alerts {
             let key = (notification.receiver.clone(), alert.fingerprint);
-            let before = self.told.insert(key, alert.state);
             if notification.receiver == "pages" && alert.state == AlertState::Resolved {
-                assert!(before.is_some(), "an end without a beginning: {notification:?}");
+                let may_know = self.handed_out.contains(&key);
+                assert!(may_know, "an end without a beginning: {notification:?}");
             }
+            self.told.insert(key, alert.state);
         }
     }
 
@@ -401,7 +415,9 @@ impl Shop {
     fn check_attempt(&self, notification: &Notification) {
         let hidden = self.hidden();
         for alert in notification.alerts.iter().filter(|one| one.state == AlertState::Firing) {
-            let matcher = format!("user={:?}", alert.labels["user"]);
+            // Of what owners of silences are told there is no user.
+            let Some(user) = alert.labels.get("user") else { continue };
+            let matcher = format!("user={user:?}");
             assert!(!hidden.contains(&matcher), "{hidden:?} is told: {notification:?}");
         }
         if notification.reason == NotifyReason::RepeatDue {
