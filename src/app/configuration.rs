@@ -6,7 +6,7 @@ use crate::{
     config::{ConfigDocument, DeadLetterSettings, General, Input, Public, SecretReader},
     engine::{
         diagnostic::{Diagnostic, Place, code},
-        dispatch::{DispatchPlan, Route},
+        dispatch::{DispatchPlan, InhibitRule, Route},
         settings::EngineSettings,
         time::WallTime,
         yaml::{SecretRef, Section},
@@ -40,6 +40,7 @@ pub struct Configuration {
     pub(super) sources: Vec<ConfiguredSource>,
     receivers: Vec<ReceiverConfig>,
     route: Route,
+    inhibit: Vec<InhibitRule>,
     canary: Option<(CanarySettings, Arc<Flock>)>,
     /// Whether an alert always fires.
     pub has_heartbeat: bool,
@@ -78,6 +79,7 @@ impl Configuration {
         let sources = parse_sources(root);
         let mut receivers = notify::parse_receivers(root);
         let mut route = notify::parse_route(root, &receivers);
+        let inhibit = notify::parse_inhibit_rules(root);
         let heartbeat = parse_heartbeat(root, &receivers);
         let has_heartbeat = heartbeat.is_some();
         let mut own: Vec<Route> = heartbeat.into_iter().collect();
@@ -104,7 +106,16 @@ impl Configuration {
             root.invalid("canary", "the canary needs a Kafka source", help);
         }
         let route = route?;
-        Some(Configuration { general, sources, receivers, route, canary, has_heartbeat, secrets })
+        Some(Configuration {
+            general,
+            sources,
+            receivers,
+            route,
+            inhibit,
+            canary,
+            has_heartbeat,
+            secrets,
+        })
     }
 
     /// What the engine is told.
@@ -122,7 +133,8 @@ impl Configuration {
 
     /// What the dispatcher works from.
     pub fn dispatch_plan(&self) -> DispatchPlan {
-        notify::plan(&self.receivers, self.route.clone())
+        let inhibit = self.inhibit.clone();
+        DispatchPlan { inhibit, ..notify::plan(&self.receivers, self.route.clone()) }
     }
 
     /// Tries every secret, without keeping any.

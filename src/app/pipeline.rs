@@ -46,7 +46,7 @@ use crate::{
         state::{SourceNote, StateEntry},
     },
     notify::Receivers,
-    server::{ResolveRequest, Status},
+    server::{ActRequest, Status},
     source::{Source, SourceContext},
     store::{Loaded, Store, StoreError, dead_letter::DeadLetterSink},
     telemetry::Metrics,
@@ -182,6 +182,7 @@ impl Pipeline {
         for alert in firing() {
             status.alert_changed(alert);
         }
+        status.acts_restored(coordinator.member().dispatcher().acts());
         let mut progress = Progress::default();
         progress.troubles.restore(now(), coordinator.member().dispatcher());
         let thread = CoordinatorThread {
@@ -221,9 +222,9 @@ impl Pipeline {
         drop(self.control.send(Input::Engine(coordinator::Input::RetryNow)));
     }
 
-    /// Ends an alert by hand; the answer comes once that is durable.
-    pub fn resolve(&self, request: ResolveRequest) {
-        drop(self.control.send(Input::Resolve(request)));
+    /// Carries out what somebody does; the answer comes once that is durable.
+    pub fn act(&self, request: ActRequest) {
+        drop(self.control.send(Input::Act(request)));
     }
 
     /// Puts an entry into the ledger. It is durable with the next checkpoint.

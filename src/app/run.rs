@@ -25,7 +25,7 @@ use crate::{
         recorder::Sign, text::counted,
     },
     notify::{Printer, Receivers},
-    server::{self, Desk, Health, ReloadRequest, ResolveRequest, ServerContext, Status},
+    server::{self, ActRequest, Desk, Health, ReloadRequest, ServerContext, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -134,7 +134,7 @@ async fn run_in(
     status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
     let (reload, reload_requests) = mpsc::channel(1);
-    let (resolve, resolve_requests) = mpsc::channel(16);
+    let (acts, act_requests) = mpsc::channel(16);
     let (entries, entry_requests) = mpsc::channel(ENTRIES_WAITING_MAX);
     let settings = configuration.build_server().map_err(RunError::Configuration)?;
     let web = &general.http.web;
@@ -144,7 +144,7 @@ async fn run_in(
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
         reload,
-        resolve,
+        acts,
         desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
@@ -168,7 +168,7 @@ async fn run_in(
                 tracing::warn!("who looks into the ledger by commands is not recorded: {why}");
             }
             let watched = Watched { pipeline, reloader, receivers, canary, status, state };
-            let requests = (reload_requests, resolve_requests, entry_requests);
+            let requests = (reload_requests, act_requests, entry_requests);
             watch(watched, general.reload_interval, requests, hangup).await
         }
         Err(error) => Err(error),
@@ -312,13 +312,13 @@ impl Watched {
 
 /// What people ask for over HTTP.
 type Requests =
-    (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ResolveRequest>, mpsc::Receiver<Entry>);
+    (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ActRequest>, mpsc::Receiver<Entry>);
 
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(
     mut watched: Watched,
     reload_interval: Option<Duration>,
-    (mut reload_requests, mut resolve_requests, mut entries): Requests,
+    (mut reload_requests, mut act_requests, mut entries): Requests,
     mut hangup: Signal,
 ) -> Result<RunEnd, RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -355,7 +355,7 @@ async fn watch(
                 let outcome = tokio::task::block_in_place(|| watched.look(Look::Asked));
                 answer(request, outcome);
             }
-            Some(request) = resolve_requests.recv() => watched.pipeline.resolve(request),
+            Some(request) = act_requests.recv() => watched.pipeline.act(request),
             Some(entry) = entries.recv() => watched.pipeline.record(entry),
             _ = views.tick(), if !stopping => {
                 let looks = tokio::task::block_in_place(|| notes::take(&watched.state));

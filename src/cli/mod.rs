@@ -4,6 +4,7 @@
 //! standard error. Exit codes are those of [`exit`], the same for every command.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod acting;
 mod alerts;
 mod ask;
 mod backtest;
@@ -22,6 +23,7 @@ mod run;
 mod schema;
 mod shipped;
 mod signals;
+mod silence;
 mod test;
 mod version;
 
@@ -93,6 +95,7 @@ enum Command {
     Policy(policy::PolicyArgs),
     Schema(schema::SchemaArgs),
     Sessions(ask::sessions::SessionsArgs),
+    Silence(silence::SilenceArgs),
     Test(test::TestArgs),
     Timeline(ask::timeline::TimelineArgs),
     Version(version::VersionArgs),
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Policy(args) => policy::execute(args),
         Command::Schema(args) => schema::execute(args),
         Command::Sessions(args) => ask::sessions::execute(args),
+        Command::Silence(args) => silence::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Timeline(args) => ask::timeline::execute(args),
         Command::Version(args) => version::execute(args),

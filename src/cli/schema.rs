@@ -96,6 +96,9 @@ fn config() -> Value {
     properties.insert("sources".to_owned(), kinds(&sources));
     properties.insert("receivers".to_owned(), kinds(&receivers));
     properties.insert("route".to_owned(), json!({"type": "object"}));
+    for list in ["time_intervals", "inhibit_rules"] {
+        properties.insert(list.to_owned(), json!({"type": "array", "items": {"type": "object"}}));
+    }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tripline configuration",

@@ -44,6 +44,8 @@ pub mod alert;
 
 pub mod dispatch;
 
+pub mod act;
+
 pub mod ledger;
 
 pub mod detector;

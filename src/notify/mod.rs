@@ -14,6 +14,7 @@ mod http;
 mod json;
 mod kafka;
 mod message;
+mod quiet;
 mod receivers;
 mod route;
 mod slack;
@@ -35,6 +36,7 @@ use crate::engine::{
 use discreet::Discreet;
 
 pub use json::alert_line;
+pub use quiet::parse_inhibit_rules;
 pub use receivers::{ReceiverConfig, ReceiverNotifier, Receivers, build, parse_receivers, plan};
 pub use route::parse_route;
 pub use stdout::{Printer, print_to_stdout};

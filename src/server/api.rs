@@ -1,18 +1,17 @@
 //! `/api/v1`: what fires, what is loaded, how it goes; as JSON, times as RFC 3339 in UTC.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use serde::Serialize;
 
 use super::{
-    ResolveRequest, ServerContext, health,
+    ServerContext, health,
     problem::Problem,
     status::{Inner, now},
 };
@@ -200,50 +199,6 @@ pub(super) async fn alert(
         "ledger_problem": problem.map(|problem| problem.message),
     }))
     .into_response()
-}
-
-/// What somebody says who ends an alert.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Resolve {
-    by: String,
-    why: String,
-}
-
-/// How long a wish may wait for its checkpoint: 30 s.
-const RESOLVE_WAIT: Duration = Duration::from_secs(30);
-
-/// `POST /api/v1/alerts/FINGERPRINT/resolve` with `{"by": "…", "why": "…"}`.
-pub(super) async fn resolve(
-    State(context): State<ServerContext>,
-    Path(fingerprint): Path<String>,
-    body: Result<Json<Resolve>, JsonRejection>,
-) -> Response {
-    let no = |status, code, message: &str| Problem::new(status, code, message, "").into_response();
-    let Ok(fingerprint) = fingerprint.parse::<Fingerprint>() else {
-        let message = "a fingerprint has 32 hexadecimal digits";
-        return no(StatusCode::BAD_REQUEST, "bad_parameter", message);
-    };
-    let said =
-        body.ok().filter(|Json(said)| !said.by.trim().is_empty() && !said.why.trim().is_empty());
-    let Some(Json(Resolve { by, why })) = said else {
-        let message = "say who and why: {\"by\": \"…\", \"why\": \"…\"}";
-        return no(StatusCode::BAD_REQUEST, "bad_parameter", message);
-    };
-    let (reply, done) = oneshot::channel();
-    if context.resolve.try_send(ResolveRequest { fingerprint, by, why, reply }).is_err() {
-        let message = "Tripline is busy, starting or stopping";
-        return no(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
-    }
-    match tokio::time::timeout(RESOLVE_WAIT, done).await {
-        Ok(Ok(true)) => (StatusCode::OK, "resolved\n").into_response(),
-        Ok(Ok(false)) => no(StatusCode::NOT_FOUND, "not_found", "no such alert fires"),
-        Ok(Err(_)) => no(StatusCode::SERVICE_UNAVAILABLE, "stopping", "Tripline is stopping"),
-        Err(_) => {
-            let message = "it is not durable yet; it will be once the store works, see /readyz";
-            no(StatusCode::GATEWAY_TIMEOUT, "not_durable", message)
-        }
-    }
 }
 
 #[derive(Serialize)]

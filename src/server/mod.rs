@@ -4,6 +4,7 @@
 //! decides nothing. Connections are bounded by [`crate::web`]; what a request must pass is in `guard`.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod acts;
 mod api;
 mod caller;
 mod desk;
@@ -33,7 +34,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::alert::Fingerprint,
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
@@ -41,6 +41,7 @@ use door::Door;
 use guard::{Guard, Guarded};
 use routes::{Needs, ROUTES};
 
+pub use acts::{ActRequest, NotDone};
 pub use caller::{Caller, Right, Role, Way};
 pub use desk::Desk;
 pub use door::Credentials;
@@ -56,19 +57,6 @@ pub struct ReloadRequest {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
-/// Somebody ends an alert by `POST /api/v1/alerts/FINGERPRINT/resolve`.
-#[derive(Debug)]
-pub struct ResolveRequest {
-    /// The alert.
-    pub fingerprint: Fingerprint,
-    /// Who does it.
-    pub by: String,
-    /// Why.
-    pub why: String,
-    /// Tells the caller, once it is durable: whether the alert fired.
-    pub reply: oneshot::Sender<bool>,
-}
-
 /// What the server shows and whom it tells.
 #[derive(Clone)]
 pub struct ServerContext {
@@ -78,8 +66,8 @@ pub struct ServerContext {
     pub metrics: Arc<Metrics>,
     /// Where reloads go. If it is full, one is under way already.
     pub reload: mpsc::Sender<ReloadRequest>,
-    /// Where wishes to end alerts go.
-    pub resolve: mpsc::Sender<ResolveRequest>,
+    /// Where acts go.
+    pub acts: mpsc::Sender<ActRequest>,
     /// Where the ledger is asked, and told who looked.
     pub desk: Desk,
 }
@@ -271,9 +259,9 @@ mod tests {
         let status = Arc::new(Status::new(&["rules", "source", "store"]));
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
-        let (resolve, _) = mpsc::channel(1);
+        let (acts, _) = mpsc::channel(1);
         let desk = Desk::none();
-        let context = ServerContext { status: Arc::clone(&status), metrics, reload, resolve, desk };
+        let context = ServerContext { status: Arc::clone(&status), metrics, reload, acts, desk };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

@@ -23,6 +23,7 @@ pub(super) struct Problem {
 /// Every code, for the document of the API.
 pub(super) const CODES: &[&str] = &[
     "bad_parameter",
+    "bad_request",
     "busy",
     "forbidden",
     "ledger_unreadable",
@@ -34,12 +35,21 @@ pub(super) const CODES: &[&str] = &[
     "not_found",
     "not_recorded",
     "other_site",
-    "stopping",
+    "silence_ended",
+    "silence_matchers",
+    "silence_span",
     "stale_form",
+    "stopping",
+    "store_down",
+    "too_many_alerts",
+    "too_many_deeds",
+    "too_many_silences",
     "too_many_tries",
     "too_much",
+    "unknown_alert",
     "unknown_name",
     "unknown_parameter",
+    "unknown_silence",
 ];
 
 impl Problem {

@@ -4,7 +4,7 @@
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    ServerContext, api, caller::Right, door::login, health, ledger, metrics, openapi, page,
+    ServerContext, acts, api, caller::Right, door::login, health, ledger, metrics, openapi, page,
     questions, reload,
 };
 use crate::ask::{self, Parameter, QuestionKind};
@@ -143,10 +143,59 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     act_of(
         "/api/v1/alerts/{fingerprint}/resolve",
-        || post(api::resolve),
+        || post(acts::resolve),
         "Ends an alert by hand. The answer comes once it is durable.",
         "Resolve",
         "Text",
+    ),
+    read_of(
+        "/api/v1/alerts/acts",
+        || get(acts::acts),
+        "What people did about the alerts that are remembered, those that fire first.",
+        &[],
+        "ActsOfAlerts",
+    ),
+    act_of(
+        "/api/v1/alerts/acts",
+        || post(acts::act),
+        "Acknowledges, assigns, judges, comments or ends alerts. The answer comes once it is durable.",
+        "Act",
+        "Acted",
+    ),
+    read_of(
+        "/api/v1/alerts/{fingerprint}/acts",
+        || get(acts::acts_of),
+        "What people did about one alert.",
+        &[],
+        "ActsOfAlert",
+    ),
+    read_of(
+        "/api/v1/silences",
+        || get(acts::silences),
+        "Silences: those that run, then those to come, then those that are over.",
+        &[],
+        "Silences",
+    ),
+    act_of(
+        "/api/v1/silences",
+        || post(acts::add_silence),
+        "Silences alerts by their labels. The answer comes once it is durable.",
+        "NewSilence",
+        "Acted",
+    ),
+    act_of(
+        "/api/v1/silences/preview",
+        || post(acts::preview_silence),
+        "What a silence with these matchers would hide, now and in the last 24 hours.",
+        "SilencePreview",
+        "Preview",
+    ),
+    act_of(
+        "/api/v1/silences/{id}/end",
+        || post(acts::end_silence),
+        "Ends a silence early. The answer comes once it is durable.",
+        "EndSilence",
+        "Acted",
     ),
     read_of("/api/v1/rules", || get(api::rules), "The rules in force.", &[], "Rules"),
     read_of("/api/v1/status", || get(api::status), "How the process is.", &[], "Status"),

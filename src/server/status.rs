@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::engine::{
+    act::{ActNews, Acts, Episode, EpisodeKey, Silence, SilenceId},
     alert::{Alert, AlertState, Fingerprint},
     dispatch::ReceiverState,
     record::{PartitionName, Position},
@@ -91,6 +92,9 @@ pub(super) struct Inner {
     pub(super) rules: Arc<RuleSet>,
     pub(super) reload: Option<ReloadStatus>,
     pub(super) alerts: BTreeMap<Fingerprint, Alert>,
+    pub(super) silences: BTreeMap<SilenceId, Arc<Silence>>,
+    /// What people did about alerts that fire, or did in the last days.
+    pub(super) episodes: BTreeMap<EpisodeKey, Arc<Episode>>,
     pub(super) partitions: BTreeMap<PartitionName, PartitionStatus>,
     pub(super) watermark: Option<EventTime>,
 }
@@ -183,6 +187,51 @@ impl Status {
                 inner.alerts.remove(&alert.fingerprint);
             }
         }
+    }
+
+    /// What an earlier process knew of silences and of what people did.
+    pub fn acts_restored(&self, acts: &Acts) {
+        let mut inner = self.write();
+        inner.silences = acts.silences().map(|one| (one.id, Arc::clone(one))).collect();
+        inner.episodes = acts.episodes().map(|one| (one.key, Arc::clone(one))).collect();
+    }
+
+    /// Silences, or what people did about alerts, are otherwise than before.
+    pub fn acts_changed(&self, news: Vec<ActNews>) {
+        let mut inner = self.write();
+        for news in news {
+            match news {
+                ActNews::Silence(silence) => drop(inner.silences.insert(silence.id, silence)),
+                ActNews::SilenceForgotten(id) => drop(inner.silences.remove(&id)),
+                ActNews::Episode(episode) => drop(inner.episodes.insert(episode.key, episode)),
+                ActNews::EpisodeForgotten(key) => drop(inner.episodes.remove(&key)),
+            }
+        }
+    }
+
+    /// All silences, those that are over included as long as they are remembered.
+    pub fn silences(&self) -> Vec<Arc<Silence>> {
+        self.read().silences.values().cloned().collect()
+    }
+
+    /// What people did about an alert: of its episode that fires, else of the latest. `None` if it never
+    /// fired, or ended long ago.
+    pub fn acts(&self, fingerprint: Fingerprint) -> Option<Arc<Episode>> {
+        let key = |starts_at| EpisodeKey { fingerprint, starts_at };
+        let inner = self.read();
+        let all = inner.episodes.range(key(EventTime::MIN)..=key(EventTime::MAX));
+        let latest_first = || all.clone().rev().map(|(_, episode)| episode);
+        latest_first().find(|one| one.is_firing()).or_else(|| latest_first().next()).cloned()
+    }
+
+    /// What people did about one episode of an alert.
+    pub fn acts_of(&self, key: EpisodeKey) -> Option<Arc<Episode>> {
+        self.read().episodes.get(&key).cloned()
+    }
+
+    /// All episodes that are remembered. Cost: a pointer each, for a moment under the lock.
+    pub fn episodes(&self) -> Vec<Arc<Episode>> {
+        self.read().episodes.values().cloned().collect()
     }
 
     /// How many alerts fire.

@@ -12,6 +12,7 @@
     reason = "tests touch the world, and a panic is how they fail"
 )]
 
+mod acts;
 mod alarms;
 mod bad_input;
 mod clocks;

@@ -10,6 +10,7 @@
     reason = "a test may fail"
 )]
 
+mod acts;
 mod alert_schema;
 mod api;
 mod backtest;

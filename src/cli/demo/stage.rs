@@ -297,10 +297,10 @@ fn serve(
             Ok(listener) => {
                 let address = listener.local_addr()?;
                 // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
-                let ((reload, _), (resolve, _)) = (mpsc::channel(1), mpsc::channel(1));
+                let ((reload, _), (acts, _)) = (mpsc::channel(1), mpsc::channel(1));
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
                 let desk = desk.clone();
-                let context = ServerContext { status, metrics, reload, resolve, desk };
+                let context = ServerContext { status, metrics, reload, acts, desk };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

@@ -59,6 +59,8 @@ pub(in crate::engine) struct Owed {
     /// How many of the group's dropped alerts it mentions.
     pub(in crate::engine) dropped_count: u64,
     pub(in crate::engine) progress: Progress,
+    /// An attempt was handed out, perhaps by an earlier process: the receiver may have it.
+    pub(in crate::engine) was_handed_out: bool,
 }
 
 /// How far the delivery of an owed notification is.
@@ -127,6 +129,27 @@ impl Group {
         if let Some(owed) = self.owed.as_mut().filter(|_| changed) {
             owed.progress.is_stale = true;
         }
+        changed
+    }
+
+    /// Notes what keeps an alert from being told that fires: something hides it, somebody takes care of it.
+    /// Whether that is news.
+    pub(in crate::engine) fn hush(
+        &mut self,
+        fingerprint: Fingerprint,
+        is_held: bool,
+        acknowledged: Option<Severity>,
+    ) -> bool {
+        let grouped = self.alerts.get_mut(&fingerprint).filter(|grouped| grouped.is_firing());
+        let Some(grouped) = grouped else { return false };
+        let changed = (grouped.is_held, grouped.acknowledged) != (is_held, acknowledged);
+        if is_held && let Some(owed) = self.owed.as_ref().filter(|owed| owed.was_handed_out) {
+            let says_so = |(named, told): &(Fingerprint, Told)| {
+                *named == fingerprint && told.state == AlertState::Firing
+            };
+            grouped.may_be_believed |= owed.told.iter().any(says_so);
+        }
+        (grouped.is_held, grouped.acknowledged) = (is_held, acknowledged);
         changed
     }
 
@@ -225,6 +248,7 @@ impl Group {
                 asked_until: before.and_then(|before| before.asked_until),
                 is_stale: false,
             },
+            was_handed_out: false,
         });
         Some(notification)
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Audience, Form, Group, GroupBy, GroupKey, GroupedAlert, Grouping, Notification, Owed, Phase,
-    Policy, Progress, Receipt, Refusal,
+    Policy, Progress, Receipt, Refusal, RouteTimes,
     grouped_alert::{Carried, Told},
     plan::RouteId,
 };
@@ -31,6 +31,15 @@ const VERSION_1: u8 = 1;
 
 /// First byte of values with more behind that.
 const VERSION_2: u8 = 2;
+
+/// First byte of an alert that something hides; otherwise as [`VERSION_2`].
+const HELD: u8 = 3;
+
+/// The same, if its receiver may have been told that it fires.
+const HELD_UNCERTAIN: u8 = 4;
+
+/// The same, if nothing hides it any more.
+const UNCERTAIN: u8 = 5;
 
 /// Names one state entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,7 +180,13 @@ pub(in crate::engine) fn value_of(
                 since: grouped.since,
                 told_at: grouped.told_at,
             };
-            encode(VERSION_2, &(record, GroupedAlertMore { refused: grouped.refused }))
+            let version = match (grouped.is_held, grouped.may_be_believed) {
+                (false, false) => VERSION_2,
+                (true, false) => HELD,
+                (true, true) => HELD_UNCERTAIN,
+                (false, true) => UNCERTAIN,
+            };
+            encode(version, &(record, GroupedAlertMore { refused: grouped.refused }))
         }),
         GroupStateKey::Owed(_) => group.owed.as_ref().map(|owed| {
             let record = OwedRecord::<&Notification> {
@@ -217,7 +232,9 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 fn decode_with<T: DeserializeOwned, M: DeserializeOwned + Default>(bytes: &[u8]) -> Option<(T, M)> {
     match bytes.split_first() {
         Some((&VERSION_1, rest)) => Some((postcard::from_bytes(rest).ok()?, M::default())),
-        Some((&VERSION_2, rest)) => postcard::from_bytes(rest).ok(),
+        Some((&(VERSION_2 | HELD | HELD_UNCERTAIN | UNCERTAIN), rest)) => {
+            postcard::from_bytes(rest).ok()
+        }
         _ => None,
     }
 }
@@ -269,7 +286,12 @@ fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
             thread: more.thread.unwrap_or(key),
             slot: usize::MAX,
             route: record.route,
-            policy: Policy { grouping, audience: Audience::People, send_resolved: true },
+            policy: Policy {
+                grouping,
+                audience: Audience::People,
+                send_resolved: true,
+                times: RouteTimes::default(),
+            },
             is_overflow: record.is_overflow,
             labels: record.labels,
             alerts: BTreeMap::new(),
@@ -301,6 +323,9 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                 since: record.since,
                 told_at: record.told_at,
                 refused: more.refused,
+                is_held: matches!(value.first(), Some(&(HELD | HELD_UNCERTAIN))),
+                may_be_believed: matches!(value.first(), Some(&(HELD_UNCERTAIN | UNCERTAIN))),
+                acknowledged: None,
             };
             group.alerts.insert(fingerprint, grouped);
         }
@@ -317,6 +342,7 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                     asked_until: None,
                     is_stale: false,
                 },
+                was_handed_out: true,
             });
         }
         GroupStateKey::Progress(_) => {

@@ -143,7 +143,9 @@ impl Shard {
                 self.lifecycle.restore(key, TrackedAlert::from_bytes(&entry.value)?);
             }
             StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
-            StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
+            StateTable::Group | StateTable::Act | StateTable::Recorder | StateTable::SourceNote => {
+                return None;
+            }
         }
         Some(true)
     }

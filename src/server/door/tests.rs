@@ -45,6 +45,13 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /api/v1/alerts/history", "vra"),
     ("GET /api/v1/alerts/{fingerprint}", "vra"),
     ("POST /api/v1/alerts/{fingerprint}/resolve", "r"),
+    ("GET /api/v1/alerts/acts", "vra"),
+    ("POST /api/v1/alerts/acts", "r"),
+    ("GET /api/v1/alerts/{fingerprint}/acts", "vra"),
+    ("GET /api/v1/silences", "vra"),
+    ("POST /api/v1/silences", "r"),
+    ("POST /api/v1/silences/preview", "r"),
+    ("POST /api/v1/silences/{id}/end", "r"),
     ("GET /api/v1/rules", "vra"),
     ("GET /api/v1/status", "vra"),
     ("GET /api/v1/ledger", "vra"),
@@ -111,7 +118,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
         status: Arc::new(Status::new(&[])),
         metrics: Arc::clone(&metrics),
         reload: mpsc::channel(1).0,
-        resolve: mpsc::channel(1).0,
+        acts: mpsc::channel(1).0,
         desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
     };
     let (router, guard) = guarded(context, settings, is_reachable);

@@ -389,7 +389,7 @@ impl World {
                 let luck = life.luck;
                 self.end_life(luck)?;
             }
-            Effect::NothingToCommit | Effect::ResolvedByHand(_) => {}
+            Effect::NothingToCommit | Effect::Acted { .. } | Effect::ActsChanged(_) => {}
             Effect::Counted { .. } | Effect::UseRules { .. } | Effect::WasAway(_) => {
                 unreachable!("noted when it was taken over")
             }

@@ -172,7 +172,8 @@ impl Replica {
             | Effect::NothingToCommit
             | Effect::Counted { .. }
             | Effect::Archive(_)
-            | Effect::ResolvedByHand(_)
+            | Effect::Acted { .. }
+            | Effect::ActsChanged(_)
             | Effect::WasAway(_) => {}
             Effect::StopSources | Effect::End(_) => panic!("nobody told it to stop"),
         }

@@ -392,6 +392,8 @@ fn nothing_is_left(world: &mut World) -> Checked {
         | StateTable::Identity
         | StateTable::Unfinished
         | StateTable::SourceNote
+        // What people may say of it is remembered for days.
+        | StateTable::Act
         | StateTable::Recorder => false,
         StateTable::Correlation | StateTable::Alert => {
             let name = entry.key.get(1..).unwrap_or_default();
