@@ -34,6 +34,8 @@ words! {
         Seal = "seal",
         /// Rows were deleted by age or size.
         Retention = "retention",
+        /// Roles and bindings of a cluster, as somebody brought them.
+        RbacSnapshot = "rbac_snapshot",
     }
 }
 
