@@ -248,8 +248,7 @@ impl Collector<'_> {
         let Some(observed) = extractor.extract(event, recorded, origin) else { return };
         if is_new_usage {
             let usage = Usage::of(observed.access.clone());
-            let is_wanted =
-                |usage: &Usage| self.usage == UsageMode::All || usage.is_of_people();
+            let is_wanted = |usage: &Usage| self.usage == UsageMode::All || usage.is_of_people();
             self.out.usage.extend(usage.filter(is_wanted));
         }
         if !recorded.is_empty() {

@@ -391,7 +391,9 @@ impl Recorder {
 
     /// A use of a permission becomes a row, if it is the first on its day and there is room.
     fn used(&mut self, now: WallTime, mut usage: Usage) {
-        if self.spool.len() >= SPOOL_ROWS_MAX - SPOOL_ENTRY_ROWS || self.spool_bytes >= SPOOL_BYTES_MAX {
+        if self.spool.len() >= SPOOL_ROWS_MAX - SPOOL_ENTRY_ROWS
+            || self.spool_bytes >= SPOOL_BYTES_MAX
+        {
             self.shed_usage(usage.at);
             return;
         }

@@ -141,8 +141,7 @@ impl UsedBefore {
 
     /// Of a request that no reason is written for: by which group it was allowed.
     fn by_group(&self, event: &Event<'_>, acting: &str) -> &'static str {
-        let field =
-            if acting.is_empty() { well_known::GROUPS } else { self.impersonated_groups };
+        let field = if acting.is_empty() { well_known::GROUPS } else { self.impersonated_groups };
         let mut found = "";
         for value in event.values(field) {
             match value {

@@ -8,7 +8,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{Content, Entry, Row, hex_of};
 use crate::engine::{
-    access::{Access, Actor, Detail, EventPosition, Object, Outcome, Permission, SessionStep, Usage},
+    access::{
+        Access, Actor, Detail, EventPosition, Object, Outcome, Permission, SessionStep, Usage,
+    },
     kubernetes::AuditLevel,
 };
 

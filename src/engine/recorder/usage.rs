@@ -243,5 +243,8 @@ fn digest_of(usage: &Usage) -> [u8; 16] {
         permission.map(ToString::to_string),
         permission.and_then(|permission| permission.subject().map(ToString::to_string)),
     ];
-    parts.iter().fold(Digest::default(), |digest, part| digest.optional_part(part.as_deref())).first()
+    parts
+        .iter()
+        .fold(Digest::default(), |digest, part| digest.optional_part(part.as_deref()))
+        .first()
 }
