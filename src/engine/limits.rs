@@ -268,6 +268,18 @@ pub const USAGE_PER_ACTOR_MAX: u32 = 20_000;
 /// Requests unlike each other of the days that are known: 300,000, at about 150 B each. Further ones likewise.
 pub const USAGE_KNOWN_MAX: usize = 300_000;
 
+/// Bytes of a file with roles and bindings: 64 MiB. A larger one is refused.
+pub const RBAC_FILE_BYTES_MAX: usize = 64 << 20;
+
+/// Roles, bindings and service accounts of one cluster: 200,000. A file with more is refused.
+pub const RBAC_OBJECTS_MAX: usize = 200_000;
+
+/// Bytes of the texts of roles and bindings as the ledger keeps them: 16 MiB. A snapshot with more is refused.
+pub const RBAC_SNAPSHOT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of them in one row: 60 KiB.
+pub const RBAC_PART_BYTES_MAX: usize = 60 << 10;
+
 /// Rows that wait for the archive: 100,000. Beyond it nothing is recorded; counted.
 pub const SPOOL_ROWS_MAX: usize = 100_000;
 
