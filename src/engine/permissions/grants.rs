@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::{
     changes::{Change, Target, change_of},
-    rbac::{Binding, Id, Object, Role},
+    rbac::{Binding, Id, Object, Role, Subject, SubjectKind},
     snapshot::{Part, objects_of, part_of},
+    subject::Who,
 };
 use crate::engine::{
     access::Access,
@@ -125,6 +126,19 @@ impl Grants {
         } else {
             self.bindings.keys().map(Id::binding).collect()
         }
+    }
+
+    /// All that bindings name, as people ask about it.
+    pub fn subjects(&self) -> Vec<String> {
+        let subjects = self.bindings.values().flat_map(|binding| &binding.value.subjects);
+        let named = |subject: &Subject| match (subject.kind, &subject.namespace) {
+            (SubjectKind::Group, _) => Who::Group(subject.name.clone()).to_string(),
+            (SubjectKind::ServiceAccount, Some(namespace)) => {
+                format!("serviceaccount:{namespace}/{}", subject.name)
+            }
+            _ => subject.name.clone(),
+        };
+        subjects.map(named).collect()
     }
 
     /// Objects that were made or changed, and of which nothing is known, with why.

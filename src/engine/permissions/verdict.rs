@@ -113,6 +113,9 @@ pub fn verdicts(
         }
         evidence.of_binding(id, binding, &subjects, &mut found);
     }
+    if wanted.role.is_none() {
+        evidence.of_strangers(wanted.binding.as_ref(), &mut found);
+    }
     found
 }
 
@@ -189,6 +192,40 @@ impl<'a> Evidence<'a> {
             add_notes_of_role(&mut verdict, &role.value, rule);
             found.push(verdict);
             before.push(rule);
+        }
+    }
+
+    /// Bindings that the log names, and that are not there, or were never brought.
+    fn of_strangers(&self, wanted: Option<&Id>, found: &mut Vec<GrantVerdict>) {
+        for (id, uses) in &self.by_binding {
+            if self.grants.bindings.contains_key(id) || wanted.is_some_and(|wanted| wanted != id) {
+                continue;
+            }
+            let counted = uses.iter().filter(|(key, _)| self.counts(key));
+            let Some((key, sum)) = counted.max_by_key(|(_, sum)| sum.last) else { continue };
+            let role = match &key.permission {
+                Some(Permission::Binding { role, .. }) => {
+                    Id::new(role.namespace.as_deref(), &role.name)
+                }
+                _ => continue,
+            };
+            let note = match self.grants.taken {
+                None => "what the binding gives besides is not known",
+                Some(_) => "the binding is not there any more",
+            };
+            found.push(GrantVerdict {
+                binding: id.clone(),
+                role,
+                subjects: Vec::new(),
+                rule_index: None,
+                rule: None,
+                since: None,
+                verdict: Verdict::Used,
+                last: Some(sum.last),
+                by: vec![key.actor.to_string()],
+                reason: format!("last for: {}", key.request()),
+                notes: vec![note.to_owned()],
+            });
         }
     }
 
