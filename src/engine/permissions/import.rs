@@ -14,8 +14,7 @@ use crate::engine::{
 };
 
 /// The command whose output is wanted.
-pub const COMMAND: &str =
-    "kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json";
+const COMMAND: &str = "kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json";
 
 const KINDS: [&str; 5] =
     ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"];
