@@ -399,12 +399,13 @@ impl Recorder {
         }
         match self.usage.see(&mut usage) {
             Verdict::Known => {}
-            Verdict::Late => self.counts.usage_late += 1,
+            Verdict::Late(entry) => {
+                self.counts.usage_late += 1;
+                entry.into_iter().for_each(|entry| self.entry(now, *entry));
+            }
             Verdict::TooMany(entry) => {
                 self.counts.usage_left_out += 1;
-                if let Some(entry) = entry {
-                    self.entry(now, *entry);
-                }
+                entry.into_iter().for_each(|entry| self.entry(now, *entry));
             }
             Verdict::New if !self.floods.has_room(usage.at, false) => {
                 self.usage.forget(&usage);

@@ -29,6 +29,9 @@ const DAYS_KNOWN: i64 = 1;
 /// Requests that are forgotten at once: 5,000, so that no checkpoint has a day to delete.
 const FORGOTTEN_AT_ONCE: usize = 5_000;
 
+/// Days and clusters of which it is remembered that something came too late: 1,000.
+const SAID_LATE_MAX: usize = 1_000;
+
 /// A day, and a digest of what requests that are alike have in common.
 pub(super) type UsageKey = (i64, [u8; 16]);
 
@@ -61,8 +64,8 @@ pub(super) enum Verdict {
     New,
     /// It was told.
     Known,
-    /// It comes too late.
-    Late,
+    /// It comes too late; the first time for its day with a row that says so.
+    Late(Option<Box<Entry>>),
     /// There are too many of its actor, or in all; the first time with a row that says so.
     TooMany(Option<Box<Entry>>),
 }
@@ -75,6 +78,8 @@ pub(super) struct UsageDays {
     actors: BTreeMap<(i64, u64), u32>,
     /// Of whom it was said that there are too many.
     said: BTreeSet<(i64, u64)>,
+    /// Of which days, by cluster, it was said that something came too late.
+    said_late: BTreeSet<(i64, u64)>,
     changed: BTreeSet<UsageKey>,
     since: Since,
     since_changed: bool,
@@ -90,6 +95,7 @@ impl UsageDays {
             known: BTreeMap::new(),
             actors: BTreeMap::new(),
             said: BTreeSet::new(),
+            said_late: BTreeSet::new(),
             changed: BTreeSet::new(),
             since,
             since_changed: true,
@@ -103,7 +109,13 @@ impl UsageDays {
     pub(super) fn see(&mut self, usage: &mut Usage) -> Verdict {
         let day = day_of(usage.at);
         if day < self.since.closed {
-            return Verdict::Late;
+            let cluster = Digest::of([usage.cluster.as_deref().unwrap_or("")]).number();
+            let is_first = self.said_late.insert((day, cluster));
+            if self.said_late.len() > SAID_LATE_MAX {
+                self.said_late.pop_first();
+            }
+            let detail = "permissions were used on a day that had been over for more than a day";
+            return Verdict::Late(is_first.then(|| Box::new(gap(usage, "late", detail))));
         }
         let key = (day, digest_of(usage));
         let name = usage.name().map(|name| Digest::of([&**name]).number());
@@ -125,7 +137,8 @@ impl UsageDays {
         let count = self.actors.entry((day, actor)).or_default();
         if *count >= USAGE_PER_ACTOR_MAX || self.known.len() >= USAGE_KNOWN_MAX {
             let is_first = self.said.insert((day, actor));
-            return Verdict::TooMany(is_first.then(|| Box::new(too_many(usage))));
+            let detail = "more permissions were used on this day than are told";
+            return Verdict::TooMany(is_first.then(|| Box::new(gap(usage, "left_out", detail))));
         }
         *count += 1;
         let names = name.into_iter().collect();
@@ -215,12 +228,13 @@ fn leave_out_name(usage: &mut Usage) {
     }
 }
 
-fn too_many(usage: &Usage) -> Entry {
+/// Some uses of a day are not told.
+fn gap(usage: &Usage, what: &str, detail: &str) -> Entry {
     let day = start_of(day_of(usage.at)).rfc3339();
-    Entry::new(EntryKind::Gap, "usage", "left_out")
+    Entry::new(EntryKind::Gap, "usage", what)
         .by(usage.actor.id.as_deref().unwrap_or(""))
         .at(usage.at)
-        .detail("more permissions were used on this day than are told; which ones is not known")
+        .detail(&format!("{detail}; which ones is not known"))
         .fact("cluster", usage.cluster.as_deref().unwrap_or(""))
         .fact("day", day.get(..10).unwrap_or(&day))
 }
