@@ -123,7 +123,11 @@ impl Configuration {
         let truths = self.sources.iter().flat_map(|source| {
             source.truth_for.iter().map(|cluster| (cluster.clone(), source.name.clone()))
         });
-        EngineSettings { truths: truths.collect(), ..self.general.engine.settings() }
+        EngineSettings {
+            truths: truths.collect(),
+            usage: self.general.ledger.usage,
+            ..self.general.engine.settings()
+        }
     }
 
     /// Names of the sources in `/readyz`.

@@ -96,6 +96,17 @@ pub fn months(directory: &Path) -> Result<Vec<(String, PathBuf)>, ArchiveError> 
     Ok(found)
 }
 
+/// The last row of the newest month; of no row, if there is none.
+///
+/// # Errors
+/// The month cannot be read.
+pub fn last_row(directory: &Path) -> Result<Chain, ArchiveError> {
+    match months(directory)?.pop() {
+        Some((_, path)) => Ok(schema::open_for_reading(&path)?.1.last),
+        None => Ok(Chain::default()),
+    }
+}
+
 fn is_month(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.len() == 7

@@ -234,6 +234,7 @@ fn status_of(month: &Month) -> Result<MonthStatus, ArchiveError> {
             Content::Entry(entry) => {
                 *rows.entry(entry.kind.as_str().to_owned()).or_default() += 1;
             }
+            Content::Usage(_) => *rows.entry("usage".to_owned()).or_default() += 1,
         }
         true
     })?;

@@ -11,6 +11,7 @@ pub mod deliveries;
 pub mod history;
 mod params;
 mod period;
+pub mod permissions;
 pub mod sessions;
 mod table;
 pub mod timeline;
@@ -99,6 +100,8 @@ pub const QUESTIONS: &[&QuestionKind] = &[
     &coverage::QUESTION,
     &deliveries::QUESTION,
     &history::QUESTION,
+    &permissions::grants::QUESTION,
+    &permissions::role::QUESTION,
     &sessions::QUESTION,
     &timeline::QUESTION,
     &visits::QUESTION,

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::shown_time;
 use crate::engine::{
-    access::{Access, kubectl_line},
+    access::{Access, Usage, kubectl_line},
     ledger::{Content, Entry, EntryKind, Row},
     text::{number, one_line, printable},
 };
@@ -71,6 +71,7 @@ pub(super) fn cells(row: &Row, zone: &TimeZone) -> Vec<String> {
     match &row.content {
         Content::Access(access) => access_cells(row, access, zone),
         Content::Entry(entry) => entry_cells(row, entry, zone),
+        Content::Usage(usage) => usage_cells(row, usage, zone),
     }
 }
 
@@ -107,6 +108,23 @@ fn access_cells(row: &Row, access: &Access, zone: &TimeZone) -> Vec<String> {
         classes.join(","),
         access.count().to_string(),
         what,
+    ]
+}
+
+fn usage_cells(row: &Row, usage: &Usage, zone: &TimeZone) -> Vec<String> {
+    let mut actor = usage.actor.id.as_deref().unwrap_or("(unknown)").to_owned();
+    if let Some(caller) = &usage.on_behalf_of {
+        actor = format!("{caller} as {actor}");
+    }
+    vec![
+        shown_time(row.at(), zone),
+        actor,
+        String::new(),
+        String::new(),
+        usage.permission.as_ref().map_or_else(String::new, ToString::to_string),
+        "usage".to_owned(),
+        String::new(),
+        usage.to_string(),
     ]
 }
 

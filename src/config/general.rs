@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     engine::{
+        access::UsageMode,
         duration::written,
         limits::{AWAY_MAX_DEFAULT, GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
         shard::EngineSettings,
@@ -96,6 +97,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("ledger.months", "13", "Months that are kept, the current one among them."),
     setting("ledger.size_max", "20GiB", "Size beyond which the oldest months are deleted."),
     setting("ledger.free_min", "1GiB", "Room that the ledger leaves free on its disk."),
+    setting(
+        "ledger.usage",
+        "all",
+        "Whose use of permissions is recorded, each once a day: all, people or off.",
+    ),
     setting(
         "ledger.signing_key_file",
         "none",
@@ -210,6 +216,8 @@ pub struct LedgerSettings {
     pub free_min: u64,
     /// A key in PKCS #8, as PEM.
     pub signing_key_file: Option<PathBuf>,
+    /// Whose use of permissions is recorded.
+    pub usage: UsageMode,
 }
 
 impl General {
@@ -375,6 +383,7 @@ struct LedgerSection {
     size_max: Option<u64>,
     free_min: Option<u64>,
     signing_key_file: Option<PathBuf>,
+    usage: Option<UsageMode>,
 }
 
 impl LedgerSection {
@@ -388,6 +397,7 @@ impl LedgerSection {
             size_max: size(&section, "size_max"),
             free_min: size(&section, "free_min"),
             signing_key_file: path("signing_key_file"),
+            usage: section.one_of("usage", &UsageMode::WORDS),
         };
         section.finish();
         read
@@ -400,6 +410,7 @@ impl LedgerSection {
             size_max: self.size_max.unwrap_or(20 << 30),
             free_min: self.free_min.unwrap_or(1 << 30),
             signing_key_file: self.signing_key_file,
+            usage: self.usage.unwrap_or_default(),
         }
     }
 }

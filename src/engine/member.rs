@@ -5,10 +5,12 @@
 //! wait until the shell says that it is durable. A simulator can lose the process between any two
 //! calls and restore another one from what was durable.
 
+mod append;
 mod old_news;
 
 use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
 
+pub use append::append_entries;
 use old_news::OldNews;
 
 use super::{

@@ -48,6 +48,8 @@ pub mod act;
 
 pub mod ledger;
 
+pub mod permissions;
+
 pub mod detector;
 pub mod shard;
 

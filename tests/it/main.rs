@@ -40,6 +40,7 @@ mod kinds;
 mod ledger;
 mod newest_kubernetes;
 mod padding;
+mod permissions;
 mod pipeline;
 mod policy;
 mod reference;

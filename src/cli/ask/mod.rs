@@ -4,6 +4,7 @@
 //! running Tripline that asks the same of its own.
 
 pub(super) mod coverage;
+pub(super) mod permissions;
 pub(super) mod sessions;
 pub(super) mod timeline;
 pub(super) mod visits;
