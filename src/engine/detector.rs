@@ -6,11 +6,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    access::{self, Extractor, Observed, Usage, UsageMode, UsedBefore},
+    access::{Extractor, Observed, Usage, UsageMode, UsedBefore},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher},
     event::{
-        Event, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record, well_known,
+        Event, Reference, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record,
+        well_known,
     },
     limits,
     record::{PartitionName, RecordBatch},
@@ -232,20 +233,22 @@ impl Collector<'_> {
 
     /// Takes what is to be recorded of an event.
     #[inline]
-    fn record(&mut self, event: &Event<'_>, is_from_future: bool) {
+    fn record(
+        &mut self,
+        event: &Event<'_>,
+        reference: &mut Reference<'_>,
+        is_from_future: bool,
+    ) {
         let Some(extractor) = &mut self.extractor else { return };
         let recorded = self.matcher.recorded();
         let is_new_usage = self.used.as_mut().is_some_and(|used| used.is_new(event));
         if recorded.is_empty() && !is_new_usage {
             return;
         }
-        let origin = access::Origin {
-            partition: self.partition,
-            offset: self.offset,
-            index: self.event_index,
-            is_from_future,
+        let Some(observed) = extractor.extract(event, recorded, reference, is_from_future)
+        else {
+            return;
         };
-        let Some(observed) = extractor.extract(event, recorded, origin) else { return };
         if is_new_usage {
             let usage = Usage::of(observed.access.clone());
             let is_wanted = |usage: &Usage| self.usage == UsageMode::All || usage.is_of_people();
@@ -265,6 +268,8 @@ impl Collector<'_> {
 
 impl Sink for Collector<'_> {
     fn event(&mut self, event: &mut Event<'_>) {
+        let event_index = self.event_index;
+        self.event_index += 1;
         if !self.truths.is_empty() && self.is_of_another(event) {
             self.out.counts.events_elsewhere += 1;
             return;
@@ -281,8 +286,10 @@ impl Sink for Collector<'_> {
         if !event.unread.is_empty() {
             counts.fields_unread.add(event.unread);
         }
+        let mut reference = Reference::new(self.partition, self.offset, event_index);
         let detections = self.out.detections.len();
-        counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+        counts.rules_evaluated +=
+            self.matcher.detect(event, &mut reference, &mut self.out.detections);
         if claimed.is_some() {
             let own = self.out.detections.iter_mut().skip(detections);
             own.for_each(|detection| detection.claimed = claimed);
@@ -291,12 +298,13 @@ impl Sink for Collector<'_> {
         if claimed.is_none() || self.is_written {
             self.progress(event.time, detections);
         }
-        self.record(event, claimed.is_some());
-        self.event_index += 1;
+        self.record(event, &mut reference, claimed.is_some());
         if self.matcher.watches(event) {
             match event.stage {
                 Stage::Unfinished => {}
-                Stage::RequestReceived => self.out.received.extend(self.matcher.received(event)),
+                Stage::RequestReceived => {
+                    self.out.received.extend(self.matcher.received(event, &mut reference));
+                }
                 _ => {
                     let identity = RequestIdentity::of(event);
                     self.out.ended.push(Ended { identity, time: event.time });
