@@ -150,6 +150,16 @@ impl Month {
         Ok(Some((format!("object IN (SELECT id FROM object WHERE {conditions}) AND"), values)))
     }
 
+    /// Whether a text stands in a column of a row.
+    pub(super) fn has_text(&self, column: &str, text: &str) -> Result<bool, ArchiveError> {
+        let run = || -> rusqlite::Result<bool> {
+            let Some(number) = find_text(&self.connection, text)? else { return Ok(false) };
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM row WHERE {column} = ?1)");
+            self.connection.prepare_cached(&sql)?.query_row([number], |row| row.get(0))
+        };
+        run().map_err(|error| explain(&self.path, &error))
+    }
+
     /// Up to so many texts that stand in a column.
     pub(super) fn texts_of(&self, column: &str, limit: usize) -> Result<Vec<String>, ArchiveError> {
         let run = || -> rusqlite::Result<Vec<String>> {

@@ -137,6 +137,20 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether a text stands in a column (`actor`, `behalf`, `source`, `credential`, `permission`) of a row of
+    /// a month. Cost: a look into an index of each month.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn has_text(&self, column: &'static str, text: &str) -> Result<bool, ArchiveError> {
+        for month in &self.months {
+            if month.has_text(column, text)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Texts that stand in a column of some row (`actor`, `source`, `credential`, `permission`), for saying
     /// which one was meant.
     pub fn texts(&self, column: &'static str) -> Vec<String> {

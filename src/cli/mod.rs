@@ -16,6 +16,7 @@ mod generate;
 mod ledger;
 mod output;
 mod policy;
+mod remote;
 pub mod rule_test;
 mod run;
 mod schema;

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod api;
+mod caller;
 mod guard;
 mod health;
 mod page;
@@ -32,6 +33,7 @@ use crate::{
 };
 use guard::Guard;
 
+pub use caller::{Caller, Right, Role, Way};
 pub use status::{Component, Health, Status};
 
 /// How long a reload may take before the caller is told to look at the log instead.

@@ -1,4 +1,4 @@
-//! How rows are shown: tables that fit, CSV, and times in a zone.
+//! How rows are shown: tables that fit, and CSV.
 
 use jiff::tz::TimeZone;
 
@@ -37,15 +37,6 @@ pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
         text.push_str(&line(row.iter().map(String::as_str).collect()));
     }
     text
-}
-
-/// One line of JSON each.
-pub(super) fn json_lines(views: impl Iterator<Item = serde_json::Value>) -> String {
-    views.fold(String::new(), |mut lines, view| {
-        lines.push_str(&view.to_string());
-        lines.push('\n');
-        lines
-    })
 }
 
 /// CSV as RFC 4180 has it. A cell that a spreadsheet would take for a formula gets an apostrophe.
@@ -141,4 +132,15 @@ fn entry_cells(row: &Row, entry: &Entry, zone: &TimeZone) -> Vec<String> {
 pub(super) fn shown_number(value: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     number(value as f64)
+}
+
+/// The names of the columns of an export, as CSV.
+pub fn csv_head() -> String {
+    csv(&COLUMNS, &[])
+}
+
+/// A row of an export, as CSV.
+pub fn csv_row(row: &Row, zone: &TimeZone) -> String {
+    let line = csv(&[], &[cells(row, zone)]);
+    line.trim_start().to_owned()
 }
