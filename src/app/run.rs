@@ -18,7 +18,7 @@ use super::{
     self_alert::canary_missing,
 };
 use crate::{
-    archive::{Archive, ArchiveError, Limits, sign::SigningKey},
+    archive::{Archive, ArchiveError, LedgerPlace, Limits, sign::SigningKey},
     config::LedgerSettings,
     engine::{
         alert::AlertState, diagnostic::Diagnostic, duration::written, recorder::Sign, text::counted,
@@ -137,6 +137,7 @@ async fn run_in(
         metrics: Arc::clone(&metrics),
         reload,
         resolve,
+        ledger: Some(LedgerPlace::new(&general.state, &general.ledger.directory)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));

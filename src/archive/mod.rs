@@ -6,6 +6,7 @@
 
 mod month;
 mod pack;
+mod place;
 mod query;
 mod reader;
 mod schema;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+pub use place::LedgerPlace;
 pub use query::{Cursor, Filter, Page, Query};
 pub use reader::{MonthStatus, Reader};
 pub use writer::{Archive, Limits, Retired};

@@ -6,9 +6,9 @@
 
 mod api;
 mod caller;
+mod console;
 mod guard;
 mod health;
-mod page;
 mod status;
 
 use std::{sync::Arc, time::Duration};
@@ -27,6 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    archive::LedgerPlace,
     engine::alert::Fingerprint,
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
@@ -70,6 +71,8 @@ pub struct ServerContext {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Where wishes to end alerts go.
     pub resolve: mpsc::Sender<ResolveRequest>,
+    /// Where the ledger is, if one is kept.
+    pub ledger: Option<LedgerPlace>,
 }
 
 /// Whom it answers.
@@ -124,7 +127,6 @@ const PATHS: &str = "/  /metrics  /healthz  /readyz  /api/v1/alerts  /api/v1/rul
 
 fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
     Router::new()
-        .route("/", get(page::show))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
@@ -135,6 +137,7 @@ fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
         .route("/api/v1/alerts/{fingerprint}/resolve", post(api::resolve))
         .route("/api/v1/rules", get(api::rules))
         .route("/api/v1/status", get(api::status))
+        .merge(console::routes())
         .fallback(|| async {
             (StatusCode::NOT_FOUND, format!("no such page; there are: {PATHS}\n"))
         })
@@ -150,14 +153,16 @@ async fn harden(mut response: Response) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+             connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
     ] {
         let (name, value): (HeaderName, HeaderValue) = (name, HeaderValue::from_static(value));
         headers.insert(name, value);
     }
+    // Only what has its hash in its name says otherwise.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -234,7 +239,8 @@ mod tests {
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
         let (resolve, _) = mpsc::channel(1);
-        let context = ServerContext { status: Arc::clone(&status), metrics, reload, resolve };
+        let context =
+            ServerContext { status: Arc::clone(&status), metrics, reload, resolve, ledger: None };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

@@ -23,7 +23,7 @@ use crate::{
         clock::now as wall_now,
         pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
     },
-    archive::{Archive, Limits},
+    archive::{Archive, LedgerPlace, Limits},
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
@@ -125,9 +125,10 @@ impl Stage {
         let status = Arc::new(Status::new(&["rules", "store", SOURCE]));
         status.set_component("rules", Health::Ok, "the shipped rules");
         let stop_server = CancellationToken::new();
-        let address = serve(&runtime, listen, &status, &metrics, &stop_server)?;
         let directory = TemporaryDirectory::new()?;
         let ledger = TemporaryDirectory::kept()?;
+        let place = LedgerPlace::new(&directory.path, &ledger);
+        let address = serve(&runtime, listen, (&status, &metrics), place, &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -283,8 +284,8 @@ fn receivers(
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    status: &Arc<Status>,
-    metrics: &Arc<Metrics>,
+    (status, metrics): (&Arc<Status>, &Arc<Metrics>),
+    ledger: LedgerPlace,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -298,7 +299,8 @@ fn serve(
                 // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
                 let ((reload, _), (resolve, _)) = (mpsc::channel(1), mpsc::channel(1));
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let context = ServerContext { status, metrics, reload, resolve };
+                let ledger = Some(ledger);
+                let context = ServerContext { status, metrics, reload, resolve, ledger };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

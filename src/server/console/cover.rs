@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{asked::Asked, ledger::hour_start, link::Link};
+use super::{
+    asked::Asked,
+    ledger::{hour_of, hour_start},
+    link::Link,
+};
 use crate::{
     archive::{ArchiveError, Reader},
     ask::{AskError, Period, coverage},
@@ -79,4 +83,36 @@ pub(super) fn class_of(verdict: &str) -> &'static str {
         "lost" => "lost",
         _ => "unknown",
     }
+}
+
+/// A stretch of time of which nothing can be known, or not all: from, to, and why.
+pub(super) type Unknown = (EventTime, EventTime, String);
+
+/// Such stretches of a range. The hour that runs is told when it is over; what event time has not come to is
+/// not read yet.
+pub(super) fn unknown(
+    asked: &Asked,
+    (from, to): (EventTime, EventTime),
+    hours: &Hours,
+    watermark: Option<EventTime>,
+) -> Vec<Unknown> {
+    let reached = watermark.unwrap_or(from);
+    let mut found: Vec<Unknown> = Vec::new();
+    for hour in hour_of(from)..=hour_of(to) {
+        let (begin, end) = (hour_start(hour).max(from), hour_start(hour + 1).min(to));
+        let is_told = hours.iter().any(|((at, _), known)| *at == hour && known.is_told);
+        if hour_start(hour + 1) > reached || is_told {
+            continue;
+        }
+        // One stretch of many hours.
+        match found.last_mut().filter(|(_, until, _)| *until == begin) {
+            Some((_, until, _)) => *until = end,
+            None => found.push((begin, end, format!("nobody looked from {}", asked.full(begin)))),
+        }
+    }
+    if reached < to {
+        let why = format!("not read yet: event time has come to {}", asked.full(reached));
+        found.push((reached.max(from), to, why));
+    }
+    found
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     asked::{Asked, When},
     chart::{place, share},
+    cover::Unknown,
     link::Link,
 };
 use crate::engine::{
@@ -84,9 +85,6 @@ pub(super) struct Lanes {
     pub(super) label: String,
 }
 
-/// What stretches of time are like, for hatching: from, to, and why.
-pub(super) type Unknown = (EventTime, EventTime, String);
-
 impl Lanes {
     /// Of accesses in the order of time.
     pub(super) fn new<'a>(
@@ -102,9 +100,10 @@ impl Lanes {
             let name = lane_of(access);
             let lane = lanes.entry(name.clone()).or_insert_with(|| Lane {
                 name,
-                link: access.object.as_ref().map(|object| {
-                    asked.link("/object").with("resource", &object.resource)
-                }),
+                link: access
+                    .object
+                    .as_ref()
+                    .map(|object| asked.link("/object").with("resource", &object.resource)),
                 marks: Vec::new(),
                 bars: Vec::new(),
                 count: 0,
@@ -244,9 +243,10 @@ impl Line {
             what: kubectl_line(access),
             outcome: format!("{outcome}{code}"),
             outcome_class: outcome,
-            source: access.source_ip.as_ref().map(|source| {
-                (source.to_string(), asked.link("/timeline").with("source", source))
-            }),
+            source: access
+                .source_ip
+                .as_ref()
+                .map(|source| (source.to_string(), asked.link("/timeline").with("source", source))),
             permission: access.permission.as_ref().map(|permission| {
                 let link = asked.link("/timeline").with("permission", &permission.name());
                 (permission.to_string(), link)

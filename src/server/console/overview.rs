@@ -3,11 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::Uri,
-    response::Response,
-};
+use axum::{extract::State, http::Uri, response::Response};
 
 use super::{
     super::{ServerContext, status::Health},
@@ -101,8 +97,11 @@ pub(super) async fn page(State(context): State<ServerContext>, uri: Uri) -> Resp
     }
     let mut episodes = firing(&context.status);
     episodes.sort_by_cached_key(|episode| Order::Severity.place(episode));
-    let alerts: Vec<EpisodeLine> =
-        episodes.iter().take(ALERTS_SHOWN).map(|episode| EpisodeLine::new(&asked, episode)).collect();
+    let alerts: Vec<EpisodeLine> = episodes
+        .iter()
+        .take(ALERTS_SHOWN)
+        .map(|episode| EpisodeLine::new(&asked, episode))
+        .collect();
     let mut by_severity: BTreeMap<Severity, usize> = BTreeMap::new();
     for episode in &episodes {
         *by_severity.entry(episode.severity).or_default() += 1;
@@ -127,12 +126,7 @@ pub(super) async fn page(State(context): State<ServerContext>, uri: Uri) -> Resp
         alerts,
         tiles,
         ailing: ailing(&context, &asked),
-        problems: context
-            .status
-            .read()
-            .reload
-            .as_ref()
-            .and_then(|reload| reload.problems.clone()),
+        problems: context.status.read().reload.as_ref().and_then(|reload| reload.problems.clone()),
         troubles,
         rules: context.status.read().rules.written_counted(),
         frame: Frame::new(&context, asked, "/", "Overview"),

@@ -36,7 +36,8 @@ pub(super) struct Episode {
 const ACTOR_FIELDS: [&str; 4] = ["actor.id", "user.username", "impersonatedUser.username", "user"];
 
 /// Fields that name a namespace, the best first.
-const NAMESPACE_FIELDS: [&str; 3] = ["objectRef.namespace", "namespace", "object.metadata.namespace"];
+const NAMESPACE_FIELDS: [&str; 3] =
+    ["objectRef.namespace", "namespace", "object.metadata.namespace"];
 
 impl Episode {
     /// Of an alert that fires.
@@ -72,7 +73,9 @@ impl Episode {
         let key: Vec<(String, String)> = entry
             .facts
             .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix("key.")?.to_owned(), value.clone())))
+            .filter_map(|(name, value)| {
+                Some((name.strip_prefix("key.")?.to_owned(), value.clone()))
+            })
             .collect();
         let rule = rules.find(&entry.party).map(|index| rules.rule(index).meta());
         let severity = entry.fact_of("severity").and_then(Severity::parse).unwrap_or_default();
@@ -121,9 +124,7 @@ impl Episode {
 
 /// The value of the first of some fields that is there.
 fn first_of(pairs: &[(String, String)], fields: &[&str]) -> Option<String> {
-    let find = |field: &&str| {
-        pairs.iter().find(|(name, value)| name == field && !value.is_empty())
-    };
+    let find = |field: &&str| pairs.iter().find(|(name, value)| name == field && !value.is_empty());
     fields.iter().find_map(find).map(|(_, value)| value.clone())
 }
 
