@@ -6,11 +6,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    access::{self, Extractor, Observed},
+    access::{Extractor, Observed},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher},
     event::{
-        Event, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record, well_known,
+        Event, Reference, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record,
+        well_known,
     },
     limits,
     record::{PartitionName, RecordBatch},
@@ -226,6 +227,8 @@ impl Collector<'_> {
 
 impl Sink for Collector<'_> {
     fn event(&mut self, event: &mut Event<'_>) {
+        let event_index = self.event_index;
+        self.event_index += 1;
         if !self.truths.is_empty() && self.is_of_another(event) {
             self.out.counts.events_elsewhere += 1;
             return;
@@ -242,8 +245,10 @@ impl Sink for Collector<'_> {
         if !event.unread.is_empty() {
             counts.fields_unread.add(event.unread);
         }
+        let mut reference = Reference::new(self.partition, self.offset, event_index);
         let detections = self.out.detections.len();
-        counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+        counts.rules_evaluated +=
+            self.matcher.detect(event, &mut reference, &mut self.out.detections);
         if claimed.is_some() {
             let own = self.out.detections.iter_mut().skip(detections);
             own.for_each(|detection| detection.claimed = claimed);
@@ -256,19 +261,15 @@ impl Sink for Collector<'_> {
         if let Some(extractor) = &mut self.extractor
             && !recorded.is_empty()
         {
-            let origin = access::Origin {
-                partition: self.partition,
-                offset: self.offset,
-                index: self.event_index,
-                is_from_future: claimed.is_some(),
-            };
-            self.out.accesses.extend(extractor.extract(event, recorded, origin));
+            let access = extractor.extract(event, recorded, &mut reference, claimed.is_some());
+            self.out.accesses.extend(access);
         }
-        self.event_index += 1;
         if self.matcher.watches(event) {
             match event.stage {
                 Stage::Unfinished => {}
-                Stage::RequestReceived => self.out.received.extend(self.matcher.received(event)),
+                Stage::RequestReceived => {
+                    self.out.received.extend(self.matcher.received(event, &mut reference));
+                }
                 _ => {
                     let identity = RequestIdentity::of(event);
                     self.out.ended.push(Ended { identity, time: event.time });

@@ -6,6 +6,7 @@
 
 pub(crate) mod digest;
 pub mod duration;
+pub mod event_ref;
 pub mod limits;
 pub mod settings;
 pub mod text;

@@ -16,7 +16,9 @@ use super::{
     status::{Inner, now},
 };
 use crate::engine::{
-    alert::{Alert, Fingerprint},
+    alert::{Alert, Evidence, Fingerprint},
+    event_ref::EventPosition,
+    ledger::hex_of,
     rule::{About, Note, Rule, RuleMeta, Severity},
     time::EventTime,
 };
@@ -55,6 +57,22 @@ struct AlertView<'a> {
 struct EvidenceView<'a> {
     time: String,
     fields: BTreeMap<&'a str, &'a str>,
+    position: Option<&'a EventPosition>,
+    audit_id: Option<String>,
+    event_hash: Option<String>,
+}
+
+impl EvidenceView<'_> {
+    fn new(evidence: &Evidence) -> EvidenceView<'_> {
+        let event = evidence.event.as_deref();
+        EvidenceView {
+            time: evidence.time.rfc3339(),
+            fields: pairs(&evidence.fields),
+            position: event.map(|event| &event.position),
+            audit_id: event.map(|event| event.audit_id.to_string()),
+            event_hash: event.map(|event| hex_of(&event.event_hash)),
+        }
+    }
 }
 
 fn pairs(list: &[(String, String)]) -> BTreeMap<&str, &str> {
@@ -62,7 +80,6 @@ fn pairs(list: &[(String, String)]) -> BTreeMap<&str, &str> {
 }
 
 fn view(alert: &Alert) -> AlertView<'_> {
-    let evidence = alert.evidence.iter();
     AlertView {
         fingerprint: alert.fingerprint.to_string(),
         rule_id: &alert.rule_id,
@@ -85,9 +102,7 @@ fn view(alert: &Alert) -> AlertView<'_> {
         false_positives: &alert.said.false_positives,
         controls: &alert.said.controls,
         notes: &alert.said.notes,
-        evidence: evidence
-            .map(|one| EvidenceView { time: one.time.rfc3339(), fields: pairs(&one.fields) })
-            .collect(),
+        evidence: alert.evidence.iter().map(EvidenceView::new).collect(),
     }
 }
 

@@ -274,7 +274,11 @@ mod tests {
             key: vec![("user.username".to_owned(), "<script>eve</script>".to_owned())],
             value: 5.0,
             threshold: "≥ 5 events in 5m".to_owned(),
-            evidence: vec![Evidence { time, fields: vec![("verb".to_owned(), "get".to_owned())] }],
+            evidence: vec![Evidence {
+                time,
+                fields: vec![("verb".to_owned(), "get".to_owned())],
+                event: None,
+            }],
             changed_at: WallTime::from_micros(0),
             ..Alert::begun(time.as_wall(), (&id, &title), severity, labels)
         }

@@ -14,6 +14,7 @@ use tripline::{
         dispatch::{
             Form, Notification, NotificationId, NotifyReason, Outcome, OutcomeReason, Receipt,
         },
+        event_ref::{AuditId, EventPosition, EventRef},
         rule::Severity,
         time::{EventTime, WallTime},
         yaml::{SecretRef, Section, parse},
@@ -85,6 +86,8 @@ pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
     let time = EventTime::parse("2026-01-05T22:14:01Z").unwrap();
     let fields = [("userAgent", name), ("verb", "get")];
     let fields = fields.map(|(field, value)| (field.to_owned(), value.to_owned())).into();
+    let position = EventPosition { topic: "audit".into(), partition: 3, offset: 1712, index: 0 };
+    let event = EventRef { position, audit_id: AuditId::new(name), event_hash: [7; 32] };
     Alert {
         state,
         annotations: BTreeMap::from([("summary".to_owned(), format!("{name} did it"))]),
@@ -92,7 +95,7 @@ pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
         ends_at: (state == AlertState::Resolved).then_some(time),
         value: 7.0,
         threshold: "≥ 5 events in 5m".to_owned(),
-        evidence: vec![Evidence { time, fields }],
+        evidence: vec![Evidence { time, fields, event: Some(Arc::new(event)) }],
         ..Alert::begun(time.as_wall(), ("rule-1", "Burst"), Severity::High, labels)
     }
 }

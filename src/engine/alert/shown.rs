@@ -8,6 +8,7 @@ use crate::engine::{
     limits::ANNOTATION_BYTES_MAX,
     rule::{AlertSpec, Rule, RuleMeta, Severity},
     text::{bounded_line, bounded_lines},
+    value::event_of,
 };
 
 /// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
@@ -60,7 +61,9 @@ pub(super) fn evidence_of(rule: &Rule, spec: &AlertSpec, hit: &Hit) -> Option<Ev
             Some((name.clone(), bounded_line(&text, VALUE_BYTES_MAX)))
         })
         .collect();
-    (!fields.is_empty()).then_some(Evidence { time: hit.last, fields })
+    let event = event_of(&hit.captured).cloned();
+    let is_known = !fields.is_empty() || event.is_some();
+    is_known.then_some(Evidence { time: hit.last, fields, event })
 }
 
 /// What templates may name.

@@ -30,7 +30,7 @@ use super::{
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
-    value::Captured,
+    value::{Captured, event_of},
 };
 pub(in crate::engine) use identity::{Identities, Run, Seen};
 
@@ -539,7 +539,8 @@ fn remapped(old: &Rule, new: &Rule, captured: &[Captured]) -> Arc<[Captured]> {
         let slot = old.capture().iter().position(|known| known == name)?;
         captured.get(slot).cloned()
     };
-    new.capture().iter().map(|name| value_of(name).unwrap_or_default()).collect()
+    let values = new.capture().iter().map(|name| value_of(name).unwrap_or_default());
+    values.chain(event_of(captured).cloned().map(Captured::Event)).collect()
 }
 
 const fn captures_of(same: bool) -> Captures {
