@@ -162,6 +162,12 @@ impl Asked {
         self.since == *range
     }
 
+    /// What a form of this page says again beside its fields: range and zone.
+    pub(super) fn kept(&self) -> Vec<(String, String)> {
+        let is_kept = |name: &str| matches!(name, "since" | "from" | "to" | "zone");
+        self.pairs.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
+    }
+
     /// The range, as people say it.
     pub(super) fn range_words(&self) -> String {
         if self.since.is_empty() {

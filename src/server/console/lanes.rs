@@ -11,6 +11,7 @@ use super::{
 };
 use crate::engine::{
     access::{Access, Outcome, SessionStep, kubectl_line},
+    ledger::{Content, Entry, EntryKind, Row},
     text::{one_line, span, thousands},
     time::EventTime,
 };
@@ -71,6 +72,8 @@ pub(super) struct Line {
     pub(super) position: String,
     pub(super) count: u64,
     pub(super) notes: Vec<String>,
+    /// What stands between accesses: an entry, with its sort and the page about it.
+    pub(super) entry: Option<(String, Option<Link>)>,
 }
 
 /// The picture and its table.
@@ -86,13 +89,33 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Of accesses in the order of time.
+    /// Of accesses in the order of time, a lane for each sort of object.
     pub(super) fn new<'a>(
         asked: &Asked,
         range: (EventTime, EventTime),
         accesses: impl Iterator<Item = &'a Access>,
         unknown: &[Unknown],
-        during: Option<(EventTime, EventTime, String)>,
+        during: Option<Unknown>,
+    ) -> Lanes {
+        Lanes::by(asked, range, accesses, (unknown, during), by_object)
+    }
+
+    /// The same, a lane for each actor.
+    pub(super) fn of_actors<'a>(
+        asked: &Asked,
+        range: (EventTime, EventTime),
+        accesses: impl Iterator<Item = &'a Access>,
+        unknown: &[Unknown],
+    ) -> Lanes {
+        Lanes::by(asked, range, accesses, (unknown, None), by_actor)
+    }
+
+    fn by<'a>(
+        asked: &Asked,
+        range: (EventTime, EventTime),
+        accesses: impl Iterator<Item = &'a Access>,
+        (unknown, during): (&[Unknown], Option<Unknown>),
+        name: fn(&Asked, &Access) -> (String, Option<Link>),
     ) -> Lanes {
         let mut lanes: BTreeMap<String, Lane> = BTreeMap::new();
         let mut lines = Vec::new();
@@ -157,14 +180,21 @@ fn ticks(asked: &Asked, range: (EventTime, EventTime)) -> Vec<(String, String)> 
         .collect()
 }
 
-/// `pods/exec`, `secrets`; what is about no object has the word of its path.
-fn lane_of(access: &Access) -> String {
-    match &access.object {
-        Some(object) => match &object.subresource {
-            Some(below) => format!("{}/{below}", object.resource),
-            None => object.resource.to_string(),
-        },
-        None => "no resource".to_owned(),
+/// `pods/exec`, `secrets`; what is about no object has a lane of its own.
+fn by_object(asked: &Asked, access: &Access) -> (String, Option<Link>) {
+    let Some(object) = &access.object else { return ("no resource".to_owned(), None) };
+    let name = match &object.subresource {
+        Some(below) => format!("{}/{below}", object.resource),
+        None => object.resource.to_string(),
+    };
+    (name, Some(asked.link("/object").with("resource", &object.resource)))
+}
+
+/// Who acted.
+fn by_actor(asked: &Asked, access: &Access) -> (String, Option<Link>) {
+    match &access.actor.id {
+        Some(id) => (id.to_string(), Some(asked.link("/actor").with("id", id))),
+        None => ("unknown".to_owned(), None),
     }
 }
 
@@ -255,6 +285,43 @@ impl Line {
             position: format!("{}/{}@{}", position.topic, position.partition, position.offset),
             count: access.count(),
             notes,
+            entry: None,
+        }
+    }
+
+    /// Of any row.
+    pub(super) fn of_row(asked: &Asked, row: &Row) -> Line {
+        match &row.content {
+            Content::Access(access) => Line::new(asked, access),
+            Content::Entry(entry) => Line::of_entry(asked, row, entry),
+        }
+    }
+
+    fn of_entry(asked: &Asked, row: &Row, entry: &Entry) -> Line {
+        let link = match entry.kind {
+            EntryKind::Alert => entry
+                .fact_of("starts_at")
+                .and_then(EventTime::parse)
+                .map(|start| asked.alert_link(&entry.subject, start)),
+            _ => None,
+        };
+        let text =
+            [entry.what.as_str(), &entry.detail, &entry.party].map(str::to_owned).join(" · ");
+        Line {
+            when: asked.when(row.at()),
+            classes: Vec::new(),
+            is_privileged: false,
+            actor: None,
+            what: text.trim_matches([' ', '·']).to_owned(),
+            outcome: entry.fact_of("severity").unwrap_or_default().to_owned(),
+            outcome_class: "",
+            source: None,
+            permission: None,
+            object: None,
+            position: String::new(),
+            count: 0,
+            notes: Vec::new(),
+            entry: Some((entry.kind.as_str().to_owned(), link)),
         }
     }
 }

@@ -5,10 +5,8 @@ use std::time::Duration;
 use super::super::ServerContext;
 use crate::{
     archive::{ArchiveError, Filter, Page, Query, Reader},
-    engine::{
-        ledger::Row,
-        time::{EventTime, WallTime},
-    },
+    ask::{AskError, Mistake},
+    engine::{ledger::Row, time::EventTime},
 };
 
 /// How long a page waits for the ledger: 5 s. Beyond it the range must be narrower.
@@ -26,6 +24,8 @@ pub(super) enum Trouble {
     Broken(String),
     /// It took too long.
     Slow,
+    /// It has no answer to such a question.
+    Mistaken(Mistake),
 }
 
 impl Trouble {
@@ -35,6 +35,7 @@ impl Trouble {
             Trouble::Off => "This process keeps no ledger.",
             Trouble::Broken(_) => "The ledger cannot be read, or not all of it.",
             Trouble::Slow => "The ledger did not answer within 5 s.",
+            Trouble::Mistaken(mistake) => &mistake.message,
         }
     }
 
@@ -44,6 +45,7 @@ impl Trouble {
             Trouble::Off => "So pages show what fires now, and nothing of what was.".to_owned(),
             Trouble::Broken(why) => why.clone(),
             Trouble::Slow => "Narrow the range.".to_owned(),
+            Trouble::Mistaken(mistake) => mistake.hint.clone(),
         }
     }
 }
@@ -57,26 +59,27 @@ pub(super) struct Answer<T> {
 }
 
 /// Asks the ledger. What cannot be had is empty, with why.
-pub(super) async fn ask<T: Default + Send + 'static>(
+pub(super) async fn ask<T: Default + Send + 'static, E: Into<AskError>>(
     context: &ServerContext,
-    question: impl FnOnce(&Reader) -> Result<T, ArchiveError> + Send + 'static,
+    question: impl FnOnce(&Reader) -> Result<T, E> + Send + 'static,
 ) -> Answer<T> {
     let nothing = |trouble| Answer { found: T::default(), troubles: vec![trouble] };
     let Some(place) = context.ledger.clone() else { return nothing(Trouble::Off) };
-    let work = tokio::task::spawn_blocking(move || {
+    let work = tokio::task::spawn_blocking(move || -> Result<_, AskError> {
         // The first rows come with the first checkpoint; until then there is nothing, and nothing is wrong.
         if !place.has_begun() {
             return Ok((T::default(), Vec::new()));
         }
         let reader = place.open()?;
         let problems = reader.problems().iter().map(ToString::to_string).collect::<Vec<_>>();
-        question(&reader).map(|found| (found, problems))
+        question(&reader).map(|found| (found, problems)).map_err(Into::into)
     });
     match tokio::time::timeout(WAIT, work).await {
         Ok(Ok(Ok((found, problems)))) => {
             Answer { found, troubles: problems.into_iter().map(Trouble::Broken).collect() }
         }
-        Ok(Ok(Err(error))) => nothing(Trouble::Broken(error.to_string())),
+        Ok(Ok(Err(AskError::Mistake(mistake)))) => nothing(Trouble::Mistaken(mistake)),
+        Ok(Ok(Err(AskError::Archive(error)))) => nothing(Trouble::Broken(error.to_string())),
         Ok(Err(_)) => nothing(Trouble::Broken("the question broke off".to_owned())),
         Err(_) => nothing(Trouble::Slow),
     }
@@ -131,11 +134,6 @@ pub(super) const fn hour_of(time: EventTime) -> i64 {
 /// When an hour began.
 pub(super) const fn hour_start(hour: i64) -> EventTime {
     EventTime::from_micros(hour * HOUR)
-}
-
-/// When it was, as an event would say.
-pub(super) const fn of_wall(time: WallTime) -> EventTime {
-    time.as_event()
 }
 
 const HOUR: i64 = 3_600_000_000;

@@ -10,6 +10,7 @@ mod asked;
 mod assets;
 mod chart;
 mod cover;
+mod coverage;
 mod frame;
 mod lanes;
 mod ledger;
@@ -17,8 +18,11 @@ mod link;
 mod list;
 mod overview;
 mod row;
+mod sessions;
+mod timeline;
 mod usual;
 mod visit_line;
+mod visits;
 
 use axum::{Router, routing::get};
 
@@ -32,5 +36,13 @@ pub(super) fn routes() -> Router<ServerContext> {
         .route("/alerts/{fingerprint}", get(alert::latest))
         .route("/alerts/{fingerprint}/{start}", get(alert::page))
         .route("/actor", get(actor::page))
+        .route("/object", get(timeline::object))
+        .route("/timeline", get(timeline::page))
+        .route("/who", get(timeline::who))
+        .route("/visits", get(visits::page))
+        .route("/visit", get(visits::one))
+        .route("/sessions", get(sessions::page))
+        .route("/session", get(sessions::one))
+        .route("/coverage", get(coverage::page))
         .route("/static/{name}", get(assets::serve))
 }
