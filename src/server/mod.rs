@@ -9,7 +9,9 @@ mod caller;
 mod console;
 mod guard;
 mod health;
+mod news;
 mod status;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -137,6 +139,7 @@ fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
         .route("/api/v1/alerts/{fingerprint}/resolve", post(api::resolve))
         .route("/api/v1/rules", get(api::rules))
         .route("/api/v1/status", get(api::status))
+        .route("/api/v1/stream", get(stream::open))
         .merge(console::routes())
         .fallback(|| async {
             (StatusCode::NOT_FOUND, format!("no such page; there are: {PATHS}\n"))

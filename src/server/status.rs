@@ -10,6 +10,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::Semaphore;
+
+use super::{news::News, stream::STREAMS_MAX};
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
     dispatch::ReceiverState,
@@ -83,6 +86,10 @@ pub(super) struct ReloadStatus {
 pub struct Status {
     started_at: WallTime,
     inner: RwLock<Inner>,
+    /// What changed a moment ago.
+    pub(super) news: News,
+    /// Room for streams of it.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -98,7 +105,12 @@ pub(super) struct Inner {
 impl Status {
     /// All of `components` starting; the process is ready when each of them is.
     pub fn new(components: &[&str]) -> Status {
-        let status = Status { started_at: now(), inner: RwLock::default() };
+        let status = Status {
+            started_at: now(),
+            inner: RwLock::default(),
+            news: News::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        };
         for name in components {
             status.set_component(name, Health::Starting, "not started yet");
         }
@@ -183,6 +195,9 @@ impl Status {
                 inner.alerts.remove(&alert.fingerprint);
             }
         }
+        let firing = inner.alerts.len();
+        drop(inner);
+        self.news.push(alert, firing);
     }
 
     /// How many alerts fire.

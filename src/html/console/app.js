@@ -128,8 +128,9 @@
   };
   if (live && window.EventSource) {
     const source = new EventSource(root.dataset.stream);
-    let lost = null;
-    source.addEventListener('open', () => { lost = null; say('on', 'live'); });
+    // A stream ends now and then, and the browser opens the next one within a second or two.
+    let lost = 0;
+    source.addEventListener('open', () => { clearTimeout(lost); lost = 0; say('on', 'live'); });
     source.addEventListener('firing', (event) => {
       const told = JSON.parse(event.data);
       firing = told.firing;
@@ -144,9 +145,8 @@
     });
     source.addEventListener('reload', () => announce('there is more than fits: reload'));
     source.addEventListener('error', () => {
-      lost = lost || new Date();
-      const since = lost.toTimeString().slice(0, 8);
-      say('off', `connection lost; this page is as of ${since}`);
+      const since = new Date().toTimeString().slice(0, 8);
+      lost = lost || setTimeout(() => say('off', `connection lost; this page is as of ${since}`), 5000);
     });
     addEventListener('pagehide', () => source.close());
   }

@@ -66,7 +66,6 @@ struct ActorPage {
     visits: Vec<VisitLine>,
     visits_more: usize,
     timeline: Link,
-    permissions: Link,
     troubles: Vec<Trouble>,
     sources: Vec<(String, Link)>,
     credentials: Vec<(String, Link)>,
@@ -173,7 +172,6 @@ impl ActorPage {
                 .with("actor", &id)
                 .with("from", &asked.from.rfc3339())
                 .with("to", &asked.to.rfc3339()),
-            permissions: asked.link("/permissions").with("actor", &id),
             troubles,
             sources: by("source", &|access| access.source_ip.as_ref().map(ToString::to_string)),
             credentials: by("credential", &|access| {

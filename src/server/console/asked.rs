@@ -198,11 +198,6 @@ impl Asked {
         shown_time(time, &self.zone)
     }
 
-    /// The range, as questions to the ledger take it.
-    pub(super) fn period(&self) -> Period {
-        Period { from: self.from, to: self.to, zone: self.zone.clone() }
-    }
-
     /// The hour of the day in the zone of the page, 0 to 23.
     pub(super) fn hour_of(&self, time: EventTime) -> usize {
         let timestamp = jiff::Timestamp::from_microsecond(time.micros()).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! What somebody did, as lanes: a row for each sort of object, bars for what lasts, diamonds for what happens,
-//! hatching where nobody can know.
+//! hatching where nobody can know; and accesses as lines of a table.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -57,10 +57,10 @@ pub(super) struct Stretch {
     pub(super) title: String,
 }
 
-/// One line of the same as a table.
+/// An access, or an entry between, as a line of a table.
 pub(super) struct Line {
     pub(super) when: When,
-    pub(super) classes: Vec<String>,
+    pub(super) classes: String,
     pub(super) is_privileged: bool,
     pub(super) actor: Option<(String, Link)>,
     pub(super) what: String,
@@ -76,7 +76,7 @@ pub(super) struct Line {
     pub(super) entry: Option<(String, Option<Link>)>,
 }
 
-/// The picture and its table.
+/// The picture.
 pub(super) struct Lanes {
     pub(super) lanes: Vec<Lane>,
     /// Lanes that are left out.
@@ -84,7 +84,6 @@ pub(super) struct Lanes {
     pub(super) unknown: Vec<Stretch>,
     pub(super) during: Option<Stretch>,
     pub(super) ticks: Vec<(String, String)>,
-    pub(super) lines: Vec<Line>,
     pub(super) label: String,
 }
 
@@ -118,21 +117,18 @@ impl Lanes {
         name: fn(&Asked, &Access) -> (String, Option<Link>),
     ) -> Lanes {
         let mut lanes: BTreeMap<String, Lane> = BTreeMap::new();
-        let mut lines = Vec::new();
+        let mut count = 0;
         for access in accesses {
-            let name = lane_of(access);
+            let (name, link) = name(asked, access);
             let lane = lanes.entry(name.clone()).or_insert_with(|| Lane {
                 name,
-                link: access
-                    .object
-                    .as_ref()
-                    .map(|object| asked.link("/object").with("resource", &object.resource)),
+                link,
                 marks: Vec::new(),
                 bars: Vec::new(),
                 count: 0,
             });
             lane.add(asked, access, range);
-            lines.push(Line::new(asked, access));
+            count += 1;
         }
         let mut lanes: Vec<Lane> = lanes.into_values().collect();
         // What lasts, and what is rare, tells most.
@@ -150,7 +146,7 @@ impl Lanes {
         });
         let label = format!(
             "{} in {} lanes from {} to {}",
-            counted_accesses(lines.len()),
+            counted_accesses(count),
             lanes.len(),
             asked.full(range.0),
             asked.full(range.1)
@@ -161,7 +157,6 @@ impl Lanes {
             during,
             ticks: ticks(asked, range),
             lanes,
-            lines,
             label,
         }
     }
@@ -264,7 +259,7 @@ impl Line {
         let position = &access.position;
         Line {
             when: asked.when(access.at),
-            classes: access.classes.iter().map(text).collect(),
+            classes: access.classes.iter().map(text).collect::<Vec<_>>().join(", "),
             is_privileged: access.classes.iter().any(|class| **class == *"privileged"),
             actor: actor.map(|id| {
                 let link = asked.link("/actor").with("id", &id);
@@ -309,7 +304,7 @@ impl Line {
             [entry.what.as_str(), &entry.detail, &entry.party].map(str::to_owned).join(" · ");
         Line {
             when: asked.when(row.at()),
-            classes: Vec::new(),
+            classes: String::new(),
             is_privileged: false,
             actor: None,
             what: text.trim_matches([' ', '·']).to_owned(),

@@ -59,9 +59,9 @@ pub(super) struct Answer<T> {
 }
 
 /// Asks the ledger. What cannot be had is empty, with why.
-pub(super) async fn ask<T: Default + Send + 'static, E: Into<AskError>>(
+pub(super) async fn ask<T: Default + Send + 'static>(
     context: &ServerContext,
-    question: impl FnOnce(&Reader) -> Result<T, E> + Send + 'static,
+    question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
 ) -> Answer<T> {
     let nothing = |trouble| Answer { found: T::default(), troubles: vec![trouble] };
     let Some(place) = context.ledger.clone() else { return nothing(Trouble::Off) };
@@ -72,7 +72,7 @@ pub(super) async fn ask<T: Default + Send + 'static, E: Into<AskError>>(
         }
         let reader = place.open()?;
         let problems = reader.problems().iter().map(ToString::to_string).collect::<Vec<_>>();
-        question(&reader).map(|found| (found, problems)).map_err(Into::into)
+        question(&reader).map(|found| (found, problems))
     });
     match tokio::time::timeout(WAIT, work).await {
         Ok(Ok(Ok((found, problems)))) => {

@@ -92,7 +92,7 @@ pub(super) async fn changes(
     range: (EventTime, EventTime),
 ) -> Answer<Entries> {
     ask(context, move |reader| {
-        last_rows(reader, &[Filter::Entries(EntryKind::Alert)], range, ROWS_MAX)
+        Ok(last_rows(reader, &[Filter::Entries(EntryKind::Alert)], range, ROWS_MAX)?)
     })
     .await
 }

@@ -18,7 +18,9 @@ mod link;
 mod list;
 mod overview;
 mod row;
+mod rules;
 mod sessions;
+mod system;
 mod timeline;
 mod usual;
 mod visit_line;
@@ -44,5 +46,11 @@ pub(super) fn routes() -> Router<ServerContext> {
         .route("/sessions", get(sessions::page))
         .route("/session", get(sessions::one))
         .route("/coverage", get(coverage::page))
+        .route("/rules", get(rules::page))
+        .route("/rule", get(rules::one))
+        .route("/sources", get(system::sources))
+        .route("/delivery", get(system::delivery))
+        .route("/ledger", get(system::ledger))
+        .route("/settings", get(system::settings))
         .route("/static/{name}", get(assets::serve))
 }

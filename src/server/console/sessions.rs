@@ -15,7 +15,7 @@ use super::{
     link::Link,
 };
 use crate::{
-    archive::{ArchiveError, Filter},
+    archive::Filter,
     ask::{Parameter, ParameterKind, sessions},
     engine::{
         access::{Access, Session, Sessions},
@@ -169,7 +169,7 @@ pub(super) async fn one(State(context): State<ServerContext>, uri: Uri) -> Respo
         let mut filters: Vec<Filter> = actor.map(Filter::Actor).into_iter().collect();
         filters.push(Filter::Accesses);
         let rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
-        Ok::<_, ArchiveError>(Found { rows, hours: hours(reader, range)? })
+        Ok(Found { rows, hours: hours(reader, range)? })
     })
     .await;
     let mut sessions = Sessions::default();

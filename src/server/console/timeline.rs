@@ -14,9 +14,9 @@ use super::{
     link::Link,
 };
 use crate::{
-    archive::{ArchiveError, Filter},
+    archive::Filter,
     ask::{AskError, Mistake, Parameter, ParameterKind, timeline, who_did},
-    engine::{access::Access, kubernetes::verbs::RESOURCE_VERBS, ledger::Row, text::thousands},
+    engine::{access::Access, kubernetes::verbs::RESOURCE_VERBS, ledger::Row},
 };
 
 /// Accesses of an object: 2,000, the latest.
@@ -174,7 +174,6 @@ struct ObjectPage {
     lines: Vec<Line>,
     total: usize,
     is_cut: bool,
-    actors: Vec<(String, Option<Link>, String)>,
     timeline: Link,
     changes: (bool, Link),
     troubles: Vec<Trouble>,
@@ -212,7 +211,7 @@ pub(super) async fn object(State(context): State<ServerContext>, uri: Uri) -> Re
     let range = (asked.from, asked.to);
     let answer = ask(&context, move |reader| {
         let (rows, is_cut) = last_rows(reader, &filters, range, OBJECT_ROWS)?;
-        Ok::<_, ArchiveError>(Found { rows, is_cut, hours: hours(reader, range)? })
+        Ok(Found { rows, is_cut, hours: hours(reader, range)? })
     })
     .await;
     let found = answer.found;
@@ -233,11 +232,6 @@ pub(super) async fn object(State(context): State<ServerContext>, uri: Uri) -> Re
         asked.here_with("changes", "true")
     };
     let page = ObjectPage {
-        actors: lanes
-            .lanes
-            .iter()
-            .map(|lane| (lane.name.clone(), lane.link.clone(), thousands(lane.count)))
-            .collect(),
         lanes,
         lines: accesses
             .iter()

@@ -120,7 +120,7 @@ pub(super) async fn one(State(context): State<ServerContext>, uri: Uri) -> Respo
         filters.push(Filter::Accesses);
         let mut rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
         rows.retain(|row| row.access().is_some_and(|access| is_of(access, &of, &cluster)));
-        Ok::<_, crate::archive::ArchiveError>(Found { rows, hours: hours(reader, range)? })
+        Ok(Found { rows, hours: hours(reader, range)? })
     })
     .await;
     let mut visits = Visits::new(VISIT_PAUSE);

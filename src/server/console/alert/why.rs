@@ -35,7 +35,6 @@ pub(super) struct Rise {
     pub(super) to: String,
     pub(super) label: String,
     pub(super) steps: Vec<(When, String)>,
-    pub(super) top: String,
 }
 
 /// Why it fired.
@@ -143,7 +142,6 @@ impl Rise {
                 asked.full(end)
             ),
             steps: steps.iter().map(|(time, value)| (asked.when(*time), number(*value))).collect(),
-            top: number(loaded.episode.value),
         })
     }
 }
