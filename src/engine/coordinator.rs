@@ -190,7 +190,7 @@ pub enum Effect {
     },
     /// Try to deliver this, and answer with [`Input::Outcome`].
     Attempt(Arc<Notification>),
-    /// An alert changed: for metrics, logs and the status page.
+    /// An alert changed: for metrics, logs and the console.
     AlertChanged(Box<Alert>),
     /// It is durable that an alert was ended by hand, or that it did not fire. In the order of the wishes.
     ResolvedByHand(bool),

@@ -75,7 +75,7 @@ pub struct LedgerRow {
 pub enum Effect {
     /// Try to deliver this; report the outcome with [`Member::handle_outcome`].
     Attempt(Arc<Notification>),
-    /// An alert changed: for metrics, logs and the status page.
+    /// An alert changed: for metrics, logs and the console.
     AlertChanged(Box<Alert>),
     /// Somebody wanted to end an alert by hand: whether it fired. In the order of the wishes.
     ResolvedByHand(bool),

@@ -1,4 +1,4 @@
-//! The HTTP server: metrics, health, reload, a small API and a status page.
+//! The HTTP server: metrics, health, reload, the API and the console.
 //!
 //! It only shows what others put into [`Status`] and [`Metrics`], and hands reloads to the app; it
 //! decides nothing. Connections are bounded by [`crate::web`]; what a request must pass is in `guard`.
@@ -123,7 +123,7 @@ pub async fn serve(
     web::serve(listener, router(context, guard), serving, stop).await;
 }
 
-/// Every path, in the order of the status page.
+/// The paths of the API and of probes.
 const PATHS: &str = "/  /metrics  /healthz  /readyz  /api/v1/alerts  /api/v1/rules  /api/v1/status  POST /-/reload  \
      POST /api/v1/alerts/FINGERPRINT/resolve";
 
@@ -333,19 +333,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_status_page_shows_what_attackers_wrote_as_text() {
+    async fn the_console_shows_what_attackers_wrote_as_text() {
         let server = start().await;
         server.status.alert_changed(&alert("a", Severity::High));
         let partition = Arc::new(PartitionName::new("audit", 3));
         server.status.set_lag(&partition, Some(17));
         server.status.set_positions(&[Position::new(partition, 99)]);
         server.status.reload_failed("error[R001]: a < b");
-        let answer = client().get(server.url("/")).send().await.unwrap();
-        assert!(answer.headers()["content-security-policy"].to_str().unwrap().contains("'none'"));
-        let html = answer.text().await.unwrap();
-        assert!(!html.contains("<script>") && html.contains("&lt;script&gt;eve"), "{html}");
+        let answer = client().get(server.url("/alerts")).send().await.unwrap();
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let pages = ["/", "/alerts", "/sources", "/rules"];
+        let mut all = String::new();
+        for path in pages {
+            all += &server.get(path).await.1;
+        }
+        assert!(!all.contains("<script>eve") && all.contains("&lt;script&gt;eve"), "{all}");
         for shown in ["audit/3", ">17<", ">99<", "a &lt; b", "≥ 5 events"] {
-            assert!(html.contains(shown), "{shown} in {html}");
+            assert!(all.contains(shown), "{shown} in {all}");
         }
         let status = server.json("/api/v1/status").await;
         assert_eq!(status["partitions"][0]["lag"], 17);

@@ -1,4 +1,4 @@
-//! What the process knows about itself, for health, API and the status page.
+//! What the process knows about itself, for health, API and the console.
 //!
 //! The app writes, the server reads. Everything in it is bounded by configuration, by the number of
 //! partitions, or by the engine's limit of firing alerts.
