@@ -18,7 +18,7 @@ use super::{
     self_alert::canary_missing,
 };
 use crate::{
-    archive::{Archive, ArchiveError, Limits, notes, sign::SigningKey},
+    archive::{Archive, ArchiveError, LedgerPlace, Limits, notes, sign::SigningKey},
     config::LedgerSettings,
     engine::{
         alert::AlertState, diagnostic::Diagnostic, duration::written, ledger::Entry,
@@ -146,6 +146,7 @@ async fn run_in(
         reload,
         acts,
         desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
+        ledger: Some(LedgerPlace::new(&general.state, &general.ledger.directory)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));

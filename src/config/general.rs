@@ -45,7 +45,7 @@ const fn setting(path: &'static str, default: &'static str, summary: &'static st
 pub const SETTINGS: &[Setting] = &[
     setting("rules", "required", "Directory with rule files."),
     setting("state", "required", "Directory for the checkpoint; made if it is missing."),
-    setting("http.listen", LISTEN_DEFAULT, "Address of metrics, health, status page and API."),
+    setting("http.listen", LISTEN_DEFAULT, "Address of metrics, health, console and API."),
     setting("http.external_url", "none", "URL under which people reach it; for links in alerts."),
     setting(
         "http.hosts",

@@ -78,7 +78,7 @@ pub struct LedgerRow {
 pub enum Effect {
     /// Try to deliver this; report the outcome with [`Member::handle_outcome`].
     Attempt(Arc<Notification>),
-    /// An alert changed: for metrics, logs and the status page.
+    /// An alert changed: for metrics, logs and the console.
     AlertChanged(Box<Alert>),
     /// What came of an act.
     Acted {

@@ -1,4 +1,4 @@
-//! The HTTP server: metrics, health, reload, a small API and a status page.
+//! The HTTP server: metrics, health, reload, the API and the console.
 //!
 //! It only shows what others put into [`Status`] and [`Metrics`], and hands reloads to the app; it
 //! decides nothing. Connections are bounded by [`crate::web`]; what a request must pass is in `guard`.
@@ -7,17 +7,19 @@
 mod acts;
 mod api;
 mod caller;
+mod console;
 mod desk;
 mod door;
 mod guard;
 mod health;
 mod ledger;
+mod news;
 pub mod openapi;
-mod page;
 mod problem;
 mod questions;
 mod routes;
 mod status;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +36,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    archive::LedgerPlace,
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
@@ -70,6 +73,8 @@ pub struct ServerContext {
     pub acts: mpsc::Sender<ActRequest>,
     /// Where the ledger is asked, and told who looked.
     pub desk: Desk,
+    /// Where the ledger is, if one is kept.
+    pub ledger: Option<LedgerPlace>,
 }
 
 /// Whom it answers.
@@ -170,14 +175,16 @@ async fn harden(mut response: Response) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+             connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
     ] {
         let (name, value): (HeaderName, HeaderValue) = (name, HeaderValue::from_static(value));
         headers.insert(name, value);
     }
+    // Only what has its hash in its name says otherwise.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -260,8 +267,9 @@ mod tests {
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
         let (acts, _) = mpsc::channel(1);
-        let desk = Desk::none();
-        let context = ServerContext { status: Arc::clone(&status), metrics, reload, acts, desk };
+        let (status_shown, desk) = (Arc::clone(&status), Desk::none());
+        let context =
+            ServerContext { status: status_shown, metrics, reload, acts, desk, ledger: None };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }
@@ -351,19 +359,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_status_page_shows_what_attackers_wrote_as_text() {
+    async fn the_console_shows_what_attackers_wrote_as_text() {
         let server = start().await;
         server.status.alert_changed(&alert("a", Severity::High));
         let partition = Arc::new(PartitionName::new("audit", 3));
         server.status.set_lag(&partition, Some(17));
         server.status.set_positions(&[Position::new(partition, 99)]);
         server.status.reload_failed("error[R001]: a < b");
-        let answer = client().get(server.url("/")).send().await.unwrap();
-        assert!(answer.headers()["content-security-policy"].to_str().unwrap().contains("'none'"));
-        let html = answer.text().await.unwrap();
-        assert!(!html.contains("<script>") && html.contains("&lt;script&gt;eve"), "{html}");
+        let answer = client().get(server.url("/alerts")).send().await.unwrap();
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let pages = ["/", "/alerts", "/sources", "/rules"];
+        let mut all = String::new();
+        for path in pages {
+            all += &server.get(path).await.1;
+        }
+        assert!(!all.contains("<script>eve") && all.contains("&lt;script&gt;eve"), "{all}");
         for shown in ["audit/3", ">17<", ">99<", "a &lt; b", "≥ 5 events"] {
-            assert!(html.contains(shown), "{shown} in {html}");
+            assert!(all.contains(shown), "{shown} in {all}");
         }
         let status = server.json("/api/v1/status").await;
         assert_eq!(status["partitions"][0]["lag"], 17);

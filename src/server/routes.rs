@@ -4,8 +4,8 @@
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    ServerContext, acts, api, caller::Right, door::login, health, ledger, metrics, openapi, page,
-    questions, reload,
+    ServerContext, acts, api, caller::Right, console, door::login, health, ledger, metrics, openapi,
+    questions, reload, stream,
 };
 use crate::ask::{self, Parameter, QuestionKind};
 
@@ -123,7 +123,33 @@ pub(super) const ROUTES: &[Route] = &[
     page_of("/login", Needs::Nothing, || get(login::show)),
     form_of("/login", Needs::Nothing, || post(login::log_in)),
     form_of("/logout", SEE_ALERTS, || post(login::log_out)),
-    page_of("/", SEE_ALERTS, || get(page::show)),
+    page_of("/static/{name}", Needs::Nothing, || get(console::assets::serve)),
+    page_of("/", SEE_ALERTS, || get(console::overview::page)),
+    page_of("/alerts", SEE_ALERTS, || get(console::alerts::page)),
+    page_of("/alerts/{fingerprint}", SEE_ALERTS, || get(console::alert::latest)),
+    page_of("/alerts/{fingerprint}/{start}", SEE_ALERTS, || get(console::alert::page)),
+    page_of("/actor", SEE_ACCESSES, || get(console::actor::page)),
+    page_of("/object", SEE_ACCESSES, || get(console::timeline::object)),
+    page_of("/timeline", SEE_ACCESSES, || get(console::timeline::page)),
+    page_of("/who", SEE_ACCESSES, || get(console::timeline::who)),
+    page_of("/visits", SEE_ACCESSES, || get(console::visits::page)),
+    page_of("/visit", SEE_ACCESSES, || get(console::visits::one)),
+    page_of("/sessions", SEE_ACCESSES, || get(console::sessions::page)),
+    page_of("/session", SEE_ACCESSES, || get(console::sessions::one)),
+    page_of("/coverage", SEE_ALERTS, || get(console::coverage::page)),
+    page_of("/rules", SEE_ALERTS, || get(console::rules::page)),
+    page_of("/rule", SEE_ALERTS, || get(console::rules::one)),
+    page_of("/act", ACT, || get(console::act::form)),
+    form_of("/act", ACT, || post(console::act::send)),
+    page_of("/silences", SEE_ALERTS, || get(console::silences::page)),
+    form_of("/silences", ACT, || post(console::silences::send)),
+    page_of("/silences/new", ACT, || get(console::silences::form)),
+    form_of("/silences/end", ACT, || post(console::silences::end)),
+    page_of("/sources", SEE_ALERTS, || get(console::system::sources)),
+    page_of("/delivery", SEE_ALERTS, || get(console::system::delivery)),
+    page_of("/ledger", SEE_ALERTS, || get(console::system::ledger)),
+    page_of("/settings", SEE_ALERTS, || get(console::system::settings)),
+    page_of("/api/v1/stream", SEE_ALERTS, || get(stream::open)),
     form_of("/-/reload", ACT, || post(reload)),
     page_of("/api/v1/openapi.json", SEE_ALERTS, || get(openapi::show)),
     read_of(

@@ -17,6 +17,7 @@ mod alarms;
 mod bad_input;
 mod clocks;
 mod configuration;
+mod console;
 mod crash;
 mod credentials;
 mod delivery;

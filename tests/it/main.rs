@@ -20,6 +20,7 @@ mod cli;
 mod cli_tools;
 mod compose;
 mod config;
+mod console;
 mod contract_notify;
 mod contract_source;
 mod contract_store;

@@ -6,6 +6,7 @@
 
 pub(crate) mod alertmanager;
 pub(crate) mod audit;
+pub(crate) mod browser;
 pub(crate) mod hook;
 pub(crate) mod kafka;
 pub(crate) mod moody;
@@ -58,6 +59,7 @@ pub(crate) enum Service {
     Alertmanager,
     Prometheus,
     Smtp,
+    Browser,
 }
 
 impl Service {
@@ -67,6 +69,7 @@ impl Service {
             Service::Alertmanager => "bin/alertmanager",
             Service::Prometheus => "bin/prometheus",
             Service::Smtp => "python/aiosmtpd",
+            Service::Browser => "bin/chromedriver",
         }
     }
 }
