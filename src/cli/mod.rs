@@ -16,6 +16,7 @@ mod generate;
 mod ledger;
 mod output;
 mod policy;
+mod report;
 pub mod rule_test;
 mod run;
 mod schema;
@@ -90,6 +91,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     Ledger(ledger::LedgerArgs),
     Policy(policy::PolicyArgs),
+    Report(report::ReportArgs),
+    Sample(report::SampleArgs),
     Schema(schema::SchemaArgs),
     Sessions(ask::sessions::SessionsArgs),
     Test(test::TestArgs),
@@ -116,6 +119,8 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::execute(args),
         Command::Ledger(args) => ledger::execute(args),
         Command::Policy(args) => policy::execute(args),
+        Command::Report(args) => report::execute(args),
+        Command::Sample(args) => report::execute_sample(args),
         Command::Schema(args) => schema::execute(args),
         Command::Sessions(args) => ask::sessions::execute(args),
         Command::Test(args) => test::execute(args),

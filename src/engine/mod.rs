@@ -46,6 +46,8 @@ pub mod dispatch;
 
 pub mod ledger;
 
+pub mod framework;
+
 pub mod detector;
 pub mod shard;
 

@@ -228,7 +228,7 @@ impl Evidence<'_> {
                 Cell::text(thousands(month.previous.id + 1)),
                 Cell::text(thousands(month.last.id)),
                 Cell::number(month.bytes),
-                Cell::text(hex_of(&month.last.hash)),
+                Cell::text(hex_of(&month.last.head)),
             ]);
         }
         table
