@@ -11,6 +11,8 @@ pub mod app;
 #[cfg(feature = "shell")]
 pub mod archive;
 #[cfg(feature = "shell")]
+pub mod ask;
+#[cfg(feature = "shell")]
 pub mod backtest;
 #[cfg(feature = "shell")]
 pub mod cli;

@@ -13,7 +13,7 @@ use crate::{
     },
     kafka::Producer,
     notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
-    server::ServerSettings,
+    server::{Credentials, ServerSettings},
     source::{RecordReader, SOURCES, SourceConfig},
     store::{
         dead_letter::{DeadLetterFiles, DeadLetterSink},
@@ -132,7 +132,10 @@ impl Configuration {
     pub fn check_secrets(&self) -> Result<(), Vec<Diagnostic>> {
         let of_sources = self.sources.iter().flat_map(|source| source.config.secrets());
         let of_receivers = self.receivers.iter().flat_map(ReceiverConfig::secrets);
-        let all = self.general.http.web.secrets().into_iter().chain(of_sources).chain(of_receivers);
+        let http = &self.general.http;
+        let of_auth = http.auth.iter().flat_map(|auth| auth.secrets());
+        let of_http = http.web.secrets().into_iter().chain(of_auth);
+        let all = of_http.chain(of_sources).chain(of_receivers);
         let problems: Vec<Diagnostic> = all
             .filter_map(|secret| self.secrets.read(&secret).err())
             .map(|why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why))
@@ -172,8 +175,14 @@ impl Configuration {
             }
             None => None,
         };
+        let build = |auth| Credentials::build(auth, Arc::clone(&read)).map_err(failed);
+        let credentials = http.auth.as_ref().map(build).transpose()?;
+        let over_tls = |url: &String| url.starts_with("https://");
         Ok(ServerSettings {
             access: Access::build(&http.web.access, read).map_err(failed)?,
+            credentials,
+            is_for_anybody: false,
+            is_secure: certificate.is_some() || http.external_url.as_ref().is_some_and(over_tls),
             certificate,
             hosts: http.hosts.clone(),
             health_is_public: http.public.contains(&Public::Health),

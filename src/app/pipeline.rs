@@ -226,6 +226,12 @@ impl Pipeline {
         drop(self.control.send(Input::Resolve(request)));
     }
 
+    /// Puts an entry into the ledger. It is durable with the next checkpoint.
+    pub fn record(&self, entry: Entry) {
+        let entry = coordinator::Input::Entry(Box::new(entry));
+        drop(self.control.send(Input::Engine(entry)));
+    }
+
     /// The rule set in force.
     pub fn rules(&self) -> Arc<RuleSet> {
         self.rules.get().1

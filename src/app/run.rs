@@ -21,10 +21,11 @@ use crate::{
     archive::{Archive, ArchiveError, Limits, sign::SigningKey},
     config::LedgerSettings,
     engine::{
-        alert::AlertState, diagnostic::Diagnostic, duration::written, recorder::Sign, text::counted,
+        alert::AlertState, diagnostic::Diagnostic, duration::written, ledger::Entry,
+        recorder::Sign, text::counted,
     },
     notify::{Printer, Receivers},
-    server::{self, Health, ReloadRequest, ResolveRequest, ServerContext, Status},
+    server::{self, Desk, Health, ReloadRequest, ResolveRequest, ServerContext, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -40,6 +41,9 @@ const STATE_WAIT: Duration = Duration::from_secs(30);
 
 /// How often a start looks whether a full disk has room: every second.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// Entries of the server that wait for the pipeline: 256. Beyond it nobody is shown what must be recorded.
+const ENTRIES_WAITING_MAX: usize = 256;
 
 /// How soon rule files are looked at again after a change was seen: 500 ms.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -128,6 +132,7 @@ async fn run_in(
 
     let (reload, reload_requests) = mpsc::channel(1);
     let (resolve, resolve_requests) = mpsc::channel(16);
+    let (entries, entry_requests) = mpsc::channel(ENTRIES_WAITING_MAX);
     let settings = configuration.build_server().map_err(RunError::Configuration)?;
     let web = &general.http.web;
     let listener = web::bind(&web.listen, web.may_be_reached()).await?;
@@ -137,6 +142,7 @@ async fn run_in(
         metrics: Arc::clone(&metrics),
         reload,
         resolve,
+        desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
@@ -156,7 +162,7 @@ async fn run_in(
             let canary = configuration.build_canary(&metrics).map_err(RunError::Configuration)?;
             let watched =
                 Watched { pipeline, reloader, receivers, canary, status: Arc::clone(&status) };
-            let requests = (reload_requests, resolve_requests);
+            let requests = (reload_requests, resolve_requests, entry_requests);
             watch(watched, general.reload_interval, requests, hangup).await
         }
         Err(error) => Err(error),
@@ -298,13 +304,14 @@ impl Watched {
 }
 
 /// What people ask for over HTTP.
-type Requests = (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ResolveRequest>);
+type Requests =
+    (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ResolveRequest>, mpsc::Receiver<Entry>);
 
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(
     mut watched: Watched,
     reload_interval: Option<Duration>,
-    (mut reload_requests, mut resolve_requests): Requests,
+    (mut reload_requests, mut resolve_requests, mut entries): Requests,
     mut hangup: Signal,
 ) -> Result<RunEnd, RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -340,6 +347,7 @@ async fn watch(
                 answer(request, outcome);
             }
             Some(request) = resolve_requests.recv() => watched.pipeline.resolve(request),
+            Some(entry) = entries.recv() => watched.pipeline.record(entry),
             _ = terminate.recv() => {
                 stop(&watched.pipeline, &mut stopping, "SIGTERM");
             }

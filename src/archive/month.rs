@@ -1,6 +1,6 @@
 //! One month file that is open for reading: its rows in an order, and what it says of itself.
 
-use std::{cell::RefCell, path::PathBuf};
+use std::{cell::RefCell, path::PathBuf, time::Instant};
 
 use rusqlite::{Connection, params_from_iter, types::Value};
 
@@ -11,6 +11,9 @@ use super::{
     schema::{explain, open_for_reading},
 };
 use crate::engine::ledger::Row;
+
+/// Steps of SQLite between two looks at the clock, for readers with a deadline.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 /// A month that is open for reading.
 #[derive(Debug)]
@@ -23,12 +26,24 @@ pub(super) struct Month {
     pub(super) meta: Meta,
     pub(super) connection: Connection,
     texts: RefCell<Texts>,
+    deadline: Option<Instant>,
 }
 
 impl Month {
-    pub(super) fn open(name: String, path: PathBuf) -> Result<Month, ArchiveError> {
+    /// Opens it. What is still read at the deadline fails then.
+    pub(super) fn open(
+        name: String,
+        path: PathBuf,
+        deadline: Option<Instant>,
+    ) -> Result<Month, ArchiveError> {
         let (connection, meta) = open_for_reading(&path)?;
-        Ok(Month { name, path, meta, connection, texts: RefCell::default() })
+        if let Some(deadline) = deadline {
+            let is_late = move || Instant::now() >= deadline;
+            connection
+                .progress_handler(STEPS_BETWEEN_LOOKS, Some(is_late))
+                .map_err(|error| explain(&path, &error))?;
+        }
+        Ok(Month { name, path, meta, connection, texts: RefCell::default(), deadline })
     }
 
     /// Calls back with each row, in the order of their ids, until it says that it has seen enough.
@@ -78,6 +93,10 @@ impl Month {
         while let Some(row) = rows.next()? {
             let (id, recorded) = (row.get(0)?, row.get(1)?);
             let body = row.get_ref(2)?.as_blob()?;
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                let interrupted = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
+                return Err(rusqlite::Error::SqliteFailure(interrupted, None));
+            }
             let mut texts = self.texts.borrow_mut();
             let row = unpack(&self.connection, &mut texts, id, recorded, body)?;
             drop(texts);
@@ -148,6 +167,16 @@ impl Month {
         let conditions: Vec<String> = parts.into_iter().map(|(text, _)| text).collect();
         let conditions = conditions.join(" AND ");
         Ok(Some((format!("object IN (SELECT id FROM object WHERE {conditions}) AND"), values)))
+    }
+
+    /// Whether a text stands in a column of a row.
+    pub(super) fn has_text(&self, column: &str, text: &str) -> Result<bool, ArchiveError> {
+        let run = || -> rusqlite::Result<bool> {
+            let Some(number) = find_text(&self.connection, text)? else { return Ok(false) };
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM row WHERE {column} = ?1)");
+            self.connection.prepare_cached(&sql)?.query_row([number], |row| row.get(0))
+        };
+        run().map_err(|error| explain(&self.path, &error))
     }
 
     /// Up to so many texts that stand in a column.

@@ -17,6 +17,7 @@ mod ledger;
 mod output;
 mod policy;
 mod report;
+mod remote;
 pub mod rule_test;
 mod run;
 mod schema;

@@ -20,7 +20,7 @@ use crate::{
     ask::{
         self, AskError, Params, Period,
         coverage::{self, Coverage},
-        csv, kubectl_cells, KUBECTL_COLUMNS,
+        table::{COLUMNS, cells, csv, table},
     },
     config::rules_dir::read_rules_dir,
     engine::{
@@ -403,16 +403,16 @@ fn written(args: &SampleArgs, of: &SampleOf, scope: &Scope, sample: &Sample) -> 
         ask::Format::Jsonl => rows.map(|row| format!("{}\n", item(row))).collect(),
         ask::Format::Csv | ask::Format::Text => {
             let mut columns = vec!["id", "position", "event hash"];
-            columns.extend(KUBECTL_COLUMNS);
-            let cells: Vec<Vec<String>> = rows
+            columns.extend(COLUMNS);
+            let lines: Vec<Vec<String>> = rows
                 .map(|row| {
-                    let mut cells = vec![row.id.to_string(), position_of(row), event_hash_of(row)];
-                    cells.extend(kubectl_cells(row, &scope.period.zone));
-                    cells
+                    let mut line = vec![row.id.to_string(), position_of(row), event_hash_of(row)];
+                    line.extend(cells(row, &scope.period.zone));
+                    line
                 })
                 .collect();
             if args.format == ask::Format::Csv {
-                return csv(&columns, &cells);
+                return csv(&columns, &lines);
             }
             format!(
                 "{} of {} with the class {}, which stand for {}\n{}\n\n{}",
@@ -421,7 +421,7 @@ fn written(args: &SampleArgs, of: &SampleOf, scope: &Scope, sample: &Sample) -> 
                 printable(&of.class),
                 counted(sample.requests, "request"),
                 Sample::method(of),
-                ask::table(&columns, &cells),
+                table(&columns, &lines),
             )
         }
     }

@@ -17,7 +17,7 @@ use crate::{
         yaml::Section,
     },
     telemetry::{LogFormat, LogLevel, LogSettings},
-    web::WebConfig,
+    web::{AuthConfig, WebConfig},
 };
 
 /// Where metrics, health and API are served unless `http.listen` says otherwise: only to this host.
@@ -67,6 +67,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("http.basic_auth.username", "none", "User who may ask."),
     setting("http.basic_auth.password", "none", "Password of the user (secret)."),
     setting("http.basic_auth.password_file", "none", "File with the password."),
+    setting("http.auth.tokens", "none", "Bearer tokens, each with name and roles."),
+    setting("http.auth.basic", "none", "Users with passwords and roles."),
+    setting("http.auth.proxy", "none", "A proxy that says who asks, known by address and secret."),
+    setting("http.auth.certificates", "false", "Client certificates say who asks."),
+    setting("http.auth.groups", "none", "What members of groups are: viewer, responder, auditor."),
     setting("http.public", "[health]", "What is shown without credentials: health, metrics."),
     setting("http.insecure", "false", "Lets everybody ask whom the network lets through."),
     setting("engine.grace", "2m", "How long an event may come after newer ones and still count."),
@@ -137,6 +142,8 @@ words! {
 pub struct HttpSettings {
     /// Where it listens, and who may ask.
     pub web: WebConfig,
+    /// Who is who, and what they may; `None`: it is not said.
+    pub auth: Option<AuthConfig>,
     /// Without a slash at its end.
     pub external_url: Option<String>,
     /// Names under which it is reached.
@@ -237,12 +244,19 @@ fn resolve(base: &Path, path: &str) -> PathBuf {
 fn http(root: &Section<'_>) -> HttpSettings {
     let mut http = HttpSettings {
         web: WebConfig::local(LISTEN_DEFAULT),
+        auth: None,
         external_url: None,
         hosts: Vec::new(),
         public: vec![Public::Health],
     };
     let Some(section) = root.section("http") else { return http };
-    http.web = WebConfig::parse(&section, LISTEN_DEFAULT);
+    let has_auth = section.has("auth");
+    http.web = WebConfig::parse_guarded(&section, LISTEN_DEFAULT, has_auth);
+    if let Some(auth) = section.section("auth") {
+        let is_exposed = http.web.is_reachable() && http.web.certificate.is_none();
+        let asks = http.web.asks_for_certificates();
+        http.auth = Some(AuthConfig::parse(auth, asks, is_exposed));
+    }
     http.hosts = section.strings("hosts").unwrap_or_default();
     if let Some(words) = section.strings("public") {
         http.public = words.iter().filter_map(|word| public(&section, word)).collect();

@@ -5,9 +5,17 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod api;
+mod caller;
+mod desk;
+mod door;
 mod guard;
 mod health;
+mod ledger;
+pub mod openapi;
 mod page;
+mod problem;
+mod questions;
+mod routes;
 mod status;
 
 use std::{sync::Arc, time::Duration};
@@ -17,7 +25,6 @@ use axum::{
     extract::State,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use tokio::{
     net::TcpListener,
@@ -30,8 +37,13 @@ use crate::{
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
-use guard::Guard;
+use door::Door;
+use guard::{Guard, Guarded};
+use routes::{Needs, ROUTES};
 
+pub use caller::{Caller, Right, Role, Way};
+pub use desk::Desk;
+pub use door::Credentials;
 pub use status::{Component, Health, Status};
 
 /// How long a reload may take before the caller is told to look at the log instead.
@@ -68,12 +80,20 @@ pub struct ServerContext {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Where wishes to end alerts go.
     pub resolve: mpsc::Sender<ResolveRequest>,
+    /// Where the ledger is asked, and told who looked.
+    pub desk: Desk,
 }
 
 /// Whom it answers.
 pub struct ServerSettings {
-    /// Who may ask.
+    /// Who may ask, if it is said in the words of receivers; they may do everything.
     pub access: Access,
+    /// Who may ask, by `http.auth`.
+    pub credentials: Option<Credentials>,
+    /// Without either: anybody may do everything, from wherever. If not, only where nobody else can reach it.
+    pub is_for_anybody: bool,
+    /// Browsers reach it over TLS.
+    pub is_secure: bool,
     /// The certificate, if it speaks TLS.
     pub certificate: Option<Arc<Certificate>>,
     /// Names under which people reach it, beside addresses and `localhost`, with or without a port.
@@ -89,6 +109,9 @@ impl ServerSettings {
     pub fn open() -> ServerSettings {
         ServerSettings {
             access: Access::open(),
+            credentials: None,
+            is_for_anybody: true,
+            is_secure: false,
             certificate: None,
             hosts: Vec::new(),
             health_is_public: true,
@@ -107,7 +130,13 @@ pub async fn serve(
     let metrics = Arc::clone(&context.metrics);
     metrics.begin_refusals(guard::NAME);
     let certificate = settings.certificate.clone();
-    let guard = Arc::new(Guard::new(settings, Arc::clone(&metrics)));
+    let is_reachable =
+        listener.local_addr().map_or(true, |address| !address.ip().to_canonical().is_loopback());
+    let ServerSettings { access, credentials, is_for_anybody, is_secure, hosts, .. } = settings;
+    let door = Door::new(access, credentials, (is_for_anybody, is_reachable, is_secure));
+    let is_public = (settings.health_is_public, settings.metrics_are_public);
+    let desk = context.desk.clone();
+    let guard = Arc::new(Guard::new((door, desk), hosts, is_public, Arc::clone(&metrics)));
     let serving = Serving {
         limits: Limits::default(),
         certificate,
@@ -116,27 +145,22 @@ pub async fn serve(
     web::serve(listener, router(context, guard), serving, stop).await;
 }
 
-/// Every path, in the order of the status page.
-const PATHS: &str = "/  /metrics  /healthz  /readyz  /api/v1/alerts  /api/v1/rules  /api/v1/status  POST /-/reload  \
-     POST /api/v1/alerts/FINGERPRINT/resolve";
-
 fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
-    Router::new()
-        .route("/", get(page::show))
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/-/healthy", get(health::live))
-        .route("/-/ready", get(health::ready))
-        .route("/-/reload", post(reload))
-        .route("/api/v1/alerts", get(api::alerts))
-        .route("/api/v1/alerts/{fingerprint}/resolve", post(api::resolve))
-        .route("/api/v1/rules", get(api::rules))
-        .route("/api/v1/status", get(api::status))
-        .fallback(|| async {
-            (StatusCode::NOT_FOUND, format!("no such page; there are: {PATHS}\n"))
-        })
-        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+    let before = |needs| {
+        let guarded = Guarded { guard: Arc::clone(&guard), needs };
+        axum::middleware::from_fn_with_state(guarded, guard::guard)
+    };
+    let mut router = Router::new();
+    for route in ROUTES {
+        router = router.route(route.path, route.handler().layer(before(route.needs)));
+    }
+    let astray = || async {
+        let paths = routes::listed();
+        (StatusCode::NOT_FOUND, format!("no such page; there are: {paths}\n"))
+    };
+    let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts)));
+    router
+        .fallback_service(astray.with_state(context.clone()))
         .layer(axum::middleware::map_response(harden))
         .with_state(context)
 }
@@ -222,7 +246,8 @@ mod tests {
             _ => Err("no such secret".to_owned()),
         });
         let access = Access::build(access, read).unwrap();
-        ServerSettings { access, metrics_are_public: false, ..ServerSettings::open() }
+        let is_for_anybody = false;
+        ServerSettings { access, metrics_are_public: false, is_for_anybody, ..ServerSettings::open() }
     }
 
     async fn start_with(access: AccessConfig) -> Running {
@@ -232,7 +257,8 @@ mod tests {
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
         let (resolve, _) = mpsc::channel(1);
-        let context = ServerContext { status: Arc::clone(&status), metrics, reload, resolve };
+        let desk = Desk::none();
+        let context = ServerContext { status: Arc::clone(&status), metrics, reload, resolve, desk };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

@@ -6,18 +6,22 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod access;
+mod auth;
 mod body;
 mod certificate;
 mod connections;
 mod listener;
 mod settings;
+mod subject;
 
 pub use access::{Access, AccessConfig};
+pub use auth::{AuthConfig, ProxyConfig, Role, TOKEN_BYTES_MIN, TokenConfig, TokenSecret, UserConfig};
 pub use body::{BodyError, collect, discard};
 pub use certificate::{Certificate, CertificateConfig};
 pub use connections::Limits;
 pub use listener::{ListenError, Serving, bind, serve};
 pub use settings::WebConfig;
+pub use subject::{Peer, Subject};
 
 use std::{collections::BTreeMap, sync::Arc};
 

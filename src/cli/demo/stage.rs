@@ -36,7 +36,7 @@ use crate::{
     },
     kafka::EmbeddedKafka,
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, Health, ServerContext, ServerSettings, Status},
+    server::{self, Desk, Health, ServerContext, ServerSettings, Status},
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -125,9 +125,11 @@ impl Stage {
         let status = Arc::new(Status::new(&["rules", "store", SOURCE]));
         status.set_component("rules", Health::Ok, "the shipped rules");
         let stop_server = CancellationToken::new();
-        let address = serve(&runtime, listen, &status, &metrics, &stop_server)?;
         let directory = TemporaryDirectory::new()?;
         let ledger = TemporaryDirectory::kept()?;
+        // Who looks at what is made up is not recorded.
+        let desk = Desk::new(&directory.path, &ledger, None);
+        let address = serve(&runtime, listen, (&status, &metrics, &desk), &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -283,8 +285,7 @@ fn receivers(
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    status: &Arc<Status>,
-    metrics: &Arc<Metrics>,
+    (status, metrics, desk): (&Arc<Status>, &Arc<Metrics>, &Desk),
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -298,7 +299,8 @@ fn serve(
                 // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
                 let ((reload, _), (resolve, _)) = (mpsc::channel(1), mpsc::channel(1));
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let context = ServerContext { status, metrics, reload, resolve };
+                let desk = desk.clone();
+                let context = ServerContext { status, metrics, reload, resolve, desk };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

@@ -34,6 +34,10 @@ words! {
         Seal = "seal",
         /// Rows were deleted by age or size.
         Retention = "retention",
+        /// Somebody logged in or out, or was refused.
+        Login = "login",
+        /// Somebody looked at what people did.
+        View = "view",
     }
 }
 

@@ -21,11 +21,20 @@ const fn is_false(flag: &bool) -> bool {
 impl Row {
     /// The line, without a line break.
     pub fn line(&self) -> String {
-        let written = match &self.content {
-            Content::Access(access) => serde_json::to_string(&access_line(self, access)),
-            Content::Entry(entry) => serde_json::to_string(&entry_line(self, entry)),
-        };
-        written.expect("a line is made of texts and numbers")
+        serde_json::to_string(&Line(self)).expect("a line is made of texts and numbers")
+    }
+}
+
+/// A row that is written as its line, alone or among others.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a>(pub &'a Row);
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.content {
+            Content::Access(access) => access_line(self.0, access).serialize(serializer),
+            Content::Entry(entry) => entry_line(self.0, entry).serialize(serializer),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 
 pub use chain::{Chain, Hash, hex_of, parse_hex};
 pub use entry::{Entry, EntryKind};
+pub use line::Line;
 
 /// One row of the ledger. `T` is how the texts of an access are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

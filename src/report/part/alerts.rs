@@ -225,7 +225,7 @@ impl Alerts {
                 Cell::text(&entry.what),
                 Cell::text(&entry.party),
                 Cell::text(format!("{} {}", entry.detail, facts.join(" ")).trim()),
-                Cell::number(entry.count_of("hidden")),
+                Cell::text(entry.fact_of("hidden").unwrap_or("")),
             ]);
         }
         Section::new("silences", "Silences").table(table)

@@ -32,12 +32,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("archive", &["engine", "store", "telemetry"]),
+    ("ask", &["archive", "engine"]),
     ("backtest", &["engine", "html", "source"]),
     (
         "cli",
         &[
             "app",
             "archive",
+            "ask",
             "backtest",
             "config",
             "engine",
@@ -59,7 +61,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("kafka", &["engine", "telemetry", "tls"]),
     ("main", &["cli"]),
     ("notify", &["engine", "html", "kafka", "telemetry", "tls"]),
-    ("server", &["engine", "html", "telemetry", "tls", "web"]),
+    ("server", &["archive", "ask", "engine", "html", "telemetry", "tls", "web"]),
     ("source", &["engine", "kafka", "telemetry", "web"]),
     ("store", &["engine", "kafka", "telemetry"]),
     ("telemetry", &["engine"]),
