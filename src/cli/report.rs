@@ -351,7 +351,7 @@ impl ComplianceArgs {
         }
         let in_force = rules.written().map(|(_, rule)| RuleInForce {
             id: rule.meta().id.clone(),
-            title: rule.meta().title.clone(),
+            title: rule.meta().about.title.clone(),
             controls: rule.meta().about.controls.clone(),
         });
         Ok((in_force.collect(), frameworks))

@@ -24,6 +24,7 @@ pub fn read_frameworks(
     classes: &BTreeSet<String>,
     problems: &Problems,
 ) -> Vec<Framework> {
+    let classes = Arc::new(classes.clone());
     let mut frameworks: Vec<Framework> = Vec::new();
     for source in sources {
         let context = Context { source, problems };
@@ -33,7 +34,7 @@ pub fn read_frameworks(
         });
         for node in &nodes {
             let section = context.section(node, "");
-            let mut file = File { framework: Framework::default(), classes };
+            let mut file = File { framework: Framework::default(), classes: Arc::clone(&classes) };
             read_keys(FRAMEWORK, &section, &mut file);
             let id = &file.framework.id;
             if frameworks.iter().any(|known| known.id == *id) {
@@ -52,18 +53,18 @@ pub fn read_frameworks(
 }
 
 /// A framework while it is being read.
-struct File<'a> {
+struct File {
     framework: Framework,
-    classes: &'a BTreeSet<String>,
+    classes: Arc<BTreeSet<String>>,
 }
 
 /// A control while it is being read.
-struct Reading<'a> {
+struct Reading {
     control: Control,
-    classes: &'a BTreeSet<String>,
+    classes: Arc<BTreeSet<String>>,
 }
 
-const FRAMEWORK: &[Key<File<'_>>] = &[
+const FRAMEWORK: &[Key<File>] = &[
     Key::required(
         "framework",
         Shape::Text,
@@ -82,11 +83,11 @@ const FRAMEWORK: &[Key<File<'_>>] = &[
         Shape::Is(controls_schema),
         "",
         "write a list: `controls: [{id: AU-2, title: Event logging, shows: [coverage]}]`",
-        |s, key, to| read_controls(s, key, to),
+        read_controls,
     ),
 ];
 
-const CONTROL: &[Key<Reading<'_>>] = &[
+const CONTROL: &[Key<Reading>] = &[
     Key::required("id", Shape::Text, "", "name it: `id: AU-2`", |s, key, to| {
         to.control.id = s.string(key).unwrap_or_default();
     }),
@@ -98,7 +99,7 @@ const CONTROL: &[Key<Reading<'_>>] = &[
         |s, key, to| to.control.title = s.string(key).unwrap_or_default(),
     ),
     Key::new("classes", Shape::Texts, "Accesses of these classes are evidence.", |s, key, to| {
-        let classes = to.classes;
+        let classes = Arc::clone(&to.classes);
         let known = || classes.iter().map(String::as_str).collect();
         let find = |word: &str| classes.contains(word).then(|| word.to_owned());
         to.control.classes = words_of(s, key, "class that a rule records", known, find);
@@ -125,10 +126,10 @@ pub fn framework_schema() -> Value {
     mapping(FRAMEWORK)
 }
 
-fn read_controls(section: &Section<'_>, key: &'static str, to: &mut File<'_>) {
+fn read_controls(section: &Section<'_>, key: &'static str, to: &mut File) {
     let mut known = BTreeSet::new();
     for section in section.sections(key) {
-        let mut reading = Reading { control: Control::default(), classes: to.classes };
+        let mut reading = Reading { control: Control::default(), classes: Arc::clone(&to.classes) };
         read_keys(CONTROL, &section, &mut reading);
         let Control { id, classes, entries, shows, .. } = &reading.control;
         if !id.is_empty() && !known.insert(id.clone()) {
