@@ -13,7 +13,7 @@ mod params;
 mod period;
 pub mod permissions;
 pub mod sessions;
-mod table;
+pub mod table;
 pub mod timeline;
 pub mod visits;
 pub mod who_did;

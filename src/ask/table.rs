@@ -13,7 +13,7 @@ use crate::engine::{
 const CELL_CHARS_MAX: usize = 60;
 
 /// A table: a row of names, and rows of cells. The last column is not cut.
-pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     let cell = |text: &str, is_last: bool| {
         if is_last { printable(text).into_owned() } else { one_line(text, CELL_CHARS_MAX) }
     };
@@ -40,7 +40,7 @@ pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// CSV as RFC 4180 has it. A cell that a spreadsheet would take for a formula gets an apostrophe.
-pub(super) fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
+pub fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<&str>| {
         let cells: Vec<String> = cells.into_iter().map(csv_cell).collect();
         format!("{}\r\n", cells.join(","))
@@ -63,11 +63,11 @@ fn csv_cell(text: &str) -> String {
 }
 
 /// Columns of a timeline.
-pub(super) const COLUMNS: [&str; 8] =
+pub const COLUMNS: [&str; 8] =
     ["time", "actor", "from", "outcome", "permission", "class", "count", "what"];
 
 /// A row of a timeline.
-pub(super) fn cells(row: &Row, zone: &TimeZone) -> Vec<String> {
+pub fn cells(row: &Row, zone: &TimeZone) -> Vec<String> {
     match &row.content {
         Content::Access(access) => access_cells(row, access, zone),
         Content::Entry(entry) => entry_cells(row, entry, zone),
@@ -147,7 +147,7 @@ fn entry_cells(row: &Row, entry: &Entry, zone: &TimeZone) -> Vec<String> {
 }
 
 /// A number for a cell.
-pub(super) fn shown_number(value: u64) -> String {
+pub fn shown_number(value: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     number(value as f64)
 }

@@ -17,6 +17,7 @@ mod generate;
 mod ledger;
 mod output;
 mod policy;
+mod report;
 mod remote;
 pub mod rule_test;
 mod run;
@@ -94,6 +95,8 @@ enum Command {
     Ledger(ledger::LedgerArgs),
     Permissions(ask::permissions::PermissionsArgs),
     Policy(policy::PolicyArgs),
+    Report(report::ReportArgs),
+    Sample(report::SampleArgs),
     Schema(schema::SchemaArgs),
     Sessions(ask::sessions::SessionsArgs),
     Silence(silence::SilenceArgs),
@@ -122,6 +125,8 @@ pub fn main() -> ExitCode {
         Command::Ledger(args) => ledger::execute(args),
         Command::Permissions(args) => ask::permissions::execute(args),
         Command::Policy(args) => policy::execute(args),
+        Command::Report(args) => report::execute(args),
+        Command::Sample(args) => report::execute_sample(args),
         Command::Schema(args) => schema::execute(args),
         Command::Sessions(args) => ask::sessions::execute(args),
         Command::Silence(args) => silence::execute(args),

@@ -49,6 +49,8 @@ pub mod act;
 
 pub mod ledger;
 
+pub mod framework;
+
 pub mod permissions;
 
 pub mod detector;
