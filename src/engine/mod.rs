@@ -25,6 +25,8 @@ pub mod kind;
 
 pub mod state;
 
+pub mod horizon;
+
 pub mod record;
 
 pub mod dead_letter;
