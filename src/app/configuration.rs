@@ -164,9 +164,8 @@ impl Configuration {
     /// # Errors
     /// Everything that is wrong with any of them.
     pub fn build_receivers(&self, printer: Printer) -> Result<Receivers, Vec<Diagnostic>> {
-        let secrets = self.secrets.clone();
         let context = BuildContext {
-            secret: Box::new(move |secret| secrets.read(secret)),
+            secret: self.secret_source(),
             external_url: self.general.http.external_url.clone(),
             printer,
         };
@@ -179,8 +178,7 @@ impl Configuration {
     /// A certificate or a secret that cannot be used.
     pub fn build_server(&self) -> Result<ServerSettings, Vec<Diagnostic>> {
         let http = &self.general.http;
-        let secrets = self.secrets.clone();
-        let read: SecretSource = Arc::new(move |secret| secrets.read(secret));
+        let read = self.secret_source();
         let failed = |why: String| {
             vec![Diagnostic::error_nowhere(code::SERVER_IMPOSSIBLE, format!("http.{why}"))]
         };
@@ -212,8 +210,7 @@ impl Configuration {
     /// Everything that is wrong with any of them.
     pub fn build_sources(&self) -> Result<Vec<NamedSource>, Vec<Diagnostic>> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
-        let secrets = self.secrets.clone();
-        let read: SecretSource = Arc::new(move |secret| secrets.read(secret));
+        let read = self.secret_source();
         for source in &self.sources {
             match source.config.build(&read) {
                 Ok(built) => sources.push(NamedSource {
@@ -225,6 +222,12 @@ impl Configuration {
             }
         }
         if problems.is_empty() { Ok(sources) } else { Err(problems) }
+    }
+
+    /// Reads secrets as they are at each call.
+    pub(super) fn secret_source(&self) -> SecretSource {
+        let secrets = self.secrets.clone();
+        Arc::new(move |secret| secrets.read(secret))
     }
 
     /// Opens what a source recorded between two times. Blocks the thread.
@@ -289,7 +292,7 @@ impl Configuration {
         let mut sources = self.sources.iter().filter(|source| takes_canary(source, settings));
         let connection = sources.find_map(|source| source.config.kafka());
         let connection = connection.ok_or_else(|| failed("there is no Kafka source".to_owned()))?;
-        let opened = connection.open(&|secret: &SecretRef| self.secrets.read(secret));
+        let opened = connection.open_to_renew(self.secret_source());
         let producer = opened.and_then(|opened| Producer::new(opened, &settings.topic));
         let producer = producer.map_err(failed)?;
         Ok(Some(Canary::new(settings.clone(), Arc::clone(flock), producer, Arc::clone(metrics))))

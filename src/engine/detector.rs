@@ -77,11 +77,13 @@ impl Detector {
         self.matcher = RuleMatcher::new(rules);
     }
 
-    /// What a batch comes to. Never fails: what cannot be decoded is a dead letter.
+    /// What a batch comes to. Never fails: what cannot be decoded is a dead letter. `now` is the horizon
+    /// ([`RunHorizon`](super::horizon::RunHorizon)).
     pub fn detect(&mut self, now: WallTime, batch: &RecordBatch) -> DetectionBatch {
         let mut out = DetectionBatch {
             sequence: batch.sequence,
             rules_epoch: self.rules_epoch,
+            detected_at: Some(now),
             progress: Vec::with_capacity(batch.partitions.len()),
             notes: batch.notes.clone(),
             ..DetectionBatch::default()
@@ -350,6 +352,8 @@ pub struct DetectionBatch {
     pub sequence: u64,
     /// Counts up with each rule set; detections refer to rules of this one.
     pub rules_epoch: u64,
+    /// What events were held against: none of them is taken as from later than that, but for the allowed skew.
+    pub detected_at: Option<WallTime>,
     /// How far this batch brings each partition that it touched.
     pub progress: Vec<Progress>,
     /// In the order of the records.

@@ -26,6 +26,8 @@ pub mod kind;
 
 pub mod state;
 
+pub mod horizon;
+
 pub mod record;
 
 pub mod dead_letter;

@@ -56,7 +56,7 @@ pub(crate) fn build_with(kind: &str, yaml: &str, printer: Printer) -> Arc<dyn No
         SecretRef::Env(_) => Ok(SECRET.to_owned()),
     };
     let external_url = Some("https://tripline.example.org".to_owned());
-    let context = BuildContext { secret: Box::new(secret), external_url, printer };
+    let context = BuildContext { secret: Arc::new(secret), external_url, printer };
     config.build(&context).unwrap()
 }
 

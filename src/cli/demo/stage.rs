@@ -260,7 +260,7 @@ fn receivers(
     let colours = output::stdout_colours();
     let (screen, stop) = (Arc::clone(screen), Arc::clone(stop));
     let context = BuildContext {
-        secret: Box::new(|_| Err("the demo has no secrets".to_owned())),
+        secret: Arc::new(|_| Err("the demo has no secrets".to_owned())),
         external_url: None,
         printer: Printer {
             print: Arc::new(move |text| {

@@ -66,11 +66,19 @@ impl Service {
     fn path(self) -> &'static str {
         match self {
             Service::Kafka => "kafka/pom.xml",
-            Service::Alertmanager => "bin/alertmanager",
+            Service::Alertmanager => alertmanager_path(),
             Service::Prometheus => "bin/prometheus",
             Service::Smtp => "python/aiosmtpd",
             Service::Browser => "bin/chromedriver",
         }
+    }
+}
+
+/// Debian's Alertmanager, or the newest that could be built if `TRIPLINE_ALERTMANAGER` says so.
+pub(crate) fn alertmanager_path() -> &'static str {
+    match env::var("TRIPLINE_ALERTMANAGER").as_deref() {
+        Ok("newest") => "bin/alertmanager-newest",
+        _ => "bin/alertmanager",
     }
 }
 
