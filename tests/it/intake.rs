@@ -208,6 +208,30 @@ fn the_event_is_found_under_any_key_and_only_once() {
 }
 
 #[test]
+fn lists_of_bytes_are_texts() {
+    let written = |bytes: &[u8], below_zero: bool| {
+        let numbers = bytes.iter().map(|byte| match below_zero {
+            true => i8::from_ne_bytes([*byte]).to_string(),
+            false => byte.to_string(),
+        });
+        format!("[{}]", numbers.collect::<Vec<_>>().join(","))
+    };
+    let named = changed(json!({"user.username": "zoë"}));
+    for below_zero in [false, true] {
+        let list = written(named.as_bytes(), below_zero);
+        // journald; a Buffer of Node.js.
+        check(format!(r#"{{"MESSAGE":{list},"__REALTIME_TIMESTAMP":"1772445600200000"}}"#), WHOLE);
+        check(format!(r#"{{"log":{{"type":"Buffer","data":{list}}}}}"#), WHOLE);
+        check(&list, WHOLE);
+    }
+    let lead = written(format!("I0302 audit: {EXEC}").as_bytes(), false);
+    check(format!(r#"{{"MESSAGE":{lead}}}"#), WHOLE);
+    for other in ["[1,2,3]", "[123,34,300]", "[123,1.5]", "[]"] {
+        check(format!(r#"{{"MESSAGE":{other}}}"#), "0 events !not_an_event");
+    }
+}
+
+#[test]
 fn rows_of_the_table_of_aks_are_events() {
     let row = r#"{"TimeGenerated":"2026-03-02T10:00:00.2Z","AuditId":"a-1","Level":"Metadata","Stage":"ResponseStarted","RequestUri":"/api","Verb":"create","User":"{\"username\":\"eve\"}","ObjectRef":{"resource":"pods","subresource":"exec"},"ResponseStatus":"{\"code\":101}","Annotations":{"authorization.k8s.io/decision":"allow"},"Type":"AKSAudit"}"#;
     check(row, WHOLE);

@@ -293,6 +293,10 @@ impl<'a> Search<'a> {
 
     /// A list: of log entries if one of them holds something. Then every other entry is accounted for.
     fn array(&mut self, json: Json<'a>, around: &Around<'a>) -> bool {
+        if let Some(bytes) = bytes_of(json, self.bytes_left) {
+            self.push(Content::Bytes(bytes), around);
+            return true;
+        }
         let mut around = around.clone();
         let mut nothing: Vec<(usize, usize, Json<'a>)> = Vec::new();
         // Objects, lists, texts: which of them hold something here.
@@ -387,6 +391,26 @@ impl<'a> Search<'a> {
         // Only now: what stands twice under one key was there twice.
         known.extend(new);
     }
+}
+
+/// A text that was written as the list of its bytes, as journald writes lines that are not UTF-8, if an event
+/// may be in it; with at most so many bytes.
+fn bytes_of(json: Json<'_>, bytes_max: usize) -> Option<Vec<u8>> {
+    let first = json.raw().get(1..)?.trim_ascii_start().bytes().next()?;
+    if !first.is_ascii_digit() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    for item in json.items() {
+        // Some languages have bytes below zero.
+        let byte: i16 = item.raw().parse().ok()?;
+        if bytes.len() == bytes_max || !(-128..=255).contains(&byte) {
+            return None;
+        }
+        bytes.push(byte.to_le_bytes()[0]);
+    }
+    let is_text = is_promising(&String::from_utf8_lossy(&bytes));
+    (is_text || bytes.starts_with(&[0x1F, 0x8B])).then_some(bytes)
 }
 
 /// Bytes of the shortest Base64 that is looked at. An event in it has some hundred.
