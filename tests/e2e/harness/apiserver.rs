@@ -51,7 +51,9 @@ impl ApiServer {
         eventually("the API server is ready", || {
             let exited = server.exited();
             assert!(exited.is_none(), "it ended: {exited:?}");
-            let answer = kubectl(path, port, "admin-token", "admin").args(["get", "--raw", "/readyz"]).output();
+            let answer = kubectl(path, port, "admin-token", "admin")
+                .args(["get", "--raw", "/readyz"])
+                .output();
             answer.is_ok_and(|answer| answer.status.success()).then_some(())
         });
         ApiServer { server, _etcd: etcd, _kubelet: kubelet, kubelet_port, port, directory }
@@ -75,7 +77,9 @@ impl ApiServer {
         // The one that is written now has the name that comes last.
         logs.sort();
         logs.iter()
-            .flat_map(|log| fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+            .flat_map(|log| {
+                fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+            })
             .collect()
     }
 

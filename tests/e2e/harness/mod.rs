@@ -5,6 +5,7 @@
 //! `tests/run` counts these lines. Every process listens on loopback only and dies with this one.
 
 pub(crate) mod alertmanager;
+pub(crate) mod apiserver;
 pub(crate) mod audit;
 pub(crate) mod hook;
 pub(crate) mod kafka;
@@ -58,6 +59,12 @@ pub(crate) enum Service {
     Alertmanager,
     Prometheus,
     Smtp,
+    // These are only if they were asked for.
+    ApiServer,
+    KafkaConnect,
+    OtelCollector,
+    Rsyslog,
+    SyslogNg,
 }
 
 impl Service {
@@ -67,6 +74,25 @@ impl Service {
             Service::Alertmanager => "bin/alertmanager",
             Service::Prometheus => "bin/prometheus",
             Service::Smtp => "python/aiosmtpd",
+            Service::ApiServer => "kube-apiserver/built.mod",
+            Service::KafkaConnect => "kafka-connect/pom.xml",
+            Service::OtelCollector => "otel-collector/built.mod",
+            Service::Rsyslog => "bin/rsyslogd",
+            Service::SyslogNg => "bin/syslog-ng",
+        }
+    }
+}
+
+impl Service {
+    /// What `tests/run --with` must be given for it.
+    fn how(self) -> Option<&'static str> {
+        match self {
+            Service::ApiServer => Some("kube-apiserver"),
+            Service::KafkaConnect
+            | Service::OtelCollector
+            | Service::Rsyslog
+            | Service::SyslogNg => Some("shippers"),
+            Service::Kafka | Service::Alertmanager | Service::Prometheus | Service::Smtp => None,
         }
     }
 }
@@ -90,7 +116,9 @@ pub(crate) fn available(needed: &[Service]) -> bool {
     };
     for service in needed {
         if !root.join(service.path()).exists() {
-            skipped(&format!("{service:?} is not in {}", root.display()));
+            let hint = service.how().map(|with| format!("; `tests/run --with {with}` sets it up"));
+            let hint = hint.unwrap_or_default();
+            skipped(&format!("{service:?} is not in {}{hint}", root.display()));
             return false;
         }
     }
