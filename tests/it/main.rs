@@ -49,5 +49,6 @@ mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
 mod tidy;
+mod truth;
 mod upgrade;
 mod webhook;

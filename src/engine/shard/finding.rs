@@ -137,14 +137,19 @@ fn capture_of(
         .collect();
     let same = |(at, slot): (usize, &Option<CaptureSlot>)| slot.is_some_and(|s| s.index() == at);
     let slots = input.capture.iter();
-    if chosen.is_empty() && slots.len() == captured.len() && slots.clone().enumerate().all(same) {
+    if chosen.is_empty()
+        && !captured.iter().any(Captured::is_long)
+        && slots.len() == captured.len()
+        && slots.clone().enumerate().all(same)
+    {
         return Arc::clone(captured);
     }
     let value = |slot: &Option<CaptureSlot>| {
         let Some(slot) = slot else { return Captured::Absent };
         match chosen.iter().find(|(known, _)| *known == slot) {
             Some((_, value)) => Captured::One(Arc::clone(value)),
-            None => captured.get(slot.index()).cloned().unwrap_or_default(),
+            // What is kept with a sample is what people will be shown.
+            None => captured.get(slot.index()).map(Captured::shown).unwrap_or_default(),
         }
     };
     slots.map(value).collect()
