@@ -96,9 +96,14 @@ impl FreeText {
         if keep == Keep::Counted {
             let mut seen: HashSet<Cow<'_, str>> =
                 chosen.iter().filter_map(|value| value.text()).collect();
-            let is_new = |value: &&Value<'_>| value.text().is_some_and(|text| seen.insert(text));
-            let left = room - chosen.len();
-            chosen.extend(event.values(field).filter(is_new).take(left));
+            for value in event.values(field) {
+                if chosen.len() >= room {
+                    break;
+                }
+                if value.text().is_some_and(|text| seen.insert(text)) {
+                    chosen.push(value);
+                }
+            }
         }
         for value in event.values(field).filter(is_shown).take(room) {
             if chosen.len() < room && !is_in(&chosen, value) {

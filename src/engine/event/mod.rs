@@ -13,6 +13,7 @@ pub mod network;
 mod object;
 mod redact;
 mod request;
+mod shell;
 mod sources;
 mod unread;
 pub(in crate::engine) mod unseen;
