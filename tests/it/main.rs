@@ -27,6 +27,7 @@ mod diagnostics;
 mod embedded_kafka;
 mod explain;
 mod fake_receivers;
+mod floods;
 mod followed;
 mod fuzz_bodies;
 mod fuzz_state;
