@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use hashbrown::HashSet;
 
-use super::{bytes, clock, json::Json, open_envelope};
+use super::{bytes, clock, json::Json, open_envelope, renamed::renamed};
 use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
 
 /// Something that was found.
@@ -61,7 +61,7 @@ impl<'a> Around<'a> {
 }
 
 /// Keys of the time at which something was logged, the most exact first.
-const TIME_KEYS: [&str; 12] = [
+const TIME_KEYS: [&str; 25] = [
     "timeUnixNano",
     "observedTimeUnixNano",
     "timestamp",
@@ -74,20 +74,39 @@ const TIME_KEYS: [&str; 12] = [
     "approximateArrivalTimestamp",
     "date",
     "_time",
+    "_SOURCE_REALTIME_TIMESTAMP",
+    "__REALTIME_TIMESTAMP",
+    "Timestamp",
+    "Time",
+    "timereported",
+    "timegenerated",
+    "ISODATE",
+    "datetime",
+    "event_time",
+    "log_time",
+    "receiveTimestamp",
+    "ingestionTime",
+    "created",
 ];
 
 /// Keys of the name of a cluster.
-const CLUSTER_KEYS: [&str; 6] = [
+const CLUSTER_KEYS: [&str; 12] = [
     "cluster",
     "cluster_name",
     "clusterName",
     "orchestrator.cluster.name",
     "k8s.cluster.name",
     "kubernetes.cluster_name",
+    "kube_cluster_name",
+    "k8s_cluster_name",
+    "k8s_cluster",
+    "Cluster",
+    "ClusterName",
+    "clustername",
 ];
 
 /// Paths to the name of a cluster.
-const CLUSTER_PATHS: [&[&str]; 10] = [
+const CLUSTER_PATHS: [&[&str]; 16] = [
     &["orchestrator", "cluster", "name"],
     &["fields", "cluster"],
     &["fields", "cluster_name"],
@@ -98,6 +117,12 @@ const CLUSTER_PATHS: [&[&str]; 10] = [
     &["stream", "cluster_name"],
     &["resource", "labels", "cluster_name"],
     &["openshift", "cluster_id"],
+    &["labels", "cluster_name"],
+    &["tags", "cluster"],
+    &["metadata", "cluster"],
+    &["attributes", "k8s.cluster.name"],
+    &["resource", "attributes", "k8s.cluster.name"],
+    &["resource", "k8s.cluster.name"],
 ];
 
 fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
@@ -120,6 +145,11 @@ impl<'a> Members<'a> {
     /// Those of an object, up to [`limits::SEARCH_MEMBERS_MAX`].
     pub(super) fn of(object: Json<'a>) -> Members<'a> {
         Members(object.members().take(limits::SEARCH_MEMBERS_MAX).collect())
+    }
+
+    /// All of them, in their order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'a str, Json<'a>)> {
+        self.0.iter().copied()
     }
 
     /// The first under a key.
@@ -270,7 +300,7 @@ impl<'a> Search<'a> {
         if open_envelope(json, &members, self, &around) {
             return true;
         }
-        if let Some(event) = flattened(&members) {
+        if let Some(event) = flattened(&members).or_else(|| renamed(&members)) {
             self.push(Content::Text(Cow::Owned(event)), &around);
             return true;
         }
@@ -418,7 +448,17 @@ const BASE64_BYTES_MIN: usize = 64;
 
 /// What texts with an event in them have: keys of events, of events in a cloud's own format, of what is
 /// compressed within.
-const PROMISES: [&str; 4] = ["auditID", "protoPayload", "H4sI", "AuditId"];
+const PROMISES: [&str; 9] = [
+    "auditID",
+    "protoPayload",
+    "H4sI",
+    "AuditId",
+    "auditid",
+    "audit_id",
+    "auditId",
+    "AuditID",
+    "AUDITID",
+];
 
 /// Whether a text may hold an event.
 pub(super) fn is_promising(text: &str) -> bool {
