@@ -474,20 +474,60 @@ fn request_of(content: &Content<'_>) -> Option<[String; 5]> {
     Some(keys.map(|key| members.text(key).unwrap_or_default().into_owned()))
 }
 
-/// An event whose keys were all written into the object around it: `kubernetes.audit.verb`.
+/// An event whose keys were all written into the object around it: `kubernetes.audit.verb`, `audit_user_username`.
 fn flattened(members: &Members<'_>) -> Option<String> {
-    let prefix = members.ends_with(".auditID")?.strip_suffix("auditID")?;
+    let prefix = members.all().find_map(|(key, _)| {
+        let prefix = key.strip_suffix("auditID")?;
+        prefix.ends_with(SEPARATORS).then_some(prefix)
+    })?;
+    unflattened(members, prefix, prefix.chars().next_back()?)
+}
+
+/// What stands between the keys of a path that became one key.
+const SEPARATORS: [char; 4] = ['.', '_', '/', ':'];
+
+/// Fields of events that have others below them.
+const PARENTS: [&str; 7] = [
+    "annotations",
+    "impersonatedUser",
+    "objectRef",
+    "requestObject",
+    "responseObject",
+    "responseStatus",
+    "user",
+];
+
+/// An event at the top of a document, whose keys were joined by underscores, as `user_username`.
+pub(super) fn joined_by_underscores(document: Json<'_>) -> Option<String> {
+    let members = Members::of(document);
+    members.get("user_username")?;
+    unflattened(&members, "", '_')
+}
+
+/// The event of the keys behind a prefix, with their paths as keys.
+fn unflattened(members: &Members<'_>, prefix: &str, separator: char) -> Option<String> {
     let mut event = String::from("{");
-    for (key, member) in &members.0 {
-        if let Some(key) = key.strip_prefix(prefix) {
-            if event.len() > 1 {
-                event.push(',');
-            }
-            event.push_str(&format!("\"{key}\":{}", member.raw()));
+    for (key, member) in members.all() {
+        let Some(path) = key.strip_prefix(prefix) else { continue };
+        if event.len() > 1 {
+            event.push(',');
         }
+        event.push('"');
+        match path.split_once(separator) {
+            Some((parent, below)) if separator != '.' && PARENTS.contains(&parent) => {
+                event.push_str(parent);
+                event.push('.');
+                // Keys of annotations have whatever they have.
+                let is_own = parent != "annotations";
+                event.extend(below.chars().map(|c| if is_own && c == separator { '.' } else { c }));
+            }
+            _ => event.push_str(path),
+        }
+        event.push_str("\":");
+        event.push_str(member.raw());
     }
     event.push('}');
-    Some(event)
+    (event.len() > 2).then_some(event)
 }
 
 /// Whether a document is an envelope with nothing in it: every list of entries is empty.
