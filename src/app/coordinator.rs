@@ -324,6 +324,7 @@ impl CoordinatorThread {
                     self.status.set_lag(partition, Some(*lag));
                 }
             }
+            SourceEvent::Behind { logs } => self.metrics.set_behind(&logs),
             SourceEvent::Gap { partition, records } => {
                 tracing::error!(%partition, records, "records were deleted before they were read");
                 self.metrics.records_lost(&partition, records);

@@ -103,11 +103,13 @@ pub const VALUES_PER_EVENT_MAX: u32 = 4 << 20;
 pub const CAPTURED_VALUE_BYTES_MAX: usize = 1_024;
 
 /// Values captured of one field: 32, the first ones and the last, which is what a server appends to what
-/// clients say. Further ones are left out of keys and evidence, those that let the rule hold after all others.
+/// clients say. Further ones are left out of evidence, those that let the rule hold after all others. Of what
+/// counts [`KEYS_PER_EVENT_MAX`] are kept.
 pub const CAPTURED_VALUES_MAX: usize = 32;
 
 /// Keys of one event for one rule, and combinations of counted values, if fields have several values: 1,024
-/// of each. Further ones do not count; counted.
+/// of each, the ones first that let the rule hold, then those that are different. Further ones do not count;
+/// counted.
 pub const KEYS_PER_EVENT_MAX: usize = 1_024;
 
 /// Distinct correlation keys of one rule: 100,000. At the limit a sixteenth of them is dropped and counted:

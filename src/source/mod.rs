@@ -220,6 +220,11 @@ pub enum SourceEvent {
         /// Partition and lag.
         partitions: Vec<(Arc<PartitionName>, i64)>,
     },
+    /// Bytes that were written to files and not read yet, of each log.
+    Behind {
+        /// Log and bytes.
+        logs: Vec<(Arc<PartitionName>, u64)>,
+    },
     /// The checkpoint's position no longer exists (retention): records were lost, so many.
     Gap {
         /// The partition.

@@ -30,6 +30,7 @@ mod diagnostics;
 mod embedded_kafka;
 mod explain;
 mod fake_receivers;
+mod floods;
 mod followed;
 mod fuzz_bodies;
 mod fuzz_state;
@@ -53,5 +54,6 @@ mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
 mod tidy;
+mod truth;
 mod upgrade;
 mod webhook;

@@ -5,6 +5,7 @@
 //! `tests/run` counts these lines. Every process listens on loopback only and dies with this one.
 
 pub(crate) mod alertmanager;
+pub(crate) mod apiserver;
 pub(crate) mod audit;
 pub(crate) mod browser;
 pub(crate) mod hook;
@@ -60,6 +61,12 @@ pub(crate) enum Service {
     Prometheus,
     Smtp,
     Browser,
+    // These are only if they were asked for.
+    ApiServer,
+    KafkaConnect,
+    OtelCollector,
+    Rsyslog,
+    SyslogNg,
 }
 
 impl Service {
@@ -70,6 +77,29 @@ impl Service {
             Service::Prometheus => "bin/prometheus",
             Service::Smtp => "python/aiosmtpd",
             Service::Browser => "bin/chromedriver",
+            Service::ApiServer => "kube-apiserver/built.mod",
+            Service::KafkaConnect => "kafka-connect/pom.xml",
+            Service::OtelCollector => "otel-collector/built.mod",
+            Service::Rsyslog => "bin/rsyslogd",
+            Service::SyslogNg => "bin/syslog-ng",
+        }
+    }
+}
+
+impl Service {
+    /// What `tests/run --with` must be given for it.
+    fn how(self) -> Option<&'static str> {
+        match self {
+            Service::ApiServer => Some("kube-apiserver"),
+            Service::KafkaConnect
+            | Service::OtelCollector
+            | Service::Rsyslog
+            | Service::SyslogNg => Some("shippers"),
+            Service::Kafka
+            | Service::Alertmanager
+            | Service::Prometheus
+            | Service::Smtp
+            | Service::Browser => None,
         }
     }
 }
@@ -101,7 +131,9 @@ pub(crate) fn available(needed: &[Service]) -> bool {
     };
     for service in needed {
         if !root.join(service.path()).exists() {
-            skipped(&format!("{service:?} is not in {}", root.display()));
+            let hint = service.how().map(|with| format!("; `tests/run --with {with}` sets it up"));
+            let hint = hint.unwrap_or_default();
+            skipped(&format!("{service:?} is not in {}{hint}", root.display()));
             return false;
         }
     }
