@@ -13,6 +13,7 @@ mod dead_letters;
 mod delivery;
 pub mod event_fetcher;
 mod feed;
+pub mod import;
 mod input;
 mod ledger_topic;
 pub mod pipeline;

@@ -69,10 +69,28 @@ impl Remote {
         Ok((Written { text, next, count: 0 }, warnings))
     }
 
+    /// Gets JSON, or sends JSON and gets what came of it.
+    pub(super) fn json(&self, path: &str, body: Option<&Value>) -> Result<Value, RemoteError> {
+        let other = RemoteError::Other;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| other(error.into()))?;
+        let (text, _) = runtime.block_on(self.send(path, &[], body))?;
+        serde_json::from_str(&text).context("the answer is no JSON").map_err(other)
+    }
+
     async fn get(
         &self,
         path: &str,
         pairs: &[(&str, &str)],
+    ) -> Result<(String, HeaderMap), RemoteError> {
+        self.send(path, pairs, None).await
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        pairs: &[(&str, &str)],
+        body: Option<&Value>,
     ) -> Result<(String, HeaderMap), RemoteError> {
         let other = RemoteError::Other;
         let client = crate::tls::http(Vec::new()).map_err(|why| other(anyhow::Error::msg(why)))?;
@@ -80,7 +98,10 @@ impl Remote {
         let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.base), pairs)
             .with_context(|| format!("{} is not a URL", printable(&self.base)))
             .map_err(other)?;
-        let mut request = client.get(url);
+        let mut request = match body {
+            None => client.get(url),
+            Some(body) => client.post(url).json(body),
+        };
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

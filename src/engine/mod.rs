@@ -26,6 +26,8 @@ pub mod kind;
 
 pub mod state;
 
+pub mod horizon;
+
 pub mod record;
 
 pub mod dead_letter;
@@ -45,7 +47,13 @@ pub mod alert;
 
 pub mod dispatch;
 
+pub mod act;
+
 pub mod ledger;
+
+pub mod framework;
+
+pub mod permissions;
 
 pub mod detector;
 pub mod shard;

@@ -3,9 +3,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
-use super::event_ref::EventRef;
+use super::{event_ref::EventRef, limits::CAPTURED_VALUES_MAX};
 
 /// One value of a field. A field has none, one, or many (arrays have any-member meaning).
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +57,7 @@ pub fn fold_case(text: &str) -> String {
 }
 
 /// Values of one captured field, bounded by [`super::limits::CAPTURED_VALUE_BYTES_MAX`] and
-/// [`super::limits::CAPTURED_VALUES_MAX`].
+/// [`super::limits::CAPTURED_VALUES_MAX`], or [`super::limits::KEYS_PER_EVENT_MAX`] if they count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Captured {
     /// Absent, null, or an object.
@@ -83,13 +84,32 @@ impl Captured {
 
     /// All values, each once.
     pub fn distinct(&self) -> Vec<&Arc<str>> {
-        let mut distinct = Vec::new();
-        for value in self.values() {
-            if !distinct.contains(&value) {
-                distinct.push(value);
+        match self.values() {
+            [] => Vec::new(),
+            [one] => vec![one],
+            values => {
+                let mut known = HashSet::new();
+                values.iter().filter(|value| known.insert(&***value)).collect()
             }
         }
-        distinct
+    }
+
+    /// As many values as people are shown: the first ones and the last, of more than
+    /// [`super::limits::CAPTURED_VALUES_MAX`].
+    #[must_use]
+    pub fn shown(&self) -> Captured {
+        match self.values() {
+            [first @ .., last] if first.len() >= CAPTURED_VALUES_MAX => {
+                let first = first.iter().take(CAPTURED_VALUES_MAX - 1);
+                Captured::Many(first.chain([last]).cloned().collect())
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// Whether these are more values than people are shown.
+    pub fn is_long(&self) -> bool {
+        self.values().len() > CAPTURED_VALUES_MAX
     }
 
     /// All values, joined by a comma and a space, for people.

@@ -56,7 +56,7 @@ pub(crate) fn build_with(kind: &str, yaml: &str, printer: Printer) -> Arc<dyn No
         SecretRef::Env(_) => Ok(SECRET.to_owned()),
     };
     let external_url = Some("https://tripline.example.org".to_owned());
-    let context = BuildContext { secret: Box::new(secret), external_url, printer };
+    let context = BuildContext { secret: Arc::new(secret), external_url, printer };
     config.build(&context).unwrap()
 }
 
@@ -323,7 +323,11 @@ async fn alertmanager_takes_what_it_gets() {
     };
     for alert in alerts.as_array().unwrap() {
         assert!(time(alert, "startsAt") <= time(alert, "endsAt"), "{alert}");
-        assert_eq!(alert["generatorURL"], "https://tripline.example.org/");
+        // The page of the alert in the console.
+        let page = alert["generatorURL"].as_str().unwrap();
+        let fingerprint = alert["labels"]["fingerprint"].as_str().unwrap();
+        let expected = format!("https://tripline.example.org/alerts/{fingerprint}/2");
+        assert!(page.starts_with(&expected), "{page}");
     }
     let created = jiff::Timestamp::from_microsecond(told_about.created_at.micros()).unwrap();
     assert_eq!(time(&alerts[0], "endsAt").duration_since(created).as_secs(), 240);
@@ -465,7 +469,16 @@ async fn slack_messages_stay_within_its_limits_whatever_an_attacker_writes() {
                 Vec::<String>::new(),
                 "{count} × {length}"
             );
-            let ours = message.to_string().replace("<https://tripline.example.org/|Tripline>", "");
+            let first = &told_about.alerts[0];
+            let page = format!(
+                "<https://tripline.example.org/alerts/{}/{}|Open the alert>",
+                first.fingerprint,
+                first.starts_at.rfc3339()
+            );
+            let all = "<https://tripline.example.org/alerts|Open the alerts>";
+            let said = message.to_string();
+            assert_eq!((said.contains(&page), said.contains(all)), (count == 1, count > 1));
+            let ours = said.replace(&page, "").replace(all, "");
             assert!(!ours.contains('<'), "markup of others: {ours}");
         }
     }

@@ -9,6 +9,8 @@ mod fields;
 mod kubectl;
 pub mod permission;
 mod session;
+pub mod usage;
+mod used;
 mod visit;
 
 use std::{sync::Arc, time::Duration};
@@ -22,6 +24,8 @@ pub(in crate::engine) use extract::Extractor;
 pub use kubectl::kubectl_line;
 pub use permission::Permission;
 pub use session::{Session, Sessions};
+pub use usage::{Usage, UsageMode};
+pub(in crate::engine) use used::UsedBefore;
 pub use visit::{VISIT_PAUSE, Visit, Visits};
 
 words! {

@@ -6,6 +6,7 @@
 
 mod bits;
 mod capture;
+mod counted;
 mod derivations;
 mod element;
 mod explain;
@@ -29,7 +30,7 @@ use super::{
     value::{Captured, Value, event_of},
 };
 use bits::Bits;
-use capture::FreeText;
+use capture::{FreeText, Keep};
 use fold::Fold;
 use index::Index;
 use matcher::Matcher;
@@ -96,6 +97,8 @@ pub(super) struct RuleMatcher {
     /// For an event, and for what the API server takes of it if that is not all.
     matchers: [Matcher; 2],
     free_text: FreeText,
+    /// Of each rule, which of the values that its findings carry count.
+    counted: Vec<Vec<bool>>,
     candidates: Bits,
     fold: Fold,
     /// Some rule names `stage: Unfinished`.
@@ -114,6 +117,7 @@ impl RuleMatcher {
             index: Index::new(&rules),
             matchers: [Matcher::new(&rules), Matcher::new(&rules)],
             free_text: FreeText::new(&rules.fields),
+            counted: counted::counted(&rules),
             candidates: Bits::default(),
             fold: Fold::default(),
             recorded: Vec::new(),
@@ -182,11 +186,13 @@ impl RuleMatcher {
                 continue;
             }
             let [matcher, _] = &self.matchers;
-            let mut capture = |field: &FieldId| {
+            let counted = self.counted.get(index.index()).map_or(&[][..], Vec::as_slice);
+            let mut capture = |(slot, field): (usize, &FieldId)| {
                 let event = readings.shown(matcher.derivations(), *field);
-                self.free_text.capture_deciding(event, *field, &self.rules, condition)
+                let keep = Keep::of(counted.get(slot) == Some(&true));
+                self.free_text.capture_deciding(event, *field, keep, &self.rules, condition)
             };
-            let values = rule.capture.iter().map(&mut capture);
+            let values = rule.capture.iter().enumerate().map(&mut capture);
             let mut captured = Vec::with_capacity(rule.capture.len() + 1);
             captured.extend(values);
             let event = &*readings.every;

@@ -490,19 +490,23 @@ fn captured_values_are_bounded() {
     let field = fields.intern("requestObject.long");
     let free_text = FreeText::new(&fields);
     let mut event = Event::new(fields.len());
-    assert_eq!(free_text.capture(&event, field), Captured::Absent);
+    assert_eq!(free_text.capture_by(&event, field, Keep::Shown, &[]), Captured::Absent);
     event.push(field, Value::Null);
-    assert_eq!(free_text.capture(&event, field), Captured::Absent);
+    assert_eq!(free_text.capture_by(&event, field, Keep::Shown, &[]), Captured::Absent);
     event.push(field, Value::Int(7));
-    assert_eq!(free_text.capture(&event, field), Captured::One("7".into()));
+    assert_eq!(free_text.capture_by(&event, field, Keep::Shown, &[]), Captured::One("7".into()));
     event.push(field, Value::Str(Cow::Owned("ö".repeat(10_000))));
-    let Captured::Many(texts) = free_text.capture(&event, field) else { panic!("two values") };
+    let Captured::Many(texts) = free_text.capture_by(&event, field, Keep::Shown, &[]) else {
+        panic!("two values")
+    };
     assert!(texts[1].len() <= crate::engine::limits::CAPTURED_VALUE_BYTES_MAX);
     assert!(texts[1].ends_with("ö…"));
     for _ in 0..100 {
         event.push(field, Value::Bool(true));
     }
-    let Captured::Many(texts) = free_text.capture(&event, field) else { panic!("many values") };
+    let Captured::Many(texts) = free_text.capture_by(&event, field, Keep::Shown, &[]) else {
+        panic!("many values")
+    };
     assert_eq!(texts.len(), crate::engine::limits::CAPTURED_VALUES_MAX);
 }
 

@@ -14,6 +14,7 @@ mod object;
 mod redact;
 mod reference;
 mod request;
+mod shell;
 mod sources;
 mod unread;
 pub(in crate::engine) mod unseen;

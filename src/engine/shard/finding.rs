@@ -139,14 +139,19 @@ fn capture_of(
     let slots = input.capture.iter();
     let event = event_of(captured);
     let fields = captured.len() - usize::from(event.is_some());
-    if chosen.is_empty() && slots.len() == fields && slots.clone().enumerate().all(same) {
+    if chosen.is_empty()
+        && !captured.iter().any(Captured::is_long)
+        && slots.len() == fields
+        && slots.clone().enumerate().all(same)
+    {
         return Arc::clone(captured);
     }
     let value = |slot: &Option<CaptureSlot>| {
         let Some(slot) = slot else { return Captured::Absent };
         match chosen.iter().find(|(known, _)| *known == slot) {
             Some((_, value)) => Captured::One(Arc::clone(value)),
-            None => captured.get(slot.index()).cloned().unwrap_or_default(),
+            // What is kept with a sample is what people will be shown.
+            None => captured.get(slot.index()).map(Captured::shown).unwrap_or_default(),
         }
     };
     slots.map(value).chain(event.cloned().map(Captured::Event)).collect()
