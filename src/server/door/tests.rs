@@ -146,7 +146,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
         acts: mpsc::channel(1).0,
         ledger: None,
         desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
-        ledger: None,
+    };
     let (router, guard) = guarded(context, settings, is_reachable);
     let service = TowerToHyperService::new(router);
     World { service, entries, metrics, guard, _directory: directory }
