@@ -137,11 +137,9 @@ impl Found {
         if let Some(configuration) = configuration {
             self.resolve_after = Some(configuration.general.engine.resolve_after);
             self.rules_directory = Some(configuration.general.rules.clone());
-            if with_secrets
-                && !failed
-                && let Err(problems) = configuration.check_secrets()
-            {
-                self.problems.extend(problems);
+            if with_secrets && !failed {
+                self.problems.extend(configuration.check_secrets().err().unwrap_or_default());
+                self.problems.extend(configuration.weak_secrets());
             }
         }
     }

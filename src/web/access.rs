@@ -50,6 +50,11 @@ impl AccessConfig {
         self.bearer_token.is_none() && self.basic.is_none()
     }
 
+    /// Where the tokens are.
+    pub const fn token(&self) -> Option<&SecretRef> {
+        self.bearer_token.as_ref()
+    }
+
     /// The secrets that will be read.
     pub fn secrets(&self) -> Vec<SecretRef> {
         let password = self.basic.as_ref().map(|(_, password)| password.clone());

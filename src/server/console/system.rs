@@ -1,10 +1,14 @@
 //! Pages about the process itself: `/sources`, `/delivery`, `/ledger`, `/settings`, `/reports`.
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{
+    extract::{Extension, State},
+    http::Uri,
+    response::Response,
+};
 
 use super::{
-    super::ServerContext,
+    super::{ServerContext, caller::Caller},
     asked::{Asked, When},
     frame::{Frame, refuse, show},
     ledger::{Trouble, ask, last_rows},
@@ -305,6 +309,7 @@ fn month_line(month: &MonthStatus) -> MonthLine {
 #[template(path = "console/settings.html", config = "src/html/askama.toml")]
 struct SettingsPage {
     frame: Frame,
+    caller: Caller,
     zones: Vec<(String, Link)>,
 }
 
@@ -324,6 +329,7 @@ const ZONES: [&str; 9] = [
 /// `/settings`: the zone, and the keys.
 pub(in crate::server) async fn settings(
     State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
     let asked = match Asked::read(&uri, &[], "24h") {
@@ -332,6 +338,7 @@ pub(in crate::server) async fn settings(
     };
     let zones = ZONES.iter().map(|zone| ((*zone).to_owned(), Link::to("/").with("zone", zone)));
     let page = SettingsPage {
+        caller,
         zones: zones.collect(),
         frame: Frame::new(&context, asked, "/settings", "Settings"),
     };

@@ -12,7 +12,7 @@ use axum::{
 };
 use std::collections::BTreeMap;
 
-use super::{Known, Way, field};
+use super::{Known, field};
 use crate::{
     server::{
         ServerContext, caller::Caller, console::assets::ASSETS, guard::Guard, problem::Problem,
@@ -124,7 +124,7 @@ pub(in crate::server) async fn log_out(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Response {
-    if caller.way == Way::Session {
+    if caller.has_session() {
         // Whoever goes, goes, recorded or not.
         drop(context.desk.logged(&caller, "logged out"));
     }

@@ -491,6 +491,10 @@ async fn log_ins_refusals_and_views_are_entries() {
     let wrong = "user or password is wrong";
     assert_eq!(told[3], of(EntryKind::Login, "eve", "refused", "/login", wrong));
     assert_eq!(told.len(), 4);
+    let page = ask("GET", "/visits?since=7d").with("cookie", &session);
+    assert_eq!(page.code(&world).await, 200);
+    let entry = world.entries.try_recv().unwrap();
+    assert_eq!((entry.kind, entry.subject.as_str()), (EntryKind::View, "/visits"));
 
     // Nobody sees what cannot be recorded.
     world.entries.close();
