@@ -83,7 +83,11 @@ fn config() -> Value {
             None => (&mut properties, setting.path),
             Some((section, key)) => (sections.entry(section).or_default(), key),
         };
-        into.insert(key.to_owned(), json!({"description": description}));
+        // Of what is below a section, only `tripline check` knows all.
+        match key.split_once('.') {
+            Some((inner, _)) => drop(into.entry(inner).or_insert_with(|| json!({}))),
+            None => drop(into.insert(key.to_owned(), json!({"description": description}))),
+        }
     }
     for (name, keys) in sections {
         let section = json!({
