@@ -226,6 +226,9 @@ async fn every_answer_is_what_the_document_says() {
     let day = "from=2026-03-04&to=2026-03-05";
     let mut good = vec![
         format!("/api/v1/alerts/history?{day}"),
+        "/api/v1/alerts/acts".to_owned(),
+        format!("{one}/acts"),
+        "/api/v1/silences".to_owned(),
         "/api/v1/rules".to_owned(),
         "/api/v1/status".to_owned(),
         "/api/v1/ledger".to_owned(),
