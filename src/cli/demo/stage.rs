@@ -36,7 +36,7 @@ use crate::{
     },
     kafka::EmbeddedKafka,
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, Health, ServerContext, ServerSettings, Status},
+    server::{self, ActRequest, Health, ServerContext, ServerSettings, Status},
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -125,7 +125,8 @@ impl Stage {
         let status = Arc::new(Status::new(&["rules", "store", SOURCE]));
         status.set_component("rules", Health::Ok, "the shipped rules");
         let stop_server = CancellationToken::new();
-        let address = serve(&runtime, listen, &status, &metrics, &stop_server)?;
+        let (acts, act_requests) = mpsc::channel(16);
+        let address = serve(&runtime, listen, (&status, &metrics), acts, &stop_server)?;
         let directory = TemporaryDirectory::new()?;
         let ledger = TemporaryDirectory::kept()?;
         let (plan, receivers) = receivers(screen, stop)?;
@@ -157,6 +158,7 @@ impl Stage {
             on_alert: collect(Arc::clone(&alerts)),
         };
         let pipeline = Pipeline::start(pipeline, runtime.handle().clone())?;
+        pipeline.follow_acts(act_requests, runtime.handle());
         wait_until_ready(&pipeline, &status)?;
         Ok(Stage {
             pipeline,
@@ -283,8 +285,8 @@ fn receivers(
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    status: &Arc<Status>,
-    metrics: &Arc<Metrics>,
+    (status, metrics): (&Arc<Status>, &Arc<Metrics>),
+    acts: mpsc::Sender<ActRequest>,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -295,8 +297,8 @@ fn serve(
         match runtime.block_on(web::bind(&address.to_string(), true)) {
             Ok(listener) => {
                 let address = listener.local_addr()?;
-                // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
-                let ((reload, _), (acts, _)) = (mpsc::channel(1), mpsc::channel(1));
+                // Nobody reloads the demo's rules: the channel is closed.
+                let (reload, _) = mpsc::channel(1);
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
                 let context = ServerContext { status, metrics, reload, acts };
                 let settings = ServerSettings::open();
