@@ -26,6 +26,8 @@ pub mod kafka;
 #[cfg(feature = "shell")]
 pub mod notify;
 #[cfg(feature = "shell")]
+pub mod report;
+#[cfg(feature = "shell")]
 pub mod server;
 #[cfg(feature = "shell")]
 pub mod source;

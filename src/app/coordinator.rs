@@ -38,7 +38,7 @@ use crate::{
         rule::RuleSet,
     },
     server::{ActRequest, Health, NotDone, Status},
-    source::{SourceError, SourceEvent},
+    source::{Claim, SourceError, SourceEvent},
     store::{Store, StoreError, dead_letter::DeadLetterSink},
     telemetry::{Metrics, Quiet},
 };
@@ -54,6 +54,8 @@ pub(super) struct Feed {
     pub(super) component: String,
     /// Where positions go that a checkpoint covers.
     pub(super) committed: tokio::sync::watch::Sender<Vec<Position>>,
+    /// Whether its stream is still this process's.
+    pub(super) claim: Arc<Claim>,
 }
 
 impl Feed {
@@ -322,6 +324,7 @@ impl CoordinatorThread {
                     self.status.set_lag(partition, Some(*lag));
                 }
             }
+            SourceEvent::Behind { logs } => self.metrics.set_behind(&logs),
             SourceEvent::Gap { partition, records } => {
                 tracing::error!(%partition, records, "records were deleted before they were read");
                 self.metrics.records_lost(&partition, records);

@@ -36,6 +36,11 @@ pub trait Answer: Send {
     /// The lines of its table. Those for people may say more in the last column than those of CSV.
     fn cells(&self, zone: &TimeZone, format: Format) -> Vec<Vec<String>>;
 
+    /// What people are shown in the place of a table alone.
+    fn text(&self, _zone: &TimeZone) -> Option<String> {
+        None
+    }
+
     /// What a table says that has no lines.
     fn if_empty(&self) -> &'static str;
 
@@ -60,7 +65,9 @@ pub struct Written {
 pub fn write(asked: &Asked, format: Format) -> Written {
     let (answer, zone) = (&asked.answer, &asked.period.zone);
     let items = answer.items();
+    let shown = if format == Format::Text { answer.text(zone) } else { None };
     let text = match format {
+        Format::Text if shown.is_some() => shown.unwrap_or_default(),
         Format::Text if items.is_empty() => format!("{}\n", answer.if_empty()),
         Format::Text => table(answer.columns(), &answer.cells(zone, format)),
         Format::Csv => csv(answer.columns(), &answer.cells(zone, format)),

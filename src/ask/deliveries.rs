@@ -82,6 +82,12 @@ pub struct Deliveries {
 }
 
 impl Question {
+    /// About one alert.
+    pub fn of(fingerprint: &str, period: Period, limit: usize) -> Question {
+        let alert = Some(fingerprint.to_owned());
+        Question { period, receiver: None, what: None, alert, after: None, limit }
+    }
+
     /// Reads it.
     ///
     /// # Errors

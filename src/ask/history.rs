@@ -106,6 +106,20 @@ pub struct History {
 }
 
 impl Question {
+    /// About one alert.
+    pub fn of(fingerprint: &str, period: Period) -> Question {
+        Question {
+            period,
+            rule: None,
+            severity: None,
+            is_over: None,
+            key: None,
+            fingerprint: Some(fingerprint.to_owned()),
+            after: None,
+            limit: super::PAGE_ROWS,
+        }
+    }
+
     /// Reads it.
     ///
     /// # Errors

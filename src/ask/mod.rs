@@ -11,8 +11,9 @@ pub mod deliveries;
 pub mod history;
 mod params;
 mod period;
+pub mod permissions;
 pub mod sessions;
-mod table;
+pub mod table;
 pub mod timeline;
 pub mod visits;
 pub mod who_did;
@@ -99,6 +100,8 @@ pub const QUESTIONS: &[&QuestionKind] = &[
     &coverage::QUESTION,
     &deliveries::QUESTION,
     &history::QUESTION,
+    &permissions::grants::QUESTION,
+    &permissions::role::QUESTION,
     &sessions::QUESTION,
     &timeline::QUESTION,
     &visits::QUESTION,
@@ -106,6 +109,11 @@ pub const QUESTIONS: &[&QuestionKind] = &[
 ];
 
 impl QuestionKind {
+    /// Whether it shows what people did: who looks is recorded, and needs the right to.
+    pub const fn is_personal(&self) -> bool {
+        !matches!(self.name.as_bytes(), b"coverage" | b"deliveries" | b"history")
+    }
+
     /// Refuses parameters that it does not have, then asks.
     ///
     /// # Errors

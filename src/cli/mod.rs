@@ -18,6 +18,7 @@ mod ledger;
 mod output;
 mod policy;
 mod remote;
+mod report;
 pub mod rule_test;
 mod run;
 mod schema;
@@ -92,7 +93,10 @@ enum Command {
     Formats(formats::FormatsArgs),
     Generate(generate::GenerateArgs),
     Ledger(ledger::LedgerArgs),
+    Permissions(ask::permissions::PermissionsArgs),
     Policy(policy::PolicyArgs),
+    Report(report::ReportArgs),
+    Sample(report::SampleArgs),
     Schema(schema::SchemaArgs),
     Sessions(ask::sessions::SessionsArgs),
     Silence(silence::SilenceArgs),
@@ -119,7 +123,10 @@ pub fn main() -> ExitCode {
         Command::Formats(args) => formats::execute(args),
         Command::Generate(args) => generate::execute(args),
         Command::Ledger(args) => ledger::execute(args),
+        Command::Permissions(args) => ask::permissions::execute(args),
         Command::Policy(args) => policy::execute(args),
+        Command::Report(args) => report::execute(args),
+        Command::Sample(args) => report::execute_sample(args),
         Command::Schema(args) => schema::execute(args),
         Command::Sessions(args) => ask::sessions::execute(args),
         Command::Silence(args) => silence::execute(args),

@@ -189,7 +189,7 @@ pub enum Effect {
     },
     /// Try to deliver this, and answer with [`Input::Outcome`].
     Attempt(Arc<Notification>),
-    /// An alert changed: for metrics, logs and the status page.
+    /// An alert changed: for metrics, logs and the console.
     AlertChanged(Box<Alert>),
     /// What came of an act. What it says is durable.
     Acted {

@@ -426,7 +426,7 @@ impl Dispatcher {
             group.dropped_count += 1;
             self.dirty.insert(GroupStateKey::Group(key));
             if group.alerts.remove(&fingerprint).is_some() {
-                self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+                self.mark_gone(key, fingerprint);
                 self.holders.remove(&(fingerprint, slot));
             }
         }
@@ -485,7 +485,7 @@ impl Dispatcher {
         }
         for fingerprint in done.into_iter().chain(expired.iter().map(|alert| alert.fingerprint)) {
             self.holders.remove(&(fingerprint, slot));
-            self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+            self.mark_gone(key, fingerprint);
         }
         let Some(group) = self.groups.get_mut(&key) else { return };
         let verdict = group.verdict();
@@ -647,10 +647,15 @@ impl Dispatcher {
 
     fn note_delivered(&mut self, now: WallTime, key: GroupKey, receipt: Option<Receipt>) {
         let Some(group) = self.groups.get_mut(&key) else { return };
-        for fingerprint in group.note_delivered(now, receipt) {
-            self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
-        }
+        let changed = group.note_delivered(now, receipt);
+        self.dirty.extend(changed);
         self.mark_owed(key);
+    }
+
+    /// An alert has left a group.
+    fn mark_gone(&mut self, key: GroupKey, fingerprint: Fingerprint) {
+        self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+        self.dirty.insert(GroupStateKey::ToldAt(key, fingerprint));
     }
 
     /// The group changed with what it owes.

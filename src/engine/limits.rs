@@ -103,11 +103,13 @@ pub const VALUES_PER_EVENT_MAX: u32 = 4 << 20;
 pub const CAPTURED_VALUE_BYTES_MAX: usize = 1_024;
 
 /// Values captured of one field: 32, the first ones and the last, which is what a server appends to what
-/// clients say. Further ones are left out of keys and evidence, those that let the rule hold after all others.
+/// clients say. Further ones are left out of evidence, those that let the rule hold after all others. Of what
+/// counts [`KEYS_PER_EVENT_MAX`] are kept.
 pub const CAPTURED_VALUES_MAX: usize = 32;
 
 /// Keys of one event for one rule, and combinations of counted values, if fields have several values: 1,024
-/// of each. Further ones do not count; counted.
+/// of each, the ones first that let the rule hold, then those that are different. Further ones do not count;
+/// counted.
 pub const KEYS_PER_EVENT_MAX: usize = 1_024;
 
 /// Distinct correlation keys of one rule: 100,000. At the limit a sixteenth of them is dropped and counted:
@@ -253,6 +255,32 @@ pub const FLOOD_ACTORS_MAX: usize = 20_000;
 /// Accesses an hour that become rows: 100,000, and of what is only read half as many. Further ones are
 /// shed: counted, and told by a row.
 pub const ROWS_PER_HOUR_MAX: u64 = 100_000;
+
+/// Requests unlike each other that a worker knows of three days: 50,000, at about 400 B each. At the limit it
+/// forgets all of them, and asks the recorder again.
+pub const USAGE_KNOWN_PER_WORKER_MAX: usize = 50_000;
+
+/// Names of objects that are told of one permission, actor and day: 4. Of more it is told that there are more.
+pub const USAGE_NAMES_MAX: usize = 4;
+
+/// Requests unlike each other of one actor and day that become rows of usage: 20,000. Further ones are counted,
+/// and a row says that they are missing.
+pub const USAGE_PER_ACTOR_MAX: u32 = 20_000;
+
+/// Requests unlike each other of the days that are known: 300,000, at about 150 B each. Further ones likewise.
+pub const USAGE_KNOWN_MAX: usize = 300_000;
+
+/// Bytes of a file with roles and bindings: 64 MiB. A larger one is refused.
+pub const RBAC_FILE_BYTES_MAX: usize = 64 << 20;
+
+/// Roles, bindings and service accounts of one cluster: 200,000. A file with more is refused.
+pub const RBAC_OBJECTS_MAX: usize = 200_000;
+
+/// Bytes of the texts of roles and bindings as the ledger keeps them: 16 MiB. A snapshot with more is refused.
+pub const RBAC_SNAPSHOT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of them in one row: 60 KiB.
+pub const RBAC_PART_BYTES_MAX: usize = 60 << 10;
 
 /// Rows that wait for the archive: 100,000. Beyond it nothing is recorded; counted.
 pub const SPOOL_ROWS_MAX: usize = 100_000;

@@ -5,10 +5,12 @@
 //! wait until the shell says that it is durable. A simulator can lose the process between any two
 //! calls and restore another one from what was durable.
 
+mod append;
 mod old_news;
 
 use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
 
+pub use append::append_entries;
 use old_news::OldNews;
 
 use super::{
@@ -76,7 +78,7 @@ pub struct LedgerRow {
 pub enum Effect {
     /// Try to deliver this; report the outcome with [`Member::handle_outcome`].
     Attempt(Arc<Notification>),
-    /// An alert changed: for metrics, logs and the status page.
+    /// An alert changed: for metrics, logs and the console.
     AlertChanged(Box<Alert>),
     /// What came of an act.
     Acted {

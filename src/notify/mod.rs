@@ -27,11 +27,14 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 
-use crate::engine::{
-    diagnostic::{Diagnostic, code},
-    dispatch::{Audience, GroupBy, Grouping, Notification, Outcome},
-    text::Secrets,
-    yaml::{SecretRef, Section},
+use crate::{
+    engine::{
+        diagnostic::{Diagnostic, code},
+        dispatch::{Audience, GroupBy, Grouping, Notification, Outcome},
+        text::Secrets,
+        yaml::{SecretRef, Section},
+    },
+    web::SecretSource,
 };
 use discreet::Discreet;
 
@@ -159,8 +162,7 @@ impl Terms {
 /// What building a notifier needs from the shell.
 pub struct BuildContext {
     /// Reads a secret, or another small file that the configuration names.
-    #[expect(clippy::type_complexity, reason = "one closure, named here once")]
-    pub secret: Box<dyn Fn(&SecretRef) -> Result<String, String> + Send + Sync>,
+    pub secret: SecretSource,
     /// Base URL under which people reach this Tripline; for links in messages.
     pub external_url: Option<String>,
     /// Where `stdout` prints.

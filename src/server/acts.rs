@@ -17,7 +17,7 @@ use axum::{
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{ServerContext, guard::Caller, status::now};
+use super::{Caller, ServerContext, Way, problem::Problem, status::now};
 use crate::engine::{
     act::{Act, Acted, Answer, DeedKind, Person, Refused, What, preview},
     alert::Fingerprint,
@@ -47,32 +47,6 @@ pub enum NotDone {
     Slow,
     /// The process begins, ends, or has much to do: nothing was done.
     Busy,
-}
-
-/// A mistake, or a refusal, as JSON.
-#[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
-    pub(super) message: String,
-    pub(super) hint: String,
-}
-
-impl Problem {
-    pub(super) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Problem {
-        Problem { status, code, message: message.into(), hint: hint.into() }
-    }
-
-    fn answer(&self) -> Response {
-        let Problem { status, code, message, hint } = self;
-        let body = json!({ "code": code, "message": message, "hint": hint });
-        (*status, Json(body)).into_response()
-    }
 }
 
 impl From<NotDone> for Problem {
@@ -164,9 +138,13 @@ pub(super) async fn carry_out(context: &ServerContext, act: Act) -> Result<Acted
     }
 }
 
-/// Who asks, as acts have it. `claimed` is who they say they are: all there is where nobody is asked.
-pub(super) fn person(_caller: Caller, claimed: Option<&str>) -> Person {
-    Person::new(claimed.unwrap_or("local"), "", "")
+/// Who asks, as acts have it. `claimed` is who they say they are: it counts only where nobody is asked.
+pub(super) fn person(caller: &Caller, claimed: Option<&str>) -> Person {
+    let name = match (caller.way, claimed) {
+        (Way::Local, Some(claimed)) => claimed,
+        _ => &caller.name,
+    };
+    Person::new(name, &caller.roles_text(), &caller.address.to_string())
 }
 
 /// A body as it came.
@@ -179,7 +157,7 @@ async fn answer(context: &ServerContext, act: Result<Act, Problem>) -> Response 
     };
     match acted {
         Ok(acted) => Json(view::acted(&acted)).into_response(),
-        Err(problem) => problem.answer(),
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -189,7 +167,7 @@ pub(super) async fn act(
     Extension(caller): Extension<Caller>,
     body: Received<Body>,
 ) -> Response {
-    let act = read::body(body).and_then(|body| body.act(|by| person(caller, by)));
+    let act = read::body(body).and_then(|body| body.act(|by| person(&caller, by)));
     answer(&context, act).await
 }
 
@@ -210,7 +188,7 @@ pub(super) async fn resolve(
     let Some(Json(ResolveBody { by, why })) = said else {
         return answer(StatusCode::BAD_REQUEST, "say who and why: {\"by\": \"…\", \"why\": \"…\"}");
     };
-    let by = person(caller, Some(&by));
+    let by = person(&caller, Some(&by));
     let act = read::resolve(fingerprint, by, why);
     match carry_out(&context, act).await {
         Ok(_) => answer(StatusCode::OK, "resolved"),
@@ -239,11 +217,11 @@ pub(super) async fn acts_of(
     Path(fingerprint): Path<String>,
 ) -> Response {
     let Ok(fingerprint) = fingerprint.parse::<Fingerprint>() else {
-        return read::no_fingerprint(&fingerprint).answer();
+        return read::no_fingerprint(&fingerprint).into_response();
     };
     match context.status.acts(fingerprint) {
         Some(episode) => Json(view::episode(&episode)).into_response(),
-        None => Problem::from(Refused::UnknownAlert).answer(),
+        None => Problem::from(Refused::UnknownAlert).into_response(),
     }
 }
 
@@ -261,7 +239,7 @@ pub(super) async fn add_silence(
     Extension(caller): Extension<Caller>,
     body: Received<NewSilenceBody>,
 ) -> Response {
-    let act = read::body(body).and_then(|body| body.act(now(), |by| person(caller, by)));
+    let act = read::body(body).and_then(|body| body.act(now(), |by| person(&caller, by)));
     answer(&context, act).await
 }
 
@@ -272,7 +250,7 @@ pub(super) async fn end_silence(
     Path(silence): Path<String>,
     body: Received<read::EndBody>,
 ) -> Response {
-    let act = read::body(body).and_then(|body| body.act(&silence, |by| person(caller, by)));
+    let act = read::body(body).and_then(|body| body.act(&silence, |by| person(&caller, by)));
     answer(&context, act).await
 }
 
@@ -288,6 +266,6 @@ pub(super) async fn preview_silence(
             let preview = preview(now(), &matchers, episodes.iter());
             Json(view::preview(&preview)).into_response()
         }
-        Err(problem) => problem.answer(),
+        Err(problem) => problem.into_response(),
     }
 }

@@ -4,17 +4,7 @@ use std::net::IpAddr;
 
 use crate::engine::words::words;
 
-words! {
-    /// What somebody is to Tripline. Somebody may be several.
-    pub enum Role {
-        /// Sees alerts, rules, health and deliveries.
-        Viewer = "viewer",
-        /// Also sees what people did, and acts.
-        Responder = "responder",
-        /// Reads everything, reports and exports among it; acts on nothing.
-        Auditor = "auditor",
-    }
-}
+pub use crate::web::Role;
 
 /// What a route needs of who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +52,10 @@ pub struct Caller {
     pub(super) form_token: String,
 }
 
-impl Role {
-    /// What it lets somebody do.
-    pub const fn rights(self) -> &'static [Right] {
-        match self {
+impl Right {
+    /// What a role lets somebody do.
+    pub const fn of(role: Role) -> &'static [Right] {
+        match role {
             Role::Viewer => &[Right::SeeAlerts],
             Role::Responder => &[Right::SeeAlerts, Right::SeeAccesses, Right::Act],
             Role::Auditor => &[Right::SeeAlerts, Right::SeeAccesses, Right::Report],
@@ -76,7 +66,7 @@ impl Role {
 impl Caller {
     /// Whether they may.
     pub fn may(&self, right: Right) -> bool {
-        self.roles.iter().any(|role| role.rights().contains(&right))
+        self.roles.iter().any(|role| Right::of(*role).contains(&right))
     }
 
     /// What a form of theirs must have in its hidden field `token`, so that no other site can send it.

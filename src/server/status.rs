@@ -1,4 +1,4 @@
-//! What the process knows about itself, for health, API and the status page.
+//! What the process knows about itself, for health, API and the console.
 //!
 //! The app writes, the server reads. Everything in it is bounded by configuration, by the number of
 //! partitions, or by the engine's limit of firing alerts.
@@ -10,6 +10,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::Semaphore;
+
+use super::{news::News, stream::STREAMS_MAX};
 use crate::engine::{
     act::{ActNews, Acts, Episode, EpisodeKey, Silence, SilenceId},
     alert::{Alert, AlertState, Fingerprint},
@@ -84,6 +87,10 @@ pub(super) struct ReloadStatus {
 pub struct Status {
     started_at: WallTime,
     inner: RwLock<Inner>,
+    /// What changed a moment ago.
+    pub(super) news: News,
+    /// Room for streams of it.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -102,7 +109,12 @@ pub(super) struct Inner {
 impl Status {
     /// All of `components` starting; the process is ready when each of them is.
     pub fn new(components: &[&str]) -> Status {
-        let status = Status { started_at: now(), inner: RwLock::default() };
+        let status = Status {
+            started_at: now(),
+            inner: RwLock::default(),
+            news: News::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        };
         for name in components {
             status.set_component(name, Health::Starting, "not started yet");
         }
@@ -187,6 +199,9 @@ impl Status {
                 inner.alerts.remove(&alert.fingerprint);
             }
         }
+        let firing = inner.alerts.len();
+        drop(inner);
+        self.news.push(alert, firing);
     }
 
     /// What an earlier process knew of silences and of what people did.

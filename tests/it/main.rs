@@ -12,6 +12,7 @@
 
 mod acts;
 mod alert_schema;
+mod api;
 mod backtest;
 mod backtest_reports;
 mod binary;
@@ -19,6 +20,7 @@ mod cli;
 mod cli_tools;
 mod compose;
 mod config;
+mod console;
 mod contract_notify;
 mod contract_source;
 mod contract_store;
@@ -28,6 +30,7 @@ mod diagnostics;
 mod embedded_kafka;
 mod explain;
 mod fake_receivers;
+mod floods;
 mod followed;
 mod fuzz_bodies;
 mod fuzz_state;
@@ -39,6 +42,7 @@ mod kinds;
 mod ledger;
 mod newest_kubernetes;
 mod padding;
+mod permissions;
 mod pipeline;
 mod policy;
 mod reference;
@@ -50,5 +54,6 @@ mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
 mod tidy;
+mod truth;
 mod upgrade;
 mod webhook;

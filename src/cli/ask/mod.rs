@@ -4,12 +4,16 @@
 //! running Tripline that asks the same of its own.
 
 pub(super) mod coverage;
+pub(super) mod permissions;
 pub(super) mod sessions;
 pub(super) mod timeline;
 pub(super) mod visits;
 pub(super) mod who_did;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 
@@ -19,7 +23,10 @@ use super::{
 };
 use crate::{
     app::clock::now,
-    archive::Reader,
+    archive::{
+        Reader,
+        notes::{self, Note},
+    },
     ask::{AskError, Format, Params, QuestionKind, Written, write},
 };
 
@@ -85,6 +92,25 @@ fn flag(is_set: bool) -> Option<&'static str> {
     is_set.then_some("true")
 }
 
+/// Has it recorded that somebody looked at what people did, or says that it is not.
+fn leave_note(state: &Path, is_copy: bool, (question, params): (&str, &Params), rows: usize) {
+    let said: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let who = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    let note = Note {
+        who: who.unwrap_or_else(|_| "somebody".to_owned()),
+        at: now().micros(),
+        question: question.to_owned(),
+        said: said.join(" "),
+        rows: rows as u64,
+    };
+    let left = if is_copy { Ok(false) } else { notes::leave(state, &note).map(|()| true) };
+    match left {
+        Ok(true) => {}
+        Ok(false) => output::tell("who looks at a copy of the ledger is not recorded"),
+        Err(why) => output::tell(&format!("that you looked is not recorded: {why}")),
+    }
+}
+
 impl AskArgs {
     /// Asks, prints the answer, and says what else there is to say.
     fn answer(&self, kind: &QuestionKind, params: Params) -> anyhow::Result<ExitCode> {
@@ -111,6 +137,9 @@ impl AskArgs {
         };
         for warning in warnings {
             output::tell(&format!("warning: {warning}"));
+        }
+        if kind.is_personal() && self.server.is_none() {
+            leave_note(&self.state, self.ledger.is_some(), (kind.name, &params), written.count);
         }
         output::print_all(&written.text)?;
         if let Some(next) = written.next

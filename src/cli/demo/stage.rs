@@ -23,7 +23,7 @@ use crate::{
         clock::now as wall_now,
         pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
     },
-    archive::{Archive, Limits},
+    archive::{Archive, LedgerPlace, Limits},
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
@@ -36,7 +36,7 @@ use crate::{
     },
     kafka::EmbeddedKafka,
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, ActRequest, Health, ServerContext, ServerSettings, Status},
+    server::{self, ActRequest, Desk, Health, ServerContext, ServerSettings, Status},
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -126,9 +126,13 @@ impl Stage {
         status.set_component("rules", Health::Ok, "the shipped rules");
         let stop_server = CancellationToken::new();
         let (acts, act_requests) = mpsc::channel(16);
-        let address = serve(&runtime, listen, (&status, &metrics), acts, &stop_server)?;
         let directory = TemporaryDirectory::new()?;
         let ledger = TemporaryDirectory::kept()?;
+        // Who looks at what is made up is not recorded.
+        let desk = Desk::new(&directory.path, &ledger, None);
+        let place = LedgerPlace::new(&directory.path, &ledger);
+        let shown = (&status, &metrics, &desk);
+        let address = serve(&runtime, listen, shown, (place, acts), &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -259,7 +263,7 @@ fn receivers(
     let colours = output::stdout_colours();
     let (screen, stop) = (Arc::clone(screen), Arc::clone(stop));
     let context = BuildContext {
-        secret: Box::new(|_| Err("the demo has no secrets".to_owned())),
+        secret: Arc::new(|_| Err("the demo has no secrets".to_owned())),
         external_url: None,
         printer: Printer {
             print: Arc::new(move |text| {
@@ -285,8 +289,8 @@ fn receivers(
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    (status, metrics): (&Arc<Status>, &Arc<Metrics>),
-    acts: mpsc::Sender<ActRequest>,
+    (status, metrics, desk): (&Arc<Status>, &Arc<Metrics>, &Desk),
+    (ledger, acts): (LedgerPlace, mpsc::Sender<ActRequest>),
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -300,7 +304,8 @@ fn serve(
                 // Nobody reloads the demo's rules: the channel is closed.
                 let (reload, _) = mpsc::channel(1);
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let context = ServerContext { status, metrics, reload, acts };
+                let (desk, ledger) = (desk.clone(), Some(ledger));
+                let context = ServerContext { status, metrics, reload, acts, desk, ledger };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

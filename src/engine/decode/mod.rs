@@ -23,6 +23,7 @@ mod otlp;
 mod pass;
 mod patch;
 mod projection;
+mod renamed;
 mod scan;
 mod search;
 mod steps;

@@ -8,7 +8,7 @@ use super::{
     lead, patch,
     projection::{NodeId, next_item, next_member},
     scan::{Fault, Scanner},
-    search::{Members, Search, is_promising},
+    search::{self, Members, Search, is_promising},
 };
 use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
@@ -326,6 +326,9 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                     let detail = "an event too large to be real; matched all the same";
                     self.dead_letter(DeadLetterReason::TooLarge, detail, text);
                 }
+                if !self.event.has(well_known::USERNAME) && self.unjoin(text) {
+                    return;
+                }
                 self.tell_event();
                 self.work.event(&mut self.event);
             }
@@ -338,6 +341,22 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                 None => self.dead_letter(reason, detail, text),
             },
         }
+    }
+
+    /// Decodes an event without a user whose keys were joined by underscores. False: they were not.
+    #[cold]
+    fn unjoin(&mut self, text: &'a str) -> bool {
+        if self.context.wrappers >= limits::WRAPPERS_MAX
+            || memchr::memmem::find(text.as_bytes(), b"\"user_username\"").is_none()
+        {
+            return false;
+        }
+        let Some(event) = search::joined_by_underscores(Json::new(text)) else { return false };
+        self.work.step(self.context, || "keys joined by underscores".to_owned());
+        let wrappers = self.context.wrappers + 1;
+        let context = Context { wrappers, closed: false, ..self.context };
+        self.work.text(&event, context);
+        true
     }
 
     fn tell_event(&mut self) {

@@ -3,7 +3,8 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
-    Audience, Form, Notification, NotificationId, OutcomeReason, Policy, Receipt, Refusal,
+    Audience, Form, GroupStateKey, Notification, NotificationId, OutcomeReason, Policy, Receipt,
+    Refusal,
     grouped_alert::{GroupedAlert, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
@@ -294,12 +295,12 @@ impl Group {
         NotificationId(digest.first())
     }
 
-    /// Notes that the receiver took what was owed. Returns the alerts whose state that changed.
+    /// Notes that the receiver took what was owed. Returns what changed of its alerts.
     pub(in crate::engine) fn note_delivered(
         &mut self,
         now: WallTime,
         receipt: Option<Receipt>,
-    ) -> Vec<Fingerprint> {
+    ) -> Vec<GroupStateKey> {
         let Some(owed) = self.owed.take() else { return Vec::new() };
         self.sent_at = Some(now);
         self.dropped_count = self.dropped_count.saturating_sub(owed.dropped_count);
@@ -308,9 +309,11 @@ impl Group {
         }
         let mut changed = Vec::new();
         for (fingerprint, told) in owed.told {
-            if self.alerts.get_mut(&fingerprint).is_some_and(|grouped| grouped.note(now, told)) {
-                changed.push(fingerprint);
+            let Some(grouped) = self.alerts.get_mut(&fingerprint) else { continue };
+            if grouped.note(now, told) {
+                changed.push(GroupStateKey::Alert(self.key, fingerprint));
             }
+            changed.push(GroupStateKey::ToldAt(self.key, fingerprint));
         }
         changed
     }

@@ -1,11 +1,13 @@
 //! Groups as state entries: what is stored of them, and how it is read back.
 //!
-//! Four kinds of entries in one table, told apart by the first byte of the key, so that a change of
-//! one alert does not write its whole group again:
+//! Five kinds of entries in one table, told apart by the first byte of the key, so that a change of
+//! one alert does not write its whole group again, and a repetition does not write its alerts again:
 //! - `g` + group: [`GroupRecord`];
 //! - `m` + group + fingerprint: [`GroupedAlertRecord`];
 //! - `o` + group: [`OwedRecord`];
-//! - `p` + group: [`ProgressRecord`], of what is owed.
+//! - `p` + group: [`ProgressRecord`], of what is owed;
+//! - `t` + group + fingerprint: when the receiver was last told of an alert. It goes before the time in its
+//!   [`GroupedAlertRecord`].
 //!
 //! Each value begins with its version. Records of version 1 lack what later ones have behind them; they
 //! are read with nothing there. An entry that cannot be read is left out and counted.
@@ -52,6 +54,8 @@ pub(in crate::engine) enum GroupStateKey {
     Owed(GroupKey),
     /// How far the delivery of that is.
     Progress(GroupKey),
+    /// When one of its alerts was last told.
+    ToldAt(GroupKey, Fingerprint),
 }
 
 impl GroupStateKey {
@@ -60,7 +64,8 @@ impl GroupStateKey {
             GroupStateKey::Group(group)
             | GroupStateKey::Alert(group, _)
             | GroupStateKey::Owed(group)
-            | GroupStateKey::Progress(group) => *group,
+            | GroupStateKey::Progress(group)
+            | GroupStateKey::ToldAt(group, _) => *group,
         }
     }
 
@@ -70,6 +75,7 @@ impl GroupStateKey {
             GroupStateKey::Alert(_, fingerprint) => (b'm', &fingerprint.0),
             GroupStateKey::Owed(_) => (b'o', &[]),
             GroupStateKey::Progress(_) => (b'p', &[]),
+            GroupStateKey::ToldAt(_, fingerprint) => (b't', &fingerprint.0),
         };
         [&[kind], self.group().0.as_slice(), rest].concat()
     }
@@ -83,6 +89,7 @@ impl GroupStateKey {
             (b'm', 16) => Some(GroupStateKey::Alert(group, Fingerprint(rest.try_into().ok()?))),
             (b'o', 0) => Some(GroupStateKey::Owed(group)),
             (b'p', 0) => Some(GroupStateKey::Progress(group)),
+            (b't', 16) => Some(GroupStateKey::ToldAt(group, Fingerprint(rest.try_into().ok()?))),
             _ => None,
         }
     }
@@ -213,6 +220,11 @@ pub(in crate::engine) fn value_of(
             };
             encode(VERSION_1, &record)
         }),
+        GroupStateKey::ToldAt(_, fingerprint) => {
+            let grouped =
+                group.alerts.get(&fingerprint).filter(|grouped| grouped.told.is_some())?;
+            Some(encode(VERSION_1, &grouped.told_at))
+        }
     }
 }
 
@@ -356,6 +368,9 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                 asked_until: record.asked_until,
                 is_stale: record.is_stale,
             };
+        }
+        GroupStateKey::ToldAt(_, fingerprint) => {
+            group.alerts.get_mut(&fingerprint)?.told_at = decode(value)?;
         }
         GroupStateKey::Group(_) => return None,
     }

@@ -21,18 +21,6 @@ words! {
         Alert = "alert",
         /// A receiver was told, or refused, or could not be reached.
         Delivery = "delivery",
-        /// A silence was made, or ended.
-        Silence = "silence",
-        /// Somebody took an alert.
-        Acknowledge = "acknowledge",
-        /// An alert was given to somebody.
-        Assign = "assign",
-        /// Somebody said what an alert turned out to be.
-        Verdict = "verdict",
-        /// Somebody said something about an alert.
-        Comment = "comment",
-        /// Somebody ended an alert by hand.
-        Resolve = "resolve",
         /// A rule set was put in force.
         Rules = "rules",
         /// The process began.
@@ -47,6 +35,24 @@ words! {
         Seal = "seal",
         /// Rows were deleted by age or size.
         Retention = "retention",
+        /// Somebody logged in or out, or was refused.
+        Login = "login",
+        /// Somebody looked at what people did.
+        View = "view",
+        /// Roles and bindings of a cluster, as somebody brought them.
+        RbacSnapshot = "rbac_snapshot",
+        /// A silence was made, or ended.
+        Silence = "silence",
+        /// Somebody took an alert.
+        Acknowledge = "acknowledge",
+        /// An alert was given to somebody.
+        Assign = "assign",
+        /// Somebody said what an alert turned out to be.
+        Verdict = "verdict",
+        /// Somebody said something about an alert.
+        Comment = "comment",
+        /// Somebody ended an alert by hand.
+        Resolve = "resolve",
     }
 }
 

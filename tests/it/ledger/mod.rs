@@ -6,6 +6,7 @@ mod broken;
 mod questions;
 mod schema;
 mod tamper;
+mod usage;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
