@@ -139,11 +139,11 @@ impl Group {
         &mut self,
         fingerprint: Fingerprint,
         is_held: bool,
-        acknowledged: Option<Severity>,
+        acknowledged: Option<(Severity, String)>,
     ) -> bool {
         let grouped = self.alerts.get_mut(&fingerprint).filter(|grouped| grouped.is_firing());
         let Some(grouped) = grouped else { return false };
-        let changed = (grouped.is_held, grouped.acknowledged) != (is_held, acknowledged);
+        let changed = grouped.is_held != is_held || grouped.acknowledged != acknowledged;
         if is_held && let Some(owed) = self.owed.as_ref().filter(|owed| owed.was_handed_out) {
             let says_so = |(named, told): &(Fingerprint, Told)| {
                 *named == fingerprint && told.state == AlertState::Firing

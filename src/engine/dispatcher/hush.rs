@@ -77,7 +77,7 @@ impl Dispatcher {
         let keys: Vec<GroupKey> = self.holders.range(of_alert).map(|(_, key)| *key).collect();
         for key in keys {
             let Some(group) = self.groups.get_mut(&key) else { continue };
-            if group.hush(fingerprint, is_held, mute.acknowledged) {
+            if group.hush(fingerprint, is_held, mute.acknowledged.clone()) {
                 self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
                 self.recall(now, key);
             }
