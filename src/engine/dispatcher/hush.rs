@@ -118,7 +118,8 @@ impl Dispatcher {
             if owed.progress.phase == Phase::Launched {
                 owed.progress.phase = Phase::Waiting(now);
                 self.in_flight.remove(&owed.notification.id);
-                self.counts_of(slot).attempts -= 1;
+                let counts = self.counts_of(slot);
+                counts.attempts = counts.attempts.saturating_sub(1);
                 let state = self.slot_state(slot);
                 state.in_flight = state.in_flight.saturating_sub(1);
             }
