@@ -36,7 +36,7 @@ use crate::{
     },
     kafka::EmbeddedKafka,
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, Desk, Health, ServerContext, ServerSettings, Status},
+    server::{self, ActRequest, Desk, Health, ServerContext, ServerSettings, Status},
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -125,12 +125,14 @@ impl Stage {
         let status = Arc::new(Status::new(&["rules", "store", SOURCE]));
         status.set_component("rules", Health::Ok, "the shipped rules");
         let stop_server = CancellationToken::new();
+        let (acts, act_requests) = mpsc::channel(16);
         let directory = TemporaryDirectory::new()?;
         let ledger = TemporaryDirectory::kept()?;
         // Who looks at what is made up is not recorded.
         let desk = Desk::new(&directory.path, &ledger, None);
         let place = LedgerPlace::new(&directory.path, &ledger);
-        let address = serve(&runtime, listen, (&status, &metrics, &desk), place, &stop_server)?;
+        let shown = (&status, &metrics, &desk);
+        let address = serve(&runtime, listen, shown, (place, acts), &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -160,6 +162,7 @@ impl Stage {
             on_alert: collect(Arc::clone(&alerts)),
         };
         let pipeline = Pipeline::start(pipeline, runtime.handle().clone())?;
+        pipeline.follow_acts(act_requests, runtime.handle());
         wait_until_ready(&pipeline, &status)?;
         Ok(Stage {
             pipeline,
@@ -287,7 +290,7 @@ fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
     (status, metrics, desk): (&Arc<Status>, &Arc<Metrics>, &Desk),
-    ledger: LedgerPlace,
+    (ledger, acts): (LedgerPlace, mpsc::Sender<ActRequest>),
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -298,8 +301,8 @@ fn serve(
         match runtime.block_on(web::bind(&address.to_string(), true)) {
             Ok(listener) => {
                 let address = listener.local_addr()?;
-                // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
-                let ((reload, _), (acts, _)) = (mpsc::channel(1), mpsc::channel(1));
+                // Nobody reloads the demo's rules: the channel is closed.
+                let (reload, _) = mpsc::channel(1);
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
                 let (desk, ledger) = (desk.clone(), Some(ledger));
                 let context = ServerContext { status, metrics, reload, acts, desk, ledger };
