@@ -15,6 +15,7 @@ mod health;
 mod ledger;
 mod news;
 pub mod openapi;
+mod permissions;
 mod problem;
 mod questions;
 mod routes;

@@ -88,6 +88,9 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /api/v1/who-did", "ra"),
     ("GET /api/v1/visits", "ra"),
     ("GET /api/v1/sessions", "ra"),
+    ("GET /api/v1/permissions", "ra"),
+    ("GET /api/v1/suggested-role", "ra"),
+    ("POST /api/v1/permissions/import", "r"),
 ];
 
 const AUTH: &str = "
