@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     archive::LedgerPlace,
+    engine::{decode::Again, event_ref::EventRef},
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
@@ -61,6 +62,10 @@ pub struct ReloadRequest {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
+/// Fetches an event again by where it was read. Blocks the thread for as long as a broker takes to answer, so
+/// it is called on a thread that may block.
+pub type FetchEvent = Arc<dyn Fn(&EventRef) -> Again + Send + Sync>;
+
 /// What the server shows and whom it tells.
 #[derive(Clone)]
 pub struct ServerContext {
@@ -76,6 +81,8 @@ pub struct ServerContext {
     pub desk: Desk,
     /// Where the ledger is, if one is kept.
     pub ledger: Option<LedgerPlace>,
+    /// Fetches events again; `None` if there is nowhere to fetch them from.
+    pub fetch_event: Option<FetchEvent>,
 }
 
 /// Whom it answers.
@@ -269,8 +276,15 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let (acts, _) = mpsc::channel(1);
         let (status_shown, desk) = (Arc::clone(&status), Desk::none());
-        let context =
-            ServerContext { status: status_shown, metrics, reload, acts, desk, ledger: None };
+        let context = ServerContext {
+            status: status_shown,
+            metrics,
+            reload,
+            acts,
+            desk,
+            ledger: None,
+            fetch_event: None,
+        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

@@ -151,6 +151,7 @@ impl Stage {
             store: Box::new(SqliteStore::open(&directory.path)?),
             archive: Some(Archive::new(&ledger, LIMITS)),
             signer: None,
+            configuration: String::new(),
             dead_letters: Box::new(DeadLetterFiles::open(&directory.path)?),
             checkpoint_interval: Duration::from_secs(5),
             workers: 1,
@@ -305,7 +306,15 @@ fn serve(
                 let (reload, _) = mpsc::channel(1);
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
                 let (desk, ledger) = (desk.clone(), Some(ledger));
-                let context = ServerContext { status, metrics, reload, acts, desk, ledger };
+                let context = ServerContext {
+                    status,
+                    metrics,
+                    reload,
+                    acts,
+                    desk,
+                    ledger,
+                    fetch_event: None,
+                };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

@@ -8,6 +8,7 @@
 //! it. Of values that rules name none is left out, however many there are and however deep. Whether an event
 //! matters is decided elsewhere.
 
+mod again;
 mod bytes;
 mod check;
 mod clock;
@@ -30,6 +31,7 @@ mod steps;
 
 use std::borrow::Cow;
 
+pub use again::{Again, event_again, event_by_hash};
 use bytes::{Inside, Look};
 pub use envelope::{DECODERS, Envelope};
 use json::Json;

@@ -23,10 +23,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::{Event, FieldId, Reference, RequestIdentity, Stage, is_long_running, well_known},
+    event_ref::EventRef,
     kubernetes::verbs::CHANGING,
     rule::{Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
-    value::{Captured, Value},
+    value::{Captured, Value, event_of},
 };
 use bits::Bits;
 use capture::{FreeText, Keep};
@@ -59,6 +60,13 @@ pub struct Detection {
     pub every_stage: bool,
     /// Values of the rule's `capture` fields, in that order, and behind them which event it was.
     pub captured: Arc<[Captured]>,
+}
+
+impl Detection {
+    /// Which event it was.
+    pub fn event(&self) -> Option<&Arc<EventRef>> {
+        event_of(&self.captured)
+    }
 }
 
 /// What rules that name `stage: Unfinished` say of a change that was received, should it never end.

@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{alert::Alert, digest::hex, time::WallTime, words::words};
 
-pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, NotifierCounts};
+pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, LedgerSubject, NotifierCounts};
 pub use evaluate::{Tally, notify_reason};
 pub use inhibit::InhibitRule;
 pub use matcher::MatcherError;

@@ -148,6 +148,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
         reload: mpsc::channel(1).0,
         acts: mpsc::channel(1).0,
         ledger: None,
+        fetch_event: None,
         desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
     };
     let (router, guard) = guarded(context, settings, is_reachable);

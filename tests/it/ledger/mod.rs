@@ -3,8 +3,10 @@
 mod agreement;
 mod archive;
 mod broken;
+mod evidence;
 mod questions;
 mod schema;
+mod signed;
 mod tamper;
 mod usage;
 
