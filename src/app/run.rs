@@ -18,7 +18,7 @@ use super::{
     self_alert::canary_missing,
 };
 use crate::{
-    archive::{Archive, ArchiveError, LedgerPlace, Limits, notes, sign::SigningKey},
+    archive::{Archive, ArchiveError, Limits, notes, sign::SigningKey},
     config::LedgerSettings,
     engine::{
         alert::AlertState, diagnostic::Diagnostic, duration::written, ledger::Entry,
@@ -146,7 +146,6 @@ async fn run_in(
         reload,
         acts,
         desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
-        ledger: Some(LedgerPlace::new(&general.state, &general.ledger.directory)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
@@ -312,8 +311,7 @@ impl Watched {
 }
 
 /// What people ask for over HTTP.
-type Requests =
-    (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ActRequest>, mpsc::Receiver<Entry>);
+type Requests = (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ActRequest>, mpsc::Receiver<Entry>);
 
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(

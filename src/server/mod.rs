@@ -36,7 +36,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archive::LedgerPlace,
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
@@ -73,8 +72,6 @@ pub struct ServerContext {
     pub acts: mpsc::Sender<ActRequest>,
     /// Where the ledger is asked, and told who looked.
     pub desk: Desk,
-    /// Where the ledger is, if one is kept.
-    pub ledger: Option<LedgerPlace>,
 }
 
 /// Whom it answers.

@@ -23,7 +23,7 @@ use crate::{
         clock::now as wall_now,
         pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
     },
-    archive::{Archive, LedgerPlace, Limits},
+    archive::{Archive, Limits},
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
@@ -129,8 +129,7 @@ impl Stage {
         let ledger = TemporaryDirectory::kept()?;
         // Who looks at what is made up is not recorded.
         let desk = Desk::new(&directory.path, &ledger, None);
-        let place = LedgerPlace::new(&directory.path, &ledger);
-        let address = serve(&runtime, listen, (&status, &metrics, &desk), place, &stop_server)?;
+        let address = serve(&runtime, listen, (&status, &metrics, &desk), &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -287,7 +286,6 @@ fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
     (status, metrics, desk): (&Arc<Status>, &Arc<Metrics>, &Desk),
-    ledger: LedgerPlace,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -301,8 +299,8 @@ fn serve(
                 // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
                 let ((reload, _), (acts, _)) = (mpsc::channel(1), mpsc::channel(1));
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let (desk, ledger) = (desk.clone(), Some(ledger));
-                let context = ServerContext { status, metrics, reload, acts, desk, ledger };
+                let desk = desk.clone();
+                let context = ServerContext { status, metrics, reload, acts, desk };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

@@ -13,16 +13,12 @@ use axum::{
 };
 
 use super::{
-    super::{
-        ServerContext,
-        acts::carry_out,
-        problem::Problem,
-        caller::Caller,
-    },
+    super::{ServerContext, acts::carry_out, caller::Caller, problem::Problem},
     asked::{Asked, When},
     form::{Sent, back, fresh_id},
     frame::{Frame, refuse, show},
     link::Link,
+    list::verdict_words,
 };
 use crate::{
     ask::Parameter,
@@ -191,15 +187,6 @@ pub(super) fn words_of(deed: &Deed) -> String {
     format!("{} {what}{text}", deed.by.name)
 }
 
-/// A verdict in words.
-pub(super) const fn verdict_words(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::TruePositive => "true positive",
-        Verdict::Benign => "benign",
-        Verdict::FalsePositive => "false positive",
-    }
-}
-
 /// The alerts that a form names.
 fn names_of(sent: &Sent) -> Vec<AlertName> {
     let name = |text: &str| {
@@ -278,7 +265,10 @@ impl ActPage {
                 to => to.to_owned(),
             },
             verdicts: [
-                (Verdict::TruePositive, "somebody did what the rule looks for, and should not have"),
+                (
+                    Verdict::TruePositive,
+                    "somebody did what the rule looks for, and should not have",
+                ),
                 (Verdict::Benign, "somebody did it, and was allowed to"),
                 (Verdict::FalsePositive, "nobody did what the rule looks for"),
             ]

@@ -285,10 +285,12 @@ impl Line {
     }
 
     /// Of any row.
-    pub(super) fn of_row(asked: &Asked, row: &Row) -> Line {
+    pub(super) fn of_row(asked: &Asked, row: &Row) -> Option<Line> {
         match &row.content {
-            Content::Access(access) => Line::new(asked, access),
-            Content::Entry(entry) => Line::of_entry(asked, row, entry),
+            Content::Access(access) => Some(Line::new(asked, access)),
+            Content::Entry(entry) => Some(Line::of_entry(asked, row, entry)),
+            // What was used is told by the page of permissions.
+            Content::Usage(_) => None,
         }
     }
 

@@ -1,10 +1,13 @@
 //! Pages about the process itself: `/sources`, `/delivery`, `/ledger`, `/settings`, `/reports`.
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{Extension, extract::State, http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
+    super::{
+        ServerContext,
+        caller::{Caller, Right},
+    },
     asked::{Asked, When},
     frame::{Frame, refuse, show},
     ledger::{Trouble, ask, last_rows},
@@ -166,7 +169,10 @@ struct DeliveryPage {
 }
 
 /// `/delivery`: who was told, and what came of it.
-pub(in crate::server) async fn delivery(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn delivery(
+    State(context): State<ServerContext>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[DELIVERY_PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
@@ -245,13 +251,21 @@ struct LedgerFound {
 }
 
 /// `/ledger`: what is kept, whether it hangs together, and its latest entries.
-pub(in crate::server) async fn ledger(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn ledger(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[LEDGER_PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
-    let chosen = asked.get("kind").unwrap_or("rules").to_owned();
-    let kind = EntryKind::parse(&chosen).unwrap_or(EntryKind::Rules);
+    // Who looked, and who came in, is for those who check on others.
+    let is_shown = |kind: EntryKind| {
+        caller.may(Right::Report) || !matches!(kind, EntryKind::View | EntryKind::Login)
+    };
+    let chosen = asked.get("kind").and_then(EntryKind::parse).filter(|kind| is_shown(*kind));
+    let kind = chosen.unwrap_or(EntryKind::Rules);
     let range = (asked.from, asked.to);
     let answer = ask(&context, move |reader| {
         let (rows, is_cut) = last_rows(reader, &[Filter::Entries(kind)], range, ENTRIES_SHOWN)?;
@@ -276,6 +290,7 @@ pub(in crate::server) async fn ledger(State(context): State<ServerContext>, uri:
         waiting: found.waiting,
         kinds: EntryKind::ALL
             .iter()
+            .filter(|one| is_shown(**one))
             .map(|one| (one.as_str(), asked.here_with("kind", one.as_str()), *one == kind))
             .collect(),
         lines: found.rows.iter().rev().filter_map(|row| EntryLine::new(&asked, row)).collect(),
@@ -319,7 +334,10 @@ const ZONES: [&str; 9] = [
 ];
 
 /// `/settings`: the zone, and the keys.
-pub(in crate::server) async fn settings(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn settings(
+    State(context): State<ServerContext>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
