@@ -234,6 +234,12 @@ impl Pipeline {
         drop(self.control.send(Input::Act(request)));
     }
 
+    /// What [`Pipeline::act`] does, for who has no pipeline at hand.
+    pub fn acting(&self) -> impl Fn(ActRequest) + Send + use<> {
+        let control = self.control.clone();
+        move |request| drop(control.send(Input::Act(request)))
+    }
+
     /// Puts an entry into the ledger. It is durable with the next checkpoint.
     pub fn record(&self, entry: Entry) {
         let entry = coordinator::Input::Entry(Box::new(entry));

@@ -36,7 +36,7 @@ use crate::{
     },
     kafka::EmbeddedKafka,
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, Desk, Health, ServerContext, ServerSettings, Status},
+    server::{self, ActRequest, Desk, Health, ServerContext, ServerSettings, Status},
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -129,7 +129,9 @@ impl Stage {
         let ledger = TemporaryDirectory::kept()?;
         // Who looks at what is made up is not recorded.
         let desk = Desk::new(&directory.path, &ledger, None);
-        let address = serve(&runtime, listen, (&status, &metrics, &desk), &stop_server)?;
+        let (acts, mut act_requests) = mpsc::channel(16);
+        let context = (Arc::clone(&status), Arc::clone(&metrics), acts, desk);
+        let address = serve(&runtime, listen, context, &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -159,6 +161,12 @@ impl Stage {
             on_alert: collect(Arc::clone(&alerts)),
         };
         let pipeline = Pipeline::start(pipeline, runtime.handle().clone())?;
+        let act = pipeline.acting();
+        runtime.spawn(async move {
+            while let Some(request) = act_requests.recv().await {
+                act(request);
+            }
+        });
         wait_until_ready(&pipeline, &status)?;
         Ok(Stage {
             pipeline,
@@ -281,11 +289,14 @@ fn receivers(
     Ok((notify::plan(&configs, route), built))
 }
 
+/// What the server shows and tells.
+type Shared = (Arc<Status>, Arc<Metrics>, mpsc::Sender<ActRequest>, Desk);
+
 /// Opens the wanted port, or the next one that is free, and serves there.
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    (status, metrics, desk): (&Arc<Status>, &Arc<Metrics>, &Desk),
+    (status, metrics, acts, desk): Shared,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -296,10 +307,8 @@ fn serve(
         match runtime.block_on(web::bind(&address.to_string(), true)) {
             Ok(listener) => {
                 let address = listener.local_addr()?;
-                // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
-                let ((reload, _), (acts, _)) = (mpsc::channel(1), mpsc::channel(1));
-                let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let desk = desk.clone();
+                // Nobody reloads the demo's rules: the channel is closed.
+                let (reload, _) = mpsc::channel(1);
                 let context = ServerContext { status, metrics, reload, acts, desk };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));

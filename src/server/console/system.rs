@@ -349,3 +349,57 @@ pub(in crate::server) async fn settings(
     };
     show(&page)
 }
+
+/// A report that can be made, with its command.
+struct ReportLine {
+    title: &'static str,
+    about: &'static str,
+    command: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/reports.html", config = "src/html/askama.toml")]
+struct ReportsPage {
+    frame: Frame,
+    lines: Vec<ReportLine>,
+}
+
+/// `/reports`: which there are, and the command that makes each, over the range of the page.
+pub(in crate::server) async fn reports(State(context): State<ServerContext>, uri: Uri) -> Response {
+    let asked = match Asked::read(&uri, &[], "30d") {
+        Ok(asked) => asked,
+        Err(mistake) => return refuse(&context, uri.path(), mistake),
+    };
+    let range = if asked.since.is_empty() {
+        format!("--from {} --to {}", asked.from.rfc3339(), asked.to.rfc3339())
+    } else {
+        format!("--since {}", asked.since)
+    };
+    let line = |(title, about, command): (&'static str, &'static str, &str)| ReportLine {
+        title,
+        about,
+        command: format!("tripline {command} {range} --zone {} -o report.html", asked.zone_name),
+    };
+    let lines = [
+        (
+            "Access",
+            "Who did what, from where, by which permission; a line for each person to judge and sign.",
+            "report access",
+        ),
+        (
+            "Alerts",
+            "By rule and severity; how long until people were told and took them; verdicts, silences, what was not delivered.",
+            "report alerts",
+        ),
+        (
+            "Compliance",
+            "Evidence for each control of a framework: pci-dss, soc2, gdpr, iso27001, nist-800-53, cis-k8s.",
+            "report compliance --framework soc2",
+        ),
+    ];
+    let page = ReportsPage {
+        lines: lines.into_iter().map(line).collect(),
+        frame: Frame::new(&context, asked, "/reports", "Reports"),
+    };
+    show(&page)
+}
