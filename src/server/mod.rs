@@ -37,7 +37,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archive::LedgerPlace,
     engine::{decode::Again, event_ref::EventRef},
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
@@ -79,8 +78,6 @@ pub struct ServerContext {
     pub acts: mpsc::Sender<ActRequest>,
     /// Where the ledger is asked, and told who looked.
     pub desk: Desk,
-    /// Where the ledger is, if one is kept.
-    pub ledger: Option<LedgerPlace>,
     /// Fetches events again; `None` if there is nowhere to fetch them from.
     pub fetch_event: Option<FetchEvent>,
 }

@@ -23,7 +23,7 @@ use crate::{
         clock::now as wall_now,
         pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
     },
-    archive::{Archive, LedgerPlace, Limits},
+    archive::{Archive, Limits},
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
@@ -130,9 +130,8 @@ impl Stage {
         let ledger = TemporaryDirectory::kept()?;
         // Who looks at what is made up is not recorded.
         let desk = Desk::new(&directory.path, &ledger, None);
-        let place = LedgerPlace::new(&directory.path, &ledger);
-        let shown = (&status, &metrics, &desk);
-        let address = serve(&runtime, listen, shown, (place, acts), &stop_server)?;
+        let context = (Arc::clone(&status), Arc::clone(&metrics), acts, desk);
+        let address = serve(&runtime, listen, context, &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -286,12 +285,14 @@ fn receivers(
     Ok((notify::plan(&configs, route), built))
 }
 
+/// What the server shows and tells.
+type Shared = (Arc<Status>, Arc<Metrics>, mpsc::Sender<ActRequest>, Desk);
+
 /// Opens the wanted port, or the next one that is free, and serves there.
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    (status, metrics, desk): (&Arc<Status>, &Arc<Metrics>, &Desk),
-    (ledger, acts): (LedgerPlace, mpsc::Sender<ActRequest>),
+    (status, metrics, acts, desk): Shared,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -304,17 +305,8 @@ fn serve(
                 let address = listener.local_addr()?;
                 // Nobody reloads the demo's rules: the channel is closed.
                 let (reload, _) = mpsc::channel(1);
-                let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let (desk, ledger) = (desk.clone(), Some(ledger));
-                let context = ServerContext {
-                    status,
-                    metrics,
-                    reload,
-                    acts,
-                    desk,
-                    ledger,
-                    fetch_event: None,
-                };
+                let context =
+                    ServerContext { status, metrics, reload, acts, desk, fetch_event: None };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);
