@@ -4,6 +4,7 @@ mod agreement;
 mod archive;
 mod broken;
 mod questions;
+mod reports;
 mod schema;
 mod tamper;
 mod usage;
