@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{exit, output, shipped, shipped_rules};
+use super::{exit, output, shipped_frameworks, shipped_rules};
 use crate::{
     app::clock::now,
     archive::{
@@ -366,7 +366,7 @@ impl ComplianceArgs {
                 let read = read_rules_dir(directory);
                 read.map_err(|problems| refuse(&problems, "the frameworks"))?.rules
             }
-            None => shipped::shipped_frameworks(),
+            None => shipped_frameworks(),
         };
         let problems = Problems::new();
         let frameworks = read_frameworks(&files, &rules.classes(), &problems);
