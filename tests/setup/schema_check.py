@@ -129,6 +129,14 @@ def check_identities(checker: Checker):
         checker.invalid(schema, "wrong identities", [wrong])
 
 
+def check_frameworks(checker: Checker):
+    schema = checker.schema("framework")
+    for path in sorted((ROOT / "frameworks").glob("*.yaml")):
+        checker.valid(schema, f"frameworks/{path.name}", documents(path.read_text("utf-8")))
+    nameless = {"framework": "x", "controls": [{"title": "y", "shows": ["coverage"]}]}
+    checker.invalid(schema, "a control without an id", [nameless])
+
+
 def check_configuration(checker: Checker):
     schema = checker.schema("config")
     usable = [
