@@ -178,7 +178,7 @@ def check_api(checker: Checker):
 
 def main() -> int:
     checker = Checker(sys.argv[1])
-    checks = (check_rules, check_tests, check_identities, check_configuration, check_alerts, check_api)
+    checks = (check_rules, check_tests, check_identities, check_frameworks, check_configuration, check_alerts, check_api)
     for check in checks:
         check(checker)
     print(f"schema result: {checker.passed} passed, {checker.failed} failed")
