@@ -5,6 +5,7 @@ mod archive;
 mod broken;
 mod evidence;
 mod questions;
+mod reports;
 mod schema;
 mod signed;
 mod tamper;
