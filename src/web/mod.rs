@@ -12,7 +12,7 @@ mod connections;
 mod listener;
 mod settings;
 
-pub use access::{Access, AccessConfig};
+pub use access::{Access, AccessConfig, basic_auth};
 pub use body::{BodyError, collect, discard};
 pub use certificate::{Certificate, CertificateConfig};
 pub use connections::Limits;

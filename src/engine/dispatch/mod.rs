@@ -28,6 +28,7 @@ mod matcher;
 mod plan;
 mod refusal;
 mod state;
+mod state_key;
 mod trouble;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -46,7 +47,8 @@ pub(in crate::engine) use group::{Group, Owed, Phase, Progress, backoff, ledger_
 pub(in crate::engine) use grouped_alert::GroupedAlert;
 pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
-pub(in crate::engine) use state::{GroupStateKey, read_entries, value_of};
+pub(in crate::engine) use state::{read_entries, value_of};
+pub(in crate::engine) use state_key::GroupStateKey;
 pub(in crate::engine) use trouble::{about, in_trouble};
 
 /// What the dispatcher works from; the configuration in resolved form.
