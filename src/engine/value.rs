@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc};
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
-use super::limits::CAPTURED_VALUES_MAX;
+use super::{event_ref::EventRef, limits::CAPTURED_VALUES_MAX};
 
 /// One value of a field. A field has none, one, or many (arrays have any-member meaning).
 #[derive(Clone, Debug, PartialEq)]
@@ -67,13 +67,16 @@ pub enum Captured {
     One(Arc<str>),
     /// Several, in the order of the document.
     Many(Arc<[Arc<str>]>),
+    /// No value of a field: which event the values before it are of. The last of a list, if it is there;
+    /// lists that earlier versions stored have none.
+    Event(Arc<EventRef>),
 }
 
 impl Captured {
     /// All values, in the order of the document.
     pub fn values(&self) -> &[Arc<str>] {
         match self {
-            Captured::Absent => &[],
+            Captured::Absent | Captured::Event(_) => &[],
             Captured::One(text) => std::slice::from_ref(text),
             Captured::Many(texts) => texts,
         }
@@ -112,10 +115,18 @@ impl Captured {
     /// All values, joined by a comma and a space, for people.
     pub fn joined(&self) -> Option<String> {
         match self {
-            Captured::Absent => None,
+            Captured::Absent | Captured::Event(_) => None,
             Captured::One(text) => Some(text.to_string()),
             Captured::Many(texts) => Some(texts.join(", ")),
         }
+    }
+}
+
+/// Which event the values of a list are of, if that is known.
+pub(in crate::engine) fn event_of(captured: &[Captured]) -> Option<&Arc<EventRef>> {
+    match captured.last()? {
+        Captured::Event(event) => Some(event),
+        Captured::Absent | Captured::One(_) | Captured::Many(_) => None,
     }
 }
 

@@ -12,10 +12,12 @@
     reason = "tests touch the world, and a panic is how they fail"
 )]
 
+mod acts;
 mod alarms;
 mod bad_input;
 mod clocks;
 mod configuration;
+mod console;
 mod crash;
 mod credentials;
 mod delivery;

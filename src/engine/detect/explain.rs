@@ -475,7 +475,7 @@ impl<'r> Explainer<'r> {
                     Captured::Absent if event.has(predicate.field) => {
                         vec!["null or an object".to_owned()]
                     }
-                    Captured::Absent => Vec::new(),
+                    Captured::Absent | Captured::Event(_) => Vec::new(),
                     Captured::One(text) => vec![text.to_string()],
                     Captured::Many(texts) => texts.iter().map(ToString::to_string).collect(),
                 });

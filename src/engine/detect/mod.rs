@@ -22,7 +22,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Event, FieldId, RequestIdentity, Stage, is_long_running, well_known},
+    event::{Event, FieldId, Reference, RequestIdentity, Stage, is_long_running, well_known},
     kubernetes::verbs::CHANGING,
     rule::{Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
@@ -57,7 +57,7 @@ pub struct Detection {
     pub stage: Stage,
     /// Whether the rule sees all stages; then each stage counts on its own.
     pub every_stage: bool,
-    /// Values of the rule's `capture` fields, in that order.
+    /// Values of the rule's `capture` fields, in that order, and behind them which event it was.
     pub captured: Arc<[Captured]>,
 }
 
@@ -129,18 +129,27 @@ impl RuleMatcher {
 
     /// What rules say of a request that was received, should it never end. The event is one of stage
     /// `Unfinished` afterwards.
-    pub(super) fn received(&mut self, event: &mut Event<'_>) -> Option<Received> {
+    pub(super) fn received(
+        &mut self,
+        event: &mut Event<'_>,
+        reference: &mut Reference<'_>,
+    ) -> Option<Received> {
         event.stage = Stage::Unfinished;
         event.set(well_known::STAGE, Value::Str(Cow::Borrowed(Stage::Unfinished.as_str())));
         let (mut detections, time) = (Vec::new(), event.time);
-        self.detect(event, &mut detections);
+        self.detect(event, reference, &mut detections);
         let identity = detections.first()?.identity;
         Some(Received { identity, time, detections })
     }
 
     /// Adds a detection for each rule that the event satisfies, in the order of the rules; those that
     /// record are in [`RuleMatcher::recorded`]. Returns how many rules were looked at.
-    pub(super) fn detect(&mut self, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
+    pub(super) fn detect(
+        &mut self,
+        event: &mut Event<'_>,
+        reference: &mut Reference<'_>,
+        out: &mut Vec<Detection>,
+    ) -> u64 {
         let mut looked_at = 0;
         self.recorded.clear();
         let mut readings = Readings::of(event);
@@ -175,8 +184,11 @@ impl RuleMatcher {
                 let keep = Keep::of(counted.get(slot) == Some(&true));
                 self.free_text.capture_deciding(event, *field, keep, &self.rules, condition)
             };
-            let captured = rule.capture.iter().enumerate().map(&mut capture).collect();
+            let values = rule.capture.iter().enumerate().map(&mut capture);
+            let mut captured = Vec::with_capacity(rule.capture.len() + 1);
+            captured.extend(values);
             let event = &*readings.every;
+            captured.push(Captured::Event(Arc::clone(reference.of(event))));
             out.push(Detection {
                 rule: index,
                 time: event.time,
@@ -184,7 +196,7 @@ impl RuleMatcher {
                 identity: *identity.get_or_insert_with(|| RequestIdentity::of(event)),
                 stage: event.stage,
                 every_stage: rule.steps != RuleSteps::Canonical,
-                captured,
+                captured: captured.into(),
             });
         }
         looked_at

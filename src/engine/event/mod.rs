@@ -12,6 +12,7 @@ mod known;
 pub mod network;
 mod object;
 mod redact;
+mod reference;
 mod request;
 mod shell;
 mod sources;
@@ -29,6 +30,7 @@ pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
 pub use redact::{redact, redact_record};
+pub(in crate::engine) use reference::Reference;
 pub(in crate::engine) use sources::Sources;
 pub use unread::{UnreadCounts, UnreadFields};
 

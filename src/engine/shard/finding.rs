@@ -10,7 +10,7 @@ use crate::engine::{
     limits::KEYS_PER_EVENT_MAX,
     rule::{CaptureSlot, CorrelationInput, CorrelationRule, RuleIndex},
     time::EventTime,
-    value::{Captured, choices},
+    value::{Captured, choices, event_of},
 };
 
 /// A rule's whole condition held.
@@ -137,9 +137,11 @@ fn capture_of(
         .collect();
     let same = |(at, slot): (usize, &Option<CaptureSlot>)| slot.is_some_and(|s| s.index() == at);
     let slots = input.capture.iter();
+    let event = event_of(captured);
+    let fields = captured.len() - usize::from(event.is_some());
     if chosen.is_empty()
         && !captured.iter().any(Captured::is_long)
-        && slots.len() == captured.len()
+        && slots.len() == fields
         && slots.clone().enumerate().all(same)
     {
         return Arc::clone(captured);
@@ -152,5 +154,5 @@ fn capture_of(
             None => captured.get(slot.index()).map(Captured::shown).unwrap_or_default(),
         }
     };
-    slots.map(value).collect()
+    slots.map(value).chain(event.cloned().map(Captured::Event)).collect()
 }

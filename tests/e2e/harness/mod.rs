@@ -7,6 +7,7 @@
 pub(crate) mod alertmanager;
 pub(crate) mod apiserver;
 pub(crate) mod audit;
+pub(crate) mod browser;
 pub(crate) mod hook;
 pub(crate) mod kafka;
 pub(crate) mod moody;
@@ -59,6 +60,7 @@ pub(crate) enum Service {
     Alertmanager,
     Prometheus,
     Smtp,
+    Browser,
     // These are only if they were asked for.
     ApiServer,
     KafkaConnect,
@@ -71,9 +73,10 @@ impl Service {
     fn path(self) -> &'static str {
         match self {
             Service::Kafka => "kafka/pom.xml",
-            Service::Alertmanager => "bin/alertmanager",
+            Service::Alertmanager => alertmanager_path(),
             Service::Prometheus => "bin/prometheus",
             Service::Smtp => "python/aiosmtpd",
+            Service::Browser => "bin/chromedriver",
             Service::ApiServer => "kube-apiserver/built.mod",
             Service::KafkaConnect => "kafka-connect/pom.xml",
             Service::OtelCollector => "otel-collector/built.mod",
@@ -92,8 +95,20 @@ impl Service {
             | Service::OtelCollector
             | Service::Rsyslog
             | Service::SyslogNg => Some("shippers"),
-            Service::Kafka | Service::Alertmanager | Service::Prometheus | Service::Smtp => None,
+            Service::Kafka
+            | Service::Alertmanager
+            | Service::Prometheus
+            | Service::Smtp
+            | Service::Browser => None,
         }
+    }
+}
+
+/// Debian's Alertmanager, or the newest that could be built if `TRIPLINE_ALERTMANAGER` says so.
+pub(crate) fn alertmanager_path() -> &'static str {
+    match env::var("TRIPLINE_ALERTMANAGER").as_deref() {
+        Ok("newest") => "bin/alertmanager-newest",
+        _ => "bin/alertmanager",
     }
 }
 
