@@ -312,8 +312,7 @@ impl Watched {
 }
 
 /// What people ask for over HTTP.
-type Requests =
-    (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ActRequest>, mpsc::Receiver<Entry>);
+type Requests = (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ActRequest>, mpsc::Receiver<Entry>);
 
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(

@@ -188,7 +188,14 @@ fn answer_format(word: &str) -> Result<ask::Format, String> {
 pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         ReportCommand::Access(args) => args.write("30d", |open, scope, coverage, attested| {
-            report::access_report(&open.reader, scope, coverage, attested, Vec::new(), &mut progress)
+            report::access_report(
+                &open.reader,
+                scope,
+                coverage,
+                attested,
+                Vec::new(),
+                &mut progress,
+            )
         }),
         ReportCommand::Alerts(args) => args.write("30d", |open, scope, coverage, attested| {
             report::alerts_report(&open.reader, scope, coverage, attested, &mut progress)
@@ -202,18 +209,37 @@ pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
             let Some(framework) = wanted else {
                 let known: Vec<&str> = frameworks.iter().map(|one| one.id.as_str()).collect();
                 let given = printable(&args.framework);
-                output::complain(&format!("no framework `{given}`; there are: {}", known.join(", ")));
+                output::complain(&format!(
+                    "no framework `{given}`; there are: {}",
+                    known.join(", ")
+                ));
                 return Ok(ExitCode::from(exit::USAGE));
             };
             args.file.write("30d", |open, scope, coverage, attested| {
                 let of = (framework, rules.as_slice(), [].as_slice());
-                report::compliance_report(&open.reader, scope, coverage, attested, of, &mut progress)
+                report::compliance_report(
+                    &open.reader,
+                    scope,
+                    coverage,
+                    attested,
+                    of,
+                    &mut progress,
+                )
             })
         }
-        ReportCommand::Incident(args) => args.file.write("30d", |open, scope, coverage, attested| {
-            let reader = &open.reader;
-            report::incident_report(reader, scope, coverage, attested, &args.fingerprint, &mut progress)
-        }),
+        ReportCommand::Incident(args) => {
+            args.file.write("30d", |open, scope, coverage, attested| {
+                let reader = &open.reader;
+                report::incident_report(
+                    reader,
+                    scope,
+                    coverage,
+                    attested,
+                    &args.fingerprint,
+                    &mut progress,
+                )
+            })
+        }
     }
 }
 
@@ -260,7 +286,8 @@ impl FileArgs {
             Err(error) => return answered(error),
         };
         let attested = self.attest(&open.reader, key.as_ref(), &open.scope.period);
-        let made = coverage_of(&open).and_then(|coverage| make(&open, &open.scope, &coverage, &attested));
+        let made =
+            coverage_of(&open).and_then(|coverage| make(&open, &open.scope, &coverage, &attested));
         output::show_status("");
         let made = match made {
             Ok(made) => made,
@@ -284,7 +311,8 @@ impl FileArgs {
 
     fn attest(&self, reader: &Reader, key: Option<&PublicKey>, period: &Period) -> Attested {
         output::show_status("verifying the ledger …");
-        let check = |head: &Hash, signature: &[u8]| key.is_some_and(|key| key.signed(head, signature));
+        let check =
+            |head: &Hash, signature: &[u8]| key.is_some_and(|key| key.signed(head, signature));
         let check = key.is_some().then_some(&check as &dyn Fn(&Hash, &[u8]) -> bool);
         let verified = verify(reader, Asked { month: None, seal: None, check });
         let unreadable = reader.problems().iter().map(ToString::to_string);
@@ -330,7 +358,9 @@ impl ComplianceArgs {
             None => shipped_rules(),
         };
         let loaded = rule::load(&sources, &LoadOptions::default());
-        let Some(rules) = loaded.rules else { return Err(refuse(&loaded.diagnostics, "the rules")) };
+        let Some(rules) = loaded.rules else {
+            return Err(refuse(&loaded.diagnostics, "the rules"));
+        };
         let files: Vec<std::sync::Arc<SourceText>> = match &self.frameworks {
             Some(directory) => {
                 let read = read_rules_dir(directory);

@@ -74,7 +74,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("http.auth.certificates", "false", "Client certificates say who asks."),
     setting("http.auth.groups", "none", "What members of groups are: viewer, responder, auditor."),
     setting("http.public", "[health]", "What is shown without credentials: health, metrics."),
-    setting("http.insecure", "false", "Listens for others though nobody is asked: shows health and metrics."),
+    setting(
+        "http.insecure",
+        "false",
+        "Listens for others though nobody is asked: shows health and metrics.",
+    ),
     setting("engine.grace", "2m", "How long an event may come after newer ones and still count."),
     setting("engine.idle_after", "1m", "When a silent partition stops holding the others back."),
     setting("engine.skew_max", "5m", "How far ahead of our clock an event may claim to be."),

@@ -235,20 +235,14 @@ impl Collector<'_> {
 
     /// Takes what is to be recorded of an event.
     #[inline]
-    fn record(
-        &mut self,
-        event: &Event<'_>,
-        reference: &mut Reference<'_>,
-        is_from_future: bool,
-    ) {
+    fn record(&mut self, event: &Event<'_>, reference: &mut Reference<'_>, is_from_future: bool) {
         let Some(extractor) = &mut self.extractor else { return };
         let recorded = self.matcher.recorded();
         let is_new_usage = self.used.as_mut().is_some_and(|used| used.is_new(event));
         if recorded.is_empty() && !is_new_usage {
             return;
         }
-        let Some(observed) = extractor.extract(event, recorded, reference, is_from_future)
-        else {
+        let Some(observed) = extractor.extract(event, recorded, reference, is_from_future) else {
             return;
         };
         if is_new_usage {

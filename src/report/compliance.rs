@@ -80,7 +80,9 @@ pub fn compliance_report(
     })?;
     let sight = evidence.seen.sight();
     let mut sections = vec![evidence.summary(framework, sight)];
-    sections.extend(framework.controls.iter().map(|control| evidence.section(framework, control, sight)));
+    sections.extend(
+        framework.controls.iter().map(|control| evidence.section(framework, control, sight)),
+    );
     let title = format!("Evidence for {} {}", framework.title, framework.version);
     let head = (ReportKind::Compliance, title);
     let mut made = report(head, scope, attested, (&evidence.seen, &evidence.totals), sections);
@@ -99,20 +101,29 @@ impl Evidence<'_> {
         for control in &framework.controls {
             let rules = self.rules_of(framework, control);
             let ids: Vec<String> = rules.iter().map(|rule| rule.id.clone()).collect();
-            let requests = |class: &String| self.totals.classes.get(class.as_str()).map_or(0, |of| of.requests);
+            let requests = |class: &String| {
+                self.totals.classes.get(class.as_str()).map_or(0, |of| of.requests)
+            };
             let accesses: u64 = control.classes.iter().map(requests).sum();
-            let entries: u64 =
-                control.entries.iter().map(|kind| self.totals.entries.get(kind).copied().unwrap_or(0)).sum();
+            let entries: u64 = control
+                .entries
+                .iter()
+                .map(|kind| self.totals.entries.get(kind).copied().unwrap_or(0))
+                .sum();
             let alerts = if ids.is_empty() { 0 } else { self.alerts.of(&ids).count() as u64 };
-            let or_not = |applies: bool, cell: Cell| if applies { cell } else { Cell::NotApplicable };
-            table.push(ROWS_MAX, [
-                Cell::text(&control.id),
-                Cell::text(&control.title),
-                or_not(!control.classes.is_empty(), sight.count(accesses, "")),
-                or_not(!control.entries.is_empty(), sight.count(entries, "")),
-                or_not(!ids.is_empty(), Cell::number(ids.len() as u64)),
-                or_not(!ids.is_empty(), sight.count(alerts, "")),
-            ]);
+            let or_not =
+                |applies: bool, cell: Cell| if applies { cell } else { Cell::NotApplicable };
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&control.id),
+                    Cell::text(&control.title),
+                    or_not(!control.classes.is_empty(), sight.count(accesses, "")),
+                    or_not(!control.entries.is_empty(), sight.count(entries, "")),
+                    or_not(!ids.is_empty(), Cell::number(ids.len() as u64)),
+                    or_not(!ids.is_empty(), sight.count(alerts, "")),
+                ],
+            );
         }
         Section::new("controls", "Controls")
             .note("Evidence for each control, not a judgement. `not applicable`: nothing of this sort is evidence for it.")
@@ -121,7 +132,8 @@ impl Evidence<'_> {
 
     /// One control.
     fn section(&self, framework: &Framework, control: &Control, sight: Sight) -> Section {
-        let mut section = Section::new(control.id.clone(), format!("{} {}", control.id, control.title));
+        let mut section =
+            Section::new(control.id.clone(), format!("{} {}", control.id, control.title));
         if !control.limits.is_empty() {
             section = section.note(format!("Cannot show: {}", control.limits));
         }
@@ -141,7 +153,8 @@ impl Evidence<'_> {
             section = section.table(table);
         }
         let rules = self.rules_of(framework, control);
-        let shows_rules = control.shows.contains(&Show::Rules) || control.shows.contains(&Show::Alerts);
+        let shows_rules =
+            control.shows.contains(&Show::Rules) || control.shows.contains(&Show::Alerts);
         if !rules.is_empty() || shows_rules {
             section = section.table(self.rules_table(&rules, sight));
         }
@@ -163,13 +176,16 @@ impl Evidence<'_> {
             let alerts = self.alerts.of(&id).count() as u64;
             let judged = self.alerts.of(&id).filter(|life| !life.verdict.is_empty()).count() as u64;
             let told = self.alerts.of(&id).filter_map(|life| Some(life.told?.since(life.raised?)));
-            table.push(ROWS_MAX, [
-                Cell::text(&rule.id),
-                Cell::text(&rule.title),
-                sight.count(alerts, self.scope.query("timeline", &[("--rule", &rule.id)])),
-                Cell::number(judged),
-                median(told),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&rule.id),
+                    Cell::text(&rule.title),
+                    sight.count(alerts, self.scope.query("timeline", &[("--rule", &rule.id)])),
+                    Cell::number(judged),
+                    median(told),
+                ],
+            );
         }
         table
     }
@@ -196,7 +212,9 @@ impl Evidence<'_> {
             Show::OwnAlerts => vec![self.own_alerts_table(sight)],
             Show::People => self.people.section(self.scope, sight).tables,
             Show::Permissions if self.permissions.is_empty() => {
-                let empty = Cell::text("no roles and bindings were imported: `tripline permissions import FILE`");
+                let empty = Cell::text(
+                    "no roles and bindings were imported: `tripline permissions import FILE`",
+                );
                 vec![Table::new(["permissions"], empty)]
             }
             Show::Permissions => self.permissions.to_vec(),
@@ -223,13 +241,16 @@ impl Evidence<'_> {
         let columns = ["month", "rows from", "to", "bytes", "hash of its last row"];
         let mut table = Table::new(columns, Cell::text("the ledger has no month file yet"));
         for month in &self.months {
-            table.push(ROWS_MAX, [
-                Cell::text(&month.month),
-                Cell::text(thousands(month.previous.id + 1)),
-                Cell::text(thousands(month.last.id)),
-                Cell::number(month.bytes),
-                Cell::text(hex_of(&month.last.head)),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&month.month),
+                    Cell::text(thousands(month.previous.id + 1)),
+                    Cell::text(thousands(month.last.id)),
+                    Cell::number(month.bytes),
+                    Cell::text(hex_of(&month.last.head)),
+                ],
+            );
         }
         table
     }
@@ -242,13 +263,17 @@ impl Evidence<'_> {
         ids.dedup();
         for id in ids.into_iter().filter(|id| id.starts_with("tripline")) {
             let wanted = [id.to_owned()];
-            let told = self.alerts.of(&wanted).filter_map(|life| Some(life.told?.since(life.raised?)));
+            let told =
+                self.alerts.of(&wanted).filter_map(|life| Some(life.told?.since(life.raised?)));
             let title = self.alerts.of(&wanted).next().map_or("", |life| &life.title);
-            table.push(ROWS_MAX, [
-                Cell::text(first_of(&[title, id], 1)),
-                Cell::number(self.alerts.of(&wanted).count() as u64),
-                median(told),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(first_of(&[title, id], 1)),
+                    Cell::number(self.alerts.of(&wanted).count() as u64),
+                    median(told),
+                ],
+            );
         }
         table
     }

@@ -38,7 +38,9 @@ fn value(cell: &Cell) -> String {
         Cell::Text(text) => text.clone(),
         Cell::Number(number, _) => number.to_string(),
         Cell::Blank => String::new(),
-        Cell::Nothing | Cell::NotObserved | Cell::NotApplicable => cell.word().unwrap_or("").to_owned(),
+        Cell::Nothing | Cell::NotObserved | Cell::NotApplicable => {
+            cell.word().unwrap_or("").to_owned()
+        }
     }
 }
 

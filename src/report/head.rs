@@ -3,7 +3,10 @@
 
 use super::{
     model::{Report, ReportKind, Section, Sight},
-    part::{coverage::Seen, totals::{Totals, length}},
+    part::{
+        coverage::Seen,
+        totals::{Totals, length},
+    },
     scope::Scope,
 };
 use crate::{
@@ -61,7 +64,9 @@ pub(super) fn report(
     let holds = if verified.is_sound() {
         format!(
             "{} hold; {}, {} of them signed",
-            counted(verified.rows, "row"), counted(verified.seals, "seal"), thousands(verified.signed),
+            counted(verified.rows, "row"),
+            counted(verified.seals, "seal"),
+            thousands(verified.signed),
         )
     } else {
         format!("does NOT hold: {}", counted(verified.faults.len(), "fault"))
@@ -75,13 +80,26 @@ pub(super) fn report(
         ("Hash of its head", verified.head()),
         ("Verified", holds),
         ("Rule sets in force", first_of(&rule_sets, 10)),
-        ("Made", format!("{} by {}, Tripline {}", attested.made, attested.author, env!("CARGO_PKG_VERSION"))),
+        (
+            "Made",
+            format!(
+                "{} by {}, Tripline {}",
+                attested.made,
+                attested.author,
+                env!("CARGO_PKG_VERSION")
+            ),
+        ),
     ];
     let mut warnings: Vec<String> = verified
         .faults
         .iter()
         .take(10)
-        .map(|fault| format!("the ledger does not hold in {}, rows {} to {}: {}", fault.place, fault.from, fault.to, fault.what))
+        .map(|fault| {
+            format!(
+                "the ledger does not hold in {}, rows {} to {}: {}",
+                fault.place, fault.from, fault.to, fault.what
+            )
+        })
         .collect();
     warnings.extend(attested.problems.iter().map(|problem| format!("not counted: {problem}")));
     warnings.extend(seen.warnings());

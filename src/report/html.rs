@@ -24,7 +24,9 @@ struct Page<'a> {
 /// None that is known: templates are checked when they are compiled.
 pub fn render(report: &Report) -> Result<String, askama::Error> {
     let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
-    let policy = format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'");
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
+    );
     Page { report, style: STYLE, policy }.render()
 }
 
@@ -34,7 +36,9 @@ fn shown(cell: &Cell) -> String {
         Cell::Text(text) => text.clone(),
         Cell::Number(number, _) => thousands(*number),
         Cell::Blank => String::new(),
-        Cell::Nothing | Cell::NotObserved | Cell::NotApplicable => cell.word().unwrap_or("").to_owned(),
+        Cell::Nothing | Cell::NotObserved | Cell::NotApplicable => {
+            cell.word().unwrap_or("").to_owned()
+        }
     }
 }
 

@@ -28,11 +28,36 @@ const HOUR: u64 = 3_600;
 /// Regulation (EU) 2016/679, article 33(1); Directive (EU) 2022/2555, article 23(4); Regulation (EU) 2022/2554,
 /// article 19, with Delegated Regulation (EU) 2025/301, article 5.
 const DUE: &[(&str, &str, u64, &str)] = &[
-    ("DORA, article 19", "initial notification", 4 * HOUR, "classified as major; at the latest 24 hours after becoming aware"),
-    ("DORA, article 19", "intermediate report", 76 * HOUR, "72 hours after the initial notification"),
-    ("NIS2, article 23(4)(a)", "early warning", 24 * HOUR, "having become aware of a significant incident"),
-    ("NIS2, article 23(4)(b)", "incident notification", 72 * HOUR, "having become aware of a significant incident"),
-    ("GDPR, article 33(1)", "notification to the authority", 72 * HOUR, "having become aware of a breach of personal data"),
+    (
+        "DORA, article 19",
+        "initial notification",
+        4 * HOUR,
+        "classified as major; at the latest 24 hours after becoming aware",
+    ),
+    (
+        "DORA, article 19",
+        "intermediate report",
+        76 * HOUR,
+        "72 hours after the initial notification",
+    ),
+    (
+        "NIS2, article 23(4)(a)",
+        "early warning",
+        24 * HOUR,
+        "having become aware of a significant incident",
+    ),
+    (
+        "NIS2, article 23(4)(b)",
+        "incident notification",
+        72 * HOUR,
+        "having become aware of a significant incident",
+    ),
+    (
+        "GDPR, article 33(1)",
+        "notification to the authority",
+        72 * HOUR,
+        "having become aware of a breach of personal data",
+    ),
 ];
 
 /// What people must write themselves: GDPR, article 33(3); NIS2, article 23(4).
@@ -66,7 +91,8 @@ pub fn incident_report(
     })?;
     let found = alerts.lives.iter().rfind(|((known, _), _)| known.starts_with(fingerprint));
     let Some(((fingerprint, _), life)) = found else {
-        let message = format!("the ledger has no alert `{}` in this period", printable(fingerprint));
+        let message =
+            format!("the ledger has no alert `{}` in this period", printable(fingerprint));
         let hint = "ask for a longer one: `--since 90d`".to_owned();
         return Err(Mistake { code: "unknown_name", message, hint }.into());
     };
@@ -97,7 +123,8 @@ pub fn incident_report(
         people.machine_section(scope, sight),
     ];
     let title = format!("Facts of an alert: {}", life.title);
-    let mut made = report((ReportKind::Incident, title), scope, attested, (&seen, &totals), sections);
+    let mut made =
+        report((ReportKind::Incident, title), scope, attested, (&seen, &totals), sections);
     made.limits.insert(
         0,
         "Whether anything has to be notified, and when somebody became aware, are questions of law: times here are those \
@@ -110,7 +137,8 @@ pub fn incident_report(
 fn facts_section(scope: &Scope, fingerprint: &str, life: &Life) -> Section {
     let mut table = Table::new(["fact", "is"], Cell::NotApplicable);
     let mut say = |what: &str, cell: Cell| table.push(ROWS_MAX, [Cell::text(what), cell]);
-    let time = |at: Option<EventTime>| at.map_or(Cell::NotObserved, |at| Cell::text(scope.time(at)));
+    let time =
+        |at: Option<EventTime>| at.map_or(Cell::NotObserved, |at| Cell::text(scope.time(at)));
     let word = |text: &str| if text.is_empty() { Cell::NotObserved } else { Cell::text(text) };
     say("alert", Cell::text(fingerprint));
     say("rule", Cell::text(format!("{} ({})", life.title, life.rule)));
@@ -129,20 +157,30 @@ fn facts_section(scope: &Scope, fingerprint: &str, life: &Life) -> Section {
 }
 
 fn due_section(scope: &Scope, life: &Life) -> Section {
-    let mut table = Table::new(["law", "what", "due, from the first notification", "its clock begins with", "done at"], Cell::NotApplicable);
+    let mut table = Table::new(
+        ["law", "what", "due, from the first notification", "its clock begins with", "done at"],
+        Cell::NotApplicable,
+    );
     for (law, step, seconds, begins) in DUE {
         let due = life.told.map(|told| told.plus(Duration::from_secs(*seconds)));
-        table.push(ROWS_MAX, [
-            Cell::text(*law),
-            Cell::text(*step),
-            due.map_or(Cell::text("nobody was notified yet"), |due| Cell::text(scope.time(due))),
-            Cell::text(*begins),
-            Cell::Blank,
-        ]);
+        table.push(
+            ROWS_MAX,
+            [
+                Cell::text(*law),
+                Cell::text(*step),
+                due.map_or(Cell::text("nobody was notified yet"), |due| {
+                    Cell::text(scope.time(due))
+                }),
+                Cell::text(*begins),
+                Cell::Blank,
+            ],
+        );
     }
     let marked = match life.verdict.as_str() {
         "true_positive" => "Somebody judged this alert a true positive.",
-        "" => "Nobody has judged this alert yet: no clock runs for an alert alone. `tripline alerts verdict` marks it.",
+        "" => {
+            "Nobody has judged this alert yet: no clock runs for an alert alone. `tripline alerts verdict` marks it."
+        }
         _ => "Somebody judged this alert to be no incident.",
     };
     Section::new("due", "What may be due").note(marked).table(table)

@@ -93,9 +93,12 @@ pub fn sample(
         }
         population += 1;
         requests += access.count();
-        ids = Some(ids.map_or((row.id, row.id), |(first, last)| (first.min(row.id), last.max(row.id))));
+        ids = Some(
+            ids.map_or((row.id, row.id), |(first, last)| (first.min(row.id), last.max(row.id))),
+        );
         let number = number_of(of.seed, row.id, &access.event_hash);
-        let is_drawn = drawn.len() < of.size || drawn.peek().is_some_and(|most| number < most.number);
+        let is_drawn =
+            drawn.len() < of.size || drawn.peek().is_some_and(|most| number < most.number);
         if is_drawn {
             drawn.push(Candidate { number, row: row.clone() });
             if drawn.len() > of.size {

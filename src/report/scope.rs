@@ -68,7 +68,9 @@ impl Scope {
             Some(access) => access.cluster.as_deref() == Some(cluster),
             None => true,
         };
-        at >= self.period.from && at < self.period.to && self.cluster.as_ref().is_none_or(of_cluster)
+        at >= self.period.from
+            && at < self.period.to
+            && self.cluster.as_ref().is_none_or(of_cluster)
     }
 
     /// The day of a time in the zone, in days since 1970, and its hour.
@@ -94,7 +96,11 @@ impl Scope {
         if let Some(cluster) = &self.cluster {
             text.push_str(&format!(" --cluster {}", quoted(cluster)));
         }
-        text.push_str(&format!(" --from {} --to {}", self.period.from.rfc3339(), self.period.to.rfc3339()));
+        text.push_str(&format!(
+            " --from {} --to {}",
+            self.period.from.rfc3339(),
+            self.period.to.rfc3339()
+        ));
         text
     }
 }

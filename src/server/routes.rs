@@ -4,8 +4,8 @@
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    ServerContext, acts, api, caller::Right, console, door::login, health, ledger, metrics, openapi,
-    questions, reload, stream,
+    ServerContext, acts, api, caller::Right, console, door::login, health, ledger, metrics,
+    openapi, questions, reload, stream,
 };
 use crate::ask::{self, Parameter, QuestionKind};
 

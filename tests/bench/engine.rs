@@ -43,7 +43,10 @@ pub(crate) fn run() {
     println!("decode+detect, shipped rules  {:.0} events per CPU-second", 1e9 / all);
     let off = UsageMode::Off;
     let shipped = measure("without usage", rules::shipped(), off, now, &batches);
-    println!("use of permissions            {:.1} % of decode+detect", 100.0 * (all / shipped - 1.0));
+    println!(
+        "use of permissions            {:.1} % of decode+detect",
+        100.0 * (all / shipped - 1.0)
+    );
     let none = measure("no rules", RuleSet::default(), off, now, &batches);
     let ten = measure("10 rules", rules::generated(10), off, now, &batches);
     let thousand = measure("1,000 rules", rules::generated(1_000), off, now, &batches);

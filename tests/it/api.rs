@@ -56,7 +56,9 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, wrong: &mut Ve
                         continue;
                     }
                     match rule {
-                        Value::Bool(false) => wrong.push(format!("{path}.{name} is not documented")),
+                        Value::Bool(false) => {
+                            wrong.push(format!("{path}.{name} is not documented"))
+                        }
                         rule => check(root, rule, value, &format!("{path}.{name}"), wrong),
                     }
                 }
@@ -297,7 +299,10 @@ async fn who_looked_is_in_the_ledger_whichever_way_they_took() {
         .filter(|row| row["kind"] == "view")
         .collect();
     let by_ben = views.iter().find(|view| view["party"] == "ben").unwrap();
-    assert_eq!((&by_ben["facts"]["way"], &by_ben["subject"]), (&"files".into(), &"timeline".into()));
+    assert_eq!(
+        (&by_ben["facts"]["way"], &by_ben["subject"]),
+        (&"files".into(), &"timeline".into())
+    );
     assert!(by_ben["detail"].as_str().unwrap().contains("actor=anna@example.org"), "{by_ben}");
     let by_local = views.iter().find(|view| view["subject"] == "visits").unwrap();
     assert_eq!(

@@ -136,7 +136,11 @@ fn read_controls(section: &Section<'_>, key: &'static str, to: &mut File) {
             section.invalid("id", format!("there is another control `{id}`"), "leave one of them");
         }
         let keys = ["classes", "entries", "shows"];
-        if classes.is_empty() && entries.is_empty() && shows.is_empty() && !keys.iter().any(|key| section.has(key)) {
+        if classes.is_empty()
+            && entries.is_empty()
+            && shows.is_empty()
+            && !keys.iter().any(|key| section.has(key))
+        {
             let title = "nothing is evidence for the control";
             section.invalid("id", title, "name `classes`, `entries`, `shows` or several of them");
         }
@@ -166,7 +170,8 @@ fn words_of<'a, T>(
             Some(item) => section.place_of_span(item.span.clone()),
             None => section.place_of(key),
         };
-        let diagnostic = Diagnostic::error(code::INVALID_VALUE, place, format!("`{word}` is no {what}"));
+        let diagnostic =
+            Diagnostic::error(code::INVALID_VALUE, place, format!("`{word}` is no {what}"));
         let known = known();
         let help = match nearest(word, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -117,9 +117,7 @@ impl Alerts {
 
     fn life_of(&mut self, entry: &Entry) -> Option<&mut Life> {
         match entry.fact_of("starts_at") {
-            Some(starts_at) => {
-                self.lives.get_mut(&(entry.subject.clone(), starts_at.to_owned()))
-            }
+            Some(starts_at) => self.lives.get_mut(&(entry.subject.clone(), starts_at.to_owned())),
             None => self.newest(&entry.subject),
         }
     }
@@ -130,7 +128,10 @@ impl Alerts {
     }
 
     /// Alerts of some rules, by their names; of all, if none is named.
-    pub(in crate::report) fn of<'a>(&'a self, rules: &'a [String]) -> impl Iterator<Item = &'a Life> {
+    pub(in crate::report) fn of<'a>(
+        &'a self,
+        rules: &'a [String],
+    ) -> impl Iterator<Item = &'a Life> {
         self.lives.values().filter(move |life| rules.is_empty() || rules.contains(&life.rule))
     }
 
@@ -141,31 +142,45 @@ impl Alerts {
             rules.entry((&life.rule, &life.severity)).or_default().push(life);
         }
         let columns = [
-            "rule", "title", "severity", "alerts", "true positive", "benign", "false positive",
-            "not judged", "precision", "until told", "until taken", "until resolved",
+            "rule",
+            "title",
+            "severity",
+            "alerts",
+            "true positive",
+            "benign",
+            "false positive",
+            "not judged",
+            "precision",
+            "until told",
+            "until taken",
+            "until resolved",
         ];
         let mut table = Table::new(columns, sight.zero());
         for ((rule, severity), lives) in rules {
-            let judged = |word: &str| lives.iter().filter(|life| life.verdict == word).count() as u64;
+            let judged =
+                |word: &str| lives.iter().filter(|life| life.verdict == word).count() as u64;
             let [good, benign, bad] = ["true_positive", "benign", "false_positive"].map(judged);
             let all = lives.len() as u64;
             let until = |end: fn(&Life) -> Option<EventTime>| {
                 median(lives.iter().filter_map(|life| Some(end(life)?.since(life.raised?))))
             };
-            table.push(ROWS_MAX, [
-                Cell::text(rule),
-                Cell::text(lives.first().map_or("", |life| &life.title)),
-                Cell::text(severity),
-                sight.count(all, scope.query("timeline", &[("--rule", rule)])),
-                Cell::number(good),
-                Cell::number(benign),
-                Cell::number(bad),
-                Cell::number(all - good - benign - bad),
-                precision(good, bad + benign),
-                until(|life| life.told),
-                until(|life| life.taken),
-                until(|life| life.resolved),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(rule),
+                    Cell::text(lives.first().map_or("", |life| &life.title)),
+                    Cell::text(severity),
+                    sight.count(all, scope.query("timeline", &[("--rule", rule)])),
+                    Cell::number(good),
+                    Cell::number(benign),
+                    Cell::number(bad),
+                    Cell::number(all - good - benign - bad),
+                    precision(good, bad + benign),
+                    until(|life| life.told),
+                    until(|life| life.taken),
+                    until(|life| life.resolved),
+                ],
+            );
         }
         Section::new("rules", "Alerts by rule")
             .note("Spans are medians, from when Tripline raised an alert. Precision is the share of true positives among \
@@ -183,17 +198,22 @@ impl Alerts {
         for ((fingerprint, _), life) in open {
             let about: Vec<String> =
                 life.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let time = |at: Option<EventTime>| at.map_or_else(|| "nobody yet".to_owned(), |at| scope.time(at));
+            let time = |at: Option<EventTime>| {
+                at.map_or_else(|| "nobody yet".to_owned(), |at| scope.time(at))
+            };
             let by = if life.taken_by.is_empty() { "nobody" } else { &life.taken_by };
-            table.push(ROWS_MAX, [
-                Cell::text(time(life.began)),
-                Cell::text(&life.severity),
-                Cell::text(&life.rule),
-                Cell::text(about.join(" ")),
-                Cell::text(by),
-                Cell::text(time(life.told)),
-                Cell::text(fingerprint),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(time(life.began)),
+                    Cell::text(&life.severity),
+                    Cell::text(&life.rule),
+                    Cell::text(about.join(" ")),
+                    Cell::text(by),
+                    Cell::text(time(life.told)),
+                    Cell::text(fingerprint),
+                ],
+            );
         }
         Section::new("open", "Open at the end of the period").table(table)
     }
@@ -202,12 +222,10 @@ impl Alerts {
     pub(in crate::report) fn undelivered_section(&self, sight: Sight) -> Section {
         let mut table = Table::new(["receiver", "what", "times", "last words"], sight.zero());
         for ((receiver, what), (count, last)) in &self.undelivered {
-            table.push(ROWS_MAX, [
-                Cell::text(receiver),
-                Cell::text(what),
-                Cell::number(*count),
-                Cell::text(last),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [Cell::text(receiver), Cell::text(what), Cell::number(*count), Cell::text(last)],
+            );
         }
         Section::new("undelivered", "Attempts that did not succeed")
             .note("What a receiver did not take stays owed to it: `expired` alone means that it was given up.")
@@ -216,17 +234,21 @@ impl Alerts {
 
     /// Silences.
     pub(in crate::report) fn silences_section(&self, sight: Sight) -> Section {
-        let mut table = Table::new(["silence", "what", "by", "reason and matchers", "hid"], sight.zero());
+        let mut table =
+            Table::new(["silence", "what", "by", "reason and matchers", "hid"], sight.zero());
         for entry in &self.silences {
             let facts: Vec<String> =
                 entry.facts.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            table.push(ROWS_MAX, [
-                Cell::text(&entry.subject),
-                Cell::text(&entry.what),
-                Cell::text(&entry.party),
-                Cell::text(format!("{} {}", entry.detail, facts.join(" ")).trim()),
-                Cell::text(entry.fact_of("hidden").unwrap_or("")),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&entry.subject),
+                    Cell::text(&entry.what),
+                    Cell::text(&entry.party),
+                    Cell::text(format!("{} {}", entry.detail, facts.join(" ")).trim()),
+                    Cell::text(entry.fact_of("hidden").unwrap_or("")),
+                ],
+            );
         }
         Section::new("silences", "Silences").table(table)
     }

@@ -52,7 +52,8 @@ impl Seen {
 
     /// Whether a zero means that there was none.
     pub(in crate::report) fn sight(&self) -> Sight {
-        let is_whole = self.clusters.values().all(|of| of.verdicts.keys().all(|word| *word == "complete"));
+        let is_whole =
+            self.clusters.values().all(|of| of.verdicts.keys().all(|word| *word == "complete"));
         if is_whole && !self.clusters.is_empty() && self.hours >= self.asked {
             Sight::Complete
         } else {
@@ -68,7 +69,10 @@ impl Seen {
     /// What a reader must know first.
     pub(in crate::report) fn warnings(&self) -> Vec<String> {
         if self.clusters.is_empty() {
-            return vec!["Nothing of this period was observed: no number here says that there was nothing".to_owned()];
+            return vec![
+                "Nothing of this period was observed: no number here says that there was nothing"
+                    .to_owned(),
+            ];
         }
         let mut warnings = Vec::new();
         if self.hours < self.asked {
@@ -86,7 +90,10 @@ impl Seen {
                 .collect();
             if !doubtful.is_empty() {
                 let name = if cluster.is_empty() { "records of no known cluster" } else { cluster };
-                warnings.push(format!("{name}: {}; what follows may lack what happened then", doubtful.join(", ")));
+                warnings.push(format!(
+                    "{name}: {}; what follows may lack what happened then",
+                    doubtful.join(", ")
+                ));
             }
         }
         warnings
@@ -100,22 +107,31 @@ impl Seen {
         for (cluster, of) in &self.clusters {
             let hours = |word: &str| Cell::number(of.verdicts.get(word).copied().unwrap_or(0));
             let query = scope.query("coverage", &[]);
-            table.push(ROWS_MAX, [
-                Cell::text(cluster),
-                Cell::Number(of.verdicts.get("complete").copied().unwrap_or(0), query),
-                hours("degraded"),
-                hours("silent"),
-                hours("lost"),
-                hours("not observed"),
-            ]);
-            for (start, end, verdict) in of.spans.iter().filter(|(.., verdict)| *verdict != "complete") {
-                let time = |hour: i64| scope.time(EventTime::from_micros(hour.saturating_mul(HOUR)));
-                spans.push(ROWS_MAX, [
+            table.push(
+                ROWS_MAX,
+                [
                     Cell::text(cluster),
-                    Cell::text(time(*start)),
-                    Cell::text(time(*end)),
-                    Cell::text(*verdict),
-                ]);
+                    Cell::Number(of.verdicts.get("complete").copied().unwrap_or(0), query),
+                    hours("degraded"),
+                    hours("silent"),
+                    hours("lost"),
+                    hours("not observed"),
+                ],
+            );
+            for (start, end, verdict) in
+                of.spans.iter().filter(|(.., verdict)| *verdict != "complete")
+            {
+                let time =
+                    |hour: i64| scope.time(EventTime::from_micros(hour.saturating_mul(HOUR)));
+                spans.push(
+                    ROWS_MAX,
+                    [
+                        Cell::text(cluster),
+                        Cell::text(time(*start)),
+                        Cell::text(time(*end)),
+                        Cell::text(*verdict),
+                    ],
+                );
             }
         }
         Section::new("coverage", "What was seen")

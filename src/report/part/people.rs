@@ -66,30 +66,45 @@ impl People {
     pub(in crate::report) fn section(&self, scope: &Scope, sight: Sight) -> Section {
         let mut table = Table::new(
             [
-                "person", "team", "requests", "refused", "sessions", "as administrator", "days",
-                "addresses", "credentials", "usual hours", "permissions used", "last seen",
-                "keep / reduce / remove", "signed",
+                "person",
+                "team",
+                "requests",
+                "refused",
+                "sessions",
+                "as administrator",
+                "days",
+                "addresses",
+                "credentials",
+                "usual hours",
+                "permissions used",
+                "last seen",
+                "keep / reduce / remove",
+                "signed",
             ],
             sight.zero(),
         );
         for (name, person) in busiest(&self.people) {
-            let asked = |class: &str| scope.query("timeline", &[("--actor", name), ("--class", class)]);
-            table.push(ROWS_MAX, [
-                Cell::text(&**name),
-                person.team.as_ref().map_or(Cell::NotApplicable, |team| Cell::text(&**team)),
-                sight.count(person.requests, scope.query("timeline", &[("--actor", name)])),
-                sight.count(person.denied, asked("denied")),
-                sight.count(person.sessions, scope.query("sessions", &[("--actor", name)])),
-                sight.count(person.privileged, asked("privileged")),
-                Cell::number(person.days.len() as u64),
-                Cell::text(person.addresses.listed(3)),
-                Cell::text(person.credentials.shown()),
-                Cell::text(person.usual_hours()),
-                Cell::text(person.permissions_listed()),
-                Cell::text(person.last.map_or_else(String::new, |last| scope.time(last))),
-                Cell::Blank,
-                Cell::Blank,
-            ]);
+            let asked =
+                |class: &str| scope.query("timeline", &[("--actor", name), ("--class", class)]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&**name),
+                    person.team.as_ref().map_or(Cell::NotApplicable, |team| Cell::text(&**team)),
+                    sight.count(person.requests, scope.query("timeline", &[("--actor", name)])),
+                    sight.count(person.denied, asked("denied")),
+                    sight.count(person.sessions, scope.query("sessions", &[("--actor", name)])),
+                    sight.count(person.privileged, asked("privileged")),
+                    Cell::number(person.days.len() as u64),
+                    Cell::text(person.addresses.listed(3)),
+                    Cell::text(person.credentials.shown()),
+                    Cell::text(person.usual_hours()),
+                    Cell::text(person.permissions_listed()),
+                    Cell::text(person.last.map_or_else(String::new, |last| scope.time(last))),
+                    Cell::Blank,
+                    Cell::Blank,
+                ],
+            );
         }
         let kinds = "People, and who could not be told from people: anonymous and unknown callers count here. Permissions \
                      are those of the identity acted as.";
@@ -98,17 +113,24 @@ impl People {
 
     /// Service accounts by number of requests.
     pub(in crate::report) fn machine_section(&self, scope: &Scope, sight: Sight) -> Section {
-        let columns = ["machine", "requests", "refused", "addresses", "permissions used", "last seen"];
+        let columns =
+            ["machine", "requests", "refused", "addresses", "permissions used", "last seen"];
         let mut table = Table::new(columns, sight.zero());
         for (name, machine) in busiest(&self.machines) {
-            table.push(ROWS_MAX, [
-                Cell::text(&**name),
-                sight.count(machine.requests, scope.query("timeline", &[("--actor", name)])),
-                sight.count(machine.denied, scope.query("timeline", &[("--actor", name), ("--class", "denied")])),
-                Cell::text(machine.addresses.shown()),
-                Cell::text(machine.permissions_listed()),
-                Cell::text(machine.last.map_or_else(String::new, |last| scope.time(last))),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&**name),
+                    sight.count(machine.requests, scope.query("timeline", &[("--actor", name)])),
+                    sight.count(
+                        machine.denied,
+                        scope.query("timeline", &[("--actor", name), ("--class", "denied")]),
+                    ),
+                    Cell::text(machine.addresses.shown()),
+                    Cell::text(machine.permissions_listed()),
+                    Cell::text(machine.last.map_or_else(String::new, |last| scope.time(last))),
+                ],
+            );
         }
         Section::new("machines", "Service accounts, nodes and parts of Kubernetes")
             .note("What machines do is recorded by the hour, and their reads of ordinary resources are not.")
@@ -120,13 +142,16 @@ impl People {
         let mut table =
             Table::new(["account", "requests", "tools", "addresses", "last seen"], sight.zero());
         for (name, machine) in self.by_hand() {
-            table.push(ROWS_MAX, [
-                Cell::text(&**name),
-                sight.count(machine.by_hand, scope.query("timeline", &[("--actor", name)])),
-                Cell::text(machine.tools.listed(3)),
-                Cell::text(machine.addresses.listed(3)),
-                Cell::text(machine.last.map_or_else(String::new, |last| scope.time(last))),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&**name),
+                    sight.count(machine.by_hand, scope.query("timeline", &[("--actor", name)])),
+                    Cell::text(machine.tools.listed(3)),
+                    Cell::text(machine.addresses.listed(3)),
+                    Cell::text(machine.last.map_or_else(String::new, |last| scope.time(last))),
+                ],
+            );
         }
         Section::new("by-hand", "Service accounts used by hand")
             .note("By the user agent, which is the client's own word: who hides it is not here.")

@@ -59,7 +59,8 @@ impl Requests {
         let object = access.object.as_ref();
         let namespace = object.and_then(|object| object.namespace.clone()).unwrap_or_else(none);
         if is("secret_read") {
-            let name = object.and_then(|object| object.name.clone()).unwrap_or_else(|| Arc::from("(all)"));
+            let name =
+                object.and_then(|object| object.name.clone()).unwrap_or_else(|| Arc::from("(all)"));
             let others = || (Arc::from("(others)"), none());
             of_key(&mut self.secrets, (namespace.clone(), name), others).add(access, &actor);
         }
@@ -71,9 +72,11 @@ impl Requests {
             of_key(&mut self.denied, key, others).add(access, &actor);
         }
         if is_break_glass(access) {
-            let permission = access.permission.as_ref().map_or_else(String::new, ToString::to_string);
+            let permission =
+                access.permission.as_ref().map_or_else(String::new, ToString::to_string);
             let others = || (Arc::from("(others)"), String::new());
-            of_key(&mut self.break_glass, (Arc::clone(&actor), permission), others).add(access, &actor);
+            of_key(&mut self.break_glass, (Arc::clone(&actor), permission), others)
+                .add(access, &actor);
         }
         if let Some(caller) = &access.on_behalf_of {
             let others = || (Arc::from("(others)"), none());
@@ -100,14 +103,17 @@ impl Requests {
             if !name.starts_with('(') {
                 asked.push(("--name", name));
             }
-            table.push(ROWS_MAX, [
-                Cell::text(&**namespace),
-                Cell::text(&**name),
-                sight.count(reads.requests, scope.query("timeline", &asked)),
-                Cell::text(reads.actors.shown()),
-                Cell::text(reads.actors.listed(5)),
-                reads.last_cell(scope),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&**namespace),
+                    Cell::text(&**name),
+                    sight.count(reads.requests, scope.query("timeline", &asked)),
+                    Cell::text(reads.actors.shown()),
+                    Cell::text(reads.actors.listed(5)),
+                    reads.last_cell(scope),
+                ],
+            );
         }
         Section::new("secrets", "Secrets read")
             .note("`(all)` are lists and watches, which give the content of every secret that they cover.")
@@ -123,15 +129,18 @@ impl Requests {
             let duration = access.duration.or_else(|| self.ends.get(&access.request).copied());
             let shown = |micros| Cell::text(span(std::time::Duration::from_micros(micros)));
             let command = access.detail.command.as_ref();
-            table.push(ROWS_MAX, [
-                Cell::text(scope.time(access.at)),
-                who(access),
-                from(access),
-                outcome(access),
-                Cell::text(kubectl_line(access)),
-                command.map_or(Cell::NotApplicable, Cell::text),
-                duration.map_or(Cell::text("its end was not seen"), shown),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(scope.time(access.at)),
+                    who(access),
+                    from(access),
+                    outcome(access),
+                    Cell::text(kubectl_line(access)),
+                    command.map_or(Cell::NotApplicable, Cell::text),
+                    duration.map_or(Cell::text("its end was not seen"), shown),
+                ],
+            );
         }
         Section::new("sessions", "Sessions")
             .note("An answer of 101 says that the stream was opened, not that a process started in it.")
@@ -148,16 +157,21 @@ impl Requests {
             let role = detail.role.as_ref();
             let subjects = crate::engine::text::first_of(&detail.subjects, 5);
             let body = detail.body.as_ref();
-            table.push(ROWS_MAX, [
-                Cell::text(scope.time(access.at)),
-                who(access),
-                from(access),
-                outcome(access),
-                Cell::text(kubectl_line(access)),
-                role.map_or(Cell::NotApplicable, Cell::text),
-                Cell::text(subjects),
-                body.map_or(Cell::NotApplicable, |body| Cell::text(crate::engine::text::cut(body, 500))),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(scope.time(access.at)),
+                    who(access),
+                    from(access),
+                    outcome(access),
+                    Cell::text(kubectl_line(access)),
+                    role.map_or(Cell::NotApplicable, Cell::text),
+                    Cell::text(subjects),
+                    body.map_or(Cell::NotApplicable, |body| {
+                        Cell::text(crate::engine::text::cut(body, 500))
+                    }),
+                ],
+            );
         }
         Section::new("permission-changes", "Changes of permissions").table(table)
     }
@@ -166,41 +180,63 @@ impl Requests {
     pub(in crate::report) fn break_glass_section(&self, scope: &Scope, sight: Sight) -> Section {
         let mut table = Table::new(["who", "by", "requests", "last"], sight.zero());
         for ((actor, permission), reads) in &self.break_glass {
-            table.push(ROWS_MAX, [
-                Cell::text(&**actor),
-                Cell::text(permission),
-                sight.count(reads.requests, scope.query("timeline", &[("--actor", actor), ("--class", "privileged")])),
-                reads.last_cell(scope),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&**actor),
+                    Cell::text(permission),
+                    sight.count(
+                        reads.requests,
+                        scope.query("timeline", &[("--actor", actor), ("--class", "privileged")]),
+                    ),
+                    reads.last_cell(scope),
+                ],
+            );
         }
         let mut acted_as = Table::new(["who", "as", "requests", "last"], sight.zero());
         for ((caller, actor), reads) in &self.impersonated {
-            acted_as.push(ROWS_MAX, [
-                Cell::text(&**caller),
-                Cell::text(&**actor),
-                sight.count(reads.requests, scope.query("timeline", &[("--actor", caller), ("--class", "impersonation")])),
-                reads.last_cell(scope),
-            ]);
+            acted_as.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&**caller),
+                    Cell::text(&**actor),
+                    sight.count(
+                        reads.requests,
+                        scope.query(
+                            "timeline",
+                            &[("--actor", caller), ("--class", "impersonation")],
+                        ),
+                    ),
+                    reads.last_cell(scope),
+                ],
+            );
         }
-        Section::new("break-glass", "The power of administrators: system:masters, cluster-admin, impersonation")
-            .note("First who used system:masters or cluster-admin, then who acted as somebody else.")
-            .table(table)
-            .table(acted_as)
+        Section::new(
+            "break-glass",
+            "The power of administrators: system:masters, cluster-admin, impersonation",
+        )
+        .note("First who used system:masters or cluster-admin, then who acted as somebody else.")
+        .table(table)
+        .table(acted_as)
     }
 
     /// Who was refused what.
     pub(in crate::report) fn denied_section(&self, scope: &Scope, sight: Sight) -> Section {
-        let mut table = Table::new(["who", "verb", "resource", "namespace", "requests", "last"], sight.zero());
+        let mut table =
+            Table::new(["who", "verb", "resource", "namespace", "requests", "last"], sight.zero());
         for ((actor, verb, resource, namespace), reads) in &self.denied {
             let asked = [("--actor", &**actor), ("--class", "denied")];
-            table.push(ROWS_MAX, [
-                Cell::text(&**actor),
-                Cell::text(&**verb),
-                Cell::text(&**resource),
-                Cell::text(&**namespace),
-                sight.count(reads.requests, scope.query("timeline", &asked)),
-                reads.last_cell(scope),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(&**actor),
+                    Cell::text(&**verb),
+                    Cell::text(&**resource),
+                    Cell::text(&**namespace),
+                    sight.count(reads.requests, scope.query("timeline", &asked)),
+                    reads.last_cell(scope),
+                ],
+            );
         }
         Section::new("denied", "Refused")
             .note("A request that was refused with 401 has no user.")

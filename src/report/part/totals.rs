@@ -108,7 +108,11 @@ impl Totals {
         *self.entries.entry(entry.kind).or_default() += 1;
         let is_notable = matches!(
             entry.kind,
-            EntryKind::Start | EntryKind::Stop | EntryKind::Gap | EntryKind::Rules | EntryKind::Retention
+            EntryKind::Start
+                | EntryKind::Stop
+                | EntryKind::Gap
+                | EntryKind::Rules
+                | EntryKind::Retention
         );
         if entry.kind == EntryKind::Rules {
             self.rule_sets.insert(entry.subject.clone());
@@ -121,7 +125,12 @@ impl Totals {
     }
 
     /// Accesses of a class.
-    pub(in crate::report) fn class_cells(&self, class: &str, scope: &Scope, sight: Sight) -> [Cell; 4] {
+    pub(in crate::report) fn class_cells(
+        &self,
+        class: &str,
+        scope: &Scope,
+        sight: Sight,
+    ) -> [Cell; 4] {
         let none = OfClass::default();
         let of_class = self.classes.get(class).unwrap_or(&none);
         [
@@ -137,12 +146,17 @@ impl Totals {
         let mut table = Table::new(["field", "accesses that have it", "of", "share"], sight.zero());
         for ((name, _), filled) in FIELDS.iter().zip(self.fields) {
             let share = (filled * 1_000).checked_div(self.accesses);
-            table.push(ROWS_MAX, [
-                Cell::text(*name),
-                Cell::number(filled),
-                Cell::number(self.accesses),
-                share.map_or(Cell::NotApplicable, |share| Cell::text(format!("{}.{} %", share / 10, share % 10))),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(*name),
+                    Cell::number(filled),
+                    Cell::number(self.accesses),
+                    share.map_or(Cell::NotApplicable, |share| {
+                        Cell::text(format!("{}.{} %", share / 10, share % 10))
+                    }),
+                ],
+            );
         }
         table
     }
@@ -179,15 +193,19 @@ impl Totals {
         table.left_out = self.notable_left_out;
         for row in &self.notable {
             let Some(entry) = row.entry() else { continue };
-            table.push(ROWS_MAX, [
-                Cell::text(scope.time(row.at())),
-                Cell::text(format!("{} {}", entry.kind.as_str(), entry.what)),
-                Cell::text(&entry.subject),
-                Cell::text(&entry.party),
-                Cell::text(&entry.detail),
-            ]);
+            table.push(
+                ROWS_MAX,
+                [
+                    Cell::text(scope.time(row.at())),
+                    Cell::text(format!("{} {}", entry.kind.as_str(), entry.what)),
+                    Cell::text(&entry.subject),
+                    Cell::text(&entry.party),
+                    Cell::text(&entry.detail),
+                ],
+            );
         }
-        Section::new("ledger", "What Tripline did: starts, stops, gaps, rule sets, deletions").table(table)
+        Section::new("ledger", "What Tripline did: starts, stops, gaps, rule sets, deletions")
+            .table(table)
     }
 }
 

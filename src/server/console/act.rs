@@ -13,12 +13,7 @@ use axum::{
 };
 
 use super::{
-    super::{
-        ServerContext,
-        acts::carry_out,
-        problem::Problem,
-        caller::Caller,
-    },
+    super::{ServerContext, acts::carry_out, caller::Caller, problem::Problem},
     asked::{Asked, When},
     form::{Sent, back, fresh_id},
     frame::{Frame, refuse, show},
@@ -278,7 +273,10 @@ impl ActPage {
                 to => to.to_owned(),
             },
             verdicts: [
-                (Verdict::TruePositive, "somebody did what the rule looks for, and should not have"),
+                (
+                    Verdict::TruePositive,
+                    "somebody did what the rule looks for, and should not have",
+                ),
                 (Verdict::Benign, "somebody did it, and was allowed to"),
                 (Verdict::FalsePositive, "nobody did what the rule looks for"),
             ]

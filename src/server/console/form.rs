@@ -63,7 +63,10 @@ mod tests {
     fn fields_are_read_as_browsers_write_them() {
         let sent = Sent::read(b"alert=a%40b&alert=c&text=%20two+words%0A&odd=%zz&&none");
         assert_eq!(sent.all("alert").collect::<Vec<_>>(), ["a@b", "c"]);
-        assert_eq!((sent.text("text"), sent.text("odd"), sent.text("none")), ("two words", "%zz", ""));
+        assert_eq!(
+            (sent.text("text"), sent.text("odd"), sent.text("none")),
+            ("two words", "%zz", "")
+        );
     }
 
     #[test]

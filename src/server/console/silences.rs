@@ -16,8 +16,8 @@ use super::{
     super::{
         ServerContext,
         acts::carry_out,
-        problem::Problem,
         caller::{Caller, Right},
+        problem::Problem,
     },
     act::{person, said},
     asked::{Asked, When},
@@ -28,7 +28,9 @@ use super::{
 use crate::{
     ask::{Parameter, ParameterKind},
     engine::{
-        act::{Act, ActId, AlertName, EpisodeKey, NewSilence, Silence, SilencePhase, What, preview},
+        act::{
+            Act, ActId, AlertName, EpisodeKey, NewSilence, Silence, SilencePhase, What, preview,
+        },
         dispatch::Matcher,
         duration::parse_duration,
         text::one_line,

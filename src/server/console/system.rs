@@ -166,7 +166,10 @@ struct DeliveryPage {
 }
 
 /// `/delivery`: who was told, and what came of it.
-pub(in crate::server) async fn delivery(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn delivery(
+    State(context): State<ServerContext>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[DELIVERY_PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
@@ -319,7 +322,10 @@ const ZONES: [&str; 9] = [
 ];
 
 /// `/settings`: the zone, and the keys.
-pub(in crate::server) async fn settings(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn settings(
+    State(context): State<ServerContext>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),

@@ -104,8 +104,7 @@ certificates: true
 groups: {viewers: [viewer], responders: [responder], auditors: [auditor]}
 ";
 
-const ROLES: [(&str, &str); 3] =
-    [("viewer", "vera"), ("responder", "rita"), ("auditor", "adam")];
+const ROLES: [(&str, &str); 3] = [("viewer", "vera"), ("responder", "rita"), ("auditor", "adam")];
 
 struct World {
     service: TowerToHyperService<axum::Router>,
@@ -362,8 +361,10 @@ async fn a_session_is_new_is_of_who_logged_in_and_ends() {
 #[tokio::test]
 async fn forms_of_other_sites_and_of_other_sessions_do_nothing() {
     let world = world(AUTH, true);
-    let (mine, hers) =
-        (logged_in(&world, "rita", "pw-responder").await, logged_in(&world, "adam", "pw-auditor").await);
+    let (mine, hers) = (
+        logged_in(&world, "rita", "pw-responder").await,
+        logged_in(&world, "adam", "pw-auditor").await,
+    );
     let (my_token, her_token) = (form_token(&world, &mine), form_token(&world, &hers));
     let reload = |token: &str| {
         ask("POST", "/-/reload").with("cookie", &mine).form(&format!("token={token}&why=x"))
@@ -381,9 +382,14 @@ async fn forms_of_other_sites_and_of_other_sessions_do_nothing() {
         let code = reload(&my_token).with(name, value).code(&world).await;
         assert_eq!(code, 403, "{name}: {value}");
         let login = ask("POST", "/login").with(name, value).form("user=vera&password=pw-viewer");
-        assert_eq!(login.code(&world).await, 403, "a log-in that another site made: {name}: {value}");
+        assert_eq!(
+            login.code(&world).await,
+            403,
+            "a log-in that another site made: {name}: {value}"
+        );
     }
-    let json = ask("POST", "/-/reload").with("cookie", &mine).with("content-type", "application/json");
+    let json =
+        ask("POST", "/-/reload").with("cookie", &mine).with("content-type", "application/json");
     assert_eq!(json.code(&world).await, 403, "a session always needs its token");
     let basic = format!("Basic {}", STANDARD.encode("rita:pw-responder"));
     let posted = || ask("POST", "/-/reload").with("authorization", &basic);
@@ -453,7 +459,8 @@ async fn a_person_is_led_to_the_page_where_they_log_in_and_a_program_is_told() {
     assert_eq!(body["code"], "no_credentials");
     let strange = ask("GET", "/api/v1/alerts?rul=a")
         .with("authorization", "Bearer viewer-viewer-viewer-viewer-viewer");
-    let body: serde_json::Value = serde_json::from_str(&text(strange.of(&world).await).await).unwrap();
+    let body: serde_json::Value =
+        serde_json::from_str(&text(strange.of(&world).await).await).unwrap();
     assert_eq!(body["code"], "unknown_parameter");
     assert!(body["hint"].as_str().unwrap().contains("did you mean `rule`?"), "{body}");
 }
