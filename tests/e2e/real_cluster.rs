@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -276,7 +275,7 @@ fn a_request_counts_once_by_webhook_log_and_kafka_together() {
     tripline.stop();
 }
 
-/// What people do in the test below, and in the log that `tests/it/ledger` reads: `UPDATE=1` writes it anew.
+/// What people do in the test below.
 fn do_things(server: &ApiServer) {
     server.create(&permissions());
     server.create_pod("node-1", "web");
@@ -337,20 +336,5 @@ fn what_is_recorded_of_a_real_cluster_is_what_was_done() {
     assert_eq!(count(&rows, &refused), 2, "{rows:#?}");
     let unknown = |row: &Value| row["code"] == 401 && row["outcome"] == "denied";
     assert!(count(&rows, &unknown) > 0, "{rows:#?}");
-    if std::env::var_os("UPDATE").is_some() {
-        let lines: Vec<String> =
-            server.lines().into_iter().filter(|line| is_of_people(line)).collect();
-        let path = project_file("tests/data/kubernetes/real.jsonl");
-        fs::write(path, lines.join("\n") + "\n").unwrap();
-    }
     tripline.stop();
-}
-
-/// Whether a line is of somebody, or nobody, that asks; not of the API server itself, nor of what clients ask
-/// to find out what there is.
-fn is_of_people(line: &str) -> bool {
-    let event: Value = serde_json::from_str(line).unwrap();
-    let user = event["user"]["username"].as_str().unwrap_or("");
-    !user.starts_with("system:")
-        && (!event["objectRef"].is_null() || event["responseStatus"]["code"] == 401)
 }

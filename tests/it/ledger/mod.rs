@@ -4,6 +4,7 @@ mod agreement;
 mod archive;
 mod broken;
 mod questions;
+mod real_log;
 mod schema;
 mod tamper;
 mod usage;
