@@ -129,7 +129,7 @@ fn refuse(connection: TcpStream) {
     drop(reader.get_mut().write_all(answer.as_bytes()));
 }
 
-/// Who may do what.
+/// Who may do what: Anna enters pods and reads secrets, everybody sees pods.
 fn permissions() -> Value {
     let group = "rbac.authorization.k8s.io";
     json!({"kind": "List", "apiVersion": "v1", "items": [
@@ -149,6 +149,19 @@ fn permissions() -> Value {
             "metadata": {"name": "dev-anna", "namespace": "default"},
             "roleRef": {"apiGroup": group, "kind": "Role", "name": "dev"},
             "subjects": [{"apiGroup": group, "kind": "User", "name": "anna"}],
+        },
+        {
+            "kind": "Role",
+            "apiVersion": format!("{group}/v1"),
+            "metadata": {"name": "pods", "namespace": "default"},
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}],
+        },
+        {
+            "kind": "RoleBinding",
+            "apiVersion": format!("{group}/v1"),
+            "metadata": {"name": "pods-dev", "namespace": "default"},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "pods"},
+            "subjects": [{"apiGroup": group, "kind": "Group", "name": "dev"}],
         },
     ]})
 }
@@ -332,7 +345,8 @@ fn what_is_recorded_of_a_real_cluster_is_what_was_done() {
     let opened =
         |row: &Value| is(row, "session", "anna") && row["code"] == 101 && row["session"] == "start";
     assert_eq!(count(&rows, &opened), 3, "{rows:#?}");
-    let refused = |row: &Value| is(row, "session", "bob") && row["code"] == 403;
+    let refused =
+        |row: &Value| is(row, "session", "bob") && row["code"] == 403 && row["session"] == "start";
     assert_eq!(count(&rows, &refused), 2, "{rows:#?}");
     let unknown = |row: &Value| row["code"] == 401 && row["outcome"] == "denied";
     assert!(count(&rows, &unknown) > 0, "{rows:#?}");
