@@ -28,6 +28,7 @@ mod renamed;
 mod scan;
 mod search;
 mod steps;
+mod straight;
 
 use std::borrow::Cow;
 
