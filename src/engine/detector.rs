@@ -10,7 +10,8 @@ use super::{
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher},
     event::{
-        Event, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record, well_known,
+        Event, Parts, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record,
+        well_known,
     },
     limits,
     record::{PartitionName, RecordBatch},
@@ -30,6 +31,7 @@ pub struct Detector {
     rules_epoch: u64,
     skew_max: Duration,
     is_of_history: bool,
+    reads_all: bool,
     truths: BTreeMap<String, Option<Arc<str>>>,
     decoder: Decoder,
     matcher: RuleMatcher,
@@ -44,6 +46,7 @@ impl Detector {
             rules_epoch,
             skew_max: settings.skew_max,
             is_of_history: false,
+            reads_all: false,
             truths: settings.truths.clone(),
             decoder: Decoder::new(&rules.fields),
             extractor: Extractor::new(Arc::clone(&rules)),
@@ -54,8 +57,17 @@ impl Detector {
     /// For records of the past, whose batches are long: an event that is followed by much earlier ones
     /// is taken for what they are, for the operator's clock tells nothing of it. Nothing is recorded.
     #[must_use]
-    pub const fn of_history(mut self) -> Detector {
+    pub fn of_history(mut self) -> Detector {
         self.is_of_history = true;
+        self.matcher.leave_out_recording();
+        self
+    }
+
+    /// Reads every event as a whole, also where its own few fields show that it satisfies no rule. For
+    /// comparison: nothing but speed and [`DetectCounts::rules_evaluated`] depends on it.
+    #[must_use]
+    pub const fn reading_all(mut self) -> Detector {
+        self.reads_all = true;
         self
     }
 
@@ -65,6 +77,9 @@ impl Detector {
         self.decoder = Decoder::new(&rules.fields);
         self.extractor = Extractor::new(Arc::clone(&rules));
         self.matcher = RuleMatcher::new(rules);
+        if self.is_of_history {
+            self.matcher.leave_out_recording();
+        }
     }
 
     /// What a batch comes to. Never fails: what cannot be decoded is a dead letter.
@@ -100,6 +115,7 @@ impl Detector {
                 offset: record.offset,
                 latest,
                 skew_max: self.skew_max,
+                looks_first: !self.reads_all,
                 is_written: written.is_some(),
                 doubt: if is_doubtful { Some(&mut doubt) } else { None },
                 time_max: None,
@@ -155,6 +171,8 @@ struct Collector<'b> {
     latest: EventTime,
     /// How wrong a clock may be.
     skew_max: Duration,
+    /// Whether an event is looked at before it is read as a whole.
+    looks_first: bool,
     /// Whether `latest` is when the record was written.
     is_written: bool,
     /// The event before, if it is in doubt. `None` if none ever is.
@@ -217,15 +235,8 @@ impl Collector<'_> {
         }
     }
 
-    /// Whether another source is the truth for the event's cluster.
-    fn is_of_another(&self, event: &Event<'_>) -> bool {
-        let cluster = event.first_str(well_known::CLUSTER).unwrap_or("");
-        self.truths.get(cluster).is_some_and(|source| *source != self.partition.source)
-    }
-}
-
-impl Sink for Collector<'_> {
-    fn event(&mut self, event: &mut Event<'_>) {
+    /// Takes an event. `is_settled`: it satisfies no rule, and not all of its fields are there.
+    fn take(&mut self, event: &mut Event<'_>, is_settled: bool) {
         if !self.truths.is_empty() && self.is_of_another(event) {
             self.out.counts.events_elsewhere += 1;
             return;
@@ -243,7 +254,9 @@ impl Sink for Collector<'_> {
             counts.fields_unread.add(event.unread);
         }
         let detections = self.out.detections.len();
-        counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+        if !is_settled {
+            counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+        }
         if claimed.is_some() {
             let own = self.out.detections.iter_mut().skip(detections);
             own.for_each(|detection| detection.claimed = claimed);
@@ -252,18 +265,7 @@ impl Sink for Collector<'_> {
         if claimed.is_none() || self.is_written {
             self.progress(event.time, detections);
         }
-        let recorded = self.matcher.recorded();
-        if let Some(extractor) = &mut self.extractor
-            && !recorded.is_empty()
-        {
-            let origin = access::Origin {
-                partition: self.partition,
-                offset: self.offset,
-                index: self.event_index,
-                is_from_future: claimed.is_some(),
-            };
-            self.out.accesses.extend(extractor.extract(event, recorded, origin));
-        }
+        self.record(event, claimed.is_some());
         self.event_index += 1;
         if self.matcher.watches(event) {
             match event.stage {
@@ -275,6 +277,48 @@ impl Sink for Collector<'_> {
                 }
             }
         }
+    }
+
+    /// Takes along what recording rules matched of an event.
+    fn record(&mut self, event: &Event<'_>, is_from_future: bool) {
+        let recorded = self.matcher.recorded();
+        if let Some(extractor) = &mut self.extractor
+            && !recorded.is_empty()
+        {
+            let origin = access::Origin {
+                partition: self.partition,
+                offset: self.offset,
+                index: self.event_index,
+                is_from_future,
+            };
+            self.out.accesses.extend(extractor.extract(event, recorded, origin));
+        }
+    }
+
+    /// Whether another source is the truth for the event's cluster.
+    fn is_of_another(&self, event: &Event<'_>) -> bool {
+        let cluster = event.first_str(well_known::CLUSTER).unwrap_or("");
+        self.truths.get(cluster).is_some_and(|source| *source != self.partition.source)
+    }
+}
+
+impl Sink for Collector<'_> {
+    fn event(&mut self, event: &mut Event<'_>) {
+        self.take(event, false);
+    }
+
+    fn looks_first(&self) -> bool {
+        self.looks_first
+    }
+
+    fn settles(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
+        let is_from_future = event.time > self.latest.plus(self.skew_max);
+        let is_watched = event.stage == Stage::RequestReceived && self.matcher.watches(event);
+        let settles = !is_from_future && !is_watched && self.matcher.is_settled(event, passed);
+        if settles {
+            self.take(event, true);
+        }
+        settles
     }
 
     fn control(&mut self, message: ControlMessage) {

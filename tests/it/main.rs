@@ -48,6 +48,7 @@ mod running;
 mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
+mod straight;
 mod tidy;
 mod upgrade;
 mod webhook;

@@ -8,6 +8,8 @@ use crate::engine::{
     limits::ANNOTATION_BYTES_MAX,
     rule::{AlertSpec, Rule, RuleMeta, Severity},
     text::{bounded_line, bounded_lines},
+    time::EventTime,
+    value::Captured,
 };
 
 /// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
@@ -50,17 +52,28 @@ pub(super) fn threshold_of(rule: &Rule) -> String {
 }
 
 /// What shows a finding; `None` if nothing is known of it any more.
-pub(super) fn evidence_of(rule: &Rule, spec: &AlertSpec, hit: &Hit) -> Option<Evidence> {
+pub(super) fn evidence_of(
+    rule: &Rule,
+    spec: &AlertSpec,
+    time: EventTime,
+    captured: &[Captured],
+) -> Option<Evidence> {
     let fields: Vec<(String, String)> = spec
         .evidence
         .iter()
         .filter_map(|slot| {
             let name = rule.capture().get(slot.index())?;
-            let text = hit.captured.get(slot.index())?.joined()?;
+            let text = captured.get(slot.index())?.joined()?;
             Some((name.clone(), bounded_line(&text, VALUE_BYTES_MAX)))
         })
         .collect();
-    (!fields.is_empty()).then_some(Evidence { time: hit.last, fields })
+    (!fields.is_empty()).then_some(Evidence { time, fields })
+}
+
+/// Whether [`evidence_of`] these values is something.
+pub(super) fn shows_anything(spec: &AlertSpec, captured: &[Captured]) -> bool {
+    let mut values = spec.evidence.iter().filter_map(|slot| captured.get(slot.index()));
+    values.any(|captured| *captured != Captured::Absent)
 }
 
 /// What templates may name.

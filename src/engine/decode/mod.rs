@@ -26,6 +26,7 @@ mod projection;
 mod scan;
 mod search;
 mod steps;
+mod straight;
 
 use std::borrow::Cow;
 
@@ -39,7 +40,7 @@ pub use steps::{Step, TakenApart, take_apart};
 
 use super::{
     dead_letter::{ControlMessage, DeadLetterReason},
-    event::{Event, FieldTable},
+    event::{Event, FieldTable, Parts},
     limits,
     time::EventTime,
 };
@@ -73,6 +74,17 @@ pub(super) fn body_of(event: &str) -> Option<&str> {
 pub(super) trait Sink {
     /// A decoded event of any stage. It is cleared afterwards.
     fn event(&mut self, event: &mut Event<'_>);
+
+    /// Whether [`Sink::settles`] is to be asked.
+    fn looks_first(&self) -> bool {
+        false
+    }
+
+    /// Takes an event of which some parts were passed over, if the others say all that is to be said of it.
+    /// Else it comes again as a whole.
+    fn settles(&mut self, _event: &mut Event<'_>, _passed: Parts) -> bool {
+        false
+    }
 
     /// A message that is known to hold no events.
     fn control(&mut self, message: ControlMessage);
@@ -201,6 +213,14 @@ impl<S: Sink> Work<'_, S> {
         self.events += 1;
         self.outcomes += 1;
         self.sink.event(event);
+    }
+
+    /// Hands on an event of which some parts were passed over. False: the whole is wanted.
+    fn settles(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
+        let settles = self.sink.settles(event, passed);
+        self.events += usize::from(settles);
+        self.outcomes += usize::from(settles);
+        settles
     }
 
     fn control(&mut self, context: Context<'_>, message: ControlMessage) {

@@ -9,6 +9,7 @@ use super::{
     projection::{NodeId, next_item, next_member},
     scan::{Fault, Scanner},
     search::{Members, Search, is_promising},
+    straight,
 };
 use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
@@ -256,6 +257,9 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.event.clear();
         scanner.too_deep = false;
         let start = scanner.at();
+        if self.work.sink.looks_first() && self.straight(scanner) {
+            return Ok(());
+        }
         self.open = Some(start);
         let mut list = None;
         scanner.bump();
@@ -294,6 +298,30 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.open = None;
         self.finish(scanner.since(start), scanner.too_deep, list);
         Ok(())
+    }
+
+    /// Reads an event that is as an API server writes it, and hands it on; of parts of it only as much as is
+    /// wanted. False: it is read as any other, and nothing of it is left.
+    #[inline]
+    fn straight(&mut self, scanner: &mut Scanner<'a>) -> bool {
+        let (start, projection) = (scanner.at(), self.work.projection);
+        let found = straight::read(self.text, start, projection, &mut self.event);
+        let Some(found) = found.filter(|found| self.is_event(start..found.end)) else {
+            self.event.clear();
+            return false;
+        };
+        if !self.work.settles(&mut self.event, found.passed) {
+            found.complete(self.text, projection, &mut self.event);
+            self.work.event(&mut self.event);
+        }
+        scanner.move_to(found.end);
+        self.open = None;
+        true
+    }
+
+    fn is_event(&mut self, range: Range<usize>) -> bool {
+        self.event.json = self.text.get(range).unwrap_or("");
+        check::check(&mut self.event, self.work.projection, self.context).is_ok()
     }
 
     /// The items of a list within an object. What was read of the object is kept meanwhile: it may be an
