@@ -116,6 +116,7 @@ impl Detector {
                 latest,
                 skew_max: self.skew_max,
                 looks_first: !self.reads_all,
+                is_settled: false,
                 is_written: written.is_some(),
                 doubt: if is_doubtful { Some(&mut doubt) } else { None },
                 time_max: None,
@@ -173,6 +174,8 @@ struct Collector<'b> {
     skew_max: Duration,
     /// Whether an event is looked at before it is read as a whole.
     looks_first: bool,
+    /// The event that comes satisfies no rule, and not all of its fields are there.
+    is_settled: bool,
     /// Whether `latest` is when the record was written.
     is_written: bool,
     /// The event before, if it is in doubt. `None` if none ever is.
@@ -235,8 +238,15 @@ impl Collector<'_> {
         }
     }
 
-    /// Takes an event. `is_settled`: it satisfies no rule, and not all of its fields are there.
-    fn take(&mut self, event: &mut Event<'_>, is_settled: bool) {
+    /// Whether another source is the truth for the event's cluster.
+    fn is_of_another(&self, event: &Event<'_>) -> bool {
+        let cluster = event.first_str(well_known::CLUSTER).unwrap_or("");
+        self.truths.get(cluster).is_some_and(|source| *source != self.partition.source)
+    }
+}
+
+impl Sink for Collector<'_> {
+    fn event(&mut self, event: &mut Event<'_>) {
         if !self.truths.is_empty() && self.is_of_another(event) {
             self.out.counts.events_elsewhere += 1;
             return;
@@ -254,7 +264,7 @@ impl Collector<'_> {
             counts.fields_unread.add(event.unread);
         }
         let detections = self.out.detections.len();
-        if !is_settled {
+        if !self.is_settled {
             counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
         }
         if claimed.is_some() {
@@ -265,7 +275,18 @@ impl Collector<'_> {
         if claimed.is_none() || self.is_written {
             self.progress(event.time, detections);
         }
-        self.record(event, claimed.is_some());
+        let recorded = self.matcher.recorded();
+        if let Some(extractor) = &mut self.extractor
+            && !recorded.is_empty()
+        {
+            let origin = access::Origin {
+                partition: self.partition,
+                offset: self.offset,
+                index: self.event_index,
+                is_from_future: claimed.is_some(),
+            };
+            self.out.accesses.extend(extractor.extract(event, recorded, origin));
+        }
         self.event_index += 1;
         if self.matcher.watches(event) {
             match event.stage {
@@ -279,34 +300,6 @@ impl Collector<'_> {
         }
     }
 
-    /// Takes along what recording rules matched of an event.
-    fn record(&mut self, event: &Event<'_>, is_from_future: bool) {
-        let recorded = self.matcher.recorded();
-        if let Some(extractor) = &mut self.extractor
-            && !recorded.is_empty()
-        {
-            let origin = access::Origin {
-                partition: self.partition,
-                offset: self.offset,
-                index: self.event_index,
-                is_from_future,
-            };
-            self.out.accesses.extend(extractor.extract(event, recorded, origin));
-        }
-    }
-
-    /// Whether another source is the truth for the event's cluster.
-    fn is_of_another(&self, event: &Event<'_>) -> bool {
-        let cluster = event.first_str(well_known::CLUSTER).unwrap_or("");
-        self.truths.get(cluster).is_some_and(|source| *source != self.partition.source)
-    }
-}
-
-impl Sink for Collector<'_> {
-    fn event(&mut self, event: &mut Event<'_>) {
-        self.take(event, false);
-    }
-
     fn looks_first(&self) -> bool {
         self.looks_first
     }
@@ -316,7 +309,9 @@ impl Sink for Collector<'_> {
         let is_watched = event.stage == Stage::RequestReceived && self.matcher.watches(event);
         let settles = !is_from_future && !is_watched && self.matcher.is_settled(event, passed);
         if settles {
-            self.take(event, true);
+            self.is_settled = true;
+            self.event(event);
+            self.is_settled = false;
         }
         settles
     }

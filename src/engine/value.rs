@@ -50,6 +50,9 @@ impl Value<'_> {
 /// A text as it is compared when case does not count: each character lower-cased by itself, without
 /// regard to its neighbours, so that parts of a text fold like the whole.
 pub fn fold_case(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.chars().flat_map(char::to_lowercase).collect()
 }
 

@@ -312,6 +312,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         };
         if !self.work.settles(&mut self.event, found.passed) {
             found.complete(self.text, projection, &mut self.event);
+            if self.event.has_replaced() {
+                // It is read in two ways, of which nothing may be derived yet.
+                self.event.clear();
+                return false;
+            }
             self.work.event(&mut self.event);
         }
         scanner.move_to(found.end);
@@ -319,9 +324,10 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         true
     }
 
+    /// Whether what was read is an event, and written as the API server does it.
     fn is_event(&mut self, range: Range<usize>) -> bool {
         self.event.json = self.text.get(range).unwrap_or("");
-        check::check(&mut self.event, self.work.projection, self.context).is_ok()
+        check::check_usual(&mut self.event, self.work.projection, self.context)
     }
 
     /// The items of a list within an object. What was read of the object is kept meanwhile: it may be an
