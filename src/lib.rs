@@ -11,6 +11,8 @@ pub mod app;
 #[cfg(feature = "shell")]
 pub mod archive;
 #[cfg(feature = "shell")]
+pub mod ask;
+#[cfg(feature = "shell")]
 pub mod backtest;
 #[cfg(feature = "shell")]
 pub mod cli;
@@ -23,6 +25,8 @@ mod html;
 pub mod kafka;
 #[cfg(feature = "shell")]
 pub mod notify;
+#[cfg(feature = "shell")]
+pub mod report;
 #[cfg(feature = "shell")]
 pub mod server;
 #[cfg(feature = "shell")]

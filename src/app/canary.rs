@@ -147,7 +147,7 @@ pub(super) fn route(name: &str, receiver_index: usize, repeat: Duration) -> Rout
             interval: Some(repeat.max(Duration::from_secs(1))),
             repeat: Some(repeat),
         },
-        routes: Vec::new(),
+        ..Route::default()
     }
 }
 

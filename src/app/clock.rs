@@ -1,11 +1,12 @@
 //! The operator's clock: the only place of the pipeline that asks it.
 
-use std::{
-    sync::OnceLock,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::time::WallTime;
+use crate::engine::{
+    horizon::{Horizon, RunHorizon},
+    state::StateEntry,
+    time::WallTime,
+};
 
 /// What the operator's clock says now.
 pub fn now() -> WallTime {
@@ -13,10 +14,22 @@ pub fn now() -> WallTime {
     WallTime::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// The same, but that it never goes back within one run: a clock that is set back must not make events
-/// of now look as if they came from the future.
-pub(super) fn never_back() -> WallTime {
-    static BEGAN: OnceLock<(WallTime, Instant)> = OnceLock::new();
-    let (began, at) = BEGAN.get_or_init(|| (now(), Instant::now()));
-    now().max(began.plus(at.elapsed()))
+/// What events are held against that claim to be from the future; cheap to copy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HorizonClock {
+    run: RunHorizon,
+    began: Instant,
+}
+
+impl HorizonClock {
+    /// Of a run that begins now, with what an earlier one has stored.
+    pub(super) fn start(stored: &[StateEntry]) -> HorizonClock {
+        let inherited = stored.iter().find_map(Horizon::read);
+        HorizonClock { run: RunHorizon::new(now(), inherited), began: Instant::now() }
+    }
+
+    /// The horizon.
+    pub(super) fn now(&self) -> WallTime {
+        self.run.at(now(), self.began.elapsed())
+    }
 }

@@ -6,14 +6,14 @@ use crate::{
     config::{ConfigDocument, DeadLetterSettings, General, Input, Public, SecretReader},
     engine::{
         diagnostic::{Diagnostic, Place, code},
-        dispatch::{DispatchPlan, Route},
+        dispatch::{DispatchPlan, InhibitRule, Route},
         settings::EngineSettings,
         time::WallTime,
         yaml::{SecretRef, Section},
     },
     kafka::Producer,
     notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
-    server::ServerSettings,
+    server::{Credentials, ServerSettings},
     source::{RecordReader, SOURCES, SourceConfig},
     store::{
         dead_letter::{DeadLetterFiles, DeadLetterSink},
@@ -40,6 +40,7 @@ pub struct Configuration {
     pub(super) sources: Vec<ConfiguredSource>,
     receivers: Vec<ReceiverConfig>,
     route: Route,
+    inhibit: Vec<InhibitRule>,
     canary: Option<(CanarySettings, Arc<Flock>)>,
     /// Whether an alert always fires.
     pub has_heartbeat: bool,
@@ -78,6 +79,7 @@ impl Configuration {
         let sources = parse_sources(root);
         let mut receivers = notify::parse_receivers(root);
         let mut route = notify::parse_route(root, &receivers);
+        let inhibit = notify::parse_inhibit_rules(root);
         let heartbeat = parse_heartbeat(root, &receivers);
         let has_heartbeat = heartbeat.is_some();
         let mut own: Vec<Route> = heartbeat.into_iter().collect();
@@ -104,7 +106,16 @@ impl Configuration {
             root.invalid("canary", "the canary needs a Kafka source", help);
         }
         let route = route?;
-        Some(Configuration { general, sources, receivers, route, canary, has_heartbeat, secrets })
+        Some(Configuration {
+            general,
+            sources,
+            receivers,
+            route,
+            inhibit,
+            canary,
+            has_heartbeat,
+            secrets,
+        })
     }
 
     /// What the engine is told.
@@ -112,7 +123,11 @@ impl Configuration {
         let truths = self.sources.iter().flat_map(|source| {
             source.truth_for.iter().map(|cluster| (cluster.clone(), source.name.clone()))
         });
-        EngineSettings { truths: truths.collect(), ..self.general.engine.settings() }
+        EngineSettings {
+            truths: truths.collect(),
+            usage: self.general.ledger.usage,
+            ..self.general.engine.settings()
+        }
     }
 
     /// Names of the sources in `/readyz`.
@@ -122,7 +137,8 @@ impl Configuration {
 
     /// What the dispatcher works from.
     pub fn dispatch_plan(&self) -> DispatchPlan {
-        notify::plan(&self.receivers, self.route.clone())
+        let inhibit = self.inhibit.clone();
+        DispatchPlan { inhibit, ..notify::plan(&self.receivers, self.route.clone()) }
     }
 
     /// Tries every secret, without keeping any.
@@ -132,7 +148,10 @@ impl Configuration {
     pub fn check_secrets(&self) -> Result<(), Vec<Diagnostic>> {
         let of_sources = self.sources.iter().flat_map(|source| source.config.secrets());
         let of_receivers = self.receivers.iter().flat_map(ReceiverConfig::secrets);
-        let all = self.general.http.web.secrets().into_iter().chain(of_sources).chain(of_receivers);
+        let http = &self.general.http;
+        let of_auth = http.auth.iter().flat_map(|auth| auth.secrets());
+        let of_http = http.web.secrets().into_iter().chain(of_auth);
+        let all = of_http.chain(of_sources).chain(of_receivers);
         let problems: Vec<Diagnostic> = all
             .filter_map(|secret| self.secrets.read(&secret).err())
             .map(|why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why))
@@ -145,9 +164,8 @@ impl Configuration {
     /// # Errors
     /// Everything that is wrong with any of them.
     pub fn build_receivers(&self, printer: Printer) -> Result<Receivers, Vec<Diagnostic>> {
-        let secrets = self.secrets.clone();
         let context = BuildContext {
-            secret: Box::new(move |secret| secrets.read(secret)),
+            secret: self.secret_source(),
             external_url: self.general.http.external_url.clone(),
             printer,
         };
@@ -160,8 +178,7 @@ impl Configuration {
     /// A certificate or a secret that cannot be used.
     pub fn build_server(&self) -> Result<ServerSettings, Vec<Diagnostic>> {
         let http = &self.general.http;
-        let secrets = self.secrets.clone();
-        let read: SecretSource = Arc::new(move |secret| secrets.read(secret));
+        let read = self.secret_source();
         let failed = |why: String| {
             vec![Diagnostic::error_nowhere(code::SERVER_IMPOSSIBLE, format!("http.{why}"))]
         };
@@ -172,8 +189,14 @@ impl Configuration {
             }
             None => None,
         };
+        let build = |auth| Credentials::build(auth, Arc::clone(&read)).map_err(failed);
+        let credentials = http.auth.as_ref().map(build).transpose()?;
+        let over_tls = |url: &String| url.starts_with("https://");
         Ok(ServerSettings {
             access: Access::build(&http.web.access, read).map_err(failed)?,
+            credentials,
+            is_for_anybody: false,
+            is_secure: certificate.is_some() || http.external_url.as_ref().is_some_and(over_tls),
             certificate,
             hosts: http.hosts.clone(),
             health_is_public: http.public.contains(&Public::Health),
@@ -187,8 +210,7 @@ impl Configuration {
     /// Everything that is wrong with any of them.
     pub fn build_sources(&self) -> Result<Vec<NamedSource>, Vec<Diagnostic>> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
-        let secrets = self.secrets.clone();
-        let read: SecretSource = Arc::new(move |secret| secrets.read(secret));
+        let read = self.secret_source();
         for source in &self.sources {
             match source.config.build(&read) {
                 Ok(built) => sources.push(NamedSource {
@@ -200,6 +222,12 @@ impl Configuration {
             }
         }
         if problems.is_empty() { Ok(sources) } else { Err(problems) }
+    }
+
+    /// Reads secrets as they are at each call.
+    pub(super) fn secret_source(&self) -> SecretSource {
+        let secrets = self.secrets.clone();
+        Arc::new(move |secret| secrets.read(secret))
     }
 
     /// Opens what a source recorded between two times. Blocks the thread.
@@ -264,7 +292,7 @@ impl Configuration {
         let mut sources = self.sources.iter().filter(|source| takes_canary(source, settings));
         let connection = sources.find_map(|source| source.config.kafka());
         let connection = connection.ok_or_else(|| failed("there is no Kafka source".to_owned()))?;
-        let opened = connection.open(&|secret: &SecretRef| self.secrets.read(secret));
+        let opened = connection.open_to_renew(self.secret_source());
         let producer = opened.and_then(|opened| Producer::new(opened, &settings.topic));
         let producer = producer.map_err(failed)?;
         Ok(Some(Canary::new(settings.clone(), Arc::clone(flock), producer, Arc::clone(metrics))))

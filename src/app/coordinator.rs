@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     engine::{
+        act::Answer,
         alert::{Alert, OwnAlert},
         coordinator::{self, Coordinator, Effect, End, SourceEnd},
         detector::DeadLetter,
@@ -36,8 +37,8 @@ use crate::{
         record::{PartitionName, Position},
         rule::RuleSet,
     },
-    server::{Health, ResolveRequest, Status},
-    source::{SourceError, SourceEvent},
+    server::{ActRequest, Health, NotDone, Status},
+    source::{Claim, SourceError, SourceEvent},
     store::{Store, StoreError, dead_letter::DeadLetterSink},
     telemetry::{Metrics, Quiet},
 };
@@ -53,6 +54,8 @@ pub(super) struct Feed {
     pub(super) component: String,
     /// Where positions go that a checkpoint covers.
     pub(super) committed: tokio::sync::watch::Sender<Vec<Position>>,
+    /// Whether its stream is still this process's.
+    pub(super) claim: Arc<Claim>,
 }
 
 impl Feed {
@@ -105,8 +108,10 @@ pub(super) struct CoordinatorThread {
 pub(super) struct Progress {
     /// Whom to tell that their rules are in force, in order.
     reloads: VecDeque<oneshot::Sender<()>>,
-    /// Whom to tell that an alert was ended, in order.
-    resolves: VecDeque<oneshot::Sender<bool>>,
+    /// Whom to tell what came of their act, by its ticket.
+    acts: BTreeMap<u64, oneshot::Sender<Result<Answer, NotDone>>>,
+    /// The last ticket.
+    ticket: u64,
     /// Why sources failed.
     failures: BTreeMap<usize, SourceError>,
     /// When the checkpoint began that is being written.
@@ -189,12 +194,7 @@ impl CoordinatorThread {
                 self.progress.reloads.push_back(done);
                 self.tell(coordinator::Input::Rules(rules));
             }
-            Input::Resolve(request) => {
-                let ResolveRequest { fingerprint, by, why, reply } = request;
-                tracing::info!(%fingerprint, by, why, "an alert is ended by hand");
-                self.progress.resolves.push_back(reply);
-                self.tell(coordinator::Input::Resolve { fingerprint, by, why });
-            }
+            Input::Act(request) => self.act(request),
             Input::Source { source_index, event } => self.handle_source(source_index, event),
             Input::SourceEnded { source_index, batches, result } => {
                 let end = match &result {
@@ -209,6 +209,20 @@ impl CoordinatorThread {
                 self.tell(coordinator::Input::Ended { source: source_index, batches, end });
             }
         }
+    }
+
+    fn act(&mut self, request: ActRequest) {
+        let ActRequest { act, reply } = request;
+        if self.progress.store_is_down {
+            // It would be done some time, and nobody knows when.
+            let _ = reply.send(Err(NotDone::StoreDown));
+            return;
+        }
+        tracing::info!(id = %act.id, by = act.by.name, what = act.what.as_str(), "somebody acts");
+        self.progress.ticket += 1;
+        let ticket = self.progress.ticket;
+        self.progress.acts.insert(ticket, reply);
+        self.tell(coordinator::Input::Act { ticket, act: Box::new(act) });
     }
 
     /// Logs and counts an input.
@@ -310,6 +324,7 @@ impl CoordinatorThread {
                     self.status.set_lag(partition, Some(*lag));
                 }
             }
+            SourceEvent::Behind { logs } => self.metrics.set_behind(&logs),
             SourceEvent::Gap { partition, records } => {
                 tracing::error!(%partition, records, "records were deleted before they were read");
                 self.metrics.records_lost(&partition, records);
@@ -437,12 +452,13 @@ impl CoordinatorThread {
                 log_alert(&alert);
                 (self.on_alert)(&alert);
             }
-            Effect::ResolvedByHand(has_fired) => {
-                if let Some(reply) = self.progress.resolves.pop_front() {
+            Effect::Acted { ticket, answer } => {
+                if let Some(reply) = self.progress.acts.remove(&ticket) {
                     // Whoever asked may have lost patience.
-                    let _ = reply.send(has_fired);
+                    let _ = reply.send(Ok(*answer));
                 }
             }
+            Effect::ActsChanged(news) => self.status.acts_changed(news),
             Effect::WasAway(span) => {
                 let seconds = span.as_secs();
                 tracing::warn!(seconds, "nothing was looked at for a while; going on");
@@ -456,6 +472,9 @@ impl CoordinatorThread {
         let Err(detail) = result else { return self.tell(coordinator::Input::Durable) };
         self.progress.write_began = None;
         self.progress.store_is_down = true;
+        for reply in std::mem::take(&mut self.progress.acts).into_values() {
+            let _ = reply.send(Err(NotDone::StoreFailed));
+        }
         self.metrics.checkpoint_failed();
         // Only a restart mends a state that is gone, so whoever asks for our health is to make one.
         let gone = self.progress.state_is_gone;
@@ -487,6 +506,7 @@ impl CoordinatorThread {
             self.status.receiver(&receiver, now());
         }
         metrics.set_ledger(member.recorder());
+        metrics.set_acts(dispatcher.acts());
         metrics.set_dead_letters_lost(self.dead_letters.dropped());
         metrics.set_batches_in_flight(self.in_flight.batches());
         self.tell_given_up();

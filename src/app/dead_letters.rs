@@ -8,7 +8,6 @@ use crate::{
     engine::{
         diagnostic::{Diagnostic, code},
         record::PartitionName,
-        yaml::SecretRef,
     },
     kafka::{Connection, OpenConnection, Producer, Record, read_record},
     store::kept::{KeptLetter, read_files, read_from_topic},
@@ -64,7 +63,7 @@ impl Configuration {
     }
 
     fn open(&self, connection: &Connection) -> Result<OpenConnection, String> {
-        connection.open(&|secret: &SecretRef| self.secrets.read(secret))
+        connection.open_to_renew(self.secret_source())
     }
 
     /// The topic of a letter, and how its cluster is reached.

@@ -1,7 +1,10 @@
 //! Carries out attempts, each on its own task and with a deadline. How many there are at once the engine
 //! decides.
 
-use std::sync::{Arc, mpsc::Sender};
+use std::{
+    sync::{Arc, mpsc::Sender},
+    time::Duration,
+};
 
 use super::input::Input;
 use crate::{
@@ -10,23 +13,33 @@ use crate::{
         dispatch::{Notification, Outcome, OutcomeReason},
     },
     notify::Receivers,
+    source::Claim,
 };
+
+/// How long an attempt waits at most until all sources are sure that their streams are still this process's: 5 s.
+/// While brokers do not answer nobody can be, and alerts are more than that.
+const SURE_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it looks meanwhile.
+const SURE_LOOK: Duration = Duration::from_millis(20);
 
 /// Runs attempts on a tokio runtime and reports their outcomes to the coordinator.
 pub(super) struct Delivery {
     runtime: tokio::runtime::Handle,
     receivers: Receivers,
+    claims: Arc<[Arc<Claim>]>,
     outcomes: Sender<Input>,
 }
 
 impl Delivery {
-    /// For these receivers.
+    /// For these receivers, of a process whose sources have these claims.
     pub(super) fn new(
         runtime: tokio::runtime::Handle,
         receivers: Receivers,
+        claims: Arc<[Arc<Claim>]>,
         outcomes: Sender<Input>,
     ) -> Delivery {
-        Delivery { runtime, receivers, outcomes }
+        Delivery { runtime, receivers, claims, outcomes }
     }
 
     /// Starts one attempt; its outcome comes back as an [`Input`].
@@ -43,7 +56,9 @@ impl Delivery {
             report(notification, outcome);
             return;
         };
+        let claims = Arc::clone(&self.claims);
         self.runtime.spawn(async move {
+            are_sure(&claims).await;
             // A task of its own, so that a panic in a notifier is an outcome and not a lost attempt.
             let carried = Arc::clone(&notification);
             let attempt = tokio::spawn(async move { notifier.notify(&carried).await });
@@ -62,4 +77,16 @@ impl Delivery {
             report(notification, outcome);
         });
     }
+}
+
+/// Waits until no source has to ask first whether its stream is another process's by now: that one tells the
+/// rest then.
+async fn are_sure(claims: &[Arc<Claim>]) {
+    let all = async {
+        while claims.iter().any(|claim| claim.is_in_doubt()) {
+            tokio::time::sleep(SURE_LOOK).await;
+        }
+    };
+    // Whoever waited in vain sends.
+    drop(tokio::time::timeout(SURE_WAIT, all).await);
 }

@@ -10,7 +10,7 @@ use std::sync::{
     mpsc::{Receiver, Sender, channel},
 };
 
-use super::{clock::never_back, input::Input};
+use super::{clock::HorizonClock, input::Input};
 use crate::{
     engine::{
         coordinator, detector::Detector, record::RecordBatch, rule::RuleSet, shard::EngineSettings,
@@ -145,6 +145,7 @@ pub(super) fn run_detector(
     work: &Mutex<Receiver<Work>>,
     current: &CurrentRules,
     settings: &EngineSettings,
+    horizon: HorizonClock,
     out: &Sender<Input>,
 ) {
     let work = work.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +157,7 @@ pub(super) fn run_detector(
             detector.replace_rules(rules, epoch_now);
             epoch = epoch_now;
         }
-        let detections = detector.detect(never_back(), &batch);
+        let detections = detector.detect(horizon.now(), &batch);
         let input = coordinator::Input::Batch { source: source_index, detections };
         if out.send(Input::Engine(input)).is_err() {
             return;

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     engine::{coordinator, rule::RuleSet},
-    server::ResolveRequest,
+    server::ActRequest,
     source::{SourceError, SourceEvent},
 };
 
@@ -17,8 +17,8 @@ pub(super) enum Input {
     Engine(coordinator::Input),
     /// Another rule set, and whom to tell that it is in force.
     Rules(Arc<RuleSet>, oneshot::Sender<()>),
-    /// Somebody ends an alert, and wants to know whether it fired.
-    Resolve(ResolveRequest),
+    /// Somebody does something, and wants to know when it is durable.
+    Act(ActRequest),
     /// A source reports.
     Source { source_index: usize, event: SourceEvent },
     /// A source's thread returned, after it handed over so many batches.

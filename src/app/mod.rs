@@ -12,6 +12,7 @@ mod coordinator;
 mod dead_letters;
 mod delivery;
 mod feed;
+pub mod import;
 mod input;
 pub mod pipeline;
 pub mod reload;

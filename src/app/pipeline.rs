@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use super::coordinator::PipelineEnd;
 use super::{
     archiver,
-    clock::now,
+    clock::{HorizonClock, now},
     coordinator::{CoordinatorThread, Feed, Progress},
     delivery::Delivery,
     feed::{CurrentRules, FeedSink, InFlight, Spares, Work, run_detector},
@@ -46,8 +46,8 @@ use crate::{
         state::{SourceNote, StateEntry},
     },
     notify::Receivers,
-    server::{ResolveRequest, Status},
-    source::{Source, SourceContext},
+    server::{ActRequest, Status},
+    source::{Claim, Source, SourceContext},
     store::{Loaded, Store, StoreError, dead_letter::DeadLetterSink},
     telemetry::Metrics,
 };
@@ -136,7 +136,9 @@ impl Pipeline {
         let reach = rules.longest_window().saturating_add(engine.grace);
         let rebuild = reach.saturating_add(engine.resolve_after).min(REBUILD_SPAN_MAX);
         let threads = Threads { control: control.clone(), stop: stop.clone(), rebuild };
-        let workers = threads.start_detectors(settings.workers, &current_rules, &engine)?;
+        let horizon = HorizonClock::start(&loaded.entries);
+        let workers =
+            threads.start_detectors(settings.workers, &current_rules, &engine, horizon)?;
         let mut feeds = Vec::new();
         for (source_index, source) in sources.into_iter().enumerate() {
             let sink = FeedSink {
@@ -182,13 +184,19 @@ impl Pipeline {
         for alert in firing() {
             status.alert_changed(alert);
         }
+        status.acts_restored(coordinator.member().dispatcher().acts());
         let mut progress = Progress::default();
         progress.troubles.restore(now(), coordinator.member().dispatcher());
         let thread = CoordinatorThread {
             coordinator,
             store,
             dead_letters: settings.dead_letters,
-            delivery: Delivery::new(runtime.clone(), settings.receivers, control.clone()),
+            delivery: Delivery::new(
+                runtime.clone(),
+                settings.receivers,
+                feeds.iter().map(|feed| Arc::clone(&feed.claim)).collect(),
+                control.clone(),
+            ),
             archiver,
             feeds,
             in_flight,
@@ -221,9 +229,15 @@ impl Pipeline {
         drop(self.control.send(Input::Engine(coordinator::Input::RetryNow)));
     }
 
-    /// Ends an alert by hand; the answer comes once that is durable.
-    pub fn resolve(&self, request: ResolveRequest) {
-        drop(self.control.send(Input::Resolve(request)));
+    /// Carries out what somebody does; the answer comes once that is durable.
+    pub fn act(&self, request: ActRequest) {
+        drop(self.control.send(Input::Act(request)));
+    }
+
+    /// Puts an entry into the ledger. It is durable with the next checkpoint.
+    pub fn record(&self, entry: Entry) {
+        let entry = coordinator::Input::Entry(Box::new(entry));
+        drop(self.control.send(Input::Engine(entry)));
     }
 
     /// The rule set in force.
@@ -275,6 +289,7 @@ impl Threads {
         count: usize,
         rules: &Arc<CurrentRules>,
         settings: &EngineSettings,
+        horizon: HorizonClock,
     ) -> std::io::Result<Vec<Sender<Work>>> {
         let mut workers = Vec::new();
         for index in 0..count.max(1) {
@@ -282,7 +297,7 @@ impl Threads {
             let (rules, settings, out) =
                 (Arc::clone(rules), settings.clone(), self.control.clone());
             let receiver = Mutex::new(receiver);
-            let body = move || run_detector(&receiver, &rules, &settings, &out);
+            let body = move || run_detector(&receiver, &rules, &settings, horizon, &out);
             self.start(format!("detect-{index}"), body)?;
             workers.push(sender);
         }
@@ -301,6 +316,7 @@ impl Threads {
         let taken = Arc::clone(&sink.taken);
         let (publish, watch) = tokio::sync::watch::channel(Vec::new());
         let events = self.control.clone();
+        let claim = Arc::new(Claim::default());
         let context = SourceContext {
             rebuild: self.rebuild,
             positions: positions_of(&loaded.positions, name.as_ref()),
@@ -308,6 +324,7 @@ impl Threads {
             name: name.clone(),
             sink: Box::new(sink),
             committed: watch,
+            claim: Arc::clone(&claim),
             events: Box::new(move |event| {
                 drop(events.send(Input::Source { source_index, event }));
             }),
@@ -320,7 +337,7 @@ impl Threads {
             drop(ended.send(Input::SourceEnded { source_index, batches, result }));
         };
         self.start(format!("source-{source_index}"), body)?;
-        Ok(Feed { name, component, committed: publish })
+        Ok(Feed { name, component, committed: publish, claim })
     }
 }
 

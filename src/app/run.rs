@@ -1,6 +1,6 @@
 //! `tripline run`: the process that people leave running.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -18,13 +18,14 @@ use super::{
     self_alert::canary_missing,
 };
 use crate::{
-    archive::{Archive, ArchiveError, Limits, sign::SigningKey},
+    archive::{Archive, ArchiveError, LedgerPlace, Limits, notes, sign::SigningKey},
     config::LedgerSettings,
     engine::{
-        alert::AlertState, diagnostic::Diagnostic, duration::written, recorder::Sign, text::counted,
+        alert::AlertState, diagnostic::Diagnostic, duration::written, ledger::Entry,
+        recorder::Sign, text::counted,
     },
     notify::{Printer, Receivers},
-    server::{self, Health, ReloadRequest, ResolveRequest, ServerContext, Status},
+    server::{self, ActRequest, Desk, Health, ReloadRequest, ServerContext, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -41,8 +42,14 @@ const STATE_WAIT: Duration = Duration::from_secs(30);
 /// How often a start looks whether a full disk has room: every second.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 
+/// Entries of the server that wait for the pipeline: 256. Beyond it nobody is shown what must be recorded.
+const ENTRIES_WAITING_MAX: usize = 256;
+
 /// How soon rule files are looked at again after a change was seen: 500 ms.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// How often notes of commands are taken that looked into the ledger: every second.
+const VIEWS_LOOK: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether the end-to-end canary has come back: 500 ms.
 const CANARY_LOOK: Duration = Duration::from_millis(500);
@@ -127,7 +134,8 @@ async fn run_in(
     status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
     let (reload, reload_requests) = mpsc::channel(1);
-    let (resolve, resolve_requests) = mpsc::channel(16);
+    let (acts, act_requests) = mpsc::channel(16);
+    let (entries, entry_requests) = mpsc::channel(ENTRIES_WAITING_MAX);
     let settings = configuration.build_server().map_err(RunError::Configuration)?;
     let web = &general.http.web;
     let listener = web::bind(&web.listen, web.may_be_reached()).await?;
@@ -136,7 +144,9 @@ async fn run_in(
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
         reload,
-        resolve,
+        acts,
+        desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
+        ledger: Some(LedgerPlace::new(&general.state, &general.ledger.directory)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
@@ -154,9 +164,12 @@ async fn run_in(
                 Arc::clone(&status),
             );
             let canary = configuration.build_canary(&metrics).map_err(RunError::Configuration)?;
-            let watched =
-                Watched { pipeline, reloader, receivers, canary, status: Arc::clone(&status) };
-            let requests = (reload_requests, resolve_requests);
+            let (status, state) = (Arc::clone(&status), general.state.clone());
+            if let Err(why) = notes::prepare(&state) {
+                tracing::warn!("who looks into the ledger by commands is not recorded: {why}");
+            }
+            let watched = Watched { pipeline, reloader, receivers, canary, status, state };
+            let requests = (reload_requests, act_requests, entry_requests);
             watch(watched, general.reload_interval, requests, hangup).await
         }
         Err(error) => Err(error),
@@ -266,6 +279,7 @@ struct Watched {
     receivers: Receivers,
     canary: Option<Canary>,
     status: Arc<Status>,
+    state: PathBuf,
 }
 
 impl Watched {
@@ -298,13 +312,14 @@ impl Watched {
 }
 
 /// What people ask for over HTTP.
-type Requests = (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ResolveRequest>);
+type Requests =
+    (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ActRequest>, mpsc::Receiver<Entry>);
 
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(
     mut watched: Watched,
     reload_interval: Option<Duration>,
-    (mut reload_requests, mut resolve_requests): Requests,
+    (mut reload_requests, mut act_requests, mut entries): Requests,
     mut hangup: Signal,
 ) -> Result<RunEnd, RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -314,6 +329,8 @@ async fn watch(
     let mut ended = tokio::time::interval(Duration::from_millis(100));
     let mut canary = tokio::time::interval(CANARY_LOOK);
     canary.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut views = tokio::time::interval(VIEWS_LOOK);
+    views.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -339,7 +356,12 @@ async fn watch(
                 let outcome = tokio::task::block_in_place(|| watched.look(Look::Asked));
                 answer(request, outcome);
             }
-            Some(request) = resolve_requests.recv() => watched.pipeline.resolve(request),
+            Some(request) = act_requests.recv() => watched.pipeline.act(request),
+            Some(entry) = entries.recv() => watched.pipeline.record(entry),
+            _ = views.tick(), if !stopping => {
+                let looks = tokio::task::block_in_place(|| notes::take(&watched.state));
+                looks.into_iter().for_each(|entry| watched.pipeline.record(entry));
+            }
             _ = terminate.recv() => {
                 stop(&watched.pipeline, &mut stopping, "SIGTERM");
             }

@@ -5,7 +5,9 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod month;
+pub mod notes;
 mod pack;
+mod place;
 mod query;
 mod reader;
 mod schema;
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+pub use place::LedgerPlace;
 pub use query::{Cursor, Filter, Page, Query};
 pub use reader::{MonthStatus, Reader};
 pub use writer::{Archive, Limits, Retired};
@@ -93,6 +96,17 @@ pub fn months(directory: &Path) -> Result<Vec<(String, PathBuf)>, ArchiveError> 
     }
     found.sort();
     Ok(found)
+}
+
+/// The last row of the newest month; of no row, if there is none.
+///
+/// # Errors
+/// The month cannot be read.
+pub fn last_row(directory: &Path) -> Result<Chain, ArchiveError> {
+    match months(directory)?.pop() {
+        Some((_, path)) => Ok(schema::open_for_reading(&path)?.1.last),
+        None => Ok(Chain::default()),
+    }
 }
 
 fn is_month(name: &str) -> bool {

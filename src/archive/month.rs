@@ -1,16 +1,19 @@
 //! One month file that is open for reading: its rows in an order, and what it says of itself.
 
-use std::{cell::RefCell, path::PathBuf};
+use std::{cell::RefCell, path::PathBuf, time::Instant};
 
 use rusqlite::{Connection, params_from_iter, types::Value};
 
 use super::{
     ArchiveError, Meta,
-    pack::{Texts, find_text, unpack},
+    pack::{Texts, USAGE_KIND, find_text, unpack},
     query::{Cursor, Filter, Query},
     schema::{explain, open_for_reading},
 };
 use crate::engine::ledger::Row;
+
+/// Steps of SQLite between two looks at the clock, for readers with a deadline.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 /// A month that is open for reading.
 #[derive(Debug)]
@@ -23,12 +26,24 @@ pub(super) struct Month {
     pub(super) meta: Meta,
     pub(super) connection: Connection,
     texts: RefCell<Texts>,
+    deadline: Option<Instant>,
 }
 
 impl Month {
-    pub(super) fn open(name: String, path: PathBuf) -> Result<Month, ArchiveError> {
-        let (connection, meta) = open_for_reading(&path)?;
-        Ok(Month { name, path, meta, connection, texts: RefCell::default() })
+    /// Opens it. What is still read at the deadline fails then.
+    pub(super) fn open(
+        name: String,
+        path: PathBuf,
+        deadline: Option<Instant>,
+    ) -> Result<Month, ArchiveError> {
+        let (mut connection, meta) = open_for_reading(&path)?;
+        if let Some(deadline) = deadline {
+            let is_late = move || Instant::now() >= deadline;
+            connection
+                .progress_handler(STEPS_BETWEEN_LOOKS, Some(is_late))
+                .map_err(|error| explain(&path, &error))?;
+        }
+        Ok(Month { name, path, meta, connection, texts: RefCell::default(), deadline })
     }
 
     /// Calls back with each row, in the order of their ids, until it says that it has seen enough.
@@ -48,6 +63,7 @@ impl Month {
         query: &Query,
         mut take: impl FnMut(Row) -> bool,
     ) -> Result<(), ArchiveError> {
+        let of_others = if query.filters.contains(&Filter::Usage) { "" } else { "kind >= 0 AND" };
         let mut run = || -> rusqlite::Result<()> {
             let Some((condition, mut values)) = self.condition(query)? else { return Ok(()) };
             let after = query.after.unwrap_or(Cursor { at: i64::MIN, id: 0 });
@@ -59,7 +75,7 @@ impl Month {
             ];
             values.extend(numbers.map(Value::Integer));
             let sql = format!(
-                "SELECT id, recorded, body FROM row WHERE {condition} at >= ? AND at < ?
+                "SELECT id, recorded, body FROM row WHERE {condition} {of_others} at >= ? AND at < ?
                  AND (at, id) > (?, ?) ORDER BY at, id"
             );
             self.select(&sql, values, |row| Ok(take(row)))
@@ -78,6 +94,10 @@ impl Month {
         while let Some(row) = rows.next()? {
             let (id, recorded) = (row.get(0)?, row.get(1)?);
             let body = row.get_ref(2)?.as_blob()?;
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                let interrupted = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
+                return Err(rusqlite::Error::SqliteFailure(interrupted, None));
+            }
             let mut texts = self.texts.borrow_mut();
             let row = unpack(&self.connection, &mut texts, id, recorded, body)?;
             drop(texts);
@@ -90,12 +110,15 @@ impl Month {
 
     /// The part of the condition that an index helps with, up to its `AND`; `None` if nothing can fit.
     fn condition(&self, query: &Query) -> rusqlite::Result<Option<(String, Vec<Value>)>> {
+        let is_usage = query.filters.contains(&Filter::Usage);
+        let prefix = if is_usage { format!("kind = {USAGE_KIND} AND ") } else { String::new() };
         for filter in &query.filters {
             let column = match filter {
                 Filter::Actor(actor) => {
                     let Some(number) = find_text(&self.connection, actor)? else { return Ok(None) };
                     let values = vec![Value::Integer(number), Value::Integer(number)];
-                    return Ok(Some(("(actor = ? OR behalf = ?) AND".to_owned(), values)));
+                    let condition = format!("({prefix}actor = ? OR {prefix}behalf = ?) AND");
+                    return Ok(Some((condition, values)));
                 }
                 Filter::Object { resource, namespace, name } => {
                     return self.objects(Some(resource), namespace.as_deref(), name.as_deref());
@@ -110,15 +133,18 @@ impl Month {
                     let kind = Value::Integer(*kind as i64 + 1);
                     return Ok(Some(("kind = ? AND kind > 0 AND".to_owned(), vec![kind])));
                 }
-                Filter::Class(_) | Filter::Verbs(_) | Filter::Cluster(_) | Filter::Accesses => {
-                    continue;
-                }
+                Filter::Class(_)
+                | Filter::Verbs(_)
+                | Filter::Cluster(_)
+                | Filter::Accesses
+                | Filter::Usage => continue,
             };
             let (column, text) = column;
             let Some(number) = find_text(&self.connection, text)? else { return Ok(None) };
-            return Ok(Some((format!("{column} = ? AND"), vec![Value::Integer(number)])));
+            let condition = format!("{prefix}{column} = ? AND");
+            return Ok(Some((condition, vec![Value::Integer(number)])));
         }
-        Ok(Some((String::new(), Vec::new())))
+        Ok(Some((prefix, Vec::new())))
     }
 
     /// Rows about some objects, those among them that name none.
@@ -148,6 +174,16 @@ impl Month {
         let conditions: Vec<String> = parts.into_iter().map(|(text, _)| text).collect();
         let conditions = conditions.join(" AND ");
         Ok(Some((format!("object IN (SELECT id FROM object WHERE {conditions}) AND"), values)))
+    }
+
+    /// Whether a text stands in a column of a row.
+    pub(super) fn has_text(&self, column: &str, text: &str) -> Result<bool, ArchiveError> {
+        let run = || -> rusqlite::Result<bool> {
+            let Some(number) = find_text(&self.connection, text)? else { return Ok(false) };
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM row WHERE {column} = ?1)");
+            self.connection.prepare_cached(&sql)?.query_row([number], |row| row.get(0))
+        };
+        run().map_err(|error| explain(&self.path, &error))
     }
 
     /// Up to so many texts that stand in a column.

@@ -7,13 +7,16 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use hashbrown::HashMap;
 
 use crate::engine::{
-    access::Access,
+    access::{Access, Object, Permission, Usage},
     ledger::{Content, Row},
     time::WallTime,
 };
 
 /// Texts that the writer remembers: 100,000. At the limit it forgets all of them.
 const TEXTS_KNOWN_MAX: usize = 100_000;
+
+/// The kind of a use of a permission in its column.
+pub(super) const USAGE_KIND: i64 = -1;
 
 /// What stands in the columns of a row beside its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,9 +106,13 @@ fn find_object(connection: &Connection, key: (i64, i64, i64)) -> rusqlite::Resul
         .optional()
 }
 
-/// The kind of a row in its column: 0 is an access.
+/// The kind of a row in its column: 0 is an access, -1 a use of a permission.
 fn kind_of(row: &Row) -> i64 {
-    row.entry().map_or(0, |entry| entry.kind as i64 + 1)
+    match &row.content {
+        Content::Access(_) => 0,
+        Content::Entry(entry) => entry.kind as i64 + 1,
+        Content::Usage(_) => USAGE_KIND,
+    }
 }
 
 /// Writes a row.
@@ -147,26 +154,37 @@ fn pack(
         Content::Entry(entry) => Content::Entry(entry.clone()),
         Content::Access(access) => {
             columns_of(connection, numbers, access, &mut columns)?;
-            let mut failure = None;
-            let packed = (**access).clone().map(&mut |text: Arc<str>| {
-                let number = numbers.text(connection, &text).and_then(|number| {
-                    u32::try_from(number)
-                        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, number))
-                });
-                number.unwrap_or_else(|error| {
-                    failure.get_or_insert(error);
-                    0
-                })
-            });
-            if let Some(error) = failure {
-                return Err(error);
-            }
+            let packed = numbered(connection, numbers, |to| (**access).clone().map(to))?;
             Content::Access(Box::new(packed))
+        }
+        Content::Usage(usage) => {
+            columns_of_usage(connection, numbers, usage, &mut columns)?;
+            let packed = numbered(connection, numbers, |to| (**usage).clone().map(to))?;
+            Content::Usage(Box::new(packed))
         }
     };
     let body = postcard::to_stdvec(&content)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     Ok((columns, body))
+}
+
+/// Something with numbers in the place of its texts.
+fn numbered<T>(
+    connection: &Connection,
+    numbers: &mut Numbers,
+    map: impl FnOnce(&mut dyn FnMut(Arc<str>) -> u32) -> T,
+) -> rusqlite::Result<T> {
+    let mut failure = None;
+    let packed = map(&mut |text: Arc<str>| {
+        let number = numbers.text(connection, &text).and_then(|number| {
+            u32::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, number))
+        });
+        number.unwrap_or_else(|error| {
+            failure.get_or_insert(error);
+            0
+        })
+    });
+    failure.map_or(Ok(packed), Err)
 }
 
 fn columns_of(
@@ -181,17 +199,50 @@ fn columns_of(
     columns.behalf = number(access.on_behalf_of.as_ref())?;
     columns.source = number(access.source_ip.as_ref())?;
     columns.credential = number(access.credential_id.as_ref())?;
-    let permission = access.permission.as_ref().map(|one| Arc::from(one.name()));
-    columns.permission = number(permission.as_ref())?;
-    if let Some(object) = &access.object {
-        let key = (
-            number(Some(&object.resource))?.unwrap_or(0),
-            number(object.namespace.as_ref())?.unwrap_or(0),
-            number(object.name.as_ref())?.unwrap_or(0),
-        );
-        columns.object = Some(numbers.object(connection, key)?);
-    }
+    columns.permission = permission_number(connection, numbers, access.permission.as_ref())?;
+    columns.object = object_number(connection, numbers, access.object.as_ref())?;
     Ok(())
+}
+
+fn columns_of_usage(
+    connection: &Connection,
+    numbers: &mut Numbers,
+    usage: &Usage,
+    columns: &mut Columns,
+) -> rusqlite::Result<()> {
+    let mut number =
+        |text: Option<&Arc<str>>| text.map(|text| numbers.text(connection, text)).transpose();
+    columns.actor = number(usage.actor.id.as_ref())?;
+    columns.behalf = number(usage.on_behalf_of.as_ref())?;
+    columns.permission = permission_number(connection, numbers, usage.permission.as_ref())?;
+    columns.object = object_number(connection, numbers, usage.object.as_ref())?;
+    Ok(())
+}
+
+fn permission_number(
+    connection: &Connection,
+    numbers: &mut Numbers,
+    permission: Option<&Permission<Arc<str>>>,
+) -> rusqlite::Result<Option<i64>> {
+    permission.map(|one| numbers.text(connection, &Arc::from(one.name()))).transpose()
+}
+
+fn object_number(
+    connection: &Connection,
+    numbers: &mut Numbers,
+    object: Option<&Object<Arc<str>>>,
+) -> rusqlite::Result<Option<i64>> {
+    let Some(object) = object else { return Ok(None) };
+    let mut number = |text: Option<&Arc<str>>| match text {
+        Some(text) => numbers.text(connection, text),
+        None => Ok(0),
+    };
+    let key = (
+        number(Some(&object.resource))?,
+        number(object.namespace.as_ref())?,
+        number(object.name.as_ref())?,
+    );
+    numbers.object(connection, key).map(Some)
 }
 
 /// Texts by their numbers, for reading.
@@ -235,20 +286,31 @@ pub(super) fn unpack(
     let content = match content {
         Content::Entry(entry) => Content::Entry(entry),
         Content::Access(packed) => {
-            let mut failure = None;
-            let access = packed.map(&mut |number| {
-                texts.get(connection, number).unwrap_or_else(|error| {
-                    failure.get_or_insert(error);
-                    Arc::from("")
-                })
-            });
-            if let Some(error) = failure {
-                return Err(error);
-            }
+            let access = written_out(connection, texts, |to| packed.map(to))?;
             Content::Access(Box::new(access))
+        }
+        Content::Usage(packed) => {
+            let usage = written_out(connection, texts, |to| packed.map(to))?;
+            Content::Usage(Box::new(usage))
         }
     };
     Ok(Row { id: id.cast_unsigned(), recorded: WallTime::from_micros(recorded), content })
+}
+
+/// Something with its texts in the place of numbers.
+fn written_out<T>(
+    connection: &Connection,
+    texts: &mut Texts,
+    map: impl FnOnce(&mut dyn FnMut(u32) -> Arc<str>) -> T,
+) -> rusqlite::Result<T> {
+    let mut failure = None;
+    let written = map(&mut |number| {
+        texts.get(connection, number).unwrap_or_else(|error| {
+            failure.get_or_insert(error);
+            Arc::from("")
+        })
+    });
+    failure.map_or(Ok(written), Err)
 }
 
 /// Whether the columns of a row, by which questions find it, say something else than its body.

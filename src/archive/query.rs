@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::engine::{
-    access::{Access, Object},
+    access::{Access, Object, Usage},
     ledger::{EntryKind, Row},
     time::EventTime,
 };
@@ -40,6 +40,8 @@ pub enum Filter {
     Accesses,
     /// Entries of a kind alone.
     Entries(EntryKind),
+    /// Uses of permissions alone: by [`Filter::Actor`], [`Filter::Permission`] and others like them.
+    Usage,
 }
 
 /// Which rows are wanted, all of the filters, and how many of them.
@@ -98,13 +100,21 @@ impl Query {
     /// Whether a row is among those that are wanted, wherever the page begins.
     pub fn fits(&self, row: &Row) -> bool {
         let at = row.at();
-        at >= self.from && at < self.to && self.filters.iter().all(|filter| filter.fits(row))
+        // Nobody who asks what was done wants to be told each of it twice.
+        let is_asked_for = row.usage().is_none() || self.filters.contains(&Filter::Usage);
+        at >= self.from
+            && at < self.to
+            && is_asked_for
+            && self.filters.iter().all(|filter| filter.fits(row))
     }
 }
 
 impl Filter {
     /// Whether a row is one of these.
     pub fn fits(&self, row: &Row) -> bool {
+        if let Some(usage) = row.usage() {
+            return self.fits_usage(usage);
+        }
         let access = row.access();
         let of = |find: fn(&Access) -> Option<&Arc<str>>, wanted: &str| {
             access.and_then(find).is_some_and(|text| **text == *wanted)
@@ -137,6 +147,39 @@ impl Filter {
             Filter::Cluster(cluster) => of(|access| access.cluster.as_ref(), cluster),
             Filter::Accesses => access.is_some(),
             Filter::Entries(kind) => row.entry().is_some_and(|entry| entry.kind == *kind),
+            Filter::Usage => row.usage().is_some(),
+        }
+    }
+}
+
+impl Filter {
+    /// Whether a use of a permission is one of these. Uses are answers to questions about permissions, not to
+    /// those about what was done.
+    fn fits_usage(&self, usage: &Usage) -> bool {
+        let is = |text: Option<&Arc<str>>, wanted: &str| text.is_some_and(|text| **text == *wanted);
+        let object = usage.object.as_ref();
+        match self {
+            Filter::Usage => true,
+            Filter::Actor(actor) => {
+                is(usage.actor.id.as_ref(), actor) || is(usage.on_behalf_of.as_ref(), actor)
+            }
+            Filter::Permission(name) => {
+                usage.permission.as_ref().is_some_and(|permission| permission.name() == *name)
+            }
+            Filter::Cluster(cluster) => is(usage.cluster.as_ref(), cluster),
+            Filter::Namespace(namespace) => {
+                is(object.and_then(|object| object.namespace.as_ref()), namespace)
+            }
+            Filter::Object { resource, namespace, name } => {
+                let wanted = (resource.as_str(), namespace.as_deref(), name.as_deref());
+                object.is_some_and(|object| covers(object, wanted))
+            }
+            Filter::Verbs(verbs) => verbs.iter().any(|verb| **verb == *usage.verb),
+            Filter::Source(_)
+            | Filter::Credential(_)
+            | Filter::Class(_)
+            | Filter::Accesses
+            | Filter::Entries(_) => false,
         }
     }
 }

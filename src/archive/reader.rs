@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use super::{
@@ -56,28 +57,46 @@ impl Reader {
             None if inside.is_dir() => inside,
             None => state.to_owned(),
         };
-        let (mut open, mut problems) = (Vec::new(), Vec::new());
-        for (name, path) in months(&directory)? {
-            match Month::open(name, path) {
-                Ok(month) => open.push(month),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        let last = open.last().map_or(0, |month| month.meta.last.id);
-        let spool = match spool::read(&state.join("tripline.db"), last) {
-            _ if is_copy => Vec::new(),
-            Ok(rows) => rows,
-            Err(problem) => {
-                problems.push(problem);
-                Vec::new()
-            }
-        };
-        if open.is_empty() && spool.is_empty() && problems.is_empty() {
+        let reader = Reader::read(&directory, (!is_copy).then_some(state), None)?;
+        if reader.months.is_empty() && reader.spool.is_empty() && reader.problems.is_empty() {
             return Err(super::failed(
                 &directory,
                 "there is no ledger here: `tripline run` keeps it in its state directory",
             ));
         }
+        Ok(reader)
+    }
+
+    /// Opens the ledger of a process that runs; it may be empty still. Beyond the deadline, nothing is read.
+    ///
+    /// # Errors
+    /// Its directory cannot be read.
+    pub fn of_process(
+        state: &Path,
+        directory: &Path,
+        deadline: Option<Instant>,
+    ) -> Result<Reader, ArchiveError> {
+        Reader::read(directory, Some(state), deadline)
+    }
+
+    fn read(
+        directory: &Path,
+        state: Option<&Path>,
+        deadline: Option<Instant>,
+    ) -> Result<Reader, ArchiveError> {
+        let (mut open, mut problems) = (Vec::new(), Vec::new());
+        for (name, path) in months(directory)? {
+            match Month::open(name, path, deadline) {
+                Ok(month) => open.push(month),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let last = open.last().map_or(0, |month| month.meta.last.id);
+        let spool = state.map(|state| spool::read(&state.join("tripline.db"), last));
+        let spool = spool.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Vec::new()
+        });
         Ok(Reader { months: open, spool, problems })
     }
 
@@ -137,6 +156,20 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether a text stands in a column (`actor`, `behalf`, `source`, `credential`, `permission`) of a row of
+    /// a month. Cost: a look into an index of each month.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn has_text(&self, column: &'static str, text: &str) -> Result<bool, ArchiveError> {
+        for month in &self.months {
+            if month.has_text(column, text)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Texts that stand in a column of some row (`actor`, `source`, `credential`, `permission`), for saying
     /// which one was meant.
     pub fn texts(&self, column: &'static str) -> Vec<String> {
@@ -157,6 +190,11 @@ impl Reader {
     /// A month broke while it was read.
     pub fn status(&self) -> Result<Vec<MonthStatus>, ArchiveError> {
         self.months.iter().map(status_of).collect()
+    }
+
+    /// What each month has, without a count of its rows by class. Cheap.
+    pub fn heads(&self) -> Vec<MonthStatus> {
+        self.months.iter().map(|month| head_of(month, BTreeMap::new())).collect()
     }
 
     /// Rows that should be there, between one month and the next.
@@ -196,10 +234,15 @@ fn status_of(month: &Month) -> Result<MonthStatus, ArchiveError> {
             Content::Entry(entry) => {
                 *rows.entry(entry.kind.as_str().to_owned()).or_default() += 1;
             }
+            Content::Usage(_) => *rows.entry("usage".to_owned()).or_default() += 1,
         }
         true
     })?;
+    Ok(head_of(month, rows))
+}
+
+fn head_of(month: &Month, rows: BTreeMap<String, u64>) -> MonthStatus {
     let bytes = std::fs::metadata(&month.path).map_or(0, |file| file.len());
     let (previous, last) = (month.meta.previous, month.meta.last);
-    Ok(MonthStatus { month: month.name.clone(), bytes, previous, last, rows })
+    MonthStatus { month: month.name.clone(), bytes, previous, last, rows }
 }

@@ -10,8 +10,8 @@ use crate::engine::ledger::{Chain, hex_of, parse_hex};
 /// Marks the file as ours (`PRAGMA application_id`): the letters `TRIL`.
 const APPLICATION_ID: i64 = 0x5452_494c;
 
-/// The schema that this version writes (`PRAGMA user_version`), from 1.
-const SCHEMA: i64 = 1;
+/// The schema that this version writes (`PRAGMA user_version`), from 1. Since 2 there are uses of permissions.
+const SCHEMA: i64 = 2;
 
 /// How long a reader waits for the writer at most: 5 s.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ const TABLES: &str = "
     CREATE UNIQUE INDEX IF NOT EXISTS object_key
         ON object (resource, ifnull(namespace, 0), ifnull(name, 0));
     CREATE INDEX IF NOT EXISTS object_namespace ON object (namespace);
-    -- kind 0 is an access; at and recorded are microseconds since 1970
+    -- kind 0 is an access, -1 a use of a permission; at and recorded are microseconds since 1970
     CREATE TABLE IF NOT EXISTS row (
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL, recorded INTEGER NOT NULL, kind INTEGER NOT NULL,
         actor INTEGER, behalf INTEGER, object INTEGER, source INTEGER, permission INTEGER,
@@ -37,7 +37,12 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS row_behalf ON row (behalf, at) WHERE behalf IS NOT NULL;
     CREATE INDEX IF NOT EXISTS row_object ON row (object, at) WHERE object IS NOT NULL;
     CREATE INDEX IF NOT EXISTS row_source ON row (source, at) WHERE source IS NOT NULL;
-    CREATE INDEX IF NOT EXISTS row_permission ON row (permission, at) WHERE permission IS NOT NULL;";
+    CREATE INDEX IF NOT EXISTS row_permission ON row (permission, at) WHERE permission IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS usage_at ON row (kind, at) WHERE kind = -1;
+    CREATE INDEX IF NOT EXISTS usage_actor ON row (kind, actor, at) WHERE kind = -1;
+    CREATE INDEX IF NOT EXISTS usage_behalf ON row (kind, behalf, at)
+        WHERE kind = -1 AND behalf IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS usage_permission ON row (kind, permission, at) WHERE kind = -1;";
 
 /// Opens a file for writing, or makes it with what came before it.
 pub(super) fn open_for_writing(

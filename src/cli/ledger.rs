@@ -10,16 +10,14 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{
-    ask::{self, zone_of},
-    exit, output,
-};
+use super::{exit, output};
 use crate::{
     archive::{
         Reader,
         sign::PublicKey,
         verify::{Asked, Verified, verify, verify_lines},
     },
+    ask::{csv_head, csv_row, zone_of},
     engine::{
         ledger::{Hash, hex_of, parse_hex},
         text::{counted, thousands},
@@ -197,13 +195,13 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut failure = None;
     if args.format == ExportFormat::Csv {
-        out.write_all(ask::csv_head().as_bytes())?;
+        out.write_all(csv_head().as_bytes())?;
     }
     let zone = zone_of("UTC")?;
     reader.each(args.month.as_deref(), |row| {
         let text = match args.format {
             ExportFormat::Jsonl => row.line() + "\n",
-            ExportFormat::Csv => ask::csv_row(row, &zone),
+            ExportFormat::Csv => csv_row(row, &zone),
         };
         failure = out.write_all(text.as_bytes()).err();
         failure.is_none()

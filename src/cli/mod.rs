@@ -4,6 +4,7 @@
 //! standard error. Exit codes are those of [`exit`], the same for every command.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod acting;
 mod alerts;
 mod ask;
 mod backtest;
@@ -16,11 +17,14 @@ mod generate;
 mod ledger;
 mod output;
 mod policy;
+mod report;
+mod remote;
 pub mod rule_test;
 mod run;
 mod schema;
 mod shipped;
 mod signals;
+mod silence;
 mod test;
 mod version;
 
@@ -89,9 +93,13 @@ enum Command {
     Formats(formats::FormatsArgs),
     Generate(generate::GenerateArgs),
     Ledger(ledger::LedgerArgs),
+    Permissions(ask::permissions::PermissionsArgs),
     Policy(policy::PolicyArgs),
+    Report(report::ReportArgs),
+    Sample(report::SampleArgs),
     Schema(schema::SchemaArgs),
     Sessions(ask::sessions::SessionsArgs),
+    Silence(silence::SilenceArgs),
     Test(test::TestArgs),
     Timeline(ask::timeline::TimelineArgs),
     Version(version::VersionArgs),
@@ -115,9 +123,13 @@ pub fn main() -> ExitCode {
         Command::Formats(args) => formats::execute(args),
         Command::Generate(args) => generate::execute(args),
         Command::Ledger(args) => ledger::execute(args),
+        Command::Permissions(args) => ask::permissions::execute(args),
         Command::Policy(args) => policy::execute(args),
+        Command::Report(args) => report::execute(args),
+        Command::Sample(args) => report::execute_sample(args),
         Command::Schema(args) => schema::execute(args),
         Command::Sessions(args) => ask::sessions::execute(args),
+        Command::Silence(args) => silence::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Timeline(args) => ask::timeline::execute(args),
         Command::Version(args) => version::execute(args),

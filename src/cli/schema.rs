@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{exit, output, rule_test};
-use crate::{config::SETTINGS, engine::rule, notify::NOTIFIERS, source::SOURCES};
+use crate::{config::SETTINGS, engine::rule, notify::NOTIFIERS, server::openapi, source::SOURCES};
 
 /// The schema of alerts, as it is shipped.
 const ALERT: &str = include_str!("../../deploy/alert.schema.json");
@@ -39,6 +39,8 @@ enum What {
     /// An alert as receivers get it: a record in Kafka, a line of standard output, an entry of `alerts`
     /// in a webhook's body (which is `#/$defs/notification`).
     Alert,
+    /// The API, `/api/v1`: a document of OpenAPI 3.1.
+    Api,
     /// The configuration, `tripline.yaml`: its sections and settings. What is below a source, a receiver
     /// or a route only `tripline check` knows.
     Config,
@@ -50,6 +52,7 @@ pub(super) fn execute(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
         What::Tests => format!("{:#}\n", rule_test::json_schema()),
         What::Identities => format!("{:#}\n", rule::identities_schema()),
         What::Alert => ALERT.to_owned(),
+        What::Api => format!("{:#}\n", openapi::document()),
         What::Config => format!("{:#}\n", config()),
     };
     output::print_all(&text)?;
@@ -93,6 +96,9 @@ fn config() -> Value {
     properties.insert("sources".to_owned(), kinds(&sources));
     properties.insert("receivers".to_owned(), kinds(&receivers));
     properties.insert("route".to_owned(), json!({"type": "object"}));
+    for list in ["time_intervals", "inhibit_rules"] {
+        properties.insert(list.to_owned(), json!({"type": "array", "items": {"type": "object"}}));
+    }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tripline configuration",

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     engine::{
+        access::UsageMode,
         duration::written,
         limits::{AWAY_MAX_DEFAULT, GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
         shard::EngineSettings,
@@ -17,7 +18,7 @@ use crate::{
         yaml::Section,
     },
     telemetry::{LogFormat, LogLevel, LogSettings},
-    web::WebConfig,
+    web::{AuthConfig, WebConfig},
 };
 
 /// Where metrics, health and API are served unless `http.listen` says otherwise: only to this host.
@@ -44,7 +45,7 @@ const fn setting(path: &'static str, default: &'static str, summary: &'static st
 pub const SETTINGS: &[Setting] = &[
     setting("rules", "required", "Directory with rule files."),
     setting("state", "required", "Directory for the checkpoint; made if it is missing."),
-    setting("http.listen", LISTEN_DEFAULT, "Address of metrics, health, status page and API."),
+    setting("http.listen", LISTEN_DEFAULT, "Address of metrics, health, console and API."),
     setting("http.external_url", "none", "URL under which people reach it; for links in alerts."),
     setting(
         "http.hosts",
@@ -67,8 +68,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("http.basic_auth.username", "none", "User who may ask."),
     setting("http.basic_auth.password", "none", "Password of the user (secret)."),
     setting("http.basic_auth.password_file", "none", "File with the password."),
+    setting("http.auth.tokens", "none", "Bearer tokens, each with name and roles."),
+    setting("http.auth.basic", "none", "Users with passwords and roles."),
+    setting("http.auth.proxy", "none", "A proxy that says who asks, known by address and secret."),
+    setting("http.auth.certificates", "false", "Client certificates say who asks."),
+    setting("http.auth.groups", "none", "What members of groups are: viewer, responder, auditor."),
     setting("http.public", "[health]", "What is shown without credentials: health, metrics."),
-    setting("http.insecure", "false", "Lets everybody ask whom the network lets through."),
+    setting("http.insecure", "false", "Listens for others though nobody is asked: shows health and metrics."),
     setting("engine.grace", "2m", "How long an event may come after newer ones and still count."),
     setting("engine.idle_after", "1m", "When a silent partition stops holding the others back."),
     setting("engine.skew_max", "5m", "How far ahead of our clock an event may claim to be."),
@@ -91,6 +97,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("ledger.months", "13", "Months that are kept, the current one among them."),
     setting("ledger.size_max", "20GiB", "Size beyond which the oldest months are deleted."),
     setting("ledger.free_min", "1GiB", "Room that the ledger leaves free on its disk."),
+    setting(
+        "ledger.usage",
+        "all",
+        "Whose use of permissions is recorded, each once a day: all, people or off.",
+    ),
     setting(
         "ledger.signing_key_file",
         "none",
@@ -137,6 +148,8 @@ words! {
 pub struct HttpSettings {
     /// Where it listens, and who may ask.
     pub web: WebConfig,
+    /// Who is who, and what they may; `None`: it is not said.
+    pub auth: Option<AuthConfig>,
     /// Without a slash at its end.
     pub external_url: Option<String>,
     /// Names under which it is reached.
@@ -203,6 +216,8 @@ pub struct LedgerSettings {
     pub free_min: u64,
     /// A key in PKCS #8, as PEM.
     pub signing_key_file: Option<PathBuf>,
+    /// Whose use of permissions is recorded.
+    pub usage: UsageMode,
 }
 
 impl General {
@@ -237,12 +252,19 @@ fn resolve(base: &Path, path: &str) -> PathBuf {
 fn http(root: &Section<'_>) -> HttpSettings {
     let mut http = HttpSettings {
         web: WebConfig::local(LISTEN_DEFAULT),
+        auth: None,
         external_url: None,
         hosts: Vec::new(),
         public: vec![Public::Health],
     };
     let Some(section) = root.section("http") else { return http };
-    http.web = WebConfig::parse(&section, LISTEN_DEFAULT);
+    let has_auth = section.has("auth");
+    http.web = WebConfig::parse_guarded(&section, LISTEN_DEFAULT, has_auth);
+    if let Some(auth) = section.section("auth") {
+        let is_exposed = http.web.is_reachable() && http.web.certificate.is_none();
+        let asks = http.web.asks_for_certificates();
+        http.auth = Some(AuthConfig::parse(auth, asks, is_exposed));
+    }
     http.hosts = section.strings("hosts").unwrap_or_default();
     if let Some(words) = section.strings("public") {
         http.public = words.iter().filter_map(|word| public(&section, word)).collect();
@@ -361,6 +383,7 @@ struct LedgerSection {
     size_max: Option<u64>,
     free_min: Option<u64>,
     signing_key_file: Option<PathBuf>,
+    usage: Option<UsageMode>,
 }
 
 impl LedgerSection {
@@ -374,6 +397,7 @@ impl LedgerSection {
             size_max: size(&section, "size_max"),
             free_min: size(&section, "free_min"),
             signing_key_file: path("signing_key_file"),
+            usage: section.one_of("usage", &UsageMode::WORDS),
         };
         section.finish();
         read
@@ -386,6 +410,7 @@ impl LedgerSection {
             size_max: self.size_max.unwrap_or(20 << 30),
             free_min: self.free_min.unwrap_or(1 << 30),
             signing_key_file: self.signing_key_file,
+            usage: self.usage.unwrap_or_default(),
         }
     }
 }

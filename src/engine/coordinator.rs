@@ -17,7 +17,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use source_state::{Begin, SourceState};
 
 use super::{
-    alert::{Alert, Fingerprint},
+    act::{Act, ActNews, Answer},
+    alert::Alert,
     dead_letter::DeadLetter,
     detector::DetectionBatch,
     dispatch::{DispatchPlan, Notification, Outcome},
@@ -119,14 +120,12 @@ pub enum Input {
     Alert(Box<Alert>),
     /// Somebody may have fixed receivers: what they did not take is tried now.
     RetryNow,
-    /// Somebody ends an alert by hand.
-    Resolve {
-        /// The alert.
-        fingerprint: Fingerprint,
-        /// Who does it.
-        by: String,
-        /// Why.
-        why: String,
+    /// Somebody does something: silences, acknowledges, judges …
+    Act {
+        /// Comes back with the answer, [`Effect::Acted`].
+        ticket: u64,
+        /// What.
+        act: Box<Act>,
     },
     /// Something that Tripline did or was told, for the ledger.
     Entry(Box<Entry>),
@@ -190,10 +189,17 @@ pub enum Effect {
     },
     /// Try to deliver this, and answer with [`Input::Outcome`].
     Attempt(Arc<Notification>),
-    /// An alert changed: for metrics, logs and the status page.
+    /// An alert changed: for metrics, logs and the console.
     AlertChanged(Box<Alert>),
-    /// It is durable that an alert was ended by hand, or that it did not fire. In the order of the wishes.
-    ResolvedByHand(bool),
+    /// What came of an act. What it says is durable.
+    Acted {
+        /// As it came with the act.
+        ticket: u64,
+        /// What came of it.
+        answer: Box<Answer>,
+    },
+    /// Silences, and what people did about alerts, are otherwise than before: for the API and pages.
+    ActsChanged(Vec<ActNews>),
     /// The process was away for so long: for the log.
     WasAway(Duration),
     /// Tell all sources to stop.
@@ -400,9 +406,7 @@ impl Coordinator {
             }
             Input::Alert(alert) => self.member.handle_alert(now, *alert),
             Input::RetryNow => self.member.retry_now(now),
-            Input::Resolve { fingerprint, by, why } => {
-                self.member.resolve(now, fingerprint, (&by, &why));
-            }
+            Input::Act { ticket, act } => self.member.act(now, ticket, *act),
             Input::Entry(entry) => self.member.handle_entry(now, *entry),
             Input::Archived { through } => self.member.handle_archived(through),
             Input::Durable => self.durable(),
@@ -456,7 +460,8 @@ impl Coordinator {
         self.member.poll_effect(now).map(|effect| match effect {
             member::Effect::Attempt(notification) => Effect::Attempt(notification),
             member::Effect::AlertChanged(alert) => Effect::AlertChanged(alert),
-            member::Effect::ResolvedByHand(has_fired) => Effect::ResolvedByHand(has_fired),
+            member::Effect::Acted { ticket, answer } => Effect::Acted { ticket, answer },
+            member::Effect::ActsChanged(news) => Effect::ActsChanged(news),
         })
     }
 

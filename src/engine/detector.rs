@@ -6,12 +6,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    access::{self, Extractor, Observed},
+    access::{Extractor, Observed, Usage, UsageMode, UsedBefore},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher},
     event::{
-        Event, Parts, RequestIdentity, Stage, UnreadCounts, is_long_running, redact_record,
-        well_known,
+        Event, Parts, Reference, RequestIdentity, Stage, UnreadCounts, is_long_running,
+        redact_record, well_known,
     },
     limits,
     record::{PartitionName, RecordBatch},
@@ -36,19 +36,24 @@ pub struct Detector {
     decoder: Decoder,
     matcher: RuleMatcher,
     extractor: Extractor,
+    usage: UsageMode,
+    used: Option<UsedBefore>,
 }
 
 impl Detector {
     /// A detector for one rule set. Cost: rules × values that they name, some milliseconds for a
     /// thousand rules.
     pub fn new(rules: Arc<RuleSet>, rules_epoch: u64, settings: &EngineSettings) -> Detector {
+        let mut fields = rules.fields.clone();
         Detector {
+            used: UsedBefore::new(settings.usage, &mut fields),
+            usage: settings.usage,
             rules_epoch,
             skew_max: settings.skew_max,
             is_of_history: false,
             reads_all: false,
             truths: settings.truths.clone(),
-            decoder: Decoder::new(&rules.fields),
+            decoder: Decoder::new(&fields),
             extractor: Extractor::new(Arc::clone(&rules)),
             matcher: RuleMatcher::new(rules),
         }
@@ -59,6 +64,7 @@ impl Detector {
     #[must_use]
     pub fn of_history(mut self) -> Detector {
         self.is_of_history = true;
+        (self.usage, self.used) = (UsageMode::Off, None);
         self.matcher.leave_out_recording();
         self
     }
@@ -74,7 +80,10 @@ impl Detector {
     /// From the next batch on, uses another rule set.
     pub fn replace_rules(&mut self, rules: Arc<RuleSet>, rules_epoch: u64) {
         self.rules_epoch = rules_epoch;
-        self.decoder = Decoder::new(&rules.fields);
+        let mut fields = rules.fields.clone();
+        // Their numbers are others now; what was seen today is asked of the recorder again.
+        self.used = UsedBefore::new(self.usage, &mut fields);
+        self.decoder = Decoder::new(&fields);
         self.extractor = Extractor::new(Arc::clone(&rules));
         self.matcher = RuleMatcher::new(rules);
         if self.is_of_history {
@@ -82,11 +91,13 @@ impl Detector {
         }
     }
 
-    /// What a batch comes to. Never fails: what cannot be decoded is a dead letter.
+    /// What a batch comes to. Never fails: what cannot be decoded is a dead letter. `now` is the horizon
+    /// ([`RunHorizon`](super::horizon::RunHorizon)).
     pub fn detect(&mut self, now: WallTime, batch: &RecordBatch) -> DetectionBatch {
         let mut out = DetectionBatch {
             sequence: batch.sequence,
             rules_epoch: self.rules_epoch,
+            detected_at: Some(now),
             progress: Vec::with_capacity(batch.partitions.len()),
             notes: batch.notes.clone(),
             ..DetectionBatch::default()
@@ -110,6 +121,8 @@ impl Detector {
                 matcher: &mut self.matcher,
                 // History is not recorded a second time.
                 extractor: (!self.is_of_history).then_some(&mut self.extractor),
+                usage: self.usage,
+                used: self.used.as_mut(),
                 event_index: 0,
                 partition,
                 offset: record.offset,
@@ -164,6 +177,8 @@ struct Collector<'b> {
     truths: &'b BTreeMap<String, Option<Arc<str>>>,
     matcher: &'b mut RuleMatcher,
     extractor: Option<&'b mut Extractor>,
+    usage: UsageMode,
+    used: Option<&'b mut UsedBefore>,
     /// How many events of the record came before.
     event_index: u32,
     partition: &'b Arc<PartitionName>,
@@ -238,6 +253,28 @@ impl Collector<'_> {
         }
     }
 
+    /// Takes what is to be recorded of an event.
+    #[inline]
+    fn record(&mut self, event: &Event<'_>, reference: &mut Reference<'_>, is_from_future: bool) {
+        let Some(extractor) = &mut self.extractor else { return };
+        let recorded = self.matcher.recorded();
+        let is_new_usage = self.used.as_mut().is_some_and(|used| used.is_new(event));
+        if recorded.is_empty() && !is_new_usage {
+            return;
+        }
+        let Some(observed) = extractor.extract(event, recorded, reference, is_from_future) else {
+            return;
+        };
+        if is_new_usage {
+            let usage = Usage::of(observed.access.clone());
+            let is_wanted = |usage: &Usage| self.usage == UsageMode::All || usage.is_of_people();
+            self.out.usage.extend(usage.filter(is_wanted));
+        }
+        if !recorded.is_empty() {
+            self.out.accesses.push(observed);
+        }
+    }
+
     /// Whether another source is the truth for the event's cluster.
     fn is_of_another(&self, event: &Event<'_>) -> bool {
         let cluster = event.first_str(well_known::CLUSTER).unwrap_or("");
@@ -247,6 +284,8 @@ impl Collector<'_> {
 
 impl Sink for Collector<'_> {
     fn event(&mut self, event: &mut Event<'_>) {
+        let event_index = self.event_index;
+        self.event_index += 1;
         if !self.truths.is_empty() && self.is_of_another(event) {
             self.out.counts.events_elsewhere += 1;
             return;
@@ -263,9 +302,11 @@ impl Sink for Collector<'_> {
         if !event.unread.is_empty() {
             counts.fields_unread.add(event.unread);
         }
+        let mut reference = Reference::new(self.partition, self.offset, event_index);
         let detections = self.out.detections.len();
         if !self.is_settled {
-            counts.rules_evaluated += self.matcher.detect(event, &mut self.out.detections);
+            counts.rules_evaluated +=
+                self.matcher.detect(event, &mut reference, &mut self.out.detections);
         }
         if claimed.is_some() {
             let own = self.out.detections.iter_mut().skip(detections);
@@ -275,23 +316,13 @@ impl Sink for Collector<'_> {
         if claimed.is_none() || self.is_written {
             self.progress(event.time, detections);
         }
-        let recorded = self.matcher.recorded();
-        if let Some(extractor) = &mut self.extractor
-            && !recorded.is_empty()
-        {
-            let origin = access::Origin {
-                partition: self.partition,
-                offset: self.offset,
-                index: self.event_index,
-                is_from_future: claimed.is_some(),
-            };
-            self.out.accesses.extend(extractor.extract(event, recorded, origin));
-        }
-        self.event_index += 1;
+        self.record(event, &mut reference, claimed.is_some());
         if self.matcher.watches(event) {
             match event.stage {
                 Stage::Unfinished => {}
-                Stage::RequestReceived => self.out.received.extend(self.matcher.received(event)),
+                Stage::RequestReceived => {
+                    self.out.received.extend(self.matcher.received(event, &mut reference));
+                }
                 _ => {
                     let identity = RequestIdentity::of(event);
                     self.out.ended.push(Ended { identity, time: event.time });
@@ -302,6 +333,10 @@ impl Sink for Collector<'_> {
 
     fn looks_first(&self) -> bool {
         self.looks_first
+    }
+
+    fn wants_reason(&self) -> bool {
+        self.used.is_some()
     }
 
     fn settles(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
@@ -353,12 +388,16 @@ pub struct DetectionBatch {
     pub sequence: u64,
     /// Counts up with each rule set; detections refer to rules of this one.
     pub rules_epoch: u64,
+    /// What events were held against: none of them is taken as from later than that, but for the allowed skew.
+    pub detected_at: Option<WallTime>,
     /// How far this batch brings each partition that it touched.
     pub progress: Vec<Progress>,
     /// In the order of the records.
     pub detections: Vec<Detection>,
     /// What recording rules matched, in the order of the records.
     pub accesses: Vec<Observed>,
+    /// Allowed requests unlike those that this worker knows of their day, in the order of the records.
+    pub usage: Vec<Usage>,
     /// Changes that were received, of which some rule wants to know if they never end.
     pub received: Vec<Received>,
     /// Changes that have an answer, if some rule wants to know of those without one.

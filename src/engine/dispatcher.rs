@@ -13,6 +13,7 @@
 //! What it has to say itself comes from [`Dispatcher::poll_alert`], and goes back in by `handle_alert`.
 
 mod adopt;
+mod hush;
 mod trouble;
 
 use std::{
@@ -22,12 +23,13 @@ use std::{
 };
 
 use super::{
+    act::Acts,
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{
         Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, GroupStateKey,
-        GroupedAlert, LedgerEntry, LedgerKind, Notification, NotificationId, NotifierCounts,
-        NotifyReason, Outcome, OutcomeReason, Phase, Receipt, Target, about, backoff,
-        ledger_detail, read_entries, value_of,
+        GroupedAlert, Inhibitor, LedgerEntry, LedgerKind, Notification, NotificationId,
+        NotifierCounts, NotifyReason, Outcome, OutcomeReason, Phase, Receipt, Target, about,
+        backoff, ledger_detail, read_entries, value_of,
     },
     limits,
     shard::{StateChange, StateEntry, StateTable},
@@ -52,7 +54,10 @@ pub struct Dispatcher {
     ready: VecDeque<Arc<Notification>>,
     dirty: BTreeSet<GroupStateKey>,
     ledger: Vec<LedgerEntry>,
-    /// About receivers that take nothing, for whoever tells alerts.
+    /// What people did.
+    acts: Acts,
+    inhibitor: Inhibitor,
+    /// About receivers that take nothing and silences that end, for whoever tells alerts.
     alerts: VecDeque<Alert>,
     counts: DispatchCounts,
     /// The latest time it was told.
@@ -93,8 +98,10 @@ struct SlotState {
 impl Dispatcher {
     /// Without any groups.
     pub fn new(plan: &DispatchPlan) -> Dispatcher {
+        let inhibitor = Inhibitor::new(&plan.inhibit);
         let plan = CompiledPlan::new(plan);
         Dispatcher {
+            inhibitor,
             slots: vec![SlotState::default(); plan.slots.len()],
             counts: initial_counts(&plan),
             plan,
@@ -107,6 +114,7 @@ impl Dispatcher {
             ready: VecDeque::new(),
             dirty: BTreeSet::new(),
             ledger: Vec::new(),
+            acts: Acts::default(),
             alerts: VecDeque::new(),
             now: WallTime::MIN,
         }
@@ -117,6 +125,7 @@ impl Dispatcher {
     /// new are told of everything that fires.
     pub fn replace_plan(&mut self, now: WallTime, plan: &DispatchPlan) {
         self.set_now(now);
+        self.inhibitor = Inhibitor::new(&plan.inhibit);
         let plan = CompiledPlan::new(plan);
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let groups = std::mem::take(&mut self.groups)
@@ -126,13 +135,19 @@ impl Dispatcher {
         for (key, counts) in initial_counts(&self.plan).notifiers {
             self.counts.notifiers.entry(key).or_insert(counts);
         }
+        self.hush_firing();
         self.adopt(groups);
+        self.hush_all(now);
     }
 
     /// Takes up the state that a store held. Only right after [`Dispatcher::new`]. Returns how many
     /// entries could not be used; other tables' entries are passed over.
     pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> usize {
-        let (restored, unusable) = read_entries(entries);
+        let (acts, groups): (Vec<_>, Vec<_>) =
+            entries.partition(|entry| entry.table == StateTable::Act);
+        let acts_unusable = self.acts.restore(&mut acts.into_iter());
+        self.hush_firing();
+        let (restored, unusable) = read_entries(&mut groups.into_iter());
         let latest = |group: &Group| group.sent_at.unwrap_or(group.created_at);
         if let Some(now) = restored.iter().map(|restored| latest(&restored.group)).max() {
             self.set_now(now);
@@ -140,12 +155,15 @@ impl Dispatcher {
         self.adopt(
             restored.into_iter().map(|restored| (restored.identity, restored.group)).collect(),
         );
-        unusable
+        self.hush_all(self.now);
+        acts_unusable + unusable
     }
 
-    /// Takes a change of an alert. Cost: the route tree, and one map operation for each notifier.
+    /// Takes a change of an alert. Cost: the route tree, one map operation for each notifier, and the
+    /// silences if it begins.
     pub fn handle_alert(&mut self, now: WallTime, alert: &Alert) {
         self.set_now(now);
+        let touched = self.note(now, alert);
         let alert = Arc::new(alert.clone());
         let of_alert = (alert.fingerprint, 0)..=(alert.fingerprint, usize::MAX);
         let held: Vec<(usize, GroupKey)> =
@@ -158,8 +176,12 @@ impl Dispatcher {
                 self.set_timer(*key, Some(now));
             }
         }
+        for other in touched {
+            self.hush(now, other);
+        }
         if alert.state == AlertState::Resolved {
-            // Whoever does not hold it was told already, or never has to be.
+            // Whoever does not hold it was told already, or never has to be. Whatever hid it then hides it
+            // for ever.
             return;
         }
         let targets = match about(&alert) {
@@ -171,6 +193,7 @@ impl Dispatcher {
                 self.add_alert(now, target, &alert, GroupedAlert::new(&alert));
             }
         }
+        self.hush(now, alert.fingerprint);
     }
 
     /// Takes what an attempt came to.
@@ -186,6 +209,8 @@ impl Dispatcher {
     /// Decides what is due. Safe to call early or twice.
     pub fn handle_timeout(&mut self, now: WallTime) {
         self.set_now(now);
+        self.acts.handle_timeout(now);
+        self.apply_acts(now);
         while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, timer));
             match timer {
@@ -216,6 +241,7 @@ impl Dispatcher {
                 continue;
             };
             owed.progress.phase = Phase::InFlight(until);
+            owed.was_handed_out = true;
             if owed.notification.sent_at != now {
                 Arc::make_mut(&mut owed.notification).sent_at = now;
             }
@@ -233,7 +259,8 @@ impl Dispatcher {
     /// When [`Dispatcher::handle_timeout`] is due; in the past means now. May change after any
     /// `handle_*` call.
     pub fn poll_timeout(&self) -> Option<WallTime> {
-        self.timers.first().map(|(at, _)| *at)
+        let own = self.timers.first().map(|(at, _)| *at);
+        own.into_iter().chain(self.acts.poll_timeout()).min()
     }
 
     /// Adds what changed since the last call, for the next checkpoint, and lets
@@ -244,6 +271,7 @@ impl Dispatcher {
             let value = value_of(key, self.groups.get(&key.group()), identity);
             out.push(StateChange { table: StateTable::Group, key: key.to_bytes(), value });
         }
+        self.acts.take_changes(out);
         self.ready.extend(self.formed.drain(..));
     }
 
@@ -252,10 +280,13 @@ impl Dispatcher {
         out.append(&mut self.ledger);
     }
 
-    /// Groups that have something to tell their receiver, or wait for its answer. As of the last
+    /// Groups that have something to tell their receiver, or wait for its answer, those left out that are
+    /// quiet for a time. As of the last
     /// [`Dispatcher::handle_timeout`].
     pub fn pending_count(&self) -> usize {
-        self.groups.values().filter(|group| group.owed.is_some() || group.has_news).count()
+        let is_quiet = |group: &Group| group.policy.times.quiet_until(self.now).is_some();
+        let pending = self.groups.values().filter(|group| group.owed.is_some() || group.has_news);
+        pending.filter(|group| !is_quiet(group)).count()
     }
 
     /// Whether somebody is told of an alert, or will be, and not yet of its end.
@@ -395,7 +426,7 @@ impl Dispatcher {
             group.dropped_count += 1;
             self.dirty.insert(GroupStateKey::Group(key));
             if group.alerts.remove(&fingerprint).is_some() {
-                self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+                self.mark_gone(key, fingerprint);
                 self.holders.remove(&(fingerprint, slot));
             }
         }
@@ -454,7 +485,7 @@ impl Dispatcher {
         }
         for fingerprint in done.into_iter().chain(expired.iter().map(|alert| alert.fingerprint)) {
             self.holders.remove(&(fingerprint, slot));
-            self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+            self.mark_gone(key, fingerprint);
         }
         let Some(group) = self.groups.get_mut(&key) else { return };
         let verdict = group.verdict();
@@ -482,6 +513,10 @@ impl Dispatcher {
             None => verdict.due,
         };
         if due.is_some_and(|due| due <= now) {
+            if let Some(until) = group.policy.times.quiet_until(now) {
+                self.set_timer(key, Some(until));
+                return;
+            }
             group.is_queued = true;
             self.slot_state(slot).queue.push_back(key);
             self.drive(now, slot);
@@ -521,6 +556,9 @@ impl Dispatcher {
     fn launch(&mut self, now: WallTime, key: GroupKey) -> bool {
         let Some(group) = self.groups.get_mut(&key) else { return false };
         let slot = group.slot;
+        if group.policy.times.quiet_until(now).is_some() {
+            return false;
+        }
         let is_as_it_was = group.owed.as_ref().is_some_and(|owed| !owed.progress.is_stale);
         let notification = if is_as_it_was {
             let Some(notification) = group.attempt(now) else { return false };
@@ -609,10 +647,15 @@ impl Dispatcher {
 
     fn note_delivered(&mut self, now: WallTime, key: GroupKey, receipt: Option<Receipt>) {
         let Some(group) = self.groups.get_mut(&key) else { return };
-        for fingerprint in group.note_delivered(now, receipt) {
-            self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
-        }
+        let changed = group.note_delivered(now, receipt);
+        self.dirty.extend(changed);
         self.mark_owed(key);
+    }
+
+    /// An alert has left a group.
+    fn mark_gone(&mut self, key: GroupKey, fingerprint: Fingerprint) {
+        self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+        self.dirty.insert(GroupStateKey::ToldAt(key, fingerprint));
     }
 
     /// The group changed with what it owes.

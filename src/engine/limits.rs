@@ -103,11 +103,13 @@ pub const VALUES_PER_EVENT_MAX: u32 = 4 << 20;
 pub const CAPTURED_VALUE_BYTES_MAX: usize = 1_024;
 
 /// Values captured of one field: 32, the first ones and the last, which is what a server appends to what
-/// clients say. Further ones are left out of keys and evidence, those that let the rule hold after all others.
+/// clients say. Further ones are left out of evidence, those that let the rule hold after all others. Of what
+/// counts [`KEYS_PER_EVENT_MAX`] are kept.
 pub const CAPTURED_VALUES_MAX: usize = 32;
 
 /// Keys of one event for one rule, and combinations of counted values, if fields have several values: 1,024
-/// of each. Further ones do not count; counted.
+/// of each, the ones first that let the rule hold, then those that are different. Further ones do not count;
+/// counted.
 pub const KEYS_PER_EVENT_MAX: usize = 1_024;
 
 /// Distinct correlation keys of one rule: 100,000. At the limit a sixteenth of them is dropped and counted:
@@ -254,6 +256,32 @@ pub const FLOOD_ACTORS_MAX: usize = 20_000;
 /// shed: counted, and told by a row.
 pub const ROWS_PER_HOUR_MAX: u64 = 100_000;
 
+/// Requests unlike each other that a worker knows of three days: 50,000, at about 400 B each. At the limit it
+/// forgets all of them, and asks the recorder again.
+pub const USAGE_KNOWN_PER_WORKER_MAX: usize = 50_000;
+
+/// Names of objects that are told of one permission, actor and day: 4. Of more it is told that there are more.
+pub const USAGE_NAMES_MAX: usize = 4;
+
+/// Requests unlike each other of one actor and day that become rows of usage: 20,000. Further ones are counted,
+/// and a row says that they are missing.
+pub const USAGE_PER_ACTOR_MAX: u32 = 20_000;
+
+/// Requests unlike each other of the days that are known: 300,000, at about 150 B each. Further ones likewise.
+pub const USAGE_KNOWN_MAX: usize = 300_000;
+
+/// Bytes of a file with roles and bindings: 64 MiB. A larger one is refused.
+pub const RBAC_FILE_BYTES_MAX: usize = 64 << 20;
+
+/// Roles, bindings and service accounts of one cluster: 200,000. A file with more is refused.
+pub const RBAC_OBJECTS_MAX: usize = 200_000;
+
+/// Bytes of the texts of roles and bindings as the ledger keeps them: 16 MiB. A snapshot with more is refused.
+pub const RBAC_SNAPSHOT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of them in one row: 60 KiB.
+pub const RBAC_PART_BYTES_MAX: usize = 60 << 10;
+
 /// Rows that wait for the archive: 100,000. Beyond it nothing is recorded; counted.
 pub const SPOOL_ROWS_MAX: usize = 100_000;
 
@@ -353,3 +381,44 @@ pub const TEMPLATE_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Steps that one template may take: 20,000. Beyond it the default text is used; counted.
 pub const TEMPLATE_FUEL: u64 = 20_000;
+
+/// Silences that run or are to come: 1,000. Further ones are refused (`too_many_silences`); counted.
+pub const SILENCES_MAX: usize = 1_000;
+
+/// Silences remembered that are over: 1,000. At the limit the one that ended first is forgotten.
+pub const EXPIRED_SILENCES_MAX: usize = 1_000;
+
+/// How long a silence is remembered that is over: 90 days. The ledger keeps it longer.
+pub const EXPIRED_SILENCE_AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
+
+/// Longest silence, and how far ahead one may begin: 366 days. A longer one is refused (`silence_span`).
+pub const SILENCE_SPAN_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// Matchers of one silence: 32. More are refused (`silence_matchers`).
+pub const MATCHERS_PER_SILENCE_MAX: usize = 32;
+
+/// Alerts that one act names: 1,000. More are refused (`too_many_alerts`).
+pub const ALERTS_PER_ACT_MAX: usize = 1_000;
+
+/// Bytes of a comment, a reason, a why: 8 KiB. A longer one is cut, with `…` at its end.
+pub const ACT_TEXT_BYTES_MAX: usize = 8 << 10;
+
+/// Bytes of a name, a role or an address of whoever acts: 256. A longer one is cut, with `…` at its end.
+pub const PERSON_BYTES_MAX: usize = 256;
+
+/// What is done with one episode of an alert: 1,000 deeds. More are refused (`too_many_deeds`); counted.
+pub const DEEDS_PER_ALERT_MAX: usize = 1_000;
+
+/// Bytes of what was done with all episodes that are remembered: 64 MiB. More is refused likewise.
+pub const DEED_BYTES_MAX: usize = 64 << 20;
+
+/// Episodes of alerts remembered that ended: 50,000, at about 600 B each. At the limit the one that ended
+/// first is forgotten, and nothing can be done with it any more; counted.
+pub const ENDED_EPISODES_MAX: usize = 50_000;
+
+/// How long an episode is remembered that ended, and an act that was done: 7 days. Verdicts come late.
+pub const EPISODE_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// Acts remembered, so that one that is sent again is not done again: 10,000. At the limit the first is
+/// forgotten.
+pub const ACTS_REMEMBERED_MAX: usize = 10_000;

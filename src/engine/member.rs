@@ -5,13 +5,16 @@
 //! wait until the shell says that it is durable. A simulator can lose the process between any two
 //! calls and restore another one from what was durable.
 
+mod append;
 mod old_news;
 
 use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
 
+pub use append::append_entries;
 use old_news::OldNews;
 
 use super::{
+    act::{Act, ActNews, Answer, DeedKind, EpisodeKey, What},
     alert::{Alert, AlertState, Fingerprint},
     detector::DetectionBatch,
     dispatch::{DispatchPlan, LedgerEntry, Notification, Outcome},
@@ -75,10 +78,17 @@ pub struct LedgerRow {
 pub enum Effect {
     /// Try to deliver this; report the outcome with [`Member::handle_outcome`].
     Attempt(Arc<Notification>),
-    /// An alert changed: for metrics, logs and the status page.
+    /// An alert changed: for metrics, logs and the console.
     AlertChanged(Box<Alert>),
-    /// Somebody wanted to end an alert by hand: whether it fired. In the order of the wishes.
-    ResolvedByHand(bool),
+    /// What came of an act.
+    Acted {
+        /// As it came with the act.
+        ticket: u64,
+        /// What came of it.
+        answer: Box<Answer>,
+    },
+    /// Silences, and what people did about alerts, are otherwise than before.
+    ActsChanged(Vec<ActNews>),
 }
 
 /// The stateful engine of one process.
@@ -144,7 +154,8 @@ impl Member {
             .partition(|(is_sound, _)| *is_sound);
         let is_recorded = |(_, entry): &(bool, StateEntry)| entry.table == StateTable::Recorder;
         let (recorded, sound): (Vec<_>, Vec<_>) = sound.into_iter().partition(is_recorded);
-        let is_group = |entry: &StateEntry| entry.table == StateTable::Group;
+        let is_group =
+            |entry: &StateEntry| matches!(entry.table, StateTable::Group | StateTable::Act);
         // Notes of sources are for them alone.
         let (groups, state): (Vec<_>, Vec<_>) = sound
             .into_iter()
@@ -164,6 +175,11 @@ impl Member {
         self.shard.resolve_partitions(sources);
         let mut groups_unusable = self.dispatcher.restore(&mut groups.into_iter());
         self.old_news.restore(self.dispatcher.told());
+        // Earlier versions kept nothing for people to act on.
+        let firing: Vec<Alert> = self.shard.alerts_firing().cloned().collect();
+        for alert in firing {
+            self.dispatcher.note_alert(alert.changed_at, &alert);
+        }
         for (_, entry) in broken {
             if is_group(&entry) {
                 groups_unusable += 1;
@@ -236,6 +252,7 @@ impl Member {
     pub fn show_rebuilt(&mut self, now: WallTime) {
         let alerts: Vec<Alert> = self.shard.alerts_firing().cloned().collect();
         for alert in alerts {
+            self.dispatcher.note_alert(now, &alert);
             self.next.ledger.push(alert_row(now, &alert, "rebuilt"));
             self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
         }
@@ -268,9 +285,42 @@ impl Member {
         self.dispatch_due(now);
     }
 
-    /// Somebody ends an alert by hand, of a rule or of our own. Once that is durable, an effect says whether
-    /// it fired.
-    pub fn resolve(&mut self, now: WallTime, fingerprint: Fingerprint, by_and_why: (&str, &str)) {
+    /// Somebody does something. Once that is durable, an effect with this number says what came of it.
+    pub fn act(&mut self, now: WallTime, ticket: u64, act: Act) {
+        let end = match &act.what {
+            What::Alerts { deed: DeedKind::Resolve, text, .. } => {
+                Some((act.by.name.clone(), text.clone()))
+            }
+            _ => None,
+        };
+        let mut answer = self.dispatcher.act(now, act);
+        if let (Some((by, why)), Ok(acted)) = (end, &mut answer)
+            && !acted.again
+        {
+            for on in &mut acted.alerts {
+                let key = on.episode.key;
+                if !self.resolve(now, key.fingerprint, (&by, &why)) {
+                    self.dispatcher.note_over(now, key);
+                }
+            }
+            self.dispatch_due(now);
+            for on in &mut acted.alerts {
+                if let Some(episode) = self.dispatcher.acts().episode(on.episode.key) {
+                    on.episode = Arc::clone(episode);
+                }
+            }
+        }
+        self.dispatch_due(now);
+        self.waiting.push_back(Effect::Acted { ticket, answer: Box::new(answer) });
+    }
+
+    /// Ends an alert by hand, of a rule or of our own. Whether it fired.
+    fn resolve(
+        &mut self,
+        now: WallTime,
+        fingerprint: Fingerprint,
+        by_and_why: (&str, &str),
+    ) -> bool {
         let mut has_fired = self.shard.resolve(now, fingerprint, by_and_why);
         let own = self.dispatcher.told().find(|alert| alert.fingerprint == fingerprint).cloned();
         if let Some(mut alert) = own.filter(|_| !has_fired) {
@@ -288,8 +338,7 @@ impl Member {
                 detail: by_and_why.1.to_owned(),
             });
         }
-        self.dispatch_due(now);
-        self.waiting.push_back(Effect::ResolvedByHand(has_fired));
+        has_fired
     }
 
     /// Somebody may have fixed receivers: what they did not take is tried now.
@@ -411,6 +460,7 @@ impl Member {
             let is_told = self.dispatcher.is_told(alert.fingerprint);
             if !is_told && self.old_news.is_old(now, &alert) {
                 self.next.ledger.push(alert_row(now, &alert, "old"));
+                self.dispatcher.note_alert(now, &alert);
                 self.recorder.entry(now, Entry::of_alert(&alert));
                 let sum = self.old_news.add(now, &alert);
                 self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
@@ -442,6 +492,13 @@ impl Member {
             }
             self.next.ledger.extend(entries.into_iter().map(delivery_row));
         }
+        for entry in self.dispatcher.take_act_entries() {
+            self.recorder.entry(entry.at, Entry::of_act(&entry));
+        }
+        let news = self.dispatcher.take_act_news();
+        if !news.is_empty() {
+            self.waiting.push_back(Effect::ActsChanged(news));
+        }
     }
 
     fn tell(&mut self, now: WallTime, alert: Alert) {
@@ -450,8 +507,13 @@ impl Member {
             state => state.as_str(),
         };
         self.next.ledger.push(alert_row(now, &alert, what));
-        self.recorder.entry(now, Entry::of_alert(&alert));
         self.dispatcher.handle_alert(now, &alert);
+        let mut entry = Entry::of_alert(&alert);
+        let episode = self.dispatcher.acts().episode(EpisodeKey::of(&alert));
+        for silence in episode.iter().flat_map(|episode| &episode.silenced_by) {
+            entry = entry.fact("silenced_by", &silence.to_string());
+        }
+        self.recorder.entry(now, entry);
         self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
     }
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod digest;
 pub mod duration;
+pub mod event_ref;
 pub mod limits;
 pub mod settings;
 pub mod text;
@@ -24,6 +25,8 @@ pub mod syntax;
 pub mod kind;
 
 pub mod state;
+
+pub mod horizon;
 
 pub mod record;
 
@@ -44,7 +47,13 @@ pub mod alert;
 
 pub mod dispatch;
 
+pub mod act;
+
 pub mod ledger;
+
+pub mod framework;
+
+pub mod permissions;
 
 pub mod detector;
 pub mod shard;

@@ -8,6 +8,7 @@
 mod coverage;
 mod flood;
 mod roll_up;
+mod usage;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,9 +22,10 @@ use self::{
     coverage::{Coverage, CoverageKey},
     flood::Floods,
     roll_up::{RollUpKey, RollUps},
+    usage::{UsageDays, UsageKey, Verdict},
 };
 use super::{
-    access::{Access, Observed, SessionStep},
+    access::{Access, Observed, SessionStep, Usage},
     detector::DetectionBatch,
     ledger::{Chain, Content, Entry, EntryKind, Hash, Row, hex_of},
     limits::{
@@ -59,6 +61,10 @@ pub struct RecorderCounts {
     pub names_left_out: u64,
     /// Roll-ups that ended early, since there were too many.
     pub roll_ups_cut: u64,
+    /// Uses of permissions that were not told, since there were too many different ones.
+    pub usage_left_out: u64,
+    /// Uses of permissions that came more than a day after their own was over.
+    pub usage_late: u64,
 }
 
 /// Signs the head of the chain. The same bytes give the same signature.
@@ -81,6 +87,7 @@ pub struct Recorder {
     roll_ups: RollUps,
     coverage: Coverage,
     floods: Floods,
+    usage: UsageDays,
     /// For the next checkpoint.
     fresh: Vec<Arc<Row>>,
     spool: VecDeque<(u64, usize)>,
@@ -121,6 +128,10 @@ enum Key {
     Hour(CoverageKey),
     /// Which clusters there are.
     Clusters,
+    /// A permission that was used on a day.
+    Usage(UsageKey),
+    /// Since when whose usage is recorded.
+    UsageSince,
 }
 
 /// Where the ledger has come to.
@@ -146,6 +157,7 @@ impl Recorder {
             roll_ups: RollUps::default(),
             coverage: Coverage::default(),
             floods: Floods::default(),
+            usage: UsageDays::new(settings.usage),
             fresh: Vec::new(),
             spool: VecDeque::new(),
             spool_bytes: 0,
@@ -165,6 +177,9 @@ impl Recorder {
         for observed in &batch.accesses {
             self.observed(now, observed);
         }
+        for usage in &batch.usage {
+            self.used(now, usage.clone());
+        }
         self.coverage.add(batch);
     }
 
@@ -173,8 +188,9 @@ impl Recorder {
         while let Some(access) = self.roll_ups.ended(watermark) {
             self.access(now, access);
         }
-        for entry in self.coverage.ended(watermark) {
-            self.entry(now, entry);
+        self.usage.advance(watermark);
+        for (hour, entry) in self.coverage.ended(watermark) {
+            self.entry(now, entry.fact("usage", self.usage.mode_of(hour).as_str()));
         }
         self.identities.expire(watermark, slowest);
         self.floods.forget_before(watermark);
@@ -257,7 +273,14 @@ impl Recorder {
         if let Some(clusters) = self.coverage.take_clusters() {
             change(&Key::Clusters, Some(encode(clusters)));
         }
+        for (key, told) in self.usage.take_changed() {
+            change(&Key::Usage(key), told.map(|told| encode(&told)));
+        }
         if std::mem::take(&mut self.changed) || !self.fresh.is_empty() {
+            // Not by itself: nothing would ever be at rest.
+            if let Some(since) = self.usage.take_since() {
+                change(&Key::UsageSince, Some(encode(&since)));
+            }
             let head = Head {
                 id: self.chain.id,
                 hash: self.chain.head,
@@ -294,6 +317,8 @@ impl Recorder {
             Key::Clusters => {
                 self.coverage.restore_clusters(postcard::from_bytes(&entry.value).ok()?);
             }
+            Key::Usage(key) => self.usage.restore(key, postcard::from_bytes(&entry.value).ok()?),
+            Key::UsageSince => self.usage.restore_since(postcard::from_bytes(&entry.value).ok()?),
         }
         Some(())
     }
@@ -301,6 +326,9 @@ impl Recorder {
     /// Takes over the rows of the spool, and where the archive has come to. Returns the rows that it does
     /// not have. If the archive is ahead, the state was lost, and the ledger goes on behind it.
     pub fn resume(&mut self, rows: Vec<Arc<Row>>, archive: Chain) -> Vec<Arc<Row>> {
+        if self.chain.id > 0 {
+            self.usage.resume();
+        }
         if archive.id > self.chain.id {
             (self.chain, self.sealed) = (archive, Sealed { id: archive.id, at: None });
             self.archived(archive.id);
@@ -359,6 +387,41 @@ impl Recorder {
             count(&mut self.counts.rows, class);
         }
         self.push(now, Content::Access(Box::new(access)));
+    }
+
+    /// A use of a permission becomes a row, if it is the first on its day and there is room.
+    fn used(&mut self, now: WallTime, mut usage: Usage) {
+        if self.spool.len() >= SPOOL_ROWS_MAX - SPOOL_ENTRY_ROWS
+            || self.spool_bytes >= SPOOL_BYTES_MAX
+        {
+            self.shed_usage(usage.at);
+            return;
+        }
+        match self.usage.see(&mut usage) {
+            Verdict::Known => {}
+            Verdict::Late(entry) => {
+                self.counts.usage_late += 1;
+                entry.into_iter().for_each(|entry| self.entry(now, *entry));
+            }
+            Verdict::TooMany(entry) => {
+                self.counts.usage_left_out += 1;
+                entry.into_iter().for_each(|entry| self.entry(now, *entry));
+            }
+            Verdict::New if !self.floods.has_room(usage.at, false) => {
+                self.usage.forget(&usage);
+                self.shed_usage(usage.at);
+            }
+            Verdict::New => {
+                count(&mut self.counts.rows, "usage");
+                self.push(now, Content::Usage(Box::new(usage)));
+            }
+        }
+    }
+
+    fn shed_usage(&mut self, at: EventTime) {
+        self.counts.shed += 1;
+        let shed = self.shed(at);
+        shed.accesses += 1;
     }
 
     fn shed(&mut self, at: EventTime) -> &mut Shed {

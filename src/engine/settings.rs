@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::limits;
+use super::{access::UsageMode, limits};
 
 /// What the engine is told about time and limits.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct EngineSettings {
     pub alert_age_max: Option<Duration>,
     /// How long an alert of a plain detection rule fires after its last event.
     pub resolve_after: Duration,
+    /// Whose use of permissions is recorded.
+    pub usage: UsageMode,
     /// By name of a cluster, the source that is the truth for it; what others bring of it is left out.
     pub truths: BTreeMap<String, Option<Arc<str>>>,
 }
@@ -32,6 +34,7 @@ impl Default for EngineSettings {
             away_max: limits::AWAY_MAX_DEFAULT,
             alert_age_max: None,
             resolve_after: Duration::from_secs(300),
+            usage: UsageMode::default(),
             truths: BTreeMap::new(),
         }
     }

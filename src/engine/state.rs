@@ -65,6 +65,8 @@ words! {
         Recorder = "recorder",
         /// Changes that were received and have no end yet.
         Unfinished = "unfinished",
+        /// What people did: silences, and what was done with alerts.
+        Act = "act",
         /// What sources keep beside their positions.
         SourceNote = "source_note",
     }

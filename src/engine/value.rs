@@ -3,7 +3,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
+
+use super::{event_ref::EventRef, limits::CAPTURED_VALUES_MAX};
 
 /// One value of a field. A field has none, one, or many (arrays have any-member meaning).
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +60,7 @@ pub fn fold_case(text: &str) -> String {
 }
 
 /// Values of one captured field, bounded by [`super::limits::CAPTURED_VALUE_BYTES_MAX`] and
-/// [`super::limits::CAPTURED_VALUES_MAX`].
+/// [`super::limits::CAPTURED_VALUES_MAX`], or [`super::limits::KEYS_PER_EVENT_MAX`] if they count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Captured {
     /// Absent, null, or an object.
@@ -67,13 +70,16 @@ pub enum Captured {
     One(Arc<str>),
     /// Several, in the order of the document.
     Many(Arc<[Arc<str>]>),
+    /// No value of a field: which event the values before it are of. The last of a list, if it is there;
+    /// lists that earlier versions stored have none.
+    Event(Arc<EventRef>),
 }
 
 impl Captured {
     /// All values, in the order of the document.
     pub fn values(&self) -> &[Arc<str>] {
         match self {
-            Captured::Absent => &[],
+            Captured::Absent | Captured::Event(_) => &[],
             Captured::One(text) => std::slice::from_ref(text),
             Captured::Many(texts) => texts,
         }
@@ -81,22 +87,49 @@ impl Captured {
 
     /// All values, each once.
     pub fn distinct(&self) -> Vec<&Arc<str>> {
-        let mut distinct = Vec::new();
-        for value in self.values() {
-            if !distinct.contains(&value) {
-                distinct.push(value);
+        match self.values() {
+            [] => Vec::new(),
+            [one] => vec![one],
+            values => {
+                let mut known = HashSet::new();
+                values.iter().filter(|value| known.insert(&***value)).collect()
             }
         }
-        distinct
+    }
+
+    /// As many values as people are shown: the first ones and the last, of more than
+    /// [`super::limits::CAPTURED_VALUES_MAX`].
+    #[must_use]
+    pub fn shown(&self) -> Captured {
+        match self.values() {
+            [first @ .., last] if first.len() >= CAPTURED_VALUES_MAX => {
+                let first = first.iter().take(CAPTURED_VALUES_MAX - 1);
+                Captured::Many(first.chain([last]).cloned().collect())
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// Whether these are more values than people are shown.
+    pub fn is_long(&self) -> bool {
+        self.values().len() > CAPTURED_VALUES_MAX
     }
 
     /// All values, joined by a comma and a space, for people.
     pub fn joined(&self) -> Option<String> {
         match self {
-            Captured::Absent => None,
+            Captured::Absent | Captured::Event(_) => None,
             Captured::One(text) => Some(text.to_string()),
             Captured::Many(texts) => Some(texts.join(", ")),
         }
+    }
+}
+
+/// Which event the values of a list are of, if that is known.
+pub(in crate::engine) fn event_of(captured: &[Captured]) -> Option<&Arc<EventRef>> {
+    match captured.last()? {
+        Captured::Event(event) => Some(event),
+        Captured::Absent | Captured::One(_) | Captured::Many(_) => None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! HTML: templates whose values can neither become markup nor act on a reader.
 //!
 //! The templates stand beside this file and are checked when they are compiled; what they show is put
-//! together where it is known (the status page, a backtest's report, a mail). Pages need nothing else:
-//! no script, no font, no network.
+//! together where it is known (the console, a backtest's report, a mail). Reports and mails need nothing
+//! else: no script, no font, no network; pages of the console have one style and one small script of ours.
 
 use std::fmt;
 

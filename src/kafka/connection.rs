@@ -1,11 +1,17 @@
 //! How to reach a Kafka cluster: brokers, TLS, credentials, and any property of the library.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 use super::{Callbacks, OAuth, ReadSecret, oauth::TokenSource};
-use crate::engine::yaml::{SecretRef, Section};
+use crate::{
+    engine::yaml::{SecretRef, Section},
+    web::{SecretSource, hash_of},
+};
 
 /// A connection as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +162,25 @@ impl Connection {
                 Some(TokenSource::new(oauth.clone(), secret(&oauth.client_secret)?)?)
             }
         };
-        Ok(OpenConnection { config, properties: self.properties.clone(), tokens })
+        Ok(OpenConnection { config, properties: self.properties.clone(), tokens, origin: None })
+    }
+
+    /// As [`Connection::open`], for a connection that goes on when secrets and certificates change on disk:
+    /// [`OpenConnection::renewed`].
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub fn open_to_renew(&self, secret: SecretSource) -> Result<OpenConnection, String> {
+        // What changes in between is seen at the next look.
+        let content = self.content(&secret);
+        let open = self.open(&*secret)?;
+        let connection = self.clone();
+        let origin = Origin { connection, secret, content, unusable: Mutex::new(None) };
+        Ok(OpenConnection { origin: Some(Arc::new(origin)), ..open })
+    }
+
+    fn content(&self, secret: &SecretSource) -> [u8; 32] {
+        hash_of(secret, &self.secrets(), &self.files())
     }
 }
 
@@ -166,9 +190,40 @@ pub struct OpenConnection {
     config: ClientConfig,
     properties: BTreeMap<String, String>,
     tokens: Option<TokenSource>,
+    /// What it was made from, if that is looked at again.
+    origin: Option<Arc<Origin>>,
+}
+
+/// Where secrets and certificates of an open connection come from.
+struct Origin {
+    connection: Connection,
+    secret: SecretSource,
+    /// A hash of what they held.
+    content: [u8; 32],
+    /// A hash of what nothing could be made from, so that it is said once.
+    unusable: Mutex<Option<[u8; 32]>>,
 }
 
 impl OpenConnection {
+    /// The connection with what secrets and certificates hold now, if that is something else than before,
+    /// and can be used. What cannot be is said once in the log. Blocks the thread for the disk.
+    pub fn renewed(&self) -> Option<OpenConnection> {
+        let origin = self.origin.as_ref()?;
+        let found = origin.connection.content(&origin.secret);
+        let mut unusable = origin.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        if found == origin.content || *unusable == Some(found) {
+            return None;
+        }
+        match origin.connection.open_to_renew(Arc::clone(&origin.secret)) {
+            Ok(open) => Some(open),
+            Err(why) => {
+                tracing::error!("Kafka: {why}; going on with what was there before");
+                *unusable = Some(found);
+                None
+            }
+        }
+    }
+
     /// The configuration of one client: `defaults`, over them what the user passed through, over
     /// that what is `fixed`; and the callbacks that go with it.
     pub(crate) fn into_client(

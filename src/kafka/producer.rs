@@ -4,7 +4,7 @@
 //! front of the broker is bounded in bytes and records; [`Producer::produce`] waits for room.
 //!
 //! A producer that failed fatally (it was fenced, or may not write) never works again, whatever is mended
-//! at the broker: another one is made in its place.
+//! at the broker: another one is made in its place. So it is when secrets or certificates change on disk.
 //!
 //! pitfall: transactions block their thread, and after a fatal error need a new producer. None are used:
 //! they could not cover the checkpoint anyway.
@@ -46,6 +46,9 @@ const ROOM_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Least time between two producers that are made because the one before failed: 5 s.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a look at secrets and certificates holds: 5 s.
+const SECRETS_LOOK: Duration = Duration::from_secs(5);
 
 /// Defaults that users may override by `properties`.
 const DEFAULTS: [(&str, &str); 6] = [
@@ -213,16 +216,18 @@ fn make(
 
 /// Writes to one topic. Cheap to share by reference between threads.
 pub struct Producer {
-    connection: Box<OpenConnection>,
     current: Mutex<Current>,
     counts: Arc<Counts>,
     topic: String,
 }
 
-/// The library's producer, and when it was made.
+/// The library's producer, when it was made and from what.
 struct Current {
     inner: Arc<ThreadedProducer<Reports>>,
     made_at: Instant,
+    connection: OpenConnection,
+    /// When secrets and certificates were looked at.
+    looked_at: Instant,
 }
 
 impl std::fmt::Debug for Producer {
@@ -239,20 +244,27 @@ impl Producer {
     pub fn new(connection: OpenConnection, topic: impl Into<String>) -> Result<Producer, String> {
         let counts = Arc::new(Counts::default());
         let inner = make(&connection, &counts)?;
-        let current = Mutex::new(Current { inner, made_at: Instant::now() });
-        let connection = Box::new(connection);
-        Ok(Producer { connection, current, counts, topic: topic.into() })
+        let now = Instant::now();
+        let current = Mutex::new(Current { inner, made_at: now, connection, looked_at: now });
+        Ok(Producer { current, counts, topic: topic.into() })
     }
 
-    /// The library's producer; another one if the last one failed for good.
+    /// The library's producer; another one if the last one failed for good, or has other credentials than
+    /// there are now.
     fn inner(&self) -> Arc<ThreadedProducer<Reports>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.looked_at.elapsed() >= SECRETS_LOOK {
+            current.looked_at = Instant::now();
+            if let Some(connection) = current.connection.renewed() {
+                self.renew(&mut current, connection);
+            }
+        }
         if let Some((code, why)) = current.inner.client().fatal_error()
             && current.made_at.elapsed() >= RENEWAL_PAUSE
         {
             current.made_at = Instant::now();
             let topic = &self.topic;
-            match make(&self.connection, &self.counts) {
+            match make(&current.connection, &self.counts) {
                 Ok(inner) => {
                     tracing::warn!(topic, %code, "the producer failed ({why}); made another one");
                     current.inner = inner;
@@ -261,6 +273,24 @@ impl Producer {
             }
         }
         Arc::clone(&current.inner)
+    }
+
+    /// Goes on with other credentials. Records that are queued are still sent with those of before.
+    fn renew(&self, current: &mut Current, connection: OpenConnection) {
+        let topic = &self.topic;
+        match make(&connection, &self.counts) {
+            Ok(inner) => {
+                tracing::info!(topic, "secrets or certificates of Kafka changed; using them");
+                let before = std::mem::replace(&mut current.inner, inner);
+                let flush = move || drop(before.flush(ROOM_WAIT_MAX));
+                if std::thread::Builder::new().name("kafka-flush".to_owned()).spawn(flush).is_err()
+                {
+                    tracing::warn!(topic, "no thread to send what is queued");
+                }
+            }
+            Err(error) => tracing::error!(topic, "no producer can be made: {error}"),
+        }
+        (current.connection, current.made_at) = (connection, Instant::now());
     }
 
     /// The topic.

@@ -18,6 +18,7 @@ use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms,
     form::in_form,
     http::{self, HttpClient, HttpConfig},
+    message::page_of,
 };
 use crate::engine::{
     alert::Alert,
@@ -174,7 +175,7 @@ impl AlertmanagerNotifier {
             annotations: annotations(alert),
             starts_at: starts_at.rfc3339(),
             ends_at: ends_at.rfc3339(),
-            generator_url: self.external_url.as_ref().map(|url| format!("{url}/")),
+            generator_url: self.external_url.as_deref().map(|url| page_of(url, alert)),
         }
     }
 }

@@ -26,7 +26,7 @@ use lettre::{
 
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
-    message::{AlertText, digest, headline},
+    message::{AlertText, digest, headline, page_of},
     parse_zone,
     smtp::{self, Encryption, Server},
 };
@@ -294,6 +294,7 @@ impl EmailNotifier {
     /// An alert in as many words as a form leaves.
     fn words(&self, alert: &Alert, form: Form) -> AlertText {
         let mut words = AlertText::new(alert, &self.zone);
+        words.page = self.external_url.as_deref().map(|url| page_of(url, alert));
         if form != Form::Full {
             words.evidence.clear();
         }
@@ -335,6 +336,9 @@ impl Said<'_> {
             }
             if let Some(url) = &alert.runbook {
                 out += &format!("Runbook: {url}\n");
+            }
+            if let Some(url) = &alert.page {
+                out += &format!("More: {url}\n");
             }
         }
         if let Some(url) = self.external_url {

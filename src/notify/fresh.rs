@@ -8,10 +8,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{BuildContext, Notifier, NotifierConfig, NotifyFuture};
-use crate::engine::{
-    diagnostic::Diagnostic,
-    digest::Digest,
-    dispatch::{Notification, Outcome, OutcomeReason},
+use crate::{
+    engine::{
+        diagnostic::Diagnostic,
+        dispatch::{Notification, Outcome, OutcomeReason},
+    },
+    web::hash_of,
 };
 
 /// A configured notifier, built from what its files held when they were last looked at.
@@ -115,12 +117,5 @@ impl Inner {
 
 /// What all secrets and certificates of a notifier are now.
 fn content(config: &dyn NotifierConfig, context: &BuildContext) -> Content {
-    let secrets = config.secrets().into_iter().map(|secret| match (context.secret)(&secret) {
-        Ok(text) | Err(text) => text.into_bytes(),
-    });
-    let files = config
-        .files()
-        .into_iter()
-        .map(|path| std::fs::read(path).unwrap_or_else(|error| error.to_string().into_bytes()));
-    Digest::of(secrets.chain(files)).first()
+    hash_of(&context.secret, &config.secrets(), &config.files())
 }

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::engine::{
-    alert::{Alert, AlertState},
+    alert::{Alert, AlertState, Evidence},
     dispatch::Notification,
+    event_ref::EventPosition,
+    ledger::hex_of,
     rule::Note,
 };
 
@@ -57,6 +59,22 @@ struct RuleJson<'a> {
 struct EvidenceJson<'a> {
     time: String,
     fields: BTreeMap<&'a str, &'a str>,
+    position: Option<&'a EventPosition>,
+    audit_id: Option<String>,
+    event_hash: Option<String>,
+}
+
+impl EvidenceJson<'_> {
+    fn new(evidence: &Evidence) -> EvidenceJson<'_> {
+        let event = evidence.event.as_deref();
+        EvidenceJson {
+            time: evidence.time.rfc3339(),
+            fields: pairs(&evidence.fields),
+            position: event.map(|event| &event.position),
+            audit_id: event.map(|event| event.audit_id.to_string()),
+            event_hash: event.map(|event| hex_of(&event.event_hash)),
+        }
+    }
 }
 
 /// One notification with its alerts.
@@ -77,7 +95,6 @@ pub(super) struct NotificationJson<'a> {
 
 impl AlertJson<'_> {
     pub(super) fn new(alert: &Alert) -> AlertJson<'_> {
-        let evidence = alert.evidence.iter();
         AlertJson {
             version: SCHEMA_VERSION,
             fingerprint: alert.fingerprint.to_string(),
@@ -107,9 +124,7 @@ impl AlertJson<'_> {
             finding_count: alert.finding_count,
             suppressed_count: alert.suppressed_count,
             revision: alert.revision,
-            evidence: evidence
-                .map(|one| EvidenceJson { time: one.time.rfc3339(), fields: pairs(&one.fields) })
-                .collect(),
+            evidence: alert.evidence.iter().map(EvidenceJson::new).collect(),
         }
     }
 }

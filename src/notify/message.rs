@@ -45,6 +45,8 @@ pub(super) struct AlertText {
     pub(super) evidence: Vec<String>,
     /// What to do: an http or https URL.
     pub(super) runbook: Option<String>,
+    /// Its page in the console.
+    pub(super) page: Option<String>,
 }
 
 /// A notification in one line: `[high] Burst of secret reads: eve, prod`.
@@ -122,8 +124,15 @@ impl AlertText {
             facts: facts(alert, zone),
             evidence: alert.evidence.iter().map(|one| evidence_line(one, zone)).collect(),
             runbook: alert.annotations.get("runbook_url").filter(|url| is_web_url(url)).cloned(),
+            page: None,
         }
     }
+}
+
+/// The page of one episode of an alert, below the URL under which people reach the console.
+pub(super) fn page_of(external_url: &str, alert: &Alert) -> String {
+    // Neither has a character that an address would have to encode.
+    format!("{external_url}/alerts/{}/{}", alert.fingerprint, alert.starts_at.rfc3339())
 }
 
 /// Only these become links. Rule files are reviewed, but templates may put event data into a URL.

@@ -14,6 +14,7 @@ mod http;
 mod json;
 mod kafka;
 mod message;
+mod quiet;
 mod receivers;
 mod route;
 mod slack;
@@ -26,15 +27,19 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 
-use crate::engine::{
-    diagnostic::{Diagnostic, code},
-    dispatch::{Audience, GroupBy, Grouping, Notification, Outcome},
-    text::Secrets,
-    yaml::{SecretRef, Section},
+use crate::{
+    engine::{
+        diagnostic::{Diagnostic, code},
+        dispatch::{Audience, GroupBy, Grouping, Notification, Outcome},
+        text::Secrets,
+        yaml::{SecretRef, Section},
+    },
+    web::SecretSource,
 };
 use discreet::Discreet;
 
 pub use json::alert_line;
+pub use quiet::parse_inhibit_rules;
 pub use receivers::{ReceiverConfig, ReceiverNotifier, Receivers, build, parse_receivers, plan};
 pub use route::parse_route;
 pub use stdout::{Printer, print_to_stdout};
@@ -157,8 +162,7 @@ impl Terms {
 /// What building a notifier needs from the shell.
 pub struct BuildContext {
     /// Reads a secret, or another small file that the configuration names.
-    #[expect(clippy::type_complexity, reason = "one closure, named here once")]
-    pub secret: Box<dyn Fn(&SecretRef) -> Result<String, String> + Send + Sync>,
+    pub secret: SecretSource,
     /// Base URL under which people reach this Tripline; for links in messages.
     pub external_url: Option<String>,
     /// Where `stdout` prints.

@@ -154,7 +154,7 @@ pub fn plan(receivers: &[ReceiverConfig], route: Route) -> DispatchPlan {
         name: receiver.name.clone(),
         notifiers: receiver.notifiers.iter().map(|one| notifier(receiver, one)).collect(),
     });
-    DispatchPlan { route, receivers: receivers.collect() }
+    DispatchPlan { route, receivers: receivers.collect(), ..DispatchPlan::default() }
 }
 
 /// Builds all notifiers.

@@ -6,10 +6,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::ReceiverConfig;
+use super::{
+    ReceiverConfig,
+    quiet::{parse_time_intervals, route_times},
+};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, code},
-    dispatch::{GroupBy, GroupingOverride, Matcher, Route},
+    dispatch::{GroupBy, GroupingOverride, Matcher, Route, TimeIntervals},
     yaml::Section,
 };
 
@@ -26,8 +29,9 @@ pub fn parse_route(root: &Section<'_>, receivers: &[ReceiverConfig]) -> Option<R
         root.missing("route", format!("say who is told: `route: {{receiver: {name}}}`"));
         return None;
     }
+    let times = parse_time_intervals(root);
     let section = root.section("route")?;
-    for key in ["matchers", "continue"] {
+    for key in ["matchers", "continue", "mute_time_intervals", "active_time_intervals"] {
         if section.has(key) {
             let title = format!("the root route takes every alert; it can have no `{key}`");
             section.invalid(key, title, "move it to a route below, in `routes`");
@@ -37,15 +41,21 @@ pub fn parse_route(root: &Section<'_>, receivers: &[ReceiverConfig]) -> Option<R
     if !section.has("receiver") {
         section.missing("receiver", "the root route must name the receiver of all other alerts");
     }
-    Some(parse(section, &above, receivers, 0))
+    Some(parse(section, &above, (receivers, &times), 0))
 }
 
-fn parse(section: Section<'_>, above: &Route, receivers: &[ReceiverConfig], depth: usize) -> Route {
+fn parse(
+    section: Section<'_>,
+    above: &Route,
+    (receivers, times): (&[ReceiverConfig], &[Arc<TimeIntervals>]),
+    depth: usize,
+) -> Route {
     let mut route = Route {
         receiver_index: receiver_index(&section, receivers).unwrap_or(above.receiver_index),
-        matchers: matchers(&section),
+        matchers: matchers(&section, "matchers"),
         continue_matching: section.boolean("continue").unwrap_or(false),
         grouping: grouping(&section, &above.grouping),
+        times: route_times(&section, times),
         routes: Vec::new(),
     };
     let children = section.sections("routes");
@@ -53,7 +63,7 @@ fn parse(section: Section<'_>, above: &Route, receivers: &[ReceiverConfig], dept
         let title = format!("{} is nested too deep", section.path_of("routes"));
         section.invalid("routes", title, format!("at most {DEPTH_MAX} levels are read"));
     } else {
-        let child = |child| parse(child, &route, receivers, depth + 1);
+        let child = |child| parse(child, &route, (receivers, times), depth + 1);
         route.routes = children.into_iter().map(child).collect();
     }
     section.finish();
@@ -78,10 +88,11 @@ fn receiver_index(section: &Section<'_>, receivers: &[ReceiverConfig]) -> Option
     found
 }
 
-fn matchers(section: &Section<'_>) -> Vec<Matcher> {
-    let Some(texts) = section.strings("matchers") else { return Vec::new() };
-    let whole = section.place_of("matchers");
-    let items = section.node("matchers").and_then(|node| node.as_list()).unwrap_or_default();
+/// Matchers below a key.
+pub(super) fn matchers(section: &Section<'_>, key: &str) -> Vec<Matcher> {
+    let Some(texts) = section.strings(key) else { return Vec::new() };
+    let whole = section.place_of(key);
+    let items = section.node(key).and_then(|node| node.as_list()).unwrap_or_default();
     let mut matchers = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
         match Matcher::parse(text) {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
     http::{self, Answer, HttpClient, HttpConfig, UrlConfig},
-    message::{AlertText, digest, headline},
+    message::{AlertText, digest, headline, page_of},
     parse_zone,
     slack_words::{Meaning, meaning},
 };
@@ -366,10 +366,12 @@ fn message(notification: &Notification, zone: &TimeZone, external_url: Option<&s
         blocks.push(mrkdwn(&text::cut(&lines.join("\n"), SECTION_CHARACTERS_MAX)));
     }
     if let Some(url) = external_url {
-        blocks.push(json!({
-            "type": "context",
-            "elements": [{"type": "mrkdwn", "text": format!("<{url}/|Tripline>")}],
-        }));
+        let text = match notification.alerts.as_slice() {
+            [alert] => format!("<{}|Open the alert>", page_of(url, alert)),
+            _ => format!("<{url}/alerts|Open the alerts>"),
+        };
+        let element = json!({"type": "mrkdwn", "text": text});
+        blocks.push(json!({"type": "context", "elements": [element]}));
     }
     json!({"text": escape(&headline, SECTION_CHARACTERS_MAX), "blocks": blocks})
 }

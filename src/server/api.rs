@@ -1,25 +1,48 @@
 //! `/api/v1`: what fires, what is loaded, how it goes; as JSON, times as RFC 3339 in UTC.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use serde::Serialize;
 
 use super::{
-    ResolveRequest, ServerContext, health,
+    ServerContext, health,
+    problem::Problem,
     status::{Inner, now},
 };
-use crate::engine::{
-    alert::{Alert, Fingerprint},
-    rule::{About, Note, Rule, RuleMeta, Severity},
-    time::EventTime,
+use crate::{
+    ask::{
+        Mistake, Parameter, ParameterKind, Params, Period, deliveries,
+        history::{self, Episode},
+    },
+    engine::{
+        alert::{Alert, Evidence, Fingerprint},
+        event_ref::EventPosition,
+        ledger::hex_of,
+        rule::{About, Note, Rule, RuleMeta, Severity},
+        time::EventTime,
+    },
 };
+
+/// What alerts that fire can be chosen by.
+pub(super) const ALERTS: &[Parameter] = &[
+    Parameter::text("rule", "Of the rule with this id or name."),
+    Parameter::of(ParameterKind::OneOf(SEVERITIES), "severity", "Of this severity."),
+    Parameter::of(ParameterKind::Number, "limit", "So many at most: 1000, if it is left out."),
+];
+
+const SEVERITIES: &[&str] = &["informational", "low", "medium", "high", "critical"];
+
+/// Deliveries that are shown with one alert; `/api/v1/deliveries?alert=…` has them all.
+const DELIVERIES_SHOWN: usize = 200;
+
+/// How far back one alert is looked for in the ledger: 400 days, as long as it is kept by default.
+const ALERT_SPAN: &str = "400d";
 
 /// Alerts in one answer unless `limit` says otherwise.
 const ALERTS_DEFAULT: usize = 1_000;
@@ -55,6 +78,22 @@ struct AlertView<'a> {
 struct EvidenceView<'a> {
     time: String,
     fields: BTreeMap<&'a str, &'a str>,
+    position: Option<&'a EventPosition>,
+    audit_id: Option<String>,
+    event_hash: Option<String>,
+}
+
+impl EvidenceView<'_> {
+    fn new(evidence: &Evidence) -> EvidenceView<'_> {
+        let event = evidence.event.as_deref();
+        EvidenceView {
+            time: evidence.time.rfc3339(),
+            fields: pairs(&evidence.fields),
+            position: event.map(|event| &event.position),
+            audit_id: event.map(|event| event.audit_id.to_string()),
+            event_hash: event.map(|event| hex_of(&event.event_hash)),
+        }
+    }
 }
 
 fn pairs(list: &[(String, String)]) -> BTreeMap<&str, &str> {
@@ -62,7 +101,6 @@ fn pairs(list: &[(String, String)]) -> BTreeMap<&str, &str> {
 }
 
 fn view(alert: &Alert) -> AlertView<'_> {
-    let evidence = alert.evidence.iter();
     AlertView {
         fingerprint: alert.fingerprint.to_string(),
         rule_id: &alert.rule_id,
@@ -85,9 +123,7 @@ fn view(alert: &Alert) -> AlertView<'_> {
         false_positives: &alert.said.false_positives,
         controls: &alert.said.controls,
         notes: &alert.said.notes,
-        evidence: evidence
-            .map(|one| EvidenceView { time: one.time.rfc3339(), fields: pairs(&one.fields) })
-            .collect(),
+        evidence: alert.evidence.iter().map(EvidenceView::new).collect(),
     }
 }
 
@@ -103,21 +139,19 @@ pub(super) async fn alerts(
     State(context): State<ServerContext>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
-    let bad = |text: String| (StatusCode::BAD_REQUEST, format!("{text}\n")).into_response();
-    let known = ["rule", "severity", "limit"];
-    if let Some(name) = query.keys().find(|name| !known.contains(&name.as_str())) {
-        return bad(format!("no parameter `{name}`; there are: {}", known.join(", ")));
-    }
-    let rule = query.get("rule").map(String::as_str);
-    let severity = match query.get("severity").map(|text| (text, Severity::parse(text))) {
-        None => None,
-        Some((_, Some(severity))) => Some(severity),
-        Some((text, None)) => return bad(format!("no severity `{text}`")),
+    let params = Params::new(query);
+    let read = || -> Result<_, Mistake> {
+        params.check(&[ALERTS])?;
+        let limit = match params.text("limit").map(str::parse::<usize>) {
+            None => ALERTS_DEFAULT,
+            Some(Ok(limit)) => limit,
+            Some(Err(_)) => return Err(Mistake::bad("`limit` is not a number", "such as 100")),
+        };
+        Ok((params.text("rule"), params.one_of("severity", &Severity::WORDS)?, limit))
     };
-    let limit = match query.get("limit").map(|text| text.parse::<usize>()) {
-        None => ALERTS_DEFAULT,
-        Some(Ok(limit)) => limit,
-        Some(Err(_)) => return bad("`limit` is not a number".to_owned()),
+    let (rule, severity, limit) = match read() {
+        Ok(read) => read,
+        Err(mistake) => return Problem::from(mistake).into_response(),
     };
     let inner = context.status.read();
     let mut alerts = sorted_alerts(&inner);
@@ -131,45 +165,55 @@ pub(super) async fn alerts(
     Json(serde_json::json!({ "total": total, "alerts": views })).into_response()
 }
 
-/// What somebody says who ends an alert.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Resolve {
-    by: String,
-    why: String,
+/// What the ledger tells of an alert.
+#[derive(Default)]
+struct Told {
+    episodes: Vec<Episode>,
+    deliveries: Vec<deliveries::Delivery>,
 }
 
-/// How long a wish may wait for its checkpoint: 30 s.
-const RESOLVE_WAIT: Duration = Duration::from_secs(30);
-
-/// `POST /api/v1/alerts/FINGERPRINT/resolve` with `{"by": "…", "why": "…"}`.
-pub(super) async fn resolve(
+/// `GET /api/v1/alerts/FINGERPRINT`.
+pub(super) async fn alert(
     State(context): State<ServerContext>,
     Path(fingerprint): Path<String>,
-    body: Result<Json<Resolve>, JsonRejection>,
+    Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
-    let answer = |code: StatusCode, text: &str| (code, format!("{text}\n")).into_response();
-    let Ok(fingerprint) = fingerprint.parse::<Fingerprint>() else {
-        return answer(StatusCode::BAD_REQUEST, "a fingerprint has 32 hexadecimal digits");
-    };
-    let said =
-        body.ok().filter(|Json(said)| !said.by.trim().is_empty() && !said.why.trim().is_empty());
-    let Some(Json(Resolve { by, why })) = said else {
-        return answer(StatusCode::BAD_REQUEST, "say who and why: {\"by\": \"…\", \"why\": \"…\"}");
-    };
-    let (reply, done) = oneshot::channel();
-    if context.resolve.try_send(ResolveRequest { fingerprint, by, why, reply }).is_err() {
-        return answer(StatusCode::SERVICE_UNAVAILABLE, "Tripline is busy, starting or stopping");
+    if let Err(mistake) = Params::new(query).check(&[]) {
+        return Problem::from(mistake).into_response();
     }
-    match tokio::time::timeout(RESOLVE_WAIT, done).await {
-        Ok(Ok(true)) => answer(StatusCode::OK, "resolved"),
-        Ok(Ok(false)) => answer(StatusCode::NOT_FOUND, "no such alert fires"),
-        Ok(Err(_)) => answer(StatusCode::SERVICE_UNAVAILABLE, "Tripline is stopping"),
-        Err(_) => answer(
-            StatusCode::GATEWAY_TIMEOUT,
-            "it is not durable yet; it will be once the store works, see /readyz",
-        ),
+    let Ok(parsed) = fingerprint.parse::<Fingerprint>() else {
+        let mistake = Mistake::bad("a fingerprint has 32 hexadecimal digits", "see /api/v1/alerts");
+        return Problem::from(mistake).into_response();
+    };
+    let asked = parsed.to_string();
+    let told = context.desk.ask(move |reader| {
+        let period = Period::read(&Params::default(), now().as_event(), ALERT_SPAN)?;
+        let question = history::Question::of(&asked, period.clone());
+        let episodes = history::ask(reader, &question)?.alerts;
+        let question = deliveries::Question::of(&asked, period, DELIVERIES_SHOWN);
+        Ok(Told { episodes, deliveries: deliveries::ask(reader, &question)?.deliveries })
+    });
+    let (told, problem) = match told.await {
+        Ok(told) => (told, None),
+        // What fires is known without the ledger.
+        Err(problem) => (Told::default(), Some(problem)),
+    };
+    let inner = context.status.read();
+    let firing = inner.alerts.get(&parsed).map(view);
+    if firing.is_none() && told.episodes.is_empty() {
+        let problem = problem.unwrap_or_else(|| {
+            let hint =
+                "/api/v1/alerts has those that fire, /api/v1/alerts/history those of the ledger";
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "no such alert is known", hint)
+        });
+        return problem.into_response();
     }
+    Json(serde_json::json!({
+        "fingerprint": parsed.to_string(), "firing": firing,
+        "episodes": told.episodes, "deliveries": told.deliveries,
+        "ledger_problem": problem.map(|problem| problem.message),
+    }))
+    .into_response()
 }
 
 #[derive(Serialize)]

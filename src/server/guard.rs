@@ -1,5 +1,5 @@
-//! What every request passes before it is answered: who asks, whether a browser was led here by another
-//! site, whether there is room, and a body that comes in time.
+//! What every request passes before it is answered: who asks and whether they may, whether a browser was led
+//! here by another site, whether there is room, and a body that comes in time.
 //!
 //! Health and metrics need no room and, if configured so, no credentials: a probe must be answered whatever
 //! else goes on.
@@ -9,24 +9,30 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse as _, Redirect, Response},
 };
 use tokio::sync::Semaphore;
 
-use super::ServerSettings;
+use super::{
+    caller::{Caller, Right, Way},
+    desk::Desk,
+    door::{Door, Known, field, is_form, is_same, login},
+    problem::Problem,
+    routes::Needs,
+};
 use crate::{
     telemetry::{Metrics, Refusal},
-    web::{BodyError, collect, discard},
+    web::{BodyError, Peer, collect, discard},
 };
 
 /// Requests that are answered at once, those for health and metrics left out: 32. Further ones are told to
 /// come back with 503.
 const REQUESTS_MAX: usize = 32;
 
-/// Bytes of a request's body: 16 KiB. A larger one is answered with 413.
-const BODY_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a request's body: 64 KiB, room for an act on 1,000 alerts. A larger one is answered with 413.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// How long the body of a request may take: 10 s.
 const BODY_WAIT: Duration = Duration::from_secs(10);
@@ -34,16 +40,16 @@ const BODY_WAIT: Duration = Duration::from_secs(10);
 /// Name of this server in metrics.
 pub(super) const NAME: &str = "http";
 
-/// Who asks, as far as is known; goes with the request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caller {
-    /// May see everything, since nobody is asked or the credentials are good.
-    pub(super) is_known: bool,
-}
+/// The header in which a script may say what forms have in their field `token`.
+const TOKEN_HEADER: &str = "x-tripline-token";
 
 /// What requests pass.
 pub(super) struct Guard {
-    settings: ServerSettings,
+    pub(super) door: Arc<Door>,
+    pub(super) desk: Desk,
+    pub(super) hosts: Vec<String>,
+    pub(super) health_is_public: bool,
+    pub(super) metrics_are_public: bool,
     metrics: Arc<Metrics>,
     room: Semaphore,
     /// Metrics are rendered one after another: whoever asks for them a hundred times at once must not take
@@ -51,103 +57,282 @@ pub(super) struct Guard {
     scrapes: Semaphore,
 }
 
-/// What a path shows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shows {
-    Health,
-    Metrics,
-    Else,
+/// A guard before a route.
+#[derive(Clone)]
+pub(super) struct Guarded {
+    pub(super) guard: Arc<Guard>,
+    pub(super) needs: Needs,
 }
 
-impl Shows {
-    fn of(path: &str) -> Shows {
-        match path {
-            "/healthz" | "/readyz" | "/-/healthy" | "/-/ready" => Shows::Health,
-            "/metrics" => Shows::Metrics,
-            _ => Shows::Else,
-        }
-    }
+/// Why somebody is not let through.
+struct Refused {
+    why: Refusal,
+    answer: Response,
 }
 
 impl Guard {
-    pub(super) fn new(settings: ServerSettings, metrics: Arc<Metrics>) -> Guard {
+    pub(super) fn new(
+        (door, desk): (Door, Desk),
+        hosts: Vec<String>,
+        (health_is_public, metrics_are_public): (bool, bool),
+        metrics: Arc<Metrics>,
+    ) -> Guard {
         let (room, scrapes) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(1));
-        Guard { settings, metrics, room, scrapes }
+        let door = Arc::new(door);
+        Guard { door, desk, hosts, health_is_public, metrics_are_public, metrics, room, scrapes }
     }
 
-    async fn refuse(&self, why: Refusal, request: Request, answer: Response) -> Response {
-        self.metrics.refused(NAME, why);
-        discard(request.into_body()).await;
-        answer
+    /// Who asks, if they may; `None`, if nobody needs to be known.
+    fn enter(&self, needs: Needs, request: &Request) -> Result<Option<Caller>, Refused> {
+        let Some(peer) = request.extensions().get::<Peer>() else {
+            return Err(refused(request, Refusal::Unauthorized, unknown()));
+        };
+        let (known, is_forged) = self.door.who(request.headers(), peer);
+        if is_forged {
+            self.metrics.refused(NAME, Refusal::Forged);
+        }
+        let is_public = match needs {
+            Needs::Nothing => true,
+            Needs::Health => self.health_is_public,
+            Needs::Metrics => self.metrics_are_public,
+            Needs::Right(_) => false,
+        };
+        // Where nobody can be known, health and metrics are all there is.
+        let is_all_there_is = !self.door.knows_somebody() && !matches!(needs, Needs::Right(_));
+        match known {
+            Known::Caller(caller) => match needs {
+                Needs::Right(right) if !caller.may(right) => {
+                    let why = format!("{} ({})", needed(right), caller.roles_text());
+                    let address = peer.address.to_string();
+                    self.desk.refused((&caller.name, &address), request.uri().path(), &why);
+                    Err(refused(request, Refusal::Forbidden, forbidden(right, &caller)))
+                }
+                _ => Ok(Some(caller)),
+            },
+            _ if is_public || is_all_there_is => Ok(None),
+            Known::Nobody if !self.door.knows_somebody() => {
+                Err(refused(request, Refusal::Unauthorized, not_configured()))
+            }
+            Known::Nobody => Err(self.challenge(request, unknown())),
+            Known::Wrong(name, why) => {
+                let address = peer.address.to_string();
+                self.desk.refused((&name, &address), request.uri().path(), why);
+                Err(self.challenge(request, Problem { message: why.to_owned(), ..unknown() }))
+            }
+            Known::Blocked => {
+                let address = peer.address.to_string();
+                self.desk.refused(("", &address), request.uri().path(), "too many tries");
+                let mut refused = refused(request, Refusal::Tries, login::too_many());
+                refused.answer.headers_mut().insert(header::RETRY_AFTER, retry_after());
+                Err(refused)
+            }
+        }
     }
+
+    /// 401 with how to do it right; a person with a browser is shown where to log in.
+    fn challenge(&self, request: &Request, problem: Problem) -> Refused {
+        let mut refused = refused(request, Refusal::Unauthorized, problem);
+        if wants_page(request) && self.door.has_login() {
+            let to = request.uri().path_and_query().map_or("/", |to| to.as_str());
+            refused.answer = Redirect::to(&login::path(to)).into_response();
+            return refused;
+        }
+        for way in self.door.ways() {
+            let way = HeaderValue::from_static(way);
+            refused.answer.headers_mut().append(header::WWW_AUTHENTICATE, way);
+        }
+        refused
+    }
+
+    /// Whether a page of somebody else may have made a browser ask.
+    fn is_own_wish(&self, caller: Option<&Caller>, request: &Request) -> Result<(), String> {
+        let is_read = is_read(request);
+        match caller.map(|caller| caller.way) {
+            // No browser sends a bearer token because somebody else's page says so.
+            Some(Way::Token) => Ok(()),
+            // What nobody is asked for must not be read by a page whose name came to stand for us, either.
+            Some(Way::Local) if is_read => host(request.headers(), &self.hosts).map(drop),
+            _ if is_read => Ok(()),
+            _ => led_here(request.headers(), &self.hosts),
+        }
+    }
+
+    /// Counts somebody who was refused.
+    pub(super) fn count(&self, why: Refusal) {
+        self.metrics.refused(NAME, why);
+    }
+
+    async fn refuse(&self, request: Request, refused: Refused) -> Response {
+        self.metrics.refused(NAME, refused.why);
+        discard(request.into_body()).await;
+        refused.answer
+    }
+}
+
+fn is_read(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+fn is_api(request: &Request) -> bool {
+    request.uri().path().starts_with("/api/")
+}
+
+/// Whether a person looks at the answer with a browser.
+fn wants_page(request: &Request) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    is_read(request) && !is_api(request) && accept.is_some_and(|kinds| kinds.contains("text/html"))
+}
+
+fn refused(request: &Request, why: Refusal, problem: Problem) -> Refused {
+    let answer = if is_api(request) { problem.into_response() } else { problem.into_text() };
+    Refused { why, answer }
+}
+
+fn unknown() -> Problem {
+    let hint = "show a token, or user and password";
+    let message = "credentials are needed, or these are wrong";
+    Problem::new(StatusCode::UNAUTHORIZED, "no_credentials", message, hint)
+}
+
+fn not_configured() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "not_configured",
+        "only health and metrics are shown here: others can reach this address, and nobody would be asked who \
+         they are",
+        "configure `http.auth` (tokens, basic, proxy or certificates), or listen on 127.0.0.1",
+    )
+}
+
+const fn needed(right: Right) -> &'static str {
+    match right {
+        Right::SeeAlerts => "who sees this is a viewer, a responder or an auditor",
+        Right::SeeAccesses => "who sees this is a responder or an auditor",
+        Right::Act => "who does this is a responder",
+        Right::Report => "who sees this is an auditor",
+    }
+}
+
+fn forbidden(right: Right, caller: &Caller) -> Problem {
+    let is = match caller.roles_text() {
+        none if none.is_empty() => "has no role".to_owned(),
+        roles => format!("is {roles}"),
+    };
+    let message = format!("{}; {} {is}", needed(right), caller.name);
+    let message = crate::engine::text::printable(&message).into_owned();
+    let hint = "roles are given in `http.auth`";
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", message, hint)
+}
+
+fn retry_after() -> HeaderValue {
+    HeaderValue::from_static("60")
 }
 
 /// Lets a request through, or answers it.
 pub(super) async fn guard(
-    State(guard): State<Arc<Guard>>,
+    State(Guarded { guard, needs }): State<Guarded>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let shows = Shows::of(request.uri().path());
-    let is_known = guard.settings.access.allows(request.headers());
-    let is_public = match shows {
-        Shows::Health => guard.settings.health_is_public,
-        Shows::Metrics => guard.settings.metrics_are_public,
-        Shows::Else => false,
+    let caller = match guard.enter(needs, &request) {
+        Ok(caller) => caller,
+        Err(refused) => return guard.refuse(request, refused).await,
     };
-    if !is_known && !is_public {
-        let answer = guard.settings.access.challenge();
-        return guard.refuse(Refusal::Unauthorized, request, answer).await;
+    if matches!(needs, Needs::Health | Needs::Metrics) && is_read(&request) {
+        request.extensions_mut().insert(caller);
+        let _turn = match needs {
+            Needs::Metrics => guard.scrapes.acquire().await.ok(),
+            _ => None,
+        };
+        return next.run(request).await;
     }
-    request.extensions_mut().insert(Caller { is_known });
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        match shows {
-            Shows::Health => return next.run(request).await,
-            Shows::Metrics => {
-                let _turn = guard.scrapes.acquire().await;
-                return next.run(request).await;
-            }
-            Shows::Else => {}
-        }
-    } else if let Err(why) = led_here(request.headers(), &guard.settings.hosts) {
-        let answer = (StatusCode::FORBIDDEN, format!("{why}\n")).into_response();
-        return guard.refuse(Refusal::Forbidden, request, answer).await;
+    if let Err(why) = guard.is_own_wish(caller.as_ref(), &request) {
+        let hint = "load the page again from the server itself";
+        let problem = Problem::new(StatusCode::FORBIDDEN, "other_site", why, hint);
+        let refused = refused(&request, Refusal::Forbidden, problem);
+        return guard.refuse(request, refused).await;
     }
     let Ok(_room) = guard.room.try_acquire() else {
-        let text = "too many requests are being answered\n";
-        let answer = (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text);
-        return guard.refuse(Refusal::Busy, request, answer.into_response()).await;
+        let message = "too many requests are being answered";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, "come back");
+        let mut refused = refused(&request, Refusal::Busy, problem);
+        refused.answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return guard.refuse(request, refused).await;
     };
-    let (head, body) = request.into_parts();
-    match collect(body, BODY_BYTES_MAX, BODY_WAIT).await {
-        Ok(body) => next.run(Request::from_parts(head, Body::from(body))).await,
-        Err(error) => {
-            let (status, text) = match error {
-                BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"),
-                BodyError::Slow => (StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
-                BodyError::Broken => (StatusCode::BAD_REQUEST, "the body broke off\n"),
-            };
-            ([(header::CONNECTION, "close")], (status, text)).into_response()
-        }
+    let (mut head, body) = request.into_parts();
+    let body = match collect(body, BODY_BYTES_MAX, BODY_WAIT).await {
+        Ok(body) => body,
+        Err(error) => return unread(error),
+    };
+    if let Some(caller) = &caller
+        && needs != Needs::Nothing
+        && !matches!(head.method, Method::GET | Method::HEAD)
+        && !is_own_form(caller, &head.headers, &body)
+    {
+        guard.metrics.refused(NAME, Refusal::Forbidden);
+        return stale().into_text();
     }
+    head.extensions.insert(Arc::clone(&guard));
+    if let Some(caller) = caller {
+        head.extensions.insert(caller);
+    }
+    next.run(Request::from_parts(head, Body::from(body))).await
 }
 
-/// Whether a browser may have been led here by a page of somebody else, and by what it shows. Such a page
-/// can make a browser ask (`Sec-Fetch-Site`, `Origin`), or let its own name stand for this address (`Host`).
-fn led_here(headers: &HeaderMap, hosts: &[String]) -> Result<(), String> {
-    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str());
-    let host = match text(header::HOST) {
+/// Whether what a browser sends has the token of who sends it. Nobody else's page knows that. A token in a
+/// header needs none, nor does JSON, before which browsers ask; but a session always does.
+fn is_own_form(caller: &Caller, headers: &HeaderMap, body: &[u8]) -> bool {
+    let needs_token = match caller.way {
+        Way::Token => false,
+        Way::Session => true,
+        Way::Local | Way::Basic | Way::Proxy | Way::Certificate => is_form(headers),
+    };
+    let in_header = headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok());
+    let given = in_header.map(str::to_owned).or_else(|| field(body, "token"));
+    !needs_token || given.is_some_and(|given| is_same(&given, caller.form_token()))
+}
+
+fn stale() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "stale_form",
+        "this form is not of your session, or the session is another one by now: nothing was done",
+        "go back, load the page again and send it again; what you wrote is still in the form",
+    )
+}
+
+fn unread(error: BodyError) -> Response {
+    let (status, text) = match error {
+        BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"),
+        BodyError::Slow => (StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
+        BodyError::Broken => (StatusCode::BAD_REQUEST, "the body broke off\n"),
+    };
+    ([(header::CONNECTION, "close")], (status, text)).into_response()
+}
+
+/// The name by which we are asked, if it is one of ours.
+fn host(headers: &HeaderMap, hosts: &[String]) -> Result<String, String> {
+    let host = match headers.get(header::HOST).map(|value| value.to_str()) {
         Some(Ok(host)) => host_of(host),
         _ => return Err("the header Host is missing".to_owned()),
     };
     let is_known = host == "localhost"
         || host.parse::<std::net::IpAddr>().is_ok()
         || hosts.iter().any(|known| host_of(known) == host);
-    if !is_known {
-        return Err(format!(
-            "`{host}` is not known as a name of this server; if it is one, add it to `http.hosts`"
-        ));
+    if is_known {
+        return Ok(host);
     }
+    let host = crate::engine::text::printable(&host).into_owned();
+    Err(format!(
+        "`{host}` is not known as a name of this server; if it is one, add it to `http.hosts`"
+    ))
+}
+
+/// Whether a browser may have been led here by a page of somebody else, and by what it shows. Such a page
+/// can make a browser ask (`Sec-Fetch-Site`, `Origin`), or let its own name stand for this address (`Host`).
+fn led_here(headers: &HeaderMap, hosts: &[String]) -> Result<(), String> {
+    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str());
+    let host = host(headers, hosts)?;
     let site = header::HeaderName::from_static("sec-fetch-site");
     if let Some(site) = text(site)
         && !matches!(site, Ok("same-origin" | "none"))

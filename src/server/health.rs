@@ -17,34 +17,38 @@ use serde::Serialize;
 
 use super::{
     ServerContext,
-    guard::Caller,
+    caller::{Caller, Right},
     status::{Component, Health},
 };
 
 pub(super) async fn live(
     State(context): State<ServerContext>,
-    Extension(caller): Extension<Caller>,
+    Extension(caller): Extension<Option<Caller>>,
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
     let mut components = context.status.components();
     let is_alive = components.values().all(|component| component.health != Health::Failed);
-    components.retain(|_, _| caller.is_known);
+    components.retain(|_, _| may_see(caller.as_ref()));
     let word = if is_alive { "healthy" } else { "not healthy" };
     answer(is_alive, word, &components, wants_json(&query, &headers))
 }
 
 pub(super) async fn ready(
     State(context): State<ServerContext>,
-    Extension(caller): Extension<Caller>,
+    Extension(caller): Extension<Option<Caller>>,
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
     let mut components = context.status.components();
     let is_ready = components.values().all(|component| component.health.is_ready());
-    components.retain(|_, _| caller.is_known);
+    components.retain(|_, _| may_see(caller.as_ref()));
     let word = if is_ready { "ready" } else { "not ready" };
     answer(is_ready, word, &components, wants_json(&query, &headers))
+}
+
+fn may_see(caller: Option<&Caller>) -> bool {
+    caller.is_some_and(|caller| caller.may(Right::SeeAlerts))
 }
 
 fn wants_json(query: &BTreeMap<String, String>, headers: &HeaderMap) -> bool {

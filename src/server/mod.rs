@@ -1,14 +1,25 @@
-//! The HTTP server: metrics, health, reload, a small API and a status page.
+//! The HTTP server: metrics, health, reload, the API and the console.
 //!
 //! It only shows what others put into [`Status`] and [`Metrics`], and hands reloads to the app; it
 //! decides nothing. Connections are bounded by [`crate::web`]; what a request must pass is in `guard`.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod acts;
 mod api;
+mod caller;
+mod console;
+mod desk;
+mod door;
 mod guard;
 mod health;
-mod page;
+mod ledger;
+mod news;
+pub mod openapi;
+mod problem;
+mod questions;
+mod routes;
 mod status;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +28,6 @@ use axum::{
     extract::State,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use tokio::{
     net::TcpListener,
@@ -26,12 +36,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::alert::Fingerprint,
+    archive::LedgerPlace,
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
-use guard::Guard;
+use door::Door;
+use guard::{Guard, Guarded};
+use routes::{Needs, ROUTES};
 
+pub use acts::{ActRequest, NotDone};
+pub use caller::{Caller, Right, Role, Way};
+pub use desk::Desk;
+pub use door::Credentials;
 pub use status::{Component, Health, Status};
 
 /// How long a reload may take before the caller is told to look at the log instead.
@@ -44,19 +60,6 @@ pub struct ReloadRequest {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
-/// Somebody ends an alert by `POST /api/v1/alerts/FINGERPRINT/resolve`.
-#[derive(Debug)]
-pub struct ResolveRequest {
-    /// The alert.
-    pub fingerprint: Fingerprint,
-    /// Who does it.
-    pub by: String,
-    /// Why.
-    pub why: String,
-    /// Tells the caller, once it is durable: whether the alert fired.
-    pub reply: oneshot::Sender<bool>,
-}
-
 /// What the server shows and whom it tells.
 #[derive(Clone)]
 pub struct ServerContext {
@@ -66,14 +69,24 @@ pub struct ServerContext {
     pub metrics: Arc<Metrics>,
     /// Where reloads go. If it is full, one is under way already.
     pub reload: mpsc::Sender<ReloadRequest>,
-    /// Where wishes to end alerts go.
-    pub resolve: mpsc::Sender<ResolveRequest>,
+    /// Where acts go.
+    pub acts: mpsc::Sender<ActRequest>,
+    /// Where the ledger is asked, and told who looked.
+    pub desk: Desk,
+    /// Where the ledger is, if one is kept.
+    pub ledger: Option<LedgerPlace>,
 }
 
 /// Whom it answers.
 pub struct ServerSettings {
-    /// Who may ask.
+    /// Who may ask, if it is said in the words of receivers; they may do everything.
     pub access: Access,
+    /// Who may ask, by `http.auth`.
+    pub credentials: Option<Credentials>,
+    /// Without either: anybody may do everything, from wherever. If not, only where nobody else can reach it.
+    pub is_for_anybody: bool,
+    /// Browsers reach it over TLS.
+    pub is_secure: bool,
     /// The certificate, if it speaks TLS.
     pub certificate: Option<Arc<Certificate>>,
     /// Names under which people reach it, beside addresses and `localhost`, with or without a port.
@@ -89,6 +102,9 @@ impl ServerSettings {
     pub fn open() -> ServerSettings {
         ServerSettings {
             access: Access::open(),
+            credentials: None,
+            is_for_anybody: true,
+            is_secure: false,
             certificate: None,
             hosts: Vec::new(),
             health_is_public: true,
@@ -107,36 +123,47 @@ pub async fn serve(
     let metrics = Arc::clone(&context.metrics);
     metrics.begin_refusals(guard::NAME);
     let certificate = settings.certificate.clone();
-    let guard = Arc::new(Guard::new(settings, Arc::clone(&metrics)));
+    let is_reachable =
+        listener.local_addr().map_or(true, |address| !address.ip().to_canonical().is_loopback());
+    let (router, _) = guarded(context, settings, is_reachable);
     let serving = Serving {
         limits: Limits::default(),
         certificate,
         on_refused: Arc::new(move |why| metrics.refused(guard::NAME, why)),
     };
-    web::serve(listener, router(context, guard), serving, stop).await;
+    web::serve(listener, router, serving, stop).await;
 }
 
-/// Every path, in the order of the status page.
-const PATHS: &str = "/  /metrics  /healthz  /readyz  /api/v1/alerts  /api/v1/rules  /api/v1/status  POST /-/reload  \
-     POST /api/v1/alerts/FINGERPRINT/resolve";
+/// All routes behind their guard. `is_reachable`: others than this machine can ask.
+fn guarded(
+    context: ServerContext,
+    settings: ServerSettings,
+    is_reachable: bool,
+) -> (Router, Arc<Guard>) {
+    let ServerSettings { access, credentials, is_for_anybody, is_secure, hosts, .. } = settings;
+    let door = Door::new(access, credentials, (is_for_anybody, is_reachable, is_secure));
+    let is_public = (settings.health_is_public, settings.metrics_are_public);
+    let (desk, metrics) = (context.desk.clone(), Arc::clone(&context.metrics));
+    let guard = Arc::new(Guard::new((door, desk), hosts, is_public, metrics));
+    (router(context, &guard), guard)
+}
 
-fn router(context: ServerContext, guard: Arc<Guard>) -> Router {
-    Router::new()
-        .route("/", get(page::show))
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/-/healthy", get(health::live))
-        .route("/-/ready", get(health::ready))
-        .route("/-/reload", post(reload))
-        .route("/api/v1/alerts", get(api::alerts))
-        .route("/api/v1/alerts/{fingerprint}/resolve", post(api::resolve))
-        .route("/api/v1/rules", get(api::rules))
-        .route("/api/v1/status", get(api::status))
-        .fallback(|| async {
-            (StatusCode::NOT_FOUND, format!("no such page; there are: {PATHS}\n"))
-        })
-        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+fn router(context: ServerContext, guard: &Arc<Guard>) -> Router {
+    let before = |needs| {
+        let guarded = Guarded { guard: Arc::clone(guard), needs };
+        axum::middleware::from_fn_with_state(guarded, guard::guard)
+    };
+    let mut router = Router::new();
+    for route in ROUTES {
+        router = router.route(route.path, route.handler().layer(before(route.needs)));
+    }
+    let astray = || async {
+        let paths = routes::listed();
+        (StatusCode::NOT_FOUND, format!("no such page; there are: {paths}\n"))
+    };
+    let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts)));
+    router
+        .fallback_service(astray.with_state(context.clone()))
         .layer(axum::middleware::map_response(harden))
         .with_state(context)
 }
@@ -148,14 +175,16 @@ async fn harden(mut response: Response) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+             connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
     ] {
         let (name, value): (HeaderName, HeaderValue) = (name, HeaderValue::from_static(value));
         headers.insert(name, value);
     }
+    // Only what has its hash in its name says otherwise.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -222,7 +251,13 @@ mod tests {
             _ => Err("no such secret".to_owned()),
         });
         let access = Access::build(access, read).unwrap();
-        ServerSettings { access, metrics_are_public: false, ..ServerSettings::open() }
+        let is_for_anybody = false;
+        ServerSettings {
+            access,
+            metrics_are_public: false,
+            is_for_anybody,
+            ..ServerSettings::open()
+        }
     }
 
     async fn start_with(access: AccessConfig) -> Running {
@@ -231,8 +266,10 @@ mod tests {
         let status = Arc::new(Status::new(&["rules", "source", "store"]));
         let (reload, reloads) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new());
-        let (resolve, _) = mpsc::channel(1);
-        let context = ServerContext { status: Arc::clone(&status), metrics, reload, resolve };
+        let (acts, _) = mpsc::channel(1);
+        let (status_shown, desk) = (Arc::clone(&status), Desk::none());
+        let context =
+            ServerContext { status: status_shown, metrics, reload, acts, desk, ledger: None };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }
@@ -266,7 +303,11 @@ mod tests {
             key: vec![("user.username".to_owned(), "<script>eve</script>".to_owned())],
             value: 5.0,
             threshold: "≥ 5 events in 5m".to_owned(),
-            evidence: vec![Evidence { time, fields: vec![("verb".to_owned(), "get".to_owned())] }],
+            evidence: vec![Evidence {
+                time,
+                fields: vec![("verb".to_owned(), "get".to_owned())],
+                event: None,
+            }],
             changed_at: WallTime::from_micros(0),
             ..Alert::begun(time.as_wall(), (&id, &title), severity, labels)
         }
@@ -318,19 +359,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_status_page_shows_what_attackers_wrote_as_text() {
+    async fn the_console_shows_what_attackers_wrote_as_text() {
         let server = start().await;
         server.status.alert_changed(&alert("a", Severity::High));
         let partition = Arc::new(PartitionName::new("audit", 3));
         server.status.set_lag(&partition, Some(17));
         server.status.set_positions(&[Position::new(partition, 99)]);
         server.status.reload_failed("error[R001]: a < b");
-        let answer = client().get(server.url("/")).send().await.unwrap();
-        assert!(answer.headers()["content-security-policy"].to_str().unwrap().contains("'none'"));
-        let html = answer.text().await.unwrap();
-        assert!(!html.contains("<script>") && html.contains("&lt;script&gt;eve"), "{html}");
+        let answer = client().get(server.url("/alerts")).send().await.unwrap();
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let pages = ["/", "/alerts", "/sources", "/rules"];
+        let mut all = String::new();
+        for path in pages {
+            all += &server.get(path).await.1;
+        }
+        assert!(!all.contains("<script>eve") && all.contains("&lt;script&gt;eve"), "{all}");
         for shown in ["audit/3", ">17<", ">99<", "a &lt; b", "≥ 5 events"] {
-            assert!(html.contains(shown), "{shown} in {html}");
+            assert!(all.contains(shown), "{shown} in {all}");
         }
         let status = server.json("/api/v1/status").await;
         assert_eq!(status["partitions"][0]["lag"], 17);

@@ -1,4 +1,4 @@
-//! What the process knows about itself, for health, API and the status page.
+//! What the process knows about itself, for health, API and the console.
 //!
 //! The app writes, the server reads. Everything in it is bounded by configuration, by the number of
 //! partitions, or by the engine's limit of firing alerts.
@@ -10,7 +10,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::Semaphore;
+
+use super::{news::News, stream::STREAMS_MAX};
 use crate::engine::{
+    act::{ActNews, Acts, Episode, EpisodeKey, Silence, SilenceId},
     alert::{Alert, AlertState, Fingerprint},
     dispatch::ReceiverState,
     record::{PartitionName, Position},
@@ -83,6 +87,10 @@ pub(super) struct ReloadStatus {
 pub struct Status {
     started_at: WallTime,
     inner: RwLock<Inner>,
+    /// What changed a moment ago.
+    pub(super) news: News,
+    /// Room for streams of it.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -91,6 +99,9 @@ pub(super) struct Inner {
     pub(super) rules: Arc<RuleSet>,
     pub(super) reload: Option<ReloadStatus>,
     pub(super) alerts: BTreeMap<Fingerprint, Alert>,
+    pub(super) silences: BTreeMap<SilenceId, Arc<Silence>>,
+    /// What people did about alerts that fire, or did in the last days.
+    pub(super) episodes: BTreeMap<EpisodeKey, Arc<Episode>>,
     pub(super) partitions: BTreeMap<PartitionName, PartitionStatus>,
     pub(super) watermark: Option<EventTime>,
 }
@@ -98,7 +109,12 @@ pub(super) struct Inner {
 impl Status {
     /// All of `components` starting; the process is ready when each of them is.
     pub fn new(components: &[&str]) -> Status {
-        let status = Status { started_at: now(), inner: RwLock::default() };
+        let status = Status {
+            started_at: now(),
+            inner: RwLock::default(),
+            news: News::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        };
         for name in components {
             status.set_component(name, Health::Starting, "not started yet");
         }
@@ -183,6 +199,54 @@ impl Status {
                 inner.alerts.remove(&alert.fingerprint);
             }
         }
+        let firing = inner.alerts.len();
+        drop(inner);
+        self.news.push(alert, firing);
+    }
+
+    /// What an earlier process knew of silences and of what people did.
+    pub fn acts_restored(&self, acts: &Acts) {
+        let mut inner = self.write();
+        inner.silences = acts.silences().map(|one| (one.id, Arc::clone(one))).collect();
+        inner.episodes = acts.episodes().map(|one| (one.key, Arc::clone(one))).collect();
+    }
+
+    /// Silences, or what people did about alerts, are otherwise than before.
+    pub fn acts_changed(&self, news: Vec<ActNews>) {
+        let mut inner = self.write();
+        for news in news {
+            match news {
+                ActNews::Silence(silence) => drop(inner.silences.insert(silence.id, silence)),
+                ActNews::SilenceForgotten(id) => drop(inner.silences.remove(&id)),
+                ActNews::Episode(episode) => drop(inner.episodes.insert(episode.key, episode)),
+                ActNews::EpisodeForgotten(key) => drop(inner.episodes.remove(&key)),
+            }
+        }
+    }
+
+    /// All silences, those that are over included as long as they are remembered.
+    pub fn silences(&self) -> Vec<Arc<Silence>> {
+        self.read().silences.values().cloned().collect()
+    }
+
+    /// What people did about an alert: of its episode that fires, else of the latest. `None` if it never
+    /// fired, or ended long ago.
+    pub fn acts(&self, fingerprint: Fingerprint) -> Option<Arc<Episode>> {
+        let key = |starts_at| EpisodeKey { fingerprint, starts_at };
+        let inner = self.read();
+        let all = inner.episodes.range(key(EventTime::MIN)..=key(EventTime::MAX));
+        let latest_first = || all.clone().rev().map(|(_, episode)| episode);
+        latest_first().find(|one| one.is_firing()).or_else(|| latest_first().next()).cloned()
+    }
+
+    /// What people did about one episode of an alert.
+    pub fn acts_of(&self, key: EpisodeKey) -> Option<Arc<Episode>> {
+        self.read().episodes.get(&key).cloned()
+    }
+
+    /// All episodes that are remembered. Cost: a pointer each, for a moment under the lock.
+    pub fn episodes(&self) -> Vec<Arc<Episode>> {
+        self.read().episodes.values().cloned().collect()
     }
 
     /// How many alerts fire.

@@ -4,9 +4,12 @@
 //! contract is held by `tests/it/contract_source.rs` for every source.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod claim;
 pub mod file;
 pub mod kafka;
 pub mod webhook;
+
+pub use claim::{Claim, SURE_FOR};
 
 use std::{sync::Arc, time::Duration};
 
@@ -166,6 +169,8 @@ pub struct SourceContext {
     pub committed: tokio::sync::watch::Receiver<Vec<Position>>,
     /// What the shell should know: connected, lag, trouble.
     pub events: Box<dyn Fn(SourceEvent) + Send + Sync>,
+    /// Of a stream that another process may take over: the source says here as long as it is its own.
+    pub claim: Arc<Claim>,
     /// Stop reading, commit what is committed, close, return.
     pub stop: CancellationToken,
 }
@@ -214,6 +219,11 @@ pub enum SourceEvent {
     Lag {
         /// Partition and lag.
         partitions: Vec<(Arc<PartitionName>, i64)>,
+    },
+    /// Bytes that were written to files and not read yet, of each log.
+    Behind {
+        /// Log and bytes.
+        logs: Vec<(Arc<PartitionName>, u64)>,
     },
     /// The checkpoint's position no longer exists (retention): records were lost, so many.
     Gap {

@@ -4,6 +4,7 @@
 //! words of our own, or names from configuration and rule files; never text from events. Series that
 //! can be known beforehand exist from the start with 0, so that `rate()` sees the first increase.
 
+mod acts;
 mod ledger;
 mod source;
 
@@ -16,7 +17,7 @@ use std::{
 
 use prometheus::{IntCounter, IntCounterVec, Registry, TextEncoder};
 
-use self::ledger::LedgerMetrics;
+use self::{acts::ActMetrics, ledger::LedgerMetrics};
 use super::{
     families::{
         CanaryMetrics, CheckpointMetrics, DeliveryMetrics, EngineMetrics, ProcessMetrics,
@@ -55,6 +56,7 @@ pub struct Metrics {
     rules: RulesMetrics,
     server: ServerMetrics,
     ledger: LedgerMetrics,
+    acts: ActMetrics,
     process: ProcessMetrics,
     /// Rules that have series, with the severities they may have.
     known_rules: Mutex<BTreeSet<(String, &'static str)>>,
@@ -86,6 +88,7 @@ impl Metrics {
             rules: RulesMetrics::new(&mut b),
             server: ServerMetrics::new(&mut b),
             ledger: LedgerMetrics::new(&mut b),
+            acts: ActMetrics::new(&mut b),
             process: ProcessMetrics::new(&mut b),
             known_rules: Mutex::default(),
             store_directory: Mutex::default(),

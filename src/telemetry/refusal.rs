@@ -15,8 +15,12 @@ words! {
         Busy = "busy",
         /// No credentials, or wrong ones.
         Unauthorized = "unauthorized",
-        /// A browser was led here by another site.
+        /// A browser was led here by another site, or who asks may not do this.
         Forbidden = "forbidden",
+        /// Too many wrong passwords came from there.
+        Tries = "tries",
+        /// A header that only a proxy may send came from elsewhere; it was dropped.
+        Forged = "forged",
         /// The operating system gave no connection: too many open files, say.
         System = "system",
     }

@@ -102,6 +102,32 @@ impl Access {
         Access { config: AccessConfig::default(), read, state: Mutex::new(state) }
     }
 
+    /// Whether nobody is asked.
+    pub const fn is_open(&self) -> bool {
+        self.config.is_open()
+    }
+
+    /// Whether there are tokens.
+    pub const fn has_token(&self) -> bool {
+        self.config.bearer_token.is_some()
+    }
+
+    /// Whether there is a user with a password.
+    pub const fn has_user(&self) -> bool {
+        self.config.basic.is_some()
+    }
+
+    /// Whether it is one of the tokens.
+    pub fn allows_token(&self, token: &str) -> bool {
+        !self.is_open() && self.is_good(hash("bearer", token))
+    }
+
+    /// Whether user and password are right.
+    pub fn allows_password(&self, user: &str, password: &str) -> bool {
+        let encoded = STANDARD.encode(format!("{user}:{password}"));
+        !self.is_open() && self.is_good(hash("basic", &encoded))
+    }
+
     /// Whether a request with these headers comes from somebody who may ask.
     pub fn allows(&self, headers: &HeaderMap) -> bool {
         if self.config.is_open() {
@@ -110,6 +136,10 @@ impl Access {
         let Some(given) = headers.get(header::AUTHORIZATION).and_then(normal) else {
             return false;
         };
+        self.is_good(given)
+    }
+
+    fn is_good(&self, given: blake3::Hash) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() < LOOK && state.good.contains(&given) {
             return true;

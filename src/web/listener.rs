@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     certificate::Certificate,
     connections::{Connections, Guard, Limits, OnRefused, Phase},
+    subject::{Peer, Subject},
 };
 use crate::telemetry::Refusal;
 
@@ -132,9 +133,11 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 trouble.is_over();
-                let guard = connections.admit(peer.ip().to_canonical(), phase, Instant::now());
-                let certificate = certificate.clone();
-                tasks.spawn(connection(stream, guard, certificate, router.clone(), stop.clone()));
+                let address = peer.ip().to_canonical();
+                let guard = connections.admit(address, phase, Instant::now());
+                let (certificate, peer) = (certificate.clone(), Peer { address, subject: None });
+                let serving = (router.clone(), stop.clone());
+                tasks.spawn(connection(stream, peer, guard, certificate, serving));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -176,10 +179,10 @@ impl Trouble {
 
 async fn connection(
     stream: TcpStream,
+    mut peer: Peer,
     guard: Guard,
     certificate: Option<Arc<Certificate>>,
-    router: Router,
-    stop: CancellationToken,
+    (router, stop): (Router, CancellationToken),
 ) {
     // Answers are written whole; waiting for more would only delay them.
     drop(stream.set_nodelay(true));
@@ -189,12 +192,17 @@ async fn connection(
         let stream = match certificate {
             None => Stream::Plain(stream),
             Some(certificate) => match certificate.acceptor().accept(stream).await {
-                Ok(stream) => Stream::Tls(Box::new(stream)),
+                Ok(stream) => {
+                    let shown = stream.get_ref().1.peer_certificates();
+                    let shown = shown.and_then(|shown| Subject::of(shown.first()?));
+                    peer.subject = shown.map(Arc::new);
+                    Stream::Tls(Box::new(stream))
+                }
                 Err(_) => return guard.refuse(Refusal::Handshake),
             },
         };
         guard.enter(Phase::Head, Instant::now());
-        speak(Watched { stream, guard: Arc::clone(&guard) }, router, stop).await;
+        speak(Watched { stream, guard: Arc::clone(&guard) }, peer, router, stop).await;
     };
     tokio::select! {
         () = close.cancelled() => {}
@@ -203,11 +211,12 @@ async fn connection(
 }
 
 /// Speaks HTTP until the client has gone, or the server stops.
-async fn speak(stream: Watched, router: Router, stop: CancellationToken) {
+async fn speak(stream: Watched, peer: Peer, router: Router, stop: CancellationToken) {
     let guard = Arc::clone(&stream.guard);
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         guard.enter(Phase::Answering, Instant::now());
+        request.extensions_mut().insert(peer.clone());
         let (answer, guard) = (router.call(request), Arc::clone(&guard));
         async move {
             let answer = answer.await;

@@ -6,25 +6,43 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod access;
+mod auth;
 mod body;
 mod certificate;
 mod connections;
 mod listener;
 mod settings;
+mod subject;
 
 pub use access::{Access, AccessConfig};
+pub use auth::{
+    AuthConfig, ProxyConfig, Role, TOKEN_BYTES_MIN, TokenConfig, TokenSecret, UserConfig,
+};
 pub use body::{BodyError, collect, discard};
 pub use certificate::{Certificate, CertificateConfig};
 pub use connections::Limits;
 pub use listener::{ListenError, Serving, bind, serve};
 pub use settings::WebConfig;
+pub use subject::{Peer, Subject};
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::engine::yaml::SecretRef;
+use crate::engine::{digest::Digest, yaml::SecretRef};
 
 /// Reads a secret as it is now; kept, so that a rotated one is seen.
 pub type SecretSource = Arc<dyn Fn(&SecretRef) -> Result<String, String> + Send + Sync>;
 
 /// What files and secrets hold, by name, to see whether they have changed.
 type Content = BTreeMap<&'static str, Result<String, String>>;
+
+/// A hash of what secrets and files hold now, to see whether that has changed. What cannot be read counts as
+/// what is wrong with it. Blocks the thread for the disk.
+pub fn hash_of(read: &SecretSource, secrets: &[SecretRef], files: &[String]) -> [u8; 32] {
+    let secrets = secrets.iter().map(|secret| match read(secret) {
+        Ok(text) | Err(text) => text.into_bytes(),
+    });
+    let files = files
+        .iter()
+        .map(|path| std::fs::read(path).unwrap_or_else(|error| error.to_string().into_bytes()));
+    Digest::of(secrets.chain(files)).first()
+}

@@ -16,13 +16,20 @@ pub struct WebConfig {
     pub access: AccessConfig,
     /// Anybody may, from anywhere.
     pub is_insecure: bool,
+    /// Whoever uses it asks by itself who they are.
+    pub is_guarded: bool,
 }
 
 impl WebConfig {
     /// Reads the keys and reports every mistake, an address among them that others could reach without
     /// being asked who they are. `default` is where it listens if the section does not say.
     pub fn parse(section: &Section<'_>, default: &str) -> WebConfig {
-        let mut config = WebConfig::local(default);
+        WebConfig::parse_guarded(section, default, false)
+    }
+
+    /// The same; `is_guarded` if what is served asks by itself who they are.
+    pub fn parse_guarded(section: &Section<'_>, default: &str, is_guarded: bool) -> WebConfig {
+        let mut config = WebConfig { is_guarded, ..WebConfig::local(default) };
         config.certificate = section.section("tls").and_then(CertificateConfig::parse);
         let has_tls = section.has("tls");
         config.access = AccessConfig::parse(section);
@@ -59,12 +66,18 @@ impl WebConfig {
             certificate: None,
             access: AccessConfig::default(),
             is_insecure: false,
+            is_guarded: false,
         }
     }
 
     /// Whether it may listen where others can reach it.
     pub const fn may_be_reached(&self) -> bool {
-        self.certificate.is_some() || !self.access.is_open() || self.is_insecure
+        self.certificate.is_some() || !self.access.is_open() || self.is_insecure || self.is_guarded
+    }
+
+    /// Whether others can reach it, as far as its address shows.
+    pub fn is_reachable(&self) -> bool {
+        is_open(&self.listen)
     }
 
     /// Whether every client must show a certificate.

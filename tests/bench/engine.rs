@@ -5,6 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 
 use tripline::{
     engine::{
+        access::UsageMode,
         detector::{DetectCounts, Detector},
         record::{PartitionName, RecordBatch},
         rule::RuleSet,
@@ -38,12 +39,18 @@ pub(crate) fn run() {
     });
     println!("UTF-8 validation alone        {:.0} ns per event", scan / EVENTS as f64);
 
-    let shipped = measure("shipped rules", rules::shipped(), now, &batches);
-    println!("decode+detect, shipped rules  {:.0} events per CPU-second", 1e9 / shipped);
-    println!("decode+detect against UTF-8   {:.1} times", shipped * EVENTS as f64 / scan);
-    let none = measure("no rules", RuleSet::default(), now, &batches);
-    let ten = measure("10 rules", rules::generated(10), now, &batches);
-    let thousand = measure("1,000 rules", rules::generated(1_000), now, &batches);
+    let all = measure("shipped rules", rules::shipped(), UsageMode::All, now, &batches);
+    println!("decode+detect, shipped rules  {:.0} events per CPU-second", 1e9 / all);
+    println!("decode+detect against UTF-8   {:.1} times", all * EVENTS as f64 / scan);
+    let off = UsageMode::Off;
+    let shipped = measure("without usage", rules::shipped(), off, now, &batches);
+    println!(
+        "use of permissions            {:.1} % of decode+detect",
+        100.0 * (all / shipped - 1.0)
+    );
+    let none = measure("no rules", RuleSet::default(), off, now, &batches);
+    let ten = measure("10 rules", rules::generated(10), off, now, &batches);
+    let thousand = measure("1,000 rules", rules::generated(1_000), off, now, &batches);
     println!("1,000 rules against 10        {:.2} times", thousand / ten);
     println!("detect alone, shipped rules   {:.0} ns per event", shipped - none);
     workloads::run(now, &batches);
@@ -51,9 +58,16 @@ pub(crate) fn run() {
 }
 
 /// Nanoseconds of CPU per event.
-fn measure(name: &str, rules: RuleSet, now: WallTime, batches: &[RecordBatch]) -> f64 {
+fn measure(
+    name: &str,
+    rules: RuleSet,
+    usage: UsageMode,
+    now: WallTime,
+    batches: &[RecordBatch],
+) -> f64 {
     let count = rules.detections().count();
-    let mut detector = Detector::new(Arc::new(rules), 0, &EngineSettings::default());
+    let settings = EngineSettings { usage, ..EngineSettings::default() };
+    let mut detector = Detector::new(Arc::new(rules), 0, &settings);
     let mut counts = DetectCounts::default();
     let (mut detections, mut dead_letters) = (0, 0);
     let per_event = median(|| {

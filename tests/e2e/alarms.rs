@@ -1,21 +1,337 @@
-//! Shipped Prometheus alerts through the fault that they are for: a real Prometheus scrapes the real binary. Only
-//! how long a condition must hold is left out, or the test would take hours.
+//! Shipped Prometheus alerts, each through the fault that it is for: a real Prometheus scrapes the real binary.
+//! Only how long a condition must hold is left out, or the test would take hours. So what holds of every busy
+//! process for a moment may fire as well: that alerts are silent while all is well is for promtool's tests.
 
-use std::process::Command;
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Command,
+    time::Duration,
+};
+
+use axum::http::StatusCode;
+use rdkafka::Offset;
 
 use crate::{
     harness::{
-        Service, available, eventually, get, kafka::Kafka, prometheus::Prometheus, service_path,
-        tripline::Tripline,
+        Service, audit, available, eventually, free_port, get, hook::Hook, kafka::Kafka,
+        process::Process, project_file, prometheus::Prometheus, service_path, tripline::Tripline,
     },
-    rules::{SECRET_READ, source_at},
+    rules::{SECRET_READ, read, source_at},
 };
+
+/// Alerts that fire here through their fault.
+const PROVED: [&str; 24] = [
+    "TriplineAlertsFiring",
+    "TriplineAlertsOld",
+    "TriplineCanaryMissing",
+    "TriplineCheckpointFailing",
+    "TriplineClientsRefused",
+    "TriplineDecodeFailures",
+    "TriplineDown",
+    "TriplineEventsElsewhere",
+    "TriplineEventsFromFuture",
+    "TriplineEventsIncomplete",
+    "TriplineEventsLate",
+    "TriplineGroupShared",
+    "TriplineLimitHit",
+    "TriplineNoRecords",
+    "TriplineNotificationsPending",
+    "TriplinePartitionRewound",
+    "TriplinePartitionsUnread",
+    "TriplineReceiverFailing",
+    "TriplineRecordsLost",
+    "TriplineReloadFailed",
+    "TriplineRuleErrors",
+    "TriplineSourceDown",
+    "TriplineSourceTroubles",
+    "TriplineWatermarkDelayed",
+];
+
+/// Alerts whose fault takes minutes, a flood, or a disk or a broker that fails in one way alone. They are in
+/// promtool's tests of the rules.
+const BY_PROMTOOL: [&str; 10] = [
+    "TriplineAccessShed",
+    "TriplineAlertsGivenUp",
+    "TriplineCheckpointOld",
+    "TriplineDeadLettersLost",
+    "TriplineKeysEvicted",
+    "TriplineLagGrowing",
+    "TriplineLedgerStalled",
+    "TriplineRebuilding",
+    "TriplineWindowsClosedWithout",
+    "TriplineWindowsMissed",
+];
+
+/// An alert whose summary cannot be made: its template divides by 0.
+const BROKEN_TEMPLATE: (&str, &str) = (
+    "broken_template.yaml",
+    "title: Pod deleted
+id: 3f0c7e1e-57a0-4d0e-9a7b-3f6f2f3b8a91
+name: pod_deleted
+logsource: {product: kubernetes, service: audit}
+detection:
+  deleted: {objectRef.resource: pods, verb: delete}
+  condition: deleted
+level: low
+tripline:
+  annotations: {summary: '{{ 1 // (count - 1) }}'}
+",
+);
+
+/// A rule that one event can give more keys than count.
+const MANY_KEYS: (&str, &str) = (
+    "many_keys.yaml",
+    "title: Pod listed
+id: 3f0c7e1e-57a0-4d0e-9a7b-3f6f2f3b8a92
+name: pod_listed
+logsource: {product: kubernetes, service: audit}
+detection:
+  listed: {objectRef.resource: pods, verb: list}
+  condition: listed
+level: low
+tripline: {group-by: [sourceIPs]}
+",
+);
 
 /// Waits until an alert fires.
 fn fires(prometheus: &Prometheus, name: &str) {
     eventually(&format!("{name} fires"), || {
         prometheus.query(&format!("ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}")).pop()
     });
+}
+
+/// Waits until Prometheus has seen a counter, so that it sees it grow.
+fn scraped(prometheus: &Prometheus, metric: &str) {
+    eventually(&format!("{metric} is scraped"), || {
+        prometheus.query(&format!("count_over_time({metric}[1m]) > 1")).pop()
+    });
+}
+
+/// A user read a secret two hours ago.
+fn read_long_ago(user: &str) -> String {
+    let ago = Duration::from_secs(7_200);
+    audit::event_at(user, "get", "secrets", "payments", "s", ago).to_string()
+}
+
+/// The most that a process may write into one file.
+fn limit_files(process: &Process, bytes: &str) {
+    let pid = process.id().to_string();
+    let limit = format!("--fsize={bytes}:");
+    assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+}
+
+/// Needs no service, so it always runs.
+#[test]
+fn every_shipped_alert_is_proved_once() {
+    let rules = fs::read_to_string(project_file("deploy/prometheus/tripline.rules.yml")).unwrap();
+    let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let names: Vec<&str> = names.collect();
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(names.len(), distinct.len(), "an alert is there twice: {names:?}");
+    assert_eq!(distinct, PROVED.into_iter().chain(BY_PROMTOOL).collect());
+    let tested = fs::read_to_string(project_file("deploy/prometheus/tripline.rules.test.yml"));
+    let tested = tested.unwrap();
+    let untested: Vec<&str> =
+        BY_PROMTOOL.into_iter().filter(|name| !tested.contains(name)).collect();
+    assert!(untested.is_empty(), "in no test of the rules: {untested:?}");
+}
+
+#[test]
+fn what_is_wrong_with_records_is_an_alert() {
+    if !available(&[Service::Kafka, Service::Prometheus]) {
+        return;
+    }
+    let kafka = Kafka::shared();
+    kafka.create_topic("alarms-records", 1);
+    kafka.create_topic("alarms-rogue", 1);
+    let webhook = format!("127.0.0.1:{}", free_port());
+    let brokers = kafka.brokers();
+    let config = format!(
+        "sources:
+  - {{name: audit, kafka: {{brokers: ['{brokers}'], topics: [alarms-records], group: alarms-records}}}}
+  - {{name: rogue, kafka: {{brokers: ['{brokers}'], topics: [alarms-rogue], group: alarms-rogue, cluster: prod}}}}
+  - {{name: pushed, truth_for: [prod], webhook: {{listen: '{webhook}', cluster: prod, bearer_token_file: token}}}}
+receivers: [{{name: out, stdout: {{}}}}]
+route: {{receiver: out}}
+engine: {{idle_after: 2s, max_alert_age: 1h}}
+"
+    );
+    let mut tripline = Tripline::new(&config, &[SECRET_READ, BROKEN_TEMPLATE, MANY_KEYS]);
+    tripline.write("token", "right");
+    tripline.start_ready();
+    let prometheus = Prometheus::impatient(&tripline.http_address());
+    let producer = kafka.producer();
+    let send = |text: &str| producer.send("alarms-records", text);
+    scraped(&prometheus, "tripline_alerts_old_total");
+
+    (0..20).for_each(|number| send(&read_long_ago(&format!("old-{number}"))));
+    fires(&prometheus, "TriplineAlertsOld");
+    fires(&prometheus, "TriplineWatermarkDelayed");
+    send(&read("user-a", "s"));
+    eventually("event time has come to the present", || {
+        prometheus.query("tripline_watermark_delay_seconds < 900").pop()
+    });
+    (0..20).for_each(|number| send(&read_long_ago(&format!("late-{number}"))));
+    fires(&prometheus, "TriplineEventsLate");
+
+    (0..50).for_each(|_| send("no json"));
+    fires(&prometheus, "TriplineDecodeFailures");
+    let whole = read("user-a", "s");
+    send(&whole[..whole.len() - 1]);
+    fires(&prometheus, "TriplineEventsIncomplete");
+    let mut ahead = audit::event("user-a", "list", "nodes", "", "");
+    for key in ["requestReceivedTimestamp", "stageTimestamp"] {
+        ahead[key] = "2099-01-01T00:00:00.000000Z".into();
+    }
+    send(&ahead.to_string());
+    fires(&prometheus, "TriplineEventsFromFuture");
+    send(&audit::event("user-a", "delete", "pods", "shop", "db").to_string());
+    fires(&prometheus, "TriplineRuleErrors");
+    let mut from_everywhere = audit::event("user-a", "list", "pods", "shop", "");
+    let hosts = (0..1_100).map(|n| format!("10.0.{}.{}", n / 250, n % 250));
+    from_everywhere["sourceIPs"] = hosts.collect::<Vec<_>>().into();
+    send(&from_everywhere.to_string());
+    fires(&prometheus, "TriplineLimitHit");
+
+    producer.send("alarms-rogue", read("user-b", "s"));
+    fires(&prometheus, "TriplineEventsElsewhere");
+    let mut stranger = TcpStream::connect(&webhook).unwrap();
+    stranger.write_all(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+    let mut answer = [0; 12];
+    stranger.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+    fires(&prometheus, "TriplineSourceTroubles");
+    tripline.stop();
+}
+
+#[test]
+fn what_is_wrong_with_receivers_is_an_alert_and_the_canary_comes_round() {
+    if !available(&[Service::Kafka, Service::Prometheus]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    kafka.create_topic("alarms-receivers", 1);
+    let config = source_at(&kafka.brokers(), "alarms-receivers")
+        + &format!(
+            "receivers:
+  - {{name: hook, failing_after: 1s, webhook: {{url: '{}'}}}}
+  - {{name: out, stdout: {{}}}}
+route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}
+heartbeat: {{receiver: out, interval: 1s}}
+canary: {{topic: alarms-receivers, interval: 1s, within: 30s}}
+",
+            hook.url("/alerts")
+        );
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    let prometheus = Prometheus::impatient(&tripline.http_address());
+    // Written to the topic, read, matched, made durable, routed, delivered: again and again.
+    eventually("the canary comes back, and Prometheus sees how long it took", || {
+        prometheus.query("tripline_canary_duration_seconds_count > 2").pop()
+    });
+    assert!(hook.alerts("/alerts").is_empty(), "others see nothing of the canary");
+    eventually("the heartbeat is told again and again", || {
+        let beats = ["receiver=\"out\"", "outcome=\"delivered\""];
+        let beats = tripline.metric("tripline_delivery_attempts_total", &beats);
+        (beats? > 2.0).then_some(())
+    });
+    hook.refuse_with(Some((StatusCode::INTERNAL_SERVER_ERROR, "1")));
+    kafka.producer().send("alarms-receivers", read("user-b", "s"));
+    fires(&prometheus, "TriplineAlertsFiring");
+    fires(&prometheus, "TriplineNotificationsPending");
+    fires(&prometheus, "TriplineReceiverFailing");
+    hook.refuse_with(None);
+    eventually("the alert arrives after all", || hook.alerts("/alerts").pop());
+    tripline.stop();
+}
+
+#[test]
+fn what_is_wrong_with_the_stream_is_an_alert() {
+    if !available(&[Service::Kafka, Service::Prometheus]) {
+        return;
+    }
+    let mut kafka = Kafka::started();
+    kafka.create_topic("alarms-stream", 1);
+    let config = source_at(&kafka.brokers(), "alarms-stream")
+        .replace("[alarms-stream]", "[alarms-stream, alarms-missing]")
+        + "receivers: [{name: out, stdout: {}}]
+route: {receiver: out}
+canary: {topic: alarms-stream, interval: 1s, within: 5s}
+";
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start();
+    tripline.wait_answering();
+    let prometheus = Prometheus::impatient(&tripline.http_address());
+    fires(&prometheus, "TriplinePartitionsUnread");
+    let stranger = kafka.stranger("alarms-stream", "alarms-stream");
+    fires(&prometheus, "TriplineGroupShared");
+    drop(stranger);
+    eventually("the canary has come back", || {
+        prometheus.query("tripline_canary_duration_seconds_count > 0").pop()
+    });
+    kafka.make_anew("alarms-stream", 1);
+    fires(&prometheus, "TriplinePartitionRewound");
+
+    kafka.suspend();
+    fires(&prometheus, "TriplineSourceDown");
+    fires(&prometheus, "TriplineCanaryMissing");
+    kafka.resume();
+    eventually("it reads again", || prometheus.query("tripline_source_up == 1").pop());
+
+    tripline.kill();
+    fires(&prometheus, "TriplineDown");
+    let producer = kafka.producer();
+    (0..20).for_each(|_| producer.send("alarms-stream", read("user-gone", "s")));
+    kafka.delete_records("alarms-stream", Offset::End);
+    tripline.start();
+    fires(&prometheus, "TriplineRecordsLost");
+    tripline.stop();
+}
+
+#[test]
+fn what_is_wrong_with_the_process_is_an_alert() {
+    if !available(&[Service::Kafka, Service::Prometheus]) {
+        return;
+    }
+    let kafka = Kafka::shared();
+    kafka.create_topic("alarms-process", 1);
+    let config = source_at(&kafka.brokers(), "alarms-process")
+        + "receivers: [{name: out, stdout: {}}]
+route: {receiver: out}
+reload: {interval: 1s}
+";
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    // Whoever writes too much gets an error, and not a signal.
+    tripline.start_by_shell("trap '' XFSZ; exec \"$@\"");
+    tripline.wait_ready();
+    let prometheus = Prometheus::impatient(&tripline.http_address());
+    scraped(&prometheus, "tripline_checkpoint_failures_total");
+    tripline.write("rules/wrong.yaml", "title: [\n");
+    fires(&prometheus, "TriplineReloadFailed");
+    fs::remove_file(tripline.path().join("rules/wrong.yaml")).unwrap();
+
+    let mut held: Vec<TcpStream> = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(tripline.http_address()).unwrap();
+        // One that is turned away at once is as good.
+        drop(stream.write_all(b"GET /"));
+        held.push(stream);
+    }
+    fires(&prometheus, "TriplineClientsRefused");
+    drop(held);
+
+    limit_files(tripline.process(), "1");
+    kafka.producer().send("alarms-process", read("user-a", "s"));
+    fires(&prometheus, "TriplineCheckpointFailing");
+    limit_files(tripline.process(), "unlimited");
+    eventually("the checkpoint works again", || {
+        let at = tripline.metric("tripline_checkpoint_age_seconds", &[]);
+        (at? < 2.0).then_some(())
+    });
+    tripline.stop();
 }
 
 #[test]

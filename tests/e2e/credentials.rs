@@ -1,5 +1,7 @@
 //! Kafka over TLS, with each way to say who one is.
 
+use std::fs;
+
 use crate::{
     harness::{
         Service, available, eventually,
@@ -7,7 +9,7 @@ use crate::{
         kafka::{self, Kafka},
         tripline::Tripline,
     },
-    rules::{SECRET_READ, read, to_hook, users},
+    rules::{READS_COUNTED, SECRET_READ, read, to_hook, users},
 };
 
 /// A source of one topic with TLS and a `sasl` section, and the hook.
@@ -78,9 +80,49 @@ fn a_wrong_password_is_said_and_may_be_mended() {
         tripline.readiness().filter(|(_, text)| text.contains("refuse the credentials"))
     });
     assert!(!reason.contains("not-the-password"), "{reason}");
-    tripline.kill();
+    // The next one is no better, and is tried as well.
+    tripline.write("password", "not-that-either");
     tripline.write("password", kafka::PASSWORD);
-    reads(&mut tripline, &hook, "user-a");
+    tripline.wait_ready();
+    eventually("the alert arrives without a restart", || {
+        users(&hook.alerts("/alerts"), "secret_read").contains(&"user-a".to_owned()).then_some(())
+    });
+    assert!(!tripline.log().contains(kafka::PASSWORD), "the password is in the log");
+    tripline.stop();
+}
+
+#[test]
+fn a_password_that_is_rotated_loses_no_record_and_repeats_none() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (mut kafka, hook) = (Kafka::started(), Hook::started());
+    kafka.create_topic("rotated", 1);
+    let sasl = by_password("PLAIN", "./password");
+    let mut tripline = Tripline::new(&config(&kafka, &hook, "rotated", &sasl), &[READS_COUNTED]);
+    tripline.write("password", kafka::PASSWORD);
+    tripline.start_ready();
+    let send = |kafka: &Kafka, from: usize, to: usize| {
+        let producer = kafka.producer();
+        (from..to).for_each(|read_number| {
+            producer.send("rotated", read("user-a", &format!("s{read_number}")));
+        });
+    };
+    send(&kafka, 0, 4);
+    // Connections that are open go on; the broker asks again when it comes back.
+    kafka.stop();
+    kafka.change_password("another-horse");
+    kafka.start();
+    send(&kafka, 4, 5);
+    eventually("/readyz says that the credentials are refused", || {
+        tripline.readiness().filter(|(_, text)| text.contains("refuse the credentials"))
+    });
+    tripline.write("password", "another-horse");
+    eventually("the fifth read is an alert", || {
+        users(&hook.alerts("/alerts"), "five_reads").first().cloned()
+    });
+    assert!(users(&hook.alerts("/alerts"), "six_reads").is_empty(), "a read was counted twice");
+    tripline.stop();
 }
 
 #[test]
@@ -118,14 +160,18 @@ fn a_certificate_of_a_stranger_is_refused() {
     let sasl = by_password("PLAIN", "./right");
     let trusted = kafka.ca().display().to_string();
     let config = config(kafka, &hook, "stranger", &sasl);
-    let config = config.replace(&trusted, &stranger.ca().display().to_string());
+    let config = config.replace(&trusted, "./ca.pem");
     let mut tripline = Tripline::new(&config, &[SECRET_READ]);
     tripline.write("right", kafka::PASSWORD);
+    fs::copy(stranger.ca(), tripline.path().join("ca.pem")).unwrap();
     tripline.start();
     eventually("/readyz says that TLS fails", || {
         tripline.readiness().filter(|(_, text)| text.contains("TLS to the brokers fails"))
     });
-    tripline.kill();
+    // The authority is put right while it runs.
+    fs::copy(kafka.ca(), tripline.path().join("ca.pem")).unwrap();
+    tripline.wait_ready();
+    tripline.stop();
 }
 
 /// Needs no service, so it always runs.

@@ -102,8 +102,9 @@ route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}
         users(&hook.alerts(), "six_reads").first().cloned()
     });
     let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    // What was refused is owed anew, by a notification of its own.
+    // What was refused was told to nobody: it is owed anew, by a notification of its own.
     let mut refused: BTreeSet<String> = BTreeSet::new();
+    let mut taken_ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let (mut offers, mut taken) = (0, 0);
     for offered in hook.offered() {
         offers += 1;
@@ -113,12 +114,17 @@ route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}
             if offered.is_refused {
                 refused.insert(what.clone());
             }
+            if offered.is_taken {
+                taken_ids.entry(what.clone()).or_default().insert(offered.id.clone());
+            }
             ids.entry(what).or_default().insert(offered.id.clone());
         }
     }
     let several: Vec<_> =
         ids.iter().filter(|(what, ids)| ids.len() > 1 && !refused.contains(*what)).collect();
     assert!(several.is_empty(), "the same told under several ids: {several:?}");
+    let twice: Vec<_> = taken_ids.iter().filter(|(_, ids)| ids.len() > 1).collect();
+    assert!(twice.is_empty(), "the same taken under several ids: {twice:?}");
     assert!(taken >= expected.len() && offers > taken, "{offers} offered, {taken} taken");
     println!(
         "{kills} kills, {} alerts, {offers} offers, {taken} taken, {} with an old token",

@@ -12,10 +12,12 @@
     reason = "tests touch the world, and a panic is how they fail"
 )]
 
+mod acts;
 mod alarms;
 mod bad_input;
 mod clocks;
 mod configuration;
+mod console;
 mod crash;
 mod credentials;
 mod delivery;
@@ -26,12 +28,14 @@ mod mail;
 mod mistakes;
 mod outage;
 mod ownership;
+mod real_cluster;
 mod refusals;
 mod reload;
 mod resolved;
 mod routes;
 mod rules;
 mod server;
+mod shippers;
 mod slack;
 mod state;
 mod stop;

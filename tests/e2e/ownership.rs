@@ -6,6 +6,7 @@ use crate::{
     },
     rules::{READS_COUNTED, SECRET_READ, read, source, to_hook, users},
 };
+use axum::http::StatusCode;
 use std::time::{Duration, Instant};
 
 /// Exit code of a process that was fenced; part of the command line's contract.
@@ -84,7 +85,12 @@ fn a_process_that_was_suspended_counts_nothing_of_what_another_one_has() {
     first.start_ready();
     producer.send("suspended", read("user-before", "s"));
     eventually("the first process delivers", || hook.alerts("/alerts").pop());
+    // It owes something, and tries again and again.
+    hook.refuse_with(Some((StatusCode::INTERNAL_SERVER_ERROR, "1")));
+    producer.send("suspended", read("user-owed", "s"));
+    eventually("it is tried", || hook.refused().pop());
     first.process().signal("STOP");
+    hook.refuse_with(None);
     let suspended = Instant::now();
     let config = source(kafka, "suspended") + &to_hook(&other_hook);
     let mut second = Tripline::new(&config, &[SECRET_READ]);

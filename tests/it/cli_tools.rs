@@ -216,5 +216,5 @@ fn the_demo_catches_every_attack() {
     assert!(out.contains("17 of 17 attacks caught"), "{out}");
     assert!(out.contains("no false alarms"), "{out}");
     assert!(!out.contains("never came out"), "{out}");
-    assert!(err.contains("Metrics: http://127.0.0.1:"), "{err}");
+    assert!(err.contains("Console: http://127.0.0.1:"), "{err}");
 }

@@ -14,6 +14,7 @@ use tripline::{
         dispatch::{
             Form, Notification, NotificationId, NotifyReason, Outcome, OutcomeReason, Receipt,
         },
+        event_ref::{AuditId, EventPosition, EventRef},
         rule::Severity,
         time::{EventTime, WallTime},
         yaml::{SecretRef, Section, parse},
@@ -55,7 +56,7 @@ pub(crate) fn build_with(kind: &str, yaml: &str, printer: Printer) -> Arc<dyn No
         SecretRef::Env(_) => Ok(SECRET.to_owned()),
     };
     let external_url = Some("https://tripline.example.org".to_owned());
-    let context = BuildContext { secret: Box::new(secret), external_url, printer };
+    let context = BuildContext { secret: Arc::new(secret), external_url, printer };
     config.build(&context).unwrap()
 }
 
@@ -85,6 +86,8 @@ pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
     let time = EventTime::parse("2026-01-05T22:14:01Z").unwrap();
     let fields = [("userAgent", name), ("verb", "get")];
     let fields = fields.map(|(field, value)| (field.to_owned(), value.to_owned())).into();
+    let position = EventPosition { topic: "audit".into(), partition: 3, offset: 1712, index: 0 };
+    let event = EventRef { position, audit_id: AuditId::new(name), event_hash: [7; 32] };
     Alert {
         state,
         annotations: BTreeMap::from([("summary".to_owned(), format!("{name} did it"))]),
@@ -92,7 +95,7 @@ pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
         ends_at: (state == AlertState::Resolved).then_some(time),
         value: 7.0,
         threshold: "≥ 5 events in 5m".to_owned(),
-        evidence: vec![Evidence { time, fields }],
+        evidence: vec![Evidence { time, fields, event: Some(Arc::new(event)) }],
         ..Alert::begun(time.as_wall(), ("rule-1", "Burst"), Severity::High, labels)
     }
 }
@@ -320,7 +323,11 @@ async fn alertmanager_takes_what_it_gets() {
     };
     for alert in alerts.as_array().unwrap() {
         assert!(time(alert, "startsAt") <= time(alert, "endsAt"), "{alert}");
-        assert_eq!(alert["generatorURL"], "https://tripline.example.org/");
+        // The page of the alert in the console.
+        let page = alert["generatorURL"].as_str().unwrap();
+        let fingerprint = alert["labels"]["fingerprint"].as_str().unwrap();
+        let expected = format!("https://tripline.example.org/alerts/{fingerprint}/2");
+        assert!(page.starts_with(&expected), "{page}");
     }
     let created = jiff::Timestamp::from_microsecond(told_about.created_at.micros()).unwrap();
     assert_eq!(time(&alerts[0], "endsAt").duration_since(created).as_secs(), 240);
@@ -462,7 +469,16 @@ async fn slack_messages_stay_within_its_limits_whatever_an_attacker_writes() {
                 Vec::<String>::new(),
                 "{count} × {length}"
             );
-            let ours = message.to_string().replace("<https://tripline.example.org/|Tripline>", "");
+            let first = &told_about.alerts[0];
+            let page = format!(
+                "<https://tripline.example.org/alerts/{}/{}|Open the alert>",
+                first.fingerprint,
+                first.starts_at.rfc3339()
+            );
+            let all = "<https://tripline.example.org/alerts|Open the alerts>";
+            let said = message.to_string();
+            assert_eq!((said.contains(&page), said.contains(all)), (count == 1, count > 1));
+            let ours = said.replace(&page, "").replace(all, "");
             assert!(!ours.contains('<'), "markup of others: {ours}");
         }
     }

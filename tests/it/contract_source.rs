@@ -76,6 +76,7 @@ fn start(source: Box<dyn Source>, positions: Vec<Position>) -> Running {
         }
     };
     let context = SourceContext {
+        claim: Arc::default(),
         name: None,
         sink: Box::new(Sink { seen: Arc::clone(&seen), full: Arc::clone(&full) }),
         positions,

@@ -59,6 +59,7 @@ fn letters_keep_their_bytes_and_a_huge_one_is_cut() {
     let (sender, batches) = mpsc::channel();
     let stop = CancellationToken::new();
     let context = SourceContext {
+        claim: Arc::default(),
         name: None,
         sink: Box::new(Channel(sender)),
         positions: vec![],

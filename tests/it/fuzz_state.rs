@@ -97,7 +97,7 @@ fn plan() -> DispatchPlan {
         failing_after: Duration::from_secs(600),
     };
     let receiver = ReceiverPlan { name: "people".to_owned(), notifiers: vec![notifier] };
-    DispatchPlan { route: Route::default(), receivers: vec![receiver] }
+    DispatchPlan { route: Route::default(), receivers: vec![receiver], ..DispatchPlan::default() }
 }
 
 /// Requests of a few users, some of them refused, so that every kind of rule has something to keep.

@@ -207,6 +207,99 @@ fn the_event_is_found_under_any_key_and_only_once() {
     }
 }
 
+/// An event with other keys, by a function of the path to each; and with trees as texts, if asked for.
+fn rewritten(event: &str, key: &dyn Fn(&str) -> String, trees_are_texts: bool) -> String {
+    let event: Value = serde_json::from_str(event).unwrap();
+    let mut out = serde_json::Map::new();
+    for (name, value) in event.as_object().unwrap() {
+        let value = match value {
+            Value::Object(members) if name != "annotations" => {
+                let members = members.iter().map(|(name, value)| (key(name), value.clone()));
+                Value::Object(members.collect())
+            }
+            other => other.clone(),
+        };
+        let is_tree = value.is_object() || value.is_array();
+        let value = if is_tree && trees_are_texts { Value::from(value.to_string()) } else { value };
+        out.insert(key(name), value);
+    }
+    Value::Object(out).to_string()
+}
+
+#[test]
+fn keys_in_other_letters_are_keys_of_an_event() {
+    let snake = |name: &str| {
+        let mut out = String::new();
+        for (index, c) in
+            name.replace("URI", "Uri").replace("ID", "Id").replace("IPs", "Ips").char_indices()
+        {
+            if c.is_uppercase() && index > 0 {
+                out.push('_');
+            }
+            out.extend(c.to_lowercase());
+        }
+        out
+    };
+    let pascal = |name: &str| name[..1].to_uppercase() + &name[1..];
+    let lower = |name: &str| name.to_lowercase();
+    let ways: [&dyn Fn(&str) -> String; 3] = [&snake, &pascal, &lower];
+    for way in ways {
+        for trees_are_texts in [false, true] {
+            let event = rewritten(EXEC, way, trees_are_texts);
+            check(&event, WHOLE);
+            check(format!(r#"{{"log":{}}}"#, quoted(&event)), WHOLE);
+            check(format!(r#"{{"rows":[{event},{{"x":1}}]}}"#), &format!("{WHOLE} !not_an_event"));
+        }
+    }
+}
+
+#[test]
+fn keys_that_were_joined_are_paths() {
+    for (separator, prefix) in
+        [("_", ""), ("_", "audit_"), (".", ""), (".", "kubernetes.audit."), ("/", "k8s/")]
+    {
+        let event: Value = serde_json::from_str(EXEC).unwrap();
+        let mut joined = serde_json::Map::new();
+        for (name, value) in event.as_object().unwrap() {
+            match value {
+                Value::Object(members) => {
+                    for (below, value) in members {
+                        joined.insert(format!("{prefix}{name}{separator}{below}"), value.clone());
+                    }
+                }
+                other => {
+                    joined.insert(format!("{prefix}{name}"), other.clone());
+                }
+            }
+        }
+        check(Value::Object(joined).to_string(), WHOLE);
+    }
+}
+
+#[test]
+fn lists_of_bytes_are_texts() {
+    let written = |bytes: &[u8], below_zero: bool| {
+        let numbers = bytes.iter().map(|byte| match below_zero {
+            true => i8::from_ne_bytes([*byte]).to_string(),
+            false => byte.to_string(),
+        });
+        format!("[{}]", numbers.collect::<Vec<_>>().join(","))
+    };
+    let named = changed(json!({"user.username": "zoë"}));
+    for below_zero in [false, true] {
+        let list = written(named.as_bytes(), below_zero);
+        // journald; a Buffer of Node.js.
+        check(format!(r#"{{"MESSAGE":{list},"__REALTIME_TIMESTAMP":"1772445600200000"}}"#), WHOLE);
+        check(format!(r#"{{"log":{{"type":"Buffer","data":{list}}}}}"#), WHOLE);
+        check(&list, WHOLE);
+    }
+    let lead = written(format!("I0302 audit: {EXEC}").as_bytes(), false);
+    check(format!(r#"{{"MESSAGE":{lead}}}"#), WHOLE);
+    for other in ["[1,2,3]", "[123,34,300]", "[123,1.5]", "[]"] {
+        check(format!(r#"{{"MESSAGE":{other}}}"#), "0 events !not_an_event");
+    }
+}
+
 #[test]
 fn rows_of_the_table_of_aks_are_events() {
     let row = r#"{"TimeGenerated":"2026-03-02T10:00:00.2Z","AuditId":"a-1","Level":"Metadata","Stage":"ResponseStarted","RequestUri":"/api","Verb":"create","User":"{\"username\":\"eve\"}","ObjectRef":{"resource":"pods","subresource":"exec"},"ResponseStatus":"{\"code\":101}","Annotations":{"authorization.k8s.io/decision":"allow"},"Type":"AKSAudit"}"#;

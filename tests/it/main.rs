@@ -10,7 +10,9 @@
     reason = "a test may fail"
 )]
 
+mod acts;
 mod alert_schema;
+mod api;
 mod backtest;
 mod backtest_reports;
 mod binary;
@@ -18,6 +20,7 @@ mod cli;
 mod cli_tools;
 mod compose;
 mod config;
+mod console;
 mod contract_notify;
 mod contract_source;
 mod contract_store;
@@ -27,6 +30,7 @@ mod diagnostics;
 mod embedded_kafka;
 mod explain;
 mod fake_receivers;
+mod floods;
 mod followed;
 mod fuzz_bodies;
 mod fuzz_state;
@@ -38,6 +42,7 @@ mod kinds;
 mod ledger;
 mod newest_kubernetes;
 mod padding;
+mod permissions;
 mod pipeline;
 mod policy;
 mod reference;
@@ -50,5 +55,6 @@ mod sim;
 mod slack_limits;
 mod straight;
 mod tidy;
+mod truth;
 mod upgrade;
 mod webhook;

@@ -32,6 +32,7 @@ const PADDINGS: &[(&str, Padding)] = &[
     ("keys", keys),
     ("long texts", long_texts),
     ("order", order),
+    ("parameters", parameters),
     ("white space", white_space),
 ];
 
@@ -181,6 +182,54 @@ fn forwarded(event: &mut Event, dice: &mut Dice) {
     }
 }
 
+/// Parameters that the API server does not know or cannot read, around those that it takes, and letters of these
+/// as escapes.
+fn parameters(event: &mut Event, dice: &mut Dice) {
+    let Some(Written::Scalar(written)) = event.member("requestURI") else { return };
+    let uri = plain(written);
+    let (path, query) = uri.split_once('?').unwrap_or((&uri, ""));
+    let mut pairs: Vec<String> =
+        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| encoded(pair, dice)).collect();
+    for _ in 0..[1, 4, 300][dice.below(3)] {
+        let decoy = DECOYS[dice.below(DECOYS.len())].to_owned();
+        let at = if dice.is_lucky(2) { pairs.len() } else { 0 };
+        pairs.insert(at, decoy);
+    }
+    *written = text(&format!("{path}?{}", pairs.join("&")));
+}
+
+/// Parameters that look like some that count, and are none.
+const DECOYS: [&str; 12] = [
+    "x=dryRun=All",
+    "x=dryRun%3DAll",
+    "DryRun=All",
+    "dry%2552un=All",
+    "dryRun%00=All",
+    "a;dryRun=All",
+    "dryRun=%zz",
+    "x=/proxy/metrics",
+    "/proxy/metrics/cadvisor",
+    "Command=ls",
+    "x=labelSelector=name%3Dweb%2Cowner%3Dhelm",
+    "=",
+];
+
+/// A parameter with some of its letters as escapes.
+fn encoded(pair: &str, dice: &mut Dice) -> String {
+    let mut out = String::new();
+    let mut chars = pair.chars();
+    while let Some(c) = chars.next() {
+        out.push(c);
+        if c == '%' {
+            out.extend(chars.by_ref().take(2));
+        } else if c.is_ascii_alphanumeric() && dice.is_lucky(4) {
+            out.pop();
+            out.push_str(&format!("%{:02x}", u32::from(c)));
+        }
+    }
+    out
+}
+
 /// Whether these are the operations of a JSON patch, whose order counts.
 fn is_patch(items: &[Written]) -> bool {
     let has_op = |item: &Written| matches!(item, Written::Object(members) if members.iter().any(|(key, _)| plain(key) == "op"));
@@ -321,11 +370,11 @@ fn plain(written: &str) -> String {
 }
 
 /// Numbers that look random.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     /// Below a bound above zero.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -101,7 +101,11 @@ fn start(
     let settings = PipelineSettings {
         rules: Arc::new(RuleSet::default()),
         engine: EngineSettings::default(),
-        plan: DispatchPlan { route: Route::default(), receivers: Vec::new() },
+        plan: DispatchPlan {
+            route: Route::default(),
+            receivers: Vec::new(),
+            ..DispatchPlan::default()
+        },
         receivers: Receivers::default(),
         sources: vec![source],
         store: Box::new(store),

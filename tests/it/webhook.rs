@@ -95,6 +95,7 @@ async fn start(section: &str, positions: Vec<Position>) -> Webhook {
     let (committed, receiver) = watch::channel(Vec::new());
     let events = Arc::clone(&seen);
     let context = SourceContext {
+        claim: Arc::default(),
         name: Some("api".into()),
         sink: Box::new(Sink(Arc::clone(&seen))),
         positions,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tripline::engine::{
     shard::{RestoreReport, Shard},
     state::{StateChange, StateEntry, StateTable},
+    time::WallTime,
 };
 
 #[derive(Default)]
@@ -33,6 +34,12 @@ impl Store {
     /// What a process that starts does.
     pub(crate) fn give(&self, shard: &mut Shard) -> RestoreReport {
         shard.restore(&mut self.entries())
+    }
+
+    /// Against what the process before held events, if that is kept.
+    pub(crate) fn horizon(&self) -> Option<WallTime> {
+        let value = self.entries.get(&(StateTable::Watermark, b"h".to_vec()))?;
+        Some(postcard::from_bytes(value).unwrap())
     }
 
     /// Everything that is kept.

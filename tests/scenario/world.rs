@@ -36,6 +36,8 @@ pub(crate) struct World {
     engine: Option<Engine>,
     store: Store,
     clock: WallTime,
+    /// What events are held against by this process, where its clock is behind that.
+    horizon: WallTime,
     /// The latest event so far.
     latest: EventTime,
     listening: bool,
@@ -66,6 +68,7 @@ impl World {
             engine: None,
             store: Store::default(),
             clock: WallTime::MIN,
+            horizon: WallTime::MIN,
             latest: EventTime::MIN,
             listening: true,
             replaced: false,
@@ -223,6 +226,7 @@ impl World {
                 engine.rules = rules;
                 // How many pieces were restored depends on how often there was a checkpoint.
                 let RestoreReport { outdated, unusable, .. } = self.restart();
+                self.horizon = self.store.horizon().unwrap_or(WallTime::MIN);
                 self.printed.push(format!("restored; outdated {outdated}, unusable {unusable}"));
             }
             (_, None) => panic!("begin with `rules`"),
@@ -268,7 +272,7 @@ impl World {
             batch.push_at(&partition, offset, None, record.written, payload);
         }
         self.clock = now;
-        let found = engine.detector.detect(now, &batch);
+        let found = engine.detector.detect(now.max(self.horizon), &batch);
         for letter in &found.dead_letters {
             self.printed.push(format!("dead letter {}: {}", letter.reason.as_str(), letter.detail));
         }

@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 import jsonschema
+import openapi_spec_validator
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -156,9 +157,21 @@ def check_alerts(checker: Checker):
     checker.invalid(schema, "a wrong alert", [alerts[0] | {"state": "pending"}])
 
 
+def check_api(checker: Checker):
+    document = json.loads(checker.tripline("schema", "api"))
+    validator = openapi_spec_validator.OpenAPIV31SpecValidator
+    for error in validator(document).iter_errors():
+        checker.note("api", f"{error.json_path}: {error.message[:200]}")
+    checker.note("api", "" if len(document["paths"]) > 10 else "there is nothing in it")
+    del document["info"]["title"]
+    wrong = any(validator(document).iter_errors())
+    checker.note("a wrong api", "" if wrong else "the validator does not see what is wrong")
+
+
 def main() -> int:
     checker = Checker(sys.argv[1])
-    for check in (check_rules, check_tests, check_identities, check_configuration, check_alerts):
+    checks = (check_rules, check_tests, check_identities, check_configuration, check_alerts, check_api)
+    for check in checks:
         check(checker)
     print(f"schema result: {checker.passed} passed, {checker.failed} failed")
     return 1 if checker.failed else 0

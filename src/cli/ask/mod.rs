@@ -1,52 +1,34 @@
 //! Questions to the ledger: where it is, which time, and how answers are written.
+//!
+//! What is asked and answered is in [`crate::ask`]; here are the arguments. A question goes to files, or to a
+//! running Tripline that asks the same of its own.
 
 pub(super) mod coverage;
+pub(super) mod permissions;
 pub(super) mod sessions;
 pub(super) mod timeline;
 pub(super) mod visits;
 pub(super) mod who_did;
-mod words;
 
-use std::path::PathBuf;
-
-use clap::{Args, ValueEnum};
-use jiff::{
-    civil::{Date, DateTime},
-    tz::TimeZone,
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
 };
 
-use super::output;
+use clap::Args;
+
+use super::{
+    exit, output,
+    remote::{Remote, RemoteError},
+};
 use crate::{
     app::clock::now,
-    archive::{Cursor, Filter, Page, Query, Reader},
-    engine::{
-        diagnostic::nearest,
-        duration::parse_duration,
-        ledger::Row,
-        text::{counted, printable},
-        time::EventTime,
+    archive::{
+        Reader,
+        notes::{self, Note},
     },
+    ask::{AskError, Format, Params, QuestionKind, Written, write},
 };
-
-/// Rows of a page unless somebody asks for more: a pager's worth.
-const PAGE_ROWS: usize = 200;
-
-/// Rows that a question which adds up looks at: 1,000,000. Beyond it the time must be narrower.
-const ROWS_MAX: usize = 1_000_000;
-
-/// How an answer is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table for people.
-    #[default]
-    Text,
-    /// One JSON document.
-    Json,
-    /// One JSON object a line: the rows as they are in the chain, where rows are asked for.
-    Jsonl,
-    /// Comma-separated values with a line of names.
-    Csv,
-}
 
 /// Where the ledger is, and which time is asked about.
 #[derive(Args, Clone, Debug)]
@@ -57,6 +39,12 @@ struct AskArgs {
     /// Directory with month files, if it is not in the state directory: a copy, say.
     #[arg(long, value_name = "DIR")]
     ledger: Option<PathBuf>,
+    /// Ask a running Tripline instead, where it serves HTTP: http://127.0.0.1:9464.
+    #[arg(long, value_name = "URL", env = "TRIPLINE_SERVER", conflicts_with = "ledger")]
+    server: Option<String>,
+    /// File with a bearer token for the server; or else the token is in TRIPLINE_TOKEN.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    token_file: Option<PathBuf>,
     /// So long until now: 90m, 24h, 30d.
     #[arg(long, value_name = "SPAN", conflicts_with = "from")]
     since: Option<String>,
@@ -70,179 +58,110 @@ struct AskArgs {
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     zone: String,
     /// text, json, jsonl or csv.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
-    #[arg(hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format)]
     format: Format,
     /// Only of this cluster.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
 }
 
-/// Somebody asked for what there is not: exit code 2, and what was meant.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Mistake(String);
+/// Rows of a page, and where it begins.
+#[derive(Args, Clone, Debug)]
+struct PageArgs {
+    /// Rows at most.
+    #[arg(long, value_name = "N", default_value_t = crate::ask::PAGE_ROWS)]
+    limit: usize,
+    /// Go on behind this place, as the page before said it.
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+}
 
-/// What a question is about, resolved.
-struct Asked {
-    reader: Reader,
-    from: EventTime,
-    to: EventTime,
-    zone: TimeZone,
-    format: Format,
-    filters: Vec<Filter>,
+impl PageArgs {
+    fn params(&self, params: Params) -> Params {
+        params.with("limit", Some(self.limit.to_string())).with("after", self.after.clone())
+    }
+}
+
+fn format(word: &str) -> Result<Format, String> {
+    let words: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+    Format::parse(word).ok_or_else(|| format!("it is one of: {}", words.join(", ")))
+}
+
+/// `true`, if it is.
+fn flag(is_set: bool) -> Option<&'static str> {
+    is_set.then_some("true")
+}
+
+/// Has it recorded that somebody looked at what people did, or says that it is not.
+fn leave_note(state: &Path, is_copy: bool, (question, params): (&str, &Params), rows: usize) {
+    let said: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let who = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    let note = Note {
+        who: who.unwrap_or_else(|_| "somebody".to_owned()),
+        at: now().micros(),
+        question: question.to_owned(),
+        said: said.join(" "),
+        rows: rows as u64,
+    };
+    let left = if is_copy { Ok(false) } else { notes::leave(state, &note).map(|()| true) };
+    match left {
+        Ok(true) => {}
+        Ok(false) => output::tell("who looks at a copy of the ledger is not recorded"),
+        Err(why) => output::tell(&format!("that you looked is not recorded: {why}")),
+    }
 }
 
 impl AskArgs {
-    /// Opens the ledger and reads the times.
-    fn resolve(&self, span_default: &str) -> anyhow::Result<Asked> {
-        let zone = zone_of(&self.zone)?;
-        let (from, to) = self.times(&zone, span_default)?;
-        let reader = Reader::open(&self.state, self.ledger.as_deref())?;
-        for problem in reader.problems() {
-            output::tell(&format!("warning: {problem}"));
-        }
-        let filters = self.cluster.iter().cloned().map(Filter::Cluster).collect();
-        Ok(Asked { reader, from, to, zone, format: self.format, filters })
-    }
-
-    fn times(&self, zone: &TimeZone, span_default: &str) -> anyhow::Result<(EventTime, EventTime)> {
-        let to = match &self.to {
-            Some(text) => time_of(text, zone)?,
-            None => now().as_event(),
-        };
-        let from = match (&self.from, &self.since) {
-            (Some(text), _) => time_of(text, zone)?,
-            (None, since) => {
-                let text = since.as_deref().unwrap_or(span_default);
-                let span = parse_duration(text).ok_or_else(|| {
-                    Mistake(format!("`{text}` is not a span of time: write 90m, 24h or 30d"))
-                })?;
-                to.minus(span)
+    /// Asks, prints the answer, and says what else there is to say.
+    fn answer(&self, kind: &QuestionKind, params: Params) -> anyhow::Result<ExitCode> {
+        let params = params
+            .with("since", self.since.clone())
+            .with("from", self.from.clone())
+            .with("to", self.to.clone())
+            .with("zone", Some(self.zone.clone()))
+            .with("cluster", self.cluster.clone());
+        let answered = match &self.server {
+            None => self.ask_files(kind, &params),
+            Some(url) => {
+                let remote = Remote::new(url, self.token_file.as_deref())?;
+                remote.ask(kind.name, &params, self.format)
             }
         };
-        if from >= to {
-            let (from, to) = (shown_time(from, zone), shown_time(to, zone));
-            return Err(Mistake(format!(
-                "the time begins at {from} and ends at {to}: nothing lies \
-                                        between"
-            ))
-            .into());
+        let (written, warnings) = match answered {
+            Ok(answer) => answer,
+            Err(RemoteError::Mistake(text)) => {
+                output::complain(&text);
+                return Ok(ExitCode::from(exit::USAGE));
+            }
+            Err(RemoteError::Other(error)) => return Err(error),
+        };
+        for warning in warnings {
+            output::tell(&format!("warning: {warning}"));
         }
-        Ok((from, to))
-    }
-}
-
-pub(super) fn zone_of(name: &str) -> anyhow::Result<TimeZone> {
-    TimeZone::get(name).map_err(|_| {
-        let known: Vec<String> =
-            jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
-        let near = nearest(name, known.iter().map(String::as_str));
-        let hint = near.map_or_else(
-            || "write one such as UTC or Europe/Berlin".to_owned(),
-            |near| format!("did you mean {near}?"),
-        );
-        Mistake(format!("there is no time zone `{}`; {hint}", printable(name))).into()
-    })
-}
-
-/// RFC 3339, or a date with or without a time of that zone.
-fn time_of(text: &str, zone: &TimeZone) -> anyhow::Result<EventTime> {
-    if let Some(time) = EventTime::parse(text) {
-        return Ok(time);
-    }
-    let civil = text
-        .parse::<DateTime>()
-        .or_else(|_| format!("{text}:00").parse::<DateTime>())
-        .or_else(|_| text.parse::<Date>().map(|date| date.to_datetime(jiff::civil::Time::MIN)));
-    let zoned = civil.ok().and_then(|civil| civil.to_zoned_datetime(zone.clone()).ok());
-    let zoned = zoned.ok_or_else(|| {
-        let hint = "write 2026-11-29, '2026-11-29 14:00' or 2026-11-29T14:00:00Z";
-        Mistake(format!("`{}` is not a time: {hint}", printable(text)))
-    })?;
-    Ok(EventTime::from_micros(zoned.timestamp().as_microsecond()))
-}
-
-/// `2026-11-29 14:00:12`, in a zone.
-fn shown_time(time: EventTime, zone: &TimeZone) -> String {
-    match jiff::Timestamp::from_microsecond(time.micros()) {
-        Ok(timestamp) => {
-            let local = zone.to_datetime(timestamp);
-            format!(
-                "{} {:02}:{:02}:{:02}",
-                local.date(),
-                local.hour(),
-                local.minute(),
-                local.second()
-            )
+        if kind.is_personal() && self.server.is_none() {
+            leave_note(&self.state, self.ledger.is_some(), (kind.name, &params), written.count);
         }
-        Err(_) => time.rfc3339(),
-    }
-}
-
-impl Asked {
-    fn query(&self, after: Option<Cursor>, limit: usize) -> Query {
-        Query { filters: self.filters.clone(), from: self.from, to: self.to, after, limit }
-    }
-
-    /// One page.
-    fn page(&self, after: Option<Cursor>, limit: usize) -> anyhow::Result<Page> {
-        Ok(self.reader.page(&self.query(after, limit))?)
-    }
-
-    /// All rows, for a question that adds up.
-    fn all(&self) -> anyhow::Result<Vec<Row>> {
-        let page = self.page(None, ROWS_MAX)?;
-        if page.next.is_some() {
-            let most = counted(ROWS_MAX, "row");
-            return Err(
-                Mistake(format!("there are more than {most}: ask for a narrower time")).into()
-            );
+        output::print_all(&written.text)?;
+        if let Some(next) = written.next
+            && self.format != Format::Json
+        {
+            output::tell(&format!("there is more: --after {next}"));
         }
-        Ok(page.rows)
+        Ok(exit::OK)
     }
 
-    /// Says which one may have been meant by a text that stands in no row at all.
-    fn check_known(&self, column: &'static str, what: &str, text: &str) -> anyhow::Result<()> {
-        let known = self.reader.texts(column);
-        if known.iter().any(|one| one == text) || self.is_in_spool(text) {
-            return Ok(());
+    fn ask_files(
+        &self,
+        kind: &QuestionKind,
+        params: &Params,
+    ) -> Result<(Written, Vec<String>), RemoteError> {
+        let other = |error| RemoteError::Other(anyhow::Error::from(error));
+        let reader = Reader::open(&self.state, self.ledger.as_deref()).map_err(other)?;
+        let warnings = reader.problems().iter().map(ToString::to_string).collect();
+        match kind.answer(&reader, params, now().as_event()) {
+            Ok(asked) => Ok((write(&asked, self.format), warnings)),
+            Err(AskError::Mistake(mistake)) => Err(RemoteError::Mistake(mistake.to_string())),
+            Err(AskError::Archive(error)) => Err(other(error)),
         }
-        let near = nearest(text, known.iter().map(String::as_str));
-        let hint = near.map_or_else(
-            || "no row of the ledger has it".to_owned(),
-            |near| format!("did you mean `{}`?", printable(near)),
-        );
-        Err(Mistake(format!("nothing is known of the {what} `{}`; {hint}", printable(text))).into())
-    }
-
-    /// Whether a text stands in a row that is in no month yet.
-    fn is_in_spool(&self, text: &str) -> bool {
-        let quoted = serde_json::to_string(text).unwrap_or_default();
-        self.reader.waiting().any(|row| row.line().contains(&quoted))
-    }
-}
-
-/// The names of the columns of an export, as CSV.
-pub(super) fn csv_head() -> String {
-    words::csv(&words::COLUMNS, &[])
-}
-
-/// A row of an export, as CSV.
-pub(super) fn csv_row(row: &Row, zone: &TimeZone) -> String {
-    let line = words::csv(&[], &[words::cells(row, zone)]);
-    line.trim_start().to_owned()
-}
-
-/// The exit code of a mistake is 2; anything else is the world's.
-fn answered(
-    outcome: anyhow::Result<std::process::ExitCode>,
-) -> anyhow::Result<std::process::ExitCode> {
-    match outcome {
-        Err(error) if error.is::<Mistake>() => {
-            output::complain(&error.to_string());
-            Ok(std::process::ExitCode::from(super::exit::USAGE))
-        }
-        other => other,
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct DemoArgs {
     /// Play ten times as fast.
     #[arg(long)]
     fast: bool,
-    /// Where metrics and health are served; the next free port if this one is taken.
+    /// Where the console, metrics and health are served; the next free port if this one is taken.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9464")]
     listen: std::net::SocketAddr,
 }
@@ -83,7 +83,7 @@ pub(super) fn execute(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     screen.tell(&format!(
         "A cluster sends its audit events to the Kafka inside this process. On watch: {}.\n\
          {} attacks follow, in the midst of ordinary traffic. Times are UTC.\n\
-         Metrics: {}/metrics{}\n",
+         Console: {}/{}\n",
         stage.rules(),
         Story::all(false).len(),
         stage.url(),

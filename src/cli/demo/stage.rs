@@ -23,7 +23,7 @@ use crate::{
         clock::now as wall_now,
         pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
     },
-    archive::{Archive, Limits},
+    archive::{Archive, LedgerPlace, Limits},
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
@@ -36,7 +36,7 @@ use crate::{
     },
     kafka::EmbeddedKafka,
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, Health, ServerContext, ServerSettings, Status},
+    server::{self, Desk, Health, ServerContext, ServerSettings, Status},
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -125,9 +125,12 @@ impl Stage {
         let status = Arc::new(Status::new(&["rules", "store", SOURCE]));
         status.set_component("rules", Health::Ok, "the shipped rules");
         let stop_server = CancellationToken::new();
-        let address = serve(&runtime, listen, &status, &metrics, &stop_server)?;
         let directory = TemporaryDirectory::new()?;
         let ledger = TemporaryDirectory::kept()?;
+        // Who looks at what is made up is not recorded.
+        let desk = Desk::new(&directory.path, &ledger, None);
+        let place = LedgerPlace::new(&directory.path, &ledger);
+        let address = serve(&runtime, listen, (&status, &metrics, &desk), place, &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -257,7 +260,7 @@ fn receivers(
     let colours = output::stdout_colours();
     let (screen, stop) = (Arc::clone(screen), Arc::clone(stop));
     let context = BuildContext {
-        secret: Box::new(|_| Err("the demo has no secrets".to_owned())),
+        secret: Arc::new(|_| Err("the demo has no secrets".to_owned())),
         external_url: None,
         printer: Printer {
             print: Arc::new(move |text| {
@@ -283,8 +286,8 @@ fn receivers(
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    status: &Arc<Status>,
-    metrics: &Arc<Metrics>,
+    (status, metrics, desk): (&Arc<Status>, &Arc<Metrics>, &Desk),
+    ledger: LedgerPlace,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -296,9 +299,10 @@ fn serve(
             Ok(listener) => {
                 let address = listener.local_addr()?;
                 // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
-                let ((reload, _), (resolve, _)) = (mpsc::channel(1), mpsc::channel(1));
+                let ((reload, _), (acts, _)) = (mpsc::channel(1), mpsc::channel(1));
                 let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let context = ServerContext { status, metrics, reload, resolve };
+                let (desk, ledger) = (desk.clone(), Some(ledger));
+                let context = ServerContext { status, metrics, reload, acts, desk, ledger };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

@@ -5,8 +5,6 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use sha2::{Digest as _, Sha256};
-
 use super::{
     Access, Actor, AuditId, Detail, EventPosition, Object, Observed, Outcome, SessionStep,
     fields::{Fields, derived_value},
@@ -16,30 +14,16 @@ use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
     decode::{Decoder, Origin as TextOrigin, Sink, body_of},
     event::{
-        Event, FieldId, FieldTable, RequestIdentity, Sources, Stage, is_long_running, redact,
-        well_known,
+        Event, FieldId, FieldTable, Reference, RequestIdentity, Sources, Stage, is_long_running,
+        redact, well_known,
     },
     kubernetes::AuditLevel,
     limits::{
         ACCESS_BODY_BYTES_MAX, ACCESS_DETAIL_BYTES_MAX, ACCESS_TEXT_BYTES_MAX, ACCESS_TEXTS_MAX,
     },
-    record::PartitionName,
     rule::{KeyParts, Rule, RuleIndex, RuleSet, SESSION},
     value::Value,
 };
-
-/// Where an event was read, and whether its time can be.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Origin<'o> {
-    /// The partition.
-    pub(in crate::engine) partition: &'o PartitionName,
-    /// Offset of the record.
-    pub(in crate::engine) offset: i64,
-    /// Which event of the record it is.
-    pub(in crate::engine) index: u32,
-    /// It claims a time that cannot be its own.
-    pub(in crate::engine) is_from_future: bool,
-}
 
 /// Takes what accesses are made of from events that rules matched.
 #[derive(Debug)]
@@ -62,13 +46,14 @@ impl Extractor {
         Extractor { fields, decoder: Decoder::new(&table), version, sources, rules }
     }
 
-    /// The access that an event is, of which these rules record it. `None` if its bytes are no event any
-    /// more, which does not happen.
+    /// The access that an event is, of which these rules record it; `is_from_future`: it claims a time that
+    /// cannot be its own. `None` if its bytes are no event any more, which does not happen.
     pub(in crate::engine) fn extract(
         &mut self,
         event: &Event<'_>,
         matched: &[RuleIndex],
-        origin: Origin<'_>,
+        reference: &mut Reference<'_>,
+        is_from_future: bool,
     ) -> Option<Observed> {
         let mut taker =
             Taker { fields: &self.fields, sources: &self.sources, is_session: false, access: None };
@@ -92,14 +77,11 @@ impl Extractor {
         access.classes = classes;
         access.rules = names;
         access.rule_set = Arc::clone(&self.version);
-        access.from_future = origin.is_from_future;
-        access.position = EventPosition {
-            topic: Arc::from(&*origin.partition.stored_topic()),
-            partition: origin.partition.partition,
-            offset: origin.offset,
-            index: origin.index,
-        };
-        access.event_hash = Sha256::digest(event.json).into();
+        access.from_future = is_from_future;
+        let seen = reference.of(event);
+        access.audit_id = seen.audit_id.clone();
+        access.position = seen.position.clone();
+        access.event_hash = seen.event_hash;
         Some(Observed { access, every, key })
     }
 }
@@ -170,7 +152,7 @@ impl Taker<'_> {
             permission,
             detail: self.detail_of(event, object.as_ref(), reason),
             level: event.first_str(well_known::LEVEL).and_then(AuditLevel::parse),
-            audit_id: AuditId::new(event.first_str(well_known::AUDIT_ID).unwrap_or("")),
+            audit_id: AuditId::new(""),
             request: RequestIdentity::of(event).0,
             position: EventPosition { topic: "".into(), partition: 0, offset: 0, index: 0 },
             event_hash: [0; 32],

@@ -4,12 +4,13 @@
 //! absent, never guessed. How many become rows is decided by the recorder, and where rows stay by the
 //! ledger.
 
-mod audit_id;
 mod extract;
 mod fields;
 mod kubectl;
 pub mod permission;
 mod session;
+pub mod usage;
+mod used;
 mod visit;
 
 use std::{sync::Arc, time::Duration};
@@ -18,11 +19,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{kubernetes::AuditLevel, rule::KeyParts, time::EventTime, words::words};
 
-pub use audit_id::AuditId;
-pub(in crate::engine) use extract::{Extractor, Origin};
+pub use super::event_ref::{AuditId, EventPosition};
+pub(in crate::engine) use extract::Extractor;
 pub use kubectl::kubectl_line;
 pub use permission::Permission;
 pub use session::{Session, Sessions};
+pub use usage::{Usage, UsageMode};
+pub(in crate::engine) use used::UsedBefore;
 pub use visit::{VISIT_PAUSE, Visit, Visits};
 
 words! {
@@ -137,19 +140,6 @@ pub struct Object<T> {
     pub namespace: Option<T>,
     /// Absent for lists, and for refused creates.
     pub name: Option<T>,
-}
-
-/// Where an event was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventPosition<T = Arc<str>> {
-    /// The topic, with its source in front of it if that has a name.
-    pub topic: T,
-    /// The partition.
-    pub partition: i32,
-    /// The record's offset.
-    pub offset: i64,
-    /// Which event of the record it is, from 0.
-    pub index: u32,
 }
 
 /// Several accesses as one.

@@ -83,6 +83,14 @@ impl<T: AsRef<str>> Permission<T> {
             Permission::Node => "node".to_owned(),
         }
     }
+
+    /// To whom its binding gives it.
+    pub const fn subject(&self) -> Option<&Named<T>> {
+        match self {
+            Permission::Binding { subject, .. } => Some(subject),
+            Permission::Masters | Permission::Node => None,
+        }
+    }
 }
 
 impl<T: AsRef<str>> fmt::Display for Permission<T> {

@@ -150,6 +150,8 @@ struct Found<'a> {
     cluster: Option<&'a str>,
     /// Who did it.
     who: Option<&'a str>,
+    /// What shows what came before, if the rule asks for several.
+    steps: &'a [Evidence],
 }
 
 impl Found<'_> {
@@ -238,13 +240,17 @@ impl Lifecycle {
         };
         let (keys, too_many) = choices(spec.key.iter().map(captured), KEYS_PER_EVENT_MAX);
         let cluster = cluster_of(spec, hit);
+        let steps = hit.steps.iter();
+        let steps: Vec<Evidence> =
+            steps.filter_map(|(time, captured)| evidence_of(rule, spec, *time, captured)).collect();
         let who = who_of(rule, spec, &hit.captured);
         for key in keys {
             let bounded = |text: &Arc<str>| bounded_line(text, VALUE_BYTES_MAX);
             let parts: Vec<Option<String>> =
                 key.into_iter().map(|part| part.map(bounded)).collect();
             let (cluster, who) = (cluster.as_deref(), who.as_deref());
-            let found = Found { rule, spec, hit, parts: &parts, cluster, who };
+            let steps = &steps;
+            let found = Found { rule, spec, hit, parts: &parts, cluster, who, steps };
             self.found(now, &found, out);
         }
         too_many
@@ -263,13 +269,16 @@ impl Lifecycle {
             self.update(now, found, &key, out);
             return;
         }
-        let place = self.place_of(&key, who);
+        // Whose quota it counts for is told by what it shows first.
+        let began = found.steps.first().and_then(Evidence::who);
+        let began = began.as_deref().or(who);
+        let place = self.place_of(&key, began);
         if place != Place::Own {
             if hit.holds == Holds::Still {
                 return;
             }
             *self.counts.overflowed.entry(meta.id.clone()).or_default() += 1;
-            key = place.key(&meta.id, key, who);
+            key = place.key(&meta.id, key, began);
         }
         let suppress = spec.suppress.filter(|_| place == Place::Own);
         let is_over =
@@ -346,7 +355,7 @@ impl Lifecycle {
         place: Place,
         out: &mut Vec<Alert>,
     ) {
-        let Found { rule, spec, hit, parts, cluster, who } = *found;
+        let Found { rule, spec, hit, parts, cluster, who, steps } = *found;
         let before = self.entries.remove(&key);
         if let Some(before) = &before {
             self.deadlines.remove(&(before.scheduled, key.clone()));
@@ -373,6 +382,9 @@ impl Lifecycle {
             }
             _ => Vec::new(),
         };
+        for step in steps {
+            add_actor(&mut actors, step.who().as_deref());
+        }
         add_actor(&mut actors, who);
         let mut alert = Alert {
             fingerprint: Fingerprint([0; 16]),
@@ -392,7 +404,12 @@ impl Lifecycle {
             threshold: threshold_of(rule),
             finding_count: 1,
             suppressed_count: before.map_or(0, |before| before.held_back(spec, hit.time)),
-            evidence: found.evidence().into_iter().collect(),
+            evidence: steps
+                .iter()
+                .take(EVIDENCE_MAX - 1)
+                .cloned()
+                .chain(found.evidence())
+                .collect(),
             revision: 1,
             said: RuleSaid::of(&meta.about),
             tags: meta.about.tags.clone(),

@@ -7,14 +7,16 @@ mod shown;
 pub(crate) mod template;
 mod who;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
 pub use own::OwnAlert;
 
 use super::{
     digest::{Digest, hex},
+    event_ref::EventRef,
     limits::ALERT_TEXTS_MAX,
     rule::{About, Note, Severity},
     time::{EventTime, WallTime},
@@ -237,16 +239,54 @@ impl From<RuleSaid> for StoredSaid {
 
 /// One event that shows why an alert fired, with secrets redacted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredEvidence", into = "StoredEvidence")]
 pub struct Evidence {
     /// When it happened.
     pub time: EventTime,
     /// Field paths and values, in the rule's order.
     pub fields: Vec<(String, String)>,
+    /// Which event it is. `None` if that is not known: of what earlier versions stored, and of silences of
+    /// which nothing was ever heard.
+    pub event: Option<Arc<EventRef>>,
+}
+
+/// How it is stored: as it was before it knew its event, which is behind the fields, under a name that no
+/// field has. So evidence of earlier versions is read.
+#[derive(Serialize, Deserialize)]
+struct StoredEvidence {
+    time: EventTime,
+    fields: Vec<(String, String)>,
+}
+
+/// The name under which an event is stored behind the fields of evidence.
+const STORED_EVENT: &str = "\0event";
+
+impl From<StoredEvidence> for Evidence {
+    fn from(stored: StoredEvidence) -> Evidence {
+        let StoredEvidence { time, mut fields } = stored;
+        let last = fields.pop_if(|(name, _)| name == STORED_EVENT);
+        let event = last.and_then(|(_, text)| {
+            let bytes = BASE64_STANDARD.decode(text).ok()?;
+            postcard::from_bytes(&bytes).ok()
+        });
+        Evidence { time, fields, event }
+    }
+}
+
+impl From<Evidence> for StoredEvidence {
+    fn from(evidence: Evidence) -> StoredEvidence {
+        let Evidence { time, mut fields, event } = evidence;
+        let stored = event.and_then(|event| postcard::to_stdvec(&*event).ok());
+        let text = stored.map(|bytes| BASE64_STANDARD.encode(bytes));
+        fields.extend(text.map(|text| (STORED_EVENT.to_owned(), text)));
+        StoredEvidence { time, fields }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::event_ref::{AuditId, EventPosition};
 
     #[test]
     fn a_fingerprint_is_read_as_it_is_shown() {
@@ -255,6 +295,23 @@ mod tests {
         for text in ["", "+0102030405060708090a0b0c0d0efff", "0g"] {
             assert_eq!(text.parse::<Fingerprint>(), Err(()), "{text}");
         }
+    }
+
+    #[test]
+    fn evidence_is_read_with_its_event_and_as_it_was_stored_without() {
+        let fields = vec![("verb".to_owned(), "get".to_owned())];
+        let time = EventTime::from_micros(7);
+        let before = postcard::to_stdvec(&(time, &fields)).unwrap();
+        let mut evidence = Evidence { time, fields, event: None };
+        assert_eq!(postcard::from_bytes::<Evidence>(&before).unwrap(), evidence);
+        assert_eq!(postcard::to_stdvec(&evidence).unwrap(), before);
+        evidence.event = Some(Arc::new(EventRef {
+            position: EventPosition { topic: "audit".into(), partition: 3, offset: 1712, index: 1 },
+            audit_id: AuditId::new("\0\n"),
+            event_hash: [255; 32],
+        }));
+        let bytes = postcard::to_stdvec(&evidence).unwrap();
+        assert_eq!(postcard::from_bytes::<Evidence>(&bytes).unwrap(), evidence);
     }
 
     #[test]

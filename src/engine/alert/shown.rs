@@ -9,7 +9,7 @@ use crate::engine::{
     rule::{AlertSpec, Rule, RuleMeta, Severity},
     text::{bounded_line, bounded_lines},
     time::EventTime,
-    value::Captured,
+    value::{Captured, event_of},
 };
 
 /// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
@@ -51,7 +51,7 @@ pub(super) fn threshold_of(rule: &Rule) -> String {
     }
 }
 
-/// What shows a finding; `None` if nothing is known of it any more.
+/// What shows a finding, or a step to it; `None` if nothing is known of it any more.
 pub(super) fn evidence_of(
     rule: &Rule,
     spec: &AlertSpec,
@@ -67,13 +67,15 @@ pub(super) fn evidence_of(
             Some((name.clone(), bounded_line(&text, VALUE_BYTES_MAX)))
         })
         .collect();
-    (!fields.is_empty()).then_some(Evidence { time, fields })
+    let event = event_of(captured).cloned();
+    let is_known = !fields.is_empty() || event.is_some();
+    is_known.then_some(Evidence { time, fields, event })
 }
 
 /// Whether [`evidence_of`] these values is something.
 pub(super) fn shows_anything(spec: &AlertSpec, captured: &[Captured]) -> bool {
     let mut values = spec.evidence.iter().filter_map(|slot| captured.get(slot.index()));
-    values.any(|captured| *captured != Captured::Absent)
+    event_of(captured).is_some() || values.any(|captured| *captured != Captured::Absent)
 }
 
 /// What templates may name.

@@ -23,6 +23,7 @@ mod otlp;
 mod pass;
 mod patch;
 mod projection;
+mod renamed;
 mod scan;
 mod search;
 mod steps;
@@ -77,6 +78,11 @@ pub(super) trait Sink {
 
     /// Whether [`Sink::settles`] is to be asked.
     fn looks_first(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Sink::settles`] needs the annotation that says why a request was allowed.
+    fn wants_reason(&self) -> bool {
         false
     }
 

@@ -8,7 +8,7 @@ use super::{
     lead, patch,
     projection::{NodeId, next_item, next_member},
     scan::{Fault, Scanner},
-    search::{Members, Search, is_promising},
+    search::{self, Members, Search, is_promising},
     straight,
 };
 use crate::engine::{
@@ -306,10 +306,13 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     fn straight(&mut self, scanner: &mut Scanner<'a>) -> bool {
         let (start, projection) = (scanner.at(), self.work.projection);
         let found = straight::read(self.text, start, projection, &mut self.event);
-        let Some(found) = found.filter(|found| self.is_event(start..found.end)) else {
+        let Some(mut found) = found.filter(|found| self.is_event(start..found.end)) else {
             self.event.clear();
             return false;
         };
+        if self.work.sink.wants_reason() {
+            found.read_reason(self.text, projection, &mut self.event);
+        }
         if !self.work.settles(&mut self.event, found.passed) {
             found.complete(self.text, projection, &mut self.event);
             if self.event.has_replaced() {
@@ -360,6 +363,9 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                     let detail = "an event too large to be real; matched all the same";
                     self.dead_letter(DeadLetterReason::TooLarge, detail, text);
                 }
+                if !self.event.has(well_known::USERNAME) && self.unjoin(text) {
+                    return;
+                }
                 self.tell_event();
                 self.work.event(&mut self.event);
             }
@@ -372,6 +378,22 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                 None => self.dead_letter(reason, detail, text),
             },
         }
+    }
+
+    /// Decodes an event without a user whose keys were joined by underscores. False: they were not.
+    #[cold]
+    fn unjoin(&mut self, text: &'a str) -> bool {
+        if self.context.wrappers >= limits::WRAPPERS_MAX
+            || memchr::memmem::find(text.as_bytes(), b"\"user_username\"").is_none()
+        {
+            return false;
+        }
+        let Some(event) = search::joined_by_underscores(Json::new(text)) else { return false };
+        self.work.step(self.context, || "keys joined by underscores".to_owned());
+        let wrappers = self.context.wrappers + 1;
+        let context = Context { wrappers, closed: false, ..self.context };
+        self.work.text(&event, context);
+        true
     }
 
     fn tell_event(&mut self) {

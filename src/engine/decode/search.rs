@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use hashbrown::HashSet;
 
-use super::{bytes, clock, json::Json, open_envelope};
+use super::{bytes, clock, json::Json, open_envelope, renamed::renamed};
 use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
 
 /// Something that was found.
@@ -61,7 +61,7 @@ impl<'a> Around<'a> {
 }
 
 /// Keys of the time at which something was logged, the most exact first.
-const TIME_KEYS: [&str; 12] = [
+const TIME_KEYS: [&str; 25] = [
     "timeUnixNano",
     "observedTimeUnixNano",
     "timestamp",
@@ -74,20 +74,39 @@ const TIME_KEYS: [&str; 12] = [
     "approximateArrivalTimestamp",
     "date",
     "_time",
+    "_SOURCE_REALTIME_TIMESTAMP",
+    "__REALTIME_TIMESTAMP",
+    "Timestamp",
+    "Time",
+    "timereported",
+    "timegenerated",
+    "ISODATE",
+    "datetime",
+    "event_time",
+    "log_time",
+    "receiveTimestamp",
+    "ingestionTime",
+    "created",
 ];
 
 /// Keys of the name of a cluster.
-const CLUSTER_KEYS: [&str; 6] = [
+const CLUSTER_KEYS: [&str; 12] = [
     "cluster",
     "cluster_name",
     "clusterName",
     "orchestrator.cluster.name",
     "k8s.cluster.name",
     "kubernetes.cluster_name",
+    "kube_cluster_name",
+    "k8s_cluster_name",
+    "k8s_cluster",
+    "Cluster",
+    "ClusterName",
+    "clustername",
 ];
 
 /// Paths to the name of a cluster.
-const CLUSTER_PATHS: [&[&str]; 10] = [
+const CLUSTER_PATHS: [&[&str]; 16] = [
     &["orchestrator", "cluster", "name"],
     &["fields", "cluster"],
     &["fields", "cluster_name"],
@@ -98,6 +117,12 @@ const CLUSTER_PATHS: [&[&str]; 10] = [
     &["stream", "cluster_name"],
     &["resource", "labels", "cluster_name"],
     &["openshift", "cluster_id"],
+    &["labels", "cluster_name"],
+    &["tags", "cluster"],
+    &["metadata", "cluster"],
+    &["attributes", "k8s.cluster.name"],
+    &["resource", "attributes", "k8s.cluster.name"],
+    &["resource", "k8s.cluster.name"],
 ];
 
 fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
@@ -120,6 +145,11 @@ impl<'a> Members<'a> {
     /// Those of an object, up to [`limits::SEARCH_MEMBERS_MAX`].
     pub(super) fn of(object: Json<'a>) -> Members<'a> {
         Members(object.members().take(limits::SEARCH_MEMBERS_MAX).collect())
+    }
+
+    /// All of them, in their order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'a str, Json<'a>)> {
+        self.0.iter().copied()
     }
 
     /// The first under a key.
@@ -270,7 +300,7 @@ impl<'a> Search<'a> {
         if open_envelope(json, &members, self, &around) {
             return true;
         }
-        if let Some(event) = flattened(&members) {
+        if let Some(event) = flattened(&members).or_else(|| renamed(&members)) {
             self.push(Content::Text(Cow::Owned(event)), &around);
             return true;
         }
@@ -293,6 +323,10 @@ impl<'a> Search<'a> {
 
     /// A list: of log entries if one of them holds something. Then every other entry is accounted for.
     fn array(&mut self, json: Json<'a>, around: &Around<'a>) -> bool {
+        if let Some(bytes) = bytes_of(json, self.bytes_left) {
+            self.push(Content::Bytes(bytes), around);
+            return true;
+        }
         let mut around = around.clone();
         let mut nothing: Vec<(usize, usize, Json<'a>)> = Vec::new();
         // Objects, lists, texts: which of them hold something here.
@@ -389,12 +423,42 @@ impl<'a> Search<'a> {
     }
 }
 
+/// A text that was written as the list of its bytes, as journald writes lines that are not UTF-8, if an event
+/// may be in it; with at most so many bytes.
+fn bytes_of(json: Json<'_>, bytes_max: usize) -> Option<Vec<u8>> {
+    let first = json.raw().get(1..)?.trim_ascii_start().bytes().next()?;
+    if !first.is_ascii_digit() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    for item in json.items() {
+        // Some languages have bytes below zero.
+        let byte: i16 = item.raw().parse().ok()?;
+        if bytes.len() == bytes_max || !(-128..=255).contains(&byte) {
+            return None;
+        }
+        bytes.push(byte.to_le_bytes()[0]);
+    }
+    let is_text = is_promising(&String::from_utf8_lossy(&bytes));
+    (is_text || bytes.starts_with(&[0x1F, 0x8B])).then_some(bytes)
+}
+
 /// Bytes of the shortest Base64 that is looked at. An event in it has some hundred.
 const BASE64_BYTES_MIN: usize = 64;
 
 /// What texts with an event in them have: keys of events, of events in a cloud's own format, of what is
 /// compressed within.
-const PROMISES: [&str; 4] = ["auditID", "protoPayload", "H4sI", "AuditId"];
+const PROMISES: [&str; 9] = [
+    "auditID",
+    "protoPayload",
+    "H4sI",
+    "AuditId",
+    "auditid",
+    "audit_id",
+    "auditId",
+    "AuditID",
+    "AUDITID",
+];
 
 /// Whether a text may hold an event.
 pub(super) fn is_promising(text: &str) -> bool {
@@ -410,20 +474,60 @@ fn request_of(content: &Content<'_>) -> Option<[String; 5]> {
     Some(keys.map(|key| members.text(key).unwrap_or_default().into_owned()))
 }
 
-/// An event whose keys were all written into the object around it: `kubernetes.audit.verb`.
+/// An event whose keys were all written into the object around it: `kubernetes.audit.verb`, `audit_user_username`.
 fn flattened(members: &Members<'_>) -> Option<String> {
-    let prefix = members.ends_with(".auditID")?.strip_suffix("auditID")?;
+    let prefix = members.all().find_map(|(key, _)| {
+        let prefix = key.strip_suffix("auditID")?;
+        prefix.ends_with(SEPARATORS).then_some(prefix)
+    })?;
+    unflattened(members, prefix, prefix.chars().next_back()?)
+}
+
+/// What stands between the keys of a path that became one key.
+const SEPARATORS: [char; 4] = ['.', '_', '/', ':'];
+
+/// Fields of events that have others below them.
+const PARENTS: [&str; 7] = [
+    "annotations",
+    "impersonatedUser",
+    "objectRef",
+    "requestObject",
+    "responseObject",
+    "responseStatus",
+    "user",
+];
+
+/// An event at the top of a document, whose keys were joined by underscores, as `user_username`.
+pub(super) fn joined_by_underscores(document: Json<'_>) -> Option<String> {
+    let members = Members::of(document);
+    members.get("user_username")?;
+    unflattened(&members, "", '_')
+}
+
+/// The event of the keys behind a prefix, with their paths as keys.
+fn unflattened(members: &Members<'_>, prefix: &str, separator: char) -> Option<String> {
     let mut event = String::from("{");
-    for (key, member) in &members.0 {
-        if let Some(key) = key.strip_prefix(prefix) {
-            if event.len() > 1 {
-                event.push(',');
-            }
-            event.push_str(&format!("\"{key}\":{}", member.raw()));
+    for (key, member) in members.all() {
+        let Some(path) = key.strip_prefix(prefix) else { continue };
+        if event.len() > 1 {
+            event.push(',');
         }
+        event.push('"');
+        match path.split_once(separator) {
+            Some((parent, below)) if separator != '.' && PARENTS.contains(&parent) => {
+                event.push_str(parent);
+                event.push('.');
+                // Keys of annotations have whatever they have.
+                let is_own = parent != "annotations";
+                event.extend(below.chars().map(|c| if is_own && c == separator { '.' } else { c }));
+            }
+            _ => event.push_str(path),
+        }
+        event.push_str("\":");
+        event.push_str(member.raw());
     }
     event.push('}');
-    Some(event)
+    (event.len() > 2).then_some(event)
 }
 
 /// Whether a document is an envelope with nothing in it: every list of entries is empty.

@@ -40,23 +40,34 @@ pub(super) struct Straight {
 }
 
 impl Straight {
-    /// Reads what was passed over, of the same text, into the same event.
-    pub(super) fn complete<'a>(
-        &self,
+    /// Reads why the request was allowed, of the same text, into the same event.
+    pub(super) fn read_reason<'a>(
+        &mut self,
         text: &'a str,
         projection: &Projection,
         event: &mut Event<'a>,
     ) {
-        let piece = |range: &Range<usize>| text.get(range.clone()).unwrap_or("");
-        if let (Some(range), Some(node)) = (&self.reason, projection.places().reason) {
-            projection.put_own(piece(range), event, node);
+        if let (Some(range), Some(node)) = (self.reason.take(), projection.places().reason) {
+            projection.put_own(text.get(range).unwrap_or(""), event, node);
         }
-        let bodies = [&self.request, &self.response].into_iter().zip(projection.body_nodes());
+        self.passed = self.passed.without(Parts::REASON);
+    }
+
+    /// Reads what was passed over, of the same text, into the same event.
+    pub(super) fn complete<'a>(
+        mut self,
+        text: &'a str,
+        projection: &Projection,
+        event: &mut Event<'a>,
+    ) {
+        self.read_reason(text, projection, event);
+        let bodies = [self.request, self.response].into_iter().zip(projection.body_nodes());
         for (range, node) in bodies {
             let (Some(range), Some(node)) = (range, node) else { continue };
-            projection.put_own(piece(range), event, node);
+            let body = text.get(range).unwrap_or("");
+            projection.put_own(body, event, node);
             if let Some(root) = projection.changed_by(node, event) {
-                patch::extract(projection, piece(range), event, root);
+                patch::extract(projection, body, event, root);
             }
         }
         projection.settle(event);

@@ -14,6 +14,30 @@ use crate::engine::{
     value::{Captured, Value},
 };
 
+/// How many values of a field are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// As many as people are shown.
+    Shown,
+    /// As many as count of one event, and one more by which it is known that there are more. Those that are
+    /// different come first.
+    Counted,
+}
+
+impl Keep {
+    /// What a value needs that counts, or does not.
+    pub(super) const fn of(counts: bool) -> Keep {
+        if counts { Keep::Counted } else { Keep::Shown }
+    }
+
+    const fn values_max(self) -> usize {
+        match self {
+            Keep::Shown => limits::CAPTURED_VALUES_MAX,
+            Keep::Counted => limits::KEYS_PER_EVENT_MAX + 1,
+        }
+    }
+}
+
 /// Which fields of a table hold free text, or may: those that nobody knows. What is captured of them is
 /// redacted, also if it becomes part of a key: keys end up in labels. Values that differ only by the
 /// secret then count as one.
@@ -53,27 +77,23 @@ impl FreeText {
         FreeText { fields, known: RefCell::default() }
     }
 
-    /// The values of a field, for a detection.
-    pub(super) fn capture(&self, event: &Event<'_>, field: FieldId) -> Captured {
-        self.capture_by(event, field, &[])
-    }
-
-    /// The same, where of more values than are kept those come first that let a condition hold: what
+    /// The values of a field, for a detection; where of more values than are kept those come first that let a condition hold: what
     /// matters must not be lost among what does not.
     pub(super) fn capture_deciding(
         &self,
         event: &Event<'_>,
         field: FieldId,
+        keep: Keep,
         rules: &RuleSet,
         condition: &Expression,
     ) -> Captured {
-        if event.count(field) <= limits::CAPTURED_VALUES_MAX {
-            return self.capture(event, field);
+        if event.count(field) <= keep.values_max() {
+            return self.capture_by(event, field, keep, &[]);
         }
         let mut predicates = Vec::new();
         predicates_of(condition, rules, &mut predicates);
         predicates.retain(|predicate| predicate.field == field);
-        self.capture_by(event, field, &predicates)
+        self.capture_by(event, field, keep, &predicates)
     }
 
     /// The same for what lets some predicate hold.
@@ -81,22 +101,35 @@ impl FreeText {
         &self,
         event: &Event<'_>,
         field: FieldId,
+        keep: Keep,
         predicates: &[&Predicate],
     ) -> Captured {
-        if event.count(field) <= limits::CAPTURED_VALUES_MAX {
-            return self.texts(field, event.values(field));
+        if event.count(field) <= keep.values_max() {
+            return self.texts(field, event.values(field), keep);
         }
         let mut scratch = Scratch::default();
         let mut decides = |value: &Value<'_>| {
             predicates.iter().any(|one| test::is_decisive(one, event, value, &mut scratch))
         };
-        let room = limits::CAPTURED_VALUES_MAX - 1;
+        let room = keep.values_max() - 1;
         let mut chosen: Vec<&Value<'_>> =
             event.values(field).filter(|value| decides(value)).take(room).collect();
         let is_in = |chosen: &[&Value<'_>], value: &Value<'_>| {
             chosen.iter().any(|one| std::ptr::eq(*one, value))
         };
         let is_shown = |value: &&Value<'_>| !matches!(value, Value::Null | Value::Composite);
+        if keep == Keep::Counted {
+            let mut seen: HashSet<Cow<'_, str>> =
+                chosen.iter().filter_map(|value| value.text()).collect();
+            for value in event.values(field) {
+                if chosen.len() >= room {
+                    break;
+                }
+                if value.text().is_some_and(|text| seen.insert(text)) {
+                    chosen.push(value);
+                }
+            }
+        }
         for value in event.values(field).filter(is_shown).take(room) {
             if chosen.len() < room && !is_in(&chosen, value) {
                 chosen.push(value);
@@ -104,13 +137,14 @@ impl FreeText {
         }
         let last = event.last(field).filter(|last| !is_in(&chosen, last));
         chosen.extend(last);
-        self.texts(field, chosen.into_iter())
+        self.texts(field, chosen.into_iter(), keep)
     }
 
     fn texts<'e, 'a: 'e>(
         &self,
         field: FieldId,
         values: impl Iterator<Item = &'e Value<'a>>,
+        keep: Keep,
     ) -> Captured {
         let free = self.fields.get(field.index()).copied().unwrap_or(true);
         let mut texts = values
@@ -118,7 +152,7 @@ impl FreeText {
             .map(|text| {
                 if free { redacted(&text) } else { shortened(&text, &mut self.known.borrow_mut()) }
             })
-            .take(limits::CAPTURED_VALUES_MAX);
+            .take(keep.values_max());
         let Some(first) = texts.next() else { return Captured::Absent };
         let Some(second) = texts.next() else { return Captured::One(first) };
         Captured::Many([first, second].into_iter().chain(texts).collect())

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::Serialize;
 
 use super::{
-    capture::FreeText,
+    capture::{FreeText, Keep},
     derivations::Derivations,
     element,
     test::{self, Scratch},
@@ -351,7 +351,8 @@ impl<'r> Explainer<'r> {
         event: &mut Readings<'_, '_>,
     ) -> Option<String> {
         let shown = event.shown(&self.derivations, field);
-        let captured = self.free_text.capture_deciding(shown, field, self.rules, &rule.expression);
+        let (keep, condition) = (Keep::Shown, &rule.expression);
+        let captured = self.free_text.capture_deciding(shown, field, keep, self.rules, condition);
         captured.joined()
     }
 
@@ -468,12 +469,13 @@ impl<'r> Explainer<'r> {
                     explanation.cut_off = true;
                     self.cut_off.insert(self.rules.fields.path(predicate.field).to_owned());
                 }
-                let shown = self.free_text.capture_by(event, predicate.field, &[predicate]);
+                let shown =
+                    self.free_text.capture_by(event, predicate.field, Keep::Shown, &[predicate]);
                 explanation.values = Some(match shown {
                     Captured::Absent if event.has(predicate.field) => {
                         vec!["null or an object".to_owned()]
                     }
-                    Captured::Absent => Vec::new(),
+                    Captured::Absent | Captured::Event(_) => Vec::new(),
                     Captured::One(text) => vec![text.to_string()],
                     Captured::Many(texts) => texts.iter().map(ToString::to_string).collect(),
                 });

@@ -6,6 +6,7 @@
 
 mod bits;
 mod capture;
+mod counted;
 mod derivations;
 mod element;
 mod explain;
@@ -21,14 +22,16 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Event, FieldId, Parts, RequestIdentity, Stage, is_long_running, well_known},
+    event::{
+        Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_long_running, well_known,
+    },
     kubernetes::verbs::CHANGING,
     rule::{Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
     value::{Captured, Value},
 };
 use bits::Bits;
-use capture::FreeText;
+use capture::{FreeText, Keep};
 use fold::Fold;
 use index::Index;
 use matcher::Matcher;
@@ -56,7 +59,7 @@ pub struct Detection {
     pub stage: Stage,
     /// Whether the rule sees all stages; then each stage counts on its own.
     pub every_stage: bool,
-    /// Values of the rule's `capture` fields, in that order.
+    /// Values of the rule's `capture` fields, in that order, and behind them which event it was.
     pub captured: Arc<[Captured]>,
 }
 
@@ -88,6 +91,8 @@ pub(super) struct RuleMatcher {
     /// For an event, and for what the API server takes of it if that is not all.
     matchers: [Matcher; 2],
     free_text: FreeText,
+    /// Of each rule, which of the values that its findings carry count.
+    counted: Vec<Vec<bool>>,
     candidates: Bits,
     fold: Fold,
     /// Some rule names `stage: Unfinished`.
@@ -106,6 +111,7 @@ impl RuleMatcher {
             index: Index::new(&rules),
             matchers: [Matcher::new(&rules), Matcher::new(&rules)],
             free_text: FreeText::new(&rules.fields),
+            counted: counted::counted(&rules),
             candidates: Bits::default(),
             fold: Fold::default(),
             recorded: Vec::new(),
@@ -125,11 +131,15 @@ impl RuleMatcher {
 
     /// What rules say of a request that was received, should it never end. The event is one of stage
     /// `Unfinished` afterwards.
-    pub(super) fn received(&mut self, event: &mut Event<'_>) -> Option<Received> {
+    pub(super) fn received(
+        &mut self,
+        event: &mut Event<'_>,
+        reference: &mut Reference<'_>,
+    ) -> Option<Received> {
         event.stage = Stage::Unfinished;
         event.set(well_known::STAGE, Value::Str(Cow::Borrowed(Stage::Unfinished.as_str())));
         let (mut detections, time) = (Vec::new(), event.time);
-        self.detect(event, &mut detections);
+        self.detect(event, reference, &mut detections);
         let identity = detections.first()?.identity;
         Some(Received { identity, time, detections })
     }
@@ -147,7 +157,12 @@ impl RuleMatcher {
 
     /// Adds a detection for each rule that the event satisfies, in the order of the rules; those that
     /// record are in [`RuleMatcher::recorded`]. Returns how many rules were looked at.
-    pub(super) fn detect(&mut self, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
+    pub(super) fn detect(
+        &mut self,
+        event: &mut Event<'_>,
+        reference: &mut Reference<'_>,
+        out: &mut Vec<Detection>,
+    ) -> u64 {
         let mut looked_at = 0;
         self.recorded.clear();
         let mut readings = Readings::of(event);
@@ -177,12 +192,17 @@ impl RuleMatcher {
                 continue;
             }
             let [matcher, _] = &self.matchers;
-            let mut capture = |field: &FieldId| {
+            let counted = self.counted.get(index.index()).map_or(&[][..], Vec::as_slice);
+            let mut capture = |(slot, field): (usize, &FieldId)| {
                 let event = readings.shown(matcher.derivations(), *field);
-                self.free_text.capture_deciding(event, *field, &self.rules, condition)
+                let keep = Keep::of(counted.get(slot) == Some(&true));
+                self.free_text.capture_deciding(event, *field, keep, &self.rules, condition)
             };
-            let captured = rule.capture.iter().map(&mut capture).collect();
+            let values = rule.capture.iter().enumerate().map(&mut capture);
+            let mut captured = Vec::with_capacity(rule.capture.len() + 1);
+            captured.extend(values);
             let event = &*readings.every;
+            captured.push(Captured::Event(Arc::clone(reference.of(event))));
             out.push(Detection {
                 rule: index,
                 time: event.time,
@@ -190,7 +210,7 @@ impl RuleMatcher {
                 identity: *identity.get_or_insert_with(|| RequestIdentity::of(event)),
                 stage: event.stage,
                 every_stage: rule.steps != RuleSteps::Canonical,
-                captured,
+                captured: captured.into(),
             });
         }
         looked_at

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::engine::{
     event::{FieldId, FieldTable, well_known},
+    record::PartitionName,
     rule::{
         Comparison, DetectionRule, Expression, Predicate, PredicateId, RuleMeta, Schedule,
         ScheduleIndex, StringKind, Test, TimePart,
@@ -325,6 +326,12 @@ proptest! {
     }
 }
 
+/// What a matcher says of an event that was read somewhere.
+fn detect(matcher: &mut RuleMatcher, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
+    let partition = PartitionName::new("audit", 0);
+    matcher.detect(event, &mut Reference::new(&partition, 0, 0), out)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -337,7 +344,7 @@ proptest! {
         let mut matcher = RuleMatcher::new(Arc::clone(&rules));
         for content in &contents {
             let mut detections = Vec::new();
-            matcher.detect(&mut event(content), &mut detections);
+            detect(&mut matcher, &mut event(content), &mut detections);
             let found: BTreeSet<RuleIndex> = detections.iter().map(|found| found.rule).collect();
             let mut expected = BTreeSet::new();
             for (index, rule) in rules.detections() {
@@ -383,7 +390,7 @@ fn a_rule_about_one_of_several_fields_is_not_looked_at_without_any_of_them() {
         for field in fields {
             event.push(*field, Value::Str(Cow::Borrowed("get")));
         }
-        matcher.detect(&mut event, &mut Vec::new())
+        detect(&mut matcher, &mut event, &mut Vec::new())
     };
     assert_eq!(looked_at(&[well_known::USERNAME]), 0);
     assert_eq!(looked_at(&[well_known::VERB]), 1);
@@ -428,7 +435,8 @@ fn beginnings_choices_and_fields_that_are_there_rule_out() {
             vec![(well_known::USER_AGENT, text(agent)), (well_known::VERB, text(verb))];
         values.extend(with_x.then_some((FieldId(22), Value::Null)));
         let mut found = Vec::new();
-        let looked_at = matcher.detect(&mut event(&(values, Stage::ResponseComplete)), &mut found);
+        let looked_at =
+            detect(&mut matcher, &mut event(&(values, Stage::ResponseComplete)), &mut found);
         let found: Vec<u32> = found.iter().map(|detection| detection.rule.0).collect();
         assert_eq!(found, expected, "{agent} {verb} {with_x}");
         assert_eq!(looked_at, expected.len() as u64, "{agent} {verb} {with_x}");
@@ -453,7 +461,7 @@ fn an_event_that_no_rule_is_about_costs_no_rule() {
     let looked_at = |matcher: &mut RuleMatcher, verb, resource| {
         let text = |text| Value::Str(Cow::Borrowed(text));
         let content = vec![(well_known::VERB, text(verb)), (well_known::RESOURCE, text(resource))];
-        matcher.detect(&mut event(&(content, Stage::ResponseComplete)), &mut Vec::new())
+        detect(matcher, &mut event(&(content, Stage::ResponseComplete)), &mut Vec::new())
     };
     assert_eq!(looked_at(&mut matcher, "get", "pods"), 0);
     assert_eq!(looked_at(&mut matcher, "list", "secrets"), 0);
@@ -482,19 +490,23 @@ fn captured_values_are_bounded() {
     let field = fields.intern("requestObject.long");
     let free_text = FreeText::new(&fields);
     let mut event = Event::new(fields.len());
-    assert_eq!(free_text.capture(&event, field), Captured::Absent);
+    assert_eq!(free_text.capture_by(&event, field, Keep::Shown, &[]), Captured::Absent);
     event.push(field, Value::Null);
-    assert_eq!(free_text.capture(&event, field), Captured::Absent);
+    assert_eq!(free_text.capture_by(&event, field, Keep::Shown, &[]), Captured::Absent);
     event.push(field, Value::Int(7));
-    assert_eq!(free_text.capture(&event, field), Captured::One("7".into()));
+    assert_eq!(free_text.capture_by(&event, field, Keep::Shown, &[]), Captured::One("7".into()));
     event.push(field, Value::Str(Cow::Owned("ö".repeat(10_000))));
-    let Captured::Many(texts) = free_text.capture(&event, field) else { panic!("two values") };
+    let Captured::Many(texts) = free_text.capture_by(&event, field, Keep::Shown, &[]) else {
+        panic!("two values")
+    };
     assert!(texts[1].len() <= crate::engine::limits::CAPTURED_VALUE_BYTES_MAX);
     assert!(texts[1].ends_with("ö…"));
     for _ in 0..100 {
         event.push(field, Value::Bool(true));
     }
-    let Captured::Many(texts) = free_text.capture(&event, field) else { panic!("many values") };
+    let Captured::Many(texts) = free_text.capture_by(&event, field, Keep::Shown, &[]) else {
+        panic!("many values")
+    };
     assert_eq!(texts.len(), crate::engine::limits::CAPTURED_VALUES_MAX);
 }
 
@@ -566,7 +578,7 @@ fn a_rule_that_minds_case_does_not_hide_others_that_do_not() {
     {
         let content = vec![(well_known::VERB, Value::Str(Cow::Borrowed(verb)))];
         let mut found = Vec::new();
-        matcher.detect(&mut event(&(content, Stage::ResponseComplete)), &mut found);
+        detect(&mut matcher, &mut event(&(content, Stage::ResponseComplete)), &mut found);
         let found: Vec<u32> = found.iter().map(|detection| detection.rule.0).collect();
         assert_eq!(found, expected, "{verb}");
     }

@@ -195,6 +195,9 @@ codes! {
         "The place of dead letters cannot be made ready.";
     SERVER_IMPOSSIBLE = "C022", "server cannot be made",
         "What the HTTP server needs is missing or wrong, such as a certificate or a token.";
+    WEAK_DOOR = "C023", "the door is weak",
+        "Who may ask over HTTP is configured, but others could get in, or overhear how: passwords \
+         without TLS, a proxy that may be anywhere, a token that can be guessed.";
     KAFKA_IMPOSSIBLE = "C030", "Kafka source cannot be made",
         "The Kafka client refuses these settings.";
     NOT_TAKEN_OVER = "C031", "stream cannot be taken over",

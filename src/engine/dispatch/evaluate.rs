@@ -98,7 +98,7 @@ impl Group {
     /// When an alert of which nothing is new is to be named again.
     fn repeat_due(&self, grouped: &GroupedAlert) -> Option<WallTime> {
         let repeat = self.policy.grouping.repeat;
-        if repeat.is_zero() {
+        if repeat.is_zero() || grouped.is_not_repeated(&self.policy) {
             return None;
         }
         let due = match self.policy.audience {
@@ -121,7 +121,8 @@ impl Group {
         verdict.failing_since = progress.and_then(|progress| progress.failing_since);
         for grouped in self.alerts.values() {
             let news = grouped.news(&self.policy);
-            earlier(&mut verdict.failing_since, grouped.refused.map(|refused| refused.since));
+            let refused = grouped.refused.filter(|_| !grouped.is_held || news.is_some());
+            earlier(&mut verdict.failing_since, refused.map(|refused| refused.since));
             verdict.has_news |= news.is_some();
             earlier(
                 &mut verdict.due,
@@ -143,7 +144,8 @@ impl Group {
         let mut chosen: Vec<(Fingerprint, &GroupedAlert, bool)> = Vec::new();
         let mut held_count = 0;
         for (fingerprint, grouped) in &self.alerts {
-            tally.firing_count += u64::from(grouped.is_firing());
+            let is_shown_firing = grouped.is_firing() && !grouped.is_held;
+            tally.firing_count += u64::from(is_shown_firing);
             let news =
                 grouped.news(&self.policy).filter(|news| now >= self.not_before(grouped, *news));
             if grouped.held_until() > now {
@@ -159,7 +161,7 @@ impl Group {
             let is_due = self.repeat_due(grouped).is_some_and(|due| due <= now);
             tally.is_repeat_due |= is_due;
             let is_shown = match self.policy.audience {
-                Audience::People | Audience::Editable => grouped.is_firing(),
+                Audience::People | Audience::Editable => is_shown_firing,
                 Audience::Machine | Audience::Resend => is_due,
             };
             if news.is_some() || is_shown {

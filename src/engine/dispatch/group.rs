@@ -3,7 +3,8 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
-    Audience, Form, Notification, NotificationId, OutcomeReason, Policy, Receipt, Refusal,
+    Audience, Form, GroupStateKey, Notification, NotificationId, OutcomeReason, Policy, Receipt,
+    Refusal,
     grouped_alert::{GroupedAlert, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
@@ -59,6 +60,8 @@ pub(in crate::engine) struct Owed {
     /// How many of the group's dropped alerts it mentions.
     pub(in crate::engine) dropped_count: u64,
     pub(in crate::engine) progress: Progress,
+    /// An attempt was handed out, perhaps by an earlier process: the receiver may have it.
+    pub(in crate::engine) was_handed_out: bool,
 }
 
 /// How far the delivery of an owed notification is.
@@ -127,6 +130,27 @@ impl Group {
         if let Some(owed) = self.owed.as_mut().filter(|_| changed) {
             owed.progress.is_stale = true;
         }
+        changed
+    }
+
+    /// Notes what keeps an alert from being told that fires: something hides it, somebody takes care of it.
+    /// Whether that is news.
+    pub(in crate::engine) fn hush(
+        &mut self,
+        fingerprint: Fingerprint,
+        is_held: bool,
+        acknowledged: Option<Severity>,
+    ) -> bool {
+        let grouped = self.alerts.get_mut(&fingerprint).filter(|grouped| grouped.is_firing());
+        let Some(grouped) = grouped else { return false };
+        let changed = (grouped.is_held, grouped.acknowledged) != (is_held, acknowledged);
+        if is_held && let Some(owed) = self.owed.as_ref().filter(|owed| owed.was_handed_out) {
+            let says_so = |(named, told): &(Fingerprint, Told)| {
+                *named == fingerprint && told.state == AlertState::Firing
+            };
+            grouped.may_be_believed |= owed.told.iter().any(says_so);
+        }
+        (grouped.is_held, grouped.acknowledged) = (is_held, acknowledged);
         changed
     }
 
@@ -225,6 +249,7 @@ impl Group {
                 asked_until: before.and_then(|before| before.asked_until),
                 is_stale: false,
             },
+            was_handed_out: false,
         });
         Some(notification)
     }
@@ -270,12 +295,12 @@ impl Group {
         NotificationId(digest.first())
     }
 
-    /// Notes that the receiver took what was owed. Returns the alerts whose state that changed.
+    /// Notes that the receiver took what was owed. Returns what changed of its alerts.
     pub(in crate::engine) fn note_delivered(
         &mut self,
         now: WallTime,
         receipt: Option<Receipt>,
-    ) -> Vec<Fingerprint> {
+    ) -> Vec<GroupStateKey> {
         let Some(owed) = self.owed.take() else { return Vec::new() };
         self.sent_at = Some(now);
         self.dropped_count = self.dropped_count.saturating_sub(owed.dropped_count);
@@ -284,9 +309,11 @@ impl Group {
         }
         let mut changed = Vec::new();
         for (fingerprint, told) in owed.told {
-            if self.alerts.get_mut(&fingerprint).is_some_and(|grouped| grouped.note(now, told)) {
-                changed.push(fingerprint);
+            let Some(grouped) = self.alerts.get_mut(&fingerprint) else { continue };
+            if grouped.note(now, told) {
+                changed.push(GroupStateKey::Alert(self.key, fingerprint));
             }
+            changed.push(GroupStateKey::ToldAt(self.key, fingerprint));
         }
         changed
     }

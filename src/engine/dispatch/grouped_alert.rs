@@ -31,6 +31,12 @@ pub(in crate::engine) struct GroupedAlert {
     pub(in crate::engine) told_at: WallTime,
     /// The receiver refused it since.
     pub(in crate::engine) refused: Option<Refusal>,
+    /// Something hides it (a silence, another alert), or did when it ended: nobody is told that it fires.
+    pub(in crate::engine) is_held: bool,
+    /// A notification that it fires was handed out before something hid it, and nobody knows what came of that.
+    pub(in crate::engine) may_be_believed: bool,
+    /// Somebody takes care of it: it is not repeated as long as it is no graver than this.
+    pub(in crate::engine) acknowledged: Option<Severity>,
 }
 
 /// Episodes of which something was not told, in one alert.
@@ -74,6 +80,9 @@ impl GroupedAlert {
             since: WallTime::MIN,
             told_at: WallTime::MIN,
             refused: None,
+            is_held: false,
+            may_be_believed: false,
+            acknowledged: None,
         }
     }
 
@@ -96,7 +105,9 @@ impl GroupedAlert {
         if same_episode && new.revision <= old.revision && new.state == old.state {
             return false;
         }
-        if !same_episode && !self.is_end_known() {
+        // Of an episode that was hidden to its end nobody hears.
+        let is_unheard = self.is_held && !self.is_believed_firing();
+        if !same_episode && !self.is_end_known() && !is_unheard {
             let alert = match &self.carried {
                 Some(carried) => Arc::new(merged(&carried.alert, old)),
                 None => Arc::clone(old),
@@ -117,6 +128,20 @@ impl GroupedAlert {
         self.told.is_some_and(|told| told.episode == self.episode)
     }
 
+    /// Whether the receiver takes it to fire, or may, in this episode or an earlier one.
+    fn is_believed_firing(&self) -> bool {
+        self.may_be_believed || self.told.is_some_and(|told| told.state == AlertState::Firing)
+    }
+
+    /// Whether nothing is said again of it: something hides it, or somebody takes care of it. Receivers that
+    /// forget what is not repeated hear of the latter again all the same.
+    pub(in crate::engine) fn is_not_repeated(&self, policy: &Policy) -> bool {
+        let is_quieted = policy.audience != Audience::Resend
+            && self.acknowledged.is_some_and(|severity| severity >= self.latest.severity);
+        let is_unheard = !self.told.is_some_and(|told| told.state == AlertState::Resolved);
+        is_quieted || (self.is_held && (self.is_firing() || is_unheard))
+    }
+
     /// It is not told before, since the receiver refused it.
     pub(in crate::engine) fn held_until(&self) -> WallTime {
         self.refused.map_or(WallTime::MIN, |refused| refused.until)
@@ -129,11 +154,17 @@ impl GroupedAlert {
     /// Whether the receiver does not know of it, or knows that it had ended.
     pub(in crate::engine) fn is_new(&self) -> bool {
         let known = self.told.filter(|_| self.is_episode_known());
-        known.is_none_or(|told| told.state == AlertState::Resolved && self.is_firing())
+        !self.is_held
+            && known.is_none_or(|told| told.state == AlertState::Resolved && self.is_firing())
     }
 
     /// What is to be said of it, if anything.
     pub(in crate::engine) fn news(&self, policy: &Policy) -> Option<News> {
+        if self.is_held {
+            // Whoever was told that it fires hears of the end, and nobody else of anything.
+            let is_over = !self.is_firing() && self.is_believed_firing();
+            return (is_over && policy.send_resolved).then_some(News::Resolved);
+        }
         let Some(told) = self.told.filter(|_| self.is_episode_known()) else {
             return Some(News::New);
         };
@@ -213,8 +244,11 @@ impl GroupedAlert {
         };
         self.carried.take_if(is_told);
         let was_refused = self.refused.take().is_some();
-        let changed =
-            self.told != Some(told) || had_carried != self.carried.is_some() || was_refused;
+        let was_uncertain = std::mem::take(&mut self.may_be_believed);
+        let changed = self.told != Some(told)
+            || had_carried != self.carried.is_some()
+            || was_refused
+            || was_uncertain;
         self.told = Some(told);
         changed
     }

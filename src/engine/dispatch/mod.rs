@@ -24,10 +24,12 @@ mod counts;
 mod evaluate;
 mod group;
 mod grouped_alert;
+mod inhibit;
 mod matcher;
 mod plan;
 mod refusal;
 mod state;
+mod times;
 mod trouble;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -38,12 +40,15 @@ use super::{alert::Alert, digest::hex, time::WallTime, words::words};
 
 pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, NotifierCounts};
 pub use evaluate::{Tally, notify_reason};
+pub use inhibit::InhibitRule;
 pub use matcher::MatcherError;
+pub use times::{RouteTimes, TimeInterval, TimeIntervals};
 
 pub use trouble::ReceiverState;
 
 pub(in crate::engine) use group::{Group, Owed, Phase, Progress, backoff, ledger_detail};
 pub(in crate::engine) use grouped_alert::GroupedAlert;
+pub(in crate::engine) use inhibit::Inhibitor;
 pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
 pub(in crate::engine) use state::{GroupStateKey, read_entries, value_of};
@@ -56,6 +61,8 @@ pub struct DispatchPlan {
     pub route: Route,
     /// All receivers, by the index that routes use.
     pub receivers: Vec<ReceiverPlan>,
+    /// Which alerts hide which.
+    pub inhibit: Vec<InhibitRule>,
 }
 
 /// One node of the routing tree.
@@ -69,6 +76,8 @@ pub struct Route {
     pub continue_matching: bool,
     /// What this route, or a route above it, says about grouping; otherwise the notifier's default.
     pub grouping: GroupingOverride,
+    /// When it tells nothing; of this route alone, not of those below it.
+    pub times: RouteTimes,
     /// Nested routes, tried in order; the first that matches takes the alert.
     pub routes: Vec<Route>,
 }

@@ -8,7 +8,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher, Route};
+use super::{
+    Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher, Route, RouteTimes,
+};
 use crate::engine::{alert::Alert, digest::Digest};
 
 /// What decides how a group is told.
@@ -17,6 +19,7 @@ pub(in crate::engine) struct Policy {
     pub(in crate::engine) grouping: Grouping,
     pub(in crate::engine) audience: Audience,
     pub(in crate::engine) send_resolved: bool,
+    pub(in crate::engine) times: RouteTimes,
 }
 
 /// One notifier of one receiver, or one recipient of it.
@@ -52,8 +55,8 @@ pub(in crate::engine) struct CompiledPlan {
     pub(in crate::engine) slots: Vec<Slot>,
     /// First slot and number of slots of each receiver.
     receivers: Vec<(usize, usize)>,
-    /// What each route says about grouping.
-    routes: BTreeMap<RouteId, GroupingOverride>,
+    /// What each route says about grouping, and when it tells nothing.
+    routes: BTreeMap<RouteId, (GroupingOverride, RouteTimes)>,
 }
 
 #[derive(Clone, Debug)]
@@ -154,7 +157,7 @@ impl CompiledPlan {
 
     /// How a notifier is told about alerts of a route; `None` if the route is gone.
     pub(in crate::engine) fn policy(&self, slot: usize, route: RouteId) -> Option<Policy> {
-        let said = self.routes.get(&route)?;
+        let (said, times) = self.routes.get(&route)?;
         let Slot { grouping, audience, send_resolved, .. } = self.slots.get(slot)?;
         let mut grouping = grouping.clone();
         if *audience != Audience::Resend {
@@ -165,7 +168,8 @@ impl CompiledPlan {
             grouping.interval = said.interval.unwrap_or(grouping.interval);
             grouping.repeat = said.repeat.unwrap_or(grouping.repeat);
         }
-        Some(Policy { grouping, audience: *audience, send_resolved: *send_resolved })
+        let (audience, times) = (*audience, times.clone());
+        Some(Policy { grouping, audience, send_resolved: *send_resolved, times })
     }
 
     /// The group that an alert falls into, the thread of it, and the labels that make the group.
@@ -215,7 +219,11 @@ fn digest(name: &str, target: Target) -> Digest {
 }
 
 impl Node {
-    fn new(route: &Route, above: &str, routes: &mut BTreeMap<RouteId, GroupingOverride>) -> Node {
+    fn new(
+        route: &Route,
+        above: &str,
+        routes: &mut BTreeMap<RouteId, (GroupingOverride, RouteTimes)>,
+    ) -> Node {
         let matchers: Vec<String> = route.matchers.iter().map(Matcher::to_string).collect();
         let mut path = format!("{above}/{{{}}}", matchers.join(","));
         let id_of = |path: &str| Digest::default().bytes(path).first();
@@ -224,7 +232,7 @@ impl Node {
             path.push('#');
             id = id_of(&path);
         }
-        routes.insert(id, route.grouping.clone());
+        routes.insert(id, (route.grouping.clone(), route.times.clone()));
         let children = route.routes.iter().map(|child| Node::new(child, &path, routes)).collect();
         Node {
             id,

@@ -1,11 +1,13 @@
 //! Groups as state entries: what is stored of them, and how it is read back.
 //!
-//! Four kinds of entries in one table, told apart by the first byte of the key, so that a change of
-//! one alert does not write its whole group again:
+//! Five kinds of entries in one table, told apart by the first byte of the key, so that a change of
+//! one alert does not write its whole group again, and a repetition does not write its alerts again:
 //! - `g` + group: [`GroupRecord`];
 //! - `m` + group + fingerprint: [`GroupedAlertRecord`];
 //! - `o` + group: [`OwedRecord`];
-//! - `p` + group: [`ProgressRecord`], of what is owed.
+//! - `p` + group: [`ProgressRecord`], of what is owed;
+//! - `t` + group + fingerprint: when the receiver was last told of an alert. It goes before the time in its
+//!   [`GroupedAlertRecord`].
 //!
 //! Each value begins with its version. Records of version 1 lack what later ones have behind them; they
 //! are read with nothing there. An entry that cannot be read is left out and counted.
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Audience, Form, Group, GroupBy, GroupKey, GroupedAlert, Grouping, Notification, Owed, Phase,
-    Policy, Progress, Receipt, Refusal,
+    Policy, Progress, Receipt, Refusal, RouteTimes,
     grouped_alert::{Carried, Told},
     plan::RouteId,
 };
@@ -32,6 +34,15 @@ const VERSION_1: u8 = 1;
 /// First byte of values with more behind that.
 const VERSION_2: u8 = 2;
 
+/// First byte of an alert that something hides; otherwise as [`VERSION_2`].
+const HELD: u8 = 3;
+
+/// The same, if its receiver may have been told that it fires.
+const HELD_UNCERTAIN: u8 = 4;
+
+/// The same, if nothing hides it any more.
+const UNCERTAIN: u8 = 5;
+
 /// Names one state entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum GroupStateKey {
@@ -43,6 +54,8 @@ pub(in crate::engine) enum GroupStateKey {
     Owed(GroupKey),
     /// How far the delivery of that is.
     Progress(GroupKey),
+    /// When one of its alerts was last told.
+    ToldAt(GroupKey, Fingerprint),
 }
 
 impl GroupStateKey {
@@ -51,7 +64,8 @@ impl GroupStateKey {
             GroupStateKey::Group(group)
             | GroupStateKey::Alert(group, _)
             | GroupStateKey::Owed(group)
-            | GroupStateKey::Progress(group) => *group,
+            | GroupStateKey::Progress(group)
+            | GroupStateKey::ToldAt(group, _) => *group,
         }
     }
 
@@ -61,6 +75,7 @@ impl GroupStateKey {
             GroupStateKey::Alert(_, fingerprint) => (b'm', &fingerprint.0),
             GroupStateKey::Owed(_) => (b'o', &[]),
             GroupStateKey::Progress(_) => (b'p', &[]),
+            GroupStateKey::ToldAt(_, fingerprint) => (b't', &fingerprint.0),
         };
         [&[kind], self.group().0.as_slice(), rest].concat()
     }
@@ -74,6 +89,7 @@ impl GroupStateKey {
             (b'm', 16) => Some(GroupStateKey::Alert(group, Fingerprint(rest.try_into().ok()?))),
             (b'o', 0) => Some(GroupStateKey::Owed(group)),
             (b'p', 0) => Some(GroupStateKey::Progress(group)),
+            (b't', 16) => Some(GroupStateKey::ToldAt(group, Fingerprint(rest.try_into().ok()?))),
             _ => None,
         }
     }
@@ -171,7 +187,13 @@ pub(in crate::engine) fn value_of(
                 since: grouped.since,
                 told_at: grouped.told_at,
             };
-            encode(VERSION_2, &(record, GroupedAlertMore { refused: grouped.refused }))
+            let version = match (grouped.is_held, grouped.may_be_believed) {
+                (false, false) => VERSION_2,
+                (true, false) => HELD,
+                (true, true) => HELD_UNCERTAIN,
+                (false, true) => UNCERTAIN,
+            };
+            encode(version, &(record, GroupedAlertMore { refused: grouped.refused }))
         }),
         GroupStateKey::Owed(_) => group.owed.as_ref().map(|owed| {
             let record = OwedRecord::<&Notification> {
@@ -198,6 +220,11 @@ pub(in crate::engine) fn value_of(
             };
             encode(VERSION_1, &record)
         }),
+        GroupStateKey::ToldAt(_, fingerprint) => {
+            let grouped =
+                group.alerts.get(&fingerprint).filter(|grouped| grouped.told.is_some())?;
+            Some(encode(VERSION_1, &grouped.told_at))
+        }
     }
 }
 
@@ -217,7 +244,9 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 fn decode_with<T: DeserializeOwned, M: DeserializeOwned + Default>(bytes: &[u8]) -> Option<(T, M)> {
     match bytes.split_first() {
         Some((&VERSION_1, rest)) => Some((postcard::from_bytes(rest).ok()?, M::default())),
-        Some((&VERSION_2, rest)) => postcard::from_bytes(rest).ok(),
+        Some((&(VERSION_2 | HELD | HELD_UNCERTAIN | UNCERTAIN), rest)) => {
+            postcard::from_bytes(rest).ok()
+        }
         _ => None,
     }
 }
@@ -269,7 +298,12 @@ fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
             thread: more.thread.unwrap_or(key),
             slot: usize::MAX,
             route: record.route,
-            policy: Policy { grouping, audience: Audience::People, send_resolved: true },
+            policy: Policy {
+                grouping,
+                audience: Audience::People,
+                send_resolved: true,
+                times: RouteTimes::default(),
+            },
             is_overflow: record.is_overflow,
             labels: record.labels,
             alerts: BTreeMap::new(),
@@ -301,6 +335,9 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                 since: record.since,
                 told_at: record.told_at,
                 refused: more.refused,
+                is_held: matches!(value.first(), Some(&(HELD | HELD_UNCERTAIN))),
+                may_be_believed: matches!(value.first(), Some(&(HELD_UNCERTAIN | UNCERTAIN))),
+                acknowledged: None,
             };
             group.alerts.insert(fingerprint, grouped);
         }
@@ -317,6 +354,7 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                     asked_until: None,
                     is_stale: false,
                 },
+                was_handed_out: true,
             });
         }
         GroupStateKey::Progress(_) => {
@@ -330,6 +368,9 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                 asked_until: record.asked_until,
                 is_stale: record.is_stale,
             };
+        }
+        GroupStateKey::ToldAt(_, fingerprint) => {
+            group.alerts.get_mut(&fingerprint)?.told_at = decode(value)?;
         }
         GroupStateKey::Group(_) => return None,
     }

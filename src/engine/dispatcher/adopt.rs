@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Dispatcher, SlotState};
 use crate::engine::{
     alert::{Alert, Fingerprint},
-    dispatch::{Group, GroupStateKey, Notification, Phase, about},
+    dispatch::{Group, Notification, Phase, about},
     time::WallTime,
 };
 
@@ -98,7 +98,7 @@ impl Dispatcher {
         let (key, sent_at, receipt) = (group.key, group.sent_at, group.receipt);
         self.mark_owed(key);
         for (fingerprint, grouped) in group.alerts {
-            self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+            self.mark_gone(key, fingerprint);
             let alert = Arc::clone(&grouped.latest);
             let targets = self.plan.targets(&alert.labels);
             let Some(target) = targets.into_iter().find(|target| Some(target.slot) == slot) else {

@@ -217,6 +217,16 @@ pub const DERIVATIONS: &[Derivation] = &[
     )
     .free_text(),
     derived(
+        "exec.plain",
+        Text,
+        Rarely("only for exec, and for the kubelet's API behind nodes/proxy"),
+        With(|event, field, _| request::plain_command(event, field)),
+        "`exec.command` as a shell takes it: without quotes, escapes and empty expansions, with one space where \
+         any white space or `$IFS` stands, and with paths in their shortest form. What rules look for words in. \
+         Absent where `exec.command` is.",
+    )
+    .free_text(),
+    derived(
         "field_selector",
         Text,
         Rarely("only for lists, watches and deletions of many objects that select by fields"),

@@ -13,7 +13,9 @@ pub mod network;
 mod object;
 mod parts;
 mod redact;
+mod reference;
 mod request;
+mod shell;
 mod sources;
 mod unread;
 pub(in crate::engine) mod unseen;
@@ -30,6 +32,7 @@ pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
 pub(in crate::engine) use parts::Parts;
 pub use redact::{redact, redact_record};
+pub(in crate::engine) use reference::Reference;
 pub(in crate::engine) use sources::Sources;
 pub use unread::{UnreadCounts, UnreadFields};
 

@@ -43,6 +43,12 @@ impl Parts {
         Parts(self.0 | other.0)
     }
 
+    /// This without the other.
+    #[must_use]
+    pub(in crate::engine) const fn without(self, other: Parts) -> Parts {
+        Parts(self.0 & !other.0)
+    }
+
     /// Whether any part is in both.
     pub(in crate::engine) const fn meets(self, other: Parts) -> bool {
         self.0 & other.0 != 0

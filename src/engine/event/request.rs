@@ -4,9 +4,9 @@
 //! The API server is written in Go: `url.ParseQuery` splits a query at `&` alone, passes over pairs with
 //! a `;` or a malformed escape, decodes names as well as values, and keeps repeated ones in their order.
 
-use std::{borrow::Cow, iter};
+use std::borrow::Cow;
 
-use super::{Event, FieldId, Stage, sources::Sources, unseen::is_truncated, well_known};
+use super::{Event, FieldId, Stage, shell, sources::Sources, unseen::is_truncated, well_known};
 use crate::engine::{
     kubernetes::{
         parameters::PARAMETERS,
@@ -149,25 +149,29 @@ pub(super) fn decoys(event: &mut Event<'_>, field: FieldId) {
 
 /// `exec.command`.
 pub(super) fn command(event: &mut Event<'_>, field: FieldId) {
+    if let Some(command) = command_of(event) {
+        event.push_owned(field, |text| text.push_str(&command));
+    }
+}
+
+/// `exec.plain`.
+pub(super) fn plain_command(event: &mut Event<'_>, field: FieldId) {
+    if let Some(command) = command_of(event) {
+        event.push_owned(field, |text| text.push_str(&shell::plain(&command)));
+    }
+}
+
+fn command_of(event: &Event<'_>) -> Option<String> {
     let below = event.first_str(well_known::SUBRESOURCE).unwrap_or("");
-    let Some(known) = subresource(below).filter(|known| RUNS_COMMANDS.contains(&known.name)) else {
-        return;
-    };
+    let known = subresource(below).filter(|known| RUNS_COMMANDS.contains(&known.name))?;
     // What is behind the proxy is asked in its own words.
     let proxy = known.is_general;
-    let Some(uri) = request_uri(event) else { return };
-    let mut arguments = parameters(&uri)
+    let uri = request_uri(event)?;
+    let arguments: Vec<Cow<'_, str>> = parameters(&uri)
         .filter(|(name, _)| name == "command" || proxy && name == "cmd")
-        .map(|(_, value)| value);
-    let Some(first) = arguments.next() else { return };
-    event.push_owned(field, |command| {
-        for (index, argument) in iter::once(first).chain(arguments).enumerate() {
-            if index > 0 {
-                command.push(' ');
-            }
-            command.push_str(&argument);
-        }
-    });
+        .map(|(_, value)| value)
+        .collect();
+    (!arguments.is_empty()).then(|| arguments.join(" "))
 }
 
 /// Whether a request would change something, and asks not to.

@@ -238,6 +238,9 @@ pub struct Hit {
     pub usual: Option<f64>,
     /// What the finding carries: of the sample that decided, or of the last one.
     pub captured: Arc<[Captured]>,
+    /// What samples before that one carried without which it would not have held, if it asks for several: when
+    /// each was, in that order. Those of which nothing is known any more are left out.
+    pub steps: Vec<(EventTime, Arc<[Captured]>)>,
     /// For how long.
     pub holds: Holds,
 }
@@ -254,6 +257,7 @@ impl Hit {
             values: Vec::new(),
             usual: None,
             captured,
+            steps: Vec::new(),
             holds: Holds::Once,
         }
     }

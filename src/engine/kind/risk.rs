@@ -270,6 +270,7 @@ impl Risk {
             values: parts.into_iter().map(|(name, part)| format!("{name} ({part:.0})")).collect(),
             usual: None,
             captured: Arc::clone(&sum.captured),
+            steps: Vec::new(),
             holds: Holds::Until(self.sinks_to((reached.at, total), self.threshold)),
         }
     }

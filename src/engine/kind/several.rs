@@ -18,6 +18,8 @@ pub(super) struct Manner {
     pub(super) words: &'static str,
     /// Whether a range of a window is enough.
     pub(super) evaluate: fn(&Several, &mut Window, usize, usize) -> Verdict,
+    /// Which of the range that is enough it needs; see [`Windowed::steps`].
+    pub(super) steps: fn(&Several, &Window, usize, usize) -> Vec<usize>,
     /// What a window that is full can do without; see [`Windowed::make_room`].
     pub(super) make_room: fn(&Several, &mut Window, usize, Frame) -> usize,
 }
@@ -99,6 +101,14 @@ impl Windowed for Several {
 
     fn make_room(&self, window: &mut Window, index: usize, frame: Frame) -> usize {
         (self.manner.make_room)(self, window, index, frame)
+    }
+
+    fn has_steps(&self) -> bool {
+        true
+    }
+
+    fn steps(&self, window: &Window, start: usize, end: usize) -> Vec<usize> {
+        (self.manner.steps)(self, window, start, end)
     }
 
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {

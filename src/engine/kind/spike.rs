@@ -281,6 +281,7 @@ impl Spike {
                     values: Vec::new(),
                     usual: Some(usual),
                     captured: Arc::clone(&state.captured),
+                    steps: Vec::new(),
                     holds: Holds::Once,
                 });
             }

@@ -1,5 +1,7 @@
 //! `temporal`: several rules, in any order.
 
+use std::collections::BTreeMap;
+
 use super::{
     Frame, KindEntry, Written, life,
     several::{Manner, Several, read},
@@ -52,7 +54,7 @@ correlation:
     read: Some(|section| read(section, &MANNER)),
 };
 
-const MANNER: Manner = Manner { entry: &ENTRY, words: "", evaluate, make_room };
+const MANNER: Manner = Manner { entry: &ENTRY, words: "", evaluate, steps, make_room };
 
 /// A rule that is seen again takes the place of itself.
 fn make_room(rules: &Several, window: &mut Window, index: usize, frame: Frame) -> usize {
@@ -60,6 +62,16 @@ fn make_room(rules: &Several, window: &mut Window, index: usize, frame: Frame) -
     let spare = window.spare_repeat(index, ends).unwrap_or_else(|| oldest(window, ends));
     window.remove(spare);
     1
+}
+
+/// The last event of each rule that is asked for.
+fn steps(rules: &Several, window: &Window, start: usize, end: usize) -> Vec<usize> {
+    let entries = (start..end).zip(window.range(start, end));
+    let asked = entries.filter(|(_, entry)| rules.opens(entry));
+    let last_of: BTreeMap<u16, usize> = asked.map(|(at, entry)| (entry.input, at)).collect();
+    let mut steps: Vec<usize> = last_of.into_values().collect();
+    steps.sort_unstable();
+    steps
 }
 
 fn evaluate(rules: &Several, window: &mut Window, start: usize, end: usize) -> Verdict {

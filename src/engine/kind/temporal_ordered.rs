@@ -57,7 +57,7 @@ correlation:
     read: Some(|section| read(section, &MANNER)),
 };
 
-const MANNER: Manner = Manner { entry: &ENTRY, words: " in order", evaluate, make_room };
+const MANNER: Manner = Manner { entry: &ENTRY, words: " in order", evaluate, steps, make_room };
 
 /// Of the older half only what others may still follow stays.
 fn make_room(rules: &Several, window: &mut Window, _: usize, _: Frame) -> usize {
@@ -138,6 +138,30 @@ fn cannot_hold(rules: &Several, inputs: usize) -> bool {
         }
         _ => inputs < rules.required.len(),
     }
+}
+
+/// The longest chain of required inputs in their order; of several the one whose events come latest.
+fn steps(rules: &Several, window: &Window, start: usize, end: usize) -> Vec<usize> {
+    // Links of chains: an entry, and the link before it. By place in `required`: the length of the chain that
+    // ends with this input, and its last link.
+    let mut links: Vec<(usize, Option<usize>)> = Vec::new();
+    let mut chains: Vec<(usize, Option<usize>)> = vec![(0, None); rules.required.len()];
+    for (at, entry) in (start..end).zip(window.range(start, end)) {
+        let Ok(place) = rules.required.binary_search(&usize::from(entry.input)) else { continue };
+        let (before, link) = chains.iter().take(place).copied().max().unwrap_or((0, None));
+        if let Some(chain) = chains.get_mut(place).filter(|(length, _)| *length <= before + 1) {
+            *chain = (before + 1, Some(links.len()));
+            links.push((at, link));
+        }
+    }
+    let mut next = chains.into_iter().max().and_then(|(_, link)| link);
+    let mut steps = Vec::new();
+    while let Some((at, before)) = next.and_then(|link| links.get(link)) {
+        steps.push(*at);
+        next = *before;
+    }
+    steps.reverse();
+    steps
 }
 
 /// The greatest number of different required inputs that were seen in their order.

@@ -6,13 +6,21 @@
 //! length. Partitions that are read in turns bring most events out of order: one that comes before `k`
 //! others costs as much `k` times, and no more.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Frame, Sample};
 use crate::engine::{digest::Digest, time::EventTime, value::Captured};
+
+/// Events of which it is kept what they carried, beside the first of each input: 32 of a key, and at most
+/// twice as many. Of runs of one input only the last one.
+const STEPS_KEPT_MAX: usize = 32;
 
 /// Parts of the time that a full window covers, within which events are joined.
 const JOINED_PARTS: u32 = 2_500;
@@ -59,7 +67,7 @@ pub(super) struct WindowEvent {
     pub(super) text: Option<Box<str>>,
     /// The window that ends with it has been found.
     pub(super) found: bool,
-    /// What it carried, if it is the last of a window that is decided when it ends.
+    /// What it carried, if it is the last of a window that is decided when it ends, or may be a step of several.
     pub(super) captured: Option<Arc<[Captured]>>,
 }
 
@@ -110,6 +118,9 @@ pub(super) struct Window {
     /// Whether some entry may stand for several events; `None` if nobody looked since it was read.
     #[serde(skip)]
     is_joined: Option<bool>,
+    /// Steps that were kept since some were forgotten, or it was read.
+    #[serde(skip)]
+    steps_kept: usize,
 }
 
 /// How often each hash is in a range of entries.
@@ -256,6 +267,34 @@ impl Window {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.captured = captured;
         }
+    }
+
+    /// Keeps what the entry at `at` carried, in case it is a step of several. Cost: seldom one step for each entry.
+    pub(super) fn keep_step(&mut self, at: usize, captured: &Arc<[Captured]>) {
+        let input = |index: usize| self.get(index).map(|entry| entry.input);
+        let own = input(at);
+        if input(at + 1) == own {
+            // The later one will do.
+            return;
+        }
+        if let Some(before) = at.checked_sub(1).filter(|before| input(*before) == own) {
+            self.set_captured(before, None);
+        } else {
+            self.steps_kept += 1;
+        }
+        self.set_captured(at, Some(Arc::clone(captured)));
+        if self.steps_kept > STEPS_KEPT_MAX {
+            self.steps_kept = 0;
+            self.forget_steps();
+        }
+    }
+
+    fn forget_steps(&mut self) {
+        let mut firsts = BTreeSet::new();
+        let steps = self.entries.iter_mut().filter(|entry| entry.captured.is_some());
+        let further: Vec<_> = steps.filter(|entry| !firsts.insert(entry.input)).collect();
+        let too_many = further.len().saturating_sub(STEPS_KEPT_MAX);
+        further.into_iter().take(too_many).for_each(|entry| entry.captured = None);
     }
 
     /// Takes an event out again.

@@ -54,6 +54,16 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether its hits show what came before; see [`Windowed::steps`].
+    fn has_steps(&self) -> bool {
+        false
+    }
+
+    /// Which of entries `start..end` of a window, in which it holds, it needs, in order.
+    fn steps(&self, _: &Window, _start: usize, _end: usize) -> Vec<usize> {
+        Vec::new()
+    }
+
     /// Looks at entries `start..end` of a window.
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict;
 
@@ -138,6 +148,9 @@ impl<K: Windowed> Decide for Windows<K> {
             let count = entries.len();
             let at = insert(kind, frame, &mut state.window, entries, &mut dropped);
             if kind.fires_at_once(frame.window) {
+                if kind.has_steps() {
+                    state.window.keep_step(at, &sample.captured);
+                }
                 state.captured = sample.captured;
                 look_at_once(kind, frame, state, at, out);
                 if let Some(watermark) = watermark {
@@ -225,7 +238,7 @@ fn look_at_once<K: Windowed>(
             let found_before = sliding && state.window.set_found(end_index);
             let hit = hit(state, start, end, verdict.value);
             if !found_before {
-                out.push(hit);
+                out.push(Hit { steps: steps(kind, &state.window, start, end), ..hit });
             } else if let Some(still) = &mut still {
                 still.first = still.first.min(hit.first);
                 still.last = still.last.max(hit.last);
@@ -385,6 +398,18 @@ fn deadline<K: Windowed>(kind: &K, frame: Frame, state: &KeyWindow) -> Option<Ev
     Some(ending.map_or(last.plus(Duration::from_micros(1)), |ending| ending.time))
 }
 
+/// What the entries carried that a hit needs, without the last one of its window: that is what decides.
+fn steps<K: Windowed>(
+    kind: &K,
+    window: &Window,
+    start: usize,
+    end: usize,
+) -> Vec<(EventTime, Arc<[Captured]>)> {
+    let before = kind.steps(window, start, end).into_iter().filter(|at| at + 1 < end);
+    let entries = before.filter_map(|at| window.get(at));
+    entries.filter_map(|entry| Some((entry.time, Arc::clone(entry.captured.as_ref()?)))).collect()
+}
+
 fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
     let time_of = |at: usize| state.window.get(at).map_or(EventTime::MIN, |entry| entry.time);
     let (first, last) = (time_of(start), time_of(end.saturating_sub(1)));
@@ -409,6 +434,7 @@ fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
         value,
         values: values.into_iter().map(|(_, text)| text.to_owned()).collect(),
         captured: Arc::clone(captured.unwrap_or(&state.captured)),
+        steps: Vec::new(),
         usual: None,
         holds: Holds::Once,
     }

@@ -5,6 +5,7 @@
 //! subresource, verb or field is one line here. Nothing is decided here about events or rules, and
 //! nothing that Tripline derives from an event is here; see `event::derived`.
 
+pub mod clients;
 pub mod fields;
 pub mod levels;
 pub mod parameters;
@@ -14,5 +15,6 @@ pub mod stages;
 pub mod users;
 pub mod verbs;
 
+pub use clients::is_tool_of_people;
 pub use levels::AuditLevel;
 pub use stages::{Stage, runs_long};

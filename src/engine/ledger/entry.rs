@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
+    act::{ActEntry, ActEntryKind},
     alert::{Alert, AlertState},
     dispatch::LedgerEntry,
     text::bounded_line,
@@ -34,6 +35,24 @@ words! {
         Seal = "seal",
         /// Rows were deleted by age or size.
         Retention = "retention",
+        /// Somebody logged in or out, or was refused.
+        Login = "login",
+        /// Somebody looked at what people did.
+        View = "view",
+        /// Roles and bindings of a cluster, as somebody brought them.
+        RbacSnapshot = "rbac_snapshot",
+        /// A silence was made, or ended.
+        Silence = "silence",
+        /// Somebody took an alert.
+        Acknowledge = "acknowledge",
+        /// An alert was given to somebody.
+        Assign = "assign",
+        /// Somebody said what an alert turned out to be.
+        Verdict = "verdict",
+        /// Somebody said something about an alert.
+        Comment = "comment",
+        /// Somebody ended an alert by hand.
+        Resolve = "resolve",
     }
 }
 
@@ -139,6 +158,25 @@ impl Entry {
             .key
             .iter()
             .fold(entry, |entry, (name, value)| entry.fact(&format!("key.{name}"), value))
+    }
+
+    /// Of something that somebody did: who is its party, and role and address are facts.
+    pub fn of_act(act: &ActEntry) -> Entry {
+        let kind = match act.kind {
+            ActEntryKind::Silence => EntryKind::Silence,
+            ActEntryKind::Acknowledge => EntryKind::Acknowledge,
+            ActEntryKind::Assign => EntryKind::Assign,
+            ActEntryKind::Verdict => EntryKind::Verdict,
+            ActEntryKind::Comment => EntryKind::Comment,
+            ActEntryKind::Resolve => EntryKind::Resolve,
+        };
+        let entry = Entry::new(kind, &act.subject, &act.what)
+            .by(&act.by.name)
+            .at(act.at.as_event())
+            .detail(&act.detail)
+            .fact("role", &act.by.role)
+            .fact("address", &act.by.address);
+        act.facts.iter().fold(entry, |entry, (name, value)| entry.fact(name, value))
     }
 
     /// Of what became of a notification.

@@ -8,7 +8,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{Content, Entry, Row, hex_of};
 use crate::engine::{
-    access::{Access, Detail, Object, Outcome, Permission, SessionStep},
+    access::{
+        Access, Actor, Detail, EventPosition, Object, Outcome, Permission, SessionStep, Usage,
+    },
     kubernetes::AuditLevel,
 };
 
@@ -21,11 +23,21 @@ const fn is_false(flag: &bool) -> bool {
 impl Row {
     /// The line, without a line break.
     pub fn line(&self) -> String {
-        let written = match &self.content {
-            Content::Access(access) => serde_json::to_string(&access_line(self, access)),
-            Content::Entry(entry) => serde_json::to_string(&entry_line(self, entry)),
-        };
-        written.expect("a line is made of texts and numbers")
+        serde_json::to_string(&Line(self)).expect("a line is made of texts and numbers")
+    }
+}
+
+/// A row that is written as its line, alone or among others.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a>(pub &'a Row);
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.content {
+            Content::Access(access) => access_line(self.0, access).serialize(serializer),
+            Content::Entry(entry) => entry_line(self.0, entry).serialize(serializer),
+            Content::Usage(usage) => usage_line(self.0, usage).serialize(serializer),
+        }
     }
 }
 
@@ -84,6 +96,33 @@ struct AccessLine<'a> {
     from_future: bool,
     rules: &'a [Arc<str>],
     rule_set: &'a str,
+}
+
+#[derive(Serialize)]
+struct UsageLine<'a> {
+    id: u64,
+    kind: &'static str,
+    at: String,
+    recorded: String,
+    actor: ActorLine<'a>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [Arc<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_behalf_of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
+    verb: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<ObjectLine<'a>>,
+    #[serde(skip_serializing_if = "is_false")]
+    has_more_names: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permission: Option<PermissionLine>,
+    request: String,
+    position: PositionLine<'a>,
+    event_hash: String,
 }
 
 #[derive(Serialize)]
@@ -197,12 +236,7 @@ fn access_line<'a>(row: &Row, access: &'a Access) -> AccessLine<'a> {
         verb: access.verb.as_deref(),
         outcome: access.outcome.map(Outcome::as_str),
         code: access.code,
-        actor: ActorLine {
-            id: access.actor.id.as_deref(),
-            kind: &access.actor.kind,
-            human: access.actor.human,
-            team: access.actor.team.as_deref(),
-        },
+        actor: actor_line(&access.actor),
         groups: &access.groups,
         on_behalf_of: access.on_behalf_of.as_deref(),
         credential_id: access.credential_id.as_deref(),
@@ -216,12 +250,7 @@ fn access_line<'a>(row: &Row, access: &'a Access) -> AccessLine<'a> {
         level: access.level.map(AuditLevel::as_str),
         audit_id: access.audit_id.to_string(),
         request: hex_of(&access.request),
-        position: PositionLine {
-            topic: &access.position.topic,
-            partition: access.position.partition,
-            offset: access.position.offset,
-            index: access.position.index,
-        },
+        position: position_line(&access.position),
         event_hash: hex_of(&access.event_hash),
         session: access.session.map(SessionStep::as_str),
         duration_us: access.duration,
@@ -232,6 +261,45 @@ fn access_line<'a>(row: &Row, access: &'a Access) -> AccessLine<'a> {
         from_future: access.from_future,
         rules: &access.rules,
         rule_set: &access.rule_set,
+    }
+}
+
+fn usage_line<'a>(row: &Row, usage: &'a Usage) -> UsageLine<'a> {
+    UsageLine {
+        id: row.id,
+        kind: "usage",
+        at: usage.at.rfc3339(),
+        recorded: row.recorded.rfc3339(),
+        actor: actor_line(&usage.actor),
+        groups: &usage.groups,
+        on_behalf_of: usage.on_behalf_of.as_deref(),
+        cluster: usage.cluster.as_deref(),
+        verb: &usage.verb,
+        object: usage.object.as_ref().map(object_line),
+        has_more_names: usage.has_more_names,
+        path: usage.path.as_deref(),
+        permission: usage.permission.as_ref().map(permission_line),
+        request: hex_of(&usage.request),
+        position: position_line(&usage.position),
+        event_hash: hex_of(&usage.event_hash),
+    }
+}
+
+fn actor_line(actor: &Actor<Arc<str>>) -> ActorLine<'_> {
+    ActorLine {
+        id: actor.id.as_deref(),
+        kind: &actor.kind,
+        human: actor.human,
+        team: actor.team.as_deref(),
+    }
+}
+
+fn position_line(position: &EventPosition) -> PositionLine<'_> {
+    PositionLine {
+        topic: &position.topic,
+        partition: position.partition,
+        offset: position.offset,
+        index: position.index,
     }
 }
 

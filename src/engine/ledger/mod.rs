@@ -13,12 +13,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    access::Access,
+    access::{Access, Usage},
     time::{EventTime, WallTime},
 };
 
 pub use chain::{Chain, Hash, hex_of, parse_hex};
 pub use entry::{Entry, EntryKind};
+pub use line::Line;
 
 /// One row of the ledger. `T` is how the texts of an access are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub enum Content<T = Arc<str>> {
     Access(Box<Access<T>>),
     /// What Tripline did or was told.
     Entry(Box<Entry>),
+    /// A permission was used, for the first time on that day.
+    Usage(Box<Usage<T>>),
 }
 
 impl Row {
@@ -46,6 +49,7 @@ impl Row {
         match &self.content {
             Content::Access(access) => access.at,
             Content::Entry(entry) => entry.at.unwrap_or_else(|| self.recorded.as_event()),
+            Content::Usage(usage) => usage.at,
         }
     }
 
@@ -53,15 +57,23 @@ impl Row {
     pub fn access(&self) -> Option<&Access> {
         match &self.content {
             Content::Access(access) => Some(access),
-            Content::Entry(_) => None,
+            Content::Entry(_) | Content::Usage(_) => None,
         }
     }
 
     /// The entry, if it is one.
     pub fn entry(&self) -> Option<&Entry> {
         match &self.content {
-            Content::Access(_) => None,
+            Content::Access(_) | Content::Usage(_) => None,
             Content::Entry(entry) => Some(entry),
+        }
+    }
+
+    /// What was used, if it is that.
+    pub fn usage(&self) -> Option<&Usage> {
+        match &self.content {
+            Content::Usage(usage) => Some(usage),
+            Content::Access(_) | Content::Entry(_) => None,
         }
     }
 }

@@ -269,7 +269,9 @@ impl<'r> Requests<'r> {
                     }
                 }
                 if !subresource.is_some_and(|name| RUNS_COMMANDS.contains(&name)) {
-                    facts.learn_path(&self.rules.fields, "exec.command", Known::Absent);
+                    for path in ["exec.command", "exec.plain"] {
+                        facts.learn_path(&self.rules.fields, path, Known::Absent);
+                    }
                 }
             }
             Target::Group(of) => {

@@ -95,8 +95,8 @@ impl Coverage {
         self.changed.insert(key);
     }
 
-    /// Entries for what event time has passed.
-    pub(super) fn ended(&mut self, watermark: EventTime) -> Vec<Entry> {
+    /// Entries for what event time has passed, each with its hour.
+    pub(super) fn ended(&mut self, watermark: EventTime) -> Vec<(i64, Entry)> {
         let current = watermark.micros().div_euclid(HOUR);
         let mut entries = Vec::new();
         let told = self.clusters.told.unwrap_or(current);
@@ -104,7 +104,7 @@ impl Coverage {
             && *hour < current
             && let Some((key, hour)) = self.hours.pop_first()
         {
-            entries.push(entry_of(&key, hour, key.0 < told));
+            entries.push((key.0, entry_of(&key, hour, key.0 < told)));
             self.changed.insert(key);
         }
         if self.clusters.told != Some(current) && current >= told {
@@ -119,7 +119,7 @@ impl Coverage {
     }
 
     /// Hours in which a cluster that is known said nothing, while event time went on.
-    fn tell_silent(&self, hours: std::ops::Range<i64>, entries: &mut Vec<Entry>) {
+    fn tell_silent(&self, hours: std::ops::Range<i64>, entries: &mut Vec<(i64, Entry)>) {
         let last = hours.end.min(hours.start.saturating_add(EXPECTED_HOURS));
         for hour in hours.start..last {
             for (cluster, heard) in &self.clusters.heard {
@@ -127,7 +127,8 @@ impl Coverage {
                     && heard.saturating_add(EXPECTED_HOURS) >= hour
                     && !cluster.is_empty()
                 {
-                    entries.push(entry_of(&(hour, Arc::clone(cluster)), Hour::default(), false));
+                    let key = (hour, Arc::clone(cluster));
+                    entries.push((hour, entry_of(&key, Hour::default(), false)));
                 }
             }
         }

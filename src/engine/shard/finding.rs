@@ -10,7 +10,7 @@ use crate::engine::{
     limits::KEYS_PER_EVENT_MAX,
     rule::{CaptureSlot, CorrelationInput, CorrelationRule, RuleIndex},
     time::EventTime,
-    value::{Captured, choices},
+    value::{Captured, choices, event_of},
 };
 
 /// A rule's whole condition held.
@@ -137,15 +137,22 @@ fn capture_of(
         .collect();
     let same = |(at, slot): (usize, &Option<CaptureSlot>)| slot.is_some_and(|s| s.index() == at);
     let slots = input.capture.iter();
-    if chosen.is_empty() && slots.len() == captured.len() && slots.clone().enumerate().all(same) {
+    let event = event_of(captured);
+    let fields = captured.len() - usize::from(event.is_some());
+    if chosen.is_empty()
+        && !captured.iter().any(Captured::is_long)
+        && slots.len() == fields
+        && slots.clone().enumerate().all(same)
+    {
         return Arc::clone(captured);
     }
     let value = |slot: &Option<CaptureSlot>| {
         let Some(slot) = slot else { return Captured::Absent };
         match chosen.iter().find(|(known, _)| *known == slot) {
             Some((_, value)) => Captured::One(Arc::clone(value)),
-            None => captured.get(slot.index()).cloned().unwrap_or_default(),
+            // What is kept with a sample is what people will be shown.
+            None => captured.get(slot.index()).map(Captured::shown).unwrap_or_default(),
         }
     };
-    slots.map(value).collect()
+    slots.map(value).chain(event.cloned().map(Captured::Event)).collect()
 }

@@ -25,12 +25,13 @@ use super::{
     alert::{Alert, Fingerprint, lifecycle::Lifecycle},
     detect::Detection,
     detector::DetectionBatch,
+    horizon::Horizon,
     kind::{Captures, Hit, Holds, RuleState, Taken},
     limits::{IDENTITIES_PER_RULE_MAX, PREVIOUS_RULES_MAX},
     record::PartitionName,
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
-    value::Captured,
+    value::{Captured, event_of},
 };
 pub(in crate::engine) use identity::{Identities, Run, Seen};
 
@@ -143,6 +144,7 @@ pub struct Shard {
     /// last.
     previous: VecDeque<(u64, Arc<RuleSet>)>,
     watermark: Watermark,
+    horizon: Horizon,
     /// By index in the rule set; `None` where a copy of an event makes no difference.
     identities: Vec<Option<Identities>>,
     /// By index in the rule set; `None` for detection rules.
@@ -163,6 +165,7 @@ impl Shard {
     pub fn new(rules: Arc<RuleSet>, rules_epoch: u64, settings: EngineSettings) -> Shard {
         Shard {
             watermark: Watermark::new(&settings),
+            horizon: Horizon::default(),
             identities: fresh_identities(&rules, &settings),
             unfinished: Unfinished::new(settings.grace),
             settings,
@@ -210,6 +213,9 @@ impl Shard {
         self.watch_unfinished(batch);
         for progress in &batch.progress {
             self.watermark.observe(now, progress);
+        }
+        if let Some(at) = batch.detected_at {
+            self.horizon.used(now, at);
         }
         self.advance(now);
     }
@@ -398,6 +404,7 @@ impl Shard {
     }
 
     fn advance(&mut self, now: WallTime) {
+        self.horizon.look(now);
         self.watermark.advance(now);
         self.advance_to(now);
     }
@@ -539,7 +546,8 @@ fn remapped(old: &Rule, new: &Rule, captured: &[Captured]) -> Arc<[Captured]> {
         let slot = old.capture().iter().position(|known| known == name)?;
         captured.get(slot).cloned()
     };
-    new.capture().iter().map(|name| value_of(name).unwrap_or_default()).collect()
+    let values = new.capture().iter().map(|name| value_of(name).unwrap_or_default());
+    values.chain(event_of(captured).cloned().map(Captured::Event)).collect()
 }
 
 const fn captures_of(same: bool) -> Captures {

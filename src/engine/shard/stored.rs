@@ -11,6 +11,7 @@ use super::{
 use crate::engine::{
     alert::{lifecycle::TrackedAlert, quota::AlertKey},
     digest::Digest,
+    horizon,
     kind::StateKey,
     record::PartitionName,
     rule::RuleIndex,
@@ -39,7 +40,15 @@ impl Shard {
             let value = Some(encode(&watermark));
             self.changes.push(StateChange { table: StateTable::Watermark, key: Vec::new(), value });
         }
-        if self.watermark.take_partitions_moved() {
+        let partitions_moved = self.watermark.take_partitions_moved();
+        if let Some(at) = self.horizon.take_moved(partitions_moved) {
+            self.changes.push(StateChange {
+                table: StateTable::Watermark,
+                key: horizon::KEY.to_vec(),
+                value: Some(encode(&at)),
+            });
+        }
+        if partitions_moved {
             for (partition, clock) in self.watermark.partitions() {
                 self.changes.push(StateChange {
                     table: StateTable::Watermark,
@@ -104,6 +113,9 @@ impl Shard {
             StateTable::Watermark if entry.key.is_empty() => {
                 self.watermark.restore_merged(postcard::from_bytes(&entry.value).ok()?);
             }
+            StateTable::Watermark if entry.key == horizon::KEY => {
+                self.horizon.restore(postcard::from_bytes(&entry.value).ok()?);
+            }
             StateTable::Watermark => {
                 let partition: PartitionName = postcard::from_bytes(&entry.key).ok()?;
                 let clock: PartitionClock = postcard::from_bytes(&entry.value).ok()?;
@@ -143,7 +155,9 @@ impl Shard {
                 self.lifecycle.restore(key, TrackedAlert::from_bytes(&entry.value)?);
             }
             StateTable::Unfinished => return self.unfinished.restore(entry, &self.rules),
-            StateTable::Group | StateTable::Recorder | StateTable::SourceNote => return None,
+            StateTable::Group | StateTable::Act | StateTable::Recorder | StateTable::SourceNote => {
+                return None;
+            }
         }
         Some(true)
     }

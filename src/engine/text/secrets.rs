@@ -1,7 +1,7 @@
 //! Known secrets, cut from what others say.
 //!
 //! A receiver may repeat our token, or the secret path of its URL, in what it answers; its words go on
-//! into logs, the ledger and the status page.
+//! into logs, the ledger and the console.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use memchr::memmem;

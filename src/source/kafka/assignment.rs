@@ -133,6 +133,11 @@ impl Assignment {
         format!("{MARK}{}", self.logs.get(topic).map_or("", |log| log))
     }
 
+    /// The library has forgotten what is read: another consumer takes the place of the one before.
+    pub(super) const fn tell_again(&mut self) {
+        self.is_dirty = true;
+    }
+
     /// Looks which partitions there are. What is new begins, what is gone is read no longer. The trouble
     /// that keeps every topic from being read, if any.
     ///

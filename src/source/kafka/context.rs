@@ -140,6 +140,17 @@ impl ReaderContext {
         ReaderContext { callbacks, source, assignments, shared: Mutex::new(shared) }
     }
 
+    /// Of a consumer that takes the place of this one's, and goes on where that one was.
+    pub(super) fn succeeded(&self, callbacks: Callbacks) -> ReaderContext {
+        let shared = Shared { tracked: self.shared().tracked.clone(), ..Shared::default() };
+        ReaderContext {
+            callbacks,
+            source: self.source.clone(),
+            assignments: AtomicU64::new(self.assignments()),
+            shared: Mutex::new(shared),
+        }
+    }
+
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

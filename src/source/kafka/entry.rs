@@ -1,6 +1,6 @@
 //! The entry of the table of sources: what can be made of its settings.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{KafkaSettings, KafkaSource, range::KafkaRange};
 use crate::{
@@ -42,7 +42,7 @@ impl SourceConfig for KafkaSettings {
     }
 
     fn build(&self, secret: &SecretSource) -> Result<Box<dyn Source>, Box<Diagnostic>> {
-        let connection = self.connection.open(&**secret).map_err(|detail| {
+        let connection = self.connection.open_to_renew(Arc::clone(secret)).map_err(|detail| {
             let title = format!("the Kafka source cannot be built: {detail}");
             Box::new(Diagnostic::error_nowhere(code::KAFKA_IMPOSSIBLE, title))
         })?;

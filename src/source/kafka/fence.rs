@@ -8,10 +8,10 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, PoisonError,
+        LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rdkafka::{
@@ -20,10 +20,11 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol},
     error::{KafkaError, RDKafkaErrorCode},
+    groups::GroupInfo,
     types::RDKafkaRespErr,
 };
 
-use super::{KafkaSettings, refused};
+use super::{KafkaSettings, assignment::Consumer, refused};
 use crate::{
     kafka::{Callbacks, OpenConnection},
     source::SourceError,
@@ -45,6 +46,15 @@ const FIXED: [(&str, &str); 4] = [
     ("group.protocol", "classic"),
 ];
 
+/// How long the brokers may take to say who the member is: 5 s.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What members of this process call themselves, and those of no other one.
+static CLIENT_ID: LazyLock<String> = LazyLock::new(|| {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+    format!("tripline-{}-{since}", std::process::id())
+});
+
 /// The group that keeps others out, and its only member.
 pub(super) fn owner_of(settings: &KafkaSettings) -> String {
     format!("{}{OWNER_SUFFIX}", settings.group)
@@ -64,7 +74,30 @@ pub(super) struct Fence {
     instance: String,
 }
 
+/// Asks Kafka through any consumer whether another process is the member by now.
+///
+/// # Errors
+/// If it is, or if nobody answers.
+pub(super) fn is_left_to_us(
+    consumer: &Consumer,
+    settings: &KafkaSettings,
+) -> Result<Result<(), SourceError>, KafkaError> {
+    let instance = owner_of(settings);
+    let list = consumer.fetch_group_list(Some(&instance), ASK_TIMEOUT)?;
+    let groups = list.groups().iter().filter(|group| group.name() == instance);
+    let is_ours = groups.flat_map(GroupInfo::members).all(|one| one.client_id() == *CLIENT_ID);
+    Ok(if is_ours { Ok(()) } else { Err(SourceError::Fenced { instance }) })
+}
+
 impl Fence {
+    /// Joins the fence's own group in the background.
+    pub(super) fn join_own(
+        settings: &KafkaSettings,
+        connection: OpenConnection,
+    ) -> Result<Fence, SourceError> {
+        Fence::join(settings, connection, &owner_of(settings), "range")
+    }
+
     /// Joins in the background. `group` is the fence's own, but for processes of earlier versions, which
     /// were members of the group whose offsets they committed.
     pub(super) fn join(
@@ -76,6 +109,7 @@ impl Fence {
         let instance = owner_of(settings);
         let mut fixed = FIXED.to_vec();
         fixed.extend([("group.id", group), ("group.instance.id", &instance)]);
+        fixed.push(("client.id", &CLIENT_ID));
         fixed.push(("partition.assignment.strategy", strategy));
         let (config, callbacks) = connection.into_client(&super::DEFAULTS, &fixed);
         let is_owner = AtomicBool::new(false);

@@ -121,6 +121,11 @@ impl ConnectionHealth {
         news
     }
 
+    /// Whether other credentials may help: none are accepted, or no broker can be reached.
+    pub(super) const fn may_need_credentials(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Connection | Trouble::Credentials))
+    }
+
     /// Notes that brokers are connected. Whether that makes the source ready.
     pub(super) fn connected(&mut self, has_partitions: bool) -> bool {
         if matches!(self.trouble, Some(Trouble::Connection | Trouble::Credentials)) {

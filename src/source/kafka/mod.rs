@@ -24,12 +24,12 @@ pub use entry::Kafka;
 pub use range::KafkaRange;
 pub use settings::{KafkaSettings, Start};
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rdkafka::{config::RDKafkaLogLevel, error::KafkaError};
 
 use super::{Source, SourceContext, SourceError};
-use crate::{engine::record::Position, kafka::OpenConnection};
+use crate::kafka::{Callbacks, OpenConnection};
 use assignment::Consumer;
 use context::ReaderContext;
 use fence::Fence;
@@ -87,11 +87,12 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn run(self: Box<Self>, context: SourceContext) -> Result<(), SourceError> {
         let KafkaSource { settings, connection } = *self;
-        let consumer =
-            open(&settings, connection.clone(), context.name.clone(), &context.positions)?;
+        let make =
+            |callbacks| ReaderContext::new(callbacks, context.name.clone(), &context.positions);
+        let consumer = open(&settings, connection.clone(), make)?;
         fence_earlier_version(&consumer, &settings, &connection)?;
-        let fence = Fence::join(&settings, connection, &fence::owner_of(&settings), "range")?;
-        Reader::new(consumer, fence, &settings, context).run()
+        let fence = Fence::join_own(&settings, connection.clone())?;
+        Reader::new(consumer, fence, settings, connection, context).run()
     }
 }
 
@@ -102,9 +103,10 @@ fn take_over(
     connection: OpenConnection,
     timeout: Duration,
 ) -> Result<(), SourceError> {
-    let consumer = open(settings, connection.clone(), None, &[])?;
+    let make = |callbacks| ReaderContext::new(callbacks, None, &[]);
+    let consumer = open(settings, connection.clone(), make)?;
     fence_earlier_version(&consumer, settings, &connection)?;
-    let fence = Fence::join(settings, connection, &fence::owner_of(settings), "range")?;
+    let fence = Fence::join_own(settings, connection)?;
     fence.wait(timeout);
     reader::close((consumer, fence), |_| ());
     Ok(())
@@ -126,12 +128,11 @@ fn fence_earlier_version(
     Ok(())
 }
 
-/// Makes the consumer that reads. It joins no group, and is told later what to read.
+/// Makes the consumer that reads, with its context. It joins no group, and is told later what to read.
 fn open(
     settings: &KafkaSettings,
     connection: OpenConnection,
-    source: Option<Arc<str>>,
-    positions: &[Position],
+    context: impl FnOnce(Callbacks) -> ReaderContext,
 ) -> Result<Consumer, SourceError> {
     let mut fixed = FIXED.to_vec();
     fixed.push(("group.id", &settings.group));
@@ -142,7 +143,7 @@ fn open(
     let (mut config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
     // So that it says them; what is logged of it is decided here.
     config.set_log_level(RDKafkaLogLevel::Debug);
-    config.create_with_context(ReaderContext::new(callbacks, source, positions)).map_err(refused)
+    config.create_with_context(context(callbacks)).map_err(refused)
 }
 
 /// What the library does not accept, for people.

@@ -16,14 +16,15 @@ use super::{
     KafkaSettings,
     assignment::{Assignment, Consumer},
     context::{Digest, NOWHERE, PartitionStatistics, Tracked, uncommitted},
-    fence::Fence,
+    fence::{Fence, is_left_to_us},
     health::{ConnectionHealth, Trouble},
     intake::Intake,
     neighbours::Neighbours,
 };
 use crate::{
     engine::record::{PartitionName, Position, RecordBatch},
-    source::{SINK_RETRY, SourceContext, SourceError, SourceEvent},
+    kafka::OpenConnection,
+    source::{SINK_RETRY, SURE_FOR, SourceContext, SourceError, SourceEvent},
 };
 
 /// How long a poll waits when there is nothing: 100 ms. Stop and fencing are seen this late.
@@ -45,13 +46,14 @@ const PAUSED_WAIT: Duration = Duration::from_millis(50);
 /// How often the library is looked after: errors, statistics, commits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Who did not look for so long was away, and may have lost the stream meanwhile: 1 s. It is asked before
-/// anything more is handed over; else a process that was suspended would count what another one has.
-const AWAY: Duration = Duration::from_secs(1);
-
 /// How often it is looked which partitions there are: every 10 s, and at once while none is read.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(10);
 const SURVEY_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether there are other credentials than those that fail: every second, and for so
+/// long after one broker of many has refused them.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
+const RENEWAL_WAIT: Duration = Duration::from_secs(60);
 
 /// How often offsets are committed at most.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,6 +75,8 @@ const WATERMARKS_MAX: usize = 16;
 /// is cheaper, but swallows rebalances under this wrapper; what one thread reads is enough for a
 /// stream that one process judges.
 pub(super) struct Reader {
+    settings: KafkaSettings,
+    connection: OpenConnection,
     consumer: Arc<Consumer>,
     fence: Fence,
     assignment: Assignment,
@@ -96,6 +100,9 @@ pub(super) struct Reader {
     next_look: Instant,
     next_survey: Instant,
     next_commit: Instant,
+    next_renewal: Instant,
+    /// Until when other credentials are looked for, since a broker has refused these.
+    renewal_until: Instant,
     /// Offsets that were committed.
     committed: BTreeMap<Arc<PartitionName>, i64>,
 }
@@ -104,18 +111,21 @@ impl Reader {
     pub(super) fn new(
         consumer: Consumer,
         fence: Fence,
-        settings: &KafkaSettings,
+        settings: KafkaSettings,
+        connection: OpenConnection,
         context: SourceContext,
     ) -> Reader {
         let now = Instant::now();
         let consumer = Arc::new(consumer);
         Reader {
-            assignment: Assignment::new(settings, &context.positions, context.rebuild),
-            neighbours: Neighbours::watch(&consumer, settings),
+            assignment: Assignment::new(&settings, &context.positions, context.rebuild),
+            neighbours: Neighbours::watch(&consumer, &settings),
             consumer,
+            connection,
             fence,
             context,
             intake: Intake::new(settings.cluster.clone(), settings.cluster_header.clone()),
+            settings,
             health: ConnectionHealth::new(),
             batch_began: now,
             waiting: None,
@@ -128,6 +138,8 @@ impl Reader {
             next_look: now,
             next_survey: now,
             next_commit: now,
+            next_renewal: now,
+            renewal_until: now,
             committed: BTreeMap::new(),
         }
     }
@@ -136,6 +148,7 @@ impl Reader {
     pub(super) fn run(mut self) -> Result<(), SourceError> {
         let outcome = self.read();
         if outcome.is_ok() {
+            self.context.claim.give_up();
             let offsets = self.uncommitted();
             close((self.consumer, self.fence), move |(consumer, _)| {
                 send_offsets(consumer, &offsets, CommitMode::Sync);
@@ -264,6 +277,9 @@ impl Reader {
             return Ok(());
         }
         self.looked_at = now;
+        if self.fence.is_owner() {
+            self.context.claim.is_sure();
+        }
         // What was read before is counted before, so that the batch with which a partition begins is known.
         if self.fence.is_owner() && self.waiting.is_none() && self.intake.is_empty() {
             self.assign(now);
@@ -274,6 +290,7 @@ impl Reader {
         }
         for (code, reason) in self.consumer.context().take_troubles() {
             if let Some((trouble, detail)) = self.health.judge(code, &reason) {
+                self.may_renew(trouble, now);
                 self.fails(trouble, detail, now);
                 // Whether it is over shows when topics are looked at.
                 self.next_survey = self.next_survey.min(now + SURVEY_INTERVAL_MIN);
@@ -281,11 +298,18 @@ impl Reader {
         }
         for (code, reason) in self.fence.take_troubles() {
             let reason = format!("group {}: {reason}", self.fence.group());
-            if let Some((trouble, detail)) = self.health.judge(code, &reason)
-                && !self.fence.is_owner()
-            {
-                self.fails(trouble, detail, now);
+            if let Some((trouble, detail)) = self.health.judge(code, &reason) {
+                self.may_renew(trouble, now);
+                if !self.fence.is_owner() {
+                    self.fails(trouble, detail, now);
+                }
             }
+        }
+        if now >= self.next_renewal
+            && (now < self.renewal_until || self.health.may_need_credentials())
+        {
+            self.next_renewal = now + RENEWAL_INTERVAL;
+            self.renew()?;
         }
         if let Some(members) = self.neighbours.latest()
             && members.strangers != self.strangers
@@ -303,9 +327,55 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether this process was suspended, or the machine stood still.
+    /// Other credentials are looked for from now on, if these were refused.
+    fn may_renew(&mut self, trouble: Trouble, now: Instant) {
+        if trouble == Trouble::Credentials {
+            self.renewal_until = now + RENEWAL_WAIT;
+        }
+    }
+
+    /// Connects anew if files hold other secrets or certificates than those that fail, and goes on where
+    /// reading was. As long as the brokers do not take them either, all stays as it is.
+    ///
+    /// # Errors
+    /// If the stream is another process's by now: to join again would take it back.
+    fn renew(&mut self) -> Result<(), SourceError> {
+        let Some(connection) = self.connection.renewed() else { return Ok(()) };
+        let context = |callbacks| self.consumer.context().succeeded(callbacks);
+        let consumer = Arc::new(super::open(&self.settings, connection.clone(), context)?);
+        match is_left_to_us(&consumer, &self.settings) {
+            Ok(left) => left?,
+            Err(error) => {
+                tracing::debug!(%error, "the brokers do not take the changed credentials either");
+                return Ok(());
+            }
+        }
+        tracing::info!("secrets or certificates of the Kafka source changed; using them");
+        let fence = Fence::join_own(&self.settings, connection.clone())?;
+        let before = (
+            std::mem::replace(&mut self.consumer, consumer),
+            std::mem::replace(&mut self.fence, fence),
+        );
+        close(before, |_| ());
+        self.neighbours = Neighbours::watch(&self.consumer, &self.settings);
+        self.connection = connection;
+        self.renewal_until = Instant::now();
+        if self.paused {
+            // The new consumer is not; whoever waits for room pauses it again.
+            self.paused = false;
+            (self.context.events)(SourceEvent::Paused(false));
+        }
+        self.assignment.tell_again();
+        // Closing took its time, and whose the stream is was just asked.
+        self.looked_at = Instant::now();
+        Ok(())
+    }
+
+    /// Whether this process was suspended, or the machine stood still, and the stream may have been lost
+    /// meanwhile. Kafka is asked before anything more is handed over; else this process would count what another
+    /// one has.
     fn was_away(&self) -> bool {
-        self.looked_at.elapsed() > AWAY
+        self.looked_at.elapsed() > SURE_FOR
     }
 
     /// Asks Kafka whether the stream is still ours, if it ever was.

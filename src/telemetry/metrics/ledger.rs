@@ -10,6 +10,7 @@ pub(super) struct LedgerMetrics {
     shed: IntCounter,
     duplicates: IntCounter,
     names_left_out: IntCounter,
+    usage_left_out: IntCounterVec,
     last: IntGauge,
     archived: IntGauge,
     spool: IntGauge,
@@ -26,6 +27,7 @@ impl LedgerMetrics {
             shed: b.counter("tripline_ledger_shed_total", "Accesses that were not recorded, since there was no room for them."),
             duplicates: b.counter("tripline_ledger_duplicates_total", "Copies of requests that were recorded already."),
             names_left_out: b.counter("tripline_ledger_names_left_out_total", "Accesses of whose objects the names were left out, since one actor had too many."),
+            usage_left_out: b.counters("tripline_ledger_usage_left_out_total", &["reason"], "Uses of permissions that are not told: too_many of one actor and day, or late by more than a day."),
             last: b.gauge("tripline_ledger_last_row", "Id of the newest row."),
             archived: b.gauge("tripline_ledger_archived_row", "Id of the newest row that is in a month file."),
             spool: b.gauge("tripline_ledger_spool_rows", "Rows that wait in the checkpoint for the archive."),
@@ -46,6 +48,9 @@ impl Metrics {
         advance(&self.ledger.shed, counts.shed);
         advance(&self.ledger.duplicates, counts.duplicates);
         advance(&self.ledger.names_left_out, counts.names_left_out);
+        for (reason, total) in [("too_many", counts.usage_left_out), ("late", counts.usage_late)] {
+            advance(&self.ledger.usage_left_out.with_label_values(&[reason]), total);
+        }
         self.ledger.last.set(i64::try_from(recorder.chain().id).unwrap_or(i64::MAX));
         self.ledger.spool.set(i64::try_from(recorder.spool_rows()).unwrap_or(i64::MAX));
     }

@@ -1,5 +1,7 @@
 //! What sources cannot read, and who else reads.
 
+use std::sync::Arc;
+
 use super::Metrics;
 use crate::engine::record::PartitionName;
 
@@ -9,6 +11,14 @@ impl Metrics {
         let number = partition.partition.to_string();
         // An error only means that there was none.
         drop(self.source.lag.remove_label_values(&[&partition.topic, &number]));
+    }
+
+    /// Bytes of followed logs that were written and not read yet.
+    pub fn set_behind(&self, logs: &[(Arc<PartitionName>, u64)]) {
+        for (log, bytes) in logs {
+            let bytes = i64::try_from(*bytes).unwrap_or(i64::MAX);
+            self.source.behind.with_label_values(&[&*log.stored_topic()]).set(bytes);
+        }
     }
 
     /// Partitions that a source should read and cannot.

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{free_port, get_json, process::Process, scratch, service_path};
+use super::{alertmanager_path, free_port, get_json, process::Process, scratch, service_path};
 
 const CONFIG: &str = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n";
 
@@ -45,7 +45,7 @@ impl Alertmanager {
     /// Starts it and waits until it serves.
     pub(crate) fn start(&mut self) {
         let path = self.directory.path();
-        let mut command = Command::new(service_path("bin/alertmanager"));
+        let mut command = Command::new(service_path(alertmanager_path()));
         command
             .arg(format!("--config.file={}", path.join("alertmanager.yml").display()))
             .arg(format!("--storage.path={}", path.join("data").display()))

@@ -117,6 +117,13 @@ impl Kafka {
         });
     }
 
+    /// Another password is hers for PLAIN, from the next start on.
+    pub(crate) fn change_password(&self, password: &str) {
+        let path = self.directory.join("server.properties");
+        let properties = fs::read_to_string(&path).unwrap();
+        fs::write(&path, properties.replace(PASSWORD, password)).unwrap();
+    }
+
     /// It hangs from now on: its connections stay, and nothing is answered.
     pub(crate) fn suspend(&mut self) {
         self.process.as_mut().expect("the broker runs").signal("STOP");

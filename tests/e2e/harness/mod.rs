@@ -5,7 +5,9 @@
 //! `tests/run` counts these lines. Every process listens on loopback only and dies with this one.
 
 pub(crate) mod alertmanager;
+pub(crate) mod apiserver;
 pub(crate) mod audit;
+pub(crate) mod browser;
 pub(crate) mod hook;
 pub(crate) mod kafka;
 pub(crate) mod moody;
@@ -58,16 +60,55 @@ pub(crate) enum Service {
     Alertmanager,
     Prometheus,
     Smtp,
+    Browser,
+    // These are only if they were asked for.
+    ApiServer,
+    KafkaConnect,
+    OtelCollector,
+    Rsyslog,
+    SyslogNg,
 }
 
 impl Service {
     fn path(self) -> &'static str {
         match self {
             Service::Kafka => "kafka/pom.xml",
-            Service::Alertmanager => "bin/alertmanager",
+            Service::Alertmanager => alertmanager_path(),
             Service::Prometheus => "bin/prometheus",
             Service::Smtp => "python/aiosmtpd",
+            Service::Browser => "bin/chromedriver",
+            Service::ApiServer => "kube-apiserver/built.mod",
+            Service::KafkaConnect => "kafka-connect/pom.xml",
+            Service::OtelCollector => "otel-collector/built.mod",
+            Service::Rsyslog => "bin/rsyslogd",
+            Service::SyslogNg => "bin/syslog-ng",
         }
+    }
+}
+
+impl Service {
+    /// What `tests/run --with` must be given for it.
+    fn how(self) -> Option<&'static str> {
+        match self {
+            Service::ApiServer => Some("kube-apiserver"),
+            Service::KafkaConnect
+            | Service::OtelCollector
+            | Service::Rsyslog
+            | Service::SyslogNg => Some("shippers"),
+            Service::Kafka
+            | Service::Alertmanager
+            | Service::Prometheus
+            | Service::Smtp
+            | Service::Browser => None,
+        }
+    }
+}
+
+/// Debian's Alertmanager, or the newest that could be built if `TRIPLINE_ALERTMANAGER` says so.
+pub(crate) fn alertmanager_path() -> &'static str {
+    match env::var("TRIPLINE_ALERTMANAGER").as_deref() {
+        Ok("newest") => "bin/alertmanager-newest",
+        _ => "bin/alertmanager",
     }
 }
 
@@ -90,7 +131,9 @@ pub(crate) fn available(needed: &[Service]) -> bool {
     };
     for service in needed {
         if !root.join(service.path()).exists() {
-            skipped(&format!("{service:?} is not in {}", root.display()));
+            let hint = service.how().map(|with| format!("; `tests/run --with {with}` sets it up"));
+            let hint = hint.unwrap_or_default();
+            skipped(&format!("{service:?} is not in {}{hint}", root.display()));
             return false;
         }
     }

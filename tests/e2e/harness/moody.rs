@@ -1,5 +1,6 @@
 //! A receiver of webhooks that takes a notification, refuses it in each way there is, breaks the
-//! connection, or never answers, by turns; and only from whoever has the present token.
+//! connection, or never answers, by turns; and only from whoever has the present token. What it has taken it
+//! knows by its id, and takes again.
 
 use std::{
     net::SocketAddr,
@@ -114,10 +115,13 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
         let turn = {
             let mut state = state.lock().unwrap();
             if header("authorization") == format!("Bearer {}", state.token) {
-                let turn = if state.is_kind { TURNS[0] } else { TURNS[state.count % TURNS.len()] };
+                let id = header("webhook-id");
+                let knows = state.offered.iter().any(|one| one.is_taken && one.id == id);
+                let turn = if state.is_kind || knows { 0 } else { state.count % TURNS.len() };
+                let turn = TURNS[turn];
                 state.count += 1;
                 state.offered.push(Offered {
-                    id: header("webhook-id"),
+                    id,
                     body: serde_json::from_slice(&body).unwrap(),
                     is_taken: matches!(turn, Turn::Answer("200 OK")),
                     is_refused: matches!(turn, Turn::Answer(status) if status.starts_with("404")),

@@ -15,7 +15,7 @@ use tripline::{
     generate::{GenerateSettings, Generator, Story, StoryPlan},
 };
 
-use super::{Recording, rules};
+use super::{Recording, rules, usage};
 
 const RULES: &str = "
 title: Secrets
@@ -55,17 +55,17 @@ impl Chance {
 }
 
 /// One event, as the loops see it.
-struct Seen {
-    json: Value,
-    at: EventTime,
+pub(super) struct Seen {
+    pub(super) json: Value,
+    pub(super) at: EventTime,
 }
 
 impl Seen {
-    fn text(&self, pointer: &str) -> &str {
+    pub(super) fn text(&self, pointer: &str) -> &str {
         self.json.pointer(pointer).and_then(Value::as_str).unwrap_or("")
     }
 
-    fn actor(&self) -> String {
+    pub(super) fn actor(&self) -> String {
         let acting = self.text("/impersonatedUser/username");
         let user = if acting.is_empty() { self.text("/user/username") } else { acting };
         let code = self.json.pointer("/responseStatus/code").and_then(Value::as_i64);
@@ -178,6 +178,7 @@ fn requests(seen: &[Seen], fits: impl Fn(&Seen) -> bool) -> Vec<&Seen> {
 #[test]
 fn for_fifty_seeds_it_says_what_plain_loops_say() {
     let (mut reads_all, mut sessions_all, mut changes_all) = (0, 0, 0);
+    let (mut usage_all, mut used_all) = (0, 0);
     for seed in 0..50 {
         let (seen, recording) = world(seed);
         let accesses = accesses(&recording);
@@ -221,7 +222,13 @@ fn for_fifty_seeds_it_says_what_plain_loops_say() {
         check_visits(seed, &seen, &accesses);
         check_coverage(seed, &seen, &recording);
         check_chain(&recording);
+        usage_all += usage::check_rows(seed, &seen, &recording);
+        used_all += usage::check_verdicts(seed, &seen, &recording);
     }
+    assert!(
+        usage_all > 5_000 && used_all > 500,
+        "{usage_all} rows of usage, {used_all} grants used: too few to mean anything"
+    );
     assert!(
         reads_all > 500 && sessions_all > 50 && changes_all > 200,
         "{reads_all} reads, {sessions_all} sessions, {changes_all} roll-ups: too few to mean anything"

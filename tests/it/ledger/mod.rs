@@ -6,6 +6,7 @@ mod broken;
 mod questions;
 mod schema;
 mod tamper;
+mod usage;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -42,7 +43,11 @@ pub(super) struct Recording {
 impl Recording {
     pub(super) fn new(rules: &Arc<RuleSet>, start: EventTime) -> Recording {
         let settings = EngineSettings::default();
-        let plan = DispatchPlan { route: Route::default(), receivers: Vec::new() };
+        let plan = DispatchPlan {
+            route: Route::default(),
+            receivers: Vec::new(),
+            ..DispatchPlan::default()
+        };
         let partitions: Vec<_> =
             (0..2).map(|number| Arc::new(PartitionName::new("audit", number))).collect();
         let mut member = Member::new(Arc::clone(rules), settings.clone(), &plan);

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs};
 use serde_json::Value;
 use tripline::engine::{
     access::{Outcome, SessionStep},
-    ledger::EntryKind,
+    ledger::{Content, EntryKind},
 };
 
 use super::archive::rows_from;
@@ -46,7 +46,11 @@ fn every_field_of_a_line_is_documented() {
     let rows = rows_from("2026-03-10T12:00:00Z", 2_000);
     for row in &rows {
         let line: Value = serde_json::from_str(&row.line()).unwrap();
-        let of = if row.access().is_some() { "access" } else { "entry" };
+        let of = match &row.content {
+            Content::Access(_) => "access",
+            Content::Entry(_) => "entry",
+            Content::Usage(_) => "usage",
+        };
         check(&schema["$defs"][of], &line, of, &mut wrong);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

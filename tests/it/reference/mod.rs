@@ -7,7 +7,7 @@
 
 mod case;
 mod correlation;
-mod engine;
+pub(crate) mod engine;
 mod memory;
 mod model;
 mod sigma;

@@ -50,7 +50,6 @@ impl World {
 
     pub(super) fn set_clock(&mut self, by: i64) {
         self.skew += by;
-        self.clock_was_behind |= self.skew < -60 * SECOND;
         self.checkers.clock_was_set(by);
     }
 
@@ -209,8 +208,9 @@ impl World {
     }
 
     pub(super) fn fetch(&mut self, partitions: u8, records: u8) {
-        let wall = self.wall();
+        let (now, wall) = (self.now, self.wall());
         let Some(life) = self.life.as_ref().filter(|_| self.can_fetch()) else { return };
+        let horizon = life.horizon(now, wall);
         let mut spans = self.unread(life);
         spans.retain(|(index, _)| partitions & (1 << index) != 0);
         for (_, span) in &mut spans {
@@ -220,7 +220,7 @@ impl World {
             return;
         }
         let (epoch, rule_set) = (life.epoch, life.rule_set);
-        let mut batch = self.detectors.detect(wall, rule_set, &self.broker, &spans);
+        let mut batch = self.detectors.detect(horizon, rule_set, &self.broker, &spans);
         let Some(life) = &mut self.life else { return };
         (batch.rules_epoch, batch.sequence) = (epoch, life.batches);
         life.batches += 1;
@@ -228,7 +228,7 @@ impl World {
             life.next[*index] = span.end;
         }
         life.pipeline
-            .push_back(Detected { batch, from: Origin { at: wall, epoch, rule_set, spans } });
+            .push_back(Detected { batch, from: Origin { at: horizon, epoch, rule_set, spans } });
     }
 
     /// A batch reaches the coordinator; detectors are not all as fast.
@@ -389,7 +389,7 @@ impl World {
                 let luck = life.luck;
                 self.end_life(luck)?;
             }
-            Effect::NothingToCommit | Effect::ResolvedByHand(_) => {}
+            Effect::NothingToCommit | Effect::Acted { .. } | Effect::ActsChanged(_) => {}
             Effect::Counted { .. } | Effect::UseRules { .. } | Effect::WasAway(_) => {
                 unreachable!("noted when it was taken over")
             }

@@ -12,6 +12,7 @@ use tripline::engine::{
     dead_letter::DeadLetter,
     detector::{DetectionBatch, Detector},
     dispatch::{DispatchPlan, Notification},
+    horizon::RunHorizon,
     member::Checkpoint,
     record::RecordBatch,
     time::{EventTime, WallTime},
@@ -60,6 +61,8 @@ pub(super) struct Life {
     pub(super) coordinator: Coordinator,
     pub(super) rule_set: usize,
     pub(super) epoch: u64,
+    /// What events are held against, and when it began, in true microseconds.
+    horizon: (RunHorizon, i64),
     /// Next record of each partition.
     pub(super) next: Vec<usize>,
     /// Batches that were read.
@@ -102,6 +105,7 @@ impl Life {
         rule_set: usize,
         plan: &DispatchPlan,
         next: Vec<usize>,
+        horizon: Option<WallTime>,
     ) -> Life {
         let checkpoint_interval = Duration::from_secs(1);
         let own = CoordinatorSettings { sources: 1, checkpoint_interval, drain: DRAIN };
@@ -110,6 +114,7 @@ impl Life {
             coordinator: Coordinator::new(wall, rules, settings(), plan, own),
             rule_set,
             epoch: 0,
+            horizon: (RunHorizon::new(wall, horizon), now),
             awake_until: vec![i64::MIN; next.len()],
             next,
             batches: 0,
@@ -134,6 +139,12 @@ impl Life {
 }
 
 impl Life {
+    /// What events are held against, at a time of the true and one of the wall clock.
+    pub(super) fn horizon(&self, now: i64, wall: WallTime) -> WallTime {
+        let (run, began) = self.horizon;
+        run.at(wall, Duration::from_micros(u64::try_from(now - began).unwrap()))
+    }
+
     /// Where batches come from that were read and do not count yet.
     pub(super) fn uncounted(&self) -> impl Iterator<Item = &Origin> {
         self.pipeline.iter().map(|detected| &detected.from).chain(self.held.values())

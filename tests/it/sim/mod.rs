@@ -33,6 +33,7 @@
 //! again, and `SIM_TELL=1` prints what happens.
 
 mod action;
+mod acts;
 mod broker;
 mod checkers;
 mod disk;

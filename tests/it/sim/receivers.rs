@@ -125,14 +125,18 @@ impl Receivers {
             }],
             continue_matching: *go_on,
             grouping: GroupingOverride::default(),
-            routes: Vec::new(),
+            ..Route::default()
         };
         let root = Route {
             receiver_index: root,
             routes: children.iter().map(route).collect(),
             ..Route::default()
         };
-        Receivers { notifiers, plan: DispatchPlan { route: root, receivers }, children }
+        Receivers {
+            notifiers,
+            plan: DispatchPlan { route: root, receivers, ..DispatchPlan::default() },
+            children,
+        }
     }
 
     /// The notifier of a notification.

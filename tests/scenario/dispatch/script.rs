@@ -1,16 +1,17 @@
 //! Commands of dispatch scripts, from text.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tripline::engine::{
     dispatch::{
-        Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher, NotifierPlan,
-        OutcomeReason, ReceiverPlan, Route,
+        Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, InhibitRule, Matcher,
+        NotifierPlan, OutcomeReason, ReceiverPlan, Route, TimeInterval, TimeIntervals,
     },
     rule::Severity,
     time::WallTime,
 };
 
+use super::act;
 use crate::script::{Result, duration, time, unindented};
 
 /// What a plan is for.
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     Alert(Vec<Change>),
     /// The process was away until then: what was due meanwhile comes after them.
     LateAlert(Vec<Change>),
+    Act(Vec<act::Line>),
+    LateAct(Vec<act::Line>),
+    Acts,
     Timeout(WallTime),
     Answer(Vec<(String, Answer)>),
     Outcome(Vec<(WallTime, String, Answer)>),
@@ -78,6 +82,9 @@ pub(crate) fn command(line: &str, input: &[String], _number: usize) -> Result<Co
         ["late", "restart", "plan"] => Command::Plan(PlanUse::LateRestart, plan(lines)?),
         ["late", "alert"] => Command::LateAlert(lines.map(change).collect::<Result<_>>()?),
         ["alert"] => Command::Alert(lines.map(change).collect::<Result<_>>()?),
+        ["act"] => Command::Act(lines.map(act::line).collect::<Result<_>>()?),
+        ["late", "act"] => Command::LateAct(lines.map(act::line).collect::<Result<_>>()?),
+        ["acts"] => Command::Acts,
         ["timeout", at] => Command::Timeout(time(at)?.as_wall()),
         ["answer"] => Command::Answer(
             lines
@@ -180,7 +187,8 @@ fn plan<'a>(lines: impl Iterator<Item = &'a str>) -> Result<DispatchPlan> {
                 let route = route(&words.collect::<Vec<_>>())?;
                 branches.push(Branch { depth, receiver, route });
             }
-            _ => return Err(format!("`{line}` is neither receiver nor route")),
+            Some("inhibit") => plan.inhibit.push(inhibit(words)?),
+            _ => return Err(format!("`{line}` is neither receiver, route nor inhibition")),
         }
     }
     // From the last to the first, so that each finds those below it in its place.
@@ -194,6 +202,43 @@ fn plan<'a>(lines: impl Iterator<Item = &'a str>) -> Result<DispatchPlan> {
         }
     }
     Ok(plan)
+}
+
+/// `inhibit from MATCHER… to MATCHER… [equal=LABEL,…]`
+fn inhibit<'a>(words: impl Iterator<Item = &'a str>) -> Result<InhibitRule> {
+    let (mut rule, mut is_target) = (InhibitRule::default(), false);
+    for word in words {
+        match word {
+            "from" => is_target = false,
+            "to" => is_target = true,
+            _ => match word.strip_prefix("equal=") {
+                Some(labels) => rule.equal = labels.split(',').map(str::to_owned).collect(),
+                None => {
+                    let matcher = Matcher::parse(word).map_err(|error| error.to_string())?;
+                    if is_target { rule.target.push(matcher) } else { rule.source.push(matcher) }
+                }
+            },
+        }
+    }
+    Ok(rule)
+}
+
+/// `10:00-11:30`, every day in UTC.
+fn daily(text: &str) -> Result<Arc<TimeIntervals>> {
+    let minute = |text: &str| {
+        let (hour, minute) = text.split_once(':')?;
+        Some(hour.parse::<u16>().ok()? * 60 + minute.parse::<u16>().ok()?)
+    };
+    let range = text.split_once('-').and_then(|(from, to)| minute(from).zip(minute(to)));
+    let interval = TimeInterval {
+        times: vec![range.ok_or_else(|| format!("`{text}` is not `10:00-11:00`"))?],
+        weekdays: Vec::new(),
+        days_of_month: Vec::new(),
+        months: Vec::new(),
+        years: Vec::new(),
+        location: jiff::tz::TimeZone::UTC,
+    };
+    Ok(Arc::new(TimeIntervals { name: text.to_owned(), intervals: vec![interval] }))
 }
 
 fn group_by(value: &str) -> GroupBy {
@@ -214,6 +259,8 @@ fn route(words: &[&str]) -> Result<Route> {
             Some(("wait", value)) => *wait = Some(duration(value)?),
             Some(("interval", value)) => *interval = Some(duration(value)?),
             Some(("repeat", value)) => *repeat = Some(duration(value)?),
+            Some(("mute", value)) => route.times.mute.push(daily(value)?),
+            Some(("active", value)) => route.times.active.push(daily(value)?),
             _ => route.matchers.push(Matcher::parse(word).map_err(|error| error.to_string())?),
         }
     }

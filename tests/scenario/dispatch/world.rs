@@ -6,6 +6,7 @@ use std::{
 };
 
 use tripline::engine::{
+    act::ActEntry,
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{
         DispatchPlan, Form, LedgerEntry, Notification, NotificationId, NotifierCounts, Outcome,
@@ -16,6 +17,7 @@ use tripline::engine::{
     time::WallTime,
 };
 
+use super::act;
 use super::script::{Answer, Change, Command, PlanUse, Verb};
 use crate::{print, store::Store, ways::Way};
 
@@ -42,6 +44,8 @@ pub(crate) struct World {
     /// Notifications in the order in which they were first seen.
     numbers: BTreeMap<NotificationId, usize>,
     ledger: Vec<LedgerEntry>,
+    entries: Vec<ActEntry>,
+    acts: usize,
     gone: Vec<(String, u64)>,
     told: Vec<(String, u64)>,
     printed: Vec<String>,
@@ -62,6 +66,8 @@ impl World {
             has_lost: false,
             numbers: BTreeMap::new(),
             ledger: Vec::new(),
+            entries: Vec::new(),
+            acts: 0,
             gone: Vec::new(),
             told: Vec::new(),
             printed: Vec::new(),
@@ -86,6 +92,21 @@ impl World {
                     self.after_line();
                 }
             }
+            Command::Act(lines) => {
+                for line in lines {
+                    self.advance(line.at);
+                    self.act(line);
+                    self.after_line();
+                }
+            }
+            Command::LateAct(lines) => {
+                for line in lines {
+                    self.clock = self.clock.max(line.at);
+                    self.act(line);
+                    self.after_line();
+                }
+            }
+            Command::Acts => self.tell_acts(),
             Command::Timeout(now) => {
                 self.advance(*now);
                 self.after_line();
@@ -228,6 +249,7 @@ impl World {
             dispatcher.take_changes(&mut changes);
             self.store.apply(changes);
             dispatcher.take_ledger(&mut self.ledger);
+            self.entries.extend(dispatcher.take_act_entries());
             let attempts: Vec<_> = std::iter::from_fn(|| dispatcher.poll_attempt(now)).collect();
             if attempts.is_empty() && !is_due {
                 return;
@@ -256,6 +278,43 @@ impl World {
             self.dispatcher().handle_alert(now, &alert);
         }
         self.run_shell();
+    }
+
+    // ---- what people do ----
+
+    fn act(&mut self, line: &act::Line) {
+        self.acts += 1;
+        let act = line.act(self.acts, |name, labels| {
+            let mut identity = vec![("alertname".to_owned(), name.to_owned())];
+            identity.extend(labels.iter().cloned());
+            let known = self.alerts.get(&identity);
+            known.map_or(Fingerprint([0; 16]), |alert| alert.fingerprint)
+        });
+        let now = self.clock;
+        let answer = self.dispatcher().act(now, act);
+        let text = act::answered(&seconds(now), &line.who, &answer);
+        self.printed.push(text);
+        self.run_shell();
+    }
+
+    fn tell_acts(&mut self) {
+        let acts = self.dispatcher.as_ref().expect("begin with `plan`").acts();
+        let silences: Vec<String> = acts.silences().map(|one| act::describe(one)).collect();
+        let mut alerts: Vec<String> = acts
+            .episodes()
+            .filter(|one| !one.deeds.is_empty() || !one.hidden_by.is_empty())
+            .map(|one| format!("{}: {}", self.names[&one.key.fingerprint], act::state(one)))
+            .collect();
+        alerts.sort();
+        self.printed.extend(silences);
+        self.printed.extend(alerts);
+        for entry in std::mem::take(&mut self.entries) {
+            let name = |subject: &str| {
+                let named = self.names.iter().find(|(id, _)| id.to_string() == subject);
+                named.map_or_else(String::new, |(_, name)| name.clone())
+            };
+            self.printed.push(act::entry(&entry, name).trim_end().to_owned());
+        }
     }
 
     // ---- attempts and answers ----
@@ -328,7 +387,7 @@ impl World {
         let fire = notification.firing_count();
         let all = &notification.alerts;
         let mut text = if all.len() > NAMED_MAX {
-            format!("{fire} fire, {} ended", all.len() - fire)
+            format!("{fire} fire, {} ended{}", all.len() - fire, of_users(all))
         } else {
             let words: Vec<String> = all.iter().map(|alert| self.describe(alert)).collect();
             words.join(", ")
@@ -471,4 +530,17 @@ fn changed(before: Option<Alert>, change: &Change, identity: &[(String, String)]
         alert.labels.insert("severity".to_owned(), severity.as_str().to_owned());
     }
     alert
+}
+
+/// Who they are about, if these are few: ` (eve 1, noisy 255)`.
+fn of_users(alerts: &[Alert]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for user in alerts.iter().filter_map(|alert| alert.labels.get("user")) {
+        *counts.entry(user).or_default() += 1;
+    }
+    if counts.len() > NAMED_MAX || counts.is_empty() {
+        return String::new();
+    }
+    let words: Vec<String> = counts.iter().map(|(user, count)| format!("{user} {count}")).collect();
+    format!(" ({})", words.join(", "))
 }

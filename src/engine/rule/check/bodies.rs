@@ -291,7 +291,8 @@ fn diagnose(path: &str, below: Below<'_>, bodies: &Bodies, place: &Place) -> Opt
             if below.leads(&types) {
                 return None;
             }
-            let repair = best_repair(&types, below.rest).filter(|repair| repair.is_slip)?;
+            let is_plain = |repair: &Repair| repair.is_slip || repair.is_typo;
+            let repair = best_repair(&types, below.rest).filter(is_plain)?;
             unknown("no resource of Kubernetes has such a field".to_owned(), Some(meant(&repair)))
         }
     }
@@ -323,6 +324,9 @@ struct Repair {
     path: String,
     /// Whether no other letters are in it: only case, punctuation or indexes differ.
     is_slip: bool,
+    /// Whether one letter of a long word is wrong, missing, too much or in another place. Not an `s` at its
+    /// end: custom resources have one host where Kubernetes has hosts.
+    is_typo: bool,
 }
 
 fn best_repair(types: &BTreeSet<&'static str>, rest: &str) -> Option<Repair> {
@@ -332,8 +336,29 @@ fn best_repair(types: &BTreeSet<&'static str>, rest: &str) -> Option<Repair> {
         letters.filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect::<String>()
     };
     let plain = letters(&without_brackets(rest));
-    let repairs = repairs.map(|path| Repair { is_slip: letters(&path) == plain, path });
-    repairs.min_by_key(|repair| (!repair.is_slip, repair.path.len()))
+    let repairs = repairs.map(|path| Repair {
+        is_slip: letters(&path) == plain,
+        is_typo: is_typo(&without_brackets(rest), &path),
+        path,
+    });
+    repairs.min_by_key(|repair| (!repair.is_slip, !repair.is_typo, repair.path.len()))
+}
+
+/// Letters of the shortest word in which a wrong one is plainly that: 6.
+const TYPO_LETTERS_MIN: usize = 6;
+
+/// Whether the words of two paths are the same but for one letter of one long word.
+fn is_typo(written: &str, meant: &str) -> bool {
+    fn words(path: &str) -> Vec<&str> {
+        path.split('.').filter(|word| !is_index(word)).collect()
+    }
+    let (written, meant) = (words(written), words(meant));
+    let mut wrong = written.iter().zip(&meant).filter(|(a, b)| a != b);
+    let (Some((a, b)), None) = (wrong.next(), wrong.next()) else { return false };
+    written.len() == meant.len()
+        && a.len().min(b.len()) >= TYPO_LETTERS_MIN
+        && a.trim_end_matches('s') != b.trim_end_matches('s')
+        && strsim::osa_distance(a, b) == 1
 }
 
 /// The path with the nearest name for each that is not there, and without indexes.

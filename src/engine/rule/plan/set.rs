@@ -3,7 +3,11 @@
 //! Everything is resolved here: fields to numbers, names to indexes, lists to sets, patterns to
 //! automata. Evaluation never looks at text of a rule file again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use hashbrown::HashMap;
 
@@ -88,6 +92,12 @@ impl RuleSet {
     /// How many of them record, and make no alert.
     pub fn recording_count(&self) -> usize {
         self.written().filter(|(_, rule)| rule.records()).count()
+    }
+
+    /// The classes that rules record.
+    pub fn classes(&self) -> BTreeSet<String> {
+        let records = self.detections().filter_map(|(_, rule)| rule.record.as_ref());
+        records.map(|record| record.class.to_string()).collect()
     }
 
     /// How many rules somebody wrote, for people: `57 rules, 15 of them record`.

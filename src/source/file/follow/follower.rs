@@ -515,6 +515,16 @@ impl Follower {
         open.map(|(_, log)| Arc::clone(&log.partition)).collect()
     }
 
+    /// Bytes of each log that were written, as far as the latest scan saw, and are not read. What lies in a
+    /// compressed file nobody knows before.
+    pub(super) fn behind(&self) -> Vec<(Arc<PartitionName>, u64)> {
+        let bytes_of = |name: &String| {
+            let contents = self.contents.values().filter(|content| content.note.log == *name);
+            contents.map(Content::unread).sum()
+        };
+        self.logs.iter().map(|(name, log)| (Arc::clone(&log.partition), bytes_of(name))).collect()
+    }
+
     /// Whether any file is there.
     pub(super) const fn has_files(&self) -> bool {
         self.has_files

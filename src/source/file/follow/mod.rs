@@ -107,6 +107,7 @@ impl Following {
             let (what, count, detail) = (loss.what, loss.count, loss.detail);
             (self.context.events)(SourceEvent::Trouble { what, count, detail });
         }
+        (self.context.events)(SourceEvent::Behind { logs: self.follower.behind() });
         let trouble = self.follower.unreadable();
         self.away_scans = if trouble.is_some() { self.away_scans + 1 } else { 0 };
         let degraded = trouble.filter(|_| self.away_scans >= AWAY_SCANS || self.told.is_none());

@@ -94,6 +94,14 @@ impl Target<'_> {
 }
 
 impl Content {
+    /// Bytes that lie in its file behind what was read.
+    pub(super) fn unread(&self) -> u64 {
+        match &self.place {
+            Place::Open(file) if !file.is_packed() => self.bytes.saturating_sub(self.note.offset),
+            _ => 0,
+        }
+    }
+
     /// A content whose place is not known (yet).
     pub(super) fn new(note: ContentNote, path: PathBuf, scan: u64) -> Content {
         Content {

@@ -308,6 +308,29 @@ fn what_was_cut_before_it_was_read_is_said() {
 }
 
 #[test]
+fn how_much_is_not_read_yet_is_known_of_each_log() {
+    let mut watcher = Watcher::new(&["audit.log", "other.log"]);
+    let behind = |watcher: &Watcher| {
+        let logs = watcher.follower.behind();
+        logs.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>()
+    };
+    watcher.append("audit.log", "first\nsecond\n");
+    watcher.append("other.log", "x\n");
+    watcher.scan();
+    assert_eq!(behind(&watcher), [13, 2]);
+    watcher.look();
+    assert_eq!(behind(&watcher), [0, 0]);
+    // What was moved away before it was read counts as well, and so does a line without its end.
+    watcher.append("audit.log", "third\n");
+    watcher.rename("audit.log", "audit.log.1");
+    watcher.append("audit.log", "fourth");
+    watcher.scan();
+    assert_eq!(behind(&watcher), [12, 0]);
+    watcher.look();
+    assert_eq!(behind(&watcher), [6, 0]);
+}
+
+#[test]
 fn an_endless_line_is_one_record_over_a_restart_too() {
     let mut w = Watcher::new(&["*.log"]);
     let long = "x".repeat(RECORD_BYTES_MAX + 70_000);

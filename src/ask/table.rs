@@ -1,10 +1,10 @@
-//! How rows are shown: tables that fit, CSV, and times in a zone.
+//! How rows are shown: tables that fit, and CSV.
 
 use jiff::tz::TimeZone;
 
 use super::shown_time;
 use crate::engine::{
-    access::{Access, kubectl_line},
+    access::{Access, Usage, kubectl_line},
     ledger::{Content, Entry, EntryKind, Row},
     text::{number, one_line, printable},
 };
@@ -13,7 +13,7 @@ use crate::engine::{
 const CELL_CHARS_MAX: usize = 60;
 
 /// A table: a row of names, and rows of cells. The last column is not cut.
-pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     let cell = |text: &str, is_last: bool| {
         if is_last { printable(text).into_owned() } else { one_line(text, CELL_CHARS_MAX) }
     };
@@ -39,17 +39,8 @@ pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// One line of JSON each.
-pub(super) fn json_lines(views: impl Iterator<Item = serde_json::Value>) -> String {
-    views.fold(String::new(), |mut lines, view| {
-        lines.push_str(&view.to_string());
-        lines.push('\n');
-        lines
-    })
-}
-
 /// CSV as RFC 4180 has it. A cell that a spreadsheet would take for a formula gets an apostrophe.
-pub(super) fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
+pub fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<&str>| {
         let cells: Vec<String> = cells.into_iter().map(csv_cell).collect();
         format!("{}\r\n", cells.join(","))
@@ -72,14 +63,15 @@ fn csv_cell(text: &str) -> String {
 }
 
 /// Columns of a timeline.
-pub(super) const COLUMNS: [&str; 8] =
+pub const COLUMNS: [&str; 8] =
     ["time", "actor", "from", "outcome", "permission", "class", "count", "what"];
 
 /// A row of a timeline.
-pub(super) fn cells(row: &Row, zone: &TimeZone) -> Vec<String> {
+pub fn cells(row: &Row, zone: &TimeZone) -> Vec<String> {
     match &row.content {
         Content::Access(access) => access_cells(row, access, zone),
         Content::Entry(entry) => entry_cells(row, entry, zone),
+        Content::Usage(usage) => usage_cells(row, usage, zone),
     }
 }
 
@@ -119,6 +111,23 @@ fn access_cells(row: &Row, access: &Access, zone: &TimeZone) -> Vec<String> {
     ]
 }
 
+fn usage_cells(row: &Row, usage: &Usage, zone: &TimeZone) -> Vec<String> {
+    let mut actor = usage.actor.id.as_deref().unwrap_or("(unknown)").to_owned();
+    if let Some(caller) = &usage.on_behalf_of {
+        actor = format!("{caller} as {actor}");
+    }
+    vec![
+        shown_time(row.at(), zone),
+        actor,
+        String::new(),
+        String::new(),
+        usage.permission.as_ref().map_or_else(String::new, ToString::to_string),
+        "usage".to_owned(),
+        String::new(),
+        usage.to_string(),
+    ]
+}
+
 fn entry_cells(row: &Row, entry: &Entry, zone: &TimeZone) -> Vec<String> {
     let severity = entry.fact_of("severity").unwrap_or("");
     let what = match entry.kind {
@@ -138,7 +147,18 @@ fn entry_cells(row: &Row, entry: &Entry, zone: &TimeZone) -> Vec<String> {
 }
 
 /// A number for a cell.
-pub(super) fn shown_number(value: u64) -> String {
+pub fn shown_number(value: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     number(value as f64)
+}
+
+/// The names of the columns of an export, as CSV.
+pub fn csv_head() -> String {
+    csv(&COLUMNS, &[])
+}
+
+/// A row of an export, as CSV.
+pub fn csv_row(row: &Row, zone: &TimeZone) -> String {
+    let line = csv(&[], &[cells(row, zone)]);
+    line.trim_start().to_owned()
 }

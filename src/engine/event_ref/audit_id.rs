@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::engine::{digest::hex, limits::AUDIT_ID_BYTES_MAX};
 
 /// The id that the API server gave to a request, or took from its client.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AuditId {
     /// A UUID in its usual form.
     Uuid([u8; 16]),

@@ -1,0 +1,36 @@
+//! Entries that somebody brings while no process runs, into the state that the next one goes on from.
+
+use std::path::Path;
+
+use super::clock::now;
+use crate::{
+    archive::{DIRECTORY_NAME, last_row},
+    engine::{ledger::Entry, member::append_entries},
+    store::{
+        Store as _, StoreError,
+        sqlite::{FILE_NAME, SqliteStore},
+    },
+};
+
+/// Puts entries behind all rows of the ledger, in one transaction, under the lock of the state.
+///
+/// # Errors
+/// There is no state, a process has it open, or it cannot be written. Nothing was changed then.
+pub fn import_into_state(
+    state: &Path,
+    ledger: Option<&Path>,
+    entries: Vec<Entry>,
+) -> Result<(), StoreError> {
+    let path = state.join(FILE_NAME);
+    let failed = |detail: String| StoreError::Io { path: path.display().to_string(), detail };
+    if !path.exists() {
+        let detail = "there is no state of `tripline run` here; name its directory with --state";
+        return Err(failed(detail.to_owned()));
+    }
+    let mut store = SqliteStore::open(state)?;
+    let loaded = store.load()?;
+    let directory = ledger.map_or_else(|| state.join(DIRECTORY_NAME), Path::to_owned);
+    let archive = last_row(&directory).map_err(|error| failed(error.to_string()))?;
+    let checkpoint = append_entries(loaded.entries, loaded.spool, archive, now(), entries);
+    store.commit(&checkpoint)
+}

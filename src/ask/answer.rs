@@ -1,0 +1,83 @@
+//! How answers are written: a table for people, JSON, JSON Lines, CSV.
+
+use jiff::tz::TimeZone;
+
+use super::{
+    Asked,
+    table::{csv, table},
+};
+use crate::{archive::Cursor, engine::words::words};
+
+words! {
+    /// How an answer is written.
+    pub enum Format {
+        /// A table for people.
+        Text = "text",
+        /// One JSON document.
+        Json = "json",
+        /// One JSON object a line: the rows as they are in the chain, where rows are asked for.
+        Jsonl = "jsonl",
+        /// Comma-separated values with a line of names.
+        Csv = "csv",
+    }
+}
+
+/// What every answer can be written as.
+pub trait Answer: Send {
+    /// One JSON document.
+    fn json(&self) -> String;
+
+    /// Its parts, each as a JSON object.
+    fn items(&self) -> Vec<String>;
+
+    /// The names of the columns of its table.
+    fn columns(&self) -> &'static [&'static str];
+
+    /// The lines of its table. Those for people may say more in the last column than those of CSV.
+    fn cells(&self, zone: &TimeZone, format: Format) -> Vec<Vec<String>>;
+
+    /// What people are shown in the place of a table alone.
+    fn text(&self, _zone: &TimeZone) -> Option<String> {
+        None
+    }
+
+    /// What a table says that has no lines.
+    fn if_empty(&self) -> &'static str;
+
+    /// Where the next page begins, if there is one.
+    fn next(&self) -> Option<Cursor> {
+        None
+    }
+}
+
+/// An answer in a format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The text of it.
+    pub text: String,
+    /// Where the next page begins.
+    pub next: Option<Cursor>,
+    /// How many parts it has.
+    pub count: usize,
+}
+
+/// Writes an answer.
+pub fn write(asked: &Asked, format: Format) -> Written {
+    let (answer, zone) = (&asked.answer, &asked.period.zone);
+    let items = answer.items();
+    let shown = if format == Format::Text { answer.text(zone) } else { None };
+    let text = match format {
+        Format::Text if shown.is_some() => shown.unwrap_or_default(),
+        Format::Text if items.is_empty() => format!("{}\n", answer.if_empty()),
+        Format::Text => table(answer.columns(), &answer.cells(zone, format)),
+        Format::Csv => csv(answer.columns(), &answer.cells(zone, format)),
+        Format::Jsonl => items.iter().flat_map(|item| [item.as_str(), "\n"]).collect(),
+        Format::Json => format!("{}\n", answer.json()),
+    };
+    Written { text, next: answer.next(), count: items.len() }
+}
+
+/// Makes the JSON of an answer, and of its parts.
+pub(super) fn json_of(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("an answer is made of texts and numbers")
+}

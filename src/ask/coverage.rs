@@ -1,0 +1,190 @@
+//! What was seen, hour by hour, and what may be missing.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::{
+    Answer, AskError, Asked, CLUSTER, Format, Mistake, PERIOD, Parameter, ParameterKind, Params,
+    Period, QuestionKind, all_of, answer::json_of, each, shown_time, table::shown_number,
+};
+use crate::{
+    archive::{Filter, Reader},
+    engine::{ledger::EntryKind, time::EventTime},
+};
+
+/// By which name it is asked.
+pub const QUESTION: QuestionKind = QuestionKind {
+    name: "coverage",
+    about: "What was seen of each cluster, hour by hour.",
+    parameters: &[PARAMETERS, CLUSTER, PERIOD],
+    ask: |reader, params, now| {
+        let question = Question::read(params, now)?;
+        let answer = Box::new(ask(reader, &question)?);
+        Ok(Asked { answer, period: question.period })
+    },
+};
+
+const PARAMETERS: &[Parameter] =
+    &[Parameter::of(ParameterKind::Flag, "problems", "Only hours that are not complete.")];
+
+const COLUMNS: [&str; 7] = ["hour", "cluster", "verdict", "events", "cut", "dead letters", "late"];
+
+const HOUR: i64 = 3_600_000_000;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Which time, from the beginning of an hour.
+    pub period: Period,
+    /// Of which cluster.
+    pub cluster: Option<String>,
+    /// Only hours that are not complete.
+    pub problems: bool,
+}
+
+/// What is known of an hour of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hour {
+    /// Events that were read.
+    pub events: u64,
+    /// Those that lack a part.
+    pub cut: u64,
+    /// What could not be read.
+    pub dead_letters: u64,
+    /// Events that came after their time had been told of.
+    pub late: u64,
+    /// Somebody looked.
+    pub is_told: bool,
+}
+
+/// Hours by their number since 1970, and cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// The hours.
+    pub hours: BTreeMap<(i64, String), Hour>,
+}
+
+impl Hour {
+    /// What is to be thought of it: `complete`, `degraded`, `silent` or `not observed`.
+    pub const fn verdict(&self) -> &'static str {
+        match (self.is_told, self.events, self.cut + self.dead_letters) {
+            (false, ..) => "not observed",
+            (true, _, 1..) => "degraded",
+            (true, 0, _) => "silent",
+            (true, ..) => "complete",
+        }
+    }
+}
+
+impl Question {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub fn read(params: &Params, now: EventTime) -> Result<Question, Mistake> {
+        let mut period = Period::read(params, now, "24h")?;
+        // An hour counts if any of it is asked about.
+        period.from = EventTime::from_micros(period.from.micros().div_euclid(HOUR) * HOUR);
+        let (cluster, problems) = (params.owned("cluster"), params.flag("problems")?);
+        Ok(Question { period, cluster, problems })
+    }
+}
+
+/// Answers.
+///
+/// # Errors
+/// More rows than are added up, or a ledger that cannot be read.
+pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
+    let mut hours: BTreeMap<(i64, String), Hour> = BTreeMap::new();
+    let filters = vec![Filter::Entries(EntryKind::Coverage)];
+    each(reader, all_of(filters, &question.period), |row| {
+        let Some(entry) = row.entry() else { return };
+        if question.cluster.as_ref().is_some_and(|cluster| *cluster != entry.subject) {
+            return;
+        }
+        let key = (row.at().micros().div_euclid(HOUR), entry.subject.clone());
+        let hour = hours.entry(key).or_default();
+        hour.is_told = true;
+        hour.events += entry.count_of("events");
+        hour.cut += entry.count_of("cut");
+        hour.dead_letters += entry.count_of("dead_letters");
+        if entry.what == "late" {
+            hour.late += entry.count_of("events");
+        }
+    })?;
+    fill(&mut hours, question.period.from, question.period.to);
+    hours.retain(|_, hour| !question.problems || hour.verdict() != "complete");
+    Ok(Coverage { hours })
+}
+
+/// Hours of which nothing is told were not observed; the one that runs is not over.
+fn fill(hours: &mut BTreeMap<(i64, String), Hour>, from: EventTime, to: EventTime) {
+    let mut clusters: Vec<String> = hours.keys().map(|(_, cluster)| cluster.clone()).collect();
+    clusters.sort_unstable();
+    clusters.dedup();
+    let first = hours.keys().next().map_or(i64::MAX, |(hour, _)| *hour);
+    let first = first.max(from.micros().div_euclid(HOUR));
+    for hour in first..to.micros().div_euclid(HOUR) {
+        for cluster in clusters.iter().filter(|cluster| !cluster.is_empty()) {
+            hours.entry((hour, cluster.clone())).or_default();
+        }
+    }
+}
+
+/// An hour as JSON.
+#[derive(Serialize)]
+struct View<'a> {
+    hour: String,
+    cluster: &'a str,
+    verdict: &'static str,
+    events: u64,
+    cut: u64,
+    dead_letters: u64,
+    late: u64,
+}
+
+impl Answer for Coverage {
+    fn json(&self) -> String {
+        format!("{{\"hours\":[{}]}}", self.items().join(","))
+    }
+
+    fn items(&self) -> Vec<String> {
+        let item = |((at, cluster), hour): (&(i64, String), &Hour)| {
+            json_of(&View {
+                hour: EventTime::from_micros(at * HOUR).rfc3339(),
+                cluster,
+                verdict: hour.verdict(),
+                events: hour.events,
+                cut: hour.cut,
+                dead_letters: hour.dead_letters,
+                late: hour.late,
+            })
+        };
+        self.hours.iter().map(item).collect()
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &COLUMNS
+    }
+
+    fn cells(&self, zone: &TimeZone, _: Format) -> Vec<Vec<String>> {
+        let line = |((at, cluster), hour): (&(i64, String), &Hour)| {
+            vec![
+                shown_time(EventTime::from_micros(at * HOUR), zone),
+                cluster.clone(),
+                hour.verdict().to_owned(),
+                shown_number(hour.events),
+                shown_number(hour.cut),
+                shown_number(hour.dead_letters),
+                shown_number(hour.late),
+            ]
+        };
+        self.hours.iter().map(line).collect()
+    }
+
+    fn if_empty(&self) -> &'static str {
+        "no hour of this time is told"
+    }
+}

@@ -1,0 +1,248 @@
+//! What answers to questions about permissions are made of: rows of one cluster and a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::super::{AskError, Mistake, Period, Query, ROWS_AT_ONCE, all_of, each, shown_time};
+use crate::{
+    archive::{Filter, Reader},
+    engine::{
+        ledger::EntryKind,
+        permissions::{Grants, GrantsBuilder, Observed, ObservedBuilder, Uses, Who},
+        text::{first_of, printable},
+        time::EventTime,
+    },
+};
+
+/// Resources whose changes change what is granted.
+const RESOURCES: [&str; 4] = ["roles", "clusterroles", "rolebindings", "clusterrolebindings"];
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How far back a snapshot is looked for, one after another: there may be one a day, of some megabytes each.
+const LOOK_BACK: [u32; 4] = [1, 7, 31, 3_660];
+
+/// What was granted, used and observed.
+pub(super) struct Gathered {
+    pub(super) cluster: String,
+    pub(super) grants: Grants,
+    pub(super) uses: Uses,
+    pub(super) observed: Observed,
+    /// As whom those who are asked about acted.
+    pub(super) acted_as: BTreeSet<String>,
+}
+
+/// Gathers what is known of a time, of all or of one user.
+pub(super) fn gather(
+    reader: &Reader,
+    period: &Period,
+    cluster: Option<&str>,
+    who: Option<&Who>,
+) -> Result<Gathered, AskError> {
+    let entries = coverage(reader, period)?;
+    let cluster = match cluster {
+        Some(cluster) => cluster.to_owned(),
+        None => only_cluster(&entries)?,
+    };
+    let observed = observed(reader, period, &cluster)?;
+    let grants = grants(reader, period, &cluster)?;
+    let (uses, acted_as) = uses(reader, period, &cluster, who)?;
+    Ok(Gathered { cluster, grants, uses, observed, acted_as })
+}
+
+/// Clusters of which events came, with how many.
+fn coverage(reader: &Reader, period: &Period) -> Result<BTreeMap<String, u64>, AskError> {
+    let mut clusters: BTreeMap<String, u64> = BTreeMap::new();
+    let filters = vec![Filter::Entries(EntryKind::Coverage)];
+    each(reader, all_of(filters, period), |row| {
+        if let Some(entry) = row.entry() {
+            *clusters.entry(entry.subject.clone()).or_default() += entry.count_of("events");
+        }
+    })?;
+    Ok(clusters)
+}
+
+/// The cluster that is meant if none is named.
+fn only_cluster(clusters: &BTreeMap<String, u64>) -> Result<String, Mistake> {
+    let heard: Vec<&str> = clusters
+        .iter()
+        .filter(|(_, events)| **events > 0)
+        .map(|(cluster, _)| cluster.as_str())
+        .collect();
+    match heard.as_slice() {
+        [] => Ok(String::new()),
+        [one] => Ok((*one).to_owned()),
+        several => {
+            let shown = several.iter().map(|one| match *one {
+                "" => "one without a name".to_owned(),
+                one => printable(one).into_owned(),
+            });
+            let shown: Vec<String> = shown.collect();
+            let shown = first_of(&shown, 8);
+            let message = format!("there is more than one cluster: {shown}");
+            Err(Mistake::bad(message, "name one: `cluster`"))
+        }
+    }
+}
+
+fn observed(reader: &Reader, period: &Period, cluster: &str) -> Result<Observed, AskError> {
+    let mut builder = ObservedBuilder::new(cluster);
+    // What went wrong in a day may have begun before the time that is asked about.
+    let from = period.from.minus(DAY);
+    for kind in [EntryKind::Coverage, EntryKind::Gap] {
+        let period = Period { from, ..period.clone() };
+        each(reader, all_of(vec![Filter::Entries(kind)], &period), |row| {
+            if let Some(entry) = row.entry() {
+                builder.add(entry, row.at());
+            }
+        })?;
+    }
+    Ok(builder.finish(period.from, period.to))
+}
+
+/// What was granted at the end of the time.
+fn grants(reader: &Reader, period: &Period, cluster: &str) -> Result<Grants, AskError> {
+    let mut builder = GrantsBuilder::default();
+    for days in LOOK_BACK {
+        let from = period.to.minus(DAY * days);
+        let query = Query {
+            filters: vec![Filter::Entries(EntryKind::RbacSnapshot)],
+            from,
+            to: period.to,
+            after: None,
+            limit: ROWS_AT_ONCE / 100,
+        };
+        let mut found = false;
+        snapshots(reader, query, |row| {
+            if let Some(entry) = row.entry().filter(|entry| entry.subject == cluster) {
+                found |= builder.snapshot(entry, row.at());
+            }
+        })?;
+        if found {
+            break;
+        }
+    }
+    let Some(from) = builder.changes_from() else { return Ok(builder.finish()) };
+    let mut changes = Vec::new();
+    for resource in RESOURCES {
+        let object = Filter::Object { resource: resource.to_owned(), namespace: None, name: None };
+        let verbs = ["create", "update", "patch", "delete", "deletecollection"];
+        let verbs = Filter::Verbs(verbs.map(str::to_owned).into());
+        let query = Query {
+            filters: vec![object, verbs],
+            from,
+            to: period.to,
+            after: None,
+            limit: ROWS_AT_ONCE,
+        };
+        each(reader, query, |row| {
+            if let Some(access) = row.access()
+                && access.cluster.as_deref().unwrap_or("") == cluster
+            {
+                changes.push((row.at(), row.id, access.clone()));
+            }
+        })?;
+    }
+    changes.sort_by_key(|(at, id, _)| (*at, *id));
+    changes.iter().for_each(|(.., access)| builder.change(access));
+    Ok(builder.finish())
+}
+
+/// Like [`each`], with fewer of these large rows in memory.
+fn snapshots(
+    reader: &Reader,
+    mut query: Query,
+    mut take: impl FnMut(&crate::engine::ledger::Row),
+) -> Result<(), AskError> {
+    loop {
+        let page = reader.page(&query)?;
+        page.rows.iter().for_each(&mut take);
+        let Some(next) = page.next else { return Ok(()) };
+        query.after = Some(next);
+    }
+}
+
+fn uses(
+    reader: &Reader,
+    period: &Period,
+    cluster: &str,
+    who: Option<&Who>,
+) -> Result<(Uses, BTreeSet<String>), AskError> {
+    let mut filters = vec![Filter::Usage];
+    if let Some(Who::User(user)) = who {
+        filters.push(Filter::Actor(user.clone()));
+    }
+    let (mut uses, mut acted_as) = (Uses::default(), BTreeSet::new());
+    each(reader, all_of(filters, period), |row| {
+        let Some(usage) = row.usage() else { return };
+        if usage.cluster.as_deref().unwrap_or("") != cluster {
+            return;
+        }
+        let actor = usage.actor.id.as_deref().unwrap_or("");
+        match who {
+            Some(Who::User(user)) if actor != user => {
+                acted_as.insert(actor.to_owned());
+            }
+            _ => uses.add(usage),
+        }
+    })?;
+    Ok((uses, acted_as))
+}
+
+/// Which time was observed, in words.
+pub(super) fn coverage_text(observed: &Observed, period: &Period, of_machines: bool) -> String {
+    let Some((from, to)) = observed.range() else {
+        return "no hour of this time was observed".to_owned();
+    };
+    let (whole, hours) = (observed.whole(of_machines), observed.hours());
+    let zone = &period.zone;
+    let mut text = format!(
+        "{whole} of {hours} hours are complete, {} to {}",
+        shown_time(from, zone),
+        shown_time(to, zone)
+    );
+    let mut problems: Vec<String> =
+        observed.problems().iter().map(|(why, count)| format!("{count} h: {why}")).collect();
+    let people_only = i64::try_from(problem_hours(observed)).unwrap_or(i64::MAX);
+    let people_only = hours.saturating_sub(people_only).saturating_sub(whole);
+    if people_only > 0 {
+        problems.push(format!("{people_only} h: only the use of people was recorded"));
+    }
+    if !problems.is_empty() {
+        text = format!("{text} ({})", problems.join("; "));
+    }
+    text
+}
+
+fn problem_hours(observed: &Observed) -> usize {
+    observed.problems().iter().map(|(_, count)| count).sum()
+}
+
+/// `2026-11-01 00:00:00 to 2026-11-29 12:00:00 UTC`.
+pub(super) fn period_text(period: &Period) -> String {
+    let zone = &period.zone;
+    let name = zone.iana_name().unwrap_or("UTC");
+    format!("{} to {} {name}", shown_time(period.from, zone), shown_time(period.to, zone))
+}
+
+/// Where roles and bindings are known from, in words.
+pub(super) fn snapshot_text(grants: &Grants, period: &Period) -> String {
+    let Some(taken) = grants.taken else {
+        return "roles and bindings are not known: bring them with `tripline permissions import`"
+            .to_owned();
+    };
+    let [roles, bindings] = grants.counts();
+    format!(
+        "{roles} roles and {bindings} bindings of {}, brought by {}, with {} changes since",
+        shown_time(taken, &period.zone),
+        grants.by,
+        grants.changes
+    )
+}
+
+/// A time as JSON has it.
+pub(super) fn rfc3339(time: Option<EventTime>) -> Option<String> {
+    time.map(EventTime::rfc3339)
+}

@@ -1,0 +1,5 @@
+//! Which permissions are granted and which of them are used, and the role that would do.
+
+mod gather;
+pub mod grants;
+pub mod role;

@@ -1,0 +1,191 @@
+//! Exec, attach, port-forward and proxy, running and ended.
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::{
+    Answer, AskError, Asked, CLUSTER, Format, Mistake, PERIOD, Parameter, ParameterKind, Params,
+    Period, QuestionKind, all_of, answer::json_of, check_known, each, of_cluster, shown_time,
+};
+use crate::{
+    archive::{Filter, Reader},
+    engine::{
+        access::{Outcome, Session, Sessions},
+        ledger::hex_of,
+        text::span,
+        time::EventTime,
+    },
+};
+
+/// By which name it is asked.
+pub const QUESTION: QuestionKind = QuestionKind {
+    name: "sessions",
+    about: "Who entered what, with which command, for how long. What has no end in the log is `opened`.",
+    parameters: &[PARAMETERS, CLUSTER, PERIOD],
+    ask: |reader, params, now| {
+        let question = Question::read(params, now)?;
+        let answer = Box::new(ask(reader, &question)?);
+        Ok(Asked { answer, period: question.period })
+    },
+};
+
+const PARAMETERS: &[Parameter] = &[
+    Parameter::text("actor", "Of one actor."),
+    Parameter::text("namespace", "In one namespace."),
+    Parameter::text("pod", "In one pod."),
+    Parameter::of(ParameterKind::Flag, "running", "Only those without an end."),
+];
+
+const COLUMNS: [&str; 8] =
+    ["start", "lasted", "state", "actor", "from", "namespace", "object", "command"];
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Which time.
+    pub period: Period,
+    /// Of one actor.
+    pub actor: Option<String>,
+    /// In one pod.
+    pub pod: Option<String>,
+    /// Only those without an end.
+    pub running: bool,
+    /// What else rows must be.
+    pub filters: Vec<Filter>,
+}
+
+/// Sessions, in the order in which they were heard of.
+#[derive(Clone, Debug, Default)]
+pub struct Entered {
+    /// The sessions.
+    pub sessions: Vec<Session>,
+}
+
+impl Question {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub fn read(params: &Params, now: EventTime) -> Result<Question, Mistake> {
+        let namespace = params.owned("namespace").map(Filter::Namespace);
+        Ok(Question {
+            period: Period::read(params, now, "24h")?,
+            actor: params.owned("actor"),
+            pod: params.owned("pod"),
+            running: params.flag("running")?,
+            filters: namespace.into_iter().chain(of_cluster(params)).collect(),
+        })
+    }
+}
+
+/// Answers.
+///
+/// # Errors
+/// An actor that no row has, more rows than are added up, or a ledger that cannot be read.
+pub fn ask(reader: &Reader, question: &Question) -> Result<Entered, AskError> {
+    let mut filters = Vec::new();
+    if let Some(actor) = &question.actor {
+        check_known(reader, &["actor", "behalf"], "actor", actor)?;
+        filters.push(Filter::Actor(actor.clone()));
+    }
+    filters.extend(question.filters.iter().cloned());
+    filters.push(Filter::Accesses);
+    let mut sessions = Sessions::default();
+    each(reader, all_of(filters, &question.period), |row| {
+        if let Some(access) = row.access() {
+            sessions.add(access);
+        }
+    })?;
+    let fits = |session: &Session| {
+        let name = session.object.as_ref().and_then(|object| object.name.as_deref());
+        (!question.running || session.state() == "opened")
+            && question.pod.as_deref().is_none_or(|pod| name == Some(pod))
+    };
+    Ok(Entered { sessions: sessions.finish().into_iter().filter(fits).collect() })
+}
+
+/// A session as JSON.
+#[derive(Serialize)]
+struct View<'a> {
+    request: String,
+    state: &'static str,
+    actor: Option<&'a str>,
+    on_behalf_of: Option<&'a str>,
+    cluster: Option<&'a str>,
+    source_ip: Option<&'a str>,
+    resource: Option<&'a str>,
+    subresource: Option<&'a str>,
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+    command: Option<&'a str>,
+    start: Option<String>,
+    end: Option<String>,
+    seconds: Option<f64>,
+    outcome: Option<Outcome>,
+    code: Option<u16>,
+    attempts: u64,
+}
+
+fn view(session: &Session) -> View<'_> {
+    let object = session.object.as_ref();
+    View {
+        request: hex_of(&session.request),
+        state: session.state(),
+        actor: session.actor.as_deref(),
+        on_behalf_of: session.on_behalf_of.as_deref(),
+        cluster: session.cluster.as_deref(),
+        source_ip: session.source_ip.as_deref(),
+        resource: object.map(|object| &*object.resource),
+        subresource: object.and_then(|object| object.subresource.as_deref()),
+        namespace: object.and_then(|object| object.namespace.as_deref()),
+        name: object.and_then(|object| object.name.as_deref()),
+        command: session.command.as_deref(),
+        start: session.start.map(EventTime::rfc3339),
+        end: session.end.map(EventTime::rfc3339),
+        seconds: session.duration.map(|duration| duration.as_secs_f64()),
+        outcome: session.outcome,
+        code: session.code,
+        attempts: session.attempts,
+    }
+}
+
+fn cells(session: &Session, zone: &TimeZone) -> Vec<String> {
+    let object = session.object.as_ref();
+    let text = |text: Option<&str>| text.unwrap_or("").to_owned();
+    let name = object.map_or_else(String::new, |object| {
+        let below = object.subresource.as_deref().unwrap_or("");
+        format!("{}/{} {below}", object.resource, object.name.as_deref().unwrap_or(""))
+    });
+    vec![
+        shown_time(session.at(), zone),
+        session.duration.map_or_else(String::new, span),
+        session.state().to_owned(),
+        text(session.actor.as_deref()),
+        text(session.source_ip.as_deref()),
+        text(object.and_then(|object| object.namespace.as_deref())),
+        name,
+        text(session.command.as_deref()),
+    ]
+}
+
+impl Answer for Entered {
+    fn json(&self) -> String {
+        format!("{{\"sessions\":[{}]}}", self.items().join(","))
+    }
+
+    fn items(&self) -> Vec<String> {
+        self.sessions.iter().map(|session| json_of(&view(session))).collect()
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &COLUMNS
+    }
+
+    fn cells(&self, zone: &TimeZone, _: Format) -> Vec<Vec<String>> {
+        self.sessions.iter().map(|session| cells(session, zone)).collect()
+    }
+
+    fn if_empty(&self) -> &'static str {
+        "no sessions in this time; `tripline coverage` says what was seen"
+    }
+}

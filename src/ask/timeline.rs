@@ -1,0 +1,247 @@
+//! What happened, in the order of time.
+
+use jiff::tz::TimeZone;
+use serde::{Serialize, Serializer};
+
+use super::{
+    Answer, AskError, Asked, CLUSTER, Format, Mistake, PAGE, PERIOD, Parameter, ParameterKind,
+    Params, Period, QuestionKind,
+    answer::json_of,
+    check_known, each, of_cluster,
+    table::{COLUMNS, cells},
+};
+use crate::{
+    archive::{Cursor, Filter, Page, Query, Reader},
+    engine::{
+        ledger::{EntryKind, Line, Row},
+        text::printable,
+        time::EventTime,
+    },
+};
+
+/// By which name it is asked.
+pub const QUESTION: QuestionKind = QuestionKind {
+    name: "timeline",
+    about: "What somebody did, or what was done to something, with alerts between.",
+    parameters: &[PARAMETERS, CLUSTER, PERIOD, PAGE],
+    ask: |reader, params, now| {
+        let question = Question::read(params, now)?;
+        let (timeline, period) = ask(reader, &question)?;
+        Ok(Asked { answer: Box::new(timeline), period })
+    },
+};
+
+/// How long before and after an alert is looked at, unless somebody says otherwise.
+const AROUND: &str = "30m";
+
+const PARAMETERS: &[Parameter] = &[
+    Parameter::text("actor", "Who acted, or on whose behalf."),
+    Parameter::text("resource", "To what: secrets, pods."),
+    Parameter::text("name", "To which one; needs `resource`."),
+    Parameter::text("namespace", "In which namespace."),
+    Parameter::text("source", "From which address."),
+    Parameter::text("credential", "With which credential."),
+    Parameter::text("permission", "By which permission: RoleBinding shop/edit, system:masters."),
+    Parameter::text("class", "Of which class."),
+    Parameter::text("alert", "Around the alert with this fingerprint, or its beginning."),
+    Parameter::of(ParameterKind::Span, "around", "How long before and after the alert: 30m."),
+];
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Which time, unless an alert says it.
+    pub period: Period,
+    /// Who acted, or on whose behalf; changes of alerts about them stand between.
+    pub actor: Option<String>,
+    /// From which address.
+    pub source: Option<String>,
+    /// With which credential.
+    pub credential: Option<String>,
+    /// By which permission.
+    pub permission: Option<String>,
+    /// What else rows must be.
+    pub filters: Vec<Filter>,
+    /// The fingerprint of an alert, and how long before and after it is looked at.
+    pub around: Option<(String, std::time::Duration)>,
+    /// Behind which row.
+    pub after: Option<Cursor>,
+    /// How many rows.
+    pub limit: usize,
+}
+
+/// Rows in the order of time.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Timeline {
+    /// The rows.
+    #[serde(serialize_with = "lines")]
+    pub rows: Vec<Row>,
+    /// Where the next page begins.
+    #[serde(serialize_with = "shown")]
+    pub next: Option<Cursor>,
+}
+
+fn lines<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(rows.iter().map(Line))
+}
+
+/// A cursor as the text that it is asked by.
+pub(super) fn shown<S: Serializer>(
+    next: &Option<Cursor>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match next {
+        Some(next) => serializer.collect_str(next),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl Question {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub fn read(params: &Params, now: EventTime) -> Result<Question, Mistake> {
+        let around = match params.owned("alert") {
+            None if params.text("around").is_some() => {
+                return Err(Mistake::bad("`around` needs `alert`", "around which one?"));
+            }
+            None => None,
+            Some(_) if ["since", "from", "to"].iter().any(|name| params.text(name).is_some()) => {
+                return Err(Mistake::bad(
+                    "`alert` says which time is meant, and so does another parameter",
+                    "write `around`, or leave `alert` out",
+                ));
+            }
+            Some(alert) => {
+                let span = params.text("around").unwrap_or(AROUND);
+                Some((alert, super::params::span_of(span)?))
+            }
+        };
+        let mut filters: Vec<Filter> = of_cluster(params).into_iter().collect();
+        match (params.owned("resource"), params.owned("namespace"), params.owned("name")) {
+            (Some(resource), namespace, name) => {
+                filters.push(Filter::Object { resource, namespace, name });
+            }
+            (None, _, Some(_)) => {
+                return Err(Mistake::bad("`name` needs `resource`", "the name of what?"));
+            }
+            (None, namespace, None) => filters.extend(namespace.map(Filter::Namespace)),
+        }
+        filters.extend(params.owned("class").map(Filter::Class));
+        Ok(Question {
+            period: Period::read(params, now, "24h")?,
+            actor: params.owned("actor"),
+            source: params.owned("source"),
+            credential: params.owned("credential"),
+            permission: params.owned("permission"),
+            filters,
+            around,
+            after: params.after()?,
+            limit: params.limit()?,
+        })
+    }
+
+    /// The filters that an index helps with first.
+    fn all_filters(&self, reader: &Reader) -> Result<Vec<Filter>, AskError> {
+        let mut filters = Vec::new();
+        for (columns, what, text, filter) in [
+            (&["actor", "behalf"][..], "actor", &self.actor, Filter::Actor as fn(String) -> Filter),
+            (&["source"], "address", &self.source, Filter::Source),
+            (&["credential"], "credential", &self.credential, Filter::Credential),
+            (&["permission"], "permission", &self.permission, Filter::Permission),
+        ] {
+            let Some(text) = text else { continue };
+            check_known(reader, columns, what, text)?;
+            filters.push(filter(text.clone()));
+        }
+        filters.extend(self.filters.iter().cloned());
+        Ok(filters)
+    }
+}
+
+/// Answers, with the time that was looked at.
+///
+/// # Errors
+/// A name that no row has, an alert that there is not, or a ledger that cannot be read.
+pub fn ask(reader: &Reader, question: &Question) -> Result<(Timeline, Period), AskError> {
+    let filters = question.all_filters(reader)?;
+    let mut period = question.period.clone();
+    if let Some((fingerprint, span)) = &question.around {
+        let (first, last) = times_of(reader, fingerprint)?;
+        (period.from, period.to) = (first.minus(*span), last.plus(*span));
+    }
+    let Question { after, limit, .. } = *question;
+    let (from, to) = (period.from, period.to);
+    let Page { mut rows, next } = reader.page(&Query { filters, from, to, after, limit })?;
+    if let Some(actor) = &question.actor {
+        let until = next.map_or(to, |next| EventTime::from_micros(next.at));
+        rows.extend(alerts_of(reader, actor, after, (from, until))?);
+        rows.sort_by_key(Cursor::behind);
+    }
+    Ok((Timeline { rows, next }, period))
+}
+
+/// When an alert was heard of first, and last.
+fn times_of(reader: &Reader, fingerprint: &str) -> Result<(EventTime, EventTime), AskError> {
+    let mut times: Option<(EventTime, EventTime)> = None;
+    let (from, to) = (EventTime::MIN, EventTime::MAX);
+    let filters = vec![Filter::Entries(EntryKind::Alert)];
+    each(reader, Query { filters, from, to, after: None, limit: 0 }, |row| {
+        if row.entry().is_some_and(|entry| entry.subject.starts_with(fingerprint)) {
+            times = Some((times.map_or(row.at(), |(first, _)| first), row.at()));
+        }
+    })?;
+    times.ok_or_else(|| {
+        let fingerprint = printable(fingerprint);
+        let message = format!("the ledger has no alert with the fingerprint `{fingerprint}`");
+        let hint = "`tripline alerts list` and every notification show them".to_owned();
+        Mistake { code: "unknown_name", message, hint }.into()
+    })
+}
+
+/// Changes of alerts about somebody.
+fn alerts_of(
+    reader: &Reader,
+    actor: &str,
+    after: Option<Cursor>,
+    (from, to): (EventTime, EventTime),
+) -> Result<Vec<Row>, AskError> {
+    let filters = vec![Filter::Entries(EntryKind::Alert)];
+    let mut rows = Vec::new();
+    each(reader, Query { filters, from, to, after, limit: 0 }, |row| {
+        let is_about = row.entry().is_some_and(|entry| {
+            entry.facts.iter().any(|(name, value)| name.starts_with("key.") && value == actor)
+        });
+        if is_about {
+            rows.push(row.clone());
+        }
+    })?;
+    Ok(rows)
+}
+
+impl Answer for Timeline {
+    fn json(&self) -> String {
+        json_of(self)
+    }
+
+    fn items(&self) -> Vec<String> {
+        self.rows.iter().map(Row::line).collect()
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &COLUMNS
+    }
+
+    fn cells(&self, zone: &TimeZone, _: Format) -> Vec<Vec<String>> {
+        self.rows.iter().map(|row| cells(row, zone)).collect()
+    }
+
+    fn if_empty(&self) -> &'static str {
+        "nothing in this time; `tripline coverage` says what was seen"
+    }
+
+    fn next(&self) -> Option<Cursor> {
+        self.next
+    }
+}

@@ -1,0 +1,203 @@
+//! Who did something to something.
+
+use jiff::tz::TimeZone;
+
+use super::{
+    Answer, AskError, Asked, CLUSTER, Format, Mistake, PAGE, PERIOD, Parameter, Params, Period,
+    QuestionKind, of_cluster,
+    table::{COLUMNS, cells},
+    timeline::Timeline,
+};
+use crate::{
+    archive::{Cursor, Filter, Query, Reader},
+    engine::{
+        diagnostic::nearest,
+        kubernetes::{resources::RESOURCES, verbs::RESOURCE_VERBS},
+        ledger::Row,
+        text::printable,
+        time::EventTime,
+    },
+};
+
+/// By which name it is asked.
+pub const QUESTION: QuestionKind = QuestionKind {
+    name: "who-did",
+    about: "Who did something to something. Lists and watches that covered it count.",
+    parameters: &[PARAMETERS, CLUSTER, PERIOD, PAGE],
+    ask: |reader, params, now| {
+        let question = Question::read(params, now)?;
+        let answer = Box::new(ask(reader, &question)?);
+        Ok(Asked { answer, period: question.period })
+    },
+};
+
+const PARAMETERS: &[Parameter] = &[
+    Parameter::text(
+        "verb",
+        "What was done: get, list, watch, create, update, patch, delete; * for anything.",
+    )
+    .required(),
+    Parameter::text("resource", "To what: secrets, pods.").required(),
+    Parameter::text("name", "To which one."),
+    Parameter::text("namespace", "In which namespace."),
+];
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Which time.
+    pub period: Period,
+    /// What was done; `*` for anything.
+    pub verb: String,
+    /// To what.
+    pub resource: String,
+    /// To which one.
+    pub name: Option<String>,
+    /// In which namespace.
+    pub namespace: Option<String>,
+    /// In which cluster.
+    pub cluster: Option<Filter>,
+    /// Behind which row.
+    pub after: Option<Cursor>,
+    /// How many rows.
+    pub limit: usize,
+}
+
+/// Rows in the order of time, and what was asked about.
+#[derive(Clone, Debug)]
+pub struct Doings {
+    /// The rows.
+    pub timeline: Timeline,
+    has_name: bool,
+    has_namespace: bool,
+}
+
+impl Question {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What cannot be used, a verb or resource that is nearly known among it.
+    pub fn read(params: &Params, now: EventTime) -> Result<Question, Mistake> {
+        let (verb, resource) = (params.owned("verb"), params.owned("resource"));
+        let (Some(verb), Some(resource)) = (verb, resource) else {
+            return Err(Mistake::bad("`verb` or `resource` is missing", "who did what to what?"));
+        };
+        check_verb(&verb)?;
+        check_resource(&resource)?;
+        Ok(Question {
+            period: Period::read(params, now, "24h")?,
+            verb,
+            resource,
+            name: params.owned("name"),
+            namespace: params.owned("namespace"),
+            cluster: of_cluster(params),
+            after: params.after()?,
+            limit: params.limit()?,
+        })
+    }
+}
+
+/// Answers.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn ask(reader: &Reader, question: &Question) -> Result<Doings, AskError> {
+    let Question { resource, namespace, name, .. } = question.clone();
+    let (has_name, has_namespace) = (name.is_some(), namespace.is_some());
+    let mut filters = vec![Filter::Object { resource, namespace, name }];
+    filters.extend(question.cluster.clone());
+    if question.verb != "*" {
+        let verbs = covering(&question.verb).iter().map(|verb| (*verb).to_owned()).collect();
+        filters.push(Filter::Verbs(verbs));
+    }
+    let Question { period: Period { from, to, .. }, after, limit, .. } = *question;
+    let page = reader.page(&Query { filters, from, to, after, limit })?;
+    let timeline = Timeline { rows: page.rows, next: page.next };
+    Ok(Doings { timeline, has_name, has_namespace })
+}
+
+/// The verbs by which the same is done: whoever lists or watches secrets has read them.
+fn covering(verb: &str) -> &'static [&'static str] {
+    match verb {
+        "get" => &["get", "list", "watch"],
+        "list" => &["list", "watch"],
+        "watch" => &["watch"],
+        "delete" => &["delete", "deletecollection"],
+        "update" => &["update", "patch"],
+        "patch" => &["patch"],
+        "create" => &["create"],
+        _ => &["deletecollection"],
+    }
+}
+
+fn check_verb(verb: &str) -> Result<(), Mistake> {
+    if verb == "*" || RESOURCE_VERBS.contains(&verb) {
+        return Ok(());
+    }
+    let near = nearest(verb, RESOURCE_VERBS.iter().copied());
+    let hint = near.map_or_else(
+        || format!("they are: {}", RESOURCE_VERBS.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    let message = format!("there is no verb `{}`", printable(verb));
+    Err(Mistake { code: "unknown_name", message, hint })
+}
+
+/// Resources that nobody knows may be custom ones; those that are nearly known are a mistake.
+fn check_resource(resource: &str) -> Result<(), Mistake> {
+    let known = || RESOURCES.iter().map(|known| known.name);
+    match nearest(resource, known()) {
+        Some(near) if near != resource && known().all(|known| known != resource) => {
+            let message = format!("there is no resource `{}`", printable(resource));
+            Err(Mistake { code: "unknown_name", message, hint: format!("did you mean `{near}`?") })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Doings {
+    /// Whether a row was about more than the object that is asked about.
+    pub fn covers_more(&self, row: &Row) -> bool {
+        let object = row.access().and_then(|access| access.object.as_ref());
+        object.is_some_and(|object| {
+            self.has_name && object.name.is_none()
+                || self.has_namespace && object.namespace.is_none()
+        })
+    }
+}
+
+impl Answer for Doings {
+    fn json(&self) -> String {
+        self.timeline.json()
+    }
+
+    fn items(&self) -> Vec<String> {
+        self.timeline.items()
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &COLUMNS
+    }
+
+    fn cells(&self, zone: &TimeZone, format: Format) -> Vec<Vec<String>> {
+        let shown = |row: &Row| {
+            let mut cells = cells(row, zone);
+            if let Some(what) = cells.last_mut()
+                && format == Format::Text
+                && self.covers_more(row)
+            {
+                what.push_str("  [covered it]");
+            }
+            cells
+        };
+        self.timeline.rows.iter().map(shown).collect()
+    }
+
+    fn if_empty(&self) -> &'static str {
+        self.timeline.if_empty()
+    }
+
+    fn next(&self) -> Option<Cursor> {
+        self.timeline.next
+    }
+}

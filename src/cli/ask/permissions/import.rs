@@ -1,0 +1,128 @@
+//! `tripline permissions import`: roles and bindings as the cluster has them, into the ledger.
+
+use std::{io::Read as _, path::PathBuf, process::ExitCode, time::SystemTime};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::{
+    app::{clock::now, import::import_into_state},
+    cli::{exit, output},
+    engine::{
+        limits::RBAC_FILE_BYTES_MAX,
+        permissions::{import, snapshot_entries},
+        text::{counted, printable},
+        time::EventTime,
+    },
+    store::StoreError,
+};
+
+/// Keep roles and bindings in the ledger, as the cluster has them now.
+///
+/// FILE is what `kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json` prints (service
+/// accounts may be in it, too), or the same as YAML; - is standard input. What changes afterwards is taken from
+/// the log, as long as rules record changes of permissions, so once is enough; now and then it does no harm.
+#[derive(Args, Debug)]
+#[command(after_help = "Exit codes:
+  0  it is in the ledger
+  1  the state cannot be used
+  2  FILE is no list of roles and bindings, or only a part of one; nothing was kept
+  4  a process has the state open
+
+Examples:
+  kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json > rbac.json
+  tripline permissions import rbac.json --cluster prod
+  kubectl get clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts -A -o json |
+    tripline permissions import - --by ann")]
+pub(super) struct ImportArgs {
+    /// The list; - is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// State directory of `tripline run`.
+    #[arg(long, value_name = "DIR", env = "TRIPLINE_STATE", default_value = "state")]
+    state: PathBuf,
+    /// Directory with month files, if it is not in the state directory.
+    #[arg(long, value_name = "DIR")]
+    ledger: Option<PathBuf>,
+    /// Name of the cluster, as its events have it; none, if they have none.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    cluster: String,
+    /// Who brings it.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "somebody", hide_env = true)]
+    by: String,
+    /// When the list was printed; when the file was written, if it is left out.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    taken: Option<EventTime>,
+}
+
+fn time(text: &str) -> Result<EventTime, String> {
+    EventTime::parse(text).ok_or_else(|| "write it as 2026-11-29T14:00:00Z".to_owned())
+}
+
+pub(super) fn execute(args: &ImportArgs) -> anyhow::Result<ExitCode> {
+    let (name, text) = read(args)?;
+    let Ok(text) = String::from_utf8(text) else {
+        output::complain(&format!("{}: it is no text in UTF-8", printable(&name)));
+        return Ok(ExitCode::from(exit::USAGE));
+    };
+    let taken = args.taken.unwrap_or_else(|| written(args)).min(now().as_event());
+    let made = import(&name, &text)
+        .and_then(|found| Ok((snapshot_entries(&args.cluster, &args.by, taken, &found)?, found)));
+    let (entries, found) = match made {
+        Ok(made) => made,
+        Err(mistake) => {
+            output::complain(&mistake.to_string());
+            return Ok(ExitCode::from(exit::USAGE));
+        }
+    };
+    let rows = entries.len();
+    match import_into_state(&args.state, args.ledger.as_deref(), entries) {
+        Ok(()) => {}
+        Err(error @ StoreError::Locked { .. }) => {
+            output::complain(&format!(
+                "{error}: stop it for the moment, or import on another copy of the ledger"
+            ));
+            return Ok(ExitCode::from(exit::STATE));
+        }
+        Err(error @ StoreError::Newer { .. }) => {
+            output::complain(&error.to_string());
+            return Ok(ExitCode::from(exit::STATE));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let [roles, bindings, accounts] = found.counts();
+    let mut what = vec![counted(roles, "role"), counted(bindings, "binding")];
+    if accounts > 0 {
+        what.push(counted(accounts, "service account"));
+    }
+    let rows = counted(rows, "row");
+    output::print_all(&format!(
+        "{} of {} are in the ledger ({rows})\n",
+        what.join(", "),
+        taken.for_people()
+    ))?;
+    Ok(exit::OK)
+}
+
+/// The file, or what comes on standard input; a little more than may be at most.
+fn read(args: &ImportArgs) -> anyhow::Result<(String, Vec<u8>)> {
+    let most = RBAC_FILE_BYTES_MAX as u64 + 1;
+    let mut bytes = Vec::new();
+    if args.file.as_os_str() == "-" {
+        std::io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+        return Ok(("stdin".to_owned(), bytes));
+    }
+    let name = args.file.display().to_string();
+    let file = std::fs::File::open(&args.file).with_context(|| format!("cannot read {name}"))?;
+    file.take(most).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    Ok((name, bytes))
+}
+
+/// When the file was written, or now.
+fn written(args: &ImportArgs) -> EventTime {
+    let written = std::fs::metadata(&args.file).ok().filter(std::fs::Metadata::is_file);
+    let written = written.and_then(|file| file.modified().ok());
+    let since = written.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let micros = since.and_then(|since| i64::try_from(since.as_micros()).ok());
+    micros.map_or_else(|| now().as_event(), EventTime::from_micros)
+}

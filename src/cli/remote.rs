@@ -1,0 +1,136 @@
+//! Asks a running Tripline over HTTP, as those do who have no access to its files.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+use crate::{
+    archive::Cursor,
+    ask::{Format, Params, Written},
+    engine::text::printable,
+};
+
+/// How long the server may take to answer: 40 s, longer than it waits for anything itself.
+const ANSWER_WAIT: Duration = Duration::from_secs(40);
+
+/// The variable with a token, if there is no file with one.
+const TOKEN_VARIABLE: &str = "TRIPLINE_TOKEN";
+
+/// A running Tripline.
+pub(super) struct Remote {
+    base: String,
+    token: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum RemoteError {
+    /// The question is wrong: what was meant.
+    Mistake(String),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl Remote {
+    /// At a URL, with the token of a file or of the environment, if there is one.
+    pub(super) fn new(url: &str, token_file: Option<&Path>) -> anyhow::Result<Remote> {
+        let token = match token_file {
+            Some(path) => Some(
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?,
+            ),
+            None => std::env::var(TOKEN_VARIABLE).ok(),
+        };
+        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        Ok(Remote { base: url.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// Asks a question, and answers with warnings.
+    pub(super) fn ask(
+        &self,
+        name: &str,
+        params: &Params,
+        format: Format,
+    ) -> Result<(Written, Vec<String>), RemoteError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| RemoteError::Other(error.into()))?;
+        let path = format!("/api/v1/{name}");
+        let mut pairs: Vec<(&str, &str)> = params.iter().collect();
+        pairs.push(("format", format.as_str()));
+        let (text, headers) = runtime.block_on(self.get(&path, &pairs))?;
+        let header = |name: &str| {
+            headers.get_all(name).iter().filter_map(|value| Some(value.to_str().ok()?.to_owned()))
+        };
+        let next = header("tripline-next").next().and_then(|next| Cursor::parse(&next));
+        let warnings = header("tripline-warning").map(|text| printable(&text).into_owned());
+        let warnings = warnings.collect();
+        Ok((Written { text, next, count: 0 }, warnings))
+    }
+
+    /// Gets JSON, or sends JSON and gets what came of it.
+    pub(super) fn json(&self, path: &str, body: Option<&Value>) -> Result<Value, RemoteError> {
+        let other = RemoteError::Other;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| other(error.into()))?;
+        let (text, _) = runtime.block_on(self.send(path, &[], body))?;
+        serde_json::from_str(&text).context("the answer is no JSON").map_err(other)
+    }
+
+    async fn get(
+        &self,
+        path: &str,
+        pairs: &[(&str, &str)],
+    ) -> Result<(String, HeaderMap), RemoteError> {
+        self.send(path, pairs, None).await
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        pairs: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<(String, HeaderMap), RemoteError> {
+        let other = RemoteError::Other;
+        let client = crate::tls::http(Vec::new()).map_err(|why| other(anyhow::Error::msg(why)))?;
+        let client = client.timeout(ANSWER_WAIT).build().map_err(|error| other(error.into()))?;
+        let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.base), pairs)
+            .with_context(|| format!("{} is not a URL", printable(&self.base)))
+            .map_err(other)?;
+        let mut request = match body {
+            None => client.get(url),
+            Some(body) => client.post(url).json(body),
+        };
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("Tripline at {} does not answer", printable(&self.base)))
+            .map_err(other)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let text = answer.text().await.map_err(|error| other(error.into()))?;
+        if status.is_success() {
+            return Ok((text, headers));
+        }
+        let said = said(&text);
+        if status == reqwest::StatusCode::BAD_REQUEST {
+            return Err(RemoteError::Mistake(said));
+        }
+        Err(other(anyhow::anyhow!("Tripline at {}: {said}", printable(&self.base))))
+    }
+}
+
+/// What a refusal says, harmless.
+pub(super) fn said(text: &str) -> String {
+    let body: Option<Value> = serde_json::from_str(text).ok();
+    let part = |name: &str| body.as_ref()?.get(name)?.as_str().filter(|part| !part.is_empty());
+    let said = match (part("message"), part("hint")) {
+        (Some(message), Some(hint)) => format!("{message}; {hint}"),
+        (Some(message), None) => message.to_owned(),
+        (None, _) => text.trim().to_owned(),
+    };
+    printable(&said).into_owned()
+}

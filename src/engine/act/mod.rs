@@ -1,0 +1,131 @@
+//! What people do about alerts: silence, acknowledge, assign, judge, comment, end by hand.
+//!
+//! An [`Act`] is an input of the engine like any other. It is carried out at once, and answered when the
+//! checkpoint that holds it is durable, so that whoever was answered can rely on it. Each bears an id that
+//! its author chose: the same id again is the same act, answered again and done once.
+//!
+//! What was done with an alert belongs to one episode of it ([`Episode`]); silences belong to nobody's alert
+//! ([`Silence`]), and hide whatever matches. Who keeps both is [`Acts`].
+//!
+//! Words are Alertmanager's: a silence has matchers, an author, a reason, a start and an end.
+
+mod answer;
+mod book;
+mod deed;
+mod episode;
+mod ledger;
+mod perform;
+mod preview;
+mod reminder;
+mod silence;
+mod state;
+
+pub use answer::{Acted, Answer, OnAlert, Refused};
+pub use book::{ActNews, Acts, ActsCounts, Mute};
+pub use deed::{Deed, DeedKind, Verdict};
+pub use episode::{Episode, EpisodeKey};
+pub use ledger::{ActEntry, ActEntryKind};
+pub use preview::{Hidden, Preview, preview};
+pub use silence::{NewSilence, Silence, SilenceId, SilencePhase};
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{alert::Fingerprint, digest::Digest, limits, text::bounded_line, time::EventTime};
+
+/// What a person wants to be done.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// The same for the same act, however often it is sent.
+    pub id: ActId,
+    /// Who does it.
+    pub by: Person,
+    /// What.
+    pub what: What,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Hide alerts for a time.
+    AddSilence(NewSilence),
+    /// End a silence before its time.
+    EndSilence {
+        /// Which.
+        id: SilenceId,
+        /// Why; may be empty.
+        why: String,
+    },
+    /// Something with alerts, at most [`limits::ALERTS_PER_ACT_MAX`] of them; with each of them that is known.
+    Alerts {
+        /// Which.
+        alerts: Vec<AlertName>,
+        /// What is done.
+        deed: DeedKind,
+        /// The comment, or why; may be empty where nothing has to be said.
+        text: String,
+    },
+}
+
+impl What {
+    /// Its word, under which it is counted.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            What::AddSilence(_) => "silence",
+            What::EndSilence { .. } => "end_silence",
+            What::Alerts { deed, .. } => deed.as_str(),
+        }
+    }
+}
+
+/// Names an alert, or one episode of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AlertName {
+    /// The alert.
+    pub fingerprint: Fingerprint,
+    /// When the episode began. `None`: the one that fires, else the latest.
+    pub starts_at: Option<EventTime>,
+}
+
+/// Identity of an act: a hash of what its author chose.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ActId(pub [u8; 16]);
+
+impl ActId {
+    /// Of the text that its author chose, and of who that is: nobody can answer with another's act.
+    pub fn of(name: &str, chosen: &str) -> ActId {
+        ActId(Digest::default().part(name).part(chosen).first())
+    }
+}
+
+impl fmt::Display for ActId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::digest::hex(&self.0))
+    }
+}
+
+impl fmt::Debug for ActId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Who does something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// As whom they came in.
+    pub name: String,
+    /// What they may do: `responder`.
+    pub role: String,
+    /// From where: an address, or nothing if it is not known.
+    pub address: String,
+}
+
+impl Person {
+    /// With texts cut to [`limits::PERSON_BYTES_MAX`], each in one line.
+    pub fn new(name: &str, role: &str, address: &str) -> Person {
+        let bounded = |text: &str| bounded_line(text, limits::PERSON_BYTES_MAX);
+        Person { name: bounded(name), role: bounded(role), address: bounded(address) }
+    }
+}

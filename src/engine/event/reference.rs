@@ -1,0 +1,48 @@
+//! Which event is being looked at, told when somebody asks: most events are nothing that anybody asks about
+//! later, and a hash of all their bytes costs as much as looking at them.
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Event, well_known};
+use crate::engine::{
+    event_ref::{AuditId, EventPosition, EventRef},
+    record::PartitionName,
+};
+
+/// Where the event that is being looked at was read.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Reference<'o> {
+    partition: &'o PartitionName,
+    offset: i64,
+    index: u32,
+    made: Option<Arc<EventRef>>,
+}
+
+impl<'o> Reference<'o> {
+    /// To the event with this index in the record at this offset of a partition.
+    pub(in crate::engine) const fn new(
+        partition: &'o PartitionName,
+        offset: i64,
+        index: u32,
+    ) -> Reference<'o> {
+        Reference { partition, offset, index, made: None }
+    }
+
+    /// All of it. The event is the same in each call. Cost: SHA-256 of the event at the first call.
+    pub(in crate::engine) fn of(&mut self, event: &Event<'_>) -> &Arc<EventRef> {
+        self.made.get_or_insert_with(|| {
+            Arc::new(EventRef {
+                position: EventPosition {
+                    topic: Arc::from(&*self.partition.stored_topic()),
+                    partition: self.partition.partition,
+                    offset: self.offset,
+                    index: self.index,
+                },
+                audit_id: AuditId::new(event.first_str(well_known::AUDIT_ID).unwrap_or("")),
+                event_hash: Sha256::digest(event.json).into(),
+            })
+        })
+    }
+}

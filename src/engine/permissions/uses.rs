@@ -1,0 +1,188 @@
+//! Which permissions were used by whom in a time: rows of usage added up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::rbac::{Asked, Id};
+use crate::engine::{
+    access::{Permission, Usage, usage::day_of},
+    kubernetes::users::groups_of,
+    time::EventTime,
+};
+
+/// Names that are kept of requests that are alike: 16. More are many.
+const NAMES_KEPT_MAX: usize = 16;
+
+/// Groups that are kept of a user: 256.
+const GROUPS_KEPT_MAX: usize = 256;
+
+/// What requests that are alike have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UseKey {
+    /// As whom it was done; empty if nobody knows.
+    pub actor: Arc<str>,
+    /// What was done.
+    pub verb: Arc<str>,
+    /// API group; empty for the core group.
+    pub group: Arc<str>,
+    /// Empty for a path.
+    pub resource: Arc<str>,
+    /// Empty if it is the resource itself.
+    pub subresource: Arc<str>,
+    /// Empty: of all namespaces, or of the cluster.
+    pub namespace: Arc<str>,
+    /// A path that is about no resource.
+    pub path: Option<Arc<str>>,
+    /// By which permission, if the log says it.
+    pub permission: Option<Permission<Arc<str>>>,
+}
+
+/// How it was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// When the first of them was recorded.
+    pub first: EventTime,
+    /// When the last was: the first one of its day.
+    pub last: EventTime,
+    /// On how many days.
+    pub days: u64,
+    /// Names of objects, as far as they were told.
+    pub names: BTreeSet<Arc<str>>,
+    /// There were more.
+    pub has_more_names: bool,
+    /// Some of them had no name, or it was not told.
+    pub has_nameless: bool,
+    /// Who spoke for the actor.
+    pub on_behalf_of: BTreeSet<Arc<str>>,
+    last_day: i64,
+}
+
+/// All uses of a time, of one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Uses {
+    uses: BTreeMap<UseKey, Use>,
+    groups: BTreeMap<Arc<str>, BTreeSet<String>>,
+}
+
+impl UseKey {
+    /// What RBAC is asked about it.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        match &self.path {
+            Some(path) => Asked::Path(path),
+            None => Asked::Resource {
+                group: &self.group,
+                resource: &self.resource,
+                subresource: &self.subresource,
+                namespace: &self.namespace,
+            },
+        }
+    }
+
+    /// The binding that the log names.
+    pub fn binding(&self) -> Option<Id> {
+        match self.permission.as_ref()? {
+            Permission::Binding { binding, .. } => {
+                Some(Id::new(binding.namespace.as_deref(), &binding.name))
+            }
+            Permission::Masters | Permission::Node => None,
+        }
+    }
+
+    /// `get pods/log in shop`.
+    pub fn request(&self) -> String {
+        if let Some(path) = &self.path {
+            return format!("{} {path}", self.verb);
+        }
+        let mut text = format!("{} {}", self.verb, self.resource);
+        for (before, part) in
+            [("/", &self.subresource), (" of ", &self.group), (" in ", &self.namespace)]
+        {
+            if !part.is_empty() {
+                text.push_str(before);
+                text.push_str(part);
+            }
+        }
+        text
+    }
+}
+
+impl Uses {
+    /// Adds a row. Rows come in the order of time.
+    pub fn add(&mut self, usage: &Usage) {
+        let none = || Arc::from("");
+        let object = usage.object.as_ref();
+        let actor = usage.actor.id.clone().unwrap_or_else(none);
+        let groups = self.groups.entry(Arc::clone(&actor)).or_default();
+        if groups.len() < GROUPS_KEPT_MAX {
+            groups.extend(usage.groups.iter().map(ToString::to_string));
+        }
+        let key = UseKey {
+            actor,
+            verb: Arc::clone(&usage.verb),
+            group: object.and_then(|object| object.group.clone()).unwrap_or_else(none),
+            resource: object.map_or_else(none, |object| Arc::clone(&object.resource)),
+            subresource: object.and_then(|object| object.subresource.clone()).unwrap_or_else(none),
+            namespace: object.and_then(|object| object.namespace.clone()).unwrap_or_else(none),
+            path: usage.path.clone().filter(|_| object.is_none()),
+            permission: usage.permission.clone(),
+        };
+        let day = day_of(usage.at);
+        let sum = self.uses.entry(key).or_insert_with(|| Use {
+            first: usage.at,
+            last: usage.at,
+            days: 0,
+            names: BTreeSet::new(),
+            has_more_names: false,
+            has_nameless: false,
+            on_behalf_of: BTreeSet::new(),
+            last_day: i64::MIN,
+        });
+        sum.first = sum.first.min(usage.at);
+        sum.last = sum.last.max(usage.at);
+        if day != sum.last_day {
+            (sum.days, sum.last_day) = (sum.days + 1, day);
+        }
+        sum.has_more_names |= usage.has_more_names;
+        match usage.name() {
+            Some(name) if sum.names.len() < NAMES_KEPT_MAX => {
+                sum.names.insert(Arc::clone(name));
+            }
+            Some(name) => sum.has_more_names |= !sum.names.contains(name),
+            None => sum.has_nameless |= !usage.has_more_names,
+        }
+        if let Some(caller) = &usage.on_behalf_of
+            && sum.on_behalf_of.len() < NAMES_KEPT_MAX
+        {
+            sum.on_behalf_of.insert(Arc::clone(caller));
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&UseKey, &Use)> {
+        self.uses.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.uses.len()
+    }
+
+    /// Whether nothing was used.
+    pub fn is_empty(&self) -> bool {
+        self.uses.is_empty()
+    }
+
+    /// The groups of a user, as far as requests showed them or its name says them.
+    pub fn groups_of(&self, user: &str) -> BTreeSet<String> {
+        let mut groups = self.groups.get(user).cloned().unwrap_or_default();
+        groups.extend(groups_of(user, None));
+        groups
+    }
+
+    /// Everybody who used something.
+    pub fn actors(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.groups.keys()
+    }
+}

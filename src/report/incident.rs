@@ -1,0 +1,157 @@
+//! The facts of one alert that may have to be notified, with their times, and what is due when. To be filled in by
+//! people; it is not advice.
+
+use std::time::Duration;
+
+use super::{
+    head::{Attested, report},
+    model::{Cell, Report, ReportKind, Section, Table},
+    part::{
+        ROWS_MAX,
+        alerts::{Alerts, Life},
+        coverage::Seen,
+        people::People,
+        requests::Requests,
+        totals::Totals,
+    },
+    scope::Scope,
+};
+use crate::{
+    archive::Reader,
+    ask::{AskError, Mistake, coverage::Coverage},
+    engine::{text::printable, time::EventTime},
+};
+
+const HOUR: u64 = 3_600;
+
+/// What is due when: the law, the step, seconds from the beginning of the clock, and what the clock begins with.
+/// Regulation (EU) 2016/679, article 33(1); Directive (EU) 2022/2555, article 23(4); Regulation (EU) 2022/2554,
+/// article 19, with Delegated Regulation (EU) 2025/301, article 5.
+const DUE: &[(&str, &str, u64, &str)] = &[
+    ("DORA, article 19", "initial notification", 4 * HOUR, "classified as major; at the latest 24 hours after becoming aware"),
+    ("DORA, article 19", "intermediate report", 76 * HOUR, "72 hours after the initial notification"),
+    ("NIS2, article 23(4)(a)", "early warning", 24 * HOUR, "having become aware of a significant incident"),
+    ("NIS2, article 23(4)(b)", "incident notification", 72 * HOUR, "having become aware of a significant incident"),
+    ("GDPR, article 33(1)", "notification to the authority", 72 * HOUR, "having become aware of a breach of personal data"),
+];
+
+/// What people must write themselves: GDPR, article 33(3); NIS2, article 23(4).
+const TO_FILL_IN: &[&str] = &[
+    "Is it an incident in the sense of the law that is meant? Who decided it, and when?",
+    "When did the organisation become aware?",
+    "Nature of the incident, in words",
+    "Categories and number of persons and of records concerned",
+    "Likely consequences",
+    "Measures taken or proposed",
+    "Contact",
+    "Is a cross-border effect or an unlawful act suspected?",
+];
+
+/// Makes the report on the alert whose fingerprint begins with a text. The scope is the time around it.
+///
+/// # Errors
+/// No alert of the period has that fingerprint, or the ledger cannot be read.
+pub fn incident_report(
+    reader: &Reader,
+    scope: &Scope,
+    coverage: &Coverage,
+    attested: &Attested,
+    fingerprint: &str,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, AskError> {
+    let (mut alerts, mut totals) = (Alerts::default(), Totals::default());
+    scope.each(reader, progress, |row| {
+        totals.add(row);
+        alerts.add(row);
+    })?;
+    let found = alerts.lives.iter().rfind(|((known, _), _)| known.starts_with(fingerprint));
+    let Some(((fingerprint, _), life)) = found else {
+        let message = format!("the ledger has no alert `{}` in this period", printable(fingerprint));
+        let hint = "ask for a longer one: `--since 90d`".to_owned();
+        return Err(Mistake { code: "unknown_name", message, hint }.into());
+    };
+    let actors: Vec<&str> = life.key.iter().map(|(_, value)| value.as_str()).collect();
+    let (mut people, mut requests) = (People::default(), Requests::default());
+    scope.each(reader, progress, |row| {
+        let Some(access) = row.access() else { return };
+        let is_about = |text: &std::sync::Arc<str>| actors.contains(&&**text);
+        let is_theirs = access.actor.id.as_ref().is_some_and(is_about)
+            || access.on_behalf_of.as_ref().is_some_and(is_about)
+            || access.source_ip.as_ref().is_some_and(is_about);
+        if is_theirs {
+            people.add(access, scope);
+            requests.add(access);
+        }
+    })?;
+    let seen = Seen::new(coverage, scope);
+    let sight = seen.sight();
+    let sections = vec![
+        facts_section(scope, fingerprint, life),
+        due_section(scope, life),
+        fill_in_section(),
+        people.section(scope, sight),
+        requests.secrets_section(scope, sight),
+        requests.sessions_section(scope, sight),
+        requests.changes_section(scope, sight),
+        requests.denied_section(scope, sight),
+        people.machine_section(scope, sight),
+    ];
+    let title = format!("Facts of an alert: {}", life.title);
+    let mut made = report((ReportKind::Incident, title), scope, attested, (&seen, &totals), sections);
+    made.limits.insert(
+        0,
+        "Whether anything has to be notified, and when somebody became aware, are questions of law: times here are those \
+         of events and of acts in Tripline, and what is due is computed from the first notification."
+            .to_owned(),
+    );
+    Ok(made)
+}
+
+fn facts_section(scope: &Scope, fingerprint: &str, life: &Life) -> Section {
+    let mut table = Table::new(["fact", "is"], Cell::NotApplicable);
+    let mut say = |what: &str, cell: Cell| table.push(ROWS_MAX, [Cell::text(what), cell]);
+    let time = |at: Option<EventTime>| at.map_or(Cell::NotObserved, |at| Cell::text(scope.time(at)));
+    let word = |text: &str| if text.is_empty() { Cell::NotObserved } else { Cell::text(text) };
+    say("alert", Cell::text(fingerprint));
+    say("rule", Cell::text(format!("{} ({})", life.title, life.rule)));
+    say("severity", word(&life.severity));
+    for (name, value) in &life.key {
+        say(name, Cell::text(value));
+    }
+    say("first event", time(life.began));
+    say("raised by Tripline", time(life.raised));
+    say("first notification taken by a receiver", time(life.told));
+    say("first taken by a person", time(life.taken));
+    say("who took it", word(&life.taken_by));
+    say("verdict", word(&life.verdict));
+    say("ended", time(life.resolved));
+    Section::new("facts", "Facts and their times").table(table)
+}
+
+fn due_section(scope: &Scope, life: &Life) -> Section {
+    let mut table = Table::new(["law", "what", "due, from the first notification", "its clock begins with", "done at"], Cell::NotApplicable);
+    for (law, step, seconds, begins) in DUE {
+        let due = life.told.map(|told| told.plus(Duration::from_secs(*seconds)));
+        table.push(ROWS_MAX, [
+            Cell::text(*law),
+            Cell::text(*step),
+            due.map_or(Cell::text("nobody was notified yet"), |due| Cell::text(scope.time(due))),
+            Cell::text(*begins),
+            Cell::Blank,
+        ]);
+    }
+    let marked = match life.verdict.as_str() {
+        "true_positive" => "Somebody judged this alert a true positive.",
+        "" => "Nobody has judged this alert yet: no clock runs for an alert alone. `tripline alerts verdict` marks it.",
+        _ => "Somebody judged this alert to be no incident.",
+    };
+    Section::new("due", "What may be due").note(marked).table(table)
+}
+
+fn fill_in_section() -> Section {
+    let mut table = Table::new(["to be filled in", ""], Cell::NotApplicable);
+    for question in TO_FILL_IN {
+        table.push(ROWS_MAX, [Cell::text(*question), Cell::Blank]);
+    }
+    Section::new("fill-in", "What no log knows").table(table)
+}

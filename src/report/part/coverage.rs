@@ -1,0 +1,127 @@
+//! What was seen of the period: first in every report, since it decides what a zero means.
+
+use std::collections::BTreeMap;
+
+use super::ROWS_MAX;
+use crate::{
+    ask::coverage::Coverage,
+    engine::{text::counted, time::EventTime},
+    report::{
+        model::{Cell, Section, Sight, Table},
+        scope::Scope,
+    },
+};
+
+const HOUR: i64 = 3_600_000_000;
+
+/// Hours of one cluster by verdict, and those that are not complete, joined to spans.
+#[derive(Debug, Default)]
+struct OfCluster {
+    verdicts: BTreeMap<&'static str, u64>,
+    spans: Vec<(i64, i64, &'static str)>,
+}
+
+/// What the period's hours say.
+#[derive(Debug)]
+pub(in crate::report) struct Seen {
+    clusters: BTreeMap<String, OfCluster>,
+    hours: u64,
+    asked: u64,
+}
+
+impl Seen {
+    /// Of the hours of a coverage.
+    pub(in crate::report) fn new(coverage: &Coverage, scope: &Scope) -> Seen {
+        let mut clusters: BTreeMap<String, OfCluster> = BTreeMap::new();
+        for ((at, cluster), hour) in &coverage.hours {
+            let of_cluster = clusters.entry(cluster.clone()).or_default();
+            let verdict = hour.verdict();
+            *of_cluster.verdicts.entry(verdict).or_default() += 1;
+            match of_cluster.spans.last_mut() {
+                Some((_, end, last)) if *end == *at && *last == verdict => *end += 1,
+                _ => of_cluster.spans.push((*at, at + 1, verdict)),
+            }
+        }
+        let hours: std::collections::BTreeSet<i64> =
+            coverage.hours.keys().map(|(hour, _)| *hour).collect();
+        let first = scope.period.from.micros().div_euclid(HOUR);
+        let end = scope.period.to.micros().div_euclid(HOUR);
+        let asked = u64::try_from(end - first).unwrap_or(0);
+        Seen { clusters, hours: hours.len() as u64, asked }
+    }
+
+    /// Whether a zero means that there was none.
+    pub(in crate::report) fn sight(&self) -> Sight {
+        let is_whole = self.clusters.values().all(|of| of.verdicts.keys().all(|word| *word == "complete"));
+        if is_whole && !self.clusters.is_empty() && self.hours >= self.asked {
+            Sight::Complete
+        } else {
+            Sight::Partial
+        }
+    }
+
+    /// Names of clusters; that of who names none is left out.
+    pub(in crate::report) fn clusters(&self) -> Vec<&str> {
+        self.clusters.keys().map(String::as_str).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// What a reader must know first.
+    pub(in crate::report) fn warnings(&self) -> Vec<String> {
+        if self.clusters.is_empty() {
+            return vec!["Nothing of this period was observed: no number here says that there was nothing".to_owned()];
+        }
+        let mut warnings = Vec::new();
+        if self.hours < self.asked {
+            warnings.push(format!(
+                "{} of the period are told of; the rest was not observed",
+                counted(self.hours, "hour"),
+            ));
+        }
+        for (cluster, of) in &self.clusters {
+            let doubtful: Vec<String> = of
+                .verdicts
+                .iter()
+                .filter(|(word, _)| **word != "complete")
+                .map(|(word, hours)| format!("{} {word}", counted(*hours, "hour")))
+                .collect();
+            if !doubtful.is_empty() {
+                let name = if cluster.is_empty() { "records of no known cluster" } else { cluster };
+                warnings.push(format!("{name}: {}; what follows may lack what happened then", doubtful.join(", ")));
+            }
+        }
+        warnings
+    }
+
+    /// The coverage strip: clusters by hours and verdicts, then all spans that are not complete.
+    pub(in crate::report) fn section(&self, scope: &Scope) -> Section {
+        let columns = ["cluster", "complete", "degraded", "silent", "lost", "not observed"];
+        let mut table = Table::new(columns, Cell::NotObserved);
+        let mut spans = Table::new(["cluster", "from", "to", "verdict"], Cell::Nothing);
+        for (cluster, of) in &self.clusters {
+            let hours = |word: &str| Cell::number(of.verdicts.get(word).copied().unwrap_or(0));
+            let query = scope.query("coverage", &[]);
+            table.push(ROWS_MAX, [
+                Cell::text(cluster),
+                Cell::Number(of.verdicts.get("complete").copied().unwrap_or(0), query),
+                hours("degraded"),
+                hours("silent"),
+                hours("lost"),
+                hours("not observed"),
+            ]);
+            for (start, end, verdict) in of.spans.iter().filter(|(.., verdict)| *verdict != "complete") {
+                let time = |hour: i64| scope.time(EventTime::from_micros(hour.saturating_mul(HOUR)));
+                spans.push(ROWS_MAX, [
+                    Cell::text(cluster),
+                    Cell::text(time(*start)),
+                    Cell::text(time(*end)),
+                    Cell::text(*verdict),
+                ]);
+            }
+        }
+        Section::new("coverage", "What was seen")
+            .note("Hours of event time by verdict, then all that are not complete. What an API server drops before it is \
+                   sent leaves no trace: its metric apiserver_audit_error_total tells.")
+            .table(table)
+            .table(spans)
+    }
+}

@@ -1,0 +1,23 @@
+//! Parts of reports: each looks at every row of the period once, in the order of time, and becomes a section.
+
+pub(super) mod alerts;
+pub(super) mod coverage;
+pub(super) mod people;
+pub(super) mod requests;
+pub(super) mod totals;
+
+/// Rows of a table: 1,000. Further ones are counted, and JSON and CSV of a narrower period have them.
+pub(super) const ROWS_MAX: usize = 1_000;
+
+/// Keys of a part that an outsider can choose: 100,000. What has a further one is counted as `(others)`.
+pub(super) const KEYS_MAX: usize = 100_000;
+
+/// The value of a key, or of all that there is no room for.
+pub(super) fn of_key<K: Ord, V: Default>(
+    map: &mut std::collections::BTreeMap<K, V>,
+    key: K,
+    others: impl FnOnce() -> K,
+) -> &mut V {
+    let key = if map.len() < KEYS_MAX || map.contains_key(&key) { key } else { others() };
+    map.entry(key).or_default()
+}

@@ -1,0 +1,208 @@
+//! Who acted: people, and machines; what each did, when, from where, and by which permission.
+
+use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+
+use super::{ROWS_MAX, of_key};
+use crate::{
+    engine::{
+        access::{Access, Outcome, Permission, SessionStep},
+        kubernetes::is_tool_of_people,
+        time::EventTime,
+    },
+    report::{
+        model::{Cell, Section, Sight, Table},
+        names::Names,
+        scope::Scope,
+    },
+};
+
+/// Days that one actor is counted on: ten years of them.
+const DAYS_MAX: usize = 3_660;
+
+/// What one actor did.
+#[derive(Debug, Default)]
+pub(in crate::report) struct Person {
+    pub(in crate::report) team: Option<Arc<str>>,
+    pub(in crate::report) requests: u64,
+    pub(in crate::report) denied: u64,
+    pub(in crate::report) sessions: u64,
+    pub(in crate::report) privileged: u64,
+    pub(in crate::report) by_hand: u64,
+    pub(in crate::report) addresses: Names,
+    pub(in crate::report) credentials: Names,
+    pub(in crate::report) clusters: Names,
+    pub(in crate::report) tools: Names,
+    pub(in crate::report) permissions: BTreeMap<String, u64>,
+    days: BTreeSet<i64>,
+    hours: [u64; 24],
+    last: Option<EventTime>,
+}
+
+/// All actors.
+#[derive(Debug, Default)]
+pub(in crate::report) struct People {
+    pub(in crate::report) people: BTreeMap<Arc<str>, Person>,
+    pub(in crate::report) machines: BTreeMap<Arc<str>, Person>,
+}
+
+impl People {
+    pub(in crate::report) fn add(&mut self, access: &Access, scope: &Scope) {
+        if access.session == Some(SessionStep::End) {
+            return;
+        }
+        let is_machine = matches!(&*access.actor.kind, "serviceaccount" | "node" | "system");
+        let actors = if is_machine { &mut self.machines } else { &mut self.people };
+        let unknown = || Arc::from("(not known)");
+        let name = access.actor.id.clone().unwrap_or_else(unknown);
+        of_key(actors, name, || Arc::from("(others)")).add(access, scope);
+    }
+
+    /// Service accounts that the tools of people were used with.
+    pub(in crate::report) fn by_hand(&self) -> impl Iterator<Item = (&Arc<str>, &Person)> {
+        self.machines.iter().filter(|(_, machine)| machine.by_hand > 0)
+    }
+
+    /// One line a person, to be judged and signed.
+    pub(in crate::report) fn section(&self, scope: &Scope, sight: Sight) -> Section {
+        let mut table = Table::new(
+            [
+                "person", "team", "requests", "refused", "sessions", "as administrator", "days",
+                "addresses", "credentials", "usual hours", "permissions used", "last seen",
+                "keep / reduce / remove", "signed",
+            ],
+            sight.zero(),
+        );
+        for (name, person) in busiest(&self.people) {
+            let asked = |class: &str| scope.query("timeline", &[("--actor", name), ("--class", class)]);
+            table.push(ROWS_MAX, [
+                Cell::text(&**name),
+                person.team.as_ref().map_or(Cell::NotApplicable, |team| Cell::text(&**team)),
+                sight.count(person.requests, scope.query("timeline", &[("--actor", name)])),
+                sight.count(person.denied, asked("denied")),
+                sight.count(person.sessions, scope.query("sessions", &[("--actor", name)])),
+                sight.count(person.privileged, asked("privileged")),
+                Cell::number(person.days.len() as u64),
+                Cell::text(person.addresses.listed(3)),
+                Cell::text(person.credentials.shown()),
+                Cell::text(person.usual_hours()),
+                Cell::text(person.permissions_listed()),
+                Cell::text(person.last.map_or_else(String::new, |last| scope.time(last))),
+                Cell::Blank,
+                Cell::Blank,
+            ]);
+        }
+        let kinds = "People, and who could not be told from people: anonymous and unknown callers count here. Permissions \
+                     are those of the identity acted as.";
+        Section::new("people", "People").note(kinds).table(table)
+    }
+
+    /// Service accounts by number of requests.
+    pub(in crate::report) fn machine_section(&self, scope: &Scope, sight: Sight) -> Section {
+        let columns = ["machine", "requests", "refused", "addresses", "permissions used", "last seen"];
+        let mut table = Table::new(columns, sight.zero());
+        for (name, machine) in busiest(&self.machines) {
+            table.push(ROWS_MAX, [
+                Cell::text(&**name),
+                sight.count(machine.requests, scope.query("timeline", &[("--actor", name)])),
+                sight.count(machine.denied, scope.query("timeline", &[("--actor", name), ("--class", "denied")])),
+                Cell::text(machine.addresses.shown()),
+                Cell::text(machine.permissions_listed()),
+                Cell::text(machine.last.map_or_else(String::new, |last| scope.time(last))),
+            ]);
+        }
+        Section::new("machines", "Service accounts, nodes and parts of Kubernetes")
+            .note("What machines do is recorded by the hour, and their reads of ordinary resources are not.")
+            .table(table)
+    }
+
+    /// Service accounts used with the tools of people.
+    pub(in crate::report) fn by_hand_section(&self, scope: &Scope, sight: Sight) -> Section {
+        let mut table =
+            Table::new(["account", "requests", "tools", "addresses", "last seen"], sight.zero());
+        for (name, machine) in self.by_hand() {
+            table.push(ROWS_MAX, [
+                Cell::text(&**name),
+                sight.count(machine.by_hand, scope.query("timeline", &[("--actor", name)])),
+                Cell::text(machine.tools.listed(3)),
+                Cell::text(machine.addresses.listed(3)),
+                Cell::text(machine.last.map_or_else(String::new, |last| scope.time(last))),
+            ]);
+        }
+        Section::new("by-hand", "Service accounts used by hand")
+            .note("By the user agent, which is the client's own word: who hides it is not here.")
+            .table(table)
+    }
+}
+
+impl Person {
+    fn add(&mut self, access: &Access, scope: &Scope) {
+        let count = access.count();
+        self.requests += count;
+        if access.outcome == Some(Outcome::Denied) {
+            self.denied += count;
+        }
+        self.sessions += u64::from(access.session.is_some());
+        if access.classes.iter().any(|class| &**class == "privileged") {
+            self.privileged += count;
+        }
+        if let Some(agent) = access.user_agent.as_ref().filter(|agent| is_tool_of_people(agent)) {
+            self.by_hand += count;
+            self.tools.add(Some(agent));
+        }
+        self.team = access.actor.team.clone().or(self.team.take());
+        self.addresses.add(access.source_ip.as_ref());
+        self.credentials.add(access.credential_id.as_ref());
+        self.clusters.add(access.cluster.as_ref());
+        if let Some(permission) = &access.permission {
+            let name = permission.name();
+            *of_key(&mut self.permissions, name, || "(others)".to_owned()) += count;
+        }
+        let (day, hour) = scope.day_and_hour(access.at);
+        if self.days.len() < DAYS_MAX {
+            self.days.insert(day);
+        }
+        if let Some(of_hour) = self.hours.get_mut(hour) {
+            *of_hour += count;
+        }
+        self.last = self.last.max(Some(access.last()));
+    }
+
+    /// The shortest span of hours that holds nine of ten requests, around the clock: `08–17`.
+    fn usual_hours(&self) -> String {
+        let total: u64 = self.hours.iter().sum();
+        let enough = total.saturating_sub(total / 10);
+        let held = |start: usize, length: usize| -> u64 {
+            self.hours.iter().cycle().skip(start).take(length).sum()
+        };
+        for length in 1..=24 {
+            if let Some(start) = (0..24).find(|start| held(*start, length) >= enough) {
+                return format!("{start:02}–{:02}", (start + length) % 24);
+            }
+        }
+        String::new()
+    }
+
+    fn permissions_listed(&self) -> String {
+        let mut names: Vec<(&String, &u64)> = self.permissions.iter().collect();
+        names.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), name.as_str()));
+        let names: Vec<&str> = names.into_iter().map(|(name, _)| name.as_str()).collect();
+        crate::engine::text::first_of(&names, 3)
+    }
+}
+
+/// The busiest first, then by name.
+fn busiest(actors: &BTreeMap<Arc<str>, Person>) -> Vec<(&Arc<str>, &Person)> {
+    let mut sorted: Vec<(&Arc<str>, &Person)> = actors.iter().collect();
+    sorted.sort_by_key(|(name, actor)| (std::cmp::Reverse(actor.requests), Arc::clone(name)));
+    sorted
+}
+
+/// Whether a request was allowed as only an administrator is.
+pub(in crate::report) fn is_break_glass(access: &Access) -> bool {
+    let by_role = |role: &str| role == "cluster-admin";
+    match &access.permission {
+        Some(Permission::Masters) => true,
+        Some(Permission::Binding { role, .. }) => by_role(&role.name),
+        _ => false,
+    }
+}

@@ -1,0 +1,247 @@
+//! What was done: secrets read, sessions, changes of permissions, the power of administrators, refusals.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{ROWS_MAX, of_key, people::is_break_glass};
+use crate::{
+    engine::{
+        access::{Access, Outcome, SessionStep, kubectl_line},
+        text::span,
+        time::EventTime,
+    },
+    report::{
+        model::{Cell, Section, Sight, Table},
+        names::Names,
+        scope::Scope,
+    },
+};
+
+/// What was read: namespace, and name if one was asked for.
+type SecretKey = (Arc<str>, Arc<str>);
+
+/// Who was refused what: actor, verb, resource, namespace.
+type DeniedKey = (Arc<str>, Arc<str>, Arc<str>, Arc<str>);
+
+#[derive(Debug, Default)]
+struct Reads {
+    requests: u64,
+    actors: Names,
+    last: Option<EventTime>,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(in crate::report) struct Requests {
+    secrets: BTreeMap<SecretKey, Reads>,
+    denied: BTreeMap<DeniedKey, Reads>,
+    break_glass: BTreeMap<(Arc<str>, String), Reads>,
+    impersonated: BTreeMap<(Arc<str>, Arc<str>), Reads>,
+    sessions: Vec<Access>,
+    sessions_left_out: u64,
+    ends: BTreeMap<[u8; 16], u64>,
+    changes: Vec<Access>,
+    changes_left_out: u64,
+}
+
+impl Requests {
+    pub(in crate::report) fn add(&mut self, access: &Access) {
+        if access.session == Some(SessionStep::End) {
+            if let Some(duration) = access.duration
+                && self.ends.len() < ROWS_MAX * 10
+            {
+                self.ends.insert(access.request, duration);
+            }
+            return;
+        }
+        let is = |class: &str| access.classes.iter().any(|known| &**known == class);
+        let none = || Arc::<str>::from("");
+        let actor = access.actor.id.clone().unwrap_or_else(|| Arc::from("(not known)"));
+        let object = access.object.as_ref();
+        let namespace = object.and_then(|object| object.namespace.clone()).unwrap_or_else(none);
+        if is("secret_read") {
+            let name = object.and_then(|object| object.name.clone()).unwrap_or_else(|| Arc::from("(all)"));
+            let others = || (Arc::from("(others)"), none());
+            of_key(&mut self.secrets, (namespace.clone(), name), others).add(access, &actor);
+        }
+        if access.outcome == Some(Outcome::Denied) {
+            let verb = access.verb.clone().unwrap_or_else(none);
+            let resource = object.map_or_else(none, |object| Arc::clone(&object.resource));
+            let key = (Arc::clone(&actor), verb, resource, namespace);
+            let others = || (Arc::from("(others)"), none(), none(), none());
+            of_key(&mut self.denied, key, others).add(access, &actor);
+        }
+        if is_break_glass(access) {
+            let permission = access.permission.as_ref().map_or_else(String::new, ToString::to_string);
+            let others = || (Arc::from("(others)"), String::new());
+            of_key(&mut self.break_glass, (Arc::clone(&actor), permission), others).add(access, &actor);
+        }
+        if let Some(caller) = &access.on_behalf_of {
+            let others = || (Arc::from("(others)"), none());
+            let key = (Arc::clone(caller), Arc::clone(&actor));
+            of_key(&mut self.impersonated, key, others).add(access, &actor);
+        }
+        if access.session.is_some() {
+            keep(&mut self.sessions, &mut self.sessions_left_out, access);
+        }
+        if is("permission_change") {
+            keep(&mut self.changes, &mut self.changes_left_out, access);
+        }
+    }
+
+    /// Which secrets were read, and by whom.
+    pub(in crate::report) fn secrets_section(&self, scope: &Scope, sight: Sight) -> Section {
+        let columns = ["namespace", "secret", "requests", "by how many", "by", "last"];
+        let mut table = Table::new(columns, sight.zero());
+        for ((namespace, name), reads) in &self.secrets {
+            let mut asked = vec![("--resource", "secrets")];
+            if !namespace.is_empty() {
+                asked.push(("--namespace", namespace));
+            }
+            if !name.starts_with('(') {
+                asked.push(("--name", name));
+            }
+            table.push(ROWS_MAX, [
+                Cell::text(&**namespace),
+                Cell::text(&**name),
+                sight.count(reads.requests, scope.query("timeline", &asked)),
+                Cell::text(reads.actors.shown()),
+                Cell::text(reads.actors.listed(5)),
+                reads.last_cell(scope),
+            ]);
+        }
+        Section::new("secrets", "Secrets read")
+            .note("`(all)` are lists and watches, which give the content of every secret that they cover.")
+            .table(table)
+    }
+
+    /// Sessions with command and duration.
+    pub(in crate::report) fn sessions_section(&self, scope: &Scope, sight: Sight) -> Section {
+        let columns = ["time", "who", "from", "outcome", "what", "command", "duration"];
+        let mut table = Table::new(columns, sight.zero());
+        table.left_out = self.sessions_left_out;
+        for access in &self.sessions {
+            let duration = access.duration.or_else(|| self.ends.get(&access.request).copied());
+            let shown = |micros| Cell::text(span(std::time::Duration::from_micros(micros)));
+            let command = access.detail.command.as_ref();
+            table.push(ROWS_MAX, [
+                Cell::text(scope.time(access.at)),
+                who(access),
+                from(access),
+                outcome(access),
+                Cell::text(kubectl_line(access)),
+                command.map_or(Cell::NotApplicable, Cell::text),
+                duration.map_or(Cell::text("its end was not seen"), shown),
+            ]);
+        }
+        Section::new("sessions", "Sessions")
+            .note("An answer of 101 says that the stream was opened, not that a process started in it.")
+            .table(table)
+    }
+
+    /// Changes of permissions, each with what it says.
+    pub(in crate::report) fn changes_section(&self, scope: &Scope, sight: Sight) -> Section {
+        let columns = ["time", "who", "from", "outcome", "what", "role", "given to", "body"];
+        let mut table = Table::new(columns, sight.zero());
+        table.left_out = self.changes_left_out;
+        for access in &self.changes {
+            let detail = &access.detail;
+            let role = detail.role.as_ref();
+            let subjects = crate::engine::text::first_of(&detail.subjects, 5);
+            let body = detail.body.as_ref();
+            table.push(ROWS_MAX, [
+                Cell::text(scope.time(access.at)),
+                who(access),
+                from(access),
+                outcome(access),
+                Cell::text(kubectl_line(access)),
+                role.map_or(Cell::NotApplicable, Cell::text),
+                Cell::text(subjects),
+                body.map_or(Cell::NotApplicable, |body| Cell::text(crate::engine::text::cut(body, 500))),
+            ]);
+        }
+        Section::new("permission-changes", "Changes of permissions").table(table)
+    }
+
+    /// The power of administrators, and impersonation.
+    pub(in crate::report) fn break_glass_section(&self, scope: &Scope, sight: Sight) -> Section {
+        let mut table = Table::new(["who", "by", "requests", "last"], sight.zero());
+        for ((actor, permission), reads) in &self.break_glass {
+            table.push(ROWS_MAX, [
+                Cell::text(&**actor),
+                Cell::text(permission),
+                sight.count(reads.requests, scope.query("timeline", &[("--actor", actor), ("--class", "privileged")])),
+                reads.last_cell(scope),
+            ]);
+        }
+        let mut acted_as = Table::new(["who", "as", "requests", "last"], sight.zero());
+        for ((caller, actor), reads) in &self.impersonated {
+            acted_as.push(ROWS_MAX, [
+                Cell::text(&**caller),
+                Cell::text(&**actor),
+                sight.count(reads.requests, scope.query("timeline", &[("--actor", caller), ("--class", "impersonation")])),
+                reads.last_cell(scope),
+            ]);
+        }
+        Section::new("break-glass", "The power of administrators: system:masters, cluster-admin, impersonation")
+            .note("First who used system:masters or cluster-admin, then who acted as somebody else.")
+            .table(table)
+            .table(acted_as)
+    }
+
+    /// Who was refused what.
+    pub(in crate::report) fn denied_section(&self, scope: &Scope, sight: Sight) -> Section {
+        let mut table = Table::new(["who", "verb", "resource", "namespace", "requests", "last"], sight.zero());
+        for ((actor, verb, resource, namespace), reads) in &self.denied {
+            let asked = [("--actor", &**actor), ("--class", "denied")];
+            table.push(ROWS_MAX, [
+                Cell::text(&**actor),
+                Cell::text(&**verb),
+                Cell::text(&**resource),
+                Cell::text(&**namespace),
+                sight.count(reads.requests, scope.query("timeline", &asked)),
+                reads.last_cell(scope),
+            ]);
+        }
+        Section::new("denied", "Refused")
+            .note("A request that was refused with 401 has no user.")
+            .table(table)
+    }
+}
+
+impl Reads {
+    fn add(&mut self, access: &Access, actor: &Arc<str>) {
+        self.requests += access.count();
+        self.actors.add(Some(actor));
+        self.last = self.last.max(Some(access.last()));
+    }
+
+    fn last_cell(&self, scope: &Scope) -> Cell {
+        Cell::text(self.last.map_or_else(String::new, |last| scope.time(last)))
+    }
+}
+
+fn keep(list: &mut Vec<Access>, left_out: &mut u64, access: &Access) {
+    if list.len() < ROWS_MAX {
+        list.push(access.clone());
+    } else {
+        *left_out += 1;
+    }
+}
+
+fn who(access: &Access) -> Cell {
+    let actor = access.actor.id.as_deref().unwrap_or("(not known)");
+    match &access.on_behalf_of {
+        Some(caller) => Cell::text(format!("{caller} as {actor}")),
+        None => Cell::text(actor),
+    }
+}
+
+fn from(access: &Access) -> Cell {
+    access.source_ip.as_ref().map_or(Cell::NotApplicable, |source| Cell::text(&**source))
+}
+
+fn outcome(access: &Access) -> Cell {
+    let word = access.outcome.map_or("not known", Outcome::as_str);
+    let code = access.code.map_or_else(String::new, |code| format!(" {code}"));
+    Cell::text(format!("{word}{code}"))
+}

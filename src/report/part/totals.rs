@@ -1,0 +1,197 @@
+//! Numbers of the ledger as a whole: classes, kinds of entries, fields that were filled, levels, clocks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{ROWS_MAX, of_key};
+use crate::{
+    engine::{
+        access::{Access, SessionStep},
+        ledger::{Entry, EntryKind, Row},
+        text::span,
+        time::EventTime,
+    },
+    report::{
+        model::{Cell, Section, Sight, Table},
+        names::Names,
+        scope::Scope,
+    },
+};
+
+/// Rows and requests of one class.
+#[derive(Debug, Default)]
+pub(in crate::report) struct OfClass {
+    pub(in crate::report) rows: u64,
+    pub(in crate::report) requests: u64,
+    pub(in crate::report) actors: Names,
+}
+
+/// The numbers.
+#[derive(Debug, Default)]
+pub(in crate::report) struct Totals {
+    pub(in crate::report) first_id: Option<u64>,
+    pub(in crate::report) last_id: u64,
+    pub(in crate::report) accesses: u64,
+    pub(in crate::report) classes: BTreeMap<Arc<str>, OfClass>,
+    pub(in crate::report) entries: BTreeMap<EntryKind, u64>,
+    /// Entries that a reader of any report must see: starts, stops, gaps, rule sets, deletions.
+    pub(in crate::report) notable: Vec<Row>,
+    pub(in crate::report) notable_left_out: u64,
+    pub(in crate::report) rule_sets: BTreeSet<String>,
+    pub(in crate::report) from_future: u64,
+    pub(in crate::report) truncated: u64,
+    fields: [u64; FIELDS.len()],
+    levels: BTreeMap<&'static str, u64>,
+    delays: [u64; DELAYS.len()],
+}
+
+/// Fields that an auditor asks for, and whether an access has them.
+const FIELDS: [(&str, fn(&Access) -> bool); 7] = [
+    ("who", |access| access.actor.id.is_some()),
+    ("what", |access| access.verb.is_some()),
+    ("when", |_| true),
+    ("with which outcome", |access| access.outcome.is_some()),
+    ("from where", |access| access.source_ip.is_some()),
+    ("on which object", |access| access.object.is_some() || access.detail.path.is_some()),
+    ("by which permission", |access| access.permission.is_some()),
+];
+
+/// How long after an event it was read.
+const DELAYS: [(&str, Duration); 4] = [
+    ("within a minute", Duration::from_secs(60)),
+    ("within an hour", Duration::from_secs(3_600)),
+    ("within a day", Duration::from_secs(86_400)),
+    ("later", Duration::MAX),
+];
+
+impl Totals {
+    pub(in crate::report) fn add(&mut self, row: &Row) {
+        self.first_id = Some(self.first_id.map_or(row.id, |first| first.min(row.id)));
+        self.last_id = self.last_id.max(row.id);
+        match (row.access(), row.entry()) {
+            (Some(access), _) => self.add_access(row, access),
+            (None, Some(entry)) => self.add_entry(row, entry),
+            _ => {}
+        }
+    }
+
+    fn add_access(&mut self, row: &Row, access: &Access) {
+        if access.session == Some(SessionStep::End) {
+            return;
+        }
+        self.accesses += 1;
+        self.from_future += u64::from(access.from_future);
+        self.truncated += u64::from(access.truncated);
+        self.rule_sets.insert(access.rule_set.to_string());
+        for class in &access.classes {
+            let of_class = of_key(&mut self.classes, Arc::clone(class), || Arc::from("(others)"));
+            of_class.rows += 1;
+            of_class.requests += access.count();
+            of_class.actors.add(access.actor.id.as_ref());
+        }
+        for ((_, has), filled) in FIELDS.iter().zip(&mut self.fields) {
+            *filled += u64::from(has(access));
+        }
+        let level = access.level.map_or("not known", crate::engine::kubernetes::AuditLevel::as_str);
+        *self.levels.entry(level).or_default() += 1;
+        let delay = row.recorded.as_event().since(access.last());
+        let slots = DELAYS.iter().zip(&mut self.delays);
+        if let Some((_, count)) = slots.into_iter().find(|((_, most), _)| delay <= *most) {
+            *count += 1;
+        }
+    }
+
+    fn add_entry(&mut self, row: &Row, entry: &Entry) {
+        *self.entries.entry(entry.kind).or_default() += 1;
+        let is_notable = matches!(
+            entry.kind,
+            EntryKind::Start | EntryKind::Stop | EntryKind::Gap | EntryKind::Rules | EntryKind::Retention
+        );
+        if entry.kind == EntryKind::Rules {
+            self.rule_sets.insert(entry.subject.clone());
+        }
+        if is_notable && self.notable.len() < ROWS_MAX {
+            self.notable.push(row.clone());
+        } else {
+            self.notable_left_out += u64::from(is_notable);
+        }
+    }
+
+    /// Accesses of a class.
+    pub(in crate::report) fn class_cells(&self, class: &str, scope: &Scope, sight: Sight) -> [Cell; 4] {
+        let none = OfClass::default();
+        let of_class = self.classes.get(class).unwrap_or(&none);
+        [
+            Cell::text(class),
+            sight.count(of_class.requests, scope.query("timeline", &[("--class", class)])),
+            Cell::number(of_class.rows),
+            Cell::text(of_class.actors.shown()),
+        ]
+    }
+
+    /// How many accesses have which field.
+    pub(in crate::report) fn fields_table(&self, sight: Sight) -> Table {
+        let mut table = Table::new(["field", "accesses that have it", "of", "share"], sight.zero());
+        for ((name, _), filled) in FIELDS.iter().zip(self.fields) {
+            let share = (filled * 1_000).checked_div(self.accesses);
+            table.push(ROWS_MAX, [
+                Cell::text(*name),
+                Cell::number(filled),
+                Cell::number(self.accesses),
+                share.map_or(Cell::NotApplicable, |share| Cell::text(format!("{}.{} %", share / 10, share % 10))),
+            ]);
+        }
+        table
+    }
+
+    /// At which levels accesses were logged.
+    pub(in crate::report) fn levels_table(&self, sight: Sight) -> Table {
+        let mut table = Table::new(["audit level", "accesses"], sight.zero());
+        for (level, count) in &self.levels {
+            table.push(ROWS_MAX, [Cell::text(*level), Cell::number(*count)]);
+        }
+        table
+    }
+
+    /// How late accesses were written down.
+    pub(in crate::report) fn delay_table(&self, sight: Sight) -> Table {
+        let mut table = Table::new(["written down", "accesses"], sight.zero());
+        for ((name, _), count) in DELAYS.iter().zip(self.delays) {
+            table.push(ROWS_MAX, [Cell::text(*name), Cell::number(count)]);
+        }
+        table
+    }
+
+    /// Events whose time cannot be.
+    pub(in crate::report) fn clocks_table(&self, sight: Sight) -> Table {
+        let mut table = Table::new(["what", "accesses"], sight.zero());
+        let what = "claimed a time later than they were written, by more than the allowed skew";
+        table.push(ROWS_MAX, [Cell::text(what), sight.count(self.from_future, "")]);
+        table
+    }
+
+    /// Starts, stops, gaps, rule sets and deletions, in order.
+    pub(in crate::report) fn notable_section(&self, scope: &Scope, sight: Sight) -> Section {
+        let mut table = Table::new(["time", "what", "about", "by", "says"], sight.zero());
+        table.left_out = self.notable_left_out;
+        for row in &self.notable {
+            let Some(entry) = row.entry() else { continue };
+            table.push(ROWS_MAX, [
+                Cell::text(scope.time(row.at())),
+                Cell::text(format!("{} {}", entry.kind.as_str(), entry.what)),
+                Cell::text(&entry.subject),
+                Cell::text(&entry.party),
+                Cell::text(&entry.detail),
+            ]);
+        }
+        Section::new("ledger", "What Tripline did: starts, stops, gaps, rule sets, deletions").table(table)
+    }
+}
+
+/// How long a period is, for people.
+pub(in crate::report) fn length(from: EventTime, to: EventTime) -> String {
+    span(to.since(from))
+}

@@ -1,0 +1,147 @@
+//! A sample of a population of accesses, which anybody can draw again.
+//!
+//! Each row of the population has the number `SHA-256("tripline sample" ‖ seed ‖ id ‖ event hash)`, all numbers as
+//! eight bytes with the most significant one first; the rows with the smallest ones are the sample. So it does not depend on the order in
+//! which rows are read, on who draws it or on when; and nobody can choose a row by choosing when to draw.
+
+use std::collections::BinaryHeap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::scope::Scope;
+use crate::{
+    archive::Reader,
+    ask::{AskError, Mistake},
+    engine::{
+        access::SessionStep,
+        ledger::{Row, hex_of},
+        text::printable,
+    },
+};
+
+/// Rows of a sample at most: 10,000.
+pub const SIZE_MAX: usize = 10_000;
+
+/// What is sampled.
+#[derive(Clone, Debug)]
+pub struct SampleOf {
+    /// Accesses of this class.
+    pub class: String,
+    /// How many of them.
+    pub size: usize,
+    /// Another seed draws other rows.
+    pub seed: u64,
+}
+
+/// A sample.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Rows of the population.
+    pub population: u64,
+    /// Requests that they stand for.
+    pub requests: u64,
+    /// Ids of the first and the last row of the population.
+    pub ids: Option<(u64, u64)>,
+    /// The rows, by id.
+    pub rows: Vec<Row>,
+}
+
+/// A row that may be drawn.
+struct Candidate {
+    number: [u8; 32],
+    row: Row,
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Candidate) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Candidate {}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Candidate) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Candidate) -> std::cmp::Ordering {
+        self.number.cmp(&other.number)
+    }
+}
+
+/// Draws a sample. Cost: one pass over the rows of the period; memory by the size of the sample.
+///
+/// # Errors
+/// No row of the period has the class, or the ledger cannot be read.
+pub fn sample(
+    reader: &Reader,
+    scope: &Scope,
+    of: &SampleOf,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Sample, AskError> {
+    let mut drawn: BinaryHeap<Candidate> = BinaryHeap::new();
+    let (mut population, mut requests) = (0, 0);
+    let mut ids: Option<(u64, u64)> = None;
+    scope.each(reader, progress, |row| {
+        let Some(access) = row.access() else { return };
+        let is_of_class = access.classes.iter().any(|class| **class == *of.class);
+        if !is_of_class || access.session == Some(SessionStep::End) {
+            return;
+        }
+        population += 1;
+        requests += access.count();
+        ids = Some(ids.map_or((row.id, row.id), |(first, last)| (first.min(row.id), last.max(row.id))));
+        let number = number_of(of.seed, row.id, &access.event_hash);
+        let is_drawn = drawn.len() < of.size || drawn.peek().is_some_and(|most| number < most.number);
+        if is_drawn {
+            drawn.push(Candidate { number, row: row.clone() });
+            if drawn.len() > of.size {
+                drawn.pop();
+            }
+        }
+    })?;
+    if population == 0 {
+        let message = format!("no access of the period has the class `{}`", printable(&of.class));
+        let hint = "`tripline ledger status` shows which classes there are".to_owned();
+        return Err(Mistake { code: "unknown_name", message, hint }.into());
+    }
+    let mut rows: Vec<Row> = drawn.into_iter().map(|candidate| candidate.row).collect();
+    rows.sort_by_key(|row| row.id);
+    Ok(Sample { population, requests, ids, rows })
+}
+
+fn number_of(seed: u64, id: u64, event_hash: &[u8; 32]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"tripline sample");
+    hash.update(seed.to_be_bytes());
+    hash.update(id.to_be_bytes());
+    hash.update(event_hash);
+    hash.finalize().into()
+}
+
+impl Sample {
+    /// How it was drawn, for people.
+    pub fn method(of: &SampleOf) -> String {
+        format!(
+            "the {} rows with the smallest SHA-256(\"tripline sample\" ‖ seed {} ‖ id ‖ event hash), numbers as eight bytes, \
+             most significant first",
+            of.size, of.seed
+        )
+    }
+}
+
+/// Where the event of a row was read: `audit/3@1712`, and its number within the record if it is not the first.
+pub fn position_of(row: &Row) -> String {
+    let Some(access) = row.access() else { return String::new() };
+    let at = &access.position;
+    let within = if at.index == 0 { String::new() } else { format!("#{}", at.index) };
+    format!("{}/{}@{}{within}", at.topic, at.partition, at.offset)
+}
+
+/// SHA-256 of the event of a row, hexadecimal.
+pub fn event_hash_of(row: &Row) -> String {
+    row.access().map_or_else(String::new, |access| hex_of(&access.event_hash))
+}

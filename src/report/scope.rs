@@ -1,0 +1,110 @@
+//! What a report is about: a period, a zone, perhaps one cluster; and how its numbers are asked for again.
+
+use jiff::Timestamp;
+
+use crate::{
+    archive::{Cursor, Filter, Query, Reader},
+    ask::{AskError, Mistake, Parameter, Params, Period, shown_time},
+    engine::{ledger::Row, time::EventTime},
+};
+
+/// Rows that are in memory at once.
+const ROWS_AT_ONCE: usize = 10_000;
+
+/// What a report is about.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Which time, and in which zone days and hours are counted.
+    pub period: Period,
+    /// The name of the zone.
+    pub zone_name: String,
+    /// One cluster alone.
+    pub cluster: Option<String>,
+}
+
+/// What can be said with a report: the period, as [`crate::ask::PERIOD`] has it, and this.
+pub const SCOPE: &[Parameter] = &[Parameter::text("cluster", "Only of this cluster.")];
+
+impl Scope {
+    /// Reads it. `span_default` is how long it is if nothing says.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub fn read(params: &Params, now: EventTime, span_default: &str) -> Result<Scope, Mistake> {
+        let period = Period::read(params, now, span_default)?;
+        let zone_name = params.text("zone").unwrap_or("UTC").to_owned();
+        Ok(Scope { period, zone_name, cluster: params.owned("cluster") })
+    }
+
+    /// Calls back with every row of the period and the cluster, in the order of time. `progress` is told now and
+    /// then how many there were.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn each(
+        &self,
+        reader: &Reader,
+        progress: &mut dyn FnMut(u64),
+        mut take: impl FnMut(&Row),
+    ) -> Result<(), AskError> {
+        let (from, to) = (self.period.from, self.period.to);
+        let filters: Vec<Filter> = Vec::new();
+        let mut query = Query { filters, from, to, after: None::<Cursor>, limit: ROWS_AT_ONCE };
+        let mut count = 0;
+        loop {
+            let page = reader.page(&query)?;
+            page.rows.iter().filter(|row| self.holds(row)).for_each(&mut take);
+            count += page.rows.len() as u64;
+            progress(count);
+            let Some(next) = page.next else { return Ok(()) };
+            query.after = Some(next);
+        }
+    }
+
+    /// Whether a row is within: of the period, and of the cluster. Entries that are about no cluster are.
+    pub fn holds(&self, row: &Row) -> bool {
+        let at = row.at();
+        let of_cluster = |cluster: &String| match row.access() {
+            Some(access) => access.cluster.as_deref() == Some(cluster),
+            None => true,
+        };
+        at >= self.period.from && at < self.period.to && self.cluster.as_ref().is_none_or(of_cluster)
+    }
+
+    /// The day of a time in the zone, in days since 1970, and its hour.
+    pub fn day_and_hour(&self, time: EventTime) -> (i64, usize) {
+        let Ok(timestamp) = Timestamp::from_microsecond(time.micros()) else { return (0, 0) };
+        let offset = i64::from(self.period.zone.to_offset(timestamp).seconds());
+        let seconds = timestamp.as_second() + offset;
+        let hour = usize::try_from(seconds.rem_euclid(86_400) / 3_600).unwrap_or(0);
+        (seconds.div_euclid(86_400), hour)
+    }
+
+    /// `2026-11-29 14:00:12`, in the zone.
+    pub fn time(&self, time: EventTime) -> String {
+        shown_time(time, &self.period.zone)
+    }
+
+    /// The command that shows what a number counts.
+    pub fn query(&self, command: &str, arguments: &[(&str, &str)]) -> String {
+        let mut text = format!("tripline {command}");
+        for (name, value) in arguments {
+            text.push_str(&format!(" {name} {}", quoted(value)));
+        }
+        if let Some(cluster) = &self.cluster {
+            text.push_str(&format!(" --cluster {}", quoted(cluster)));
+        }
+        text.push_str(&format!(" --from {} --to {}", self.period.from.rfc3339(), self.period.to.rfc3339()));
+        text
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}

@@ -1,0 +1,177 @@
+//! What the page of an alert needs from status and ledger.
+
+use std::{sync::Arc, time::Duration};
+
+use super::super::{
+    super::ServerContext,
+    asked::Asked,
+    cover::{Hours, hours},
+    ledger::{ROWS_MAX, Trouble, ask, last_rows, rows},
+    list::{changes, together},
+    row::{Episode, episodes},
+};
+use crate::{
+    archive::{ArchiveError, Filter, Reader},
+    engine::{
+        alert::{Alert, Fingerprint},
+        ledger::{EntryKind, Row},
+        time::EventTime,
+    },
+};
+
+/// How far around an alert the page looks: 30 min.
+const AROUND: Duration = Duration::from_secs(1_800);
+
+/// An alert that went on for longer is looked at around its end: 6 h.
+const DURING_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// Accesses around it: 1,000.
+const AROUND_ROWS: usize = 1_000;
+
+/// How far the page looks back for what is usual: 30 days.
+const BEFORE: Duration = Duration::from_secs(30 * 86_400);
+
+/// How far it looks for other alerts of the actor, before and after: 7 days.
+const OTHERS: Duration = Duration::from_secs(7 * 86_400);
+
+/// Other alerts shown.
+const OTHERS_MAX: usize = 20;
+
+/// What is known of an episode.
+pub(super) struct Loaded {
+    pub(super) episode: Episode,
+    /// All of it, as far as that is known.
+    pub(super) alert: Option<Alert>,
+    /// When the first event counted.
+    pub(super) first: EventTime,
+    /// What is looked at around it.
+    pub(super) range: (EventTime, EventTime),
+    /// Since when the past is looked at.
+    pub(super) since: EventTime,
+    /// Entries of its changes.
+    pub(super) changes: Vec<Row>,
+    pub(super) deliveries: Vec<Row>,
+    /// Accesses of its actor around it.
+    pub(super) around: Vec<Row>,
+    /// Accesses of its actor before.
+    pub(super) before: Vec<Row>,
+    pub(super) hours: Hours,
+    pub(super) others: Vec<Episode>,
+    /// How far event time has come.
+    pub(super) watermark: Option<EventTime>,
+}
+
+/// What the ledger is asked at once.
+#[derive(Default)]
+struct Found {
+    changes: Vec<Row>,
+    deliveries: Vec<Row>,
+    around: Vec<Row>,
+    before: Vec<Row>,
+    hours: Hours,
+}
+
+/// The episode with all that is known around it; `None` if there is no such episode.
+pub(super) async fn load(
+    context: &ServerContext,
+    asked: &Asked,
+    fingerprint: Fingerprint,
+    start: EventTime,
+) -> Option<(Loaded, Vec<Trouble>)> {
+    let name = fingerprint.to_string();
+    let (live, rules, watermark) = {
+        let inner = context.status.read();
+        let live = inner.alerts.get(&fingerprint).filter(|alert| alert.starts_at == start).cloned();
+        (live, Arc::clone(&inner.rules), inner.watermark)
+    };
+    let now = asked.now.as_event();
+    // Its entries begin when it did.
+    let subject = name.clone();
+    let told = ask(context, move |reader| {
+        let from = start.minus(Duration::from_secs(1));
+        let filters = vec![Filter::Entries(EntryKind::Alert)];
+        let mut found = rows(reader, filters, (from, EventTime::MAX), ROWS_MAX)?.rows;
+        found.retain(|row| row.entry().is_some_and(|entry| entry.subject == subject));
+        Ok(found)
+    })
+    .await;
+    let mut troubles = told.troubles;
+    let mut remembered = episodes(&told.found, &rules);
+    let remembered = remembered.remove(&(name.clone(), start));
+    let episode = match (&live, remembered) {
+        (Some(alert), _) => Episode::of_alert(alert),
+        (None, Some(mut episode)) => {
+            episode.is_firing = false;
+            episode
+        }
+        (None, None) => return None,
+    };
+    let first = live.as_ref().map_or(start, |alert| alert.first_seen);
+    let begin = first.max(episode.last_seen.minus(DURING_MAX));
+    let range = (begin.minus(AROUND), episode.last_seen.plus(AROUND));
+    let since = first.minus(BEFORE);
+    let (actor, subject) = (episode.actor.clone(), name.clone());
+    let of_episode = told.found;
+    let answer = ask(context, move |reader| {
+        let (around, before) = of_actor(reader, actor.as_deref(), range, (since, first))?;
+        let filters = vec![Filter::Entries(EntryKind::Delivery)];
+        let mut deliveries = rows(reader, filters, (start, EventTime::MAX), ROWS_MAX)?.rows;
+        deliveries.retain(|row| is_about(row, &subject));
+        let hours = hours(reader, range)?;
+        Ok(Found { changes: of_episode, deliveries, around, before, hours })
+    })
+    .await;
+    troubles.extend(answer.troubles);
+    let others = match &episode.actor {
+        Some(actor) => {
+            let range = (start.minus(OTHERS), start.plus(OTHERS).min(now.plus(OTHERS)));
+            let told = changes(context, range).await;
+            troubles.extend(told.troubles);
+            let mut all: Vec<Episode> = together(context, &told.found.0)
+                .into_values()
+                .filter(|other| other.actor.as_deref() == Some(actor) && other.id() != episode.id())
+                .collect();
+            all.sort_by_key(|other| std::cmp::Reverse(other.starts_at));
+            all.truncate(OTHERS_MAX);
+            all
+        }
+        None => Vec::new(),
+    };
+    troubles.dedup();
+    let Found { changes, deliveries, around, before, hours } = answer.found;
+    let loaded = Loaded {
+        episode,
+        alert: live,
+        first,
+        range,
+        since,
+        changes,
+        deliveries,
+        around,
+        before,
+        hours,
+        others,
+        watermark,
+    };
+    Some((loaded, troubles))
+}
+
+/// What the actor did around the alert, and before.
+fn of_actor(
+    reader: &Reader,
+    actor: Option<&str>,
+    range: (EventTime, EventTime),
+    past: (EventTime, EventTime),
+) -> Result<(Vec<Row>, Vec<Row>), ArchiveError> {
+    let Some(actor) = actor else { return Ok(Default::default()) };
+    let filters = vec![Filter::Actor(actor.to_owned()), Filter::Accesses];
+    let around = rows(reader, filters.clone(), range, AROUND_ROWS)?.rows;
+    let (before, _) = last_rows(reader, &filters, past, ROWS_MAX)?;
+    Ok((around, before))
+}
+
+/// Whether a delivery names an alert.
+fn is_about(row: &Row, fingerprint: &str) -> bool {
+    row.entry()
+        .is_some_and(|entry| entry.subject == fingerprint || entry.detail.contains(fingerprint))
+}

@@ -1,0 +1,155 @@
+//! Lists of episodes: which ones, in which order, and how a line of one looks.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::{
+    super::{ServerContext, status::Status},
+    asked::{Asked, When},
+    ledger::{Answer, ROWS_MAX, ask, last_rows},
+    link::Link,
+    row::{Episode, episodes},
+};
+use crate::{
+    archive::Filter,
+    engine::{
+        ledger::{EntryKind, Row},
+        text::one_line,
+        time::EventTime,
+    },
+};
+
+/// Characters of what tells an alert apart, on a line.
+const KEY_CHARS: usize = 160;
+
+/// A text with the page that is about it, and the one that leaves it out.
+pub(super) type Value = (String, Link, Link);
+
+/// One line.
+pub(super) struct EpisodeLine {
+    pub(super) id: String,
+    pub(super) link: Link,
+    pub(super) severity: &'static str,
+    pub(super) title: String,
+    pub(super) key: String,
+    pub(super) actor: Option<Value>,
+    pub(super) place: Option<Value>,
+    pub(super) value: String,
+    pub(super) threshold: String,
+    pub(super) began: When,
+    pub(super) last: When,
+    pub(super) is_firing: bool,
+    pub(super) tags: Vec<String>,
+    pub(super) assignee: String,
+}
+
+impl EpisodeLine {
+    /// Of an episode; its values lead to lists of alerts with the same.
+    pub(super) fn new(asked: &Asked, episode: &Episode) -> EpisodeLine {
+        let filter = |name: &str, value: &str| {
+            let here = if asked.path == "/alerts" {
+                asked.here().without("after")
+            } else {
+                asked.link("/alerts")
+            };
+            let short = one_line(value, 60);
+            (short, here.clone().set(name, value), here.with(name, &format!("!{value}")))
+        };
+        let place = match (&episode.namespace, &episode.cluster) {
+            (Some(namespace), _) => Some(filter("namespace", namespace)),
+            (None, Some(cluster)) => Some(filter("cluster", cluster)),
+            (None, None) => None,
+        };
+        EpisodeLine {
+            id: episode.id(),
+            link: asked.alert_link(&episode.fingerprint, episode.starts_at),
+            severity: episode.severity.as_str(),
+            title: episode.title.clone(),
+            key: one_line(&episode.key_words(), KEY_CHARS),
+            actor: episode.actor.as_deref().map(|actor| filter("actor", actor)),
+            place,
+            value: episode.value_words(),
+            threshold: episode.threshold.clone(),
+            began: asked.when(episode.starts_at),
+            last: asked.when(episode.last_seen),
+            is_firing: episode.is_firing,
+            tags: Vec::new(),
+            assignee: String::new(),
+        }
+    }
+}
+
+/// What fires, copied in a moment.
+pub(super) fn firing(status: &Status) -> Vec<Episode> {
+    status.read().alerts.values().map(Episode::of_alert).collect()
+}
+
+/// Entries of alerts of a range, the last ones if there are too many, and whether that is so.
+pub(super) type Entries = (Vec<Row>, bool);
+
+/// Asks for the changes of alerts in a range.
+pub(super) async fn changes(
+    context: &ServerContext,
+    range: (EventTime, EventTime),
+) -> Answer<Entries> {
+    ask(context, move |reader| {
+        Ok(last_rows(reader, &[Filter::Entries(EntryKind::Alert)], range, ROWS_MAX)?)
+    })
+    .await
+}
+
+/// What fires, and what the ledger remembers beside it. What began before the range and ended in it is there,
+/// as its end is a change.
+pub(super) fn together(
+    context: &ServerContext,
+    rows: &[Row],
+) -> BTreeMap<(String, EventTime), Episode> {
+    let rules = std::sync::Arc::clone(&context.status.read().rules);
+    let mut all = episodes(rows, &rules);
+    // What the status does not know does not fire, whatever its last entry says: it was resolved while
+    // nothing could be written.
+    for episode in all.values_mut().filter(|episode| episode.is_firing) {
+        episode.is_firing = false;
+    }
+    for episode in firing(&context.status) {
+        all.insert((episode.fingerprint.clone(), episode.starts_at), episode);
+    }
+    all
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// What fires, then the worst, then the latest.
+    Severity,
+    /// The latest.
+    Latest,
+    /// What began last.
+    Begun,
+}
+
+/// Where an episode stands: less is further up.
+pub(super) type Place = (bool, Reverse<u8>, Reverse<EventTime>, String);
+
+impl Order {
+    /// From the word of the address.
+    pub(super) fn parse(word: &str) -> Option<Order> {
+        match word {
+            "severity" => Some(Order::Severity),
+            "latest" => Some(Order::Latest),
+            "begun" => Some(Order::Begun),
+            _ => None,
+        }
+    }
+
+    /// Where an episode stands in this order.
+    pub(super) fn place(self, episode: &Episode) -> Place {
+        let severity = episode.severity as u8;
+        match self {
+            Order::Severity => {
+                (!episode.is_firing, Reverse(severity), Reverse(episode.last_seen), episode.id())
+            }
+            Order::Latest => (false, Reverse(0), Reverse(episode.last_seen), episode.id()),
+            Order::Begun => (false, Reverse(0), Reverse(episode.starts_at), episode.id()),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `/`: what fires, what was, what was seen, and what is in trouble; on one screen.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use askama::Template;
+use axum::{extract::State, http::Uri, response::Response};
+
+use super::{
+    super::{ServerContext, status::Health},
+    asked::{Asked, When},
+    chart::{Chart, Counts, severities},
+    cover::{Strip, strips},
+    frame::{Frame, refuse, show},
+    ledger::{ROWS_MAX, Trouble, ask, hour_of, rows},
+    link::Link,
+    list::{EpisodeLine, Order, changes, firing},
+};
+use crate::{
+    archive::Filter,
+    engine::{
+        rule::Severity,
+        text::{span, thousands},
+        time::EventTime,
+    },
+};
+
+/// Alerts shown.
+const ALERTS_SHOWN: usize = 10;
+
+/// How far the pictures look back: 24 hours.
+const SPAN: Duration = Duration::from_secs(86_400);
+
+/// A number on top.
+struct Tile {
+    class: &'static str,
+    icon: Option<&'static str>,
+    value: String,
+    is_word: bool,
+    name: String,
+    link: Link,
+}
+
+/// A part that is not well.
+struct Ailing {
+    name: String,
+    health: &'static str,
+    detail: String,
+    since: When,
+}
+
+#[derive(Template)]
+#[template(path = "console/overview.html", config = "src/html/askama.toml")]
+struct Overview {
+    frame: Frame,
+    tiles: Vec<Tile>,
+    alerts: Vec<EpisodeLine>,
+    more: usize,
+    chart: Chart,
+    privileged: Chart,
+    strips: Vec<Strip>,
+    ailing: Vec<Ailing>,
+    problems: Option<String>,
+    troubles: Vec<Trouble>,
+    rules: String,
+}
+
+pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+    let asked = match Asked::read(&uri, &[], "24h") {
+        Ok(asked) => asked,
+        Err(mistake) => return refuse(&context, uri.path(), mistake),
+    };
+    let now = asked.now.as_event();
+    let (first, last) = (hour_of(now.minus(SPAN)) + 1, hour_of(now));
+    let range = (super::ledger::hour_start(first), now.plus(Duration::from_secs(1)));
+    let told = changes(&context, range).await;
+    let accesses = ask(&context, move |reader| {
+        let filters = vec![Filter::Class("privileged".to_owned())];
+        let found = rows(reader, filters, range, ROWS_MAX)?.rows;
+        let strips = super::cover::hours(reader, range)?;
+        Ok((found, strips))
+    })
+    .await;
+    let mut counts = Counts::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for row in &told.found.0 {
+        let Some(entry) = row.entry() else { continue };
+        let Some(start) = entry.fact_of("starts_at").and_then(EventTime::parse) else { continue };
+        let severity = entry.fact_of("severity").and_then(Severity::parse).unwrap_or_default();
+        if seen.insert((entry.subject.clone(), start)) {
+            *counts.entry(hour_of(start)).or_default().entry(severity.as_str()).or_default() += 1;
+        }
+    }
+    let mut privileged = Counts::new();
+    for access in accesses.found.0.iter().filter_map(|row| row.access()) {
+        let count = privileged.entry(hour_of(access.at)).or_default().entry("bar").or_default();
+        *count += access.count();
+    }
+    let mut episodes = firing(&context.status);
+    episodes.sort_by_cached_key(|episode| Order::Severity.place(episode));
+    let alerts: Vec<EpisodeLine> = episodes
+        .iter()
+        .take(ALERTS_SHOWN)
+        .map(|episode| EpisodeLine::new(&asked, episode))
+        .collect();
+    let mut by_severity: BTreeMap<Severity, usize> = BTreeMap::new();
+    for episode in &episodes {
+        *by_severity.entry(episode.severity).or_default() += 1;
+    }
+    let mut troubles = told.troubles;
+    troubles.extend(accesses.troubles);
+    troubles.dedup();
+    let mut tiles = severity_tiles(&asked, &by_severity);
+    tiles.extend(state_tiles(&context, &asked));
+    let chart_name = "alerts that began, by hour";
+    let page = Overview {
+        chart: Chart::new(&asked, chart_name, (first, last), severities(), &counts),
+        privileged: Chart::new(
+            &asked,
+            "privileged requests, by hour",
+            (first, last),
+            vec!["bar"],
+            &privileged,
+        ),
+        strips: strips(&asked, &accesses.found.1, (first, last)),
+        more: episodes.len().saturating_sub(alerts.len()),
+        alerts,
+        tiles,
+        ailing: ailing(&context, &asked),
+        problems: context.status.read().reload.as_ref().and_then(|reload| reload.problems.clone()),
+        troubles,
+        rules: context.status.read().rules.written_counted(),
+        frame: Frame::new(&context, asked, "/", "Overview"),
+    };
+    show(&page)
+}
+
+fn severity_tiles(asked: &Asked, counts: &BTreeMap<Severity, usize>) -> Vec<Tile> {
+    let tile = |severity: Severity| {
+        let count = counts.get(&severity).copied().unwrap_or(0);
+        let word = severity.as_str();
+        Tile {
+            class: if count == 0 { "none" } else { word },
+            icon: Some(word),
+            value: thousands(count as u64),
+            is_word: false,
+            name: word.to_owned(),
+            link: asked.link("/alerts").with("severity", word),
+        }
+    };
+    let shown = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low];
+    shown.into_iter().map(tile).collect()
+}
+
+/// How the stream goes.
+fn state_tiles(context: &ServerContext, asked: &Asked) -> Vec<Tile> {
+    let inner = context.status.read();
+    let lag: i64 = inner.partitions.values().filter_map(|partition| partition.lag).sum();
+    let behind = inner.watermark.map(|watermark| span(asked.now.since(watermark.as_wall())));
+    let is_ready = inner.components.values().all(|component| component.health.is_ready());
+    let source = asked.link("/sources");
+    let word = if is_ready { "ready" } else { "not ready" };
+    vec![
+        Tile {
+            class: if is_ready { "" } else { "critical" },
+            icon: Some(if is_ready { "yes" } else { "no" }),
+            value: word.to_owned(),
+            is_word: true,
+            name: format!("since {}", asked.when(context.status.started_at().as_event()).text),
+            link: source.clone(),
+        },
+        Tile {
+            class: "",
+            icon: None,
+            value: behind.unwrap_or_else(|| "–".to_owned()),
+            is_word: true,
+            name: format!("behind, {} records", thousands(lag.unsigned_abs())),
+            link: source,
+        },
+    ]
+}
+
+fn ailing(context: &ServerContext, asked: &Asked) -> Vec<Ailing> {
+    let components = context.status.components();
+    components
+        .into_iter()
+        .filter(|(_, component)| component.health != Health::Ok)
+        .map(|(name, component)| Ailing {
+            name,
+            health: component.health.as_str(),
+            detail: component.detail,
+            since: asked.when(component.since.as_event()),
+        })
+        .collect()
+}

@@ -1,0 +1,163 @@
+//! One line of the list of alerts: an episode, whether it fires or is remembered by the ledger.
+
+use std::collections::BTreeMap;
+
+use crate::engine::{
+    alert::{Alert, AlertState},
+    ledger::{Entry, Row as LedgerRow},
+    rule::{RuleSet, Severity},
+    text::number,
+    time::EventTime,
+};
+
+/// An episode of an alert.
+#[derive(Clone, Debug)]
+pub(super) struct Episode {
+    pub(super) fingerprint: String,
+    pub(super) starts_at: EventTime,
+    pub(super) last_seen: EventTime,
+    pub(super) ends_at: Option<EventTime>,
+    pub(super) is_firing: bool,
+    pub(super) severity: Severity,
+    pub(super) title: String,
+    pub(super) name: String,
+    pub(super) rule_id: String,
+    pub(super) summary: String,
+    pub(super) actor: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) cluster: Option<String>,
+    pub(super) key: Vec<(String, String)>,
+    pub(super) value: f64,
+    pub(super) threshold: String,
+    pub(super) findings: u64,
+}
+
+/// Fields that name who acted, the best first.
+const ACTOR_FIELDS: [&str; 4] = ["actor.id", "user.username", "impersonatedUser.username", "user"];
+
+/// Fields that name a namespace, the best first.
+const NAMESPACE_FIELDS: [&str; 3] =
+    ["objectRef.namespace", "namespace", "object.metadata.namespace"];
+
+impl Episode {
+    /// Of an alert that fires.
+    pub(super) fn of_alert(alert: &Alert) -> Episode {
+        let evidence = || alert.evidence.iter().flat_map(|one| &one.fields);
+        let mut known: Vec<(String, String)> = alert.key.clone();
+        known.extend(evidence().cloned());
+        known.extend(alert.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Episode {
+            fingerprint: alert.fingerprint.to_string(),
+            starts_at: alert.starts_at,
+            last_seen: alert.last_seen,
+            ends_at: alert.ends_at,
+            is_firing: alert.state == AlertState::Firing,
+            severity: alert.severity,
+            title: alert.rule_title.clone(),
+            name: alert.labels.get("alertname").cloned().unwrap_or_default(),
+            rule_id: alert.rule_id.clone(),
+            summary: alert.annotations.get("summary").cloned().unwrap_or_default(),
+            actor: first_of(&known, &ACTOR_FIELDS),
+            namespace: first_of(&known, &NAMESPACE_FIELDS),
+            cluster: first_of(&known, &["cluster"]),
+            key: alert.key.clone(),
+            value: alert.value,
+            threshold: alert.threshold.clone(),
+            findings: alert.finding_count,
+        }
+    }
+
+    /// Of an entry, as it was then.
+    fn of_entry(entry: &Entry, at: EventTime, rules: &RuleSet) -> Option<Episode> {
+        let starts_at = entry.fact_of("starts_at").and_then(EventTime::parse)?;
+        let key: Vec<(String, String)> = entry
+            .facts
+            .iter()
+            .filter_map(|(name, value)| {
+                Some((name.strip_prefix("key.")?.to_owned(), value.clone()))
+            })
+            .collect();
+        let rule = rules.find(&entry.party).map(|index| rules.rule(index).meta());
+        let severity = entry.fact_of("severity").and_then(Severity::parse).unwrap_or_default();
+        let is_firing = entry.what != AlertState::Resolved.as_str();
+        Some(Episode {
+            fingerprint: entry.subject.clone(),
+            starts_at,
+            last_seen: at,
+            ends_at: (!is_firing).then_some(at),
+            is_firing,
+            severity,
+            title: entry.detail.clone(),
+            name: rule.map_or_else(|| entry.party.clone(), |meta| meta.name.clone()),
+            rule_id: entry.party.clone(),
+            summary: String::new(),
+            actor: first_of(&key, &ACTOR_FIELDS),
+            namespace: first_of(&key, &NAMESPACE_FIELDS),
+            cluster: first_of(&key, &["cluster"]),
+            key,
+            value: entry.fact_of("value").and_then(|text| text.parse().ok()).unwrap_or(1.0),
+            threshold: String::new(),
+            findings: 0,
+        })
+    }
+
+    /// Its identity in forms and cursors.
+    pub(super) fn id(&self) -> String {
+        format!("{}@{}", self.fingerprint, self.starts_at.rfc3339())
+    }
+
+    /// What tells it apart from others of its rule, on a line.
+    pub(super) fn key_words(&self) -> String {
+        let parts: Vec<String> = self
+            .key
+            .iter()
+            .map(|(name, value)| format!("{}={value}", name.rsplit('.').next().unwrap_or(name)))
+            .collect();
+        parts.join(" ")
+    }
+
+    /// Its value, as people write numbers.
+    pub(super) fn value_words(&self) -> String {
+        number(self.value)
+    }
+}
+
+/// The value of the first of some fields that is there.
+fn first_of(pairs: &[(String, String)], fields: &[&str]) -> Option<String> {
+    let find = |field: &&str| pairs.iter().find(|(name, value)| name == field && !value.is_empty());
+    fields.iter().find_map(find).map(|(_, value)| value.clone())
+}
+
+/// Episodes from the entries of the ledger, by fingerprint and start. What fires is told better by the status.
+pub(super) fn episodes(
+    rows: &[LedgerRow],
+    rules: &RuleSet,
+) -> BTreeMap<(String, EventTime), Episode> {
+    let mut episodes: BTreeMap<(String, EventTime), Episode> = BTreeMap::new();
+    for row in rows {
+        let Some(entry) = row.entry() else { continue };
+        let Some(now) = Episode::of_entry(entry, row.at(), rules) else { continue };
+        let key = (now.fingerprint.clone(), now.starts_at);
+        match episodes.get_mut(&key) {
+            Some(known) => known.go_on(now),
+            None => {
+                episodes.insert(key, now);
+            }
+        }
+    }
+    episodes
+}
+
+impl Episode {
+    /// Takes over what a later entry says.
+    fn go_on(&mut self, later: Episode) {
+        self.severity = self.severity.max(later.severity);
+        if later.value > self.value {
+            self.value = later.value;
+        }
+        self.last_seen = self.last_seen.max(later.last_seen);
+        self.is_firing = later.is_firing;
+        self.ends_at = later.ends_at;
+        self.findings += 1;
+    }
+}

@@ -1,0 +1,227 @@
+//! `/sessions`: exec, attach, port-forward and proxy; `/session`: one of them, with what its actor did meanwhile.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::{extract::State, http::Uri, response::Response};
+
+use super::{
+    super::ServerContext,
+    asked::{Asked, When},
+    cover::{Hours, hours, unknown},
+    frame::{Frame, missing, refuse, show},
+    lanes::{Lanes, Line},
+    ledger::{Trouble, ask, rows},
+    link::Link,
+};
+use crate::{
+    archive::Filter,
+    ask::{Parameter, ParameterKind, sessions},
+    engine::{
+        access::{Access, Session, Sessions},
+        ledger::{Row, hex_of},
+        text::span,
+        time::EventTime,
+    },
+};
+
+/// Sessions of a page: 300, the latest.
+const SESSIONS_SHOWN: usize = 300;
+
+/// How far around a session the page looks: 15 min.
+const AROUND: Duration = Duration::from_secs(900);
+
+/// How long the end of a session is looked for: 2 days.
+const LASTS_MAX: Duration = Duration::from_secs(2 * 86_400);
+
+/// Accesses around it: 2,000.
+const ROWS_SHOWN: usize = 2_000;
+
+/// One session as a line.
+struct SessionLine {
+    start: When,
+    lasted: String,
+    state: &'static str,
+    actor: Option<(String, Link)>,
+    source: String,
+    namespace: String,
+    object: String,
+    command: String,
+    attempts: u64,
+    link: Link,
+}
+
+impl SessionLine {
+    fn new(asked: &Asked, session: &Session) -> SessionLine {
+        let object = session.object.as_ref();
+        let text = |text: Option<&std::sync::Arc<str>>| text.map_or("", |text| text).to_owned();
+        let mut link = asked
+            .link("/session")
+            .with("request", &hex_of(&session.request))
+            .with("at", &session.at().rfc3339());
+        if let Some(actor) = &session.actor {
+            link = link.with("actor", actor);
+        }
+        SessionLine {
+            start: asked.when(session.at()),
+            lasted: session.duration.map_or_else(String::new, span),
+            state: session.state(),
+            actor: session
+                .actor
+                .as_ref()
+                .map(|actor| (actor.to_string(), asked.link("/actor").with("id", actor))),
+            source: text(session.source_ip.as_ref()),
+            namespace: text(object.and_then(|object| object.namespace.as_ref())),
+            object: object.map_or_else(String::new, |object| {
+                let below = object.subresource.as_deref().unwrap_or_default();
+                let name = object.name.as_deref().unwrap_or_default();
+                format!("{}/{name} {below}", object.resource)
+            }),
+            command: session.command.clone().unwrap_or_default(),
+            attempts: session.attempts,
+            link,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "console/sessions.html", config = "src/html/askama.toml")]
+struct SessionsPage {
+    frame: Frame,
+    lines: Vec<SessionLine>,
+    total: usize,
+    actor: String,
+    namespace: String,
+    pod: String,
+    is_running: bool,
+    troubles: Vec<Trouble>,
+}
+
+pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+    let read = Asked::read(&uri, sessions::QUESTION.parameters, "24h").and_then(|asked| {
+        let question = sessions::Question::read(&asked.params, asked.now.as_event())?;
+        Ok((asked, question))
+    });
+    let (asked, question) = match read {
+        Ok(read) => read,
+        Err(mistake) => return refuse(&context, uri.path(), mistake),
+    };
+    let is_running = question.running;
+    let answer = ask(&context, move |reader| sessions::ask(reader, &question)).await;
+    let found = answer.found.sessions;
+    let text = |name: &str| asked.get(name).unwrap_or_default().to_owned();
+    let page = SessionsPage {
+        total: found.len(),
+        lines: found
+            .iter()
+            .rev()
+            .take(SESSIONS_SHOWN)
+            .map(|session| SessionLine::new(&asked, session))
+            .collect(),
+        actor: text("actor"),
+        namespace: text("namespace"),
+        pod: text("pod"),
+        is_running,
+        troubles: answer.troubles,
+        frame: Frame::new(&context, asked, "/sessions", "Sessions"),
+    };
+    show(&page)
+}
+
+const PARAMETERS: &[Parameter] = &[
+    Parameter::text("request", "Which request it was.").required(),
+    Parameter::of(ParameterKind::Time, "at", "When it was heard of first.").required(),
+    Parameter::text("actor", "Who."),
+];
+
+#[derive(Template)]
+#[template(path = "console/session.html", config = "src/html/askama.toml")]
+struct SessionPage {
+    frame: Frame,
+    line: SessionLine,
+    facts: Vec<(&'static str, String)>,
+    ended: Option<When>,
+    lanes: Lanes,
+    lines: Vec<Line>,
+    troubles: Vec<Trouble>,
+}
+
+#[derive(Default)]
+struct Found {
+    rows: Vec<Row>,
+    hours: Hours,
+}
+
+/// One session.
+pub(in crate::server) async fn one(State(context): State<ServerContext>, uri: Uri) -> Response {
+    let asked = match Asked::read(&uri, &[PARAMETERS], "24h") {
+        Ok(asked) => asked,
+        Err(mistake) => return refuse(&context, "/sessions", mistake),
+    };
+    let nowhere = || {
+        let hint = "Its month may be deleted. Choose one from the list.";
+        missing(&context, "/sessions", "there is no such session", hint)
+    };
+    let Some(at) = asked.get("at").and_then(EventTime::parse) else { return nowhere() };
+    let range = (at.minus(AROUND), at.plus(LASTS_MAX));
+    let actor = asked.get("actor").map(str::to_owned);
+    let answer = ask(&context, move |reader| {
+        let mut filters: Vec<Filter> = actor.map(Filter::Actor).into_iter().collect();
+        filters.push(Filter::Accesses);
+        let rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
+        Ok(Found { rows, hours: hours(reader, range)? })
+    })
+    .await;
+    let mut sessions = Sessions::default();
+    for access in answer.found.rows.iter().filter_map(Row::access) {
+        sessions.add(access);
+    }
+    let wanted = asked.get("request").unwrap_or_default();
+    let sessions = sessions.finish();
+    let Some(session) = sessions.iter().find(|session| hex_of(&session.request) == wanted) else {
+        return nowhere();
+    };
+    let page = SessionPage::new(&context, asked.clone(), session, &answer.found, answer.troubles);
+    show(&page)
+}
+
+impl SessionPage {
+    fn new(
+        context: &ServerContext,
+        asked: Asked,
+        session: &Session,
+        found: &Found,
+        troubles: Vec<Trouble>,
+    ) -> SessionPage {
+        let begin = session.at();
+        let end = session.end.unwrap_or(asked.now.as_event()).min(begin.plus(LASTS_MAX));
+        let range = (begin.minus(AROUND), end.plus(AROUND));
+        let accesses = || {
+            let all = found.rows.iter().filter_map(Row::access);
+            all.filter(|access: &&Access| access.at >= range.0 && access.at <= range.1)
+        };
+        let unknown = unknown(&asked, range, &found.hours, context.status.read().watermark);
+        let during = (begin, end, "the session".to_owned());
+        let mut facts: Vec<(&'static str, String)> = Vec::new();
+        let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
+        for (name, value) in [
+            ("really", text(&session.on_behalf_of)),
+            ("from", text(&session.source_ip)),
+            ("cluster", text(&session.cluster)),
+            ("command", session.command.clone()),
+            ("status", session.code.map(|code| code.to_string())),
+            ("tries", (session.attempts > 1).then(|| session.attempts.to_string())),
+        ] {
+            facts.extend(value.map(|value| (name, value)));
+        }
+        SessionPage {
+            line: SessionLine::new(&asked, session),
+            facts,
+            ended: session.end.map(|end| asked.when(end)),
+            lanes: Lanes::new(&asked, range, accesses(), &unknown, Some(during)),
+            lines: accesses().map(|access| Line::new(&asked, access)).collect(),
+            troubles,
+            frame: Frame::new(context, asked, "/sessions", "Session"),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `/visits`: who was there, from when to when, and how much they did; `/visit`: one of them.
+
+use askama::Template;
+use axum::{extract::State, http::Uri, response::Response};
+
+use super::{
+    super::ServerContext,
+    asked::Asked,
+    cover::{Hours, hours, unknown},
+    frame::{Frame, missing, refuse, show},
+    lanes::{Lanes, Line},
+    ledger::{Trouble, ask, rows},
+    link::Link,
+    visit_line::VisitLine,
+};
+use crate::{
+    archive::Filter,
+    ask::{Parameter, ParameterKind, visits},
+    engine::{
+        access::{Access, VISIT_PAUSE, Visit, Visits},
+        ledger::Row,
+        text::span,
+        time::EventTime,
+    },
+};
+
+/// Visits of a page: 300, those of administrators first.
+const VISITS_SHOWN: usize = 300;
+
+/// Accesses of one visit: 2,000.
+const ROWS_SHOWN: usize = 2_000;
+
+/// How long one visit is looked for: 2 days.
+const VISIT_MAX: std::time::Duration = std::time::Duration::from_secs(2 * 86_400);
+
+#[derive(Template)]
+#[template(path = "console/visits.html", config = "src/html/askama.toml")]
+struct VisitsPage {
+    frame: Frame,
+    visits: Vec<VisitLine>,
+    total: usize,
+    actor: String,
+    cluster: String,
+    has_machines: bool,
+    troubles: Vec<Trouble>,
+}
+
+pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+    let read = Asked::read(&uri, visits::QUESTION.parameters, "24h").and_then(|asked| {
+        let question = visits::Question::read(&asked.params, asked.now.as_event())?;
+        Ok((asked, question))
+    });
+    let (asked, question) = match read {
+        Ok(read) => read,
+        Err(mistake) => return refuse(&context, uri.path(), mistake),
+    };
+    let has_machines = question.machines;
+    let answer = ask(&context, move |reader| visits::ask(reader, &question)).await;
+    let visits = answer.found.visits;
+    let page = VisitsPage {
+        total: visits.len(),
+        visits: visits
+            .iter()
+            .take(VISITS_SHOWN)
+            .map(|visit| VisitLine::new(&asked, visit))
+            .collect(),
+        actor: asked.get("actor").unwrap_or_default().to_owned(),
+        cluster: asked.get("cluster").unwrap_or_default().to_owned(),
+        has_machines,
+        troubles: answer.troubles,
+        frame: Frame::new(&context, asked, "/visits", "Visits"),
+    };
+    show(&page)
+}
+
+const PARAMETERS: &[Parameter] = &[
+    Parameter::text("actor", "Who."),
+    Parameter::text("cluster", "In which cluster."),
+    Parameter::of(ParameterKind::Time, "start", "When it began.").required(),
+];
+
+#[derive(Template)]
+#[template(path = "console/visit.html", config = "src/html/askama.toml")]
+struct VisitPage {
+    frame: Frame,
+    actor: Option<(String, Link)>,
+    line: VisitLine,
+    ended: super::asked::When,
+    lasted: String,
+    classes: Vec<(String, u64)>,
+    credentials: Vec<(String, Link)>,
+    lanes: Lanes,
+    lines: Vec<Line>,
+    troubles: Vec<Trouble>,
+}
+
+#[derive(Default)]
+struct Found {
+    rows: Vec<Row>,
+    hours: Hours,
+}
+
+/// One visit: what its actor did without a long pause.
+pub(in crate::server) async fn one(State(context): State<ServerContext>, uri: Uri) -> Response {
+    let asked = match Asked::read(&uri, &[PARAMETERS], "24h") {
+        Ok(asked) => asked,
+        Err(mistake) => return refuse(&context, "/visits", mistake),
+    };
+    let nowhere = || {
+        let hint = "Its month may be deleted. Choose one from the list.";
+        missing(&context, "/visits", "there is no such visit", hint)
+    };
+    let Some(start) = asked.get("start").and_then(EventTime::parse) else { return nowhere() };
+    let range = (start, start.plus(VISIT_MAX));
+    let actor = asked.get("actor").map(str::to_owned);
+    let (of, cluster) = (actor.clone(), asked.get("cluster").map(str::to_owned));
+    let answer = ask(&context, move |reader| {
+        let mut filters: Vec<Filter> = of.clone().map(Filter::Actor).into_iter().collect();
+        filters.extend(cluster.clone().map(Filter::Cluster));
+        filters.push(Filter::Accesses);
+        let mut rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
+        rows.retain(|row| row.access().is_some_and(|access| is_of(access, &of, &cluster)));
+        Ok(Found { rows, hours: hours(reader, range)? })
+    })
+    .await;
+    let mut visits = Visits::new(VISIT_PAUSE);
+    for access in answer.found.rows.iter().filter_map(Row::access) {
+        visits.add(access);
+    }
+    let visits = visits.finish();
+    let Some(visit) = visits.first().filter(|visit| visit.start == start) else { return nowhere() };
+    let page = VisitPage::new(&context, asked, visit, &answer.found, answer.troubles);
+    show(&page)
+}
+
+/// Whether an access belongs to a visit: of exactly this actor in exactly this cluster.
+fn is_of(access: &Access, actor: &Option<String>, cluster: &Option<String>) -> bool {
+    access.actor.id.as_deref() == actor.as_deref()
+        && access.cluster.as_deref() == cluster.as_deref()
+}
+
+impl VisitPage {
+    fn new(
+        context: &ServerContext,
+        asked: Asked,
+        visit: &Visit,
+        found: &Found,
+        troubles: Vec<Trouble>,
+    ) -> VisitPage {
+        let accesses = || {
+            let all = found.rows.iter().filter_map(Row::access);
+            all.filter(|access| access.at <= visit.end)
+        };
+        let margin = (visit.end.since(visit.start) / 20).max(std::time::Duration::from_secs(60));
+        let range = (visit.start.minus(margin), visit.end.plus(margin));
+        let unknown = unknown(&asked, range, &found.hours, context.status.read().watermark);
+        VisitPage {
+            actor: visit
+                .actor
+                .as_ref()
+                .map(|actor| (actor.to_string(), asked.link("/actor").with("id", actor))),
+            line: VisitLine::new(&asked, visit),
+            ended: asked.when(visit.end),
+            lasted: span(visit.end.since(visit.start)),
+            classes: visit
+                .classes
+                .iter()
+                .map(|(class, count)| (class.to_string(), *count))
+                .collect(),
+            credentials: visit
+                .credentials
+                .iter()
+                .map(|id| (id.to_string(), asked.link("/timeline").with("credential", id)))
+                .collect(),
+            lanes: Lanes::new(&asked, range, accesses(), &unknown, None),
+            lines: accesses().map(|access| Line::new(&asked, access)).collect(),
+            troubles,
+            frame: Frame::new(context, asked, "/visits", "Visit"),
+        }
+    }
+}

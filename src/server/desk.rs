@@ -1,0 +1,173 @@
+//! Where the ledger is asked, and told what the server did: a few questions at once, each within bounds of
+//! time, and an entry for whoever looks at what people did.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::http::StatusCode;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{caller::Caller, problem::Problem};
+use crate::{
+    archive::Reader,
+    ask::AskError,
+    engine::ledger::{Entry, EntryKind},
+};
+
+/// Questions that are answered at once: 2. Others wait, and are told to come back if it takes too long.
+const QUESTIONS_MAX: usize = 2;
+
+/// How long a question may take, waiting among it: 5 s.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// Refusals that become entries within a minute: 60. Further ones are counted in the next entry.
+const REFUSALS_MAX: u32 = 60;
+
+/// The minute of [`REFUSALS_MAX`].
+const REFUSALS_SPAN: Duration = Duration::from_secs(60);
+
+/// Where the ledger is asked and told.
+#[derive(Clone)]
+pub struct Desk {
+    /// State directory, and the directory with months.
+    place: Option<(PathBuf, PathBuf)>,
+    /// Where entries go; without it nothing is recorded.
+    entries: Option<mpsc::Sender<Entry>>,
+    room: Arc<Semaphore>,
+    refusals: Arc<Mutex<Refusals>>,
+}
+
+#[derive(Debug, Default)]
+struct Refusals {
+    began: Option<Instant>,
+    count: u32,
+    left_out: u64,
+}
+
+impl Desk {
+    /// Asks the ledger of a process, and tells it by a channel.
+    pub fn new(state: &Path, directory: &Path, entries: Option<mpsc::Sender<Entry>>) -> Desk {
+        let place = Some((state.to_owned(), directory.to_owned()));
+        Desk { place, entries, ..Desk::none() }
+    }
+
+    /// Has no ledger to ask, and records nothing.
+    pub fn none() -> Desk {
+        Desk {
+            place: None,
+            entries: None,
+            room: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            refusals: Arc::default(),
+        }
+    }
+
+    /// Asks the ledger, on a thread that may block.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let Some((state, directory)) = self.place.clone() else {
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ledger_unavailable",
+                "there is no ledger here",
+                "`tripline run` keeps one",
+            ));
+        };
+        let too_slow = |code, message: &str| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, message, "narrow the range")
+        };
+        let deadline = Instant::now() + ANSWER_WAIT;
+        let room = Arc::clone(&self.room).acquire_owned();
+        let Ok(Ok(room)) = tokio::time::timeout(ANSWER_WAIT, room).await else {
+            return Err(too_slow("busy", "others ask, and it takes them long"));
+        };
+        let answering = tokio::task::spawn_blocking(move || {
+            let answer = Reader::of_process(&state, &directory, Some(deadline));
+            let answer = answer.map_err(AskError::from).and_then(|reader| question(&reader));
+            drop(room);
+            answer
+        });
+        let answer = tokio::time::timeout_at(deadline.into(), answering).await;
+        match answer {
+            Ok(Ok(Err(AskError::Archive(_)))) if Instant::now() >= deadline => {}
+            Ok(Ok(answer)) => return answer.map_err(Problem::from),
+            Ok(Err(_)) => {
+                return Err(Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "ledger_unreadable",
+                    "the question broke down",
+                    "the log says how",
+                ));
+            }
+            Err(_) => {}
+        }
+        Err(too_slow("narrow_the_range", "this question takes longer than 5 s"))
+    }
+
+    /// Somebody looks at what people did. Nobody sees it without an entry.
+    pub(super) fn viewed(
+        &self,
+        caller: &Caller,
+        what: &str,
+        question: &str,
+        count: usize,
+    ) -> Result<(), Problem> {
+        let entry = entry_of(EntryKind::View, what, "seen", caller)
+            .detail(question)
+            .count("rows", count as u64);
+        self.record(entry)
+    }
+
+    /// Somebody logged in or out.
+    pub(super) fn logged(&self, caller: &Caller, what: &str) -> Result<(), Problem> {
+        self.record(entry_of(EntryKind::Login, "browser", what, caller))
+    }
+
+    /// Somebody was refused. `caller` is as whom, if that is known; these entries are bounded in number.
+    pub(super) fn refused(&self, (name, address): (&str, &str), path: &str, why: &str) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if refusals.began.is_none_or(|began| now.duration_since(began) >= REFUSALS_SPAN) {
+            (refusals.began, refusals.count) = (Some(now), 0);
+        }
+        refusals.count += 1;
+        if refusals.count > REFUSALS_MAX {
+            refusals.left_out += 1;
+            return;
+        }
+        let mut entry = Entry::new(EntryKind::Login, path, "refused")
+            .by(name)
+            .detail(why)
+            .fact("address", address);
+        if refusals.left_out > 0 {
+            entry = entry.count("left_out", std::mem::take(&mut refusals.left_out));
+        }
+        drop(refusals);
+        // Whoever is refused gets nothing to see, recorded or not.
+        drop(self.record(entry));
+    }
+
+    fn record(&self, entry: Entry) -> Result<(), Problem> {
+        let Some(entries) = &self.entries else { return Ok(()) };
+        entries.try_send(entry).map_err(|_| {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not_recorded",
+                "who looks is recorded, and that cannot be done now",
+                "try again in a moment",
+            )
+        })
+    }
+}
+
+fn entry_of(kind: EntryKind, subject: &str, what: &str, caller: &Caller) -> Entry {
+    Entry::new(kind, subject, what)
+        .by(&caller.name)
+        .fact("way", caller.way.as_str())
+        .fact("roles", &caller.roles_text())
+        .fact("address", &caller.address.to_string())
+}

@@ -1,0 +1,155 @@
+//! The page on which a person says who they are, and what comes of it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    Extension,
+    body::Bytes,
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Redirect, Response},
+};
+use std::collections::BTreeMap;
+
+use super::{Known, Way, field};
+use crate::{
+    server::{ServerContext, caller::Caller, guard::Guard, problem::Problem},
+    telemetry::Refusal,
+    web::Peer,
+};
+
+/// What the template shows.
+#[derive(Template)]
+#[template(path = "login.html", config = "src/html/askama.toml")]
+struct LoginPage<'a> {
+    to: &'a str,
+    problem: &'a str,
+    has_tokens: bool,
+    has_users: bool,
+}
+
+/// The path of the page, from which one comes to another.
+pub(in crate::server) fn path(to: &str) -> String {
+    let mut path = "/login?to=".to_owned();
+    for byte in own(to).bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
+                path.push(char::from(byte));
+            }
+            byte => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
+}
+
+/// Where a browser is sent afterwards: a page of ours, never another site.
+fn own(to: &str) -> &str {
+    let is_own = to.starts_with('/')
+        && !to.starts_with("//")
+        && to.chars().all(|c| c.is_ascii_graphic() && c != '\\');
+    if is_own && !to.starts_with("/login") { to } else { "/" }
+}
+
+/// Too many wrong passwords.
+pub(in crate::server) fn too_many() -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_tries",
+        "too many wrong passwords came from this address",
+        "wait for a minute; a token is taken meanwhile",
+    )
+}
+
+fn page(guard: &Guard, to: &str, problem: &str, status: StatusCode) -> Response {
+    let ways = guard.door.ways();
+    let has = |scheme: &str| ways.iter().any(|way| way.starts_with(scheme));
+    let (has_tokens, has_users) = (has("Bearer"), has("Basic"));
+    let page = LoginPage { to: own(to), problem, has_tokens, has_users };
+    (status, Html(page.render().expect("a page is written to memory"))).into_response()
+}
+
+/// `GET /login?to=/alerts`.
+pub(in crate::server) async fn show(
+    Extension(guard): Extension<Arc<Guard>>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let to = query.get("to").map_or("/", String::as_str);
+    page(&guard, to, "", StatusCode::OK)
+}
+
+/// `POST /login` with `user` and `password`, or with `bearer`; and `to`.
+pub(in crate::server) async fn log_in(
+    State(context): State<ServerContext>,
+    Extension(guard): Extension<Arc<Guard>>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Response {
+    let get = |name: &str| field(&body, name).unwrap_or_default();
+    let (to, bearer, user) = (get("to"), get("bearer"), get("user"));
+    let known = if bearer.is_empty() {
+        guard.door.password(&user, &get("password"), peer.address)
+    } else {
+        guard.door.token(bearer.trim(), peer.address)
+    };
+    let address = peer.address.to_string();
+    match known {
+        Known::Caller(caller) => match context.desk.logged(&caller, "logged in") {
+            Ok(()) => with_cookie(Redirect::to(own(&to)), &guard.door.begin(&caller)),
+            Err(problem) => page(&guard, &to, &problem.message, problem.status),
+        },
+        Known::Blocked => {
+            context.desk.refused((&user, &address), "/login", "too many tries");
+            guard.count(Refusal::Tries);
+            let problem = too_many();
+            page(&guard, &to, &format!("{}; {}", problem.message, problem.hint), problem.status)
+        }
+        Known::Wrong(_, why) => {
+            context.desk.refused((&user, &address), "/login", why);
+            guard.count(Refusal::Unauthorized);
+            page(&guard, &to, why, StatusCode::UNAUTHORIZED)
+        }
+        Known::Nobody => page(&guard, &to, "", StatusCode::UNAUTHORIZED),
+    }
+}
+
+/// `POST /logout`.
+pub(in crate::server) async fn log_out(
+    State(context): State<ServerContext>,
+    Extension(guard): Extension<Arc<Guard>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Response {
+    if caller.way == Way::Session {
+        // Whoever goes, goes, recorded or not.
+        drop(context.desk.logged(&caller, "logged out"));
+    }
+    with_cookie(Redirect::to("/login"), &guard.door.end(&headers))
+}
+
+fn with_cookie(redirect: Redirect, cookie: &str) -> Response {
+    let mut answer = redirect.into_response();
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        for wrong in
+            ["//evil.example", "/\\evil.example", "https://evil.example", "", "/a b", "/\r\nX: y"]
+        {
+            assert_eq!(own(wrong), "/", "{wrong:?}");
+        }
+        assert_eq!(own("/alerts?rule=a&severity=high"), "/alerts?rule=a&severity=high");
+        assert_eq!(own("/login?to=/login"), "/");
+        assert_eq!(path("/alerts?rule=a b"), "/login?to=/");
+        assert_eq!(path("/alerts?rule=a&b=ü"), "/login?to=/");
+        assert_eq!(path("/alerts?rule=a&b=1"), "/login?to=/alerts%3Frule%3Da%26b%3D1");
+    }
+}

@@ -1,0 +1,504 @@
+//! Every route × role × way in, and what attackers try at the door. No sockets: requests go to the router.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, Response, header},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::mpsc;
+
+use crate::{
+    engine::{
+        diagnostic::{Problems, SourceText},
+        ledger::{Entry, EntryKind},
+        yaml::{SecretRef, Section, parse},
+    },
+    server::{
+        Credentials, Desk, ServerContext, ServerSettings, Status,
+        guard::Guard,
+        guarded,
+        routes::{Method, ROUTES},
+    },
+    telemetry::Metrics,
+    web::{AuthConfig, Peer, SecretSource, Subject},
+};
+
+/// What each route needs: `-` nothing, `h` that health is public, `m` that metrics are, or the first letters of
+/// the roles that may. A new route must join this table.
+const TABLE: &[(&str, &str)] = &[
+    ("GET /healthz", "h"),
+    ("GET /-/healthy", "h"),
+    ("GET /readyz", "h"),
+    ("GET /-/ready", "h"),
+    ("GET /metrics", "m"),
+    ("GET /login", "-"),
+    ("POST /login", "-"),
+    ("POST /logout", "vra"),
+    ("GET /static/{name}", "-"),
+    ("GET /", "vra"),
+    ("GET /alerts", "vra"),
+    ("GET /alerts/{fingerprint}", "vra"),
+    ("GET /alerts/{fingerprint}/{start}", "vra"),
+    ("GET /actor", "ra"),
+    ("GET /object", "ra"),
+    ("GET /timeline", "ra"),
+    ("GET /who", "ra"),
+    ("GET /visits", "ra"),
+    ("GET /visit", "ra"),
+    ("GET /sessions", "ra"),
+    ("GET /session", "ra"),
+    ("GET /coverage", "vra"),
+    ("GET /rules", "vra"),
+    ("GET /rule", "vra"),
+    ("GET /act", "r"),
+    ("POST /act", "r"),
+    ("GET /silences", "vra"),
+    ("POST /silences", "r"),
+    ("GET /silences/new", "r"),
+    ("POST /silences/end", "r"),
+    ("GET /sources", "vra"),
+    ("GET /delivery", "vra"),
+    ("GET /ledger", "vra"),
+    ("GET /settings", "vra"),
+    ("GET /api/v1/stream", "vra"),
+    ("POST /-/reload", "r"),
+    ("GET /api/v1/openapi.json", "vra"),
+    ("GET /api/v1/alerts", "vra"),
+    ("GET /api/v1/alerts/history", "vra"),
+    ("GET /api/v1/alerts/{fingerprint}", "vra"),
+    ("POST /api/v1/alerts/{fingerprint}/resolve", "r"),
+    ("GET /api/v1/alerts/acts", "vra"),
+    ("POST /api/v1/alerts/acts", "r"),
+    ("GET /api/v1/alerts/{fingerprint}/acts", "vra"),
+    ("GET /api/v1/silences", "vra"),
+    ("POST /api/v1/silences", "r"),
+    ("POST /api/v1/silences/preview", "r"),
+    ("POST /api/v1/silences/{id}/end", "r"),
+    ("GET /api/v1/rules", "vra"),
+    ("GET /api/v1/status", "vra"),
+    ("GET /api/v1/ledger", "vra"),
+    ("GET /api/v1/ledger/head", "vra"),
+    ("GET /api/v1/deliveries", "vra"),
+    ("GET /api/v1/coverage", "vra"),
+    ("GET /api/v1/timeline", "ra"),
+    ("GET /api/v1/who-did", "ra"),
+    ("GET /api/v1/visits", "ra"),
+    ("GET /api/v1/sessions", "ra"),
+];
+
+const AUTH: &str = "
+tokens:
+  - {name: v, token: viewer-viewer-viewer-viewer-viewer, roles: [viewer]}
+  - {name: r, token: responder-responder-responder-responder-responder, roles: [responder]}
+  - {name: a, token: auditor-auditor-auditor-auditor-auditor, roles: [auditor]}
+basic:
+  - {username: vera, password: pw-viewer, roles: [viewer]}
+  - {username: rita, password: pw-responder, roles: [responder]}
+  - {username: adam, password: pw-auditor, roles: [auditor]}
+proxy: {from: [10.9.0.0/16], secret: proxy-secret}
+certificates: true
+groups: {viewers: [viewer], responders: [responder], auditors: [auditor]}
+";
+
+const ROLES: [(&str, &str); 3] =
+    [("viewer", "vera"), ("responder", "rita"), ("auditor", "adam")];
+
+struct World {
+    service: TowerToHyperService<axum::Router>,
+    entries: mpsc::Receiver<Entry>,
+    metrics: Arc<Metrics>,
+    guard: Arc<Guard>,
+    _directory: tempfile::TempDir,
+}
+
+fn world(auth: &str, is_reachable: bool) -> World {
+    let settings = if auth.is_empty() {
+        ServerSettings { is_for_anybody: false, ..ServerSettings::open() }
+    } else {
+        let source = SourceText::new("t.yaml", auth);
+        let (nodes, problems) = (parse(&source).unwrap(), Problems::new());
+        let section = Section::new(&source, &problems, &nodes[0], "http.auth");
+        let config = AuthConfig::parse(section, true, false);
+        let read: SecretSource = Arc::new(|secret| match secret {
+            SecretRef::Inline(text) => Ok(text.clone()),
+            _ => Err("no such secret".to_owned()),
+        });
+        let credentials = Some(Credentials::build(&config, read).unwrap());
+        ServerSettings { credentials, ..ServerSettings::open() }
+    };
+    let settings = ServerSettings {
+        health_is_public: false,
+        metrics_are_public: false,
+        is_secure: true,
+        hosts: vec!["tripline.example.org".to_owned()],
+        ..settings
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let (sender, entries) = mpsc::channel(1_024);
+    let metrics = Arc::new(Metrics::new());
+    let context = ServerContext {
+        status: Arc::new(Status::new(&[])),
+        metrics: Arc::clone(&metrics),
+        reload: mpsc::channel(1).0,
+        acts: mpsc::channel(1).0,
+        ledger: None,
+        desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
+    };
+    let (router, guard) = guarded(context, settings, is_reachable);
+    let service = TowerToHyperService::new(router);
+    World { service, entries, metrics, guard, _directory: directory }
+}
+
+/// A request, as it is put together.
+struct Ask {
+    method: &'static str,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: String,
+    peer: Peer,
+}
+
+fn ask(method: &'static str, path: &str) -> Ask {
+    let peer = Peer { address: [192, 0, 2, 7].into(), subject: None };
+    let host = ("host".to_owned(), "tripline.example.org".to_owned());
+    Ask { method, path: path.to_owned(), headers: vec![host], body: String::new(), peer }
+}
+
+impl Ask {
+    fn with(mut self, name: &str, value: &str) -> Ask {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn from(mut self, address: [u8; 4]) -> Ask {
+        self.peer.address = address.into();
+        self
+    }
+
+    fn form(mut self, body: &str) -> Ask {
+        body.clone_into(&mut self.body);
+        self.with("content-type", "application/x-www-form-urlencoded")
+    }
+
+    async fn of(self, world: &World) -> Response<Body> {
+        let mut request = Request::builder().method(self.method).uri(&self.path);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let request = request.extension(self.peer).body(Body::from(self.body)).unwrap();
+        world.service.call(request).await.unwrap()
+    }
+
+    async fn code(self, world: &World) -> u16 {
+        self.of(world).await.status().as_u16()
+    }
+}
+
+async fn text(answer: Response<Body>) -> String {
+    String::from_utf8(to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+fn cookie(answer: &Response<Body>) -> String {
+    let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+    for part in ["__Host-tripline=", "; Path=/", "; HttpOnly", "; SameSite=Strict", "; Secure"] {
+        assert!(cookie.contains(part), "{part} in {cookie}");
+    }
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+async fn logged_in(world: &World, user: &str, password: &str) -> String {
+    let form = format!("user={user}&password={password}&to=%2Falerts");
+    let answer = ask("POST", "/login").form(&form).of(world).await;
+    assert_eq!(answer.status().as_u16(), 303);
+    assert_eq!(answer.headers()[header::LOCATION], "/alerts");
+    cookie(&answer)
+}
+
+/// The hidden token of forms of a session, as its pages have it.
+fn form_token(world: &World, cookie: &str) -> String {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::COOKIE, cookie.parse().unwrap());
+    let peer = Peer { address: [192, 0, 2, 7].into(), subject: None };
+    match world.guard.door.who(&headers, &peer).0 {
+        super::Known::Caller(caller) => caller.form_token().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_route_is_in_the_table() {
+    let of = |(name, _): &(&'static str, &str)| (*name).to_owned();
+    let table: BTreeSet<String> = TABLE.iter().map(of).collect();
+    let routes = ROUTES.iter().map(|route| {
+        let method = if route.method == Method::Get { "GET" } else { "POST" };
+        format!("{method} {}", route.path)
+    });
+    assert_eq!(routes.collect::<BTreeSet<String>>(), table);
+}
+
+/// A request for a route, as one that nothing but its sender speaks against.
+fn fair(route: &str) -> Ask {
+    let (method, path) = route.split_once(' ').unwrap();
+    let path = path.replace("{fingerprint}", "00000000000000000000000000000000");
+    let path = if path.ends_with("/who-did") { path + "?verb=get&resource=secrets" } else { path };
+    let method = if method == "GET" { "GET" } else { "POST" };
+    let asked = ask(method, &path).with("origin", "https://tripline.example.org");
+    if route == "POST /login" {
+        return asked.form("bearer=viewer-viewer-viewer-viewer-viewer");
+    }
+    asked
+}
+
+#[tokio::test]
+async fn every_route_lets_in_by_every_way_those_who_may_and_nobody_else() {
+    let world = world(AUTH, true);
+    for (route, may) in TABLE {
+        let nobody = fair(route).code(&world).await;
+        assert_eq!(nobody == 401, *may != "-", "{route} by nobody: {nobody}");
+        for (role, user) in ROLES {
+            let token = format!("Bearer {}", [role; 5].join("-"));
+            let basic = format!("Basic {}", STANDARD.encode(format!("{user}:pw-{role}")));
+            let session = logged_in(&world, user, &format!("pw-{role}")).await;
+            let form = form_token(&world, &session);
+            let mut by_certificate = fair(route);
+            by_certificate.peer.subject = Some(Arc::new(Subject {
+                name: user.to_owned(),
+                organizations: vec![format!("{role}s")],
+            }));
+            let ways = [
+                ("token", fair(route).with("authorization", &token)),
+                ("basic", fair(route).with("authorization", &basic)),
+                ("session", fair(route).with("cookie", &session).with("x-tripline-token", &form)),
+                (
+                    "proxy",
+                    fair(route)
+                        .from([10, 9, 1, 1])
+                        .with("x-forwarded-user", user)
+                        .with("x-forwarded-groups", &format!("others, {role}s"))
+                        .with("x-tripline-secret", "proxy-secret"),
+                ),
+                ("certificate", by_certificate),
+            ];
+            for (way, asked) in ways {
+                let code = asked.code(&world).await;
+                let is_let_in = matches!(*may, "-" | "h" | "m") || may.contains(&role[..1]);
+                assert!(!matches!(code, 401 | 429), "{route} {role} by {way}: {code}");
+                assert_eq!(code != 403, is_let_in, "{route} {role} by {way}: {code}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_others_can_reach_it_and_nobody_is_asked_only_health_and_metrics_answer() {
+    let (reachable, local) = (world("", true), world("", false));
+    for (route, may) in TABLE {
+        let shown = fair(route).code(&reachable).await;
+        let is_all_there_is = matches!(*may, "-" | "h" | "m");
+        assert_eq!(shown != 403, is_all_there_is, "{route}: {shown}");
+        let shown = fair(route).code(&local).await;
+        assert!(!matches!(shown, 401 | 403) || route.ends_with("/login"), "{route}: {shown}");
+    }
+    let answer = text(ask("GET", "/api/v1/alerts").of(&reachable).await).await;
+    assert!(answer.contains("http.auth") && answer.contains("not_configured"), "{answer}");
+}
+
+#[tokio::test]
+async fn headers_of_a_proxy_from_elsewhere_are_dropped_and_counted() {
+    let world = world(AUTH, true);
+    let forged = |address: [u8; 4]| {
+        ask("GET", "/api/v1/timeline")
+            .from(address)
+            .with("x-forwarded-user", "rita")
+            .with("x-forwarded-groups", "responders")
+    };
+    let right = ("x-tripline-secret", "proxy-secret");
+    assert_eq!(forged([10, 9, 1, 1]).with(right.0, right.1).code(&world).await, 200);
+    assert_eq!(forged([10, 8, 1, 1]).with(right.0, right.1).code(&world).await, 401, "elsewhere");
+    assert_eq!(forged([10, 9, 1, 1]).code(&world).await, 401, "no secret");
+    assert_eq!(forged([10, 9, 1, 1]).with(right.0, "guess").code(&world).await, 401);
+    let twice = forged([10, 9, 1, 1]).with(right.0, right.1).with("x-forwarded-user", "adam");
+    assert_eq!(twice.code(&world).await, 401);
+    let viewer = "Bearer viewer-viewer-viewer-viewer-viewer";
+    let both = forged([10, 8, 1, 1]).with("authorization", viewer);
+    assert_eq!(both.code(&world).await, 403, "who has a token is whom it names");
+    let metrics = world.metrics.render();
+    let dropped = "tripline_http_refused_total{reason=\"forged\",server=\"http\"} 2";
+    assert!(metrics.contains(dropped), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_session_is_new_is_of_who_logged_in_and_ends() {
+    let world = world(AUTH, true);
+    let chosen = "__Host-tripline=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    assert_eq!(ask("GET", "/api/v1/alerts").with("cookie", chosen).code(&world).await, 401);
+    let form = "user=vera&password=pw-viewer&to=//evil.example";
+    let answer = ask("POST", "/login").with("cookie", chosen).form(form).of(&world).await;
+    assert_eq!(answer.headers()[header::LOCATION], "/", "no other site");
+    let session = cookie(&answer);
+    assert_ne!(session, chosen);
+    assert_eq!(ask("GET", "/api/v1/alerts").with("cookie", chosen).code(&world).await, 401);
+    assert_eq!(ask("GET", "/api/v1/alerts").with("cookie", &session).code(&world).await, 200);
+    assert_eq!(ask("GET", "/api/v1/timeline").with("cookie", &session).code(&world).await, 403);
+    let twice = format!("{session}; __Host-tripline=x");
+    assert_eq!(ask("GET", "/api/v1/alerts").with("cookie", &twice).code(&world).await, 401);
+    let plain = session.replace("__Host-", "");
+    assert_eq!(ask("GET", "/api/v1/alerts").with("cookie", &plain).code(&world).await, 401);
+
+    let token = form_token(&world, &session);
+    let leave = |token: &str| {
+        ask("POST", "/logout").with("cookie", &session).form(&format!("token={token}"))
+    };
+    assert_eq!(leave("wrong").code(&world).await, 403);
+    assert_eq!(leave(&token).code(&world).await, 303);
+    assert_eq!(ask("GET", "/api/v1/alerts").with("cookie", &session).code(&world).await, 401);
+    assert_eq!(leave(&token).code(&world).await, 401, "replayed after the session's end");
+}
+
+#[tokio::test]
+async fn forms_of_other_sites_and_of_other_sessions_do_nothing() {
+    let world = world(AUTH, true);
+    let (mine, hers) =
+        (logged_in(&world, "rita", "pw-responder").await, logged_in(&world, "adam", "pw-auditor").await);
+    let (my_token, her_token) = (form_token(&world, &mine), form_token(&world, &hers));
+    let reload = |token: &str| {
+        ask("POST", "/-/reload").with("cookie", &mine).form(&format!("token={token}&why=x"))
+    };
+    // The channel is closed: 503 is what comes of a reload that was let through.
+    assert_eq!(reload(&my_token).code(&world).await, 503);
+    assert_eq!(reload(&her_token).code(&world).await, 403, "of another session");
+    assert_eq!(reload("").code(&world).await, 403);
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
+        let code = reload(&my_token).with(name, value).code(&world).await;
+        assert_eq!(code, 403, "{name}: {value}");
+        let login = ask("POST", "/login").with(name, value).form("user=vera&password=pw-viewer");
+        assert_eq!(login.code(&world).await, 403, "a log-in that another site made: {name}: {value}");
+    }
+    let json = ask("POST", "/-/reload").with("cookie", &mine).with("content-type", "application/json");
+    assert_eq!(json.code(&world).await, 403, "a session always needs its token");
+    let basic = format!("Basic {}", STANDARD.encode("rita:pw-responder"));
+    let posted = || ask("POST", "/-/reload").with("authorization", &basic);
+    assert_eq!(posted().code(&world).await, 503, "a program");
+    assert_eq!(posted().form("why=x").code(&world).await, 403, "a browser that knows a password");
+    let token = "Bearer responder-responder-responder-responder-responder";
+    let by_token = ask("POST", "/-/reload")
+        .with("authorization", token)
+        .with("origin", "https://evil.example")
+        .form("a=b");
+    assert_eq!(by_token.code(&world).await, 503, "no browser sends a token by itself");
+}
+
+#[tokio::test]
+async fn a_name_that_came_to_stand_for_this_machine_sees_nothing() {
+    let world = world("", false);
+    let asked = |method, path: &str, host: &str| {
+        let mut asked = ask(method, path);
+        asked.headers = vec![("host".to_owned(), host.to_owned())];
+        asked
+    };
+    for (host, is_ours) in [
+        ("localhost:9464", true),
+        ("127.0.0.1:9464", true),
+        ("tripline.example.org", true),
+        ("rebound.example", false),
+        ("localhost.rebound.example", false),
+    ] {
+        let code = asked("GET", "/api/v1/alerts", host).code(&world).await;
+        assert_eq!(code == 200, is_ours, "{host}: {code}");
+        let code = asked("POST", "/-/reload", host).code(&world).await;
+        assert_eq!(code == 503, is_ours, "{host}: {code}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_counted_by_address_and_tokens_are_taken_meanwhile() {
+    let world = world(AUTH, true);
+    let wrong = |address| ask("POST", "/login").from(address).form("user=vera&password=no");
+    for _ in 0..10 {
+        assert_eq!(wrong([192, 0, 2, 1]).code(&world).await, 401);
+    }
+    let answer = wrong([192, 0, 2, 1]).of(&world).await;
+    assert_eq!(answer.status().as_u16(), 429);
+    let right = ask("POST", "/login").from([192, 0, 2, 1]).form("user=vera&password=pw-viewer");
+    assert_eq!(right.code(&world).await, 429, "the right one is not looked at, either");
+    let basic = format!("Basic {}", STANDARD.encode("vera:pw-viewer"));
+    let asked = |address| ask("GET", "/api/v1/alerts").from(address).with("authorization", &basic);
+    assert_eq!(asked([192, 0, 2, 1]).code(&world).await, 429);
+    assert_eq!(asked([192, 0, 2, 2]).code(&world).await, 200, "others are not concerned");
+    let token = "Bearer viewer-viewer-viewer-viewer-viewer";
+    let by_token = ask("GET", "/api/v1/alerts").from([192, 0, 2, 1]).with("authorization", token);
+    assert_eq!(by_token.code(&world).await, 200);
+}
+
+#[tokio::test]
+async fn a_person_is_led_to_the_page_where_they_log_in_and_a_program_is_told() {
+    let world = world(AUTH, true);
+    let page = ask("GET", "/?since=7d").with("accept", "text/html,*/*").of(&world).await;
+    assert_eq!(page.status().as_u16(), 303);
+    assert_eq!(page.headers()[header::LOCATION], "/login?to=/%3Fsince%3D7d");
+    let html = text(ask("GET", "/login?to=\"><script>").of(&world).await).await;
+    assert!(html.contains("name=\"password\"") && !html.contains("<script>"), "{html}");
+    let answer = ask("GET", "/api/v1/alerts").with("accept", "text/html").of(&world).await;
+    assert_eq!(answer.headers().get_all(header::WWW_AUTHENTICATE).iter().count(), 2);
+    let body: serde_json::Value = serde_json::from_str(&text(answer).await).unwrap();
+    assert_eq!(body["code"], "no_credentials");
+    let strange = ask("GET", "/api/v1/alerts?rul=a")
+        .with("authorization", "Bearer viewer-viewer-viewer-viewer-viewer");
+    let body: serde_json::Value = serde_json::from_str(&text(strange.of(&world).await).await).unwrap();
+    assert_eq!(body["code"], "unknown_parameter");
+    assert!(body["hint"].as_str().unwrap().contains("did you mean `rule`?"), "{body}");
+}
+
+#[tokio::test]
+async fn log_ins_refusals_and_views_are_entries() {
+    let mut world = world(AUTH, true);
+    let session = logged_in(&world, "rita", "pw-responder").await;
+    let seen = ask("GET", "/api/v1/visits?since=7d").with("cookie", &session);
+    assert_eq!(seen.code(&world).await, 200);
+    let token = "Bearer viewer-viewer-viewer-viewer-viewer";
+    let refused = ask("GET", "/api/v1/timeline").with("authorization", token);
+    assert_eq!(refused.code(&world).await, 403);
+    assert_eq!(ask("POST", "/login").form("user=eve&password=x").code(&world).await, 401);
+    let mut told = Vec::new();
+    while let Ok(entry) = world.entries.try_recv() {
+        assert_eq!(entry.fact_of("address"), Some("192.0.2.7"));
+        told.push((entry.kind, entry.party, entry.what, entry.subject, entry.detail));
+    }
+    let of = |kind, party: &str, what: &str, subject: &str, detail: &str| {
+        (kind, party.to_owned(), what.to_owned(), subject.to_owned(), detail.to_owned())
+    };
+    assert_eq!(told[0], of(EntryKind::Login, "rita", "logged in", "browser", ""));
+    assert_eq!(told[1], of(EntryKind::View, "rita", "seen", "visits", "since=7d"));
+    assert_eq!((told[2].1.as_str(), told[2].3.as_str()), ("v", "/api/v1/timeline"));
+    let wrong = "user or password is wrong";
+    assert_eq!(told[3], of(EntryKind::Login, "eve", "refused", "/login", wrong));
+    assert_eq!(told.len(), 4);
+
+    // Nobody sees what cannot be recorded.
+    world.entries.close();
+    let seen = ask("GET", "/api/v1/visits").with("cookie", &session).of(&world).await;
+    assert_eq!(seen.status().as_u16(), 503);
+    assert!(text(seen).await.contains("not_recorded"));
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_a_bounded_number_of_entries() {
+    let mut world = world(AUTH, true);
+    for _ in 0..200 {
+        ask("GET", "/api/v1/alerts").with("authorization", "Bearer x").code(&world).await;
+    }
+    let mut count = 0;
+    while world.entries.try_recv().is_ok() {
+        count += 1;
+    }
+    assert_eq!(count, 60);
+}

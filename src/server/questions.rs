@@ -1,0 +1,84 @@
+//! `/api/v1`: questions to the ledger, answered as on the command line.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Extension,
+    extract::{Query, RawQuery, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
+};
+
+use super::{ServerContext, caller::Caller, problem::Problem, status::now};
+use crate::{
+    ask::{Format, Parameter, ParameterKind, Params, QuestionKind, write},
+    engine::text::printable,
+};
+
+const FORMATS: &[&str] = &["text", "json", "jsonl", "csv"];
+
+/// `format`: of all questions.
+pub(super) const FORMAT: &[Parameter] = &[Parameter::of(
+    ParameterKind::OneOf(FORMATS),
+    "format",
+    "json, jsonl (the rows as they are in the chain), csv, or text as the command line prints it.",
+)];
+
+/// What answers a kind of question. What people did is shown to nobody without an entry.
+pub(super) fn route(kind: &'static QuestionKind, is_personal: bool) -> MethodRouter<ServerContext> {
+    get(
+        move |State(context): State<ServerContext>,
+              Extension(caller): Extension<Caller>,
+              RawQuery(asked): RawQuery,
+              Query(given): Query<BTreeMap<String, String>>| async move {
+            let personal = is_personal.then(|| asked.unwrap_or_default());
+            answer(context, caller, kind, given, personal)
+                .await
+                .unwrap_or_else(Problem::into_response)
+        },
+    )
+}
+
+async fn answer(
+    context: ServerContext,
+    caller: Caller,
+    kind: &'static QuestionKind,
+    mut given: BTreeMap<String, String>,
+    personal: Option<String>,
+) -> Result<Response, Problem> {
+    let format = given.remove("format").map_or(Ok(Some(Format::Json)), |word| {
+        Params::default().with("format", Some(word)).one_of("format", &Format::WORDS)
+    })?;
+    let format = format.unwrap_or(Format::Json);
+    let params = Params::new(given);
+    let now = now().as_event();
+    let (written, warnings) = context
+        .desk
+        .ask(move |reader| {
+            let asked = kind.answer(reader, &params, now)?;
+            let warnings: Vec<String> = reader.problems().iter().map(ToString::to_string).collect();
+            Ok((write(&asked, format), warnings))
+        })
+        .await?;
+    if let Some(asked) = personal {
+        context.desk.viewed(&caller, kind.name, &asked, written.count)?;
+    }
+    let mut headers = HeaderMap::new();
+    let media = match format {
+        Format::Json => "application/json",
+        Format::Jsonl => "application/jsonl",
+        Format::Csv => "text/csv; charset=utf-8",
+        Format::Text => "text/plain; charset=utf-8",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    let next = written.next.map(|next| ("tripline-next", next.to_string()));
+    let warnings = warnings.into_iter().map(|text| ("tripline-warning", text));
+    for (name, text) in next.into_iter().chain(warnings) {
+        let text: String = printable(&text).chars().filter(char::is_ascii).collect();
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.append(HeaderName::from_static(name), value);
+        }
+    }
+    Ok((headers, written.text).into_response())
+}

@@ -1,0 +1,202 @@
+//! `tripline permissions` on what a real process recorded.
+
+use std::{fs, io::Write as _, path::Path, process::Stdio};
+
+use serde_json::Value;
+use tripline::engine::time::EventTime;
+
+use super::{EventText, evaluator::Request, imports::cluster};
+use crate::binary::{run, tripline};
+
+/// A directory in which a process has read what anna did on two days, and what was refused.
+fn recorded() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let mut events = String::new();
+    let reason =
+        r#"RBAC: allowed by RoleBinding \"view/shop\" of ClusterRole \"view\" to User \"anna\""#;
+    let everybody = r#"RBAC: allowed by ClusterRoleBinding \"system:discovery\" of ClusterRole \"system:discovery\" to Group \"system:authenticated\""#;
+    for (id, (at, verb, resource, name, path, reason, is_allowed)) in [
+        ("2026-03-04T10:00:00Z", "list", "pods", "", "", reason, true),
+        ("2026-03-04T10:00:01Z", "list", "pods", "", "", reason, true),
+        ("2026-03-04T10:00:02Z", "get", "configmaps", "shop", "", reason, true),
+        ("2026-03-04T10:00:03Z", "get", "", "", "/apis", everybody, true),
+        ("2026-03-04T10:00:04Z", "delete", "pods", "web-0", "", "", false),
+        ("2026-03-05T10:00:00Z", "get", "configmaps", "shop", "", reason, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = Request {
+            user: "anna".to_owned(),
+            groups: Vec::new(),
+            verb: verb.to_owned(),
+            group: String::new(),
+            resource: resource.to_owned(),
+            subresource: String::new(),
+            namespace: if resource.is_empty() { String::new() } else { "shop".to_owned() },
+            name: name.to_owned(),
+            path: path.to_owned(),
+        };
+        let event = EventText {
+            id,
+            at: EventTime::parse(at).unwrap(),
+            user: "anna",
+            groups: &["system:authenticated"],
+            request: &request,
+            reason,
+            is_allowed,
+        };
+        events.push_str(&format!("{event}\n"));
+    }
+    fs::write(directory.path().join("audit.log"), events).unwrap();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let config = format!(
+        "sources: [{{file: {{paths: [audit.log]}}}}]\nrules: {root}/rules\nstate: state\n\
+         http: {{listen: '127.0.0.1:0'}}\n\
+         receivers: [{{name: out, stdout: {{format: json}}}}]\nroute: {{receiver: out}}\n"
+    );
+    fs::write(directory.path().join("tripline.yaml"), config).unwrap();
+    read(directory.path());
+    directory
+}
+
+fn read(directory: &Path) {
+    let (code, _, log) = run(tripline(directory).arg("run"));
+    assert_eq!(code, 0, "{log}");
+}
+
+fn ask(directory: &Path, args: &[&str]) -> (i32, String, String) {
+    let days = ["--from=2026-03-04", "--to=2026-03-06"];
+    run(tripline(directory).arg("permissions").args(args).args(days))
+}
+
+#[test]
+fn what_is_imported_is_asked_about_and_the_ledger_stays_sound() {
+    let directory = recorded();
+    let directory = directory.path();
+    fs::write(directory.join("rbac.json"), cluster().to_string()).unwrap();
+    let import = || {
+        let mut command = tripline(directory);
+        command.args(["permissions", "import", "rbac.json", "--by=ann"]);
+        run(command.arg("--taken=2026-03-04T00:00:00Z"))
+    };
+    let (code, out, log) = import();
+    assert_eq!(code, 0, "{log}");
+    assert!(out.contains("5 roles, 6 bindings"), "{out}");
+    let (code, out, log) = ask(directory, &["--subject", "anna"]);
+    assert_eq!(code, 0, "{log}");
+    for part in [
+        "2 changes",
+        "5 roles and 6 bindings of 2026-03-04 00:00:00, brought by ann",
+        "used          2026-03-04  anna  RoleBinding shop/view",
+        "used          2026-03-05  anna  RoleBinding shop/view",
+        "there is no Role shop/gone",
+    ]
+    .into_iter()
+    .skip(1)
+    {
+        assert!(out.contains(part), "{part} is not in\n{out}");
+    }
+    // The next process takes over what was put behind its rows, and goes on from there.
+    read(directory);
+    let (code, out, _) = run(tripline(directory).args(["ledger", "verify"]));
+    assert!(code == 0 && out.starts_with("sound: "), "{out}");
+    assert_eq!(import().0, 0);
+    read(directory);
+    let (_, lines, _) = run(tripline(directory).args(["ledger", "export"]));
+    let kinds = |wanted: &str| {
+        let rows = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        rows.filter(|row| row["kind"] == wanted).count()
+    };
+    assert_eq!((kinds("rbac_snapshot"), kinds("usage")), (2, 4), "{lines}");
+    let (code, out, _) = run(tripline(directory).args(["ledger", "verify"]));
+    assert!(code == 0 && out.starts_with("sound: "), "{out}");
+}
+
+#[test]
+fn a_role_is_suggested_with_what_it_rests_on() {
+    let directory = recorded();
+    let (code, out, log) = ask(directory.path(), &["role", "--subject", "anna"]);
+    assert_eq!(code, 0, "{log}");
+    let expected = "\
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: used-by-anna-NUMBER
+  namespace: shop
+rules:
+  - apiGroups: [\"\"]
+    resources: [pods]
+    verbs: [list]
+  - apiGroups: [\"\"]
+    resources: [configmaps]
+    resourceNames: [shop]
+    verbs: [get]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: used-by-anna-NUMBER
+  namespace: shop
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: used-by-anna-NUMBER
+subjects:
+  - kind: User
+    apiGroup: rbac.authorization.k8s.io
+    name: anna
+";
+    let name = out.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap();
+    assert_eq!(out[out.find("---").unwrap()..], expected.replace("used-by-anna-NUMBER", name));
+    for comment in [
+        "# What anna used, and nothing besides.",
+        "# Period: 2026-03-04 00:00:00 to 2026-03-06 00:00:00 UTC",
+        "# Coverage: ",
+        "# Left out, since ClusterRoleBinding system:discovery gives it to everybody:",
+        "#   get /apis",
+        "# Refused in this period, and left out (1 request):",
+        "#   delete pods in shop (1)",
+    ] {
+        assert!(out.contains(comment), "{comment} is not in\n{out}");
+    }
+    let (_, json, _) = ask(directory.path(), &["role", "--subject", "anna", "--format=json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["rules"][1]["resourceNames"][0], "shop");
+}
+
+#[test]
+fn mistakes_are_named_with_what_was_meant() {
+    let directory = recorded();
+    let directory = directory.path();
+    for (args, hint) in [
+        (&["--subject", "ana"][..], "did you mean `anna`?"),
+        (&["--subject", "group:"][..], "group:NAME"),
+        (&["--subject", "serviceaccount:web"][..], "serviceaccount:NAMESPACE/NAME"),
+        (&["--binding", "shop/vieww"][..], "did you mean `RoleBinding shop/view`?"),
+        (&["--role", "view"][..], "permissions import"),
+        (&["role", "--subject", "nobody-knows-me"][..], "nothing is known of `nobody-knows-me`"),
+    ] {
+        let (code, out, told) = ask(directory, args);
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}: {told}");
+        assert!(told.contains(hint), "{args:?}: {told}");
+    }
+    let whole = cluster().to_string();
+    for (text, hint) in
+        [("{\"kind\": \"Pod\"}", "kind: it is a Pod"), (&whole[..whole.len() / 2], "rbac.json:1:")]
+    {
+        fs::write(directory.join("rbac.json"), text).unwrap();
+        let (code, out, told) =
+            run(tripline(directory).args(["permissions", "import", "rbac.json"]));
+        assert_eq!((code, out.as_str()), (2, ""), "{told}");
+        assert!(told.contains(hint), "{told}");
+    }
+    let mut command = tripline(directory);
+    command.args(["permissions", "import", "-", "--state=nowhere"]).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(whole.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("--state"), "{told}");
+}
