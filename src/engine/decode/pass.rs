@@ -310,6 +310,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             self.event.clear();
             return false;
         };
+        let end = found.end;
         if self.work.sink.wants_reason() {
             found.read_reason(self.text, projection, &mut self.event);
         }
@@ -322,7 +323,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             }
             self.work.event(&mut self.event);
         }
-        scanner.move_to(found.end);
+        scanner.move_to(end);
         self.open = None;
         true
     }
