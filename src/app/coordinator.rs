@@ -215,7 +215,7 @@ impl CoordinatorThread {
         let ActRequest { act, reply } = request;
         if self.progress.store_is_down {
             // It would be done some time, and nobody knows when.
-            let _ = reply.send(Err(NotDone::StoreDown));
+            drop(reply.send(Err(NotDone::StoreDown)));
             return;
         }
         tracing::info!(id = %act.id, by = act.by.name, what = act.what.as_str(), "somebody acts");
@@ -455,7 +455,7 @@ impl CoordinatorThread {
             Effect::Acted { ticket, answer } => {
                 if let Some(reply) = self.progress.acts.remove(&ticket) {
                     // Whoever asked may have lost patience.
-                    let _ = reply.send(Ok(*answer));
+                    drop(reply.send(Ok(*answer)));
                 }
             }
             Effect::ActsChanged(news) => self.status.acts_changed(news),
@@ -473,7 +473,7 @@ impl CoordinatorThread {
         self.progress.write_began = None;
         self.progress.store_is_down = true;
         for reply in std::mem::take(&mut self.progress.acts).into_values() {
-            let _ = reply.send(Err(NotDone::StoreFailed));
+            drop(reply.send(Err(NotDone::StoreFailed)));
         }
         self.metrics.checkpoint_failed();
         // Only a restart mends a state that is gone, so whoever asks for our health is to make one.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{exit, output, shipped, shipped_rules};
 use crate::{
@@ -29,7 +29,6 @@ use crate::{
         ledger::Hash,
         rule::{self, LoadOptions, RuleSources},
         text::{counted, printable, thousands},
-        words::words,
     },
     report::{
         self, Attested, Report, RuleInForce, Scope,
@@ -37,16 +36,15 @@ use crate::{
     },
 };
 
-words! {
-    /// How a report is written.
-    pub enum ReportFormat {
-        /// One page that needs nothing else, for a screen and for A4.
-        Html = "html",
-        /// One JSON document.
-        Json = "json",
-        /// One line a cell.
-        Csv = "csv",
-    }
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    /// One page that needs nothing else, for a screen and for A4.
+    Html,
+    /// One JSON document.
+    Json,
+    /// One line a cell.
+    Csv,
 }
 
 /// Write a report on what the ledger says of a period.
@@ -113,7 +111,8 @@ struct FileArgs {
     #[command(flatten)]
     period: PeriodArgs,
     /// html, json or csv.
-    #[arg(long, value_name = "FORMAT", default_value = "html", value_parser = format)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "html")]
+    #[arg(hide_possible_values = true)]
     format: ReportFormat,
     /// Write it to this file instead of standard output.
     #[arg(long, short = 'o', value_name = "FILE")]
@@ -180,10 +179,6 @@ pub(super) struct SampleArgs {
     /// text, json, jsonl or csv.
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = answer_format)]
     format: ask::Format,
-}
-
-fn format(word: &str) -> Result<ReportFormat, String> {
-    ReportFormat::parse(word).ok_or_else(|| "it is one of: html, json, csv".to_owned())
 }
 
 fn answer_format(word: &str) -> Result<ask::Format, String> {

@@ -25,10 +25,6 @@ impl Names {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(|name| &**name)
     }

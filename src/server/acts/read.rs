@@ -185,7 +185,7 @@ impl NewSilenceBody {
             return Err(bad("`reason` is empty", "say why, for whoever asks in a week"));
         }
         let time = |name: &str, text: &Option<String>| match text {
-            None => Ok(None),
+            None => Ok::<Option<WallTime>, Problem>(None),
             Some(text) => {
                 let time = EventTime::parse(text).ok_or_else(|| no_time(name))?;
                 Ok(Some(time.as_wall()))
