@@ -147,6 +147,11 @@ pub fn choices<'c>(
         if values.is_empty() {
             values.push(None);
         }
+        if let ([only], [value]) = (all.as_mut_slice(), values.as_slice()) {
+            // One way and one value, as nearly always.
+            only.push(*value);
+            continue;
+        }
         too_few |= all.len() * values.len() > most;
         let mut longer = Vec::new();
         for known in &all {
