@@ -7,9 +7,10 @@ use super::{
     json::Json,
     lead, patch,
     projection::{NodeId, next_item, next_member},
+    retyped::retyped,
     scan::{Fault, Scanner},
     search::{self, Members, Search, is_promising},
-    straight::straightened,
+    straight,
 };
 use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
@@ -262,6 +263,9 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.event.clear();
         scanner.too_deep = false;
         let start = scanner.at();
+        if self.work.sink.looks_first() && self.straight(scanner) {
+            return Ok(());
+        }
         self.open = Some(start);
         let mut list = None;
         scanner.bump();
@@ -300,6 +304,40 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.open = None;
         self.finish(scanner.since(start), scanner.too_deep, list);
         Ok(())
+    }
+
+    /// Reads an event that is as an API server writes it, and hands it on; of parts of it only as much as is
+    /// wanted. False: it is read as any other, and nothing of it is left.
+    #[inline]
+    fn straight(&mut self, scanner: &mut Scanner<'a>) -> bool {
+        let (start, projection) = (scanner.at(), self.work.projection);
+        let found = straight::read(self.text, start, projection, &mut self.event);
+        let Some(mut found) = found.filter(|found| self.is_event(start..found.end)) else {
+            self.event.clear();
+            return false;
+        };
+        let end = found.end;
+        if self.work.sink.wants_reason() {
+            found.read_reason(self.text, projection, &mut self.event);
+        }
+        if !self.work.settles(&mut self.event, found.passed) {
+            found.complete(self.text, projection, &mut self.event);
+            if self.event.has_replaced() {
+                // It is read in two ways, of which nothing may be derived yet.
+                self.event.clear();
+                return false;
+            }
+            self.work.event(&mut self.event);
+        }
+        scanner.move_to(end);
+        self.open = None;
+        true
+    }
+
+    /// Whether what was read is an event, and written as the API server does it.
+    fn is_event(&mut self, range: Range<usize>) -> bool {
+        self.event.json = self.text.get(range).unwrap_or("");
+        check::check_usual(&mut self.event, self.work.projection, self.context)
     }
 
     /// The items of a list within an object. What was read of the object is kept meanwhile: it may be an
@@ -357,7 +395,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             return false;
         }
         let document = Json::new(text);
-        let event = search::joined_by_underscores(document).or_else(|| straightened(document));
+        let event = search::joined_by_underscores(document).or_else(|| retyped(document));
         let Some(event) = event else { return false };
         self.work.bytes_left -= text.len();
         self.work.step(self.context, || "an event that was written in another way".to_owned());
