@@ -20,7 +20,7 @@ use crate::{
         dead_letter_topic::DeadLetterTopic,
     },
     telemetry::Metrics,
-    web::{Access, Certificate, SecretSource},
+    web::{Access, Certificate, SecretSource, TOKEN_BYTES_MIN},
 };
 
 use super::{
@@ -166,7 +166,27 @@ impl Configuration {
             .filter_map(|secret| self.secrets.read(&secret).err())
             .map(|why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why))
             .collect();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let built = http.auth.as_ref().map(|auth| Credentials::build(auth, self.secret_source()));
+        let why = |why| Diagnostic::error_nowhere(code::SERVER_IMPOSSIBLE, format!("http.{why}"));
+        built.transpose().map(drop).map_err(|problem| vec![why(problem)])
+    }
+
+    /// What others could guess of what lets people in, as warnings.
+    pub fn weak_secrets(&self) -> Vec<Diagnostic> {
+        let token = self.general.http.web.access.token();
+        let found = token.and_then(|token| self.secrets.read(token).ok()).unwrap_or_default();
+        let lines = found.lines().map(str::trim).filter(|line| !line.is_empty());
+        let is_short = |line: &&str| line.len() < TOKEN_BYTES_MIN;
+        let count = lines.filter(is_short).count();
+        let title = format!(
+            "http.bearer_token: {} shorter than {TOKEN_BYTES_MIN} characters, and can be guessed",
+            if count == 1 { "a token is".to_owned() } else { format!("{count} tokens are") },
+        );
+        let warning = Diagnostic::warning_nowhere(code::WEAK_DOOR, title);
+        (count > 0).then(|| warning.help("make one: `openssl rand -hex 32`")).into_iter().collect()
     }
 
     /// Builds all notifiers.

@@ -19,7 +19,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use super::coordinator::PipelineEnd;
@@ -242,6 +245,18 @@ impl Pipeline {
     /// Carries out what somebody does; the answer comes once that is durable.
     pub fn act(&self, request: ActRequest) {
         drop(self.control.send(Input::Act(request)));
+    }
+
+    /// Carries out whatever comes from there, as long as the pipeline runs.
+    pub fn follow_acts(&self, mut requests: mpsc::Receiver<ActRequest>, runtime: &Handle) {
+        let control = self.control.clone();
+        runtime.spawn(async move {
+            while let Some(request) = requests.recv().await {
+                if control.send(Input::Act(request)).is_err() {
+                    break;
+                }
+            }
+        });
     }
 
     /// Puts an entry into the ledger. It is durable with the next checkpoint.

@@ -19,7 +19,7 @@ use super::{
     self_alert::canary_missing,
 };
 use crate::{
-    archive::{Archive, ArchiveError, LedgerPlace, Limits, notes, sign::SigningKey},
+    archive::{Archive, ArchiveError, Limits, notes, sign::SigningKey},
     config::LedgerSettings,
     engine::{
         alert::AlertState, diagnostic::Diagnostic, duration::written, ledger::Entry,
@@ -148,7 +148,6 @@ async fn run_in(
         reload,
         acts,
         desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
-        ledger: Some(LedgerPlace::new(&general.state, &general.ledger.directory)),
         fetch_event: Some(fetch_event(&configuration)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");

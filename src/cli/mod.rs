@@ -39,7 +39,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Input, variables};
 
 pub use output::Colour;
-pub use shipped::shipped_rules;
+pub use shipped::{shipped_frameworks, shipped_rules};
 
 /// Exit codes. They are a contract: scripts and unit files rely on them.
 pub mod exit {

@@ -555,8 +555,13 @@ impl Member {
         self.dispatcher.handle_alert(now, &alert);
         let mut entry = Entry::of_alert(&alert);
         let episode = self.dispatcher.acts().episode(EpisodeKey::of(&alert));
-        for silence in episode.iter().flat_map(|episode| &episode.silenced_by) {
-            entry = entry.fact("silenced_by", &silence.to_string());
+        let silences: Vec<String> = episode
+            .into_iter()
+            .flat_map(|episode| &episode.silenced_by)
+            .map(ToString::to_string)
+            .collect();
+        if !silences.is_empty() {
+            entry = entry.fact("silenced_by", &silences.join(" "));
         }
         self.recorder.entry(now, entry);
         self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));

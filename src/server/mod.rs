@@ -15,6 +15,7 @@ mod health;
 mod ledger;
 mod news;
 pub mod openapi;
+mod permissions;
 mod problem;
 mod questions;
 mod routes;
@@ -36,7 +37,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archive::LedgerPlace,
     engine::{decode::Again, event_ref::EventRef},
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
@@ -78,8 +78,6 @@ pub struct ServerContext {
     pub acts: mpsc::Sender<ActRequest>,
     /// Where the ledger is asked, and told who looked.
     pub desk: Desk,
-    /// Where the ledger is, if one is kept.
-    pub ledger: Option<LedgerPlace>,
     /// Fetches events again; `None` if there is nowhere to fetch them from.
     pub fetch_event: Option<FetchEvent>,
 }
@@ -156,19 +154,19 @@ fn guarded(
 }
 
 fn router(context: ServerContext, guard: &Arc<Guard>) -> Router {
-    let before = |needs| {
-        let guarded = Guarded { guard: Arc::clone(guard), needs };
+    let before = |needs, path| {
+        let guarded = Guarded { guard: Arc::clone(guard), needs, path };
         axum::middleware::from_fn_with_state(guarded, guard::guard)
     };
     let mut router = Router::new();
     for route in ROUTES {
-        router = router.route(route.path, route.handler().layer(before(route.needs)));
+        router = router.route(route.path, route.handler().layer(before(route.needs, route.path)));
     }
     let astray = || async {
         let paths = routes::listed();
         (StatusCode::NOT_FOUND, format!("no such page; there are: {paths}\n"))
     };
-    let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts)));
+    let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts), ""));
     router
         .fallback_service(astray.with_state(context.clone()))
         .layer(axum::middleware::map_response(harden))

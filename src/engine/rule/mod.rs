@@ -10,7 +10,7 @@ mod compile;
 mod load;
 mod plan;
 mod read;
-mod schema;
+pub(in crate::engine) mod schema;
 mod sources;
 mod template;
 

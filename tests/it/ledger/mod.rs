@@ -5,6 +5,8 @@ mod archive;
 mod broken;
 mod evidence;
 mod questions;
+mod real_log;
+mod reports;
 mod schema;
 mod signed;
 mod tamper;
