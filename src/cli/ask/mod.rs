@@ -93,7 +93,12 @@ fn flag(is_set: bool) -> Option<&'static str> {
 }
 
 /// Has it recorded that somebody looked at what people did, or says that it is not.
-fn leave_note(state: &Path, is_copy: bool, (question, params): (&str, &Params), rows: usize) {
+pub(super) fn leave_note(
+    state: &Path,
+    is_copy: bool,
+    (question, params): (&str, &Params),
+    rows: usize,
+) {
     let said: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let who = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
     let note = Note {
