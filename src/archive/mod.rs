@@ -7,7 +7,6 @@
 mod month;
 pub mod notes;
 mod pack;
-mod place;
 mod query;
 mod reader;
 mod schema;
@@ -20,7 +19,6 @@ use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, tz::TimeZone};
 
-pub use place::LedgerPlace;
 pub use query::{Cursor, Filter, Page, Query};
 pub use reader::{MonthStatus, Reader};
 pub use writer::{Archive, Limits, Retired};

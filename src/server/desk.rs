@@ -152,6 +152,20 @@ impl Desk {
         drop(self.record(entry));
     }
 
+    /// Something that somebody brought, as soon as there is room for it.
+    pub(super) async fn told(&self, entry: Entry) -> Result<(), Problem> {
+        let stopping = || {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                "nothing is recorded now",
+                "Tripline is starting or stopping: try again in a moment",
+            )
+        };
+        let entries = self.entries.as_ref().ok_or_else(stopping)?;
+        entries.send(entry).await.map_err(|_| stopping())
+    }
+
     fn record(&self, entry: Entry) -> Result<(), Problem> {
         let Some(entries) = &self.entries else { return Ok(()) };
         entries.try_send(entry).map_err(|_| {

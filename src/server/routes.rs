@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::{
     ServerContext, acts, api, caller::Right, console, door::login, health, ledger, metrics,
-    openapi, questions, reload, stream,
+    openapi, permissions, questions, reload, stream,
 };
 use crate::ask::{self, Parameter, QuestionKind};
 
@@ -136,6 +136,8 @@ pub(super) const ROUTES: &[Route] = &[
     page_of("/visit", SEE_ACCESSES, || get(console::visits::one)),
     page_of("/sessions", SEE_ACCESSES, || get(console::sessions::page)),
     page_of("/session", SEE_ACCESSES, || get(console::sessions::one)),
+    page_of("/permissions", SEE_ACCESSES, || get(console::permissions::page)),
+    page_of("/permissions/role", SEE_ACCESSES, || get(console::permissions::role)),
     page_of("/coverage", SEE_ALERTS, || get(console::coverage::page)),
     page_of("/rules", SEE_ALERTS, || get(console::rules::page)),
     page_of("/rule", SEE_ALERTS, || get(console::rules::one)),
@@ -148,6 +150,7 @@ pub(super) const ROUTES: &[Route] = &[
     page_of("/sources", SEE_ALERTS, || get(console::system::sources)),
     page_of("/delivery", SEE_ALERTS, || get(console::system::delivery)),
     page_of("/ledger", SEE_ALERTS, || get(console::system::ledger)),
+    page_of("/reports", SEE_ALERTS, || get(console::system::reports)),
     page_of("/settings", SEE_ALERTS, || get(console::system::settings)),
     page_of("/api/v1/stream", SEE_ALERTS, || get(stream::open)),
     form_of("/-/reload", ACT, || post(reload)),
@@ -245,6 +248,15 @@ pub(super) const ROUTES: &[Route] = &[
     asked("/api/v1/who-did", &ask::who_did::QUESTION, "Rows"),
     asked("/api/v1/visits", &ask::visits::QUESTION, "Visits"),
     asked("/api/v1/sessions", &ask::sessions::QUESTION, "Sessions"),
+    asked("/api/v1/permissions", &ask::permissions::grants::QUESTION, "Permissions"),
+    asked("/api/v1/suggested-role", &ask::permissions::role::QUESTION, "SuggestedRole"),
+    act_of(
+        "/api/v1/permissions/import",
+        permissions::route,
+        "Keeps roles and bindings of a cluster in the ledger. The answer comes once they are durable.",
+        "PermissionsImport",
+        "PermissionsKept",
+    ),
 ];
 
 impl Route {

@@ -97,6 +97,48 @@ fn a_responder_comes_from_a_link_to_who_it_was_and_back() {
 }
 
 #[test]
+fn an_alert_is_taken_and_judged_with_a_name_on_it() {
+    in_window(Window::wide(), |browser, url| {
+        browser.go(&format!("{url}/alerts"));
+        browser.click("table a.title");
+        browser.wait("#why");
+        let alert = browser.url();
+        // By its key, as a person who knows them would.
+        browser.press("a");
+        browser.click("form.form button.main");
+        eventually("it leads back", || (browser.url() == alert).then_some(()));
+        assert!(browser.text(".state").contains("local"), "{}", browser.text(".state"));
+        browser.click("a[href*='act=verdict']");
+        browser.click("input[value=benign]");
+        browser.write("textarea[name=text]", "a <b>drill</b>");
+        browser.click("form.form button.main");
+        eventually("it leads back", || (browser.url() == alert).then_some(()));
+        assert!(browser.text(".state").contains("benign"));
+        assert!(browser.text("[aria-labelledby=life]").contains("a <b>drill</b>"));
+    });
+}
+
+#[test]
+fn a_silence_shows_what_it_would_hide_before_it_does() {
+    in_window(Window::wide(), |browser, url| {
+        browser.go(&format!("{url}/alerts"));
+        browser.click("table a.title");
+        browser.press("s");
+        browser.wait("textarea[name=matcher]");
+        eventually("the preview names the alert", || {
+            browser.text(".meant").contains(' ').then_some(())
+        });
+        browser.write("textarea[name=reason]", "a drill");
+        browser.click("form.form button.main");
+        browser.wait(".silence");
+        assert!(browser.text(".silence").contains("a drill"));
+        browser.click(".silence form button");
+        browser.go(&format!("{url}/silences?state=expired"));
+        assert!(browser.text(".silence").contains("ended by local"));
+    });
+}
+
+#[test]
 fn filters_are_in_the_address_and_can_be_taken_back() {
     in_window(Window::wide(), |browser, url| {
         browser.go(&format!("{url}/alerts"));

@@ -23,7 +23,7 @@ use crate::{
         clock::now as wall_now,
         pipeline::{NamedSource, Pipeline, PipelineEnd, PipelineSettings},
     },
-    archive::{Archive, LedgerPlace, Limits},
+    archive::{Archive, Limits},
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
@@ -36,7 +36,7 @@ use crate::{
     },
     kafka::EmbeddedKafka,
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, Desk, Health, ServerContext, ServerSettings, Status},
+    server::{self, ActRequest, Desk, Health, ServerContext, ServerSettings, Status},
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -125,12 +125,13 @@ impl Stage {
         let status = Arc::new(Status::new(&["rules", "store", SOURCE]));
         status.set_component("rules", Health::Ok, "the shipped rules");
         let stop_server = CancellationToken::new();
+        let (acts, act_requests) = mpsc::channel(16);
         let directory = TemporaryDirectory::new()?;
         let ledger = TemporaryDirectory::kept()?;
         // Who looks at what is made up is not recorded.
         let desk = Desk::new(&directory.path, &ledger, None);
-        let place = LedgerPlace::new(&directory.path, &ledger);
-        let address = serve(&runtime, listen, (&status, &metrics, &desk), place, &stop_server)?;
+        let context = (Arc::clone(&status), Arc::clone(&metrics), acts, desk);
+        let address = serve(&runtime, listen, context, &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
         let settings = KafkaSettings::new(kafka.brokers(), vec![TOPIC.to_owned()], "tripline-demo");
@@ -149,6 +150,7 @@ impl Stage {
             store: Box::new(SqliteStore::open(&directory.path)?),
             archive: Some(Archive::new(&ledger, LIMITS)),
             signer: None,
+            configuration: String::new(),
             dead_letters: Box::new(DeadLetterFiles::open(&directory.path)?),
             checkpoint_interval: Duration::from_secs(5),
             workers: 1,
@@ -160,6 +162,7 @@ impl Stage {
             on_alert: collect(Arc::clone(&alerts)),
         };
         let pipeline = Pipeline::start(pipeline, runtime.handle().clone())?;
+        pipeline.follow_acts(act_requests, runtime.handle());
         wait_until_ready(&pipeline, &status)?;
         Ok(Stage {
             pipeline,
@@ -282,12 +285,14 @@ fn receivers(
     Ok((notify::plan(&configs, route), built))
 }
 
+/// What the server shows and tells.
+type Shared = (Arc<Status>, Arc<Metrics>, mpsc::Sender<ActRequest>, Desk);
+
 /// Opens the wanted port, or the next one that is free, and serves there.
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    (status, metrics, desk): (&Arc<Status>, &Arc<Metrics>, &Desk),
-    ledger: LedgerPlace,
+    (status, metrics, acts, desk): Shared,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -298,11 +303,10 @@ fn serve(
         match runtime.block_on(web::bind(&address.to_string(), true)) {
             Ok(listener) => {
                 let address = listener.local_addr()?;
-                // Nobody reloads the demo's rules or ends its alerts: the channels are closed.
-                let ((reload, _), (acts, _)) = (mpsc::channel(1), mpsc::channel(1));
-                let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-                let (desk, ledger) = (desk.clone(), Some(ledger));
-                let context = ServerContext { status, metrics, reload, acts, desk, ledger };
+                // Nobody reloads the demo's rules: the channel is closed.
+                let (reload, _) = mpsc::channel(1);
+                let context =
+                    ServerContext { status, metrics, reload, acts, desk, fetch_event: None };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

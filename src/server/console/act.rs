@@ -18,6 +18,7 @@ use super::{
     form::{Sent, back, fresh_id},
     frame::{Frame, refuse, show},
     link::Link,
+    list::verdict_words,
 };
 use crate::{
     ask::Parameter,
@@ -184,15 +185,6 @@ pub(super) fn words_of(deed: &Deed) -> String {
     };
     let text = if deed.text.is_empty() { String::new() } else { format!(": {}", deed.text) };
     format!("{} {what}{text}", deed.by.name)
-}
-
-/// A verdict in words.
-pub(super) const fn verdict_words(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::TruePositive => "true positive",
-        Verdict::Benign => "benign",
-        Verdict::FalsePositive => "false positive",
-    }
 }
 
 /// The alerts that a form names.

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{Extension, extract::State, http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
+    super::{ServerContext, caller::Caller},
     asked::Asked,
     cover::{Hours, hours, unknown},
-    frame::{Frame, missing, refuse, show},
+    frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::{ROWS_MAX, Trouble, ask, last_rows},
     link::Link,
@@ -80,7 +80,11 @@ struct Found {
     hours: Hours,
 }
 
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, "/visits", mistake),
@@ -111,6 +115,9 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
         let hint =
             "Nothing of them was recorded in the last month. Is the name as the audit log has it?";
         return missing(&context, "/visits", &what, hint);
+    }
+    if let Err(answer) = seen(&context, &caller, &asked, found.rows.len()) {
+        return *answer;
     }
     show(&ActorPage::new(&context, asked, id, found, &alerts, troubles, since))
 }

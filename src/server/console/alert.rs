@@ -5,6 +5,7 @@ mod why;
 
 use askama::Template;
 use axum::{
+    Extension,
     extract::{Path, State},
     http::Uri,
     response::{IntoResponse as _, Redirect, Response},
@@ -15,20 +16,26 @@ use self::{
     why::Why,
 };
 use super::{
-    super::ServerContext,
+    super::{
+        ServerContext,
+        caller::{Caller, Right},
+    },
+    act::words_of,
     asked::{Asked, When},
     cover::unknown,
-    frame::{Frame, missing, refuse, show},
+    frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::Trouble,
     link::Link,
-    list::EpisodeLine,
+    list::{EpisodeLine, verdict_words},
+    row::Episode,
     usual::{self, Usual},
 };
 use crate::engine::{
     access::Access,
+    act::{Episode as Acts, SilencePhase},
     alert::{Alert, Fingerprint},
-    ledger::{EntryKind, Row},
+    ledger::{EntryKind, Row, hex_of},
     rule::{RuleMeta, Severity},
     text::{counted, one_line, span},
     time::EventTime,
@@ -51,6 +58,7 @@ struct Shown {
     command: Option<String>,
     position: Option<String>,
     audit_id: Option<String>,
+    hash: Option<String>,
 }
 
 /// What a receiver was told.
@@ -67,6 +75,8 @@ struct Told {
 struct Step {
     when: When,
     text: String,
+    /// Somebody did it.
+    is_deed: bool,
 }
 
 /// The rule behind it.
@@ -114,6 +124,13 @@ struct AlertPage {
     rule: Option<RuleCard>,
     similar: Link,
     troubles: Vec<Trouble>,
+    sees_accesses: bool,
+    /// What this caller can do, with the form of each.
+    actions: Vec<(&'static str, &'static str, Link)>,
+    assignee: Option<String>,
+    verdict: Option<&'static str>,
+    is_quieted: bool,
+    silences: Vec<(String, bool)>,
 }
 
 /// `/alerts/FINGERPRINT`: the episode that fires, else the last one that the ledger has.
@@ -146,7 +163,9 @@ fn nowhere(context: &ServerContext) -> Response {
 /// One episode.
 pub(in crate::server) async fn page(
     State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
     Path((fingerprint, start)): Path<(String, String)>,
+
     uri: Uri,
 ) -> Response {
     let asked = match Asked::read(&uri, &[], "24h") {
@@ -158,20 +177,27 @@ pub(in crate::server) async fn page(
     else {
         return nowhere(&context);
     };
-    let Some((loaded, troubles)) = load(&context, &asked, fingerprint, start).await else {
+    let sees_accesses = caller.may(Right::SeeAccesses);
+    let name = (fingerprint, start);
+    let Some((loaded, troubles)) = load(&context, &asked, name, sees_accesses).await else {
         return nowhere(&context);
     };
-    show(&AlertPage::new(&context, asked, loaded, troubles))
+    if sees_accesses && let Err(answer) = seen(&context, &caller, &asked, loaded.around.len()) {
+        return *answer;
+    }
+    show(&AlertPage::new(&context, &caller, asked, loaded, troubles))
 }
 
 impl AlertPage {
     fn new(
         context: &ServerContext,
+        caller: &Caller,
         asked: Asked,
         loaded: Loaded,
         troubles: Vec<Trouble>,
     ) -> AlertPage {
         let Loaded { episode, alert, .. } = &loaded;
+        let acts = episode.acts.as_deref();
         let range = loaded.range;
         let around: Vec<&Access> = loaded.around.iter().filter_map(Row::access).collect();
         let during: Vec<&Access> = around
@@ -180,8 +206,10 @@ impl AlertPage {
             .filter(|access| access.last() >= loaded.first && access.at <= episode.last_seen)
             .collect();
         let usual = match &episode.actor {
-            Some(_) => usual::compare(&asked, &loaded.before, &during, loaded.since),
-            None => Vec::new(),
+            Some(_) if caller.may(Right::SeeAccesses) => {
+                usual::compare(&asked, &loaded.before, &during, loaded.since)
+            }
+            _ => Vec::new(),
         };
         let unknown = unknown(&asked, range, &loaded.hours, loaded.watermark);
         let mark = (loaded.first, episode.last_seen, "while the alert counted".to_owned());
@@ -227,6 +255,12 @@ impl AlertPage {
             life: life(&asked, &loaded),
             others: loaded.others.iter().map(|episode| EpisodeLine::new(&asked, episode)).collect(),
             rule,
+            sees_accesses: caller.may(Right::SeeAccesses),
+            actions: if caller.may(Right::Act) { actions(&asked, episode) } else { Vec::new() },
+            assignee: acts.and_then(|acts| acts.assignee()).map(str::to_owned),
+            verdict: acts.and_then(|acts| acts.verdict()).map(verdict_words),
+            is_quieted: acts.is_some_and(|acts| acts.is_quieted()),
+            silences: silences(context, &asked, acts),
             similar: asked
                 .link("/alerts")
                 .with("state", "all")
@@ -240,6 +274,42 @@ impl AlertPage {
             },
         }
     }
+}
+
+/// The forms of what can be done about it.
+fn actions(asked: &Asked, episode: &Episode) -> Vec<(&'static str, &'static str, Link)> {
+    let act = |(word, title, key)| {
+        let link = asked.link("/act").with("act", word).with("alert", &episode.id());
+        (title, key, link.with("back", &asked.here().to_string()))
+    };
+    let mut words = vec![
+        ("acknowledge", "Acknowledge", "a"),
+        ("assign", "Assign", ""),
+        ("silence", "Silence", "s"),
+        ("verdict", "Verdict", ""),
+        ("comment", "Comment", ""),
+    ];
+    if episode.is_firing {
+        words.push(("resolve", "End", ""));
+    }
+    words.into_iter().map(act).collect()
+}
+
+/// Silences that hide it, or did, in words; and whether each is over.
+fn silences(context: &ServerContext, asked: &Asked, acts: Option<&Acts>) -> Vec<(String, bool)> {
+    let Some(acts) = acts else { return Vec::new() };
+    let all = context.status.silences();
+    let mut found = Vec::new();
+    for silence in all.iter().filter(|silence| acts.hidden_by.contains(&silence.id)) {
+        let is_over = silence.phase == SilencePhase::Expired;
+        let end = asked.when(silence.ends_at.as_event());
+        let words = if is_over { "ended" } else { "ends" };
+        let author = &silence.author.name;
+        let text =
+            format!("{} by {author}: {}; {words} {}", silence.written(), silence.reason, end.full);
+        found.push((text, is_over));
+    }
+    found
 }
 
 /// Who it was, from where, on whose behalf, by which permission: from the accesses that the alert counted, or
@@ -309,16 +379,19 @@ fn evidence(asked: &Asked, alert: Option<&Alert>, around: &[&Access]) -> Vec<Sho
         .evidence
         .iter()
         .map(|one| {
-            let access = around.iter().find(|access| access.at == one.time);
+            let event = one.event.as_deref();
+            let is_it = |access: &&&Access| match event {
+                Some(event) => access.event_hash == event.event_hash,
+                None => access.at == one.time,
+            };
+            let access = around.iter().find(is_it);
             Shown {
                 when: asked.when(one.time),
                 fields: one.fields.clone(),
                 command: access.map(|access| crate::engine::access::kubectl_line(access)),
-                position: access.map(|access| {
-                    let position = &access.position;
-                    format!("{}/{}@{}", position.topic, position.partition, position.offset)
-                }),
-                audit_id: access.map(|access| access.audit_id.to_string()),
+                position: event.map(|event| event.position.to_string()),
+                audit_id: event.map(|event| event.audit_id.to_string()),
+                hash: event.map(|event| hex_of(&event.event_hash)),
             }
         })
         .collect()
@@ -362,12 +435,28 @@ fn life(asked: &Asked, loaded: &Loaded) -> Vec<Step> {
             (EntryKind::Alert, what) => format!("{what}, value {value}"),
             (_, what) => format!("{} {what} {}", entry.party, entry.detail),
         };
-        steps.push(Step { when: asked.when(row.at()), text });
+        let is_deed = entry.kind != EntryKind::Alert;
+        steps.push(Step { when: asked.when(row.at()), text, is_deed });
+    }
+    let deeds = loaded.episode.acts.iter().flat_map(|acts| &acts.deeds);
+    let remembered: Vec<Step> = deeds
+        .map(|deed| Step {
+            when: asked.when(deed.at.as_event()),
+            text: words_of(deed),
+            is_deed: true,
+        })
+        .collect();
+    // What is remembered is in the ledger too; that tells of older ones.
+    if !remembered.is_empty() {
+        steps.retain(|step| !step.is_deed);
+        steps.extend(remembered);
+        steps.sort_by(|one, other| one.when.iso.cmp(&other.when.iso));
     }
     if updates > 0 {
         let text = format!("counted further {}", counted(updates, "time"));
         let at = steps.len().min(1);
-        steps.insert(at, Step { when: asked.when(loaded.episode.last_seen), text });
+        let when = asked.when(loaded.episode.last_seen);
+        steps.insert(at, Step { when, text, is_deed: false });
     }
     steps
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{Extension, extract::State, http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
+    super::{
+        ServerContext,
+        caller::{Caller, Right},
+    },
     asked::Asked,
     chart::Blocks,
     frame::{Frame, refuse, show},
@@ -113,7 +116,11 @@ struct AlertsPage {
     unfiltered: Link,
 }
 
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
@@ -126,7 +133,7 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
     let mut troubles = told.troubles;
     if choice.state == "firing" {
         // What fires is known without it.
-        troubles.retain(|trouble| *trouble != Trouble::Off);
+        troubles.retain(|trouble| !trouble.is_off);
     }
     let all = together(&context, &told.found.0);
     let total_firing = all.values().filter(|episode| episode.is_firing).count();
@@ -168,7 +175,7 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
         kept: kept(&asked),
         search: asked.get("q").unwrap_or_default().to_owned(),
         has_history: choice.state != "firing",
-        may_act: false,
+        may_act: caller.may(Right::Act),
         troubles,
         empty: choice.empty(&asked, total_firing),
         unfiltered: asked.link("/alerts").with("state", "all"),

@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::{
-    super::{ServerContext, status::Health},
+    super::{ServerContext, caller::Caller, problem::Problem, status::Health},
     asked::Asked,
     assets::{ASSETS, Assets},
     link::Link,
@@ -89,6 +89,20 @@ impl Frame {
     pub(super) fn now(&self) -> String {
         self.asked.now.rfc3339()
     }
+}
+
+/// Records that somebody looks at what people did. Where that cannot be, nothing is shown.
+pub(super) fn seen(
+    context: &ServerContext,
+    caller: &Caller,
+    asked: &Asked,
+    rows: usize,
+) -> Result<(), Box<Response>> {
+    let page = asked.path.clone();
+    context.desk.viewed(caller, &page, &asked.here().to_string(), rows).map_err(|problem| {
+        let Problem { status, message, hint, .. } = problem;
+        Box::new(fail(context, &page, status, "Not shown", Mistake::bad(message, hint)))
+    })
 }
 
 /// A page, written.

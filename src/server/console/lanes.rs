@@ -10,7 +10,7 @@ use super::{
     link::Link,
 };
 use crate::engine::{
-    access::{Access, Outcome, SessionStep, Usage, kubectl_line},
+    access::{Access, Outcome, SessionStep, kubectl_line},
     ledger::{Content, Entry, EntryKind, Row},
     text::{one_line, span, thousands},
     time::EventTime,
@@ -285,38 +285,13 @@ impl Line {
     }
 
     /// Of any row.
-    pub(super) fn of_row(asked: &Asked, row: &Row) -> Line {
+    pub(super) fn of_row(asked: &Asked, row: &Row) -> Option<Line> {
         match &row.content {
-            Content::Access(access) => Line::new(asked, access),
-            Content::Entry(entry) => Line::of_entry(asked, row, entry),
-            Content::Usage(usage) => Line::of_usage(asked, row, usage),
+            Content::Access(access) => Some(Line::new(asked, access)),
+            Content::Entry(entry) => Some(Line::of_entry(asked, row, entry)),
+            // What was used is told by the page of permissions.
+            Content::Usage(_) => None,
         }
-    }
-
-    /// A row without an access: when, and what it says.
-    fn bare(asked: &Asked, row: &Row, what: &str, kind: &str, link: Option<Link>) -> Line {
-        Line {
-            when: asked.when(row.at()),
-            classes: String::new(),
-            is_privileged: false,
-            actor: None,
-            what: what.to_owned(),
-            outcome: String::new(),
-            outcome_class: "",
-            source: None,
-            permission: None,
-            object: None,
-            position: String::new(),
-            count: 0,
-            notes: Vec::new(),
-            entry: Some((kind.to_owned(), link)),
-        }
-    }
-
-    fn of_usage(asked: &Asked, row: &Row, usage: &Usage) -> Line {
-        let actor = usage.actor.id.as_ref();
-        let actor = actor.map(|id| (id.to_string(), asked.link("/actor").with("id", id)));
-        Line { actor, ..Line::bare(asked, row, &usage.to_string(), "usage", None) }
     }
 
     fn of_entry(asked: &Asked, row: &Row, entry: &Entry) -> Line {
@@ -329,9 +304,22 @@ impl Line {
         };
         let text =
             [entry.what.as_str(), &entry.detail, &entry.party].map(str::to_owned).join(" · ");
-        let what = text.trim_matches([' ', '·']);
-        let outcome = entry.fact_of("severity").unwrap_or_default().to_owned();
-        Line { outcome, ..Line::bare(asked, row, what, entry.kind.as_str(), link) }
+        Line {
+            when: asked.when(row.at()),
+            classes: String::new(),
+            is_privileged: false,
+            actor: None,
+            what: text.trim_matches([' ', '·']).to_owned(),
+            outcome: entry.fact_of("severity").unwrap_or_default().to_owned(),
+            outcome_class: "",
+            source: None,
+            permission: None,
+            object: None,
+            position: String::new(),
+            count: 0,
+            notes: Vec::new(),
+            entry: Some((entry.kind.as_str().to_owned(), link)),
+        }
     }
 }
 

@@ -2,51 +2,39 @@
 
 use std::time::Duration;
 
-use super::super::ServerContext;
+use super::super::{ServerContext, problem::Problem};
 use crate::{
     archive::{ArchiveError, Filter, Page, Query, Reader},
-    ask::{AskError, Mistake},
+    ask::AskError,
     engine::{ledger::Row, time::EventTime},
 };
-
-/// How long a page waits for the ledger: 5 s. Beyond it the range must be narrower.
-const WAIT: Duration = Duration::from_secs(5);
 
 /// Rows that one part of a page looks through: 20,000.
 pub(super) const ROWS_MAX: usize = 20_000;
 
 /// Why the ledger says nothing, or less than it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) struct Trouble {
+    what: String,
+    hint: String,
     /// This process keeps none.
-    Off,
-    /// It cannot be read, or not all of it.
-    Broken(String),
-    /// It took too long.
-    Slow,
-    /// It has no answer to such a question.
-    Mistaken(Mistake),
+    pub(super) is_off: bool,
 }
 
 impl Trouble {
+    fn of(problem: Problem) -> Trouble {
+        let Problem { code, message, hint, .. } = problem;
+        Trouble { what: message, hint, is_off: code == "ledger_unavailable" }
+    }
+
     /// What is so.
     pub(super) fn what(&self) -> &str {
-        match self {
-            Trouble::Off => "This process keeps no ledger.",
-            Trouble::Broken(_) => "The ledger cannot be read, or not all of it.",
-            Trouble::Slow => "The ledger did not answer within 5 s.",
-            Trouble::Mistaken(mistake) => &mistake.message,
-        }
+        &self.what
     }
 
     /// What to do.
-    pub(super) fn hint(&self) -> String {
-        match self {
-            Trouble::Off => "So pages show what fires now, and nothing of what was.".to_owned(),
-            Trouble::Broken(why) => why.clone(),
-            Trouble::Slow => "Narrow the range.".to_owned(),
-            Trouble::Mistaken(mistake) => mistake.hint.clone(),
-        }
+    pub(super) fn hint(&self) -> &str {
+        &self.hint
     }
 }
 
@@ -63,25 +51,20 @@ pub(super) async fn ask<T: Default + Send + 'static>(
     context: &ServerContext,
     question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
 ) -> Answer<T> {
-    let nothing = |trouble| Answer { found: T::default(), troubles: vec![trouble] };
-    let Some(place) = context.ledger.clone() else { return nothing(Trouble::Off) };
-    let work = tokio::task::spawn_blocking(move || -> Result<_, AskError> {
-        // The first rows come with the first checkpoint; until then there is nothing, and nothing is wrong.
-        if !place.has_begun() {
-            return Ok((T::default(), Vec::new()));
-        }
-        let reader = place.open()?;
-        let problems = reader.problems().iter().map(ToString::to_string).collect::<Vec<_>>();
-        question(&reader).map(|found| (found, problems))
+    let answer = context.desk.ask(move |reader| {
+        let problems: Vec<String> = reader.problems().iter().map(ToString::to_string).collect();
+        question(reader).map(|found| (found, problems))
     });
-    match tokio::time::timeout(WAIT, work).await {
-        Ok(Ok(Ok((found, problems)))) => {
-            Answer { found, troubles: problems.into_iter().map(Trouble::Broken).collect() }
+    match answer.await {
+        Ok((found, problems)) => {
+            let broken = |hint: String| Trouble {
+                what: "A month of the ledger cannot be read, and is left out.".to_owned(),
+                hint,
+                is_off: false,
+            };
+            Answer { found, troubles: problems.into_iter().map(broken).collect() }
         }
-        Ok(Ok(Err(AskError::Mistake(mistake)))) => nothing(Trouble::Mistaken(mistake)),
-        Ok(Ok(Err(AskError::Archive(error)))) => nothing(Trouble::Broken(error.to_string())),
-        Ok(Err(_)) => nothing(Trouble::Broken("the question broke off".to_owned())),
-        Err(_) => nothing(Trouble::Slow),
+        Err(problem) => Answer { found: T::default(), troubles: vec![Trouble::of(problem)] },
     }
 }
 

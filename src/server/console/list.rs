@@ -12,6 +12,8 @@ use super::{
 use crate::{
     archive::Filter,
     engine::{
+        act::{EpisodeKey, Verdict},
+        alert::Alert,
         ledger::{EntryKind, Row},
         text::one_line,
         time::EventTime,
@@ -72,15 +74,42 @@ impl EpisodeLine {
             began: asked.when(episode.starts_at),
             last: asked.when(episode.last_seen),
             is_firing: episode.is_firing,
-            tags: Vec::new(),
-            assignee: String::new(),
+            tags: tags(episode),
+            assignee: episode
+                .acts
+                .as_ref()
+                .and_then(|acts| acts.assignee())
+                .map_or_else(String::new, |who| one_line(who, 60)),
         }
     }
 }
 
-/// What fires, copied in a moment.
+/// What people did about it, in a word each.
+fn tags(episode: &Episode) -> Vec<String> {
+    let Some(acts) = &episode.acts else { return Vec::new() };
+    let silenced = (!acts.silenced_by.is_empty()).then(|| "silenced".to_owned());
+    let taken = acts.is_quieted().then(|| "acknowledged".to_owned());
+    let verdict = acts.verdict().map(|verdict| verdict_words(verdict).to_owned());
+    [silenced, taken, verdict].into_iter().flatten().collect()
+}
+
+/// A verdict in words.
+pub(super) const fn verdict_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::TruePositive => "true positive",
+        Verdict::Benign => "benign",
+        Verdict::FalsePositive => "false positive",
+    }
+}
+
+/// What fires, copied in a moment, with what people did about it.
 pub(super) fn firing(status: &Status) -> Vec<Episode> {
-    status.read().alerts.values().map(Episode::of_alert).collect()
+    let inner = status.read();
+    let episode = |alert: &Alert| {
+        let acts = inner.episodes.get(&EpisodeKey::of(alert)).cloned();
+        Episode { acts, ..Episode::of_alert(alert) }
+    };
+    inner.alerts.values().map(episode).collect()
 }
 
 /// Entries of alerts of a range, the last ones if there are too many, and whether that is so.
@@ -107,8 +136,9 @@ pub(super) fn together(
     let mut all = episodes(rows, &rules);
     // What the status does not know does not fire, whatever its last entry says: it was resolved while
     // nothing could be written.
-    for episode in all.values_mut().filter(|episode| episode.is_firing) {
+    for episode in all.values_mut() {
         episode.is_firing = false;
+        episode.acts = episode.engine_key().and_then(|key| context.status.acts_of(key));
     }
     for episode in firing(&context.status) {
         all.insert((episode.fingerprint.clone(), episode.starts_at), episode);

@@ -19,6 +19,7 @@ mod ledger;
 mod link;
 mod list;
 pub(super) mod overview;
+pub(super) mod permissions;
 mod row;
 pub(super) mod rules;
 pub(super) mod sessions;

@@ -1,8 +1,9 @@
 //! One line of the list of alerts: an episode, whether it fires or is remembered by the ledger.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::engine::{
+    act::{Episode as Acts, EpisodeKey},
     alert::{Alert, AlertState},
     ledger::{Entry, Row as LedgerRow},
     rule::{RuleSet, Severity},
@@ -30,6 +31,8 @@ pub(super) struct Episode {
     pub(super) value: f64,
     pub(super) threshold: String,
     pub(super) findings: u64,
+    /// What people did about it, as far as it is remembered.
+    pub(super) acts: Option<Arc<Acts>>,
 }
 
 /// Fields that name who acted, the best first.
@@ -64,6 +67,7 @@ impl Episode {
             value: alert.value,
             threshold: alert.threshold.clone(),
             findings: alert.finding_count,
+            acts: None,
         }
     }
 
@@ -98,7 +102,14 @@ impl Episode {
             value: entry.fact_of("value").and_then(|text| text.parse().ok()).unwrap_or(1.0),
             threshold: String::new(),
             findings: 0,
+            acts: None,
         })
+    }
+
+    /// Its name for the engine.
+    pub(super) fn engine_key(&self) -> Option<EpisodeKey> {
+        let fingerprint = self.fingerprint.parse().ok()?;
+        Some(EpisodeKey { fingerprint, starts_at: self.starts_at })
     }
 
     /// Its identity in forms and cursors.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{Extension, extract::State, http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
+    super::{ServerContext, caller::Caller},
     asked::{Asked, When},
     cover::{Hours, hours, unknown},
-    frame::{Frame, missing, refuse, show},
+    frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::{Trouble, ask, rows},
     link::Link,
@@ -97,7 +97,11 @@ struct SessionsPage {
     troubles: Vec<Trouble>,
 }
 
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let read = Asked::read(&uri, sessions::QUESTION.parameters, "24h").and_then(|asked| {
         let question = sessions::Question::read(&asked.params, asked.now.as_event())?;
         Ok((asked, question))
@@ -110,6 +114,9 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
     let answer = ask(&context, move |reader| sessions::ask(reader, &question)).await;
     let found = answer.found.sessions;
     let text = |name: &str| asked.get(name).unwrap_or_default().to_owned();
+    if let Err(answer) = seen(&context, &caller, &asked, found.len()) {
+        return *answer;
+    }
     let page = SessionsPage {
         total: found.len(),
         lines: found
@@ -153,7 +160,11 @@ struct Found {
 }
 
 /// One session.
-pub(in crate::server) async fn one(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn one(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, "/sessions", mistake),
@@ -181,6 +192,9 @@ pub(in crate::server) async fn one(State(context): State<ServerContext>, uri: Ur
     let Some(session) = sessions.iter().find(|session| hex_of(&session.request) == wanted) else {
         return nowhere();
     };
+    if let Err(answer) = seen(&context, &caller, &asked, answer.found.rows.len()) {
+        return *answer;
+    }
     let page = SessionPage::new(&context, asked.clone(), session, &answer.found, answer.troubles);
     show(&page)
 }

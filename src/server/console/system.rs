@@ -1,14 +1,13 @@
 //! Pages about the process itself: `/sources`, `/delivery`, `/ledger`, `/settings`, `/reports`.
 
 use askama::Template;
-use axum::{
-    extract::{Extension, State},
-    http::Uri,
-    response::Response,
-};
+use axum::{Extension, extract::State, http::Uri, response::Response};
 
 use super::{
-    super::{ServerContext, caller::Caller},
+    super::{
+        ServerContext,
+        caller::{Caller, Right},
+    },
     asked::{Asked, When},
     frame::{Frame, refuse, show},
     ledger::{Trouble, ask, last_rows},
@@ -252,13 +251,21 @@ struct LedgerFound {
 }
 
 /// `/ledger`: what is kept, whether it hangs together, and its latest entries.
-pub(in crate::server) async fn ledger(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn ledger(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[LEDGER_PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
-    let chosen = asked.get("kind").unwrap_or("rules").to_owned();
-    let kind = EntryKind::parse(&chosen).unwrap_or(EntryKind::Rules);
+    // Who looked, and who came in, is for those who check on others.
+    let is_shown = |kind: EntryKind| {
+        caller.may(Right::Report) || !matches!(kind, EntryKind::View | EntryKind::Login)
+    };
+    let chosen = asked.get("kind").and_then(EntryKind::parse).filter(|kind| is_shown(*kind));
+    let kind = chosen.unwrap_or(EntryKind::Rules);
     let range = (asked.from, asked.to);
     let answer = ask(&context, move |reader| {
         let (rows, is_cut) = last_rows(reader, &[Filter::Entries(kind)], range, ENTRIES_SHOWN)?;
@@ -283,6 +290,7 @@ pub(in crate::server) async fn ledger(State(context): State<ServerContext>, uri:
         waiting: found.waiting,
         kinds: EntryKind::ALL
             .iter()
+            .filter(|one| is_shown(**one))
             .map(|one| (one.as_str(), asked.here_with("kind", one.as_str()), *one == kind))
             .collect(),
         lines: found.rows.iter().rev().filter_map(|row| EntryLine::new(&asked, row)).collect(),
@@ -341,6 +349,60 @@ pub(in crate::server) async fn settings(
         caller,
         zones: zones.collect(),
         frame: Frame::new(&context, asked, "/settings", "Settings"),
+    };
+    show(&page)
+}
+
+/// A report that can be made, with its command.
+struct ReportLine {
+    title: &'static str,
+    about: &'static str,
+    command: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/reports.html", config = "src/html/askama.toml")]
+struct ReportsPage {
+    frame: Frame,
+    lines: Vec<ReportLine>,
+}
+
+/// `/reports`: which there are, and the command that makes each, over the range of the page.
+pub(in crate::server) async fn reports(State(context): State<ServerContext>, uri: Uri) -> Response {
+    let asked = match Asked::read(&uri, &[], "30d") {
+        Ok(asked) => asked,
+        Err(mistake) => return refuse(&context, uri.path(), mistake),
+    };
+    let range = if asked.since.is_empty() {
+        format!("--from {} --to {}", asked.from.rfc3339(), asked.to.rfc3339())
+    } else {
+        format!("--since {}", asked.since)
+    };
+    let line = |(title, about, command): (&'static str, &'static str, &str)| ReportLine {
+        title,
+        about,
+        command: format!("tripline {command} {range} --zone {} -o report.html", asked.zone_name),
+    };
+    let lines = [
+        (
+            "Access",
+            "Who did what, from where, by which permission; a line for each person to judge and sign.",
+            "report access",
+        ),
+        (
+            "Alerts",
+            "By rule and severity; how long until people were told and took them; verdicts, silences, what was not delivered.",
+            "report alerts",
+        ),
+        (
+            "Compliance",
+            "Evidence for each control of a framework: pci-dss, soc2, gdpr, iso27001, nist-800-53, cis-k8s.",
+            "report compliance --framework soc2",
+        ),
+    ];
+    let page = ReportsPage {
+        lines: lines.into_iter().map(line).collect(),
+        frame: Frame::new(&context, asked, "/reports", "Reports"),
     };
     show(&page)
 }

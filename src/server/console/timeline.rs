@@ -2,13 +2,13 @@
 //! was done to an object, by whom.
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{Extension, extract::State, http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
+    super::{ServerContext, caller::Caller},
     asked::Asked,
     cover::{Hours, hours, unknown},
-    frame::{Frame, refuse, show},
+    frame::{Frame, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::{Trouble, ask, last_rows},
     link::Link,
@@ -57,7 +57,11 @@ struct TimelinePage {
 }
 
 /// `/timeline`
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let read = Asked::read(&uri, timeline::QUESTION.parameters, "24h").and_then(|asked| {
         let question = timeline::Question::read(&asked.params, asked.now.as_event())?;
         Ok((asked, question))
@@ -71,6 +75,9 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
             .await;
     let found = answer.found;
     let next = found.next.map(|next| asked.here().set("after", &next.to_string()));
+    if let Err(answer) = seen(&context, &caller, &asked, found.rows.len()) {
+        return *answer;
+    }
     let page = TimelinePage {
         action: "/timeline",
         verbs: Vec::new(),
@@ -87,7 +94,7 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
                 ("class", "class"),
             ],
         ),
-        lines: found.rows.iter().map(|row| Line::of_row(&asked, row)).collect(),
+        lines: found.rows.iter().filter_map(|row| Line::of_row(&asked, row)).collect(),
         next,
         first: asked.get("after").map(|_| asked.here().without("after")),
         is_asked: true,
@@ -99,7 +106,11 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
 }
 
 /// `/who`
-pub(in crate::server) async fn who(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn who(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     // The form alone asks nothing.
     let optional: Vec<Vec<Parameter>> = who_did::QUESTION
         .parameters
@@ -128,13 +139,16 @@ pub(in crate::server) async fn who(State(context): State<ServerContext>, uri: Ur
     .await;
     let (rows, next) = answer.found;
     let line = |(row, covers): &(Row, bool)| {
-        let mut line = Line::of_row(&asked, row);
+        let mut line = Line::of_row(&asked, row)?;
         if *covers {
             line.notes.push("covered it".to_owned());
         }
-        line
+        Some(line)
     };
     let chosen = asked.get("verb").unwrap_or("get");
+    if let Err(answer) = seen(&context, &caller, &asked, rows.len()) {
+        return *answer;
+    }
     let page = TimelinePage {
         action: "/who",
         verbs: RESOURCE_VERBS
@@ -147,7 +161,7 @@ pub(in crate::server) async fn who(State(context): State<ServerContext>, uri: Ur
             &asked,
             &[("resource", "to what"), ("name", "which one"), ("namespace", "in namespace")],
         ),
-        lines: rows.iter().map(line).collect(),
+        lines: rows.iter().filter_map(line).collect(),
         next: next.map(|next| asked.here().set("after", &next.to_string())),
         first: asked.get("after").map(|_| asked.here().without("after")),
         is_asked,
@@ -187,7 +201,11 @@ struct Found {
 }
 
 /// `/object`
-pub(in crate::server) async fn object(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn object(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let read = Asked::read(&uri, &[PARAMETERS], "24h").and_then(|asked| {
         let is_change = asked.params.flag("changes")?;
         Ok::<_, Mistake>((asked, is_change))
@@ -231,6 +249,9 @@ pub(in crate::server) async fn object(State(context): State<ServerContext>, uri:
     } else {
         asked.here_with("changes", "true")
     };
+    if let Err(answer) = seen(&context, &caller, &asked, accesses.len()) {
+        return *answer;
+    }
     let page = ObjectPage {
         lanes,
         lines: accesses

@@ -1,13 +1,13 @@
 //! `/visits`: who was there, from when to when, and how much they did; `/visit`: one of them.
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{Extension, extract::State, http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
+    super::{ServerContext, caller::Caller},
     asked::Asked,
     cover::{Hours, hours, unknown},
-    frame::{Frame, missing, refuse, show},
+    frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::{Trouble, ask, rows},
     link::Link,
@@ -45,7 +45,11 @@ struct VisitsPage {
     troubles: Vec<Trouble>,
 }
 
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let read = Asked::read(&uri, visits::QUESTION.parameters, "24h").and_then(|asked| {
         let question = visits::Question::read(&asked.params, asked.now.as_event())?;
         Ok((asked, question))
@@ -57,6 +61,9 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
     let has_machines = question.machines;
     let answer = ask(&context, move |reader| visits::ask(reader, &question)).await;
     let visits = answer.found.visits;
+    if let Err(answer) = seen(&context, &caller, &asked, visits.len()) {
+        return *answer;
+    }
     let page = VisitsPage {
         total: visits.len(),
         visits: visits
@@ -101,7 +108,11 @@ struct Found {
 }
 
 /// One visit: what its actor did without a long pause.
-pub(in crate::server) async fn one(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn one(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, "/visits", mistake),
@@ -129,6 +140,9 @@ pub(in crate::server) async fn one(State(context): State<ServerContext>, uri: Ur
     }
     let visits = visits.finish();
     let Some(visit) = visits.first().filter(|visit| visit.start == start) else { return nowhere() };
+    if let Err(answer) = seen(&context, &caller, &asked, answer.found.rows.len()) {
+        return *answer;
+    }
     let page = VisitPage::new(&context, asked, visit, &answer.found, answer.troubles);
     show(&page)
 }

@@ -88,6 +88,9 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /api/v1/who-did", "ra"),
     ("GET /api/v1/visits", "ra"),
     ("GET /api/v1/sessions", "ra"),
+    ("GET /api/v1/permissions", "ra"),
+    ("GET /api/v1/suggested-role", "ra"),
+    ("POST /api/v1/permissions/import", "r"),
 ];
 
 const AUTH: &str = "
@@ -145,6 +148,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
         reload: mpsc::channel(1).0,
         acts: mpsc::channel(1).0,
         ledger: None,
+        fetch_event: None,
         desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
     };
     let (router, guard) = guarded(context, settings, is_reachable);

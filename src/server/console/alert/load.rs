@@ -37,6 +37,15 @@ const OTHERS: Duration = Duration::from_secs(7 * 86_400);
 /// Other alerts shown.
 const OTHERS_MAX: usize = 20;
 
+/// Kinds of entries of what people do about alerts.
+const DEEDS: [EntryKind; 5] = [
+    EntryKind::Acknowledge,
+    EntryKind::Assign,
+    EntryKind::Verdict,
+    EntryKind::Comment,
+    EntryKind::Resolve,
+];
+
 /// What is known of an episode.
 pub(super) struct Loaded {
     pub(super) episode: Episode,
@@ -75,8 +84,8 @@ struct Found {
 pub(super) async fn load(
     context: &ServerContext,
     asked: &Asked,
-    fingerprint: Fingerprint,
-    start: EventTime,
+    (fingerprint, start): (Fingerprint, EventTime),
+    sees_accesses: bool,
 ) -> Option<(Loaded, Vec<Trouble>)> {
     let name = fingerprint.to_string();
     let (live, rules, watermark) = {
@@ -98,7 +107,7 @@ pub(super) async fn load(
     let mut troubles = told.troubles;
     let mut remembered = episodes(&told.found, &rules);
     let remembered = remembered.remove(&(name.clone(), start));
-    let episode = match (&live, remembered) {
+    let mut episode = match (&live, remembered) {
         (Some(alert), _) => Episode::of_alert(alert),
         (None, Some(mut episode)) => {
             episode.is_firing = false;
@@ -106,11 +115,13 @@ pub(super) async fn load(
         }
         (None, None) => return None,
     };
+    episode.acts = episode.engine_key().and_then(|key| context.status.acts_of(key));
     let first = live.as_ref().map_or(start, |alert| alert.first_seen);
     let begin = first.max(episode.last_seen.minus(DURING_MAX));
     let range = (begin.minus(AROUND), episode.last_seen.plus(AROUND));
     let since = first.minus(BEFORE);
-    let (actor, subject) = (episode.actor.clone(), name.clone());
+    let actor = episode.actor.clone().filter(|_| sees_accesses);
+    let subject = name.clone();
     let of_episode = told.found;
     let answer = ask(context, move |reader| {
         let (around, before) = of_actor(reader, actor.as_deref(), range, (since, first))?;
@@ -118,7 +129,15 @@ pub(super) async fn load(
         let mut deliveries = rows(reader, filters, (start, EventTime::MAX), ROWS_MAX)?.rows;
         deliveries.retain(|row| is_about(row, &subject));
         let hours = hours(reader, range)?;
-        Ok(Found { changes: of_episode, deliveries, around, before, hours })
+        let mut changes = of_episode;
+        for kind in DEEDS {
+            let filters = vec![Filter::Entries(kind)];
+            let mut deeds = rows(reader, filters, (start, EventTime::MAX), ROWS_MAX)?.rows;
+            deeds.retain(|row| row.entry().is_some_and(|entry| entry.subject == subject));
+            changes.append(&mut deeds);
+        }
+        changes.sort_by_key(Row::at);
+        Ok(Found { changes, deliveries, around, before, hours })
     })
     .await;
     troubles.extend(answer.troubles);
