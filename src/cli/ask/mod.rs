@@ -94,9 +94,9 @@ fn flag(is_set: bool) -> Option<&'static str> {
 
 /// Has it recorded that somebody looked at what people did, or says that it is not.
 pub(super) fn leave_note(
-    state: &Path,
-    is_copy: bool,
-    (question, params): (&str, &Params),
+    (state, is_copy): (&Path, bool),
+    question: &str,
+    params: &Params,
     rows: usize,
 ) {
     let said: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -146,7 +146,7 @@ impl AskArgs {
             output::tell(&format!("warning: {warning}"));
         }
         if kind.is_personal() && server.is_none() {
-            leave_note(&self.state, self.ledger.is_some(), (kind.name, &params), written.count);
+            leave_note((&self.state, self.ledger.is_some()), kind.name, &params, written.count);
         }
         output::print_all(&written.text)?;
         if let Some(next) = written.next
