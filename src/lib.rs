@@ -18,6 +18,8 @@ pub mod backtest;
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod config;
+#[cfg(feature = "shell")]
+pub mod evidence;
 pub mod generate;
 #[cfg(feature = "shell")]
 mod html;

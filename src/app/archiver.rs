@@ -174,3 +174,57 @@ impl Archiver {
         drop(self.control.send(Input::Engine(input)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Limits;
+
+    /// What the archiver tells the engine: alerts by name and state.
+    fn told(inputs: &Receiver<Input>) -> Vec<String> {
+        let word = |input: Input| match input {
+            Input::Engine(coordinator::Input::Alert(alert)) => {
+                let name = alert.labels.get("alertname").cloned().unwrap_or_default();
+                Some(format!("{name} {}", alert.state.as_str()))
+            }
+            _ => None,
+        };
+        inputs.try_iter().filter_map(word).collect()
+    }
+
+    /// `TriplineLedgerStalled` is told once writing has failed for a minute, and its end when it works again.
+    #[test]
+    fn people_hear_of_a_ledger_that_stands_still_and_of_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let blocked = directory.path().join("ledger");
+        std::fs::write(&blocked, "a file where the directory should be").unwrap();
+        let limits = Limits { free_min: 0, size_max: u64::MAX, months: 13 };
+        let (control, inputs) = channel();
+        let mut archiver = Archiver {
+            archive: Archive::new(&blocked, limits),
+            control,
+            status: Arc::new(Status::new(&[COMPONENT])),
+            metrics: Arc::new(Metrics::new()),
+            failing_since: None,
+            is_told: false,
+        };
+        let entry = Entry::new(EntryKind::Start, "1", "started");
+        let content = crate::engine::ledger::Content::Entry(Box::new(entry));
+        let row = Arc::new(Row { id: 1, recorded: now(), content });
+        let mut waiting = vec![row];
+        archiver.write(&mut waiting);
+        assert_eq!(
+            (told(&inputs), waiting.len()),
+            (Vec::new(), 1),
+            "not at once, and nothing is lost"
+        );
+        archiver.failing_since = Instant::now().checked_sub(STALLED_AFTER);
+        archiver.write(&mut waiting);
+        archiver.write(&mut waiting);
+        assert_eq!(told(&inputs), ["TriplineLedgerStalled firing"]);
+        std::fs::remove_file(&blocked).unwrap();
+        archiver.write(&mut waiting);
+        assert_eq!(told(&inputs), ["TriplineLedgerStalled resolved"]);
+        assert!(waiting.is_empty());
+    }
+}

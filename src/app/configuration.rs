@@ -20,7 +20,7 @@ use crate::{
         dead_letter_topic::DeadLetterTopic,
     },
     telemetry::Metrics,
-    web::{Access, Certificate, SecretSource},
+    web::{Access, Certificate, SecretSource, TOKEN_BYTES_MIN},
 };
 
 use super::{
@@ -37,7 +37,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Configuration {
     /// What belongs to no other module.
     pub general: General,
-    pub(super) sources: Vec<ConfiguredSource>,
+    pub(super) sources: Arc<[ConfiguredSource]>,
     receivers: Vec<ReceiverConfig>,
     route: Route,
     inhibit: Vec<InhibitRule>,
@@ -45,6 +45,8 @@ pub struct Configuration {
     /// Whether an alert always fires.
     pub has_heartbeat: bool,
     pub(super) secrets: SecretReader,
+    /// SHA-256 of what was written, secrets masked.
+    pub hash: String,
 }
 
 /// One entry of `sources`.
@@ -99,6 +101,12 @@ impl Configuration {
             let help = "name a `file` instead, or add a Kafka source";
             root.invalid("dead_letter", "a dead-letter topic needs a Kafka source", help);
         }
+        if general.ledger.topic.is_some()
+            && !sources.iter().any(|source| source.config.kafka().is_some())
+        {
+            let help = "leave `topic` out, or add a Kafka source";
+            root.invalid("ledger", "the topic of the ledger needs a Kafka source", help);
+        }
         if let Some((settings, _)) = &canary
             && !sources.iter().any(|source| takes_canary(source, settings))
         {
@@ -106,15 +114,17 @@ impl Configuration {
             root.invalid("canary", "the canary needs a Kafka source", help);
         }
         let route = route?;
+        let hash = document.hash();
         Some(Configuration {
             general,
-            sources,
+            sources: sources.into(),
             receivers,
             route,
             inhibit,
             canary,
             has_heartbeat,
             secrets,
+            hash,
         })
     }
 
@@ -156,7 +166,27 @@ impl Configuration {
             .filter_map(|secret| self.secrets.read(&secret).err())
             .map(|why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why))
             .collect();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let built = http.auth.as_ref().map(|auth| Credentials::build(auth, self.secret_source()));
+        let why = |why| Diagnostic::error_nowhere(code::SERVER_IMPOSSIBLE, format!("http.{why}"));
+        built.transpose().map(drop).map_err(|problem| vec![why(problem)])
+    }
+
+    /// What others could guess of what lets people in, as warnings.
+    pub fn weak_secrets(&self) -> Vec<Diagnostic> {
+        let token = self.general.http.web.access.token();
+        let found = token.and_then(|token| self.secrets.read(token).ok()).unwrap_or_default();
+        let lines = found.lines().map(str::trim).filter(|line| !line.is_empty());
+        let is_short = |line: &&str| line.len() < TOKEN_BYTES_MIN;
+        let count = lines.filter(is_short).count();
+        let title = format!(
+            "http.bearer_token: {} shorter than {TOKEN_BYTES_MIN} characters, and can be guessed",
+            if count == 1 { "a token is".to_owned() } else { format!("{count} tokens are") },
+        );
+        let warning = Diagnostic::warning_nowhere(code::WEAK_DOOR, title);
+        (count > 0).then(|| warning.help("make one: `openssl rand -hex 32`")).into_iter().collect()
     }
 
     /// Builds all notifiers.
@@ -211,7 +241,7 @@ impl Configuration {
     pub fn build_sources(&self) -> Result<Vec<NamedSource>, Vec<Diagnostic>> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
         let read = self.secret_source();
-        for source in &self.sources {
+        for source in &*self.sources {
             match source.config.build(&read) {
                 Ok(built) => sources.push(NamedSource {
                     name: source.name.clone(),
@@ -296,6 +326,20 @@ impl Configuration {
         let producer = opened.and_then(|opened| Producer::new(opened, &settings.topic));
         let producer = producer.map_err(failed)?;
         Ok(Some(Canary::new(settings.clone(), Arc::clone(flock), producer, Arc::clone(metrics))))
+    }
+
+    /// What copies the ledger to its topic, if it has one.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn build_ledger_topic(&self) -> Result<Option<Producer>, Vec<Diagnostic>> {
+        let Some(topic) = &self.general.ledger.topic else { return Ok(None) };
+        let producer = self.dead_letter_cluster().and_then(|cluster| Producer::new(cluster, topic));
+        let failed = |why: String| {
+            let what = format!("ledger.topic: {why}");
+            vec![Diagnostic::error_nowhere(code::KAFKA_IMPOSSIBLE, what)]
+        };
+        producer.map(Some).map_err(failed)
     }
 
     /// Opens the place for records that cannot be decoded.

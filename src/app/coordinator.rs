@@ -1,7 +1,7 @@
 //! The one thread that owns the engine's coordinator and the store: it carries out what is decided there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -20,6 +20,7 @@ use super::{
     input::Input,
     self_alert::ShedAccesses,
     source_health::SourceHealth,
+    take_over,
     troubles::{
         CLOSED_WITHOUT, GROUP_SHARED, PARTITIONS_UNREAD, RECORDS_LOST, STATE_LOST, TOPIC_MADE_ANEW,
         Troubles,
@@ -34,8 +35,8 @@ use crate::{
         dispatch::{Notification, Outcome},
         dispatcher::ANSWER,
         ledger::{Entry, EntryKind},
+        member::LedgerInput,
         record::{PartitionName, Position},
-        rule::RuleSet,
     },
     server::{ActRequest, Health, NotDone, Status},
     source::{Claim, SourceError, SourceEvent},
@@ -99,6 +100,8 @@ pub(super) struct CoordinatorThread {
     pub(super) stop: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
     pub(super) status: Arc<Status>,
+    /// SHA-256 of the configuration.
+    pub(super) configuration: String,
     pub(super) on_alert: Box<dyn FnMut(&Alert) + Send>,
     pub(super) progress: Progress,
 }
@@ -128,6 +131,8 @@ pub(super) struct Progress {
     said: Quiet,
     /// Accesses that were shed, and whether people know.
     shed: ShedAccesses,
+    /// What an earlier version kept cannot be read; the next start tries again.
+    cannot_take_over: bool,
 }
 
 impl CoordinatorThread {
@@ -150,6 +155,7 @@ impl CoordinatorThread {
                 Err(RecvTimeoutError::Disconnected) => self.tell(coordinator::Input::Stop),
             }
             self.end_troubles();
+            self.take_over();
             self.coordinator.handle_timeout(now());
             while let Some(effect) = self.coordinator.poll_effect(now()) {
                 if let Effect::End(end) = effect {
@@ -165,6 +171,21 @@ impl CoordinatorThread {
     fn end_troubles(&mut self) {
         for alert in self.progress.troubles.take_over(now()) {
             self.tell(coordinator::Input::Alert(Box::new(alert)));
+        }
+    }
+
+    /// Takes some more of what an earlier version kept into the ledger.
+    fn take_over(&mut self) {
+        if self.progress.cannot_take_over {
+            return;
+        }
+        match take_over::next(&self.coordinator, &mut *self.store) {
+            Ok(Some(input)) => self.tell(coordinator::Input::Ledger(input)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!("the ledger of an earlier version cannot be read: {error}");
+                self.progress.cannot_take_over = true;
+            }
         }
     }
 
@@ -184,7 +205,9 @@ impl CoordinatorThread {
         match input {
             Input::Engine(input) => {
                 if matches!(input, coordinator::Input::Stop) {
-                    let entry = Entry::new(EntryKind::Stop, env!("CARGO_PKG_VERSION"), "stopped");
+                    let entry = Entry::new(EntryKind::Stop, env!("CARGO_PKG_VERSION"), "stopped")
+                        .fact("rule_set", &self.rules.get().1.version)
+                        .fact("configuration", &self.configuration);
                     self.tell(coordinator::Input::Entry(Box::new(entry)));
                 }
                 self.note(&input);
@@ -332,10 +355,8 @@ impl CoordinatorThread {
                 let summary =
                     format!("{records} records of {name} were gone before they were read");
                 self.happened(&RECORDS_LOST, &[("partition", &name)], &summary);
-                let entry = Entry::new(EntryKind::Gap, &partition.to_string(), "lost")
-                    .detail("records were deleted before they were read")
-                    .count("records", records.cast_unsigned());
-                self.tell(coordinator::Input::Entry(Box::new(entry)));
+                let records = records.cast_unsigned();
+                self.tell(coordinator::Input::Ledger(LedgerInput::Lost { partition, records }));
             }
             SourceEvent::Rewound { partition, from, to } => {
                 tracing::error!(%partition, from, to, "the partition was made anew; reading it again");
@@ -436,8 +457,8 @@ impl CoordinatorThread {
                 // Whoever sees that they are in force may rely on it.
                 self.rules.replace(epoch, Arc::clone(&rules));
                 tracing::info!(?report, version = rules.version, "rules replaced");
-                let entry = rules_entry(&self.rules.get().1, &rules);
-                self.tell(coordinator::Input::Entry(Box::new(entry)));
+                let trigger = "replaced";
+                self.tell(coordinator::Input::Ledger(LedgerInput::Rules { trigger }));
                 self.metrics.rules_loaded(&rules);
                 self.status.rules_loaded(rules);
                 if let Some(done) = self.progress.reloads.pop_front() {
@@ -555,22 +576,6 @@ impl CoordinatorThread {
             End::Broken { thread } => PipelineEnd::Broken { thread },
         }
     }
-}
-
-/// That another rule set is in force, and what is different about it.
-fn rules_entry(before: &RuleSet, after: &RuleSet) -> Entry {
-    let names = |rules: &RuleSet| -> BTreeSet<String> {
-        rules.written().map(|(_, rule)| rule.meta().name.clone()).collect()
-    };
-    let (old, new) = (names(before), names(after));
-    let list = |left: &BTreeSet<String>, right: &BTreeSet<String>| -> String {
-        left.difference(right).map(String::as_str).collect::<Vec<_>>().join(", ")
-    };
-    Entry::new(EntryKind::Rules, &after.version, "replaced")
-        .fact("before", &before.version)
-        .fact("added", &list(&new, &old))
-        .fact("removed", &list(&old, &new))
-        .count("rules", after.written_count() as u64)
 }
 
 fn keep_dead_letters(sink: &mut dyn DeadLetterSink, letters: &[DeadLetter]) -> Result<(), String> {

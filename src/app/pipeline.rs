@@ -19,7 +19,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use super::coordinator::PipelineEnd;
@@ -30,7 +33,7 @@ use super::{
     delivery::Delivery,
     feed::{CurrentRules, FeedSink, InFlight, Spares, Work, run_detector},
     input::Input,
-    self_alert,
+    self_alert, take_over,
 };
 use crate::{
     archive::Archive,
@@ -39,6 +42,7 @@ use crate::{
         coordinator::{self, Coordinator, CoordinatorSettings},
         dispatch::DispatchPlan,
         ledger::{Chain, Entry, EntryKind},
+        member::LedgerInput,
         record::Position,
         recorder::Sign,
         rule::RuleSet,
@@ -84,6 +88,8 @@ pub struct PipelineSettings {
     pub archive: Option<Archive>,
     /// Who signs the seals of the ledger.
     pub signer: Option<Arc<dyn Sign>>,
+    /// SHA-256 of the configuration, for the ledger; empty if there is none.
+    pub configuration: String,
     /// Where records go that could not be decoded.
     pub dead_letters: Box<dyn DeadLetterSink>,
     /// How often progress is made durable while nothing fires.
@@ -159,7 +165,7 @@ impl Pipeline {
             checkpoint_interval: settings.checkpoint_interval,
             drain: settings.drain,
         };
-        let began = start_entry(&rules);
+        let began = start_entry(&rules, &settings.configuration);
         let mut coordinator = Coordinator::new(now(), rules, engine, &plan, coordinator_settings);
         if let Some(signer) = settings.signer {
             coordinator.sign_with(signer);
@@ -170,8 +176,14 @@ impl Pipeline {
             tracing::error!("the ledger cannot be opened: {error}");
         }
         let last = archive.as_ref().map_or_else(Chain::default, Archive::last);
+        let has_ledger = last.id > 0 || !loaded.spool.is_empty();
         restore(&mut coordinator, loaded, last, &feeds, settings.has_heartbeat);
+        if let Some(input) = take_over::begin(&coordinator, &mut *store, has_ledger) {
+            coordinator.handle(now(), coordinator::Input::Ledger(input));
+        }
         coordinator.handle(now(), coordinator::Input::Entry(Box::new(began)));
+        let rules = LedgerInput::Rules { trigger: "started" };
+        coordinator.handle(now(), coordinator::Input::Ledger(rules));
         let start_archiver = |archive| {
             archiver::start(archive, control.clone(), Arc::clone(&status), Arc::clone(&metrics))
         };
@@ -204,6 +216,7 @@ impl Pipeline {
             stop,
             metrics,
             status,
+            configuration: settings.configuration,
             on_alert: settings.on_alert,
             progress,
         };
@@ -234,10 +247,16 @@ impl Pipeline {
         drop(self.control.send(Input::Act(request)));
     }
 
-    /// What [`Pipeline::act`] does, for who has no pipeline at hand.
-    pub fn acting(&self) -> impl Fn(ActRequest) + Send + use<> {
+    /// Carries out whatever comes from there, as long as the pipeline runs.
+    pub fn follow_acts(&self, mut requests: mpsc::Receiver<ActRequest>, runtime: &Handle) {
         let control = self.control.clone();
-        move |request| drop(control.send(Input::Act(request)))
+        runtime.spawn(async move {
+            while let Some(request) = requests.recv().await {
+                if control.send(Input::Act(request)).is_err() {
+                    break;
+                }
+            }
+        });
     }
 
     /// Puts an entry into the ledger. It is durable with the next checkpoint.
@@ -358,9 +377,10 @@ fn positions_of(all: &[Position], source: Option<&Arc<str>>) -> Vec<Position> {
 }
 
 /// That the process began, and with what.
-fn start_entry(rules: &RuleSet) -> Entry {
+fn start_entry(rules: &RuleSet, configuration: &str) -> Entry {
     Entry::new(EntryKind::Start, env!("CARGO_PKG_VERSION"), "started")
         .fact("rule_set", &rules.version)
+        .fact("configuration", configuration)
         .count("rules", rules.written_count() as u64)
 }
 

@@ -13,6 +13,7 @@ use super::{
     canary::{Canary, News},
     clock::now,
     configuration::Configuration,
+    ledger_topic::{self, LedgerTopic},
     pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
     reload::{LoadedRules, Look, ReloadOutcome, Reloader},
     self_alert::canary_missing,
@@ -25,7 +26,7 @@ use crate::{
         recorder::Sign, text::counted,
     },
     notify::{Printer, Receivers},
-    server::{self, ActRequest, Desk, Health, ReloadRequest, ServerContext, Status},
+    server::{self, ActRequest, Desk, FetchEvent, Health, ReloadRequest, ServerContext, Status},
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -130,6 +131,7 @@ async fn run_in(
     let names = configuration.component_names();
     let mut components: Vec<&str> = names.iter().map(String::as_str).collect();
     components.extend(["rules", "store", archiver::COMPONENT]);
+    components.extend(general.ledger.topic.iter().map(|_| ledger_topic::COMPONENT));
     let status = Arc::new(Status::new(&components));
     status.set_component("rules", Health::Ok, &rules.rules.written_counted());
 
@@ -146,6 +148,7 @@ async fn run_in(
         reload,
         acts,
         desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
+        fetch_event: Some(fetch_event(&configuration)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
@@ -155,6 +158,7 @@ async fn run_in(
     let started = start(&configuration, &rules, printer, &metrics, &status).await;
     let result = match started {
         Ok((pipeline, receivers)) => {
+            let topic = start_ledger_topic(&configuration, &metrics, &status)?;
             let reloader = Reloader::new(
                 configuration.rule_files(),
                 &rules.rules,
@@ -169,13 +173,21 @@ async fn run_in(
             }
             let watched = Watched { pipeline, reloader, receivers, canary, status, state };
             let requests = (reload_requests, act_requests, entry_requests);
-            watch(watched, general.reload_interval, requests, hangup).await
+            let end = watch(watched, general.reload_interval, requests, hangup).await;
+            tokio::task::block_in_place(|| topic.map(LedgerTopic::finish));
+            end
         }
         Err(error) => Err(error),
     };
     stop_server.cancel();
     drop(server.await);
     result
+}
+
+/// Fetches events again for whoever looks at an alert.
+fn fetch_event(configuration: &Configuration) -> FetchEvent {
+    let fetcher = configuration.event_fetcher();
+    Arc::new(move |event| fetcher.fetch(event))
 }
 
 async fn start(
@@ -210,6 +222,7 @@ async fn start(
         store,
         archive: Some(archive),
         signer,
+        configuration: configuration.hash.clone(),
         dead_letters,
         checkpoint_interval: general.engine.checkpoint_interval,
         workers,
@@ -221,6 +234,18 @@ async fn start(
     };
     let runtime = tokio::runtime::Handle::current();
     Ok((Pipeline::start(settings, runtime)?, receivers))
+}
+
+/// Starts what copies the ledger to its topic, if it has one.
+fn start_ledger_topic(
+    configuration: &Configuration,
+    metrics: &Arc<Metrics>,
+    status: &Arc<Status>,
+) -> Result<Option<LedgerTopic>, RunError> {
+    let producer = configuration.build_ledger_topic().map_err(RunError::Configuration)?;
+    let Some(producer) = producer else { return Ok(None) };
+    let directory = configuration.general.ledger.directory.clone();
+    Ok(Some(LedgerTopic::start(directory, producer, Arc::clone(status), Arc::clone(metrics))?))
 }
 
 /// Opens the ledger, with who signs its seals.

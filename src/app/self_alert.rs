@@ -172,3 +172,45 @@ fn about_tripline(about: &About, now: WallTime, state: AlertState, detail: &str)
     alert.labels.insert("severity".to_owned(), about.severity.as_str().to_owned());
     Alert { state, annotations, ends_at, ..alert }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `TriplineAccessShed` is told once, goes on while more is shed, and ends after ten minutes of calm.
+    #[test]
+    fn accesses_that_are_shed_are_one_alert_until_it_is_calm() {
+        let start = WallTime::from_micros(1_700_000_000_000_000);
+        let after = |minutes: u64| start.plus(Duration::from_secs(60 * minutes));
+        let mut shed = ShedAccesses::default();
+        let mut told = Vec::new();
+        for (minute, total) in [
+            (0, 0),
+            (1, 5),
+            (2, 5),
+            (3, 9),
+            (12, 9),
+            (13, 9),
+            (30, 9),
+            (31, 10),
+            (40, 10),
+            (41, 10),
+        ] {
+            let alert = shed.look(after(minute), total);
+            told.extend(alert.map(|alert| {
+                let name = alert.labels.get("alertname").cloned().unwrap_or_default();
+                (minute, name, alert.state)
+            }));
+        }
+        let name = || "TriplineAccessShed".to_owned();
+        assert_eq!(
+            told,
+            [
+                (1, name(), AlertState::Firing),
+                (13, name(), AlertState::Resolved),
+                (31, name(), AlertState::Firing),
+                (41, name(), AlertState::Resolved),
+            ]
+        );
+    }
+}

@@ -156,6 +156,33 @@ impl Reader {
         Ok(())
     }
 
+    /// Where the chain stood before the first row that is here.
+    pub fn first(&self) -> Chain {
+        self.months.first().map_or_else(Chain::default, |month| month.meta.previous)
+    }
+
+    /// Calls back with the rows behind one, in the order of their ids, until it says that it has seen enough.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn each_behind(
+        &self,
+        after: u64,
+        mut take: impl FnMut(&Row) -> bool,
+    ) -> Result<(), ArchiveError> {
+        let mut goes_on = true;
+        for month in self.months.iter().filter(|month| month.meta.last.id > after) {
+            if goes_on {
+                month.each(after, |row| {
+                    goes_on = take(&row);
+                    goes_on
+                })?;
+            }
+        }
+        let _ = self.spool.iter().filter(|row| row.id > after).all(|row| goes_on && take(row));
+        Ok(())
+    }
+
     /// Whether a text stands in a column (`actor`, `behalf`, `source`, `credential`, `permission`) of a row of
     /// a month. Cost: a look into an index of each month.
     ///

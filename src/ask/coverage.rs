@@ -29,7 +29,8 @@ pub const QUESTION: QuestionKind = QuestionKind {
 const PARAMETERS: &[Parameter] =
     &[Parameter::of(ParameterKind::Flag, "problems", "Only hours that are not complete.")];
 
-const COLUMNS: [&str; 7] = ["hour", "cluster", "verdict", "events", "cut", "dead letters", "late"];
+const COLUMNS: [&str; 9] =
+    ["hour", "cluster", "verdict", "events", "cut", "dead letters", "late", "shed", "lost"];
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -55,6 +56,12 @@ pub struct Hour {
     pub dead_letters: u64,
     /// Events that came after their time had been told of.
     pub late: u64,
+    /// Accesses that were not recorded, since there was no room.
+    pub shed: u64,
+    /// Records that were deleted before they were read, some of which may be of this hour.
+    pub lost: u64,
+    /// Something is missing of which nobody knows the cluster: it may be this one.
+    pub may_lack: bool,
     /// Somebody looked.
     pub is_told: bool,
 }
@@ -67,14 +74,22 @@ pub struct Coverage {
 }
 
 impl Hour {
-    /// What is to be thought of it: `complete`, `degraded`, `silent` or `not observed`.
+    /// What is to be thought of it: `complete`, `degraded`, `silent`, `lost` or `not observed`.
     pub const fn verdict(&self) -> &'static str {
-        match (self.is_told, self.events, self.cut + self.dead_letters) {
+        let problems = self.cut + self.dead_letters + self.late + self.shed;
+        match (self.is_told, self.events, problems) {
+            _ if self.lost > 0 => "lost",
             (false, ..) => "not observed",
+            _ if self.may_lack => "degraded",
             (true, _, 1..) => "degraded",
             (true, 0, _) => "silent",
             (true, ..) => "complete",
         }
+    }
+
+    /// Whether it tells of nothing but what is missing, of clusters that nobody knows.
+    const fn is_of_any_cluster(&self) -> bool {
+        self.events == 0 && self.cut + self.dead_letters + self.shed + self.lost > 0
     }
 }
 
@@ -101,7 +116,8 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
     let filters = vec![Filter::Entries(EntryKind::Coverage)];
     each(reader, all_of(filters, &question.period), |row| {
         let Some(entry) = row.entry() else { return };
-        if question.cluster.as_ref().is_some_and(|cluster| *cluster != entry.subject) {
+        let is_other = |cluster: &String| *cluster != entry.subject && !entry.subject.is_empty();
+        if question.cluster.as_ref().is_some_and(is_other) {
             return;
         }
         let key = (row.at().micros().div_euclid(HOUR), entry.subject.clone());
@@ -110,11 +126,16 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
         hour.events += entry.count_of("events");
         hour.cut += entry.count_of("cut");
         hour.dead_letters += entry.count_of("dead_letters");
+        hour.shed += entry.count_of("shed");
+        hour.lost += entry.count_of("lost");
         if entry.what == "late" {
             hour.late += entry.count_of("events");
         }
     })?;
     fill(&mut hours, question.period.from, question.period.to);
+    share(&mut hours);
+    let is_asked = |name: &str| question.cluster.as_ref().is_none_or(|cluster| *cluster == name);
+    hours.retain(|(_, name), _| is_asked(name));
     hours.retain(|_, hour| !question.problems || hour.verdict() != "complete");
     Ok(Coverage { hours })
 }
@@ -133,6 +154,25 @@ fn fill(hours: &mut BTreeMap<(i64, String), Hour>, from: EventTime, to: EventTim
     }
 }
 
+/// What is missing of nobody knows which cluster may be missing of each.
+fn share(hours: &mut BTreeMap<(i64, String), Hour>) {
+    let of_any: Vec<(i64, Hour)> = hours
+        .iter()
+        .filter(|((_, cluster), hour)| cluster.is_empty() && hour.is_of_any_cluster())
+        .map(|((at, _), hour)| (*at, *hour))
+        .collect();
+    for (at, missing) in of_any {
+        for (_, hour) in hours
+            .range_mut((at, String::new())..)
+            .take_while(|((hour, _), _)| *hour == at)
+            .filter(|((_, cluster), _)| !cluster.is_empty())
+        {
+            hour.may_lack = true;
+            hour.lost += missing.lost;
+        }
+    }
+}
+
 /// An hour as JSON.
 #[derive(Serialize)]
 struct View<'a> {
@@ -143,6 +183,8 @@ struct View<'a> {
     cut: u64,
     dead_letters: u64,
     late: u64,
+    shed: u64,
+    lost: u64,
 }
 
 impl Answer for Coverage {
@@ -160,6 +202,8 @@ impl Answer for Coverage {
                 cut: hour.cut,
                 dead_letters: hour.dead_letters,
                 late: hour.late,
+                shed: hour.shed,
+                lost: hour.lost,
             })
         };
         self.hours.iter().map(item).collect()
@@ -179,6 +223,8 @@ impl Answer for Coverage {
                 shown_number(hour.cut),
                 shown_number(hour.dead_letters),
                 shown_number(hour.late),
+                shown_number(hour.shed),
+                shown_number(hour.lost),
             ]
         };
         self.hours.iter().map(line).collect()

@@ -3,7 +3,7 @@
 //! A question is read from named parameters, the same ones on the command line and in the API; so both make
 //! the same mistakes known in the same words, and give the same numbers. Each answer can be written as a
 //! table, JSON, JSON Lines and CSV. What adds up is folded in [`crate::engine::access`]; here is which rows
-//! are looked at. One file is one question, and [`QUESTIONS`] has them all.
+//! are looked at. One file is one question.
 
 mod answer;
 pub mod coverage;
@@ -94,19 +94,6 @@ pub struct Asked {
     /// Which time it is about.
     pub period: Period,
 }
-
-/// All kinds of questions, by name.
-pub const QUESTIONS: &[&QuestionKind] = &[
-    &coverage::QUESTION,
-    &deliveries::QUESTION,
-    &history::QUESTION,
-    &permissions::grants::QUESTION,
-    &permissions::role::QUESTION,
-    &sessions::QUESTION,
-    &timeline::QUESTION,
-    &visits::QUESTION,
-    &who_did::QUESTION,
-];
 
 impl QuestionKind {
     /// Whether it shows what people did: who looks is recorded, and needs the right to.

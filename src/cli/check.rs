@@ -4,6 +4,7 @@
 //! Nothing is connected to and nothing is written.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,9 +16,10 @@ use crate::{
     app::{clock::now, configuration::Configuration},
     config::{ConfigDocument, rules_dir::read_rules_dir},
     engine::{
-        diagnostic::{Diagnostic, DiagnosticLevel, Format, code, render_explained},
-        rule::{self, LoadOptions},
-        text::printable,
+        diagnostic::{Diagnostic, DiagnosticLevel, Format, Problems, code, render_explained},
+        framework::read_frameworks,
+        rule::{self, LoadOptions, RuleSet},
+        text::{counted, printable},
     },
 };
 
@@ -34,6 +36,7 @@ Examples:
   tripline check
   tripline check --config /etc/tripline/tripline.yaml --strict
   tripline check --rules rules/ --format github
+  tripline check --rules rules/ --frameworks frameworks/
   tripline check --explain R012")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
@@ -41,6 +44,9 @@ pub(super) struct CheckArgs {
     /// Directory with rule files, or one rule file.
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
+    /// Directory with framework files, whose classes the rules must record; or one such file.
+    #[arg(long, value_name = "DIR")]
+    frameworks: Option<PathBuf>,
     /// How to write what was found: text, json, sarif or github.
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format)]
     format: Format,
@@ -88,6 +94,9 @@ pub(super) fn execute(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if let Some(directory) = args.rules.as_ref().or(found.rules_directory.as_ref()) {
         found.rules(&directory.clone());
     }
+    if let Some(directory) = &args.frameworks {
+        found.frameworks(directory);
+    }
     let failed = found.problems.iter().any(|p| args.strict || p.level == DiagnosticLevel::Error);
     let colours = output::stdout_colours();
     let mut text = render_explained(&found.problems, args.format, colours, explain);
@@ -117,6 +126,8 @@ struct Found {
     looked_at: Vec<String>,
     rules_directory: Option<PathBuf>,
     resolve_after: Option<std::time::Duration>,
+    /// What the rules record.
+    classes: BTreeSet<String>,
 }
 
 impl Found {
@@ -137,11 +148,9 @@ impl Found {
         if let Some(configuration) = configuration {
             self.resolve_after = Some(configuration.general.engine.resolve_after);
             self.rules_directory = Some(configuration.general.rules.clone());
-            if with_secrets
-                && !failed
-                && let Err(problems) = configuration.check_secrets()
-            {
-                self.problems.extend(problems);
+            if with_secrets && !failed {
+                self.problems.extend(configuration.check_secrets().err().unwrap_or_default());
+                self.problems.extend(configuration.weak_secrets());
             }
         }
     }
@@ -156,11 +165,24 @@ impl Found {
                 let mut options = LoadOptions { now: Some(now()), ..LoadOptions::default() };
                 options.resolve_after = self.resolve_after.unwrap_or(options.resolve_after);
                 let loaded = rule::load(&sources, &options);
+                self.classes = loaded.rules.as_ref().map(RuleSet::classes).unwrap_or_default();
                 let rules = loaded.rules.map(|rules| rules.written_counted());
                 let what = rules.unwrap_or_else(|| "rules".to_owned());
                 self.looked_at.push(format!("{what} in {}", directory.display()));
                 self.problems.extend(loaded.diagnostics);
             }
         }
+    }
+
+    fn frameworks(&mut self, directory: &Path) {
+        let files = match read_rules_dir(directory) {
+            Err(problems) => return self.problems.extend(problems),
+            Ok(sources) => sources.rules,
+        };
+        let problems = Problems::new();
+        let frameworks = read_frameworks(&files, &self.classes, &problems);
+        let what = counted(frameworks.len(), "framework");
+        self.looked_at.push(format!("{what} in {}", directory.display()));
+        self.problems.extend(problems.into_sorted());
     }
 }

@@ -11,6 +11,7 @@ mod backtest;
 mod check;
 mod dead_letters;
 mod demo;
+mod evidence;
 mod explain;
 mod formats;
 mod generate;
@@ -38,7 +39,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Input, variables};
 
 pub use output::Colour;
-pub use shipped::shipped_rules;
+pub use shipped::{shipped_frameworks, shipped_rules};
 
 /// Exit codes. They are a contract: scripts and unit files rely on them.
 pub mod exit {
@@ -89,6 +90,7 @@ enum Command {
     Coverage(ask::coverage::CoverageArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
     Demo(demo::DemoArgs),
+    Evidence(evidence::EvidenceArgs),
     Explain(explain::ExplainArgs),
     Formats(formats::FormatsArgs),
     Generate(generate::GenerateArgs),
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Coverage(args) => ask::coverage::execute(args),
         Command::DeadLetters(args) => dead_letters::execute(args),
         Command::Demo(args) => demo::execute(args),
+        Command::Evidence(args) => evidence::execute(args),
         Command::Explain(args) => explain::execute(args),
         Command::Formats(args) => formats::execute(args),
         Command::Generate(args) => generate::execute(args),

@@ -1,7 +1,7 @@
 //! `tripline report` and `tripline sample`: what the ledger says of a period, for who must account for it.
 
 use std::{
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{exit, output, shipped, shipped_rules};
+use super::{exit, output, shipped_frameworks, shipped_rules};
 use crate::{
     app::clock::now,
     archive::{
@@ -288,7 +288,7 @@ impl FileArgs {
         let attested = self.attest(&open.reader, key.as_ref(), &open.scope.period);
         let made =
             coverage_of(&open).and_then(|coverage| make(&open, &open.scope, &coverage, &attested));
-        output::show_status("");
+        show("");
         let made = match made {
             Ok(made) => made,
             Err(error) => return answered(error),
@@ -310,7 +310,7 @@ impl FileArgs {
     }
 
     fn attest(&self, reader: &Reader, key: Option<&PublicKey>, period: &Period) -> Attested {
-        output::show_status("verifying the ledger …");
+        show("verifying the ledger …");
         let check =
             |head: &Hash, signature: &[u8]| key.is_some_and(|key| key.signed(head, signature));
         let check = key.is_some().then_some(&check as &dyn Fn(&Hash, &[u8]) -> bool);
@@ -332,7 +332,14 @@ fn coverage_of(open: &Open) -> Result<Coverage, AskError> {
 }
 
 fn progress(rows: u64) {
-    output::show_status(&format!("{} read", counted(rows, "row")));
+    show(&format!("{} read", counted(rows, "row")));
+}
+
+/// Progress, where somebody sees it.
+fn show(line: &str) {
+    if std::io::stderr().is_terminal() {
+        output::show_status(line);
+    }
 }
 
 /// A file that is whole or not there: it is written beside it first.
@@ -366,7 +373,7 @@ impl ComplianceArgs {
                 let read = read_rules_dir(directory);
                 read.map_err(|problems| refuse(&problems, "the frameworks"))?.rules
             }
-            None => shipped::shipped_frameworks(),
+            None => shipped_frameworks(),
         };
         let problems = Problems::new();
         let frameworks = read_frameworks(&files, &rules.classes(), &problems);
@@ -397,7 +404,7 @@ pub(super) fn execute_sample(args: &SampleArgs) -> anyhow::Result<ExitCode> {
     }
     let of = SampleOf { class: args.class.clone(), size: args.size, seed: args.seed };
     let drawn = report::sample::sample(&open.reader, &open.scope, &of, &mut progress);
-    output::show_status("");
+    show("");
     match drawn {
         Ok(sample) => output::print_all(&written(args, &of, &open.scope, &sample))?,
         Err(error) => return answered(error),

@@ -6,7 +6,10 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{exit, output, rule_test};
-use crate::{config::SETTINGS, engine::rule, notify::NOTIFIERS, server::openapi, source::SOURCES};
+use crate::{
+    config::SETTINGS, engine::framework::framework_schema, engine::rule, notify::NOTIFIERS,
+    server::openapi, source::SOURCES,
+};
 
 /// The schema of alerts, as it is shipped.
 const ALERT: &str = include_str!("../../deploy/alert.schema.json");
@@ -36,6 +39,8 @@ enum What {
     Tests,
     /// `identities.yaml`, beside the rules: which users are people, and whose team they are in.
     Identities,
+    /// A file of `frameworks/`: which controls want which evidence of the ledger.
+    Framework,
     /// An alert as receivers get it: a record in Kafka, a line of standard output, an entry of `alerts`
     /// in a webhook's body (which is `#/$defs/notification`).
     Alert,
@@ -51,6 +56,7 @@ pub(super) fn execute(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
         What::Rules => format!("{:#}\n", rule::json_schema()),
         What::Tests => format!("{:#}\n", rule_test::json_schema()),
         What::Identities => format!("{:#}\n", rule::identities_schema()),
+        What::Framework => format!("{:#}\n", framework_schema()),
         What::Alert => ALERT.to_owned(),
         What::Api => format!("{:#}\n", openapi::document()),
         What::Config => format!("{:#}\n", config()),
@@ -83,7 +89,11 @@ fn config() -> Value {
             None => (&mut properties, setting.path),
             Some((section, key)) => (sections.entry(section).or_default(), key),
         };
-        into.insert(key.to_owned(), json!({"description": description}));
+        // Of what is below a section, only `tripline check` knows all.
+        match key.split_once('.') {
+            Some((inner, _)) => drop(into.entry(inner).or_insert_with(|| json!({}))),
+            None => drop(into.insert(key.to_owned(), json!({"description": description}))),
+        }
     }
     for (name, keys) in sections {
         let section = json!({

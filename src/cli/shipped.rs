@@ -135,7 +135,7 @@ const FRAMEWORKS: &[(&str, &str)] = frameworks![
 ];
 
 /// The shipped frameworks; what `frameworks/` holds.
-pub(super) fn shipped_frameworks() -> Vec<Arc<SourceText>> {
+pub fn shipped_frameworks() -> Vec<Arc<SourceText>> {
     let source = |(name, text): &(&str, &str)| SourceText::new(format!("frameworks/{name}"), *text);
     FRAMEWORKS.iter().map(source).collect()
 }

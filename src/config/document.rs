@@ -12,6 +12,8 @@ use std::{
     sync::Arc,
 };
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
     environment::{self, Meaning, PREFIX},
     overlay::{parse_path, parse_value, set, show_path},
@@ -19,6 +21,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, DiagnosticLevel, Place, Problems, SourceText, code},
+    ledger::hex_of,
     limits,
     yaml::{Node, NodeKind, Section, parse},
 };
@@ -184,6 +187,14 @@ impl ConfigDocument {
     /// values of keys that end in `_file` already do.
     pub fn base(&self) -> &Path {
         &self.base
+    }
+
+    /// SHA-256 of all that was written, secrets masked: the same exactly if nothing else has changed.
+    pub fn hash(&self) -> String {
+        let texts = self.parts.iter().map(|part| part.shown.text.as_str());
+        let all =
+            texts.fold(Sha256::new(), |hash, text| hash.chain_update(text).chain_update("\n"));
+        hex_of(&all.finalize())
     }
 
     /// Follows references to secrets.

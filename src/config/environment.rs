@@ -24,7 +24,8 @@ pub(super) const PREFIX: &str = "TRIPLINE_";
 const OPEN_SECTIONS: [&str; 3] = ["sources", "receivers", "route"];
 
 /// Variables with our prefix that are not settings.
-const NOT_SETTINGS: [&str; 1] = ["TRIPLINE_CONFIG"];
+const NOT_SETTINGS: [&str; 4] =
+    ["TRIPLINE_CONFIG", "TRIPLINE_SERVER", "TRIPLINE_TOKEN", "TRIPLINE_URL"];
 
 /// What a variable means.
 #[derive(Debug, PartialEq, Eq)]

@@ -220,6 +220,8 @@ pub struct LedgerSettings {
     pub free_min: u64,
     /// A key in PKCS #8, as PEM.
     pub signing_key_file: Option<PathBuf>,
+    /// A topic in the cluster of the first Kafka source, to which each row is copied.
+    pub topic: Option<String>,
     /// Whose use of permissions is recorded.
     pub usage: UsageMode,
 }
@@ -387,6 +389,7 @@ struct LedgerSection {
     size_max: Option<u64>,
     free_min: Option<u64>,
     signing_key_file: Option<PathBuf>,
+    topic: Option<String>,
     usage: Option<UsageMode>,
 }
 
@@ -401,6 +404,7 @@ impl LedgerSection {
             size_max: size(&section, "size_max"),
             free_min: size(&section, "free_min"),
             signing_key_file: path("signing_key_file"),
+            topic: section.string("topic"),
             usage: section.one_of("usage", &UsageMode::WORDS),
         };
         section.finish();
@@ -414,6 +418,7 @@ impl LedgerSection {
             size_max: self.size_max.unwrap_or(20 << 30),
             free_min: self.free_min.unwrap_or(1 << 30),
             signing_key_file: self.signing_key_file,
+            topic: self.topic,
             usage: self.usage.unwrap_or_default(),
         }
     }

@@ -23,7 +23,7 @@ use super::{
     detector::DetectionBatch,
     dispatch::{DispatchPlan, Notification, Outcome},
     ledger::{Chain, Entry, Row},
-    member::{self, Checkpoint, Member},
+    member::{self, Checkpoint, LedgerInput, Member},
     record::{PartitionName, Position},
     recorder::Sign,
     rule::RuleSet,
@@ -129,6 +129,8 @@ pub enum Input {
     },
     /// Something that Tripline did or was told, for the ledger.
     Entry(Box<Entry>),
+    /// More that the ledger is to tell.
+    Ledger(LedgerInput),
     /// The archive has all rows of the ledger up to this one.
     Archived {
         /// Its id.
@@ -408,6 +410,7 @@ impl Coordinator {
             Input::RetryNow => self.member.retry_now(now),
             Input::Act { ticket, act } => self.member.act(now, ticket, *act),
             Input::Entry(entry) => self.member.handle_entry(now, *entry),
+            Input::Ledger(input) => self.member.handle_ledger(now, input),
             Input::Archived { through } => self.member.handle_archived(through),
             Input::Durable => self.durable(),
             Input::NotDurable => self.not_durable(),

@@ -5,9 +5,18 @@
 
 use std::fmt::Write as _;
 
-/// BLAKE3 over parts, each with its length, so that parts cannot run into each other.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Digest(blake3::Hasher);
+/// BLAKE3 over parts, each with its length, so that parts cannot run into each other. They are put behind each
+/// other first: most digests are of a few short texts, and a hasher that could take more at a time has two
+/// thousand bytes to be moved about.
+#[derive(Clone, Debug)]
+pub(crate) struct Digest(Vec<u8>);
+
+impl Default for Digest {
+    fn default() -> Digest {
+        // What most digests are of.
+        Digest(Vec::with_capacity(256))
+    }
+}
 
 impl Digest {
     /// Of these parts, in their order.
@@ -35,14 +44,14 @@ impl Digest {
     /// With bytes whose end is known without a length: a last part, or one of a fixed size.
     #[must_use]
     pub(crate) fn bytes(mut self, bytes: impl AsRef<[u8]>) -> Digest {
-        self.0.update(bytes.as_ref());
+        self.0.extend_from_slice(bytes.as_ref());
         self
     }
 
     /// The first `N` bytes, at most 32: 16 are an identity, 8 tell apart what nobody attacks.
     pub(crate) fn first<const N: usize>(&self) -> [u8; N] {
         const { assert!(N <= 32, "a digest has 32 bytes") };
-        let hash = self.0.finalize();
+        let hash = blake3::hash(&self.0);
         hash.as_bytes().first_chunk().copied().expect("N is at most 32")
     }
 

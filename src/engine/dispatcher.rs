@@ -27,9 +27,9 @@ use super::{
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{
         Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, GroupStateKey,
-        GroupedAlert, Inhibitor, LedgerEntry, LedgerKind, Notification, NotificationId,
-        NotifierCounts, NotifyReason, Outcome, OutcomeReason, Phase, Receipt, Target, about,
-        backoff, ledger_detail, read_entries, value_of,
+        GroupedAlert, Inhibitor, LedgerEntry, LedgerKind, LedgerSubject, Notification,
+        NotificationId, NotifierCounts, NotifyReason, Outcome, OutcomeReason, Phase, Receipt,
+        Target, about, backoff, ledger_detail, read_entries, value_of,
     },
     limits,
     shard::{StateChange, StateEntry, StateTable},
@@ -368,7 +368,7 @@ impl Dispatcher {
         self.timers.insert((at, Timer::Slot(slot)));
     }
 
-    fn write_down(&mut self, slot: usize, subject: String, what: LedgerKind, detail: String) {
+    fn write_down(&mut self, slot: usize, about: LedgerSubject, what: LedgerKind, detail: String) {
         if self.ledger.len() >= limits::LEDGER_ENTRIES_MAX {
             self.counts.ledger_dropped += 1;
             return;
@@ -380,7 +380,7 @@ impl Dispatcher {
             Some(recipient) => format!("{}/{recipient}", slot.kind),
             None => slot.kind.clone(),
         };
-        self.ledger.push(LedgerEntry { at, subject, receiver, notifier, what, detail });
+        self.ledger.push(LedgerEntry { at, about, receiver, notifier, what, detail });
     }
 
     // ---- alerts into groups ----
@@ -432,7 +432,7 @@ impl Dispatcher {
         }
         self.counts_of(slot).alerts_dropped += 1;
         let detail = "too much is owed".to_owned();
-        self.write_down(slot, fingerprint.to_string(), LedgerKind::Dropped, detail);
+        self.write_down(slot, LedgerSubject::of_alert(fingerprint), LedgerKind::Dropped, detail);
     }
 
     /// The group of a target that an alert falls into, made if need be.
@@ -481,7 +481,8 @@ impl Dispatcher {
         for alert in &expired {
             self.counts_of(slot).alerts_expired += 1;
             let detail = format!("{} ended at {}", alert.rule_title, alert.changed_at);
-            self.write_down(slot, alert.fingerprint.to_string(), LedgerKind::Expired, detail);
+            let about = LedgerSubject::of_alert(alert.fingerprint);
+            self.write_down(slot, about, LedgerKind::Expired, detail);
         }
         for fingerprint in done.into_iter().chain(expired.iter().map(|alert| alert.fingerprint)) {
             self.holders.remove(&(fingerprint, slot));
@@ -634,7 +635,7 @@ impl Dispatcher {
         };
         // Alertmanager is told the same once a minute; an auditor need not be.
         if !(what == LedgerKind::Delivered && is_routine) {
-            self.write_down(slot, notification.id.to_string(), what, detail);
+            self.write_down(slot, LedgerSubject::of(&notification), what, detail);
         }
         let state = self.slot_state(slot);
         state.in_flight = state.in_flight.saturating_sub(1);

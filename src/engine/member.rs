@@ -22,12 +22,12 @@ use super::{
     ledger::{Chain, Entry, Row},
     limits,
     record::{PartitionName, Position},
-    recorder::{Recorder, Sign},
+    recorder::{Recorder, Sign, TakenOver},
     rule::RuleSet,
     shard::{
         EngineSettings, ReplaceReport, RestoreReport, Shard, StateChange, StateEntry, StateTable,
     },
-    time::WallTime,
+    time::{EventTime, WallTime},
 };
 
 /// What one checkpoint makes durable, all of it or nothing.
@@ -89,6 +89,30 @@ pub enum Effect {
     },
     /// Silences, and what people did about alerts, are otherwise than before.
     ActsChanged(Vec<ActNews>),
+}
+
+/// What the ledger is to tell, beside entries that are made elsewhere.
+#[derive(Clone, Debug)]
+pub enum LedgerInput {
+    /// Which rule set is in force.
+    Rules {
+        /// Why: `started` or `replaced`.
+        trigger: &'static str,
+    },
+    /// Records were deleted before they were read.
+    Lost {
+        /// Of this partition.
+        partition: Arc<PartitionName>,
+        /// So many.
+        records: u64,
+    },
+    /// What an earlier version kept.
+    TakeOver {
+        /// In their order.
+        entries: Vec<Entry>,
+        /// How far that is.
+        taken: TakenOver,
+    },
 }
 
 /// The stateful engine of one process.
@@ -211,6 +235,24 @@ impl Member {
     /// Something that Tripline did or was told, for the ledger.
     pub fn handle_entry(&mut self, now: WallTime, entry: Entry) {
         self.recorder.entry(now, entry);
+    }
+
+    /// More that the ledger is to tell.
+    pub fn handle_ledger(&mut self, now: WallTime, input: LedgerInput) {
+        match input {
+            LedgerInput::Rules { trigger } => {
+                self.recorder.rules_in_force(now, self.shard.rules(), trigger);
+            }
+            LedgerInput::Lost { partition, records } => {
+                let clock = self.shard.partitions().get(&partition);
+                let from = clock.map(|clock| clock.time_max).filter(|time| *time > EventTime::MIN);
+                self.recorder.lost(now, &partition.to_string(), from, records);
+            }
+            LedgerInput::TakeOver { entries, taken } => {
+                entries.into_iter().for_each(|entry| self.recorder.entry(now, entry));
+                self.recorder.take_over(taken);
+            }
+        }
     }
 
     /// Detections of one batch. Batches of one source must come in their order.
@@ -447,6 +489,9 @@ impl Member {
     fn advance_recorder(&mut self, now: WallTime) {
         if let Some(watermark) = self.shard.watermark() {
             self.recorder.advance(now, watermark, self.shard.slowest());
+            if self.recorder.rules_are_due(now) {
+                self.recorder.rules_in_force(now, self.shard.rules(), "");
+            }
         }
     }
 
@@ -510,8 +555,13 @@ impl Member {
         self.dispatcher.handle_alert(now, &alert);
         let mut entry = Entry::of_alert(&alert);
         let episode = self.dispatcher.acts().episode(EpisodeKey::of(&alert));
-        for silence in episode.iter().flat_map(|episode| &episode.silenced_by) {
-            entry = entry.fact("silenced_by", &silence.to_string());
+        let silences: Vec<String> = episode
+            .into_iter()
+            .flat_map(|episode| &episode.silenced_by)
+            .map(ToString::to_string)
+            .collect();
+        if !silences.is_empty() {
+            entry = entry.fact("silenced_by", &silences.join(" "));
         }
         self.recorder.entry(now, entry);
         self.waiting.push_back(Effect::AlertChanged(Box::new(alert)));
@@ -535,7 +585,7 @@ fn delivery_row(entry: LedgerEntry) -> LedgerRow {
     LedgerRow {
         at: entry.at,
         kind: "delivery",
-        subject: entry.subject,
+        subject: entry.about.id,
         party: entry.receiver,
         what: entry.what.as_str().to_owned(),
         detail: format!("{}: {}", entry.notifier, entry.detail),

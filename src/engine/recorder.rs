@@ -8,6 +8,7 @@
 mod coverage;
 mod flood;
 mod roll_up;
+mod rule_sets;
 mod usage;
 
 use std::{
@@ -19,9 +20,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{
-    coverage::{Coverage, CoverageKey},
+    coverage::{Coverage, CoverageKey, Hour},
     flood::Floods,
     roll_up::{RollUpKey, RollUps},
+    rule_sets::{RuleSets, Told},
     usage::{UsageDays, UsageKey, Verdict},
 };
 use super::{
@@ -32,7 +34,7 @@ use super::{
         IDENTITIES_PER_RULE_MAX, SEAL_INTERVAL, SEAL_ROWS, SPOOL_BYTES_MAX, SPOOL_ENTRY_ROWS,
         SPOOL_ROWS_MAX,
     },
-    rule::KeyPart,
+    rule::{KeyPart, RuleSet},
     settings::EngineSettings,
     shard::{Identities, Run, Seen},
     state::{StateChange, StateEntry, StateTable},
@@ -87,6 +89,10 @@ pub struct Recorder {
     roll_ups: RollUps,
     coverage: Coverage,
     floods: Floods,
+    rule_sets: RuleSets,
+    /// Up to which row of the list that earlier versions kept all are taken over.
+    taken_over: Option<TakenOver>,
+    taken_over_changed: bool,
     usage: UsageDays,
     /// For the next checkpoint.
     fresh: Vec<Arc<Row>>,
@@ -132,6 +138,30 @@ enum Key {
     Usage(UsageKey),
     /// Since when whose usage is recorded.
     UsageSince,
+    /// [`Told`], the rule set in force.
+    Rules,
+    /// When the text with a hash was written last.
+    Text(Hash),
+    /// [`TakenOver`].
+    TakenOver,
+    /// Losses of which the end is not known.
+    Lost,
+}
+
+/// What was taken over of the list of alerts and deliveries that earlier versions kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// The last row that was.
+    pub through: i64,
+    /// The last one that is to be.
+    pub until: i64,
+}
+
+impl TakenOver {
+    /// Whether there are no more.
+    pub const fn is_done(self) -> bool {
+        self.through >= self.until
+    }
 }
 
 /// Where the ledger has come to.
@@ -157,6 +187,9 @@ impl Recorder {
             roll_ups: RollUps::default(),
             coverage: Coverage::default(),
             floods: Floods::default(),
+            rule_sets: RuleSets::default(),
+            taken_over: None,
+            taken_over_changed: false,
             usage: UsageDays::new(settings.usage),
             fresh: Vec::new(),
             spool: VecDeque::new(),
@@ -211,8 +244,17 @@ impl Recorder {
             self.shed(at).entries += 1;
             return;
         }
+        let mut entry = entry;
+        if self.spool_bytes >= SPOOL_BYTES_MAX && entry.body.take().is_some() {
+            entry = entry.fact("left_out", "there was no room to tell it in full");
+        }
         count(&mut self.counts.rows, entry.kind.as_str());
+        let is_end = entry.kind == EntryKind::Stop;
         self.push(now, Content::Entry(Box::new(entry)));
+        if is_end {
+            // Nothing may come behind it for long.
+            self.seal(now);
+        }
     }
 
     /// The archive has all rows up to this one.
@@ -228,6 +270,41 @@ impl Recorder {
             self.spool.pop_front();
             self.spool_bytes -= bytes;
         }
+    }
+
+    /// Records of a partition were deleted before they were read; event time had come so far there.
+    pub fn lost(&mut self, now: WallTime, partition: &str, from: Option<EventTime>, records: u64) {
+        let entry = Entry::new(EntryKind::Gap, partition, "lost")
+            .detail("records were deleted before they were read")
+            .fact("from", &from.map(EventTime::rfc3339).unwrap_or_default())
+            .count("records", records);
+        self.entry(now, entry);
+        self.coverage.lost(partition, from, records);
+    }
+
+    /// A rule set is in force: who was added, removed and changed, and what its files say, if the ledger does
+    /// not have it. `trigger`: `started` or `replaced`.
+    pub fn rules_in_force(&mut self, now: WallTime, rules: &RuleSet, trigger: &str) {
+        for entry in self.rule_sets.in_force(now, rules, trigger) {
+            self.entry(now, entry);
+        }
+    }
+
+    /// Whether the rule set in force has to be told again, since what was told may be deleted before it is
+    /// out of force.
+    pub fn rules_are_due(&self, now: WallTime) -> bool {
+        self.rule_sets.are_due(now)
+    }
+
+    /// What was taken over from an earlier version; `None` if nobody has looked.
+    pub const fn taken_over(&self) -> Option<TakenOver> {
+        self.taken_over
+    }
+
+    /// So much of what an earlier version kept is in the ledger.
+    pub fn take_over(&mut self, taken: TakenOver) {
+        self.taken_over = Some(taken);
+        self.taken_over_changed = true;
     }
 
     /// Where the chain has come to.
@@ -276,6 +353,18 @@ impl Recorder {
         for (key, told) in self.usage.take_changed() {
             change(&Key::Usage(key), told.map(|told| encode(&told)));
         }
+        if let Some(lost) = self.coverage.take_lost() {
+            change(&Key::Lost, Some(encode(lost)));
+        }
+        if let Some(told) = self.rule_sets.take_told() {
+            change(&Key::Rules, Some(encode(told)));
+        }
+        for (hash, at) in self.rule_sets.take_texts() {
+            change(&Key::Text(hash), at.map(|at| encode(&at)));
+        }
+        if std::mem::take(&mut self.taken_over_changed) {
+            change(&Key::TakenOver, self.taken_over.map(|taken| encode(&taken)));
+        }
         if std::mem::take(&mut self.changed) || !self.fresh.is_empty() {
             // Not by itself: nothing would ever be at rest.
             if let Some(since) = self.usage.take_since() {
@@ -312,10 +401,20 @@ impl Recorder {
                 self.roll_ups.restore_count(key, postcard::from_bytes(&entry.value).ok()?);
             }
             Key::Hour(key) => {
-                self.coverage.restore_hour(key, postcard::from_bytes(&entry.value).ok()?);
+                self.coverage.restore_hour(key, Hour::from_bytes(&entry.value)?);
             }
             Key::Clusters => {
                 self.coverage.restore_clusters(postcard::from_bytes(&entry.value).ok()?);
+            }
+            Key::Rules => {
+                self.rule_sets.restore_told(postcard::from_bytes::<Told>(&entry.value).ok()?);
+            }
+            Key::Text(hash) => {
+                self.rule_sets.restore_text(hash, postcard::from_bytes(&entry.value).ok()?);
+            }
+            Key::Lost => self.coverage.restore_lost(postcard::from_bytes(&entry.value).ok()?),
+            Key::TakenOver => {
+                self.taken_over = Some(postcard::from_bytes(&entry.value).ok()?);
             }
             Key::Usage(key) => self.usage.restore(key, postcard::from_bytes(&entry.value).ok()?),
             Key::UsageSince => self.usage.restore_since(postcard::from_bytes(&entry.value).ok()?),
@@ -377,6 +476,7 @@ impl Recorder {
         let is_full = self.spool.len() >= room || self.spool_bytes >= SPOOL_BYTES_MAX;
         if is_full || !self.floods.has_room(access.at, is_read) {
             self.counts.shed += access.count();
+            self.coverage.shed(access.cluster.as_ref(), access.at, access.count());
             let (first, last) = (access.at, access.last());
             let shed = self.shed(first);
             shed.accesses += access.count();

@@ -53,6 +53,9 @@ impl Value<'_> {
 /// A text as it is compared when case does not count: each character lower-cased by itself, without
 /// regard to its neighbours, so that parts of a text fold like the whole.
 pub fn fold_case(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
@@ -143,6 +146,11 @@ pub fn choices<'c>(
         let mut values: Vec<Option<&Arc<str>>> = part.into_iter().map(Some).collect();
         if values.is_empty() {
             values.push(None);
+        }
+        if let ([only], [value]) = (all.as_mut_slice(), values.as_slice()) {
+            // One way and one value, as nearly always.
+            only.push(*value);
+            continue;
         }
         too_few |= all.len() * values.len() > most;
         let mut longer = Vec::new();

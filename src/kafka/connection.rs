@@ -390,3 +390,35 @@ fn parse_properties(
     }
     good.then_some(properties)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_renewed_when_its_secret_changes_and_can_be_used() {
+        let password = SecretRef::Env("PASSWORD".to_owned());
+        let sasl = Sasl::Password { mechanism: "PLAIN", username: "tripline".to_owned(), password };
+        let connection =
+            Connection { sasl: Some(sasl), ..Connection::new(vec!["host:9092".to_owned()]) };
+        let now = Arc::new(Mutex::new(Ok("first".to_owned())));
+        let read = Arc::clone(&now);
+        let secret: SecretSource = Arc::new(move |_| read.lock().unwrap().clone());
+        let set = |what: Result<&str, &str>| {
+            *now.lock().unwrap() = what.map(str::to_owned).map_err(str::to_owned);
+        };
+        let open = connection.open_to_renew(secret).unwrap();
+        assert_eq!(open.config.get("sasl.password"), Some("first"));
+        assert!(open.renewed().is_none(), "nothing changed");
+        set(Err("it is being written"));
+        assert!(open.renewed().is_none(), "nothing can be made of it");
+        set(Ok("second"));
+        let renewed = open.renewed().unwrap();
+        assert_eq!(renewed.config.get("sasl.password"), Some("second"));
+        assert!(renewed.renewed().is_none());
+        // Until somebody uses it, it is offered again.
+        assert!(open.renewed().is_some());
+        set(Ok("first"));
+        assert!(open.renewed().is_none(), "it is as it was");
+    }
+}

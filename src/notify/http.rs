@@ -22,6 +22,7 @@ use crate::{
         yaml::{SecretRef, Section},
     },
     tls,
+    web::basic_auth,
 };
 
 /// Bytes of an answer that are read: 64 KiB. What follows is left.
@@ -71,16 +72,7 @@ impl HttpConfig {
                 format!("{} must be more than 0 and at most 1m", section.path_of("timeout"));
             section.invalid("timeout", title, "leave it out for 10s");
         }
-        let basic = section.has("basic_auth").then(|| section.section("basic_auth")).flatten();
-        let basic = basic.and_then(|basic| {
-            let user = basic.required_string("username", "basic_auth needs a user name");
-            let password = basic.secret("password");
-            if password.is_none() {
-                basic.missing("password", "write `password_file: PATH` or `password_env: NAME`");
-            }
-            basic.finish();
-            user.zip(password)
-        });
+        let basic = basic_auth(section);
         let bearer = section.secret("bearer_token");
         if basic.is_some() && bearer.is_some() {
             let title = format!("{} has both basic_auth and bearer_token", section.path());

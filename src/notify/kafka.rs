@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
-    form::in_form,
-    json::{self, AlertJson},
+    form::in_form, json,
 };
 use crate::{
     engine::{
+        alert::json::AlertJson,
         diagnostic::Diagnostic,
         dispatch::{Notification, Outcome, OutcomeReason},
         yaml::{SecretRef, Section},

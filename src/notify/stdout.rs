@@ -10,13 +10,12 @@ use anstyle::Style;
 use jiff::tz::TimeZone;
 
 use super::{
-    BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms,
-    json::{self, AlertJson},
+    BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, json,
     message::{self, AlertText},
     parse_zone,
 };
 use crate::engine::{
-    alert::{Alert, AlertState},
+    alert::{Alert, AlertState, json::AlertJson},
     diagnostic::Diagnostic,
     dispatch::{Notification, Outcome, OutcomeReason},
     rule::Severity,

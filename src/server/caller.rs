@@ -74,6 +74,11 @@ impl Caller {
         &self.form_token
     }
 
+    /// Whether they logged in with a browser, and so can log out.
+    pub fn has_session(&self) -> bool {
+        self.way == Way::Session
+    }
+
     /// Their roles as text: `responder, auditor`.
     pub fn roles_text(&self) -> String {
         let words: Vec<&str> = self.roles.iter().map(|role| role.as_str()).collect();

@@ -108,18 +108,19 @@ impl Desk {
         Err(too_slow("narrow_the_range", "this question takes longer than 5 s"))
     }
 
-    /// Somebody looks at what people did. Nobody sees it without an entry.
+    /// Somebody looks at what people did, at so many rows if that is known. Nobody sees it without an entry.
     pub(super) fn viewed(
         &self,
         caller: &Caller,
         what: &str,
         question: &str,
-        count: usize,
+        count: Option<usize>,
     ) -> Result<(), Problem> {
-        let entry = entry_of(EntryKind::View, what, "seen", caller)
-            .detail(question)
-            .count("rows", count as u64);
-        self.record(entry)
+        let entry = entry_of(EntryKind::View, what, "seen", caller).detail(question);
+        self.record(match count {
+            Some(count) => entry.count("rows", count as u64),
+            None => entry,
+        })
     }
 
     /// Somebody logged in or out.
@@ -149,6 +150,20 @@ impl Desk {
         drop(refusals);
         // Whoever is refused gets nothing to see, recorded or not.
         drop(self.record(entry));
+    }
+
+    /// Something that somebody brought, as soon as there is room for it.
+    pub(super) async fn told(&self, entry: Entry) -> Result<(), Problem> {
+        let stopping = || {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                "nothing is recorded now",
+                "Tripline is starting or stopping: try again in a moment",
+            )
+        };
+        let entries = self.entries.as_ref().ok_or_else(stopping)?;
+        entries.send(entry).await.map_err(|_| stopping())
     }
 
     fn record(&self, entry: Entry) -> Result<(), Problem> {

@@ -62,6 +62,8 @@ pub(super) struct Guard {
 pub(super) struct Guarded {
     pub(super) guard: Arc<Guard>,
     pub(super) needs: Needs,
+    /// The path of the route, as its table has it.
+    pub(super) path: &'static str,
 }
 
 /// Why somebody is not let through.
@@ -230,7 +232,7 @@ fn retry_after() -> HeaderValue {
 
 /// Lets a request through, or answers it.
 pub(super) async fn guard(
-    State(Guarded { guard, needs }): State<Guarded>,
+    State(Guarded { guard, needs, path }): State<Guarded>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -273,10 +275,28 @@ pub(super) async fn guard(
         return stale().into_text();
     }
     head.extensions.insert(Arc::clone(&guard));
-    if let Some(caller) = caller {
-        head.extensions.insert(caller);
+    let Some(caller) = caller else {
+        return next.run(Request::from_parts(head, Body::from(body))).await;
+    };
+    let is_view = shows_people(needs, path, &caller) && matches!(head.method, Method::GET);
+    let said = head.uri.path_and_query().map_or("", |said| said.as_str()).to_owned();
+    head.extensions.insert(caller.clone());
+    let answer = next.run(Request::from_parts(head, Body::from(body))).await;
+    if is_view && answer.status().is_success() {
+        // What cannot be recorded is not shown.
+        return match guard.desk.viewed(&caller, path, &said, None) {
+            Ok(()) => answer,
+            Err(problem) => problem.into_text(),
+        };
     }
-    next.run(Request::from_parts(head, Body::from(body))).await
+    answer
+}
+
+/// Whether a page shows what people did. Answers of the API are recorded where their rows are counted.
+fn shows_people(needs: Needs, path: &str, caller: &Caller) -> bool {
+    let needs_it = needs == Needs::Right(Right::SeeAccesses) && !path.starts_with("/api/");
+    let is_of_alert = path.starts_with("/alerts/") && caller.may(Right::SeeAccesses);
+    needs_it || is_of_alert
 }
 
 /// Whether what a browser sends has the token of who sends it. Nobody else's page knows that. A token in a

@@ -15,6 +15,7 @@ mod health;
 mod ledger;
 mod news;
 pub mod openapi;
+mod permissions;
 mod problem;
 mod questions;
 mod routes;
@@ -36,6 +37,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    engine::{decode::Again, event_ref::EventRef},
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
@@ -59,6 +61,10 @@ pub struct ReloadRequest {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
+/// Fetches an event again by where it was read. Blocks the thread for as long as a broker takes to answer, so
+/// it is called on a thread that may block.
+pub type FetchEvent = Arc<dyn Fn(&EventRef) -> Again + Send + Sync>;
+
 /// What the server shows and whom it tells.
 #[derive(Clone)]
 pub struct ServerContext {
@@ -72,6 +78,8 @@ pub struct ServerContext {
     pub acts: mpsc::Sender<ActRequest>,
     /// Where the ledger is asked, and told who looked.
     pub desk: Desk,
+    /// Fetches events again; `None` if there is nowhere to fetch them from.
+    pub fetch_event: Option<FetchEvent>,
 }
 
 /// Whom it answers.
@@ -146,19 +154,19 @@ fn guarded(
 }
 
 fn router(context: ServerContext, guard: &Arc<Guard>) -> Router {
-    let before = |needs| {
-        let guarded = Guarded { guard: Arc::clone(guard), needs };
+    let before = |needs, path| {
+        let guarded = Guarded { guard: Arc::clone(guard), needs, path };
         axum::middleware::from_fn_with_state(guarded, guard::guard)
     };
     let mut router = Router::new();
     for route in ROUTES {
-        router = router.route(route.path, route.handler().layer(before(route.needs)));
+        router = router.route(route.path, route.handler().layer(before(route.needs, route.path)));
     }
     let astray = || async {
         let paths = routes::listed();
         (StatusCode::NOT_FOUND, format!("no such page; there are: {paths}\n"))
     };
-    let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts)));
+    let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts), ""));
     router
         .fallback_service(astray.with_state(context.clone()))
         .layer(axum::middleware::map_response(harden))
@@ -265,8 +273,15 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let (acts, _) = mpsc::channel(1);
         let (status_shown, desk) = (Arc::clone(&status), Desk::none());
-        let context =
-            ServerContext { status: status_shown, metrics, reload, acts, desk, ledger: None };
+        let context = ServerContext {
+            status: status_shown,
+            metrics,
+            reload,
+            acts,
+            desk,
+            ledger: None,
+            fetch_event: None,
+        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

@@ -141,6 +141,7 @@ fn problems(route: &Route) -> Vec<(&'static str, &'static str)> {
         problems.push(("404", "There is no such thing."));
     }
     if route.method == Method::Post {
+        problems.push(("409", "It is so already, or there are too many of them."));
         problems.push(("413", "The body is too large."));
         problems.push(("504", "It is not durable yet."));
     }

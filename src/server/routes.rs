@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::{
     ServerContext, acts, api, caller::Right, console, door::login, health, ledger, metrics,
-    openapi, questions, reload, stream,
+    openapi, permissions, questions, reload, stream,
 };
 use crate::ask::{self, Parameter, QuestionKind};
 
@@ -248,6 +248,15 @@ pub(super) const ROUTES: &[Route] = &[
     asked("/api/v1/who-did", &ask::who_did::QUESTION, "Rows"),
     asked("/api/v1/visits", &ask::visits::QUESTION, "Visits"),
     asked("/api/v1/sessions", &ask::sessions::QUESTION, "Sessions"),
+    asked("/api/v1/permissions", &ask::permissions::grants::QUESTION, "Permissions"),
+    asked("/api/v1/suggested-role", &ask::permissions::role::QUESTION, "SuggestedRole"),
+    act_of(
+        "/api/v1/permissions/import",
+        permissions::route,
+        "Keeps roles and bindings of a cluster in the ledger. The answer comes once they are durable.",
+        "PermissionsImport",
+        "PermissionsKept",
+    ),
 ];
 
 impl Route {

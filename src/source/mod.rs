@@ -11,7 +11,7 @@ pub mod webhook;
 
 pub use claim::{Claim, SURE_FOR};
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,15 @@ pub trait SourceConfig: Send + Sync {
     }
     /// The Kafka cluster that it reads, if it does; a dead-letter topic lies there too.
     fn kafka(&self) -> Option<&Connection> {
+        None
+    }
+    /// Reads one record again, by the name of its topic or file and its offset; `None` within if it is no
+    /// longer there. `None` if the source keeps no records, or they lie in Kafka. Blocks the thread.
+    fn record(&self, _topic: &str, _offset: i64) -> Option<Result<Option<Vec<u8>>, SourceError>> {
+        None
+    }
+    /// The file with this name, if the source reads it.
+    fn file(&self, _topic: &str) -> Option<PathBuf> {
         None
     }
     /// Makes another process that reads the same stream stop, and waits for it up to `timeout`. Blocks

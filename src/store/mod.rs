@@ -39,6 +39,23 @@ pub trait Store: Send {
     /// they would release may leave the process.
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
 
+    /// Rows of the list of alerts and deliveries that stands beside the state, behind the one with this number:
+    /// so many, the oldest first, each with its number.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn old_ledger(&mut self, _: i64, _: usize) -> Result<Vec<(i64, LedgerRow)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// The number of the last of these rows; 0 if there are none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn old_ledger_end(&mut self) -> Result<i64, StoreError> {
+        Ok(0)
+    }
+
     /// Whether the store is still where it was. Cheap.
     ///
     /// # Errors

@@ -114,6 +114,24 @@ impl Store for SqliteStore {
         load(&mut self.connection).map_err(|error| explain(&self.path, &error))
     }
 
+    fn old_ledger(
+        &mut self,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, LedgerRow)>, StoreError> {
+        let rows = "SELECT * FROM ledger WHERE id > ?2 ORDER BY id LIMIT ?1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        read_rows(&self.connection, rows, params![limit, after])
+            .map_err(|error| explain(&self.path, &error))
+    }
+
+    fn old_ledger_end(&mut self) -> Result<i64, StoreError> {
+        let sql = "SELECT ifnull(max(id), 0) FROM ledger";
+        self.connection
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(|error| explain(&self.path, &error))
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         let is_there = identity_of(&self.path).is_ok_and(|found| found == self.identity);
         let gone = || StoreError::Gone { path: self.path.display().to_string() };
@@ -337,22 +355,32 @@ fn write_ledger(transaction: &Transaction<'_>, rows: &[LedgerRow]) -> rusqlite::
 }
 
 fn read_ledger(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<LedgerRow>> {
+    let newest = "SELECT * FROM ledger ORDER BY id DESC LIMIT ?1";
+    let rows = read_rows(connection, newest, params![limit])?;
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The rows of the ledger that a query selects, by their numbers.
+fn read_rows(
+    connection: &Connection,
+    rows: &str,
+    values: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<(i64, LedgerRow)>> {
     use crate::engine::time::WallTime;
-    let mut select = connection.prepare(
-        "SELECT at, kind, subject, party, what, detail FROM (
-            SELECT * FROM ledger ORDER BY id DESC LIMIT ?1
-        ) ORDER BY id",
-    )?;
-    let rows = select.query_map(params![limit], |row| {
+    let sql =
+        format!("SELECT at, kind, subject, party, what, detail, id FROM ({rows}) ORDER BY id");
+    let mut select = connection.prepare_cached(&sql)?;
+    let rows = select.query_map(values, |row| {
         let kind: String = row.get(1)?;
-        Ok(LedgerRow {
+        let ledger_row = LedgerRow {
             at: WallTime::from_micros(row.get(0)?),
             kind: if kind == "alert" { "alert" } else { "delivery" },
             subject: row.get(2)?,
             party: row.get(3)?,
             what: row.get(4)?,
             detail: row.get(5)?,
-        })
+        };
+        Ok((row.get(6)?, ledger_row))
     })?;
     rows.collect()
 }

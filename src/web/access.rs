@@ -28,26 +28,32 @@ pub struct AccessConfig {
     basic: Option<(String, SecretRef)>,
 }
 
+/// Reads `basic_auth`, a user and a password, if it is there; what is missing in it is reported.
+pub fn basic_auth(section: &Section<'_>) -> Option<(String, SecretRef)> {
+    let basic = section.has("basic_auth").then(|| section.section("basic_auth")).flatten()?;
+    let user = basic.required_string("username", "basic_auth needs a user name");
+    let password = basic.secret("password");
+    if password.is_none() {
+        basic.missing("password", "write `password_file: PATH` or `password_env: NAME`");
+    }
+    basic.finish();
+    user.zip(password)
+}
+
 impl AccessConfig {
     /// Reads `bearer_token` and `basic_auth`, in the words of receivers.
     pub fn parse(section: &Section<'_>) -> AccessConfig {
-        let bearer_token = section.secret("bearer_token");
-        let basic = section.has("basic_auth").then(|| section.section("basic_auth")).flatten();
-        let basic = basic.and_then(|basic| {
-            let user = basic.required_string("username", "basic_auth needs a user name");
-            let password = basic.secret("password");
-            if password.is_none() {
-                basic.missing("password", "write `password_file: PATH` or `password_env: NAME`");
-            }
-            basic.finish();
-            user.zip(password)
-        });
-        AccessConfig { bearer_token, basic }
+        AccessConfig { bearer_token: section.secret("bearer_token"), basic: basic_auth(section) }
     }
 
     /// Whether nobody is asked.
     pub const fn is_open(&self) -> bool {
         self.bearer_token.is_none() && self.basic.is_none()
+    }
+
+    /// Where the tokens are.
+    pub const fn token(&self) -> Option<&SecretRef> {
+        self.bearer_token.as_ref()
     }
 
     /// The secrets that will be read.

@@ -14,7 +14,7 @@ mod listener;
 mod settings;
 mod subject;
 
-pub use access::{Access, AccessConfig};
+pub use access::{Access, AccessConfig, basic_auth};
 pub use auth::{
     AuthConfig, ProxyConfig, Role, TOKEN_BYTES_MIN, TokenConfig, TokenSecret, UserConfig,
 };

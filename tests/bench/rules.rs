@@ -9,6 +9,11 @@ use tripline::engine::{
 
 /// The shipped pack.
 pub(crate) fn shipped() -> RuleSet {
+    compile(&shipped_sources())
+}
+
+/// What it is compiled from.
+pub(crate) fn shipped_sources() -> RuleSources {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
     let mut sources = RuleSources::default();
     for (name, source) in yaml_files(&root) {
@@ -21,7 +26,7 @@ pub(crate) fn shipped() -> RuleSet {
         }
     }
     sources.lists = yaml_files(&root.join("lists"));
-    compile(&sources)
+    sources
 }
 
 /// So many rules in the style of the pack: each for a team of its own, as a large company has them.
@@ -69,7 +74,8 @@ const TEMPLATES: [&str; 10] = [
      {source.ip|cidr: ['fd00:{n}::/32', 192.168.0.0/16]}\n  condition: account and not away\n",
 ];
 
-fn compile(sources: &RuleSources) -> RuleSet {
+/// Compiles what has no mistakes.
+pub(crate) fn compile(sources: &RuleSources) -> RuleSet {
     let loaded = load(sources, &LoadOptions::default());
     loaded.rules.unwrap_or_else(|| {
         let problems: Vec<String> =

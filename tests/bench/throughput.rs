@@ -15,6 +15,7 @@
 mod backtest;
 mod engine;
 mod rules;
+mod workloads;
 
 fn main() {
     engine::run();

@@ -21,6 +21,7 @@ mod console;
 mod crash;
 mod credentials;
 mod delivery;
+mod evidence;
 mod harness;
 mod intake;
 mod killing;

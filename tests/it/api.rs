@@ -183,6 +183,9 @@ async fn the_command_line_says_the_same_of_files_and_of_a_server() {
         &["visits"],
         &["visits", "--machines", "--pause", "1m", "--zone", "Europe/Rome"],
         &["sessions", "-n", "payments"],
+        &["permissions", "--subject", "anna@example.org"],
+        &["permissions", "--subject", "ana@example.org"],
+        &["permissions", "role", "--subject", "anna@example.org"],
         &["coverage"],
         &["timeline", "--actor", "ana@example.org"],
         &["timeline", "--zone", "Europe/Rom"],
@@ -226,6 +229,9 @@ async fn every_answer_is_what_the_document_says() {
     let day = "from=2026-03-04&to=2026-03-05";
     let mut good = vec![
         format!("/api/v1/alerts/history?{day}"),
+        "/api/v1/alerts/acts".to_owned(),
+        format!("{one}/acts"),
+        "/api/v1/silences".to_owned(),
         "/api/v1/rules".to_owned(),
         "/api/v1/status".to_owned(),
         "/api/v1/ledger".to_owned(),

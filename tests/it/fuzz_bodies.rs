@@ -155,7 +155,7 @@ fn detect(payload: &[u8]) -> DetectionBatch {
 
 fn texts(captured: &Captured) -> Vec<&str> {
     match captured {
-        Captured::Absent => Vec::new(),
+        Captured::Absent | Captured::Event(_) => Vec::new(),
         Captured::One(text) => vec![text],
         Captured::Many(texts) => texts.iter().map(|text| &**text).collect(),
     }

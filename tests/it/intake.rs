@@ -254,6 +254,75 @@ fn keys_in_other_letters_are_keys_of_an_event() {
 }
 
 #[test]
+fn what_lost_its_types_on_the_way_is_read() {
+    let objects = |key: &str| {
+        let event: Value = serde_json::from_str(EXEC).unwrap();
+        event[key].to_string()
+    };
+    for (changes, expected) in [
+        (json!({"responseStatus": objects("responseStatus")}), WHOLE),
+        (json!({"responseStatus": "101"}), WHOLE),
+        (json!({"responseStatus.code": {"int": 101}}), WHOLE),
+        (json!({"responseStatus.code": {"$numberInt": "101"}}), WHOLE),
+        (json!({"user": objects("user")}), WHOLE),
+        (json!({"user": "eve"}), WHOLE),
+        (json!({"user.username": {"string": "eve"}}), WHOLE),
+        (json!({"objectRef": objects("objectRef")}), WHOLE),
+        (json!({"auditID": {"string": "a-1"}, "verb": {"string": "create"}}), WHOLE),
+        (
+            json!({"stageTimestamp": {"$date": "2026-03-02T10:00:00.200Z"}, "requestReceivedTimestamp": {"$date": 1_772_445_600_100_u64}}),
+            WHOLE,
+        ),
+        (json!({"stageTimestamp": {"seconds": 1_772_445_600, "nanos": 200_000_000}}), WHOLE),
+        (
+            json!({"stageTimestamp": "Mon, 02 Mar 2026 10:00:00 GMT", "requestReceivedTimestamp": "(absent)"}),
+            WHOLE,
+        ),
+        (
+            json!({"sourceIPs": "1.1.1.1, 10.1.2.3"}),
+            "1 events allowed exec inside metadata switched",
+        ),
+        (json!({"sourceIPs": "[\"10.1.2.3\"]"}), "1 events allowed exec inside metadata switched"),
+        (
+            json!({"user": objects("user"), "annotations": [{"key": "authorization.k8s.io/decision", "value": "allow"}]}),
+            WHOLE,
+        ),
+    ] {
+        check(changed(changes), expected);
+    }
+}
+
+#[test]
+fn compressed_texts_and_texts_that_were_cut_are_read_in_base64_too() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use std::io::Write as _;
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(EXEC.as_bytes()).unwrap();
+    let zlib = STANDARD.encode(encoder.finish().unwrap());
+    check(format!(r#"{{"payload":"{zlib}"}}"#), WHOLE);
+    check(&zlib, WHOLE);
+    let base64 = STANDARD.encode(cut(9_000, ""));
+    for length in 8_000..8_004 {
+        check(
+            format!(r#"{{"time":"2026-03-02T10:00:00Z","data":"{}"}}"#, &base64[..length]),
+            "1 events cut exec metadata switched !truncated",
+        );
+    }
+}
+
+#[test]
+fn a_document_over_many_lines_may_begin_behind_other_text() {
+    let event: Value = serde_json::from_str(EXEC).unwrap();
+    let pretty = serde_json::to_string_pretty(&event).unwrap();
+    check(format!("<134>Mar  2 10:00:00 cp-1 audit: {pretty}\n"), WHOLE);
+    check(format!("a {pretty}\nb {pretty}\nc {EXEC}\n"), "3 events allowed exec metadata switched");
+    let decoy = r#"<134>1 2026-03-02T10:00:00Z cp-1 audit 12 - [x@1 k="{\"a\":1}"] "#;
+    check(format!("{decoy}{EXEC}"), WHOLE);
+    // The time of an entry is none.
+    check(format!(r#"{{"rows":[["2026-03-02T10:00:00Z",{}]]}}"#, quoted(EXEC)), WHOLE);
+}
+
+#[test]
 fn keys_that_were_joined_are_paths() {
     for (separator, prefix) in
         [("_", ""), ("_", "audit_"), (".", ""), (".", "kubernetes.audit."), ("/", "k8s/")]

@@ -53,6 +53,7 @@ mod running;
 mod sim;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
+mod straight;
 mod tidy;
 mod truth;
 mod upgrade;

@@ -111,6 +111,7 @@ fn start(
         store: Box::new(store),
         archive: None,
         signer: None,
+        configuration: String::new(),
         dead_letters: Box::new(letters.clone()),
         checkpoint_interval: Duration::from_millis(10),
         workers: 1,

@@ -262,3 +262,27 @@ fn what_is_unusual_is_noticed_after_days_of_what_is_usual() {
     assert_eq!(begun.len(), STORIES.len());
     assert_told("after nine days", &alerts, &begun);
 }
+
+#[test]
+fn the_shipped_frameworks_have_no_mistake_and_know_what_the_shipped_rules_name() {
+    use tripline::{
+        cli::shipped_frameworks,
+        engine::{diagnostic::Problems, framework::read_frameworks},
+    };
+    let rules = load(&shipped_rules(), &LoadOptions::default()).rules.unwrap();
+    let problems = Problems::new();
+    let frameworks = read_frameworks(&shipped_frameworks(), &rules.classes(), &problems);
+    let problems = problems.into_sorted();
+    assert!(problems.is_empty(), "{problems:#?}");
+    let files = std::fs::read_dir("frameworks").unwrap().count();
+    assert_eq!(files, frameworks.len(), "each file of frameworks/ is in the binary");
+    let known: Vec<String> = frameworks
+        .iter()
+        .flat_map(|one| one.controls.iter().map(|control| one.name_of(control)))
+        .collect();
+    for (_, rule) in rules.written() {
+        for control in &rule.meta().about.controls {
+            assert!(known.contains(control), "{}: no framework has {control}", rule.meta().name);
+        }
+    }
+}

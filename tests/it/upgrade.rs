@@ -4,6 +4,7 @@ use std::{fs, sync::Arc, time::Duration};
 
 use tripline::{
     engine::{
+        act::{Act, ActId, AlertName, DeedKind, Person, What},
         alert::{Alert, AlertState},
         detector::Detector,
         diagnostic::{Problems, SourceText},
@@ -114,6 +115,27 @@ fn groups_of_version_1() {
         "slack",
     ];
     assert_eq!(names, all);
+}
+
+#[test]
+fn people_act_on_alerts_that_were_stored_before_they_could() {
+    let mut member = Member::new(Arc::default(), EngineSettings::default(), &plan("groups_1"));
+    member.restore(Vec::new(), groups("groups_1"), &[]);
+    let now = EventTime::parse("2026-11-29T13:19:30Z").unwrap().as_wall();
+    let fingerprint = member.dispatcher().told().next().unwrap().fingerprint;
+    let alerts = vec![AlertName { fingerprint, starts_at: None }];
+    let what = What::Alerts { alerts, deed: DeedKind::Acknowledge, text: String::new() };
+    let act = Act { id: ActId::of("ann", "1"), by: Person::new("ann", "responder", ""), what };
+    member.act(now, 1, act);
+    while member.checkpoint().is_some() {
+        member.checkpoint_durable();
+    }
+    let answer = std::iter::from_fn(|| member.poll_effect(now)).find_map(|effect| match effect {
+        Effect::Acted { ticket: 1, answer } => Some(*answer),
+        _ => None,
+    });
+    let acted = answer.expect("an answer").expect("it is known");
+    assert_eq!(acted.alerts[0].episode.assignee(), Some("ann"));
 }
 
 /// Everything but groups, by table.

@@ -129,6 +129,14 @@ def check_identities(checker: Checker):
         checker.invalid(schema, "wrong identities", [wrong])
 
 
+def check_frameworks(checker: Checker):
+    schema = checker.schema("framework")
+    for path in sorted((ROOT / "frameworks").glob("*.yaml")):
+        checker.valid(schema, f"frameworks/{path.name}", documents(path.read_text("utf-8")))
+    nameless = {"framework": "x", "controls": [{"title": "y", "shows": ["coverage"]}]}
+    checker.invalid(schema, "a control without an id", [nameless])
+
+
 def check_configuration(checker: Checker):
     schema = checker.schema("config")
     usable = [
@@ -170,7 +178,7 @@ def check_api(checker: Checker):
 
 def main() -> int:
     checker = Checker(sys.argv[1])
-    checks = (check_rules, check_tests, check_identities, check_configuration, check_alerts, check_api)
+    checks = (check_rules, check_tests, check_identities, check_frameworks, check_configuration, check_alerts, check_api)
     for check in checks:
         check(checker)
     print(f"schema result: {checker.passed} passed, {checker.failed} failed")

@@ -9,7 +9,8 @@ use crate::ask::{Params, coverage::QUESTION};
 
 /// Show what was seen of each cluster, hour by hour.
 ///
-/// `complete`: events came, and none was damaged. `degraded`: some could not be read, or were cut. `silent`:
+/// `complete`: events came, and none was damaged. `degraded`: some could not be read, were cut or came late, or
+/// accesses were not recorded. `lost`: records were deleted before they were read. `silent`:
 /// the source could be read, and said nothing. `not observed`: nobody looked. What the API server dropped
 /// before anybody could see it leaves no trace: its own metrics tell (`apiserver_audit_error_total`).
 #[derive(Args, Debug)]

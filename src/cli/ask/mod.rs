@@ -40,7 +40,7 @@ struct AskArgs {
     #[arg(long, value_name = "DIR")]
     ledger: Option<PathBuf>,
     /// Ask a running Tripline instead, where it serves HTTP: http://127.0.0.1:9464.
-    #[arg(long, value_name = "URL", env = "TRIPLINE_SERVER", conflicts_with = "ledger")]
+    #[arg(long, value_name = "URL", env = "TRIPLINE_SERVER")]
     server: Option<String>,
     /// File with a bearer token for the server; or else the token is in TRIPLINE_TOKEN.
     #[arg(long, value_name = "FILE", requires = "server")]
@@ -120,7 +120,9 @@ impl AskArgs {
             .with("to", self.to.clone())
             .with("zone", Some(self.zone.clone()))
             .with("cluster", self.cluster.clone());
-        let answered = match &self.server {
+        // Who names a copy means it, whatever the environment says.
+        let server = self.server.as_ref().filter(|_| self.ledger.is_none());
+        let answered = match server {
             None => self.ask_files(kind, &params),
             Some(url) => {
                 let remote = Remote::new(url, self.token_file.as_deref())?;
@@ -138,7 +140,7 @@ impl AskArgs {
         for warning in warnings {
             output::tell(&format!("warning: {warning}"));
         }
-        if kind.is_personal() && self.server.is_none() {
+        if kind.is_personal() && server.is_none() {
             leave_note(&self.state, self.ledger.is_some(), (kind.name, &params), written.count);
         }
         output::print_all(&written.text)?;

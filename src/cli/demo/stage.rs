@@ -125,11 +125,11 @@ impl Stage {
         let status = Arc::new(Status::new(&["rules", "store", SOURCE]));
         status.set_component("rules", Health::Ok, "the shipped rules");
         let stop_server = CancellationToken::new();
+        let (acts, act_requests) = mpsc::channel(16);
         let directory = TemporaryDirectory::new()?;
         let ledger = TemporaryDirectory::kept()?;
         // Who looks at what is made up is not recorded.
         let desk = Desk::new(&directory.path, &ledger, None);
-        let (acts, mut act_requests) = mpsc::channel(16);
         let context = (Arc::clone(&status), Arc::clone(&metrics), acts, desk);
         let address = serve(&runtime, listen, context, &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
@@ -150,6 +150,7 @@ impl Stage {
             store: Box::new(SqliteStore::open(&directory.path)?),
             archive: Some(Archive::new(&ledger, LIMITS)),
             signer: None,
+            configuration: String::new(),
             dead_letters: Box::new(DeadLetterFiles::open(&directory.path)?),
             checkpoint_interval: Duration::from_secs(5),
             workers: 1,
@@ -161,12 +162,7 @@ impl Stage {
             on_alert: collect(Arc::clone(&alerts)),
         };
         let pipeline = Pipeline::start(pipeline, runtime.handle().clone())?;
-        let act = pipeline.acting();
-        runtime.spawn(async move {
-            while let Some(request) = act_requests.recv().await {
-                act(request);
-            }
-        });
+        pipeline.follow_acts(act_requests, runtime.handle());
         wait_until_ready(&pipeline, &status)?;
         Ok(Stage {
             pipeline,
@@ -309,7 +305,8 @@ fn serve(
                 let address = listener.local_addr()?;
                 // Nobody reloads the demo's rules: the channel is closed.
                 let (reload, _) = mpsc::channel(1);
-                let context = ServerContext { status, metrics, reload, acts, desk };
+                let context =
+                    ServerContext { status, metrics, reload, acts, desk, fetch_event: None };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

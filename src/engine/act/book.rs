@@ -26,12 +26,12 @@ use crate::engine::{
 };
 
 /// What keeps an alert from being told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mute {
     /// A silence hides it.
     pub is_silenced: bool,
-    /// Somebody takes care of it: it is not repeated as long as it is no graver than this.
-    pub acknowledged: Option<Severity>,
+    /// Somebody takes care of it: it is not repeated as long as it is no graver than this. And who.
+    pub acknowledged: Option<(Severity, String)>,
 }
 
 /// Something that people see is other than before.
@@ -104,7 +104,7 @@ impl Acts {
         let episode = self.firing_of(fingerprint).and_then(|key| self.episodes.get(&key));
         episode.map_or_else(Mute::default, |episode| Mute {
             is_silenced: !episode.silenced_by.is_empty(),
-            acknowledged: episode.acknowledged().map(|deed| deed.severity),
+            acknowledged: episode.acknowledged().map(|deed| (deed.severity, deed.by.name.clone())),
         })
     }
 

@@ -10,6 +10,7 @@
 //! episode knew; and what is too much of one actor does not count for the others (`quota`).
 
 mod by_hand;
+mod latest;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +31,7 @@ use super::{
         threshold_of,
     },
     template::Templates,
+    who::who_of,
 };
 use crate::engine::{
     kind::{Hit, Holds},
@@ -40,6 +42,7 @@ use crate::engine::{
     time::{EventTime, WallTime},
     value::{Captured, choices},
 };
+use latest::Latest;
 
 /// Alerts that ended and are forgotten when there are too many: a sixteenth, so that a flood costs little.
 const FORGOTTEN_AT_ONCE: usize = ALERTS_MAX / 16;
@@ -60,6 +63,21 @@ pub(crate) struct TrackedAlert {
     suppress_until: Option<EventTime>,
     /// Who did it, the newest last.
     actors: Vec<String>,
+    /// Under which time it stands among the deadlines: `until` or an earlier one. Most findings put the end
+    /// off, which then costs nothing.
+    #[serde(skip, default = "never")]
+    scheduled: EventTime,
+    /// Whether it stands among the changed ones.
+    #[serde(skip)]
+    is_changed: bool,
+    /// What was found since its texts were made.
+    #[serde(skip)]
+    latest: Option<Box<Latest>>,
+}
+
+/// When a stored alert stands among the deadlines, before it is put back.
+const fn never() -> EventTime {
+    EventTime::MAX
 }
 
 /// An [`TrackedAlert`] as it was stored before it knew who did it.
@@ -73,6 +91,21 @@ struct TrackedAlertBefore {
 }
 
 impl TrackedAlert {
+    /// One of which nothing was held back.
+    fn new(alert: Alert, until: EventTime, told_value: f64, actors: Vec<String>) -> TrackedAlert {
+        TrackedAlert {
+            alert,
+            until,
+            told_value,
+            suppressed_count: 0,
+            suppress_until: None,
+            actors,
+            scheduled: never(),
+            is_changed: false,
+            latest: None,
+        }
+    }
+
     /// Reads a stored one; `None` if it cannot be read.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<TrackedAlert> {
         if let Ok(entry) = postcard::from_bytes(bytes) {
@@ -84,7 +117,16 @@ impl TrackedAlert {
         for evidence in &alert.evidence {
             add_actor(&mut actors, evidence.who().as_deref());
         }
-        Some(TrackedAlert { alert, until, told_value, suppressed_count, suppress_until, actors })
+        Some(TrackedAlert {
+            suppressed_count,
+            suppress_until,
+            ..TrackedAlert::new(alert, until, told_value, actors)
+        })
+    }
+
+    /// Whether a hit belongs to it: it fires, and has not ended before.
+    fn goes_on(&self, hit: &Hit) -> bool {
+        self.alert.state == AlertState::Firing && hit.time <= self.until
     }
 
     /// What an alert that begins now shows as held back: that is remembered for a second cool-down, by
@@ -106,8 +148,6 @@ struct Found<'a> {
     parts: &'a [Option<String>],
     /// The cluster, if it keeps alerts apart.
     cluster: Option<&'a str>,
-    /// What shows it.
-    evidence: Option<&'a Evidence>,
     /// Who did it.
     who: Option<&'a str>,
     /// What shows what came before, if the rule asks for several.
@@ -120,6 +160,11 @@ impl Found<'_> {
         let cluster = self.cluster.map(str::to_owned);
         (self.rule.meta().id.clone(), parts.chain(cluster).collect())
     }
+
+    /// What shows it.
+    fn evidence(&self) -> Option<Evidence> {
+        evidence_of(self.rule, self.spec, self.hit.last, &self.hit.captured)
+    }
 }
 
 /// All alerts of a shard.
@@ -129,6 +174,7 @@ pub(crate) struct Lifecycle {
     deadlines: BTreeSet<(EventTime, AlertKey)>,
     quotas: Quotas,
     changed: BTreeSet<AlertKey>,
+    rules: Arc<RuleSet>,
     templates: Templates,
     pub(crate) counts: LifecycleCounts,
 }
@@ -143,19 +189,25 @@ pub(crate) struct LifecycleCounts {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(rules: &RuleSet) -> Lifecycle {
+    pub(crate) fn new(rules: &Arc<RuleSet>) -> Lifecycle {
         Lifecycle {
             entries: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             quotas: Quotas::default(),
             changed: BTreeSet::new(),
+            rules: Arc::clone(rules),
             templates: Templates::new(rules),
             counts: LifecycleCounts::default(),
         }
     }
 
-    /// Templates of another rule set.
-    pub(crate) fn replace_rules(&mut self, rules: &RuleSet) {
+    /// Texts of another rule set, from now on.
+    pub(crate) fn replace_rules(&mut self, rules: &Arc<RuleSet>) {
+        // What was found before is told as its rule said then.
+        for (key, entry) in &mut self.entries {
+            entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
+        }
+        self.rules = Arc::clone(rules);
         self.templates = Templates::new(rules);
     }
 
@@ -188,18 +240,17 @@ impl Lifecycle {
         };
         let (keys, too_many) = choices(spec.key.iter().map(captured), KEYS_PER_EVENT_MAX);
         let cluster = cluster_of(spec, hit);
-        let evidence = evidence_of(rule, spec, hit.last, &hit.captured);
         let steps = hit.steps.iter();
         let steps: Vec<Evidence> =
             steps.filter_map(|(time, captured)| evidence_of(rule, spec, *time, captured)).collect();
-        let who = evidence.as_ref().and_then(Evidence::who);
+        let who = who_of(rule, spec, &hit.captured);
         for key in keys {
             let bounded = |text: &Arc<str>| bounded_line(text, VALUE_BYTES_MAX);
             let parts: Vec<Option<String>> =
                 key.into_iter().map(|part| part.map(bounded)).collect();
-            let (cluster, evidence, who) = (cluster.as_deref(), evidence.as_ref(), who.as_deref());
+            let (cluster, who) = (cluster.as_deref(), who.as_deref());
             let steps = &steps;
-            let found = Found { rule, spec, hit, parts: &parts, cluster, evidence, who, steps };
+            let found = Found { rule, spec, hit, parts: &parts, cluster, who, steps };
             self.found(now, &found, out);
         }
         too_many
@@ -211,6 +262,11 @@ impl Lifecycle {
         let mut key = found.key();
         if hit.holds == Holds::Ended {
             self.end(&key, hit.time);
+            return;
+        }
+        if self.entries.get(&key).is_some_and(|entry| entry.goes_on(hit)) {
+            // As nearly always, once it fires.
+            self.update(now, found, &key, out);
             return;
         }
         // Whose quota it counts for is told by what it shows first.
@@ -225,14 +281,13 @@ impl Lifecycle {
             key = place.key(&meta.id, key, began);
         }
         let suppress = spec.suppress.filter(|_| place == Place::Own);
-        let is_over = |entry: &TrackedAlert| {
-            entry.alert.state == AlertState::Firing && hit.time > entry.until
-        };
+        let is_over =
+            |entry: &TrackedAlert| entry.alert.state == AlertState::Firing && !entry.goes_on(hit);
         if self.entries.get(&key).is_some_and(is_over)
             && let Some(entry) = self.entries.remove(&key)
         {
             // Whatever event time has come to: this is another episode.
-            self.deadlines.remove(&(entry.until, key.clone()));
+            self.deadlines.remove(&(entry.scheduled, key.clone()));
             self.resolve(now, suppress, key.clone(), entry, out);
         }
         let entry = self.entries.get(&key).map(|e| (e.alert.state, e.suppress_until));
@@ -250,8 +305,8 @@ impl Lifecycle {
                 self.counts.suppressed += 1;
                 if let Some(entry) = self.entries.get_mut(&key) {
                     entry.suppressed_count += 1;
+                    note_changed(&mut self.changed, &key, entry);
                 }
-                self.changed.insert(key);
             }
             _ => self.begin(now, found, key, place, out),
         }
@@ -300,10 +355,10 @@ impl Lifecycle {
         place: Place,
         out: &mut Vec<Alert>,
     ) {
-        let Found { rule, spec, hit, parts, cluster, evidence, who, steps } = *found;
+        let Found { rule, spec, hit, parts, cluster, who, steps } = *found;
         let before = self.entries.remove(&key);
         if let Some(before) = &before {
-            self.deadlines.remove(&(before.until, key.clone()));
+            self.deadlines.remove(&(before.scheduled, key.clone()));
         }
         let meta = rule.meta();
         let severity = severity_of(meta, spec, hit.value);
@@ -349,7 +404,12 @@ impl Lifecycle {
             threshold: threshold_of(rule),
             finding_count: 1,
             suppressed_count: before.map_or(0, |before| before.held_back(spec, hit.time)),
-            evidence: steps.iter().take(EVIDENCE_MAX - 1).chain(evidence).cloned().collect(),
+            evidence: steps
+                .iter()
+                .take(EVIDENCE_MAX - 1)
+                .cloned()
+                .chain(found.evidence())
+                .collect(),
             revision: 1,
             said: RuleSaid::of(&meta.about),
             tags: meta.about.tags.clone(),
@@ -360,27 +420,28 @@ impl Lifecycle {
             label_overflow(&mut alert, place, label_name);
         }
         alert.fingerprint = Fingerprint::of(&alert.labels);
-        alert.annotations = self.annotations(rule, spec, hit, &alert, &actors);
+        alert.annotations =
+            annotations(&self.templates, &mut self.counts, (rule, spec), hit, &alert, &actors);
         out.push(alert.clone());
         let until = until(spec, hit, place != Place::Own);
-        let entry = TrackedAlert {
-            told_value: alert.value,
-            alert,
-            until,
-            suppressed_count: 0,
-            suppress_until: None,
-            actors,
-        };
+        let told_value = alert.value;
+        let mut entry = TrackedAlert::new(alert, until, told_value, actors);
         self.quotas.begun(&entry.alert);
-        self.deadlines.insert((until, key.clone()));
-        self.entries.insert(key.clone(), entry);
-        self.changed.insert(key);
+        note_changed(&mut self.changed, &key, &mut entry);
+        self.put(key, entry);
     }
 
+    /// Puts an alert in its place, to be looked at when it ends.
+    fn put(&mut self, key: AlertKey, mut entry: TrackedAlert) {
+        entry.scheduled = entry.until;
+        self.deadlines.insert((entry.until, key.clone()));
+        self.entries.insert(key, entry);
+    }
+
+    /// Takes another finding of an alert that fires. Its texts are made when somebody looks at them.
     fn update(&mut self, now: WallTime, found: &Found<'_>, key: &AlertKey, out: &mut Vec<Alert>) {
-        let Found { rule, spec, hit, evidence, who, .. } = *found;
-        let Some(mut entry) = self.entries.remove(key) else { return };
-        let before = entry.until;
+        let Found { rule, spec, hit, who, .. } = *found;
+        let Some(entry) = self.entries.get_mut(key) else { return };
         let alert = &mut entry.alert;
         let overflow = is_overflow(key);
         let plain = matches!(rule, Rule::Detection(_)) || overflow;
@@ -392,45 +453,39 @@ impl Lifecycle {
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
         let value = if plain { alert.finding_count as f64 } else { hit.value };
         alert.value = alert.value.max(value);
-        if let Some(evidence) = evidence.filter(|_| is_new) {
-            if alert.evidence.len() >= EVIDENCE_MAX {
-                alert.evidence.pop();
-            }
-            alert.evidence.push(evidence.clone());
+        let is_room = is_new && alert.evidence.len() < EVIDENCE_MAX;
+        if is_room {
+            alert.evidence.extend(found.evidence());
         }
         let weight = if overflow { hit.value } else { alert.value };
         let severity = severity_of(rule.meta(), spec, weight).max(alert.severity);
         let rose = severity > alert.severity;
-        alert.severity = severity;
-        alert.labels.insert("severity".to_owned(), severity.as_str().to_owned());
+        if rose {
+            alert.severity = severity;
+            alert.labels.insert("severity".to_owned(), severity.as_str().to_owned());
+        }
         alert.revision += 1;
         alert.changed_at = now;
-        let snapshot = alert.clone();
-        entry.alert.annotations = self.annotations(rule, spec, hit, &snapshot, &entry.actors);
-        entry.until = match hit.holds {
+        entry.latest = Some(Latest::after(entry.latest.take(), spec, hit, is_new && !is_room));
+        let until = match hit.holds {
             Holds::Until(until) if !overflow => until,
-            _ => before.max(until(spec, hit, overflow)),
+            _ => entry.until.max(until(spec, hit, overflow)),
         };
+        move_end(&mut self.deadlines, key, entry, until);
         if rose || is_new_actor || entry.alert.value >= entry.told_value * 2.0 {
             entry.told_value = entry.alert.value;
+            entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
             out.push(entry.alert.clone());
         }
-        if entry.until != before {
-            self.deadlines.remove(&(before, key.clone()));
-            self.deadlines.insert((entry.until, key.clone()));
-        }
-        self.entries.insert(key.clone(), entry);
-        self.changed.insert(key.clone());
+        note_changed(&mut self.changed, key, entry);
     }
 
     /// The condition holds no longer: the alert resolves at this time unless it is found again.
     fn end(&mut self, key: &AlertKey, until: EventTime) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if entry.alert.state == AlertState::Firing && until < entry.until {
-            self.deadlines.remove(&(entry.until, key.clone()));
-            self.deadlines.insert((until, key.clone()));
-            entry.until = until;
-            self.changed.insert(key.clone());
+            move_end(&mut self.deadlines, key, entry, until);
+            note_changed(&mut self.changed, key, entry);
         }
     }
 
@@ -457,10 +512,16 @@ impl Lifecycle {
         // end of a finite stream nothing does.
         while let Some((due, _)) = self.deadlines.first()
             && (*due < watermark || watermark == EventTime::MAX)
-            && let Some((_, key)) = self.deadlines.pop_first()
+            && let Some((due, key)) = self.deadlines.pop_first()
         {
-            self.changed.insert(key.clone());
             let Some(mut entry) = self.entries.remove(&key) else { continue };
+            if entry.until > due {
+                // It was put off.
+                self.put(key, entry);
+                continue;
+            }
+            self.changed.insert(key.clone());
+            entry.is_changed = true;
             let suppress = rules
                 .find(&key.0)
                 .and_then(|index| rules.rule(index).meta().alert.as_ref()?.suppress)
@@ -473,8 +534,7 @@ impl Lifecycle {
             {
                 // The next alert is to show what was held back, if there is one before long.
                 entry.until = entry.until.plus(suppress);
-                self.deadlines.insert((entry.until, key.clone()));
-                self.entries.insert(key, entry);
+                self.put(key, entry);
             }
         }
     }
@@ -488,6 +548,7 @@ impl Lifecycle {
         mut entry: TrackedAlert,
         out: &mut Vec<Alert>,
     ) {
+        entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
         entry.alert.state = AlertState::Resolved;
         entry.alert.ends_at = Some(entry.until);
         entry.alert.changed_at = now;
@@ -495,12 +556,12 @@ impl Lifecycle {
         out.push(entry.alert.clone());
         self.quotas.ended(&entry.alert);
         self.changed.insert(key.clone());
+        entry.is_changed = true;
         let until = suppress.map(|suppress| entry.alert.starts_at.plus(suppress));
         if let Some(until) = until.filter(|until| *until > entry.until) {
             entry.until = until;
             entry.suppress_until = Some(until);
-            self.deadlines.insert((until, key.clone()));
-            self.entries.insert(key, entry);
+            self.put(key, entry);
         }
     }
 
@@ -514,9 +575,9 @@ impl Lifecycle {
     /// Alerts that fire.
     pub(crate) fn firing(&self) -> impl Iterator<Item = &Alert> {
         self.entries
-            .values()
-            .map(|entry| &entry.alert)
-            .filter(|alert| alert.state == AlertState::Firing)
+            .iter()
+            .filter(|(_, entry)| entry.alert.state == AlertState::Firing)
+            .map(|(key, entry)| entry.shown(&self.rules, &key.0, &self.templates))
     }
 
     /// Entries that changed since the last call, as stored; `None` if they are gone.
@@ -524,8 +585,11 @@ impl Lifecycle {
         std::mem::take(&mut self.changed)
             .into_iter()
             .map(|key| {
-                let bytes =
-                    self.entries.get(&key).and_then(|entry| postcard::to_stdvec(entry).ok());
+                let bytes = self.entries.get_mut(&key).and_then(|entry| {
+                    entry.is_changed = false;
+                    entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
+                    postcard::to_stdvec(&*entry).ok()
+                });
                 (key, bytes)
             })
             .collect()
@@ -536,64 +600,86 @@ impl Lifecycle {
         if entry.alert.state == AlertState::Firing {
             self.quotas.begun(&entry.alert);
         }
-        self.deadlines.insert((entry.until, key.clone()));
-        self.entries.insert(key, entry);
+        self.put(key, entry);
     }
+}
 
-    fn annotations(
-        &mut self,
-        rule: &Rule,
-        spec: &AlertSpec,
-        hit: &Hit,
-        alert: &Alert,
-        actors: &[String],
-    ) -> BTreeMap<String, String> {
-        let meta = rule.meta();
-        let context = context_of(rule, hit, alert);
-        let mut annotations = BTreeMap::new();
-        for name in spec.annotations.keys() {
-            match self.templates.render(&meta.id, name, &context) {
-                Some(text) => {
-                    annotations.insert(name.clone(), text);
-                }
-                None => self.counts.template_errors += 1,
-            }
-        }
-        // Of the latest event that claims one.
-        let claimed = hit.claimed.map(EventTime::rfc3339);
-        if let Some(claimed) = claimed.or_else(|| alert.annotations.get(CLAIMED_TIME).cloned()) {
-            annotations.insert(CLAIMED_TIME.to_owned(), claimed);
-        }
-        if alert.is_overflow() {
-            let text = bounded_lines(&overflow_summary(alert, actors), ANNOTATION_BYTES_MAX);
-            annotations.insert("summary".to_owned(), text);
-        }
-        annotations.entry("summary".to_owned()).or_insert_with(|| default_summary(alert));
-        if let Some(names) = newest_first(actors).filter(|_| actors.len() > 1) {
-            let text = bounded_line(&names, ANNOTATION_BYTES_MAX);
-            annotations.entry("actors".to_owned()).or_insert(text);
-        }
-        if !meta.about.description.is_empty() {
-            let text = bounded_lines(&meta.about.description, ANNOTATION_BYTES_MAX);
-            annotations.entry("description".to_owned()).or_insert(text);
-        }
-        if let Some(runbook) = &meta.about.runbook {
-            let is_link = runbook.starts_with("https://") || runbook.starts_with("http://");
-            let name = if is_link { "runbook_url" } else { "runbook" };
-            annotations.entry(name.to_owned()).or_insert_with(|| runbook.clone());
-        }
-        if let Rule::Correlation(rule) = rule
-            && rule.kind.is_about_silence()
-        {
-            let names: Vec<&str> = rule.inputs.iter().map(|input| input.name.as_str()).collect();
-            annotations.entry(MISSING.to_owned()).or_insert_with(|| names.join(", "));
-        }
-        if !hit.values.is_empty() {
-            let text = bounded_line(&hit.values.join(", "), ANNOTATION_BYTES_MAX);
-            annotations.entry("values".to_owned()).or_insert(text);
-        }
-        annotations
+/// Moves the end of an alert. Among the deadlines it moves only to an earlier time, or to where those stand
+/// that wait for no time.
+fn move_end(
+    deadlines: &mut BTreeSet<(EventTime, AlertKey)>,
+    key: &AlertKey,
+    entry: &mut TrackedAlert,
+    until: EventTime,
+) {
+    entry.until = until;
+    if until < entry.scheduled || until == EventTime::MAX && entry.scheduled < until {
+        deadlines.remove(&(entry.scheduled, key.clone()));
+        deadlines.insert((until, key.clone()));
+        entry.scheduled = until;
     }
+}
+
+fn note_changed(changed: &mut BTreeSet<AlertKey>, key: &AlertKey, entry: &mut TrackedAlert) {
+    if !std::mem::replace(&mut entry.is_changed, true) {
+        changed.insert(key.clone());
+    }
+}
+
+/// What an alert says in words after this hit. Templates that fail are counted.
+fn annotations(
+    templates: &Templates,
+    counts: &mut LifecycleCounts,
+    (rule, spec): (&Rule, &AlertSpec),
+    hit: &Hit,
+    alert: &Alert,
+    actors: &[String],
+) -> BTreeMap<String, String> {
+    let meta = rule.meta();
+    let context = context_of(rule, hit, alert);
+    let mut annotations = BTreeMap::new();
+    for name in spec.annotations.keys() {
+        match templates.render(&meta.id, name, &context) {
+            Some(text) => {
+                annotations.insert(name.clone(), text);
+            }
+            None => counts.template_errors += 1,
+        }
+    }
+    // Of the latest event that claims one.
+    let claimed = hit.claimed.map(EventTime::rfc3339);
+    if let Some(claimed) = claimed.or_else(|| alert.annotations.get(CLAIMED_TIME).cloned()) {
+        annotations.insert(CLAIMED_TIME.to_owned(), claimed);
+    }
+    if alert.is_overflow() {
+        let text = bounded_lines(&overflow_summary(alert, actors), ANNOTATION_BYTES_MAX);
+        annotations.insert("summary".to_owned(), text);
+    }
+    annotations.entry("summary".to_owned()).or_insert_with(|| default_summary(alert));
+    if let Some(names) = newest_first(actors).filter(|_| actors.len() > 1) {
+        let text = bounded_line(&names, ANNOTATION_BYTES_MAX);
+        annotations.entry("actors".to_owned()).or_insert(text);
+    }
+    if !meta.about.description.is_empty() {
+        let text = bounded_lines(&meta.about.description, ANNOTATION_BYTES_MAX);
+        annotations.entry("description".to_owned()).or_insert(text);
+    }
+    if let Some(runbook) = &meta.about.runbook {
+        let is_link = runbook.starts_with("https://") || runbook.starts_with("http://");
+        let name = if is_link { "runbook_url" } else { "runbook" };
+        annotations.entry(name.to_owned()).or_insert_with(|| runbook.clone());
+    }
+    if let Rule::Correlation(rule) = rule
+        && rule.kind.is_about_silence()
+    {
+        let names: Vec<&str> = rule.inputs.iter().map(|input| input.name.as_str()).collect();
+        annotations.entry(MISSING.to_owned()).or_insert_with(|| names.join(", "));
+    }
+    if !hit.values.is_empty() {
+        let text = bounded_line(&hit.values.join(", "), ANNOTATION_BYTES_MAX);
+        annotations.entry("values".to_owned()).or_insert(text);
+    }
+    annotations
 }
 
 /// The cluster that keeps an alert apart from others.

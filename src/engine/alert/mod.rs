@@ -1,5 +1,6 @@
 //! Alerts: findings with an identity and a life, firing → updated → resolved.
 
+pub mod json;
 pub(crate) mod lifecycle;
 mod own;
 pub(crate) mod quota;

@@ -117,6 +117,9 @@ fn take_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
 /// Adds the name of somebody to those that an alert knows, the newest last; whether he is new to it.
 pub(super) fn add_actor(actors: &mut Vec<String>, who: Option<&str>) -> bool {
     let Some(who) = who else { return false };
+    if actors.last().is_some_and(|last| last == who) {
+        return false;
+    }
     let before = actors.len();
     actors.retain(|known| known != who);
     let is_new = actors.len() == before;

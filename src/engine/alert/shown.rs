@@ -72,6 +72,12 @@ pub(super) fn evidence_of(
     is_known.then_some(Evidence { time, fields, event })
 }
 
+/// Whether [`evidence_of`] these values is something.
+pub(super) fn shows_anything(spec: &AlertSpec, captured: &[Captured]) -> bool {
+    let mut values = spec.evidence.iter().filter_map(|slot| captured.get(slot.index()));
+    event_of(captured).is_some() || values.any(|captured| *captured != Captured::Absent)
+}
+
 /// What templates may name.
 pub(super) fn context_of<'a>(rule: &'a Rule, hit: &Hit, alert: &Alert) -> Context<'a> {
     let fields = rule

@@ -1,6 +1,11 @@
 //! Who did what an alert shows: so that one who makes much noise drowns nobody else.
 
-use super::{Alert, Evidence};
+use super::{Alert, Evidence, shown::VALUE_BYTES_MAX};
+use crate::engine::{
+    rule::{AlertSpec, CaptureSlot, Rule},
+    text::bounded_line,
+    value::Captured,
+};
 
 /// Everybody who did not say who he is has this name.
 const ANONYMOUS: &str = "system:anonymous";
@@ -14,25 +19,48 @@ impl Evidence {
     /// Who was authenticated, whomever he acted for; of those who were not, where they came from. The field
     /// and its value.
     pub(in crate::engine) fn doer(&self) -> Option<(&'static str, &str)> {
-        let named = |field: &'static str| Some((field, self.get(field)?));
-        let user = named("user.username").filter(|(_, name)| *name != ANONYMOUS);
-        user.or_else(|| named("source.ip"))
-            .or_else(|| named("user.username"))
-            .or_else(|| named("actor.id"))
+        doer_of(|field| self.get(field))
     }
 
     /// His name, with his cluster.
     pub(crate) fn who(&self) -> Option<String> {
         let (_, name) = self.doer()?;
-        Some(match self.get("cluster") {
-            Some(cluster) => format!("{name} in {cluster}"),
-            None => name.to_owned(),
-        })
+        Some(with_cluster(name, self.get("cluster")))
     }
 
     /// Its cluster.
     pub(in crate::engine) fn cluster(&self) -> Option<&str> {
         self.get("cluster")
+    }
+}
+
+/// Who did what these values show: what [`Evidence::who`] says of the evidence of them, which need not be
+/// made for it.
+pub(super) fn who_of(rule: &Rule, spec: &AlertSpec, captured: &[Captured]) -> Option<String> {
+    let get = |field: &str| {
+        let is_it = |slot: &&CaptureSlot| {
+            rule.capture().get(slot.index()).is_some_and(|name| name == field)
+        };
+        let slot = spec.evidence.iter().find(is_it)?;
+        let text = bounded_line(&captured.get(slot.index())?.joined()?, VALUE_BYTES_MAX);
+        (!text.is_empty()).then_some(text)
+    };
+    let (_, name) = doer_of(get)?;
+    Some(with_cluster(&name, get("cluster").as_deref()))
+}
+
+fn doer_of<T: AsRef<str>>(get: impl Fn(&'static str) -> Option<T>) -> Option<(&'static str, T)> {
+    let named = |field: &'static str| Some((field, get(field)?));
+    match named("user.username") {
+        Some((field, name)) if name.as_ref() != ANONYMOUS => Some((field, name)),
+        user => named("source.ip").or(user).or_else(|| named("actor.id")),
+    }
+}
+
+fn with_cluster(name: &str, cluster: Option<&str>) -> String {
+    match cluster {
+        Some(cluster) => format!("{name} in {cluster}"),
+        None => name.to_owned(),
     }
 }
 

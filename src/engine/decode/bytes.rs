@@ -256,9 +256,17 @@ fn skip_header(bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// Whether a text may be Base64 of gzip or of JSON.
+/// Whether a text may be Base64 of gzip, zlib or JSON.
 pub(super) fn begins_base64(text: &[u8]) -> bool {
-    text.starts_with(GZIP_IN_BASE64) || JSON_IN_BASE64.iter().any(|begin| text.starts_with(begin))
+    text.starts_with(GZIP_IN_BASE64)
+        || JSON_IN_BASE64.iter().any(|begin| text.starts_with(begin))
+        || matches!(text, [b'e', b'J', b'w'..=b'z', ..] | [b'e', b'N', b'o'..=b'r', ..])
+}
+
+/// What zlib made of something, if it is that to its end.
+pub(super) fn inflated(bytes: &[u8], bytes_left: &mut usize) -> Option<Vec<u8>> {
+    let [0x78, 0x01 | 0x9C | 0xDA, ..] = bytes else { return None };
+    unzlib(bytes, bytes_left).filter(|inside| inside.fault.is_none())?.parts.pop()
 }
 
 /// What one or more values in Base64 stand for. A value may go over several lines; the next one begins
@@ -282,6 +290,10 @@ pub(super) fn base64_values(
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let standard = GeneralPurpose::new(&STANDARD, config);
     for value in &mut values {
+        // Of what was cut, the last characters stand for no whole bytes.
+        if !value.ends_with(b"=") && value.len() % 4 == 1 {
+            value.pop();
+        }
         if value.iter().any(|byte| matches!(byte, b'-' | b'_')) {
             *value = GeneralPurpose::new(&URL_SAFE, config).decode(&*value)?;
         } else {

@@ -49,13 +49,33 @@ pub(super) fn check<'a>(
     projection: &Projection,
     context: Context<'a>,
 ) -> Result<(), (DeadLetterReason, &'static str)> {
-    use DeadLetterReason::{NoAuditId, NoTime, NoVerb};
     if !event.has(well_known::AUDIT_ID) {
         return Err(without_id(event, projection));
     }
     if !is_usual(event) {
         read_odd(event);
     }
+    complete(event, projection, context)
+}
+
+/// The same for an event whose own fields are all as the API server writes them. False: it is none, or they are
+/// not.
+#[inline]
+pub(super) fn check_usual<'a>(
+    event: &mut Event<'a>,
+    projection: &Projection,
+    context: Context<'a>,
+) -> bool {
+    is_usual(event) && complete(event, projection, context).is_ok()
+}
+
+#[inline]
+fn complete<'a>(
+    event: &mut Event<'a>,
+    projection: &Projection,
+    context: Context<'a>,
+) -> Result<(), (DeadLetterReason, &'static str)> {
+    use DeadLetterReason::{NoAuditId, NoTime, NoVerb};
     if event.first_str(well_known::AUDIT_ID).unwrap_or("").is_empty() {
         return Err((NoAuditId, "auditID is empty, or no text"));
     }

@@ -49,7 +49,15 @@ fn read_text(text: &str) -> Option<EventTime> {
         Some((head, zone)) if zone.starts_with(['+', '-']) => Cow::Owned(format!("{head}{zone}")),
         _ => Cow::Borrowed(text),
     };
-    EventTime::parse(&joined).or_else(|| EventTime::parse(&format!("{joined}Z")))
+    EventTime::parse(&joined)
+        .or_else(|| EventTime::parse(&format!("{joined}Z")))
+        .or_else(|| read_mail_time(text))
+}
+
+/// `Mon, 02 Mar 2026 10:00:00 GMT`, as mails and HTTP have it.
+fn read_mail_time(text: &str) -> Option<EventTime> {
+    let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(EventTime::from_micros(time.as_microsecond()))
 }
 
 /// Seconds, milliseconds, microseconds or nanoseconds, told apart by how many there are: each is within

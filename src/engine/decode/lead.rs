@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{clock, scan::Scanner};
+use super::{clock, pass::AUDIT_EVENT, scan::Scanner, search::is_promising};
 use crate::engine::{
     time::EventTime,
     value::{Value, unescape},
@@ -54,43 +54,66 @@ pub(super) fn begins_json(text: &str) -> bool {
     }
 }
 
-/// Finds what begins like JSON behind something else on a line.
-pub(super) fn find(line: &str) -> Option<Led<'_>> {
-    let bytes = line.as_bytes();
-    let places = memchr::memchr_iter(b'{', bytes).take(PLACES_MAX);
-    for at in places {
-        let rest = line.get(at + 1..).unwrap_or("").trim_ascii_start();
-        // Lists begin before their first item.
-        let mut start = at;
-        while let Some(before) =
-            line.get(..start).and_then(|b| b.trim_ascii_end().strip_suffix('['))
-        {
-            start = before.len();
-        }
-        let lead = line.get(..start).unwrap_or("");
-        if rest.starts_with(['"', '}']) {
-            let content = line.get(start..).map(Cow::Borrowed)?;
-            return (!lead.is_empty()).then_some(Led { content, lead });
-        }
-        let escaped = rest.trim_start_matches('\\');
-        if escaped.len() < rest.len()
-            && escaped.starts_with('"')
-            && let Some(quote) = opening_quote(line, at)
-        {
-            // A string with JSON in it, perhaps behind more text: `msg="{\"kind\":…}"`.
-            let lead = line.get(..=quote).unwrap_or("");
-            let mut scanner = Scanner::new(line);
-            scanner.move_to(quote);
-            let raw = match scanner.string() {
-                Ok(raw) => raw.text,
-                Err(_) => line.get(quote + 1..)?,
-            };
-            let mut content = String::with_capacity(raw.len());
-            unescape(raw, &mut content);
-            return Some(Led { content: Cow::Owned(content), lead });
-        }
+/// Where JSON begins behind something else on a line, and goes on over the lines that follow.
+pub(super) fn find_spread(line: &str, rest: &str) -> Option<usize> {
+    let line = line.trim_ascii_end();
+    let is_open = line.ends_with('{') || line.ends_with(',');
+    if !is_open || !rest.starts_with([' ', '\t', '"', '\r', '\n']) {
+        return None;
     }
-    None
+    let at = memchr::memchr(b'{', line.as_bytes())?;
+    let inside = line.get(at + 1..)?.trim_ascii_start();
+    (at > 0 && (inside.is_empty() || inside.starts_with('"'))).then_some(at)
+}
+
+/// Finds what begins like JSON behind something else on a line: the first that may hold an event, else the
+/// first.
+pub(super) fn find(line: &str) -> Option<Led<'_>> {
+    if begins_json(line) {
+        return None;
+    }
+    let places = memchr::memchr_iter(b'{', line.as_bytes()).take(PLACES_MAX);
+    let mut first = None;
+    for led in places.filter_map(|at| led_at(line, at)) {
+        if is_promising(&led.content) {
+            return Some(led);
+        }
+        first.get_or_insert(led);
+    }
+    // Whoever can write text in front of an event may write many brackets.
+    let event = memchr::memmem::find(line.as_bytes(), AUDIT_EVENT);
+    event.filter(|at| *at > 0).and_then(|at| led_at(line, at)).or(first)
+}
+
+/// What begins at a bracket, behind something else.
+fn led_at(line: &str, at: usize) -> Option<Led<'_>> {
+    let rest = line.get(at + 1..).unwrap_or("").trim_ascii_start();
+    // Lists begin before their first item.
+    let mut start = at;
+    while let Some(before) = line.get(..start).and_then(|b| b.trim_ascii_end().strip_suffix('[')) {
+        start = before.len();
+    }
+    let lead = line.get(..start).unwrap_or("");
+    if rest.starts_with(['"', '}']) {
+        let content = line.get(start..).map(Cow::Borrowed)?;
+        return (!lead.is_empty()).then_some(Led { content, lead });
+    }
+    let escaped = rest.trim_start_matches('\\');
+    if escaped.len() == rest.len() || !escaped.starts_with('"') {
+        return None;
+    }
+    // A string with JSON in it, perhaps behind more text: `msg="{\"kind\":…}"`.
+    let quote = opening_quote(line, at)?;
+    let lead = line.get(..=quote).unwrap_or("");
+    let mut scanner = Scanner::new(line);
+    scanner.move_to(quote);
+    let raw = match scanner.string() {
+        Ok(raw) => raw.text,
+        Err(_) => line.get(quote + 1..)?,
+    };
+    let mut content = String::with_capacity(raw.len());
+    unescape(raw, &mut content);
+    Some(Led { content: Cow::Owned(content), lead })
 }
 
 /// Where the string begins in which something stands: at a quote that is not escaped itself.
@@ -129,6 +152,8 @@ mod tests {
             (r#"x "y z F {\"a\":1}""#, r#"y z F {"a":1}"#, None),
             (r#"x "\"{\\\"a\\\":1}\"""#, r#""{\"a\":1}""#, None),
             (r#"@cee: { "a":1}"#, r#"{ "a":1}"#, None),
+            // The first that may hold an event.
+            (r#"x [y k="{\"a\":1}"] {"auditID":1}"#, r#"{"auditID":1}"#, None),
             (
                 r#"time="2026-03-02T10:00:00Z" level=info msg="{\"a\":\"b\\n\"}" x=y"#,
                 r#"{"a":"b\n"}"#,
@@ -138,6 +163,27 @@ mod tests {
             let led = find(line).expect(line);
             assert_eq!(led.content, content, "{line}");
             assert_eq!(led.time().map(EventTime::rfc3339).as_deref(), time, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_found_behind_many_brackets() {
+        let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a"}"#;
+        let line = format!("{} {event}", "{x}".repeat(100));
+        assert_eq!(find(&line).map(|led| led.content), Some(Cow::Borrowed(event)));
+    }
+
+    #[test]
+    fn json_may_go_on_over_the_lines_that_follow() {
+        for (line, rest, at) in [
+            ("<134>{", "  \"a\": 1\n}", Some(5)),
+            ("x {\"a\": 1,", "\t\"b\": 2}", Some(2)),
+            ("{", "  \"a\": 1\n}", None),
+            ("x {", "{\"a\":1}", None),
+            ("x {y} {", " z", None),
+            ("x {\"a\":1}", "  y", None),
+        ] {
+            assert_eq!(find_spread(line, rest), at, "{line}");
         }
     }
 

@@ -8,6 +8,7 @@
 //! it. Of values that rules name none is left out, however many there are and however deep. Whether an event
 //! matters is decided elsewhere.
 
+mod again;
 mod bytes;
 mod check;
 mod clock;
@@ -27,9 +28,12 @@ mod renamed;
 mod scan;
 mod search;
 mod steps;
+mod retyped;
+mod straight;
 
 use std::borrow::Cow;
 
+pub use again::{Again, event_again, event_by_hash};
 use bytes::{Inside, Look};
 pub use envelope::{DECODERS, Envelope};
 use json::Json;
@@ -40,7 +44,7 @@ pub use steps::{Step, TakenApart, take_apart};
 
 use super::{
     dead_letter::{ControlMessage, DeadLetterReason},
-    event::{Event, FieldTable},
+    event::{Event, FieldTable, Parts},
     limits,
     time::EventTime,
 };
@@ -74,6 +78,22 @@ pub(super) fn body_of(event: &str) -> Option<&str> {
 pub(super) trait Sink {
     /// A decoded event of any stage. It is cleared afterwards.
     fn event(&mut self, event: &mut Event<'_>);
+
+    /// Whether [`Sink::settles`] is to be asked.
+    fn looks_first(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Sink::settles`] needs the annotation that says why a request was allowed.
+    fn wants_reason(&self) -> bool {
+        false
+    }
+
+    /// Takes an event of which some parts were passed over, if the others say all that is to be said of it.
+    /// Else it comes again as a whole.
+    fn settles(&mut self, _event: &mut Event<'_>, _passed: Parts) -> bool {
+        false
+    }
 
     /// A message that is known to hold no events.
     fn control(&mut self, message: ControlMessage);
@@ -202,6 +222,14 @@ impl<S: Sink> Work<'_, S> {
         self.events += 1;
         self.outcomes += 1;
         self.sink.event(event);
+    }
+
+    /// Hands on an event of which some parts were passed over. False: the whole is wanted.
+    fn settles(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
+        let settles = self.sink.settles(event, passed);
+        self.events += usize::from(settles);
+        self.outcomes += usize::from(settles);
+        settles
     }
 
     fn control(&mut self, context: Context<'_>, message: ControlMessage) {

@@ -7,12 +7,14 @@ use super::{
     json::Json,
     lead, patch,
     projection::{NodeId, next_item, next_member},
+    retyped::retyped,
     scan::{Fault, Scanner},
     search::{self, Members, Search, is_promising},
+    straight,
 };
 use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
-    event::{Event, well_known},
+    event::{Event, Stage, well_known},
     limits,
     value::unescape,
 };
@@ -48,7 +50,7 @@ impl From<Fault> for Stop {
 const FILLERS: [char; 3] = ['\u{feff}', '\u{1e}', '\0'];
 
 /// How the API server begins an event. Within the texts of another one it has backslashes.
-const AUDIT_EVENT: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
+pub(super) const AUDIT_EVENT: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
 
 impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     /// Decodes a text. Everything in it goes to the sink.
@@ -146,6 +148,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             let raw = scanner.string()?;
             self.string(raw.text, scanner.since(start));
             return Ok(());
+        }
+        if let Some(start) = lead::find_spread(line, text.get(end + 1..).unwrap_or("")) {
+            // The rest of it stands on the lines that follow.
+            scanner.move_to(scanner.at() + start);
+            return self.object(scanner, 0);
         }
         if let Some(led) = lead::find(line) {
             self.work.step(self.context, || format!("behind `{}`", shortened(led.lead)));
@@ -256,6 +263,9 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.event.clear();
         scanner.too_deep = false;
         let start = scanner.at();
+        if self.work.sink.looks_first() && self.straight(scanner) {
+            return Ok(());
+        }
         self.open = Some(start);
         let mut list = None;
         scanner.bump();
@@ -296,6 +306,40 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         Ok(())
     }
 
+    /// Reads an event that is as an API server writes it, and hands it on; of parts of it only as much as is
+    /// wanted. False: it is read as any other, and nothing of it is left.
+    #[inline]
+    fn straight(&mut self, scanner: &mut Scanner<'a>) -> bool {
+        let (start, projection) = (scanner.at(), self.work.projection);
+        let found = straight::read(self.text, start, projection, &mut self.event);
+        let Some(mut found) = found.filter(|found| self.is_event(start..found.end)) else {
+            self.event.clear();
+            return false;
+        };
+        let end = found.end;
+        if self.work.sink.wants_reason() {
+            found.read_reason(self.text, projection, &mut self.event);
+        }
+        if !self.work.settles(&mut self.event, found.passed) {
+            found.complete(self.text, projection, &mut self.event);
+            if self.event.has_replaced() {
+                // It is read in two ways, of which nothing may be derived yet.
+                self.event.clear();
+                return false;
+            }
+            self.work.event(&mut self.event);
+        }
+        scanner.move_to(end);
+        self.open = None;
+        true
+    }
+
+    /// Whether what was read is an event, and written as the API server does it.
+    fn is_event(&mut self, range: Range<usize>) -> bool {
+        self.event.json = self.text.get(range).unwrap_or("");
+        check::check_usual(&mut self.event, self.work.projection, self.context)
+    }
+
     /// The items of a list within an object. What was read of the object is kept meanwhile: it may be an
     /// event itself.
     fn items(&mut self, scanner: &mut Scanner<'a>, depth: usize) -> Result<(), Stop> {
@@ -326,7 +370,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                     let detail = "an event too large to be real; matched all the same";
                     self.dead_letter(DeadLetterReason::TooLarge, detail, text);
                 }
-                if !self.event.has(well_known::USERNAME) && self.unjoin(text) {
+                if is_bent(&self.event) && self.unbend(text) {
                     return;
                 }
                 self.tell_event();
@@ -335,6 +379,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             Err((reason, detail)) => match list {
                 Some(list) => self.list_object(text, list),
                 None if self.unwrap(text) => {}
+                None if self.event.has(well_known::VERB) && self.unbend(text) => {}
                 None if too_deep => {
                     self.dead_letter(DeadLetterReason::TooDeep, "nested too deep", text);
                 }
@@ -343,16 +388,17 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         }
     }
 
-    /// Decodes an event without a user whose keys were joined by underscores. False: they were not.
+    /// Decodes an event that something has bent on its way, as it was before. False: nothing has.
     #[cold]
-    fn unjoin(&mut self, text: &'a str) -> bool {
-        if self.context.wrappers >= limits::WRAPPERS_MAX
-            || memchr::memmem::find(text.as_bytes(), b"\"user_username\"").is_none()
-        {
+    fn unbend(&mut self, text: &'a str) -> bool {
+        if self.context.wrappers >= limits::WRAPPERS_MAX || text.len() > self.work.bytes_left {
             return false;
         }
-        let Some(event) = search::joined_by_underscores(Json::new(text)) else { return false };
-        self.work.step(self.context, || "keys joined by underscores".to_owned());
+        let document = Json::new(text);
+        let event = search::joined_by_underscores(document).or_else(|| retyped(document));
+        let Some(event) = event else { return false };
+        self.work.bytes_left -= text.len();
+        self.work.step(self.context, || "an event that was written in another way".to_owned());
         let wrappers = self.context.wrappers + 1;
         let context = Context { wrappers, closed: false, ..self.context };
         self.work.text(&event, context);
@@ -469,6 +515,19 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     fn dead_letter(&mut self, reason: DeadLetterReason, detail: &str, text: &str) {
         self.work.dead_letter(self.context, reason, detail.to_owned(), text.as_bytes());
     }
+}
+
+/// Whether something that is nearly always there is not, or not clear: it may be there in another form.
+#[inline]
+fn is_bent(event: &Event<'_>) -> bool {
+    let is_object = |uri: &str| uri.starts_with("/api") && uri.matches('/').count() > 3;
+    !event.has(well_known::USERNAME)
+        || !event.unread.is_empty()
+        || !event.has(well_known::RESPONSE_CODE) && event.stage != Stage::RequestReceived
+        || !event.has(well_known::RESOURCE)
+            && event.first_str(well_known::REQUEST_URI).is_some_and(is_object)
+        || event.count(well_known::SOURCE_IPS) == 1
+            && event.first_str(well_known::SOURCE_IPS).is_some_and(|ip| ip.contains([',', '[']))
 }
 
 fn spare<'a, S>(work: &mut Work<'_, S>) -> Event<'a> {

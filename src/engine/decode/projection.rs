@@ -17,6 +17,7 @@ use super::{
     cut,
     order::{USUAL_ORDER, UsualKey},
     scan::{Fault, RawStr, Scanner},
+    straight::NEVER_ASKED,
 };
 use crate::engine::{
     event::{
@@ -132,6 +133,21 @@ pub(super) struct Projection {
     /// The fields that say what an object is to be, or has become.
     object_fields: Vec<FieldId>,
     field_count: usize,
+    places: Places,
+}
+
+/// Nodes that a straight line through an event comes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    /// No rule asks for something that it does not read.
+    pub(super) is_straight: bool,
+    pub(super) user: Option<NodeId>,
+    pub(super) extra: Option<NodeId>,
+    pub(super) object_ref: Option<NodeId>,
+    pub(super) status: Option<NodeId>,
+    pub(super) annotations: Option<NodeId>,
+    /// Of the annotation that says why a request was allowed.
+    pub(super) reason: Option<NodeId>,
 }
 
 impl Projection {
@@ -180,7 +196,17 @@ impl Projection {
             Body { plain, change }
         });
         let field_count = own + OWN_PATHS.len();
-        Projection { nodes: builder.finish(), bodies, object_fields, field_count }
+        let places = Places {
+            is_straight: NEVER_ASKED.iter().all(|path| table.get(path).is_none()),
+            user: builder.find("user"),
+            extra: builder.find("user.extra"),
+            object_ref: builder.find("objectRef"),
+            status: builder.find("responseStatus"),
+            annotations: builder.find("annotations"),
+            reason: builder.find("annotations.authorization.k8s.io/reason"),
+        };
+        let nodes = builder.finish();
+        Projection { nodes, bodies, object_fields, field_count, places }
     }
 
     /// How many fields an [`Event`] of this projection has room for.
@@ -216,6 +242,17 @@ impl Projection {
     /// The bodies of request and answer.
     pub(super) fn bodies(&self) -> [FieldId; 2] {
         [self.own(5), self.own(6)]
+    }
+
+    /// What a straight line comes by.
+    #[inline]
+    pub(super) const fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The nodes of the bodies of request and answer.
+    pub(super) fn body_nodes(&self) -> [Option<NodeId>; 2] {
+        self.bodies.each_ref().map(|body| body.plain)
     }
 
     #[inline]
@@ -313,6 +350,24 @@ impl Projection {
     pub(super) fn put<'a>(&self, text: &'a str, event: &mut Event<'a>, id: NodeId) {
         let place = Place { depth: 1, in_body: true };
         let checked = self.value_at(&mut Scanner::new(text), event, id, place);
+        debug_assert!(checked.is_ok(), "the whole was checked");
+    }
+
+    /// Extracts a value below the root that is of no body, as [`Projection::value`] does one at the root.
+    #[inline]
+    pub(super) fn value_below<'a>(
+        &self,
+        scanner: &mut Scanner<'a>,
+        event: &mut Event<'a>,
+        id: NodeId,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        self.value_at(scanner, event, id, Place { depth, in_body: false })
+    }
+
+    /// Extracts a value of the event itself that was passed over, and was checked.
+    pub(super) fn put_own<'a>(&self, text: &'a str, event: &mut Event<'a>, id: NodeId) {
+        let checked = self.value(&mut Scanner::new(text), event, id, 1);
         debug_assert!(checked.is_ok(), "the whole was checked");
     }
 

@@ -84,16 +84,33 @@ pub(super) fn words_of(bytes: &[u8; 32]) -> [u64; 4] {
     words
 }
 
+/// How long the escape is whose backslash stands here. `None` if there is no such escape.
+#[inline]
+pub(super) fn escape_length(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at + 1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => {
+            let digits = bytes.get(at + 2..)?.first_chunk::<4>()?;
+            digits.iter().all(u8::is_ascii_hexdigit).then_some(6)
+        }
+        _ => None,
+    }
+}
+
 /// Which brackets are open, one bit each: set for `{`.
 #[derive(Debug, Default)]
-struct Brackets {
+pub(super) struct Brackets {
     bits: u128,
     depth: usize,
     spilled: Vec<u128>,
 }
 
 impl Brackets {
-    fn push(&mut self, object: bool) {
+    pub(super) const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    pub(super) fn push(&mut self, object: bool) {
         if self.depth > 0 && self.depth.is_multiple_of(128) {
             self.spilled.push(self.bits);
         }
@@ -101,11 +118,11 @@ impl Brackets {
         self.depth += 1;
     }
 
-    fn in_object(&self) -> bool {
+    pub(super) fn in_object(&self) -> bool {
         self.bits & 1 == 1
     }
 
-    fn pop(&mut self) {
+    pub(super) fn pop(&mut self) {
         self.depth -= 1;
         self.bits >>= 1;
         if self.depth > 0 && self.depth.is_multiple_of(128) {

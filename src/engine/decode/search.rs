@@ -352,7 +352,9 @@ impl<'a> Search<'a> {
             return false;
         }
         // From the back, so that places stay right.
-        nothing.retain(|(_, _, item)| kinds.contains(&kind_of(*item)));
+        // The time of an entry is no other entry.
+        let is_time = |item: Json<'_>| item.is_string() && clock::read_json_time(item).is_some();
+        nothing.retain(|(_, _, item)| kinds.contains(&kind_of(*item)) && !is_time(*item));
         for (at, index, item) in nothing.into_iter().rev() {
             self.path.push(Segment::Index(index));
             self.push(Content::Nothing(item.raw()), &around);
@@ -396,7 +398,9 @@ impl<'a> Search<'a> {
         };
         let first = self.found.len();
         for value in values {
-            let is_text = std::str::from_utf8(&value).is_ok_and(is_promising);
+            let value = bytes::inflated(&value, &mut left).unwrap_or(value);
+            // What was cut may end within a character.
+            let is_text = is_promising(&String::from_utf8_lossy(&value));
             if is_text || value.starts_with(&[0x1F, 0x8B]) {
                 self.push(Content::Bytes(value), around);
             }

@@ -1,7 +1,7 @@
 //! What a detection takes along of its event: values of the fields that keys, evidence and templates
 //! need, cut to size, with secrets redacted.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
 use hashbrown::HashSet;
 
@@ -44,12 +44,37 @@ impl Keep {
 #[derive(Debug)]
 pub(super) struct FreeText {
     fields: Vec<bool>,
+    known: RefCell<Known>,
+}
+
+/// Texts that were captured before: names of users, addresses and agents come again and again, and whatever
+/// holds them (windows, alerts, evidence) holds them once. Nothing but memory depends on it.
+#[derive(Debug, Default)]
+struct Known(HashSet<Arc<str>>);
+
+/// Texts that are known at most: 8,192. With another one all are forgotten.
+const KNOWN_MAX: usize = 8_192;
+
+/// Bytes of a text that is known at most: 128.
+const KNOWN_BYTES_MAX: usize = 128;
+
+impl Known {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if text.len() > KNOWN_BYTES_MAX {
+            return Arc::from(text);
+        }
+        if self.0.len() >= KNOWN_MAX && !self.0.contains(text) {
+            self.0.clear();
+        }
+        Arc::clone(self.0.get_or_insert_with(text, |text| Arc::from(text)))
+    }
 }
 
 impl FreeText {
     pub(super) fn new(fields: &FieldTable) -> FreeText {
         let free = |path: &String| known_field(path).is_none_or(|field| field.is_free_text);
-        FreeText { fields: fields.paths().iter().map(free).collect() }
+        let fields = fields.paths().iter().map(free).collect();
+        FreeText { fields, known: RefCell::default() }
     }
 
     /// The values of a field, for a detection; where of more values than are kept those come first that let a condition hold: what
@@ -124,7 +149,9 @@ impl FreeText {
         let free = self.fields.get(field.index()).copied().unwrap_or(true);
         let mut texts = values
             .filter_map(Value::text)
-            .map(|text| if free { redacted(&text) } else { shortened(&text) })
+            .map(|text| {
+                if free { redacted(&text) } else { shortened(&text, &mut self.known.borrow_mut()) }
+            })
             .take(keep.values_max());
         let Some(first) = texts.next() else { return Captured::Absent };
         let Some(second) = texts.next() else { return Captured::One(first) };
@@ -150,9 +177,9 @@ fn predicates_of<'r>(condition: &Expression, rules: &'r RuleSet, found: &mut Vec
 
 /// A text that nobody writes freely. One that is cut ends with a digest of the whole: keys and counted
 /// values that begin alike stay apart.
-fn shortened(text: &str) -> Arc<str> {
+fn shortened(text: &str, known: &mut Known) -> Arc<str> {
     if text.len() <= limits::CAPTURED_VALUE_BYTES_MAX {
-        return Arc::from(text);
+        return known.shared(text);
     }
     let room = limits::CAPTURED_VALUE_BYTES_MAX - '…'.len_utf8() - DIGEST_DIGITS;
     let digest: [u8; DIGEST_DIGITS / 2] = Digest::of([text]).first();

@@ -22,11 +22,14 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Event, FieldId, Reference, RequestIdentity, Stage, is_long_running, well_known},
+    event::{
+        Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_long_running, well_known,
+    },
+    event_ref::EventRef,
     kubernetes::verbs::CHANGING,
     rule::{Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
-    value::{Captured, Value},
+    value::{Captured, Value, event_of},
 };
 use bits::Bits;
 use capture::{FreeText, Keep};
@@ -59,6 +62,13 @@ pub struct Detection {
     pub every_stage: bool,
     /// Values of the rule's `capture` fields, in that order, and behind them which event it was.
     pub captured: Arc<[Captured]>,
+}
+
+impl Detection {
+    /// Which event it was.
+    pub fn event(&self) -> Option<&Arc<EventRef>> {
+        event_of(&self.captured)
+    }
 }
 
 /// What rules that name `stage: Unfinished` say of a change that was received, should it never end.
@@ -142,6 +152,17 @@ impl RuleMatcher {
         Some(Received { identity, time, detections })
     }
 
+    /// Leaves out the rules that record.
+    pub(super) fn leave_out_recording(&mut self) {
+        self.index.leave_out_recording(&self.rules);
+    }
+
+    /// Whether the event can satisfy no rule, whatever is in the parts that were passed over.
+    pub(super) fn is_settled(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
+        self.recorded.clear();
+        !self.index.candidates(event, passed, &mut self.fold, &mut self.candidates)
+    }
+
     /// Adds a detection for each rule that the event satisfies, in the order of the rules; those that
     /// record are in [`RuleMatcher::recorded`]. Returns how many rules were looked at.
     pub(super) fn detect(
@@ -153,7 +174,8 @@ impl RuleMatcher {
         let mut looked_at = 0;
         self.recorded.clear();
         let mut readings = Readings::of(event);
-        if !self.index.candidates(readings.every, &mut self.fold, &mut self.candidates) {
+        let (index, event) = (&self.index, &mut *readings.every);
+        if !index.candidates(event, Parts::NONE, &mut self.fold, &mut self.candidates) {
             return looked_at;
         }
         self.matchers.iter_mut().for_each(Matcher::next_event);

@@ -65,6 +65,11 @@ impl Diagnostic {
         Diagnostic::new(code, DiagnosticLevel::Warning, Some(place), title)
     }
 
+    /// A warning that has no place in any text.
+    pub fn warning_nowhere(code: &'static str, title: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(code, DiagnosticLevel::Warning, None, title)
+    }
+
     /// An error that has no place in any text.
     pub fn error_nowhere(code: &'static str, title: impl Into<String>) -> Diagnostic {
         Diagnostic::new(code, DiagnosticLevel::Error, None, title)

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{NotifyReason, OutcomeReason};
-use crate::engine::{time::WallTime, words::words};
+use super::{Notification, NotifyReason, OutcomeReason};
+use crate::engine::{alert::Fingerprint, time::WallTime, words::words};
 
 /// Everything counted since start. The shell shows it as metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub struct NotifierCounts {
 pub struct LedgerEntry {
     /// When, by the operator's clock.
     pub at: WallTime,
-    /// Id of the notification, or fingerprint of an alert that was given up.
-    pub subject: String,
+    /// What it is about.
+    pub about: LedgerSubject,
     /// Name of the receiver.
     pub receiver: String,
     /// Kind of its notifier, and behind a slash its recipient if it has several.
@@ -55,6 +55,37 @@ pub struct LedgerEntry {
     pub what: LedgerKind,
     /// For people: why, and which alerts.
     pub detail: String,
+}
+
+/// Alerts that a line for auditors names: 20. Further ones of the same notification are not named.
+const ALERTS_NAMED: usize = 20;
+
+/// What a line for auditors is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSubject {
+    /// Id of the notification, or fingerprint of an alert that was given up.
+    pub id: String,
+    /// Why the notification was sent; `None` for an alert that was given up.
+    pub reason: Option<NotifyReason>,
+    /// The alerts that it tells of, at most 20 of them.
+    pub alerts: Vec<Fingerprint>,
+}
+
+impl LedgerSubject {
+    /// An alert that is given up.
+    pub fn of_alert(fingerprint: Fingerprint) -> LedgerSubject {
+        LedgerSubject { id: fingerprint.to_string(), reason: None, alerts: vec![fingerprint] }
+    }
+
+    /// A notification.
+    pub fn of(notification: &Notification) -> LedgerSubject {
+        let alerts = notification.alerts.iter().map(|alert| alert.fingerprint);
+        LedgerSubject {
+            id: notification.id.to_string(),
+            reason: Some(notification.reason),
+            alerts: alerts.take(ALERTS_NAMED).collect(),
+        }
+    }
 }
 
 words! {

@@ -134,24 +134,27 @@ impl Group {
     }
 
     /// Notes what keeps an alert from being told that fires: something hides it, somebody takes care of it.
-    /// Whether that is news.
+    /// Whether something hid it before; `None` if it does not fire here, or nothing of it is news.
     pub(in crate::engine) fn hush(
         &mut self,
         fingerprint: Fingerprint,
         is_held: bool,
-        acknowledged: Option<Severity>,
-    ) -> bool {
-        let grouped = self.alerts.get_mut(&fingerprint).filter(|grouped| grouped.is_firing());
-        let Some(grouped) = grouped else { return false };
-        let changed = (grouped.is_held, grouped.acknowledged) != (is_held, acknowledged);
-        if is_held && let Some(owed) = self.owed.as_ref().filter(|owed| owed.was_handed_out) {
+        acknowledged: Option<(Severity, String)>,
+    ) -> Option<bool> {
+        let grouped = self.alerts.get_mut(&fingerprint).filter(|grouped| grouped.is_firing())?;
+        let was_held = grouped.is_held;
+        let changed = was_held != is_held || grouped.acknowledged != acknowledged;
+        if is_held
+            && !was_held
+            && let Some(owed) = self.owed.as_ref().filter(|owed| owed.was_handed_out)
+        {
             let says_so = |(named, told): &(Fingerprint, Told)| {
                 *named == fingerprint && told.state == AlertState::Firing
             };
             grouped.may_be_believed |= owed.told.iter().any(says_so);
         }
         (grouped.is_held, grouped.acknowledged) = (is_held, acknowledged);
-        changed
+        changed.then_some(was_held)
     }
 
     /// Adds an alert. It may have been one before, of which a notification is still owed: the numbers

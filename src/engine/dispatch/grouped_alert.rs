@@ -35,8 +35,8 @@ pub(in crate::engine) struct GroupedAlert {
     pub(in crate::engine) is_held: bool,
     /// A notification that it fires was handed out before something hid it, and nobody knows what came of that.
     pub(in crate::engine) may_be_believed: bool,
-    /// Somebody takes care of it: it is not repeated as long as it is no graver than this.
-    pub(in crate::engine) acknowledged: Option<Severity>,
+    /// Somebody takes care of it: it is not repeated as long as it is no graver than this. And who.
+    pub(in crate::engine) acknowledged: Option<(Severity, String)>,
 }
 
 /// Episodes of which something was not told, in one alert.
@@ -137,7 +137,10 @@ impl GroupedAlert {
     /// forget what is not repeated hear of the latter again all the same.
     pub(in crate::engine) fn is_not_repeated(&self, policy: &Policy) -> bool {
         let is_quieted = policy.audience != Audience::Resend
-            && self.acknowledged.is_some_and(|severity| severity >= self.latest.severity);
+            && self
+                .acknowledged
+                .as_ref()
+                .is_some_and(|(severity, _)| *severity >= self.latest.severity);
         let is_unheard = !self.told.is_some_and(|told| told.state == AlertState::Resolved);
         is_quieted || (self.is_held && (self.is_firing() || is_unheard))
     }
@@ -226,6 +229,9 @@ impl GroupedAlert {
         if self.is_shown_firing(policy) {
             alert.state = AlertState::Firing;
             alert.ends_at = None;
+        }
+        if let Some((_, by)) = &self.acknowledged {
+            alert.annotations.insert("acknowledged_by".to_owned(), by.clone());
         }
         alert
     }

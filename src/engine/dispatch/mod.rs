@@ -29,6 +29,7 @@ mod matcher;
 mod plan;
 mod refusal;
 mod state;
+mod state_key;
 mod times;
 mod trouble;
 
@@ -38,7 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{alert::Alert, digest::hex, time::WallTime, words::words};
 
-pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, NotifierCounts};
+pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, LedgerSubject, NotifierCounts};
 pub use evaluate::{Tally, notify_reason};
 pub use inhibit::InhibitRule;
 pub use matcher::MatcherError;
@@ -51,7 +52,8 @@ pub(in crate::engine) use grouped_alert::GroupedAlert;
 pub(in crate::engine) use inhibit::Inhibitor;
 pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
-pub(in crate::engine) use state::{GroupStateKey, read_entries, value_of};
+pub(in crate::engine) use state::{read_entries, value_of};
+pub(in crate::engine) use state_key::GroupStateKey;
 pub(in crate::engine) use trouble::{about, in_trouble};
 
 /// What the dispatcher works from; the configuration in resolved form.

@@ -65,20 +65,29 @@ impl Dispatcher {
     pub(super) fn apply_acts(&mut self, now: WallTime) {
         self.alerts.extend(self.acts.take_alerts());
         for fingerprint in self.acts.take_muted() {
-            self.hush(now, fingerprint);
+            self.hush_since(now, fingerprint, true);
         }
     }
 
     /// Lets all groups know what keeps an alert from being told.
     pub(super) fn hush(&mut self, now: WallTime, fingerprint: Fingerprint) {
+        self.hush_since(now, fingerprint, false);
+    }
+
+    /// `is_new`: somebody did something about it just now, so that what is owed may say it again for nothing.
+    fn hush_since(&mut self, now: WallTime, fingerprint: Fingerprint, is_new: bool) {
         let mute = self.acts.mute(fingerprint);
         let is_held = mute.is_silenced || self.inhibitor.is_hidden(fingerprint);
         let of_alert = (fingerprint, 0)..=(fingerprint, usize::MAX);
         let keys: Vec<GroupKey> = self.holders.range(of_alert).map(|(_, key)| *key).collect();
         for key in keys {
             let Some(group) = self.groups.get_mut(&key) else { continue };
-            if group.hush(fingerprint, is_held, mute.acknowledged) {
+            let was_held = group.hush(fingerprint, is_held, mute.acknowledged.clone());
+            let is_changed = was_held.is_some_and(|was_held| was_held != is_held);
+            if is_changed {
                 self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+            }
+            if is_changed || (is_new && was_held.is_some()) {
                 self.recall(now, key);
             }
         }
@@ -109,7 +118,8 @@ impl Dispatcher {
             if owed.progress.phase == Phase::Launched {
                 owed.progress.phase = Phase::Waiting(now);
                 self.in_flight.remove(&owed.notification.id);
-                self.counts_of(slot).attempts -= 1;
+                let counts = self.counts_of(slot);
+                counts.attempts = counts.attempts.saturating_sub(1);
                 let state = self.slot_state(slot);
                 state.in_flight = state.in_flight.saturating_sub(1);
             }

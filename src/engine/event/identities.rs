@@ -174,11 +174,15 @@ impl Default for Index {
 
 impl Index {
     fn find(&self, name: &str, found: &mut Vec<u32>) {
-        if let Some(entries) = self.exact.get(fold_case(name).as_str()) {
+        if !self.exact.is_empty()
+            && let Some(entries) = self.exact.get(fold_case(name).as_str())
+        {
             found.extend_from_slice(entries);
         }
-        let patterns = self.patterns.matches(name);
-        found.extend(patterns.iter().filter_map(|pattern| self.of_pattern.get(pattern)));
+        if !self.of_pattern.is_empty() {
+            let patterns = self.patterns.matches(name);
+            found.extend(patterns.iter().filter_map(|pattern| self.of_pattern.get(pattern)));
+        }
     }
 }
 

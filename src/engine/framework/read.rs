@@ -9,6 +9,7 @@ use crate::engine::{
     diagnostic::{Diagnostic, Problems, SourceText, nearest},
     ledger::EntryKind,
     limits::LIST_FILE_BYTES_MAX,
+    rule::schema::{DRAFT, texts},
     syntax::{
         code,
         key::{Key, Shape, mapping, read_keys},
@@ -121,9 +122,17 @@ fn controls_schema() -> Value {
     json!({"type": "array", "items": mapping(CONTROL)})
 }
 
-/// JSON Schema of a framework file.
+/// JSON Schema (draft 2020-12) of a framework file.
 pub fn framework_schema() -> Value {
-    mapping(FRAMEWORK)
+    let mut schema = mapping(FRAMEWORK);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("$schema".to_owned(), DRAFT.into());
+        schema.insert("title".to_owned(), "Tripline framework".into());
+        let what = "Which controls of a framework want which evidence of the ledger.";
+        schema.insert("description".to_owned(), what.into());
+        schema.insert("$defs".to_owned(), json!({"texts": texts()}));
+    }
+    schema
 }
 
 fn read_controls(section: &Section<'_>, key: &'static str, to: &mut File) {

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{
     act::{ActEntry, ActEntryKind},
     alert::{Alert, AlertState},
-    dispatch::LedgerEntry,
+    dispatch::{LedgerEntry, LedgerSubject, NotifyReason},
+    limits::ENTRY_BODY_BYTES_MAX,
     text::bounded_line,
     time::EventTime,
     words::words,
@@ -56,8 +57,36 @@ words! {
     }
 }
 
+/// What an entry tells in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// An alert as it was then, as JSON; see `deploy/alert.schema.json`.
+    Alert(String),
+    /// Which files a rule set is made of, as JSON.
+    Files(String),
+    /// The text of a file, or a part of it.
+    Text(String),
+}
+
+impl Body {
+    /// The words for it, and its text.
+    fn parts(&self) -> (&'static str, &String) {
+        match self {
+            Body::Alert(json) => ("alert", json),
+            Body::Files(json) => ("files", json),
+            Body::Text(text) => ("text", text),
+        }
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        self.parts().1
+    }
+}
+
 /// What Tripline did or was told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredEntry", into = "StoredEntry")]
 pub struct Entry {
     /// What it tells of.
     pub kind: EntryKind,
@@ -75,6 +104,50 @@ pub struct Entry {
     pub facts: Vec<(String, String)>,
     /// Numbers, by name, in a fixed order.
     pub counts: Vec<(String, u64)>,
+    /// More than fits into facts.
+    pub body: Option<Body>,
+}
+
+/// How it is stored: as it was before it had a body, which is behind the facts, under a name that no fact
+/// has. So rows of earlier versions are read.
+#[derive(Serialize, Deserialize)]
+struct StoredEntry {
+    kind: EntryKind,
+    at: Option<EventTime>,
+    subject: String,
+    party: String,
+    what: String,
+    detail: String,
+    facts: Vec<(String, String)>,
+    counts: Vec<(String, u64)>,
+}
+
+/// What the name of a stored body begins with.
+const STORED_BODY: char = '\0';
+
+impl From<StoredEntry> for Entry {
+    fn from(stored: StoredEntry) -> Entry {
+        let StoredEntry { kind, at, subject, party, what, detail, mut facts, counts } = stored;
+        let last = facts.pop_if(|(name, _)| name.starts_with(STORED_BODY));
+        let body = last.and_then(|(name, text)| match name.trim_start_matches(STORED_BODY) {
+            "alert" => Some(Body::Alert(text)),
+            "files" => Some(Body::Files(text)),
+            "text" => Some(Body::Text(text)),
+            _ => None,
+        });
+        Entry { kind, at, subject, party, what, detail, facts, counts, body }
+    }
+}
+
+impl From<Entry> for StoredEntry {
+    fn from(entry: Entry) -> StoredEntry {
+        let Entry { kind, at, subject, party, what, detail, mut facts, counts, body } = entry;
+        facts.extend(body.map(|body| {
+            let (word, text) = body.parts();
+            (format!("{STORED_BODY}{word}"), text.clone())
+        }));
+        StoredEntry { kind, at, subject, party, what, detail, facts, counts }
+    }
 }
 
 impl Entry {
@@ -89,6 +162,7 @@ impl Entry {
             detail: String::new(),
             facts: Vec::new(),
             counts: Vec::new(),
+            body: None,
         }
     }
 
@@ -127,6 +201,13 @@ impl Entry {
         self
     }
 
+    /// With something in full.
+    #[must_use]
+    pub fn body(mut self, body: Body) -> Entry {
+        self.body = Some(body);
+        self
+    }
+
     /// A fact by its name.
     pub fn fact_of(&self, name: &str) -> Option<&str> {
         self.facts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -154,10 +235,12 @@ impl Entry {
             .fact("severity", alert.severity.as_str())
             .fact("starts_at", &alert.starts_at.rfc3339())
             .fact("value", &alert.value.to_string());
-        alert
+        let mut entry = alert
             .key
             .iter()
-            .fold(entry, |entry, (name, value)| entry.fact(&format!("key.{name}"), value))
+            .fold(entry, |entry, (name, value)| entry.fact(&format!("key.{name}"), value));
+        entry.body = alert.bounded_json(ENTRY_BODY_BYTES_MAX).map(Body::Alert);
+        entry
     }
 
     /// Of something that somebody did: who is its party, and role and address are facts.
@@ -181,9 +264,41 @@ impl Entry {
 
     /// Of what became of a notification.
     pub fn of_delivery(entry: &LedgerEntry) -> Entry {
-        Entry::new(EntryKind::Delivery, &entry.subject, entry.what.as_str())
+        let LedgerSubject { id, reason, alerts } = &entry.about;
+        let alerts: Vec<String> = alerts.iter().map(ToString::to_string).collect();
+        Entry::new(EntryKind::Delivery, id, entry.what.as_str())
             .by(&entry.receiver)
             .detail(&entry.detail)
             .fact("notifier", &entry.notifier)
+            .fact("reason", reason.map_or("", NotifyReason::as_str))
+            .fact("alerts", &alerts.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_read_with_a_body_and_as_they_were_stored_without() {
+        let mut entry = Entry::new(EntryKind::Rules, "1", "file").fact("file", "a").count("n", 1);
+        let before = postcard::to_stdvec(&(
+            entry.kind,
+            entry.at,
+            &entry.subject,
+            &entry.party,
+            &entry.what,
+            &entry.detail,
+            &entry.facts,
+            &entry.counts,
+        ));
+        let before = before.unwrap();
+        assert_eq!(postcard::to_stdvec(&entry).unwrap(), before);
+        assert_eq!(postcard::from_bytes::<Entry>(&before).unwrap(), entry);
+        for body in [Body::Alert, Body::Files, Body::Text] {
+            entry.body = Some(body("{\"a\":1}".to_owned()));
+            let bytes = postcard::to_stdvec(&entry).unwrap();
+            assert_eq!(postcard::from_bytes::<Entry>(&bytes).unwrap(), entry);
+        }
     }
 }

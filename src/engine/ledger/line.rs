@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::value::RawValue;
 
-use super::{Content, Entry, Row, hex_of};
+use super::{Body, Content, Entry, Row, hex_of};
 use crate::engine::{
     access::{
         Access, Actor, Detail, EventPosition, Object, Outcome, Permission, SessionStep, Usage,
@@ -205,6 +206,24 @@ struct EntryLine<'a> {
     facts: Pairs<'a, String>,
     #[serde(skip_serializing_if = "Pairs::is_empty")]
     counts: Pairs<'a, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<Json<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Json<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+}
+
+/// A text that is JSON, as it is; one that somebody damaged is a text.
+struct Json<'a>(&'a str);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::from_str::<&RawValue>(self.0) {
+            Ok(json) => json.serialize(serializer),
+            Err(_) => serializer.serialize_str(self.0),
+        }
+    }
 }
 
 /// A mapping in the order of its pairs.
@@ -350,5 +369,17 @@ fn entry_line<'a>(row: &Row, entry: &'a Entry) -> EntryLine<'a> {
         detail: &entry.detail,
         facts: Pairs(&entry.facts),
         counts: Pairs(&entry.counts),
+        alert: match &entry.body {
+            Some(Body::Alert(json)) => Some(Json(json)),
+            _ => None,
+        },
+        files: match &entry.body {
+            Some(Body::Files(json)) => Some(Json(json)),
+            _ => None,
+        },
+        text: match &entry.body {
+            Some(Body::Text(text)) => Some(text),
+            _ => None,
+        },
     }
 }

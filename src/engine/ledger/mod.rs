@@ -18,7 +18,7 @@ use super::{
 };
 
 pub use chain::{Chain, Hash, hex_of, parse_hex};
-pub use entry::{Entry, EntryKind};
+pub use entry::{Body, Entry, EntryKind};
 pub use line::Line;
 
 /// One row of the ledger. `T` is how the texts of an access are kept.

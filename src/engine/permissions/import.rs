@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::rbac::{Binding, Id, Object, PolicyRule, Role, Subject, SubjectKind};
 use crate::engine::{
@@ -55,6 +55,42 @@ impl Imported {
             count(|one| matches!(one, Object::Binding { .. })),
             count(|one| matches!(one, Object::ServiceAccount { .. })),
         ]
+    }
+}
+
+impl Imported {
+    /// The same as a list of objects, without what nobody needs of them.
+    pub fn list(&self) -> Value {
+        let items: Vec<Value> = self.objects.iter().map(item_of).collect();
+        json!({ "kind": "List", "items": items })
+    }
+}
+
+fn item_of(object: &Object) -> Value {
+    let metadata = |id: &Id, created: Option<&String>| json!({ "name": id.name, "namespace": id.namespace, "creationTimestamp": created });
+    let cluster = |id: &Id| if id.namespace.is_none() { "Cluster" } else { "" };
+    match object {
+        Object::Role { id, role } => {
+            let mut metadata = metadata(id, role.created.as_ref());
+            if let Some(members) = metadata.as_object_mut() {
+                members.insert("labels".to_owned(), json!(role.labels));
+            }
+            let rule = role.is_aggregated.then(|| json!({}));
+            let kind = format!("{}Role", cluster(id));
+            json!({ "kind": kind, "metadata": metadata, "rules": role.rules, "aggregationRule": rule })
+        }
+        Object::Binding { id, binding } => {
+            let role = &binding.role;
+            let role = json!({ "kind": format!("{}Role", cluster(role)), "name": role.name });
+            json!({
+                "kind": format!("{}RoleBinding", cluster(id)),
+                "metadata": metadata(id, binding.created.as_ref()),
+                "roleRef": role, "subjects": binding.subjects,
+            })
+        }
+        Object::ServiceAccount { id } => {
+            json!({ "kind": "ServiceAccount", "metadata": metadata(id, None) })
+        }
     }
 }
 

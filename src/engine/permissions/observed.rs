@@ -123,8 +123,12 @@ impl ObservedBuilder {
         let mut observed = Observed { from, to: to.max(from), ..Observed::default() };
         for number in observed.from..observed.to {
             let hour = self.hours.get(&number).copied().unwrap_or_default();
+            // Where somebody began to look, nobody knows how much of the hour was seen.
+            let is_first =
+                !self.hours.get(&(number - 1)).is_some_and(|before| before.mode.is_some());
             let problem = self.problems.get(&number).copied().or(match hour {
                 Hour { mode: None, .. } => Some("nobody looked"),
+                _ if is_first => Some("nobody had looked in the hour before"),
                 Hour { mode: Some(UsageMode::Off), .. } => {
                     Some("uses of permissions were not recorded")
                 }

@@ -30,7 +30,45 @@ pub(super) struct Hour {
     events: u64,
     cut: u64,
     dead_letters: u64,
+    /// Accesses that were not recorded, since there was no room.
+    shed: u64,
+    /// Records that were deleted before they were read, some of which may be of this hour.
+    lost: u64,
 }
+
+/// An [`Hour`] as it was stored before it knew what was shed and lost.
+#[derive(Deserialize)]
+struct HourBefore {
+    events: u64,
+    cut: u64,
+    dead_letters: u64,
+}
+
+impl Hour {
+    /// Reads a stored one; `None` if it cannot be read.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Hour> {
+        postcard::from_bytes(bytes).ok().or_else(|| {
+            let HourBefore { events, cut, dead_letters } = postcard::from_bytes(bytes).ok()?;
+            Some(Hour { events, cut, dead_letters, ..Hour::default() })
+        })
+    }
+}
+
+/// Records of a partition that were deleted before they were read, while it is not known yet when it goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lost {
+    /// The name of the partition.
+    partition: String,
+    /// How far event time had come there before, if anybody knows.
+    from: Option<EventTime>,
+    records: u64,
+}
+
+/// Hours that one loss marks: a month. Beyond it the earliest are marked.
+const LOST_HOURS_MAX: i64 = 31 * 24;
+
+/// Losses of which the end is not known: 1,000. Further ones are told as entries alone.
+const LOST_MAX: usize = 1_000;
 
 /// Clusters, and what was told of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +86,8 @@ pub(super) struct Coverage {
     changed: BTreeSet<CoverageKey>,
     clusters: Clusters,
     clusters_changed: bool,
+    lost: Vec<Lost>,
+    lost_changed: bool,
 }
 
 impl Coverage {
@@ -56,6 +96,7 @@ impl Coverage {
         for seen in &batch.hours {
             self.add_hour(seen);
         }
+        self.end_lost(batch);
         let letters = batch.dead_letters.len() as u64;
         if letters > 0 {
             // Nobody knows of which cluster they are, nor exactly of when.
@@ -68,6 +109,60 @@ impl Coverage {
                 self.changed.insert(key);
             }
         }
+    }
+
+    /// Accesses of a cluster that were not recorded.
+    pub(super) fn shed(&mut self, cluster: Option<&Arc<str>>, at: EventTime, count: u64) {
+        let known = cluster.filter(|cluster| self.clusters.heard.contains_key(*cluster));
+        let key = (at.micros().div_euclid(HOUR), known.cloned().unwrap_or_else(|| "".into()));
+        if self.hours.contains_key(&key) || self.hours.len() < COVERAGE_HOURS_MAX {
+            self.hours.entry(key.clone()).or_default().shed += count;
+            self.changed.insert(key);
+        }
+    }
+
+    /// Records of a partition were deleted before they were read; event time had come so far there.
+    pub(super) fn lost(&mut self, partition: &str, from: Option<EventTime>, records: u64) {
+        if self.lost.len() < LOST_MAX {
+            let partition = partition.to_owned();
+            self.lost.push(Lost { partition, from, records });
+            self.lost_changed = true;
+        }
+    }
+
+    /// Where a partition goes on, what was lost of it ends: all hours between are in doubt.
+    fn end_lost(&mut self, batch: &DetectionBatch) {
+        if self.lost.is_empty() {
+            return;
+        }
+        for progress in &batch.progress {
+            let Some(time_max) = progress.time_max else { continue };
+            let name = progress.partition.to_string();
+            let (ended, left) =
+                std::mem::take(&mut self.lost).into_iter().partition(|one| one.partition == name);
+            self.lost = left;
+            let ended: Vec<Lost> = ended;
+            let until = batch.time_min.unwrap_or(time_max).micros().div_euclid(HOUR);
+            for one in ended {
+                self.lost_changed = true;
+                let from = one.from.map_or(until, |from| from.micros().div_euclid(HOUR));
+                for hour in from.min(until)..=until.min(from.saturating_add(LOST_HOURS_MAX)) {
+                    // Nobody knows of which cluster they were.
+                    let key: CoverageKey = (hour, Arc::from(""));
+                    self.hours.entry(key.clone()).or_default().lost += one.records;
+                    self.changed.insert(key);
+                }
+            }
+        }
+    }
+
+    /// Losses of which the end is not known, if they changed since the last call.
+    pub(super) fn take_lost(&mut self) -> Option<&Vec<Lost>> {
+        std::mem::take(&mut self.lost_changed).then_some(&self.lost)
+    }
+
+    pub(super) fn restore_lost(&mut self, lost: Vec<Lost>) {
+        self.lost = lost;
     }
 
     fn add_hour(&mut self, seen: &SeenHour) {
@@ -156,8 +251,9 @@ impl Coverage {
 
 fn entry_of((hour, cluster): &CoverageKey, seen: Hour, is_late: bool) -> Entry {
     let what = match seen {
-        Hour { cut: 0, dead_letters: 0, events: 0 } => "silent",
-        Hour { cut: 0, dead_letters: 0, .. } => "complete",
+        Hour { lost: 1.., .. } => "lost",
+        Hour { cut: 0, dead_letters: 0, shed: 0, events: 0, .. } => "silent",
+        Hour { cut: 0, dead_letters: 0, shed: 0, .. } => "complete",
         _ => "degraded",
     };
     Entry::new(EntryKind::Coverage, cluster, if is_late { "late" } else { what })
@@ -165,4 +261,59 @@ fn entry_of((hour, cluster): &CoverageKey, seen: Hour, is_late: bool) -> Entry {
         .count("events", seen.events)
         .count("cut", seen.cut)
         .count("dead_letters", seen.dead_letters)
+        .count("shed", seen.shed)
+        .count("lost", seen.lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::record::{PartitionName, Progress};
+
+    const HOURS: EventTime = EventTime::from_micros(1_000 * HOUR);
+
+    fn batch(partition: &str, hours: i64) -> DetectionBatch {
+        let time = HOURS
+            .plus(std::time::Duration::from_micros(hours.unsigned_abs() * HOUR.unsigned_abs()));
+        let partition = Arc::new(PartitionName::new(partition, 0));
+        let progress = Progress { partition, next_offset: 1, time_max: Some(time), records: 1 };
+        let seen = SeenHour { cluster: Some("c".into()), hour: 1_000 + hours, events: 1, cut: 0 };
+        DetectionBatch {
+            progress: vec![progress],
+            time_min: Some(time),
+            hours: vec![seen],
+            ..DetectionBatch::default()
+        }
+    }
+
+    #[test]
+    fn hours_between_what_was_read_and_where_it_goes_on_are_lost() {
+        let mut coverage = Coverage::default();
+        coverage.add(&batch("a", 0));
+        coverage.lost("a/0", Some(HOURS), 7);
+        coverage.add(&batch("b", 5));
+        assert_eq!(coverage.lost.len(), 1, "another partition says nothing of it");
+        coverage.add(&batch("a", 2));
+        let lost: Vec<(i64, u64)> = coverage
+            .hours
+            .iter()
+            .filter(|(_, hour)| hour.lost > 0)
+            .map(|((hour, _), seen)| (*hour, seen.lost))
+            .collect();
+        assert_eq!(lost, [(1_000, 7), (1_001, 7), (1_002, 7)]);
+        coverage.shed(Some(&"c".into()), HOURS, 3);
+        let told = coverage.ended(HOURS.plus(std::time::Duration::from_secs(3 * 3_600)));
+        let words: Vec<(&str, &str)> =
+            told.iter().map(|entry| (entry.subject.as_str(), entry.what.as_str())).collect();
+        assert!(words.contains(&("", "lost")) && words.contains(&("c", "degraded")), "{words:?}");
+    }
+
+    #[test]
+    fn an_hour_is_read_as_it_was_stored_before() {
+        let before = postcard::to_stdvec(&(7_u64, 1_u64, 2_u64)).unwrap();
+        let hour = Hour { events: 7, cut: 1, dead_letters: 2, shed: 0, lost: 0 };
+        assert_eq!(Hour::from_bytes(&before), Some(hour));
+        assert_eq!(Hour::from_bytes(&postcard::to_stdvec(&hour).unwrap()), Some(hour));
+        assert_eq!(Hour::from_bytes(&[]), None);
+    }
 }

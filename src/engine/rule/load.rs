@@ -17,40 +17,14 @@ use super::{
         risk::read_risk,
         schedule::read_schedules,
     },
+    sources::RuleSources,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
-    digest::{Digest, hex},
     limits::RULES_MAX,
     syntax::code,
     time::WallTime,
 };
-
-/// Everything that a rule directory holds, as text.
-#[derive(Clone, Debug, Default)]
-pub struct RuleSources {
-    /// Rule files, sorted by name.
-    pub rules: Vec<Arc<SourceText>>,
-    /// Lists by name: `lists/<name>.yaml` or `lists/<name>.txt`.
-    pub lists: Vec<(String, Arc<SourceText>)>,
-    /// `schedules.yaml`, if there is one.
-    pub schedules: Option<Arc<SourceText>>,
-    /// `risk.yaml`, if there is one.
-    pub risk: Option<Arc<SourceText>>,
-    /// `identities.yaml`, if there is one.
-    pub identities: Option<Arc<SourceText>>,
-}
-
-impl RuleSources {
-    /// Hash of all names and texts, as 16 hexadecimal digits: equal exactly if nothing changed.
-    pub fn version(&self) -> String {
-        let lists = self.lists.iter().map(|(_, source)| source);
-        let singles = [&self.schedules, &self.risk, &self.identities].into_iter().flatten();
-        let sources = self.rules.iter().chain(lists).chain(singles);
-        let parts = sources.flat_map(|source| [&source.name, &source.text]);
-        hex(&Digest::of(parts).first::<8>())
-    }
-}
 
 /// What loading needs to know beside the files.
 #[derive(Clone, Debug)]
@@ -102,7 +76,8 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
         identity_notes: &identity_notes,
         builder,
     };
-    let rules = compile(compiler, sources.version());
+    let mut rules = compile(compiler, sources.version());
+    rules.sources = sources.clone();
     if rules.rules.is_empty() && !problems.has_errors() {
         let title = "there is no rule in any file";
         problems.push(

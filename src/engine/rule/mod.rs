@@ -10,12 +10,14 @@ mod compile;
 mod load;
 mod plan;
 mod read;
-mod schema;
+pub(in crate::engine) mod schema;
+mod sources;
 mod template;
 
 pub use super::syntax::threshold::{Comparison, Threshold};
 pub use super::value::fold_case;
-pub use load::{LoadOptions, Loaded, RuleSources, load};
+pub use load::{LoadOptions, Loaded, load};
+pub use sources::{RuleSources, SourceFile, SourcePart};
 
 pub use plan::{
     alert::{AlertSpec, CaptureSlot, LevelStep, Severity},

@@ -68,9 +68,11 @@ pub fn identities_schema() -> Value {
     schema
 }
 
-const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+/// Of JSON Schema.
+pub(in crate::engine) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-fn texts() -> Value {
+/// A text, or a list of them.
+pub(in crate::engine) fn texts() -> Value {
     json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
 }
 

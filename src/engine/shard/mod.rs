@@ -307,6 +307,11 @@ impl Shard {
         })
     }
 
+    /// The rule set in force.
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
     /// Alerts that fire.
     pub fn alerts_firing(&self) -> impl Iterator<Item = &Alert> {
         self.lifecycle.firing()

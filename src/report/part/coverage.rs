@@ -70,7 +70,7 @@ impl Seen {
     pub(in crate::report) fn warnings(&self) -> Vec<String> {
         if self.clusters.is_empty() {
             return vec![
-                "Nothing of this period was observed: no number here says that there was nothing"
+                "No full hour of this period is told of: a zero here does not say that there was nothing"
                     .to_owned(),
             ];
         }

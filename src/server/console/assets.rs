@@ -16,9 +16,9 @@ const JS: &str = include_str!("../../html/console/app.js");
 const MARK: &str = include_str!("../../html/console/mark.svg");
 
 /// Where they are: paths with their hashes.
-pub(super) struct Assets {
+pub(in crate::server) struct Assets {
     /// The style of all pages.
-    pub(super) css: String,
+    pub(in crate::server) css: String,
     /// Live news, keys, copying.
     pub(super) js: String,
     /// The mark in a browser's tab.
@@ -26,7 +26,7 @@ pub(super) struct Assets {
 }
 
 /// The paths of this build.
-pub(super) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
+pub(in crate::server) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     css: format!("/static/app-{}.css", hash(CSS)),
     js: format!("/static/app-{}.js", hash(JS)),
     mark: format!("/static/mark-{}.svg", hash(MARK)),

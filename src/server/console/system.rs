@@ -317,6 +317,7 @@ fn month_line(month: &MonthStatus) -> MonthLine {
 #[template(path = "console/settings.html", config = "src/html/askama.toml")]
 struct SettingsPage {
     frame: Frame,
+    caller: Caller,
     zones: Vec<(String, Link)>,
 }
 
@@ -336,6 +337,7 @@ const ZONES: [&str; 9] = [
 /// `/settings`: the zone, and the keys.
 pub(in crate::server) async fn settings(
     State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
     let asked = match Asked::read(&uri, &[], "24h") {
@@ -344,6 +346,7 @@ pub(in crate::server) async fn settings(
     };
     let zones = ZONES.iter().map(|zone| ((*zone).to_owned(), Link::to("/").with("zone", zone)));
     let page = SettingsPage {
+        caller,
         zones: zones.collect(),
         frame: Frame::new(&context, asked, "/settings", "Settings"),
     };

@@ -12,9 +12,11 @@ use axum::{
 };
 use std::collections::BTreeMap;
 
-use super::{Known, Way, field};
+use super::{Known, field};
 use crate::{
-    server::{ServerContext, caller::Caller, guard::Guard, problem::Problem},
+    server::{
+        ServerContext, caller::Caller, console::assets::ASSETS, guard::Guard, problem::Problem,
+    },
     telemetry::Refusal,
     web::Peer,
 };
@@ -23,6 +25,7 @@ use crate::{
 #[derive(Template)]
 #[template(path = "login.html", config = "src/html/askama.toml")]
 struct LoginPage<'a> {
+    css: &'a str,
     to: &'a str,
     problem: &'a str,
     has_tokens: bool,
@@ -65,7 +68,8 @@ fn page(guard: &Guard, to: &str, problem: &str, status: StatusCode) -> Response 
     let ways = guard.door.ways();
     let has = |scheme: &str| ways.iter().any(|way| way.starts_with(scheme));
     let (has_tokens, has_users) = (has("Bearer"), has("Basic"));
-    let page = LoginPage { to: own(to), problem, has_tokens, has_users };
+    let css = &ASSETS.css;
+    let page = LoginPage { css, to: own(to), problem, has_tokens, has_users };
     (status, Html(page.render().expect("a page is written to memory"))).into_response()
 }
 
@@ -120,7 +124,7 @@ pub(in crate::server) async fn log_out(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Response {
-    if caller.way == Way::Session {
+    if caller.has_session() {
         // Whoever goes, goes, recorded or not.
         drop(context.desk.logged(&caller, "logged out"));
     }

@@ -88,6 +88,9 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /api/v1/who-did", "ra"),
     ("GET /api/v1/visits", "ra"),
     ("GET /api/v1/sessions", "ra"),
+    ("GET /api/v1/permissions", "ra"),
+    ("GET /api/v1/suggested-role", "ra"),
+    ("POST /api/v1/permissions/import", "r"),
 ];
 
 const AUTH: &str = "
@@ -145,6 +148,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
         reload: mpsc::channel(1).0,
         acts: mpsc::channel(1).0,
         ledger: None,
+        fetch_event: None,
         desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
     };
     let (router, guard) = guarded(context, settings, is_reachable);
@@ -242,7 +246,9 @@ fn every_route_is_in_the_table() {
 /// A request for a route, as one that nothing but its sender speaks against.
 fn fair(route: &str) -> Ask {
     let (method, path) = route.split_once(' ').unwrap();
-    let path = path.replace("{fingerprint}", "00000000000000000000000000000000");
+    let path = ["{fingerprint}", "{start}", "{id}", "{name}"]
+        .iter()
+        .fold(path.to_owned(), |path, name| path.replace(name, "00000000000000000000000000000000"));
     let path = if path.ends_with("/who-did") { path + "?verb=get&resource=secrets" } else { path };
     let method = if method == "GET" { "GET" } else { "POST" };
     let asked = ask(method, &path).with("origin", "https://tripline.example.org");
@@ -489,6 +495,10 @@ async fn log_ins_refusals_and_views_are_entries() {
     let wrong = "user or password is wrong";
     assert_eq!(told[3], of(EntryKind::Login, "eve", "refused", "/login", wrong));
     assert_eq!(told.len(), 4);
+    let page = ask("GET", "/visits?since=7d").with("cookie", &session);
+    assert_eq!(page.code(&world).await, 200);
+    let entry = world.entries.try_recv().unwrap();
+    assert_eq!((entry.kind, entry.subject.as_str()), (EntryKind::View, "/visits"));
 
     // Nobody sees what cannot be recorded.
     world.entries.close();

@@ -17,6 +17,8 @@ pub(super) struct LedgerMetrics {
     bytes: IntGauge,
     failures: IntCounter,
     written: Gauge,
+    topic_row: IntGauge,
+    topic_failures: IntCounter,
 }
 
 impl LedgerMetrics {
@@ -34,6 +36,8 @@ impl LedgerMetrics {
             bytes: b.gauge("tripline_ledger_bytes", "Bytes of all month files."),
             failures: b.counter("tripline_ledger_failures_total", "Times that rows could not be written to a month file."),
             written: b.seconds_gauge("tripline_ledger_written_timestamp_seconds", "When rows were written to a month file last."),
+            topic_row: b.gauge("tripline_ledger_topic_row", "Id of the newest row that the topic of `ledger.topic` has."),
+            topic_failures: b.counter("tripline_ledger_topic_failures_total", "Times that rows could not be copied to the topic of `ledger.topic`."),
         }
     }
 }
@@ -60,6 +64,16 @@ impl Metrics {
         self.ledger.archived.set(i64::try_from(through).unwrap_or(i64::MAX));
         self.ledger.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.ledger.written.set(now_seconds());
+    }
+
+    /// The topic has all rows up to this one.
+    pub fn ledger_topic_row(&self, through: u64) {
+        self.ledger.topic_row.set(i64::try_from(through).unwrap_or(i64::MAX));
+    }
+
+    /// Rows could not be copied to the topic.
+    pub fn ledger_topic_failed(&self) {
+        self.ledger.topic_failures.inc();
     }
 
     /// Rows could not be written.

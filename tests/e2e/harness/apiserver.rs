@@ -26,8 +26,8 @@ bob-token,bob,3,\"dev\"
 
 /// It runs until it is dropped.
 pub(crate) struct ApiServer {
-    server: Process,
     // These must end before the directory goes.
+    _server: Process,
     _etcd: Process,
     _kubelet: Process,
     kubelet_port: u16,
@@ -56,7 +56,7 @@ impl ApiServer {
                 .output();
             answer.is_ok_and(|answer| answer.status.success()).then_some(())
         });
-        ApiServer { server, _etcd: etcd, _kubelet: kubelet, kubelet_port, port, directory }
+        ApiServer { _server: server, _etcd: etcd, _kubelet: kubelet, kubelet_port, port, directory }
     }
 
     /// The audit log; what it was before a rotation lies beside it.
@@ -130,11 +130,6 @@ impl ApiServer {
             "metadata": {"name": pod, "namespace": "default"},
             "spec": {"nodeName": node, "containers": [{"name": "main", "image": "registry.example.org/web:1"}]},
         }));
-    }
-
-    /// What it said on standard error.
-    pub(crate) fn errors(&self) -> String {
-        self.server.err()
     }
 
     fn command(&self, user: &str, arguments: &[&str]) -> Command {

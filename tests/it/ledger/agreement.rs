@@ -15,7 +15,7 @@ use tripline::{
     generate::{GenerateSettings, Generator, Story, StoryPlan},
 };
 
-use super::{Recording, rules, usage};
+use super::{Recording, reports, rules, usage};
 
 const RULES: &str = "
 title: Secrets
@@ -79,16 +79,16 @@ impl Seen {
         parts.map(|pointer| self.text(pointer)).join("\u{0}")
     }
 
-    fn is_session(&self) -> bool {
+    pub(super) fn is_session(&self) -> bool {
         matches!(self.text("/objectRef/subresource"), "exec" | "attach" | "portforward")
     }
 
-    fn is_read(&self) -> bool {
+    pub(super) fn is_read(&self) -> bool {
         self.text("/objectRef/resource") == "secrets"
             && matches!(self.text("/verb"), "get" | "list" | "watch")
     }
 
-    fn is_change(&self) -> bool {
+    pub(super) fn is_change(&self) -> bool {
         let resource = self.text("/objectRef/resource");
         matches!(self.text("/verb"), "update" | "patch" | "delete")
             && !matches!(resource, "" | "secrets")
@@ -160,7 +160,7 @@ fn has(access: &Access, class: &str) -> bool {
 }
 
 /// The first event with an answer of each request that fits, in the order of time.
-fn requests(seen: &[Seen], fits: impl Fn(&Seen) -> bool) -> Vec<&Seen> {
+pub(super) fn requests(seen: &[Seen], fits: impl Fn(&Seen) -> bool) -> Vec<&Seen> {
     let mut first: BTreeMap<String, &Seen> = BTreeMap::new();
     for event in
         seen.iter().filter(|event| event.text("/stage") != "RequestReceived" && fits(event))
@@ -178,7 +178,7 @@ fn requests(seen: &[Seen], fits: impl Fn(&Seen) -> bool) -> Vec<&Seen> {
 #[test]
 fn for_fifty_seeds_it_says_what_plain_loops_say() {
     let (mut reads_all, mut sessions_all, mut changes_all) = (0, 0, 0);
-    let (mut usage_all, mut used_all) = (0, 0);
+    let (mut usage_all, mut used_all, mut reported_all) = (0, 0, 0);
     for seed in 0..50 {
         let (seen, recording) = world(seed);
         let accesses = accesses(&recording);
@@ -224,11 +224,13 @@ fn for_fifty_seeds_it_says_what_plain_loops_say() {
         check_chain(&recording);
         usage_all += usage::check_rows(seed, &seen, &recording);
         used_all += usage::check_verdicts(seed, &seen, &recording);
+        reported_all += reports::check(seed, &seen, &recording.rows);
     }
     assert!(
         usage_all > 5_000 && used_all > 500,
         "{usage_all} rows of usage, {used_all} grants used: too few to mean anything"
     );
+    assert!(reported_all > 1_000, "{reported_all} requests in reports: too few to mean anything");
     assert!(
         reads_all > 500 && sessions_all > 50 && changes_all > 200,
         "{reads_all} reads, {sessions_all} sessions, {changes_all} roll-ups: too few to mean anything"

@@ -3,8 +3,12 @@
 mod agreement;
 mod archive;
 mod broken;
+mod evidence;
 mod questions;
+mod real_log;
+mod reports;
 mod schema;
+mod signed;
 mod tamper;
 mod usage;
 

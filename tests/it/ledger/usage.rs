@@ -240,9 +240,11 @@ fn grants_of(bindings: &BTreeSet<String>, taken: EventTime) -> GrantsBuilder {
                 json!({ "verbs": verbs, "apiGroups": [group], "resources": [resource] })
             })
             .collect();
+        let role_namespace = namespace.clone().filter(|_| role_kind == "Role");
         items.insert(
-            format!("{role_kind}/{namespace:?}/{role_name}"),
-            json!({ "kind": role_kind, "metadata": { "name": role_name, "namespace": namespace }, "rules": rules }),
+            format!("{role_kind}/{role_namespace:?}/{role_name}"),
+            json!({ "kind": role_kind, "rules": rules,
+                "metadata": { "name": role_name, "namespace": role_namespace } }),
         );
         let binding = items.entry(format!("{kind}/{namespace:?}/{name}")).or_insert_with(|| {
             json!({ "kind": kind, "metadata": { "name": name, "namespace": namespace },

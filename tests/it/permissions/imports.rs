@@ -74,9 +74,10 @@ fn a_whole_list_is_taken_as_json_and_as_yaml() {
         })
         .collect();
     assert_eq!(import("rbac.yaml", &yaml).unwrap(), found);
-    let mut rng = items.clone();
-    rng.reverse();
-    let turned = json!({ "kind": "List", "items": rng }).to_string();
+    assert_eq!(import("rbac.json", &found.list().to_string()).unwrap(), found);
+    let mut turned = items.clone();
+    turned.reverse();
+    let turned = json!({ "kind": "List", "items": turned }).to_string();
     assert_eq!(import("rbac.json", &turned).unwrap(), found, "the order says nothing");
 }
 

@@ -14,7 +14,7 @@ use tripline::engine::time::EventTime;
 use evaluator::Request;
 
 /// Rules that record changes of permissions.
-pub(super) const RULES: &str = "
+const RULES: &str = "
 title: Permissions
 name: permissions
 logsource: {product: kubernetes, service: audit}
@@ -27,18 +27,18 @@ tripline: {record: permission_change}
 ";
 
 /// When worlds begin.
-pub(super) const START: &str = "2026-03-04T10:00:00Z";
+const START: &str = "2026-03-04T10:00:00Z";
 
 /// An event, as an API server writes it.
-pub(super) struct EventText<'a> {
-    pub(super) id: usize,
-    pub(super) at: EventTime,
-    pub(super) user: &'a str,
-    pub(super) groups: &'a [&'a str],
-    pub(super) request: &'a Request,
+struct EventText<'a> {
+    id: usize,
+    at: EventTime,
+    user: &'a str,
+    groups: &'a [&'a str],
+    request: &'a Request,
     /// As it stands within a text of JSON.
-    pub(super) reason: &'a str,
-    pub(super) is_allowed: bool,
+    reason: &'a str,
+    is_allowed: bool,
 }
 
 impl fmt::Display for EventText<'_> {

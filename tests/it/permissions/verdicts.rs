@@ -106,6 +106,7 @@ impl World {
             row.access().into_iter().for_each(|access| grants.change(access));
             row.usage().into_iter().for_each(|usage| uses.add(usage));
         }
+        observed.add(&complete_hour("all"), self.start.minus(HOUR));
         for hour in 0..hours {
             observed.add(&complete_hour("all"), self.start.plus(HOUR * hour));
         }
@@ -178,6 +179,12 @@ fn used_unused_not_observed_and_cannot_tell() {
             ("RoleBinding shop/view", Some(1), Unused, "all of the time"),
         ],
     );
+    // Each binding that the log names is used, whatever else allows the same.
+    let mut both = World::new();
+    both.did("anna", &groups, BY_GROUP, &request("list", "pods", "shop"));
+    both.did("anna", &groups, BY_NAME, &request("list", "pods", "shop"));
+    let used: Vec<_> = both.verdicts(&anna(), 24).into_iter().filter(|one| one.2 == Used).collect();
+    assert_eq!(used.len(), 2, "{used:?}");
     // Nobody looked: what was seen is used, and the rest is not known.
     check(
         &world.verdicts(&anna(), 0),
@@ -296,6 +303,7 @@ fn an_hour_counts_only_if_all_uses_of_it_are_known() {
     let at = |hour: u32| start.plus(HOUR * hour);
     let observed = |change: &dyn Fn(&mut ObservedBuilder)| {
         let mut builder = ObservedBuilder::new("");
+        builder.add(&complete_hour("all"), start.minus(HOUR));
         for hour in 0..4 {
             builder.add(&complete_hour("all"), at(hour));
         }
@@ -342,11 +350,17 @@ fn an_hour_counts_only_if_all_uses_of_it_are_known() {
         (UsageMode::Off, false, false),
     ] {
         let mut builder = ObservedBuilder::new("");
+        builder.add(&complete_hour("all"), start.minus(HOUR));
         (0..4).for_each(|hour| builder.add(&complete_hour(mode.as_str()), at(hour)));
         let found = builder.finish(start, at(4));
         assert_eq!(found.missing(None, false).is_none(), of_people, "{mode:?}");
         assert_eq!(found.missing(None, true).is_none(), of_machines, "{mode:?}");
     }
+    // Nobody knows how much was seen of the hour in which somebody began to look.
+    let mut builder = ObservedBuilder::new("");
+    (0..4).for_each(|hour| builder.add(&complete_hour("all"), at(hour)));
+    let found = builder.finish(start, at(4)).missing(None, false);
+    assert!(found.is_some_and(|found| found.starts_with("1 of 4 hours")));
     // One that an earlier version told says nothing of usage.
     let mut builder = ObservedBuilder::new("");
     builder.add(&Entry::new(EntryKind::Coverage, "", "complete").count("events", 9), start);

@@ -487,6 +487,10 @@ fn numbers(counts: &NotifierCounts) -> Vec<(String, u64)> {
 
 /// Of an alert about a receiver: `failing chat/people`.
 fn self_told(alert: &Alert) -> String {
+    // Of one about a silence: `TriplineSilenceEnds of ann`.
+    if let Some(owner) = alert.labels.get("owner") {
+        return format!("{} of {owner}", alert.labels["alertname"]);
+    }
     let key: Vec<&str> = alert.key.iter().map(|(_, value)| value.as_str()).collect();
     format!("failing {}", key.join(" "))
 }

@@ -4,13 +4,18 @@ use std::{io::Read as _, path::PathBuf, process::ExitCode, time::SystemTime};
 
 use anyhow::Context as _;
 use clap::Args;
+use serde_json::json;
 
 use crate::{
     app::{clock::now, import::import_into_state},
-    cli::{exit, output},
+    cli::{
+        exit, output,
+        remote::{Remote, RemoteError},
+    },
     engine::{
+        ledger::Entry,
         limits::RBAC_FILE_BYTES_MAX,
-        permissions::{import, snapshot_entries},
+        permissions::{Imported, import, snapshot_entries},
         text::{counted, printable},
         time::EventTime,
     },
@@ -33,7 +38,7 @@ Examples:
   kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json > rbac.json
   tripline permissions import rbac.json --cluster prod
   kubectl get clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts -A -o json |
-    tripline permissions import - --by ann")]
+    tripline permissions import - --server http://127.0.0.1:9464")]
 pub(super) struct ImportArgs {
     /// The list; - is standard input.
     #[arg(value_name = "FILE")]
@@ -44,6 +49,12 @@ pub(super) struct ImportArgs {
     /// Directory with month files, if it is not in the state directory.
     #[arg(long, value_name = "DIR")]
     ledger: Option<PathBuf>,
+    /// Hand it to a running Tripline instead, where it serves HTTP: http://127.0.0.1:9464.
+    #[arg(long, value_name = "URL", env = "TRIPLINE_SERVER", conflicts_with = "ledger")]
+    server: Option<String>,
+    /// File with a bearer token for the server; or else the token is in TRIPLINE_TOKEN.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    token_file: Option<PathBuf>,
     /// Name of the cluster, as its events have it; none, if they have none.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     cluster: String,
@@ -76,19 +87,12 @@ pub(super) fn execute(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let rows = entries.len();
-    match import_into_state(&args.state, args.ledger.as_deref(), entries) {
-        Ok(()) => {}
-        Err(error @ StoreError::Locked { .. }) => {
-            output::complain(&format!(
-                "{error}: stop it for the moment, or import on another copy of the ledger"
-            ));
-            return Ok(ExitCode::from(exit::STATE));
-        }
-        Err(error @ StoreError::Newer { .. }) => {
-            output::complain(&error.to_string());
-            return Ok(ExitCode::from(exit::STATE));
-        }
-        Err(error) => return Err(error.into()),
+    let refused = match &args.server {
+        Some(url) => hand_over(args, url, taken, &found)?,
+        None => put_into_state(args, entries)?,
+    };
+    if let Some(code) = refused {
+        return Ok(code);
     }
     let [roles, bindings, accounts] = found.counts();
     let mut what = vec![counted(roles, "role"), counted(bindings, "binding")];
@@ -102,6 +106,44 @@ pub(super) fn execute(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         taken.for_people()
     ))?;
     Ok(exit::OK)
+}
+
+/// Into the files of a process that does not run. `None`: it is done.
+fn put_into_state(args: &ImportArgs, entries: Vec<Entry>) -> anyhow::Result<Option<ExitCode>> {
+    match import_into_state(&args.state, args.ledger.as_deref(), entries) {
+        Ok(()) => Ok(None),
+        Err(error @ StoreError::Locked { .. }) => {
+            let hint = "it runs, so hand it over: `--server http://127.0.0.1:9464`";
+            output::complain(&format!("{error}; {hint}"));
+            Ok(Some(ExitCode::from(exit::STATE)))
+        }
+        Err(error @ StoreError::Newer { .. }) => {
+            output::complain(&error.to_string());
+            Ok(Some(ExitCode::from(exit::STATE)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// To a process that runs; it answers once all of it is durable. `None`: it is done.
+fn hand_over(
+    args: &ImportArgs,
+    url: &str,
+    taken: EventTime,
+    found: &Imported,
+) -> anyhow::Result<Option<ExitCode>> {
+    let remote = Remote::new(url, args.token_file.as_deref())?;
+    let body = json!({
+        "cluster": args.cluster, "taken": taken.rfc3339(), "by": args.by, "list": found.list(),
+    });
+    match remote.json("/api/v1/permissions/import", Some(&body)) {
+        Ok(_) => Ok(None),
+        Err(RemoteError::Mistake(text)) => {
+            output::complain(&text);
+            Ok(Some(ExitCode::from(exit::USAGE)))
+        }
+        Err(RemoteError::Other(error)) => Err(error),
+    }
 }
 
 /// The file, or what comes on standard input; a little more than may be at most.

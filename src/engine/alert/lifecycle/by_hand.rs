@@ -20,7 +20,8 @@ impl Lifecycle {
         let Some((key, mut entry)) = key.and_then(|key| self.entries.remove_entry(&key)) else {
             return false;
         };
-        self.deadlines.remove(&(entry.until, key.clone()));
+        self.deadlines.remove(&(entry.scheduled, key.clone()));
+        entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
         // It may have claimed to hold for a year.
         entry.until = entry.until.min(now.as_event()).max(entry.alert.starts_at);
         entry.alert.note_end(by, why);

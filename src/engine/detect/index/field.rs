@@ -16,7 +16,7 @@ use crate::engine::{
         bits::Bits,
         fold::{Fold, is_folded},
     },
-    event::{Event, FieldId, well_known},
+    event::{Event, FieldId, Parts, well_known},
     kubernetes::{stages::STAGE_WORDS, verbs::RESOURCE_VERBS},
     limits,
     rule::{Predicate, RuleSet},
@@ -29,6 +29,8 @@ use crate::engine::{
 pub(super) struct FieldIndex {
     pub(super) field: FieldId,
     pub(super) cost: Cost,
+    /// The parts of an event that it comes from.
+    pub(super) parts: Parts,
     /// The rules that some class rules out. The others need no look at the field.
     pub(super) decides: Bits,
     absent: Bits,
@@ -124,6 +126,7 @@ impl FieldIndex {
         let mut index = FieldIndex {
             field,
             cost: cost_of(rules.fields.path(field)),
+            parts: Parts::of(rules.fields.path(field)),
             decides: Bits::none(alternatives.len()),
             absent,
             present,

@@ -21,8 +21,8 @@ mod uses;
 
 use super::{bits::Bits, derivations::Derivations, fold::Fold};
 use crate::engine::{
-    event::{Event, Stage},
-    rule::{RuleIndex, RuleSet},
+    event::{Event, FieldId, Parts, Stage},
+    rule::{Rule, RuleIndex, RuleSet},
 };
 use alternative::Alternative;
 use cost::Cost;
@@ -52,6 +52,8 @@ pub(super) struct Index {
     /// Fields whose values are worth knowing only for what is still left.
     dear: Vec<FieldIndex>,
     derivations: Derivations,
+    /// For each field, the parts of an event that it comes from.
+    parts: Vec<Parts>,
 }
 
 impl Index {
@@ -79,13 +81,28 @@ impl Index {
             needs,
             dear,
             derivations: Derivations::new(rules),
+            parts: rules.fields.paths().iter().map(|path| Parts::of(path)).collect(),
         }
     }
 
-    /// The alternatives that the event can satisfy, into `candidates`. False: none.
+    /// Leaves out the rules that record, from now on.
+    pub(super) fn leave_out_recording(&mut self, rules: &RuleSet) {
+        for (number, index) in self.rules.iter().enumerate() {
+            let rule = rules.rules.get(index.index());
+            if matches!(rule, Some(Rule::Detection(rule)) if rule.record.is_some()) {
+                for bits in [&mut self.all, &mut self.every_stage, &mut self.unfinished] {
+                    bits.set(number, false);
+                }
+            }
+        }
+    }
+
+    /// The alternatives that the event can satisfy, whatever is in the parts that were passed over, into
+    /// `candidates`. False: none.
     pub(super) fn candidates(
         &self,
         event: &mut Event<'_>,
+        passed: Parts,
         fold: &mut Fold,
         candidates: &mut Bits,
     ) -> bool {
@@ -98,10 +115,13 @@ impl Index {
             // A value may count towards a condition and not against it, which no field can tell.
             return true;
         }
-        self.keep(&self.cheap, event, fold, candidates)
-            && candidates
-                .retain(|number| self.needs.get(number).is_none_or(|needs| needs.met_by(event)))
-            && self.keep(&self.dear, event, fold, candidates)
+        let may_have =
+            |field: FieldId| self.parts.get(field.index()).is_some_and(|parts| parts.meets(passed));
+        self.keep(&self.cheap, event, passed, fold, candidates)
+            && candidates.retain(|number| {
+                self.needs.get(number).is_none_or(|needs| needs.met_by(event, may_have))
+            })
+            && self.keep(&self.dear, event, passed, fold, candidates)
     }
 
     /// Keeps what the values of these fields do not rule out. False: nothing.
@@ -109,11 +129,12 @@ impl Index {
         &self,
         fields: &[FieldIndex],
         event: &mut Event<'_>,
+        passed: Parts,
         fold: &mut Fold,
         candidates: &mut Bits,
     ) -> bool {
         for index in fields {
-            if !candidates.meets(&index.decides) {
+            if index.parts.meets(passed) || !candidates.meets(&index.decides) {
                 continue;
             }
             self.derivations.derive(event, index.field);

@@ -70,12 +70,13 @@ impl Needs {
         needs
     }
 
-    /// Whether an event has what is needed.
+    /// Whether an event has what is needed, or may have it in parts that were passed over.
     #[inline]
-    pub(super) fn met_by(&self, event: &Event<'_>) -> bool {
+    pub(super) fn met_by(&self, event: &Event<'_>, may_have: impl Fn(FieldId) -> bool) -> bool {
         let has = |field: &FieldId| event.has(*field);
-        self.present.iter().all(has)
+        let may_have = |field: &FieldId| event.has(*field) || may_have(*field);
+        self.present.iter().all(may_have)
             && !self.absent.iter().any(has)
-            && (self.one_of.is_empty() || self.one_of.iter().any(has))
+            && (self.one_of.is_empty() || self.one_of.iter().any(may_have))
     }
 }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::engine::{
     event::{FieldTable, Identities},
+    rule::sources::RuleSources,
     text::counted,
 };
 
@@ -40,6 +41,8 @@ pub struct RuleSet {
     pub outlines: BTreeMap<RuleIndex, Outline>,
     /// Hash of all files the set was made from; shown by `/-/rules` and in logs.
     pub version: String,
+    /// The files that it was made from.
+    pub sources: RuleSources,
     /// All rules by their exact id.
     pub(in crate::engine) by_id: HashMap<String, RuleIndex>,
     /// Written rules by name and id in lower case; a name comes before the same id of another.

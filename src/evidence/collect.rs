@@ -1,0 +1,337 @@
+//! Collects the evidence of one alert from the ledger, and from where its events are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    events::{self, Events, FetchEvent, OpenHistory, Shown},
+    package::{ALERT, LIFE, Manifest, Package, README, TIMELINE, VERSION},
+    proof,
+    rows::each,
+    rules,
+    snapshot::Snapshot,
+};
+use crate::{
+    archive::{ArchiveError, Filter, Query, Reader},
+    engine::{
+        ledger::{Body, Entry, EntryKind, Row},
+        text::{counted, printable},
+        time::EventTime,
+    },
+};
+
+/// Rows of the time around an alert that are handed over: 10,000.
+const TIMELINE_ROWS_MAX: usize = 10_000;
+
+/// Fields of evidence that say who did it.
+const ACTORS: [&str; 3] = ["actor.id", "user.username", "actor.on_behalf_of"];
+
+/// Why there is no evidence.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// There is no such alert, or more than one.
+    #[error("{0}")]
+    Mistake(String),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+/// Which evidence is wanted, and where its events can be had.
+pub struct Asked<'a> {
+    /// The fingerprint of the alert, or its beginning.
+    pub fingerprint: &'a str,
+    /// How long before and after it is shown.
+    pub around: Duration,
+    /// The operator's clock.
+    pub now: EventTime,
+    /// How long an alert of a plain rule fires after its last event.
+    pub resolve_after: Duration,
+    /// Fetches the events that the alert shows.
+    pub fetch: FetchEvent<'a>,
+    /// Opens what was recorded meanwhile, for the events that counted besides.
+    pub history: Option<OpenHistory<'a>>,
+}
+
+/// Makes the evidence of an alert.
+///
+/// # Errors
+/// There is no such alert, or the ledger cannot be read. What else cannot be had is said in the manifest.
+pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest), EvidenceError> {
+    let life = life_of(reader, asked.fingerprint)?;
+    let mut package = Package::default();
+    let mut manifest = Manifest {
+        version: VERSION,
+        made_by: format!("tripline {}", env!("CARGO_PKG_VERSION")),
+        made_at: asked.now.rfc3339(),
+        fingerprint: life.fingerprint.clone(),
+        rule: life.rule.clone(),
+        resolve_after: asked.resolve_after.as_secs(),
+        ..Manifest::default()
+    };
+    for problem in reader.problems() {
+        manifest.missing.push(format!("a part of the ledger cannot be read: {problem}"));
+    }
+    let mut wanted: BTreeSet<u64> = life.rows.iter().map(|row| row.id).collect();
+    let then = rules::rules_at(reader, life.first_of_episode())?;
+    wanted.extend(then.rows.iter().copied());
+    manifest.rule_set.clone_from(&then.version);
+    if then.version.is_empty() {
+        manifest.missing.push("the ledger does not say which rules were in force".to_owned());
+    }
+    for (file, _) in then.files.iter().filter(|(_, text)| text.is_none()) {
+        manifest.missing.push(format!("the ledger does not have the text of {}", file.name));
+    }
+    manifest.rules = then.add_to(&mut package);
+    package.add(LIFE, lines(&life.rows));
+    let timeline = timeline_of(reader, &life, asked.around, &mut manifest.missing)?;
+    package.add(TIMELINE, lines(&timeline));
+    if let Some((json, snapshot)) = life.snapshot() {
+        package.add(ALERT, format!("{json}\n"));
+        manifest.starts_at.clone_from(&snapshot.starts_at);
+        manifest.cluster = snapshot.key.get("cluster").cloned();
+        add_events(&mut package, &mut manifest, asked, &life, &snapshot);
+    } else {
+        let why =
+            "the ledger has no snapshot of the alert: an earlier version of Tripline wrote it";
+        manifest.missing.push(why.to_owned());
+    }
+    let timeline = timeline.iter().map(|row| row.id).collect();
+    proof::add(reader, (wanted, timeline), &mut package, &mut manifest)?;
+    package.add(README, readme(&manifest));
+    let manifest = package.seal(manifest);
+    Ok((package, manifest))
+}
+
+/// What the ledger tells of an alert.
+struct Life {
+    fingerprint: String,
+    rule: String,
+    /// In the order of the chain.
+    rows: Vec<Row>,
+    /// When its last episode began.
+    starts_at: Option<String>,
+}
+
+impl Life {
+    /// The changes of its last episode.
+    fn episode(&self) -> impl DoubleEndedIterator<Item = (&Row, &Entry)> {
+        self.rows.iter().filter_map(|row| {
+            let entry = row.entry().filter(|entry| entry.kind == EntryKind::Alert)?;
+            (entry.fact_of("starts_at") == self.starts_at.as_deref()).then_some((row, entry))
+        })
+    }
+
+    fn first_of_episode(&self) -> u64 {
+        self.episode().next().map_or(u64::MAX, |(row, _)| row.id)
+    }
+
+    /// The last state of it, as JSON and read.
+    fn snapshot(&self) -> Option<(&str, Snapshot)> {
+        self.episode().rev().find_map(|(_, entry)| {
+            let Some(Body::Alert(json)) = &entry.body else { return None };
+            Some((json.as_str(), serde_json::from_str(json).ok()?))
+        })
+    }
+
+    /// All events that it has shown in its last episode.
+    fn shown(&self) -> Vec<Shown> {
+        let bodies = self.episode().filter_map(|(_, entry)| match &entry.body {
+            Some(Body::Alert(json)) => serde_json::from_str::<Snapshot>(json).ok(),
+            _ => None,
+        });
+        let mut shown: Vec<Shown> = Vec::new();
+        for one in bodies.flat_map(|snapshot| snapshot.evidence).filter_map(Shown::of) {
+            if !shown.iter().any(|known| known.event == one.event) {
+                shown.push(one);
+            }
+        }
+        shown
+    }
+
+    /// Who did it.
+    fn actors(&self) -> BTreeSet<String> {
+        let evidence = self.snapshot().map(|(_, snapshot)| snapshot.evidence).unwrap_or_default();
+        let fields = evidence.into_iter().flat_map(|one| one.fields);
+        fields.filter(|(name, _)| ACTORS.contains(&name.as_str())).map(|(_, who)| who).collect()
+    }
+}
+
+/// All rows about an alert.
+fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
+    let beginning = beginning.to_ascii_lowercase();
+    let (mut rows, mut names) = (Vec::new(), BTreeSet::new());
+    each(reader, vec![Filter::Entries(EntryKind::Alert)], &mut |row| {
+        if let Some(entry) = row.entry().filter(|entry| entry.subject.starts_with(&beginning)) {
+            names.insert(entry.subject.clone());
+            rows.push(row.clone());
+        }
+    })?;
+    let mut names = names.into_iter();
+    let fingerprint = match (names.next(), names.next()) {
+        (Some(name), None) => name,
+        (None, _) => {
+            let beginning = printable(&beginning);
+            let what = format!(
+                "the ledger has no alert with the fingerprint `{beginning}`; `tripline alerts list` and \
+                 every notification show them"
+            );
+            return Err(EvidenceError::Mistake(what));
+        }
+        (Some(one), Some(other)) => {
+            let what = format!(
+                "the ledger has several alerts whose fingerprint begins so: {one}, {other} …; write more \
+                 of it"
+            );
+            return Err(EvidenceError::Mistake(what));
+        }
+    };
+    for kind in EntryKind::ALL.into_iter().filter(|kind| tells_of_alerts(*kind)) {
+        each(reader, vec![Filter::Entries(kind)], &mut |row| {
+            let is_about = row.entry().is_some_and(|entry| {
+                let mut named = entry.fact_of("alerts").into_iter().flat_map(str::split_whitespace);
+                entry.subject == fingerprint || named.any(|name| name == fingerprint)
+            });
+            if is_about {
+                rows.push(row.clone());
+            }
+        })?;
+    }
+    rows.sort_by_key(|row| row.id);
+    let last = rows.iter().rev().filter_map(Row::entry).find(|one| one.kind == EntryKind::Alert);
+    let starts_at = last.and_then(|entry| entry.fact_of("starts_at")).map(str::to_owned);
+    let rule = last.map(|entry| entry.party.clone()).unwrap_or_default();
+    Ok(Life { fingerprint, rule, rows, starts_at })
+}
+
+/// Kinds that may be about an alert, beside its own changes.
+const fn tells_of_alerts(kind: EntryKind) -> bool {
+    !matches!(
+        kind,
+        EntryKind::Alert
+            | EntryKind::Rules
+            | EntryKind::Start
+            | EntryKind::Stop
+            | EntryKind::Coverage
+            | EntryKind::Gap
+            | EntryKind::Seal
+            | EntryKind::Retention
+    )
+}
+
+/// What those did who did it, around the time of the last episode; what all did if nobody is known.
+fn timeline_of(
+    reader: &Reader,
+    life: &Life,
+    around: Duration,
+    missing: &mut Vec<String>,
+) -> Result<Vec<Row>, ArchiveError> {
+    let times = || life.episode().map(|(row, _)| row.at());
+    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(Vec::new()) };
+    let first = life
+        .snapshot()
+        .and_then(|(_, snapshot)| EventTime::parse(&snapshot.first_seen))
+        .map_or(first, |seen| seen.min(first));
+    let actors = life.actors().into_iter().map(|actor| vec![Filter::Actor(actor)]);
+    let mut filters: Vec<Vec<Filter>> = actors.collect();
+    if filters.is_empty() {
+        filters.push(vec![Filter::Accesses]);
+    }
+    filters.push(vec![Filter::Entries(EntryKind::Alert)]);
+    let mut rows: BTreeMap<u64, Row> = BTreeMap::new();
+    for filters in filters {
+        let (from, to) = (first.minus(around), last.plus(around));
+        let limit = TIMELINE_ROWS_MAX;
+        let page = reader.page(&Query { filters, from, to, after: None, limit })?;
+        if page.next.is_some() {
+            let most = counted(TIMELINE_ROWS_MAX, "row");
+            missing.push(format!("the time around it has more than {most} of one sort"));
+        }
+        rows.extend(page.rows.into_iter().map(|row| (row.id, row)));
+    }
+    Ok(rows.into_values().collect())
+}
+
+/// The events that the alert shows, and those that counted.
+fn add_events(
+    package: &mut Package,
+    manifest: &mut Manifest,
+    asked: &Asked<'_>,
+    life: &Life,
+    snapshot: &Snapshot,
+) {
+    let shown = life.shown();
+    if shown.is_empty() {
+        let why =
+            "the alert does not say which events it shows: an earlier version of Tripline made it";
+        manifest.missing.push(why.to_owned());
+    }
+    let mut events = Events::new(shown, asked.fetch);
+    match &asked.history {
+        Some(history) => {
+            let sources = rules::sources(package, &manifest.rules);
+            let found = sources
+                .and_then(|sources| events::rules_of(&sources, asked.resolve_after))
+                .and_then(|rules| events.add_counted(&rules, &manifest.rule, snapshot, *history));
+            if let Err(why) = found {
+                let what = format!("the events that counted besides cannot be had: {why}");
+                manifest.missing.push(what);
+            }
+        }
+        None => {
+            let what = "nobody said where to look for the events that counted besides";
+            manifest.missing.push(what.to_owned());
+        }
+    }
+    manifest.events = events.add_to(package);
+    let lost = manifest.events.iter().filter(|event| event.file.is_none()).count();
+    if lost > 0 {
+        let what =
+            format!("{} could not be had again; the manifest says why", counted(lost, "event"));
+        manifest.missing.push(what);
+    }
+}
+
+fn lines(rows: &[Row]) -> String {
+    rows.iter().map(|row| row.line() + "\n").collect()
+}
+
+/// What the parts are, for whoever opens the file without Tripline.
+fn readme(manifest: &Manifest) -> String {
+    let missing: String = manifest.missing.iter().map(|what| format!("- {what}\n")).collect();
+    let missing = if missing.is_empty() { "- nothing\n".to_owned() } else { missing };
+    format!(
+        "Evidence of alert {} ({}), made by {} at {}.
+
+Check it:   tripline evidence verify FILE
+Replay it:  tripline evidence replay FILE
+
+manifest.json   what each part is, and its SHA-256
+alert.json      the alert as it was last (deploy/alert.schema.json)
+life.jsonl      rows of the ledger about it: its changes, whom it was told, what people did with it
+timeline.jsonl  rows of the ledger around it: what those did who did it
+rules/          rules and lists as they were; their names are in the manifest
+events/         the events, byte for byte as they were read, where they could be had
+chain/          parts of the ledger's chain with the rows above: the hash of a row is SHA-256 of the hash
+                before it (32 bytes) and its line. A seal's `subject` is the hash of the row before it.
+
+Without Tripline, with the `previous` of a part from the manifest:
+
+    import hashlib, json, sys
+    head = bytes.fromhex(sys.argv[1])
+    for line in sys.stdin.buffer.read().splitlines():
+        row = json.loads(line)
+        assert row['kind'] != 'seal' or row['subject'] == head.hex(), row['id']
+        head = hashlib.sha256(head + line).digest()
+    print(head.hex())
+
+Compare a seal's hash with one that was written down elsewhere: who owns the ledger could have written all
+of this anew.
+
+What is not in it:
+{missing}",
+        manifest.fingerprint, manifest.rule, manifest.made_by, manifest.made_at
+    )
+}

@@ -1,0 +1,232 @@
+//! Evidence of alerts: made of what a real process recorded, checked and replayed by the binary alone, and every
+//! part of it changed in turn.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+use tripline::{
+    archive::verify::Asked,
+    evidence::{Package, verify},
+};
+
+use crate::binary::{run, tripline};
+
+const RULES: &str = "
+title: Secret read
+name: secret_read
+id: 3a1b8f52-6a1d-4c58-9d0e-0f1c7a0e0001
+logsource: {product: kubernetes, service: audit}
+detection:
+  read: {verb: get, objectRef.resource: secrets}
+  known: {user.username|expand: '%readers%'}
+  condition: read and not known
+level: low
+---
+title: Burst
+name: burst
+id: 3a1b8f52-6a1d-4c58-9d0e-0f1c7a0e0002
+correlation:
+  type: event_count
+  rules: [secret_read]
+  group-by: [user.username]
+  timespan: 5m
+  condition: {gte: 5}
+level: high
+---
+title: Reads
+name: reads
+logsource: {product: kubernetes, service: audit}
+detection: {read: {objectRef.resource: secrets}, condition: read}
+tripline: {record: secret_read}
+";
+
+fn event(user: &str, second: u32) -> String {
+    format!(
+        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{user}-{second}","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/secrets/s{second}","verb":"get","user":{{"username":"{user}"}},"sourceIPs":["10.0.0.1"],"userAgent":"kubectl","objectRef":{{"resource":"secrets","namespace":"shop","name":"s{second}","apiVersion":"v1"}},"responseStatus":{{"code":200}},"requestReceivedTimestamp":"2026-03-04T10:00:{second:02}.000000Z","stageTimestamp":"2026-03-04T10:00:{second:02}.100000Z","cluster":"prod"}}"#
+    )
+}
+
+/// A directory in which `tripline run` has seen eve read seven secrets, among others.
+fn world() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    write_world(directory.path(), "");
+    directory
+}
+
+/// The same in a directory that is there, with more configuration.
+pub(super) fn write_world(directory: &Path, more: &str) {
+    let path = |name: &str| directory.join(name);
+    let mut events: Vec<String> = (0..7).map(|second| event("eve", second)).collect();
+    events.extend((0..3).map(|second| event("bob", 10 + second)));
+    events.extend((0..9).map(|second| event("backup", 20 + second)));
+    fs::write(path("audit.log"), events.join("\n") + "\n").unwrap();
+    fs::create_dir_all(path("rules/lists")).unwrap();
+    fs::write(path("rules/burst.yaml"), RULES).unwrap();
+    fs::write(path("rules/lists/readers.txt"), "backup\n").unwrap();
+    let config = "sources: [{file: {paths: [audit.log]}}]\nrules: rules\nstate: state\n\
+                  http: {listen: '127.0.0.1:0'}\n\
+                  receivers: [{name: out, stdout: {format: json}}]\nroute: {receiver: out}\n";
+    fs::write(path("tripline.yaml"), format!("{config}{more}")).unwrap();
+    let (code, _, log) = run(tripline(directory).arg("run"));
+    assert_eq!(code, 0, "{log}");
+}
+
+/// Fingerprint of the only alert that rules made.
+fn fingerprint(directory: &Path) -> String {
+    let (code, out, log) = run(tripline(directory).args(["ledger", "export"]));
+    assert_eq!(code, 0, "{log}");
+    let rows = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let alerts = rows.filter(|row| row["kind"] == "alert" && row["detail"] == "Burst");
+    let names: Vec<String> =
+        alerts.map(|row| row["subject"].as_str().unwrap().to_owned()).collect();
+    assert!(!names.is_empty(), "{out}");
+    names[0].clone()
+}
+
+/// Makes the evidence; what was said.
+pub(super) fn make(directory: &Path, more: &[&str]) -> (PathBuf, String) {
+    let name = fingerprint(directory);
+    let args = ["evidence", &name[..12], "--output", "case.tar.zst"];
+    let (code, out, log) = run(tripline(directory).args(args).args(more));
+    assert_eq!(code, 0, "{out}{log}");
+    (directory.join("case.tar.zst"), out)
+}
+
+#[test]
+fn evidence_is_checked_and_replayed_elsewhere() {
+    let directory = world();
+    let (file, said) = make(directory.path(), &[]);
+    assert!(said.contains("7 events, 3 of them shown by the alert, 7 byte for byte"), "{said}");
+    assert!(!said.contains("not in it"), "{said}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("copy.tar.zst");
+    fs::copy(file, &copy).unwrap();
+    let (code, out, log) =
+        run(tripline(elsewhere.path()).args(["evidence", "verify", "copy.tar.zst"]));
+    assert_eq!(code, 0, "{out}{log}");
+    assert!(out.ends_with("sound\n") && out.contains("7 events, 7 of them byte for byte"), "{out}");
+    let (code, out, log) =
+        run(tripline(elsewhere.path()).args(["evidence", "replay", "copy.tar.zst"]));
+    assert_eq!(code, 0, "{out}{log}");
+    assert!(out.starts_with("the same alert: ") && out.contains("value 7, from 7 events"), "{out}");
+    // What it tells is what the chain has, and any program can take it apart.
+    let package = Package::read(&copy).unwrap();
+    let manifest = package.manifest().unwrap();
+    let files: Vec<&str> = manifest.rules.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(files, ["rules/lists/readers.txt", "rules/burst.yaml"]);
+    assert_eq!(manifest.cluster.as_deref(), Some("prod"));
+    let first = package.text("events/00001.json").unwrap();
+    assert_eq!(first, event("eve", 0), "byte for byte");
+}
+
+#[test]
+fn what_was_changed_is_named() {
+    let directory = world();
+    let (file, _) = make(directory.path(), &[]);
+    let package = Package::read(&file).unwrap();
+    let is_sound = |package: &Package| verify(package, Asked::default()).map(|one| one.is_sound());
+    assert_eq!(is_sound(&package), Ok(true));
+    for (name, bytes) in &package.files {
+        // Of the manifest some words are for people only.
+        let middle = (name != "manifest.json").then_some(bytes.len() / 2);
+        for at in [0, bytes.len() - 1].into_iter().chain(middle) {
+            let mut changed = package.clone();
+            changed.files.get_mut(name).unwrap()[at] ^= 1;
+            assert_ne!(is_sound(&changed), Ok(true), "{name} at {at}");
+        }
+        let mut without = package.clone();
+        without.files.remove(name);
+        assert_ne!(is_sound(&without), Ok(true), "without {name}");
+    }
+    let mut more = package.clone();
+    more.files.insert("events/99999.json".to_owned(), Vec::new());
+    assert_eq!(is_sound(&more), Ok(false));
+    // A seal from elsewhere must be in it.
+    let sealed = verify(&package, Asked::default()).unwrap().seals[0].1.clone();
+    let check = |seal: &str| {
+        run(tripline(directory.path()).args(["evidence", "verify", "case.tar.zst", "--seal", seal]))
+            .0
+    };
+    assert_eq!((check(&sealed), check(&"0".repeat(64)), check("abc")), (0, 1, 2));
+    fs::write(&file, b"no evidence").unwrap();
+    assert_eq!(run(tripline(directory.path()).args(["evidence", "verify", "case.tar.zst"])).0, 1);
+}
+
+#[test]
+fn events_that_are_gone_or_changed_are_said_to_be() {
+    let directory = world();
+    let log = directory.path().join("audit.log");
+    let whole = fs::read_to_string(&log).unwrap();
+    fs::write(&log, whole.replace("\"10.0.0.1\"", "\"10.0.0.2\"")).unwrap();
+    let (file, said) = make(directory.path(), &[]);
+    assert!(said.contains("0 byte for byte"), "{said}");
+    let outcomes = |file: &Path| -> Vec<String> {
+        let manifest = Package::read(file).unwrap().manifest().unwrap();
+        let shown = manifest.events.into_iter().filter(|event| event.is_shown);
+        shown.map(|event| event.outcome).collect()
+    };
+    assert!(outcomes(&file).iter().all(|text| text.starts_with("changed")), "{said}");
+    let (code, out, _) =
+        run(tripline(directory.path()).args(["evidence", "replay", "case.tar.zst"]));
+    assert_eq!(code, 1, "{out}");
+    fs::write(&log, "").unwrap();
+    let (file, _) = make(directory.path(), &[]);
+    assert!(outcomes(&file).iter().all(|text| text.starts_with("past retention")));
+    // A file that somebody kept has them.
+    fs::write(directory.path().join("kept.log"), &whole).unwrap();
+    let (_, said) = make(directory.path(), &["--events", "kept.log"]);
+    assert!(said.contains("7 byte for byte"), "{said}");
+    for (args, expected) in [
+        (&["evidence", "ffffffffffff", "-o", "x.tar.zst"][..], 2),
+        (&["evidence", "0", "-o", "x.tar.zst", "--around", "soon"], 2),
+        (&["evidence"], 2),
+    ] {
+        assert_eq!(run(tripline(directory.path()).args(args)).0, expected, "{args:?}");
+    }
+}
+
+/// The script of the README, which anybody can read, comes to the same hash as we do.
+#[test]
+fn a_few_lines_of_python_agree() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let script = readme.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(script.lines().count() <= 20, "{script}");
+    let python = |lines: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("check.py"), script).unwrap();
+        fs::write(directory.path().join("rows.jsonl"), lines).unwrap();
+        let mut command = Command::new("python3");
+        command.current_dir(directory.path()).args(["check.py", "rows.jsonl"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).output()
+    };
+    if python("").is_err() {
+        let _ = writeln!(std::io::stderr(), "skipped: there is no python3");
+        return;
+    }
+    let directory = world();
+    let (_, export, _) = run(tripline(directory.path()).args(["ledger", "export"]));
+    let whole = python(&export).unwrap();
+    let head = String::from_utf8(whole.stdout).unwrap();
+    assert!(whole.status.success() && head.trim().len() == 64);
+    let (code, out, _) = run(tripline(directory.path()).args(["ledger", "verify"]));
+    assert!(code == 0 && out.contains(head.trim()), "{out}\n{head}");
+    // Every line before the last seal, changed in turn: both find it.
+    let lines: Vec<&str> = export.lines().collect();
+    let sealed = lines.iter().rposition(|line| line.contains("\"kind\":\"seal\"")).unwrap();
+    for at in 0..sealed {
+        let mut changed = lines.clone();
+        let other = changed[at].replacen("\"recorded\":\"2", "\"recorded\":\"1", 1);
+        assert_ne!(other, changed[at]);
+        changed[at] = &other;
+        let text = changed.join("\n") + "\n";
+        assert!(!python(&text).unwrap().status.success(), "line {at}");
+        fs::write(directory.path().join("changed.jsonl"), &text).unwrap();
+        let args = ["ledger", "verify", "--file", "changed.jsonl"];
+        assert_eq!(run(tripline(directory.path()).args(args)).0, 1, "line {at}");
+    }
+}

@@ -1,0 +1,315 @@
+//! Reports: every number is what plain loops over the events say; a sample can be drawn again; frameworks are
+//! checked like rules.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tripline::{
+    archive::{
+        Reader,
+        verify::{Asked, verify},
+    },
+    ask::{Params, coverage},
+    engine::{
+        diagnostic::{Problems, SourceText},
+        framework::read_frameworks,
+        ledger::Row,
+        time::EventTime,
+    },
+    report::{
+        Attested, Cell, Report, RuleInForce, Scope, Section, access_report, alerts_report,
+        compliance_report, csv, html, json,
+        sample::{SampleOf, sample},
+    },
+};
+
+use super::{
+    agreement::{Seen, requests},
+    archive::{rows_from, write},
+};
+
+/// A ledger on disk, asked about a day.
+struct Kept {
+    reader: Reader,
+    scope: Scope,
+    directory: tempfile::TempDir,
+}
+
+impl Kept {
+    fn new(rows: &[Arc<Row>], from: &str, to: &str) -> Kept {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), rows);
+        let reader = Reader::open(directory.path(), Some(directory.path())).unwrap();
+        let params = Params::default().with("from", Some(from)).with("to", Some(to));
+        let scope = Scope::read(&params, EventTime::parse(to).unwrap(), "1d").unwrap();
+        Kept { reader, scope, directory }
+    }
+
+    fn coverage(&self) -> coverage::Coverage {
+        let (period, cluster) = (self.scope.period.clone(), self.scope.cluster.clone());
+        coverage::ask(&self.reader, &coverage::Question { period, cluster, problems: false })
+            .unwrap()
+    }
+
+    fn attested(&self) -> Attested {
+        Attested {
+            author: "auditor".to_owned(),
+            made: "today".to_owned(),
+            verified: verify(&self.reader, Asked { month: None, seal: None, check: None }),
+            problems: Vec::new(),
+        }
+    }
+
+    fn access(&self) -> Report {
+        let (coverage, attested) = (self.coverage(), self.attested());
+        access_report(&self.reader, &self.scope, &coverage, &attested, Vec::new(), &mut |_| {})
+            .unwrap()
+    }
+}
+
+fn section<'a>(report: &'a Report, id: &str) -> &'a Section {
+    report
+        .sections
+        .iter()
+        .find(|section| section.id == id)
+        .unwrap_or_else(|| panic!("no section {id}"))
+}
+
+fn text(cell: &Cell) -> &str {
+    match cell {
+        Cell::Text(text) => text,
+        other => panic!("{other:?} is no text"),
+    }
+}
+
+/// What a cell counts; none, whether or not all was observed, is 0.
+fn number(cell: &Cell) -> u64 {
+    match cell {
+        Cell::Number(number, _) => *number,
+        Cell::Nothing | Cell::NotObserved => 0,
+        other => panic!("{other:?} is no number"),
+    }
+}
+
+/// The rows of a table by some of their columns.
+fn by<const N: usize>(
+    section: &Section,
+    columns: [usize; N],
+    count: usize,
+) -> BTreeMap<[String; N], u64> {
+    let table = &section.tables[0];
+    assert_eq!(table.left_out, 0);
+    table
+        .rows
+        .iter()
+        .map(|row| (columns.map(|column| text(&row[column]).to_owned()), number(&row[count])))
+        .collect()
+}
+
+fn code(event: &Seen) -> i64 {
+    event.json.pointer("/responseStatus/code").and_then(serde_json::Value::as_i64).unwrap_or(0)
+}
+
+/// Every number of the access report against plain loops.
+pub(super) fn check(seed: u64, seen: &[Seen], rows: &[Arc<Row>]) -> usize {
+    let kept = Kept::new(rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
+    let report = kept.access();
+    let recorded =
+        requests(seen, |event| event.is_read() || event.is_session() || event.is_change());
+
+    let mut said: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for id in ["people", "machines"] {
+        let of = section(&report, id);
+        let is_people = id == "people";
+        let (requests, denied) = if is_people { (2, 3) } else { (1, 2) };
+        for row in &of.tables[0].rows {
+            let numbers = (number(&row[requests]), number(&row[denied]));
+            assert!(said.insert(text(&row[0]).to_owned(), numbers).is_none(), "seed {seed}: twice");
+        }
+    }
+    let mut naive: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for event in &recorded {
+        let (requests, denied) = naive.entry(event.actor()).or_default();
+        *requests += 1;
+        *denied += u64::from(matches!(code(event), 401 | 403));
+    }
+    assert_eq!(said, naive, "seed {seed}: requests and refusals of each actor");
+
+    let mut naive: BTreeMap<[String; 2], u64> = BTreeMap::new();
+    for event in recorded.iter().filter(|event| event.is_read()) {
+        let name = match event.text("/objectRef/name") {
+            "" => "(all)",
+            name => name,
+        };
+        *naive.entry([event.text("/objectRef/namespace"), name].map(str::to_owned)).or_default() +=
+            1;
+    }
+    assert_eq!(by(section(&report, "secrets"), [0, 1], 2), naive, "seed {seed}: secrets");
+
+    let mut naive: BTreeMap<[String; 4], u64> = BTreeMap::new();
+    for event in recorded.iter().filter(|event| matches!(code(event), 401 | 403)) {
+        let key = [
+            event.text("/verb"),
+            event.text("/objectRef/resource"),
+            event.text("/objectRef/namespace"),
+        ];
+        let [verb, resource, namespace] = key.map(str::to_owned);
+        *naive.entry([event.actor(), verb, resource, namespace]).or_default() += 1;
+    }
+    assert_eq!(by(section(&report, "denied"), [0, 1, 2, 3], 4), naive, "seed {seed}: refused");
+
+    let sessions = recorded.iter().filter(|event| event.is_session()).count();
+    let table = &section(&report, "sessions").tables[0];
+    assert_eq!(table.rows.len(), sessions, "seed {seed}: sessions");
+    drop(kept.directory);
+    recorded.len()
+}
+
+#[test]
+fn a_sample_is_drawn_again_whoever_draws_it_and_whatever_is_added_later() {
+    let rows = rows_from("2026-03-04T10:00:00Z", 400);
+    let kept = Kept::new(&rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
+    let of = |seed| SampleOf { class: "all".to_owned(), size: 25, seed };
+    let drawn = |seed| {
+        let sample = sample(&kept.reader, &kept.scope, &of(seed), &mut |_| {}).unwrap();
+        assert_eq!(sample.rows.len(), 25);
+        sample.rows.iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(drawn(7), drawn(7));
+    assert_ne!(drawn(7), drawn(8));
+    // By hand: the smallest hashes of what the documentation says.
+    let number = |row: &Row| {
+        use sha2::{Digest as _, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(b"tripline sample");
+        hash.update(7_u64.to_be_bytes());
+        hash.update(row.id.to_be_bytes());
+        hash.update(row.access().unwrap().event_hash);
+        hash.finalize().to_vec()
+    };
+    let mut population: Vec<&Arc<Row>> = rows
+        .iter()
+        .filter(|row| {
+            row.access().is_some_and(|access| {
+                access.session != Some(tripline::engine::access::SessionStep::End)
+            })
+        })
+        .collect();
+    population.sort_by_key(|row| number(row));
+    let mut by_hand: Vec<u64> = population.iter().take(25).map(|row| row.id).collect();
+    by_hand.sort_unstable();
+    assert_eq!(drawn(7), by_hand);
+    let nothing = SampleOf { class: "alll".to_owned(), size: 1, seed: 1 };
+    let error = sample(&kept.reader, &kept.scope, &nothing, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("`alll`"), "{error}");
+}
+
+#[test]
+fn a_report_says_first_what_was_not_seen_and_claims_nothing_of_it() {
+    let rows = rows_from("2026-03-04T10:00:00Z", 200);
+    let kept = Kept::new(&rows, "2026-03-03T00:00:00Z", "2026-03-05T00:00:00Z");
+    let report = kept.access();
+    assert!(!report.warnings.is_empty());
+    // Nothing was changed, but not all of the time was observed.
+    assert_eq!(section(&report, "permission-changes").tables[0].empty, Cell::NotObserved);
+    assert!(report.limits.len() >= 8);
+    let page = html::render(&report).unwrap();
+    assert!(page.contains("default-src &#39;none&#39;") || page.contains("default-src 'none'"));
+    assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+    assert!(page.contains("not observed") && page.contains("What this cannot show"));
+    let document: serde_json::Value = serde_json::from_str(&json::render(&report)).unwrap();
+    assert_eq!(document["report"], "access");
+    assert!(csv::rows(&report).iter().all(|row| row.len() == csv::COLUMNS.len()));
+    let alerts =
+        alerts_report(&kept.reader, &kept.scope, &kept.coverage(), &kept.attested(), &mut |_| {})
+            .unwrap();
+    assert_eq!(section(&alerts, "rules").tables[0].empty, Cell::NotObserved);
+}
+
+#[test]
+fn what_an_attacker_wrote_is_text_in_a_report() {
+    let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/x/secrets/y","verb":"get","user":{"username":"<script>alert(1)</script>\u202e"},"sourceIPs":["10.0.0.1"],"userAgent":"kubectl/v1","objectRef":{"resource":"secrets","namespace":"x","name":"=1+1","apiVersion":"v1"},"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-03-04T10:00:00.000000Z","stageTimestamp":"2026-03-04T10:00:00.000000Z"}"#;
+    let start = EventTime::parse("2026-03-04T10:00:00Z").unwrap();
+    let secrets = "
+title: Secrets
+name: secrets
+logsource: {product: kubernetes, service: audit}
+detection: {reads: {objectRef.resource: secrets}, condition: reads}
+tripline: {record: secret_read}
+";
+    let mut recording = super::Recording::new(&super::rules(secrets), start);
+    recording.read(0, start, &[event.as_bytes()]);
+    recording.rest(90);
+    let kept = Kept::new(&recording.rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
+    let page = html::render(&kept.access()).unwrap();
+    assert!(
+        page.contains("&lt;script&gt;") && !page.contains("<script") && !page.contains('\u{202e}')
+    );
+}
+
+const FRAMEWORK: &str = "framework: ours
+title: Ours
+controls:
+  - id: A.1
+    title: Reads are logged
+    classes: [all]
+    shows: [coverage, integrity]
+  - {id: A.2, title: Refusals are logged, classes: [denied], limits: Not all of them.}
+";
+
+#[test]
+fn evidence_for_a_framework_is_numbers_of_the_ledger() {
+    let rows = rows_from("2026-03-04T10:00:00Z", 300);
+    let kept = Kept::new(&rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
+    let classes = ["all", "denied"].map(str::to_owned).into();
+    let problems = Problems::new();
+    let frameworks =
+        read_frameworks(&[SourceText::new("ours.yaml", FRAMEWORK)], &classes, &problems);
+    assert!(problems.into_sorted().is_empty());
+    let rule = RuleInForce {
+        id: "r-1".to_owned(),
+        title: "A rule".to_owned(),
+        controls: vec!["ours:A.1".to_owned()],
+    };
+    let of = (&frameworks[0], &[rule][..], &[][..]);
+    let report = compliance_report(
+        &kept.reader,
+        &kept.scope,
+        &kept.coverage(),
+        &kept.attested(),
+        of,
+        &mut |_| {},
+    )
+    .unwrap();
+    let accesses: u64 = rows
+        .iter()
+        .filter_map(|row| row.access())
+        .filter(|access| access.session != Some(tripline::engine::access::SessionStep::End))
+        .map(|access| access.count())
+        .sum();
+    let control = section(&report, "A.1");
+    assert_eq!(number(&control.tables[0].rows[0][1]), accesses);
+    assert_eq!(number(&section(&report, "A.2").tables[0].rows[0][1]), 0);
+    assert!(section(&report, "A.2").notes[0].contains("Not all of them."));
+    assert!(report.limits.last().unwrap().contains("the assessor's"));
+}
+
+#[test]
+fn a_framework_with_mistakes_says_all_of_them_with_their_place() {
+    let text = "framework: ours
+title: Ours
+controls:
+  - {id: A.1, title: One, classes: [secret_reed], shows: [coverige]}
+  - {id: A.1, title: Two, entries: [gaps], limit: x}
+  - {id: A.3, title: Three}
+";
+    let problems = Problems::new();
+    let classes = ["secret_read".to_owned()].into();
+    read_frameworks(&[SourceText::new("ours.yaml", text)], &classes, &problems);
+    let said: Vec<String> =
+        problems.into_sorted().iter().map(|problem| format!("{problem:?}")).collect();
+    for wanted in
+        ["secret_reed", "coverige", "gaps", "another control", "limit", "nothing is evidence"]
+    {
+        assert!(said.iter().any(|one| one.contains(wanted)), "{wanted}: {said:#?}");
+    }
+}

@@ -1,0 +1,226 @@
+//! Most events are decided by their own few fields, read on a straight line. That changes nothing: what a
+//! detector says is what one says that reads every event as a whole, for generated events, for events of the
+//! tests of all rules, and for what is left of them when bytes are changed.
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use tripline::{
+    engine::{
+        detector::{DetectionBatch, Detector},
+        record::{PartitionName, RecordBatch},
+        rule::RuleSet,
+        shard::EngineSettings,
+        time::{EventTime, WallTime},
+    },
+    generate::{GenerateSettings, Generator, StoryPlan},
+};
+
+use super::rule_pack::{shipped, test_files};
+
+/// What a detector says of some records, but for how many rules it looked at.
+fn said(detector: &mut Detector, payloads: &[Vec<u8>], now: WallTime) -> DetectionBatch {
+    let partition = Arc::new(PartitionName::new("audit", 0));
+    let mut batch = RecordBatch::default();
+    for (offset, payload) in (0..).zip(payloads) {
+        batch.push(&partition, offset, None, Some(payload));
+    }
+    let mut said = detector.detect(now, &batch);
+    said.counts.rules_evaluated = 0;
+    said
+}
+
+/// Checks that nothing differs; how many events there were.
+#[track_caller]
+fn check(detectors: &mut [(Detector, Detector)], payloads: &[Vec<u8>], now: WallTime) -> u64 {
+    let mut events = 0;
+    for (straight, whole) in detectors {
+        let (one, other) = (said(straight, payloads, now), said(whole, payloads, now));
+        events = one.counts.events;
+        if format!("{one:?}") != format!("{other:?}") {
+            // Which record it is, for people.
+            for payload in payloads {
+                let one = said(straight, std::slice::from_ref(payload), now);
+                let other = said(whole, std::slice::from_ref(payload), now);
+                assert_eq!(
+                    format!("{one:?}"),
+                    format!("{other:?}"),
+                    "{}",
+                    String::from_utf8_lossy(payload)
+                );
+            }
+            panic!("they differ together, and not one by one");
+        }
+    }
+    events
+}
+
+/// Live and for history, each on a straight line and whole.
+fn detectors(rules: &Arc<RuleSet>) -> Vec<(Detector, Detector)> {
+    let fresh = || Detector::new(Arc::clone(rules), 0, &EngineSettings::default());
+    vec![
+        (fresh(), fresh().reading_all()),
+        (fresh().of_history(), fresh().of_history().reading_all()),
+    ]
+}
+
+fn generated(count: usize, received_stage: bool) -> Vec<Vec<u8>> {
+    let minute = Duration::from_secs(60);
+    let settings = GenerateSettings {
+        start: EventTime::parse("2026-03-04T08:00:00Z").unwrap(),
+        rate: 20.0,
+        received_stage,
+        stories: StoryPlan::all_within(minute, 3 * minute),
+        ..GenerateSettings::default()
+    };
+    Generator::new(settings).take(count).map(|record| record.payload).collect()
+}
+
+/// Events of the tests of all rules, as an API server writes them.
+fn of_rule_tests() -> Vec<Vec<u8>> {
+    let files = test_files();
+    let cases = files.iter().flat_map(|file| &file.tests);
+    let payloads = cases.flat_map(|case| case.records().into_iter().take(3));
+    let parsed = |(_, payload): (_, Vec<u8>)| serde_json::from_slice(&payload).ok();
+    payloads.filter_map(parsed).map(|event| in_order(&event)).collect()
+}
+
+/// The keys of an event in the order of Go.
+const ORDER: [&str; 19] = [
+    "kind",
+    "apiVersion",
+    "level",
+    "auditID",
+    "stage",
+    "requestURI",
+    "verb",
+    "user",
+    "impersonatedUser",
+    "authenticationMetadata",
+    "sourceIPs",
+    "userAgent",
+    "objectRef",
+    "responseStatus",
+    "requestObject",
+    "responseObject",
+    "requestReceivedTimestamp",
+    "stageTimestamp",
+    "annotations",
+];
+
+fn in_order(event: &serde_json::Value) -> Vec<u8> {
+    let Some(members) = event.as_object() else { return event.to_string().into_bytes() };
+    let mut text = String::from("{");
+    let others = members.keys().map(String::as_str).filter(|key| !ORDER.contains(key));
+    for key in ORDER.into_iter().chain(others) {
+        if let Some(value) = members.get(key) {
+            let comma = if text.len() > 1 { "," } else { "" };
+            write!(text, "{comma}{}:{value}", serde_json::Value::from(key)).unwrap();
+        }
+    }
+    text.push('}');
+    text.into_bytes()
+}
+
+const LATER: &str = "2026-12-04T08:00:00Z";
+
+fn wall(text: &str) -> WallTime {
+    WallTime::from_micros(EventTime::parse(text).unwrap().micros())
+}
+
+#[test]
+fn what_is_read_on_a_straight_line_says_what_the_whole_says() {
+    let mut detectors = detectors(&shipped());
+    // Later and earlier than the events.
+    for now in [wall(LATER), wall("2026-03-04T08:00:30Z")] {
+        assert!(check(&mut detectors, &generated(6_000, false), now) >= 6_000);
+        assert!(check(&mut detectors, &generated(6_000, true), now) >= 6_000);
+        assert!(check(&mut detectors, &of_rule_tests(), now) > 300);
+    }
+}
+
+/// Pieces that may stand in an event, or must not.
+const PIECES: &[&str] = &[
+    "\"",
+    "\\",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    " ",
+    "\n",
+    "\0",
+    "null",
+    "true",
+    "-1",
+    "0",
+    "1e9",
+    "\\\"",
+    "\\u0000",
+    "\\ud800",
+    "\\x",
+    "ö",
+    ",\"verb\":\"get\"",
+    ",\"user\":{}",
+    ",\"stage\":\"Panic\"",
+    ",\"auditID\":\"x\"",
+    ",\"requestObject\":{\"kind\":\"Pod\"}",
+    ",\"responseObject\":null",
+    ",\"code\":403",
+    ",\"objectRef\":{}",
+    ",\"annotations\":{\"authorization_k8s_io/decision\":\"forbid\"}",
+    "\"authorization.k8s.io/decision\":\"forbid\",",
+    "\"authorization.k8s.io\":{\"decision\":\"forbid\"},",
+    "\"a.b\":\"c\",",
+    "\"name\":\"x\",",
+    "\"username\":\"eve\",",
+    "\"groups\":[],",
+    "\"extra\":{\"a\":[\"b\"]},",
+    "\"metadata\":{},",
+    "\"details\":{\"causes\":[]},",
+    "\"status\":\"\",",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn whatever_is_changed_in_an_event_the_straight_line_says_what_the_whole_says(
+        seed in any::<u64>(),
+        changes in 1_usize..4,
+    ) {
+        let mut number = seed;
+        let mut below = |bound: usize| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(number >> 33).unwrap() % bound.max(1)
+        };
+        let mut events: Vec<Vec<u8>> = generated(300, true);
+        let of_tests = of_rule_tests();
+        events.extend((0..100).map(|_| of_tests[below(of_tests.len())].clone()));
+        for event in &mut events {
+            for _ in 0..changes {
+                let (at, count) = (below(event.len()), below(12));
+                let piece = PIECES[below(PIECES.len())].bytes();
+                match below(5) {
+                    0 => event.truncate(at),
+                    1 => drop(event.splice(at..at, piece)),
+                    2 => drop(event.drain(at..(at + count).min(event.len()))),
+                    3 => {
+                        // Behind something that ends, where more may stand.
+                        let behind = event.iter().skip(at).position(|byte| b"}],{".contains(byte));
+                        let at = behind.map_or(at, |behind| at + behind + below(2));
+                        drop(event.splice(at..at, piece));
+                    }
+                    _ => {
+                        if let Some(byte) = event.get_mut(at) {
+                            *byte ^= 1 << below(8);
+                        }
+                    }
+                }
+            }
+        }
+        check(&mut detectors(&shipped()), &events, wall(LATER));
+    }
+}
