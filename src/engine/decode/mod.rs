@@ -25,10 +25,10 @@ mod pass;
 mod patch;
 mod projection;
 mod renamed;
+mod retyped;
 mod scan;
 mod search;
 mod steps;
-mod retyped;
 mod straight;
 
 use std::borrow::Cow;
