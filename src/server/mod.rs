@@ -279,7 +279,6 @@ mod tests {
             reload,
             acts,
             desk,
-            ledger: None,
             fetch_event: None,
         };
         let stop = CancellationToken::new();

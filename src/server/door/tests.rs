@@ -150,7 +150,6 @@ fn world(auth: &str, is_reachable: bool) -> World {
         metrics: Arc::clone(&metrics),
         reload: mpsc::channel(1).0,
         acts: mpsc::channel(1).0,
-        ledger: None,
         fetch_event: None,
         desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
     };
