@@ -487,7 +487,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_nobody_needs_is_bounded() {
         let server = start().await;
-        let body = vec![b'x'; 17 << 10];
+        let body = vec![b'x'; 65 << 10];
         let answer = client().post(server.url("/-/reload")).body(body).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 413);
     }
