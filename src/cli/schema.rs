@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{exit, output, rule_test};
 use crate::{
-    config::SETTINGS, engine::framework::framework_schema, engine::rule, notify::NOTIFIERS,
-    server::openapi, source::SOURCES,
+    config::SETTINGS, engine::framework::framework_schema, engine::rule, notify::NOTIFIERS, server,
+    source::SOURCES,
 };
 
 /// The schema of alerts, as it is shipped.
@@ -58,7 +58,7 @@ pub(super) fn execute(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
         What::Identities => format!("{:#}\n", rule::identities_schema()),
         What::Framework => format!("{:#}\n", framework_schema()),
         What::Alert => ALERT.to_owned(),
-        What::Api => format!("{:#}\n", openapi::document()),
+        What::Api => format!("{:#}\n", server::api_document()),
         What::Config => format!("{:#}\n", config()),
     };
     output::print_all(&text)?;

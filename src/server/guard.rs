@@ -18,9 +18,9 @@ use tokio::sync::Semaphore;
 use super::{
     caller::{Caller, Right, Way},
     desk::Desk,
-    door::{Door, Known, field, is_form, is_same, login},
+    door::{Door, Known, field, is_form, is_same, login_path, too_many},
     problem::Problem,
-    routes::Needs,
+    route::Needs,
 };
 use crate::{
     telemetry::{Metrics, Refusal},
@@ -122,7 +122,7 @@ impl Guard {
             Known::Blocked => {
                 let address = peer.address.to_string();
                 self.desk.refused(("", &address), request.uri().path(), "too many tries");
-                let mut refused = refused(request, Refusal::Tries, login::too_many());
+                let mut refused = refused(request, Refusal::Tries, too_many());
                 refused.answer.headers_mut().insert(header::RETRY_AFTER, retry_after());
                 Err(refused)
             }
@@ -134,7 +134,7 @@ impl Guard {
         let mut refused = refused(request, Refusal::Unauthorized, problem);
         if wants_page(request) && self.door.has_login() {
             let to = request.uri().path_and_query().map_or("/", |to| to.as_str());
-            refused.answer = Redirect::to(&login::path(to)).into_response();
+            refused.answer = Redirect::to(&login_path(to)).into_response();
             return refused;
         }
         for way in self.door.ways() {

@@ -13,11 +13,13 @@ mod door;
 mod guard;
 mod health;
 mod ledger;
+mod login;
 mod news;
-pub mod openapi;
+mod openapi;
 mod permissions;
 mod problem;
 mod questions;
+mod route;
 mod routes;
 mod status;
 mod stream;
@@ -43,7 +45,8 @@ use crate::{
 };
 use door::Door;
 use guard::{Guard, Guarded};
-use routes::{Needs, ROUTES};
+use route::Needs;
+use routes::ROUTES;
 
 pub use acts::{ActRequest, NotDone};
 pub use caller::{Caller, Right, Role, Way};
@@ -193,6 +196,15 @@ async fn harden(mut response: Response) -> Response {
     response
 }
 
+/// The document of the API, OpenAPI 3.1.
+pub fn api_document() -> serde_json::Value {
+    openapi::of(ROUTES)
+}
+
+async fn document() -> Response {
+    axum::Json(api_document()).into_response()
+}
+
 async fn metrics(State(context): State<ServerContext>) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], context.metrics.render()).into_response()
@@ -273,14 +285,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let (acts, _) = mpsc::channel(1);
         let (status_shown, desk) = (Arc::clone(&status), Desk::none());
-        let context = ServerContext {
-            status: status_shown,
-            metrics,
-            reload,
-            acts,
-            desk,
-            fetch_event: None,
-        };
+        let context =
+            ServerContext { status: status_shown, metrics, reload, acts, desk, fetch_event: None };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

@@ -1,27 +1,21 @@
 //! The document of the API, OpenAPI 3.1: made from the table of routes, and the schemas beside this file.
 
-use axum::{Json, response::IntoResponse as _, response::Response};
 use serde_json::{Map, Value, json};
 
 use super::{
     problem::CODES,
     questions::FORMAT,
-    routes::{Answers, Document, Method, Needs, ROUTES, Route},
+    route::{Answers, Document, Method, Needs, Route},
 };
 use crate::ask::{Parameter, ParameterKind};
 
 /// Shapes of bodies and answers, by name.
 const SCHEMAS: &str = include_str!("openapi.schemas.json");
 
-/// The schema of a receiver's alert, for what both have.
-pub(super) async fn show() -> Response {
-    Json(document()).into_response()
-}
-
-/// The document.
-pub fn document() -> Value {
+/// The document of these routes.
+pub(super) fn of(routes: &[Route]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for route in ROUTES {
+    for route in routes {
         let Some(document) = &route.document else { continue };
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
         let method = match route.method {

@@ -4,64 +4,13 @@
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    ServerContext, acts, api, caller::Right, console, door::login, health, ledger, metrics,
-    openapi, permissions, questions, reload, stream,
+    ServerContext, acts, api,
+    caller::Right,
+    console, document, health, ledger, login, metrics, permissions, reload,
+    route::{Answers, Document, Method, Needs, Route},
+    stream,
 };
 use crate::ask::{self, Parameter, QuestionKind};
-
-/// What a route needs of who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Needs {
-    /// Nothing: pages on which somebody says who they are.
-    Nothing,
-    /// Anybody, if the configuration says so.
-    Health,
-    /// The same, for metrics.
-    Metrics,
-    /// Somebody with this right.
-    Right(Right),
-}
-
-/// How it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    /// Changes nothing.
-    Get,
-    /// Changes something.
-    Post,
-}
-
-/// What answers.
-#[derive(Clone, Copy)]
-pub(super) enum Answers {
-    /// A function.
-    By(fn() -> MethodRouter<ServerContext>),
-    /// The ledger.
-    Question(&'static QuestionKind),
-}
-
-/// One route.
-pub(super) struct Route {
-    pub(super) method: Method,
-    pub(super) path: &'static str,
-    pub(super) needs: Needs,
-    pub(super) answers: Answers,
-    /// What the document of the API says; `None` if it is no part of the API.
-    pub(super) document: Option<Document>,
-}
-
-/// What the document of the API says of a route.
-#[derive(Clone, Copy)]
-pub(super) struct Document {
-    /// What it is for.
-    pub(super) about: &'static str,
-    /// What stands in the query.
-    pub(super) parameters: &'static [&'static [Parameter]],
-    /// Name of the schema of the body, if there is one.
-    pub(super) body: Option<&'static str>,
-    /// Name of the schema of the answer.
-    pub(super) answer: &'static str,
-}
 
 const SEE_ALERTS: Needs = Needs::Right(Right::SeeAlerts);
 const SEE_ACCESSES: Needs = Needs::Right(Right::SeeAccesses);
@@ -154,7 +103,7 @@ pub(super) const ROUTES: &[Route] = &[
     page_of("/settings", SEE_ALERTS, || get(console::system::settings)),
     page_of("/api/v1/stream", SEE_ALERTS, || get(stream::open)),
     form_of("/-/reload", ACT, || post(reload)),
-    page_of("/api/v1/openapi.json", SEE_ALERTS, || get(openapi::show)),
+    page_of("/api/v1/openapi.json", SEE_ALERTS, || get(document)),
     read_of(
         "/api/v1/alerts",
         || get(api::alerts),
@@ -258,16 +207,6 @@ pub(super) const ROUTES: &[Route] = &[
         "PermissionsKept",
     ),
 ];
-
-impl Route {
-    /// What answers it.
-    pub(super) fn handler(&self) -> MethodRouter<ServerContext> {
-        match self.answers {
-            Answers::By(handler) => handler(),
-            Answers::Question(kind) => questions::route(kind, kind.is_personal()),
-        }
-    }
-}
 
 /// Paths for people who went astray.
 pub(super) fn listed() -> String {

@@ -4,7 +4,7 @@
 
 mod credentials;
 mod forms;
-pub(super) mod login;
+mod led;
 mod sessions;
 mod tries;
 
@@ -23,6 +23,7 @@ use crate::web::{Access, AuthConfig, Peer};
 
 pub use credentials::Credentials;
 pub(super) use forms::{field, is_form};
+pub(super) use led::{login_path, own, too_many};
 use sessions::Sessions;
 pub(super) use sessions::{COOKIE, COOKIE_SECURE};
 use tries::Tries;
@@ -239,7 +240,7 @@ impl Door {
     }
 
     /// Begins a session of somebody who said who they are, and makes its cookie.
-    fn begin(&self, caller: &Caller) -> String {
+    pub(super) fn begin(&self, caller: &Caller) -> String {
         let (id, form_token) = (random_text(), random_text());
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.begin(&id, caller, form_token, Instant::now());
@@ -250,7 +251,7 @@ impl Door {
     }
 
     /// Ends the session of a request, and makes the cookie that says so.
-    fn end(&self, headers: &HeaderMap) -> String {
+    pub(super) fn end(&self, headers: &HeaderMap) -> String {
         let (name, secure) =
             if self.is_secure { (COOKIE_SECURE, "; Secure") } else { (COOKIE, "") };
         if let Some(id) = sessions::cookie(headers, name) {

@@ -18,10 +18,8 @@ use crate::{
         yaml::{SecretRef, Section, parse},
     },
     server::{
-        Credentials, Desk, ServerContext, ServerSettings, Status,
-        guard::Guard,
-        guarded,
-        routes::{Method, ROUTES},
+        Credentials, Desk, ServerContext, ServerSettings, Status, guard::Guard, guarded,
+        route::Method, routes::ROUTES,
     },
     telemetry::Metrics,
     web::{AuthConfig, Peer, SecretSource, Subject},

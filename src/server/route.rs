@@ -1,0 +1,70 @@
+//! What a route is: its path, what it needs of who asks, what answers, and what is said of it.
+
+use axum::routing::MethodRouter;
+
+use super::{ServerContext, caller::Right, questions};
+use crate::ask::{Parameter, QuestionKind};
+
+/// What a route needs of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Nothing: pages on which somebody says who they are.
+    Nothing,
+    /// Anybody, if the configuration says so.
+    Health,
+    /// The same, for metrics.
+    Metrics,
+    /// Somebody with this right.
+    Right(Right),
+}
+
+/// How it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Changes nothing.
+    Get,
+    /// Changes something.
+    Post,
+}
+
+/// What answers.
+#[derive(Clone, Copy)]
+pub(super) enum Answers {
+    /// A function.
+    By(fn() -> MethodRouter<ServerContext>),
+    /// The ledger.
+    Question(&'static QuestionKind),
+}
+
+/// One route.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) needs: Needs,
+    pub(super) answers: Answers,
+    /// What the document of the API says; `None` if it is no part of the API.
+    pub(super) document: Option<Document>,
+}
+
+/// What the document of the API says of a route.
+#[derive(Clone, Copy)]
+pub(super) struct Document {
+    /// What it is for.
+    pub(super) about: &'static str,
+    /// What stands in the query.
+    pub(super) parameters: &'static [&'static [Parameter]],
+    /// Name of the schema of the body, if there is one.
+    pub(super) body: Option<&'static str>,
+    /// Name of the schema of the answer.
+    pub(super) answer: &'static str,
+}
+
+impl Route {
+    /// What answers it.
+    pub(super) fn handler(&self) -> MethodRouter<ServerContext> {
+        match self.answers {
+            Answers::By(handler) => handler(),
+            Answers::Question(kind) => questions::route(kind, kind.is_personal()),
+        }
+    }
+}
