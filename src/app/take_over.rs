@@ -84,7 +84,7 @@ mod tests {
     use crate::{
         engine::{
             coordinator::{CoordinatorSettings, Input},
-            dispatch::{DispatchPlan, Route},
+            dispatch::DispatchPlan,
             settings::EngineSettings,
             time::WallTime,
         },
@@ -131,7 +131,7 @@ mod tests {
             checkpoint_interval: Duration::from_secs(1),
             drain: Duration::ZERO,
         };
-        let plan = DispatchPlan { route: Route::default(), receivers: Vec::new() };
+        let plan = DispatchPlan::default();
         let now = WallTime::from_micros(0);
         Coordinator::new(now, Arc::default(), EngineSettings::default(), &plan, settings)
     }

@@ -5,10 +5,11 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{ConfigArgs, exit, output};
+use super::{ConfigArgs, ask::leave_note, exit, output};
 use crate::{
     app::{clock::now, configuration::Configuration},
     archive::{Reader, sign::PublicKey, verify::Asked as AskedChain},
+    ask::Params,
     backtest::Input,
     engine::{
         decode::{Again, event_by_hash},
@@ -173,6 +174,8 @@ fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
         Err(EvidenceError::Archive(error)) => return Err(error.into()),
     };
     package.write(path).map_err(anyhow::Error::msg)?;
+    let said = Params::default().with("alert", Some(manifest.fingerprint.as_str()));
+    leave_note((&state, args.ledger.is_some()), "evidence", &said, manifest.events.len());
     output::print_all(&told(&manifest, &path.display().to_string()))?;
     Ok(exit::OK)
 }

@@ -10,14 +10,14 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{exit, output};
+use super::{ask::leave_note, exit, output};
 use crate::{
     archive::{
         Reader,
         sign::PublicKey,
         verify::{Asked, Verified, verify, verify_lines},
     },
-    ask::{csv_head, csv_row, zone_of},
+    ask::{Params, csv_head, csv_row, zone_of},
     engine::{
         ledger::{Hash, hex_of, parse_hex},
         text::{counted, thousands},
@@ -198,7 +198,9 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         out.write_all(csv_head().as_bytes())?;
     }
     let zone = zone_of("UTC")?;
+    let mut count = 0;
     reader.each(args.month.as_deref(), |row| {
+        count += 1;
         let text = match args.format {
             ExportFormat::Jsonl => row.line() + "\n",
             ExportFormat::Csv => csv_row(row, &zone),
@@ -206,6 +208,8 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         failure = out.write_all(text.as_bytes()).err();
         failure.is_none()
     })?;
+    let (place, params) = (&args.place, Params::default().with("month", args.month.clone()));
+    leave_note((&place.state, place.ledger.is_some()), "ledger export", &params, count);
     if let Some(error) = failure {
         Err(error.into())
     } else {

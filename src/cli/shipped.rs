@@ -76,6 +76,7 @@ const RULES: &[(&str, &str)] = shipped![
     "probe_then_secrets.yaml",
     "rare_secret_client.yaml",
     "rbac_changed_by_service_account.yaml",
+    "rotating_accounts.yaml",
     "secret_enumeration.yaml",
     "secret_read_burst.yaml",
     "secret_read_denied_burst.yaml",

@@ -108,19 +108,18 @@ impl Desk {
         Err(too_slow("narrow_the_range", "this question takes longer than 5 s"))
     }
 
-    /// Somebody looks at what people did, at so many rows if that is known. Nobody sees it without an entry.
+    /// Somebody looks at what people did. Nobody sees it without an entry.
     pub(super) fn viewed(
         &self,
         caller: &Caller,
         what: &str,
         question: &str,
-        count: Option<usize>,
+        count: usize,
     ) -> Result<(), Problem> {
-        let entry = entry_of(EntryKind::View, what, "seen", caller).detail(question);
-        self.record(match count {
-            Some(count) => entry.count("rows", count as u64),
-            None => entry,
-        })
+        let entry = entry_of(EntryKind::View, what, "seen", caller)
+            .detail(question)
+            .count("rows", count as u64);
+        self.record(entry)
     }
 
     /// Somebody logged in or out.

@@ -62,8 +62,6 @@ pub(super) struct Guard {
 pub(super) struct Guarded {
     pub(super) guard: Arc<Guard>,
     pub(super) needs: Needs,
-    /// The path of the route, as its table has it.
-    pub(super) path: &'static str,
 }
 
 /// Why somebody is not let through.
@@ -232,7 +230,7 @@ fn retry_after() -> HeaderValue {
 
 /// Lets a request through, or answers it.
 pub(super) async fn guard(
-    State(Guarded { guard, needs, path }): State<Guarded>,
+    State(Guarded { guard, needs }): State<Guarded>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -275,28 +273,10 @@ pub(super) async fn guard(
         return stale().into_text();
     }
     head.extensions.insert(Arc::clone(&guard));
-    let Some(caller) = caller else {
-        return next.run(Request::from_parts(head, Body::from(body))).await;
-    };
-    let is_view = shows_people(needs, path, &caller) && matches!(head.method, Method::GET);
-    let said = head.uri.path_and_query().map_or("", |said| said.as_str()).to_owned();
-    head.extensions.insert(caller.clone());
-    let answer = next.run(Request::from_parts(head, Body::from(body))).await;
-    if is_view && answer.status().is_success() {
-        // What cannot be recorded is not shown.
-        return match guard.desk.viewed(&caller, path, &said, None) {
-            Ok(()) => answer,
-            Err(problem) => problem.into_text(),
-        };
+    if let Some(caller) = caller {
+        head.extensions.insert(caller);
     }
-    answer
-}
-
-/// Whether a page shows what people did. Answers of the API are recorded where their rows are counted.
-fn shows_people(needs: Needs, path: &str, caller: &Caller) -> bool {
-    let needs_it = needs == Needs::Right(Right::SeeAccesses) && !path.starts_with("/api/");
-    let is_of_alert = path.starts_with("/alerts/") && caller.may(Right::SeeAccesses);
-    needs_it || is_of_alert
+    next.run(Request::from_parts(head, Body::from(body))).await
 }
 
 /// Whether what a browser sends has the token of who sends it. Nobody else's page knows that. A token in a

@@ -154,19 +154,19 @@ fn guarded(
 }
 
 fn router(context: ServerContext, guard: &Arc<Guard>) -> Router {
-    let before = |needs, path| {
-        let guarded = Guarded { guard: Arc::clone(guard), needs, path };
+    let before = |needs| {
+        let guarded = Guarded { guard: Arc::clone(guard), needs };
         axum::middleware::from_fn_with_state(guarded, guard::guard)
     };
     let mut router = Router::new();
     for route in ROUTES {
-        router = router.route(route.path, route.handler().layer(before(route.needs, route.path)));
+        router = router.route(route.path, route.handler().layer(before(route.needs)));
     }
     let astray = || async {
         let paths = routes::listed();
         (StatusCode::NOT_FOUND, format!("no such page; there are: {paths}\n"))
     };
-    let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts), ""));
+    let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts)));
     router
         .fallback_service(astray.with_state(context.clone()))
         .layer(axum::middleware::map_response(harden))
@@ -279,7 +279,6 @@ mod tests {
             reload,
             acts,
             desk,
-            ledger: None,
             fetch_event: None,
         };
         let stop = CancellationToken::new();

@@ -62,7 +62,7 @@ async fn answer(
         })
         .await?;
     if let Some(asked) = personal {
-        context.desk.viewed(&caller, kind.name, &asked, Some(written.count))?;
+        context.desk.viewed(&caller, kind.name, &asked, written.count)?;
     }
     let mut headers = HeaderMap::new();
     let media = match format {

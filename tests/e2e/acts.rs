@@ -107,7 +107,7 @@ fn what_is_silenced_is_told_to_nobody_until_the_silence_ends() {
         Tripline::new(&(source(kafka, "silenced") + &to_hook(&hook)), &[SECRET_READ]);
     tripline.start_ready();
     let silence = json!({
-        "matchers": ["alertname=secret_read", "user_username=~\"user-(a|c)\""],
+        "matchers": ["alertname=secret_read", "user=~\"user-(a|c)\""],
         "reason": "our own test", "for": "1h", "by": "ann", "id": "s",
     });
     let (status, made) = post(&tripline.url("/api/v1/silences"), &silence).unwrap();
@@ -126,7 +126,7 @@ fn what_is_silenced_is_told_to_nobody_until_the_silence_ends() {
     never("a silence is forgotten by a crash", Duration::from_secs(2), || {
         told().iter().find(|user| *user == "user-a").cloned()
     });
-    let preview = json!({ "matchers": ["user_username=user-a"] });
+    let preview = json!({ "matchers": ["user=user-a"] });
     let (_, preview) = post(&tripline.url("/api/v1/silences/preview"), &preview).unwrap();
     assert_eq!(preview["firing_count"], 1, "{preview}");
     assert_eq!(preview["alerts"][0]["silenced_already"], true, "{preview}");

@@ -220,3 +220,25 @@ fn a_page_of_an_alert_can_be_printed() {
         assert!(browser.print().starts_with("JVBERi"));
     });
 }
+
+#[test]
+fn nothing_keeps_people_with_other_eyes_and_hands_from_a_page() {
+    if !available(&[Service::Axe]) {
+        return;
+    }
+    for dark in [false, true] {
+        in_window(Window { dark, ..Window::wide() }, |browser, url| {
+            browser.go(&format!("{url}/alerts"));
+            browser.wait("table a.title");
+            let link = "document.querySelector('table a.title').getAttribute('href')";
+            let alert = browser.value_of(link).as_str().unwrap().to_owned();
+            let mut found = Vec::new();
+            for page in PAGES.iter().copied().chain([alert.as_str(), "/silences/new"]) {
+                browser.go(&format!("{url}{page}"));
+                browser.wait("h1");
+                found.extend(browser.barriers().iter().map(|one| format!("{page}: {one}")));
+            }
+            assert_eq!(found, Vec::<String>::new(), "dark: {dark}");
+        });
+    }
+}

@@ -93,7 +93,12 @@ fn flag(is_set: bool) -> Option<&'static str> {
 }
 
 /// Has it recorded that somebody looked at what people did, or says that it is not.
-fn leave_note(state: &Path, is_copy: bool, (question, params): (&str, &Params), rows: usize) {
+pub(super) fn leave_note(
+    (state, is_copy): (&Path, bool),
+    question: &str,
+    params: &Params,
+    rows: usize,
+) {
     let said: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let who = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
     let note = Note {
@@ -141,7 +146,7 @@ impl AskArgs {
             output::tell(&format!("warning: {warning}"));
         }
         if kind.is_personal() && server.is_none() {
-            leave_note(&self.state, self.ledger.is_some(), (kind.name, &params), written.count);
+            leave_note((&self.state, self.ledger.is_some()), kind.name, &params, written.count);
         }
         output::print_all(&written.text)?;
         if let Some(next) = written.next

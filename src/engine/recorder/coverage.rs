@@ -304,7 +304,7 @@ mod tests {
         coverage.shed(Some(&"c".into()), HOURS, 3);
         let told = coverage.ended(HOURS.plus(std::time::Duration::from_secs(3 * 3_600)));
         let words: Vec<(&str, &str)> =
-            told.iter().map(|entry| (entry.subject.as_str(), entry.what.as_str())).collect();
+            told.iter().map(|(_, entry)| (entry.subject.as_str(), entry.what.as_str())).collect();
         assert!(words.contains(&("", "lost")) && words.contains(&("c", "degraded")), "{words:?}");
     }
 

@@ -280,6 +280,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine::access::UsageMode;
 
     const SETTINGS: EngineSettings = EngineSettings {
         grace: Duration::from_secs(10),
@@ -289,6 +290,7 @@ mod tests {
         alert_age_max: None,
         resolve_after: Duration::from_secs(300),
         truths: BTreeMap::new(),
+        usage: UsageMode::Off,
     };
 
     fn wall(seconds: i64) -> WallTime {

@@ -31,8 +31,8 @@ use crate::{
 /// Accesses that the picture and the table are made of: 2,000, the latest.
 const SHOWN_ROWS: usize = 2_000;
 
-/// Lines of the table: 200. The timeline has all.
-const LINES_SHOWN: usize = 200;
+/// Lines of the table: 100. The timeline has all.
+const LINES_SHOWN: usize = 100;
 
 /// Visits shown.
 const VISITS_SHOWN: usize = 20;

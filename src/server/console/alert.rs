@@ -41,8 +41,8 @@ use crate::engine::{
     time::EventTime,
 };
 
-/// Lines of the table beside the lanes: 200. The timeline has all.
-const LINES_SHOWN: usize = 200;
+/// Lines of the table beside the lanes: 100. The timeline has all.
+const LINES_SHOWN: usize = 100;
 
 /// Something that is known, with the pages about it.
 struct Fact {

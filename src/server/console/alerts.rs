@@ -26,11 +26,11 @@ use crate::{
 /// Lines of a page: 50.
 const PAGE_LINES: usize = 50;
 
-/// Lines of a group, before the rest of it is a click away: 5.
-const GROUP_LINES: usize = 5;
+/// Lines of a group, before the rest of it is a click away: 3.
+const GROUP_LINES: usize = 3;
 
-/// Groups of a page: 60.
-const GROUPS_SHOWN: usize = 60;
+/// Groups of a page: 30.
+const GROUPS_SHOWN: usize = 30;
 
 /// Beyond it a count says so, and no more: 10,000.
 const COUNT_MAX: usize = 10_000;

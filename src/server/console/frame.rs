@@ -99,7 +99,7 @@ pub(super) fn seen(
     rows: usize,
 ) -> Result<(), Box<Response>> {
     let page = asked.path.clone();
-    context.desk.viewed(caller, &page, &asked.here().to_string(), Some(rows)).map_err(|problem| {
+    context.desk.viewed(caller, &page, &asked.here().to_string(), rows).map_err(|problem| {
         let Problem { status, message, hint, .. } = problem;
         Box::new(fail(context, &page, status, "Not shown", Mistake::bad(message, hint)))
     })

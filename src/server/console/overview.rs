@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Alerts shown.
-const ALERTS_SHOWN: usize = 10;
+const ALERTS_SHOWN: usize = 8;
 
 /// How far the pictures look back: 24 hours.
 const SPAN: Duration = Duration::from_secs(86_400);

@@ -22,8 +22,8 @@ use crate::{
 /// Accesses of an object: 2,000, the latest.
 const OBJECT_ROWS: usize = 2_000;
 
-/// Lines of the table of an object: 200.
-const LINES_SHOWN: usize = 200;
+/// Lines of a page: 100. There are further pages.
+const LINES_SHOWN: usize = 100;
 
 /// A field of the form, as it is filled in.
 struct Field {
@@ -63,7 +63,8 @@ pub(in crate::server) async fn page(
     uri: Uri,
 ) -> Response {
     let read = Asked::read(&uri, timeline::QUESTION.parameters, "24h").and_then(|asked| {
-        let question = timeline::Question::read(&asked.params, asked.now.as_event())?;
+        let mut question = timeline::Question::read(&asked.params, asked.now.as_event())?;
+        question.limit = question.limit.min(LINES_SHOWN);
         Ok((asked, question))
     });
     let (asked, question) = match read {
@@ -122,7 +123,11 @@ pub(in crate::server) async fn who(
         let is_asked = asked.get("verb").is_some() && asked.get("resource").is_some();
         let question = is_asked
             .then(|| who_did::Question::read(&asked.params, asked.now.as_event()))
-            .transpose()?;
+            .transpose()?
+            .map(|question| who_did::Question {
+                limit: question.limit.min(LINES_SHOWN),
+                ..question
+            });
         Ok((asked, question))
     });
     let (asked, question) = match read {

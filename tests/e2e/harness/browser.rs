@@ -164,6 +164,20 @@ impl Browser {
         self.post("/execute/sync", json!({ "script": format!("return {expression};"), "args": [] }))
     }
 
+    /// What axe-core finds on the page that keeps people from using it: rule, how grave, and where.
+    pub(crate) fn barriers(&self) -> Vec<String> {
+        let axe = std::fs::read_to_string(service_path("axe/package/axe.min.js")).unwrap();
+        let script = format!(
+            "{axe}; const done = arguments[0]; axe.run().then((all) => done(all.violations\
+             .filter((one) => ['serious', 'critical'].includes(one.impact))\
+             .map((one) => `${{one.id}} (${{one.impact}}): \
+             ${{one.nodes.slice(0, 3).map((node) => node.html).join(' | ')}}`)));"
+        );
+        let found = self.post("/execute/async", json!({ "script": script, "args": [] }));
+        let found = found.as_array().unwrap_or_else(|| panic!("{found}")).clone();
+        found.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     /// The page as a PDF, in base64.
     pub(crate) fn print(&self) -> String {
         self.post("/print", json!({})).as_str().unwrap_or_default().to_owned()

@@ -61,6 +61,7 @@ pub(crate) enum Service {
     Prometheus,
     Smtp,
     Browser,
+    Axe,
     // These are only if they were asked for.
     ApiServer,
     KafkaConnect,
@@ -77,6 +78,7 @@ impl Service {
             Service::Prometheus => "bin/prometheus",
             Service::Smtp => "python/aiosmtpd",
             Service::Browser => "bin/chromedriver",
+            Service::Axe => "axe/package/axe.min.js",
             Service::ApiServer => "kube-apiserver/built.mod",
             Service::KafkaConnect => "kafka-connect/pom.xml",
             Service::OtelCollector => "otel-collector/built.mod",
@@ -99,7 +101,8 @@ impl Service {
             | Service::Alertmanager
             | Service::Prometheus
             | Service::Smtp
-            | Service::Browser => None,
+            | Service::Browser
+            | Service::Axe => None,
         }
     }
 }

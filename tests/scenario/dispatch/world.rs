@@ -421,8 +421,8 @@ impl World {
         for (fingerprint, name) in &self.names {
             detail = detail.replace(&fingerprint.to_string(), name);
         }
-        let of_alert = self.names.iter().find(|(id, _)| id.to_string() == entry.subject);
-        let of_notification = self.numbers.iter().find(|(id, _)| id.to_string() == entry.subject);
+        let of_alert = self.names.iter().find(|(id, _)| id.to_string() == entry.about.id);
+        let of_notification = self.numbers.iter().find(|(id, _)| id.to_string() == entry.about.id);
         let subject = match (of_alert, of_notification) {
             (Some((_, name)), _) => name.clone(),
             (None, Some((_, number))) => format!("#{number}"),
