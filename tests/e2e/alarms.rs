@@ -366,7 +366,7 @@ route: {receiver: out}
     tripline.write("metrics.txt", &metrics);
     let output = Command::new(service_path("bin/promtool"))
         .args(["check", "metrics"])
-        .stdin(std::fs::File::open(tripline.path().join("metrics.txt")).unwrap())
+        .stdin(fs::File::open(tripline.path().join("metrics.txt")).unwrap())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

@@ -101,7 +101,8 @@ impl Service {
             | Service::Alertmanager
             | Service::Prometheus
             | Service::Smtp
-            | Service::Browser => None,
+            | Service::Browser
+            | Service::Axe => None,
         }
     }
 }
