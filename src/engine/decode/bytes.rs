@@ -291,7 +291,8 @@ pub(super) fn base64_values(
     let standard = GeneralPurpose::new(&STANDARD, config);
     for value in &mut values {
         // Of what was cut, the last characters stand for no whole bytes.
-        if !value.ends_with(b"=") && value.len() % 4 == 1 {
+        let is_digit = |last: &u8| last.is_ascii_alphanumeric() || b"+/-_".contains(last);
+        if value.len() % 4 == 1 && value.last().is_some_and(is_digit) {
             value.pop();
         }
         if value.iter().any(|byte| matches!(byte, b'-' | b'_')) {
