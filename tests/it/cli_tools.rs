@@ -203,7 +203,10 @@ fn schemas_are_printed_and_what_has_none_is_named() {
     let shipped = fs::read_to_string("deploy/alert.schema.json").unwrap();
     assert_eq!(run(directory.path(), "schema alert").1, shipped);
     let (code, _, err) = run(directory.path(), "schema rule");
-    assert!(code == 2 && err.contains("rules, tests, identities, framework, alert, api, config"), "{err}");
+    assert!(
+        code == 2 && err.contains("rules, tests, identities, framework, alert, api, config"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -142,8 +142,6 @@ fn shortest_path(word: &str) -> String {
             ".." if steps.len() > 1 && steps.last().is_some_and(|last| *last != "..") => {
                 steps.pop();
             }
-            // Above the root there is the root.
-            ".." if steps == [""] => {}
             _ => steps.push(step),
         }
     }

@@ -303,7 +303,6 @@ mod tests {
             .collect();
         assert_eq!(lost, [(1_000, 7), (1_001, 7), (1_002, 7)]);
         coverage.shed(Some(&"c".into()), HOURS, 3);
-        coverage.clusters.told = Some(1_000);
         let told = coverage.ended(HOURS.plus(std::time::Duration::from_secs(3 * 3_600)));
         let words: Vec<(&str, &str)> =
             told.iter().map(|(_, entry)| (entry.subject.as_str(), entry.what.as_str())).collect();
