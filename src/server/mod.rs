@@ -186,7 +186,8 @@ async fn harden(mut response: Response) -> Response {
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
              connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // With `no-referrer`, a browser would say `Origin: null` of our own forms.
+        (header::REFERRER_POLICY, "same-origin"),
     ] {
         let (name, value): (HeaderName, HeaderValue) = (name, HeaderValue::from_static(value));
         headers.insert(name, value);
