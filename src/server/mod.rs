@@ -273,14 +273,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let (acts, _) = mpsc::channel(1);
         let (status_shown, desk) = (Arc::clone(&status), Desk::none());
-        let context = ServerContext {
-            status: status_shown,
-            metrics,
-            reload,
-            acts,
-            desk,
-            fetch_event: None,
-        };
+        let context =
+            ServerContext { status: status_shown, metrics, reload, acts, desk, fetch_event: None };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }
