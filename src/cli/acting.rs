@@ -97,9 +97,7 @@ impl ServerArgs {
                 Ok(ExitCode::from(exit::USAGE))
             }
             Err(RemoteError::Other(error)) => Err(match id {
-                Some(id) => {
-                    error.context(format!("not known to be done; `--id {id}` does it once"))
-                }
+                Some(id) => anyhow::anyhow!("{error:#}; `--id {id}` sends the same act"),
                 None => error,
             }),
         }

@@ -48,12 +48,19 @@ fn killed_between_click_and_answer_an_act_is_there_once_or_was_said_to_have_fail
     let alerts = tripline.url("/api/v1/alerts");
     // Whether each comment was answered.
     let mut sent: BTreeMap<String, bool> = BTreeMap::new();
+    let mut known: Option<String> = None;
     for kill in 0..KILLS {
         tripline.start();
-        let fingerprint = eventually("the heartbeat fires", || {
+        let before = known.clone();
+        let fingerprint = eventually("the heartbeat fires, and is known from then on", || {
+            if let Some(fingerprint) = &before {
+                let path = format!("/api/v1/alerts/{fingerprint}/acts");
+                return get_json(&tripline.url(&path)).map(|_| fingerprint.clone());
+            }
             let answer = get_json(&alerts)?;
             Some(answer["alerts"][0]["fingerprint"].as_str()?.to_owned())
         });
+        known = Some(fingerprint.clone());
         // One of the last process that nobody answered is sent again: it is done once.
         let again = sent.iter().find(|(_, is_answered)| !**is_answered);
         if let Some(id) = again.map(|(id, _)| id.clone()) {

@@ -44,10 +44,10 @@ use super::{
 const BEGINNING: i64 = 1_767_603_600_000_000;
 
 /// Seeds that are run each time.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 40;
 
 /// Steps of one seed.
-const STEPS: u32 = 400;
+const STEPS: u32 = 300;
 
 const USERS: [&str; 3] = ["eve", "bob", "tom"];
 const PEOPLE: [&str; 2] = ["ann", "kim"];
@@ -58,9 +58,10 @@ struct Sent {
     act: Act,
     /// It was answered: it is there for ever.
     is_answered: bool,
-    /// The episodes or the silence that the answer named.
+    /// The episodes or the silence that the answer named, and when it began.
     alerts: Vec<EpisodeKey>,
     silence: Option<SilenceId>,
+    began_at: WallTime,
 }
 
 struct Shop {
@@ -69,7 +70,8 @@ struct Shop {
     coordinator: Coordinator,
     store: MemoryStore,
     effects: VecDeque<Effect>,
-    flights: Vec<Arc<Notification>>,
+    /// Attempts under way, with when they began.
+    flights: Vec<(i64, Arc<Notification>)>,
     is_disk_down: bool,
     alerts: BTreeMap<&'static str, Alert>,
     sent: BTreeMap<u64, Sent>,
@@ -152,12 +154,22 @@ impl Shop {
         let now = self.wall();
         self.coordinator.handle_timeout(now);
         while let Some(effect) = self.coordinator.poll_effect(now) {
-            // What leaves is looked at when it is handed out: a shell takes no time for it.
-            if let Effect::Attempt(notification) = &effect {
-                self.check_attempt(notification);
+            // An attempt begins when it is handed out.
+            if let Effect::Attempt(notification) = effect {
+                self.attempt(notification);
+                continue;
             }
             self.effects.push_back(effect);
         }
+    }
+
+    fn attempt(&mut self, notification: Arc<Notification>) {
+        self.check_attempt(&notification);
+        let firing = notification.alerts.iter().filter(|one| one.state == AlertState::Firing);
+        for alert in firing {
+            self.handed_out.insert((notification.receiver.clone(), alert.fingerprint));
+        }
+        self.flights.push((self.now, notification));
     }
 
     /// Carries out one effect.
@@ -177,14 +189,6 @@ impl Shop {
                 let through = rows.last().map_or(0, |row| row.id);
                 self.tell(Input::Archived { through });
             }
-            Effect::Attempt(notification) => {
-                let firing =
-                    notification.alerts.iter().filter(|one| one.state == AlertState::Firing);
-                for alert in firing {
-                    self.handed_out.insert((notification.receiver.clone(), alert.fingerprint));
-                }
-                self.flights.push(notification);
-            }
             Effect::Acted { ticket, answer } => self.answered(ticket, &answer),
             _ => {}
         }
@@ -197,6 +201,9 @@ impl Shop {
                 sent.is_answered = true;
                 sent.alerts = acted.alerts.iter().map(|on| on.episode.key).collect();
                 sent.silence = acted.silence.as_ref().map(|silence| silence.id);
+                if let Some(silence) = &acted.silence {
+                    sent.began_at = silence.starts_at;
+                }
                 let id = sent.act.id;
                 for on in &acted.alerts {
                     assert_eq!(on.episode.deeds[on.before].act, id, "the answer is about the act");
@@ -221,6 +228,7 @@ impl Shop {
             15..17 => {
                 let most = if self.rng.chance(20) { 900 } else { 20 };
                 self.now += i64::try_from(self.rng.between(1, most)).unwrap() * SECOND;
+                self.lose_answers();
                 self.look();
             }
             17 => self.is_disk_down = self.rng.chance(30),
@@ -307,7 +315,8 @@ impl Shop {
             }
         };
         let act = Act { id, by, what };
-        let sent = Sent { act, is_answered: false, alerts: Vec::new(), silence: None };
+        let (alerts, silence, began_at) = (Vec::new(), None, self.wall());
+        let sent = Sent { act, is_answered: false, alerts, silence, began_at };
         self.sent.insert(self.ticket, sent);
         self.send(self.ticket);
     }
@@ -330,7 +339,7 @@ impl Shop {
             return;
         }
         let at = usize::try_from(self.rng.below(self.flights.len() as u64)).unwrap();
-        let notification = self.flights.remove(at);
+        let (_, notification) = self.flights.remove(at);
         let outcome = if self.rng.chance(70) {
             self.take(&notification);
             Outcome::Delivered { receipt: None }
@@ -352,9 +361,24 @@ impl Shop {
         }
     }
 
+    /// An attempt that takes as long as none may arrives or not, and nobody hears what came of it. What is sent
+    /// after it arrives after it.
+    fn lose_answers(&mut self) {
+        let now = self.now;
+        let (late, flights): (Vec<_>, Vec<_>) = std::mem::take(&mut self.flights)
+            .into_iter()
+            .partition(|(began, _)| now - began >= 10 * SECOND);
+        self.flights = flights;
+        for (_, flight) in late {
+            if self.rng.chance(50) {
+                self.take(&flight);
+            }
+        }
+    }
+
     /// The process dies. What was sent arrives or not; what it had answered was answered.
     fn crash(&mut self) {
-        for flight in std::mem::take(&mut self.flights) {
+        for (_, flight) in std::mem::take(&mut self.flights) {
             if self.rng.chance(50) {
                 self.take(&flight);
             }
@@ -398,14 +422,22 @@ impl Shop {
         }
     }
 
-    /// Users whose alerts are hidden now, by what was answered alone.
+    /// Users whose alerts are hidden now, by what was answered alone. One that had ended before is not hidden:
+    /// that it was is still told, to a machine in two steps.
     fn hidden(&self) -> BTreeSet<String> {
         let now = self.wall();
+        let has_ended = |matcher: &str, began_at: WallTime| {
+            self.alerts.iter().any(|(user, alert)| {
+                let ended = alert.ends_at.is_some_and(|ended| ended.as_wall() <= began_at);
+                matcher == format!("user={user:?}") && ended
+            })
+        };
         let silences = self.sent.values().filter(|sent| sent.is_answered);
         let active = silences.filter_map(|sent| match &sent.act.what {
             What::AddSilence(wanted) if wanted.ends_at > now => {
                 let is_ended = self.ended.contains(&sent.silence?);
-                (!is_ended).then(|| wanted.matchers[0].to_string())
+                let matcher = wanted.matchers[0].to_string();
+                (!is_ended && !has_ended(&matcher, sent.began_at)).then_some(matcher)
             }
             _ => None,
         });
@@ -443,9 +475,9 @@ impl Shop {
     /// No more faults, and time for everything.
     fn settle(&mut self) {
         self.is_disk_down = false;
-        for _ in 0..600 {
+        for _ in 0..200 {
             self.turn();
-            for flight in std::mem::take(&mut self.flights) {
+            for (_, flight) in std::mem::take(&mut self.flights) {
                 self.take(&flight);
                 let outcome = Outcome::Delivered { receipt: None };
                 self.tell(Input::Outcome { notification: flight, outcome });
