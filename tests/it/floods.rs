@@ -154,7 +154,7 @@ fn number(name: &str) -> Option<u64> {
 fn an_attack_among_floods_is_told() {
     let rules = rules(RULES);
     let mut missed = Vec::new();
-    for seed in 0..number("FLOOD_SEEDS").unwrap_or(12) {
+    for seed in 0..number("FLOOD_SEEDS").unwrap_or(6) {
         let mut dice = Dice(seed);
         let mut stream = Stream::new(&rules);
         stream.event("list", ATTACKER, "all", "");

@@ -38,6 +38,7 @@ mod generate;
 mod hidden;
 mod http_server;
 mod intake;
+mod intake_bent;
 mod kinds;
 mod ledger;
 mod newest_kubernetes;

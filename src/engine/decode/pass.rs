@@ -49,9 +49,6 @@ impl From<Fault> for Stop {
 /// zeros that a log that was cut left.
 const FILLERS: [char; 3] = ['\u{feff}', '\u{1e}', '\0'];
 
-/// How the API server begins an event. Within the texts of another one it has backslashes.
-pub(super) const AUDIT_EVENT: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
-
 impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     /// Decodes a text. Everything in it goes to the sink.
     pub(super) fn run(work: &'w mut Work<'p, S>, context: Context<'a>, text: &'a str) {
@@ -537,7 +534,7 @@ fn spare<'a, S>(work: &mut Work<'_, S>) -> Event<'a> {
 /// Where an event as the API server writes it begins between two places.
 fn next_event(text: &str, from: usize, to: usize) -> Option<usize> {
     let between = text.as_bytes().get(from..to)?;
-    memchr::memmem::find(between, AUDIT_EVENT).map(|at| from + at)
+    memchr::memmem::find(between, lead::AUDIT_EVENT).map(|at| from + at)
 }
 
 /// Where the line ends on which something stands, before its line break.

@@ -1,7 +1,7 @@
 //! Events whose keys were written in another way: `auditid`, `audit_id`, `AuditId`. Tables of databases know no
 //! case, and some serializers write keys as their language does.
 
-use super::{json::Json, search::Members};
+use super::json::Json;
 
 /// Fields of an event that are told by their letters alone.
 const FIELDS: [&str; 18] = [
@@ -58,17 +58,17 @@ const TREES: [&str; 8] = [
 ];
 
 /// The event with the keys that the API server writes; `None` if the members are none of an event, or are those.
-pub(super) fn renamed(members: &Members<'_>) -> Option<String> {
-    let is = |wanted: &str| members.all().any(|(key, _)| key != wanted && is_alike(key, wanted));
-    if members.has("auditID") || !is("auditID") {
+pub(super) fn renamed(members: &[(&str, Json<'_>)]) -> Option<String> {
+    let has_exactly = |wanted: &str| members.iter().any(|(key, _)| *key == wanted);
+    let has = |wanted: &str| members.iter().any(|(key, _)| is_alike(key, wanted));
+    if has_exactly("auditID") || !has("auditID") {
         return None;
     }
-    let has = |wanted: &str| members.has(wanted) || is(wanted);
     if !(has("verb") && (has("requestURI") || has("objectRef") || has("stage"))) {
         return None;
     }
     let mut event = String::from("{");
-    for (key, value) in members.all() {
+    for (key, value) in members.iter().copied() {
         let field = known(key, &FIELDS).or_else(|| is_alike(key, "verb").then_some("verb"));
         let inner = value.text().filter(|text| {
             field.is_some_and(|field| TREES.contains(&field)) && Json::new(text).is_whole_tree()
@@ -130,7 +130,8 @@ mod tests {
     use super::*;
 
     fn check(json: &str, expected: Option<&str>) {
-        assert_eq!(renamed(&Members::of(Json::new(json))).as_deref(), expected, "{json}");
+        let members: Vec<_> = Json::new(json).members().collect();
+        assert_eq!(renamed(&members).as_deref(), expected, "{json}");
     }
 
     #[test]

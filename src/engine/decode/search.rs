@@ -300,7 +300,7 @@ impl<'a> Search<'a> {
         if open_envelope(json, &members, self, &around) {
             return true;
         }
-        if let Some(event) = flattened(&members).or_else(|| renamed(&members)) {
+        if let Some(event) = flattened(&members).or_else(|| renamed(&members.0)) {
             self.push(Content::Text(Cow::Owned(event)), &around);
             return true;
         }

@@ -387,7 +387,7 @@ impl World {
         let fire = notification.firing_count();
         let all = &notification.alerts;
         let mut text = if all.len() > NAMED_MAX {
-            format!("{fire} fire, {} ended{}", all.len() - fire, of_users(all))
+            format!("{fire} fire, {} ended", all.len() - fire)
         } else {
             let words: Vec<String> = all.iter().map(|alert| self.describe(alert)).collect();
             words.join(", ")
@@ -534,17 +534,4 @@ fn changed(before: Option<Alert>, change: &Change, identity: &[(String, String)]
         alert.labels.insert("severity".to_owned(), severity.as_str().to_owned());
     }
     alert
-}
-
-/// Who they are about, if these are few: ` (eve 1, noisy 255)`.
-fn of_users(alerts: &[Alert]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for user in alerts.iter().filter_map(|alert| alert.labels.get("user")) {
-        *counts.entry(user).or_default() += 1;
-    }
-    if counts.len() > NAMED_MAX || counts.is_empty() {
-        return String::new();
-    }
-    let words: Vec<String> = counts.iter().map(|(user, count)| format!("{user} {count}")).collect();
-    format!(" ({})", words.join(", "))
 }
