@@ -250,6 +250,12 @@ impl Projection {
         &self.places
     }
 
+    /// Whether a value of one node is a value of a field of another, too.
+    pub(super) fn shares(&self, one: NodeId, other: NodeId) -> bool {
+        let fields = |id| self.node(id).map_or(&[][..], |node| &node.fields);
+        fields(one).iter().any(|field| fields(other).contains(field))
+    }
+
     /// The nodes of the bodies of request and answer.
     pub(super) fn body_nodes(&self) -> [Option<NodeId>; 2] {
         self.bodies.each_ref().map(|body| body.plain)
