@@ -17,8 +17,9 @@ use super::{
 /// Its key in the table of watermarks. Names of partitions are longer.
 pub(super) const KEY: &[u8] = b"h";
 
-/// How far it may be ahead of the one that is stored while nothing else is: 30 s.
-const STORED_WITHIN: Duration = Duration::from_secs(30);
+/// In which steps it is stored: 30 s, in microseconds. So a process for which nothing happens writes seldom, and
+/// what is stored does not depend on when checkpoints are made.
+const STORED_STEP: i64 = 30_000_000;
 
 /// By which part of the time that passes an inherited horizon comes back.
 const SLOWER: u32 = 64;
@@ -48,15 +49,15 @@ impl Horizon {
         (self.at, self.clock) = (Some(at), Some(now));
     }
 
-    /// What to store, if it is time to. `is_free`: something else is stored anyway.
-    pub(super) fn take_moved(&mut self, is_free: bool) -> Option<WallTime> {
-        let at = self.at.filter(|at| self.stored != Some(*at))?;
-        let is_far = |stored: WallTime| at < stored || at.since(stored) >= STORED_WITHIN;
-        if !is_free && !self.stored.is_none_or(is_far) {
+    /// What to store, if that has changed since the last call.
+    pub(super) fn take_moved(&mut self) -> Option<WallTime> {
+        let at = self.at?.micros();
+        let step = Some(WallTime::from_micros(at - at.rem_euclid(STORED_STEP)));
+        if self.stored == step {
             return None;
         }
-        self.stored = Some(at);
-        Some(at)
+        self.stored = step;
+        step
     }
 
     pub(super) fn restore(&mut self, at: WallTime) {
@@ -121,11 +122,11 @@ mod tests {
         horizon.look(wall(1_000));
         horizon.look(wall(400));
         horizon.look(wall(410));
-        assert_eq!(horizon.take_moved(false), Some(wall(1_010)));
+        assert_eq!(horizon.take_moved(), Some(wall(990)));
+        assert_eq!(horizon.take_moved(), None);
         horizon.look(wall(420));
-        assert_eq!(horizon.take_moved(false), None, "not for so little");
-        assert_eq!(horizon.take_moved(true), Some(wall(1_020)));
+        assert_eq!(horizon.take_moved(), Some(wall(1_020)));
         horizon.used(wall(430), wall(1_005));
-        assert_eq!(horizon.take_moved(false), Some(wall(1_005)));
+        assert_eq!(horizon.take_moved(), Some(wall(990)));
     }
 }

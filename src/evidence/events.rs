@@ -155,12 +155,15 @@ impl Events {
         Ok(())
     }
 
-    /// Whether it is there. One that could not be fetched may be had now.
+    /// Whether it is there, or another one is where it was read. One that could not be fetched may be had now.
     fn is_known(&self, event: &EventRef) -> bool {
-        self.found
-            .iter()
-            .any(|known| known.event == *event && matches!(known.again, Again::Found(_)))
-            || self.found.iter().any(|known| known.event == *event && !known.is_shown)
+        self.found.iter().any(|known| {
+            if known.event.event_hash == event.event_hash {
+                matches!(known.again, Again::Found(_))
+            } else {
+                known.event.position == event.position
+            }
+        })
     }
 
     /// Adds them to a package, in the order of time. Returns what the manifest says of them.

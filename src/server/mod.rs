@@ -183,7 +183,8 @@ async fn harden(mut response: Response) -> Response {
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
              connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // With `no-referrer`, a browser would say `Origin: null` of our own forms.
+        (header::REFERRER_POLICY, "same-origin"),
     ] {
         let (name, value): (HeaderName, HeaderValue) = (name, HeaderValue::from_static(value));
         headers.insert(name, value);
@@ -273,14 +274,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let (acts, _) = mpsc::channel(1);
         let (status_shown, desk) = (Arc::clone(&status), Desk::none());
-        let context = ServerContext {
-            status: status_shown,
-            metrics,
-            reload,
-            acts,
-            desk,
-            fetch_event: None,
-        };
+        let context =
+            ServerContext { status: status_shown, metrics, reload, acts, desk, fetch_event: None };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }
@@ -487,7 +482,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_nobody_needs_is_bounded() {
         let server = start().await;
-        let body = vec![b'x'; 17 << 10];
+        let body = vec![b'x'; 65 << 10];
         let answer = client().post(server.url("/-/reload")).body(body).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 413);
     }

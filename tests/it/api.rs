@@ -140,10 +140,14 @@ fn events() -> Vec<String> {
     let exec = "/api/v1/namespaces/payments/pods/web-0/exec?command=sh";
     let read = ["get", "secrets", "db-password", "", secret];
     let entered = ["get", "pods", "web-0", "exec", exec];
+    let all = "/api/v1/namespaces/payments/secrets";
+    let deleted = ["deletecollection", "secrets", "", "", all];
     vec![
         event("1", ("ResponseComplete", "200"), "10:00:00.100000", read),
         event("2", ("ResponseComplete", "403"), "10:00:30.100000", read),
         event("3", ("ResponseStarted", "101"), "10:01:00.000000", entered),
+        // Of this there is an alert.
+        event("4", ("ResponseComplete", "200"), "10:01:10.000000", deleted),
         event("3", ("ResponseComplete", "101"), "10:01:35.000000", entered),
     ]
 }
@@ -207,7 +211,7 @@ async fn the_command_line_says_the_same_of_files_and_of_a_server() {
         .args(["visits", "--format", "jsonl", "--server", &server])
         .args(day));
     let visit: Value = serde_json::from_str(out.trim()).unwrap();
-    assert_eq!((code, &visit["requests"], &visit["denied"]), (0, &3.into(), &1.into()));
+    assert_eq!((code, &visit["requests"], &visit["denied"]), (0, &4.into(), &1.into()));
     let (code, _, told) =
         run(tripline(directory.path()).args(["visits", "--server", "http://127.0.0.1:1"]));
     assert!(code == 1 && told.contains("does not answer"), "{told}");

@@ -193,7 +193,7 @@ fn a_wrong_story_names_the_right_ones() {
 #[test]
 fn schemas_are_printed_and_what_has_none_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    for what in ["rules", "tests", "identities", "alert", "config"] {
+    for what in ["rules", "tests", "identities", "framework", "alert", "config"] {
         let (code, out, err) = run(directory.path(), &format!("schema {what}"));
         assert_eq!((code, err.as_str()), (0, ""), "{what}");
         let schema: Value = serde_json::from_str(&out).unwrap();
@@ -203,7 +203,10 @@ fn schemas_are_printed_and_what_has_none_is_named() {
     let shipped = fs::read_to_string("deploy/alert.schema.json").unwrap();
     assert_eq!(run(directory.path(), "schema alert").1, shipped);
     let (code, _, err) = run(directory.path(), "schema rule");
-    assert!(code == 2 && err.contains("rules, tests, identities, alert, config"), "{err}");
+    assert!(
+        code == 2 && err.contains("rules, tests, identities, framework, alert, api, config"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -286,12 +286,15 @@ pub(super) fn base64_values(
             _ => values.push(line.to_vec()),
         }
     }
-    let config =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    // What was cut may end anywhere.
+    let config = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
     let standard = GeneralPurpose::new(&STANDARD, config);
     for value in &mut values {
         // Of what was cut, the last characters stand for no whole bytes.
-        if !value.ends_with(b"=") && value.len() % 4 == 1 {
+        let ends_within = value.last().is_some_and(u8::is_ascii_alphanumeric);
+        if ends_within && value.len() % 4 == 1 {
             value.pop();
         }
         if value.iter().any(|byte| matches!(byte, b'-' | b'_')) {

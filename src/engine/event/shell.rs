@@ -137,6 +137,8 @@ fn shortest_path(word: &str) -> String {
         let is_end = index == 0 || index + 1 == count;
         match step {
             "" | "." if !is_end => {}
+            // Above the root is the root.
+            ".." if steps == [""] => {}
             ".." if steps.len() > 1 && steps.last().is_some_and(|last| *last != "..") => {
                 steps.pop();
             }

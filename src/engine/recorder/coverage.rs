@@ -289,6 +289,7 @@ mod tests {
     #[test]
     fn hours_between_what_was_read_and_where_it_goes_on_are_lost() {
         let mut coverage = Coverage::default();
+        assert_eq!(coverage.ended(HOURS), [], "nothing was told before");
         coverage.add(&batch("a", 0));
         coverage.lost("a/0", Some(HOURS), 7);
         coverage.add(&batch("b", 5));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::limits::FLOOD_ROWS;
 use crate::engine::{
-    access::{Actor, AuditId, Detail, EventPosition},
+    access::{Actor, AuditId, Detail, EventPosition, Object, UsageMode},
     rule::KeyParts,
 };
 
@@ -132,4 +132,68 @@ fn a_ledger_whose_state_was_lost_goes_on_behind_its_archive() {
     assert!(recorder.resume(Vec::new(), archive).is_empty());
     recorder.entry(NOW, Entry::new(EntryKind::Start, "1", "started"));
     assert_eq!((recorder.chain().id, recorder.fresh[0].id), (701, 701));
+}
+
+#[test]
+fn a_use_of_a_permission_is_told_once_a_day_over_restarts() {
+    const DAY: i64 = 86_400;
+    let used = |seconds: i64, name: &str| {
+        let mut access = access(0, seconds, "x");
+        access.object = Some(Object {
+            resource: "secrets".into(),
+            namespace: Some("shop".into()),
+            name: Some(name.into()),
+            ..Object::default()
+        });
+        Usage::of(access).unwrap()
+    };
+    let batch = |usage: Vec<Usage>| DetectionBatch { usage, ..DetectionBatch::default() };
+    let told = |recorder: &Recorder| -> Vec<(String, bool)> {
+        let rows = recorder.fresh.iter().filter_map(|row| row.usage());
+        let name = |usage: &Usage| usage.name().map(ToString::to_string).unwrap_or_default();
+        rows.map(|usage| (name(usage), usage.has_more_names)).collect()
+    };
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    let mut stored = BTreeMap::new();
+    recorder.handle_batch(NOW, &batch(vec![used(5, "a"), used(6, "a"), used(7, "b")]));
+    assert_eq!(told(&recorder), [("a".to_owned(), false), ("b".to_owned(), false)]);
+    let mut recorder = restored(&mut recorder, &mut stored);
+    let more = ["a", "b", "c", "d", "e", "f"].map(|name| used(8, name));
+    recorder.handle_batch(NOW, &batch(more.to_vec()));
+    let expected = [("c".to_owned(), false), ("d".to_owned(), false), (String::new(), true)];
+    assert_eq!(told(&recorder), expected);
+    let mut recorder = restored(&mut recorder, &mut stored);
+    recorder.handle_batch(NOW, &batch(vec![used(9, "g"), used(DAY + 1, "a")]));
+    assert_eq!(told(&recorder), [("a".to_owned(), false)], "of another day");
+    // A day after its end nobody knows any more what was told of it, and what comes then is told as a gap.
+    recorder.advance(NOW, EventTime::from_micros(2 * DAY * 1_000_000), EventTime::MIN);
+    recorder.handle_batch(NOW, &batch(vec![used(9, "a"), used(9, "b")]));
+    assert_eq!((told(&recorder).len(), recorder.counts().usage_late), (1, 2));
+    let gaps = recorder.fresh.iter().filter_map(|row| row.entry());
+    let gaps = gaps.filter(|entry| entry.kind == EntryKind::Gap && entry.subject == "usage");
+    assert_eq!(gaps.count(), 1);
+    drop(restored(&mut recorder, &mut stored));
+    let is_usage = |key: &&Vec<u8>| matches!(postcard::from_bytes(key), Ok(Key::Usage(_)));
+    assert_eq!(stored.keys().filter(is_usage).count(), 1, "the first day is forgotten");
+}
+
+#[test]
+fn hours_say_whose_use_of_permissions_was_recorded() {
+    let hour = |number: i64| EventTime::from_micros(number * 3_600_000_000);
+    let mut days = UsageDays::new(UsageMode::People);
+    days.advance(hour(10));
+    assert_eq!(days.mode_of(10), UsageMode::People);
+    // Whoever starts it again with another mode has hours of both.
+    let since = days.take_since().unwrap();
+    let mut days = UsageDays::new(UsageMode::All);
+    days.restore_since(since);
+    days.resume();
+    days.advance(hour(20));
+    let modes = [20, 21, 22].map(|number| days.mode_of(number));
+    assert_eq!(modes, [UsageMode::People, UsageMode::People, UsageMode::All]);
+    // An earlier version recorded nobody's.
+    let mut days = UsageDays::new(UsageMode::All);
+    days.resume();
+    days.advance(hour(5));
+    assert_eq!([6, 7].map(|number| days.mode_of(number)), [UsageMode::Off, UsageMode::All]);
 }

@@ -40,15 +40,14 @@ impl Shard {
             let value = Some(encode(&watermark));
             self.changes.push(StateChange { table: StateTable::Watermark, key: Vec::new(), value });
         }
-        let partitions_moved = self.watermark.take_partitions_moved();
-        if let Some(at) = self.horizon.take_moved(partitions_moved) {
+        if let Some(at) = self.horizon.take_moved() {
             self.changes.push(StateChange {
                 table: StateTable::Watermark,
                 key: horizon::KEY.to_vec(),
                 value: Some(encode(&at)),
             });
         }
-        if partitions_moved {
+        if self.watermark.take_partitions_moved() {
             for (partition, clock) in self.watermark.partitions() {
                 self.changes.push(StateChange {
                     table: StateTable::Watermark,

@@ -459,7 +459,7 @@ async fn a_person_is_led_to_the_page_where_they_log_in_and_a_program_is_told() {
     let page = ask("GET", "/?since=7d").with("accept", "text/html,*/*").of(&world).await;
     assert_eq!(page.status().as_u16(), 303);
     assert_eq!(page.headers()[header::LOCATION], "/login?to=/%3Fsince%3D7d");
-    let html = text(ask("GET", "/login?to=\"><script>").of(&world).await).await;
+    let html = text(ask("GET", "/login?to=%22%3E%3Cscript%3E").of(&world).await).await;
     assert!(html.contains("name=\"password\"") && !html.contains("<script>"), "{html}");
     let answer = ask("GET", "/api/v1/alerts").with("accept", "text/html").of(&world).await;
     assert_eq!(answer.headers().get_all(header::WWW_AUTHENTICATE).iter().count(), 2);

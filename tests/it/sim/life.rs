@@ -151,7 +151,8 @@ impl Life {
     }
 }
 
-/// A detector for each rule set. They keep nothing between batches, so all lives share them.
+/// A detector for each rule set. They keep nothing between batches but which uses of permissions they have told,
+/// so all lives share them.
 pub(super) struct Detectors(Vec<Option<Detector>>);
 
 impl Detectors {

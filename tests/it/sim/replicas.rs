@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tripline::{
     engine::{
         coordinator::{Coordinator, CoordinatorSettings, Effect, Input},
+        detector::DetectionBatch,
         dispatch::Outcome,
         state::StateTable,
         time::WallTime,
@@ -80,7 +81,12 @@ impl Topic {
         }
     }
 
-    /// What was written since the last call to some of the partitions.
+    /// What a rule set detects in what was written since the last call to some of the partitions.
+    fn detect(&mut self, rule_set: usize) -> DetectionBatch {
+        let (now, spans) = (self.wall(), self.read());
+        self.detectors.detect(now, rule_set, &self.broker, &spans)
+    }
+
     fn read(&mut self) -> Spans {
         let mut spans = Spans::new();
         for (index, next) in self.next.iter_mut().enumerate() {
@@ -131,9 +137,7 @@ impl Replica {
         self.run(now);
     }
 
-    fn batch(&mut self, topic: &mut Topic, spans: &Spans) {
-        let now = topic.wall();
-        let mut detections = topic.detectors.detect(now, self.rule_set, &topic.broker, spans);
+    fn batch(&mut self, now: WallTime, mut detections: DetectionBatch) {
         (detections.sequence, detections.rules_epoch) = (self.batches, self.epoch);
         self.batches += 1;
         self.handle(now, Input::Batch { source: 0, detections });
@@ -270,9 +274,10 @@ fn restored_is_as_straight(seed: u64) {
                 }
             }
             _ if is_ready => {
-                let spans = topic.read();
+                // Once for both: a detector tells a use of a permission only the first time.
+                let detections = topic.detect(replicas[0].rule_set);
                 for replica in &mut replicas {
-                    replica.batch(&mut topic, &spans);
+                    replica.batch(now, detections.clone());
                 }
             }
             _ => {

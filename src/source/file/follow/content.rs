@@ -114,6 +114,11 @@ impl Opened {
         self.id
     }
 
+    /// How long the file is now.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.file.metadata().ok().map(|found| found.len())
+    }
+
     pub(super) const fn is_packed(&self) -> bool {
         self.packed.is_some()
     }

@@ -97,7 +97,10 @@ impl Content {
     /// Bytes that lie in its file behind what was read.
     pub(super) fn unread(&self) -> u64 {
         match &self.place {
-            Place::Open(file) if !file.is_packed() => self.bytes.saturating_sub(self.note.offset),
+            // Of one that was moved away, nobody looks at the size again.
+            Place::Open(file) if !file.is_packed() => {
+                file.bytes().unwrap_or(self.bytes).saturating_sub(self.note.offset)
+            }
             _ => 0,
         }
     }
