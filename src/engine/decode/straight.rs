@@ -75,7 +75,7 @@ impl Straight {
 }
 
 /// Reads the event that begins at `start`, if it is a usual one. All fields of it are in `event` then, but
-/// those in parts that were passed over. Cost: about twice that of checking its bytes to be UTF-8.
+/// those in parts that were passed over. Cost: a pass over its bytes.
 pub(super) fn read<'a>(
     text: &'a str,
     start: usize,
