@@ -22,11 +22,6 @@ use crate::engine::{
 /// Bytes of an event that is read in this way: 256 KiB. Of larger ones other bounds have to be kept.
 const BYTES_MAX: usize = 256 << 10;
 
-/// Paths of objects on the line, and of what it compares without reading it. Where a rule asks for one of
-/// these itself, events are read as any JSON is.
-pub(super) const NEVER_ASKED: [&str; 7] =
-    ["kind", "apiVersion", "user", "user.extra", "objectRef", "responseStatus", "annotations"];
-
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Straight {
