@@ -9,6 +9,8 @@
 //! values that it does not take are marked, since they must not excuse anything either.
 //! Nothing is decided here about what an event is.
 
+mod places;
+
 use std::borrow::Cow;
 
 use hashbrown::HashMap;
@@ -17,7 +19,6 @@ use super::{
     cut,
     order::{USUAL_ORDER, UsualKey},
     scan::{Fault, RawStr, Scanner},
-    straight::NEVER_ASKED,
 };
 use crate::engine::{
     event::{
@@ -35,6 +36,7 @@ use crate::engine::{
     text_table::TextTable,
     value::{Value, unescape},
 };
+use places::Places;
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
 const OWN_PATHS: [&str; 7] = [
@@ -136,20 +138,6 @@ pub(super) struct Projection {
     places: Places,
 }
 
-/// Nodes that a straight line through an event comes by.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Places {
-    /// No rule asks for something that it does not read.
-    pub(super) is_straight: bool,
-    pub(super) user: Option<NodeId>,
-    pub(super) extra: Option<NodeId>,
-    pub(super) object_ref: Option<NodeId>,
-    pub(super) status: Option<NodeId>,
-    pub(super) annotations: Option<NodeId>,
-    /// Of the annotation that says why a request was allowed.
-    pub(super) reason: Option<NodeId>,
-}
-
 impl Projection {
     /// Cost: nodes × their segments. Paths are cut at [`limits::PATH_SEGMENTS_MAX`] segments: the
     /// rest of a longer one is a single key.
@@ -196,15 +184,7 @@ impl Projection {
             Body { plain, change }
         });
         let field_count = own + OWN_PATHS.len();
-        let places = Places {
-            is_straight: NEVER_ASKED.iter().all(|path| table.get(path).is_none()),
-            user: builder.find("user"),
-            extra: builder.find("user.extra"),
-            object_ref: builder.find("objectRef"),
-            status: builder.find("responseStatus"),
-            annotations: builder.find("annotations"),
-            reason: builder.find("annotations.authorization.k8s.io/reason"),
-        };
+        let places = Places::new(table, |path| builder.find(path));
         let nodes = builder.finish();
         Projection { nodes, bodies, object_fields, field_count, places }
     }
@@ -248,6 +228,12 @@ impl Projection {
     #[inline]
     pub(super) const fn places(&self) -> &Places {
         &self.places
+    }
+
+    /// Whether a value of one node is a value of a field of another, too.
+    pub(super) fn shares(&self, one: NodeId, other: NodeId) -> bool {
+        let fields = |id| self.node(id).map_or(&[][..], |node| &node.fields);
+        fields(one).iter().any(|field| fields(other).contains(field))
     }
 
     /// The nodes of the bodies of request and answer.
