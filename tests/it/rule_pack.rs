@@ -274,7 +274,7 @@ fn the_shipped_frameworks_have_no_mistake_and_know_what_the_shipped_rules_name()
     let frameworks = read_frameworks(&shipped_frameworks(), &rules.classes(), &problems);
     let problems = problems.into_sorted();
     assert!(problems.is_empty(), "{problems:#?}");
-    let files = std::fs::read_dir("frameworks").unwrap().count();
+    let files = fs::read_dir("frameworks").unwrap().count();
     assert_eq!(files, frameworks.len(), "each file of frameworks/ is in the binary");
     let known: Vec<String> = frameworks
         .iter()

@@ -269,6 +269,9 @@ pub(super) fn inflated(bytes: &[u8], bytes_left: &mut usize) -> Option<Vec<u8>> 
     unzlib(bytes, bytes_left).filter(|inside| inside.fault.is_none())?.parts.pop()
 }
 
+/// Bytes of a text that may be a word, and is no Base64 that was cut: 16.
+const WORD_BYTES_MAX: usize = 16;
+
 /// What one or more values in Base64 stand for. A value may go over several lines; the next one begins
 /// on a line of its own.
 pub(super) fn base64_values(
@@ -286,12 +289,12 @@ pub(super) fn base64_values(
             _ => values.push(line.to_vec()),
         }
     }
-    // What was cut may end anywhere.
-    let config = GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true);
-    let standard = GeneralPurpose::new(&STANDARD, config);
     for value in &mut values {
+        // What was cut may end anywhere; a word of a few letters is no such thing.
+        let config = GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(value.len() > WORD_BYTES_MAX);
+        let standard = GeneralPurpose::new(&STANDARD, config);
         // Of what was cut, the last characters stand for no whole bytes.
         let ends_within = value.last().is_some_and(u8::is_ascii_alphanumeric);
         if ends_within && value.len() % 4 == 1 {
