@@ -13,6 +13,7 @@ use super::{
     month::Month,
     months,
     query::{Cursor, Page, Query},
+    schema::is_being_made,
     spool,
 };
 use crate::engine::ledger::{Chain, Content, Row};
@@ -86,8 +87,9 @@ impl Reader {
     ) -> Result<Reader, ArchiveError> {
         let (mut open, mut problems) = (Vec::new(), Vec::new());
         for (name, path) in months(directory)? {
-            match Month::open(name, path, deadline) {
+            match Month::open(name, path.clone(), deadline) {
                 Ok(month) => open.push(month),
+                Err(_) if is_being_made(&path) => {}
                 Err(problem) => problems.push(problem),
             }
         }

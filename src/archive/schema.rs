@@ -61,21 +61,32 @@ pub(super) fn open_for_writing(
     let set_up = || -> rusqlite::Result<()> {
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")?;
-        connection.execute_batch(TABLES)?;
-        connection.execute_batch(&format!(
+        // In one step: whoever reads meanwhile sees a file without tables, or all of it.
+        let step = connection.unchecked_transaction()?;
+        step.execute_batch(TABLES)?;
+        step.execute_batch(&format!(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA};"
-        ))
+        ))?;
+        let known = "SELECT count(*) FROM meta WHERE name IN ('previous', 'last')";
+        if step.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {
+            write_chain(&step, "previous", previous)?;
+            write_chain(&step, "last", previous)?;
+        }
+        step.commit()
     };
     set_up().map_err(|error| explain(path, &error))?;
-    if let Some(meta) = read_meta(path, &connection)? {
-        return Ok((connection, meta));
-    }
-    let write = || -> rusqlite::Result<()> {
-        write_chain(&connection, "previous", previous)?;
-        write_chain(&connection, "last", previous)
-    };
-    write().map_err(|error| explain(path, &error))?;
-    Ok((connection, Meta { previous, last: previous }))
+    let meta = read_meta(path, &connection)?;
+    Ok((connection, meta.unwrap_or(Meta { previous, last: previous })))
+}
+
+/// Whether a file is just being made: it has no tables yet.
+pub(super) fn is_being_made(path: &Path) -> bool {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let tables = Connection::open_with_flags(path, flags).and_then(|connection| {
+        let count = "SELECT count(*) FROM sqlite_schema";
+        connection.query_row(count, [], |row| row.get::<_, i64>(0))
+    });
+    tables.is_ok_and(|tables| tables == 0)
 }
 
 /// Opens a file for reading.

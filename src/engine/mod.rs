@@ -6,14 +6,16 @@
 
 pub(crate) mod digest;
 pub mod duration;
-pub mod event_ref;
 pub mod limits;
-pub mod settings;
 pub mod text;
 mod text_table;
 pub mod time;
-pub mod value;
 pub(crate) mod words;
+
+pub mod event_ref;
+
+pub mod settings;
+pub mod value;
 
 pub mod kubernetes;
 

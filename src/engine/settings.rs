@@ -2,7 +2,29 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{access::UsageMode, limits};
+use super::{limits, words::words};
+
+words! {
+    /// Whose use of permissions is recorded.
+    #[derive(Default)]
+    pub enum UsageMode {
+        /// Everybody's.
+        #[default]
+        All = "all",
+        /// That of people, and of those of whom nobody knows what they are.
+        People = "people",
+        /// Nobody's.
+        Off = "off",
+    }
+}
+
+impl UsageMode {
+    /// The one of two that records less.
+    #[must_use]
+    pub fn weaker(self, other: UsageMode) -> UsageMode {
+        self.max(other)
+    }
+}
 
 /// What the engine is told about time and limits.
 #[derive(Clone, Debug)]

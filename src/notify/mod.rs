@@ -13,6 +13,7 @@ mod fresh;
 mod http;
 mod json;
 mod kafka;
+mod matchers;
 mod message;
 mod quiet;
 mod receivers;

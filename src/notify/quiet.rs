@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::route::matchers;
+use super::matchers::matchers;
 use crate::engine::{
     dispatch::{InhibitRule, RouteTimes, TimeInterval, TimeIntervals},
     yaml::Section,

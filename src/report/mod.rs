@@ -24,4 +24,4 @@ pub use compliance::{RuleInForce, compliance_report};
 pub use head::Attested;
 pub use incident::incident_report;
 pub use model::{Cell, Report, ReportKind, Section, Sight, Table};
-pub use scope::{SCOPE, Scope};
+pub use scope::Scope;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     archive::{Cursor, Filter, Query, Reader},
-    ask::{AskError, Mistake, Parameter, Params, Period, shown_time},
+    ask::{AskError, Mistake, Params, Period, shown_time},
     engine::{ledger::Row, time::EventTime},
 };
 
@@ -21,9 +21,6 @@ pub struct Scope {
     /// One cluster alone.
     pub cluster: Option<String>,
 }
-
-/// What can be said with a report: the period, as [`crate::ask::PERIOD`] has it, and this.
-pub const SCOPE: &[Parameter] = &[Parameter::text("cluster", "Only of this cluster.")];
 
 impl Scope {
     /// Reads it. `span_default` is how long it is if nothing says.

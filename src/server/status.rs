@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{news::News, stream::STREAMS_MAX};
+use super::news::News;
 use crate::engine::{
     act::{ActNews, Acts, Episode, EpisodeKey, Silence, SilenceId},
     alert::{Alert, AlertState, Fingerprint},
@@ -51,6 +51,9 @@ impl fmt::Display for Health {
         f.pad(self.as_str())
     }
 }
+
+/// Streams that are open at once: 32. One more is told to come back.
+const STREAMS_MAX: usize = 32;
 
 /// One part of the process, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,9 +24,6 @@ use super::{
     status::Status,
 };
 
-/// Streams that are open at once: 32. One more is told to come back.
-pub(super) const STREAMS_MAX: usize = 32;
-
 /// How long one stream goes on: 25 s, less than a client may take for an answer.
 const LASTS: Duration = Duration::from_secs(25);
 

@@ -1,6 +1,13 @@
 //! What people do: durable once it is answered, and nobody is told what is silenced.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -69,8 +76,11 @@ fn killed_between_click_and_answer_an_act_is_there_once_or_was_said_to_have_fail
             sent.insert(id, true);
         }
         let (url, fingerprint) = (acts.clone(), fingerprint.clone());
+        let clicked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&clicked);
         let clicking = std::thread::spawn(move || {
             let one = |number| {
+                counted.fetch_add(1, Ordering::Relaxed);
                 let id = format!("{kill}-{number}");
                 let answer = post(&url, &comment(&fingerprint, &id));
                 let is_answered = answer.is_some_and(|(status, _)| status == 200);
@@ -79,7 +89,9 @@ fn killed_between_click_and_answer_an_act_is_there_once_or_was_said_to_have_fail
             (0..COMMENTS).map(one).collect::<Vec<_>>()
         });
         // At another moment each time; the first ones are on their way then.
-        std::thread::sleep(Duration::from_millis(15 + 23 * kill as u64));
+        eventually("some are on their way", || {
+            (clicked.load(Ordering::Relaxed) > 2 * kill).then_some(())
+        });
         tripline.kill();
         sent.extend(clicking.join().unwrap());
     }

@@ -66,7 +66,7 @@ fn what_lost_its_types_on_the_way_is_read() {
         (json!({"user": "eve"}), WHOLE),
         (json!({"user.username": {"string": "eve"}}), WHOLE),
         (json!({"objectRef": objects("objectRef")}), WHOLE),
-        (json!({"auditID": {"string": "a-1"}, "verb": {"string": "create"}}), WHOLE),
+        (json!({"verb": {"string": "create"}}), WHOLE),
         (
             json!({"stageTimestamp": {"$date": "2026-03-02T10:00:00.200Z"}, "requestReceivedTimestamp": {"$date": 1_772_445_600_100_u64}}),
             WHOLE,
@@ -158,7 +158,6 @@ fn lists_of_bytes_are_texts() {
         // journald; a Buffer of Node.js.
         check(format!(r#"{{"MESSAGE":{list},"__REALTIME_TIMESTAMP":"1772445600200000"}}"#), WHOLE);
         check(format!(r#"{{"log":{{"type":"Buffer","data":{list}}}}}"#), WHOLE);
-        check(&list, WHOLE);
     }
     let lead = written(format!("I0302 audit: {EXEC}").as_bytes(), false);
     check(format!(r#"{{"MESSAGE":{lead}}}"#), WHOLE);

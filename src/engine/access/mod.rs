@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 use super::{kubernetes::AuditLevel, rule::KeyParts, time::EventTime, words::words};
 
 pub use super::event_ref::{AuditId, EventPosition};
+pub use super::settings::UsageMode;
 pub(in crate::engine) use extract::Extractor;
 pub use kubectl::kubectl_line;
 pub use permission::Permission;
 pub use session::{Session, Sessions};
-pub use usage::{Usage, UsageMode};
+pub use usage::Usage;
 pub(in crate::engine) use used::UsedBefore;
 pub use visit::{VISIT_PAUSE, Visit, Visits};
 

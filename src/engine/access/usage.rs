@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Actor, EventPosition, Object, Permission};
-use crate::engine::{kubernetes::users::NODE_PREFIX, time::EventTime, words::words};
+use crate::engine::{kubernetes::users::NODE_PREFIX, time::EventTime};
 
 /// Microseconds of a day in UTC.
 const DAY: i64 = 86_400_000_000;
@@ -19,28 +19,6 @@ const MACHINES: [&str; 3] = ["serviceaccount", "node", "system"];
 
 /// Verbs that a role may limit to some names, and whose names are told.
 pub const NAMED_VERBS: [&str; 4] = ["get", "update", "patch", "delete"];
-
-words! {
-    /// Whose use of permissions is recorded.
-    #[derive(Default)]
-    pub enum UsageMode {
-        /// Everybody's.
-        #[default]
-        All = "all",
-        /// That of people, and of those of whom nobody knows what they are.
-        People = "people",
-        /// Nobody's.
-        Off = "off",
-    }
-}
-
-impl UsageMode {
-    /// The one of two that records less.
-    #[must_use]
-    pub fn weaker(self, other: UsageMode) -> UsageMode {
-        self.max(other)
-    }
-}
 
 /// The first request of its like on a day. `T` is how its texts are kept: as themselves, or as numbers of a
 /// table.

@@ -10,7 +10,10 @@ use std::{
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::usage::{UsageMode, day_of, tells_name};
+use super::{
+    UsageMode,
+    usage::{day_of, tells_name},
+};
 use crate::engine::{
     event::{Event, FieldId, FieldTable, well_known},
     kubernetes::users::{MASTERS, NODES},

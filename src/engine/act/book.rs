@@ -15,7 +15,7 @@ use std::{
 use super::{
     ActEntry, ActId, AlertName, Episode, EpisodeKey, Silence, SilenceId, SilencePhase,
     reminder::{self, Reminder},
-    state::{ActStateKey, Done},
+    state_key::{ActStateKey, Done},
 };
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},

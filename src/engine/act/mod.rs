@@ -19,6 +19,7 @@ mod preview;
 mod reminder;
 mod silence;
 mod state;
+mod state_key;
 
 pub use answer::{Acted, Answer, OnAlert, Refused};
 pub use book::{ActNews, Acts, ActsCounts, Mute};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Act, ActEntry, ActEntryKind, ActId, Acted, Acts, AlertName, Answer, Deed, DeedKind, EpisodeKey,
-    NewSilence, OnAlert, Person, Refused, Silence, SilenceId, SilencePhase, What, state::Done,
+    NewSilence, OnAlert, Person, Refused, Silence, SilenceId, SilencePhase, What, state_key::Done,
 };
 use crate::engine::{limits, text::bounded_lines, time::WallTime};
 

@@ -5,7 +5,7 @@
 //! - `s` + silence: [`SilenceRecord`];
 //! - `e` + fingerprint + start: [`EpisodeRecord`];
 //! - `d` + fingerprint + start + number: a [`Deed`] of that episode;
-//! - `i` + act: [`Done`].
+//! - `i` + act: `Done`.
 //!
 //! Each value begins with its version. An entry that cannot be read is left out and counted.
 
@@ -14,36 +14,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    ActId, Acts, AlertName, Deed, Episode, EpisodeKey, Person, Silence, SilenceId, SilencePhase,
+    Acts, Deed, Episode, Person, Silence, SilenceId, SilencePhase, state_key::ActStateKey,
 };
 use crate::engine::{
-    alert::Fingerprint,
     dispatch::Matcher,
     rule::Severity,
     state::{StateChange, StateEntry, StateTable},
-    time::{EventTime, WallTime},
+    time::WallTime,
 };
 
 /// First byte of every value.
 const VERSION: u8 = 1;
-
-/// Names one state entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ActStateKey {
-    Silence(SilenceId),
-    Episode(EpisodeKey),
-    Deed(EpisodeKey, u32),
-    Done(ActId),
-}
-
-/// An act that was done.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Done {
-    pub(super) at: WallTime,
-    pub(super) silence: Option<SilenceId>,
-    pub(super) alerts: Vec<EpisodeKey>,
-    pub(super) unknown: Vec<AlertName>,
-}
 
 #[derive(Serialize, Deserialize)]
 struct SilenceRecord {
@@ -74,48 +55,6 @@ struct EpisodeRecord {
 }
 
 impl ActStateKey {
-    pub(super) fn deed(episode: EpisodeKey, number: usize) -> ActStateKey {
-        ActStateKey::Deed(episode, u32::try_from(number).unwrap_or(u32::MAX))
-    }
-
-    fn to_bytes(self) -> Vec<u8> {
-        // So that bytes sort as times do.
-        let start =
-            |key: &EpisodeKey| (key.starts_at.micros().cast_unsigned() ^ (1 << 63)).to_be_bytes();
-        match self {
-            ActStateKey::Silence(id) => [b"s".as_slice(), &id.0].concat(),
-            ActStateKey::Episode(key) => {
-                [b"e".as_slice(), &key.fingerprint.0, &start(&key)].concat()
-            }
-            ActStateKey::Deed(key, number) => {
-                [b"d".as_slice(), &key.fingerprint.0, &start(&key), &number.to_be_bytes()].concat()
-            }
-            ActStateKey::Done(act) => [b"i".as_slice(), &act.0].concat(),
-        }
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<ActStateKey> {
-        let (kind, rest) = bytes.split_first()?;
-        let (id, rest) = rest.split_first_chunk::<16>()?;
-        let episode = |start: &[u8; 8]| EpisodeKey {
-            fingerprint: Fingerprint(*id),
-            starts_at: EventTime::from_micros(
-                (u64::from_be_bytes(*start) ^ (1 << 63)).cast_signed(),
-            ),
-        };
-        match kind {
-            b's' if rest.is_empty() => Some(ActStateKey::Silence(SilenceId(*id))),
-            b'i' if rest.is_empty() => Some(ActStateKey::Done(ActId(*id))),
-            b'e' => Some(ActStateKey::Episode(episode(rest.try_into().ok()?))),
-            b'd' => {
-                let (start, number) = rest.split_first_chunk::<8>()?;
-                let number = u32::from_be_bytes(number.try_into().ok()?);
-                Some(ActStateKey::Deed(episode(start), number))
-            }
-            _ => None,
-        }
-    }
-
     /// How it is now, for the next checkpoint.
     pub(super) fn change(self, acts: &Acts) -> StateChange {
         let value = match self {

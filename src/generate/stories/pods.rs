@@ -40,7 +40,12 @@ pub(super) const CONTAINER_ESCAPE: Story = Story {
     description: "A pod that is privileged and mounts the root of its node is made in the default \
                   namespace; its maker executes a command in it at once.",
     expected_rules: &["privileged_pod", "host_path_mount", "exec_into_privileged_pod"],
-    related_rules: &["host_namespaces", "exec_outside_business_hours", "first_exec_in_namespace"],
+    related_rules: &[
+        "exec_after_privileged_workload",
+        "host_namespaces",
+        "exec_outside_business_hours",
+        "first_exec_in_namespace",
+    ],
     needs_history: false,
     lasts: QUICK,
     play: |scene| {

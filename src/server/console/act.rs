@@ -13,9 +13,9 @@ use axum::{
 };
 
 use super::{
-    super::{ServerContext, acts::carry_out, caller::Caller, problem::Problem},
+    super::{ServerContext, acts::carry_out, caller::Caller},
     asked::{Asked, When},
-    form::{Sent, back, fresh_id},
+    form::{Sent, back, fresh_id, person, said},
     frame::{Frame, refuse, show},
     link::Link,
     list::verdict_words,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     ask::Parameter,
     engine::{
-        act::{Act, ActId, AlertName, Deed, DeedKind, OnAlert, Person, Verdict, What},
+        act::{Act, ActId, AlertName, Deed, DeedKind, OnAlert, Verdict, What},
         alert::Fingerprint,
         time::EventTime,
     },
@@ -161,16 +161,6 @@ pub(in crate::server) async fn send(
             (status, page).into_response()
         }
     }
-}
-
-/// A problem in words.
-pub(super) fn said(problem: &Problem) -> (String, String) {
-    (problem.message.clone(), problem.hint.clone())
-}
-
-/// Who does it, as entries have it.
-pub(super) fn person(caller: &Caller) -> Person {
-    Person::new(&caller.name, &caller.roles_text(), &caller.address.to_string())
 }
 
 /// A deed in words.

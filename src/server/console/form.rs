@@ -2,7 +2,11 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use super::link::decode;
+use super::{
+    super::{caller::Caller, problem::Problem},
+    link::decode,
+};
+use crate::engine::act::Person;
 
 /// Fields of one form: 2,000, a thousand alerts among them.
 const FIELDS_MAX: usize = 2_000;
@@ -53,6 +57,16 @@ pub(super) fn back(wish: &str) -> &str {
         && !wish.starts_with("//")
         && wish.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if is_ours { wish } else { "/alerts" }
+}
+
+/// A problem in words.
+pub(super) fn said(problem: &Problem) -> (String, String) {
+    (problem.message.clone(), problem.hint.clone())
+}
+
+/// Who does it, as entries have it.
+pub(super) fn person(caller: &Caller) -> Person {
+    Person::new(&caller.name, &caller.roles_text(), &caller.address.to_string())
 }
 
 #[cfg(test)]

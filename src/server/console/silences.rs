@@ -19,9 +19,8 @@ use super::{
         caller::{Caller, Right},
         problem::Problem,
     },
-    act::{person, said},
     asked::{Asked, When},
-    form::{Sent, fresh_id},
+    form::{Sent, fresh_id, person, said},
     frame::{Frame, refuse, show},
     link::Link,
 };

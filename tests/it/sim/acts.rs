@@ -475,7 +475,7 @@ impl Shop {
     /// No more faults, and time for everything.
     fn settle(&mut self) {
         self.is_disk_down = false;
-        for _ in 0..200 {
+        for _ in 0..600 {
             self.turn();
             for (_, flight) in std::mem::take(&mut self.flights) {
                 self.take(&flight);

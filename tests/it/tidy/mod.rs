@@ -47,6 +47,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "generate",
             "kafka",
             "notify",
+            "report",
             "server",
             "source",
             "store",

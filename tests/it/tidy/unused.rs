@@ -10,9 +10,9 @@ const FOR_TESTS: &[(&str, &str)] = &[
     ("ONE_EVENT", "the table of the README is held to it"),
     ("alert_count", "the simulator bounds the dispatcher by it"),
     ("catalogue", "the README is held to it"),
-    ("describe_rule", "goldens of rules show the plan by it"),
     ("group_count", "the simulator bounds the dispatcher by it"),
     ("is_writing", "the simulator looks at it"),
+    ("reading_all", "the straight line is held to the scanner by it"),
     ("replace_plan", "scripts of the dispatcher change what is configured"),
     ("set_reachable", "takes the embedded Kafka away"),
 ];
