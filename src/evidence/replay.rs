@@ -34,7 +34,6 @@ pub struct Replayed {
 
 impl Replayed {
     /// Whether the same alert came of it.
-    #[expect(clippy::float_cmp, reason = "the same sums of the same numbers")]
     pub fn is_same(&self) -> bool {
         self.value == Some(self.expected.1)
     }

@@ -39,7 +39,8 @@ fn header(name: &str, bytes: usize) -> [u8; BLOCK] {
     put(&mut block, 136, "00000000000\0");
     put(&mut block, 148, "        ");
     put(&mut block, 156, "0");
-    put(&mut block, 257, "ustar\000");
+    put(&mut block, 257, "ustar\0");
+    put(&mut block, 263, "00");
     let sum = sum_of(&block);
     put(&mut block, 148, &format!("{sum:06o}\0 "));
     block

@@ -57,7 +57,7 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, wrong: &mut Ve
                     }
                     match rule {
                         Value::Bool(false) => {
-                            wrong.push(format!("{path}.{name} is not documented"))
+                            wrong.push(format!("{path}.{name} is not documented"));
                         }
                         rule => check(root, rule, value, &format!("{path}.{name}"), wrong),
                     }

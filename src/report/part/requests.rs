@@ -62,7 +62,7 @@ impl Requests {
             let name =
                 object.and_then(|object| object.name.clone()).unwrap_or_else(|| Arc::from("(all)"));
             let others = || (Arc::from("(others)"), none());
-            of_key(&mut self.secrets, (namespace.clone(), name), others).add(access, &actor);
+            of_key(&mut self.secrets, (Arc::clone(&namespace), name), others).add(access, &actor);
         }
         if access.outcome == Some(Outcome::Denied) {
             let verb = access.verb.clone().unwrap_or_else(none);

@@ -139,10 +139,10 @@ impl Lanes {
             let (x, end) = (place(*from, range), place(*to, range));
             (end > x).then(|| Stretch { x: share(x), width: share(end - x), title: title.clone() })
         };
-        let during = during.as_ref().and_then(|(from, to, title)| {
+        let during = during.as_ref().map(|(from, to, title)| {
             let (x, end) = (place(*from, range), place(*to, range));
             let width = (end - x).max(0.35);
-            Some(Stretch { x: share(x), width: share(width), title: title.clone() })
+            Stretch { x: share(x), width: share(width), title: title.clone() }
         });
         let label = format!(
             "{} in {} lanes from {} to {}",

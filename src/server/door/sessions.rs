@@ -94,7 +94,7 @@ mod tests {
     fn a_session_ends_by_time_by_wish_and_when_there_are_too_many() {
         let (mut sessions, start) = (Sessions::default(), Instant::now());
         sessions.begin("a", &caller("anna"), "t".to_owned(), start);
-        let last = start + LIFE - Duration::from_secs(1);
+        let last = start + (LIFE.checked_sub(Duration::from_secs(1)).unwrap());
         assert_eq!(sessions.find("a", last).map(|one| one.name.as_str()), Some("anna"));
         assert!(sessions.find("a", start + LIFE).is_none() && sessions.find("b", start).is_none());
         sessions.end("a");

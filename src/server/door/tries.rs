@@ -83,7 +83,7 @@ mod tests {
         for number in 0..10_u128 {
             tries.failed(IpAddr::V6(Ipv6Addr::from(0x2001_0db8 << 96 | number)), start);
         }
-        let other = IpAddr::V6(Ipv6Addr::from(0x2001_0db8_u128 << 96 | 99));
+        let other = IpAddr::V6(Ipv6Addr::from(0x2001_0db8_u128 << 96 | 0x63));
         assert!(!tries.may(other, start));
         for number in 0..2 * ADDRESSES_MAX {
             let address = std::net::Ipv4Addr::from(u32::try_from(number).unwrap());

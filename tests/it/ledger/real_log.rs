@@ -97,8 +97,9 @@ fn who_did_what_by_which_permission_is_recorded_once() {
         assert_eq!(all.len(), 1, "{actor} {verb} {resource}: {all:#?}");
         all[0].clone()
     };
-    let permission =
-        |access: &Access| access.permission.as_ref().map(|permission| permission.name());
+    let permission = |access: &Access| {
+        access.permission.as_ref().map(tripline::engine::access::Permission::name)
+    };
 
     let read = done("anna", "get", "secrets");
     assert_eq!(read.outcome, Some(Outcome::Success));

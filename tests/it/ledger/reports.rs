@@ -284,7 +284,7 @@ fn evidence_for_a_framework_is_numbers_of_the_ledger() {
         .iter()
         .filter_map(|row| row.access())
         .filter(|access| access.session != Some(tripline::engine::access::SessionStep::End))
-        .map(|access| access.count())
+        .map(tripline::engine::access::Access::count)
         .sum();
     let control = section(&report, "A.1");
     assert_eq!(number(&control.tables[0].rows[0][1]), accesses);

@@ -196,23 +196,20 @@ impl Shop {
 
     fn answered(&mut self, ticket: u64, answer: &Answer) {
         let Some(sent) = self.sent.get_mut(&ticket) else { return };
-        match answer {
-            Ok(acted) => {
-                sent.is_answered = true;
-                sent.alerts = acted.alerts.iter().map(|on| on.episode.key).collect();
-                sent.silence = acted.silence.as_ref().map(|silence| silence.id);
-                if let Some(silence) = &acted.silence {
-                    sent.began_at = silence.starts_at;
-                }
-                let id = sent.act.id;
-                for on in &acted.alerts {
-                    assert_eq!(on.episode.deeds[on.before].act, id, "the answer is about the act");
-                }
+        if let Ok(acted) = answer {
+            sent.is_answered = true;
+            sent.alerts = acted.alerts.iter().map(|on| on.episode.key).collect();
+            sent.silence = acted.silence.as_ref().map(|silence| silence.id);
+            if let Some(silence) = &acted.silence {
+                sent.began_at = silence.starts_at;
             }
-            Err(_) => {
-                assert!(!sent.is_answered, "{sent:?} was done, and is refused");
-                self.sent.remove(&ticket);
+            let id = sent.act.id;
+            for on in &acted.alerts {
+                assert_eq!(on.episode.deeds[on.before].act, id, "the answer is about the act");
             }
+        } else {
+            assert!(!sent.is_answered, "{sent:?} was done, and is refused");
+            self.sent.remove(&ticket);
         }
     }
 

@@ -211,13 +211,14 @@ fn inhibit<'a>(words: impl Iterator<Item = &'a str>) -> Result<InhibitRule> {
         match word {
             "from" => is_target = false,
             "to" => is_target = true,
-            _ => match word.strip_prefix("equal=") {
-                Some(labels) => rule.equal = labels.split(',').map(str::to_owned).collect(),
-                None => {
+            _ => {
+                if let Some(labels) = word.strip_prefix("equal=") {
+                    rule.equal = labels.split(',').map(str::to_owned).collect()
+                } else {
                     let matcher = Matcher::parse(word).map_err(|error| error.to_string())?;
                     if is_target { rule.target.push(matcher) } else { rule.source.push(matcher) }
                 }
-            },
+            }
         }
     }
     Ok(rule)
