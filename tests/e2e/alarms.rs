@@ -282,12 +282,12 @@ canary: {topic: alarms-stream, interval: 1s, within: 5s}
     kafka.delete_records("alarms-stream", Offset::End);
     tripline.start();
     fires(&prometheus, "TriplineRecordsLost");
-    tripline.stop();
 
     kafka.suspend();
     fires(&prometheus, "TriplineSourceDown");
     fires(&prometheus, "TriplineCanaryMissing");
     kafka.resume();
+    tripline.kill();
 }
 
 #[test]

@@ -67,15 +67,6 @@ fn what_lost_its_types_on_the_way_is_read() {
         (json!({"user.username": {"string": "eve"}}), WHOLE),
         (json!({"objectRef": objects("objectRef")}), WHOLE),
         (
-            json!({"stageTimestamp": {"$date": "2026-03-02T10:00:00.200Z"}, "requestReceivedTimestamp": {"$date": 1_772_445_600_100_u64}}),
-            WHOLE,
-        ),
-        (json!({"stageTimestamp": {"seconds": 1_772_445_600, "nanos": 200_000_000}}), WHOLE),
-        (
-            json!({"stageTimestamp": "Mon, 02 Mar 2026 10:00:00 GMT", "requestReceivedTimestamp": "(absent)"}),
-            WHOLE,
-        ),
-        (
             json!({"sourceIPs": "1.1.1.1, 10.1.2.3"}),
             "1 events allowed exec inside metadata switched",
         ),
