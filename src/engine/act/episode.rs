@@ -49,7 +49,7 @@ pub struct Episode {
     pub ended: Option<WallTime>,
     /// Silences that hide it now, or did when it ended.
     pub silenced_by: Vec<SilenceId>,
-    /// Silences that have hidden it at some time, the latest [`HIDDEN_BY_MAX`].
+    /// Silences that have hidden it at some time, the latest `HIDDEN_BY_MAX`.
     pub hidden_by: Vec<SilenceId>,
     /// What people did about it, in order.
     pub deeds: Vec<Arc<Deed>>,
