@@ -33,7 +33,6 @@
 //! again, and `SIM_TELL=1` prints what happens.
 
 mod action;
-mod acts;
 mod broker;
 mod checkers;
 mod disk;
