@@ -50,6 +50,7 @@ impl World {
 
     pub(super) fn set_clock(&mut self, by: i64) {
         self.skew += by;
+        self.clock_was_behind |= self.skew < -60 * SECOND;
         self.checkers.clock_was_set(by);
     }
 
