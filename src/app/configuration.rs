@@ -20,7 +20,7 @@ use crate::{
         dead_letter_topic::DeadLetterTopic,
     },
     telemetry::Metrics,
-    web::{Access, Certificate, SecretSource, TOKEN_BYTES_MIN},
+    web::{Access, AuthConfig, Certificate, SecretSource, TOKEN_BYTES_MIN},
 };
 
 use super::{
@@ -159,7 +159,7 @@ impl Configuration {
         let of_sources = self.sources.iter().flat_map(|source| source.config.secrets());
         let of_receivers = self.receivers.iter().flat_map(ReceiverConfig::secrets);
         let http = &self.general.http;
-        let of_auth = http.auth.iter().flat_map(|auth| auth.secrets());
+        let of_auth = http.auth.iter().flat_map(AuthConfig::secrets);
         let of_http = http.web.secrets().into_iter().chain(of_auth);
         let all = of_http.chain(of_sources).chain(of_receivers);
         let problems: Vec<Diagnostic> = all

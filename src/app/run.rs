@@ -383,7 +383,9 @@ async fn watch(
             Some(entry) = entries.recv() => watched.pipeline.record(entry),
             _ = views.tick(), if !stopping => {
                 let looks = tokio::task::block_in_place(|| notes::take(&watched.state));
-                looks.into_iter().for_each(|entry| watched.pipeline.record(entry));
+                for entry in looks {
+                    watched.pipeline.record(entry);
+                }
             }
             _ = terminate.recv() => {
                 stop(&watched.pipeline, &mut stopping, "SIGTERM");

@@ -148,18 +148,15 @@ mod tests {
         let mut taken = Vec::new();
         let mut waits = 0;
         while !coordinator.member().recorder().taken_over().unwrap().is_done() {
-            match next(&coordinator, &mut store).unwrap() {
-                Some(input) => {
-                    if let LedgerInput::TakeOver { entries, .. } = &input {
-                        taken.extend(entries.iter().map(|entry| entry.subject.clone()));
-                    }
-                    coordinator.handle(now, Input::Ledger(input));
+            if let Some(input) = next(&coordinator, &mut store).unwrap() {
+                if let LedgerInput::TakeOver { entries, .. } = &input {
+                    taken.extend(entries.iter().map(|entry| entry.subject.clone()));
                 }
-                None => {
-                    waits += 1;
-                    let through = coordinator.member().recorder().chain().id;
-                    coordinator.handle(now, Input::Archived { through });
-                }
+                coordinator.handle(now, Input::Ledger(input));
+            } else {
+                waits += 1;
+                let through = coordinator.member().recorder().chain().id;
+                coordinator.handle(now, Input::Archived { through });
             }
         }
         let all: Vec<String> = (101..=25_000).map(|number: i64| number.to_string()).collect();

@@ -86,6 +86,7 @@ fn lines<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> 
 }
 
 /// A cursor as the text that it is asked by.
+#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 pub(super) fn shown<S: Serializer>(
     next: &Option<Cursor>,
     serializer: S,

@@ -128,18 +128,18 @@ pub(super) fn execute(args: &EvidenceArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn mistake(what: &str) -> anyhow::Result<ExitCode> {
+fn mistake(what: &str) -> ExitCode {
     output::complain(what);
-    Ok(ExitCode::from(exit::USAGE))
+    ExitCode::from(exit::USAGE)
 }
 
 fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
     let (Some(fingerprint), Some(path)) = (&args.fingerprint, &args.output) else {
-        return mistake("name the fingerprint of an alert, and a file by --output");
+        return Ok(mistake("name the fingerprint of an alert, and a file by --output"));
     };
     let Some(around) = parse_duration(&args.around) else {
         let around = printable(&args.around);
-        return mistake(&format!("`{around}` is not a span of time: write 30m or 2h"));
+        return Ok(mistake(&format!("`{around}` is not a span of time: write 30m or 2h")));
     };
     let configuration = if args.config.is_default() && !args.config.path().exists() {
         None
@@ -170,7 +170,7 @@ fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
     };
     let (package, manifest) = match collect(&reader, &asked) {
         Ok(made) => made,
-        Err(EvidenceError::Mistake(what)) => return mistake(&what),
+        Err(EvidenceError::Mistake(what)) => return Ok(mistake(&what)),
         Err(EvidenceError::Archive(error)) => return Err(error.into()),
     };
     package.write(path).map_err(anyhow::Error::msg)?;
@@ -273,7 +273,7 @@ fn verify_file(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         Some((_, Some(seal))) => Some(seal),
         Some((text, None)) => {
             let text = printable(text);
-            return mistake(&format!("a seal is 64 hexadecimal digits, not `{text}`"));
+            return Ok(mistake(&format!("a seal is 64 hexadecimal digits, not `{text}`")));
         }
     };
     let key = args.public_key.as_deref().map(PublicKey::read).transpose()?;

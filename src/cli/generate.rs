@@ -234,7 +234,7 @@ const FLUSH_WAIT: Duration = Duration::from_secs(30);
 /// Where events go.
 enum Sink {
     Lines(BufWriter<Box<dyn Write>>),
-    Topic(Producer),
+    Topic(Box<Producer>),
 }
 
 impl Sink {
@@ -245,7 +245,7 @@ impl Sink {
             let no_secret = |_: &_| Err("no secret is configured".to_owned());
             let connection = connection.open(&no_secret).map_err(anyhow::Error::msg)?;
             let producer = Producer::new(connection, topic.as_str()).map_err(anyhow::Error::msg)?;
-            return Ok(Sink::Topic(producer));
+            return Ok(Sink::Topic(Box::new(producer)));
         }
         let out: Box<dyn Write> = match &args.output {
             Some(path) => {

@@ -432,7 +432,7 @@ fn written(args: &SampleArgs, of: &SampleOf, scope: &Scope, sample: &Sample) -> 
             });
             format!("{document:#}\n")
         }
-        ask::Format::Jsonl => rows.map(|row| format!("{}\n", item(row))).collect(),
+        ask::Format::Jsonl => rows.map(|row| item(row).to_string() + "\n").collect(),
         ask::Format::Csv | ask::Format::Text => {
             let mut columns = vec!["id", "position", "event hash"];
             columns.extend(COLUMNS);

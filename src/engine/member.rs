@@ -249,7 +249,9 @@ impl Member {
                 self.recorder.lost(now, &partition.to_string(), from, records);
             }
             LedgerInput::TakeOver { entries, taken } => {
-                entries.into_iter().for_each(|entry| self.recorder.entry(now, entry));
+                for entry in entries {
+                    self.recorder.entry(now, entry);
+                }
                 self.recorder.take_over(taken);
             }
         }

@@ -501,11 +501,15 @@ impl Recorder {
             Verdict::Known => {}
             Verdict::Late(entry) => {
                 self.counts.usage_late += 1;
-                entry.into_iter().for_each(|entry| self.entry(now, *entry));
+                if let Some(entry) = entry {
+                    self.entry(now, *entry);
+                }
             }
             Verdict::TooMany(entry) => {
                 self.counts.usage_left_out += 1;
-                entry.into_iter().for_each(|entry| self.entry(now, *entry));
+                if let Some(entry) = entry {
+                    self.entry(now, *entry);
+                }
             }
             Verdict::New if !self.floods.has_room(usage.at, false) => {
                 self.usage.forget(&usage);

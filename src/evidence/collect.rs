@@ -269,21 +269,18 @@ fn add_events(
         manifest.missing.push(why.to_owned());
     }
     let mut events = Events::new(shown, asked.fetch);
-    match &asked.history {
-        Some(history) => {
-            let sources = rules::sources(package, &manifest.rules);
-            let found = sources
-                .and_then(|sources| events::rules_of(&sources, asked.resolve_after))
-                .and_then(|rules| events.add_counted(&rules, &manifest.rule, snapshot, *history));
-            if let Err(why) = found {
-                let what = format!("the events that counted besides cannot be had: {why}");
-                manifest.missing.push(what);
-            }
+    if let Some(history) = &asked.history {
+        let sources = rules::sources(package, &manifest.rules);
+        let found = sources
+            .and_then(|sources| events::rules_of(&sources, asked.resolve_after))
+            .and_then(|rules| events.add_counted(&rules, &manifest.rule, snapshot, *history));
+        if let Err(why) = found {
+            let what = format!("the events that counted besides cannot be had: {why}");
+            manifest.missing.push(what);
         }
-        None => {
-            let what = "nobody said where to look for the events that counted besides";
-            manifest.missing.push(what.to_owned());
-        }
+    } else {
+        let what = "nobody said where to look for the events that counted besides";
+        manifest.missing.push(what.to_owned());
     }
     manifest.events = events.add_to(package);
     let lost = manifest.events.iter().filter(|event| event.file.is_none()).count();
@@ -300,7 +297,8 @@ fn lines(rows: &[Row]) -> String {
 
 /// What the parts are, for whoever opens the file without Tripline.
 fn readme(manifest: &Manifest) -> String {
-    let missing: String = manifest.missing.iter().map(|what| format!("- {what}\n")).collect();
+    let lines = manifest.missing.iter().flat_map(|what| ["- ", what, "\n"]);
+    let missing: String = lines.collect();
     let missing = if missing.is_empty() { "- nothing\n".to_owned() } else { missing };
     format!(
         "Evidence of alert {} ({}), made by {} at {}.

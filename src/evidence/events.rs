@@ -15,6 +15,7 @@ use crate::engine::{
     decode::{Again, event_again},
     detect::Detection,
     detector::Detector,
+    diagnostic::Diagnostic,
     event_ref::{AuditId, EventPosition, EventRef},
     ledger::{hex_of, parse_hex},
     record::RecordBatch,
@@ -93,7 +94,7 @@ pub(super) fn rules_of(
     resolve_after: Duration,
 ) -> Result<Arc<RuleSet>, String> {
     let loaded = load(sources, &LoadOptions { resolve_after, now: None });
-    let first = || loaded.diagnostics.first().map(|problem| problem.one_line()).unwrap_or_default();
+    let first = || loaded.diagnostics.first().map(Diagnostic::one_line).unwrap_or_default();
     loaded.rules.map(Arc::new).ok_or_else(|| format!("the rules cannot be used: {}", first()))
 }
 

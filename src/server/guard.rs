@@ -83,7 +83,7 @@ impl Guard {
     }
 
     /// Who asks, if they may; `None`, if nobody needs to be known.
-    fn enter(&self, needs: Needs, request: &Request) -> Result<Option<Caller>, Refused> {
+    fn enter(&self, needs: Needs, request: &Request) -> Result<Option<Caller>, Box<Refused>> {
         let Some(peer) = request.extensions().get::<Peer>() else {
             return Err(refused(request, Refusal::Unauthorized, unknown()));
         };
@@ -130,7 +130,7 @@ impl Guard {
     }
 
     /// 401 with how to do it right; a person with a browser is shown where to log in.
-    fn challenge(&self, request: &Request, problem: Problem) -> Refused {
+    fn challenge(&self, request: &Request, problem: Problem) -> Box<Refused> {
         let mut refused = refused(request, Refusal::Unauthorized, problem);
         if wants_page(request) && self.door.has_login() {
             let to = request.uri().path_and_query().map_or("/", |to| to.as_str());
@@ -183,9 +183,9 @@ fn wants_page(request: &Request) -> bool {
     is_read(request) && !is_api(request) && accept.is_some_and(|kinds| kinds.contains("text/html"))
 }
 
-fn refused(request: &Request, why: Refusal, problem: Problem) -> Refused {
+fn refused(request: &Request, why: Refusal, problem: Problem) -> Box<Refused> {
     let answer = if is_api(request) { problem.into_response() } else { problem.into_text() };
-    Refused { why, answer }
+    Box::new(Refused { why, answer })
 }
 
 fn unknown() -> Problem {
@@ -236,7 +236,7 @@ pub(super) async fn guard(
 ) -> Response {
     let caller = match guard.enter(needs, &request) {
         Ok(caller) => caller,
-        Err(refused) => return guard.refuse(request, refused).await,
+        Err(refused) => return guard.refuse(request, *refused).await,
     };
     if matches!(needs, Needs::Health | Needs::Metrics) && is_read(&request) {
         request.extensions_mut().insert(caller);
@@ -250,14 +250,14 @@ pub(super) async fn guard(
         let hint = "load the page again from the server itself";
         let problem = Problem::new(StatusCode::FORBIDDEN, "other_site", why, hint);
         let refused = refused(&request, Refusal::Forbidden, problem);
-        return guard.refuse(request, refused).await;
+        return guard.refuse(request, *refused).await;
     }
     let Ok(_room) = guard.room.try_acquire() else {
         let message = "too many requests are being answered";
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, "come back");
         let mut refused = refused(&request, Refusal::Busy, problem);
         refused.answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return guard.refuse(request, refused).await;
+        return guard.refuse(request, *refused).await;
     };
     let (mut head, body) = request.into_parts();
     let body = match collect(body, BODY_BYTES_MAX, BODY_WAIT).await {

@@ -82,7 +82,9 @@ fn main() {
             let content = Content::Access(Box::new(access));
             batch.push(Arc::new(Row { id, recorded: at.as_wall(), content }));
         }
-        batch.iter().for_each(|row| chain.push(&row.line()));
+        for row in &batch {
+            chain.push(&row.line());
+        }
         id += 1;
         let recorded = batch.last().unwrap().recorded;
         let seal = Entry::new(EntryKind::Seal, &hex_of(&chain.head), "sealed");
@@ -146,6 +148,9 @@ fn accesses() -> Vec<Access> {
     accesses
 }
 
+/// What is asked about, as an access names it.
+type Of<'q> = Box<dyn Fn(&Access) -> Option<Filter> + 'q>;
+
 /// The first page of each question, of names that rows have.
 fn questions(directory: &std::path::Path, accesses: &[Access], (from, to): (EventTime, EventTime)) {
     let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
@@ -155,7 +160,6 @@ fn questions(directory: &std::path::Path, accesses: &[Access], (from, to): (Even
         let namespace = object.namespace.as_deref().map(str::to_owned);
         Some(Filter::Object { resource: object.resource.to_string(), namespace, name })
     };
-    type Of<'q> = Box<dyn Fn(&Access) -> Option<Filter> + 'q>;
     let kinds: [(&str, Of<'_>); 8] = [
         ("everything", Box::new(|_| Some(Filter::Accesses))),
         ("actor", Box::new(|one| text(&one.actor.id).map(Filter::Actor))),

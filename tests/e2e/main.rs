@@ -10,7 +10,6 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::float_cmp,
-    clippy::case_sensitive_file_extension_comparisons,
     reason = "tests touch the world, and a panic is how they fail"
 )]
 

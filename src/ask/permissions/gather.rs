@@ -146,7 +146,9 @@ fn grants(reader: &Reader, period: &Period, cluster: &str) -> Result<Grants, Ask
         })?;
     }
     changes.sort_by_key(|(at, id, _)| (*at, *id));
-    changes.iter().for_each(|(.., access)| builder.change(access));
+    for (.., access) in &changes {
+        builder.change(access);
+    }
     Ok(builder.finish())
 }
 

@@ -127,18 +127,16 @@ impl UsedBefore {
     }
 
     fn day(&mut self, number: i64) -> &mut HashTable<Known> {
-        let index = match self.days.iter().position(|day| day.number == number) {
-            Some(index) => index,
-            None => {
-                if self.days.len() >= DAYS_MAX {
-                    let oldest = self.days.iter().map(|day| day.number).min();
-                    self.days.retain(|day| Some(day.number) != oldest);
-                    self.known = self.days.iter().map(|day| day.known.len()).sum();
-                }
-                self.days.push(Day { number, known: HashTable::new() });
-                self.days.len() - 1
+        let found = self.days.iter().position(|day| day.number == number);
+        let index = found.unwrap_or_else(|| {
+            if self.days.len() >= DAYS_MAX {
+                let oldest = self.days.iter().map(|day| day.number).min();
+                self.days.retain(|day| Some(day.number) != oldest);
+                self.known = self.days.iter().map(|day| day.known.len()).sum();
             }
-        };
+            self.days.push(Day { number, known: HashTable::new() });
+            self.days.len() - 1
+        });
         &mut self.days.get_mut(index).expect("it was found or pushed").known
     }
 

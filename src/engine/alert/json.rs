@@ -140,7 +140,9 @@ impl Alert {
         }
         let said = &mut alert.said;
         for texts in [&mut said.references, &mut said.false_positives, &mut said.controls] {
-            texts.iter_mut().for_each(|text| *text = short(text));
+            for text in texts {
+                *text = short(text);
+            }
         }
         said.notes.clear();
         alert

@@ -141,7 +141,7 @@ impl GroupedAlert {
                 .acknowledged
                 .as_ref()
                 .is_some_and(|(severity, _)| *severity >= self.latest.severity);
-        let is_unheard = !self.told.is_some_and(|told| told.state == AlertState::Resolved);
+        let is_unheard = self.told.is_none_or(|told| told.state != AlertState::Resolved);
         is_quieted || (self.is_held && (self.is_firing() || is_unheard))
     }
 

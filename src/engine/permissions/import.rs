@@ -356,17 +356,15 @@ fn subject(place: &str, value: &Value) -> Outcome<Subject> {
     };
     let account = name.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'));
     // A service account may be named as the user that it is.
-    match (kind, account) {
-        (SubjectKind::User, Some((namespace, name))) => Ok(Subject {
+    if let (SubjectKind::User, Some((namespace, name))) = (kind, account) {
+        return Ok(Subject {
             kind: SubjectKind::ServiceAccount,
             namespace: Some(namespace.to_owned()),
             name: name.to_owned(),
-        }),
-        _ => {
-            let namespace = text("namespace").filter(|_| kind == SubjectKind::ServiceAccount);
-            Ok(Subject { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() })
-        }
+        });
     }
+    let namespace = text("namespace").filter(|_| kind == SubjectKind::ServiceAccount);
+    Ok(Subject { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() })
 }
 
 /// A list, empty if it is not there.
@@ -381,13 +379,11 @@ fn list<'v>(place: &str, value: &'v Value, key: &str) -> Outcome<&'v [Value]> {
 fn texts(place: &str, value: &Value, key: &str) -> Outcome<Vec<String>> {
     let mut found = Vec::new();
     for (index, item) in list(place, value, key)?.iter().enumerate() {
-        match item.as_str() {
-            Some(text) => found.push(text.to_owned()),
-            None => {
-                let place = format!("{place}.{key}[{index}]");
-                return mistake(&place, "it is no text", "print the list again");
-            }
-        }
+        let Some(text) = item.as_str() else {
+            let place = format!("{place}.{key}[{index}]");
+            return mistake(&place, "it is no text", "print the list again");
+        };
+        found.push(text.to_owned());
     }
     Ok(found)
 }

@@ -124,8 +124,7 @@ impl ObservedBuilder {
         for number in observed.from..observed.to {
             let hour = self.hours.get(&number).copied().unwrap_or_default();
             // Where somebody began to look, nobody knows how much of the hour was seen.
-            let is_first =
-                !self.hours.get(&(number - 1)).is_some_and(|before| before.mode.is_some());
+            let is_first = self.hours.get(&(number - 1)).is_none_or(|before| before.mode.is_none());
             let problem = self.problems.get(&number).copied().or(match hour {
                 Hour { mode: None, .. } => Some("nobody looked"),
                 _ if is_first => Some("nobody had looked in the hour before"),

@@ -84,10 +84,13 @@ struct Target<'a> {
     verb: &'a str,
 }
 
+/// Scope, API group, resources, the one that is alone since it has names, and those names.
+type Together = (Scope, String, Vec<String>, Option<String>, BTreeSet<String>);
+
 /// By which names.
 #[derive(Clone, Debug, Default)]
 struct Names {
-    names: BTreeSet<Arc<str>>,
+    named: BTreeSet<Arc<str>>,
     is_any: bool,
     days: u64,
 }
@@ -151,12 +154,11 @@ fn why_not(key: &UseKey) -> Option<String> {
         }
         Some(Permission::Masters) | None => {}
     }
-    let is_plain = match &key.path {
-        Some(path) => path.starts_with('/') && !path.contains('*') && !path.contains('…'),
-        None => {
-            let names = [&key.group, &key.subresource, &key.namespace];
-            is_name(&key.resource) && names.iter().all(|name| name.is_empty() || is_name(name))
-        }
+    let is_plain = if let Some(path) = &key.path {
+        path.starts_with('/') && !path.contains('*') && !path.contains('…')
+    } else {
+        let names = [&key.group, &key.subresource, &key.namespace];
+        is_name(&key.resource) && names.iter().all(|name| name.is_empty() || is_name(name))
     };
     let is_verb = !key.verb.is_empty() && key.verb.bytes().all(|byte| byte.is_ascii_lowercase());
     (!is_plain || !is_verb)
@@ -184,7 +186,7 @@ fn target_of(key: &UseKey) -> Target<'_> {
 }
 
 fn add_names(names: &mut Names, sum: &Use) {
-    names.names.extend(sum.names.iter().cloned());
+    names.named.extend(sum.names.iter().cloned());
     names.is_any |= sum.has_more_names || sum.has_nameless;
     names.days = names.days.max(sum.days);
 }
@@ -208,13 +210,13 @@ fn without_what_the_cluster_has(targets: &mut BTreeMap<Target<'_>, Names>) {
 
 /// Why a target is not limited to names; empty if nobody would expect it to be. `None`: it is.
 fn reasons_for_any(target: &Target<'_>, names: &Names) -> Option<&'static str> {
-    if !NAMED_VERBS.contains(&target.verb) || names.names.is_empty() && !names.is_any {
+    if !NAMED_VERBS.contains(&target.verb) || names.named.is_empty() && !names.is_any {
         Some("")
-    } else if names.is_any || names.names.len() > NAMES_MAX {
+    } else if names.is_any || names.named.len() > NAMES_MAX {
         Some("of any name, as there were many")
     } else if names.days < STABLE_DAYS {
         Some("of any name, as it was used on one day only")
-    } else if names.names.iter().any(|name| is_made_up(name) || name.contains('…')) {
+    } else if names.named.iter().any(|name| is_made_up(name) || name.contains('…')) {
         Some("of any name, as names were made by a controller")
     } else {
         None
@@ -248,15 +250,13 @@ fn rules_of(targets: BTreeMap<Target<'_>, Names>) -> BTreeMap<Scope, Vec<Suggest
         let reason = reasons_for_any(&target, &names);
         let only = match reason {
             Some(_) => Vec::new(),
-            None => names.names.iter().map(ToString::to_string).collect(),
+            None => names.named.iter().map(ToString::to_string).collect(),
         };
         let place = (target.scope, target.group.to_owned(), target.resource, only);
         let (verbs, reasons) = verbs.entry(place).or_default();
         verbs.insert(target.verb.to_owned());
         reasons.extend(reason.filter(|reason| !reason.is_empty()));
     }
-    /// Resources that are together: those with names are by themselves.
-    type Together = (Scope, String, Vec<String>, Option<String>, BTreeSet<String>);
     let mut together: BTreeMap<Together, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
     for ((scope, group, resource, only), (verbs, reasons)) in verbs {
         let alone = (!only.is_empty()).then(|| resource.clone());

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::flood::HOUR;
 use crate::engine::{
     access::{
-        Usage, UsageMode,
+        Permission, Usage, UsageMode,
         usage::{day_of, start_of},
     },
     digest::Digest,
@@ -243,7 +243,7 @@ fn gap(usage: &Usage, what: &str, detail: &str) -> Entry {
 fn digest_of(usage: &Usage) -> [u8; 16] {
     let object = usage.object.as_ref();
     let permission = usage.permission.as_ref();
-    let text = |text: Option<&Arc<str>>| text.map(|text| text.to_string());
+    let text = |text: Option<&Arc<str>>| text.map(ToString::to_string);
     let parts = [
         text(usage.cluster.as_ref()),
         text(usage.actor.id.as_ref()),
@@ -253,7 +253,7 @@ fn digest_of(usage: &Usage) -> [u8; 16] {
         text(object.and_then(|object| object.subresource.as_ref())),
         text(object.and_then(|object| object.namespace.as_ref())),
         text(usage.path.as_ref()),
-        permission.map(|permission| permission.name()),
+        permission.map(Permission::name),
         permission.map(ToString::to_string),
         permission.and_then(|permission| permission.subject().map(ToString::to_string)),
     ];

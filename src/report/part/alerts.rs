@@ -83,7 +83,7 @@ impl Alerts {
         let life = of_key(&mut self.lives, key, others);
         life.rule.clone_from(&entry.party);
         life.title.clone_from(&entry.detail);
-        life.severity = entry.fact_of("severity").unwrap_or("").to_owned();
+        entry.fact_of("severity").unwrap_or("").clone_into(&mut life.severity);
         life.began = life.began.or_else(|| EventTime::parse(&starts_at));
         life.raised.get_or_insert(recorded);
         if entry.what == "resolved" {

@@ -48,8 +48,11 @@ pub(in crate::report) struct Totals {
     delays: [u64; DELAYS.len()],
 }
 
+/// Whether an access has a field.
+type Has = fn(&Access) -> bool;
+
 /// Fields that an auditor asks for, and whether an access has them.
-const FIELDS: [(&str, fn(&Access) -> bool); 7] = [
+const FIELDS: [(&str, Has); 7] = [
     ("who", |access| access.actor.id.is_some()),
     ("what", |access| access.verb.is_some()),
     ("when", |_| true),

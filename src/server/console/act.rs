@@ -81,12 +81,15 @@ struct ActPage {
     back: String,
 }
 
+/// An alert, and what was done with it meanwhile.
+type Line = (String, Link, Vec<(When, String)>);
+
 /// What somebody did before this act, between the form and its sending.
 #[derive(Template)]
 #[template(path = "console/acted.html", config = "src/html/askama.toml")]
 struct ActedPage {
     frame: Frame,
-    lines: Vec<(String, Link, Vec<(When, String)>)>,
+    lines: Vec<Line>,
     unknown: usize,
     back: String,
 }

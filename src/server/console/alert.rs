@@ -258,8 +258,8 @@ impl AlertPage {
             sees_accesses: caller.may(Right::SeeAccesses),
             actions: if caller.may(Right::Act) { actions(&asked, episode) } else { Vec::new() },
             assignee: acts.and_then(|acts| acts.assignee()).map(str::to_owned),
-            verdict: acts.and_then(|acts| acts.verdict()).map(verdict_words),
-            is_quieted: acts.is_some_and(|acts| acts.is_quieted()),
+            verdict: acts.and_then(Acts::verdict).map(verdict_words),
+            is_quieted: acts.is_some_and(Acts::is_quieted),
             silences: silences(context, &asked, acts),
             similar: asked
                 .link("/alerts")

@@ -153,7 +153,7 @@ impl Asked {
     }
 
     /// The ranges that are offered.
-    pub(super) fn ranges(&self) -> &'static [&'static str] {
+    pub(super) const fn ranges() -> &'static [&'static str] {
         &RANGES
     }
 

@@ -78,7 +78,7 @@ pub(super) struct Line {
 
 /// The picture.
 pub(super) struct Lanes {
-    pub(super) lanes: Vec<Lane>,
+    pub(super) shown: Vec<Lane>,
     /// Lanes that are left out.
     pub(super) more: usize,
     pub(super) unknown: Vec<Stretch>,
@@ -156,7 +156,7 @@ impl Lanes {
             unknown: unknown.iter().filter_map(stretch).collect(),
             during,
             ticks: ticks(asked, range),
-            lanes,
+            shown: lanes,
             label,
         }
     }

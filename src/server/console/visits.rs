@@ -130,7 +130,8 @@ pub(in crate::server) async fn one(
         filters.extend(cluster.clone().map(Filter::Cluster));
         filters.push(Filter::Accesses);
         let mut rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
-        rows.retain(|row| row.access().is_some_and(|access| is_of(access, &of, &cluster)));
+        let is_of = |access: &Access| is_of(access, of.as_deref(), cluster.as_deref());
+        rows.retain(|row| row.access().is_some_and(is_of));
         Ok(Found { rows, hours: hours(reader, range)? })
     })
     .await;
@@ -148,9 +149,8 @@ pub(in crate::server) async fn one(
 }
 
 /// Whether an access belongs to a visit: of exactly this actor in exactly this cluster.
-fn is_of(access: &Access, actor: &Option<String>, cluster: &Option<String>) -> bool {
-    access.actor.id.as_deref() == actor.as_deref()
-        && access.cluster.as_deref() == cluster.as_deref()
+fn is_of(access: &Access, actor: Option<&str>, cluster: Option<&str>) -> bool {
+    access.actor.id.as_deref() == actor && access.cluster.as_deref() == cluster
 }
 
 impl VisitPage {

@@ -30,14 +30,11 @@ fn decoded(text: &[u8]) -> String {
             b'%' => {
                 let digits = [rest.next(), rest.next()];
                 let digit = |digit: Option<u8>| char::from(digit?).to_digit(16);
-                match digits.map(digit) {
-                    [Some(high), Some(low)] => {
-                        bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                    }
-                    _ => {
-                        bytes.push(b'%');
-                        bytes.extend(digits.into_iter().flatten());
-                    }
+                if let [Some(high), Some(low)] = digits.map(digit) {
+                    bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+                } else {
+                    bytes.push(b'%');
+                    bytes.extend(digits.into_iter().flatten());
                 }
             }
             byte => bytes.push(byte),

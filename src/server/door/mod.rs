@@ -224,10 +224,9 @@ impl Door {
             Some(auth) if auth.has_certificates => {
                 auth.roles_of(subject.organizations.iter().map(String::as_str))
             }
-            Some(_) => return None,
             // Whoever the authority signs for may do everything, as long as nothing else is said.
             None if self.access.is_open() => Role::ALL.to_vec(),
-            None => return None,
+            Some(_) | None => return None,
         };
         Some(self.caller(&subject.name, roles, peer.address, Way::Certificate))
     }

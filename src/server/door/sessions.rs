@@ -99,7 +99,7 @@ mod tests {
         assert!(sessions.find("a", start + LIFE).is_none() && sessions.find("b", start).is_none());
         sessions.end("a");
         assert!(sessions.find("a", start).is_none());
-        for number in 0..SESSIONS_MAX + 1 {
+        for number in 0..=SESSIONS_MAX {
             let now = start + Duration::from_millis(number as u64);
             sessions.begin(&number.to_string(), &caller("ben"), String::new(), now);
         }

@@ -66,14 +66,7 @@ impl ApiServer {
 
     /// Every line of the log and of what it was before.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let mut logs: Vec<PathBuf> = fs::read_dir(self.directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| {
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                name.starts_with("audit") && name.ends_with(".log")
-            })
-            .collect();
+        let mut logs = self.log_paths();
         // The one that is written now has the name that comes last.
         logs.sort();
         logs.iter()
@@ -85,9 +78,16 @@ impl ApiServer {
 
     /// How many logs there are.
     pub(crate) fn logs(&self) -> usize {
+        self.log_paths().len()
+    }
+
+    fn log_paths(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.directory.path()).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.starts_with("audit") && name.ends_with(".log")).count()
+        let is_log = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with("audit") && path.extension().is_some_and(|suffix| suffix == "log")
+        };
+        entries.map(|entry| entry.unwrap().path()).filter(is_log).collect()
     }
 
     /// Runs kubectl as somebody; what it does may fail.

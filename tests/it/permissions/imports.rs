@@ -65,14 +65,12 @@ fn a_whole_list_is_taken_as_json_and_as_yaml() {
     assert_eq!(found.counts(), [5, 6, 0]);
     // Each document of a stream is an object, or a list.
     let items = cluster()["items"].as_array().unwrap().clone();
-    let yaml: String = items
-        .iter()
-        .map(|item| {
-            let lines = serde_json::to_string_pretty(item).unwrap();
-            // Flow style is YAML, too; it only must not begin like JSON.
-            format!("---\n# {}\n{lines}\n", item["kind"].as_str().unwrap())
-        })
-        .collect();
+    let mut yaml = String::new();
+    for item in &items {
+        // Flow style is YAML, too; it only must not begin like JSON.
+        let (kind, lines) = (&item["kind"], serde_json::to_string_pretty(item).unwrap());
+        yaml += &format!("---\n# {kind}\n{lines}\n");
+    }
     assert_eq!(import("rbac.yaml", &yaml).unwrap(), found);
     assert_eq!(import("rbac.json", &found.list().to_string()).unwrap(), found);
     let mut turned = items.clone();
@@ -82,6 +80,7 @@ fn a_whole_list_is_taken_as_json_and_as_yaml() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_no_list_is_refused_with_place_and_hint() {
     let whole = cluster();
     let changed = |change: &dyn Fn(&mut Value)| {

@@ -25,7 +25,7 @@ pub(crate) enum PlanUse {
 }
 
 pub(crate) enum Command {
-    Plan(PlanUse, DispatchPlan),
+    Plan(PlanUse, Box<DispatchPlan>),
     Alert(Vec<Change>),
     /// The process was away until then: what was due meanwhile comes after them.
     LateAlert(Vec<Change>),
@@ -76,10 +76,10 @@ pub(crate) fn command(line: &str, input: &[String], _number: usize) -> Result<Co
     let lines = unindented(input)?;
     let lines = lines.into_iter().filter(|line| !line.trim().is_empty());
     Ok(match words.as_slice() {
-        ["plan"] => Command::Plan(PlanUse::Start, plan(lines)?),
-        ["replace", "plan"] => Command::Plan(PlanUse::Replace, plan(lines)?),
-        ["restart", "plan"] => Command::Plan(PlanUse::Restart, plan(lines)?),
-        ["late", "restart", "plan"] => Command::Plan(PlanUse::LateRestart, plan(lines)?),
+        ["plan"] => Command::Plan(PlanUse::Start, Box::new(plan(lines)?)),
+        ["replace", "plan"] => Command::Plan(PlanUse::Replace, Box::new(plan(lines)?)),
+        ["restart", "plan"] => Command::Plan(PlanUse::Restart, Box::new(plan(lines)?)),
+        ["late", "restart", "plan"] => Command::Plan(PlanUse::LateRestart, Box::new(plan(lines)?)),
         ["late", "alert"] => Command::LateAlert(lines.map(change).collect::<Result<_>>()?),
         ["alert"] => Command::Alert(lines.map(change).collect::<Result<_>>()?),
         ["act"] => Command::Act(lines.map(act::line).collect::<Result<_>>()?),
@@ -213,7 +213,7 @@ fn inhibit<'a>(words: impl Iterator<Item = &'a str>) -> Result<InhibitRule> {
             "to" => is_target = true,
             _ => {
                 if let Some(labels) = word.strip_prefix("equal=") {
-                    rule.equal = labels.split(',').map(str::to_owned).collect()
+                    rule.equal = labels.split(',').map(str::to_owned).collect();
                 } else {
                     let matcher = Matcher::parse(word).map_err(|error| error.to_string())?;
                     if is_target { rule.target.push(matcher) } else { rule.source.push(matcher) }
