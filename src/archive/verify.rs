@@ -14,6 +14,9 @@ use crate::engine::ledger::{Chain, EntryKind, Hash, Row, hex_of, parse_hex};
 /// Says whether a signature is that of a key.
 pub type CheckSignature<'c> = &'c dyn Fn(&Hash, &[u8]) -> bool;
 
+/// What a fault among rows that are in no month yet is said to be in.
+pub(super) const SPOOL: &str = "spool";
+
 /// What is wrong somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -190,7 +193,7 @@ pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
     }
     if asked.month.is_none() {
         for row in reader.waiting() {
-            follower.row("spool", row.id, &row.line(), sealed(row).as_ref());
+            follower.row(SPOOL, row.id, &row.line(), sealed(row).as_ref());
         }
     }
     follower.found

@@ -8,7 +8,7 @@ use tripline::engine::{
 };
 
 /// A small cluster.
-pub(super) fn cluster() -> Value {
+pub(crate) fn cluster() -> Value {
     let role = |kind: &str, namespace: Option<&str>, name: &str, rules: Value| {
         let mut metadata = json!({ "name": name, "creationTimestamp": "2026-01-01T00:00:00Z" });
         if let Some(namespace) = namespace {
