@@ -15,7 +15,6 @@ use super::{
     query::{Cursor, Page, Query},
     schema::is_being_made,
     spool,
-    verify::{Fault, SPOOL},
 };
 use crate::engine::ledger::{Chain, Content, Row};
 
@@ -242,34 +241,16 @@ impl Reader {
             .collect()
     }
 
-    /// Leaves out, from now on, every month that has rows in which something is wrong: nobody knows which of its rows
-    /// are sound. Returns what is left out, for people.
-    pub fn leave_out(&mut self, faults: &[Fault]) -> Vec<String> {
-        let touches = |name: &str, first: u64, last: u64| {
-            // What has no place could not be read, and is left out anyhow.
-            let mut placed = faults.iter().filter(|fault| !fault.place.is_empty());
-            placed.any(|fault| fault.place == name || fault.from <= last && fault.to >= first)
-        };
-        let is_bad =
-            |month: &Month| touches(&month.name, month.meta.previous.id + 1, month.meta.last.id);
-        let (bad, good) = std::mem::take(&mut self.months).into_iter().partition(is_bad);
-        let bad: Vec<Month> = bad;
-        self.months = good;
-        let mut left_out: Vec<String> = bad
-            .iter()
-            .map(|month| {
-                let (first, last) = (month.meta.previous.id + 1, month.meta.last.id);
-                format!("{}, rows {first} to {last}: something in it is wrong", month.name)
-            })
-            .collect();
-        let ids = self.spool.first().zip(self.spool.last());
-        if let Some((first, last)) = ids.map(|(first, last)| (first.id, last.id))
-            && touches(SPOOL, first, last)
-        {
-            self.spool.clear();
-            left_out.push(format!("{SPOOL}, rows {first} to {last}: something is wrong"));
-        }
-        left_out
+    /// Leaves out some months from now on; returns them.
+    pub(super) fn take_months(&mut self, is_meant: impl Fn(&Month) -> bool) -> Vec<Month> {
+        let (taken, left) = std::mem::take(&mut self.months).into_iter().partition(is_meant);
+        self.months = left;
+        taken
+    }
+
+    /// Leaves out the rows that are not in a month yet, from now on.
+    pub(super) fn leave_out_waiting(&mut self) {
+        self.spool.clear();
     }
 
     /// The rows that are not in a month yet.

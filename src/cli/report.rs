@@ -15,7 +15,7 @@ use crate::{
     archive::{
         Reader,
         sign::PublicKey,
-        verify::{Asked, verify},
+        verify::{Asked, leave_out, verify},
     },
     ask::{
         self, AskError, Params, Period,
@@ -284,7 +284,7 @@ impl FileArgs {
             Err(error) => return answered(error),
         };
         let mut attested = self.attest(&open.reader, key.as_ref(), &open.scope.period);
-        attested.problems.extend(open.reader.leave_out(&attested.verified.faults));
+        attested.problems.extend(leave_out(&mut open.reader, &attested.verified.faults));
         let made =
             coverage_of(&open).and_then(|coverage| make(&open, &open.scope, &coverage, &attested));
         show("");

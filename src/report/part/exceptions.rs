@@ -95,7 +95,7 @@ impl Exceptions {
         sight: Sight,
         then: &ExceptionsThen,
     ) -> Section {
-        let columns = ["exception", "owner", "reason", "ends", "used", "last", "in rules", "is"];
+        let columns = ["exception", "owner", "reason", "ends", "used", "last", "counted in", "is"];
         let mut table = Table::new(
             columns,
             Cell::text("no filter, and no entry of a list with an owner, a reason or an end"),

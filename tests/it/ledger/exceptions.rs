@@ -1,6 +1,6 @@
 //! Exceptions: how often each was used, against plain loops; and what reports say of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fs, sync::Arc};
 
 use tripline::engine::{
     diagnostic::SourceText,
@@ -11,6 +11,7 @@ use tripline::engine::{
 };
 
 use super::{Recording, levels::event};
+use crate::running::{self, Running};
 
 const RULES: &str = "
 title: Secrets are read
@@ -133,7 +134,7 @@ fn uses_of_exceptions_are_those_that_plain_loops_count() {
             *said.entry((hour, entry.subject.clone())).or_default() += entry.count_of("uses");
             if entry.subject.contains("bob") {
                 assert_eq!((entry.party.as_str(), entry.detail.as_str()), ("ops", "on call"));
-                assert_eq!(entry.fact_of("expires"), Some("2026-03-05T00:00:00Z"));
+                assert_eq!(entry.fact_of("expires"), Some("2026-03-05T00:00:00.000000Z"));
                 assert_eq!(entry.fact_of("rules"), Some("reads, shells"));
             }
         }
@@ -197,4 +198,37 @@ fn entries_that_make_a_rule_match_are_not_counted() {
     recording.rest(90);
     let entries = recording.rows.iter().filter_map(|row| row.entry());
     assert_eq!(entries.filter(|entry| entry.kind == EntryKind::Exception).count(), 0);
+}
+
+/// The real process tells whoever answers for it, through the receivers of all alerts.
+#[tokio::test]
+async fn an_owner_hears_before_an_exception_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("rules");
+    fs::create_dir_all(rules.join("lists")).unwrap();
+    fs::write(rules.join("r.yaml"), RULES).unwrap();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let day = |days: u64| {
+        let seconds = i64::try_from(since.as_secs() + days * 86_400).unwrap();
+        EventTime::from_micros(seconds * 1_000_000).rfc3339()[..10].to_owned()
+    };
+    let (soon, late) = (day(3), day(30));
+    let list = format!(
+        "- {{value: bob, owner: ops, expires: {soon}}}\n- {{value: ann, owner: dev, expires: {late}}}\n"
+    );
+    fs::write(rules.join("lists/readers.yaml"), list).unwrap();
+    let mut running = Running::start(directory.path(), "");
+    running.write(&running::event("get", "eve", "2026-03-04T10:00:00"));
+    let is_told = |running: &Running| running.told().contains("TriplineExceptionEnds");
+    running.until("the owner is told", is_told).await;
+    let told = running.told();
+    let alerts = told.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let labels: Vec<serde_json::Value> = alerts.map(|alert| alert["labels"].clone()).collect();
+    let ending: Vec<(&str, &str)> = labels
+        .iter()
+        .filter(|labels| labels["alertname"] == "TriplineExceptionEnds")
+        .map(|labels| (labels["owner"].as_str().unwrap(), labels["exception"].as_str().unwrap()))
+        .collect();
+    assert_eq!(ending, [("ops", "`bob` in rules/lists/readers.yaml")], "{told}");
+    assert_eq!(running.end(), Some(0), "{}", running.logged());
 }
