@@ -16,6 +16,7 @@ use super::{
     archiver::ArchiverHandle,
     clock::now,
     delivery::Delivery,
+    endings::{Endings, LOOK_EVERY},
     feed::{CurrentRules, InFlight},
     input::Input,
     self_alert::ShedAccesses,
@@ -129,6 +130,8 @@ pub(super) struct Progress {
     pub(super) troubles: Troubles,
     /// What was logged of receivers that do not take what they are given, and of troubles of sources.
     said: Quiet,
+    /// When it was looked which exceptions end.
+    endings: Endings,
     /// Accesses that were shed, and whether people know.
     shed: ShedAccesses,
     /// What an earlier version kept cannot be read; the next start tries again.
@@ -155,6 +158,7 @@ impl CoordinatorThread {
                 Err(RecvTimeoutError::Disconnected) => self.tell(coordinator::Input::Stop),
             }
             self.end_troubles();
+            self.tell_of_endings();
             self.take_over();
             self.coordinator.handle_timeout(now());
             while let Some(effect) = self.coordinator.poll_effect(now()) {
@@ -170,6 +174,15 @@ impl CoordinatorThread {
     /// Tells of troubles of our own that are over by now.
     fn end_troubles(&mut self) {
         for alert in self.progress.troubles.take_over(now()) {
+            self.tell(coordinator::Input::Alert(Box::new(alert)));
+        }
+    }
+
+    /// Owners are told before what they answer for ends.
+    fn tell_of_endings(&mut self) {
+        let (_, rules) = self.rules.get();
+        let Progress { endings, troubles, .. } = &mut self.progress;
+        for alert in endings.look(now(), &rules, troubles) {
             self.tell(coordinator::Input::Alert(Box::new(alert)));
         }
     }
@@ -192,8 +205,8 @@ impl CoordinatorThread {
     /// The next input, if one comes before something is due.
     fn wait_for(&self, inputs: &Receiver<Input>) -> Result<Input, RecvTimeoutError> {
         match self.coordinator.poll_timeout() {
-            Some(due) => inputs.recv_timeout(due.since(now())),
-            None => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => inputs.recv_timeout(due.since(now()).min(LOOK_EVERY)),
+            None => inputs.recv_timeout(LOOK_EVERY),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod configuration;
 mod coordinator;
 mod dead_letters;
 mod delivery;
+mod endings;
 pub mod event_fetcher;
 mod feed;
 pub mod import;

@@ -1,6 +1,9 @@
 //! Troubles of Tripline itself while they last, as alerts.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::engine::{
     alert::{Alert, OwnAlert},
@@ -63,9 +66,18 @@ pub(super) const STATE_LOST: OwnAlert = OwnAlert {
     severity: Severity::High,
 };
 
+/// A filter or an entry of a list does not count for much longer.
+pub(super) const EXCEPTION_ENDS: OwnAlert = OwnAlert {
+    name: "TriplineExceptionEnds",
+    rule_id: "tripline.exception_ends",
+    title: "An exception ends soon",
+    severity: Severity::Medium,
+};
+
 /// All sorts, with whether one lasts for a time and not as long as something is so.
-const SORTS: [(&OwnAlert, bool); 6] = [
+const SORTS: [(&OwnAlert, bool); 7] = [
     (&CLOSED_WITHOUT, false),
+    (&EXCEPTION_ENDS, false),
     (&GROUP_SHARED, false),
     (&PARTITIONS_UNREAD, false),
     (&RECORDS_LOST, true),
@@ -114,6 +126,35 @@ impl Troubles {
         self.tell(now, sort, key, &[("source", source)], summary, None)
     }
 
+    /// Something is so, of which these labels are said. The alert to tell, if that is news.
+    pub(super) fn set_about(
+        &mut self,
+        now: WallTime,
+        sort: &OwnAlert,
+        about: &[(&str, &str)],
+        summary: &str,
+    ) -> Option<Alert> {
+        self.tell(now, sort, (sort.rule_id, Troubles::key_of(about)), about, summary, None)
+    }
+
+    /// All of a sort but these are so no longer. The alerts to tell.
+    pub(super) fn end_all_but(
+        &mut self,
+        now: WallTime,
+        sort: &OwnAlert,
+        still: &BTreeSet<String>,
+    ) -> Vec<Alert> {
+        let is_over = |(of, key): &(&str, String)| *of == sort.rule_id && !still.contains(key);
+        let over: Vec<_> = self.alerts.extract_if(.., |key, _| is_over(key)).collect();
+        over.into_iter().map(|(_, trouble)| trouble.alert.ended(now)).collect()
+    }
+
+    /// What tells alerts of one sort apart.
+    pub(super) fn key_of(about: &[(&str, &str)]) -> String {
+        let values: Vec<&str> = about.iter().map(|(_, value)| *value).collect();
+        values.join(" ")
+    }
+
     /// Something has happened. The alert to tell, if there is room.
     pub(super) fn happened(
         &mut self,
@@ -122,8 +163,7 @@ impl Troubles {
         about: &[(&str, &str)],
         summary: &str,
     ) -> Option<Alert> {
-        let key: Vec<&str> = about.iter().map(|(_, value)| *value).collect();
-        let key = (sort.rule_id, key.join(" "));
+        let key = (sort.rule_id, Troubles::key_of(about));
         self.tell(now, sort, key, about, summary, Some(now.plus(EVENT_LASTS)))
     }
 

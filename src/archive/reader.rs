@@ -241,6 +241,18 @@ impl Reader {
             .collect()
     }
 
+    /// Leaves out some months from now on; returns them.
+    pub(super) fn take_months(&mut self, is_meant: impl Fn(&Month) -> bool) -> Vec<Month> {
+        let (taken, left) = std::mem::take(&mut self.months).into_iter().partition(is_meant);
+        self.months = left;
+        taken
+    }
+
+    /// Leaves out the rows that are not in a month yet, from now on.
+    pub(super) fn leave_out_waiting(&mut self) {
+        self.spool.clear();
+    }
+
     /// The rows that are not in a month yet.
     pub fn waiting(&self) -> impl Iterator<Item = &Row> {
         self.spool.iter()

@@ -14,6 +14,9 @@ use crate::engine::ledger::{Chain, EntryKind, Hash, Row, hex_of, parse_hex};
 /// Says whether a signature is that of a key.
 pub type CheckSignature<'c> = &'c dyn Fn(&Hash, &[u8]) -> bool;
 
+/// What a fault among rows that are in no month yet is said to be in.
+const SPOOL: &str = "spool";
+
 /// What is wrong somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -190,10 +193,39 @@ pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
     }
     if asked.month.is_none() {
         for row in reader.waiting() {
-            follower.row("spool", row.id, &row.line(), sealed(row).as_ref());
+            follower.row(SPOOL, row.id, &row.line(), sealed(row).as_ref());
         }
     }
     follower.found
+}
+
+/// Leaves out, from now on, every month that has rows in which something is wrong: nobody knows which of its rows are
+/// sound. Returns what is left out, for people.
+pub fn leave_out(reader: &mut Reader, faults: &[Fault]) -> Vec<String> {
+    let touches = |place: &str, first: u64, last: u64| {
+        // What has no place could not be read, and is left out anyhow.
+        let mut placed = faults.iter().filter(|fault| !fault.place.is_empty());
+        placed.any(|fault| fault.place == place || fault.from <= last && fault.to >= first)
+    };
+    let range = |month: &Month| (month.meta.previous.id + 1, month.meta.last.id);
+    let is_bad = |month: &Month| {
+        let (first, last) = range(month);
+        touches(&month.name, first, last)
+    };
+    let words = |place: &str, (first, last): (u64, u64)| {
+        format!("{place}, rows {first} to {last}: something in it is wrong")
+    };
+    let months = reader.take_months(is_bad);
+    let mut left_out: Vec<String> =
+        months.iter().map(|month| words(&month.name, range(month))).collect();
+    let ids: Vec<u64> = reader.waiting().map(|row| row.id).collect();
+    if let (Some(first), Some(last)) = (ids.first(), ids.last())
+        && touches(SPOOL, *first, *last)
+    {
+        reader.leave_out_waiting();
+        left_out.push(words(SPOOL, (*first, *last)));
+    }
+    left_out
 }
 
 fn check_month(month: &Month, follower: &mut Follower<'_>) {

@@ -1,17 +1,20 @@
 //! What was seen, hour by hour, and what may be missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{
     Answer, AskError, Asked, CLUSTER, Format, Mistake, PERIOD, Parameter, ParameterKind, Params,
-    Period, QuestionKind, all_of, answer::json_of, each, shown_time, table::shown_number,
+    Period, QuestionKind, all_of,
+    answer::json_of,
+    each, shown_time,
+    table::{shown_number, table},
 };
 use crate::{
     archive::{Filter, Reader},
-    engine::{ledger::EntryKind, time::EventTime},
+    engine::{ledger::EntryKind, text::printable, time::EventTime},
 };
 
 /// By which name it is asked.
@@ -29,8 +32,21 @@ pub const QUESTION: QuestionKind = QuestionKind {
 const PARAMETERS: &[Parameter] =
     &[Parameter::of(ParameterKind::Flag, "problems", "Only hours that are not complete.")];
 
-const COLUMNS: [&str; 9] =
-    ["hour", "cluster", "verdict", "events", "cut", "dead letters", "late", "shed", "lost"];
+const COLUMNS: [&str; 10] = [
+    "hour",
+    "cluster",
+    "verdict",
+    "events",
+    "cut",
+    "dead letters",
+    "late",
+    "shed",
+    "lost",
+    "below level",
+];
+
+/// Sorts of request that a cluster's rules are blind to of which is told: 10.
+const BELOW_TOLD_MAX: usize = 10;
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -60,6 +76,8 @@ pub struct Hour {
     pub shed: u64,
     /// Records that were deleted before they were read, some of which may be of this hour.
     pub lost: u64,
+    /// Events to which some rule is blind, since they were logged at too low a level.
+    pub below: u64,
     /// Something is missing of which nobody knows the cluster: it may be this one.
     pub may_lack: bool,
     /// Somebody looked.
@@ -71,12 +89,14 @@ pub struct Hour {
 pub struct Coverage {
     /// The hours.
     pub hours: BTreeMap<(i64, String), Hour>,
+    /// What rules are blind to, by cluster; some of it.
+    pub below: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Hour {
     /// What is to be thought of it: `complete`, `degraded`, `silent`, `lost` or `not observed`.
     pub const fn verdict(&self) -> &'static str {
-        let problems = self.cut + self.dead_letters + self.late + self.shed;
+        let problems = self.cut + self.dead_letters + self.late + self.shed + self.below;
         match (self.is_told, self.events, problems) {
             _ if self.lost > 0 => "lost",
             (false, ..) => "not observed",
@@ -113,6 +133,7 @@ impl Question {
 /// More rows than are added up, or a ledger that cannot be read.
 pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
     let mut hours: BTreeMap<(i64, String), Hour> = BTreeMap::new();
+    let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let filters = vec![Filter::Entries(EntryKind::Coverage)];
     each(reader, all_of(filters, &question.period), |row| {
         let Some(entry) = row.entry() else { return };
@@ -128,6 +149,13 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
         hour.dead_letters += entry.count_of("dead_letters");
         hour.shed += entry.count_of("shed");
         hour.lost += entry.count_of("lost");
+        hour.below += entry.count_of("below");
+        if let Some(what) = entry.fact_of("below") {
+            let of_cluster = below.entry(entry.subject.clone()).or_default();
+            if of_cluster.len() < BELOW_TOLD_MAX {
+                of_cluster.insert(what.to_owned());
+            }
+        }
         if entry.what == "late" {
             hour.late += entry.count_of("events");
         }
@@ -137,7 +165,8 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
     let is_asked = |name: &str| question.cluster.as_ref().is_none_or(|cluster| *cluster == name);
     hours.retain(|(_, name), _| is_asked(name));
     hours.retain(|_, hour| !question.problems || hour.verdict() != "complete");
-    Ok(Coverage { hours })
+    below.retain(|name, _| is_asked(name));
+    Ok(Coverage { hours, below })
 }
 
 /// Hours of which nothing is told were not observed; the one that runs is not over.
@@ -185,11 +214,13 @@ struct View<'a> {
     late: u64,
     shed: u64,
     lost: u64,
+    below: u64,
 }
 
 impl Answer for Coverage {
     fn json(&self) -> String {
-        format!("{{\"hours\":[{}]}}", self.items().join(","))
+        let below = json_of(&self.below);
+        format!("{{\"hours\":[{}],\"below\":{below}}}", self.items().join(","))
     }
 
     fn items(&self) -> Vec<String> {
@@ -204,6 +235,7 @@ impl Answer for Coverage {
                 late: hour.late,
                 shed: hour.shed,
                 lost: hour.lost,
+                below: hour.below,
             })
         };
         self.hours.iter().map(item).collect()
@@ -225,9 +257,25 @@ impl Answer for Coverage {
                 shown_number(hour.late),
                 shown_number(hour.shed),
                 shown_number(hour.lost),
+                shown_number(hour.below),
             ]
         };
         self.hours.iter().map(line).collect()
+    }
+
+    fn text(&self, zone: &TimeZone) -> Option<String> {
+        if self.below.is_empty() || self.hours.is_empty() {
+            return None;
+        }
+        let mut text = table(&COLUMNS, &self.cells(zone, Format::Text));
+        for (cluster, what) in &self.below {
+            let name = if cluster.is_empty() { "records of no known cluster" } else { cluster };
+            let what: Vec<&str> = what.iter().map(String::as_str).collect();
+            let line = format!("{name}: rules are blind to {}", what.join("; "));
+            text.push_str(&printable(&line));
+            text.push('\n');
+        }
+        Some(text)
     }
 
     fn if_empty(&self) -> &'static str {

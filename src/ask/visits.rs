@@ -108,8 +108,7 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Visitors, AskError> {
     let mut visits = Visits::new(question.pause);
     each(reader, all_of(filters, &question.period), |row| {
         let Some(access) = row.access() else { return };
-        let is_machine = matches!(&*access.actor.kind, "serviceaccount" | "node" | "system");
-        if question.machines || question.actor.is_some() || access.actor.human || !is_machine {
+        if question.machines || question.actor.is_some() || !access.actor.is_machine() {
             visits.add(access);
         }
     })?;

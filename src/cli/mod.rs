@@ -149,6 +149,16 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// Whether there is such a command with such arguments: what reports print is held to it.
+///
+/// # Errors
+/// Why not, as it would be said.
+pub fn check_arguments<S: Into<std::ffi::OsString> + Clone>(
+    words: impl IntoIterator<Item = S>,
+) -> Result<(), String> {
+    Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string())
+}
+
 /// The arguments of every command that reads the configuration.
 #[derive(Args, Clone, Debug)]
 struct ConfigArgs {

@@ -15,7 +15,7 @@ use crate::{
     archive::{
         Reader,
         sign::PublicKey,
-        verify::{Asked, verify},
+        verify::{Asked, leave_out, verify},
     },
     ask::{
         self, AskError, Params, Period,
@@ -31,7 +31,7 @@ use crate::{
         text::{counted, printable, thousands},
     },
     report::{
-        self, Attested, Report, RuleInForce, Scope,
+        self, Attested, Besides, ExceptionsThen, Report, RuleInForce, Scope,
         sample::{SIZE_MAX, Sample, SampleOf, event_hash_of, position_of},
     },
 };
@@ -188,17 +188,16 @@ fn answer_format(word: &str) -> Result<ask::Format, String> {
 pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         ReportCommand::Access(args) => args.write("30d", |open, scope, coverage, attested| {
-            report::access_report(
-                &open.reader,
-                scope,
-                coverage,
-                attested,
-                Vec::new(),
-                &mut progress,
-            )
+            let reader = &open.reader;
+            let permissions = report::permissions_section(reader, scope, coverage)?;
+            let exceptions = ExceptionsThen::of(reader, scope)?;
+            let besides = (&exceptions, permissions);
+            report::access_report(reader, scope, coverage, attested, besides, &mut progress)
         }),
         ReportCommand::Alerts(args) => args.write("30d", |open, scope, coverage, attested| {
-            report::alerts_report(&open.reader, scope, coverage, attested, &mut progress)
+            let exceptions = ExceptionsThen::of(&open.reader, scope)?;
+            let reader = &open.reader;
+            report::alerts_report(reader, scope, coverage, attested, &exceptions, &mut progress)
         }),
         ReportCommand::Compliance(args) => {
             let (rules, frameworks) = match args.read() {
@@ -216,15 +215,14 @@ pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::from(exit::USAGE));
             };
             args.file.write("30d", |open, scope, coverage, attested| {
-                let of = (framework, rules.as_slice(), [].as_slice());
-                report::compliance_report(
-                    &open.reader,
-                    scope,
-                    coverage,
-                    attested,
-                    of,
-                    &mut progress,
-                )
+                let reader = &open.reader;
+                let besides = Besides {
+                    rules: &rules,
+                    exceptions: &ExceptionsThen::of(reader, scope)?,
+                    permissions: report::permissions_section(reader, scope, coverage)?,
+                };
+                let of = (framework, besides);
+                report::compliance_report(reader, scope, coverage, attested, of, &mut progress)
             })
         }
         ReportCommand::Incident(args) => {
@@ -281,11 +279,12 @@ impl FileArgs {
         make: impl FnOnce(&Open, &Scope, &Coverage, &Attested) -> Result<Report, AskError>,
     ) -> anyhow::Result<ExitCode> {
         let key = self.public_key.as_deref().map(PublicKey::read).transpose()?;
-        let open = match self.period.open(span_default) {
+        let mut open = match self.period.open(span_default) {
             Ok(open) => open,
             Err(error) => return answered(error),
         };
-        let attested = self.attest(&open.reader, key.as_ref(), &open.scope.period);
+        let mut attested = self.attest(&open.reader, key.as_ref(), &open.scope.period);
+        attested.problems.extend(leave_out(&mut open.reader, &attested.verified.faults));
         let made =
             coverage_of(&open).and_then(|coverage| make(&open, &open.scope, &coverage, &attested));
         show("");

@@ -8,14 +8,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     access::{Extractor, Observed, Usage, UsageMode, UsedBefore},
     decode::{Decoder, Origin, Sink},
-    detect::{Detection, Ended, Received, RuleMatcher},
+    detect::{Detection, Ended, Received, RuleMatcher, is_canonical},
     event::{
-        Event, Parts, Reference, RequestIdentity, Stage, UnreadCounts, is_long_running,
-        redact_record, well_known,
+        Event, Parts, Reference, RequestIdentity, Stage, UnreadCounts, redact_record, well_known,
     },
     limits,
+    policy::Below,
     record::{PartitionName, RecordBatch},
-    rule::RuleSet,
+    rule::{Exception, ExceptionIndex, Exceptions, RuleSet},
     settings::EngineSettings,
     state::SourceNote,
     time::{EventTime, WallTime},
@@ -36,6 +36,8 @@ pub struct Detector {
     decoder: Decoder,
     matcher: RuleMatcher,
     extractor: Extractor,
+    exceptions: Exceptions,
+    below: Below,
     usage: UsageMode,
     used: Option<UsedBefore>,
 }
@@ -55,6 +57,8 @@ impl Detector {
             truths: settings.truths.clone(),
             decoder: Decoder::new(&fields),
             extractor: Extractor::new(Arc::clone(&rules)),
+            exceptions: rules.exceptions.clone(),
+            below: Below::new(Arc::clone(&rules)),
             matcher: RuleMatcher::new(rules),
         }
     }
@@ -85,6 +89,8 @@ impl Detector {
         self.used = UsedBefore::new(self.usage, &mut fields);
         self.decoder = Decoder::new(&fields);
         self.extractor = Extractor::new(Arc::clone(&rules));
+        self.exceptions.clone_from(&rules.exceptions);
+        self.below = Below::new(Arc::clone(&rules));
         self.matcher = RuleMatcher::new(rules);
         if self.is_of_history {
             self.matcher.leave_out_recording();
@@ -121,6 +127,8 @@ impl Detector {
                 matcher: &mut self.matcher,
                 // History is not recorded a second time.
                 extractor: (!self.is_of_history).then_some(&mut self.extractor),
+                exceptions: &self.exceptions,
+                below: &mut self.below,
                 usage: self.usage,
                 used: self.used.as_mut(),
                 event_index: 0,
@@ -177,6 +185,8 @@ struct Collector<'b> {
     truths: &'b BTreeMap<String, Option<Arc<str>>>,
     matcher: &'b mut RuleMatcher,
     extractor: Option<&'b mut Extractor>,
+    exceptions: &'b [Arc<Exception>],
+    below: &'b mut Below,
     usage: UsageMode,
     used: Option<&'b mut UsedBefore>,
     /// How many events of the record came before.
@@ -293,10 +303,14 @@ impl Sink for Collector<'_> {
         let claimed = self.correct(event);
         self.out.time_min =
             Some(self.out.time_min.map_or(event.time, |earliest| earliest.min(event.time)));
-        self.out.see_hour(event);
+        let is_canonical = is_canonical(event);
+        // History is not recorded.
+        let is_recorded = is_canonical && self.extractor.is_some();
+        let below = if is_recorded { self.below.look(event) } else { None };
+        self.out.see_hour(event, below);
         let counts = &mut self.out.counts;
         counts.events += 1;
-        counts.events_canonical += u64::from(is_canonical(event));
+        counts.events_canonical += u64::from(is_canonical);
         counts.values_dropped += u64::from(event.values_dropped);
         counts.events_cut += u64::from(event.is_cut);
         if !event.unread.is_empty() {
@@ -315,6 +329,9 @@ impl Sink for Collector<'_> {
         // Our own clock tells when something happened only of what comes live.
         if claimed.is_none() || self.is_written {
             self.progress(event.time, detections);
+        }
+        for exception in self.matcher.excepted() {
+            self.out.see_exception(self.exceptions, *exception, event.time);
         }
         self.record(event, &mut reference, claimed.is_some());
         if self.matcher.watches(event) {
@@ -367,20 +384,6 @@ impl Sink for Collector<'_> {
     }
 }
 
-/// Whether an event is the one that stands for its request: the first one with an answer. Requests
-/// that run long (watches, execs, logs …) are answered at `ResponseStarted`, all others at
-/// `ResponseComplete` or `Panic`; failed logins have no other stage than `ResponseStarted`.
-///
-/// For the count only. Rules see every stage with an answer, because a policy may omit the first;
-/// the request's identity keeps the second from counting twice.
-fn is_canonical(event: &Event<'_>) -> bool {
-    match event.stage {
-        Stage::RequestReceived | Stage::Unfinished => false,
-        Stage::ResponseStarted | Stage::Panic => true,
-        Stage::ResponseComplete => !is_long_running(event),
-    }
-}
-
 /// What a batch of records came to.
 #[derive(Clone, Debug, Default)]
 pub struct DetectionBatch {
@@ -398,6 +401,8 @@ pub struct DetectionBatch {
     pub accesses: Vec<Observed>,
     /// Allowed requests unlike those that this worker knows of their day, in the order of the records.
     pub usage: Vec<Usage>,
+    /// Exceptions that were used, by the hour, with how often.
+    pub exceptions: BTreeMap<(i64, ExceptionIndex), ExceptionUses>,
     /// Changes that were received, of which some rule wants to know if they never end.
     pub received: Vec<Received>,
     /// Changes that have an answer, if some rule wants to know of those without one.
@@ -433,7 +438,7 @@ pub struct Ahead {
 }
 
 /// Events of one cluster in one hour of event time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenHour {
     /// The cluster, if anybody names it.
     pub cluster: Option<Arc<str>>,
@@ -443,14 +448,44 @@ pub struct SeenHour {
     pub events: u64,
     /// Those of which a part is missing.
     pub cut: u64,
+    /// Those to which some rule is blind, since they were logged at too low a level.
+    pub below: u64,
+    /// What the last of these were: `create pods at Metadata: privileged_pod needs Request`.
+    pub below_what: Option<Arc<str>>,
+}
+
+/// Uses of one exception in one hour of event time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExceptionUses {
+    /// Which one.
+    pub exception: Arc<Exception>,
+    /// Events that rules left out because of it: one a request.
+    pub count: u64,
+    /// When the last of them was.
+    pub last: EventTime,
 }
 
 /// Hours of clusters that one batch tells of: 64. Events of further ones count for the last of them.
 const SEEN_HOURS_MAX: usize = 64;
 
 impl DetectionBatch {
-    /// Counts an event for its cluster and hour.
-    fn see_hour(&mut self, event: &Event<'_>) {
+    /// Counts the use of an exception for its hour.
+    fn see_exception(
+        &mut self,
+        exceptions: &[Arc<Exception>],
+        index: ExceptionIndex,
+        time: EventTime,
+    ) {
+        let Some(exception) = exceptions.get(index.index()) else { return };
+        let hour = time.micros().div_euclid(3_600_000_000);
+        let none = || ExceptionUses { exception: Arc::clone(exception), count: 0, last: time };
+        let uses = self.exceptions.entry((hour, index)).or_insert_with(none);
+        uses.count += 1;
+        uses.last = uses.last.max(time);
+    }
+
+    /// Counts an event for its cluster and hour; `below` is what rules are blind to in it.
+    fn see_hour(&mut self, event: &Event<'_>, below: Option<Arc<str>>) {
         let cluster = event.first_str(well_known::CLUSTER);
         let hour = event.time.micros().div_euclid(3_600_000_000);
         let is_it = |seen: &SeenHour| seen.hour == hour && seen.cluster.as_deref() == cluster;
@@ -458,13 +493,18 @@ impl DetectionBatch {
         let index = self.hours.iter().rposition(is_it).unwrap_or_else(|| {
             if self.hours.len() < SEEN_HOURS_MAX {
                 let cluster = cluster.map(Arc::from);
-                self.hours.push(SeenHour { cluster, hour, events: 0, cut: 0 });
+                let fresh = SeenHour { cluster, hour, ..SeenHour::default() };
+                self.hours.push(fresh);
             }
             self.hours.len() - 1
         });
         if let Some(seen) = self.hours.get_mut(index) {
             seen.events += 1;
             seen.cut += u64::from(event.is_cut);
+            if below.is_some() {
+                seen.below += 1;
+                seen.below_what = below;
+            }
         }
     }
 }

@@ -344,6 +344,14 @@ pub const CONDITION_TESTS_MAX: usize = 100_000;
 /// Filters of one rule: 100. More are an error (`R014`).
 pub const FILTERS_PER_RULE_MAX: usize = 100;
 
+/// Exceptions of which it is counted how often each of their rules leaves something out because of them: 1,000.
+/// Of further ones reports say that it was not counted.
+pub const EXCEPTIONS_COUNTED_MAX: usize = 1_000;
+
+/// Exceptions that were used in some hour, and are not told yet: 10,000. Uses of further ones are counted in
+/// `tripline_ledger_exceptions_left_out_total` alone.
+pub const EXCEPTION_USES_MAX: usize = 10_000;
+
 /// Nesting of a condition: 64 levels. A deeper one is an error (`R046`).
 pub const CONDITION_DEPTH_MAX: usize = 64;
 

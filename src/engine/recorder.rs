@@ -6,6 +6,7 @@
 //! stands still, is shed: counted, and told by a row of its own. Entries have room to the last.
 
 mod coverage;
+mod exceptions;
 mod flood;
 mod roll_up;
 mod rule_sets;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     coverage::{Coverage, CoverageKey, Hour},
+    exceptions::{ExceptionHours, UsesKey},
     flood::Floods,
     roll_up::{RollUpKey, RollUps},
     rule_sets::{RuleSets, Told},
@@ -67,6 +69,8 @@ pub struct RecorderCounts {
     pub usage_left_out: u64,
     /// Uses of permissions that came more than a day after their own was over.
     pub usage_late: u64,
+    /// Uses of exceptions that were not told, since there were too many different ones.
+    pub exceptions_left_out: u64,
 }
 
 /// Signs the head of the chain. The same bytes give the same signature.
@@ -88,6 +92,7 @@ pub struct Recorder {
     identities: Identities,
     roll_ups: RollUps,
     coverage: Coverage,
+    exceptions: ExceptionHours,
     floods: Floods,
     rule_sets: RuleSets,
     /// Up to which row of the list that earlier versions kept all are taken over.
@@ -146,6 +151,8 @@ enum Key {
     TakenOver,
     /// Losses of which the end is not known.
     Lost,
+    /// How often an exception was used in an hour.
+    Exception(UsesKey),
 }
 
 /// What was taken over of the list of alerts and deliveries that earlier versions kept.
@@ -186,6 +193,7 @@ impl Recorder {
             identities: Identities::new(keep, IDENTITIES_PER_RULE_MAX),
             roll_ups: RollUps::default(),
             coverage: Coverage::default(),
+            exceptions: ExceptionHours::default(),
             floods: Floods::default(),
             rule_sets: RuleSets::default(),
             taken_over: None,
@@ -214,6 +222,7 @@ impl Recorder {
             self.used(now, usage.clone());
         }
         self.coverage.add(batch);
+        self.counts.exceptions_left_out += self.exceptions.add(batch);
     }
 
     /// Event time has come so far: what ends before it is told.
@@ -224,6 +233,9 @@ impl Recorder {
         self.usage.advance(watermark);
         for (hour, entry) in self.coverage.ended(watermark) {
             self.entry(now, entry.fact("usage", self.usage.mode_of(hour).as_str()));
+        }
+        for entry in self.exceptions.ended(watermark) {
+            self.entry(now, entry);
         }
         self.identities.expire(watermark, slowest);
         self.floods.forget_before(watermark);
@@ -353,6 +365,9 @@ impl Recorder {
         for (key, told) in self.usage.take_changed() {
             change(&Key::Usage(key), told.map(|told| encode(&told)));
         }
+        for (key, uses) in self.exceptions.take_changed() {
+            change(&Key::Exception(key), uses.map(|uses| encode(&uses)));
+        }
         if let Some(lost) = self.coverage.take_lost() {
             change(&Key::Lost, Some(encode(lost)));
         }
@@ -411,6 +426,9 @@ impl Recorder {
             }
             Key::Text(hash) => {
                 self.rule_sets.restore_text(hash, postcard::from_bytes(&entry.value).ok()?);
+            }
+            Key::Exception(key) => {
+                self.exceptions.restore(key, postcard::from_bytes(&entry.value).ok()?);
             }
             Key::Lost => self.coverage.restore_lost(postcard::from_bytes(&entry.value).ok()?),
             Key::TakenOver => {

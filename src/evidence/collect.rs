@@ -14,7 +14,7 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    archive::{ArchiveError, Filter, Query, Reader},
+    archive::{ArchiveError, Filter, Query, Reader, rules_then},
     engine::{
         ledger::{Body, Entry, EntryKind, Row},
         text::{counted, printable},
@@ -75,16 +75,17 @@ pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest)
         manifest.missing.push(format!("a part of the ledger cannot be read: {problem}"));
     }
     let mut wanted: BTreeSet<u64> = life.rows.iter().map(|row| row.id).collect();
-    let then = rules::rules_at(reader, life.first_of_episode())?;
+    let first = life.first_of_episode();
+    let then = rules_then(reader, |row| row.id < first)?;
     wanted.extend(then.rows.iter().copied());
     manifest.rule_set.clone_from(&then.version);
     if then.version.is_empty() {
         manifest.missing.push("the ledger does not say which rules were in force".to_owned());
     }
-    for (file, _) in then.files.iter().filter(|(_, text)| text.is_none()) {
+    for file in then.files.iter().filter(|file| file.text.is_none()) {
         manifest.missing.push(format!("the ledger does not have the text of {}", file.name));
     }
-    manifest.rules = then.add_to(&mut package);
+    manifest.rules = rules::add_to(&mut package, then);
     package.add(LIFE, lines(&life.rows));
     let timeline = timeline_of(reader, &life, asked.around, &mut manifest.missing)?;
     package.add(TIMELINE, lines(&timeline));

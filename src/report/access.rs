@@ -3,7 +3,13 @@
 use super::{
     head::{Attested, report},
     model::{Report, ReportKind, Section},
-    part::{coverage::Seen, people::People, requests::Requests, totals::Totals},
+    part::{
+        coverage::Seen,
+        exceptions::{Exceptions, ExceptionsThen},
+        people::People,
+        requests::Requests,
+        totals::Totals,
+    },
     scope::Scope,
 };
 use crate::{
@@ -11,7 +17,7 @@ use crate::{
     ask::{AskError, coverage::Coverage},
 };
 
-/// Makes the report. Cost: one pass over the rows of the period; memory by the number of actors and of what they
+/// Makes the report; `permissions` is the section on what is granted and used. Cost: one pass over the rows of the period; memory by the number of actors and of what they
 /// asked for, bounded.
 ///
 /// # Errors
@@ -21,13 +27,15 @@ pub fn access_report(
     scope: &Scope,
     coverage: &Coverage,
     attested: &Attested,
-    further: Vec<Section>,
+    (exceptions_then, permissions): (&ExceptionsThen, Section),
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, AskError> {
     let (mut people, mut requests, mut totals) =
         (People::default(), Requests::default(), Totals::default());
+    let mut exceptions = Exceptions::default();
     scope.each(reader, progress, |row| {
         totals.add(row);
+        exceptions.add(row);
         if let Some(access) = row.access() {
             people.add(access, scope);
             requests.add(access);
@@ -35,7 +43,7 @@ pub fn access_report(
     })?;
     let seen = Seen::new(coverage, scope);
     let sight = seen.sight();
-    let mut sections = vec![
+    let sections = vec![
         people.section(scope, sight),
         requests.secrets_section(scope, sight),
         requests.sessions_section(scope, sight),
@@ -44,8 +52,9 @@ pub fn access_report(
         requests.denied_section(scope, sight),
         people.by_hand_section(scope, sight),
         people.machine_section(scope, sight),
+        permissions,
+        exceptions.section(scope, sight, exceptions_then),
     ];
-    sections.extend(further);
     let title = "Access report".to_owned();
     Ok(report((ReportKind::Access, title), scope, attested, (&seen, &totals), sections))
 }

@@ -4,7 +4,12 @@
 use super::{
     head::{Attested, report},
     model::{Report, ReportKind},
-    part::{alerts::Alerts, coverage::Seen, totals::Totals},
+    part::{
+        alerts::Alerts,
+        coverage::Seen,
+        exceptions::{Exceptions, ExceptionsThen},
+        totals::Totals,
+    },
     scope::Scope,
 };
 use crate::{
@@ -21,20 +26,24 @@ pub fn alerts_report(
     scope: &Scope,
     coverage: &Coverage,
     attested: &Attested,
+    exceptions_then: &ExceptionsThen,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, AskError> {
     let (mut alerts, mut totals) = (Alerts::default(), Totals::default());
+    let mut exceptions = Exceptions::default();
     scope.each(reader, progress, |row| {
         totals.add(row);
         alerts.add(row);
+        exceptions.add(row);
     })?;
     let seen = Seen::new(coverage, scope);
     let sight = seen.sight();
     let sections = vec![
-        alerts.rules_section(scope, sight),
+        alerts.rules_section(sight),
         alerts.open_section(scope, sight),
         alerts.silences_section(sight),
         alerts.undelivered_section(sight),
+        exceptions.section(scope, sight, exceptions_then),
     ];
     let title = "Report on alerts".to_owned();
     Ok(report((ReportKind::Alerts, title), scope, attested, (&seen, &totals), sections))

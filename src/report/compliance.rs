@@ -8,6 +8,7 @@ use super::{
         ROWS_MAX,
         alerts::{Alerts, median},
         coverage::Seen,
+        exceptions::{Exceptions, ExceptionsThen},
         people::People,
         totals::Totals,
     },
@@ -44,10 +45,22 @@ struct Evidence<'a> {
     rules: &'a [RuleInForce],
     months: Vec<MonthStatus>,
     attested: &'a Attested,
-    permissions: &'a [Table],
+    permissions: Section,
+    exceptions: Exceptions,
 }
 
-/// Makes the report of one framework. `permissions` are tables of granted against used ones, if they are known.
+/// What is said of a period besides what its rows say.
+#[derive(Clone, Debug)]
+pub struct Besides<'a> {
+    /// The rules that are in force.
+    pub rules: &'a [RuleInForce],
+    /// The exceptions that were.
+    pub exceptions: &'a ExceptionsThen,
+    /// What is granted, against what was used.
+    pub permissions: Section,
+}
+
+/// Makes the report of one framework.
 /// Cost: one pass over the rows of the period, and one over all rows for what each month has.
 ///
 /// # Errors
@@ -57,7 +70,7 @@ pub fn compliance_report(
     scope: &Scope,
     coverage: &Coverage,
     attested: &Attested,
-    (framework, rules, permissions): (&Framework, &[RuleInForce], &[Table]),
+    (framework, besides): (&Framework, Besides<'_>),
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, AskError> {
     let mut evidence = Evidence {
@@ -66,14 +79,16 @@ pub fn compliance_report(
         totals: Totals::default(),
         people: People::default(),
         alerts: Alerts::default(),
-        rules,
+        rules: besides.rules,
         months: reader.status()?,
         attested,
-        permissions,
+        permissions: besides.permissions,
+        exceptions: Exceptions::default(),
     };
     scope.each(reader, progress, |row| {
         evidence.totals.add(row);
         evidence.alerts.add(row);
+        evidence.exceptions.add(row);
         if let Some(access) = row.access() {
             evidence.people.add(access, scope);
         }
@@ -83,6 +98,11 @@ pub fn compliance_report(
     sections.extend(
         framework.controls.iter().map(|control| evidence.section(framework, control, sight)),
     );
+    let shows = |show| framework.controls.iter().any(|control| control.shows.contains(&show));
+    if shows(Show::Permissions) {
+        sections.push(evidence.permissions.clone());
+    }
+    sections.push(evidence.exceptions.section(scope, sight, besides.exceptions));
     let title = format!("Evidence for {} {}", framework.title, framework.version);
     let head = (ReportKind::Compliance, title);
     let mut made = report(head, scope, attested, (&evidence.seen, &evidence.totals), sections);
@@ -181,7 +201,7 @@ impl Evidence<'_> {
                 [
                     Cell::text(&rule.id),
                     Cell::text(&rule.title),
-                    sight.count(alerts, self.scope.query("timeline", &[("--rule", &rule.id)])),
+                    sight.count(alerts, ""),
                     Cell::number(judged),
                     median(told),
                 ],
@@ -211,13 +231,8 @@ impl Evidence<'_> {
             Show::MachinesByHand => self.people.by_hand_section(self.scope, sight).tables,
             Show::OwnAlerts => vec![self.own_alerts_table(sight)],
             Show::People => self.people.section(self.scope, sight).tables,
-            Show::Permissions if self.permissions.is_empty() => {
-                let empty = Cell::text(
-                    "no roles and bindings were imported: `tripline permissions import FILE`",
-                );
-                vec![Table::new(["permissions"], empty)]
-            }
-            Show::Permissions => self.permissions.to_vec(),
+            // Rule by rule they have a section of their own.
+            Show::Permissions => self.permissions.tables.first().cloned().into_iter().collect(),
             Show::Retention => vec![self.retention_table()],
         }
     }

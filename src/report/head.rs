@@ -102,7 +102,7 @@ pub(super) fn report(
         })
         .collect();
     warnings.extend(attested.problems.iter().map(|problem| format!("not counted: {problem}")));
-    warnings.extend(seen.warnings());
+    warnings.extend(seen.warnings(scope));
     let mut all = vec![seen.section(scope)];
     all.extend(sections);
     all.push(totals.notable_section(scope, Sight::Complete));

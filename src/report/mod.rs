@@ -20,8 +20,9 @@ mod scope;
 
 pub use access::access_report;
 pub use alerts::alerts_report;
-pub use compliance::{RuleInForce, compliance_report};
+pub use compliance::{Besides, RuleInForce, compliance_report};
 pub use head::Attested;
 pub use incident::incident_report;
 pub use model::{Cell, Report, ReportKind, Section, Sight, Table};
+pub use part::{exceptions::ExceptionsThen, permissions::permissions_section};
 pub use scope::Scope;

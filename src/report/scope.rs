@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     archive::{Cursor, Filter, Query, Reader},
     ask::{AskError, Mistake, Params, Period, shown_time},
-    engine::{ledger::Row, time::EventTime},
+    engine::{ledger::Row, text::shell_word, time::EventTime},
 };
 
 /// Rows that are in memory at once.
@@ -88,10 +88,10 @@ impl Scope {
     pub fn query(&self, command: &str, arguments: &[(&str, &str)]) -> String {
         let mut text = format!("tripline {command}");
         for (name, value) in arguments {
-            text.push_str(&format!(" {name} {}", quoted(value)));
+            text.push_str(&format!(" {name} {}", shell_word(value)));
         }
         if let Some(cluster) = &self.cluster {
-            text.push_str(&format!(" --cluster {}", quoted(cluster)));
+            text.push_str(&format!(" --cluster {}", shell_word(cluster)));
         }
         text.push_str(&format!(
             " --from {} --to {}",
@@ -99,15 +99,5 @@ impl Scope {
             self.period.to.rfc3339()
         ));
         text
-    }
-}
-
-/// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }

@@ -21,9 +21,7 @@ use crate::{
         history::{self, Episode},
     },
     engine::{
-        alert::{Alert, Evidence, Fingerprint},
-        event_ref::EventPosition,
-        ledger::hex_of,
+        alert::{Alert, Fingerprint, json::EvidenceJson},
         rule::{About, Note, Rule, RuleMeta, Severity},
         time::EventTime,
     },
@@ -71,29 +69,7 @@ struct AlertView<'a> {
     false_positives: &'a [String],
     controls: &'a [String],
     notes: &'a [Note],
-    evidence: Vec<EvidenceView<'a>>,
-}
-
-#[derive(Serialize)]
-struct EvidenceView<'a> {
-    time: String,
-    fields: BTreeMap<&'a str, &'a str>,
-    position: Option<&'a EventPosition>,
-    audit_id: Option<String>,
-    event_hash: Option<String>,
-}
-
-impl EvidenceView<'_> {
-    fn new(evidence: &Evidence) -> EvidenceView<'_> {
-        let event = evidence.event.as_deref();
-        EvidenceView {
-            time: evidence.time.rfc3339(),
-            fields: pairs(&evidence.fields),
-            position: event.map(|event| &event.position),
-            audit_id: event.map(|event| event.audit_id.to_string()),
-            event_hash: event.map(|event| hex_of(&event.event_hash)),
-        }
-    }
+    evidence: Vec<EvidenceJson<'a>>,
 }
 
 fn pairs(list: &[(String, String)]) -> BTreeMap<&str, &str> {
@@ -123,7 +99,7 @@ fn view(alert: &Alert) -> AlertView<'_> {
         false_positives: &alert.said.false_positives,
         controls: &alert.said.controls,
         notes: &alert.said.notes,
-        evidence: alert.evidence.iter().map(EvidenceView::new).collect(),
+        evidence: alert.evidence.iter().map(EvidenceJson::new).collect(),
     }
 }
 

@@ -82,6 +82,19 @@ pub struct Granted {
     taken: Option<EventTime>,
 }
 
+impl Granted {
+    /// What it rests on, in words: which time was observed, and where roles and bindings are known from.
+    pub fn rests_on(&self) -> [&str; 2] {
+        let [_, coverage, snapshot] = &self.head;
+        [coverage, snapshot]
+    }
+
+    /// When roles and bindings were brought; `None` if nobody brought them.
+    pub const fn taken(&self) -> Option<EventTime> {
+        self.taken
+    }
+}
+
 impl Question {
     /// Reads it.
     ///

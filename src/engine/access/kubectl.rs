@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Access, Object};
-use crate::engine::text::printable;
+use crate::engine::text::{printable, shell_word};
 
 /// The line for an access.
 pub fn kubectl_line(access: &Access) -> String {
@@ -134,10 +134,5 @@ fn is_namespaced(resource: &str) -> bool {
 
 /// A word as a shell takes it, without what acts on a terminal.
 fn quoted(text: &str) -> String {
-    let text = printable(text);
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@=,+%".contains(char);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.into_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
+    shell_word(&printable(text))
 }

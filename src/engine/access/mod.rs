@@ -128,6 +128,17 @@ pub struct Actor<T> {
     pub team: Option<T>,
 }
 
+/// Kinds of actor that are no people.
+const MACHINES: [&str; 3] = ["serviceaccount", "node", "system"];
+
+impl<T: AsRef<str>> Actor<T> {
+    /// Whether it is a service account, a node or a part of Kubernetes, and nobody says that a person is behind
+    /// it.
+    pub fn is_machine(&self) -> bool {
+        !self.human && MACHINES.contains(&self.kind.as_ref())
+    }
+}
+
 /// What a request was about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Object<T> {

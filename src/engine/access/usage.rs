@@ -14,9 +14,6 @@ use crate::engine::{kubernetes::users::NODE_PREFIX, time::EventTime};
 /// Microseconds of a day in UTC.
 const DAY: i64 = 86_400_000_000;
 
-/// Kinds of actor that are no people.
-const MACHINES: [&str; 3] = ["serviceaccount", "node", "system"];
-
 /// Verbs that a role may limit to some names, and whose names are told.
 pub const NAMED_VERBS: [&str; 4] = ["get", "update", "patch", "delete"];
 
@@ -95,7 +92,7 @@ impl Usage {
 
     /// Whether it is one that is recorded when only that of people is.
     pub(in crate::engine) fn is_of_people(&self) -> bool {
-        self.actor.human || !MACHINES.contains(&&*self.actor.kind)
+        !self.actor.is_machine()
     }
 
     /// The name that is told.

@@ -53,8 +53,9 @@ struct RuleJson<'a> {
     notes: &'a [Note],
 }
 
+/// One event that shows why an alert fired.
 #[derive(Serialize)]
-struct EvidenceJson<'a> {
+pub struct EvidenceJson<'a> {
     time: String,
     fields: BTreeMap<&'a str, &'a str>,
     position: Option<&'a EventPosition>,
@@ -63,7 +64,8 @@ struct EvidenceJson<'a> {
 }
 
 impl EvidenceJson<'_> {
-    fn new(evidence: &Evidence) -> EvidenceJson<'_> {
+    /// Of a piece of evidence.
+    pub fn new(evidence: &Evidence) -> EvidenceJson<'_> {
         let event = evidence.event.as_deref();
         EvidenceJson {
             time: evidence.time.rfc3339(),

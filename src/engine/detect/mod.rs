@@ -27,7 +27,7 @@ use super::{
     },
     event_ref::EventRef,
     kubernetes::verbs::CHANGING,
-    rule::{Rule, RuleIndex, RuleSet, RuleSteps},
+    rule::{ExceptionIndex, Rule, RuleIndex, RuleSet, RuleSteps},
     time::EventTime,
     value::{Captured, Value, event_of},
 };
@@ -107,6 +107,8 @@ pub(super) struct RuleMatcher {
     watches_unfinished: bool,
     /// Recording rules that the last event satisfied.
     recorded: Vec<RuleIndex>,
+    /// Exceptions because of which some rule leaves out the last event.
+    excepted: Vec<ExceptionIndex>,
 }
 
 impl RuleMatcher {
@@ -123,6 +125,7 @@ impl RuleMatcher {
             candidates: Bits::default(),
             fold: Fold::default(),
             recorded: Vec::new(),
+            excepted: Vec::new(),
             watches_unfinished,
             rules,
         }
@@ -152,7 +155,7 @@ impl RuleMatcher {
         Some(Received { identity, time, detections })
     }
 
-    /// Leaves out the rules that record.
+    /// Leaves out the rules that record, and counts no exceptions.
     pub(super) fn leave_out_recording(&mut self) {
         self.index.leave_out_recording(&self.rules);
     }
@@ -160,11 +163,13 @@ impl RuleMatcher {
     /// Whether the event can satisfy no rule, whatever is in the parts that were passed over.
     pub(super) fn is_settled(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
         self.recorded.clear();
+        self.excepted.clear();
         !self.index.candidates(event, passed, &mut self.fold, &mut self.candidates)
     }
 
     /// Adds a detection for each rule that the event satisfies, in the order of the rules; those that
-    /// record are in [`RuleMatcher::recorded`]. Returns how many rules were looked at.
+    /// record are in [`RuleMatcher::recorded`], and in [`RuleMatcher::excepted`] the exceptions that were used.
+    /// Returns how many rules were looked at.
     pub(super) fn detect(
         &mut self,
         event: &mut Event<'_>,
@@ -173,6 +178,7 @@ impl RuleMatcher {
     ) -> u64 {
         let mut looked_at = 0;
         self.recorded.clear();
+        self.excepted.clear();
         let mut readings = Readings::of(event);
         let (index, event) = (&self.index, &mut *readings.every);
         if !index.candidates(event, Parts::NONE, &mut self.fold, &mut self.candidates) {
@@ -181,9 +187,23 @@ impl RuleMatcher {
         self.matchers.iter_mut().for_each(Matcher::next_event);
         let mut identity = None;
         for index in self.index.rules(&self.candidates) {
+            let [matcher, _] = &mut self.matchers;
+            if let Some(left_out) = self.rules.left_out_at(index) {
+                let event = &mut *readings.every;
+                let is_seen = left_out.steps != RuleSteps::Canonical || is_canonical(event);
+                if is_seen && matcher.holds(&self.rules, &left_out.expression, event) {
+                    for (exception, test) in &left_out.by {
+                        if !self.excepted.contains(exception)
+                            && matcher.holds(&self.rules, test, event)
+                        {
+                            self.excepted.push(*exception);
+                        }
+                    }
+                }
+                continue;
+            }
             let Some(Rule::Detection(rule)) = self.rules.rules.get(index.index()) else { continue };
             looked_at += 1;
-            let [matcher, _] = &mut self.matchers;
             let condition = &rule.expression;
             let holds = match &mut readings {
                 Readings { every, taken: None } => matcher.holds(&self.rules, condition, every),
@@ -224,9 +244,28 @@ impl RuleMatcher {
         looked_at
     }
 
+    /// The exceptions because of which rules leave out the event that was looked at last, each once.
+    pub(super) fn excepted(&self) -> &[ExceptionIndex] {
+        &self.excepted
+    }
+
     /// The rules that record the event that was looked at last, in the order of the rules.
     pub(super) fn recorded(&self) -> &[RuleIndex] {
         &self.recorded
+    }
+}
+
+/// Whether an event is the one that stands for its request: the first one with an answer. Requests
+/// that run long (watches, execs, logs …) are answered at `ResponseStarted`, all others at
+/// `ResponseComplete` or `Panic`; failed logins have no other stage than `ResponseStarted`.
+///
+/// For counts only. Rules see every stage with an answer, because a policy may omit the first;
+/// the request's identity keeps the second from counting twice.
+pub(super) fn is_canonical(event: &Event<'_>) -> bool {
+    match event.stage {
+        Stage::RequestReceived | Stage::Unfinished => false,
+        Stage::ResponseStarted | Stage::Panic => true,
+        Stage::ResponseComplete => !is_long_running(event),
     }
 }
 

@@ -54,6 +54,8 @@ words! {
         Comment = "comment",
         /// Somebody ended an alert by hand.
         Resolve = "resolve",
+        /// How often an exception was used in one hour.
+        Exception = "exception",
     }
 }
 

@@ -6,7 +6,7 @@ use crate::engine::{
     detect::{Facts, Known, Reach},
     diagnostic::Place,
     event::{
-        FieldId,
+        FieldId, FieldTable,
         derived::{OBJECT, POD_SPEC},
         well_known,
     },
@@ -115,7 +115,8 @@ pub(super) struct Requests<'r> {
 }
 
 /// The fields of a rule set that lie below some paths.
-struct Fields {
+#[derive(Debug)]
+pub(super) struct Fields {
     object: Vec<FieldId>,
     request_body: Vec<FieldId>,
     response_body: Vec<FieldId>,
@@ -127,7 +128,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn of(rules: &RuleSet) -> Fields {
+    pub(super) fn of(rules: &RuleSet) -> Fields {
         let below = |roots: &[&str]| -> Vec<FieldId> {
             let paths = rules.fields.paths().iter().zip(0..);
             let is_below = |path: &str| {
@@ -145,6 +146,38 @@ impl Fields {
             changed: below(&[OBJECT, POD_SPEC, "host_path", "subject"]),
             pod_spec: below(&[POD_SPEC]),
             answer: below(&["responseStatus", "annotations", "outcome", "duration"]),
+        }
+    }
+
+    /// What requests of a verb cannot have: who reads sends no body.
+    pub(super) fn learn_verb(&self, facts: &mut Facts<'_>, verb: &str) {
+        if READING.contains(&verb) {
+            absent(facts, &self.request_body);
+            absent(facts, &self.changed);
+        }
+    }
+
+    /// What requests for a resource that Kubernetes brings along cannot have.
+    pub(super) fn learn_resource(
+        &self,
+        facts: &mut Facts<'_>,
+        table: &FieldTable,
+        known: &Resource,
+        subresource: Option<&str>,
+    ) {
+        if subresource.is_some_and(|name| PARTS.contains(&name)) {
+            absent(facts, &self.changed);
+        }
+        if !known.changes_pod_spec(subresource) {
+            absent(facts, &self.pod_spec);
+            if !(known.name == "persistentvolumes" && subresource.is_none()) {
+                facts.learn_path(table, "host_path", Known::Absent);
+            }
+        }
+        if !subresource.is_some_and(|name| RUNS_COMMANDS.contains(&name)) {
+            for path in ["exec.command", "exec.plain"] {
+                facts.learn_path(table, path, Known::Absent);
+            }
         }
     }
 }
@@ -230,10 +263,7 @@ impl<'r> Requests<'r> {
             Some(None) => facts.learn(well_known::VERB, Known::NoneOf(&self.verbs)),
             Some(Some(verb)) => {
                 facts.learn(well_known::VERB, Known::Is(verb));
-                if READING.contains(&verb) {
-                    absent(&mut facts, &self.fields.request_body);
-                    absent(&mut facts, &self.fields.changed);
-                }
+                self.fields.learn_verb(&mut facts, verb);
             }
         }
         facts
@@ -258,21 +288,8 @@ impl<'r> Requests<'r> {
                 };
                 facts.learn(well_known::SUBRESOURCE, subresource);
                 let Some(known) = target.known() else { return };
-                let subresource = target.subresource();
-                if subresource.is_some_and(|name| PARTS.contains(&name)) {
-                    absent(facts, &self.fields.changed);
-                }
-                if !known.changes_pod_spec(subresource) {
-                    absent(facts, &self.fields.pod_spec);
-                    if !(known.name == "persistentvolumes" && subresource.is_none()) {
-                        facts.learn_path(&self.rules.fields, "host_path", Known::Absent);
-                    }
-                }
-                if !subresource.is_some_and(|name| RUNS_COMMANDS.contains(&name)) {
-                    for path in ["exec.command", "exec.plain"] {
-                        facts.learn_path(&self.rules.fields, path, Known::Absent);
-                    }
-                }
+                let table = &self.rules.fields;
+                self.fields.learn_resource(facts, table, known, target.subresource());
             }
             Target::Group(of) => {
                 facts.learn(well_known::RESOURCE, Known::NoneOf(&self.names));

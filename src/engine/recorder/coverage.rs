@@ -25,7 +25,7 @@ pub(super) type CoverageKey = (i64, Arc<str>);
 const EXPECTED_HOURS: i64 = 24;
 
 /// What was seen of an hour and not told yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hour {
     events: u64,
     cut: u64,
@@ -33,6 +33,20 @@ pub(super) struct Hour {
     /// Accesses that were not recorded, since there was no room.
     shed: u64,
     /// Records that were deleted before they were read, some of which may be of this hour.
+    lost: u64,
+    /// Events to which some rule is blind, since they were logged at too low a level.
+    below: u64,
+    /// What the last of these were.
+    below_what: String,
+}
+
+/// An [`Hour`] as it was stored before it knew of levels.
+#[derive(Deserialize)]
+struct HourWithoutLevels {
+    events: u64,
+    cut: u64,
+    dead_letters: u64,
+    shed: u64,
     lost: u64,
 }
 
@@ -47,7 +61,12 @@ struct HourBefore {
 impl Hour {
     /// Reads a stored one; `None` if it cannot be read.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Hour> {
-        postcard::from_bytes(bytes).ok().or_else(|| {
+        let without_levels = || {
+            let HourWithoutLevels { events, cut, dead_letters, shed, lost } =
+                postcard::from_bytes(bytes).ok()?;
+            Some(Hour { events, cut, dead_letters, shed, lost, ..Hour::default() })
+        };
+        postcard::from_bytes(bytes).ok().or_else(without_levels).or_else(|| {
             let HourBefore { events, cut, dead_letters } = postcard::from_bytes(bytes).ok()?;
             Some(Hour { events, cut, dead_letters, ..Hour::default() })
         })
@@ -187,6 +206,10 @@ impl Coverage {
         let hour = self.hours.entry(key.clone()).or_default();
         hour.events += seen.events;
         hour.cut += seen.cut;
+        hour.below += seen.below;
+        if let Some(what) = &seen.below_what {
+            what.as_ref().clone_into(&mut hour.below_what);
+        }
         self.changed.insert(key);
     }
 
@@ -199,7 +222,7 @@ impl Coverage {
             && *hour < current
             && let Some((key, hour)) = self.hours.pop_first()
         {
-            entries.push((key.0, entry_of(&key, hour, key.0 < told)));
+            entries.push((key.0, entry_of(&key, &hour, key.0 < told)));
             self.changed.insert(key);
         }
         if self.clusters.told != Some(current) && current >= told {
@@ -223,7 +246,7 @@ impl Coverage {
                     && !cluster.is_empty()
                 {
                     let key = (hour, Arc::clone(cluster));
-                    entries.push((hour, entry_of(&key, Hour::default(), false)));
+                    entries.push((hour, entry_of(&key, &Hour::default(), false)));
                 }
             }
         }
@@ -232,7 +255,7 @@ impl Coverage {
     /// What changed since the last call.
     pub(super) fn take_changed(&mut self) -> Vec<(CoverageKey, Option<Hour>)> {
         let changed = std::mem::take(&mut self.changed).into_iter();
-        changed.map(|key| (key.clone(), self.hours.get(&key).copied())).collect()
+        changed.map(|key| (key.clone(), self.hours.get(&key).cloned())).collect()
     }
 
     /// Clusters, if they changed since the last call.
@@ -249,20 +272,24 @@ impl Coverage {
     }
 }
 
-fn entry_of((hour, cluster): &CoverageKey, seen: Hour, is_late: bool) -> Entry {
+fn entry_of((hour, cluster): &CoverageKey, seen: &Hour, is_late: bool) -> Entry {
     let what = match seen {
         Hour { lost: 1.., .. } => "lost",
         Hour { cut: 0, dead_letters: 0, shed: 0, events: 0, .. } => "silent",
-        Hour { cut: 0, dead_letters: 0, shed: 0, .. } => "complete",
+        Hour { cut: 0, dead_letters: 0, shed: 0, below: 0, .. } => "complete",
         _ => "degraded",
     };
-    Entry::new(EntryKind::Coverage, cluster, if is_late { "late" } else { what })
+    let entry = Entry::new(EntryKind::Coverage, cluster, if is_late { "late" } else { what })
         .at(EventTime::from_micros(hour.saturating_mul(HOUR)))
         .count("events", seen.events)
         .count("cut", seen.cut)
         .count("dead_letters", seen.dead_letters)
         .count("shed", seen.shed)
-        .count("lost", seen.lost)
+        .count("lost", seen.lost);
+    if seen.below == 0 {
+        return entry;
+    }
+    entry.count("below", seen.below).fact("below", &seen.below_what)
 }
 
 #[cfg(test)]
@@ -277,7 +304,12 @@ mod tests {
             .plus(std::time::Duration::from_micros(hours.unsigned_abs() * HOUR.unsigned_abs()));
         let partition = Arc::new(PartitionName::new(partition, 0));
         let progress = Progress { partition, next_offset: 1, time_max: Some(time), records: 1 };
-        let seen = SeenHour { cluster: Some("c".into()), hour: 1_000 + hours, events: 1, cut: 0 };
+        let seen = SeenHour {
+            cluster: Some("c".into()),
+            hour: 1_000 + hours,
+            events: 1,
+            ..SeenHour::default()
+        };
         DetectionBatch {
             progress: vec![progress],
             time_min: Some(time),
@@ -312,8 +344,10 @@ mod tests {
     #[test]
     fn an_hour_is_read_as_it_was_stored_before() {
         let before = postcard::to_stdvec(&(7_u64, 1_u64, 2_u64)).unwrap();
-        let hour = Hour { events: 7, cut: 1, dead_letters: 2, shed: 0, lost: 0 };
-        assert_eq!(Hour::from_bytes(&before), Some(hour));
+        let hour = Hour { events: 7, cut: 1, dead_letters: 2, ..Hour::default() };
+        assert_eq!(Hour::from_bytes(&before), Some(hour.clone()));
+        let before = postcard::to_stdvec(&(7_u64, 1_u64, 2_u64, 0_u64, 0_u64)).unwrap();
+        assert_eq!(Hour::from_bytes(&before), Some(hour.clone()));
         assert_eq!(Hour::from_bytes(&postcard::to_stdvec(&hour).unwrap()), Some(hour));
         assert_eq!(Hour::from_bytes(&[]), None);
     }

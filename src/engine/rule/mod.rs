@@ -21,6 +21,7 @@ pub use sources::{RuleSources, SourceFile, SourcePart};
 
 pub use plan::{
     alert::{AlertSpec, CaptureSlot, LevelStep, Severity},
+    exception::{Exception, ExceptionIndex, Exceptions, LeftOut},
     expression::{
         Expression, Predicate, PredicateId, SameElement, ScheduleIndex, StringKind, Test, TimePart,
     },

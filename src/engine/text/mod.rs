@@ -6,7 +6,9 @@ mod harmless;
 mod numbers;
 pub mod paint;
 mod secrets;
+mod shell_word;
 
 pub use harmless::{bounded_line, bounded_lines, cut, lines, one_line, printable};
 pub use numbers::{counted, first_of, number, span, thousands};
 pub use secrets::Secrets;
+pub use shell_word::shell_word;

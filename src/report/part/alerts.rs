@@ -136,7 +136,7 @@ impl Alerts {
     }
 
     /// By rule and severity.
-    pub(in crate::report) fn rules_section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn rules_section(&self, sight: Sight) -> Section {
         let mut rules: BTreeMap<(&str, &str), Vec<&Life>> = BTreeMap::new();
         for life in self.lives.values() {
             rules.entry((&life.rule, &life.severity)).or_default().push(life);
@@ -170,7 +170,7 @@ impl Alerts {
                     Cell::text(rule),
                     Cell::text(lives.first().map_or("", |life| &life.title)),
                     Cell::text(severity),
-                    sight.count(all, scope.query("timeline", &[("--rule", rule)])),
+                    sight.count(all, ""),
                     Cell::number(good),
                     Cell::number(benign),
                     Cell::number(bad),

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::ROWS_MAX;
 use crate::{
     ask::coverage::Coverage,
-    engine::{text::counted, time::EventTime},
+    engine::{
+        text::{counted, first_of, thousands},
+        time::EventTime,
+    },
     report::{
         model::{Cell, Section, Sight, Table},
         scope::Scope,
@@ -26,7 +29,10 @@ struct OfCluster {
 pub(in crate::report) struct Seen {
     clusters: BTreeMap<String, OfCluster>,
     hours: u64,
+    /// The first hour that is told of.
+    first: i64,
     asked: u64,
+    below: BTreeMap<String, (u64, Vec<String>)>,
 }
 
 impl Seen {
@@ -47,7 +53,15 @@ impl Seen {
         let first = scope.period.from.micros().div_euclid(HOUR);
         let end = scope.period.to.micros().div_euclid(HOUR);
         let asked = u64::try_from(end - first).unwrap_or(0);
-        Seen { clusters, hours: hours.len() as u64, asked }
+        let mut below: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
+        for ((_, cluster), hour) in coverage.hours.iter().filter(|(_, hour)| hour.below > 0) {
+            below.entry(cluster.clone()).or_default().0 += hour.below;
+        }
+        for (cluster, what) in &coverage.below {
+            below.entry(cluster.clone()).or_default().1 = what.iter().cloned().collect();
+        }
+        let told = hours.first().copied().unwrap_or(first);
+        Seen { clusters, hours: hours.len() as u64, first: told, asked, below }
     }
 
     /// Whether a zero means that there was none.
@@ -67,7 +81,7 @@ impl Seen {
     }
 
     /// What a reader must know first.
-    pub(in crate::report) fn warnings(&self) -> Vec<String> {
+    pub(in crate::report) fn warnings(&self, scope: &Scope) -> Vec<String> {
         if self.clusters.is_empty() {
             return vec![
                 "No full hour of this period is told of: a zero here does not say that there was nothing"
@@ -77,8 +91,10 @@ impl Seen {
         let mut warnings = Vec::new();
         if self.hours < self.asked {
             warnings.push(format!(
-                "{} of the period are told of; the rest was not observed",
+                "{} of the {} of the period are told of, the first from {}; the rest was not observed",
                 counted(self.hours, "hour"),
+                thousands(self.asked),
+                scope.time(EventTime::from_micros(self.first.saturating_mul(HOUR))),
             ));
         }
         for (cluster, of) in &self.clusters {
@@ -96,7 +112,27 @@ impl Seen {
                 ));
             }
         }
+        for (cluster, (events, what)) in &self.below {
+            let name = if cluster.is_empty() { "records of no known cluster" } else { cluster };
+            let (events, what) = (counted(*events, "request"), first_of(what, 3));
+            warnings.push(format!(
+                "{name}: rules are blind to {events}, which were logged at too low a level ({what})"
+            ));
+        }
         warnings
+    }
+
+    /// What was logged at a level below what rules need.
+    fn below_table(&self) -> Table {
+        let columns = ["cluster", "requests below the level that rules need", "such as"];
+        let mut table = Table::new(columns, self.sight().zero());
+        for (cluster, (events, what)) in &self.below {
+            table.push(
+                ROWS_MAX,
+                [Cell::text(cluster), Cell::number(*events), Cell::text(what.join("; "))],
+            );
+        }
+        table
     }
 
     /// The coverage strip: clusters by hours and verdicts, then all spans that are not complete.
@@ -139,5 +175,6 @@ impl Seen {
                    sent leaves no trace: its metric apiserver_audit_error_total tells.")
             .table(table)
             .table(spans)
+            .table(self.below_table())
     }
 }

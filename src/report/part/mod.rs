@@ -2,7 +2,9 @@
 
 pub(super) mod alerts;
 pub(super) mod coverage;
+pub(super) mod exceptions;
 pub(super) mod people;
+pub(super) mod permissions;
 pub(super) mod requests;
 pub(super) mod totals;
 

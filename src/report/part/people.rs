@@ -50,8 +50,7 @@ impl People {
         if access.session == Some(SessionStep::End) {
             return;
         }
-        let is_machine = matches!(&*access.actor.kind, "serviceaccount" | "node" | "system");
-        let actors = if is_machine { &mut self.machines } else { &mut self.people };
+        let actors = if access.actor.is_machine() { &mut self.machines } else { &mut self.people };
         let unknown = || Arc::from("(not known)");
         let name = access.actor.id.clone().unwrap_or_else(unknown);
         of_key(actors, name, || Arc::from("(others)")).add(access, scope);

@@ -28,6 +28,7 @@ struct HourLine {
     cut: u64,
     dead_letters: u64,
     late: u64,
+    below: u64,
 }
 
 #[derive(Template)]
@@ -68,6 +69,7 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
         cut: known.cut,
         dead_letters: known.dead_letters,
         late: known.late,
+        below: known.below,
     });
     let page = CoveragePage {
         lines: lines.collect(),

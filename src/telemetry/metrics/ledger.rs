@@ -11,6 +11,7 @@ pub(super) struct LedgerMetrics {
     duplicates: IntCounter,
     names_left_out: IntCounter,
     usage_left_out: IntCounterVec,
+    exceptions_left_out: IntCounter,
     last: IntGauge,
     archived: IntGauge,
     spool: IntGauge,
@@ -30,6 +31,7 @@ impl LedgerMetrics {
             duplicates: b.counter("tripline_ledger_duplicates_total", "Copies of requests that were recorded already."),
             names_left_out: b.counter("tripline_ledger_names_left_out_total", "Accesses of whose objects the names were left out, since one actor had too many."),
             usage_left_out: b.counters("tripline_ledger_usage_left_out_total", &["reason"], "Uses of permissions that are not told: too_many of one actor and day, or late by more than a day."),
+            exceptions_left_out: b.counter("tripline_ledger_exceptions_left_out_total", "Uses of filters and of entries of lists that are not told, since too many different ones were used."),
             last: b.gauge("tripline_ledger_last_row", "Id of the newest row."),
             archived: b.gauge("tripline_ledger_archived_row", "Id of the newest row that is in a month file."),
             spool: b.gauge("tripline_ledger_spool_rows", "Rows that wait in the checkpoint for the archive."),
@@ -55,6 +57,7 @@ impl Metrics {
         for (reason, total) in [("too_many", counts.usage_left_out), ("late", counts.usage_late)] {
             advance(&self.ledger.usage_left_out.with_label_values(&[reason]), total);
         }
+        advance(&self.ledger.exceptions_left_out, counts.exceptions_left_out);
         self.ledger.last.set(i64::try_from(recorder.chain().id).unwrap_or(i64::MAX));
         self.ledger.spool.set(i64::try_from(recorder.spool_rows()).unwrap_or(i64::MAX));
     }

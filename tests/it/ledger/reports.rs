@@ -11,13 +11,13 @@ use tripline::{
     ask::{Params, coverage},
     engine::{
         diagnostic::{Problems, SourceText},
-        framework::read_frameworks,
+        framework::{Framework, read_frameworks},
         ledger::Row,
         time::EventTime,
     },
     report::{
-        Attested, Cell, Report, RuleInForce, Scope, Section, access_report, alerts_report,
-        compliance_report, csv, html, json,
+        Attested, Besides, Cell, ExceptionsThen, Report, RuleInForce, Scope, Section,
+        access_report, alerts_report, compliance_report, csv, html, json, permissions_section,
         sample::{SampleOf, sample},
     },
 };
@@ -61,8 +61,30 @@ impl Kept {
 
     fn access(&self) -> Report {
         let (coverage, attested) = (self.coverage(), self.attested());
-        access_report(&self.reader, &self.scope, &coverage, &attested, Vec::new(), &mut |_| {})
+        let besides = (&self.exceptions(), self.permissions());
+        access_report(&self.reader, &self.scope, &coverage, &attested, besides, &mut |_| {})
             .unwrap()
+    }
+
+    fn alerts(&self) -> Report {
+        let (coverage, attested, then) = (self.coverage(), self.attested(), self.exceptions());
+        alerts_report(&self.reader, &self.scope, &coverage, &attested, &then, &mut |_| {}).unwrap()
+    }
+
+    fn compliance(&self, framework: &Framework, rules: &[RuleInForce]) -> Report {
+        let (coverage, attested) = (self.coverage(), self.attested());
+        let exceptions = &self.exceptions();
+        let besides = Besides { rules, exceptions, permissions: self.permissions() };
+        let of = (framework, besides);
+        compliance_report(&self.reader, &self.scope, &coverage, &attested, of, &mut |_| {}).unwrap()
+    }
+
+    fn exceptions(&self) -> ExceptionsThen {
+        ExceptionsThen::of(&self.reader, &self.scope).unwrap()
+    }
+
+    fn permissions(&self) -> Section {
+        permissions_section(&self.reader, &self.scope, &self.coverage()).unwrap()
     }
 }
 
@@ -219,10 +241,7 @@ fn a_report_says_first_what_was_not_seen_and_claims_nothing_of_it() {
     let document: serde_json::Value = serde_json::from_str(&json::render(&report)).unwrap();
     assert_eq!(document["report"], "access");
     assert!(csv::rows(&report).iter().all(|row| row.len() == csv::COLUMNS.len()));
-    let alerts =
-        alerts_report(&kept.reader, &kept.scope, &kept.coverage(), &kept.attested(), &mut |_| {})
-            .unwrap();
-    assert_eq!(section(&alerts, "rules").tables[0].empty, Cell::NotObserved);
+    assert_eq!(section(&kept.alerts(), "rules").tables[0].empty, Cell::NotObserved);
 }
 
 #[test]
@@ -270,16 +289,7 @@ fn evidence_for_a_framework_is_numbers_of_the_ledger() {
         title: "A rule".to_owned(),
         controls: vec!["ours:A.1".to_owned()],
     };
-    let of = (&frameworks[0], &[rule][..], &[][..]);
-    let report = compliance_report(
-        &kept.reader,
-        &kept.scope,
-        &kept.coverage(),
-        &kept.attested(),
-        of,
-        &mut |_| {},
-    )
-    .unwrap();
+    let report = kept.compliance(&frameworks[0], &[rule]);
     let accesses: u64 = rows
         .iter()
         .filter_map(|row| row.access())
@@ -312,4 +322,109 @@ controls:
     {
         assert!(said.iter().any(|one| one.contains(wanted)), "{wanted}: {said:#?}");
     }
+}
+
+/// Words of a command as a shell takes them.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut is_quoted) = (Vec::new(), String::new(), false);
+    let mut chars = command.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => is_quoted = !is_quoted,
+            '\\' if !is_quoted => word.extend(chars.next()),
+            ' ' if !is_quoted => words.push(std::mem::take(&mut word)),
+            c => word.push(c),
+        }
+    }
+    words.push(word);
+    words
+}
+
+/// Commands that a report prints: of its numbers, and between backticks in its texts.
+fn commands(report: &Report) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut texts: Vec<&str> =
+        report.limits.iter().chain(&report.warnings).map(String::as_str).collect();
+    for section in &report.sections {
+        texts.extend(section.notes.iter().map(String::as_str));
+        for table in &section.tables {
+            for cell in table.rows.iter().flatten().chain([&table.empty]) {
+                match cell {
+                    Cell::Number(_, query) if !query.is_empty() => commands.push(query.clone()),
+                    Cell::Text(text) => texts.push(text),
+                    _ => {}
+                }
+            }
+        }
+    }
+    let quoted = texts.iter().flat_map(|text| text.split('`').skip(1).step_by(2));
+    commands.extend(quoted.filter(|text| text.starts_with("tripline ")).map(str::to_owned));
+    commands
+}
+
+#[test]
+fn reports_name_no_command_that_does_not_exist() {
+    let exists = |command: &str| tripline::cli::check_arguments(words(command));
+    assert!(exists("tripline timeline --rule x").is_err());
+    assert!(exists("tripline timelime").is_err());
+    let rows = rows_from("2026-03-04T10:00:00Z", 400);
+    let mut kept = Kept::new(&rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
+    let classes = ["all", "denied"].map(str::to_owned).into();
+    let shows = "framework: ours\ntitle: Ours\nversion: '1'\ncontrols:\n  - {id: A, title: All, classes: [all, denied], shows: [\
+                 alerts, clocks, clusters, coverage, delay, fields, integrity, levels, machines, machines_by_hand, own_alerts, \
+                 people, permissions, retention, rules]}\n";
+    let problems = Problems::new();
+    let frameworks = read_frameworks(&[SourceText::new("ours.yaml", shows)], &classes, &problems);
+    let said = problems.into_sorted();
+    assert!(said.is_empty(), "{said:?}");
+    let rule = RuleInForce {
+        id: "r-1".to_owned(),
+        title: "A rule".to_owned(),
+        controls: vec!["ours:A".to_owned()],
+    };
+    let mut count = 0;
+    for cluster in [None, Some("it's one")] {
+        kept.scope.cluster = cluster.map(str::to_owned);
+        let rules = std::slice::from_ref(&rule);
+        for report in [kept.access(), kept.alerts(), kept.compliance(&frameworks[0], rules)] {
+            for command in commands(&report) {
+                count += 1;
+                exists(&command).unwrap_or_else(|why| panic!("{command}: {why}"));
+            }
+        }
+    }
+    assert!(count > 50, "only {count} commands");
+}
+
+/// What rules left out, with who answers for it: used, unused, over.
+#[test]
+fn exceptions_are_in_reports_with_how_often_they_were_used() {
+    let recording = super::exceptions::recorded();
+    let kept = Kept::new(&recording.rows, "2026-03-04T00:00:00Z", "2026-03-06T00:00:00Z");
+    let report = kept.alerts();
+    let table = &section(&report, "exceptions").tables[0];
+    let said: Vec<(&str, &str, u64, &str)> = table
+        .rows
+        .iter()
+        .map(|row| (text(&row[0]), text(&row[1]), number(&row[4]), text(&row[7])))
+        .collect();
+    let mut naive: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in recording.rows.iter().filter_map(|row| row.entry()) {
+        if row.kind == tripline::engine::ledger::EntryKind::Exception {
+            *naive.entry(&row.subject).or_default() += row.count_of("uses");
+        }
+    }
+    let [bob, ann, nobody] =
+        ["bob*", "ann", "nobody"].map(|value| format!("`{value}` in lists/readers.yaml"));
+    let backup = "filter \"Not the backup\" in rules/r.yaml";
+    assert_eq!(
+        said,
+        [
+            (bob.as_str(), "ops", naive[bob.as_str()], "over"),
+            (backup, "storage", naive[backup], "in force"),
+            (&ann, "nobody", naive[ann.as_str()], "in force"),
+            (&nobody, "ops", 0, "in force"),
+        ]
+    );
+    assert_eq!(table.rows[3][4], Cell::NotObserved, "not all of the two days was seen");
 }

@@ -8,7 +8,7 @@ use tripline::engine::{
 };
 
 /// A small cluster.
-pub(super) fn cluster() -> Value {
+pub(crate) fn cluster() -> Value {
     let role = |kind: &str, namespace: Option<&str>, name: &str, rules: Value| {
         let mut metadata = json!({ "name": name, "creationTimestamp": "2026-01-01T00:00:00Z" });
         if let Some(namespace) = namespace {
@@ -132,6 +132,31 @@ fn what_is_no_list_is_refused_with_place_and_hint() {
             "`config` has no namespace",
             "-A",
         ),
+    ] {
+        refuses(&text, (place, what, hint));
+    }
+}
+
+/// Says where a list is wrong, how, and what to do.
+fn refuses(text: &str, (place, what, hint): (&str, &str, &str)) {
+    let mistake = import("rbac.json", text).expect_err(place);
+    assert!(
+        mistake.place.starts_with(place)
+            && mistake.what.contains(what)
+            && mistake.hint.contains(hint),
+        "{mistake}"
+    );
+}
+
+#[test]
+fn what_is_wrong_in_a_role_or_a_binding_is_refused_with_place_and_hint() {
+    let whole = cluster();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut value = whole.clone();
+        change(&mut value);
+        value.to_string()
+    };
+    for (text, place, what, hint) in [
         (changed(&|v| v["items"][0]["rules"] = "all".into()), "items[0].rules", "no list", "again"),
         (
             changed(&|v| v["items"][0]["rules"][1] = "all".into()),
@@ -191,13 +216,7 @@ fn what_is_no_list_is_refused_with_place_and_hint() {
             "print all of it",
         ),
     ] {
-        let mistake = import("rbac.json", &text).expect_err(place);
-        assert!(
-            mistake.place.starts_with(place)
-                && mistake.what.contains(what)
-                && mistake.hint.contains(hint),
-            "{mistake}"
-        );
+        refuses(&text, (place, what, hint));
     }
 }
 

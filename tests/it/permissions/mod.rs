@@ -12,6 +12,7 @@ use serde_json::json;
 use tripline::engine::time::EventTime;
 
 use evaluator::Request;
+pub(crate) use imports::cluster;
 
 /// Rules that record changes of permissions.
 const RULES: &str = "

@@ -10,6 +10,7 @@ const FOR_TESTS: &[(&str, &str)] = &[
     ("ONE_EVENT", "the table of the README is held to it"),
     ("alert_count", "the simulator bounds the dispatcher by it"),
     ("catalogue", "the README is held to it"),
+    ("check_arguments", "commands that reports print are held to it"),
     ("group_count", "the simulator bounds the dispatcher by it"),
     ("is_writing", "the simulator looks at it"),
     ("reading_all", "the straight line is held to the scanner by it"),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::engine::rule::{Expression, RuleIndex, RuleSet, RuleSteps};
+use crate::engine::rule::{DetectionRule, Expression, LeftOut, RuleIndex, RuleSet, RuleSteps};
 
 /// Alternatives of one rule at most: 8. A condition with more is looked at as a whole.
 const ALTERNATIVES_MAX: usize = 8;
@@ -16,16 +16,26 @@ pub(super) struct Alternative<'r> {
 }
 
 impl<'r> Alternative<'r> {
-    /// Those of all detection rules, in their order. A rule holds if any of its alternatives does.
+    /// Those of all detection rules, in their order, and behind them, numbered behind all rules, those of events
+    /// that are left out of them. A rule holds if any of its alternatives does.
     pub(super) fn of(rules: &'r RuleSet) -> Vec<Alternative<'r>> {
+        let of_rule =
+            |(index, rule): (RuleIndex, &'r DetectionRule)| (index, &rule.expression, rule.steps);
+        let behind = (rules.rules.len()..).filter_map(|number| u32::try_from(number).ok());
+        let of_left_out = |(index, left_out): (u32, &'r LeftOut)| {
+            (RuleIndex(index), &left_out.expression, left_out.steps)
+        };
+        let left_out = behind.zip(&rules.left_out).map(of_left_out);
         rules
             .detections()
-            .filter(|(_, rule)| rule.expression != Expression::Constant(false))
-            .flat_map(|(index, rule)| {
-                apart(&rule.expression).into_iter().map(move |condition| Alternative {
-                    rule: index,
-                    every_stage: rule.steps != RuleSteps::Canonical,
-                    unfinished: rule.steps == RuleSteps::AllAndUnfinished,
+            .map(of_rule)
+            .chain(left_out)
+            .filter(|(_, expression, _)| expression.can_hold())
+            .flat_map(|(rule, expression, steps)| {
+                apart(expression).into_iter().map(move |condition| Alternative {
+                    rule,
+                    every_stage: steps != RuleSteps::Canonical,
+                    unfinished: steps == RuleSteps::AllAndUnfinished,
                     condition,
                 })
             })

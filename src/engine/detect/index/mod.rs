@@ -85,11 +85,12 @@ impl Index {
         }
     }
 
-    /// Leaves out the rules that record, from now on.
+    /// Leaves out what only the ledger wants to know, from now on: the rules that record, and what is left out of
+    /// rules.
     pub(super) fn leave_out_recording(&mut self, rules: &RuleSet) {
         for (number, index) in self.rules.iter().enumerate() {
             let rule = rules.rules.get(index.index());
-            if matches!(rule, Some(Rule::Detection(rule)) if rule.record.is_some()) {
+            if rule.is_none_or(Rule::records) {
                 for bits in [&mut self.all, &mut self.every_stage, &mut self.unfinished] {
                     bits.set(number, false);
                 }

@@ -4,11 +4,11 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
     compiler::Compiler,
-    leaf::ItemCompiler,
+    leaf::{Entries, ItemCompiler},
     same_element::{check_arrays, same_element},
 };
 use crate::engine::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Problems},
     kubernetes::Stage,
     limits::CONDITION_TESTS_MAX,
     rule::{
@@ -19,7 +19,11 @@ use crate::engine::{
             outline::Outline,
             rule::{Note, RuleSteps},
         },
-        read::{document::DetectionSyntax, modifier::Operand, selection::Search},
+        read::{
+            document::DetectionSyntax,
+            modifier::Operand,
+            selection::{Item, Search},
+        },
     },
     syntax::{
         code,
@@ -49,6 +53,7 @@ impl Compiler<'_> {
         let mut items = ItemCompiler {
             builder: &mut self.builder,
             lists: self.lists,
+            entries: Entries::All,
             identity_notes: self.identity_notes,
             problems: self.problems,
             source: &detection.source,
@@ -57,14 +62,7 @@ impl Compiler<'_> {
             notes: RefCell::default(),
         };
         let errors_before = items.problems.error_count();
-        let mut selections: BTreeMap<&str, Expression> = BTreeMap::new();
-        for (name, search) in &detection.selections {
-            let expression = match search {
-                Some(search) => search_expression(&mut items, search, arrays),
-                None => Expression::Constant(false),
-            };
-            selections.insert(&name.text, expression);
-        }
+        let selections = selections_of(&mut items, detection, arrays);
         let notes = items.notes.take();
         check_arrays(detection, arrays, self.problems);
         if !self.check_size(detection, &selections) {
@@ -80,6 +78,57 @@ impl Compiler<'_> {
         check_bodies(detection, &expression, &self.builder, self.problems);
         let outlines = trees().map(|tree| Outline::of(tree, &selections)).collect();
         Compiled { expression, outline: Outline::any(outlines), notes }
+    }
+
+    /// A document's conditions as they would be without the entries of a list of which more is said than their
+    /// values, and for each of these entries, by its number, what holds of the events that it is about. `None` if
+    /// the document does not name the list, or that comes to more than one rule may.
+    pub(in crate::engine) fn condition_without(
+        &mut self,
+        detection: &DetectionSyntax,
+        arrays: &[Text],
+        list: &str,
+    ) -> Option<(Expression, Vec<(usize, Expression)>)> {
+        let searches = detection.selections.iter().filter_map(|(_, search)| search.as_ref());
+        let names_it = |item: &&Item| item.values.iter().any(|(value, _)| value.names_list(list));
+        let naming: Vec<Item> = searches
+            .flat_map(Search::items)
+            .filter(names_it)
+            .map(|item| Item { all: false, negated: false, ..item.clone() })
+            .collect();
+        if naming.is_empty() {
+            return None;
+        }
+        // All of it was reported before.
+        let problems = Problems::new();
+        let mut items = ItemCompiler {
+            builder: &mut self.builder,
+            lists: self.lists,
+            entries: Entries::Plain(list),
+            identity_notes: self.identity_notes,
+            problems: &problems,
+            source: &detection.source,
+            predicate_count: 0,
+            regex_count: 0,
+            notes: RefCell::default(),
+        };
+        let selections = selections_of(&mut items, detection, arrays);
+        let trees = detection.conditions.iter().map(|(tree, _)| tree);
+        let expression = any(trees.map(|tree| evaluate(tree, &selections)));
+        let mut of_entries = Vec::new();
+        for (number, entry) in self.lists.get(list)?.entries.iter().enumerate() {
+            if entry.exception.is_none() {
+                continue;
+            }
+            items.entries = Entries::One(list, number);
+            let tests = naming.iter().map(|item| {
+                let mut item = item.clone();
+                item.values.retain(|(value, _)| value.names_list(list));
+                items.item(&item)
+            });
+            of_entries.push((number, any(tests)));
+        }
+        (!problems.has_errors()).then_some((expression, of_entries))
     }
 
     /// Refuses conditions that name large selections again and again.
@@ -102,6 +151,23 @@ impl Compiler<'_> {
         }
         true
     }
+}
+
+/// The expression of each selection.
+fn selections_of<'d>(
+    items: &mut ItemCompiler<'_>,
+    detection: &'d DetectionSyntax,
+    arrays: &[Text],
+) -> BTreeMap<&'d str, Expression> {
+    let mut selections: BTreeMap<&str, Expression> = BTreeMap::new();
+    for (name, search) in &detection.selections {
+        let expression = match search {
+            Some(search) => search_expression(items, search, arrays),
+            None => Expression::Constant(false),
+        };
+        selections.insert(&name.text, expression);
+    }
+    selections
 }
 
 fn search_expression(items: &mut ItemCompiler<'_>, search: &Search, arrays: &[Text]) -> Expression {

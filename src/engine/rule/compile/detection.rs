@@ -21,6 +21,19 @@ use crate::engine::{
     },
 };
 
+/// A detection rule, and what it was made of.
+#[derive(Debug)]
+pub(in crate::engine) struct CompiledDetection {
+    /// To be evaluated.
+    pub(in crate::engine) rule: DetectionRule,
+    /// Its condition as it was written.
+    pub(in crate::engine) outline: Outline,
+    /// Its condition without filters and times.
+    pub(in crate::engine) own: Expression,
+    /// What it asks of the time of an event.
+    pub(in crate::engine) times: Vec<Expression>,
+}
+
 /// Fields by which alerts of a plain detection rule are told apart, unless it says otherwise.
 const DEFAULT_KEY: [&str; 4] = [CLUSTER, "actor.id", "objectRef.namespace", "objectRef.name"];
 
@@ -32,14 +45,14 @@ impl Compiler<'_> {
         filters: Vec<&CompiledFilter<'_>>,
         mut wanted: Wanted,
         alerts: bool,
-    ) -> (DetectionRule, Outline) {
+    ) -> CompiledDetection {
         let header = &document.header;
         let has_state = header.extension.state.is_some();
         let name = self.names.of.get(index);
         let events = name.filter(|_| has_state).map(|name| name.of_part("events", "events"));
         let mut meta = meta_of(header, events.as_ref().or(name));
         let own = self.condition_of(&document.detection, &header.extension.same_element);
-        let (mut parts, mut outlines) = (vec![own.expression], vec![own.outline]);
+        let (mut parts, mut outlines) = (vec![own.expression.clone()], vec![own.outline]);
         add_notes(&mut meta.about.notes, &own.notes);
         for (filter, compiled) in filters {
             if let Some(own) = parts.first() {
@@ -57,7 +70,7 @@ impl Compiler<'_> {
             more.extend(expires.map(|(until, _)| Expression::Before(*until)));
         }
         outlines.extend(more.iter().cloned().map(Outline::Part));
-        parts.extend(more);
+        parts.extend(more.iter().cloned());
         if alerts && !has_state {
             let key = self.key_of(document);
             wanted.add(&key);
@@ -85,7 +98,8 @@ impl Compiler<'_> {
             capture_names: wanted.0,
             record: header.extension.record.clone(),
         };
-        (rule, Outline::all(outlines))
+        let outline = Outline::all(outlines);
+        CompiledDetection { rule, outline, own: own.expression, times: more }
     }
 
     /// The fields that identify an alert of a detection rule.

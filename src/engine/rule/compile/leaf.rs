@@ -35,6 +35,8 @@ pub(in crate::engine) struct ItemCompiler<'a> {
     pub(in crate::engine) builder: &'a mut Builder,
     /// All lists.
     pub(in crate::engine) lists: &'a Lists,
+    /// Which of their entries count.
+    pub(in crate::engine) entries: Entries<'a>,
     /// Where problems go.
     pub(in crate::engine) problems: &'a Problems,
     /// The file of the document.
@@ -47,6 +49,27 @@ pub(in crate::engine) struct ItemCompiler<'a> {
     pub(in crate::engine) identity_notes: &'a IdentityNotes,
     /// What is said of the entries of lists and identities that it has asked for so far.
     pub(in crate::engine) notes: RefCell<Vec<Note>>,
+}
+
+/// Which entries of lists count.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Entries<'a> {
+    /// All of them.
+    All,
+    /// Of one list, only those of which nothing is said but their values.
+    Plain(&'a str),
+    /// Of one list, only the one with this number.
+    One(&'a str, usize),
+}
+
+impl Entries<'_> {
+    fn has(self, list: &str, number: usize, entry: &ListEntry) -> bool {
+        match self {
+            Entries::Plain(of) if of == list => entry.exception.is_none(),
+            Entries::One(of, one) if of == list => number == one,
+            Entries::All | Entries::Plain(_) | Entries::One(..) => true,
+        }
+    }
 }
 
 /// The tests of a value, before they are joined, by the time at which they end.
@@ -244,6 +267,10 @@ impl ItemCompiler<'_> {
                 self.error(code::TOO_MANY, span, title, "use one placeholder a value");
                 return Vec::new();
             }
+            let counts =
+                |(number, entry): &(usize, &ListEntry)| self.entries.has(name, *number, entry);
+            let entries = list.entries.iter().enumerate().filter(counts);
+            let entries: Vec<&ListEntry> = entries.map(|(_, entry)| entry).collect();
             let notes = list.entries.iter().filter_map(|entry| entry.note.as_ref());
             add_notes(&mut self.notes.borrow_mut(), notes);
             let filled = |(pattern, until): &(Pattern, Option<EventTime>), entry: &ListEntry| {
@@ -258,7 +285,7 @@ impl ItemCompiler<'_> {
             };
             done = done
                 .iter()
-                .flat_map(|before| list.entries.iter().map(move |entry| filled(before, entry)))
+                .flat_map(|before| entries.iter().map(move |entry| filled(before, entry)))
                 .collect();
         }
         done

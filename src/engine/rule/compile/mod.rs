@@ -9,6 +9,7 @@ pub(in crate::engine) mod compiler;
 mod condition;
 mod correlation;
 mod detection;
+mod exception;
 mod filter;
 mod graph;
 mod leaf;
@@ -19,14 +20,17 @@ mod state;
 mod timed;
 
 use self::{
-    compiler::Compiler, correlation::compile_correlation, made::Made, risk::risk_rules,
-    state::compile_state, timed::timed_inputs,
+    compiler::Compiler, correlation::compile_correlation, detection::CompiledDetection,
+    exception::Excepted, made::Made, risk::risk_rules, state::compile_state, timed::timed_inputs,
 };
 use crate::engine::{
     diagnostic::Diagnostic,
     limits::FIELDS_MAX,
     rule::{
-        plan::{rule::Rule, set::RuleSet},
+        plan::{
+            rule::{Rule, RuleIndex},
+            set::RuleSet,
+        },
         read::document::RuleDocument,
     },
     syntax::code,
@@ -39,15 +43,22 @@ pub(in crate::engine) fn compile(mut compiler: Compiler<'_>, version: String) ->
     graph::check_effect(&compiler, &graph);
     let filters = compiler.filters_by_rule();
     let compiled_filters = compiler.all_filters();
+    let mut excepted = Excepted::of(&compiler);
     let (mut made, mut states) = (Made::default(), Vec::new());
     for (index, document) in documents.iter().enumerate() {
         let RuleDocument::Detection(detection) = document else { continue };
         let wanted = graph.wanted.get(&index).cloned().unwrap_or_default();
         let own_filters = filters.get(&index).map_or(&[][..], Vec::as_slice);
-        let own_filters = own_filters.iter().filter_map(|filter| compiled_filters.get(filter));
+        let own_filters: Vec<_> = own_filters
+            .iter()
+            .filter_map(|filter| Some((*filter, compiled_filters.get(filter)?)))
+            .collect();
         let alerts = graph.alerts(index);
-        let (rule, outline) =
-            compiler.detection(index, detection, own_filters.collect(), wanted, alerts);
+        let filters = own_filters.iter().map(|(_, filter)| *filter).collect();
+        let compiled = compiler.detection(index, detection, filters, wanted, alerts);
+        let next = RuleIndex(u32::try_from(made.rules.len()).expect("rules are bounded"));
+        excepted.add_rule(&mut compiler, (next, detection), &own_filters, &compiled);
+        let CompiledDetection { rule, outline, .. } = compiled;
         // Of a rule with state the events come first; what it makes of them follows below.
         let rule_index = if detection.header.extension.state.is_some() {
             let part = made.add_part(index, Rule::Detection(rule));
@@ -82,7 +93,10 @@ pub(in crate::engine) fn compile(mut compiler: Compiler<'_>, version: String) ->
         let title = format!("all rules together name more than {FIELDS_MAX} fields");
         compiler.problems.push(Diagnostic::error_nowhere(code::TOO_MANY, title));
     }
+    let (exceptions, left_out) = excepted.finish();
     RuleSet {
+        exceptions,
+        left_out,
         fields: compiler.builder.fields,
         predicates: compiler.builder.predicates,
         schedules: compiler.schedules.to_vec(),

@@ -51,6 +51,11 @@ impl Expression {
         }
     }
 
+    /// Whether it is not known beforehand that nothing is like it.
+    pub(in crate::engine) fn can_hold(&self) -> bool {
+        *self != Expression::Constant(false)
+    }
+
     /// Calls `see` with each predicate that decides the condition, but for those within
     /// [`SameElement`].
     pub fn for_each_predicate(&self, see: &mut impl FnMut(PredicateId)) {

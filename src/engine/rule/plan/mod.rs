@@ -2,6 +2,7 @@
 
 pub(in crate::engine) mod alert;
 pub(in crate::engine) mod build;
+pub(in crate::engine) mod exception;
 pub(in crate::engine) mod expression;
 pub(in crate::engine) mod hours;
 pub(in crate::engine) mod outline;

@@ -12,6 +12,7 @@ use std::{
 use hashbrown::HashMap;
 
 use super::{
+    exception::{Exceptions, LeftOut},
     expression::Predicate,
     outline::Outline,
     rule::{CorrelationInput, CorrelationRule, DetectionRule, Origin, Rule, RuleIndex},
@@ -39,6 +40,11 @@ pub struct RuleSet {
     /// How the conditions of detection rules were written, for explaining them. Never evaluated
     /// otherwise.
     pub outlines: BTreeMap<RuleIndex, Outline>,
+    /// Filters, and entries of lists of which more is said than their values: filters first, in the order of the
+    /// files.
+    pub exceptions: Exceptions,
+    /// What tells how often exceptions are used, by rules.
+    pub left_out: Vec<LeftOut>,
     /// Hash of all files the set was made from; shown by `/-/rules` and in logs.
     pub version: String,
     /// The files that it was made from.
@@ -70,6 +76,11 @@ impl RuleSet {
     /// If the index comes from another rule set.
     pub fn rule(&self, index: RuleIndex) -> &Rule {
         self.rules.get(index.index()).expect("a rule index belongs to this rule set")
+    }
+
+    /// What is left out of rules, by its number behind theirs: so both stand in one index.
+    pub(in crate::engine) fn left_out_at(&self, index: RuleIndex) -> Option<&LeftOut> {
+        self.left_out.get(index.index().checked_sub(self.rules.len())?)
     }
 
     /// The rule with an id, exactly as it is stored.

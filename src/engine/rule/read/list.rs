@@ -40,11 +40,13 @@ pub(in crate::engine) struct ListEntry {
     pub(in crate::engine) until: Option<EventTime>,
     /// Who answers for it, and why it is there.
     pub(in crate::engine) note: Option<Note>,
+    /// What it is called, if more is said of it than its value.
+    pub(in crate::engine) exception: Option<String>,
 }
 
 impl ListEntry {
     fn plain(value: &str) -> ListEntry {
-        ListEntry { pattern: Pattern::parse(value), until: None, note: None }
+        ListEntry { pattern: Pattern::parse(value), until: None, note: None, exception: None }
     }
 }
 
@@ -63,6 +65,11 @@ impl Lists {
     /// All names, sorted.
     pub(in crate::engine) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
+    }
+
+    /// All lists, by name.
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (&str, &List)> {
+        self.0.iter().map(|(name, list)| (name.as_str(), list))
     }
 
     /// Warns about lists that no rule has asked for.
@@ -174,8 +181,10 @@ fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<Lis
     warn_of_any_namespace(context, &node.span, &value);
     let pattern = Pattern::parse(&value);
     let on = format!("`{value}` in {}", context.source.name);
-    let note = Note { on, owner, reason, value: Some(pattern.regex(false)) };
-    Some(ListEntry { pattern, until, note: Some(note).filter(Note::is_said) })
+    let note = Note { on: on.clone(), owner, reason, value: Some(pattern.regex(false)) };
+    let note = Some(note).filter(Note::is_said);
+    let exception = (note.is_some() || until.is_some()).then_some(on);
+    Some(ListEntry { pattern, until, note, exception })
 }
 
 /// Warns about service accounts whose namespace anybody may make.

@@ -90,6 +90,18 @@ impl Operand {
         }
     }
 
+    /// Whether the entries of this list are to be put into it.
+    pub(in crate::engine) fn names_list(&self, list: &str) -> bool {
+        match self {
+            Operand::Text { pattern, .. } | Operand::Network(pattern) => {
+                pattern.placeholders().any(|name| name == list)
+            }
+            Operand::Regex(regex) => regex.source.placeholders().any(|name| name == list),
+            Operand::AnyOf(values) => values.iter().any(|value| value.names_list(list)),
+            _ => false,
+        }
+    }
+
     /// The text that it is, if it is one without wildcards and placeholders.
     pub(in crate::engine) fn plain_text(&self) -> Option<&str> {
         match self {
