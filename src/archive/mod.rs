@@ -9,6 +9,7 @@ pub mod notes;
 mod pack;
 mod query;
 mod reader;
+mod rules_then;
 mod schema;
 pub mod sign;
 mod spool;
@@ -21,6 +22,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 pub use query::{Cursor, Filter, Page, Query};
 pub use reader::{MonthStatus, Reader};
+pub use rules_then::{FileThen, RulesThen, rules_at};
 pub use writer::{Archive, Limits, Retired};
 
 use crate::engine::{ledger::Chain, time::WallTime};

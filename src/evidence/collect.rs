@@ -8,13 +8,11 @@ use std::{
 use super::{
     events::{self, Events, FetchEvent, OpenHistory, Shown},
     package::{ALERT, LIFE, Manifest, Package, README, TIMELINE, VERSION},
-    proof,
-    rows::each,
-    rules,
+    proof, rules,
     snapshot::Snapshot,
 };
 use crate::{
-    archive::{ArchiveError, Filter, Query, Reader},
+    archive::{ArchiveError, Filter, Query, Reader, rules_at},
     engine::{
         ledger::{Body, Entry, EntryKind, Row},
         text::{counted, printable},
@@ -75,16 +73,16 @@ pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest)
         manifest.missing.push(format!("a part of the ledger cannot be read: {problem}"));
     }
     let mut wanted: BTreeSet<u64> = life.rows.iter().map(|row| row.id).collect();
-    let then = rules::rules_at(reader, life.first_of_episode())?;
+    let then = rules_at(reader, life.first_of_episode())?;
     wanted.extend(then.rows.iter().copied());
     manifest.rule_set.clone_from(&then.version);
     if then.version.is_empty() {
         manifest.missing.push("the ledger does not say which rules were in force".to_owned());
     }
-    for (file, _) in then.files.iter().filter(|(_, text)| text.is_none()) {
+    for file in then.files.iter().filter(|file| file.text.is_none()) {
         manifest.missing.push(format!("the ledger does not have the text of {}", file.name));
     }
-    manifest.rules = then.add_to(&mut package);
+    manifest.rules = rules::add_to(&mut package, then.files);
     package.add(LIFE, lines(&life.rows));
     let timeline = timeline_of(reader, &life, asked.around, &mut manifest.missing)?;
     package.add(TIMELINE, lines(&timeline));
@@ -163,7 +161,7 @@ impl Life {
 fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
     let beginning = beginning.to_ascii_lowercase();
     let (mut rows, mut names) = (Vec::new(), BTreeSet::new());
-    each(reader, vec![Filter::Entries(EntryKind::Alert)], &mut |row| {
+    reader.each_of(&[Filter::Entries(EntryKind::Alert)], |row| {
         if let Some(entry) = row.entry().filter(|entry| entry.subject.starts_with(&beginning)) {
             names.insert(entry.subject.clone());
             rows.push(row.clone());
@@ -189,7 +187,7 @@ fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
         }
     };
     for kind in EntryKind::ALL.into_iter().filter(|kind| tells_of_alerts(*kind)) {
-        each(reader, vec![Filter::Entries(kind)], &mut |row| {
+        reader.each_of(&[Filter::Entries(kind)], |row| {
             let is_about = row.entry().is_some_and(|entry| {
                 let mut named = entry.fact_of("alerts").into_iter().flat_map(str::split_whitespace);
                 entry.subject == fingerprint || named.any(|name| name == fingerprint)
