@@ -14,9 +14,11 @@ mod incident;
 pub mod json;
 mod model;
 mod names;
+mod order;
 mod part;
 pub mod sample;
 mod scope;
+mod shipped;
 
 pub use access::access_report;
 pub use alerts::alerts_report;
@@ -24,4 +26,6 @@ pub use compliance::{RuleInForce, compliance_report};
 pub use head::Attested;
 pub use incident::incident_report;
 pub use model::{Cell, Report, ReportKind, Section, Sight, Table};
+pub use order::{CheckSignature, Made, Order, ReportFormat, Wanted, make, write};
 pub use scope::Scope;
+pub use shipped::shipped_frameworks;
