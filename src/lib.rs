@@ -30,6 +30,8 @@ pub mod notify;
 #[cfg(feature = "shell")]
 pub mod report;
 #[cfg(feature = "shell")]
+pub mod rule_test;
+#[cfg(feature = "shell")]
 pub mod server;
 #[cfg(feature = "shell")]
 pub mod source;

@@ -19,6 +19,7 @@ mod input;
 mod ledger_topic;
 pub mod pipeline;
 pub mod reload;
+mod rule_tests;
 pub mod run;
 mod self_alert;
 mod source_health;

@@ -20,7 +20,9 @@ use crate::{
     telemetry::Metrics,
 };
 
-use super::{canary, clock::now, pipeline::Pipeline, self_alert::RefusedEdits};
+use super::{
+    canary, clock::now, pipeline::Pipeline, rule_tests::play_tests, self_alert::RefusedEdits,
+};
 
 /// Problems that the alert about a refused edit shows: 10. The log has all of them.
 const PROBLEMS_TOLD: usize = 10;
@@ -60,6 +62,11 @@ impl RuleFiles {
             sources.rules.push(canary::rule());
         }
         Ok(sources)
+    }
+
+    /// Plays the tests that stand beside them, and tells the status; does not wait for it.
+    pub fn play_tests(&self, rules: &Arc<RuleSet>, status: &Arc<Status>) {
+        play_tests(self.directory.clone(), Arc::clone(rules), Arc::clone(status));
     }
 
     /// Reads and compiles them.
@@ -171,6 +178,7 @@ impl Reloader {
         let count = rules.written_count();
         tracing::info!(rules = count, version = rules.version, "rules reloaded");
         let said = rules.written_counted();
+        self.files.play_tests(&rules, &self.status);
         let in_force = pipeline.replace_rules(rules);
         self.metrics.reload(true);
         self.status.set_component("rules", Health::Ok, &said);

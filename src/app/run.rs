@@ -26,7 +26,9 @@ use crate::{
         recorder::Sign, text::counted,
     },
     notify::{Printer, Receivers},
-    server::{self, ActRequest, Desk, FetchEvent, Health, ReloadRequest, ServerContext, Status},
+    server::{
+        self, ActRequest, Desk, Events, FetchEvent, Health, ReloadRequest, ServerContext, Status,
+    },
     source::SourceError,
     store::{Store, StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -148,7 +150,7 @@ async fn run_in(
         reload,
         acts,
         desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
-        fetch_event: Some(fetch_event(&configuration)),
+        events: Events::new(fetch_event(&configuration)),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
@@ -159,6 +161,7 @@ async fn run_in(
     let result = match started {
         Ok((pipeline, receivers)) => {
             let topic = start_ledger_topic(&configuration, &metrics, &status)?;
+            configuration.rule_files().play_tests(&rules.rules, &status);
             let reloader = Reloader::new(
                 configuration.rule_files(),
                 &rules.rules,

@@ -9,7 +9,7 @@ pub mod notes;
 mod pack;
 mod query;
 mod reader;
-mod rule_set;
+mod rules_then;
 mod schema;
 pub mod sign;
 mod spool;
@@ -22,7 +22,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 pub use query::{Cursor, Filter, Page, Query};
 pub use reader::{MonthStatus, Reader};
-pub use rule_set::{FileThen, RulesThen, rules_then};
+pub use rules_then::{FileThen, RulesThen, rules_at, rules_before};
 pub use writer::{Archive, Limits, Retired};
 
 use crate::engine::{ledger::Chain, time::WallTime};

@@ -12,14 +12,20 @@ use super::{
     ArchiveError, DIRECTORY_NAME,
     month::Month,
     months,
-    query::{Cursor, Page, Query},
+    query::{Cursor, Filter, Page, Query},
     schema::is_being_made,
     spool,
 };
-use crate::engine::ledger::{Chain, Content, Row};
+use crate::engine::{
+    ledger::{Chain, Content, Row},
+    time::EventTime,
+};
 
 /// Texts that are compared with one that nobody knows: 10,000 of each month.
 const TEXTS_COMPARED_MAX: usize = 10_000;
+
+/// Rows that are in memory at once while all are looked through.
+const ROWS_AT_ONCE: usize = 10_000;
 
 /// A ledger that is open for reading.
 #[derive(Debug)]
@@ -156,6 +162,26 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Calls back with all rows that filters let through, in the order of time, 10,000 of them in memory at once.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn each_of(
+        &self,
+        filters: &[Filter],
+        mut take: impl FnMut(&Row),
+    ) -> Result<(), ArchiveError> {
+        let (from, to) = (EventTime::MIN, EventTime::MAX);
+        let filters = filters.to_vec();
+        let mut query = Query { filters, from, to, after: None, limit: ROWS_AT_ONCE };
+        loop {
+            let page = self.page(&query)?;
+            page.rows.iter().for_each(&mut take);
+            let Some(next) = page.next else { return Ok(()) };
+            query.after = Some(next);
+        }
     }
 
     /// Where the chain stood before the first row that is here.

@@ -7,19 +7,14 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use super::{exit, output, shipped_frameworks, shipped_rules};
+use super::{exit, output, shipped_rules};
 use crate::{
     app::clock::now,
-    archive::{
-        Reader,
-        sign::PublicKey,
-        verify::{Asked, leave_out, verify},
-    },
+    archive::{Reader, sign::PublicKey},
     ask::{
-        self, AskError, Params, Period,
-        coverage::{self, Coverage},
+        self, AskError, Params,
         table::{COLUMNS, cells, csv, table},
     },
     config::rules_dir::read_rules_dir,
@@ -31,21 +26,10 @@ use crate::{
         text::{counted, printable, thousands},
     },
     report::{
-        self, Attested, Besides, ExceptionsThen, Report, RuleInForce, Scope,
+        self, CheckSignature, Made, Order, ReportFormat, RuleInForce, Scope, Wanted,
         sample::{SIZE_MAX, Sample, SampleOf, event_hash_of, position_of},
     },
 };
-
-/// How a report is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ReportFormat {
-    /// One page that needs nothing else, for a screen and for A4.
-    Html,
-    /// One JSON document.
-    Json,
-    /// One line a cell.
-    Csv,
-}
 
 /// Write a report on what the ledger says of a period.
 ///
@@ -111,8 +95,7 @@ struct FileArgs {
     #[command(flatten)]
     period: PeriodArgs,
     /// html, json or csv.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "html")]
-    #[arg(hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "html", value_parser = report_format)]
     format: ReportFormat,
     /// Write it to this file instead of standard output.
     #[arg(long, short = 'o', value_name = "FILE")]
@@ -187,18 +170,8 @@ fn answer_format(word: &str) -> Result<ask::Format, String> {
 
 pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
-        ReportCommand::Access(args) => args.write("30d", |open, scope, coverage, attested| {
-            let reader = &open.reader;
-            let permissions = report::permissions_section(reader, scope, coverage)?;
-            let exceptions = ExceptionsThen::of(reader, scope)?;
-            let besides = (&exceptions, permissions);
-            report::access_report(reader, scope, coverage, attested, besides, &mut progress)
-        }),
-        ReportCommand::Alerts(args) => args.write("30d", |open, scope, coverage, attested| {
-            let exceptions = ExceptionsThen::of(&open.reader, scope)?;
-            let reader = &open.reader;
-            report::alerts_report(reader, scope, coverage, attested, &exceptions, &mut progress)
-        }),
+        ReportCommand::Access(args) => args.write(Wanted::Access),
+        ReportCommand::Alerts(args) => args.write(Wanted::Alerts),
         ReportCommand::Compliance(args) => {
             let (rules, frameworks) = match args.read() {
                 Ok(read) => read,
@@ -214,30 +187,9 @@ pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
                 ));
                 return Ok(ExitCode::from(exit::USAGE));
             };
-            args.file.write("30d", |open, scope, coverage, attested| {
-                let reader = &open.reader;
-                let besides = Besides {
-                    rules: &rules,
-                    exceptions: &ExceptionsThen::of(reader, scope)?,
-                    permissions: report::permissions_section(reader, scope, coverage)?,
-                };
-                let of = (framework, besides);
-                report::compliance_report(reader, scope, coverage, attested, of, &mut progress)
-            })
+            args.file.write(Wanted::Compliance(framework, &rules))
         }
-        ReportCommand::Incident(args) => {
-            args.file.write("30d", |open, scope, coverage, attested| {
-                let reader = &open.reader;
-                report::incident_report(
-                    reader,
-                    scope,
-                    coverage,
-                    attested,
-                    &args.fingerprint,
-                    &mut progress,
-                )
-            })
-        }
+        ReportCommand::Incident(args) => args.file.write(Wanted::Incident(&args.fingerprint)),
     }
 }
 
@@ -273,61 +225,39 @@ fn answered(error: AskError) -> anyhow::Result<ExitCode> {
 }
 
 impl FileArgs {
-    fn write(
-        &self,
-        span_default: &str,
-        make: impl FnOnce(&Open, &Scope, &Coverage, &Attested) -> Result<Report, AskError>,
-    ) -> anyhow::Result<ExitCode> {
+    fn write(&self, wanted: Wanted<'_>) -> anyhow::Result<ExitCode> {
         let key = self.public_key.as_deref().map(PublicKey::read).transpose()?;
-        let mut open = match self.period.open(span_default) {
+        let Open { mut reader, scope } = match self.period.open("30d") {
             Ok(open) => open,
             Err(error) => return answered(error),
         };
-        let mut attested = self.attest(&open.reader, key.as_ref(), &open.scope.period);
-        attested.problems.extend(leave_out(&mut open.reader, &attested.verified.faults));
-        let made =
-            coverage_of(&open).and_then(|coverage| make(&open, &open.scope, &coverage, &attested));
+        let check = |head: &Hash, signature: &[u8]| {
+            key.as_ref().is_some_and(|key| key.signed(head, signature))
+        };
+        let check: Option<CheckSignature<'_>> = if key.is_some() { Some(&check) } else { None };
+        show("verifying the ledger …");
+        let (author, now) = (self.author.as_str(), now().as_event());
+        let order = Order { wanted, scope: &scope, author, now, check };
+        let made = report::make(&mut reader, &order, &mut progress);
         show("");
-        let made = match made {
+        let Made { report, holds } = match made {
             Ok(made) => made,
             Err(error) => return answered(error),
         };
-        let text = match self.format {
-            ReportFormat::Html => report::html::render(&made)?,
-            ReportFormat::Json => report::json::render(&made),
-            ReportFormat::Csv => csv(&report::csv::COLUMNS, &report::csv::rows(&made)),
-        };
+        let text = report::write(&report, self.format)?;
         match &self.output {
             None => output::print_all(&text)?,
             Some(path) => write_file(path, &text)?,
         }
-        for warning in &made.warnings {
+        for warning in &report.warnings {
             output::tell(&format!("warning: {warning}"));
         }
-        let holds = attested.verified.is_sound() && attested.problems.is_empty();
         Ok(if holds { exit::OK } else { ExitCode::from(exit::FAILURE) })
-    }
-
-    fn attest(&self, reader: &Reader, key: Option<&PublicKey>, period: &Period) -> Attested {
-        show("verifying the ledger …");
-        let check =
-            |head: &Hash, signature: &[u8]| key.is_some_and(|key| key.signed(head, signature));
-        let check = key.is_some().then_some(&check as &dyn Fn(&Hash, &[u8]) -> bool);
-        let verified = verify(reader, Asked { month: None, seal: None, check });
-        let unreadable = reader.problems().iter().map(ToString::to_string);
-        let made = ask::shown_time(now().as_event(), &period.zone);
-        Attested {
-            author: self.author.clone(),
-            made,
-            verified,
-            problems: unreadable.chain(reader.holes()).collect(),
-        }
     }
 }
 
-fn coverage_of(open: &Open) -> Result<Coverage, AskError> {
-    let (period, cluster) = (open.scope.period.clone(), open.scope.cluster.clone());
-    coverage::ask(&open.reader, &coverage::Question { period, cluster, problems: false })
+fn report_format(word: &str) -> Result<ReportFormat, String> {
+    ReportFormat::parse(word).ok_or_else(|| "it is one of: html, json, csv".to_owned())
 }
 
 fn progress(rows: u64) {
@@ -372,7 +302,7 @@ impl ComplianceArgs {
                 let read = read_rules_dir(directory);
                 read.map_err(|problems| refuse(&problems, "the frameworks"))?.rules
             }
-            None => shipped_frameworks(),
+            None => report::shipped_frameworks(),
         };
         let problems = Problems::new();
         let frameworks = read_frameworks(&files, &rules.classes(), &problems);
@@ -380,12 +310,7 @@ impl ComplianceArgs {
         if problems.iter().any(|problem| problem.level == DiagnosticLevel::Error) {
             return Err(refuse(&problems, "the frameworks"));
         }
-        let in_force = rules.written().map(|(_, rule)| RuleInForce {
-            id: rule.meta().id.clone(),
-            title: rule.meta().about.title.clone(),
-            controls: rule.meta().about.controls.clone(),
-        });
-        Ok((in_force.collect(), frameworks))
+        Ok((RuleInForce::all_of(&rules), frameworks))
     }
 }
 

@@ -119,28 +119,6 @@ const IDENTITIES: &str = include_str!("../../rules/identities.yaml");
 
 const RISK: &str = include_str!("../../rules/risk.yaml");
 
-macro_rules! frameworks {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../frameworks/", $name)))),*]
-    };
-}
-
-/// Framework files and their text.
-const FRAMEWORKS: &[(&str, &str)] = frameworks![
-    "cis-kubernetes.yaml",
-    "gdpr.yaml",
-    "iso27001.yaml",
-    "nist-800-53.yaml",
-    "pci-dss.yaml",
-    "soc2.yaml",
-];
-
-/// The shipped frameworks; what `frameworks/` holds.
-pub fn shipped_frameworks() -> Vec<Arc<SourceText>> {
-    let source = |(name, text): &(&str, &str)| SourceText::new(format!("frameworks/{name}"), *text);
-    FRAMEWORKS.iter().map(source).collect()
-}
-
 /// Everything that a rule directory holds, tests aside; what [`crate::config::rules_dir`] would read
 /// from `rules/`.
 pub fn shipped_rules() -> RuleSources {

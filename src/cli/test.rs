@@ -11,21 +11,18 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{
-    exit, output,
-    rule_test::{TestFile, TestResult, check_rule_files, read_test_file, run},
-};
+use super::{exit, output};
 use crate::{
-    config::rules_dir::read_rules_dir,
+    config::rules_dir::{find_tests, read_rules_dir},
     engine::{
         diagnostic::{Problems, SourceText},
-        limits::RULE_DIRECTORY_DEPTH_MAX,
         rule::{LoadOptions, load},
         text::{
             counted,
             paint::{BAD, GOOD, paint},
         },
     },
+    rule_test::{TestFile, TestResult, check_rule_files, read_test_file, run},
 };
 
 /// Run the tests that stand beside rules: what must fire, and what must not.
@@ -77,12 +74,7 @@ pub(super) fn execute(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let Some(rules) = loaded.rules.map(Arc::new) else {
         return Ok(output::refuse(&loaded.diagnostics, NOTHING_RAN));
     };
-    let mut paths = Vec::new();
-    if is_file {
-        paths.push(args.path.clone());
-    } else {
-        find_tests(directory, 0, &mut paths)?;
-    }
+    let paths = if is_file { vec![args.path.clone()] } else { find_tests(directory)? };
     let problems = Problems::new();
     let mut files = Vec::new();
     for path in &paths {
@@ -107,28 +99,6 @@ pub(super) fn execute(args: &TestArgs) -> anyhow::Result<ExitCode> {
     })?;
     let passed = results.iter().all(TestResult::passed);
     Ok(if passed { exit::OK } else { ExitCode::from(exit::FAILURE) })
-}
-
-/// All test files below a directory, sorted.
-fn find_tests(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let listing =
-        fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
-    let mut entries =
-        listing.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    entries.sort();
-    for entry in entries {
-        let name =
-            entry.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        if name.starts_with('.') {
-            continue;
-        }
-        if entry.is_dir() && depth < RULE_DIRECTORY_DEPTH_MAX {
-            find_tests(&entry, depth + 1, paths)?;
-        } else if name.ends_with(".test.yaml") || name.ends_with(".test.yml") {
-            paths.push(entry);
-        }
-    }
-    Ok(())
 }
 
 fn text(results: &[TestResult], files: &[TestFile], verbose: bool, colours: bool) -> String {

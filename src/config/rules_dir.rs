@@ -43,6 +43,40 @@ pub fn read_rules_dir(path: &Path) -> Result<RuleSources, Vec<Diagnostic>> {
     if reader.problems.is_empty() { Ok(reader.sources) } else { Err(reader.problems) }
 }
 
+/// All test files (`*.test.yaml`) below a directory, sorted; of a single rule file, those beside it.
+///
+/// # Errors
+/// A directory that cannot be read; says which.
+pub fn find_tests(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let directory = if path.is_file() { path.parent().unwrap_or(path) } else { path };
+    add_tests(directory, 0, &mut found)?;
+    Ok(found)
+}
+
+fn add_tests(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot read {}: {error}", directory.display()))
+    };
+    let listing = fs::read_dir(directory).map_err(named)?;
+    let entries = listing.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let mut entries = entries.map_err(named)?;
+    entries.sort();
+    for entry in entries {
+        let name = entry.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        if name.starts_with('.') {
+            continue;
+        }
+        if entry.is_dir() && depth < RULE_DIRECTORY_DEPTH_MAX {
+            add_tests(&entry, depth + 1, found)?;
+        } else if name.ends_with(".test.yaml") || name.ends_with(".test.yml") {
+            found.push(entry);
+        }
+    }
+    Ok(())
+}
+
 /// Which part of the directory is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {

@@ -8,13 +8,11 @@ use std::{
 use super::{
     events::{self, Events, FetchEvent, OpenHistory, Shown},
     package::{ALERT, LIFE, Manifest, Package, README, TIMELINE, VERSION},
-    proof,
-    rows::each,
-    rules,
+    proof, rules,
     snapshot::Snapshot,
 };
 use crate::{
-    archive::{ArchiveError, Filter, Query, Reader, rules_then},
+    archive::{ArchiveError, Filter, Query, Reader, rules_at},
     engine::{
         ledger::{Body, Entry, EntryKind, Row},
         text::{counted, printable},
@@ -75,8 +73,7 @@ pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest)
         manifest.missing.push(format!("a part of the ledger cannot be read: {problem}"));
     }
     let mut wanted: BTreeSet<u64> = life.rows.iter().map(|row| row.id).collect();
-    let first = life.first_of_episode();
-    let then = rules_then(reader, |row| row.id < first)?;
+    let then = rules_at(reader, life.first_of_episode())?;
     wanted.extend(then.rows.iter().copied());
     manifest.rule_set.clone_from(&then.version);
     if then.version.is_empty() {
@@ -85,7 +82,7 @@ pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest)
     for file in then.files.iter().filter(|file| file.text.is_none()) {
         manifest.missing.push(format!("the ledger does not have the text of {}", file.name));
     }
-    manifest.rules = rules::add_to(&mut package, then);
+    manifest.rules = rules::add_to(&mut package, then.files);
     package.add(LIFE, lines(&life.rows));
     let timeline = timeline_of(reader, &life, asked.around, &mut manifest.missing)?;
     package.add(TIMELINE, lines(&timeline));
@@ -164,7 +161,7 @@ impl Life {
 fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
     let beginning = beginning.to_ascii_lowercase();
     let (mut rows, mut names) = (Vec::new(), BTreeSet::new());
-    each(reader, vec![Filter::Entries(EntryKind::Alert)], &mut |row| {
+    reader.each_of(&[Filter::Entries(EntryKind::Alert)], |row| {
         if let Some(entry) = row.entry().filter(|entry| entry.subject.starts_with(&beginning)) {
             names.insert(entry.subject.clone());
             rows.push(row.clone());
@@ -190,7 +187,7 @@ fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
         }
     };
     for kind in EntryKind::ALL.into_iter().filter(|kind| tells_of_alerts(*kind)) {
-        each(reader, vec![Filter::Entries(kind)], &mut |row| {
+        reader.each_of(&[Filter::Entries(kind)], |row| {
             let is_about = row.entry().is_some_and(|entry| {
                 let mut named = entry.fact_of("alerts").into_iter().flat_map(str::split_whitespace);
                 entry.subject == fingerprint || named.any(|name| name == fingerprint)

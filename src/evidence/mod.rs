@@ -10,7 +10,6 @@ mod events;
 mod package;
 mod proof;
 mod replay;
-mod rows;
 mod rules;
 mod snapshot;
 mod tar;

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    package::{Manifest, Package, Segment},
-    rows::each,
-};
+use super::package::{Manifest, Package, Segment};
 use crate::{
     archive::{ArchiveError, Filter, Reader},
     engine::{
@@ -26,7 +23,7 @@ pub(super) fn add(
     manifest: &mut Manifest,
 ) -> Result<(), ArchiveError> {
     let mut seals = BTreeSet::new();
-    each(reader, vec![Filter::Entries(EntryKind::Seal)], &mut |row| {
+    reader.each_of(&[Filter::Entries(EntryKind::Seal)], |row| {
         seals.insert(row.id);
     })?;
     let all: BTreeSet<u64> = wanted.union(&further).copied().collect();

@@ -1,27 +1,27 @@
-//! The rule set that was in force when something happened, as a package has it.
+//! The rule set that was in force then, as a package has it.
 
 use std::sync::Arc;
 
 use super::package::{Package, RuleFile, hash_of};
 use crate::{
-    archive::{FileThen, RulesThen},
+    archive::FileThen,
     engine::{
         diagnostic::SourceText,
         rule::{RuleSources, SourcePart},
     },
 };
 
-/// Adds the texts of a rule set to a package. Returns the list of its files.
-pub(super) fn add_to(package: &mut Package, then: RulesThen) -> Vec<RuleFile> {
-    let numbered = (1..).zip(then.files);
+/// Adds the texts of files to a package. Returns the list of files.
+pub(super) fn add_to(package: &mut Package, files: Vec<FileThen>) -> Vec<RuleFile> {
+    let numbered = (1..).zip(files);
     let add = |(number, file): (u32, FileThen)| {
-        let name = file.text.map(|text| {
+        let FileThen { part, list, name, sha256, text } = file;
+        let file = text.map(|text| {
             let name = format!("rules/{number:04}.txt");
             package.add(&name, text);
             name
         });
-        let (part, list, sha256) = (file.part, file.list, file.sha256);
-        RuleFile { part, list, name: file.name, sha256, file: name }
+        RuleFile { part, list, name, sha256, file }
     };
     numbered.map(add).collect()
 }
@@ -43,7 +43,6 @@ pub(super) fn sources(package: &Package, files: &[RuleFile]) -> Result<RuleSourc
         let source: Arc<SourceText> = SourceText::new(file.name.clone(), text);
         sources.add(part, file.list.as_deref(), source);
     }
-    sources.rules.sort_by(|a, b| a.name.cmp(&b.name));
-    sources.lists.sort_by(|a, b| (&a.0, &a.1.name).cmp(&(&b.0, &b.1.name)));
+    sources.sort();
     Ok(sources)
 }

@@ -20,6 +20,7 @@ use crate::{
     engine::{
         framework::{Control, Framework, Show},
         ledger::hex_of,
+        rule::RuleSet,
         text::{first_of, thousands},
     },
 };
@@ -33,6 +34,18 @@ pub struct RuleInForce {
     pub title: String,
     /// `pci-dss:10.2.1.4`
     pub controls: Vec<String>,
+}
+
+impl RuleInForce {
+    /// The rules that somebody wrote.
+    pub fn all_of(rules: &RuleSet) -> Vec<RuleInForce> {
+        let in_force = rules.written().map(|(_, rule)| RuleInForce {
+            id: rule.meta().id.clone(),
+            title: rule.meta().about.title.clone(),
+            controls: rule.meta().about.controls.clone(),
+        });
+        in_force.collect()
+    }
 }
 
 /// All that is looked at for a control.

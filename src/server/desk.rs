@@ -20,8 +20,14 @@ use crate::{
 /// Questions that are answered at once: 2. Others wait, and are told to come back if it takes too long.
 const QUESTIONS_MAX: usize = 2;
 
-/// How long a question may take, waiting among it: 5 s.
+/// How long a question may wait for its turn, and then take: 5 s each.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// Reports that are made at once: 1, as each reads the whole ledger.
+const REPORTS_MAX: usize = 1;
+
+/// How long a report may take: 60 s, within what a connection waits for its answer.
+const REPORT_WAIT: Duration = Duration::from_secs(60);
 
 /// Refusals that become entries within a minute: 60. Further ones are counted in the next entry.
 const REFUSALS_MAX: u32 = 60;
@@ -37,6 +43,7 @@ pub struct Desk {
     /// Where entries go; without it nothing is recorded.
     entries: Option<mpsc::Sender<Entry>>,
     room: Arc<Semaphore>,
+    report_room: Arc<Semaphore>,
     refusals: Arc<Mutex<Refusals>>,
 }
 
@@ -60,6 +67,7 @@ impl Desk {
             place: None,
             entries: None,
             room: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            report_room: Arc::new(Semaphore::new(REPORTS_MAX)),
             refusals: Arc::default(),
         }
     }
@@ -67,6 +75,23 @@ impl Desk {
     /// Asks the ledger, on a thread that may block.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
+        question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.ask_within(&self.room, ANSWER_WAIT, question).await
+    }
+
+    /// The same, for a report: it has more time, and there is less room.
+    pub(super) async fn ask_for_report<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.ask_within(&self.report_room, REPORT_WAIT, question).await
+    }
+
+    async fn ask_within<T: Send + 'static>(
+        &self,
+        room: &Arc<Semaphore>,
+        wait: Duration,
         question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
     ) -> Result<T, Problem> {
         let Some((state, directory)) = self.place.clone() else {
@@ -80,11 +105,11 @@ impl Desk {
         let too_slow = |code, message: &str| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, message, "narrow the range")
         };
-        let deadline = Instant::now() + ANSWER_WAIT;
-        let room = Arc::clone(&self.room).acquire_owned();
+        let room = Arc::clone(room).acquire_owned();
         let Ok(Ok(room)) = tokio::time::timeout(ANSWER_WAIT, room).await else {
             return Err(too_slow("busy", "others ask, and it takes them long"));
         };
+        let deadline = Instant::now() + wait;
         let answering = tokio::task::spawn_blocking(move || {
             let answer = Reader::of_process(&state, &directory, Some(deadline));
             let answer = answer.map_err(AskError::from).and_then(|reader| question(&reader));
@@ -93,7 +118,8 @@ impl Desk {
         });
         let answer = tokio::time::timeout_at(deadline.into(), answering).await;
         match answer {
-            Ok(Ok(Err(AskError::Archive(_)))) if Instant::now() >= deadline => {}
+            // What was read until then is not all there is.
+            Ok(Ok(_)) if Instant::now() >= deadline => {}
             Ok(Ok(answer)) => return answer.map_err(Problem::from),
             Ok(Err(_)) => {
                 return Err(Problem::new(
@@ -105,7 +131,8 @@ impl Desk {
             }
             Err(_) => {}
         }
-        Err(too_slow("narrow_the_range", "this question takes longer than 5 s"))
+        let message = format!("this question takes longer than {} s", wait.as_secs());
+        Err(too_slow("narrow_the_range", &message))
     }
 
     /// Somebody looks at what people did. Nobody sees it without an entry.

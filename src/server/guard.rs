@@ -16,9 +16,11 @@ use axum::{
 use tokio::sync::Semaphore;
 
 use super::{
+    NAME,
     caller::{Caller, Right, Way},
     desk::Desk,
     door::{Door, Known, field, is_form, is_same, login_path, too_many},
+    kept,
     problem::Problem,
     route::Needs,
 };
@@ -36,9 +38,6 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// How long the body of a request may take: 10 s.
 const BODY_WAIT: Duration = Duration::from_secs(10);
-
-/// Name of this server in metrics.
-pub(super) const NAME: &str = "http";
 
 /// The header in which a script may say what forms have in their field `token`.
 const TOKEN_HEADER: &str = "x-tripline-token";
@@ -162,6 +161,23 @@ impl Guard {
         self.metrics.refused(NAME, why);
     }
 
+    /// The same; what somebody without a session wrote into a form is shown again.
+    async fn refuse_kindly(&self, request: Request, refused: Box<Refused>) -> Response {
+        let is_lost = refused.answer.status() == StatusCode::UNAUTHORIZED
+            && kept::is_sent_by_browser(request.uri().path(), request.headers());
+        if !is_lost || self.is_own_wish(None, &request).is_err() {
+            return self.refuse(request, *refused).await;
+        }
+        let Ok(_room) = self.room.try_acquire() else {
+            return self.refuse(request, *refused).await;
+        };
+        self.metrics.refused(NAME, refused.why);
+        match collect(request.into_body(), BODY_BYTES_MAX, BODY_WAIT).await {
+            Ok(body) => kept::page(StatusCode::UNAUTHORIZED, unknown(), &body),
+            Err(error) => unread(error),
+        }
+    }
+
     async fn refuse(&self, request: Request, refused: Refused) -> Response {
         self.metrics.refused(NAME, refused.why);
         discard(request.into_body()).await;
@@ -236,7 +252,7 @@ pub(super) async fn guard(
 ) -> Response {
     let caller = match guard.enter(needs, &request) {
         Ok(caller) => caller,
-        Err(refused) => return guard.refuse(request, *refused).await,
+        Err(refused) => return guard.refuse_kindly(request, refused).await,
     };
     if matches!(needs, Needs::Health | Needs::Metrics) && is_read(&request) {
         request.extensions_mut().insert(caller);
@@ -270,6 +286,9 @@ pub(super) async fn guard(
         && !is_own_form(caller, &head.headers, &body)
     {
         guard.metrics.refused(NAME, Refusal::Forbidden);
+        if kept::is_sent_by_browser(head.uri.path(), &head.headers) {
+            return kept::page(StatusCode::FORBIDDEN, stale(), &body);
+        }
         return stale().into_text();
     }
     head.extensions.insert(Arc::clone(&guard));

@@ -10,8 +10,10 @@ mod caller;
 mod console;
 mod desk;
 mod door;
+mod events;
 mod guard;
 mod health;
+mod kept;
 mod ledger;
 mod login;
 mod news;
@@ -19,6 +21,7 @@ mod openapi;
 mod permissions;
 mod problem;
 mod questions;
+mod reports;
 mod route;
 mod routes;
 mod status;
@@ -29,7 +32,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use tokio::{
@@ -39,12 +42,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{decode::Again, event_ref::EventRef},
     telemetry::Metrics,
     web::{self, Access, Certificate, Limits, Serving},
 };
 use door::Door;
 use guard::{Guard, Guarded};
+use problem::Problem;
 use route::Needs;
 use routes::ROUTES;
 
@@ -52,7 +55,11 @@ pub use acts::{ActRequest, NotDone};
 pub use caller::{Caller, Right, Role, Way};
 pub use desk::Desk;
 pub use door::Credentials;
-pub use status::{Component, Health, Status};
+pub use events::{Events, FetchEvent};
+pub use status::{Component, FileTests, Health, RuleTests, Status};
+
+/// Name of this server in metrics.
+const NAME: &str = "http";
 
 /// How long a reload may take before the caller is told to look at the log instead.
 const RELOAD_WAIT: Duration = Duration::from_secs(60);
@@ -63,10 +70,6 @@ pub struct ReloadRequest {
     /// Tells the caller: what is loaded now, or what is wrong, for people.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
-
-/// Fetches an event again by where it was read. Blocks the thread for as long as a broker takes to answer, so
-/// it is called on a thread that may block.
-pub type FetchEvent = Arc<dyn Fn(&EventRef) -> Again + Send + Sync>;
 
 /// What the server shows and whom it tells.
 #[derive(Clone)]
@@ -81,8 +84,8 @@ pub struct ServerContext {
     pub acts: mpsc::Sender<ActRequest>,
     /// Where the ledger is asked, and told who looked.
     pub desk: Desk,
-    /// Fetches events again; `None` if there is nowhere to fetch them from.
-    pub fetch_event: Option<FetchEvent>,
+    /// Fetches events again.
+    pub events: Events,
 }
 
 /// Whom it answers.
@@ -129,7 +132,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let metrics = Arc::clone(&context.metrics);
-    metrics.begin_refusals(guard::NAME);
+    metrics.begin_refusals(NAME);
     let certificate = settings.certificate.clone();
     let is_reachable =
         listener.local_addr().map_or(true, |address| !address.ip().to_canonical().is_loopback());
@@ -137,7 +140,7 @@ pub async fn serve(
     let serving = Serving {
         limits: Limits::default(),
         certificate,
-        on_refused: Arc::new(move |why| metrics.refused(guard::NAME, why)),
+        on_refused: Arc::new(move |why| metrics.refused(NAME, why)),
     };
     web::serve(listener, router, serving, stop).await;
 }
@@ -165,15 +168,27 @@ fn router(context: ServerContext, guard: &Arc<Guard>) -> Router {
     for route in ROUTES {
         router = router.route(route.path, route.handler().layer(before(route.needs)));
     }
-    let astray = || async {
-        let paths = routes::listed();
-        (StatusCode::NOT_FOUND, format!("no such page; there are: {paths}\n"))
-    };
     let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts)));
     router
         .fallback_service(astray.with_state(context.clone()))
         .layer(axum::middleware::map_response(harden))
         .with_state(context)
+}
+
+/// Where nothing is: said as whoever asks can read it.
+async fn astray(State(context): State<ServerContext>, uri: Uri, headers: HeaderMap) -> Response {
+    if uri.path().starts_with("/api/") {
+        let hint = "GET /api/v1/openapi.json has all paths";
+        let problem =
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such path", hint);
+        return problem.into_response();
+    }
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(|kinds| kinds.contains("text/html")) {
+        return console::nowhere(&context);
+    }
+    let paths = routes::listed();
+    (StatusCode::NOT_FOUND, format!("no such page; there are: {paths}\n")).into_response()
 }
 
 /// Names, labels and evidence come from whoever talks to the cluster, so browsers get no freedom.
@@ -286,8 +301,14 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let (acts, _) = mpsc::channel(1);
         let (status_shown, desk) = (Arc::clone(&status), Desk::none());
-        let context =
-            ServerContext { status: status_shown, metrics, reload, acts, desk, fetch_event: None };
+        let context = ServerContext {
+            status: status_shown,
+            metrics,
+            reload,
+            acts,
+            desk,
+            events: Events::none(),
+        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));
         Running { address, status, reloads, stop, task }

@@ -115,6 +115,11 @@ fn good(answer: &str, is_question: bool) -> Value {
     }
     let schema = json!({ "$ref": format!("#/components/schemas/{answer}") });
     let mut content = json!({ "application/json": { "schema": schema } });
+    if answer == "Report" {
+        for media in ["text/html", "text/csv"] {
+            content[media] = json!({ "schema": { "type": "string" } });
+        }
+    }
     if is_question {
         for media in ["application/jsonl", "text/csv", "text/plain"] {
             content[media] = json!({ "schema": { "type": "string" } });

@@ -6,7 +6,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::{
     ServerContext, acts, api,
     caller::Right,
-    console, document, health, ledger, login, metrics, permissions, reload,
+    console, document, health, ledger, login, metrics, permissions, reload, reports,
     route::{Answers, Document, Method, Needs, Route},
     stream,
 };
@@ -77,6 +77,10 @@ pub(super) const ROUTES: &[Route] = &[
     page_of("/alerts", SEE_ALERTS, || get(console::alerts::page)),
     page_of("/alerts/{fingerprint}", SEE_ALERTS, || get(console::alert::latest)),
     page_of("/alerts/{fingerprint}/{start}", SEE_ALERTS, || get(console::alert::page)),
+    page_of("/alerts/{fingerprint}/{start}/events/{hash}", SEE_ACCESSES, || {
+        get(console::event::page)
+    }),
+    page_of("/alerts/{fingerprint}/{start}/rule", SEE_ALERTS, || get(console::rule_then::page)),
     page_of("/actor", SEE_ACCESSES, || get(console::actor::page)),
     page_of("/object", SEE_ACCESSES, || get(console::timeline::object)),
     page_of("/timeline", SEE_ACCESSES, || get(console::timeline::page)),
@@ -89,7 +93,7 @@ pub(super) const ROUTES: &[Route] = &[
     page_of("/permissions/role", SEE_ACCESSES, || get(console::permissions::role)),
     page_of("/coverage", SEE_ALERTS, || get(console::coverage::page)),
     page_of("/rules", SEE_ALERTS, || get(console::rules::page)),
-    page_of("/rule", SEE_ALERTS, || get(console::rules::one)),
+    page_of("/rule", SEE_ALERTS, || get(console::rule::page)),
     page_of("/act", ACT, || get(console::act::form)),
     form_of("/act", ACT, || post(console::act::send)),
     page_of("/silences", SEE_ALERTS, || get(console::silences::page)),
@@ -99,7 +103,7 @@ pub(super) const ROUTES: &[Route] = &[
     page_of("/sources", SEE_ALERTS, || get(console::system::sources)),
     page_of("/delivery", SEE_ALERTS, || get(console::system::delivery)),
     page_of("/ledger", SEE_ALERTS, || get(console::system::ledger)),
-    page_of("/reports", SEE_ALERTS, || get(console::system::reports)),
+    page_of("/reports", SEE_ALERTS, || get(console::reports::page)),
     page_of("/settings", SEE_ALERTS, || get(console::system::settings)),
     page_of("/api/v1/stream", SEE_ALERTS, || get(stream::open)),
     form_of("/-/reload", ACT, || post(reload)),
@@ -199,6 +203,18 @@ pub(super) const ROUTES: &[Route] = &[
     asked("/api/v1/sessions", &ask::sessions::QUESTION, "Sessions"),
     asked("/api/v1/permissions", &ask::permissions::grants::QUESTION, "Permissions"),
     asked("/api/v1/suggested-role", &ask::permissions::role::QUESTION, "SuggestedRole"),
+    Route {
+        method: Method::Get,
+        path: "/api/v1/reports/{kind}",
+        needs: Needs::Right(Right::Report),
+        answers: Answers::By(|| get(reports::answer)),
+        document: Some(Document {
+            about: "A report of a period: access, alerts, compliance or incident. One is made at once.",
+            parameters: reports::PARAMETERS,
+            body: None,
+            answer: "Report",
+        }),
+    },
     act_of(
         "/api/v1/permissions/import",
         permissions::route,

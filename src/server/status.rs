@@ -86,6 +86,30 @@ pub(super) struct ReloadStatus {
     pub(super) problems: Option<String>,
 }
 
+/// What playing the tests of rule files came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleTests {
+    /// Of which rule set.
+    pub version: String,
+    /// When they were played.
+    pub at: WallTime,
+    /// By the name of the rule file, without directories.
+    pub files: BTreeMap<String, FileTests>,
+    /// Why none was played; empty if they were.
+    pub problem: String,
+}
+
+/// The tests of one rule file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileTests {
+    /// How many passed.
+    pub passed: usize,
+    /// How many failed.
+    pub failed: usize,
+    /// Names of those that failed, some of them.
+    pub failures: Vec<String>,
+}
+
 /// The state of the process, shared.
 pub struct Status {
     started_at: WallTime,
@@ -101,6 +125,7 @@ pub(super) struct Inner {
     pub(super) components: BTreeMap<String, Component>,
     pub(super) rules: Arc<RuleSet>,
     pub(super) reload: Option<ReloadStatus>,
+    pub(super) rule_tests: Option<Arc<RuleTests>>,
     pub(super) alerts: BTreeMap<Fingerprint, Alert>,
     pub(super) silences: BTreeMap<SilenceId, Arc<Silence>>,
     /// What people did about alerts that fire, or did in the last days.
@@ -184,6 +209,11 @@ impl Status {
         let mut inner = self.write();
         inner.rules = rules;
         inner.reload = Some(ReloadStatus { at: now(), problems: None });
+    }
+
+    /// The tests of rule files were played.
+    pub fn tests_played(&self, tests: RuleTests) {
+        self.write().rule_tests = Some(Arc::new(tests));
     }
 
     /// A reload failed; the rules before it stay in use. `problems` are the rendered diagnostics.

@@ -247,6 +247,22 @@ impl Metrics {
         }
     }
 
+    /// What is counted of one rule, by its name.
+    pub fn of_rule(&self, name: &str) -> RuleNumbers {
+        let is_known = lock(&self.rule_names).values().any(|known| known == name);
+        if !is_known {
+            return RuleNumbers::default();
+        }
+        let engine = &self.engine;
+        let (looked_at, events) = (engine.rules_evaluated.get(), engine.events_canonical.get());
+        let keys = engine.keys.with_label_values(&[name]).get();
+        RuleNumbers {
+            findings: engine.findings.with_label_values(&[name]).get(),
+            keys: u64::try_from(keys).unwrap_or(0),
+            rules_per_event: (events > 0).then(|| as_number(looked_at) / as_number(events)),
+        }
+    }
+
     /// Correlation keys held, by rule id.
     pub fn set_correlation_keys<'a>(&self, keys: impl Iterator<Item = (&'a str, usize)>) {
         let names = lock(&self.rule_names);
@@ -485,6 +501,22 @@ impl Metrics {
 fn of_partition(counters: &IntCounterVec, partition: &PartitionName) -> IntCounter {
     let number = partition.partition.to_string();
     counters.with_label_values(&[&*partition.stored_topic(), &number])
+}
+
+/// What is counted of one rule since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RuleNumbers {
+    /// Times that its whole condition held.
+    pub findings: u64,
+    /// Correlation keys that it holds.
+    pub keys: u64,
+    /// Of all rules, how many are looked at per event after the index; `None` before the first event.
+    pub rules_per_event: Option<f64>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+const fn as_number(count: u64) -> f64 {
+    count as f64
 }
 
 /// The label `rule` of an alert: the rule's short name.

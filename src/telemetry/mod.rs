@@ -13,7 +13,7 @@ mod refusal;
 mod registry;
 
 pub use log::{LogFormat, LogLevel, LogSettings, start_logs};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RuleNumbers};
 pub use quiet::Quiet;
 pub use refusal::Refusal;
 pub use registry::MetricInfo;

@@ -134,6 +134,20 @@ impl Running {
         }
     }
 
+    /// A form or JSON that is sent, with further headers: the code, and the page that it leads to.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        (kind, body): (&str, &str),
+        headers: &[(&str, &str)],
+    ) -> (u16, String) {
+        let request = self.client.post(format!("{}{path}", self.base));
+        let request = request.header("content-type", kind).body(body.to_owned());
+        let request = headers.iter().fold(request, |all, (name, value)| all.header(*name, *value));
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
     pub(crate) async fn reload(&self) -> (u16, String) {
         let answer = self.client.post(format!("{}/-/reload", self.base)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())

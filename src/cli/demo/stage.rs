@@ -27,6 +27,7 @@ use crate::{
     cli::{output, shipped_rules},
     engine::{
         alert::{Alert, AlertState},
+        decode::{Again, event_again},
         diagnostic::{Diagnostic, Problems, SourceText},
         dispatch::DispatchPlan,
         rule::{LoadOptions, RuleSet, load},
@@ -34,9 +35,11 @@ use crate::{
         time::EventTime,
         yaml::{self, Section},
     },
-    kafka::EmbeddedKafka,
+    kafka::{Connection, EmbeddedKafka, read_record},
     notify::{self, BuildContext, Printer, Receivers},
-    server::{self, ActRequest, Desk, Health, ServerContext, ServerSettings, Status},
+    server::{
+        self, ActRequest, Desk, Events, FetchEvent, Health, ServerContext, ServerSettings, Status,
+    },
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
     telemetry::Metrics,
@@ -130,7 +133,8 @@ impl Stage {
         let ledger = TemporaryDirectory::kept()?;
         // Who looks at what is made up is not recorded.
         let desk = Desk::new(&directory.path, &ledger, None);
-        let context = (Arc::clone(&status), Arc::clone(&metrics), acts, desk);
+        let events = Events::new(fetch_event(kafka.brokers()));
+        let context = (Arc::clone(&status), Arc::clone(&metrics), acts, desk, events);
         let address = serve(&runtime, listen, context, &stop_server)?;
         let (plan, receivers) = receivers(screen, stop)?;
         metrics.set_receivers(&plan.receivers);
@@ -235,6 +239,23 @@ impl Stage {
     }
 }
 
+/// Fetches events again from the embedded Kafka.
+fn fetch_event(brokers: Vec<String>) -> FetchEvent {
+    let no_secret = |_: &_| Err("the embedded Kafka has no secrets".to_owned());
+    Arc::new(move |event| {
+        let position = &event.position;
+        let open = Connection::new(brokers.clone()).open(&no_secret);
+        let record = open.and_then(|connection| {
+            read_record(connection, &position.topic, position.partition, position.offset)
+        });
+        match record.map(|record| record.and_then(|record| record.payload)) {
+            Ok(Some(payload)) => event_again(&payload, position.index, &event.event_hash),
+            Ok(None) => Again::PastRetention,
+            Err(why) => Again::Unreadable(why),
+        }
+    })
+}
+
 fn rules() -> anyhow::Result<Arc<RuleSet>> {
     let loaded = load(&shipped_rules(), &LoadOptions::default());
     if let Some(rules) = loaded.rules {
@@ -286,13 +307,13 @@ fn receivers(
 }
 
 /// What the server shows and tells.
-type Shared = (Arc<Status>, Arc<Metrics>, mpsc::Sender<ActRequest>, Desk);
+type Shared = (Arc<Status>, Arc<Metrics>, mpsc::Sender<ActRequest>, Desk, Events);
 
 /// Opens the wanted port, or the next one that is free, and serves there.
 fn serve(
     runtime: &Runtime,
     listen: SocketAddr,
-    (status, metrics, acts, desk): Shared,
+    (status, metrics, acts, desk, events): Shared,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let ports = (listen.port()..=u16::MAX).take(usize::from(PORTS_TRIED));
@@ -305,8 +326,7 @@ fn serve(
                 let address = listener.local_addr()?;
                 // Nobody reloads the demo's rules: the channel is closed.
                 let (reload, _) = mpsc::channel(1);
-                let context =
-                    ServerContext { status, metrics, reload, acts, desk, fetch_event: None };
+                let context = ServerContext { status, metrics, reload, acts, desk, events };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

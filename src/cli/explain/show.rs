@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Explained;
 use crate::engine::{
     decode::TakenApart,
-    detect::{ExplainedEvent, ExplainedInput, ExplainedRule, Explanation, KeyPart},
+    detect::{ExplainedEvent, ExplainedLine, ExplainedRule},
     diagnostic::Place,
     rule::{About, Rule, RuleIndex, RuleSet},
     text::{
@@ -17,9 +17,6 @@ use crate::engine::{
 
 /// Characters of one line of text; the rest is cut. JSON has it all.
 const LINE_CHARACTERS: usize = 400;
-
-/// Inputs of a correlation that are all explained; of more, those that do not match are only named.
-const INPUTS_SHOWN: usize = 5;
 
 /// Everything as one JSON object.
 pub(super) fn json(explained: &Explained<'_>) -> Value {
@@ -197,7 +194,7 @@ impl Page<'_> {
         let counting = rule.inputs.iter().find(|input| input.counts);
         let meta = self.rules.find_written(&rule.name).map(|index| self.rules.rule(index).meta());
         let what = match (counting, meta) {
-            (Some(input), _) => format!("{} counts it{}", rule.name, under(input)),
+            (Some(input), _) => format!("{} counts it{}", rule.name, input.under()),
             (None, Some(meta)) if meta.alerts() => {
                 format!("{} ({})", rule.name, meta.severity.as_str())
             }
@@ -207,62 +204,11 @@ impl Page<'_> {
     }
 
     fn rule(&mut self, depth: usize, rule: &ExplainedRule) {
-        if let Some(why) = rule.unseen {
-            self.marked(depth, false, &format!("not seen: {why}"));
-        }
-        if let Some(condition) = &rule.condition {
-            self.condition(depth, condition);
-        }
-        if !rule.cut_off.is_empty() {
-            let fields = rule.cut_off.join(", ");
-            self.line(depth, &format!("note: the event is not whole; not to be seen: {fields}"));
-        }
-        if let Some(remark) = rule.remark {
-            self.line(depth, &format!("note: {remark}"));
-        }
-        let is_short = rule.inputs.len() <= INPUTS_SHOWN;
-        let (shown, others): (Vec<_>, Vec<_>) =
-            rule.inputs.iter().partition(|input| is_short || input.rule.holds);
-        for input in shown {
-            self.input(depth, input);
-        }
-        let others: Vec<&str> = others.iter().map(|input| input.rule.name.as_str()).collect();
-        if !others.is_empty() {
-            self.marked(depth, false, &format!("no match: {}", others.join(", ")));
-        }
-    }
-
-    fn input(&mut self, depth: usize, input: &ExplainedInput) {
-        let name = &input.rule.name;
-        let absent: Vec<&str> = input
-            .key
-            .iter()
-            .chain(&input.values)
-            .filter(|part| part.value.is_none())
-            .map(|part| part.field.as_str())
-            .collect();
-        let what = if input.counts {
-            format!("{name}: counts{}", under(input))
-        } else if input.rule.holds {
-            format!("{name}: matches, but does not count, for {} is absent", absent.join(" and "))
-        } else {
-            format!("{name}: no match")
-        };
-        self.marked(depth, input.counts, &what);
-        self.rule(depth + 1, &input.rule);
-        if !input.rule.holds && !absent.is_empty() {
-            let absent = absent.join(" and ");
-            self.line(depth + 1, &format!("note: it would not count either: {absent} is absent"));
-        }
-    }
-
-    fn condition(&mut self, depth: usize, part: &Explanation) {
-        self.marked(depth, part.holds, &part.line());
-        if let Some(note) = &part.note {
-            self.line(depth + 1, &one_line(&format!("note: {note}"), LINE_CHARACTERS));
-        }
-        for part in &part.parts {
-            self.condition(depth + 1, part);
+        for ExplainedLine { depth, holds, text } in rule.lines(depth) {
+            match holds {
+                Some(holds) => self.marked(depth, holds, &text),
+                None => self.line(depth, &text),
+            }
         }
     }
 }
@@ -287,23 +233,4 @@ pub(super) fn taken_apart(taken: &TakenApart) -> String {
     }
     text.push_str(&format!("{}\n", sums.join(", ")));
     text
-}
-
-/// The key and the values with which an event counts.
-fn under(input: &ExplainedInput) -> String {
-    let shown = |parts: &[KeyPart]| {
-        let parts: Vec<String> = parts
-            .iter()
-            .map(|part| format!("{}={}", part.field, part.value.as_deref().unwrap_or("(absent)")))
-            .collect();
-        parts.join(", ")
-    };
-    let key =
-        if input.key.is_empty() { String::new() } else { format!(" under {}", shown(&input.key)) };
-    let values = if input.values.is_empty() {
-        String::new()
-    } else {
-        format!(" with {}", shown(&input.values))
-    };
-    format!("{key}{values}")
 }

@@ -100,6 +100,13 @@ impl ActId {
     }
 }
 
+impl ActId {
+    /// As it is shown: 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<ActId> {
+        text.parse::<Fingerprint>().ok().map(|digits| ActId(digits.0))
+    }
+}
+
 impl fmt::Display for ActId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&super::digest::hex(&self.0))

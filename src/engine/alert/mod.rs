@@ -1,5 +1,6 @@
 //! Alerts: findings with an identity and a life, firing → updated → resolved.
 
+mod from_json;
 pub mod json;
 pub(crate) mod lifecycle;
 mod own;

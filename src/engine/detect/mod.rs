@@ -10,6 +10,7 @@ mod counted;
 mod derivations;
 mod element;
 mod explain;
+mod explained_lines;
 mod fold;
 mod index;
 mod matcher;
@@ -42,6 +43,7 @@ pub use explain::{
     ExplainedEvent, ExplainedInput, ExplainedRecord, ExplainedRule, Explanation, KeyPart, explain,
     explain_record,
 };
+pub use explained_lines::ExplainedLine;
 pub(super) use reach::{Facts, Known, Reach};
 
 /// One event satisfied one detection rule. Small and self-contained: it is what crosses threads, and

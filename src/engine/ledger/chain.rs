@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::digest::hex;
+use crate::engine::digest::{hex, unhex};
 
 /// SHA-256.
 pub type Hash = [u8; 32];
@@ -31,16 +31,7 @@ pub fn hex_of(bytes: &[u8]) -> String {
 
 /// A hash as it is written: 64 hexadecimal digits.
 pub fn parse_hex(text: &str) -> Option<Hash> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let mut hash = [0; 32];
-    if pairs.len() != hash.len() {
-        return None;
-    }
-    for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(hash)
+    unhex(text)
 }
 
 #[cfg(test)]

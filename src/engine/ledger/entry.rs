@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    act::{ActEntry, ActEntryKind},
+    act::{ActEntry, ActEntryKind, ActId, Deed, DeedKind, Person, Verdict},
     alert::{Alert, AlertState},
     dispatch::{LedgerEntry, LedgerSubject, NotifyReason},
     limits::ENTRY_BODY_BYTES_MAX,
+    rule::Severity,
     text::bounded_line,
     time::EventTime,
     words::words,
@@ -264,6 +265,28 @@ impl Entry {
         act.facts.iter().fold(entry, |entry, (name, value)| entry.fact(name, value))
     }
 
+    /// What somebody did with an alert, read again; `None` if it tells of something else.
+    pub fn deed(&self) -> Option<Deed> {
+        let kind = match self.kind {
+            EntryKind::Acknowledge => DeedKind::Acknowledge,
+            EntryKind::Assign if self.what == "done" => DeedKind::Assign { to: String::new() },
+            EntryKind::Assign => DeedKind::Assign { to: self.what.clone() },
+            EntryKind::Verdict => DeedKind::Verdict { verdict: Verdict::parse(&self.what)? },
+            EntryKind::Comment => DeedKind::Comment,
+            EntryKind::Resolve => DeedKind::Resolve,
+            _ => return None,
+        };
+        let fact = |name| self.fact_of(name).unwrap_or_default();
+        Some(Deed {
+            act: ActId::parse(fact("act")).unwrap_or(ActId([0; 16])),
+            by: Person::new(&self.party, fact("role"), fact("address")),
+            at: self.at?.as_wall(),
+            kind,
+            severity: Severity::parse(fact("severity")).unwrap_or_default(),
+            text: self.detail.clone(),
+        })
+    }
+
     /// Of what became of a notification.
     pub fn of_delivery(entry: &LedgerEntry) -> Entry {
         let LedgerSubject { id, reason, alerts } = &entry.about;
@@ -280,6 +303,35 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deed_is_read_as_it_was_told() {
+        let by = Person::new("anna", "responder", "10.0.0.1");
+        let act = ActId::of("anna", "1");
+        for (kind, of, what) in [
+            (DeedKind::Acknowledge, ActEntryKind::Acknowledge, "done"),
+            (DeedKind::Assign { to: "eve".to_owned() }, ActEntryKind::Assign, "eve"),
+            (DeedKind::Assign { to: String::new() }, ActEntryKind::Assign, "done"),
+            (DeedKind::Verdict { verdict: Verdict::Benign }, ActEntryKind::Verdict, "benign"),
+            (DeedKind::Comment, ActEntryKind::Comment, "done"),
+            (DeedKind::Resolve, ActEntryKind::Resolve, "done"),
+        ] {
+            let at = EventTime::from_micros(7).as_wall();
+            let told = ActEntry {
+                kind: of,
+                at,
+                subject: "f".to_owned(),
+                by: by.clone(),
+                what: what.to_owned(),
+                detail: "why".to_owned(),
+                facts: vec![("severity", "high".to_owned()), ("act", act.to_string())],
+            };
+            let (severity, text) = (Severity::High, "why".to_owned());
+            let deed = Deed { act, by: by.clone(), at, kind, severity, text };
+            assert_eq!(Entry::of_act(&told).deed(), Some(deed));
+        }
+        assert_eq!(Entry::new(EntryKind::Silence, "s", "added").deed(), None);
+    }
 
     #[test]
     fn entries_are_read_with_a_body_and_as_they_were_stored_without() {

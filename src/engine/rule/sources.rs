@@ -67,6 +67,12 @@ impl RuleSources {
         all.map(|(part, list, source)| SourceFile { part, list, source })
     }
 
+    /// Puts rule files and lists into the order of their names, as a directory gives them.
+    pub fn sort(&mut self) {
+        self.rules.sort_by(|a, b| a.name.cmp(&b.name));
+        self.lists.sort_by(|a, b| (&a.0, &a.1.name).cmp(&(&b.0, &b.1.name)));
+    }
+
     /// Puts a file where it belongs, as [`RuleSources::files`] gave it.
     pub fn add(&mut self, part: SourcePart, list: Option<&str>, source: Arc<SourceText>) {
         match part {

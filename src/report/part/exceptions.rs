@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{ROWS_MAX, of_key};
 use crate::{
-    archive::{Reader, rules_then},
+    archive::{Reader, rules_before},
     ask::AskError,
     engine::{
         ledger::{EntryKind, Row},
@@ -37,13 +37,13 @@ impl ExceptionsThen {
     /// # Errors
     /// The ledger cannot be read.
     pub fn of(reader: &Reader, scope: &Scope) -> Result<ExceptionsThen, AskError> {
-        let then = rules_then(reader, |row| row.at() < scope.period.to)?;
+        let then = rules_before(reader, |row| row.at() < scope.period.to)?;
         if then.version.is_empty() {
             return Ok(ExceptionsThen::Unknown(
                 "the ledger does not say which rules were in force at the end of the period",
             ));
         }
-        let Some(sources) = then.sources() else {
+        let Ok(sources) = then.sources() else {
             return Ok(ExceptionsThen::Unknown(
                 "the ledger does not have the text of all rules that were in force",
             ));

@@ -21,10 +21,11 @@ use super::{
     list::verdict_words,
 };
 use crate::{
-    ask::Parameter,
+    ask::{Mistake, Parameter},
     engine::{
         act::{Act, ActId, AlertName, Deed, DeedKind, OnAlert, Verdict, What},
         alert::Fingerprint,
+        text::one_line,
         time::EventTime,
     },
 };
@@ -107,6 +108,16 @@ pub(in crate::server) async fn form(
     let sent = Sent::of(&asked.pairs);
     if sent.text("act") == "silence" {
         return super::silences::form_for(&context, &caller, asked, &names_of(&sent));
+    }
+    let act = sent.text("act");
+    if !act.is_empty() && ACTS.iter().all(|(word, _, _)| *word != act) {
+        let known = ACTS.map(|(word, _, _)| word).join(", ");
+        let message = format!("there is no act `{}`", one_line(act, 60));
+        return refuse(
+            &context,
+            "/alerts",
+            Mistake::bad(message, format!("there are: {known}, silence")),
+        );
     }
     show(&ActPage::new(&context, &caller, asked, &sent, None))
 }

@@ -1,6 +1,7 @@
 //! `/alerts/FINGERPRINT/START`: one episode, from what fired and why to what people did about it.
 
 mod load;
+pub(super) mod then;
 mod why;
 
 use askama::Template;
@@ -44,6 +45,9 @@ use crate::engine::{
 /// Lines of the table beside the lanes: 100. The timeline has all.
 const LINES_SHOWN: usize = 100;
 
+/// Steps of its life that are shown: 100, the latest. The API has all that people did.
+const LIFE_SHOWN: usize = 100;
+
 /// Something that is known, with the pages about it.
 struct Fact {
     name: &'static str,
@@ -59,6 +63,8 @@ struct Shown {
     position: Option<String>,
     audit_id: Option<String>,
     hash: Option<String>,
+    /// The page of the event itself.
+    page: Option<Link>,
 }
 
 /// What a receiver was told.
@@ -106,6 +112,9 @@ struct AlertPage {
     fingerprint: String,
     is_firing: bool,
     is_remembered: bool,
+    /// What it showed is known, and not only that it was.
+    is_whole: bool,
+    rule_then: Link,
     began: When,
     ended: Option<When>,
     lasted: String,
@@ -120,6 +129,9 @@ struct AlertPage {
     evidence: Vec<Shown>,
     told: Vec<Told>,
     life: Vec<Step>,
+    /// Steps before those, and where all are.
+    life_more: usize,
+    acts: Link,
     others: Vec<EpisodeLine>,
     rule: Option<RuleCard>,
     similar: Link,
@@ -154,7 +166,7 @@ pub(in crate::server) async fn latest(
     }
 }
 
-fn nowhere(context: &ServerContext) -> Response {
+pub(super) fn nowhere(context: &ServerContext) -> Response {
     let hint =
         "Its month may be deleted, or it may be an alert of another process. Search for its rule.";
     missing(context, "/alerts", "there is no such alert", hint)
@@ -231,14 +243,19 @@ impl AlertPage {
             link.with("from", &range.0.rfc3339()).with("to", &range.1.rfc3339())
         };
         let rule = rule_card(context, &asked, &episode.rule_id, alert.as_ref());
+        let mut steps = life(&asked, &loaded);
+        let life_more = steps.len().saturating_sub(LIFE_SHOWN);
+        steps.drain(..life_more);
         let ended = episode.ends_at;
         let lasted = span(ended.unwrap_or(asked.now.as_event()).since(episode.starts_at));
         AlertPage {
+            rule_then: asked.alert_link(&episode.fingerprint, episode.starts_at).below("rule"),
             severity: episode.severity,
             title: episode.title.clone(),
             fingerprint: episode.fingerprint.clone(),
             is_firing: episode.is_firing,
-            is_remembered: alert.is_none(),
+            is_remembered: !episode.is_firing,
+            is_whole: alert.is_some(),
             began: asked.when(episode.starts_at),
             ended: ended.map(|time| asked.when(time)),
             lasted,
@@ -250,9 +267,11 @@ impl AlertPage {
             lines,
             lines_more,
             timeline,
-            evidence: evidence(&asked, alert.as_ref(), &around),
+            evidence: evidence(&asked, caller.may(Right::SeeAccesses), &loaded, &around),
             told: told(&asked, &loaded),
-            life: life(&asked, &loaded),
+            life_more,
+            life: steps,
+            acts: Link::to(&format!("/api/v1/alerts/{}/acts", episode.fingerprint)),
             others: loaded.others.iter().map(|episode| EpisodeLine::new(&asked, episode)).collect(),
             rule,
             sees_accesses: caller.may(Right::SeeAccesses),
@@ -373,8 +392,10 @@ fn who(asked: &Asked, loaded: &Loaded, during: &[&Access]) -> Vec<Fact> {
 }
 
 /// The events that show it, with what the ledger has of the same request.
-fn evidence(asked: &Asked, alert: Option<&Alert>, around: &[&Access]) -> Vec<Shown> {
-    let Some(alert) = alert else { return Vec::new() };
+fn evidence(asked: &Asked, sees: bool, loaded: &Loaded, around: &[&Access]) -> Vec<Shown> {
+    let Some(alert) = &loaded.alert else { return Vec::new() };
+    let here = asked.alert_link(&loaded.episode.fingerprint, loaded.episode.starts_at);
+    let page = |hash: &str| here.clone().below("events").below(hash);
     alert
         .evidence
         .iter()
@@ -392,6 +413,7 @@ fn evidence(asked: &Asked, alert: Option<&Alert>, around: &[&Access]) -> Vec<Sho
                 position: event.map(|event| event.position.to_string()),
                 audit_id: event.map(|event| event.audit_id.to_string()),
                 hash: event.map(|event| hex_of(&event.event_hash)),
+                page: event.filter(|_| sees).map(|event| page(&hex_of(&event.event_hash))),
             }
         })
         .collect()

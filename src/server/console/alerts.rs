@@ -13,9 +13,9 @@ use super::{
     asked::Asked,
     chart::Blocks,
     frame::{Frame, refuse, show},
-    ledger::{Trouble, hour_of},
+    ledger::{Answer, Trouble, hour_of},
     link::Link,
-    list::{EpisodeLine, Order, changes, together},
+    list::{Entries, EpisodeLine, Order, Place, changes, cursor, parse_cursor, together},
     row::Episode,
 };
 use crate::{
@@ -129,12 +129,11 @@ pub(in crate::server) async fn page(
         Ok(choice) => choice,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
-    let told = changes(&context, (asked.from, asked.to)).await;
-    let mut troubles = told.troubles;
-    if choice.state == "firing" {
-        // What fires is known without it.
-        troubles.retain(|trouble| !trouble.is_off);
-    }
+    // What fires is known without the ledger.
+    let told = match choice.state {
+        "firing" => Answer { found: Entries::default(), troubles: Vec::new() },
+        _ => changes(&context, (asked.from, asked.to)).await,
+    };
     let all = together(&context, &told.found.0);
     let total_firing = all.values().filter(|episode| episode.is_firing).count();
     let mut chosen: Vec<Episode> =
@@ -145,16 +144,17 @@ pub(in crate::server) async fn page(
         Some(by) => choice.groups(&asked, by, &chosen),
         None => (Vec::new(), 0),
     };
-    let after = asked
-        .get("after")
-        .and_then(|id| chosen.iter().position(|episode| episode.id() == id).map(|index| index + 1));
-    let begin = after.unwrap_or(0);
+    // Behind the place where the page before ended, whether or not what stood there still does.
+    let begin = choice
+        .after
+        .as_ref()
+        .map_or(0, |place| chosen.partition_point(|episode| choice.order.place(episode) <= *place));
     let shown: Vec<&Episode> = match choice.group {
         Some(_) => Vec::new(),
         None => chosen.iter().skip(begin).take(PAGE_LINES).collect(),
     };
     let next = shown.last().filter(|_| choice.group.is_none() && begin + shown.len() < total);
-    let next = next.map(|episode| asked.here().set("after", &episode.id()));
+    let next = next.map(|episode| asked.here().set("after", &cursor(&choice.order.place(episode))));
     let page = AlertsPage {
         states: tabs(&asked, "state", &["firing", "resolved", "all"], choice.state),
         groupings: groupings(&asked, choice.group),
@@ -176,7 +176,7 @@ pub(in crate::server) async fn page(
         search: asked.get("q").unwrap_or_default().to_owned(),
         has_history: choice.state != "firing",
         may_act: caller.may(Right::Act),
-        troubles,
+        troubles: told.troubles,
         empty: choice.empty(&asked, total_firing),
         unfiltered: asked.link("/alerts").with("state", "all"),
         frame: Frame::new(&context, asked, "/alerts", "Alerts"),
@@ -192,6 +192,8 @@ struct Choice<'a> {
     group: Option<&'static str>,
     filters: BTreeMap<&'static str, Vec<&'a str>>,
     text: Option<String>,
+    /// The page begins behind this place.
+    after: Option<Place>,
 }
 
 /// The value of a parameter that is one of some words; the first of them if it is not given.
@@ -201,6 +203,15 @@ fn word(asked: &Asked, name: &str, words: &[&'static str]) -> Result<&'static st
     words.iter().find(|word| **word == given).copied().ok_or_else(|| {
         let message = format!("no {name} `{}`", crate::engine::text::one_line(given, 60));
         Mistake::bad(message, format!("there are: {}", words.join(", ")))
+    })
+}
+
+/// The place that a page begins behind.
+fn place_of(cursor: &str) -> Result<Place, Mistake> {
+    parse_cursor(cursor).ok_or_else(|| {
+        let message =
+            format!("`{}` is no place in the list", crate::engine::text::one_line(cursor, 60));
+        Mistake::bad(message, "begin at the first page")
     })
 }
 
@@ -225,6 +236,7 @@ impl<'a> Choice<'a> {
             group,
             filters,
             text: asked.get("q").map(str::to_lowercase),
+            after: asked.get("after").map(place_of).transpose()?,
         })
     }
 

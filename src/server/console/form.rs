@@ -2,10 +2,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use super::{
-    super::{caller::Caller, problem::Problem},
-    link::decode,
-};
+use super::super::{caller::Caller, problem::Problem};
 use crate::engine::act::Person;
 
 /// Fields of one form: 2,000, a thousand alerts among them.
@@ -18,13 +15,8 @@ pub(super) struct Sent(Vec<(String, String)>);
 impl Sent {
     /// From a body that is `application/x-www-form-urlencoded`.
     pub(super) fn read(body: &[u8]) -> Sent {
-        let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
-        let field = |pair: &[u8]| {
-            let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-            let (name, value) = pair.split_at(at);
-            (decode(name), decode(value.get(1..).unwrap_or_default()))
-        };
-        Sent(pairs.take(FIELDS_MAX).map(field).collect())
+        let fields = form_urlencoded::parse(body).into_owned();
+        Sent(fields.take(FIELDS_MAX).collect())
     }
 
     /// From the parameters of an address.

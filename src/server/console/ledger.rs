@@ -17,14 +17,12 @@ pub(super) const ROWS_MAX: usize = 20_000;
 pub(super) struct Trouble {
     what: String,
     hint: String,
-    /// This process keeps none.
-    pub(super) is_off: bool,
 }
 
 impl Trouble {
     fn of(problem: Problem) -> Trouble {
-        let Problem { code, message, hint, .. } = problem;
-        Trouble { what: message, hint, is_off: code == "ledger_unavailable" }
+        let Problem { message, hint, .. } = problem;
+        Trouble { what: message, hint }
     }
 
     /// What is so.
@@ -60,7 +58,6 @@ pub(super) async fn ask<T: Default + Send + 'static>(
             let broken = |hint: String| Trouble {
                 what: "A month of the ledger cannot be read, and is left out.".to_owned(),
                 hint,
-                is_off: false,
             };
             Answer { found, troubles: problems.into_iter().map(broken).collect() }
         }

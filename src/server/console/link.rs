@@ -22,6 +22,14 @@ impl Link {
         Link { path, pairs: Vec::new() }
     }
 
+    /// To a page below this one; `part` needs no encoding.
+    #[must_use]
+    pub(super) fn below(mut self, part: &str) -> Link {
+        self.path.push('/');
+        self.path.push_str(part);
+        self
+    }
+
     /// With one more parameter.
     #[must_use]
     pub(super) fn with(mut self, name: &str, value: &str) -> Link {
@@ -82,31 +90,6 @@ fn encode(out: &mut String, text: &str) {
             }
         }
     }
-}
-
-/// `a+b%20c` → `a b c`. What is no UTF-8 is replaced, and what is no code stays.
-pub(super) fn decode(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, more)) = rest.split_first() {
-        rest = more;
-        match (byte, more) {
-            (b'+', _) => bytes.push(b' '),
-            (b'%', [high, low, more @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                let code = digit(high).zip(digit(low)).map(|(high, low)| high * 16 + low);
-                match code.and_then(|code| u8::try_from(code).ok()) {
-                    Some(code) => {
-                        bytes.push(code);
-                        rest = more;
-                    }
-                    None => bytes.push(b'%'),
-                }
-            }
-            (byte, _) => bytes.push(*byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -157,6 +157,25 @@ pub(super) enum Order {
     Begun,
 }
 
+/// A place between two lines of a list, as the address of the next page says it.
+pub(super) fn cursor(place: &Place) -> String {
+    let (is_over, Reverse(severity), Reverse(time), id) = place;
+    format!("{}.{severity}.{}.{id}", u8::from(*is_over), time.micros())
+}
+
+/// The place that such a text says.
+pub(super) fn parse_cursor(text: &str) -> Option<Place> {
+    let mut parts = text.splitn(4, '.');
+    let is_over = match parts.next()? {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    let severity = parts.next()?.parse().ok()?;
+    let time = EventTime::from_micros(parts.next()?.parse().ok()?);
+    Some((is_over, Reverse(severity), Reverse(time), parts.next()?.to_owned()))
+}
+
 /// Where an episode stands: less is further up.
 pub(super) type Place = (bool, Reverse<u8>, Reverse<EventTime>, String);
 
@@ -180,6 +199,24 @@ impl Order {
             }
             Order::Latest => (false, Reverse(0), Reverse(episode.last_seen), episode.id()),
             Order::Begun => (false, Reverse(0), Reverse(episode.starts_at), episode.id()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_is_written() {
+        for (is_over, severity, micros) in [(false, 4, 1_764_424_800_000_000), (true, 0, -7)] {
+            let time = Reverse(EventTime::from_micros(micros));
+            let place: Place =
+                (is_over, Reverse(severity), time, "ab@2026-01-05T22:14:01.5Z".to_owned());
+            assert_eq!(parse_cursor(&cursor(&place)), Some(place));
+        }
+        for text in ["", "2.1.1.a", "0.300.1.a", "0.1.x.a", "0.1.1", "ab@2026-01-05T22:14:01Z"] {
+            assert_eq!(parse_cursor(text), None, "{text}");
         }
     }
 }

@@ -12,6 +12,7 @@ pub(super) mod assets;
 mod chart;
 mod cover;
 pub(super) mod coverage;
+pub(super) mod event;
 mod form;
 mod frame;
 mod lanes;
@@ -20,7 +21,11 @@ mod link;
 mod list;
 pub(super) mod overview;
 pub(super) mod permissions;
+pub(super) mod reports;
 mod row;
+pub(super) mod rule;
+mod rule_record;
+pub(super) mod rule_then;
 pub(super) mod rules;
 pub(super) mod sessions;
 pub(super) mod silences;
@@ -29,3 +34,9 @@ pub(super) mod timeline;
 mod usual;
 mod visit_line;
 pub(super) mod visits;
+
+/// A page that says that there is none.
+pub(super) fn nowhere(context: &super::ServerContext) -> axum::response::Response {
+    let hint = "The menu has all pages; a link of an earlier version may lead nowhere.";
+    frame::missing(context, "/", "there is no such page", hint)
+}

@@ -3,10 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{Extension, extract::State, http::Uri, response::Response};
 
 use super::{
-    super::{ServerContext, status::Health},
+    super::{
+        ServerContext,
+        caller::{Caller, Right},
+        status::Health,
+    },
     asked::{Asked, When},
     chart::{Chart, Counts, severities},
     cover::{Strip, strips},
@@ -14,6 +18,7 @@ use super::{
     ledger::{ROWS_MAX, Trouble, ask, hour_of, rows},
     link::Link,
     list::{EpisodeLine, Order, changes, firing},
+    row::Episode,
 };
 use crate::{
     archive::Filter,
@@ -56,7 +61,8 @@ struct Overview {
     alerts: Vec<EpisodeLine>,
     more: usize,
     chart: Chart,
-    privileged: Chart,
+    /// What people did, for those who may see it.
+    privileged: Option<Chart>,
     strips: Vec<Strip>,
     ailing: Vec<Ailing>,
     problems: Option<String>,
@@ -64,7 +70,11 @@ struct Overview {
     rules: String,
 }
 
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(
+    State(context): State<ServerContext>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let asked = match Asked::read(&uri, &[], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
@@ -73,9 +83,11 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
     let (first, last) = (hour_of(now.minus(SPAN)) + 1, hour_of(now));
     let range = (super::ledger::hour_start(first), now.plus(Duration::from_secs(1)));
     let told = changes(&context, range).await;
+    let sees_accesses = caller.may(Right::SeeAccesses);
     let accesses = ask(&context, move |reader| {
         let filters = vec![Filter::Class("privileged".to_owned())];
-        let found = rows(reader, filters, range, ROWS_MAX)?.rows;
+        let found =
+            if sees_accesses { rows(reader, filters, range, ROWS_MAX)?.rows } else { Vec::new() };
         let strips = super::cover::hours(reader, range)?;
         Ok((found, strips))
     })
@@ -110,17 +122,15 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
     troubles.extend(accesses.troubles);
     troubles.dedup();
     let mut tiles = severity_tiles(&asked, &by_severity);
+    tiles.push(oldest_tile(&asked, &episodes));
     tiles.extend(state_tiles(&context, &asked));
     let chart_name = "alerts that began, by hour";
     let page = Overview {
         chart: Chart::new(&asked, chart_name, (first, last), severities(), &counts),
-        privileged: Chart::new(
-            &asked,
-            "privileged requests, by hour",
-            (first, last),
-            vec!["bar"],
-            &privileged,
-        ),
+        privileged: sees_accesses.then(|| {
+            let name = "privileged requests, by hour";
+            Chart::new(&asked, name, (first, last), vec!["bar"], &privileged)
+        }),
         strips: strips(&asked, &accesses.found.1, (first, last)),
         more: episodes.len().saturating_sub(alerts.len()),
         alerts,
@@ -149,6 +159,28 @@ fn severity_tiles(asked: &Asked, counts: &BTreeMap<Severity, usize>) -> Vec<Tile
     };
     let shown = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low];
     shown.into_iter().map(tile).collect()
+}
+
+/// The alert that waits longest for somebody to take it.
+fn oldest_tile(asked: &Asked, episodes: &[Episode]) -> Tile {
+    let is_taken =
+        |episode: &&Episode| episode.acts.as_ref().is_some_and(|acts| acts.assignee().is_some());
+    let waiting = episodes.iter().filter(|episode| !is_taken(episode));
+    let (value, link) = match waiting.min_by_key(|episode| episode.starts_at) {
+        Some(episode) => (
+            span(asked.now.as_event().since(episode.starts_at)),
+            asked.alert_link(&episode.fingerprint, episode.starts_at),
+        ),
+        None => ("–".to_owned(), asked.link("/alerts")),
+    };
+    Tile {
+        class: "",
+        icon: None,
+        value,
+        is_word: true,
+        name: "oldest that nobody took".to_owned(),
+        link,
+    }
 }
 
 /// How the stream goes.

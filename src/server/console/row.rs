@@ -45,10 +45,11 @@ const NAMESPACE_FIELDS: [&str; 3] =
 impl Episode {
     /// Of an alert that fires.
     pub(super) fn of_alert(alert: &Alert) -> Episode {
+        // Ten thousand of them are made while the status waits, so nothing is copied to look for it.
+        let key = || alert.key.iter().map(|(name, value)| (name, value));
         let evidence = || alert.evidence.iter().flat_map(|one| &one.fields);
-        let mut known: Vec<(String, String)> = alert.key.clone();
-        known.extend(evidence().cloned());
-        known.extend(alert.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let evidence = || evidence().map(|(name, value)| (name, value));
+        let known = || key().chain(evidence()).chain(&alert.labels);
         Episode {
             fingerprint: alert.fingerprint.to_string(),
             starts_at: alert.starts_at,
@@ -60,9 +61,9 @@ impl Episode {
             name: alert.labels.get("alertname").cloned().unwrap_or_default(),
             rule_id: alert.rule_id.clone(),
             summary: alert.annotations.get("summary").cloned().unwrap_or_default(),
-            actor: first_of(&known, &ACTOR_FIELDS),
-            namespace: first_of(&known, &NAMESPACE_FIELDS),
-            cluster: first_of(&known, &["cluster"]),
+            actor: first_of(known, &ACTOR_FIELDS),
+            namespace: first_of(known, &NAMESPACE_FIELDS),
+            cluster: first_of(known, &["cluster"]),
             key: alert.key.clone(),
             value: alert.value,
             threshold: alert.threshold.clone(),
@@ -81,6 +82,7 @@ impl Episode {
                 Some((name.strip_prefix("key.")?.to_owned(), value.clone()))
             })
             .collect();
+        let pairs = || key.iter().map(|(name, value)| (name, value));
         let rule = rules.find(&entry.party).map(|index| rules.rule(index).meta());
         let severity = entry.fact_of("severity").and_then(Severity::parse).unwrap_or_default();
         let is_firing = entry.what != AlertState::Resolved.as_str();
@@ -95,9 +97,9 @@ impl Episode {
             name: rule.map_or_else(|| entry.party.clone(), |meta| meta.name.clone()),
             rule_id: entry.party.clone(),
             summary: String::new(),
-            actor: first_of(&key, &ACTOR_FIELDS),
-            namespace: first_of(&key, &NAMESPACE_FIELDS),
-            cluster: first_of(&key, &["cluster"]),
+            actor: first_of(pairs, &ACTOR_FIELDS),
+            namespace: first_of(pairs, &NAMESPACE_FIELDS),
+            cluster: first_of(pairs, &["cluster"]),
             key,
             value: entry.fact_of("value").and_then(|text| text.parse().ok()).unwrap_or(1.0),
             threshold: String::new(),
@@ -134,8 +136,11 @@ impl Episode {
 }
 
 /// The value of the first of some fields that is there.
-fn first_of(pairs: &[(String, String)], fields: &[&str]) -> Option<String> {
-    let find = |field: &&str| pairs.iter().find(|(name, value)| name == field && !value.is_empty());
+fn first_of<'a, I: Iterator<Item = (&'a String, &'a String)>>(
+    pairs: impl Fn() -> I,
+    fields: &[&str],
+) -> Option<String> {
+    let find = |field: &&str| pairs().find(|(name, value)| name == field && !value.is_empty());
     fields.iter().find_map(find).map(|(_, value)| value.clone())
 }
 

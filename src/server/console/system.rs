@@ -1,4 +1,4 @@
-//! Pages about the process itself: `/sources`, `/delivery`, `/ledger`, `/settings`, `/reports`.
+//! Pages about the process itself: `/sources`, `/delivery`, `/ledger`, `/settings`.
 
 use askama::Template;
 use axum::{Extension, extract::State, http::Uri, response::Response};
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     archive::{Filter, MonthStatus},
-    ask::Parameter,
+    ask::{Mistake, Parameter},
     engine::{
         ledger::{EntryKind, Row, hex_of},
-        text::{span, thousands},
+        text::{one_line, span, thousands},
     },
 };
 
@@ -265,6 +265,16 @@ pub(in crate::server) async fn ledger(
         caller.may(Right::Report) || !matches!(kind, EntryKind::View | EntryKind::Login)
     };
     let chosen = asked.get("kind").and_then(EntryKind::parse).filter(|kind| is_shown(*kind));
+    if let (Some(kind), None) = (asked.get("kind"), chosen) {
+        let known: Vec<&str> = EntryKind::ALL
+            .iter()
+            .filter(|kind| is_shown(**kind))
+            .map(|kind| kind.as_str())
+            .collect();
+        let message = format!("no entries of the kind `{}` are shown", one_line(kind, 60));
+        let mistake = Mistake::bad(message, format!("there are: {}", known.join(", ")));
+        return refuse(&context, "/ledger", mistake);
+    }
     let kind = chosen.unwrap_or(EntryKind::Rules);
     let range = (asked.from, asked.to);
     let answer = ask(&context, move |reader| {
@@ -349,60 +359,6 @@ pub(in crate::server) async fn settings(
         caller,
         zones: zones.collect(),
         frame: Frame::new(&context, asked, "/settings", "Settings"),
-    };
-    show(&page)
-}
-
-/// A report that can be made, with its command.
-struct ReportLine {
-    title: &'static str,
-    about: &'static str,
-    command: String,
-}
-
-#[derive(Template)]
-#[template(path = "console/reports.html", config = "src/html/askama.toml")]
-struct ReportsPage {
-    frame: Frame,
-    lines: Vec<ReportLine>,
-}
-
-/// `/reports`: which there are, and the command that makes each, over the range of the page.
-pub(in crate::server) async fn reports(State(context): State<ServerContext>, uri: Uri) -> Response {
-    let asked = match Asked::read(&uri, &[], "30d") {
-        Ok(asked) => asked,
-        Err(mistake) => return refuse(&context, uri.path(), mistake),
-    };
-    let range = if asked.since.is_empty() {
-        format!("--from {} --to {}", asked.from.rfc3339(), asked.to.rfc3339())
-    } else {
-        format!("--since {}", asked.since)
-    };
-    let line = |(title, about, command): (&'static str, &'static str, &str)| ReportLine {
-        title,
-        about,
-        command: format!("tripline {command} {range} --zone {} -o report.html", asked.zone_name),
-    };
-    let lines = [
-        (
-            "Access",
-            "Who did what, from where, by which permission; a line for each person to judge and sign.",
-            "report access",
-        ),
-        (
-            "Alerts",
-            "By rule and severity; how long until people were told and took them; verdicts, silences, what was not delivered.",
-            "report alerts",
-        ),
-        (
-            "Compliance",
-            "Evidence for each control of a framework: pci-dss, soc2, gdpr, iso27001, nist-800-53, cis-k8s.",
-            "report compliance --framework soc2",
-        ),
-    ];
-    let page = ReportsPage {
-        lines: lines.into_iter().map(line).collect(),
-        frame: Frame::new(&context, asked, "/reports", "Reports"),
     };
     show(&page)
 }

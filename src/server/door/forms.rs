@@ -11,36 +11,8 @@ pub(in crate::server) fn is_form(headers: &HeaderMap) -> bool {
 
 /// The first field of a name in a body that is `application/x-www-form-urlencoded`.
 pub(in crate::server) fn field(body: &[u8], name: &str) -> Option<String> {
-    let pairs = body.split(|byte| *byte == b'&');
-    let mut fields = pairs.map(|pair| {
-        let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-        let (name, value) = pair.split_at(at);
-        (decoded(name), decoded(value.strip_prefix(b"=").unwrap_or(value)))
-    });
-    fields.find(|(known, _)| known == name).map(|(_, value)| value)
-}
-
-/// `a+b%20c` → `a b c`. What is no UTF-8 is replaced.
-fn decoded(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.iter().copied();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits = [rest.next(), rest.next()];
-                let digit = |digit: Option<u8>| char::from(digit?).to_digit(16);
-                if let [Some(high), Some(low)] = digits.map(digit) {
-                    bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                } else {
-                    bytes.push(b'%');
-                    bytes.extend(digits.into_iter().flatten());
-                }
-            }
-            byte => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let mut fields = form_urlencoded::parse(body);
+    fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::{
         yaml::{SecretRef, Section, parse},
     },
     server::{
-        Credentials, Desk, ServerContext, ServerSettings, Status, guard::Guard, guarded,
+        Credentials, Desk, Events, ServerContext, ServerSettings, Status, guard::Guard, guarded,
         route::Method, routes::ROUTES,
     },
     telemetry::Metrics,
@@ -41,6 +41,8 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /alerts", "vra"),
     ("GET /alerts/{fingerprint}", "vra"),
     ("GET /alerts/{fingerprint}/{start}", "vra"),
+    ("GET /alerts/{fingerprint}/{start}/events/{hash}", "ra"),
+    ("GET /alerts/{fingerprint}/{start}/rule", "vra"),
     ("GET /actor", "ra"),
     ("GET /object", "ra"),
     ("GET /timeline", "ra"),
@@ -91,6 +93,7 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /api/v1/sessions", "ra"),
     ("GET /api/v1/permissions", "ra"),
     ("GET /api/v1/suggested-role", "ra"),
+    ("GET /api/v1/reports/{kind}", "a"),
     ("POST /api/v1/permissions/import", "r"),
 ];
 
@@ -148,7 +151,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
         metrics: Arc::clone(&metrics),
         reload: mpsc::channel(1).0,
         acts: mpsc::channel(1).0,
-        fetch_event: None,
+        events: Events::none(),
         desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
     };
     let (router, guard) = guarded(context, settings, is_reachable);
@@ -246,7 +249,7 @@ fn every_route_is_in_the_table() {
 /// A request for a route, as one that nothing but its sender speaks against.
 fn fair(route: &str) -> Ask {
     let (method, path) = route.split_once(' ').unwrap();
-    let path = ["{fingerprint}", "{start}", "{id}", "{name}"]
+    let path = ["{fingerprint}", "{start}", "{hash}", "{id}", "{kind}", "{name}"]
         .iter()
         .fold(path.to_owned(), |path, name| path.replace(name, "00000000000000000000000000000000"));
     let path = if path.ends_with("/who-did") { path + "?verb=get&resource=secrets" } else { path };
@@ -521,4 +524,62 @@ async fn a_flood_of_refusals_is_a_bounded_number_of_entries() {
         count += 1;
     }
     assert_eq!(count, 60);
+}
+
+#[tokio::test]
+async fn the_overview_and_reports_show_what_a_role_may_see() {
+    let world = world(AUTH, true);
+    let token = |role: &str| format!("Bearer {}", [role; 5].join("-"));
+    let page = async |role: &str, path: &str| {
+        let asked = ask("GET", path).with("authorization", &token(role));
+        text(asked.of(&world).await).await
+    };
+    for (role, may) in [("viewer", false), ("responder", true), ("auditor", true)] {
+        let overview = page(role, "/").await;
+        assert_eq!(overview.contains("privileged requests, by hour"), may, "{role}");
+        assert_eq!(overview.contains("class=privileged"), may, "{role}");
+    }
+    for (role, may) in [("viewer", false), ("responder", false), ("auditor", true)] {
+        let reports = page(role, "/reports").await;
+        assert_eq!(reports.contains("/api/v1/reports/access"), may, "{role}");
+        assert!(reports.contains("tripline report access"), "{role}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_not_lost_when_the_session_is_over() {
+    let world = world(AUTH, true);
+    let own = "https://tripline.example.org";
+    let form = "act=comment&text=a+%3Cb%3E+long+story&back=%2Falerts%3Fq%3D1";
+    let sent = || ask("POST", "/act").form(form).with("accept", "text/html");
+    let answer = sent().with("origin", own).of(&world).await;
+    assert_eq!(answer.status().as_u16(), 401);
+    let page = text(answer).await;
+    assert!(page.contains("long story") && !page.contains("<b>"), "{page}");
+    assert!(page.contains("/login?to=/alerts%3Fq%3D1"), "{page}");
+    // Whoever is led here by another site, or asks for no page, is told in a line.
+    for asked in [sent().with("origin", "https://evil.example"), ask("POST", "/act").form(form)] {
+        let answer = asked.of(&world).await;
+        assert!(matches!(answer.status().as_u16(), 401 | 403));
+        assert!(!text(answer).await.contains("long story"));
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_is_said_to_programs_and_to_people() {
+    let world = world(AUTH, true);
+    let token = "Bearer viewer-viewer-viewer-viewer-viewer";
+    let nothing = |path| ask("GET", path).with("authorization", token);
+    let answer = nothing("/api/v1/nothing").of(&world).await;
+    assert_eq!(answer.status().as_u16(), 404);
+    let json: serde_json::Value = serde_json::from_str(&text(answer).await).unwrap();
+    assert_eq!(json["code"], "not_found");
+    let answer = nothing("/nothing").with("accept", "text/html").of(&world).await;
+    assert_eq!(answer.status().as_u16(), 404);
+    assert!(text(answer).await.contains("type=\"search\""));
+    for (path, code) in
+        [("/ledger?kind=zz", 400), ("/ledger?kind=view", 400), ("/ledger?kind=rules", 200)]
+    {
+        assert_eq!(nothing(path).code(&world).await, code, "{path}");
+    }
 }

@@ -10,11 +10,13 @@ use super::super::{
     list::{changes, together},
     row::{Episode, episodes},
 };
+use super::then::{alert_of, entries_of};
 use crate::{
     archive::{ArchiveError, Filter, Reader},
     engine::{
+        act::{Deed, Episode as Acts},
         alert::{Alert, Fingerprint},
-        ledger::{EntryKind, Row},
+        ledger::{Entry, EntryKind, Row},
         time::EventTime,
     },
 };
@@ -94,29 +96,26 @@ pub(super) async fn load(
         (live, Arc::clone(&inner.rules), inner.watermark)
     };
     let now = asked.now.as_event();
-    // Its entries begin when it did.
-    let subject = name.clone();
-    let told = ask(context, move |reader| {
-        let from = start.minus(Duration::from_secs(1));
-        let filters = vec![Filter::Entries(EntryKind::Alert)];
-        let mut found = rows(reader, filters, (from, EventTime::MAX), ROWS_MAX)?.rows;
-        found.retain(|row| row.entry().is_some_and(|entry| entry.subject == subject));
-        Ok(found)
-    })
-    .await;
+    let (subject, is_firing) = (name.clone(), live.is_some());
+    let told =
+        ask(context, move |reader| Ok(entries_of(reader, (&subject, start), is_firing)?)).await;
     let mut troubles = told.troubles;
     let mut remembered = episodes(&told.found, &rules);
     let remembered = remembered.remove(&(name.clone(), start));
-    let mut episode = match (&live, remembered) {
-        (Some(alert), _) => Episode::of_alert(alert),
-        (None, Some(mut episode)) => {
-            episode.is_firing = false;
-            episode
-        }
+    // What was told of it last in full; one that is not remembered does not fire, whatever that says.
+    let alert = live.or_else(|| told.found.iter().rev().find_map(alert_of));
+    let mut episode = match (&alert, remembered) {
+        (Some(alert), _) if is_firing => Episode::of_alert(alert),
+        (Some(alert), told) => Episode {
+            is_firing: false,
+            ends_at: alert.ends_at.or_else(|| told.and_then(|told| told.ends_at)),
+            ..Episode::of_alert(alert)
+        },
+        (None, Some(told)) => Episode { is_firing: false, ..told },
         (None, None) => return None,
     };
     episode.acts = episode.engine_key().and_then(|key| context.status.acts_of(key));
-    let first = live.as_ref().map_or(start, |alert| alert.first_seen);
+    let first = alert.as_ref().map_or(start, |alert| alert.first_seen);
     let begin = first.max(episode.last_seen.minus(DURING_MAX));
     let range = (begin.minus(AROUND), episode.last_seen.plus(AROUND));
     let since = first.minus(BEFORE);
@@ -133,7 +132,7 @@ pub(super) async fn load(
         for kind in DEEDS {
             let filters = vec![Filter::Entries(kind)];
             let mut deeds = rows(reader, filters, (start, EventTime::MAX), ROWS_MAX)?.rows;
-            deeds.retain(|row| row.entry().is_some_and(|entry| entry.subject == subject));
+            deeds.retain(|row| row.entry().is_some_and(|entry| is_deed(entry, (&subject, start))));
             changes.append(&mut deeds);
         }
         changes.sort_by_key(Row::at);
@@ -158,9 +157,12 @@ pub(super) async fn load(
     };
     troubles.dedup();
     let Found { changes, deliveries, around, before, hours } = answer.found;
+    if episode.acts.is_none() {
+        episode.acts = acts_of(&episode, alert.as_ref(), &changes).map(Arc::new);
+    }
     let loaded = Loaded {
         episode,
-        alert: live,
+        alert,
         first,
         range,
         since,
@@ -187,6 +189,31 @@ fn of_actor(
     let around = rows(reader, filters.clone(), range, AROUND_ROWS)?.rows;
     let (before, _) = last_rows(reader, &filters, past, ROWS_MAX)?;
     Ok((around, before))
+}
+
+/// Whether an entry tells what somebody did about an episode.
+fn is_deed(entry: &Entry, (fingerprint, start): (&str, EventTime)) -> bool {
+    let starts_at = entry.fact_of("starts_at").and_then(EventTime::parse);
+    entry.subject == fingerprint && starts_at.is_none_or(|of| of == start)
+}
+
+/// What people did about an episode that nobody remembers, from what the ledger has of it.
+fn acts_of(episode: &Episode, alert: Option<&Alert>, changes: &[Row]) -> Option<Acts> {
+    let deeds: Vec<Arc<Deed>> =
+        changes.iter().filter_map(|row| Some(Arc::new(row.entry()?.deed()?))).collect();
+    let last = deeds.last()?.at;
+    Some(Acts {
+        key: episode.engine_key()?,
+        rule_id: episode.rule_id.clone(),
+        title: episode.title.clone(),
+        labels: alert.map(|alert| alert.labels.clone()).unwrap_or_default(),
+        severity: episode.severity,
+        began: episode.starts_at.as_wall(),
+        ended: Some(episode.ends_at.map_or(last, EventTime::as_wall)),
+        silenced_by: Vec::new(),
+        hidden_by: Vec::new(),
+        deeds,
+    })
 }
 
 /// Whether a delivery names an alert.

@@ -147,8 +147,8 @@ fn alert() -> Value {
 mod tests {
     use super::*;
     use crate::{
-        cli::rule_test::read_test_file,
         engine::diagnostic::{Diagnostic, Problems, SourceText},
+        rule_test::read_test_file,
     };
 
     /// What is said about a file with a key that nothing is near to.

@@ -1,11 +1,11 @@
-//! The rule set that was in force at some time, as the ledger has it.
+//! The rule set that was in force when something happened, as the ledger has it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{ArchiveError, Filter, Query, Reader};
+use super::{ArchiveError, Filter, Reader};
 use crate::engine::{
     diagnostic::SourceText,
     ledger::{EntryKind, Row, hex_of},
@@ -13,15 +13,14 @@ use crate::engine::{
     time::EventTime,
 };
 
-/// Rows that are in memory at once while they are looked through.
-const ROWS_AT_ONCE: usize = 10_000;
-
 /// A rule set of the ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct RulesThen {
     /// Its version; empty if the ledger does not say.
     pub version: String,
-    /// Its files.
+    /// Since when it was in force, as far as the ledger says; `None` if it does not.
+    pub since: Option<EventTime>,
+    /// Its files, with the texts that the ledger has.
     pub files: Vec<FileThen>,
     /// The rows that say so.
     pub rows: Vec<u64>,
@@ -38,7 +37,7 @@ pub struct FileThen {
     pub name: String,
     /// SHA-256 of its text.
     pub sha256: String,
-    /// Its text; `None` if the ledger does not have it.
+    /// Its text, if the ledger has all of it, and it is what its hash says.
     pub text: Option<String>,
 }
 
@@ -51,17 +50,27 @@ struct Listed {
     sha256: String,
 }
 
-/// The rule set that was in force before some row: the last one of which a row tells that is before.
+/// The rule set that was in force when a row was written. Cost: a pass over what the ledger has of rules.
 ///
 /// # Errors
 /// The ledger cannot be read.
-pub fn rules_then(
+pub fn rules_at(reader: &Reader, id: u64) -> Result<RulesThen, ArchiveError> {
+    rules_before(reader, |row| row.id < id)
+}
+
+/// The rule set that the last row names of those that are before something. Cost: as of [`rules_at`].
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn rules_before(
     reader: &Reader,
     is_before: impl Fn(&Row) -> bool,
 ) -> Result<RulesThen, ArchiveError> {
     let (mut then, mut lists) = (RulesThen::default(), BTreeMap::new());
     let mut listed: Vec<(u64, String, String)> = Vec::new();
-    each(reader, &mut |row| {
+    // Since when each set was in force: the first of the entries that follow each other and name it.
+    let mut turns: BTreeMap<u64, (String, EventTime)> = BTreeMap::new();
+    reader.each_of(&[Filter::Entries(EntryKind::Rules)], |row| {
         let Some(entry) = row.entry().filter(|_| is_before(row)) else { return };
         match (entry.what.as_str(), &entry.body) {
             ("text", _) => {}
@@ -69,15 +78,15 @@ pub fn rules_then(
                 listed.push((row.id, entry.subject.clone(), body.text().to_owned()));
             }
             // The order of time is not that of rows.
-            _ if then.rows.first().is_none_or(|last| row.id > *last) => {
-                then.version.clone_from(&entry.subject);
-                then.rows = vec![row.id];
-            }
-            _ => {}
+            _ => drop(turns.insert(row.id, (entry.subject.clone(), row.at()))),
         }
     })?;
-    let main = then.rows.first().copied().unwrap_or_default();
-    listed.retain(|(row, version, _)| *row < main && *version == then.version);
+    let Some((main, (version, _))) = turns.last_key_value() else { return Ok(then) };
+    then.version.clone_from(version);
+    then.rows.push(*main);
+    let same = turns.values().rev().take_while(|(known, _)| known == version);
+    then.since = same.last().map(|(_, at)| *at);
+    listed.retain(|(row, of, _)| row < main && of == version);
     listed.sort_unstable_by_key(|(row, ..)| *row);
     for (row, _, json) in listed {
         for file in serde_json::from_str::<Vec<Listed>>(&json).unwrap_or_default() {
@@ -86,12 +95,11 @@ pub fn rules_then(
         }
         then.rows.push(row);
     }
-    let texts = texts_of(reader, lists.values().map(|file| file.sha256.as_str()))?;
-    for file in lists.into_values() {
-        let Listed { part, list, name, sha256 } = file;
-        let text = texts.get(&sha256).map(|(rows, text)| {
+    let mut texts = texts_of(reader, lists.values().map(|file| file.sha256.as_str()))?;
+    for Listed { part, list, name, sha256 } in lists.into_values() {
+        let text = texts.remove(&sha256).map(|(rows, text)| {
             then.rows.extend(rows);
-            text.clone()
+            text
         });
         then.files.push(FileThen { part, list, name, sha256, text });
     }
@@ -107,7 +115,7 @@ fn texts_of<'w>(
     type Parts = BTreeMap<u64, (u64, String)>;
     let mut found: BTreeMap<String, Parts> =
         wanted.map(|hash| (hash.to_owned(), Parts::new())).collect();
-    each(reader, &mut |row: &Row| {
+    reader.each_of(&[Filter::Entries(EntryKind::Rules)], |row: &Row| {
         let Some(entry) = row.entry().filter(|entry| entry.what == "text") else { return };
         if let (Some(parts), Some(body)) = (found.get_mut(&entry.subject), &entry.body) {
             parts.insert(entry.count_of("part"), (row.id, body.text().to_owned()));
@@ -116,38 +124,29 @@ fn texts_of<'w>(
     let whole = found.into_iter().filter_map(|(hash, parts)| {
         let (rows, texts): (Vec<u64>, Vec<String>) = parts.into_values().unzip();
         let text = texts.concat();
-        let is_it = hex_of(&Sha256::digest(&text)) == hash && !rows.is_empty();
-        is_it.then_some((hash, (rows, text)))
+        let is_whole = hex_of(&Sha256::digest(&text)) == hash && !rows.is_empty();
+        is_whole.then_some((hash, (rows, text)))
     });
     Ok(whole.collect())
 }
 
-/// Calls back with all entries on rule sets, in the order of time.
-fn each(reader: &Reader, take: &mut dyn FnMut(&Row)) -> Result<(), ArchiveError> {
-    let filters = vec![Filter::Entries(EntryKind::Rules)];
-    let (from, to) = (EventTime::MIN, EventTime::MAX);
-    let mut query = Query { filters, from, to, after: None, limit: ROWS_AT_ONCE };
-    loop {
-        let page = reader.page(&query)?;
-        page.rows.iter().for_each(&mut *take);
-        let Some(next) = page.next else { return Ok(()) };
-        query.after = Some(next);
-    }
-}
-
 impl RulesThen {
-    /// Its files, to be loaded again. `None` if the ledger does not have all of their texts.
-    pub fn sources(&self) -> Option<RuleSources> {
-        if self.files.is_empty() {
-            return None;
-        }
+    /// Its files, to be loaded.
+    ///
+    /// # Errors
+    /// The ledger does not have the text of a file, or nobody knows what that was for.
+    pub fn sources(&self) -> Result<RuleSources, String> {
         let mut sources = RuleSources::default();
         for file in &self.files {
-            let source = SourceText::new(file.name.clone(), file.text.as_deref()?);
-            sources.add(SourcePart::parse(&file.part)?, file.list.as_deref(), source);
+            let text = file.text.as_deref();
+            let text =
+                text.ok_or_else(|| format!("the ledger does not have the text of {}", file.name))?;
+            let part = SourcePart::parse(&file.part)
+                .ok_or_else(|| format!("{}: nobody knows what `{}` is", file.name, file.part))?;
+            let source: Arc<SourceText> = SourceText::new(file.name.clone(), text);
+            sources.add(part, file.list.as_deref(), source);
         }
-        sources.rules.sort_by(|a, b| a.name.cmp(&b.name));
-        sources.lists.sort_by(|a, b| (&a.0, &a.1.name).cmp(&(&b.0, &b.1.name)));
-        Some(sources)
+        sources.sort();
+        Ok(sources)
     }
 }

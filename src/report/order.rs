@@ -1,0 +1,126 @@
+//! Makes the report that somebody wants, whoever asks and however: verifies the ledger, looks at what was seen,
+//! folds the rows, and writes it.
+
+use super::{
+    Besides, RuleInForce, access_report, alerts_report, compliance_report, csv,
+    head::Attested,
+    html, incident_report, json,
+    model::Report,
+    part::{exceptions::ExceptionsThen, permissions::permissions_section},
+    scope::Scope,
+};
+use crate::{
+    archive::{
+        Reader,
+        verify::{Asked, leave_out, verify},
+    },
+    ask::{AskError, coverage, shown_time, table},
+    engine::{framework::Framework, ledger::Hash, time::EventTime, words::words},
+};
+
+words! {
+    /// How a report is written.
+    pub enum ReportFormat {
+        /// One page that needs nothing else, for a screen and for A4.
+        Html = "html",
+        /// One JSON document.
+        Json = "json",
+        /// One line a cell.
+        Csv = "csv",
+    }
+}
+
+/// Which report.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// Who did what.
+    Access,
+    /// Alerts, and what became of them.
+    Alerts,
+    /// Evidence for the controls of a framework, and the rules that are in force.
+    Compliance(&'a Framework, &'a [RuleInForce]),
+    /// One alert, by its fingerprint or how that begins.
+    Incident(&'a str),
+}
+
+/// Whether a seal's signature over a hash is one of the key that it must be of.
+pub type CheckSignature<'a> = &'a dyn Fn(&Hash, &[u8]) -> bool;
+
+/// What somebody wants.
+pub struct Order<'a> {
+    /// Which report.
+    pub wanted: Wanted<'a>,
+    /// Of which time.
+    pub scope: &'a Scope,
+    /// Who wants it.
+    pub author: &'a str,
+    /// The operator's clock.
+    pub now: EventTime,
+    /// How signatures of seals are checked, if they are.
+    pub check: Option<CheckSignature<'a>>,
+}
+
+/// A report that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The report.
+    pub report: Report,
+    /// The whole ledger was read, and its chain holds; else the report says so first.
+    pub holds: bool,
+}
+
+/// Makes a report. Cost: a pass over the whole ledger to verify it, and one over the rows of the period.
+///
+/// # Errors
+/// There is no such alert, or the ledger cannot be read.
+pub fn make(
+    reader: &mut Reader,
+    order: &Order<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Made, AskError> {
+    let Order { wanted, scope, author, now, check } = order;
+    let verified = verify(reader, Asked { month: None, seal: None, check: *check });
+    let unreadable = reader.problems().iter().map(ToString::to_string);
+    let mut attested = Attested {
+        author: (*author).to_owned(),
+        made: shown_time(*now, &scope.period.zone),
+        verified,
+        problems: unreadable.chain(reader.holes()).collect(),
+    };
+    // Nobody knows which rows of a month are sound in which something is wrong.
+    attested.problems.extend(leave_out(reader, &attested.verified.faults));
+    let reader = &*reader;
+    let (period, cluster) = (scope.period.clone(), scope.cluster.clone());
+    let seen = coverage::ask(reader, &coverage::Question { period, cluster, problems: false })?;
+    let exceptions = || ExceptionsThen::of(reader, scope);
+    let permissions = || permissions_section(reader, scope, &seen);
+    let report = match wanted {
+        Wanted::Access => {
+            let besides = (&exceptions()?, permissions()?);
+            access_report(reader, scope, &seen, &attested, besides, progress)
+        }
+        Wanted::Alerts => alerts_report(reader, scope, &seen, &attested, &exceptions()?, progress),
+        Wanted::Compliance(framework, rules) => {
+            let besides =
+                Besides { rules: *rules, exceptions: &exceptions()?, permissions: permissions()? };
+            compliance_report(reader, scope, &seen, &attested, (*framework, besides), progress)
+        }
+        Wanted::Incident(fingerprint) => {
+            incident_report(reader, scope, &seen, &attested, fingerprint, progress)
+        }
+    };
+    let holds = attested.verified.is_sound() && attested.problems.is_empty();
+    Ok(Made { report: report?, holds })
+}
+
+/// Writes a report.
+///
+/// # Errors
+/// None that is known: templates are checked when they are compiled.
+pub fn write(report: &Report, format: ReportFormat) -> Result<String, askama::Error> {
+    Ok(match format {
+        ReportFormat::Html => html::render(report)?,
+        ReportFormat::Json => json::render(report),
+        ReportFormat::Csv => table::csv(&csv::COLUMNS, &csv::rows(report)),
+    })
+}
