@@ -212,6 +212,14 @@ fn rows_of_the_table_of_aks_are_events() {
     let row = r#"{"TimeGenerated":"2026-03-02T10:00:00.2Z","AuditId":"a-1","Level":"Metadata","Stage":"ResponseStarted","RequestUri":"/api","Verb":"create","User":"{\"username\":\"eve\"}","ObjectRef":{"resource":"pods","subresource":"exec"},"ResponseStatus":"{\"code\":101}","Annotations":{"authorization.k8s.io/decision":"allow"},"Type":"AKSAudit"}"#;
     check(row, WHOLE);
     check(format!(r#"{{"records":[{row}]}}"#), WHOLE);
+    // The table of all diagnostic logs has columns of its own.
+    let text = quoted(EXEC);
+    check(
+        format!(
+            r#"{{"Category":"kube-audit","log_s":{text},"ResourceId":"/X/PROD","Type":"AzureDiagnostics"}}"#
+        ),
+        WHOLE,
+    );
 }
 
 #[test]

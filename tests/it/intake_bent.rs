@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use tripline::engine::decode::take_apart;
+
 use super::intake::{EXEC, WHOLE, changed, check, cut, quoted};
 
 /// An event with other keys, by a function of the path to each; and with trees as texts, if asked for.
@@ -66,6 +68,22 @@ fn what_lost_its_types_on_the_way_is_read() {
         (json!({"user": "eve"}), WHOLE),
         (json!({"user.username": {"string": "eve"}}), WHOLE),
         (json!({"objectRef": objects("objectRef")}), WHOLE),
+        (json!({"auditID": {"string": "a-1"}, "verb": {"string": "create"}}), WHOLE),
+        (json!({"stage": {"string": "ResponseStarted"}, "level": {"string": "Metadata"}}), WHOLE),
+        (json!({"requestURI": {"S": "/api/v1"}, "verb": {"S": "create"}}), WHOLE),
+        (
+            json!({"stageTimestamp": {"long": 1_772_445_600_200_u64}, "requestReceivedTimestamp": {"string": "2026-03-02T10:00:00Z"}}),
+            WHOLE,
+        ),
+        (
+            json!({"stageTimestamp": {"$date": "2026-03-02T10:00:00.200Z"}, "requestReceivedTimestamp": {"$date": 1_772_445_600_100_u64}}),
+            WHOLE,
+        ),
+        (json!({"stageTimestamp": {"seconds": 1_772_445_600, "nanos": 200_000_000}}), WHOLE),
+        (
+            json!({"stageTimestamp": "Mon, 02 Mar 2026 10:00:00 GMT", "requestReceivedTimestamp": "(absent)"}),
+            WHOLE,
+        ),
         (
             json!({"sourceIPs": "1.1.1.1, 10.1.2.3"}),
             "1 events allowed exec inside metadata switched",
@@ -147,10 +165,111 @@ fn lists_of_bytes_are_texts() {
         // journald; a Buffer of Node.js.
         check(format!(r#"{{"MESSAGE":{list},"__REALTIME_TIMESTAMP":"1772445600200000"}}"#), WHOLE);
         check(format!(r#"{{"log":{{"type":"Buffer","data":{list}}}}}"#), WHOLE);
+        check(format!(r#"{{"type":"Buffer","data":{list}}}"#), WHOLE);
+        check(&list, WHOLE);
+        check(list.replace(',', ",\n "), WHOLE);
+        // A typed array of JavaScript.
+        let bytes = list.trim_matches(['[', ']']).split(',').enumerate();
+        let counted: Vec<String> = bytes.map(|(at, byte)| format!("\"{at}\":{byte}")).collect();
+        check(format!("{{{}}}", counted.join(",")), WHOLE);
     }
     let lead = written(format!("I0302 audit: {EXEC}").as_bytes(), false);
     check(format!(r#"{{"MESSAGE":{lead}}}"#), WHOLE);
     for other in ["[1,2,3]", "[123,34,300]", "[123,1.5]", "[]"] {
         check(format!(r#"{{"MESSAGE":{other}}}"#), "0 events !not_an_event");
     }
+    check("[1,2,3]", "0 events !not_an_event");
+}
+
+#[test]
+fn every_value_of_an_event_of_avro_may_name_its_type() {
+    let event: Value = serde_json::from_str(EXEC).unwrap();
+    let typed = |value: &Value| json!({"string": value});
+    let mut out = serde_json::Map::new();
+    for (key, value) in event.as_object().unwrap() {
+        let value = match (key.as_str(), value) {
+            ("annotations", value) => json!({"map": value}),
+            (_, Value::Array(_)) => json!({"array": value}),
+            (_, Value::Object(members)) => {
+                let members = members.iter().map(|(key, value)| match value {
+                    Value::String(_) => (key.clone(), typed(value)),
+                    Value::Number(_) => (key.clone(), json!({"int": value})),
+                    other => (key.clone(), other.clone()),
+                });
+                let record: serde_json::Map<_, _> = members.collect();
+                json!({format!("io.k8s.audit.{key}"): record})
+            }
+            (_, value) => typed(value),
+        };
+        out.insert(key.clone(), value);
+    }
+    let event = Value::Object(out).to_string();
+    check(&event, WHOLE);
+    check(format!(r#"{{"schema":null,"payload":{event}}}"#), WHOLE);
+}
+
+#[test]
+fn digits_entities_and_doubled_quotes_are_undone() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let hex: String = EXEC.bytes().map(|byte| format!("{byte:02x}")).collect();
+    check(&hex, WHOLE);
+    check(hex.to_uppercase(), WHOLE);
+    check(format!(r#"{{"payload":"{hex}"}}"#), WHOLE);
+    check(format!(r#"{{"payload":"\\x{hex}"}}"#), WHOLE);
+    let line = format!("<134>Mar  2 10:00:00 cp-1 audit: {EXEC}");
+    check(format!(r#"{{"payload":"{}"}}"#, STANDARD.encode(&line)), WHOLE);
+    check(STANDARD.encode(&line), WHOLE);
+    let url = format!("data:application/json;base64,{}", STANDARD.encode(EXEC));
+    check(format!(r#"{{"data":"{url}"}}"#), WHOLE);
+    let doubled = EXEC.replace('"', "\"\"");
+    check(
+        format!("time,host,event,x\n2026-03-02T10:00:00Z,cp-1,\"{doubled}\",1\n"),
+        &format!("{WHOLE} !other_format"),
+    );
+    let entities = EXEC.replace('"', "&quot;");
+    check(format!("<Event><Message>{entities}</Message></Event>"), WHOLE);
+    check(format!(r#"{{"message":"{entities}"}}"#), WHOLE);
+    let escaped = EXEC.replace('"', "\\\"");
+    check(format!("<134>Mar  2 10:00:00 cp-1 audit: {escaped}"), WHOLE);
+    check(format!("{EXEC},\n'{EXEC}',\n"), "2 events allowed exec metadata switched");
+}
+
+#[test]
+fn formats_that_are_not_read_are_named() {
+    for (payload, name) in [
+        (&b"k8s\0\x0A\x1C\x0A\x0Faudit.k8s.io/v1"[..], "protocol buffers of Kubernetes"),
+        (b"\xC3\x0112345678\x06abc\xFF", "Avro"),
+        (b"Obj\x01\x04\x16avro.schema\0\xFF", "an Avro file"),
+        (b"\0\0\0\0\x07\x06a-1\x0Ccreate\x80\x01\xFF", "Confluent"),
+        (b"\x82\xA4kind\xA5Event\xA4verb\xA3get", "MessagePack"),
+        (b"\xA2\x64kind\x65Event", "CBOR"),
+        (b"\x28\xB5\x2F\xFD\x04\0", "zstd"),
+        (b"\x04\x22\x4D\x18\x64\x40", "LZ4"),
+        (b"\xFF\x06\0\0sNaPpY", "Snappy"),
+        (b"\x0A\xFF\x01\x0A\0", "otlp_proto"),
+        (b"<?xml version=\"1.0\"?>\n<events>\n <event verb=\"get\"/>\n</events>\n", "XML"),
+        (b"auditID,verb,stage,user\na-1,create,Panic,eve\n", "CSV"),
+        (b"kind: Event\napiVersion: audit.k8s.io/v1\nauditID: a-1\n", "YAML"),
+        (b"{'kind': 'Event', 'auditID': 'a-1'}", "Python"),
+        (b"time=2026-03-02T10:00:00Z verb=get auditID=a-1", "logfmt"),
+        (b"2026-03-02T10:00:00Z AUDIT: id=\"a-1\" stage=\"Panic\"", "old text format"),
+        (b"68656c6c6f20776f726c642068656c6c6f", "hexadecimal"),
+    ] {
+        let taken = take_apart(payload);
+        let told: Vec<&str> = taken.steps.iter().map(|step| step.what.as_str()).collect();
+        let shown = String::from_utf8_lossy(payload);
+        assert_eq!((taken.events, taken.dead_letters), (0, 1), "{shown}: {told:?}");
+        assert!(
+            told.iter().any(|step| step.contains("other_format") && step.contains(name)),
+            "{shown}: {told:?}"
+        );
+        check(payload, "0 events !other_format");
+    }
+    // A line of text in it stands there as it is.
+    let forwarded =
+        [&b"\x93\xA3tag\xCE\x69\xA5\x60\xA0\x81\xA3log\xDA\x02\x80"[..], EXEC.as_bytes()].concat();
+    check(forwarded, &format!("{WHOLE} !other_format"));
+    let lines = format!("\u{8}{EXEC}\u{12}\n\u{3}{EXEC}\u{1}");
+    let otlp = [&b"\x0A\x80\x08\x0A\x04\xFF"[..], lines.as_bytes()].concat();
+    check(otlp, "2 events allowed exec metadata switched !other_format");
 }

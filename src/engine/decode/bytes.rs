@@ -16,6 +16,7 @@ use miniz_oxide::inflate::{
     },
 };
 
+use super::foreign;
 use crate::engine::dead_letter::DeadLetterReason;
 
 /// How gzip begins, and how Base64 of that begins.
@@ -25,17 +26,14 @@ const GZIP_IN_BASE64: &[u8] = b"H4sI";
 /// How Base64 of JSON begins: of `{"`, of `{` and white space, of `[{`, of `[` and white space.
 const JSON_IN_BASE64: [&[u8]; 6] = [b"eyJ", b"eyA", b"ew", b"W3", b"WyJ", b"Ww"];
 
-/// Formats that are known by their first bytes, and not read.
-const OTHER_FORMATS: [(&[u8], &str); 8] = [
-    (&[0x28, 0xB5, 0x2F, 0xFD], "zstd"),
-    (&[0x04, 0x22, 0x4D, 0x18], "LZ4"),
-    (&[0xFF, 0x06, 0x00, 0x00, b's', b'N', b'a', b'P'], "Snappy"),
-    (&[0x82, b'S', b'N', b'A', b'P', b'P', b'Y'], "Snappy"),
-    (&[0xFD, b'7', b'z', b'X', b'Z'], "xz"),
-    (b"BZh9", "bzip2"),
-    (b"Obj\x01", "an Avro file"),
-    (b"PAR1", "Parquet"),
-];
+/// How hexadecimal digits of JSON and of gzip begin, of JSON behind a byte order mark, and of a string of JSON.
+const IN_HEX: [&[u8]; 7] = [b"7b22", b"7b20", b"7b0a", b"5b7b", b"1f8b08", b"efbbbf", b"227b"];
+
+/// Digits of the shortest text in hexadecimal that is looked at: 64.
+const HEX_DIGITS_MIN: usize = 64;
+
+/// Bytes of the shortest Base64 that is looked at, however it begins: 64. An event in it has some hundred.
+pub(super) const BASE64_BYTES_MIN: usize = 64;
 
 /// What some bytes are.
 #[derive(Debug, PartialEq)]
@@ -46,6 +44,8 @@ pub(super) enum Look<'a> {
     Text(&'static str, String),
     /// Something with bytes inside that must be looked at in turn.
     Inside(Inside),
+    /// A binary format by its name, in which texts stand as they are.
+    Binary(&'static str),
     /// Nothing that can be read, and why.
     Bad(DeadLetterReason, String),
 }
@@ -76,9 +76,8 @@ fn look_closely<'a>(bytes: &'a [u8], bytes_left: &mut usize) -> Look<'a> {
         *bytes_left = bytes_left.saturating_sub(text.len());
         return Look::Text("UTF-16", text);
     }
-    if let Some((_, name)) = OTHER_FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        let detail = format!("{name}, which is not read; set the producer to send plain JSON");
-        return Look::Bad(DeadLetterReason::OtherFormat, detail);
+    if let Some(name) = foreign::packed(bytes) {
+        return Look::Bad(DeadLetterReason::OtherFormat, not_read(name));
     }
     if bytes.starts_with(&GZIP) {
         return Look::Inside(gunzip(bytes, bytes_left));
@@ -98,15 +97,38 @@ fn look_closely<'a>(bytes: &'a [u8], bytes_left: &mut usize) -> Look<'a> {
             Err(_) => {}
         }
     }
+    if let Some(part) = hex_value(text, bytes_left) {
+        return Look::Inside(Inside { name: "hexadecimal", parts: vec![part], fault: None });
+    }
+    if let Some(parts) = base64_of_text(text, bytes_left) {
+        return Look::Inside(Inside { name: "Base64", parts, fault: None });
+    }
     if text.first() == Some(&0) {
-        return Look::Plain(behind_zeros(bytes));
+        let behind = behind_zeros(bytes);
+        if behind.len() < bytes.len() {
+            return Look::Plain(behind);
+        }
     }
-    if is_protobuf(bytes) {
-        let detail = "binary, such as OpenTelemetry's `otlp_proto`, which is not read; set the \
-                      exporter's encoding to `otlp_json`";
-        return Look::Bad(DeadLetterReason::OtherFormat, detail.to_owned());
+    if let Some(behind) = behind_glue_header(bytes) {
+        return match behind {
+            [b'{' | b'[' | b'"', ..] => Look::Plain(behind),
+            _ => unzlib(behind, bytes_left).map_or(
+                Look::Binary("binary behind the header of Glue's serializers, such as Avro"),
+                Look::Inside,
+            ),
+        };
     }
-    Look::Plain(bytes)
+    foreign::binary(bytes).map_or(Look::Plain(bytes), Look::Binary)
+}
+
+/// What a dead letter says of a format that is known and not read.
+pub(super) fn not_read(name: &str) -> String {
+    format!("{name}, which is not read; set the producer to send plain JSON")
+}
+
+/// What follows the header of AWS Glue's serializers: a version, whether it is compressed, an id of sixteen bytes.
+fn behind_glue_header(bytes: &[u8]) -> Option<&[u8]> {
+    matches!(bytes, [3, 0 | 5, ..]).then(|| bytes.get(18..))?.filter(|behind| !behind.is_empty())
 }
 
 /// UTF-16 with a byte order mark, or of JSON without one.
@@ -152,11 +174,6 @@ fn behind_zeros(bytes: &[u8]) -> &[u8] {
     let candidates = [behind_header, behind_hole, behind_length];
     let closed = candidates.iter().find(|bytes| is_closed(bytes));
     closed.or_else(|| candidates.iter().find(|bytes| is_json(bytes))).copied().unwrap_or(bytes)
-}
-
-/// Whether this is a message of protocol buffers with one field inside another, as OTLP begins.
-fn is_protobuf(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x0A, rest @ ..] if std::str::from_utf8(rest).is_err() || rest.contains(&0))
 }
 
 /// The content of all members of gzip, as one: a line may go over from one to the next. Checksums are not
@@ -269,6 +286,59 @@ pub(super) fn inflated(bytes: &[u8], bytes_left: &mut usize) -> Option<Vec<u8>> 
     unzlib(bytes, bytes_left).filter(|inside| inside.fault.is_none())?.parts.pop()
 }
 
+/// What hexadecimal digits stand for, if that is JSON or compressed. Of a text that was cut, an odd digit at the end
+/// stands for nothing.
+pub(super) fn hex_value(text: &[u8], bytes_left: &mut usize) -> Option<Vec<u8>> {
+    let text = text.trim_ascii();
+    let prefixes = [&b"\\x"[..], b"0x", b"0X"];
+    let text = prefixes.iter().find_map(|prefix| text.strip_prefix(*prefix)).unwrap_or(text);
+    let is_known = |begin: &&[u8]| {
+        text.get(..begin.len()).is_some_and(|start| start.eq_ignore_ascii_case(begin))
+    };
+    if text.len() < HEX_DIGITS_MIN || !IN_HEX.iter().any(is_known) {
+        return None;
+    }
+    if !text.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_chunks::<2>().0.iter();
+    let value: Vec<u8> = pairs
+        .map(|[high, low]| Some((digit(*high)? << 4) | digit(*low)?))
+        .collect::<Option<_>>()?;
+    *bytes_left = bytes_left.saturating_sub(value.len());
+    Some(value)
+}
+
+/// Whether a text has no characters but those of Base64, and enough of them.
+pub(super) fn may_be_base64(text: &[u8]) -> bool {
+    let is_digit = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\r' | b'\n')
+    };
+    text.len() >= BASE64_BYTES_MIN && text.iter().all(is_digit)
+}
+
+/// What Base64 stands for that begins in no usual way, if an event may be in it.
+fn base64_of_text(text: &[u8], bytes_left: &mut usize) -> Option<Vec<Vec<u8>>> {
+    if !may_be_base64(text) {
+        return None;
+    }
+    let values = base64_values(text, &mut { *bytes_left }).ok()?;
+    let holds = |value: &Vec<u8>| {
+        foreign::packed(value).is_some()
+            || AUDIT_ID.iter().any(|key| memchr::memmem::find(value, key).is_some())
+    };
+    if !values.iter().any(holds) {
+        return None;
+    }
+    *bytes_left = bytes_left.saturating_sub(values.iter().map(Vec::len).sum());
+    Some(values)
+}
+
+/// What events have, and entries of clouds that hold them.
+const AUDIT_ID: [&[u8]; 2] = [b"auditID", b"protoPayload"];
+
 /// Bytes of a text that may be a word, and is no Base64 that was cut: 16.
 const WORD_BYTES_MAX: usize = 16;
 
@@ -367,7 +437,8 @@ mod tests {
         assert_eq!(fault(&bomb), Some(DeadLetterReason::TooLarge));
         assert_eq!(fault(b"H4sI!"), Some(DeadLetterReason::NotJson));
         assert_eq!(fault(b"\x28\xB5\x2F\xFD\0\0"), Some(DeadLetterReason::OtherFormat));
-        assert_eq!(fault(b"\x0A\xFF\x01\x0A\x00"), Some(DeadLetterReason::OtherFormat));
+        let binary = looked(b"\x0A\xFF\x01\x0A\x00");
+        assert!(matches!(binary, Look::Binary(name) if name.contains("otlp_json")), "{binary:?}");
         // Text that only begins like something else.
         for text in ["{}", "eyJ hello", "W3C", "x\u{1}y", "\nhello", "hello"] {
             assert_eq!(looked(text.as_bytes()), Look::Plain(text.as_bytes()), "{text}");
@@ -386,6 +457,28 @@ mod tests {
         assert!(inside.parts[0].starts_with(&GZIP));
         assert_eq!(inside.parts[1], b"{\"b\":2}");
         check_inside(two.trim_end_matches('=').as_bytes(), &["{\"b\":2}"]);
+    }
+
+    #[test]
+    fn digits_and_headers_are_undone() {
+        let event = format!("{{\"auditID\":\"{}\"}}", "a".repeat(40));
+        let hex: String = event.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for text in [hex.clone(), hex.to_uppercase(), format!("0x{hex}\n"), format!("\\x{hex}")] {
+            check_inside(text.as_bytes(), &[&event]);
+        }
+        // An odd digit is half of a byte.
+        check_inside(hex[..hex.len() - 1].as_bytes(), &[&event[..event.len() - 1]]);
+        assert!(matches!(looked(hex[..62].as_bytes()), Look::Plain(_)));
+        assert!(matches!(looked(format!("{hex}x").as_bytes()), Look::Plain(_)));
+        // Base64 of something else than JSON.
+        let line = format!("<134>Mar  2 audit: {event}");
+        check_inside(BASE64.encode(&line).as_bytes(), &[&line]);
+        let other = BASE64.encode("hello ".repeat(20));
+        assert!(matches!(looked(other.as_bytes()), Look::Plain(_)));
+        let glue = |kind: u8, content: &[u8]| [&[3, kind], &[7; 16][..], content].concat();
+        assert_eq!(looked(&glue(0, event.as_bytes())), Look::Plain(event.as_bytes()));
+        check_inside(&glue(5, &compress_to_vec_zlib(event.as_bytes(), 6)), &[&event]);
+        assert!(matches!(looked(&glue(0, b"\x06abc\xFF")), Look::Binary(_)));
     }
 
     #[test]

@@ -100,6 +100,10 @@ pub(super) fn open<'a>(
     let log = properties.and_then(|properties| properties.get("log").or(properties.get("Log")));
     // Properties may be a text themselves.
     let log = log.or_else(|| properties.filter(|json| json.is_string())).or(members.get("log"));
+    if log.is_none() && is_promising(json.raw()) {
+        // A table has columns of other names.
+        return false;
+    }
     search.push_content(log, json, around);
     true
 }

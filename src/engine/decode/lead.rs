@@ -97,6 +97,9 @@ fn led_at(line: &str, at: usize) -> Option<Led<'_>> {
         start = before.len();
     }
     let lead = line.get(..start).unwrap_or("");
+    if let Some(content) = undoubled(line.get(start..)?).or_else(|| unmarked(line.get(start..)?)) {
+        return Some(Led { content: Cow::Owned(content), lead });
+    }
     if rest.starts_with(['"', '}']) {
         let content = line.get(start..).map(Cow::Borrowed)?;
         return (!lead.is_empty()).then_some(Led { content, lead });
@@ -105,8 +108,12 @@ fn led_at(line: &str, at: usize) -> Option<Led<'_>> {
     if escaped.len() == rest.len() || !escaped.starts_with('"') {
         return None;
     }
-    // A string with JSON in it, perhaps behind more text: `msg="{\"kind\":…}"`.
-    let quote = opening_quote(line, at)?;
+    // A string with JSON in it, perhaps behind more text: `msg="{\"kind\":…}"`; or its quotes were lost.
+    let Some(quote) = opening_quote(line, at) else {
+        let mut content = String::new();
+        unescape(line.get(start..)?, &mut content);
+        return Some(Led { content: Cow::Owned(content), lead });
+    };
     let lead = line.get(..=quote).unwrap_or("");
     let mut scanner = Scanner::new(line);
     scanner.move_to(quote);
@@ -117,6 +124,44 @@ fn led_at(line: &str, at: usize) -> Option<Led<'_>> {
     let mut content = String::with_capacity(raw.len());
     unescape(raw, &mut content);
     Some(Led { content: Cow::Owned(content), lead })
+}
+
+/// JSON with its quotes doubled, as CSV has it: up to the quote that stands alone.
+fn undoubled(text: &str) -> Option<String> {
+    let inner = text.trim_start_matches(['[', ' ']).strip_prefix('{')?.trim_start();
+    // A key that is empty looks alike.
+    if !inner.strip_prefix("\"\"").is_some_and(|key| key.starts_with(|c: char| c.is_alphabetic())) {
+        return None;
+    }
+    let mut content = String::with_capacity(text.len());
+    let mut parts = text.split('"');
+    content.push_str(parts.next()?);
+    while let Some(between) = parts.next() {
+        let Some(after) = parts.next().filter(|_| between.is_empty()) else { break };
+        content.push('"');
+        content.push_str(after);
+    }
+    Some(content)
+}
+
+/// JSON with entities in the place of its quotes, as XML and HTML have it: up to the next mark.
+fn unmarked(text: &str) -> Option<String> {
+    let inner = text.trim_start_matches(['[', ' ']).strip_prefix('{')?.trim_start();
+    if !["&quot;", "&#34;"].iter().any(|quote| inner.starts_with(quote)) {
+        return None;
+    }
+    let text = text.split('<').next()?;
+    let entities = [
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&apos;", "'"),
+        ("&#39;", "'"),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+    ];
+    let content =
+        entities.iter().fold(text.to_owned(), |text, (entity, c)| text.replace(entity, c));
+    Some(content.replace("&amp;", "&"))
 }
 
 /// Where the string begins in which something stands: at a quote that is not escaped itself.
@@ -155,6 +200,9 @@ mod tests {
             (r#"x "y z F {\"a\":1}""#, r#"y z F {"a":1}"#, None),
             (r#"x "\"{\\\"a\\\":1}\"""#, r#""{\"a\":1}""#, None),
             (r#"@cee: { "a":1}"#, r#"{ "a":1}"#, None),
+            (r#"2026,"{""a"":""b, c"",""d"":""""}",7"#, r#"{"a":"b, c","d":""}"#, None),
+            (r#"<m>{&quot;a&quot;:&quot;b &amp;lt; c&quot;}</m>"#, r#"{"a":"b &lt; c"}"#, None),
+            (r#"<134>Mar  2 audit: {\"a\":\"b\"}"#, r#"{"a":"b"}"#, None),
             // The first that may hold an event.
             (r#"x [y k="{\"a\":1}"] {"auditID":1}"#, r#"{"auditID":1}"#, None),
             (

@@ -16,6 +16,7 @@ mod cloudwatch;
 mod cut;
 mod envelope;
 mod event_hubs;
+mod foreign;
 mod gke;
 mod json;
 mod lead;
@@ -39,7 +40,7 @@ pub use envelope::{DECODERS, Envelope};
 use json::Json;
 use pass::Pass;
 use projection::Projection;
-use search::{Around, Content, Found, Members, Search};
+use search::{Around, Content, Found, Members, Search, is_promising};
 pub use steps::{Step, TakenApart, take_apart};
 
 use super::{
@@ -268,6 +269,11 @@ impl<S: Sink> Work<'_, S> {
                 self.step(context, || format!("text in {name}"));
                 self.text(&text, context);
             }
+            Look::Binary(name) => {
+                let detail = bytes::not_read(name);
+                self.dead_letter(context, DeadLetterReason::OtherFormat, detail, bytes);
+                self.events_within(&String::from_utf8_lossy(bytes), context);
+            }
             Look::Bad(reason, detail) => self.dead_letter(context, reason, detail, bytes),
             Look::Inside(inside) => self.inside(bytes, inside, context),
         }
@@ -310,6 +316,20 @@ impl<S: Sink> Work<'_, S> {
 
     fn text(&mut self, text: &str, context: Context<'_>) {
         Pass::run(self, context, text);
+    }
+
+    /// Events that stand as they are amid something that is not read, and is a dead letter.
+    fn events_within(&mut self, text: &str, context: Context<'_>) {
+        let context = Context { silent: true, ..context };
+        let starts: Vec<usize> =
+            memchr::memmem::find_iter(text.as_bytes(), lead::AUDIT_EVENT).collect();
+        let ends = starts.iter().skip(1).copied().chain([text.len()]);
+        for (start, end) in starts.iter().zip(ends) {
+            self.text(text.get(*start..end).unwrap_or(""), context);
+        }
+        if starts.is_empty() && is_promising(text) {
+            self.text(text, context);
+        }
     }
 
     /// What was found in an envelope.

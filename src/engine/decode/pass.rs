@@ -3,10 +3,10 @@
 use std::{borrow::Cow, ops::Range};
 
 use super::{
-    Context, Sink, Work, check, cut, envelope,
+    Context, Sink, Work, bytes, check, cut, envelope, foreign,
     json::Json,
     lead, patch,
-    projection::{NodeId, next_item, next_member},
+    projection::{NodeId, Projection, next_item, next_member},
     retyped::retyped,
     scan::{Fault, Scanner},
     search::{self, Members, Search, is_promising},
@@ -16,7 +16,7 @@ use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
     event::{Event, Stage, well_known},
     limits,
-    value::unescape,
+    value::{Value, unescape},
 };
 
 /// A text being decoded.
@@ -48,6 +48,9 @@ impl From<Fault> for Stop {
 /// What may stand between documents: byte order marks of files that were put together, record separators,
 /// zeros that a log that was cut left.
 const FILLERS: [char; 3] = ['\u{feff}', '\u{1e}', '\0'];
+
+/// What may stand at the end of a line behind an event, of the text around it.
+const CLOSERS: [char; 5] = [',', ';', '\'', '"', ')'];
 
 impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     /// Decodes a text. Everything in it goes to the sink.
@@ -94,6 +97,9 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                 Err(Stop::Fault(fault)) => self.broken(fault, &mut scanner),
             }
             self.context = outer;
+            if self.work.events > events {
+                self.skip_closers(&mut scanner);
+            }
             if self.work.outcomes - before > self.work.events - events {
                 self.told_until = line_end(text, scanner.at().saturating_sub(1));
             }
@@ -110,6 +116,19 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                 return;
             }
             scanner.move_to(self.text.len() - behind.len());
+        }
+    }
+
+    /// Passes over what closes the text around an event: `',`, `");`.
+    #[inline]
+    fn skip_closers(&self, scanner: &mut Scanner<'a>) {
+        let rest = self.text.get(scanner.at()..).unwrap_or("");
+        if rest.starts_with(CLOSERS) {
+            let rest = rest.trim_start_matches(CLOSERS);
+            let rest = rest.trim_start_matches([' ', '\t', '\r']);
+            if rest.is_empty() || rest.starts_with('\n') {
+                scanner.move_to(self.text.len() - rest.len());
+            }
         }
     }
 
@@ -159,7 +178,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             return Ok(());
         }
         if scanner.peek() == b'[' {
-            return self.list(scanner, 0);
+            return if self.numbers(scanner)? { Ok(()) } else { self.list(scanner, 0) };
         }
         scanner.skip_value(0)?;
         if !text.get(scanner.at()..end).unwrap_or("").trim().is_empty() {
@@ -171,9 +190,38 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         Ok(())
     }
 
+    /// A list of numbers: the bytes of a text, or nothing. False: it is none, and was not read.
+    fn numbers(&mut self, scanner: &mut Scanner<'a>) -> Result<bool, Stop> {
+        let start = scanner.at();
+        let inner = self.text.get(start + 1..).unwrap_or("").trim_ascii_start();
+        if !inner.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+            return Ok(false);
+        }
+        scanner.skip_value(0)?;
+        let value = scanner.since(start);
+        let list = Json::new(value);
+        if list.items().any(|item| item.is_string() || item.number().is_none()) {
+            scanner.move_to(start);
+            return Ok(false);
+        }
+        let is_inside = self.context.wrappers < limits::WRAPPERS_MAX;
+        let bytes = search::bytes_of(list, self.work.bytes_left).filter(|_| is_inside);
+        let Some(bytes) = bytes else {
+            let detail = "a list of numbers, which are not the bytes of an event";
+            self.dead_letter(DeadLetterReason::NotAnEvent, detail, value);
+            return Ok(true);
+        };
+        self.work.bytes_left -= bytes.len();
+        self.work.step(self.context, || format!("a list of {} bytes", bytes.len()));
+        let wrappers = self.context.wrappers + 1;
+        let context = Context { wrappers, closed: false, ..self.context };
+        self.work.accounted(context, &bytes, |work| work.payload(&bytes, context));
+        Ok(true)
+    }
+
     /// A string of JSON, which may hold an event.
     fn string(&mut self, raw: &'a str, quoted: &'a str) {
-        let may_hold = is_promising(raw) || super::bytes::begins_base64(raw.as_bytes());
+        let may_hold = is_promising(raw) || bytes::begins_base64(raw.as_bytes());
         if !may_hold
             || self.context.wrappers >= limits::WRAPPERS_MAX
             || raw.len() > self.work.bytes_left
@@ -367,7 +415,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                     let detail = "an event too large to be real; matched all the same";
                     self.dead_letter(DeadLetterReason::TooLarge, detail, text);
                 }
-                if is_bent(&self.event) && self.unbend(text) {
+                if is_bent(&self.event, self.work.projection) && self.unbend(text) {
                     return;
                 }
                 self.tell_event();
@@ -375,8 +423,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             }
             Err((reason, detail)) => match list {
                 Some(list) => self.list_object(text, list),
-                None if self.unwrap(text) => {}
-                None if self.event.has(well_known::VERB) && self.unbend(text) => {}
+                None if self.unbend(text) || self.unwrap(text) => {}
                 None if too_deep => {
                     self.dead_letter(DeadLetterReason::TooDeep, "nested too deep", text);
                 }
@@ -481,14 +528,18 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             || cut::is_cut(fault, text.get(at..line_end).unwrap_or(""));
         let open = self.open.take().filter(|_| is_cut);
         let before = open.and_then(|open| text.get(open..mark.unwrap_or(line.trim_end().len())));
+        let known = foreign::text(part).filter(|_| !is_cut);
         let detail = if before.is_some_and(|before| self.closed(before)) {
             format!("cut off at byte {at}; what stands before was matched")
+        } else if let Some(name) = known {
+            bytes::not_read(name)
         } else {
             format!("{}, at byte {at}", fault.describe())
         };
         let reason = match (is_cut, scanner.too_deep) {
             (_, true) => DeadLetterReason::TooDeep,
             (true, false) => DeadLetterReason::Truncated,
+            (false, false) if known.is_some() => DeadLetterReason::OtherFormat,
             (false, false) => DeadLetterReason::NotJson,
         };
         self.dead_letter(reason, &detail, part);
@@ -516,7 +567,10 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
 
 /// Whether something that is nearly always there is not, or not clear: it may be there in another form.
 #[inline]
-fn is_bent(event: &Event<'_>) -> bool {
+fn is_bent(event: &Event<'_>, projection: &Projection) -> bool {
+    // A body that is a text: what stands in it is the body.
+    let is_text =
+        |body| matches!(event.first(body), Some(Value::Str(text)) if text.starts_with(['{', '[']));
     let is_object = |uri: &str| uri.starts_with("/api") && uri.matches('/').count() > 3;
     !event.has(well_known::USERNAME)
         || !event.unread.is_empty()
@@ -525,6 +579,7 @@ fn is_bent(event: &Event<'_>) -> bool {
             && event.first_str(well_known::REQUEST_URI).is_some_and(is_object)
         || event.count(well_known::SOURCE_IPS) == 1
             && event.first_str(well_known::SOURCE_IPS).is_some_and(|ip| ip.contains([',', '[']))
+        || projection.bodies().into_iter().any(is_text)
 }
 
 fn spare<'a, S>(work: &mut Work<'_, S>) -> Event<'a> {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use hashbrown::HashSet;
 
-use super::{bytes, clock, json::Json, open_envelope, renamed::renamed};
+use super::{bytes, clock, foreign, json::Json, open_envelope, renamed::renamed};
 use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
 
 /// Something that was found.
@@ -304,6 +304,10 @@ impl<'a> Search<'a> {
             self.push(Content::Text(Cow::Owned(event)), &around);
             return true;
         }
+        if let Some(bytes) = counted_bytes_of(&members, self.bytes_left) {
+            self.push(Content::Bytes(bytes), &around);
+            return true;
+        }
         let first = self.found.len();
         let mut known = HashSet::new();
         // Of a row of a database that was changed, what it was before is no news.
@@ -368,6 +372,18 @@ impl<'a> Search<'a> {
 
     fn string(&mut self, json: Json<'a>, around: &Around<'a>) -> bool {
         let raw = json.raw().trim_matches('"');
+        // `data:application/json;base64,…`
+        let url = raw.strip_prefix("data:").and_then(|url| url.split_once(";base64,"));
+        let raw = url.map_or(raw, |(_, value)| value);
+        if raw.len() >= bytes::BASE64_BYTES_MIN && bytes::may_be_base64(raw.as_bytes()) {
+            let hex = bytes::hex_value(raw.as_bytes(), &mut { self.bytes_left });
+            if hex.is_some() || !is_promising(raw) {
+                return match hex {
+                    Some(value) => self.bytes(value, around),
+                    None => self.base64(raw, around),
+                };
+            }
+        }
         if is_promising(raw) {
             let Some(text) = json.text() else { return false };
             if bytes::begins_base64(text.trim_ascii_start().as_bytes()) {
@@ -375,11 +391,25 @@ impl<'a> Search<'a> {
             }
             return self.text(text, around);
         }
-        if raw.len() < BASE64_BYTES_MIN || !bytes::begins_base64(raw.trim_ascii_start().as_bytes())
-        {
+        let is_base64 = bytes::begins_base64(raw.trim_ascii_start().as_bytes());
+        let is_hex = raw.starts_with("\\\\x");
+        if raw.len() < bytes::BASE64_BYTES_MIN || !(is_base64 || is_hex) {
             return false;
         }
-        json.text().is_some_and(|text| self.base64(&text, around))
+        let Some(text) = json.text() else { return false };
+        if is_hex {
+            let value = bytes::hex_value(text.as_bytes(), &mut { self.bytes_left });
+            return value.is_some_and(|value| self.bytes(value, around));
+        }
+        self.base64(&text, around)
+    }
+
+    fn bytes(&mut self, bytes: Vec<u8>, around: &Around<'a>) -> bool {
+        let fits = bytes.len() <= self.bytes_left;
+        if fits {
+            self.push(Content::Bytes(bytes), around);
+        }
+        fits
     }
 
     fn text(&mut self, text: Cow<'a, str>, around: &Around<'a>) -> bool {
@@ -401,7 +431,7 @@ impl<'a> Search<'a> {
             let value = bytes::inflated(&value, &mut left).unwrap_or(value);
             // What was cut may end within a character.
             let is_text = is_promising(&String::from_utf8_lossy(&value));
-            if is_text || value.starts_with(&[0x1F, 0x8B]) {
+            if is_text || value.starts_with(&[0x1F, 0x8B]) || foreign::packed(&value).is_some() {
                 self.push(Content::Bytes(value), around);
             }
         }
@@ -429,13 +459,26 @@ impl<'a> Search<'a> {
 
 /// A text that was written as the list of its bytes, as journald writes lines that are not UTF-8, if an event
 /// may be in it; with at most so many bytes.
-fn bytes_of(json: Json<'_>, bytes_max: usize) -> Option<Vec<u8>> {
+pub(super) fn bytes_of(json: Json<'_>, bytes_max: usize) -> Option<Vec<u8>> {
     let first = json.raw().get(1..)?.trim_ascii_start().bytes().next()?;
-    if !first.is_ascii_digit() {
+    if !json.is_array() || !(first.is_ascii_digit() || first == b'-') {
         return None;
     }
+    listed(json.items(), bytes_max)
+}
+
+/// The same of an object whose keys count its bytes, as JavaScript writes a typed array.
+fn counted_bytes_of(members: &Members<'_>, bytes_max: usize) -> Option<Vec<u8>> {
+    let is_counted = |(index, (key, _)): (usize, &(&str, Json<'_>))| key.parse() == Ok(index);
+    if members.0.is_empty() || !members.0.iter().enumerate().all(is_counted) {
+        return None;
+    }
+    listed(members.0.iter().map(|(_, byte)| *byte), bytes_max)
+}
+
+fn listed<'a>(items: impl Iterator<Item = Json<'a>>, bytes_max: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    for item in json.items() {
+    for item in items {
         // Some languages have bytes below zero.
         let byte: i16 = item.raw().parse().ok()?;
         if bytes.len() == bytes_max || !(-128..=255).contains(&byte) {
@@ -446,9 +489,6 @@ fn bytes_of(json: Json<'_>, bytes_max: usize) -> Option<Vec<u8>> {
     let is_text = is_promising(&String::from_utf8_lossy(&bytes));
     (is_text || bytes.starts_with(&[0x1F, 0x8B])).then_some(bytes)
 }
-
-/// Bytes of the shortest Base64 that is looked at. An event in it has some hundred.
-const BASE64_BYTES_MIN: usize = 64;
 
 /// What texts with an event in them have: keys of events, of events in a cloud's own format, of what is
 /// compressed within.

@@ -202,12 +202,12 @@ fn an_event_may_not_hide_behind_depth_or_size() {
 fn a_record_holds_so_many_events_and_no_more() {
     let mut list = "[".to_owned();
     for _ in 0..limits::EVENTS_PER_RECORD_MAX {
-        list.push_str("1,");
+        list.push_str("null,");
     }
-    list.push_str("1]");
+    list.push_str("null]");
     let transcript = decode_fields(&[], list.as_bytes());
     assert_eq!(transcript.lines().count(), limits::EVENTS_PER_RECORD_MAX + 1);
-    assert_eq!(transcript.lines().last(), Some("too_many_events 2 bytes"));
+    assert_eq!(transcript.lines().last(), Some("too_many_events 5 bytes"));
 }
 
 #[test]

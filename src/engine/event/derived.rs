@@ -222,8 +222,8 @@ pub const DERIVATIONS: &[Derivation] = &[
         Rarely("only for exec, and for the kubelet's API behind nodes/proxy"),
         With(|event, field, _| request::plain_command(event, field)),
         "`exec.command` as a shell takes it: without quotes, escapes and empty expansions, with one space where \
-         any white space or `$IFS` stands, and with paths in their shortest form. What rules look for words in. \
-         Absent where `exec.command` is.",
+         any white space or `$IFS` stands, and with paths in their shortest form; behind it, what Base64 in it \
+         stands for. What rules look for words in. Absent where `exec.command` is.",
     )
     .free_text(),
     derived(

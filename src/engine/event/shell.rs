@@ -2,16 +2,70 @@
 //!
 //! `c'a't /etc//sha\dow`, `cat${IFS}/etc/./shadow` and `cat $'\x2fetc/shadow'` are one command, and whoever
 //! looks for a word in it should not have to know how many ways there are to write it. What a shell would have
-//! to look up (variables, wildcards, what another command prints) stays as it is.
+//! to look up (variables, wildcards, what another command prints) stays as it is. Behind it stands what is written in
+//! it as Base64, which many a command decodes and runs.
 
 use std::{iter::Peekable, str::Chars};
 
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
+/// Bytes of the shortest Base64 that is decoded: 16. Most shorter words are nothing but words.
+const BASE64_BYTES_MIN: usize = 16;
+
+/// Texts within texts that are decoded: 3.
+const TEXTS_MAX: usize = 3;
+
 /// The command without quotes, escapes and empty expansions, with one space where any white space or `$IFS`
-/// stands, and with paths in their shortest form. Cost: a few passes over it.
+/// stands, and with paths in their shortest form; behind it, what Base64 in it stands for. Cost: a few passes over
+/// it.
 pub(super) fn plain(command: &str) -> String {
     let unquoted = unquoted(command);
+    let mut out = with_short_paths(&unquoted);
+    let mut texts = texts_in(&unquoted);
+    for _ in 0..TEXTS_MAX {
+        let mut further = Vec::new();
+        for text in texts {
+            let text = self::unquoted(&text);
+            further.extend(texts_in(&text));
+            out.push(' ');
+            out.push_str(&with_short_paths(&text));
+        }
+        texts = further;
+    }
+    out
+}
+
+fn with_short_paths(unquoted: &str) -> String {
     let words: Vec<String> = unquoted.split(' ').map(shortest_path).collect();
     words.join(" ")
+}
+
+/// What stands in a text as Base64 and is text again, also as Windows writes it. At most three quarters as long as
+/// the text.
+fn texts_in(command: &str) -> Vec<String> {
+    let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_');
+    let words = command.split(|c| !is_digit(c)).filter(|word| word.len() >= BASE64_BYTES_MIN);
+    words.filter_map(text_of).collect()
+}
+
+fn text_of(word: &str) -> Option<String> {
+    let config = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let word = word.replace('-', "+").replace('_', "/");
+    let bytes = GeneralPurpose::new(&STANDARD, config).decode(word).ok()?;
+    let is_text = |text: &String| {
+        text.chars().all(|c| !c.is_control() || c.is_whitespace()) && !text.trim().is_empty()
+    };
+    let (pairs, odd) = bytes.as_chunks::<2>();
+    if odd.is_empty() && pairs.iter().all(|[_, high]| *high == 0) {
+        return Some(pairs.iter().map(|[low, _]| char::from(*low)).collect()).filter(is_text);
+    }
+    String::from_utf8(bytes).ok().filter(is_text)
 }
 
 fn unquoted(command: &str) -> String {
@@ -151,6 +205,26 @@ fn shortest_path(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_base64_stands_for_is_there_too() {
+        let once = "bmMgLWUgL2Jpbi9zaA";
+        assert_eq!(plain(&format!("echo {once}")), format!("echo {once} nc -e /bin/sh"));
+        let twice = "Ym1NZ0xXVWdMMkpwYmk5emFBPT0=";
+        let expected = format!("echo '{twice}'").replace('\'', "");
+        assert_eq!(
+            plain(&format!("echo '{twice}'|base64 -d")),
+            format!("{expected}|base64 -d bmMgLWUgL2Jpbi9zaA== nc -e /bin/sh")
+        );
+        // UTF-16, as PowerShell takes it.
+        assert_eq!(
+            plain("pwsh -enc bgBjACAALQBlACAAcwBoAA=="),
+            "pwsh -enc bgBjACAALQBlACAAcwBoAA== nc -e sh"
+        );
+        for other in ["cat /var/lib/kubelet/config.yaml", "kubectl-version-client-output", "x"] {
+            assert_eq!(plain(other), other);
+        }
+    }
 
     #[test]
     fn what_a_shell_takes_away_is_not_there() {

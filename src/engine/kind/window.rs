@@ -20,7 +20,10 @@ use crate::engine::{digest::Digest, time::EventTime, value::Captured};
 
 /// Events of which it is kept what they carried, beside the first of each input: 32 of a key, and at most
 /// twice as many. Of runs of one input only the last one.
-const STEPS_KEPT_MAX: usize = 32;
+const STEPS_KEPT_MAX: u32 = 32;
+
+/// Events among which different ones are counted without a table, of which most keys then need none: 8.
+const FEW: usize = 8;
 
 /// Parts of the time that a full window covers, within which events are joined.
 const JOINED_PARTS: u32 = 2_500;
@@ -114,13 +117,13 @@ pub(super) struct Window {
     entries: VecDeque<WindowEvent>,
     /// The range of which distinct values were counted last; the next one is mostly near it.
     #[serde(skip)]
-    recent: Option<Recent>,
+    recent: Option<Box<Recent>>,
     /// Whether some entry may stand for several events; `None` if nobody looked since it was read.
     #[serde(skip)]
     is_joined: Option<bool>,
     /// Steps that were kept since some were forgotten, or it was read.
     #[serde(skip)]
-    steps_kept: usize,
+    steps_kept: u32,
 }
 
 /// How often each hash is in a range of entries.
@@ -248,6 +251,10 @@ impl Window {
         if let Some(recent) = &mut self.recent {
             recent.inserted(index, entry.hash);
         }
+        if self.entries.capacity() == 0 {
+            // Most keys have one event only.
+            self.entries.reserve_exact(1);
+        }
         self.entries.insert(index, entry);
         index
     }
@@ -293,7 +300,7 @@ impl Window {
         let mut firsts = BTreeSet::new();
         let steps = self.entries.iter_mut().filter(|entry| entry.captured.is_some());
         let further: Vec<_> = steps.filter(|entry| !firsts.insert(entry.input)).collect();
-        let too_many = further.len().saturating_sub(STEPS_KEPT_MAX);
+        let too_many = further.len().saturating_sub(STEPS_KEPT_MAX as usize);
         further.into_iter().take(too_many).for_each(|entry| entry.captured = None);
     }
 
@@ -422,10 +429,17 @@ impl Window {
     /// How many different hashes there are in a range. Cost: how far it is from the range that was asked
     /// for before, or its length if that is less.
     pub(super) fn distinct(&mut self, start: usize, end: usize) -> usize {
+        if self.recent.is_none() && end.saturating_sub(start) <= FEW {
+            let is_first = |at: &usize| {
+                let hash = |at: usize| self.get(at).map(|entry| entry.hash);
+                (start..*at).all(|before| hash(before) != hash(*at))
+            };
+            return (start..end).filter(is_first).count();
+        }
         let mut recent = self.recent.take().unwrap_or_default();
         let moved = recent.start.abs_diff(start) + recent.end.abs_diff(end);
         if moved > end.saturating_sub(start) {
-            recent = Recent::default();
+            *recent = Recent::default();
             self.range(start, end).for_each(|entry| recent.add(entry.hash));
         } else {
             self.range(start, recent.start).for_each(|entry| recent.add(entry.hash));
@@ -442,7 +456,10 @@ impl Window {
     /// Whether a range has an event with this hash. Cost as of [`Window::distinct`].
     pub(super) fn has(&mut self, start: usize, end: usize, hash: u64) -> bool {
         self.distinct(start, end);
-        self.recent.as_ref().is_some_and(|recent| recent.counts.contains_key(&hash))
+        match &self.recent {
+            Some(recent) => recent.counts.contains_key(&hash),
+            None => self.range(start, end).any(|entry| entry.hash == hash),
+        }
     }
 }
 
@@ -506,6 +523,21 @@ mod tests {
     fn entry(seconds: i64, hash: u64) -> WindowEvent {
         let time = EventTime::from_micros(seconds * 1_000_000);
         WindowEvent { time, input: 0, hash, number: 0.0, text: None, found: false, captured: None }
+    }
+
+    #[test]
+    fn a_key_with_one_event_costs_little() {
+        // Attackers choose how many keys there are: what is kept of each is in the figures of docs/performance.md.
+        assert!(size_of::<Window>() <= 56 && size_of::<WindowEvent>() <= 64);
+        let mut window = Window::default();
+        window.insert(entry(1, 7));
+        assert_eq!((window.entries.capacity(), window.distinct(0, 1)), (1, 1));
+        assert!(window.recent.is_none(), "few are counted without a table");
+        for seconds in 2..=9 {
+            window.insert(entry(seconds, 7));
+        }
+        assert_eq!(window.distinct(0, 9), 1);
+        assert!(window.recent.is_some() && window.has(0, 9, 7) && !window.has(0, 9, 8));
     }
 
     #[test]

@@ -109,7 +109,7 @@ struct Windows<K> {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct KeyWindow {
     window: Window,
-    /// What the last event carried.
+    /// What the last event carried, if a hit may come without a further one.
     captured: Arc<[Captured]>,
 }
 
@@ -153,6 +153,8 @@ impl<K: Windowed> Decide for Windows<K> {
                 }
                 state.captured = sample.captured;
                 look_at_once(kind, frame, state, at, out);
+                // Only an event that comes can bring a hit, and that one carries what is shown of it.
+                state.captured = Arc::default();
                 if let Some(watermark) = watermark {
                     forget(kind, frame, &mut state.window, watermark);
                 }
