@@ -195,6 +195,8 @@ pub struct Frame {
 pub struct Sample<'a> {
     /// When it happened.
     pub time: EventTime,
+    /// When its event claims to have happened, if that could not be when it was read.
+    pub claimed: Option<EventTime>,
     /// Which of the rule's inputs it is a finding of.
     pub input: u16,
     /// The values of the fields that the kind looks at, in order; one combination of them behind the

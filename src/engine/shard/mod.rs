@@ -456,7 +456,8 @@ impl Shard {
         for (index, _) in rules.correlations() {
             let mut found = Vec::new();
             if let Some(Some(state)) = self.states.get_mut(index.index()) {
-                finding::advance(index, &mut **state, watermark, &mut found);
+                let reached = (watermark, self.horizon.at());
+                finding::advance(index, &mut **state, reached, &mut found);
             }
             for finding in found {
                 self.found(now, Some(watermark), finding);

@@ -33,6 +33,7 @@
 //! again, and `SIM_TELL=1` prints what happens.
 
 mod action;
+mod acts;
 mod broker;
 mod checkers;
 mod disk;
@@ -43,6 +44,7 @@ mod receivers;
 mod replicas;
 mod rng;
 mod rules;
+mod silence;
 mod trace;
 mod verdict;
 mod world;
