@@ -266,7 +266,9 @@ impl Heard {
     fn lasted(&mut self, until: EventTime, timespan: Duration) {
         let Some(mut span) = self.spans.pop_front() else { return };
         span.last = span.last.max(until);
-        while let Some(next) = self.spans.pop_front_if(|next| next.first <= span.last.plus(timespan)) {
+        while let Some(next) =
+            self.spans.pop_front_if(|next| next.first <= span.last.plus(timespan))
+        {
             span.last = span.last.max(next.last);
         }
         self.spans.push_front(span);
@@ -404,12 +406,7 @@ impl Silences {
 }
 
 /// Remembers the latest claim of a key, as long as it may matter.
-fn note_claim(
-    claims: &mut Keyed<Claim>,
-    key: &CorrelationKey,
-    claim: Claim,
-    until: EventTime,
-) {
+fn note_claim(claims: &mut Keyed<Claim>, key: &CorrelationKey, claim: Claim, until: EventTime) {
     claims.make_room(key, |claim| Standing { progress: 0.0, since: claim.taken_as });
     claims.update(
         key.clone(),

@@ -241,7 +241,8 @@ pub struct Hit {
     /// What the finding carries: of the sample that decided, or of the last one.
     pub captured: Arc<[Captured]>,
     /// What samples before that one carried without which it would not have held, if it asks for several: when
-    /// each was, in that order. Those of which nothing is known any more are left out.
+    /// each was, in that order. Those of which nothing is known any more are left out. If it holds still, they
+    /// take the place of those that were found before.
     pub steps: Vec<(EventTime, Arc<[Captured]>)>,
     /// For how long.
     pub holds: Holds,

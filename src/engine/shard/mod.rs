@@ -344,6 +344,9 @@ impl Shard {
         if watermark.is_some_and(|watermark| time < watermark) {
             self.counts.events_late += 1;
         }
+        if claimed.is_some() {
+            self.watermark.assume(now, time);
+        }
         let hit = Hit { claimed, ..Hit::of_event(time, captured) };
         self.found(now, watermark, Finding { rule: index, hit });
     }

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use memchr::memmem;
 use tripline::{
     engine::{
         act::{
@@ -28,13 +29,15 @@ use tripline::{
             NotifyReason, Outcome, OutcomeReason, ReceiverPlan, Route,
         },
         rule::Severity,
+        state::{StateEntry, StateTable},
         time::WallTime,
     },
     store::{Store as _, memory::MemoryStore},
 };
 
 use super::{
-    number,
+    checkers::brief,
+    narrate, number,
     rng::Rng,
     rules::{rule_sets, settings},
     world::SECOND,
@@ -44,13 +47,17 @@ use super::{
 const BEGINNING: i64 = 1_767_603_600_000_000;
 
 /// Seeds that are run each time.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 200;
 
 /// Steps of one seed.
 const STEPS: u32 = 300;
 
 const USERS: [&str; 3] = ["eve", "bob", "tom"];
 const PEOPLE: [&str; 2] = ["ann", "kim"];
+const RECEIVERS: [&str; 2] = ["chat", "pages"];
+
+/// How keys of groups begin under which stands what is owed.
+const OWED: u8 = b'o';
 
 /// An act that was sent, and what is known of it.
 #[derive(Clone, Debug)]
@@ -80,7 +87,8 @@ struct Shop {
     ended: BTreeSet<SilenceId>,
     /// What each receiver was told last: that it fires, or that it ended.
     told: BTreeMap<(String, Fingerprint), AlertState>,
-    /// Of which each receiver may have been told that they fire: an attempt that said so was begun.
+    /// Of which each receiver may have been told that they fire: an attempt that said so was begun, or may have
+    /// been just before the process died.
     handed_out: BTreeSet<(String, Fingerprint)>,
 }
 
@@ -112,6 +120,12 @@ fn plan() -> DispatchPlan {
         ],
         ..DispatchPlan::default()
     }
+}
+
+/// A notification, its alerts a line each.
+fn shown(notification: &Notification) -> String {
+    let Notification { id, receiver, reason, alerts, .. } = notification;
+    format!("{id} to {receiver}, {}:{}", reason.as_str(), brief(alerts))
 }
 
 fn coordinator(now: WallTime) -> Coordinator {
@@ -164,6 +178,7 @@ impl Shop {
     }
 
     fn attempt(&mut self, notification: Arc<Notification>) {
+        narrate(|| format!("{} attempt: {}", self.wall(), shown(&notification)));
         self.check_attempt(&notification);
         let firing = notification.alerts.iter().filter(|one| one.state == AlertState::Firing);
         for alert in firing {
@@ -266,6 +281,7 @@ impl Shop {
                 Alert::begun(now, ("exec", "exec"), severity, labels.into())
             }
         };
+        narrate(|| format!("{now} {user}:{}", brief([&alert])));
         self.alerts.insert(user, alert.clone());
         self.tell(Input::Alert(Box::new(alert)));
     }
@@ -328,6 +344,7 @@ impl Shop {
 
     fn send(&mut self, ticket: u64) {
         let act = Box::new(self.sent[&ticket].act.clone());
+        narrate(|| format!("{} act {ticket}: {:?}", self.wall(), act.what));
         self.tell(Input::Act { ticket, act });
     }
 
@@ -348,6 +365,7 @@ impl Shop {
     }
 
     fn take(&mut self, notification: &Notification) {
+        narrate(|| format!("{} taken: {}", self.wall(), shown(notification)));
         for alert in &notification.alerts {
             let key = (notification.receiver.clone(), alert.fingerprint);
             if notification.receiver == "pages" && alert.state == AlertState::Resolved {
@@ -375,6 +393,7 @@ impl Shop {
 
     /// The process dies. What was sent arrives or not; what it had answered was answered.
     fn crash(&mut self) {
+        narrate(|| format!("{} crash", self.wall()));
         for (_, flight) in std::mem::take(&mut self.flights) {
             if self.rng.chance(50) {
                 self.take(&flight);
@@ -384,6 +403,7 @@ impl Shop {
         let now = self.wall();
         self.coordinator = coordinator(now);
         let loaded = self.store.load().unwrap();
+        self.note_owed(&loaded.entries);
         let (report, unusable) = self.coordinator.restore(loaded.positions, loaded.entries, &[]);
         assert_eq!((report.unusable, unusable), (0, 0), "{report:?}");
         // Whoever tells alerts tells those again that are not durable: as a source would.
@@ -392,6 +412,21 @@ impl Shop {
             self.coordinator.handle(now, Input::Alert(Box::new(alert)));
         }
         self.look();
+    }
+
+    /// What is durable may have been handed out just before: nobody can know.
+    fn note_owed(&mut self, entries: &[StateEntry]) {
+        let owed = entries
+            .iter()
+            .filter(|entry| entry.table == StateTable::Group && entry.key.first() == Some(&OWED));
+        for StateEntry { value, .. } in owed {
+            let names = |text: &[u8]| memmem::find(value, text).is_some();
+            for receiver in RECEIVERS.into_iter().filter(|name| names(name.as_bytes())) {
+                let alerts = self.alerts.values().filter(|alert| names(&alert.fingerprint.0));
+                let known = alerts.map(|alert| (receiver.to_owned(), alert.fingerprint));
+                self.handed_out.extend(known);
+            }
+        }
     }
 
     // ---- what must hold ----
@@ -485,7 +520,7 @@ impl Shop {
         let is_over = |phase| phase == SilencePhase::Expired;
         assert!(acts.silences().all(|silence| is_over(silence.phase)), "silences end");
         for alert in self.alerts.values() {
-            for receiver in ["chat", "pages"] {
+            for receiver in RECEIVERS {
                 let told = self.told.get(&(receiver.to_owned(), alert.fingerprint));
                 if alert.state == AlertState::Firing {
                     assert_eq!(told, Some(&AlertState::Firing), "{receiver} knows of {alert:?}");

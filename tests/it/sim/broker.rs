@@ -129,9 +129,9 @@ impl Broker {
     /// Times of the requests of a user among some records; the end of a long one is not another one.
     pub(super) fn times_of(&self, user: &str, spans: &Spans) -> Vec<EventTime> {
         let name = format!(r#"{{"username":"{user}"}}"#);
-        let records = spans.iter().flat_map(|(index, span)| {
-            self.partitions[*index].records[span.clone()].iter()
-        });
+        let records = spans
+            .iter()
+            .flat_map(|(index, span)| self.partitions[*index].records[span.clone()].iter());
         let of_user = records.filter(|record| {
             let has = |text: &str| memmem::find(&record.payload, text.as_bytes()).is_some();
             has(&name) && (has("ResponseStarted") || !has(r#""subresource":"exec""#))
