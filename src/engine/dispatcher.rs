@@ -567,6 +567,9 @@ impl Dispatcher {
             notification
         } else {
             let was_owed = group.owed.is_some();
+            for fingerprint in group.note_uncertain() {
+                self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
+            }
             group.form(now, self.plan.slot(slot));
             let formed = group.attempt(now);
             self.mark_owed(key);

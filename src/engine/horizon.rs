@@ -34,6 +34,11 @@ pub struct Horizon {
 }
 
 impl Horizon {
+    /// Where it is; `None` before the clock has said anything.
+    pub(super) const fn at(&self) -> Option<WallTime> {
+        self.at
+    }
+
     /// The clock says this by now.
     pub(super) fn look(&mut self, now: WallTime) {
         let passed = self.clock.map_or(Duration::ZERO, |before| now.since(before));

@@ -440,6 +440,7 @@ impl Lifecycle {
 
     /// Takes another finding of an alert that fires. Its texts are made when somebody looks at them.
     fn update(&mut self, now: WallTime, found: &Found<'_>, key: &AlertKey, out: &mut Vec<Alert>) {
+        self.correct_steps(found, key);
         let Found { rule, spec, hit, who, .. } = *found;
         let Some(entry) = self.entries.get_mut(key) else { return };
         let alert = &mut entry.alert;

@@ -186,8 +186,8 @@ impl Group {
             *before += 1;
         }
         ranked.sort_by_key(|(rank, one)| {
-            let (first, last) = order(one);
-            (first, *rank, last)
+            let ((has_no_news, has_ended), last) = order(one);
+            (has_no_news, *rank, has_ended, last)
         });
         let mut chosen: Vec<Fingerprint> =
             ranked.into_iter().map(|(_, (fingerprint, ..))| fingerprint).collect();

@@ -157,6 +157,25 @@ impl Group {
         changed.then_some(was_held)
     }
 
+    /// What is owed is replaced. The receiver may have it all the same, if it was handed out, and believe that
+    /// its alerts fire. Returns those of which that was not known.
+    pub(in crate::engine) fn note_uncertain(&mut self) -> Vec<Fingerprint> {
+        let Some(owed) = self.owed.as_ref().filter(|owed| owed.was_handed_out) else {
+            return Vec::new();
+        };
+        let mut uncertain = Vec::new();
+        for (fingerprint, told) in &owed.told {
+            if told.state == AlertState::Firing
+                && let Some(grouped) = self.alerts.get_mut(fingerprint)
+                && !grouped.is_believed_firing()
+            {
+                grouped.may_be_believed = true;
+                uncertain.push(*fingerprint);
+            }
+        }
+        uncertain
+    }
+
     /// Adds an alert. It may have been one before, of which a notification is still owed: the numbers
     /// of its episodes go on from there, so that what comes of that one says nothing of later ones.
     pub(in crate::engine) fn insert(

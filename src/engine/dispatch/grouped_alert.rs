@@ -33,7 +33,8 @@ pub(in crate::engine) struct GroupedAlert {
     pub(in crate::engine) refused: Option<Refusal>,
     /// Something hides it (a silence, another alert), or did when it ended: nobody is told that it fires.
     pub(in crate::engine) is_held: bool,
-    /// A notification that it fires was handed out before something hid it, and nobody knows what came of that.
+    /// A notification that it fires was handed out, and nobody knows what came of that: something hid it then, or
+    /// another notification took its place.
     pub(in crate::engine) may_be_believed: bool,
     /// Somebody takes care of it: it is not repeated as long as it is no graver than this. And who.
     pub(in crate::engine) acknowledged: Option<(Severity, String)>,
@@ -129,7 +130,7 @@ impl GroupedAlert {
     }
 
     /// Whether the receiver takes it to fire, or may, in this episode or an earlier one.
-    fn is_believed_firing(&self) -> bool {
+    pub(in crate::engine) fn is_believed_firing(&self) -> bool {
         self.may_be_believed || self.told.is_some_and(|told| told.state == AlertState::Firing)
     }
 

@@ -30,7 +30,9 @@ impl Dispatcher {
 
     /// Takes a change of an alert. Returns the alerts that may be hidden otherwise than before.
     pub(super) fn note(&mut self, now: WallTime, alert: &Alert) -> BTreeSet<Fingerprint> {
+        // What ended before now is known before the alert changes: of one that is over nothing more is said.
         self.acts.handle_timeout(now);
+        self.apply_acts(now);
         self.acts.note(now, alert);
         self.apply_acts(now);
         let labels = (alert.state == AlertState::Firing).then_some(&alert.labels);

@@ -212,7 +212,8 @@ impl Kind for Absence {
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
-        fresh(Silences { kind: self.clone(), timespan: frame.timespan, checked: false })
+        let (kind, timespan) = (self.clone(), frame.timespan);
+        fresh(Silences { kind, timespan, checked: false, horizon: EventTime::MIN })
     }
 }
 
@@ -233,6 +234,18 @@ impl KeyState for Heard {
     }
 }
 
+/// The last event of a key that claims to be of later than it can have been when it was read: what is wrong is
+/// perhaps our own clock.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Claim {
+    /// When it was taken to have happened.
+    taken_as: EventTime,
+    /// When it claims to have happened.
+    claimed: EventTime,
+}
+
+impl KeyState for Claim {}
+
 impl Heard {
     /// Heard of once.
     fn at(time: EventTime, captured: Arc<[Captured]>) -> Heard {
@@ -247,6 +260,18 @@ impl Heard {
     /// How long the silence must be to be told (again).
     fn telling(&self, timespan: Duration) -> Duration {
         self.told.map_or(timespan, |told| told.saturating_mul(2))
+    }
+
+    /// The first stretch lasted longer than was thought; those that it reaches become one with it.
+    fn lasted(&mut self, until: EventTime, timespan: Duration) {
+        let Some(mut span) = self.spans.pop_front() else { return };
+        span.last = span.last.max(until);
+        while let Some(next) =
+            self.spans.pop_front_if(|next| next.first <= span.last.plus(timespan))
+        {
+            span.last = span.last.max(next.last);
+        }
+        self.spans.push_front(span);
     }
 
     /// An event came; stretches that it joins become one.
@@ -278,6 +303,8 @@ struct Silences {
     timespan: Duration,
     /// Whether the keys held are those that are expected.
     checked: bool,
+    /// Claims of up to this time are believed.
+    horizon: EventTime,
 }
 
 impl Silences {
@@ -318,11 +345,21 @@ impl Silences {
     fn look(
         &self,
         key: &CorrelationKey,
-        heard: &mut Heard,
+        (heard, claims): (&mut Heard, &mut Keyed<Claim>),
         time: EventTime,
         out: &mut Vec<Hit>,
     ) -> Option<EventTime> {
-        let silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
+        let mut silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
+        if silence >= heard.telling(self.timespan)
+            && claims.get(key).is_some_and(|claim| claim.taken_as <= heard.last())
+            && let Some(Claim { claimed, .. }) = claims.remove(key)
+            && heard.told.is_none()
+            && (heard.last()..=self.horizon).contains(&claimed)
+        {
+            // Our clock was behind, and is not any more: then it may well have been when it claims.
+            heard.lasted(claimed, self.timespan);
+            silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
+        }
         if !self.kind.expects(key, time) || heard.told.is_some() && self.gives_up(silence) {
             out.extend(heard.told.map(|_| ended(heard, time)));
             return None;
@@ -368,6 +405,20 @@ impl Silences {
     }
 }
 
+/// Remembers the latest claim of a key, as long as it may matter.
+fn note_claim(claims: &mut Keyed<Claim>, key: &CorrelationKey, claim: Claim, until: EventTime) {
+    claims.make_room(key, |claim| Standing { progress: 0.0, since: claim.taken_as });
+    claims.update(
+        key.clone(),
+        || claim,
+        |known| {
+            known.taken_as = known.taken_as.max(claim.taken_as);
+            known.claimed = known.claimed.max(claim.claimed);
+            Some(until.plus(TICK))
+        },
+    );
+}
+
 /// Makes room for a key: whoever was heard of longest stays. Nobody is left to end a silence of one that goes,
 /// so it ends.
 fn make_room(keys: &mut Keyed<Heard>, key: &CorrelationKey, time: EventTime, out: &mut Vec<Hit>) {
@@ -407,17 +458,17 @@ fn silent(heard: &Heard, time: EventTime, silence: Duration) -> Hit {
 }
 
 impl Decide for Silences {
-    type Tables = Keyed<Heard>;
+    type Tables = (Keyed<Heard>, Keyed<Claim>);
 
     fn handle(
         &mut self,
-        keys: &mut Keyed<Heard>,
+        (keys, claims): &mut (Keyed<Heard>, Keyed<Claim>),
         key: CorrelationKey,
         sample: Sample<'_>,
         watermark: Option<EventTime>,
         out: &mut Vec<Hit>,
     ) -> Taken {
-        let Sample { time, captured, .. } = sample;
+        let Sample { time, claimed, captured, .. } = sample;
         if !self.kind.expects(&key, time) {
             return Taken::NotExpected;
         }
@@ -431,6 +482,10 @@ impl Decide for Silences {
         }
         self.found_in_cluster(keys, &key, time, out);
         make_room(keys, &key, time, out);
+        if let Some(claimed) = claimed.filter(|claimed| *claimed > time) {
+            let claim = Claim { taken_as: time, claimed };
+            note_claim(claims, &key, claim, claimed.plus(self.timespan));
+        }
         let until = self.kind.expected_until(&key);
         let fresh = || Heard::at(time, Arc::clone(&captured));
         keys.update(key, fresh, |heard| {
@@ -441,7 +496,16 @@ impl Decide for Silences {
         Taken::Counted
     }
 
-    fn advance(&mut self, keys: &mut Keyed<Heard>, watermark: EventTime, out: &mut Vec<Hit>) {
+    fn believe(&mut self, horizon: EventTime) {
+        self.horizon = horizon;
+    }
+
+    fn advance(
+        &mut self,
+        (keys, claims): &mut (Keyed<Heard>, Keyed<Claim>),
+        watermark: EventTime,
+        out: &mut Vec<Hit>,
+    ) {
         if watermark == EventTime::MAX {
             // The stream has ended: nobody is silent, there is nothing more to hear.
             return;
@@ -449,10 +513,14 @@ impl Decide for Silences {
         if !std::mem::replace(&mut self.checked, true) {
             self.check(keys, watermark, out);
         }
-        keys.advance(watermark, |key, heard, due| self.look(key, heard, due.minus(TICK), out));
+        keys.advance(watermark, |key, heard, due| {
+            self.look(key, (heard, claims), due.minus(TICK), out)
+        });
+        // By now silence after them is decided.
+        claims.advance(watermark, |_, _, _| None);
     }
 
-    fn next_deadline(&self, keys: &Keyed<Heard>) -> Option<EventTime> {
+    fn next_deadline(&self, (keys, _): &(Keyed<Heard>, Keyed<Claim>)) -> Option<EventTime> {
         let unchecked = (self.kind.expect.is_some() && !self.checked).then_some(EventTime::MIN);
         unchecked.or_else(|| keys.next_deadline())
     }

@@ -195,6 +195,8 @@ pub struct Frame {
 pub struct Sample<'a> {
     /// When it happened.
     pub time: EventTime,
+    /// When its event claims to have happened, if that could not be when it was read.
+    pub claimed: Option<EventTime>,
     /// Which of the rule's inputs it is a finding of.
     pub input: u16,
     /// The values of the fields that the kind looks at, in order; one combination of them behind the
@@ -239,7 +241,8 @@ pub struct Hit {
     /// What the finding carries: of the sample that decided, or of the last one.
     pub captured: Arc<[Captured]>,
     /// What samples before that one carried without which it would not have held, if it asks for several: when
-    /// each was, in that order. Those of which nothing is known any more are left out.
+    /// each was, in that order. Those of which nothing is known any more are left out. If it holds still, they
+    /// take the place of those that were found before.
     pub steps: Vec<(EventTime, Arc<[Captured]>)>,
     /// For how long.
     pub holds: Holds,

@@ -21,6 +21,9 @@ pub trait RuleState: Debug + Send {
         out: &mut Vec<Hit>,
     ) -> Taken;
 
+    /// From now on claims of up to this time are believed: our own clock has come so far.
+    fn believe(&mut self, horizon: EventTime);
+
     /// Decides what the watermark has passed, and forgets what can no longer matter.
     /// [`EventTime::MAX`] is the end of a finite stream.
     fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>);
@@ -119,6 +122,9 @@ pub(super) trait Decide: Debug + Send + 'static {
         out: &mut Vec<Hit>,
     ) -> Taken;
 
+    /// See [`RuleState::believe`].
+    fn believe(&mut self, _: EventTime) {}
+
     /// Decides and forgets; see [`RuleState::advance`].
     fn advance(&mut self, tables: &mut Self::Tables, watermark: EventTime, out: &mut Vec<Hit>);
 
@@ -192,6 +198,10 @@ impl<D: Decide> RuleState for State<D> {
         out: &mut Vec<Hit>,
     ) -> Taken {
         self.decide.handle(&mut self.tables, key, sample, watermark, out)
+    }
+
+    fn believe(&mut self, horizon: EventTime) {
+        self.decide.believe(horizon);
     }
 
     fn advance(&mut self, watermark: EventTime, out: &mut Vec<Hit>) {

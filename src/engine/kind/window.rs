@@ -16,11 +16,15 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Frame, Sample};
-use crate::engine::{digest::Digest, time::EventTime, value::Captured};
+use crate::engine::{
+    digest::Digest,
+    time::EventTime,
+    value::{Captured, event_of},
+};
 
 /// Events of which it is kept what they carried, beside the first of each input: 32 of a key, and at most
-/// twice as many. Of runs of one input only the last one.
-const STEPS_KEPT_MAX: u32 = 32;
+/// twice as many. Of runs of one input only the last one, once nothing can come between them any more.
+const STEPS_KEPT_MAX: usize = 32;
 
 /// Events among which different ones are counted without a table, of which most keys then need none: 8.
 const FEW: usize = 8;
@@ -121,9 +125,9 @@ pub(super) struct Window {
     /// Whether some entry may stand for several events; `None` if nobody looked since it was read.
     #[serde(skip)]
     is_joined: Option<bool>,
-    /// Steps that were kept since some were forgotten, or it was read.
+    /// Of how many entries it is kept what they carried, at most; `None` if nobody looked since it was read.
     #[serde(skip)]
-    steps_kept: u32,
+    steps_kept: Option<usize>,
 }
 
 /// How often each hash is in a range of entries.
@@ -276,32 +280,79 @@ impl Window {
         }
     }
 
-    /// Keeps what the entry at `at` carried, in case it is a step of several. Cost: seldom one step for each entry.
-    pub(super) fn keep_step(&mut self, at: usize, captured: &Arc<[Captured]>) {
-        let input = |index: usize| self.get(index).map(|entry| entry.input);
-        let own = input(at);
-        if input(at + 1) == own {
-            // The later one will do.
-            return;
-        }
-        if let Some(before) = at.checked_sub(1).filter(|before| input(*before) == own) {
-            self.set_captured(before, None);
-        } else {
-            self.steps_kept += 1;
+    /// Keeps what the entry at `at` carried, in case it is a step of several; where it stands then. Events of one
+    /// moment and input stand in the order of their hashes, whichever came first. Cost: seldom one step for each
+    /// entry.
+    pub(super) fn keep_step(
+        &mut self,
+        at: usize,
+        captured: &Arc<[Captured]>,
+        watermark: Option<EventTime>,
+    ) -> usize {
+        if self.is_done_without(at, watermark) {
+            return at;
         }
         self.set_captured(at, Some(Arc::clone(captured)));
-        if self.steps_kept > STEPS_KEPT_MAX {
-            self.steps_kept = 0;
-            self.forget_steps();
+        let at = self.ordered(at);
+        let kept = self.steps_kept.map_or_else(|| self.count_steps(), |kept| kept + 1);
+        self.steps_kept = Some(kept);
+        if kept > 2 * STEPS_KEPT_MAX {
+            let kept = self.count_steps();
+            let is_full = kept > 2 * STEPS_KEPT_MAX;
+            self.steps_kept = Some(if is_full { self.forget_steps(watermark) } else { kept });
         }
+        at
     }
 
-    fn forget_steps(&mut self) {
-        let mut firsts = BTreeSet::new();
-        let steps = self.entries.iter_mut().filter(|entry| entry.captured.is_some());
-        let further: Vec<_> = steps.filter(|entry| !firsts.insert(entry.input)).collect();
-        let too_many = further.len().saturating_sub(STEPS_KEPT_MAX as usize);
-        further.into_iter().take(too_many).for_each(|entry| entry.captured = None);
+    /// Moves an entry before those of its moment and input whose hash is greater; where it stands then.
+    fn ordered(&mut self, mut at: usize) -> usize {
+        let order = |entry: &WindowEvent| {
+            let hash = |captured: &Arc<[Captured]>| Some(event_of(captured)?.event_hash);
+            (entry.place(), entry.captured.as_ref().and_then(hash))
+        };
+        while let Some(before) = at.checked_sub(1)
+            && let (Some(earlier), Some(entry)) = (self.get(before), self.get(at))
+            && order(entry).1.is_some()
+            && earlier.place() == entry.place()
+            && order(earlier) > order(entry)
+        {
+            self.entries.swap(before, at);
+            at = before;
+        }
+        at
+    }
+
+    /// Whether one of the same input follows, and nothing can come between the two any more.
+    fn is_done_without(&self, at: usize, watermark: Option<EventTime>) -> bool {
+        let (Some(entry), Some(next)) = (self.get(at), self.get(at + 1)) else { return false };
+        next.input == entry.input && watermark.is_some_and(|watermark| next.time < watermark)
+    }
+
+    fn count_steps(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.captured.is_some()).count()
+    }
+
+    /// Forgets what is done without, and if that is too little what others of its input follow, and what is
+    /// oldest; how many stay.
+    fn forget_steps(&mut self, watermark: Option<EventTime>) -> usize {
+        let (mut firsts, mut further) = (BTreeSet::new(), Vec::new());
+        for at in 0..self.len() {
+            let Some(entry) = self.get(at).filter(|entry| entry.captured.is_some()) else {
+                continue;
+            };
+            let input = entry.input;
+            if self.is_done_without(at, watermark) {
+                self.set_captured(at, None);
+            } else if !firsts.insert(input) {
+                let is_last = self.get(at + 1).is_none_or(|next| next.input != input);
+                further.push((is_last, at));
+            }
+        }
+        further.sort_unstable();
+        let too_many = further.len().saturating_sub(STEPS_KEPT_MAX);
+        let stay = firsts.len() + further.len() - too_many;
+        further.into_iter().take(too_many).for_each(|(_, at)| self.set_captured(at, None));
+        stay
     }
 
     /// Takes an event out again.

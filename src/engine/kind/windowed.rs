@@ -146,10 +146,10 @@ impl<K: Windowed> Decide for Windows<K> {
         });
         keys.update(key, KeyWindow::default, |state| {
             let count = entries.len();
-            let at = insert(kind, frame, &mut state.window, entries, &mut dropped);
+            let mut at = insert(kind, frame, &mut state.window, entries, &mut dropped);
             if kind.fires_at_once(frame.window) {
                 if kind.has_steps() {
-                    state.window.keep_step(at, &sample.captured);
+                    at = state.window.keep_step(at, &sample.captured, watermark);
                 }
                 state.captured = sample.captured;
                 look_at_once(kind, frame, state, at, out);
@@ -238,10 +238,13 @@ fn look_at_once<K: Windowed>(
         let verdict = kind.evaluate(&mut state.window, start, end);
         if verdict.holds {
             let found_before = sliding && state.window.set_found(end_index);
-            let hit = hit(state, start, end, verdict.value);
+            let steps = steps(kind, &state.window, start, end);
+            let hit = Hit { steps, ..hit(state, start, end, verdict.value) };
             if !found_before {
-                out.push(Hit { steps: steps(kind, &state.window, start, end), ..hit });
+                out.push(hit);
             } else if let Some(still) = &mut still {
+                // Of several windows no one's steps are those of all.
+                still.steps.clear();
                 still.first = still.first.min(hit.first);
                 still.last = still.last.max(hit.last);
                 still.value = still.value.max(hit.value);

@@ -9,7 +9,7 @@ use crate::engine::{
     kind::{CorrelationKey, Hit, RuleState, Sample, Taken},
     limits::KEYS_PER_EVENT_MAX,
     rule::{CaptureSlot, CorrelationInput, CorrelationRule, RuleIndex},
-    time::EventTime,
+    time::{EventTime, WallTime},
     value::{Captured, choices, event_of},
 };
 
@@ -67,8 +67,8 @@ pub(super) fn correlate(
         }
         let mut take = |values: &[&str], told_by: &[&Arc<str>]| {
             let captured = capture_of(input, finding, key, told_by);
-            let time = finding.hit.time;
-            let sample = Sample { time, input: input_number, values, fields, captured };
+            let (time, claimed) = (finding.hit.time, finding.hit.claimed);
+            let sample = Sample { time, claimed, input: input_number, values, fields, captured };
             given.taken.push(state.handle(whole.clone(), sample, watermark, &mut hits));
         };
         if rule.kind.is_about_values() {
@@ -107,14 +107,17 @@ fn of_slots<'f>(
     (all.into_iter().filter_map(whole).collect(), too_many)
 }
 
-/// Tells a correlation how far event time has come.
+/// Tells a correlation how far event time has come, and our own clock.
 pub(super) fn advance(
     index: RuleIndex,
     state: &mut dyn RuleState,
-    watermark: EventTime,
+    (watermark, horizon): (EventTime, Option<WallTime>),
     out: &mut Vec<Finding>,
 ) {
     let mut hits = Vec::new();
+    if let Some(horizon) = horizon {
+        state.believe(horizon.as_event());
+    }
     state.advance(watermark, &mut hits);
     out.extend(hits.into_iter().map(|hit| Finding { rule: index, hit }));
 }

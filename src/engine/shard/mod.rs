@@ -344,6 +344,9 @@ impl Shard {
         if watermark.is_some_and(|watermark| time < watermark) {
             self.counts.events_late += 1;
         }
+        if claimed.is_some() {
+            self.watermark.assume(now, time);
+        }
         let hit = Hit { claimed, ..Hit::of_event(time, captured) };
         self.found(now, watermark, Finding { rule: index, hit });
     }
@@ -456,7 +459,8 @@ impl Shard {
         for (index, _) in rules.correlations() {
             let mut found = Vec::new();
             if let Some(Some(state)) = self.states.get_mut(index.index()) {
-                finding::advance(index, &mut **state, watermark, &mut found);
+                let reached = (watermark, self.horizon.at());
+                finding::advance(index, &mut **state, reached, &mut found);
             }
             for finding in found {
                 self.found(now, Some(watermark), finding);

@@ -20,6 +20,10 @@ use crate::engine::{
 /// Under this name the store has the changes that ended, beside the requests that each rule counted.
 pub(super) const NO_RULE: &str = "";
 
+/// Under this key the store has what event time is assumed to be while nothing better is known. Names of
+/// partitions are longer.
+const ASSUMED: &[u8] = b"a";
+
 /// Stored under a correlation key: the meaning of the state, and the state.
 #[derive(Serialize, Deserialize)]
 struct StoredState<'a> {
@@ -45,6 +49,13 @@ impl Shard {
                 table: StateTable::Watermark,
                 key: horizon::KEY.to_vec(),
                 value: Some(encode(&at)),
+            });
+        }
+        if let Some(time) = self.watermark.take_assumed() {
+            self.changes.push(StateChange {
+                table: StateTable::Watermark,
+                key: ASSUMED.to_vec(),
+                value: Some(encode(&time)),
             });
         }
         if self.watermark.take_partitions_moved() {
@@ -114,6 +125,9 @@ impl Shard {
             }
             StateTable::Watermark if entry.key == horizon::KEY => {
                 self.horizon.restore(postcard::from_bytes(&entry.value).ok()?);
+            }
+            StateTable::Watermark if entry.key == ASSUMED => {
+                self.watermark.restore_assumed(postcard::from_bytes(&entry.value).ok()?);
             }
             StateTable::Watermark => {
                 let partition: PartitionName = postcard::from_bytes(&entry.key).ok()?;

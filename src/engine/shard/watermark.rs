@@ -52,6 +52,11 @@ pub struct Watermark {
     given_up: u64,
     partitions: BTreeMap<Arc<PartitionName>, PartitionClock>,
     merged: Option<EventTime>,
+    /// As when an event was taken that claimed to come from the future, and when by the operator's clock; as
+    /// long as nothing better is known.
+    assumed: Option<(EventTime, WallTime)>,
+    /// The next checkpoint must have it.
+    assumed_moved: bool,
     /// What the last checkpoint has of it.
     stored: Option<EventTime>,
     /// The next checkpoint must have the clocks of partitions.
@@ -70,6 +75,8 @@ impl Watermark {
             given_up: 0,
             partitions: BTreeMap::new(),
             merged: None,
+            assumed: None,
+            assumed_moved: false,
             stored: None,
             partitions_moved: false,
             deaf: false,
@@ -99,10 +106,32 @@ impl Watermark {
             // Time stood still, so nobody was waited for.
             self.away.values_mut().for_each(|away| away.since = now);
         }
+        if let Some((_, at)) = &mut self.assumed {
+            *at = now;
+        }
         for partition in partitions {
             self.away.remove(partition);
             self.heard(now, partition, EventTime::MIN);
         }
+    }
+
+    /// An event that claims to come from the future was taken as of this time. It moves no clock; but if all
+    /// are silent that never showed another, time goes on from here.
+    pub(crate) fn assume(&mut self, now: WallTime, time: EventTime) {
+        if self.merged.is_none() && self.assumed.is_none() {
+            (self.assumed, self.assumed_moved) = (Some((time, now)), true);
+        }
+    }
+
+    /// Puts it back as it was stored.
+    pub(crate) fn restore_assumed(&mut self, time: EventTime) {
+        self.assumed = Some((time, WallTime::MAX));
+    }
+
+    /// What was assumed since the last call.
+    pub(crate) fn take_assumed(&mut self) -> Option<EventTime> {
+        let moved = std::mem::take(&mut self.assumed_moved);
+        self.assumed.filter(|_| moved).map(|(time, _)| time)
     }
 
     /// These partitions cannot be read from now on, until [`Watermark::listen`] names them.
@@ -169,6 +198,9 @@ impl Watermark {
             self.partitions_moved |= clock.heard_at > now;
             clock.heard_at = clock.heard_at.min(now);
         }
+        if let Some((_, at)) = &mut self.assumed {
+            *at = now.min(*at);
+        }
         for (name, away) in &mut self.away {
             away.since = away.since.min(now);
             // One that was never heard holds nothing back.
@@ -194,6 +226,7 @@ impl Watermark {
                 .filter(|clock| clock.time_max != EventTime::MIN)
                 .map(|clock| clock.time_max.plus(now.since(clock.heard_at)))
                 .max()
+                .or_else(|| self.assumed.map(|(time, at)| time.plus(now.since(at))))
         });
         if let Some(time) = time {
             let candidate = time.minus(self.grace);
@@ -228,7 +261,10 @@ impl Watermark {
             clock.heard_at.plus(missing)
         };
         let heard = self.partitions.values().filter(|clock| clock.time_max != EventTime::MIN);
-        let at = heard.map(carried_on).min()?;
+        let assumed = self
+            .assumed
+            .map(|(time_max, heard_at)| carried_on(&PartitionClock { time_max, heard_at }));
+        let at = heard.map(carried_on).min().or(assumed)?;
         Some(at.max(behind.max(ahead).unwrap_or(at)))
     }
 
@@ -376,6 +412,21 @@ mod tests {
         watermark.listen(wall(600), &[partition(1)]);
         seen(&mut watermark, 601, 1, 300);
         assert_eq!(seconds(&watermark), Some(290));
+    }
+
+    #[test]
+    fn a_stream_that_showed_nothing_but_the_future_goes_on_from_when_that_was_read() {
+        let mut watermark = Watermark::new(&SETTINGS);
+        watermark.listen(wall(0), &[partition(0), partition(1)]);
+        watermark.assume(wall(5), wall(5).as_event());
+        watermark.advance(wall(59));
+        assert_eq!(seconds(&watermark), None, "something older may come");
+        assert_eq!(watermark.reaches(wall(65).as_event()), Some(wall(75)));
+        watermark.advance(wall(75));
+        assert_eq!(seconds(&watermark), Some(65));
+        // What it shows after all decides.
+        seen(&mut watermark, 80, 0, 1_000);
+        assert_eq!(seconds(&watermark), Some(990));
     }
 
     #[test]

@@ -166,7 +166,7 @@ pub(super) enum Action {
 /// A kind of action: its name, how often it is drawn, and how one is made up.
 type Kind = (&'static str, u64, fn(&mut Rng) -> Action);
 
-/// Every kind of action.
+/// Every kind of action; the last one is for few seeds.
 const KINDS: &[Kind] = &[
     ("produce", 60, produce),
     ("end_exec", 6, |rng| Action::EndExec(rng.small(8))),
@@ -214,7 +214,11 @@ const KINDS: &[Kind] = &[
     ("stop", 4, |rng| Action::Stop(rng.next())),
     ("panic", 2, |rng| Action::Panic(rng.next())),
     ("source_fails", 2, |rng| Action::SourceFails(rng.next())),
+    ("flood", 4, flood),
 ];
+
+/// In one of so many seeds somebody floods the log.
+const FLOODED: u64 = 8;
 
 fn produce(rng: &mut Rng) -> Action {
     let request = match rng.below(12) {
@@ -232,6 +236,19 @@ fn produce(rng: &mut Rng) -> Action {
         count: 1 + if rng.chance(30) { rng.small(5) } else { 0 },
         ago_ms: u16::try_from(rng.below(u64::from(super::world::DISORDER_MAX_MS))).unwrap(),
         copy: rng.chance(20).then(|| rng.small(4)),
+    }
+}
+
+/// More different objects than one actor has alerts of.
+fn flood(rng: &mut Rng) -> Action {
+    Action::Produce {
+        request: Request::Secret,
+        user: rng.small(3),
+        object: 4 + rng.small(100),
+        partition: rng.small(4),
+        count: 110 + rng.small(40),
+        ago_ms: 0,
+        copy: None,
     }
 }
 
@@ -275,8 +292,10 @@ impl Workload {
     pub(super) fn new(seed: u64, driver: Driver) -> (Config, Workload) {
         let mut rng = Rng::new(seed);
         let config = Config { seed, partitions: 1 + rng.small(3), plan: rng.small(3), driver };
+        let kinds = KINDS.len() - usize::from(seed % FLOODED != FLOODED - 1);
         let weights = KINDS
             .iter()
+            .take(kinds)
             .map(|(name, weight, _)| {
                 let off = *name != "produce" && rng.chance(35);
                 if off { 0 } else { weight << rng.below(4) }

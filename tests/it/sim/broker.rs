@@ -8,7 +8,7 @@ use tripline::engine::{
     time::{EventTime, WallTime},
 };
 
-use super::action::Request;
+use super::{action::Request, life::Spans};
 
 /// A request to the API server.
 #[derive(Clone, Copy)]
@@ -126,15 +126,17 @@ impl Broker {
         true
     }
 
-    /// When the last request of a user was answered; its end does not count.
-    pub(super) fn last_heard(&self, user: &str) -> Option<EventTime> {
+    /// Times of the requests of a user among some records; the end of a long one is not another one.
+    pub(super) fn times_of(&self, user: &str, spans: &Spans) -> Vec<EventTime> {
         let name = format!(r#"{{"username":"{user}"}}"#);
-        let records = self.partitions.iter().flat_map(|partition| &partition.records);
+        let records = spans
+            .iter()
+            .flat_map(|(index, span)| self.partitions[*index].records[span.clone()].iter());
         let of_user = records.filter(|record| {
             let has = |text: &str| memmem::find(&record.payload, text.as_bytes()).is_some();
             has(&name) && (has("ResponseStarted") || !has(r#""subresource":"exec""#))
         });
-        of_user.filter_map(|record| record.time).max()
+        of_user.filter_map(|record| record.time).collect()
     }
 
     pub(super) fn has_open(&self) -> bool {
@@ -147,7 +149,7 @@ impl Broker {
 }
 
 /// Names of the few users.
-const USERS: [&str; 3] = ["ann", "bob", "eve"];
+pub(super) const USERS: [&str; 3] = ["ann", "bob", "eve"];
 
 impl Call {
     /// The audit event of one stage.

@@ -50,7 +50,6 @@ impl World {
 
     pub(super) fn set_clock(&mut self, by: i64) {
         self.skew += by;
-        self.clock_was_behind |= self.skew < -60 * SECOND;
         self.checkers.clock_was_set(by);
     }
 
@@ -177,7 +176,8 @@ impl World {
                     life.counted += 1;
                     self.note_heard(&origin.spans);
                     let Origin { at: detected_at, rule_set, spans, .. } = origin;
-                    self.history.push(Input::Batch { at: wall, detected_at, rule_set, spans });
+                    let now = self.now;
+                    self.history.push(Input::Batch { now, at: wall, detected_at, rule_set, spans });
                 }
                 Effect::UseRules { epoch, .. } => {
                     (life.epoch, life.rule_set) = (epoch, self.rule_set);
@@ -295,7 +295,7 @@ impl World {
         let is_writing = life.coordinator.is_writing();
         self.take_effects();
         if !was_writing {
-            self.history.push(Input::Timeout { at: wall });
+            self.history.push(Input::Timeout { now: self.now, at: wall });
         }
         if let Some(life) = self.life.as_mut().filter(|_| is_writing && !was_writing) {
             (life.covers, life.tried) = (self.history.len(), None);

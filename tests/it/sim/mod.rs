@@ -23,6 +23,7 @@
 //! - **Receivers** may take a notification and lose the answer, ask for patience, fail, refuse what they
 //!   do not have, or be away. What a process sent before it died arrives before its successor sends.
 //! - **The wall clock** may be set forwards and backwards, and runs a little wrong.
+//! - **Somebody** may flood the log with requests, so that quotas of alerts are full.
 //! - **The shell** around the coordinator takes its turn within two seconds of what is due, unless it is
 //!   stopped, and hands records over within six seconds, unless their partition is stalled or the disk is
 //!   away. Detectors may overtake each other.
@@ -33,6 +34,7 @@
 //! again, and `SIM_TELL=1` prints what happens.
 
 mod action;
+mod acts;
 mod broker;
 mod checkers;
 mod disk;
@@ -43,6 +45,7 @@ mod receivers;
 mod replicas;
 mod rng;
 mod rules;
+mod silence;
 mod trace;
 mod verdict;
 mod world;

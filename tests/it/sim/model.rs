@@ -16,6 +16,7 @@ use super::{
     broker::Broker,
     life::{Detectors, Spans},
     rules::{is_plain, rule_sets, settings},
+    silence::Doubtful,
 };
 
 /// One thing that the stateful half of the engine was told.
@@ -29,10 +30,11 @@ pub(super) enum Input {
     Away { at: WallTime, partitions: Vec<Arc<PartitionName>> },
     /// It cannot be read any more.
     Unavailable,
-    /// Records, detected under a rule set at some time, and handled later.
-    Batch { at: WallTime, detected_at: WallTime, rule_set: usize, spans: Spans },
+    /// Records, detected under a rule set at some time, and handled later; `now` is the true time, of which
+    /// the engine knows nothing.
+    Batch { now: i64, at: WallTime, detected_at: WallTime, rule_set: usize, spans: Spans },
     /// The time.
-    Timeout { at: WallTime },
+    Timeout { now: i64, at: WallTime },
     /// Another rule set.
     Rules { at: WallTime, rule_set: usize },
     /// An alert that no rule made.
@@ -46,6 +48,8 @@ pub(super) struct Model {
     pub(super) alerts: Vec<Alert>,
     /// Detections behind the watermark.
     pub(super) late: u64,
+    /// Alerts about a silence that was none.
+    pub(super) false_silences: Vec<String>,
 }
 
 /// What an alert came to over all of its episodes.
@@ -119,6 +123,7 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
     let mut shard = Shard::new(Arc::clone(&rule_sets()[rule_set]), 0, settings());
     let mut epoch = 0;
     let mut stored = BTreeMap::new();
+    let mut doubtful = Doubtful::default();
     for input in history {
         match input {
             Input::Restart { rule_set: found } => {
@@ -133,20 +138,26 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
                 rule_set = *found;
                 epoch += 1;
                 shard.replace_rules(*at, Arc::clone(&rule_sets()[rule_set]), epoch);
+                doubtful = Doubtful::default();
             }
             Input::Ready { at, partitions } => shard.handle_ready(*at, partitions),
             Input::Away { at, partitions } => shard.handle_away(*at, partitions),
             Input::Unavailable => shard.handle_unavailable(),
-            Input::Batch { at, detected_at, rule_set: from, spans } => {
+            Input::Batch { now, at, detected_at, rule_set: from, spans } => {
+                doubtful.read(*now, *detected_at, broker, spans);
                 let mut batch = detectors.detect(*detected_at, *from, broker, spans);
                 translate(&mut batch, *from, rule_set);
                 batch.rules_epoch = epoch;
                 shard.handle_batch(*at, &batch);
             }
-            Input::Timeout { at } => shard.handle_timeout(*at),
+            Input::Timeout { now, at } => {
+                doubtful.now = *now;
+                shard.handle_timeout(*at);
+            }
             Input::Tell(alert) => model.alerts.push(Alert::clone(alert)),
         }
         while let Some(alert) = shard.poll_alert() {
+            model.false_silences.extend(doubtful.says_otherwise(&alert, shard.watermark()));
             model.alerts.push(alert);
         }
     }

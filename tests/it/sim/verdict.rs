@@ -20,6 +20,7 @@ use super::{
     model::{Input, Model, Summary, ideal, replay, summary},
     receivers::{Notifier, Receivers},
     rules::{FromEvents, LONG_MEMORIES, from_events, is_silence, rule_sets},
+    silence::last_heard,
     world::World,
 };
 
@@ -64,8 +65,9 @@ pub(super) fn finish(world: &mut World) -> Checked {
     ensure("what is not stalled is not late", may_be_late || model.late == 0, || {
         format!("{} late", model.late)
     })?;
-    // While the clock is behind, events are taken as of then.
-    let excused = may_be_late || world.clock_was_behind;
+    ensure("who is told to be silent has been", model.false_silences.is_empty(), || {
+        model.false_silences.concat()
+    })?;
     let by_alert = model.by_alert();
     for notifier in &world.receivers.notifiers {
         hears_of_others(notifier)?;
@@ -74,7 +76,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
     if !world.checkers.rules_changed {
         let ideal = ideal(&world.broker, &mut world.detectors);
         ensure("the ideal is not late", ideal.late == 0, || format!("{}", ideal.late))?;
-        compare(&model, &ideal, excused)?;
+        compare(&model, &ideal, may_be_late)?;
     }
     ledger_tells(world, &model)?;
     // The driver heard of each change at most once, in order, and of none that is not durable.
@@ -121,11 +123,9 @@ fn the_silent_are_silent(world: &World) -> Checked {
     let shard = life.coordinator.member().shard();
     for alert in shard.alerts_firing().filter(|alert| is_silence(&alert.rule_id)) {
         let user = alert.labels.get("user").map_or("", String::as_str);
-        let Some(last) = world.broker.last_heard(user) else { continue };
-        // A rule that is loaded has not heard what was read before; and while the clock is behind, events
-        // are taken as of then.
+        let Some(last) = last_heard(user, &world.history, &world.broker) else { continue };
+        // A rule that is loaded has not heard what was read before.
         let is_known = world.checkers.rules_changed
-            || world.clock_was_behind
             || last <= alert.last_seen
             || shard.watermark() <= Some(last.plus(SILENCE_MAX));
         ensure("who is silent is silent", is_known, || {

@@ -65,8 +65,6 @@ pub(super) struct World {
     /// How far the wall clock is ahead of it.
     pub(super) skew: i64,
     pub(super) drift_ppm: i64,
-    /// It was so far behind that events seemed to come from the future.
-    pub(super) clock_was_behind: bool,
     pub(super) broker: Broker,
     pub(super) disk: Disk,
     pub(super) dead_letters: DeadLetters,
@@ -90,7 +88,6 @@ impl World {
             now: BEGINNING,
             skew: 0,
             drift_ppm: 0,
-            clock_was_behind: false,
             broker: Broker::new(config.partitions),
             disk: Disk::new(partitions),
             dead_letters: DeadLetters::default(),
@@ -426,14 +423,6 @@ impl World {
     /// All faults are over from now on.
     pub(super) fn heal(&mut self) {
         self.set_clock(-self.skew);
-        if self.clock_was_behind {
-            // Events that were far ahead of the clock did not move the watermark; later ones do.
-            let time = WallTime::from_micros(self.now).as_event();
-            for partition in 0..self.config.partitions {
-                let call = Call { request: Request::Other, user: 0, object: 0, time };
-                self.broker.produce(self.now, call, partition, None);
-            }
-        }
         self.broker.is_down = false;
         self.disk.is_down = false;
         self.dead_letters.is_down = false;

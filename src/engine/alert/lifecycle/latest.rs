@@ -5,14 +5,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{LifecycleCounts, TrackedAlert, annotations};
+use super::{Found, Lifecycle, LifecycleCounts, TrackedAlert, annotations};
 use crate::engine::{
     alert::{
         Alert,
+        quota::{AlertKey, add_actor},
         shown::{evidence_of, shows_anything},
         template::Templates,
     },
-    kind::Hit,
+    kind::{Hit, Holds},
+    limits::EVIDENCE_MAX,
     rule::{AlertSpec, RuleSet},
     time::EventTime,
     value::Captured,
@@ -48,6 +50,26 @@ impl Latest {
         latest.shows = shows.or_else(|| latest.shows.take());
         latest.shown = OnceLock::new();
         latest
+    }
+}
+
+impl Lifecycle {
+    /// What was found once has other steps than were known then, since some of it came later: these are shown.
+    pub(super) fn correct_steps(&mut self, found: &Found<'_>, key: &AlertKey) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let is_one = entry.alert.finding_count == 1 && !entry.alert.is_overflow();
+        if found.hit.holds != Holds::Still || found.steps.is_empty() || !is_one {
+            return;
+        }
+        let steps = found.steps.iter().take(EVIDENCE_MAX - 1).cloned();
+        // Whose quota it counts for is told by what it shows first.
+        self.quotas.ended(&entry.alert);
+        entry.alert.evidence = steps.chain(found.evidence()).collect();
+        self.quotas.begun(&entry.alert);
+        entry.actors.clear();
+        for evidence in &entry.alert.evidence {
+            add_actor(&mut entry.actors, evidence.who().as_deref());
+        }
     }
 }
 
