@@ -77,13 +77,13 @@ impl Desk {
         &self,
         question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.ask_within(&self.room, ANSWER_WAIT, question).await
+        self.ask_within(&self.room, ANSWER_WAIT, |reader| question(reader)).await
     }
 
     /// The same, for a report: it has more time, and there is less room.
     pub(super) async fn ask_for_report<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
+        question: impl FnOnce(&mut Reader) -> Result<T, AskError> + Send + 'static,
     ) -> Result<T, Problem> {
         self.ask_within(&self.report_room, REPORT_WAIT, question).await
     }
@@ -92,7 +92,7 @@ impl Desk {
         &self,
         room: &Arc<Semaphore>,
         wait: Duration,
-        question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
+        question: impl FnOnce(&mut Reader) -> Result<T, AskError> + Send + 'static,
     ) -> Result<T, Problem> {
         let Some((state, directory)) = self.place.clone() else {
             return Err(Problem::new(
@@ -112,7 +112,7 @@ impl Desk {
         let deadline = Instant::now() + wait;
         let answering = tokio::task::spawn_blocking(move || {
             let answer = Reader::of_process(&state, &directory, Some(deadline));
-            let answer = answer.map_err(AskError::from).and_then(|reader| question(&reader));
+            let answer = answer.map_err(AskError::from).and_then(|mut reader| question(&mut reader));
             drop(room);
             answer
         });

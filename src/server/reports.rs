@@ -107,7 +107,7 @@ async fn report(
 
 /// A report for whoever asks, as the command line makes it; what its signatures are of is not checked here.
 fn made(
-    reader: &Reader,
+    reader: &mut Reader,
     (kind, params, scope): (ReportKind, &Params, &Scope),
     (author, now): (&str, crate::engine::time::EventTime),
     rules: &RuleSet,
