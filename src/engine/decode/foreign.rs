@@ -83,7 +83,7 @@ fn is_text(bytes: &[u8]) -> bool {
 fn begins_snappy(bytes: &[u8]) -> bool {
     let length = bytes.iter().take(4).take_while(|byte| **byte & 0x80 != 0).count() + 1;
     let rest = bytes.get(length..).unwrap_or_default();
-    let Some(tag) = rest.first().filter(|tag| **tag & 3 == 0) else { return false };
+    let Some(tag) = rest.first().filter(|tag| tag.is_multiple_of(4)) else { return false };
     let tag_length = match tag >> 2 {
         60 => 2,
         61 => 3,
