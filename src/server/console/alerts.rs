@@ -419,3 +419,14 @@ pub(super) fn capped(count: usize) -> String {
         thousands(count as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{COUNT_MAX, capped};
+
+    #[test]
+    fn more_than_anybody_counts_is_said_to_be_more() {
+        assert_eq!(capped(COUNT_MAX), "10,000");
+        assert_eq!(capped(COUNT_MAX + 1), "10,000+");
+    }
+}
