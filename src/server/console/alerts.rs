@@ -29,8 +29,8 @@ const PAGE_LINES: usize = 50;
 /// Lines of a group, before the rest of it is a click away: 3.
 const GROUP_LINES: usize = 3;
 
-/// Groups of a page: 30.
-const GROUPS_SHOWN: usize = 30;
+/// Groups of a page: 20, so that it stays below 150 kB.
+const GROUPS_SHOWN: usize = 20;
 
 /// Beyond it a count says so, and no more: 10,000.
 const COUNT_MAX: usize = 10_000;
@@ -417,5 +417,16 @@ pub(super) fn capped(count: usize) -> String {
         format!("{}+", thousands(COUNT_MAX as u64))
     } else {
         thousands(count as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COUNT_MAX, capped};
+
+    #[test]
+    fn more_than_anybody_counts_is_said_to_be_more() {
+        assert_eq!(capped(COUNT_MAX), "10,000");
+        assert_eq!(capped(COUNT_MAX + 1), "10,000+");
     }
 }
