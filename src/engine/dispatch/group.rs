@@ -221,10 +221,7 @@ impl Group {
         now: WallTime,
         slot: &Slot,
     ) -> Option<Arc<Notification>> {
-        let before = self.owed.take();
-        // Whoever may have what this one replaces may have heard of all of it.
-        let was_handed_out = before.as_ref().is_some_and(|owed| owed.was_handed_out);
-        let before = before.map(|owed| owed.progress);
+        let before = self.owed.take().map(|owed| owed.progress);
         let selection = self.select(now)?;
         let (mut alerts, mut told) = (Vec::new(), Vec::new());
         let mut news = Vec::new();
@@ -274,7 +271,7 @@ impl Group {
                 asked_until: before.and_then(|before| before.asked_until),
                 is_stale: false,
             },
-            was_handed_out,
+            was_handed_out: false,
         });
         Some(notification)
     }

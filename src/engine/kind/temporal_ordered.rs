@@ -147,6 +147,11 @@ fn steps(rules: &Several, window: &Window, start: usize, end: usize) -> Vec<usiz
     let mut links: Vec<(usize, Option<usize>)> = Vec::new();
     let mut chains: Vec<(usize, Option<usize>)> = vec![(0, None); rules.required.len()];
     for (at, entry) in (start..end).zip(window.range(start, end)) {
+        // Of a run of one input the last one will do.
+        let is_in_run = window.get(at + 1).is_some_and(|next| next.input == entry.input);
+        if is_in_run && at + 1 < end {
+            continue;
+        }
         let Ok(place) = rules.required.binary_search(&usize::from(entry.input)) else { continue };
         let (before, link) = chains.iter().take(place).copied().max().unwrap_or((0, None));
         if let Some(chain) = chains.get_mut(place).filter(|(length, _)| *length <= before + 1) {
@@ -169,7 +174,12 @@ fn longest_in_order(required: &[usize], window: &Window, start: usize, end: usiz
     // By place in `required`: the longest chain so far that ends with this input. Entries of one
     // moment stand in the order of the inputs, so ties count either way.
     let mut longest = vec![0_usize; required.len()];
+    let mut last = None;
     for entry in window.range(start, end) {
+        // A run of one input is as good as one.
+        if last.replace(entry.input) == Some(entry.input) {
+            continue;
+        }
         let Ok(place) = required.binary_search(&usize::from(entry.input)) else { continue };
         let before = longest.iter().take(place).copied().max().unwrap_or(0);
         if let Some(chain) = longest.get_mut(place) {

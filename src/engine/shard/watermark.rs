@@ -4,7 +4,8 @@
 //! the least of them. A partition that has been silent for `idle_after` of the operator's clock stops
 //! holding the others back. When all are silent, event time goes on at the speed of the operator's
 //! clock from where it was, so that open windows still close; it does not jump to "now", since a
-//! stream that is being read again after an outage is older than that.
+//! stream that is being read again after an outage is older than that. If none of them ever showed anything but
+//! what seemed to come from the future, it goes on from when the first of that was read.
 //!
 //! A partition that cannot be read, while others can, holds the watermark back for `away_max`: what piles
 //! up in it meanwhile still counts. Then windows are closed without it.

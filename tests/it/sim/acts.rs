@@ -52,6 +52,9 @@ const SEEDS: u64 = 200;
 /// Steps of one seed.
 const STEPS: u32 = 300;
 
+/// How long all of it may take, in microseconds: a day.
+const REST_MAX: i64 = 86_400 * SECOND;
+
 const USERS: [&str; 3] = ["eve", "bob", "tom"];
 const PEOPLE: [&str; 2] = ["ann", "kim"];
 const RECEIVERS: [&str; 2] = ["chat", "pages"];
@@ -507,7 +510,9 @@ impl Shop {
     /// No more faults, and time for everything.
     fn settle(&mut self) {
         self.is_disk_down = false;
-        for _ in 0..600 {
+        let mut quiet = 0;
+        // Longer than the time between two repetitions.
+        while quiet < 25 {
             self.turn();
             for (_, flight) in std::mem::take(&mut self.flights) {
                 self.take(&flight);
@@ -515,10 +520,13 @@ impl Shop {
                 self.tell(Input::Outcome { notification: flight, outcome });
             }
             self.now += 30 * SECOND;
+            let dispatcher = self.coordinator.member().dispatcher();
+            let mut silences = dispatcher.acts().silences();
+            let is_over = silences.all(|silence| silence.phase == SilencePhase::Expired);
+            let is_quiet = is_over && dispatcher.pending_count() == 0;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            assert!(self.now < BEGINNING + REST_MAX, "it comes to rest");
         }
-        let acts = self.coordinator.member().dispatcher().acts();
-        let is_over = |phase| phase == SilencePhase::Expired;
-        assert!(acts.silences().all(|silence| is_over(silence.phase)), "silences end");
         for alert in self.alerts.values() {
             for receiver in RECEIVERS {
                 let told = self.told.get(&(receiver.to_owned(), alert.fingerprint));

@@ -130,6 +130,9 @@ impl Checkers {
             format!("{watermark:?} after {:?}", life.watermark)
         })?;
         life.watermark = watermark;
+        if life.counted == std::mem::replace(&mut life.bounds_seen, life.counted) {
+            return Ok(());
+        }
         let keys = shard.correlation_keys().map(|(_, count)| count).max().unwrap_or(0);
         let alerts = dispatcher.alert_count();
         let fits = keys <= CORRELATION_KEYS_MAX && alerts <= ALERTS_IN_GROUPS_MAX;

@@ -73,6 +73,8 @@ pub(super) struct Life {
     pub(super) held: BTreeMap<u64, Origin>,
     /// Batches that counted.
     pub(super) counted: u64,
+    /// How many of these had counted when tables were last looked at, which grow with nothing else.
+    pub(super) bounds_seen: u64,
     /// What the coordinator wants done and the shell has not begun.
     pub(super) effects: VecDeque<Effect>,
     pub(super) is_ready: bool,
@@ -121,6 +123,7 @@ impl Life {
             pipeline: VecDeque::new(),
             held: BTreeMap::new(),
             counted: 0,
+            bounds_seen: 0,
             effects: VecDeque::new(),
             is_ready: false,
             is_over: false,

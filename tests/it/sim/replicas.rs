@@ -12,9 +12,10 @@ use std::{
 
 use tripline::{
     engine::{
+        alert::Alert,
         coordinator::{Coordinator, CoordinatorSettings, Effect, Input},
         detector::DetectionBatch,
-        dispatch::Outcome,
+        dispatch::{Notification, Outcome},
         state::{StateChange, StateTable},
         time::WallTime,
     },
@@ -107,6 +108,13 @@ impl Topic {
 /// How keys of the recorder's state begin under which the requests stand that it has recorded.
 const RUNS: u8 = 1;
 
+/// Something that left a replica.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Changed(Box<Alert>),
+    Attempted(Arc<Notification>),
+}
+
 /// A coordinator whose effects are all carried out at once.
 struct Replica {
     coordinator: Coordinator,
@@ -118,7 +126,7 @@ struct Replica {
     epoch: u64,
     rule_set: usize,
     /// What left it.
-    told: Vec<String>,
+    told: Vec<Told>,
     /// It has answers that are not durable.
     has_answers: bool,
 }
@@ -170,9 +178,9 @@ impl Replica {
                 self.has_answers = false;
                 self.coordinator.handle(now, Input::Durable);
             }
-            Effect::AlertChanged(alert) => self.told.push(format!("{alert:?}")),
+            Effect::AlertChanged(alert) => self.told.push(Told::Changed(alert)),
             Effect::Attempt(notification) => {
-                self.told.push(format!("{notification:?}"));
+                self.told.push(Told::Attempted(Arc::clone(&notification)));
                 self.has_answers = true;
                 let outcome = Outcome::Delivered { receipt: None };
                 self.coordinator.handle(now, Input::Outcome { notification, outcome });
@@ -292,7 +300,7 @@ fn restored_is_as_straight(seed: u64) {
                     replica.handle(now, ready.clone());
                 }
             }
-            4..7 => {
+            4 | 5 => {
                 let now = loop {
                     topic.now += SECOND;
                     let now = topic.wall();
