@@ -102,7 +102,7 @@ pub fn make(
         Wanted::Alerts => alerts_report(reader, scope, &seen, &attested, &exceptions()?, progress),
         Wanted::Compliance(framework, rules) => {
             let besides =
-                Besides { rules: *rules, exceptions: &exceptions()?, permissions: permissions()? };
+                Besides { rules, exceptions: &exceptions()?, permissions: permissions()? };
             compliance_report(reader, scope, &seen, &attested, (*framework, besides), progress)
         }
         Wanted::Incident(fingerprint) => {

@@ -112,7 +112,8 @@ impl Desk {
         let deadline = Instant::now() + wait;
         let answering = tokio::task::spawn_blocking(move || {
             let answer = Reader::of_process(&state, &directory, Some(deadline));
-            let answer = answer.map_err(AskError::from).and_then(|mut reader| question(&mut reader));
+            let answer =
+                answer.map_err(AskError::from).and_then(|mut reader| question(&mut reader));
             drop(room);
             answer
         });

@@ -211,7 +211,7 @@ fn every_value_of_an_event_of_avro_may_name_its_type() {
 #[test]
 fn digits_entities_and_doubled_quotes_are_undone() {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let hex: String = EXEC.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = tripline::engine::ledger::hex_of(EXEC.as_bytes());
     check(&hex, WHOLE);
     check(hex.to_uppercase(), WHOLE);
     check(format!(r#"{{"payload":"{hex}"}}"#), WHOLE);

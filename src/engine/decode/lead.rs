@@ -201,7 +201,7 @@ mod tests {
             (r#"x "\"{\\\"a\\\":1}\"""#, r#""{\"a\":1}""#, None),
             (r#"@cee: { "a":1}"#, r#"{ "a":1}"#, None),
             (r#"2026,"{""a"":""b, c"",""d"":""""}",7"#, r#"{"a":"b, c","d":""}"#, None),
-            (r#"<m>{&quot;a&quot;:&quot;b &amp;lt; c&quot;}</m>"#, r#"{"a":"b &lt; c"}"#, None),
+            ("<m>{&quot;a&quot;:&quot;b &amp;lt; c&quot;}</m>", r#"{"a":"b &lt; c"}"#, None),
             (r#"<134>Mar  2 audit: {\"a\":\"b\"}"#, r#"{"a":"b"}"#, None),
             // The first that may hold an event.
             (r#"x [y k="{\"a\":1}"] {"auditID":1}"#, r#"{"auditID":1}"#, None),

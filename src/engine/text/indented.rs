@@ -25,7 +25,7 @@ pub fn indented_json(json: &str) -> String {
             }
             '{' | '[' => {
                 out.push(c);
-                while characters.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+                while characters.next_if(char::is_ascii_whitespace).is_some() {}
                 if let Some(end) = characters.next_if(|c| matches!(c, '}' | ']')) {
                     out.push(end);
                 } else {

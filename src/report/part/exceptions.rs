@@ -85,7 +85,7 @@ impl Exceptions {
         used.owner.clone_from(&entry.party);
         used.reason.clone_from(&entry.detail);
         used.expires = time("expires");
-        used.rules = entry.fact_of("rules").unwrap_or("").to_owned();
+        entry.fact_of("rules").unwrap_or("").clone_into(&mut used.rules);
     }
 
     /// All that were in force at the end of the period, and others that were used in it.

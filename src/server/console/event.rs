@@ -213,13 +213,12 @@ fn words_of(fetched: &Fetched, event: &EventRef) -> (&'static str, String, &'sta
     }
 }
 
+/// The rules, and whether they are those that are in force; or why they are not had, and those that are in force.
+type RulesOf = Result<(Arc<RuleSet>, bool), (String, Arc<RuleSet>)>;
+
 /// What the rule of the alert makes of an event: the rule as it was then, or, where the ledger does not have that,
 /// as it is now, with why.
-fn explain(
-    rules: &Result<(Arc<RuleSet>, bool), (String, Arc<RuleSet>)>,
-    id: &str,
-    json: &str,
-) -> Result<Explained, String> {
+fn explain(rules: &RulesOf, id: &str, json: &str) -> Result<Explained, String> {
     let (rules, words) = match rules {
         Ok((rules, true)) => {
             (rules, format!("By the rules that are in force, set {}.", rules.version))

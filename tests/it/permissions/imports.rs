@@ -80,7 +80,6 @@ fn a_whole_list_is_taken_as_json_and_as_yaml() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_no_list_is_refused_with_place_and_hint() {
     let whole = cluster();
     let changed = |change: &dyn Fn(&mut Value)| {

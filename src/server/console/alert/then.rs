@@ -10,6 +10,7 @@ use crate::{
     archive::{ArchiveError, Cursor, Filter, Query, Reader, RulesThen, rules_at},
     engine::{
         alert::{Alert, AlertState, Fingerprint},
+        diagnostic::Diagnostic,
         ledger::{Body, Entry, EntryKind, Row},
         rule::{LoadOptions, RuleSet, load as load_rules},
         text::one_line,
@@ -111,7 +112,7 @@ fn rules_of(told: &RulesThen, now: &Arc<RuleSet>) -> Result<(Arc<RuleSet>, bool)
     }
     let loaded = load_rules(&told.sources()?, &LoadOptions::default());
     let first = || {
-        let problem = loaded.diagnostics.first().map(|problem| problem.one_line());
+        let problem = loaded.diagnostics.first().map(Diagnostic::one_line);
         one_line(&problem.unwrap_or_default(), 200)
     };
     let rules = loaded.rules.map(Arc::new);
