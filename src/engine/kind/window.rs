@@ -127,7 +127,7 @@ pub(super) struct Window {
     is_joined: Option<bool>,
     /// Of how many entries it is kept what they carried, at most; `None` if nobody looked since it was read.
     #[serde(skip)]
-    steps_kept: Option<usize>,
+    steps_kept: Option<u16>,
 }
 
 /// How often each hash is in a range of entries.
@@ -294,12 +294,13 @@ impl Window {
         }
         self.set_captured(at, Some(Arc::clone(captured)));
         let at = self.ordered(at);
-        let kept = self.steps_kept.map_or_else(|| self.count_steps(), |kept| kept + 1);
-        self.steps_kept = Some(kept);
+        let kept = self.steps_kept.map_or_else(|| self.count_steps(), |kept| usize::from(kept) + 1);
+        self.set_steps_kept(kept);
         if kept > 2 * STEPS_KEPT_MAX {
             let kept = self.count_steps();
             let is_full = kept > 2 * STEPS_KEPT_MAX;
-            self.steps_kept = Some(if is_full { self.forget_steps(watermark) } else { kept });
+            let kept = if is_full { self.forget_steps(watermark) } else { kept };
+            self.set_steps_kept(kept);
         }
         at
     }
@@ -326,6 +327,10 @@ impl Window {
     fn is_done_without(&self, at: usize, watermark: Option<EventTime>) -> bool {
         let (Some(entry), Some(next)) = (self.get(at), self.get(at + 1)) else { return false };
         next.input == entry.input && watermark.is_some_and(|watermark| next.time < watermark)
+    }
+
+    fn set_steps_kept(&mut self, kept: usize) {
+        self.steps_kept = Some(u16::try_from(kept).unwrap_or(u16::MAX));
     }
 
     fn count_steps(&self) -> usize {
