@@ -213,7 +213,7 @@ fn inhibit<'a>(words: impl Iterator<Item = &'a str>) -> Result<InhibitRule> {
             "to" => is_target = true,
             _ => {
                 if let Some(labels) = word.strip_prefix("equal=") {
-                    rule.equal = labels.split(',').map(str::to_owned).collect()
+                    rule.equal = labels.split(',').map(str::to_owned).collect();
                 } else {
                     let matcher = Matcher::parse(word).map_err(|error| error.to_string())?;
                     if is_target { rule.target.push(matcher) } else { rule.source.push(matcher) }
