@@ -84,6 +84,8 @@ struct Shop {
     flights: Vec<(i64, Arc<Notification>)>,
     is_disk_down: bool,
     alerts: BTreeMap<&'static str, Alert>,
+    /// When alerts of users ended.
+    ends: BTreeSet<(&'static str, WallTime)>,
     sent: BTreeMap<u64, Sent>,
     ticket: u64,
     /// Silences that may have been ended, or whose end nobody was answered.
@@ -148,6 +150,7 @@ impl Shop {
             flights: Vec::new(),
             is_disk_down: false,
             alerts: BTreeMap::new(),
+            ends: BTreeSet::new(),
             sent: BTreeMap::new(),
             ticket: 0,
             ended: BTreeSet::new(),
@@ -285,6 +288,9 @@ impl Shop {
             }
         };
         narrate(|| format!("{now} {user}:{}", brief([&alert])));
+        if alert.state == AlertState::Resolved {
+            self.ends.insert((user, alert.changed_at));
+        }
         self.alerts.insert(user, alert.clone());
         self.tell(Input::Alert(Box::new(alert)));
     }
@@ -457,35 +463,31 @@ impl Shop {
         }
     }
 
-    /// Users whose alerts are hidden now, by what was answered alone. One that had ended before is not hidden:
-    /// that it was is still told, to a machine in two steps.
-    fn hidden(&self) -> BTreeSet<String> {
-        let now = self.wall();
-        let has_ended = |matcher: &str, began_at: WallTime| {
-            self.alerts.iter().any(|(user, alert)| {
-                let ended = alert.ends_at.is_some_and(|ended| ended.as_wall() <= began_at);
-                matcher == format!("user={user:?}") && ended
-            })
+    /// Whether an alert is hidden now, by what was answered alone. One that had ended before is not hidden: that it
+    /// was is still told, to a machine in two steps.
+    fn is_hidden(&self, alert: &Alert) -> bool {
+        // Of what owners of silences are told there is no user.
+        let Some(user) = alert.labels.get("user") else { return false };
+        let (now, matcher) = (self.wall(), format!("user={user:?}"));
+        let had_ended = |began_at: WallTime| {
+            let latest = self.alerts[user.as_str()].ends_at;
+            latest.is_some_and(|ended| ended.as_wall() <= began_at)
+                || alert.changed_at <= began_at
+                    && self.ends.contains(&(user.as_str(), alert.changed_at))
         };
-        let silences = self.sent.values().filter(|sent| sent.is_answered);
-        let active = silences.filter_map(|sent| match &sent.act.what {
-            What::AddSilence(wanted) if wanted.ends_at > now => {
-                let is_ended = self.ended.contains(&sent.silence?);
-                let matcher = wanted.matchers[0].to_string();
-                (!is_ended && !has_ended(&matcher, sent.began_at)).then_some(matcher)
+        self.sent.values().filter(|sent| sent.is_answered).any(|sent| match &sent.act.what {
+            What::AddSilence(wanted) => {
+                let is_active = wanted.ends_at > now
+                    && sent.silence.is_some_and(|silence| !self.ended.contains(&silence));
+                is_active && wanted.matchers[0].to_string() == matcher && !had_ended(sent.began_at)
             }
-            _ => None,
-        });
-        active.collect()
+            _ => false,
+        })
     }
 
     fn check_attempt(&self, notification: &Notification) {
-        let hidden = self.hidden();
         for alert in notification.alerts.iter().filter(|one| one.state == AlertState::Firing) {
-            // Of what owners of silences are told there is no user.
-            let Some(user) = alert.labels.get("user") else { continue };
-            let matcher = format!("user={user:?}");
-            assert!(!hidden.contains(&matcher), "{hidden:?} is told: {notification:?}");
+            assert!(!self.is_hidden(alert), "{alert:?} is told: {notification:?}");
         }
         if notification.reason == NotifyReason::RepeatDue {
             let is_taken = |alert: &Alert| {

@@ -6,7 +6,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZero,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -39,7 +41,7 @@ const BEGINNING: i64 = 1_767_603_600_000_000;
 /// Seeds that are run each time.
 const SEEDS: u64 = 40;
 
-/// Steps of one seed.
+/// Steps of one seed in four, whose state grows large; the others have a third of them.
 const STEPS: u32 = 300;
 
 /// A topic that somebody writes to.
@@ -254,7 +256,10 @@ fn compare(one: &mut Kept, other: &mut Kept, what: impl Fn() -> String) {
     let mut changed = std::mem::take(&mut one.changed);
     changed.append(&mut other.changed);
     for name in changed {
-        assert_eq!(one.value(&name), other.value(&name), "{}: {name:?}", what());
+        // Runs may be cut otherwise.
+        if one.pieces.get(&name) != other.pieces.get(&name) {
+            assert_eq!(one.value(&name), other.value(&name), "{}: {name:?}", what());
+        }
     }
 }
 
@@ -273,7 +278,8 @@ fn restored_is_as_straight(seed: u64) {
     let mut replicas = [Replica::new(topic.wall(), plan), Replica::new(topic.wall(), plan)];
     let ready = Input::Ready { source: 0, partitions: names };
     let mut is_ready = false;
-    for step in 0..STEPS {
+    let steps = if seed.is_multiple_of(4) { STEPS } else { STEPS / 3 };
+    for step in 0..steps {
         let most = if topic.rng.chance(10) { 120 * SECOND } else { 5 * SECOND };
         topic.now += i64::try_from(topic.rng.below(u64::try_from(most).unwrap())).unwrap();
         if topic.rng.chance(60) {
@@ -346,7 +352,11 @@ fn restored_is_as_straight(seed: u64) {
 
 #[test]
 fn two_that_read_the_same_are_the_same() {
-    for seed in 0..number("SIM_SEEDS").unwrap_or(SEEDS) {
-        restored_is_as_straight(seed);
-    }
+    let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(4);
+    thread::scope(|scope| {
+        for first in 0..threads as u64 {
+            scope.spawn(move || (first..seeds).step_by(threads).for_each(restored_is_as_straight));
+        }
+    });
 }
