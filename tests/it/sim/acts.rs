@@ -418,6 +418,13 @@ impl Shop {
         // Whoever tells alerts tells those again that are not durable: as a source would.
         let alerts: Vec<Alert> = self.alerts.values().cloned().collect();
         for alert in alerts {
+            let is_known = self.episode(EpisodeKey::of(&alert)).is_some();
+            if alert.state == AlertState::Resolved && !is_known {
+                // Nobody hears of an end before the beginning.
+                let (state, revision) = (AlertState::Firing, alert.revision - 1);
+                let begun = Alert { state, revision, ends_at: None, ..alert.clone() };
+                self.coordinator.handle(now, Input::Alert(Box::new(begun)));
+            }
             self.coordinator.handle(now, Input::Alert(Box::new(alert)));
         }
         self.look();
