@@ -123,7 +123,7 @@
   };
   const announce = (text) => {
     if (!news) return;
-    news.textContent = text;
+    news.firstElementChild.textContent = text;
     news.hidden = false;
   };
   if (live && window.EventSource) {
