@@ -229,6 +229,8 @@ fn look_at_once<K: Windowed>(
     }
     let sliding = frame.window == WindowShape::Sliding;
     let mut still: Option<Hit> = None;
+    // The only window that was found before: of several no one's steps are those of all.
+    let mut corrected = None;
     let mut end_index = at;
     while let Some(end_time) = state.window.get(end_index).map(|entry| entry.time) {
         if end_index > at && (!sliding || end_time.minus(frame.timespan) >= time) {
@@ -238,21 +240,23 @@ fn look_at_once<K: Windowed>(
         let verdict = kind.evaluate(&mut state.window, start, end);
         if verdict.holds {
             let found_before = sliding && state.window.set_found(end_index);
-            let steps = steps(kind, &state.window, start, end);
-            let hit = Hit { steps, ..hit(state, start, end, verdict.value) };
+            let hit = hit(state, start, end, verdict.value);
             if !found_before {
-                out.push(hit);
+                out.push(Hit { steps: steps(kind, &state.window, start, end), ..hit });
             } else if let Some(still) = &mut still {
-                // Of several windows no one's steps are those of all.
-                still.steps.clear();
+                corrected = None;
                 still.first = still.first.min(hit.first);
                 still.last = still.last.max(hit.last);
                 still.value = still.value.max(hit.value);
             } else {
                 still = Some(Hit { holds: Holds::Still, ..hit });
+                corrected = Some((start, end));
             }
         }
         end_index += 1;
+    }
+    if let (Some(still), Some((start, end))) = (&mut still, corrected) {
+        still.steps = steps(kind, &state.window, start, end);
     }
     out.extend(still);
 }

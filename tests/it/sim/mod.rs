@@ -100,6 +100,7 @@ fn whatever_happens_nothing_is_lost_or_told_twice_or_early() {
     for seed in from..from + seeds {
         let (trace, outcome) = run_seed(seed, Driver::Right);
         if let Err(failure) = outcome {
+            narrate(|| format!("seed {seed} fails: {}\n{}", failure.check, failure.detail));
             failures.entry(failure.check).or_default().push(trace);
         }
     }
