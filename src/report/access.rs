@@ -17,8 +17,8 @@ use crate::{
     ask::{AskError, coverage::Coverage},
 };
 
-/// Makes the report; `permissions` is the section on what is granted and used. Cost: one pass over the rows of the period; memory by the number of actors and of what they
-/// asked for, bounded.
+/// Makes the report; `permissions` is the section on what is granted and used. Cost: one pass over the rows of the
+/// period; memory by the number of actors and of what they asked for, bounded.
 ///
 /// # Errors
 /// The ledger cannot be read.
