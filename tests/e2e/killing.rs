@@ -110,7 +110,10 @@ route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}
         offers += 1;
         taken += usize::from(offered.is_taken);
         for alert in offered.body["alerts"].as_array().unwrap() {
-            let what = format!("{} {} {}", alert["fingerprint"], alert["state"], alert["revision"]);
+            // What Tripline says about itself may begin and end several times.
+            let parts = ["fingerprint", "starts_at", "state", "revision"];
+            let what = parts.map(|part| alert[part].to_string()).join(" ");
+            let what = format!("{} {what}", alert["rule"]["title"]);
             if offered.is_refused {
                 refused.insert(what.clone());
             }
