@@ -1,15 +1,14 @@
 //! The rule set that was in force when something happened, as the ledger has it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{ArchiveError, Filter, Reader};
 use crate::engine::{
-    diagnostic::SourceText,
     ledger::{EntryKind, Row, hex_of},
-    rule::{RuleSources, SourcePart},
+    rule::RuleSources,
     time::EventTime,
 };
 
@@ -141,10 +140,7 @@ impl RulesThen {
             let text = file.text.as_deref();
             let text =
                 text.ok_or_else(|| format!("the ledger does not have the text of {}", file.name))?;
-            let part = SourcePart::parse(&file.part)
-                .ok_or_else(|| format!("{}: nobody knows what `{}` is", file.name, file.part))?;
-            let source: Arc<SourceText> = SourceText::new(file.name.clone(), text);
-            sources.add(part, file.list.as_deref(), source);
+            sources.add_kept((&file.part, file.list.as_deref()), (&file.name, text))?;
         }
         sources.sort();
         Ok(sources)

@@ -1,15 +1,7 @@
 //! The rule set that was in force then, as a package has it.
 
-use std::sync::Arc;
-
 use super::package::{Package, RuleFile, hash_of};
-use crate::{
-    archive::FileThen,
-    engine::{
-        diagnostic::SourceText,
-        rule::{RuleSources, SourcePart},
-    },
-};
+use crate::{archive::FileThen, engine::rule::RuleSources};
 
 /// Adds the texts of files to a package. Returns the list of files.
 pub(super) fn add_to(package: &mut Package, files: Vec<FileThen>) -> Vec<RuleFile> {
@@ -38,10 +30,7 @@ pub(super) fn sources(package: &Package, files: &[RuleFile]) -> Result<RuleSourc
         if hash_of(text.as_bytes()) != file.sha256 {
             return Err(format!("the text of {} is not what its hash says", file.name));
         }
-        let part = SourcePart::parse(&file.part)
-            .ok_or_else(|| format!("{}: nobody knows what `{}` is", file.name, file.part))?;
-        let source: Arc<SourceText> = SourceText::new(file.name.clone(), text);
-        sources.add(part, file.list.as_deref(), source);
+        sources.add_kept((&file.part, file.list.as_deref()), (&file.name, text))?;
     }
     sources.sort();
     Ok(sources)

@@ -48,7 +48,7 @@ pub(super) fn read_setting(
     if !settable_roots().contains(&root) {
         return Err(Box::new(unknown(path, place)));
     }
-    let mut value = (node.kind != NodeKind::Null).then(|| json_of(node));
+    let mut value = (node.kind != NodeKind::Null).then(|| node.json());
     // Values of `extra` are lists.
     let is_extra = segments.len() == 3 && segments.get(1).is_some_and(|name| name == "extra");
     if is_extra && let Some(scalar @ Value::String(_)) = value {
@@ -87,20 +87,6 @@ fn segments_of(path: &str) -> Vec<String> {
         return prefix.split('.').chain([key]).map(str::to_owned).collect();
     }
     path.split('.').map(str::to_owned).collect()
-}
-
-fn json_of(node: &Node) -> Value {
-    match &node.kind {
-        NodeKind::Null => Value::Null,
-        NodeKind::Bool(value) => Value::Bool(*value),
-        NodeKind::Int(value) => Value::from(*value),
-        NodeKind::Float(value) => Value::from(*value),
-        NodeKind::Str(text) => Value::String(text.clone()),
-        NodeKind::List(items) => items.iter().map(json_of).collect(),
-        NodeKind::Map(entries) => {
-            entries.iter().map(|(key, value)| (key.text.clone(), json_of(value))).collect()
-        }
-    }
 }
 
 /// Builds one event. `number` counts events of the test (for the audit id), `repetition` counts from 1

@@ -19,6 +19,7 @@ use crate::{
         framework::{Framework, read_frameworks},
         rule::RuleSet,
         text::printable,
+        time::EventTime,
     },
     report::{
         Made, Order, Report, ReportFormat, ReportKind, RuleInForce, Scope, Wanted, make,
@@ -109,7 +110,7 @@ async fn report(
 fn made(
     reader: &mut Reader,
     (kind, params, scope): (ReportKind, &Params, &Scope),
-    (author, now): (&str, crate::engine::time::EventTime),
+    (author, now): (&str, EventTime),
     rules: &RuleSet,
 ) -> Result<Made, AskError> {
     let (frameworks, in_force);

@@ -26,7 +26,7 @@ const FIELDS: [&str; 18] = [
 ];
 
 /// The same of what stands below `user`, `impersonatedUser`, `objectRef` and `responseStatus`.
-const BELOW: [&str; 16] = [
+pub(super) const BELOW: [&str; 16] = [
     "apiGroup",
     "apiVersion",
     "code",

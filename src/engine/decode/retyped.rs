@@ -4,7 +4,7 @@
 //! `"user":"{\"username\":…}"`, `"code":{"int":101}` (Avro), `"stageTimestamp":{"$date":…}` (MongoDB),
 //! `"verb":{"S":"get"}` (DynamoDB), `"sourceIPs":"10.0.0.1,10.0.0.2"`.
 
-use super::json::Json;
+use super::{json::Json, renamed::BELOW};
 
 /// Fields that are trees.
 const TREES: [&str; 6] =
@@ -37,27 +37,6 @@ const TYPES: [&str; 20] = [
 
 /// Types of which the values are numbers in texts.
 const NUMBERS: [&str; 4] = ["$numberDouble", "$numberInt", "$numberLong", "N"];
-
-/// Keys of the trees that are records: an object with one member, which is none of these, names its type.
-const MEMBERS: [&str; 17] = [
-    "apiGroup",
-    "apiVersion",
-    "code",
-    "details",
-    "extra",
-    "groups",
-    "message",
-    "metadata",
-    "name",
-    "namespace",
-    "reason",
-    "resource",
-    "resourceVersion",
-    "status",
-    "subresource",
-    "uid",
-    "username",
-];
 
 /// Objects and arrays within one another of which the values may name their types: 6.
 const DEPTH_MAX: usize = 6;
@@ -106,11 +85,16 @@ fn map(value: Json<'_>) -> Option<String> {
     Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
 }
 
+/// Whether a key is one of the trees that are records: an object with one member, which is none of these, names its
+/// type.
+fn is_member(key: &str) -> bool {
+    key == "uid" || BELOW.contains(&key)
+}
+
 /// A record, perhaps within an object that names it, of which some values name their types.
 fn record(value: Json<'_>) -> Option<String> {
-    let named = single(value).filter(|(key, inner)| {
-        inner.is_object() && !MEMBERS.contains(key) && type_of(key).is_none()
-    });
+    let named = single(value)
+        .filter(|(key, inner)| inner.is_object() && !is_member(key) && type_of(key).is_none());
     match named {
         Some((_, inner)) => Some(plain(inner, 0).unwrap_or_else(|| inner.raw().to_owned())),
         None => plain(value, 0),

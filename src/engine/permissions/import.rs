@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::rbac::{Binding, Id, Object, PolicyRule, Role, Subject, SubjectKind};
 use crate::engine::{
@@ -10,7 +10,7 @@ use crate::engine::{
     kubernetes::users::SERVICE_ACCOUNT_PREFIX,
     limits::{RBAC_FILE_BYTES_MAX, RBAC_OBJECTS_MAX},
     text::printable,
-    yaml::{Node, NodeKind, parse_bounded},
+    yaml::{Node, parse_bounded},
 };
 
 /// The command whose output is wanted.
@@ -177,7 +177,7 @@ fn documents(name: &str, text: &str) -> Outcome<Vec<Value>> {
     }
     let source = SourceText::new(name, begins);
     match parse_bounded(&source, RBAC_FILE_BYTES_MAX) {
-        Ok(nodes) => Ok(nodes.iter().map(value_of).collect()),
+        Ok(nodes) => Ok(nodes.iter().map(Node::json).collect()),
         Err(diagnostic) => {
             let line = diagnostic.one_line();
             mistake(
@@ -185,21 +185,6 @@ fn documents(name: &str, text: &str) -> Outcome<Vec<Value>> {
                 format!("it is neither JSON nor YAML: {line}"),
                 format!("make it so: {COMMAND} > {name}"),
             )
-        }
-    }
-}
-
-fn value_of(node: &Node) -> Value {
-    match &node.kind {
-        NodeKind::Null => Value::Null,
-        NodeKind::Bool(value) => Value::Bool(*value),
-        NodeKind::Int(value) => Value::from(*value),
-        NodeKind::Float(value) => Value::from(*value),
-        NodeKind::Str(text) => Value::String(text.clone()),
-        NodeKind::List(items) => Value::Array(items.iter().map(value_of).collect()),
-        NodeKind::Map(entries) => {
-            let entries = entries.iter().map(|(key, value)| (key.text.clone(), value_of(value)));
-            Value::Object(entries.collect::<Map<String, Value>>())
         }
     }
 }

@@ -84,6 +84,21 @@ impl RuleSources {
         }
     }
 
+    /// Adds a file that was kept: what it is for as a word, and its text.
+    ///
+    /// # Errors
+    /// Nobody knows what it is for.
+    pub fn add_kept(
+        &mut self,
+        (part, list): (&str, Option<&str>),
+        (name, text): (&str, &str),
+    ) -> Result<(), String> {
+        let part = SourcePart::parse(part)
+            .ok_or_else(|| format!("{name}: nobody knows what `{part}` is"))?;
+        self.add(part, list, SourceText::new(name.to_owned(), text));
+        Ok(())
+    }
+
     /// Hash of all names and texts, as 16 hexadecimal digits: equal exactly if nothing changed.
     pub fn version(&self) -> String {
         let parts = self.files().flat_map(|file| [&file.source.name, &file.source.text]);

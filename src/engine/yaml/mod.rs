@@ -12,6 +12,7 @@ mod section;
 use std::{ops::Range, sync::Arc};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::diagnostic::{Diagnostic, Place, SourceText, code};
@@ -58,6 +59,21 @@ pub struct Key {
 }
 
 impl Node {
+    /// The same as JSON, without places.
+    pub fn json(&self) -> Value {
+        match &self.kind {
+            NodeKind::Null => Value::Null,
+            NodeKind::Bool(value) => Value::Bool(*value),
+            NodeKind::Int(value) => Value::from(*value),
+            NodeKind::Float(value) => Value::from(*value),
+            NodeKind::Str(text) => Value::String(text.clone()),
+            NodeKind::List(items) => items.iter().map(Node::json).collect(),
+            NodeKind::Map(entries) => {
+                entries.iter().map(|(key, value)| (key.text.clone(), value.json())).collect()
+            }
+        }
+    }
+
     /// What people call this kind of value, with its article.
     pub const fn kind_name(&self) -> &'static str {
         match &self.kind {

@@ -166,6 +166,11 @@ pub(in crate::server) async fn latest(
     }
 }
 
+/// The episode that a path names.
+pub(super) fn episode_of(fingerprint: &str, start: &str) -> Option<(Fingerprint, EventTime)> {
+    Some((fingerprint.parse().ok()?, EventTime::parse(start)?))
+}
+
 pub(super) fn nowhere(context: &ServerContext) -> Response {
     let hint =
         "Its month may be deleted, or it may be an alert of another process. Search for its rule.";
@@ -177,20 +182,14 @@ pub(in crate::server) async fn page(
     State(context): State<ServerContext>,
     Extension(caller): Extension<Caller>,
     Path((fingerprint, start)): Path<(String, String)>,
-
     uri: Uri,
 ) -> Response {
     let asked = match Asked::read(&uri, &[], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, "/alerts", mistake),
     };
-    let (Ok(fingerprint), Some(start)) =
-        (fingerprint.parse::<Fingerprint>(), EventTime::parse(&start))
-    else {
-        return nowhere(&context);
-    };
+    let Some(name) = episode_of(&fingerprint, &start) else { return nowhere(&context) };
     let sees_accesses = caller.may(Right::SeeAccesses);
-    let name = (fingerprint, start);
     let Some((loaded, troubles)) = load(&context, &asked, name, sees_accesses).await else {
         return nowhere(&context);
     };

@@ -13,7 +13,7 @@ use axum::{
 
 use super::{
     super::{ServerContext, caller::Caller, events::Fetched},
-    alert::{nowhere, then},
+    alert::{episode_of, nowhere, then},
     asked::{Asked, When},
     frame::{Frame, missing, refuse, seen, show},
     ledger::Trouble,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     ask::{Parameter, ParameterKind},
     engine::{
-        alert::{Alert, Fingerprint},
+        alert::Alert,
         decode::Again,
         detect::{ExplainedLine, explain_record},
         event::redact_record,
@@ -30,7 +30,6 @@ use crate::{
         ledger::{hex_of, parse_hex},
         rule::RuleSet,
         text::{cut, indented_json, thousands},
-        time::EventTime,
     },
 };
 
@@ -88,8 +87,8 @@ pub(in crate::server) async fn page(
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, "/alerts", mistake),
     };
-    let (Ok(fingerprint), Some(start), Some(hash)) =
-        (fingerprint.parse::<Fingerprint>(), EventTime::parse(&start), parse_hex(&hash))
+    let (Some((fingerprint, start)), Some(hash)) =
+        (episode_of(&fingerprint, &start), parse_hex(&hash))
     else {
         return nowhere(&context);
     };

@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     super::ServerContext,
-    alert::{nowhere, then},
+    alert::{episode_of, nowhere, then},
     asked::{Asked, When},
     frame::{Frame, refuse, show},
     ledger::Trouble,
@@ -18,11 +18,7 @@ use super::{
 };
 use crate::{
     archive::RulesThen,
-    engine::{
-        alert::{Alert, Fingerprint},
-        rule::RuleSet,
-        time::EventTime,
-    },
+    engine::{alert::Alert, rule::RuleSet},
 };
 
 #[derive(Template)]
@@ -73,9 +69,7 @@ pub(in crate::server) async fn page(
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, "/alerts", mistake),
     };
-    let (Ok(fingerprint), Some(start)) =
-        (fingerprint.parse::<Fingerprint>(), EventTime::parse(&start))
-    else {
+    let Some((fingerprint, start)) = episode_of(&fingerprint, &start) else {
         return nowhere(&context);
     };
     let told = then::load(&context, (fingerprint, start)).await;
