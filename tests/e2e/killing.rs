@@ -110,10 +110,16 @@ route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}
         offers += 1;
         taken += usize::from(offered.is_taken);
         for alert in offered.body["alerts"].as_array().unwrap() {
-            // What Tripline says about itself may begin and end several times.
-            let parts = ["fingerprint", "starts_at", "state", "revision"];
-            let what = parts.map(|part| alert[part].to_string()).join(" ");
-            let what = format!("{} {what}", alert["rule"]["title"]);
+            // What Tripline says about itself may begin and end several times. An episode that nobody could be
+            // told of before the next one began is told with it, as one that began with the first: only
+            // the whole of it tells one from another.
+            let what = if alert["rule"]["id"].as_str().unwrap().starts_with("tripline.") {
+                alert.to_string()
+            } else {
+                let parts = ["fingerprint", "starts_at", "state", "revision"];
+                let what = parts.map(|part| alert[part].to_string()).join(" ");
+                format!("{} {what}", alert["rule"]["title"])
+            };
             if offered.is_refused {
                 refused.insert(what.clone());
             }
