@@ -9,9 +9,7 @@ use super::{
     access::{Extractor, Observed, Usage, UsageMode, UsedBefore},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher, is_canonical},
-    event::{
-        Event, Parts, Reference, RequestIdentity, Stage, UnreadCounts, redact_record, well_known,
-    },
+    event::{Event, Parts, Reference, Stage, UnreadCounts, redact_record, well_known},
     limits,
     policy::Below,
     record::{PartitionName, RecordBatch},
@@ -138,6 +136,7 @@ impl Detector {
                 skew_max: self.skew_max,
                 looks_first: !self.reads_all,
                 is_settled: false,
+                looked: None,
                 is_written: written.is_some(),
                 doubt: if is_doubtful { Some(&mut doubt) } else { None },
                 time_max: None,
@@ -201,6 +200,8 @@ struct Collector<'b> {
     looks_first: bool,
     /// The event that comes satisfies no rule, and not all of its fields are there.
     is_settled: bool,
+    /// The event that comes was looked at, when these parts of it were passed over.
+    looked: Option<Parts>,
     /// Whether `latest` is when the record was written.
     is_written: bool,
     /// The event before, if it is in doubt. `None` if none ever is.
@@ -294,6 +295,7 @@ impl Collector<'_> {
 
 impl Sink for Collector<'_> {
     fn event(&mut self, event: &mut Event<'_>) {
+        let looked = self.looked.take();
         let event_index = self.event_index;
         self.event_index += 1;
         if !self.truths.is_empty() && self.is_of_another(event) {
@@ -320,7 +322,7 @@ impl Sink for Collector<'_> {
         let detections = self.out.detections.len();
         if !self.is_settled {
             counts.rules_evaluated +=
-                self.matcher.detect(event, &mut reference, &mut self.out.detections);
+                self.matcher.detect(event, looked, &mut reference, &mut self.out.detections);
         }
         if claimed.is_some() {
             let own = self.out.detections.iter_mut().skip(detections);
@@ -341,7 +343,7 @@ impl Sink for Collector<'_> {
                     self.out.received.extend(self.matcher.received(event, &mut reference));
                 }
                 _ => {
-                    let identity = RequestIdentity::of(event);
+                    let identity = reference.request(event);
                     self.out.ended.push(Ended { identity, time: event.time });
                 }
             }
@@ -359,7 +361,11 @@ impl Sink for Collector<'_> {
     fn settles(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
         let is_from_future = event.time > self.latest.plus(self.skew_max);
         let is_watched = event.stage == Stage::RequestReceived && self.matcher.watches(event);
-        let settles = !is_from_future && !is_watched && self.matcher.is_settled(event, passed);
+        if is_from_future || is_watched {
+            return false;
+        }
+        let settles = self.matcher.is_settled(event, passed);
+        self.looked = (!settles).then_some(passed);
         if settles {
             self.is_settled = true;
             self.event(event);

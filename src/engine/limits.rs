@@ -120,8 +120,19 @@ pub const CORRELATION_KEYS_MAX: usize = 100_000;
 /// Events held in one window of one key: 10,000. At the limit some are dropped or joined, and counted: where
 /// events or numbers count, those of nearly the same time (a 2,500th of the window) become one that stands for
 /// all; of several that say the same (the same value again, the same rule again) one; else the oldest. A
-/// threshold above it is refused when the rule is loaded.
+/// threshold of different values or rules above it is refused when the rule is loaded.
 pub const WINDOW_EVENTS_MAX: usize = 10_000;
+
+/// Greatest threshold of a number of events: 1,000,000. Above [`WINDOW_EVENTS_MAX`] events are counted within
+/// [`COUNT_ERROR_PARTS`].
+pub const EVENTS_COUNTED_MAX: usize = 1_000_000;
+
+/// Entries of a window whose threshold is above [`WINDOW_EVENTS_MAX`]: 1,000 of 64 bytes each.
+pub const COUNTING_ENTRIES_MAX: usize = 1_000;
+
+/// How exact such a window is: an entry stands for at most a 100th of what is compared, so no count is off by
+/// more than 1 %.
+pub const COUNT_ERROR_PARTS: u64 = 100;
 
 /// Longest baseline of a `spike` rule: 90 days, at 6 bytes for each hour with events and key. A longer
 /// one is refused when the rule is loaded.

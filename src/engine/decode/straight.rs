@@ -414,7 +414,7 @@ impl<'a> Line<'a, '_> {
     /// Moves past these bytes if they stand here.
     #[inline]
     fn is<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
-        let stands_here = self.ahead::<N>() == Some(bytes);
+        let stands_here = self.ahead::<N>().is_some_and(|ahead| is_same(ahead, bytes));
         if stands_here {
             self.at += N;
         }
@@ -425,6 +425,25 @@ impl<'a> Line<'a, '_> {
     fn must<const N: usize>(&mut self, bytes: &[u8; N]) -> Option<()> {
         self.is(bytes).then_some(())
     }
+}
+
+/// Whether the bytes are the same, eight at a time: a call to compare them would cost more than that.
+#[inline]
+fn is_same<const N: usize>(one: &[u8; N], other: &[u8; N]) -> bool {
+    let (words, rest) = one.as_chunks::<8>();
+    let (other_words, other_rest) = other.as_chunks::<8>();
+    let differ =
+        |one: &[u8; 8], other: &[u8; 8]| u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+    let different =
+        words.iter().zip(other_words).fold(0, |all, (one, other)| all | differ(one, other));
+    let different = match (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(one), Some(other)) => different | differ(one, other),
+        _ => rest
+            .iter()
+            .zip(other_rest)
+            .fold(different, |all, (one, other)| all | u64::from(one ^ other)),
+    };
+    different == 0
 }
 
 /// Which of the 64 bytes from here on are quotes, backslashes or control characters; what lies behind the
@@ -461,6 +480,25 @@ fn specials_of(block: &[u8; 64]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_compared_to_the_last() {
+        fn check<const N: usize>() {
+            let one = [7; N];
+            assert!(is_same(&one, &[7; N]));
+            for at in 0..N {
+                let mut other = one;
+                other[at] = 8;
+                assert!(!is_same(&one, &other), "{at} of {N}");
+            }
+        }
+        check::<1>();
+        check::<7>();
+        check::<8>();
+        check::<13>();
+        check::<16>();
+        check::<59>();
+    }
 
     #[test]
     fn specials_are_where_they_stand() {

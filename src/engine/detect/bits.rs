@@ -30,6 +30,31 @@ impl Bits {
         self.words.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
+    /// Becomes the empty set, with room for numbers below `count`, in the same memory.
+    pub(super) fn clear(&mut self, count: usize) {
+        self.words.clear();
+        self.words.resize(count.div_ceil(64), 0);
+    }
+
+    /// Whether all numbers of another set are in this one.
+    #[inline]
+    pub(super) fn has_all(&self, other: &Bits) -> bool {
+        self.words.iter().zip(&other.words).all(|(word, other)| other & !word == 0)
+    }
+
+    /// Becomes the set of what was not in it. Numbers beyond those that there is room for mean nothing.
+    pub(super) fn flip(&mut self) {
+        self.words.iter_mut().for_each(|word| *word = !*word);
+    }
+
+    /// Takes in what is in the other set.
+    #[inline]
+    pub(super) fn add(&mut self, other: &Bits) {
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word |= other;
+        }
+    }
+
     /// Becomes a copy of another set, in the same memory.
     #[inline]
     pub(super) fn copy_from(&mut self, other: &Bits) {
@@ -105,6 +130,13 @@ mod tests {
         assert!(!bits.keep(&Bits::none(130)));
         assert_eq!(bits.iter().count(), 0);
         assert_eq!(Bits::all(65).iter().count(), 65);
+        assert!(Bits::all(65).has_all(&other) && !other.has_all(&Bits::all(65)));
+        bits.add(&other);
+        assert_eq!(bits, other);
+        bits.flip();
+        assert!(!bits.meets(&other) && bits.has(0));
+        bits.clear(65);
+        assert_eq!(bits, Bits::none(65));
         let mut bits = Bits::all(70);
         assert!(bits.retain(|number| number % 64 == 5));
         assert_eq!(bits.iter().collect::<Vec<_>>(), [5, 69]);

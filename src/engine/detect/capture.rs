@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::test::{self, Scratch};
 use crate::engine::{
@@ -48,25 +48,44 @@ pub(super) struct FreeText {
 }
 
 /// Texts that were captured before: names of users, addresses and agents come again and again, and whatever
-/// holds them (windows, alerts, evidence) holds them once. Nothing but memory depends on it.
+/// holds them (windows, alerts, evidence) holds them once. Nothing but memory and time depends on it.
 #[derive(Debug, Default)]
-struct Known(HashSet<Arc<str>>);
+struct Known {
+    texts: HashSet<Arc<str>>,
+    /// What is left of free texts without their secrets.
+    redacted: HashMap<Arc<str>, Arc<str>>,
+}
 
 /// Texts that are known at most: 8,192. With another one all are forgotten.
 const KNOWN_MAX: usize = 8_192;
 
-/// Bytes of a text that is known at most: 128.
-const KNOWN_BYTES_MAX: usize = 128;
+/// Bytes of a text that is known at most: 256. Longer ones seldom come again.
+const KNOWN_BYTES_MAX: usize = 256;
 
 impl Known {
     fn shared(&mut self, text: &str) -> Arc<str> {
         if text.len() > KNOWN_BYTES_MAX {
             return Arc::from(text);
         }
-        if self.0.len() >= KNOWN_MAX && !self.0.contains(text) {
-            self.0.clear();
+        if self.texts.len() >= KNOWN_MAX && !self.texts.contains(text) {
+            self.texts.clear();
         }
-        Arc::clone(self.0.get_or_insert_with(text, |text| Arc::from(text)))
+        Arc::clone(self.texts.get_or_insert_with(text, |text| Arc::from(text)))
+    }
+
+    fn redacted(&mut self, text: &str) -> Arc<str> {
+        if text.len() > KNOWN_BYTES_MAX {
+            return redacted(text);
+        }
+        if let Some(known) = self.redacted.get(text) {
+            return Arc::clone(known);
+        }
+        if self.redacted.len() >= KNOWN_MAX {
+            self.redacted.clear();
+        }
+        let harmless = redacted(text);
+        self.redacted.insert(Arc::from(text), Arc::clone(&harmless));
+        harmless
     }
 }
 
@@ -150,7 +169,8 @@ impl FreeText {
         let mut texts = values
             .filter_map(Value::text)
             .map(|text| {
-                if free { redacted(&text) } else { shortened(&text, &mut self.known.borrow_mut()) }
+                let known = &mut *self.known.borrow_mut();
+                if free { known.redacted(&text) } else { shortened(&text, known) }
             })
             .take(keep.values_max());
         let Some(first) = texts.next() else { return Captured::Absent };

@@ -152,7 +152,7 @@ impl RuleMatcher {
         event.stage = Stage::Unfinished;
         event.set(well_known::STAGE, Value::Str(Cow::Borrowed(Stage::Unfinished.as_str())));
         let (mut detections, time) = (Vec::new(), event.time);
-        self.detect(event, reference, &mut detections);
+        self.detect(event, None, reference, &mut detections);
         let identity = detections.first()?.identity;
         Some(Received { identity, time, detections })
     }
@@ -166,15 +166,18 @@ impl RuleMatcher {
     pub(super) fn is_settled(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
         self.recorded.clear();
         self.excepted.clear();
-        !self.index.candidates(event, passed, &mut self.fold, &mut self.candidates)
+        let RuleMatcher { rules, index, fold, candidates, .. } = self;
+        !index.candidates(rules, event, (None, passed), fold, candidates)
     }
 
     /// Adds a detection for each rule that the event satisfies, in the order of the rules; those that
     /// record are in [`RuleMatcher::recorded`], and in [`RuleMatcher::excepted`] the exceptions that were used.
-    /// Returns how many rules were looked at.
+    /// `looked`: the last that was asked of [`RuleMatcher::is_settled`] was this event, with these parts passed
+    /// over, and it was not. Returns how many rules were looked at.
     pub(super) fn detect(
         &mut self,
         event: &mut Event<'_>,
+        looked: Option<Parts>,
         reference: &mut Reference<'_>,
         out: &mut Vec<Detection>,
     ) -> u64 {
@@ -182,12 +185,13 @@ impl RuleMatcher {
         self.recorded.clear();
         self.excepted.clear();
         let mut readings = Readings::of(event);
-        let (index, event) = (&self.index, &mut *readings.every);
-        if !index.candidates(event, Parts::NONE, &mut self.fold, &mut self.candidates) {
+        let event = &mut *readings.every;
+        let RuleMatcher { rules, index, fold, candidates, .. } = self;
+        let looks = (looked, Parts::NONE);
+        if !index.candidates(rules, event, looks, fold, candidates) {
             return looked_at;
         }
         self.matchers.iter_mut().for_each(Matcher::next_event);
-        let mut identity = None;
         for index in self.index.rules(&self.candidates) {
             let [matcher, _] = &mut self.matchers;
             if let Some(left_out) = self.rules.left_out_at(index) {
@@ -237,7 +241,7 @@ impl RuleMatcher {
                 rule: index,
                 time: event.time,
                 claimed: None,
-                identity: *identity.get_or_insert_with(|| RequestIdentity::of(event)),
+                identity: reference.request(event),
                 stage: event.stage,
                 every_stage: rule.steps != RuleSteps::Canonical,
                 captured: captured.into(),

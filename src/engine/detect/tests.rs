@@ -329,7 +329,7 @@ proptest! {
 /// What a matcher says of an event that was read somewhere.
 fn detect(matcher: &mut RuleMatcher, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
     let partition = PartitionName::new("audit", 0);
-    matcher.detect(event, &mut Reference::new(&partition, 0, 0), out)
+    matcher.detect(event, None, &mut Reference::new(&partition, 0, 0), out)
 }
 
 proptest! {

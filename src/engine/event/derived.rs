@@ -82,6 +82,9 @@ pub const POD_SPEC: &str = "pod_spec";
 /// The field in which keywords are searched.
 pub const EVENT_TEXT: &str = "event.text";
 
+/// What rules do not see of an event.
+pub const UNSEEN: &str = "unseen";
+
 /// All derived fields; sorted by path.
 pub const DERIVATIONS: &[Derivation] = &[
     derived(
@@ -381,7 +384,7 @@ pub const DERIVATIONS: &[Derivation] = &[
          API server dropped its bodies (`audit.k8s.io/truncated`). Never absent.",
     ),
     derived(
-        "unseen",
+        UNSEEN,
         Words(unseen::CAUSES),
         Rarely("only for events of which rules do not see all"),
         With(|event, field, _| {

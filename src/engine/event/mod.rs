@@ -465,6 +465,11 @@ impl<'a> Event<'a> {
         self.count(field) > 0
     }
 
+    /// Of each value the field, in the order in which they came; of some it was taken again.
+    pub(in crate::engine) fn fields(&self) -> impl Iterator<Item = FieldId> {
+        self.links.iter().map(|link| link.field)
+    }
+
     /// How many fields there is room for.
     pub(super) fn field_count(&self) -> usize {
         self.chains.len()

@@ -1,6 +1,6 @@
 //! Parts of an event that may be passed over at first, and which fields they hold.
 
-use super::derived::{OBJECT, POD_SPEC};
+use super::derived::{OBJECT, POD_SPEC, UNSEEN};
 
 /// A set of parts of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Parts {
             Parts::REQUEST
         } else if is_in("responseObject") {
             Parts::RESPONSE
-        } else if is_in(OBJECT) || is_in(POD_SPEC) {
+        } else if path == UNSEEN || is_in(OBJECT) || is_in(POD_SPEC) {
             Parts::REQUEST.and(Parts::RESPONSE)
         } else {
             Parts::NONE

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Event, well_known};
+use super::{Event, RequestIdentity, well_known};
 use crate::engine::{
     event_ref::{AuditId, EventPosition, EventRef},
     record::PartitionName,
@@ -18,6 +18,7 @@ pub(in crate::engine) struct Reference<'o> {
     offset: i64,
     index: u32,
     made: Option<Arc<EventRef>>,
+    request: Option<RequestIdentity>,
 }
 
 impl<'o> Reference<'o> {
@@ -27,7 +28,12 @@ impl<'o> Reference<'o> {
         offset: i64,
         index: u32,
     ) -> Reference<'o> {
-        Reference { partition, offset, index, made: None }
+        Reference { partition, offset, index, made: None, request: None }
+    }
+
+    /// Which request it is. The event is the same in each call. Cost: BLAKE3 of some texts at the first call.
+    pub(in crate::engine) fn request(&mut self, event: &Event<'_>) -> RequestIdentity {
+        *self.request.get_or_insert_with(|| RequestIdentity::of(event))
     }
 
     /// All of it. The event is the same in each call. Cost: SHA-256 of the event at the first call.

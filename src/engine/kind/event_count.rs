@@ -6,6 +6,7 @@ use super::{
     window::{Window, WindowEvent},
 };
 use crate::engine::{
+    limits::EVENTS_COUNTED_MAX,
     syntax::threshold::{Numbers, schema_of_numbers},
     yaml::Section,
 };
@@ -18,8 +19,9 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     doc: "Counts the events of its rules for each key. With `gt` and `gte` it fires the moment the \
           number is reached within any `timespan` (a sliding window), and goes on firing while that \
           holds. With `lt`, `lte`, `eq`, `neq` or a range it is decided when a window ends: windows are \
-          then tumbling, aligned to the epoch. A window without any event is not looked at; for \
-          silence there is `absence`.",
+          then tumbling, aligned to the epoch. Above 10,000 (1,000,000 at most) it counts within 1 %, and \
+          its alerts say so. A window without any event is not looked at; for silence there is \
+          `absence`.",
     lives: &[life::AT_ONCE, life::AT_ONCE_IN_SESSION, life::AT_END, life::AT_END_OF_SESSION],
     example: "\
 title: Failed login
@@ -48,15 +50,15 @@ fn read(section: &Section<'_>) -> Option<KindSyntax> {
 }
 
 #[derive(Clone, Debug)]
-struct EventCount;
+pub(super) struct EventCount;
 
 impl Measure for EventCount {
     fn entry(&self) -> &'static KindEntry {
         &ENTRY
     }
 
-    fn is_count(&self) -> bool {
-        true
+    fn most(&self) -> Option<usize> {
+        Some(EVENTS_COUNTED_MAX)
     }
 
     fn unit(&self) -> String {

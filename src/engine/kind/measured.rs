@@ -10,6 +10,7 @@ use super::{
 };
 use crate::engine::{
     duration::written,
+    limits,
     syntax::threshold::{Numbers, Threshold},
 };
 
@@ -18,9 +19,9 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
     /// Its line of the table.
     fn entry(&self) -> &'static KindEntry;
 
-    /// Whether it is a number of events, which a window bounds.
-    fn is_count(&self) -> bool {
-        false
+    /// The greatest number that a window tells, if it is one of things that are counted.
+    fn most(&self) -> Option<usize> {
+        None
     }
 
     /// Whether further events can only make it greater.
@@ -64,7 +65,7 @@ struct Measured<M> {
 /// Ends the reading of a condition that measures a field.
 pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
     let fields = numbers.fields();
-    let threshold = numbers.threshold(measure.is_count())?;
+    let threshold = numbers.threshold(measure.most())?;
     let parameters = Box::new(Ready(Measured { measure, threshold }));
     Some(KindSyntax { fields, ..KindSyntax::new(parameters) })
 }
@@ -72,7 +73,7 @@ pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Opti
 /// Ends the reading of a condition that measures events.
 pub(super) fn of_events<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
     numbers.no_fields();
-    let threshold = numbers.threshold(measure.is_count())?;
+    let threshold = numbers.threshold(measure.most())?;
     Some(KindSyntax::new(Box::new(Ready(Measured { measure, threshold }))))
 }
 
@@ -83,7 +84,12 @@ impl<M: Measure> Kind for Measured<M> {
 
     fn describe(&self, frame: &Frame) -> String {
         let (threshold, unit) = (self.threshold.describe(), self.measure.unit());
-        format!("{threshold} {unit} in {}", written(frame.timespan))
+        let error = if self.is_approximate() {
+            format!(", counted within {} %", 100 / limits::COUNT_ERROR_PARTS)
+        } else {
+            String::new()
+        };
+        format!("{threshold} {unit} in {}{error}", written(frame.timespan))
     }
 
     fn needs_end(&self) -> bool {
@@ -95,14 +101,25 @@ impl<M: Measure> Kind for Measured<M> {
     }
 }
 
+impl<M: Measure> Measured<M> {
+    /// Whether its threshold is above what is counted one by one.
+    fn is_approximate(&self) -> bool {
+        self.measure.most().is_some() && self.threshold.lowest() > count(limits::WINDOW_EVENTS_MAX)
+    }
+}
+
 impl<M: Measure> Windowed for Measured<M> {
+    fn entries_max(&self) -> usize {
+        if self.is_approximate() { limits::COUNTING_ENTRIES_MAX } else { limits::WINDOW_EVENTS_MAX }
+    }
+
     fn fires_at_once(&self, window: WindowShape) -> bool {
         // A mean can pass a threshold and fall below it again before its window has ended.
         self.threshold.fires_at_once() && (self.measure.grows() || window == WindowShape::Sliding)
     }
 
     fn grows(&self) -> bool {
-        self.measure.is_count() && self.threshold.fires_at_once()
+        self.measure.most().is_some() && self.threshold.fires_at_once()
     }
 
     fn entry(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {
@@ -126,7 +143,11 @@ impl<M: Measure> Windowed for Measured<M> {
         if self.measure.joins() {
             let join =
                 |earlier: &WindowEvent, later: WindowEvent| self.measure.joined(earlier, later);
-            let joined = window.join_neighbours(frame, join);
+            let joined = if self.is_approximate() {
+                window.join_to(frame, self.threshold.lowest(), join)
+            } else {
+                window.join_neighbours(frame, join)
+            };
             if joined > 0 {
                 return joined;
             }
@@ -139,5 +160,84 @@ impl<M: Measure> Windowed for Measured<M> {
     fn evaluate(&self, window: &mut Window, start: usize, end: usize) -> Verdict {
         let value = self.measure.measure(window, start, end);
         Verdict { holds: self.threshold.holds(value), value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::{
+        kind::event_count::EventCount, syntax::threshold::Comparison, time::EventTime,
+    };
+
+    const SPAN: Duration = Duration::from_secs(600);
+
+    fn counted(compared: f64) -> Measured<EventCount> {
+        let comparisons = vec![(Comparison::GreaterOrEqual, compared)];
+        Measured { measure: EventCount, threshold: Threshold { comparisons } }
+    }
+
+    fn event(micros: i64) -> WindowEvent {
+        let time = EventTime::from_micros(micros);
+        WindowEvent {
+            time,
+            input: 0,
+            hash: 0,
+            number: 0.0,
+            text: None,
+            found: false,
+            captured: None,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Whatever comes in which order: a count is off by at most a 100th of what it is compared with, or of itself.
+        #[test]
+        fn many_are_counted_within_their_error(
+            // Bursts: how many, how far apart, after which pause.
+            bursts in prop::collection::vec((1..6_000_i64, 0..40_000_i64, 0..300_000_000_i64), 1..20),
+            late in 0..5_000_000_i64,
+        ) {
+            let compared = 12_000.0;
+            let kind = counted(compared);
+            let frame = Frame { timespan: SPAN, window: WindowShape::Sliding };
+            let (mut window, mut times) = (Window::default(), Vec::new());
+            let mut now = 0;
+            for (number, apart, pause) in bursts {
+                now += pause;
+                for nth in 0..number {
+                    now += apart;
+                    let time = if nth % 7 == 0 { now - late } else { now };
+                    window.insert(event(time));
+                    times.push(time);
+                    if window.len() > kind.entries_max() {
+                        kind.make_room(&mut window, 0, frame);
+                    }
+                    prop_assert!(window.len() <= kind.entries_max());
+                }
+                let end = window.len();
+                let (from, to) = window.bounds(WindowShape::Sliding, SPAN, end - 1);
+                let told = window.events(from, to);
+                let last = window.last_time().map_or(0, EventTime::micros);
+                let span = i64::try_from(SPAN.as_micros()).unwrap();
+                let exact = count(times.iter().filter(|time| **time > last - span).count());
+                let most = exact.max(compared) / 100.0;
+                prop_assert!((told - exact).abs() <= most, "{told} for {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_exact_says_so() {
+        let frame = Frame { timespan: SPAN, window: WindowShape::Sliding };
+        assert_eq!(counted(10_000.0).describe(&frame), "≥ 10000 events in 10m");
+        assert_eq!(counted(50_000.0).describe(&frame), "≥ 50000 events in 10m, counted within 1 %");
+        assert_eq!(counted(50_000.0).entries_max(), limits::COUNTING_ENTRIES_MAX);
     }
 }

@@ -113,7 +113,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<TemporalSyntax> {
     if matches!(node.kind, NodeKind::Map(_)) {
         let mut numbers = Numbers::open(section)?;
         numbers.no_fields();
-        return numbers.threshold(false).map(TemporalSyntax::Count);
+        return numbers.threshold(None).map(TemporalSyntax::Count);
     }
     let words = text(section, CONDITION)?;
     let problems = Problems::new();

@@ -7,6 +7,7 @@ use super::{
     windowed::oldest,
 };
 use crate::engine::{
+    limits::WINDOW_EVENTS_MAX,
     syntax::threshold::{Numbers, schema_of_fields},
     yaml::Section,
 };
@@ -54,8 +55,8 @@ impl Measure for ValueCount {
         &ENTRY
     }
 
-    fn is_count(&self) -> bool {
-        true
+    fn most(&self) -> Option<usize> {
+        Some(WINDOW_EVENTS_MAX)
     }
 
     fn unit(&self) -> String {

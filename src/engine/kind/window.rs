@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Frame, Sample};
 use crate::engine::{
     digest::Digest,
+    limits::COUNT_ERROR_PARTS,
     time::EventTime,
     value::{Captured, event_of},
 };
@@ -184,20 +185,50 @@ impl Window {
             _ => return 0,
         };
         let least = covered / JOINED_PARTS;
+        let is_near = |since: EventTime, _: &WindowEvent, later: &WindowEvent| {
+            later.time.since(since) <= least
+        };
+        self.join_where(frame, is_near, join)
+    }
+
+    /// Joins neighbours as long as each stands for at most the part of `compared`, or of all events that there
+    /// are if these are more, by which a count may be wrong ([`COUNT_ERROR_PARTS`]); how many are gone. A
+    /// window that begins within one of them counts it whole.
+    pub(super) fn join_to(
+        &mut self,
+        frame: Frame,
+        compared: f64,
+        join: impl Fn(&WindowEvent, WindowEvent) -> Option<WindowEvent>,
+    ) -> usize {
+        let all = self.events(0, self.len()).max(compared);
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let most = all / COUNT_ERROR_PARTS as f64;
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let is_little = |_, earlier: &WindowEvent, later: &WindowEvent| {
+            earlier.hash as f64 + later.hash as f64 + 2.0 <= most
+        };
+        self.join_where(frame, is_little, join)
+    }
+
+    /// Joins each event with the one before it if both are `alike`, told when the earlier one began, and always
+    /// in the same windows.
+    fn join_where(
+        &mut self,
+        frame: Frame,
+        alike: impl Fn(EventTime, &WindowEvent, &WindowEvent) -> bool,
+        join: impl Fn(&WindowEvent, WindowEvent) -> Option<WindowEvent>,
+    ) -> usize {
         let together = |before: Option<&WindowEvent>,
                         earlier: &WindowEvent,
-                        later: &WindowEvent| {
-            later.time.since(earlier.time) <= least
-                && match frame.window {
-                    WindowShape::Sliding => true,
-                    WindowShape::Tumbling => {
-                        aligned(earlier.time, frame.timespan) == aligned(later.time, frame.timespan)
-                    }
-                    // What was one session stays one, and begins as it did.
-                    WindowShape::Session { gap } => {
-                        before.is_some_and(|before| later.time.since(before.time) < gap)
-                    }
-                }
+                        later: &WindowEvent| match frame.window {
+            WindowShape::Sliding => true,
+            WindowShape::Tumbling => {
+                aligned(earlier.time, frame.timespan) == aligned(later.time, frame.timespan)
+            }
+            // What was one session stays one, and begins as it did.
+            WindowShape::Session { gap } => {
+                before.is_some_and(|before| later.time.since(before.time) < gap)
+            }
         };
         let before = self.len();
         let mut kept: VecDeque<WindowEvent> = VecDeque::new();
@@ -206,9 +237,8 @@ impl Window {
             let earlier = kept.pop_back();
             let joined = earlier.as_ref().and_then(|earlier| {
                 let since = began.unwrap_or(earlier.time);
-                let is_near = entry.time.since(since) <= least;
-                let is_near = is_near && together(kept.back(), earlier, &entry);
-                if is_near { join(earlier, entry.clone()) } else { None }
+                let may = alike(since, earlier, &entry) && together(kept.back(), earlier, &entry);
+                if may { join(earlier, entry.clone()) } else { None }
             });
             if let Some(joined) = joined {
                 began = began.or(earlier.map(|earlier| earlier.time));

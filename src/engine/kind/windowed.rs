@@ -39,6 +39,11 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
         if waits && verdict.holds { f64::INFINITY } else { verdict.value }
     }
 
+    /// Entries of a window that is full.
+    fn entries_max(&self) -> usize {
+        WINDOW_EVENTS_MAX
+    }
+
     /// Takes out of a window that is full what it can do without best, now that the event at `index` has
     /// come; how many these are.
     fn make_room(&self, window: &mut Window, index: usize, frame: Frame) -> usize;
@@ -204,7 +209,7 @@ fn insert<K: Windowed>(
         entry.found = number < last;
         let place = entry.place();
         at = window.insert(entry);
-        if window.len() > WINDOW_EVENTS_MAX {
+        if window.len() > kind.entries_max() {
             *dropped += kind.make_room(window, at, frame) as u64;
             at = window.last_at(place);
         }

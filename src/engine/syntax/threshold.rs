@@ -10,7 +10,6 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
-    limits::WINDOW_EVENTS_MAX,
     yaml::{NodeKind, Section},
 };
 
@@ -79,6 +78,16 @@ impl Threshold {
         self.comparisons.iter().all(|(comparison, _)| {
             matches!(comparison, Comparison::Greater | Comparison::GreaterOrEqual)
         })
+    }
+
+    /// Below which no number passes; minus infinity if there is no such bound.
+    pub fn lowest(&self) -> f64 {
+        use Comparison::{Equal, Greater, GreaterOrEqual};
+        let bounds = self
+            .comparisons
+            .iter()
+            .filter(|(comparison, _)| matches!(comparison, Greater | GreaterOrEqual | Equal));
+        bounds.map(|(_, bound)| *bound).fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// For people: `≥ 5`, `> 3 and < 9`.
@@ -242,8 +251,8 @@ impl<'s> Numbers<'s> {
         percentile
     }
 
-    /// Ends the reading. `is_count`: the number is one of events, which a window bounds.
-    pub(in crate::engine) fn threshold(mut self, is_count: bool) -> Option<Threshold> {
+    /// Ends the reading. `most`: the greatest number that a window tells, if there is one.
+    pub(in crate::engine) fn threshold(mut self, most: Option<usize>) -> Option<Threshold> {
         if self.comparisons.is_empty() && self.usable {
             self.wrong(
                 "the condition compares with nothing",
@@ -259,30 +268,30 @@ impl<'s> Numbers<'s> {
             return None;
         }
         let threshold = Threshold { comparisons };
-        check_reachable(outer, &place, is_count, &threshold);
+        check_reachable(outer, &place, most, &threshold);
         Some(threshold)
     }
 }
 
 /// A count cannot pass what a window holds, and a range must not be empty.
-fn check_reachable(section: &Section<'_>, place: &Place, is_count: bool, threshold: &Threshold) {
-    use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
-    let lowest = threshold
-        .comparisons
-        .iter()
-        .filter(|(comparison, _)| matches!(comparison, Greater | GreaterOrEqual | Equal))
-        .map(|(_, bound)| *bound)
-        .fold(f64::NEG_INFINITY, f64::max);
+fn check_reachable(
+    section: &Section<'_>,
+    place: &Place,
+    most: Option<usize>,
+    threshold: &Threshold,
+) {
+    use Comparison::{Equal, Less, LessOrEqual};
+    let lowest = threshold.lowest();
     let highest = threshold
         .comparisons
         .iter()
         .filter(|(comparison, _)| matches!(comparison, Less | LessOrEqual | Equal))
         .map(|(_, bound)| *bound)
         .fold(f64::INFINITY, f64::min);
-    #[expect(clippy::cast_precision_loss, reason = "the limit is far below 2^53")]
-    let most = WINDOW_EVENTS_MAX as f64;
-    if is_count && lowest > most {
-        let title = format!("a window holds at most {WINDOW_EVENTS_MAX} events");
+    #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
+    let is_out_of_reach = most.is_some_and(|most| lowest > most as f64);
+    if let Some(most) = most.filter(|_| is_out_of_reach) {
+        let title = format!("a window tells at most {most} apart");
         let help = "lower the threshold, or shorten `timespan`";
         section
             .report(Diagnostic::error(code::THRESHOLD_TOO_LARGE, place.clone(), title).help(help));

@@ -1,11 +1,11 @@
 //! Conditions taken apart where they say `or`: each part of one rules out more than the whole.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::engine::rule::{DetectionRule, Expression, LeftOut, RuleIndex, RuleSet, RuleSteps};
 
-/// Alternatives of one rule at most: 8. A condition with more is looked at as a whole.
-const ALTERNATIVES_MAX: usize = 8;
+/// Alternatives of one rule at most: 32. A choice that would make more is not taken apart.
+const ALTERNATIVES_MAX: usize = 32;
 
 /// One way in which a rule can hold.
 pub(super) struct Alternative<'r> {
@@ -32,7 +32,7 @@ impl<'r> Alternative<'r> {
             .chain(left_out)
             .filter(|(_, expression, _)| expression.can_hold())
             .flat_map(|(rule, expression, steps)| {
-                apart(expression).into_iter().map(move |condition| Alternative {
+                apart(rules, expression).into_iter().map(move |condition| Alternative {
                     rule,
                     every_stage: steps != RuleSteps::Canonical,
                     unfinished: steps == RuleSteps::AllAndUnfinished,
@@ -43,42 +43,112 @@ impl<'r> Alternative<'r> {
     }
 }
 
-/// The alternatives of a condition: itself, if it has none.
-fn apart(condition: &Expression) -> Vec<Cow<'_, Expression>> {
-    match condition {
-        Expression::Any(parts) if is_worth_it(condition) => {
-            parts.iter().map(Cow::Borrowed).collect()
+/// The alternatives of a condition: itself, if it has none. `not (a and b)` is a choice, too: of `not a` and
+/// `not b` one field each can rule out one, and none of them the whole.
+fn apart<'c>(rules: &RuleSet, condition: &'c Expression) -> Vec<Cow<'c, Expression>> {
+    let mut parts = Vec::new();
+    conjuncts(condition, true, &mut parts);
+    // Small choices first: most can then be taken apart.
+    let choice_len = |part: &Expression| match part {
+        Expression::Any(choices) if is_worth_it(rules, choices) => Some(choices.len()),
+        _ => None,
+    };
+    let mut choices: Vec<(usize, usize)> =
+        parts.iter().enumerate().filter_map(|(at, part)| Some((choice_len(part)?, at))).collect();
+    choices.sort_unstable();
+    let mut alternatives = vec![parts];
+    for (length, at) in choices {
+        if alternatives.len() * length > ALTERNATIVES_MAX {
+            break;
         }
-        Expression::All(parts) => {
-            let Some(at) = parts.iter().position(is_worth_it) else {
-                return vec![Cow::Borrowed(condition)];
-            };
-            let Some(Expression::Any(choices)) = parts.get(at) else {
-                return vec![Cow::Borrowed(condition)];
-            };
-            choices
-                .iter()
-                .map(|choice| {
-                    let mut parts = parts.clone();
-                    if let Some(part) = parts.get_mut(at) {
-                        part.clone_from(choice);
-                    }
-                    Cow::Owned(Expression::All(parts))
-                })
-                .collect()
-        }
-        _ => vec![Cow::Borrowed(condition)],
+        alternatives = alternatives.iter().flat_map(|parts| chosen(parts, at)).collect();
+    }
+    match alternatives.as_slice() {
+        [_] => vec![Cow::Borrowed(condition)],
+        _ => alternatives.into_iter().map(|parts| Cow::Owned(Expression::All(parts))).collect(),
     }
 }
 
-/// Whether a condition is a choice between things that themselves ask for more than one thing. In lists
-/// of values or patterns of one field there is nothing to gain.
-fn is_worth_it(condition: &Expression) -> bool {
-    match condition {
-        Expression::Any(parts) => {
-            parts.len() <= ALTERNATIVES_MAX
-                && parts.iter().any(|part| matches!(part, Expression::All(_)))
+/// What must hold, each choice at one place in turn.
+fn chosen(parts: &[Expression], at: usize) -> Vec<Vec<Expression>> {
+    let Some(Expression::Any(choices)) = parts.get(at) else { return vec![parts.to_vec()] };
+    let with = |choice: &Expression| {
+        let mut parts = parts.to_vec();
+        if let Some(part) = parts.get_mut(at) {
+            part.clone_from(choice);
         }
-        _ => false,
+        parts
+    };
+    choices.iter().map(with).collect()
+}
+
+/// Adds what must hold together so that a condition is `wanted`. Recursion is bounded by the depth of conditions.
+fn conjuncts(condition: &Expression, wanted: bool, out: &mut Vec<Expression>) {
+    match (condition, wanted) {
+        (Expression::Not(inner), _) => conjuncts(inner, !wanted, out),
+        (Expression::All(parts), true) | (Expression::Any(parts), false) => {
+            parts.iter().for_each(|part| conjuncts(part, wanted, out));
+        }
+        (Expression::Any(parts), true) | (Expression::All(parts), false) => {
+            let mut choices = Vec::new();
+            parts.iter().for_each(|part| disjuncts(part, wanted, &mut choices));
+            out.push(Expression::Any(choices));
+        }
+        (other, true) => out.push(other.clone()),
+        (other, false) => out.push(Expression::Not(Box::new(other.clone()))),
+    }
+}
+
+/// Adds the things of which one must hold so that a condition is `wanted`.
+fn disjuncts(condition: &Expression, wanted: bool, out: &mut Vec<Expression>) {
+    let mut parts = Vec::new();
+    conjuncts(condition, wanted, &mut parts);
+    match <[Expression; 1]>::try_from(parts) {
+        Ok([Expression::Any(choices)]) => out.extend(choices),
+        Ok([part]) => out.push(part),
+        Err(parts) => out.push(Expression::All(parts)),
+    }
+}
+
+/// Whether there is something to gain from looking at choices one by one: not if all are about the same field,
+/// as in a list of values or patterns.
+fn is_worth_it(rules: &RuleSet, choices: &[Expression]) -> bool {
+    let mut fields = BTreeSet::new();
+    for choice in choices {
+        choice.for_each_predicate(&mut |id| {
+            fields.extend(rules.predicates.get(id.0 as usize).map(|predicate| predicate.field));
+        });
+    }
+    fields.len() > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        diagnostic::SourceText,
+        rule::{LoadOptions, RuleSources, load},
+    };
+
+    /// What the alternatives of a condition are, of selections by one field each.
+    #[track_caller]
+    fn check(condition: &str, expected: &[&str]) {
+        let text = format!(
+            "title: a\nlogsource: {{product: kubernetes, service: audit}}\ndetection:\n  \
+             a: {{verb: a}}\n  b: {{objectRef.resource: b}}\n  c: {{objectRef.name: c}}\n  \
+             d: {{user.username: d}}\n  ab: {{verb: a, objectRef.resource: b}}\n  condition: {condition}\n"
+        );
+        let rules = vec![SourceText::new("r.yaml", text)];
+        let sources = RuleSources { rules, ..RuleSources::default() };
+        let rules = load(&sources, &LoadOptions::default()).rules.expect("a rule");
+        let mut got: Vec<String> = Alternative::of(&rules)
+            .iter()
+            .map(|one| rules.describe(&one.condition).replace('\n', " "))
+            .collect();
+        got.sort();
+        assert_eq!(got.len(), expected.len(), "{got:#?}");
+        for (got, expected) in got.iter().zip(expected) {
+            assert_eq!(got, expected);
+        }
     }
 }

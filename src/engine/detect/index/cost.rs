@@ -1,6 +1,6 @@
 //! What it costs to know the value of a field.
 
-use crate::engine::event::derived::is_derived;
+use crate::engine::event::derived::{UNSEEN, is_derived};
 
 /// How dear a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +21,7 @@ pub(super) fn cost_of(path: &str) -> Cost {
         // The decoder itself fills it in.
         "cluster" => Cost::Nothing,
         "actor.kind" | "outcome" => Cost::Little,
-        "actor.human" | "source.public" => Cost::Much,
+        "actor.human" | "source.public" | UNSEEN => Cost::Much,
         _ if is_derived(path) => Cost::TooMuch,
         _ => Cost::Nothing,
     }

@@ -8,6 +8,7 @@ use super::{
     alternative::Alternative,
     class::{Class, possible},
     cost::{Cost, cost_of},
+    learned::Learned,
     prefixes::{PrefixMatch, Prefixes},
     uses::Uses,
 };
@@ -19,10 +20,13 @@ use crate::engine::{
     event::{Event, FieldId, Parts, well_known},
     kubernetes::{stages::STAGE_WORDS, verbs::RESOURCE_VERBS},
     limits,
-    rule::{Predicate, RuleSet},
+    rule::{Expression, Predicate, RuleSet},
     text_table::TextTable,
     value::Value,
 };
+
+/// Values of one field that are looked at one by one: 16.
+const SEVERAL_MAX: usize = 16;
 
 /// For each class of values of one field, the rules that it does not rule out.
 #[derive(Debug)]
@@ -45,6 +49,12 @@ pub(super) struct FieldIndex {
     other: Bits,
     /// For other texts of which it is not clear.
     unclear: Bits,
+    /// The rules that have one test at most on the field: of several values one lets it pass, or none.
+    simple: Bits,
+    /// What patterns say of texts that came before.
+    learned: Learned,
+    /// What is left for several values.
+    several: Bits,
 }
 
 /// What one text that is known says about the rules.
@@ -123,7 +133,18 @@ impl FieldIndex {
             }
             by_text.push((text.as_bytes().into(), known));
         }
+        let mut simple = Bits::all(alternatives.len());
+        for (number, named) in &uses.by_rule {
+            simple.set(*number, named.tests.len() <= 1);
+        }
+        let patterns = uses.by_rule.iter().filter(|(_, named)| named.patterns);
         let mut index = FieldIndex {
+            simple,
+            learned: Learned::new(
+                patterns.map(|(number, _)| *number).collect(),
+                alternatives.len(),
+            ),
+            several: Bits::default(),
             field,
             cost: cost_of(rules.fields.path(field)),
             parts: Parts::of(rules.fields.path(field)),
@@ -151,6 +172,7 @@ impl FieldIndex {
         }
         let mut decides = Bits::none(count);
         (0..count).for_each(|number| decides.set(number, !always.has(number)));
+        self.learned.patterns().for_each(|number| decides.set(number, true));
         decides
     }
 
@@ -172,15 +194,66 @@ impl FieldIndex {
         bits
     }
 
-    /// The rules that the event's value does not rule out.
+    /// Keeps the rules that the event's values do not rule out. False: nothing.
     #[inline]
-    pub(super) fn left(&self, event: &Event<'_>, fold: &mut Fold) -> &Bits {
+    pub(super) fn keep(
+        &mut self,
+        rules: &RuleSet,
+        conditions: &[Expression],
+        event: &Event<'_>,
+        fold: &mut Fold,
+        candidates: &mut Bits,
+    ) -> bool {
         let value = match (event.count(self.field), event.first(self.field)) {
-            (0, _) => return &self.absent,
+            (0, _) => return candidates.keep(&self.absent),
             (1, Some(value)) => value,
-            // Of several values one may pass one test, and another another.
-            _ => return &self.present,
+            _ => return self.keep_of_several(event, fold, candidates),
         };
+        if !candidates.keep(self.left(value, fold)) {
+            return false;
+        }
+        let Value::Str(text) = value else { return true };
+        if !self.learned.says_of(candidates) {
+            return true;
+        }
+        let field = self.field;
+        let learned = self.learned.of(text, |number| {
+            let mut known =
+                |predicate: &Predicate| (predicate.field == field).then_some(Class::Exact(text));
+            let condition = conditions.get(number);
+            condition.is_none_or(|one| possible(rules, one, &mut known, fold) != Some(false))
+        });
+        learned.is_none_or(|left| candidates.keep(left))
+    }
+
+    /// Of several values one may pass one test, and another another; where there is one test only, what none of
+    /// them lets pass is ruled out.
+    fn keep_of_several(
+        &mut self,
+        event: &Event<'_>,
+        fold: &mut Fold,
+        candidates: &mut Bits,
+    ) -> bool {
+        if !candidates.keep(&self.present) {
+            return false;
+        }
+        if !candidates.meets(&self.simple) || event.count(self.field) > SEVERAL_MAX {
+            return true;
+        }
+        let mut several = std::mem::take(&mut self.several);
+        several.copy_from(&self.simple);
+        several.flip();
+        for value in event.values(self.field) {
+            several.add(self.left(value, fold));
+        }
+        let left = candidates.keep(&several);
+        self.several = several;
+        left
+    }
+
+    /// The rules that one value does not rule out.
+    #[inline]
+    fn left(&self, value: &Value<'_>, fold: &mut Fold) -> &Bits {
         match value {
             Value::Str(text) => self.left_for(text, fold),
             Value::Bool(value) => self.left_for(if *value { "true" } else { "false" }, fold),

@@ -15,23 +15,30 @@ mod alternative;
 mod class;
 mod cost;
 mod field;
+mod learned;
 mod needs;
 mod prefixes;
 mod uses;
 
 use super::{bits::Bits, derivations::Derivations, fold::Fold};
 use crate::engine::{
-    event::{Event, FieldId, Parts, Stage},
-    rule::{Rule, RuleIndex, RuleSet},
+    event::{Event, Parts, Stage},
+    rule::{Expression, Rule, RuleIndex, RuleSet},
 };
 use alternative::Alternative;
 use cost::Cost;
 use field::FieldIndex;
-use needs::Needs;
+use needs::{Needs, Present};
 use uses::Uses;
 
 /// Cheap fields that are indexed at most. More would cost every event more than they save.
 const FIELDS_INDEXED_MAX: usize = 12;
+
+/// What serving a rule is worth beside serving one that is served once more: 3 times.
+const SERVED_LESS: u64 = 3;
+
+/// Fields that rule a rule out, beyond which one more is worth no more than another: 6.
+const SERVED_MAX: u32 = 6;
 
 /// An index over the detection rules of one rule set.
 #[derive(Debug)]
@@ -54,6 +61,9 @@ pub(super) struct Index {
     derivations: Derivations,
     /// For each field, the parts of an event that it comes from.
     parts: Vec<Parts>,
+    /// The conditions of the alternatives, by number.
+    conditions: Vec<Expression>,
+    present: Present,
 }
 
 impl Index {
@@ -82,6 +92,8 @@ impl Index {
             dear,
             derivations: Derivations::new(rules),
             parts: rules.fields.paths().iter().map(|path| Parts::of(path)).collect(),
+            conditions: alternatives.into_iter().map(|one| one.condition.into_owned()).collect(),
+            present: Present::default(),
         }
     }
 
@@ -99,51 +111,42 @@ impl Index {
     }
 
     /// The alternatives that the event can satisfy, whatever is in the parts that were passed over, into
-    /// `candidates`. False: none.
+    /// `candidates`. False: none. `looked`: the event was looked at before, when these parts were passed over;
+    /// `candidates` is what was left then.
     pub(super) fn candidates(
-        &self,
+        &mut self,
+        rules: &RuleSet,
         event: &mut Event<'_>,
-        passed: Parts,
+        (looked, passed): (Option<Parts>, Parts),
         fold: &mut Fold,
         candidates: &mut Bits,
     ) -> bool {
-        candidates.copy_from(match event.stage {
+        let all = match event.stage {
             Stage::RequestReceived => &self.every_stage,
             Stage::Unfinished => &self.unfinished,
             _ => &self.all,
-        });
+        };
         if event.has_replaced() {
             // A value may count towards a condition and not against it, which no field can tell.
+            candidates.copy_from(all);
             return true;
         }
-        let may_have =
-            |field: FieldId| self.parts.get(field.index()).is_some_and(|parts| parts.meets(passed));
-        self.keep(&self.cheap, event, passed, fold, candidates)
-            && candidates.retain(|number| {
-                self.needs.get(number).is_none_or(|needs| needs.met_by(event, may_have))
-            })
-            && self.keep(&self.dear, event, passed, fold, candidates)
-    }
-
-    /// Keeps what the values of these fields do not rule out. False: nothing.
-    fn keep(
-        &self,
-        fields: &[FieldIndex],
-        event: &mut Event<'_>,
-        passed: Parts,
-        fold: &mut Fold,
-        candidates: &mut Bits,
-    ) -> bool {
-        for index in fields {
-            if index.parts.meets(passed) || !candidates.meets(&index.decides) {
-                continue;
-            }
-            self.derivations.derive(event, index.field);
-            if !candidates.keep(index.left(event, fold)) {
+        if looked.is_none() {
+            candidates.copy_from(all);
+        }
+        let Index { cheap, needs, dear, present, conditions, derivations, parts, .. } = self;
+        let mut look = Look { rules, conditions, derivations, looked, passed, fold };
+        if !look.keep(cheap, event, candidates) {
+            return false;
+        }
+        if looked != Some(passed) {
+            present.see(event, parts, passed);
+            if !candidates.retain(|number| needs.get(number).is_none_or(|one| one.met_by(present)))
+            {
                 return false;
             }
         }
-        true
+        look.keep(dear, event, candidates)
     }
 
     /// The rules of these [`Index::candidates`], in their order, each once.
@@ -156,22 +159,55 @@ impl Index {
     }
 }
 
+/// A look at the fields of one event.
+struct Look<'l> {
+    rules: &'l RuleSet,
+    conditions: &'l [Expression],
+    derivations: &'l Derivations,
+    /// Parts that were passed over when the event was looked at before.
+    looked: Option<Parts>,
+    passed: Parts,
+    fold: &'l mut Fold,
+}
+
+impl Look<'_> {
+    /// Keeps what the values of these fields do not rule out. False: nothing.
+    fn keep(
+        &mut self,
+        fields: &mut [FieldIndex],
+        event: &mut Event<'_>,
+        candidates: &mut Bits,
+    ) -> bool {
+        for index in fields {
+            let is_known = self.looked.is_some_and(|looked| !index.parts.meets(looked));
+            if is_known || index.parts.meets(self.passed) || !candidates.meets(&index.decides) {
+                continue;
+            }
+            self.derivations.derive(event, index.field);
+            if !index.keep(self.rules, self.conditions, event, self.fold, candidates) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
 /// Chooses the fields whose values are looked up, the sharpest first.
 ///
-/// A rule wants to be ruled out by one field at least, better by two, since no field rules it out of
-/// every event. So in each step the field that does most for the rules served least is taken.
+/// A rule wants to be ruled out by one field at least, better by several, since no field rules it out of
+/// every event. So in each step the field that does most for the rules served least is taken. One that is
+/// behind the others costs little: of most events nothing is left by then.
 fn choose(mut known: Vec<FieldIndex>, count: usize) -> Vec<FieldIndex> {
     let mut ruled_out: Vec<Bits> = known.iter().map(|index| index.often_ruled_out(count)).collect();
     let mut served = vec![0_u32; count];
     let mut chosen = Vec::new();
     while chosen.len() < FIELDS_INDEXED_MAX {
-        let gain = |bits: &Bits| -> u32 {
+        let gain = |bits: &Bits| -> u64 {
             bits.iter()
-                .map(|number| match served.get(number) {
-                    Some(0) => 9,
-                    Some(1) => 3,
-                    Some(2) => 1,
-                    _ => 0,
+                .map(|number| {
+                    served
+                        .get(number)
+                        .map_or(0, |served| SERVED_LESS.pow(SERVED_MAX.saturating_sub(*served)))
                 })
                 .sum()
         };

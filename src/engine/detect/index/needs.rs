@@ -6,25 +6,47 @@ use super::{
     cost::{Cost, cost_of},
 };
 use crate::engine::{
-    detect::fold::Fold,
-    event::{Event, FieldId},
+    detect::{bits::Bits, fold::Fold},
+    event::{Event, FieldId, Parts},
     rule::{Predicate, RuleSet},
 };
 
-/// Fields of a condition that are looked for together at most: 64. One that needs one of more fields is
+/// Fields of a condition that are looked for together at most: 256. One that needs one of more fields is
 /// looked at for every event.
-const FIELDS_TOGETHER_MAX: usize = 64;
+const FIELDS_TOGETHER_MAX: usize = 256;
 
 /// What one alternative needs of an event, whatever the values.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
-    /// It cannot hold without any of these.
-    present: Vec<FieldId>,
+    /// It cannot hold without any of these fields, by number.
+    present: Bits,
     /// It cannot hold with any of these.
-    absent: Vec<FieldId>,
+    absent: Bits,
     /// It cannot hold without at least one of these, as is usual for rules about one of several
     /// annotations.
-    one_of: Vec<FieldId>,
+    one_of: Option<Bits>,
+}
+
+/// Which fields an event has.
+#[derive(Debug, Default)]
+pub(super) struct Present {
+    has: Bits,
+    /// Those too that may come from parts that were passed over.
+    may_have: Bits,
+}
+
+impl Present {
+    /// Looks at an event. `parts`: from which parts each field comes. Cost: the number of its values.
+    pub(super) fn see(&mut self, event: &Event<'_>, parts: &[Parts], passed: Parts) {
+        self.has.clear(parts.len());
+        event.fields().for_each(|field| self.has.set(field.index(), event.has(field)));
+        self.may_have.copy_from(&self.has);
+        if passed != Parts::NONE {
+            for (number, _) in parts.iter().enumerate().filter(|(_, parts)| parts.meets(passed)) {
+                self.may_have.set(number, true);
+            }
+        }
+    }
 }
 
 impl Needs {
@@ -45,13 +67,14 @@ impl Needs {
                 |predicate: &Predicate| fields.contains(&predicate.field).then_some(class);
             possible(rules, &one.condition, &mut known, &mut fold) == Some(false)
         };
-        let mut needs = Needs::default();
+        let none = Bits::none(rules.fields.len());
+        let mut needs = Needs { present: none.clone(), absent: none.clone(), one_of: None };
         for field in fields.iter().filter(|field| !looked_up.contains(field)) {
             if cannot_hold(&[*field], Class::Absent) {
-                needs.present.push(*field);
+                needs.present.set(field.index(), true);
             }
             if cannot_hold(&[*field], Class::Present) {
-                needs.absent.push(*field);
+                needs.absent.set(field.index(), true);
             }
         }
         if fields.len() <= FIELDS_TOGETHER_MAX && cannot_hold(&fields, Class::Absent) {
@@ -64,7 +87,9 @@ impl Needs {
                 }
             }
             if fields.len() > 1 {
-                needs.one_of = fields;
+                let mut one_of = none;
+                fields.iter().for_each(|field| one_of.set(field.index(), true));
+                needs.one_of = Some(one_of);
             }
         }
         needs
@@ -72,11 +97,9 @@ impl Needs {
 
     /// Whether an event has what is needed, or may have it in parts that were passed over.
     #[inline]
-    pub(super) fn met_by(&self, event: &Event<'_>, may_have: impl Fn(FieldId) -> bool) -> bool {
-        let has = |field: &FieldId| event.has(*field);
-        let may_have = |field: &FieldId| event.has(*field) || may_have(*field);
-        self.present.iter().all(may_have)
-            && !self.absent.iter().any(has)
-            && (self.one_of.is_empty() || self.one_of.iter().any(may_have))
+    pub(super) fn met_by(&self, event: &Present) -> bool {
+        event.may_have.has_all(&self.present)
+            && !event.has.meets(&self.absent)
+            && self.one_of.as_ref().is_none_or(|one_of| event.may_have.meets(one_of))
     }
 }

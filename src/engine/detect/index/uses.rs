@@ -11,7 +11,7 @@ use super::{
 };
 use crate::engine::{
     event::FieldId,
-    rule::{RuleSet, Test},
+    rule::{PredicateId, RuleSet, Test},
 };
 
 /// How the rules use one field.
@@ -29,6 +29,8 @@ pub(super) struct Named<'r> {
     pub(super) texts: HashSet<&'r str>,
     /// It also has tests that are more than a list of texts.
     pub(super) patterns: bool,
+    /// Its tests of the field.
+    pub(super) tests: BTreeSet<PredicateId>,
 }
 
 impl<'r> Uses<'r> {
@@ -52,6 +54,7 @@ impl<'r> Uses<'r> {
                     uses.by_rule.push((number, Named::default()));
                 }
                 let Some((_, named)) = uses.by_rule.last_mut() else { return };
+                named.tests.insert(id);
                 match named_texts(&predicate.test) {
                     Some(texts) => named.texts.extend(texts),
                     None => named.patterns |= !matches!(predicate.test, Test::Exists | Test::Null),
