@@ -99,7 +99,7 @@ fn people_and_teams_are_told_by_identities() {
         format!(
             r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a",
             "stage":"ResponseComplete","verb":"get","stageTimestamp":"2026-01-{day:02}T12:00:00Z",
-            "user":{{"username":"{user}","groups":["oidc:shop"]}}{more}}}"#
+            "user":{{"username":"{user}","groups":["oidc:shop","system:nodes"]}}{more}}}"#
         )
     };
     let impersonates = r#","impersonatedUser":{"username":"ann","groups":["oidc:shop"]}"#;

@@ -109,8 +109,8 @@ pub const DERIVATIONS: &[Derivation] = &[
             let human = actor::is_human(event, &sources.identities);
             event.push(field, Value::Bool(human));
         }),
-        "Whether a person acts: what `identities.yaml` says of the user or its groups, else whether the name \
-         is that of a person. Of a request that impersonates, whether the caller or the other is a person. \
+        "Whether a person acts: what `identities.yaml` says of the user or its groups, else whether nothing \
+         shows a machine, as `actor.kind` tells it. Of a request that impersonates, whether the caller or the other is a person. \
          Never absent.",
     ),
     derived(
@@ -130,9 +130,11 @@ pub const DERIVATIONS: &[Derivation] = &[
             event.push(field, Value::Str(Cow::Borrowed(kind)));
         }),
         "What acts: `human`, `serviceaccount`, `node`, `system`, `anonymous` or `unknown` (no name). Told \
-         from the name of who was authenticated; `system:admin`, the administrator of k3s and OpenShift, is \
-         `human`. Impersonation makes nobody a machine: it is `human` if either of the two is, else what \
-         the caller is. Never absent.",
+         from the name of who was authenticated, and from `user.groups` where they are recorded: a node is in \
+         `system:nodes`, a service account in `system:serviceaccounts`, a control plane has a name that one is \
+         known to use, and whoever else calls itself `system:` or `eks:` is `human`, as is `system:admin`, the \
+         administrator of k3s and OpenShift. Impersonation makes nobody a machine: it is `human` if either of \
+         the two is, else what the caller is. Never absent.",
     ),
     derived(
         "actor.on_behalf_of",
@@ -538,7 +540,7 @@ mod tests {
 
     #[test]
     fn who_acted() {
-        use well_known::{CREDENTIAL_ID, IMPERSONATED_USERNAME, RESPONSE_CODE, USERNAME};
+        use well_known::{CREDENTIAL_ID, GROUPS, IMPERSONATED_USERNAME, RESPONSE_CODE, USERNAME};
         for (name, kind) in [
             ("alice@example.com", "human"),
             ("kubernetes-admin", "human"),
@@ -570,6 +572,19 @@ mod tests {
             let acting = [(USERNAME, text(web)), (IMPERSONATED_USERNAME, text(acts_as))];
             check("actor.kind", &acting, Some(kind));
             check("actor.human", &acting, Some(if kind == "human" { "true" } else { "false" }));
+        }
+        // A certificate may name anybody: groups tell.
+        for (name, group, kind) in [
+            ("system:node:n1", "system:nodes", "node"),
+            ("system:node:evil", "system:authenticated", "human"),
+            ("system:serviceaccount:shop:web", "system:serviceaccounts", "serviceaccount"),
+            ("system:serviceaccount:shop:web", "system:authenticated", "human"),
+            ("system:kube-scheduler", "system:authenticated", "system"),
+            ("system:whatever", "system:authenticated", "human"),
+        ] {
+            let fields = [(USERNAME, text(name)), (GROUPS, text(group))];
+            check("actor.kind", &fields, Some(kind));
+            check("actor.human", &fields, Some(if kind == "human" { "true" } else { "false" }));
         }
         check("actor.caller", &[(RESPONSE_CODE, Value::Int(401))], Some("system:anonymous"));
         check("actor.on_behalf_of", &impersonating, Some("eve"));
