@@ -107,6 +107,10 @@ fn people_and_teams_are_told_by_identities() {
         ("actor.human: true", 5, "ann", "", true),
         ("actor.human: true", 5, "CI-7", "", false),
         ("actor.human: true", 5, "system:node:n", "", false),
+        // A certificate may name anybody: groups tell.
+        ("actor.human: true", 5, "system:serviceaccount:shop:web", "", true),
+        ("actor.kind: human", 5, "system:whatever", "", true),
+        ("actor.kind: system", 5, "system:kube-scheduler", "", true),
         ("actor.human: true", 5, "ci-7", impersonates, true),
         ("actor.team: shop", 5, "ann", "", true),
         ("actor.team: shop", 6, "ann", "", false),

@@ -540,7 +540,7 @@ mod tests {
 
     #[test]
     fn who_acted() {
-        use well_known::{CREDENTIAL_ID, GROUPS, IMPERSONATED_USERNAME, RESPONSE_CODE, USERNAME};
+        use well_known::{CREDENTIAL_ID, IMPERSONATED_USERNAME, RESPONSE_CODE, USERNAME};
         for (name, kind) in [
             ("alice@example.com", "human"),
             ("kubernetes-admin", "human"),
@@ -572,19 +572,6 @@ mod tests {
             let acting = [(USERNAME, text(web)), (IMPERSONATED_USERNAME, text(acts_as))];
             check("actor.kind", &acting, Some(kind));
             check("actor.human", &acting, Some(if kind == "human" { "true" } else { "false" }));
-        }
-        // A certificate may name anybody: groups tell.
-        for (name, group, kind) in [
-            ("system:node:n1", "system:nodes", "node"),
-            ("system:node:evil", "system:authenticated", "human"),
-            ("system:serviceaccount:shop:web", "system:serviceaccounts", "serviceaccount"),
-            ("system:serviceaccount:shop:web", "system:authenticated", "human"),
-            ("system:kube-scheduler", "system:authenticated", "system"),
-            ("system:whatever", "system:authenticated", "human"),
-        ] {
-            let fields = [(USERNAME, text(name)), (GROUPS, text(group))];
-            check("actor.kind", &fields, Some(kind));
-            check("actor.human", &fields, Some(if kind == "human" { "true" } else { "false" }));
         }
         check("actor.caller", &[(RESPONSE_CODE, Value::Int(401))], Some("system:anonymous"));
         check("actor.on_behalf_of", &impersonating, Some("eve"));
