@@ -112,7 +112,8 @@ pub const DECODERS: &[Envelope] = &[
     },
     Envelope {
         name: "container_log",
-        summary: "A line as container runtimes write it: `<time> stdout F {…}`.",
+        summary: "A line as container runtimes write it: `<time> stdout F {…}`. What they split (`P`) is put \
+                  together where the parts stand in one record, or in one file that Tripline reads.",
         example: "2026-01-05T22:14:01.131000000Z stdout F @EVENT@",
         shape: never,
     },

@@ -13,6 +13,7 @@ mod bytes;
 mod check;
 mod clock;
 mod cloudwatch;
+mod cri;
 mod cut;
 mod envelope;
 mod event_hubs;
@@ -37,6 +38,7 @@ use std::borrow::Cow;
 pub use again::{Again, event_again, event_by_hash};
 use bytes::{Inside, Look};
 pub use envelope::{DECODERS, Envelope};
+pub use cri::PartLines;
 use json::Json;
 use pass::Pass;
 use projection::Projection;
@@ -144,6 +146,8 @@ struct Context<'a> {
     /// It is itself what was closed, so it is not closed again.
     closed: bool,
 }
+    /// An envelope says that it is a part of a line.
+    is_part: bool,
 
 /// What all passes over one record share.
 struct Work<'p, S> {
@@ -187,6 +191,7 @@ impl Decoder {
             marked: false,
             closed: false,
         };
+            is_part: false,
         if payload.len() > limits::RECORD_BYTES_MAX {
             let max = limits::RECORD_BYTES_MAX;
             let detail = format!("more than {max} bytes; what stands before was matched");
@@ -307,6 +312,9 @@ impl<S: Sink> Work<'_, S> {
             Ok(text) => self.text(text, context),
             Err(error) => {
                 let detail = format!("at byte {}", error.valid_up_to());
+                if let Some(joined) = self.joined(bytes, context) {
+                    return self.plain(&joined, context);
+                }
                 self.dead_letter(context, DeadLetterReason::InvalidUtf8, detail, bytes);
                 let text: Cow<'_, str> = String::from_utf8_lossy(bytes);
                 self.text(&text, Context { silent: true, ..context });
@@ -315,7 +323,22 @@ impl<S: Sink> Work<'_, S> {
     }
 
     fn text(&mut self, text: &str, context: Context<'_>) {
-        Pass::run(self, context, text);
+        match self.joined(text.as_bytes(), context) {
+            Some(joined) => self.plain(&joined, context),
+            None => Pass::run(self, context, text),
+        }
+    }
+
+    /// Lines of a container runtime whose parts are put together, if some belong together.
+    #[inline]
+    fn joined(&mut self, bytes: &[u8], context: Context<'_>) -> Option<Vec<u8>> {
+        if !cri::may_have_parts(bytes) || bytes.len() > self.bytes_left {
+            return None;
+        }
+        let joined = cri::joined(bytes)?;
+        self.bytes_left = self.bytes_left.saturating_sub(joined.len());
+        self.step(context, || "parts of lines of a container runtime, put together:".to_owned());
+        Some(joined)
     }
 
     /// Events that stand as they are amid something that is not read, and is a dead letter.
@@ -341,6 +364,7 @@ impl<S: Sink> Work<'_, S> {
             wrappers: outer.wrappers + 1,
             closed: false,
             ..outer
+            is_part: outer.is_part || found.around.is_part,
         };
         self.step(outer, || match found.place.as_str() {
             "" => "in it:".to_owned(),
