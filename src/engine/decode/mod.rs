@@ -23,6 +23,7 @@ mod json;
 mod lead;
 mod order;
 mod otlp;
+mod otlp_proto;
 mod pass;
 mod patch;
 mod projection;
@@ -37,8 +38,8 @@ use std::borrow::Cow;
 
 pub use again::{Again, event_again, event_by_hash};
 use bytes::{Inside, Look};
-pub use envelope::{DECODERS, Envelope};
 pub use cri::PartLines;
+pub use envelope::{DECODERS, Envelope};
 use json::Json;
 use pass::Pass;
 use projection::Projection;
@@ -145,9 +146,9 @@ struct Context<'a> {
     marked: bool,
     /// It is itself what was closed, so it is not closed again.
     closed: bool,
-}
     /// An envelope says that it is a part of a line.
     is_part: bool,
+}
 
 /// What all passes over one record share.
 struct Work<'p, S> {
@@ -190,8 +191,8 @@ impl Decoder {
             silent: false,
             marked: false,
             closed: false,
-        };
             is_part: false,
+        };
         if payload.len() > limits::RECORD_BYTES_MAX {
             let max = limits::RECORD_BYTES_MAX;
             let detail = format!("more than {max} bytes; what stands before was matched");
@@ -311,10 +312,10 @@ impl<S: Sink> Work<'_, S> {
         match simdutf8::compat::from_utf8(bytes) {
             Ok(text) => self.text(text, context),
             Err(error) => {
-                let detail = format!("at byte {}", error.valid_up_to());
                 if let Some(joined) = self.joined(bytes, context) {
                     return self.plain(&joined, context);
                 }
+                let detail = format!("at byte {}", error.valid_up_to());
                 self.dead_letter(context, DeadLetterReason::InvalidUtf8, detail, bytes);
                 let text: Cow<'_, str> = String::from_utf8_lossy(bytes);
                 self.text(&text, Context { silent: true, ..context });
@@ -363,8 +364,8 @@ impl<S: Sink> Work<'_, S> {
             time: found.around.time.or(outer.time),
             wrappers: outer.wrappers + 1,
             closed: false,
-            ..outer
             is_part: outer.is_part || found.around.is_part,
+            ..outer
         };
         self.step(outer, || match found.place.as_str() {
             "" => "in it:".to_owned(),
