@@ -88,7 +88,7 @@ pub(super) fn joined(bytes: &[u8]) -> Option<Vec<u8>> {
     for whole in bytes.split_inclusive(|byte| *byte == b'\n') {
         let text = whole.strip_suffix(b"\n").unwrap_or(whole);
         let Some(line) = read(text) else {
-            waiting.iter_mut().for_each(|parts| let_go(parts, &mut out));
+            let_go(&mut waiting, &mut out);
             out.extend_from_slice(whole);
             continue;
         };
@@ -109,7 +109,7 @@ pub(super) fn joined(bytes: &[u8]) -> Option<Vec<u8>> {
             }
         }
     }
-    waiting.iter_mut().for_each(|parts| let_go(parts, &mut out));
+    let_go(&mut waiting, &mut out);
     is_joined.then_some(out)
 }
 
@@ -119,15 +119,16 @@ fn of_stream<'k, T>([output, error]: &'k mut [T; 2], line: Line<'_>) -> &'k mut 
 }
 
 /// Writes down parts whose end does not come.
-fn let_go(parts: &mut Option<Vec<u8>>, out: &mut Vec<u8>) {
-    let Some(mut parts) = parts.take() else { return };
-    if let Some(tag) = read(&parts).map(|line| line.lead.len())
-        && let Some(tag) = parts.get_mut(tag)
-    {
-        *tag = b'P';
+fn let_go(waiting: &mut [Option<Vec<u8>>], out: &mut Vec<u8>) {
+    for mut parts in waiting.iter_mut().filter_map(Option::take) {
+        if let Some(tag) = read(&parts).map(|line| line.lead.len())
+            && let Some(tag) = parts.get_mut(tag)
+        {
+            *tag = b'P';
+        }
+        out.extend(parts);
+        out.push(b'\n');
     }
-    out.extend(parts);
-    out.push(b'\n');
 }
 
 /// Follows lines of a log that is read line by line, to see which of them belong into one record.
@@ -170,7 +171,9 @@ mod tests {
 
     /// Lines of a container runtime, each with its stream, tag and content.
     fn lines(of: &[(&str, &str, &str)]) -> String {
-        of.iter().map(|(stream, tag, text)| format!("{TIME} {stream} {tag} {text}\n")).collect()
+        let lines =
+            of.iter().map(|(stream, tag, text)| [TIME, " ", stream, " ", tag, " ", text, "\n"]);
+        lines.flatten().collect()
     }
 
     fn join(text: &str) -> Option<String> {

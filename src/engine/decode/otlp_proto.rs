@@ -233,10 +233,11 @@ impl Writer {
                 (1, Field::Fixed64(time)) => times[0] = time,
                 (11, Field::Fixed64(time)) => times[1] = time,
                 (5, Field::Message(value)) => body = Some(value),
-                (2 | 7, Field::Varint(_)) | (3 | 6 | 9 | 10 | 12, Field::Message(_)) => {}
-                (8, Field::Fixed32) => {}
-                (1..=12, _) => return Err(Other),
-                _ => {}
+                (2 | 7, Field::Varint(_))
+                | (8, Field::Fixed32)
+                | (3 | 6 | 9 | 10 | 12, Field::Message(_))
+                | (0 | 4 | 13.., _) => {}
+                _ => return Err(Other),
             }
             Ok(())
         })?;

@@ -554,9 +554,10 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         let before = open.and_then(|open| text.get(open..mark.unwrap_or(line.trim_end().len())));
         let known = foreign::text(part).filter(|_| !is_cut);
         let detail = if before.is_some_and(|before| self.closed(before)) {
-            match self.context.is_part {
-                true => cri::ALONE.to_owned(),
-                false => format!("cut off at byte {at}; what stands before was matched"),
+            if self.context.is_part {
+                cri::ALONE.to_owned()
+            } else {
+                format!("cut off at byte {at}; what stands before was matched")
             }
         } else if let Some(name) = known {
             bytes::not_read(name)
