@@ -31,6 +31,9 @@ words! {
         NotJson = "not_json",
         /// JSON that stops early. What stands before the cut was matched if it is an event with a time.
         Truncated = "truncated",
+        /// A part of a line that a container runtime split, without the others. What stands in it was
+        /// matched like an event that was cut.
+        PartOfLine = "part_of_line",
         /// Bytes that are not UTF-8.
         InvalidUtf8 = "invalid_utf8",
         /// Nested deeper than [`super::limits::JSON_DEPTH_MAX`].

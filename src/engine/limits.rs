@@ -76,6 +76,11 @@ pub const WRAPPERS_MAX: usize = 6;
 /// reason `too_large`, or not looked at, so that the record is one with reason `not_an_event`.
 pub const UNWRAPPED_BYTES_MAX: usize = 64 << 20;
 
+/// Lines of something else between two parts of a line that a container runtime split: 100. After so many the
+/// parts are not waited for any more: what there is of the event is one that was cut, and a dead letter
+/// (`part_of_line`).
+pub const PART_LINES_BETWEEN_MAX: usize = 100;
+
 /// Nesting of objects and arrays in which an event is looked for: 16 levels.
 pub const SEARCH_DEPTH_MAX: usize = 16;
 

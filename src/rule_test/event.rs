@@ -1,14 +1,18 @@
 //! Events as rule authors write them: a few dotted paths over an ordinary request.
 //!
 //! Whatever a test does not say is filled in: Alice gets something with kubectl from inside the
-//! network and is answered with 200. A test then says only what it is about.
+//! network and is answered with 200; a user is in the groups that a cluster gives whoever has that name. A
+//! test then says only what it is about.
 
 use serde_json::{Map, Value, json};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Place, code},
     event::known_field,
-    kubernetes::fields::{AUDIT_FIELDS, CLUSTER, roots, split_key},
+    kubernetes::{
+        fields::{AUDIT_FIELDS, CLUSTER, roots, split_key},
+        users::groups_of,
+    },
     time::EventTime,
     yaml::{Node, NodeKind},
 };
@@ -34,6 +38,11 @@ impl Setting {
     pub(super) fn is_time(&self) -> bool {
         let first = self.segments.first().map_or("", String::as_str);
         matches!(first, "stageTimestamp" | "requestReceivedTimestamp")
+    }
+
+    /// Whether it says in which groups the user is.
+    fn is_groups(&self) -> bool {
+        self.segments.iter().eq(["user", "groups"])
     }
 }
 
@@ -105,7 +114,7 @@ pub(super) fn build<'s>(
         "auditID": format!("test-{number}"),
         "stage": "ResponseComplete",
         "verb": "get",
-        "user": {"username": "alice@example.com", "groups": ["system:authenticated"]},
+        "user": {"username": "alice@example.com"},
         "sourceIPs": ["10.0.0.1"],
         "userAgent": "kubectl/v1.33.1 (linux/amd64) kubernetes/8adc0f0",
         "responseStatus": {"metadata": {}, "code": 200},
@@ -113,9 +122,16 @@ pub(super) fn build<'s>(
         "stageTimestamp": time.rfc3339(),
     });
     let repetition = repetition.to_string();
+    let mut says_groups = false;
     for setting in settings {
+        says_groups |= setting.is_groups();
         let value = setting.value.clone().map(|value| numbered(value, &repetition));
         set(&mut event, &setting.segments, value);
+    }
+    says_groups |= event.pointer("/user/groups").is_some();
+    if !says_groups && let Some(name) = event.pointer("/user/username").and_then(Value::as_str) {
+        let groups = groups_of(name, None).into();
+        set(&mut event, &["user".to_owned(), "groups".to_owned()], Some(groups));
     }
     if event.get("requestURI").is_none() {
         let uri = usual_uri(&event);

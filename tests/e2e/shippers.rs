@@ -208,6 +208,11 @@ fn an_opentelemetry_collector_ships_otlp_as_json() {
 }
 
 #[test]
+fn an_opentelemetry_collector_ships_protocol_buffers() {
+    ships(Service::OtelCollector, "otel-proto", |task| otel_collector(task, "otlp_proto"));
+}
+
+#[test]
 fn an_opentelemetry_collector_ships_raw_lines() {
     ships(Service::OtelCollector, "otel-raw", |task| otel_collector(task, "raw"));
 }

@@ -399,6 +399,82 @@ fn an_event_is_seen_wherever_it_is_cut_behind_who_did_what() {
     }
 }
 
+/// A request with a body of so many bytes, some of which are half of a character.
+fn long(bytes: usize) -> String {
+    let at = EXEC.find("\"requestReceivedTimestamp\"").unwrap();
+    let body = format!(r#""requestObject":{{"pad":"{}"}},"#, "ö x".repeat(bytes / 4));
+    [&EXEC[..at], &body, &EXEC[at..]].concat()
+}
+
+/// A line as a container runtime writes it that splits at so many bytes.
+fn parts(line: &str, bytes: usize) -> Vec<Vec<u8>> {
+    let count = line.len().div_ceil(bytes);
+    let tag = |index| if index + 1 == count { "F" } else { "P" };
+    let lead = |index| format!("2026-03-02T10:00:00.2Z stdout {} ", tag(index)).into_bytes();
+    let chunks = line.as_bytes().chunks(bytes).enumerate();
+    chunks.map(|(index, chunk)| [&lead(index), chunk].concat()).collect()
+}
+
+#[test]
+fn parts_of_lines_are_put_together_or_said_to_be_parts() {
+    let line = long(40_000);
+    let split = parts(&line, 16_384);
+    assert_eq!(split.len(), 3);
+    let together = split.join(&b"\n"[..]);
+    check(&together, WHOLE);
+    check([&together, &b"\n"[..], &together].concat(), "2 events allowed exec metadata switched");
+    let klog = b"2026-03-02T10:00:00.2Z stderr F I0302 10:00:00 a.go:1] hello";
+    let between = [&split[0][..], klog, &split[1], &split[2]].join(&b"\n"[..]);
+    check(between, &format!("{WHOLE} !not_json"));
+    // In an envelope, whose text is no longer what it was at the seams.
+    let text = quoted(&String::from_utf8_lossy(&together));
+    check(format!(r#"{{"log":{text}}}"#), WHOLE);
+    // Alone, the first says who did what, and each says what it is.
+    let line = line.replace('ö', "oo");
+    let split = parts(&line, 16_384);
+    let first = "1 events cut exec metadata switched !part_of_line";
+    check(&split[0], first);
+    check(&split[1], "0 events !part_of_line");
+    check(&split[2], "0 events !part_of_line");
+    check([&split[0][..], &split[1]].join(&b"\n"[..]), first);
+    check(quoted(&String::from_utf8_lossy(&split[0])), first);
+    // As Fluent Bit sends it, which has the mark of the first part on what it put together, too.
+    let sent = |text: &str| {
+        let time = "2026-03-02T10:00:00.2Z";
+        format!(r#"{{"time":"{time}","stream":"stdout","_p":"P","log":{}}}"#, quoted(text))
+    };
+    check(sent(&line[..8_000]), first);
+    check(sent(&line), WHOLE);
+    let taken = take_apart(&split[0]);
+    assert!(taken.steps.iter().any(|step| step.what.contains("docs/intake.md")), "{taken:#?}");
+}
+
+#[test]
+fn protocol_buffers_of_opentelemetry_are_read() {
+    let envelope = DECODERS.iter().find(|envelope| envelope.name == "otlp_proto").unwrap();
+    let whole = envelope.record(EXEC);
+    check(&whole, WHOLE);
+    // What stands before a cut is matched; where not even a part of a record is there, nothing is known of it.
+    let time = EventTime::parse("2026-03-02T10:00:00Z");
+    let needed = whole.windows(6).position(|six| six == b"\"user\"").unwrap();
+    for end in needed..whole.len() {
+        let outcome = outcome_at(&whole[..end], time);
+        assert!(
+            outcome.starts_with("1 events") && outcome.ends_with("!truncated"),
+            "{end}: {outcome}"
+        );
+        assert!(outcome.contains("cut"), "{end}: {outcome}");
+    }
+    // Bytes that are not UTF-8 hide nothing.
+    let mut odd = whole.clone();
+    let at = odd.windows(5).position(|five| five == b"web-0").unwrap();
+    odd[at] = 0xFF;
+    check(&odd, &format!("{WHOLE} !invalid_utf8"));
+    check(envelope.record("hello"), "0 events !not_an_event");
+    let two = [whole.clone(), envelope.record("hello"), whole].concat();
+    check(two, "2 events allowed exec metadata switched !not_an_event");
+}
+
 #[test]
 fn hidden_by_depth_and_cut_by_size_is_seen_all_the_same() {
     let at = EXEC.find("\"requestReceivedTimestamp\"").unwrap();
@@ -477,6 +553,23 @@ proptest! {
             }
         }
         record(&payload);
+    }
+
+    /// However a line is split, and whatever stands between its parts, it is one event.
+    #[test]
+    fn a_line_is_one_event_however_it_is_split(
+        bytes in 1..2_000_usize,
+        between in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let line = long(600);
+        let mut split = parts(&line, bytes);
+        for at in between {
+            let at = at.index(split.len() + 1);
+            split.insert(at, b"2026-03-02T10:00:00.2Z stderr F {}".to_vec());
+        }
+        let noise = split.iter().filter(|line| line.ends_with(b"stderr F {}")).count();
+        let taken = take_apart(&split.join(&b"\n"[..]));
+        prop_assert_eq!((taken.events, taken.dead_letters), (1, noise), "{:#?}", taken.steps);
     }
 
     /// Envelopes within envelopes are read as long as there are not too many.

@@ -246,7 +246,7 @@ fn formats_that_are_not_read_are_named() {
         (b"\x28\xB5\x2F\xFD\x04\0", "zstd"),
         (b"\x04\x22\x4D\x18\x64\x40", "LZ4"),
         (b"\xFF\x06\0\0sNaPpY", "Snappy"),
-        (b"\x0A\xFF\x01\x0A\0", "otlp_proto"),
+        (b"\x0A\xFF\x01\x0A\0", "protocol buffers"),
         (b"<?xml version=\"1.0\"?>\n<events>\n <event verb=\"get\"/>\n</events>\n", "XML"),
         (b"auditID,verb,stage,user\na-1,create,Panic,eve\n", "CSV"),
         (b"kind: Event\napiVersion: audit.k8s.io/v1\nauditID: a-1\n", "YAML"),

@@ -99,7 +99,7 @@ fn people_and_teams_are_told_by_identities() {
         format!(
             r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a",
             "stage":"ResponseComplete","verb":"get","stageTimestamp":"2026-01-{day:02}T12:00:00Z",
-            "user":{{"username":"{user}","groups":["oidc:shop"]}}{more}}}"#
+            "user":{{"username":"{user}","groups":["oidc:shop","system:nodes"]}}{more}}}"#
         )
     };
     let impersonates = r#","impersonatedUser":{"username":"ann","groups":["oidc:shop"]}"#;
@@ -107,6 +107,10 @@ fn people_and_teams_are_told_by_identities() {
         ("actor.human: true", 5, "ann", "", true),
         ("actor.human: true", 5, "CI-7", "", false),
         ("actor.human: true", 5, "system:node:n", "", false),
+        // A certificate may name anybody: groups tell.
+        ("actor.human: true", 5, "system:serviceaccount:shop:web", "", true),
+        ("actor.kind: human", 5, "system:whatever", "", true),
+        ("actor.kind: system", 5, "system:kube-scheduler", "", true),
         ("actor.human: true", 5, "ci-7", impersonates, true),
         ("actor.team: shop", 5, "ann", "", true),
         ("actor.team: shop", 6, "ann", "", false),

@@ -16,7 +16,7 @@ use miniz_oxide::inflate::{
     },
 };
 
-use super::foreign;
+use super::{foreign, otlp_proto};
 use crate::engine::dead_letter::DeadLetterReason;
 
 /// How gzip begins, and how Base64 of that begins.
@@ -72,6 +72,13 @@ pub(super) fn look<'a>(bytes: &'a [u8], bytes_left: &mut usize) -> Look<'a> {
 
 #[cold]
 fn look_closely<'a>(bytes: &'a [u8], bytes_left: &mut usize) -> Look<'a> {
+    if bytes.first() == Some(&0x0A)
+        && let Some(logs) = otlp_proto::read(bytes, bytes_left)
+    {
+        let fault = logs.fault.map(|(reason, detail)| (reason, detail.to_owned()));
+        let name = "protocol buffers of OpenTelemetry";
+        return Look::Inside(Inside { name, parts: vec![logs.json], fault });
+    }
     if let Some(text) = utf16(bytes) {
         *bytes_left = bytes_left.saturating_sub(text.len());
         return Look::Text("UTF-16", text);
@@ -438,7 +445,10 @@ mod tests {
         assert_eq!(fault(b"H4sI!"), Some(DeadLetterReason::NotJson));
         assert_eq!(fault(b"\x28\xB5\x2F\xFD\0\0"), Some(DeadLetterReason::OtherFormat));
         let binary = looked(b"\x0A\xFF\x01\x0A\x00");
-        assert!(matches!(binary, Look::Binary(name) if name.contains("otlp_json")), "{binary:?}");
+        assert!(
+            matches!(binary, Look::Binary(name) if name.contains("protocol buffers")),
+            "{binary:?}"
+        );
         // Text that only begins like something else.
         for text in ["{}", "eyJ hello", "W3C", "x\u{1}y", "\nhello", "hello"] {
             assert_eq!(looked(text.as_bytes()), Look::Plain(text.as_bytes()), "{text}");

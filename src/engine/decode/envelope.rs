@@ -55,6 +55,9 @@ impl Envelope {
         if let Some(rest) = filled.strip_prefix("@GZIP@") {
             return gzip(rest.as_bytes());
         }
+        if let Some(rest) = filled.strip_prefix("@OTLP@") {
+            return otlp_logs(rest);
+        }
         filled.into_bytes()
     }
 }
@@ -65,6 +68,22 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     out.extend(miniz_oxide::deflate::compress_to_vec(bytes, 6));
     out.extend([0; 8]);
     out
+}
+
+/// A text as the body of a log record of OpenTelemetry, in protocol buffers.
+fn otlp_logs(body: &str) -> Vec<u8> {
+    // The text of a value; the body of a record; a record of a scope; a scope of a resource; a resource.
+    [1, 5, 2, 2, 1].into_iter().fold(body.as_bytes().to_vec(), |content, field: u8| {
+        let mut out = vec![field << 3 | 2];
+        let mut length = content.len();
+        while length >= 0x80 {
+            out.push(length.to_le_bytes()[0] | 0x80);
+            length >>= 7;
+        }
+        out.push(length.to_le_bytes()[0]);
+        out.extend(content);
+        out
+    })
 }
 
 /// Not told by the shape of an object.
@@ -112,7 +131,8 @@ pub const DECODERS: &[Envelope] = &[
     },
     Envelope {
         name: "container_log",
-        summary: "A line as container runtimes write it: `<time> stdout F {…}`.",
+        summary: "A line as container runtimes write it: `<time> stdout F {…}`. What they split (`P`) is put \
+                  together where the parts stand in one record, or in one file that Tripline reads.",
         example: "2026-01-05T22:14:01.131000000Z stdout F @EVENT@",
         shape: never,
     },
@@ -275,6 +295,13 @@ pub const DECODERS: &[Envelope] = &[
                   `k8s.cluster.name`.",
         example: r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"k8s.cluster.name","value":{"stringValue":"prod"}}]},"scopeLogs":[{"scope":{},"logRecords":[{"timeUnixNano":"1767651241131000000","body":{"stringValue":"@TEXT@"}}]}]}]}"#,
         shape: otlp::is,
+    },
+    Envelope {
+        name: "otlp_proto",
+        summary: "The same as `otlp_proto`, in protocol buffers, which is how OpenTelemetry's Kafka exporter \
+                  writes unless told otherwise.",
+        example: "@OTLP@@EVENT@",
+        shape: never,
     },
     Envelope {
         name: "splunk_hec",

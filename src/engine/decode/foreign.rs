@@ -65,7 +65,7 @@ pub(super) fn binary(bytes: &[u8]) -> Option<&'static str> {
             "binary behind the header of Confluent's serializers, such as Avro or protocol buffers",
         ),
         [0x0A, ..] if !is_text(bytes) => {
-            Some("binary, such as OpenTelemetry's `otlp_proto` (where `otlp_json` is read)")
+            Some("binary, such as protocol buffers that are no logs of OpenTelemetry")
         }
         _ if begins_snappy(bytes) && !is_text(bytes) => Some("Snappy without a frame"),
         _ => None,

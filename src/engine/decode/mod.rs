@@ -13,6 +13,7 @@ mod bytes;
 mod check;
 mod clock;
 mod cloudwatch;
+mod cri;
 mod cut;
 mod envelope;
 mod event_hubs;
@@ -22,6 +23,7 @@ mod json;
 mod lead;
 mod order;
 mod otlp;
+mod otlp_proto;
 mod pass;
 mod patch;
 mod projection;
@@ -36,6 +38,7 @@ use std::borrow::Cow;
 
 pub use again::{Again, event_again, event_by_hash};
 use bytes::{Inside, Look};
+pub use cri::PartLines;
 pub use envelope::{DECODERS, Envelope};
 use json::Json;
 use pass::Pass;
@@ -143,6 +146,8 @@ struct Context<'a> {
     marked: bool,
     /// It is itself what was closed, so it is not closed again.
     closed: bool,
+    /// An envelope says that it is a part of a line.
+    is_part: bool,
 }
 
 /// What all passes over one record share.
@@ -186,6 +191,7 @@ impl Decoder {
             silent: false,
             marked: false,
             closed: false,
+            is_part: false,
         };
         if payload.len() > limits::RECORD_BYTES_MAX {
             let max = limits::RECORD_BYTES_MAX;
@@ -306,6 +312,9 @@ impl<S: Sink> Work<'_, S> {
         match simdutf8::compat::from_utf8(bytes) {
             Ok(text) => self.text(text, context),
             Err(error) => {
+                if let Some(joined) = self.joined(bytes, context) {
+                    return self.plain(&joined, context);
+                }
                 let detail = format!("at byte {}", error.valid_up_to());
                 self.dead_letter(context, DeadLetterReason::InvalidUtf8, detail, bytes);
                 let text: Cow<'_, str> = String::from_utf8_lossy(bytes);
@@ -315,7 +324,22 @@ impl<S: Sink> Work<'_, S> {
     }
 
     fn text(&mut self, text: &str, context: Context<'_>) {
-        Pass::run(self, context, text);
+        match self.joined(text.as_bytes(), context) {
+            Some(joined) => self.plain(&joined, context),
+            None => Pass::run(self, context, text),
+        }
+    }
+
+    /// Lines of a container runtime whose parts are put together, if some belong together.
+    #[inline]
+    fn joined(&mut self, bytes: &[u8], context: Context<'_>) -> Option<Vec<u8>> {
+        if !cri::may_have_parts(bytes) || bytes.len() > self.bytes_left {
+            return None;
+        }
+        let joined = cri::joined(bytes)?;
+        self.bytes_left = self.bytes_left.saturating_sub(joined.len());
+        self.step(context, || "parts of lines of a container runtime, put together:".to_owned());
+        Some(joined)
     }
 
     /// Events that stand as they are amid something that is not read, and is a dead letter.
@@ -340,6 +364,7 @@ impl<S: Sink> Work<'_, S> {
             time: found.around.time.or(outer.time),
             wrappers: outer.wrappers + 1,
             closed: false,
+            is_part: outer.is_part || found.around.is_part,
             ..outer
         };
         self.step(outer, || match found.place.as_str() {

@@ -1,5 +1,4 @@
-//! OpenTelemetry's Kafka exporter with encoding `otlp_json`. The default, `otlp_proto`, is binary and is
-//! not read.
+//! OpenTelemetry's Kafka exporter with encoding `otlp_json`, or what `otlp_proto` is turned into.
 //!
 //! `{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "<line>"}}]}]}]}`. A body that
 //! was parsed, and attributes, are typed values; they are turned back into plain JSON.

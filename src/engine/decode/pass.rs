@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use super::{
-    Context, Sink, Work, bytes, check, cut, envelope, foreign,
+    Context, Sink, Work, bytes, check, cri, cut, envelope, foreign,
     json::Json,
     lead, patch,
     projection::{NodeId, Projection, next_item, next_member},
@@ -165,6 +165,12 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             self.string(raw.text, scanner.since(start));
             return Ok(());
         }
+        if let Some(part) = cri::read(line.as_bytes()).filter(|part| part.is_part || part.is_rest())
+            && self.part(line, part)
+        {
+            scanner.move_to(end);
+            return Ok(());
+        }
         if let Some(start) = lead::find_spread(line, text.get(end + 1..).unwrap_or("")) {
             // The rest of it stands on the lines that follow.
             scanner.move_to(scanner.at() + start);
@@ -188,6 +194,24 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         let value = scanner.since(start);
         self.dead_letter(DeadLetterReason::NotAnEvent, "a value without fields", value);
         Ok(())
+    }
+
+    /// A part of a line that a container runtime split, without the others. False: it is read as any other line.
+    fn part(&mut self, line: &str, part: cri::Line<'_>) -> bool {
+        let (content, lead) = (part.text(), part.lead());
+        let promises = is_promising(content);
+        if promises && !part.is_part {
+            return false;
+        }
+        self.dead_letter(DeadLetterReason::PartOfLine, cri::ALONE, line);
+        if promises {
+            let content = Cow::Borrowed(content);
+            let led = lead::Led { content, lead };
+            let time = led.time().or(self.context.time);
+            let context = Context { time, silent: true, ..self.context };
+            self.work.text(&led.content, context);
+        }
+        true
     }
 
     /// A list of numbers: the bytes of a text, or nothing. False: it is none, and was not read.
@@ -530,7 +554,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         let before = open.and_then(|open| text.get(open..mark.unwrap_or(line.trim_end().len())));
         let known = foreign::text(part).filter(|_| !is_cut);
         let detail = if before.is_some_and(|before| self.closed(before)) {
-            format!("cut off at byte {at}; what stands before was matched")
+            if self.context.is_part {
+                cri::ALONE.to_owned()
+            } else {
+                format!("cut off at byte {at}; what stands before was matched")
+            }
         } else if let Some(name) = known {
             bytes::not_read(name)
         } else {
@@ -538,6 +566,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         };
         let reason = match (is_cut, scanner.too_deep) {
             (_, true) => DeadLetterReason::TooDeep,
+            (true, false) if self.context.is_part => DeadLetterReason::PartOfLine,
             (true, false) => DeadLetterReason::Truncated,
             (false, false) if known.is_some() => DeadLetterReason::OtherFormat,
             (false, false) => DeadLetterReason::NotJson,

@@ -42,6 +42,8 @@ pub(super) struct Around<'a> {
     pub cluster: Option<Cow<'a, str>>,
     /// When it was logged.
     pub time: Option<EventTime>,
+    /// It is a part of a line that a container runtime split.
+    pub is_part: bool,
 }
 
 impl<'a> Around<'a> {
@@ -50,13 +52,15 @@ impl<'a> Around<'a> {
         Around {
             cluster: self.cluster.or_else(|| further.cluster.clone()),
             time: self.time.or(further.time),
+            is_part: self.is_part || further.is_part,
         }
     }
 
     /// What the members of one object say.
     pub(super) fn of(members: &Members<'a>) -> Around<'a> {
         let time = TIME_KEYS.iter().find_map(|key| clock::read_json_time(members.get(key)?));
-        Around { cluster: cluster_of(members), time }
+        let is_part = PART_KEYS.iter().any(|key| members.get(key).is_some_and(is_part));
+        Around { cluster: cluster_of(members), time, is_part }
     }
 }
 
@@ -88,6 +92,13 @@ const TIME_KEYS: [&str; 25] = [
     "ingestionTime",
     "created",
 ];
+
+/// Keys under which shippers have the mark of a container runtime: of a part of a line it is `P`.
+const PART_KEYS: [&str; 2] = ["logtag", "_p"];
+
+fn is_part(tag: Json<'_>) -> bool {
+    tag.text().is_some_and(|tag| tag == "P" || tag.starts_with("P:"))
+}
 
 /// Keys of the name of a cluster.
 const CLUSTER_KEYS: [&str; 12] = [

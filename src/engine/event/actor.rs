@@ -1,7 +1,8 @@
 //! Who acts: whom the API server authenticated, and as whom they act.
 //!
 //! Whoever may impersonate chooses a name, so what kind of actor somebody is follows from what was
-//! authenticated. A person behind a machine is a person, and so is a person who takes a machine's name.
+//! authenticated, and is told by groups as well as by the name. A person behind a machine is a person, and so
+//! is a person who takes a machine's name.
 
 use std::borrow::Cow;
 
@@ -9,7 +10,7 @@ use super::{Event, FieldId, Identities, well_known};
 use crate::engine::{
     kubernetes::{
         stages::UNAUTHORIZED,
-        users::{ANONYMOUS, kind_of_name},
+        users::{ANONYMOUS, kind_of, kind_of_name},
     },
     value::Value,
 };
@@ -41,22 +42,34 @@ fn push_first(event: &mut Event<'_>, from: &[FieldId], field: FieldId) {
 
 /// `actor.kind`.
 pub(super) fn kind(event: &Event<'_>) -> &'static str {
-    let caller = name(event, well_known::USERNAME);
-    let caller = kind_of_name(caller.or_else(|| is_login_failure(event).then_some(ANONYMOUS)));
+    let caller = kind_of_caller(event);
     match name(event, well_known::IMPERSONATED_USERNAME) {
         Some(other) if caller != "anonymous" && kind_of_name(Some(other)) == HUMAN => HUMAN,
         _ => caller,
     }
 }
 
+/// What kind of user was authenticated.
+fn kind_of_caller(event: &Event<'_>) -> &'static str {
+    let name = name(event, well_known::USERNAME);
+    // A failed login names nobody, and so has no groups.
+    let name = name.or_else(|| is_login_failure(event).then_some(ANONYMOUS));
+    let groups = event.values(well_known::GROUPS).filter_map(|group| match group {
+        Value::Str(text) => Some(&**text),
+        _ => None,
+    });
+    kind_of(name, groups)
+}
+
 /// `actor.human`.
 pub(super) fn is_human(event: &Event<'_>, identities: &Identities) -> bool {
-    let is_human = |known: Option<bool>, field| {
-        known.unwrap_or_else(|| kind_of_name(name(event, field)) == HUMAN)
-    };
-    is_human(identities.of_caller(event).human, well_known::USERNAME)
-        || name(event, well_known::IMPERSONATED_USERNAME).is_some()
-            && is_human(identities.of(event).human, well_known::IMPERSONATED_USERNAME)
+    let caller = identities.of_caller(event).human;
+    if caller.unwrap_or_else(|| kind_of_caller(event) == HUMAN) {
+        return true;
+    }
+    name(event, well_known::IMPERSONATED_USERNAME).is_some_and(|other| {
+        identities.of(event).human.unwrap_or_else(|| kind_of_name(Some(other)) == HUMAN)
+    })
 }
 
 /// The HTTP status, if the request was answered.

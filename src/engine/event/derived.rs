@@ -112,8 +112,8 @@ pub const DERIVATIONS: &[Derivation] = &[
             let human = actor::is_human(event, &sources.identities);
             event.push(field, Value::Bool(human));
         }),
-        "Whether a person acts: what `identities.yaml` says of the user or its groups, else whether the name \
-         is that of a person. Of a request that impersonates, whether the caller or the other is a person. \
+        "Whether a person acts: what `identities.yaml` says of the user or its groups, else whether nothing \
+         shows a machine, as `actor.kind` tells it. Of a request that impersonates, whether the caller or the other is a person. \
          Never absent.",
     ),
     derived(
@@ -133,9 +133,11 @@ pub const DERIVATIONS: &[Derivation] = &[
             event.push(field, Value::Str(Cow::Borrowed(kind)));
         }),
         "What acts: `human`, `serviceaccount`, `node`, `system`, `anonymous` or `unknown` (no name). Told \
-         from the name of who was authenticated; `system:admin`, the administrator of k3s and OpenShift, is \
-         `human`. Impersonation makes nobody a machine: it is `human` if either of the two is, else what \
-         the caller is. Never absent.",
+         from the name of who was authenticated, and from `user.groups` where they are recorded: a node is in \
+         `system:nodes`, a service account in `system:serviceaccounts`, a control plane has a name that one is \
+         known to use, and whoever else calls itself `system:` or `eks:` is `human`, as is `system:admin`, the \
+         administrator of k3s and OpenShift. Impersonation makes nobody a machine: it is `human` if either of \
+         the two is, else what the caller is. Never absent.",
     ),
     derived(
         "actor.on_behalf_of",

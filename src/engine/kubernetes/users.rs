@@ -20,6 +20,16 @@ pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// How the group of the service accounts of one namespace begins.
 pub const SERVICE_ACCOUNTS_PREFIX: &str = "system:serviceaccounts:";
 
+/// How names of what runs on each node begin, and the group that all of these are in: nodes that join with
+/// a token, and networks of OpenShift.
+const ON_NODES: [(&str, &str); 3] = [
+    ("system:bootstrap:", "system:bootstrappers"),
+    ("system:multus:", "system:multus"),
+    ("system:ovn-node:", "system:ovn-nodes"),
+];
+/// The API server itself.
+const API_SERVER: &str = "system:apiserver";
+
 /// How names of everything that belongs to the cluster begin. The control planes of EKS use one of
 /// their own.
 const SYSTEM_PREFIXES: [&str; 2] = ["system:", "eks:"];
@@ -28,10 +38,86 @@ const SYSTEM_NAMES: [&str; 2] = ["acsService", "aksService"];
 /// The administrator of k3s and OpenShift: a person all the same.
 const ADMINISTRATOR: &str = "system:admin";
 
+/// Users of control planes that record groups, below the prefixes above; sorted.
+const CONTROL_PLANES: [&str; 34] = [
+    "eks:addon-manager",
+    "eks:authenticator",
+    "eks:az-poller",
+    "eks:certificate-controller",
+    "eks:cloud-controller-manager",
+    "eks:cloudwatch-agent",
+    "eks:cluster-bootstrap",
+    "eks:cluster-event-watcher",
+    "eks:coredns-autoscaler",
+    "eks:extension-metrics-apiserver",
+    "eks:fargate-manager",
+    "eks:fargate-scheduler",
+    "eks:k8s-metrics",
+    "eks:kms-storage-migrator",
+    "eks:kube-proxy-windows",
+    "eks:network-policy-controller",
+    "eks:network-webhooks",
+    "eks:node-manager",
+    "eks:nodewatcher",
+    "eks:pod-identity-mutating-webhook",
+    "eks:service-operations",
+    "eks:tagging-controller",
+    "eks:vpc-resource-controller",
+    "system:apiserver",
+    "system:cloud-controller-manager",
+    "system:k3s-controller",
+    "system:k3s-supervisor",
+    "system:konnectivity-server",
+    "system:kube-apiserver",
+    "system:kube-controller-manager",
+    "system:kube-proxy",
+    "system:kube-scheduler",
+    "system:rke2-controller",
+    "system:rke2-supervisor",
+];
+
 /// Kinds of user, as `actor.kind` says them.
 pub const KINDS: &[&str] = &["human", "serviceaccount", "node", "system", "anonymous", "unknown"];
 
-/// What kind of user a name is: one of [`KINDS`].
+/// What kind of user somebody is, by name and groups: one of [`KINDS`]. Cost: groups are looked at only if the
+/// name is one of Kubernetes' own.
+///
+/// A name alone proves nothing: whoever gets a certificate signed chooses its common name, and an identity
+/// provider may hand out any. So where groups are recorded, a machine is what has the group that the API
+/// server or the signer gives such machines, and of the control plane, most of which is in no group of its
+/// own, what has a name that one is known to use. Anything else that calls itself `system:` is `human`,
+/// which no rule excuses; a control plane that is not known yet is seen too often rather than never, and
+/// `identities.yaml` can say what it is. No groups are recorded on GKE, and before some cuts: there the name
+/// has to do.
+pub fn kind_of<'g>(name: Option<&str>, groups: impl IntoIterator<Item = &'g str>) -> &'static str {
+    let kind = kind_of_name(name);
+    let Some(name) = name.filter(|_| !matches!(kind, "human" | "unknown")) else { return kind };
+    let mut groups = groups.into_iter().peekable();
+    if groups.peek().is_none() {
+        return kind;
+    }
+    let is_confirmed = match group_of_kind(name, kind) {
+        Some(group) => groups.any(|known| known == group),
+        None => CONTROL_PLANES.binary_search(&name).is_ok(),
+    };
+    if is_confirmed { kind } else { "human" }
+}
+
+/// The group in which somebody of this name is, if they are of this kind.
+fn group_of_kind(name: &str, kind: &str) -> Option<&'static str> {
+    match kind {
+        "anonymous" => Some(UNAUTHENTICATED),
+        "node" => Some(NODES),
+        "serviceaccount" => Some(SERVICE_ACCOUNTS),
+        _ if name == API_SERVER || SYSTEM_NAMES.contains(&name) => Some(MASTERS),
+        _ => {
+            let on_nodes = ON_NODES.iter().find(|(prefix, _)| name.starts_with(prefix));
+            on_nodes.map(|(_, group)| *group)
+        }
+    }
+}
+
+/// What kind of user a name is, if nothing is known of groups: one of [`KINDS`].
 pub fn kind_of_name(name: Option<&str>) -> &'static str {
     let Some(name) = name else { return "unknown" };
     match name {
@@ -67,8 +153,10 @@ pub fn groups_of(user: &str, group: Option<&str>) -> Vec<String> {
         groups.push(SERVICE_ACCOUNTS.to_owned());
         groups.push(format!("{SERVICE_ACCOUNTS_PREFIX}{namespace}"));
     }
-    if user.starts_with(NODE_PREFIX) {
-        groups.push(NODES.to_owned());
+    if let Some(of_kind) = group_of_kind(user, kind_of_name(Some(user)))
+        && !groups.iter().any(|known| known == of_kind)
+    {
+        groups.push(of_kind.to_owned());
     }
     if let Some(group) = group
         && !groups.iter().any(|known| known == group)
@@ -90,6 +178,48 @@ mod tests {
         let account = [AUTHENTICATED, SERVICE_ACCOUNTS, "system:serviceaccounts:shop"];
         assert_eq!(groups_of("system:serviceaccount:shop:web", None), account);
         assert_eq!(groups_of("", Some("system:serviceaccounts:shop")), account);
+        assert_eq!(groups_of(API_SERVER, None), [AUTHENTICATED, MASTERS]);
+        assert_eq!(
+            groups_of("system:bootstrap:a1b2c3", None),
+            [AUTHENTICATED, "system:bootstrappers"]
+        );
+    }
+
+    #[test]
+    fn groups_confirm_what_names_claim() {
+        let names = [
+            ANONYMOUS,
+            "system:node:n1",
+            "system:serviceaccount:shop:web",
+            "system:bootstrap:a1b2c3",
+            "aksService",
+            "eve",
+            ADMINISTRATOR,
+        ];
+        for name in names.into_iter().chain(CONTROL_PLANES) {
+            let kind = kind_of_name(Some(name));
+            assert_eq!(kind_of(Some(name), []), kind, "{name}, without groups");
+            let groups = groups_of(name, None);
+            let groups = groups.iter().map(String::as_str);
+            assert_eq!(kind_of(Some(name), groups), kind, "{name}, with its groups");
+        }
+        for name in [
+            ANONYMOUS,
+            "system:node:evil",
+            "system:serviceaccount:shop:web",
+            "system:bootstrap:a1b2c3",
+            "aksService",
+            API_SERVER,
+            "system:evil",
+            "system:kube-scheduler2",
+            "eks:evil",
+        ] {
+            assert_eq!(kind_of(Some(name), [AUTHENTICATED]), "human", "{name}");
+        }
+        // The group of something else.
+        assert_eq!(kind_of(Some("system:node:evil"), [AUTHENTICATED, SERVICE_ACCOUNTS]), "human");
+        assert_eq!(kind_of(None, [AUTHENTICATED]), "unknown");
+        assert!(CONTROL_PLANES.is_sorted());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::requests::Fields;
 use crate::engine::{
     detect::{Facts, Known, Reach},
     event::{Event, FieldId, well_known},
-    kubernetes::{AuditLevel, resources, users::kind_of_name},
+    kubernetes::{AuditLevel, resources, users::kind_of},
     rule::{Expression, Rule, RuleIndex, RuleSet},
     text::bounded_line,
     value::Value,
@@ -170,7 +170,8 @@ impl Below {
             facts.learn_path(fields, "actor.id", Known::Is(actor));
         }
         if acting.is_none() && caller.is_some() {
-            facts.learn_path(fields, "actor.kind", Known::Is(kind_of_name(caller)));
+            let kind = kind_of(caller, groups.iter().map(String::as_str));
+            facts.learn_path(fields, "actor.kind", Known::Is(kind));
         }
     }
 }

@@ -12,9 +12,7 @@ use crate::engine::{
     event::well_known,
     kubernetes::{
         stages::UNAUTHORIZED,
-        users::{
-            ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, groups_of, kind_of_group, kind_of_name,
-        },
+        users::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, groups_of, kind_of, kind_of_group},
     },
     rule::fold_case,
 };
@@ -115,7 +113,8 @@ impl AllCircumstances {
             facts.learn(well_known::GROUPS, Known::Has(&of.groups));
             if let Some(user) = &of.user {
                 facts.learn(well_known::USERNAME, Known::Is(user));
-                actor(facts, Known::Is(user), Some(kind_of_name(Some(user))));
+                let kind = kind_of(Some(user), of.groups.iter().map(String::as_str));
+                actor(facts, Known::Is(user), Some(kind));
             } else {
                 let name = Known::Avoids(&self.users);
                 facts.learn(well_known::USERNAME, name);

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     engine::{
+        decode::PartLines,
         limits::RECORD_BYTES_MAX,
         record::{PartitionName, RecordBatch},
     },
@@ -70,6 +71,8 @@ enum Shape {
     Document(Box<JsonDocument>),
     /// Base64 that goes over lines of so many bytes.
     Base64(usize),
+    /// A line that a container runtime split, with what stands between its parts.
+    Parts(PartLines),
 }
 
 /// A document that is being read.
@@ -173,7 +176,9 @@ impl LineFile {
                 && !target.is_full()
             {
                 used += match state.shape {
-                    Shape::Lines | Shape::Base64(_) => state.read_line(&mut target, rest),
+                    Shape::Lines | Shape::Base64(_) | Shape::Parts(_) => {
+                        state.read_line(&mut target, rest)
+                    }
                     Shape::Document(_) => state.read_document(&mut target, rest),
                 };
             }
@@ -229,7 +234,23 @@ impl State {
                 return;
             }
         }
-        if goes_on(text) {
+        if let Shape::Parts(mut parts) = self.shape {
+            self.record.push(b'\n');
+            self.record.extend_from_slice(line);
+            let goes_on = parts.go_on(line);
+            self.shape = Shape::Parts(parts);
+            if !goes_on {
+                self.end_record(target);
+                self.shape = Shape::Lines;
+            }
+            return;
+        }
+        let mut parts = PartLines::default();
+        if parts.go_on(text) {
+            self.shape = Shape::Parts(parts);
+            self.begins_at = self.number;
+            self.record.extend_from_slice(line);
+        } else if goes_on(text) {
             self.shape = Shape::Document(Box::default());
             for byte in text {
                 self.take_byte(target, *byte);

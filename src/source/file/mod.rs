@@ -343,6 +343,24 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_was_split_is_one_record_and_can_be_read_again() {
+        let line = |tag: &str, text: &str| format!("2026-03-02T10:00:00Z stdout {tag} {text}");
+        let parts = [line("P", "{\"a\": "), line("P", "1, \"b"), line("F", "\": 2}")].join("\n");
+        let whole = line("F", "{}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kube-apiserver.log");
+        fs::write(&path, format!("{whole}\n{parts}\n{whole}\n{}\n", line("P", "{\"c"))).unwrap();
+        let (records, _) = read(std::slice::from_ref(&path), &[]).unwrap();
+        let got: Vec<_> = records.iter().map(|(_, n, text)| (*n, text.clone())).collect();
+        let last = line("P", "{\"c");
+        let expected = [(0, &whole), (1, &parts), (4, &whole), (5, &last)];
+        assert_eq!(got, expected.map(|(n, text)| (n, text.clone().into_bytes())));
+        let settings = FileSettings { paths: vec![path.clone()], ..FileSettings::default() };
+        let again = settings.record(&path.display().to_string(), 1).unwrap().unwrap();
+        assert_eq!(again, Some(parts.into_bytes()));
+    }
+
+    #[test]
     fn a_later_run_goes_on_after_the_lines_that_are_done() {
         let dir = tempfile::tempdir().unwrap();
         let paths = ["a", "b"].map(|name| dir.path().join(name));

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     engine::{
+        decode::PartLines,
         limits::RECORD_BYTES_MAX,
         record::{PartitionName, RecordBatch},
     },
@@ -238,7 +239,7 @@ impl Content {
             if target.is_full() {
                 return true;
             }
-            let end = memchr::memchr(b'\n', rest);
+            let end = if self.note.is_passing_over { line_end(rest) } else { record_end(rest) };
             let used = if self.note.is_passing_over {
                 self.note.is_passing_over = end.is_none();
                 end.map_or(rest.len(), |end| end + 1)
@@ -298,6 +299,24 @@ impl Content {
     /// Its note, if it must be stored.
     pub(super) fn take_changed(&mut self) -> Option<&ContentNote> {
         mem::take(&mut self.is_changed).then_some(&self.note)
+    }
+}
+
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', bytes)
+}
+
+/// The end of the line with which a record ends: the first, or of one that a container runtime split, the
+/// one with its last part.
+fn record_end(bytes: &[u8]) -> Option<usize> {
+    let (mut parts, mut start) = (PartLines::default(), 0);
+    loop {
+        let rest = bytes.get(start..)?;
+        let length = line_end(rest)?;
+        if !parts.go_on(rest.get(..length)?) {
+            return Some(start + length);
+        }
+        start += length + 1;
     }
 }
 

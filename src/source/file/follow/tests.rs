@@ -134,6 +134,27 @@ impl Watcher {
 }
 
 #[test]
+fn parts_of_a_line_wait_for_its_end_over_a_restart_too() {
+    let line = |tag: &str, text: &str| format!("2026-03-02T10:00:00Z stdout {tag} {text}\n");
+    let (first, rest) = (line("P", "{\"a\""), line("F", ":1}"));
+    let mut w = Watcher::new(&["audit.log"]);
+    w.append("audit.log", &first);
+    assert!(w.take().is_empty());
+    w.checkpoint();
+    w.restart();
+    w.append("audit.log", &rest);
+    assert_eq!(w.take(), [format!("{first}{rest}").trim_end()]);
+    // When the log is moved away, no end can come any more.
+    w.append("audit.log", &line("P", "{\"b\""));
+    w.rename("audit.log", "audit.log.1");
+    w.append("audit.log", &line("F", "{}"));
+    w.settle();
+    let mut seen: Vec<&str> = w.seen.iter().map(|(_, text)| text.as_str()).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [line("F", "{}").trim_end(), line("P", "{\"b\"").trim_end()]);
+}
+
+#[test]
 fn a_renamed_log_is_read_to_its_end_and_the_new_one_from_its_start() {
     let mut w = Watcher::new(&["audit.log"]);
     w.append("audit.log", "a1\na2\n");
