@@ -202,6 +202,8 @@ struct OpenFile {
     failure: Option<SourceError>,
     bytes_read: Arc<AtomicU64>,
     time: EventTime,
+    /// How large the batch before was; the next one is about as large.
+    batch_bytes: usize,
 }
 
 impl OpenFile {
@@ -214,6 +216,7 @@ impl OpenFile {
             failure: None,
             bytes_read: Arc::clone(bytes_read),
             time: EventTime::MIN,
+            batch_bytes: 0,
         }
     }
 
@@ -237,6 +240,7 @@ impl OpenFile {
         }
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let mut batch = RecordBatch::default();
+        batch.reserve(lines_max, self.batch_bytes + self.batch_bytes / 8);
         match lines.read(&mut batch, cluster, lines_max) {
             Ok(true) => {}
             Ok(false) => self.lines = None,
@@ -245,6 +249,7 @@ impl OpenFile {
                 self.lines = None;
             }
         }
+        self.batch_bytes = batch.payload.len();
         if batch.records.is_empty() {
             return self.failure.take().map_or(Ok(None), Err);
         }

@@ -135,8 +135,8 @@ pub const EVENTS_COUNTED_MAX: usize = 1_000_000;
 /// Entries of a window whose threshold is above [`WINDOW_EVENTS_MAX`]: 1,000 of 64 bytes each.
 pub const COUNTING_ENTRIES_MAX: usize = 1_000;
 
-/// How exact such a window is: an entry stands for at most a 100th of what is compared, so no count is off by
-/// more than 1 %.
+/// How exact such a window is: no count is off by more than a 100th of what it is compared with, or of itself if
+/// that is more.
 pub const COUNT_ERROR_PARTS: u64 = 100;
 
 /// Longest baseline of a `spike` rule: 90 days, at 6 bytes for each hour with events and key. A longer

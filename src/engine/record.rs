@@ -168,6 +168,12 @@ impl RecordBatch {
         self.records.push(RecordEntry { partition_index, cluster_index, offset, time, payload });
     }
 
+    /// Makes room for so many records with so many bytes together, so that they are copied once.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.records.reserve(records);
+        self.payload.reserve(bytes);
+    }
+
     /// Forgets all records, and keeps the memory for others.
     pub fn clear(&mut self) {
         self.sequence = 0;

@@ -130,7 +130,7 @@ mod tests {
         assert!(!bits.keep(&Bits::none(130)));
         assert_eq!(bits.iter().count(), 0);
         assert_eq!(Bits::all(65).iter().count(), 65);
-        assert!(Bits::all(65).has_all(&other) && !other.has_all(&Bits::all(65)));
+        assert!(Bits::all(66).has_all(&other) && !other.has_all(&Bits::all(66)));
         bits.add(&other);
         assert_eq!(bits, other);
         bits.flip();

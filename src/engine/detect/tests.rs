@@ -388,7 +388,8 @@ fn a_rule_about_one_of_several_fields_is_not_looked_at_without_any_of_them() {
     let mut looked_at = |fields: &[FieldId]| {
         let mut event = Event::new(table().len());
         for field in fields {
-            event.push(*field, Value::Str(Cow::Borrowed("get")));
+            let value = if *field == well_known::RESOURCE { "secrets" } else { "get" };
+            event.push(*field, Value::Str(Cow::Borrowed(value)));
         }
         detect(&mut matcher, &mut event, &mut Vec::new())
     };

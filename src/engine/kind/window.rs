@@ -193,7 +193,8 @@ impl Window {
 
     /// Joins neighbours as long as each stands for at most the part of `compared`, or of all events that there
     /// are if these are more, by which a count may be wrong ([`COUNT_ERROR_PARTS`]); how many are gone. A
-    /// window that begins within one of them counts it whole.
+    /// window that begins within one of them counts it whole. Events that come late stand within what was joined
+    /// before, so a window may begin within several: each is a quarter of what may be wrong.
     pub(super) fn join_to(
         &mut self,
         frame: Frame,
@@ -202,7 +203,7 @@ impl Window {
     ) -> usize {
         let all = self.events(0, self.len()).max(compared);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-        let most = all / COUNT_ERROR_PARTS as f64;
+        let most = all / (4 * COUNT_ERROR_PARTS) as f64;
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
         let is_little = |_, earlier: &WindowEvent, later: &WindowEvent| {
             earlier.hash as f64 + later.hash as f64 + 2.0 <= most

@@ -19,7 +19,7 @@ use memchr::memmem;
 use tripline::{
     engine::{
         act::{
-            Act, ActId, AlertName, Answer, DeedKind, Episode, EpisodeKey, NewSilence, Person,
+            Act, ActId, AlertName, Answer, Deed, DeedKind, Episode, EpisodeKey, NewSilence, Person,
             SilenceId, SilencePhase, Verdict, What,
         },
         alert::{Alert, AlertState, Fingerprint},
@@ -499,16 +499,12 @@ impl Shop {
         if notification.reason == NotifyReason::RepeatDue {
             let is_taken = |alert: &Alert| {
                 let episode = self.episode(EpisodeKey::of(alert));
-                episode.is_some_and(|episode| {
-                    episode.deeds.iter().any(|deed| {
-                        let is_answered = self
-                            .sent
-                            .values()
-                            .any(|sent| sent.is_answered && sent.act.id == deed.act);
-                        deed.kind == DeedKind::Acknowledge
-                            && is_answered
-                            && deed.severity >= alert.severity
-                    })
+                // The latest counts: two episodes may begin at one moment, of which the second is less grave.
+                let acknowledged = |deed: &&Arc<Deed>| deed.kind == DeedKind::Acknowledge;
+                let latest = episode.and_then(|one| one.deeds.iter().rev().find(acknowledged));
+                latest.is_some_and(|deed| {
+                    let is_it = |sent: &Sent| sent.is_answered && sent.act.id == deed.act;
+                    self.sent.values().any(is_it) && deed.severity >= alert.severity
                 })
             };
             let all = notification.alerts.iter().all(is_taken);

@@ -151,4 +151,28 @@ mod tests {
             assert_eq!(got, expected);
         }
     }
+
+    #[test]
+    fn choices_are_taken_apart_wherever_they_stand() {
+        check("a", &[r#"verb is "a""#]);
+        check("a or b", &[r#"objectRef.resource is "b""#, r#"verb is "a""#]);
+        check(
+            "(a or b) and not (c and d)",
+            &[
+                r#"objectRef.resource is "b" and not objectRef.name is "c""#,
+                r#"objectRef.resource is "b" and not user.username is "d""#,
+                r#"verb is "a" and not objectRef.name is "c""#,
+                r#"verb is "a" and not user.username is "d""#,
+            ],
+        );
+        // Each alternative of a choice may be several things.
+        check(
+            "c and (ab or d)",
+            &[
+                r#"objectRef.name is "c" and (objectRef.resource is "b" and verb is "a")"#,
+                r#"objectRef.name is "c" and user.username is "d""#,
+            ],
+        );
+        check("not (a or b)", &[r#"not (verb is "a" or objectRef.resource is "b")"#]);
+    }
 }
