@@ -13,7 +13,9 @@
 //! What it has to say itself comes from [`Dispatcher::poll_alert`], and goes back in by `handle_alert`.
 
 mod adopt;
+mod failing;
 mod hush;
+mod orders;
 mod trouble;
 
 use std::{
@@ -21,6 +23,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+use failing::Failing;
 
 use super::{
     act::Acts,
@@ -97,43 +101,6 @@ struct SlotState {
     trouble: Option<Arc<Alert>>,
     /// What its last failure was, for people.
     words: String,
-}
-
-/// Groups with something that their notifier does not take.
-#[derive(Clone, Debug, Default)]
-struct Failing {
-    since: BTreeMap<GroupKey, WallTime>,
-    by_time: BTreeSet<(WallTime, GroupKey)>,
-}
-
-impl Failing {
-    /// Notes since when it does not take something of a group, or that it does; whether that is news.
-    fn set(&mut self, key: GroupKey, since: Option<WallTime>) -> bool {
-        let before = match since {
-            Some(since) => self.since.insert(key, since),
-            None => self.since.remove(&key),
-        };
-        if before == since {
-            return false;
-        }
-        if let Some(before) = before {
-            self.by_time.remove(&(before, key));
-        }
-        self.by_time.extend(since.map(|since| (since, key)));
-        true
-    }
-
-    /// Since when it does not take something, of any group.
-    fn first(&self) -> Option<WallTime> {
-        self.by_time.first().map(|(since, _)| *since)
-    }
-
-    /// Clamps all times to a clock that was set back.
-    fn rebase(&mut self, now: WallTime) {
-        for (key, since) in std::mem::take(self).since {
-            self.set(key, Some(now.min(since)));
-        }
-    }
 }
 
 impl Dispatcher {
@@ -323,31 +290,6 @@ impl Dispatcher {
         out.append(&mut self.ledger);
     }
 
-    /// Groups that have something to tell their receiver, or wait for its answer, those left out that are
-    /// quiet for a time. As of the last
-    /// [`Dispatcher::handle_timeout`]. Cost: notifiers and routes.
-    pub fn pending_count(&self) -> usize {
-        let is_quiet = |of: &&BTreeSet<GroupKey>| {
-            let group = of.first().and_then(|key| self.groups.get(key));
-            group.is_some_and(|group| group.policy.times.quiet_until(self.now).is_some())
-        };
-        self.pending.values().filter(|of| !is_quiet(of)).map(BTreeSet::len).sum()
-    }
-
-    /// An alert as receivers hold it of whom somebody was told, or will be, and not yet of its end.
-    pub fn told_of(&self, fingerprint: Fingerprint) -> Option<&Alert> {
-        let of_alert = (fingerprint, 0)..=(fingerprint, usize::MAX);
-        let held = self.holders.range(of_alert).filter_map(|(_, key)| self.groups.get(key));
-        let mut held = held.filter_map(|group| group.alerts.get(fingerprint));
-        held.find(|grouped| grouped.is_firing()).map(|grouped| &*grouped.latest)
-    }
-
-    /// Alerts of which somebody was told that they fire; one comes as often as receivers hold it.
-    pub fn told(&self) -> impl Iterator<Item = &Alert> {
-        let grouped = self.groups.values().flat_map(|group| group.alerts.iter());
-        grouped.filter(|(_, grouped)| grouped.is_firing()).map(|(_, grouped)| &*grouped.latest)
-    }
-
     /// Alerts held in all groups; one that two receivers are told of counts twice.
     pub fn alert_count(&self) -> usize {
         self.holders.len()
@@ -484,34 +426,6 @@ impl Dispatcher {
         self.counts_of(slot).alerts_dropped += 1;
         let detail = "too much is owed".to_owned();
         self.write_down(slot, LedgerSubject::of_alert(fingerprint), LedgerKind::Dropped, detail);
-    }
-
-    /// A group held so many alerts, and holds others by now.
-    fn note_size(&mut self, key: GroupKey, before: usize) {
-        self.sizes.remove(&(before, key));
-        if let Some(group) = self.groups.get(&key) {
-            self.sizes.insert((group.alerts.len(), key));
-        }
-    }
-
-    /// A group may have something to tell that it did not have, or nothing any more.
-    fn note_pending(&mut self, key: GroupKey) {
-        let Some(group) = self.groups.get(&key) else { return };
-        let of = (group.slot, group.route);
-        if group.owed.is_some() || group.has_news {
-            self.pending.entry(of).or_default().insert(key);
-        } else {
-            self.forget_pending(of, key);
-        }
-    }
-
-    fn forget_pending(&mut self, of: (usize, [u8; 16]), key: GroupKey) {
-        if let Some(pending) = self.pending.get_mut(&of) {
-            pending.remove(&key);
-            if pending.is_empty() {
-                self.pending.remove(&of);
-            }
-        }
     }
 
     /// The group of a target that an alert falls into, made if need be.

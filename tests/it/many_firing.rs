@@ -24,7 +24,12 @@ fn plan(audience: Audience, by: GroupBy, wait: u64) -> DispatchPlan {
     let seconds = Duration::from_secs;
     let notifier = NotifierPlan {
         kind: "any".to_owned(),
-        grouping: Grouping { by, wait: seconds(wait), interval: seconds(60), repeat: seconds(3600) },
+        grouping: Grouping {
+            by,
+            wait: seconds(wait),
+            interval: seconds(60),
+            repeat: seconds(3600),
+        },
         send_resolved: true,
         audience,
         spacing: Duration::ZERO,
@@ -119,7 +124,8 @@ fn a_change_of_one_alert_does_not_look_at_the_others_of_its_group() {
 
 #[test]
 fn a_newcomer_to_a_full_group_takes_the_place_of_whoever_has_most() {
-    let mut dispatcher = Dispatcher::new(&plan(Audience::People, GroupBy::Labels(Vec::new()), 3600));
+    let mut dispatcher =
+        Dispatcher::new(&plan(Audience::People, GroupBy::Labels(Vec::new()), 3600));
     let now = at(0);
     // Two have half of the group each, and are pushed out of it one by one by many who have one.
     for number in 0..GROUP_MAX {

@@ -3,8 +3,8 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
-    Audience, Form, GroupStateKey, Members, Notification, NotificationId, OutcomeReason, Policy, Receipt,
-    Refusal,
+    Audience, Form, GroupStateKey, Members, Notification, NotificationId, OutcomeReason, Policy,
+    Receipt, Refusal,
     grouped_alert::{GroupedAlert, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
@@ -174,7 +174,8 @@ impl Group {
         let mut uncertain = Vec::new();
         for (fingerprint, told) in &owed.told {
             let is_known = |grouped: &GroupedAlert| grouped.is_believed_firing();
-            if told.state == AlertState::Firing && !self.alerts.get(*fingerprint).is_none_or(is_known)
+            if told.state == AlertState::Firing
+                && !self.alerts.get(*fingerprint).is_none_or(is_known)
             {
                 self.alerts.change(*fingerprint, &self.policy, |one| one.may_be_believed = true);
                 uncertain.push(*fingerprint);

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     GroupedAlert, Policy,
-    evaluate::{Pace, due_of},
+    due::{Pace, due_of},
 };
 use crate::engine::{
     alert::{Alert, Fingerprint},

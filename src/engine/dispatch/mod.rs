@@ -21,6 +21,7 @@
 //! - Recipients of one notifier (mailboxes, peers of a cluster) are told each by himself.
 
 mod counts;
+mod due;
 mod evaluate;
 mod group;
 mod grouped_alert;

@@ -17,8 +17,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Members, Notification,
-    Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
+    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Members,
+    Notification, Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
     grouped_alert::{Carried, Told},
     plan::RouteId,
 };
@@ -169,8 +169,7 @@ pub(in crate::engine) fn value_of(
             encode(VERSION_1, &record)
         }),
         GroupStateKey::ToldAt(_, fingerprint) => {
-            let grouped =
-                group.alerts.get(fingerprint).filter(|grouped| grouped.told.is_some())?;
+            let grouped = group.alerts.get(fingerprint).filter(|grouped| grouped.told.is_some())?;
             Some(encode(VERSION_1, &grouped.told_at))
         }
     }
