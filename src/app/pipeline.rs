@@ -409,11 +409,11 @@ fn restore(
     let heartbeat = self_alert::heartbeat(now(), AlertState::Firing);
     if !has_heartbeat {
         over.push(self_alert::heartbeat(now(), AlertState::Resolved));
-    } else if !coordinator.member().dispatcher().is_told(heartbeat.fingerprint) {
+    } else if coordinator.member().dispatcher().told_of(heartbeat.fingerprint).is_none() {
         coordinator.handle(now(), coordinator::Input::Alert(Box::new(heartbeat)));
     }
     for alert in over {
-        if coordinator.member().dispatcher().is_told(alert.fingerprint) {
+        if coordinator.member().dispatcher().told_of(alert.fingerprint).is_some() {
             coordinator.handle(now(), coordinator::Input::Alert(Box::new(alert)));
         }
     }

@@ -137,11 +137,12 @@ struct IncidentArgs {
 /// Draw a sample of accesses that can be drawn again.
 ///
 /// The same ledger, class, period, size and seed give the same rows, whoever draws them. Each has the position of
-/// its event and the event's SHA-256, by which it can be held against the source.
+/// its event and the event's SHA-256, by which it can be held against the source. The ledger is verified before: a
+/// month in which something is wrong is not drawn from, and named.
 #[derive(Args, Debug)]
 #[command(after_help = "Exit codes:
   0  the sample was drawn
-  1  the ledger cannot be read
+  1  the ledger cannot be read, or does not hold: what holds of it was drawn from
   2  an argument is wrong, or no row of the period has the class
 
 Examples:
@@ -319,21 +320,26 @@ pub(super) fn execute_sample(args: &SampleArgs) -> anyhow::Result<ExitCode> {
         output::complain(&format!("--size is a number from 1 to {}", thousands(SIZE_MAX as u64)));
         return Ok(ExitCode::from(exit::USAGE));
     }
-    let open = match args.period.open("30d") {
+    let Open { mut reader, scope } = match args.period.open("30d") {
         Ok(open) => open,
         Err(error) => return answered(error),
     };
-    for problem in open.reader.problems() {
-        output::tell(&format!("warning: {problem}"));
-    }
     let of = SampleOf { class: args.class.clone(), size: args.size, seed: args.seed };
-    let drawn = report::sample::sample(&open.reader, &open.scope, &of, &mut progress);
+    show("verifying the ledger …");
+    let drawn = report::sample::sample(&mut reader, &scope, &of, &mut progress);
     show("");
-    match drawn {
-        Ok(sample) => output::print_all(&written(args, &of, &open.scope, &sample))?,
+    let sample = match drawn {
+        Ok(sample) => sample,
         Err(error) => return answered(error),
+    };
+    output::print_all(&written(args, &of, &scope, &sample))?;
+    if sample.holds() {
+        return Ok(exit::OK);
     }
-    Ok(exit::OK)
+    for line in sample.verified_words() {
+        output::tell(&format!("warning: {line}"));
+    }
+    Ok(ExitCode::from(exit::FAILURE))
 }
 
 /// The sample in the format that was asked for.
@@ -352,7 +358,8 @@ fn written(args: &SampleArgs, of: &SampleOf, scope: &Scope, sample: &Sample) -> 
                 "class": of.class, "from": scope.period.from.rfc3339(), "to": scope.period.to.rfc3339(),
                 "cluster": scope.cluster, "population": sample.population, "requests": sample.requests,
                 "first_id": first, "last_id": last, "size": sample.rows.len(), "seed": of.seed,
-                "method": Sample::method(of), "rows": rows.map(item).collect::<Vec<_>>(),
+                "method": Sample::method(of), "holds": sample.holds(),
+                "verified": sample.verified_words(), "left_out": sample.left_out, "rows": rows.map(item).collect::<Vec<_>>(),
             });
             format!("{document:#}\n")
         }
@@ -371,12 +378,13 @@ fn written(args: &SampleArgs, of: &SampleOf, scope: &Scope, sample: &Sample) -> 
                 return csv(&columns, &lines);
             }
             format!(
-                "{} of {} with the class {}, which stand for {}\n{}\n\n{}",
+                "{} of {} with the class {}, which stand for {}\n{}\n{}\n\n{}",
                 counted(sample.rows.len(), "row"),
                 thousands(sample.population),
                 printable(&of.class),
                 counted(sample.requests, "request"),
                 Sample::method(of),
+                sample.verified_words().join("\n"),
                 table(&columns, &lines),
             )
         }

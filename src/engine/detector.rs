@@ -333,7 +333,7 @@ impl Sink for Collector<'_> {
             self.progress(event.time, detections);
         }
         for exception in self.matcher.excepted() {
-            self.out.see_exception(self.exceptions, *exception, event.time);
+            self.out.see_exception(self.exceptions, *exception, event);
         }
         self.record(event, &mut reference, claimed.is_some());
         if self.matcher.watches(event) {
@@ -469,6 +469,8 @@ pub struct ExceptionUses {
     pub count: u64,
     /// When the last of them was.
     pub last: EventTime,
+    /// Those of each cluster that events name, with when the last was. Of too many clusters the first.
+    pub by_cluster: Vec<(Arc<str>, u64, EventTime)>,
 }
 
 /// Hours of clusters that one batch tells of: 64. Events of further ones count for the last of them.
@@ -480,14 +482,29 @@ impl DetectionBatch {
         &mut self,
         exceptions: &[Arc<Exception>],
         index: ExceptionIndex,
-        time: EventTime,
+        event: &Event<'_>,
     ) {
         let Some(exception) = exceptions.get(index.index()) else { return };
+        let time = event.time;
         let hour = time.micros().div_euclid(3_600_000_000);
-        let none = || ExceptionUses { exception: Arc::clone(exception), count: 0, last: time };
+        let none = || ExceptionUses {
+            exception: Arc::clone(exception),
+            count: 0,
+            last: time,
+            by_cluster: Vec::new(),
+        };
         let uses = self.exceptions.entry((hour, index)).or_insert_with(none);
         uses.count += 1;
         uses.last = uses.last.max(time);
+        let Some(cluster) = event.first_str(well_known::CLUSTER) else { return };
+        let is_room = uses.by_cluster.len() < limits::EXCEPTION_CLUSTERS_MAX;
+        match uses.by_cluster.iter_mut().find(|(known, ..)| **known == *cluster) {
+            Some((_, count, last)) => (*count, *last) = (*count + 1, time.max(*last)),
+            None if is_room => {
+                uses.by_cluster.push((Arc::from(cluster), 1, time));
+            }
+            None => {}
+        }
     }
 
     /// Counts an event for its cluster and hour; `below` is what rules are blind to in it.

@@ -13,7 +13,9 @@
 //! What it has to say itself comes from [`Dispatcher::poll_alert`], and goes back in by `handle_alert`.
 
 mod adopt;
+mod failing;
 mod hush;
+mod orders;
 mod trouble;
 
 use std::{
@@ -21,6 +23,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+use failing::Failing;
 
 use super::{
     act::Acts,
@@ -46,6 +50,10 @@ pub struct Dispatcher {
     holders: BTreeMap<(Fingerprint, usize), GroupKey>,
     /// Groups of each notifier and route.
     group_counts: BTreeMap<(usize, [u8; 16]), usize>,
+    /// Groups by how many alerts they hold.
+    sizes: BTreeSet<(usize, GroupKey)>,
+    /// Those that have something to tell, or wait for an answer, of each notifier and route: they have the same times.
+    pending: BTreeMap<(usize, [u8; 16]), BTreeSet<GroupKey>>,
     timers: BTreeSet<(WallTime, Timer)>,
     in_flight: BTreeMap<NotificationId, GroupKey>,
     /// Made, but not yet in the hands of the store.
@@ -86,7 +94,7 @@ struct SlotState {
     /// The next attempt may not start before.
     next_at: Option<WallTime>,
     /// Groups with something that it does not take, and since when.
-    failing: BTreeMap<GroupKey, WallTime>,
+    failing: Failing,
     /// When it will have been so for too long.
     trouble_at: Option<WallTime>,
     /// The alert that says so.
@@ -108,6 +116,8 @@ impl Dispatcher {
             groups: BTreeMap::new(),
             holders: BTreeMap::new(),
             group_counts: BTreeMap::new(),
+            sizes: BTreeSet::new(),
+            pending: BTreeMap::new(),
             timers: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             formed: Vec::new(),
@@ -280,30 +290,6 @@ impl Dispatcher {
         out.append(&mut self.ledger);
     }
 
-    /// Groups that have something to tell their receiver, or wait for its answer, those left out that are
-    /// quiet for a time. As of the last
-    /// [`Dispatcher::handle_timeout`].
-    pub fn pending_count(&self) -> usize {
-        let is_quiet = |group: &Group| group.policy.times.quiet_until(self.now).is_some();
-        let pending = self.groups.values().filter(|group| group.owed.is_some() || group.has_news);
-        pending.filter(|group| !is_quiet(group)).count()
-    }
-
-    /// Whether somebody is told of an alert, or will be, and not yet of its end.
-    pub fn is_told(&self, fingerprint: Fingerprint) -> bool {
-        let of_alert = (fingerprint, 0)..=(fingerprint, usize::MAX);
-        self.holders.range(of_alert).any(|(_, key)| {
-            let grouped = self.groups.get(key).and_then(|group| group.alerts.get(&fingerprint));
-            grouped.is_some_and(GroupedAlert::is_firing)
-        })
-    }
-
-    /// Alerts of which somebody was told that they fire; one comes as often as receivers hold it.
-    pub fn told(&self) -> impl Iterator<Item = &Alert> {
-        let grouped = self.groups.values().flat_map(|group| group.alerts.values());
-        grouped.filter(|grouped| grouped.is_firing()).map(|grouped| &*grouped.latest)
-    }
-
     /// Alerts held in all groups; one that two receivers are told of counts twice.
     pub fn alert_count(&self) -> usize {
         self.holders.len()
@@ -334,8 +320,7 @@ impl Dispatcher {
                 if let Some(next_at) = next_at {
                     self.set_slot_timer(slot, next_at.min(now.plus(limits::RETRY_AFTER_MAX)));
                 }
-                let failing = self.slot_state(slot).failing.values_mut();
-                failing.for_each(|since| *since = now.min(*since));
+                self.slot_state(slot).failing.rebase(now);
                 self.judge(now, slot);
             }
         }
@@ -396,8 +381,8 @@ impl Dispatcher {
             let mut victim = self.victim(key, alert);
             if victim.is_none() && !group_is_full {
                 // All groups together are full, and it is not this one's fault.
-                let largest = self.groups.iter().max_by_key(|(_, group)| group.alerts.len());
-                victim = largest.map(|(key, _)| *key).and_then(|key| self.victim(key, alert));
+                let largest = self.sizes.last().map(|(_, key)| *key);
+                victim = largest.and_then(|key| self.victim(key, alert));
             }
             let is_taken = victim.is_some();
             let (of, slot, dropped) = victim.unwrap_or((key, target.slot, alert.fingerprint));
@@ -408,7 +393,9 @@ impl Dispatcher {
             }
         }
         let Some(group) = self.groups.get_mut(&key) else { return };
+        let before = group.alerts.len();
         group.insert(alert.fingerprint, grouped);
+        self.note_size(key, before);
         self.holders.insert((alert.fingerprint, target.slot), key);
         self.dirty.insert(GroupStateKey::Alert(key, alert.fingerprint));
         self.dirty.insert(GroupStateKey::Progress(key));
@@ -416,16 +403,22 @@ impl Dispatcher {
     }
 
     /// An alert of a group that makes room for another: its group, notifier and name.
-    fn victim(&self, key: GroupKey, newcomer: &Alert) -> Option<(GroupKey, usize, Fingerprint)> {
-        let group = self.groups.get(&key)?;
-        Some((key, group.slot, group.victim(newcomer)?))
+    fn victim(
+        &mut self,
+        key: GroupKey,
+        newcomer: &Alert,
+    ) -> Option<(GroupKey, usize, Fingerprint)> {
+        let group = self.groups.get_mut(&key)?;
+        Some((key, group.slot, group.alerts.victim(newcomer)?))
     }
 
     fn drop_alert(&mut self, key: GroupKey, slot: usize, fingerprint: Fingerprint) {
         if let Some(group) = self.groups.get_mut(&key) {
             group.dropped_count += 1;
             self.dirty.insert(GroupStateKey::Group(key));
-            if group.alerts.remove(&fingerprint).is_some() {
+            let before = group.alerts.len();
+            if group.alerts.remove(fingerprint).is_some() {
+                self.note_size(key, before);
                 self.mark_gone(key, fingerprint);
                 self.holders.remove(&(fingerprint, slot));
             }
@@ -456,6 +449,7 @@ impl Dispatcher {
         *count += 1;
         let group = Group::new((key, thread), target, policy, labels, now);
         self.groups.insert(key, Group { is_overflow, ..group });
+        self.sizes.insert((0, key));
         self.dirty.insert(GroupStateKey::Group(key));
         Some(key)
     }
@@ -464,6 +458,8 @@ impl Dispatcher {
     fn remove_group(&mut self, key: GroupKey) {
         self.set_timer(key, None);
         let Some(group) = self.groups.remove(&key) else { return };
+        self.sizes.remove(&(group.alerts.len(), key));
+        self.forget_pending((group.slot, group.route), key);
         if let Some(count) = self.group_counts.get_mut(&(group.slot, group.route)) {
             *count = count.saturating_sub(1);
         }
@@ -476,8 +472,11 @@ impl Dispatcher {
     /// Looks at a group: lets alerts go, and asks for its turn if it has something to say.
     fn examine(&mut self, now: WallTime, key: GroupKey) {
         let Some(group) = self.groups.get_mut(&key) else { return };
-        let slot = group.slot;
+        let (slot, before) = (group.slot, group.alerts.len());
         let (done, expired) = group.sweep(now);
+        if !(done.is_empty() && expired.is_empty()) {
+            self.note_size(key, before);
+        }
         for alert in &expired {
             self.counts_of(slot).alerts_expired += 1;
             let detail = format!("{} ended at {}", alert.rule_title, alert.changed_at);
@@ -491,6 +490,7 @@ impl Dispatcher {
         let Some(group) = self.groups.get_mut(&key) else { return };
         let verdict = group.verdict();
         group.has_news = verdict.has_news;
+        self.note_pending(key);
         self.note_failing(now, slot, key, verdict.failing_since);
         let Some(group) = self.groups.get_mut(&key) else { return };
         if group.is_queued {
@@ -573,6 +573,7 @@ impl Dispatcher {
             group.form(now, self.plan.slot(slot));
             let formed = group.attempt(now);
             self.mark_owed(key);
+            self.note_pending(key);
             let Some(notification) = formed else { return false };
             self.counts_of(slot).superseded += u64::from(was_owed);
             *self.counts_of(slot).notifications.entry(notification.reason).or_default() += 1;
@@ -620,6 +621,7 @@ impl Dispatcher {
                     self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
                 }
                 self.mark_owed(key);
+                self.note_pending(key);
                 *self.counts_of(slot).rejected.entry(reason).or_default() += 1;
                 (LedgerKind::Rejected, ledger_detail(&notification, &words))
             }
@@ -654,6 +656,7 @@ impl Dispatcher {
         let changed = group.note_delivered(now, receipt);
         self.dirty.extend(changed);
         self.mark_owed(key);
+        self.note_pending(key);
     }
 
     /// An alert has left a group.

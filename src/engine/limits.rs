@@ -368,6 +368,10 @@ pub const EXCEPTIONS_COUNTED_MAX: usize = 1_000;
 /// `tripline_ledger_exceptions_left_out_total` alone.
 pub const EXCEPTION_USES_MAX: usize = 10_000;
 
+/// Clusters in which uses of one exception are counted by themselves, of one hour: 16. Those in further ones are in the
+/// count of all alone, and reports on one cluster say how many these are.
+pub const EXCEPTION_CLUSTERS_MAX: usize = 16;
+
 /// Nesting of a condition: 64 levels. A deeper one is an error (`R046`).
 pub const CONDITION_DEPTH_MAX: usize = 64;
 

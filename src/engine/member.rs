@@ -341,9 +341,12 @@ impl Member {
         if let (Some((by, why)), Ok(acted)) = (end, &mut answer)
             && !acted.again
         {
+            let named = acted.alerts.iter().map(|on| on.episode.key.fingerprint).collect();
+            let fired = self.shard.resolve(now, &named, (&by, &why));
             for on in &mut acted.alerts {
                 let key = on.episode.key;
-                if !self.resolve(now, key.fingerprint, (&by, &why)) {
+                let is_over = fired.contains(&key.fingerprint);
+                if !self.note_end(now, key.fingerprint, is_over, (&by, &why)) {
                     self.dispatcher.note_over(now, key);
                 }
             }
@@ -358,15 +361,16 @@ impl Member {
         self.waiting.push_back(Effect::Acted { ticket, answer: Box::new(answer) });
     }
 
-    /// Ends an alert by hand, of a rule or of our own. Whether it fired.
-    fn resolve(
+    /// Writes down that an alert was ended by hand, and ends it if it is one of our own, which no rule has ended.
+    /// Whether it fired.
+    fn note_end(
         &mut self,
         now: WallTime,
         fingerprint: Fingerprint,
+        mut has_fired: bool,
         by_and_why: (&str, &str),
     ) -> bool {
-        let mut has_fired = self.shard.resolve(now, fingerprint, by_and_why);
-        let own = self.dispatcher.told().find(|alert| alert.fingerprint == fingerprint).cloned();
+        let own = self.dispatcher.told_of(fingerprint).cloned();
         if let Some(mut alert) = own.filter(|_| !has_fired) {
             alert.note_end(by_and_why.0, by_and_why.1);
             self.tell(now, alert.ended(now));
@@ -504,7 +508,7 @@ impl Member {
                 continue;
             }
             // Whoever was told that it fires is told the rest.
-            let is_told = self.dispatcher.is_told(alert.fingerprint);
+            let is_told = self.dispatcher.told_of(alert.fingerprint).is_some();
             if !is_told && self.old_news.is_old(now, &alert) {
                 self.next.ledger.push(alert_row(now, &alert, "old"));
                 self.dispatcher.note_alert(now, &alert);

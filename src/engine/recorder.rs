@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     coverage::{Coverage, CoverageKey, Hour},
-    exceptions::{ExceptionHours, UsesKey},
+    exceptions::{ExceptionHours, Uses, UsesKey},
     flood::Floods,
     roll_up::{RollUpKey, RollUps},
     rule_sets::{RuleSets, Told},
@@ -428,7 +428,7 @@ impl Recorder {
                 self.rule_sets.restore_text(hash, postcard::from_bytes(&entry.value).ok()?);
             }
             Key::Exception(key) => {
-                self.exceptions.restore(key, postcard::from_bytes(&entry.value).ok()?);
+                self.exceptions.restore(key, Uses::from_bytes(&entry.value)?);
             }
             Key::Lost => self.coverage.restore_lost(postcard::from_bytes(&entry.value).ok()?),
             Key::TakenOver => {

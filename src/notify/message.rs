@@ -135,6 +135,14 @@ pub(super) fn page_of(external_url: &str, alert: &Alert) -> String {
     format!("{external_url}/alerts/{}/{}", alert.fingerprint, alert.starts_at.rfc3339())
 }
 
+/// The form of an act on one episode of an alert; it leads back to the alert's page.
+pub(super) fn form_of(external_url: &str, act: &str, alert: &Alert) -> String {
+    let (fingerprint, start) = (alert.fingerprint, alert.starts_at.rfc3339());
+    format!(
+        "{external_url}/act?act={act}&alert={fingerprint}@{start}&back=/alerts/{fingerprint}/{start}"
+    )
+}
+
 /// Only these become links. Rule files are reviewed, but templates may put event data into a URL.
 pub(super) fn is_web_url(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | '|' | '\\');

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     BuildContext, Notifier, NotifierConfig, NotifierKind, NotifyFuture, Terms, cannot_build,
     http::{self, Answer, HttpClient, HttpConfig, UrlConfig},
-    message::{AlertText, digest, headline, page_of},
+    message::{AlertText, digest, form_of, headline, page_of},
     parse_zone,
     slack_words::{Meaning, meaning},
 };
@@ -367,13 +367,26 @@ fn message(notification: &Notification, zone: &TimeZone, external_url: Option<&s
     }
     if let Some(url) = external_url {
         let text = match notification.alerts.as_slice() {
-            [alert] => format!("<{}|Open the alert>", page_of(url, alert)),
+            [alert] => links_of(url, alert).join(" · "),
             _ => format!("<{url}/alerts|Open the alerts>"),
         };
         let element = json!({"type": "mrkdwn", "text": text});
         blocks.push(json!({"type": "context", "elements": [element]}));
     }
     json!({"text": escape(&headline, SECTION_CHARACTERS_MAX), "blocks": blocks})
+}
+
+/// The pages of an alert that a reader may want: itself, and while it fires the forms of the two acts that cannot wait.
+/// They are links and no buttons: Slack reports a click on a button to the app that made it, and marks it with a warning
+/// if nobody answers there. A link opens a form that does nothing until somebody who may act sends it.
+fn links_of(url: &str, alert: &Alert) -> Vec<String> {
+    let mut links = vec![format!("<{}|Open the alert>", page_of(url, alert))];
+    if alert.state == AlertState::Firing {
+        for (act, word) in [("acknowledge", "Acknowledge"), ("silence", "Silence")] {
+            links.push(format!("<{}|{word}>", form_of(url, act, alert).replace('&', "&amp;")));
+        }
+    }
+    links
 }
 
 fn mrkdwn(text: &str) -> Value {

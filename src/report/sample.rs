@@ -10,17 +10,23 @@ use sha2::{Digest as _, Sha256};
 
 use super::scope::Scope;
 use crate::{
-    archive::Reader,
+    archive::{
+        Reader,
+        verify::{Asked, Verified, leave_out, verify},
+    },
     ask::{AskError, Mistake},
     engine::{
         access::SessionStep,
         ledger::{Row, hex_of},
-        text::printable,
+        text::{counted, printable},
     },
 };
 
 /// Rows of a sample at most: 10,000.
 pub const SIZE_MAX: usize = 10_000;
+
+/// Faults of the ledger that a sample names: 10.
+const FAULTS_NAMED: usize = 10;
 
 /// What is sampled.
 #[derive(Clone, Debug)]
@@ -44,6 +50,10 @@ pub struct Sample {
     pub ids: Option<(u64, u64)>,
     /// The rows, by id.
     pub rows: Vec<Row>,
+    /// What verifying the ledger came to, before anything was drawn.
+    pub verified: Verified,
+    /// What was not drawn from, and why: months in which something is wrong, or that cannot be read.
+    pub left_out: Vec<String>,
 }
 
 /// A row that may be drawn.
@@ -72,16 +82,22 @@ impl Ord for Candidate {
     }
 }
 
-/// Draws a sample. Cost: one pass over the rows of the period; memory by the size of the sample.
+/// Draws a sample of what holds: nobody knows which rows of a month are sound in which something is wrong, so it is
+/// left out of the population, and named. Cost: a pass over the whole ledger to verify it, and one over the rows of
+/// the period; memory by the size of the sample.
 ///
 /// # Errors
 /// No row of the period has the class, or the ledger cannot be read.
 pub fn sample(
-    reader: &Reader,
+    reader: &mut Reader,
     scope: &Scope,
     of: &SampleOf,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Sample, AskError> {
+    let verified = verify(reader, Asked::default());
+    let unreadable = reader.problems().iter().map(ToString::to_string);
+    let mut left_out: Vec<String> = unreadable.chain(reader.holes()).collect();
+    left_out.extend(leave_out(reader, &verified.faults));
     let mut drawn: BinaryHeap<Candidate> = BinaryHeap::new();
     let (mut population, mut requests) = (0, 0);
     let mut ids: Option<(u64, u64)> = None;
@@ -108,12 +124,15 @@ pub fn sample(
     })?;
     if population == 0 {
         let message = format!("no access of the period has the class `{}`", printable(&of.class));
-        let hint = "`tripline ledger status` shows which classes there are".to_owned();
+        let mut hint = "`tripline ledger status` shows which classes there are".to_owned();
+        if let Some(first) = left_out.first() {
+            hint = format!("{hint}; {} not drawn from: {first}", counted_places(left_out.len()));
+        }
         return Err(Mistake { code: "unknown_name", message, hint }.into());
     }
     let mut rows: Vec<Row> = drawn.into_iter().map(|candidate| candidate.row).collect();
     rows.sort_by_key(|row| row.id);
-    Ok(Sample { population, requests, ids, rows })
+    Ok(Sample { population, requests, ids, rows, verified, left_out })
 }
 
 fn number_of(seed: u64, id: u64, event_hash: &[u8; 32]) -> [u8; 32] {
@@ -125,7 +144,35 @@ fn number_of(seed: u64, id: u64, event_hash: &[u8; 32]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// `1 part of the ledger was`
+fn counted_places(count: usize) -> String {
+    format!("{} of the ledger {}", counted(count, "part"), if count == 1 { "was" } else { "were" })
+}
+
 impl Sample {
+    /// Whether the ledger is as it was written, and all of it could be drawn from.
+    pub fn holds(&self) -> bool {
+        self.verified.is_sound() && self.left_out.is_empty()
+    }
+
+    /// What verifying came to, for people, and what was not drawn from: a line each.
+    pub fn verified_words(&self) -> Vec<String> {
+        if self.holds() {
+            let Verified { rows, seals, .. } = self.verified;
+            return vec![format!(
+                "verified before it was drawn: {} hold, {}",
+                counted(rows, "row"),
+                counted(seals, "seal")
+            )];
+        }
+        let faults = self.verified.faults.iter().take(FAULTS_NAMED);
+        let faults = faults.map(|fault| {
+            let place = if fault.place.is_empty() { "the ledger" } else { &fault.place };
+            format!("{place} does NOT hold, rows {} to {}: {}", fault.from, fault.to, fault.what)
+        });
+        faults.chain(self.left_out.iter().map(|what| format!("not drawn from: {what}"))).collect()
+    }
+
     /// How it was drawn, for people.
     pub fn method(of: &SampleOf) -> String {
         format!(

@@ -10,7 +10,7 @@ use std::{
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{caller::Caller, problem::Problem};
+use super::{caller::Caller, problem::Problem, recent::Recent};
 use crate::{
     archive::Reader,
     ask::AskError,
@@ -45,6 +45,8 @@ pub struct Desk {
     room: Arc<Semaphore>,
     report_room: Arc<Semaphore>,
     refusals: Arc<Mutex<Refusals>>,
+    /// Changes of alerts that were read a moment ago.
+    pub(super) recent: Arc<Recent>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,7 @@ impl Desk {
             room: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             report_room: Arc::new(Semaphore::new(REPORTS_MAX)),
             refusals: Arc::default(),
+            recent: Arc::default(),
         }
     }
 

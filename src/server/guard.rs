@@ -29,9 +29,13 @@ use crate::{
     web::{BodyError, Peer, collect, discard},
 };
 
-/// Requests that are answered at once, those for health and metrics left out: 32. Further ones are told to
-/// come back with 503.
+/// Requests that are answered at once, those for health and metrics left out: 32. Further ones wait for
+/// [`ROOM_WAIT`], and are told to come back with 503 if that was in vain.
 const REQUESTS_MAX: usize = 32;
+
+/// How long a request waits for room: 10 s. When something fires, a whole team opens the same page at once; who waits
+/// holds a connection and nothing else.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's body: 64 KiB, room for an act on 1,000 alerts. A larger one is answered with 413.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -268,7 +272,7 @@ pub(super) async fn guard(
         let refused = refused(&request, Refusal::Forbidden, problem);
         return guard.refuse(request, *refused).await;
     }
-    let Ok(_room) = guard.room.try_acquire() else {
+    let Ok(Ok(_room)) = tokio::time::timeout(ROOM_WAIT, guard.room.acquire()).await else {
         let message = "too many requests are being answered";
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, "come back");
         let mut refused = refused(&request, Refusal::Busy, problem);

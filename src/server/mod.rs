@@ -21,9 +21,11 @@ mod openapi;
 mod permissions;
 mod problem;
 mod questions;
+mod recent;
 mod reports;
 mod route;
 mod routes;
+mod row;
 mod status;
 mod stream;
 
@@ -48,7 +50,7 @@ use crate::{
 use door::Door;
 use guard::{Guard, Guarded};
 use problem::Problem;
-use route::Needs;
+use route::{Needs, Table};
 use routes::ROUTES;
 
 pub use acts::{ActRequest, NotDone};
@@ -70,6 +72,10 @@ pub struct ReloadRequest {
     /// Tells the caller: what is loaded now, or what is wrong, for people.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
+
+/// Connections that are open at once: 512. Of 200 people with a page open each has a stream, and now and then loads
+/// another page.
+const CONNECTIONS_MAX: usize = 512;
 
 /// What the server shows and whom it tells.
 #[derive(Clone)]
@@ -138,7 +144,7 @@ pub async fn serve(
         listener.local_addr().map_or(true, |address| !address.ip().to_canonical().is_loopback());
     let (router, _) = guarded(context, settings, is_reachable);
     let serving = Serving {
-        limits: Limits::default(),
+        limits: Limits { connections: CONNECTIONS_MAX, ..Limits::default() },
         certificate,
         on_refused: Arc::new(move |why| metrics.refused(NAME, why)),
     };
@@ -172,11 +178,12 @@ fn router(context: ServerContext, guard: &Arc<Guard>) -> Router {
     router
         .fallback_service(astray.with_state(context.clone()))
         .layer(axum::middleware::map_response(harden))
+        .layer(axum::Extension(Table(ROUTES)))
         .with_state(context)
 }
 
 /// Where nothing is: said as whoever asks can read it.
-async fn astray(State(context): State<ServerContext>, uri: Uri, headers: HeaderMap) -> Response {
+async fn astray(view: console::View, uri: Uri, headers: HeaderMap) -> Response {
     if uri.path().starts_with("/api/") {
         let hint = "GET /api/v1/openapi.json has all paths";
         let problem =
@@ -185,7 +192,7 @@ async fn astray(State(context): State<ServerContext>, uri: Uri, headers: HeaderM
     }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|kinds| kinds.contains("text/html")) {
-        return console::nowhere(&context);
+        return console::nowhere(&view);
     }
     let paths = routes::listed();
     (StatusCode::NOT_FOUND, format!("no such page; there are: {paths}\n")).into_response()

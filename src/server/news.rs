@@ -95,7 +95,9 @@ impl News {
         if number > last || number + 1 < first {
             return Since::Lost;
         }
-        Since::Changes(ring.iter().filter(|change| change.number > number).cloned().collect())
+        // Their numbers have no gaps.
+        let known = usize::try_from(number + 1 - first).unwrap_or(usize::MAX);
+        Since::Changes(ring.iter().skip(known).cloned().collect())
     }
 
     fn ring(&self) -> MutexGuard<'_, VecDeque<Change>> {

@@ -59,6 +59,18 @@ pub(super) struct Document {
     pub(super) answer: &'static str,
 }
 
+/// The table of routes, for pages that name others.
+#[derive(Clone, Copy)]
+pub(super) struct Table(pub(super) &'static [Route]);
+
+impl Table {
+    /// What a page needs of who opens it; `None` if there is no such page.
+    pub(super) fn needs_of(self, path: &str) -> Option<Needs> {
+        let is_it = |route: &&Route| route.method == Method::Get && route.path == path;
+        self.0.iter().find(is_it).map(|route| route.needs)
+    }
+}
+
 impl Route {
     /// What answers it.
     pub(super) fn handler(&self) -> MethodRouter<ServerContext> {

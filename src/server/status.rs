@@ -6,15 +6,18 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::Semaphore;
 
-use super::news::News;
+use super::{news::News, row::Episode};
 use crate::engine::{
-    act::{ActNews, Acts, Episode, EpisodeKey, Silence, SilenceId},
+    act::{self, ActNews, Acts, EpisodeKey, Silence, SilenceId},
     alert::{Alert, AlertState, Fingerprint},
     dispatch::ReceiverState,
     record::{PartitionName, Position},
@@ -52,8 +55,8 @@ impl fmt::Display for Health {
     }
 }
 
-/// Streams that are open at once: 32. One more is told to come back.
-const STREAMS_MAX: usize = 32;
+/// Streams that are open at once: 256, at some kB each. One more is told to come back.
+const STREAMS_MAX: usize = 256;
 
 /// One part of the process, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +117,10 @@ pub struct FileTests {
 pub struct Status {
     started_at: WallTime,
     inner: RwLock<Inner>,
+    /// Counts up with every change of what lists of alerts show.
+    changes: AtomicU64,
+    /// What fires, as lists show it, and as of which of these changes.
+    firing: Mutex<(u64, Arc<[Arc<Episode>]>)>,
     /// What changed a moment ago.
     pub(super) news: News,
     /// Room for streams of it.
@@ -129,7 +136,7 @@ pub(super) struct Inner {
     pub(super) alerts: BTreeMap<Fingerprint, Alert>,
     pub(super) silences: BTreeMap<SilenceId, Arc<Silence>>,
     /// What people did about alerts that fire, or did in the last days.
-    pub(super) episodes: BTreeMap<EpisodeKey, Arc<Episode>>,
+    pub(super) episodes: BTreeMap<EpisodeKey, Arc<act::Episode>>,
     pub(super) partitions: BTreeMap<PartitionName, PartitionStatus>,
     pub(super) watermark: Option<EventTime>,
 }
@@ -140,6 +147,8 @@ impl Status {
         let status = Status {
             started_at: now(),
             inner: RwLock::default(),
+            changes: AtomicU64::new(1),
+            firing: Mutex::new((0, Arc::from([]))),
             news: News::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         };
@@ -234,6 +243,7 @@ impl Status {
         }
         let firing = inner.alerts.len();
         drop(inner);
+        self.changed();
         self.news.push(alert, firing);
     }
 
@@ -242,6 +252,8 @@ impl Status {
         let mut inner = self.write();
         inner.silences = acts.silences().map(|one| (one.id, Arc::clone(one))).collect();
         inner.episodes = acts.episodes().map(|one| (one.key, Arc::clone(one))).collect();
+        drop(inner);
+        self.changed();
     }
 
     /// Silences, or what people did about alerts, are otherwise than before.
@@ -255,6 +267,8 @@ impl Status {
                 ActNews::EpisodeForgotten(key) => drop(inner.episodes.remove(&key)),
             }
         }
+        drop(inner);
+        self.changed();
     }
 
     /// All silences, those that are over included as long as they are remembered.
@@ -264,7 +278,7 @@ impl Status {
 
     /// What people did about an alert: of its episode that fires, else of the latest. `None` if it never
     /// fired, or ended long ago.
-    pub fn acts(&self, fingerprint: Fingerprint) -> Option<Arc<Episode>> {
+    pub fn acts(&self, fingerprint: Fingerprint) -> Option<Arc<act::Episode>> {
         let key = |starts_at| EpisodeKey { fingerprint, starts_at };
         let inner = self.read();
         let all = inner.episodes.range(key(EventTime::MIN)..=key(EventTime::MAX));
@@ -273,13 +287,32 @@ impl Status {
     }
 
     /// What people did about one episode of an alert.
-    pub fn acts_of(&self, key: EpisodeKey) -> Option<Arc<Episode>> {
+    pub fn acts_of(&self, key: EpisodeKey) -> Option<Arc<act::Episode>> {
         self.read().episodes.get(&key).cloned()
     }
 
     /// All episodes that are remembered. Cost: a pointer each, for a moment under the lock.
-    pub fn episodes(&self) -> Vec<Arc<Episode>> {
+    pub fn episodes(&self) -> Vec<Arc<act::Episode>> {
         self.read().episodes.values().cloned().collect()
+    }
+
+    /// What fires, as lists show it. Cost: all that fires, once after a change of any.
+    pub(super) fn firing(&self) -> Arc<[Arc<Episode>]> {
+        let change = self.changes.load(Ordering::Acquire);
+        let mut known = self.firing.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != change {
+            let inner = self.read();
+            let episode = |alert: &Alert| {
+                let acts = inner.episodes.get(&EpisodeKey::of(alert)).cloned();
+                Arc::new(Episode { acts, ..Episode::of_alert(alert) })
+            };
+            *known = (change, inner.alerts.values().map(episode).collect());
+        }
+        Arc::clone(&known.1)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// How many alerts fire.

@@ -41,6 +41,7 @@ mod intake;
 mod intake_bent;
 mod kinds;
 mod ledger;
+mod many_firing;
 mod newest_kubernetes;
 mod padding;
 mod permissions;

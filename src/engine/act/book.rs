@@ -81,6 +81,8 @@ pub struct Acts {
     pub(super) episodes: BTreeMap<EpisodeKey, Arc<Episode>>,
     /// Those that fire.
     pub(super) firing: BTreeSet<EpisodeKey>,
+    /// Those of them that a silence hides.
+    silenced: BTreeSet<EpisodeKey>,
     pub(super) silences: BTreeMap<SilenceId, Arc<Silence>>,
     pub(super) done: BTreeMap<ActId, Done>,
     /// Bytes of all deeds, about.
@@ -129,13 +131,9 @@ impl Acts {
         self.silences.values().filter(is_active).count()
     }
 
-    /// How many alerts fire and are silenced. Cost: all that fire, if there is a silence.
+    /// How many alerts fire and are silenced.
     pub fn silenced_count(&self) -> usize {
-        if self.active_count() == 0 {
-            return 0;
-        }
-        let firing = self.firing.iter().filter_map(|key| self.episodes.get(key));
-        firing.filter(|episode| !episode.silenced_by.is_empty()).count()
+        self.silenced.len()
     }
 
     /// Everything counted since start.
@@ -268,6 +266,13 @@ impl Acts {
     }
 
     fn changed(&mut self, key: EpisodeKey) {
+        let is_silenced =
+            |episode: &Arc<Episode>| episode.is_firing() && !episode.silenced_by.is_empty();
+        if self.episodes.get(&key).is_some_and(is_silenced) {
+            self.silenced.insert(key);
+        } else {
+            self.silenced.remove(&key);
+        }
         self.dirty.insert(ActStateKey::Episode(key));
         self.seen.insert(Seen::Episode(key));
     }
@@ -573,6 +578,10 @@ impl Acts {
                 Arc::make_mut(episode).silenced_by.retain(hides);
             }
         }
+        let is_silenced = |key: &&EpisodeKey| {
+            self.episodes.get(key).is_some_and(|episode| !episode.silenced_by.is_empty())
+        };
+        self.silenced = self.firing.iter().filter(is_silenced).copied().collect();
         let mut hiding: BTreeMap<SilenceId, u64> = BTreeMap::new();
         for episode in self.firing.iter().filter_map(|key| self.episodes.get(key)) {
             for silence in &episode.silenced_by {

@@ -6,10 +6,12 @@ use std::cmp::Reverse;
 
 use hashbrown::HashMap;
 
-use super::{Audience, Group, GroupedAlert, NotifyReason, grouped_alert::News};
-use crate::engine::{
-    alert::Fingerprint, limits::ALERTS_PER_NOTIFICATION_MAX, rule::Severity, time::WallTime,
+use super::{
+    Audience, Group, GroupedAlert, NotifyReason,
+    due::{Pace, not_before, repeat_of},
+    grouped_alert::News,
 };
+use crate::engine::{alert::Fingerprint, limits::ALERTS_PER_NOTIFICATION_MAX, time::WallTime};
 
 /// What a group has to say, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,77 +67,34 @@ pub(in crate::engine) struct Verdict {
 }
 
 impl Group {
-    /// When there is something to say of an alert, or again.
-    fn news_due(&self, grouped: &GroupedAlert, news: News) -> WallTime {
-        if let Some(refused) = grouped.refused {
-            return refused.until.max(self.not_before(grouped, news));
-        }
+    /// When it says something of this pace that is not to be said before some time.
+    fn due_at(&self, (pace, not_before): (Pace, WallTime)) -> WallTime {
         let grouping = &self.policy.grouping;
-        let is_grave = grouped.latest.severity >= Severity::High;
-        let Some(spoke_at) = self.sent_at.max(self.refused_at) else {
-            return if is_grave { self.created_at } else { self.created_at.plus(grouping.wait) };
-        };
-        let is_urgent = match self.policy.audience {
-            Audience::People | Audience::Editable => {
-                is_grave && matches!(news, News::New | News::Severity)
+        match pace {
+            Pace::Own => not_before,
+            Pace::Repeat => {
+                self.sent_at.unwrap_or(self.created_at).plus(grouping.repeat).max(not_before)
             }
-            Audience::Machine | Audience::Resend => news != News::Revised,
-        };
-        let pause =
-            if is_urgent { grouping.wait.min(grouping.interval) } else { grouping.interval };
-        spoke_at.plus(pause).max(self.not_before(grouped, news))
-    }
-
-    /// Alertmanager must have had time to tell that an alert fires before it hears that it ended.
-    fn not_before(&self, grouped: &GroupedAlert, news: News) -> WallTime {
-        if self.policy.audience == Audience::Resend && news == News::Resolved {
-            grouped.since.plus(self.policy.grouping.repeat)
-        } else {
-            WallTime::MIN
+            Pace::News { is_grave, is_urgent } => match self.sent_at.max(self.refused_at) {
+                None if is_grave => self.created_at,
+                None => self.created_at.plus(grouping.wait),
+                Some(spoke_at) if is_urgent => {
+                    spoke_at.plus(grouping.wait.min(grouping.interval)).max(not_before)
+                }
+                Some(spoke_at) => spoke_at.plus(grouping.interval).max(not_before),
+            },
         }
     }
 
-    /// When an alert of which nothing is new is to be named again.
-    fn repeat_due(&self, grouped: &GroupedAlert) -> Option<WallTime> {
-        let repeat = self.policy.grouping.repeat;
-        if repeat.is_zero() || grouped.is_not_repeated(&self.policy) {
-            return None;
-        }
-        let due = match self.policy.audience {
-            Audience::People | Audience::Editable => {
-                grouped.is_firing().then(|| self.sent_at.unwrap_or(self.created_at).plus(repeat))
-            }
-            Audience::Machine => grouped.is_firing().then(|| grouped.told_at.plus(repeat)),
-            Audience::Resend => Some(grouped.told_at.plus(repeat)),
-        };
-        due.map(|due| due.max(grouped.held_until()))
-    }
-
-    /// When it has to be looked at. Cost: one step for each alert.
+    /// When it has to be looked at. Cost: the same, however many alerts it has.
     pub(in crate::engine) fn verdict(&self) -> Verdict {
-        let mut verdict = Verdict::default();
-        let earlier = |time: &mut Option<WallTime>, other: Option<WallTime>| {
-            *time = [*time, other].into_iter().flatten().min();
-        };
-        let progress = self.owed.as_ref().map(|owed| &owed.progress);
-        verdict.failing_since = progress.and_then(|progress| progress.failing_since);
-        for grouped in self.alerts.values() {
-            let news = grouped.news(&self.policy);
-            let refused = grouped.refused.filter(|_| !grouped.is_held || news.is_some());
-            earlier(&mut verdict.failing_since, refused.map(|refused| refused.since));
-            verdict.has_news |= news.is_some();
-            earlier(
-                &mut verdict.due,
-                match news {
-                    Some(news) => Some(self.news_due(grouped, news)),
-                    None => self.repeat_due(grouped),
-                },
-            );
-            if !grouped.is_firing() {
-                earlier(&mut verdict.sweep, Some(grouped.leaves_at(&self.policy)));
-            }
+        let owed_in_vain = self.owed.as_ref().and_then(|owed| owed.progress.failing_since);
+        Verdict {
+            due: self.alerts.dues().map(|first| self.due_at(first)).min(),
+            has_news: self.alerts.has_news(),
+            sweep: self.alerts.leaves_first(),
+            failing_since: owed_in_vain.into_iter().chain(self.alerts.refused_since()).min(),
         }
-        verdict
     }
 
     /// What it has to say now. Cost: one step for each alert, and a sort of those chosen.
@@ -143,11 +102,12 @@ impl Group {
         let mut tally = Tally { has_spoken: self.sent_at.is_some(), ..Tally::default() };
         let mut chosen: Vec<(Fingerprint, &GroupedAlert, bool)> = Vec::new();
         let mut held_count = 0;
-        for (fingerprint, grouped) in &self.alerts {
+        for (fingerprint, grouped) in self.alerts.iter() {
             let is_shown_firing = grouped.is_firing() && !grouped.is_held;
             tally.firing_count += u64::from(is_shown_firing);
-            let news =
-                grouped.news(&self.policy).filter(|news| now >= self.not_before(grouped, *news));
+            let news = grouped
+                .news(&self.policy)
+                .filter(|news| now >= not_before(grouped, *news, &self.policy));
             if grouped.held_until() > now {
                 held_count += u64::from(news.is_some());
                 continue;
@@ -158,14 +118,15 @@ impl Group {
                 Some(News::Severity | News::Revised) => tally.updated_count += 1,
                 None => {}
             }
-            let is_due = self.repeat_due(grouped).is_some_and(|due| due <= now);
+            let repeat = repeat_of(grouped, &self.policy);
+            let is_due = repeat.is_some_and(|repeat| self.due_at(repeat) <= now);
             tally.is_repeat_due |= is_due;
             let is_shown = match self.policy.audience {
                 Audience::People | Audience::Editable => is_shown_firing,
                 Audience::Machine | Audience::Resend => is_due,
             };
             if news.is_some() || is_shown {
-                chosen.push((*fingerprint, grouped, news.is_some()));
+                chosen.push((fingerprint, grouped, news.is_some()));
             }
         }
         let reason = notify_reason(&tally);

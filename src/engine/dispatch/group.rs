@@ -3,8 +3,8 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
-    Audience, Form, GroupStateKey, Notification, NotificationId, OutcomeReason, Policy, Receipt,
-    Refusal,
+    Audience, Form, GroupStateKey, Members, Notification, NotificationId, OutcomeReason, Policy,
+    Receipt, Refusal,
     grouped_alert::{GroupedAlert, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
@@ -32,7 +32,7 @@ pub(in crate::engine) struct Group {
     pub(in crate::engine) policy: Policy,
     pub(in crate::engine) is_overflow: bool,
     pub(in crate::engine) labels: BTreeMap<String, String>,
-    pub(in crate::engine) alerts: BTreeMap<Fingerprint, GroupedAlert>,
+    pub(in crate::engine) alerts: Members,
     pub(in crate::engine) created_at: WallTime,
     pub(in crate::engine) sent_at: Option<WallTime>,
     /// When the receiver last refused something.
@@ -106,7 +106,7 @@ impl Group {
             policy,
             is_overflow: false,
             labels,
-            alerts: BTreeMap::new(),
+            alerts: Members::default(),
             created_at: now,
             sent_at: None,
             refused_at: None,
@@ -122,11 +122,15 @@ impl Group {
 
     /// Takes a newer snapshot of one of its alerts; whether it is one.
     pub(in crate::engine) fn update(&mut self, alert: &Arc<Alert>) -> bool {
-        let Some(grouped) = self.alerts.get_mut(&alert.fingerprint) else { return false };
-        let changed = grouped.update(alert);
-        if changed && let Some(refused) = &mut grouped.refused {
-            refused.hasten(&self.policy);
-        }
+        let policy = &self.policy;
+        let updated = self.alerts.change(alert.fingerprint, policy, |grouped| {
+            let changed = grouped.update(alert);
+            if changed && let Some(refused) = &mut grouped.refused {
+                refused.hasten(policy);
+            }
+            changed
+        });
+        let changed = updated == Some(true);
         if let Some(owed) = self.owed.as_mut().filter(|_| changed) {
             owed.progress.is_stale = true;
         }
@@ -141,20 +145,24 @@ impl Group {
         is_held: bool,
         acknowledged: Option<(Severity, String)>,
     ) -> Option<bool> {
-        let grouped = self.alerts.get_mut(&fingerprint).filter(|grouped| grouped.is_firing())?;
+        let grouped = self.alerts.get(fingerprint).filter(|grouped| grouped.is_firing())?;
         let was_held = grouped.is_held;
-        let changed = was_held != is_held || grouped.acknowledged != acknowledged;
-        if is_held
-            && !was_held
-            && let Some(owed) = self.owed.as_ref().filter(|owed| owed.was_handed_out)
-        {
-            let says_so = |(named, told): &(Fingerprint, Told)| {
-                *named == fingerprint && told.state == AlertState::Firing
-            };
-            grouped.may_be_believed |= owed.told.iter().any(says_so);
+        if was_held == is_held && grouped.acknowledged == acknowledged {
+            return None;
         }
-        (grouped.is_held, grouped.acknowledged) = (is_held, acknowledged);
-        changed.then_some(was_held)
+        let is_out = is_held
+            && !was_held
+            && self.owed.as_ref().is_some_and(|owed| {
+                let says_so = |(named, told): &(Fingerprint, Told)| {
+                    *named == fingerprint && told.state == AlertState::Firing
+                };
+                owed.was_handed_out && owed.told.iter().any(says_so)
+            });
+        self.alerts.change(fingerprint, &self.policy, |grouped| {
+            grouped.may_be_believed |= is_out;
+            (grouped.is_held, grouped.acknowledged) = (is_held, acknowledged);
+            was_held
+        })
     }
 
     /// What is owed is replaced. The receiver may have it all the same, if it was handed out, and believe that
@@ -165,11 +173,11 @@ impl Group {
         };
         let mut uncertain = Vec::new();
         for (fingerprint, told) in &owed.told {
+            let is_known = |grouped: &GroupedAlert| grouped.is_believed_firing();
             if told.state == AlertState::Firing
-                && let Some(grouped) = self.alerts.get_mut(fingerprint)
-                && !grouped.is_believed_firing()
+                && !self.alerts.get(*fingerprint).is_none_or(is_known)
             {
-                grouped.may_be_believed = true;
+                self.alerts.change(*fingerprint, &self.policy, |one| one.may_be_believed = true);
                 uncertain.push(*fingerprint);
             }
         }
@@ -189,29 +197,7 @@ impl Group {
                 grouped.number_from(told.episode + 1);
             }
         }
-        self.alerts.insert(fingerprint, grouped);
-    }
-
-    /// The alert to drop at a limit, so that there is room for an alert: the one that ended longest ago, else
-    /// one of whoever has most of them here. `None` if the new one would be another of these.
-    pub(in crate::engine) fn victim(&self, newcomer: &Alert) -> Option<Fingerprint> {
-        let ended = self.alerts.iter().filter(|(_, member)| !member.is_firing());
-        let ended =
-            ended.min_by_key(|(fingerprint, member)| (member.latest.changed_at, **fingerprint));
-        if let Some((fingerprint, _)) = ended {
-            return Some(*fingerprint);
-        }
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for member in self.alerts.values() {
-            *counts.entry(member.latest.who()).or_default() += 1;
-        }
-        let own = counts.get(&newcomer.who()).copied().unwrap_or(0);
-        let (noisiest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        let of_noisiest = self.alerts.iter().filter(|(_, m)| m.latest.who() == noisiest);
-        let least = of_noisiest.min_by_key(|(fingerprint, member)| {
-            (!member.is_new(), member.latest.severity, **fingerprint)
-        });
-        least.filter(|_| most > own + 1).map(|(fingerprint, _)| *fingerprint)
+        self.alerts.insert(fingerprint, grouped, &self.policy);
     }
 
     /// Makes the notification that is due now, in place of one that is owed and not in flight.
@@ -227,7 +213,7 @@ impl Group {
         let mut news = Vec::new();
         let mut form = Form::Full;
         for fingerprint in selection.fingerprints {
-            let member = self.alerts.get(&fingerprint).expect("selected among the alerts");
+            let member = self.alerts.get(fingerprint).expect("selected among the alerts");
             form = form.max(member.refused.map_or(Form::Full, |refused| refused.form));
             if member.is_new() {
                 news.push((Reverse(member.latest.severity), fingerprint, member.latest.who()));
@@ -282,14 +268,14 @@ impl Group {
             (Some(owed), Audience::Resend) => owed
                 .told
                 .iter()
-                .filter_map(|(fingerprint, _)| self.alerts.get(fingerprint)?.relabelled(now))
+                .filter_map(|(fingerprint, _)| self.alerts.get(*fingerprint)?.relabelled(now))
                 .collect(),
             _ => Vec::new(),
         };
         let owed = self.owed.as_mut()?;
         owed.progress.phase = Phase::Launched;
         let is_new =
-            |alert: &&Alert| self.alerts.get(&alert.fingerprint).is_some_and(GroupedAlert::is_new);
+            |alert: &&Alert| self.alerts.get(alert.fingerprint).is_some_and(GroupedAlert::is_new);
         let new_count = owed.notification.alerts.iter().take_while(is_new).count();
         let before = &owed.notification;
         if (before.sent_at, before.new_count) != (now, new_count) || before.relabelled != relabelled
@@ -331,8 +317,10 @@ impl Group {
         }
         let mut changed = Vec::new();
         for (fingerprint, told) in owed.told {
-            let Some(grouped) = self.alerts.get_mut(&fingerprint) else { continue };
-            if grouped.note(now, told) {
+            let noted =
+                self.alerts.change(fingerprint, &self.policy, |grouped| grouped.note(now, told));
+            let Some(is_more) = noted else { continue };
+            if is_more {
                 changed.push(GroupStateKey::Alert(self.key, fingerprint));
             }
             changed.push(GroupStateKey::ToldAt(self.key, fingerprint));
@@ -352,11 +340,12 @@ impl Group {
         let company = owed.told.len();
         let mut refused = Vec::new();
         for (place, (fingerprint, _)) in owed.told.into_iter().enumerate() {
-            let Some(grouped) = self.alerts.get_mut(&fingerprint) else { continue };
-            let place = (place, company);
-            let after = Refusal::after(grouped.refused, now, since, reason, &self.policy, place);
-            grouped.refused = Some(after);
-            refused.push(fingerprint);
+            let (policy, place) = (&self.policy, (place, company));
+            let noted = self.alerts.change(fingerprint, policy, |grouped| {
+                let after = Refusal::after(grouped.refused, now, since, reason, policy, place);
+                grouped.refused = Some(after);
+            });
+            refused.extend(noted.map(|()| fingerprint));
         }
         refused
     }
@@ -370,12 +359,16 @@ impl Group {
             let asked = owed.progress.asked_until.unwrap_or(WallTime::MIN);
             owed.progress.phase = Phase::Waiting(until.min(now.max(asked)));
         }
-        let refused = self.alerts.iter_mut().filter_map(|(fingerprint, grouped)| {
-            let refused = grouped.refused.as_mut().filter(|refused| refused.until > now)?;
-            refused.until = now;
-            Some(*fingerprint)
-        });
+        let is_held_back = |(_, grouped): &(Fingerprint, &GroupedAlert)| {
+            grouped.refused.is_some_and(|refused| refused.until > now)
+        };
+        let refused = self.alerts.iter().filter(is_held_back).map(|(fingerprint, _)| fingerprint);
         let refused: Vec<Fingerprint> = refused.collect();
+        for fingerprint in &refused {
+            self.alerts.change(*fingerprint, &self.policy, |grouped| {
+                grouped.refused.as_mut().map(|refused| refused.until = now)
+            });
+        }
         if !refused.is_empty() {
             self.refused_at = None;
         }
@@ -388,18 +381,22 @@ impl Group {
         now: WallTime,
     ) -> (Vec<Fingerprint>, Vec<Arc<Alert>>) {
         let (mut done, mut expired) = (Vec::new(), Vec::new());
-        self.alerts.retain(|fingerprint, grouped| {
-            if now < grouped.leaves_at(&self.policy) {
-                return true;
-            }
+        for fingerprint in self.alerts.leaving(now) {
+            let Some(grouped) = self.alerts.remove(fingerprint) else { continue };
             if grouped.news(&self.policy).is_none() {
-                done.push(*fingerprint);
+                done.push(fingerprint);
             } else {
-                expired.push(Arc::clone(&grouped.latest));
+                expired.push(grouped.latest);
             }
-            false
-        });
+        }
         (done, expired)
+    }
+
+    /// Goes on under another policy. Cost: all its alerts.
+    pub(in crate::engine) fn under(mut self, policy: Policy) -> Group {
+        self.policy = policy;
+        self.alerts.change_all(&self.policy, |_| {});
+        self
     }
 
     /// Clamps all times to a clock that was set back.
@@ -407,7 +404,7 @@ impl Group {
         self.created_at = self.created_at.min(now);
         self.sent_at = self.sent_at.map(|sent_at| sent_at.min(now));
         self.refused_at = self.refused_at.map(|refused_at| refused_at.min(now));
-        self.alerts.values_mut().for_each(|grouped| grouped.rebase(now, &self.policy));
+        self.alerts.change_all(&self.policy, |grouped| grouped.rebase(now, &self.policy));
         if let Some(owed) = &mut self.owed {
             let progress = &mut owed.progress;
             progress.failing_since = progress.failing_since.map(|since| since.min(now));

@@ -36,9 +36,35 @@ struct Part {
 pub(in crate::engine) struct Inhibitor {
     rules: Vec<InhibitRule>,
     parts: BTreeMap<Fingerprint, Vec<Part>>,
-    /// Sources, with whether they are targets too.
-    sources: BTreeMap<Meeting, BTreeMap<Fingerprint, bool>>,
+    sources: BTreeMap<Meeting, Sources>,
     targets: BTreeMap<Meeting, BTreeSet<Fingerprint>>,
+}
+
+/// How many sources meet somewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sources {
+    /// Those that are no targets.
+    only: usize,
+    /// Those that are targets too.
+    both: usize,
+}
+
+impl Sources {
+    fn of(part: &Part) -> Sources {
+        let is_both = part.is_source && part.is_target;
+        let only = usize::from(part.is_source && !part.is_target);
+        Sources { only, both: usize::from(is_both) }
+    }
+
+    /// Whether they hide a target; a `both` is not hidden by others that are both, itself among them.
+    const fn hide(self, is_both: bool) -> bool {
+        self.only > 0 || (self.both > 0 && !is_both)
+    }
+
+    /// Whether other targets than before are hidden.
+    const fn hide_as(self, other: Sources) -> bool {
+        self.hide(true) == other.hide(true) && self.hide(false) == other.hide(false)
+    }
 }
 
 impl Inhibitor {
@@ -48,7 +74,8 @@ impl Inhibitor {
     }
 
     /// An alert fires with these labels, or, without any, fires no longer. Returns the alerts that may be
-    /// hidden otherwise than before. Cost: all rules, and the targets of those that it is a source of.
+    /// hidden otherwise than before. Cost: all rules, and, if it is the first source of one or the last, its
+    /// targets.
     pub(in crate::engine) fn set(
         &mut self,
         fingerprint: Fingerprint,
@@ -59,28 +86,21 @@ impl Inhibitor {
         if before == parts {
             return BTreeSet::new();
         }
-        let mut touched = BTreeSet::from([fingerprint]);
-        for part in self.parts.remove(&fingerprint).unwrap_or_default() {
-            touched.extend(self.targets_of(&part));
-            remove(&mut self.sources, &part.meeting, |sources| {
-                sources.remove(&fingerprint);
-                sources.is_empty()
-            });
-            remove(&mut self.targets, &part.meeting, |targets| {
-                targets.remove(&fingerprint);
-                targets.is_empty()
-            });
+        let before = self.parts.remove(&fingerprint).unwrap_or_default();
+        let meetings = before.iter().chain(&parts).map(|part| part.meeting.clone());
+        let were: BTreeMap<Meeting, Sources> =
+            meetings.map(|meeting| (meeting.clone(), self.sources_at(&meeting))).collect();
+        for part in &before {
+            self.take_out(fingerprint, part);
         }
         for part in &parts {
-            let meeting = || part.meeting.clone();
-            if part.is_source {
-                let sources = self.sources.entry(meeting()).or_default();
-                sources.insert(fingerprint, part.is_target);
+            self.put_in(fingerprint, part);
+        }
+        let mut touched = BTreeSet::from([fingerprint]);
+        for (meeting, were) in were {
+            if !self.sources_at(&meeting).hide_as(were) {
+                touched.extend(self.targets.get(&meeting).into_iter().flatten().copied());
             }
-            if part.is_target {
-                self.targets.entry(meeting()).or_default().insert(fingerprint);
-            }
-            touched.extend(self.targets_of(part));
         }
         if !parts.is_empty() {
             self.parts.insert(fingerprint, parts);
@@ -91,16 +111,41 @@ impl Inhibitor {
     /// Whether something hides an alert that fires.
     pub(in crate::engine) fn is_hidden(&self, fingerprint: Fingerprint) -> bool {
         let parts = self.parts.get(&fingerprint).map(Vec::as_slice).unwrap_or_default();
-        parts.iter().filter(|part| part.is_target).any(|part| {
-            let sources = self.sources.get(&part.meeting).into_iter().flatten();
-            let mut others = sources.filter(|(source, _)| **source != fingerprint);
-            others.any(|(_, is_both)| !(*is_both && part.is_source))
-        })
+        let mut targets = parts.iter().filter(|part| part.is_target);
+        targets.any(|part| self.sources_at(&part.meeting).hide(part.is_source))
     }
 
-    fn targets_of(&self, part: &Part) -> impl Iterator<Item = Fingerprint> {
-        let targets = self.targets.get(&part.meeting).filter(|_| part.is_source);
-        targets.into_iter().flatten().copied()
+    fn sources_at(&self, meeting: &Meeting) -> Sources {
+        self.sources.get(meeting).copied().unwrap_or_default()
+    }
+
+    fn put_in(&mut self, fingerprint: Fingerprint, part: &Part) {
+        if part.is_source {
+            let more = Sources::of(part);
+            let sources = self.sources.entry(part.meeting.clone()).or_default();
+            sources.only += more.only;
+            sources.both += more.both;
+        }
+        if part.is_target {
+            self.targets.entry(part.meeting.clone()).or_default().insert(fingerprint);
+        }
+    }
+
+    fn take_out(&mut self, fingerprint: Fingerprint, part: &Part) {
+        if let Some(sources) = self.sources.get_mut(&part.meeting) {
+            let less = Sources::of(part);
+            sources.only -= less.only;
+            sources.both -= less.both;
+            if *sources == Sources::default() {
+                self.sources.remove(&part.meeting);
+            }
+        }
+        if let Some(targets) = self.targets.get_mut(&part.meeting) {
+            targets.remove(&fingerprint);
+            if targets.is_empty() {
+                self.targets.remove(&part.meeting);
+            }
+        }
     }
 
     fn parts_of(&self, labels: &BTreeMap<String, String>) -> Vec<Part> {
@@ -112,16 +157,5 @@ impl Inhibitor {
             is_target: all(&rule.target),
         });
         parts.filter(|part| part.is_source || part.is_target).collect()
-    }
-}
-
-/// Changes what meets somewhere, and forgets the place if nothing is left there.
-fn remove<V>(
-    map: &mut BTreeMap<Meeting, V>,
-    meeting: &Meeting,
-    is_empty_after: impl FnOnce(&mut V) -> bool,
-) {
-    if map.get_mut(meeting).is_some_and(is_empty_after) {
-        map.remove(meeting);
     }
 }

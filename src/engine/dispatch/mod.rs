@@ -21,11 +21,13 @@
 //! - Recipients of one notifier (mailboxes, peers of a cluster) are told each by himself.
 
 mod counts;
+mod due;
 mod evaluate;
 mod group;
 mod grouped_alert;
 mod inhibit;
 mod matcher;
+mod members;
 mod plan;
 mod refusal;
 mod state;
@@ -50,6 +52,7 @@ pub use trouble::ReceiverState;
 pub(in crate::engine) use group::{Group, Owed, Phase, Progress, backoff, ledger_detail};
 pub(in crate::engine) use grouped_alert::GroupedAlert;
 pub(in crate::engine) use inhibit::Inhibitor;
+pub(in crate::engine) use members::Members;
 pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
 pub(in crate::engine) use state::{read_entries, value_of};

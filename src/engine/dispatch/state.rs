@@ -17,8 +17,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Notification,
-    Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
+    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Members,
+    Notification, Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
     grouped_alert::{Carried, Told},
     plan::RouteId,
 };
@@ -126,7 +126,7 @@ pub(in crate::engine) fn value_of(
             let more = GroupMore { thread, refused_at: group.refused_at };
             Some(encode(VERSION_2, &(record, more)))
         }
-        GroupStateKey::Alert(_, fingerprint) => group.alerts.get(&fingerprint).map(|grouped| {
+        GroupStateKey::Alert(_, fingerprint) => group.alerts.get(fingerprint).map(|grouped| {
             let record = GroupedAlertRecord::<&Alert> {
                 latest: &grouped.latest,
                 episode: grouped.episode,
@@ -169,8 +169,7 @@ pub(in crate::engine) fn value_of(
             encode(VERSION_1, &record)
         }),
         GroupStateKey::ToldAt(_, fingerprint) => {
-            let grouped =
-                group.alerts.get(&fingerprint).filter(|grouped| grouped.told.is_some())?;
+            let grouped = group.alerts.get(fingerprint).filter(|grouped| grouped.told.is_some())?;
             Some(encode(VERSION_1, &grouped.told_at))
         }
     }
@@ -254,7 +253,7 @@ fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
             },
             is_overflow: record.is_overflow,
             labels: record.labels,
-            alerts: BTreeMap::new(),
+            alerts: Members::default(),
             created_at: record.created_at,
             sent_at: record.sent_at,
             refused_at: more.refused_at,
@@ -287,7 +286,7 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
                 may_be_believed: matches!(value.first(), Some(&(HELD_UNCERTAIN | UNCERTAIN))),
                 acknowledged: None,
             };
-            group.alerts.insert(fingerprint, grouped);
+            group.alerts.insert(fingerprint, grouped, &group.policy);
         }
         GroupStateKey::Owed(_) => {
             let record: OwedRecord<Notification> = decode(value)?;
@@ -318,7 +317,8 @@ fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
             };
         }
         GroupStateKey::ToldAt(_, fingerprint) => {
-            group.alerts.get_mut(&fingerprint)?.told_at = decode(value)?;
+            let told_at = decode(value)?;
+            group.alerts.change(fingerprint, &group.policy, |grouped| grouped.told_at = told_at)?;
         }
         GroupStateKey::Group(_) => return None,
     }

@@ -18,24 +18,24 @@ impl Dispatcher {
         self.groups.clear();
         self.holders.clear();
         self.group_counts.clear();
+        self.sizes.clear();
+        self.pending.clear();
         self.timers.clear();
         self.in_flight.clear();
         let mut firing: BTreeMap<Fingerprint, Arc<Alert>> = BTreeMap::new();
         let mut known: BTreeMap<Fingerprint, Arc<Alert>> = BTreeMap::new();
         let mut orphaned = Vec::new();
         for (identity, mut group) in groups {
-            for grouped in group.alerts.values_mut() {
-                share(&mut known, &mut grouped.latest);
-            }
+            group.alerts.change_all(&group.policy, |one| share(&mut known, &mut one.latest));
             for (fingerprint, grouped) in group.alerts.iter().filter(|(_, m)| m.is_firing()) {
-                firing.insert(*fingerprint, Arc::clone(&grouped.latest));
+                firing.insert(fingerprint, Arc::clone(&grouped.latest));
             }
             let slot = self.plan.slots.iter().position(|slot| slot.identity == identity);
             let policy = slot.and_then(|slot| self.plan.policy(slot, group.route));
             let same_grouping =
                 policy.filter(|policy| policy.grouping.by == group.policy.grouping.by);
             match (slot, same_grouping) {
-                (Some(slot), Some(policy)) => self.keep_group(now, slot, Group { policy, ..group }),
+                (Some(slot), Some(policy)) => self.keep_group(now, slot, group.under(policy)),
                 (Some(_), None) => orphaned.push((slot, group)),
                 (None, _) => {
                     // What the notifier was told as a whole each of its recipients was told.
@@ -84,11 +84,13 @@ impl Dispatcher {
                 self.set_slot_timer(slot, until);
             }
         }
-        for fingerprint in group.alerts.keys() {
-            self.holders.insert((*fingerprint, slot), key);
+        for (fingerprint, _) in group.alerts.iter() {
+            self.holders.insert((fingerprint, slot), key);
         }
         *self.group_counts.entry((slot, group.route)).or_default() += 1;
+        self.sizes.insert((group.alerts.len(), key));
         self.groups.insert(key, group);
+        self.note_pending(key);
         self.set_timer(key, Some(now));
     }
 
@@ -97,7 +99,7 @@ impl Dispatcher {
     fn move_alerts(&mut self, now: WallTime, slot: Option<usize>, group: Group) {
         let (key, sent_at, receipt) = (group.key, group.sent_at, group.receipt);
         self.mark_owed(key);
-        for (fingerprint, grouped) in group.alerts {
+        for (fingerprint, grouped) in group.alerts.into_all() {
             self.mark_gone(key, fingerprint);
             let alert = Arc::clone(&grouped.latest);
             let targets = self.plan.targets(&alert.labels);

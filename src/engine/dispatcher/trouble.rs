@@ -24,7 +24,7 @@ impl Dispatcher {
             receiver: &slot.receiver,
             kind: &slot.kind,
             recipient: slot.recipient.as_deref(),
-            failing_since: state.failing.values().min().copied(),
+            failing_since: state.failing.first(),
             is_in_trouble: state.trouble.is_some(),
             words: &state.words,
         })
@@ -66,12 +66,7 @@ impl Dispatcher {
         key: GroupKey,
         since: Option<WallTime>,
     ) {
-        let state = self.slot_state(slot);
-        let before = match since {
-            Some(since) => state.failing.insert(key, since),
-            None => state.failing.remove(&key),
-        };
-        if before != since {
+        if self.slot_state(slot).failing.set(key, since) {
             self.judge(now, slot);
         }
     }
@@ -80,7 +75,7 @@ impl Dispatcher {
     pub(super) fn judge(&mut self, now: WallTime, slot: usize) {
         let failing_after = self.plan.slot(slot).failing_after;
         let state = self.slot_state(slot);
-        let since = state.failing.values().min().copied();
+        let since = state.failing.first();
         let (trouble, words) = (state.trouble.clone(), state.words.clone());
         let due = since.map(|since| since.plus(failing_after));
         let told = match (since, trouble) {
@@ -111,10 +106,10 @@ impl Dispatcher {
         groups: &[(String, Group)],
     ) -> BTreeMap<String, Arc<Alert>> {
         let mut troubles = BTreeMap::new();
-        let alerts = groups.iter().flat_map(|(_, group)| group.alerts.values());
+        let alerts = groups.iter().flat_map(|(_, group)| group.alerts.iter());
         let own = self.slots.iter_mut().filter_map(|state| state.trouble.take());
-        let told = alerts.filter(|alert| alert.is_firing());
-        for alert in own.chain(told.map(|alert| Arc::clone(&alert.latest))) {
+        let told = alerts.filter(|(_, alert)| alert.is_firing());
+        for alert in own.chain(told.map(|(_, alert)| Arc::clone(&alert.latest))) {
             if let Some(identity) = about(&alert).map(str::to_owned) {
                 troubles.insert(identity, alert);
             }
@@ -135,11 +130,11 @@ impl Dispatcher {
             if let (Some(since), Some(state)) =
                 (group.verdict().failing_since, self.slots.get_mut(group.slot))
             {
-                state.failing.insert(*key, since);
+                state.failing.set(*key, Some(since));
             }
         }
         for (slot, state) in self.slots.iter_mut().enumerate() {
-            if state.trouble.is_some() || !state.failing.is_empty() {
+            if state.trouble.is_some() || state.failing.first().is_some() {
                 state.trouble_at = Some(now);
                 self.timers.insert((now, Timer::Trouble(slot)));
             }

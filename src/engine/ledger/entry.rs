@@ -300,6 +300,27 @@ impl Entry {
     }
 }
 
+/// The name of the count, in an entry of the uses of an exception, of those in one cluster. Clusters without one are not
+/// told apart.
+pub fn uses_in(cluster: &str) -> String {
+    format!("{USES_IN}{cluster}")
+}
+
+/// The name of the fact beside it that says when the last of them was.
+pub fn last_use_in(cluster: &str) -> String {
+    format!("last in {cluster}")
+}
+
+/// How such names begin.
+const USES_IN: &str = "uses in ";
+
+impl Entry {
+    /// Of an entry of the uses of an exception: those of each cluster that is told apart.
+    pub fn uses_by_cluster(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.counts.iter().filter_map(|(name, count)| Some((name.strip_prefix(USES_IN)?, *count)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

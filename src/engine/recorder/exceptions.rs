@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::flood::HOUR;
 use crate::engine::{
     detector::DetectionBatch,
-    ledger::{Entry, EntryKind},
-    limits::EXCEPTION_USES_MAX,
+    ledger::{Entry, EntryKind, last_use_in, uses_in},
+    limits::{EXCEPTION_CLUSTERS_MAX, EXCEPTION_USES_MAX},
     rule::Exception,
     text::{bounded_line, first_of},
     time::EventTime,
@@ -22,6 +22,9 @@ use crate::engine::{
 
 /// Bytes of a text of an exception that are kept: 300.
 const TEXT_BYTES_MAX: usize = 300;
+
+/// Bytes of the name of a cluster that are kept: 100.
+const CLUSTER_BYTES_MAX: usize = 100;
 
 /// Rules that an entry names: 5. Of further ones it says how many.
 const RULES_NAMED: usize = 5;
@@ -32,6 +35,18 @@ pub(super) type UsesKey = (i64, Arc<str>);
 /// Uses of an exception that are not told yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Uses {
+    count: u64,
+    last: Option<EventTime>,
+    owner: String,
+    reason: String,
+    expires: Option<EventTime>,
+    rules: String,
+    by_cluster: BTreeMap<String, (u64, EventTime)>,
+}
+
+/// [`Uses`] as they were stored before clusters were counted by themselves.
+#[derive(Deserialize)]
+struct UsesBefore {
     count: u64,
     last: Option<EventTime>,
     owner: String,
@@ -63,6 +78,9 @@ impl ExceptionHours {
             *uses = uses.with(&used.exception);
             uses.count += used.count;
             uses.last = uses.last.max(Some(used.last));
+            for (cluster, count, last) in &used.by_cluster {
+                uses.add_of(bounded_line(cluster, CLUSTER_BYTES_MAX), *count, *last);
+            }
             self.changed.insert(key);
         }
         left_out
@@ -94,6 +112,27 @@ impl ExceptionHours {
 }
 
 impl Uses {
+    /// Reads stored ones; `None` if they cannot be read.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Uses> {
+        if let Ok(uses) = postcard::from_bytes(bytes) {
+            return Some(uses);
+        }
+        let UsesBefore { count, last, owner, reason, expires, rules } =
+            postcard::from_bytes(bytes).ok()?;
+        Some(Uses { count, last, owner, reason, expires, rules, by_cluster: BTreeMap::new() })
+    }
+
+    /// Adds those of one cluster, if there is room for it.
+    fn add_of(&mut self, cluster: String, count: u64, last: EventTime) {
+        if self.by_cluster.len() >= EXCEPTION_CLUSTERS_MAX
+            && !self.by_cluster.contains_key(&cluster)
+        {
+            return;
+        }
+        let of = self.by_cluster.entry(cluster).or_insert((0, last));
+        *of = (of.0 + count, of.1.max(last));
+    }
+
     /// The same numbers, with what is said of the exception now.
     fn with(&self, exception: &Exception) -> Uses {
         let text = |text: &Option<String>| {
@@ -106,19 +145,24 @@ impl Uses {
             reason: text(&exception.reason),
             expires: exception.expires,
             rules: bounded_line(&first_of(&exception.counted_in, RULES_NAMED), TEXT_BYTES_MAX),
+            by_cluster: self.by_cluster.clone(),
         }
     }
 
     fn entry(self, (hour, name): &UsesKey) -> Entry {
         let expires = self.expires.map(EventTime::rfc3339).unwrap_or_default();
-        Entry::new(EntryKind::Exception, name, "used")
+        let entry = Entry::new(EntryKind::Exception, name, "used")
             .by(&self.owner)
             .at(EventTime::from_micros(hour.saturating_mul(HOUR)))
             .detail(&self.reason)
             .fact("expires", &expires)
             .fact("rules", &self.rules)
             .fact("last", &self.last.map(EventTime::rfc3339).unwrap_or_default())
-            .count("uses", self.count)
+            .count("uses", self.count);
+        self.by_cluster.into_iter().fold(entry, |entry, (cluster, (count, last))| {
+            let entry = entry.count(&uses_in(&cluster), count);
+            entry.fact(&last_use_in(&cluster), &last.rfc3339())
+        })
     }
 }
 
@@ -131,7 +175,9 @@ mod tests {
         let used = names.iter().map(|(index, name, count)| {
             let exception = Exception { name: (*name).to_owned(), ..Exception::default() };
             let last = EventTime::from_micros(hour * HOUR + 7);
-            let uses = ExceptionUses { exception: Arc::new(exception), count: *count, last };
+            let by_cluster = vec![(Arc::from("prod"), *count, last)];
+            let exception = Arc::new(exception);
+            let uses = ExceptionUses { exception, count: *count, last, by_cluster };
             ((hour, ExceptionIndex(*index)), uses)
         });
         DetectionBatch { exceptions: used.collect(), ..DetectionBatch::default() }

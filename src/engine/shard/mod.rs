@@ -242,17 +242,17 @@ impl Shard {
         self.alerts.pop_front()
     }
 
-    /// Ends an alert by hand. Whether it fired.
+    /// Ends alerts by hand. Which of them fired.
     pub fn resolve(
         &mut self,
         now: WallTime,
-        fingerprint: Fingerprint,
+        fingerprints: &BTreeSet<Fingerprint>,
         by_and_why: (&str, &str),
-    ) -> bool {
+    ) -> BTreeSet<Fingerprint> {
         let mut alerts = Vec::new();
-        let has_fired = self.lifecycle.resolve_by_hand(now, fingerprint, by_and_why, &mut alerts);
+        let fired = self.lifecycle.resolve_by_hand(now, fingerprints, by_and_why, &mut alerts);
         self.alerts.extend(alerts);
-        has_fired
+        fired
     }
 
     /// End of a finite stream: every window closes, every alert resolves.

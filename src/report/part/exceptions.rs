@@ -7,9 +7,9 @@ use crate::{
     archive::{Reader, rules_before},
     ask::AskError,
     engine::{
-        ledger::{EntryKind, Row},
+        ledger::{EntryKind, Row, last_use_in},
         rule::{Exception, LoadOptions, load},
-        text::first_of,
+        text::{counted, first_of, thousands},
         time::EventTime,
     },
     report::{
@@ -65,6 +65,36 @@ struct Used {
     reason: String,
     expires: Option<EventTime>,
     rules: String,
+    /// Uses in each cluster, with when the last was.
+    by_cluster: BTreeMap<String, (u64, Option<EventTime>)>,
+}
+
+impl Used {
+    /// How often, as far as a report on this cluster, or on all, knows, and when last.
+    fn within(&self, scope: &Scope) -> (u64, Option<EventTime>) {
+        match &scope.cluster {
+            None => (self.uses, self.last),
+            Some(cluster) => self.by_cluster.get(cluster).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Uses of which nothing says in which cluster they were.
+    fn of_no_cluster(&self) -> u64 {
+        let known: u64 = self.by_cluster.values().map(|(uses, _)| uses).sum();
+        self.uses.saturating_sub(known)
+    }
+
+    /// `prod 12, test 5`; empty if no cluster was named.
+    fn clusters_words(&self) -> String {
+        let named = self.by_cluster.iter();
+        let mut words: Vec<String> =
+            named.map(|(cluster, (uses, _))| format!("{cluster} {}", thousands(*uses))).collect();
+        let rest = self.of_no_cluster();
+        if rest > 0 && !words.is_empty() {
+            words.push(format!("not said {}", thousands(rest)));
+        }
+        words.join(", ")
+    }
 }
 
 /// Uses of exceptions in a period.
@@ -82,6 +112,11 @@ impl Exceptions {
         used.uses += entry.count_of("uses");
         let time = |name: &str| entry.fact_of(name).and_then(EventTime::parse);
         used.last = used.last.max(time("last"));
+        for (cluster, uses) in entry.uses_by_cluster() {
+            let last = time(&last_use_in(cluster));
+            let known = of_key(&mut used.by_cluster, cluster.to_owned(), || "(others)".to_owned());
+            *known = (known.0 + uses, known.1.max(last));
+        }
         used.owner.clone_from(&entry.party);
         used.reason.clone_from(&entry.detail);
         used.expires = time("expires");
@@ -95,7 +130,17 @@ impl Exceptions {
         sight: Sight,
         then: &ExceptionsThen,
     ) -> Section {
-        let columns = ["exception", "owner", "reason", "ends", "used", "last", "counted in", "is"];
+        let columns = [
+            "exception",
+            "owner",
+            "reason",
+            "ends",
+            "used",
+            "in clusters",
+            "last",
+            "counted in",
+            "is",
+        ];
         let mut table = Table::new(
             columns,
             Cell::text("no filter, and no entry of a list with an owner, a reason or an end"),
@@ -108,8 +153,12 @@ impl Exceptions {
                      count.",
                 )
                 .note("Values of lists of which nothing else is said stand in the lists alone.");
-        if scope.cluster.is_some() {
-            section = section.note("Uses are those of all clusters.");
+        let unsaid: u64 = self.used.values().map(Used::of_no_cluster).sum();
+        if scope.cluster.is_some() && unsaid > 0 {
+            section = section.note(format!(
+                "Of {} more the ledger does not say in which cluster they were: they are not counted here.",
+                counted(usize::try_from(unsaid).unwrap_or(usize::MAX), "use"),
+            ));
         }
         let mut others = self.used.clone();
         match then {
@@ -134,15 +183,21 @@ impl Exceptions {
                 ExceptionsThen::Known(..) => "was in force earlier",
                 ExceptionsThen::Unknown(_) => "was in force when it was used",
             };
+            let (uses, last) = used.within(scope);
+            if uses == 0 {
+                // Of another cluster.
+                continue;
+            }
             table.push(
                 ROWS_MAX,
                 [
                     Cell::text(name),
                     or_nobody(&used.owner),
-                    Cell::text(used.reason),
+                    Cell::text(&used.reason),
                     end_cell(scope, used.expires),
-                    sight.count(used.uses, ""),
-                    last_cell(scope, used.last),
+                    sight.count(uses, ""),
+                    clusters_cell(&used),
+                    last_cell(scope, last),
                     Cell::text(used.rules),
                     Cell::text(is),
                 ],
@@ -152,11 +207,12 @@ impl Exceptions {
     }
 }
 
-fn in_force(scope: &Scope, sight: Sight, exception: &Exception, used: Option<&Used>) -> [Cell; 8] {
-    let uses = match used {
-        Some(used) => sight.count(used.uses, ""),
-        None if exception.counted_in.is_empty() => Cell::text("not counted"),
-        None => sight.zero(),
+fn in_force(scope: &Scope, sight: Sight, exception: &Exception, used: Option<&Used>) -> [Cell; 9] {
+    let (count, last) = used.map(|used| used.within(scope)).unwrap_or_default();
+    let uses = match count {
+        1.. => sight.count(count, ""),
+        0 if exception.counted_in.is_empty() => Cell::text("not counted"),
+        0 => sight.zero(),
     };
     let is_over = exception.expires.is_some_and(|end| end <= scope.period.to);
     [
@@ -165,7 +221,8 @@ fn in_force(scope: &Scope, sight: Sight, exception: &Exception, used: Option<&Us
         Cell::text(exception.reason.as_deref().unwrap_or("none is given")),
         end_cell(scope, exception.expires),
         uses,
-        last_cell(scope, used.and_then(|used| used.last)),
+        used.map_or(Cell::NotApplicable, clusters_cell),
+        last_cell(scope, last),
         Cell::text(first_of(&exception.counted_in, RULES_NAMED)),
         Cell::text(if is_over { "over" } else { "in force" }),
     ]
@@ -177,6 +234,11 @@ fn or_nobody(owner: &str) -> Cell {
 
 fn end_cell(scope: &Scope, end: Option<EventTime>) -> Cell {
     Cell::text(end.map_or_else(|| "never".to_owned(), |end| scope.time(end)))
+}
+
+fn clusters_cell(used: &Used) -> Cell {
+    let words = used.clusters_words();
+    if words.is_empty() { Cell::NotApplicable } else { Cell::text(words) }
 }
 
 fn last_cell(scope: &Scope, last: Option<EventTime>) -> Cell {

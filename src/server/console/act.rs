@@ -7,18 +7,18 @@ use askama::Template;
 use axum::{
     Extension,
     body::Bytes,
-    extract::State,
     http::{StatusCode, Uri},
     response::{IntoResponse as _, Redirect, Response},
 };
 
 use super::{
-    super::{ServerContext, acts::carry_out, caller::Caller},
+    super::{acts::carry_out, caller::Caller},
     asked::{Asked, When},
     form::{Sent, back, fresh_id, person, said},
     frame::{Frame, refuse, show},
     link::Link,
     list::verdict_words,
+    view::View,
 };
 use crate::{
     ask::{Mistake, Parameter},
@@ -97,7 +97,7 @@ struct ActedPage {
 
 /// `GET /act`
 pub(in crate::server) async fn form(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -124,7 +124,7 @@ pub(in crate::server) async fn form(
 
 /// `POST /act`
 pub(in crate::server) async fn send(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Response {
@@ -232,7 +232,7 @@ fn read(caller: &Caller, sent: &Sent) -> Result<Act, (&'static str, &'static str
 
 impl ActPage {
     fn new(
-        context: &ServerContext,
+        context: &View,
         caller: &Caller,
         asked: Asked,
         sent: &Sent,
@@ -299,7 +299,7 @@ impl ActPage {
     }
 }
 
-fn meant(context: &ServerContext, asked: &Asked, name: AlertName) -> Option<Meant> {
+fn meant(context: &View, asked: &Asked, name: AlertName) -> Option<Meant> {
     let episode = match name.starts_at {
         Some(starts_at) => {
             let fingerprint = name.fingerprint;

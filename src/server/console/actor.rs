@@ -1,21 +1,22 @@
 //! `/actor?id=`: what somebody did in a time, in which visits, with which alerts; and whether it is usual.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
-    super::{ServerContext, caller::Caller},
+    super::caller::Caller,
+    super::row::Episode,
     asked::Asked,
     cover::{Hours, hours, unknown},
     frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::{ROWS_MAX, Trouble, ask, last_rows},
     link::Link,
-    list::{EpisodeLine, changes, together},
-    row::Episode,
+    list::{EpisodeLine, Wanted, changes, together},
     usual::{self, Usual},
+    view::View,
     visit_line::VisitLine,
 };
 use crate::{
@@ -81,7 +82,7 @@ struct Found {
 }
 
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -104,10 +105,7 @@ pub(in crate::server) async fn page(
     let told = changes(&context, range).await;
     troubles.extend(told.troubles);
     troubles.dedup();
-    let mut alerts: Vec<Episode> = together(&context, &told.found.0)
-        .into_values()
-        .filter(|episode| episode.actor.as_deref() == Some(&id))
-        .collect();
+    let mut alerts = together(&context, &told.found.0, Wanted::OfActor(&id));
     alerts.sort_by_key(|episode| std::cmp::Reverse(episode.starts_at));
     if found.rows.is_empty() && found.before.is_empty() && alerts.is_empty() && troubles.is_empty()
     {
@@ -124,11 +122,11 @@ pub(in crate::server) async fn page(
 
 impl ActorPage {
     fn new(
-        context: &ServerContext,
+        context: &View,
         asked: Asked,
         id: String,
         found: Found,
-        alerts: &[Episode],
+        alerts: &[Arc<Episode>],
         troubles: Vec<Trouble>,
         since: crate::engine::time::EventTime,
     ) -> ActorPage {

@@ -7,7 +7,7 @@ mod why;
 use askama::Template;
 use axum::{
     Extension,
-    extract::{Path, State},
+    extract::Path,
     http::Uri,
     response::{IntoResponse as _, Redirect, Response},
 };
@@ -17,10 +17,8 @@ use self::{
     why::Why,
 };
 use super::{
-    super::{
-        ServerContext,
-        caller::{Caller, Right},
-    },
+    super::caller::{Caller, Right},
+    super::row::Episode,
     act::words_of,
     asked::{Asked, When},
     cover::unknown,
@@ -29,8 +27,8 @@ use super::{
     ledger::Trouble,
     link::Link,
     list::{EpisodeLine, verdict_words},
-    row::Episode,
     usual::{self, Usual},
+    view::View,
 };
 use crate::engine::{
     access::Access,
@@ -147,7 +145,7 @@ struct AlertPage {
 
 /// `/alerts/FINGERPRINT`: the episode that fires, else the last one that the ledger has.
 pub(in crate::server) async fn latest(
-    State(context): State<ServerContext>,
+    context: View,
     Path(fingerprint): Path<String>,
     uri: Uri,
 ) -> Response {
@@ -156,8 +154,8 @@ pub(in crate::server) async fn latest(
         Err(mistake) => return refuse(&context, "/alerts", mistake),
     };
     let told = super::list::changes(&context, (asked.from, asked.to)).await;
-    let all = super::list::together(&context, &told.found.0);
-    match all.values().rfind(|episode| episode.fingerprint == fingerprint) {
+    let all = super::list::together(&context, &told.found.0, super::list::Wanted::All);
+    match all.iter().rfind(|episode| episode.fingerprint == fingerprint) {
         Some(episode) => {
             let link = asked.alert_link(&episode.fingerprint, episode.starts_at);
             Redirect::to(&link.to_string()).into_response()
@@ -171,7 +169,7 @@ pub(super) fn episode_of(fingerprint: &str, start: &str) -> Option<(Fingerprint,
     Some((fingerprint.parse().ok()?, EventTime::parse(start)?))
 }
 
-pub(super) fn nowhere(context: &ServerContext) -> Response {
+pub(super) fn nowhere(context: &View) -> Response {
     let hint =
         "Its month may be deleted, or it may be an alert of another process. Search for its rule.";
     missing(context, "/alerts", "there is no such alert", hint)
@@ -179,7 +177,7 @@ pub(super) fn nowhere(context: &ServerContext) -> Response {
 
 /// One episode.
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     Path((fingerprint, start)): Path<(String, String)>,
     uri: Uri,
@@ -201,7 +199,7 @@ pub(in crate::server) async fn page(
 
 impl AlertPage {
     fn new(
-        context: &ServerContext,
+        context: &View,
         caller: &Caller,
         asked: Asked,
         loaded: Loaded,
@@ -314,7 +312,7 @@ fn actions(asked: &Asked, episode: &Episode) -> Vec<(&'static str, &'static str,
 }
 
 /// Silences that hide it, or did, in words; and whether each is over.
-fn silences(context: &ServerContext, asked: &Asked, acts: Option<&Acts>) -> Vec<(String, bool)> {
+fn silences(context: &View, asked: &Asked, acts: Option<&Acts>) -> Vec<(String, bool)> {
     let Some(acts) = acts else { return Vec::new() };
     let all = context.status.silences();
     let mut found = Vec::new();
@@ -482,12 +480,7 @@ fn life(asked: &Asked, loaded: &Loaded) -> Vec<Step> {
     steps
 }
 
-fn rule_card(
-    context: &ServerContext,
-    asked: &Asked,
-    id: &str,
-    alert: Option<&Alert>,
-) -> Option<RuleCard> {
+fn rule_card(context: &View, asked: &Asked, id: &str, alert: Option<&Alert>) -> Option<RuleCard> {
     let inner = context.status.read();
     let rules = &inner.rules;
     let index = rules.find(id)?;

@@ -1,22 +1,20 @@
 //! `/alerts`: what fires and what was, by filters, in groups, page by page. All of it is in the address.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
-    super::{
-        ServerContext,
-        caller::{Caller, Right},
-    },
+    super::caller::{Caller, Right},
+    super::row::Episode,
     asked::Asked,
     chart::Blocks,
     frame::{Frame, refuse, show},
     ledger::{Answer, Trouble, hour_of},
     link::Link,
-    list::{Entries, EpisodeLine, Order, Place, changes, cursor, parse_cursor, together},
-    row::Episode,
+    list::{Entries, EpisodeLine, Order, Place, Wanted, changes, cursor, parse_cursor, together},
+    view::View,
 };
 use crate::{
     ask::{Mistake, Parameter, ParameterKind},
@@ -117,7 +115,7 @@ struct AlertsPage {
 }
 
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -134,10 +132,10 @@ pub(in crate::server) async fn page(
         "firing" => Answer { found: Entries::default(), troubles: Vec::new() },
         _ => changes(&context, (asked.from, asked.to)).await,
     };
-    let all = together(&context, &told.found.0);
-    let total_firing = all.values().filter(|episode| episode.is_firing).count();
-    let mut chosen: Vec<Episode> =
-        all.into_values().filter(|episode| choice.fits(&asked, episode)).collect();
+    let all = together(&context, &told.found.0, Wanted::All);
+    let total_firing = all.iter().filter(|episode| episode.is_firing).count();
+    let mut chosen: Vec<Arc<Episode>> =
+        all.into_iter().filter(|episode| choice.fits(&asked, episode)).collect();
     chosen.sort_by_cached_key(|episode| choice.order.place(episode));
     let total = chosen.len();
     let (groups, groups_more) = match choice.group {
@@ -149,7 +147,7 @@ pub(in crate::server) async fn page(
         .after
         .as_ref()
         .map_or(0, |place| chosen.partition_point(|episode| choice.order.place(episode) <= *place));
-    let shown: Vec<&Episode> = match choice.group {
+    let shown: Vec<&Arc<Episode>> = match choice.group {
         Some(_) => Vec::new(),
         None => chosen.iter().skip(begin).take(PAGE_LINES).collect(),
     };
@@ -263,7 +261,12 @@ impl<'a> Choice<'a> {
             })
     }
 
-    fn groups(&self, asked: &Asked, by: &'static str, chosen: &[Episode]) -> (Vec<Group>, usize) {
+    fn groups(
+        &self,
+        asked: &Asked,
+        by: &'static str,
+        chosen: &[Arc<Episode>],
+    ) -> (Vec<Group>, usize) {
         let mut groups: BTreeMap<String, Vec<&Episode>> = BTreeMap::new();
         for episode in chosen {
             let name = match by {

@@ -1,14 +1,14 @@
 //! `/coverage`: what was seen of each cluster, hour by hour, and what may be missing.
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
     asked::{Asked, When},
     cover::{Strip, class_of, strips},
     frame::{Frame, refuse, show},
     ledger::{Trouble, ask, hour_of, hour_start},
+    view::View,
 };
 use crate::{ask::coverage, engine::text::thousands};
 
@@ -43,7 +43,7 @@ struct CoveragePage {
     troubles: Vec<Trouble>,
 }
 
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(context: View, uri: Uri) -> Response {
     let read = Asked::read(&uri, coverage::QUESTION.parameters, "24h").and_then(|asked| {
         let question = coverage::Question::read(&asked.params, asked.now.as_event())?;
         Ok((asked, question))

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     Extension,
-    extract::{Path, State},
+    extract::Path,
     http::{Uri, header},
     response::{IntoResponse as _, Response},
 };
+use tokio::task::JoinError;
 
 use super::{
-    super::{ServerContext, caller::Caller, events::Fetched},
+    super::{caller::Caller, events::Fetched},
     alert::{episode_of, nowhere, then},
     asked::{Asked, When},
     frame::{Frame, missing, refuse, seen, show},
     ledger::Trouble,
     link::Link,
+    view::View,
 };
 use crate::{
     ask::{Parameter, ParameterKind},
@@ -41,6 +43,10 @@ const PARAMETERS: &[Parameter] = &[Parameter::of(
     "as",
     "As a page, or the event alone as JSON.",
 )];
+
+/// Why an event is not shown of which it could not be said what of it is a secret.
+const NOT_REDACTED: &str = "The event was found, and is not shown: leaving out its secrets broke down over it. That is \
+                            a mistake of Tripline's, whose log has it; what the alert says of it is unaffected.";
 
 /// What the rule makes of the event.
 struct Explained {
@@ -68,6 +74,8 @@ struct EventPage {
     /// Its lines.
     event: Option<Vec<String>>,
     bytes: String,
+    /// Why it is not shown although it was found.
+    unshown: &'static str,
     is_cut: bool,
     whole: Link,
     explained: Option<Explained>,
@@ -78,7 +86,7 @@ struct EventPage {
 
 /// One event.
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     Path((fingerprint, start, hash)): Path<(String, String, String)>,
     uri: Uri,
@@ -112,15 +120,21 @@ pub(in crate::server) async fn page(
     let rules =
         told.found.rules.clone().map_err(|why| (why, Arc::clone(&context.status.read().rules)));
     let id = alert.rule_id.clone();
-    let made = tokio::task::spawn_blocking(move || {
-        let json = json?;
-        let explained = explain(&rules, &id, &json);
-        let bare = String::from_utf8_lossy(&redact_record(json.as_bytes())).into_owned();
-        Some((explained, bare, json.len()))
+    let bytes = json.as_ref().map_or(0, String::len);
+    let to_explain = json.clone();
+    let bare = tokio::task::spawn_blocking(move || {
+        let redacted = redact_record(json?.as_bytes());
+        Some(String::from_utf8_lossy(&redacted).into_owned())
     });
-    let (explained, bare, bytes) = match made.await {
-        Ok(Some((explained, bare, bytes))) => (Some(explained), Some(bare), bytes),
-        _ => (None, None, 0),
+    let (bare, unshown) = match bare.await {
+        Ok(bare) => (bare, ""),
+        Err(_) => (None, NOT_REDACTED),
+    };
+    let explained = match to_explain {
+        Some(json) => said(tokio::task::spawn_blocking(move || explain(&rules, &id, &json)).await),
+        None => {
+            Err("Without the event nobody can say which part of the rule held for it.".to_owned())
+        }
     };
     if asked.get("as") == Some("json")
         && let Some(bare) = bare
@@ -133,12 +147,8 @@ pub(in crate::server) async fn page(
     let whole = bare.as_deref().map(indented_json);
     let event_shown = whole.as_ref().map(|text| cut(text, EVENT_CHARS));
     let (explained, unexplained) = match explained {
-        Some(Ok(explained)) => (Some(explained), String::new()),
-        Some(Err(why)) => (None, why),
-        None => (
-            None,
-            "Without the event nobody can say which part of the rule held for it.".to_owned(),
-        ),
+        Ok(explained) => (Some(explained), String::new()),
+        Err(why) => (None, why),
     };
     let link = asked.alert_link(&alert.fingerprint.to_string(), start);
     let page = EventPage {
@@ -156,6 +166,7 @@ pub(in crate::server) async fn page(
         event: event_shown.map(|text| text.lines().map(str::to_owned).collect()),
         bytes: thousands(bytes as u64),
         whole: asked.here().set("as", "json"),
+        unshown,
         explained,
         unexplained,
         troubles: told.troubles,
@@ -240,6 +251,15 @@ fn explain(rules: &RulesOf, id: &str, json: &str) -> Result<Explained, String> {
     Ok(Explained { lines: rule.lines(0), holds: rule.holds, words })
 }
 
+/// What was made of it, or that the explainer broke down.
+fn said(made: Result<Result<Explained, String>, JoinError>) -> Result<Explained, String> {
+    made.unwrap_or_else(|_| {
+        Err("The explainer broke down over this event, so nobody can say here which part of the rule held for it. \
+             That is a mistake of Tripline's, whose log has it; the alert and the event are unaffected."
+            .to_owned())
+    })
+}
+
 impl Explained {
     /// Indentation of a line.
     fn indent(line: &ExplainedLine) -> String {
@@ -256,5 +276,19 @@ impl then::Then {
     /// The alert as it was told last.
     fn alert(&self) -> Option<&Alert> {
         self.alerts.first()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_explainer_that_breaks_down_is_said_to_have_done_so() {
+        let broken = tokio::task::spawn_blocking(|| panic!("a mistake of ours"));
+        let why = said(broken.await).err().unwrap_or_default();
+        assert!(why.contains("broke down"), "{why}");
+        let known = tokio::task::spawn_blocking(|| Err("no such rule".to_owned()));
+        assert_eq!(said(known.await).err().as_deref(), Some("no such rule"));
     }
 }

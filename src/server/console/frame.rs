@@ -7,14 +7,15 @@ use axum::{
 };
 
 use super::{
-    super::{ServerContext, caller::Caller, problem::Problem, status::Health},
+    super::{caller::Caller, problem::Problem, status::Health},
     asked::Asked,
     assets::{ASSETS, Assets},
     link::Link,
+    view::View,
 };
 use crate::ask::Mistake;
 
-/// The menu: groups of pages with their paths.
+/// The menu: groups of pages with their paths. Whoever may not open one does not see it.
 const MENU: [(&str, &[(&str, &str)]); 4] = [
     ("Watch", &[("/", "Overview"), ("/alerts", "Alerts"), ("/silences", "Silences")]),
     (
@@ -61,7 +62,7 @@ pub(super) struct Frame {
 
 impl Frame {
     /// Around a page; `section` is the path in the menu that it belongs to.
-    pub(super) fn new(context: &ServerContext, asked: Asked, section: &str, title: &str) -> Frame {
+    pub(super) fn new(context: &View, asked: Asked, section: &str, title: &str) -> Frame {
         let firing = context.status.alerts_firing();
         let components = context.status.components();
         let is_bad = |health: Health| !matches!(health, Health::Ok | Health::Starting);
@@ -72,8 +73,12 @@ impl Frame {
             is_here: *path == section,
             count: (*path == "/alerts").then_some(firing),
         };
-        let menu =
-            MENU.iter().map(|(group, lines)| (*group, lines.iter().map(line).collect())).collect();
+        let may_open = |(path, _): &&(&'static str, &'static str)| context.may_open(path);
+        let group = |(group, lines): &(&'static str, &[(&'static str, &'static str)])| {
+            let lines: Vec<MenuLine> = lines.iter().filter(may_open).map(line).collect();
+            (!lines.is_empty()).then_some((*group, lines))
+        };
+        let menu = MENU.iter().filter_map(group).collect();
         Frame {
             title: title.to_owned(),
             menu,
@@ -93,7 +98,7 @@ impl Frame {
 
 /// Records that somebody looks at what people did. Where that cannot be, nothing is shown.
 pub(super) fn seen(
-    context: &ServerContext,
+    context: &View,
     caller: &Caller,
     asked: &Asked,
     rows: usize,
@@ -118,23 +123,17 @@ struct MistakePage {
 }
 
 /// A page that says what is wrong with an address.
-pub(super) fn refuse(context: &ServerContext, path: &str, mistake: Mistake) -> Response {
+pub(super) fn refuse(context: &View, path: &str, mistake: Mistake) -> Response {
     fail(context, path, StatusCode::BAD_REQUEST, "This cannot be asked", mistake)
 }
 
 /// A page that says that there is no such thing, and where to look.
-pub(super) fn missing(context: &ServerContext, path: &str, what: &str, hint: &str) -> Response {
+pub(super) fn missing(context: &View, path: &str, what: &str, hint: &str) -> Response {
     let mistake = Mistake::bad(what, hint);
     fail(context, path, StatusCode::NOT_FOUND, "Not found", mistake)
 }
 
-fn fail(
-    context: &ServerContext,
-    path: &str,
-    code: StatusCode,
-    title: &str,
-    mistake: Mistake,
-) -> Response {
+fn fail(context: &View, path: &str, code: StatusCode, title: &str, mistake: Mistake) -> Response {
     let frame = Frame::new(context, Asked::nothing(path), path, title);
     (code, show(&MistakePage { frame, mistake })).into_response()
 }

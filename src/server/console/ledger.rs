@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{ServerContext, problem::Problem};
+use super::{super::problem::Problem, view::View};
 use crate::{
     archive::{ArchiveError, Filter, Page, Query, Reader},
     ask::AskError,
@@ -46,7 +46,7 @@ pub(super) struct Answer<T> {
 
 /// Asks the ledger. What cannot be had is empty, with why.
 pub(super) async fn ask<T: Default + Send + 'static>(
-    context: &ServerContext,
+    context: &View,
     question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
 ) -> Answer<T> {
     let answer = context.desk.ask(move |reader| {

@@ -1,20 +1,20 @@
 //! Lists of episodes: which ones, in which order, and how a line of one looks.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use super::{
-    super::{ServerContext, status::Status},
+    super::recent::{Known, minutes_of},
+    super::row::{Episode, episodes},
     asked::{Asked, When},
     ledger::{Answer, ROWS_MAX, ask, last_rows},
     link::Link,
-    row::{Episode, episodes},
+    view::View,
 };
 use crate::{
     archive::Filter,
     engine::{
-        act::{EpisodeKey, Verdict},
-        alert::Alert,
-        ledger::{EntryKind, Row},
+        act::Verdict,
+        ledger::{Entry, EntryKind, Row},
         text::one_line,
         time::EventTime,
     },
@@ -102,48 +102,74 @@ pub(super) const fn verdict_words(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What fires, copied in a moment, with what people did about it.
-pub(super) fn firing(status: &Status) -> Vec<Episode> {
-    let inner = status.read();
-    let episode = |alert: &Alert| {
-        let acts = inner.episodes.get(&EpisodeKey::of(alert)).cloned();
-        Episode { acts, ..Episode::of_alert(alert) }
-    };
-    inner.alerts.values().map(episode).collect()
-}
-
 /// Entries of alerts of a range, the last ones if there are too many, and whether that is so.
-pub(super) type Entries = (Vec<Row>, bool);
+pub(super) type Entries = (Vec<Arc<Row>>, bool);
 
-/// Asks for the changes of alerts in a range.
-pub(super) async fn changes(
-    context: &ServerContext,
-    range: (EventTime, EventTime),
-) -> Answer<Entries> {
-    ask(context, move |reader| {
-        Ok(last_rows(reader, &[Filter::Entries(EntryKind::Alert)], range, ROWS_MAX)?)
+/// Asks for the changes of alerts in a range. They may have been read a moment ago, for another page.
+pub(super) async fn changes(context: &View, range: (EventTime, EventTime)) -> Answer<Entries> {
+    let minutes = minutes_of(range);
+    let place = context.desk.recent.place(minutes);
+    let mut place = place.lock().await;
+    if let Some(known) = place.as_ref().filter(|known| known.is_fresh()) {
+        return Answer { found: (known.within(range), known.is_cut), troubles: Vec::new() };
+    }
+    let Answer { found: (rows, is_cut), troubles } = ask(context, move |reader| {
+        Ok(last_rows(reader, &[Filter::Entries(EntryKind::Alert)], minutes, ROWS_MAX)?)
     })
-    .await
+    .await;
+    let known = Arc::new(Known::now(rows, is_cut));
+    // What is in trouble is asked again each time.
+    *place = troubles.is_empty().then(|| Arc::clone(&known));
+    Answer { found: (known.within(range), is_cut), troubles }
 }
 
-/// What fires, and what the ledger remembers beside it. What began before the range and ended in it is there,
-/// as its end is a change.
-pub(super) fn together(
-    context: &ServerContext,
-    rows: &[Row],
-) -> BTreeMap<(String, EventTime), Episode> {
-    let rules = std::sync::Arc::clone(&context.status.read().rules);
-    let mut all = episodes(rows, &rules);
+/// Which alerts are looked for.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'w> {
+    All,
+    OfActor(&'w str),
+    OfRule(&'w str),
+}
+
+impl Wanted<'_> {
+    fn has_entry(self, entry: &Entry) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::OfActor(actor) => Episode::actor_of_entry(entry) == Some(actor),
+            Wanted::OfRule(rule_id) => entry.party == rule_id,
+        }
+    }
+
+    fn has(self, episode: &Episode) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::OfActor(actor) => episode.actor.as_deref() == Some(actor),
+            Wanted::OfRule(rule_id) => episode.rule_id == rule_id,
+        }
+    }
+}
+
+/// What fires, and what the ledger remembers beside it, by fingerprint and start. What began before the range and ended
+/// in it is there, as its end is a change.
+pub(super) fn together(context: &View, rows: &[Arc<Row>], wanted: Wanted<'_>) -> Vec<Arc<Episode>> {
+    let firing = context.status.firing();
+    let firing = firing.iter().filter(|episode| wanted.has(episode)).cloned();
+    if rows.is_empty() {
+        return firing.collect();
+    }
+    let rules = Arc::clone(&context.status.read().rules);
+    let is_wanted = |entry: &Entry| wanted.has_entry(entry);
+    let told = episodes(rows.iter().map(|row| &**row), &rules, is_wanted);
     // What the status does not know does not fire, whatever its last entry says: it was resolved while
     // nothing could be written.
-    for episode in all.values_mut() {
+    let told = told.into_iter().map(|(key, mut episode)| {
         episode.is_firing = false;
         episode.acts = episode.engine_key().and_then(|key| context.status.acts_of(key));
-    }
-    for episode in firing(&context.status) {
-        all.insert((episode.fingerprint.clone(), episode.starts_at), episode);
-    }
-    all
+        (key, Arc::new(episode))
+    });
+    let mut all: BTreeMap<(String, EventTime), Arc<Episode>> = told.collect();
+    all.extend(firing.map(|one| ((one.fingerprint.clone(), one.starts_at), one)));
+    all.into_values().collect()
 }
 
 /// The order of a list.

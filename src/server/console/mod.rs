@@ -22,7 +22,6 @@ mod list;
 pub(super) mod overview;
 pub(super) mod permissions;
 pub(super) mod reports;
-mod row;
 pub(super) mod rule;
 mod rule_record;
 pub(super) mod rule_then;
@@ -32,11 +31,14 @@ pub(super) mod silences;
 pub(super) mod system;
 pub(super) mod timeline;
 mod usual;
+mod view;
 mod visit_line;
 pub(super) mod visits;
 
+pub(super) use view::View;
+
 /// A page that says that there is none.
-pub(super) fn nowhere(context: &super::ServerContext) -> axum::response::Response {
+pub(super) fn nowhere(context: &View) -> axum::response::Response {
     let hint = "The menu has all pages; a link of an earlier version may lead nowhere.";
     frame::missing(context, "/", "there is no such page", hint)
 }

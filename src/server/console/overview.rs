@@ -1,13 +1,13 @@
 //! `/`: what fires, what was, what was seen, and what is in trouble; on one screen.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
+    super::row::Episode,
     super::{
-        ServerContext,
         caller::{Caller, Right},
         status::Health,
     },
@@ -17,8 +17,8 @@ use super::{
     frame::{Frame, refuse, show},
     ledger::{ROWS_MAX, Trouble, ask, hour_of, rows},
     link::Link,
-    list::{EpisodeLine, Order, changes, firing},
-    row::Episode,
+    list::{EpisodeLine, Order, changes},
+    view::View,
 };
 use crate::{
     archive::Filter,
@@ -71,7 +71,7 @@ struct Overview {
 }
 
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -107,7 +107,7 @@ pub(in crate::server) async fn page(
         let count = privileged.entry(hour_of(access.at)).or_default().entry("bar").or_default();
         *count += access.count();
     }
-    let mut episodes = firing(&context.status);
+    let mut episodes = context.status.firing().to_vec();
     episodes.sort_by_cached_key(|episode| Order::Severity.place(episode));
     let alerts: Vec<EpisodeLine> = episodes
         .iter()
@@ -162,9 +162,10 @@ fn severity_tiles(asked: &Asked, counts: &BTreeMap<Severity, usize>) -> Vec<Tile
 }
 
 /// The alert that waits longest for somebody to take it.
-fn oldest_tile(asked: &Asked, episodes: &[Episode]) -> Tile {
-    let is_taken =
-        |episode: &&Episode| episode.acts.as_ref().is_some_and(|acts| acts.assignee().is_some());
+fn oldest_tile(asked: &Asked, episodes: &[Arc<Episode>]) -> Tile {
+    let is_taken = |episode: &&Arc<Episode>| {
+        episode.acts.as_ref().is_some_and(|acts| acts.assignee().is_some())
+    };
     let waiting = episodes.iter().filter(|episode| !is_taken(episode));
     let (value, link) = match waiting.min_by_key(|episode| episode.starts_at) {
         Some(episode) => (
@@ -184,7 +185,7 @@ fn oldest_tile(asked: &Asked, episodes: &[Episode]) -> Tile {
 }
 
 /// How the stream goes.
-fn state_tiles(context: &ServerContext, asked: &Asked) -> Vec<Tile> {
+fn state_tiles(context: &View, asked: &Asked) -> Vec<Tile> {
     let inner = context.status.read();
     let lag: i64 = inner.partitions.values().filter_map(|partition| partition.lag).sum();
     let behind = inner.watermark.map(|watermark| span(asked.now.since(watermark.as_wall())));
@@ -211,7 +212,7 @@ fn state_tiles(context: &ServerContext, asked: &Asked) -> Vec<Tile> {
     ]
 }
 
-fn ailing(context: &ServerContext, asked: &Asked) -> Vec<Ailing> {
+fn ailing(context: &View, asked: &Asked) -> Vec<Ailing> {
     let components = context.status.components();
     components
         .into_iter()

@@ -2,14 +2,15 @@
 //! somebody did. The same as the command line says, as a table.
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
-    super::{ServerContext, caller::Caller},
+    super::caller::Caller,
     asked::Asked,
     frame::{Frame, refuse, seen, show},
     ledger::{Trouble, ask},
     link::Link,
+    view::View,
 };
 use crate::ask::{Format, Parameter, ParameterKind, QuestionKind, permissions};
 
@@ -51,7 +52,7 @@ struct PermissionsPage {
 
 /// `/permissions`
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -60,19 +61,14 @@ pub(in crate::server) async fn page(
 
 /// `/permissions/role`
 pub(in crate::server) async fn role(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
     answer(context, caller, uri, &permissions::role::QUESTION).await
 }
 
-async fn answer(
-    context: ServerContext,
-    caller: Caller,
-    uri: Uri,
-    kind: &'static QuestionKind,
-) -> Response {
+async fn answer(context: View, caller: Caller, uri: Uri, kind: &'static QuestionKind) -> Response {
     // The form alone asks nothing that needs more than it has.
     let optional: Vec<Vec<Parameter>> = kind
         .parameters

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
     super::{
-        ServerContext,
         caller::{Caller, Right},
         reports::frameworks,
     },
     asked::Asked,
     frame::{Frame, refuse, show},
     link::Link,
+    view::View,
 };
 use crate::ask::Parameter;
 
@@ -45,7 +45,7 @@ struct ReportsPage {
 
 /// The reports.
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {

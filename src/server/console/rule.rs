@@ -3,22 +3,20 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{http::Uri, response::Response};
 
 use super::{
-    super::{
-        ServerContext,
-        status::{FileTests, RuleTests},
-    },
+    super::row::Episode,
+    super::status::{FileTests, RuleTests},
     asked::Asked,
     chart::{Chart, Counts, severities},
     frame::{Frame, missing, refuse, show},
     ledger::{Trouble, hour_of},
     link::Link,
-    list::{EpisodeLine, changes, together},
-    row::Episode,
+    list::{EpisodeLine, Wanted, changes, together},
     rule_record::{Change, Day, Judged, Record, days, record},
     rules::{RuleLine, line},
+    view::View,
 };
 use crate::{
     ask::Parameter,
@@ -66,7 +64,7 @@ struct RulePage {
 }
 
 /// One rule.
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(context: View, uri: Uri) -> Response {
     let asked = match Asked::read(&uri, &[PARAMETERS], "7d") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, "/rules", mistake),
@@ -81,10 +79,7 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
     let index = rules.written_for(index);
     let meta = rules.rule(index).meta();
     let told = changes(&context, (asked.from, asked.to)).await;
-    let mut episodes: Vec<Episode> = together(&context, &told.found.0)
-        .into_values()
-        .filter(|episode| episode.rule_id == meta.id)
-        .collect();
+    let mut episodes = together(&context, &told.found.0, Wanted::OfRule(&meta.id));
     episodes.sort_by_key(|episode| std::cmp::Reverse(episode.starts_at));
     let known = record(&context, &asked, &meta.name).await;
     let mut troubles = told.troubles;
@@ -96,10 +91,10 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
 
 impl RulePage {
     fn new(
-        context: &ServerContext,
+        context: &View,
         asked: Asked,
         (rules, index, numbers): (&RuleSet, RuleIndex, RuleNumbers),
-        (episodes, record): (&[Episode], Record),
+        (episodes, record): (&[Arc<Episode>], Record),
         troubles: Vec<Trouble>,
     ) -> RulePage {
         let rule = rules.rule(index);
@@ -140,7 +135,7 @@ impl RulePage {
             fed: fed(&asked, rules, index),
             meaning: rules.describe_rule(rule).lines().map(str::to_owned).collect(),
             source: meta.place.as_ref().map(document_of).unwrap_or_default(),
-            filter: filter_of(&asked, &filtered(rules, rule), episodes.first()),
+            filter: filter_of(&asked, &filtered(rules, rule), episodes.first().map(AsRef::as_ref)),
             chart: Chart::new(&asked, "alerts that began, by hour", hours, severities(), &counts),
             alerts: episodes
                 .iter()

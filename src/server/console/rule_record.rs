@@ -1,14 +1,14 @@
 //! What the ledger tells of how a rule does: how its alerts were judged, when it was replaced, and at which levels
 //! events were recorded.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    super::ServerContext,
+    super::row::Episode,
     asked::{Asked, When},
     ledger::{Answer, ROWS_MAX, ask, last_rows, rows},
     list::verdict_words,
-    row::Episode,
+    view::View,
 };
 use crate::{
     archive::{ArchiveError, Filter, Reader},
@@ -71,7 +71,7 @@ pub(super) struct Day {
 
 impl Judged {
     /// Of some episodes.
-    pub(super) fn of(episodes: &[Episode], verdicts: &Verdicts) -> Judged {
+    pub(super) fn of(episodes: &[Arc<Episode>], verdicts: &Verdicts) -> Judged {
         episodes.iter().fold(Judged::default(), |judged, episode| judged.with(episode, verdicts))
     }
 
@@ -125,7 +125,7 @@ impl Judged {
 }
 
 /// What the ledger tells of a rule, over the range of a page and what led there.
-pub(super) async fn record(context: &ServerContext, asked: &Asked, name: &str) -> Answer<Record> {
+pub(super) async fn record(context: &View, asked: &Asked, name: &str) -> Answer<Record> {
     let (from, to, name, asked) = (asked.from, asked.to, name.to_owned(), asked.clone());
     ask(context, move |reader| {
         let (accesses, _) = last_rows(reader, &[Filter::Accesses], (from, to), LEVELS_OF)?;
@@ -187,7 +187,7 @@ fn change(asked: &Asked, at: EventTime, entry: &Entry, name: &str) -> Option<Cha
 }
 
 /// The days of a range on which alerts began, the latest first.
-pub(super) fn days(asked: &Asked, episodes: &[Episode], verdicts: &Verdicts) -> Vec<Day> {
+pub(super) fn days(asked: &Asked, episodes: &[Arc<Episode>], verdicts: &Verdicts) -> Vec<Day> {
     let mut days: BTreeMap<String, Judged> = BTreeMap::new();
     for episode in episodes.iter().filter(|episode| episode.starts_at >= asked.from) {
         let day = asked.full(episode.starts_at);

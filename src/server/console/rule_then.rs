@@ -1,20 +1,16 @@
 //! `/alerts/FINGERPRINT/START/rule`: the rule of an alert as it was when that began.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::Uri,
-    response::Response,
-};
+use axum::{extract::Path, http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
     alert::{episode_of, nowhere, then},
     asked::{Asked, When},
     frame::{Frame, refuse, show},
     ledger::Trouble,
     link::Link,
     rule::document_of,
+    view::View,
 };
 use crate::{
     archive::RulesThen,
@@ -61,7 +57,7 @@ fn files_naming(told: &RulesThen, id: &str) -> Vec<String> {
 
 /// The rule as it was.
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Path((fingerprint, start)): Path<(String, String)>,
     uri: Uri,
 ) -> Response {

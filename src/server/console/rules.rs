@@ -1,19 +1,19 @@
 //! `/rules`: what is on watch, and how each does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use askama::Template;
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{http::Uri, response::Response};
 
 use super::{
-    super::ServerContext,
+    super::row::Episode,
     asked::{Asked, When},
     frame::{Frame, refuse, show},
     ledger::{Trouble, ask},
     link::Link,
-    list::{changes, together},
-    row::Episode,
+    list::{Wanted, changes, together},
     rule_record::{Judged, Verdicts, per_day, verdicts},
+    view::View,
 };
 use crate::{
     ask::{Parameter, ParameterKind},
@@ -74,7 +74,7 @@ fn kind_of(rule: &Rule) -> &'static str {
     }
 }
 
-pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn page(context: View, uri: Uri) -> Response {
     let asked = match Asked::read(&uri, &[PARAMETERS], "7d") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
@@ -82,13 +82,13 @@ pub(in crate::server) async fn page(State(context): State<ServerContext>, uri: U
     let told = changes(&context, (asked.from, asked.to)).await;
     let from = asked.from;
     let judged = ask(&context, move |reader| Ok(verdicts(reader, from)?)).await;
-    let mut by_rule: BTreeMap<String, Vec<Episode>> = BTreeMap::new();
-    for episode in together(&context, &told.found.0).into_values() {
+    let mut by_rule: BTreeMap<String, Vec<Arc<Episode>>> = BTreeMap::new();
+    for episode in together(&context, &told.found.0, Wanted::All) {
         by_rule.entry(episode.rule_id.clone()).or_default().push(episode);
     }
     let (rules, reload) = {
         let inner = context.status.read();
-        (std::sync::Arc::clone(&inner.rules), inner.reload.clone())
+        (Arc::clone(&inner.rules), inner.reload.clone())
     };
     let played = context.status.read().rule_tests.clone();
     let played =
@@ -148,7 +148,7 @@ fn fits(rule: &Rule, search: &str, kind: &str) -> bool {
 pub(super) fn line(
     asked: &Asked,
     rule: &Rule,
-    episodes: &[Episode],
+    episodes: &[Arc<Episode>],
     verdicts: &Verdicts,
 ) -> RuleLine {
     let meta = rule.meta();

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
-    super::{ServerContext, caller::Caller},
+    super::caller::Caller,
     asked::{Asked, When},
     cover::{Hours, hours, unknown},
     frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::{Trouble, ask, rows},
     link::Link,
+    view::View,
 };
 use crate::{
     archive::Filter,
@@ -98,7 +99,7 @@ struct SessionsPage {
 }
 
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -161,7 +162,7 @@ struct Found {
 
 /// One session.
 pub(in crate::server) async fn one(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -201,7 +202,7 @@ pub(in crate::server) async fn one(
 
 impl SessionPage {
     fn new(
-        context: &ServerContext,
+        context: &View,
         asked: Asked,
         session: &Session,
         found: &Found,

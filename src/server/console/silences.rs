@@ -7,14 +7,12 @@ use askama::Template;
 use axum::{
     Extension,
     body::Bytes,
-    extract::State,
     http::{StatusCode, Uri},
     response::{IntoResponse as _, Redirect, Response},
 };
 
 use super::{
     super::{
-        ServerContext,
         acts::carry_out,
         caller::{Caller, Right},
         problem::Problem,
@@ -23,6 +21,7 @@ use super::{
     form::{Sent, fresh_id, person, said},
     frame::{Frame, refuse, show},
     link::Link,
+    view::View,
 };
 use crate::{
     ask::{Parameter, ParameterKind},
@@ -109,7 +108,7 @@ struct SilencesPage {
 
 /// `GET /silences`
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -186,7 +185,7 @@ const FORM_PARAMETERS: &[Parameter] = &[
 
 /// `GET /silences/new`: the form, with what it would hide.
 pub(in crate::server) async fn form(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -200,7 +199,7 @@ pub(in crate::server) async fn form(
 
 /// The form for alerts that were chosen: what all of them have in common.
 pub(super) fn form_for(
-    context: &ServerContext,
+    context: &View,
     caller: &Caller,
     asked: Asked,
     names: &[AlertName],
@@ -234,7 +233,7 @@ pub(super) fn form_for(
 
 /// `POST /silences`: makes one.
 pub(in crate::server) async fn send(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Response {
@@ -253,7 +252,7 @@ pub(in crate::server) async fn send(
 
 /// `POST /silences/end`: ends one before its time.
 pub(in crate::server) async fn end(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Response {
@@ -274,7 +273,7 @@ pub(in crate::server) async fn end(
     }
 }
 
-fn failed(context: &ServerContext, problem: &Problem) -> Response {
+fn failed(context: &View, problem: &Problem) -> Response {
     let mistake = crate::ask::Mistake::bad(problem.message.clone(), problem.hint.clone());
     (problem.status, refuse(context, "/silences", mistake)).into_response()
 }
@@ -317,7 +316,7 @@ fn new_silence(asked: &Asked, caller: &Caller, sent: &Sent) -> Result<Act, (Stri
 
 impl SilencePage {
     fn new(
-        context: &ServerContext,
+        context: &View,
         caller: &Caller,
         asked: Asked,
         sent: &Sent,

@@ -1,17 +1,15 @@
 //! Pages about the process itself: `/sources`, `/delivery`, `/ledger`, `/settings`.
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
-    super::{
-        ServerContext,
-        caller::{Caller, Right},
-    },
+    super::caller::{Caller, Right},
     asked::{Asked, When},
     frame::{Frame, refuse, show},
     ledger::{Trouble, ask, last_rows},
     link::Link,
+    view::View,
 };
 use crate::{
     archive::{Filter, MonthStatus},
@@ -43,7 +41,7 @@ struct Partition {
     lag: String,
 }
 
-fn parts(context: &ServerContext, asked: &Asked, fits: impl Fn(&str) -> bool) -> Vec<Part> {
+fn parts(context: &View, asked: &Asked, fits: impl Fn(&str) -> bool) -> Vec<Part> {
     let components = context.status.components();
     components
         .into_iter()
@@ -72,7 +70,7 @@ struct SourcesPage {
 }
 
 /// `/sources`: what is read, how far, and how each part does.
-pub(in crate::server) async fn sources(State(context): State<ServerContext>, uri: Uri) -> Response {
+pub(in crate::server) async fn sources(context: View, uri: Uri) -> Response {
     let asked = match Asked::read(&uri, &[], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
@@ -169,10 +167,7 @@ struct DeliveryPage {
 }
 
 /// `/delivery`: who was told, and what came of it.
-pub(in crate::server) async fn delivery(
-    State(context): State<ServerContext>,
-    uri: Uri,
-) -> Response {
+pub(in crate::server) async fn delivery(context: View, uri: Uri) -> Response {
     let asked = match Asked::read(&uri, &[DELIVERY_PARAMETERS], "24h") {
         Ok(asked) => asked,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
@@ -252,7 +247,7 @@ struct LedgerFound {
 
 /// `/ledger`: what is kept, whether it hangs together, and its latest entries.
 pub(in crate::server) async fn ledger(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -346,7 +341,7 @@ const ZONES: [&str; 9] = [
 
 /// `/settings`: the zone, and the keys.
 pub(in crate::server) async fn settings(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {

@@ -2,16 +2,17 @@
 //! was done to an object, by whom.
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
-    super::{ServerContext, caller::Caller},
+    super::caller::Caller,
     asked::Asked,
     cover::{Hours, hours, unknown},
     frame::{Frame, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::{Trouble, ask, last_rows},
     link::Link,
+    view::View,
 };
 use crate::{
     archive::Filter,
@@ -58,7 +59,7 @@ struct TimelinePage {
 
 /// `/timeline`
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -108,7 +109,7 @@ pub(in crate::server) async fn page(
 
 /// `/who`
 pub(in crate::server) async fn who(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -207,7 +208,7 @@ struct Found {
 
 /// `/object`
 pub(in crate::server) async fn object(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {

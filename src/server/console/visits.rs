@@ -1,16 +1,17 @@
 //! `/visits`: who was there, from when to when, and how much they did; `/visit`: one of them.
 
 use askama::Template;
-use axum::{Extension, extract::State, http::Uri, response::Response};
+use axum::{Extension, http::Uri, response::Response};
 
 use super::{
-    super::{ServerContext, caller::Caller},
+    super::caller::Caller,
     asked::Asked,
     cover::{Hours, hours, unknown},
     frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
     ledger::{Trouble, ask, rows},
     link::Link,
+    view::View,
     visit_line::VisitLine,
 };
 use crate::{
@@ -46,7 +47,7 @@ struct VisitsPage {
 }
 
 pub(in crate::server) async fn page(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -109,7 +110,7 @@ struct Found {
 
 /// One visit: what its actor did without a long pause.
 pub(in crate::server) async fn one(
-    State(context): State<ServerContext>,
+    context: View,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
@@ -155,7 +156,7 @@ fn is_of(access: &Access, actor: Option<&str>, cluster: Option<&str>) -> bool {
 
 impl VisitPage {
     fn new(
-        context: &ServerContext,
+        context: &View,
         asked: Asked,
         visit: &Visit,
         found: &Found,

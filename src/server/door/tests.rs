@@ -547,6 +547,27 @@ async fn the_overview_and_reports_show_what_a_role_may_see() {
 }
 
 #[tokio::test]
+async fn the_menu_has_the_pages_that_a_role_may_open() {
+    let world = world(AUTH, true);
+    for (role, count) in [("viewer", 10), ("responder", 14), ("auditor", 14)] {
+        let token = format!("Bearer {}", [role; 5].join("-"));
+        // A page that is there, and one that says that there is none.
+        for path in ["/", "/nothing"] {
+            let asked = ask("GET", path).with("accept", "text/html");
+            let page = text(asked.with("authorization", &token).of(&world).await).await;
+            let menu = page.split("<nav").nth(1).and_then(|rest| rest.split("</nav>").next());
+            let links = menu.unwrap().split("href=\"").skip(1);
+            let links: Vec<&str> = links.map(|rest| rest.split('"').next().unwrap()).collect();
+            assert_eq!(links.len(), count, "{role}: {links:?}");
+            for link in links {
+                let asked = ask("GET", link).with("authorization", &token);
+                assert_eq!(asked.code(&world).await, 200, "{role}: {link}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_written_is_not_lost_when_the_session_is_over() {
     let world = world(AUTH, true);
     let own = "https://tripline.example.org";

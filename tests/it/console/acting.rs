@@ -84,10 +84,27 @@ async fn forms_of_others_do_nothing() {
 }
 
 #[tokio::test]
+async fn a_silence_that_is_sent_twice_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, _) = with_an_alert(directory.path()).await;
+    let (_, page) = running.get("/silences/new").await;
+    let (id, token) = (hidden(&page, "id"), hidden(&page, "token"));
+    let sent = format!(
+        "id={id}&token={token}&matcher=user%3D%22nobody%22&reason=sent+twice&for=2h&act=silence"
+    );
+    for _ in 0..2 {
+        let (code, text) = running.post("/silences", (FORM, &sent), &[]).await;
+        assert_eq!(code, 200, "{text}");
+    }
+    let (_, silences) = running.get("/api/v1/silences").await;
+    assert_eq!(silences.matches("sent twice").count(), 1, "{silences}");
+}
+
+#[tokio::test]
 async fn many_comments_leave_the_page_small() {
     let directory = tempfile::tempdir().unwrap();
     let (running, alert) = with_an_alert(directory.path()).await;
-    for number in 0..150 {
+    for number in 0..500 {
         let act = serde_json::json!({
             "act": "comment", "alerts": [alert], "text": format!("comment {number} {}", "x".repeat(200)),
         });
@@ -101,7 +118,7 @@ async fn many_comments_leave_the_page_small() {
     let page = list[begin..].split('"').next().unwrap();
     let (code, text) = running.get(page).await;
     assert_eq!(code, 200);
-    assert!(text.contains("comment 149") && !text.contains("comment 7 "), "{text}");
+    assert!(text.contains("comment 499") && !text.contains("comment 7 "), "{text}");
     assert!(text.contains("earlier ones are"), "{text}");
     assert!(text.len() <= 150_000, "{} bytes", text.len());
 }

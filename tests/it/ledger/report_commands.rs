@@ -69,6 +69,19 @@ fn report(directory: &Path, args: &[&str]) -> (i32, Value, String) {
     (code, serde_json::from_str(&out).unwrap_or(Value::Null), told)
 }
 
+fn sample(directory: &Path) -> (i32, Value, String) {
+    let (code, out, told) = run(tripline(directory).args([
+        "sample",
+        "--class",
+        "secret_read",
+        "--since",
+        "1d",
+        "--format",
+        "json",
+    ]));
+    (code, serde_json::from_str(&out).unwrap_or(Value::Null), told)
+}
+
 fn tables<'v>(report: &'v Value, id: &str) -> &'v [Value] {
     let sections = report["sections"].as_array().unwrap();
     let section = sections.iter().find(|section| section["id"] == id);
@@ -190,6 +203,9 @@ fn a_month_that_does_not_hold_is_named_first_and_not_counted() {
         })
         .unwrap();
     let month = file.file_stem().unwrap().to_str().unwrap().to_owned();
+    let (code, drawn, told) = sample(path);
+    assert_eq!((code, &drawn["holds"]), (0, &Value::Bool(true)), "{told}");
+    assert!(drawn["verified"][0].as_str().unwrap().starts_with("verified before"), "{drawn}");
     let connection = Connection::open(&file).unwrap();
     let changed =
         connection.execute("UPDATE text SET text = 'nan' WHERE text = 'ann'", []).unwrap();
@@ -205,4 +221,8 @@ fn a_month_that_does_not_hold_is_named_first_and_not_counted() {
     );
     assert!(warnings.contains(&format!("not counted: {month}, rows 1 to ")), "{warnings}");
     assert_eq!(tables(&after, "people")[0]["rows"].as_array().unwrap().len(), 0, "{after}");
+    // Nor is anything drawn from it: nobody knows which of its rows are sound.
+    let (code, drawn, told) = sample(path);
+    assert_eq!((code, drawn), (2, Value::Null), "{told}");
+    assert!(told.contains(&format!("was not drawn from: {month}, rows 1 to ")), "{told}");
 }

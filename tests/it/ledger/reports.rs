@@ -189,11 +189,12 @@ pub(super) fn check(seed: u64, seen: &[Seen], rows: &[Arc<Row>]) -> usize {
 #[test]
 fn a_sample_is_drawn_again_whoever_draws_it_and_whatever_is_added_later() {
     let rows = rows_from("2026-03-04T10:00:00Z", 400);
-    let kept = Kept::new(&rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
+    let mut kept = Kept::new(&rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
     let of = |seed| SampleOf { class: "all".to_owned(), size: 25, seed };
-    let drawn = |seed| {
-        let sample = sample(&kept.reader, &kept.scope, &of(seed), &mut |_| {}).unwrap();
+    let mut drawn = |seed| {
+        let sample = sample(&mut kept.reader, &kept.scope, &of(seed), &mut |_| {}).unwrap();
         assert_eq!(sample.rows.len(), 25);
+        assert!(sample.holds(), "{:?}", sample.verified_words());
         sample.rows.iter().map(|row| row.id).collect::<Vec<_>>()
     };
     assert_eq!(drawn(7), drawn(7));
@@ -221,7 +222,7 @@ fn a_sample_is_drawn_again_whoever_draws_it_and_whatever_is_added_later() {
     by_hand.sort_unstable();
     assert_eq!(drawn(7), by_hand);
     let nothing = SampleOf { class: "alll".to_owned(), size: 1, seed: 1 };
-    let error = sample(&kept.reader, &kept.scope, &nothing, &mut |_| {}).unwrap_err();
+    let error = sample(&mut kept.reader, &kept.scope, &nothing, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("`alll`"), "{error}");
 }
 
@@ -406,7 +407,7 @@ fn exceptions_are_in_reports_with_how_often_they_were_used() {
     let said: Vec<(&str, &str, u64, &str)> = table
         .rows
         .iter()
-        .map(|row| (text(&row[0]), text(&row[1]), number(&row[4]), text(&row[7])))
+        .map(|row| (text(&row[0]), text(&row[1]), number(&row[4]), text(&row[8])))
         .collect();
     let mut naive: BTreeMap<&str, u64> = BTreeMap::new();
     for row in recording.rows.iter().filter_map(|row| row.entry()) {
@@ -427,4 +428,27 @@ fn exceptions_are_in_reports_with_how_often_they_were_used() {
         ]
     );
     assert_eq!(table.rows[3][4], Cell::NotObserved, "not all of the two days was seen");
+}
+
+#[test]
+fn uses_of_exceptions_are_told_apart_by_cluster() {
+    let recording = super::exceptions::recorded();
+    let mut kept = Kept::new(&recording.rows, "2026-03-04T00:00:00Z", "2026-03-06T00:00:00Z");
+    let report = kept.alerts();
+    let of_all = &section(&report, "exceptions").tables[0].rows;
+    for cluster in ["prod", "test"] {
+        kept.scope.cluster = Some(cluster.to_owned());
+        let report = kept.alerts();
+        let of_one = section(&report, "exceptions");
+        let naive = super::exceptions::naive_in(cluster);
+        assert_eq!(naive.len(), 3);
+        for (name, uses) in naive {
+            let row = |rows: &[Vec<Cell>]| rows.iter().find(|row| text(&row[0]) == name).cloned();
+            assert_eq!(number(&row(&of_one.tables[0].rows).unwrap()[4]), uses, "{name}");
+            let split = row(of_all).unwrap();
+            assert!(text(&split[5]).contains(&format!("{cluster} {uses}")), "{:?}", split[5]);
+        }
+        let unsaid = of_one.notes.iter().any(|note| note.contains("does not say in which cluster"));
+        assert!(unsaid, "{:?}", of_one.notes);
+    }
 }

@@ -1,31 +1,36 @@
 //! Alerts that somebody ends, whatever their rule says.
 
-use super::{Alert, AlertState, Fingerprint, Lifecycle, TrackedAlert};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Alert, AlertKey, AlertState, Fingerprint, Lifecycle};
 use crate::engine::time::WallTime;
 
 impl Lifecycle {
-    /// Ends an alert by hand, whatever its rule says. Whether it fired. Cost: all alerts.
+    /// Ends alerts by hand, whatever their rules say. Which of them fired. Cost: all alerts, once.
     pub(crate) fn resolve_by_hand(
         &mut self,
         now: WallTime,
-        fingerprint: Fingerprint,
+        fingerprints: &BTreeSet<Fingerprint>,
         (by, why): (&str, &str),
         out: &mut Vec<Alert>,
-    ) -> bool {
-        let is_meant = |entry: &TrackedAlert| {
-            entry.alert.fingerprint == fingerprint && entry.alert.state == AlertState::Firing
-        };
-        let key =
-            self.entries.iter().find(|(_, entry)| is_meant(entry)).map(|(key, _)| key.clone());
-        let Some((key, mut entry)) = key.and_then(|key| self.entries.remove_entry(&key)) else {
-            return false;
-        };
-        self.deadlines.remove(&(entry.scheduled, key.clone()));
-        entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
-        // It may have claimed to hold for a year.
-        entry.until = entry.until.min(now.as_event()).max(entry.alert.starts_at);
-        entry.alert.note_end(by, why);
-        self.resolve(now, None, key, entry, out);
-        true
+    ) -> BTreeSet<Fingerprint> {
+        let mut keys: BTreeMap<Fingerprint, AlertKey> = BTreeMap::new();
+        for (key, entry) in &self.entries {
+            let Alert { fingerprint, state, .. } = entry.alert;
+            if state == AlertState::Firing && fingerprints.contains(&fingerprint) {
+                keys.entry(fingerprint).or_insert_with(|| key.clone());
+            }
+        }
+        let fired = keys.keys().copied().collect();
+        for key in keys.into_values() {
+            let Some(mut entry) = self.entries.remove(&key) else { continue };
+            self.deadlines.remove(&(entry.scheduled, key.clone()));
+            entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
+            // It may have claimed to hold for a year.
+            entry.until = entry.until.min(now.as_event()).max(entry.alert.starts_at);
+            entry.alert.note_end(by, why);
+            self.resolve(now, None, key, entry, out);
+        }
+        fired
     }
 }

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::super::{
-    super::ServerContext,
+    super::row::{Episode, episodes},
     asked::Asked,
     cover::{Hours, hours},
     ledger::{ROWS_MAX, Trouble, ask, last_rows, rows},
-    list::{changes, together},
-    row::{Episode, episodes},
+    list::{Wanted, changes, together},
+    view::View,
 };
 use super::then::{alert_of, entries_of};
 use crate::{
@@ -67,7 +67,7 @@ pub(super) struct Loaded {
     /// Accesses of its actor before.
     pub(super) before: Vec<Row>,
     pub(super) hours: Hours,
-    pub(super) others: Vec<Episode>,
+    pub(super) others: Vec<Arc<Episode>>,
     /// How far event time has come.
     pub(super) watermark: Option<EventTime>,
 }
@@ -84,7 +84,7 @@ struct Found {
 
 /// The episode with all that is known around it; `None` if there is no such episode.
 pub(super) async fn load(
-    context: &ServerContext,
+    context: &View,
     asked: &Asked,
     (fingerprint, start): (Fingerprint, EventTime),
     sees_accesses: bool,
@@ -100,7 +100,7 @@ pub(super) async fn load(
     let told =
         ask(context, move |reader| Ok(entries_of(reader, (&subject, start), is_firing)?)).await;
     let mut troubles = told.troubles;
-    let mut remembered = episodes(&told.found, &rules);
+    let mut remembered = episodes(told.found.iter(), &rules, |_| true);
     let remembered = remembered.remove(&(name.clone(), start));
     // What was told of it last in full; one that is not remembered does not fire, whatever that says.
     let alert = live.or_else(|| told.found.iter().rev().find_map(alert_of));
@@ -145,10 +145,8 @@ pub(super) async fn load(
             let range = (start.minus(OTHERS), start.plus(OTHERS).min(now.plus(OTHERS)));
             let told = changes(context, range).await;
             troubles.extend(told.troubles);
-            let mut all: Vec<Episode> = together(context, &told.found.0)
-                .into_values()
-                .filter(|other| other.actor.as_deref() == Some(actor) && other.id() != episode.id())
-                .collect();
+            let mut all = together(context, &told.found.0, Wanted::OfActor(actor));
+            all.retain(|other| other.id() != episode.id());
             all.sort_by_key(|other| std::cmp::Reverse(other.starts_at));
             all.truncate(OTHERS_MAX);
             all

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::{
-    super::ServerContext,
     ledger::{Answer, ROWS_MAX, ask},
+    view::View,
 };
 use crate::{
     archive::{ArchiveError, Cursor, Filter, Query, Reader, RulesThen, rules_at},
@@ -81,7 +81,7 @@ pub(super) fn alert_of(row: &Row) -> Option<Alert> {
 
 /// What is known of an episode, and of the rules then.
 pub(in super::super) async fn load(
-    context: &ServerContext,
+    context: &View,
     (fingerprint, start): (Fingerprint, EventTime),
 ) -> Answer<Then> {
     let (live, now) = {

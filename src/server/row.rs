@@ -35,6 +35,9 @@ pub(super) struct Episode {
     pub(super) acts: Option<Arc<Acts>>,
 }
 
+/// How the names of facts begin that are the key of an alert.
+const KEY: &str = "key.";
+
 /// Fields that name who acted, the best first.
 const ACTOR_FIELDS: [&str; 4] = ["actor.id", "user.username", "impersonatedUser.username", "user"];
 
@@ -42,14 +45,28 @@ const ACTOR_FIELDS: [&str; 4] = ["actor.id", "user.username", "impersonatedUser.
 const NAMESPACE_FIELDS: [&str; 3] =
     ["objectRef.namespace", "namespace", "object.metadata.namespace"];
 
+/// What an alert says of itself, what tells it apart first. Ten thousand are asked while the status waits, so nothing
+/// is copied to look for it.
+fn known_of(alert: &Alert) -> impl Iterator<Item = (&String, &String)> {
+    let key = alert.key.iter().map(|(name, value)| (name, value));
+    let evidence = alert.evidence.iter().flat_map(|one| &one.fields);
+    key.chain(evidence.map(|(name, value)| (name, value))).chain(&alert.labels)
+}
+
 impl Episode {
+    /// Who an entry of an alert is about.
+    pub(super) fn actor_of_entry(entry: &Entry) -> Option<&str> {
+        let is_it = |name: &str, field: &str| name.strip_prefix(KEY) == Some(field);
+        let of = |field: &&str| {
+            let mut facts = entry.facts.iter();
+            facts.find(|(name, value)| is_it(name, field) && !value.is_empty())
+        };
+        ACTOR_FIELDS.iter().find_map(of).map(|(_, value)| value.as_str())
+    }
+
     /// Of an alert that fires.
     pub(super) fn of_alert(alert: &Alert) -> Episode {
-        // Ten thousand of them are made while the status waits, so nothing is copied to look for it.
-        let key = || alert.key.iter().map(|(name, value)| (name, value));
-        let evidence = || alert.evidence.iter().flat_map(|one| &one.fields);
-        let evidence = || evidence().map(|(name, value)| (name, value));
-        let known = || key().chain(evidence()).chain(&alert.labels);
+        let known = || known_of(alert);
         Episode {
             fingerprint: alert.fingerprint.to_string(),
             starts_at: alert.starts_at,
@@ -78,9 +95,7 @@ impl Episode {
         let key: Vec<(String, String)> = entry
             .facts
             .iter()
-            .filter_map(|(name, value)| {
-                Some((name.strip_prefix("key.")?.to_owned(), value.clone()))
-            })
+            .filter_map(|(name, value)| Some((name.strip_prefix(KEY)?.to_owned(), value.clone())))
             .collect();
         let pairs = || key.iter().map(|(name, value)| (name, value));
         let rule = rules.find(&entry.party).map(|index| rules.rule(index).meta());
@@ -145,13 +160,14 @@ fn first_of<'a, I: Iterator<Item = (&'a String, &'a String)>>(
 }
 
 /// Episodes from the entries of the ledger, by fingerprint and start. What fires is told better by the status.
-pub(super) fn episodes(
-    rows: &[LedgerRow],
+pub(super) fn episodes<'r>(
+    rows: impl Iterator<Item = &'r LedgerRow>,
     rules: &RuleSet,
+    is_wanted: impl Fn(&Entry) -> bool,
 ) -> BTreeMap<(String, EventTime), Episode> {
     let mut episodes: BTreeMap<(String, EventTime), Episode> = BTreeMap::new();
     for row in rows {
-        let Some(entry) = row.entry() else { continue };
+        let Some(entry) = row.entry().filter(|entry| is_wanted(entry)) else { continue };
         let Some(now) = Episode::of_entry(entry, row.at(), rules) else { continue };
         let key = (now.fingerprint.clone(), now.starts_at);
         match episodes.get_mut(&key) {
