@@ -438,6 +438,10 @@ fn parts_of_lines_are_put_together_or_said_to_be_parts() {
     check(&split[2], "0 events !part_of_line");
     check([&split[0][..], &split[1]].join(&b"\n"[..]), first);
     check(quoted(&String::from_utf8_lossy(&split[0])), first);
+    // Whoever wrote the first part was killed, and another began anew.
+    let anew = format!("2026-03-02T10:00:00.2Z stdout F {EXEC}");
+    let expected = "2 events allowed cut exec metadata switched !truncated";
+    check([&split[0][..], anew.as_bytes()].join(&b"\n"[..]), expected);
     // As Fluent Bit sends it, which has the mark of the first part on what it put together, too.
     let sent = |text: &str| {
         let time = "2026-03-02T10:00:00.2Z";
