@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""What pages of the console cost while ten thousand alerts fire: `python3 tests/bench/console.py [BINARY]`
+
+Starts `tripline run` over generated traffic of 30 days, all of which is recorded, and over events that make 12 rules alert
+for 900 users each. Then it asks for pages one after another, and with many browsers at once. A benchmark for people, not a
+test. `--accesses` says how much traffic (1,000,000), `--requests` how often each page is asked for (200).
+"""
+import argparse
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+RULES, USERS = 12, 900
+RULE = """title: Exec {n}
+id: 8b0b2c4e-0000-4000-8000-000000000{n:03}
+name: exec{n}
+level: {level}
+logsource: {{product: kubernetes, service: audit}}
+detection: {{a: {{objectRef.subresource: exec, user.username|startswith: intruder}}, condition: a}}
+"""
+RECORD = """title: All
+name: all
+logsource: {product: kubernetes, service: audit}
+detection: {any: {objectRef.resource|exists: true}, condition: any}
+tripline: {record: all}
+"""
+EVENT = (
+    '{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"intruder-%d","stage":"ResponseComplete",'
+    '"requestURI":"/api/v1/namespaces/shop/pods/db/exec?command=sh","verb":"create","user":{"username":"intruder%d"},'
+    '"sourceIPs":["10.0.0.1"],"objectRef":{"resource":"pods","namespace":"shop","name":"db","subresource":"exec",'
+    '"apiVersion":"v1"},"responseStatus":{"code":101},"requestReceivedTimestamp":"%s","stageTimestamp":"%s"}\n'
+)
+
+
+class Server:
+    """The process that is measured."""
+
+    def __init__(self, binary, directory):
+        (directory / "rules").mkdir()
+        for n in range(RULES):
+            level = ["low", "medium", "high"][n % 3]
+            (directory / f"rules/exec{n}.yaml").write_text(RULE.format(n=n, level=level))
+        (directory / "rules/all.yaml").write_text(RECORD)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        (directory / "tripline.yaml").write_text(
+            "sources: [{file: {paths: ['-']}}]\nrules: rules\nstate: state\n"
+            f"http: {{listen: '127.0.0.1:{self.port}'}}\nlog: {{level: warn}}\n"
+            "engine: {resolve_after: 24h}\nreceivers: [{name: out, stdout: {format: json}}]\nroute: {receiver: out}\n"
+        )
+        self.log = directory / "log"
+        self.process = subprocess.Popen(
+            [binary, "run"], cwd=directory, stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=self.log.open("wb"),
+        )
+
+    def ask(self, path, connection=None):
+        """The status, what the page is, and the seconds to its first and its last byte."""
+        connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        began = time.perf_counter()
+        connection.request("GET", path, headers={"Accept": "text/html"})
+        answer = connection.getresponse()
+        first = time.perf_counter() - began
+        body = answer.read()
+        return answer.status, body, first, time.perf_counter() - began
+
+    def json(self, path):
+        return json.loads(self.ask(path)[1])
+
+    def cpu(self):
+        """Seconds of CPU that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self):
+        """MiB that it holds."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024
+
+
+def until(what, is_so, seconds=600):
+    end = time.time() + seconds
+    while time.time() < end:
+        try:
+            found = is_so()
+        except (OSError, ValueError, http.client.HTTPException):
+            found = None
+        if found:
+            return found
+        time.sleep(0.25)
+    sys.exit(f"{what}: not within {seconds} s")
+
+
+def share(times, part):
+    return 1000 * sorted(times)[min(len(times) - 1, int(len(times) * part))]
+
+
+def measure(server, name, path, count):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    firsts, alls, size, bad, cpu = [], [], 0, 0, server.cpu()
+    for _ in range(count):
+        status, body, first, whole = server.ask(path, connection)
+        bad += status != 200
+        size = max(size, len(body))
+        firsts.append(first)
+        alls.append(whole)
+    cpu = 1000 * (server.cpu() - cpu) / count
+    text = (name, share(firsts, 0.5), share(firsts, 0.95), share(alls, 0.5), share(alls, 0.95), cpu, size / 1000, bad)
+    print("%-28s first byte %6.1f / %6.1f ms   complete %6.1f / %6.1f ms   CPU %5.1f ms   %6.1f kB   %d not 200" % text,
+          flush=True)
+
+
+class Stream(threading.Thread):
+    """A page that is open: an EventSource, which comes back when its stream ends."""
+
+    def __init__(self, server, is_slow=False):
+        super().__init__(daemon=True)
+        self.server, self.is_slow, self.is_over = server, is_slow, False
+        self.opened, self.refused, self.heard = 0, 0, 0
+
+    def run(self):
+        while not self.is_over:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=40)
+                connection.request("GET", "/api/v1/stream")
+                answer = connection.getresponse()
+                if answer.status != 200:
+                    self.refused += 1
+                    time.sleep(5)
+                    continue
+                self.opened += 1
+                while not self.is_over and (part := answer.read(1) if self.is_slow else answer.readline()):
+                    self.heard += part.startswith(b"event: alert")
+                    if self.is_slow:
+                        time.sleep(1)
+            except (OSError, http.client.HTTPException):
+                time.sleep(1)
+
+
+def with_streams(server, count, seconds, write, slow=0):
+    """CPU while pages are open: nothing happens, then one more user makes all rules alert each second."""
+    streams = [Stream(server, number < slow) for number in range(count)]
+    for stream in streams:
+        stream.start()
+    time.sleep(3)
+    for what, is_busy in (("idle", False), (f"{RULES} new alerts a second", True)):
+        began, cpu = time.time(), server.cpu()
+        while time.time() - began < seconds:
+            if is_busy:
+                write(1)
+            time.sleep(1)
+        used = 100 * (server.cpu() - cpu) / (time.time() - began)
+        opened = sum(stream.opened > 0 for stream in streams)
+        heard = sum(stream.heard for stream in streams)
+        print(f"{count} streams ({opened} opened), {what}: {used:.1f} % of a core; {heard} alerts heard in all", flush=True)
+    return streams
+
+
+def crowd(server, paths, browsers, each):
+    """Browsers that load pages at once, each some."""
+    times, codes, lock = [], {}, threading.Lock()
+
+    def browse(number):
+        for turn in range(each):
+            try:
+                status, _, _, whole = server.ask(paths[(number + turn) % len(paths)])
+            except (OSError, http.client.HTTPException) as error:
+                status, whole = type(error).__name__, 0
+            with lock:
+                codes[status] = codes.get(status, 0) + 1
+                if status == 200:
+                    times.append(whole)
+            time.sleep(1)
+
+    threads = [threading.Thread(target=browse, args=(number,)) for number in range(browsers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(f"{browsers} browsers, {each} pages each: p50 {share(times, 0.5):.0f} ms, p95 {share(times, 0.95):.0f} ms; "
+          f"answers {codes}", flush=True)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("binary", nargs="?", default="target/release/tripline")
+    arguments.add_argument("--accesses", type=int, default=1_000_000)
+    arguments.add_argument("--requests", type=int, default=200)
+    asked = arguments.parse_args()
+    binary = os.path.abspath(asked.binary)
+    with tempfile.TemporaryDirectory() as directory:
+        server = Server(binary, Path(directory))
+        try:
+            run(server, binary, asked)
+        finally:
+            server.process.kill()
+            server.process.wait()
+
+
+def run(server, binary, asked):
+    until("it is ready", lambda: server.ask("/readyz")[0] == 200)
+    pipe, number = server.process.stdin, 0
+
+    def write(count):
+        nonlocal number
+        now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+        for _ in range(count):
+            pipe.write((EVENT % (number, number, now, now)).encode())
+            number += 1
+        pipe.flush()
+
+    began = time.time()
+    rate = asked.accesses / (30 * 86_400)
+    generate = [binary, "generate", "--count", str(asked.accesses), "--rate", str(max(rate, 0.1))]
+    subprocess.run(generate, stdout=pipe, check=True)
+    write(1)
+    until("the traffic is read", lambda: server.json("/api/v1/alerts?limit=1")["total"] >= RULES)
+    print(f"{asked.accesses} events recorded in {time.time() - began:.0f} s", flush=True)
+    began, cpu = time.time(), server.cpu()
+    write(USERS - 1)
+    until("all fire", lambda: server.json("/api/v1/alerts?limit=1")["total"] >= RULES * USERS)
+    print(f"{RULES * USERS} alerts fire after {time.time() - began:.1f} s, {server.cpu() - cpu:.1f} s of CPU; "
+          f"{server.memory()} MiB", flush=True)
+
+    page = server.ask("/alerts")[1].decode()
+    alert = re.search(r'tr data-href="([^"]+)"', page)[1].replace("&amp;", "&").replace("&#38;", "&")
+    visits = until("visits are known", lambda: server.json("/api/v1/visits?since=30d").get("visits"))
+    actors = [visit["actor"] for visit in visits if not visit["actor"].startswith("intruder")]
+    actor = max(set(actors), key=actors.count)
+    pages = [("overview", "/"), ("alert list", "/alerts"), ("alert list by rule", "/alerts?group=rule"),
+             ("alert list of a day", "/alerts?state=all"), ("alert page", alert),
+             ("an actor's 30 days", f"/actor?id={quote(actor)}&since=30d"), ("rules", "/rules"), ("visits", "/visits")]
+    for name, path in pages:
+        measure(server, name, path, asked.requests)
+    scripts = {name for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', page)}
+    for name in sorted(scripts):
+        print(f"{name.split('/')[-1]}: {len(server.ask(name)[1]) / 1000:.1f} kB", flush=True)
+    streams = with_streams(server, 32, 20, write)
+    for stream in streams:
+        stream.is_over = True
+    time.sleep(26)
+    streams = with_streams(server, 200, 20, write, slow=1)
+    crowd(server, [path for _, path in pages[:6]], 200, 3)
+    print(f"{sum(stream.refused for stream in streams)} streams were refused; {server.memory()} MiB", flush=True)
+    for stream in streams:
+        stream.is_over = True
+    for name, path in pages[:2]:
+        measure(server, name + ", afterwards", path, min(asked.requests, 50))
+
+
+if __name__ == "__main__":
+    main()
