@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Frame, Sample};
 use crate::engine::{
     digest::Digest,
-    limits::COUNT_ERROR_PARTS,
+    limits::{COUNT_ERROR_PARTS, COUNTING_ENTRIES_MAX},
     time::EventTime,
     value::{Captured, event_of},
 };
@@ -191,8 +191,8 @@ impl Window {
         self.join_where(frame, is_near, join)
     }
 
-    /// Joins neighbours as long as each stands for at most the part of `compared`, or of all events that there
-    /// are if these are more, by which a count may be wrong ([`COUNT_ERROR_PARTS`]); how many are gone. A
+    /// Joins neighbours as long as each stands for at most the part of `compared` by which a count may be wrong
+    /// ([`COUNT_ERROR_PARTS`]); if these are still too many, of twice as much, and so on. How many are gone. A
     /// window that begins within one of them counts it whole. Events that come late stand within what was joined
     /// before, so a window may begin within several: each is a quarter of what may be wrong.
     pub(super) fn join_to(
@@ -201,14 +201,21 @@ impl Window {
         compared: f64,
         join: impl Fn(&WindowEvent, WindowEvent) -> Option<WindowEvent>,
     ) -> usize {
-        let all = self.events(0, self.len()).max(compared);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-        let most = all / (4 * COUNT_ERROR_PARTS) as f64;
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-        let is_little = |_, earlier: &WindowEvent, later: &WindowEvent| {
-            earlier.hash as f64 + later.hash as f64 + 2.0 <= most
-        };
-        self.join_where(frame, is_little, join)
+        let mut most = compared / (4 * COUNT_ERROR_PARTS) as f64;
+        let (before, all) = (self.len(), self.events(0, self.len()));
+        loop {
+            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+            let is_little = |_, earlier: &WindowEvent, later: &WindowEvent| {
+                earlier.hash as f64 + later.hash as f64 + 2.0 <= most
+            };
+            self.join_where(frame, is_little, &join);
+            // They leave room for a while, or cannot be joined at all.
+            if self.len() <= COUNTING_ENTRIES_MAX * 9 / 10 || most > all {
+                return before - self.len();
+            }
+            most *= 2.0;
+        }
     }
 
     /// Joins each event with the one before it if both are `alike`, told when the earlier one began, and always

@@ -169,7 +169,7 @@ mod tests {
         check(
             "c and (ab or d)",
             &[
-                r#"objectRef.name is "c" and (objectRef.resource is "b" and verb is "a")"#,
+                r#"objectRef.name is "c" and (verb is "a" and objectRef.resource is "b")"#,
                 r#"objectRef.name is "c" and user.username is "d""#,
             ],
         );
