@@ -132,6 +132,8 @@ impl Reader {
         let is_behind = |row: &&Row| query.after.is_none_or(|after| Cursor::behind(row) > after);
         rows.extend(self.spool.iter().filter(|row| query.fits(row)).filter(is_behind).cloned());
         rows.sort_by_key(Cursor::behind);
+        // What waited when the ledger was opened may be in its month by now.
+        rows.dedup_by_key(|row| row.id);
         let has_more = rows.len() > query.limit;
         rows.truncate(query.limit);
         let next = rows.last().filter(|_| has_more).map(Cursor::behind);
