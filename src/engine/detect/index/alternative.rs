@@ -87,11 +87,15 @@ fn conjuncts(condition: &Expression, wanted: bool, out: &mut Vec<Expression>) {
     match (condition, wanted) {
         (Expression::Not(inner), _) => conjuncts(inner, !wanted, out),
         (Expression::All(parts), true) | (Expression::Any(parts), false) => {
-            parts.iter().for_each(|part| conjuncts(part, wanted, out));
+            for part in parts {
+                conjuncts(part, wanted, out);
+            }
         }
         (Expression::Any(parts), true) | (Expression::All(parts), false) => {
             let mut choices = Vec::new();
-            parts.iter().for_each(|part| disjuncts(part, wanted, &mut choices));
+            for part in parts {
+                disjuncts(part, wanted, &mut choices);
+            }
             out.push(Expression::Any(choices));
         }
         (other, true) => out.push(other.clone()),

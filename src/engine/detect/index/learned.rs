@@ -39,7 +39,9 @@ impl Learned {
     /// Nothing yet, of `count` rules of which these have patterns.
     pub(super) fn new(patterns: Vec<usize>, count: usize) -> Learned {
         let mut concerned = Bits::none(count);
-        patterns.iter().for_each(|number| concerned.set(*number, true));
+        for number in &patterns {
+            concerned.set(*number, true);
+        }
         let once = if patterns.is_empty() { Vec::new() } else { vec![0; ONCE] };
         Learned { patterns, concerned, all: Bits::all(count), once, ..Learned::default() }
     }

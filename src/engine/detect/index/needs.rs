@@ -88,7 +88,9 @@ impl Needs {
             }
             if fields.len() > 1 {
                 let mut one_of = none;
-                fields.iter().for_each(|field| one_of.set(field.index(), true));
+                for field in &fields {
+                    one_of.set(field.index(), true);
+                }
                 needs.one_of = Some(one_of);
             }
         }
