@@ -313,7 +313,8 @@ reload: {interval: 1s}
     fs::remove_file(tripline.path().join("rules/wrong.yaml")).unwrap();
 
     let mut held: Vec<TcpStream> = Vec::new();
-    for _ in 0..300 {
+    // More than the server holds open.
+    for _ in 0..600 {
         let mut stream = TcpStream::connect(tripline.http_address()).unwrap();
         // One that is turned away at once is as good.
         drop(stream.write_all(b"GET /"));
