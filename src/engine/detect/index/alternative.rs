@@ -4,8 +4,13 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::engine::rule::{DetectionRule, Expression, LeftOut, RuleIndex, RuleSet, RuleSteps};
 
-/// Alternatives of one rule at most: 32. A choice that would make more is not taken apart.
+/// Alternatives of one rule at most: 32, and of many rules 8 each. A choice that would make more is not taken apart:
+/// what is known of every text has a bit for each.
 const ALTERNATIVES_MAX: usize = 32;
+const ALTERNATIVES_OF_MANY_MAX: usize = 8;
+
+/// Rules that are not many: 256.
+const FEW_RULES: usize = 256;
 
 /// One way in which a rule can hold.
 pub(super) struct Alternative<'r> {
@@ -26,13 +31,15 @@ impl<'r> Alternative<'r> {
             (RuleIndex(index), &left_out.expression, left_out.steps)
         };
         let left_out = behind.zip(&rules.left_out).map(of_left_out);
+        let is_few = rules.rules.len() <= FEW_RULES;
+        let most = if is_few { ALTERNATIVES_MAX } else { ALTERNATIVES_OF_MANY_MAX };
         rules
             .detections()
             .map(of_rule)
             .chain(left_out)
             .filter(|(_, expression, _)| expression.can_hold())
             .flat_map(|(rule, expression, steps)| {
-                apart(rules, expression).into_iter().map(move |condition| Alternative {
+                apart(rules, expression, most).into_iter().map(move |condition| Alternative {
                     rule,
                     every_stage: steps != RuleSteps::Canonical,
                     unfinished: steps == RuleSteps::AllAndUnfinished,
@@ -45,7 +52,7 @@ impl<'r> Alternative<'r> {
 
 /// The alternatives of a condition: itself, if it has none. `not (a and b)` is a choice, too: of `not a` and
 /// `not b` one field each can rule out one, and none of them the whole.
-fn apart<'c>(rules: &RuleSet, condition: &'c Expression) -> Vec<Cow<'c, Expression>> {
+fn apart<'c>(rules: &RuleSet, condition: &'c Expression, most: usize) -> Vec<Cow<'c, Expression>> {
     let mut parts = Vec::new();
     conjuncts(condition, true, &mut parts);
     // Small choices first: most can then be taken apart.
@@ -58,7 +65,7 @@ fn apart<'c>(rules: &RuleSet, condition: &'c Expression) -> Vec<Cow<'c, Expressi
     choices.sort_unstable();
     let mut alternatives = vec![parts];
     for (length, at) in choices {
-        if alternatives.len() * length > ALTERNATIVES_MAX {
+        if alternatives.len() * length > most {
             break;
         }
         alternatives = alternatives.iter().flat_map(|parts| chosen(parts, at)).collect();

@@ -10,8 +10,12 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::engine::detect::bits::Bits;
 
-/// Texts of one field that are known at most: 4,096. With another one all are forgotten.
+/// Texts of one field that are known at most: 4,096, and with many rules fewer: see [`BYTES_MAX`]. With another one
+/// all are forgotten.
 const TEXTS_MAX: usize = 4_096;
+
+/// Bytes of all that is known of the texts of one field, but for the texts: 1 MiB, or 64 texts if that is more.
+const BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of a text that is known at most: 256.
 const TEXT_BYTES_MAX: usize = 256;
@@ -28,6 +32,8 @@ pub(super) struct Learned {
     concerned: Bits,
     /// All rules.
     all: Bits,
+    /// Texts that are known at most.
+    texts_max: usize,
     hasher: DefaultHashBuilder,
     /// Hashes of texts that came once.
     once: Vec<u64>,
@@ -43,7 +49,15 @@ impl Learned {
             concerned.set(*number, true);
         }
         let once = if patterns.is_empty() { Vec::new() } else { vec![0; ONCE] };
-        Learned { patterns, concerned, all: Bits::all(count), once, ..Learned::default() }
+        let texts_max = (BYTES_MAX / (count / 8 + 1)).clamp(64, TEXTS_MAX);
+        Learned {
+            patterns,
+            concerned,
+            all: Bits::all(count),
+            texts_max,
+            once,
+            ..Learned::default()
+        }
     }
 
     /// The rules that have patterns for the field.
@@ -82,7 +96,7 @@ impl Learned {
 
     #[cold]
     fn learn(&mut self, hash: u64, text: &str, mut is_possible: impl FnMut(usize) -> bool) {
-        if self.texts.len() >= TEXTS_MAX {
+        if self.texts.len() >= self.texts_max {
             self.texts.clear();
         }
         let mut left = self.all.clone();
@@ -119,5 +133,6 @@ mod tests {
             }
             assert!(learned.texts.len() <= TEXTS_MAX);
         }
+        assert_eq!(Learned::new(vec![0], 100_000).texts_max, 83);
     }
 }
