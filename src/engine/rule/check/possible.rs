@@ -20,7 +20,11 @@ use crate::engine::{
         },
         read::document::DetectionSyntax,
     },
-    syntax::{code, condition::Condition, read::Text},
+    syntax::{
+        code,
+        condition::{Condition, fits},
+        read::Text,
+    },
     value::fold_case,
 };
 
@@ -46,16 +50,11 @@ pub(in crate::engine) fn check_conditions(
     if detection.selections.iter().any(|(_, search)| search.is_none()) {
         return;
     }
-    let alternatives: Vec<(&Condition, &Text)> = detection
+    let alternatives: Vec<(Condition, &Text)> = detection
         .conditions
         .iter()
         .flat_map(|(tree, text)| {
-            let parts = if let Condition::Any(parts) = tree {
-                parts.as_slice()
-            } else {
-                std::slice::from_ref(tree)
-            };
-            parts.iter().map(move |part| (part, text))
+            choices(tree, selections).into_iter().map(move |choice| (choice, text))
         })
         .collect();
     let verdicts: Vec<Verdict> = alternatives
@@ -107,6 +106,20 @@ pub(in crate::engine) fn check_conditions(
         if every {
             break;
         }
+    }
+}
+
+/// The alternatives of a condition: what `or` stands between, and the selections of which `1 of` takes one.
+fn choices(tree: &Condition, selections: &BTreeMap<&str, Expression>) -> Vec<Condition> {
+    match tree {
+        Condition::Any(parts) => parts.iter().flat_map(|part| choices(part, selections)).collect(),
+        Condition::Of { all: false, pattern, at }
+            if selections.keys().any(|n| fits(pattern, n)) =>
+        {
+            let fitting = selections.keys().filter(|name| fits(pattern, name));
+            fitting.map(|name| Condition::Name((*name).to_owned(), at.clone())).collect()
+        }
+        other => vec![other.clone()],
     }
 }
 
