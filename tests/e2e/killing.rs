@@ -19,6 +19,8 @@ use crate::{
 const KILLS: usize = 50;
 /// Users who begin to read secrets between two kills; each reads one more between each two until five.
 const USERS_PER_KILL: usize = 3;
+/// Users at most: of more than 1,000 alerts of a rule the further ones are told together.
+const USERS_MAX: usize = 900;
 const READS: usize = 5;
 /// The broker restarts once in so many kills.
 const RESTART_EVERY: usize = 30;
@@ -33,6 +35,13 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0 % below
     }
+}
+
+/// The numbers of the users who begin at a kill.
+fn beginners(kill: usize, kills: usize) -> impl Iterator<Item = usize> {
+    let users = (kills * USERS_PER_KILL).min(USERS_MAX);
+    let first = |kill: usize| (kill * users).div_ceil(kills);
+    first(kill)..first(kill + 1)
 }
 
 fn user(number: usize) -> String {
@@ -62,7 +71,7 @@ route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}
         tripline.start();
         let producer = kafka.producer();
         for begun in kill.saturating_sub(READS - 1)..=kill.min(kills - 1) {
-            for number in begun * USERS_PER_KILL..(begun + 1) * USERS_PER_KILL {
+            for number in beginners(begun, kills) {
                 producer.send("killing", read(&user(number), &format!("s{}", kill - begun)));
             }
         }
@@ -91,7 +100,8 @@ route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}
     drop(stranger);
     hook.be_kind();
     tripline.start_ready();
-    let expected: BTreeSet<String> = (0..kills * USERS_PER_KILL).map(user).collect();
+    let expected: BTreeSet<String> =
+        (0..kills).flat_map(|kill| beginners(kill, kills)).map(user).collect();
     let told = || users(&hook.alerts(), "five_reads").into_iter().collect::<BTreeSet<String>>();
     eventually("everybody's fifth read is an alert that was taken", || {
         let told = told();
