@@ -265,10 +265,14 @@ impl Acts {
         Some(result)
     }
 
+    /// Whether an alert fires and is silenced.
+    fn is_silenced(&self, key: EpisodeKey) -> bool {
+        let is_it = |episode: &Arc<Episode>| episode.is_firing() && !episode.silenced_by.is_empty();
+        self.episodes.get(&key).is_some_and(is_it)
+    }
+
     fn changed(&mut self, key: EpisodeKey) {
-        let is_silenced =
-            |episode: &Arc<Episode>| episode.is_firing() && !episode.silenced_by.is_empty();
-        if self.episodes.get(&key).is_some_and(is_silenced) {
+        if self.is_silenced(key) {
             self.silenced.insert(key);
         } else {
             self.silenced.remove(&key);
@@ -578,10 +582,7 @@ impl Acts {
                 Arc::make_mut(episode).silenced_by.retain(hides);
             }
         }
-        let is_silenced = |key: &&EpisodeKey| {
-            self.episodes.get(key).is_some_and(|episode| !episode.silenced_by.is_empty())
-        };
-        self.silenced = self.firing.iter().filter(is_silenced).copied().collect();
+        self.silenced = self.firing.iter().copied().filter(|key| self.is_silenced(*key)).collect();
         let mut hiding: BTreeMap<SilenceId, u64> = BTreeMap::new();
         for episode in self.firing.iter().filter_map(|key| self.episodes.get(key)) {
             for silence in &episode.silenced_by {

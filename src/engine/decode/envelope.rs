@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{cloudwatch, event_hubs, gke, json::Json, otlp, search::Members};
+use super::{cloudwatch, event_hubs, gke, json::Json, otlp, otlp_proto::part, search::Members};
 
 /// One way in which audit events come.
 pub struct Envelope {
@@ -73,17 +73,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// A text as the body of a log record of OpenTelemetry, in protocol buffers.
 fn otlp_logs(body: &str) -> Vec<u8> {
     // The text of a value; the body of a record; a record of a scope; a scope of a resource; a resource.
-    [1, 5, 2, 2, 1].into_iter().fold(body.as_bytes().to_vec(), |content, field: u8| {
-        let mut out = vec![field << 3 | 2];
-        let mut length = content.len();
-        while length >= 0x80 {
-            out.push(length.to_le_bytes()[0] | 0x80);
-            length >>= 7;
-        }
-        out.push(length.to_le_bytes()[0]);
-        out.extend(content);
-        out
-    })
+    let text = body.as_bytes().to_vec();
+    [1, 5, 2, 2, 1].into_iter().fold(text, |content, field| part(field, &content))
 }
 
 /// Not told by the shape of an object.

@@ -350,6 +350,20 @@ impl Writer {
     }
 }
 
+/// A field that is a message or a text, as it is written.
+pub(super) fn part(number: u64, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for mut value in [number << 3 | 2, content.len() as u64] {
+        while value >= 0x80 {
+            out.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        out.push(value.to_le_bytes()[0]);
+    }
+    out.extend_from_slice(content);
+    out
+}
+
 /// That a message has no fields but messages of these numbers.
 fn only(mut message: Message<'_>, numbers: &[u64]) -> Result<(), Other> {
     loop {
@@ -364,20 +378,6 @@ fn only(mut message: Message<'_>, numbers: &[u64]) -> Result<(), Other> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A field that is a message or a text.
-    fn part(number: u64, content: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for mut value in [number << 3 | 2, content.len() as u64] {
-            while value >= 0x80 {
-                out.push(value.to_le_bytes()[0] | 0x80);
-                value >>= 7;
-            }
-            out.push(value.to_le_bytes()[0]);
-        }
-        out.extend_from_slice(content);
-        out
-    }
 
     fn key_value(key: &str, value: &[u8]) -> Vec<u8> {
         [part(1, key.as_bytes()), part(2, value)].concat()

@@ -35,18 +35,14 @@ pub(super) type UsesKey = (i64, Arc<str>);
 /// Uses of an exception that are not told yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Uses {
-    count: u64,
-    last: Option<EventTime>,
-    owner: String,
-    reason: String,
-    expires: Option<EventTime>,
-    rules: String,
+    all: Total,
     by_cluster: BTreeMap<String, (u64, EventTime)>,
 }
 
-/// [`Uses`] as they were stored before clusters were counted by themselves.
-#[derive(Deserialize)]
-struct UsesBefore {
+/// Uses in all clusters, and what is said of the exception. All that was stored before clusters were counted by
+/// themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Total {
     count: u64,
     last: Option<EventTime>,
     owner: String,
@@ -75,9 +71,9 @@ impl ExceptionHours {
             }
             let uses = self.hours.entry(key.clone()).or_default();
             // What is said of it is what was said last.
-            *uses = uses.with(&used.exception);
-            uses.count += used.count;
-            uses.last = uses.last.max(Some(used.last));
+            uses.all = uses.all.with(&used.exception);
+            uses.all.count += used.count;
+            uses.all.last = uses.all.last.max(Some(used.last));
             for (cluster, count, last) in &used.by_cluster {
                 uses.add_of(bounded_line(cluster, CLUSTER_BYTES_MAX), *count, *last);
             }
@@ -117,9 +113,8 @@ impl Uses {
         if let Ok(uses) = postcard::from_bytes(bytes) {
             return Some(uses);
         }
-        let UsesBefore { count, last, owner, reason, expires, rules } =
-            postcard::from_bytes(bytes).ok()?;
-        Some(Uses { count, last, owner, reason, expires, rules, by_cluster: BTreeMap::new() })
+        let all = postcard::from_bytes(bytes).ok()?;
+        Some(Uses { all, by_cluster: BTreeMap::new() })
     }
 
     /// Adds those of one cluster, if there is room for it.
@@ -133,36 +128,38 @@ impl Uses {
         *of = (of.0 + count, of.1.max(last));
     }
 
+    fn entry(self, (hour, name): &UsesKey) -> Entry {
+        let Uses { all, by_cluster } = self;
+        let expires = all.expires.map(EventTime::rfc3339).unwrap_or_default();
+        let entry = Entry::new(EntryKind::Exception, name, "used")
+            .by(&all.owner)
+            .at(EventTime::from_micros(hour.saturating_mul(HOUR)))
+            .detail(&all.reason)
+            .fact("expires", &expires)
+            .fact("rules", &all.rules)
+            .fact("last", &all.last.map(EventTime::rfc3339).unwrap_or_default())
+            .count("uses", all.count);
+        by_cluster.into_iter().fold(entry, |entry, (cluster, (count, last))| {
+            let entry = entry.count(&uses_in(&cluster), count);
+            entry.fact(&last_use_in(&cluster), &last.rfc3339())
+        })
+    }
+}
+
+impl Total {
     /// The same numbers, with what is said of the exception now.
-    fn with(&self, exception: &Exception) -> Uses {
+    fn with(&self, exception: &Exception) -> Total {
         let text = |text: &Option<String>| {
             text.as_deref().map_or_else(String::new, |text| bounded_line(text, TEXT_BYTES_MAX))
         };
-        Uses {
+        Total {
             count: self.count,
             last: self.last,
             owner: text(&exception.owner),
             reason: text(&exception.reason),
             expires: exception.expires,
             rules: bounded_line(&first_of(&exception.counted_in, RULES_NAMED), TEXT_BYTES_MAX),
-            by_cluster: self.by_cluster.clone(),
         }
-    }
-
-    fn entry(self, (hour, name): &UsesKey) -> Entry {
-        let expires = self.expires.map(EventTime::rfc3339).unwrap_or_default();
-        let entry = Entry::new(EntryKind::Exception, name, "used")
-            .by(&self.owner)
-            .at(EventTime::from_micros(hour.saturating_mul(HOUR)))
-            .detail(&self.reason)
-            .fact("expires", &expires)
-            .fact("rules", &self.rules)
-            .fact("last", &self.last.map(EventTime::rfc3339).unwrap_or_default())
-            .count("uses", self.count);
-        self.by_cluster.into_iter().fold(entry, |entry, (cluster, (count, last))| {
-            let entry = entry.count(&uses_in(&cluster), count);
-            entry.fact(&last_use_in(&cluster), &last.rfc3339())
-        })
     }
 }
 
@@ -209,6 +206,19 @@ mod tests {
         let counts: Vec<(&str, u64)> =
             told.iter().map(|entry| (entry.subject.as_str(), entry.count_of("uses"))).collect();
         assert_eq!(counts, [("a", 5), ("b", 1), ("a", 1)]);
+    }
+
+    #[test]
+    fn what_was_stored_before_clusters_were_counted_is_read() {
+        let all = Total { count: 7, rules: "secret_read".to_owned(), ..Total::default() };
+        let before = postcard::to_stdvec(&all).expect("plain values");
+        let read = Uses::from_bytes(&before);
+        assert_eq!(read, Some(Uses { all: all.clone(), by_cluster: BTreeMap::new() }));
+        let last = EventTime::from_micros(HOUR);
+        let now = Uses { all, by_cluster: [("prod".to_owned(), (7, last))].into() };
+        let stored = postcard::to_stdvec(&now).expect("plain values");
+        assert_eq!(Uses::from_bytes(&stored), Some(now));
+        assert_eq!(Uses::from_bytes(&[0xFF]), None);
     }
 
     #[test]

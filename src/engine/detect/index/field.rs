@@ -213,17 +213,13 @@ impl FieldIndex {
             return false;
         }
         let Value::Str(text) = value else { return true };
-        if !self.learned.says_of(candidates) {
-            return true;
-        }
         let field = self.field;
-        let learned = self.learned.of(text, |number| {
+        self.learned.keep(text, candidates, |number| {
             let mut known =
                 |predicate: &Predicate| (predicate.field == field).then_some(Class::Exact(text));
             let condition = conditions.get(number);
             condition.is_none_or(|one| possible(rules, one, &mut known, fold) != Some(false))
-        });
-        learned.is_none_or(|left| candidates.keep(left))
+        })
     }
 
     /// Of several values one may pass one test, and another another; where there is one test only, what none of

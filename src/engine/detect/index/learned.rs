@@ -65,37 +65,35 @@ impl Learned {
         self.patterns.iter().copied()
     }
 
-    /// Whether a pattern of one of these rules can say anything.
+    /// Keeps the rules that a text does not rule out, if it came before. `is_possible` tells it of one rule. False:
+    /// nothing is left.
     #[inline]
-    pub(super) fn says_of(&self, candidates: &Bits) -> bool {
-        candidates.meets(&self.concerned)
-    }
-
-    /// The rules that a text does not rule out, if it came before; those without patterns are among them.
-    /// `is_possible` tells it of one rule.
-    #[inline]
-    pub(super) fn of(
+    pub(super) fn keep(
         &mut self,
         text: &str,
+        candidates: &mut Bits,
         is_possible: impl FnMut(usize) -> bool,
-    ) -> Option<&Bits> {
-        if text.len() > TEXT_BYTES_MAX {
-            return None;
+    ) -> bool {
+        if text.len() > TEXT_BYTES_MAX || !candidates.meets(&self.concerned) {
+            return true;
         }
         let hash = self.hasher.hash_one(text);
-        if self.texts.find(hash, |(known, _)| **known == *text).is_none() {
-            let place = usize::try_from(hash).unwrap_or(0) % ONCE;
-            let once = self.once.get_mut(place)?;
-            if std::mem::replace(once, hash) != hash {
-                return None;
-            }
-            self.learn(hash, text, is_possible);
+        if let Some((_, left)) = self.texts.find(hash, |(known, _)| **known == *text) {
+            return candidates.keep(left);
         }
-        self.texts.find(hash, |(known, _)| **known == *text).map(|(_, left)| left)
+        let place = usize::try_from(hash).unwrap_or(0) % ONCE;
+        let Some(once) = self.once.get_mut(place) else { return true };
+        std::mem::replace(once, hash) != hash
+            || candidates.keep(self.learn(hash, text, is_possible))
     }
 
     #[cold]
-    fn learn(&mut self, hash: u64, text: &str, mut is_possible: impl FnMut(usize) -> bool) {
+    fn learn(
+        &mut self,
+        hash: u64,
+        text: &str,
+        mut is_possible: impl FnMut(usize) -> bool,
+    ) -> &Bits {
         if self.texts.len() >= self.texts_max {
             self.texts.clear();
         }
@@ -104,7 +102,9 @@ impl Learned {
             left.set(*number, is_possible(*number));
         }
         let hasher = &self.hasher;
-        self.texts.insert_unique(hash, (text.into(), left), |(text, _)| hasher.hash_one(&**text));
+        let entry = (text.into(), left);
+        let place = self.texts.insert_unique(hash, entry, |(text, _)| hasher.hash_one(&**text));
+        &place.into_mut().1
     }
 }
 
@@ -115,21 +115,30 @@ mod tests {
     #[test]
     fn a_text_is_tried_when_it_comes_again_and_never_again() {
         let mut learned = Learned::new(vec![1, 2], 3);
-        let mut tried = Vec::new();
+        let (mut tried, mut kept) = (Vec::new(), Vec::new());
         for _ in 0..4 {
-            let left = learned.of("a", |number| {
+            let mut left = Bits::all(3);
+            assert!(learned.keep("a", &mut left, |number| {
                 tried.push(number);
                 number == 2
-            });
-            if let Some(left) = left {
-                assert_eq!(left.iter().collect::<Vec<_>>(), [0, 2]);
-            }
+            }));
+            kept.push(left.iter().collect::<Vec<_>>());
         }
         assert_eq!(tried, [1, 2]);
-        assert_eq!(learned.of(&"x".repeat(TEXT_BYTES_MAX + 1), |_| true), None);
+        assert_eq!(kept, [vec![0, 1, 2], vec![0, 2], vec![0, 2], vec![0, 2]]);
+        let mut keeps = |text: &str, left: &mut Bits| learned.keep(text, left, |_| false);
+        let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        let mut without_patterns = Bits::none(3);
+        without_patterns.set(0, true);
+        for _ in 0..3 {
+            let mut left = Bits::all(3);
+            assert!(keeps(&long, &mut left));
+            assert_eq!(left, Bits::all(3), "it is too long to be known");
+            assert!(keeps("b", &mut without_patterns.clone()), "nobody asks");
+        }
         for number in 0..3 * TEXTS_MAX {
             for _ in 0..2 {
-                learned.of(&number.to_string(), |_| true);
+                learned.keep(&number.to_string(), &mut Bits::all(3), |_| true);
             }
             assert!(learned.texts.len() <= TEXTS_MAX);
         }

@@ -111,16 +111,15 @@ pub(in crate::engine) fn check_conditions(
 
 /// The alternatives of a condition: what `or` stands between, and the selections of which `1 of` takes one.
 fn choices(tree: &Condition, selections: &BTreeMap<&str, Expression>) -> Vec<Condition> {
-    match tree {
+    let choices: Vec<Condition> = match tree {
         Condition::Any(parts) => parts.iter().flat_map(|part| choices(part, selections)).collect(),
-        Condition::Of { all: false, pattern, at }
-            if selections.keys().any(|n| fits(pattern, n)) =>
-        {
+        Condition::Of { all: false, pattern, at } => {
             let fitting = selections.keys().filter(|name| fits(pattern, name));
             fitting.map(|name| Condition::Name((*name).to_owned(), at.clone())).collect()
         }
-        other => vec![other.clone()],
-    }
+        _ => Vec::new(),
+    };
+    if choices.is_empty() { vec![tree.clone()] } else { choices }
 }
 
 fn verdict(expression: &Expression, builder: &Builder) -> Verdict {
