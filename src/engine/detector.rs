@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    access::{Extractor, Observed, Usage, UsageMode, UsedBefore},
+    access::{Alike, AlikeBefore, Extractor, Observed, Usage, UsageMode, UsedBefore},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher, is_canonical},
     event::{Event, Parts, Reference, Stage, UnreadCounts, redact_record, well_known},
@@ -38,6 +38,8 @@ pub struct Detector {
     below: Below,
     usage: UsageMode,
     used: Option<UsedBefore>,
+    /// `None`: each access is told as a whole.
+    alike: Option<AlikeBefore>,
 }
 
 impl Detector {
@@ -47,6 +49,7 @@ impl Detector {
         let mut fields = rules.fields.clone();
         Detector {
             used: UsedBefore::new(settings.usage, &mut fields),
+            alike: Some(AlikeBefore::new(&mut fields, Arc::clone(&rules.identities))),
             usage: settings.usage,
             rules_epoch,
             skew_max: settings.skew_max,
@@ -66,7 +69,7 @@ impl Detector {
     #[must_use]
     pub fn of_history(mut self) -> Detector {
         self.is_of_history = true;
-        (self.usage, self.used) = (UsageMode::Off, None);
+        (self.usage, self.used, self.alike) = (UsageMode::Off, None, None);
         self.matcher.leave_out_recording();
         self
     }
@@ -79,12 +82,22 @@ impl Detector {
         self
     }
 
+    /// Tells each access as a whole, also one that is rolled up. For people and comparison: rows are the same.
+    #[must_use]
+    pub fn telling_all(mut self) -> Detector {
+        self.alike = None;
+        self
+    }
+
     /// From the next batch on, uses another rule set.
     pub fn replace_rules(&mut self, rules: Arc<RuleSet>, rules_epoch: u64) {
         self.rules_epoch = rules_epoch;
         let mut fields = rules.fields.clone();
         // Their numbers are others now; what was seen today is asked of the recorder again.
         self.used = UsedBefore::new(self.usage, &mut fields);
+        if self.alike.is_some() {
+            self.alike = Some(AlikeBefore::new(&mut fields, Arc::clone(&rules.identities)));
+        }
         self.decoder = Decoder::new(&fields);
         self.extractor = Extractor::new(Arc::clone(&rules));
         self.exceptions.clone_from(&rules.exceptions);
@@ -129,6 +142,7 @@ impl Detector {
                 below: &mut self.below,
                 usage: self.usage,
                 used: self.used.as_mut(),
+                alike: self.alike.as_mut(),
                 event_index: 0,
                 partition,
                 offset: record.offset,
@@ -188,6 +202,7 @@ struct Collector<'b> {
     below: &'b mut Below,
     usage: UsageMode,
     used: Option<&'b mut UsedBefore>,
+    alike: Option<&'b mut AlikeBefore>,
     /// How many events of the record came before.
     event_index: u32,
     partition: &'b Arc<PartitionName>,
@@ -273,17 +288,43 @@ impl Collector<'_> {
         if recorded.is_empty() && !is_new_usage {
             return;
         }
-        let Some(observed) = extractor.extract(event, recorded, reference, is_from_future) else {
+        let manner = extractor.manner(recorded);
+        let mut place = None;
+        let is_looked_up = !recorded.is_empty() && !is_from_future;
+        if let Some(before) = self.alike.as_deref_mut().filter(|_| is_looked_up) {
+            match before.find(event, recorded, &manner) {
+                Ok(alike) if !is_new_usage => {
+                    let observed = Observed::one_of(alike, event.time, event, reference);
+                    self.out.accesses.push(observed);
+                    return;
+                }
+                Ok(_) => {}
+                Err(found) => place = found,
+            }
+        }
+        let Some(access) = extractor.extract(event, recorded, reference, is_from_future) else {
             return;
         };
         if is_new_usage {
-            let usage = Usage::of(observed.access.clone());
+            let usage = Usage::of(access.clone());
             let is_wanted = |usage: &Usage| self.usage == UsageMode::All || usage.is_of_people();
             self.out.usage.extend(usage.filter(is_wanted));
         }
-        if !recorded.is_empty() {
-            self.out.accesses.push(observed);
+        if recorded.is_empty() {
+            return;
         }
+        let observed = match (self.alike.as_deref_mut(), manner.every) {
+            (Some(before), Some(every)) => {
+                let at = access.at;
+                let alike = Arc::new(Alike::new(access, every, manner.key));
+                if let Some(place) = place {
+                    before.put(place, Arc::clone(&alike));
+                }
+                Observed::one_of(&alike, at, event, reference)
+            }
+            _ => Observed::Whole(Box::new(access), manner),
+        };
+        self.out.accesses.push(observed);
     }
 
     /// Whether another source is the truth for the event's cluster.

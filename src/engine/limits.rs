@@ -283,6 +283,13 @@ pub const RULE_TEXTS_BYTES_MAX: usize = 16 << 20;
 /// forgets all of them, and asks the recorder again.
 pub const USAGE_KNOWN_PER_WORKER_MAX: usize = 50_000;
 
+/// Accesses unlike each other that a worker knows, of those that are rolled up: 16,384, at about 2 kB each. At
+/// the limit it forgets all of them, and takes the next ones apart again.
+pub const ALIKE_KNOWN_PER_WORKER_MAX: usize = 16_384;
+
+/// Bytes of the texts by which such an access is known: 4 KiB. One with more is taken apart each time.
+pub const ALIKE_KEY_BYTES_MAX: usize = 4 << 10;
+
 /// Names of objects that are told of one permission, actor and day: 4. Of more it is told that there are more.
 pub const USAGE_NAMES_MAX: usize = 4;
 

@@ -29,7 +29,7 @@ use self::{
     usage::{UsageDays, UsageKey, Verdict},
 };
 use super::{
-    access::{Access, Observed, SessionStep, Usage},
+    access::{Access, Alike, Observed, SessionStep, Usage},
     detector::DetectionBatch,
     ledger::{Chain, Content, Entry, EntryKind, Hash, Row, hex_of},
     limits::{
@@ -459,29 +459,40 @@ impl Recorder {
     }
 
     fn observed(&mut self, now: WallTime, observed: &Observed) {
-        let access = &observed.access;
+        let (at, request, session) = match observed {
+            Observed::Whole(access, _) => (access.at, access.request, access.session),
+            Observed::Alike { alike, at, request, .. } => (*at, *request, alike.access().session),
+        };
         let mut key = [0; 17];
-        key[..16].copy_from_slice(&access.request);
-        let is_long = matches!(access.session, Some(SessionStep::Start));
-        key[16] = u8::from(access.session == Some(SessionStep::End));
-        if self.identities.see_key(key, access.at, is_long) == Seen::Before {
+        key[..16].copy_from_slice(&request);
+        key[16] = u8::from(session == Some(SessionStep::End));
+        let is_long = session == Some(SessionStep::Start);
+        if self.identities.see_key(key, at, is_long) == Seen::Before {
             self.counts.duplicates += 1;
             return;
         }
-        let (mut every, mut parts) = (observed.every, observed.key);
-        if every.is_none() && self.floods.is_flood(access) {
-            self.counts.names_left_out += 1;
-            every = Some(Duration::from_secs(3_600));
-            parts = parts.without(KeyPart::Name);
-        }
-        match every {
-            None => self.access(now, access.clone()),
-            Some(every) => {
-                if let Some(cut) = self.roll_ups.add(access, every, parts) {
-                    self.counts.roll_ups_cut += 1;
-                    self.access(now, cut);
+        let cut = match observed {
+            Observed::Whole(access, manner) => {
+                let (mut every, mut parts) = (manner.every, manner.key);
+                if every.is_none() && self.floods.is_flood(access) {
+                    self.counts.names_left_out += 1;
+                    every = Some(Duration::from_secs(3_600));
+                    parts = parts.without(KeyPart::Name);
                 }
+                let Some(every) = every else {
+                    self.access(now, access.as_ref().clone());
+                    return;
+                };
+                let alike = Alike::new(access.as_ref().clone(), every, parts);
+                self.roll_ups.add(&alike, at, &access.position, || alike.access().clone())
             }
+            Observed::Alike { alike, at, request, event } => {
+                self.roll_ups.add(alike, *at, &event.position, || alike.of(*at, *request, event))
+            }
+        };
+        if let Some(cut) = cut {
+            self.counts.roll_ups_cut += 1;
+            self.access(now, cut);
         }
     }
 

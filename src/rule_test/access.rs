@@ -31,7 +31,7 @@ pub struct Recorded {
 impl Recorded {
     /// What each rule recorded of an event.
     pub(super) fn all(rules: &RuleSet, observed: &Observed, start: EventTime) -> Vec<Recorded> {
-        let access = &observed.access;
+        let access = observed.access();
         let of_rule = |name: &std::sync::Arc<str>| {
             let (_, rule) = rules.written().find(|(_, rule)| *rule.meta().name == **name)?;
             let Rule::Detection(detection) = rule else { return None };
@@ -42,7 +42,7 @@ impl Recorded {
                 at: access.at.since(start),
                 class: spec.class.to_string(),
                 every: spec.every.unwrap_or_default(),
-                texts: texts(access),
+                texts: texts(&access),
             })
         };
         access.rules.iter().filter_map(of_rule).collect()

@@ -46,7 +46,7 @@ pub(super) struct Player {
 
 impl Player {
     pub(super) fn new(rules: Arc<RuleSet>) -> Player {
-        let detector = Detector::new(Arc::clone(&rules), 0, &settings());
+        let detector = Detector::new(Arc::clone(&rules), 0, &settings()).telling_all();
         let partition = Arc::new(PartitionName::new("test", 0));
         Player { rules, detector, partition }
     }

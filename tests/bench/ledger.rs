@@ -140,7 +140,7 @@ fn accesses() -> Vec<Access> {
         let mut batch = RecordBatch::default();
         batch.push(&partition, offset, None, Some(&record.payload));
         let found = detector.detect(record.time.as_wall(), &batch);
-        accesses.extend(found.accesses.into_iter().map(|observed| observed.access));
+        accesses.extend(found.accesses.into_iter().map(|observed| observed.access().into_owned()));
         if accesses.len() >= DISTINCT {
             break;
         }

@@ -28,10 +28,10 @@ use rdkafka::{
 };
 
 /// Events that are measured.
-const EVENTS: u64 = 200_000;
+const EVENTS: u64 = 800_000;
 
 /// Each side is run so often, in turn; the median ratio is printed.
-const RUNS: usize = 9;
+const RUNS: usize = 5;
 
 /// Set in the child process that counts: the brokers, and how many records there are.
 const COUNT: &str = "TRIPLINE_BENCH_COUNT";

@@ -489,8 +489,10 @@ fn explained_is_what_the_engine_decides() {
         let detected = decided.detections.iter().map(|detection| (detection.rule, detection.time));
         // Rules that record make no detections.
         let recorded = decided.accesses.iter().flat_map(|observed| {
-            let access = &observed.access;
-            access.rules.iter().map(|name| (rules.find_written(name).unwrap(), access.at))
+            let access = observed.access();
+            let times =
+                access.rules.iter().map(|name| (rules.find_written(name).unwrap(), access.at));
+            times.collect::<Vec<_>>()
         });
         let detected: BTreeSet<(RuleIndex, EventTime)> = detected.chain(recorded).collect();
         let is_asked = |(at, rule): &(usize, &RuleIndex)| {

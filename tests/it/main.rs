@@ -12,6 +12,7 @@
 
 mod acts;
 mod alert_schema;
+mod alike;
 mod api;
 mod backtest;
 mod backtest_reports;

@@ -19,7 +19,7 @@ use tripline::{
 use super::rule_pack::{shipped, test_files};
 
 /// What a detector says of some records, but for how many rules it looked at.
-fn said(detector: &mut Detector, payloads: &[Vec<u8>], now: WallTime) -> DetectionBatch {
+pub(super) fn said(detector: &mut Detector, payloads: &[Vec<u8>], now: WallTime) -> DetectionBatch {
     let partition = Arc::new(PartitionName::new("audit", 0));
     let mut batch = RecordBatch::default();
     for (offset, payload) in (0..).zip(payloads) {
@@ -64,7 +64,7 @@ fn detectors(rules: &Arc<RuleSet>) -> Vec<(Detector, Detector)> {
     ]
 }
 
-fn generated(count: usize, received_stage: bool) -> Vec<Vec<u8>> {
+pub(super) fn generated(count: usize, received_stage: bool) -> Vec<Vec<u8>> {
     let minute = Duration::from_secs(60);
     let settings = GenerateSettings {
         start: EventTime::parse("2026-03-04T08:00:00Z").unwrap(),
@@ -122,9 +122,9 @@ fn in_order(event: &serde_json::Value) -> Vec<u8> {
     text.into_bytes()
 }
 
-const LATER: &str = "2026-12-04T08:00:00Z";
+pub(super) const LATER: &str = "2026-12-04T08:00:00Z";
 
-fn wall(text: &str) -> WallTime {
+pub(super) fn wall(text: &str) -> WallTime {
     WallTime::from_micros(EventTime::parse(text).unwrap().micros())
 }
 

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{
-    Access, Actor, AuditId, Detail, EventPosition, Object, Observed, Outcome, SessionStep,
+    Access, Actor, AuditId, Detail, EventPosition, Manner, Object, Outcome, SessionStep,
     fields::{Fields, derived_value},
     permission::{Permission, parse_reason, without_reason},
 };
@@ -21,7 +21,7 @@ use crate::engine::{
     limits::{
         ACCESS_BODY_BYTES_MAX, ACCESS_DETAIL_BYTES_MAX, ACCESS_TEXT_BYTES_MAX, ACCESS_TEXTS_MAX,
     },
-    rule::{KeyParts, Rule, RuleIndex, RuleSet, SESSION},
+    rule::{KeyParts, RecordSpec, Rule, RuleIndex, RuleSet, SESSION},
     value::Value,
 };
 
@@ -46,6 +46,28 @@ impl Extractor {
         Extractor { fields, decoder: Decoder::new(&table), version, sources, rules }
     }
 
+    /// How these rules record what they match.
+    pub(in crate::engine) fn manner(&self, matched: &[RuleIndex]) -> Manner {
+        let mut manner =
+            Manner { every: Some(Duration::MAX), key: KeyParts::NONE, is_session: false };
+        for (_, spec) in self.specs(matched) {
+            manner.is_session |= &*spec.class == SESSION;
+            manner.every = manner.every.zip(spec.every).map(|(one, other)| one.min(other));
+            manner.key = manner.key.union(spec.key);
+        }
+        manner
+    }
+
+    fn specs<'s>(
+        &'s self,
+        matched: &'s [RuleIndex],
+    ) -> impl Iterator<Item = (&'s str, &'s RecordSpec)> {
+        matched.iter().filter_map(|index| match self.rules.rule(*index) {
+            Rule::Detection(rule) => Some((rule.meta.name.as_str(), rule.record.as_ref()?)),
+            Rule::Correlation(_) => None,
+        })
+    }
+
     /// The access that an event is, of which these rules record it; `is_from_future`: it claims a time that
     /// cannot be its own. `None` if its bytes are no event any more, which does not happen.
     pub(in crate::engine) fn extract(
@@ -54,22 +76,17 @@ impl Extractor {
         matched: &[RuleIndex],
         reference: &mut Reference<'_>,
         is_from_future: bool,
-    ) -> Option<Observed> {
-        let mut taker =
-            Taker { fields: &self.fields, sources: &self.sources, is_session: false, access: None };
+    ) -> Option<Access> {
         let (mut classes, mut names) = (Vec::new(), Vec::new());
-        let (mut every, mut key) = (Some(Duration::MAX), KeyParts::NONE);
-        for index in matched {
-            let Rule::Detection(rule) = self.rules.rule(*index) else { continue };
-            let Some(spec) = &rule.record else { continue };
-            taker.is_session |= &*spec.class == SESSION;
+        for (name, spec) in self.specs(matched) {
             classes.push(Arc::clone(&spec.class));
-            names.push(Arc::from(rule.meta.name.as_str()));
-            every = every.zip(spec.every).map(|(one, other)| one.min(other));
-            key = key.union(spec.key);
+            names.push(Arc::from(name));
         }
         classes.sort_unstable();
         classes.dedup();
+        let is_session = classes.iter().any(|class| &**class == SESSION);
+        let mut taker =
+            Taker { fields: &self.fields, sources: &self.sources, is_session, access: None };
         let cluster = event.first_str(well_known::CLUSTER).map(str::to_owned);
         let text_origin = TextOrigin { cluster: cluster.as_deref(), time: Some(event.time) };
         self.decoder.decode(event.json.as_bytes(), text_origin, &mut taker);
@@ -82,7 +99,7 @@ impl Extractor {
         access.audit_id = seen.audit_id.clone();
         access.position = seen.position.clone();
         access.event_hash = seen.event_hash;
-        Some(Observed { access, every, key })
+        Some(access)
     }
 }
 

@@ -4,6 +4,7 @@
 //! absent, never guessed. How many become rows is decided by the recorder, and where rows stay by the
 //! ledger.
 
+mod alike;
 mod extract;
 mod fields;
 mod kubectl;
@@ -13,14 +14,22 @@ pub mod usage;
 mod used;
 mod visit;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{kubernetes::AuditLevel, rule::KeyParts, time::EventTime, words::words};
+use super::{
+    event::{Event, Reference},
+    kubernetes::AuditLevel,
+    rule::KeyParts,
+    time::EventTime,
+    words::words,
+};
 
-pub use super::event_ref::{AuditId, EventPosition};
+pub use super::event_ref::{AuditId, EventPosition, EventRef};
 pub use super::settings::UsageMode;
+pub use alike::Alike;
+pub(in crate::engine) use alike::AlikeBefore;
 pub(in crate::engine) use extract::Extractor;
 pub use kubectl::kubectl_line;
 pub use permission::Permission;
@@ -190,15 +199,57 @@ pub struct Detail {
     pub body: Option<String>,
 }
 
-/// An access as one event shows it, and how it is to be recorded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Observed {
-    /// The access.
-    pub access: Access,
+/// How the rules that an event satisfies record it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
     /// Like ones within so long become one row; `None` if each is recorded.
     pub every: Option<Duration>,
     /// What makes accesses alike.
     pub key: KeyParts,
+    /// It is a part of a session.
+    pub is_session: bool,
+}
+
+/// What one event shows, and how it is to be recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observed {
+    /// An access, with all that is known of it.
+    Whole(Box<Access>, Manner),
+    /// One of many that are alike.
+    Alike {
+        /// What they have in common.
+        alike: Arc<Alike>,
+        /// When it was answered.
+        at: EventTime,
+        /// Which request it is.
+        request: [u8; 16],
+        /// Which event.
+        event: Arc<EventRef>,
+    },
+}
+
+impl Observed {
+    /// An event as one of many, which happened at some time.
+    pub(in crate::engine) fn one_of(
+        alike: &Arc<Alike>,
+        at: EventTime,
+        event: &Event<'_>,
+        reference: &mut Reference<'_>,
+    ) -> Observed {
+        let request = reference.request(event).0;
+        let event = Arc::clone(reference.of(event));
+        Observed::Alike { alike: Arc::clone(alike), at, request, event }
+    }
+
+    /// The access; of one of many what they have in common, with its own time and place.
+    pub fn access(&self) -> Cow<'_, Access> {
+        match self {
+            Observed::Whole(access, _) => Cow::Borrowed(access),
+            Observed::Alike { alike, at, request, event } => {
+                Cow::Owned(alike.of(*at, *request, event))
+            }
+        }
+    }
 }
 
 fn all<T, U>(texts: Vec<T>, to: &mut dyn FnMut(T) -> U) -> Vec<U> {

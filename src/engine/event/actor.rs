@@ -63,7 +63,7 @@ fn kind_of_caller(event: &Event<'_>) -> &'static str {
 
 /// `actor.human`.
 pub(super) fn is_human(event: &Event<'_>, identities: &Identities) -> bool {
-    let caller = identities.of_caller(event).human;
+    let caller = identities.is_human_caller(event);
     if caller.unwrap_or_else(|| kind_of_caller(event) == HUMAN) {
         return true;
     }

@@ -41,6 +41,10 @@ pub struct Identities {
     groups: Index,
     /// Where the groups of an impersonated user are, if anything looks at groups.
     impersonated_groups: Option<FieldId>,
+    /// When entries end, sorted.
+    ends: Vec<EventTime>,
+    /// Some entry says of groups whether they are of people.
+    humans_by_group: bool,
 }
 
 #[derive(Debug)]
@@ -81,12 +85,23 @@ impl Identities {
             entries.push(ListedIdentity { by_user, by_group, human, team, until });
         }
         let asks_groups = entries.iter().any(|entry| entry.by_group);
+        let humans_by_group = entries.iter().any(|entry| entry.by_group && entry.human.is_some());
+        let mut ends: Vec<EventTime> = entries.iter().filter_map(|entry| entry.until).collect();
+        ends.sort_unstable();
         Ok(Identities {
             entries,
             users: users.finish()?,
             groups: groups.finish()?,
             impersonated_groups: asks_groups.then_some(impersonated_groups),
+            ends,
+            humans_by_group,
         })
+    }
+
+    /// How many entries have ended by then: at two times of the same number, the same is known of the same
+    /// actor.
+    pub(in crate::engine) fn ended(&self, time: EventTime) -> usize {
+        self.ends.partition_point(|end| *end <= time)
     }
 
     /// Whether nothing is known of anybody.
@@ -101,13 +116,18 @@ impl Identities {
             event.first_str(well_known::IMPERSONATED_USERNAME).filter(|name| !name.is_empty());
         match impersonated {
             Some(name) => self.known(event, Some(name), self.impersonated_groups),
-            None => self.of_caller(event),
+            None => {
+                let name = event.first_str(well_known::USERNAME);
+                self.known(event, name, Some(well_known::GROUPS))
+            }
         }
     }
 
-    /// What is known of who was authenticated, whomever they act as. Cost: the same.
-    pub(super) fn of_caller(&self, event: &Event<'_>) -> Known<'_> {
-        self.known(event, event.first_str(well_known::USERNAME), Some(well_known::GROUPS))
+    /// Whether who was authenticated is a person, whomever they act as, if anything says so. Nearly every event
+    /// is asked, so groups are passed over where they do not matter.
+    pub(super) fn is_human_caller(&self, event: &Event<'_>) -> Option<bool> {
+        let groups = self.humans_by_group.then_some(well_known::GROUPS);
+        self.known(event, event.first_str(well_known::USERNAME), groups).human
     }
 
     fn known(&self, event: &Event<'_>, name: Option<&str>, groups: Option<FieldId>) -> Known<'_> {
@@ -233,6 +253,23 @@ mod tests {
             event.push(*field, Value::Str(Cow::Borrowed(text)));
         }
         identities.of(&event)
+    }
+
+    #[test]
+    fn what_is_known_changes_only_where_an_entry_ends() {
+        let at = |text| EventTime::parse(text).unwrap();
+        let of_team = |until| Identity { users: exact("ann"), until, ..Identity::default() };
+        let ends = ["2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z"];
+        let entries = ends.map(|end| of_team(Some(at(end)))).into_iter().chain([of_team(None)]);
+        let identities = Identities::new(entries.collect(), IMPERSONATED_GROUPS).unwrap();
+        for (time, ended) in [
+            ("2025-12-31T23:59:59Z", 0),
+            ("2026-01-01T00:00:00Z", 1),
+            ("2026-01-31T23:59:59Z", 1),
+            ("2026-02-01T00:00:00Z", 2),
+        ] {
+            assert_eq!(identities.ended(at(time)), ended, "{time}");
+        }
     }
 
     #[test]

@@ -89,6 +89,10 @@ impl Windowed for Several {
         true
     }
 
+    fn grows(&self) -> bool {
+        self.condition.fires_at_once()
+    }
+
     fn opens(&self, event: &WindowEvent) -> bool {
         self.condition.asks_for(usize::from(event.input))
     }

@@ -161,6 +161,11 @@ impl Window {
         self.entries.partition_point(|entry| entry.time < time)
     }
 
+    /// How many entries lie before the end of the last sliding window that holds a time.
+    pub(super) fn count_of_windows_from(&self, time: EventTime, span: Duration) -> usize {
+        self.entries.partition_point(|entry| entry.time.minus(span) < time)
+    }
+
     /// How many events a range stands for, where nothing is told apart. Cost: one step, unless the window was
     /// full once: then its length.
     pub(super) fn events(&self, start: usize, end: usize) -> f64 {

@@ -21,6 +21,10 @@ use crate::engine::{limits::WINDOW_EVENTS_MAX, time::EventTime, value::Captured}
 const VALUES_NAMED_MAX: usize = 20;
 const VALUES_LOOKED_THROUGH_MAX: usize = 500;
 
+/// Windows that an event is part of and that are looked at one by one: 8. More of them are first looked at
+/// together.
+const LOOKED_AT_ONE_BY_ONE: usize = 8;
+
 /// What a kind says about the events of a window.
 pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     /// Whether it is decided the moment an event comes: more events can only make it truer.
@@ -217,8 +221,21 @@ fn insert<K: Windowed>(
     at
 }
 
+/// One past the last entry with which a window ends that the entry at `at` is part of.
+fn ends_with(frame: Frame, window: &Window, at: usize) -> usize {
+    match (frame.window, window.get(at)) {
+        (_, None) => at,
+        (WindowShape::Sliding, Some(entry)) => {
+            window.count_of_windows_from(entry.time, frame.timespan).max(at + 1)
+        }
+        (WindowShape::Tumbling | WindowShape::Session { .. }, Some(_)) => at + 1,
+    }
+}
+
 /// Looks at every window that the entry at `at` is part of. A sliding window is found once, whatever
 /// the order in which its events come: if it was found before, the hit says only what it has come to.
+/// An event that comes before many others is part of as many windows; where more events can only make it
+/// truer, many of them are looked at together.
 fn look_at_once<K: Windowed>(
     kind: &K,
     frame: Frame,
@@ -226,7 +243,6 @@ fn look_at_once<K: Windowed>(
     at: usize,
     out: &mut Vec<Hit>,
 ) {
-    let Some(time) = state.window.get(at).map(|entry| entry.time) else { return };
     let all = state.window.len();
     if kind.grows() && !kind.evaluate(&mut state.window, 0, all).holds {
         // All of its events are too few: then those of one window are, too.
@@ -236,14 +252,22 @@ fn look_at_once<K: Windowed>(
     let mut still: Option<Hit> = None;
     // The only window that was found before: of several no one's steps are those of all.
     let mut corrected = None;
-    let mut end_index = at;
-    while let Some(end_time) = state.window.get(end_index).map(|entry| entry.time) {
-        if end_index > at && (!sliding || end_time.minus(frame.timespan) >= time) {
-            break;
+    let mut left = vec![at..ends_with(frame, &state.window, at)];
+    while let Some(ends) = left.pop() {
+        if kind.grows() && ends.len() > LOOKED_AT_ONE_BY_ONE {
+            let (start, _) = state.window.bounds(frame.window, frame.timespan, ends.start);
+            if kind.evaluate(&mut state.window, start, ends.end).holds {
+                let middle = ends.start + ends.len() / 2;
+                left.extend([middle..ends.end, ends.start..middle]);
+            }
+            continue;
         }
-        let (start, end) = state.window.bounds(frame.window, frame.timespan, end_index);
-        let verdict = kind.evaluate(&mut state.window, start, end);
-        if verdict.holds {
+        for end_index in ends {
+            let (start, end) = state.window.bounds(frame.window, frame.timespan, end_index);
+            let verdict = kind.evaluate(&mut state.window, start, end);
+            if !verdict.holds {
+                continue;
+            }
             let found_before = sliding && state.window.set_found(end_index);
             let hit = hit(state, start, end, verdict.value);
             if !found_before {
@@ -258,7 +282,6 @@ fn look_at_once<K: Windowed>(
                 corrected = Some((start, end));
             }
         }
-        end_index += 1;
     }
     if let (Some(still), Some((start, end))) = (&mut still, corrected) {
         still.steps = steps(kind, &state.window, start, end);

@@ -5,17 +5,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    access::{Access, Detail, Object, RollUp},
-    digest::Digest,
+    access::{Access, Alike, EventPosition, RollUp},
     limits::ROLL_UPS_MAX,
-    rule::{KeyPart, KeyParts},
     time::EventTime,
 };
 
@@ -32,7 +29,7 @@ pub(super) struct Counted {
 /// The roll-ups that have not ended.
 #[derive(Debug, Default)]
 pub(super) struct RollUps {
-    open: BTreeMap<RollUpKey, (Access, Counted)>,
+    open: BTreeMap<RollUpKey, (Box<Access>, Counted)>,
     /// Of which the first access is not stored as it is.
     firsts_changed: BTreeSet<RollUpKey>,
     counts_changed: BTreeSet<RollUpKey>,
@@ -47,27 +44,27 @@ pub(super) enum Changed {
 }
 
 impl RollUps {
-    /// Adds an access. Returns the roll-up that had to end early, if there were too many.
+    /// Adds an access by what it has in common with others, its time and its place; `make` makes it whole.
+    /// Returns the roll-up that had to end early, if there were too many.
     pub(super) fn add(
         &mut self,
-        access: &Access,
-        every: Duration,
-        parts: KeyParts,
+        alike: &Alike,
+        at: EventTime,
+        position: &EventPosition,
+        make: impl FnOnce() -> Access,
     ) -> Option<Access> {
-        let alike = only(access, parts);
-        let key = (end_of(access.at, every), digest_of(&alike, every));
+        let key = (end_of(at, alike.every()), alike.digest());
         self.counts_changed.insert(key);
         if let Some((first, counted)) = self.open.get_mut(&key) {
             counted.count += 1;
-            counted.last = counted.last.max(access.at);
-            if order(&alike) < order(first) {
-                *first = alike;
+            counted.last = counted.last.max(at);
+            if order(at, position) < order(first.at, &first.position) {
+                **first = make();
                 self.firsts_changed.insert(key);
             }
             return None;
         }
-        let counted = Counted { count: 1, last: access.at };
-        self.open.insert(key, (alike, counted));
+        self.open.insert(key, (Box::new(make()), Counted { count: 1, last: at }));
         self.firsts_changed.insert(key);
         if self.open.len() > ROLL_UPS_MAX { self.take_first() } else { None }
     }
@@ -84,7 +81,7 @@ impl RollUps {
         self.counts_changed.insert(key);
         let first = access.at;
         access.rolled_up = Some(RollUp { count: counted.count, first, last: counted.last });
-        Some(access)
+        Some(*access)
     }
 
     /// Whether none is open.
@@ -95,9 +92,9 @@ impl RollUps {
 
     /// What changed since the last call.
     pub(super) fn take_changed(&mut self) -> Vec<Changed> {
-        let firsts = std::mem::take(&mut self.firsts_changed).into_iter().map(|key| {
-            Changed::First(key, self.open.get(&key).map(|(access, _)| Box::new(access.clone())))
-        });
+        let firsts = std::mem::take(&mut self.firsts_changed)
+            .into_iter()
+            .map(|key| Changed::First(key, self.open.get(&key).map(|(access, _)| access.clone())));
         let counts = std::mem::take(&mut self.counts_changed)
             .into_iter()
             .map(|key| Changed::Count(key, self.open.get(&key).map(|(_, counted)| *counted)));
@@ -107,8 +104,9 @@ impl RollUps {
     /// Puts a stored first access back.
     pub(super) fn restore_first(&mut self, key: RollUpKey, access: Access) {
         let counted = Counted { count: 1, last: access.at };
-        let (place, _) = self.open.entry(key).or_insert_with(|| (access.clone(), counted));
-        *place = access;
+        let (place, _) =
+            self.open.entry(key).or_insert_with(|| (Box::new(access.clone()), counted));
+        **place = access;
     }
 
     /// Puts a stored number back; of a roll-up whose access is not there it is of no use.
@@ -120,9 +118,8 @@ impl RollUps {
 }
 
 /// Which of two accesses is the first.
-fn order(access: &Access) -> (EventTime, &str, i32, i64, u32) {
-    let position = &access.position;
-    (access.at, &position.topic, position.partition, position.offset, position.index)
+fn order(at: EventTime, position: &EventPosition) -> (EventTime, &str, i32, i64, u32) {
+    (at, &position.topic, position.partition, position.offset, position.index)
 }
 
 /// The end of the time in which an access lies.
@@ -130,68 +127,4 @@ fn end_of(at: EventTime, every: Duration) -> EventTime {
     let every = i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(1);
     let start = at.micros().div_euclid(every).saturating_mul(every);
     EventTime::from_micros(start.saturating_add(every))
-}
-
-/// The access without what accesses of its roll-up may differ in by the rule.
-fn only(access: &Access, parts: KeyParts) -> Access {
-    let mut access = access.clone();
-    let has = |part| parts.has(part);
-    if !has(KeyPart::Actor) {
-        access.actor.id = None;
-        access.actor.team = None;
-        access.groups.clear();
-        access.credential_id = None;
-    }
-    if !has(KeyPart::OnBehalfOf) {
-        access.on_behalf_of = None;
-    }
-    if !has(KeyPart::Verb) {
-        access.verb = None;
-    }
-    if !has(KeyPart::Outcome) {
-        (access.outcome, access.code) = (None, None);
-    }
-    if !has(KeyPart::Source) {
-        access.source_ip = None;
-        access.claimed_ips.clear();
-    }
-    if !has(KeyPart::Permission) {
-        access.permission = None;
-    }
-    if !has(KeyPart::Name) {
-        // Details are those of one object.
-        access.detail = Detail::default();
-    }
-    access.object = access.object.filter(|_| has(KeyPart::Resource)).map(|object| Object {
-        subresource: object.subresource.filter(|_| has(KeyPart::Subresource)),
-        namespace: object.namespace.filter(|_| has(KeyPart::Namespace)),
-        name: object.name.filter(|_| has(KeyPart::Name)),
-        ..object
-    });
-    access
-}
-
-fn digest_of(access: &Access, every: Duration) -> [u8; 16] {
-    let mut digest = Digest::default().bytes(every.as_secs().to_le_bytes());
-    digest = access.classes.iter().fold(digest, |digest, class| digest.part(&**class)).part("\0");
-    let object = access.object.as_ref();
-    let part = |find: fn(&Object<Arc<str>>) -> Option<&Arc<str>>| object.and_then(find);
-    let permission = access.permission.as_ref().map(ToString::to_string);
-    for text in [
-        access.cluster.as_deref(),
-        access.actor.id.as_deref(),
-        access.on_behalf_of.as_deref(),
-        access.verb.as_deref(),
-        part(|object| object.group.as_ref()).map(|text| &**text),
-        part(|object| Some(&object.resource)).map(|text| &**text),
-        part(|object| object.subresource.as_ref()).map(|text| &**text),
-        part(|object| object.namespace.as_ref()).map(|text| &**text),
-        part(|object| object.name.as_ref()).map(|text| &**text),
-        access.outcome.map(crate::engine::access::Outcome::as_str),
-        access.source_ip.as_deref(),
-        permission.as_deref(),
-    ] {
-        digest = digest.optional_part(text);
-    }
-    digest.first()
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::limits::FLOOD_ROWS;
 use crate::engine::{
-    access::{Actor, AuditId, Detail, EventPosition, Object, UsageMode},
+    access::{Actor, AuditId, Detail, EventPosition, Manner, Object, UsageMode},
     rule::KeyParts,
 };
 
@@ -45,7 +45,7 @@ fn batch(observed: Vec<Observed>) -> DetectionBatch {
 }
 
 fn each(access: Access) -> Observed {
-    Observed { access, every: None, key: KeyParts::ALL }
+    Observed::Whole(Box::new(access), Manner { every: None, key: KeyParts::ALL, is_session: false })
 }
 
 const NOW: WallTime = WallTime::from_micros(1_000_000_000);
@@ -75,10 +75,9 @@ fn restored(recorder: &mut Recorder, stored: &mut BTreeMap<Vec<u8>, Vec<u8>>) ->
 fn copies_and_roll_ups_are_one_over_restarts() {
     let mut recorder = Recorder::new(&EngineSettings::default());
     let mut stored = BTreeMap::new();
-    let every = |access| Observed {
-        access,
-        every: Some(Duration::from_secs(60)),
-        key: KeyParts::NONE.with(KeyPart::Actor),
+    let every = |access| {
+        let (every, key) = (Some(Duration::from_secs(60)), KeyParts::NONE.with(KeyPart::Actor));
+        Observed::Whole(Box::new(access), Manner { every, key, is_session: false })
     };
     let first = vec![each(access(1, 5, "a")), each(access(1, 6, "a")), every(access(2, 10, "b"))];
     recorder.handle_batch(NOW, &batch(first));

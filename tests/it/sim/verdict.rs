@@ -104,11 +104,11 @@ fn the_ledger_is_whole(world: &mut World) -> Checked {
     let wall = world.wall();
     let found = world.detectors.detect(wall, 0, &world.broker, &all);
     let is_read = |observed: &&Observed| {
-        observed.access.classes.iter().any(|class| &**class == "secret_read")
+        observed.access().classes.iter().any(|class| &**class == "secret_read")
     };
     let accesses = found.accesses.iter().filter(is_read);
     let expected: BTreeSet<String> =
-        accesses.map(|observed| hex_of(&observed.access.request)).collect();
+        accesses.map(|observed| hex_of(&observed.access().request)).collect();
     let recorded = world.disk.recorded("secret_read");
     // Of a flood the first ones are, and the others are counted together.
     let most = usize::try_from(FLOOD_ROWS).unwrap();
