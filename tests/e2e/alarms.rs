@@ -307,9 +307,9 @@ engine: {{idle_after: 2s, max_alert_age: 1h}}
     fires(&prometheus, "TriplineSourceTroubles");
 
     // As JSON each is six times as long; they are more than the files for them may hold.
-    let garbage = [1; 1 << 20];
+    let garbage = vec![1; 1 << 20];
     let producer = kafka.compressing_producer("gzip");
-    (0..32).for_each(|_| producer.send("alarms-records", garbage));
+    (0..32).for_each(|_| producer.send("alarms-records", &garbage));
     fires(&prometheus, "TriplineDeadLettersLost");
     tripline.stop();
 }
