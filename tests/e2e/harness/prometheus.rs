@@ -7,6 +7,10 @@ use tempfile::TempDir;
 
 use super::{free_port, get_json, process::Process, project_file, scratch, service_path};
 
+/// A condition that holds after five minutes, and one like it that holds after five seconds.
+const LASTING: (&str, &str) =
+    ("tripline_checkpoint_age_seconds > 300", "tripline_checkpoint_age_seconds > 5");
+
 /// Runs until dropped.
 pub(crate) struct Prometheus {
     port: u16,
@@ -20,11 +24,18 @@ impl Prometheus {
         Prometheus::with_rules(target, |rules| rules)
     }
 
-    /// The same, with alerts that fire as soon as their condition holds.
+    /// The same, with alerts that fire as soon as their condition holds, and soon if the condition itself is
+    /// how long something has lasted.
     pub(crate) fn impatient(target: &str) -> Prometheus {
         let at_once = |line: &str| !line.trim_start().starts_with("for: ");
         Prometheus::with_rules(target, |rules| {
-            rules.lines().filter(|line| at_once(line)).collect::<Vec<_>>().join("\n")
+            let rules: Vec<&str> = rules.lines().filter(|line| at_once(line)).collect();
+            let (shipped, soon) = LASTING;
+            assert!(
+                rules.iter().any(|line| line.ends_with(shipped)),
+                "no rule waits for {shipped}"
+            );
+            rules.join("\n").replace(shipped, soon)
         })
     }
 

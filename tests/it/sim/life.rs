@@ -82,7 +82,7 @@ pub(super) struct Life {
     pub(super) is_over: bool,
     /// Decides what of the things under way still happens when it ends.
     pub(super) luck: u64,
-    /// When the process was told to stop, in true microseconds.
+    /// When the process was told to end, in true microseconds; later by as much as it was suspended since.
     pub(super) stopped_at: Option<i64>,
     /// When another process took over, if one did; in true microseconds.
     pub(super) fenced_at: Option<i64>,

@@ -17,12 +17,14 @@
 //! - **The disk** keeps everything before its last sync. A commit is there whole or not at all. It may
 //!   fail, and it may report a failure although it is there. What is being written when the process
 //!   dies is there or not. Where dead letters go may fail likewise.
-//! - **The process** may die between any two steps, and be stopped for a while. It may be told to end, lose
-//!   a thread, or its source for good. Another one may take over its group; it hears of that within seconds, and ends without another checkpoint. The next
+//! - **The process** may die between any two steps, and be stopped for a while, which is no time in which it
+//!   could do anything. It may be told to end, lose a thread, or its source for good. Another one may take over its group; it hears of that within seconds, and ends without another checkpoint. The next
 //!   one starts when the state directory is free, that is, when the one before is gone.
 //! - **Receivers** may take a notification and lose the answer, ask for patience, fail, refuse what they
 //!   do not have, or be away. What a process sent before it died arrives before its successor sends.
-//! - **The wall clock** may be set forwards and backwards, and runs a little wrong.
+//! - **The wall clock** may be set forwards and backwards, and runs a little wrong. If it is far behind when the
+//!   first process of all starts, events come from the future by all that can be known, and happen when they
+//!   are read; so they do in the world without faults.
 //! - **Somebody** may flood the log with requests, so that quotas of alerts are full.
 //! - **The shell** around the coordinator takes its turn within two seconds of what is due, unless it is
 //!   stopped, and hands records over within six seconds, unless their partition is stalled or the disk is

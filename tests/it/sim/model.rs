@@ -16,7 +16,7 @@ use super::{
     broker::Broker,
     life::{Detectors, Spans},
     rules::{is_plain, rule_sets, settings},
-    silence::Doubtful,
+    silence::{Doubtful, taken_as},
 };
 
 /// One thing that the stateful half of the engine was told.
@@ -189,12 +189,20 @@ fn restarted(
     shard
 }
 
-/// Everything that the broker holds, one event after the other as they happened, read at once.
-pub(super) fn ideal(broker: &Broker, detectors: &mut Detectors) -> Model {
+/// Everything that was read, one event after the other, read at once. Events happen when they were taken to
+/// have: those that a first process reads while its clock is far behind come from the future, by all that it
+/// can know, and are taken as of then.
+pub(super) fn ideal(history: &[Input], broker: &Broker, detectors: &mut Detectors) -> Model {
     let mut places: Vec<(EventTime, usize, usize)> = Vec::new();
-    for (index, partition) in broker.partitions.iter().enumerate() {
-        let times = partition.records.iter().enumerate();
-        places.extend(times.filter_map(|(offset, record)| Some((record.time?, index, offset))));
+    for input in history {
+        let Input::Batch { detected_at, spans, .. } = input else { continue };
+        for (index, span) in spans {
+            let records = broker.partitions[*index].records[span.clone()].iter();
+            let times = records.zip(span.clone()).filter_map(|(record, offset)| {
+                Some((taken_as(record.time?, *detected_at), *index, offset))
+            });
+            places.extend(times);
+        }
     }
     places.sort_unstable();
     let mut shard = Shard::new(Arc::clone(&rule_sets()[0]), 0, settings());

@@ -26,7 +26,7 @@ fn timespan(rule_id: &str) -> i64 {
 }
 
 /// What an event is taken as that is held against a time.
-fn taken_as(claimed: EventTime, detected_at: WallTime) -> EventTime {
+pub(super) fn taken_as(claimed: EventTime, detected_at: WallTime) -> EventTime {
     let latest = detected_at.as_event();
     if claimed > latest.plus(settings().skew_max) { latest } else { claimed }
 }

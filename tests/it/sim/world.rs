@@ -168,7 +168,12 @@ impl World {
             Action::Advance(span) => self.advance(i64::from(*span) * 1_000)?,
             Action::Suspend(span) => {
                 self.checkers.clock_is_odd |= *span > 60_000;
-                self.set_now(self.now + i64::from(*span) * 1_000);
+                let span = i64::from(*span) * 1_000;
+                self.set_now(self.now + span);
+                // While it is stopped, a process cannot come to its end.
+                if let Some(life) = &mut self.life {
+                    life.stopped_at = life.stopped_at.map(|at| at + span);
+                }
                 self.turn()?;
             }
             Action::Crash(luck) => self.end_life(*luck)?,
