@@ -38,6 +38,7 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS row_object ON row (object, at) WHERE object IS NOT NULL;
     CREATE INDEX IF NOT EXISTS row_source ON row (source, at) WHERE source IS NOT NULL;
     CREATE INDEX IF NOT EXISTS row_permission ON row (permission, at) WHERE permission IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_credential ON row (credential, at) WHERE credential IS NOT NULL;
     CREATE INDEX IF NOT EXISTS usage_at ON row (kind, at) WHERE kind = -1;
     CREATE INDEX IF NOT EXISTS usage_actor ON row (kind, actor, at) WHERE kind = -1;
     CREATE INDEX IF NOT EXISTS usage_behalf ON row (kind, behalf, at)
@@ -125,7 +126,11 @@ fn check_owner(path: &Path, connection: &Connection) -> Result<(), ArchiveError>
     Ok(())
 }
 
-fn read_meta(path: &Path, connection: &Connection) -> Result<Option<Meta>, ArchiveError> {
+/// What a file says of its rows; `None` if it has none yet.
+pub(super) fn read_meta(
+    path: &Path,
+    connection: &Connection,
+) -> Result<Option<Meta>, ArchiveError> {
     let chain = |name: &str| -> Result<Option<Chain>, ArchiveError> {
         let text: Option<String> = connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))

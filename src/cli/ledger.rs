@@ -15,7 +15,7 @@ use crate::{
     archive::{
         Reader,
         sign::PublicKey,
-        verify::{Asked, Verified, verify, verify_lines},
+        verify::{Asked, CheckSignature, Verified, verify, verify_lines},
     },
     ask::{Params, csv_head, csv_row, zone_of},
     engine::{
@@ -140,7 +140,7 @@ fn verify_ledger(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let asked = Asked {
         month: args.month.as_deref(),
         seal,
-        check: key.is_some().then_some(&check as &dyn Fn(&Hash, &[u8]) -> bool),
+        check: key.is_some().then_some(&check as CheckSignature<'_>),
     };
     let verified = match &args.file {
         None => verify(&open(&args.place)?, asked),

@@ -74,7 +74,7 @@ pub struct Besides<'a> {
 }
 
 /// Makes the report of one framework.
-/// Cost: one pass over the rows of the period, and one over all rows for what each month has.
+/// Cost: one pass over the rows of the period.
 ///
 /// # Errors
 /// The ledger cannot be read.
@@ -93,7 +93,7 @@ pub fn compliance_report(
         people: People::default(),
         alerts: Alerts::default(),
         rules: besides.rules,
-        months: reader.status()?,
+        months: reader.heads(),
         attested,
         permissions: besides.permissions,
         exceptions: Exceptions::default(),

@@ -44,7 +44,7 @@ pub enum Wanted<'a> {
 }
 
 /// Whether a seal's signature over a hash is one of the key that it must be of.
-pub type CheckSignature<'a> = &'a dyn Fn(&Hash, &[u8]) -> bool;
+pub type CheckSignature<'a> = &'a (dyn Fn(&Hash, &[u8]) -> bool + Sync);
 
 /// What somebody wants.
 pub struct Order<'a> {
