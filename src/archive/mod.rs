@@ -13,6 +13,7 @@ mod reader;
 mod rules_then;
 mod schema;
 mod search;
+mod sieve;
 pub mod sign;
 mod spool;
 pub mod verify;

@@ -2,15 +2,19 @@
 
 use std::{cell::RefCell, path::PathBuf, time::Instant};
 
-use rusqlite::{Connection, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter, types::Value};
 
 use super::{
     ArchiveError, Meta,
     filed::Filed,
     pack::{Columns, Texts, decode, find_text, unpack},
     schema::{explain, open_for_reading, read_meta},
+    sieve::Sieve,
 };
-use crate::engine::ledger::{Content, Row};
+use crate::engine::{
+    ledger::{Content, Row},
+    time::EventTime,
+};
 
 /// Steps of SQLite between two looks at the clock, for readers with a deadline.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
@@ -118,6 +122,16 @@ impl Month {
         self.unpack(row, decode(row.get_ref(2)?.as_blob()?)?)
     }
 
+    /// The same, unless a sieve holds it back.
+    pub(super) fn sifted(
+        &self,
+        row: &rusqlite::Row<'_>,
+        sieve: &Sieve,
+    ) -> rusqlite::Result<Option<Row>> {
+        let content = decode(row.get_ref(2)?.as_blob()?)?;
+        if sieve.lets_through(&content) { self.unpack(row, content).map(Some) } else { Ok(None) }
+    }
+
     /// The same, and the columns that it should have.
     pub(super) fn checked(
         &self,
@@ -134,6 +148,16 @@ impl Month {
     fn unpack(&self, row: &rusqlite::Row<'_>, content: Content<u32>) -> rusqlite::Result<Row> {
         let mut texts = self.texts.borrow_mut();
         unpack(&self.connection, &mut texts, row.get(0)?, row.get(1)?, content)
+    }
+
+    /// Whether it has a row of a time. Cost: a look into an index.
+    pub(super) fn has_row_of(
+        &self,
+        (from, to): (EventTime, EventTime),
+    ) -> Result<bool, ArchiveError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM row WHERE at >= ?1 AND at < ?2)";
+        let found = self.connection.query_row(sql, [from.micros(), to.micros()], |row| row.get(0));
+        found.map_err(|error| explain(&self.path, &error))
     }
 
     /// Whether a text stands in a column of a row.
@@ -160,12 +184,23 @@ impl Month {
         run().map_err(|error| explain(&self.path, &error))
     }
 
-    /// Whether SQLite finds its file whole.
-    pub(super) fn integrity(&self) -> Result<(), ArchiveError> {
-        let found: String = self
-            .connection
-            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-            .map_err(|error| explain(&self.path, &error))?;
-        if found == "ok" { Ok(()) } else { Err(super::failed(&self.path, found)) }
+    /// A text that is there twice, which nobody but SQLite prevents. Cost: a pass over all texts.
+    pub(super) fn text_twice(&self) -> Result<Option<String>, ArchiveError> {
+        let sql = "SELECT text FROM text GROUP BY text HAVING count(*) > 1 LIMIT 1";
+        let found = self.connection.query_row(sql, [], |row| row.get(0)).optional();
+        found.map_err(|error| explain(&self.path, &error))
+    }
+
+    /// Whether it has an index: months of earlier versions lack some.
+    pub(super) fn has_index(&self, name: &str) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1)";
+        self.connection.prepare_cached(sql)?.query_row([name], |row| row.get(0))
+    }
+
+    /// What a check of SQLite finds wrong.
+    pub(super) fn pragma(&self, check: &str) -> rusqlite::Result<Option<String>> {
+        let sql = format!("PRAGMA {check}");
+        let found: String = self.connection.query_row(&sql, [], |row| row.get(0))?;
+        Ok((found != "ok").then_some(found))
     }
 }

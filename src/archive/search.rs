@@ -14,27 +14,35 @@ use super::{
     pack::{USAGE_KIND, find_text},
     query::{Cursor, Filter, Query},
     schema::explain,
+    sieve::Sieve,
 };
 use crate::engine::ledger::Row;
 
-/// Rows that are walked before anybody asks whether enough of them fit: 20,000, some 10 ms.
-const WALKED_MIN: usize = 20_000;
+/// Rows that are walked before anybody asks whether enough of them fit: 8,192, some 5 ms. If just enough do, they fill a
+/// page by then.
+const WALKED_MIN: usize = 8_192;
 
 /// The walk ends if fewer than one row in so many fits: 32.
 const WALKED_PER_ROW_MAX: usize = 32;
+
+/// Places of rows that are looked up without asking whether a walk would be shorter: 2,048.
+const FEW: usize = 2_048;
 
 /// Times and ids that are kept at once: 65,536, a megabyte. If there are more, the index is read again for the next.
 const PLACES_MAX: usize = 65_536;
 
 /// What an index is asked for.
 enum Way {
-    /// Rows with this condition (up to its `AND`).
-    One(String, Vec<Value>),
+    /// Rows of this table with this condition (up to its `AND`).
+    One(String, String, Vec<Value>),
     /// Rows with this text in one column or the other.
     Either([&'static str; 2], i64),
     /// Rows about objects with this condition.
     Objects(String, Vec<Value>),
 }
+
+/// Takes what stands in the columns `id, recorded, body`; whether more is wanted.
+type Take<'t> = &'t mut dyn FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<bool>;
 
 impl Month {
     /// Calls back with each row that a query may want, in the order of time, from its cursor on, until it says that it
@@ -45,15 +53,29 @@ impl Month {
         take: &mut dyn FnMut(Row) -> bool,
     ) -> Result<(), ArchiveError> {
         let mut run = || -> rusqlite::Result<()> {
-            match self.way(query)? {
-                None => Ok(()),
-                Some(Way::One(condition, values)) => self.walk(query, &condition, values, take),
-                Some(Way::Either(columns, number)) => self.merge(query, columns, number, take),
-                Some(Way::Objects(condition, values)) => {
-                    let Some(from) = self.walk_objects(query, &condition, &values, take)? else {
-                        return Ok(());
-                    };
-                    self.fetch_objects(query, from, (&condition, &values), take)
+            if query.filters.contains(&Filter::Usage) && !self.has_index("usage_at")? {
+                // Such a month is older than uses of permissions.
+                return Ok(());
+            }
+            let Some(way) = self.way(query)? else { return Ok(()) };
+            let sieve = Sieve::new(&self.connection, &query.filters)?;
+            let mut take = |row: &rusqlite::Row<'_>| -> rusqlite::Result<bool> {
+                Ok(self.sifted(row, &sieve)?.is_none_or(&mut *take))
+            };
+            match way {
+                Way::One(table, condition, values) => {
+                    self.walk(query, (&table, &condition), values, &mut take)
+                }
+                Way::Either(columns, number) => self.merge(query, columns, number, &mut take),
+                Way::Objects(condition, values) => {
+                    let objects = (condition.as_str(), values.as_slice());
+                    let mut from = query.after;
+                    if self.has_many(query, objects)? {
+                        let stopped = self.walk_objects(query, objects, &mut take)?;
+                        let Some(stopped) = stopped else { return Ok(()) };
+                        from = Some(stopped);
+                    }
+                    self.fetch_objects(query, from, objects, &mut take)
                 }
             }
         };
@@ -77,18 +99,23 @@ impl Month {
                 Filter::Permission(text) => ("permission", text),
                 Filter::Entries(kind) => {
                     let kind = Value::Integer(*kind as i64 + 1);
-                    return Ok(Some(Way::One("kind = ? AND kind > 0 AND".to_owned(), vec![kind])));
+                    let condition = "kind = ? AND kind > 0 AND".to_owned();
+                    return Ok(Some(Way::One("row".to_owned(), condition, vec![kind])));
                 }
                 Filter::Class(_)
                 | Filter::Verbs(_)
                 | Filter::Cluster(_)
+                | Filter::Outcome(_)
+                | Filter::People
+                | Filter::Sessions
                 | Filter::Accesses
                 | Filter::Usage => continue,
             };
             let number = find_text(&self.connection, text)?.map(Value::Integer);
-            return Ok(number.map(|number| Way::One(format!("{column} = ? AND"), vec![number])));
+            let (table, condition) = (table(query, column), format!("{column} = ? AND"));
+            return Ok(number.map(|number| Way::One(table, condition, vec![number])));
         }
-        Ok(Some(Way::One(String::new(), Vec::new())))
+        Ok(Some(Way::One("row".to_owned(), String::new(), Vec::new())))
     }
 
     /// Objects, those among them that have no name, or no namespace.
@@ -121,17 +148,17 @@ impl Month {
     fn walk(
         &self,
         query: &Query,
-        condition: &str,
+        (table, condition): (&str, &str),
         mut values: Vec<Value>,
-        take: &mut dyn FnMut(Row) -> bool,
+        take: Take<'_>,
     ) -> rusqlite::Result<()> {
         let sql = format!(
-            "SELECT id, recorded, body FROM row WHERE {} {condition} at >= ? AND at < ?
+            "SELECT id, recorded, body FROM {table} WHERE {} {condition} at >= ? AND at < ?
              AND (at, id) > (?, ?) ORDER BY at, id",
             kinds(query)
         );
         values.extend(times(query));
-        self.select(&sql, values, |_, row| Ok(take(self.row(row)?)))
+        self.select(&sql, values, |_, row| take(row))
     }
 
     /// Merges two indexes; a row that is in both is told once.
@@ -140,12 +167,13 @@ impl Month {
         query: &Query,
         [one, other]: [&str; 2],
         number: i64,
-        take: &mut dyn FnMut(Row) -> bool,
+        take: Take<'_>,
     ) -> rusqlite::Result<()> {
         let part = |column: &str| {
             format!(
-                "SELECT id, recorded, body, at FROM row WHERE {} {column} = ?5 AND at >= ?1
+                "SELECT id, recorded, body, at FROM {} WHERE {} {column} = ?5 AND at >= ?1
                  AND at < ?2 AND (at, id) > (?3, ?4)",
+                table(query, column),
                 kinds(query)
             )
         };
@@ -155,17 +183,32 @@ impl Month {
         let mut last = 0;
         self.select(&sql, values, |id, row| {
             let is_new = std::mem::replace(&mut last, id) != id;
-            Ok(!is_new || take(self.row(row)?))
+            Ok(!is_new || take(row)?)
         })
+    }
+
+    /// Whether there are more rows about some objects than are worth a walk.
+    fn has_many(
+        &self,
+        query: &Query,
+        (condition, values): (&str, &[Value]),
+    ) -> rusqlite::Result<bool> {
+        let sql = format!("{} LIMIT {FEW}", places(condition));
+        let values = values.iter().cloned().chain(times(query)).collect();
+        let mut count = 0;
+        self.select(&sql, values, |_, _| {
+            count += 1;
+            Ok(true)
+        })?;
+        Ok(count == FEW)
     }
 
     /// Walks all rows while enough of them are about some objects; returns where it stopped if too few are.
     fn walk_objects(
         &self,
         query: &Query,
-        condition: &str,
-        values: &[Value],
-        take: &mut dyn FnMut(Row) -> bool,
+        (condition, values): (&str, &[Value]),
+        take: Take<'_>,
     ) -> rusqlite::Result<Option<Cursor>> {
         let sql = format!(
             "SELECT row.id, recorded, body, at, {condition} FROM row LEFT JOIN object ON object.id = row.object
@@ -178,7 +221,7 @@ impl Month {
             walked += 1;
             if row.get::<_, Option<bool>>(4)? == Some(true) {
                 found += 1;
-                return Ok(take(self.row(row)?));
+                return take(row);
             }
             if walked > WALKED_MIN && found * WALKED_PER_ROW_MAX < walked {
                 stopped = Some(Cursor { at: row.get(3)?, id: id.cast_unsigned() });
@@ -192,63 +235,73 @@ impl Month {
     fn fetch_objects(
         &self,
         query: &Query,
-        from: Cursor,
+        mut from: Option<Cursor>,
         (condition, values): (&str, &[Value]),
-        take: &mut dyn FnMut(Row) -> bool,
+        take: Take<'_>,
     ) -> rusqlite::Result<()> {
-        let sql = format!(
-            "SELECT id, at FROM row WHERE object IN (SELECT id FROM object WHERE {condition})
-             AND at >= ? AND at < ? AND (at, id) > (?, ?)"
-        );
-        let mut after = Some(from);
-        while let Some(cursor) = after.take() {
-            let rest = Query { after: Some(cursor), ..query.clone() };
+        let sql = places(condition);
+        loop {
+            let rest = Query { after: from, ..query.clone() };
             let values = values.iter().cloned().chain(times(&rest)).collect();
-            let (mut places, mut has_more) = (Vec::new(), false);
+            let mut first = First::default();
             self.select(&sql, values, |id, row| {
-                places.push(Cursor { at: row.get(1)?, id: id.cast_unsigned() });
-                if places.len() >= 2 * PLACES_MAX {
-                    places.select_nth_unstable(PLACES_MAX);
-                    places.truncate(PLACES_MAX);
-                    has_more = true;
-                }
+                first.add(Cursor { at: row.get(1)?, id: id.cast_unsigned() }, PLACES_MAX);
                 Ok(true)
             })?;
-            places.sort_unstable();
-            if has_more {
-                places.truncate(PLACES_MAX);
-            }
-            after = places.last().copied().filter(|_| has_more);
+            let (places, next) = first.finish(PLACES_MAX);
             for place in places {
                 if !self.fetch(query, place.id, take)? {
                     return Ok(());
                 }
             }
+            from = next;
+            if from.is_none() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Takes one row, if it is of a kind that is asked for; whether more are wanted.
-    fn fetch(
-        &self,
-        query: &Query,
-        id: u64,
-        take: &mut dyn FnMut(Row) -> bool,
-    ) -> rusqlite::Result<bool> {
+    fn fetch(&self, query: &Query, id: u64, take: Take<'_>) -> rusqlite::Result<bool> {
         let sql = format!("SELECT id, recorded, body FROM row WHERE {} id = ?", kinds(query));
         let mut goes_on = true;
         self.select(&sql, vec![Value::Integer(id.cast_signed())], |_, row| {
-            goes_on = take(self.row(row)?);
+            goes_on = take(row)?;
             Ok(goes_on)
         })?;
         Ok(goes_on)
     }
 }
 
-/// The condition by which nobody is told of uses of permissions but who asks for them.
+/// The places of rows about some objects, from their index alone, in no order.
+fn places(condition: &str) -> String {
+    format!(
+        "SELECT id, at FROM row WHERE object IN (SELECT id FROM object WHERE {condition})
+         AND at >= ? AND at < ? AND (at, id) > (?, ?)"
+    )
+}
+
+/// Where rows with a text in a column are looked for. What is used has indexes of its own, of which SQLite would take the
+/// one by time alone.
+fn table(query: &Query, column: &str) -> String {
+    let has_own = matches!(column, "actor" | "behalf" | "permission");
+    if has_own && query.filters.contains(&Filter::Usage) {
+        format!("row INDEXED BY usage_{column}")
+    } else {
+        "row".to_owned()
+    }
+}
+
+/// The condition by which nobody is told of uses of permissions but who asks for them, nor of entries who asks for
+/// accesses.
 fn kinds(query: &Query) -> String {
+    let is_of_accesses = |filter: &Filter| {
+        matches!(filter, Filter::Accesses | Filter::Outcome(_) | Filter::People | Filter::Sessions)
+    };
     if query.filters.contains(&Filter::Usage) {
         format!("kind = {USAGE_KIND} AND")
+    } else if query.filters.iter().any(is_of_accesses) {
+        "kind = 0 AND".to_owned()
     } else {
         "kind >= 0 AND".to_owned()
     }
@@ -259,4 +312,52 @@ fn times(query: &Query) -> [Value; 4] {
     let after = query.after.unwrap_or(Cursor { at: i64::MIN, id: 0 });
     let from = query.from.micros().max(after.at);
     [from, query.to.micros(), after.at, after.id.cast_signed()].map(Value::Integer)
+}
+
+/// The first of many places, that come in any order.
+#[derive(Default)]
+struct First {
+    places: Vec<Cursor>,
+    has_more: bool,
+}
+
+impl First {
+    /// Adds one; up to twice as many as are wanted are kept.
+    fn add(&mut self, place: Cursor, most: usize) {
+        self.places.push(place);
+        if self.places.len() >= 2 * most {
+            self.places.select_nth_unstable(most);
+            self.places.truncate(most);
+            self.has_more = true;
+        }
+    }
+
+    /// As many as are wanted, in their order, and behind which one the others are, if there are any.
+    fn finish(mut self, most: usize) -> (Vec<Cursor>, Option<Cursor>) {
+        self.places.sort_unstable();
+        self.has_more |= self.places.len() > most;
+        self.places.truncate(most);
+        let last = self.places.last().copied().filter(|_| self.has_more);
+        (self.places, last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_places_are_kept_in_whatever_order_they_come() {
+        for count in [0_u64, 1, 9, 10, 11, 19, 20, 21, 57, 200] {
+            let place = |number: u64| Cursor { at: (number / 3).cast_signed(), id: number };
+            let mut first = First::default();
+            for number in 0..count {
+                // A prime, so that each comes once.
+                first.add(place(number * 7_919 % count), 10);
+            }
+            let wanted: Vec<Cursor> = (0..count.min(10)).map(place).collect();
+            let last = (count > 10).then(|| place(9));
+            assert_eq!(first.finish(10), (wanted, last), "{count}");
+        }
+    }
 }

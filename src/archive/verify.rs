@@ -5,13 +5,17 @@
 //! elsewhere.
 
 mod months;
+mod whole;
 
 use std::io::BufRead;
 
 use serde::Deserialize;
 
 use super::{Reader, month::Month};
-use crate::engine::ledger::{Chain, EntryKind, Hash, Row, hex_of, parse_hex};
+use crate::engine::{
+    ledger::{Chain, EntryKind, Hash, Row, hex_of, parse_hex},
+    time::EventTime,
+};
 
 /// Says whether a signature is that of a key.
 pub type CheckSignature<'c> = &'c (dyn Fn(&Hash, &[u8]) -> bool + Sync);
@@ -75,7 +79,7 @@ impl Follower<'_> {
     }
 
     /// Takes the next row: its id, its line, and what it says as a seal.
-    fn row(&mut self, place: &str, id: u64, line: &str, seal: Option<&Sealed>) {
+    fn row(&mut self, place: &str, id: u64, line: &[u8], seal: Option<&Sealed>) {
         let found = &mut self.found;
         found.rows += 1;
         found.first.get_or_insert(id);
@@ -150,6 +154,8 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 pub struct Asked<'c> {
     /// One month alone.
     pub month: Option<&'c str>,
+    /// Only the months that have rows of this time, from its beginning to before its end, and those between them.
+    pub period: Option<(EventTime, EventTime)>,
     /// A hash that the chain must have: one that was written down elsewhere.
     pub seal: Option<Hash>,
     /// Whether signatures are of a key.
@@ -204,8 +210,7 @@ pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
             what: problem.to_string(),
         });
     }
-    let wanted = |month: &&Month| asked.month.is_none_or(|wanted| month.name == wanted);
-    let months: Vec<&Month> = reader.months().iter().filter(wanted).collect();
+    let months = wanted(reader, &asked);
     let mut is_first = true;
     for (month, checked) in months.iter().zip(months::check(&months, &asked)) {
         let previous = checked.begins;
@@ -224,14 +229,31 @@ pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
         is_first = false;
         follower.join(checked.follower);
     }
-    if asked.month.is_none() {
+    let newest = reader.months().last();
+    if asked.month.is_none()
+        && months.last().map(|month| &month.name) == newest.map(|month| &month.name)
+    {
         // A month may have taken some of them since the ledger was opened.
         let last = follower.found.last.id;
         for row in reader.waiting().filter(|row| row.id > last) {
-            follower.row(SPOOL, row.id, &row.line(), sealed(row).as_ref());
+            follower.row(SPOOL, row.id, row.line().as_bytes(), sealed(row).as_ref());
         }
     }
     follower.found
+}
+
+/// The months that are to be checked. One that cannot say which times it has is among them.
+fn wanted<'r>(reader: &'r Reader, asked: &Asked<'_>) -> Vec<&'r Month> {
+    let has_name = |month: &&Month| asked.month.is_none_or(|wanted| month.name == wanted);
+    let all = reader.months();
+    let Some((from, to)) = asked.period else { return all.iter().filter(has_name).collect() };
+    let has_time = |month: &Month| month.has_row_of((from, to)).unwrap_or(true);
+    let first = all.iter().position(has_time).unwrap_or(all.len());
+    let last = all.iter().rposition(has_time).map_or(0, |last| last + 1);
+    // What waits goes on behind the newest month.
+    let waits = reader.waiting().any(|row| row.at() >= from && row.at() < to);
+    let last = if waits { all.len() } else { last };
+    all.get(first.min(last)..last).unwrap_or_default().iter().filter(has_name).collect()
 }
 
 /// Leaves out, from now on, every month that has rows in which something is wrong: nobody knows which of its rows are
@@ -305,7 +327,7 @@ pub fn verify_lines(
             head: parse_hex(&row.subject),
             signature: row.facts.get("signature").map(|text| bytes_of(text)),
         });
-        follower.row("line", row.id, &line, seal.as_ref());
+        follower.row("line", row.id, line.as_bytes(), seal.as_ref());
     }
     Ok(follower.found)
 }

@@ -284,7 +284,7 @@ fn verify_file(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let check =
         |head: &Hash, signature: &[u8]| key.as_ref().is_some_and(|key| key.signed(head, signature));
     let check = key.is_some().then_some(&check as CheckSignature<'_>);
-    let asked = AskedChain { month: None, seal, check };
+    let asked = AskedChain { seal, check, ..AskedChain::default() };
     let checked = Package::read(&args.file).and_then(|package| verify(&package, asked));
     let checked = match checked {
         Ok(checked) => checked,

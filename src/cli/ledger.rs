@@ -139,6 +139,7 @@ fn verify_ledger(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         |head: &Hash, signature: &[u8]| key.as_ref().is_some_and(|key| key.signed(head, signature));
     let asked = Asked {
         month: args.month.as_deref(),
+        period: None,
         seal,
         check: key.is_some().then_some(&check as CheckSignature<'_>),
     };

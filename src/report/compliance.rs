@@ -252,8 +252,10 @@ impl Evidence<'_> {
 
     fn integrity_table(&self) -> Table {
         let verified = &self.attested.verified;
+        let months = if self.attested.is_of_all { "all" } else { "those with rows of the period" };
         let mut table = Table::new(["what", "is"], Cell::NotApplicable);
         for (what, is) in [
+            ("months checked", months.to_owned()),
             ("rows checked", thousands(verified.rows)),
             ("faults", thousands(verified.faults.len() as u64)),
             ("seals", thousands(verified.seals)),

@@ -10,14 +10,14 @@ use std::{
     thread,
 };
 
-use super::{Asked, Follower, sealed};
+use super::{Asked, Follower, sealed, whole::Whole};
 use crate::{
     archive::{
         filed::{Filed, stored},
         month::Month,
         schema::explain,
     },
-    engine::ledger::Chain,
+    engine::{ledger::Chain, text::printable},
 };
 
 /// Threads at most: 16. Each has a cache of its own.
@@ -73,18 +73,31 @@ fn check_month<'c>(month: &Month, asked: &Asked<'c>) -> Checked<'c> {
     let (place, said) = (month.name.as_str(), month.meta.last);
     let mut checked = begin(month.meta.previous, asked);
     let follower = &mut checked.follower;
-    if let Err(problem) = month.integrity() {
-        follower.fault(place, said.id, problem.to_string());
+    let (mut whole, problem) = Whole::begin(month);
+    if let Some(problem) = problem {
+        follower.fault(place, said.id, format!("{}: {problem}", month.path.display()));
     }
-    let mut filed = Filed::default();
+    match month.text_twice() {
+        Ok(None) => {}
+        Ok(Some(text)) => {
+            // Some of the rows that have it would not be found by it.
+            let what = format!("the text `{}` is there twice", printable(&text));
+            follower.fault(place, said.id, what);
+        }
+        Err(problem) => follower.fault(place, said.id, problem.to_string()),
+    }
+    let (mut filed, mut line) = (Filed::default(), Vec::new());
     let sql =
         "SELECT id, recorded, body, at, kind, actor, behalf, object, source, permission, credential
                FROM row WHERE id > 0 ORDER BY id";
     let outcome = month.select(sql, Vec::new(), |_, columns| {
         let (row, wanted) = month.checked(columns, &mut filed)?;
-        follower.row(place, row.id, &row.line(), sealed(&row).as_ref());
+        let stored = stored(columns, 3)?;
+        whole.add(row.id, &stored);
+        row.write_line(&mut line);
+        follower.row(place, row.id, &line, sealed(&row).as_ref());
         match wanted {
-            Ok(wanted) if wanted == stored(columns, 3)? => {}
+            Ok(wanted) if wanted == stored => {}
             Ok(_) => {
                 follower.fault(place, row.id, format!("row {} is filed under other words", row.id));
             }
@@ -92,8 +105,15 @@ fn check_month<'c>(month: &Month, asked: &Asked<'c>) -> Checked<'c> {
         }
         Ok(true)
     });
-    if let Err(problem) = outcome {
-        follower.fault(place, said.id, explain(&month.path, &problem).to_string());
+    let outcome = outcome.and_then(|()| whole.finish(month));
+    match outcome {
+        Ok(None) => {}
+        Ok(Some(problem)) => {
+            follower.fault(place, said.id, format!("{}: {problem}", month.path.display()));
+        }
+        Err(problem) => {
+            follower.fault(place, said.id, explain(&month.path, &problem).to_string());
+        }
     }
     if follower.found.last != said {
         let last = follower.found.last.id;
