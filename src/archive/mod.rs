@@ -4,6 +4,7 @@
 //! connections of their own. A month that is over is sealed: one file without a journal, for reading only.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod filed;
 mod month;
 pub mod notes;
 mod pack;
@@ -11,6 +12,8 @@ mod query;
 mod reader;
 mod rules_then;
 mod schema;
+mod search;
+mod sieve;
 pub mod sign;
 mod spool;
 pub mod verify;

@@ -2,18 +2,51 @@
 
 use std::{cell::RefCell, path::PathBuf, time::Instant};
 
-use rusqlite::{Connection, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter, types::Value};
 
 use super::{
     ArchiveError, Meta,
-    pack::{Texts, USAGE_KIND, find_text, unpack},
-    query::{Cursor, Filter, Query},
-    schema::{explain, open_for_reading},
+    filed::Filed,
+    pack::{Columns, Texts, decode, find_text, unpack},
+    schema::{explain, open_for_reading, read_meta},
+    sieve::Sieve,
 };
-use crate::engine::ledger::Row;
+use crate::engine::{
+    ledger::{Content, Row},
+    time::EventTime,
+};
 
 /// Steps of SQLite between two looks at the clock, for readers with a deadline.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+
+/// Of a month that is read from end to end, so much stays in memory: 64 MiB.
+const CACHE_KIB: u32 = 65_536;
+
+/// What a month is opened by, once or again.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    name: String,
+    path: PathBuf,
+    deadline: Option<Instant>,
+}
+
+impl Door {
+    /// `2026-11`
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Opens it for reading all of it, as it is now: what is written meanwhile is not seen, and pages of its indexes stay
+    /// in memory.
+    pub(super) fn open(&self) -> Result<Month, ArchiveError> {
+        let mut month = Month::open(self.name.clone(), self.path.clone(), self.deadline)?;
+        let begin = format!("PRAGMA cache_size = -{CACHE_KIB}; BEGIN");
+        month.connection.execute_batch(&begin).map_err(|error| explain(&self.path, &error))?;
+        // By now it may have more rows than when it was opened.
+        month.meta = read_meta(&self.path, &month.connection)?.unwrap_or(month.meta);
+        Ok(month)
+    }
+}
 
 /// A month that is open for reading.
 #[derive(Debug)]
@@ -46,6 +79,11 @@ impl Month {
         Ok(Month { name, path, meta, connection, texts: RefCell::default(), deadline })
     }
 
+    /// By what it is opened again, for another thread.
+    pub(super) fn door(&self) -> Door {
+        Door { name: self.name.clone(), path: self.path.clone(), deadline: self.deadline }
+    }
+
     /// Calls back with each row, in the order of their ids, until it says that it has seen enough.
     pub(super) fn each(
         &self,
@@ -54,126 +92,72 @@ impl Month {
     ) -> Result<(), ArchiveError> {
         let sql = "SELECT id, recorded, body FROM row WHERE id > ?1 ORDER BY id";
         let values = vec![Value::Integer(after.cast_signed())];
-        self.select(sql, values, |row| Ok(take(row))).map_err(|error| explain(&self.path, &error))
+        self.select(sql, values, |_, row| Ok(take(self.row(row)?)))
+            .map_err(|error| explain(&self.path, &error))
     }
 
-    /// Calls back with each row that a query may want, in the order of time, from its cursor on.
-    pub(super) fn search(
-        &self,
-        query: &Query,
-        mut take: impl FnMut(Row) -> bool,
-    ) -> Result<(), ArchiveError> {
-        let of_others = if query.filters.contains(&Filter::Usage) { "" } else { "kind >= 0 AND" };
-        let mut run = || -> rusqlite::Result<()> {
-            let Some((condition, mut values)) = self.condition(query)? else { return Ok(()) };
-            let after = query.after.unwrap_or(Cursor { at: i64::MIN, id: 0 });
-            let numbers = [
-                query.from.micros().max(after.at),
-                query.to.micros(),
-                after.at,
-                after.id.cast_signed(),
-            ];
-            values.extend(numbers.map(Value::Integer));
-            let sql = format!(
-                "SELECT id, recorded, body FROM row WHERE {condition} {of_others} at >= ? AND at < ?
-                 AND (at, id) > (?, ?) ORDER BY at, id"
-            );
-            self.select(&sql, values, |row| Ok(take(row)))
-        };
-        run().map_err(|error| explain(&self.path, &error))
-    }
-
-    fn select(
+    /// Calls back with what SQLite finds, each with the id in its first column, until it is told that this is enough.
+    pub(super) fn select(
         &self,
         sql: &str,
         values: Vec<Value>,
-        mut take: impl FnMut(Row) -> rusqlite::Result<bool>,
+        mut take: impl FnMut(i64, &rusqlite::Row<'_>) -> rusqlite::Result<bool>,
     ) -> rusqlite::Result<()> {
         let mut select = self.connection.prepare_cached(sql)?;
         let mut rows = select.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
-            let (id, recorded) = (row.get(0)?, row.get(1)?);
-            let body = row.get_ref(2)?.as_blob()?;
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let interrupted = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
                 return Err(rusqlite::Error::SqliteFailure(interrupted, None));
             }
-            let mut texts = self.texts.borrow_mut();
-            let row = unpack(&self.connection, &mut texts, id, recorded, body)?;
-            drop(texts);
-            if !take(row)? {
+            if !take(row.get(0)?, row)? {
                 break;
             }
         }
         Ok(())
     }
 
-    /// The part of the condition that an index helps with, up to its `AND`; `None` if nothing can fit.
-    fn condition(&self, query: &Query) -> rusqlite::Result<Option<(String, Vec<Value>)>> {
-        let is_usage = query.filters.contains(&Filter::Usage);
-        let prefix = if is_usage { format!("kind = {USAGE_KIND} AND ") } else { String::new() };
-        for filter in &query.filters {
-            let column = match filter {
-                Filter::Actor(actor) => {
-                    let Some(number) = find_text(&self.connection, actor)? else { return Ok(None) };
-                    let values = vec![Value::Integer(number), Value::Integer(number)];
-                    let condition = format!("({prefix}actor = ? OR {prefix}behalf = ?) AND");
-                    return Ok(Some((condition, values)));
-                }
-                Filter::Object { resource, namespace, name } => {
-                    return self.objects(Some(resource), namespace.as_deref(), name.as_deref());
-                }
-                Filter::Namespace(namespace) => {
-                    return self.objects(None, Some(namespace), None);
-                }
-                Filter::Source(text) => ("source", text),
-                Filter::Credential(text) => ("credential", text),
-                Filter::Permission(text) => ("permission", text),
-                Filter::Entries(kind) => {
-                    let kind = Value::Integer(*kind as i64 + 1);
-                    return Ok(Some(("kind = ? AND kind > 0 AND".to_owned(), vec![kind])));
-                }
-                Filter::Class(_)
-                | Filter::Verbs(_)
-                | Filter::Cluster(_)
-                | Filter::Accesses
-                | Filter::Usage => continue,
-            };
-            let (column, text) = column;
-            let Some(number) = find_text(&self.connection, text)? else { return Ok(None) };
-            let condition = format!("{prefix}{column} = ? AND");
-            return Ok(Some((condition, vec![Value::Integer(number)])));
-        }
-        Ok(Some((prefix, Vec::new())))
+    /// The row of columns that begin with `id, recorded, body`.
+    pub(super) fn row(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+        self.unpack(row, decode(row.get_ref(2)?.as_blob()?)?)
     }
 
-    /// Rows about some objects, those among them that name none.
-    fn objects(
+    /// The same, unless a sieve holds it back.
+    pub(super) fn sifted(
         &self,
-        resource: Option<&str>,
-        namespace: Option<&str>,
-        name: Option<&str>,
-    ) -> rusqlite::Result<Option<(String, Vec<Value>)>> {
-        let (mut parts, mut values) = (Vec::new(), Vec::new());
-        for (column, text, is_exact) in [
-            ("resource", resource, true),
-            ("namespace", namespace, resource.is_none()),
-            ("name", name, false),
-        ] {
-            let Some(text) = text else { continue };
-            match find_text(&self.connection, text)? {
-                Some(number) if is_exact => parts.push((format!("{column} = ?"), Some(number))),
-                Some(number) => {
-                    parts.push((format!("({column} = ? OR {column} IS NULL)"), Some(number)));
-                }
-                None if is_exact => return Ok(None),
-                None => parts.push((format!("{column} IS NULL"), None)),
-            }
-        }
-        values.extend(parts.iter().filter_map(|(_, number)| number.map(Value::Integer)));
-        let conditions: Vec<String> = parts.into_iter().map(|(text, _)| text).collect();
-        let conditions = conditions.join(" AND ");
-        Ok(Some((format!("object IN (SELECT id FROM object WHERE {conditions}) AND"), values)))
+        row: &rusqlite::Row<'_>,
+        sieve: &Sieve,
+    ) -> rusqlite::Result<Option<Row>> {
+        let content = decode(row.get_ref(2)?.as_blob()?)?;
+        if sieve.lets_through(&content) { self.unpack(row, content).map(Some) } else { Ok(None) }
+    }
+
+    /// The same, and the columns that it should have.
+    pub(super) fn checked(
+        &self,
+        row: &rusqlite::Row<'_>,
+        filed: &mut Filed,
+    ) -> rusqlite::Result<(Row, rusqlite::Result<Columns>)> {
+        let content = decode(row.get_ref(2)?.as_blob()?)?;
+        let columns = filed.columns(&self.connection, &mut self.texts.borrow_mut(), &content);
+        let row = self.unpack(row, content)?;
+        let at = row.at().micros();
+        Ok((row, columns.map(|columns| Columns { at, ..columns })))
+    }
+
+    fn unpack(&self, row: &rusqlite::Row<'_>, content: Content<u32>) -> rusqlite::Result<Row> {
+        let mut texts = self.texts.borrow_mut();
+        unpack(&self.connection, &mut texts, row.get(0)?, row.get(1)?, content)
+    }
+
+    /// Whether it has a row of a time. Cost: a look into an index.
+    pub(super) fn has_row_of(
+        &self,
+        (from, to): (EventTime, EventTime),
+    ) -> Result<bool, ArchiveError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM row WHERE at >= ?1 AND at < ?2)";
+        let found = self.connection.query_row(sql, [from.micros(), to.micros()], |row| row.get(0));
+        found.map_err(|error| explain(&self.path, &error))
     }
 
     /// Whether a text stands in a column of a row.
@@ -200,12 +184,23 @@ impl Month {
         run().map_err(|error| explain(&self.path, &error))
     }
 
-    /// Whether SQLite finds its file whole.
-    pub(super) fn integrity(&self) -> Result<(), ArchiveError> {
-        let found: String = self
-            .connection
-            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-            .map_err(|error| explain(&self.path, &error))?;
-        if found == "ok" { Ok(()) } else { Err(super::failed(&self.path, found)) }
+    /// A text that is there twice, which nobody but SQLite prevents. Cost: a pass over all texts.
+    pub(super) fn text_twice(&self) -> Result<Option<String>, ArchiveError> {
+        let sql = "SELECT text FROM text GROUP BY text HAVING count(*) > 1 LIMIT 1";
+        let found = self.connection.query_row(sql, [], |row| row.get(0)).optional();
+        found.map_err(|error| explain(&self.path, &error))
+    }
+
+    /// Whether it has an index: months of earlier versions lack some.
+    pub(super) fn has_index(&self, name: &str) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1)";
+        self.connection.prepare_cached(sql)?.query_row([name], |row| row.get(0))
+    }
+
+    /// What a check of SQLite finds wrong.
+    pub(super) fn pragma(&self, check: &str) -> rusqlite::Result<Option<String>> {
+        let sql = format!("PRAGMA {check}");
+        let found: String = self.connection.query_row(&sql, [], |row| row.get(0))?;
+        Ok((found != "ok").then_some(found))
     }
 }

@@ -12,8 +12,8 @@ use crate::engine::{
     time::WallTime,
 };
 
-/// Texts that the writer remembers: 100,000. At the limit it forgets all of them.
-const TEXTS_KNOWN_MAX: usize = 100_000;
+/// Texts, or objects, that a writer or reader remembers: 100,000. At the limit it forgets all of them.
+pub(super) const KNOWN_MAX: usize = 100_000;
 
 /// The kind of a use of a permission in its column.
 pub(super) const USAGE_KIND: i64 = -1;
@@ -57,7 +57,7 @@ impl Numbers {
                 .execute(params![&**text])?;
             connection.last_insert_rowid()
         };
-        if self.texts.len() >= TEXTS_KNOWN_MAX {
+        if self.texts.len() >= KNOWN_MAX {
             self.texts.clear();
         }
         self.texts.insert(Arc::clone(text), number);
@@ -80,7 +80,7 @@ impl Numbers {
                 .execute(params![resource, some(namespace), some(name)])?;
             connection.last_insert_rowid()
         };
-        if self.objects.len() >= TEXTS_KNOWN_MAX {
+        if self.objects.len() >= KNOWN_MAX {
             self.objects.clear();
         }
         self.objects.insert(key, number);
@@ -96,7 +96,10 @@ pub(super) fn find_text(connection: &Connection, text: &str) -> rusqlite::Result
         .optional()
 }
 
-fn find_object(connection: &Connection, key: (i64, i64, i64)) -> rusqlite::Result<Option<i64>> {
+pub(super) fn find_object(
+    connection: &Connection,
+    key: (i64, i64, i64),
+) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached(
             "SELECT id FROM object WHERE resource = ?1 AND ifnull(namespace, 0) = ?2
@@ -106,9 +109,9 @@ fn find_object(connection: &Connection, key: (i64, i64, i64)) -> rusqlite::Resul
         .optional()
 }
 
-/// The kind of a row in its column: 0 is an access, -1 a use of a permission.
-fn kind_of(row: &Row) -> i64 {
-    match &row.content {
+/// What a row tells, as its column has it: 0 is an access, -1 a use of a permission.
+pub(super) fn kind_of<T>(content: &Content<T>) -> i64 {
+    match content {
         Content::Access(_) => 0,
         Content::Entry(entry) => entry.kind as i64 + 1,
         Content::Usage(_) => USAGE_KIND,
@@ -149,7 +152,8 @@ fn pack(
     numbers: &mut Numbers,
     row: &Row,
 ) -> rusqlite::Result<(Columns, Vec<u8>)> {
-    let mut columns = Columns { at: row.at().micros(), kind: kind_of(row), ..Columns::default() };
+    let mut columns =
+        Columns { at: row.at().micros(), kind: kind_of(&row.content), ..Columns::default() };
     let content: Content<u32> = match &row.content {
         Content::Entry(entry) => Content::Entry(entry.clone()),
         Content::Access(access) => {
@@ -252,14 +256,19 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    fn get(&mut self, connection: &Connection, number: u32) -> rusqlite::Result<Arc<str>> {
+    /// A text by its number.
+    pub(super) fn get(
+        &mut self,
+        connection: &Connection,
+        number: u32,
+    ) -> rusqlite::Result<Arc<str>> {
         if let Some(text) = self.known.get(&number) {
             return Ok(Arc::clone(text));
         }
         let text: String = connection
             .prepare_cached("SELECT text FROM text WHERE id = ?1")?
             .query_row(params![number], |row| row.get(0))?;
-        if self.known.len() >= TEXTS_KNOWN_MAX {
+        if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
         let text: Arc<str> = text.into();
@@ -268,21 +277,23 @@ impl Texts {
     }
 }
 
-/// A row from its id, when it was recorded, and its body.
+/// What a body says, with numbers in the place of texts.
+pub(super) fn decode(body: &[u8]) -> rusqlite::Result<Content<u32>> {
+    let broken = |error: postcard::Error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+    };
+    let (content, rest) = postcard::take_from_bytes(body).map_err(broken)?;
+    if rest.is_empty() { Ok(content) } else { Err(broken(postcard::Error::DeserializeBadEncoding)) }
+}
+
+/// A row from its id, when it was recorded, and what its body says.
 pub(super) fn unpack(
     connection: &Connection,
     texts: &mut Texts,
     id: i64,
     recorded: i64,
-    body: &[u8],
+    content: Content<u32>,
 ) -> rusqlite::Result<Row> {
-    let broken = |error: postcard::Error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
-    };
-    let (content, rest): (Content<u32>, &[u8]) = postcard::take_from_bytes(body).map_err(broken)?;
-    if !rest.is_empty() {
-        return Err(broken(postcard::Error::DeserializeBadEncoding));
-    }
     let content = match content {
         Content::Entry(entry) => Content::Entry(entry),
         Content::Access(packed) => {
@@ -298,7 +309,7 @@ pub(super) fn unpack(
 }
 
 /// Something with its texts in the place of numbers.
-fn written_out<T>(
+pub(super) fn written_out<T>(
     connection: &Connection,
     texts: &mut Texts,
     map: impl FnOnce(&mut dyn FnMut(u32) -> Arc<str>) -> T,
@@ -311,32 +322,4 @@ fn written_out<T>(
         })
     });
     failure.map_or(Ok(written), Err)
-}
-
-/// Whether the columns of a row, by which questions find it, say something else than its body.
-pub(super) fn columns_differ(
-    connection: &Connection,
-    numbers: &mut Numbers,
-    row: &Row,
-) -> rusqlite::Result<bool> {
-    let stored = connection
-        .prepare_cached(
-            "SELECT at, kind, actor, behalf, object, source, permission, credential FROM row
-             WHERE id = ?1",
-        )?
-        .query_row(params![row.id.cast_signed()], |row| {
-            Ok(Columns {
-                at: row.get(0)?,
-                kind: row.get(1)?,
-                actor: row.get(2)?,
-                behalf: row.get(3)?,
-                object: row.get(4)?,
-                source: row.get(5)?,
-                permission: row.get(6)?,
-                credential: row.get(7)?,
-            })
-        })?;
-    // Nothing is new, so nothing is written; a text that is missing cannot be, and is an error.
-    let (columns, _) = pack(connection, numbers, row)?;
-    Ok(stored != columns)
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::engine::{
-    access::{Access, Object, Usage},
+    access::{Access, Object, Outcome, Usage},
     ledger::{EntryKind, Row},
     time::EventTime,
 };
@@ -36,6 +36,12 @@ pub enum Filter {
     Verbs(Vec<String>),
     /// In which cluster.
     Cluster(String),
+    /// Accesses that ended so.
+    Outcome(Outcome),
+    /// Accesses of people, and of who cannot be told from them.
+    People,
+    /// Accesses that are a part of a session.
+    Sessions,
     /// Accesses alone.
     Accesses,
     /// Entries of a kind alone.
@@ -145,6 +151,11 @@ impl Filter {
                 verb.is_some_and(|verb| verbs.iter().any(|one| one == verb))
             }
             Filter::Cluster(cluster) => of(|access| access.cluster.as_ref(), cluster),
+            Filter::Outcome(outcome) => {
+                access.is_some_and(|access| access.outcome == Some(*outcome))
+            }
+            Filter::People => access.is_some_and(|access| !access.actor.is_machine()),
+            Filter::Sessions => access.is_some_and(|access| access.session.is_some()),
             Filter::Accesses => access.is_some(),
             Filter::Entries(kind) => row.entry().is_some_and(|entry| entry.kind == *kind),
             Filter::Usage => row.usage().is_some(),
@@ -178,6 +189,9 @@ impl Filter {
             Filter::Source(_)
             | Filter::Credential(_)
             | Filter::Class(_)
+            | Filter::Outcome(_)
+            | Filter::People
+            | Filter::Sessions
             | Filter::Accesses
             | Filter::Entries(_) => false,
         }

@@ -118,16 +118,24 @@ impl Reader {
     /// # Errors
     /// A month broke while it was read.
     pub fn page(&self, query: &Query) -> Result<Page, ArchiveError> {
-        let mut rows = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
+        let mut query = query.clone();
         for month in &self.months {
             let mut found = 0;
-            month.search(query, |row| {
+            month.search(&query, &mut |row| {
                 if query.fits(&row) {
                     rows.push(row);
                     found += 1;
                 }
                 found <= query.limit
             })?;
+            if rows.len() > query.limit {
+                // What lies behind these is on another page, whichever month has it.
+                rows.sort_by_key(Cursor::behind);
+                rows.truncate(query.limit + 1);
+                let last = rows.last().map_or(EventTime::MAX, Row::at);
+                query.to = query.to.min(EventTime::from_micros(last.micros().saturating_add(1)));
+            }
         }
         let is_behind = |row: &&Row| query.after.is_none_or(|after| Cursor::behind(row) > after);
         rows.extend(self.spool.iter().filter(|row| query.fits(row)).filter(is_behind).cloned());

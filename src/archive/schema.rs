@@ -1,6 +1,6 @@
 //! The tables of a month file, and what it says of itself.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
@@ -15,6 +15,13 @@ const SCHEMA: i64 = 2;
 
 /// How long a reader waits for the writer at most: 5 s.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// Pages of the month that is written stay in memory up to 16 MiB: a row goes into up to nine indexes.
+const CACHE_KIB: u32 = 16_384;
+
+/// Pages of the journal before they are moved into the file: 4,096, or 16 MiB. Pages that change again and again are
+/// then moved once.
+const JOURNAL_PAGES: u32 = 4_096;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -38,11 +45,30 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS row_object ON row (object, at) WHERE object IS NOT NULL;
     CREATE INDEX IF NOT EXISTS row_source ON row (source, at) WHERE source IS NOT NULL;
     CREATE INDEX IF NOT EXISTS row_permission ON row (permission, at) WHERE permission IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_credential ON row (credential, at) WHERE credential IS NOT NULL;
     CREATE INDEX IF NOT EXISTS usage_at ON row (kind, at) WHERE kind = -1;
     CREATE INDEX IF NOT EXISTS usage_actor ON row (kind, actor, at) WHERE kind = -1;
     CREATE INDEX IF NOT EXISTS usage_behalf ON row (kind, behalf, at)
         WHERE kind = -1 AND behalf IS NOT NULL;
     CREATE INDEX IF NOT EXISTS usage_permission ON row (kind, permission, at) WHERE kind = -1;";
+
+/// The names of tables and indexes with the texts that they are made by: of a file, or of one as we make them.
+pub(super) fn known_schema(
+    connection: Option<&Connection>,
+) -> rusqlite::Result<BTreeSet<(String, Option<String>)>> {
+    let ours;
+    let connection = match connection {
+        Some(connection) => connection,
+        None => {
+            ours = Connection::open_in_memory()?;
+            ours.execute_batch(TABLES)?;
+            &ours
+        }
+    };
+    let mut select = connection.prepare("SELECT name, sql FROM sqlite_schema")?;
+    let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    found.collect()
+}
 
 /// Opens a file for writing, or makes it with what came before it.
 pub(super) fn open_for_writing(
@@ -60,7 +86,10 @@ pub(super) fn open_for_writing(
     check_owner(path, &connection)?;
     let set_up = || -> rusqlite::Result<()> {
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")?;
+        connection.execute_batch(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};
+             PRAGMA wal_autocheckpoint = {JOURNAL_PAGES};"
+        ))?;
         // In one step: whoever reads meanwhile sees a file without tables, or all of it.
         let step = connection.unchecked_transaction()?;
         step.execute_batch(TABLES)?;
@@ -125,7 +154,11 @@ fn check_owner(path: &Path, connection: &Connection) -> Result<(), ArchiveError>
     Ok(())
 }
 
-fn read_meta(path: &Path, connection: &Connection) -> Result<Option<Meta>, ArchiveError> {
+/// What a file says of its rows; `None` if it has none yet.
+pub(super) fn read_meta(
+    path: &Path,
+    connection: &Connection,
+) -> Result<Option<Meta>, ArchiveError> {
     let chain = |name: &str| -> Result<Option<Chain>, ArchiveError> {
         let text: Option<String> = connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))

@@ -4,15 +4,21 @@
 //! the hash of all rows before it, so that what lies between two seals that hold is sound, whatever was done
 //! elsewhere.
 
+mod months;
+mod whole;
+
 use std::io::BufRead;
 
 use serde::Deserialize;
 
-use super::{Reader, month::Month, pack};
-use crate::engine::ledger::{Chain, EntryKind, Hash, Row, hex_of, parse_hex};
+use super::{Reader, month::Month};
+use crate::engine::{
+    ledger::{Chain, EntryKind, Hash, Row, hex_of, parse_hex},
+    time::EventTime,
+};
 
 /// Says whether a signature is that of a key.
-pub type CheckSignature<'c> = &'c dyn Fn(&Hash, &[u8]) -> bool;
+pub type CheckSignature<'c> = &'c (dyn Fn(&Hash, &[u8]) -> bool + Sync);
 
 /// What a fault among rows that are in no month yet is said to be in.
 const SPOOL: &str = "spool";
@@ -52,8 +58,10 @@ pub struct Verified {
 /// Follows a chain row by row.
 struct Follower<'c> {
     found: Verified,
-    /// The last seal that held, or where reading began.
-    sound: u64,
+    /// The last seal that held, or where reading began; `None` while that is known to who checks the months before.
+    sound: Option<u64>,
+    /// So many of the first faults were found while it was not known.
+    waiting: usize,
     /// Of rows before the first that is read nothing is known.
     is_anchored: bool,
     /// Which row comes next.
@@ -64,13 +72,14 @@ struct Follower<'c> {
 
 impl Follower<'_> {
     fn fault(&mut self, place: &str, to: u64, what: impl Into<String>) {
-        let from = self.sound + 1;
+        let from = self.sound.map_or(0, |sound| sound + 1);
+        self.waiting += usize::from(self.sound.is_none());
         let what = what.into();
         self.found.faults.push(Fault { place: place.to_owned(), from, to: to.max(from), what });
     }
 
     /// Takes the next row: its id, its line, and what it says as a seal.
-    fn row(&mut self, place: &str, id: u64, line: &str, seal: Option<&Sealed>) {
+    fn row(&mut self, place: &str, id: u64, line: &[u8], seal: Option<&Sealed>) {
         let found = &mut self.found;
         found.rows += 1;
         found.first.get_or_insert(id);
@@ -105,7 +114,7 @@ impl Follower<'_> {
             self.fault(place, id - 1, "the seal does not fit the rows before it");
             // What comes behind it may be sound all the same.
             self.found.last.head = head;
-            self.sound = id - 1;
+            self.sound = Some(id - 1);
             return;
         }
         if let (Some(check), Some(signature)) = (self.check, &seal.signature) {
@@ -118,7 +127,7 @@ impl Follower<'_> {
             self.fault(place, id, "the seal is not signed");
         }
         self.found.seals += 1;
-        self.sound = id - 1;
+        self.sound = Some(id - 1);
     }
 }
 
@@ -145,38 +154,68 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 pub struct Asked<'c> {
     /// One month alone.
     pub month: Option<&'c str>,
+    /// Only the months that have rows of this time, from its beginning to before its end, and those between them.
+    pub period: Option<(EventTime, EventTime)>,
     /// A hash that the chain must have: one that was written down elsewhere.
     pub seal: Option<Hash>,
     /// Whether signatures are of a key.
     pub check: Option<CheckSignature<'c>>,
 }
 
-/// Checks the months of a ledger, and what waits for them.
+impl<'c> Follower<'c> {
+    /// Of a chain that begins somewhere. It knows nothing yet.
+    fn new(asked: &Asked<'c>) -> Follower<'c> {
+        Follower {
+            found: Verified { has_seal: asked.seal.map(|_| false), ..Verified::default() },
+            sound: Some(0),
+            waiting: 0,
+            is_anchored: true,
+            knows_next: true,
+            seal: asked.seal,
+            check: asked.check,
+        }
+    }
+
+    /// Goes on behind what another one has followed from here.
+    fn join(&mut self, next: Follower<'_>) {
+        let (found, rest) = (&mut self.found, next.found);
+        found.rows += rest.rows;
+        found.first = found.first.or(rest.first);
+        found.last = rest.last;
+        found.seals += rest.seals;
+        found.signed += rest.signed;
+        if rest.has_seal == Some(true) {
+            found.has_seal = Some(true);
+        }
+        for (index, mut fault) in rest.faults.into_iter().enumerate() {
+            if index < next.waiting {
+                fault.from = self.sound.map_or(0, |sound| sound + 1);
+                fault.to = fault.to.max(fault.from);
+            }
+            found.faults.push(fault);
+        }
+        self.sound = next.sound.or(self.sound);
+    }
+}
+
+/// Checks the months of a ledger, and what waits for them. Cost: each row is read and made into its line again; on all
+/// cores, a month on each, with some megabytes for each of them.
 pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
-    let mut follower = Follower {
-        found: Verified { has_seal: asked.seal.map(|_| false), ..Verified::default() },
-        sound: 0,
-        is_anchored: true,
-        knows_next: true,
-        seal: asked.seal,
-        check: asked.check,
-    };
+    let mut follower = Follower::new(&asked);
     for problem in reader.problems() {
-        let last = follower.found.last.id;
         follower.found.faults.push(Fault {
             place: String::new(),
-            from: last + 1,
-            to: last + 1,
+            from: 1,
+            to: 1,
             what: problem.to_string(),
         });
     }
+    let months = wanted(reader, &asked);
     let mut is_first = true;
-    let wanted = |month: &&Month| asked.month.is_none_or(|wanted| month.name == wanted);
-    for month in reader.months().iter().filter(wanted) {
-        let previous = month.meta.previous;
+    for (month, checked) in months.iter().zip(months::check(&months, &asked)) {
+        let previous = checked.begins;
         if is_first {
-            follower.found.last = previous;
-            follower.sound = previous.id;
+            follower.sound = Some(previous.id);
         } else if previous != follower.found.last {
             let last = follower.found.last.id;
             let what = format!(
@@ -185,18 +224,36 @@ pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
                 if previous.id == last { ", but with another hash" } else { "" }
             );
             follower.fault(&month.name, previous.id.max(last), what);
-            follower.found.last = previous;
-            follower.sound = previous.id;
+            follower.sound = Some(previous.id);
         }
         is_first = false;
-        check_month(month, &mut follower);
+        follower.join(checked.follower);
     }
-    if asked.month.is_none() {
-        for row in reader.waiting() {
-            follower.row(SPOOL, row.id, &row.line(), sealed(row).as_ref());
+    let newest = reader.months().last();
+    if asked.month.is_none()
+        && months.last().map(|month| &month.name) == newest.map(|month| &month.name)
+    {
+        // A month may have taken some of them since the ledger was opened.
+        let last = follower.found.last.id;
+        for row in reader.waiting().filter(|row| row.id > last) {
+            follower.row(SPOOL, row.id, row.line().as_bytes(), sealed(row).as_ref());
         }
     }
     follower.found
+}
+
+/// The months that are to be checked. One that cannot say which times it has is among them.
+fn wanted<'r>(reader: &'r Reader, asked: &Asked<'_>) -> Vec<&'r Month> {
+    let has_name = |month: &&Month| asked.month.is_none_or(|wanted| month.name == wanted);
+    let all = reader.months();
+    let Some((from, to)) = asked.period else { return all.iter().filter(has_name).collect() };
+    let has_time = |month: &Month| month.has_row_of((from, to)).unwrap_or(true);
+    let first = all.iter().position(has_time).unwrap_or(all.len());
+    let last = all.iter().rposition(has_time).map_or(0, |last| last + 1);
+    // What waits goes on behind the newest month.
+    let waits = reader.waiting().any(|row| row.at() >= from && row.at() < to);
+    let last = if waits { all.len() } else { last };
+    all.get(first.min(last)..last).unwrap_or_default().iter().filter(has_name).collect()
 }
 
 /// Leaves out, from now on, every month that has rows in which something is wrong: nobody knows which of its rows are
@@ -228,38 +285,6 @@ pub fn leave_out(reader: &mut Reader, faults: &[Fault]) -> Vec<String> {
     left_out
 }
 
-fn check_month(month: &Month, follower: &mut Follower<'_>) {
-    let place = month.name.as_str();
-    if let Err(problem) = month.integrity() {
-        follower.fault(place, month.meta.last.id, problem.to_string());
-    }
-    let mut numbers = pack::Numbers::default();
-    let outcome = month.each(0, |row| {
-        follower.row(place, row.id, &row.line(), sealed(&row).as_ref());
-        match pack::columns_differ(&month.connection, &mut numbers, &row) {
-            Ok(false) => {}
-            Ok(true) => {
-                follower.fault(place, row.id, format!("row {} is filed under other words", row.id));
-            }
-            Err(problem) => follower.fault(place, row.id, problem.to_string()),
-        }
-        true
-    });
-    if let Err(problem) = outcome {
-        follower.fault(place, month.meta.last.id, problem.to_string());
-    }
-    if follower.found.last != month.meta.last {
-        let (last, said) = (follower.found.last.id, month.meta.last.id);
-        let what = if last == said {
-            "the rows after the last seal do not come to the hash that the file says".to_owned()
-        } else {
-            format!("its last row is {last}, and it says {said}")
-        };
-        follower.fault(place, said.max(last), what);
-        follower.found.last = month.meta.last;
-    }
-}
-
 /// The parts of an exported line that matter here.
 #[derive(Deserialize)]
 struct Exported {
@@ -281,14 +306,8 @@ pub fn verify_lines(
     previous: Option<Hash>,
     asked: Asked<'_>,
 ) -> std::io::Result<Verified> {
-    let mut follower = Follower {
-        found: Verified { has_seal: asked.seal.map(|_| false), ..Verified::default() },
-        sound: 0,
-        is_anchored: previous.is_some(),
-        knows_next: false,
-        seal: asked.seal,
-        check: asked.check,
-    };
+    let mut follower =
+        Follower { is_anchored: previous.is_some(), knows_next: false, ..Follower::new(&asked) };
     follower.found.last.head = previous.unwrap_or_default();
     for line in lines.lines() {
         let line = line?;
@@ -302,13 +321,13 @@ pub fn verify_lines(
         };
         if follower.found.rows == 0 {
             follower.is_anchored |= row.id == 1;
-            follower.sound = row.id - 1;
+            follower.sound = Some(row.id - 1);
         }
         let seal = (row.kind == EntryKind::Seal.as_str()).then(|| Sealed {
             head: parse_hex(&row.subject),
             signature: row.facts.get("signature").map(|text| bytes_of(text)),
         });
-        follower.row("line", row.id, &line, seal.as_ref());
+        follower.row("line", row.id, line.as_bytes(), seal.as_ref());
     }
     Ok(follower.found)
 }

@@ -149,9 +149,11 @@ impl Archive {
         let mut chain = self.last;
         let mut run = || -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
+            let mut line = Vec::new();
             for row in rows {
                 write(&transaction, numbers, row)?;
-                chain.push(&row.line());
+                row.write_line(&mut line);
+                chain.push(&line);
             }
             write_chain(&transaction, "last", chain)?;
             transaction.commit()

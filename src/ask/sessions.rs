@@ -89,7 +89,7 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Entered, AskError> {
         filters.push(Filter::Actor(actor.clone()));
     }
     filters.extend(question.filters.iter().cloned());
-    filters.push(Filter::Accesses);
+    filters.push(Filter::Sessions);
     let mut sessions = Sessions::default();
     each(reader, all_of(filters, &question.period), |row| {
         if let Some(access) = row.access() {

@@ -104,11 +104,11 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Visitors, AskError> {
         filters.push(Filter::Actor(actor.clone()));
     }
     filters.extend(question.cluster.clone());
-    filters.push(Filter::Accesses);
+    let has_machines = question.machines || question.actor.is_some();
+    filters.push(if has_machines { Filter::Accesses } else { Filter::People });
     let mut visits = Visits::new(question.pause);
     each(reader, all_of(filters, &question.period), |row| {
-        let Some(access) = row.access() else { return };
-        if question.machines || question.actor.is_some() || !access.actor.is_machine() {
+        if let Some(access) = row.access() {
             visits.add(access);
         }
     })?;

@@ -8,7 +8,11 @@ use serde_json::json;
 use super::{ConfigArgs, ask::leave_note, exit, output};
 use crate::{
     app::{clock::now, configuration::Configuration},
-    archive::{Reader, sign::PublicKey, verify::Asked as AskedChain},
+    archive::{
+        Reader,
+        sign::PublicKey,
+        verify::{Asked as AskedChain, CheckSignature},
+    },
     ask::Params,
     backtest::Input,
     engine::{
@@ -279,8 +283,8 @@ fn verify_file(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let key = args.public_key.as_deref().map(PublicKey::read).transpose()?;
     let check =
         |head: &Hash, signature: &[u8]| key.as_ref().is_some_and(|key| key.signed(head, signature));
-    let check = key.is_some().then_some(&check as &dyn Fn(&Hash, &[u8]) -> bool);
-    let asked = AskedChain { month: None, seal, check };
+    let check = key.is_some().then_some(&check as CheckSignature<'_>);
+    let asked = AskedChain { seal, check, ..AskedChain::default() };
     let checked = Package::read(&args.file).and_then(|package| verify(&package, asked));
     let checked = match checked {
         Ok(checked) => checked,

@@ -15,7 +15,7 @@ use crate::{
     archive::{
         Reader,
         sign::PublicKey,
-        verify::{Asked, Verified, verify, verify_lines},
+        verify::{Asked, CheckSignature, Verified, verify, verify_lines},
     },
     ask::{Params, csv_head, csv_row, zone_of},
     engine::{
@@ -139,8 +139,9 @@ fn verify_ledger(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         |head: &Hash, signature: &[u8]| key.as_ref().is_some_and(|key| key.signed(head, signature));
     let asked = Asked {
         month: args.month.as_deref(),
+        period: None,
         seal,
-        check: key.is_some().then_some(&check as &dyn Fn(&Hash, &[u8]) -> bool),
+        check: key.is_some().then_some(&check as CheckSignature<'_>),
     };
     let verified = match &args.file {
         None => verify(&open(&args.place)?, asked),

@@ -26,7 +26,7 @@ use crate::{
         text::{counted, printable, thousands},
     },
     report::{
-        self, CheckSignature, Made, Order, ReportFormat, RuleInForce, Scope, Wanted,
+        self, CheckSignature, Made, Order, ReportFormat, RuleInForce, Scope, Verifies, Wanted,
         sample::{SIZE_MAX, Sample, SampleOf, event_hash_of, position_of},
     },
 };
@@ -103,6 +103,9 @@ struct FileArgs {
     /// Who makes it; the user's name, if it is left out.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
     author: String,
+    /// What is verified first: all of the ledger, or the period: months that have rows of it, and the report says so.
+    #[arg(long, value_name = "WHAT", default_value = "all", value_parser = verifies)]
+    verify: Verifies,
     /// The key that seals must be signed by, as `openssl pkey -pubout` writes it.
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
@@ -238,7 +241,8 @@ impl FileArgs {
         let check: Option<CheckSignature<'_>> = if key.is_some() { Some(&check) } else { None };
         show("verifying the ledger …");
         let (author, now) = (self.author.as_str(), now().as_event());
-        let order = Order { wanted, scope: &scope, author, now, check };
+        let (scope, verifies) = (&scope, self.verify);
+        let order = Order { wanted, scope, author, now, verifies, check };
         let made = report::make(&mut reader, &order, &mut progress);
         show("");
         let Made { report, holds } = match made {
@@ -255,6 +259,10 @@ impl FileArgs {
         }
         Ok(if holds { exit::OK } else { ExitCode::from(exit::FAILURE) })
     }
+}
+
+fn verifies(word: &str) -> Result<Verifies, String> {
+    Verifies::parse(word).ok_or_else(|| "it is one of: all, period".to_owned())
 }
 
 fn report_format(word: &str) -> Result<ReportFormat, String> {

@@ -125,9 +125,36 @@ fn micros(span: Duration) -> i64 {
 
 fn rfc3339(micros: i64) -> String {
     match jiff::Timestamp::from_microsecond(micros) {
-        Ok(timestamp) => format!("{timestamp:.6}"),
+        Ok(timestamp) => usual_rfc3339(timestamp).unwrap_or_else(|| format!("{timestamp:.6}")),
         Err(_) => if micros < 0 { "MIN" } else { "MAX" }.to_owned(),
     }
+}
+
+/// The 27 bytes of a year from 0 to 9999, digit by digit: several times cheaper than formatting, and each line of the
+/// ledger has two to four of them.
+fn usual_rfc3339(timestamp: jiff::Timestamp) -> Option<String> {
+    let time = jiff::tz::Offset::UTC.to_datetime(timestamp);
+    let year = u32::try_from(time.year()).ok()?;
+    let part = |number: i8| u32::from(number.unsigned_abs());
+    let micros = time.subsec_nanosecond().unsigned_abs() / 1_000;
+    let mut text = String::with_capacity(27);
+    for (number, digits, behind) in [
+        (year, 1_000, '-'),
+        (part(time.month()), 10, '-'),
+        (part(time.day()), 10, 'T'),
+        (part(time.hour()), 10, ':'),
+        (part(time.minute()), 10, ':'),
+        (part(time.second()), 10, '.'),
+        (micros, 100_000, 'Z'),
+    ] {
+        let mut unit = digits;
+        while unit > 0 {
+            text.push(char::from_digit(number / unit % 10, 10)?);
+            unit /= 10;
+        }
+        text.push(behind);
+    }
+    Some(text)
 }
 
 /// `YYYY-MM-DDTHH:MM:SS[.f{1,6}]Z` only.
@@ -190,6 +217,17 @@ mod tests {
             let expected = text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
             assert_eq!(parse_utc_micros(text.as_bytes()), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn times_are_written_as_jiff_writes_them() {
+        let mut micros = -70_000_000_000_000_000_i64;
+        while micros < 253_000_000_000_000_000 {
+            let timestamp = jiff::Timestamp::from_microsecond(micros).unwrap();
+            assert_eq!(rfc3339(micros), format!("{timestamp:.6}"));
+            micros += 97_351_713_333_337;
+        }
+        assert_eq!([rfc3339(i64::MIN), rfc3339(i64::MAX)], ["MIN", "MAX"]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Attested {
     pub made: String,
     /// What verifying the ledger came to.
     pub verified: Verified,
+    /// All of the ledger was verified, and not only months with rows of the period.
+    pub is_of_all: bool,
     /// Months that could not be read, and holes between months.
     pub problems: Vec<String>,
 }
@@ -62,8 +64,9 @@ pub(super) fn report(
         None => "none".to_owned(),
     };
     let holds = if verified.is_sound() {
+        let only = if attested.is_of_all { "" } else { "; other months were not checked" };
         format!(
-            "{} hold; {}, {} of them signed",
+            "{} hold; {}, {} of them signed{only}",
             counted(verified.rows, "row"),
             counted(verified.seals, "seal"),
             thousands(verified.signed),

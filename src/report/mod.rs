@@ -26,7 +26,7 @@ pub use compliance::{Besides, RuleInForce, compliance_report};
 pub use head::Attested;
 pub use incident::incident_report;
 pub use model::{Cell, Report, ReportKind, Section, Sight, Table};
-pub use order::{CheckSignature, Made, Order, ReportFormat, Wanted, make, write};
+pub use order::{CheckSignature, Made, Order, ReportFormat, Verifies, Wanted, make, write};
 pub use part::{exceptions::ExceptionsThen, permissions::permissions_section};
 pub use scope::Scope;
 pub use shipped::shipped_frameworks;

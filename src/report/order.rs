@@ -44,7 +44,17 @@ pub enum Wanted<'a> {
 }
 
 /// Whether a seal's signature over a hash is one of the key that it must be of.
-pub type CheckSignature<'a> = &'a dyn Fn(&Hash, &[u8]) -> bool;
+pub type CheckSignature<'a> = &'a (dyn Fn(&Hash, &[u8]) -> bool + Sync);
+
+words! {
+    /// What of the ledger is verified before a report is made of it.
+    pub enum Verifies {
+        /// All of it.
+        All = "all",
+        /// The months that have rows of the period. What was granted, and which rules there were, may be told by older ones.
+        Period = "period",
+    }
+}
 
 /// What somebody wants.
 pub struct Order<'a> {
@@ -56,6 +66,8 @@ pub struct Order<'a> {
     pub author: &'a str,
     /// The operator's clock.
     pub now: EventTime,
+    /// What is verified first.
+    pub verifies: Verifies,
     /// How signatures of seals are checked, if they are.
     pub check: Option<CheckSignature<'a>>,
 }
@@ -69,7 +81,7 @@ pub struct Made {
     pub holds: bool,
 }
 
-/// Makes a report. Cost: a pass over the whole ledger to verify it, and one over the rows of the period.
+/// Makes a report. Cost: a pass over what is verified, and one over the rows of the period.
 ///
 /// # Errors
 /// There is no such alert, or the ledger cannot be read.
@@ -78,13 +90,15 @@ pub fn make(
     order: &Order<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Made, AskError> {
-    let Order { wanted, scope, author, now, check } = order;
-    let verified = verify(reader, Asked { month: None, seal: None, check: *check });
+    let Order { wanted, scope, author, now, verifies, check } = order;
+    let only = (*verifies == Verifies::Period).then_some((scope.period.from, scope.period.to));
+    let verified = verify(reader, Asked { period: only, check: *check, ..Asked::default() });
     let unreadable = reader.problems().iter().map(ToString::to_string);
     let mut attested = Attested {
         author: (*author).to_owned(),
         made: shown_time(*now, &scope.period.zone),
         verified,
+        is_of_all: only.is_none(),
         problems: unreadable.chain(reader.holes()).collect(),
     };
     // Nobody knows which rows of a month are sound in which something is wrong.

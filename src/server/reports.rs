@@ -22,7 +22,7 @@ use crate::{
         time::EventTime,
     },
     report::{
-        Made, Order, Report, ReportFormat, ReportKind, RuleInForce, Scope, Wanted, make,
+        Made, Order, Report, ReportFormat, ReportKind, RuleInForce, Scope, Verifies, Wanted, make,
         shipped_frameworks, write,
     },
 };
@@ -136,7 +136,7 @@ fn made(
             None => return Err(Mistake::bad("`fingerprint` is missing", "Of which alert.").into()),
         },
     };
-    let order = Order { wanted, scope, author, now, check: None };
+    let order = Order { wanted, scope, author, now, verifies: Verifies::All, check: None };
     make(reader, &order, &mut |_| {})
 }
 

@@ -116,11 +116,10 @@ fn refused(
 ) -> Result<(Vec<String>, u64), AskError> {
     let Who::User(user) = &question.who else { return Ok((Vec::new(), 0)) };
     let mut requests: BTreeMap<String, u64> = BTreeMap::new();
-    let filters = vec![Filter::Actor(user.clone()), Filter::Accesses];
+    let filters = vec![Filter::Actor(user.clone()), Filter::Outcome(Outcome::Denied)];
     each(reader, all_of(filters, &question.period), |row| {
         let Some(access) = row.access() else { return };
-        if access.outcome == Some(Outcome::Denied)
-            && access.actor.id.as_deref() == Some(user)
+        if access.actor.id.as_deref() == Some(user)
             && access.cluster.as_deref().unwrap_or("") == cluster
         {
             *requests.entry(request_of(access)).or_default() += access.count();

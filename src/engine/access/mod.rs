@@ -138,7 +138,7 @@ pub struct Actor<T> {
 }
 
 /// Kinds of actor that are no people.
-const MACHINES: [&str; 3] = ["serviceaccount", "node", "system"];
+pub const MACHINES: [&str; 3] = ["serviceaccount", "node", "system"];
 
 impl<T: AsRef<str>> Actor<T> {
     /// Whether it is a service account, a node or a part of Kubernetes, and nobody says that a person is behind

@@ -15,7 +15,7 @@ use crate::engine::kubernetes::users::{MASTERS, NODES};
 const ALLOWED_BY: &str = "RBAC: allowed by ";
 
 /// Something with a kind, a name, and perhaps a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Named<T> {
     /// `RoleBinding`, `ClusterRole`, `User` …
     pub kind: T,
@@ -26,7 +26,7 @@ pub struct Named<T> {
 }
 
 /// By which permission a request was allowed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Permission<T> {
     /// A binding gives a role to a subject.
     Binding {

@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{digest::hex, limits::AUDIT_ID_BYTES_MAX};
+use crate::engine::{
+    digest::{hex, hex_digit},
+    limits::AUDIT_ID_BYTES_MAX,
+};
 
 /// The id that the API server gave to a request, or took from its client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,11 +59,15 @@ impl fmt::Display for AuditId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AuditId::Uuid(bytes) => {
+                let mut text = String::with_capacity(36);
                 for (index, byte) in bytes.iter().enumerate() {
-                    let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
-                    write!(f, "{dash}{byte:02x}")?;
+                    if matches!(index, 4 | 6 | 8 | 10) {
+                        text.push('-');
+                    }
+                    text.push(hex_digit(byte >> 4));
+                    text.push(hex_digit(byte & 15));
                 }
-                Ok(())
+                f.write_str(&text)
             }
             AuditId::Text(text) => f.write_str(text),
             AuditId::Hashed(hash) => write!(f, "sha256:{}", hex(hash)),

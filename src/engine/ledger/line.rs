@@ -22,6 +22,12 @@ const fn is_false(flag: &bool) -> bool {
 }
 
 impl Row {
+    /// Writes the line in the place of what a buffer holds: for many rows, one after another.
+    pub fn write_line(&self, line: &mut Vec<u8>) {
+        line.clear();
+        serde_json::to_writer(line, &Line(self)).expect("a line is made of texts and numbers");
+    }
+
     /// The line, without a line break.
     pub fn line(&self) -> String {
         serde_json::to_string(&Line(self)).expect("a line is made of texts and numbers")

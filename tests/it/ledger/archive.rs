@@ -1,11 +1,12 @@
 //! Month files: written once, found by every question, kept as long as they should be.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tripline::{
     archive::{Archive, ArchiveError, Cursor, Filter, Limits, Query, Reader},
     engine::{
-        ledger::{Chain, Row},
+        access::Outcome,
+        ledger::{Chain, Content, Row},
         time::{EventTime, WallTime},
     },
     generate::{GenerateSettings, Generator},
@@ -146,6 +147,53 @@ fn every_question_finds_what_a_loop_finds() {
         found_any += usize::from(!said.is_empty());
     }
     assert!(found_any > 20, "only {found_any} questions found anything");
+}
+
+#[test]
+fn objects_of_few_rows_are_found_behind_many_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let some = rows(400);
+    let start = some[0].recorded;
+    // Each some seconds behind the other, over two months, and now and then later than what was written before it.
+    let many: Vec<Arc<Row>> = (0..24_000_u32)
+        .map(|number| {
+            let mut row = (*some[number as usize % some.len()]).clone();
+            row.id = u64::from(number) + 1;
+            row.recorded = start.plus(Duration::from_secs(60) * number);
+            if let Content::Access(access) = &mut row.content {
+                access.at = row.recorded.as_event().minus(Duration::from_secs(7) * (number % 19));
+                let object = access.object.as_mut().unwrap();
+                object.namespace = Some(if number % 97 == 5 { "few" } else { "many" }.into());
+                if number % 1_000 == 9 {
+                    object.name = Some("one".into());
+                }
+            }
+            Arc::new(row)
+        })
+        .collect();
+    write(directory.path(), &many);
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let named = |resource: &str, namespace: Option<&str>| Filter::Object {
+        resource: resource.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: Some("one".to_owned()),
+    };
+    for filters in [
+        vec![Filter::Namespace("few".to_owned())],
+        vec![Filter::Namespace("few".to_owned()), Filter::People],
+        vec![Filter::Namespace("few".to_owned()), Filter::Outcome(Outcome::Denied)],
+        vec![Filter::Namespace("many".to_owned()), Filter::Sessions],
+        vec![named("secrets", Some("many"))],
+        vec![named("pods", None), Filter::Accesses],
+    ] {
+        let query = Query { limit: 90, ..query(filters) };
+        let mut naive: Vec<&Row> =
+            many.iter().map(|row| &**row).filter(|row| query.fits(row)).collect();
+        naive.sort_by_key(|row| Cursor::behind(row));
+        let said = pages(&reader, query.clone());
+        assert!(said.iter().eq(naive.iter().copied()), "{:?}", query.filters);
+        assert!(!said.is_empty(), "{:?}", query.filters);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whatever is changed in a ledger is found, and placed.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use rusqlite::Connection;
 use tripline::{
@@ -8,7 +8,7 @@ use tripline::{
         Reader,
         verify::{Asked, Verified, verify, verify_lines},
     },
-    engine::ledger::{Chain, parse_hex},
+    engine::ledger::{Chain, Content, Entry, EntryKind, hex_of, parse_hex},
 };
 
 use super::archive::{rows_from, write};
@@ -96,6 +96,12 @@ fn rows_that_are_taken_away_changed_swapped_or_added_are_placed() {
             "INSERT INTO row SELECT 501, at, recorded, kind, actor, behalf, object, source, permission,
              credential, body FROM row WHERE id = 300",
         ),
+        (
+            "told twice",
+            "CREATE TABLE other (id INTEGER PRIMARY KEY, text TEXT NOT NULL); INSERT INTO other SELECT id, text FROM text;
+             DROP TABLE text; ALTER TABLE other RENAME TO text;
+             INSERT INTO text (text) SELECT text FROM text ORDER BY id DESC LIMIT 1",
+        ),
         ("renamed", "UPDATE text SET text = 'mallory' WHERE id = (SELECT actor FROM row WHERE id = 300)"),
     ] {
         let directory = tempfile::tempdir().unwrap();
@@ -110,6 +116,94 @@ fn rows_that_are_taken_away_changed_swapped_or_added_are_placed() {
         let touches = |id: u64| (fault.from..=fault.to).contains(&id);
         assert!(touches(300) || touches(451) || touches(501) || what == "renamed", "{what}: {fault:?}");
     }
+}
+
+/// 900 rows over three months, with seals at rows 100, 200, 450 and 700.
+fn three_months(directory: &Path) {
+    let (mut chain, mut sealed) = (Chain::default(), Vec::new());
+    for (id, row) in (1..).zip(rows(900)) {
+        let mut row = (*row).clone();
+        row.id = id;
+        row.recorded = row
+            .recorded
+            .plus(Duration::from_secs(31 * 86_400) * u32::try_from((id - 1) / 300).unwrap());
+        let at = row.recorded.as_event();
+        match &mut row.content {
+            Content::Access(access) => access.at = at,
+            Content::Usage(usage) => usage.at = at,
+            Content::Entry(entry) => entry.at = None,
+        }
+        if [100, 200, 450, 700].contains(&id) {
+            let seal = Entry::new(EntryKind::Seal, &hex_of(&chain.head), "sealed");
+            row.content = Content::Entry(Box::new(seal));
+        }
+        chain.push(row.line());
+        sealed.push(Arc::new(row));
+    }
+    write(directory, &sealed);
+    settle(directory);
+}
+
+/// Changes a month, the first of which is 0.
+fn change(directory: &Path, month: usize, sql: &str) {
+    let path = directory.join(["2026-03.db", "2026-04.db", "2026-05.db"][month]);
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn what_is_wrong_is_placed_between_seals_over_months_that_are_checked_side_by_side() {
+    let directory = tempfile::tempdir().unwrap();
+    three_months(directory.path());
+    let whole = verified(directory.path());
+    assert!(whole.is_sound(), "{:?}", whole.faults);
+    assert_eq!((whole.rows, whole.first, whole.last.id, whole.seals), (900, Some(1), 900, 4));
+    change(directory.path(), 1, "UPDATE row SET recorded = recorded + 1 WHERE id = 320");
+    change(directory.path(), 1, "UPDATE row SET at = at + 1 WHERE id = 330");
+    change(directory.path(), 2, "UPDATE row SET recorded = recorded + 1 WHERE id = 800");
+    let verified = verified(directory.path());
+    let faults: Vec<_> = verified
+        .faults
+        .iter()
+        .map(|fault| (fault.place.as_str(), fault.from, fault.to, fault.what.as_str()))
+        .collect();
+    // Before the first seal of a month, what held last is in the month before.
+    let wanted = [
+        ("2026-04", 200, 330, "row 330 is filed under other words"),
+        ("2026-04", 200, 449, "the seal does not fit the rows before it"),
+        (
+            "2026-05",
+            700,
+            900,
+            "the rows after the last seal do not come to the hash that the file says",
+        ),
+    ];
+    assert_eq!(faults, wanted);
+    assert_eq!((verified.rows, verified.seals, verified.last), (900, 3, whole.last));
+}
+
+#[test]
+fn months_that_have_no_row_of_a_time_are_not_checked_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    three_months(directory.path());
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let mut times = Vec::new();
+    let seen = |row: &tripline::engine::ledger::Row| {
+        times.push(row.recorded.as_event());
+        true
+    };
+    reader.each(None, seen).unwrap();
+    change(directory.path(), 0, "DELETE FROM row WHERE id = 50");
+    let checked = |from: usize, to: usize| {
+        let period = Some((times[from], times[to]));
+        verify(&reader, Asked { period, ..Asked::default() })
+    };
+    let later = checked(600, 899);
+    assert!(later.is_sound() && later.rows == 300, "{:?}", later.faults);
+    assert!(!checked(1, 899).is_sound());
+    let none = (times[899].plus(Duration::from_secs(9)), times[899].plus(Duration::from_secs(10)));
+    let none = verify(&reader, Asked { period: Some(none), ..Asked::default() });
+    assert_eq!((none.rows, none.is_sound()), (0, true));
 }
 
 #[test]

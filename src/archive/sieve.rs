@@ -1,0 +1,72 @@
+//! Filters as the numbers of one month: an access that cannot fit is left before its texts are looked up, which costs more
+//! than all else that is done with it.
+
+use rusqlite::Connection;
+
+use super::{pack::find_text, query::Filter};
+use crate::engine::{
+    access::{Access, MACHINES, Outcome},
+    ledger::Content,
+};
+
+/// What an access must be. It lets through what may fit; [`Filter::fits`] decides.
+pub(super) struct Sieve(Vec<Test>);
+
+enum Test {
+    Class(Option<u32>),
+    Verbs(Vec<u32>),
+    Cluster(Option<u32>),
+    Outcome(Outcome),
+    /// Not of these kinds, unless it is a person.
+    People(Vec<u32>),
+    Sessions,
+}
+
+impl Sieve {
+    /// Of the filters that no index helps with.
+    pub(super) fn new(connection: &Connection, filters: &[Filter]) -> rusqlite::Result<Sieve> {
+        let number = |text: &str| -> rusqlite::Result<Option<u32>> {
+            Ok(find_text(connection, text)?.and_then(|number| u32::try_from(number).ok()))
+        };
+        let numbers = |texts: &mut dyn Iterator<Item = &str>| -> rusqlite::Result<Vec<u32>> {
+            let found: rusqlite::Result<Vec<Option<u32>>> = texts.map(number).collect();
+            Ok(found?.into_iter().flatten().collect())
+        };
+        let mut tests = Vec::new();
+        for filter in filters {
+            tests.push(match filter {
+                Filter::Class(class) => Test::Class(number(class)?),
+                Filter::Verbs(verbs) => {
+                    Test::Verbs(numbers(&mut verbs.iter().map(String::as_str))?)
+                }
+                Filter::Cluster(cluster) => Test::Cluster(number(cluster)?),
+                Filter::Outcome(outcome) => Test::Outcome(*outcome),
+                Filter::People => Test::People(numbers(&mut MACHINES.iter().copied())?),
+                Filter::Sessions => Test::Sessions,
+                _ => continue,
+            });
+        }
+        Ok(Sieve(tests))
+    }
+
+    /// Whether it may fit. Other rows than accesses may always.
+    pub(super) fn lets_through(&self, content: &Content<u32>) -> bool {
+        match content {
+            Content::Access(access) => self.0.iter().all(|test| test.holds(access)),
+            Content::Entry(_) | Content::Usage(_) => true,
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, access: &Access<u32>) -> bool {
+        match self {
+            Test::Class(class) => class.is_some_and(|class| access.classes.contains(&class)),
+            Test::Verbs(verbs) => access.verb.is_some_and(|verb| verbs.contains(&verb)),
+            Test::Cluster(cluster) => cluster.is_some() && access.cluster == *cluster,
+            Test::Outcome(outcome) => access.outcome == Some(*outcome),
+            Test::People(machines) => access.actor.human || !machines.contains(&access.actor.kind),
+            Test::Sessions => access.session.is_some(),
+        }
+    }
+}
