@@ -78,6 +78,12 @@ impl Follower<'_> {
         self.found.faults.push(Fault { place: place.to_owned(), from, to: to.max(from), what });
     }
 
+    /// Something is wrong with all that was followed: it stands before what is wrong with some of it.
+    fn fault_of_all(&mut self, place: &str, to: u64, what: String) {
+        self.found.faults.insert(0, Fault { place: place.to_owned(), from: 0, to, what });
+        self.waiting += 1;
+    }
+
     /// Takes the next row: its id, its line, and what it says as a seal.
     fn row(&mut self, place: &str, id: u64, line: &[u8], seal: Option<&Sealed>) {
         let found = &mut self.found;

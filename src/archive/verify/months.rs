@@ -109,7 +109,7 @@ fn check_month<'c>(month: &Month, asked: &Asked<'c>) -> Checked<'c> {
     match outcome {
         Ok(None) => {}
         Ok(Some(problem)) => {
-            follower.fault(place, said.id, format!("{}: {problem}", month.path.display()));
+            follower.fault_of_all(place, said.id, format!("{}: {problem}", month.path.display()));
         }
         Err(problem) => {
             follower.fault(place, said.id, explain(&month.path, &problem).to_string());

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tripline::{
     archive::{Archive, ArchiveError, Cursor, Filter, Limits, Query, Reader},
     engine::{
-        access::Outcome,
+        access::{Outcome, SessionStep},
         ledger::{Chain, Content, Row},
         time::{EventTime, WallTime},
     },
@@ -164,6 +164,9 @@ fn objects_of_few_rows_are_found_behind_many_others() {
                 access.at = row.recorded.as_event().minus(Duration::from_secs(7) * (number % 19));
                 let object = access.object.as_mut().unwrap();
                 object.namespace = Some(if number % 97 == 5 { "few" } else { "many" }.into());
+                if number % 50 == 3 {
+                    access.session = Some(SessionStep::Start);
+                }
                 if number % 1_000 == 9 {
                     object.name = Some("one".into());
                 }
