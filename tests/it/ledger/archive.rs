@@ -169,6 +169,8 @@ fn objects_of_few_rows_are_found_behind_many_others() {
                 }
                 if number % 1_000 == 9 {
                     object.name = Some("one".into());
+                    let is_secret = number % 2_000 == 9;
+                    object.resource = if is_secret { "secrets" } else { "pods" }.into();
                 }
             }
             Arc::new(row)
