@@ -114,13 +114,11 @@ impl Identities {
     pub(super) fn of(&self, event: &Event<'_>) -> Known<'_> {
         let impersonated =
             event.first_str(well_known::IMPERSONATED_USERNAME).filter(|name| !name.is_empty());
-        match impersonated {
-            Some(name) => self.known(event, Some(name), self.impersonated_groups),
-            None => {
-                let name = event.first_str(well_known::USERNAME);
-                self.known(event, name, Some(well_known::GROUPS))
-            }
-        }
+        let (name, groups) = match impersonated {
+            Some(name) => (Some(name), self.impersonated_groups),
+            None => (event.first_str(well_known::USERNAME), Some(well_known::GROUPS)),
+        };
+        self.known(event, name, groups)
     }
 
     /// Whether who was authenticated is a person, whomever they act as, if anything says so. Nearly every event

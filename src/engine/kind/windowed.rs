@@ -252,17 +252,17 @@ fn look_at_once<K: Windowed>(
     let mut still: Option<Hit> = None;
     // The only window that was found before: of several no one's steps are those of all.
     let mut corrected = None;
-    let mut left = vec![at..ends_with(frame, &state.window, at)];
-    while let Some(ends) = left.pop() {
-        if kind.grows() && ends.len() > LOOKED_AT_ONE_BY_ONE {
-            let (start, _) = state.window.bounds(frame.window, frame.timespan, ends.start);
-            if kind.evaluate(&mut state.window, start, ends.end).holds {
-                let middle = ends.start + ends.len() / 2;
-                left.extend([middle..ends.end, ends.start..middle]);
+    let mut left = vec![(at, ends_with(frame, &state.window, at))];
+    while let Some((from, to)) = left.pop() {
+        if kind.grows() && to - from > LOOKED_AT_ONE_BY_ONE {
+            let (start, _) = state.window.bounds(frame.window, frame.timespan, from);
+            if kind.evaluate(&mut state.window, start, to).holds {
+                let middle = from.midpoint(to);
+                left.extend([(middle, to), (from, middle)]);
             }
             continue;
         }
-        for end_index in ends {
+        for end_index in from..to {
             let (start, end) = state.window.bounds(frame.window, frame.timespan, end_index);
             let verdict = kind.evaluate(&mut state.window, start, end);
             if !verdict.holds {
