@@ -7,6 +7,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
@@ -260,7 +261,8 @@ fn uses(accesses: &[Access]) -> Vec<Usage> {
     let mut uses = Vec::new();
     for access in allowed {
         let (Some(verb), Some(permission)) = (&access.verb, &access.permission) else { continue };
-        let key = (access.actor.id.clone(), verb.clone(), access.object.clone(), permission.name());
+        let key =
+            (access.actor.id.clone(), Arc::clone(verb), access.object.clone(), permission.name());
         if known.insert(key) {
             uses.push(Usage {
                 at: access.at,
@@ -268,7 +270,7 @@ fn uses(accesses: &[Access]) -> Vec<Usage> {
                 groups: access.groups.clone(),
                 on_behalf_of: access.on_behalf_of.clone(),
                 cluster: access.cluster.clone(),
-                verb: verb.clone(),
+                verb: Arc::clone(verb),
                 object: access.object.clone(),
                 has_more_names: false,
                 path: None,
