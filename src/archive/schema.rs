@@ -57,13 +57,12 @@ pub(super) fn known_schema(
     connection: Option<&Connection>,
 ) -> rusqlite::Result<BTreeSet<(String, Option<String>)>> {
     let ours;
-    let connection = match connection {
-        Some(connection) => connection,
-        None => {
-            ours = Connection::open_in_memory()?;
-            ours.execute_batch(TABLES)?;
-            &ours
-        }
+    let connection = if let Some(connection) = connection {
+        connection
+    } else {
+        ours = Connection::open_in_memory()?;
+        ours.execute_batch(TABLES)?;
+        &ours
     };
     let mut select = connection.prepare("SELECT name, sql FROM sqlite_schema")?;
     let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

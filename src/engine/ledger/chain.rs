@@ -18,7 +18,7 @@ pub struct Chain {
 
 impl Chain {
     /// Adds the next row's line.
-    pub fn push(&mut self, line: impl AsRef<[u8]>) {
+    pub fn push(&mut self, line: &(impl AsRef<[u8]> + ?Sized)) {
         self.id += 1;
         self.head = Sha256::new().chain_update(self.head).chain_update(line).finalize().into();
     }

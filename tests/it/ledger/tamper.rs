@@ -151,7 +151,7 @@ fn three_months(directory: &Path) {
             let seal = Entry::new(EntryKind::Seal, &hex_of(&chain.head), "sealed");
             row.content = Content::Entry(Box::new(seal));
         }
-        chain.push(row.line());
+        chain.push(&row.line());
         sealed.push(Arc::new(row));
     }
     write(directory, &sealed);
