@@ -7,7 +7,6 @@
 
 #![allow(
     clippy::expect_used,
-    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
@@ -246,7 +245,7 @@ fn accesses(rules: &Arc<RuleSet>) -> Vec<Access> {
         let mut batch = RecordBatch::default();
         batch.push(&partition, offset, None, Some(&record.payload));
         let found = detector.detect(record.time.as_wall(), &batch);
-        accesses.extend(found.accesses.into_iter().map(|observed| observed.access().into_owned()));
+        accesses.extend(found.accesses.into_iter().map(|observed| observed.access));
         if accesses.len() >= DISTINCT {
             break;
         }
@@ -261,8 +260,7 @@ fn uses(accesses: &[Access]) -> Vec<Usage> {
     let mut uses = Vec::new();
     for access in allowed {
         let (Some(verb), Some(permission)) = (&access.verb, &access.permission) else { continue };
-        let key =
-            (access.actor.id.clone(), Arc::clone(verb), access.object.clone(), permission.name());
+        let key = (&access.actor.id, verb, &access.object, permission.name());
         if known.insert(key) {
             uses.push(Usage {
                 at: access.at,
@@ -313,7 +311,7 @@ fn snapshot(accesses: &[Access], taken: EventTime) -> Vec<Entry> {
     let items: Vec<serde_json::Value> = objects.into_values().collect();
     let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items });
     let imported = import("rbac.json", &list.to_string());
-    let imported = imported.unwrap_or_else(|mistake| panic!("{mistake:?}"));
+    let imported = imported.expect("it is a list");
     snapshot_entries(CLUSTER, "ann", taken, &imported).expect("it is not too much")
 }
 
@@ -409,7 +407,7 @@ fn ask(
     let params = params.with("from", Some(from.rfc3339())).with("to", Some(to.rfc3339()));
     let began = Instant::now();
     let reader = Reader::open(directory, None).unwrap();
-    let asked = question.answer(&reader, &params, end()).unwrap_or_else(|error| panic!("{error}"));
+    let asked = question.answer(&reader, &params, end()).expect("it is answered");
     let written = tripline::ask::write(&asked, Format::Json);
     let took = began.elapsed();
     let is_found = written.count > 0 || is_of_a_day || question.name == "who-did";
