@@ -231,7 +231,8 @@ fn rules() -> Arc<RuleSet> {
 
 /// What these rules record of generated traffic.
 fn accesses(rules: &Arc<RuleSet>) -> Vec<Access> {
-    let mut detector = Detector::new(Arc::clone(rules), 0, &EngineSettings::default());
+    let mut detector =
+        Detector::new(Arc::clone(rules), 0, &EngineSettings::default()).telling_all();
     let partition = Arc::new(PartitionName::new("audit", 0));
     let settings = GenerateSettings {
         seed: 7,
@@ -245,7 +246,7 @@ fn accesses(rules: &Arc<RuleSet>) -> Vec<Access> {
         let mut batch = RecordBatch::default();
         batch.push(&partition, offset, None, Some(&record.payload));
         let found = detector.detect(record.time.as_wall(), &batch);
-        accesses.extend(found.accesses.into_iter().map(|observed| observed.access));
+        accesses.extend(found.accesses.into_iter().map(|observed| observed.access().into_owned()));
         if accesses.len() >= DISTINCT {
             break;
         }
