@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 use rusqlite::Connection;
 
-use super::pack::{Columns, KNOWN_MAX, Texts, find_object, find_text, kind_of, written_out};
+use super::pack::{Columns, Texts, find_object, find_text, kind_of, remember, written_out};
 use crate::engine::{
     access::{Object, Permission},
     ledger::Content,
@@ -81,8 +81,7 @@ impl Filed {
             return Ok(*found);
         }
         let found = there(find_text(connection, &known.get(connection, number)?)?)?;
-        make_room(&mut self.texts);
-        self.texts.insert(number, found);
+        remember(&mut self.texts, number, found);
         Ok(found)
     }
 
@@ -101,8 +100,7 @@ impl Filed {
             return Ok(*found);
         }
         let found = there(find_object(connection, key)?)?;
-        make_room(&mut self.objects);
-        self.objects.insert(key, found);
+        remember(&mut self.objects, key, found);
         Ok(found)
     }
 
@@ -117,8 +115,7 @@ impl Filed {
         }
         let written = written_out(connection, known, |to| permission.clone().map(to))?;
         let found = there(find_text(connection, &written.name())?)?;
-        make_room(&mut self.permissions);
-        self.permissions.insert(permission.clone(), found);
+        remember(&mut self.permissions, permission.clone(), found);
         Ok(found)
     }
 }
@@ -147,10 +144,4 @@ fn words_of(packed: &Content<u32>) -> Option<Words<'_>> {
 
 fn there(number: Option<i64>) -> rusqlite::Result<i64> {
     number.ok_or(rusqlite::Error::QueryReturnedNoRows)
-}
-
-fn make_room<K, V>(known: &mut HashMap<K, V>) {
-    if known.len() >= KNOWN_MAX {
-        known.clear();
-    }
 }

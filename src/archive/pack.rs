@@ -1,6 +1,6 @@
 //! A row as a month file has it: texts as numbers, and what questions look for in columns of its own.
 
-use std::sync::Arc;
+use std::{hash::Hash, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -13,7 +13,15 @@ use crate::engine::{
 };
 
 /// Texts, or objects, that a writer or reader remembers: 100,000. At the limit it forgets all of them.
-pub(super) const KNOWN_MAX: usize = 100_000;
+const KNOWN_MAX: usize = 100_000;
+
+/// Remembers something that was looked up. At the limit all else is forgotten.
+pub(super) fn remember<K: Eq + Hash, V>(known: &mut HashMap<K, V>, key: K, value: V) {
+    if known.len() >= KNOWN_MAX {
+        known.clear();
+    }
+    known.insert(key, value);
+}
 
 /// The kind of a use of a permission in its column.
 pub(super) const USAGE_KIND: i64 = -1;
@@ -57,10 +65,7 @@ impl Numbers {
                 .execute(params![&**text])?;
             connection.last_insert_rowid()
         };
-        if self.texts.len() >= KNOWN_MAX {
-            self.texts.clear();
-        }
-        self.texts.insert(Arc::clone(text), number);
+        remember(&mut self.texts, Arc::clone(text), number);
         Ok(number)
     }
 
@@ -80,10 +85,7 @@ impl Numbers {
                 .execute(params![resource, some(namespace), some(name)])?;
             connection.last_insert_rowid()
         };
-        if self.objects.len() >= KNOWN_MAX {
-            self.objects.clear();
-        }
-        self.objects.insert(key, number);
+        remember(&mut self.objects, key, number);
         Ok(number)
     }
 }
@@ -268,11 +270,8 @@ impl Texts {
         let text: String = connection
             .prepare_cached("SELECT text FROM text WHERE id = ?1")?
             .query_row(params![number], |row| row.get(0))?;
-        if self.known.len() >= KNOWN_MAX {
-            self.known.clear();
-        }
         let text: Arc<str> = text.into();
-        self.known.insert(number, Arc::clone(&text));
+        remember(&mut self.known, number, Arc::clone(&text));
         Ok(text)
     }
 }
