@@ -368,7 +368,7 @@ impl Coordinator {
                 let away = state.away.clone();
                 let is_ready = state.ready.is_some();
                 self.member.handle_away(now, &away);
-                if is_ready {
+                if is_ready && !back.is_empty() {
                     self.member.handle_ready(now, &back);
                 }
             }

@@ -33,7 +33,7 @@ use super::{
         Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, GroupStateKey,
         GroupedAlert, Inhibitor, LedgerEntry, LedgerKind, LedgerSubject, Notification,
         NotificationId, NotifierCounts, NotifyReason, Outcome, OutcomeReason, Phase, Receipt,
-        Target, about, backoff, ledger_detail, read_entries, value_of,
+        SetBack, Target, about, backoff, ledger_detail, read_entries, value_of,
     },
     limits,
     shard::{StateChange, StateEntry, StateTable},
@@ -158,8 +158,7 @@ impl Dispatcher {
         let acts_unusable = self.acts.restore(&mut acts.into_iter());
         self.hush_firing();
         let (restored, unusable) = read_entries(&mut groups.into_iter());
-        let latest = |group: &Group| group.sent_at.unwrap_or(group.created_at);
-        if let Some(now) = restored.iter().map(|restored| latest(&restored.group)).max() {
+        if let Some(now) = restored.iter().map(|restored| restored.group.latest()).max() {
             self.set_now(now);
         }
         self.adopt(
@@ -307,20 +306,21 @@ impl Dispatcher {
 
     /// A clock that was set back must not make groups wait for it to catch up.
     fn set_now(&mut self, now: WallTime) {
-        if now < self.now {
+        if let Some(set_back) = SetBack::new(self.now, now) {
             let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
             for key in keys {
                 if let Some(group) = self.groups.get_mut(&key) {
-                    group.rebase(now, attempt_age_max(&self.plan, group.slot));
+                    group.rebase(set_back, attempt_age_max(&self.plan, group.slot));
                 }
                 self.set_timer(key, Some(now));
             }
             for slot in 0..self.slots.len() {
                 let next_at = self.slot_state(slot).next_at;
                 if let Some(next_at) = next_at {
-                    self.set_slot_timer(slot, next_at.min(now.plus(limits::RETRY_AFTER_MAX)));
+                    let longest = now.plus(limits::RETRY_AFTER_MAX);
+                    self.set_slot_timer(slot, set_back.of(next_at).min(longest));
                 }
-                self.slot_state(slot).failing.rebase(now);
+                self.slot_state(slot).failing.rebase(set_back);
                 self.judge(now, slot);
             }
         }
@@ -560,7 +560,9 @@ impl Dispatcher {
         if group.policy.times.quiet_until(now).is_some() {
             return false;
         }
-        let is_as_it_was = group.owed.as_ref().is_some_and(|owed| !owed.progress.is_stale);
+        let is_stale = group.owed.as_ref().is_none_or(|owed| owed.progress.is_stale);
+        // Under another id the same would be told twice.
+        let is_as_it_was = !is_stale || group.owes_the_same(now);
         let notification = if is_as_it_was {
             let Some(notification) = group.attempt(now) else { return false };
             self.ready.push_back(Arc::clone(&notification));

@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
-use super::{Callbacks, OAuth, ReadSecret, oauth::TokenSource};
+use super::{Callbacks, OAuth, ReadSecret, oauth::TokenSource, property::name_of};
 use crate::{
     engine::yaml::{SecretRef, Section},
     web::{SecretSource, hash_of},
@@ -67,9 +67,8 @@ const MECHANISMS: [(&str, &str); 4] = [
 ];
 
 /// Properties with a setting of their own, and which.
-const OWN_SETTINGS: [(&str, &str); 19] = [
+const OWN_SETTINGS: [(&str, &str); 17] = [
     ("bootstrap.servers", "write `brokers`"),
-    ("metadata.broker.list", "write `brokers`"),
     ("security.protocol", "write a `tls:` section, a `sasl:` section, or both"),
     ("ssl.ca.location", "write `tls: {ca_file: PATH}`"),
     ("ssl.certificate.location", "write `tls: {cert_file: PATH}`"),
@@ -77,7 +76,6 @@ const OWN_SETTINGS: [(&str, &str); 19] = [
     ("ssl.key.password", "write `tls: {key_password_file: PATH}`"),
     ("enable.ssl.certificate.verification", "write `tls: {insecure_skip_verify: true}`"),
     ("sasl.mechanism", "write `sasl: {mechanism: …}`"),
-    ("sasl.mechanisms", "write `sasl: {mechanism: …}`"),
     ("sasl.username", "write `sasl: {username: …}`"),
     ("sasl.password", "write `sasl: {password_file: PATH}`"),
     ("sasl.oauthbearer.method", "write `sasl: {mechanism: OAUTHBEARER, oauth: …}`"),
@@ -233,13 +231,13 @@ impl OpenConnection {
     ) -> (ClientConfig, Callbacks) {
         let mut config = self.config;
         for (key, value) in defaults {
-            config.set(*key, *value);
+            config.set(name_of(key), *value);
         }
         for (key, value) in self.properties {
-            config.set(key, value);
+            config.set(name_of(&key), value);
         }
         for (key, value) in fixed {
-            config.set(*key, *value);
+            config.set(name_of(key), *value);
         }
         (config, Callbacks { tokens: self.tokens })
     }
@@ -360,12 +358,19 @@ fn parse_properties(
     section: &Section<'_>,
     owned: &[(&str, &str)],
 ) -> Option<BTreeMap<String, String>> {
-    let (mut properties, mut good) = (BTreeMap::new(), true);
+    let (mut properties, mut good) = (BTreeMap::<String, String>::new(), true);
     for (key, value) in section.string_map("properties").unwrap_or_default() {
-        let hint = OWN_SETTINGS.iter().chain(owned).find(|(name, _)| *name == key);
+        let is_it = |(own, _): &&(&str, &str)| name_of(own) == name_of(&key);
+        let hint = OWN_SETTINGS.iter().chain(owned).find(is_it);
         if let Some((_, hint)) = hint {
             let title = format!("the property `{key}` cannot be passed through");
             section.invalid("properties", title, *hint);
+            good = false;
+            continue;
+        }
+        if let Some(other) = properties.keys().find(|other| name_of(other) == name_of(&key)) {
+            let title = format!("`{key}` and `{other}` are two names of one property");
+            section.invalid("properties", title, "write one of them");
             good = false;
             continue;
         }
@@ -420,5 +425,21 @@ mod tests {
         assert!(open.renewed().is_some());
         set(Ok("first"));
         assert!(open.renewed().is_none(), "it is as it was");
+    }
+
+    #[test]
+    fn what_a_user_says_wins_over_a_default_and_never_over_what_is_fixed_by_whichever_name() {
+        let mut connection = Connection::new(vec!["host:9092".to_owned()]);
+        for (key, value) in [("fetch.message.max.bytes", "1000"), ("request.required.acks", "1")] {
+            connection.properties.insert(key.to_owned(), value.to_owned());
+        }
+        let open = connection.open(&|_| Err("there are none".to_owned())).unwrap();
+        let (config, _) =
+            open.into_client(&[("max.partition.fetch.bytes", "131072")], &[("acks", "all")]);
+        let native = config.create_native_config().unwrap();
+        for name in ["max.partition.fetch.bytes", "fetch.message.max.bytes"] {
+            assert_eq!(native.get(name).unwrap(), "1000", "{name}");
+        }
+        assert_eq!(native.get("acks").unwrap(), "-1");
     }
 }

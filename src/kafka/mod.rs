@@ -10,6 +10,7 @@ pub mod connection;
 pub mod embedded;
 mod oauth;
 pub mod producer;
+mod property;
 mod reading;
 
 use rdkafka::{

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time:
 
 use super::{
     Audience, Form, GroupStateKey, Members, Notification, NotificationId, OutcomeReason, Policy,
-    Receipt, Refusal,
+    Receipt, Refusal, SetBack,
     grouped_alert::{GroupedAlert, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
@@ -399,23 +399,46 @@ impl Group {
         self
     }
 
-    /// Clamps all times to a clock that was set back.
-    pub(in crate::engine) fn rebase(&mut self, now: WallTime, attempt_age_max: Duration) {
-        self.created_at = self.created_at.min(now);
-        self.sent_at = self.sent_at.map(|sent_at| sent_at.min(now));
-        self.refused_at = self.refused_at.map(|refused_at| refused_at.min(now));
-        self.alerts.change_all(&self.policy, |grouped| grouped.rebase(now, &self.policy));
+    /// Goes on with a clock that was set back. Nothing waits longer than it may at all.
+    pub(in crate::engine) fn rebase(&mut self, set_back: SetBack, attempt_age_max: Duration) {
+        let soon = |time, most| set_back.of(time).min(set_back.now.plus(most));
+        self.created_at = set_back.of(self.created_at);
+        self.sent_at = self.sent_at.map(|sent_at| set_back.of(sent_at));
+        self.refused_at = self.refused_at.map(|refused_at| set_back.of(refused_at));
+        self.alerts.change_all(&self.policy, |grouped| grouped.rebase(set_back, &self.policy));
         if let Some(owed) = &mut self.owed {
             let progress = &mut owed.progress;
-            progress.failing_since = progress.failing_since.map(|since| since.min(now));
-            let longest = now.plus(limits::RETRY_AFTER_MAX);
-            progress.asked_until = progress.asked_until.map(|until| until.min(longest));
+            progress.failing_since = progress.failing_since.map(|since| set_back.of(since));
+            let asked = progress.asked_until;
+            progress.asked_until = asked.map(|until| soon(until, limits::RETRY_AFTER_MAX));
             progress.phase = match progress.phase {
-                Phase::Waiting(until) => Phase::Waiting(until.min(now.plus(limits::BACKOFF_MAX))),
+                Phase::Waiting(until) => Phase::Waiting(soon(until, limits::BACKOFF_MAX)),
                 Phase::Launched => Phase::Launched,
-                Phase::InFlight(until) => Phase::InFlight(until.min(now.plus(attempt_age_max))),
+                Phase::InFlight(until) => Phase::InFlight(soon(until, attempt_age_max)),
             };
         }
+    }
+
+    /// The last time by the operator's clock that it knows of.
+    pub(in crate::engine) fn latest(&self) -> WallTime {
+        let owed = self
+            .owed
+            .iter()
+            .flat_map(|owed| [owed.notification.created_at, owed.notification.sent_at]);
+        let own = self.sent_at.into_iter().chain(self.refused_at).chain(owed);
+        own.fold(self.created_at, WallTime::max)
+    }
+
+    /// Whether what is owed says just what would be said now, though something happened since.
+    pub(in crate::engine) fn owes_the_same(&self, now: WallTime) -> bool {
+        let (Some(owed), Some(selection)) = (&self.owed, self.select(now)) else { return false };
+        let mut told: Vec<(Fingerprint, Told)> = selection
+            .fingerprints
+            .into_iter()
+            .filter_map(|one| Some((one, self.alerts.get(one)?.told_by_now(&self.policy))))
+            .collect();
+        told.sort_by_key(|(fingerprint, _)| *fingerprint);
+        told == owed.told
     }
 }
 

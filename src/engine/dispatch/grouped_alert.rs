@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, Policy, Refusal};
+use super::{Audience, Policy, Refusal, SetBack};
 use crate::engine::{
     alert::{Alert, AlertState},
     limits,
@@ -275,12 +275,12 @@ impl GroupedAlert {
         Some(old)
     }
 
-    /// Clamps all times to a clock that was set back.
-    pub(in crate::engine) fn rebase(&mut self, now: WallTime, policy: &Policy) {
-        self.since = self.since.min(now);
-        self.told_at = self.told_at.min(now);
+    /// Goes on with a clock that was set back.
+    pub(in crate::engine) fn rebase(&mut self, set_back: SetBack, policy: &Policy) {
+        self.since = set_back.of(self.since);
+        self.told_at = set_back.of(self.told_at);
         if let Some(refused) = &mut self.refused {
-            refused.rebase(now, policy);
+            refused.rebase(set_back, policy);
         }
     }
 }

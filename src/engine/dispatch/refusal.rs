@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, Form, OutcomeReason, Policy};
+use super::{Audience, Form, OutcomeReason, Policy, SetBack};
 use crate::engine::{limits, time::WallTime};
 
 /// An alert that its receiver refused, in one group.
@@ -69,11 +69,12 @@ impl Refusal {
         self.until = self.until.min(self.at.plus(pause(policy, 1)));
     }
 
-    /// Clamps all times to a clock that was set back.
-    pub(in crate::engine) fn rebase(&mut self, now: WallTime, policy: &Policy) {
-        self.since = self.since.min(now);
-        self.at = self.at.min(now);
-        self.until = self.until.min(now.plus(pause(policy, self.count)));
+    /// Goes on with a clock that was set back.
+    pub(in crate::engine) fn rebase(&mut self, set_back: SetBack, policy: &Policy) {
+        self.since = set_back.of(self.since);
+        self.at = set_back.of(self.at);
+        let longest = set_back.now.plus(pause(policy, self.count));
+        self.until = set_back.of(self.until).min(longest);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::{dispatch::GroupKey, time::WallTime};
+use crate::engine::{
+    dispatch::{GroupKey, SetBack},
+    time::WallTime,
+};
 
 /// Groups with something that their notifier does not take.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +36,10 @@ impl Failing {
         self.by_time.first().map(|(since, _)| *since)
     }
 
-    /// Clamps all times to a clock that was set back.
-    pub(super) fn rebase(&mut self, now: WallTime) {
+    /// Goes on with a clock that was set back.
+    pub(super) fn rebase(&mut self, set_back: SetBack) {
         for (key, since) in std::mem::take(self).since {
-            self.set(key, Some(now.min(since)));
+            self.set(key, Some(set_back.of(since)));
         }
     }
 }

@@ -274,6 +274,20 @@ impl Heard {
         self.spans.push_front(span);
     }
 
+    /// Stretches between two times become one. What was told stays.
+    fn join(&mut self, since: EventTime, until: EventTime) {
+        let is_before = |span: &SeenSpan| span.last < since;
+        let from = self.spans.partition_point(is_before).max(usize::from(self.told.is_some()));
+        let joined = self.spans.partition_point(|span| span.first <= until);
+        if joined <= from + 1 {
+            return;
+        }
+        let last = self.spans.drain(from + 1..joined).map(|span| span.last).max();
+        if let (Some(span), Some(last)) = (self.spans.get_mut(from), last) {
+            span.last = span.last.max(last);
+        }
+    }
+
     /// An event came; stretches that it joins become one.
     fn add(&mut self, time: EventTime, timespan: Duration) {
         let at = self.spans.partition_point(|span| span.first <= time);
@@ -345,19 +359,17 @@ impl Silences {
     fn look(
         &self,
         key: &CorrelationKey,
-        (heard, claims): (&mut Heard, &mut Keyed<Claim>),
+        (heard, claims): (&mut Heard, &Keyed<Claim>),
         time: EventTime,
         out: &mut Vec<Hit>,
     ) -> Option<EventTime> {
         let mut silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
         if silence >= heard.telling(self.timespan)
-            && claims.get(key).is_some_and(|claim| claim.taken_as <= heard.last())
-            && let Some(Claim { claimed, .. }) = claims.remove(key)
             && heard.told.is_none()
-            && (heard.last()..=self.horizon).contains(&claimed)
+            && let Some(claim) = claims.get(key)
+            && let Some(last) = self.last_by_claim(claim, heard.last(), time)
         {
-            // Our clock was behind, and is not any more: then it may well have been when it claims.
-            heard.lasted(claimed, self.timespan);
+            heard.lasted(last, self.timespan);
             silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
         }
         if !self.kind.expects(key, time) || heard.told.is_some() && self.gives_up(silence) {
@@ -374,6 +386,21 @@ impl Silences {
         }
         let next = self.next_look(key, heard);
         (next > time.plus(TICK)).then_some(next)
+    }
+
+    /// Until when a key was heard, if that is later than `known` because our own clock was behind when it made
+    /// its claim. `time`: how far event time has come.
+    fn last_by_claim(&self, claim: &Claim, known: EventTime, time: EventTime) -> Option<EventTime> {
+        let last = if claim.claimed <= self.horizon {
+            // Our clock is not behind any more: then it may well have been when it claims.
+            claim.claimed
+        } else {
+            // Event time has perhaps gone on faster than our clock, by what others claimed within the allowed
+            // skew. By our clock it was no longer ago than this.
+            let ago = self.horizon.since(claim.taken_as);
+            time.minus(ago).min(claim.claimed)
+        };
+        (claim.taken_as <= known && known < last).then_some(last)
     }
 
     /// A name that was waited for and never heard of is waited for in no other place, once it is heard of in
@@ -406,7 +433,7 @@ impl Silences {
 }
 
 /// Remembers the latest claim of a key, as long as it may matter.
-fn note_claim(claims: &mut Keyed<Claim>, key: &CorrelationKey, claim: Claim, until: EventTime) {
+fn note_claim(claims: &mut Keyed<Claim>, key: &CorrelationKey, claim: Claim, timespan: Duration) {
     claims.make_room(key, |claim| Standing { progress: 0.0, since: claim.taken_as });
     claims.update(
         key.clone(),
@@ -414,7 +441,7 @@ fn note_claim(claims: &mut Keyed<Claim>, key: &CorrelationKey, claim: Claim, unt
         |known| {
             known.taken_as = known.taken_as.max(claim.taken_as);
             known.claimed = known.claimed.max(claim.claimed);
-            Some(until.plus(TICK))
+            Some(known.claimed.plus(timespan).plus(TICK))
         },
     );
 }
@@ -482,14 +509,21 @@ impl Decide for Silences {
         }
         self.found_in_cluster(keys, &key, time, out);
         make_room(keys, &key, time, out);
+        let mut heard_since = time;
         if let Some(claimed) = claimed.filter(|claimed| *claimed > time) {
-            let claim = Claim { taken_as: time, claimed };
-            note_claim(claims, &key, claim, claimed.plus(self.timespan));
+            // If by what both claim there is no silence between them, there is none: our clock may have been set.
+            if let Some(known) = claims.get(&key)
+                && known.claimed.max(claimed).since(known.claimed.min(claimed)) <= self.timespan
+            {
+                heard_since = known.taken_as.min(time);
+            }
+            note_claim(claims, &key, Claim { taken_as: time, claimed }, self.timespan);
         }
         let until = self.kind.expected_until(&key);
         let fresh = || Heard::at(time, Arc::clone(&captured));
         keys.update(key, fresh, |heard| {
             heard.add(time, self.timespan);
+            heard.join(heard_since, time);
             heard.captured = Arc::clone(&captured);
             Some(self.earliest_look(until, heard))
         });

@@ -64,6 +64,8 @@ pub struct Watermark {
     partitions_moved: bool,
     /// Nobody listens.
     deaf: bool,
+    /// What the operator's clock said when time last went on; `None` since somebody began to listen.
+    looked_at: Option<WallTime>,
 }
 
 impl Watermark {
@@ -81,6 +83,7 @@ impl Watermark {
             stored: None,
             partitions_moved: false,
             deaf: false,
+            looked_at: None,
         }
     }
 
@@ -103,6 +106,7 @@ impl Watermark {
 
     /// A source can be read: the silence of its partitions begins now.
     pub(crate) fn listen(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
+        self.looked_at = None;
         if std::mem::take(&mut self.deaf) {
             // Time stood still, so nobody was waited for.
             self.away.values_mut().for_each(|away| away.since = now);
@@ -156,6 +160,7 @@ impl Watermark {
     /// No source can be read: event time stands still until [`Watermark::listen`].
     pub(crate) fn stop_listening(&mut self) {
         self.deaf = true;
+        self.looked_at = None;
     }
 
     /// Puts a stored clock back.
@@ -194,6 +199,7 @@ impl Watermark {
         if self.deaf {
             return;
         }
+        let passed = self.looked_at.replace(now).map(|looked_at| now.since(looked_at));
         for clock in self.partitions.values_mut() {
             // The operator's clock was set back: silence is counted from there.
             self.partitions_moved |= clock.heard_at > now;
@@ -228,6 +234,12 @@ impl Watermark {
                 .map(|clock| clock.time_max.plus(now.since(clock.heard_at)))
                 .max()
                 .or_else(|| self.assumed.map(|(time, at)| time.plus(now.since(at))))
+                // If the clock was set back, it goes on from where it was.
+                .max(
+                    self.merged
+                        .zip(passed)
+                        .map(|(merged, passed)| merged.plus(self.grace).plus(passed)),
+                )
         });
         if let Some(time) = time {
             let candidate = time.minus(self.grace);
@@ -265,7 +277,9 @@ impl Watermark {
         let assumed = self
             .assumed
             .map(|(time_max, heard_at)| carried_on(&PartitionClock { time_max, heard_at }));
-        let at = heard.map(carried_on).min().or(assumed)?;
+        let by_itself = self.looked_at.zip(self.merged);
+        let by_itself = by_itself.map(|(at, merged)| at.plus(time.since(merged)));
+        let at = heard.map(carried_on).min().or(assumed).into_iter().chain(by_itself).min()?;
         Some(at.max(behind.max(ahead).unwrap_or(at)))
     }
 

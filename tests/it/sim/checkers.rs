@@ -42,13 +42,15 @@ struct View {
     state: AlertState,
     revision: u64,
     severity: Severity,
+    value: f64,
     /// Episodes may begin at the same time, and are told together.
     finding_count: u64,
 }
 
 fn seen_of(alert: &Alert) -> View {
-    let Alert { starts_at, last_seen, state, revision, severity, finding_count, .. } = *alert;
-    View { starts_at, last_seen, state, revision, severity, finding_count }
+    let Alert { starts_at, last_seen, state, revision, severity, value, finding_count, .. } =
+        *alert;
+    View { starts_at, last_seen, state, revision, severity, value, finding_count }
 }
 
 /// Alerts, a line each.
@@ -94,8 +96,8 @@ pub(super) struct Checkers {
     known: BTreeMap<NotificationId, Arc<Notification>>,
     /// Those that their receiver refused.
     pub(super) refused: BTreeSet<NotificationId>,
-    /// What each notifier was told last of each alert.
-    told: BTreeMap<(Who, Fingerprint), View>,
+    /// What each notifier was told last of each alert, and when that had come about.
+    told: BTreeMap<(Who, Fingerprint), (View, WallTime)>,
     /// Changes of alerts that the driver was told of.
     pub(super) changed: Vec<Alert>,
     /// Some record waited so long that it may be late.
@@ -203,8 +205,13 @@ impl Checkers {
         for alert in &notification.alerts {
             let who = (notifier.receiver, notifier.index, notifier.recipient);
             let key = (who, alert.fingerprint);
-            let before = self.told.insert(key, seen_of(alert));
-            is_news |= before != Some(seen_of(alert));
+            let seen = seen_of(alert);
+            let before = self.told.insert(key, (seen, alert.changed_at));
+            // What comes when copies of it are not known any more happens a second time.
+            let is_another = |(view, changed_at)| {
+                view != seen || self.may_be_late && changed_at != alert.changed_at
+            };
+            is_news |= before.is_none_or(is_another);
         }
         ensure("nothing is told twice under two ids", is_news, || brief_of(notification))
     }

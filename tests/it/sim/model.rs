@@ -131,6 +131,7 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
                     // Rules that changed while no process ran begin with what was stored.
                     rule_set = *found;
                     (shard, epoch) = (restarted(&mut shard, &mut stored, rule_set), 0);
+                    doubtful = Doubtful::default();
                 }
                 shard.handle_unavailable();
             }
@@ -253,6 +254,8 @@ pub(super) fn self_alert(
         Input::Tell(alert) if alert.fingerprint == firing.fingerprint => Some(alert),
         _ => None,
     });
+    // Two that begin in the same microsecond would be one.
+    let begins_anew = |last: &Alert| last.starts_at != firing.starts_at;
     match (last.map(|alert| alert.state), is_firing) {
         (Some(AlertState::Firing), false) => {
             let mut alert = Alert::clone(last?);
@@ -262,7 +265,9 @@ pub(super) fn self_alert(
             alert.revision += 1;
             Some(alert)
         }
-        (None | Some(AlertState::Resolved), true) => Some(firing),
+        (None | Some(AlertState::Resolved), true) if last.is_none_or(|last| begins_anew(last)) => {
+            Some(firing)
+        }
         _ => None,
     }
 }

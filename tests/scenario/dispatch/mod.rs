@@ -10,6 +10,7 @@
 //! | `late act` | as above | the process was away, as with `late alert` |
 //! | `acts` | | silences, what people did about alerts, and what was written down of it since the last look |
 //! | `timeout TIME` | | lets the operator's clock go on to this time |
+//! | `clock TIME` | | sets the operator's clock |
 //! | `answer` | `WHO ANSWER` | what a receiver answers from now on; at first everybody takes everything |
 //! | `outcome` | `TIME WHO ANSWER` | the answer to the oldest attempt that a receiver holds |
 //! | `retry now` | | somebody may have fixed receivers |

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     LateAct(Vec<act::Line>),
     Acts,
     Timeout(WallTime),
+    /// The operator's clock is set.
+    Clock(WallTime),
     Answer(Vec<(String, Answer)>),
     Outcome(Vec<(WallTime, String, Answer)>),
     RetryNow,
@@ -86,6 +88,7 @@ pub(crate) fn command(line: &str, input: &[String], _number: usize) -> Result<Co
         ["late", "act"] => Command::LateAct(lines.map(act::line).collect::<Result<_>>()?),
         ["acts"] => Command::Acts,
         ["timeout", at] => Command::Timeout(time(at)?.as_wall()),
+        ["clock", at] => Command::Clock(time(at)?.as_wall()),
         ["answer"] => Command::Answer(
             lines
                 .map(|line| {

@@ -111,6 +111,10 @@ impl World {
                 self.advance(*now);
                 self.after_line();
             }
+            Command::Clock(now) => {
+                self.clock = *now;
+                self.after_line();
+            }
             Command::Answer(answers) => self.answers.extend(answers.iter().cloned()),
             Command::Outcome(outcomes) => {
                 for (at, who, answer) in outcomes {
