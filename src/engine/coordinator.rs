@@ -534,6 +534,7 @@ impl Coordinator {
         for source in ready {
             self.member.handle_ready(self.now, &source.heard());
         }
+        self.member.handle_pause(self.now);
         self.effects.push_back(Effect::WasAway(away));
     }
 

@@ -240,6 +240,7 @@ impl Dispatcher {
 
     /// The next notification to try now; its outcome goes to [`Dispatcher::handle_outcome`].
     pub fn poll_attempt(&mut self, now: WallTime) -> Option<Arc<Notification>> {
+        self.set_now(now);
         loop {
             let notification = self.ready.pop_front()?;
             // The outcome of an attempt before, thought lost, may have come meanwhile.

@@ -307,6 +307,11 @@ impl Member {
         self.shard.handle_ready(now, partitions);
     }
 
+    /// The process did not look for a while. See [`Shard::handle_pause`].
+    pub fn handle_pause(&mut self, now: WallTime) {
+        self.shard.handle_pause(now);
+    }
+
     /// These partitions cannot be read from now on, while others can. See [`Shard::handle_away`].
     pub fn handle_away(&mut self, now: WallTime, partitions: &[Arc<PartitionName>]) {
         self.shard.handle_away(now, partitions);

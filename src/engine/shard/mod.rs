@@ -188,6 +188,11 @@ impl Shard {
         self.watermark.listen(now, partitions);
     }
 
+    /// The process did not look for a while: that was no time in which anybody was waited for.
+    pub fn handle_pause(&mut self, now: WallTime) {
+        self.watermark.resume(now);
+    }
+
     /// No source can be read: event time stands still, as silence means nothing, until
     /// [`Shard::handle_ready`].
     pub fn handle_unavailable(&mut self) {

@@ -109,7 +109,9 @@ impl Watermark {
         self.looked_at = None;
         if std::mem::take(&mut self.deaf) {
             // Time stood still, so nobody was waited for.
-            self.away.values_mut().for_each(|away| away.since = now);
+            for away in self.away.values_mut() {
+                *away = Away { since: now, is_given_up: false };
+            }
         }
         if let Some((_, at)) = &mut self.assumed {
             *at = now;
@@ -117,6 +119,19 @@ impl Watermark {
         for partition in partitions {
             self.away.remove(partition);
             self.heard(now, partition, EventTime::MIN);
+        }
+    }
+
+    /// Nobody has looked for a while: nobody was waited for meanwhile, those neither that cannot be read.
+    pub(crate) fn resume(&mut self, now: WallTime) {
+        for (name, away) in &mut self.away {
+            if !away.is_given_up {
+                away.since = now;
+            }
+            if let Some(clock) = self.partitions.get_mut(name) {
+                clock.heard_at = now;
+                self.partitions_moved = true;
+            }
         }
     }
 
@@ -442,6 +457,35 @@ mod tests {
         // What it shows after all decides.
         seen(&mut watermark, 80, 0, 1_000);
         assert_eq!(seconds(&watermark), Some(990));
+    }
+
+    #[test]
+    fn a_pause_is_no_time_in_which_anybody_was_waited_for() {
+        let mut watermark = Watermark::new(&SETTINGS);
+        watermark.listen(wall(0), &[partition(0)]);
+        seen(&mut watermark, 1, 0, 1);
+        watermark.leave(wall(2), &[partition(0)]);
+        // The clock is set forward, by more than `away_max`.
+        watermark.listen(wall(5_000), &[]);
+        watermark.resume(wall(5_000));
+        watermark.advance(wall(5_890));
+        assert_eq!(seconds(&watermark), Some(-9));
+        watermark.advance(wall(5_900));
+        assert_eq!(watermark.given_up_count(), 1);
+        assert_eq!(seconds(&watermark), Some(891));
+    }
+
+    #[test]
+    fn a_silent_stream_goes_on_from_where_it_was_when_the_clock_is_set_back() {
+        let mut watermark = Watermark::new(&SETTINGS);
+        watermark.listen(wall(10_000), &[partition(0)]);
+        seen(&mut watermark, 10_001, 0, 10_000);
+        watermark.advance(wall(10_601));
+        assert_eq!(seconds(&watermark), Some(10_590));
+        watermark.advance(wall(7_000));
+        assert_eq!(watermark.reaches(EventTime::from_micros(10_690_000_000)), Some(wall(7_100)));
+        watermark.advance(wall(7_100));
+        assert_eq!(seconds(&watermark), Some(10_690));
     }
 
     #[test]

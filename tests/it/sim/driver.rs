@@ -170,6 +170,7 @@ impl World {
                     }
                     let partitions = self.broker.led();
                     self.history.push(Input::Ready { at: wall, partitions });
+                    self.history.push(Input::Paused { at: wall });
                 }
                 Effect::Counted { .. } => {
                     let origin = life.held.remove(&life.counted).expect("it was handed over");

@@ -28,6 +28,8 @@ pub(super) enum Input {
     Ready { at: WallTime, partitions: Vec<Arc<PartitionName>> },
     /// Some of its partitions cannot be read.
     Away { at: WallTime, partitions: Vec<Arc<PartitionName>> },
+    /// It did not look for a while.
+    Paused { at: WallTime },
     /// It cannot be read any more.
     Unavailable,
     /// Records, detected under a rule set at some time, and handled later; `now` is the true time, of which
@@ -142,6 +144,7 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
                 doubtful = Doubtful::default();
             }
             Input::Ready { at, partitions } => shard.handle_ready(*at, partitions),
+            Input::Paused { at } => shard.handle_pause(*at),
             Input::Away { at, partitions } => shard.handle_away(*at, partitions),
             Input::Unavailable => shard.handle_unavailable(),
             Input::Batch { now, at, detected_at, rule_set: from, spans } => {

@@ -4,7 +4,7 @@
 //! clocks say how long ago that was: as events claim, and as time has truly passed since. Whoever is told to be
 //! silent has been silent by one of them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tripline::engine::{
     alert::{Alert, AlertState},
@@ -45,6 +45,8 @@ pub(super) struct Doubtful {
     /// True time in microseconds.
     pub(super) now: i64,
     doubts: Vec<Doubt>,
+    /// When users claim to have spoken.
+    claims: BTreeSet<(&'static str, EventTime)>,
 }
 
 impl Doubtful {
@@ -59,7 +61,12 @@ impl Doubtful {
                 taken_as: taken_as(claimed, at),
                 read_at: now,
             });
-            self.doubts.extend(doubts.filter(|doubt| doubt.claimed != doubt.taken_as));
+            for doubt in doubts {
+                self.claims.insert((user, doubt.claimed));
+                if doubt.claimed != doubt.taken_as {
+                    self.doubts.push(doubt);
+                }
+            }
         }
     }
 
@@ -74,15 +81,21 @@ impl Doubtful {
         }
         let user = alert.labels.get("user").map(String::as_str);
         let seconds = timespan(&alert.rule_id);
+        let silence = Duration::from_secs(seconds.unsigned_abs());
+        let is_claim = user.is_some_and(|user| {
+            self.claims.iter().any(|(name, time)| *name == user && *time == alert.last_seen)
+        });
         let is_contrary = |doubt: &&Doubt| {
             // Clocks run a little wrong, and are set a little.
             let has_passed = self.now - doubt.read_at >= (seconds - seconds / 10) * SECOND;
-            let silence = Duration::from_secs(seconds.unsigned_abs());
+            // Whoever claims to have spoken then, and the next time later than that, was silent.
+            let was_silent = is_claim && doubt.claimed > alert.last_seen.plus(silence);
             Some(doubt.user) == user
                 && doubt.taken_as <= alert.last_seen
                 && alert.last_seen < doubt.claimed
                 && watermark < Some(doubt.claimed.plus(silence))
                 && !has_passed
+                && !was_silent
         };
         let Doubt { claimed, .. } = self.doubts.iter().find(is_contrary)?;
         Some(format!("heard at {claimed}, watermark {watermark:?}, but{}\n", brief([alert])))
