@@ -184,12 +184,8 @@ fn read_rows<P: Pass>(
     });
     let _ = progress.send(rows);
     let is_read = outcome.is_ok();
-    let problem = match outcome.map_err(|problem| explain(&month.path, &problem)) {
-        Ok(()) => miscounted(month, &counts),
-        Err(problem) => Some(problem.to_string()),
-    };
-    if let Some(problem) = problem {
-        follower.fault(place, said.id, problem);
+    if let Err(problem) = outcome {
+        follower.fault(place, said.id, explain(&month.path, &problem).to_string());
     }
     if follower.found.last != said {
         let last = follower.found.last.id;
@@ -200,6 +196,9 @@ fn read_rows<P: Pass>(
         };
         follower.fault(place, said.id.max(last), what);
         follower.found.last = said;
+    }
+    if let Some(problem) = miscounted(month, &counts).filter(|_| is_read) {
+        follower.fault(place, said.id, problem);
     }
     is_read.then_some(sums)
 }

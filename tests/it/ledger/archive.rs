@@ -238,8 +238,8 @@ fn months_leave_by_age_and_size_and_rows_that_are_missing_are_named() {
 #[test]
 fn counts_of_rows_are_those_that_a_loop_counts_and_months_of_earlier_versions_get_them() {
     let directory = tempfile::tempdir().unwrap();
-    let rows = rows(600);
-    write(directory.path(), &rows[..500]);
+    let rows = rows(1_000);
+    write(directory.path(), &rows[..900]);
     let counted = |rows: &[Arc<Row>]| {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for row in rows {
@@ -263,7 +263,7 @@ fn counts_of_rows_are_those_that_a_loop_counts_and_months_of_earlier_versions_ge
     };
     let reader = || Reader::open(directory.path(), None).unwrap();
     assert_eq!(reader().heads().len(), 2);
-    assert_eq!(all(reader().heads()), counted(&rows[..500]));
+    assert_eq!(all(reader().heads()), counted(&rows[..900]));
     // As the version before wrote them.
     for (_, path) in months(directory.path()).unwrap() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -271,7 +271,7 @@ fn counts_of_rows_are_those_that_a_loop_counts_and_months_of_earlier_versions_ge
         file.execute_batch("DROP TABLE count; PRAGMA user_version = 2").unwrap();
     }
     assert!(reader().heads().iter().all(|month| month.rows.is_none()));
-    assert_eq!(all(reader().status().unwrap()), counted(&rows[..500]));
+    assert_eq!(all(reader().status().unwrap()), counted(&rows[..900]));
     assert!(verify(&reader(), Asked::default()).is_sound());
     // The month that is written has counts from now on.
     write(directory.path(), &rows);

@@ -230,8 +230,9 @@ fn many_rows() -> Vec<Arc<Row>> {
         match &mut row.content {
             Content::Access(access) => {
                 access.at = late;
-                access.source_ip = Some(Arc::from(format!("10.0.{}.{}", next(16), next(256))));
-                access.actor.id = Some(Arc::from(format!("user-{}", next(3))));
+                access.source_ip = Some(Arc::from(format!("10.0.{}.{}", next(256), next(256))));
+                access.credential_id = Some(Arc::from(format!("X509SHA256={}", next(1 << 30))));
+                access.actor.id = Some(Arc::from(format!("user-{}", next(2))));
                 access.actor.team =
                     [None, Some(Arc::from(format!("team-{}", next(9))))][next(2) as usize].clone();
                 access.session =
@@ -259,7 +260,7 @@ fn months_added_up_side_by_side_are_what_all_rows_are_one_after_another() {
     let report = kept.access();
     let left_out = |id: &str| section(&report, id).tables[0].left_out;
     assert!(left_out("sessions") > 0 && left_out("permission-changes") > 0);
-    assert!(said(&report).contains("1,000+"), "more addresses than are told apart");
+    assert!(said(&report).contains("1,000+"), "more credentials than are told apart");
     assert_eq!(said(&kept.made(Wanted::Access)), said(&report));
     assert_eq!(said(&kept.made(Wanted::Alerts)), said(&kept.alerts()));
 }
