@@ -4,6 +4,7 @@
 //! connections of their own. A month that is over is sealed: one file without a journal, for reading only.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod count;
 mod filed;
 mod month;
 pub mod notes;

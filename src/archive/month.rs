@@ -1,11 +1,11 @@
 //! One month file that is open for reading: its rows in an order, and what it says of itself.
 
-use std::{cell::RefCell, path::PathBuf, time::Instant};
+use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, time::Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter, types::Value};
 
 use super::{
-    ArchiveError, Meta,
+    ArchiveError, Meta, count,
     filed::Filed,
     pack::{Columns, Texts, decode, find_text, unpack},
     schema::{explain, open_for_reading, read_meta},
@@ -31,11 +31,6 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// `2026-11`
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Opens it for reading all of it, as it is now: what is written meanwhile is not seen, and pages of its indexes stay
     /// in memory.
     pub(super) fn open(&self) -> Result<Month, ArchiveError> {
@@ -106,13 +101,19 @@ impl Month {
         let mut select = self.connection.prepare_cached(sql)?;
         let mut rows = select.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
-            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                let interrupted = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
-                return Err(rusqlite::Error::SqliteFailure(interrupted, None));
-            }
+            self.check_deadline()?;
             if !take(row.get(0)?, row)? {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Fails beyond the deadline.
+    pub(super) fn check_deadline(&self) -> rusqlite::Result<()> {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let interrupted = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
+            return Err(rusqlite::Error::SqliteFailure(interrupted, None));
         }
         Ok(())
     }
@@ -128,7 +129,11 @@ impl Month {
         row: &rusqlite::Row<'_>,
         sieve: &Sieve,
     ) -> rusqlite::Result<Option<Row>> {
-        let content = decode(row.get_ref(2)?.as_blob()?)?;
+        let body = row.get_ref(2)?.as_blob()?;
+        if !sieve.may_let_through(body)? {
+            return Ok(None);
+        }
+        let content = decode(body)?;
         if sieve.lets_through(&content) { self.unpack(row, content).map(Some) } else { Ok(None) }
     }
 
@@ -148,6 +153,17 @@ impl Month {
     fn unpack(&self, row: &rusqlite::Row<'_>, content: Content<u32>) -> rusqlite::Result<Row> {
         let mut texts = self.texts.borrow_mut();
         unpack(&self.connection, &mut texts, row.get(0)?, row.get(1)?, content)
+    }
+
+    /// Its rows by class, and by kind of entry, as it says; `None` if it is of an earlier version.
+    pub(super) fn counts(&self) -> Result<Option<BTreeMap<String, u64>>, ArchiveError> {
+        count::kept(&self.connection).map_err(|error| explain(&self.path, &error))
+    }
+
+    /// The same, counted. Cost: a pass over its rows.
+    pub(super) fn counted(&self) -> Result<BTreeMap<String, u64>, ArchiveError> {
+        let counts = count::counted(&self.connection);
+        counts.map(|counts| counts.by_name()).map_err(|error| explain(&self.path, &error))
     }
 
     /// Whether it has a row of a time. Cost: a look into an index.
@@ -185,10 +201,9 @@ impl Month {
     }
 
     /// A text that is there twice, which nobody but SQLite prevents. Cost: a pass over all texts.
-    pub(super) fn text_twice(&self) -> Result<Option<String>, ArchiveError> {
+    pub(super) fn text_twice(&self) -> rusqlite::Result<Option<String>> {
         let sql = "SELECT text FROM text GROUP BY text HAVING count(*) > 1 LIMIT 1";
-        let found = self.connection.query_row(sql, [], |row| row.get(0)).optional();
-        found.map_err(|error| explain(&self.path, &error))
+        self.connection.query_row(sql, [], |row| row.get(0)).optional()
     }
 
     /// Whether it has an index: months of earlier versions lack some.

@@ -2,14 +2,14 @@
 
 use std::{hash::Hash, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
-
 use hashbrown::HashMap;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::Deserialize;
 
 use crate::engine::{
-    access::{Access, Object, Permission, Usage},
+    access::{Access, Actor, Object, Outcome, Permission, Usage},
     ledger::{Content, Row},
-    time::WallTime,
+    time::{EventTime, WallTime},
 };
 
 /// Texts, or objects, that a writer or reader remembers: 100,000. At the limit it forgets all of them.
@@ -267,22 +267,54 @@ impl Texts {
         if let Some(text) = self.known.get(&number) {
             return Ok(Arc::clone(text));
         }
-        let text: String = connection
-            .prepare_cached("SELECT text FROM text WHERE id = ?1")?
-            .query_row(params![number], |row| row.get(0))?;
-        let text: Arc<str> = text.into();
+        let text = text_of(connection, number)?;
         remember(&mut self.known, number, Arc::clone(&text));
         Ok(text)
     }
 }
 
+/// Looks a text up by its number.
+pub(super) fn text_of(connection: &Connection, number: u32) -> rusqlite::Result<Arc<str>> {
+    let mut select = connection.prepare_cached("SELECT text FROM text WHERE id = ?1")?;
+    select.query_row(params![number], |row| row.get::<_, String>(0)).map(Arc::from)
+}
+
 /// What a body says, with numbers in the place of texts.
 pub(super) fn decode(body: &[u8]) -> rusqlite::Result<Content<u32>> {
-    let broken = |error: postcard::Error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
-    };
     let (content, rest) = postcard::take_from_bytes(body).map_err(broken)?;
     if rest.is_empty() { Ok(content) } else { Err(broken(postcard::Error::DeserializeBadEncoding)) }
+}
+
+/// The beginning of a body: what most filters look at.
+#[derive(Debug, Deserialize)]
+pub(super) enum Beginning {
+    /// Of an access.
+    Access(AccessBeginning),
+    /// Of anything else nothing is asked.
+    Entry,
+    Usage,
+}
+
+/// The first fields of an access, in their order.
+#[derive(Debug, Deserialize)]
+pub(super) struct AccessBeginning {
+    #[expect(dead_code, reason = "it stands before the others")]
+    at: EventTime,
+    pub(super) classes: Vec<u32>,
+    pub(super) verb: Option<u32>,
+    pub(super) outcome: Option<Outcome>,
+    #[expect(dead_code, reason = "it stands before the others")]
+    code: Option<u16>,
+    pub(super) actor: Actor<u32>,
+}
+
+/// How a body begins.
+pub(super) fn beginning(body: &[u8]) -> rusqlite::Result<Beginning> {
+    postcard::take_from_bytes(body).map(|(beginning, _)| beginning).map_err(broken)
+}
+
+fn broken(error: postcard::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
 }
 
 /// A row from its id, when it was recorded, and what its body says.

@@ -17,7 +17,7 @@ use super::{
     spool,
 };
 use crate::engine::{
-    ledger::{Chain, Content, Row},
+    ledger::{Chain, Row},
     time::EventTime,
 };
 
@@ -46,8 +46,8 @@ pub struct MonthStatus {
     pub previous: Chain,
     /// Its last row.
     pub last: Chain,
-    /// Rows by class, and by kind of entry.
-    pub rows: BTreeMap<String, u64>,
+    /// Rows by class, and by kind of entry; `None` if they were not counted.
+    pub rows: Option<BTreeMap<String, u64>>,
 }
 
 impl Reader {
@@ -249,17 +249,21 @@ impl Reader {
         texts
     }
 
-    /// What each month has. Cost: a pass over all rows.
+    /// What each month has. Cheap, but for months of earlier versions, over whose rows it passes.
     ///
     /// # Errors
     /// A month broke while it was read.
     pub fn status(&self) -> Result<Vec<MonthStatus>, ArchiveError> {
-        self.months.iter().map(status_of).collect()
+        let of = |month: &Month| {
+            let counts = month.counts().transpose().unwrap_or_else(|| month.counted());
+            Ok(head_of(month, Some(counts?)))
+        };
+        self.months.iter().map(of).collect()
     }
 
-    /// What each month has, without a count of its rows by class. Cheap.
+    /// What each month has, with counts of rows if the month has them. Cheap.
     pub fn heads(&self) -> Vec<MonthStatus> {
-        self.months.iter().map(|month| head_of(month, BTreeMap::new())).collect()
+        self.months.iter().map(|month| head_of(month, month.counts().unwrap_or_default())).collect()
     }
 
     /// Rows that should be there, between one month and the next.
@@ -299,26 +303,7 @@ impl Reader {
     }
 }
 
-fn status_of(month: &Month) -> Result<MonthStatus, ArchiveError> {
-    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
-    month.each(0, |row| {
-        match &row.content {
-            Content::Access(access) => {
-                for class in &access.classes {
-                    *rows.entry(class.to_string()).or_default() += 1;
-                }
-            }
-            Content::Entry(entry) => {
-                *rows.entry(entry.kind.as_str().to_owned()).or_default() += 1;
-            }
-            Content::Usage(_) => *rows.entry("usage".to_owned()).or_default() += 1,
-        }
-        true
-    })?;
-    Ok(head_of(month, rows))
-}
-
-fn head_of(month: &Month, rows: BTreeMap<String, u64>) -> MonthStatus {
+fn head_of(month: &Month, rows: Option<BTreeMap<String, u64>>) -> MonthStatus {
     let bytes = std::fs::metadata(&month.path).map_or(0, |file| file.len());
     let (previous, last) = (month.meta.previous, month.meta.last);
     MonthStatus { month: month.name.clone(), bytes, previous, last, rows }

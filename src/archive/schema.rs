@@ -4,27 +4,33 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
-use super::{ArchiveError, Meta, failed};
+use super::{ArchiveError, Meta, count::counted, failed};
 use crate::engine::ledger::{Chain, hex_of, parse_hex};
 
 /// Marks the file as ours (`PRAGMA application_id`): the letters `TRIL`.
 const APPLICATION_ID: i64 = 0x5452_494c;
 
-/// The schema that this version writes (`PRAGMA user_version`), from 1. Since 2 there are uses of permissions.
-const SCHEMA: i64 = 2;
+/// The schema that this version writes (`PRAGMA user_version`), from 1. Since 2 there are uses of permissions, since 3
+/// counts of rows.
+const SCHEMA: i64 = 3;
+
+/// The schema from which on a file has counts.
+const COUNTS_SINCE: i64 = 3;
 
 /// How long a reader waits for the writer at most: 5 s.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// Pages of the month that is written stay in memory up to 16 MiB: a row goes into up to nine indexes.
-const CACHE_KIB: u32 = 16_384;
+/// Pages of the month that is written stay in memory up to 32 MiB: a row goes into up to nine indexes, and 2,000 rows change
+/// some 5,000 pages of them.
+const CACHE_KIB: u32 = 32_768;
 
-/// Pages of the journal before they are moved into the file: 4,096, or 16 MiB. Pages that change again and again are
+/// Pages of the journal before they are moved into the file: 16,384, or 64 MiB. Pages that change again and again are
 /// then moved once.
-const JOURNAL_PAGES: u32 = 4_096;
+const JOURNAL_PAGES: u32 = 16_384;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS count (name TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS text (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS object (
         id INTEGER PRIMARY KEY, resource INTEGER NOT NULL, namespace INTEGER, name INTEGER
@@ -92,6 +98,9 @@ pub(super) fn open_for_writing(
         // In one step: whoever reads meanwhile sees a file without tables, or all of it.
         let step = connection.unchecked_transaction()?;
         step.execute_batch(TABLES)?;
+        if step.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? < COUNTS_SINCE {
+            counted(&step)?.store(&step)?;
+        }
         step.execute_batch(&format!(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA};"
         ))?;

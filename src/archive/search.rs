@@ -249,10 +249,8 @@ impl Month {
                 Ok(true)
             })?;
             let (places, next) = first.finish(PLACES_MAX);
-            for place in places {
-                if !self.fetch(query, place.id, take)? {
-                    return Ok(());
-                }
+            if !self.fetch(query, &places, take)? {
+                return Ok(());
             }
             from = next;
             if from.is_none() {
@@ -261,15 +259,20 @@ impl Month {
         }
     }
 
-    /// Takes one row, if it is of a kind that is asked for; whether more are wanted.
-    fn fetch(&self, query: &Query, id: u64, take: Take<'_>) -> rusqlite::Result<bool> {
+    /// Takes rows that are of a kind that is asked for, one after another; whether more are wanted.
+    fn fetch(&self, query: &Query, places: &[Cursor], take: Take<'_>) -> rusqlite::Result<bool> {
         let sql = format!("SELECT id, recorded, body FROM row WHERE {} id = ?", kinds(query));
-        let mut goes_on = true;
-        self.select(&sql, vec![Value::Integer(id.cast_signed())], |_, row| {
-            goes_on = take(row)?;
-            Ok(goes_on)
-        })?;
-        Ok(goes_on)
+        let mut select = self.connection.prepare_cached(&sql)?;
+        for place in places {
+            self.check_deadline()?;
+            let mut rows = select.query([place.id.cast_signed()])?;
+            if let Some(row) = rows.next()?
+                && !take(row)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -3,7 +3,10 @@
 
 use rusqlite::Connection;
 
-use super::{pack::find_text, query::Filter};
+use super::{
+    pack::{AccessBeginning, Beginning, beginning, find_text},
+    query::Filter,
+};
 use crate::engine::{
     access::{Access, MACHINES, Outcome},
     ledger::Content,
@@ -49,6 +52,17 @@ impl Sieve {
         Ok(Sieve(tests))
     }
 
+    /// Whether it may fit, by what stands first in its body: far less is read than all of it.
+    pub(super) fn may_let_through(&self, body: &[u8]) -> rusqlite::Result<bool> {
+        if self.0.is_empty() {
+            return Ok(true);
+        }
+        Ok(match beginning(body)? {
+            Beginning::Access(access) => self.0.iter().all(|test| test.may_hold(&access)),
+            Beginning::Entry | Beginning::Usage => true,
+        })
+    }
+
     /// Whether it may fit. Other rows than accesses may always.
     pub(super) fn lets_through(&self, content: &Content<u32>) -> bool {
         match content {
@@ -59,14 +73,22 @@ impl Sieve {
 }
 
 impl Test {
-    fn holds(&self, access: &Access<u32>) -> bool {
+    fn may_hold(&self, access: &AccessBeginning) -> bool {
         match self {
             Test::Class(class) => class.is_some_and(|class| access.classes.contains(&class)),
             Test::Verbs(verbs) => access.verb.is_some_and(|verb| verbs.contains(&verb)),
-            Test::Cluster(cluster) => cluster.is_some() && access.cluster == *cluster,
             Test::Outcome(outcome) => access.outcome == Some(*outcome),
             Test::People(machines) => access.actor.human || !machines.contains(&access.actor.kind),
+            Test::Cluster(_) | Test::Sessions => true,
+        }
+    }
+
+    /// What is not known from the beginning.
+    fn holds(&self, access: &Access<u32>) -> bool {
+        match self {
+            Test::Cluster(cluster) => cluster.is_some() && access.cluster == *cluster,
             Test::Sessions => access.session.is_some(),
+            Test::Class(_) | Test::Verbs(_) | Test::Outcome(_) | Test::People(_) => true,
         }
     }
 }

@@ -204,9 +204,45 @@ impl<'c> Follower<'c> {
     }
 }
 
+/// What somebody makes of rows while they are checked, of each month on its own.
+pub trait Pass: Send {
+    /// Takes the next row, in the order of ids.
+    fn take(&mut self, row: &Row);
+}
+
+impl Pass for () {
+    fn take(&mut self, _: &Row) {}
+}
+
+/// What was made of the rows of each month, and of those that are in no month yet.
+#[derive(Debug)]
+pub struct Passed<P>(Vec<(String, P)>);
+
+impl<P> Passed<P> {
+    /// What was made of rows that a reader still has, after [`leave_out`].
+    pub fn of(self, reader: &Reader) -> impl Iterator<Item = P> {
+        let has = |place: &str| match place {
+            SPOOL => reader.waiting().next().is_some(),
+            month => reader.months().iter().any(|known| known.name == month),
+        };
+        self.0.into_iter().filter_map(move |(place, part)| has(&place).then_some(part))
+    }
+}
+
 /// Checks the months of a ledger, and what waits for them. Cost: each row is read and made into its line again; on all
-/// cores, a month on each, with some megabytes for each of them.
+/// cores, a month's rows or its indexes on each, with some megabytes for each of them.
 pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
+    verify_with(reader, asked, &|| (), &mut |_| {}).0
+}
+
+/// The same, and in the same reading something is made of each row: what is made is of just the bytes that were checked.
+/// `progress` is told now and then how many rows were read.
+pub fn verify_with<P: Pass>(
+    reader: &Reader,
+    asked: Asked<'_>,
+    begin: &(dyn Fn() -> P + Sync),
+    progress: &mut dyn FnMut(u64),
+) -> (Verified, Passed<P>) {
     let mut follower = Follower::new(&asked);
     for problem in reader.problems() {
         follower.found.faults.push(Fault {
@@ -217,8 +253,9 @@ pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
         });
     }
     let months = wanted(reader, &asked);
+    let mut passed = Vec::new();
     let mut is_first = true;
-    for (month, checked) in months.iter().zip(months::check(&months, &asked)) {
+    for (month, checked) in months.iter().zip(months::check(&months, &asked, begin, progress)) {
         let previous = checked.begins;
         if is_first {
             follower.sound = Some(previous.id);
@@ -234,6 +271,7 @@ pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
         }
         is_first = false;
         follower.join(checked.follower);
+        passed.push((month.name.clone(), checked.passed));
     }
     let newest = reader.months().last();
     if asked.month.is_none()
@@ -241,11 +279,14 @@ pub fn verify(reader: &Reader, asked: Asked<'_>) -> Verified {
     {
         // A month may have taken some of them since the ledger was opened.
         let last = follower.found.last.id;
+        let mut part = begin();
         for row in reader.waiting().filter(|row| row.id > last) {
             follower.row(SPOOL, row.id, row.line().as_bytes(), sealed(row).as_ref());
+            part.take(row);
         }
+        passed.push((SPOOL.to_owned(), part));
     }
-    follower.found
+    (follower.found, Passed(passed))
 }
 
 /// The months that are to be checked. One that cannot say which times it has is among them.
@@ -256,9 +297,10 @@ fn wanted<'r>(reader: &'r Reader, asked: &Asked<'_>) -> Vec<&'r Month> {
     let has_time = |month: &Month| month.has_row_of((from, to)).unwrap_or(true);
     let first = all.iter().position(has_time).unwrap_or(all.len());
     let last = all.iter().rposition(has_time).map_or(0, |last| last + 1);
-    // What waits goes on behind the newest month.
+    // What waits goes on behind the newest month, which has to be checked for it.
     let waits = reader.waiting().any(|row| row.at() >= from && row.at() < to);
-    let last = if waits { all.len() } else { last };
+    let (first, last) =
+        if waits { (first.min(all.len().saturating_sub(1)), all.len()) } else { (first, last) };
     all.get(first.min(last)..last).unwrap_or_default().iter().filter(has_name).collect()
 }
 

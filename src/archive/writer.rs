@@ -4,12 +4,15 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use rusqlite::Connection;
 
 use super::{
-    ArchiveError, failed, month_of, months,
+    ArchiveError,
+    count::Counts,
+    failed, month_of, months,
     pack::{Numbers, write},
     schema::{explain, open_for_writing, write_chain},
 };
@@ -20,6 +23,9 @@ use crate::{
     },
     store::files,
 };
+
+/// So many rows are worth a thread of their own: 100.
+const HASHED_BESIDE: usize = 100;
 
 /// How much the archive may take, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,25 +152,31 @@ impl Archive {
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         let OpenMonth { path, connection, numbers, .. } = open;
-        let mut chain = self.last;
-        let mut run = || -> rusqlite::Result<()> {
+        let last = self.last;
+        let mut run = || -> rusqlite::Result<Chain> {
             let transaction = connection.transaction()?;
-            let mut line = Vec::new();
-            for row in rows {
-                write(&transaction, numbers, row)?;
-                row.write_line(&mut line);
-                chain.push(&line);
-            }
+            let mut counts = Counts::default();
+            let chain = chain_beside(last, rows, || {
+                for row in rows {
+                    write(&transaction, numbers, row)?;
+                    counts.add(&row.content);
+                }
+                counts.store(&transaction)
+            })?;
             write_chain(&transaction, "last", chain)?;
-            transaction.commit()
+            transaction.commit()?;
+            Ok(chain)
         };
-        if let Err(error) = run() {
-            numbers.forget();
-            let error = explain(path, &error);
-            // Perhaps it is another file by now: it is opened again, and what it has counts.
-            (self.open, self.is_open) = (None, false);
-            return Err(error);
-        }
+        let chain = match run() {
+            Ok(chain) => chain,
+            Err(error) => {
+                numbers.forget();
+                let error = explain(path, &error);
+                // Perhaps it is another file by now: it is opened again, and what it has counts.
+                (self.open, self.is_open) = (None, false);
+                return Err(error);
+            }
+        };
         self.last = chain;
         Ok(())
     }
@@ -218,6 +230,30 @@ impl Archive {
             .map(|file| file.len())
             .sum()
     }
+}
+
+/// Where the chain comes to with more rows. Many are hashed on a thread of its own, while something else is done.
+fn chain_beside<E>(
+    last: Chain,
+    rows: &[&Row],
+    meanwhile: impl FnOnce() -> Result<(), E>,
+) -> Result<Chain, E> {
+    let hash = move || {
+        let (mut chain, mut line) = (last, Vec::new());
+        for row in rows {
+            row.write_line(&mut line);
+            chain.push(&line);
+        }
+        chain
+    };
+    if rows.len() < HASHED_BESIDE {
+        return meanwhile().map(|()| hash());
+    }
+    thread::scope(|scope| {
+        let hashing = scope.spawn(hash);
+        meanwhile()?;
+        Ok(hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// The first month that is kept when so many are.

@@ -232,7 +232,7 @@ fn status(args: &PlaceArgs) -> anyhow::Result<ExitCode> {
             thousands(month.last.id),
             thousands(month.bytes),
         ));
-        for (class, count) in &month.rows {
+        for (class, count) in month.rows.iter().flatten() {
             text.push_str(&format!("    {class:<20} {:>12}\n", thousands(*count)));
         }
         text.push_str(&format!("    head {}\n", hex_of(&month.last.head)));

@@ -6,19 +6,16 @@ use super::{
     part::{
         coverage::Seen,
         exceptions::{Exceptions, ExceptionsThen},
-        people::People,
-        requests::Requests,
-        totals::Totals,
     },
     scope::Scope,
+    tally::Tally,
 };
 use crate::{
     archive::Reader,
     ask::{AskError, coverage::Coverage},
 };
 
-/// Makes the report; `permissions` is the section on what is granted and used. Cost: one pass over the rows of the
-/// period; memory by the number of actors and of what they asked for, bounded.
+/// Makes the report of what was added up of people and requests; `permissions` is the section on what is granted and used.
 ///
 /// # Errors
 /// The ledger cannot be read.
@@ -28,19 +25,10 @@ pub fn access_report(
     coverage: &Coverage,
     attested: &Attested,
     (exceptions_then, permissions): (&ExceptionsThen, Section),
-    progress: &mut dyn FnMut(u64),
+    tally: &Tally<'_>,
 ) -> Result<Report, AskError> {
-    let (mut people, mut requests, mut totals) =
-        (People::default(), Requests::default(), Totals::default());
-    let mut exceptions = Exceptions::default();
-    scope.each(reader, progress, |row| {
-        totals.add(row);
-        exceptions.add(row);
-        if let Some(access) = row.access() {
-            people.add(access, scope);
-            requests.add(access);
-        }
-    })?;
+    let exceptions = Exceptions::read(reader, scope)?;
+    let Tally { totals, people, requests, .. } = tally;
     let seen = Seen::new(coverage, scope);
     let sight = seen.sight();
     let sections = vec![
@@ -56,5 +44,5 @@ pub fn access_report(
         exceptions.section(scope, sight, exceptions_then),
     ];
     let title = "Access report".to_owned();
-    Ok(report((ReportKind::Access, title), scope, attested, (&seen, &totals), sections))
+    Ok(report((ReportKind::Access, title), scope, attested, (&seen, totals), sections))
 }

@@ -8,16 +8,16 @@ use super::{
         alerts::Alerts,
         coverage::Seen,
         exceptions::{Exceptions, ExceptionsThen},
-        totals::Totals,
     },
     scope::Scope,
+    tally::Tally,
 };
 use crate::{
     archive::Reader,
     ask::{AskError, coverage::Coverage},
 };
 
-/// Makes the report. Cost: one pass over the rows of the period.
+/// Makes the report of what was added up. Cost: one pass over the entries on alerts.
 ///
 /// # Errors
 /// The ledger cannot be read.
@@ -27,15 +27,10 @@ pub fn alerts_report(
     coverage: &Coverage,
     attested: &Attested,
     exceptions_then: &ExceptionsThen,
-    progress: &mut dyn FnMut(u64),
+    tally: &Tally<'_>,
 ) -> Result<Report, AskError> {
-    let (mut alerts, mut totals) = (Alerts::default(), Totals::default());
-    let mut exceptions = Exceptions::default();
-    scope.each(reader, progress, |row| {
-        totals.add(row);
-        alerts.add(row);
-        exceptions.add(row);
-    })?;
+    let alerts = Alerts::read(reader, scope)?;
+    let exceptions = Exceptions::read(reader, scope)?;
     let seen = Seen::new(coverage, scope);
     let sight = seen.sight();
     let sections = vec![
@@ -46,5 +41,5 @@ pub fn alerts_report(
         exceptions.section(scope, sight, exceptions_then),
     ];
     let title = "Report on alerts".to_owned();
-    Ok(report((ReportKind::Alerts, title), scope, attested, (&seen, &totals), sections))
+    Ok(report((ReportKind::Alerts, title), scope, attested, (&seen, &tally.totals), sections))
 }

@@ -13,6 +13,7 @@ use super::{
         totals::Totals,
     },
     scope::Scope,
+    tally::Tally,
 };
 use crate::{
     archive::{MonthStatus, Reader},
@@ -52,8 +53,8 @@ impl RuleInForce {
 struct Evidence<'a> {
     scope: &'a Scope,
     seen: Seen,
-    totals: Totals,
-    people: People,
+    totals: &'a Totals,
+    people: &'a People,
     alerts: Alerts,
     rules: &'a [RuleInForce],
     months: Vec<MonthStatus>,
@@ -73,8 +74,7 @@ pub struct Besides<'a> {
     pub permissions: Section,
 }
 
-/// Makes the report of one framework.
-/// Cost: one pass over the rows of the period.
+/// Makes the report of one framework, of what was added up of people. Cost: one pass over the entries on alerts.
 ///
 /// # Errors
 /// The ledger cannot be read.
@@ -84,28 +84,20 @@ pub fn compliance_report(
     coverage: &Coverage,
     attested: &Attested,
     (framework, besides): (&Framework, Besides<'_>),
-    progress: &mut dyn FnMut(u64),
+    tally: &Tally<'_>,
 ) -> Result<Report, AskError> {
-    let mut evidence = Evidence {
+    let evidence = Evidence {
         scope,
         seen: Seen::new(coverage, scope),
-        totals: Totals::default(),
-        people: People::default(),
-        alerts: Alerts::default(),
+        totals: &tally.totals,
+        people: &tally.people,
+        alerts: Alerts::read(reader, scope)?,
         rules: besides.rules,
         months: reader.heads(),
         attested,
         permissions: besides.permissions,
-        exceptions: Exceptions::default(),
+        exceptions: Exceptions::read(reader, scope)?,
     };
-    scope.each(reader, progress, |row| {
-        evidence.totals.add(row);
-        evidence.alerts.add(row);
-        evidence.exceptions.add(row);
-        if let Some(access) = row.access() {
-            evidence.people.add(access, scope);
-        }
-    })?;
     let sight = evidence.seen.sight();
     let mut sections = vec![evidence.summary(framework, sight)];
     sections.extend(
@@ -118,7 +110,7 @@ pub fn compliance_report(
     sections.push(evidence.exceptions.section(scope, sight, besides.exceptions));
     let title = format!("Evidence for {} {}", framework.title, framework.version);
     let head = (ReportKind::Compliance, title);
-    let mut made = report(head, scope, attested, (&evidence.seen, &evidence.totals), sections);
+    let mut made = report(head, scope, attested, (&evidence.seen, evidence.totals), sections);
     made.limits.push(
         "Whether a control is met: this is evidence for it. Scope, policies and interviews are the assessor's."
             .to_owned(),

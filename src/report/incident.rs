@@ -12,12 +12,12 @@ use super::{
         coverage::Seen,
         people::People,
         requests::Requests,
-        totals::Totals,
     },
     scope::Scope,
+    tally::Tally,
 };
 use crate::{
-    archive::Reader,
+    archive::{Cursor, Reader},
     ask::{AskError, Mistake, coverage::Coverage},
     engine::{text::printable, time::EventTime},
 };
@@ -72,7 +72,8 @@ const TO_FILL_IN: &[&str] = &[
     "Is a cross-border effect or an unlawful act suspected?",
 ];
 
-/// Makes the report on the alert whose fingerprint begins with a text. The scope is the time around it.
+/// Makes the report on the alert whose fingerprint begins with a text. The scope is the time around it. Cost: one pass
+/// over the entries on alerts, and one over the rows of the scope.
 ///
 /// # Errors
 /// No alert of the period has that fingerprint, or the ledger cannot be read.
@@ -81,14 +82,10 @@ pub fn incident_report(
     scope: &Scope,
     coverage: &Coverage,
     attested: &Attested,
-    fingerprint: &str,
+    (fingerprint, tally): (&str, &Tally<'_>),
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, AskError> {
-    let (mut alerts, mut totals) = (Alerts::default(), Totals::default());
-    scope.each(reader, progress, |row| {
-        totals.add(row);
-        alerts.add(row);
-    })?;
+    let alerts = Alerts::read(reader, scope)?;
     let found = alerts.lives.iter().rfind(|((known, _), _)| known.starts_with(fingerprint));
     let Some(((fingerprint, _), life)) = found else {
         let message =
@@ -105,8 +102,9 @@ pub fn incident_report(
             || access.on_behalf_of.as_ref().is_some_and(is_about)
             || access.source_ip.as_ref().is_some_and(is_about);
         if is_theirs {
-            people.add(access, scope);
-            requests.add(access);
+            let at = Cursor::behind(row);
+            people.add(access, at, scope);
+            requests.add(access, at);
         }
     })?;
     let seen = Seen::new(coverage, scope);
@@ -124,7 +122,7 @@ pub fn incident_report(
     ];
     let title = format!("Facts of an alert: {}", life.title);
     let mut made =
-        report((ReportKind::Incident, title), scope, attested, (&seen, &totals), sections);
+        report((ReportKind::Incident, title), scope, attested, (&seen, &tally.totals), sections);
     made.limits.insert(
         0,
         "Whether anything has to be notified, and when somebody became aware, are questions of law: times here are those \

@@ -1,6 +1,6 @@
 //! Reports: what the ledger says of a period, with what it cannot say first.
 //!
-//! A report is folded from the rows of its period in one pass, and then written as HTML, JSON or CSV. A cell is a
+//! A report is folded from the rows of its period while they are verified, and then written as HTML, JSON or CSV. A cell is a
 //! number with the command that shows what was counted, or the word for why there is none. Nothing is claimed
 //! that was not observed.
 
@@ -8,6 +8,7 @@ mod access;
 mod alerts;
 mod compliance;
 pub mod csv;
+mod first;
 mod head;
 pub mod html;
 mod incident;
@@ -19,6 +20,7 @@ mod part;
 pub mod sample;
 mod scope;
 mod shipped;
+mod tally;
 
 pub use access::access_report;
 pub use alerts::alerts_report;
@@ -30,3 +32,4 @@ pub use order::{CheckSignature, Made, Order, ReportFormat, Verifies, Wanted, mak
 pub use part::{exceptions::ExceptionsThen, permissions::permissions_section};
 pub use scope::Scope;
 pub use shipped::shipped_frameworks;
+pub use tally::{Counts, Tally};

@@ -1,5 +1,5 @@
-//! Makes the report that somebody wants, whoever asks and however: verifies the ledger, looks at what was seen,
-//! folds the rows, and writes it.
+//! Makes the report that somebody wants, whoever asks and however: verifies the ledger and adds up its rows in one
+//! reading, looks at what was seen, and writes it.
 
 use super::{
     Besides, RuleInForce, access_report, alerts_report, compliance_report, csv,
@@ -8,11 +8,12 @@ use super::{
     model::Report,
     part::{exceptions::ExceptionsThen, permissions::permissions_section},
     scope::Scope,
+    tally::{Counts, Tally},
 };
 use crate::{
     archive::{
         Reader,
-        verify::{Asked, leave_out, verify},
+        verify::{Asked, leave_out, verify_with},
     },
     ask::{AskError, coverage, shown_time, table},
     engine::{framework::Framework, ledger::Hash, time::EventTime, words::words},
@@ -41,6 +42,17 @@ pub enum Wanted<'a> {
     Compliance(&'a Framework, &'a [RuleInForce]),
     /// One alert, by its fingerprint or how that begins.
     Incident(&'a str),
+}
+
+impl Wanted<'_> {
+    /// What is added up for it. For an incident the rows of its actors are read again, when these are known.
+    pub const fn counts(&self) -> Counts {
+        match self {
+            Wanted::Access => Counts { people: true, requests: true },
+            Wanted::Compliance(..) => Counts { people: true, requests: false },
+            Wanted::Alerts | Wanted::Incident(_) => Counts { people: false, requests: false },
+        }
+    }
 }
 
 /// Whether a seal's signature over a hash is one of the key that it must be of.
@@ -81,7 +93,8 @@ pub struct Made {
     pub holds: bool,
 }
 
-/// Makes a report. Cost: a pass over what is verified, and one over the rows of the period.
+/// Makes a report. Cost: a pass over what is verified, on all cores; memory by the number of actors and of what they asked
+/// for, bounded, for each month of the period.
 ///
 /// # Errors
 /// There is no such alert, or the ledger cannot be read.
@@ -92,7 +105,9 @@ pub fn make(
 ) -> Result<Made, AskError> {
     let Order { wanted, scope, author, now, verifies, check } = order;
     let only = (*verifies == Verifies::Period).then_some((scope.period.from, scope.period.to));
-    let verified = verify(reader, Asked { period: only, check: *check, ..Asked::default() });
+    let asked = Asked { period: only, check: *check, ..Asked::default() };
+    let counts = wanted.counts();
+    let (verified, passed) = verify_with(reader, asked, &|| Tally::new(scope, counts), progress);
     let unreadable = reader.problems().iter().map(ToString::to_string);
     let mut attested = Attested {
         author: (*author).to_owned(),
@@ -104,6 +119,10 @@ pub fn make(
     // Nobody knows which rows of a month are sound in which something is wrong.
     attested.problems.extend(leave_out(reader, &attested.verified.faults));
     let reader = &*reader;
+    let tally = match Tally::joined(scope, counts, passed.of(reader)) {
+        Some(tally) => tally,
+        None => Tally::in_order(reader, scope, counts, progress)?,
+    };
     let (period, cluster) = (scope.period.clone(), scope.cluster.clone());
     let seen = coverage::ask(reader, &coverage::Question { period, cluster, problems: false })?;
     let exceptions = || ExceptionsThen::of(reader, scope);
@@ -111,16 +130,16 @@ pub fn make(
     let report = match wanted {
         Wanted::Access => {
             let besides = (&exceptions()?, permissions()?);
-            access_report(reader, scope, &seen, &attested, besides, progress)
+            access_report(reader, scope, &seen, &attested, besides, &tally)
         }
-        Wanted::Alerts => alerts_report(reader, scope, &seen, &attested, &exceptions()?, progress),
+        Wanted::Alerts => alerts_report(reader, scope, &seen, &attested, &exceptions()?, &tally),
         Wanted::Compliance(framework, rules) => {
             let besides =
                 Besides { rules, exceptions: &exceptions()?, permissions: permissions()? };
-            compliance_report(reader, scope, &seen, &attested, (*framework, besides), progress)
+            compliance_report(reader, scope, &seen, &attested, (*framework, besides), &tally)
         }
         Wanted::Incident(fingerprint) => {
-            incident_report(reader, scope, &seen, &attested, fingerprint, progress)
+            incident_report(reader, scope, &seen, &attested, (fingerprint, &tally), progress)
         }
     };
     let holds = attested.verified.is_sound() && attested.problems.is_empty();

@@ -1,11 +1,17 @@
 //! What a report is about: a period, a zone, perhaps one cluster; and how its numbers are asked for again.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 
 use crate::{
     archive::{Cursor, Filter, Query, Reader},
     ask::{AskError, Mistake, Params, Period, shown_time},
-    engine::{ledger::Row, text::shell_word, time::EventTime},
+    engine::{
+        ledger::{EntryKind, Row},
+        text::shell_word,
+        time::EventTime,
+    },
 };
 
 /// Rows that are in memory at once.
@@ -20,6 +26,33 @@ pub struct Scope {
     pub zone_name: String,
     /// One cluster alone.
     pub cluster: Option<String>,
+}
+
+/// Entries of one kind that come next, and those behind them.
+struct Ahead {
+    rest: Option<Query>,
+    rows: VecDeque<Row>,
+}
+
+impl Ahead {
+    /// Reads more, if there are none.
+    fn fill(&mut self, reader: &Reader) -> Result<(), AskError> {
+        while self.rows.is_empty()
+            && let Some(query) = &mut self.rest
+        {
+            let page = reader.page(query)?;
+            self.rows = page.rows.into();
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => self.rest = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn at(&self) -> Option<Cursor> {
+        self.rows.front().map(Cursor::behind)
+    }
 }
 
 impl Scope {
@@ -55,6 +88,37 @@ impl Scope {
             progress(count);
             let Some(next) = page.next else { return Ok(()) };
             query.after = Some(next);
+        }
+    }
+
+    /// Calls back with the entries of some kinds, in the order of time.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn entries(
+        &self,
+        reader: &Reader,
+        kinds: &[EntryKind],
+        mut take: impl FnMut(&Row),
+    ) -> Result<(), AskError> {
+        let (from, to) = (self.period.from, self.period.to);
+        let limit = ROWS_AT_ONCE / kinds.len().max(1);
+        let mut ahead: Vec<Ahead> = kinds
+            .iter()
+            .map(|kind| {
+                let filters = vec![Filter::Entries(*kind)];
+                let rest = Some(Query { filters, from, to, after: None, limit });
+                Ahead { rest, rows: VecDeque::new() }
+            })
+            .collect();
+        loop {
+            for one in &mut ahead {
+                one.fill(reader)?;
+            }
+            let first =
+                ahead.iter_mut().min_by_key(|one| one.at().map_or((1, None), |at| (0, Some(at))));
+            let Some(row) = first.and_then(|one| one.rows.pop_front()) else { return Ok(()) };
+            take(&row);
         }
     }
 

@@ -11,16 +11,20 @@ use super::{ServerContext, problem::Problem};
 use crate::{archive::MonthStatus, engine::ledger::hex_of};
 
 fn view(month: &MonthStatus) -> Value {
-    json!({
+    let mut view = json!({
         "month": month.month,
         "bytes": month.bytes,
         "first": month.previous.id + 1,
         "last": month.last.id,
         "head": hex_of(&month.last.head),
-    })
+    });
+    if let (Some(view), Some(rows)) = (view.as_object_mut(), &month.rows) {
+        view.insert("rows".to_owned(), json!(rows));
+    }
+    view
 }
 
-/// `GET /api/v1/ledger`. Rows by class would be a pass over all of them: `tripline ledger status` counts.
+/// `GET /api/v1/ledger`. Months of earlier versions have no counts: `tripline ledger status` counts their rows.
 pub(super) async fn status(State(context): State<ServerContext>) -> Response {
     let answer = context.desk.ask(|reader| {
         let months: Vec<Value> = reader.heads().iter().map(view).collect();

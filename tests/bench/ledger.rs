@@ -28,7 +28,7 @@ use std::{
 
 use tripline::{
     archive::{
-        Archive, Limits, Reader,
+        Archive, Limits, MonthStatus, Reader,
         verify::{Asked, verify},
     },
     ask::{
@@ -73,8 +73,15 @@ const DAY: Duration = Duration::from_secs(86_400);
 const USES_A_DAY: usize = 1_790;
 
 /// The parts, and the names by which a process is told to be one.
-const PARTS: [&str; 6] =
-    ["questions", "verify", "access", "access, all verified", "compliance", "permissions"];
+const PARTS: [&str; 7] = [
+    "status",
+    "questions",
+    "verify",
+    "access",
+    "access, all verified",
+    "compliance",
+    "permissions",
+];
 
 fn main() {
     let kept = std::env::var_os("TRIPLINE_BENCH_DIRECTORY").map(PathBuf::from);
@@ -104,6 +111,12 @@ fn run(part: &str, directory: &Path) {
             assert!(verified.is_sound(), "{:?}", verified.faults);
             println!("verify                        {} rows", verified.rows);
         }
+        "status" => {
+            let months = Reader::open(directory, None).unwrap().status().unwrap();
+            let of = |month: &MonthStatus| month.rows.as_ref().unwrap().values().sum::<u64>();
+            let counts: u64 = months.iter().map(of).sum();
+            println!("status                        {counts} rows by class and kind");
+        }
         "access" => made(directory, (Wanted::Access, Verifies::Period), quarter),
         "access, all verified" => made(directory, (Wanted::Access, Verifies::All), quarter),
         "compliance" => {
@@ -118,7 +131,7 @@ fn run(part: &str, directory: &Path) {
         _ => unreachable!("there is no such part"),
     }
     println!(
-        "    {part:<26}{:.1} s in all, memory at most {} MB",
+        "    {part:<26}{:.2} s in all, memory at most {} MB",
         began.elapsed().as_secs_f64(),
         peak_megabytes()
     );
@@ -428,7 +441,7 @@ fn made(directory: &Path, (wanted, verifies): (Wanted<'_>, Verifies), [from, to]
     let made = report::make(&mut reader, &order, &mut |count| rows = count).unwrap();
     assert!(made.holds, "{:?}", made.report.warnings);
     let text = report::write(&made.report, ReportFormat::Html).unwrap();
-    println!("report of a quarter           {rows} rows of the period, {} kB", text.len() / 1_000);
+    println!("report of a quarter           {rows} rows verified, {} kB", text.len() / 1_000);
 }
 
 /// What one subject is given and used in 30 days, and the role that would do.

@@ -9,10 +9,13 @@ use std::{collections::BTreeSet, hash::BuildHasher as _};
 
 use hashbrown::DefaultHashBuilder;
 
-use crate::archive::{
-    month::Month,
-    pack::{Columns, USAGE_KIND},
-    schema::known_schema,
+use crate::{
+    archive::{
+        month::Month,
+        pack::{Columns, USAGE_KIND},
+        schema::{explain, known_schema},
+    },
+    engine::text::printable,
 };
 
 /// What an index has of a row before its id: a column, if there is one beside the time, and the time.
@@ -70,75 +73,119 @@ struct Sum {
     hashes: u64,
 }
 
-/// Compares the indexes of a month with its rows.
-pub(super) struct Whole {
-    hasher: DefaultHashBuilder,
-    /// Of each index that the file has, by what rows say; empty if SQLite has checked them.
-    sums: Vec<(&'static Index, Sum)>,
-}
-
-impl Whole {
-    /// Checks all but the indexes over rows; and them too, if the file is not as we make them. Returns what is wrong.
-    pub(super) fn begin(month: &Month) -> (Whole, Option<String>) {
-        let mut whole = Whole { hasher: DefaultHashBuilder::default(), sums: Vec::new() };
-        let problem = whole.look(month).unwrap_or_else(|error| Some(error.to_string()));
-        (whole, problem)
-    }
-
-    fn look(&mut self, month: &Month) -> rusqlite::Result<Option<String>> {
-        let known: BTreeSet<(String, Option<String>)> = known_schema(None)?;
-        let has = known_schema(Some(&month.connection))?;
-        if !has.is_subset(&known) {
-            return month.pragma("integrity_check(1)");
-        }
-        for check in ["quick_check(1)", "integrity_check('text')", "integrity_check('object')"] {
-            let problem = month.pragma(check)?;
-            if problem.is_some() {
-                return Ok(problem);
-            }
-        }
-        let is_there = |index: &&Index| has.iter().any(|(name, _)| name == index.name);
-        self.sums = INDEXES.iter().filter(is_there).map(|index| (index, Sum::default())).collect();
-        Ok(None)
-    }
-
-    /// Takes a row in.
-    pub(super) fn add(&mut self, id: u64, columns: &Columns) {
-        for (index, sum) in &mut self.sums {
-            if let Some(key) = (index.key)(columns) {
-                sum.add(&self.hasher, (key, id.cast_signed()));
-            }
-        }
-    }
-
-    /// After all rows: what is wrong with an index.
-    ///
-    /// # Errors
-    /// One cannot be read.
-    pub(super) fn finish(self, month: &Month) -> rusqlite::Result<Option<String>> {
-        for (index, wanted) in &self.sums {
-            let Index { name, column, condition, .. } = index;
-            let sql =
-                format!("SELECT id, {column}, at FROM row INDEXED BY {name} WHERE {condition}");
-            let (mut sum, mut last, mut in_order) = (Sum::default(), None, true);
-            month.select(&sql, Vec::new(), |id, entry| {
-                let entry: (Key, i64) = ((entry.get(1)?, entry.get(2)?), id);
-                in_order &= last.is_none_or(|last| last < entry);
-                last = Some(entry);
-                sum.add(&self.hasher, entry);
-                Ok(true)
-            })?;
-            if sum != *wanted || !in_order {
-                return Ok(Some(format!("its index {name} does not fit its rows")));
-            }
-        }
-        Ok(None)
-    }
-}
-
 impl Sum {
     fn add(&mut self, hasher: &DefaultHashBuilder, entry: (Key, i64)) {
         self.count += 1;
         self.hashes = self.hashes.wrapping_add(hasher.hash_one(entry));
     }
+}
+
+/// What each index should have, by the rows of a month.
+pub(super) struct Sums {
+    hasher: DefaultHashBuilder,
+    sums: [Sum; INDEXES.len()],
+}
+
+impl Sums {
+    /// Of no rows yet.
+    pub(super) fn new(hasher: &DefaultHashBuilder) -> Sums {
+        Sums { hasher: hasher.clone(), sums: [Sum::default(); INDEXES.len()] }
+    }
+
+    /// Takes a row in.
+    pub(super) fn add(&mut self, id: u64, columns: &Columns) {
+        for (index, sum) in INDEXES.iter().zip(&mut self.sums) {
+            if let Some(key) = (index.key)(columns) {
+                sum.add(&self.hasher, (key, id.cast_signed()));
+            }
+        }
+    }
+}
+
+/// What was found in a month beside its rows.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// What is wrong whatever the rows say.
+    problems: Vec<String>,
+    /// Of each index that the file has; empty if SQLite has checked them. `None` if it is not in its order.
+    sums: Vec<(usize, Option<Sum>)>,
+}
+
+impl Looked {
+    /// It could not be read.
+    pub(super) fn broken(problem: String) -> Looked {
+        Looked { problems: vec![problem], sums: Vec::new() }
+    }
+
+    /// What is wrong; what the rows come to is compared if all of them could be read.
+    pub(super) fn problems(self, rows: Option<&Sums>) -> impl Iterator<Item = String> {
+        let differs = |(place, sum): &(usize, Option<Sum>)| {
+            let wanted = rows?.sums.get(*place).copied();
+            let name = INDEXES.get(*place)?.name;
+            (*sum != wanted).then(|| format!("its index {name} does not fit its rows"))
+        };
+        let first = self.sums.iter().find_map(differs);
+        self.problems.into_iter().chain(first)
+    }
+}
+
+/// Checks all of a month but its rows. Of indexes that have newer rows than one, these are not looked at.
+pub(super) fn look(month: &Month, hasher: &DefaultHashBuilder, newest: Option<u64>) -> Looked {
+    let mut looked = Looked::default();
+    let outcome = look_into(month, hasher, newest, &mut looked);
+    let path = month.path.display();
+    looked.problems.iter_mut().for_each(|problem| *problem = format!("{path}: {problem}"));
+    if let Err(problem) = outcome {
+        looked.problems.push(explain(&month.path, &problem).to_string());
+    }
+    looked
+}
+
+fn look_into(
+    month: &Month,
+    hasher: &DefaultHashBuilder,
+    newest: Option<u64>,
+    looked: &mut Looked,
+) -> rusqlite::Result<()> {
+    if let Some(text) = month.text_twice()? {
+        // Some of the rows that have it would not be found by it.
+        looked.problems.push(format!("the text `{}` is there twice", printable(&text)));
+    }
+    let known: BTreeSet<(String, Option<String>)> = known_schema(None)?;
+    let has = known_schema(Some(&month.connection))?;
+    if !has.is_subset(&known) {
+        looked.problems.extend(month.pragma("integrity_check(1)")?);
+        return Ok(());
+    }
+    for check in ["quick_check(1)", "integrity_check('text')", "integrity_check('object')"] {
+        looked.problems.extend(month.pragma(check)?);
+    }
+    let newest = newest.map_or(i64::MAX, u64::cast_signed);
+    for (place, index) in INDEXES.iter().enumerate() {
+        if has.iter().any(|(name, _)| name == index.name) {
+            looked.sums.push((place, sum_of(month, hasher, newest, index)?));
+        }
+    }
+    Ok(())
+}
+
+/// A sum over the entries of an index; `None` if they are not in their order.
+fn sum_of(
+    month: &Month,
+    hasher: &DefaultHashBuilder,
+    newest: i64,
+    Index { name, column, condition, .. }: &Index,
+) -> rusqlite::Result<Option<Sum>> {
+    let sql = format!("SELECT id, {column}, at FROM row INDEXED BY {name} WHERE {condition}");
+    let (mut sum, mut last, mut in_order) = (Sum::default(), None, true);
+    month.select(&sql, Vec::new(), |id, entry| {
+        let entry: (Key, i64) = ((entry.get(1)?, entry.get(2)?), id);
+        in_order &= last.is_none_or(|last| last < entry);
+        last = Some(entry);
+        if id <= newest {
+            sum.add(hasher, entry);
+        }
+        Ok(true)
+    })?;
+    Ok(in_order.then_some(sum))
 }

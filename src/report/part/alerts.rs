@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{ROWS_MAX, of_key};
 use crate::{
+    archive::Reader,
+    ask::AskError,
     engine::{
         ledger::{Entry, EntryKind, Row},
         text::{span, thousands},
@@ -42,8 +44,29 @@ pub(in crate::report) struct Alerts {
     silences: Vec<Entry>,
 }
 
+/// The entries that tell of them.
+const KINDS: [EntryKind; 7] = [
+    EntryKind::Alert,
+    EntryKind::Delivery,
+    EntryKind::Acknowledge,
+    EntryKind::Assign,
+    EntryKind::Verdict,
+    EntryKind::Comment,
+    EntryKind::Silence,
+];
+
 impl Alerts {
-    pub(in crate::report) fn add(&mut self, row: &Row) {
+    /// Those of the period.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(in crate::report) fn read(reader: &Reader, scope: &Scope) -> Result<Alerts, AskError> {
+        let mut alerts = Alerts::default();
+        scope.entries(reader, &KINDS, |row| alerts.add(row))?;
+        Ok(alerts)
+    }
+
+    fn add(&mut self, row: &Row) {
         let Some(entry) = row.entry() else { return };
         let recorded = row.recorded.as_event();
         match entry.kind {

@@ -104,10 +104,18 @@ pub(in crate::report) struct Exceptions {
 }
 
 impl Exceptions {
-    pub(in crate::report) fn add(&mut self, row: &Row) {
-        let Some(entry) = row.entry().filter(|entry| entry.kind == EntryKind::Exception) else {
-            return;
-        };
+    /// Those of the period.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(in crate::report) fn read(reader: &Reader, scope: &Scope) -> Result<Exceptions, AskError> {
+        let mut exceptions = Exceptions::default();
+        scope.entries(reader, &[EntryKind::Exception], |row| exceptions.add(row))?;
+        Ok(exceptions)
+    }
+
+    fn add(&mut self, row: &Row) {
+        let Some(entry) = row.entry() else { return };
         let used = of_key(&mut self.used, entry.subject.clone(), || "(others)".to_owned());
         used.uses += entry.count_of("uses");
         let time = |name: &str| entry.fact_of(name).and_then(EventTime::parse);

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
-use super::{ROWS_MAX, of_key};
+use super::{ROWS_MAX, has_room, join, of_key};
 use crate::{
+    archive::Cursor,
     engine::{
         access::{Access, Outcome, Permission, SessionStep},
         kubernetes::is_tool_of_people,
@@ -22,7 +23,8 @@ const DAYS_MAX: usize = 3_660;
 /// What one actor did.
 #[derive(Debug, Default)]
 pub(in crate::report) struct Person {
-    pub(in crate::report) team: Option<Arc<str>>,
+    /// The last that was told, and where.
+    team: Option<(Cursor, Arc<str>)>,
     pub(in crate::report) requests: u64,
     pub(in crate::report) denied: u64,
     pub(in crate::report) sessions: u64,
@@ -46,14 +48,28 @@ pub(in crate::report) struct People {
 }
 
 impl People {
-    pub(in crate::report) fn add(&mut self, access: &Access, scope: &Scope) {
+    pub(in crate::report) fn add(&mut self, access: &Access, at: Cursor, scope: &Scope) {
         if access.session == Some(SessionStep::End) {
             return;
         }
         let actors = if access.actor.is_machine() { &mut self.machines } else { &mut self.people };
         let unknown = || Arc::from("(not known)");
         let name = access.actor.id.clone().unwrap_or_else(unknown);
-        of_key(actors, name, || Arc::from("(others)")).add(access, scope);
+        of_key(actors, name, || Arc::from("(others)")).add(access, at, scope);
+    }
+
+    /// Adds what others have.
+    pub(in crate::report) fn join(&mut self, others: People) {
+        join(&mut self.people, others.people, Person::join);
+        join(&mut self.machines, others.machines, Person::join);
+    }
+
+    /// Whether the order in which rows came does not matter.
+    pub(in crate::report) fn has_room(&self) -> bool {
+        let mut all = self.people.values().chain(self.machines.values());
+        has_room(&self.people)
+            && has_room(&self.machines)
+            && all.all(|person| has_room(&person.permissions))
     }
 
     /// Service accounts that the tools of people were used with.
@@ -89,7 +105,10 @@ impl People {
                 ROWS_MAX,
                 [
                     Cell::text(&**name),
-                    person.team.as_ref().map_or(Cell::NotApplicable, |team| Cell::text(&**team)),
+                    person
+                        .team
+                        .as_ref()
+                        .map_or(Cell::NotApplicable, |(_, team)| Cell::text(&**team)),
                     sight.count(person.requests, scope.query("timeline", &[("--actor", name)])),
                     sight.count(person.denied, asked("denied")),
                     sight.count(person.sessions, scope.query("sessions", &[("--actor", name)])),
@@ -159,7 +178,7 @@ impl People {
 }
 
 impl Person {
-    fn add(&mut self, access: &Access, scope: &Scope) {
+    fn add(&mut self, access: &Access, at: Cursor, scope: &Scope) {
         let count = access.count();
         self.requests += count;
         if access.outcome == Some(Outcome::Denied) {
@@ -171,12 +190,14 @@ impl Person {
         }
         if let Some(agent) = access.user_agent.as_ref().filter(|agent| is_tool_of_people(agent)) {
             self.by_hand += count;
-            self.tools.add(Some(agent));
+            self.tools.add(Some(agent), at);
         }
-        self.team = access.actor.team.clone().or(self.team.take());
-        self.addresses.add(access.source_ip.as_ref());
-        self.credentials.add(access.credential_id.as_ref());
-        self.clusters.add(access.cluster.as_ref());
+        if let Some(team) = &access.actor.team {
+            self.hear_team((at, Arc::clone(team)));
+        }
+        self.addresses.add(access.source_ip.as_ref(), at);
+        self.credentials.add(access.credential_id.as_ref(), at);
+        self.clusters.add(access.cluster.as_ref(), at);
         if let Some(permission) = &access.permission {
             let name = permission.name();
             *of_key(&mut self.permissions, name, || "(others)".to_owned()) += count;
@@ -189,6 +210,35 @@ impl Person {
             *of_hour += count;
         }
         self.last = self.last.max(Some(access.last()));
+    }
+
+    fn hear_team(&mut self, team: (Cursor, Arc<str>)) {
+        if self.team.as_ref().is_none_or(|(last, _)| *last <= team.0) {
+            self.team = Some(team);
+        }
+    }
+
+    fn join(&mut self, other: Person) {
+        if let Some(team) = other.team {
+            self.hear_team(team);
+        }
+        self.requests += other.requests;
+        self.denied += other.denied;
+        self.sessions += other.sessions;
+        self.privileged += other.privileged;
+        self.by_hand += other.by_hand;
+        self.addresses.join(other.addresses);
+        self.credentials.join(other.credentials);
+        self.clusters.join(other.clusters);
+        self.tools.join(other.tools);
+        join(&mut self.permissions, other.permissions, |one, other| *one += other);
+        for day in other.days {
+            if self.days.len() < DAYS_MAX {
+                self.days.insert(day);
+            }
+        }
+        self.hours.iter_mut().zip(other.hours).for_each(|(one, other)| *one += other);
+        self.last = self.last.max(other.last);
     }
 
     /// The shortest span of hours that holds nine of ten requests, around the clock: `08–17`.

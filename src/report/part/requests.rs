@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{ROWS_MAX, of_key, people::is_break_glass};
+use super::{ROWS_MAX, has_room, join, of_key, people::is_break_glass};
 use crate::{
+    archive::Cursor,
     engine::{
         access::{Access, Outcome, SessionStep, kubectl_line},
         text::span,
         time::EventTime,
     },
     report::{
+        first::First,
         model::{Cell, Section, Sight, Table},
         names::Names,
         scope::Scope,
@@ -21,6 +23,9 @@ type SecretKey = (Arc<str>, Arc<str>);
 
 /// Who was refused what: actor, verb, resource, namespace.
 type DeniedKey = (Arc<str>, Arc<str>, Arc<str>, Arc<str>);
+
+/// Ends of sessions that are kept until their beginnings are shown: 10,000.
+const ENDS_MAX: usize = 10 * ROWS_MAX;
 
 #[derive(Debug, Default)]
 struct Reads {
@@ -36,20 +41,17 @@ pub(in crate::report) struct Requests {
     denied: BTreeMap<DeniedKey, Reads>,
     break_glass: BTreeMap<(Arc<str>, String), Reads>,
     impersonated: BTreeMap<(Arc<str>, Arc<str>), Reads>,
-    sessions: Vec<Access>,
-    sessions_left_out: u64,
-    ends: BTreeMap<[u8; 16], u64>,
-    changes: Vec<Access>,
-    changes_left_out: u64,
+    sessions: First<Access, ROWS_MAX>,
+    /// Of a session that is ended by a row of its own: which request it was, and how long it lasted.
+    ends: First<([u8; 16], u64), ENDS_MAX>,
+    changes: First<Access, ROWS_MAX>,
 }
 
 impl Requests {
-    pub(in crate::report) fn add(&mut self, access: &Access) {
+    pub(in crate::report) fn add(&mut self, access: &Access, at: Cursor) {
         if access.session == Some(SessionStep::End) {
-            if let Some(duration) = access.duration
-                && self.ends.len() < ROWS_MAX * 10
-            {
-                self.ends.insert(access.request, duration);
+            if let Some(duration) = access.duration {
+                self.ends.add(at, || (access.request, duration));
             }
             return;
         }
@@ -62,33 +64,53 @@ impl Requests {
             let name =
                 object.and_then(|object| object.name.clone()).unwrap_or_else(|| Arc::from("(all)"));
             let others = || (Arc::from("(others)"), none());
-            of_key(&mut self.secrets, (Arc::clone(&namespace), name), others).add(access, &actor);
+            of_key(&mut self.secrets, (Arc::clone(&namespace), name), others)
+                .add(access, &actor, at);
         }
         if access.outcome == Some(Outcome::Denied) {
             let verb = access.verb.clone().unwrap_or_else(none);
             let resource = object.map_or_else(none, |object| Arc::clone(&object.resource));
             let key = (Arc::clone(&actor), verb, resource, namespace);
             let others = || (Arc::from("(others)"), none(), none(), none());
-            of_key(&mut self.denied, key, others).add(access, &actor);
+            of_key(&mut self.denied, key, others).add(access, &actor, at);
         }
         if is_break_glass(access) {
             let permission =
                 access.permission.as_ref().map_or_else(String::new, ToString::to_string);
             let others = || (Arc::from("(others)"), String::new());
-            of_key(&mut self.break_glass, (Arc::clone(&actor), permission), others)
-                .add(access, &actor);
+            let key = (Arc::clone(&actor), permission);
+            of_key(&mut self.break_glass, key, others).add(access, &actor, at);
         }
         if let Some(caller) = &access.on_behalf_of {
             let others = || (Arc::from("(others)"), none());
             let key = (Arc::clone(caller), Arc::clone(&actor));
-            of_key(&mut self.impersonated, key, others).add(access, &actor);
+            of_key(&mut self.impersonated, key, others).add(access, &actor, at);
         }
         if access.session.is_some() {
-            keep(&mut self.sessions, &mut self.sessions_left_out, access);
+            self.sessions.add(at, || access.clone());
         }
         if is("permission_change") {
-            keep(&mut self.changes, &mut self.changes_left_out, access);
+            self.changes.add(at, || access.clone());
         }
+    }
+
+    /// Adds what others have.
+    pub(in crate::report) fn join(&mut self, others: Requests) {
+        join(&mut self.secrets, others.secrets, Reads::join);
+        join(&mut self.denied, others.denied, Reads::join);
+        join(&mut self.break_glass, others.break_glass, Reads::join);
+        join(&mut self.impersonated, others.impersonated, Reads::join);
+        self.sessions.join(others.sessions);
+        self.ends.join(others.ends);
+        self.changes.join(others.changes);
+    }
+
+    /// Whether the order in which rows came does not matter.
+    pub(in crate::report) fn has_room(&self) -> bool {
+        has_room(&self.secrets)
+            && has_room(&self.denied)
+            && has_room(&self.break_glass)
+            && has_room(&self.impersonated)
     }
 
     /// Which secrets were read, and by whom.
@@ -124,9 +146,10 @@ impl Requests {
     pub(in crate::report) fn sessions_section(&self, scope: &Scope, sight: Sight) -> Section {
         let columns = ["time", "who", "from", "outcome", "what", "command", "duration"];
         let mut table = Table::new(columns, sight.zero());
-        table.left_out = self.sessions_left_out;
-        for access in &self.sessions {
-            let duration = access.duration.or_else(|| self.ends.get(&access.request).copied());
+        table.left_out = self.sessions.left_out();
+        let ends: BTreeMap<[u8; 16], u64> = self.ends.iter().copied().collect();
+        for access in self.sessions.iter() {
+            let duration = access.duration.or_else(|| ends.get(&access.request).copied());
             let shown = |micros| Cell::text(span(std::time::Duration::from_micros(micros)));
             let command = access.detail.command.as_ref();
             table.push(
@@ -151,8 +174,8 @@ impl Requests {
     pub(in crate::report) fn changes_section(&self, scope: &Scope, sight: Sight) -> Section {
         let columns = ["time", "who", "from", "outcome", "what", "role", "given to", "body"];
         let mut table = Table::new(columns, sight.zero());
-        table.left_out = self.changes_left_out;
-        for access in &self.changes {
+        table.left_out = self.changes.left_out();
+        for access in self.changes.iter() {
             let detail = &access.detail;
             let role = detail.role.as_ref();
             let subjects = crate::engine::text::first_of(&detail.subjects, 5);
@@ -245,22 +268,20 @@ impl Requests {
 }
 
 impl Reads {
-    fn add(&mut self, access: &Access, actor: &Arc<str>) {
+    fn add(&mut self, access: &Access, actor: &Arc<str>, at: Cursor) {
         self.requests += access.count();
-        self.actors.add(Some(actor));
+        self.actors.add(Some(actor), at);
         self.last = self.last.max(Some(access.last()));
+    }
+
+    fn join(&mut self, other: Reads) {
+        self.requests += other.requests;
+        self.actors.join(other.actors);
+        self.last = self.last.max(other.last);
     }
 
     fn last_cell(&self, scope: &Scope) -> Cell {
         Cell::text(self.last.map_or_else(String::new, |last| scope.time(last)))
-    }
-}
-
-fn keep(list: &mut Vec<Access>, left_out: &mut u64, access: &Access) {
-    if list.len() < ROWS_MAX {
-        list.push(access.clone());
-    } else {
-        *left_out += 1;
     }
 }
 

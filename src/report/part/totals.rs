@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use super::{ROWS_MAX, of_key};
+use super::{ROWS_MAX, has_room, join, of_key};
 use crate::{
+    archive::Cursor,
     engine::{
         access::{Access, SessionStep},
         ledger::{Entry, EntryKind, Row},
@@ -15,6 +16,7 @@ use crate::{
         time::EventTime,
     },
     report::{
+        first::First,
         model::{Cell, Section, Sight, Table},
         names::Names,
         scope::Scope,
@@ -38,8 +40,7 @@ pub(in crate::report) struct Totals {
     pub(in crate::report) classes: BTreeMap<Arc<str>, OfClass>,
     pub(in crate::report) entries: BTreeMap<EntryKind, u64>,
     /// Entries that a reader of any report must see: starts, stops, gaps, rule sets, deletions.
-    pub(in crate::report) notable: Vec<Row>,
-    pub(in crate::report) notable_left_out: u64,
+    notable: First<Row, ROWS_MAX>,
     pub(in crate::report) rule_sets: BTreeSet<String>,
     pub(in crate::report) from_future: u64,
     pub(in crate::report) truncated: u64,
@@ -71,29 +72,31 @@ const DELAYS: [(&str, Duration); 4] = [
 ];
 
 impl Totals {
-    pub(in crate::report) fn add(&mut self, row: &Row) {
+    pub(in crate::report) fn add(&mut self, row: &Row, at: Cursor) {
         self.first_id = Some(self.first_id.map_or(row.id, |first| first.min(row.id)));
         self.last_id = self.last_id.max(row.id);
         match (row.access(), row.entry()) {
-            (Some(access), _) => self.add_access(row, access),
-            (None, Some(entry)) => self.add_entry(row, entry),
+            (Some(access), _) => self.add_access(row, access, at),
+            (None, Some(entry)) => self.add_entry(row, entry, at),
             _ => {}
         }
     }
 
-    fn add_access(&mut self, row: &Row, access: &Access) {
+    fn add_access(&mut self, row: &Row, access: &Access, at: Cursor) {
         if access.session == Some(SessionStep::End) {
             return;
         }
         self.accesses += 1;
         self.from_future += u64::from(access.from_future);
         self.truncated += u64::from(access.truncated);
-        self.rule_sets.insert(access.rule_set.to_string());
+        if !self.rule_sets.contains(&*access.rule_set) {
+            self.rule_sets.insert(access.rule_set.to_string());
+        }
         for class in &access.classes {
             let of_class = of_key(&mut self.classes, Arc::clone(class), || Arc::from("(others)"));
             of_class.rows += 1;
             of_class.requests += access.count();
-            of_class.actors.add(access.actor.id.as_ref());
+            of_class.actors.add(access.actor.id.as_ref(), at);
         }
         for ((_, has), filled) in FIELDS.iter().zip(&mut self.fields) {
             *filled += u64::from(has(access));
@@ -107,7 +110,7 @@ impl Totals {
         }
     }
 
-    fn add_entry(&mut self, row: &Row, entry: &Entry) {
+    fn add_entry(&mut self, row: &Row, entry: &Entry, at: Cursor) {
         *self.entries.entry(entry.kind).or_default() += 1;
         let is_notable = matches!(
             entry.kind,
@@ -120,11 +123,36 @@ impl Totals {
         if entry.kind == EntryKind::Rules {
             self.rule_sets.insert(entry.subject.clone());
         }
-        if is_notable && self.notable.len() < ROWS_MAX {
-            self.notable.push(row.clone());
-        } else {
-            self.notable_left_out += u64::from(is_notable);
+        if is_notable {
+            self.notable.add(at, || row.clone());
         }
+    }
+
+    /// Adds what others have.
+    pub(in crate::report) fn join(&mut self, others: Totals) {
+        self.first_id = self.first_id.into_iter().chain(others.first_id).min();
+        self.last_id = self.last_id.max(others.last_id);
+        self.accesses += others.accesses;
+        join(&mut self.classes, others.classes, |one, other| {
+            one.rows += other.rows;
+            one.requests += other.requests;
+            one.actors.join(other.actors);
+        });
+        join(&mut self.entries, others.entries, |one, other| *one += other);
+        self.notable.join(others.notable);
+        self.rule_sets.extend(others.rule_sets);
+        self.from_future += others.from_future;
+        self.truncated += others.truncated;
+        join(&mut self.levels, others.levels, |one, other| *one += other);
+        let pairs = self.fields.iter_mut().zip(others.fields);
+        pairs
+            .chain(self.delays.iter_mut().zip(others.delays))
+            .for_each(|(one, other)| *one += other);
+    }
+
+    /// Whether the order in which rows came does not matter.
+    pub(in crate::report) fn has_room(&self) -> bool {
+        has_room(&self.classes)
     }
 
     /// Accesses of a class.
@@ -193,8 +221,8 @@ impl Totals {
     /// Starts, stops, gaps, rule sets and deletions, in order.
     pub(in crate::report) fn notable_section(&self, scope: &Scope, sight: Sight) -> Section {
         let mut table = Table::new(["time", "what", "about", "by", "says"], sight.zero());
-        table.left_out = self.notable_left_out;
-        for row in &self.notable {
+        table.left_out = self.notable.left_out();
+        for row in self.notable.iter() {
             let Some(entry) = row.entry() else { continue };
             table.push(
                 ROWS_MAX,

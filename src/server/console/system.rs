@@ -16,7 +16,7 @@ use crate::{
     ask::{Mistake, Parameter},
     engine::{
         ledger::{EntryKind, Row, hex_of},
-        text::{one_line, span, thousands},
+        text::{first_of, one_line, span, thousands},
     },
 };
 
@@ -210,6 +210,9 @@ pub(in crate::server) async fn delivery(context: View, uri: Uri) -> Response {
     show(&page)
 }
 
+/// Months that are named as not counted.
+const MONTHS_NAMED: usize = 13;
+
 const LEDGER_PARAMETERS: &[Parameter] = &[Parameter::text("kind", "Entries of this kind.")];
 
 /// A month of the ledger.
@@ -228,6 +231,8 @@ struct LedgerPage {
     frame: Frame,
     months: Vec<MonthLine>,
     counts: Vec<(String, String)>,
+    /// Months of an earlier version, whose rows would have to be passed over.
+    uncounted: String,
     holes: Vec<String>,
     waiting: usize,
     kinds: Vec<(&'static str, Link, bool)>,
@@ -275,7 +280,7 @@ pub(in crate::server) async fn ledger(
     let answer = ask(&context, move |reader| {
         let (rows, is_cut) = last_rows(reader, &[Filter::Entries(kind)], range, ENTRIES_SHOWN)?;
         Ok(LedgerFound {
-            months: reader.status()?,
+            months: reader.heads(),
             holes: reader.holes(),
             waiting: reader.waiting().count(),
             rows,
@@ -285,12 +290,15 @@ pub(in crate::server) async fn ledger(
     .await;
     let found = answer.found;
     let mut counts: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
-    for (name, count) in found.months.iter().flat_map(|month| &month.rows) {
+    for (name, count) in found.months.iter().filter_map(|month| month.rows.as_ref()).flatten() {
         *counts.entry(name.clone()).or_default() += count;
     }
+    let uncounted = found.months.iter().filter(|month| month.rows.is_none());
+    let uncounted: Vec<&str> = uncounted.map(|month| month.month.as_str()).collect();
     let page = LedgerPage {
         months: found.months.iter().rev().map(month_line).collect(),
         counts: counts.into_iter().map(|(name, count)| (name, thousands(count))).collect(),
+        uncounted: first_of(&uncounted, MONTHS_NAMED),
         holes: found.holes,
         waiting: found.waiting,
         kinds: EntryKind::ALL

@@ -1,9 +1,16 @@
 //! Month files: written once, found by every question, kept as long as they should be.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc,
+    time::Duration,
+};
 
+use rusqlite::Connection;
 use tripline::{
-    archive::{Archive, ArchiveError, Cursor, Filter, Limits, Query, Reader},
+    archive::{
+        Archive, ArchiveError, Cursor, Filter, Limits, MonthStatus, Query, Reader, months,
+        verify::{Asked, verify},
+    },
     engine::{
         access::{Outcome, SessionStep},
         ledger::{Chain, Content, Row},
@@ -229,12 +236,58 @@ fn months_leave_by_age_and_size_and_rows_that_are_missing_are_named() {
 }
 
 #[test]
+fn counts_of_rows_are_those_that_a_loop_counts_and_months_of_earlier_versions_get_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = rows(1_000);
+    write(directory.path(), &rows[..900]);
+    let counted = |rows: &[Arc<Row>]| {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for row in rows {
+            let names: Vec<String> = match &row.content {
+                Content::Access(access) => access.classes.iter().map(ToString::to_string).collect(),
+                Content::Entry(entry) => vec![entry.kind.as_str().to_owned()],
+                Content::Usage(_) => vec!["usage".to_owned()],
+            };
+            for name in names {
+                *counts.entry(name).or_default() += 1;
+            }
+        }
+        counts
+    };
+    let all = |months: Vec<MonthStatus>| {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for (name, count) in months.into_iter().filter_map(|month| month.rows).flatten() {
+            *counts.entry(name).or_default() += count;
+        }
+        counts
+    };
+    let reader = || Reader::open(directory.path(), None).unwrap();
+    assert_eq!(reader().heads().len(), 2);
+    assert_eq!(all(reader().heads()), counted(&rows[..900]));
+    // As the version before wrote them.
+    for (_, path) in months(directory.path()).unwrap() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let file = Connection::open(path).unwrap();
+        file.execute_batch("DROP TABLE count; PRAGMA user_version = 2").unwrap();
+    }
+    assert!(reader().heads().iter().all(|month| month.rows.is_none()));
+    assert_eq!(all(reader().status().unwrap()), counted(&rows[..900]));
+    assert!(verify(&reader(), Asked::default()).is_sound());
+    // The month that is written has counts from now on.
+    write(directory.path(), &rows);
+    let has: Vec<bool> = reader().heads().iter().map(|month| month.rows.is_some()).collect();
+    assert_eq!(has, [false, true]);
+    assert_eq!(all(reader().status().unwrap()), counted(&rows));
+    assert!(verify(&reader(), Asked::default()).is_sound());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named_and_the_others_answer() {
     let directory = tempfile::tempdir().unwrap();
     let rows = rows(900);
     write(directory.path(), &rows);
-    std::fs::write(directory.path().join("2026-02.db"), "not a database, but long enough").unwrap();
-    std::fs::write(directory.path().join("notes.txt"), "ours to ignore").unwrap();
+    fs::write(directory.path().join("2026-02.db"), "not a database, but long enough").unwrap();
+    fs::write(directory.path().join("notes.txt"), "ours to ignore").unwrap();
     let reader = Reader::open(directory.path(), None).unwrap();
     assert_eq!(reader.problems().len(), 1);
     assert!(reader.problems()[0].to_string().contains("2026-02.db"), "{}", reader.problems()[0]);

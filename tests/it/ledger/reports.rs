@@ -1,7 +1,7 @@
 //! Reports: every number is what plain loops over the events say; a sample can be drawn again; frameworks are
 //! checked like rules.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tripline::{
     archive::{
@@ -10,14 +10,16 @@ use tripline::{
     },
     ask::{Params, coverage},
     engine::{
+        access::SessionStep,
         diagnostic::{Problems, SourceText},
         framework::{Framework, read_frameworks},
-        ledger::Row,
+        ledger::{Content, EntryKind, Row},
         time::EventTime,
     },
     report::{
-        Attested, Besides, Cell, ExceptionsThen, Report, RuleInForce, Scope, Section,
-        access_report, alerts_report, compliance_report, csv, html, json, permissions_section,
+        self, Attested, Besides, Cell, Counts, ExceptionsThen, Order, Report, RuleInForce, Scope,
+        Section, Tally, Verifies, Wanted, access_report, alerts_report, compliance_report, csv,
+        html, json, permissions_section,
         sample::{SampleOf, sample},
     },
 };
@@ -63,21 +65,36 @@ impl Kept {
     fn access(&self) -> Report {
         let (coverage, attested) = (self.coverage(), self.attested());
         let besides = (&self.exceptions(), self.permissions());
-        access_report(&self.reader, &self.scope, &coverage, &attested, besides, &mut |_| {})
-            .unwrap()
+        let tally = self.tally(Wanted::Access.counts());
+        access_report(&self.reader, &self.scope, &coverage, &attested, besides, &tally).unwrap()
     }
 
     fn alerts(&self) -> Report {
         let (coverage, attested, then) = (self.coverage(), self.attested(), self.exceptions());
-        alerts_report(&self.reader, &self.scope, &coverage, &attested, &then, &mut |_| {}).unwrap()
+        let tally = self.tally(Wanted::Alerts.counts());
+        alerts_report(&self.reader, &self.scope, &coverage, &attested, &then, &tally).unwrap()
+    }
+
+    /// All rows of the period, one after another in the order of time.
+    fn tally(&self, counts: Counts) -> Tally<'_> {
+        Tally::in_order(&self.reader, &self.scope, counts, &mut |_| {}).unwrap()
+    }
+
+    /// The report of just the same as a command makes it: added up while months are verified side by side.
+    fn made(&mut self, wanted: Wanted<'_>) -> Report {
+        let Kept { reader, scope, .. } = self;
+        let (author, now, verifies) = ("auditor", scope.period.to, Verifies::All);
+        let order = Order { wanted, scope, author, now, verifies, check: None };
+        report::make(reader, &order, &mut |_| {}).unwrap().report
     }
 
     fn compliance(&self, framework: &Framework, rules: &[RuleInForce]) -> Report {
         let (coverage, attested) = (self.coverage(), self.attested());
         let exceptions = &self.exceptions();
         let besides = Besides { rules, exceptions, permissions: self.permissions() };
+        let tally = self.tally(Counts { people: true, requests: false });
         let of = (framework, besides);
-        compliance_report(&self.reader, &self.scope, &coverage, &attested, of, &mut |_| {}).unwrap()
+        compliance_report(&self.reader, &self.scope, &coverage, &attested, of, &tally).unwrap()
     }
 
     fn exceptions(&self) -> ExceptionsThen {
@@ -134,8 +151,9 @@ fn code(event: &Seen) -> i64 {
 
 /// Every number of the access report against plain loops.
 pub(super) fn check(seed: u64, seen: &[Seen], rows: &[Arc<Row>]) -> usize {
-    let kept = Kept::new(rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
-    let report = kept.access();
+    let mut kept = Kept::new(rows, "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z");
+    let report = kept.made(Wanted::Access);
+    assert_eq!(said(&report), said(&kept.access()), "seed {seed}: in order");
     let recorded =
         requests(seen, |event| event.is_read() || event.is_session() || event.is_change());
 
@@ -187,6 +205,66 @@ pub(super) fn check(seed: u64, seen: &[Seen], rows: &[Arc<Row>]) -> usize {
     recorded.len()
 }
 
+/// What a report says, but for who made it and when.
+fn said(report: &Report) -> String {
+    let mut report = report.clone();
+    report.facts.retain(|(name, _)| *name != "Made");
+    format!("{report:#?}")
+}
+
+/// Rows over three months, many of them late, of more addresses, sessions and entries than a report has room for.
+fn many_rows() -> Vec<Arc<Row>> {
+    let mut number = 1_u64;
+    let mut next = |below: u64| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (number >> 33) % below
+    };
+    let month = Duration::from_secs(31 * 86_400);
+    let rows = (1..).zip(rows_from("2026-03-04T10:00:00Z", 6_000));
+    rows.map(|(id, row)| {
+        let mut row = (*row).clone();
+        row.id = id;
+        row.recorded = row.recorded.plus(month * u32::try_from(id / 2_500).unwrap());
+        let late =
+            row.recorded.as_event().minus(month * 2).plus(Duration::from_secs(next(5_000_000)));
+        match &mut row.content {
+            Content::Access(access) => {
+                access.at = late;
+                access.source_ip = Some(Arc::from(format!("10.0.{}.{}", next(256), next(256))));
+                access.credential_id = Some(Arc::from(format!("X509SHA256={}", next(1 << 30))));
+                access.actor.id = Some(Arc::from(format!("user-{}", next(2))));
+                access.actor.team =
+                    [None, Some(Arc::from(format!("team-{}", next(9))))][next(2) as usize].clone();
+                access.session =
+                    [None, Some(SessionStep::Start), Some(SessionStep::End)][next(3) as usize];
+                access.duration = Some(next(1_000_000));
+                access.request = [u8::try_from(next(250)).unwrap(); 16];
+                access.classes.push(Arc::from("permission_change"));
+            }
+            Content::Entry(entry) => {
+                entry.at = Some(late);
+                // Those that were made with these rows do not fit what is made of them.
+                entry.kind = [EntryKind::Gap, EntryKind::Comment][next(2) as usize];
+            }
+            Content::Usage(_) => {}
+        }
+        Arc::new(row)
+    })
+    .collect()
+}
+
+#[test]
+fn months_added_up_side_by_side_are_what_all_rows_are_one_after_another() {
+    let mut kept = Kept::new(&many_rows(), "2026-02-01T00:00:00Z", "2026-05-20T00:00:00Z");
+    assert_eq!(kept.reader.heads().len(), 3);
+    let report = kept.access();
+    let left_out = |id: &str| section(&report, id).tables[0].left_out;
+    assert!(left_out("sessions") > 0 && left_out("permission-changes") > 0);
+    assert!(said(&report).contains("1,000+"), "more credentials than are told apart");
+    assert_eq!(said(&kept.made(Wanted::Access)), said(&report));
+    assert_eq!(said(&kept.made(Wanted::Alerts)), said(&kept.alerts()));
+}
+
 #[test]
 fn a_sample_is_drawn_again_whoever_draws_it_and_whatever_is_added_later() {
     let rows = rows_from("2026-03-04T10:00:00Z", 400);
@@ -212,11 +290,7 @@ fn a_sample_is_drawn_again_whoever_draws_it_and_whatever_is_added_later() {
     };
     let mut population: Vec<&Arc<Row>> = rows
         .iter()
-        .filter(|row| {
-            row.access().is_some_and(|access| {
-                access.session != Some(tripline::engine::access::SessionStep::End)
-            })
-        })
+        .filter(|row| row.access().is_some_and(|access| access.session != Some(SessionStep::End)))
         .collect();
     population.sort_by_key(|row| number(row));
     let mut by_hand: Vec<u64> = population.iter().take(25).map(|row| row.id).collect();
@@ -295,7 +369,7 @@ fn evidence_for_a_framework_is_numbers_of_the_ledger() {
     let accesses: u64 = rows
         .iter()
         .filter_map(|row| row.access())
-        .filter(|access| access.session != Some(tripline::engine::access::SessionStep::End))
+        .filter(|access| access.session != Some(SessionStep::End))
         .map(tripline::engine::access::Access::count)
         .sum();
     let control = section(&report, "A.1");
@@ -412,7 +486,7 @@ fn exceptions_are_in_reports_with_how_often_they_were_used() {
         .collect();
     let mut naive: BTreeMap<&str, u64> = BTreeMap::new();
     for row in recording.rows.iter().filter_map(|row| row.entry()) {
-        if row.kind == tripline::engine::ledger::EntryKind::Exception {
+        if row.kind == EntryKind::Exception {
             *naive.entry(&row.subject).or_default() += row.count_of("uses");
         }
     }
