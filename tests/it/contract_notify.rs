@@ -43,6 +43,15 @@ const OVER_HTTP: [(&str, &str); 4] = [
 ];
 
 pub(crate) fn build_with(kind: &str, yaml: &str, printer: Printer) -> Arc<dyn Notifier> {
+    build_for(kind, yaml, printer, Some("https://tripline.example.org"))
+}
+
+fn build_for(
+    kind: &str,
+    yaml: &str,
+    printer: Printer,
+    external_url: Option<&str>,
+) -> Arc<dyn Notifier> {
     let source = SourceText::new("t.yaml", yaml.replace("SECRET", SECRET));
     let (nodes, problems) = (parse(&source).unwrap(), Problems::new());
     let section = Section::new(&source, &problems, &nodes[0], "");
@@ -55,7 +64,7 @@ pub(crate) fn build_with(kind: &str, yaml: &str, printer: Printer) -> Arc<dyn No
         SecretRef::File(path) => std::fs::read_to_string(path).map_err(|error| error.to_string()),
         SecretRef::Env(_) => Ok(SECRET.to_owned()),
     };
-    let external_url = Some("https://tripline.example.org".to_owned());
+    let external_url = external_url.map(str::to_owned);
     let context = BuildContext { secret: Arc::new(secret), external_url, printer };
     config.build(&context).unwrap()
 }
@@ -481,6 +490,54 @@ async fn slack_messages_stay_within_its_limits_whatever_an_attacker_writes() {
             let ours = known.fold(said, |rest, link| rest.replace(link, ""));
             assert!(!ours.contains('<'), "markup of others: {ours}");
         }
+    }
+}
+
+/// The values of all buttons and options of a message, in their order.
+fn values(message: &Value) -> Vec<String> {
+    let below: Vec<&Value> = match message {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(fields) => fields.values().collect(),
+        _ => Vec::new(),
+    };
+    let own = message["value"].as_str().map(str::to_owned);
+    own.into_iter().chain(below.into_iter().flat_map(values)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn slack_messages_have_buttons_where_a_click_is_heard() {
+    let http = FakeHttp::start().await;
+    let (kind, links) = OVER_HTTP[2];
+    let yaml = format!("{links}signing_secret: SECRET\n").replace("BASE", &http.base());
+    let said = async |notifier: &Arc<dyn Notifier>, alerts: Vec<Alert>| {
+        http.answer(slack_ok("1.1"));
+        assert_eq!(told(&notifier.notify(&notification(alerts)).await).0, "delivered");
+        let message = http.requests().pop().unwrap().json();
+        assert_eq!(slack_limits::violations(&message), Vec::<String>::new());
+        message
+    };
+    let heard = build(kind, &yaml);
+    let one = alert("eve", AlertState::Firing);
+    let name = format!("{}@{}", one.fingerprint, one.starts_at.rfc3339());
+    let of = |words: &[&str]| words.iter().map(|word| format!("{word} {name}")).collect::<Vec<_>>();
+    let verdicts = ["true_positive", "benign", "false_positive"];
+    let acts = ["acknowledge", "assign", "silence"];
+    let message = said(&heard, vec![one.clone()]).await;
+    assert_eq!(values(&message), of(&[&acts[..], &verdicts].concat()));
+    assert!(!message.to_string().contains("/act?act="), "no links beside buttons: {message}");
+    let over = said(&heard, vec![alert("eve", AlertState::Resolved)]).await;
+    assert_eq!(values(&over), of(&verdicts), "what is over can still be judged");
+    let both = said(&heard, vec![one.clone(), alert("bob", AlertState::Resolved)]).await;
+    assert_eq!(values(&both), of(&acts), "a menu beside what fires");
+    for (external_url, yaml) in [
+        (Some("http://127.0.0.1:9464"), yaml.clone()),
+        (None, yaml),
+        (Some("https://tripline.example.org"), links.replace("BASE", &http.base())),
+    ] {
+        let unheard = build_for(kind, &yaml, nowhere(), external_url);
+        let message = said(&unheard, vec![one.clone()]).await;
+        assert_eq!(values(&message), Vec::<String>::new(), "{external_url:?}");
+        assert_eq!(message.to_string().contains("/act?act="), external_url.is_some());
     }
 }
 
