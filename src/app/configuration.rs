@@ -427,7 +427,7 @@ fn check_buttons(root: &Section<'_>, http: &HttpSettings, receivers: &[ReceiverC
     let path_help = "Slack sends clicks to `<http.external_url>/slack/interactions`";
     match http.external_url.as_deref() {
         None => {
-            warn(format!("{path}: there are no buttons without `http.external_url`"), path_help)
+            warn(format!("{path}: there are no buttons without `http.external_url`"), path_help);
         }
         Some(url) if !notify::could_reach(url) => {
             warn(format!("{path}: there are no buttons, as Slack cannot reach {url}"), path_help);

@@ -69,7 +69,7 @@ route: {{receiver: slack, group_wait: 0s, group_interval: 1s}}
     hook.delete_slack_messages();
     producer.send("slack", read("user-c", "s"));
     let anew = eventually("the group is posted anew", || newest(&hook, POST, "user-c"));
-    assert_eq!(anew.body["thread_ts"], serde_json::Value::Null);
+    assert_eq!(anew.body["thread_ts"], Value::Null);
     let number = u32::try_from(hook.requests(POST).len()).unwrap() - 1;
     let end = eventually("the new message tells the end", || {
         let requests = hook.requests(UPDATE);
@@ -193,8 +193,12 @@ heartbeat: {{receiver: slack}}
     tripline.kill();
     tripline.configure(&config);
     tripline.start();
-    let shown = |path: &str| eventually(path, || get_json(&tripline.url(path)));
-    let acts = shown("/api/v1/alerts/acts");
+    // Until the state is there again, nothing is shown.
+    let shown = |path: &str, first: &str| {
+        let is_there = |answer: &Value| answer.pointer(first).is_some();
+        eventually(path, || get_json(&tripline.url(path)).filter(is_there))
+    };
+    let acts = shown("/api/v1/alerts/acts", "/alerts/0/deeds");
     let deeds = acts["alerts"][0]["deeds"].as_array().unwrap();
     let done: Vec<&str> = deeds.iter().map(|deed| deed["what"].as_str().unwrap()).collect();
     assert_eq!(done, ["acknowledge", "assign", "acknowledge"], "{acts}");
@@ -206,7 +210,7 @@ heartbeat: {{receiver: slack}}
         let address = deed["by"]["address"].as_str().unwrap();
         assert_eq!(address, "127.0.0.1 (Slack user U0ANNA)");
     }
-    let silences = shown("/api/v1/silences");
+    let silences = shown("/api/v1/silences", "/silences/0");
     assert_eq!(silences["silences"][0]["reason"], "our own test", "{silences}");
     assert_eq!(hook.violations(), Vec::<String>::new());
     for secret in [hook::SLACK_TOKEN, "the-signing-secret"] {
