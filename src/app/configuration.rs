@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    config::{ConfigDocument, DeadLetterSettings, General, Input, Public, SecretReader},
+    config::{
+        ConfigDocument, DeadLetterSettings, General, HttpSettings, Input, Public, SecretReader,
+    },
     engine::{
         diagnostic::{Diagnostic, Place, code},
         dispatch::{DispatchPlan, InhibitRule, Route},
@@ -13,7 +15,7 @@ use crate::{
     },
     kafka::Producer,
     notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
-    server::{Credentials, ServerSettings},
+    server::{CallSlack, Credentials, ServerSettings, Slack, SlackApp, SlackCall},
     source::{RecordReader, SOURCES, SourceConfig},
     store::{
         dead_letter::{DeadLetterFiles, DeadLetterSink},
@@ -95,6 +97,7 @@ impl Configuration {
             route.routes.splice(0..0, own);
         }
         let general = general?;
+        check_buttons(root, &general.http, &receivers);
         if let DeadLetterSettings::Topic(_) = &general.dead_letter
             && !sources.iter().any(|source| source.config.kafka().is_some())
         {
@@ -232,6 +235,26 @@ impl Configuration {
             health_is_public: http.public.contains(&Public::Health),
             metrics_are_public: http.public.contains(&Public::Metrics),
         })
+    }
+
+    /// The apps of Slack whose buttons are in messages.
+    pub fn build_slack(&self) -> Slack {
+        let read = self.secret_source();
+        let apps = notify::slack_apps(&self.receivers).map(|(_, app)| {
+            let signing_secret = app.signing_secret();
+            let (app, read) = (Arc::new(app), Arc::clone(&read));
+            let call: CallSlack = Arc::new(move |call| {
+                let (app, read) = (Arc::clone(&app), Arc::clone(&read));
+                Box::pin(async move {
+                    match call {
+                        SlackCall::Open { trigger, view } => app.open(&read, &trigger, &view).await,
+                        SlackCall::Answer { url, text } => app.answer(&read, &url, &text).await,
+                    }
+                })
+            });
+            SlackApp { signing_secret, call }
+        });
+        Slack::new(apps.collect(), read)
     }
 
     /// Builds all sources; nothing is connected yet.
@@ -381,6 +404,40 @@ fn takes_canary(source: &ConfiguredSource, settings: &CanarySettings) -> bool {
     let is_meant =
         settings.source.as_deref().is_none_or(|name| source.name.as_deref() == Some(name));
     is_meant && source.config.kafka().is_some()
+}
+
+/// Says what keeps buttons out of Slack's messages, or clicks on them from being heard.
+fn check_buttons(root: &Section<'_>, http: &HttpSettings, receivers: &[ReceiverConfig]) {
+    let users = http.auth.as_ref().map_or(0, |auth| auth.slack.len());
+    let mut apps = notify::slack_apps(receivers);
+    let Some((notifier, _)) = apps.next() else {
+        if users > 0 {
+            let title = "http.auth.slack: nothing in Slack can be clicked";
+            let warning = Diagnostic::warning(code::BUTTONS_UNHEARD, root.place_of("http"), title);
+            let help = "give the receiver with the bot token the `signing_secret` of its app";
+            root.report(warning.help(help));
+        }
+        return;
+    };
+    let path = format!("{}.signing_secret", notifier.path);
+    let warn = |title: String, help: &str| {
+        let warning = Diagnostic::warning(code::BUTTONS_UNHEARD, notifier.place.clone(), title);
+        root.report(warning.help(help));
+    };
+    let path_help = "Slack sends clicks to `<http.external_url>/slack/interactions`";
+    match http.external_url.as_deref() {
+        None => {
+            warn(format!("{path}: there are no buttons without `http.external_url`"), path_help);
+        }
+        Some(url) if !notify::could_reach(url) => {
+            warn(format!("{path}: there are no buttons, as Slack cannot reach {url}"), path_help);
+        }
+        Some(_) if users == 0 => {
+            let help = "say who may: `http.auth: {slack: [{id: U012AB3CD, name: anna, roles: [responder]}]}`";
+            warn(format!("{path}: whoever clicks a button is refused"), help);
+        }
+        Some(_) => {}
+    }
 }
 
 /// Reads `heartbeat:`; the route on which it goes.

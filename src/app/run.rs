@@ -151,6 +151,7 @@ async fn run_in(
         acts,
         desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
         events: Events::new(fetch_event(&configuration)),
+        slack: configuration.build_slack(),
     };
     tracing::info!(listen = web.listen, "serving metrics, health and API");
     let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));

@@ -70,6 +70,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("http.basic_auth.password_file", "none", "File with the password."),
     setting("http.auth.tokens", "none", "Bearer tokens, each with name and roles."),
     setting("http.auth.basic", "none", "Users with passwords and roles."),
+    setting(
+        "http.auth.slack",
+        "none",
+        "Users of Slack who may click buttons, with names and roles.",
+    ),
     setting("http.auth.proxy", "none", "A proxy that says who asks, known by address and secret."),
     setting("http.auth.certificates", "false", "Client certificates say who asks."),
     setting("http.auth.groups", "none", "What members of groups are: viewer, responder, auditor."),

@@ -139,7 +139,7 @@ impl NotifierConfig for AlertmanagerConfig {
         Ok(Arc::new(AlertmanagerNotifier {
             peers: self.peers.clone(),
             resend: self.resend,
-            client: self.http.build(context)?,
+            client: self.http.build(&context.secret)?,
             external_url: context.external_url.clone(),
         }))
     }

@@ -13,7 +13,7 @@ use reqwest::{
     redirect::Policy,
 };
 
-use super::{BuildContext, cannot_build};
+use super::{BuildContext, cannot_build, read};
 use crate::{
     engine::{
         diagnostic::{Diagnostic, code},
@@ -22,7 +22,7 @@ use crate::{
         yaml::{SecretRef, Section},
     },
     tls,
-    web::basic_auth,
+    web::{SecretSource, basic_auth},
 };
 
 /// Bytes of an answer that are read: 64 KiB. What follows is left.
@@ -38,6 +38,7 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// Settings that all notifiers over HTTP share.
+#[derive(Clone)]
 pub(super) struct HttpConfig {
     timeout: Duration,
     ca_file: Option<String>,
@@ -110,9 +111,9 @@ impl HttpConfig {
     }
 
     /// Reads secrets and certificates.
-    pub(super) fn build(&self, context: &BuildContext) -> Result<HttpClient, Box<Diagnostic>> {
+    pub(super) fn build(&self, secrets: &SecretSource) -> Result<HttpClient, Box<Diagnostic>> {
         let mut builder = self
-            .trusting(context)?
+            .trusting(secrets)?
             .timeout(self.timeout)
             .connect_timeout(self.timeout)
             .redirect(Policy::none())
@@ -121,12 +122,12 @@ impl HttpConfig {
             builder = builder.no_proxy();
         }
         if let Some(url) = &self.proxy_url {
-            let url = context.read(url, "proxy_url")?;
+            let url = read(secrets, url, "proxy_url")?;
             let proxy = reqwest::Proxy::all(url)
                 .map_err(|_| cannot_build("proxy_url", "it is not the URL of a proxy"))?;
             builder = builder.proxy(proxy);
         }
-        let headers = self.build_headers(context)?;
+        let headers = self.build_headers(secrets)?;
         let client = builder.build().map_err(|error| {
             cannot_build("http", &format!("no client can be made: {}", error.without_url()))
         })?;
@@ -134,19 +135,19 @@ impl HttpConfig {
     }
 
     /// A builder of clients that trust the authorities of `ca_file` too.
-    fn trusting(&self, context: &BuildContext) -> Result<ClientBuilder, Box<Diagnostic>> {
+    fn trusting(&self, secrets: &SecretSource) -> Result<ClientBuilder, Box<Diagnostic>> {
         let refuse = |why: String| cannot_build("ca_file", &why);
         let authorities = match &self.ca_file {
             None => Vec::new(),
             Some(path) => {
-                let pem = context.read(&SecretRef::File(path.clone()), "ca_file")?;
+                let pem = read(secrets, &SecretRef::File(path.clone()), "ca_file")?;
                 tls::certificates(pem.as_bytes()).map_err(refuse)?
             }
         };
         tls::http(authorities).map_err(refuse)
     }
 
-    fn build_headers(&self, context: &BuildContext) -> Result<HeaderMap, Box<Diagnostic>> {
+    fn build_headers(&self, secrets: &SecretSource) -> Result<HeaderMap, Box<Diagnostic>> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             if let (Ok(name), Ok(value)) =
@@ -157,12 +158,12 @@ impl HttpConfig {
         }
         let authorization = if let Some((user, password)) = &self.basic {
             use base64::Engine as _;
-            let password = context.read(password, "basic_auth.password")?;
+            let password = read(secrets, password, "basic_auth.password")?;
             let encoded =
                 base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
             Some(format!("Basic {encoded}"))
         } else if let Some(token) = &self.bearer {
-            Some(format!("Bearer {}", context.read(token, "bearer_token")?))
+            Some(format!("Bearer {}", read(secrets, token, "bearer_token")?))
         } else {
             None
         };

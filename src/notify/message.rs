@@ -9,6 +9,7 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::engine::{
+    act::AlertName,
     alert::{Alert, AlertState, Evidence, MISSING},
     dispatch::{Notification, NotifyReason},
     rule::Severity,
@@ -135,12 +136,16 @@ pub(super) fn page_of(external_url: &str, alert: &Alert) -> String {
     format!("{external_url}/alerts/{}/{}", alert.fingerprint, alert.starts_at.rfc3339())
 }
 
+/// What an episode of an alert is called in acts: `FINGERPRINT@START`.
+pub(super) fn name_of(alert: &Alert) -> AlertName {
+    AlertName { fingerprint: alert.fingerprint, starts_at: Some(alert.starts_at) }
+}
+
 /// The form of an act on one episode of an alert; it leads back to the alert's page.
 pub(super) fn form_of(external_url: &str, act: &str, alert: &Alert) -> String {
     let (fingerprint, start) = (alert.fingerprint, alert.starts_at.rfc3339());
-    format!(
-        "{external_url}/act?act={act}&alert={fingerprint}@{start}&back=/alerts/{fingerprint}/{start}"
-    )
+    let name = name_of(alert);
+    format!("{external_url}/act?act={act}&alert={name}&back=/alerts/{fingerprint}/{start}")
 }
 
 /// Only these become links. Rule files are reviewed, but templates may put event data into a URL.

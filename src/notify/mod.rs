@@ -19,6 +19,8 @@ mod quiet;
 mod receivers;
 mod route;
 mod slack;
+mod slack_app;
+mod slack_buttons;
 mod slack_words;
 mod smtp;
 mod stdout;
@@ -41,8 +43,11 @@ use discreet::Discreet;
 
 pub use json::alert_line;
 pub use quiet::parse_inhibit_rules;
-pub use receivers::{ReceiverConfig, ReceiverNotifier, Receivers, build, parse_receivers, plan};
+pub use receivers::{
+    ReceiverConfig, ReceiverNotifier, Receivers, build, parse_receivers, plan, slack_apps,
+};
 pub use route::parse_route;
+pub use slack_app::{SlackApp, could_reach};
 pub use stdout::{Printer, print_to_stdout};
 
 /// Every kind of notifier that this binary knows, sorted by name.
@@ -93,6 +98,10 @@ pub trait NotifierConfig: Send + Sync {
     /// Further files that decide how it is built: certificates that it opens itself.
     fn files(&self) -> Vec<String> {
         Vec::new()
+    }
+    /// The app of Slack that hears what people click in its messages, if it is to have buttons.
+    fn slack_app(&self) -> Option<SlackApp> {
+        None
     }
     /// Makes the notifier, again whenever its secrets or files have changed. Others call
     /// [`NotifierConfig::build`].
@@ -173,8 +182,13 @@ pub struct BuildContext {
 impl BuildContext {
     /// Reads what a key refers to.
     fn read(&self, secret: &SecretRef, key: &str) -> Result<String, Box<Diagnostic>> {
-        (self.secret)(secret).map_err(|why| cannot_build(key, &why))
+        read(&self.secret, secret, key)
     }
+}
+
+/// Reads what a key refers to.
+fn read(secrets: &SecretSource, secret: &SecretRef, key: &str) -> Result<String, Box<Diagnostic>> {
+    secrets(secret).map_err(|why| cannot_build(key, &why))
 }
 
 /// Reads `time_zone`; UTC if there is none.

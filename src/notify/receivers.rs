@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, fresh::Fresh};
+use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, SlackApp, fresh::Fresh};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, code},
     dispatch::{DispatchPlan, NotifierPlan, ReceiverPlan, Route},
@@ -133,6 +133,14 @@ fn parse_notifiers(receiver: &Section<'_>) -> Vec<ReceiverNotifier> {
         }
     }
     notifiers
+}
+
+/// The apps of Slack that are to have buttons, each with its notifier.
+pub fn slack_apps(
+    receivers: &[ReceiverConfig],
+) -> impl Iterator<Item = (&ReceiverNotifier, SlackApp)> {
+    let notifiers = receivers.iter().flat_map(|receiver| &receiver.notifiers);
+    notifiers.filter_map(|notifier| Some((notifier, notifier.config.slack_app()?)))
 }
 
 /// What the dispatcher works from.

@@ -5,6 +5,9 @@
 //! group's receipt. If the configuration names another channel by now, or the message cannot be changed
 //! any more, it is said anew. Slack takes about one message a second for a channel, and says with 429 how
 //! long to wait; what its words for errors mean stands in `slack_words`. Whatever comes from events is escaped: `<!channel>` in a user agent pings nobody.
+//!
+//! Messages have buttons (`slack_buttons`) where a click can be heard: with a bot token, whose app has a
+//! `signing_secret`, and an `http.external_url` that is not of this machine alone. Elsewhere they have links.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +19,8 @@ use super::{
     http::{self, Answer, HttpClient, HttpConfig, UrlConfig},
     message::{AlertText, digest, form_of, headline, page_of},
     parse_zone,
+    slack_app::{SlackApp, could_reach},
+    slack_buttons,
     slack_words::{Meaning, meaning},
 };
 use crate::engine::{
@@ -53,14 +58,21 @@ struct SlackConfig {
 
 enum WayConfig {
     Webhook(UrlConfig),
-    Bot { token: SecretRef, channel: String, api_url: String },
+    Bot { token: SecretRef, channel: String, api_url: String, signing_secret: Option<SecretRef> },
 }
 
 struct SlackNotifier {
     way: Way,
     client: HttpClient,
     zone: TimeZone,
+    links: Links,
+}
+
+/// What a message leads to.
+struct Links {
     external_url: Option<String>,
+    /// Somebody hears what is clicked.
+    has_buttons: bool,
 }
 
 enum Way {
@@ -87,6 +99,7 @@ impl NotifierKind for Slack {
         let channel = section.string("channel");
         let api_url =
             section.string("api_url").unwrap_or_else(|| "https://slack.com/api".to_owned());
+        let signing_secret = section.secret("signing_secret");
         let http = HttpConfig::parse(section);
         let zone = parse_zone(section);
         let way = match (url, token) {
@@ -96,7 +109,15 @@ impl NotifierKind for Slack {
                 section.report(problem.help("keep one; a bot token can edit its messages"));
                 return None;
             }
-            (Some(url), None) => WayConfig::Webhook(url),
+            (Some(url), None) => {
+                if signing_secret.is_some() {
+                    let title =
+                        format!("{} of an incoming webhook", section.path_of("signing_secret"));
+                    let help = "buttons need `bot_token` and `channel` in place of `url`";
+                    section.invalid("signing_secret", title, help);
+                }
+                WayConfig::Webhook(url)
+            }
             (None, Some(token)) => {
                 let Some(channel) = channel else {
                     section
@@ -111,7 +132,7 @@ impl NotifierKind for Slack {
                     );
                     return None;
                 }
-                WayConfig::Bot { token, channel, api_url }
+                WayConfig::Bot { token, channel, api_url, signing_secret }
             }
             (None, None) => {
                 section.missing(
@@ -140,17 +161,30 @@ impl NotifierConfig for SlackConfig {
 
     fn secrets(&self) -> Vec<SecretRef> {
         let mut secrets = self.http.secrets();
-        secrets.push(match &self.way {
-            WayConfig::Webhook(url) => url.secret(),
-            WayConfig::Bot { token, .. } => token.clone(),
-        });
+        match &self.way {
+            WayConfig::Webhook(url) => secrets.push(url.secret()),
+            WayConfig::Bot { token, signing_secret, .. } => {
+                secrets.push(token.clone());
+                secrets.extend(signing_secret.clone());
+            }
+        }
         secrets
+    }
+
+    fn slack_app(&self) -> Option<SlackApp> {
+        let WayConfig::Bot { token, api_url, signing_secret, .. } = &self.way else { return None };
+        Some(SlackApp {
+            signing_secret: signing_secret.clone()?,
+            token: token.clone(),
+            api_url: api_url.clone(),
+            http: self.http.clone(),
+        })
     }
 
     fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let way = match &self.way {
             WayConfig::Webhook(url) => Way::Webhook(url.build(context)?),
-            WayConfig::Bot { token, channel, api_url } => {
+            WayConfig::Bot { token, channel, api_url, .. } => {
                 let method = |name: &str| {
                     reqwest::Url::parse(&format!("{}/{name}", api_url.trim_end_matches('/')))
                         .map_err(|_| cannot_build("api_url", "it is not a URL"))
@@ -165,9 +199,13 @@ impl NotifierConfig for SlackConfig {
         };
         Ok(Arc::new(SlackNotifier {
             way,
-            client: self.http.build(context)?,
+            client: self.http.build(&context.secret)?,
             zone: self.zone.clone(),
-            external_url: context.external_url.clone(),
+            links: Links {
+                has_buttons: self.slack_app().is_some()
+                    && context.external_url.as_deref().is_some_and(could_reach),
+                external_url: context.external_url.clone(),
+            },
         }))
     }
 }
@@ -175,7 +213,7 @@ impl NotifierConfig for SlackConfig {
 impl Notifier for SlackNotifier {
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
-            let message = message(notification, &self.zone, self.external_url.as_deref());
+            let message = message(notification, &self.zone, &self.links);
             match &self.way {
                 Way::Webhook(url) => {
                     let body = serde_json::to_vec(&message).expect("a message is plain text");
@@ -328,7 +366,7 @@ impl Bot<'_> {
 }
 
 /// The message: fallback text and blocks, within all of Slack's limits; or the text alone.
-fn message(notification: &Notification, zone: &TimeZone, external_url: Option<&str>) -> Value {
+fn message(notification: &Notification, zone: &TimeZone, links: &Links) -> Value {
     let shown_max = match notification.form {
         Form::Full => ALERTS_SHOWN_MAX,
         Form::Short => ALERTS_SHOWN_SHORT,
@@ -357,7 +395,14 @@ fn message(notification: &Notification, zone: &TimeZone, external_url: Option<&s
         }
         room -= length;
         shown += 1;
-        blocks.push(mrkdwn(&section));
+        let mut block = mrkdwn(&section);
+        if let Some(fields) = block.as_object_mut()
+            && links.has_buttons
+            && notification.alerts.len() > 1
+        {
+            fields.extend(slack_buttons::menu(alert).map(|menu| ("accessory".to_owned(), menu)));
+        }
+        blocks.push(block);
     }
     if shown < notification.alerts.len() || notification.truncated_count > 0 {
         let lines: Vec<String> =
@@ -365,23 +410,28 @@ fn message(notification: &Notification, zone: &TimeZone, external_url: Option<&s
         blocks.push(json!({"type": "divider"}));
         blocks.push(mrkdwn(&text::cut(&lines.join("\n"), SECTION_CHARACTERS_MAX)));
     }
-    if let Some(url) = external_url {
+    if let Some(url) = &links.external_url {
         let text = match notification.alerts.as_slice() {
-            [alert] => links_of(url, alert).join(" · "),
+            [alert] => links_of(url, alert, links.has_buttons).join(" · "),
             _ => format!("<{url}/alerts|Open the alerts>"),
         };
         let element = json!({"type": "mrkdwn", "text": text});
         blocks.push(json!({"type": "context", "elements": [element]}));
     }
+    if let [alert] = notification.alerts.as_slice()
+        && links.has_buttons
+    {
+        blocks.push(slack_buttons::row(alert));
+    }
     json!({"text": escape(&headline, SECTION_CHARACTERS_MAX), "blocks": blocks})
 }
 
-/// The pages of an alert that a reader may want: itself, and while it fires the forms of the two acts that cannot wait.
-/// They are links and no buttons: Slack reports a click on a button to the app that made it, and marks it with a warning
-/// if nobody answers there. A link opens a form that does nothing until somebody who may act sends it.
-fn links_of(url: &str, alert: &Alert) -> Vec<String> {
+/// The pages of an alert that a reader may want: itself, and while it fires the forms of the two acts that cannot wait,
+/// if there are no buttons for them. A link opens a form that does nothing until somebody who may act sends it. Slack
+/// would report a click on a button to the app that made it, and mark it with a warning if nobody answers there.
+fn links_of(url: &str, alert: &Alert, has_buttons: bool) -> Vec<String> {
     let mut links = vec![format!("<{}|Open the alert>", page_of(url, alert))];
-    if alert.state == AlertState::Firing {
+    if alert.state == AlertState::Firing && !has_buttons {
         for (act, word) in [("acknowledge", "Acknowledge"), ("silence", "Silence")] {
             links.push(format!("<{}|{word}>", form_of(url, act, alert).replace('&', "&amp;")));
         }

@@ -83,7 +83,7 @@ impl NotifierConfig for WebhookConfig {
         };
         Ok(Arc::new(WebhookNotifier {
             url: self.url.build(context)?,
-            client: self.http.build(context)?,
+            client: self.http.build(&context.secret)?,
             key,
             external_url: context.external_url.clone(),
         }))

@@ -22,6 +22,7 @@ use crate::engine::{
     act::{Act, Acted, Answer, DeedKind, Person, Refused, What, preview},
     alert::Fingerprint,
 };
+pub(super) use read::matchers as read_matchers;
 use read::{Body, NewSilenceBody, PreviewBody, ResolveBody};
 
 /// How long an act may wait for its checkpoint: 30 s.

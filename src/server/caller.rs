@@ -34,6 +34,8 @@ words! {
         Certificate = "certificate",
         /// A browser that logged in.
         Session = "session",
+        /// A button in Slack, which says who clicked, and signs it.
+        Slack = "slack",
     }
 }
 

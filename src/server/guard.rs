@@ -40,6 +40,9 @@ const ROOM_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of a request's body: 64 KiB, room for an act on 1,000 alerts. A larger one is answered with 413.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes of what Slack says of a click: 256 KiB. The whole message is in it, each character in up to 16 bytes.
+const SIGNED_BYTES_MAX: usize = 256 << 10;
+
 /// How long the body of a request may take: 10 s.
 const BODY_WAIT: Duration = Duration::from_secs(10);
 
@@ -95,7 +98,7 @@ impl Guard {
             self.metrics.refused(NAME, Refusal::Forged);
         }
         let is_public = match needs {
-            Needs::Nothing => true,
+            Needs::Nothing | Needs::Signature => true,
             Needs::Health => self.health_is_public,
             Needs::Metrics => self.metrics_are_public,
             Needs::Right(_) => false,
@@ -280,12 +283,16 @@ pub(super) async fn guard(
         return guard.refuse(request, *refused).await;
     };
     let (mut head, body) = request.into_parts();
-    let body = match collect(body, BODY_BYTES_MAX, BODY_WAIT).await {
+    let bytes_max = match needs {
+        Needs::Signature => SIGNED_BYTES_MAX,
+        _ => BODY_BYTES_MAX,
+    };
+    let body = match collect(body, bytes_max, BODY_WAIT).await {
         Ok(body) => body,
         Err(error) => return unread(error),
     };
     if let Some(caller) = &caller
-        && needs != Needs::Nothing
+        && !matches!(needs, Needs::Nothing | Needs::Signature)
         && !matches!(head.method, Method::GET | Method::HEAD)
         && !is_own_form(caller, &head.headers, &body)
     {
@@ -308,7 +315,7 @@ fn is_own_form(caller: &Caller, headers: &HeaderMap, body: &[u8]) -> bool {
     let needs_token = match caller.way {
         Way::Token => false,
         Way::Session => true,
-        Way::Local | Way::Basic | Way::Proxy | Way::Certificate => is_form(headers),
+        Way::Local | Way::Basic | Way::Proxy | Way::Certificate | Way::Slack => is_form(headers),
     };
     let in_header = headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok());
     let given = in_header.map(str::to_owned).or_else(|| field(body, "token"));

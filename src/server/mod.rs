@@ -26,6 +26,7 @@ mod reports;
 mod route;
 mod routes;
 mod row;
+mod slack;
 mod status;
 mod stream;
 
@@ -58,6 +59,7 @@ pub use caller::{Caller, Right, Role, Way};
 pub use desk::Desk;
 pub use door::Credentials;
 pub use events::{Events, FetchEvent};
+pub use slack::{CallSlack, Slack, SlackAnswer, SlackApp, SlackCall};
 pub use status::{Component, FileTests, Health, RuleTests, Status};
 
 /// Name of this server in metrics.
@@ -92,6 +94,8 @@ pub struct ServerContext {
     pub desk: Desk,
     /// Fetches events again.
     pub events: Events,
+    /// The apps of Slack whose buttons are in messages.
+    pub slack: Slack,
 }
 
 /// Whom it answers.
@@ -315,6 +319,7 @@ mod tests {
             acts,
             desk,
             events: Events::none(),
+            slack: Slack::none(),
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, context, settings(&access), stop.clone()));

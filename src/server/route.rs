@@ -14,6 +14,8 @@ pub(super) enum Needs {
     Health,
     /// The same, for metrics.
     Metrics,
+    /// A signature of Slack, which is over the body, so that what answers looks at it.
+    Signature,
     /// Somebody with this right.
     Right(Right),
 }

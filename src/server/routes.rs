@@ -8,7 +8,7 @@ use super::{
     caller::Right,
     console, document, health, ledger, login, metrics, permissions, reload, reports,
     route::{Answers, Document, Method, Needs, Route},
-    stream,
+    slack, stream,
 };
 use crate::ask::{self, Parameter, QuestionKind};
 
@@ -100,6 +100,7 @@ pub(super) const ROUTES: &[Route] = &[
     form_of("/silences", ACT, || post(console::silences::send)),
     page_of("/silences/new", ACT, || get(console::silences::form)),
     form_of("/silences/end", ACT, || post(console::silences::end)),
+    form_of("/slack/interactions", Needs::Signature, || post(slack::receive)),
     page_of("/sources", SEE_ALERTS, || get(console::system::sources)),
     page_of("/delivery", SEE_ALERTS, || get(console::system::delivery)),
     page_of("/ledger", SEE_ALERTS, || get(console::system::ledger)),

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::{news::News, row::Episode};
 use crate::engine::{
-    act::{self, ActNews, Acts, EpisodeKey, Silence, SilenceId},
+    act::{self, ActNews, Acts, AlertName, EpisodeKey, Silence, SilenceId},
     alert::{Alert, AlertState, Fingerprint},
     dispatch::ReceiverState,
     record::{PartitionName, Position},
@@ -289,6 +289,16 @@ impl Status {
     /// What people did about one episode of an alert.
     pub fn acts_of(&self, key: EpisodeKey) -> Option<Arc<act::Episode>> {
         self.read().episodes.get(&key).cloned()
+    }
+
+    /// The episode that somebody names.
+    pub fn episode(&self, name: AlertName) -> Option<Arc<act::Episode>> {
+        match name.starts_at {
+            Some(starts_at) => {
+                self.acts_of(EpisodeKey { fingerprint: name.fingerprint, starts_at })
+            }
+            None => self.acts(name.fingerprint),
+        }
     }
 
     /// All episodes that are remembered. Cost: a pointer each, for a moment under the lock.

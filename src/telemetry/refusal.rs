@@ -21,6 +21,8 @@ words! {
         Tries = "tries",
         /// A header that only a proxy may send came from elsewhere; it was dropped.
         Forged = "forged",
+        /// What Slack said of a click was sent a second time.
+        Replayed = "replayed",
         /// The operating system gave no connection: too many open files, say.
         System = "system",
     }

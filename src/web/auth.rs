@@ -64,6 +64,17 @@ pub struct UserConfig {
     pub roles: Vec<Role>,
 }
 
+/// Somebody who acts by buttons in Slack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlackUserConfig {
+    /// Slack's id of the user: `U012AB3CD`.
+    pub id: String,
+    /// The name, as entries of the ledger have it.
+    pub name: String,
+    /// What they are.
+    pub roles: Vec<Role>,
+}
+
 /// A proxy that knows who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyConfig {
@@ -86,6 +97,8 @@ pub struct AuthConfig {
     pub tokens: Vec<TokenConfig>,
     /// Users with passwords.
     pub users: Vec<UserConfig>,
+    /// Users of Slack.
+    pub slack: Vec<SlackUserConfig>,
     /// A proxy that is trusted.
     pub proxy: Option<ProxyConfig>,
     /// Client certificates say who asks: the name is their common name, groups are their organizations.
@@ -101,6 +114,7 @@ impl AuthConfig {
         let config = AuthConfig {
             tokens: section.sections("tokens").into_iter().filter_map(token).collect(),
             users: section.sections("basic").into_iter().filter_map(user).collect(),
+            slack: section.sections("slack").into_iter().filter_map(slack_user).collect(),
             proxy: section.section("proxy").and_then(proxy),
             has_certificates: section.boolean("certificates").unwrap_or(false),
             groups: section.section("groups").map(groups).unwrap_or_default(),
@@ -120,22 +134,21 @@ impl AuthConfig {
             let help = "add `tokens`, `basic`, `proxy` or `certificates`";
             section.invalid("tokens", format!("{} lets nobody in", section.path()), help);
         }
-        let mut names: Vec<&str> = config.names().collect();
-        names.sort_unstable();
-        let twice = names.windows(2).find_map(|pair| match pair {
-            [one, other] if one == other => Some(*one),
-            _ => None,
-        });
-        if let Some(name) = twice {
+        if let Some(name) = first_twice(config.names()) {
             let title = format!("two have the name `{name}`");
             section.invalid("tokens", title, "entries of the ledger tell people apart by it");
+        }
+        let ids = config.slack.iter().map(|user| user.id.as_str());
+        if let Some(id) = first_twice(ids) {
+            let title = format!("the user `{id}` of Slack is there twice");
+            section.invalid("slack", title, "keep one, with all of its roles");
         }
         config.weaknesses(&section, is_exposed);
         section.finish();
         config
     }
 
-    /// Names that are given here.
+    /// Names that are given here. Who is known by Slack may be known by another way, too.
     fn names(&self) -> impl Iterator<Item = &str> {
         let tokens = self.tokens.iter().map(|token| token.name.as_str());
         tokens.chain(self.users.iter().map(|user| user.username.as_str()))
@@ -190,6 +203,16 @@ impl AuthConfig {
         roles.dedup();
         roles
     }
+}
+
+/// The first in order that is there twice.
+fn first_twice<'a>(texts: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut texts: Vec<&str> = texts.collect();
+    texts.sort_unstable();
+    texts.windows(2).find_map(|pair| match pair {
+        [one, other] if one == other => Some(*one),
+        _ => None,
+    })
 }
 
 /// Reads a list of roles; without one, somebody could do nothing at all.
@@ -258,6 +281,23 @@ fn user(section: Section<'_>) -> Option<UserConfig> {
     let roles = roles(&section, "roles");
     section.finish();
     Some(UserConfig { username: username?, password: password?, roles })
+}
+
+fn slack_user(section: Section<'_>) -> Option<SlackUserConfig> {
+    let help = "Slack's id of the user: it is in their profile, behind the three dots";
+    let id = section.required_string("id", help);
+    let is_id = |id: &String| {
+        id.starts_with(['U', 'W'])
+            && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    };
+    if id.as_ref().is_some_and(|id| !is_id(id)) {
+        let title = format!("{} is no id of a user", section.path_of("id"));
+        section.invalid("id", title, "such as U012AB3CD: Slack shows it in the profile of a user");
+    }
+    let name = section.required_string("name", "who it is, as entries of the ledger say it");
+    let roles = roles(&section, "roles");
+    section.finish();
+    Some(SlackUserConfig { id: id?, name: name?, roles })
 }
 
 fn proxy(section: Section<'_>) -> Option<ProxyConfig> {

@@ -16,7 +16,8 @@ mod subject;
 
 pub use access::{Access, AccessConfig, basic_auth};
 pub use auth::{
-    AuthConfig, ProxyConfig, Role, TOKEN_BYTES_MIN, TokenConfig, TokenSecret, UserConfig,
+    AuthConfig, ProxyConfig, Role, SlackUserConfig, TOKEN_BYTES_MIN, TokenConfig, TokenSecret,
+    UserConfig,
 };
 pub use body::{BodyError, collect, discard};
 pub use certificate::{Certificate, CertificateConfig};

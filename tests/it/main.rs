@@ -54,6 +54,7 @@ mod rule_pack;
 mod rules;
 mod running;
 mod sim;
+mod slack;
 #[path = "../e2e/harness/slack.rs"]
 mod slack_limits;
 mod straight;

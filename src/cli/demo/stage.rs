@@ -38,7 +38,8 @@ use crate::{
     kafka::{Connection, EmbeddedKafka, read_record},
     notify::{self, BuildContext, Printer, Receivers},
     server::{
-        self, ActRequest, Desk, Events, FetchEvent, Health, ServerContext, ServerSettings, Status,
+        self, ActRequest, Desk, Events, FetchEvent, Health, ServerContext, ServerSettings, Slack,
+        Status,
     },
     source::kafka::{KafkaSettings, KafkaSource},
     store::{dead_letter::DeadLetterFiles, sqlite::SqliteStore},
@@ -326,7 +327,8 @@ fn serve(
                 let address = listener.local_addr()?;
                 // Nobody reloads the demo's rules: the channel is closed.
                 let (reload, _) = mpsc::channel(1);
-                let context = ServerContext { status, metrics, reload, acts, desk, events };
+                let slack = Slack::none();
+                let context = ServerContext { status, metrics, reload, acts, desk, events, slack };
                 let settings = ServerSettings::open();
                 runtime.spawn(server::serve(listener, context, settings, stop.clone()));
                 return Ok(address);

@@ -29,7 +29,7 @@ pub use ledger::{ActEntry, ActEntryKind};
 pub use preview::{Hidden, Preview, preview};
 pub use silence::{NewSilence, Silence, SilenceId, SilencePhase};
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,29 @@ pub struct AlertName {
     pub fingerprint: Fingerprint,
     /// When the episode began. `None`: the one that fires, else the latest.
     pub starts_at: Option<EventTime>,
+}
+
+impl fmt::Display for AlertName {
+    /// `FINGERPRINT@START`, or the fingerprint alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.starts_at {
+            Some(starts_at) => write!(f, "{}@{}", self.fingerprint, starts_at.rfc3339()),
+            None => write!(f, "{}", self.fingerprint),
+        }
+    }
+}
+
+impl FromStr for AlertName {
+    type Err = ();
+
+    /// As it is shown.
+    fn from_str(text: &str) -> Result<AlertName, ()> {
+        let Some((fingerprint, start)) = text.split_once('@') else {
+            return Ok(AlertName { fingerprint: text.parse()?, starts_at: None });
+        };
+        let starts_at = Some(EventTime::parse(start).ok_or(())?);
+        Ok(AlertName { fingerprint: fingerprint.parse()?, starts_at })
+    }
 }
 
 /// Identity of an act: a hash of what its author chose.

@@ -198,6 +198,9 @@ codes! {
     WEAK_DOOR = "C023", "the door is weak",
         "Who may ask over HTTP is configured, but others could get in, or overhear how: passwords \
          without TLS, a proxy that may be anywhere, a token that can be guessed.";
+    BUTTONS_UNHEARD = "C024", "buttons in Slack do nothing",
+        "Slack's messages are to have buttons, but a click could not be heard, or nobody may act by one: the \
+         app's signing secret, a URL that Slack can reach, and users of Slack belong together.";
     KAFKA_IMPOSSIBLE = "C030", "Kafka source cannot be made",
         "The Kafka client refuses these settings.";
     NOT_TAKEN_OVER = "C031", "stream cannot be taken over",

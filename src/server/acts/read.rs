@@ -243,7 +243,7 @@ impl EndBody {
 }
 
 /// Matchers as Alertmanager writes them.
-pub(super) fn matchers(texts: &[String]) -> Result<Vec<Matcher>, Problem> {
+pub(in crate::server) fn matchers(texts: &[String]) -> Result<Vec<Matcher>, Problem> {
     let read = |text: &String| {
         Matcher::parse(text)
             .map_err(|error| bad(error.to_string(), "write `label=\"value\"`, or `!=`, `=~`, `!~`"))

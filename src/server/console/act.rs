@@ -24,9 +24,7 @@ use crate::{
     ask::{Mistake, Parameter},
     engine::{
         act::{Act, ActId, AlertName, Deed, DeedKind, OnAlert, Verdict, What},
-        alert::Fingerprint,
         text::one_line,
-        time::EventTime,
     },
 };
 
@@ -178,7 +176,7 @@ pub(in crate::server) async fn send(
 }
 
 /// A deed in words.
-pub(super) fn words_of(deed: &Deed) -> String {
+pub(in crate::server) fn words_of(deed: &Deed) -> String {
     let what = match &deed.kind {
         DeedKind::Acknowledge => "acknowledged it".to_owned(),
         DeedKind::Assign { to } if to.is_empty() => "assigned it to nobody".to_owned(),
@@ -193,12 +191,7 @@ pub(super) fn words_of(deed: &Deed) -> String {
 
 /// The alerts that a form names.
 fn names_of(sent: &Sent) -> Vec<AlertName> {
-    let name = |text: &str| {
-        let (fingerprint, start) = text.split_once('@').unwrap_or((text, ""));
-        let fingerprint = fingerprint.parse::<Fingerprint>().ok()?;
-        Some(AlertName { fingerprint, starts_at: EventTime::parse(start) })
-    };
-    sent.all("alert").filter_map(name).collect()
+    sent.all("alert").filter_map(|text| text.parse().ok()).collect()
 }
 
 /// What is to be done, or what is missing.
@@ -300,13 +293,7 @@ impl ActPage {
 }
 
 fn meant(context: &View, asked: &Asked, name: AlertName) -> Option<Meant> {
-    let episode = match name.starts_at {
-        Some(starts_at) => {
-            let fingerprint = name.fingerprint;
-            context.status.acts_of(crate::engine::act::EpisodeKey { fingerprint, starts_at })
-        }
-        None => context.status.acts(name.fingerprint),
-    }?;
+    let episode = context.status.episode(name)?;
     let key = episode.key;
     Some(Meant {
         title: episode.title.clone(),

@@ -26,9 +26,7 @@ use super::{
 use crate::{
     ask::{Parameter, ParameterKind},
     engine::{
-        act::{
-            Act, ActId, AlertName, EpisodeKey, NewSilence, Silence, SilencePhase, What, preview,
-        },
+        act::{Act, ActId, AlertName, NewSilence, Silence, SilencePhase, What, preview},
         dispatch::Matcher,
         duration::parse_duration,
         text::one_line,
@@ -40,10 +38,10 @@ use crate::{
 const BROAD: [&str; 2] = ["severity", "rule_id"];
 
 /// How long a silence is, unless somebody says otherwise.
-const SPAN_DEFAULT: &str = "2h";
+pub(in crate::server) const SPAN_DEFAULT: &str = "2h";
 
 /// Spans that are offered.
-const SPANS: [&str; 6] = ["30m", "2h", "8h", "24h", "3d", "7d"];
+pub(in crate::server) const SPANS: [&str; 6] = ["30m", "2h", "8h", "24h", "3d", "7d"];
 
 const PARAMETERS: &[Parameter] = &[
     Parameter::of(ParameterKind::OneOf(&["now", "expired", "all"]), "state", "Which ones."),
@@ -204,31 +202,29 @@ pub(super) fn form_for(
     asked: Asked,
     names: &[AlertName],
 ) -> Response {
-    let labels = names.iter().filter_map(|name| {
-        let episode = match name.starts_at {
-            Some(starts_at) => {
-                context.status.acts_of(EpisodeKey { fingerprint: name.fingerprint, starts_at })
-            }
-            None => context.status.acts(name.fingerprint),
-        };
-        episode.map(|episode| episode.labels.clone())
-    });
+    let labels = names
+        .iter()
+        .filter_map(|name| context.status.episode(*name).map(|episode| episode.labels.clone()));
     let common = labels.reduce(|mut common, labels| {
         common.retain(|name, value| labels.get(name) == Some(value));
         common
     });
     let common: BTreeMap<String, String> = common.unwrap_or_default();
-    let is_named = |name: &str| !BROAD.contains(&name);
-    let pairs: Vec<(String, String)> = common
-        .iter()
-        .filter(|(name, _)| is_named(name))
-        .map(|(name, value)| {
-            let value = serde_json::to_string(value).unwrap_or_default();
-            ("matcher".to_owned(), format!("{name}={value}"))
-        })
-        .collect();
+    let matchers = matchers_of_labels(&common);
+    let pairs: Vec<(String, String)> =
+        matchers.map(|matcher| ("matcher".to_owned(), matcher)).collect();
     let sent = Sent::of(&pairs);
     show(&SilencePage::new(context, caller, asked, &sent, None))
+}
+
+/// Matchers, as text, of what has all of these labels that say which alert it is.
+pub(in crate::server) fn matchers_of_labels(
+    labels: &BTreeMap<String, String>,
+) -> impl Iterator<Item = String> {
+    labels.iter().filter(|(name, _)| !BROAD.contains(&name.as_str())).map(|(name, value)| {
+        let value = serde_json::to_string(value).unwrap_or_default();
+        format!("{name}={value}")
+    })
 }
 
 /// `POST /silences`: makes one.

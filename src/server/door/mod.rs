@@ -156,6 +156,15 @@ impl Door {
         Known::Wrong(String::new(), "this token is not known")
     }
 
+    /// Who a user of Slack is. That Slack says so was seen by its signature.
+    pub(super) fn slack_user(&self, id: &str, address: IpAddr) -> Option<Caller> {
+        let user = self.auth()?.slack.iter().find(|user| user.id == id)?;
+        match self.caller(&user.name, user.roles.clone(), address, Way::Slack) {
+            Known::Caller(caller) => Some(caller),
+            _ => None,
+        }
+    }
+
     /// Who has a password, unless too many wrong ones came from there.
     pub(super) fn password(&self, user: &str, password: &str, address: IpAddr) -> Known {
         if !self.tries().may(address, Instant::now()) {

@@ -18,15 +18,15 @@ use crate::{
         yaml::{SecretRef, Section, parse},
     },
     server::{
-        Credentials, Desk, Events, ServerContext, ServerSettings, Status, guard::Guard, guarded,
-        route::Method, routes::ROUTES,
+        Credentials, Desk, Events, ServerContext, ServerSettings, Slack, Status, guard::Guard,
+        guarded, route::Method, routes::ROUTES,
     },
     telemetry::Metrics,
     web::{AuthConfig, Peer, SecretSource, Subject},
 };
 
-/// What each route needs: `-` nothing, `h` that health is public, `m` that metrics are, or the first letters of
-/// the roles that may. A new route must join this table.
+/// What each route needs: `-` nothing, `h` that health is public, `m` that metrics are, `s` a signature of Slack,
+/// or the first letters of the roles that may. A new route must join this table.
 const TABLE: &[(&str, &str)] = &[
     ("GET /healthz", "h"),
     ("GET /-/healthy", "h"),
@@ -63,6 +63,7 @@ const TABLE: &[(&str, &str)] = &[
     ("POST /silences", "r"),
     ("GET /silences/new", "r"),
     ("POST /silences/end", "r"),
+    ("POST /slack/interactions", "s"),
     ("GET /sources", "vra"),
     ("GET /delivery", "vra"),
     ("GET /ledger", "vra"),
@@ -152,6 +153,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
         reload: mpsc::channel(1).0,
         acts: mpsc::channel(1).0,
         events: Events::none(),
+        slack: Slack::none(),
         desk: Desk::new(directory.path(), &directory.path().join("ledger"), Some(sender)),
     };
     let (router, guard) = guarded(context, settings, is_reachable);
@@ -293,6 +295,10 @@ async fn every_route_lets_in_by_every_way_those_who_may_and_nobody_else() {
             ];
             for (way, asked) in ways {
                 let code = asked.code(&world).await;
+                if *may == "s" {
+                    assert_eq!(code, 401, "{route} {role} by {way}: who asks is of no use there");
+                    continue;
+                }
                 let is_let_in = matches!(*may, "-" | "h" | "m") || may.contains(&role[..1]);
                 assert!(!matches!(code, 401 | 429), "{route} {role} by {way}: {code}");
                 assert_eq!(code != 403, is_let_in, "{route} {role} by {way}: {code}");
@@ -306,9 +312,13 @@ async fn where_others_can_reach_it_and_nobody_is_asked_only_health_and_metrics_a
     let (reachable, local) = (world("", true), world("", false));
     for (route, may) in TABLE {
         let shown = fair(route).code(&reachable).await;
-        let is_all_there_is = matches!(*may, "-" | "h" | "m");
+        let is_all_there_is = matches!(*may, "-" | "h" | "m" | "s");
         assert_eq!(shown != 403, is_all_there_is, "{route}: {shown}");
         let shown = fair(route).code(&local).await;
+        if *may == "s" {
+            assert_eq!(shown, 401, "{route}");
+            continue;
+        }
         assert!(!matches!(shown, 401 | 403) || route.ends_with("/login"), "{route}: {shown}");
     }
     let answer = text(ask("GET", "/api/v1/alerts").of(&reachable).await).await;

@@ -12,6 +12,7 @@ pub(super) struct ActMetrics {
     silences: IntGauge,
     silenced: IntGauge,
     forgotten: IntCounter,
+    unanswered: IntCounter,
 }
 
 impl ActMetrics {
@@ -24,11 +25,17 @@ impl ActMetrics {
             silences: b.gauge("tripline_silences_active", "Silences that hide what matches."),
             silenced: b.gauge("tripline_alerts_silenced", "Alerts that fire and are hidden by a silence."),
             forgotten: b.counter("tripline_act_episodes_dropped_total", "Ended alerts that were forgotten early, so that nothing can be done with them any more."),
+            unanswered: b.counter("tripline_acts_unanswered_total", "Clicks in Slack whose answer Slack did not take: who clicked was told nothing."),
         }
     }
 }
 
 impl Metrics {
+    /// Slack did not take what it was asked to tell whoever clicked.
+    pub fn act_unanswered(&self) {
+        self.acts.unanswered.inc();
+    }
+
     /// What people did so far. Cost: the alerts that fire.
     pub fn set_acts(&self, acts: &Acts) {
         let counts = acts.counts();

@@ -189,8 +189,8 @@ async fn handle(
         return token(&headers, &body);
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let is_slack_api = path.starts_with("/api/chat.");
-    if path == "/slack" || is_slack_api {
+    let is_slack_api = path.starts_with("/api/chat.") || path == "/api/views.open";
+    if path == "/slack" || path.starts_with("/api/chat.") {
         record.violations.extend(slack::violations(&body));
     }
     let answer = is_slack_api.then(|| slack_api(&mut record, &path, &headers, &body));
@@ -204,11 +204,14 @@ async fn handle(
     (StatusCode::OK, [("content-type", "text/plain")], "ok".to_owned())
 }
 
-/// `chat.postMessage` and `chat.update`: who may, and which message.
+/// `chat.postMessage` and `chat.update`: who may, and which message; `views.open`: who may.
 fn slack_api(record: &mut Record, path: &str, headers: &HeaderMap, body: &Value) -> Value {
     let expected = format!("Bearer {SLACK_TOKEN}");
     if headers.get("authorization").is_none_or(|value| value != expected.as_str()) {
         return json!({"ok": false, "error": "invalid_auth"});
+    }
+    if path == "/api/views.open" {
+        return json!({"ok": true, "view": body["view"]});
     }
     let ts = if path == "/api/chat.update" {
         let ts = body["ts"].as_str().unwrap_or_default().to_owned();

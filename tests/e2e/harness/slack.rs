@@ -1,5 +1,7 @@
 //! What Slack would not take: its limits on messages and blocks, as it documents them.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// The limits of a message that Slack documents, and the one on the whole that it does not.
@@ -36,6 +38,9 @@ pub(crate) fn violations(message: &Value) -> Vec<String> {
                     let fields = block["fields"].as_array().cloned().unwrap_or_default();
                     check(main <= 3_000, format!("a section has {main} characters"));
                     check(main > 0 || !fields.is_empty(), "a section is empty".into());
+                    if !block["accessory"].is_null() {
+                        element_is_held(&block["accessory"], &mut check);
+                    }
                     check(fields.len() <= 10, format!("a section has {} fields", fields.len()));
                     for field in &fields {
                         let size = length(&field["text"]);
@@ -54,9 +59,13 @@ pub(crate) fn violations(message: &Value) -> Vec<String> {
                 "actions" => {
                     let elements = block["elements"].as_array().cloned().unwrap_or_default();
                     check((1..=25).contains(&elements.len()), "elements of actions".into());
+                    let ids: BTreeSet<&str> = elements
+                        .iter()
+                        .filter_map(|element| element["action_id"].as_str())
+                        .collect();
+                    check(ids.len() == elements.len(), "an action_id is missing or twice".into());
                     for element in &elements {
-                        let size = length(&element["text"]["text"]);
-                        check((1..=75).contains(&size), format!("a button has {size} characters"));
+                        element_is_held(element, &mut check);
                     }
                 }
                 "divider" => {}
@@ -67,6 +76,35 @@ pub(crate) fn violations(message: &Value) -> Vec<String> {
     check(count <= 50, format!("{count} blocks"));
     check(total <= 12_000, format!("{total} characters in all"));
     found
+}
+
+/// Limits of a button, and of a menu.
+fn element_is_held(element: &Value, check: &mut impl FnMut(bool, String)) {
+    let length = |value: &Value| value.as_str().unwrap_or_default().chars().count();
+    let text = |holder: &Value| length(&holder["text"]);
+    let options = element["options"].as_array().cloned().unwrap_or_default();
+    match element["type"].as_str().unwrap_or_default() {
+        "button" => {
+            let size = text(&element["text"]);
+            check((1..=75).contains(&size), format!("a button has {size} characters"));
+            check(length(&element["value"]) <= 2_000, "the value of a button".into());
+        }
+        "static_select" => {
+            let size = text(&element["placeholder"]);
+            check((1..=150).contains(&size), format!("a placeholder has {size} characters"));
+            check((1..=100).contains(&options.len()), "options of a menu".into());
+        }
+        "overflow" => check((1..=5).contains(&options.len()), "options of an overflow menu".into()),
+        other => check(false, format!("unknown element {other:?}")),
+    }
+    check((1..=255).contains(&length(&element["action_id"])), "an action_id".into());
+    for option in &options {
+        let size = text(&option["text"]);
+        check((1..=75).contains(&size), format!("an option has {size} characters"));
+        // 150 by now; 75 was the limit for long.
+        let size = length(&option["value"]);
+        check((1..=75).contains(&size), format!("the value of an option has {size} characters"));
+    }
 }
 
 /// Every text below a value that says it is `mrkdwn`.
@@ -96,4 +134,22 @@ fn slack_limits_are_checked() {
     assert_eq!(violations(&message(vec![section("x".repeat(3_000)); 5])).len(), 1);
     assert_eq!(violations(&json!({"blocks": [section("x".into())]})).len(), 1);
     assert_eq!(violations(&message(vec![section("<!channel>".into())])).len(), 1);
+    let option =
+        |value: String| json!({"text": {"type": "plain_text", "text": "x"}, "value": value});
+    let menu = |count: usize, length: usize| {
+        let options = vec![option("x".repeat(length)); count];
+        json!({"type": "overflow", "action_id": "a", "options": options})
+    };
+    let beside = |accessory: Value| {
+        let mut block = section("x".into());
+        block["accessory"] = accessory;
+        message(vec![block])
+    };
+    assert_eq!(violations(&beside(menu(5, 75))), Vec::<String>::new());
+    assert_eq!(violations(&beside(menu(6, 1))).len(), 1);
+    assert_eq!(violations(&beside(menu(1, 76))).len(), 1);
+    let actions =
+        |elements: Vec<Value>| message(vec![json!({"type": "actions", "elements": elements})]);
+    assert_eq!(violations(&actions(vec![menu(1, 1)])), Vec::<String>::new());
+    assert_eq!(violations(&actions(vec![menu(1, 1); 2])).len(), 1, "an action_id twice");
 }
