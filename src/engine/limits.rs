@@ -279,7 +279,7 @@ pub const ENTRY_BODY_BYTES_MAX: usize = 64 << 10;
 /// Bytes of texts that one rule set adds to the ledger: 16 MiB. Of further files the ledger has name and hash.
 pub const RULE_TEXTS_BYTES_MAX: usize = 16 << 20;
 
-/// Requests unlike each other that a worker knows of three days: 50,000, at about 400 B each. At the limit it
+/// Requests unlike each other that a worker knows of three days: 50,000, at 30 to 130 B each. At the limit it
 /// forgets all of them, and asks the recorder again.
 pub const USAGE_KNOWN_PER_WORKER_MAX: usize = 50_000;
 

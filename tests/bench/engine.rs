@@ -42,6 +42,8 @@ pub(crate) fn run() {
     let all = measure("shipped rules", rules::shipped(), UsageMode::All, now, &batches);
     println!("decode+detect, shipped rules  {:.0} events per CPU-second", 1e9 / all);
     println!("decode+detect against UTF-8   {:.1} times", all * EVENTS as f64 / scan);
+    let recording = measure("recording too", rules::recording(), UsageMode::All, now, &batches);
+    println!("recording too, against UTF-8  {:.1} times", recording * EVENTS as f64 / scan);
     let off = UsageMode::Off;
     let shipped = measure("without usage", rules::shipped(), off, now, &batches);
     println!(

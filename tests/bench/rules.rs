@@ -7,9 +7,18 @@ use tripline::engine::{
     rule::{LoadOptions, RuleSet, RuleSources, load},
 };
 
-/// The shipped pack.
+/// The shipped rules that alert.
 pub(crate) fn shipped() -> RuleSet {
     compile(&shipped_sources())
+}
+
+/// All of the shipped pack: with the rules that say what the ledger records.
+pub(crate) fn recording() -> RuleSet {
+    let mut sources = shipped_sources();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/access");
+    let files = yaml_files(&root).into_iter().filter(|(name, _)| !name.contains(".test"));
+    sources.rules.extend(files.map(|(_, source)| source));
+    compile(&sources)
 }
 
 /// What it is compiled from.

@@ -110,9 +110,17 @@ const ORDER: [&str; 19] = [
 
 fn in_order(event: &serde_json::Value) -> Vec<u8> {
     let Some(members) = event.as_object() else { return event.to_string().into_bytes() };
-    let mut text = String::from("{");
     let others = members.keys().map(String::as_str).filter(|key| !ORDER.contains(key));
-    for key in ORDER.into_iter().chain(others) {
+    written(members, ORDER.into_iter().chain(others))
+}
+
+/// The members with these keys, as far as they are there, in this order.
+fn written<'k>(
+    members: &serde_json::Map<String, serde_json::Value>,
+    keys: impl Iterator<Item = &'k str>,
+) -> Vec<u8> {
+    let mut text = String::from("{");
+    for key in keys {
         if let Some(value) = members.get(key) {
             let comma = if text.len() > 1 { "," } else { "" };
             write!(text, "{comma}{}:{value}", serde_json::Value::from(key)).unwrap();
@@ -183,6 +191,16 @@ const PIECES: &[&str] = &[
     "\"status\":\"\",",
 ];
 
+/// Numbers below a bound, one after another.
+fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut number = seed;
+    move |bound| {
+        number =
+            number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(number >> 33).unwrap() % bound.max(1)
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
@@ -191,11 +209,7 @@ proptest! {
         seed in any::<u64>(),
         changes in 1_usize..4,
     ) {
-        let mut number = seed;
-        let mut below = |bound: usize| {
-            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(number >> 33).unwrap() % bound.max(1)
-        };
+        let mut below = numbers(seed);
         let mut events: Vec<Vec<u8>> = generated(60, true);
         let of_tests = of_rule_tests();
         events.extend((0..60).map(|_| of_tests[below(of_tests.len())].clone()));
@@ -220,6 +234,34 @@ proptest! {
                     }
                 }
             }
+        }
+        check(&mut detectors(&shipped()), &events, wall(LATER));
+    }
+
+    #[test]
+    fn in_whatever_order_keys_stand_the_straight_line_says_what_the_whole_says(
+        seed in any::<u64>(),
+    ) {
+        let mut below = numbers(seed);
+        let of_tests = of_rule_tests();
+        let mut events: Vec<Vec<u8>> = generated(150, true);
+        events.extend((0..150).map(|_| of_tests[below(of_tests.len())].clone()));
+        for event in &mut events {
+            let Ok(parsed) = serde_json::from_slice::<serde_json::Value>(event) else { continue };
+            let Some(members) = parsed.as_object() else { continue };
+            // Sorted, as shippers write them that keep maps.
+            let mut keys: Vec<&str> = members.keys().map(String::as_str).collect();
+            if below(4) > 0 {
+                for last in (1..keys.len()).rev() {
+                    keys.swap(last, below(last + 1));
+                }
+            }
+            if below(8) == 0 {
+                let twice = keys[below(keys.len())];
+                keys.insert(below(keys.len() + 1), twice);
+            }
+            let shuffled = written(members, keys.into_iter());
+            *event = shuffled;
         }
         check(&mut detectors(&shipped()), &events, wall(LATER));
     }

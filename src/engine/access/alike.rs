@@ -3,17 +3,13 @@
 //! Machines ask for the same thing all day. One worker remembers what the like of a request was made of, so
 //! that the next one is looked up by the fields of its event, and nothing of it is taken apart again.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashMap;
 
 use super::{Access, Detail, Manner, Object, Outcome};
 use crate::engine::{
-    digest::Digest,
+    digest::{Digest, SecretDigest, SecretDigests},
     event::{Event, FieldId, FieldTable, Identities, well_known},
     event_ref::EventRef,
     kubernetes::verbs::READING,
@@ -159,22 +155,15 @@ const FIELDS_OF_ONE: [FieldId; 2] = [well_known::NAME, well_known::REQUEST_URI];
 pub(in crate::engine) struct AlikeBefore {
     identities: Arc<Identities>,
     more: [FieldId; 2],
-    hasher: DefaultHashBuilder,
-    known: HashTable<Known>,
+    digests: SecretDigests,
+    known: HashMap<SecretDigest, Arc<Alike>>,
     /// Of the event that was looked up last.
     key: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct Known {
-    hash: u64,
-    key: Box<[u8]>,
-    alike: Arc<Alike>,
-}
-
 /// Where what was looked up belongs, if it is not there.
 #[derive(Debug)]
-pub(in crate::engine) struct Place(u64);
+pub(in crate::engine) struct Place(SecretDigest);
 
 impl AlikeBefore {
     /// None, by who is who. Adds the fields that it looks at to a table.
@@ -188,15 +177,15 @@ impl AlikeBefore {
                 table.intern("annotations.authorization.k8s.io/reason"),
                 table.intern("impersonatedUser.groups"),
             ],
-            hasher: DefaultHashBuilder::default(),
-            known: HashTable::new(),
+            digests: SecretDigests::default(),
+            known: HashMap::new(),
             key: Vec::new(),
         }
     }
 
     /// What an event that these rules record is an access of, if one came before that was made of the same;
     /// else where it belongs. `Err(None)`: an access depends on more than is looked at here. Cost: a copy
-    /// of some texts, their hash and a comparison.
+    /// of some texts and their hash.
     pub(in crate::engine) fn find(
         &mut self,
         event: &Event<'_>,
@@ -206,20 +195,16 @@ impl AlikeBefore {
         if self.write_key(event, matched, manner).is_none() {
             return Err(None);
         }
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(&self.key);
-        let hash = hasher.finish();
-        let found = self.known.find(hash, |known| *known.key == *self.key);
-        found.map(|known| &known.alike).ok_or(Some(Place(hash)))
+        let digest = self.digests.of(&self.key);
+        self.known.get(&digest).ok_or(Some(Place(digest)))
     }
 
     /// Remembers what the event that was looked up last is an access of.
-    pub(in crate::engine) fn put(&mut self, Place(hash): Place, alike: Arc<Alike>) {
+    pub(in crate::engine) fn put(&mut self, Place(digest): Place, alike: Arc<Alike>) {
         if self.known.len() >= ALIKE_KNOWN_PER_WORKER_MAX {
             self.known.clear();
         }
-        let known = Known { hash, key: self.key.as_slice().into(), alike };
-        self.known.insert_unique(hash, known, |known| known.hash);
+        self.known.insert(digest, alike);
     }
 
     /// Writes down all that an access depends on, but for when and where it was; `None` if that is more.
@@ -247,6 +232,7 @@ impl AlikeBefore {
             return None;
         }
         self.key.clear();
+        self.key.extend_from_slice(&matched.len().to_le_bytes());
         for rule in matched {
             self.key.extend_from_slice(&rule.index().to_le_bytes());
         }
@@ -255,12 +241,13 @@ impl AlikeBefore {
         self.key.extend_from_slice(&self.identities.ended(event.time).to_le_bytes());
         let of_one: &[FieldId] = if tells_one { &FIELDS_OF_ONE } else { &[] };
         for field in FIELDS.iter().chain(&self.more).chain(of_one) {
-            self.key.extend_from_slice(&event.count(*field).to_le_bytes());
+            // No text of UTF-8 has these bytes.
             for value in event.values(*field) {
                 let Value::Str(text) = value else { return None };
-                self.key.extend_from_slice(&text.len().to_le_bytes());
+                self.key.push(0xFE);
                 self.key.extend_from_slice(text.as_bytes());
             }
+            self.key.push(0xFF);
         }
         (self.key.len() <= ALIKE_KEY_BYTES_MAX).then_some(())
     }

@@ -1,20 +1,17 @@
 //! Which allowed requests are like one that came before on the same day, as one worker knows them.
 //!
-//! Every event is looked up here, so it costs a hash over a few texts of it and a comparison, and makes
-//! nothing. What this forgets, or another worker has seen, the recorder knows.
+//! Every event is looked up here, so it costs a hash over a few texts of it, and makes nothing. What this forgets, or another worker has seen, the recorder knows.
 
-use std::{
-    borrow::Cow,
-    hash::{BuildHasher as _, Hasher as _},
-};
+use std::borrow::Cow;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     UsageMode,
     usage::{day_of, tells_name},
 };
 use crate::engine::{
+    digest::{SecretDigest, SecretDigests},
     event::{Event, FieldId, FieldTable, well_known},
     kubernetes::users::{MASTERS, NODES},
     limits::{USAGE_KNOWN_PER_WORKER_MAX, USAGE_NAMES_MAX},
@@ -32,29 +29,24 @@ const DAYS_MAX: usize = 3;
 pub(in crate::engine) struct UsedBefore {
     reason: FieldId,
     impersonated_groups: FieldId,
-    hasher: DefaultHashBuilder,
+    digests: SecretDigests,
     days: Vec<Day>,
     known: usize,
+    /// Of the event that was looked up last.
+    key: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Day {
     number: i64,
-    known: HashTable<Known>,
+    /// Requests that are alike, by what they have in common.
+    known: HashMap<SecretDigest, Names>,
+    /// Names that were told, each with what the requests have in common.
+    named: HashSet<SecretDigest>,
 }
 
-/// What requests that are alike have in common.
-#[derive(Debug)]
-struct Known {
-    hash: u64,
-    /// The parts one behind the other.
-    text: Box<[u8]>,
-    /// Where each of them ends.
-    ends: [u32; PARTS],
-    names: Vec<Box<str>>,
-    /// There were more names than are told.
-    has_more_names: bool,
-}
+/// How many names of objects were told of requests that are alike; `None`: that there are more than are told.
+type Names = Option<u8>;
 
 impl UsedBefore {
     /// Of nothing. Adds the fields that it looks at to a table; `None` if nobody's usage is recorded.
@@ -62,9 +54,10 @@ impl UsedBefore {
         (mode != UsageMode::Off).then(|| UsedBefore {
             reason: table.intern("annotations.authorization.k8s.io/reason"),
             impersonated_groups: table.intern("impersonatedUser.groups"),
-            hasher: DefaultHashBuilder::default(),
+            digests: SecretDigests::default(),
             days: Vec::new(),
             known: 0,
+            key: Vec::new(),
         })
     }
 
@@ -99,45 +92,69 @@ impl UsedBefore {
     }
 
     fn see(&mut self, day: i64, parts: &[&str; PARTS], name: Option<&str>) -> bool {
-        let mut ends = [0; PARTS];
-        let mut length = 0;
-        let mut hasher = self.hasher.build_hasher();
-        for (part, end) in parts.iter().zip(&mut ends) {
-            hasher.write(part.as_bytes());
-            length += part.len();
-            *end = u32::try_from(length).unwrap_or(u32::MAX);
+        self.key.clear();
+        for part in parts {
+            self.key.extend_from_slice(part.as_bytes());
+            // No text of UTF-8 has this byte.
+            self.key.push(0xFF);
         }
-        let hash = hasher.finish();
+        let digest = self.digests.of(&self.key);
         let day = self.day(day);
-        let is_it = |known: &Known| known.ends == ends && known.is(parts);
-        if let Some(known) = day.find_mut(hash, is_it) {
-            return name.is_some_and(|name| known.is_new_name(name));
+        let Some(names) = self.days.get_mut(day).and_then(|day| day.known.get_mut(&digest)) else {
+            self.begin(day, digest, name);
+            return true;
+        };
+        let (Some(name), Some(count)) = (name, *names) else { return false };
+        let named = self.named(digest, name);
+        let Some(Day { known, named: all, .. }) = self.days.get_mut(day) else { return true };
+        if all.contains(&named) {
+            return false;
         }
-        let text = parts.concat().into_bytes().into_boxed_slice();
-        let names = name.map(Box::from).into_iter().collect();
-        let known = Known { hash, text, ends, names, has_more_names: false };
-        day.insert_unique(hash, known, |known| known.hash);
+        let has_room = usize::from(count) < USAGE_NAMES_MAX;
+        if has_room {
+            all.insert(named);
+        }
+        known.insert(digest, has_room.then_some(count + 1));
+        true
+    }
+
+    /// Remembers the first of its like.
+    fn begin(&mut self, day: usize, digest: SecretDigest, name: Option<&str>) {
+        let named = name.map(|name| self.named(digest, name));
+        if let Some(day) = self.days.get_mut(day) {
+            day.known.insert(digest, Some(u8::from(named.is_some())));
+            day.named.extend(named);
+        }
         self.known += 1;
         if self.known > USAGE_KNOWN_PER_WORKER_MAX {
             // The recorder still knows them.
             self.days.clear();
             self.known = 0;
         }
-        true
     }
 
-    fn day(&mut self, number: i64) -> &mut HashTable<Known> {
+    /// A name with what the requests have in common.
+    fn named(&mut self, digest: SecretDigest, name: &str) -> SecretDigest {
+        self.key.clear();
+        for half in digest {
+            self.key.extend_from_slice(&half.to_le_bytes());
+        }
+        self.key.extend_from_slice(name.as_bytes());
+        self.digests.of(&self.key)
+    }
+
+    /// The index of a day.
+    fn day(&mut self, number: i64) -> usize {
         let found = self.days.iter().position(|day| day.number == number);
-        let index = found.unwrap_or_else(|| {
+        found.unwrap_or_else(|| {
             if self.days.len() >= DAYS_MAX {
                 let oldest = self.days.iter().map(|day| day.number).min();
                 self.days.retain(|day| Some(day.number) != oldest);
                 self.known = self.days.iter().map(|day| day.known.len()).sum();
             }
-            self.days.push(Day { number, known: HashTable::new() });
+            self.days.push(Day { number, known: HashMap::new(), named: HashSet::new() });
             self.days.len() - 1
-        });
-        &mut self.days.get_mut(index).expect("it was found or pushed").known
+        })
     }
 
     /// Of a request that no reason is written for: by which group it was allowed.
@@ -153,33 +170,6 @@ impl UsedBefore {
             }
         }
         found
-    }
-}
-
-impl Known {
-    fn is(&self, parts: &[&str; PARTS]) -> bool {
-        let mut rest = &*self.text;
-        for part in parts {
-            match rest.split_at_checked(part.len()) {
-                Some((own, behind)) if own == part.as_bytes() => rest = behind,
-                _ => return false,
-            }
-        }
-        true
-    }
-
-    /// Whether a name is to be told: it, or that there are more of them.
-    fn is_new_name(&mut self, name: &str) -> bool {
-        if self.has_more_names || self.names.iter().any(|known| **known == *name) {
-            return false;
-        }
-        if self.names.len() < USAGE_NAMES_MAX {
-            self.names.push(Box::from(name));
-        } else {
-            self.has_more_names = true;
-            self.names = Vec::new();
-        }
-        true
     }
 }
 

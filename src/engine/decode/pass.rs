@@ -387,10 +387,10 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         };
         let end = found.end;
         if self.work.sink.wants_reason() {
-            found.read_reason(self.text, projection, &mut self.event);
+            found.read_reason(projection, &mut self.event);
         }
         if !self.work.settles(&mut self.event, found.passed) {
-            found.complete(self.text, projection, &mut self.event);
+            found.complete(projection, &mut self.event);
             if self.event.has_replaced() {
                 // It is read in two ways, of which nothing may be derived yet.
                 self.event.clear();

@@ -97,7 +97,13 @@ impl Node {
     /// Extracts a string whose opening quote stands here.
     #[inline]
     fn string<'a>(&self, scanner: &mut Scanner<'a>, event: &mut Event<'a>) -> Result<(), Fault> {
-        let raw = scanner.string()?;
+        self.text(scanner.string()?, event);
+        Ok(())
+    }
+
+    /// Adds a string to the fields that end here.
+    #[inline]
+    fn text<'a>(&self, raw: RawStr<'a>, event: &mut Event<'a>) {
         if raw.escaped {
             for field in &self.fields {
                 event.push_owned(*field, |text| unescape(raw.text, text));
@@ -105,7 +111,6 @@ impl Node {
         } else {
             self.push(event, Value::Str(Cow::Borrowed(raw.text)));
         }
-        Ok(())
     }
 }
 
@@ -349,6 +354,14 @@ impl Projection {
         depth: usize,
     ) -> Result<(), Fault> {
         self.value_at(scanner, event, id, Place { depth, in_body: false })
+    }
+
+    /// Extracts a string that was read.
+    #[inline]
+    pub(super) fn put_text<'a>(&self, text: RawStr<'a>, event: &mut Event<'a>, id: NodeId) {
+        if let Some(node) = self.node(id) {
+            node.text(text, event);
+        }
     }
 
     /// Extracts a value of the event itself that was passed over, and was checked.

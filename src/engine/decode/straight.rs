@@ -1,12 +1,15 @@
 //! A straight line through an event, as an API server writes it.
 //!
-//! Most events satisfy no rule, and their own few fields show that. So these are read first, in the order
-//! in which Go writes them: what stands between two values is compared at once, ends of strings come from a
-//! bitmap of 64 bytes, and bodies are checked and passed over. If some rule is left, what was passed over
-//! is read, too. At any surprise (another order, white space, a key that is not here) nothing is said: the
-//! scanner stays the only judge of what an event is, and of what is wrong with it.
+//! Most events satisfy no rule, and their own few fields show that. So these are read first: each key is
+//! looked for where Go writes it, ends of strings come from a bitmap of 64 bytes, and bodies are checked and
+//! passed over. If some rule is left, what was passed over is read, too. Shippers may write the keys in another
+//! order, which costs a comparison for each that is not where it was looked for. At any surprise (white space, a
+//! key twice, one that is not here) nothing is said: the scanner stays the only judge of what an event is, and
+//! of what is wrong with it.
 
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
+
+use wide::u8x16;
 
 use super::{
     patch,
@@ -23,43 +26,32 @@ use crate::engine::{
 const BYTES_MAX: usize = 256 << 10;
 
 /// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Straight {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Straight<'a> {
     /// Where the event ends.
     pub(super) end: usize,
     /// Parts that it has and that were passed over.
     pub(super) passed: Parts,
-    reason: Option<Range<usize>>,
-    request: Option<Range<usize>>,
-    response: Option<Range<usize>>,
+    reason: Option<RawStr<'a>>,
+    request: Option<&'a str>,
+    response: Option<&'a str>,
 }
 
-impl Straight {
-    /// Reads why the request was allowed, of the same text, into the same event.
-    pub(super) fn read_reason<'a>(
-        &mut self,
-        text: &'a str,
-        projection: &Projection,
-        event: &mut Event<'a>,
-    ) {
-        if let (Some(range), Some(node)) = (self.reason.take(), projection.places().reason) {
-            projection.put_own(text.get(range).unwrap_or(""), event, node);
+impl<'a> Straight<'a> {
+    /// Takes why the request was allowed into the event.
+    pub(super) fn read_reason(&mut self, projection: &Projection, event: &mut Event<'a>) {
+        if let (Some(reason), Some(node)) = (self.reason.take(), projection.places().reason) {
+            projection.put_text(reason, event, node);
         }
         self.passed = self.passed.without(Parts::REASON);
     }
 
-    /// Reads what was passed over, of the same text, into the same event.
-    pub(super) fn complete<'a>(
-        mut self,
-        text: &'a str,
-        projection: &Projection,
-        event: &mut Event<'a>,
-    ) {
-        self.read_reason(text, projection, event);
+    /// Reads what was passed over into the event.
+    pub(super) fn complete(mut self, projection: &Projection, event: &mut Event<'a>) {
+        self.read_reason(projection, event);
         let bodies = [self.request, self.response].into_iter().zip(projection.body_nodes());
-        for (range, node) in bodies {
-            let (Some(range), Some(node)) = (range, node) else { continue };
-            let body = text.get(range).unwrap_or("");
+        for (body, node) in bodies {
+            let (Some(body), Some(node)) = (body, node) else { continue };
             projection.put_own(body, event, node);
             if let Some(root) = projection.changed_by(node, event) {
                 patch::extract(projection, body, event, root);
@@ -76,16 +68,46 @@ pub(super) fn read<'a>(
     start: usize,
     projection: &Projection,
     event: &mut Event<'a>,
-) -> Option<Straight> {
+) -> Option<Straight<'a>> {
     let places = projection.places();
     if !places.is_straight {
         return None;
     }
     let found = Straight::default();
-    let mut line = Line { text, at: start, block: usize::MAX, specials: 0, projection, found };
+    let mut line =
+        Line { text, at: start, block: usize::MAX, specials: 0, keys: 0, projection, found };
     line.event(event)?;
     line.found.end = line.at;
     (line.at - start <= BYTES_MAX).then_some(line.found)
+}
+
+/// Keys of an event, one bit each.
+mod key {
+    pub(super) const KIND: u32 = 1;
+    pub(super) const API_VERSION: u32 = 1 << 1;
+    pub(super) const LEVEL: u32 = 1 << 2;
+    pub(super) const AUDIT_ID: u32 = 1 << 3;
+    pub(super) const STAGE: u32 = 1 << 4;
+    pub(super) const REQUEST_URI: u32 = 1 << 5;
+    pub(super) const VERB: u32 = 1 << 6;
+    pub(super) const USER: u32 = 1 << 7;
+    pub(super) const SOURCE_IPS: u32 = 1 << 8;
+    pub(super) const USER_AGENT: u32 = 1 << 9;
+    pub(super) const OBJECT_REF: u32 = 1 << 10;
+    pub(super) const RESPONSE_STATUS: u32 = 1 << 11;
+    pub(super) const REQUEST: u32 = 1 << 12;
+    pub(super) const RESPONSE: u32 = 1 << 13;
+    pub(super) const RECEIVED: u32 = 1 << 14;
+    pub(super) const STAGE_TIME: u32 = 1 << 15;
+    pub(super) const ANNOTATIONS: u32 = 1 << 16;
+
+    /// Those that every event has.
+    pub(super) const NEEDED: u32 =
+        LEVEL | AUDIT_ID | STAGE | REQUEST_URI | VERB | USER | RECEIVED | STAGE_TIME;
+    /// In a list events have no kind of their own.
+    pub(super) const OF_A_DOCUMENT: u32 = KIND | API_VERSION;
+    /// How a body is read depends on what the request is.
+    pub(super) const BODIES: u32 = REQUEST | RESPONSE;
 }
 
 /// A place in a text.
@@ -96,53 +118,120 @@ struct Line<'a, 'p> {
     block: usize,
     /// Quotes, backslashes and control characters, one bit each.
     specials: u64,
+    /// Keys that were read.
+    keys: u32,
     projection: &'p Projection,
-    found: Straight,
+    found: Straight<'a>,
 }
 
 impl<'a> Line<'a, '_> {
     fn event(&mut self, event: &mut Event<'a>) -> Option<()> {
-        // In a list events have no kind of their own.
-        if !self.is(br#"{"level":""#) {
-            self.must(br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":""#)?;
+        self.must(b"{")?;
+        let mut before = self.at;
+        // In Go's order once is enough.
+        while !self.members_in_order(event)? {
+            if self.at == before {
+                return None;
+            }
+            before = self.at;
         }
-        self.value(event, well_known::LEVEL)?;
-        self.must(br#","auditID":""#)?;
-        self.value(event, well_known::AUDIT_ID)?;
-        self.must(br#","stage":""#)?;
-        self.value(event, well_known::STAGE)?;
-        self.must(br#","requestURI":""#)?;
-        self.value(event, well_known::REQUEST_URI)?;
-        self.must(br#","verb":""#)?;
-        self.value(event, well_known::VERB)?;
-        self.must(br#","user":{"#)?;
-        self.members(|line| line.user(event))?;
-        if self.is(br#","sourceIPs":[""#) {
-            self.values(event, well_known::SOURCE_IPS)?;
+        let of_a_document = self.keys & key::OF_A_DOCUMENT;
+        let is_whole = self.keys & key::NEEDED == key::NEEDED
+            && (of_a_document == 0 || of_a_document == key::OF_A_DOCUMENT);
+        is_whole.then_some(())
+    }
+
+    /// Reads the members that stand here, as long as they come in Go's order. Whether the event ended.
+    fn members_in_order(&mut self, event: &mut Event<'a>) -> Option<bool> {
+        let ended = self.member(br#""kind":"Event""#, key::KIND, |_| Some(()))?
+            || self.member(br#""apiVersion":"audit.k8s.io/v1""#, key::API_VERSION, |_| Some(()))?
+            || self.text_of(br#""level":""#, key::LEVEL, event, well_known::LEVEL)?
+            || self.text_of(br#""auditID":""#, key::AUDIT_ID, event, well_known::AUDIT_ID)?
+            || self.text_of(br#""stage":""#, key::STAGE, event, well_known::STAGE)?
+            || self.text_of(
+                br#""requestURI":""#,
+                key::REQUEST_URI,
+                event,
+                well_known::REQUEST_URI,
+            )?
+            || self.text_of(br#""verb":""#, key::VERB, event, well_known::VERB)?
+            || self
+                .member(br#""user":{"#, key::USER, |line| line.members(|line| line.user(event)))?
+            || self.member(br#""sourceIPs":[""#, key::SOURCE_IPS, |line| {
+                line.values(event, well_known::SOURCE_IPS)
+            })?
+            || self.text_of(br#""userAgent":""#, key::USER_AGENT, event, well_known::USER_AGENT)?
+            || self.member(br#""objectRef":{"#, key::OBJECT_REF, |line| {
+                line.members(|line| line.object_ref(event))
+            })?
+            || self.member(br#""responseStatus":{"#, key::RESPONSE_STATUS, |line| {
+                line.members(|line| line.status(event))
+            })?
+            || self.member(br#""requestObject":{"#, key::REQUEST, |line| {
+                line.found.request = Some(line.body(Parts::REQUEST)?);
+                Some(())
+            })?
+            || self.member(br#""responseObject":{"#, key::RESPONSE, |line| {
+                line.found.response = Some(line.body(Parts::RESPONSE)?);
+                Some(())
+            })?
+            || self.text_of(
+                br#""requestReceivedTimestamp":""#,
+                key::RECEIVED,
+                event,
+                well_known::RECEIVED,
+            )?
+            || self.text_of(
+                br#""stageTimestamp":""#,
+                key::STAGE_TIME,
+                event,
+                well_known::STAGE_TIME,
+            )?
+            || self.member(br#""annotations":{"#, key::ANNOTATIONS, |line| {
+                line.members(|line| line.annotation(event))
+            })?;
+        Some(ended)
+    }
+
+    /// Reads a member of the event and what comes behind it, if it is this one. Whether the event ended.
+    #[inline]
+    fn member<const N: usize>(
+        &mut self,
+        name: &[u8; N],
+        bit: u32,
+        read: impl FnOnce(&mut Self) -> Option<()>,
+    ) -> Option<bool> {
+        if !self.is(name) {
+            return Some(false);
         }
-        if self.is(br#","userAgent":""#) {
-            self.value(event, well_known::USER_AGENT)?;
+        // What a body is depends on the request, and the values of the answer come behind those of the request.
+        let too_late = match bit {
+            key::VERB | key::OBJECT_REF => key::BODIES | bit,
+            key::REQUEST => key::BODIES,
+            _ => bit,
+        };
+        if self.keys & too_late != 0 {
+            return None;
         }
-        if self.is(br#","objectRef":{"#) {
-            self.members(|line| line.object_ref(event))?;
+        self.keys |= bit;
+        read(self)?;
+        if self.is(b",") {
+            return Some(false);
         }
-        if self.is(br#","responseStatus":{"#) {
-            self.members(|line| line.status(event))?;
-        }
-        if self.is(br#","requestObject":"#) {
-            self.found.request = Some(self.body(Parts::REQUEST)?);
-        }
-        if self.is(br#","responseObject":"#) {
-            self.found.response = Some(self.body(Parts::RESPONSE)?);
-        }
-        self.must(br#","requestReceivedTimestamp":""#)?;
-        self.value(event, well_known::RECEIVED)?;
-        self.must(br#","stageTimestamp":""#)?;
-        self.value(event, well_known::STAGE_TIME)?;
-        if self.is(br#","annotations":{"#) {
-            self.members(|line| line.annotation(event))?;
-        }
-        self.must(b"}")
+        self.must(b"}")?;
+        Some(true)
+    }
+
+    /// The same for a text.
+    #[inline]
+    fn text_of<const N: usize>(
+        &mut self,
+        name: &[u8; N],
+        bit: u32,
+        event: &mut Event<'a>,
+        field: FieldId,
+    ) -> Option<bool> {
+        self.member(name, bit, |line| line.value(event, field))
     }
 
     fn user(&mut self, event: &mut Event<'a>) -> Option<()> {
@@ -199,11 +288,9 @@ impl<'a> Line<'a, '_> {
             return self.value(event, well_known::DECISION);
         }
         if self.is(br#""authorization.k8s.io/reason":""#) {
-            let start = self.at - 1;
-            self.string()?;
             // Twice is unusual.
             let first = self.found.reason.is_none();
-            self.found.reason = Some(start..self.at);
+            self.found.reason = Some(self.string()?);
             self.found.passed = self.found.passed.and(Parts::REASON);
             return first.then_some(());
         }
@@ -219,15 +306,13 @@ impl<'a> Line<'a, '_> {
         self.skip(2)
     }
 
-    /// A body that is an object, which is checked and passed over.
-    fn body(&mut self, part: Parts) -> Option<Range<usize>> {
+    /// A body that is an object, whose `{` was read, which is checked and passed over.
+    fn body(&mut self, part: Parts) -> Option<&'a str> {
+        self.at -= 1;
         let start = self.at;
-        if self.next()? != b'{' {
-            return None;
-        }
         self.skip(1)?;
         self.found.passed = self.found.passed.and(part);
-        Some(start..self.at)
+        self.text.get(start..self.at)
     }
 
     /// A member of an object that the line does not know by name: extracted if anything is asked for there.
@@ -248,6 +333,22 @@ impl<'a> Line<'a, '_> {
     }
 
     fn extract(&mut self, event: &mut Event<'a>, node: NodeId, depth: usize) -> Option<()> {
+        // Nearly all of them are texts, or lists of texts.
+        if self.is(b"\"") {
+            let text = self.string()?;
+            self.projection.put_text(text, event, node);
+            return Some(());
+        }
+        if self.is(b"[\"") {
+            loop {
+                let text = self.string()?;
+                self.projection.put_text(text, event, node);
+                if self.is(b"]") {
+                    return Some(());
+                }
+                self.must(b",\"")?;
+            }
+        }
         let mut scanner = Scanner::new(self.text);
         scanner.move_to(self.at);
         self.projection.value_below(&mut scanner, event, node, depth).ok()?;
@@ -277,7 +378,7 @@ impl<'a> Line<'a, '_> {
             match self.next()? {
                 b'"' => {
                     self.at += 1;
-                    self.string()?;
+                    self.pass_string()?;
                 }
                 bracket @ (b'{' | b'[') => {
                     self.at += 1;
@@ -321,7 +422,7 @@ impl<'a> Line<'a, '_> {
     #[inline]
     fn key(&mut self) -> Option<()> {
         self.must(b"\"")?;
-        self.string()?;
+        self.pass_string()?;
         self.must(b":")
     }
 
@@ -364,40 +465,60 @@ impl<'a> Line<'a, '_> {
     #[inline]
     fn string(&mut self) -> Option<RawStr<'a>> {
         let start = self.at;
-        let mut escaped = false;
-        let mut end = self.special(start);
+        let escaped = self.pass_string()?;
+        Some(RawStr { text: self.text.get(start..self.at - 1)?, escaped })
+    }
+
+    /// Passes over it. Whether it has escapes.
+    #[inline]
+    fn pass_string(&mut self) -> Option<bool> {
+        let end = self.special(self.at);
+        if self.text.as_bytes().get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Some(false);
+        }
+        self.pass_escapes(end)
+    }
+
+    /// Passes over the rest of a string from its first backslash on.
+    fn pass_escapes(&mut self, mut at: usize) -> Option<bool> {
         loop {
-            match self.text.as_bytes().get(end) {
+            match self.text.as_bytes().get(at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
-                    escaped = true;
-                    end = self.special(end + escape_length(self.text.as_bytes(), end)?);
+                    at = self.special(at + escape_length(self.text.as_bytes(), at)?);
                 }
                 _ => return None,
             }
         }
-        self.at = end + 1;
-        Some(RawStr { text: self.text.get(start..end)?, escaped })
+        self.at = at + 1;
+        Some(true)
     }
 
     /// Where the next quote, backslash or control character stands; the end, if nowhere.
     #[inline]
-    fn special(&mut self, mut from: usize) -> usize {
-        loop {
-            let block = from / 64;
-            if block != self.block {
-                if from >= self.text.len() {
-                    return self.text.len();
-                }
-                self.specials = specials(self.text.as_bytes(), block * 64);
-                self.block = block;
-            }
-            let rest = self.specials >> (from % 64);
-            if rest != 0 {
-                return from + rest.trailing_zeros() as usize;
-            }
-            from = (block + 1) * 64;
+    fn special(&mut self, from: usize) -> usize {
+        let block = from / 64;
+        if block != self.block {
+            self.look_at(block);
         }
+        let rest = self.specials >> (from % 64);
+        if rest != 0 {
+            return from + rest.trailing_zeros() as usize;
+        }
+        // There is one at the end.
+        loop {
+            self.look_at(self.block + 1);
+            if self.specials != 0 {
+                return self.block * 64 + self.specials.trailing_zeros() as usize;
+            }
+        }
+    }
+
+    #[inline]
+    fn look_at(&mut self, block: usize) {
+        self.specials = specials(self.text.as_bytes(), block * 64);
+        self.block = block;
     }
 
     #[inline]
@@ -447,7 +568,7 @@ fn is_same<const N: usize>(one: &[u8; N], other: &[u8; N]) -> bool {
 }
 
 /// Which of the 64 bytes from here on are quotes, backslashes or control characters; what lies behind the
-/// end is a control character. The compiler makes vector instructions of the loop.
+/// end is a control character.
 #[inline]
 fn specials(bytes: &[u8], start: usize) -> u64 {
     let rest = bytes.get(start..).unwrap_or_default();
@@ -463,16 +584,13 @@ fn specials(bytes: &[u8], start: usize) -> u64 {
 
 #[inline]
 fn specials_of(block: &[u8; 64]) -> u64 {
-    let mut flags = [0; 64];
-    for (flag, byte) in flags.iter_mut().zip(block) {
-        // All three, whatever the first is: a branch would keep the loop from being vectorised.
-        *flag = u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20);
-    }
+    let [quote, backslash, control] = [b'"', b'\\', 0x1F].map(u8x16::splat);
     let mut mask = 0;
-    for (index, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
-        // Eight bytes that are 0 or 1 become the bits of one.
-        let bits = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        mask |= bits << (index * 8);
+    for (index, part) in block.as_chunks::<16>().0.iter().enumerate() {
+        let bytes = u8x16::new(*part);
+        let is_special =
+            bytes.simd_eq(quote) | bytes.simd_eq(backslash) | bytes.min(control).simd_eq(bytes);
+        mask |= u64::from(is_special.to_bitmask()) << (index * 16);
     }
     mask
 }

@@ -72,6 +72,12 @@ impl Bits {
         left != 0
     }
 
+    /// Whether any number is in it.
+    #[inline]
+    pub(super) fn has_any(&self) -> bool {
+        self.words.iter().any(|word| *word != 0)
+    }
+
     /// Whether any number is in both sets.
     #[inline]
     pub(super) fn meets(&self, other: &Bits) -> bool {
@@ -125,7 +131,7 @@ mod tests {
         other.set(65, true);
         assert!(bits.keep(&other));
         assert_eq!(bits.iter().collect::<Vec<_>>(), [64]);
-        assert!(bits.meets(&other));
+        assert!(bits.meets(&other) && bits.has_any() && !Bits::none(130).has_any());
         assert!(!bits.meets(&Bits::none(130)));
         assert!(!bits.keep(&Bits::none(130)));
         assert_eq!(bits.iter().count(), 0);

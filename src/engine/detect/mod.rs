@@ -227,16 +227,16 @@ impl RuleMatcher {
             }
             let [matcher, _] = &self.matchers;
             let counted = self.counted.get(index.index()).map_or(&[][..], Vec::as_slice);
+            let which = Captured::Event(Arc::clone(reference.of(readings.every)));
             let mut capture = |(slot, field): (usize, &FieldId)| {
                 let event = readings.shown(matcher.derivations(), *field);
                 let keep = Keep::of(counted.get(slot) == Some(&true));
                 self.free_text.capture_deciding(event, *field, keep, &self.rules, condition)
             };
             let values = rule.capture.iter().enumerate().map(&mut capture);
-            let mut captured = Vec::with_capacity(rule.capture.len() + 1);
-            captured.extend(values);
+            // Its length is known, so that all of it is made at once.
+            let captured: Arc<[Captured]> = values.chain(std::iter::once(which)).collect();
             let event = &*readings.every;
-            captured.push(Captured::Event(Arc::clone(reference.of(event))));
             out.push(Detection {
                 rule: index,
                 time: event.time,
@@ -244,7 +244,7 @@ impl RuleMatcher {
                 identity: reference.request(event),
                 stage: event.stage,
                 every_stage: rule.steps != RuleSteps::Canonical,
-                captured: captured.into(),
+                captured,
             });
         }
         looked_at

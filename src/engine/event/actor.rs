@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Event, FieldId, Identities, well_known};
+use super::{Event, FieldId, Sources, well_known};
 use crate::engine::{
     kubernetes::{
         stages::UNAUTHORIZED,
@@ -62,8 +62,9 @@ fn kind_of_caller(event: &Event<'_>) -> &'static str {
 }
 
 /// `actor.human`.
-pub(super) fn is_human(event: &Event<'_>, identities: &Identities) -> bool {
-    let caller = identities.is_human_caller(event);
+pub(super) fn is_human(event: &Event<'_>, sources: &Sources) -> bool {
+    let identities = &sources.identities;
+    let caller = sources.callers.is_human(event, identities);
     if caller.unwrap_or_else(|| kind_of_caller(event) == HUMAN) {
         return true;
     }

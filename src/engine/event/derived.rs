@@ -109,7 +109,7 @@ pub const DERIVATIONS: &[Derivation] = &[
         Bool,
         Always,
         With(|event, field, sources| {
-            let human = actor::is_human(event, &sources.identities);
+            let human = actor::is_human(event, sources);
             event.push(field, Value::Bool(human));
         }),
         "Whether a person acts: what `identities.yaml` says of the user or its groups, else whether nothing \
@@ -155,8 +155,8 @@ pub const DERIVATIONS: &[Derivation] = &[
         Text,
         Often("absent unless `identities.yaml` says it"),
         With(|event, field, sources| {
-            if let Some(team) = sources.identities.of(event).team {
-                event.push_owned(field, |text| text.push_str(team));
+            if let Some(team) = sources.callers.team(event, &sources.identities) {
+                event.push_owned(field, |text| text.push_str(&team));
             }
         }),
         "The team of the actor: what `identities.yaml` says of the user or its groups. Absent if it \
@@ -408,8 +408,10 @@ fn source_address(event: &Event<'_>) -> Option<IpAddr> {
 
 fn source_ip(event: &mut Event<'_>, field: FieldId) {
     let Some(value @ Value::Str(text)) = event.last(well_known::SOURCE_IPS) else { return };
+    let is_plain = |byte: u8| byte.is_ascii_digit() || byte == b'.';
     let value = match parse_address(text) {
         // As it stands, nearly always.
+        Some(IpAddr::V4(_)) if text.bytes().all(is_plain) => value.clone(),
         Some(ip) => {
             let canonical = ip.to_canonical().to_string();
             if canonical == **text { value.clone() } else { Value::Str(Cow::Owned(canonical)) }

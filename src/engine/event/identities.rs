@@ -7,7 +7,11 @@ use hashbrown::HashMap;
 use regex::{RegexSet, RegexSetBuilder};
 
 use super::{Event, FieldId, well_known};
-use crate::engine::{limits, time::EventTime, value::fold_case};
+use crate::engine::{
+    limits,
+    time::EventTime,
+    value::{Value, fold_case},
+};
 
 /// A name, or a pattern of names.
 #[derive(Clone, Debug)]
@@ -112,17 +116,34 @@ impl Identities {
     /// What is known of the actor of an event: of the impersonated user if there is one, else of the
     /// user. Cost: a look-up and a pass over each name.
     pub(super) fn of(&self, event: &Event<'_>) -> Known<'_> {
-        let impersonated =
-            event.first_str(well_known::IMPERSONATED_USERNAME).filter(|name| !name.is_empty());
-        let (name, groups) = match impersonated {
-            Some(name) => (Some(name), self.impersonated_groups),
-            None => (event.first_str(well_known::USERNAME), Some(well_known::GROUPS)),
-        };
+        let (name, groups) = self.actor(event);
         self.known(event, name, groups)
     }
 
-    /// Whether who was authenticated is a person, whomever they act as, if anything says so. Nearly every event
-    /// is asked, so groups are passed over where they do not matter.
+    /// The name of the actor of an event, and where its groups are, if they matter.
+    pub(super) fn actor<'e>(&self, event: &'e Event<'_>) -> (Option<&'e str>, Option<FieldId>) {
+        let impersonated =
+            event.first_str(well_known::IMPERSONATED_USERNAME).filter(|name| !name.is_empty());
+        match impersonated {
+            Some(name) => (Some(name), self.impersonated_groups),
+            None => {
+                let groups = self.impersonated_groups.map(|_| well_known::GROUPS);
+                (event.first_str(well_known::USERNAME), groups)
+            }
+        }
+    }
+
+    /// Groups of who was authenticated, if they matter to whether that is a person.
+    pub(super) fn groups_of_people<'e, 'a>(
+        &self,
+        event: &'e Event<'a>,
+    ) -> impl Iterator<Item = &'e Value<'a>> {
+        let groups = self.humans_by_group.then_some(well_known::GROUPS);
+        groups.into_iter().flat_map(|field| event.values(field))
+    }
+
+    /// Whether who was authenticated is a person, whomever they act as, if anything says so. Cost: a pass over
+    /// the name, and over the groups if they matter.
     pub(super) fn is_human_caller(&self, event: &Event<'_>) -> Option<bool> {
         let groups = self.humans_by_group.then_some(well_known::GROUPS);
         self.known(event, event.first_str(well_known::USERNAME), groups).human

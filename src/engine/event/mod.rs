@@ -5,6 +5,7 @@
 //! there, in a fixed order, because the engine itself needs them: stage, identity, time, actor.
 
 mod actor;
+mod callers;
 pub mod derived;
 mod identities;
 mod identity;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{FieldId, FieldTable, Identities};
+use super::{FieldId, FieldTable, Identities, callers::Callers};
 
 /// Prefix of the fields of parameters.
 pub(super) const REQUEST_QUERY: &str = "request.query";
@@ -33,10 +33,11 @@ pub(super) const SUBJECTS: &[&str] = &[
 pub(super) const SECRET_ACCOUNT: &[&str] =
     &["object.type", "object.metadata.annotations.kubernetes.io/service-account.name"];
 
-/// Where derived fields of one rule set find what they need. Immutable.
+/// Where derived fields of one rule set find what they need. Immutable, but for what is remembered to save time.
 #[derive(Debug)]
 pub(in crate::engine) struct Sources {
     pub(super) identities: Arc<Identities>,
+    pub(super) callers: Callers,
     /// The parameters of queries that rules name, each with its field.
     pub(super) parameters: Vec<(String, FieldId)>,
     pub(super) request_body: Option<FieldId>,
@@ -57,6 +58,7 @@ impl Sources {
         };
         Sources {
             identities,
+            callers: Callers::default(),
             parameters: fields.paths().iter().filter_map(parameter).collect(),
             request_body: fields.get(REQUEST_BODY),
             dry_run_options: [EVICTION_DRY_RUN, DELETION_DRY_RUN]

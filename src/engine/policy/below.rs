@@ -33,6 +33,8 @@ pub(in crate::engine) struct Below {
     /// Rules that need more than the lowest level, with what each needs.
     needs: Vec<(RuleIndex, AuditLevel)>,
     highest: AuditLevel,
+    /// From which level on each field is recorded.
+    levels: Arc<[AuditLevel]>,
     sorts: HashMap<Box<str>, Sort>,
     /// Of the last event, to look it up.
     key: String,
@@ -61,6 +63,7 @@ impl Below {
             fields: Fields::of(&rules),
             highest: needs.iter().map(|(_, level)| *level).max().unwrap_or_default(),
             needs,
+            levels: reach.levels(),
             sorts: HashMap::new(),
             key: String::new(),
             rules,
@@ -95,14 +98,14 @@ impl Below {
             .collect();
         let mut facts = self.facts(event);
         self.learn_who(&mut facts, event, &groups);
-        let reach = Reach::new(&self.rules);
+        let reach = Reach::again(&self.rules, &self.levels);
         let is_blind = |index: &&RuleIndex| self.is_blind(&reach, **index, facts.clone(), level);
         sort.blind.iter().find(is_blind).map(|_| Arc::clone(&sort.text))
     }
 
     /// What rules are blind to among requests like this one.
     fn sort(&self, event: &Event<'_>, level: AuditLevel) -> Sort {
-        let (facts, reach) = (self.facts(event), Reach::new(&self.rules));
+        let (facts, reach) = (self.facts(event), Reach::again(&self.rules, &self.levels));
         let is_blind = |index: &RuleIndex| self.is_blind(&reach, *index, facts.clone(), level);
         let needs = self.needs.iter().map(|(index, _)| *index);
         let blind: Vec<RuleIndex> = needs.filter(is_blind).collect();

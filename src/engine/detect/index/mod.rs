@@ -18,6 +18,7 @@ mod field;
 mod learned;
 mod needs;
 mod prefixes;
+mod together;
 mod uses;
 
 use super::{bits::Bits, derivations::Derivations, fold::Fold};
@@ -29,6 +30,7 @@ use alternative::Alternative;
 use cost::Cost;
 use field::FieldIndex;
 use needs::{Needs, Present};
+use together::Together;
 use uses::Uses;
 
 /// Cheap fields that are indexed at most. More would cost every event more than they save.
@@ -51,7 +53,9 @@ pub(super) struct Index {
     every_stage: Bits,
     /// What sees requests that never ended.
     unfinished: Bits,
-    /// Fields whose values cost little to know.
+    /// Fields with few values, which are looked up at once.
+    together: Together,
+    /// Other fields whose values cost little to know.
     cheap: Vec<FieldIndex>,
     /// For each alternative, the fields without which, or with which, it cannot hold: most fields of
     /// bodies and annotations are absent from most events.
@@ -79,14 +83,16 @@ impl Index {
             .into_iter()
             .filter_map(|uses| FieldIndex::new(rules, &alternatives, &uses));
         let (cheap, dear) = known.partition(|index| index.cost < Cost::Much);
-        let cheap = choose(cheap, count);
+        let mut cheap = choose(cheap, count);
         let looked_up: Vec<_> = cheap.iter().map(|index| index.field).collect();
+        let together = Together::of(&rules.fields, &mut cheap, count);
         let needs = alternatives.iter().map(|one| Needs::of(rules, one, &looked_up)).collect();
         Index {
             rules: alternatives.iter().map(|one| one.rule).collect(),
             all: Bits::all(count),
             every_stage,
             unfinished,
+            together,
             cheap,
             needs,
             dear,
@@ -108,6 +114,7 @@ impl Index {
                 }
             }
         }
+        self.together.forget();
     }
 
     /// The alternatives that the event can satisfy, whatever is in the parts that were passed over, into
@@ -131,11 +138,13 @@ impl Index {
             candidates.copy_from(all);
             return true;
         }
-        if looked.is_none() {
-            candidates.copy_from(all);
-        }
-        let Index { cheap, needs, dear, present, conditions, derivations, parts, .. } = self;
+        let Index { together, cheap, needs, dear, present, conditions, derivations, parts, .. } =
+            self;
         let mut look = Look { rules, conditions, derivations, looked, passed, fold };
+        // Nothing of these is in parts that may be passed over.
+        if looked.is_none() && !together.keep(&mut look, event, all, candidates) {
+            return false;
+        }
         if !look.keep(cheap, event, candidates) {
             return false;
         }
