@@ -115,7 +115,7 @@ fn run(part: &str, directory: &Path) {
             let months = Reader::open(directory, None).unwrap().status().unwrap();
             let of = |month: &MonthStatus| month.rows.as_ref().unwrap().values().sum::<u64>();
             let counts: u64 = months.iter().map(of).sum();
-            println!("status                        {counts} rows by class and kind");
+            println!("status                        counts by class and kind come to {counts}");
         }
         "access" => made(directory, (Wanted::Access, Verifies::Period), quarter),
         "access, all verified" => made(directory, (Wanted::Access, Verifies::All), quarter),

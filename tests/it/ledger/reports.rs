@@ -233,10 +233,13 @@ fn many_rows() -> Vec<Arc<Row>> {
                 access.source_ip = Some(Arc::from(format!("10.0.{}.{}", next(256), next(256))));
                 access.credential_id = Some(Arc::from(format!("X509SHA256={}", next(1 << 30))));
                 access.actor.id = Some(Arc::from(format!("user-{}", next(2))));
-                access.actor.team =
-                    [None, Some(Arc::from(format!("team-{}", next(9))))][next(2) as usize].clone();
-                access.session =
-                    [None, Some(SessionStep::Start), Some(SessionStep::End)][next(3) as usize];
+                let team = next(9);
+                access.actor.team = (next(2) == 1).then(|| Arc::from(format!("team-{team}")));
+                access.session = match next(3) {
+                    0 => None,
+                    1 => Some(SessionStep::Start),
+                    _ => Some(SessionStep::End),
+                };
                 access.duration = Some(next(1_000_000));
                 access.request = [u8::try_from(next(250)).unwrap(); 16];
                 access.classes.push(Arc::from("permission_change"));
@@ -244,7 +247,7 @@ fn many_rows() -> Vec<Arc<Row>> {
             Content::Entry(entry) => {
                 entry.at = Some(late);
                 // Those that were made with these rows do not fit what is made of them.
-                entry.kind = [EntryKind::Gap, EntryKind::Comment][next(2) as usize];
+                entry.kind = if next(2) == 0 { EntryKind::Gap } else { EntryKind::Comment };
             }
             Content::Usage(_) => {}
         }
