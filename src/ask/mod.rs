@@ -10,6 +10,8 @@ pub mod coverage;
 pub mod deliveries;
 pub mod history;
 mod params;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 mod period;
 pub mod permissions;
 pub mod sessions;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Write as _},
+    io::{BufReader, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -19,7 +19,7 @@ use crate::{
     },
     ask::{Params, csv_head, csv_row, zone_of},
     engine::{
-        ledger::{Hash, hex_of, parse_hex},
+        ledger::{Hash, Row, hex_of, parse_hex},
         text::{counted, thousands},
     },
 };
@@ -30,6 +30,7 @@ use crate::{
   tripline ledger verify
   tripline ledger verify --seal 9f2c… --public-key ledger.pub
   tripline ledger export --month 2026-11 > 2026-11.jsonl
+  tripline ledger export --format parquet --output ledger.parquet
   tripline ledger status")]
 pub(super) struct LedgerArgs {
     #[command(subcommand)]
@@ -84,7 +85,7 @@ struct VerifyArgs {
     public_key: Option<PathBuf>,
 }
 
-/// Print all rows, in the order of the chain.
+/// Print all rows, in the order of the chain, or write them to a file.
 #[derive(Args, Debug)]
 struct ExportArgs {
     #[command(flatten)]
@@ -92,9 +93,12 @@ struct ExportArgs {
     /// One month alone: 2026-11.
     #[arg(long, value_name = "MONTH")]
     month: Option<String>,
-    /// jsonl, whose lines are those of the chain, or csv.
+    /// jsonl, whose lines are those of the chain, csv, or parquet (in builds that have it).
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "jsonl")]
     format: ExportFormat,
+    /// A file instead of standard output; it is there when it is whole.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -103,6 +107,8 @@ enum ExportFormat {
     Jsonl,
     /// A table.
     Csv,
+    /// The same table with types, for warehouses; into a file.
+    Parquet,
 }
 
 pub(super) fn execute(args: &LedgerArgs) -> anyhow::Result<ExitCode> {
@@ -189,33 +195,93 @@ fn report(verified: &Verified) -> String {
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    if args.format == ExportFormat::Parquet
+        && let Some(mistake) = mistake_about_parquet(args)
+    {
+        output::complain(&mistake);
+        return Ok(ExitCode::from(exit::USAGE));
+    }
     let reader = open(&args.place)?;
     for problem in reader.problems() {
         output::tell(&format!("warning: {problem}"));
     }
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut failure = None;
-    if args.format == ExportFormat::Csv {
-        out.write_all(csv_head().as_bytes())?;
-    }
-    let zone = zone_of("UTC")?;
-    let mut count = 0;
+    let file = args.output.as_deref().map(output::WholeFile::begin).transpose()?;
+    let out = match &file {
+        Some(whole) => Box::new(whole.file.try_clone()?) as Box<dyn Write + Send>,
+        None => Box::new(std::io::stdout()),
+    };
+    let mut out = Exported::begin(args.format, std::io::BufWriter::new(out))?;
+    let (mut failure, mut count) = (None, 0);
     reader.each(args.month.as_deref(), |row| {
         count += 1;
-        let text = match args.format {
-            ExportFormat::Jsonl => row.line() + "\n",
-            ExportFormat::Csv => csv_row(row, &zone),
-        };
-        failure = out.write_all(text.as_bytes()).err();
+        failure = out.push(row).err();
         failure.is_none()
     })?;
     let (place, params) = (&args.place, Params::default().with("month", args.month.clone()));
     leave_note((&place.state, place.ledger.is_some()), "ledger export", &params, count);
     if let Some(error) = failure {
-        Err(error.into())
-    } else {
-        out.flush()?;
-        Ok(if reader.problems().is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
+        return Err(error);
+    }
+    out.finish()?;
+    file.map_or(Ok(()), output::WholeFile::finish)?;
+    Ok(if reader.problems().is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
+}
+
+/// What keeps a Parquet file from being written, if something does.
+fn mistake_about_parquet(args: &ExportArgs) -> Option<String> {
+    if !cfg!(feature = "parquet") {
+        let how = "build it by `cargo build --release --features parquet`, or take --format csv";
+        return Some(format!("this build cannot write Parquet; {how}"));
+    }
+    let needs_file = args.output.is_none();
+    needs_file.then(|| "a Parquet file is no text: say where it goes by --output FILE".to_owned())
+}
+
+/// Where an export goes.
+type Out = std::io::BufWriter<Box<dyn Write + Send>>;
+
+/// An export that is being written.
+enum Exported {
+    Jsonl(Out),
+    Csv(Out, jiff::tz::TimeZone),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<crate::ask::parquet::ParquetRows<Out>>),
+}
+
+impl Exported {
+    fn begin(format: ExportFormat, mut out: Out) -> anyhow::Result<Exported> {
+        match format {
+            ExportFormat::Jsonl => Ok(Exported::Jsonl(out)),
+            ExportFormat::Csv => {
+                out.write_all(csv_head().as_bytes())?;
+                Ok(Exported::Csv(out, zone_of("UTC")?))
+            }
+            #[cfg(feature = "parquet")]
+            ExportFormat::Parquet => {
+                Ok(Exported::Parquet(Box::new(crate::ask::parquet::ParquetRows::new(out)?)))
+            }
+            #[cfg(not(feature = "parquet"))]
+            ExportFormat::Parquet => anyhow::bail!("this build cannot write Parquet"),
+        }
+    }
+
+    fn push(&mut self, row: &Row) -> anyhow::Result<()> {
+        match self {
+            Exported::Jsonl(out) => out.write_all((row.line() + "\n").as_bytes())?,
+            Exported::Csv(out, zone) => out.write_all(csv_row(row, zone).as_bytes())?,
+            #[cfg(feature = "parquet")]
+            Exported::Parquet(rows) => rows.push(row)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Exported::Jsonl(mut out) | Exported::Csv(mut out, _) => out.flush()?,
+            #[cfg(feature = "parquet")]
+            Exported::Parquet(rows) => rows.finish()?,
+        }
+        Ok(())
     }
 }
 

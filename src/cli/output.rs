@@ -1,11 +1,14 @@
 //! Printing: colours where they are wanted, and no panic when a pipe closes.
 
 use std::{
+    fs::File,
     io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::OnceLock,
 };
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::exit;
@@ -71,6 +74,43 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 /// It cannot be written, for another reason.
 pub(super) fn print_all(text: &str) -> anyhow::Result<()> {
     print(text).or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })
+}
+
+/// A file that is whole or not there: it is written beside its place, and goes there at last.
+pub(super) struct WholeFile {
+    pub(super) file: File,
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl WholeFile {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn begin(path: &Path) -> anyhow::Result<WholeFile> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".part");
+        let beside = PathBuf::from(beside);
+        let file = File::create(&beside).with_context(|| cannot_write(path))?;
+        Ok(WholeFile { file, beside, path: path.to_owned() })
+    }
+
+    /// Puts it into its place, and says so.
+    ///
+    /// # Errors
+    /// It cannot be written. What was written of it stands beside its place.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        let WholeFile { file, beside, path } = self;
+        file.sync_all().with_context(|| cannot_write(&path))?;
+        std::fs::rename(&beside, &path).with_context(|| cannot_write(&path))?;
+        tell(&format!("written to {}", path.display()));
+        Ok(())
+    }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }
 
 /// Tells people on standard error. Whether they can read it changes nothing.

@@ -280,16 +280,11 @@ fn show(line: &str) {
     }
 }
 
-/// A file that is whole or not there: it is written beside it first.
 fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".part");
+    let mut whole = output::WholeFile::begin(path)?;
     let failed = || format!("cannot write {}", path.display());
-    let mut file = std::fs::File::create(&beside).with_context(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
-    std::fs::rename(&beside, path).with_context(failed)?;
-    output::tell(&format!("written to {}", path.display()));
-    Ok(())
+    whole.file.write_all(text.as_bytes()).with_context(failed)?;
+    whole.finish()
 }
 
 impl ComplianceArgs {

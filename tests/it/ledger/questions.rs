@@ -121,7 +121,9 @@ fn a_responder_and_an_auditor_get_their_answers() {
     assert_eq!(code, 0, "{out}{log}");
     assert!(out.starts_with("sound: "), "{out}");
     let (_, lines, _) = ask(&directory, &["ledger", "export"]);
-    fs::write(directory.path().join("all.jsonl"), &lines).unwrap();
+    let (code, out_of_file, _) = ask(&directory, &["ledger", "export", "--output", "all.jsonl"]);
+    assert_eq!((code, out_of_file.as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(directory.path().join("all.jsonl")).unwrap(), lines);
     let (code, exported, _) = ask(&directory, &["ledger", "verify", "--file", "all.jsonl"]);
     assert_eq!((code, exported), (0, out), "the export has the same chain");
     for line in lines.lines() {
@@ -146,6 +148,7 @@ fn mistakes_are_named_with_what_was_meant() {
         (&["timeline", "--after", "x"][..], "is no cursor"),
         (&["who-did", "gett", "secrets"][..], "did you mean `get`?"),
         (&["who-did", "get", "secret"][..], "did you mean `secrets`?"),
+        (&["ledger", "export", "--format=parquet", "-o", "x"][..], "--features parquet"),
         (&["ledger", "verify", "--seal", "abc"][..], "64 hexadecimal digits"),
     ] {
         let (code, out, told) = ask(&directory, args);
