@@ -21,22 +21,13 @@ use super::{
     scan::{Fault, RawStr, Scanner},
 };
 use crate::engine::{
-    event::{
-        Event, FieldId, FieldTable,
-        derived::{OBJECT, POD_SPEC, is_derived},
-        well_known,
-    },
-    kubernetes::{
-        fields::CLUSTER,
-        resources::{PARTS, pod_spec_places},
-        shapes::is_open,
-        verbs::READING,
-    },
+    event::{Event, FieldId, FieldTable, derived::is_derived, well_known},
+    kubernetes::{fields::CLUSTER, resources::PARTS, shapes::is_open, verbs::READING},
     limits,
     text_table::TextTable,
     value::{Value, unescape},
 };
-use places::Places;
+use places::{Places, places_of, without_dots};
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
 const OWN_PATHS: [&str; 7] = [
@@ -546,34 +537,6 @@ pub(super) fn is_index(segment: &str) -> bool {
 fn may_change(event: &Event<'_>) -> bool {
     let text = |field| event.first_str(field).unwrap_or("");
     !READING.contains(&text(well_known::VERB)) && !PARTS.contains(&text(well_known::SUBRESOURCE))
-}
-
-/// Where the bodies of changes hold what the path of an object's field means: in both bodies, and in lists
-/// of objects. None if the path is no such field.
-fn places_of(path: &str) -> Vec<String> {
-    let below = |root: &str| path.strip_prefix(root)?.strip_prefix('.');
-    let tails: Vec<String> = if let Some(tail) = below(POD_SPEC) {
-        pod_spec_places().into_iter().map(|place| format!("{place}.{tail}")).collect()
-    } else {
-        below(OBJECT).map(str::to_owned).into_iter().collect()
-    };
-    let mut places = Vec::with_capacity(tails.len() * 4);
-    for tail in tails {
-        for body in BODIES {
-            places.push(format!("{body}{CHANGE}.{tail}"));
-            places.push(format!("{body}{CHANGE}.items.{tail}"));
-        }
-    }
-    places
-}
-
-/// The path as it is where a shipper put underscores in the place of dots, which Elasticsearch and others
-/// take for objects: `annotations.authorization_k8s_io/decision`. `None` if no key of it holds dots.
-fn without_dots(path: &str) -> Option<String> {
-    let parents = ["annotations.", "labels.", "extra."];
-    let ends = parents.iter().filter_map(|parent| path.find(parent).map(|at| at + parent.len()));
-    let (parent, key) = path.split_at_checked(ends.min()?)?;
-    (key.contains('.') && key.contains('/')).then(|| format!("{parent}{}", key.replace('.', "_")))
 }
 
 /// After a member of an object: moves to the next key and says true, or peeks at `}`.

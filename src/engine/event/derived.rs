@@ -408,10 +408,8 @@ fn source_address(event: &Event<'_>) -> Option<IpAddr> {
 
 fn source_ip(event: &mut Event<'_>, field: FieldId) {
     let Some(value @ Value::Str(text)) = event.last(well_known::SOURCE_IPS) else { return };
-    let is_plain = |byte: u8| byte.is_ascii_digit() || byte == b'.';
-    let value = match parse_address(text) {
-        // As it stands, nearly always.
-        Some(IpAddr::V4(_)) if text.bytes().all(is_plain) => value.clone(),
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let value = match parse_address(text).filter(|_| !is_plain) {
         Some(ip) => {
             let canonical = ip.to_canonical().to_string();
             if canonical == **text { value.clone() } else { Value::Str(Cow::Owned(canonical)) }
