@@ -111,7 +111,9 @@ mod tests {
         event.time = EventTime::parse(time).unwrap();
         let text = |text: &str| Value::Str(Cow::Owned(text.to_owned()));
         event.push(well_known::USERNAME, text(name));
-        groups.iter().for_each(|group| event.push(well_known::GROUPS, text(group)));
+        for group in groups {
+            event.push(well_known::GROUPS, text(group));
+        }
         event
     }
 

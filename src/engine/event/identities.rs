@@ -124,13 +124,11 @@ impl Identities {
     pub(super) fn actor<'e>(&self, event: &'e Event<'_>) -> (Option<&'e str>, Option<FieldId>) {
         let impersonated =
             event.first_str(well_known::IMPERSONATED_USERNAME).filter(|name| !name.is_empty());
-        match impersonated {
-            Some(name) => (Some(name), self.impersonated_groups),
-            None => {
-                let groups = self.impersonated_groups.map(|_| well_known::GROUPS);
-                (event.first_str(well_known::USERNAME), groups)
-            }
+        if impersonated.is_some() {
+            return (impersonated, self.impersonated_groups);
         }
+        let groups = self.impersonated_groups.map(|_| well_known::GROUPS);
+        (event.first_str(well_known::USERNAME), groups)
     }
 
     /// Groups of who was authenticated, if they matter to whether that is a person.
