@@ -93,7 +93,8 @@ fn click(tripline: &Tripline, secret: &str, payload: &Value) -> (u16, String) {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(format!("v0:{timestamp}:{body}").as_bytes());
     let signature = mac.finalize().into_bytes();
-    let digits: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits =
+        signature.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
     let request = ::tripline::tls::http(Vec::new()).unwrap().no_proxy().build().unwrap();
     let request = request
         .post(tripline.url("/slack/interactions"))
