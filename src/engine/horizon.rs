@@ -54,10 +54,15 @@ impl Horizon {
         (self.at, self.clock) = (Some(at), Some(now));
     }
 
+    /// Nobody listens, or a process begins: it goes on from what is stored when somebody looks again, so that
+    /// nothing depends on whether it was the same process.
+    pub(super) fn rest(&mut self) {
+        (self.at, self.clock) = (self.at.map(stored_step), None);
+    }
+
     /// What to store, if that has changed since the last call.
     pub(super) fn take_moved(&mut self) -> Option<WallTime> {
-        let at = self.at?.micros();
-        let step = Some(WallTime::from_micros(at - at.rem_euclid(STORED_STEP)));
+        let step = Some(stored_step(self.at?));
         if self.stored == step {
             return None;
         }
@@ -77,6 +82,11 @@ impl Horizon {
         let mut entry = entry.clone();
         if entry.unseal() { postcard::from_bytes(&entry.value).ok() } else { None }
     }
+}
+
+/// The step that is stored of it.
+fn stored_step(at: WallTime) -> WallTime {
+    WallTime::from_micros(at.micros() - at.micros().rem_euclid(STORED_STEP))
 }
 
 /// The horizon of one run, for whoever detects.
@@ -133,5 +143,11 @@ mod tests {
         assert_eq!(horizon.take_moved(), Some(wall(1_020)));
         horizon.used(wall(430), wall(1_005));
         assert_eq!(horizon.take_moved(), Some(wall(990)));
+        // As if another process began.
+        horizon.rest();
+        horizon.look(wall(500));
+        assert_eq!(horizon.at(), Some(wall(990)));
+        horizon.look(wall(510));
+        assert_eq!(horizon.at(), Some(wall(1_000)));
     }
 }

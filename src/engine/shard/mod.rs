@@ -197,6 +197,7 @@ impl Shard {
     /// [`Shard::handle_ready`].
     pub fn handle_unavailable(&mut self) {
         self.watermark.stop_listening();
+        self.horizon.rest();
     }
 
     /// These partitions cannot be read from now on, while others can; windows wait for them, but not for

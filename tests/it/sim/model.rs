@@ -52,6 +52,8 @@ pub(super) struct Model {
     pub(super) late: u64,
     /// Alerts about a silence that was none.
     pub(super) false_silences: Vec<String>,
+    /// How far event time had come when each batch was counted.
+    reached: Vec<Option<EventTime>>,
 }
 
 /// What an alert came to over all of its episodes.
@@ -149,6 +151,7 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
             Input::Unavailable => shard.handle_unavailable(),
             Input::Batch { now, at, detected_at, rule_set: from, spans } => {
                 doubtful.read(*now, *detected_at, broker, spans);
+                model.reached.push(shard.watermark());
                 let mut batch = detectors.detect(*detected_at, *from, broker, spans);
                 translate(&mut batch, *from, rule_set);
                 batch.rules_epoch = epoch;
@@ -195,15 +198,26 @@ fn restarted(
 
 /// Everything that was read, one event after the other, read at once. Events happen when they were taken to
 /// have: those that a first process reads while its clock is far behind come from the future, by all that it
-/// can know, and are taken as of then.
-pub(super) fn ideal(history: &[Input], broker: &Broker, detectors: &mut Detectors) -> Model {
+/// can know, and are taken as of then, or of when event time had come to, if that is later and they claim so.
+pub(super) fn ideal(
+    history: &[Input],
+    broker: &Broker,
+    detectors: &mut Detectors,
+    replayed: &Model,
+) -> Model {
     let mut places: Vec<(EventTime, usize, usize)> = Vec::new();
-    for input in history {
-        let Input::Batch { detected_at, spans, .. } = input else { continue };
+    let batches = history.iter().filter_map(|input| match input {
+        Input::Batch { detected_at, spans, .. } => Some((detected_at, spans)),
+        _ => None,
+    });
+    for ((detected_at, spans), reached) in batches.zip(&replayed.reached) {
         for (index, span) in spans {
             let records = broker.partitions[*index].records[span.clone()].iter();
             let times = records.zip(span.clone()).filter_map(|(record, offset)| {
-                Some((taken_as(record.time?, *detected_at), *index, offset))
+                let claimed = record.time?;
+                let taken = taken_as(claimed, *detected_at);
+                let lifted = reached.filter(|_| taken != claimed).map(|time| time.min(claimed));
+                Some((lifted.map_or(taken, |lifted| lifted.max(taken)), *index, offset))
             });
             places.extend(times);
         }

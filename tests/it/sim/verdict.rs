@@ -82,7 +82,7 @@ pub(super) fn finish(world: &mut World) -> Checked {
         receiver_knows(notifier, &world.receivers, &by_alert)?;
     }
     if !world.checkers.rules_changed {
-        let ideal = ideal(&world.history, &world.broker, &mut world.detectors);
+        let ideal = ideal(&world.history, &world.broker, &mut world.detectors, &model);
         ensure("the ideal is not late", ideal.late == 0, || format!("{}", ideal.late))?;
         compare(&model, &ideal, may_be_late)?;
     }
