@@ -7,6 +7,7 @@ test. `--accesses` says how much traffic (1,000,000), `--requests` how often eac
 """
 import argparse
 import http.client
+import itertools
 import json
 import os
 import re
@@ -126,7 +127,7 @@ class Stream(threading.Thread):
     def __init__(self, server, is_slow=False):
         super().__init__(daemon=True)
         self.server, self.is_slow, self.is_over = server, is_slow, False
-        self.opened, self.refused, self.heard = 0, 0, 0
+        self.opened, self.refused, self.heard, self.heard_at = 0, 0, 0, []
 
     def run(self):
         while not self.is_over:
@@ -140,7 +141,9 @@ class Stream(threading.Thread):
                     continue
                 self.opened += 1
                 while not self.is_over and (part := answer.read(1) if self.is_slow else answer.readline()):
-                    self.heard += part.startswith(b"event: alert")
+                    if part.startswith(b"event: alert"):
+                        self.heard += 1
+                        self.heard_at.append(time.time())
                     if self.is_slow:
                         time.sleep(1)
             except (OSError, http.client.HTTPException):
@@ -154,16 +157,51 @@ def with_streams(server, count, seconds, write, slow=0):
         stream.start()
     time.sleep(3)
     for what, is_busy in (("idle", False), (f"{RULES} new alerts a second", True)):
-        began, cpu = time.time(), server.cpu()
+        began, cpu, written_at = time.time(), server.cpu(), []
         while time.time() - began < seconds:
             if is_busy:
+                written_at.append(time.time())
                 write(1)
             time.sleep(1)
         used = 100 * (server.cpu() - cpu) / (time.time() - began)
         opened = sum(stream.opened > 0 for stream in streams)
         heard = sum(stream.heard for stream in streams)
         print(f"{count} streams ({opened} opened), {what}: {used:.1f} % of a core; {heard} alerts heard in all", flush=True)
+    # From the event on the pipe to the row on the page: at once, and whatever comes later is of the next event.
+    rows = [1000 * (at - max(written)) for stream in streams if not stream.is_slow for at in stream.heard_at
+            if (written := [begun for begun in written_at if begun <= at])]
+    print(f"from event to row: p50 {share(rows, 0.5):.0f} ms, p99 {share(rows, 0.99):.0f} ms, {len(rows)} rows", flush=True)
     return streams
+
+
+def with_people(server, binary, paths, write, events, people):
+    """How long some traffic takes, and an alert behind it, while people click as fast as pages come."""
+    is_over = threading.Event()
+    loaded = []
+
+    def click(number):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        for turn in itertools.count(number):
+            if is_over.is_set():
+                return
+            loaded.append(server.ask(paths[turn % len(paths)], connection)[0])
+            time.sleep(1)
+
+    threads = [threading.Thread(target=click, args=(number,), daemon=True) for number in range(people)]
+    for thread in threads:
+        thread.start()
+    before = server.json("/api/v1/alerts?limit=1")["total"]
+    began, cpu = time.time(), server.cpu()
+    subprocess.run([binary, "generate", "--count", str(events), "--seed", str(events + people)],
+                   stdout=server.process.stdin, check=True)
+    write(1)
+    until("the traffic is read", lambda: server.json("/api/v1/alerts?limit=1")["total"] >= before + RULES)
+    took, used = time.time() - began, server.cpu() - cpu
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    print(f"{people} people clicking ({len(loaded)} pages): {events} events and an alert behind them in {took:.2f} s, "
+          f"{used:.2f} s of CPU", flush=True)
 
 
 def crowd(server, paths, browsers, each):
@@ -254,6 +292,8 @@ def run(server, binary, asked):
     print(f"{sum(stream.refused for stream in streams)} streams were refused; {server.memory()} MiB", flush=True)
     for stream in streams:
         stream.is_over = True
+    for people in (0, 10, 0, 10, 0, 10):
+        with_people(server, binary, [path for _, path in pages[:6]], write, 100_000, people)
     for name, path in pages[:2]:
         measure(server, name + ", afterwards", path, min(asked.requests, 50))
 

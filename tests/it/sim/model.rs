@@ -205,7 +205,7 @@ pub(super) fn ideal(
     detectors: &mut Detectors,
     replayed: &Model,
 ) -> Model {
-    let mut places: Vec<(EventTime, usize, usize)> = Vec::new();
+    let mut places: Vec<(EventTime, usize, usize, WallTime)> = Vec::new();
     let batches = history.iter().filter_map(|input| match input {
         Input::Batch { detected_at, spans, .. } => Some((detected_at, spans)),
         _ => None,
@@ -217,7 +217,10 @@ pub(super) fn ideal(
                 let claimed = record.time?;
                 let taken = taken_as(claimed, *detected_at);
                 let lifted = reached.filter(|_| taken != claimed).map(|time| time.min(claimed));
-                Some((lifted.map_or(taken, |lifted| lifted.max(taken)), *index, offset))
+                let time = lifted.map_or(taken, |lifted| lifted.max(taken));
+                // What is later by that is detected as it was, and happens later.
+                let detected_at = if time > taken { *detected_at } else { time.as_wall() };
+                Some((time, *index, offset, detected_at))
             });
             places.extend(times);
         }
@@ -227,9 +230,13 @@ pub(super) fn ideal(
     let one = Arc::clone(&broker.partitions[0].name);
     let mut model = Model::default();
     let mut now = WallTime::MIN;
-    for (time, index, offset) in places {
+    for (time, index, offset, detected_at) in places {
         now = time.as_wall();
-        let mut batch = detectors.detect(now, 0, broker, &vec![(index, offset..offset + 1)]);
+        let spans = vec![(index, offset..offset + 1)];
+        let mut batch = detectors.detect(detected_at, 0, broker, &spans);
+        for detection in &mut batch.detections {
+            detection.time = detection.time.max(time);
+        }
         for progress in &mut batch.progress {
             progress.partition = Arc::clone(&one);
         }
