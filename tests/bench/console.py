@@ -168,7 +168,7 @@ def with_streams(server, count, seconds, write, slow=0):
         heard = sum(stream.heard for stream in streams)
         print(f"{count} streams ({opened} opened), {what}: {used:.1f} % of a core; {heard} alerts heard in all", flush=True)
     # From the event on the pipe to the row on the page: at once, and whatever comes later is of the next event.
-    rows = [1000 * (at - max(written)) for stream in streams if not stream.is_slow for at in stream.heard_at
+    rows = [at - max(written) for stream in streams if not stream.is_slow for at in stream.heard_at
             if (written := [begun for begun in written_at if begun <= at])]
     print(f"from event to row: p50 {share(rows, 0.5):.0f} ms, p99 {share(rows, 0.99):.0f} ms, {len(rows)} rows", flush=True)
     return streams
