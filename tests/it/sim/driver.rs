@@ -176,9 +176,9 @@ impl World {
                     let origin = life.held.remove(&life.counted).expect("it was handed over");
                     life.counted += 1;
                     self.note_heard(&origin.spans);
-                    let Origin { at: detected_at, rule_set, spans, .. } = origin;
-                    let now = self.now;
-                    self.history.push(Input::Batch { now, at: wall, detected_at, rule_set, spans });
+                    let Origin { at: detected_at, read_at, rule_set, spans, .. } = origin;
+                    let batch = Input::Batch { read_at, at: wall, detected_at, rule_set, spans };
+                    self.history.push(batch);
                 }
                 Effect::UseRules { epoch, .. } => {
                     (life.epoch, life.rule_set) = (epoch, self.rule_set);
@@ -229,8 +229,10 @@ impl World {
         for (index, span) in &spans {
             life.next[*index] = span.end;
         }
-        life.pipeline
-            .push_back(Detected { batch, from: Origin { at: horizon, epoch, rule_set, spans } });
+        life.pipeline.push_back(Detected {
+            batch,
+            from: Origin { at: horizon, read_at: now, epoch, rule_set, spans },
+        });
     }
 
     /// A batch reaches the coordinator; detectors are not all as fast.

@@ -38,6 +38,8 @@ pub(super) struct Detected {
 /// How a batch was made.
 pub(super) struct Origin {
     pub(super) at: WallTime,
+    /// When, in true microseconds.
+    pub(super) read_at: i64,
     pub(super) epoch: u64,
     pub(super) rule_set: usize,
     pub(super) spans: Spans,

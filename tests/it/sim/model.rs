@@ -32,9 +32,9 @@ pub(super) enum Input {
     Paused { at: WallTime },
     /// It cannot be read any more.
     Unavailable,
-    /// Records, detected under a rule set at some time, and handled later; `now` is the true time, of which
-    /// the engine knows nothing.
-    Batch { now: i64, at: WallTime, detected_at: WallTime, rule_set: usize, spans: Spans },
+    /// Records, detected under a rule set at some time, and handled later; `read_at` is the true time of the
+    /// former, of which the engine knows nothing.
+    Batch { read_at: i64, at: WallTime, detected_at: WallTime, rule_set: usize, spans: Spans },
     /// The time.
     Timeout { now: i64, at: WallTime },
     /// Another rule set.
@@ -149,8 +149,8 @@ pub(super) fn replay(history: &[Input], broker: &Broker, detectors: &mut Detecto
             Input::Paused { at } => shard.handle_pause(*at),
             Input::Away { at, partitions } => shard.handle_away(*at, partitions),
             Input::Unavailable => shard.handle_unavailable(),
-            Input::Batch { now, at, detected_at, rule_set: from, spans } => {
-                doubtful.read(*now, *detected_at, broker, spans);
+            Input::Batch { read_at, at, detected_at, rule_set: from, spans } => {
+                doubtful.read(*read_at, *detected_at, broker, spans);
                 model.reached.push(shard.watermark());
                 let mut batch = detectors.detect(*detected_at, *from, broker, spans);
                 translate(&mut batch, *from, rule_set);

@@ -51,15 +51,15 @@ pub(super) struct Doubtful {
 
 impl Doubtful {
     /// Some records are read.
-    pub(super) fn read(&mut self, now: i64, at: WallTime, broker: &Broker, spans: &Spans) {
-        self.now = now;
+    pub(super) fn read(&mut self, read_at: i64, at: WallTime, broker: &Broker, spans: &Spans) {
+        self.now = self.now.max(read_at);
         for user in USERS {
             let times = broker.times_of(user, spans).into_iter();
             let doubts = times.map(|claimed| Doubt {
                 user,
                 claimed,
                 taken_as: taken_as(claimed, at),
-                read_at: now,
+                read_at,
             });
             for doubt in doubts {
                 self.claims.insert((user, doubt.claimed));
