@@ -1,6 +1,7 @@
 //! Which allowed requests are like one that came before on the same day, as one worker knows them.
 //!
-//! Every event is looked up here, so it costs a hash over a few texts of it, and makes nothing. What this forgets, or another worker has seen, the recorder knows.
+//! Every event is looked up here, so it costs a hash over a few texts of it, and makes nothing. What this
+//! forgets, or another worker has seen, the recorder knows.
 
 use std::borrow::Cow;
 

@@ -431,7 +431,8 @@ impl Group {
 
     /// Whether what is owed says just what would be said now, though something happened since.
     pub(in crate::engine) fn owes_the_same(&self, now: WallTime) -> bool {
-        let (Some(owed), Some(selection)) = (&self.owed, self.select(now)) else { return false };
+        let Some(owed) = &self.owed else { return false };
+        let Some(selection) = self.select(now) else { return false };
         let mut told: Vec<(Fingerprint, Told)> = selection
             .fingerprints
             .into_iter()

@@ -1,5 +1,5 @@
-//! Which callers are people, and of which team, remembered: nearly every event is asked, the same callers come again and again, and
-//! the patterns of `identities.yaml` cost more than all else that one event is asked.
+//! Which callers are people, and of which team, remembered: nearly every event is asked, the same callers come
+//! again and again, and the patterns of `identities.yaml` cost more than all else that one event is asked.
 //!
 //! Nothing but time depends on it.
 
