@@ -125,9 +125,16 @@ impl Detector {
             time_max: None,
             records: 0,
         }));
+        // All that refers to a topic shares its name.
+        let names = batch.partitions.iter().map(|partition| Arc::from(&*partition.stored_topic()));
+        let topics: Vec<Arc<str>> = names.collect();
         let mut doubt = None;
         for record in &batch.records {
-            let Some(partition) = batch.partition_of(record) else { continue };
+            let (Some(partition), Some(topic)) =
+                (batch.partition_of(record), topics.get(usize::from(record.partition_index)))
+            else {
+                continue;
+            };
             // What was written before now happened before it was written.
             let written = record.time.filter(|time| *time <= now.as_event());
             let latest = written.unwrap_or(now.as_event());
@@ -145,6 +152,7 @@ impl Detector {
                 alike: self.alike.as_mut(),
                 event_index: 0,
                 partition,
+                topic,
                 offset: record.offset,
                 latest,
                 skew_max: self.skew_max,
@@ -206,6 +214,8 @@ struct Collector<'b> {
     /// How many events of the record came before.
     event_index: u32,
     partition: &'b Arc<PartitionName>,
+    /// Of the partition, as checkpoints have it.
+    topic: &'b Arc<str>,
     offset: i64,
     /// When it can have happened at the latest, but for wrong clocks.
     latest: EventTime,
@@ -359,7 +369,8 @@ impl Sink for Collector<'_> {
         if !event.unread.is_empty() {
             counts.fields_unread.add(event.unread);
         }
-        let mut reference = Reference::new(self.partition, self.offset, event_index);
+        let mut reference =
+            Reference::new(self.topic, self.partition.partition, self.offset, event_index);
         let detections = self.out.detections.len();
         if !self.is_settled {
             counts.rules_evaluated +=

@@ -1,5 +1,6 @@
 //! What an event costs from bytes to alerts on one core: quiet traffic, a hot cluster, a storm, and a file
-//! of your own (`TRIPLINE_SAMPLE`, JSON lines).
+//! of your own (`TRIPLINE_SAMPLE`, JSON lines). `TRIPLINE_KEYS=10000000` adds a flood of so many users, each of whom
+//! is counted by a correlation, and what memory that takes.
 //!
 //! - quiet: generated traffic and the shipped rules.
 //! - hot: one event in ten is counted by a correlation over 500 keys, one in fifty is found by a rule that
@@ -46,6 +47,47 @@ pub(crate) fn run(now: WallTime, quiet: &[RecordBatch]) {
         let later = WallTime::from_micros(i64::MAX / 2);
         row("sample", &shipped, later, &batches(bytes.split(|byte| *byte == b'\n')));
     }
+    if let Some(keys) = env::var("TRIPLINE_KEYS").ok().and_then(|keys| keys.parse().ok()) {
+        flood(keys, now, quiet);
+    }
+}
+
+/// Sends events of so many users, each of another one, and prints what memory that takes after each tenth of them.
+fn flood(keys: usize, now: WallTime, quiet: &[RecordBatch]) {
+    let rules = Arc::new(hot_rules());
+    let mut detector = Detector::new(Arc::clone(&rules), 0, &EngineSettings::default());
+    let mut shard = Shard::new(rules, 0, EngineSettings::default());
+    let first = quiet.first().expect("a batch");
+    let payload = first.records.first().and_then(|record| first.payload_of(record));
+    let payload = payload.expect("an event");
+    let (mut changes, mut alerts, mut detections) = (Vec::new(), 0, 0);
+    let tenth = keys.div_ceil(10 * BATCH_RECORDS).max(1);
+    for number in 0..keys.div_ceil(BATCH_RECORDS) {
+        let users = number * BATCH_RECORDS..(number + 1) * BATCH_RECORDS;
+        for batch in batches(users.map(|user| with_user(payload, &format!("hot-{user}")))) {
+            let found = detector.detect(now, &batch);
+            detections += found.detections.len();
+            shard.handle_batch(now, &found);
+            alerts += std::iter::from_fn(|| shard.poll_alert()).count();
+        }
+        if number % BATCHES_PER_CHECKPOINT == 0 {
+            changes.clear();
+            shard.take_changes(&mut changes);
+        }
+        if (number + 1) % tenth == 0 {
+            let keys = (number + 1) * BATCH_RECORDS;
+            println!(
+                "{keys:>9} users  {detections} detections, {alerts} changes told, {} MB resident",
+                resident_kilobytes() / 1_000
+            );
+        }
+    }
+}
+
+fn resident_kilobytes() -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux says what a process takes");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// Prints what one event costs, and the two halves of it; the whole.

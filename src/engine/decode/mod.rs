@@ -43,6 +43,7 @@ pub use envelope::{DECODERS, Envelope};
 use json::Json;
 use pass::Pass;
 use projection::Projection;
+use scan::Closings;
 use search::{Around, Content, Found, Members, Search, is_promising};
 pub use steps::{Step, TakenApart, take_apart};
 
@@ -129,6 +130,8 @@ pub(super) struct Decoder {
     projection: Projection,
     /// Events whose memory is reused: one for each level of wrapping.
     spare: Vec<Event<'static>>,
+    /// Brackets of bodies, whose memory is reused.
+    closings: Closings,
 }
 
 /// What is known about the text being decoded.
@@ -154,6 +157,7 @@ struct Context<'a> {
 struct Work<'p, S> {
     projection: &'p Projection,
     spare: &'p mut Vec<Event<'static>>,
+    closings: &'p mut Closings,
     sink: &'p mut S,
     /// Documents and items that may still be read.
     items_left: usize,
@@ -169,7 +173,7 @@ struct Work<'p, S> {
 
 impl Decoder {
     pub(super) fn new(fields: &FieldTable) -> Decoder {
-        Decoder { projection: Projection::new(fields), spare: Vec::new() }
+        Decoder { projection: Projection::new(fields), spare: Vec::new(), closings: Vec::new() }
     }
 
     /// Decodes one record. Everything in it goes to `sink`, in its order.
@@ -177,6 +181,7 @@ impl Decoder {
         let mut work = Work {
             projection: &self.projection,
             spare: &mut self.spare,
+            closings: &mut self.closings,
             sink,
             items_left: limits::EVENTS_PER_RECORD_MAX,
             bytes_left: limits::UNWRAPPED_BYTES_MAX,

@@ -380,7 +380,8 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     #[inline]
     fn straight(&mut self, scanner: &mut Scanner<'a>) -> bool {
         let (start, projection) = (scanner.at(), self.work.projection);
-        let found = straight::read(self.text, start, projection, &mut self.event);
+        let memory = std::mem::take(self.work.closings);
+        let found = straight::read(self.text, start, projection, &mut self.event, memory);
         let Some(mut found) = found.filter(|found| self.is_event(start..found.end)) else {
             self.event.clear();
             return false;
@@ -398,6 +399,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             }
             self.work.event(&mut self.event);
         }
+        *self.work.closings = found.closings;
         scanner.move_to(end);
         self.open = None;
         true

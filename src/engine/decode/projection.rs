@@ -356,8 +356,8 @@ impl Projection {
     }
 
     /// Extracts a value of the event itself that was passed over, and was checked.
-    pub(super) fn put_own<'a>(&self, text: &'a str, event: &mut Event<'a>, id: NodeId) {
-        let checked = self.value(&mut Scanner::new(text), event, id, 1);
+    pub(super) fn put_own<'a>(&self, scanner: &mut Scanner<'a>, event: &mut Event<'a>, id: NodeId) {
+        let checked = self.value(scanner, event, id, 1);
         debug_assert!(checked.is_ok(), "the whole was checked");
     }
 

@@ -131,18 +131,60 @@ impl Brackets {
     }
 }
 
+/// Where the brackets of a text that was checked open and close, in the order in which they open.
+pub(super) type Closings = Vec<Closing>;
+
+/// Where one bracket stands, and the end of the one that closes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
 /// A position in a text that is being read.
 #[derive(Debug)]
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// What is known of its brackets: by it whatever nobody asks for is passed over without being read again.
+    closings: Closings,
+    /// The first of those that may be ahead.
+    ahead: usize,
+    /// Where the text begins for them.
+    base: usize,
     /// Something was nested deeper than [`limits::JSON_DEPTH_MAX`].
     pub(super) too_deep: bool,
 }
 
 impl<'a> Scanner<'a> {
     pub(super) const fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, at: 0, too_deep: false }
+        Scanner { text, at: 0, closings: Vec::new(), ahead: 0, base: 0, too_deep: false }
+    }
+
+    /// Of a text that was checked and is nowhere too deep. It begins at `base` for these brackets.
+    pub(super) const fn of_checked(text: &'a str, base: usize, closings: Closings) -> Scanner<'a> {
+        Scanner { text, at: 0, closings, ahead: 0, base, too_deep: false }
+    }
+
+    /// What was known of brackets.
+    pub(super) fn into_closings(self) -> Closings {
+        self.closings
+    }
+
+    /// Where the bracket that stands here is closed, if that is known.
+    #[inline]
+    fn closing(&mut self) -> Option<usize> {
+        let here = self.base + self.at;
+        loop {
+            let closing = self.closings.get(self.ahead)?;
+            if closing.start as usize > here {
+                return None;
+            }
+            self.ahead += 1;
+            if closing.start as usize == here {
+                return (closing.end as usize).checked_sub(self.base);
+            }
+        }
     }
 
     /// Bytes read so far.
@@ -391,6 +433,10 @@ impl<'a> Scanner<'a> {
 
     /// Moves past an object or an array, which begins here, and all that is in it.
     fn skip_nested(&mut self, depth: usize) -> Result<(), Fault> {
+        if let Some(end) = self.closing() {
+            self.at = end;
+            return Ok(());
+        }
         let mut open = Brackets::default();
         loop {
             match self.token() {

@@ -14,7 +14,7 @@ use wide::u8x16;
 use super::{
     patch,
     projection::{NodeId, Projection},
-    scan::{Brackets, RawStr, Scanner, escape_length},
+    scan::{Brackets, Closing, Closings, RawStr, Scanner, escape_length},
 };
 use crate::engine::{
     event::{Event, FieldId, Parts, well_known},
@@ -32,9 +32,19 @@ pub(super) struct Straight<'a> {
     pub(super) end: usize,
     /// Parts that it has and that were passed over.
     pub(super) passed: Parts,
+    /// Brackets of what was passed over, by their places in the text.
+    pub(super) closings: Closings,
     reason: Option<RawStr<'a>>,
-    request: Option<&'a str>,
-    response: Option<&'a str>,
+    request: Option<Body<'a>>,
+    response: Option<Body<'a>>,
+}
+
+/// A body that was passed over.
+#[derive(Clone, Copy, Debug)]
+struct Body<'a> {
+    text: &'a str,
+    /// Where it begins.
+    start: usize,
 }
 
 impl<'a> Straight<'a> {
@@ -47,14 +57,17 @@ impl<'a> Straight<'a> {
     }
 
     /// Reads what was passed over into the event.
-    pub(super) fn complete(mut self, projection: &Projection, event: &mut Event<'a>) {
+    pub(super) fn complete(&mut self, projection: &Projection, event: &mut Event<'a>) {
         self.read_reason(projection, event);
         let bodies = [self.request, self.response].into_iter().zip(projection.body_nodes());
         for (body, node) in bodies {
             let (Some(body), Some(node)) = (body, node) else { continue };
-            projection.put_own(body, event, node);
+            let closings = std::mem::take(&mut self.closings);
+            let mut scanner = Scanner::of_checked(body.text, body.start, closings);
+            projection.put_own(&mut scanner, event, node);
+            self.closings = scanner.into_closings();
             if let Some(root) = projection.changed_by(node, event) {
-                patch::extract(projection, body, event, root);
+                patch::extract(projection, body.text, event, root);
             }
         }
         projection.settle(event);
@@ -62,18 +75,21 @@ impl<'a> Straight<'a> {
 }
 
 /// Reads the event that begins at `start`, if it is a usual one. All fields of it are in `event` then, but
-/// those in parts that were passed over. Cost: a pass over its bytes.
+/// those in parts that were passed over. `memory`: brackets of an event before, whose memory is used. Cost: a pass over
+/// its bytes.
 pub(super) fn read<'a>(
     text: &'a str,
     start: usize,
     projection: &Projection,
     event: &mut Event<'a>,
+    mut memory: Closings,
 ) -> Option<Straight<'a>> {
     let places = projection.places();
     if !places.is_straight {
         return None;
     }
-    let found = Straight::default();
+    memory.clear();
+    let found = Straight { closings: memory, ..Straight::default() };
     let mut line =
         Line { text, at: start, block: usize::MAX, specials: 0, keys: 0, projection, found };
     line.event(event)?;
@@ -307,12 +323,12 @@ impl<'a> Line<'a, '_> {
     }
 
     /// A body that is an object, whose `{` was read, which is checked and passed over.
-    fn body(&mut self, part: Parts) -> Option<&'a str> {
+    fn body(&mut self, part: Parts) -> Option<Body<'a>> {
         self.at -= 1;
         let start = self.at;
         self.skip(1)?;
         self.found.passed = self.found.passed.and(part);
-        self.text.get(start..self.at)
+        Some(Body { text: self.text.get(start..self.at)?, start })
     }
 
     /// A member of an object that the line does not know by name: extracted if anything is asked for there.
@@ -372,8 +388,20 @@ impl<'a> Line<'a, '_> {
     }
 
     /// Passes over one value, checking all of it. `depth` counts the brackets open around it.
+    #[inline]
     fn skip(&mut self, depth: usize) -> Option<()> {
+        // Most of them are texts, or empty.
+        if self.is(b"\"") {
+            self.pass_string()?;
+            return Some(());
+        }
+        if self.is(b"{}") { Some(()) } else { self.skip_other(depth) }
+    }
+
+    fn skip_other(&mut self, depth: usize) -> Option<()> {
         let mut open = Brackets::default();
+        // The last bracket that is open; until it is closed, its end is the one around it.
+        let mut last = u32::MAX;
         loop {
             match self.next()? {
                 b'"' => {
@@ -381,6 +409,10 @@ impl<'a> Line<'a, '_> {
                     self.pass_string()?;
                 }
                 bracket @ (b'{' | b'[') => {
+                    let around = last;
+                    last = u32::try_from(self.found.closings.len()).ok()?;
+                    let start = u32::try_from(self.at).ok()?;
+                    self.found.closings.push(Closing { start, end: around });
                     self.at += 1;
                     open.push(bracket == b'{');
                     if depth + open.depth() > JSON_DEPTH_MAX {
@@ -415,6 +447,8 @@ impl<'a> Line<'a, '_> {
                 }
                 self.at += 1;
                 open.pop();
+                let closing = self.found.closings.get_mut(last as usize)?;
+                last = std::mem::replace(&mut closing.end, u32::try_from(self.at).ok()?);
             }
         }
     }
@@ -472,6 +506,20 @@ impl<'a> Line<'a, '_> {
     /// Passes over it. Whether it has escapes.
     #[inline]
     fn pass_string(&mut self) -> Option<bool> {
+        // Most end in the block in which they begin.
+        if self.at / 64 == self.block {
+            let rest = self.specials >> (self.at % 64);
+            let end = self.at + rest.trailing_zeros() as usize;
+            if rest != 0 && self.text.as_bytes().get(end) == Some(&b'"') {
+                self.at = end + 1;
+                return Some(false);
+            }
+        }
+        self.pass_long_string()
+    }
+
+    #[inline(never)]
+    fn pass_long_string(&mut self) -> Option<bool> {
         let end = self.special(self.at);
         if self.text.as_bytes().get(end) == Some(&b'"') {
             self.at = end + 1;

@@ -30,12 +30,6 @@ impl Bits {
         self.words.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
-    /// Becomes the empty set, with room for numbers below `count`, in the same memory.
-    pub(super) fn clear(&mut self, count: usize) {
-        self.words.clear();
-        self.words.resize(count.div_ceil(64), 0);
-    }
-
     /// Whether all numbers of another set are in this one.
     #[inline]
     pub(super) fn has_all(&self, other: &Bits) -> bool {
@@ -59,6 +53,13 @@ impl Bits {
     #[inline]
     pub(super) fn copy_from(&mut self, other: &Bits) {
         self.words.clone_from(&other.words);
+    }
+
+    /// Becomes the set of the bits of these words.
+    #[inline]
+    pub(super) fn copy_from_words(&mut self, words: &[u64]) {
+        self.words.clear();
+        self.words.extend_from_slice(words);
     }
 
     /// Keeps what is in the other set too. Says whether anything is left.
@@ -141,8 +142,8 @@ mod tests {
         assert_eq!(bits, other);
         bits.flip();
         assert!(!bits.meets(&other) && bits.has(0));
-        bits.clear(65);
-        assert_eq!(bits, Bits::none(65));
+        bits.copy_from_words(&[1 << 63, 1]);
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [63, 64]);
         let mut bits = Bits::all(70);
         assert!(bits.retain(|number| number % 64 == 5));
         assert_eq!(bits.iter().collect::<Vec<_>>(), [5, 69]);

@@ -106,8 +106,13 @@ impl FreeText {
         rules: &RuleSet,
         condition: &Expression,
     ) -> Captured {
-        if event.count(field) <= keep.values_max() {
-            return self.capture_by(event, field, keep, &[]);
+        let count = event.count(field);
+        match (count, event.first(field)) {
+            (0, _) => return Captured::Absent,
+            // As nearly always.
+            (1, Some(Value::Str(text))) => return Captured::One(self.text(field, text)),
+            _ if count <= keep.values_max() => return self.capture_by(event, field, keep, &[]),
+            _ => {}
         }
         let mut predicates = Vec::new();
         predicates_of(condition, rules, &mut predicates);
@@ -159,20 +164,22 @@ impl FreeText {
         self.texts(field, chosen.into_iter(), keep)
     }
 
+    /// One text of a field.
+    #[inline]
+    fn text(&self, field: FieldId, text: &str) -> Arc<str> {
+        let free = self.fields.get(field.index()).copied().unwrap_or(true);
+        let known = &mut *self.known.borrow_mut();
+        if free { known.redacted(text) } else { shortened(text, known) }
+    }
+
     fn texts<'e, 'a: 'e>(
         &self,
         field: FieldId,
         values: impl Iterator<Item = &'e Value<'a>>,
         keep: Keep,
     ) -> Captured {
-        let free = self.fields.get(field.index()).copied().unwrap_or(true);
-        let mut texts = values
-            .filter_map(Value::text)
-            .map(|text| {
-                let known = &mut *self.known.borrow_mut();
-                if free { known.redacted(&text) } else { shortened(&text, known) }
-            })
-            .take(keep.values_max());
+        let texts = values.filter_map(Value::text).map(|text| self.text(field, &text));
+        let mut texts = texts.take(keep.values_max());
         let Some(first) = texts.next() else { return Captured::Absent };
         let Some(second) = texts.next() else { return Captured::One(first) };
         Captured::Many([first, second].into_iter().chain(texts).collect())

@@ -133,13 +133,14 @@ impl RuleMatcher {
         }
     }
 
-    /// Whether somebody wants to know if the request of this event comes to an end: it changes something,
-    /// and is answered as soon as it is done.
-    pub(super) fn watches(&self, event: &Event<'_>) -> bool {
+    /// Whether some rule wants to know if the request of this event comes to an end: it changes something, and is
+    /// answered as soon as it is done. The same for all events of one request.
+    pub(super) fn watches(&mut self, event: &Event<'_>) -> bool {
         self.watches_unfinished
             && event.first_str(well_known::VERB).is_some_and(|verb| CHANGING.contains(&verb))
             && event.has(well_known::RESOURCE)
             && !is_long_running(event)
+            && self.index.may_be_unfinished(&self.rules, event, &mut self.fold)
     }
 
     /// What rules say of a request that was received, should it never end. The event is one of stage

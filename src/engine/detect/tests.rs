@@ -16,7 +16,6 @@ use super::{
 };
 use crate::engine::{
     event::{FieldId, FieldTable, well_known},
-    record::PartitionName,
     rule::{
         Comparison, DetectionRule, Expression, Predicate, PredicateId, RuleMeta, Schedule,
         ScheduleIndex, StringKind, Test, TimePart,
@@ -328,8 +327,8 @@ proptest! {
 
 /// What a matcher says of an event that was read somewhere.
 fn detect(matcher: &mut RuleMatcher, event: &mut Event<'_>, out: &mut Vec<Detection>) -> u64 {
-    let partition = PartitionName::new("audit", 0);
-    matcher.detect(event, None, &mut Reference::new(&partition, 0, 0), out)
+    let topic = Arc::from("audit");
+    matcher.detect(event, None, &mut Reference::new(&topic, 0, 0, 0), out)
 }
 
 proptest! {

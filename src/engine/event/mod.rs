@@ -217,6 +217,8 @@ const SPARE_VALUES_MAX: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Event<'a> {
     chains: Vec<Chain>,
+    /// Which fields have a value, one bit each.
+    present: Vec<u64>,
     links: Vec<Link<'a>>,
     /// Memory of owned values that were cleared.
     spare: Vec<String>,
@@ -251,6 +253,7 @@ impl<'a> Event<'a> {
     pub fn new(fields: usize) -> Event<'a> {
         Event {
             chains: vec![EMPTY; fields],
+            present: vec![0; fields.div_ceil(64)],
             links: Vec::with_capacity(64),
             spare: Vec::new(),
             derived: 0,
@@ -283,6 +286,7 @@ impl<'a> Event<'a> {
             }
         }
         self.links.shrink_to(SPARE_VALUES_MAX);
+        self.present.fill(0);
         self.derived = 0;
         self.time = EventTime::MIN;
         self.stage = Stage::ResponseComplete;
@@ -302,6 +306,7 @@ impl<'a> Event<'a> {
         self.clear();
         Event {
             chains: self.chains,
+            present: self.present,
             // The library collects an empty vector of the same layout in place: no allocation.
             links: self.links.into_iter().map_while(|_| None).collect(),
             spare: self.spare,
@@ -327,6 +332,9 @@ impl<'a> Event<'a> {
         let Ok(index) = u32::try_from(self.links.len()) else { return };
         if chain.count == 0 {
             *chain = Chain { first: index, last: index, count: 1 };
+            if let Some(word) = self.present.get_mut(field.index() / 64) {
+                *word |= 1 << (field.index() % 64);
+            }
         } else if index >= limits::VALUES_PER_EVENT_MAX {
             return self.push_to_full(field, value);
         } else {
@@ -367,6 +375,9 @@ impl<'a> Event<'a> {
     pub fn unset(&mut self, field: FieldId) {
         if let Some(chain) = self.chains.get_mut(field.index()) {
             *chain = EMPTY;
+        }
+        if let Some(word) = self.present.get_mut(field.index() / 64) {
+            *word &= !(1 << (field.index() % 64));
         }
     }
 
@@ -466,9 +477,9 @@ impl<'a> Event<'a> {
         self.count(field) > 0
     }
 
-    /// Of each value the field, in the order in which they came; of some it was taken again.
-    pub(in crate::engine) fn fields(&self) -> impl Iterator<Item = FieldId> {
-        self.links.iter().map(|link| link.field)
+    /// Which fields have a value, one bit each, in their order.
+    pub(in crate::engine) fn present(&self) -> &[u64] {
+        &self.present
     }
 
     /// How many fields there is room for.

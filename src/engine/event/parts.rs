@@ -18,6 +18,8 @@ impl Parts {
     pub(in crate::engine) const REQUEST: Parts = Parts(1 << 1);
     /// `responseObject`.
     pub(in crate::engine) const RESPONSE: Parts = Parts(1 << 2);
+    /// Each part by itself.
+    pub(in crate::engine) const EACH: [Parts; 3] = [Parts::REASON, Parts::REQUEST, Parts::RESPONSE];
 
     /// The parts from which the field with this path has its values.
     pub(in crate::engine) fn of(path: &str) -> Parts {

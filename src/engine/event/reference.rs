@@ -6,15 +6,13 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::{Event, RequestIdentity, well_known};
-use crate::engine::{
-    event_ref::{AuditId, EventPosition, EventRef},
-    record::PartitionName,
-};
+use crate::engine::event_ref::{AuditId, EventPosition, EventRef};
 
 /// Where the event that is being looked at was read.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Reference<'o> {
-    partition: &'o PartitionName,
+    topic: &'o Arc<str>,
+    partition: i32,
     offset: i64,
     index: u32,
     made: Option<Arc<EventRef>>,
@@ -22,13 +20,15 @@ pub(in crate::engine) struct Reference<'o> {
 }
 
 impl<'o> Reference<'o> {
-    /// To the event with this index in the record at this offset of a partition.
+    /// To the event with this index in the record at this offset of a partition, whose topic is written as checkpoints
+    /// have it.
     pub(in crate::engine) const fn new(
-        partition: &'o PartitionName,
+        topic: &'o Arc<str>,
+        partition: i32,
         offset: i64,
         index: u32,
     ) -> Reference<'o> {
-        Reference { partition, offset, index, made: None, request: None }
+        Reference { topic, partition, offset, index, made: None, request: None }
     }
 
     /// Which request it is. The event is the same in each call. Cost: BLAKE3 of some texts at the first call.
@@ -41,8 +41,8 @@ impl<'o> Reference<'o> {
         self.made.get_or_insert_with(|| {
             Arc::new(EventRef {
                 position: EventPosition {
-                    topic: Arc::from(&*self.partition.stored_topic()),
-                    partition: self.partition.partition,
+                    topic: Arc::clone(self.topic),
+                    partition: self.partition,
                     offset: self.offset,
                     index: self.index,
                 },

@@ -209,17 +209,31 @@ impl FieldIndex {
             (1, Some(value)) => value,
             _ => return self.keep_of_several(event, fold, candidates),
         };
-        if !candidates.keep(self.left(value, fold)) {
-            return false;
+        let Value::Str(text) = value else { return candidates.keep(self.left(value, fold)) };
+        // Of a text that rules name it is known what patterns say, too.
+        if let Some(known) = self.by_text.get(text.as_bytes()) {
+            return candidates.keep(&known.exact);
         }
-        let Value::Str(text) = value else { return true };
+        if !self.learned.is_worth_it(text, candidates) {
+            return candidates.keep(self.left_for_other(text, fold));
+        }
+        let hash = self.learned.hash(text);
+        if let Some(left) = self.learned.find(hash, text) {
+            return candidates.keep(left);
+        }
+        let came_before = self.learned.came_before(hash);
+        let left = self.left_for_other(text, fold);
+        if !came_before {
+            return candidates.keep(left);
+        }
+        let left = left.clone();
         let field = self.field;
-        self.learned.keep(text, candidates, |number| {
+        candidates.keep(self.learned.learn(hash, text, left, |number| {
             let mut known =
                 |predicate: &Predicate| (predicate.field == field).then_some(Class::Exact(text));
             let condition = conditions.get(number);
             condition.is_none_or(|one| possible(rules, one, &mut known, fold) != Some(false))
-        })
+        }))
     }
 
     /// Of several values one may pass one test, and another another; where there is one test only, what none of
@@ -266,9 +280,14 @@ impl FieldIndex {
 
     #[inline]
     fn left_for(&self, text: &str, fold: &mut Fold) -> &Bits {
-        if let Some(known) = self.by_text.get(text.as_bytes()) {
-            return &known.exact;
+        match self.by_text.get(text.as_bytes()) {
+            Some(known) => &known.exact,
+            None => self.left_for_other(text, fold),
         }
+    }
+
+    /// The rules that a text does not rule out that no rule names as it stands.
+    fn left_for_other(&self, text: &str, fold: &mut Fold) -> &Bits {
         // In lower case it is what was just looked for.
         if !self.by_text.is_empty()
             && !is_folded(text)

@@ -30,8 +30,6 @@ pub(super) struct Learned {
     patterns: Vec<usize>,
     /// The same as a set.
     concerned: Bits,
-    /// All rules.
-    all: Bits,
     /// Texts that are known at most.
     texts_max: usize,
     hasher: DefaultHashBuilder,
@@ -50,14 +48,7 @@ impl Learned {
         }
         let once = if patterns.is_empty() { Vec::new() } else { vec![0; ONCE] };
         let texts_max = (BYTES_MAX / (count / 8 + 1)).clamp(64, TEXTS_MAX);
-        Learned {
-            patterns,
-            concerned,
-            all: Bits::all(count),
-            texts_max,
-            once,
-            ..Learned::default()
-        }
+        Learned { patterns, concerned, texts_max, once, ..Learned::default() }
     }
 
     /// The rules that have patterns for the field.
@@ -65,41 +56,46 @@ impl Learned {
         self.patterns.iter().copied()
     }
 
-    /// Keeps the rules that a text does not rule out, if it came before. `is_possible` tells it of one rule. False:
-    /// nothing is left.
+    /// Whether anything can be known of a text that matters to what is left.
     #[inline]
-    pub(super) fn keep(
-        &mut self,
-        text: &str,
-        candidates: &mut Bits,
-        is_possible: impl FnMut(usize) -> bool,
-    ) -> bool {
-        if text.len() > TEXT_BYTES_MAX || !candidates.meets(&self.concerned) {
-            return true;
-        }
-        let hash = self.hasher.hash_one(text);
-        if let Some((_, left)) = self.texts.find(hash, |(known, _)| **known == *text) {
-            return candidates.keep(left);
-        }
-        let place = usize::try_from(hash).unwrap_or(0) % ONCE;
-        let Some(once) = self.once.get_mut(place) else { return true };
-        std::mem::replace(once, hash) != hash
-            || candidates.keep(self.learn(hash, text, is_possible))
+    pub(super) fn is_worth_it(&self, text: &str, candidates: &Bits) -> bool {
+        text.len() <= TEXT_BYTES_MAX && candidates.meets(&self.concerned)
     }
 
+    /// By what a text is found.
+    #[inline]
+    pub(super) fn hash(&self, text: &str) -> u64 {
+        self.hasher.hash_one(text)
+    }
+
+    /// The rules that a text does not rule out, if it was learned.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, text: &str) -> Option<&Bits> {
+        self.texts.find(hash, |(known, _)| **known == *text).map(|(_, left)| left)
+    }
+
+    /// Whether a text came before, as far as is known. It did from now on.
+    #[inline]
+    pub(super) fn came_before(&mut self, hash: u64) -> bool {
+        let place = usize::try_from(hash).unwrap_or(0) % ONCE;
+        self.once.get_mut(place).is_some_and(|once| std::mem::replace(once, hash) == hash)
+    }
+
+    /// Learns a text. `left`: the rules that it does not rule out, but for what patterns say; `is_possible` tells that
+    /// of one rule.
     #[cold]
-    fn learn(
+    pub(super) fn learn(
         &mut self,
         hash: u64,
         text: &str,
+        mut left: Bits,
         mut is_possible: impl FnMut(usize) -> bool,
     ) -> &Bits {
         if self.texts.len() >= self.texts_max {
             self.texts.clear();
         }
-        let mut left = self.all.clone();
-        for number in &self.patterns {
-            left.set(*number, is_possible(*number));
+        for number in self.patterns.iter().filter(|number| !is_possible(**number)) {
+            left.set(*number, false);
         }
         let hasher = &self.hasher;
         let entry = (text.into(), left);
@@ -112,33 +108,45 @@ impl Learned {
 mod tests {
     use super::*;
 
+    /// What is left of all of three rules for a text of which nothing but patterns says anything.
+    fn keep(learned: &mut Learned, text: &str, is_possible: impl FnMut(usize) -> bool) -> Bits {
+        let all = Bits::all(3);
+        if !learned.is_worth_it(text, &all) {
+            return all;
+        }
+        let hash = learned.hash(text);
+        if let Some(left) = learned.find(hash, text) {
+            return left.clone();
+        }
+        let came_before = learned.came_before(hash);
+        if came_before { learned.learn(hash, text, all, is_possible).clone() } else { all }
+    }
+
     #[test]
     fn a_text_is_tried_when_it_comes_again_and_never_again() {
         let mut learned = Learned::new(vec![1, 2], 3);
-        let (mut tried, mut kept) = (Vec::new(), Vec::new());
-        for _ in 0..4 {
-            let mut left = Bits::all(3);
-            assert!(learned.keep("a", &mut left, |number| {
-                tried.push(number);
-                number == 2
-            }));
-            kept.push(left.iter().collect::<Vec<_>>());
-        }
+        let mut tried = Vec::new();
+        let kept: Vec<Vec<usize>> = (0..4)
+            .map(|_| {
+                let left = keep(&mut learned, "a", |number| {
+                    tried.push(number);
+                    number == 2
+                });
+                left.iter().collect()
+            })
+            .collect();
         assert_eq!(tried, [1, 2]);
         assert_eq!(kept, [vec![0, 1, 2], vec![0, 2], vec![0, 2], vec![0, 2]]);
-        let mut keeps = |text: &str, left: &mut Bits| learned.keep(text, left, |_| false);
         let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        for _ in 0..3 {
+            assert_eq!(keep(&mut learned, &long, |_| false), Bits::all(3), "it is too long");
+        }
         let mut without_patterns = Bits::none(3);
         without_patterns.set(0, true);
-        for _ in 0..3 {
-            let mut left = Bits::all(3);
-            assert!(keeps(&long, &mut left));
-            assert_eq!(left, Bits::all(3), "it is too long to be known");
-            assert!(keeps("b", &mut without_patterns.clone()), "nobody asks");
-        }
+        assert!(!learned.is_worth_it("b", &without_patterns), "nobody asks");
         for number in 0..3 * TEXTS_MAX {
             for _ in 0..2 {
-                learned.keep(&number.to_string(), &mut Bits::all(3), |_| true);
+                keep(&mut learned, &number.to_string(), |_| true);
             }
             assert!(learned.texts.len() <= TEXTS_MAX);
         }

@@ -14,6 +14,7 @@
 mod alternative;
 mod class;
 mod cost;
+mod endless;
 mod field;
 mod learned;
 mod needs;
@@ -28,12 +29,14 @@ use crate::engine::{
 };
 use alternative::Alternative;
 use cost::Cost;
+use endless::Endless;
 use field::FieldIndex;
 use needs::{Needs, Present};
 use together::Together;
 use uses::Uses;
 
-/// Cheap fields that are indexed at most. More would cost every event more than they save.
+/// Cheap fields that are looked up by themselves at most, beside those with few values: 12. More would cost every event
+/// more than they save.
 const FIELDS_INDEXED_MAX: usize = 12;
 
 /// What serving a rule is worth beside serving one that is served once more: 3 times.
@@ -63,11 +66,10 @@ pub(super) struct Index {
     /// Fields whose values are worth knowing only for what is still left.
     dear: Vec<FieldIndex>,
     derivations: Derivations,
-    /// For each field, the parts of an event that it comes from.
-    parts: Vec<Parts>,
     /// The conditions of the alternatives, by number.
     conditions: Vec<Expression>,
     present: Present,
+    endless: Endless,
 }
 
 impl Index {
@@ -83,7 +85,7 @@ impl Index {
             .into_iter()
             .filter_map(|uses| FieldIndex::new(rules, &alternatives, &uses));
         let (cheap, dear) = known.partition(|index| index.cost < Cost::Much);
-        let mut cheap = choose(cheap, count);
+        let mut cheap = choose(cheap, |field| together::has_few(&rules.fields, field), count);
         let looked_up: Vec<_> = cheap.iter().map(|index| index.field).collect();
         let together = Together::of(&rules.fields, &mut cheap, count);
         let needs = alternatives.iter().map(|one| Needs::of(rules, one, &looked_up)).collect();
@@ -97,9 +99,11 @@ impl Index {
             needs,
             dear,
             derivations: Derivations::new(rules),
-            parts: rules.fields.paths().iter().map(|path| Parts::of(path)).collect(),
+            present: Present::new(
+                &rules.fields.paths().iter().map(|path| Parts::of(path)).collect::<Vec<_>>(),
+            ),
+            endless: Endless::default(),
             conditions: alternatives.into_iter().map(|one| one.condition.into_owned()).collect(),
-            present: Present::default(),
         }
     }
 
@@ -138,8 +142,7 @@ impl Index {
             candidates.copy_from(all);
             return true;
         }
-        let Index { together, cheap, needs, dear, present, conditions, derivations, parts, .. } =
-            self;
+        let Index { together, cheap, needs, dear, present, conditions, derivations, .. } = self;
         let mut look = Look { rules, conditions, derivations, looked, passed, fold };
         // Nothing of these is in parts that may be passed over.
         if looked.is_none() && !together.keep(&mut look, event, all, candidates) {
@@ -149,13 +152,26 @@ impl Index {
             return false;
         }
         if looked != Some(passed) {
-            present.see(event, parts, passed);
+            present.see(event, passed);
             if !candidates.retain(|number| needs.get(number).is_none_or(|one| one.met_by(present)))
             {
                 return false;
             }
         }
         look.keep(dear, event, candidates)
+    }
+
+    /// Whether some rule may hold for a request like this one, should it never end. `false` for all events of one
+    /// request, or for none of them.
+    pub(super) fn may_be_unfinished(
+        &mut self,
+        rules: &RuleSet,
+        event: &Event<'_>,
+        fold: &mut Fold,
+    ) -> bool {
+        let Index { endless, unfinished, conditions, .. } = self;
+        let of_rules = unfinished.iter().filter_map(|number| conditions.get(number));
+        endless.concerns(event, of_rules, rules, fold)
     }
 
     /// The rules of these [`Index::candidates`], in their order, each once.
@@ -206,11 +222,15 @@ impl Look<'_> {
 /// A rule wants to be ruled out by one field at least, better by several, since no field rules it out of
 /// every event. So in each step the field that does most for the rules served least is taken. One that is
 /// behind the others costs little: of most events nothing is left by then.
-fn choose(mut known: Vec<FieldIndex>, count: usize) -> Vec<FieldIndex> {
+fn choose(
+    mut known: Vec<FieldIndex>,
+    has_few: impl Fn(&FieldIndex) -> bool,
+    count: usize,
+) -> Vec<FieldIndex> {
     let mut ruled_out: Vec<Bits> = known.iter().map(|index| index.often_ruled_out(count)).collect();
     let mut served = vec![0_u32; count];
     let mut chosen = Vec::new();
-    while chosen.len() < FIELDS_INDEXED_MAX {
+    while chosen.iter().filter(|index| !has_few(index)).count() < FIELDS_INDEXED_MAX {
         let gain = |bits: &Bits| -> u64 {
             bits.iter()
                 .map(|number| {

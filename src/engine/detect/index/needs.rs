@@ -28,23 +28,38 @@ pub(super) struct Needs {
 }
 
 /// Which fields an event has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Present {
+    /// For each part, the fields that come from it.
+    from: Vec<(Parts, Bits)>,
     has: Bits,
     /// Those too that may come from parts that were passed over.
     may_have: Bits,
 }
 
 impl Present {
-    /// Looks at an event. `parts`: from which parts each field comes. Cost: the number of its values.
-    pub(super) fn see(&mut self, event: &Event<'_>, parts: &[Parts], passed: Parts) {
-        self.has.clear(parts.len());
-        event.fields().for_each(|field| self.has.set(field.index(), event.has(field)));
-        self.may_have.copy_from(&self.has);
-        if passed != Parts::NONE {
-            for (number, _) in parts.iter().enumerate().filter(|(_, parts)| parts.meets(passed)) {
-                self.may_have.set(number, true);
+    /// Of no event yet. `parts`: from which parts each field comes.
+    pub(super) fn new(parts: &[Parts]) -> Present {
+        let from = |part: Parts| {
+            let mut fields = Bits::none(parts.len());
+            for (number, of) in parts.iter().enumerate() {
+                fields.set(number, of.meets(part));
             }
+            (part, fields)
+        };
+        Present {
+            from: Parts::EACH.map(from).into(),
+            has: Bits::default(),
+            may_have: Bits::default(),
+        }
+    }
+
+    /// Looks at an event. Cost: a bit for each field.
+    pub(super) fn see(&mut self, event: &Event<'_>, passed: Parts) {
+        self.has.copy_from_words(event.present());
+        self.may_have.copy_from(&self.has);
+        for (_, fields) in self.from.iter().filter(|(part, _)| part.meets(passed)) {
+            self.may_have.add(fields);
         }
     }
 }

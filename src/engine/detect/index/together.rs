@@ -42,6 +42,12 @@ const BYTES_MAX: usize = 1 << 20;
 /// Places for combinations that came once: 1,024, each for the latest of those that share it.
 const ONCE: usize = 1_024;
 
+/// Whether a field has few values.
+pub(super) fn has_few(table: &FieldTable, index: &FieldIndex) -> bool {
+    let is_outcome = table.get("outcome") == Some(index.field);
+    index.parts == Parts::NONE && (is_outcome || FEW.contains(&index.field))
+}
+
 /// Fields with few values, and what they said together before.
 #[derive(Debug, Default)]
 pub(super) struct Together {
@@ -63,11 +69,8 @@ impl Together {
     /// Takes the fields with few values out of those that were chosen, for `count` alternatives.
     pub(super) fn of(table: &FieldTable, fields: &mut Vec<FieldIndex>, count: usize) -> Together {
         let outcome = table.get("outcome");
-        let has_few = |index: &mut FieldIndex| {
-            index.parts == Parts::NONE
-                && (FEW.contains(&index.field) || Some(index.field) == outcome)
-        };
-        let fields: Vec<FieldIndex> = fields.extract_if(.., has_few).collect();
+        let fields: Vec<FieldIndex> =
+            fields.extract_if(.., |index| has_few(table, index)).collect();
         let is_needed = |field: &FieldId| {
             let needs = |index: &FieldIndex| {
                 index.field == *field || Some(index.field) == outcome && OF_OUTCOME.contains(field)
