@@ -11,6 +11,7 @@
 
 mod by_hand;
 mod latest;
+mod stored;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,16 +81,6 @@ const fn never() -> EventTime {
     EventTime::MAX
 }
 
-/// An [`TrackedAlert`] as it was stored before it knew who did it.
-#[derive(Deserialize)]
-struct TrackedAlertBefore {
-    alert: Alert,
-    until: EventTime,
-    told_value: f64,
-    suppressed_count: u64,
-    suppress_until: Option<EventTime>,
-}
-
 impl TrackedAlert {
     /// One of which nothing was held back.
     fn new(alert: Alert, until: EventTime, told_value: f64, actors: Vec<String>) -> TrackedAlert {
@@ -104,24 +95,6 @@ impl TrackedAlert {
             is_changed: false,
             latest: None,
         }
-    }
-
-    /// Reads a stored one; `None` if it cannot be read.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<TrackedAlert> {
-        if let Ok(entry) = postcard::from_bytes(bytes) {
-            return Some(entry);
-        }
-        let TrackedAlertBefore { alert, until, told_value, suppressed_count, suppress_until } =
-            postcard::from_bytes(bytes).ok()?;
-        let mut actors = Vec::new();
-        for evidence in &alert.evidence {
-            add_actor(&mut actors, evidence.who().as_deref());
-        }
-        Some(TrackedAlert {
-            suppressed_count,
-            suppress_until,
-            ..TrackedAlert::new(alert, until, told_value, actors)
-        })
     }
 
     /// Whether a hit belongs to it: it fires, and has not ended before.
@@ -264,9 +237,8 @@ impl Lifecycle {
             self.end(&key, hit.time);
             return;
         }
-        if self.entries.get(&key).is_some_and(|entry| entry.goes_on(hit)) {
+        if self.update(now, found, &key, out) {
             // As nearly always, once it fires.
-            self.update(now, found, &key, out);
             return;
         }
         // Whose quota it counts for is told by what it shows first.
@@ -299,7 +271,9 @@ impl Lifecycle {
         };
         let is_held_back = self.entries.get(&key).is_some_and(is_known_actor);
         match entry {
-            Some((AlertState::Firing, _)) => self.update(now, found, &key, out),
+            Some((AlertState::Firing, _)) => {
+                self.update(now, found, &key, out);
+            }
             _ if hit.holds == Holds::Still => {}
             Some((AlertState::Resolved, Some(until))) if hit.time < until && is_held_back => {
                 self.counts.suppressed += 1;
@@ -438,11 +412,20 @@ impl Lifecycle {
         self.entries.insert(key, entry);
     }
 
-    /// Takes another finding of an alert that fires. Its texts are made when somebody looks at them.
-    fn update(&mut self, now: WallTime, found: &Found<'_>, key: &AlertKey, out: &mut Vec<Alert>) {
-        self.correct_steps(found, key);
+    /// Takes another finding of an alert that fires, if it goes on with it. Its texts are made when somebody looks at
+    /// them.
+    fn update(
+        &mut self,
+        now: WallTime,
+        found: &Found<'_>,
+        key: &AlertKey,
+        out: &mut Vec<Alert>,
+    ) -> bool {
         let Found { rule, spec, hit, who, .. } = *found;
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.goes_on(hit)) else {
+            return false;
+        };
+        entry.correct_steps(found, &mut self.quotas);
         let alert = &mut entry.alert;
         let overflow = is_overflow(key);
         let plain = matches!(rule, Rule::Detection(_)) || overflow;
@@ -479,6 +462,7 @@ impl Lifecycle {
             out.push(entry.alert.clone());
         }
         note_changed(&mut self.changed, key, entry);
+        true
     }
 
     /// The condition holds no longer: the alert resolves at this time unless it is found again.

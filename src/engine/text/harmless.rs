@@ -41,11 +41,17 @@ pub fn lines(text: &str, characters_max: usize) -> String {
 /// Like [`one_line`], but bounded by bytes, for what is stored. A line break is written out, so that two
 /// values that differ by it stay apart.
 pub fn bounded_line(text: &str, bytes_max: usize) -> String {
+    if is_plain(text, bytes_max) {
+        return text.to_owned();
+    }
     bounded_lines(&text.replace('\n', "\\n"), bytes_max)
 }
 
 /// Like [`lines`], but bounded by bytes, for what is stored.
 pub fn bounded_lines(text: &str, bytes_max: usize) -> String {
+    if is_plain(text, bytes_max) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len().min(bytes_max));
     for c in text.chars().map(shown) {
         if out.len() + c.len_utf8() + '…'.len_utf8() > bytes_max {
@@ -55,6 +61,13 @@ pub fn bounded_lines(text: &str, bytes_max: usize) -> String {
         out.push(c);
     }
     out
+}
+
+/// Whether a text is short enough, and ASCII in which nothing acts. Nearly all are.
+fn is_plain(text: &str, bytes_max: usize) -> bool {
+    let is_short = text.len() + '…'.len_utf8() <= bytes_max;
+    // Without a branch in the loop the compiler makes this a few vector instructions.
+    is_short && text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte < 0x7f))
 }
 
 /// Cuts a text to so many characters, at a line break if there is one in its last quarter.
@@ -127,6 +140,21 @@ mod tests {
         assert_eq!(one_line("a\u{1b}[31mb\u{202e}c\r\nd\u{7}", 99), "a�[31mb�c  d�");
         assert_eq!(lines("a\nb\r", 99), "a\nb ");
         assert_eq!(bounded_line("a\nResolved", 99), r"a\nResolved");
+        assert_eq!(bounded_line("a\u{7f}b\tc", 99), "a�b c");
+    }
+
+    #[test]
+    fn plain_texts_are_cut_where_others_are() {
+        // Which is what the other one has of the same length, but for the last character.
+        for bytes_max in 4..12 {
+            for length in 0..16 {
+                let (plain, other) =
+                    ("x".repeat(length), "x".repeat(length.saturating_sub(1)) + "\t");
+                let cut = |text: &str| bounded_line(text, bytes_max).replace(' ', "x");
+                let other = if length == 0 { String::new() } else { cut(&other) };
+                assert_eq!(cut(&plain), other, "{length} of {bytes_max}");
+            }
+        }
     }
 
     #[test]

@@ -151,6 +151,9 @@ fn mistakes_are_named_with_what_was_meant() {
         (&["ledger", "export", "--format=parquet", "-o", "x"][..], "--features parquet"),
         (&["ledger", "verify", "--seal", "abc"][..], "64 hexadecimal digits"),
     ] {
+        if cfg!(feature = "parquet") && args.contains(&"--format=parquet") {
+            continue;
+        }
         let (code, out, told) = ask(&directory, args);
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
         assert!(told.contains(hint), "{args:?}: {told}");

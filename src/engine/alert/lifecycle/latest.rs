@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Found, Lifecycle, LifecycleCounts, TrackedAlert, annotations};
+use super::{Found, LifecycleCounts, TrackedAlert, annotations};
 use crate::engine::{
     alert::{
         Alert,
-        quota::{AlertKey, add_actor},
+        quota::{Quotas, add_actor},
         shown::{evidence_of, shows_anything},
         template::Templates,
     },
@@ -53,27 +53,24 @@ impl Latest {
     }
 }
 
-impl Lifecycle {
+impl TrackedAlert {
     /// What was found once has other steps than were known then, since some of it came later: these are shown.
-    pub(super) fn correct_steps(&mut self, found: &Found<'_>, key: &AlertKey) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let is_one = entry.alert.finding_count == 1 && !entry.alert.is_overflow();
+    pub(super) fn correct_steps(&mut self, found: &Found<'_>, quotas: &mut Quotas) {
+        let is_one = self.alert.finding_count == 1 && !self.alert.is_overflow();
         if found.hit.holds != Holds::Still || found.steps.is_empty() || !is_one {
             return;
         }
         let steps = found.steps.iter().take(EVIDENCE_MAX - 1).cloned();
         // Whose quota it counts for is told by what it shows first.
-        self.quotas.ended(&entry.alert);
-        entry.alert.evidence = steps.chain(found.evidence()).collect();
-        self.quotas.begun(&entry.alert);
-        entry.actors.clear();
-        for evidence in &entry.alert.evidence {
-            add_actor(&mut entry.actors, evidence.who().as_deref());
+        quotas.ended(&self.alert);
+        self.alert.evidence = steps.chain(found.evidence()).collect();
+        quotas.begun(&self.alert);
+        self.actors.clear();
+        for evidence in &self.alert.evidence {
+            add_actor(&mut self.actors, evidence.who().as_deref());
         }
     }
-}
 
-impl TrackedAlert {
     /// Makes the texts of what was found. `rule_id`: of its rule, in the rules under which it was found.
     pub(super) fn settle(
         &mut self,
