@@ -644,38 +644,4 @@ fn specials_of(block: &[u8; 64]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_compared_to_the_last() {
-        fn check<const N: usize>() {
-            let one = [7; N];
-            assert!(is_same(&one, &[7; N]));
-            for at in 0..N {
-                let mut other = one;
-                other[at] = 8;
-                assert!(!is_same(&one, &other), "{at} of {N}");
-            }
-        }
-        check::<1>();
-        check::<7>();
-        check::<8>();
-        check::<13>();
-        check::<16>();
-        check::<59>();
-    }
-
-    #[test]
-    fn specials_are_where_they_stand() {
-        let text: String = (0..=0x7f).map(char::from).cycle().take(300).chain(['ö']).collect();
-        for start in (0..=text.len()).step_by(64) {
-            let mask = specials(text.as_bytes(), start);
-            for at in 0..64 {
-                let byte = text.as_bytes().get(start + at).copied().unwrap_or(0);
-                let expected = byte == b'"' || byte == b'\\' || byte < 0x20;
-                assert_eq!(mask >> at & 1 == 1, expected, "{byte} at {start} + {at}");
-            }
-        }
-    }
-}
+mod tests;
