@@ -7,7 +7,7 @@
 mod months;
 mod whole;
 
-use std::io::BufRead;
+use std::{io::BufRead, num::NonZero};
 
 use serde::Deserialize;
 
@@ -166,6 +166,8 @@ pub struct Asked<'c> {
     pub seal: Option<Hash>,
     /// Whether signatures are of a key.
     pub check: Option<CheckSignature<'c>>,
+    /// On so many threads at most; on one for each core, if it is absent.
+    pub threads: Option<NonZero<usize>>,
 }
 
 impl<'c> Follower<'c> {

@@ -148,6 +148,7 @@ fn verify_ledger(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         period: None,
         seal,
         check: key.is_some().then_some(&check as CheckSignature<'_>),
+        threads: None,
     };
     let verified = match &args.file {
         None => verify(&open(&args.place)?, asked),

@@ -242,7 +242,7 @@ impl FileArgs {
         show("verifying the ledger …");
         let (author, now) = (self.author.as_str(), now().as_event());
         let (scope, verifies) = (&scope, self.verify);
-        let order = Order { wanted, scope, author, now, verifies, check };
+        let order = Order { wanted, scope, author, now, verifies, check, threads: None };
         let made = report::make(&mut reader, &order, &mut progress);
         show("");
         let Made { report, holds } = match made {

@@ -1,6 +1,8 @@
 //! Makes the report that somebody wants, whoever asks and however: verifies the ledger and adds up its rows in one
 //! reading, looks at what was seen, and writes it.
 
+use std::num::NonZero;
+
 use super::{
     Besides, RuleInForce, access_report, alerts_report, compliance_report, csv,
     head::Attested,
@@ -82,6 +84,8 @@ pub struct Order<'a> {
     pub verifies: Verifies,
     /// How signatures of seals are checked, if they are.
     pub check: Option<CheckSignature<'a>>,
+    /// On how many threads the ledger is read at most; on one for each core, if it is absent.
+    pub threads: Option<NonZero<usize>>,
 }
 
 /// A report that was made.
@@ -103,9 +107,9 @@ pub fn make(
     order: &Order<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Made, AskError> {
-    let Order { wanted, scope, author, now, verifies, check } = order;
+    let Order { wanted, scope, author, now, verifies, check, threads } = order;
     let only = (*verifies == Verifies::Period).then_some((scope.period.from, scope.period.to));
-    let asked = Asked { period: only, check: *check, ..Asked::default() };
+    let asked = Asked { period: only, check: *check, threads: *threads, ..Asked::default() };
     let counts = wanted.counts();
     let (verified, passed) = verify_with(reader, asked, &|| Tally::new(scope, counts), progress);
     let unreadable = reader.problems().iter().map(ToString::to_string);

@@ -136,7 +136,8 @@ fn made(
             None => return Err(Mistake::bad("`fingerprint` is missing", "Of which alert.").into()),
         },
     };
-    let order = Order { wanted, scope, author, now, verifies: Verifies::All, check: None };
+    let order =
+        Order { wanted, scope, author, now, verifies: Verifies::All, check: None, threads: None };
     make(reader, &order, &mut |_| {})
 }
 

@@ -436,7 +436,7 @@ fn made(directory: &Path, (wanted, verifies): (Wanted<'_>, Verifies), [from, to]
     let scope = Scope::read(&params, end(), "30d").unwrap();
     let mut reader = Reader::open(directory, None).unwrap();
     let (scope, author, now) = (&scope, "ann", end());
-    let order = Order { wanted, scope, author, now, verifies, check: None };
+    let order = Order { wanted, scope, author, now, verifies, check: None, threads: None };
     let mut rows = 0;
     let made = report::make(&mut reader, &order, &mut |count| rows = count).unwrap();
     assert!(made.holds, "{:?}", made.report.warnings);

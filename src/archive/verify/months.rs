@@ -61,14 +61,15 @@ enum Half<'c, P> {
     Indexes(Looked),
 }
 
-/// Checks months, in their order, with a thread for each core.
+/// Checks months, in their order, on as many threads as are asked for.
 pub(super) fn check<'c, P: Pass>(
     months: &[&Month],
     asked: &Asked<'c>,
     begin: &(dyn Fn() -> P + Sync),
     progress: &mut dyn FnMut(u64),
 ) -> Vec<Checked<'c, P>> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let cores = || thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let threads = asked.threads.unwrap_or_else(cores).get();
     let turns: Vec<Turn> = months
         .iter()
         .map(|month| Turn {
@@ -84,7 +85,7 @@ pub(super) fn check<'c, P: Pass>(
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(halves)));
     let (sender, read) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..cores.min(THREADS_MAX).min(halves) {
+        for _ in 0..threads.min(THREADS_MAX).min(halves) {
             let (sender, next, found, hasher, turns) =
                 (sender.clone(), &next, &found, &hasher, &turns);
             scope.spawn(move || {

@@ -1,8 +1,12 @@
 //! Reports: every number is what plain loops over the events say; a sample can be drawn again; frameworks are
 //! checked like rules.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fs, num::NonZero, os::unix::fs::PermissionsExt as _, sync::Arc,
+    time::Duration,
+};
 
+use rusqlite::Connection;
 use tripline::{
     archive::{
         Reader,
@@ -22,6 +26,7 @@ use tripline::{
         html, json, permissions_section,
         sample::{SampleOf, sample},
     },
+    store::{Checkpoint, Store as _, sqlite::SqliteStore},
 };
 
 use super::{
@@ -82,10 +87,23 @@ impl Kept {
 
     /// The report of just the same as a command makes it: added up while months are verified side by side.
     fn made(&mut self, wanted: Wanted<'_>) -> Report {
+        self.made_on(None, wanted, Verifies::All).0
+    }
+
+    /// The same on so many threads, and how many rows were verified for it.
+    fn made_on(
+        &mut self,
+        threads: Option<usize>,
+        wanted: Wanted<'_>,
+        verifies: Verifies,
+    ) -> (Report, u64) {
         let Kept { reader, scope, .. } = self;
-        let (author, now, verifies) = ("auditor", scope.period.to, Verifies::All);
-        let order = Order { wanted, scope, author, now, verifies, check: None };
-        report::make(reader, &order, &mut |_| {}).unwrap().report
+        let (author, now, threads) = ("auditor", scope.period.to, threads.and_then(NonZero::new));
+        let order = Order { wanted, scope, author, now, verifies, check: None, threads };
+        let mut rows = 0;
+        let made = report::make(reader, &order, &mut |count| rows = count).unwrap();
+        assert!(made.holds, "{:?}", made.report.warnings);
+        (made.report, rows)
     }
 
     fn compliance(&self, framework: &Framework, rules: &[RuleInForce]) -> Report {
@@ -266,6 +284,66 @@ fn months_added_up_side_by_side_are_what_all_rows_are_one_after_another() {
     assert!(said(&report).contains("1,000+"), "more credentials than are told apart");
     assert_eq!(said(&kept.made(Wanted::Access)), said(&report));
     assert_eq!(said(&kept.made(Wanted::Alerts)), said(&kept.alerts()));
+}
+
+#[test]
+fn a_report_is_the_same_on_however_many_threads_it_is_made() {
+    let mut kept = Kept::new(&many_rows(), "2026-02-01T00:00:00Z", "2026-05-20T00:00:00Z");
+    let wanted = said(&kept.made(Wanted::Access));
+    for threads in [1, 2, 3, 7] {
+        let (report, rows) = kept.made_on(Some(threads), Wanted::Access, Verifies::All);
+        assert_eq!((rows, said(&report)), (6_000, wanted.clone()), "{threads} threads");
+    }
+}
+
+/// Rows of a period that are in no month yet go on behind the newest month, which is verified for them.
+#[test]
+fn a_report_of_rows_that_wait_verifies_the_newest_month_and_no_other() {
+    // They pass midnight of a month.
+    let rows = rows_from("2026-03-31T23:58:30Z", 900);
+    let (archived, waiting) = rows.split_at(800);
+    let state = tempfile::tempdir().unwrap();
+    let months = state.path().join("ledger");
+    write(&months, archived);
+    let waits = Checkpoint { rows: waiting.to_vec(), ..Checkpoint::default() };
+    SqliteStore::open(state.path()).unwrap().commit(&waits).unwrap();
+    let last = archived.iter().map(|row| row.at()).max().unwrap();
+    let (from, to) = (last.plus(Duration::from_micros(1)), last.plus(Duration::from_secs(3_600)));
+    let naive = waiting.iter().filter(|row| row.at() >= from && row.at() < to).count();
+    let naive_accesses = waiting
+        .iter()
+        .filter(|row| row.at() >= from && row.access().is_some())
+        .filter(|row| row.access().unwrap().session != Some(SessionStep::End))
+        .count();
+    assert!(naive >= naive_accesses && naive_accesses > 30, "{naive_accesses}");
+    let kept = || {
+        let mut kept = Kept::new(&rows[..1], &from.rfc3339(), &to.rfc3339());
+        kept.reader = Reader::open(state.path(), None).unwrap();
+        kept
+    };
+    let in_newest = kept().reader.heads()[1].rows.as_ref().unwrap().values().sum::<u64>();
+    let (report, verified) = kept().made_on(None, Wanted::Access, Verifies::Period);
+    assert_eq!(verified, in_newest, "rows of the newest month");
+    let told: u64 = [("people", 2), ("machines", 1)]
+        .iter()
+        .flat_map(|(id, column)| {
+            section(&report, id).tables[0].rows.iter().map(|row| number(&row[*column]))
+        })
+        .sum();
+    assert_eq!(told, naive_accesses as u64);
+    let holds = |month: &str| {
+        let path = months.join(month);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let file = Connection::open(path).unwrap();
+        file.execute("UPDATE row SET recorded = recorded + 1 WHERE id % 10 = 7", []).unwrap();
+        let Kept { mut reader, scope, .. } = kept();
+        let (author, now, verifies) = ("auditor", scope.period.to, Verifies::Period);
+        let (wanted, scope) = (Wanted::Access, &scope);
+        let order = Order { wanted, scope, author, now, verifies, check: None, threads: None };
+        report::make(&mut reader, &order, &mut |_| {}).unwrap().holds
+    };
+    assert!(holds("2026-03.db"), "no row of the period is in it");
+    assert!(!holds("2026-04.db"));
 }
 
 #[test]
