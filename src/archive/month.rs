@@ -19,8 +19,8 @@ use crate::engine::{
 /// Steps of SQLite between two looks at the clock, for readers with a deadline.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
-/// Of a month that is read from end to end, so much stays in memory: 64 MiB.
-const CACHE_KIB: u32 = 65_536;
+/// Of a month that is read from end to end, so much stays in memory: 8 MiB. Each page is read once, and few again.
+const CACHE_KIB: u32 = 8_192;
 
 /// What a month is opened by, once or again.
 #[derive(Clone, Debug)]
