@@ -3,7 +3,9 @@
 use hashbrown::HashMap;
 use rusqlite::Connection;
 
-use super::pack::{Columns, Texts, find_object, find_text, kind_of, remember, written_out};
+use super::pack::{
+    Columns, ObjectKey, Texts, find_object, find_text, kind_of, remember, written_out,
+};
 use crate::engine::{
     access::{Object, Permission},
     ledger::Content,
@@ -30,19 +32,27 @@ struct Words<'p> {
     source: Option<u32>,
     credential: Option<u32>,
     object: Option<&'p Object<u32>>,
+    verb: Option<u32>,
     permission: Option<&'p Permission<u32>>,
 }
 
 /// Knows under which numbers questions look for what bodies have. A body has numbers of texts itself; that a question
 /// finds the same number by the text is looked up once for each, as somebody may have added the text a second time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Filed {
+    has_verbs: bool,
     texts: HashMap<u32, i64>,
-    objects: HashMap<(i64, i64, i64), i64>,
+    objects: HashMap<ObjectKey, i64>,
     permissions: HashMap<Permission<u32>, i64>,
 }
 
 impl Filed {
+    /// In a month; whether its objects have verbs.
+    pub(super) fn new(has_verbs: bool) -> Filed {
+        let (texts, objects, permissions) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Filed { has_verbs, texts, objects, permissions }
+    }
+
     /// The columns that a row should have, but for its time. Cost: some look-ups in memory, and one in the file for what
     /// is seen first.
     ///
@@ -63,7 +73,7 @@ impl Filed {
         columns.source = number(words.source)?;
         columns.credential = number(words.credential)?;
         if let Some(object) = words.object {
-            columns.object = Some(self.object(connection, known, object)?);
+            columns.object = Some(self.object(connection, known, (object, words.verb))?);
         }
         if let Some(permission) = words.permission {
             columns.permission = Some(self.permission(connection, known, permission)?);
@@ -89,17 +99,23 @@ impl Filed {
         &mut self,
         connection: &Connection,
         known: &mut Texts,
-        object: &Object<u32>,
+        (object, verb): (&Object<u32>, Option<u32>),
     ) -> rusqlite::Result<i64> {
+        let verb = verb.filter(|_| self.has_verbs);
         let mut number = |text: Option<u32>| match text {
             Some(number) => self.text(connection, known, number),
             None => Ok(0),
         };
-        let key = (number(Some(object.resource))?, number(object.namespace)?, number(object.name)?);
+        let key = [
+            number(Some(object.resource))?,
+            number(object.namespace)?,
+            number(object.name)?,
+            number(verb)?,
+        ];
         if let Some(found) = self.objects.get(&key) {
             return Ok(*found);
         }
-        let found = there(find_object(connection, key)?)?;
+        let found = there(find_object(connection, key, self.has_verbs)?)?;
         remember(&mut self.objects, key, found);
         Ok(found)
     }
@@ -128,6 +144,7 @@ fn words_of(packed: &Content<u32>) -> Option<Words<'_>> {
             source: access.source_ip,
             credential: access.credential_id,
             object: access.object.as_ref(),
+            verb: access.verb,
             permission: access.permission.as_ref(),
         }),
         Content::Usage(usage) => Some(Words {
@@ -136,6 +153,7 @@ fn words_of(packed: &Content<u32>) -> Option<Words<'_>> {
             source: None,
             credential: None,
             object: usage.object.as_ref(),
+            verb: Some(usage.verb),
             permission: usage.permission.as_ref(),
         }),
         Content::Entry(_) => None,

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
 mod count;
+mod days;
 mod filed;
 mod month;
 pub mod notes;

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, params_from_iter, types::Valu
 use super::{
     ArchiveError, Meta, count,
     filed::Filed,
-    pack::{Columns, Texts, decode, find_text, unpack},
-    schema::{explain, open_for_reading, read_meta},
+    pack::{Columns, Texts, decode, find_text, set_time, unpack},
+    schema::{explain, is_by_day, open_for_reading, read_meta},
     sieve::Sieve,
 };
 use crate::engine::{
@@ -52,6 +52,8 @@ pub(super) struct Month {
     pub(super) path: PathBuf,
     /// Which rows it says it has.
     pub(super) meta: Meta,
+    /// Whether its objects have verbs, and its texts are indexed by day: months of earlier versions have neither.
+    pub(super) is_by_day: bool,
     pub(super) connection: Connection,
     texts: RefCell<Texts>,
     deadline: Option<Instant>,
@@ -71,7 +73,8 @@ impl Month {
                 .progress_handler(STEPS_BETWEEN_LOOKS, Some(is_late))
                 .map_err(|error| explain(&path, &error))?;
         }
-        Ok(Month { name, path, meta, connection, texts: RefCell::default(), deadline })
+        let is_by_day = is_by_day(&connection).map_err(|error| explain(&path, &error))?;
+        Ok(Month { name, path, meta, is_by_day, connection, texts: RefCell::default(), deadline })
     }
 
     /// By what it is opened again, for another thread.
@@ -85,7 +88,7 @@ impl Month {
         after: u64,
         mut take: impl FnMut(Row) -> bool,
     ) -> Result<(), ArchiveError> {
-        let sql = "SELECT id, recorded, body FROM row WHERE id > ?1 ORDER BY id";
+        let sql = "SELECT id, recorded, body, at FROM row WHERE id > ?1 ORDER BY id";
         let values = vec![Value::Integer(after.cast_signed())];
         self.select(sql, values, |_, row| Ok(take(self.row(row)?)))
             .map_err(|error| explain(&self.path, &error))
@@ -118,7 +121,7 @@ impl Month {
         Ok(())
     }
 
-    /// The row of columns that begin with `id, recorded, body`.
+    /// The row of columns that begin with `id, recorded, body, at`.
     pub(super) fn row(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         self.unpack(row, decode(row.get_ref(2)?.as_blob()?)?)
     }
@@ -150,8 +153,11 @@ impl Month {
         Ok((row, columns.map(|columns| Columns { at, ..columns })))
     }
 
-    fn unpack(&self, row: &rusqlite::Row<'_>, content: Content<u32>) -> rusqlite::Result<Row> {
+    fn unpack(&self, row: &rusqlite::Row<'_>, mut content: Content<u32>) -> rusqlite::Result<Row> {
         let mut texts = self.texts.borrow_mut();
+        if self.is_by_day {
+            set_time(&mut content, EventTime::from_micros(row.get(3)?));
+        }
         unpack(&self.connection, &mut texts, row.get(0)?, row.get(1)?, content)
     }
 
@@ -180,6 +186,9 @@ impl Month {
     pub(super) fn has_text(&self, column: &str, text: &str) -> Result<bool, ArchiveError> {
         let run = || -> rusqlite::Result<bool> {
             let Some(number) = find_text(&self.connection, text)? else { return Ok(false) };
+            if self.is_by_day {
+                return self.has_on_some_day(column, number);
+            }
             let sql = format!("SELECT EXISTS (SELECT 1 FROM row WHERE {column} = ?1)");
             self.connection.prepare_cached(&sql)?.query_row([number], |row| row.get(0))
         };

@@ -3,7 +3,7 @@
 use std::{hash::Hash, sync::Arc};
 
 use hashbrown::HashMap;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 use serde::Deserialize;
 
 use crate::engine::{
@@ -39,14 +39,24 @@ pub(super) struct Columns {
     pub(super) credential: Option<i64>,
 }
 
+/// What an object is told apart by: its resource, namespace, name, and what was done to it; 0 is none. Of months of
+/// earlier versions nobody asks for the verb.
+pub(super) type ObjectKey = [i64; 4];
+
 /// Numbers for texts and objects.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Numbers {
+    is_by_day: bool,
     texts: HashMap<Arc<str>, i64>,
-    objects: HashMap<(i64, i64, i64), i64>,
+    objects: HashMap<ObjectKey, i64>,
 }
 
 impl Numbers {
+    /// Of a month; whether it is by day, and its objects have verbs.
+    pub(super) fn new(is_by_day: bool) -> Numbers {
+        Numbers { is_by_day, texts: HashMap::new(), objects: HashMap::new() }
+    }
+
     /// What was written may not be there: a transaction was undone.
     pub(super) fn forget(&mut self) {
         self.texts.clear();
@@ -69,20 +79,21 @@ impl Numbers {
         Ok(number)
     }
 
-    fn object(&mut self, connection: &Connection, key: (i64, i64, i64)) -> rusqlite::Result<i64> {
+    fn object(&mut self, connection: &Connection, key: ObjectKey) -> rusqlite::Result<i64> {
         if let Some(number) = self.objects.get(&key) {
             return Ok(*number);
         }
-        let (resource, namespace, name) = key;
-        let number = if let Some(number) = find_object(connection, key)? {
+        let number = if let Some(number) = find_object(connection, key, self.is_by_day)? {
             number
         } else {
-            let some = |number: i64| (number != 0).then_some(number);
-            connection
-                .prepare_cached(
-                    "INSERT INTO object (resource, namespace, name) VALUES (?1, ?2, ?3)",
-                )?
-                .execute(params![resource, some(namespace), some(name)])?;
+            let sql = if self.is_by_day {
+                "INSERT INTO object (resource, namespace, name, verb) VALUES (?1, ?2, ?3, ?4)"
+            } else {
+                "INSERT INTO object (resource, namespace, name) VALUES (?1, ?2, ?3)"
+            };
+            let columns = key.iter().take(if self.is_by_day { 4 } else { 3 });
+            let columns = columns.map(|number| (*number != 0).then_some(*number));
+            connection.prepare_cached(sql)?.execute(params_from_iter(columns))?;
             connection.last_insert_rowid()
         };
         remember(&mut self.objects, key, number);
@@ -98,17 +109,21 @@ pub(super) fn find_text(connection: &Connection, text: &str) -> rusqlite::Result
         .optional()
 }
 
+/// The number of an object, if it has one.
 pub(super) fn find_object(
     connection: &Connection,
-    key: (i64, i64, i64),
+    key: ObjectKey,
+    has_verbs: bool,
 ) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached(
-            "SELECT id FROM object WHERE resource = ?1 AND ifnull(namespace, 0) = ?2
-             AND ifnull(name, 0) = ?3",
-        )?
-        .query_row(params![key.0, key.1, key.2], |row| row.get(0))
-        .optional()
+    let sql = if has_verbs {
+        "SELECT id FROM object WHERE resource = ?1 AND ifnull(namespace, 0) = ?2
+         AND ifnull(name, 0) = ?3 AND ifnull(verb, 0) = ?4"
+    } else {
+        "SELECT id FROM object WHERE resource = ?1 AND ifnull(namespace, 0) = ?2
+         AND ifnull(name, 0) = ?3"
+    };
+    let key = key.iter().take(if has_verbs { 4 } else { 3 });
+    connection.prepare_cached(sql)?.query_row(params_from_iter(key), |row| row.get(0)).optional()
 }
 
 /// What a row tells, as its column has it: 0 is an access, -1 a use of a permission.
@@ -156,7 +171,7 @@ fn pack(
 ) -> rusqlite::Result<(Columns, Vec<u8>)> {
     let mut columns =
         Columns { at: row.at().micros(), kind: kind_of(&row.content), ..Columns::default() };
-    let content: Content<u32> = match &row.content {
+    let mut content: Content<u32> = match &row.content {
         Content::Entry(entry) => Content::Entry(entry.clone()),
         Content::Access(access) => {
             columns_of(connection, numbers, access, &mut columns)?;
@@ -169,9 +184,21 @@ fn pack(
             Content::Usage(Box::new(packed))
         }
     };
+    if numbers.is_by_day {
+        set_time(&mut content, EventTime::from_micros(0));
+    }
     let body = postcard::to_stdvec(&content)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     Ok((columns, body))
+}
+
+/// Says when an access or a use was: bodies that leave it to their column have 0.
+pub(super) fn set_time<T>(content: &mut Content<T>, at: EventTime) {
+    match content {
+        Content::Access(access) => access.at = at,
+        Content::Usage(usage) => usage.at = at,
+        Content::Entry(_) => {}
+    }
 }
 
 /// Something with numbers in the place of its texts.
@@ -206,7 +233,8 @@ fn columns_of(
     columns.source = number(access.source_ip.as_ref())?;
     columns.credential = number(access.credential_id.as_ref())?;
     columns.permission = permission_number(connection, numbers, access.permission.as_ref())?;
-    columns.object = object_number(connection, numbers, access.object.as_ref())?;
+    let of = (access.object.as_ref(), access.verb.as_ref());
+    columns.object = object_number(connection, numbers, of)?;
     Ok(())
 }
 
@@ -221,7 +249,8 @@ fn columns_of_usage(
     columns.actor = number(usage.actor.id.as_ref())?;
     columns.behalf = number(usage.on_behalf_of.as_ref())?;
     columns.permission = permission_number(connection, numbers, usage.permission.as_ref())?;
-    columns.object = object_number(connection, numbers, usage.object.as_ref())?;
+    let of = (usage.object.as_ref(), Some(&usage.verb));
+    columns.object = object_number(connection, numbers, of)?;
     Ok(())
 }
 
@@ -236,18 +265,20 @@ fn permission_number(
 fn object_number(
     connection: &Connection,
     numbers: &mut Numbers,
-    object: Option<&Object<Arc<str>>>,
+    (object, verb): (Option<&Object<Arc<str>>>, Option<&Arc<str>>),
 ) -> rusqlite::Result<Option<i64>> {
     let Some(object) = object else { return Ok(None) };
+    let verb = verb.filter(|_| numbers.is_by_day);
     let mut number = |text: Option<&Arc<str>>| match text {
         Some(text) => numbers.text(connection, text),
         None => Ok(0),
     };
-    let key = (
+    let key = [
         number(Some(&object.resource))?,
         number(object.namespace.as_ref())?,
         number(object.name.as_ref())?,
-    );
+        number(verb)?,
+    ];
     numbers.object(connection, key).map(Some)
 }
 

@@ -11,17 +11,21 @@ use crate::engine::ledger::{Chain, hex_of, parse_hex};
 const APPLICATION_ID: i64 = 0x5452_494c;
 
 /// The schema that this version writes (`PRAGMA user_version`), from 1. Since 2 there are uses of permissions, since 3
-/// counts of rows.
-const SCHEMA: i64 = 3;
+/// counts of rows, since 4 objects with verbs, and indexes by day. A month that was begun with an earlier one is ended
+/// with the last of those.
+const SCHEMA: i64 = 4;
 
 /// The schema from which on a file has counts.
 const COUNTS_SINCE: i64 = 3;
+
+/// The schema from which on objects are told apart by verb, and texts are indexed by day.
+const DAYS_SINCE: i64 = 4;
 
 /// How long a reader waits for the writer at most: 5 s.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// Pages of the month that is written stay in memory up to 32 MiB: a row goes into up to nine indexes, and 2,000 rows change
-/// some 5,000 pages of them.
+/// some 2,000 pages of them.
 const CACHE_KIB: u32 = 32_768;
 
 /// Pages of the journal before they are moved into the file: 16,384, or 64 MiB. Pages that change again and again are
@@ -32,12 +36,6 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS count (name TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS text (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-    CREATE TABLE IF NOT EXISTS object (
-        id INTEGER PRIMARY KEY, resource INTEGER NOT NULL, namespace INTEGER, name INTEGER
-    );
-    CREATE UNIQUE INDEX IF NOT EXISTS object_key
-        ON object (resource, ifnull(namespace, 0), ifnull(name, 0));
-    CREATE INDEX IF NOT EXISTS object_namespace ON object (namespace);
     -- kind 0 is an access, -1 a use of a permission; at and recorded are microseconds since 1970
     CREATE TABLE IF NOT EXISTS row (
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL, recorded INTEGER NOT NULL, kind INTEGER NOT NULL,
@@ -46,33 +44,77 @@ const TABLES: &str = "
     );
     CREATE INDEX IF NOT EXISTS row_at ON row (at);
     CREATE INDEX IF NOT EXISTS row_kind ON row (kind, at) WHERE kind > 0;
-    CREATE INDEX IF NOT EXISTS row_actor ON row (actor, at) WHERE actor IS NOT NULL;
-    CREATE INDEX IF NOT EXISTS row_behalf ON row (behalf, at) WHERE behalf IS NOT NULL;
     CREATE INDEX IF NOT EXISTS row_object ON row (object, at) WHERE object IS NOT NULL;
-    CREATE INDEX IF NOT EXISTS row_source ON row (source, at) WHERE source IS NOT NULL;
-    CREATE INDEX IF NOT EXISTS row_permission ON row (permission, at) WHERE permission IS NOT NULL;
-    CREATE INDEX IF NOT EXISTS row_credential ON row (credential, at) WHERE credential IS NOT NULL;
     CREATE INDEX IF NOT EXISTS usage_at ON row (kind, at) WHERE kind = -1;
     CREATE INDEX IF NOT EXISTS usage_actor ON row (kind, actor, at) WHERE kind = -1;
     CREATE INDEX IF NOT EXISTS usage_behalf ON row (kind, behalf, at)
         WHERE kind = -1 AND behalf IS NOT NULL;
     CREATE INDEX IF NOT EXISTS usage_permission ON row (kind, permission, at) WHERE kind = -1;";
 
-/// The names of tables and indexes with the texts that they are made by: of a file, or of one as we make them.
-pub(super) fn known_schema(
-    connection: Option<&Connection>,
-) -> rusqlite::Result<BTreeSet<(String, Option<String>)>> {
-    let ours;
-    let connection = if let Some(connection) = connection {
-        connection
-    } else {
-        ours = Connection::open_in_memory()?;
-        ours.execute_batch(TABLES)?;
-        &ours
-    };
+/// What a month has besides since [`DAYS_SINCE`]. What was done to an object is a part of it, so that rows with
+/// other verbs are not looked at. Texts are indexed by day and second. The time of an access or a use stands in its
+/// column alone, not in its body.
+const TABLES_BY_DAY: &str = "
+    CREATE TABLE IF NOT EXISTS object (
+        id INTEGER PRIMARY KEY, resource INTEGER NOT NULL, namespace INTEGER, name INTEGER, verb INTEGER
+    );
+    CREATE UNIQUE INDEX IF NOT EXISTS object_key
+        ON object (resource, ifnull(namespace, 0), ifnull(name, 0), ifnull(verb, 0));
+    CREATE INDEX IF NOT EXISTS object_namespace ON object (namespace);
+    CREATE INDEX IF NOT EXISTS day_actor
+        ON row (at / 86400000000, actor, at % 86400000000 / 1000000) WHERE actor IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS day_behalf
+        ON row (at / 86400000000, behalf, at % 86400000000 / 1000000) WHERE behalf IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS day_source
+        ON row (at / 86400000000, source, at % 86400000000 / 1000000) WHERE source IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS day_permission
+        ON row (at / 86400000000, permission, at % 86400000000 / 1000000) WHERE permission IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS day_credential
+        ON row (at / 86400000000, credential, at % 86400000000 / 1000000) WHERE credential IS NOT NULL;";
+
+/// What a month had besides before [`DAYS_SINCE`].
+const TABLES_BEFORE: &str = "
+    CREATE TABLE IF NOT EXISTS object (
+        id INTEGER PRIMARY KEY, resource INTEGER NOT NULL, namespace INTEGER, name INTEGER
+    );
+    CREATE UNIQUE INDEX IF NOT EXISTS object_key
+        ON object (resource, ifnull(namespace, 0), ifnull(name, 0));
+    CREATE INDEX IF NOT EXISTS object_namespace ON object (namespace);
+    CREATE INDEX IF NOT EXISTS row_actor ON row (actor, at) WHERE actor IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_behalf ON row (behalf, at) WHERE behalf IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_source ON row (source, at) WHERE source IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_permission ON row (permission, at) WHERE permission IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS row_credential ON row (credential, at) WHERE credential IS NOT NULL;";
+
+/// The names of tables and indexes with the texts that they are made by.
+pub(super) type Schema = BTreeSet<(String, Option<String>)>;
+
+/// Those of a file.
+pub(super) fn schema_of(connection: &Connection) -> rusqlite::Result<Schema> {
     let mut select = connection.prepare("SELECT name, sql FROM sqlite_schema")?;
     let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     found.collect()
+}
+
+/// Those that we make, or made before.
+pub(super) fn known_schema(is_by_day: bool) -> rusqlite::Result<Schema> {
+    let ours = Connection::open_in_memory()?;
+    make_tables(&ours, is_by_day)?;
+    schema_of(&ours)
+}
+
+fn make_tables(connection: &Connection, is_by_day: bool) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    connection.execute_batch(if is_by_day { TABLES_BY_DAY } else { TABLES_BEFORE })
+}
+
+/// Whether the objects of a file have verbs, and its texts are indexed by day.
+pub(super) fn is_by_day(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(version(connection)? >= DAYS_SINCE)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 /// Opens a file for writing, or makes it with what came before it.
@@ -97,12 +139,14 @@ pub(super) fn open_for_writing(
         ))?;
         // In one step: whoever reads meanwhile sees a file without tables, or all of it.
         let step = connection.unchecked_transaction()?;
-        step.execute_batch(TABLES)?;
-        if step.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? < COUNTS_SINCE {
+        let has = version(&step)?;
+        let schema = if has == 0 || has >= DAYS_SINCE { SCHEMA } else { DAYS_SINCE - 1 };
+        make_tables(&step, schema >= DAYS_SINCE)?;
+        if has < COUNTS_SINCE {
             counted(&step)?.store(&step)?;
         }
         step.execute_batch(&format!(
-            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA};"
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {schema};"
         ))?;
         let known = "SELECT count(*) FROM meta WHERE name IN ('previous', 'last')";
         if step.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {

@@ -1,8 +1,8 @@
 //! Which rows of a month a query may want, in the order of time, so that a first page touches little beyond what it
 //! shows.
 //!
-//! Where one index has the rows in that order, it is walked. Who acted and who they spoke for are two indexes,
-//! which are merged. Rows about some objects have no index in the order of time: while many rows fit, all are
+//! Where one index has the rows in that order, it is walked; one by day is walked day after day. Who acted and who they
+//! spoke for are two indexes, which are merged. Rows about some objects have no index in the order of time: while many rows fit, all are
 //! walked; where few do, their times and ids are taken from the index of objects first, and then only the rows
 //! that are shown.
 
@@ -10,6 +10,7 @@ use rusqlite::types::Value;
 
 use super::{
     ArchiveError,
+    days::{DAY_OF, SECOND_OF, behind, second_on},
     month::Month,
     pack::{USAGE_KIND, find_text},
     query::{Cursor, Filter, Query},
@@ -37,11 +38,13 @@ enum Way {
     One(String, String, Vec<Value>),
     /// Rows with this text in one column or the other.
     Either([&'static str; 2], i64),
+    /// Rows with this text in one of these columns, which are indexed by day.
+    Days(&'static [&'static str], i64),
     /// Rows about objects with this condition.
     Objects(String, Vec<Value>),
 }
 
-/// Takes what stands in the columns `id, recorded, body`; whether more is wanted.
+/// Takes what stands in the columns `id, recorded, body, at`; whether more is wanted.
 type Take<'t> = &'t mut dyn FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<bool>;
 
 impl Month {
@@ -59,23 +62,26 @@ impl Month {
             }
             let Some(way) = self.way(query)? else { return Ok(()) };
             let sieve = Sieve::new(&self.connection, &query.filters)?;
-            let mut take = |row: &rusqlite::Row<'_>| -> rusqlite::Result<bool> {
+            let mut sift = |row: &rusqlite::Row<'_>| -> rusqlite::Result<bool> {
                 Ok(self.sifted(row, &sieve)?.is_none_or(&mut *take))
             };
             match way {
                 Way::One(table, condition, values) => {
-                    self.walk(query, (&table, &condition), values, &mut take)
+                    self.walk(query, (&table, &condition), values, &mut sift)
                 }
-                Way::Either(columns, number) => self.merge(query, columns, number, &mut take),
+                Way::Either(columns, number) => self.merge(query, columns, number, &mut sift),
+                Way::Days(columns, number) => {
+                    self.walk_days(query, (columns, number), &sieve, take)
+                }
                 Way::Objects(condition, values) => {
                     let objects = (condition.as_str(), values.as_slice());
                     let mut from = query.after;
                     if self.has_many(query, objects)? {
-                        let stopped = self.walk_objects(query, objects, &mut take)?;
+                        let stopped = self.walk_objects(query, objects, &mut sift)?;
                         let Some(stopped) = stopped else { return Ok(()) };
                         from = Some(stopped);
                     }
-                    self.fetch_objects(query, from, objects, &mut take)
+                    self.fetch_objects(query, from, objects, &mut sift)
                 }
             }
         };
@@ -84,19 +90,21 @@ impl Month {
 
     /// Which index helps; `None` if no row can fit.
     fn way(&self, query: &Query) -> rusqlite::Result<Option<Way>> {
+        // What is used has indexes of its own.
+        let is_by_day = self.is_by_day && !query.filters.contains(&Filter::Usage);
         for filter in &query.filters {
-            let (column, text) = match filter {
-                Filter::Actor(actor) => {
-                    let number = find_text(&self.connection, actor)?;
-                    return Ok(number.map(|number| Way::Either(["actor", "behalf"], number)));
-                }
+            let (columns, text): (&'static [&'static str], &String) = match filter {
+                Filter::Actor(text) => (&["actor", "behalf"], text),
                 Filter::Object { resource, namespace, name } => {
-                    return self.objects(Some(resource), namespace.as_deref(), name.as_deref());
+                    let of = [Some(resource), namespace.as_ref(), name.as_ref()];
+                    return self.objects(query, of);
                 }
-                Filter::Namespace(namespace) => return self.objects(None, Some(namespace), None),
-                Filter::Source(text) => ("source", text),
-                Filter::Credential(text) => ("credential", text),
-                Filter::Permission(text) => ("permission", text),
+                Filter::Namespace(namespace) => {
+                    return self.objects(query, [None, Some(namespace), None]);
+                }
+                Filter::Source(text) => (&["source"], text),
+                Filter::Credential(text) => (&["credential"], text),
+                Filter::Permission(text) => (&["permission"], text),
                 Filter::Entries(kind) => {
                     let kind = Value::Integer(*kind as i64 + 1);
                     let condition = "kind = ? AND kind > 0 AND".to_owned();
@@ -111,36 +119,52 @@ impl Month {
                 | Filter::Accesses
                 | Filter::Usage => continue,
             };
-            let number = find_text(&self.connection, text)?.map(Value::Integer);
-            let (table, condition) = (table(query, column), format!("{column} = ? AND"));
-            return Ok(number.map(|number| Way::One(table, condition, vec![number])));
+            let number = find_text(&self.connection, text)?;
+            return Ok(number.map(|number| match columns {
+                [one, other] if !is_by_day => Way::Either([one, other], number),
+                [column] if !is_by_day => {
+                    let (table, condition) = (table(query, column), format!("{column} = ? AND"));
+                    Way::One(table, condition, vec![Value::Integer(number)])
+                }
+                _ => Way::Days(columns, number),
+            }));
         }
         Ok(Some(Way::One("row".to_owned(), String::new(), Vec::new())))
     }
 
-    /// Objects, those among them that have no name, or no namespace.
+    /// Objects, those among them that have no name, or no namespace. Of a month that tells them apart by verb only those
+    /// with one that is asked for.
     fn objects(
         &self,
-        resource: Option<&str>,
-        namespace: Option<&str>,
-        name: Option<&str>,
+        query: &Query,
+        [resource, namespace, name]: [Option<&String>; 3],
     ) -> rusqlite::Result<Option<Way>> {
+        let find = |text: &String| find_text(&self.connection, text);
         let (mut parts, mut values) = (Vec::new(), Vec::new());
-        for (column, text, is_exact) in [
-            ("resource", resource, true),
-            ("namespace", namespace, resource.is_none()),
-            ("name", name, false),
-        ] {
+        for (column, text) in
+            [("resource", resource), ("namespace", namespace.filter(|_| resource.is_none()))]
+        {
             let Some(text) = text else { continue };
-            let number = find_text(&self.connection, text)?;
-            parts.push(match number {
-                Some(_) if is_exact => format!("object.{column} = ?"),
-                Some(_) => format!("(object.{column} = ? OR object.{column} IS NULL)"),
-                None if is_exact => return Ok(None),
-                None => format!("object.{column} IS NULL"),
-            });
-            values.extend(number.map(Value::Integer));
+            let Some(number) = find(text)? else { return Ok(None) };
+            parts.push(format!("object.{column} = ?"));
+            values.push(number);
         }
+        if resource.is_some() {
+            for (column, text) in [("namespace", namespace), ("name", name)] {
+                let Some(text) = text else { continue };
+                parts.push(format!("ifnull(object.{column}, 0) IN (0, ?)"));
+                values.push(find(text)?.unwrap_or(0));
+            }
+        }
+        for filter in query.filters.iter().filter(|_| self.is_by_day) {
+            let Filter::Verbs(verbs) = filter else { continue };
+            let found: rusqlite::Result<Vec<Option<i64>>> = verbs.iter().map(find).collect();
+            let found: Vec<i64> = found?.into_iter().flatten().collect();
+            let marks = vec!["?"; found.len()].join(", ");
+            parts.push(format!("ifnull(object.verb, 0) IN ({marks})"));
+            values.extend(found);
+        }
+        let values = values.into_iter().map(Value::Integer).collect();
         Ok(Some(Way::Objects(parts.join(" AND "), values)))
     }
 
@@ -153,7 +177,7 @@ impl Month {
         take: Take<'_>,
     ) -> rusqlite::Result<()> {
         let sql = format!(
-            "SELECT id, recorded, body FROM {table} WHERE {} {condition} at >= ? AND at < ?
+            "SELECT id, recorded, body, at FROM {table} WHERE {} {condition} at >= ? AND at < ?
              AND (at, id) > (?, ?) ORDER BY at, id",
             kinds(query)
         );
@@ -185,6 +209,51 @@ impl Month {
             let is_new = std::mem::replace(&mut last, id) != id;
             Ok(!is_new || take(row)?)
         })
+    }
+
+    /// Walks the rows with a text in one of some columns, day after day, a second at once; a row that has it in two
+    /// is told once.
+    fn walk_days(
+        &self,
+        query: &Query,
+        (columns, number): (&[&str], i64),
+        sieve: &Sieve,
+        take: &mut dyn FnMut(Row) -> bool,
+    ) -> rusqlite::Result<()> {
+        let part = |column: &&str| {
+            format!(
+                "SELECT id, recorded, body, at, {SECOND_OF} AS second FROM row WHERE {} {DAY_OF} = ?5
+                 AND {column} = ?6 AND {SECOND_OF} >= ?7 AND {SECOND_OF} <= ?8
+                 AND at >= ?1 AND at < ?2 AND (at, id) > (?3, ?4)",
+                kinds(query)
+            )
+        };
+        let parts: Vec<String> = columns.iter().map(part).collect();
+        let sql = format!("{} ORDER BY second", parts.join(" UNION ALL "));
+        let [from, to, ..] = bounds(query);
+        let mut tell = |rows: &mut Vec<Row>| {
+            rows.sort_by_key(Cursor::behind);
+            rows.dedup_by_key(|row| row.id);
+            rows.drain(..).all(&mut *take)
+        };
+        let (mut begin, mut goes_on) = (from, true);
+        while let Some(day) = self.next_day(begin, to)?.filter(|_| goes_on) {
+            let seconds = [second_on(day, from, i64::MIN), second_on(day, to, i64::MAX)];
+            let of_day = [day, number].into_iter().chain(seconds).map(Value::Integer);
+            let values = times(query).into_iter().chain(of_day).collect();
+            let (mut same, mut last) = (Vec::new(), None);
+            self.select(&sql, values, |_, row| {
+                let second: i64 = row.get(4)?;
+                if last.replace(second) != Some(second) {
+                    goes_on = tell(&mut same);
+                }
+                same.extend(self.sifted(row, sieve)?.filter(|_| goes_on));
+                Ok(goes_on)
+            })?;
+            goes_on = goes_on && tell(&mut same);
+            begin = begin.max(behind(day));
+        }
+        Ok(())
     }
 
     /// Whether there are more rows about some objects than are worth a walk.
@@ -261,7 +330,7 @@ impl Month {
 
     /// Takes rows that are of a kind that is asked for, one after another; whether more are wanted.
     fn fetch(&self, query: &Query, places: &[Cursor], take: Take<'_>) -> rusqlite::Result<bool> {
-        let sql = format!("SELECT id, recorded, body FROM row WHERE {} id = ?", kinds(query));
+        let sql = format!("SELECT id, recorded, body, at FROM row WHERE {} id = ?", kinds(query));
         let mut select = self.connection.prepare_cached(&sql)?;
         for place in places {
             self.check_deadline()?;
@@ -311,10 +380,14 @@ fn kinds(query: &Query) -> String {
 }
 
 /// From when, until when, and the time and id of the row behind which to begin.
-fn times(query: &Query) -> [Value; 4] {
+fn bounds(query: &Query) -> [i64; 4] {
     let after = query.after.unwrap_or(Cursor { at: i64::MIN, id: 0 });
     let from = query.from.micros().max(after.at);
-    [from, query.to.micros(), after.at, after.id.cast_signed()].map(Value::Integer)
+    [from, query.to.micros(), after.at, after.id.cast_signed()]
+}
+
+fn times(query: &Query) -> [Value; 4] {
+    bounds(query).map(Value::Integer)
 }
 
 /// The first of many places, that come in any order.

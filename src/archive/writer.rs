@@ -14,7 +14,7 @@ use super::{
     count::Counts,
     failed, month_of, months,
     pack::{Numbers, write},
-    schema::{explain, open_for_writing, write_chain},
+    schema::{explain, is_by_day, open_for_writing, write_chain},
 };
 use crate::{
     engine::{
@@ -89,7 +89,7 @@ impl Archive {
             allow_writing(&path)?;
             let (connection, meta) = open_for_writing(&path, Chain::default())?;
             self.last = meta.last;
-            let numbers = Numbers::default();
+            let numbers = numbers_of(&path, &connection)?;
             self.open = Some(OpenMonth { name, path, connection, numbers });
         }
         self.is_open = true;
@@ -190,7 +190,7 @@ impl Archive {
         // SQLite gives its journal the mode of the file itself.
         files::open(&path).map_err(|error| failed(&path, error))?;
         let (connection, _) = open_for_writing(&path, self.last)?;
-        let numbers = Numbers::default();
+        let numbers = numbers_of(&path, &connection)?;
         self.open = Some(OpenMonth { name: name.to_owned(), path, connection, numbers });
         Ok(())
     }
@@ -230,6 +230,10 @@ impl Archive {
             .map(|file| file.len())
             .sum()
     }
+}
+
+fn numbers_of(path: &Path, connection: &Connection) -> Result<Numbers, ArchiveError> {
+    is_by_day(connection).map(Numbers::new).map_err(|error| explain(path, &error))
 }
 
 /// Where the chain comes to with more rows. Many are hashed on a thread of its own, while something else is done.

@@ -157,7 +157,8 @@ fn read_rows<P: Pass>(
 ) -> Option<Sums> {
     let (place, said) = (month.name.as_str(), month.meta.last);
     let Checked { follower, passed, .. } = checked;
-    let (mut sums, mut filed, mut line) = (Sums::new(hasher), Filed::default(), Vec::new());
+    let (mut sums, mut filed, mut line) =
+        (Sums::new(hasher, month.is_by_day), Filed::new(month.is_by_day), Vec::new());
     let (mut rows, mut counts) = (0, Counts::default());
     let sql =
         "SELECT id, recorded, body, at, kind, actor, behalf, object, source, permission, credential

@@ -5,36 +5,54 @@
 //! a key that is new each time: nobody can prepare a file for it. A file that has other tables or indexes than ours is
 //! left to SQLite.
 
-use std::{collections::BTreeSet, hash::BuildHasher as _};
+use std::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
 
 use crate::{
     archive::{
+        days::{DAY_OF, SECOND_OF, split},
         month::Month,
         pack::{Columns, USAGE_KIND},
-        schema::{explain, known_schema},
+        schema::{Schema, explain, known_schema, schema_of},
     },
     engine::text::printable,
 };
 
-/// What an index has of a row before its id: a column, if there is one beside the time, and the time.
+/// What an index has of a row: a column, if there is one beside the time, and the time.
 type Key = (Option<i64>, i64);
+
+/// What an index has of a row before its id, in its order: the day and the second, if it is by day, else 0 and the time;
+/// and between them the column, if there is one.
+type Entry = (i64, Option<i64>, i64);
 
 /// An index over rows.
 struct Index {
     name: &'static str,
     column: &'static str,
     condition: &'static str,
+    /// Whether it is by day.
+    is_by_day: bool,
     /// What it has of a row; `None` if it leaves the row out.
     key: fn(&Columns) -> Option<Key>,
 }
 
-const fn index(
-    [name, column, condition]: [&'static str; 3],
-    key: fn(&Columns) -> Option<Key>,
-) -> Index {
-    Index { name, column, condition, key }
+impl Index {
+    fn entry(&self, columns: &Columns) -> Option<Entry> {
+        let (column, at) = (self.key)(columns)?;
+        let (day, time) = if self.is_by_day { split(at) } else { (0, at) };
+        Some((day, column, time))
+    }
+}
+
+type Named = [&'static str; 3];
+
+const fn by_time([name, column, condition]: Named, key: fn(&Columns) -> Option<Key>) -> Index {
+    Index { name, column, condition, is_by_day: false, key }
+}
+
+const fn by_day(index: Named, key: fn(&Columns) -> Option<Key>) -> Index {
+    Index { is_by_day: true, ..by_time(index, key) }
 }
 
 fn some(column: Option<i64>, at: i64) -> Option<Key> {
@@ -45,26 +63,45 @@ fn used(of: &Columns, column: Option<i64>) -> Option<Key> {
     (of.kind == USAGE_KIND).then_some((column, of.at))
 }
 
-const INDEXES: [Index; 12] = [
-    index(["row_at", "NULL", "TRUE"], |of| Some((None, of.at))),
-    index(["row_kind", "kind", "kind > 0"], |of| (of.kind > 0).then_some((Some(of.kind), of.at))),
-    index(["row_actor", "actor", "actor IS NOT NULL"], |of| some(of.actor, of.at)),
-    index(["row_behalf", "behalf", "behalf IS NOT NULL"], |of| some(of.behalf, of.at)),
-    index(["row_object", "object", "object IS NOT NULL"], |of| some(of.object, of.at)),
-    index(["row_source", "source", "source IS NOT NULL"], |of| some(of.source, of.at)),
-    index(["row_permission", "permission", "permission IS NOT NULL"], |of| {
-        some(of.permission, of.at)
-    }),
-    index(["row_credential", "credential", "credential IS NOT NULL"], |of| {
-        some(of.credential, of.at)
-    }),
-    index(["usage_at", "NULL", "kind = -1"], |of| used(of, None)),
-    index(["usage_actor", "actor", "kind = -1"], |of| used(of, of.actor)),
-    index(["usage_behalf", "behalf", "kind = -1 AND behalf IS NOT NULL"], |of| {
+/// Those that every month has.
+const INDEXES: [Index; 7] = [
+    by_time(["row_at", "NULL", "TRUE"], |of| Some((None, of.at))),
+    by_time(["row_kind", "kind", "kind > 0"], |of| (of.kind > 0).then_some((Some(of.kind), of.at))),
+    by_time(["row_object", "object", "object IS NOT NULL"], |of| some(of.object, of.at)),
+    by_time(["usage_at", "NULL", "kind = -1"], |of| used(of, None)),
+    by_time(["usage_actor", "actor", "kind = -1"], |of| used(of, of.actor)),
+    by_time(["usage_behalf", "behalf", "kind = -1 AND behalf IS NOT NULL"], |of| {
         used(of, of.behalf).filter(|(column, _)| column.is_some())
     }),
-    index(["usage_permission", "permission", "kind = -1"], |of| used(of, of.permission)),
+    by_time(["usage_permission", "permission", "kind = -1"], |of| used(of, of.permission)),
 ];
+
+/// Those by text.
+const BY_DAY: [Index; 5] = [
+    by_day(["day_actor", "actor", "actor IS NOT NULL"], |of| some(of.actor, of.at)),
+    by_day(["day_behalf", "behalf", "behalf IS NOT NULL"], |of| some(of.behalf, of.at)),
+    by_day(["day_source", "source", "source IS NOT NULL"], |of| some(of.source, of.at)),
+    by_day(["day_permission", "permission", "permission IS NOT NULL"], |of| {
+        some(of.permission, of.at)
+    }),
+    by_day(["day_credential", "credential", "credential IS NOT NULL"], |of| {
+        some(of.credential, of.at)
+    }),
+];
+
+/// Those by text of months of earlier versions.
+const BEFORE: [Index; 5] = [
+    by_time(["row_actor", "actor", "actor IS NOT NULL"], BY_DAY[0].key),
+    by_time(["row_behalf", "behalf", "behalf IS NOT NULL"], BY_DAY[1].key),
+    by_time(["row_source", "source", "source IS NOT NULL"], BY_DAY[2].key),
+    by_time(["row_permission", "permission", "permission IS NOT NULL"], BY_DAY[3].key),
+    by_time(["row_credential", "credential", "credential IS NOT NULL"], BY_DAY[4].key),
+];
+
+/// Those that a month should have.
+fn indexes(is_by_day: bool) -> impl Iterator<Item = &'static Index> {
+    INDEXES.iter().chain(if is_by_day { &BY_DAY } else { &BEFORE })
+}
 
 /// How many entries there are, and a sum that says which.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -74,7 +111,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, hasher: &DefaultHashBuilder, entry: (Key, i64)) {
+    fn add(&mut self, hasher: &DefaultHashBuilder, entry: (Entry, i64)) {
         self.count += 1;
         self.hashes = self.hashes.wrapping_add(hasher.hash_one(entry));
     }
@@ -83,20 +120,21 @@ impl Sum {
 /// What each index should have, by the rows of a month.
 pub(super) struct Sums {
     hasher: DefaultHashBuilder,
-    sums: [Sum; INDEXES.len()],
+    sums: Vec<(&'static Index, Sum)>,
 }
 
 impl Sums {
-    /// Of no rows yet.
-    pub(super) fn new(hasher: &DefaultHashBuilder) -> Sums {
-        Sums { hasher: hasher.clone(), sums: [Sum::default(); INDEXES.len()] }
+    /// Of no rows yet, of a month that is by day or not.
+    pub(super) fn new(hasher: &DefaultHashBuilder, is_by_day: bool) -> Sums {
+        let sums = indexes(is_by_day).map(|index| (index, Sum::default())).collect();
+        Sums { hasher: hasher.clone(), sums }
     }
 
     /// Takes a row in.
     pub(super) fn add(&mut self, id: u64, columns: &Columns) {
-        for (index, sum) in INDEXES.iter().zip(&mut self.sums) {
-            if let Some(key) = (index.key)(columns) {
-                sum.add(&self.hasher, (key, id.cast_signed()));
+        for (index, sum) in &mut self.sums {
+            if let Some(entry) = index.entry(columns) {
+                sum.add(&self.hasher, (entry, id.cast_signed()));
             }
         }
     }
@@ -108,7 +146,7 @@ pub(super) struct Looked {
     /// What is wrong whatever the rows say.
     problems: Vec<String>,
     /// Of each index that the file has; empty if SQLite has checked them. `None` if it is not in its order.
-    sums: Vec<(usize, Option<Sum>)>,
+    sums: Vec<(&'static str, Option<Sum>)>,
 }
 
 impl Looked {
@@ -119,10 +157,10 @@ impl Looked {
 
     /// What is wrong; what the rows come to is compared if all of them could be read.
     pub(super) fn problems(self, rows: Option<&Sums>) -> impl Iterator<Item = String> {
-        let differs = |(place, sum): &(usize, Option<Sum>)| {
-            let wanted = rows?.sums.get(*place).copied();
-            let name = INDEXES.get(*place)?.name;
-            (*sum != wanted).then(|| format!("its index {name} does not fit its rows"))
+        let differs = |(name, sum): &(&'static str, Option<Sum>)| {
+            let wanted = rows?.sums.iter().find(|(index, _)| index.name == *name);
+            (*sum != wanted.map(|(_, sum)| *sum))
+                .then(|| format!("its index {name} does not fit its rows"))
         };
         let first = self.sums.iter().find_map(differs);
         self.problems.into_iter().chain(first)
@@ -151,9 +189,8 @@ fn look_into(
         // Some of the rows that have it would not be found by it.
         looked.problems.push(format!("the text `{}` is there twice", printable(&text)));
     }
-    let known: BTreeSet<(String, Option<String>)> = known_schema(None)?;
-    let has = known_schema(Some(&month.connection))?;
-    if !has.is_subset(&known) {
+    let has: Schema = schema_of(&month.connection)?;
+    if !has.is_subset(&known_schema(month.is_by_day)?) {
         looked.problems.extend(month.pragma("integrity_check(1)")?);
         return Ok(());
     }
@@ -161,9 +198,9 @@ fn look_into(
         looked.problems.extend(month.pragma(check)?);
     }
     let newest = newest.map_or(i64::MAX, u64::cast_signed);
-    for (place, index) in INDEXES.iter().enumerate() {
+    for index in indexes(month.is_by_day) {
         if has.iter().any(|(name, _)| name == index.name) {
-            looked.sums.push((place, sum_of(month, hasher, newest, index)?));
+            looked.sums.push((index.name, sum_of(month, hasher, newest, index)?));
         }
     }
     Ok(())
@@ -174,12 +211,15 @@ fn sum_of(
     month: &Month,
     hasher: &DefaultHashBuilder,
     newest: i64,
-    Index { name, column, condition, .. }: &Index,
+    Index { name, column, condition, is_by_day, .. }: &Index,
 ) -> rusqlite::Result<Option<Sum>> {
-    let sql = format!("SELECT id, {column}, at FROM row INDEXED BY {name} WHERE {condition}");
+    let (day, time) = if *is_by_day { (DAY_OF, SECOND_OF) } else { ("0", "at") };
+    // All of these stand in the index, which is read alone.
+    let sql =
+        format!("SELECT id, {day}, {column}, {time} FROM row INDEXED BY {name} WHERE {condition}");
     let (mut sum, mut last, mut in_order) = (Sum::default(), None, true);
-    month.select(&sql, Vec::new(), |id, entry| {
-        let entry: (Key, i64) = ((entry.get(1)?, entry.get(2)?), id);
+    month.select(&sql, Vec::new(), |id, row| {
+        let entry: (Entry, i64) = ((row.get(1)?, row.get(2)?, row.get(3)?), id);
         in_order &= last.is_none_or(|last| last < entry);
         last = Some(entry);
         if id <= newest {

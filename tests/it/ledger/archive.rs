@@ -13,13 +13,13 @@ use tripline::{
     },
     engine::{
         access::{Outcome, SessionStep},
-        ledger::{Chain, Content, Row},
+        ledger::{Chain, Content, EntryKind, Row},
         time::{EventTime, WallTime},
     },
     generate::{GenerateSettings, Generator},
 };
 
-use super::{Recording, rules};
+use super::{Recording, earlier::as_before, rules};
 
 pub(super) const LIMITS: Limits = Limits { free_min: 0, size_max: u64::MAX, months: 13 };
 
@@ -32,7 +32,7 @@ tripline: {record: all}
 ";
 
 /// Rows of some ordinary traffic, of the last minutes of a month and the first of the next.
-fn rows(count: usize) -> Vec<Arc<Row>> {
+pub(super) fn rows(count: usize) -> Vec<Arc<Row>> {
     rows_from("2026-03-31T23:58:30Z", count)
 }
 
@@ -62,12 +62,12 @@ pub(super) fn write(directory: &Path, rows: &[Arc<Row>]) -> Chain {
     archive.last()
 }
 
-fn query(filters: Vec<Filter>) -> Query {
+pub(super) fn query(filters: Vec<Filter>) -> Query {
     Query { filters, from: EventTime::MIN, to: EventTime::MAX, after: None, limit: 7 }
 }
 
 /// All rows that a query wants, page by page.
-fn pages(reader: &Reader, mut query: Query) -> Vec<Row> {
+pub(super) fn pages(reader: &Reader, mut query: Query) -> Vec<Row> {
     let mut found = Vec::new();
     loop {
         let page = reader.page(&query).unwrap();
@@ -115,15 +115,11 @@ fn what_is_written_is_read_whatever_comes_again() {
     assert!(reader.holes().is_empty() && reader.problems().is_empty());
 }
 
-#[test]
-fn every_question_finds_what_a_loop_finds() {
-    let directory = tempfile::tempdir().unwrap();
-    let rows = rows(1_200);
-    write(directory.path(), &rows);
-    let reader = Reader::open(directory.path(), None).unwrap();
-    let accesses: Vec<_> = rows.iter().filter_map(|row| row.access()).collect();
+/// Questions about names that rows have, as each index is asked.
+pub(super) fn questions(rows: &[Arc<Row>]) -> Vec<Vec<Filter>> {
+    let accesses = rows.iter().filter_map(|row| row.access());
     let mut filters = vec![vec![], vec![Filter::Accesses], vec![Filter::Class("all".to_owned())]];
-    for access in accesses.iter().step_by(97) {
+    for access in accesses.step_by(97) {
         let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or("nobody").to_owned();
         filters.push(vec![Filter::Actor(text(&access.actor.id))]);
         filters.push(vec![Filter::Source(text(&access.source_ip))]);
@@ -132,20 +128,30 @@ fn every_question_finds_what_a_loop_finds() {
         let object = access.object.as_ref().unwrap();
         let (resource, namespace) = (object.resource.to_string(), object.namespace.as_deref());
         filters.extend(namespace.map(|one| vec![Filter::Namespace(one.to_owned())]));
-        filters.push(vec![
-            Filter::Object {
-                resource,
-                namespace: namespace.map(str::to_owned),
-                name: object.name.as_deref().map(str::to_owned),
-            },
-            Filter::Verbs(vec!["get".to_owned(), "list".to_owned()]),
-        ]);
+        let object = Filter::Object {
+            resource,
+            namespace: namespace.map(str::to_owned),
+            name: object.name.as_deref().map(str::to_owned),
+        };
+        for verbs in [vec!["get", "list"], vec![access.verb.as_deref().unwrap_or("")], vec!["nod"]]
+        {
+            let verbs = verbs.into_iter().map(str::to_owned).collect();
+            filters.push(vec![object.clone(), Filter::Verbs(verbs)]);
+        }
+        filters.push(vec![object.clone()]);
+        filters.push(vec![Filter::Usage, object]);
+        filters.push(vec![Filter::Usage, Filter::Actor(text(&access.actor.id))]);
     }
     filters.push(vec![Filter::Actor("nobody at all".to_owned())]);
+    filters
+}
+
+/// Asks everything, and says how many questions found something.
+pub(super) fn check_questions(directory: &Path, rows: &[Arc<Row>], limit: usize) -> usize {
+    let reader = Reader::open(directory, None).unwrap();
     let mut found_any = 0;
-    for filters in filters {
-        let mut query = query(filters);
-        query.limit = 50;
+    for filters in questions(rows) {
+        let query = Query { limit, ..query(filters) };
         let mut naive: Vec<&Row> =
             rows.iter().map(|row| &**row).filter(|row| query.fits(row)).collect();
         naive.sort_by_key(|row| Cursor::behind(row));
@@ -153,7 +159,97 @@ fn every_question_finds_what_a_loop_finds() {
         assert!(said.iter().eq(naive.iter().copied()), "{:?}", query.filters);
         found_any += usize::from(!said.is_empty());
     }
-    assert!(found_any > 20, "only {found_any} questions found anything");
+    found_any
+}
+
+#[test]
+fn every_question_finds_what_a_loop_finds() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = rows(1_200);
+    write(directory.path(), &rows);
+    let found = check_questions(directory.path(), &rows, 50);
+    assert!(found > 40, "only {found} questions found anything");
+}
+
+/// Whoever asks who read something does not wait for all that was done to it otherwise.
+#[test]
+fn rows_with_another_verb_are_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = rows(1_200);
+    write(directory.path(), &rows);
+    for (_, path) in months(directory.path()).unwrap() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let broken = "UPDATE row SET body = x'' WHERE object IN (SELECT object.id FROM object
+            JOIN text ON text.id = object.verb WHERE text NOT IN ('get', 'list'))";
+        assert!(Connection::open(path).unwrap().execute(broken, []).unwrap() > 50);
+    }
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let mut found = 0;
+    for filters in questions(&rows) {
+        let [Filter::Object { .. }, Filter::Verbs(verbs)] = filters.as_slice() else { continue };
+        if verbs.iter().all(|verb| verb == "get" || verb == "list") {
+            let query = query(filters);
+            let mut naive: Vec<&Row> =
+                rows.iter().map(|row| &**row).filter(|row| query.fits(row)).collect();
+            naive.sort_by_key(|row| Cursor::behind(row));
+            let said = pages(&reader, query);
+            assert!(said.iter().eq(naive));
+            found += said.len();
+        }
+    }
+    assert!(found > 30, "only {found} rows were found");
+}
+
+/// Rows that were read at once, but happened on days that are far from each other, and within one second.
+#[test]
+fn rows_of_one_second_and_of_days_before_1970_come_in_the_order_of_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let day = 86_400_000_000_i64;
+    let rows: Vec<Arc<Row>> = rows_from("2026-03-10T12:00:00Z", 700)
+        .iter()
+        .zip(0_i64..)
+        .map(|(row, number)| {
+            let mut row = (**row).clone();
+            // In each second they come the other way round, and some at one time.
+            let second = number / 60 * 1_000_000;
+            let at = second + 999_999 - number % 60 / 2 * 7;
+            let far = [0, day, -day, 20_521 * day, -20_521 * day + 1, -1, 90_000 * day]
+                [usize::try_from(number % 7).unwrap()];
+            let at = EventTime::from_micros(far + at);
+            match &mut row.content {
+                Content::Access(access) => access.at = at,
+                Content::Usage(usage) => usage.at = at,
+                Content::Entry(entry) => {
+                    entry.at = Some(at);
+                    // Those that were made with these rows do not fit what is made of them.
+                    if entry.kind == EntryKind::Seal {
+                        entry.kind = EntryKind::Comment;
+                    }
+                }
+            }
+            Arc::new(row)
+        })
+        .collect();
+    write(directory.path(), &rows);
+    for limit in [3, 50, 10_000] {
+        let found = check_questions(directory.path(), &rows, limit);
+        assert!(found > 20, "only {found} questions found anything");
+    }
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let actor = rows.iter().find_map(|row| row.access()?.actor.id.clone()).unwrap();
+    let mut times: Vec<EventTime> = rows.iter().map(|row| row.at()).collect();
+    times.sort_unstable();
+    for ends in times.windows(60).step_by(31) {
+        let (from, to) = (ends[0], ends[59]);
+        let query = Query { from, to, ..query(vec![Filter::Actor(actor.to_string())]) };
+        let mut naive: Vec<&Row> =
+            rows.iter().map(|row| &**row).filter(|row| query.fits(row)).collect();
+        naive.sort_by_key(|row| Cursor::behind(row));
+        assert!(pages(&reader, query).iter().eq(naive), "{from:?} {to:?}");
+    }
+    assert!(reader.has_text("actor", &actor).unwrap());
+    assert!(!reader.has_text("source", &actor).unwrap());
+    assert!(verify(&reader, Asked::default()).is_sound());
 }
 
 #[test]
@@ -266,7 +362,7 @@ fn counts_of_rows_are_those_that_a_loop_counts_and_months_of_earlier_versions_ge
     assert_eq!(all(reader().heads()), counted(&rows[..900]));
     // As the version before wrote them.
     for (_, path) in months(directory.path()).unwrap() {
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        as_before(&path);
         let file = Connection::open(path).unwrap();
         file.execute_batch("DROP TABLE count; PRAGMA user_version = 2").unwrap();
     }

@@ -3,6 +3,7 @@
 mod agreement;
 mod archive;
 mod broken;
+mod earlier;
 mod evidence;
 mod exceptions;
 mod levels;

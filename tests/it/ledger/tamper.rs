@@ -99,10 +99,35 @@ fn rows_that_are_taken_away_changed_swapped_or_added_are_placed() {
         (
             "hidden from an index",
             "PRAGMA writable_schema = ON;
-             UPDATE sqlite_schema SET sql = sql || ' AND id <> 300' WHERE name = 'row_actor';
-             PRAGMA writable_schema = RESET; REINDEX row_actor; PRAGMA writable_schema = ON;
-             UPDATE sqlite_schema SET sql = replace(sql, ' AND id <> 300', '') WHERE name = 'row_actor';
+             UPDATE sqlite_schema SET sql = sql || ' AND id <> 300' WHERE name = 'day_actor';
+             PRAGMA writable_schema = RESET; REINDEX day_actor; PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, ' AND id <> 300', '') WHERE name = 'day_actor';
              PRAGMA writable_schema = RESET",
+        ),
+        (
+            "on another day in an index",
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, 'at / 86400000000', 'at / 86400000000 + (id = 300)')
+             WHERE name = 'day_source';
+             PRAGMA writable_schema = RESET; REINDEX day_source; PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, ' + (id = 300)', '') WHERE name = 'day_source';
+             PRAGMA writable_schema = RESET",
+        ),
+        (
+            "at another second in an index",
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, '/ 1000000)', '/ 1000000 - (id = 300))')
+             WHERE name = 'day_permission';
+             PRAGMA writable_schema = RESET; REINDEX day_permission; PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, ' - (id = 300)', '') WHERE name = 'day_permission';
+             PRAGMA writable_schema = RESET",
+        ),
+        (
+            "done by another verb",
+            "INSERT INTO object (resource, namespace, name, verb)
+             SELECT resource, namespace, name, verb + 1000 FROM object
+             WHERE id = (SELECT object FROM row WHERE id = 300);
+             UPDATE row SET object = last_insert_rowid() WHERE id = 300",
         ),
         (
             "told twice",
@@ -174,7 +199,7 @@ fn what_is_wrong_is_placed_between_seals_over_months_that_are_checked_side_by_si
     assert!(whole.is_sound(), "{:?}", whole.faults);
     assert_eq!((whole.rows, whole.first, whole.last.id, whole.seals), (900, Some(1), 900, 4));
     change(directory.path(), 1, "UPDATE row SET recorded = recorded + 1 WHERE id = 320");
-    change(directory.path(), 1, "UPDATE row SET at = at + 1 WHERE id = 330");
+    change(directory.path(), 1, "UPDATE row SET object = ifnull(object, 0) + 1 WHERE id = 330");
     change(directory.path(), 2, "UPDATE row SET recorded = recorded + 1 WHERE id = 800");
     let verified = verified(directory.path());
     let faults: Vec<_> = verified
