@@ -25,7 +25,7 @@ const DAYS_SINCE: i64 = 4;
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// Pages of the month that is written stay in memory up to 32 MiB: a row goes into up to nine indexes, and 2,000 rows change
-/// some 2,000 pages of them.
+/// some 1,000 pages of them.
 const CACHE_KIB: u32 = 32_768;
 
 /// Pages of the journal before they are moved into the file: 16,384, or 64 MiB. Pages that change again and again are
