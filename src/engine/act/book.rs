@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    ActEntry, ActId, AlertName, Episode, EpisodeKey, Silence, SilenceId, SilencePhase,
+    ActEntry, ActId, AlertName, Episode, EpisodeKey, Handling, Silence, SilenceId, SilencePhase,
     reminder::{self, Reminder},
     state_key::{ActStateKey, Done},
 };
@@ -30,8 +30,10 @@ use crate::engine::{
 pub struct Mute {
     /// A silence hides it.
     pub is_silenced: bool,
-    /// Somebody takes care of it: it is not repeated as long as it is no graver than this. And who.
-    pub acknowledged: Option<(Severity, String)>,
+    /// Somebody takes care of it: it is not repeated as long as it is no graver than this.
+    pub acknowledged: Option<Severity>,
+    /// What people did about it, as its messages show it.
+    pub handling: Handling,
 }
 
 /// Something that people see is other than before.
@@ -106,7 +108,11 @@ impl Acts {
         let episode = self.firing_of(fingerprint).and_then(|key| self.episodes.get(&key));
         episode.map_or_else(Mute::default, |episode| Mute {
             is_silenced: !episode.silenced_by.is_empty(),
-            acknowledged: episode.acknowledged().map(|deed| (deed.severity, deed.by.name.clone())),
+            acknowledged: episode.acknowledged().map(|deed| deed.severity),
+            handling: Handling::of(
+                episode,
+                episode.silenced_by.first().and_then(|id| self.silences.get(id)).map(|one| &**one),
+            ),
         })
     }
 

@@ -101,8 +101,13 @@ impl Episode {
 
     /// What it turned out to be, by the last verdict.
     pub fn verdict(&self) -> Option<Verdict> {
+        self.judged().map(|(verdict, _)| verdict)
+    }
+
+    /// The last verdict.
+    pub(super) fn judged(&self) -> Option<(Verdict, &Deed)> {
         self.deeds.iter().rev().find_map(|deed| match deed.kind {
-            DeedKind::Verdict { verdict } => Some(verdict),
+            DeedKind::Verdict { verdict } => Some((verdict, &**deed)),
             _ => None,
         })
     }
