@@ -251,19 +251,16 @@ impl Status {
 
     /// An alert began, changed or resolved; also for each alert that was restored at start.
     pub fn alert_changed(&self, alert: &Alert) {
-        let shown = (alert.state == AlertState::Firing)
-            .then(|| (alert.clone(), Episode::of_alert(alert)));
+        let shown =
+            (alert.state == AlertState::Firing).then(|| (alert.clone(), Episode::of_alert(alert)));
         let mut inner = self.write();
-        match shown {
-            Some((alert, mut line)) => {
-                line.acts = inner.episodes.get(&EpisodeKey::of(&alert)).cloned();
-                inner.lines.insert(alert.fingerprint, Arc::new(line));
-                inner.alerts.insert(alert.fingerprint, alert);
-            }
-            None => {
-                inner.alerts.remove(&alert.fingerprint);
-                inner.lines.remove(&alert.fingerprint);
-            }
+        if let Some((alert, mut line)) = shown {
+            line.acts = inner.episodes.get(&EpisodeKey::of(&alert)).cloned();
+            inner.lines.insert(alert.fingerprint, Arc::new(line));
+            inner.alerts.insert(alert.fingerprint, alert);
+        } else {
+            inner.alerts.remove(&alert.fingerprint);
+            inner.lines.remove(&alert.fingerprint);
         }
         let firing = inner.alerts.len();
         drop(inner);
@@ -277,7 +274,9 @@ impl Status {
         inner.silences = acts.silences().map(|one| (one.id, Arc::clone(one))).collect();
         inner.episodes = acts.episodes().map(|one| (one.key, Arc::clone(one))).collect();
         let keys: Vec<EpisodeKey> = inner.episodes.keys().copied().collect();
-        keys.into_iter().for_each(|key| inner.show_acts(key));
+        for key in keys {
+            inner.show_acts(key);
+        }
         drop(inner);
         self.changed();
     }
