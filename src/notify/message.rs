@@ -9,9 +9,9 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::engine::{
-    act::{AlertName, HANDLING},
+    act::AlertName,
     alert::{Alert, AlertState, Evidence, MISSING},
-    dispatch::{Notification, NotifyReason},
+    dispatch::{HANDLING, Notification, NotifyReason},
     rule::Severity,
     text::{lines, number, one_line, thousands},
     time::EventTime,

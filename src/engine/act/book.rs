@@ -13,12 +13,13 @@ use std::{
 };
 
 use super::{
-    ActEntry, ActId, AlertName, Episode, EpisodeKey, Handling, Silence, SilenceId, SilencePhase,
+    ActEntry, ActId, AlertName, Episode, EpisodeKey, Silence, SilenceId, SilencePhase,
     reminder::{self, Reminder},
     state_key::{ActStateKey, Done},
 };
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
+    dispatch::Handling,
     limits,
     rule::Severity,
     state::StateChange,
@@ -109,8 +110,7 @@ impl Acts {
         episode.map_or_else(Mute::default, |episode| Mute {
             is_silenced: !episode.silenced_by.is_empty(),
             acknowledged: episode.acknowledged().map(|deed| deed.severity),
-            handling: Handling::of(
-                episode,
+            handling: episode.handling(
                 episode.silenced_by.first().and_then(|id| self.silences.get(id)).map(|one| &**one),
             ),
         })

@@ -3,13 +3,12 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
-    Audience, Form, GroupStateKey, Members, Notification, NotificationId, NotifyReason,
+    Audience, Form, GroupStateKey, Handling, Members, Notification, NotificationId, NotifyReason,
     OutcomeReason, Policy, Receipt, Refusal, SetBack,
     grouped_alert::{GroupedAlert, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
 use crate::engine::{
-    act::Mute,
     alert::{Alert, AlertState, Fingerprint},
     digest::{Digest, hex},
     limits,
@@ -147,12 +146,13 @@ impl Group {
         &mut self,
         fingerprint: Fingerprint,
         is_held: bool,
-        mute: &Mute,
+        acknowledged: Option<Severity>,
+        handling: &Handling,
     ) -> Option<bool> {
         let grouped = self.alerts.get(fingerprint).filter(|grouped| grouped.is_firing())?;
         let was_held = grouped.is_held;
-        let is_same = was_held == is_held && grouped.acknowledged == mute.acknowledged;
-        if is_same && grouped.handling == mute.handling {
+        let is_same = was_held == is_held && grouped.acknowledged == acknowledged;
+        if is_same && grouped.handling == *handling {
             return None;
         }
         // Who cannot edit a message hears of the rest when there is something to tell.
@@ -167,8 +167,8 @@ impl Group {
             });
         self.alerts.change(fingerprint, &self.policy, |grouped| {
             grouped.may_be_believed |= is_out;
-            (grouped.is_held, grouped.acknowledged) = (is_held, mute.acknowledged);
-            grouped.handling.clone_from(&mute.handling);
+            (grouped.is_held, grouped.acknowledged) = (is_held, acknowledged);
+            grouped.handling.clone_from(handling);
             is_news.then_some(was_held)
         })?
     }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, Policy, Refusal, SetBack};
+use super::{Audience, Handling, Policy, Refusal, SetBack};
 use crate::engine::{
-    act::Handling,
     alert::{Alert, AlertState},
     limits,
     rule::Severity,

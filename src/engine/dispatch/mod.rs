@@ -25,6 +25,7 @@ mod due;
 mod evaluate;
 mod group;
 mod grouped_alert;
+mod handling;
 mod inhibit;
 mod matcher;
 mod members;
@@ -44,6 +45,7 @@ use super::{alert::Alert, digest::hex, time::WallTime, words::words};
 
 pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, LedgerSubject, NotifierCounts};
 pub use evaluate::{Tally, notify_reason};
+pub use handling::{HANDLING, Handling};
 pub use inhibit::InhibitRule;
 pub use matcher::MatcherError;
 pub use times::{RouteTimes, TimeInterval, TimeIntervals};

@@ -17,13 +17,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Members,
-    Notification, Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
+    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Handling,
+    Members, Notification, Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
     grouped_alert::{Carried, Told},
     plan::RouteId,
 };
 use crate::engine::{
-    act::Handling,
     alert::{Alert, Fingerprint},
     state::{StateEntry, StateTable},
     time::WallTime,

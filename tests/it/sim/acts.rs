@@ -20,14 +20,14 @@ use memchr::memmem;
 use tripline::{
     engine::{
         act::{
-            Act, ActId, AlertName, Answer, Deed, DeedKind, Episode, EpisodeKey, HANDLING,
-            NewSilence, Person, SilenceId, SilencePhase, Verdict, What,
+            Act, ActId, AlertName, Answer, Deed, DeedKind, Episode, EpisodeKey, NewSilence, Person,
+            SilenceId, SilencePhase, Verdict, What,
         },
         alert::{Alert, AlertState, Fingerprint},
         coordinator::{Coordinator, CoordinatorSettings, Effect, Input},
         dispatch::{
-            Audience, DispatchPlan, GroupBy, Grouping, Matcher, Notification, NotifierPlan,
-            NotifyReason, Outcome, OutcomeReason, Receipt, ReceiverPlan, Route,
+            Audience, DispatchPlan, GroupBy, Grouping, HANDLING, Matcher, Notification,
+            NotifierPlan, NotifyReason, Outcome, OutcomeReason, Receipt, ReceiverPlan, Route,
         },
         rule::Severity,
         state::{StateEntry, StateTable},

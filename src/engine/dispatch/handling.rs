@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::{Episode, Silence};
 use crate::engine::digest::Digest;
 
 /// Annotations that say it, in the order in which it is read.
@@ -16,19 +15,9 @@ pub struct Handling {
 }
 
 impl Handling {
-    /// Of an episode, and the first of the silences that hide it.
-    pub(super) fn of(episode: &Episode, silence: Option<&Silence>) -> Handling {
-        let acknowledged = episode.acknowledged().map(|deed| deed.by.name.clone());
-        let is_other = |who: &&str| acknowledged.as_deref() != Some(who);
-        let assigned = episode.assignee().filter(is_other).map(str::to_owned);
-        let verdict = episode.judged().map(|(verdict, deed)| {
-            let word = verdict.as_str().replace('_', " ");
-            format!("{word}, by {}", deed.by.name)
-        });
-        let silenced = silence.map(|silence| {
-            format!("until {}, by {}", silence.ends_at.rfc3339(), silence.author.name)
-        });
-        let said = HANDLING.into_iter().zip([acknowledged, assigned, verdict, silenced]);
+    /// What is said of it, in the order of [`HANDLING`].
+    pub(in crate::engine) fn new(said: [Option<String>; HANDLING.len()]) -> Handling {
+        let said = HANDLING.into_iter().zip(said);
         let annotations: BTreeMap<&'static str, String> =
             said.filter_map(|(name, value)| Some((name, value?))).collect();
         if annotations.is_empty() {
