@@ -17,6 +17,7 @@ mod feed;
 pub mod import;
 mod input;
 mod ledger_topic;
+mod pages;
 pub mod pipeline;
 pub mod reload;
 mod rule_tests;

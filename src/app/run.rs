@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
@@ -14,6 +15,7 @@ use super::{
     clock::now,
     configuration::Configuration,
     ledger_topic::{self, LedgerTopic},
+    pages,
     pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
     reload::{LoadedRules, Look, ReloadOutcome, Reloader},
     self_alert::canary_missing,
@@ -117,7 +119,9 @@ pub fn run(
     printer: Printer,
 ) -> Result<RunEnd, RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(run_in(configuration, rules, printer));
+    let pages = pages::runtime()?;
+    let result = runtime.block_on(run_in(configuration, rules, printer, pages.handle()));
+    pages.shutdown_background();
     // Attempts that are still under way have a copy in the checkpoint.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
@@ -127,6 +131,7 @@ async fn run_in(
     configuration: Configuration,
     rules: LoadedRules,
     printer: Printer,
+    pages: &Handle,
 ) -> Result<RunEnd, RunError> {
     let general = &configuration.general;
     let metrics = Arc::new(Metrics::new());
@@ -141,8 +146,10 @@ async fn run_in(
     let (acts, act_requests) = mpsc::channel(16);
     let (entries, entry_requests) = mpsc::channel(ENTRIES_WAITING_MAX);
     let settings = configuration.build_server().map_err(RunError::Configuration)?;
-    let web = &general.http.web;
-    let listener = web::bind(&web.listen, web.may_be_reached()).await?;
+    let web = general.http.web.clone();
+    let listen = web.listen.clone();
+    let bound = pages.spawn(async move { web::bind(&web.listen, web.may_be_reached()).await });
+    let listener = bound.await.expect("whoever binds does not panic")?;
     let stop_server = CancellationToken::new();
     let context = ServerContext {
         status: Arc::clone(&status),
@@ -153,8 +160,8 @@ async fn run_in(
         events: Events::new(fetch_event(&configuration)),
         slack: configuration.build_slack(),
     };
-    tracing::info!(listen = web.listen, "serving metrics, health and API");
-    let server = tokio::spawn(server::serve(listener, context, settings, stop_server.clone()));
+    tracing::info!(listen, "serving metrics, health and API");
+    let server = pages.spawn(server::serve(listener, context, settings, stop_server.clone()));
 
     // From now on the signal does not end the process: it may come while the state is waited for.
     let hangup = signal(SignalKind::hangup())?;
@@ -236,7 +243,7 @@ async fn start(
         status: Arc::clone(status),
         on_alert: Box::new(|_| ()),
     };
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
     Ok((Pipeline::start(settings, runtime)?, receivers))
 }
 

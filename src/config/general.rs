@@ -11,6 +11,7 @@ use std::{
 use crate::{
     engine::{
         access::UsageMode,
+        diagnostic::{Diagnostic, code},
         duration::written,
         limits::{AWAY_MAX_DEFAULT, GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
         shard::EngineSettings,
@@ -18,7 +19,7 @@ use crate::{
         yaml::Section,
     },
     telemetry::{LogFormat, LogLevel, LogSettings},
-    web::{AuthConfig, WebConfig},
+    web::{AuthConfig, WAYS_IN, WebConfig},
 };
 
 /// Where metrics, health and API are served unless `http.listen` says otherwise: only to this host.
@@ -274,7 +275,14 @@ fn http(root: &Section<'_>) -> HttpSettings {
     if let Some(auth) = section.section("auth") {
         let is_exposed = http.web.is_reachable() && http.web.certificate.is_none();
         let asks = http.web.asks_for_certificates();
-        http.auth = Some(AuthConfig::parse(auth, asks, is_exposed));
+        let (path, place) = (auth.path_of("slack"), auth.place_of("slack"));
+        let auth = AuthConfig::parse(auth, asks, is_exposed);
+        if !auth.has_way_in() && !auth.slack.is_empty() && http.web.access.is_open() {
+            let title = format!("{path} lets people click in Slack, and nobody into the console");
+            let warning = Diagnostic::warning(code::DOOR_SHUT, place, title);
+            root.report(warning.help(WAYS_IN));
+        }
+        http.auth = Some(auth);
     }
     http.hosts = section.strings("hosts").unwrap_or_default();
     if let Some(words) = section.strings("public") {

@@ -17,6 +17,7 @@ mod failing;
 mod hush;
 mod orders;
 mod trouble;
+mod turns;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -88,6 +89,8 @@ enum Timer {
 struct SlotState {
     /// Groups that want to send, in the order in which they asked.
     queue: VecDeque<GroupKey>,
+    /// Groups whose message is only to be brought up to date: when nobody has anything to tell.
+    behind: VecDeque<GroupKey>,
     in_flight: usize,
     /// The last attempt failed.
     is_failing: bool,
@@ -490,11 +493,16 @@ impl Dispatcher {
         }
         let Some(group) = self.groups.get_mut(&key) else { return };
         let verdict = group.verdict();
-        group.has_news = verdict.has_news;
+        group.has_news = verdict.has_news || verdict.is_to_be_edited;
         self.note_pending(key);
         self.note_failing(now, slot, key, verdict.failing_since);
         let Some(group) = self.groups.get_mut(&key) else { return };
         if group.is_queued {
+            if group.is_behind && verdict.due.is_some_and(|due| due <= now) {
+                self.step_forward(now, key);
+            } else if group.is_behind {
+                self.set_timer(key, verdict.due);
+            }
             return;
         }
         let due = match group.owed.as_ref().map(|owed| owed.progress.phase) {
@@ -512,6 +520,7 @@ impl Dispatcher {
                 self.remove_group(key);
                 return;
             }
+            None if verdict.is_to_be_edited => Some(now),
             None => verdict.due,
         };
         if due.is_some_and(|due| due <= now) {
@@ -519,82 +528,10 @@ impl Dispatcher {
                 self.set_timer(key, Some(until));
                 return;
             }
-            group.is_queued = true;
-            self.slot_state(slot).queue.push_back(key);
-            self.drive(now, slot);
+            self.queue(now, key, verdict.due);
         } else {
             self.set_timer(key, due.into_iter().chain(verdict.sweep).min());
         }
-    }
-
-    /// Starts as many attempts of a notifier as it may make now.
-    fn drive(&mut self, now: WallTime, slot: usize) {
-        loop {
-            let state = self.slot_state(slot);
-            let in_flight_max = if state.is_failing { 1 } else { limits::ATTEMPTS_IN_FLIGHT_MAX };
-            if state.queue.is_empty() || state.in_flight >= in_flight_max {
-                return;
-            }
-            if let Some(next_at) = state.next_at.filter(|next_at| *next_at > now) {
-                self.set_slot_timer(slot, next_at);
-                return;
-            }
-            let Some(key) = state.queue.pop_front() else { return };
-            let Some(group) = self.groups.get_mut(&key) else { continue };
-            group.is_queued = false;
-            if self.launch(now, key) {
-                let spacing = self.plan.slot(slot).spacing;
-                let state = self.slot_state(slot);
-                state.in_flight += 1;
-                state.next_at = (!spacing.is_zero()).then(|| now.plus(spacing));
-                self.set_timer(key, None);
-            } else {
-                self.set_timer(key, Some(now));
-            }
-        }
-    }
-
-    /// Starts an attempt for a group, if there is still something to say.
-    fn launch(&mut self, now: WallTime, key: GroupKey) -> bool {
-        let Some(group) = self.groups.get_mut(&key) else { return false };
-        let slot = group.slot;
-        if group.policy.times.quiet_until(now).is_some() {
-            return false;
-        }
-        let is_stale = group.owed.as_ref().is_none_or(|owed| owed.progress.is_stale);
-        // Under another id the same would be told twice.
-        let is_as_it_was = !is_stale || group.owes_the_same(now);
-        let notification = if is_as_it_was {
-            let Some(notification) = group.attempt(now) else { return false };
-            self.ready.push_back(Arc::clone(&notification));
-            notification
-        } else {
-            let was_owed = group.owed.is_some();
-            for fingerprint in group.note_uncertain() {
-                self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
-            }
-            group.form(now, self.plan.slot(slot));
-            let formed = group.attempt(now);
-            self.mark_owed(key);
-            self.note_pending(key);
-            let Some(notification) = formed else { return false };
-            self.counts_of(slot).superseded += u64::from(was_owed);
-            *self.counts_of(slot).notifications.entry(notification.reason).or_default() += 1;
-            self.formed.push(Arc::clone(&notification));
-            notification
-        };
-        self.counts_of(slot).attempts += 1;
-        self.in_flight.insert(notification.id, key);
-        true
-    }
-
-    fn attempt_lost(&mut self, now: WallTime, key: GroupKey) {
-        let owed = self.groups.get(&key).and_then(|group| group.owed.as_ref());
-        let Some(id) = owed.map(|owed| owed.notification.id) else { return };
-        self.in_flight.remove(&id);
-        let detail = "the attempt never came back".to_owned();
-        let outcome = Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None };
-        self.apply_outcome(now, key, outcome);
     }
 
     fn apply_outcome(&mut self, now: WallTime, key: GroupKey, outcome: Outcome) {

@@ -11,7 +11,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::engine::{
     act::AlertName,
     alert::{Alert, AlertState, Evidence, MISSING},
-    dispatch::{Notification, NotifyReason},
+    dispatch::{HANDLING, Notification, NotifyReason},
     rule::Severity,
     text::{lines, number, one_line, thousands},
     time::EventTime,
@@ -163,6 +163,7 @@ fn facts(alert: &Alert, zone: &TimeZone) -> Vec<(&'static str, String)> {
             facts.push((name, value));
         }
     };
+    add("Handled", handled(alert));
     let fields = Fields::of(alert);
     add("Who", who(&fields));
     add("What", missing(alert).unwrap_or_else(|| what(&fields)));
@@ -181,7 +182,7 @@ fn facts(alert: &Alert, zone: &TimeZone) -> Vec<(&'static str, String)> {
         let has_place = matches!(
             name.as_str(),
             "summary" | "description" | "runbook" | "runbook_url" | MISSING
-        );
+        ) || HANDLING.contains(&name.as_str());
         if !has_place {
             let value = format!("{name}: {}", one_line(value, VALUE_CHARACTERS_MAX));
             add("Note", value);
@@ -190,6 +191,15 @@ fn facts(alert: &Alert, zone: &TimeZone) -> Vec<(&'static str, String)> {
     let to_do = alert.annotations.get("runbook").map(String::as_str).unwrap_or_default();
     add("To do", lines(to_do.trim(), PROSE_CHARACTERS_MAX));
     facts
+}
+
+/// What people did about it: `acknowledged by anna; judged benign, by anna`.
+fn handled(alert: &Alert) -> String {
+    let said = HANDLING.iter().filter_map(|name| {
+        let value = one_line(alert.annotations.get(*name)?, VALUE_CHARACTERS_MAX);
+        Some(format!("{} {value}", name.replace('_', " ")))
+    });
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// Values by field path, those that say most first.
@@ -396,6 +406,10 @@ pub(super) fn digest(notification: &Notification) -> Vec<String> {
     }
     if let Some(new) = newcomers(notification) {
         out.push(format!("New: {new}"));
+    }
+    let handled = alerts.iter().filter(|alert| !handled(alert).is_empty()).count();
+    if handled > 0 {
+        out.push(format!("Handled: {} of them", thousands(handled as u64)));
     }
     if by_rule.len() > 1 {
         out.push(format!("Rules: {}", top(&by_rule)));

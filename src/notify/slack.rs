@@ -1,7 +1,7 @@
 //! `slack`: Block Kit messages by incoming webhook, or by bot token with updates and threads.
 //!
 //! An incoming webhook can only post. With a bot token the first message of a group is edited as its
-//! alerts change, and each change is also said in its thread; channel and `ts` are kept durably as the
+//! alerts change, and each change is also said in its thread, but for what people do about them; channel and `ts` are kept durably as the
 //! group's receipt. If the configuration names another channel by now, or the message cannot be changed
 //! any more, it is said anew. Slack takes about one message a second for a channel, and says with 429 how
 //! long to wait; what its words for errors mean stands in `slack_words`. Whatever comes from events is escaped: `<!channel>` in a user agent pings nobody.
@@ -26,7 +26,7 @@ use super::{
 use crate::engine::{
     alert::{Alert, AlertState},
     diagnostic::{Diagnostic, code},
-    dispatch::{Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
+    dispatch::{Audience, Form, Notification, NotifyReason, Outcome, OutcomeReason, Receipt},
     rule::Severity,
     text,
     yaml::{SecretRef, Section},
@@ -283,6 +283,9 @@ fn of_webhook(answer: &Answer) -> Outcome {
 impl Bot<'_> {
     async fn tell(&self, notification: &Notification, mut message: Value) -> Outcome {
         let known = notification.receipt.as_ref().and_then(|receipt| self.known(receipt));
+        if notification.reason == NotifyReason::Handled {
+            return self.bring_up_to_date(known, message).await;
+        }
         if let Some((channel, ts)) = known {
             message["channel"] = json!(channel);
             message["ts"] = json!(ts);
@@ -310,6 +313,23 @@ impl Bot<'_> {
             Ok(answer) => Outcome::Delivered { receipt: self.receipt(&answer) },
             Err(refusal) => refusal.outcome,
         }
+    }
+
+    /// Shows in a message that is there what people did, and says nothing anew: if it is gone, nobody has to know.
+    async fn bring_up_to_date(
+        &self,
+        known: Option<(String, String)>,
+        mut message: Value,
+    ) -> Outcome {
+        if let Some((channel, ts)) = known {
+            message["channel"] = json!(channel);
+            message["ts"] = json!(ts);
+            match self.call(self.update, &message).await {
+                Ok(_) | Err(Refusal { is_gone: true, .. }) => {}
+                Err(Refusal { outcome, .. }) => return outcome,
+            }
+        }
+        Outcome::Delivered { receipt: None }
     }
 
     /// Channel and `ts` of the group's message, if it is where the configuration wants it. Receipts of

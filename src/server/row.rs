@@ -150,6 +150,12 @@ impl Episode {
     }
 }
 
+/// The name of the episode that an entry tells of.
+pub(super) fn key_of_entry(entry: &Entry) -> Option<EpisodeKey> {
+    let fingerprint = entry.subject.parse().ok()?;
+    Some(EpisodeKey { fingerprint, starts_at: EventTime::parse(entry.fact_of("starts_at")?)? })
+}
+
 /// The value of the first of some fields that is there.
 fn first_of<'a, I: Iterator<Item = (&'a String, &'a String)>>(
     pairs: impl Fn() -> I,

@@ -4,6 +4,7 @@
 //! partitions, or by the engine's limit of firing alerts.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     fmt,
     sync::{
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use hashbrown::HashSet;
 use tokio::sync::Semaphore;
 
 use super::{news::News, row::Episode};
@@ -120,11 +122,26 @@ pub struct Status {
     /// Counts up with every change of what lists of alerts show.
     changes: AtomicU64,
     /// What fires, as lists show it, and as of which of these changes.
-    firing: Mutex<(u64, Arc<[Arc<Episode>]>)>,
+    firing: Mutex<(u64, Firing)>,
     /// What changed a moment ago.
     pub(super) news: News,
     /// Room for streams of it.
     pub(super) streams: Arc<Semaphore>,
+}
+
+/// What fires, as lists show it, the worst first, and the latest of these. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Firing {
+    /// Lines of lists.
+    pub(super) lines: Arc<[Arc<Episode>]>,
+    keys: Arc<HashSet<EpisodeKey>>,
+}
+
+impl Firing {
+    /// Whether an episode is among them.
+    pub(super) fn has(&self, key: &EpisodeKey) -> bool {
+        self.keys.contains(key)
+    }
 }
 
 #[derive(Default)]
@@ -134,6 +151,8 @@ pub(super) struct Inner {
     pub(super) reload: Option<ReloadStatus>,
     pub(super) rule_tests: Option<Arc<RuleTests>>,
     pub(super) alerts: BTreeMap<Fingerprint, Alert>,
+    /// The same, as lists show it: made when one changes, so that nobody who changes another waits until all are made.
+    lines: BTreeMap<Fingerprint, Arc<Episode>>,
     pub(super) silences: BTreeMap<SilenceId, Arc<Silence>>,
     /// What people did about alerts that fire, or did in the last days.
     pub(super) episodes: BTreeMap<EpisodeKey, Arc<act::Episode>>,
@@ -148,7 +167,7 @@ impl Status {
             started_at: now(),
             inner: RwLock::default(),
             changes: AtomicU64::new(1),
-            firing: Mutex::new((0, Arc::from([]))),
+            firing: Mutex::default(),
             news: News::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         };
@@ -232,14 +251,16 @@ impl Status {
 
     /// An alert began, changed or resolved; also for each alert that was restored at start.
     pub fn alert_changed(&self, alert: &Alert) {
+        let shown =
+            (alert.state == AlertState::Firing).then(|| (alert.clone(), Episode::of_alert(alert)));
         let mut inner = self.write();
-        match alert.state {
-            AlertState::Firing => {
-                inner.alerts.insert(alert.fingerprint, alert.clone());
-            }
-            AlertState::Resolved => {
-                inner.alerts.remove(&alert.fingerprint);
-            }
+        if let Some((alert, mut line)) = shown {
+            line.acts = inner.episodes.get(&EpisodeKey::of(&alert)).cloned();
+            inner.lines.insert(alert.fingerprint, Arc::new(line));
+            inner.alerts.insert(alert.fingerprint, alert);
+        } else {
+            inner.alerts.remove(&alert.fingerprint);
+            inner.lines.remove(&alert.fingerprint);
         }
         let firing = inner.alerts.len();
         drop(inner);
@@ -252,6 +273,10 @@ impl Status {
         let mut inner = self.write();
         inner.silences = acts.silences().map(|one| (one.id, Arc::clone(one))).collect();
         inner.episodes = acts.episodes().map(|one| (one.key, Arc::clone(one))).collect();
+        let keys: Vec<EpisodeKey> = inner.episodes.keys().copied().collect();
+        for key in keys {
+            inner.show_acts(key);
+        }
         drop(inner);
         self.changed();
     }
@@ -263,8 +288,15 @@ impl Status {
             match news {
                 ActNews::Silence(silence) => drop(inner.silences.insert(silence.id, silence)),
                 ActNews::SilenceForgotten(id) => drop(inner.silences.remove(&id)),
-                ActNews::Episode(episode) => drop(inner.episodes.insert(episode.key, episode)),
-                ActNews::EpisodeForgotten(key) => drop(inner.episodes.remove(&key)),
+                ActNews::Episode(episode) => {
+                    let key = episode.key;
+                    inner.episodes.insert(key, episode);
+                    inner.show_acts(key);
+                }
+                ActNews::EpisodeForgotten(key) => {
+                    inner.episodes.remove(&key);
+                    inner.show_acts(key);
+                }
             }
         }
         drop(inner);
@@ -306,19 +338,27 @@ impl Status {
         self.read().episodes.values().cloned().collect()
     }
 
-    /// What fires, as lists show it. Cost: all that fires, once after a change of any.
-    pub(super) fn firing(&self) -> Arc<[Arc<Episode>]> {
+    /// What fires, as lists show it. Cost: all that fires, once after a change of any; a pointer each under the lock.
+    pub(super) fn firing(&self) -> Firing {
         let change = self.changes.load(Ordering::Acquire);
         let mut known = self.firing.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != change {
-            let inner = self.read();
-            let episode = |alert: &Alert| {
-                let acts = inner.episodes.get(&EpisodeKey::of(alert)).cloned();
-                Arc::new(Episode { acts, ..Episode::of_alert(alert) })
+            let mut lines: Vec<(Fingerprint, Arc<Episode>)> = {
+                let inner = self.read();
+                inner.lines.iter().map(|(key, line)| (*key, Arc::clone(line))).collect()
             };
-            *known = (change, inner.alerts.values().map(episode).collect());
+            let key = |(fingerprint, line): &(Fingerprint, Arc<Episode>)| EpisodeKey {
+                fingerprint: *fingerprint,
+                starts_at: line.starts_at,
+            };
+            let keys = Arc::new(lines.iter().map(key).collect());
+            lines.sort_by_key(|(fingerprint, line)| {
+                (Reverse(line.severity), Reverse(line.last_seen), *fingerprint)
+            });
+            let lines = lines.into_iter().map(|(_, line)| line).collect();
+            *known = (change, Firing { lines, keys });
         }
-        Arc::clone(&known.1)
+        known.1.clone()
     }
 
     fn changed(&self) {
@@ -368,6 +408,18 @@ impl Status {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// What people did about an episode shows on the line of its alert, if it is the one that fires.
+    fn show_acts(&mut self, key: EpisodeKey) {
+        let acts = self.episodes.get(&key).cloned();
+        if let Some(line) = self.lines.get_mut(&key.fingerprint)
+            && line.starts_at == key.starts_at
+        {
+            Arc::make_mut(line).acts = acts;
+        }
     }
 }
 

@@ -90,6 +90,9 @@ pub struct ProxyConfig {
     pub secret: SecretRef,
 }
 
+/// What to do if nobody can come in.
+pub const WAYS_IN: &str = "add `tokens`, `basic`, `proxy` or `certificates`";
+
 /// The section `http.auth`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthConfig {
@@ -130,9 +133,8 @@ impl AuthConfig {
         if knows_groups && config.groups.is_empty() {
             section.missing("groups", "say what the members of groups are: `{sre: [responder]}`");
         }
-        if config == AuthConfig::default() {
-            let help = "add `tokens`, `basic`, `proxy` or `certificates`";
-            section.invalid("tokens", format!("{} lets nobody in", section.path()), help);
+        if !config.has_way_in() && config.slack.is_empty() {
+            section.invalid("tokens", format!("{} lets nobody in", section.path()), WAYS_IN);
         }
         if let Some(name) = first_twice(config.names()) {
             let title = format!("two have the name `{name}`");
@@ -146,6 +148,12 @@ impl AuthConfig {
         config.weaknesses(&section, is_exposed);
         section.finish();
         config
+    }
+
+    /// Whether anybody can open the console or ask the API by it. Users of Slack only click.
+    pub const fn has_way_in(&self) -> bool {
+        let is_anybody_named = !self.tokens.is_empty() || !self.users.is_empty();
+        is_anybody_named || self.proxy.is_some() || self.has_certificates
     }
 
     /// Names that are given here. Who is known by Slack may be known by another way, too.

@@ -17,7 +17,7 @@ mod subject;
 pub use access::{Access, AccessConfig, basic_auth};
 pub use auth::{
     AuthConfig, ProxyConfig, Role, SlackUserConfig, TOKEN_BYTES_MIN, TokenConfig, TokenSecret,
-    UserConfig,
+    UserConfig, WAYS_IN,
 };
 pub use body::{BodyError, collect, discard};
 pub use certificate::{Certificate, CertificateConfig};

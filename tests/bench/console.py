@@ -3,7 +3,9 @@
 
 Starts `tripline run` over generated traffic of 30 days, all of which is recorded, and over events that make 12 rules alert
 for 900 users each. Then it asks for pages one after another, and with many browsers at once. A benchmark for people, not a
-test. `--accesses` says how much traffic (1,000,000), `--requests` how often each page is asked for (200).
+test. `--accesses` says how much traffic (1,000,000), `--requests` how often each page is asked for (200). `--ledger` names
+a ledger that is there already, such as one of `cargo bench --bench ledger`: it is asked in place of generated traffic, and
+written to, so make a copy of it. `--pages` measures pages alone.
 """
 import argparse
 import http.client
@@ -21,6 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 RULES, USERS = 12, 900
+RULE_ID = "8b0b2c4e-0000-4000-8000-000000000001"
 RULE = """title: Exec {n}
 id: 8b0b2c4e-0000-4000-8000-000000000{n:03}
 name: exec{n}
@@ -45,7 +48,7 @@ EVENT = (
 class Server:
     """The process that is measured."""
 
-    def __init__(self, binary, directory):
+    def __init__(self, binary, directory, ledger=None):
         (directory / "rules").mkdir()
         for n in range(RULES):
             level = ["low", "medium", "high"][n % 3]
@@ -58,6 +61,7 @@ class Server:
             "sources: [{file: {paths: ['-']}}]\nrules: rules\nstate: state\n"
             f"http: {{listen: '127.0.0.1:{self.port}'}}\nlog: {{level: warn}}\n"
             "engine: {resolve_after: 24h}\nreceivers: [{name: out, stdout: {format: json}}]\nroute: {receiver: out}\n"
+            + (f"ledger: {{directory: '{ledger}'}}\n" if ledger else "")
         )
         self.log = directory / "log"
         self.process = subprocess.Popen(
@@ -82,6 +86,18 @@ class Server:
         """Seconds of CPU that it has used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def threads(self):
+        """Seconds of CPU by the names of its threads."""
+        used = {}
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                name, fields = (task / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+            except OSError:
+                continue
+            fields = fields.split()
+            used[name] = used.get(name, 0) + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return used
 
     def memory(self):
         """MiB that it holds."""
@@ -191,17 +207,45 @@ def with_people(server, binary, paths, write, events, people):
     for thread in threads:
         thread.start()
     before = server.json("/api/v1/alerts?limit=1")["total"]
-    began, cpu = time.time(), server.cpu()
+    began, cpu, threads, own = time.time(), server.cpu(), server.threads(), time.process_time()
     subprocess.run([binary, "generate", "--count", str(events), "--seed", str(events + people)],
                    stdout=server.process.stdin, check=True)
     write(1)
     until("the traffic is read", lambda: server.json("/api/v1/alerts?limit=1")["total"] >= before + RULES)
-    took, used = time.time() - began, server.cpu() - cpu
+    took, used, own = time.time() - began, server.cpu() - cpu, time.process_time() - own
+    threads = {name: used - threads.get(name, 0) for name, used in server.threads().items()}
+    most = sorted(threads.items(), key=lambda one: -one[1])
+    shares = ", ".join(f"{name} {used:.2f}" for name, used in most if used >= 0.01)
     is_over.set()
     for thread in threads:
         thread.join()
     print(f"{people} people clicking ({len(loaded)} pages): {events} events and an alert behind them in {took:.2f} s, "
-          f"{used:.2f} s of CPU", flush=True)
+          f"{used:.2f} s of CPU ({shares}); the client used {own:.2f} s", flush=True)
+
+
+def pages_of_ledger(server):
+    """Pages about somebody who did much, and about an object of theirs."""
+    def accesses(span):
+        rows = server.json(f"/api/v1/timeline?since={span}&limit=1000").get("rows", [])
+        return [row for row in rows if row["kind"] == "access" and not row["actor"]["id"].startswith("intruder")]
+
+    since = until("accesses are known", lambda: next((span for span in ("1d", "7d", "30d") if accesses(span)), None))
+    seen = accesses(since)
+    actors = [row["actor"]["id"] for row in seen]
+    actor = quote(max(set(actors), key=actors.count))
+    named = next(row["object"] for row in seen if row.get("object", {}).get("name"))
+    kept = {"resource": named["resource"], "namespace": named.get("namespace"), "name": named["name"]}
+    about = "&".join(f"{name}={quote(value)}" for name, value in kept.items() if value)
+    namespace = quote(next(row["object"]["namespace"] for row in seen if row.get("object", {}).get("namespace")))
+    return [("an actor's 30 days", f"/actor?id={actor}&since=30d"), ("timeline of a day", f"/timeline?since={since}"),
+            ("timeline of an actor, 30 days", f"/timeline?actor={actor}&since=30d"),
+            ("an object's 30 days", f"/object?{about}&since=30d"),
+            ("who read secrets, 30 days", f"/who?verb=get&resource=secrets&namespace={namespace}&since=30d"), ("visits", f"/visits?since={since}"),
+            ("sessions", f"/sessions?since={since}"), ("permissions of an actor", f"/permissions?subject={actor}"),
+            ("role of an actor", f"/permissions/role?subject={actor}"), ("coverage", "/coverage"),
+            ("coverage of 30 days", "/coverage?since=30d"), ("rules", "/rules"), ("a rule", f"/rule?id={RULE_ID}"),
+            ("silences", "/silences"), ("delivery", "/delivery"), ("sources", "/sources"), ("ledger", "/ledger"),
+            ("reports", "/reports")]
 
 
 def crowd(server, paths, browsers, each):
@@ -234,10 +278,12 @@ def main():
     arguments.add_argument("binary", nargs="?", default="target/release/tripline")
     arguments.add_argument("--accesses", type=int, default=1_000_000)
     arguments.add_argument("--requests", type=int, default=200)
+    arguments.add_argument("--ledger", type=os.path.abspath)
+    arguments.add_argument("--pages", action="store_true")
     asked = arguments.parse_args()
     binary = os.path.abspath(asked.binary)
     with tempfile.TemporaryDirectory() as directory:
-        server = Server(binary, Path(directory))
+        server = Server(binary, Path(directory), asked.ledger)
         try:
             run(server, binary, asked)
         finally:
@@ -258,12 +304,14 @@ def run(server, binary, asked):
         pipe.flush()
 
     began = time.time()
-    rate = asked.accesses / (30 * 86_400)
-    generate = [binary, "generate", "--count", str(asked.accesses), "--rate", str(max(rate, 0.1))]
-    subprocess.run(generate, stdout=pipe, check=True)
+    if not asked.ledger:
+        rate = asked.accesses / (30 * 86_400)
+        generate = [binary, "generate", "--count", str(asked.accesses), "--rate", str(max(rate, 0.1))]
+        subprocess.run(generate, stdout=pipe, check=True)
     write(1)
     until("the traffic is read", lambda: server.json("/api/v1/alerts?limit=1")["total"] >= RULES)
-    print(f"{asked.accesses} events recorded in {time.time() - began:.0f} s", flush=True)
+    if not asked.ledger:
+        print(f"{asked.accesses} events recorded in {time.time() - began:.0f} s", flush=True)
     began, cpu = time.time(), server.cpu()
     write(USERS - 1)
     until("all fire", lambda: server.json("/api/v1/alerts?limit=1")["total"] >= RULES * USERS)
@@ -272,14 +320,12 @@ def run(server, binary, asked):
 
     page = server.ask("/alerts")[1].decode()
     alert = re.search(r'tr data-href="([^"]+)"', page)[1].replace("&amp;", "&").replace("&#38;", "&")
-    visits = until("visits are known", lambda: server.json("/api/v1/visits?since=30d").get("visits"))
-    actors = [visit["actor"] for visit in visits if not visit["actor"].startswith("intruder")]
-    actor = max(set(actors), key=actors.count)
     pages = [("overview", "/"), ("alert list", "/alerts"), ("alert list by rule", "/alerts?group=rule"),
-             ("alert list of a day", "/alerts?state=all"), ("alert page", alert),
-             ("an actor's 30 days", f"/actor?id={quote(actor)}&since=30d"), ("rules", "/rules"), ("visits", "/visits")]
+             ("alert list of a day", "/alerts?state=all"), ("alert page", alert)] + pages_of_ledger(server)
     for name, path in pages:
         measure(server, name, path, asked.requests)
+    if asked.pages:
+        return
     scripts = {name for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', page)}
     for name in sorted(scripts):
         print(f"{name.split('/')[-1]}: {len(server.ask(name)[1]) / 1000:.1f} kB", flush=True)

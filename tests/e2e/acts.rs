@@ -40,7 +40,7 @@ async fn post_in(url: &str, body: &Value) -> Option<(u16, Value)> {
 }
 
 /// Status and body, if there is an answer.
-fn post(url: &str, body: &Value) -> Option<(u16, Value)> {
+pub(crate) fn post(url: &str, body: &Value) -> Option<(u16, Value)> {
     block_on(post_in(url, body))
 }
 

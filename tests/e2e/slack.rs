@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    acts::post,
     harness::{
         Service, available, block_on, eventually, get_json,
         hook::{self, Hook, Request, slack_ts},
@@ -154,6 +155,11 @@ heartbeat: {{receiver: slack}}
     let ok = (200, String::new());
     assert_eq!(click(&tripline, "the-signing-secret", &clicked("U0ANNA", 0, &here)), ok);
     answered("anna acknowledged it");
+    // Everybody sees it in the message itself.
+    let edited = |what: &str| {
+        eventually(what, || newest(&hook, UPDATE, what).filter(|one| one.body["ts"] == slack_ts(0)))
+    };
+    edited("acknowledged by anna");
     let answer = &hook.requests("/actions/T1/2/3")[0];
     assert_eq!(answer.body["response_type"], "ephemeral");
     assert_eq!(answer.headers.get("authorization"), None, "no token leaves for there");
@@ -178,6 +184,7 @@ heartbeat: {{receiver: slack}}
     });
     assert_eq!(click(&tripline, "the-signing-secret", &sent), ok);
     answered("Silenced until ");
+    edited("silenced until ");
 
     // What is signed may name a place elsewhere: nothing goes there, and the act is done all the same.
     let there = elsewhere.url("/actions/T1/2/3");
@@ -211,6 +218,13 @@ heartbeat: {{receiver: slack}}
         let address = deed["by"]["address"].as_str().unwrap();
         assert_eq!(address, "127.0.0.1 (Slack user U0ANNA)");
     }
+    // What is done elsewhere shows there, too, though the alert is silenced; and nobody is told anew.
+    let alerts = [&acts["alerts"][0]["fingerprint"]];
+    let judged = json!({"act": "verdict", "verdict": "benign", "alerts": alerts, "by": "kim"});
+    let (status, answer) = post(&tripline.url("/api/v1/alerts/acts"), &judged).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    edited("judged benign, by kim");
+    assert_eq!(hook.requests(POST).len(), 1);
     let silences = shown("/api/v1/silences", "/silences/0");
     assert_eq!(silences["silences"][0]["reason"], "our own test", "{silences}");
     assert_eq!(hook.violations(), Vec::<String>::new());

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
+    dispatch::Handling,
     limits,
     rule::Severity,
     state::StateChange,
@@ -30,8 +31,10 @@ use crate::engine::{
 pub struct Mute {
     /// A silence hides it.
     pub is_silenced: bool,
-    /// Somebody takes care of it: it is not repeated as long as it is no graver than this. And who.
-    pub acknowledged: Option<(Severity, String)>,
+    /// Somebody takes care of it: it is not repeated as long as it is no graver than this.
+    pub acknowledged: Option<Severity>,
+    /// What people did about it, as its messages show it.
+    pub handling: Handling,
 }
 
 /// Something that people see is other than before.
@@ -106,7 +109,10 @@ impl Acts {
         let episode = self.firing_of(fingerprint).and_then(|key| self.episodes.get(&key));
         episode.map_or_else(Mute::default, |episode| Mute {
             is_silenced: !episode.silenced_by.is_empty(),
-            acknowledged: episode.acknowledged().map(|deed| (deed.severity, deed.by.name.clone())),
+            acknowledged: episode.acknowledged().map(|deed| deed.severity),
+            handling: episode.handling(
+                episode.silenced_by.first().and_then(|id| self.silences.get(id)).map(|one| &**one),
+            ),
         })
     }
 

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deed, DeedKind, SilenceId, Verdict};
+use super::{Deed, DeedKind, Silence, SilenceId, Verdict};
 use crate::engine::{
     alert::{Alert, AlertState, Fingerprint},
+    dispatch::Handling,
     rule::Severity,
     time::{EventTime, WallTime},
 };
@@ -101,10 +102,30 @@ impl Episode {
 
     /// What it turned out to be, by the last verdict.
     pub fn verdict(&self) -> Option<Verdict> {
+        self.judged().map(|(verdict, _)| verdict)
+    }
+
+    /// The last verdict.
+    pub(super) fn judged(&self) -> Option<(Verdict, &Deed)> {
         self.deeds.iter().rev().find_map(|deed| match deed.kind {
-            DeedKind::Verdict { verdict } => Some(verdict),
+            DeedKind::Verdict { verdict } => Some((verdict, &**deed)),
             _ => None,
         })
+    }
+
+    /// What of it messages show, with the first of the silences that hide it.
+    pub(super) fn handling(&self, silence: Option<&Silence>) -> Handling {
+        let acknowledged = self.acknowledged().map(|deed| deed.by.name.clone());
+        let is_other = |who: &&str| acknowledged.as_deref() != Some(who);
+        let assigned = self.assignee().filter(is_other).map(str::to_owned);
+        let verdict = self.judged().map(|(verdict, deed)| {
+            let word = verdict.as_str().replace('_', " ");
+            format!("{word}, by {}", deed.by.name)
+        });
+        let silenced = silence.map(|silence| {
+            format!("until {}, by {}", silence.ends_at.rfc3339(), silence.author.name)
+        });
+        Handling::new([acknowledged, assigned, verdict, silenced])
     }
 
     fn last(&self, is_meant: impl Fn(&DeedKind) -> bool) -> Option<&Deed> {

@@ -201,6 +201,9 @@ codes! {
     BUTTONS_UNHEARD = "C024", "buttons in Slack do nothing",
         "Slack's messages are to have buttons, but a click could not be heard, or nobody may act by one: the \
          app's signing secret, a URL that Slack can reach, and users of Slack belong together.";
+    DOOR_SHUT = "C025", "nobody can come in",
+        "`http.auth` names people who may click in Slack, and nobody who may open the console or ask the API: \
+         links in messages lead to a closed door. Without `http.auth`, people on this machine come in.";
     KAFKA_IMPOSSIBLE = "C030", "Kafka source cannot be made",
         "The Kafka client refuses these settings.";
     NOT_TAKEN_OVER = "C031", "stream cannot be taken over",

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use hashbrown::HashMap;
 
 use super::{
-    Audience, Group, GroupedAlert, NotifyReason,
+    Audience, Group, GroupedAlert, NotifyReason, Owed,
     due::{Pace, not_before, repeat_of},
     grouped_alert::News,
 };
@@ -58,7 +58,9 @@ pub(in crate::engine) struct Selection {
 pub(in crate::engine) struct Verdict {
     /// When it has something to say.
     pub(in crate::engine) due: Option<WallTime>,
-    /// Whether that is more than a repetition.
+    /// Its message does not show what people did.
+    pub(in crate::engine) is_to_be_edited: bool,
+    /// Whether what it has to say is more than a repetition.
     pub(in crate::engine) has_news: bool,
     /// When an alert may have to leave it.
     pub(in crate::engine) sweep: Option<WallTime>,
@@ -90,15 +92,54 @@ impl Group {
     pub(in crate::engine) fn verdict(&self) -> Verdict {
         let owed_in_vain = self.owed.as_ref().and_then(|owed| owed.progress.failing_since);
         Verdict {
-            due: self.alerts.dues().map(|first| self.due_at(first)).min(),
+            due: self.due(),
+            is_to_be_edited: self.is_to_be_edited(),
             has_news: self.alerts.has_news(),
             sweep: self.alerts.leaves_first(),
             failing_since: owed_in_vain.into_iter().chain(self.alerts.refused_since()).min(),
         }
     }
 
+    fn due(&self) -> Option<WallTime> {
+        self.alerts.dues().map(|first| self.due_at(first)).min()
+    }
+
+    /// Whether people did something that its message does not show, which is there.
+    fn is_to_be_edited(&self) -> bool {
+        self.receipt.is_some() && self.alerts.are_handled_anew()
+    }
+
+    /// Whether there is nothing to tell now, but something to show in a message that is there.
+    pub(in crate::engine) fn is_only_edited(&self, now: WallTime) -> bool {
+        let is_telling = |owed: &Owed| owed.notification.reason != NotifyReason::Handled;
+        let is_due =
+            self.owed.as_ref().is_some_and(is_telling) || self.due().is_some_and(|due| due <= now);
+        !is_due && (self.owed.is_some() || self.is_to_be_edited())
+    }
+
+    /// The alerts that its message shows, as they are now. Nothing of it is told by that but what people did.
+    fn edited(&self) -> Option<Selection> {
+        if !self.is_to_be_edited() {
+            return None;
+        }
+        let shown = self.alerts.iter().filter_map(|(fingerprint, grouped)| {
+            grouped.told_by_edit(&self.policy)?;
+            let is_news = grouped.is_handled_anew(&self.policy);
+            Some((!is_news, Reverse(grouped.latest.severity), fingerprint))
+        });
+        let mut shown: Vec<_> = shown.collect();
+        shown.sort_unstable();
+        let left_count = shown.len().saturating_sub(ALERTS_PER_NOTIFICATION_MAX) as u64;
+        shown.truncate(ALERTS_PER_NOTIFICATION_MAX);
+        let fingerprints = shown.into_iter().map(|(.., fingerprint)| fingerprint).collect();
+        Some(Selection { reason: NotifyReason::Handled, fingerprints, left_count })
+    }
+
     /// What it has to say now. Cost: one step for each alert, and a sort of those chosen.
     pub(in crate::engine) fn select(&self, now: WallTime) -> Option<Selection> {
+        if self.is_only_edited(now) {
+            return self.edited();
+        }
         let mut tally = Tally { has_spoken: self.sent_at.is_some(), ..Tally::default() };
         let mut chosen: Vec<(Fingerprint, &GroupedAlert, bool)> = Vec::new();
         let mut held_count = 0;

@@ -3,8 +3,8 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
-    Audience, Form, GroupStateKey, Members, Notification, NotificationId, OutcomeReason, Policy,
-    Receipt, Refusal, SetBack,
+    Audience, Form, GroupStateKey, Handling, Members, Notification, NotificationId, NotifyReason,
+    OutcomeReason, Policy, Receipt, Refusal, SetBack,
     grouped_alert::{GroupedAlert, Told},
     plan::{GroupKey, RouteId, Slot, Target},
 };
@@ -47,6 +47,8 @@ pub(in crate::engine) struct Group {
     pub(in crate::engine) timer: Option<WallTime>,
     /// It waits for its notifier to be free.
     pub(in crate::engine) is_queued: bool,
+    /// Behind all that have something to tell.
+    pub(in crate::engine) is_behind: bool,
     /// As the last look said.
     pub(in crate::engine) has_news: bool,
 }
@@ -116,6 +118,7 @@ impl Group {
             owed: None,
             timer: None,
             is_queued: false,
+            is_behind: false,
             has_news: false,
         }
     }
@@ -143,13 +146,17 @@ impl Group {
         &mut self,
         fingerprint: Fingerprint,
         is_held: bool,
-        acknowledged: Option<(Severity, String)>,
+        acknowledged: Option<Severity>,
+        handling: &Handling,
     ) -> Option<bool> {
         let grouped = self.alerts.get(fingerprint).filter(|grouped| grouped.is_firing())?;
         let was_held = grouped.is_held;
-        if was_held == is_held && grouped.acknowledged == acknowledged {
+        let is_same = was_held == is_held && grouped.acknowledged == acknowledged;
+        if is_same && grouped.handling == *handling {
             return None;
         }
+        // Who cannot edit a message hears of the rest when there is something to tell.
+        let is_news = !is_same || self.policy.audience == Audience::Editable;
         let is_out = is_held
             && !was_held
             && self.owed.as_ref().is_some_and(|owed| {
@@ -161,8 +168,9 @@ impl Group {
         self.alerts.change(fingerprint, &self.policy, |grouped| {
             grouped.may_be_believed |= is_out;
             (grouped.is_held, grouped.acknowledged) = (is_held, acknowledged);
-            was_held
-        })
+            grouped.handling.clone_from(handling);
+            is_news.then_some(was_held)
+        })?
     }
 
     /// What is owed is replaced. The receiver may have it all the same, if it was handed out, and believe that
@@ -212,6 +220,7 @@ impl Group {
         let (mut alerts, mut told) = (Vec::new(), Vec::new());
         let mut news = Vec::new();
         let mut form = Form::Full;
+        let is_edit = selection.reason == NotifyReason::Handled;
         for fingerprint in selection.fingerprints {
             let member = self.alerts.get(fingerprint).expect("selected among the alerts");
             form = form.max(member.refused.map_or(Form::Full, |refused| refused.form));
@@ -219,7 +228,9 @@ impl Group {
                 news.push((Reverse(member.latest.severity), fingerprint, member.latest.who()));
             }
             alerts.push(member.view(&self.policy));
-            told.push((fingerprint, member.told_by_now(&self.policy)));
+            let by_now = member.told_by_now(&self.policy);
+            let by_edit = is_edit.then(|| member.told_by_edit(&self.policy)).flatten();
+            told.push((fingerprint, by_edit.unwrap_or(by_now)));
         }
         let places = places_of(news);
         alerts.sort_by_key(|alert| {
@@ -249,7 +260,7 @@ impl Group {
         self.owed = Some(Owed {
             notification: Arc::clone(&notification),
             told,
-            dropped_count: self.dropped_count,
+            dropped_count: if is_edit { 0 } else { self.dropped_count },
             progress: Progress {
                 phase: Phase::Waiting(now),
                 failures: before.map_or(0, |before| before.failures),
@@ -294,11 +305,12 @@ impl Group {
             .part(self.created_at.micros().to_le_bytes())
             .part(self.sequence.to_le_bytes());
         let digest = told.iter().fold(group, |digest, (fingerprint, told)| {
-            digest
+            let digest = digest
                 .part(fingerprint.0)
                 .part(told.starts_at.micros().to_le_bytes())
                 .part(told.revision.to_le_bytes())
-                .part([u8::from(told.state == AlertState::Firing), told.severity as u8])
+                .part([u8::from(told.state == AlertState::Firing), told.severity as u8]);
+            if told.handling == 0 { digest } else { digest.part(told.handling.to_le_bytes()) }
         });
         NotificationId(digest.first())
     }
@@ -310,6 +322,10 @@ impl Group {
         receipt: Option<Receipt>,
     ) -> Vec<GroupStateKey> {
         let Some(owed) = self.owed.take() else { return Vec::new() };
+        if owed.notification.reason == NotifyReason::Handled {
+            let edited = self.note_edited(owed.told, receipt).into_iter();
+            return edited.map(|edited| GroupStateKey::Alert(self.key, edited)).collect();
+        }
         self.sent_at = Some(now);
         self.dropped_count = self.dropped_count.saturating_sub(owed.dropped_count);
         if receipt.is_some() {
@@ -328,13 +344,32 @@ impl Group {
         changed
     }
 
-    /// Notes that the receiver refused what was owed, which its alerts remember. Returns them.
+    /// Notes that a message was brought up to date, or cannot be. Nobody was told anything by that.
+    fn note_edited(
+        &mut self,
+        told: Vec<(Fingerprint, Told)>,
+        receipt: Option<Receipt>,
+    ) -> Vec<Fingerprint> {
+        self.receipt = receipt.or(self.receipt.take());
+        let noted = told.into_iter().filter_map(|(fingerprint, told)| {
+            let change = |grouped: &mut GroupedAlert| grouped.note_edit(told);
+            let is_more = self.alerts.change(fingerprint, &self.policy, change)?;
+            is_more.then_some(fingerprint)
+        });
+        noted.collect()
+    }
+
+    /// Notes that the receiver refused what was owed, which its alerts remember. Returns them. A message that it
+    /// does not let be edited is left as it is until there is something to tell.
     pub(in crate::engine) fn refuse(
         &mut self,
         now: WallTime,
         reason: OutcomeReason,
     ) -> Vec<Fingerprint> {
         let Some(owed) = self.owed.take() else { return Vec::new() };
+        if owed.notification.reason == NotifyReason::Handled {
+            return self.note_edited(owed.told, None);
+        }
         self.refused_at = Some(now);
         let since = owed.progress.failing_since.unwrap_or(owed.notification.sent_at);
         let company = owed.told.len();
@@ -433,13 +468,25 @@ impl Group {
     pub(in crate::engine) fn owes_the_same(&self, now: WallTime) -> bool {
         let Some(owed) = &self.owed else { return false };
         let Some(selection) = self.select(now) else { return false };
+        let is_edit = selection.reason == NotifyReason::Handled;
+        if is_edit != (owed.notification.reason == NotifyReason::Handled) {
+            return false;
+        }
+        let by_now = |grouped: &GroupedAlert| match grouped.told_by_edit(&self.policy) {
+            Some(told) if is_edit => told,
+            // What people did since is shown afterwards.
+            _ => Told { handling: 0, ..grouped.told_by_now(&self.policy) },
+        };
         let mut told: Vec<(Fingerprint, Told)> = selection
             .fingerprints
             .into_iter()
-            .filter_map(|one| Some((one, self.alerts.get(one)?.told_by_now(&self.policy))))
+            .filter_map(|one| Some((one, by_now(self.alerts.get(one)?))))
             .collect();
         told.sort_by_key(|(fingerprint, _)| *fingerprint);
-        told == owed.told
+        let owed = owed.told.iter().map(|(one, told)| {
+            (*one, Told { handling: if is_edit { told.handling } else { 0 }, ..*told })
+        });
+        owed.eq(told)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, Policy, Refusal, SetBack};
+use super::{Audience, Handling, Policy, Refusal, SetBack};
 use crate::engine::{
     alert::{Alert, AlertState},
     limits,
@@ -36,8 +36,10 @@ pub(in crate::engine) struct GroupedAlert {
     /// A notification that it fires was handed out, and nobody knows what came of that: something hid it then, or
     /// another notification took its place.
     pub(in crate::engine) may_be_believed: bool,
-    /// Somebody takes care of it: it is not repeated as long as it is no graver than this. And who.
-    pub(in crate::engine) acknowledged: Option<(Severity, String)>,
+    /// Somebody takes care of it: it is not repeated as long as it is no graver than this.
+    pub(in crate::engine) acknowledged: Option<Severity>,
+    /// What people did about it.
+    pub(in crate::engine) handling: Handling,
 }
 
 /// Episodes of which something was not told, in one alert.
@@ -56,6 +58,10 @@ pub(in crate::engine) struct Told {
     pub(in crate::engine) starts_at: EventTime,
     pub(in crate::engine) revision: u64,
     pub(in crate::engine) severity: Severity,
+    /// Digest of what people did about it, for receivers whose messages can be edited; otherwise 0. Stored
+    /// beside it, as earlier versions do not know of it.
+    #[serde(skip)]
+    pub(in crate::engine) handling: u64,
 }
 
 /// What is to be said of an alert.
@@ -84,6 +90,7 @@ impl GroupedAlert {
             is_held: false,
             may_be_believed: false,
             acknowledged: None,
+            handling: Handling::default(),
         }
     }
 
@@ -138,10 +145,7 @@ impl GroupedAlert {
     /// forget what is not repeated hear of the latter again all the same.
     pub(in crate::engine) fn is_not_repeated(&self, policy: &Policy) -> bool {
         let is_quieted = policy.audience != Audience::Resend
-            && self
-                .acknowledged
-                .as_ref()
-                .is_some_and(|(severity, _)| *severity >= self.latest.severity);
+            && self.acknowledged.is_some_and(|severity| severity >= self.latest.severity);
         let is_unheard = self.told.is_none_or(|told| told.state != AlertState::Resolved);
         is_quieted || (self.is_held && (self.is_firing() || is_unheard))
     }
@@ -192,6 +196,16 @@ impl GroupedAlert {
         }
     }
 
+    /// What people did about it since its message said so, which can be edited. A message that was refused is
+    /// left alone.
+    pub(in crate::engine) fn is_handled_anew(&self, policy: &Policy) -> bool {
+        let shown = self.told.filter(|told| told.state == AlertState::Firing);
+        let is_known = shown.filter(|_| self.is_episode_known() && self.refused.is_none());
+        policy.audience == Audience::Editable
+            && self.is_firing()
+            && is_known.is_some_and(|told| told.handling != self.handling.digest())
+    }
+
     /// When it leaves its group if nothing more happens: once everything was said, or when it is
     /// given up. Alerts that fire stay.
     pub(in crate::engine) fn leaves_at(&self, policy: &Policy) -> WallTime {
@@ -218,7 +232,19 @@ impl GroupedAlert {
         let Alert { starts_at, revision, severity, .. } = *self.latest;
         let is_firing = self.is_shown_firing(policy);
         let state = if is_firing { AlertState::Firing } else { AlertState::Resolved };
-        Told { state, episode: self.episode, starts_at, revision, severity }
+        let handling = self.shown_handling(policy);
+        Told { state, episode: self.episode, starts_at, revision, severity, handling }
+    }
+
+    fn shown_handling(&self, policy: &Policy) -> u64 {
+        if policy.audience == Audience::Editable { self.handling.digest() } else { 0 }
+    }
+
+    /// What the receiver knows once its message shows what people did, and is otherwise as it was told.
+    pub(in crate::engine) fn told_by_edit(&self, policy: &Policy) -> Option<Told> {
+        let told = self.told.filter(|told| told.state == AlertState::Firing)?;
+        let is_there = self.is_episode_known() && self.refused.is_none();
+        is_there.then(|| Told { handling: self.shown_handling(policy), ..told })
     }
 
     /// How a notification that is made now shows it.
@@ -231,8 +257,8 @@ impl GroupedAlert {
             alert.state = AlertState::Firing;
             alert.ends_at = None;
         }
-        if let Some((_, by)) = &self.acknowledged {
-            alert.annotations.insert("acknowledged_by".to_owned(), by.clone());
+        for (name, value) in self.handling.annotations() {
+            alert.annotations.insert(name.to_owned(), value.to_owned());
         }
         alert
     }
@@ -258,6 +284,17 @@ impl GroupedAlert {
             || was_uncertain;
         self.told = Some(told);
         changed
+    }
+
+    /// Notes what its message shows of what people did; whether that is more than it showed.
+    pub(in crate::engine) fn note_edit(&mut self, edited: Told) -> bool {
+        match &mut self.told {
+            Some(told) if told.episode == edited.episode && told.handling != edited.handling => {
+                told.handling = edited.handling;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Under the labels that the receiver knows it by, if it has others now: resolved.

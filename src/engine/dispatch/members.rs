@@ -28,6 +28,8 @@ pub(in crate::engine) struct Members {
     refused: BTreeSet<(WallTime, Fingerprint)>,
     /// How many have news.
     news_count: usize,
+    /// How many were handled since their message said so.
+    handled_count: usize,
     /// Who has how many. Only full groups ask for it, so it is there since somebody did.
     crowd: Option<Crowd>,
 }
@@ -46,6 +48,7 @@ struct Standing {
     leaves_at: Option<WallTime>,
     refused_since: Option<WallTime>,
     has_news: bool,
+    is_handled: bool,
 }
 
 impl Standing {
@@ -57,6 +60,7 @@ impl Standing {
             leaves_at: (!grouped.is_firing()).then(|| grouped.leaves_at(policy)),
             refused_since: refused.map(|refused| refused.since),
             has_news: news.is_some(),
+            is_handled: grouped.is_handled_anew(policy),
         }
     }
 }
@@ -150,15 +154,16 @@ impl Members {
     }
 
     fn note(&mut self, fingerprint: Fingerprint, standing: Standing) {
-        let Standing { due, leaves_at, refused_since, has_news } = standing;
+        let Standing { due, leaves_at, refused_since, has_news, is_handled } = standing;
         self.dues.extend(due.map(|(pace, time)| (pace, time, fingerprint)));
         self.leaving.extend(leaves_at.map(|time| (time, fingerprint)));
         self.refused.extend(refused_since.map(|time| (time, fingerprint)));
         self.news_count += usize::from(has_news);
+        self.handled_count += usize::from(is_handled);
     }
 
     fn forget(&mut self, fingerprint: Fingerprint, standing: Standing) {
-        let Standing { due, leaves_at, refused_since, has_news } = standing;
+        let Standing { due, leaves_at, refused_since, has_news, is_handled } = standing;
         if let Some((pace, time)) = due {
             self.dues.remove(&(pace, time, fingerprint));
         }
@@ -169,6 +174,7 @@ impl Members {
             self.refused.remove(&(time, fingerprint));
         }
         self.news_count -= usize::from(has_news);
+        self.handled_count -= usize::from(is_handled);
     }
 
     /// Of each pace at which something is to be said, the time of the first of them.
@@ -183,6 +189,11 @@ impl Members {
     /// Whether there is something new of any.
     pub(in crate::engine) const fn has_news(&self) -> bool {
         self.news_count > 0
+    }
+
+    /// Whether people did something about any of which their message does not say so.
+    pub(in crate::engine) const fn are_handled_anew(&self) -> bool {
+        self.handled_count > 0
     }
 
     /// When the first of them leaves that ended.

@@ -25,6 +25,7 @@ mod due;
 mod evaluate;
 mod group;
 mod grouped_alert;
+mod handling;
 mod inhibit;
 mod matcher;
 mod members;
@@ -44,6 +45,7 @@ use super::{alert::Alert, digest::hex, time::WallTime, words::words};
 
 pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, LedgerSubject, NotifierCounts};
 pub use evaluate::{Tally, notify_reason};
+pub use handling::{HANDLING, Handling};
 pub use inhibit::InhibitRule;
 pub use matcher::MatcherError;
 pub use times::{RouteTimes, TimeInterval, TimeIntervals};
@@ -184,7 +186,7 @@ pub enum Audience {
     /// message; new, ended and graver alerts are.
     People,
     /// People, with a message that can be edited: like [`Audience::People`], but told of growing
-    /// evidence too.
+    /// evidence too; and the message shows what people do about its alerts, without telling anybody anew.
     Editable,
     /// A machine that handles each change: a notification holds only what changed, at once, and that
     /// an alert fires always comes before that it resolved.
@@ -295,6 +297,9 @@ words! {
         RepeatDue = "repeat_due",
         /// Nothing to say.
         Nothing = "nothing",
+        /// People did something about its alerts: a message that is there is brought up to date, and nobody is
+        /// told anew. Last, as stored notifications know the others by their places.
+        Handled = "handled",
     }
 }
 

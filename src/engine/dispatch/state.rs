@@ -17,8 +17,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Members,
-    Notification, Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
+    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Handling,
+    Members, Notification, Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
     grouped_alert::{Carried, Told},
     plan::RouteId,
 };
@@ -43,6 +43,9 @@ const HELD_UNCERTAIN: u8 = 4;
 /// The same, if nothing hides it any more.
 const UNCERTAIN: u8 = 5;
 
+/// First byte of an alert, or of what is owed, that has what people did behind it.
+const HANDLED: u8 = 6;
+
 /// `A` is an [`Alert`] that is owned when it is read and borrowed when it is written.
 #[derive(Serialize, Deserialize)]
 struct GroupedAlertRecord<A> {
@@ -58,6 +61,16 @@ struct GroupedAlertRecord<A> {
 #[derive(Default, Serialize, Deserialize)]
 struct GroupedAlertMore {
     refused: Option<Refusal>,
+}
+
+/// What [`HANDLED`] has behind a [`GroupedAlertRecord`], in place of [`GroupedAlertMore`].
+#[derive(Serialize, Deserialize)]
+struct HandledAlertMore {
+    refused: Option<Refusal>,
+    is_held: bool,
+    may_be_believed: bool,
+    /// What the receiver was told last of what people did.
+    handling: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,7 +148,13 @@ pub(in crate::engine) fn value_of(
                 since: grouped.since,
                 told_at: grouped.told_at,
             };
-            let version = match (grouped.is_held, grouped.may_be_believed) {
+            let (is_held, may_be_believed) = (grouped.is_held, grouped.may_be_believed);
+            if let Some(handling) = grouped.told.map(|told| told.handling).filter(|one| *one != 0) {
+                let refused = grouped.refused;
+                let more = HandledAlertMore { refused, is_held, may_be_believed, handling };
+                return encode(HANDLED, &(record, more));
+            }
+            let version = match (is_held, may_be_believed) {
                 (false, false) => VERSION_2,
                 (true, false) => HELD,
                 (true, true) => HELD_UNCERTAIN,
@@ -149,6 +168,10 @@ pub(in crate::engine) fn value_of(
                 told: owed.told.clone(),
                 dropped_count: owed.dropped_count,
             };
+            let handlings: Vec<u64> = owed.told.iter().map(|(_, told)| told.handling).collect();
+            if handlings.iter().any(|handling| *handling != 0) {
+                return encode(HANDLED, &(record, handlings));
+            }
             encode(VERSION_1, &record)
         }),
         GroupStateKey::Progress(_) => group.owed.as_ref().map(|owed| {
@@ -195,6 +218,26 @@ fn decode_with<T: DeserializeOwned, M: DeserializeOwned + Default>(bytes: &[u8])
             postcard::from_bytes(rest).ok()
         }
         _ => None,
+    }
+}
+
+/// An alert of a group, with what its version has behind it.
+fn decode_alert(bytes: &[u8]) -> Option<(GroupedAlertRecord<Alert>, HandledAlertMore)> {
+    if let Some((&HANDLED, rest)) = bytes.split_first() {
+        return postcard::from_bytes(rest).ok();
+    }
+    let (record, GroupedAlertMore { refused }) = decode_with(bytes)?;
+    let version = bytes.first();
+    let is_held = matches!(version, Some(&(HELD | HELD_UNCERTAIN)));
+    let may_be_believed = matches!(version, Some(&(HELD_UNCERTAIN | UNCERTAIN)));
+    Some((record, HandledAlertMore { refused, is_held, may_be_believed, handling: 0 }))
+}
+
+/// What is owed, and what it says of what people did with each of its alerts, if it says anything.
+fn decode_owed(bytes: &[u8]) -> Option<(OwedRecord<Notification>, Vec<u64>)> {
+    match bytes.split_first() {
+        Some((&HANDLED, rest)) => postcard::from_bytes(rest).ok(),
+        _ => Some((decode(bytes)?, Vec::new())),
     }
 }
 
@@ -263,6 +306,7 @@ fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
             owed: None,
             timer: None,
             is_queued: false,
+            is_behind: false,
             has_news: false,
         },
     }
@@ -271,28 +315,31 @@ fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
 fn add_part(group: &mut Group, key: GroupStateKey, value: &[u8]) -> Option<()> {
     match key {
         GroupStateKey::Alert(_, fingerprint) => {
-            let (record, more): (GroupedAlertRecord<Alert>, GroupedAlertMore) = decode_with(value)?;
+            let (record, more) = decode_alert(value)?;
             let carried =
                 record.carried.map(|(alert, newest)| Carried { alert: Arc::new(alert), newest });
             let grouped = GroupedAlert {
                 latest: Arc::new(record.latest),
                 episode: record.episode,
                 carried,
-                told: record.told,
+                told: record.told.map(|told| Told { handling: more.handling, ..told }),
                 since: record.since,
                 told_at: record.told_at,
                 refused: more.refused,
-                is_held: matches!(value.first(), Some(&(HELD | HELD_UNCERTAIN))),
-                may_be_believed: matches!(value.first(), Some(&(HELD_UNCERTAIN | UNCERTAIN))),
+                is_held: more.is_held,
+                may_be_believed: more.may_be_believed,
                 acknowledged: None,
+                handling: Handling::default(),
             };
             group.alerts.insert(fingerprint, grouped, &group.policy);
         }
         GroupStateKey::Owed(_) => {
-            let record: OwedRecord<Notification> = decode(value)?;
+            let (record, handlings) = decode_owed(value)?;
+            let handlings = handlings.into_iter().chain(std::iter::repeat(0));
+            let told = record.told.into_iter().zip(handlings);
             group.owed = Some(Owed {
                 notification: Arc::new(record.notification),
-                told: record.told,
+                told: told.map(|((id, told), handling)| (id, Told { handling, ..told })).collect(),
                 dropped_count: record.dropped_count,
                 progress: Progress {
                     phase: Phase::Waiting(WallTime::MIN),

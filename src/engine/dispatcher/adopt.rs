@@ -70,7 +70,8 @@ impl Dispatcher {
 
     fn keep_group(&mut self, now: WallTime, slot: usize, mut group: Group) {
         let key = group.key;
-        (group.slot, group.timer, group.is_queued) = (slot, None, false);
+        (group.slot, group.timer) = (slot, None);
+        (group.is_queued, group.is_behind) = (false, false);
         if let Some(owed) = &mut group.owed {
             let notification = Arc::make_mut(&mut owed.notification);
             notification.notifier_index = self.plan.slot(slot).notifier_index;

@@ -84,7 +84,7 @@ impl Dispatcher {
         let keys: Vec<GroupKey> = self.holders.range(of_alert).map(|(_, key)| *key).collect();
         for key in keys {
             let Some(group) = self.groups.get_mut(&key) else { continue };
-            let was_held = group.hush(fingerprint, is_held, mute.acknowledged.clone());
+            let was_held = group.hush(fingerprint, is_held, mute.acknowledged, &mute.handling);
             let is_changed = was_held.is_some_and(|was_held| was_held != is_held);
             if is_changed {
                 self.dirty.insert(GroupStateKey::Alert(key, fingerprint));

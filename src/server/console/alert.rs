@@ -155,7 +155,8 @@ pub(in crate::server) async fn latest(
     };
     let told = super::list::changes(&context, (asked.from, asked.to)).await;
     let all = super::list::together(&context, &told.found.0, super::list::Wanted::All);
-    match all.iter().rfind(|episode| episode.fingerprint == fingerprint) {
+    let of_alert = all.iter().filter(|episode| episode.fingerprint == fingerprint);
+    match of_alert.max_by_key(|episode| (episode.is_firing, episode.starts_at)) {
         Some(episode) => {
             let link = asked.alert_link(&episode.fingerprint, episode.starts_at);
             Redirect::to(&link.to_string()).into_response()

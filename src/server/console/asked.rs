@@ -9,7 +9,7 @@ use super::{super::status::now, link::Link};
 use crate::{
     ask::{Mistake, PERIOD, Parameter, Params, Period, shown_time},
     engine::{
-        text::{one_line, span},
+        text::one_line,
         time::{EventTime, WallTime},
     },
 };
@@ -85,7 +85,7 @@ impl Asked {
         let now = now();
         let period = Period::read(&params, now.as_event(), since)?;
         if period.to.since(period.from) > RANGE_MAX {
-            let message = format!("the range is longer than {}", span(RANGE_MAX));
+            let message = format!("the range is longer than {} days", RANGE_MAX.as_secs() / 86_400);
             return Err(Mistake::bad(message, "narrow the range"));
         }
         let zone_name = params.text("zone").unwrap_or("UTC").to_owned();

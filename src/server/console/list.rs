@@ -1,10 +1,10 @@
 //! Lists of episodes: which ones, in which order, and how a line of one looks.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use super::{
     super::recent::{Known, minutes_of},
-    super::row::{Episode, episodes},
+    super::row::{Episode, episodes, key_of_entry},
     asked::{Asked, When},
     ledger::{Answer, ROWS_MAX, ask, last_rows},
     link::Link,
@@ -149,27 +149,27 @@ impl Wanted<'_> {
     }
 }
 
-/// What fires, and what the ledger remembers beside it, by fingerprint and start. What began before the range and ended
+/// What fires, and what the ledger remembers beside it. What began before the range and ended
 /// in it is there, as its end is a change.
 pub(super) fn together(context: &View, rows: &[Arc<Row>], wanted: Wanted<'_>) -> Vec<Arc<Episode>> {
     let firing = context.status.firing();
-    let firing = firing.iter().filter(|episode| wanted.has(episode)).cloned();
+    let lines = firing.lines.iter().filter(|episode| wanted.has(episode)).cloned();
     if rows.is_empty() {
-        return firing.collect();
+        return lines.collect();
     }
     let rules = Arc::clone(&context.status.read().rules);
-    let is_wanted = |entry: &Entry| wanted.has_entry(entry);
+    // What fires is known better: of ten thousand nothing has to be put together.
+    let fires = |entry: &Entry| Some(firing.has(&key_of_entry(entry)?));
+    let is_wanted = |entry: &Entry| wanted.has_entry(entry) && fires(entry) != Some(true);
     let told = episodes(rows.iter().map(|row| &**row), &rules, is_wanted);
     // What the status does not know does not fire, whatever its last entry says: it was resolved while
     // nothing could be written.
-    let told = told.into_iter().map(|(key, mut episode)| {
+    let told = told.into_values().map(|mut episode| {
         episode.is_firing = false;
         episode.acts = episode.engine_key().and_then(|key| context.status.acts_of(key));
-        (key, Arc::new(episode))
+        Arc::new(episode)
     });
-    let mut all: BTreeMap<(String, EventTime), Arc<Episode>> = told.collect();
-    all.extend(firing.map(|one| ((one.fingerprint.clone(), one.starts_at), one)));
-    all.into_values().collect()
+    lines.chain(told).collect()
 }
 
 /// The order of a list.

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{Extension, http::Uri, response::Response};
+use hashbrown::HashSet;
 
 use super::{
-    super::row::Episode,
+    super::row::{Episode, key_of_entry},
     super::{
         caller::{Caller, Right},
         status::Health,
@@ -17,7 +18,7 @@ use super::{
     frame::{Frame, refuse, show},
     ledger::{ROWS_MAX, Trouble, ask, hour_of, rows},
     link::Link,
-    list::{EpisodeLine, Order, changes},
+    list::{EpisodeLine, changes},
     view::View,
 };
 use crate::{
@@ -25,7 +26,6 @@ use crate::{
     engine::{
         rule::Severity,
         text::{span, thousands},
-        time::EventTime,
     },
 };
 
@@ -93,29 +93,26 @@ pub(in crate::server) async fn page(
     })
     .await;
     let mut counts = Counts::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for row in &told.found.0 {
-        let Some(entry) = row.entry() else { continue };
-        let Some(start) = entry.fact_of("starts_at").and_then(EventTime::parse) else { continue };
+    let mut seen = HashSet::new();
+    for entry in told.found.0.iter().filter_map(|row| row.entry()) {
+        let Some(key) = key_of_entry(entry).filter(|key| seen.insert(*key)) else { continue };
         let severity = entry.fact_of("severity").and_then(Severity::parse).unwrap_or_default();
-        if seen.insert((entry.subject.clone(), start)) {
-            *counts.entry(hour_of(start)).or_default().entry(severity.as_str()).or_default() += 1;
-        }
+        let hour = counts.entry(hour_of(key.starts_at)).or_default();
+        *hour.entry(severity.as_str()).or_default() += 1;
     }
     let mut privileged = Counts::new();
     for access in accesses.found.0.iter().filter_map(|row| row.access()) {
         let count = privileged.entry(hour_of(access.at)).or_default().entry("bar").or_default();
         *count += access.count();
     }
-    let mut episodes = context.status.firing().to_vec();
-    episodes.sort_by_cached_key(|episode| Order::Severity.place(episode));
+    let episodes = context.status.firing().lines;
     let alerts: Vec<EpisodeLine> = episodes
         .iter()
         .take(ALERTS_SHOWN)
         .map(|episode| EpisodeLine::new(&asked, episode))
         .collect();
     let mut by_severity: BTreeMap<Severity, usize> = BTreeMap::new();
-    for episode in &episodes {
+    for episode in episodes.iter() {
         *by_severity.entry(episode.severity).or_default() += 1;
     }
     let mut troubles = told.troubles;

@@ -5,6 +5,7 @@
 //! - Nobody is told that an alert fires while a silence that was answered hides it.
 //! - An alert that somebody has taken is not repeated until it is graver.
 //! - A machine never hears of an end whose beginning it was not told.
+//! - A message that can be edited shows in the end what people did; nobody is told anything new by that, or it by nobody else.
 //! - In the end, when no silence runs and no fault is left, whatever fires was told to everybody.
 //!
 //! It drives the engine's own coordinator, with alerts that no rule makes: what rules find is for the rest of the simulator.
@@ -25,8 +26,8 @@ use tripline::{
         alert::{Alert, AlertState, Fingerprint},
         coordinator::{Coordinator, CoordinatorSettings, Effect, Input},
         dispatch::{
-            Audience, DispatchPlan, GroupBy, Grouping, Matcher, Notification, NotifierPlan,
-            NotifyReason, Outcome, OutcomeReason, ReceiverPlan, Route,
+            Audience, DispatchPlan, GroupBy, Grouping, HANDLING, Matcher, Notification,
+            NotifierPlan, NotifyReason, Outcome, OutcomeReason, Receipt, ReceiverPlan, Route,
         },
         rule::Severity,
         state::{StateEntry, StateTable},
@@ -57,7 +58,7 @@ const REST_MAX: i64 = 86_400 * SECOND;
 
 const USERS: [&str; 3] = ["eve", "bob", "tom"];
 const PEOPLE: [&str; 2] = ["ann", "kim"];
-const RECEIVERS: [&str; 2] = ["chat", "pages"];
+const RECEIVERS: [&str; 3] = ["chat", "pages", "slack"];
 
 /// How keys of groups begin under which stands what is owed.
 const OWED: u8 = b'o';
@@ -95,6 +96,9 @@ struct Shop {
     /// Of which each receiver may have been told that they fire: an attempt that said so was begun, or may have
     /// been just before the process died.
     handed_out: BTreeSet<(String, Fingerprint)>,
+    /// What the message in Slack shows of what people did with each alert.
+    shown: BTreeMap<Fingerprint, BTreeMap<String, String>>,
+    edits: usize,
 }
 
 fn plan() -> DispatchPlan {
@@ -118,10 +122,11 @@ fn plan() -> DispatchPlan {
     };
     let to = |receiver_index| Route { receiver_index, continue_matching: true, ..Route::default() };
     DispatchPlan {
-        route: Route { routes: vec![to(0), to(1)], ..Route::default() },
+        route: Route { routes: vec![to(0), to(1), to(2)], ..Route::default() },
         receivers: vec![
             receiver("chat", Audience::People, 600),
             receiver("pages", Audience::Machine, 600),
+            receiver("slack", Audience::Editable, 600),
         ],
         ..DispatchPlan::default()
     }
@@ -156,6 +161,8 @@ impl Shop {
             ended: BTreeSet::new(),
             told: BTreeMap::new(),
             handed_out: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            edits: 0,
         }
     }
 
@@ -186,6 +193,7 @@ impl Shop {
     fn attempt(&mut self, notification: Arc<Notification>) {
         narrate(|| format!("{} attempt: {}", self.wall(), shown(&notification)));
         self.check_attempt(&notification);
+        self.edits += usize::from(notification.reason == NotifyReason::Handled);
         let firing = notification.alerts.iter().filter(|one| one.state == AlertState::Firing);
         for alert in firing {
             self.handed_out.insert((notification.receiver.clone(), alert.fingerprint));
@@ -365,7 +373,7 @@ impl Shop {
         let (_, notification) = self.flights.remove(at);
         let outcome = if self.rng.chance(70) {
             self.take(&notification);
-            Outcome::Delivered { receipt: None }
+            delivered(&notification)
         } else {
             let reason = OutcomeReason::ServerError;
             Outcome::Retry { reason, detail: "fault".to_owned(), after: None }
@@ -381,7 +389,15 @@ impl Shop {
                 let may_know = self.handed_out.contains(&key);
                 assert!(may_know, "an end without a beginning: {notification:?}");
             }
-            self.told.insert(key, alert.state);
+            if notification.receiver == "slack" {
+                let said = alert.annotations.iter();
+                let said = said.filter(|(name, _)| HANDLING.contains(&name.as_str()));
+                let said = said.map(|(name, value)| (name.clone(), value.clone())).collect();
+                self.shown.insert(alert.fingerprint, said);
+            }
+            if notification.reason != NotifyReason::Handled {
+                self.told.insert(key, alert.state);
+            }
         }
     }
 
@@ -493,6 +509,15 @@ impl Shop {
     }
 
     fn check_attempt(&self, notification: &Notification) {
+        if notification.reason == NotifyReason::Handled {
+            assert_eq!(notification.receiver, "slack", "who has no message to edit hears nothing");
+            assert!(notification.receipt.is_some(), "there is no message: {notification:?}");
+            for alert in notification.alerts.iter().filter(|one| one.state == AlertState::Firing) {
+                let told = self.told.get(&("slack".to_owned(), alert.fingerprint));
+                assert_eq!(told, Some(&AlertState::Firing), "{alert:?} was not told before");
+            }
+            return;
+        }
         for alert in notification.alerts.iter().filter(|one| one.state == AlertState::Firing) {
             assert!(!self.is_hidden(alert), "{alert:?} is told: {notification:?}");
         }
@@ -512,6 +537,16 @@ impl Shop {
         }
     }
 
+    /// The message in Slack shows what people did, as long as the alert fires.
+    fn shows_what_people_did(&self, alert: &Alert) {
+        let handling =
+            self.coordinator.member().dispatcher().acts().mute(alert.fingerprint).handling;
+        let expected =
+            handling.annotations().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let shown = self.shown.get(&alert.fingerprint).cloned().unwrap_or_default();
+        assert_eq!(shown, expected.collect(), "of {alert:?}");
+    }
+
     /// No more faults, and time for everything.
     fn settle(&mut self) {
         self.is_disk_down = false;
@@ -521,7 +556,7 @@ impl Shop {
             self.turn();
             for (_, flight) in std::mem::take(&mut self.flights) {
                 self.take(&flight);
-                let outcome = Outcome::Delivered { receipt: None };
+                let outcome = delivered(&flight);
                 self.tell(Input::Outcome { notification: flight, outcome });
             }
             self.now += 30 * SECOND;
@@ -536,6 +571,7 @@ impl Shop {
             for receiver in RECEIVERS {
                 let told = self.told.get(&(receiver.to_owned(), alert.fingerprint));
                 if alert.state == AlertState::Firing {
+                    self.shows_what_people_did(alert);
                     assert_eq!(told, Some(&AlertState::Firing), "{receiver} knows of {alert:?}");
                 } else {
                     assert_ne!(told, Some(&AlertState::Firing), "{receiver} believes in {alert:?}");
@@ -545,13 +581,20 @@ impl Shop {
     }
 }
 
+/// Slack says where the message is.
+fn delivered(notification: &Notification) -> Outcome {
+    let values = BTreeMap::from([("ts".to_owned(), "1".to_owned())]);
+    let receipt = (notification.receiver == "slack").then_some(Receipt { values });
+    Outcome::Delivered { receipt }
+}
+
 #[test]
 fn what_people_did_is_there_after_any_crash_and_decides_what_is_told() {
     let (from, seeds) = match number("SIM_SEED") {
         Some(seed) => (seed, 1),
         None => (number("SIM_FROM").unwrap_or(0), number("SIM_SEEDS").unwrap_or(SEEDS)),
     };
-    let (mut answered, mut hidden) = (0, 0);
+    let (mut answered, mut hidden, mut edits) = (0, 0, 0);
     for seed in from..from + seeds {
         let mut shop = Shop::new(seed);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -566,8 +609,10 @@ fn what_people_did_is_there_after_any_crash_and_decides_what_is_told() {
         }
         answered += shop.sent.values().filter(|sent| sent.is_answered).count();
         let acts = shop.coordinator.member().dispatcher().acts();
+        edits += shop.edits;
         hidden += acts.silences().map(|silence| silence.hidden_count).sum::<u64>();
     }
     // Not all of this may have happened to nobody.
     assert!(answered > 20 && hidden > 5, "{answered} acts answered, {hidden} alerts hidden");
+    assert!(edits > 20, "{edits} edits");
 }
