@@ -67,7 +67,7 @@ pub fn bounded_lines(text: &str, bytes_max: usize) -> String {
 fn is_plain(text: &str, bytes_max: usize) -> bool {
     let is_short = text.len() + '…'.len_utf8() <= bytes_max;
     // Without a branch in the loop the compiler makes this a few vector instructions.
-    is_short && text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte < 0x7f))
+    is_short && text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
 }
 
 /// Cuts a text to so many characters, at a line break if there is one in its last quarter.
