@@ -110,10 +110,9 @@ fn click(tripline: &Tripline, secret: &str, payload: &Value) -> (u16, String) {
     })
 }
 
-#[test]
-fn a_click_on_a_button_is_an_act_and_answered_to_whoever_clicked_alone() {
-    let (hook, elsewhere) = (Hook::started(), Hook::started());
-    // A source that nobody answers, and an alert that always fires.
+/// A process whose alert always fires, from a source that nobody answers, and which tells a channel of Slack: with
+/// buttons that anna may press. And its configuration without these.
+fn with_buttons(hook: &Hook) -> (Tripline, String) {
     let config = format!(
         "sources: [{{kafka: {{brokers: ['127.0.0.1:1'], topics: [t], group: t}}}}]
 receivers:
@@ -132,6 +131,13 @@ heartbeat: {{receiver: slack}}
     tripline.write("bot-token", hook::SLACK_TOKEN);
     tripline.write("signing", "the-signing-secret\n");
     tripline.start();
+    (tripline, config)
+}
+
+#[test]
+fn a_click_on_a_button_is_an_act_and_answered_to_whoever_clicked_alone() {
+    let (hook, elsewhere) = (Hook::started(), Hook::started());
+    let (mut tripline, config) = with_buttons(&hook);
     let message = eventually("the alert is posted", || hook.requests(POST).pop()).body;
     let blocks = message["blocks"].as_array().unwrap();
     let row = blocks.iter().find(|block| block["type"] == "actions").expect("there are buttons");
