@@ -83,6 +83,11 @@ const PARTS: [&str; 7] = [
     "permissions",
 ];
 
+/// As the product has it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let kept = std::env::var_os("TRIPLINE_BENCH_DIRECTORY").map(PathBuf::from);
     let part = std::env::var("TRIPLINE_BENCH_PART").ok();

@@ -17,6 +17,11 @@ mod engine;
 mod rules;
 mod workloads;
 
+/// As the product has it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     engine::run();
 }
