@@ -203,9 +203,9 @@ def with_people(server, binary, paths, write, events, people):
             loaded.append(server.ask(paths[turn % len(paths)], connection)[0])
             time.sleep(1)
 
-    threads = [threading.Thread(target=click, args=(number,), daemon=True) for number in range(people)]
-    for thread in threads:
-        thread.start()
+    clickers = [threading.Thread(target=click, args=(number,), daemon=True) for number in range(people)]
+    for clicker in clickers:
+        clicker.start()
     before = server.json("/api/v1/alerts?limit=1")["total"]
     began, cpu, threads, own = time.time(), server.cpu(), server.threads(), time.process_time()
     subprocess.run([binary, "generate", "--count", str(events), "--seed", str(events + people)],
@@ -217,8 +217,8 @@ def with_people(server, binary, paths, write, events, people):
     most = sorted(threads.items(), key=lambda one: -one[1])
     shares = ", ".join(f"{name} {used:.2f}" for name, used in most if used >= 0.01)
     is_over.set()
-    for thread in threads:
-        thread.join()
+    for clicker in clickers:
+        clicker.join()
     print(f"{people} people clicking ({len(loaded)} pages): {events} events and an alert behind them in {took:.2f} s, "
           f"{used:.2f} s of CPU ({shares}); the client used {own:.2f} s", flush=True)
 
