@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{ask::coverage, engine::text::thousands};
 
-/// Hours of the table: 500, the latest.
-const HOURS_SHOWN: usize = 500;
+/// Hours of the table: 360, the latest.
+const HOURS_SHOWN: usize = 360;
 
 /// Hours of one strip: 14 days.
 const STRIP_HOURS: i64 = 14 * 24;

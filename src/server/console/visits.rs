@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Visits of a page: 300, those of administrators first.
-const VISITS_SHOWN: usize = 300;
+/// Visits of a page: 250, those of administrators first.
+const VISITS_SHOWN: usize = 250;
 
 /// Accesses of one visit: 2,000.
 const ROWS_SHOWN: usize = 2_000;
