@@ -103,17 +103,31 @@ impl Bits {
         any
     }
 
+    /// Whether there is room for any number.
+    pub(super) const fn has_room(&self) -> bool {
+        !self.words.is_empty()
+    }
+
     /// The numbers in the set, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
-        self.words.iter().enumerate().flat_map(|(index, word)| {
-            let mut word = *word;
-            std::iter::from_fn(move || {
-                let bit = word.trailing_zeros() as usize;
-                word &= word.wrapping_sub(1);
-                (bit < 64).then_some(index * 64 + bit)
-            })
-        })
+        numbers(self.words.iter().copied())
     }
+
+    /// The numbers in both sets, ascending.
+    pub(super) fn iter_both(&self, other: &Bits) -> impl Iterator<Item = usize> {
+        numbers(self.words.iter().zip(&other.words).map(|(word, other)| word & other))
+    }
+}
+
+/// The numbers of the bits of these words, ascending.
+fn numbers(words: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+    words.enumerate().flat_map(|(index, mut word)| {
+        std::iter::from_fn(move || {
+            let bit = word.trailing_zeros() as usize;
+            word &= word.wrapping_sub(1);
+            (bit < 64).then_some(index * 64 + bit)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -132,6 +146,8 @@ mod tests {
         other.set(65, true);
         assert!(bits.keep(&other));
         assert_eq!(bits.iter().collect::<Vec<_>>(), [64]);
+        assert_eq!(Bits::all(130).iter_both(&other).collect::<Vec<_>>(), [64, 65]);
+        assert!(Bits::none(1).has_room() && !Bits::default().has_room());
         assert!(bits.meets(&other) && bits.has_any() && !Bits::none(130).has_any());
         assert!(!bits.meets(&Bits::none(130)));
         assert!(!bits.keep(&Bits::none(130)));

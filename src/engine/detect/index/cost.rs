@@ -1,6 +1,9 @@
 //! What it costs to know the value of a field.
 
-use crate::engine::event::derived::{UNSEEN, is_derived};
+use crate::engine::event::{
+    derived::{UNSEEN, is_derived},
+    well_known,
+};
 
 /// How dear a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,4 +28,13 @@ pub(super) fn cost_of(path: &str) -> Cost {
         _ if is_derived(path) => Cost::TooMuch,
         _ => Cost::Nothing,
     }
+}
+
+/// Fields that are always decoded, and that few events have.
+const SELDOM: [&str; 3] =
+    ["impersonatedUser.username", "cluster", "annotations.audit.k8s.io/truncated"];
+
+/// Whether nearly every event has the field with this path.
+pub(super) fn is_usual(path: &str) -> bool {
+    cost_of(path) == Cost::Little || well_known::PATHS.contains(&path) && !SELDOM.contains(&path)
 }

@@ -28,16 +28,20 @@ use crate::engine::{
     rule::{Expression, Rule, RuleIndex, RuleSet},
 };
 use alternative::Alternative;
-use cost::Cost;
+use cost::{Cost, is_usual};
 use endless::Endless;
 use field::FieldIndex;
-use needs::{Needs, Present};
-use together::Together;
+use needs::Needs;
+use together::{About, Together};
 use uses::Uses;
 
-/// Cheap fields that are looked up by themselves at most, beside those with few values: 12. More would cost every event
-/// more than they save.
-const FIELDS_INDEXED_MAX: usize = 12;
+/// Fields that nearly every event has and that are looked up by themselves at most: 12. More would cost every event more
+/// than they save.
+const USUAL_FIELDS_MAX: usize = 12;
+
+/// Fields that few events have and that are looked up at most: 60. Only events are asked for them of which something is
+/// left when it is known which fields they have.
+const UNUSUAL_FIELDS_MAX: usize = 60;
 
 /// What serving a rule is worth beside serving one that is served once more: 3 times.
 const SERVED_LESS: u64 = 3;
@@ -56,19 +60,19 @@ pub(super) struct Index {
     every_stage: Bits,
     /// What sees requests that never ended.
     unfinished: Bits,
-    /// Fields with few values, which are looked up at once.
-    together: Together,
-    /// Other fields whose values cost little to know.
-    cheap: Vec<FieldIndex>,
+    /// Fields about what is asked for, which are looked up at once.
+    kind: Together,
+    /// Those about who asks.
+    caller: Together,
+    /// Other fields that nearly every event has, and whose values cost little to know.
+    usual: Vec<FieldIndex>,
     /// For each alternative, the fields without which, or with which, it cannot hold: most fields of
     /// bodies and annotations are absent from most events.
-    needs: Vec<Needs>,
-    /// Fields whose values are worth knowing only for what is still left.
-    dear: Vec<FieldIndex>,
+    needs: Needs,
+    rest: Rest,
     derivations: Derivations,
     /// The conditions of the alternatives, by number.
     conditions: Vec<Expression>,
-    present: Present,
     endless: Endless,
 }
 
@@ -84,24 +88,28 @@ impl Index {
         let known = Uses::of(rules, &alternatives)
             .into_iter()
             .filter_map(|uses| FieldIndex::new(rules, &alternatives, &uses));
-        let (cheap, dear) = known.partition(|index| index.cost < Cost::Much);
-        let mut cheap = choose(cheap, |field| together::has_few(&rules.fields, field), count);
-        let looked_up: Vec<_> = cheap.iter().map(|index| index.field).collect();
-        let together = Together::of(&rules.fields, &mut cheap, count);
-        let needs = alternatives.iter().map(|one| Needs::of(rules, one, &looked_up)).collect();
+        let (cheap, dear): (Vec<_>, Vec<_>) = known.partition(|index| index.cost < Cost::Much);
+        let (usual, unusual): (Vec<_>, Vec<_>) =
+            cheap.into_iter().partition(|index| is_usual(rules.fields.path(index.field)));
+        let is_alone = |index: &FieldIndex| About::of(&rules.fields, index).is_none();
+        let mut usual = choose(usual, is_alone, USUAL_FIELDS_MAX, count);
+        let looked_up: Vec<_> = usual.iter().map(|index| index.field).collect();
+        let kind = Together::of(About::Kind, &rules.fields, &mut usual, count);
+        let caller = Together::of(About::Caller, &rules.fields, &mut usual, count);
+        let mut rest = choose(unusual, |_| true, UNUSUAL_FIELDS_MAX, count);
+        rest.extend(dear);
+        let needs = Needs::new(rules, &alternatives, &looked_up);
         Index {
             rules: alternatives.iter().map(|one| one.rule).collect(),
             all: Bits::all(count),
             every_stage,
             unfinished,
-            together,
-            cheap,
+            kind,
+            caller,
+            usual,
             needs,
-            dear,
+            rest: Rest::new(rest, count),
             derivations: Derivations::new(rules),
-            present: Present::new(
-                &rules.fields.paths().iter().map(|path| Parts::of(path)).collect::<Vec<_>>(),
-            ),
             endless: Endless::default(),
             conditions: alternatives.into_iter().map(|one| one.condition.into_owned()).collect(),
         }
@@ -118,7 +126,8 @@ impl Index {
                 }
             }
         }
-        self.together.forget();
+        self.kind.forget();
+        self.caller.forget();
     }
 
     /// The alternatives that the event can satisfy, whatever is in the parts that were passed over, into
@@ -142,23 +151,24 @@ impl Index {
             candidates.copy_from(all);
             return true;
         }
-        let Index { together, cheap, needs, dear, present, conditions, derivations, .. } = self;
+        let Index { kind, caller, usual, needs, rest, conditions, derivations, .. } = self;
         let mut look = Look { rules, conditions, derivations, looked, passed, fold };
         // Nothing of these is in parts that may be passed over.
-        if looked.is_none() && !together.keep(&mut look, event, all, candidates) {
-            return false;
-        }
-        if !look.keep(cheap, event, candidates) {
-            return false;
-        }
-        if looked != Some(passed) {
-            present.see(event, passed);
-            if !candidates.retain(|number| needs.get(number).is_none_or(|one| one.met_by(present)))
+        if looked.is_none() {
+            candidates.copy_from(all);
+            if !kind.keep(&mut look, event, all, candidates)
+                || !caller.keep(&mut look, event, &self.all, candidates)
             {
                 return false;
             }
         }
-        look.keep(dear, event, candidates)
+        if !look.keep(usual, event, candidates) {
+            return false;
+        }
+        if looked != Some(passed) && !needs.keep(event, passed, candidates) {
+            return false;
+        }
+        rest.keep(&mut look, event, candidates)
     }
 
     /// Whether some rule may hold for a request like this one, should it never end. `false` for all events of one
@@ -181,6 +191,40 @@ impl Index {
             let rule = *self.rules.get(number)?;
             (last.replace(rule) != Some(rule)).then_some(rule)
         })
+    }
+}
+
+/// Fields that few events have, and behind them those whose values are dear: for what is still left.
+#[derive(Debug)]
+struct Rest {
+    fields: Vec<FieldIndex>,
+    /// For each alternative, the fields that may rule it out, one bit each.
+    deciding: Vec<u64>,
+}
+
+impl Rest {
+    /// Of these fields, of which the first 64 are looked at.
+    fn new(fields: Vec<FieldIndex>, count: usize) -> Rest {
+        let bits = |number: usize| {
+            let deciding = fields.iter().take(64).map(|index| index.decides.has(number));
+            deciding.zip(0..).fold(0, |all, (decides, bit)| all | u64::from(decides) << bit)
+        };
+        Rest { deciding: (0..count).map(bits).collect(), fields }
+    }
+
+    /// Keeps what the values of the fields that matter to it do not rule out. False: nothing.
+    fn keep(&mut self, look: &mut Look<'_>, event: &mut Event<'_>, candidates: &mut Bits) -> bool {
+        let deciding = |number| self.deciding.get(number).copied().unwrap_or(0);
+        let mut left = candidates.iter().fold(0, |all, number| all | deciding(number));
+        while left != 0 {
+            let at = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let field = self.fields.get_mut(at..=at).unwrap_or_default();
+            if !look.keep(field, event, candidates) {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -222,15 +266,17 @@ impl Look<'_> {
 /// A rule wants to be ruled out by one field at least, better by several, since no field rules it out of
 /// every event. So in each step the field that does most for the rules served least is taken. One that is
 /// behind the others costs little: of most events nothing is left by then.
+/// `most` of those that are looked up by themselves are taken.
 fn choose(
     mut known: Vec<FieldIndex>,
-    has_few: impl Fn(&FieldIndex) -> bool,
+    is_alone: impl Fn(&FieldIndex) -> bool,
+    most: usize,
     count: usize,
 ) -> Vec<FieldIndex> {
     let mut ruled_out: Vec<Bits> = known.iter().map(|index| index.often_ruled_out(count)).collect();
     let mut served = vec![0_u32; count];
     let mut chosen = Vec::new();
-    while chosen.iter().filter(|index| !has_few(index)).count() < FIELDS_INDEXED_MAX {
+    while chosen.iter().filter(|index| is_alone(index)).count() < most {
         let gain = |bits: &Bits| -> u64 {
             bits.iter()
                 .map(|number| {

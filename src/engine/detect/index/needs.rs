@@ -7,7 +7,7 @@ use super::{
 };
 use crate::engine::{
     detect::{bits::Bits, fold::Fold},
-    event::{Event, FieldId, Parts},
+    event::{Event, FieldId, FieldTable, Parts},
     rule::{Predicate, RuleSet},
 };
 
@@ -15,9 +15,73 @@ use crate::engine::{
 /// looked at for every event.
 const FIELDS_TOGETHER_MAX: usize = 256;
 
-/// What one alternative needs of an event, whatever the values.
-#[derive(Debug, Default)]
+/// What all alternatives need of an event, whatever the values.
+#[derive(Debug)]
 pub(super) struct Needs {
+    each: Vec<NeedsOfOne>,
+    /// Alternatives that need none of `firsts`.
+    without_first: Bits,
+    /// The fields that are the first that some alternative needs.
+    firsts: Bits,
+    /// For each field, the alternatives for which it is the first one.
+    by_first: Vec<Bits>,
+    present: Present,
+    /// What is left by the first fields alone.
+    left: Bits,
+}
+
+impl Needs {
+    /// What each alternative needs. Of fields that are looked up anyway nothing is said twice.
+    pub(super) fn new(
+        rules: &RuleSet,
+        alternatives: &[Alternative<'_>],
+        looked_up: &[FieldId],
+    ) -> Needs {
+        let each: Vec<NeedsOfOne> =
+            alternatives.iter().map(|one| NeedsOfOne::new(rules, one, looked_up)).collect();
+        let (count, fields) = (alternatives.len(), rules.fields.len());
+        let mut needs = Needs {
+            without_first: Bits::none(count),
+            firsts: Bits::none(fields),
+            by_first: vec![Bits::default(); fields],
+            present: Present::new(&rules.fields),
+            left: Bits::default(),
+            each: Vec::new(),
+        };
+        for (number, one) in each.iter().enumerate() {
+            let first = one.first.and_then(|field| needs.by_first.get_mut(field.index()));
+            needs.without_first.set(number, first.is_none());
+            let (Some(first), Some(field)) = (first, one.first) else { continue };
+            if !first.has_room() {
+                *first = Bits::none(count);
+            }
+            first.set(number, true);
+            needs.firsts.set(field.index(), true);
+        }
+        needs.each = each;
+        needs
+    }
+
+    /// Keeps what has all that it needs, or may have it in parts that were passed over. False: nothing. Cost: some words
+    /// for each field that is the first of some alternative and that the event has, and some for each alternative
+    /// that is left by these.
+    pub(super) fn keep(&mut self, event: &Event<'_>, passed: Parts, candidates: &mut Bits) -> bool {
+        let Needs { each, without_first, firsts, by_first, present, left } = self;
+        present.see(event, passed);
+        left.copy_from(without_first);
+        for field in present.may_have.iter_both(firsts) {
+            by_first.get(field).into_iter().for_each(|first| left.add(first));
+        }
+        candidates.keep(left)
+            && candidates.retain(|number| each.get(number).is_none_or(|one| one.met_by(present)))
+    }
+}
+
+/// What one alternative needs of an event, whatever the values.
+#[derive(Debug)]
+struct NeedsOfOne {
+    /// One of `present`, of which most events have none.
+    first: Option<FieldId>,
     /// It cannot hold without any of these fields, by number.
     present: Bits,
     /// It cannot hold with any of these.
@@ -29,7 +93,7 @@ pub(super) struct Needs {
 
 /// Which fields an event has.
 #[derive(Debug)]
-pub(super) struct Present {
+struct Present {
     /// For each part, the fields that come from it.
     from: Vec<(Parts, Bits)>,
     has: Bits,
@@ -38,8 +102,9 @@ pub(super) struct Present {
 }
 
 impl Present {
-    /// Of no event yet. `parts`: from which parts each field comes.
-    pub(super) fn new(parts: &[Parts]) -> Present {
+    /// Of no event yet.
+    fn new(table: &FieldTable) -> Present {
+        let parts: Vec<Parts> = table.paths().iter().map(|path| Parts::of(path)).collect();
         let from = |part: Parts| {
             let mut fields = Bits::none(parts.len());
             for (number, of) in parts.iter().enumerate() {
@@ -55,7 +120,7 @@ impl Present {
     }
 
     /// Looks at an event. Cost: a bit for each field.
-    pub(super) fn see(&mut self, event: &Event<'_>, passed: Parts) {
+    fn see(&mut self, event: &Event<'_>, passed: Parts) {
         self.has.copy_from_words(event.present());
         self.may_have.copy_from(&self.has);
         for (_, fields) in self.from.iter().filter(|(part, _)| part.meets(passed)) {
@@ -64,9 +129,8 @@ impl Present {
     }
 }
 
-impl Needs {
-    /// What it needs. Of fields that are looked up anyway nothing is said twice.
-    pub(super) fn of(rules: &RuleSet, one: &Alternative<'_>, looked_up: &[FieldId]) -> Needs {
+impl NeedsOfOne {
+    fn new(rules: &RuleSet, one: &Alternative<'_>, looked_up: &[FieldId]) -> NeedsOfOne {
         let mut fields: Vec<FieldId> = Vec::new();
         one.condition.for_each_predicate(&mut |id| {
             let field = rules.predicates.get(id.0 as usize).map(|predicate| predicate.field);
@@ -83,9 +147,12 @@ impl Needs {
             possible(rules, &one.condition, &mut known, &mut fold) == Some(false)
         };
         let none = Bits::none(rules.fields.len());
-        let mut needs = Needs { present: none.clone(), absent: none.clone(), one_of: None };
+        let mut needs =
+            NeedsOfOne { first: None, present: none.clone(), absent: none.clone(), one_of: None };
         for field in fields.iter().filter(|field| !looked_up.contains(field)) {
             if cannot_hold(&[*field], Class::Absent) {
+                // Those that nearly every event has come first in the table.
+                needs.first = Some(*field);
                 needs.present.set(field.index(), true);
             }
             if cannot_hold(&[*field], Class::Present) {
@@ -114,7 +181,7 @@ impl Needs {
 
     /// Whether an event has what is needed, or may have it in parts that were passed over.
     #[inline]
-    pub(super) fn met_by(&self, event: &Present) -> bool {
+    fn met_by(&self, event: &Present) -> bool {
         event.may_have.has_all(&self.present)
             && !event.has.meets(&self.absent)
             && self.one_of.as_ref().is_none_or(|one_of| event.may_have.meets(one_of))

@@ -1,5 +1,6 @@
-//! What fields with few values say of the rules together: verb, resource, status and the like come in some
-//! hundreds of combinations, so that most events need one look-up for all of them.
+//! What some fields say of the rules together, remembered: verb, resource, status and the like come in some hundreds
+//! of combinations, and who asks, with which groups and which client, in some hundreds more. So most events need one
+//! look-up for each of the two.
 //!
 //! Nothing but time depends on it.
 
@@ -14,8 +15,8 @@ use crate::engine::{
     value::Value,
 };
 
-/// Fields with few values.
-const FEW: [FieldId; 8] = [
+/// What is asked for, and how it ended.
+const KIND: [FieldId; 8] = [
     well_known::STAGE,
     well_known::VERB,
     well_known::RESOURCE,
@@ -26,11 +27,23 @@ const FEW: [FieldId; 8] = [
     well_known::LEVEL,
 ];
 
+/// Who asks, and with what.
+const CALLER: [FieldId; 4] = [
+    well_known::USERNAME,
+    well_known::GROUPS,
+    well_known::IMPERSONATED_USERNAME,
+    well_known::USER_AGENT,
+];
+
 /// What `outcome` is derived from.
 const OF_OUTCOME: [FieldId; 2] = [well_known::RESPONSE_CODE, well_known::DECISION];
 
-/// Bytes of a combination that is remembered at most: 256.
-const KEY_BYTES_MAX: usize = 256;
+/// What `actor.kind` is derived from, where there is a name: without one it depends on the status.
+const OF_ACTOR_KIND: [FieldId; 3] =
+    [well_known::USERNAME, well_known::GROUPS, well_known::IMPERSONATED_USERNAME];
+
+/// Bytes of a combination that is remembered at most: 512.
+const KEY_BYTES_MAX: usize = 512;
 
 /// Combinations that are remembered at most: 4,096, and with many rules fewer: see [`BYTES_MAX`]. With another one
 /// all are forgotten.
@@ -42,15 +55,41 @@ const BYTES_MAX: usize = 1 << 20;
 /// Places for combinations that came once: 1,024, each for the latest of those that share it.
 const ONCE: usize = 1_024;
 
-/// Whether a field has few values.
-pub(super) fn has_few(table: &FieldTable, index: &FieldIndex) -> bool {
-    let is_outcome = table.get("outcome") == Some(index.field);
-    index.parts == Parts::NONE && (is_outcome || FEW.contains(&index.field))
+/// What fields are about whose values come in few combinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// What is asked for, and how it ended.
+    Kind,
+    /// Who asks, and with what.
+    Caller,
 }
 
-/// Fields with few values, and what they said together before.
-#[derive(Debug, Default)]
+impl About {
+    /// Of an indexed field; `None` if it is about neither.
+    pub(super) fn of(table: &FieldTable, index: &FieldIndex) -> Option<About> {
+        if index.parts != Parts::NONE {
+            return None;
+        }
+        match table.path(index.field) {
+            "outcome" => Some(About::Kind),
+            "actor.kind" => Some(About::Caller),
+            _ if KIND.contains(&index.field) => Some(About::Kind),
+            _ => CALLER.contains(&index.field).then_some(About::Caller),
+        }
+    }
+
+    const fn key_fields(self) -> &'static [FieldId] {
+        match self {
+            About::Kind => &KIND,
+            About::Caller => &CALLER,
+        }
+    }
+}
+
+/// Fields about one thing, and what they said together before.
+#[derive(Debug)]
 pub(super) struct Together {
+    about: About,
     /// In the order in which they are looked at.
     fields: Vec<FieldIndex>,
     /// Fields of the event by which a combination is known.
@@ -63,26 +102,36 @@ pub(super) struct Together {
     known: HashTable<(Box<[u8]>, Bits)>,
     /// Of the event that was looked at last.
     key: Vec<u8>,
+    fresh: Bits,
 }
 
 impl Together {
-    /// Takes the fields with few values out of those that were chosen, for `count` alternatives.
-    pub(super) fn of(table: &FieldTable, fields: &mut Vec<FieldIndex>, count: usize) -> Together {
-        let outcome = table.get("outcome");
-        let fields: Vec<FieldIndex> =
-            fields.extract_if(.., |index| has_few(table, index)).collect();
+    /// Takes the fields that are about this out of those that were chosen, for `count` alternatives.
+    pub(super) fn of(
+        about: About,
+        table: &FieldTable,
+        fields: &mut Vec<FieldIndex>,
+        count: usize,
+    ) -> Together {
+        let is_it = |index: &mut FieldIndex| About::of(table, index) == Some(about);
+        let fields: Vec<FieldIndex> = fields.extract_if(.., is_it).collect();
         let is_needed = |field: &FieldId| {
-            let needs = |index: &FieldIndex| {
-                index.field == *field || Some(index.field) == outcome && OF_OUTCOME.contains(field)
-            };
-            fields.iter().any(needs)
+            fields.iter().any(|index| match table.path(index.field) {
+                "outcome" => OF_OUTCOME.contains(field),
+                "actor.kind" => OF_ACTOR_KIND.contains(field),
+                _ => index.field == *field,
+            })
         };
         Together {
-            key_fields: FEW.into_iter().filter(is_needed).collect(),
+            about,
+            key_fields: about.key_fields().iter().copied().filter(is_needed).collect(),
             fields,
             known_max: (BYTES_MAX / (count / 8 + 1)).clamp(64, KNOWN_MAX),
+            hasher: DefaultHashBuilder::default(),
             once: vec![0; ONCE],
-            ..Together::default()
+            known: HashTable::new(),
+            key: Vec::new(),
+            fresh: Bits::default(),
         }
     }
 
@@ -91,7 +140,8 @@ impl Together {
         self.known.clear();
     }
 
-    /// What is left of `all` for an event, into `candidates`. False: nothing.
+    /// Keeps of `candidates`, which are some of `all`, what the event's combination does not rule out. `all` is the
+    /// same for all events of one stage, and of all stages unless this is about the kind. False: nothing.
     #[inline]
     pub(super) fn keep(
         &mut self,
@@ -100,46 +150,59 @@ impl Together {
         all: &Bits,
         candidates: &mut Bits,
     ) -> bool {
+        if self.fields.is_empty() {
+            return candidates.has_any();
+        }
         if !self.write_key(event) {
-            candidates.copy_from(all);
             return look.keep(&mut self.fields, event, candidates);
         }
         let hash = self.hasher.hash_one(self.key.as_slice());
         if let Some((_, left)) = self.known.find(hash, |(known, _)| **known == *self.key) {
-            candidates.copy_from(left);
-            return candidates.has_any();
+            return candidates.keep(left);
         }
-        candidates.copy_from(all);
-        let is_left = look.keep(&mut self.fields, event, candidates);
         let place = usize::try_from(hash).unwrap_or(0) % ONCE;
-        if self.once.get_mut(place).is_some_and(|once| std::mem::replace(once, hash) == hash) {
-            if self.known.len() >= self.known_max {
-                self.known.clear();
-            }
-            let known = (self.key.as_slice().into(), candidates.clone());
-            let hasher = &self.hasher;
-            self.known.insert_unique(hash, known, |(key, _)| hasher.hash_one(&**key));
+        if self.once.get_mut(place).is_none_or(|once| std::mem::replace(once, hash) != hash) {
+            return look.keep(&mut self.fields, event, candidates);
         }
-        is_left
+        self.fresh.copy_from(all);
+        look.keep(&mut self.fields, event, &mut self.fresh);
+        if self.known.len() >= self.known_max {
+            self.known.clear();
+        }
+        let known = (self.key.as_slice().into(), self.fresh.clone());
+        let hasher = &self.hasher;
+        self.known.insert_unique(hash, known, |(key, _)| hasher.hash_one(&**key));
+        candidates.keep(&self.fresh)
     }
 
     /// Writes down the combination. False: it is an odd one.
     fn write_key(&mut self, event: &Event<'_>) -> bool {
         self.key.clear();
-        self.key.push(event.stage as u8);
+        match self.about {
+            About::Kind => self.key.push(event.stage as u8),
+            About::Caller if event.first_str(well_known::USERNAME).is_none_or(str::is_empty) => {
+                return false;
+            }
+            About::Caller => {}
+        }
         for field in &self.key_fields {
-            // No text of UTF-8 has the bytes that stand between the values.
-            match (event.count(*field), event.first(*field)) {
-                (0, _) => self.key.push(0xFE),
-                (1, Some(Value::Str(text))) => self.key.extend_from_slice(text.as_bytes()),
-                (1, Some(Value::Int(number))) => {
-                    self.key.push(0xFD);
-                    self.key.extend_from_slice(&number.to_le_bytes());
+            for value in event.values(*field) {
+                // No text of UTF-8 has the bytes that stand between the values.
+                match value {
+                    Value::Str(text) => self.key.extend_from_slice(text.as_bytes()),
+                    Value::Int(number) => {
+                        self.key.push(0xFD);
+                        self.key.extend_from_slice(&number.to_le_bytes());
+                    }
+                    _ => return false,
                 }
-                _ => return false,
+                self.key.push(0xFE);
+            }
+            if self.key.len() > KEY_BYTES_MAX {
+                return false;
             }
             self.key.push(0xFF);
         }
-        self.key.len() <= KEY_BYTES_MAX
+        true
     }
 }
