@@ -406,10 +406,6 @@ impl Sink for Collector<'_> {
         self.looks_first
     }
 
-    fn wants_reason(&self) -> bool {
-        self.used.is_some()
-    }
-
     fn settles(&mut self, event: &mut Event<'_>, passed: Parts) -> bool {
         let is_from_future = event.time > self.latest.plus(self.skew_max);
         let is_watched = event.stage == Stage::RequestReceived && self.matcher.watches(event);

@@ -159,6 +159,9 @@ fn usual_rfc3339(timestamp: jiff::Timestamp) -> Option<String> {
 
 /// `YYYY-MM-DDTHH:MM:SS[.f{1,6}]Z` only.
 fn parse_utc_micros(text: &[u8]) -> Option<i64> {
+    if let Ok(text) = text.try_into() {
+        return parse_usual(text);
+    }
     let (head, fraction) = text.strip_suffix(b"Z")?.split_at_checked(19)?;
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2] =
         *head
@@ -170,8 +173,50 @@ fn parse_utc_micros(text: &[u8]) -> Option<i64> {
             digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
         })
     };
-    let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
-    let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
+    let date = [number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?];
+    let time = [number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?];
+    let fraction_micros = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) => {
+            let scale = 10_i64.pow(6 - u32::try_from(digits.len()).ok()?);
+            number(digits)? * scale
+        }
+        _ => return None,
+    };
+    micros_of(date, time, fraction_micros)
+}
+
+/// The usual 27 bytes, eight at a time.
+fn parse_usual(text: &[u8; 27]) -> Option<i64> {
+    let at = |start: usize| text.get(start..)?.first_chunk();
+    let [y1, y2, y3, y4, _, m1, m2, _] = digits_of(at(0)?, b"0000-00-")?;
+    let [d1, d2, _, h1, h2, _, n1, n2] = digits_of(at(8)?, b"00T00:00")?;
+    let [_, s1, s2, _, f1, f2, f3, f4] = digits_of(at(16)?, b":00.0000")?;
+    let [_, _, _, _, _, f5, f6, _] = digits_of(at(19)?, b".000000Z")?;
+    let number = |digits: &[u8]| digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(*digit));
+    micros_of(
+        [number(&[y1, y2, y3, y4]), number(&[m1, m2]), number(&[d1, d2])],
+        [number(&[h1, h2]), number(&[n1, n2]), number(&[s1, s2])],
+        number(&[f1, f2, f3, f4, f5, f6]),
+    )
+}
+
+/// The digits of a text that looks like this one, which has a `0` for each; 0 for all else.
+#[inline]
+fn digits_of(text: &[u8; 8], form: &[u8; 8]) -> Option<[u8; 8]> {
+    let found = u64::from_le_bytes(*text) ^ u64::from_le_bytes(*form);
+    // Added to a digit, or to what is the same, these leave the high bit of a byte alone.
+    let most = u64::from_le_bytes(form.map(|byte| if byte == b'0' { 0x76 } else { 0x7F }));
+    let beyond = (found.wrapping_add(most) | found) & 0x8080_8080_8080_8080;
+    (beyond == 0).then(|| found.to_le_bytes())
+}
+
+/// Microseconds since the epoch of a date and a time of day; `None` if there is no such one.
+fn micros_of(
+    [year, month, day]: [i64; 3],
+    [hour, minute, second]: [i64; 3],
+    micros: i64,
+) -> Option<i64> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
         2 => 28 + i64::from(leap),
@@ -182,14 +227,6 @@ fn parse_utc_micros(text: &[u8]) -> Option<i64> {
     if day < 1 || day > days_in_month || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let fraction_micros = match fraction {
-        [] => 0,
-        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) => {
-            let scale = 10_i64.pow(6 - u32::try_from(digits.len()).ok()?);
-            number(digits)? * scale
-        }
-        _ => return None,
-    };
     // Days since the epoch, by Howard Hinnant's `days_from_civil`.
     let shifted = if month <= 2 { year - 1 } else { year };
     let era = shifted.div_euclid(400);
@@ -197,7 +234,7 @@ fn parse_utc_micros(text: &[u8]) -> Option<i64> {
     let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     let days = era * 146_097 + day_of_era - 719_468;
-    Some(((days * 24 + hour) * 60 + minute) * 60_000_000 + second * 1_000_000 + fraction_micros)
+    Some(((days * 24 + hour) * 60 + minute) * 60_000_000 + second * 1_000_000 + micros)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which allowed requests are like one that came before on the same day, as one worker knows them.
 //!
-//! Every event is looked up here, so it costs a hash over a few texts of it, and makes nothing. What this
-//! forgets, or another worker has seen, the recorder knows.
+//! Every event is looked up here, so it costs a copy of a few texts of it and their hash, and makes nothing. What
+//! this forgets, or another worker has seen, the recorder knows.
 
 use std::borrow::Cow;
 
@@ -12,15 +12,12 @@ use super::{
     usage::{day_of, tells_name},
 };
 use crate::engine::{
-    digest::{SecretDigest, SecretDigests},
+    digest::{SHORT_BYTES, SecretDigest, SecretDigests, ShortDigests},
     event::{Event, FieldId, FieldTable, well_known},
     kubernetes::users::{MASTERS, NODES},
-    limits::{USAGE_KNOWN_PER_WORKER_MAX, USAGE_NAMES_MAX},
+    limits::{USAGE_KNOWN_PER_WORKER_MAX, USAGE_LATELY_MAX, USAGE_NAMES_MAX},
     value::Value,
 };
-
-/// Texts by which requests are alike.
-const PARTS: usize = 9;
 
 /// Days that are known at once: today, the one before, and one that is caught up with.
 const DAYS_MAX: usize = 3;
@@ -30,11 +27,34 @@ const DAYS_MAX: usize = 3;
 pub(in crate::engine) struct UsedBefore {
     reason: FieldId,
     impersonated_groups: FieldId,
+    lately: Lately,
     digests: SecretDigests,
     days: Vec<Day>,
     known: usize,
     /// Of the event that was looked up last.
     key: Vec<u8>,
+    /// A name with what its request has in common with others.
+    named: Vec<u8>,
+}
+
+/// Requests that came lately and are not new any more, by digests of all that is looked at: most are like one of these.
+/// Texts would tell them apart as well, but more of them than fit into a cache.
+#[derive(Debug)]
+struct Lately {
+    digests: ShortDigests,
+    /// Each place is for the latest of those that share it.
+    places: Vec<u128>,
+}
+
+impl Lately {
+    /// Whether what is written here came lately. It did from now on.
+    #[inline]
+    fn came(&mut self, bytes: &[u8]) -> bool {
+        let digest = self.digests.of(bytes);
+        // Of a product the bits in the middle depend on most.
+        let place = usize::try_from(digest >> 64 & 0xFFFF_FFFF).unwrap_or(0) % USAGE_LATELY_MAX;
+        self.places.get_mut(place).is_some_and(|known| std::mem::replace(known, digest) == digest)
+    }
 }
 
 #[derive(Debug)]
@@ -55,10 +75,12 @@ impl UsedBefore {
         (mode != UsageMode::Off).then(|| UsedBefore {
             reason: table.intern("annotations.authorization.k8s.io/reason"),
             impersonated_groups: table.intern("impersonatedUser.groups"),
+            lately: Lately { digests: ShortDigests::default(), places: vec![0; USAGE_LATELY_MAX] },
             digests: SecretDigests::default(),
             days: Vec::new(),
             known: 0,
             key: Vec::new(),
+            named: Vec::new(),
         })
     }
 
@@ -71,8 +93,10 @@ impl UsedBefore {
         let acting = text(well_known::IMPERSONATED_USERNAME);
         let actor = if acting.is_empty() { text(well_known::USERNAME) } else { acting };
         let resource = text(well_known::RESOURCE);
-        let (verb, reason) = (text(well_known::VERB), text(self.reason));
-        let parts: [&str; PARTS] = [
+        let verb = text(well_known::VERB);
+        // Most are looked at before the reason is read. As it is written it tells the same.
+        let reason = event.reason_as_written.unwrap_or_else(|| text(self.reason));
+        let parts = [
             text(well_known::CLUSTER),
             actor,
             verb,
@@ -83,22 +107,35 @@ impl UsedBefore {
             reason,
             if reason.is_empty() { self.by_group(event, acting) } else { "" },
         ];
+        let day = day_of(event.time);
+        self.key.clear();
+        self.key.extend_from_slice(&day.to_le_bytes());
+        for part in parts {
+            self.key.extend_from_slice(part.as_bytes());
+            // No text of UTF-8 has this byte.
+            self.key.push(0xFF);
+        }
         let name = text(well_known::NAME);
         let name = if name.is_empty() || resource.is_empty() || !tells_name(verb, actor) {
             None
         } else {
             Some(name)
         };
-        self.see(day_of(event.time), &parts, name)
+        let in_common = self.key.len();
+        self.key.extend_from_slice(name.unwrap_or("").as_bytes());
+        if self.key.len() < SHORT_BYTES {
+            self.key.push(0xFF);
+            self.key.resize(self.key.len().next_multiple_of(16), 0);
+            if self.lately.came(&self.key) {
+                return false;
+            }
+        }
+        self.key.truncate(in_common);
+        self.see(day, name)
     }
 
-    fn see(&mut self, day: i64, parts: &[&str; PARTS], name: Option<&str>) -> bool {
-        self.key.clear();
-        for part in parts {
-            self.key.extend_from_slice(part.as_bytes());
-            // No text of UTF-8 has this byte.
-            self.key.push(0xFF);
-        }
+    /// Of a request whose `key` is what it has in common with others.
+    fn see(&mut self, day: i64, name: Option<&str>) -> bool {
         let digest = self.digests.of(&self.key);
         let day = self.day(day);
         let Some(names) = self.days.get_mut(day).and_then(|day| day.known.get_mut(&digest)) else {
@@ -136,12 +173,12 @@ impl UsedBefore {
 
     /// A name with what the requests have in common.
     fn named(&mut self, digest: SecretDigest, name: &str) -> SecretDigest {
-        self.key.clear();
+        self.named.clear();
         for half in digest {
-            self.key.extend_from_slice(&half.to_le_bytes());
+            self.named.extend_from_slice(&half.to_le_bytes());
         }
-        self.key.extend_from_slice(name.as_bytes());
-        self.digests.of(&self.key)
+        self.named.extend_from_slice(name.as_bytes());
+        self.digests.of(&self.named)
     }
 
     /// The index of a day.

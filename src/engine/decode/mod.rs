@@ -89,11 +89,6 @@ pub(super) trait Sink {
         false
     }
 
-    /// Whether [`Sink::settles`] needs the annotation that says why a request was allowed.
-    fn wants_reason(&self) -> bool {
-        false
-    }
-
     /// Takes an event of which some parts were passed over, if the others say all that is to be said of it.
     /// Else it comes again as a whole.
     fn settles(&mut self, _event: &mut Event<'_>, _passed: Parts) -> bool {

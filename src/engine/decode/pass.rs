@@ -387,9 +387,6 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
             return false;
         };
         let end = found.end;
-        if self.work.sink.wants_reason() {
-            found.read_reason(projection, &mut self.event);
-        }
         if !self.work.settles(&mut self.event, found.passed) {
             found.complete(projection, &mut self.event);
             if self.event.has_replaced() {

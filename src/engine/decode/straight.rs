@@ -48,17 +48,11 @@ struct Body<'a> {
 }
 
 impl<'a> Straight<'a> {
-    /// Takes why the request was allowed into the event.
-    pub(super) fn read_reason(&mut self, projection: &Projection, event: &mut Event<'a>) {
-        if let (Some(reason), Some(node)) = (self.reason.take(), projection.places().reason) {
-            projection.put_text(reason, event, node);
-        }
-        self.passed = self.passed.without(Parts::REASON);
-    }
-
     /// Reads what was passed over into the event.
     pub(super) fn complete(&mut self, projection: &Projection, event: &mut Event<'a>) {
-        self.read_reason(projection, event);
+        if let (Some(reason), Some(node)) = (self.reason, projection.places().reason) {
+            projection.put_text(reason, event, node);
+        }
         let bodies = [self.request, self.response].into_iter().zip(projection.body_nodes());
         for (body, node) in bodies {
             let (Some(body), Some(node)) = (body, node) else { continue };
@@ -306,7 +300,9 @@ impl<'a> Line<'a, '_> {
         if self.is(br#""authorization.k8s.io/reason":""#) {
             // Twice is unusual.
             let first = self.found.reason.is_none();
-            self.found.reason = Some(self.string()?);
+            let reason = self.string()?;
+            event.reason_as_written = Some(reason.text);
+            self.found.reason = Some(reason);
             self.found.passed = self.found.passed.and(Parts::REASON);
             return first.then_some(());
         }

@@ -55,11 +55,17 @@ impl Bits {
         self.words.clone_from(&other.words);
     }
 
-    /// Becomes the set of the bits of these words.
+    /// Becomes the set of what is in the bits of these words or in the other set.
     #[inline]
-    pub(super) fn copy_from_words(&mut self, words: &[u64]) {
+    pub(super) fn become_all_of(&mut self, words: &[u64], other: &Bits) {
         self.words.clear();
-        self.words.extend_from_slice(words);
+        self.words.extend(words.iter().zip(&other.words).map(|(word, other)| word | other));
+    }
+
+    /// Whether any number is in the bits of these words, too.
+    #[inline]
+    pub(super) fn meets_words(&self, words: &[u64]) -> bool {
+        self.words.iter().zip(words).any(|(word, other)| word & other != 0)
     }
 
     /// Keeps what is in the other set too. Says whether anything is left.
@@ -158,8 +164,9 @@ mod tests {
         assert_eq!(bits, other);
         bits.flip();
         assert!(!bits.meets(&other) && bits.has(0));
-        bits.copy_from_words(&[1 << 63, 1]);
-        assert_eq!(bits.iter().collect::<Vec<_>>(), [63, 64]);
+        bits.become_all_of(&[1 << 63, 1], &other);
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [63, 64, 65]);
+        assert!(bits.meets_words(&[0, 1]) && !bits.meets_words(&[1, 1 << 2]));
         let mut bits = Bits::all(70);
         assert!(bits.retain(|number| number % 64 == 5));
         assert_eq!(bits.iter().collect::<Vec<_>>(), [5, 69]);

@@ -246,6 +246,8 @@ pub struct Event<'a> {
     pub unread: UnreadFields,
     /// The whole event as JSON, as it came.
     pub json: &'a str,
+    /// Why the request was allowed, with the escapes of JSON, if it was found without reading the whole event.
+    pub(in crate::engine) reason_as_written: Option<&'a str>,
 }
 
 impl<'a> Event<'a> {
@@ -268,6 +270,7 @@ impl<'a> Event<'a> {
             is_object_assumed: false,
             unread: UnreadFields::default(),
             json: "",
+            reason_as_written: None,
         }
     }
 
@@ -299,6 +302,7 @@ impl<'a> Event<'a> {
         self.is_object_assumed = false;
         self.unread = UnreadFields::default();
         self.json = "";
+        self.reason_as_written = None;
     }
 
     /// This event, cleared, for values that live for another time.
@@ -322,6 +326,7 @@ impl<'a> Event<'a> {
             is_object_assumed: false,
             unread: UnreadFields::default(),
             json: "",
+            reason_as_written: None,
         }
     }
 

@@ -18,8 +18,16 @@ impl Parts {
     pub(in crate::engine) const REQUEST: Parts = Parts(1 << 1);
     /// `responseObject`.
     pub(in crate::engine) const RESPONSE: Parts = Parts(1 << 2);
-    /// Each part by itself.
-    pub(in crate::engine) const EACH: [Parts; 3] = [Parts::REASON, Parts::REQUEST, Parts::RESPONSE];
+
+    /// Every set of parts, by its number.
+    pub(in crate::engine) fn sets() -> impl Iterator<Item = Parts> {
+        (0..1 << 3).map(Parts)
+    }
+
+    /// Number of the set among [`Parts::sets`].
+    pub(in crate::engine) fn number(self) -> usize {
+        usize::from(self.0)
+    }
 
     /// The parts from which the field with this path has its values.
     pub(in crate::engine) fn of(path: &str) -> Parts {
@@ -43,12 +51,6 @@ impl Parts {
     #[must_use]
     pub(in crate::engine) const fn and(self, other: Parts) -> Parts {
         Parts(self.0 | other.0)
-    }
-
-    /// This without the other.
-    #[must_use]
-    pub(in crate::engine) const fn without(self, other: Parts) -> Parts {
-        Parts(self.0 & !other.0)
     }
 
     /// Whether any part is in both.

@@ -34,25 +34,37 @@ impl AuditId {
     }
 }
 
+/// Where the two digits of each byte of a UUID stand.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+/// What each byte is as a lower-case digit; 0xFF for what is none.
+const DIGITS: [u8; 256] = {
+    let mut digits = [0xFF; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[hex_digit(digit) as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
+
 /// The bytes of a UUID that is written with lower-case digits.
 fn uuid(text: &str) -> Option<[u8; 16]> {
-    let mut bytes = [0; 16];
-    let mut digits = text.bytes();
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) && digits.next()? != b'-' {
-            return None;
-        }
-        *byte = digit(digits.next()?)? << 4 | digit(digits.next()?)?;
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let is_dash = |at: usize| text.get(at) == Some(&b'-');
+    if ![8, 13, 18, 23].into_iter().all(is_dash) {
+        return None;
     }
-    digits.next().is_none().then_some(bytes)
-}
-
-const fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    }
+    let digit = |at: usize| {
+        text.get(at).and_then(|byte| DIGITS.get(usize::from(*byte))).copied().unwrap_or(0xFF)
+    };
+    let mut all = 0;
+    let bytes = PLACES.map(|at| {
+        let (high, low) = (digit(at), digit(at + 1));
+        all |= high | low;
+        high << 4 | low & 15
+    });
+    (all < 16).then_some(bytes)
 }
 
 impl fmt::Display for AuditId {

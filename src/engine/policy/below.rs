@@ -44,7 +44,7 @@ pub(in crate::engine) struct Below {
 #[derive(Clone, Debug)]
 struct Sort {
     /// The rules that are blind to some of them.
-    blind: Vec<RuleIndex>,
+    blind: Arc<[RuleIndex]>,
     /// `create pods at Metadata: privileged_pod needs Request`.
     text: Arc<str>,
 }
@@ -81,14 +81,11 @@ impl Below {
             self.key.push_str(event.first_str(field).unwrap_or(""));
             self.key.push('\0');
         }
-        if !self.sorts.contains_key(self.key.as_str()) {
-            if self.sorts.len() >= SORTS_MAX {
-                self.sorts.clear();
-            }
-            let sort = self.sort(event, level);
-            self.sorts.insert(self.key.as_str().into(), sort);
-        }
-        let sort = self.sorts.get(self.key.as_str()).filter(|sort| !sort.blind.is_empty())?;
+        let sort = match self.sorts.get(self.key.as_str()) {
+            Some(sort) if sort.blind.is_empty() => return None,
+            Some(sort) => sort.clone(),
+            None => self.learn_sort(event, level),
+        };
         let groups: Vec<String> = event
             .values(well_known::GROUPS)
             .filter_map(|group| match group {
@@ -103,12 +100,23 @@ impl Below {
         sort.blind.iter().find(is_blind).map(|_| Arc::clone(&sort.text))
     }
 
+    /// Remembers the sort of the event that is being looked up.
+    #[cold]
+    fn learn_sort(&mut self, event: &Event<'_>, level: AuditLevel) -> Sort {
+        if self.sorts.len() >= SORTS_MAX {
+            self.sorts.clear();
+        }
+        let sort = self.sort(event, level);
+        self.sorts.insert(self.key.as_str().into(), sort.clone());
+        sort
+    }
+
     /// What rules are blind to among requests like this one.
     fn sort(&self, event: &Event<'_>, level: AuditLevel) -> Sort {
         let (facts, reach) = (self.facts(event), Reach::again(&self.rules, &self.levels));
         let is_blind = |index: &RuleIndex| self.is_blind(&reach, *index, facts.clone(), level);
         let needs = self.needs.iter().map(|(index, _)| *index);
-        let blind: Vec<RuleIndex> = needs.filter(is_blind).collect();
+        let blind: Arc<[RuleIndex]> = needs.filter(is_blind).collect();
         let word = |field| bounded_line(event.first_str(field).unwrap_or(""), WORD_BYTES_MAX);
         let mut text = format!("{} {}", word(well_known::VERB), word(well_known::RESOURCE));
         if event.has(well_known::SUBRESOURCE) {

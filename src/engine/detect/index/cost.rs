@@ -1,6 +1,7 @@
 //! What it costs to know the value of a field.
 
 use crate::engine::event::{
+    Parts,
     derived::{UNSEEN, is_derived},
     well_known,
 };
@@ -34,7 +35,9 @@ pub(super) fn cost_of(path: &str) -> Cost {
 const SELDOM: [&str; 3] =
     ["impersonatedUser.username", "cluster", "annotations.audit.k8s.io/truncated"];
 
-/// Whether nearly every event has the field with this path.
+/// Whether nearly every event has the field with this path, and it costs little to know, at least if it is remembered.
 pub(super) fn is_usual(path: &str) -> bool {
-    cost_of(path) == Cost::Little || well_known::PATHS.contains(&path) && !SELDOM.contains(&path)
+    matches!(path, "actor.kind" | "actor.human" | "outcome")
+        || Parts::of(path) == Parts::REASON
+        || well_known::PATHS.contains(&path) && !SELDOM.contains(&path)
 }

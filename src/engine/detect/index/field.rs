@@ -22,7 +22,7 @@ use crate::engine::{
     limits,
     rule::{Expression, Predicate, RuleSet},
     text_table::TextTable,
-    value::Value,
+    value::{Value, unescape},
 };
 
 /// Values of one field that are looked at one by one: 16.
@@ -53,6 +53,8 @@ pub(super) struct FieldIndex {
     simple: Bits,
     /// What patterns say of texts that came before.
     learned: Learned,
+    /// The same of texts with the escapes of JSON; for what may be looked at before it is read.
+    learned_as_written: Learned,
     /// What is left for several values.
     several: Bits,
 }
@@ -138,12 +140,12 @@ impl FieldIndex {
             simple.set(*number, named.tests.len() <= 1);
         }
         let patterns = uses.by_rule.iter().filter(|(_, named)| named.patterns);
+        let learned =
+            Learned::new(patterns.map(|(number, _)| *number).collect(), alternatives.len());
         let mut index = FieldIndex {
             simple,
-            learned: Learned::new(
-                patterns.map(|(number, _)| *number).collect(),
-                alternatives.len(),
-            ),
+            learned_as_written: learned.clone(),
+            learned,
             several: Bits::default(),
             field,
             cost: cost_of(rules.fields.path(field)),
@@ -227,13 +229,35 @@ impl FieldIndex {
             return candidates.keep(left);
         }
         let left = left.clone();
-        let field = self.field;
-        candidates.keep(self.learned.learn(hash, text, left, |number| {
-            let mut known =
-                |predicate: &Predicate| (predicate.field == field).then_some(Class::Exact(text));
-            let condition = conditions.get(number);
-            condition.is_none_or(|one| possible(rules, one, &mut known, fold) != Some(false))
-        }))
+        let is_possible = is_possible(self.field, text, rules, conditions, fold);
+        candidates.keep(self.learned.learn(hash, text, left, is_possible))
+    }
+
+    /// Keeps what is not ruled out by the one value that the field would have, of which this is written in JSON. Of a long
+    /// text nothing is said, and unless `is_thorough` of one that came for the first time. False: nothing.
+    pub(super) fn keep_as_written(
+        &mut self,
+        (rules, conditions): (&RuleSet, &[Expression]),
+        written: &str,
+        is_thorough: bool,
+        fold: &mut Fold,
+        candidates: &mut Bits,
+    ) -> bool {
+        if !self.learned_as_written.is_worth_it(written, candidates) {
+            return true;
+        }
+        let hash = self.learned_as_written.hash(written);
+        if let Some(left) = self.learned_as_written.find(hash, written) {
+            return candidates.keep(left);
+        }
+        if !self.learned_as_written.came_before(hash) && !is_thorough {
+            return true;
+        }
+        let mut text = String::with_capacity(written.len());
+        unescape(written, &mut text);
+        let left = self.left_for(&text, fold).clone();
+        let is_possible = is_possible(self.field, &text, rules, conditions, fold);
+        candidates.keep(self.learned_as_written.learn(hash, written, left, is_possible))
     }
 
     /// Of several values one may pass one test, and another another; where there is one test only, what none of
@@ -303,6 +327,22 @@ impl FieldIndex {
             PrefixMatch::Other => &self.other,
             PrefixMatch::Unclear => &self.unclear,
         }
+    }
+}
+
+/// Whether a condition may hold of an event in which this text is the only value of a field.
+fn is_possible<'t>(
+    field: FieldId,
+    text: &'t str,
+    rules: &'t RuleSet,
+    conditions: &'t [Expression],
+    fold: &'t mut Fold,
+) -> impl FnMut(usize) -> bool + 't {
+    move |number| {
+        let mut known =
+            |predicate: &Predicate| (predicate.field == field).then_some(Class::Exact(text));
+        let condition = conditions.get(number);
+        condition.is_none_or(|one| possible(rules, one, &mut known, fold) != Some(false))
     }
 }
 

@@ -24,7 +24,7 @@ const TEXT_BYTES_MAX: usize = 256;
 const ONCE: usize = 1_024;
 
 /// What is known of the texts of one field.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Learned {
     /// The rules that have patterns for the field.
     patterns: Vec<usize>,

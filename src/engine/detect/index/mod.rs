@@ -88,9 +88,10 @@ impl Index {
         let known = Uses::of(rules, &alternatives)
             .into_iter()
             .filter_map(|uses| FieldIndex::new(rules, &alternatives, &uses));
-        let (cheap, dear): (Vec<_>, Vec<_>) = known.partition(|index| index.cost < Cost::Much);
-        let (usual, unusual): (Vec<_>, Vec<_>) =
-            cheap.into_iter().partition(|index| is_usual(rules.fields.path(index.field)));
+        let (usual, others): (Vec<_>, Vec<_>) =
+            known.partition(|index| is_usual(rules.fields.path(index.field)));
+        let (unusual, dear): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|index| index.cost < Cost::Much);
         let is_alone = |index: &FieldIndex| About::of(&rules.fields, index).is_none();
         let mut usual = choose(usual, is_alone, USUAL_FIELDS_MAX, count);
         let looked_up: Vec<_> = usual.iter().map(|index| index.field).collect();
@@ -152,8 +153,9 @@ impl Index {
             return true;
         }
         let Index { kind, caller, usual, needs, rest, conditions, derivations, .. } = self;
-        let mut look = Look { rules, conditions, derivations, looked, passed, fold };
-        // Nothing of these is in parts that may be passed over.
+        let mut look =
+            Look { rules, conditions, derivations, looked, passed, is_thorough: false, fold };
+        // Nothing of these is in parts that may be passed over, but for the reason, which is looked at as it is written.
         if looked.is_none() {
             candidates.copy_from(all);
             if !kind.keep(&mut look, event, all, candidates)
@@ -236,6 +238,8 @@ struct Look<'l> {
     /// Parts that were passed over when the event was looked at before.
     looked: Option<Parts>,
     passed: Parts,
+    /// What is found is remembered, so that it has to be all that can be found.
+    is_thorough: bool,
     fold: &'l mut Fold,
 }
 
@@ -249,7 +253,17 @@ impl Look<'_> {
     ) -> bool {
         for index in fields {
             let is_known = self.looked.is_some_and(|looked| !index.parts.meets(looked));
-            if is_known || index.parts.meets(self.passed) || !candidates.meets(&index.decides) {
+            if is_known || !candidates.meets(&index.decides) {
+                continue;
+            }
+            if index.parts.meets(self.passed) {
+                // A reason that was passed over can be looked at all the same.
+                let written = event.reason_as_written.filter(|_| index.parts == Parts::REASON);
+                let Some(written) = written else { continue };
+                let (rules, is_thorough) = ((self.rules, self.conditions), self.is_thorough);
+                if !index.keep_as_written(rules, written, is_thorough, self.fold, candidates) {
+                    return false;
+                }
                 continue;
             }
             self.derivations.derive(event, index.field);

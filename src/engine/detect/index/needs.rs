@@ -25,7 +25,10 @@ pub(super) struct Needs {
     firsts: Bits,
     /// For each field, the alternatives for which it is the first one.
     by_first: Vec<Bits>,
-    present: Present,
+    /// The fields that come from the parts of each [`Parts::set`].
+    from: Vec<Bits>,
+    /// Of the event that is looked at, the fields that it has, or may have in parts that were passed over.
+    may_have: Bits,
     /// What is left by the first fields alone.
     left: Bits,
 }
@@ -44,7 +47,8 @@ impl Needs {
             without_first: Bits::none(count),
             firsts: Bits::none(fields),
             by_first: vec![Bits::default(); fields],
-            present: Present::new(&rules.fields),
+            from: Parts::sets().map(|parts| from(parts, &rules.fields)).collect(),
+            may_have: Bits::default(),
             left: Bits::default(),
             each: Vec::new(),
         };
@@ -66,67 +70,41 @@ impl Needs {
     /// for each field that is the first of some alternative and that the event has, and some for each alternative
     /// that is left by these.
     pub(super) fn keep(&mut self, event: &Event<'_>, passed: Parts, candidates: &mut Bits) -> bool {
-        let Needs { each, without_first, firsts, by_first, present, left } = self;
-        present.see(event, passed);
+        let Needs { each, without_first, firsts, by_first, from, may_have, left } = self;
+        let has = event.present();
+        let Some(from) = from.get(passed.number()) else { return candidates.has_any() };
+        may_have.become_all_of(has, from);
         left.copy_from(without_first);
-        for field in present.may_have.iter_both(firsts) {
+        for field in may_have.iter_both(firsts) {
             by_first.get(field).into_iter().for_each(|first| left.add(first));
         }
         candidates.keep(left)
-            && candidates.retain(|number| each.get(number).is_none_or(|one| one.met_by(present)))
+            && candidates
+                .retain(|number| each.get(number).is_none_or(|one| one.met_by(has, may_have)))
     }
+}
+
+/// The fields that come from some parts.
+fn from(parts: Parts, table: &FieldTable) -> Bits {
+    let mut fields = Bits::none(table.len());
+    for (number, path) in table.paths().iter().enumerate() {
+        fields.set(number, Parts::of(path).meets(parts));
+    }
+    fields
 }
 
 /// What one alternative needs of an event, whatever the values.
 #[derive(Debug)]
 struct NeedsOfOne {
-    /// One of `present`, of which most events have none.
+    /// It cannot hold without this field, which most events do not have.
     first: Option<FieldId>,
-    /// It cannot hold without any of these fields, by number.
-    present: Bits,
+    /// If there are more without any of which it cannot hold: all of them, by number.
+    present: Option<Bits>,
     /// It cannot hold with any of these.
-    absent: Bits,
+    absent: Option<Bits>,
     /// It cannot hold without at least one of these, as is usual for rules about one of several
     /// annotations.
     one_of: Option<Bits>,
-}
-
-/// Which fields an event has.
-#[derive(Debug)]
-struct Present {
-    /// For each part, the fields that come from it.
-    from: Vec<(Parts, Bits)>,
-    has: Bits,
-    /// Those too that may come from parts that were passed over.
-    may_have: Bits,
-}
-
-impl Present {
-    /// Of no event yet.
-    fn new(table: &FieldTable) -> Present {
-        let parts: Vec<Parts> = table.paths().iter().map(|path| Parts::of(path)).collect();
-        let from = |part: Parts| {
-            let mut fields = Bits::none(parts.len());
-            for (number, of) in parts.iter().enumerate() {
-                fields.set(number, of.meets(part));
-            }
-            (part, fields)
-        };
-        Present {
-            from: Parts::EACH.map(from).into(),
-            has: Bits::default(),
-            may_have: Bits::default(),
-        }
-    }
-
-    /// Looks at an event. Cost: a bit for each field.
-    fn see(&mut self, event: &Event<'_>, passed: Parts) {
-        self.has.copy_from_words(event.present());
-        self.may_have.copy_from(&self.has);
-        for (_, fields) in self.from.iter().filter(|(part, _)| part.meets(passed)) {
-            self.may_have.add(fields);
-        }
-    }
 }
 
 impl NeedsOfOne {
@@ -146,19 +124,27 @@ impl NeedsOfOne {
                 |predicate: &Predicate| fields.contains(&predicate.field).then_some(class);
             possible(rules, &one.condition, &mut known, &mut fold) == Some(false)
         };
-        let none = Bits::none(rules.fields.len());
-        let mut needs =
-            NeedsOfOne { first: None, present: none.clone(), absent: none.clone(), one_of: None };
+        let set = |fields: &[FieldId]| {
+            let mut bits = Bits::none(rules.fields.len());
+            fields.iter().for_each(|field| bits.set(field.index(), true));
+            Some(bits)
+        };
+        let (mut present, mut absent) = (Vec::new(), Vec::new());
         for field in fields.iter().filter(|field| !looked_up.contains(field)) {
             if cannot_hold(&[*field], Class::Absent) {
-                // Those that nearly every event has come first in the table.
-                needs.first = Some(*field);
-                needs.present.set(field.index(), true);
+                present.push(*field);
             }
             if cannot_hold(&[*field], Class::Present) {
-                needs.absent.set(field.index(), true);
+                absent.push(*field);
             }
         }
+        let mut needs = NeedsOfOne {
+            // Those that nearly every event has come first in the table.
+            first: present.last().copied(),
+            present: set(&present).filter(|_| present.len() > 1),
+            absent: set(&absent).filter(|_| !absent.is_empty()),
+            one_of: None,
+        };
         if fields.len() <= FIELDS_TOGETHER_MAX && cannot_hold(&fields, Class::Absent) {
             // What nearly every event has goes first; so what is left tells most.
             for field in fields.clone() {
@@ -168,22 +154,17 @@ impl NeedsOfOne {
                     fields = without;
                 }
             }
-            if fields.len() > 1 {
-                let mut one_of = none;
-                for field in &fields {
-                    one_of.set(field.index(), true);
-                }
-                needs.one_of = Some(one_of);
-            }
+            needs.one_of = set(&fields).filter(|_| fields.len() > 1);
         }
         needs
     }
 
-    /// Whether an event has what is needed, or may have it in parts that were passed over.
+    /// Whether an event that has the first field that is needed has the others, or may have them in parts that were
+    /// passed over.
     #[inline]
-    fn met_by(&self, event: &Present) -> bool {
-        event.may_have.has_all(&self.present)
-            && !event.has.meets(&self.absent)
-            && self.one_of.as_ref().is_none_or(|one_of| event.may_have.meets(one_of))
+    fn met_by(&self, has: &[u64], may_have: &Bits) -> bool {
+        self.present.as_ref().is_none_or(|present| may_have.has_all(present))
+            && self.absent.as_ref().is_none_or(|absent| !absent.meets_words(has))
+            && self.one_of.as_ref().is_none_or(|one_of| may_have.meets(one_of))
     }
 }

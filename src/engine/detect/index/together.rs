@@ -1,17 +1,17 @@
 //! What some fields say of the rules together, remembered: verb, resource, status and the like come in some hundreds
-//! of combinations, and who asks, with which groups and which client, in some hundreds more. So most events need one
-//! look-up for each of the two.
+//! of combinations, and who asks, with which groups, which client and which permission, in some hundreds more. So
+//! most events need one look-up for each of the two.
 //!
-//! Nothing but time depends on it.
+//! A combination is known by a digest: to read all its texts again would cost more than all else here.
 
-use std::hash::BuildHasher as _;
-
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::{Look, field::FieldIndex};
 use crate::engine::{
     detect::bits::Bits,
+    digest::{SHORT_BYTES, ShortDigests},
     event::{Event, FieldId, FieldTable, Parts, well_known},
+    rule::RuleSet,
     value::Value,
 };
 
@@ -38,18 +38,16 @@ const CALLER: [FieldId; 4] = [
 /// What `outcome` is derived from.
 const OF_OUTCOME: [FieldId; 2] = [well_known::RESPONSE_CODE, well_known::DECISION];
 
-/// What `actor.kind` is derived from, where there is a name: without one it depends on the status.
-const OF_ACTOR_KIND: [FieldId; 3] =
+/// What `actor.kind` is derived from, where there is a name: without one it depends on the status. The same is true of
+/// `actor.human` at one time, if nobody is impersonated.
+const OF_ACTOR: [FieldId; 3] =
     [well_known::USERNAME, well_known::GROUPS, well_known::IMPERSONATED_USERNAME];
-
-/// Bytes of a combination that is remembered at most: 512.
-const KEY_BYTES_MAX: usize = 512;
 
 /// Combinations that are remembered at most: 4,096, and with many rules fewer: see [`BYTES_MAX`]. With another one
 /// all are forgotten.
 const KNOWN_MAX: usize = 4_096;
 
-/// Bytes of all that is remembered, but for the combinations: 1 MiB, or 64 of them if that is more.
+/// Bytes of all that is remembered: 1 MiB, or 64 of them if that is more.
 const BYTES_MAX: usize = 1 << 20;
 
 /// Places for combinations that came once: 1,024, each for the latest of those that share it.
@@ -67,12 +65,14 @@ pub(super) enum About {
 impl About {
     /// Of an indexed field; `None` if it is about neither.
     pub(super) fn of(table: &FieldTable, index: &FieldIndex) -> Option<About> {
-        if index.parts != Parts::NONE {
-            return None;
+        match index.parts {
+            Parts::NONE => {}
+            Parts::REASON => return Some(About::Caller),
+            _ => return None,
         }
         match table.path(index.field) {
             "outcome" => Some(About::Kind),
-            "actor.kind" => Some(About::Caller),
+            "actor.kind" | "actor.human" => Some(About::Caller),
             _ if KIND.contains(&index.field) => Some(About::Kind),
             _ => CALLER.contains(&index.field).then_some(About::Caller),
         }
@@ -94,12 +94,16 @@ pub(super) struct Together {
     fields: Vec<FieldIndex>,
     /// Fields of the event by which a combination is known.
     key_fields: Vec<FieldId>,
+    /// Whether one of `fields` is `actor.human`, which depends on who was whom when.
+    tells_people: bool,
+    /// The field that says why a request was allowed, if it is one of `fields`.
+    reason: Option<FieldId>,
     known_max: usize,
-    hasher: DefaultHashBuilder,
-    /// Hashes of combinations that came once: what comes only once is not worth its memory, and what patterns say of
-    /// a text is known only when it comes again.
+    digests: ShortDigests,
+    /// Combinations that came once: what comes only once is not worth its memory, and what patterns say of a text is
+    /// known only when it comes again.
     once: Vec<u64>,
-    known: HashTable<(Box<[u8]>, Bits)>,
+    known: HashTable<(u128, Bits)>,
     /// Of the event that was looked at last.
     key: Vec<u8>,
     fresh: Bits,
@@ -118,16 +122,18 @@ impl Together {
         let is_needed = |field: &FieldId| {
             fields.iter().any(|index| match table.path(index.field) {
                 "outcome" => OF_OUTCOME.contains(field),
-                "actor.kind" => OF_ACTOR_KIND.contains(field),
+                "actor.kind" | "actor.human" => OF_ACTOR.contains(field),
                 _ => index.field == *field,
             })
         };
         Together {
             about,
             key_fields: about.key_fields().iter().copied().filter(is_needed).collect(),
+            tells_people: fields.iter().any(|index| table.path(index.field) == "actor.human"),
+            reason: fields.iter().find(|index| index.parts == Parts::REASON).map(|one| one.field),
             fields,
             known_max: (BYTES_MAX / (count / 8 + 1)).clamp(64, KNOWN_MAX),
-            hasher: DefaultHashBuilder::default(),
+            digests: ShortDigests::default(),
             once: vec![0; ONCE],
             known: HashTable::new(),
             key: Vec::new(),
@@ -153,11 +159,12 @@ impl Together {
         if self.fields.is_empty() {
             return candidates.has_any();
         }
-        if !self.write_key(event) {
+        if !self.write_key(look.rules, event) {
             return look.keep(&mut self.fields, event, candidates);
         }
-        let hash = self.hasher.hash_one(self.key.as_slice());
-        if let Some((_, left)) = self.known.find(hash, |(known, _)| **known == *self.key) {
+        let digest = self.digests.of(&self.key);
+        let hash = hash_of(digest);
+        if let Some((_, left)) = self.known.find(hash, |(known, _)| *known == digest) {
             return candidates.keep(left);
         }
         let place = usize::try_from(hash).unwrap_or(0) % ONCE;
@@ -165,25 +172,32 @@ impl Together {
             return look.keep(&mut self.fields, event, candidates);
         }
         self.fresh.copy_from(all);
+        look.is_thorough = true;
         look.keep(&mut self.fields, event, &mut self.fresh);
+        look.is_thorough = false;
         if self.known.len() >= self.known_max {
             self.known.clear();
         }
-        let known = (self.key.as_slice().into(), self.fresh.clone());
-        let hasher = &self.hasher;
-        self.known.insert_unique(hash, known, |(key, _)| hasher.hash_one(&**key));
+        let known = (digest, self.fresh.clone());
+        self.known.insert_unique(hash, known, |(digest, _)| hash_of(*digest));
         candidates.keep(&self.fresh)
     }
 
     /// Writes down the combination. False: it is an odd one.
-    fn write_key(&mut self, event: &Event<'_>) -> bool {
+    fn write_key(&mut self, rules: &RuleSet, event: &Event<'_>) -> bool {
         self.key.clear();
+        let is_named =
+            || event.first_str(well_known::USERNAME).is_some_and(|name| !name.is_empty());
         match self.about {
             About::Kind => self.key.push(event.stage as u8),
-            About::Caller if event.first_str(well_known::USERNAME).is_none_or(str::is_empty) => {
+            About::Caller if !is_named() => return false,
+            About::Caller => {}
+        }
+        if self.tells_people {
+            if event.has(well_known::IMPERSONATED_USERNAME) {
                 return false;
             }
-            About::Caller => {}
+            self.key.extend_from_slice(&rules.identities.ended(event.time).to_le_bytes());
         }
         for field in &self.key_fields {
             for value in event.values(*field) {
@@ -198,11 +212,31 @@ impl Together {
                 }
                 self.key.push(0xFE);
             }
-            if self.key.len() > KEY_BYTES_MAX {
+            if self.key.len() > SHORT_BYTES {
                 return false;
             }
             self.key.push(0xFF);
         }
-        true
+        if let Some(reason) = self.reason {
+            match (event.reason_as_written, event.count(reason), event.first_str(reason)) {
+                (Some(written), ..) => {
+                    self.key.push(0xFC);
+                    self.key.extend_from_slice(written.as_bytes());
+                }
+                (None, 1, Some(text)) => self.key.extend_from_slice(text.as_bytes()),
+                (None, 0, _) => self.key.push(0xFD),
+                _ => return false,
+            }
+        }
+        self.key.push(0xFF);
+        // No text ends in what fills it up.
+        self.key.resize(self.key.len().next_multiple_of(16), 0);
+        self.key.len() <= SHORT_BYTES
     }
+}
+
+/// For the table.
+fn hash_of(digest: u128) -> u64 {
+    let [low, high] = [digest, digest >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)));
+    low.unwrap_or(0) ^ high.unwrap_or(0)
 }
