@@ -54,6 +54,9 @@ struct Known {
     texts: HashSet<Arc<str>>,
     /// What is left of free texts without their secrets.
     redacted: HashMap<Arc<str>, Arc<str>>,
+    /// For each field what was captured last, and of which text: rules that find the same event take the same along, and
+    /// the next event often has it, too.
+    last: Vec<Option<(Arc<str>, Arc<str>)>>,
 }
 
 /// Texts that are known at most: 8,192. With another one all are forgotten.
@@ -63,37 +66,57 @@ const KNOWN_MAX: usize = 8_192;
 const KNOWN_BYTES_MAX: usize = 256;
 
 impl Known {
+    /// A text that is short enough to be known, shared.
     fn shared(&mut self, text: &str) -> Arc<str> {
-        if text.len() > KNOWN_BYTES_MAX {
-            return Arc::from(text);
-        }
         if self.texts.len() >= KNOWN_MAX && !self.texts.contains(text) {
             self.texts.clear();
         }
         Arc::clone(self.texts.get_or_insert_with(text, |text| Arc::from(text)))
     }
 
-    fn redacted(&mut self, text: &str) -> Arc<str> {
-        if text.len() > KNOWN_BYTES_MAX {
-            return redacted(text);
-        }
-        if let Some(known) = self.redacted.get(text) {
-            return Arc::clone(known);
+    /// The same of a free text, with what is left of it without its secrets.
+    fn redacted(&mut self, text: &str) -> (Arc<str>, Arc<str>) {
+        if let Some((known, harmless)) = self.redacted.get_key_value(text) {
+            return (Arc::clone(known), Arc::clone(harmless));
         }
         if self.redacted.len() >= KNOWN_MAX {
             self.redacted.clear();
         }
-        let harmless = redacted(text);
-        self.redacted.insert(Arc::from(text), Arc::clone(&harmless));
-        harmless
+        let known = (Arc::from(text), redacted(text));
+        self.redacted.insert(Arc::clone(&known.0), Arc::clone(&known.1));
+        known
+    }
+
+    /// What is captured of the text of a field, which is free or not.
+    #[inline]
+    fn captured(&mut self, field: FieldId, is_free: bool, text: &str) -> Arc<str> {
+        if text.len() > KNOWN_BYTES_MAX {
+            return if is_free { redacted(text) } else { shortened(text) };
+        }
+        if let Some(Some((known, captured))) = self.last.get(field.index())
+            && **known == *text
+        {
+            return Arc::clone(captured);
+        }
+        let (known, captured) = if is_free {
+            self.redacted(text)
+        } else {
+            let shared = self.shared(text);
+            (Arc::clone(&shared), shared)
+        };
+        if let Some(last) = self.last.get_mut(field.index()) {
+            *last = Some((known, Arc::clone(&captured)));
+        }
+        captured
     }
 }
 
 impl FreeText {
     pub(super) fn new(fields: &FieldTable) -> FreeText {
         let free = |path: &String| known_field(path).is_none_or(|field| field.is_free_text);
-        let fields = fields.paths().iter().map(free).collect();
-        FreeText { fields, known: RefCell::default() }
+        let fields: Vec<bool> = fields.paths().iter().map(free).collect();
+        let known = Known { last: vec![None; fields.len()], ..Known::default() };
+        FreeText { fields, known: RefCell::new(known) }
     }
 
     /// The values of a field, for a detection; where of more values than are kept those come first that let a condition hold: what
@@ -167,9 +190,8 @@ impl FreeText {
     /// One text of a field.
     #[inline]
     fn text(&self, field: FieldId, text: &str) -> Arc<str> {
-        let free = self.fields.get(field.index()).copied().unwrap_or(true);
-        let known = &mut *self.known.borrow_mut();
-        if free { known.redacted(text) } else { shortened(text, known) }
+        let is_free = self.fields.get(field.index()).copied().unwrap_or(true);
+        self.known.borrow_mut().captured(field, is_free, text)
     }
 
     fn texts<'e, 'a: 'e>(
@@ -204,9 +226,9 @@ fn predicates_of<'r>(condition: &Expression, rules: &'r RuleSet, found: &mut Vec
 
 /// A text that nobody writes freely. One that is cut ends with a digest of the whole: keys and counted
 /// values that begin alike stay apart.
-fn shortened(text: &str, known: &mut Known) -> Arc<str> {
+fn shortened(text: &str) -> Arc<str> {
     if text.len() <= limits::CAPTURED_VALUE_BYTES_MAX {
-        return known.shared(text);
+        return Arc::from(text);
     }
     let room = limits::CAPTURED_VALUE_BYTES_MAX - '…'.len_utf8() - DIGEST_DIGITS;
     let digest: [u8; DIGEST_DIGITS / 2] = Digest::of([text]).first();
