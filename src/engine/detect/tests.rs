@@ -60,16 +60,28 @@ const FIELDS: &[FieldId] = &[
     well_known::RESPONSE_CODE,
     well_known::GROUPS,
     well_known::SOURCE_IPS,
+    well_known::USERNAME,
+    well_known::IMPERSONATED_USERNAME,
+    well_known::USER_AGENT,
     FieldId(22),
     FieldId(23),
     FieldId(24),
+    FieldId(25),
+    FieldId(26),
+    FieldId(27),
 ];
+
+/// Of these the ones that are derived.
+const DERIVED: [FieldId; 4] = [FieldId(23), FieldId(24), FieldId(25), FieldId(26)];
 
 fn table() -> FieldTable {
     let mut fields = FieldTable::new();
     assert_eq!(fields.intern("x"), FieldId(22));
     assert_eq!(fields.intern("outcome"), FieldId(23));
     assert_eq!(fields.intern("source.public"), FieldId(24));
+    assert_eq!(fields.intern("actor.kind"), FieldId(25));
+    assert_eq!(fields.intern("actor.human"), FieldId(26));
+    assert_eq!(fields.intern("annotations.authorization.k8s.io/reason"), FieldId(27));
     fields
 }
 
@@ -281,9 +293,15 @@ fn rule(expression: Expression, all_stages: bool) -> Rule {
 type Content = (Vec<(FieldId, Value<'static>)>, Stage);
 
 fn content() -> impl Strategy<Value = Content> {
-    let plain: Vec<FieldId> = FIELDS.iter().copied().filter(|field| *field < FieldId(23)).collect();
+    let plain = FIELDS.iter().copied().filter(|field| !DERIVED.contains(field));
     let stages = [Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete];
-    (vec((select(plain), value()), 0..8), select(stages.to_vec()))
+    let values = vec((select(plain.collect::<Vec<_>>()), value()), 0..8);
+    // What is remembered of callers is that of those who have a name.
+    let name = prop_oneof![Just(None), select(&["get", "k", "system:node:n"][..]).prop_map(Some)];
+    (values, name, select(stages.to_vec())).prop_map(|(mut values, name, stage)| {
+        values.extend(name.map(|name| (well_known::USERNAME, Value::Str(Cow::Borrowed(name)))));
+        (values, stage)
+    })
 }
 
 fn event((values, stage): &Content) -> Event<'static> {
@@ -341,7 +359,8 @@ proptest! {
     ) {
         let rules = Arc::new(rules);
         let mut matcher = RuleMatcher::new(Arc::clone(&rules));
-        for content in &contents {
+        // What came twice is remembered, and known when it comes again.
+        for content in contents.iter().cycle().take(3 * contents.len()) {
             let mut detections = Vec::new();
             detect(&mut matcher, &mut event(content), &mut detections);
             let found: BTreeSet<RuleIndex> = detections.iter().map(|found| found.rule).collect();

@@ -158,6 +158,8 @@ pub struct Shard {
     alerts: VecDeque<Alert>,
     changes: Vec<StateChange>,
     counts: ShardCounts,
+    /// Findings by index in the rule set, of this one.
+    findings: Vec<u64>,
 }
 
 impl Shard {
@@ -171,6 +173,7 @@ impl Shard {
             settings,
             states: fresh_states(&rules),
             listeners: listeners(&rules),
+            findings: vec![0; rules.rules.len()],
             of_all_clusters: BTreeSet::new(),
             lifecycle: Lifecycle::new(&rules),
             rules,
@@ -295,6 +298,7 @@ impl Shard {
     /// Counters since the process started.
     pub fn counts(&self) -> ShardCounts {
         let mut counts = self.counts.clone();
+        self.add_findings(&mut counts);
         counts.suppressed = self.lifecycle.counts.suppressed;
         let overflowed = self.lifecycle.counts.overflowed.clone();
         if !overflowed.is_empty() {
@@ -303,6 +307,15 @@ impl Shard {
         counts.template_errors = self.lifecycle.counts.template_errors;
         counts.partitions_given_up = self.watermark.given_up_count();
         counts
+    }
+
+    /// Adds the findings of the rule set in force.
+    fn add_findings(&self, counts: &mut ShardCounts) {
+        for (rule, findings) in self.rules.rules.iter().zip(&self.findings) {
+            if *findings > 0 {
+                count(&mut counts.findings, &rule.meta().id, *findings);
+            }
+        }
     }
 
     /// Correlation keys held, by rule id.
@@ -388,7 +401,9 @@ impl Shard {
             }
             // The finding of a correlation is as old as its window: it is not late for the next one.
             let watermark = watermark.filter(|_| matches!(rule, Rule::Detection(_)));
-            count(&mut self.counts.findings, &rule.meta().id, 1);
+            if let Some(findings) = self.findings.get_mut(finding.rule.index()) {
+                *findings += 1;
+            }
             let mut next = Vec::new();
             for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
                 let (Rule::Correlation(rule), Some(Some(state))) =
@@ -515,6 +530,10 @@ impl Shard {
         }
         self.replace_identities(&rules);
         self.unfinished.replace_rules(&self.rules, &rules);
+        let mut counts = std::mem::take(&mut self.counts);
+        self.add_findings(&mut counts);
+        self.counts = counts;
+        self.findings = vec![0; rules.rules.len()];
         let old = std::mem::replace(&mut self.rules, Arc::clone(&rules));
         if self.previous.len() == PREVIOUS_RULES_MAX {
             self.previous.pop_front();
