@@ -160,6 +160,8 @@ pub struct Shard {
     counts: ShardCounts,
     /// Findings by index in the rule set, of this one.
     findings: Vec<u64>,
+    /// Findings that are still to be followed: none but while one is.
+    open: VecDeque<Finding>,
 }
 
 impl Shard {
@@ -174,6 +176,7 @@ impl Shard {
             states: fresh_states(&rules),
             listeners: listeners(&rules),
             findings: vec![0; rules.rules.len()],
+            open: VecDeque::new(),
             of_all_clusters: BTreeSet::new(),
             lifecycle: Lifecycle::new(&rules),
             rules,
@@ -386,7 +389,8 @@ impl Shard {
     /// order, so this ends.
     fn found(&mut self, now: WallTime, watermark: Option<EventTime>, finding: Finding) {
         let rules = Arc::clone(&self.rules);
-        let mut open = VecDeque::from([finding]);
+        let mut open = std::mem::take(&mut self.open);
+        open.push_back(finding);
         while let Some(finding) = open.pop_front() {
             let rule = rules.rule(finding.rule);
             let mut alerts = Vec::new();
@@ -430,6 +434,7 @@ impl Shard {
             }
             open.extend(next);
         }
+        self.open = open;
     }
 
     fn advance(&mut self, now: WallTime) {
