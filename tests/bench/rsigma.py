@@ -35,7 +35,7 @@ def built(directory):
     """The peer's binary."""
     binary = directory / "bin" / "rsigma"
     if not binary.exists():
-        command = ["cargo", "install", "rsigma", "--version", PINNED, "--locked", "--no-default-features"]
+        command = ["cargo", "install", "rsigma", "--version", PINNED, "--locked", "--no-default-features", "--features", "cef"]
         print("building rsigma", PINNED, file=sys.stderr)
         subprocess.run([*command, "--root", directory], check=True)
     return binary
