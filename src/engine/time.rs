@@ -188,11 +188,11 @@ fn parse_utc_micros(text: &[u8]) -> Option<i64> {
 
 /// The usual 27 bytes, eight at a time.
 fn parse_usual(text: &[u8; 27]) -> Option<i64> {
-    let at = |start: usize| text.get(start..)?.first_chunk();
-    let [y1, y2, y3, y4, _, m1, m2, _] = digits_of(at(0)?, b"0000-00-")?;
-    let [d1, d2, _, h1, h2, _, n1, n2] = digits_of(at(8)?, b"00T00:00")?;
-    let [_, s1, s2, _, f1, f2, f3, f4] = digits_of(at(16)?, b":00.0000")?;
-    let [_, _, _, _, _, f5, f6, _] = digits_of(at(19)?, b".000000Z")?;
+    let at = |start: usize| text.get(start..)?.first_chunk().copied();
+    let [y1, y2, y3, y4, _, m1, m2, _] = digits_of(at(0)?, *b"0000-00-")?;
+    let [d1, d2, _, h1, h2, _, n1, n2] = digits_of(at(8)?, *b"00T00:00")?;
+    let [_, s1, s2, _, f1, f2, f3, f4] = digits_of(at(16)?, *b":00.0000")?;
+    let [_, _, _, _, _, f5, f6, _] = digits_of(at(19)?, *b".000000Z")?;
     let number = |digits: &[u8]| digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(*digit));
     micros_of(
         [number(&[y1, y2, y3, y4]), number(&[m1, m2]), number(&[d1, d2])],
@@ -203,8 +203,8 @@ fn parse_usual(text: &[u8; 27]) -> Option<i64> {
 
 /// The digits of a text that looks like this one, which has a `0` for each; 0 for all else.
 #[inline]
-fn digits_of(text: &[u8; 8], form: &[u8; 8]) -> Option<[u8; 8]> {
-    let found = u64::from_le_bytes(*text) ^ u64::from_le_bytes(*form);
+fn digits_of(text: [u8; 8], form: [u8; 8]) -> Option<[u8; 8]> {
+    let found = u64::from_le_bytes(text) ^ u64::from_le_bytes(form);
     // Added to a digit, or to what is the same, these leave the high bit of a byte alone.
     let most = u64::from_le_bytes(form.map(|byte| if byte == b'0' { 0x76 } else { 0x7F }));
     let beyond = (found.wrapping_add(most) | found) & 0x8080_8080_8080_8080;

@@ -38,6 +38,7 @@ impl AuditId {
 const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /// What each byte is as a lower-case digit; 0xFF for what is none.
+#[expect(clippy::indexing_slicing, reason = "when it is compiled")]
 const DIGITS: [u8; 256] = {
     let mut digits = [0xFF; 256];
     let mut digit = 0;

@@ -126,7 +126,9 @@ impl NeedsOfOne {
         };
         let set = |fields: &[FieldId]| {
             let mut bits = Bits::none(rules.fields.len());
-            fields.iter().for_each(|field| bits.set(field.index(), true));
+            for field in fields {
+                bits.set(field.index(), true);
+            }
             Some(bits)
         };
         let (mut present, mut absent) = (Vec::new(), Vec::new());
