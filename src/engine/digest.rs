@@ -111,13 +111,11 @@ impl ShortDigests {
     /// for each 16.
     #[inline]
     pub(crate) fn of(&self, bytes: &[u8]) -> u128 {
-        let word = |half: [u8; 8], key: u64| u128::from(u64::from_le_bytes(half).wrapping_add(key));
-        let (blocks, _) = bytes.as_chunks::<16>();
-        blocks.iter().zip(&self.0).fold(0, |sum: u128, (block, [first, second])| {
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *block;
-            let product =
-                word([a, b, c, d, e, f, g, h], *first) * word([i, j, k, l, m, n, o, p], *second);
-            sum.wrapping_add(product)
+        let word =
+            |half: &[u8; 8], key: &u64| u128::from(u64::from_le_bytes(*half).wrapping_add(*key));
+        let (pairs, _) = bytes.as_chunks::<8>().0.as_chunks::<2>();
+        pairs.iter().zip(&self.0).fold(0, |sum: u128, ([first, second], [one, other])| {
+            sum.wrapping_add(word(first, one) * word(second, other))
         })
     }
 }
