@@ -137,7 +137,9 @@ impl Run {
 /// Nanoseconds of CPU per event of each, one run of each after the other, so that what disturbs one disturbs all.
 fn in_turn<const N: usize>(mut runs: [Run; N], now: WallTime, batches: &[RecordBatch]) -> [f64; N] {
     for _ in 0..RUNS {
-        runs.iter_mut().for_each(|run| run.once(now, batches));
+        for run in &mut runs {
+            run.once(now, batches);
+        }
     }
     runs.map(Run::told)
 }
