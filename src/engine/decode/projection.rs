@@ -27,7 +27,7 @@ use crate::engine::{
     text_table::TextTable,
     value::{Value, unescape},
 };
-use places::{Places, places_of, without_dots};
+use places::{Places, REASON, places_of, without_dots};
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
 const OWN_PATHS: [&str; 7] = [
@@ -68,6 +68,8 @@ struct Node {
     is_open: bool,
     /// It is of a body of a change.
     is_change: bool,
+    /// It says why a request was allowed, which is noted as it is written, too.
+    is_reason: bool,
     /// What stands below it in the order in which an API server writes it, and the nodes behind.
     usual: Vec<(UsualKey, Option<NodeId>)>,
 }
@@ -95,6 +97,9 @@ impl Node {
     /// Adds a string to the fields that end here.
     #[inline]
     fn text<'a>(&self, raw: RawStr<'a>, event: &mut Event<'a>) {
+        if self.is_reason {
+            event.note_reason(raw.text);
+        }
         if raw.escaped {
             for field in &self.fields {
                 event.push_owned(*field, |text| unescape(raw.text, text));
@@ -181,7 +186,10 @@ impl Projection {
         });
         let field_count = own + OWN_PATHS.len();
         let places = Places::new(table, |path| builder.find(path));
-        let nodes = builder.finish();
+        let mut nodes = builder.finish();
+        for node in &mut nodes {
+            node.is_reason = node.fields.iter().any(|field| table.path(*field) == REASON);
+        }
         Projection { nodes, bodies, object_fields, field_count, places }
     }
 

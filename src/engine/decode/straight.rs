@@ -301,7 +301,7 @@ impl<'a> Line<'a, '_> {
             // Twice is unusual.
             let first = self.found.reason.is_none();
             let reason = self.string()?;
-            event.reason_as_written = Some(reason.text);
+            event.note_reason(reason.text);
             self.found.reason = Some(reason);
             self.found.passed = self.found.passed.and(Parts::REASON);
             return first.then_some(());

@@ -246,7 +246,8 @@ pub struct Event<'a> {
     pub unread: UnreadFields,
     /// The whole event as JSON, as it came.
     pub json: &'a str,
-    /// Why the request was allowed, with the escapes of JSON, if it was found without reading the whole event.
+    /// Why the request was allowed, with the escapes of JSON: the first time that it is said. It may be known before the
+    /// field has it.
     pub(in crate::engine) reason_as_written: Option<&'a str>,
 }
 
@@ -328,6 +329,12 @@ impl<'a> Event<'a> {
             json: "",
             reason_as_written: None,
         }
+    }
+
+    /// Notes why the request was allowed, as it is written.
+    #[inline]
+    pub(in crate::engine) fn note_reason(&mut self, written: &'a str) {
+        self.reason_as_written.get_or_insert(written);
     }
 
     /// Adds a value to a field, behind those that it has.

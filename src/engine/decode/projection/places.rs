@@ -15,6 +15,9 @@ use crate::engine::{
 const NEVER_ASKED: [&str; 7] =
     ["kind", "apiVersion", "user", "user.extra", "objectRef", "responseStatus", "annotations"];
 
+/// The annotation that says why a request was allowed.
+pub(super) const REASON: &str = "annotations.authorization.k8s.io/reason";
+
 /// Nodes that a straight line through an event comes by.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine::decode) struct Places {
@@ -39,7 +42,7 @@ impl Places {
             object_ref: find("objectRef"),
             status: find("responseStatus"),
             annotations: find("annotations"),
-            reason: find("annotations.authorization.k8s.io/reason"),
+            reason: find(REASON),
         }
     }
 }

@@ -258,7 +258,8 @@ impl Look<'_> {
             }
             if index.parts.meets(self.passed) {
                 // A reason that was passed over can be looked at all the same.
-                let written = event.reason_as_written.filter(|_| index.parts == Parts::REASON);
+                let is_alone = index.parts == Parts::REASON && !event.has(index.field);
+                let written = event.reason_as_written.filter(|_| is_alone);
                 let Some(written) = written else { continue };
                 let (rules, is_thorough) = ((self.rules, self.conditions), self.is_thorough);
                 if !index.keep_as_written(rules, written, is_thorough, self.fold, candidates) {

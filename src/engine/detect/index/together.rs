@@ -11,7 +11,6 @@ use crate::engine::{
     detect::bits::Bits,
     digest::{SHORT_BYTES, ShortDigests},
     event::{Event, FieldId, FieldTable, Parts, well_known},
-    rule::RuleSet,
     value::Value,
 };
 
@@ -159,7 +158,7 @@ impl Together {
         if self.fields.is_empty() {
             return candidates.has_any();
         }
-        if !self.write_key(look.rules, event) {
+        if !self.write_key(look, event) {
             return look.keep(&mut self.fields, event, candidates);
         }
         let digest = self.digests.of(&self.key);
@@ -184,7 +183,7 @@ impl Together {
     }
 
     /// Writes down the combination. False: it is an odd one.
-    fn write_key(&mut self, rules: &RuleSet, event: &Event<'_>) -> bool {
+    fn write_key(&mut self, look: &Look<'_>, event: &Event<'_>) -> bool {
         self.key.clear();
         let is_named =
             || event.first_str(well_known::USERNAME).is_some_and(|name| !name.is_empty());
@@ -197,7 +196,7 @@ impl Together {
             if event.has(well_known::IMPERSONATED_USERNAME) {
                 return false;
             }
-            self.key.extend_from_slice(&rules.identities.ended(event.time).to_le_bytes());
+            self.key.extend_from_slice(&look.rules.identities.ended(event.time).to_le_bytes());
         }
         for field in &self.key_fields {
             for value in event.values(*field) {
@@ -218,13 +217,15 @@ impl Together {
             self.key.push(0xFF);
         }
         if let Some(reason) = self.reason {
-            match (event.reason_as_written, event.count(reason), event.first_str(reason)) {
-                (Some(written), ..) => {
+            // What was passed over is not in its field yet.
+            let values = event.count(reason) + usize::from(look.passed.meets(Parts::REASON));
+            match (values, event.reason_as_written, event.first_str(reason)) {
+                (0, ..) => self.key.push(0xFD),
+                (1, Some(written), _) => {
                     self.key.push(0xFC);
                     self.key.extend_from_slice(written.as_bytes());
                 }
-                (None, 1, Some(text)) => self.key.extend_from_slice(text.as_bytes()),
-                (None, 0, _) => self.key.push(0xFD),
+                (1, None, Some(text)) => self.key.extend_from_slice(text.as_bytes()),
                 _ => return false,
             }
         }
