@@ -668,6 +668,7 @@ impl Builder {
                 segments,
                 is_open,
                 is_change,
+                is_reason: false,
                 usual: Vec::new(),
             })
             .collect();
