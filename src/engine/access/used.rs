@@ -30,6 +30,8 @@ pub(in crate::engine) struct UsedBefore {
     lately: Lately,
     digests: SecretDigests,
     days: Vec<Day>,
+    /// How many days were begun.
+    generations: u64,
     known: usize,
     /// Of the event that was looked up last.
     key: Vec<u8>,
@@ -38,7 +40,7 @@ pub(in crate::engine) struct UsedBefore {
 }
 
 /// Requests that came lately and are not new any more, by digests of all that is looked at: most are like one of these.
-/// Texts would tell them apart as well, but more of them than fit into a cache.
+/// Texts would tell them apart as well, but are more than fits into a cache. Nothing but time depends on it.
 #[derive(Debug)]
 struct Lately {
     digests: ShortDigests,
@@ -60,6 +62,8 @@ impl Lately {
 #[derive(Debug)]
 struct Day {
     number: i64,
+    /// Another one if the day is forgotten and comes again.
+    generation: u64,
     /// Requests that are alike, by what they have in common.
     known: HashMap<SecretDigest, Names>,
     /// Names that were told, each with what the requests have in common.
@@ -78,6 +82,7 @@ impl UsedBefore {
             lately: Lately { digests: ShortDigests::default(), places: vec![0; USAGE_LATELY_MAX] },
             digests: SecretDigests::default(),
             days: Vec::new(),
+            generations: 0,
             known: 0,
             key: Vec::new(),
             named: Vec::new(),
@@ -107,9 +112,11 @@ impl UsedBefore {
             reason,
             if reason.is_empty() { self.by_group(event, acting) } else { "" },
         ];
-        let day = day_of(event.time);
+        let day = self.day(day_of(event.time));
+        // What came lately is known of a day as long as the day itself is.
+        let generation = self.days.get(day).map_or(0, |day| day.generation);
         self.key.clear();
-        self.key.extend_from_slice(&day.to_le_bytes());
+        self.key.extend_from_slice(&generation.to_le_bytes());
         for part in parts {
             self.key.extend_from_slice(part.as_bytes());
             // No text of UTF-8 has this byte.
@@ -135,9 +142,8 @@ impl UsedBefore {
     }
 
     /// Of a request whose `key` is what it has in common with others.
-    fn see(&mut self, day: i64, name: Option<&str>) -> bool {
+    fn see(&mut self, day: usize, name: Option<&str>) -> bool {
         let digest = self.digests.of(&self.key);
-        let day = self.day(day);
         let Some(names) = self.days.get_mut(day).and_then(|day| day.known.get_mut(&digest)) else {
             self.begin(day, digest, name);
             return true;
@@ -190,7 +196,13 @@ impl UsedBefore {
                 self.days.retain(|day| Some(day.number) != oldest);
                 self.known = self.days.iter().map(|day| day.known.len()).sum();
             }
-            self.days.push(Day { number, known: HashMap::new(), named: HashSet::new() });
+            self.generations += 1;
+            self.days.push(Day {
+                number,
+                generation: self.generations,
+                known: HashMap::new(),
+                named: HashSet::new(),
+            });
             self.days.len() - 1
         })
     }
