@@ -111,10 +111,17 @@ impl ShortDigests {
     /// for each 16.
     #[inline]
     pub(crate) fn of(&self, bytes: &[u8]) -> u128 {
+        self.behind(0, 0, bytes)
+    }
+
+    /// Of some bytes behind others, of which this is the digest and that the number of 16 bytes each.
+    #[inline]
+    pub(crate) fn behind(&self, digest: u128, blocks: usize, bytes: &[u8]) -> u128 {
         let word =
             |half: &[u8; 8], key: &u64| u128::from(u64::from_le_bytes(*half).wrapping_add(*key));
         let (pairs, _) = bytes.as_chunks::<8>().0.as_chunks::<2>();
-        pairs.iter().zip(&self.0).fold(0, |sum: u128, ([first, second], [one, other])| {
+        let keys = self.0.iter().skip(blocks);
+        pairs.iter().zip(keys).fold(digest, |sum: u128, ([first, second], [one, other])| {
             sum.wrapping_add(word(first, one) * word(second, other))
         })
     }
@@ -183,6 +190,7 @@ mod tests {
             }
         }
         assert_eq!(digests.of(&[7; 32]), digests.clone().of(&[7; 32]));
+        assert_eq!(digests.of(&[7; 48]), digests.behind(digests.of(&[7; 16]), 1, &[7; 32]));
         assert_ne!(digests.of(&[7; 32]), ShortDigests::default().of(&[7; 32]));
     }
 

@@ -24,7 +24,7 @@ pub(crate) const EVENTS: u64 = 200_000;
 pub(crate) const BATCH_RECORDS: usize = 500;
 
 /// The median of so many runs is printed.
-const RUNS: usize = 5;
+const RUNS: usize = 9;
 
 /// Prints what this half of the engine does on one core.
 pub(crate) fn run() {

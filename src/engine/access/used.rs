@@ -49,14 +49,36 @@ struct Lately {
 }
 
 impl Lately {
-    /// Whether what is written here came lately. It did from now on.
     #[inline]
-    fn came(&mut self, bytes: &[u8]) -> bool {
-        let digest = self.digests.of(bytes);
-        // Of a product the bits in the middle depend on most.
+    fn place(&mut self, digest: u128) -> Option<&mut u128> {
+        // Of a sum of products the bits in the middle depend on most.
         let place = usize::try_from(digest >> 64 & 0xFFFF_FFFF).unwrap_or(0) % USAGE_LATELY_MAX;
-        self.places.get_mut(place).is_some_and(|known| std::mem::replace(known, digest) == digest)
+        self.places.get_mut(place)
     }
+
+    fn has(&mut self, digest: u128) -> bool {
+        self.place(digest).is_some_and(|known| *known == digest)
+    }
+
+    /// Whether it came lately. It did from now on.
+    fn came(&mut self, digest: u128) -> bool {
+        self.place(digest).is_some_and(|known| std::mem::replace(known, digest) == digest)
+    }
+}
+
+/// Of requests of which no more names are told: beside the digest of what they have in common.
+const fn with_any_name(in_common: u128) -> u128 {
+    in_common.wrapping_add(1)
+}
+
+/// The length of a text, as far as short texts have one.
+fn length_of(text: &str) -> [u8; 4] {
+    u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+/// Fills up to what digests are of.
+fn fill(key: &mut Vec<u8>) {
+    key.resize(key.len().next_multiple_of(16), 0);
 }
 
 #[derive(Debug)]
@@ -68,6 +90,17 @@ struct Day {
     known: HashMap<SecretDigest, Names>,
     /// Names that were told, each with what the requests have in common.
     named: HashSet<SecretDigest>,
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// It is unlike all that came before.
+    New,
+    /// The like of it came.
+    Known,
+    /// It would be known with any other name, too.
+    WithAnyName,
 }
 
 /// How many names of objects were told of requests that are alike; `None`: that there are more than are told.
@@ -117,10 +150,10 @@ impl UsedBefore {
         let generation = self.days.get(day).map_or(0, |day| day.generation);
         self.key.clear();
         self.key.extend_from_slice(&generation.to_le_bytes());
+        // Where each of them ends.
+        self.key.extend_from_slice(parts.map(length_of).as_flattened());
         for part in parts {
             self.key.extend_from_slice(part.as_bytes());
-            // No text of UTF-8 has this byte.
-            self.key.push(0xFF);
         }
         let name = text(well_known::NAME);
         let name = if name.is_empty() || resource.is_empty() || !tells_name(verb, actor) {
@@ -128,38 +161,64 @@ impl UsedBefore {
         } else {
             Some(name)
         };
+        fill(&mut self.key);
         let in_common = self.key.len();
-        self.key.extend_from_slice(name.unwrap_or("").as_bytes());
-        if self.key.len() < SHORT_BYTES {
-            self.key.push(0xFF);
-            self.key.resize(self.key.len().next_multiple_of(16), 0);
-            if self.lately.came(&self.key) {
+        let name_len = name.map_or(0, str::len);
+        let digest = if in_common + name_len < SHORT_BYTES {
+            Some(self.lately.digests.of(&self.key))
+        } else {
+            None
+        };
+        if let Some(digest) = digest {
+            let whole = match name {
+                None => digest,
+                Some(_) if self.lately.has(with_any_name(digest)) => return false,
+                Some(name) => {
+                    self.key.extend_from_slice(name.as_bytes());
+                    self.key.push(0xFF);
+                    fill(&mut self.key);
+                    let name = self.key.get(in_common..).unwrap_or_default();
+                    let whole = self.lately.digests.behind(digest, in_common / 16, name);
+                    self.key.truncate(in_common);
+                    whole
+                }
+            };
+            if self.lately.came(whole) {
                 return false;
             }
         }
-        self.key.truncate(in_common);
-        self.see(day, name)
+        match self.see(day, name) {
+            Seen::New => true,
+            Seen::Known => false,
+            Seen::WithAnyName => {
+                if let Some(digest) = digest {
+                    self.lately.came(with_any_name(digest));
+                }
+                false
+            }
+        }
     }
 
     /// Of a request whose `key` is what it has in common with others.
-    fn see(&mut self, day: usize, name: Option<&str>) -> bool {
+    fn see(&mut self, day: usize, name: Option<&str>) -> Seen {
         let digest = self.digests.of(&self.key);
         let Some(names) = self.days.get_mut(day).and_then(|day| day.known.get_mut(&digest)) else {
             self.begin(day, digest, name);
-            return true;
+            return Seen::New;
         };
-        let (Some(name), Some(count)) = (name, *names) else { return false };
+        let Some(name) = name else { return Seen::Known };
+        let Some(count) = *names else { return Seen::WithAnyName };
         let named = self.named(digest, name);
-        let Some(Day { known, named: all, .. }) = self.days.get_mut(day) else { return true };
+        let Some(Day { known, named: all, .. }) = self.days.get_mut(day) else { return Seen::New };
         if all.contains(&named) {
-            return false;
+            return Seen::Known;
         }
         let has_room = usize::from(count) < USAGE_NAMES_MAX;
         if has_room {
             all.insert(named);
         }
         known.insert(digest, has_room.then_some(count + 1));
-        true
+        Seen::New
     }
 
     /// Remembers the first of its like.
