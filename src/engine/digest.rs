@@ -97,16 +97,48 @@ pub(crate) const SHORT_BYTES: usize = 1_024;
 /// Krovetz, Rogaway: UMAC, 1999, theorem 4.2; of texts of other lengths one has a product more, of two words that
 /// nobody knows). An eighth of what SipHash costs, and no secret: whoever saw digests could find texts with the same.
 #[derive(Clone, Debug)]
-pub(crate) struct ShortDigests(Vec<[u64; 2]>);
+pub(crate) struct ShortDigests {
+    keys: Vec<[u64; 2]>,
+    /// Of [`ShortDigests::shorter`].
+    halves: [u128; 2],
+}
 
 impl Default for ShortDigests {
     fn default() -> ShortDigests {
         let secret = SecretDigests::default();
-        ShortDigests((0..SHORT_BYTES / 16).map(|at| secret.of(&at.to_le_bytes())).collect())
+        let key = |at: usize| secret.of(&at.to_le_bytes());
+        let halves = [1, 2].map(|at| key(SHORT_BYTES + at).map(u128::from));
+        ShortDigests {
+            keys: (0..SHORT_BYTES / 16).map(key).collect(),
+            halves: halves.map(|[high, low]| high << 64 | low),
+        }
     }
 }
 
 impl ShortDigests {
+    /// Fills a key up to a length that digests are of.
+    #[inline]
+    pub(crate) fn fill(key: &mut Vec<u8>) {
+        key.resize(key.len().next_multiple_of(16), 0);
+    }
+
+    /// Half as long a digest of a digest, as good as that (multiply and shift: Dietzfelbinger, 1996).
+    #[inline]
+    pub(crate) fn shorter(&self, digest: u128) -> u64 {
+        let [high, low] = [digest >> 64, digest & u128::from(u64::MAX)];
+        let [of_high, of_low] = self.halves;
+        let sum = high.wrapping_mul(of_high).wrapping_add(low.wrapping_mul(of_low));
+        u64::try_from(sum >> 64).unwrap_or(0)
+    }
+
+    /// Where in a table a digest is looked for. Of a sum of products the bits in the middle depend on most.
+    #[inline]
+    pub(crate) fn place(digest: u128) -> u64 {
+        let [low, high] =
+            [digest, digest >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)));
+        low.unwrap_or(0) ^ high.unwrap_or(0)
+    }
+
     /// Of some bytes, as many as a multiple of 16: no text is another one with zeros behind it. Cost: a multiplication
     /// for each 16.
     #[inline]
@@ -120,7 +152,7 @@ impl ShortDigests {
         let word =
             |half: &[u8; 8], key: &u64| u128::from(u64::from_le_bytes(*half).wrapping_add(*key));
         let (pairs, _) = bytes.as_chunks::<8>().0.as_chunks::<2>();
-        let keys = self.0.iter().skip(blocks);
+        let keys = self.keys.iter().skip(blocks);
         pairs.iter().zip(keys).fold(digest, |sum: u128, ([first, second], [one, other])| {
             sum.wrapping_add(word(first, one) * word(second, other))
         })
@@ -158,6 +190,8 @@ pub(crate) const fn hex_digit(number: u8) -> char {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -181,12 +215,14 @@ mod tests {
     #[test]
     fn short_digests_tell_texts_apart() {
         let digests = ShortDigests::default();
-        let mut seen = std::collections::BTreeSet::new();
+        let (mut seen, mut shorter) = (BTreeSet::new(), BTreeSet::new());
         for length in (16..=SHORT_BYTES).step_by(16) {
             for at in 0..length {
                 let mut text = vec![b'a'; length];
                 text[at] = b'b';
-                assert!(seen.insert(digests.of(&text)), "{at} of {length}");
+                let digest = digests.of(&text);
+                assert!(seen.insert(digest), "{at} of {length}");
+                assert!(shorter.insert(digests.shorter(digest)), "{at} of {length}");
             }
         }
         assert_eq!(digests.of(&[7; 32]), digests.clone().of(&[7; 32]));

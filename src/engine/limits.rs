@@ -284,7 +284,7 @@ pub const RULE_TEXTS_BYTES_MAX: usize = 16 << 20;
 pub const USAGE_KNOWN_PER_WORKER_MAX: usize = 50_000;
 
 /// Of these, requests that a worker knows again at once: 8,192, at 16 B each.
-pub const USAGE_LATELY_MAX: usize = 8_192;
+pub const USAGE_LATELY_MAX: usize = 16_384;
 
 /// Accesses unlike each other that a worker knows, of those that are rolled up: 16,384, at about 2 kB each. At
 /// the limit it forgets all of them, and takes the next ones apart again.

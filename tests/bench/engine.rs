@@ -1,7 +1,9 @@
 //! Decode and detect: events per CPU-second with the shipped rules, and what a thousand rules cost
 //! compared with ten.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use tripline::{
     engine::{
@@ -223,8 +225,10 @@ pub(crate) fn median(mut work: impl FnMut()) -> f64 {
     times.get(RUNS / 2).copied().unwrap_or(0) as f64
 }
 
-/// Nanoseconds that this thread has been on a CPU.
+/// Nanoseconds that this thread has been on a CPU. What `/proc` says of it goes on with the system's ticks alone: by
+/// a hundredth of what is measured here.
 fn cpu_nanos() -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts CPU time");
-    text.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec))
+        .expect("a time")
 }

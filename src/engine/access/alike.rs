@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use super::{Access, Detail, Manner, Object, Outcome};
 use crate::engine::{
     digest::{Digest, SecretDigest, SecretDigests},
-    event::{Event, FieldId, FieldTable, Identities, well_known},
+    event::{Event, FieldId, FieldTable, Identities, Parts, well_known},
     event_ref::EventRef,
     kubernetes::verbs::READING,
     limits::{ALIKE_KEY_BYTES_MAX, ALIKE_KNOWN_PER_WORKER_MAX},
@@ -173,10 +173,7 @@ impl AlikeBefore {
     ) -> AlikeBefore {
         AlikeBefore {
             identities,
-            more: [
-                table.intern("annotations.authorization.k8s.io/reason"),
-                table.intern("impersonatedUser.groups"),
-            ],
+            more: [table.intern(Parts::REASON_PATH), table.intern("impersonatedUser.groups")],
             digests: SecretDigests::default(),
             known: HashMap::new(),
             key: Vec::new(),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::engine::{
     digest::{SHORT_BYTES, SecretDigest, SecretDigests, ShortDigests},
-    event::{Event, FieldId, FieldTable, well_known},
+    event::{Event, FieldId, FieldTable, Parts, well_known},
     kubernetes::users::{MASTERS, NODES},
     limits::{USAGE_KNOWN_PER_WORKER_MAX, USAGE_LATELY_MAX, USAGE_NAMES_MAX},
     value::Value,
@@ -33,10 +33,8 @@ pub(in crate::engine) struct UsedBefore {
     /// How many days were begun.
     generations: u64,
     known: usize,
-    /// Of the event that was looked up last.
+    /// Of what was looked up last.
     key: Vec<u8>,
-    /// A name with what its request has in common with others.
-    named: Vec<u8>,
 }
 
 /// Requests that came lately and are not new any more, by digests of all that is looked at: most are like one of these.
@@ -44,41 +42,78 @@ pub(in crate::engine) struct UsedBefore {
 #[derive(Debug)]
 struct Lately {
     digests: ShortDigests,
-    /// Each place is for the latest of those that share it.
-    places: Vec<u128>,
+    /// The latest of those that share a place come first.
+    places: Vec<[u64; SHARE_PLACE]>,
 }
 
+/// How many requests share a place: 8, that is a line of the processor's cache.
+const SHARE_PLACE: usize = 8;
+const PLACES: usize = USAGE_LATELY_MAX / SHARE_PLACE;
+
 impl Lately {
+    fn new() -> Lately {
+        Lately { digests: ShortDigests::default(), places: vec![[0; SHARE_PLACE]; PLACES] }
+    }
+
+    /// Of a key, which is what a request has in common with others, and of that with a name. `None`: it is too long.
     #[inline]
-    fn place(&mut self, digest: u128) -> Option<&mut u128> {
-        // Of a sum of products the bits in the middle depend on most.
-        let place = usize::try_from(digest >> 64 & 0xFFFF_FFFF).unwrap_or(0) % USAGE_LATELY_MAX;
+    fn digests_of(&self, key: &mut Vec<u8>, name: Option<&str>) -> Option<(u64, u64)> {
+        let length = key.len();
+        if length + name.map_or(0, str::len) >= SHORT_BYTES {
+            return None;
+        }
+        let in_common = self.digests.of(key);
+        let digest = self.digests.shorter(in_common);
+        let Some(name) = name else { return Some((digest, digest)) };
+        key.extend_from_slice(name.as_bytes());
+        key.push(0xFF);
+        ShortDigests::fill(key);
+        let name = key.get(length..).unwrap_or_default();
+        let whole = self.digests.behind(in_common, length / 16, name);
+        key.truncate(length);
+        Some((digest, self.digests.shorter(whole)))
+    }
+
+    /// Whether it came lately. It did from now on. All that have something in common share a place.
+    #[inline]
+    fn came(&mut self, in_common: u64, whole: u64) -> bool {
+        let any = with_any_name(in_common);
+        let Some(latest) = self.place(in_common) else { return false };
+        // All of them are looked at: where it is found cannot be foretold.
+        let is_it = |known: &u64| u8::from(*known == whole) + u8::from(*known == any);
+        if latest.iter().map(is_it).sum::<u8>() > 0 {
+            return true;
+        }
+        latest.rotate_right(1);
+        latest[0] = whole;
+        false
+    }
+
+    /// From now on it came with any name.
+    fn came_with_any_name(&mut self, in_common: u64) {
+        self.came(in_common, with_any_name(in_common));
+    }
+
+    #[inline]
+    fn place(&mut self, in_common: u64) -> Option<&mut [u64; SHARE_PLACE]> {
+        let place = usize::try_from(in_common).unwrap_or(0) % PLACES;
         self.places.get_mut(place)
-    }
-
-    fn has(&mut self, digest: u128) -> bool {
-        self.place(digest).is_some_and(|known| *known == digest)
-    }
-
-    /// Whether it came lately. It did from now on.
-    fn came(&mut self, digest: u128) -> bool {
-        self.place(digest).is_some_and(|known| std::mem::replace(known, digest) == digest)
     }
 }
 
 /// Of requests of which no more names are told: beside the digest of what they have in common.
-const fn with_any_name(in_common: u128) -> u128 {
+const fn with_any_name(in_common: u64) -> u64 {
     in_common.wrapping_add(1)
 }
 
-/// The length of a text, as far as short texts have one.
-fn length_of(text: &str) -> [u8; 4] {
-    u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes()
-}
-
-/// Fills up to what digests are of.
-fn fill(key: &mut Vec<u8>) {
-    key.resize(key.len().next_multiple_of(16), 0);
+/// Writes texts down, and before them where each of them ends.
+#[inline]
+fn write<const N: usize>(key: &mut Vec<u8>, texts: [&str; N]) {
+    let lengths = texts.map(|text| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+    key.extend_from_slice(lengths.as_flattened());
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        key.extend_from_slice(text.as_bytes());
+    }
 }
 
 #[derive(Debug)]
@@ -110,15 +145,14 @@ impl UsedBefore {
     /// Of nothing. Adds the fields that it looks at to a table; `None` if nobody's usage is recorded.
     pub(in crate::engine) fn new(mode: UsageMode, table: &mut FieldTable) -> Option<UsedBefore> {
         (mode != UsageMode::Off).then(|| UsedBefore {
-            reason: table.intern("annotations.authorization.k8s.io/reason"),
+            reason: table.intern(Parts::REASON_PATH),
             impersonated_groups: table.intern("impersonatedUser.groups"),
-            lately: Lately { digests: ShortDigests::default(), places: vec![0; USAGE_LATELY_MAX] },
+            lately: Lately::new(),
             digests: SecretDigests::default(),
             days: Vec::new(),
             generations: 0,
             known: 0,
             key: Vec::new(),
-            named: Vec::new(),
         })
     }
 
@@ -145,54 +179,31 @@ impl UsedBefore {
             reason,
             if reason.is_empty() { self.by_group(event, acting) } else { "" },
         ];
-        let day = self.day(day_of(event.time));
-        // What came lately is known of a day as long as the day itself is.
-        let generation = self.days.get(day).map_or(0, |day| day.generation);
-        self.key.clear();
-        self.key.extend_from_slice(&generation.to_le_bytes());
-        // Where each of them ends.
-        self.key.extend_from_slice(parts.map(length_of).as_flattened());
-        for part in parts {
-            self.key.extend_from_slice(part.as_bytes());
-        }
         let name = text(well_known::NAME);
         let name = if name.is_empty() || resource.is_empty() || !tells_name(verb, actor) {
             None
         } else {
             Some(name)
         };
-        fill(&mut self.key);
-        let in_common = self.key.len();
-        let name_len = name.map_or(0, str::len);
-        let digest = if in_common + name_len < SHORT_BYTES {
-            Some(self.lately.digests.of(&self.key))
-        } else {
-            None
-        };
-        if let Some(digest) = digest {
-            let whole = match name {
-                None => digest,
-                Some(_) if self.lately.has(with_any_name(digest)) => return false,
-                Some(name) => {
-                    self.key.extend_from_slice(name.as_bytes());
-                    self.key.push(0xFF);
-                    fill(&mut self.key);
-                    let name = self.key.get(in_common..).unwrap_or_default();
-                    let whole = self.lately.digests.behind(digest, in_common / 16, name);
-                    self.key.truncate(in_common);
-                    whole
-                }
-            };
-            if self.lately.came(whole) {
-                return false;
-            }
+        let day = self.day(day_of(event.time));
+        // What came lately is known of a day as long as the day itself is.
+        let generation = self.days.get(day).map_or(0, |day| day.generation);
+        self.key.clear();
+        self.key.extend_from_slice(&generation.to_le_bytes());
+        write(&mut self.key, parts);
+        ShortDigests::fill(&mut self.key);
+        let digests = self.lately.digests_of(&mut self.key, name);
+        if let Some((in_common, whole)) = digests
+            && self.lately.came(in_common, whole)
+        {
+            return false;
         }
         match self.see(day, name) {
             Seen::New => true,
             Seen::Known => false,
             Seen::WithAnyName => {
-                if let Some(digest) = digest {
-                    self.lately.came(with_any_name(digest));
+                if let Some((in_common, _)) = digests {
+                    self.lately.came_with_any_name(in_common);
                 }
                 false
             }
@@ -238,12 +249,12 @@ impl UsedBefore {
 
     /// A name with what the requests have in common.
     fn named(&mut self, digest: SecretDigest, name: &str) -> SecretDigest {
-        self.named.clear();
+        self.key.clear();
         for half in digest {
-            self.named.extend_from_slice(&half.to_le_bytes());
+            self.key.extend_from_slice(&half.to_le_bytes());
         }
-        self.named.extend_from_slice(name.as_bytes());
-        self.digests.of(&self.named)
+        self.key.extend_from_slice(name.as_bytes());
+        self.digests.of(&self.key)
     }
 
     /// The index of a day.

@@ -21,13 +21,13 @@ use super::{
     scan::{Fault, RawStr, Scanner},
 };
 use crate::engine::{
-    event::{Event, FieldId, FieldTable, derived::is_derived, well_known},
+    event::{Event, FieldId, FieldTable, Parts, derived::is_derived, well_known},
     kubernetes::{fields::CLUSTER, resources::PARTS, shapes::is_open, verbs::READING},
     limits,
     text_table::TextTable,
     value::{Value, unescape},
 };
-use places::{Places, REASON, places_of, without_dots};
+use places::{Places, places_of, without_dots};
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
 const OWN_PATHS: [&str; 7] = [
@@ -188,7 +188,8 @@ impl Projection {
         let places = Places::new(table, |path| builder.find(path));
         let mut nodes = builder.finish();
         for node in &mut nodes {
-            node.is_reason = node.fields.iter().any(|field| table.path(*field) == REASON);
+            node.is_reason =
+                node.fields.iter().any(|field| table.path(*field) == Parts::REASON_PATH);
         }
         Projection { nodes, bodies, object_fields, field_count, places }
     }

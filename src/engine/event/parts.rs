@@ -6,10 +6,10 @@ use super::derived::{OBJECT, POD_SPEC, UNSEEN};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) struct Parts(u8);
 
-/// The annotation that says why a request was allowed.
-const AUTHORIZATION_REASON: &str = "annotations.authorization.k8s.io/reason";
-
 impl Parts {
+    /// The annotation that says why a request was allowed.
+    pub(in crate::engine) const REASON_PATH: &str = "annotations.authorization.k8s.io/reason";
+
     /// No part.
     pub(in crate::engine) const NONE: Parts = Parts(0);
     /// The annotation that says why a request was allowed.
@@ -34,7 +34,7 @@ impl Parts {
         let is_in = |root: &str| {
             path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        if path == AUTHORIZATION_REASON {
+        if path == Parts::REASON_PATH {
             Parts::REASON
         } else if is_in("requestObject") {
             Parts::REQUEST

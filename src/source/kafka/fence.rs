@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     sync::{
         LazyLock, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -19,7 +19,7 @@ use rdkafka::{
     client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     groups::GroupInfo,
     types::RDKafkaRespErr,
 };
@@ -49,6 +49,9 @@ const FIXED: [(&str, &str); 4] = [
 /// How long the brokers may take to say who the member is: 5 s.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether they have answered.
+const ANSWER_LOOK: Duration = Duration::from_millis(5);
+
 /// What members of this process call themselves, and those of no other one.
 static CLIENT_ID: LazyLock<String> = LazyLock::new(|| {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
@@ -65,6 +68,8 @@ pub(super) fn owner_of(settings: &KafkaSettings) -> String {
 pub(super) struct FenceContext {
     callbacks: Callbacks,
     is_owner: AtomicBool,
+    /// The last question of [`Fence::confirm`] that Kafka answered with yes.
+    confirmed: AtomicI64,
     troubles: Mutex<VecDeque<(RDKafkaErrorCode, String)>>,
 }
 
@@ -72,6 +77,8 @@ pub(super) struct FenceContext {
 pub(super) struct Fence {
     member: BaseConsumer<FenceContext>,
     instance: String,
+    /// Questions of [`Fence::confirm`] so far.
+    asked: i64,
 }
 
 /// Asks Kafka through any consumer whether another process is the member by now.
@@ -113,12 +120,13 @@ impl Fence {
         fixed.push(("partition.assignment.strategy", strategy));
         let (config, callbacks) = connection.into_client(&super::DEFAULTS, &fixed);
         let is_owner = AtomicBool::new(false);
-        let context = FenceContext { callbacks, is_owner, troubles: Mutex::default() };
+        let (confirmed, troubles) = (AtomicI64::new(0), Mutex::default());
+        let context = FenceContext { callbacks, is_owner, confirmed, troubles };
         let member: BaseConsumer<FenceContext> =
             config.create_with_context(context).map_err(refused)?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         member.subscribe(&topics).map_err(refused)?;
-        Ok(Fence { member, instance })
+        Ok(Fence { member, instance, asked: 0 })
     }
 
     /// Lets the library do its work. Nothing is read through it, so this takes no time.
@@ -153,14 +161,25 @@ impl Fence {
     }
 
     /// Asks Kafka whether the stream is still ours: only the member may commit an offset in its group.
-    /// `false` if nobody answers. Blocks the thread.
+    /// `false` if nobody answers. Blocks the thread, for 5 s at most.
     ///
     /// # Errors
     /// If it is another process's by now.
-    pub(super) fn confirm(&self, topic: &str) -> Result<bool, SourceError> {
+    pub(super) fn confirm(&mut self, topic: &str) -> Result<bool, SourceError> {
+        // The offset is the number of the question, so that a late answer to another one is none to this.
+        self.asked += 1;
         let mut list = TopicPartitionList::new();
-        let added = list.add_partition_offset(topic, 0, Offset::Offset(0));
-        let is_confirmed = added.and_then(|()| self.member.commit(&list, CommitMode::Sync)).is_ok();
+        let added = list.add_partition_offset(topic, 0, Offset::Offset(self.asked));
+        // pitfall: a commit that is waited for returns when the library gives up, which a broker that hangs puts
+        // off by a minute.
+        let is_asked = added.and_then(|()| self.member.commit(&list, CommitMode::Async)).is_ok();
+        let deadline = Instant::now() + ASK_TIMEOUT;
+        let mut is_confirmed = false;
+        while is_asked && !is_confirmed && Instant::now() < deadline {
+            std::thread::sleep(ANSWER_LOOK);
+            self.poll()?;
+            is_confirmed = self.member.context().confirmed.load(Ordering::Acquire) == self.asked;
+        }
         self.poll()?;
         Ok(is_confirmed)
     }
@@ -238,6 +257,14 @@ impl ConsumerContext for FenceContext {
         // What is taken away comes back, or goes to another process, of which a fatal error tells.
         if assigns {
             self.is_owner.store(true, Ordering::Release);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        for offset in offsets.elements().iter().filter(|_| result.is_ok()) {
+            if let Offset::Offset(asked) = offset.offset() {
+                self.confirmed.fetch_max(asked, Ordering::AcqRel);
+            }
         }
     }
 }

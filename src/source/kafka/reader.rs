@@ -226,7 +226,7 @@ impl Reader {
     /// Tries the sink again; pauses if it has been full for long.
     fn wait_for_room(&mut self) {
         if self.was_away() {
-            thread::sleep(SINK_RETRY);
+            self.listen();
             return;
         }
         let Some((batch, since)) = self.waiting.take() else { return };
@@ -235,13 +235,16 @@ impl Reader {
             if self.paused {
                 self.set_paused(false);
             }
-            return;
+        } else if !self.paused && since.elapsed() < PAUSE_AFTER {
+            thread::sleep(SINK_RETRY);
+        } else {
+            self.listen();
         }
+    }
+
+    /// Hears what the library has to say while nothing is read.
+    fn listen(&mut self) {
         if !self.paused {
-            if since.elapsed() < PAUSE_AFTER {
-                thread::sleep(SINK_RETRY);
-                return;
-            }
             self.set_paused(true);
         }
         match self.consumer.poll(PAUSED_WAIT) {
@@ -277,10 +280,22 @@ impl Reader {
         }
         self.next_look = now + LOOK_INTERVAL;
         self.fence.poll()?;
-        if self.was_away() && !self.is_still_ours()? {
+        self.hear_of_troubles(now);
+        let digest = self.consumer.context().take_digest();
+        if let Some(digest) = &digest {
+            self.hear_of_connection(digest, now);
+        }
+        if now >= self.next_renewal
+            && (now < self.renewal_until || self.health.may_need_credentials())
+        {
+            self.next_renewal = now + RENEWAL_INTERVAL;
+            self.renew()?;
+        }
+        // Brokers that do not answer are not asked, or nothing else would be done but wait for them.
+        if self.was_away() && !(self.is_connected && self.is_still_ours()?) {
             return Ok(());
         }
-        self.looked_at = now;
+        self.looked_at = self.looked_at.max(now);
         if self.fence.is_owner() {
             self.context.claim.is_sure();
         }
@@ -292,6 +307,24 @@ impl Reader {
             let (partition, from, to) = (rewind.partition, rewind.from, rewind.to);
             (self.context.events)(SourceEvent::Rewound { partition, from, to });
         }
+        if let Some(members) = self.neighbours.latest()
+            && members.strangers != self.strangers
+        {
+            self.strangers.clone_from(&members.strangers);
+            (self.context.events)(SourceEvent::Shared { with: members.strangers });
+        }
+        if let Some(digest) = digest {
+            self.digest(&digest);
+        }
+        if now >= self.next_commit {
+            self.next_commit = now + COMMIT_INTERVAL;
+            self.commit();
+        }
+        Ok(())
+    }
+
+    /// What the library said since the last look.
+    fn hear_of_troubles(&mut self, now: Instant) {
         for (code, reason) in self.consumer.context().take_troubles() {
             if let Some((trouble, detail)) = self.health.judge(code, &reason) {
                 self.may_renew(trouble, now);
@@ -309,26 +342,15 @@ impl Reader {
                 }
             }
         }
-        if now >= self.next_renewal
-            && (now < self.renewal_until || self.health.may_need_credentials())
-        {
-            self.next_renewal = now + RENEWAL_INTERVAL;
-            self.renew()?;
+    }
+
+    /// That no broker answers is told before anything is asked of them.
+    fn hear_of_connection(&mut self, digest: &Digest, now: Instant) {
+        self.is_connected = digest.connected;
+        if !digest.connected {
+            let (trouble, detail) = self.health.disconnected(digest.is_silent);
+            self.fails(trouble, detail, now);
         }
-        if let Some(members) = self.neighbours.latest()
-            && members.strangers != self.strangers
-        {
-            self.strangers.clone_from(&members.strangers);
-            (self.context.events)(SourceEvent::Shared { with: members.strangers });
-        }
-        if let Some(digest) = self.consumer.context().take_digest() {
-            self.digest(&digest, now);
-        }
-        if now >= self.next_commit {
-            self.next_commit = now + COMMIT_INTERVAL;
-            self.commit();
-        }
-        Ok(())
     }
 
     /// Other credentials are looked for from now on, if these were refused.
@@ -383,7 +405,7 @@ impl Reader {
     }
 
     /// Asks Kafka whether the stream is still ours, if it ever was.
-    fn is_still_ours(&self) -> Result<bool, SourceError> {
+    fn is_still_ours(&mut self) -> Result<bool, SourceError> {
         match self.assigned.first() {
             Some(tracked) => self.fence.confirm(&tracked.name.topic),
             None => Ok(true),
@@ -449,17 +471,9 @@ impl Reader {
         self.assigned.iter().map(|tracked| Arc::clone(&tracked.name)).collect()
     }
 
-    fn digest(&mut self, digest: &Digest, now: Instant) {
-        self.is_connected = digest.connected;
-        if digest.connected {
-            if self.health.connected(!self.assigned.is_empty()) {
-                (self.context.events)(SourceEvent::Ready { partitions: self.partitions() });
-            }
-        } else {
-            let (trouble, detail) = self.health.disconnected(digest.is_silent);
-            if self.health.fails(trouble, &detail, now) {
-                (self.context.events)(SourceEvent::Unavailable { detail });
-            }
+    fn digest(&mut self, digest: &Digest) {
+        if digest.connected && self.health.connected(!self.assigned.is_empty()) {
+            (self.context.events)(SourceEvent::Ready { partitions: self.partitions() });
         }
         // pitfall: statistics overtake the records that they count as fetched. What is not there at the next
         // ones either is none that we are given.

@@ -4,7 +4,7 @@
 use super::{BODIES, CHANGE, NodeId};
 use crate::engine::{
     event::{
-        FieldTable,
+        FieldTable, Parts,
         derived::{OBJECT, POD_SPEC},
     },
     kubernetes::resources::pod_spec_places,
@@ -14,9 +14,6 @@ use crate::engine::{
 /// these itself, events are read as any JSON is.
 const NEVER_ASKED: [&str; 7] =
     ["kind", "apiVersion", "user", "user.extra", "objectRef", "responseStatus", "annotations"];
-
-/// The annotation that says why a request was allowed.
-pub(super) const REASON: &str = "annotations.authorization.k8s.io/reason";
 
 /// Nodes that a straight line through an event comes by.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +39,7 @@ impl Places {
             object_ref: find("objectRef"),
             status: find("responseStatus"),
             annotations: find("annotations"),
-            reason: find(REASON),
+            reason: find(Parts::REASON_PATH),
         }
     }
 }

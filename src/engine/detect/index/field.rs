@@ -142,14 +142,18 @@ impl FieldIndex {
         let patterns = uses.by_rule.iter().filter(|(_, named)| named.patterns);
         let learned =
             Learned::new(patterns.map(|(number, _)| *number).collect(), alternatives.len());
+        let parts = Parts::of(rules.fields.path(field));
         let mut index = FieldIndex {
             simple,
-            learned_as_written: learned.clone(),
+            learned_as_written: match parts {
+                Parts::REASON => learned.clone(),
+                _ => Learned::default(),
+            },
             learned,
             several: Bits::default(),
             field,
             cost: cost_of(rules.fields.path(field)),
-            parts: Parts::of(rules.fields.path(field)),
+            parts,
             decides: Bits::none(alternatives.len()),
             absent,
             present,

@@ -162,7 +162,7 @@ impl Together {
             return look.keep(&mut self.fields, event, candidates);
         }
         let digest = self.digests.of(&self.key);
-        let hash = hash_of(digest);
+        let hash = ShortDigests::place(digest);
         if let Some((_, left)) = self.known.find(hash, |(known, _)| *known == digest) {
             return candidates.keep(left);
         }
@@ -178,7 +178,7 @@ impl Together {
             self.known.clear();
         }
         let known = (digest, self.fresh.clone());
-        self.known.insert_unique(hash, known, |(digest, _)| hash_of(*digest));
+        self.known.insert_unique(hash, known, |(digest, _)| ShortDigests::place(*digest));
         candidates.keep(&self.fresh)
     }
 
@@ -231,13 +231,7 @@ impl Together {
         }
         self.key.push(0xFF);
         // No text ends in what fills it up.
-        self.key.resize(self.key.len().next_multiple_of(16), 0);
+        ShortDigests::fill(&mut self.key);
         self.key.len() <= SHORT_BYTES
     }
-}
-
-/// For the table.
-fn hash_of(digest: u128) -> u64 {
-    let [low, high] = [digest, digest >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)));
-    low.unwrap_or(0) ^ high.unwrap_or(0)
 }
