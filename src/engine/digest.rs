@@ -119,7 +119,10 @@ impl ShortDigests {
     /// Fills a key up to a length that digests are of.
     #[inline]
     pub(crate) fn fill(key: &mut Vec<u8>) {
-        key.resize(key.len().next_multiple_of(16), 0);
+        let end = key.len().next_multiple_of(16);
+        // One store of a fixed size costs less than as many zeros as are wanted.
+        key.extend_from_slice(&[0; 16]);
+        key.truncate(end);
     }
 
     /// Half as long a digest of a digest, as good as that (multiply and shift: Dietzfelbinger, 1996).

@@ -8,6 +8,7 @@ mod alike;
 mod extract;
 mod fields;
 mod kubectl;
+mod lately;
 pub mod permission;
 mod session;
 pub mod usage;

@@ -9,13 +9,14 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     UsageMode,
+    lately::{Lately, Request},
     usage::{day_of, tells_name},
 };
 use crate::engine::{
-    digest::{SHORT_BYTES, SecretDigest, SecretDigests, ShortDigests},
+    digest::{SecretDigest, SecretDigests},
     event::{Event, FieldId, FieldTable, Parts, well_known},
     kubernetes::users::{MASTERS, NODES},
-    limits::{USAGE_KNOWN_PER_WORKER_MAX, USAGE_LATELY_MAX, USAGE_NAMES_MAX},
+    limits::{USAGE_KNOWN_PER_WORKER_MAX, USAGE_NAMES_MAX},
     value::Value,
 };
 
@@ -33,87 +34,8 @@ pub(in crate::engine) struct UsedBefore {
     /// How many days were begun.
     generations: u64,
     known: usize,
-    /// Of what was looked up last.
-    key: Vec<u8>,
-}
-
-/// Requests that came lately and are not new any more, by digests of all that is looked at: most are like one of these.
-/// Texts would tell them apart as well, but are more than fits into a cache. Nothing but time depends on it.
-#[derive(Debug)]
-struct Lately {
-    digests: ShortDigests,
-    /// The latest of those that share a place come first.
-    places: Vec<[u64; SHARE_PLACE]>,
-}
-
-/// How many requests share a place: 8, that is a line of the processor's cache.
-const SHARE_PLACE: usize = 8;
-const PLACES: usize = USAGE_LATELY_MAX / SHARE_PLACE;
-
-impl Lately {
-    fn new() -> Lately {
-        Lately { digests: ShortDigests::default(), places: vec![[0; SHARE_PLACE]; PLACES] }
-    }
-
-    /// Of a key, which is what a request has in common with others, and of that with a name. `None`: it is too long.
-    #[inline]
-    fn digests_of(&self, key: &mut Vec<u8>, name: Option<&str>) -> Option<(u64, u64)> {
-        let length = key.len();
-        if length + name.map_or(0, str::len) >= SHORT_BYTES {
-            return None;
-        }
-        let in_common = self.digests.of(key);
-        let digest = self.digests.shorter(in_common);
-        let Some(name) = name else { return Some((digest, digest)) };
-        key.extend_from_slice(name.as_bytes());
-        key.push(0xFF);
-        ShortDigests::fill(key);
-        let name = key.get(length..).unwrap_or_default();
-        let whole = self.digests.behind(in_common, length / 16, name);
-        key.truncate(length);
-        Some((digest, self.digests.shorter(whole)))
-    }
-
-    /// Whether it came lately. It did from now on. All that have something in common share a place.
-    #[inline]
-    fn came(&mut self, in_common: u64, whole: u64) -> bool {
-        let any = with_any_name(in_common);
-        let Some(latest) = self.place(in_common) else { return false };
-        // All of them are looked at: where it is found cannot be foretold.
-        let is_it = |known: &u64| u8::from(*known == whole) + u8::from(*known == any);
-        if latest.iter().map(is_it).sum::<u8>() > 0 {
-            return true;
-        }
-        latest.rotate_right(1);
-        latest[0] = whole;
-        false
-    }
-
-    /// From now on it came with any name.
-    fn came_with_any_name(&mut self, in_common: u64) {
-        self.came(in_common, with_any_name(in_common));
-    }
-
-    #[inline]
-    fn place(&mut self, in_common: u64) -> Option<&mut [u64; SHARE_PLACE]> {
-        let place = usize::try_from(in_common).unwrap_or(0) % PLACES;
-        self.places.get_mut(place)
-    }
-}
-
-/// Of requests of which no more names are told: beside the digest of what they have in common.
-const fn with_any_name(in_common: u64) -> u64 {
-    in_common.wrapping_add(1)
-}
-
-/// Writes texts down, and before them where each of them ends.
-#[inline]
-fn write<const N: usize>(key: &mut Vec<u8>, texts: [&str; N]) {
-    let lengths = texts.map(|text| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-    key.extend_from_slice(lengths.as_flattened());
-    for text in texts.iter().filter(|text| !text.is_empty()) {
-        key.extend_from_slice(text.as_bytes());
-    }
+    /// A name with what its request has in common with others.
+    named: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -152,7 +74,7 @@ impl UsedBefore {
             days: Vec::new(),
             generations: 0,
             known: 0,
-            key: Vec::new(),
+            named: Vec::new(),
         })
     }
 
@@ -168,7 +90,7 @@ impl UsedBefore {
         let verb = text(well_known::VERB);
         // Most are looked at before the reason is read. As it is written it tells the same.
         let reason = event.reason_as_written.unwrap_or_else(|| text(self.reason));
-        let parts = [
+        let what = [
             text(well_known::CLUSTER),
             actor,
             verb,
@@ -176,9 +98,8 @@ impl UsedBefore {
             if resource.is_empty() { path(text(well_known::REQUEST_URI)) } else { resource },
             text(well_known::SUBRESOURCE),
             text(well_known::NAMESPACE),
-            reason,
-            if reason.is_empty() { self.by_group(event, acting) } else { "" },
         ];
+        let why = [reason, if reason.is_empty() { self.by_group(event, acting) } else { "" }];
         let name = text(well_known::NAME);
         let name = if name.is_empty() || resource.is_empty() || !tells_name(verb, actor) {
             None
@@ -188,31 +109,22 @@ impl UsedBefore {
         let day = self.day(day_of(event.time));
         // What came lately is known of a day as long as the day itself is.
         let generation = self.days.get(day).map_or(0, |day| day.generation);
-        self.key.clear();
-        self.key.extend_from_slice(&generation.to_le_bytes());
-        write(&mut self.key, parts);
-        ShortDigests::fill(&mut self.key);
-        let digests = self.lately.digests_of(&mut self.key, name);
-        if let Some((in_common, whole)) = digests
-            && self.lately.came(in_common, whole)
-        {
+        if self.lately.came(&Request { generation, what, why, name }) {
             return false;
         }
         match self.see(day, name) {
             Seen::New => true,
             Seen::Known => false,
             Seen::WithAnyName => {
-                if let Some((in_common, _)) = digests {
-                    self.lately.came_with_any_name(in_common);
-                }
+                self.lately.came_with_any_name();
                 false
             }
         }
     }
 
-    /// Of a request whose `key` is what it has in common with others.
+    /// Of the request that was looked up last.
     fn see(&mut self, day: usize, name: Option<&str>) -> Seen {
-        let digest = self.digests.of(&self.key);
+        let digest = self.digests.of(self.lately.key());
         let Some(names) = self.days.get_mut(day).and_then(|day| day.known.get_mut(&digest)) else {
             self.begin(day, digest, name);
             return Seen::New;
@@ -249,12 +161,12 @@ impl UsedBefore {
 
     /// A name with what the requests have in common.
     fn named(&mut self, digest: SecretDigest, name: &str) -> SecretDigest {
-        self.key.clear();
+        self.named.clear();
         for half in digest {
-            self.key.extend_from_slice(&half.to_le_bytes());
+            self.named.extend_from_slice(&half.to_le_bytes());
         }
-        self.key.extend_from_slice(name.as_bytes());
-        self.digests.of(&self.key)
+        self.named.extend_from_slice(name.as_bytes());
+        self.digests.of(&self.named)
     }
 
     /// The index of a day.

@@ -8,9 +8,11 @@
 use std::{
     collections::VecDeque,
     sync::{
-        LazyLock, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
     },
+    thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -19,7 +21,7 @@ use rdkafka::{
     client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, RDKafkaErrorCode},
     groups::GroupInfo,
     types::RDKafkaRespErr,
 };
@@ -49,9 +51,6 @@ const FIXED: [(&str, &str); 4] = [
 /// How long the brokers may take to say who the member is: 5 s.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether they have answered.
-const ANSWER_LOOK: Duration = Duration::from_millis(5);
-
 /// What members of this process call themselves, and those of no other one.
 static CLIENT_ID: LazyLock<String> = LazyLock::new(|| {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
@@ -68,17 +67,15 @@ pub(super) fn owner_of(settings: &KafkaSettings) -> String {
 pub(super) struct FenceContext {
     callbacks: Callbacks,
     is_owner: AtomicBool,
-    /// The last question of [`Fence::confirm`] that Kafka answered with yes.
-    confirmed: AtomicI64,
     troubles: Mutex<VecDeque<(RDKafkaErrorCode, String)>>,
 }
 
 /// The membership. While it lives, and Kafka has not given it to another process, the stream is ours.
 pub(super) struct Fence {
-    member: BaseConsumer<FenceContext>,
+    member: Arc<BaseConsumer<FenceContext>>,
     instance: String,
-    /// Questions of [`Fence::confirm`] so far.
-    asked: i64,
+    /// What asks for [`Fence::confirm`]. It may outlast the question.
+    asking: Option<JoinHandle<()>>,
 }
 
 /// Asks Kafka through any consumer whether another process is the member by now.
@@ -120,13 +117,12 @@ impl Fence {
         fixed.push(("partition.assignment.strategy", strategy));
         let (config, callbacks) = connection.into_client(&super::DEFAULTS, &fixed);
         let is_owner = AtomicBool::new(false);
-        let (confirmed, troubles) = (AtomicI64::new(0), Mutex::default());
-        let context = FenceContext { callbacks, is_owner, confirmed, troubles };
+        let context = FenceContext { callbacks, is_owner, troubles: Mutex::default() };
         let member: BaseConsumer<FenceContext> =
             config.create_with_context(context).map_err(refused)?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         member.subscribe(&topics).map_err(refused)?;
-        Ok(Fence { member, instance, asked: 0 })
+        Ok(Fence { member: Arc::new(member), instance, asking: None })
     }
 
     /// Lets the library do its work. Nothing is read through it, so this takes no time.
@@ -166,20 +162,22 @@ impl Fence {
     /// # Errors
     /// If it is another process's by now.
     pub(super) fn confirm(&mut self, topic: &str) -> Result<bool, SourceError> {
-        // The offset is the number of the question, so that a late answer to another one is none to this.
-        self.asked += 1;
-        let mut list = TopicPartitionList::new();
-        let added = list.add_partition_offset(topic, 0, Offset::Offset(self.asked));
-        // pitfall: a commit that is waited for returns when the library gives up, which a broker that hangs puts
-        // off by a minute.
-        let is_asked = added.and_then(|()| self.member.commit(&list, CommitMode::Async)).is_ok();
-        let deadline = Instant::now() + ASK_TIMEOUT;
-        let mut is_confirmed = false;
-        while is_asked && !is_confirmed && Instant::now() < deadline {
-            std::thread::sleep(ANSWER_LOOK);
-            self.poll()?;
-            is_confirmed = self.member.context().confirmed.load(Ordering::Acquire) == self.asked;
-        }
+        // An answer to what was asked before tells nothing of now.
+        let is_busy = self.asking.as_ref().is_some_and(|asking| !asking.is_finished());
+        let is_confirmed = !is_busy && {
+            let (member, topic) = (Arc::clone(&self.member), topic.to_owned());
+            let (tell, answer) = mpsc::channel();
+            // pitfall: a commit returns when the library gives up, which a broker that hangs puts off by up to a
+            // minute; and one that is not waited for tells nobody of its end.
+            self.asking = Some(thread::spawn(move || {
+                let mut list = TopicPartitionList::new();
+                let added = list.add_partition_offset(&topic, 0, Offset::Offset(0));
+                let done = added.and_then(|()| member.commit(&list, CommitMode::Sync));
+                // Whoever asked may have left.
+                let _ = tell.send(done.is_ok());
+            }));
+            answer.recv_timeout(ASK_TIMEOUT).unwrap_or(false)
+        };
         self.poll()?;
         Ok(is_confirmed)
     }
@@ -189,7 +187,7 @@ impl Fence {
     pub(super) fn wait(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         while !self.is_owner() && self.poll().is_ok() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -257,14 +255,6 @@ impl ConsumerContext for FenceContext {
         // What is taken away comes back, or goes to another process, of which a fatal error tells.
         if assigns {
             self.is_owner.store(true, Ordering::Release);
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        for offset in offsets.elements().iter().filter(|_| result.is_ok()) {
-            if let Offset::Offset(asked) = offset.offset() {
-                self.confirmed.fetch_max(asked, Ordering::AcqRel);
-            }
         }
     }
 }
