@@ -191,6 +191,11 @@ impl Shop {
     }
 
     fn attempt(&mut self, notification: Arc<Notification>) {
+        // Whoever tries again has given up what was sent before: it arrives before this, or never.
+        let is_same = |(_, flight): &(i64, Arc<Notification>)| {
+            (&flight.receiver, flight.id) == (&notification.receiver, notification.id)
+        };
+        self.lose(is_same);
         narrate(|| format!("{} attempt: {}", self.wall(), shown(&notification)));
         self.check_attempt(&notification);
         self.edits += usize::from(notification.reason == NotifyReason::Handled);
@@ -405,11 +410,14 @@ impl Shop {
     /// after it arrives after it.
     fn lose_answers(&mut self) {
         let now = self.now;
-        let (late, flights): (Vec<_>, Vec<_>) = std::mem::take(&mut self.flights)
-            .into_iter()
-            .partition(|(began, _)| now - began >= 10 * SECOND);
+        self.lose(|(began, _)| now - *began >= 10 * SECOND);
+    }
+
+    fn lose(&mut self, is_lost: impl FnMut(&(i64, Arc<Notification>)) -> bool) {
+        let (lost, flights): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.flights).into_iter().partition(is_lost);
         self.flights = flights;
-        for (_, flight) in late {
+        for (_, flight) in lost {
             if self.rng.chance(50) {
                 self.take(&flight);
             }
