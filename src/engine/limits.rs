@@ -283,7 +283,7 @@ pub const RULE_TEXTS_BYTES_MAX: usize = 16 << 20;
 /// forgets all of them, and asks the recorder again.
 pub const USAGE_KNOWN_PER_WORKER_MAX: usize = 50_000;
 
-/// Of these, requests that a worker knows again at once: 8,192, at 16 B each.
+/// Of these, requests that a worker knows again at once: 16,384, at 8 B each.
 pub const USAGE_LATELY_MAX: usize = 16_384;
 
 /// Accesses unlike each other that a worker knows, of those that are rolled up: 16,384, at about 2 kB each. At

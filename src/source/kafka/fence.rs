@@ -169,13 +169,18 @@ impl Fence {
             let (tell, answer) = mpsc::channel();
             // pitfall: a commit returns when the library gives up, which a broker that hangs puts off by up to a
             // minute; and one that is not waited for tells nobody of its end.
-            self.asking = Some(thread::spawn(move || {
+            let body = move || {
                 let mut list = TopicPartitionList::new();
                 let added = list.add_partition_offset(&topic, 0, Offset::Offset(0));
                 let done = added.and_then(|()| member.commit(&list, CommitMode::Sync));
                 // Whoever asked may have left.
                 let _ = tell.send(done.is_ok());
-            }));
+            };
+            let asking = thread::Builder::new().name("kafka-ask".to_owned()).spawn(body);
+            if let Err(error) = &asking {
+                tracing::warn!(%error, "no thread to ask Kafka whether the stream is still ours");
+            }
+            self.asking = asking.ok();
             answer.recv_timeout(ASK_TIMEOUT).unwrap_or(false)
         };
         self.poll()?;

@@ -295,6 +295,7 @@ impl Reader {
         if self.was_away() && !(self.is_connected && self.is_still_ours()?) {
             return Ok(());
         }
+        // A renewal has looked later.
         self.looked_at = self.looked_at.max(now);
         if self.fence.is_owner() {
             self.context.claim.is_sure();
