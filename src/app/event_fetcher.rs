@@ -44,7 +44,9 @@ impl EventFetcher {
     /// a broker. Joins no group, and disturbs no process that reads the same stream.
     pub fn fetch(&self, event: &EventRef) -> Again {
         match self.record(event) {
-            Ok(Some(payload)) => event_again(&payload, event.position.index, &event.event_hash),
+            Ok(Some(payload)) => {
+                event_again(&payload, event.position.index, &event.event_hash.get())
+            }
             Ok(None) => Again::PastRetention,
             Err(why) => Again::Unreadable(why),
         }

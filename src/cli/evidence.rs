@@ -235,7 +235,7 @@ impl Places {
         while let Some(batch) = next()? {
             let payloads = batch.records.iter().filter_map(|record| batch.payload_of(record));
             for payload in payloads {
-                if let Some(json) = event_by_hash(payload, &event.event_hash) {
+                if let Some(json) = event_by_hash(payload, &event.event_hash.get()) {
                     return Ok(Some(json));
                 }
             }

@@ -9,7 +9,7 @@ use super::{
     access::{Alike, AlikeBefore, Extractor, Observed, Usage, UsageMode, UsedBefore},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher, is_canonical},
-    event::{Event, Parts, Reference, Stage, UnreadCounts, redact_record, well_known},
+    event::{Event, Owed, Parts, Reference, Stage, UnreadCounts, redact_record, well_known},
     limits,
     policy::Below,
     record::{PartitionName, RecordBatch},
@@ -40,6 +40,7 @@ pub struct Detector {
     used: Option<UsedBefore>,
     /// `None`: each access is told as a whole.
     alike: Option<AlikeBefore>,
+    owed: Owed,
 }
 
 impl Detector {
@@ -61,6 +62,7 @@ impl Detector {
             exceptions: rules.exceptions.clone(),
             below: Below::new(Arc::clone(&rules)),
             matcher: RuleMatcher::new(rules),
+            owed: Owed::default(),
         }
     }
 
@@ -150,6 +152,7 @@ impl Detector {
                 usage: self.usage,
                 used: self.used.as_mut(),
                 alike: self.alike.as_mut(),
+                owed: &mut self.owed,
                 event_index: 0,
                 partition,
                 topic,
@@ -211,6 +214,7 @@ struct Collector<'b> {
     usage: UsageMode,
     used: Option<&'b mut UsedBefore>,
     alike: Option<&'b mut AlikeBefore>,
+    owed: &'b mut Owed,
     /// How many events of the record came before.
     event_index: u32,
     partition: &'b Arc<PartitionName>,
@@ -400,6 +404,7 @@ impl Sink for Collector<'_> {
                 }
             }
         }
+        self.owed.note(reference, event);
     }
 
     fn looks_first(&self) -> bool {

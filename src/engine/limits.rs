@@ -44,6 +44,13 @@ pub const INDEX_VALUES_MAX: usize = 4_096;
 /// is a dead letter too (`too_large`).
 pub const EVENT_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes of events that a detector keeps until their hashes are asked for: 2 MiB. The hash of the oldest is then made,
+/// if anybody holds it still; nothing is lost.
+pub const HASHES_OWED_BYTES_MAX: usize = 2 << 20;
+
+/// Bytes of an event that is kept in that way: 16 KiB. A larger one is hashed at once.
+pub const HASH_OWED_OF_BYTES_MAX: usize = 16 << 10;
+
 /// Segments of a field path that are tried as keys of their own: 32. The rest of a longer path is
 /// one key.
 pub const PATH_SEGMENTS_MAX: usize = 32;

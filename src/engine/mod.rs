@@ -6,6 +6,7 @@
 
 pub(crate) mod digest;
 pub mod duration;
+mod encode;
 pub mod limits;
 pub mod text;
 mod text_table;

@@ -31,6 +31,7 @@ use self::{
 use super::{
     access::{Access, Alike, Observed, SessionStep, Usage},
     detector::DetectionBatch,
+    encode::encode,
     ledger::{Chain, Content, Entry, EntryKind, Hash, Row, hex_of},
     limits::{
         IDENTITIES_PER_RULE_MAX, SEAL_INTERVAL, SEAL_ROWS, SPOOL_BYTES_MAX, SPOOL_ENTRY_ROWS,
@@ -627,10 +628,6 @@ fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
     } else if counts.len() < NAMES_COUNTED_MAX {
         counts.insert(name.to_owned(), 1);
     }
-}
-
-fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("state is made of plain values, and memory is there for it")
 }
 
 #[cfg(test)]

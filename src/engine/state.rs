@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{digest::Digest, words::words};
+use super::{digest::Digest, encode::encode, words::words};
 
 /// One changed piece of state, for the next checkpoint. Keys are stable over restarts and edits of
 /// rules; values are opaque bytes that carry their own version.
@@ -98,8 +98,7 @@ pub struct SourceNote {
 impl SourceNote {
     /// The key under which it is stored.
     pub(in crate::engine) fn stored_key(&self) -> Vec<u8> {
-        postcard::to_stdvec(&(self.source.as_deref(), &self.key))
-            .expect("two texts, and memory is there for them")
+        encode(&(self.source.as_deref(), &self.key))
     }
 
     /// A stored entry; `None` if it is none of a source, or is not as it was written.

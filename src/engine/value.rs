@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
 use super::{event_ref::EventRef, limits::CAPTURED_VALUES_MAX};
 
@@ -86,10 +87,10 @@ impl Captured {
     }
 
     /// All values, each once.
-    pub fn distinct(&self) -> Vec<&Arc<str>> {
+    pub fn distinct(&self) -> SmallVec<[&Arc<str>; 1]> {
         match self.values() {
-            [] => Vec::new(),
-            [one] => vec![one],
+            [] => SmallVec::new(),
+            [one] => smallvec![one],
             values => {
                 let mut known = HashSet::new();
                 values.iter().filter(|value| known.insert(&***value)).collect()
@@ -116,11 +117,11 @@ impl Captured {
     }
 
     /// All values, joined by a comma and a space, for people.
-    pub fn joined(&self) -> Option<String> {
+    pub fn joined(&self) -> Option<Cow<'_, str>> {
         match self {
             Captured::Absent | Captured::Event(_) => None,
-            Captured::One(text) => Some(text.to_string()),
-            Captured::Many(texts) => Some(texts.join(", ")),
+            Captured::One(text) => Some(Cow::Borrowed(text)),
+            Captured::Many(texts) => Some(Cow::Owned(texts.join(", "))),
         }
     }
 }
@@ -133,17 +134,26 @@ pub(in crate::engine) fn event_of(captured: &[Captured]) -> Option<&Arc<EventRef
     }
 }
 
+/// One of each of several parts: most keys have one or two.
+pub type Combination<T> = SmallVec<[T; 4]>;
+
+/// Each way to take one of each: nearly always there is one.
+pub type Combinations<T> = SmallVec<[Combination<T>; 1]>;
+
 /// Each way to take one value of each part, the values of the last part changing fastest; without parts
 /// there is one way. A part without values gives `None` for its value. At most `most`; whether that was too
 /// few.
-pub fn choices<'c>(
-    parts: impl Iterator<Item = Vec<&'c Arc<str>>>,
+pub fn choices<'c, V>(
+    parts: impl Iterator<Item = V>,
     most: usize,
-) -> (Vec<Vec<Option<&'c Arc<str>>>>, bool) {
-    let mut all: Vec<Vec<Option<&Arc<str>>>> = vec![Vec::new()];
+) -> (Combinations<Option<&'c Arc<str>>>, bool)
+where
+    V: IntoIterator<Item = &'c Arc<str>>,
+{
+    let mut all: Combinations<Option<&Arc<str>>> = smallvec![Combination::new()];
     let mut too_few = false;
     for part in parts {
-        let mut values: Vec<Option<&Arc<str>>> = part.into_iter().map(Some).collect();
+        let mut values: SmallVec<[Option<&Arc<str>>; 1]> = part.into_iter().map(Some).collect();
         if values.is_empty() {
             values.push(None);
         }
@@ -153,7 +163,7 @@ pub fn choices<'c>(
             continue;
         }
         too_few |= all.len() * values.len() > most;
-        let mut longer = Vec::new();
+        let mut longer = Combinations::new();
         for known in &all {
             for value in values.iter().take(most - longer.len()) {
                 longer.push(known.iter().chain([value]).copied().collect());
@@ -221,7 +231,7 @@ mod tests {
         let parts = [many(&["a", "b", "a"]), Captured::Absent, many(&["1", "2"])];
         let words = |most: usize| -> (Vec<String>, bool) {
             let (all, too_few) = choices(parts.iter().map(Captured::distinct), most);
-            let word = |choice: &Vec<Option<&Arc<str>>>| {
+            let word = |choice: &Combination<Option<&Arc<str>>>| {
                 choice.iter().map(|value| value.map_or("-", |text| text)).collect()
             };
             (all.iter().map(word).collect(), too_few)
@@ -229,7 +239,8 @@ mod tests {
         let all: Vec<String> = ["a-1", "a-2", "b-1", "b-2"].map(str::to_owned).into();
         assert_eq!(words(4), (all.clone(), false));
         assert_eq!(words(3), (all[..3].to_vec(), true));
-        assert_eq!(choices(std::iter::empty(), 9), (vec![Vec::new()], false));
+        let none = std::iter::empty::<Vec<&Arc<str>>>();
+        assert_eq!(choices(none, 9), (smallvec![Combination::new()], false));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::engine::{
     detect::Detection,
     detector::Detector,
     diagnostic::Diagnostic,
-    event_ref::{AuditId, EventPosition, EventRef},
+    event_ref::{AuditId, EventHash, EventPosition, EventRef},
     ledger::{hex_of, parse_hex},
     record::RecordBatch,
     rule::{LoadOptions, Rule, RuleIndex, RuleSet, RuleSources, load},
@@ -69,7 +69,7 @@ impl Shown {
         let event = EventRef {
             position: EventPosition { topic: topic.into(), partition, offset, index },
             audit_id: AuditId::new(&audit_id?),
-            event_hash: parse_hex(&event_hash?)?,
+            event_hash: EventHash::from(parse_hex(&event_hash?)?),
         };
         Some(Shown { time: EventTime::parse(&time)?, event })
     }
@@ -174,15 +174,19 @@ impl Events {
             .found
             .iter()
             .filter(|one| !one.is_shown && matches!(one.again, Again::Found(_)))
-            .map(|one| one.event.event_hash)
+            .map(|one| one.event.event_hash.get())
             .collect();
-        let shown: BTreeSet<[u8; 32]> =
-            self.found.iter().filter(|one| one.is_shown).map(|one| one.event.event_hash).collect();
+        let shown: BTreeSet<[u8; 32]> = self
+            .found
+            .iter()
+            .filter(|one| one.is_shown)
+            .map(|one| one.event.event_hash.get())
+            .collect();
         self.found.retain(|one| {
-            matches!(one.again, Again::Found(_)) || !had.contains(&one.event.event_hash)
+            matches!(one.again, Again::Found(_)) || !had.contains(&one.event.event_hash.get())
         });
         for one in &mut self.found {
-            one.is_shown |= shown.contains(&one.event.event_hash);
+            one.is_shown |= shown.contains(&one.event.event_hash.get());
         }
         self.found.sort_by(|a, b| {
             let place = |one: &Found| {
@@ -213,7 +217,7 @@ impl Found {
             time: time.rfc3339(),
             position: EventPosition { topic: topic.to_string(), partition, offset, index },
             audit_id: event.audit_id.to_string(),
-            event_hash: hex_of(&event.event_hash),
+            event_hash: hex_of(&event.event_hash.get()),
             is_shown,
             file,
             outcome,
@@ -232,7 +236,8 @@ fn of_batch(batch: &RecordBatch, event: &EventRef) -> Again {
             })
     };
     let payload = batch.records.iter().find(is_it).and_then(|record| batch.payload_of(record));
-    payload.map_or(Again::Changed, |bytes| event_again(bytes, position.index, &event.event_hash))
+    payload
+        .map_or(Again::Changed, |bytes| event_again(bytes, position.index, &event.event_hash.get()))
 }
 
 /// A rule, and all below it.

@@ -84,7 +84,7 @@ mod tests {
 
     fn event() -> EventRef {
         let position = EventPosition { topic: "audit".into(), partition: 0, offset: 7, index: 0 };
-        EventRef { position, audit_id: AuditId::new("a"), event_hash: [1; 32] }
+        EventRef { position, audit_id: AuditId::new("a"), event_hash: [1; 32].into() }
     }
 
     /// A broker that answers once it is let.

@@ -96,7 +96,7 @@ pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
     let fields = [("userAgent", name), ("verb", "get")];
     let fields = fields.map(|(field, value)| (field.to_owned(), value.to_owned())).into();
     let position = EventPosition { topic: "audit".into(), partition: 3, offset: 1712, index: 0 };
-    let event = EventRef { position, audit_id: AuditId::new(name), event_hash: [7; 32] };
+    let event = EventRef { position, audit_id: AuditId::new(name), event_hash: [7; 32].into() };
     Alert {
         state,
         annotations: BTreeMap::from([("summary".to_owned(), format!("{name} did it"))]),

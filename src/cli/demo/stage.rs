@@ -250,7 +250,7 @@ fn fetch_event(brokers: Vec<String>) -> FetchEvent {
             read_record(connection, &position.topic, position.partition, position.offset)
         });
         match record.map(|record| record.and_then(|record| record.payload)) {
-            Ok(Some(payload)) => event_again(&payload, position.index, &event.event_hash),
+            Ok(Some(payload)) => event_again(&payload, position.index, &event.event_hash.get()),
             Ok(None) => Again::PastRetention,
             Err(why) => Again::Unreadable(why),
         }

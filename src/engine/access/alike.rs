@@ -60,7 +60,7 @@ impl Alike {
             request,
             audit_id: event.audit_id.clone(),
             position: event.position.clone(),
-            event_hash: event.event_hash,
+            event_hash: event.event_hash.get(),
             ..self.access.clone()
         }
     }

@@ -98,7 +98,7 @@ impl Extractor {
         let seen = reference.of(event);
         access.audit_id = seen.audit_id.clone();
         access.position = seen.position.clone();
-        access.event_hash = seen.event_hash;
+        access.event_hash = seen.event_hash.get();
         Some(access)
     }
 }

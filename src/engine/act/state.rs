@@ -18,6 +18,7 @@ use super::{
 };
 use crate::engine::{
     dispatch::Matcher,
+    encode::encode_into,
     rule::Severity,
     state::{StateChange, StateEntry, StateTable},
     time::WallTime,
@@ -119,8 +120,7 @@ fn silence_of(id: SilenceId, record: SilenceRecord) -> Option<Silence> {
 }
 
 fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    let bytes = postcard::to_extend(record, vec![VERSION]);
-    bytes.expect("writing plain data to memory cannot fail")
+    encode_into(vec![VERSION], record)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

@@ -110,7 +110,7 @@ impl ToldEvidence {
             Some(EventRef {
                 position: EventPosition { topic: topic.into(), partition, offset, index },
                 audit_id: AuditId::new(&self.audit_id?),
-                event_hash: unhex(&self.event_hash?)?,
+                event_hash: unhex(&self.event_hash?)?.into(),
             })
         };
         let event = event().map(Arc::new);
@@ -157,7 +157,7 @@ mod tests {
                         index: 1,
                     },
                     audit_id: AuditId::new("0b5c1c5e-7d0e-4e0c-9a57-0123456789ab"),
-                    event_hash: [7; 32],
+                    event_hash: [7; 32].into(),
                 })),
             }],
             ..Alert::begun(time.as_wall(), ("id", "Burst"), Severity::High, labels.into())

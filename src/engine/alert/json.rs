@@ -72,7 +72,7 @@ impl EvidenceJson<'_> {
             fields: pairs(&evidence.fields),
             position: event.map(|event| &event.position),
             audit_id: event.map(|event| event.audit_id.to_string()),
-            event_hash: event.map(|event| hex(&event.event_hash)),
+            event_hash: event.map(|event| hex(&event.event_hash.get())),
         }
     }
 }

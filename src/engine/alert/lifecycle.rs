@@ -10,10 +10,12 @@
 //! episode knew; and what is too much of one actor does not count for the others (`quota`).
 
 mod by_hand;
+mod entries;
 mod latest;
 mod stored;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
@@ -35,14 +37,16 @@ use super::{
     who::who_of,
 };
 use crate::engine::{
+    encode::encode,
     kind::{Hit, Holds},
     kubernetes::fields::CLUSTER,
     limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, KEYS_PER_EVENT_MAX},
     rule::{AlertSpec, CaptureSlot, Rule, RuleSet},
-    text::{bounded_line, bounded_lines},
+    text::{bounded_line, bounded_lines, within_line},
     time::{EventTime, WallTime},
-    value::{Captured, choices},
+    value::{Captured, Combination, choices},
 };
+use entries::{Entries, Named, Shown, Wanted};
 use latest::Latest;
 
 /// Alerts that ended and are forgotten when there are too many: a sixteenth, so that a flood costs little.
@@ -118,7 +122,7 @@ struct Found<'a> {
     spec: &'a AlertSpec,
     hit: &'a Hit,
     /// Values of the key, in the rule's order.
-    parts: &'a [Option<String>],
+    parts: &'a [Option<Cow<'a, str>>],
     /// The cluster, if it keeps alerts apart.
     cluster: Option<&'a str>,
     /// Who did it.
@@ -128,10 +132,9 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn key(&self) -> AlertKey {
-        let parts = self.parts.iter().map(|part| part.clone().unwrap_or_default());
-        let cluster = self.cluster.map(str::to_owned);
-        (self.rule.meta().id.clone(), parts.chain(cluster).collect())
+    /// What its alert is looked for by.
+    fn shown(&self) -> Shown<'_> {
+        Shown { rule_id: &self.rule.meta().id, parts: self.parts, cluster: self.cluster }
     }
 
     /// What shows it.
@@ -143,10 +146,10 @@ impl Found<'_> {
 /// All alerts of a shard.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
-    entries: BTreeMap<AlertKey, TrackedAlert>,
-    deadlines: BTreeSet<(EventTime, AlertKey)>,
+    entries: Entries,
+    deadlines: BTreeSet<(EventTime, Arc<AlertKey>)>,
     quotas: Quotas,
-    changed: BTreeSet<AlertKey>,
+    changed: BTreeSet<Arc<AlertKey>>,
     rules: Arc<RuleSet>,
     templates: Templates,
     pub(crate) counts: LifecycleCounts,
@@ -164,7 +167,7 @@ pub(crate) struct LifecycleCounts {
 impl Lifecycle {
     pub(crate) fn new(rules: &Arc<RuleSet>) -> Lifecycle {
         Lifecycle {
-            entries: BTreeMap::new(),
+            entries: Entries::default(),
             deadlines: BTreeSet::new(),
             quotas: Quotas::default(),
             changed: BTreeSet::new(),
@@ -177,9 +180,8 @@ impl Lifecycle {
     /// Texts of another rule set, from now on.
     pub(crate) fn replace_rules(&mut self, rules: &Arc<RuleSet>) {
         // What was found before is told as its rule said then.
-        for (key, entry) in &mut self.entries {
-            entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
-        }
+        let Lifecycle { entries, rules: old, templates, counts, .. } = self;
+        entries.each(|key, entry| entry.settle(old, &key.0, templates, counts));
         self.rules = Arc::clone(rules);
         self.templates = Templates::new(rules);
     }
@@ -187,14 +189,14 @@ impl Lifecycle {
     /// The state of these rules is gone, so nobody will end the alerts that fire until their rule says
     /// otherwise: they end with the watermark.
     pub(crate) fn end_orphans(&mut self, rules: &BTreeSet<String>, watermark: Option<EventTime>) {
-        let orphans: Vec<AlertKey> = self
+        let orphans: Vec<Arc<AlertKey>> = self
             .deadlines
-            .range((EventTime::MAX, AlertKey::default())..)
-            .map(|(_, key)| key.clone())
-            .filter(|(id, _)| rules.contains(id))
+            .range((EventTime::MAX, Arc::default())..)
+            .map(|(_, key)| Arc::clone(key))
+            .filter(|key| rules.contains(&key.0))
             .collect();
         for key in orphans {
-            self.end(&key, watermark.unwrap_or(EventTime::MIN));
+            self.end(&Named(&key), watermark.unwrap_or(EventTime::MIN));
         }
     }
 
@@ -216,11 +218,11 @@ impl Lifecycle {
         let steps = hit.steps.iter();
         let steps: Vec<Evidence> =
             steps.filter_map(|(time, captured)| evidence_of(rule, spec, *time, captured)).collect();
-        let who = who_of(rule, spec, &hit.captured);
+        let who = who_of(spec, &hit.captured);
         for key in keys {
-            let bounded = |text: &Arc<str>| bounded_line(text, VALUE_BYTES_MAX);
-            let parts: Vec<Option<String>> =
-                key.into_iter().map(|part| part.map(bounded)).collect();
+            let within = |text| within_line(text, VALUE_BYTES_MAX);
+            let parts: Combination<Option<Cow<'_, str>>> =
+                key.into_iter().map(|part| part.map(|text| within(text))).collect();
             let (cluster, who) = (cluster.as_deref(), who.as_deref());
             let steps = &steps;
             let found = Found { rule, spec, hit, parts: &parts, cluster, who, steps };
@@ -232,15 +234,16 @@ impl Lifecycle {
     fn found(&mut self, now: WallTime, found: &Found<'_>, out: &mut Vec<Alert>) {
         let Found { rule, spec, hit, who, .. } = *found;
         let meta = rule.meta();
-        let mut key = found.key();
+        let shown = found.shown();
         if hit.holds == Holds::Ended {
-            self.end(&key, hit.time);
+            self.end(&shown, hit.time);
             return;
         }
-        if self.update(now, found, &key, out) {
+        if self.update(now, found, &shown, out) {
             // As nearly always, once it fires.
             return;
         }
+        let mut key = Arc::new(shown.key());
         // Whose quota it counts for is told by what it shows first.
         let began = found.steps.first().and_then(Evidence::who);
         let began = began.as_deref().or(who);
@@ -250,36 +253,36 @@ impl Lifecycle {
                 return;
             }
             *self.counts.overflowed.entry(meta.id.clone()).or_default() += 1;
-            key = place.key(&meta.id, key, began);
+            key = Arc::new(place.key(&meta.id, Arc::unwrap_or_clone(key), began));
         }
         let suppress = spec.suppress.filter(|_| place == Place::Own);
         let is_over =
             |entry: &TrackedAlert| entry.alert.state == AlertState::Firing && !entry.goes_on(hit);
-        if self.entries.get(&key).is_some_and(is_over)
+        if self.entries.get(&Named(&key)).is_some_and(is_over)
             && let Some(entry) = self.entries.remove(&key)
         {
             // Whatever event time has come to: this is another episode.
-            self.deadlines.remove(&(entry.scheduled, key.clone()));
-            self.resolve(now, suppress, key.clone(), entry, out);
+            self.deadlines.remove(&(entry.scheduled, Arc::clone(&key)));
+            self.resolve(now, suppress, Arc::clone(&key), entry, out);
         }
-        let entry = self.entries.get(&key).map(|e| (e.alert.state, e.suppress_until));
+        let entry = self.entries.get(&Named(&key)).map(|e| (e.alert.state, e.suppress_until));
         // What a window decides was done by several, and the last of them says little.
         let doer = who.filter(|_| matches!(rule, Rule::Detection(_)));
         let is_known_actor = |entry: &TrackedAlert| match doer {
             Some(who) => entry.actors.is_empty() || entry.actors.iter().any(|known| known == who),
             None => true,
         };
-        let is_held_back = self.entries.get(&key).is_some_and(is_known_actor);
+        let is_held_back = self.entries.get(&Named(&key)).is_some_and(is_known_actor);
         match entry {
             Some((AlertState::Firing, _)) => {
-                self.update(now, found, &key, out);
+                self.update(now, found, &Named(&key), out);
             }
             _ if hit.holds == Holds::Still => {}
             Some((AlertState::Resolved, Some(until))) if hit.time < until && is_held_back => {
                 self.counts.suppressed += 1;
-                if let Some(entry) = self.entries.get_mut(&key) {
+                if let Some((key, entry)) = self.entries.get_mut(&Named(&key)) {
                     entry.suppressed_count += 1;
-                    note_changed(&mut self.changed, &key, entry);
+                    note_changed(&mut self.changed, key, entry);
                 }
             }
             _ => self.begin(now, found, key, place, out),
@@ -288,7 +291,7 @@ impl Lifecycle {
 
     /// Where a finding goes: into the alert that is known under its key, else where there is room.
     fn place_of(&mut self, key: &AlertKey, who: Option<&str>) -> Place {
-        if self.entries.contains_key(key) {
+        if self.entries.contains(&Named(key)) {
             return Place::Own;
         }
         if self.entries.len() >= ALERTS_MAX && !self.forget_ended() {
@@ -297,7 +300,7 @@ impl Lifecycle {
         match self.quotas.place(&key.0, who) {
             place @ Place::OverflowOfActor if self.quotas.is_full(&key.0) => {
                 let own = place.key(&key.0, key.clone(), who);
-                if self.entries.contains_key(&own) { place } else { Place::OverflowOfRule }
+                if self.entries.contains(&Named(&own)) { place } else { Place::OverflowOfRule }
             }
             place => place,
         }
@@ -308,11 +311,12 @@ impl Lifecycle {
         if self.entries.len() <= self.quotas.all() {
             return false;
         }
-        let has_ended = |(_, key): &&(EventTime, AlertKey)| {
-            self.entries.get(key).is_some_and(|entry| entry.alert.state == AlertState::Resolved)
+        let has_ended = |(_, key): &&(EventTime, Arc<AlertKey>)| {
+            let entry = self.entries.get(&Named(key));
+            entry.is_some_and(|entry| entry.alert.state == AlertState::Resolved)
         };
         let ended = self.deadlines.iter().filter(has_ended).take(FORGOTTEN_AT_ONCE);
-        let ended: Vec<(EventTime, AlertKey)> = ended.cloned().collect();
+        let ended: Vec<(EventTime, Arc<AlertKey>)> = ended.cloned().collect();
         for deadline in ended {
             self.deadlines.remove(&deadline);
             self.entries.remove(&deadline.1);
@@ -325,14 +329,14 @@ impl Lifecycle {
         &mut self,
         now: WallTime,
         found: &Found<'_>,
-        key: AlertKey,
+        key: Arc<AlertKey>,
         place: Place,
         out: &mut Vec<Alert>,
     ) {
         let Found { rule, spec, hit, parts, cluster, who, steps } = *found;
         let before = self.entries.remove(&key);
         if let Some(before) = &before {
-            self.deadlines.remove(&(before.scheduled, key.clone()));
+            self.deadlines.remove(&(before.scheduled, Arc::clone(&key)));
         }
         let meta = rule.meta();
         let severity = severity_of(meta, spec, hit.value);
@@ -406,9 +410,9 @@ impl Lifecycle {
     }
 
     /// Puts an alert in its place, to be looked at when it ends.
-    fn put(&mut self, key: AlertKey, mut entry: TrackedAlert) {
+    fn put(&mut self, key: Arc<AlertKey>, mut entry: TrackedAlert) {
         entry.scheduled = entry.until;
-        self.deadlines.insert((entry.until, key.clone()));
+        self.deadlines.insert((entry.until, Arc::clone(&key)));
         self.entries.insert(key, entry);
     }
 
@@ -418,11 +422,12 @@ impl Lifecycle {
         &mut self,
         now: WallTime,
         found: &Found<'_>,
-        key: &AlertKey,
+        key: &impl Wanted,
         out: &mut Vec<Alert>,
     ) -> bool {
         let Found { rule, spec, hit, who, .. } = *found;
-        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.goes_on(hit)) else {
+        let Some((key, entry)) = self.entries.get_mut(key).filter(|(_, entry)| entry.goes_on(hit))
+        else {
             return false;
         };
         entry.correct_steps(found, &mut self.quotas);
@@ -466,8 +471,8 @@ impl Lifecycle {
     }
 
     /// The condition holds no longer: the alert resolves at this time unless it is found again.
-    fn end(&mut self, key: &AlertKey, until: EventTime) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+    fn end(&mut self, key: &impl Wanted, until: EventTime) {
+        let Some((key, entry)) = self.entries.get_mut(key) else { return };
         if entry.alert.state == AlertState::Firing && until < entry.until {
             move_end(&mut self.deadlines, key, entry, until);
             note_changed(&mut self.changed, key, entry);
@@ -482,7 +487,7 @@ impl Lifecycle {
             values.first().map(|text| bounded_line(text, VALUE_BYTES_MAX)).unwrap_or_default()
         };
         let key = (rule.meta().id.clone(), spec.key.iter().map(value).collect());
-        self.end(&key, hit.time);
+        self.end(&Named(&key), hit.time);
     }
 
     /// Resolves what has not held for long enough, and forgets what need not be remembered.
@@ -505,7 +510,7 @@ impl Lifecycle {
                 self.put(key, entry);
                 continue;
             }
-            self.changed.insert(key.clone());
+            self.changed.insert(Arc::clone(&key));
             entry.is_changed = true;
             let suppress = rules
                 .find(&key.0)
@@ -529,7 +534,7 @@ impl Lifecycle {
         &mut self,
         now: WallTime,
         suppress: Option<Duration>,
-        key: AlertKey,
+        key: Arc<AlertKey>,
         mut entry: TrackedAlert,
         out: &mut Vec<Alert>,
     ) {
@@ -540,7 +545,7 @@ impl Lifecycle {
         entry.alert.revision += 1;
         out.push(entry.alert.clone());
         self.quotas.ended(&entry.alert);
-        self.changed.insert(key.clone());
+        self.changed.insert(Arc::clone(&key));
         entry.is_changed = true;
         let until = suppress.map(|suppress| entry.alert.starts_at.plus(suppress));
         if let Some(until) = until.filter(|until| *until > entry.until) {
@@ -566,14 +571,14 @@ impl Lifecycle {
     }
 
     /// Entries that changed since the last call, as stored; `None` if they are gone.
-    pub(crate) fn take_changed(&mut self) -> Vec<(AlertKey, Option<Vec<u8>>)> {
+    pub(crate) fn take_changed(&mut self) -> Vec<(Arc<AlertKey>, Option<Vec<u8>>)> {
         std::mem::take(&mut self.changed)
             .into_iter()
             .map(|key| {
-                let bytes = self.entries.get_mut(&key).and_then(|entry| {
+                let bytes = self.entries.get_mut(&Named(&key)).map(|(_, entry)| {
                     entry.is_changed = false;
                     entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
-                    postcard::to_stdvec(&*entry).ok()
+                    encode(&*entry)
                 });
                 (key, bytes)
             })
@@ -585,29 +590,33 @@ impl Lifecycle {
         if entry.alert.state == AlertState::Firing {
             self.quotas.begun(&entry.alert);
         }
-        self.put(key, entry);
+        self.put(Arc::new(key), entry);
     }
 }
 
 /// Moves the end of an alert. Among the deadlines it moves only to an earlier time, or to where those stand
 /// that wait for no time.
 fn move_end(
-    deadlines: &mut BTreeSet<(EventTime, AlertKey)>,
-    key: &AlertKey,
+    deadlines: &mut BTreeSet<(EventTime, Arc<AlertKey>)>,
+    key: &Arc<AlertKey>,
     entry: &mut TrackedAlert,
     until: EventTime,
 ) {
     entry.until = until;
     if until < entry.scheduled || until == EventTime::MAX && entry.scheduled < until {
-        deadlines.remove(&(entry.scheduled, key.clone()));
-        deadlines.insert((until, key.clone()));
+        deadlines.remove(&(entry.scheduled, Arc::clone(key)));
+        deadlines.insert((until, Arc::clone(key)));
         entry.scheduled = until;
     }
 }
 
-fn note_changed(changed: &mut BTreeSet<AlertKey>, key: &AlertKey, entry: &mut TrackedAlert) {
+fn note_changed(
+    changed: &mut BTreeSet<Arc<AlertKey>>,
+    key: &Arc<AlertKey>,
+    entry: &mut TrackedAlert,
+) {
     if !std::mem::replace(&mut entry.is_changed, true) {
-        changed.insert(key.clone());
+        changed.insert(Arc::clone(key));
     }
 }
 
@@ -668,9 +677,9 @@ fn annotations(
 }
 
 /// The cluster that keeps an alert apart from others.
-fn cluster_of(spec: &AlertSpec, hit: &Hit) -> Option<String> {
+fn cluster_of<'h>(spec: &AlertSpec, hit: &'h Hit) -> Option<Cow<'h, str>> {
     let cluster = hit.captured.get(spec.cluster?.index())?.values().first()?;
-    Some(bounded_line(cluster, VALUE_BYTES_MAX))
+    Some(within_line(cluster, VALUE_BYTES_MAX))
 }
 
 /// When an alert resolves that begins with this hit.

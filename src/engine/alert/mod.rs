@@ -310,7 +310,7 @@ mod tests {
         evidence.event = Some(Arc::new(EventRef {
             position: EventPosition { topic: "audit".into(), partition: 3, offset: 1712, index: 1 },
             audit_id: AuditId::new("\0\n"),
-            event_hash: [255; 32],
+            event_hash: [255; 32].into(),
         }));
         let bytes = postcard::to_stdvec(&evidence).unwrap();
         assert_eq!(postcard::from_bytes::<Evidence>(&bytes).unwrap(), evidence);

@@ -1,9 +1,11 @@
 //! Who did what an alert shows: so that one who makes much noise drowns nobody else.
 
+use std::borrow::Cow;
+
 use super::{Alert, Evidence, shown::VALUE_BYTES_MAX};
 use crate::engine::{
-    rule::{AlertSpec, CaptureSlot, Rule},
-    text::bounded_line,
+    rule::AlertSpec,
+    text::{bounded_line, within_line},
     value::Captured,
 };
 
@@ -36,17 +38,19 @@ impl Evidence {
 
 /// Who did what these values show: what [`Evidence::who`] says of the evidence of them, which need not be
 /// made for it.
-pub(super) fn who_of(rule: &Rule, spec: &AlertSpec, captured: &[Captured]) -> Option<String> {
+pub(super) fn who_of<'c>(spec: &AlertSpec, captured: &'c [Captured]) -> Option<Cow<'c, str>> {
     let get = |field: &str| {
-        let is_it = |slot: &&CaptureSlot| {
-            rule.capture().get(slot.index()).is_some_and(|name| name == field)
+        let text = match captured.get(spec.doer.slot(field)?.index())?.joined()? {
+            Cow::Borrowed(text) => within_line(text, VALUE_BYTES_MAX),
+            Cow::Owned(text) => Cow::Owned(bounded_line(&text, VALUE_BYTES_MAX)),
         };
-        let slot = spec.evidence.iter().find(is_it)?;
-        let text = bounded_line(&captured.get(slot.index())?.joined()?, VALUE_BYTES_MAX);
         (!text.is_empty()).then_some(text)
     };
     let (_, name) = doer_of(get)?;
-    Some(with_cluster(&name, get("cluster").as_deref()))
+    Some(match get("cluster") {
+        Some(cluster) => Cow::Owned(with_cluster(&name, Some(&cluster))),
+        None => name,
+    })
 }
 
 fn doer_of<T: AsRef<str>>(get: impl Fn(&'static str) -> Option<T>) -> Option<(&'static str, T)> {

@@ -3,7 +3,7 @@
 //! Nothing is remembered, indexed or skipped here, so it is also what the fast way is tested against.
 //! A correlation is explained by its inputs, for no event alone decides it.
 
-use std::{collections::BTreeSet, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
@@ -353,7 +353,7 @@ impl<'r> Explainer<'r> {
         let shown = event.shown(&self.derivations, field);
         let (keep, condition) = (Keep::Shown, &rule.expression);
         let captured = self.free_text.capture_deciding(shown, field, keep, self.rules, condition);
-        captured.joined()
+        captured.joined().map(Cow::into_owned)
     }
 
     fn correlation(

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::engine::{
     alert::{Alert, Fingerprint},
+    encode::encode_into,
     state::{StateEntry, StateTable},
     time::WallTime,
 };
@@ -199,8 +200,7 @@ pub(in crate::engine) fn value_of(
 }
 
 fn encode<T: Serialize>(version: u8, record: &T) -> Vec<u8> {
-    let bytes = postcard::to_extend(record, vec![version]);
-    bytes.expect("writing plain data to memory cannot fail")
+    encode_into(vec![version], record)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

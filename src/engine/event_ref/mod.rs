@@ -3,12 +3,14 @@
 //! By these three anybody can find the event again, and show that it is the one that was meant.
 
 mod audit_id;
+mod hash;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use audit_id::AuditId;
+pub use hash::EventHash;
 
 /// Which event something was. About 100 B, shared by all that one event comes to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,7 +20,7 @@ pub struct EventRef {
     /// Its audit id; the client may choose it.
     pub audit_id: AuditId,
     /// SHA-256 of the event's bytes as they were read.
-    pub event_hash: [u8; 32],
+    pub event_hash: EventHash,
 }
 
 /// Where an event was read.

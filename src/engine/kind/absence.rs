@@ -324,14 +324,18 @@ struct Silences {
 impl Silences {
     /// Begins to wait for keys that are named, and stops waiting for those that are not any more.
     fn check(&self, keys: &mut Keyed<Heard>, watermark: EventTime, out: &mut Vec<Hit>) {
-        let dropped: Vec<CorrelationKey> =
-            keys.keys().filter(|key| !self.kind.expects(key, watermark)).cloned().collect();
+        let (known, dropped): (Vec<_>, Vec<_>) =
+            keys.sorted_keys().into_iter().partition(|key| self.kind.expects(key, watermark));
         for key in dropped {
             let heard = keys.remove(&key).filter(|heard| heard.told.is_some());
             out.extend(heard.map(|heard| ended(&heard, watermark)));
         }
         for key in self.kind.expect.iter().flat_map(|expect| expect.keys()) {
-            if keys.has_any(key) || !self.kind.expects(key, watermark) {
+            // Of a cluster, with its name behind it.
+            let at = known.partition_point(|known| known < key);
+            let mut longer = known.iter().skip(at).take_while(|known| known.starts_with(key));
+            let is_known = longer.any(|known| keys.get(known).is_some());
+            if is_known || !self.kind.expects(key, watermark) {
                 continue;
             }
             make_room(keys, key, watermark, out);

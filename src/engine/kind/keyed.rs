@@ -1,19 +1,18 @@
 //! State by key: a bounded table with deadlines by event time, and what of it the next checkpoint
 //! must hold.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
+use hashbrown::HashMap;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     CorrelationKey,
     state::{Captures, Losses, StateKey, Table, Tables},
 };
-use crate::engine::{limits::CORRELATION_KEYS_MAX, time::EventTime, value::Captured};
+use crate::engine::{
+    encode::encode, limits::CORRELATION_KEYS_MAX, time::EventTime, value::Captured,
+};
 
 /// What is kept of one key.
 pub(super) trait KeyState:
@@ -57,20 +56,24 @@ struct Slot<S> {
 /// [`Keyed::make_room`] drops those that have come least far.
 #[derive(Debug)]
 pub(super) struct Keyed<S> {
-    slots: BTreeMap<CorrelationKey, Slot<S>>,
+    /// Looked up for each event, and told in the order of the keys.
+    slots: HashMap<CorrelationKey, Slot<S>>,
     deadlines: BTreeSet<(EventTime, CorrelationKey)>,
     /// Keys that changed or are gone, in no order; one may stand there more than once.
     changed: Vec<CorrelationKey>,
     losses: Losses,
+    /// Keys of when clusters were not apart, by what heirs are looked for by. Made for the first heir.
+    inherited: Option<HashMap<CorrelationKey, Vec<CorrelationKey>>>,
 }
 
 impl<S> Default for Keyed<S> {
     fn default() -> Keyed<S> {
         Keyed {
-            slots: BTreeMap::new(),
+            slots: HashMap::new(),
             deadlines: BTreeSet::new(),
             changed: Vec::new(),
             losses: Losses::default(),
+            inherited: None,
         }
     }
 }
@@ -85,13 +88,11 @@ impl<S: KeyState> Keyed<S> {
         self.slots.get(key).map(|slot| &slot.state)
     }
 
-    /// Whether something is known of a key, or of a longer one that begins with it.
-    pub(super) fn has_any(&self, key: &CorrelationKey) -> bool {
-        self.slots.range(key.clone()..).next().is_some_and(|(known, _)| known.starts_with(key))
-    }
-
-    pub(super) fn keys(&self) -> impl Iterator<Item = &CorrelationKey> {
-        self.slots.keys()
+    /// Every key, sorted.
+    pub(super) fn sorted_keys(&self) -> Vec<CorrelationKey> {
+        let mut keys: Vec<CorrelationKey> = self.slots.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Changes the state of a key, a fresh one if it has none. `change` says when the key must be
@@ -158,20 +159,24 @@ impl<S: KeyState> Keyed<S> {
         if self.slots.len() < CORRELATION_KEYS_MAX || self.slots.contains_key(key) {
             return Vec::new();
         }
-        let mut all: Vec<(Standing, EventTime, CorrelationKey)> = self
+        let mut all: Vec<(Standing, EventTime, &CorrelationKey)> = self
             .slots
             .iter_mut()
-            .map(|(key, slot)| (standing(&mut slot.state), slot.deadline, key.clone()))
+            .map(|(key, slot)| (standing(&mut slot.state), slot.deadline, key))
             .collect();
-        all.select_nth_unstable_by(KEPT, |a, b| (a.0.since, &a.2).cmp(&(b.0.since, &b.2)));
+        all.select_nth_unstable_by(KEPT, |a, b| (a.0.since, a.2).cmp(&(b.0.since, b.2)));
         let mut others = all.split_off(KEPT);
         others.select_nth_unstable_by(EVICTED_AT_ONCE, |a, b| {
             let by_progress = a.0.progress.total_cmp(&b.0.progress);
-            by_progress.then_with(|| (a.1, &a.2).cmp(&(b.1, &b.2)))
+            by_progress.then_with(|| (a.1, a.2).cmp(&(b.1, b.2)))
         });
         others.truncate(EVICTED_AT_ONCE);
+        // Whose state is taken over takes it in this order.
+        others.sort_unstable_by_key(|(_, _, key)| *key);
+        let evicted: Vec<CorrelationKey> =
+            others.into_iter().map(|(.., key)| key.clone()).collect();
         self.losses.keys_evicted += EVICTED_AT_ONCE as u64;
-        others.into_iter().filter_map(|(_, _, key)| self.remove(&key)).collect()
+        evicted.iter().filter_map(|key| self.remove(key)).collect()
     }
 
     pub(super) fn remove(&mut self, key: &CorrelationKey) -> Option<S> {
@@ -229,14 +234,14 @@ impl<S: KeyState> Table for Keyed<S> {
         for key in changed {
             let bytes = self.slots.get_mut(&key).map(|slot| {
                 slot.is_changed = false;
-                stored(slot)
+                encode(&(&slot.state, slot.deadline))
             });
             out.push((StateKey { table, key }, bytes));
         }
     }
 
     fn keys(&self, table: u8, out: &mut Vec<StateKey>) {
-        out.extend(self.slots.keys().map(|key| StateKey { table, key: key.clone() }));
+        out.extend(self.sorted_keys().into_iter().map(|key| StateKey { table, key }));
     }
 
     fn has(&self, key: &CorrelationKey) -> bool {
@@ -250,10 +255,20 @@ impl<S: KeyState> Table for Keyed<S> {
         values: usize,
         is_memory: bool,
     ) {
-        let length = from.len() + values;
-        let all = self.slots.range(from.clone()..).map(|(key, _)| key);
-        let longer = all.take_while(|key| key.starts_with(from));
-        let keys: Vec<CorrelationKey> = longer.filter(|key| key.len() == length).cloned().collect();
+        let keys = if values == 0 {
+            vec![from.clone()]
+        } else {
+            let (slots, parts) = (&self.slots, from.len());
+            let inherited = self.inherited.get_or_insert_with(|| {
+                let mut inherited: HashMap<_, Vec<CorrelationKey>> = HashMap::new();
+                for key in slots.keys().filter(|key| key.len() == parts + values) {
+                    let owner = key.iter().take(parts).cloned().collect();
+                    inherited.entry(owner).or_default().push(key.clone());
+                }
+                inherited
+            });
+            inherited.get(from).cloned().unwrap_or_default()
+        };
         for key in keys {
             let known = self.slots.get(&key).map(|slot| (slot.state.clone(), slot.deadline));
             let Some((state, deadline)) = known else { continue };
@@ -280,18 +295,14 @@ impl<S: KeyState> Table for Keyed<S> {
     }
 
     fn outdate(&mut self) {
-        for (key, slot) in &mut self.slots {
+        // They are sorted when they are taken.
+        self.slots.iter_mut().for_each(|(key, slot)| {
             slot.state.outdate(key);
             if !std::mem::replace(&mut slot.is_changed, true) {
                 self.changed.push(key.clone());
             }
-        }
+        });
     }
-}
-
-fn stored<S: Serialize>(slot: &Slot<S>) -> Vec<u8> {
-    postcard::to_stdvec(&(&slot.state, slot.deadline))
-        .expect("state is made of plain values, and memory is there for it")
 }
 
 impl<S: KeyState> Tables for Keyed<S> {

@@ -6,11 +6,9 @@
 //! length. Partitions that are read in turns bring most events out of order: one that comes before `k`
 //! others costs as much `k` times, and no more.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod steps;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -20,12 +18,8 @@ use crate::engine::{
     digest::Digest,
     limits::{COUNT_ERROR_PARTS, COUNTING_ENTRIES_MAX},
     time::EventTime,
-    value::{Captured, event_of},
+    value::Captured,
 };
-
-/// Events of which it is kept what they carried, beside the first of each input: 32 of a key, and at most
-/// twice as many. Of runs of one input only the last one, once nothing can come between them any more.
-const STEPS_KEPT_MAX: usize = 32;
 
 /// Events among which different ones are counted without a table, of which most keys then need none: 8.
 const FEW: usize = 8;
@@ -126,9 +120,9 @@ pub(super) struct Window {
     /// Whether some entry may stand for several events; `None` if nobody looked since it was read.
     #[serde(skip)]
     is_joined: Option<bool>,
-    /// Of how many entries it is kept what they carried, at most; `None` if nobody looked since it was read.
+    /// Of how many entries it is kept what they carried; `None` if nobody looked since it was read.
     #[serde(skip)]
-    steps_kept: Option<u16>,
+    steps_kept: Option<u32>,
 }
 
 /// How often each hash is in a range of entries.
@@ -158,12 +152,54 @@ impl Window {
 
     /// How many entries lie before a time.
     pub(super) fn count_before(&self, time: EventTime) -> usize {
-        self.entries.partition_point(|entry| entry.time < time)
+        self.count_firsts(|entry| entry.time < time)
     }
 
     /// How many entries lie before the end of the last sliding window that holds a time.
     pub(super) fn count_of_windows_from(&self, time: EventTime, span: Duration) -> usize {
-        self.entries.partition_point(|entry| entry.time.minus(span) < time)
+        self.count_up_to_last(|entry| entry.time.minus(span) < time)
+    }
+
+    /// How many entries a condition holds of that holds of none behind one of which it does not. Looked for from the
+    /// end on, where most events belong; cost: the logarithm of how far from there it is.
+    fn count_up_to_last(&self, holds: impl Fn(&WindowEvent) -> bool) -> usize {
+        let (mut end, mut step) = (self.len(), 1);
+        while let Some(at) = end.checked_sub(step)
+            && !self.get(at).is_some_and(&holds)
+        {
+            end = at;
+            step *= 2;
+        }
+        self.count_between(end.saturating_sub(step), end, holds)
+    }
+
+    /// The same, looked for from the first entry on: what windows do not need any more is forgotten, so that most
+    /// begin there.
+    fn count_firsts(&self, holds: impl Fn(&WindowEvent) -> bool) -> usize {
+        let (mut start, mut step) = (0, 1);
+        while self.get(start + step - 1).is_some_and(&holds) {
+            start += step;
+            step *= 2;
+        }
+        self.count_between(start, self.len().min(start + step), holds)
+    }
+
+    /// The same, of which it is known that it holds of all before `low`, and of none from `high` on.
+    fn count_between(
+        &self,
+        mut low: usize,
+        mut high: usize,
+        holds: impl Fn(&WindowEvent) -> bool,
+    ) -> usize {
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.get(middle).is_some_and(&holds) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// How many events a range stands for, where nothing is told apart. Cost: one step, unless the window was
@@ -263,7 +299,7 @@ impl Window {
             }
         }
         self.entries = kept;
-        (self.recent, self.is_joined) = (None, Some(true));
+        (self.recent, self.is_joined, self.steps_kept) = (None, Some(true), None);
         before - self.len()
     }
 
@@ -294,10 +330,12 @@ impl Window {
         if self.is_joined.is_none() {
             self.is_joined = Some(self.entries.iter().any(|entry| entry.hash > 0));
         }
-        let index = self.entries.partition_point(|known| known.place() <= place);
+        let index = self.count_up_to_last(|known| known.place() <= place);
         if let Some(recent) = &mut self.recent {
             recent.inserted(index, entry.hash);
         }
+        let is_kept = u32::from(entry.captured.is_some());
+        self.count_kept(|kept| kept + is_kept);
         if self.entries.capacity() == 0 {
             // Most keys have one event only.
             self.entries.reserve_exact(1);
@@ -308,7 +346,7 @@ impl Window {
 
     /// The last entry that does not stand behind a place.
     pub(super) fn last_at(&self, place: (EventTime, u16)) -> usize {
-        self.entries.partition_point(|known| known.place() <= place).saturating_sub(1)
+        self.count_up_to_last(|known| known.place() <= place).saturating_sub(1)
     }
 
     /// The window that ends with an entry has been found; whether it had been before.
@@ -319,95 +357,22 @@ impl Window {
     /// Keeps, or forgets, what an entry carried.
     pub(super) fn set_captured(&mut self, index: usize, captured: Option<Arc<[Captured]>>) {
         if let Some(entry) = self.entries.get_mut(index) {
-            entry.captured = captured;
+            let before = std::mem::replace(&mut entry.captured, captured);
+            let (is_kept, was_kept) = (entry.captured.is_some(), before.is_some());
+            self.count_kept(|kept| kept + u32::from(is_kept) - u32::from(was_kept));
         }
     }
 
-    /// Keeps what the entry at `at` carried, in case it is a step of several; where it stands then. Events of one
-    /// moment and input stand in the order of their hashes, whichever came first. Cost: seldom one step for each
-    /// entry.
-    pub(super) fn keep_step(
-        &mut self,
-        at: usize,
-        captured: &Arc<[Captured]>,
-        watermark: Option<EventTime>,
-    ) -> usize {
-        if self.is_done_without(at, watermark) {
-            return at;
-        }
-        self.set_captured(at, Some(Arc::clone(captured)));
-        let at = self.ordered(at);
-        let kept = self.steps_kept.map_or_else(|| self.count_steps(), |kept| usize::from(kept) + 1);
-        self.set_steps_kept(kept);
-        if kept > 2 * STEPS_KEPT_MAX {
-            let kept = self.count_steps();
-            let is_full = kept > 2 * STEPS_KEPT_MAX;
-            let kept = if is_full { self.forget_steps(watermark) } else { kept };
-            self.set_steps_kept(kept);
-        }
-        at
-    }
-
-    /// Moves an entry before those of its moment and input whose hash is greater; where it stands then.
-    fn ordered(&mut self, mut at: usize) -> usize {
-        let order = |entry: &WindowEvent| {
-            let hash = |captured: &Arc<[Captured]>| Some(event_of(captured)?.event_hash);
-            (entry.place(), entry.captured.as_ref().and_then(hash))
-        };
-        while let Some(before) = at.checked_sub(1)
-            && let (Some(earlier), Some(entry)) = (self.get(before), self.get(at))
-            && order(entry).1.is_some()
-            && earlier.place() == entry.place()
-            && order(earlier) > order(entry)
-        {
-            self.entries.swap(before, at);
-            at = before;
-        }
-        at
-    }
-
-    /// Whether one of the same input follows, and nothing can come between the two any more.
-    fn is_done_without(&self, at: usize, watermark: Option<EventTime>) -> bool {
-        let (Some(entry), Some(next)) = (self.get(at), self.get(at + 1)) else { return false };
-        next.input == entry.input && watermark.is_some_and(|watermark| next.time < watermark)
-    }
-
-    fn set_steps_kept(&mut self, kept: usize) {
-        self.steps_kept = Some(u16::try_from(kept).unwrap_or(u16::MAX));
-    }
-
-    fn count_steps(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.captured.is_some()).count()
-    }
-
-    /// Forgets what is done without, and if that is too little what others of its input follow, and what is
-    /// oldest; how many stay.
-    fn forget_steps(&mut self, watermark: Option<EventTime>) -> usize {
-        let (mut firsts, mut further) = (BTreeSet::new(), Vec::new());
-        for at in 0..self.len() {
-            let Some(entry) = self.get(at).filter(|entry| entry.captured.is_some()) else {
-                continue;
-            };
-            let input = entry.input;
-            if self.is_done_without(at, watermark) {
-                self.set_captured(at, None);
-            } else if !firsts.insert(input) {
-                let is_last = self.get(at + 1).is_none_or(|next| next.input != input);
-                further.push((is_last, at));
-            }
-        }
-        further.sort_unstable();
-        let too_many = further.len().saturating_sub(STEPS_KEPT_MAX);
-        let stay = firsts.len() + further.len() - too_many;
-        further.into_iter().take(too_many).for_each(|(_, at)| self.set_captured(at, None));
-        stay
+    fn count_kept(&mut self, change: impl FnOnce(u32) -> u32) {
+        self.steps_kept = self.steps_kept.map(change);
     }
 
     /// Takes an event out again.
     pub(super) fn remove(&mut self, index: usize) {
-        if let Some(entry) = self.entries.remove(index)
-            && let Some(recent) = &mut self.recent
-        {
+        let Some(entry) = self.entries.remove(index) else { return };
+        let was_kept = u32::from(entry.captured.is_some());
+        self.count_kept(|kept| kept - was_kept);
+        if let Some(recent) = &mut self.recent {
             recent.removed(index, entry.hash);
         }
     }
@@ -454,7 +419,7 @@ impl Window {
         let before = self.len();
         let mut index = 0..;
         self.entries.retain(|_| index.next().is_some_and(&keep));
-        self.recent = None;
+        (self.recent, self.steps_kept) = (None, None);
         before - self.len()
     }
 
@@ -492,13 +457,13 @@ impl Window {
         match shape {
             WindowShape::Sliding => {
                 let before = time.minus(span);
-                (self.entries.partition_point(|entry| entry.time <= before), index + 1)
+                (self.count_firsts(|entry| entry.time <= before), index + 1)
             }
             WindowShape::Tumbling => {
                 let (start, end) = aligned(time, span);
                 (
-                    self.entries.partition_point(|entry| entry.time < start),
-                    self.entries.partition_point(|entry| entry.time < end),
+                    self.count_firsts(|entry| entry.time < start),
+                    self.count_up_to_last(|entry| entry.time < end),
                 )
             }
             WindowShape::Session { gap } => self.session(gap, span, index),

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::engine::{
     kind::{CorrelationKey, Hit, RuleState, Sample, Taken},
     limits::KEYS_PER_EVENT_MAX,
     rule::{CaptureSlot, CorrelationInput, CorrelationRule, RuleIndex},
     time::{EventTime, WallTime},
-    value::{Captured, choices, event_of},
+    value::{Captured, Combination, Combinations, choices, event_of},
 };
 
 /// A rule's whole condition held.
@@ -26,7 +28,7 @@ pub(super) struct Finding {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Given {
     /// What became of each key that it was a sample of.
-    pub(super) taken: Vec<Taken>,
+    pub(super) taken: SmallVec<[Taken; 1]>,
     /// It had more keys, or counted values, than count of one event.
     pub(super) too_many: bool,
 }
@@ -49,8 +51,7 @@ pub(super) fn correlate(
         return given;
     };
     let (keys, too_many_keys) = of_slots(&input.key, finding, Captured::distinct);
-    let (values, too_many_values) =
-        of_slots(&input.fields, finding, |captured| captured.values().iter().collect());
+    let (values, too_many_values) = of_slots(&input.fields, finding, Captured::values);
     given.too_many = too_many_keys || too_many_values;
     if keys.is_empty() || values.is_empty() {
         given.taken.push(Taken::Absent);
@@ -65,19 +66,19 @@ pub(super) fn correlate(
             let of_all = key.iter().copied().map(Arc::clone).collect();
             state.inherit(&of_all, &whole, fields);
         }
-        let mut take = |values: &[&str], told_by: &[&Arc<str>]| {
+        let mut take = |whole: CorrelationKey, values: &[&str], told_by: &[&Arc<str>]| {
             let captured = capture_of(input, finding, key, told_by);
             let (time, claimed) = (finding.hit.time, finding.hit.claimed);
             let sample = Sample { time, claimed, input: input_number, values, fields, captured };
-            given.taken.push(state.handle(whole.clone(), sample, watermark, &mut hits));
+            given.taken.push(state.handle(whole, sample, watermark, &mut hits));
         };
         if rule.kind.is_about_values() {
             // Each combination has alerts of its own.
             for values in &values {
-                take(&texts(values), values);
+                take(whole.clone(), &texts(values), values);
             }
         } else {
-            take(&texts(&values.concat()), &[]);
+            take(whole, &values.iter().flat_map(texts).collect::<Combination<_>>(), &[]);
         }
     }
     out.extend(hits.into_iter().map(|hit| Finding { rule: index, hit }));
@@ -89,21 +90,25 @@ fn cluster_of(slot: Option<CaptureSlot>, hit: &Hit) -> Option<&Arc<str>> {
     hit.captured.get(slot?.index())?.values().first()
 }
 
-fn texts<'t>(values: &[&'t Arc<str>]) -> Vec<&'t str> {
+fn texts<'t>(values: &Combination<&'t Arc<str>>) -> Combination<&'t str> {
     values.iter().map(|text| &***text).collect()
 }
 
 /// Each way to take one value of each slot; none if one is absent. And whether these are not all.
-fn of_slots<'f>(
+fn of_slots<'f, V>(
     slots: &[CaptureSlot],
     finding: &'f Finding,
-    values: impl Fn(&'f Captured) -> Vec<&'f Arc<str>>,
-) -> (Vec<Vec<&'f Arc<str>>>, bool) {
+    values: impl Fn(&'f Captured) -> V,
+) -> (Combinations<&'f Arc<str>>, bool)
+where
+    V: IntoIterator<Item = &'f Arc<str>> + Default,
+{
     let captured = |slot: &CaptureSlot| {
         finding.hit.captured.get(slot.index()).map(&values).unwrap_or_default()
     };
     let (all, too_many) = choices(slots.iter().map(captured), KEYS_PER_EVENT_MAX);
-    let whole = |choice: Vec<Option<&'f Arc<str>>>| choice.into_iter().collect::<Option<_>>();
+    let whole =
+        |choice: Combination<Option<&'f Arc<str>>>| choice.into_iter().collect::<Option<_>>();
     (all.into_iter().filter_map(whole).collect(), too_many)
 }
 

@@ -390,8 +390,8 @@ impl Shard {
     fn found(&mut self, now: WallTime, watermark: Option<EventTime>, finding: Finding) {
         let rules = Arc::clone(&self.rules);
         let mut open = std::mem::take(&mut self.open);
-        open.push_back(finding);
-        while let Some(finding) = open.pop_front() {
+        let mut next = Some(finding);
+        while let Some(finding) = next.take().or_else(|| open.pop_front()) {
             let rule = rules.rule(finding.rule);
             let mut alerts = Vec::new();
             let too_many = self.lifecycle.handle(now, rule, &finding.hit, &mut alerts);
@@ -408,7 +408,7 @@ impl Shard {
             if let Some(findings) = self.findings.get_mut(finding.rule.index()) {
                 *findings += 1;
             }
-            let mut next = Vec::new();
+            let mut above = Vec::new();
             for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
                 let (Rule::Correlation(rule), Some(Some(state))) =
                     (rules.rule(*index), self.states.get_mut(index.index()))
@@ -419,7 +419,7 @@ impl Shard {
                 let (id, counts) = (&rule.meta.id, &mut self.counts);
                 let of_all = self.of_all_clusters.contains(id);
                 let known = (watermark, of_all);
-                let given = correlate((*index, rule), state, *input, &finding, known, &mut next);
+                let given = correlate((*index, rule), state, *input, &finding, known, &mut above);
                 counts.hit(Limit::KeysPerEvent, id, u64::from(given.too_many));
                 for taken in given.taken {
                     match taken {
@@ -432,7 +432,7 @@ impl Shard {
                 counts.hit(Limit::CorrelationKeys, id, losses.keys_evicted);
                 counts.hit(Limit::WindowEvents, id, losses.window_events_dropped);
             }
-            open.extend(next);
+            open.extend(above);
         }
         self.open = open;
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
     RestoreReport, Run, Shard, StateChange, StateEntry, StateTable, captures_of,
@@ -11,6 +11,7 @@ use super::{
 use crate::engine::{
     alert::{lifecycle::TrackedAlert, quota::AlertKey},
     digest::Digest,
+    encode::{encode, encode_into},
     horizon,
     kind::StateKey,
     record::PartitionName,
@@ -25,11 +26,19 @@ pub(super) const NO_RULE: &str = "";
 const ASSUMED: &[u8] = b"a";
 
 /// Stored under a correlation key: the meaning of the state, and the state.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct StoredState<'a> {
     shape: u64,
     captures: u64,
     state: &'a [u8],
+}
+
+/// A [`StoredState`] as it is stored.
+fn stored(shape: u64, captures: u64, state: &[u8]) -> Vec<u8> {
+    let room = Vec::with_capacity(state.len() + 32);
+    let mut bytes = encode_into(room, &(shape, captures, state.len()));
+    bytes.extend_from_slice(state);
+    bytes
 }
 
 impl Shard {
@@ -75,13 +84,11 @@ impl Shard {
         self.unfinished.take_changes(&rules, &mut self.changes);
         for (index, rule) in rules.correlations() {
             let Some(Some(state)) = self.states.get_mut(index.index()) else { continue };
+            let (shape, captures) = (rule.meta.state_shape, captures_hash(&rule.capture_names));
             let mut changed = Vec::new();
             state.take_changed(&mut changed);
             for (key, value) in changed {
-                let (shape, captures) = (rule.meta.state_shape, captures_hash(&rule.capture_names));
-                let stored =
-                    |state: Vec<u8>| encode(&StoredState { shape, captures, state: &state });
-                let value = value.map(stored);
+                let value = value.map(|state| stored(shape, captures, &state));
                 self.changes.push(correlation_change(&rule.meta.id, &key, value));
             }
         }
@@ -191,8 +198,4 @@ pub(super) fn correlation_change(
     value: Option<Vec<u8>>,
 ) -> StateChange {
     StateChange { table: StateTable::Correlation, key: encode(&(rule_id, key)), value }
-}
-
-pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("state is made of plain values, and memory is there for it")
 }

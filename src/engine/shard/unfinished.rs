@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     identity::{Identities, Run},
     remapped,
-    stored::{NO_RULE, captures_hash, encode, identity_change},
+    stored::{NO_RULE, captures_hash, identity_change},
 };
 use crate::engine::{
     detect::{Detection, Ended},
+    encode::encode,
     event::{RequestIdentity, Stage},
     kind::Hit,
     limits::{IDENTITIES_PER_RULE_MAX, UNFINISHED_AFTER, UNFINISHED_MAX},

@@ -41,10 +41,15 @@ pub fn lines(text: &str, characters_max: usize) -> String {
 /// Like [`one_line`], but bounded by bytes, for what is stored. A line break is written out, so that two
 /// values that differ by it stay apart.
 pub fn bounded_line(text: &str, bytes_max: usize) -> String {
+    within_line(text, bytes_max).into_owned()
+}
+
+/// [`bounded_line`], without a copy of a text that is one.
+pub fn within_line(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if is_plain(text, bytes_max) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
-    bounded_lines(&text.replace('\n', "\\n"), bytes_max)
+    Cow::Owned(bounded_lines(&text.replace('\n', "\\n"), bytes_max))
 }
 
 /// Like [`lines`], but bounded by bytes, for what is stored.

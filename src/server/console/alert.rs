@@ -400,7 +400,7 @@ fn evidence(asked: &Asked, sees: bool, loaded: &Loaded, around: &[&Access]) -> V
         .map(|one| {
             let event = one.event.as_deref();
             let is_it = |access: &&&Access| match event {
-                Some(event) => access.event_hash == event.event_hash,
+                Some(event) => access.event_hash == event.event_hash.get(),
                 None => access.at == one.time,
             };
             let access = around.iter().find(is_it);
@@ -410,8 +410,8 @@ fn evidence(asked: &Asked, sees: bool, loaded: &Loaded, around: &[&Access]) -> V
                 command: access.map(|access| crate::engine::access::kubectl_line(access)),
                 position: event.map(|event| event.position.to_string()),
                 audit_id: event.map(|event| event.audit_id.to_string()),
-                hash: event.map(|event| hex_of(&event.event_hash)),
-                page: event.filter(|_| sees).map(|event| page(&hex_of(&event.event_hash))),
+                hash: event.map(|event| hex_of(&event.event_hash.get())),
+                page: event.filter(|_| sees).map(|event| page(&hex_of(&event.event_hash.get()))),
             }
         })
         .collect()

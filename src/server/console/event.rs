@@ -104,7 +104,7 @@ pub(in crate::server) async fn page(
     let Some(alert) = told.found.alert() else { return nowhere(&context) };
     let shown = told.found.alerts.iter().flat_map(|alert| &alert.evidence);
     let mut shown = shown.filter_map(|one| Some((one, one.event.as_deref()?)));
-    let Some((evidence, event)) = shown.find(|(_, event)| event.event_hash == hash) else {
+    let Some((evidence, event)) = shown.find(|(_, event)| event.event_hash.get() == hash) else {
         let hint = "Its evidence may have changed since. The alert shows what it has now.";
         return missing(&context, "/alerts", "the alert shows no such event", hint);
     };

@@ -4,7 +4,7 @@ use crate::engine::{
     diagnostic::{Diagnostic, Problems},
     rule::{
         plan::{
-            alert::{AlertSpec, CaptureSlot},
+            alert::{AlertSpec, CaptureSlot, DoerSlots},
             rule::{About, RuleMeta},
         },
         read::{header::Header, names::RuleName},
@@ -105,7 +105,9 @@ pub(in crate::engine) fn alert_spec(
         .risk
         .as_ref()
         .and_then(|(entity, score)| Some((slot(captured, &entity.value)?, *score)));
+    let evidence = slots(captured, evidence);
     AlertSpec {
+        doer: DoerSlots::of(captured, &evidence),
         suppress: extension.suppress,
         labels: extension.labels.clone(),
         annotations: extension
@@ -113,7 +115,7 @@ pub(in crate::engine) fn alert_spec(
             .iter()
             .map(|(name, text)| (name.clone(), text.value.clone()))
             .collect(),
-        evidence: slots(captured, evidence),
+        evidence,
         levels: extension.levels.clone(),
         risk,
         ..AlertSpec::default()

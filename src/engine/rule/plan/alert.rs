@@ -43,10 +43,36 @@ pub struct AlertSpec {
     pub annotations: BTreeMap<String, String>,
     /// Captured values that are shown as evidence.
     pub evidence: Vec<CaptureSlot>,
+    /// Those of them that say who did it.
+    pub doer: DoerSlots,
     /// Severity that follows the value, ascending; empty if it is fixed.
     pub levels: Vec<LevelStep>,
     /// Risk that each finding adds to an entity.
     pub risk: Option<(CaptureSlot, f64)>,
+}
+
+/// Which captured values say who did it, of those that are shown as evidence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DoerSlots([Option<CaptureSlot>; DOER_FIELDS.len()]);
+
+/// The fields that say who did it, and in which cluster.
+const DOER_FIELDS: [&str; 4] = ["user.username", "source.ip", "actor.id", "cluster"];
+
+impl DoerSlots {
+    /// Of a rule whose findings carry these values, some of which are shown as evidence.
+    pub(in crate::engine) fn of(captured: &[String], evidence: &[CaptureSlot]) -> DoerSlots {
+        let is_of = |slot: &&CaptureSlot, field| {
+            captured.get(slot.index()).is_some_and(|name| name == field)
+        };
+        let find = |field| evidence.iter().find(|slot| is_of(slot, field)).copied();
+        DoerSlots(DOER_FIELDS.map(find))
+    }
+
+    /// Where the value of a field is.
+    pub(in crate::engine) fn slot(&self, field: &str) -> Option<CaptureSlot> {
+        let at = DOER_FIELDS.iter().position(|known| *known == field)?;
+        *self.0.get(at)?
+    }
 }
 
 /// From this value on, this severity.
