@@ -171,7 +171,7 @@ impl<S: KeyState> Keyed<S> {
             by_progress.then_with(|| (a.1, a.2).cmp(&(b.1, b.2)))
         });
         others.truncate(EVICTED_AT_ONCE);
-        // Whose state is taken over takes it in this order.
+        // What is told of them is told in the order of their keys.
         others.sort_unstable_by_key(|(_, _, key)| *key);
         let evicted: Vec<CorrelationKey> =
             others.into_iter().map(|(.., key)| key.clone()).collect();
