@@ -27,7 +27,7 @@ impl Evidence {
     /// His name, with his cluster.
     pub(crate) fn who(&self) -> Option<String> {
         let (_, name) = self.doer()?;
-        Some(with_cluster(name, self.get("cluster")))
+        Some(with_cluster(Cow::Borrowed(name), self.get("cluster")).into_owned())
     }
 
     /// Its cluster.
@@ -47,10 +47,7 @@ pub(super) fn who_of<'c>(spec: &AlertSpec, captured: &'c [Captured]) -> Option<C
         (!text.is_empty()).then_some(text)
     };
     let (_, name) = doer_of(get)?;
-    Some(match get("cluster") {
-        Some(cluster) => Cow::Owned(with_cluster(&name, Some(&cluster))),
-        None => name,
-    })
+    Some(with_cluster(name, get("cluster").as_deref()))
 }
 
 fn doer_of<T: AsRef<str>>(get: impl Fn(&'static str) -> Option<T>) -> Option<(&'static str, T)> {
@@ -61,10 +58,10 @@ fn doer_of<T: AsRef<str>>(get: impl Fn(&'static str) -> Option<T>) -> Option<(&'
     }
 }
 
-fn with_cluster(name: &str, cluster: Option<&str>) -> String {
+fn with_cluster<'n>(name: Cow<'n, str>, cluster: Option<&str>) -> Cow<'n, str> {
     match cluster {
-        Some(cluster) => format!("{name} in {cluster}"),
-        None => name.to_owned(),
+        Some(cluster) => Cow::Owned(format!("{name} in {cluster}")),
+        None => name,
     }
 }
 

@@ -62,8 +62,25 @@ pub(super) struct Keyed<S> {
     /// Keys that changed or are gone, in no order; one may stand there more than once.
     changed: Vec<CorrelationKey>,
     losses: Losses,
-    /// Keys of when clusters were not apart, by what heirs are looked for by. Made for the first heir.
-    inherited: Option<HashMap<CorrelationKey, Vec<CorrelationKey>>>,
+    /// What heirs begin with. Made for the first heir.
+    legacies: Option<Legacies>,
+}
+
+/// Keys without a cluster that have so many values behind them, by what stands before these.
+#[derive(Debug)]
+struct Legacies {
+    parts: usize,
+    values: usize,
+    keys: HashMap<CorrelationKey, Vec<CorrelationKey>>,
+}
+
+impl Legacies {
+    fn note(&mut self, key: &CorrelationKey) {
+        if key.len() == self.parts + self.values {
+            let owner = key.iter().take(self.parts).cloned().collect();
+            self.keys.entry(owner).or_default().push(key.clone());
+        }
+    }
 }
 
 impl<S> Default for Keyed<S> {
@@ -73,7 +90,7 @@ impl<S> Default for Keyed<S> {
             deadlines: BTreeSet::new(),
             changed: Vec::new(),
             losses: Losses::default(),
-            inherited: None,
+            legacies: None,
         }
     }
 }
@@ -124,6 +141,9 @@ impl<S: KeyState> Keyed<S> {
         }
         let mut state = fresh();
         let Some(deadline) = change(&mut state) else { return };
+        if let Some(legacies) = &mut self.legacies {
+            legacies.note(&key);
+        }
         self.deadlines.insert((deadline, key.clone()));
         self.changed.push(key.clone());
         self.slots.insert(key, Slot { state, deadline, scheduled: deadline, is_changed: true });
@@ -259,15 +279,12 @@ impl<S: KeyState> Table for Keyed<S> {
             vec![from.clone()]
         } else {
             let (slots, parts) = (&self.slots, from.len());
-            let inherited = self.inherited.get_or_insert_with(|| {
-                let mut inherited: HashMap<_, Vec<CorrelationKey>> = HashMap::new();
-                for key in slots.keys().filter(|key| key.len() == parts + values) {
-                    let owner = key.iter().take(parts).cloned().collect();
-                    inherited.entry(owner).or_default().push(key.clone());
-                }
-                inherited
+            let legacies = self.legacies.get_or_insert_with(|| {
+                let mut legacies = Legacies { parts, values, keys: HashMap::new() };
+                slots.keys().for_each(|key| legacies.note(key));
+                legacies
             });
-            inherited.get(from).cloned().unwrap_or_default()
+            legacies.keys.get(from).cloned().unwrap_or_default()
         };
         for key in keys {
             let known = self.slots.get(&key).map(|slot| (slot.state.clone(), slot.deadline));
@@ -322,5 +339,32 @@ impl<A: KeyState, B: KeyState> Tables for (Keyed<A>, Keyed<B>) {
 
     fn each_mut(&mut self) -> impl Iterator<Item = &mut dyn Table> {
         [&mut self.0 as &mut dyn Table, &mut self.1].into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl KeyState for u8 {}
+
+    #[test]
+    fn an_heir_begins_with_what_is_known_by_then() {
+        let key = |parts: &[&str]| parts.iter().map(|part| Arc::from(*part)).collect();
+        let mut table = Keyed::<u8>::default();
+        let learn = |table: &mut Keyed<u8>, parts: &[&str]| {
+            table.update(key(parts), || 7, |_| Some(EventTime::MAX));
+        };
+        learn(&mut table, &["a", "x"]);
+        table.inherit(&key(&["a"]), &key(&["a", "prod"]), 1, true);
+        assert_eq!(table.get(&key(&["a", "prod", "x"])), Some(&7));
+        // Not all that log have a cluster yet.
+        learn(&mut table, &["b", "y"]);
+        table.inherit(&key(&["b"]), &key(&["b", "prod"]), 1, false);
+        assert_eq!(table.get(&key(&["b", "prod", "y"])), Some(&7));
+        let left = [["a", "x"].as_slice(), &["a", "prod", "x"], &["b", "prod", "y"]].map(key);
+        let mut left = left.to_vec();
+        left.sort_unstable();
+        assert_eq!(table.sorted_keys(), left);
     }
 }
