@@ -82,8 +82,7 @@ impl Lately {
             without_name(any)
         };
         // All of them are looked at: where it is found cannot be foretold.
-        let is_it = |known: &u64| u8::from(*known == whole) + u8::from(*known == any);
-        let came = known.iter().map(is_it).sum::<u8>() > 0;
+        let came = known.iter().fold(false, |came, one| came | (*one == whole) | (*one == any));
         if !came {
             self.put(place, whole);
         }
@@ -115,11 +114,18 @@ const fn without_name(any: u64) -> u64 {
     any.wrapping_add(1)
 }
 
-/// Writes texts down, and before them where each of them ends.
+/// Writes texts down, and before them how long each of them is.
 #[inline]
 fn write<const N: usize>(key: &mut Vec<u8>, texts: [&str; N]) {
-    let lengths = texts.map(|text| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-    key.extend_from_slice(lengths.as_flattened());
+    let length = |text: &str| u64::from(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    // As they are read again: a processor waits for what is read in other pieces than it was written.
+    let (pairs, last) = texts.as_chunks();
+    for [one, other] in pairs {
+        key.extend_from_slice(&(length(one) << 32 | length(other)).to_le_bytes());
+    }
+    for text in last {
+        key.extend_from_slice(&length(text).to_le_bytes());
+    }
     for text in texts.iter().filter(|text| !text.is_empty()) {
         key.extend_from_slice(text.as_bytes());
     }

@@ -15,7 +15,10 @@ use crate::engine::{kubernetes::users::NODE_PREFIX, time::EventTime};
 const DAY: i64 = 86_400_000_000;
 
 /// Verbs that a role may limit to some names, and whose names are told.
-pub const NAMED_VERBS: [&str; 4] = ["get", "update", "patch", "delete"];
+pub(in crate::engine) const fn is_of_names(verb: &str) -> bool {
+    // Told apart by length first, which each event asks for.
+    matches!(verb.as_bytes(), b"get" | b"update" | b"patch" | b"delete")
+}
 
 /// The first request of its like on a day. `T` is how its texts are kept: as themselves, or as numbers of a
 /// table.
@@ -62,7 +65,7 @@ pub(in crate::engine) const fn start_of(day: i64) -> EventTime {
 /// Whether the name of an object is told, if there is one: nodes have the names of all their pods, and nobody
 /// makes a role for them.
 pub(in crate::engine) fn tells_name(verb: &str, actor: &str) -> bool {
-    NAMED_VERBS.contains(&verb) && !actor.starts_with(NODE_PREFIX)
+    is_of_names(verb) && !actor.starts_with(NODE_PREFIX)
 }
 
 impl Usage {

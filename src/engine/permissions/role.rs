@@ -15,7 +15,7 @@ use super::{
     uses::{Use, UseKey, Uses},
 };
 use crate::engine::{
-    access::{Permission, usage::NAMED_VERBS},
+    access::{Permission, usage::is_of_names},
     kubernetes::users::{AUTHENTICATED, MASTERS, SERVICE_ACCOUNTS, UNAUTHENTICATED},
 };
 
@@ -210,7 +210,7 @@ fn without_what_the_cluster_has(targets: &mut BTreeMap<Target<'_>, Names>) {
 
 /// Why a target is not limited to names; empty if nobody would expect it to be. `None`: it is.
 fn reasons_for_any(target: &Target<'_>, names: &Names) -> Option<&'static str> {
-    if !NAMED_VERBS.contains(&target.verb) || names.named.is_empty() && !names.is_any {
+    if !is_of_names(target.verb) || names.named.is_empty() && !names.is_any {
         Some("")
     } else if names.is_any || names.named.len() > NAMES_MAX {
         Some("of any name, as there were many")
