@@ -1,6 +1,7 @@
 //! `cargo bench --bench pipeline`: CPU per event of the whole Kafka pipeline, as a multiple of a consumer
 //! that only counts records, on the same broker in the same run. Needs the services that `tests/run`
-//! sets up, in the directory that `TRIPLINE_E2E` names. A benchmark for people, not a test.
+//! sets up, in the directory that `TRIPLINE_E2E` names. A benchmark for people, not a test. With `TRIPLINE_RATE`, events
+//! a second, only how long alerts take while so many others come.
 
 #![allow(
     clippy::expect_used,
@@ -18,8 +19,13 @@
 
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
+mod latency;
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use harness::{Service, available, eventually, kafka::Kafka, scratch, tripline::Tripline};
 use rdkafka::{
@@ -46,6 +52,9 @@ fn main() {
         return;
     }
     let kafka = Kafka::started();
+    if let Some(rate) = std::env::var("TRIPLINE_RATE").ok().and_then(|rate| rate.parse().ok()) {
+        return latency::run(&kafka, rate);
+    }
     kafka.create_topic("bench", 4);
     let directory = scratch("bench");
     let generated = Command::new(env!("CARGO_BIN_EXE_tripline"))
@@ -56,9 +65,11 @@ fn main() {
         .unwrap();
     assert!(generated.success(), "the topic was not filled");
     let (mut ratios, mut counting, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rates = Vec::new();
     for run in 0..RUNS {
         let counted = counting_consumer(&kafka);
-        let piped = pipeline(&kafka, run);
+        let (piped, rate) = pipeline(&kafka, run);
+        rates.push(rate);
         println!("run {run}: counting {counted:.2} µs, pipeline {piped:.2} µs per event");
         ratios.push(piped / counted);
         counting.push(counted);
@@ -68,6 +79,9 @@ fn main() {
     println!("counting consumer             {:.2} µs of CPU per event", median(&mut counting));
     println!("whole pipeline                {:.2} µs of CPU per event", median(&mut whole));
     println!("ratio, median of {RUNS}            {:.2}", median(&mut ratios));
+    let rate = median(&mut rates);
+    println!("events a second, at most      {rate:.0}");
+    latency::run(&kafka, rate / 2.0);
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -120,8 +134,8 @@ fn count(brokers: &str, records: u64) {
 }
 
 /// Microseconds of CPU per event of `tripline run` with the shipped rules, from its start to the last
-/// record's checkpoint.
-fn pipeline(kafka: &Kafka, run: usize) -> f64 {
+/// record's checkpoint; and how many events a second that were.
+fn pipeline(kafka: &Kafka, run: usize) -> (f64, f64) {
     let records = kafka.records("bench");
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/rules");
     let config = format!(
@@ -133,6 +147,7 @@ fn pipeline(kafka: &Kafka, run: usize) -> f64 {
     let mut tripline = Tripline::new(&config, &[]);
     fs::remove_dir(tripline.path().join("rules")).unwrap();
     std::os::unix::fs::symlink(rules, tripline.path().join("rules")).unwrap();
+    let began = Instant::now();
     tripline.start();
     // Asked of the checkpoint, not of the process, which would have to answer.
     let database = tripline.path().join("state/tripline.db");
@@ -145,6 +160,7 @@ fn pipeline(kafka: &Kafka, run: usize) -> f64 {
         (u64::try_from(covered?).unwrap() >= records).then_some(())
     });
     let seconds = cpu_seconds(&tripline.process().id().to_string());
+    let rate = EVENTS as f64 / began.elapsed().as_secs_f64();
     tripline.kill();
-    seconds * 1e6 / EVENTS as f64
+    (seconds * 1e6 / EVENTS as f64, rate)
 }

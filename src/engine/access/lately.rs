@@ -82,7 +82,8 @@ impl Lately {
             without_name(any)
         };
         // All of them are looked at: where it is found cannot be foretold.
-        let came = known.iter().fold(false, |came, one| came | (*one == whole) | (*one == any));
+        let is_it = |one: u64| u8::from(one == whole) | u8::from(one == any);
+        let came = known.iter().fold(0, |came, one| came | is_it(*one)) > 0;
         if !came {
             self.put(place, whole);
         }

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{
     CorrelationKey, Frame, Hit, Holds, RuleState, Sample, Taken,
@@ -141,7 +142,7 @@ impl<K: Windowed> Decide for Windows<K> {
         out: &mut Vec<Hit>,
     ) -> Taken {
         let (kind, frame) = (&self.kind, self.frame);
-        let entries: Vec<WindowEvent> =
+        let entries: SmallVec<[WindowEvent; 1]> =
             sample.combinations().filter_map(|values| kind.entry(&sample, values)).collect();
         if entries.is_empty() {
             return Taken::NoNumber;
@@ -204,7 +205,7 @@ fn insert<K: Windowed>(
     kind: &K,
     frame: Frame,
     window: &mut Window,
-    entries: Vec<WindowEvent>,
+    entries: SmallVec<[WindowEvent; 1]>,
     dropped: &mut u64,
 ) -> usize {
     let last = entries.len().saturating_sub(1);

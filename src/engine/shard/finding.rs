@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::engine::{
     kind::{CorrelationKey, Hit, RuleState, Sample, Taken},
@@ -103,9 +103,16 @@ fn of_slots<'f, V>(
 where
     V: IntoIterator<Item = &'f Arc<str>> + Default,
 {
-    let captured = |slot: &CaptureSlot| {
-        finding.hit.captured.get(slot.index()).map(&values).unwrap_or_default()
+    let captured = |slot: &CaptureSlot| finding.hit.captured.get(slot.index());
+    let only = |slot| match captured(slot)? {
+        Captured::One(text) => Some(text),
+        _ => None,
     };
+    if let Some(only) = slots.iter().map(only).collect() {
+        // One value of each, as nearly always.
+        return (smallvec![only], false);
+    }
+    let captured = |slot| captured(slot).map(&values).unwrap_or_default();
     let (all, too_many) = choices(slots.iter().map(captured), KEYS_PER_EVENT_MAX);
     let whole =
         |choice: Combination<Option<&'f Arc<str>>>| choice.into_iter().collect::<Option<_>>();
