@@ -17,7 +17,7 @@ use tripline::{
     generate::{GenerateSettings, Generator, StoryPlan},
 };
 
-use crate::{backtest, rules, workloads};
+use crate::{backtest, memory, rules, workloads};
 
 /// Events that are measured.
 pub(crate) const EVENTS: u64 = 200_000;
@@ -71,6 +71,7 @@ pub(crate) fn run() {
     println!("1,000 rules against 10        {:.2} times", thousand / ten);
     println!("detect alone, shipped rules   {:.0} ns per event", shipped - none);
     workloads::run(now, &batches);
+    memory::run();
     backtest::run(now, &batches);
 }
 
@@ -227,7 +228,7 @@ pub(crate) fn median(mut work: impl FnMut()) -> f64 {
 
 /// Nanoseconds that this thread has been on a CPU. What `/proc` says of it goes on with the system's ticks alone: by
 /// a hundredth of what is measured here.
-fn cpu_nanos() -> u64 {
+pub(crate) fn cpu_nanos() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec))
         .expect("a time")

@@ -14,6 +14,7 @@
 
 mod backtest;
 mod engine;
+mod memory;
 mod rules;
 mod workloads;
 
@@ -23,5 +24,7 @@ mod workloads;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
-    engine::run();
+    if !memory::is_alone() {
+        engine::run();
+    }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     CorrelationKey, Frame, Hit, Holds, RuleState, Sample, Taken,
     keyed::{KeyState, Keyed, Standing, captured_of},
+    memory,
     state::{Decide, fresh},
     window::{Window, WindowEvent, WindowShape, aligned},
 };
@@ -34,7 +35,7 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     /// number where one is needed.
     fn entry(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent>;
 
-    /// How far a key has come; see [`Keyed::make_room`]. Of what is decided by an end, what holds by now is
+    /// How far a key has come; see [`Keyed::evict`]. Of what is decided by an end, what holds by now is
     /// about to be found.
     fn progress(&self, window: &mut Window, frame: Frame) -> f64 {
         let all = window.len();
@@ -124,8 +125,23 @@ struct KeyWindow {
 
 impl KeyState for KeyWindow {
     fn outdate(&mut self, key: &CorrelationKey) {
-        self.captured = captured_of(key);
+        // What waits for an end has captured its key at least.
+        if !self.captured.is_empty() {
+            self.captured = captured_of(key);
+        }
         (0..self.window.len()).for_each(|at| self.window.set_captured(at, None));
+    }
+
+    fn bytes(&mut self) -> usize {
+        self.window.bytes() + memory::captured(&self.captured)
+    }
+
+    fn pack(&self, out: &mut Vec<u8>) -> bool {
+        self.captured.is_empty() && self.window.pack(out)
+    }
+
+    fn unpack(packed: &[u8]) -> Option<KeyWindow> {
+        Some(KeyWindow { window: Window::unpack(packed)?, captured: Arc::default() })
     }
 }
 
@@ -148,11 +164,6 @@ impl<K: Windowed> Decide for Windows<K> {
         }
         let mut taken = Taken::Counted;
         let mut dropped = 0;
-        keys.make_room(&key, |state| {
-            let since = state.window.get(0).map_or(EventTime::MAX, |entry| entry.time);
-            let progress = state.window.look_through(|window| kind.progress(window, frame));
-            Standing { progress, since }
-        });
         keys.update(key, KeyWindow::default, |state| {
             let count = entries.len();
             let mut at = insert(kind, frame, &mut state.window, entries, &mut dropped);
@@ -178,6 +189,16 @@ impl<K: Windowed> Decide for Windows<K> {
         });
         keys.lose_events(dropped);
         taken
+    }
+
+    fn make_room(&mut self, keys: &mut Keyed<KeyWindow>, _: EventTime, _: &mut Vec<Hit>) {
+        let (kind, frame) = (&self.kind, self.frame);
+        let standing = |state: &mut KeyWindow| {
+            let since = state.window.get(0).map_or(EventTime::MAX, |entry| entry.time);
+            let progress = state.window.look_through(|window| kind.progress(window, frame));
+            Standing { progress, since }
+        };
+        keys.evict(standing, |_| false);
     }
 
     fn advance(&mut self, keys: &mut Keyed<KeyWindow>, watermark: EventTime, out: &mut Vec<Hit>) {
