@@ -17,7 +17,7 @@ use tripline::{
     generate::{GenerateSettings, Generator, StoryPlan},
 };
 
-use crate::{backtest, memory, rules, workloads};
+use crate::{backtest, rules, workloads};
 
 /// Events that are measured.
 pub(crate) const EVENTS: u64 = 200_000;
@@ -71,7 +71,6 @@ pub(crate) fn run() {
     println!("1,000 rules against 10        {:.2} times", thousand / ten);
     println!("detect alone, shipped rules   {:.0} ns per event", shipped - none);
     workloads::run(now, &batches);
-    memory::run();
     backtest::run(now, &batches);
 }
 

@@ -95,7 +95,11 @@ pub(crate) fn run() {
     assert_eq!((report.outdated, report.unusable), (0, 0));
     let keys = |shard: &Shard| shard.correlation_keys().map(|(_, keys)| keys).sum::<usize>();
     assert_eq!(keys(&shard), keys(&other));
-    println!("restored         {:>6.2} s for {rows} rows, {} keys", nanos as f64 / 1e9, keys(&other));
+    println!(
+        "restored         {:>6.2} s for {rows} rows, {} keys",
+        nanos as f64 / 1e9,
+        keys(&other)
+    );
 }
 
 /// An engine, and what its checkpoints stored.
@@ -130,17 +134,19 @@ impl World {
         }
     }
 
-    /// Each of these users does something so many times, a microsecond after another.
+    /// Each of these users does something so many times, at intervals of half a minute.
     fn come(&mut self, users: impl Iterator<Item = usize>, times: usize) -> Cost {
         let partition = Arc::new(PartitionName::new("audit", 0));
         let users: Vec<usize> = users.flat_map(|user| std::iter::repeat_n(user, times)).collect();
+        let times_as_number = i64::try_from(times).expect("few");
         let keeps = env::var_os(ALONE).is_none();
         let (mut count, mut commit, mut changes) = (0, 0, Vec::new());
         for (batch_number, users) in (1..).zip(users.chunks(BATCH_RECORDS)) {
             let mut batch = RecordBatch::default();
             for user in users {
                 (self.at, self.number) = (self.at + 1, self.number + 1);
-                let event = event(self.number, *user, self.at);
+                let nth = i64::try_from(self.number).expect("few") % times_as_number;
+                let event = event(self.number, *user, self.at + nth * 30_000_000);
                 batch.push(&partition, 0, None, Some(event.as_bytes()));
             }
             let now = WallTime::from_micros(START + self.at);

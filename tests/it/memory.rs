@@ -201,7 +201,8 @@ fn what_is_dropped_does_not_depend_on_restarts() {
         let mut restarted = Stream::new(&rules, memory.clone());
         let (mut stored, mut dropped) = (Stored::default(), 0);
         for _ in 0..120 {
-            let (users, by) = ([3, 30, 4_000][dice.below(3)], [1_000, 50_000, 2_000_000][dice.below(3)]);
+            let (users, by) =
+                ([3, 30, 4_000][dice.below(3)], [1_000, 50_000, 2_000_000][dice.below(3)]);
             let before = whole.at;
             for _ in 0..40 {
                 let verb = ["get", "get", "list"][dice.below(3)];

@@ -13,15 +13,14 @@ use super::{
     RuleState, Sample, Taken, Written,
     calendar::{Calendar, counted, counted_at},
     keyed::{KeyState, Keyed, Standing, captured_of},
-    memory,
-    life,
+    life, memory,
     state::{Decide, Table, fresh},
     step_counts::SeenSpan,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
-    encode::encode_into,
     duration::written,
+    encode::encode_into,
     syntax::{
         code,
         key::{Key, Shape, mapping, read_keys},

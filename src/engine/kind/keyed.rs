@@ -179,7 +179,7 @@ impl<S: KeyState> Slot<S> {
                 let next = change(KeyRef(key), &mut state)?;
                 room.extend_from_slice(key);
                 if !state.pack(room) {
-                    self.body = Body::Whole(Whole::new(key.into(), state));
+                    self.body = Body::Whole(Box::new(Whole::new(key.into(), state)));
                 } else if room.len() == bytes.len() {
                     bytes.copy_from_slice(room);
                 } else {
@@ -202,8 +202,8 @@ impl<S: KeyState> Slot<S> {
 }
 
 impl<S: KeyState> Whole<S> {
-    fn new(key: Box<[u8]>, state: S) -> Box<Whole<S>> {
-        let mut whole = Box::new(Whole { key, state, bytes: 0 });
+    fn new(key: Box<[u8]>, state: S) -> Whole<S> {
+        let mut whole = Whole { key, state, bytes: 0 };
         whole.count();
         whole
     }
@@ -371,12 +371,11 @@ impl<S: KeyState> Keyed<S> {
         self.room.clear();
         key::pack(key, &mut self.room);
         let key_bytes = u32::try_from(self.room.len()).expect("values of keys are short");
-        let packed_key: Box<[u8]>;
         let body = if state.pack(&mut self.room) {
             Body::Packed(self.room.as_slice().into())
         } else {
-            packed_key = self.room.get(..key_bytes as usize).unwrap_or_default().into();
-            Body::Whole(Whole::new(packed_key, state))
+            let key = self.room.get(..key_bytes as usize).unwrap_or_default();
+            Body::Whole(Box::new(Whole::new(key.into(), state)))
         };
         let slot = Slot { body, deadline, scheduled: deadline, hash, key_bytes: key_bytes << 1 };
         self.bytes += slot.bytes();
@@ -453,7 +452,9 @@ impl<S: KeyState> Keyed<S> {
         // What is told of them is told in the order of their keys.
         told.sort_unstable_by_key(|at| key(*at));
         self.losses.keys_evicted += (told.len() + rest.len()) as u64;
-        rest.into_iter().for_each(|at| drop(self.clear(at)));
+        for at in rest {
+            self.clear(at);
+        }
         let told = told.into_iter().filter_map(|at| self.clear(at)).map(Slot::into_state).collect();
         let slots = &self.slots;
         self.deadlines.keep(|time, at| is_scheduled(slots, time, at));
@@ -515,6 +516,20 @@ impl<S: KeyState> Keyed<S> {
         }
     }
 
+    /// Sorts slots by their keys. Names are mostly told apart by what stands just behind that in which all are alike: that
+    /// is taken along, so that keys, which are all over memory, are looked at twice.
+    fn sort(&self, all: &mut [u32]) {
+        let key = |at: u32| self.slots.get(at as usize).map_or(KeyRef(&[]), Slot::key);
+        let Some(first) = all.first().map(|at| key(*at)) else { return };
+        let alike = all.iter().map(|at| key(*at).alike(first)).min().unwrap_or(0);
+        let mut ranked: Vec<(u64, u32)> =
+            all.iter().map(|at| (key(*at).rank_behind(alike), *at)).collect();
+        ranked.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(&key(b.1))));
+        for (place, (_, at)) in all.iter_mut().zip(ranked) {
+            *place = at;
+        }
+    }
+
     /// Events of a key were dropped, since it had too many.
     pub(super) fn lose_events(&mut self, events: u64) {
         self.losses.window_events_dropped += events;
@@ -550,8 +565,10 @@ impl<S: KeyState> Table for Keyed<S> {
             }
         }
         let mut changed = std::mem::take(&mut self.changed);
-        changed.retain(|at| self.slots.get_mut(*at as usize).is_some_and(|slot| slot.set_changed(false)));
-        changed.sort_unstable_by_key(|at| self.slots.get(*at as usize).map(Slot::key));
+        changed.retain(|at| {
+            self.slots.get_mut(*at as usize).is_some_and(|slot| slot.set_changed(false))
+        });
+        self.sort(&mut changed);
         out.reserve(changed.len());
         for slot in changed.iter().filter_map(|at| self.slots.get(*at as usize)) {
             let bytes = slot.look(|state| encode(&(state, slot.deadline)));

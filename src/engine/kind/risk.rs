@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, RuleState, Sample, Taken, Written,
     keyed::{KeyState, Keyed, Standing, captured_of},
-    memory,
-    life,
+    life, memory,
     state::{Decide, fresh},
 };
 use crate::engine::{

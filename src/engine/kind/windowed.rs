@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{
     CorrelationKey, Frame, Hit, Holds, RuleState, Sample, Taken,
@@ -109,6 +110,9 @@ pub(super) fn fresh_windows<K: Windowed>(kind: &K, frame: Frame) -> Box<dyn Rule
     fresh(Windows { kind: kind.clone(), frame })
 }
 
+/// The entries of one event: mostly one.
+type Entries = SmallVec<[WindowEvent; 1]>;
+
 #[derive(Debug)]
 struct Windows<K> {
     kind: K,
@@ -157,7 +161,7 @@ impl<K: Windowed> Decide for Windows<K> {
         out: &mut Vec<Hit>,
     ) -> Taken {
         let (kind, frame) = (&self.kind, self.frame);
-        let entries: Vec<WindowEvent> =
+        let entries: Entries =
             sample.combinations().filter_map(|values| kind.entry(&sample, values)).collect();
         if entries.is_empty() {
             return Taken::NoNumber;
@@ -225,7 +229,7 @@ fn insert<K: Windowed>(
     kind: &K,
     frame: Frame,
     window: &mut Window,
-    entries: Vec<WindowEvent>,
+    entries: Entries,
     dropped: &mut u64,
 ) -> usize {
     let last = entries.len().saturating_sub(1);

@@ -199,5 +199,7 @@ pub(super) fn correlation_change(
     key: &StateKey,
     value: Option<Vec<u8>>,
 ) -> StateChange {
-    StateChange { table: StateTable::Correlation, key: encode(&(rule_id, key)), value }
+    let bytes: usize = key.key.iter().map(|part| part.len() + 3).sum();
+    let room = Vec::with_capacity(rule_id.len() + bytes + 8);
+    StateChange { table: StateTable::Correlation, key: encode_into(room, &(rule_id, key)), value }
 }

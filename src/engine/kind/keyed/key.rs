@@ -28,6 +28,17 @@ impl KeyRef<'_> {
         rest.is_some_and(<[u8]>::is_empty)
     }
 
+    /// How many of the first bytes are those of another.
+    pub(super) fn alike(self, other: KeyRef<'_>) -> usize {
+        self.0.iter().zip(other.0).take_while(|(a, b)| a == b).count()
+    }
+
+    /// A number by which keys are sorted that are alike in so many bytes; of some it is the same.
+    pub(super) fn rank_behind(self, alike: usize) -> u64 {
+        let next = self.0.iter().skip(alike).chain(std::iter::repeat(&END));
+        next.take(8).fold(0, |rank, byte| rank << 8 | u64::from(rank_of(*byte)))
+    }
+
     /// Its parts.
     pub(in crate::engine::kind) fn unpack(self) -> CorrelationKey {
         let parts = self.0.split_inclusive(|byte| *byte == END).map(|part| {
@@ -38,11 +49,15 @@ impl KeyRef<'_> {
     }
 }
 
+/// The end of a part comes before all that may stand there in place of it.
+const fn rank_of(byte: u8) -> u8 {
+    byte.wrapping_add(1)
+}
+
 impl Ord for KeyRef<'_> {
     /// As keys are sorted: by their parts.
     fn cmp(&self, other: &Self) -> Ordering {
-        // The end of a part comes before all that may stand there in place of it.
-        let ranks = |byte: &u8| byte.wrapping_add(1);
+        let ranks = |byte: &u8| rank_of(*byte);
         self.0.iter().map(ranks).cmp(other.0.iter().map(ranks))
     }
 }

@@ -49,7 +49,11 @@ impl<S: KeyState> Keyed<S> {
             // As it is read from a store.
             let state: S = postcard::from_bytes(&encode(&state)).unwrap();
             KEY_BYTES
-                + if state.pack(&mut room) { piece(room.len()) } else { Whole::new(key, state).bytes }
+                + if state.pack(&mut room) {
+                    piece(room.len())
+                } else {
+                    Whole::new(key, state).bytes
+                }
         });
         each.sum()
     }
@@ -114,7 +118,11 @@ fn is_told(note: &Note) -> bool {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Add { key: usize, number: u16, after: i64 },
+    Add {
+        key: usize,
+        number: u16,
+        after: i64,
+    },
     Forget(usize),
     Remove(usize),
     Advance(i64),
@@ -160,6 +168,8 @@ fn commit(table: &mut Keyed<Note>, stored: &mut Stored) {
     table.take_changed(3, &mut changes);
     let keys: BTreeMap<_, _> = changes.iter().map(|(key, _)| (key.key.clone(), ())).collect();
     assert_eq!(keys.len(), changes.len(), "each key once");
+    let kept = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| &key.key);
+    assert!(kept.is_sorted());
     for (key, value) in changes {
         match value {
             Some(value) => drop(stored.insert(key.key, value)),
@@ -256,13 +266,17 @@ fn a_key_at_rest_is_one_piece_of_memory() {
     let mut table = Keyed::<Note>::default();
     let name = "system:serviceaccount:shop:a";
     table.update(key(&[name]), || Note(vec![1, 2]), |_| Some(at(1)));
-    assert_eq!(table.bytes(), 64 + piece(name.len() + 1 + 3));
+    assert_eq!(table.bytes(), KEY_BYTES + piece(name.len() + 1 + 3));
     assert!(matches!(table.slots[0].body, Body::Packed(_)));
     // Long ones are not written anew for each event.
-    table.update(key(&[name]), || Note(vec![]), |note| {
-        note.0.extend([3, 4]);
-        Some(at(1))
-    });
+    table.update(
+        key(&[name]),
+        || Note(vec![]),
+        |note| {
+            note.0.extend([3, 4]);
+            Some(at(1))
+        },
+    );
     assert!(matches!(table.slots[0].body, Body::Whole(_)));
 }
 

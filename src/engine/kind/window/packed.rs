@@ -14,7 +14,8 @@ const TOLD_APART_BYTES: usize = 16;
 impl WindowEvent {
     /// What its texts take, and what it carried.
     pub(super) fn bytes(&self) -> usize {
-        let text = self.text.as_ref().map_or(0, |text| memory::piece(text.len()) + TOLD_APART_BYTES);
+        let text =
+            self.text.as_ref().map_or(0, |text| memory::piece(text.len()) + TOLD_APART_BYTES);
         text + self.captured.as_ref().map_or(0, |captured| memory::captured(captured))
     }
 
@@ -61,11 +62,8 @@ impl Window {
         entries.reserve_exact(4);
         while !packed.is_empty() {
             let ((since, what), rest) = postcard::take_from_bytes::<(i64, u32)>(packed).ok()?;
-            let (hash, rest) = if what & 2 > 0 {
-                postcard::take_from_bytes::<u64>(rest).ok()?
-            } else {
-                (0, rest)
-            };
+            let (hash, rest) =
+                if what & 2 > 0 { postcard::take_from_bytes::<u64>(rest).ok()? } else { (0, rest) };
             packed = rest;
             before = before.wrapping_add(since);
             is_joined |= hash > 0;
