@@ -6,10 +6,12 @@ use std::{env, fmt::Write as _, process::Command, sync::Arc};
 use tripline::engine::{
     detector::Detector,
     diagnostic::SourceText,
+    kind::{CorrelationKey, Sample},
     record::{PartitionName, RecordBatch},
     rule::{RuleSet, RuleSources},
     shard::{EngineSettings, Shard, StateEntry},
     time::{EventTime, WallTime},
+    value::Captured,
 };
 
 use crate::{
@@ -46,7 +48,7 @@ pub(crate) fn is_alone() -> bool {
     let Some(events) = env::var(ALONE).ok().and_then(|events| events.parse().ok()) else {
         return false;
     };
-    let mut world = World::new();
+    let mut world = World::new(EngineSettings::default());
     // What the engine takes by itself, and what is kept for later use, is there by then.
     world.come(0..USERS / 10, 1);
     let (before, keys_before) = (resident_kilobytes(), USERS / 10);
@@ -72,20 +74,25 @@ pub(crate) fn run() {
             .status();
         assert!(alone.expect("it can run").success());
     }
-    let mut world = World::new();
+    let mut world = World::new(EngineSettings::default());
     let new = world.come(0..USERS, 1);
     println!(
         "key that is new  {:>6.0} ns a detection to count, {:.0} with its share of the checkpoint",
         new.count, new.whole
     );
     let stored = std::mem::take(&mut world.stored);
-    // In an order in which none is near the one before.
-    let users = (0..COME_AGAIN).map(|number| number * 999_983 % USERS);
-    let again = world.come(users, 1);
+    let again = world.come((0..COME_AGAIN).map(come_again), 1);
     println!(
         "key at rest      {:>6.0} ns a detection to count, {:.0} with its share of the checkpoint",
         again.count, again.whole
     );
+    let small = EngineSettings { memory: 32 << 20, ..EngineSettings::default() };
+    let flood = World::new(small).come(0..USERS, 1);
+    println!(
+        "key without room {:>6.0} ns a detection to count, {:.0} with its share of the checkpoint",
+        flood.count, flood.whole
+    );
+    window_alone(&world.rules);
     let World { shard, rules, .. } = world;
     let mut other = Shard::new(rules, 0, EngineSettings::default());
     let rows = stored.len();
@@ -100,6 +107,53 @@ pub(crate) fn run() {
         nanos as f64 / 1e9,
         keys(&other)
     );
+}
+
+/// The window alone: what a correlation makes of samples of users who are there, without identities, findings and
+/// alerts around it.
+fn window_alone(rules: &RuleSet) {
+    let (_, rule) = rules.correlations().next().expect("there is one");
+    let mut state = rule.kind.fresh(rule.frame);
+    let key = |user: usize| -> CorrelationKey { [Arc::from(user_name(user))].into() };
+    let (mut hits, mut changes) = (Vec::new(), Vec::new());
+    let mut count = |users: &mut dyn Iterator<Item = usize>, micros: i64| {
+        let keys: Vec<CorrelationKey> = users.map(key).collect();
+        let time = EventTime::from_micros(START + micros);
+        let captured: Arc<[Captured]> = Arc::default();
+        let start = cpu_nanos();
+        for key in keys {
+            let captured = Arc::clone(&captured);
+            let sample = Sample { time, claimed: None, input: 0, values: &[], fields: 0, captured };
+            state.handle(key, sample, None, &mut hits);
+        }
+        let counted = cpu_nanos();
+        state.take_changed(&mut changes);
+        changes.clear();
+        (counted - start, cpu_nanos() - counted)
+    };
+    count(&mut (0..USERS), 0);
+    let at_once = BATCHES_PER_CHECKPOINT * BATCH_RECORDS;
+    let (mut counted, mut stored) = (0, 0);
+    for part in 0..COME_AGAIN / at_once {
+        let users = part * at_once..(part + 1) * at_once;
+        let took = count(&mut users.map(come_again), 30_000_000);
+        (counted, stored) = (counted + took.0, stored + took.1);
+    }
+    let each = |nanos: u64| nanos as f64 / COME_AGAIN as f64;
+    println!(
+        "window alone     {:>6.0} ns a sample of a key at rest, {:.0} with its share of what is stored",
+        each(counted),
+        each(counted + stored)
+    );
+}
+
+/// The user who comes again as number so and so: in an order in which none is near the one before.
+const fn come_again(number: usize) -> usize {
+    number * 999_983 % USERS
+}
+
+fn user_name(user: usize) -> String {
+    format!("system:serviceaccount:shop:u{user}")
 }
 
 /// An engine, and what its checkpoints stored.
@@ -119,11 +173,10 @@ struct Cost {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(settings: EngineSettings) -> World {
         let mut sources = RuleSources::default();
         sources.rules.push(SourceText::new("reads.yaml", RULES));
         let rules = Arc::new(rules::compile(&sources));
-        let settings = EngineSettings::default();
         World {
             detector: Detector::new(Arc::clone(&rules), 0, &settings),
             shard: Shard::new(Arc::clone(&rules), 0, settings),
@@ -177,7 +230,8 @@ fn event(number: u64, user: usize, micros: i64) -> String {
     let mut event = String::new();
     write!(
         event,
-        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{number}","stage":"ResponseComplete","requestURI":"/x","verb":"get","user":{{"username":"system:serviceaccount:shop:u{user}"}},"objectRef":{{"resource":"pods","namespace":"shop","name":"x"}},"responseStatus":{{"code":200}},"requestReceivedTimestamp":"{time}","stageTimestamp":"{time}"}}"#
+        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{number}","stage":"ResponseComplete","requestURI":"/x","verb":"get","user":{{"username":"{}"}},"objectRef":{{"resource":"pods","namespace":"shop","name":"x"}},"responseStatus":{{"code":200}},"requestReceivedTimestamp":"{time}","stageTimestamp":"{time}"}}"#,
+        user_name(user)
     )
     .expect("a text");
     event

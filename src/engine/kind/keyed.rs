@@ -6,8 +6,6 @@
 
 mod deadlines;
 mod key;
-#[cfg(test)]
-mod tests;
 
 use std::{fmt::Debug, hash::BuildHasher, sync::Arc};
 
@@ -669,3 +667,6 @@ impl<A: KeyState, B: KeyState> Tables for (Keyed<A>, Keyed<B>) {
         [&mut self.0 as &mut dyn Table, &mut self.1].into_iter()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+//! A table against a plain model, and what it takes counted anew.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
