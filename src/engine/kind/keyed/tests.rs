@@ -1,6 +1,6 @@
 //! A table against a plain model, and what it takes counted anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -31,7 +31,7 @@ impl KeyState for Note {
 
 fn standing(note: &mut Note) -> Standing {
     let since = note.0.first().copied().unwrap_or(0);
-    Standing { progress: f64::from(note.0.len() as u16), since: at(since.into()) }
+    Standing { progress: f64::from(u16::try_from(note.0.len()).unwrap()), since: at(since.into()) }
 }
 
 fn at(micros: i64) -> EventTime {
@@ -89,7 +89,7 @@ impl Model {
         others.sort_by_key(|(key, (note, deadline))| (note.0.len(), *deadline, key.clone()));
         others.truncate((all_keys / 16).max(1));
         others.sort();
-        others.iter().for_each(|(key, _)| drop(self.0.remove(key)));
+        self.0.retain(|key, _| others.iter().all(|(other, _)| other != key));
         others.into_iter().map(|(_, (note, _))| note).filter(is_told).collect()
     }
 }
@@ -168,7 +168,7 @@ type Stored = BTreeMap<CorrelationKey, Vec<u8>>;
 fn commit(table: &mut Keyed<Note>, stored: &mut Stored) {
     let mut changes = Vec::new();
     table.take_changed(3, &mut changes);
-    let keys: BTreeMap<_, _> = changes.iter().map(|(key, _)| (key.key.clone(), ())).collect();
+    let keys: BTreeSet<&StateKey> = changes.iter().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), changes.len(), "each key once");
     let kept = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| &key.key);
     assert!(kept.is_sorted());
