@@ -52,7 +52,8 @@ pub(crate) fn is_alone() -> bool {
     // What the engine takes by itself, and what is kept for later use, is there by then.
     world.come(0..USERS / 10, 1);
     let (before, keys_before) = (resident_kilobytes(), USERS / 10);
-    world.come(USERS / 10..USERS + USERS / 10, events);
+    // As many events, whatever is asked for, but for the keys.
+    world.come(keys_before..keys_before + USERS / events, events);
     let bytes = (resident_kilobytes() - before) * 1_024;
     let told: usize = world.shard.correlation_bytes().map(|(_, bytes)| bytes).sum();
     let keys: usize = world.shard.correlation_keys().map(|(_, keys)| keys).sum();
@@ -86,8 +87,8 @@ pub(crate) fn run() {
         "key at rest      {:>6.0} ns a detection to count, {:.0} with its share of the checkpoint",
         again.count, again.whole
     );
-    let small = EngineSettings { memory: 32 << 20, ..EngineSettings::default() };
-    let flood = World::new(small).come(0..USERS, 1);
+    let small = EngineSettings { memory: 8 << 20, ..EngineSettings::default() };
+    let flood = World::new(small).come(0..USERS / 4, 1);
     println!(
         "key without room {:>6.0} ns a detection to count, {:.0} with its share of the checkpoint",
         flood.count, flood.whole
