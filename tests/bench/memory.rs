@@ -49,11 +49,10 @@ pub(crate) fn is_alone() -> bool {
         return false;
     };
     let mut world = World::new(EngineSettings::default());
-    // What the engine takes by itself, and what is kept for later use, is there by then.
-    world.come(0..USERS / 10, 1);
-    let (before, keys_before) = (resident_kilobytes(), USERS / 10);
-    // As many events, whatever is asked for, but for the keys.
-    world.come(keys_before..keys_before + USERS / events, events);
+    // What the engine takes by itself is there by then, and of requests as many are known as may be.
+    world.come(0..USERS / 4, 1);
+    let (before, keys_before) = (resident_kilobytes(), USERS / 4);
+    world.come(keys_before..keys_before + USERS, events);
     let bytes = (resident_kilobytes() - before) * 1_024;
     let told: usize = world.shard.correlation_bytes().map(|(_, bytes)| bytes).sum();
     let keys: usize = world.shard.correlation_keys().map(|(_, keys)| keys).sum();
@@ -67,14 +66,12 @@ pub(crate) fn is_alone() -> bool {
 
 /// Prints a row for each figure.
 pub(crate) fn run() {
-    for events in ["1", "3"] {
-        // Memory that is free goes back at once, so that what is resident is what is used.
-        let alone = Command::new(env::current_exe().expect("this program"))
-            .env(ALONE, events)
-            .env("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
-            .status();
-        assert!(alone.expect("it can run").success());
-    }
+    // Memory that is free goes back at once, so that what is resident is what is used.
+    let alone = Command::new(env::current_exe().expect("this program"))
+        .env(ALONE, "3")
+        .env("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+        .status();
+    assert!(alone.expect("it can run").success());
     let mut world = World::new(EngineSettings::default());
     let new = world.come(0..USERS, 1);
     println!(
