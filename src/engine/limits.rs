@@ -124,7 +124,7 @@ pub const CAPTURED_VALUES_MAX: usize = 32;
 /// counted.
 pub const KEYS_PER_EVENT_MAX: usize = 1_024;
 
-/// Bytes that the state of all correlations may take together (`engine.memory`): 256 MiB, room for 1,800,000 keys of
+/// Bytes that the state of all correlations may take together (`engine.memory`): 256 MiB, room for 1,900,000 keys of
 /// thirty bytes that count a few events. At the limit the rule that takes most, and so more than its share, drops
 /// a sixteenth of its keys, counted: those that have come least far, and of these the ones idle longest, but none of
 /// the quarter that is known longest. It may then miss an alert for them. To find them takes 32 B for each key
