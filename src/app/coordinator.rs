@@ -530,6 +530,7 @@ impl CoordinatorThread {
         let (shard, dispatcher) = (member.shard(), member.dispatcher());
         metrics.set_engine(&shard.counts());
         metrics.set_correlation_keys(shard.correlation_keys());
+        metrics.set_correlation_bytes(shard.correlation_bytes(), shard.memory_budget());
         metrics.set_watermark(shard.watermark(), now());
         if let Some(watermark) = shard.watermark() {
             self.status.set_watermark(watermark);

@@ -13,7 +13,10 @@ use crate::{
         access::UsageMode,
         diagnostic::{Diagnostic, code},
         duration::written,
-        limits::{AWAY_MAX_DEFAULT, GRACE_DEFAULT, IDLE_AFTER_DEFAULT, SKEW_MAX_DEFAULT},
+        limits::{
+            AWAY_MAX_DEFAULT, GRACE_DEFAULT, IDLE_AFTER_DEFAULT, MEMORY_MAX, MEMORY_MIN,
+            SKEW_MAX_DEFAULT,
+        },
         shard::EngineSettings,
         words::words,
         yaml::Section,
@@ -100,6 +103,11 @@ pub const SETTINGS: &[Setting] = &[
         "How long an alert of a plain rule fires after its event.",
     ),
     setting("engine.checkpoint_interval", "1s", "Longest time between two checkpoints."),
+    setting(
+        "engine.memory",
+        "256MiB",
+        "Memory for the keys and windows of all correlations together.",
+    ),
     setting("engine.workers", "one per core", "Threads that decode and detect."),
     setting("dead_letter.directory", "<state>/dead-letters", "Where undecodable records are kept."),
     setting("dead_letter.topic", "none", "Kafka topic for them, instead of the directory."),
@@ -185,6 +193,8 @@ pub struct EngineTuning {
     pub resolve_after: Duration,
     /// Longest time between two checkpoints while records come.
     pub checkpoint_interval: Duration,
+    /// See [`EngineSettings::memory`].
+    pub memory: u64,
     /// Threads that decode and detect; `None`: one per core.
     pub workers: Option<usize>,
 }
@@ -199,6 +209,7 @@ impl EngineTuning {
             away_max: self.away_max,
             alert_age_max: self.alert_age_max,
             resolve_after: self.resolve_after,
+            memory: self.memory,
             ..EngineSettings::default()
         }
     }
@@ -329,6 +340,7 @@ fn engine(root: &Section<'_>) -> EngineTuning {
         alert_age_max: None,
         resolve_after: defaults.resolve_after,
         checkpoint_interval: Duration::from_secs(1),
+        memory: defaults.memory,
         workers: None,
     };
     let Some(section) = root.section("engine") else { return engine };
@@ -351,9 +363,23 @@ fn engine(root: &Section<'_>) -> EngineTuning {
     }
     engine.alert_age_max =
         duration_in(&section, "max_alert_age", &(Duration::from_secs(60)..=365 * DAY));
+    if let Some(memory) = memory(&section) {
+        engine.memory = memory;
+    }
     engine.workers = section.integer("workers", 1..=256).and_then(|n| usize::try_from(n).ok());
     section.finish();
     engine
+}
+
+fn memory(section: &Section<'_>) -> Option<u64> {
+    let bytes = size(section, "memory")?;
+    if (MEMORY_MIN..=MEMORY_MAX).contains(&bytes) {
+        return Some(bytes);
+    }
+    let title = format!("{} is out of range", section.path_of("memory"));
+    let (least, most) = (MEMORY_MIN >> 20, MEMORY_MAX >> 30);
+    section.invalid("memory", title, format!("it may be {least}MiB to {most}GiB"));
+    None
 }
 
 fn duration_in(

@@ -124,10 +124,18 @@ pub const CAPTURED_VALUES_MAX: usize = 32;
 /// counted.
 pub const KEYS_PER_EVENT_MAX: usize = 1_024;
 
-/// Distinct correlation keys of one rule: 100,000. At the limit a sixteenth of them is dropped and counted:
-/// those that have come least far, and of these the ones idle longest, but none of the quarter that is known
-/// longest. The rule may then miss an alert for them.
-pub const CORRELATION_KEYS_MAX: usize = 100_000;
+/// Bytes that the state of all correlations may take together (`engine.memory`): 256 MiB, room for 1,900,000 keys of
+/// thirty bytes that count a few events. At the limit the rule that takes most, and so more than its share, drops
+/// a sixteenth of its keys, counted: those that have come least far, and of these the ones idle longest, but none of
+/// the quarter that is known longest. It may then miss an alert for them. To find them takes 32 B for each key
+/// of that rule, for a moment.
+pub const MEMORY_DEFAULT: u64 = 256 << 20;
+
+/// Least of them: 16 MiB. Less is an error of the configuration.
+pub const MEMORY_MIN: u64 = 16 << 20;
+
+/// Most of them: 256 GiB, in which there are fewer keys than numbers for them. More is likewise an error.
+pub const MEMORY_MAX: u64 = 256 << 30;
 
 /// Events held in one window of one key: 10,000. At the limit some are dropped or joined, and counted: where
 /// events or numbers count, those of nearly the same time (a 2,500th of the window) become one that stands for

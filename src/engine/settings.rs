@@ -41,6 +41,8 @@ pub struct EngineSettings {
     pub alert_age_max: Option<Duration>,
     /// How long an alert of a plain detection rule fires after its last event.
     pub resolve_after: Duration,
+    /// Bytes that the state of all correlations may take together; see [`limits::MEMORY_DEFAULT`].
+    pub memory: u64,
     /// Whose use of permissions is recorded.
     pub usage: UsageMode,
     /// By name of a cluster, the source that is the truth for it; what others bring of it is left out.
@@ -56,6 +58,7 @@ impl Default for EngineSettings {
             away_max: limits::AWAY_MAX_DEFAULT,
             alert_age_max: None,
             resolve_after: Duration::from_secs(300),
+            memory: limits::MEMORY_DEFAULT,
             usage: UsageMode::default(),
             truths: BTreeMap::new(),
         }

@@ -47,6 +47,8 @@ pub(super) struct EngineMetrics {
     pub(super) suppressed: IntCounter,
     pub(super) rule_errors: IntCounterVec,
     pub(super) keys: IntGaugeVec,
+    pub(super) state_bytes: IntGaugeVec,
+    pub(super) state_limit: IntGauge,
     pub(super) keys_evicted: IntCounterVec,
     pub(super) keys_null: IntCounterVec,
     pub(super) windows_missed: IntCounter,
@@ -146,7 +148,9 @@ impl EngineMetrics {
             suppressed: b.counter("tripline_findings_suppressed_total", "Findings that their rule's own suppress held back."),
             rule_errors: b.counters("tripline_rule_errors_total", &["reason"], "Times that a rule could not do part of its work."),
             keys: b.gauges("tripline_correlation_keys", &["rule"], "Correlation keys held."),
-            keys_evicted: b.counters("tripline_correlation_keys_evicted_total", &["rule"], "Correlation keys forgotten at the limit; alerts for them may be missed."),
+            state_bytes: b.gauges("tripline_correlation_state_bytes", &["rule"], "Memory that keys and windows of a correlation take, by the formula by which room is made."),
+            state_limit: b.gauge("tripline_correlation_state_limit_bytes", "Memory that those of all correlations may take together (engine.memory)."),
+            keys_evicted: b.counters("tripline_correlation_keys_evicted_total", &["rule"], "Correlation keys forgotten for want of memory (engine.memory); alerts for them may be missed."),
             keys_null: b.counters("tripline_correlation_keys_null_total", &["rule"], "Findings that did not count because a group-by or counted field was absent or no number."),
             given_up: b.counter("tripline_partitions_given_up_total", "Times that a partition could not be read for longer than away_max, so that windows were closed without it."),
             windows_missed: b.counter("tripline_windows_missed_total", "Findings that came after their window had been decided."),
@@ -185,6 +189,7 @@ impl EngineMetrics {
                 drop(self.limit_hits.remove_label_values(&[limit.as_str(), rule]));
             }
             drop(self.keys.remove_label_values(&[rule]));
+            drop(self.state_bytes.remove_label_values(&[rule]));
         }
     }
 }

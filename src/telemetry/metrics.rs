@@ -256,9 +256,11 @@ impl Metrics {
         let engine = &self.engine;
         let (looked_at, events) = (engine.rules_evaluated.get(), engine.events_canonical.get());
         let keys = engine.keys.with_label_values(&[name]).get();
+        let bytes = engine.state_bytes.with_label_values(&[name]).get();
         RuleNumbers {
             findings: engine.findings.with_label_values(&[name]).get(),
             keys: u64::try_from(keys).unwrap_or(0),
+            bytes: u64::try_from(bytes).unwrap_or(0),
             rules_per_event: (events > 0).then(|| as_number(looked_at) / as_number(events)),
         }
     }
@@ -272,6 +274,22 @@ impl Metrics {
                 self.engine.keys.with_label_values(&[name]).set(count);
             }
         }
+    }
+
+    /// Memory that the state of correlations takes, by rule id, and what it may take together.
+    pub fn set_correlation_bytes<'a>(
+        &self,
+        bytes: impl Iterator<Item = (&'a str, usize)>,
+        limit: u64,
+    ) {
+        let names = lock(&self.rule_names);
+        for (id, bytes) in bytes {
+            if let Some(name) = names.get(id) {
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                self.engine.state_bytes.with_label_values(&[name]).set(bytes);
+            }
+        }
+        self.engine.state_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 
     /// How far the stream has come; `None` before the first event.
@@ -510,6 +528,8 @@ pub struct RuleNumbers {
     pub findings: u64,
     /// Correlation keys that it holds.
     pub keys: u64,
+    /// Memory that these take.
+    pub bytes: u64,
     /// Of all rules, how many are looked at per event after the index; `None` before the first event.
     pub rules_per_event: Option<f64>,
 }

@@ -227,7 +227,7 @@ pub(crate) fn median(mut work: impl FnMut()) -> f64 {
 
 /// Nanoseconds that this thread has been on a CPU. What `/proc` says of it goes on with the system's ticks alone: by
 /// a hundredth of what is measured here.
-fn cpu_nanos() -> u64 {
+pub(crate) fn cpu_nanos() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec))
         .expect("a time")

@@ -1,6 +1,6 @@
 //! How much one core does: numbers for people, printed by `cargo bench --bench throughput`. Not a
 //! test: nothing fails here. Instruction counts and ratios say more than absolute times on a machine
-//! that is shared.
+//! that is shared. `cargo bench --bench throughput -- memory` prints what a million keys cost, and nothing else.
 
 #![allow(
     clippy::expect_used,
@@ -14,6 +14,7 @@
 
 mod backtest;
 mod engine;
+mod memory;
 mod rules;
 mod workloads;
 
@@ -23,5 +24,11 @@ mod workloads;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
-    engine::run();
+    if memory::is_alone() {
+        return;
+    }
+    if !std::env::args().any(|argument| argument == "memory") {
+        engine::run();
+    }
+    memory::run();
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Changes of state are taken after so many batches, as a checkpoint does it.
-const BATCHES_PER_CHECKPOINT: usize = 100;
+pub(crate) const BATCHES_PER_CHECKPOINT: usize = 100;
 
 /// Prints a row for each workload.
 pub(crate) fn run(now: WallTime, quiet: &[RecordBatch]) {
@@ -84,7 +84,7 @@ fn flood(keys: usize, now: WallTime, quiet: &[RecordBatch]) {
     }
 }
 
-fn resident_kilobytes() -> usize {
+pub(crate) fn resident_kilobytes() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("Linux says what a process takes");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

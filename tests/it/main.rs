@@ -43,6 +43,7 @@ mod intake_bent;
 mod kinds;
 mod ledger;
 mod many_firing;
+mod memory;
 mod newest_kubernetes;
 mod padding;
 mod permissions;

@@ -7,7 +7,7 @@
 //!
 //! | command | input | does |
 //! |---|---|---|
-//! | `rules [grace=30s] [idle_after=1m] [max_skew=5m] [resolve_after=5m]` | rule documents | starts the engine, which knows nothing |
+//! | `rules [grace=30s] [idle_after=1m] [max_skew=5m] [resolve_after=5m] [memory=16MiB]` | rule documents | starts the engine, which knows nothing |
 //! | `replace rules` | rule documents | puts other rules in force, as a reload does |
 //! | `restart rules` | rule documents | ends the process; another one with other rules takes its state |
 //! | `list NAME`, `schedules`, `risk` | YAML | for the next `rules` and what replaces them |

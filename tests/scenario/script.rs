@@ -38,8 +38,15 @@ pub(crate) enum RulesUse {
     Restart,
 }
 
+/// The value of an option of `rules`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Setting {
+    Time(Duration),
+    Bytes(u64),
+}
+
 pub(crate) enum Command {
-    Rules { purpose: RulesUse, options: Vec<(String, Duration)>, yaml: String },
+    Rules { purpose: RulesUse, options: Vec<(String, Setting)>, yaml: String },
     List { name: String, yaml: String },
     Schedules { yaml: String },
     Risk { yaml: String },
@@ -153,7 +160,7 @@ pub(crate) fn command(line: &str, input: &[String], number: usize) -> Result<Com
     Ok(match (name, words.as_slice()) {
         ("rules", options) => Command::Rules {
             purpose: RulesUse::Start,
-            options: options.iter().map(|option| duration_option(option)).collect::<Result<_>>()?,
+            options: options.iter().map(|option| setting(option)).collect::<Result<_>>()?,
             yaml: with_events(&yaml()),
         },
         ("replace" | "restart", ["rules"]) => Command::Rules {
@@ -197,9 +204,13 @@ fn partitions(list: &str) -> Result<Vec<i32>> {
     list.split(',').map(number).collect()
 }
 
-fn duration_option(option: &str) -> Result<(String, Duration)> {
+fn setting(option: &str) -> Result<(String, Setting)> {
     let (name, value) = option.split_once('=').ok_or("options are written `name=30s`")?;
-    Ok((name.to_owned(), duration(value)?))
+    let setting = match value.strip_suffix("MiB").and_then(|number| number.parse::<u64>().ok()) {
+        Some(number) => Setting::Bytes(number << 20),
+        None => Setting::Time(duration(value)?),
+    };
+    Ok((name.to_owned(), setting))
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration> {

@@ -14,7 +14,7 @@ use tripline::engine::{
 use crate::{
     event::{Line, Record},
     print::{self, Begun, counters},
-    script::{Command, RulesUse},
+    script::{Command, RulesUse, Setting},
     store::Store,
     ways::Way,
 };
@@ -190,15 +190,16 @@ impl World {
         }
     }
 
-    fn rules(&mut self, purpose: RulesUse, options: &[(String, Duration)], yaml: &str) {
+    fn rules(&mut self, purpose: RulesUse, options: &[(String, Setting)], yaml: &str) {
         let mut settings = if purpose == RulesUse::Start { usual() } else { self.settings.clone() };
         for (name, value) in options {
-            match name.as_str() {
-                "grace" => settings.grace = *value,
-                "idle_after" => settings.idle_after = *value,
-                "max_skew" => settings.skew_max = *value,
-                "resolve_after" => settings.resolve_after = *value,
-                _ => panic!("there is no option `{name}`"),
+            match (name.as_str(), *value) {
+                ("grace", Setting::Time(time)) => settings.grace = time,
+                ("idle_after", Setting::Time(time)) => settings.idle_after = time,
+                ("max_skew", Setting::Time(time)) => settings.skew_max = time,
+                ("resolve_after", Setting::Time(time)) => settings.resolve_after = time,
+                ("memory", Setting::Bytes(bytes)) => settings.memory = bytes,
+                _ => panic!("there is no option `{name}={value:?}`"),
             }
         }
         let resolve_after = settings.resolve_after;

@@ -13,13 +13,14 @@ use super::{
     RuleState, Sample, Taken, Written,
     calendar::{Calendar, counted, counted_at},
     keyed::{KeyState, Keyed, Standing, captured_of},
-    life,
-    state::{Decide, fresh},
+    life, memory,
+    state::{Decide, Table, fresh},
     step_counts::SeenSpan,
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
     duration::written,
+    encode::encode_into,
     syntax::{
         code,
         key::{Key, Shape, mapping, read_keys},
@@ -232,6 +233,19 @@ impl KeyState for Heard {
     fn outdate(&mut self, key: &CorrelationKey) {
         self.captured = captured_of(key);
     }
+
+    fn bytes(&mut self) -> usize {
+        memory::list(self.spans.len(), size_of::<SeenSpan>()) + memory::captured(&self.captured)
+    }
+
+    /// It shows what its last event captured.
+    fn pack(&self, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn unpack(_: &[u8]) -> Option<Heard> {
+        None
+    }
 }
 
 /// The last event of a key that claims to be of later than it can have been when it was read: what is wrong is
@@ -244,7 +258,16 @@ struct Claim {
     claimed: EventTime,
 }
 
-impl KeyState for Claim {}
+impl KeyState for Claim {
+    fn pack(&self, out: &mut Vec<u8>) -> bool {
+        *out = encode_into(std::mem::take(out), self);
+        true
+    }
+
+    fn unpack(packed: &[u8]) -> Option<Claim> {
+        postcard::from_bytes(packed).ok()
+    }
+}
 
 impl Heard {
     /// Heard of once.
@@ -334,11 +357,10 @@ impl Silences {
             // Of a cluster, with its name behind it.
             let at = known.partition_point(|known| known < key);
             let mut longer = known.iter().skip(at).take_while(|known| known.starts_with(key));
-            let is_known = longer.any(|known| keys.get(known).is_some());
+            let is_known = longer.any(|known| keys.has(known));
             if is_known || !self.kind.expects(key, watermark) {
                 continue;
             }
-            make_room(keys, key, watermark, out);
             let heard = Heard::at(watermark, captured_of(key));
             let due = self.earliest_look(self.kind.expected_until(key), &heard);
             keys.update(key.clone(), || heard, |_| Some(due));
@@ -370,8 +392,8 @@ impl Silences {
         let mut silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
         if silence >= heard.telling(self.timespan)
             && heard.told.is_none()
-            && let Some(claim) = claims.get(key)
-            && let Some(last) = self.last_by_claim(claim, heard.last(), time)
+            && let Some(claim) = claims.look(key, Claim::clone)
+            && let Some(last) = self.last_by_claim(&claim, heard.last(), time)
         {
             heard.lasted(last, self.timespan);
             silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
@@ -423,7 +445,7 @@ impl Silences {
         let name = CorrelationKey::from(name);
         // What was captured of an event is more than its key.
         let never_heard = |heard: &Heard| heard.captured.len() == name.len();
-        if keys.get(&name).is_some_and(never_heard)
+        if keys.look(&name, never_heard) == Some(true)
             && let Some(heard) = keys.remove(&name).filter(|heard| heard.told.is_some())
         {
             out.push(ended(&heard, time));
@@ -438,7 +460,6 @@ impl Silences {
 
 /// Remembers the latest claim of a key, as long as it may matter.
 fn note_claim(claims: &mut Keyed<Claim>, key: &CorrelationKey, claim: Claim, timespan: Duration) {
-    claims.make_room(key, |claim| Standing { progress: 0.0, since: claim.taken_as });
     claims.update(
         key.clone(),
         || claim,
@@ -448,20 +469,6 @@ fn note_claim(claims: &mut Keyed<Claim>, key: &CorrelationKey, claim: Claim, tim
             Some(known.claimed.plus(timespan).plus(TICK))
         },
     );
-}
-
-/// Makes room for a key: whoever was heard of longest stays. Nobody is left to end a silence of one that goes,
-/// so it ends.
-fn make_room(keys: &mut Keyed<Heard>, key: &CorrelationKey, time: EventTime, out: &mut Vec<Hit>) {
-    let known_for = |heard: &mut Heard| {
-        let since = heard.spans.front().map_or(EventTime::MIN, |span| span.first);
-        let last = heard.spans.back().map_or(EventTime::MIN, |span| span.last);
-        let is_told = heard.told.is_some();
-        let progress = if is_told { f64::INFINITY } else { last.since(since).as_secs_f64() };
-        Standing { progress, since }
-    };
-    let gone = keys.make_room(key, known_for);
-    out.extend(gone.iter().filter(|heard| heard.told.is_some()).map(|heard| ended(heard, time)));
 }
 
 /// When a key must be looked at that is to be told at a time.
@@ -508,15 +515,14 @@ impl Decide for Silences {
             let first = heard.spans.front().map_or(time, |span| span.first);
             is_late && (time < first || heard.told.is_some() && time <= heard.last())
         };
-        if keys.get(&key).is_some_and(is_decided) {
+        if keys.look(&key, is_decided) == Some(true) {
             return Taken::TooLate;
         }
         self.found_in_cluster(keys, &key, time, out);
-        make_room(keys, &key, time, out);
         let mut heard_since = time;
         if let Some(claimed) = claimed.filter(|claimed| *claimed > time) {
             // If by what both claim there is no silence between them, there is none: our clock may have been set.
-            if let Some(known) = claims.get(&key)
+            if let Some(known) = claims.look(&key, Claim::clone)
                 && known.claimed.max(claimed).since(known.claimed.min(claimed)) <= self.timespan
             {
                 heard_since = known.taken_as.min(time);
@@ -532,6 +538,28 @@ impl Decide for Silences {
             Some(self.earliest_look(until, heard))
         });
         Taken::Counted
+    }
+
+    /// Whoever was heard of longest stays. Nobody is left to end a silence of one that goes, so it ends.
+    fn make_room(
+        &mut self,
+        (keys, claims): &mut (Keyed<Heard>, Keyed<Claim>),
+        time: EventTime,
+        out: &mut Vec<Hit>,
+    ) {
+        if claims.bytes() > keys.bytes() {
+            claims.evict(|claim| Standing { progress: 0.0, since: claim.taken_as }, |_| false);
+            return;
+        }
+        let known_for = |heard: &mut Heard| {
+            let since = heard.spans.front().map_or(EventTime::MIN, |span| span.first);
+            let last = heard.spans.back().map_or(EventTime::MIN, |span| span.last);
+            let is_told = heard.told.is_some();
+            let progress = if is_told { f64::INFINITY } else { last.since(since).as_secs_f64() };
+            Standing { progress, since }
+        };
+        let gone = keys.evict(known_for, |heard| heard.told.is_some());
+        out.extend(gone.iter().map(|heard| ended(heard, time)));
     }
 
     fn believe(&mut self, horizon: EventTime) {
@@ -552,7 +580,7 @@ impl Decide for Silences {
             self.check(keys, watermark, out);
         }
         keys.advance(watermark, |key, heard, due| {
-            self.look(key, (heard, claims), due.minus(TICK), out)
+            self.look(&key.unpack(), (heard, claims), due.minus(TICK), out)
         });
         // By now silence after them is decided.
         claims.advance(watermark, |_, _, _| None);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{
     CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
     Written,
-    keyed::{KeyState, Keyed},
+    keyed::Keyed,
     life,
-    state::{Decide, fresh},
+    state::{Decide, Table, fresh},
     step_counts::SeenSpan,
 };
 use crate::engine::{
@@ -120,8 +120,6 @@ struct Memory {
     history: Duration,
 }
 
-impl KeyState for SeenSpan {}
-
 impl Decide for Memory {
     const IS_MEMORY: bool = true;
 
@@ -140,8 +138,6 @@ impl Decide for Memory {
         let combination = sample.with_values(&key);
         let mut began = time;
         let history = self.history;
-        keys.make_room(&key, |known| known.standing());
-        combinations.make_room(&combination, |known| known.standing());
         keys.update(
             key,
             || SeenSpan::at(time),
@@ -168,6 +164,16 @@ impl Decide for Memory {
             out.push(Hit { values, ..Hit::of_event(time, sample.captured) });
         }
         Taken::Counted
+    }
+
+    fn make_room(
+        &mut self,
+        (keys, combinations): &mut Self::Tables,
+        _: EventTime,
+        _: &mut Vec<Hit>,
+    ) {
+        let larger = if combinations.bytes() > keys.bytes() { combinations } else { keys };
+        larger.evict(|known| known.standing(), |_| false);
     }
 
     fn advance(

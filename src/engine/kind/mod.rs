@@ -15,6 +15,7 @@ mod first_seen;
 mod keyed;
 mod life;
 mod measured;
+mod memory;
 mod rarity;
 mod risk;
 mod several;

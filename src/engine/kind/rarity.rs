@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{
     CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
     Written,
-    keyed::{KeyState, Keyed},
+    keyed::Keyed,
     life,
-    state::{Decide, fresh},
+    state::{Decide, Table, fresh},
     step_counts::{StepCounts, start_of, step_of},
 };
 use crate::engine::{
@@ -125,12 +125,9 @@ struct Shares {
     step: Duration,
 }
 
-impl KeyState for StepCounts {}
-
 /// Counts an event of a key; the key's events within the history that ends with `step`.
 fn count(table: &mut Keyed<StepCounts>, key: CorrelationKey, step: i64, length: Duration) -> u64 {
     let mut events = 0;
-    table.make_room(&key, |history| history.standing(length));
     table.update(key, StepCounts::default, |history| {
         history.add(step);
         let last = history.last().unwrap_or(step);
@@ -171,6 +168,16 @@ impl Decide for Shares {
             out.push(Hit { value: share, values, ..Hit::of_event(sample.time, sample.captured) });
         }
         Taken::Counted
+    }
+
+    fn make_room(
+        &mut self,
+        (keys, combinations): &mut Self::Tables,
+        _: EventTime,
+        _: &mut Vec<Hit>,
+    ) {
+        let larger = if combinations.bytes() > keys.bytes() { combinations } else { keys };
+        larger.evict(|history| history.standing(self.step), |_| false);
     }
 
     fn advance(

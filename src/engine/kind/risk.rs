@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, RuleState, Sample, Taken, Written,
     keyed::{KeyState, Keyed, Standing, captured_of},
-    life,
+    life, memory,
     state::{Decide, fresh},
 };
 use crate::engine::{
@@ -169,9 +169,26 @@ impl Sum {
     }
 }
 
+/// What a score takes with the name of its rule.
+const SCORE_BYTES: usize = size_of::<Contribution>() + 32;
+
 impl KeyState for Sum {
     fn outdate(&mut self, key: &CorrelationKey) {
         self.captured = captured_of(key);
+    }
+
+    fn bytes(&mut self) -> usize {
+        let scores = self.recent.len() + self.compacted.parts.len();
+        memory::list(scores, SCORE_BYTES) + memory::captured(&self.captured)
+    }
+
+    /// It shows what its last event captured.
+    fn pack(&self, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn unpack(_: &[u8]) -> Option<Sum> {
+        None
     }
 }
 
@@ -292,8 +309,6 @@ impl Decide for Risk {
         };
         let (time, name, score) = (sample.time, Box::from(name.as_str()), *score);
         let score = Contribution { time, name, score, total: score };
-        // What is left of a sum longest has come furthest: that is by what keys are kept that are alike.
-        entities.make_room(&key, |sum| Standing { progress: 0.0, since: sum.first });
         entities.update(
             key,
             || Sum::new(time),
@@ -305,6 +320,11 @@ impl Decide for Risk {
             },
         );
         Taken::Counted
+    }
+
+    fn make_room(&mut self, entities: &mut Keyed<Sum>, _: EventTime, _: &mut Vec<Hit>) {
+        // What is left of a sum longest has come furthest: that is by what keys are kept that are alike.
+        entities.evict(|sum| Standing { progress: 0.0, since: sum.first }, |_| false);
     }
 
     fn advance(&mut self, entities: &mut Keyed<Sum>, watermark: EventTime, _: &mut Vec<Hit>) {

@@ -9,7 +9,7 @@ use super::{
     CorrelationKey, Frame, Hit, Holds, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
     Taken, Written,
     keyed::{KeyState, Keyed, captured_of},
-    life,
+    life, memory,
     state::{Decide, fresh},
     step_counts::{SeenSpan, StepCounts, start_of, step_of},
     window::{Window, WindowEvent, WindowShape},
@@ -189,6 +189,19 @@ impl KeyState for KeyPast {
     fn outdate(&mut self, key: &CorrelationKey) {
         self.captured = captured_of(key);
     }
+
+    fn bytes(&mut self) -> usize {
+        self.window.bytes() + self.hours.bytes() + memory::captured(&self.captured)
+    }
+
+    /// It shows what its last event captured.
+    fn pack(&self, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn unpack(_: &[u8]) -> Option<KeyPast> {
+        None
+    }
 }
 
 #[derive(Debug)]
@@ -333,7 +346,6 @@ impl Decide for Baselines {
             },
         );
         let mut dropped = 0;
-        keys.make_room(&key, |state| state.hours.standing(HOUR));
         keys.update(key, KeyPast::default, |state| {
             let mut at = state.window.insert(WindowEvent::of(&sample));
             if state.window.len() > WINDOW_EVENTS_MAX {
@@ -354,6 +366,10 @@ impl Decide for Baselines {
         });
         keys.lose_events(dropped);
         Taken::Counted
+    }
+
+    fn make_room(&mut self, (keys, _): &mut Self::Tables, _: EventTime, _: &mut Vec<Hit>) {
+        keys.evict(|state| state.hours.standing(HOUR), |_| false);
     }
 
     fn advance(&mut self, (keys, rule): &mut Self::Tables, watermark: EventTime, _: &mut Vec<Hit>) {

@@ -35,6 +35,16 @@ pub trait RuleState: Debug + Send {
     /// Keys held.
     fn key_count(&self) -> usize;
 
+    /// What all that is held takes in memory, by a formula: what was told once is so again after a restart.
+    fn bytes(&self) -> usize;
+
+    /// What it may take at most while the next samples are counted. With more it makes room for each.
+    fn allow(&mut self, bytes: usize);
+
+    /// Drops some keys, by event time of now; what that brings is appended to `out`. Those that have come least far
+    /// go first.
+    fn make_room(&mut self, time: EventTime, out: &mut Vec<Hit>);
+
     /// What was lost since the last call.
     fn take_losses(&mut self) -> Losses;
 
@@ -125,6 +135,9 @@ pub(super) trait Decide: Debug + Send + 'static {
     /// See [`RuleState::believe`].
     fn believe(&mut self, _: EventTime) {}
 
+    /// Drops some keys of the table that takes most; see [`RuleState::make_room`].
+    fn make_room(&mut self, tables: &mut Self::Tables, time: EventTime, out: &mut Vec<Hit>);
+
     /// Decides and forgets; see [`RuleState::advance`].
     fn advance(&mut self, tables: &mut Self::Tables, watermark: EventTime, out: &mut Vec<Hit>);
 
@@ -147,6 +160,9 @@ pub(super) trait Tables: Debug + Default + Send + 'static {
 pub(super) trait Table {
     /// Keys held.
     fn len(&self) -> usize;
+
+    /// What they take; see [`RuleState::bytes`].
+    fn bytes(&self) -> usize;
 
     /// What was lost since the last call.
     fn take_losses(&mut self) -> Losses;
@@ -182,11 +198,13 @@ pub(super) trait Table {
 struct State<D: Decide> {
     decide: D,
     tables: D::Tables,
+    /// See [`RuleState::allow`].
+    allowed: usize,
 }
 
 /// State of a rule that has seen nothing.
 pub(super) fn fresh<D: Decide>(decide: D) -> Box<dyn RuleState> {
-    Box::new(State { decide, tables: D::Tables::default() })
+    Box::new(State { decide, tables: D::Tables::default(), allowed: usize::MAX })
 }
 
 impl<D: Decide> RuleState for State<D> {
@@ -197,6 +215,9 @@ impl<D: Decide> RuleState for State<D> {
         watermark: Option<EventTime>,
         out: &mut Vec<Hit>,
     ) -> Taken {
+        if self.bytes() > self.allowed {
+            self.make_room(sample.time, out);
+        }
         self.decide.handle(&mut self.tables, key, sample, watermark, out)
     }
 
@@ -215,6 +236,18 @@ impl<D: Decide> RuleState for State<D> {
     fn key_count(&self) -> usize {
         // One table may have more parts in its keys than the other.
         self.tables.each().map(Table::len).max().unwrap_or(0)
+    }
+
+    fn bytes(&self) -> usize {
+        self.tables.each().map(Table::bytes).sum()
+    }
+
+    fn allow(&mut self, bytes: usize) {
+        self.allowed = bytes;
+    }
+
+    fn make_room(&mut self, time: EventTime, out: &mut Vec<Hit>) {
+        self.decide.make_room(&mut self.tables, time, out);
     }
 
     fn take_losses(&mut self) -> Losses {

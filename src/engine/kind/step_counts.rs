@@ -5,8 +5,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::keyed::Standing;
-use crate::engine::time::EventTime;
+use super::{
+    keyed::{KeyState, Standing},
+    memory,
+};
+use crate::engine::{encode::encode_into, time::EventTime};
 
 /// From when to when something was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,17 @@ pub(super) struct SeenSpan {
     pub(super) first: EventTime,
     /// The latest time.
     pub(super) last: EventTime,
+}
+
+impl KeyState for SeenSpan {
+    fn pack(&self, out: &mut Vec<u8>) -> bool {
+        *out = encode_into(std::mem::take(out), self);
+        true
+    }
+
+    fn unpack(packed: &[u8]) -> Option<SeenSpan> {
+        postcard::from_bytes(packed).ok()
+    }
 }
 
 impl SeenSpan {
@@ -44,6 +58,27 @@ impl SeenSpan {
 pub(super) struct StepCounts {
     /// Number of the step since the epoch, and its events; ascending.
     steps: VecDeque<(i64, u32)>,
+}
+
+/// Steps that are packed: 32. Each further event of the key costs as much again.
+const PACKED_MAX: usize = 32;
+
+impl KeyState for StepCounts {
+    fn bytes(&mut self) -> usize {
+        memory::list(self.steps.len(), 16)
+    }
+
+    fn pack(&self, out: &mut Vec<u8>) -> bool {
+        let is_short = self.steps.len() <= PACKED_MAX;
+        if is_short {
+            *out = encode_into(std::mem::take(out), self);
+        }
+        is_short
+    }
+
+    fn unpack(packed: &[u8]) -> Option<StepCounts> {
+        postcard::from_bytes(packed).ok()
+    }
 }
 
 /// The number of the step that a time is in.

@@ -6,6 +6,7 @@
 //! length. Partitions that are read in turns bring most events out of order: one that comes before `k`
 //! others costs as much `k` times, and no more.
 
+mod packed;
 mod steps;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -23,6 +24,9 @@ use crate::engine::{
 
 /// Events among which different ones are counted without a table, of which most keys then need none: 8.
 const FEW: usize = 8;
+
+/// What an entry takes beside its texts.
+const ENTRY_BYTES: usize = 64;
 
 /// Parts of the time that a full window covers, within which events are joined.
 const JOINED_PARTS: u32 = 2_500;
@@ -123,6 +127,9 @@ pub(super) struct Window {
     /// Of how many entries it is kept what they carried; `None` if nobody looked since it was read.
     #[serde(skip)]
     steps_kept: Option<u32>,
+    /// What texts and captured values of all entries take; `None` if nobody looked since it was read.
+    #[serde(skip)]
+    held: Option<usize>,
 }
 
 /// How often each hash is in a range of entries.
@@ -300,6 +307,7 @@ impl Window {
         }
         self.entries = kept;
         (self.recent, self.is_joined, self.steps_kept) = (None, Some(true), None);
+        self.held = None;
         before - self.len()
     }
 
@@ -336,6 +344,8 @@ impl Window {
         }
         let is_kept = u32::from(entry.captured.is_some());
         self.count_kept(|kept| kept + is_kept);
+        let bytes = entry.bytes();
+        self.held = self.held.map(|held| held + bytes);
         if self.entries.capacity() == 0 {
             // Most keys have one event only.
             self.entries.reserve_exact(1);
@@ -357,7 +367,10 @@ impl Window {
     /// Keeps, or forgets, what an entry carried.
     pub(super) fn set_captured(&mut self, index: usize, captured: Option<Arc<[Captured]>>) {
         if let Some(entry) = self.entries.get_mut(index) {
+            let bytes_before = entry.bytes();
             let before = std::mem::replace(&mut entry.captured, captured);
+            let bytes = entry.bytes();
+            self.held = self.held.map(|held| held + bytes - bytes_before);
             let (is_kept, was_kept) = (entry.captured.is_some(), before.is_some());
             self.count_kept(|kept| kept + u32::from(is_kept) - u32::from(was_kept));
         }
@@ -372,6 +385,7 @@ impl Window {
         let Some(entry) = self.entries.remove(index) else { return };
         let was_kept = u32::from(entry.captured.is_some());
         self.count_kept(|kept| kept - was_kept);
+        self.held = self.held.map(|held| held - entry.bytes());
         if let Some(recent) = &mut self.recent {
             recent.removed(index, entry.hash);
         }
@@ -419,7 +433,7 @@ impl Window {
         let before = self.len();
         let mut index = 0..;
         self.entries.retain(|_| index.next().is_some_and(&keep));
-        (self.recent, self.steps_kept) = (None, None);
+        (self.recent, self.steps_kept, self.held) = (None, None, None);
         before - self.len()
     }
 
@@ -592,7 +606,7 @@ mod tests {
     #[test]
     fn a_key_with_one_event_costs_little() {
         // Attackers choose how many keys there are: what is kept of each is in the figures of docs/performance.md.
-        assert!(size_of::<Window>() <= 56 && size_of::<WindowEvent>() <= 64);
+        assert!(size_of::<Window>() <= 72 && size_of::<WindowEvent>() <= ENTRY_BYTES);
         let mut window = Window::default();
         window.insert(entry(1, 7));
         assert_eq!((window.entries.capacity(), window.distinct(0, 1)), (1, 1));

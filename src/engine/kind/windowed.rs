@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::{
     CorrelationKey, Frame, Hit, Holds, RuleState, Sample, Taken,
     keyed::{KeyState, Keyed, Standing, captured_of},
+    memory,
     state::{Decide, fresh},
     window::{Window, WindowEvent, WindowShape, aligned},
 };
@@ -35,7 +36,7 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     /// number where one is needed.
     fn entry(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent>;
 
-    /// How far a key has come; see [`Keyed::make_room`]. Of what is decided by an end, what holds by now is
+    /// How far a key has come; see [`Keyed::evict`]. Of what is decided by an end, what holds by now is
     /// about to be found.
     fn progress(&self, window: &mut Window, frame: Frame) -> f64 {
         let all = window.len();
@@ -109,6 +110,9 @@ pub(super) fn fresh_windows<K: Windowed>(kind: &K, frame: Frame) -> Box<dyn Rule
     fresh(Windows { kind: kind.clone(), frame })
 }
 
+/// The entries of one event: mostly one.
+type Entries = SmallVec<[WindowEvent; 1]>;
+
 #[derive(Debug)]
 struct Windows<K> {
     kind: K,
@@ -125,8 +129,23 @@ struct KeyWindow {
 
 impl KeyState for KeyWindow {
     fn outdate(&mut self, key: &CorrelationKey) {
-        self.captured = captured_of(key);
+        // What waits for an end has captured its key at least.
+        if !self.captured.is_empty() {
+            self.captured = captured_of(key);
+        }
         (0..self.window.len()).for_each(|at| self.window.set_captured(at, None));
+    }
+
+    fn bytes(&mut self) -> usize {
+        self.window.bytes() + memory::captured(&self.captured)
+    }
+
+    fn pack(&self, out: &mut Vec<u8>) -> bool {
+        self.captured.is_empty() && self.window.pack(out)
+    }
+
+    fn unpack(packed: &[u8]) -> Option<KeyWindow> {
+        Some(KeyWindow { window: Window::unpack(packed)?, captured: Arc::default() })
     }
 }
 
@@ -142,18 +161,13 @@ impl<K: Windowed> Decide for Windows<K> {
         out: &mut Vec<Hit>,
     ) -> Taken {
         let (kind, frame) = (&self.kind, self.frame);
-        let entries: SmallVec<[WindowEvent; 1]> =
+        let entries: Entries =
             sample.combinations().filter_map(|values| kind.entry(&sample, values)).collect();
         if entries.is_empty() {
             return Taken::NoNumber;
         }
         let mut taken = Taken::Counted;
         let mut dropped = 0;
-        keys.make_room(&key, |state| {
-            let since = state.window.get(0).map_or(EventTime::MAX, |entry| entry.time);
-            let progress = state.window.look_through(|window| kind.progress(window, frame));
-            Standing { progress, since }
-        });
         keys.update(key, KeyWindow::default, |state| {
             let count = entries.len();
             let mut at = insert(kind, frame, &mut state.window, entries, &mut dropped);
@@ -181,6 +195,16 @@ impl<K: Windowed> Decide for Windows<K> {
         taken
     }
 
+    fn make_room(&mut self, keys: &mut Keyed<KeyWindow>, _: EventTime, _: &mut Vec<Hit>) {
+        let (kind, frame) = (&self.kind, self.frame);
+        let standing = |state: &mut KeyWindow| {
+            let since = state.window.get(0).map_or(EventTime::MAX, |entry| entry.time);
+            let progress = state.window.look_through(|window| kind.progress(window, frame));
+            Standing { progress, since }
+        };
+        keys.evict(standing, |_| false);
+    }
+
     fn advance(&mut self, keys: &mut Keyed<KeyWindow>, watermark: EventTime, out: &mut Vec<Hit>) {
         let (kind, frame) = (&self.kind, self.frame);
         keys.advance(watermark, |_, state, _| {
@@ -205,7 +229,7 @@ fn insert<K: Windowed>(
     kind: &K,
     frame: Frame,
     window: &mut Window,
-    entries: SmallVec<[WindowEvent; 1]>,
+    entries: Entries,
     dropped: &mut u64,
 ) -> usize {
     let last = entries.len().saturating_sub(1);

@@ -5,6 +5,7 @@
 
 mod finding;
 mod identity;
+mod memory;
 mod stored;
 mod unfinished;
 pub mod watermark;
@@ -17,6 +18,7 @@ use std::{
 
 use self::{
     finding::{Finding, correlate},
+    memory::Memory,
     stored::{correlation_change, identity_change},
     unfinished::Unfinished,
     watermark::{PartitionClock, Watermark},
@@ -149,6 +151,7 @@ pub struct Shard {
     identities: Vec<Option<Identities>>,
     /// By index in the rule set; `None` for detection rules.
     states: Vec<Option<Box<dyn RuleState>>>,
+    memory: Memory,
     /// Who is told of a rule's findings: correlation and its input.
     listeners: Vec<Vec<(RuleIndex, usize)>>,
     /// Ids of rules of which state was stored when clusters were not apart.
@@ -172,6 +175,7 @@ impl Shard {
             horizon: Horizon::default(),
             identities: fresh_identities(&rules, &settings),
             unfinished: Unfinished::new(settings.grace),
+            memory: Memory::new(settings.memory),
             settings,
             states: fresh_states(&rules),
             listeners: listeners(&rules),
@@ -409,6 +413,7 @@ impl Shard {
                 *findings += 1;
             }
             let mut above = Vec::new();
+            self.make_room(finding.hit.time, &mut above);
             for (index, input) in self.listeners.get(finding.rule.index()).into_iter().flatten() {
                 let (Rule::Correlation(rule), Some(Some(state))) =
                     (rules.rule(*index), self.states.get_mut(index.index()))
@@ -419,7 +424,10 @@ impl Shard {
                 let (id, counts) = (&rule.meta.id, &mut self.counts);
                 let of_all = self.of_all_clusters.contains(id);
                 let known = (watermark, of_all);
-                let given = correlate((*index, rule), state, *input, &finding, known, &mut above);
+                state.allow(self.memory.allowed(state));
+                let given = self.memory.count(state, |state| {
+                    correlate((*index, rule), state, *input, &finding, known, &mut above)
+                });
                 counts.hit(Limit::KeysPerEvent, id, u64::from(given.too_many));
                 for taken in given.taken {
                     match taken {
@@ -453,6 +461,7 @@ impl Shard {
             }
         }
         self.close_windows(now, watermark);
+        self.keep_within_memory(now, watermark);
         let slowest = self.watermark.slowest();
         self.unfinished.expire(watermark, slowest);
         for identities in self.identities.iter_mut().flatten() {
@@ -486,7 +495,9 @@ impl Shard {
             let mut found = Vec::new();
             if let Some(Some(state)) = self.states.get_mut(index.index()) {
                 let reached = (watermark, self.horizon.at());
-                finding::advance(index, &mut **state, reached, &mut found);
+                self.memory.count(&mut **state, |state| {
+                    finding::advance(index, state, reached, &mut found);
+                });
             }
             for finding in found {
                 self.found(now, Some(watermark), finding);
@@ -546,6 +557,7 @@ impl Shard {
         self.previous.push_back((self.epoch, old));
         self.epoch = rules_epoch;
         self.states = states;
+        self.count_memory();
         self.listeners = listeners(&rules);
         self.lifecycle.replace_rules(&rules);
         self.lifecycle.end_orphans(&dropped, self.watermark.get());

@@ -102,8 +102,10 @@ impl Shard {
     pub fn restore(&mut self, entries: &mut dyn Iterator<Item = StateEntry>) -> RestoreReport {
         let mut report = RestoreReport::default();
         let mut dropped = BTreeSet::new();
+        let captures = self.rules.rules.iter().map(|rule| captures_hash(rule.capture()));
+        let captures: Vec<u64> = captures.collect();
         for entry in entries {
-            match self.restore_one(&entry) {
+            match self.restore_one(&entry, &captures) {
                 Some(true) => report.restored += 1,
                 outcome => {
                     if outcome.is_some() {
@@ -120,12 +122,13 @@ impl Shard {
                 }
             }
         }
+        self.count_memory();
         self.lifecycle.end_orphans(&dropped, self.watermark.get());
         report
     }
 
-    /// Whether it was taken; `None` if it cannot be read.
-    fn restore_one(&mut self, entry: &StateEntry) -> Option<bool> {
+    /// Whether it was taken; `None` if it cannot be read. `captures` tell what rules capture by now.
+    fn restore_one(&mut self, entry: &StateEntry, captures: &[u64]) -> Option<bool> {
         match entry.table {
             StateTable::Watermark if entry.key.is_empty() => {
                 self.watermark.restore_merged(postcard::from_bytes(&entry.value).ok()?);
@@ -152,23 +155,22 @@ impl Shard {
                 identities.restore(run, &entry.value)?;
             }
             StateTable::Correlation => {
-                let (id, key): (String, StateKey) = postcard::from_bytes(&entry.key).ok()?;
+                let (id, key): (&str, StateKey) = postcard::from_bytes(&entry.key).ok()?;
                 let stored: StoredState<'_> = postcard::from_bytes(&entry.value).ok()?;
-                let index = self.rules.find(&id);
+                let index = self.rules.find(id);
                 let meta = index.map(|index| self.rules.rule(index).meta());
                 let of_all = meta.and_then(|meta| meta.state_shape_of_all_clusters);
                 if of_all == Some(stored.shape) {
-                    self.of_all_clusters.insert(id);
+                    self.of_all_clusters.insert(id.to_owned());
                 } else if meta.is_none_or(|meta| meta.state_shape != stored.shape) {
                     return Some(false);
                 }
                 let Some(index) = index else { return Some(false) };
-                let capture = self.rules.rule(index).capture();
-                let captures = captures_of(captures_hash(capture) == stored.captures);
+                let same = captures.get(index.index()) == Some(&stored.captures);
                 let Some(Some(state)) = self.states.get_mut(index.index()) else {
                     return Some(false);
                 };
-                state.restore(key, stored.state, captures)?;
+                state.restore(key, stored.state, captures_of(same))?;
             }
             StateTable::Alert => {
                 let key: AlertKey = postcard::from_bytes(&entry.key).ok()?;
@@ -197,5 +199,7 @@ pub(super) fn correlation_change(
     key: &StateKey,
     value: Option<Vec<u8>>,
 ) -> StateChange {
-    StateChange { table: StateTable::Correlation, key: encode(&(rule_id, key)), value }
+    let bytes: usize = key.key.iter().map(|part| part.len() + 3).sum();
+    let room = Vec::with_capacity(rule_id.len() + bytes + 8);
+    StateChange { table: StateTable::Correlation, key: encode_into(room, &(rule_id, key)), value }
 }

@@ -355,6 +355,7 @@ mod tests {
         away_max: Duration::from_secs(900),
         alert_age_max: None,
         resolve_after: Duration::from_secs(300),
+        memory: 0,
         truths: BTreeMap::new(),
         usage: UsageMode::Off,
     };

@@ -211,7 +211,11 @@ fn known(
     }
     facts.push(("tests", tests.to_vec()));
     let keys = match rule {
-        Rule::Correlation(_) => vec![format!("{} held in memory", counted(numbers.keys, "key"))],
+        Rule::Correlation(_) => vec![format!(
+            "{} held, in {} kB of memory",
+            counted(numbers.keys, "key"),
+            thousands(numbers.bytes.div_ceil(1_000))
+        )],
         Rule::Detection(_) => Vec::new(),
     };
     let mut cost = keys;

@@ -8,7 +8,7 @@ use std::{
 use tripline::engine::{
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{Notification, NotificationId, NotifyReason},
-    limits::{ALERTS_IN_GROUPS_MAX, ATTEMPTS_IN_FLIGHT_MAX, CORRELATION_KEYS_MAX},
+    limits::{ALERTS_IN_GROUPS_MAX, ATTEMPTS_IN_FLIGHT_MAX},
     rule::Severity,
     time::{EventTime, WallTime},
 };
@@ -135,10 +135,10 @@ impl Checkers {
         if life.counted == std::mem::replace(&mut life.bounds_seen, life.counted) {
             return Ok(());
         }
-        let keys = shard.correlation_keys().map(|(_, count)| count).max().unwrap_or(0);
+        let bytes: usize = shard.correlation_bytes().map(|(_, bytes)| bytes).sum();
         let alerts = dispatcher.alert_count();
-        let fits = keys <= CORRELATION_KEYS_MAX && alerts <= ALERTS_IN_GROUPS_MAX;
-        ensure("tables are bounded", fits, || format!("{keys} keys, {alerts} alerts"))
+        let fits = bytes as u64 <= shard.memory_budget() && alerts <= ALERTS_IN_GROUPS_MAX;
+        ensure("tables are bounded", fits, || format!("{bytes} bytes, {alerts} alerts"))
     }
 
     /// An attempt leaves the process.
