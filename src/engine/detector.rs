@@ -57,7 +57,7 @@ impl Detector {
             is_of_history: false,
             reads_all: false,
             truths: settings.truths.clone(),
-            decoder: Decoder::new(&fields),
+            decoder: Decoder::sharing(&rules.projections, &fields),
             extractor: Extractor::new(Arc::clone(&rules)),
             exceptions: rules.exceptions.clone(),
             below: Below::new(Arc::clone(&rules)),
@@ -100,7 +100,7 @@ impl Detector {
         if self.alike.is_some() {
             self.alike = Some(AlikeBefore::new(&mut fields, Arc::clone(&rules.identities)));
         }
-        self.decoder = Decoder::new(&fields);
+        self.decoder = Decoder::sharing(&rules.projections, &fields);
         self.extractor = Extractor::new(Arc::clone(&rules));
         self.exceptions.clone_from(&rules.exceptions);
         self.below = Below::new(Arc::clone(&rules));

@@ -43,7 +43,8 @@ impl Extractor {
         let fields = Fields::add_to(&mut table);
         let version = rules.version.as_str().into();
         let sources = Sources::new(&table, Arc::clone(&rules.identities));
-        Extractor { fields, decoder: Decoder::new(&table), version, sources, rules }
+        let decoder = Decoder::sharing(&rules.projections, &table);
+        Extractor { rules, fields, decoder, version, sources }
     }
 
     /// How these rules record what they match.

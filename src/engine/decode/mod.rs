@@ -34,7 +34,10 @@ mod search;
 mod steps;
 mod straight;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 pub use again::{Again, event_again, event_by_hash};
 use bytes::{Inside, Look};
@@ -49,6 +52,7 @@ pub use steps::{Step, TakenApart, take_apart};
 
 use super::{
     dead_letter::{ControlMessage, DeadLetterReason},
+    digest::Digest,
     event::{Event, FieldTable, Parts},
     limits,
     time::EventTime,
@@ -119,10 +123,28 @@ pub(super) struct Origin<'a> {
     pub(super) time: Option<EventTime>,
 }
 
+/// What is known of where fields stand, of the tables that decoders of one rule set have: each takes some hundred
+/// kilobytes, and all that decode share it.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Projections(Mutex<Vec<([u8; 16], Arc<Projection>)>>);
+
+impl Projections {
+    fn of(&self, fields: &FieldTable) -> Arc<Projection> {
+        let digest = Digest::of(fields.paths()).first();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, projection)) = known.iter().find(|(known, _)| *known == digest) {
+            return Arc::clone(projection);
+        }
+        let projection = Arc::new(Projection::new(fields));
+        known.push((digest, Arc::clone(&projection)));
+        projection
+    }
+}
+
 /// Decodes records onto the fields of one rule set. Keeps memory from record to record.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    projection: Projection,
+    projection: Arc<Projection>,
     /// Events whose memory is reused: one for each level of wrapping.
     spare: Vec<Event<'static>>,
     /// Brackets of bodies, whose memory is reused.
@@ -167,8 +189,14 @@ struct Work<'p, S> {
 }
 
 impl Decoder {
+    /// For itself.
     pub(super) fn new(fields: &FieldTable) -> Decoder {
-        Decoder { projection: Projection::new(fields), spare: Vec::new(), closings: Vec::new() }
+        Decoder::sharing(&Projections::default(), fields)
+    }
+
+    /// One of several that decode for a rule set.
+    pub(super) fn sharing(projections: &Projections, fields: &FieldTable) -> Decoder {
+        Decoder { projection: projections.of(fields), spare: Vec::new(), closings: Vec::new() }
     }
 
     /// Decodes one record. Everything in it goes to `sink`, in its order.

@@ -19,6 +19,7 @@ use super::{
     schedule::Schedule,
 };
 use crate::engine::{
+    decode::Projections,
     event::{FieldTable, Identities},
     rule::sources::RuleSources,
     text::counted,
@@ -45,6 +46,8 @@ pub struct RuleSet {
     pub exceptions: Exceptions,
     /// What tells how often exceptions are used, by rules.
     pub left_out: Vec<LeftOut>,
+    /// Where these fields stand in events, and those that decoders add.
+    pub(in crate::engine) projections: Projections,
     /// Hash of all files the set was made from; shown by `/-/rules` and in logs.
     pub version: String,
     /// The files that it was made from.
