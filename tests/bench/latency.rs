@@ -1,15 +1,18 @@
 //! From a record that is produced to the webhook that has its alert, while as many other events come as are
-//! half of what the pipeline can take.
+//! half of what the pipeline can take. Beside it, how long the same records take to a consumer that only reads: broker and
+//! producer are on the same machine, and stop now and then.
 
 use std::{
     fs,
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Message as _,
+    consumer::{BaseConsumer, Consumer as _},
     producer::{BaseRecord, Producer as _, ThreadedProducer},
 };
 use tripline::{
@@ -85,47 +88,85 @@ pub(crate) fn run(kafka: &Kafka, rate: f64) {
         let record = BaseRecord::<[u8], [u8]>::to("latency").payload(payload);
         producer.send(record).map_err(|(error, _)| error).unwrap();
     };
-    let began = Instant::now();
-    let mut sent = Vec::new();
-    let mut left = others.iter();
-    while began.elapsed() < LASTS {
-        let due = events_in(began.elapsed(), rate);
-        let so_far = others.len() - left.len();
-        for payload in left.by_ref().take(due.saturating_sub(so_far)) {
-            send(&many, payload);
+    let is_over = AtomicBool::new(false);
+    let (mut sent, mut seen) = (Vec::new(), Vec::new());
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(kafka, &is_over));
+        let began = Instant::now();
+        let mut left = others.iter();
+        while began.elapsed() < LASTS {
+            let due = events_in(began.elapsed(), rate);
+            let so_far = others.len() - left.len();
+            for payload in left.by_ref().take(due.saturating_sub(so_far)) {
+                send(&many, payload);
+            }
+            if began.elapsed() >= LASTS * u32::try_from(sent.len()).unwrap() / ALERTS {
+                let event = audit::event(&name_of(sent.len()), "get", "pods", "a", "b");
+                sent.push(Instant::now());
+                send(&awaited, event.to_string().as_bytes());
+            }
+            thread::sleep(TICK);
         }
-        if began.elapsed() >= LASTS * u32::try_from(sent.len()).unwrap() / ALERTS {
-            let event = audit::event(&format!("awaited-{}", sent.len()), "get", "pods", "a", "b");
-            sent.push(Instant::now());
-            send(&awaited, event.to_string().as_bytes());
-        }
-        thread::sleep(TICK);
-    }
-    many.flush(Duration::from_secs(30)).unwrap();
+        many.flush(Duration::from_secs(30)).unwrap();
+        is_over.store(true, Ordering::Release);
+        seen = watcher.join().unwrap();
+    });
     let requests = eventually("every awaited alert is told", || {
         let requests = hook.requests("/alerts");
         (requests.len() >= sent.len()).then_some(requests)
     });
-    let mut millis: Vec<f64> = sent
-        .iter()
-        .enumerate()
-        .map(|(number, sent)| {
-            let name = format!("awaited-{number}");
-            let told = requests
-                .iter()
-                .find(|request| request.body.to_string().contains(&format!("\"{name}\"")));
-            told.unwrap_or_else(|| panic!("{name} is told")).at.duration_since(*sent).as_secs_f64()
-                * 1e3
-        })
-        .collect();
-    millis.sort_by(f64::total_cmp);
-    let share = |percent: usize| millis[(millis.len() - 1) * percent / 100];
+    let told = sent.iter().enumerate().map(|(number, sent)| {
+        let name = format!("\"{}\"", name_of(number));
+        let told = requests.iter().find(|request| request.body.to_string().contains(&name));
+        told.unwrap_or_else(|| panic!("{name} is told")).at.duration_since(*sent)
+    });
+    print("produced to webhook", rate, told.collect());
+    let read = sent.iter().enumerate().filter_map(|(number, sent)| {
+        let (_, at) = seen.iter().find(|(known, _)| *known == number)?;
+        Some(at.duration_since(*sent))
+    });
+    print("produced to a consumer", rate, read.collect());
+    tripline.kill();
+}
+
+/// Who does what is awaited.
+fn name_of(number: usize) -> String {
+    format!("awaited-{number}")
+}
+
+/// When each awaited record came to a consumer that only reads, until it is over.
+fn watch(kafka: &Kafka, is_over: &AtomicBool) -> Vec<(usize, Instant)> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.brokers())
+        .set("group.id", "watcher")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["latency"]).unwrap();
+    let mut seen = Vec::new();
+    while !is_over.load(Ordering::Acquire) {
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let at = Instant::now();
+        // The others are longer.
+        let payload = message.payload().filter(|payload| payload.len() < 800);
+        let text = payload.and_then(|payload| str::from_utf8(payload).ok()).unwrap_or("");
+        let number = text.split_once("\"awaited-").and_then(|(_, rest)| rest.split_once('"'));
+        seen.extend(number.and_then(|(number, _)| Some((number.parse().ok()?, at))));
+    }
+    seen
+}
+
+fn print(what: &str, rate: f64, mut times: Vec<Duration>) {
+    times.sort();
+    let share = |percent: usize| {
+        times.get(times.len().saturating_sub(1) * percent / 100).map_or(0.0, Duration::as_secs_f64)
+            * 1e3
+    };
     println!(
-        "produced to webhook, at {rate:.0} events a second: p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms of {}",
+        "{what}, at {rate:.0} events a second: p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms of {}",
         share(50),
         share(99),
         share(100),
-        millis.len(),
+        times.len(),
     );
-    tripline.kill();
 }

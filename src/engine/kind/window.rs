@@ -8,6 +8,7 @@
 
 mod packed;
 mod steps;
+mod stored;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -114,21 +115,17 @@ impl WindowEvent {
 }
 
 /// Events of one key.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Window {
     /// By time, then input: events of one moment stand in the order of the inputs.
     entries: VecDeque<WindowEvent>,
     /// The range of which distinct values were counted last; the next one is mostly near it.
-    #[serde(skip)]
     recent: Option<Box<Recent>>,
     /// Whether some entry may stand for several events; `None` if nobody looked since it was read.
-    #[serde(skip)]
     is_joined: Option<bool>,
     /// Of how many entries it is kept what they carried; `None` if nobody looked since it was read.
-    #[serde(skip)]
     steps_kept: Option<u32>,
     /// What texts and captured values of all entries take; `None` if nobody looked since it was read.
-    #[serde(skip)]
     held: Option<usize>,
 }
 

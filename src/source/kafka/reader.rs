@@ -30,8 +30,8 @@ use crate::{
 /// How long a poll waits when there is nothing: 100 ms. Stop and fencing are seen this late.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
-/// How long the first record of a batch waits for others: 20 ms.
-const LINGER: Duration = Duration::from_millis(20);
+/// How long the first record of a batch waits for others: 5 ms. An alert waits as long; each batch costs some steps.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// Records between two looks at the clock while records come without waiting.
 const RECORDS_PER_CLOCK: u32 = 64;
