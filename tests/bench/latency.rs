@@ -105,7 +105,7 @@ pub(crate) fn run(kafka: &Kafka, rate: f64) {
                 sent.push(Instant::now());
                 send(&awaited, event.to_string().as_bytes());
             }
-            thread::sleep(TICK);
+            thread::park_timeout(TICK);
         }
         many.flush(Duration::from_secs(30)).unwrap();
         is_over.store(true, Ordering::Release);

@@ -178,6 +178,6 @@ mod tests {
         };
         let entries: VecDeque<WindowEvent> = (0..1_000).map(event).collect();
         let window = Window { entries, ..Window::default() };
-        assert_eq!((encode(&window.entries).len(), encode(&window).len()), (42_002, 4_082));
+        assert_eq!((encode(&window.entries).len(), encode(&window).len()), (43_002, 4_080));
     }
 }
