@@ -497,6 +497,7 @@ fn what_is_too_much_is_an_alert() {
             "receivers: [{{name: hook, webhook: {{url: '{}'}}}}]
 route: {{receiver: hook, group_by: []}}
 ledger: {{directory: ./blocked}}
+engine: {{memory: 16MiB}}
 ",
             hook.url("/alerts")
         );
@@ -515,13 +516,15 @@ ledger: {{directory: ./blocked}}
     // Of each a thousand alerts, and none of them is taken.
     send(list_of(reads("secrets", 1_000, 0..1_000)));
     fires(&prometheus, "TriplineAlertsGivenUp");
-    let lists = (0..102).map(|list| {
+    // More addresses than there is memory for.
+    let list = |list: i32| {
         let mut event = audit::event("user-a", "list", "pods", "shop", "");
         let hosts = (0..1_000).map(|host| format!("10.{list}.{}.{}", host / 250, host % 250));
         event["sourceIPs"] = hosts.collect::<Vec<_>>().into();
         event.to_string()
-    });
-    send(list_of(lists));
+    };
+    send(list_of((0..100).map(list)));
+    send(list_of((100..200).map(list)));
     fires(&prometheus, "TriplineKeysEvicted");
     // More than may wait for the ledger, by more people than are a flood each.
     (0..10).for_each(|part| {
