@@ -14,7 +14,7 @@ use crate::engine::{kubernetes::users::NODE_PREFIX, time::EventTime};
 /// Microseconds of a day in UTC.
 const DAY: i64 = 86_400_000_000;
 
-/// Verbs that a role may limit to some names, and whose names are told.
+/// Whether a role may limit a verb to some names, which then are told.
 pub(in crate::engine) const fn is_of_names(verb: &str) -> bool {
     // Told apart by length first, which each event asks for.
     matches!(verb.as_bytes(), b"get" | b"update" | b"patch" | b"delete")

@@ -191,12 +191,16 @@ struct Work<'p, S> {
 impl Decoder {
     /// For itself.
     pub(super) fn new(fields: &FieldTable) -> Decoder {
-        Decoder::sharing(&Projections::default(), fields)
+        Decoder::onto(Arc::new(Projection::new(fields)))
     }
 
     /// One of several that decode for a rule set.
     pub(super) fn sharing(projections: &Projections, fields: &FieldTable) -> Decoder {
-        Decoder { projection: projections.of(fields), spare: Vec::new(), closings: Vec::new() }
+        Decoder::onto(projections.of(fields))
+    }
+
+    const fn onto(projection: Arc<Projection>) -> Decoder {
+        Decoder { projection, spare: Vec::new(), closings: Vec::new() }
     }
 
     /// Decodes one record. Everything in it goes to `sink`, in its order.

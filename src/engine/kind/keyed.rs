@@ -112,7 +112,12 @@ impl<S: KeyState> Slot<S> {
 
     /// The key and the state in what is packed.
     fn parts_of<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        bytes.split_at_checked((self.key_bytes >> 1) as usize).unwrap_or_default()
+        bytes.split_at_checked(self.key_length()).unwrap_or_default()
+    }
+
+    /// How many of the bytes are those of the key.
+    const fn key_length(&self) -> usize {
+        (self.key_bytes >> 1) as usize
     }
 
     const fn is_changed(&self) -> bool {
@@ -144,11 +149,9 @@ impl<S: KeyState> Slot<S> {
 
     /// Looks at the state with what changes nothing of it but what is remembered of earlier looks.
     fn look_through<T>(&mut self, look: impl FnOnce(&mut S) -> T) -> T {
+        let at = self.key_length();
         match &mut self.body {
-            Body::Packed(bytes) => {
-                let at = (self.key_bytes >> 1) as usize;
-                look(&mut unpacked(bytes.get(at..).unwrap_or_default()))
-            }
+            Body::Packed(bytes) => look(&mut unpacked(bytes.get(at..).unwrap_or_default())),
             Body::Whole(whole) => look(&mut whole.state),
         }
     }
@@ -169,9 +172,9 @@ impl<S: KeyState> Slot<S> {
         change: impl FnOnce(KeyRef<'_>, &mut S) -> Option<EventTime>,
     ) -> Option<EventTime> {
         room.clear();
+        let at = self.key_length();
         match &mut self.body {
             Body::Packed(bytes) => {
-                let at = (self.key_bytes >> 1) as usize;
                 let (key, packed) = bytes.split_at_checked(at).unwrap_or_default();
                 let mut state = unpacked::<S>(packed);
                 let next = change(KeyRef(key), &mut state)?;
