@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
-    window::{Window, WindowEvent, WindowShape, count},
+    window::{Repeats, Window, WindowEvent, WindowShape, count},
     windowed::{Verdict, Windowed, fresh_windows, oldest},
 };
 use crate::engine::{
@@ -34,6 +34,11 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
 
     /// The sample as an event of a window. `None` if a value is no number where one is needed.
     fn event(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent>;
+
+    /// When an event says nothing that a later one does not.
+    fn repeats(&self) -> Repeats {
+        Repeats::Counted
+    }
 
     /// Whether something can stand for several events of nearly the same time.
     fn joins(&self) -> bool {
@@ -120,6 +125,10 @@ impl<M: Measure> Windowed for Measured<M> {
 
     fn grows(&self) -> bool {
         self.measure.most().is_some() && self.threshold.fires_at_once()
+    }
+
+    fn repeats(&self) -> Repeats {
+        self.measure.repeats()
     }
 
     fn entry(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {

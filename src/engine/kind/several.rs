@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample,
     temporal_condition::{self, TemporalCondition, TemporalSyntax},
-    window::{Window, WindowEvent, WindowShape},
+    window::{Repeats, Window, WindowEvent, WindowShape},
     windowed::{Verdict, Windowed, fresh_windows},
 };
 use crate::engine::{duration::written, yaml::Section};
@@ -14,6 +14,8 @@ use crate::engine::{duration::written, yaml::Section};
 #[derive(Debug)]
 pub(super) struct Manner {
     pub(super) entry: &'static KindEntry,
+    /// Which events say nothing new.
+    pub(super) repeats: Repeats,
     /// For people, behind the condition.
     pub(super) words: &'static str,
     /// Whether a range of a window is enough.
@@ -105,6 +107,10 @@ impl Windowed for Several {
 
     fn make_room(&self, window: &mut Window, index: usize, frame: Frame) -> usize {
         (self.manner.make_room)(self, window, index, frame)
+    }
+
+    fn repeats(&self) -> Repeats {
+        self.manner.repeats
     }
 
     fn has_steps(&self) -> bool {

@@ -6,7 +6,7 @@ use super::{
     Frame, KindEntry, Written, life,
     several::{Manner, Several, read},
     temporal_condition::schema,
-    window::{Window, count},
+    window::{Repeats, Window, count},
     windowed::{Verdict, Windowed, oldest},
 };
 
@@ -54,7 +54,8 @@ correlation:
     read: Some(|section| read(section, &MANNER)),
 };
 
-const MANNER: Manner = Manner { entry: &ENTRY, words: "", evaluate, steps, make_room };
+const MANNER: Manner =
+    Manner { entry: &ENTRY, repeats: Repeats::Anywhere, words: "", evaluate, steps, make_room };
 
 /// A rule that is seen again takes the place of itself.
 fn make_room(rules: &Several, window: &mut Window, index: usize, frame: Frame) -> usize {

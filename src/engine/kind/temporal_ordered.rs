@@ -7,7 +7,7 @@ use super::{
     Frame, KindEntry, Written, life,
     several::{Manner, Several, read},
     temporal_condition::{TemporalCondition, schema},
-    window::{Window, count},
+    window::{Repeats, Window, count},
     windowed::Verdict,
 };
 
@@ -57,7 +57,14 @@ correlation:
     read: Some(|section| read(section, &MANNER)),
 };
 
-const MANNER: Manner = Manner { entry: &ENTRY, words: " in order", evaluate, steps, make_room };
+const MANNER: Manner = Manner {
+    entry: &ENTRY,
+    repeats: Repeats::InARow,
+    words: " in order",
+    evaluate,
+    steps,
+    make_room,
+};
 
 /// Of the older half only what others may still follow stays.
 fn make_room(rules: &Several, window: &mut Window, _: usize, _: Frame) -> usize {

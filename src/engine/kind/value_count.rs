@@ -3,7 +3,7 @@
 use super::{
     KindEntry, KindSyntax, Sample, Written, life,
     measured::{Measure, of_field},
-    window::{Window, WindowEvent, count},
+    window::{Repeats, Window, WindowEvent, count},
     windowed::oldest,
 };
 use crate::engine::{
@@ -65,6 +65,10 @@ impl Measure for ValueCount {
 
     fn event(&self, sample: &Sample<'_>, values: &[&str]) -> Option<WindowEvent> {
         Some(WindowEvent::of_values(sample, values))
+    }
+
+    fn repeats(&self) -> Repeats {
+        Repeats::Anywhere
     }
 
     /// A value that comes again takes the place of itself.

@@ -7,6 +7,7 @@
 //! others costs as much `k` times, and no more.
 
 mod packed;
+mod repeats;
 mod steps;
 mod stored;
 
@@ -14,6 +15,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+
+pub(super) use repeats::Repeats;
 
 use super::{Frame, Sample};
 use crate::engine::{

@@ -14,7 +14,7 @@ use super::{
     keyed::{KeyState, Keyed, Standing, captured_of},
     memory,
     state::{Decide, fresh},
-    window::{Window, WindowEvent, WindowShape, aligned},
+    window::{Repeats, Window, WindowEvent, WindowShape, aligned},
 };
 use crate::engine::{limits::WINDOW_EVENTS_MAX, time::EventTime, value::Captured};
 
@@ -63,6 +63,11 @@ pub(super) trait Windowed: Clone + Debug + Send + Sync + 'static {
     /// less to know than looking at every part.
     fn grows(&self) -> bool {
         false
+    }
+
+    /// When an event says nothing that a later one does not, of what is decided at once.
+    fn repeats(&self) -> Repeats {
+        Repeats::Counted
     }
 
     /// Whether its hits show what came before; see [`Windowed::steps`].
@@ -170,6 +175,13 @@ impl<K: Windowed> Decide for Windows<K> {
         let mut dropped = 0;
         keys.update(key, KeyWindow::default, |state| {
             let count = entries.len();
+            if let Some(watermark) = watermark
+                && frame.window == WindowShape::Sliding
+                && kind.fires_at_once(frame.window)
+            {
+                let window = &mut state.window;
+                window.leave_out_repeats(kind.repeats(), frame.timespan, sample.time, watermark);
+            }
             let mut at = insert(kind, frame, &mut state.window, entries, &mut dropped);
             if kind.fires_at_once(frame.window) {
                 if kind.has_steps() {
