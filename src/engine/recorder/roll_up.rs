@@ -3,11 +3,9 @@
 //! Their times begin at multiples of their length, so what becomes one does not depend on the order in
 //! which accesses come.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
@@ -29,10 +27,23 @@ pub(super) struct Counted {
 /// The roll-ups that have not ended.
 #[derive(Debug, Default)]
 pub(super) struct RollUps {
-    open: BTreeMap<RollUpKey, (Box<Access>, Counted)>,
+    /// Looked up for each access; in no order.
+    open: HashMap<RollUpKey, Open>,
+    /// The same, in the order in which they end.
+    ends: BTreeSet<RollUpKey>,
     /// Of which the first access is not stored as it is.
-    firsts_changed: BTreeSet<RollUpKey>,
-    counts_changed: BTreeSet<RollUpKey>,
+    firsts_changed: Vec<RollUpKey>,
+    /// Of which the number is not stored as it is.
+    counts_changed: Vec<RollUpKey>,
+}
+
+/// One that has not ended.
+#[derive(Debug)]
+struct Open {
+    first: Box<Access>,
+    counted: Counted,
+    /// It is known to be among those whose number changed.
+    is_changed: bool,
 }
 
 /// A change for the next checkpoint; `None`: it is gone.
@@ -45,7 +56,7 @@ pub(super) enum Changed {
 
 impl RollUps {
     /// Adds an access by what it has in common with others, its time and its place; `make` makes it whole.
-    /// Returns the roll-up that had to end early, if there were too many.
+    /// Returns the roll-up that had to end early, if there were too many. Cost: one look-up, unless it is a first.
     pub(super) fn add(
         &mut self,
         alike: &Alike,
@@ -54,31 +65,40 @@ impl RollUps {
         make: impl FnOnce() -> Access,
     ) -> Option<Access> {
         let key = (end_of(at, alike.every()), alike.digest());
-        self.counts_changed.insert(key);
-        if let Some((first, counted)) = self.open.get_mut(&key) {
-            counted.count += 1;
-            counted.last = counted.last.max(at);
-            if order(at, position) < order(first.at, &first.position) {
-                **first = make();
-                self.firsts_changed.insert(key);
+        if let Some(open) = self.open.get_mut(&key) {
+            open.counted.count += 1;
+            open.counted.last = open.counted.last.max(at);
+            if order(at, position) < order(open.first.at, &open.first.position) {
+                *open.first = make();
+                self.firsts_changed.push(key);
+            }
+            if !std::mem::replace(&mut open.is_changed, true) {
+                self.counts_changed.push(key);
             }
             return None;
         }
-        self.open.insert(key, (Box::new(make()), Counted { count: 1, last: at }));
-        self.firsts_changed.insert(key);
+        self.begin(key, make(), Counted { count: 1, last: at });
+        self.firsts_changed.push(key);
+        self.counts_changed.push(key);
         if self.open.len() > ROLL_UPS_MAX { self.take_first() } else { None }
+    }
+
+    fn begin(&mut self, key: RollUpKey, first: Access, counted: Counted) {
+        self.open.insert(key, Open { first: Box::new(first), counted, is_changed: false });
+        self.ends.insert(key);
     }
 
     /// The next one that ended before event time had come so far.
     pub(super) fn ended(&mut self, watermark: EventTime) -> Option<Access> {
-        let ((end, _), _) = self.open.first_key_value()?;
+        let (end, _) = self.ends.first()?;
         if *end <= watermark { self.take_first() } else { None }
     }
 
     fn take_first(&mut self) -> Option<Access> {
-        let (key, (mut access, counted)) = self.open.pop_first()?;
-        self.firsts_changed.insert(key);
-        self.counts_changed.insert(key);
+        let key = self.ends.pop_first()?;
+        let Open { first: mut access, counted, .. } = self.open.remove(&key)?;
+        self.firsts_changed.push(key);
+        self.counts_changed.push(key);
         let first = access.at;
         access.rolled_up = Some(RollUp { count: counted.count, first, last: counted.last });
         Some(*access)
@@ -92,29 +112,46 @@ impl RollUps {
 
     /// What changed since the last call.
     pub(super) fn take_changed(&mut self) -> Vec<Changed> {
-        let firsts = std::mem::take(&mut self.firsts_changed)
-            .into_iter()
-            .map(|key| Changed::First(key, self.open.get(&key).map(|(access, _)| access.clone())));
-        let counts = std::mem::take(&mut self.counts_changed)
-            .into_iter()
-            .map(|key| Changed::Count(key, self.open.get(&key).map(|(_, counted)| *counted)));
-        firsts.chain(counts).collect()
+        let mut changed = Vec::new();
+        for key in each_once(&mut self.firsts_changed) {
+            let first = self.open.get(&key).map(|open| open.first.clone());
+            changed.push(Changed::First(key, first));
+        }
+        for key in each_once(&mut self.counts_changed) {
+            let open = self.open.get_mut(&key);
+            let counted = open.map(|open| {
+                open.is_changed = false;
+                open.counted
+            });
+            changed.push(Changed::Count(key, counted));
+        }
+        changed
     }
 
     /// Puts a stored first access back.
     pub(super) fn restore_first(&mut self, key: RollUpKey, access: Access) {
-        let counted = Counted { count: 1, last: access.at };
-        let (place, _) =
-            self.open.entry(key).or_insert_with(|| (Box::new(access.clone()), counted));
-        **place = access;
+        if let Some(open) = self.open.get_mut(&key) {
+            *open.first = access;
+        } else {
+            let counted = Counted { count: 1, last: access.at };
+            self.begin(key, access, counted);
+        }
     }
 
     /// Puts a stored number back; of a roll-up whose access is not there it is of no use.
     pub(super) fn restore_count(&mut self, key: RollUpKey, counted: Counted) {
-        if let Some((_, place)) = self.open.get_mut(&key) {
-            *place = counted;
+        if let Some(open) = self.open.get_mut(&key) {
+            open.counted = counted;
         }
     }
+}
+
+/// Those of a list, in order.
+fn each_once(keys: &mut Vec<RollUpKey>) -> Vec<RollUpKey> {
+    let mut keys = std::mem::take(keys);
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// Which of two accesses is the first.
