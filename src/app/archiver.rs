@@ -12,11 +12,11 @@ use std::{
 
 use super::{clock::now, input::Input, self_alert};
 use crate::{
-    archive::{Archive, ArchiveError},
+    archive::{Archive, ArchiveError, Retired},
     engine::{
         alert::AlertState,
         coordinator,
-        ledger::{Entry, EntryKind, Row},
+        ledger::{Content, Entry, EntryKind, Row},
     },
     server::{Health, Status},
     telemetry::Metrics,
@@ -62,8 +62,8 @@ pub(super) fn start(
     metrics: Arc<Metrics>,
 ) -> std::io::Result<ArchiverHandle> {
     let (sender, rows) = channel();
-    let archiver =
-        Archiver { archive, control, status, metrics, failing_since: None, is_told: false };
+    let (failing_since, leaving, is_told) = (None, Vec::new(), false);
+    let archiver = Archiver { archive, control, status, metrics, failing_since, leaving, is_told };
     let thread = std::thread::Builder::new()
         .name("archiver".to_owned())
         .spawn(move || archiver.run(&rows))?;
@@ -76,6 +76,8 @@ struct Archiver {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     failing_since: Option<Instant>,
+    /// Months that will be deleted.
+    leaving: Vec<Retired>,
     /// People were told that it stands still.
     is_told: bool,
 }
@@ -108,7 +110,8 @@ impl Archiver {
     fn write(&mut self, waiting: &mut Vec<Arc<Row>>) {
         match self.archive.append(waiting) {
             Ok(through) => {
-                waiting.clear();
+                let written = std::mem::take(waiting);
+                self.delete(&written);
                 self.metrics.ledger_archived(through, self.archive.bytes());
                 self.tell(coordinator::Input::Archived { through });
                 self.works();
@@ -116,7 +119,8 @@ impl Archiver {
             Err(error) => {
                 // What was written of them is not written again.
                 let through = self.archive.last().id;
-                waiting.retain(|row| row.id > through);
+                let written = waiting.extract_if(.., |row| row.id <= through).collect::<Vec<_>>();
+                self.delete(&written);
                 self.tell(coordinator::Input::Archived { through });
                 self.fails(&error);
             }
@@ -151,22 +155,48 @@ impl Archiver {
         self.tell(coordinator::Input::Alert(Box::new(alert)));
     }
 
+    /// Tells of months that will be deleted. Each goes when the entry that says so has come to be written
+    /// ([`Archiver::delete`]): what is gone without one would look lost for ever.
     fn retire(&mut self) {
-        match self.archive.retire(now()) {
-            Ok(retired) => {
-                for month in retired {
-                    tracing::info!(
-                        month = month.month,
-                        why = month.why,
-                        "month of the ledger deleted"
-                    );
+        match self.archive.due(now()) {
+            Ok(due) => {
+                for month in due {
+                    if self.leaving.iter().any(|leaving| leaving.month == month.month) {
+                        continue;
+                    }
                     let entry = Entry::new(EntryKind::Retention, &month.month, "deleted")
                         .detail(&format!("by {}", month.why))
                         .count("bytes", month.bytes);
                     self.tell(coordinator::Input::Entry(Box::new(entry)));
+                    self.leaving.push(month);
                 }
             }
             Err(error) => tracing::warn!("a month of the ledger cannot be deleted: {error}"),
+        }
+    }
+
+    /// Deletes the months of which a row says so that is written by now.
+    fn delete(&mut self, written: &[Arc<Row>]) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let told = written.iter().filter_map(|row| match &row.content {
+            Content::Entry(entry) if entry.kind == EntryKind::Retention => Some(&entry.subject),
+            _ => None,
+        });
+        for subject in told {
+            let Some(at) = self.leaving.iter().position(|month| month.month == *subject) else {
+                continue;
+            };
+            let month = self.leaving.swap_remove(at);
+            match self.archive.delete(&month) {
+                Ok(()) => tracing::info!(
+                    month = month.month,
+                    why = month.why,
+                    "month of the ledger deleted"
+                ),
+                Err(error) => tracing::warn!("a month of the ledger cannot be deleted: {error}"),
+            }
         }
     }
 
@@ -177,6 +207,8 @@ impl Archiver {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::archive::Limits;
 
@@ -192,26 +224,63 @@ mod tests {
         inputs.try_iter().filter_map(word).collect()
     }
 
+    fn archiver(directory: &Path) -> (Archiver, Receiver<Input>) {
+        let limits = Limits { free_min: 0, size_max: u64::MAX, months: 13 };
+        let (control, inputs) = channel();
+        let archiver = Archiver {
+            archive: Archive::new(directory, limits),
+            control,
+            status: Arc::new(Status::new(&[COMPONENT])),
+            metrics: Arc::new(Metrics::new()),
+            failing_since: None,
+            leaving: Vec::new(),
+            is_told: false,
+        };
+        (archiver, inputs)
+    }
+
+    fn row(id: u64, entry: Entry) -> Arc<Row> {
+        Arc::new(Row { id, recorded: now(), content: Content::Entry(Box::new(entry)) })
+    }
+
+    /// A month goes when the entry that says so is written, and no earlier; it is told once.
+    #[test]
+    fn a_month_is_deleted_when_it_is_written_that_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut archiver, inputs) = archiver(directory.path());
+        archiver.archive.open().unwrap();
+        let old = directory.path().join("2001-02.db");
+        std::fs::write(&old, "a month of long ago").unwrap();
+        archiver.write(&mut vec![row(1, Entry::new(EntryKind::Start, "1", "started"))]);
+        let entries = || {
+            inputs.try_iter().filter_map(|input| match input {
+                Input::Engine(coordinator::Input::Entry(entry)) => Some(*entry),
+                _ => None,
+            })
+        };
+        archiver.retire();
+        archiver.retire();
+        let told: Vec<Entry> = entries().collect();
+        assert!(told.len() == 1 && told[0].subject == "2001-02" && old.exists());
+        // Another one is not it.
+        let other = Entry::new(EntryKind::Retention, "2001-01", "deleted");
+        archiver.write(&mut vec![row(2, other)]);
+        assert!(old.exists());
+        archiver.write(&mut vec![row(3, told[0].clone())]);
+        assert!(!old.exists());
+        archiver.retire();
+        assert_eq!(entries().count(), 0);
+    }
+
     /// `TriplineLedgerStalled` is told once writing has failed for a minute, and its end when it works again.
     #[test]
     fn people_hear_of_a_ledger_that_stands_still_and_of_its_end() {
         let directory = tempfile::tempdir().unwrap();
         let blocked = directory.path().join("ledger");
         std::fs::write(&blocked, "a file where the directory should be").unwrap();
-        let limits = Limits { free_min: 0, size_max: u64::MAX, months: 13 };
-        let (control, inputs) = channel();
-        let mut archiver = Archiver {
-            archive: Archive::new(&blocked, limits),
-            control,
-            status: Arc::new(Status::new(&[COMPONENT])),
-            metrics: Arc::new(Metrics::new()),
-            failing_since: None,
-            is_told: false,
-        };
+        let (mut archiver, inputs) = archiver(&blocked);
         let entry = Entry::new(EntryKind::Start, "1", "started");
-        let content = crate::engine::ledger::Content::Entry(Box::new(entry));
-        let row = Arc::new(Row { id: 1, recorded: now(), content });
-        let mut waiting = vec![row];
+        let mut waiting = vec![row(1, entry)];
         archiver.write(&mut waiting);
         assert_eq!(
             (told(&inputs), waiting.len()),

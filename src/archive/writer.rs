@@ -57,7 +57,7 @@ struct OpenMonth {
     numbers: Numbers,
 }
 
-/// A month that was deleted.
+/// A month that is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retired {
     /// `2025-10`
@@ -195,16 +195,16 @@ impl Archive {
         Ok(())
     }
 
-    /// Deletes months that are too old or too much; never the one that is written.
+    /// Months that are too old or too much, oldest first; never the one that is written.
     ///
     /// # Errors
-    /// One cannot be deleted.
-    pub fn retire(&mut self, now: WallTime) -> Result<Vec<Retired>, ArchiveError> {
+    /// The directory cannot be read.
+    pub fn due(&self, now: WallTime) -> Result<Vec<Retired>, ArchiveError> {
         let mut found = months(&self.directory)?;
         found.pop();
         let oldest = oldest_kept(&month_of(now), self.limits.months);
         let mut total = self.bytes();
-        let mut retired = Vec::new();
+        let mut due = Vec::new();
         for (month, path) in found {
             let why = if month < oldest {
                 "age"
@@ -214,11 +214,19 @@ impl Archive {
                 break;
             };
             let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-            std::fs::remove_file(&path).map_err(|error| failed(&path, error))?;
             total = total.saturating_sub(bytes);
-            retired.push(Retired { month, bytes, why });
+            due.push(Retired { month, bytes, why });
         }
-        Ok(retired)
+        Ok(due)
+    }
+
+    /// Deletes a month. Before that, an entry must say so that is stored: else nobody could tell it from one that is lost.
+    ///
+    /// # Errors
+    /// It cannot be deleted.
+    pub fn delete(&self, month: &Retired) -> Result<(), ArchiveError> {
+        let path = self.directory.join(format!("{}.db", month.month));
+        std::fs::remove_file(&path).map_err(|error| failed(&path, error))
     }
 
     /// Bytes of all its months.

@@ -76,10 +76,12 @@ pub(super) fn print_all(text: &str) -> anyhow::Result<()> {
     print(text).or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })
 }
 
-/// A file that is whole or not there: it is written beside its place, and goes there at last.
+/// A file that is whole or not there: it is written beside its place, and goes there at last. What is no file (a device, a
+/// pipe) is written to as it is, and a link leads to its file.
 pub(super) struct WholeFile {
     pub(super) file: File,
-    beside: PathBuf,
+    /// Where it is meanwhile, and its place; `None` if it is there already.
+    moves: Option<(PathBuf, PathBuf)>,
     path: PathBuf,
 }
 
@@ -89,11 +91,21 @@ impl WholeFile {
     /// # Errors
     /// It cannot be made.
     pub(super) fn begin(path: &Path) -> anyhow::Result<WholeFile> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".part");
-        let beside = PathBuf::from(beside);
-        let file = File::create(&beside).with_context(|| cannot_write(path))?;
-        Ok(WholeFile { file, beside, path: path.to_owned() })
+        let begin = || -> io::Result<_> {
+            let place = match std::fs::metadata(path) {
+                Ok(known) if !known.is_file() => {
+                    return Ok((File::options().write(true).open(path)?, None));
+                }
+                Ok(_) => path.canonicalize()?,
+                Err(_) => path.to_owned(),
+            };
+            let mut beside = place.as_os_str().to_owned();
+            beside.push(".part");
+            let beside = PathBuf::from(beside);
+            Ok((File::create(&beside)?, Some((beside, place))))
+        };
+        let (file, moves) = begin().with_context(|| cannot_write(path))?;
+        Ok(WholeFile { file, moves, path: path.to_owned() })
     }
 
     /// Puts it into its place, and says so.
@@ -101,9 +113,11 @@ impl WholeFile {
     /// # Errors
     /// It cannot be written. What was written of it stands beside its place.
     pub(super) fn finish(self) -> anyhow::Result<()> {
-        let WholeFile { file, beside, path } = self;
-        file.sync_all().with_context(|| cannot_write(&path))?;
-        std::fs::rename(&beside, &path).with_context(|| cannot_write(&path))?;
+        let WholeFile { file, moves, path } = self;
+        if let Some((beside, place)) = moves {
+            file.sync_all().with_context(|| cannot_write(&path))?;
+            std::fs::rename(&beside, &place).with_context(|| cannot_write(&path))?;
+        }
         tell(&format!("written to {}", path.display()));
         Ok(())
     }
@@ -152,4 +166,42 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         let io = cause.downcast_ref::<io::Error>();
         io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, process::Command, thread};
+
+    use super::*;
+
+    fn write(path: &Path) {
+        let mut whole = WholeFile::begin(path).unwrap();
+        whole.file.write_all(b"said").unwrap();
+        whole.finish().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_file_stays_what_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        fs::write(place("file"), "before").unwrap();
+        symlink("file", place("link")).unwrap();
+        write(&place("link"));
+        assert!(place("link").is_symlink() && !place("file").is_symlink());
+        assert_eq!(fs::read(place("file")).unwrap(), b"said");
+        assert!(Command::new("mkfifo").arg(place("pipe")).status().unwrap().success());
+        let reader = thread::spawn({
+            let pipe = place("pipe");
+            move || fs::read(pipe).unwrap()
+        });
+        write(&place("pipe"));
+        assert_eq!(reader.join().unwrap(), b"said");
+        assert!(!fs::metadata(place("pipe")).unwrap().is_file());
+        let mut left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["file", "link", "pipe"]);
+    }
 }

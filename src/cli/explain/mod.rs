@@ -19,7 +19,7 @@ use crate::{
     app::reload::load_rules,
     engine::{
         decode::take_apart,
-        detect::{ExplainedEvent, ExplainedRecord, explain_record},
+        detect::{ExplainedEvent, ExplainedRecord, RecordExplainer},
         diagnostic::nearest,
         limits::RECORD_BYTES_MAX,
         record::RecordBatch,
@@ -123,8 +123,14 @@ pub(super) fn execute(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         output::complain(&unknown(&rules, name, &args.rules));
         return usage();
     }
-    let mut result =
-        Explained { args, rules: &rules, asked, counts: Counts::default(), kept: Vec::new() };
+    let mut result = Explained {
+        args,
+        rules: &rules,
+        explainer: RecordExplainer::new(&rules),
+        asked,
+        counts: Counts::default(),
+        kept: Vec::new(),
+    };
     read(input, &mut |line, record| result.add(line, record))?;
     if result.counts.events == 0 {
         for (line, reason, detail) in &result.counts.undecodable {
@@ -167,6 +173,7 @@ fn explain_record_file(path: &Path, format: Format) -> anyhow::Result<ExitCode> 
 struct Explained<'a> {
     args: &'a ExplainArgs,
     rules: &'a Arc<RuleSet>,
+    explainer: RecordExplainer<'a>,
     asked: Vec<RuleIndex>,
     counts: Counts,
     /// The events that are shown.
@@ -185,8 +192,7 @@ struct Counts {
 
 impl Explained<'_> {
     fn add(&mut self, line: Option<i64>, payload: &[u8]) {
-        let ExplainedRecord { events, undecodable } =
-            explain_record(self.rules, &self.asked, payload);
+        let ExplainedRecord { events, undecodable } = self.explainer.explain(&self.asked, payload);
         let undecodable = undecodable.into_iter();
         let undecodable = undecodable.map(|(reason, detail)| (line, reason.as_str(), detail));
         self.counts.undecodable.extend(undecodable.take(EVENTS_SHOWN));

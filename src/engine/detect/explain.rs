@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, collections::BTreeSet, fmt};
 
+use hashbrown::HashMap;
+use regex::Regex;
 use serde::Serialize;
 
 use super::{
@@ -203,21 +205,39 @@ pub fn explain(rules: &RuleSet, rule: RuleIndex, event: &mut Event<'_>) -> Optio
 
 /// Explains what some rules make of each event of a record.
 pub fn explain_record(rules: &RuleSet, which: &[RuleIndex], payload: &[u8]) -> ExplainedRecord {
-    let record = ExplainedRecord::default();
-    let mut sink = Explained { explainer: Explainer::new(rules), which, record };
-    Decoder::new(&rules.fields).decode(payload, Origin::default(), &mut sink);
-    sink.record
+    RecordExplainer::new(rules).explain(which, payload)
 }
 
-struct Explained<'r> {
+/// Explains one record after the other, for which it keeps what it needs of the rules.
+pub struct RecordExplainer<'r> {
     explainer: Explainer<'r>,
-    which: &'r [RuleIndex],
+    decoder: Decoder,
+}
+
+impl<'r> RecordExplainer<'r> {
+    /// Cost: the number of fields of all rules.
+    pub fn new(rules: &'r RuleSet) -> RecordExplainer<'r> {
+        RecordExplainer { explainer: Explainer::new(rules), decoder: Decoder::new(&rules.fields) }
+    }
+
+    /// What these rules make of each event of a record. Cost: the conditions of all of them, for each event.
+    pub fn explain(&mut self, which: &[RuleIndex], payload: &[u8]) -> ExplainedRecord {
+        let RecordExplainer { explainer, decoder } = self;
+        let mut sink = Explained { explainer, which, record: ExplainedRecord::default() };
+        decoder.decode(payload, Origin::default(), &mut sink);
+        sink.record
+    }
+}
+
+struct Explained<'e, 'r> {
+    explainer: &'e mut Explainer<'r>,
+    which: &'e [RuleIndex],
     record: ExplainedRecord,
 }
 
-impl Sink for Explained<'_> {
+impl Sink for Explained<'_, '_> {
     fn event(&mut self, event: &mut Event<'_>) {
-        let explainer = &mut self.explainer;
+        let explainer = &mut *self.explainer;
         let mut readings = Readings::of(event);
         let rules = self.which.iter().map(|rule| explainer.rule(*rule, &mut readings).0).collect();
         let event = &*readings.every;
@@ -278,6 +298,8 @@ struct Explainer<'r> {
     scratch: Scratch,
     /// What is said of filters and entries of lists of the rule that is being explained.
     notes: &'r [Note],
+    /// What values such entries say something of, read once.
+    patterns: HashMap<&'r str, Option<Regex>>,
     /// Fields of the condition that is being explained that may have been cut off.
     cut_off: BTreeSet<String>,
 }
@@ -290,6 +312,7 @@ impl<'r> Explainer<'r> {
             free_text: FreeText::new(&rules.fields),
             scratch: Scratch::default(),
             notes: &[],
+            patterns: HashMap::new(),
             cut_off: BTreeSet::new(),
         }
     }
@@ -507,10 +530,12 @@ impl<'r> Explainer<'r> {
     }
 
     /// What is said of an entry of a list that one of these values is.
-    fn note_on(&self, values: &[String]) -> Option<String> {
-        let found = self.notes.iter().find(|note| {
-            let regex = note.value.as_deref().and_then(|value| regex::Regex::new(value).ok());
-            regex.is_some_and(|regex| values.iter().any(|value| regex.is_match(value)))
+    fn note_on(&mut self, values: &[String]) -> Option<String> {
+        let notes = self.notes;
+        let found = notes.iter().find(|note| {
+            let Some(value) = note.value.as_deref() else { return false };
+            let pattern = self.patterns.entry(value).or_insert_with(|| Regex::new(value).ok());
+            pattern.as_ref().is_some_and(|regex| values.iter().any(|value| regex.is_match(value)))
         })?;
         Some(format!("{}: {found}", found.on))
     }

@@ -40,8 +40,8 @@ use matcher::Matcher;
 use twice::Readings;
 
 pub use explain::{
-    ExplainedEvent, ExplainedInput, ExplainedRecord, ExplainedRule, Explanation, KeyPart, explain,
-    explain_record,
+    ExplainedEvent, ExplainedInput, ExplainedRecord, ExplainedRule, Explanation, KeyPart,
+    RecordExplainer, explain, explain_record,
 };
 pub use explained_lines::ExplainedLine;
 pub(super) use reach::{Facts, Known, Reach};
