@@ -103,6 +103,14 @@ pub fn months(directory: &Path) -> Result<Vec<(String, PathBuf)>, ArchiveError> 
     Ok(found)
 }
 
+/// Bytes of a month on the disk, with those of its journal, which are not in its file yet.
+fn bytes_of(month: &Path) -> u64 {
+    let mut journal = month.as_os_str().to_owned();
+    journal.push("-wal");
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    bytes(month) + bytes(Path::new(&journal))
+}
+
 /// The last row of the newest month; of no row, if there is none.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    ArchiveError, DIRECTORY_NAME,
+    ArchiveError, DIRECTORY_NAME, bytes_of,
     month::Month,
     months,
     query::{Cursor, Filter, Page, Query},
@@ -304,7 +304,7 @@ impl Reader {
 }
 
 fn head_of(month: &Month, rows: Option<BTreeMap<String, u64>>) -> MonthStatus {
-    let bytes = std::fs::metadata(&month.path).map_or(0, |file| file.len());
+    let bytes = bytes_of(&month.path);
     let (previous, last) = (month.meta.previous, month.meta.last);
     MonthStatus { month: month.name.clone(), bytes, previous, last, rows }
 }

@@ -10,7 +10,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    ArchiveError,
+    ArchiveError, bytes_of,
     count::Counts,
     failed, month_of, months,
     pack::{Numbers, write},
@@ -232,11 +232,7 @@ impl Archive {
     /// Bytes of all its months.
     pub fn bytes(&self) -> u64 {
         let files = months(&self.directory).unwrap_or_default();
-        files
-            .iter()
-            .filter_map(|(_, path)| std::fs::metadata(path).ok())
-            .map(|file| file.len())
-            .sum()
+        files.iter().map(|(_, path)| bytes_of(path)).sum()
     }
 }
 
