@@ -9,7 +9,7 @@ use crate::{
         diagnostic::{Diagnostic, code},
         record::PartitionName,
     },
-    kafka::{Connection, OpenConnection, Producer, Record, read_record},
+    kafka::{Connection, OpenConnection, Producer, Record, StoredRecord, read_record},
     store::kept::{KeptLetter, read_files, read_from_topic},
 };
 
@@ -38,22 +38,32 @@ impl Configuration {
     }
 
     /// The record from which a letter came, if it came from Kafka and is still there.
-    pub fn original_of(&self, letter: &KeptLetter) -> Option<Vec<u8>> {
+    pub fn original_of(&self, letter: &KeptLetter) -> Option<StoredRecord> {
         let (topic, connection) = self.origin(letter)?;
         let connection = self.open(connection).ok()?;
-        read_record(connection, &topic, letter.partition, letter.offset).ok()??.payload
+        read_record(connection, &topic, letter.partition, letter.offset).ok()?
     }
 
-    /// Writes a payload to the end of the topic from which a letter came, and waits until it is there.
+    /// Writes a payload to the end of the topic from which a letter came, with key and headers of its record, which may
+    /// say of which cluster it is, and waits until it is there.
     ///
     /// # Errors
     /// If it came from no topic of ours, or the topic does not take it.
-    pub fn send_again(&self, letter: &KeptLetter, payload: &[u8]) -> Result<(), String> {
+    pub fn send_again(
+        &self,
+        letter: &KeptLetter,
+        payload: &[u8],
+        original: Option<&StoredRecord>,
+    ) -> Result<(), String> {
         let (topic, connection) = self.origin(letter).ok_or_else(|| {
             "it came from no topic of this configuration; write it with --output".to_owned()
         })?;
         let producer = Producer::new(self.open(connection)?, &topic)?;
-        let record = Record { payload: Some(payload), ..Record::default() };
+        let headers = original.map_or(&[][..], |record| &record.headers);
+        let headers: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let key = original.and_then(|record| record.key.as_deref());
+        let record = Record { key, payload: Some(payload), headers: &headers, ..Record::default() };
         let delivery = producer.deliver(&record).map_err(|error| error.to_string())?;
         match delivery.blocking_recv() {
             Ok(Ok(_)) => Ok(()),

@@ -4,6 +4,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::{ConfigArgs, exit, output};
@@ -15,6 +16,7 @@ use crate::{
         event::redact_record,
         text::{counted, cut, printable},
     },
+    kafka::StoredRecord,
     store::kept::KeptLetter,
 };
 
@@ -96,7 +98,7 @@ struct ReplayArgs {
     /// Only say what would be sent.
     #[arg(long)]
     dry_run: bool,
-    /// Write them here, one a line, instead of sending them; `-` is standard output.
+    /// Write them here as lines instead of sending them; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// How it is said what came of it.
@@ -269,26 +271,31 @@ fn replay(
             Err(code) => return Ok(code),
         }
     };
-    let mut out = open(args)?;
+    let mut out = if args.dry_run { None } else { open(args)? };
     let mut done = Replayed::default();
     for letter in chosen.into_iter().filter(|letter| args.choice.takes(letter)) {
-        let (payload, from) = match original(configuration, letter) {
+        let original = configuration.original_of(letter);
+        let (payload, from) = match original.as_ref().and_then(|record| whole(record, letter)) {
             Some(payload) => (payload, "topic"),
-            None => (letter.payload.clone(), "kept"),
+            None => (letter.payload.as_slice(), "kept"),
         };
         let id = letter.id();
-        let taken = take_apart(&payload);
+        let taken = take_apart(payload);
         if taken.events == 0 || taken.dead_letters > 0 {
             done.left.push((id, "it can still not be decoded".to_owned()));
             continue;
         }
-        let sent = match &mut out {
-            _ if args.dry_run => Ok(()),
-            Some(out) => {
-                let line: Vec<u8> = payload.iter().copied().filter(|byte| *byte != b'\n').collect();
-                out.write_all(&line).and_then(|()| out.write_all(b"\n")).map_err(|e| e.to_string())
+        let lines = args.output.as_ref().map(|_| as_lines(payload));
+        let sent = match (lines, &mut out) {
+            (Some(None), _) => {
+                Err("its bytes do not fit into lines; send it to its topic".to_owned())
             }
-            None => configuration.send_again(letter, &payload),
+            _ if args.dry_run => Ok(()),
+            (Some(Some(lines)), Some(out)) => {
+                let written = out.write_all(&lines).and_then(|()| out.write_all(b"\n"));
+                written.map_err(|error| error.to_string())
+            }
+            _ => configuration.send_again(letter, payload, original.as_ref()),
         };
         match sent {
             Ok(()) => done.sent.push((id, from)),
@@ -317,12 +324,24 @@ fn open(args: &ReplayArgs) -> anyhow::Result<Option<Box<dyn std::io::Write>>> {
     Ok(Some(Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)))
 }
 
-/// The whole record from its topic, if it is still there and the letter is all of it: a part of a record
-/// is sent as it was kept.
-fn original(configuration: &Configuration, letter: &KeptLetter) -> Option<Vec<u8>> {
-    let payload = configuration.original_of(letter)?;
-    let kept = redact_record(&payload);
-    kept.starts_with(&letter.payload).then_some(payload)
+/// All that a record in its topic holds, if the letter is all of it: a part of a record is sent as it was kept.
+fn whole<'a>(record: &'a StoredRecord, letter: &KeptLetter) -> Option<&'a [u8]> {
+    let payload = record.payload.as_deref()?;
+    redact_record(payload).starts_with(&letter.payload).then_some(payload)
+}
+
+/// A payload as lines that a source of files reads as the same events; `None` if there are none: what is compressed, or
+/// encoded otherwise, may have a line break as one of its bytes.
+fn as_lines(payload: &[u8]) -> Option<Vec<u8>> {
+    if serde_json::from_slice::<IgnoredAny>(payload).is_ok() {
+        // Between parts of JSON a line break says nothing, and within a text there is none.
+        return Some(payload.iter().copied().filter(|byte| *byte != b'\n').collect());
+    }
+    let payload = payload.strip_suffix(b"\n").unwrap_or(payload);
+    let taken = payload.split(|byte| *byte == b'\n').map(take_apart);
+    let events = taken.map(|taken| (taken.dead_letters == 0).then_some(taken.events));
+    let events: usize = events.sum::<Option<usize>>()?;
+    (events == take_apart(payload).events).then(|| payload.to_vec())
 }
 
 fn said(args: &ReplayArgs, done: &Replayed) -> String {
@@ -345,4 +364,40 @@ fn said(args: &ReplayArgs, done: &Replayed) -> String {
         done.left.len()
     ));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_payload_goes_into_lines_or_is_left() {
+        let event = |name: &str| {
+            format!(
+                r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{name}","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{{"username":"{name}"}},"requestReceivedTimestamp":"2026-01-05T22:14:01.000000Z","stageTimestamp":"2026-01-05T22:14:01.000000Z"}}"#
+            )
+        };
+        let (ann, bob) = (event("ann"), event("bob"));
+        let written_out = ann.replace(',', ",\n ");
+        let lines = as_lines(written_out.as_bytes()).unwrap();
+        assert!(!lines.contains(&b'\n') && take_apart(&lines).events == 1);
+        // Lines of a container's log stay lines.
+        let log = |event: &str| format!("2026-01-05T22:14:01.000000000Z stdout F {event}");
+        let logs = format!("{}\n{}\n", log(&ann), log(&bob));
+        assert_eq!(take_apart(logs.as_bytes()).events, 2);
+        assert_eq!(as_lines(logs.as_bytes()).unwrap(), logs.trim_end().as_bytes());
+        // Bytes that only look like line breaks.
+        let packed = (0..64).map(|number| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(event(&number.to_string().repeat(40)).as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        });
+        let (whole, broken): (Vec<_>, Vec<_>) = packed.partition(|packed| !packed.contains(&b'\n'));
+        assert!(!whole.is_empty() && !broken.is_empty());
+        assert!(whole.iter().all(|packed| as_lines(packed).as_ref() == Some(packed)));
+        assert!(broken.iter().all(|packed| as_lines(packed).is_none()));
+    }
 }

@@ -28,6 +28,15 @@ pub use oauth::OAuth;
 pub use producer::{DeliveryReport, ProduceError, ProduceFailure, Producer, Record};
 pub use reading::{StoredRecord, read_record, read_topic};
 
+/// What [`is_topic`] asks for, for people.
+pub const TOPIC_RULE: &str = "names have letters, digits, `.`, `_` and `-`, 249 at most";
+
+/// Kafka's own rule for names of topics.
+pub fn is_topic(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !name.is_empty() && name.len() <= 249 && name.chars().all(legal) && name != "." && name != ".."
+}
+
 /// Reads a secret, as the shell does it.
 pub type ReadSecret<'a> = &'a dyn Fn(&crate::engine::yaml::SecretRef) -> Result<String, String>;
 

@@ -28,6 +28,8 @@ pub struct StoredRecord {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
     /// Its headers; those without a value are left out.
     pub headers: Vec<(String, Vec<u8>)>,
     /// Its value; `None` for a tombstone.
@@ -134,6 +136,7 @@ fn stored(message: &BorrowedMessage<'_>) -> StoredRecord {
     StoredRecord {
         partition: message.partition(),
         offset: message.offset(),
+        key: message.key().map(<[u8]>::to_vec),
         headers: headers.filter_map(pair).collect(),
         payload: message.payload().map(<[u8]>::to_vec),
     }

@@ -37,7 +37,7 @@ use crate::engine::{
     dispatch::{Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
     dispatcher::ANSWER,
     text,
-    yaml::{SecretRef, Section},
+    yaml::{Node, SecretRef, Section},
 };
 
 /// Recipients of one receiver: 50. More are an error; use a mailing list.
@@ -106,7 +106,8 @@ impl NotifierKind for Email {
             }
             to.push(mailbox);
         }
-        if !section.has("to") {
+        let to_nobody = |node: &Node| node.as_list().is_some_and(<[_]>::is_empty);
+        if section.node("to").is_none_or(to_nobody) {
             section.missing("to", "name who gets the mail: `to: [oncall@example.com]`");
         }
         if to.len() > RECIPIENTS_MAX {

@@ -14,9 +14,13 @@ use crate::{
         alert::json::AlertJson,
         diagnostic::Diagnostic,
         dispatch::{Notification, Outcome, OutcomeReason},
+        text,
         yaml::{SecretRef, Section},
     },
-    kafka::{Connection, ProduceError, ProduceFailure, Producer, Record, producer::PRODUCER_OWNED},
+    kafka::{
+        Connection, ProduceError, ProduceFailure, Producer, Record, TOPIC_RULE, is_topic,
+        producer::PRODUCER_OWNED,
+    },
 };
 
 /// The kind.
@@ -47,6 +51,10 @@ impl NotifierKind for Kafka {
     fn parse(&self, section: &Section<'_>) -> Option<Box<dyn NotifierConfig>> {
         let connection = Connection::parse(section, &PRODUCER_OWNED);
         let topic = section.required_string("topic", "name the topic that alerts are written to");
+        if let Some(topic) = topic.as_deref().filter(|topic| !is_topic(topic)) {
+            let title = format!("`{}` is not a topic", text::one_line(topic, 80));
+            section.invalid("topic", title, TOPIC_RULE);
+        }
         Some(Box::new(KafkaConfig { connection: connection?, topic: topic? }))
     }
 }

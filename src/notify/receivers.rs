@@ -6,7 +6,7 @@ use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, SlackApp, fresh::
 use crate::engine::{
     diagnostic::{Diagnostic, Place, code},
     dispatch::{DispatchPlan, NotifierPlan, ReceiverPlan, Route},
-    yaml::{SecretRef, Section},
+    yaml::{Node, SecretRef, Section},
 };
 
 /// For how long a receiver takes nothing before the others are told, if it does not say: 10 minutes.
@@ -110,12 +110,16 @@ fn parse_notifiers(receiver: &Section<'_>) -> Vec<ReceiverNotifier> {
         if !receiver.has(key) {
             continue;
         }
-        let is_list = receiver.node(key).is_some_and(|node| node.as_list().is_some());
-        let sections = if is_list {
-            receiver.sections(key)
-        } else {
-            receiver.section(key).into_iter().collect()
+        let list = receiver.node(key).map(Node::as_list);
+        let sections = match list {
+            Some(Some(_)) => receiver.sections(key),
+            Some(None) => receiver.section(key).into_iter().collect(),
+            None => Vec::new(),
         };
+        if list.is_none_or(|list| list.is_some_and(<[_]>::is_empty)) {
+            let title = format!("{} is empty, and tells nobody", receiver.path_of(key));
+            receiver.invalid(key, title, "write what it needs, or leave it out");
+        }
         for section in sections {
             let config = kind.parse(&section);
             let send_resolved = section.boolean("send_resolved").unwrap_or(true);

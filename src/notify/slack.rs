@@ -97,8 +97,7 @@ impl NotifierKind for Slack {
         let url = UrlConfig::parse(section, "url");
         let token = section.secret("bot_token");
         let channel = section.string("channel");
-        let api_url =
-            section.string("api_url").unwrap_or_else(|| "https://slack.com/api".to_owned());
+        let api_url = section.string("api_url");
         let signing_secret = section.secret("signing_secret");
         let http = HttpConfig::parse(section);
         let zone = parse_zone(section);
@@ -110,20 +109,25 @@ impl NotifierKind for Slack {
                 return None;
             }
             (Some(url), None) => {
-                if signing_secret.is_some() {
-                    let title =
-                        format!("{} of an incoming webhook", section.path_of("signing_secret"));
-                    let help = "buttons need `bot_token` and `channel` in place of `url`";
-                    section.invalid("signing_secret", title, help);
+                let of_apps = [
+                    ("channel", channel.is_some(), "it goes to the channel that it was made for"),
+                    ("api_url", api_url.is_some(), "its `url` says where it is"),
+                    ("signing_secret", signing_secret.is_some(), "it has no buttons"),
+                ];
+                for (key, _, why) in of_apps.into_iter().filter(|(_, is_there, _)| *is_there) {
+                    let title = format!("{} of an incoming webhook", section.path_of(key));
+                    let help = format!("{why}; write `bot_token` and `channel` in place of `url`");
+                    section.invalid(key, title, help);
                 }
                 WayConfig::Webhook(url)
             }
             (None, Some(token)) => {
-                let Some(channel) = channel else {
+                let Some(channel) = channel.filter(|channel| !channel.trim().is_empty()) else {
                     section
                         .missing("channel", "a bot token needs a channel: `channel: '#security'`");
                     return None;
                 };
+                let api_url = api_url.unwrap_or_else(|| "https://slack.com/api".to_owned());
                 if reqwest::Url::parse(&api_url).is_err() {
                     section.invalid(
                         "api_url",
@@ -264,13 +268,29 @@ fn outcome_of(word: &str, meaning: Option<Meaning>, retry_after: Option<Duration
     }
 }
 
-/// An incoming webhook says with its status whether it took a message, and in words why not.
+/// An incoming webhook says with its status whether it took a message, and in words why not. Whoever speaks for Slack may
+/// say so in other words than `ok`; what says no, or is a page, took nothing, whatever its status is.
 fn of_webhook(answer: &Answer) -> Outcome {
     let outcome = answer.outcome();
-    let word = String::from_utf8_lossy(&answer.body);
-    match (&outcome, meaning(word.trim())) {
+    let words = String::from_utf8_lossy(&answer.body);
+    let words = words.trim();
+    if matches!(outcome, Outcome::Delivered { .. }) {
+        let said: Value = serde_json::from_str(words).unwrap_or_default();
+        let says_no =
+            ["ok", "success"].iter().any(|key| said.get(key) == Some(&Value::Bool(false)));
+        if says_no {
+            let word = said.get("error").and_then(Value::as_str).unwrap_or("no");
+            return outcome_of(word, meaning(word), answer.retry_after);
+        }
+        if words.starts_with('<') {
+            let detail = format!("a page answers, not Slack: {}", text::one_line(words, 80));
+            return Outcome::Rejected { reason: OutcomeReason::ClientError, detail };
+        }
+        return outcome;
+    }
+    match (&outcome, meaning(words)) {
         (Outcome::Rejected { .. }, meaning @ Some(_)) => {
-            outcome_of(word.trim(), meaning, answer.retry_after)
+            outcome_of(words, meaning, answer.retry_after)
         }
         _ => outcome,
     }

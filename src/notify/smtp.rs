@@ -14,6 +14,7 @@ use lettre::{
         client::{AsyncSmtpConnection, TlsParameters},
         commands::{Data, Mail, Rcpt},
         extension::{ClientId, Extension, MailParameter},
+        response::Response,
     },
 };
 
@@ -70,8 +71,16 @@ pub(super) struct Server {
 /// Where a dialogue ended, and why.
 struct Failure {
     step: &'static str,
-    /// `None`: the server did not answer in time.
-    error: Option<Error>,
+    why: Why,
+}
+
+enum Why {
+    /// The server did not answer in time.
+    NoAnswer,
+    /// It refused, or there is no server.
+    Error(Error),
+    /// It said yes to something else: it and we are not at the same place of the dialogue.
+    OutOfTurn(String),
 }
 
 impl Server {
@@ -124,14 +133,31 @@ impl Server {
         let parameters =
             if needs_utf8 && speaks_utf8 { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
         let sender = Mail::new(Some(from.clone()), parameters);
-        within("MAIL", COMMAND_MAX, connection.command(sender)).await?;
+        let answer = within("MAIL", COMMAND_MAX, connection.command(sender)).await?;
+        must_be("MAIL", &answer, &["250"])?;
         let recipient = Rcpt::new(to.clone(), Vec::new());
-        within("RCPT", COMMAND_MAX, connection.command(recipient)).await?;
-        within("DATA", DATA_MAX, connection.command(Data)).await?;
+        let answer = within("RCPT", COMMAND_MAX, connection.command(recipient)).await?;
+        must_be("RCPT", &answer, &["250", "251", "252"])?;
+        let answer = within("DATA", DATA_MAX, connection.command(Data)).await?;
+        must_be("DATA", &answer, &["354"])?;
         let answer = within("the mail", MAIL_MAX, connection.message(mail)).await?;
-        let words: Vec<&str> = answer.message().collect();
-        Ok(text::one_line(&format!("{} {}", answer.code(), words.join(" ")), WORDS_CHARACTERS_MAX))
+        must_be("the mail", &answer, &["250"])?;
+        Ok(said(&answer))
     }
+}
+
+/// A server's answer in one line.
+fn said(answer: &Response) -> String {
+    let words: Vec<&str> = answer.message().collect();
+    text::one_line(&format!("{} {}", answer.code(), words.join(" ")), WORDS_CHARACTERS_MAX)
+}
+
+/// Only these codes say that a command was done (RFC 5321, 4.3.2), though all of 2xx and 3xx are no errors.
+fn must_be(step: &'static str, answer: &Response, codes: &[&str]) -> Result<(), Failure> {
+    if codes.contains(&answer.code().to_string().as_str()) {
+        return Ok(());
+    }
+    Err(Failure { step, why: Why::OutOfTurn(said(answer)) })
 }
 
 async fn within<T>(
@@ -141,18 +167,25 @@ async fn within<T>(
 ) -> Result<T, Failure> {
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(Failure { step, error: Some(error) }),
-        Err(_) => Err(Failure { step, error: None }),
+        Ok(Err(error)) => Err(Failure { step, why: Why::Error(error) }),
+        Err(_) => Err(Failure { step, why: Why::NoAnswer }),
     }
 }
 
 impl Failure {
     /// 4xx may come again; 5xx was refused, as it is or for good.
     fn outcome(self) -> Outcome {
-        let Failure { step, error } = self;
-        let Some(error) = error else {
-            let detail = format!("{step}: no answer in time");
-            return Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None };
+        let Failure { step, why } = self;
+        let error = match why {
+            Why::Error(error) => error,
+            Why::NoAnswer => {
+                let detail = format!("{step}: no answer in time");
+                return Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None };
+            }
+            Why::OutOfTurn(said) => {
+                let detail = format!("{step}: the answer is none to it: {said}");
+                return Outcome::Retry { reason: OutcomeReason::ServerError, detail, after: None };
+            }
         };
         let words = error.to_string();
         let detail = text::one_line(&format!("{step}: {words}"), WORDS_CHARACTERS_MAX);

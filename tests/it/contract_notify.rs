@@ -503,11 +503,19 @@ async fn a_webhook_of_slack_says_in_words_why_not() {
         (StatusCode::NOT_FOUND, "no_service", "auth_error"),
         (StatusCode::GONE, "channel_is_archived", "client_error"),
         (StatusCode::NOT_FOUND, "what is this", "client_error"),
+        // A status of success is none if the words say no, or are those of somebody else.
+        (StatusCode::OK, r#"{"ok":false,"error":"invalid_auth"}"#, "auth_error"),
+        (StatusCode::OK, r#"{"success":false}"#, "client_error"),
+        (StatusCode::OK, "<!doctype html><title>Log in</title>", "client_error"),
     ] {
         http.answer(Reply::Now(status, Vec::new(), word.to_owned()));
         let outcome = notifier.notify(&one_alert()).await;
         assert_eq!(told(&outcome).0, "rejected", "{word}");
         assert_eq!(told(&outcome).1, expected, "{word}: {outcome:?}");
+    }
+    for word in ["ok", "", r#"{"ok":true}"#, r#"{"success":true}"#] {
+        http.answer(Reply::Now(StatusCode::OK, Vec::new(), word.to_owned()));
+        assert_eq!(told(&notifier.notify(&one_alert()).await).0, "delivered", "{word}");
     }
 }
 
@@ -612,6 +620,8 @@ async fn what_a_mail_server_says_decides() {
     for (line, expected) in [
         ("451 4.7.1 greylisted, come back later", ("retry", "server_error")),
         ("421 4.3.2 going down", ("retry", "server_error")),
+        ("220 hello again", ("retry", "server_error")),
+        ("354 go on", ("retry", "server_error")),
         ("550 5.1.1 no such mailbox", ("rejected", "client_error")),
         ("554 5.7.1 we know you", ("rejected", "client_error")),
         ("535 5.7.8 who are you", ("rejected", "auth_error")),

@@ -64,6 +64,10 @@ fn letters_are_listed_shown_and_sent_again_without_secrets() {
     assert!(code == Some(0) && text.contains("1 dead letter sent again"), "{text}");
     let again = std::fs::read_to_string(path.join("again.jsonl")).unwrap();
     assert!(again.lines().count() == 1 && again.contains("eve"), "{again}");
+    // Nothing is sent, and nothing that is there is lost.
+    let (code, text) = dead_letters(path, &["replay", "--dry-run", "--output", "again.jsonl"]);
+    assert!(code == Some(1) && text.contains("1 dead letter would be sent again"), "{text}");
+    assert_eq!(std::fs::read_to_string(path.join("again.jsonl")).unwrap(), again);
     let (code, text) = dead_letters(path, &["replay", "audit/2@7"]);
     assert!(code == Some(1) && text.contains("--output"), "no topic of ours: {text}");
     let replayed = json_of(path, &["replay", "--dry-run", "--format", "json"]);

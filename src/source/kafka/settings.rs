@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     engine::{words::words, yaml::Section},
-    kafka::Connection,
+    kafka::{Connection, TOPIC_RULE, is_topic},
 };
 
 /// Properties that the source decides, and why.
@@ -92,12 +92,6 @@ pub(super) fn is_pattern(topic: &str) -> bool {
     topic.starts_with('^')
 }
 
-/// Kafka's own rule for names of topics.
-fn is_topic(name: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    !name.is_empty() && name.len() <= 249 && name.chars().all(legal) && name != "." && name != ".."
-}
-
 fn parse_topics(section: &Section<'_>) -> Option<Vec<String>> {
     const HELP: &str = "write `topics: [audit]`, or a pattern such as `^audit-.*`";
     if section.node("topics").is_none() {
@@ -117,7 +111,7 @@ fn parse_topics(section: &Section<'_>) -> Option<Vec<String>> {
                 text.lines().last().unwrap_or_default().trim().to_owned()
             })
         } else {
-            (!is_topic(topic)).then(|| "names have letters, digits, `.`, `_` and `-`".to_owned())
+            (!is_topic(topic)).then(|| TOPIC_RULE.to_owned())
         };
         if let Some(problem) = problem {
             let what = if is_pattern(topic) { "pattern" } else { "topic" };
