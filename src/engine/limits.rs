@@ -145,7 +145,7 @@ pub const WINDOW_EVENTS_MAX: usize = 10_000;
 
 /// Greatest threshold of a number of events: 1,000,000. Above [`WINDOW_EVENTS_MAX`] events are counted within
 /// [`COUNT_ERROR_PARTS`].
-pub const EVENTS_COUNTED_MAX: usize = 1_000_000;
+pub const COUNTED_MAX: usize = 1_000_000;
 
 /// Entries of a window whose threshold is above [`WINDOW_EVENTS_MAX`]: 1,000 of 64 bytes each.
 pub const COUNTING_ENTRIES_MAX: usize = 1_000;
