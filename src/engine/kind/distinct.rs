@@ -6,7 +6,7 @@
 //! - sliding windows know of each value when it was last seen, to within some 250th of what is compared with
 //!   ([`panes`]). So a window is looked at in which the event is the last, or the last of all; if events come out of
 //!   order, values that were seen since are not counted again in the windows before.
-//! - windows aligned to the epoch and sessions stand apart ([`apart`]): five of them may be open.
+//! - windows aligned to the epoch and sessions stand apart ([`apart`]): six of them may be open.
 //!
 //! It is a function of what came in which order, with no secret: whoever knows it can choose values that fall together,
 //! or that are not looked at.
@@ -34,9 +34,9 @@ use super::{
 };
 use crate::engine::{syntax::threshold::Threshold, time::EventTime, value::Captured};
 
-/// Values that are named of a key, and bytes of all of them: 10, and 1 KiB.
+/// Values that are named of a key, and bytes of all of them: 10, and 512.
 const NAMES_MAX: usize = 10;
-const NAMES_BYTES_MAX: usize = 1_024;
+const NAMES_BYTES_MAX: usize = 512;
 
 /// State of a rule that compares the number of values with `threshold`, and has seen nothing.
 pub(super) fn fresh_distinct(threshold: &Threshold, frame: Frame) -> Box<dyn RuleState> {
@@ -56,7 +56,7 @@ struct Distinct {
     /// Of how many hashes values are looked at once they are many; see [`marks`].
     share: u8,
     /// How many values a step of a sliding window should have.
-    step: u32,
+    step: f32,
 }
 
 /// One key.
@@ -168,12 +168,8 @@ impl Distinct {
     fn new(threshold: Threshold, frame: Frame) -> Distinct {
         let compared = threshold.greatest();
         let share = share_for(compared);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "there are less than a million cells"
-        )]
-        let step = (cells_of(compared, share) / STEPS_WANTED).max(1.0) as u32;
+        #[expect(clippy::cast_possible_truncation, reason = "a number is near enough")]
+        let step = (cells_of(compared, share) / STEPS_WANTED).max(1.0) as f32;
         Distinct { threshold, frame, share, step }
     }
 
@@ -183,8 +179,9 @@ impl Distinct {
 
     /// The sliding window that ends at a time.
     fn window_to(&self, marks: &Marks, panes: &Panes, last: EventTime) -> Seen {
-        let (counted, first) = panes.count(marks, last.minus(self.frame.timespan), last);
-        Seen { value: marks.estimate(counted), first, last }
+        let counted = panes.count(marks, last.minus(self.frame.timespan), last);
+        let value = marks.estimate(counted.within, counted.later);
+        Seen { value, first: counted.first, last }
     }
 
     /// Counts a sample in sliding windows, and looks at those of which it may be part: the one that ends with it, and the
@@ -218,7 +215,9 @@ impl Distinct {
             state.note(values, time, last.minus(span));
         }
         let Spans::Sliding(panes) = &state.spans else { return };
-        if !self.threshold.holds(state.marks.estimate(f64::from(state.marks.count_where(|_| true))))
+        if !self
+            .threshold
+            .holds(state.marks.estimate(f64::from(state.marks.count_where(|_| true)), 0.0))
         {
             // All values are too few: then those of one window are, too.
             return;
@@ -269,7 +268,7 @@ impl Distinct {
         if !at_once && sample.time >= last {
             span.captured = Arc::clone(&sample.captured);
         }
-        let value = state.marks.estimate(f64::from(span.count(&state.marks)));
+        let value = state.marks.estimate(f64::from(span.count(&state.marks)), 0.0);
         for values in &news {
             state.note(values, sample.time, until.minus(Duration::from_micros(1)));
         }
@@ -286,7 +285,7 @@ impl Distinct {
             let Spans::Apart(apart) = &mut state.spans else { return };
             let Some((end, at)) = apart.first_end(self.frame) else { return };
             let Some(span) = apart.spans.get(at).filter(|_| end <= watermark) else { return };
-            let value = state.marks.estimate(f64::from(span.count(&state.marks)));
+            let value = state.marks.estimate(f64::from(span.count(&state.marks)), 0.0);
             let Some(span) = apart.close(&mut state.marks, at) else { return };
             if !self.threshold.fires_at_once() && self.threshold.holds(value) {
                 let seen = Seen { value, first: span.first, last: span.last };
@@ -313,8 +312,10 @@ impl Distinct {
                 Standing { progress, since: panes.first() }
             }
             Spans::Apart(apart) => {
-                let values =
-                    apart.spans.iter().map(|span| marks.estimate(f64::from(span.count(marks))));
+                let values = apart
+                    .spans
+                    .iter()
+                    .map(|span| marks.estimate(f64::from(span.count(marks)), 0.0));
                 let waits = |value: f64| {
                     let is_found = !self.threshold.fires_at_once() && self.threshold.holds(value);
                     if is_found { f64::INFINITY } else { value }
@@ -385,3 +386,6 @@ impl Decide for Distinct {
         keys.next_deadline().filter(|_| !self.threshold.fires_at_once())
     }
 }
+
+#[cfg(test)]
+mod tests;

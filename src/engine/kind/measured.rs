@@ -184,6 +184,22 @@ impl<M: Measure> Windowed for Measured<M> {
     }
 }
 
+/// A kind for tests.
+#[cfg(test)]
+pub(super) fn with<M: Measure>(measure: M, threshold: Threshold) -> impl Kind {
+    Measured { measure, threshold }
+}
+
+/// State for tests that counts exactly, whatever it compares with.
+#[cfg(test)]
+pub(super) fn fresh_exact<M: Measure>(
+    measure: M,
+    threshold: &Threshold,
+    frame: Frame,
+) -> Box<dyn RuleState> {
+    fresh_windows(&Measured { measure, threshold: threshold.clone() }, frame)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Windows of many values that stand apart: those aligned to the epoch, and sessions. The mark of a value has a bit for
 //! each window that is open, so what comes again in the next one is still in the one before.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ impl Span {
     }
 }
 
-/// The windows of one key that are open, by time: 5 at most.
+/// The windows of one key that are open, by time: 6 at most.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Apart {
     pub(super) spans: Vec<Span>,

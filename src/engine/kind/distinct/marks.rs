@@ -1,4 +1,4 @@
-//! Which values a key has, each with a mark of five bits: a list of few, and cells for many.
+//! Which values a key has, each with a mark of six bits: a list of few, and cells for many.
 //!
 //! Many are counted by cells into which their hashes fall (linear counting: Whang, Vander-Zanden and Taylor, "A
 //! linear-time probabilistic counting algorithm for database applications", ACM TODS 15(2), 1990). A cell is as full as
@@ -20,10 +20,10 @@ use serde::{
 use crate::engine::kind::{memory, window::count};
 
 /// The bits of a mark. 0 is that of a value which does not count.
-pub(super) const MARK_BITS: u32 = 5;
+pub(super) const MARK_BITS: u32 = 6;
 
 /// The greatest mark.
-pub(super) const MARK_MAX: u8 = (1 << MARK_BITS) - 1;
+pub(super) const MARK_MAX: u8 = u8::MAX >> (u8::BITS - MARK_BITS);
 
 /// Marks that there are.
 pub(super) const MARKS: usize = 1 << MARK_BITS;
@@ -152,12 +152,12 @@ impl Marks {
     /// Gives another mark to all values of each. Cost: all cells.
     pub(super) fn relabel(&mut self, relabel: impl Fn(u8) -> u8) {
         let mut table = [0_u8; MARKS];
-        for (mark, to) in (0..).zip(&mut table).skip(1) {
+        for (mark, to) in (0..=MARK_MAX).zip(&mut table).skip(1) {
             *to = relabel(mark);
         }
         let to = |mark: u8| table.get(usize::from(mark)).copied().unwrap_or_default();
-        let before = std::mem::take(&mut self.counts);
-        for (mark, count) in (0..).zip(before) {
+        let before = std::mem::replace(&mut self.counts, [0; MARKS]);
+        for (mark, count) in (0..=MARK_MAX).zip(before) {
             if let Some(sum) = self.counts.get_mut(usize::from(to(mark))).filter(|_| to(mark) > 0) {
                 *sum += count;
             }
@@ -189,14 +189,15 @@ impl Marks {
         (1..=MARK_MAX).filter(|mark| counts(*mark)).map(|mark| self.count(mark)).sum()
     }
 
-    /// How many values there are if so many of them, or of their cells, are counted.
-    pub(super) fn estimate(&self, counted: f64) -> f64 {
+    /// How many values there are if so many of them, or of their cells, are counted. Of values whose cells came to
+    /// another mark `later` nothing is known; they are as many of each.
+    pub(super) fn estimate(&self, counted: f64, later: f64) -> f64 {
         match &self.values {
             Values::Few(_) => counted.round(),
             Values::Many(_, share) => {
                 let cells = count(CELLS);
-                let most = cells * -(-LOAD_MAX).exp_m1();
-                let looked_at = -cells * (-counted.min(most) / cells).ln_1p();
+                let full = (counted / (cells - later).max(1.0)).min(-(-LOAD_MAX).exp_m1());
+                let looked_at = -cells * (-full).ln_1p();
                 (looked_at * f64::from(SHARES) / f64::from(*share)).round()
             }
         }
@@ -216,7 +217,7 @@ const fn name_of(hash: u64) -> u64 {
     hash >> MARK_BITS
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "five bits are left")]
+#[expect(clippy::cast_possible_truncation, reason = "six bits are left")]
 const fn mark_of(bits: u64) -> u8 {
     (bits & MARK_MAX as u64) as u8
 }
