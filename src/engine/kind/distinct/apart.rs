@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::marks::{MARK_BITS, Marks};
+use super::marks::{MARK_BITS, MARK_MAX, Marks};
 use crate::engine::{
     kind::{
         Frame,
@@ -62,7 +62,21 @@ impl Span {
 /// The windows of one key that are open, by time: 6 at most.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Apart {
+    #[serde(deserialize_with = "read_spans")]
     pub(super) spans: Vec<Span>,
+}
+
+/// Reads windows, each of which must have a bit of its own.
+fn read_spans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Span>, D::Error> {
+    let spans = Vec::<Span>::deserialize(deserializer)?;
+    let mut free = MARK_MAX;
+    for Span { bit, .. } in &spans {
+        if bit.count_ones() != 1 || free & bit == 0 {
+            return Err(D::Error::custom("it does not fit"));
+        }
+        free &= !bit;
+    }
+    Ok(spans)
 }
 
 /// What became of an event.

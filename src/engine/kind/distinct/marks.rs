@@ -8,7 +8,8 @@
 //! high-speed links", IEEE/ACM ToN 14(5), 2006).
 //!
 //! With `m` cells, `n` values of which a share `p` is looked at, and a load of `t = n p / m`, the standard error of
-//! the number is `sqrt((e^t - 1) / (t² m) - 1 / n)` of it. `tests/it/distinct.rs` measures it.
+//! the number is `sqrt((e^t - 1) / (t² m) - 1 / n)` of it. That is 0.27 % at 10,000, 0.28 % at 20,000,
+//! 0.34 % at 100,000, and 0.46 % at 1,000,000; the tests of [`super::panes`] hold it.
 
 use std::fmt;
 
