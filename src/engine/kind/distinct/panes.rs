@@ -372,8 +372,10 @@ mod tests {
         super::marks::{SHARES, cells_of, share_for},
         *,
     };
+    use crate::engine::kind::window::count;
 
     const SPAN: Duration = Duration::from_secs(600);
+    const SPAN_MICROS: i64 = 600_000_000;
 
     /// Some values of a stream: how many come, how many different ones before they come again, how far apart, and
     /// after which pause.
@@ -424,9 +426,7 @@ mod tests {
             let counted = self.panes.count(&self.marks, last.minus(SPAN), last);
             let since = last.minus(SPAN).micros();
             let exact = self.exact.values().filter(|seen| **seen > since).count();
-            #[expect(clippy::cast_precision_loss, reason = "they are far below 2^53")]
-            let exact = exact as f64;
-            (self.marks.estimate(counted.within, counted.later), exact)
+            (self.marks.estimate(counted.within, counted.later), count(exact))
         }
 
         /// What no change may break.
@@ -490,23 +490,20 @@ mod tests {
 
     /// How much is off of many streams of so many different values, of which two in three are in the window: the
     /// standard error, and the most.
-    fn errors(compared: u32, streams: u64) -> (f64, f64) {
-        let compared = f64::from(compared);
+    fn errors(values: u32, streams: u64) -> (f64, f64) {
         let mut off: Vec<f64> = Vec::new();
         for stream in 0..streams {
-            let mut pair = Pair::new(compared);
-            #[expect(clippy::cast_possible_truncation, reason = "it is less than the span")]
-            let apart = (SPAN.as_micros() as f64 / compared) as i64;
+            let mut pair = Pair::new(f64::from(values));
+            let apart = SPAN_MICROS / i64::from(values);
             let mut at = 0;
-            while at < SPAN.as_micros() as i64 * 3 / 2 {
+            while at < SPAN_MICROS * 3 / 2 {
                 pair.see(stream << 32 | at.unsigned_abs(), at);
                 at += apart;
             }
             let (told, exact) = pair.counts();
             off.push(told / exact - 1.0);
         }
-        #[expect(clippy::cast_precision_loss, reason = "they are few")]
-        let mean = off.iter().map(|one| one * one).sum::<f64>() / off.len() as f64;
+        let mean = off.iter().map(|one| one * one).sum::<f64>() / count(off.len());
         (mean.sqrt(), off.into_iter().map(f64::abs).fold(0.0, f64::max))
     }
 
