@@ -165,7 +165,9 @@ impl Marks {
         }
         match &mut self.values {
             Values::Few(list) => {
-                list.iter_mut().for_each(|entry| *entry = with_mark(*entry, to(mark_of(*entry))));
+                for entry in list.iter_mut() {
+                    *entry = with_mark(*entry, to(mark_of(*entry)));
+                }
                 list.retain(|entry| mark_of(*entry) > 0);
             }
             Values::Many(..) if self.counts.iter().all(|count| *count == 0) => {
@@ -233,7 +235,7 @@ fn cell_of(hash: u64, share: u8) -> Option<(usize, u32)> {
     if hash >> 58 >= u64::from(share) {
         return None;
     }
-    let cell = (name_of(hash) & u64::from(u32::MAX)) * CELLS as u64 >> 32;
+    let cell = ((name_of(hash) & u64::from(u32::MAX)) * CELLS as u64) >> 32;
     let (word, place) = (cell / CELLS_PER_WORD as u64, cell % CELLS_PER_WORD as u64);
     Some((usize::try_from(word).ok()?, u32::try_from(place).ok()? * MARK_BITS))
 }
@@ -267,7 +269,9 @@ impl<'de> Deserialize<'de> for Marks {
         };
         let values = match share {
             0 if words.len() <= FEW_MAX && words.is_sorted() => {
-                words.iter().for_each(|entry| note(mark_of(*entry)));
+                for entry in &words {
+                    note(mark_of(*entry));
+                }
                 Values::Few(words)
             }
             1..=SHARES if words.len() == WORDS => {

@@ -98,8 +98,7 @@ fn a_rule_holds_within_a_hundredth_of_its_threshold() {
     assert!((22_770.0..=23_230.0).contains(&hit.value), "{hit:?}");
     assert_eq!((hit.first, hit.values.len()), (at(0), NAMES_MAX));
     assert_eq!(hit.captured.len(), 1, "what the event carried");
-    let few = fresh_distinct(&threshold, frame(9_000, WindowShape::Sliding));
-    let mut few = few;
+    let mut few = fresh_distinct(&threshold, frame(9_000, WindowShape::Sliding));
     assert!(first_hit(&mut *few, 23_000).is_none(), "18,000 in a window are too few");
 }
 
