@@ -262,7 +262,9 @@ impl Panes {
         if forgotten > 0 {
             marks.relabel(|mark| mark.saturating_sub(forgotten));
             self.steps.retain(|step| step.mark > forgotten);
-            self.steps.iter_mut().for_each(|step| step.mark -= forgotten);
+            for step in &mut self.steps {
+                step.mark -= forgotten;
+            }
             return;
         }
         let unneeded = passed(self, self.last.min(time));
