@@ -139,13 +139,13 @@ pub const MEMORY_MAX: u64 = 256 << 30;
 
 /// Events held in one window of one key: 10,000. At the limit some are dropped or joined, and counted: where
 /// events or numbers count, those of nearly the same time (a 2,500th of the window) become one that stands for
-/// all; of several that say the same (the same value again, the same rule again) one; else the oldest. A
-/// threshold of different values or rules above it is refused when the rule is loaded.
+/// all; of several that say the same (the same value again, the same rule again) one; else the oldest.
 pub const WINDOW_EVENTS_MAX: usize = 10_000;
 
-/// Greatest threshold of a number of events: 1,000,000. Above [`WINDOW_EVENTS_MAX`] events are counted within
-/// [`COUNT_ERROR_PARTS`].
-pub const EVENTS_COUNTED_MAX: usize = 1_000_000;
+/// Greatest threshold of a number of events, or of different values: 1,000,000. A greater one is refused when the rule is
+/// loaded. Above [`WINDOW_EVENTS_MAX`] events are counted within [`COUNT_ERROR_PARTS`], and values are estimated: a key
+/// takes 64 KiB at most, and `engine/kind/distinct` says how exact that is.
+pub const COUNTED_MAX: usize = 1_000_000;
 
 /// Entries of a window whose threshold is above [`WINDOW_EVENTS_MAX`]: 1,000 of 64 bytes each.
 pub const COUNTING_ENTRIES_MAX: usize = 1_000;

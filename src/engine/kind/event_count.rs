@@ -6,7 +6,7 @@ use super::{
     window::{Window, WindowEvent},
 };
 use crate::engine::{
-    limits::EVENTS_COUNTED_MAX,
+    limits::COUNTED_MAX,
     syntax::threshold::{Numbers, schema_of_numbers},
     yaml::Section,
 };
@@ -58,7 +58,7 @@ impl Measure for EventCount {
     }
 
     fn most(&self) -> Option<usize> {
-        Some(EVENTS_COUNTED_MAX)
+        Some(COUNTED_MAX)
     }
 
     fn unit(&self) -> String {

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use super::{
     Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
+    distinct::{self, fresh_distinct},
     window::{Repeats, Window, WindowEvent, WindowShape, count},
     windowed::{Verdict, Windowed, fresh_windows, oldest},
 };
@@ -42,6 +43,11 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
 
     /// Whether something can stand for several events of nearly the same time.
     fn joins(&self) -> bool {
+        false
+    }
+
+    /// Whether different values are counted, of which nothing can stand for several.
+    fn tells_apart(&self) -> bool {
         false
     }
 
@@ -90,7 +96,8 @@ impl<M: Measure> Kind for Measured<M> {
     fn describe(&self, frame: &Frame) -> String {
         let (threshold, unit) = (self.threshold.describe(), self.measure.unit());
         let error = if self.is_approximate() {
-            format!(", counted within {} %", 100 / limits::COUNT_ERROR_PARTS)
+            let how = if self.measure.tells_apart() { "estimated" } else { "counted" };
+            format!(", {how} within {} %", 100 / limits::COUNT_ERROR_PARTS)
         } else {
             String::new()
         };
@@ -101,7 +108,15 @@ impl<M: Measure> Kind for Measured<M> {
         !self.threshold.fires_at_once()
     }
 
+    fn state_parameters(&self, _: &Frame) -> String {
+        let keeps_no_events = self.is_approximate() && self.measure.tells_apart();
+        if keeps_no_events { distinct::state_parameters(&self.threshold) } else { String::new() }
+    }
+
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
+        if self.is_approximate() && self.measure.tells_apart() {
+            return fresh_distinct(&self.threshold, frame);
+        }
         fresh_windows(self, frame)
     }
 }
@@ -109,7 +124,13 @@ impl<M: Measure> Kind for Measured<M> {
 impl<M: Measure> Measured<M> {
     /// Whether its threshold is above what is counted one by one.
     fn is_approximate(&self) -> bool {
-        self.measure.most().is_some() && self.threshold.lowest() > count(limits::WINDOW_EVENTS_MAX)
+        // More values than a window holds would be none; more events are joined.
+        let compared = if self.measure.tells_apart() {
+            self.threshold.greatest()
+        } else {
+            self.threshold.lowest()
+        };
+        self.measure.most().is_some() && compared > count(limits::WINDOW_EVENTS_MAX)
     }
 }
 
@@ -170,6 +191,22 @@ impl<M: Measure> Windowed for Measured<M> {
         let value = self.measure.measure(window, start, end);
         Verdict { holds: self.threshold.holds(value), value }
     }
+}
+
+/// A kind for tests.
+#[cfg(test)]
+pub(super) fn with<M: Measure>(measure: M, threshold: Threshold) -> impl Kind {
+    Measured { measure, threshold }
+}
+
+/// State for tests that counts exactly, whatever it compares with.
+#[cfg(test)]
+pub(super) fn fresh_exact<M: Measure>(
+    measure: M,
+    threshold: &Threshold,
+    frame: Frame,
+) -> Box<dyn RuleState> {
+    fresh_windows(&Measured { measure, threshold: threshold.clone() }, frame)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 mod absence;
 mod calendar;
+mod distinct;
 mod event_count;
 mod first_seen;
 mod keyed;

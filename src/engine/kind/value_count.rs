@@ -7,7 +7,7 @@ use super::{
     windowed::oldest,
 };
 use crate::engine::{
-    limits::WINDOW_EVENTS_MAX,
+    limits::COUNTED_MAX,
     syntax::threshold::{Numbers, schema_of_fields},
     yaml::Section,
 };
@@ -19,7 +19,10 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     summary: "How many different values of a field, or tuples of several fields.",
     doc: "Counts the different values of `field` for each key; of a list of fields, the different \
           tuples. It fires as `event_count` does. The count is exact, and alerts name some of the \
-          values. An event in which one of the fields is absent does not count, and a counter shows it.",
+          values. Above 10,000 (1,000,000 at most) it is an estimate, in 64 KiB a key at most, and alerts say so. \
+          It is within 1 % of the number nearly always where this is about 10,000 to 100,000, and 97 times in 100 at \
+          1,000,000; where values come again in an order of their own it may be off by 2 %. More than twice \
+          what is compared with may be told as that much. An event in which one of the fields is absent does not count, and a counter shows it.",
     lives: &[life::AT_ONCE, life::AT_ONCE_IN_SESSION, life::AT_END, life::AT_END_OF_SESSION],
     example: "\
 title: Secret read
@@ -48,7 +51,7 @@ fn read(section: &Section<'_>) -> Option<KindSyntax> {
 }
 
 #[derive(Clone, Debug)]
-struct ValueCount;
+pub(super) struct ValueCount;
 
 impl Measure for ValueCount {
     fn entry(&self) -> &'static KindEntry {
@@ -56,7 +59,7 @@ impl Measure for ValueCount {
     }
 
     fn most(&self) -> Option<usize> {
-        Some(WINDOW_EVENTS_MAX)
+        Some(COUNTED_MAX)
     }
 
     fn unit(&self) -> String {
@@ -69,6 +72,10 @@ impl Measure for ValueCount {
 
     fn repeats(&self) -> Repeats {
         Repeats::Anywhere
+    }
+
+    fn tells_apart(&self) -> bool {
+        true
     }
 
     /// A value that comes again takes the place of itself.

@@ -111,7 +111,7 @@ impl WindowEvent {
 
     /// An event whose values are told apart.
     pub(super) fn of_values(sample: &Sample<'_>, values: &[&str]) -> WindowEvent {
-        let hash = Digest::of(values.iter().map(|value| value.as_bytes())).number();
+        let hash = hash_of(values);
         let text = values.join("/").into();
         WindowEvent { hash, text: Some(text), ..WindowEvent::of(sample) }
     }
@@ -576,6 +576,11 @@ impl Recent {
             self.end -= 1;
         }
     }
+}
+
+/// Hash of counted values: BLAKE3, so that nobody can make two of them equal.
+pub(super) fn hash_of(values: &[&str]) -> u64 {
+    Digest::of(values.iter().map(|value| value.as_bytes())).number()
 }
 
 /// A number of things as a number to compare with.

@@ -90,6 +90,11 @@ impl Threshold {
         bounds.map(|(_, bound)| *bound).fold(f64::NEG_INFINITY, f64::max)
     }
 
+    /// The greatest number that is compared with.
+    pub fn greatest(&self) -> f64 {
+        self.comparisons.iter().map(|(_, bound)| *bound).fold(f64::NEG_INFINITY, f64::max)
+    }
+
     /// For people: `≥ 5`, `> 3 and < 9`.
     pub fn describe(&self) -> String {
         let parts: Vec<String> =
