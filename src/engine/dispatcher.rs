@@ -256,6 +256,7 @@ impl Dispatcher {
             }
             let notification = Arc::clone(&owed.notification);
             self.set_timer(key, Some(until));
+            self.look_for_failing(now, key);
             return Some(notification);
         }
     }
@@ -603,6 +604,7 @@ impl Dispatcher {
         let next_at = state.next_at.unwrap_or(now).max(now);
         self.set_slot_timer(slot, next_at);
         self.set_timer(key, Some(now));
+        self.look_for_failing(now, key);
     }
 
     fn note_delivered(&mut self, now: WallTime, key: GroupKey, receipt: Option<Receipt>) {
