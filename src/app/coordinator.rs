@@ -289,20 +289,23 @@ impl CoordinatorThread {
     fn show_source(&mut self, source: usize) {
         let health = self.progress.sources.entry(source).or_default();
         let (state, detail) = health.health();
-        let unread = health.unread().filter(|_| health.unavailable.is_none());
-        let shared = (!health.strangers.is_empty()).then(|| health.shared());
+        let unread = health.known_unread();
+        let is_shared = !health.strangers.is_empty();
         let unread_count = health.away.0.len();
         self.set_source(source, state, &detail);
         let Some(feed) = self.feeds.get(source) else { return };
-        let name = feed.component.clone();
         self.metrics.source_unread(feed.label(), unread_count);
-        self.metrics.source_shared(feed.label(), shared.is_some());
+        self.metrics.source_shared(feed.label(), is_shared);
+        if let Some(unread) = unread {
+            self.tell_of(source, &PARTITIONS_UNREAD, unread.as_deref());
+        }
+    }
+
+    /// Something about a source is so, or, without a `summary`, is so no longer.
+    fn tell_of(&mut self, source: usize, sort: &OwnAlert, summary: Option<&str>) {
+        let Some(feed) = self.feeds.get(source) else { return };
         let troubles = &mut self.progress.troubles;
-        let news = [
-            troubles.set(now(), &PARTITIONS_UNREAD, &name, unread.as_deref()),
-            troubles.set(now(), &GROUP_SHARED, &name, shared.as_deref()),
-        ];
-        for alert in news.into_iter().flatten() {
+        if let Some(alert) = troubles.set(now(), sort, &feed.component, summary) {
             self.tell(coordinator::Input::Alert(Box::new(alert)));
         }
     }
@@ -338,7 +341,9 @@ impl CoordinatorThread {
             }
             SourceEvent::Shared { with } => {
                 health.strangers = with;
+                let shared = (!health.strangers.is_empty()).then(|| health.shared());
                 self.show_source(source);
+                self.tell_of(source, &GROUP_SHARED, shared.as_deref());
             }
             SourceEvent::Begin { sequence, positions, is_rebuilding } => {
                 let begin =
