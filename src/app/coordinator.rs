@@ -447,6 +447,8 @@ impl CoordinatorThread {
                     self.metrics.checkpoint_done(began.elapsed());
                     if std::mem::take(&mut self.progress.store_is_down) {
                         let detail = "checkpoints work again";
+                        self.progress.said.over("store\0");
+                        tracing::info!("{detail}");
                         self.status.set_component("store", Health::Ok, detail);
                     }
                 }
@@ -509,6 +511,11 @@ impl CoordinatorThread {
     /// Says whether what was handed out is durable.
     fn answer(&mut self, result: Result<(), String>) {
         let Err(detail) = result else { return self.tell(coordinator::Input::Durable) };
+        if let Some(times) =
+            self.progress.said.happened(&format!("store\0{detail}"), Instant::now())
+        {
+            tracing::error!(times, "no checkpoint, so nothing is counted or sent: {detail}");
+        }
         self.progress.write_began = None;
         self.progress.store_is_down = true;
         for reply in std::mem::take(&mut self.progress.acts).into_values() {
