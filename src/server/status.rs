@@ -216,8 +216,8 @@ impl Status {
     pub fn receiver(&self, state: &ReceiverState<'_>, now: WallTime) {
         let name = format!("receiver {}", state.name);
         // An attempt that is under way is nothing yet; one that hangs is.
-        let is_overdue =
-            |since: &WallTime| !state.words.is_empty() || now.since(*since) >= HANGS_AFTER;
+        let has_failed = state.is_in_trouble || !state.words.is_empty();
+        let is_overdue = |since: &WallTime| has_failed || now.since(*since) >= HANGS_AFTER;
         match state.failing_since.filter(is_overdue) {
             None => self.set_component(&name, Health::Ok, "nothing is overdue"),
             Some(since) => {
