@@ -14,7 +14,7 @@ use super::{clock::now, input::Input, self_alert};
 use crate::{
     archive::{Archive, ArchiveError, Retired},
     engine::{
-        alert::AlertState,
+        alert::{Alert, AlertState},
         coordinator,
         ledger::{Content, Entry, EntryKind, Row},
     },
@@ -62,8 +62,8 @@ pub(super) fn start(
     metrics: Arc<Metrics>,
 ) -> std::io::Result<ArchiverHandle> {
     let (sender, rows) = channel();
-    let (failing_since, leaving, is_told) = (None, Vec::new(), false);
-    let archiver = Archiver { archive, control, status, metrics, failing_since, leaving, is_told };
+    let (failing_since, leaving, told) = (None, Vec::new(), None);
+    let archiver = Archiver { archive, control, status, metrics, failing_since, leaving, told };
     let thread = std::thread::Builder::new()
         .name("archiver".to_owned())
         .spawn(move || archiver.run(&rows))?;
@@ -78,8 +78,8 @@ struct Archiver {
     failing_since: Option<Instant>,
     /// Months that will be deleted.
     leaving: Vec<Retired>,
-    /// People were told that it stands still.
-    is_told: bool,
+    /// What people were told: that it stands still.
+    told: Option<Alert>,
 }
 
 impl Archiver {
@@ -132,8 +132,10 @@ impl Archiver {
             tracing::info!("the ledger is written again");
         }
         self.status.set_component(COMPONENT, Health::Ok, "");
-        if std::mem::take(&mut self.is_told) {
-            self.alert(AlertState::Resolved, "");
+        if let Some(told) = self.told.take() {
+            let over = self_alert::ledger_stalled(now(), AlertState::Resolved, "");
+            let over = self_alert::end_of(&told, over);
+            self.tell(coordinator::Input::Alert(Box::new(over)));
         }
     }
 
@@ -145,14 +147,11 @@ impl Archiver {
         });
         self.metrics.ledger_failed();
         self.status.set_component(COMPONENT, Health::Degraded, &detail);
-        if since.elapsed() >= STALLED_AFTER && !std::mem::replace(&mut self.is_told, true) {
-            self.alert(AlertState::Firing, &detail);
+        if since.elapsed() >= STALLED_AFTER && self.told.is_none() {
+            let alert = self_alert::ledger_stalled(now(), AlertState::Firing, &detail);
+            self.told = Some(alert.clone());
+            self.tell(coordinator::Input::Alert(Box::new(alert)));
         }
-    }
-
-    fn alert(&self, state: AlertState, detail: &str) {
-        let alert = self_alert::ledger_stalled(now(), state, detail);
-        self.tell(coordinator::Input::Alert(Box::new(alert)));
     }
 
     /// Tells of months that will be deleted. Each goes when the entry that says so has come to be written
@@ -212,16 +211,22 @@ mod tests {
     use super::*;
     use crate::archive::Limits;
 
-    /// What the archiver tells the engine: alerts by name and state.
-    fn told(inputs: &Receiver<Input>) -> Vec<String> {
-        let word = |input: Input| match input {
-            Input::Engine(coordinator::Input::Alert(alert)) => {
-                let name = alert.labels.get("alertname").cloned().unwrap_or_default();
-                Some(format!("{name} {}", alert.state.as_str()))
-            }
+    /// The alerts that the archiver tells the engine.
+    fn alerts(inputs: &Receiver<Input>) -> Vec<Alert> {
+        let alert = |input: Input| match input {
+            Input::Engine(coordinator::Input::Alert(alert)) => Some(*alert),
             _ => None,
         };
-        inputs.try_iter().filter_map(word).collect()
+        inputs.try_iter().filter_map(alert).collect()
+    }
+
+    /// The same, by name and state.
+    fn told(inputs: &Receiver<Input>) -> Vec<String> {
+        let word = |alert: &Alert| {
+            let name = alert.labels.get("alertname").cloned().unwrap_or_default();
+            format!("{name} {}", alert.state.as_str())
+        };
+        alerts(inputs).iter().map(word).collect()
     }
 
     fn archiver(directory: &Path) -> (Archiver, Receiver<Input>) {
@@ -234,7 +239,7 @@ mod tests {
             metrics: Arc::new(Metrics::new()),
             failing_since: None,
             leaving: Vec::new(),
-            is_told: false,
+            told: None,
         };
         (archiver, inputs)
     }
@@ -290,10 +295,14 @@ mod tests {
         archiver.failing_since = Instant::now().checked_sub(STALLED_AFTER);
         archiver.write(&mut waiting);
         archiver.write(&mut waiting);
+        let began = archiver.told.clone().unwrap().starts_at;
         assert_eq!(told(&inputs), ["TriplineLedgerStalled firing"]);
         std::fs::remove_file(&blocked).unwrap();
         archiver.write(&mut waiting);
-        assert_eq!(told(&inputs), ["TriplineLedgerStalled resolved"]);
+        let [over] = &alerts(&inputs)[..] else { panic!("one alert") };
+        let name = over.labels.get("alertname").map(String::as_str);
+        assert_eq!((name, over.state), (Some("TriplineLedgerStalled"), AlertState::Resolved));
+        assert_eq!(over.starts_at, began, "of the same episode");
         assert!(waiting.is_empty());
     }
 }

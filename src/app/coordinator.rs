@@ -289,20 +289,23 @@ impl CoordinatorThread {
     fn show_source(&mut self, source: usize) {
         let health = self.progress.sources.entry(source).or_default();
         let (state, detail) = health.health();
-        let unread = health.unread().filter(|_| health.unavailable.is_none());
-        let shared = (!health.strangers.is_empty()).then(|| health.shared());
+        let unread = health.known_unread();
+        let is_shared = !health.strangers.is_empty();
         let unread_count = health.away.0.len();
         self.set_source(source, state, &detail);
         let Some(feed) = self.feeds.get(source) else { return };
-        let name = feed.component.clone();
         self.metrics.source_unread(feed.label(), unread_count);
-        self.metrics.source_shared(feed.label(), shared.is_some());
+        self.metrics.source_shared(feed.label(), is_shared);
+        if let Some(unread) = unread {
+            self.tell_of(source, &PARTITIONS_UNREAD, unread.as_deref());
+        }
+    }
+
+    /// Something about a source is so, or, without a `summary`, is so no longer.
+    fn tell_of(&mut self, source: usize, sort: &OwnAlert, summary: Option<&str>) {
+        let Some(feed) = self.feeds.get(source) else { return };
         let troubles = &mut self.progress.troubles;
-        let news = [
-            troubles.set(now(), &PARTITIONS_UNREAD, &name, unread.as_deref()),
-            troubles.set(now(), &GROUP_SHARED, &name, shared.as_deref()),
-        ];
-        for alert in news.into_iter().flatten() {
+        if let Some(alert) = troubles.set(now(), sort, &feed.component, summary) {
             self.tell(coordinator::Input::Alert(Box::new(alert)));
         }
     }
@@ -338,7 +341,9 @@ impl CoordinatorThread {
             }
             SourceEvent::Shared { with } => {
                 health.strangers = with;
+                let shared = (!health.strangers.is_empty()).then(|| health.shared());
                 self.show_source(source);
+                self.tell_of(source, &GROUP_SHARED, shared.as_deref());
             }
             SourceEvent::Begin { sequence, positions, is_rebuilding } => {
                 let begin =
@@ -442,6 +447,8 @@ impl CoordinatorThread {
                     self.metrics.checkpoint_done(began.elapsed());
                     if std::mem::take(&mut self.progress.store_is_down) {
                         let detail = "checkpoints work again";
+                        self.progress.said.over("store\0");
+                        tracing::info!("{detail}");
                         self.status.set_component("store", Health::Ok, detail);
                     }
                 }
@@ -504,6 +511,11 @@ impl CoordinatorThread {
     /// Says whether what was handed out is durable.
     fn answer(&mut self, result: Result<(), String>) {
         let Err(detail) = result else { return self.tell(coordinator::Input::Durable) };
+        if let Some(times) =
+            self.progress.said.happened(&format!("store\0{detail}"), Instant::now())
+        {
+            tracing::error!(times, "no checkpoint, so nothing is counted or sent: {detail}");
+        }
         self.progress.write_began = None;
         self.progress.store_is_down = true;
         for reply in std::mem::take(&mut self.progress.acts).into_values() {

@@ -400,11 +400,13 @@ fn restore(
     let names: Vec<Arc<str>> = feeds.iter().filter_map(|feed| feed.name.clone()).collect();
     let (report, groups_unusable) = coordinator.restore(loaded.positions, loaded.entries, &names);
     coordinator.restore_ledger(loaded.spool, archive);
-    // The rules that this process began with were accepted, whatever an earlier one was told; and its
-    // canary is yet to be sent.
+    // The rules that this process began with were accepted, whatever an earlier one was told; its canary is
+    // yet to be sent, and its rows are yet to be written. What is still so is told again.
     let mut over = vec![
         self_alert::reload_failed(now(), AlertState::Resolved, ""),
         self_alert::canary_missing(now(), AlertState::Resolved, ""),
+        self_alert::ledger_stalled(now(), AlertState::Resolved, ""),
+        self_alert::access_shed(now(), AlertState::Resolved, ""),
     ];
     let heartbeat = self_alert::heartbeat(now(), AlertState::Firing);
     if !has_heartbeat {
@@ -412,10 +414,16 @@ fn restore(
     } else if coordinator.member().dispatcher().told_of(heartbeat.fingerprint).is_none() {
         coordinator.handle(now(), coordinator::Input::Alert(Box::new(heartbeat)));
     }
-    for alert in over {
-        if coordinator.member().dispatcher().told_of(alert.fingerprint).is_some() {
-            coordinator.handle(now(), coordinator::Input::Alert(Box::new(alert)));
+    for over in over {
+        let told = coordinator.member().dispatcher().told_of(over.fingerprint);
+        if let Some(over) = told.map(|told| self_alert::end_of(told, over)) {
+            coordinator.handle(now(), coordinator::Input::Alert(Box::new(over)));
         }
+    }
+    let counts = &coordinator.member().dispatcher().counts().notifiers;
+    for ((receiver, kind), counts) in counts.iter().filter(|(_, of)| of.alerts_dropped > 0) {
+        let alerts = counts.alerts_dropped;
+        tracing::warn!(receiver, kind, alerts, "what was owed was dropped: its receiver is gone");
     }
     // Whoever starts it may have fixed receivers.
     coordinator.handle(now(), coordinator::Input::RetryNow);

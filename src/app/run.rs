@@ -18,14 +18,18 @@ use super::{
     pages,
     pipeline::{Pipeline, PipelineEnd, PipelineSettings, StartError},
     reload::{LoadedRules, Look, ReloadOutcome, Reloader},
-    self_alert::canary_missing,
+    self_alert::{canary_missing, end_of},
 };
 use crate::{
     archive::{Archive, ArchiveError, Limits, notes, sign::SigningKey},
     config::LedgerSettings,
     engine::{
-        alert::AlertState, diagnostic::Diagnostic, duration::written, ledger::Entry,
-        recorder::Sign, text::counted,
+        alert::{Alert, AlertState},
+        diagnostic::Diagnostic,
+        duration::written,
+        ledger::Entry,
+        recorder::Sign,
+        text::counted,
     },
     notify::{Printer, Receivers},
     server::{
@@ -182,7 +186,8 @@ async fn run_in(
             if let Err(why) = notes::prepare(&state) {
                 tracing::warn!("who looks into the ledger by commands is not recorded: {why}");
             }
-            let watched = Watched { pipeline, reloader, receivers, canary, status, state };
+            let missing = None;
+            let watched = Watched { pipeline, reloader, receivers, canary, missing, status, state };
             let requests = (reload_requests, act_requests, entry_requests);
             let end = watch(watched, general.reload_interval, requests, hangup).await;
             tokio::task::block_in_place(|| topic.map(LedgerTopic::finish));
@@ -313,6 +318,8 @@ struct Watched {
     reloader: Reloader,
     receivers: Receivers,
     canary: Option<Canary>,
+    /// What was told of a canary that is missing.
+    missing: Option<Alert>,
     status: Arc<Status>,
     state: PathBuf,
 }
@@ -326,11 +333,16 @@ impl Watched {
         match canary.look(now()) {
             Some(News::Missing) => {
                 self.status.set_component("canary", Health::Degraded, &detail);
-                self.pipeline.tell(canary_missing(now(), AlertState::Firing, &detail));
+                let alert = canary_missing(now(), AlertState::Firing, &detail);
+                self.missing = Some(alert.clone());
+                self.pipeline.tell(alert);
             }
             Some(News::Back) => {
                 self.status.set_component("canary", Health::Ok, "it came back");
-                self.pipeline.tell(canary_missing(now(), AlertState::Resolved, &detail));
+                let over = canary_missing(now(), AlertState::Resolved, &detail);
+                if let Some(told) = self.missing.take() {
+                    self.pipeline.tell(end_of(&told, over));
+                }
             }
             None => {}
         }

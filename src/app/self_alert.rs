@@ -42,15 +42,19 @@ impl RefusedEdits {
     /// A set was taken. The alert to tell, if there was trouble.
     pub(super) fn taken(&mut self, now: WallTime) -> Option<Alert> {
         let before = self.alert.take()?;
-        let over = reload_failed(now, AlertState::Resolved, "");
-        Some(Alert {
-            starts_at: before.starts_at,
-            first_seen: before.first_seen,
-            last_seen: before.last_seen,
-            finding_count: before.finding_count,
-            revision: before.revision + 1,
-            ..over
-        })
+        Some(end_of(&before, reload_failed(now, AlertState::Resolved, "")))
+    }
+}
+
+/// The end of the episode that was told, in the words of `over`.
+pub(super) fn end_of(told: &Alert, over: Alert) -> Alert {
+    Alert {
+        starts_at: told.starts_at,
+        first_seen: told.first_seen,
+        last_seen: told.last_seen,
+        finding_count: told.finding_count,
+        revision: told.revision + 1,
+        ..over
     }
 }
 
@@ -92,7 +96,7 @@ pub(super) fn ledger_stalled(now: WallTime, state: AlertState, detail: &str) -> 
 }
 
 /// Accesses are not recorded, since there is no room for them. `detail` says how many.
-fn access_shed(now: WallTime, state: AlertState, detail: &str) -> Alert {
+pub(super) fn access_shed(now: WallTime, state: AlertState, detail: &str) -> Alert {
     const ABOUT: About = About {
         name: "TriplineAccessShed",
         rule_id: "tripline.accesses",
@@ -111,21 +115,27 @@ const SHED_CALM: Duration = Duration::from_secs(600);
 #[derive(Default)]
 pub(super) struct ShedAccesses {
     total: u64,
-    /// When the last was shed, if people know of it.
-    told_at: Option<WallTime>,
+    /// What people know, and when the last was shed.
+    told: Option<(Alert, WallTime)>,
 }
 
 impl ShedAccesses {
     /// So many were shed in all. The alert to tell, if there is news.
     pub(super) fn look(&mut self, now: WallTime, total: u64) -> Option<Alert> {
         if std::mem::replace(&mut self.total, total) != total {
-            let is_news = self.told_at.replace(now).is_none();
+            if let Some((_, last)) = &mut self.told {
+                *last = now;
+                return None;
+            }
             let detail = format!("{total} since the process started");
-            return is_news.then(|| access_shed(now, AlertState::Firing, &detail));
+            let alert = access_shed(now, AlertState::Firing, &detail);
+            self.told = Some((alert.clone(), now));
+            return Some(alert);
         }
-        let last = self.told_at.filter(|last| now.since(*last) >= SHED_CALM || now < *last)?;
-        self.told_at = None;
-        Some(Alert { starts_at: last.as_event(), ..access_shed(now, AlertState::Resolved, "") })
+        let is_calm =
+            |(_, last): &mut (Alert, WallTime)| now.since(*last) >= SHED_CALM || now < *last;
+        let (told, _) = self.told.take_if(is_calm)?;
+        Some(end_of(&told, access_shed(now, AlertState::Resolved, "")))
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
         let start = WallTime::from_micros(1_700_000_000_000_000);
         let after = |minutes: u64| start.plus(Duration::from_secs(60 * minutes));
         let mut shed = ShedAccesses::default();
-        let mut told = Vec::new();
+        let (mut told, mut began) = (Vec::new(), Vec::new());
         for (minute, total) in [
             (0, 0),
             (1, 5),
@@ -198,6 +208,7 @@ mod tests {
         ] {
             let alert = shed.look(after(minute), total);
             told.extend(alert.map(|alert| {
+                began.push(alert.starts_at);
                 let name = alert.labels.get("alertname").cloned().unwrap_or_default();
                 (minute, name, alert.state)
             }));
@@ -212,5 +223,7 @@ mod tests {
                 (41, name(), AlertState::Resolved),
             ]
         );
+        let of = |minute| after(minute).as_event();
+        assert_eq!(began, [of(1), of(1), of(31), of(31)], "an end is that of the same episode");
     }
 }

@@ -196,11 +196,7 @@ impl Dispatcher {
             // for ever.
             return;
         }
-        let targets = match about(&alert) {
-            Some(identity) => self.plan.targets_beside(&alert.labels, identity),
-            None => self.plan.targets(&alert.labels),
-        };
-        for target in targets {
+        for target in self.targets_of(&alert) {
             if !held.iter().any(|(slot, _)| *slot == target.slot) {
                 self.add_alert(now, target, &alert, GroupedAlert::new(&alert));
             }
@@ -260,6 +256,7 @@ impl Dispatcher {
             }
             let notification = Arc::clone(&owed.notification);
             self.set_timer(key, Some(until));
+            self.look_for_failing(now, key);
             return Some(notification);
         }
     }
@@ -358,21 +355,39 @@ impl Dispatcher {
     }
 
     fn write_down(&mut self, slot: usize, about: LedgerSubject, what: LedgerKind, detail: String) {
-        if self.ledger.len() >= limits::LEDGER_ENTRIES_MAX {
-            self.counts.ledger_dropped += 1;
-            return;
-        }
-        let at = self.now;
         let slot = self.plan.slot(slot);
         let receiver = slot.receiver.clone();
         let notifier = match &slot.recipient {
             Some(recipient) => format!("{}/{recipient}", slot.kind),
             None => slot.kind.clone(),
         };
+        self.note_down((receiver, notifier), about, what, detail);
+    }
+
+    fn note_down(
+        &mut self,
+        (receiver, notifier): (String, String),
+        about: LedgerSubject,
+        what: LedgerKind,
+        detail: String,
+    ) {
+        if self.ledger.len() >= limits::LEDGER_ENTRIES_MAX {
+            self.counts.ledger_dropped += 1;
+            return;
+        }
+        let at = self.now;
         self.ledger.push(LedgerEntry { at, about, receiver, notifier, what, detail });
     }
 
     // ---- alerts into groups ----
+
+    /// Who is to be told of an alert.
+    fn targets_of(&self, alert: &Alert) -> Vec<Target> {
+        match about(alert) {
+            Some(identity) => self.plan.targets_beside(&alert.labels, identity),
+            None => self.plan.targets(&alert.labels),
+        }
+    }
 
     /// Puts an alert into the group of a target that it falls into.
     fn add_alert(&mut self, now: WallTime, target: Target, alert: &Alert, grouped: GroupedAlert) {
@@ -589,6 +604,7 @@ impl Dispatcher {
         let next_at = state.next_at.unwrap_or(now).max(now);
         self.set_slot_timer(slot, next_at);
         self.set_timer(key, Some(now));
+        self.look_for_failing(now, key);
     }
 
     fn note_delivered(&mut self, now: WallTime, key: GroupKey, receipt: Option<Receipt>) {

@@ -369,6 +369,19 @@ impl Producer {
         }
     }
 
+    /// Asks the brokers what keeps the topic from taking records; `None` if nothing that they know of. Blocks for
+    /// `timeout` at most.
+    pub fn trouble(&self, timeout: Duration) -> Option<String> {
+        match self.inner().client().fetch_metadata(Some(&self.topic), timeout) {
+            Ok(metadata) => {
+                let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic)?;
+                let error = topic.error()?;
+                Some(RDKafkaErrorCode::from(error).to_string())
+            }
+            Err(error) => error.rdkafka_error_code().map(|code| code.to_string()),
+        }
+    }
+
     /// Records acknowledged so far.
     pub fn delivered(&self) -> u64 {
         self.counts.delivered.load(Ordering::Relaxed)

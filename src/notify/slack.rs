@@ -2,8 +2,8 @@
 //!
 //! An incoming webhook can only post. With a bot token the first message of a group is edited as its
 //! alerts change, and each change is also said in its thread, but for what people do about them; channel and `ts` are kept durably as the
-//! group's receipt. If the configuration names another channel by now, or the message cannot be changed
-//! any more, it is said anew. Slack takes about one message a second for a channel, and says with 429 how
+//! group's receipt. If the configuration names another channel by now, the message cannot be changed
+//! any more, or its thread does not take what is new, it is said anew. Slack takes about one message a second for a channel, and says with 429 how
 //! long to wait; what its words for errors mean stands in `slack_words`. Whatever comes from events is escaped: `<!channel>` in a user agent pings nobody.
 //!
 //! Messages have buttons (`slack_buttons`) where a click can be heard: with a bot token, whose app has a
@@ -44,7 +44,7 @@ const ALERTS_SHOWN_MAX: usize = 5;
 const ALERTS_SHOWN_SHORT: usize = 2;
 /// Alerts that a plain message names.
 const ALERTS_NAMED_MAX: usize = 10;
-/// Requests of one attempt: change the message, say it anew, and say in its thread what is new.
+/// Requests of one attempt: change the message, say in its thread what is new, and say it anew.
 const REQUESTS_MAX: u32 = 3;
 
 /// The kind.
@@ -310,7 +310,12 @@ impl Bot<'_> {
             message["channel"] = json!(channel);
             message["ts"] = json!(ts);
             match self.call(self.update, &message).await {
-                Ok(_) => return self.reply(notification, channel, ts).await,
+                // A change of a message tells nobody: the reply does.
+                Ok(_) => match self.reply(notification, channel, ts).await {
+                    // Its thread takes nothing, or not this: what is said anew below may be taken.
+                    Outcome::Rejected { reason, .. } if reason != OutcomeReason::AuthError => {}
+                    told => return told,
+                },
                 // Nobody would see the news in a message that is not there: it begins anew below.
                 Err(Refusal { is_gone: true, .. }) => {}
                 Err(Refusal { outcome, .. }) => return outcome,
@@ -375,12 +380,11 @@ impl Bot<'_> {
     async fn reply(&self, notification: &Notification, channel: String, ts: String) -> Outcome {
         let line = escape(&headline(notification), SECTION_CHARACTERS_MAX);
         let reply = json!({"channel": channel, "thread_ts": ts, "text": line});
-        match self.call(self.post, &reply).await.map_err(|refusal| refusal.outcome) {
-            // The message itself is up to date: a missing reply is not worth another attempt.
-            Ok(_) | Err(Outcome::Rejected { .. }) => {
+        match self.call(self.post, &reply).await {
+            Ok(_) => {
                 Outcome::Delivered { receipt: self.receipt(&json!({"channel": channel, "ts": ts})) }
             }
-            Err(outcome) => outcome,
+            Err(refusal) => refusal.outcome,
         }
     }
 

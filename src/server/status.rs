@@ -57,6 +57,9 @@ impl fmt::Display for Health {
     }
 }
 
+/// How long an attempt may be under way before its receiver is shown as one that takes nothing: 1 minute.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+
 /// Streams that are open at once: 256, at some kB each. One more is told to come back.
 const STREAMS_MAX: usize = 256;
 
@@ -212,11 +215,15 @@ impl Status {
     /// How a receiver does, or one of its recipients. Others do not suffer from its trouble.
     pub fn receiver(&self, state: &ReceiverState<'_>, now: WallTime) {
         let name = format!("receiver {}", state.name);
-        match state.failing_since {
+        // An attempt that is under way is nothing yet; one that hangs is.
+        let has_failed = state.is_in_trouble || !state.words.is_empty();
+        let is_overdue = |since: &WallTime| has_failed || now.since(*since) >= HANGS_AFTER;
+        match state.failing_since.filter(is_overdue) {
             None => self.set_component(&name, Health::Ok, "nothing is overdue"),
             Some(since) => {
                 let minutes = now.since(since).as_secs() / 60;
-                let detail = format!("takes nothing for {minutes} min; {}", state.words);
+                let words = if state.words.is_empty() { "no answer yet" } else { state.words };
+                let detail = format!("takes nothing for {minutes} min; {words}");
                 self.set_component(&name, Health::Degraded, &detail);
             }
         }

@@ -214,7 +214,7 @@ impl DeliveryMetrics {
             pending: b.gauge("tripline_notifications_pending", "Notifications that receivers are still owed."),
             notifications: b.counters("tripline_notifications_total", &["receiver", "kind", "reason"], "Notifications made, by why."),
             superseded: b.counters("tripline_notifications_superseded_total", &["receiver", "kind"], "Notifications replaced by a newer one before they were delivered."),
-            alerts_lost: b.counters("tripline_alerts_undelivered_total", &["receiver", "kind", "reason"], "Alerts given up: the receiver was away for too long (expired), or too many were owed (dropped)."),
+            alerts_lost: b.counters("tripline_alerts_undelivered_total", &["receiver", "kind", "reason"], "Alerts given up: the receiver was away for too long (expired), or too many were owed, or its receiver is gone from the configuration (dropped)."),
             attempts: b.counters("tripline_delivery_attempts_total", &["receiver", "kind", "recipient", "outcome", "reason"], "Attempts to deliver a notification."),
             delay: b.latencies("tripline_delivery_delay_seconds", &["receiver", "kind"], "From the making of a notification to the answer that it was taken."),
             last: b.seconds_gauges("tripline_delivery_last_success_timestamp_seconds", &["receiver", "kind", "recipient"], "When a receiver last took a notification."),

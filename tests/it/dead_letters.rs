@@ -3,7 +3,7 @@
 use std::{
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use tripline::{
         record::{PartitionName, RecordBatch},
         time::WallTime,
     },
-    kafka::{EmbeddedKafka, Producer},
+    kafka::{EmbeddedKafka, Producer, Record},
     source::{
         BatchSink, Source as _, SourceContext,
         kafka::{KafkaSettings, KafkaSource},
@@ -101,4 +101,33 @@ fn letters_that_are_not_acknowledged_hold_up_the_checkpoint() {
     topic.append(WallTime::from_micros(0), &[letter(1, b"x".to_vec())]).unwrap();
     topic.sync().unwrap();
     assert_eq!(topic.dropped(), 0);
+}
+
+/// It is said soon that letters wait, and those that are on their way are not written once more.
+#[test]
+fn letters_that_wait_are_said_soon_and_written_once() {
+    let kafka = EmbeddedKafka::start().unwrap();
+    kafka.create_topic("dead", 1).unwrap();
+    let mut topic = DeadLetterTopic::new(Producer::new(kafka.connection(), "dead").unwrap());
+    kafka.set_reachable(false).unwrap();
+    let letters = [letter(1, b"x".to_vec()), letter(2, b"y".to_vec())];
+    let mut keep = || {
+        topic.append(WallTime::from_micros(0), &letters).unwrap();
+        topic.sync()
+    };
+    for _ in 0..2 {
+        let began = Instant::now();
+        let message = keep().unwrap_err().to_string();
+        assert!(message.contains("letters wait to be acknowledged"), "{message}");
+        assert!(began.elapsed() < Duration::from_secs(10), "the coordinator waits for it");
+    }
+    kafka.set_reachable(true).unwrap();
+    let began = Instant::now();
+    while keep().is_err() {
+        assert!(began.elapsed() < PATIENCE, "they are written once the brokers are back");
+    }
+    let producer = Producer::new(kafka.connection(), "dead").unwrap();
+    let record = Record { payload: Some(b"z"), ..Record::default() };
+    let next = producer.deliver(&record).unwrap().blocking_recv().unwrap().unwrap();
+    assert_eq!(next, (0, 2), "each letter is there once");
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tripline::{
     engine::{
         alert::{Alert, AlertState},
-        dispatch::{Notification, Receipt},
+        dispatch::{Notification, Outcome, Receipt},
     },
     notify::Notifier,
 };
@@ -16,7 +16,7 @@ use crate::{
         OVER_HTTP, alert, build, build_for, notification, nowhere, one_alert, over_http, slack_ok,
         told,
     },
-    fake_receivers::FakeHttp,
+    fake_receivers::{FakeHttp, Reply},
     slack_limits,
 };
 
@@ -91,5 +91,58 @@ async fn slack_messages_go_to_the_channel_that_is_configured_now() {
         let first = &http.requests()[before];
         assert_eq!(first.path.ends_with("chat.update"), is_edited, "{values:?}");
         assert_eq!(first.json()["channel"], "C1", "{values:?}");
+    }
+}
+
+/// An edit tells nobody, so a reply that is refused is no delivery: what is new is said in the channel, and
+/// if that is refused too, or the reply may be taken later, it stays owed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_the_thread_does_not_take_is_said_anew() {
+    let http = FakeHttp::start().await;
+    let notifier = over_http(OVER_HTTP[2], &http);
+    let refused = |error: &str| Reply::json(&json!({"ok": false, "error": error}));
+    let values = [("channel", "C1"), ("ts", "1.1")].map(|(key, of)| (key.into(), of.into()));
+    let news = Notification { receipt: Some(Receipt { values: values.into() }), ..one_alert() };
+    for (error, after, expected) in [
+        ("restricted_action_thread_locked", slack_ok("2.1"), ("delivered", "")),
+        ("cannot_reply_to_message", slack_ok("2.1"), ("delivered", "")),
+        ("message_not_found", slack_ok("2.1"), ("delivered", "")),
+        ("of_tomorrow", slack_ok("2.1"), ("delivered", "")),
+        ("restricted_action", refused("restricted_action"), ("rejected", "client_error")),
+        ("msg_too_long", refused("msg_too_long"), ("rejected", "too_large")),
+        ("cannot_reply_to_message", refused("ratelimited"), ("retry", "rate_limited")),
+    ] {
+        let before = http.requests().len();
+        for answer in [slack_ok("1.1"), refused(error), after] {
+            http.answer(answer);
+        }
+        let outcome = notifier.notify(&news).await;
+        let (word, reason, _) = told(&outcome);
+        assert_eq!((word, reason), expected, "{error}");
+        let all = http.requests();
+        let [update, reply, post] = &all[before..] else { panic!("{error}") };
+        assert_eq!(update.path, "/api/chat.update");
+        assert_eq!(reply.json()["thread_ts"], "1.1");
+        assert!(
+            post.path.ends_with("postMessage") && post.json()["thread_ts"].is_null(),
+            "{error}"
+        );
+        if let Outcome::Delivered { receipt } = outcome {
+            assert_eq!(
+                receipt.unwrap().values["ts"],
+                "2.1",
+                "the next one changes the new message"
+            );
+        }
+    }
+    for (error, expected) in [
+        ("invalid_auth", ("rejected", "auth_error")),
+        ("internal_error", ("retry", "server_error")),
+    ] {
+        for answer in [slack_ok("1.1"), refused(error)] {
+            http.answer(answer);
+        }
+        let (word, reason, _) = told(&notifier.notify(&news).await);
+        assert_eq!((word, reason), expected, "{error}");
     }
 }

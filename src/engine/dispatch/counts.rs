@@ -36,7 +36,7 @@ pub struct NotifierCounts {
     /// Alerts given up after [`super::super::limits::UNDELIVERED_AGE_MAX`].
     pub alerts_expired: u64,
     /// Alerts dropped at [`super::super::limits::ALERTS_PER_GROUP_MAX`] or
-    /// [`super::super::limits::ALERTS_IN_GROUPS_MAX`].
+    /// [`super::super::limits::ALERTS_IN_GROUPS_MAX`], or owed to a receiver that is gone, with nobody in its place.
     pub alerts_dropped: u64,
 }
 
@@ -99,7 +99,7 @@ words! {
         Rejected = "rejected",
         /// An alert was given up, because its receiver was away for too long.
         Expired = "expired",
-        /// An alert was dropped, because too many were owed.
+        /// An alert was dropped, because too many were owed, or its receiver is gone.
         Dropped = "dropped",
     }
 }

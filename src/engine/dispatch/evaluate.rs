@@ -90,7 +90,7 @@ impl Group {
 
     /// When it has to be looked at. Cost: the same, however many alerts it has.
     pub(in crate::engine) fn verdict(&self) -> Verdict {
-        let owed_in_vain = self.owed.as_ref().and_then(|owed| owed.progress.failing_since);
+        let owed_in_vain = self.owed.as_ref().and_then(Owed::in_vain_since);
         Verdict {
             due: self.due(),
             is_to_be_edited: self.is_to_be_edited(),

@@ -449,7 +449,11 @@ impl Group {
             progress.phase = match progress.phase {
                 Phase::Waiting(until) => Phase::Waiting(soon(until, limits::BACKOFF_MAX)),
                 Phase::Launched => Phase::Launched,
-                Phase::InFlight(until) => Phase::InFlight(soon(until, attempt_age_max)),
+                Phase::InFlight(until) => {
+                    let notification = Arc::make_mut(&mut owed.notification);
+                    notification.sent_at = set_back.of(notification.sent_at);
+                    Phase::InFlight(soon(until, attempt_age_max))
+                }
             };
         }
     }
@@ -491,6 +495,12 @@ impl Group {
 }
 
 impl Owed {
+    /// Since when it is tried in vain: since the first attempt that failed, or the one that is under way.
+    pub(in crate::engine) fn in_vain_since(&self) -> Option<WallTime> {
+        let is_under_way = matches!(self.progress.phase, Phase::InFlight(_));
+        self.progress.failing_since.or(is_under_way.then_some(self.notification.sent_at))
+    }
+
     /// Notes an attempt that failed; the next one comes after `pause`, or when the receiver asked for
     /// if that is later. `for_all`: it asked for a pause of all notifications.
     pub(in crate::engine) fn fail(

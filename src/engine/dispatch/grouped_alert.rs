@@ -94,6 +94,12 @@ impl GroupedAlert {
         }
     }
 
+    /// The same, for a receiver that was told nothing of it.
+    pub(in crate::engine) fn unheard(&self) -> GroupedAlert {
+        let carried = self.carried.clone();
+        GroupedAlert { episode: self.episode, carried, ..GroupedAlert::new(&self.latest) }
+    }
+
     /// Lets the numbers of its episodes begin with this one.
     pub(in crate::engine) fn number_from(&mut self, first: u64) {
         self.episode += first;

@@ -53,10 +53,10 @@ pub use times::{RouteTimes, TimeInterval, TimeIntervals};
 pub use trouble::ReceiverState;
 
 pub(in crate::engine) use group::{Group, Owed, Phase, Progress, backoff, ledger_detail};
-pub(in crate::engine) use grouped_alert::GroupedAlert;
+pub(in crate::engine) use grouped_alert::{GroupedAlert, News};
 pub(in crate::engine) use inhibit::Inhibitor;
 pub(in crate::engine) use members::Members;
-pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, Slot, Target};
+pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, RouteId, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
 pub(in crate::engine) use set_back::SetBack;
 pub(in crate::engine) use state::{read_entries, value_of};

@@ -47,6 +47,7 @@ pub(in crate::engine) fn in_trouble(
     let mut about = vec![("receiver", slot.receiver.as_str()), ("notifier", &slot.notifier)];
     about.extend(slot.recipient.as_ref().map(|recipient| ("recipient", recipient.as_str())));
     let who = &slot.identity;
+    let words = if words.is_empty() { "an attempt has not come back" } else { words };
     let summary =
         format!("{who} has taken nothing since {since}; what it is owed is kept and tried again");
     Alert {

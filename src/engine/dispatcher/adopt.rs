@@ -1,19 +1,36 @@
 //! Finds places for groups that were made under another plan, or by another process.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Dispatcher, SlotState};
 use crate::engine::{
     alert::{Alert, Fingerprint},
-    dispatch::{Group, Notification, Phase, about},
+    dispatch::{
+        Group, GroupedAlert, LedgerKind, LedgerSubject, News, Notification, Phase, Policy, RouteId,
+        Slot, Target, about,
+    },
     time::WallTime,
 };
+
+/// An alert of a group whose notifier, or whose route to it, is gone.
+struct Left {
+    /// The notifier.
+    identity: String,
+    route: RouteId,
+    policy: Policy,
+    grouped: GroupedAlert,
+}
 
 impl Dispatcher {
     /// Finds places for groups, each with the identity of its notifier.
     pub(super) fn adopt(&mut self, groups: Vec<(String, Group)>) {
         let now = self.now;
         let troubles = self.take_troubles(&groups);
+        let before: BTreeSet<String> =
+            groups.iter().map(|(identity, _)| identity.clone()).collect();
         self.slots = vec![SlotState::default(); self.plan.slots.len()];
         self.groups.clear();
         self.holders.clear();
@@ -36,19 +53,24 @@ impl Dispatcher {
                 policy.filter(|policy| policy.grouping.by == group.policy.grouping.by);
             match (slot, same_grouping) {
                 (Some(slot), Some(policy)) => self.keep_group(now, slot, group.under(policy)),
-                (Some(_), None) => orphaned.push((slot, group)),
+                (Some(_), None) => orphaned.push((slot, identity, group)),
                 (None, _) => {
                     // What the notifier was told as a whole each of its recipients was told.
                     let slots = self.plan.slots.iter().enumerate();
                     let recipients = slots.filter(|(_, slot)| slot.notifier == identity);
                     let successors: Vec<_> = recipients.map(|(index, _)| Some(index)).collect();
                     let successors = if successors.is_empty() { vec![None] } else { successors };
-                    orphaned.extend(successors.into_iter().map(|slot| (slot, group.clone())));
+                    let of = |slot| (slot, identity.clone(), group.clone());
+                    orphaned.extend(successors.into_iter().map(of));
                 }
             }
         }
-        for (slot, group) in orphaned {
-            self.move_alerts(now, slot, group);
+        let mut left = Vec::new();
+        for (slot, identity, group) in orphaned {
+            self.move_alerts(now, slot, identity, group, &mut left);
+        }
+        for left in left {
+            self.hand_on(now, left, &before);
         }
         for alert in firing.into_values() {
             let is_gone = |identity| self.plan.slots.iter().all(|slot| slot.identity != identity);
@@ -96,15 +118,24 @@ impl Dispatcher {
     }
 
     /// Gives the alerts of a group that has no place any more to the groups that they fall into now.
-    /// What their notifier was told of them goes with them.
-    fn move_alerts(&mut self, now: WallTime, slot: Option<usize>, group: Group) {
-        let (key, sent_at, receipt) = (group.key, group.sent_at, group.receipt);
+    /// What their notifier was told of them goes with them. Those that it is told of no more are `left`.
+    fn move_alerts(
+        &mut self,
+        now: WallTime,
+        slot: Option<usize>,
+        identity: String,
+        group: Group,
+        left: &mut Vec<Left>,
+    ) {
+        let Group { key, route, policy, sent_at, receipt, .. } = group;
         self.mark_owed(key);
         for (fingerprint, grouped) in group.alerts.into_all() {
             self.mark_gone(key, fingerprint);
             let alert = Arc::clone(&grouped.latest);
             let targets = self.plan.targets(&alert.labels);
             let Some(target) = targets.into_iter().find(|target| Some(target.slot) == slot) else {
+                let (identity, policy) = (identity.clone(), policy.clone());
+                left.push(Left { identity, route, policy, grouped });
                 continue;
             };
             self.add_alert(now, target, &alert, grouped);
@@ -115,6 +146,54 @@ impl Dispatcher {
             }
         }
     }
+
+    /// Gives what a notifier that is gone was owed of an alert that is over to whoever its route leads to now, or
+    /// its labels if the route is gone too: rather to those that were not there `before`, as far as that is known. What fires
+    /// everybody is told of anyway.
+    fn hand_on(&mut self, now: WallTime, left: Left, before: &BTreeSet<String>) {
+        let Left { identity, route, policy, grouped } = left;
+        let alert = &grouped.latest;
+        let Some(news) = grouped.news(&policy).filter(|_| !grouped.is_firing()) else { return };
+        let mut targets = self.targets_of(alert);
+        prefer(&mut targets, |target| target.route == route);
+        prefer(&mut targets, |target| is_renamed(self.plan.slot(target.slot), &identity));
+        prefer(&mut targets, |target| !before.contains(&self.plan.slot(target.slot).identity));
+        // Of what was hidden to its end nobody hears who does not believe that it fires.
+        if targets.is_empty() || grouped.is_held {
+            self.lose(&identity, alert.fingerprint);
+            return;
+        }
+        for target in targets {
+            let policy = self.plan.policy(target.slot, target.route);
+            let hears = news == News::New || policy.is_some_and(|policy| policy.send_resolved);
+            if hears && !self.holders.contains_key(&(alert.fingerprint, target.slot)) {
+                self.add_alert(now, target, alert, grouped.unheard());
+            }
+        }
+    }
+
+    /// What a notifier that is gone was owed of an alert nobody is told.
+    fn lose(&mut self, identity: &str, fingerprint: Fingerprint) {
+        let (receiver, notifier) = identity.split_once('/').unwrap_or((identity, ""));
+        let kind = notifier.split(['/', '#']).next().unwrap_or_default();
+        let of = (receiver.to_owned(), kind.to_owned());
+        self.counts.notifiers.entry(of).or_default().alerts_dropped += 1;
+        let who = (receiver.to_owned(), notifier.to_owned());
+        let detail = "its receiver, or its route, is gone".to_owned();
+        self.note_down(who, LedgerSubject::of_alert(fingerprint), LedgerKind::Dropped, detail);
+    }
+}
+
+/// Keeps those of which something holds, if there are any.
+fn prefer(targets: &mut Vec<Target>, is_likely: impl Fn(&Target) -> bool) {
+    if targets.iter().any(&is_likely) {
+        targets.retain(is_likely);
+    }
+}
+
+/// Whether it is a notifier of that identity but for the name of its receiver.
+fn is_renamed(slot: &Slot, identity: &str) -> bool {
+    slot.identity.strip_prefix(&slot.receiver).is_some_and(|rest| identity.ends_with(rest))
 }
 
 /// Alerts that several groups hold are stored with each of them, and held once.

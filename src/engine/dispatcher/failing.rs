@@ -36,6 +36,11 @@ impl Failing {
         self.by_time.first().map(|(since, _)| *since)
     }
 
+    /// The group of which that is so.
+    pub(super) fn first_group(&self) -> Option<GroupKey> {
+        self.by_time.first().map(|(_, key)| *key)
+    }
+
     /// Goes on with a clock that was set back.
     pub(super) fn rebase(&mut self, set_back: SetBack) {
         for (key, since) in std::mem::take(self).since {

@@ -71,6 +71,25 @@ impl Dispatcher {
         }
     }
 
+    /// The same, of a group whose attempt begins or ends: one that does not end is not taken either.
+    pub(super) fn look_for_failing(&mut self, now: WallTime, key: GroupKey) {
+        let Some(group) = self.groups.get(&key) else { return };
+        let (slot, since) = (group.slot, group.verdict().failing_since);
+        self.note_failing(now, slot, key, since);
+    }
+
+    /// The next process must know that an attempt has not ended of which others are told.
+    fn keep_failing(&mut self, key: GroupKey) {
+        let owed = self.groups.get_mut(&key).and_then(|group| group.owed.as_mut());
+        if let Some(owed) = owed
+            && matches!(owed.progress.phase, Phase::InFlight(_))
+            && owed.progress.failing_since.is_none()
+        {
+            owed.progress.failing_since = Some(owed.notification.sent_at);
+            self.dirty.insert(GroupStateKey::Progress(key));
+        }
+    }
+
     /// Tells of a notifier that it is in trouble, or no longer, or looks again when it will be.
     pub(super) fn judge(&mut self, now: WallTime, slot: usize) {
         let failing_after = self.plan.slot(slot).failing_after;
@@ -86,6 +105,9 @@ impl Dispatcher {
             _ => None,
         };
         if let Some(alert) = told {
+            if let Some(key) = self.slot_state(slot).failing.first_group() {
+                self.keep_failing(key);
+            }
             self.slot_state(slot).trouble = since.map(|_| Arc::new(alert.clone()));
             self.alerts.push_back(alert);
         }

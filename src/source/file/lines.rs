@@ -43,6 +43,8 @@ pub struct LineFile {
     first: i64,
     /// Whoever writes to standard input may be silent for hours, so what it holds is handed on at once.
     is_live: bool,
+    /// Why the rest cannot be read.
+    broken: Option<SourceError>,
 }
 
 /// Where reading is.
@@ -140,7 +142,7 @@ impl LineFile {
         let counted = Counted { input, done: Arc::clone(done) };
         let reader = decompress(counted).map_err(|error| failed(&partition, 0, &error))?;
         let is_live = path.as_os_str() == STANDARD_INPUT;
-        Ok(LineFile { partition, reader, state: State::default(), first, is_live })
+        Ok(LineFile { partition, reader, state: State::default(), first, is_live, broken: None })
     }
 
     /// The same file, as a partition of a source with a name.
@@ -152,20 +154,31 @@ impl LineFile {
     /// more at the moment; `false` at the end.
     ///
     /// # Errors
-    /// If the rest cannot be read or decompressed, with path and line.
+    /// If the rest cannot be read or decompressed, with path and line, once all lines before it were handed over.
     pub fn read(
         &mut self,
         batch: &mut RecordBatch,
         cluster: Option<&Arc<str>>,
         records_max: usize,
     ) -> Result<bool, SourceError> {
-        let LineFile { partition, reader, state, first, is_live } = self;
+        let LineFile { partition, reader, state, first, is_live, broken } = self;
+        if let Some(error) = broken.take() {
+            return Err(error);
+        }
         let mut target = Target { batch, partition, cluster, first: *first, records_max };
         while !target.is_full() {
             let buffer = match reader.fill_buf() {
                 Ok(buffer) => buffer,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(partition, state.number, &error)),
+                Err(error) => {
+                    // A line that is cut is left for a run over the whole file.
+                    let error = failed(partition, state.number, &error);
+                    if target.batch.records.is_empty() {
+                        return Err(error);
+                    }
+                    *broken = Some(error);
+                    return Ok(true);
+                }
             };
             if buffer.is_empty() {
                 state.finish(&mut target);

@@ -157,6 +157,8 @@ pub struct Files {
     source: Option<Arc<str>>,
     cluster: Option<Arc<str>>,
     current: Option<LineFile>,
+    /// Why a file could not be read to its end.
+    failure: Option<SourceError>,
     batch: RecordBatch,
     sequence: u64,
     done: Arc<AtomicU64>,
@@ -198,6 +200,7 @@ impl Files {
             source: None,
             cluster: settings.cluster.clone(),
             current: None,
+            failure: None,
             batch: RecordBatch::default(),
             sequence: 0,
             done: Arc::default(),
@@ -227,19 +230,36 @@ impl Files {
         self.current = Some(LineFile::open(&path, first, &self.done)?.of(name));
         Ok(true)
     }
+
+    /// Reads on; `false` once there is no more in any file.
+    fn read(&mut self) -> Result<bool, SourceError> {
+        if self.current.is_none() && !self.open_next()? {
+            return Ok(false);
+        }
+        let Some(file) = &mut self.current else { return Ok(false) };
+        if !file.read(&mut self.batch, self.cluster.as_ref(), BATCH_RECORDS_MAX)? {
+            self.current = None;
+        }
+        Ok(true)
+    }
 }
 
 impl RecordReader for Files {
+    /// A file that breaks off is an error once all others were read.
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
-        while self.current.is_some() || self.open_next()? {
-            let Some(file) = &mut self.current else { break };
-            if file.read(&mut self.batch, self.cluster.as_ref(), BATCH_RECORDS_MAX)? {
-                break;
+        loop {
+            match self.read() {
+                Ok(true) if self.current.is_none() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    self.current = None;
+                    tracing::error!("{error}");
+                    self.failure.get_or_insert(error);
+                }
             }
-            self.current = None;
         }
         if self.batch.records.is_empty() {
-            return Ok(None);
+            return self.failure.take().map_or(Ok(None), Err);
         }
         let next = RecordBatch {
             payload: Vec::with_capacity(self.batch.payload.len().min(BATCH_BYTES_MAX)),
@@ -396,6 +416,36 @@ mod tests {
         assert!(gone.contains("gone"), "{gone}");
         let message = read(&[dir.path().to_path_buf()], &[]).unwrap_err().to_string();
         assert!(message.contains("is a directory"), "{message}");
+    }
+
+    #[test]
+    fn what_stands_before_a_break_and_in_other_files_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let [broken, whole] = ["a.gz", "b"].map(|name| dir.path().join(name));
+        let lines: Vec<String> = (0..20_000).map(|n| format!("{{\"n\":{n}}}")).collect();
+        let mut bytes = gzip(lines.join("\n").as_bytes());
+        bytes.truncate(bytes.len() / 2);
+        fs::write(&broken, bytes).unwrap();
+        fs::write(&whole, "last\n").unwrap();
+        let paths = vec![broken.clone(), whole];
+        let mut files =
+            Files::open(&FileSettings { paths, ..FileSettings::default() }, &[]).unwrap();
+        let mut got = Vec::new();
+        let error = loop {
+            match files.next_batch() {
+                Ok(batch) => {
+                    let batch = batch.expect("no end before the error");
+                    let text =
+                        |record| String::from_utf8(batch.payload_of(record).unwrap().to_vec());
+                    got.extend(batch.records.iter().map(|record| text(record).unwrap()));
+                }
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(got.pop().as_deref(), Some("last"));
+        assert!(got.len() > 5_000 && got == lines[..got.len()], "{} lines", got.len());
+        assert!(error.contains(&format!("a.gz after line {}", got.len())), "{error}");
+        assert!(files.next_batch().unwrap().is_none());
     }
 
     #[test]

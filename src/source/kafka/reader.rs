@@ -97,7 +97,7 @@ pub(super) struct Reader {
     is_connected: bool,
     assigned: Vec<Arc<Tracked>>,
     /// Who else was in the group when it was looked at last.
-    strangers: String,
+    strangers: Option<String>,
     looked_at: Instant,
     next_look: Instant,
     next_survey: Instant,
@@ -136,7 +136,7 @@ impl Reader {
             is_at_rest: false,
             is_connected: true,
             assigned: Vec::new(),
-            strangers: String::new(),
+            strangers: None,
             looked_at: now,
             next_look: now,
             next_survey: now,
@@ -309,9 +309,9 @@ impl Reader {
             (self.context.events)(SourceEvent::Rewound { partition, from, to });
         }
         if let Some(members) = self.neighbours.latest()
-            && members.strangers != self.strangers
+            && self.strangers.as_ref() != Some(&members.strangers)
         {
-            self.strangers.clone_from(&members.strangers);
+            self.strangers = Some(members.strangers.clone());
             (self.context.events)(SourceEvent::Shared { with: members.strangers });
         }
         if let Some(digest) = digest {
