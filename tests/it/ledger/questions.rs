@@ -243,3 +243,50 @@ fn where_there_is_nothing_yet_it_is_said_that_something_may_come() {
         assert!(!asked(&["--from=2025-03-04", "--to=2025-03-05"]), "{question:?}");
     }
 }
+
+#[test]
+fn the_end_of_a_session_counts_wherever_it_is() {
+    let exec = |id, stage, time| {
+        event(&[
+            ("ID", id),
+            ("STAGE", stage),
+            ("URI", "/api/v1/namespaces/payments/pods/web-0/exec?command=sh"),
+            ("RESOURCE", "pods"),
+            ("NAME", "web-0"),
+            ("BELOW", "exec"),
+            ("CODE", "101"),
+            ("RECEIVED", "2026-03-04T09:00:10.000000Z"),
+            ("TIME", time),
+        ])
+    };
+    let directory = recorded(&[
+        exec("1", "ResponseStarted", "09:00:10.500000"),
+        exec("2", "ResponseStarted", "09:00:20.000000"),
+        exec("1", "ResponseComplete", "11:00:10.000000"),
+        exec("3", "ResponseComplete", "12:00:10.000000"),
+    ]);
+    let sessions = |args: &[&str]| {
+        let args = [&["sessions", "--format=jsonl"], args].concat();
+        let (code, out, log) = ask(&directory, &args);
+        assert_eq!(code, 0, "{log}");
+        let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let told = lines.map(|one| {
+            let text =
+                |name: &str| one[name].as_str().unwrap_or("").get(11..19).unwrap_or("").to_owned();
+            format!("{} {} {}", one["state"].as_str().unwrap(), text("start"), text("end"))
+        });
+        told.collect::<Vec<_>>()
+    };
+    let morning = ["--from=2026-03-04", "--to=2026-03-04 10:30"];
+    let both = ["ended 09:00:10 11:00:10", "opened 09:00:20 "];
+    assert_eq!(sessions(&morning), both);
+    assert_eq!(sessions(&["--running", morning[0], morning[1]]), [both[1]]);
+    // Of one whose beginning is not in the time, or in the log, the end says when it was asked for.
+    let later = ["--from=2026-03-04 10:30", "--to=2026-03-05"];
+    assert_eq!(sessions(&later), [both[0], "ended 09:00:10 12:00:10"]);
+    let (_, out, _) = ask(&directory, &[&["sessions"], &later[..]].concat());
+    assert!(
+        out.lines().nth(1).is_some_and(|line| line.starts_with("2026-03-04 09:00:10")),
+        "{out}"
+    );
+}
