@@ -72,7 +72,7 @@ pub struct Use {
 pub struct Uses {
     /// When the time begins; all that is added is of it, if it is absent.
     from: Option<EventTime>,
-    uses: BTreeMap<UseKey, Use>,
+    by_key: BTreeMap<UseKey, Use>,
     groups: BTreeMap<Arc<str>, BTreeSet<String>>,
 }
 
@@ -132,12 +132,12 @@ impl Uses {
 
     /// Whether there is something that nobody knows to have been used in the time itself.
     pub fn is_in_doubt(&self) -> bool {
-        self.uses.keys().any(|key| key.is_earlier && !self.is_seen_again(key))
+        self.by_key.keys().any(|key| key.is_earlier && !self.is_seen_again(key))
     }
 
     /// Whether what was told before the time was seen in it, too.
     pub(super) fn is_seen_again(&self, key: &UseKey) -> bool {
-        key.is_earlier && self.uses.contains_key(&UseKey { is_earlier: false, ..key.clone() })
+        key.is_earlier && self.by_key.contains_key(&UseKey { is_earlier: false, ..key.clone() })
     }
 
     /// Adds an allowed request of the time, at some moment of it, if its like was told before it. Others say nothing that
@@ -148,7 +148,7 @@ impl Uses {
         }
         let Some(usage) = Usage::of(Access { at, ..access.clone() }) else { return };
         let key = UseKey { is_earlier: true, ..self.key_of(&usage) };
-        if self.uses.contains_key(&key) {
+        if self.by_key.contains_key(&key) {
             self.add(&usage);
         }
     }
@@ -177,7 +177,7 @@ impl Uses {
             groups.extend(usage.groups.iter().map(ToString::to_string));
         }
         let day = day_of(usage.at);
-        let sum = self.uses.entry(key).or_insert_with(|| Use {
+        let sum = self.by_key.entry(key).or_insert_with(|| Use {
             first: usage.at,
             last: usage.at,
             days: 0,
@@ -209,17 +209,17 @@ impl Uses {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&UseKey, &Use)> {
-        self.uses.iter()
+        self.by_key.iter()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.uses.len()
+        self.by_key.len()
     }
 
     /// Whether nothing was used.
     pub fn is_empty(&self) -> bool {
-        self.uses.is_empty()
+        self.by_key.is_empty()
     }
 
     /// The groups of a user, as far as requests showed them or its name says them.
