@@ -1,6 +1,11 @@
 //! One month file that is open for reading: its rows in an order, and what it says of itself.
 
-use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter, types::Value};
 
@@ -8,11 +13,12 @@ use super::{
     ArchiveError, Meta, count,
     filed::Filed,
     pack::{Columns, Texts, decode, find_text, set_time, unpack},
-    schema::{explain, is_by_day, open_for_reading, read_meta},
+    schema::{explain, is_by_day, open_for_reading, read_longest, read_meta},
     sieve::Sieve,
 };
 use crate::engine::{
     ledger::{Content, Row},
+    limits::ROLL_UP_MAX,
     time::EventTime,
 };
 
@@ -132,12 +138,16 @@ impl Month {
         row: &rusqlite::Row<'_>,
         sieve: &Sieve,
     ) -> rusqlite::Result<Option<Row>> {
-        let body = row.get_ref(2)?.as_blob()?;
-        if !sieve.may_let_through(body)? {
+        let (body, at) = (row.get_ref(2)?.as_blob()?, EventTime::from_micros(row.get(3)?));
+        if !sieve.may_let_through(at, body)? {
             return Ok(None);
         }
         let content = decode(body)?;
-        if sieve.lets_through(&content) { self.unpack(row, content).map(Some) } else { Ok(None) }
+        if sieve.lets_through(at, &content) {
+            self.unpack(row, content).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The same, and the columns that it should have.
@@ -170,6 +180,11 @@ impl Month {
     pub(super) fn counted(&self) -> Result<BTreeMap<String, u64>, ArchiveError> {
         let counts = count::counted(&self.connection);
         counts.map(|counts| counts.by_name()).map_err(|error| explain(&self.path, &error))
+    }
+
+    /// How long a roll-up of it lasts at most.
+    pub(super) fn longest(&self) -> rusqlite::Result<Duration> {
+        Ok(read_longest(&self.connection)?.unwrap_or(ROLL_UP_MAX))
     }
 
     /// Whether it has a row of a time. Cost: a look into an index.

@@ -55,7 +55,7 @@ pub enum Filter {
 pub struct Query {
     /// All of them must fit.
     pub filters: Vec<Filter>,
-    /// Not before this.
+    /// Not before this; of a roll-up the last request. Its row stands where the first was, so it may come before this.
     pub from: EventTime,
     /// Before this.
     pub to: EventTime,
@@ -103,13 +103,19 @@ impl fmt::Display for Cursor {
 }
 
 impl Query {
+    /// Whether it wants accesses, of which some are roll-ups.
+    pub(super) fn may_want_roll_ups(&self) -> bool {
+        let has_none = |filter: &Filter| matches!(filter, Filter::Entries(_) | Filter::Usage);
+        !self.filters.iter().any(has_none)
+    }
+
     /// Whether a row is among those that are wanted, wherever the page begins.
     pub fn fits(&self, row: &Row) -> bool {
-        let at = row.at();
+        let last = row.access().map_or_else(|| row.at(), Access::last);
         // Nobody who asks what was done wants to be told each of it twice.
         let is_asked_for = row.usage().is_none() || self.filters.contains(&Filter::Usage);
-        at >= self.from
-            && at < self.to
+        last.max(row.at()) >= self.from
+            && row.at() < self.to
             && is_asked_for
             && self.filters.iter().all(|filter| filter.fits(row))
     }

@@ -236,7 +236,10 @@ pub(super) fn write_chain(
     name: &str,
     chain: Chain,
 ) -> rusqlite::Result<()> {
-    let value = format!("{} {}", chain.id, hex_of(&chain.head));
+    write_meta(connection, name, &format!("{} {}", chain.id, hex_of(&chain.head)))
+}
+
+fn write_meta(connection: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO meta (name, value) VALUES (?1, ?2)
@@ -244,6 +247,31 @@ pub(super) fn write_chain(
         )?
         .execute(params![name, value])?;
     Ok(())
+}
+
+/// How long the longest roll-up of a month is. `None` if that is not known of all of its rows, since an earlier version
+/// wrote some.
+pub(super) fn read_longest(connection: &Connection) -> rusqlite::Result<Option<Duration>> {
+    let sql = "SELECT longest.value, last.value FROM meta AS longest, meta AS last
+               WHERE longest.name = 'longest' AND last.name = 'last'";
+    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, String)> {
+        Ok((row.get(0)?, row.get(1)?))
+    };
+    let said = connection.prepare_cached(sql)?.query_row([], read).optional()?;
+    Ok(said.and_then(|(longest, last)| {
+        let (micros, id) = longest.split_once(' ')?;
+        let (last, _) = last.split_once(' ')?;
+        (id == last).then(|| micros.parse().ok().map(Duration::from_micros))?
+    }))
+}
+
+/// Says how long the longest roll-up is of all rows up to one.
+pub(super) fn write_longest(
+    connection: &Connection,
+    longest: Duration,
+    last: u64,
+) -> rusqlite::Result<()> {
+    write_meta(connection, "longest", &format!("{} {last}", longest.as_micros()))
 }
 
 /// What went wrong, and what to do about it.

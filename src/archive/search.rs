@@ -6,6 +6,8 @@
 //! walked; where few do, their times and ids are taken from the index of objects first, and then only the rows
 //! that are shown.
 
+use std::time::Duration;
+
 use rusqlite::types::Value;
 
 use super::{
@@ -60,8 +62,9 @@ impl Month {
                 // Such a month is older than uses of permissions.
                 return Ok(());
             }
+            let sieve = Sieve::new(&self.connection, query)?;
+            let query = &self.reaching_back(query)?;
             let Some(way) = self.way(query)? else { return Ok(()) };
-            let sieve = Sieve::new(&self.connection, &query.filters)?;
             let mut sift = |row: &rusqlite::Row<'_>| -> rusqlite::Result<bool> {
                 Ok(self.sifted(row, &sieve)?.is_none_or(&mut *take))
             };
@@ -86,6 +89,12 @@ impl Month {
             }
         };
         run().map_err(|error| explain(&self.path, &error))
+    }
+
+    /// The query for the time in which rows may stand that fit: a roll-up stands where its first request was.
+    fn reaching_back(&self, query: &Query) -> rusqlite::Result<Query> {
+        let longest = if query.may_want_roll_ups() { self.longest()? } else { Duration::ZERO };
+        Ok(Query { from: query.from.minus(longest), ..query.clone() })
     }
 
     /// Which index helps; `None` if no row can fit.

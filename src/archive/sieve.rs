@@ -5,15 +5,20 @@ use rusqlite::Connection;
 
 use super::{
     pack::{AccessBeginning, Beginning, beginning, find_text},
-    query::Filter,
+    query::{Filter, Query},
 };
 use crate::engine::{
     access::{Access, MACHINES, Outcome},
     ledger::Content,
+    time::EventTime,
 };
 
-/// What an access must be. It lets through what may fit; [`Filter::fits`] decides.
-pub(super) struct Sieve(Vec<Test>);
+/// What an access must be. It lets through what may fit; [`Query::fits`] decides.
+pub(super) struct Sieve {
+    tests: Vec<Test>,
+    /// What is before it must be a roll-up that lasts until then.
+    from: EventTime,
+}
 
 enum Test {
     Class(Option<u32>),
@@ -26,8 +31,8 @@ enum Test {
 }
 
 impl Sieve {
-    /// Of the filters that no index helps with.
-    pub(super) fn new(connection: &Connection, filters: &[Filter]) -> rusqlite::Result<Sieve> {
+    /// Of the filters that no index helps with, and the beginning of the time.
+    pub(super) fn new(connection: &Connection, query: &Query) -> rusqlite::Result<Sieve> {
         let number = |text: &str| -> rusqlite::Result<Option<u32>> {
             Ok(find_text(connection, text)?.and_then(|number| u32::try_from(number).ok()))
         };
@@ -36,7 +41,7 @@ impl Sieve {
             Ok(found?.into_iter().flatten().collect())
         };
         let mut tests = Vec::new();
-        for filter in filters {
+        for filter in &query.filters {
             tests.push(match filter {
                 Filter::Class(class) => Test::Class(number(class)?),
                 Filter::Verbs(verbs) => {
@@ -49,24 +54,27 @@ impl Sieve {
                 _ => continue,
             });
         }
-        Ok(Sieve(tests))
+        Ok(Sieve { tests, from: query.from })
     }
 
-    /// Whether it may fit, by what stands first in its body: far less is read than all of it.
-    pub(super) fn may_let_through(&self, body: &[u8]) -> rusqlite::Result<bool> {
-        if self.0.is_empty() {
+    /// Whether it may fit, by when it was and what stands first in its body: far less is read than all of it.
+    pub(super) fn may_let_through(&self, at: EventTime, body: &[u8]) -> rusqlite::Result<bool> {
+        if self.tests.is_empty() && at >= self.from {
             return Ok(true);
         }
         Ok(match beginning(body)? {
-            Beginning::Access(access) => self.0.iter().all(|test| test.may_hold(&access)),
-            Beginning::Entry | Beginning::Usage => true,
+            Beginning::Access(access) => self.tests.iter().all(|test| test.may_hold(&access)),
+            Beginning::Entry | Beginning::Usage => at >= self.from,
         })
     }
 
     /// Whether it may fit. Other rows than accesses may always.
-    pub(super) fn lets_through(&self, content: &Content<u32>) -> bool {
+    pub(super) fn lets_through(&self, at: EventTime, content: &Content<u32>) -> bool {
         match content {
-            Content::Access(access) => self.0.iter().all(|test| test.holds(access)),
+            Content::Access(access) => {
+                let lasts = access.rolled_up.is_some_and(|rolled_up| rolled_up.last >= self.from);
+                (at >= self.from || lasts) && self.tests.iter().all(|test| test.holds(access))
+            }
             Content::Entry(_) | Content::Usage(_) => true,
         }
     }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -14,7 +15,7 @@ use super::{
     count::Counts,
     failed, month_of, months,
     pack::{Numbers, write},
-    schema::{explain, is_by_day, open_for_writing, write_chain},
+    schema::{explain, is_by_day, open_for_writing, read_longest, write_chain, write_longest},
 };
 use crate::{
     engine::{
@@ -55,6 +56,8 @@ struct OpenMonth {
     path: PathBuf,
     connection: Connection,
     numbers: Numbers,
+    /// How long its longest roll-up is, if that is known of all of its rows.
+    longest: Option<Duration>,
 }
 
 /// A month that is deleted.
@@ -87,10 +90,8 @@ impl Archive {
         if let Some((name, path)) = months(&self.directory)?.pop() {
             // One that was sealed by the calendar is for reading only; nothing is written into it then.
             allow_writing(&path)?;
-            let (connection, meta) = open_for_writing(&path, Chain::default())?;
-            self.last = meta.last;
-            let numbers = numbers_of(&path, &connection)?;
-            self.open = Some(OpenMonth { name, path, connection, numbers });
+            let (open, last) = open_month(name, path, Chain::default())?;
+            (self.open, self.last) = (Some(open), last);
         }
         self.is_open = true;
         Ok(())
@@ -151,7 +152,10 @@ impl Archive {
             self.begin(name)?;
         }
         let Some(open) = &mut self.open else { return Ok(()) };
-        let OpenMonth { path, connection, numbers, .. } = open;
+        let OpenMonth { path, connection, numbers, longest, .. } = open;
+        if let Some(longest) = longest {
+            *longest = rows.iter().map(|row| row.lasted()).fold(*longest, Duration::max);
+        }
         let last = self.last;
         let mut run = || -> rusqlite::Result<Chain> {
             let transaction = connection.transaction()?;
@@ -164,6 +168,9 @@ impl Archive {
                 counts.store(&transaction)
             })?;
             write_chain(&transaction, "last", chain)?;
+            if let Some(longest) = longest {
+                write_longest(&transaction, *longest, chain.id)?;
+            }
             transaction.commit()?;
             Ok(chain)
         };
@@ -189,9 +196,7 @@ impl Archive {
         let path = self.directory.join(format!("{name}.db"));
         // SQLite gives its journal the mode of the file itself.
         files::open(&path).map_err(|error| failed(&path, error))?;
-        let (connection, _) = open_for_writing(&path, self.last)?;
-        let numbers = numbers_of(&path, &connection)?;
-        self.open = Some(OpenMonth { name: name.to_owned(), path, connection, numbers });
+        self.open = Some(open_month(name.to_owned(), path, self.last)?.0);
         Ok(())
     }
 
@@ -236,8 +241,21 @@ impl Archive {
     }
 }
 
-fn numbers_of(path: &Path, connection: &Connection) -> Result<Numbers, ArchiveError> {
-    is_by_day(connection).map(Numbers::new).map_err(|error| explain(path, &error))
+/// Opens a month, or makes it behind the rows before it; with its last row.
+fn open_month(
+    name: String,
+    path: PathBuf,
+    previous: Chain,
+) -> Result<(OpenMonth, Chain), ArchiveError> {
+    let (connection, meta) = open_for_writing(&path, previous)?;
+    let explained = |error| explain(&path, &error);
+    let numbers = Numbers::new(is_by_day(&connection).map_err(explained)?);
+    let longest = if meta.last == meta.previous {
+        Some(Duration::ZERO)
+    } else {
+        read_longest(&connection).map_err(explained)?
+    };
+    Ok((OpenMonth { name, path, connection, numbers, longest }, meta.last))
 }
 
 /// Where the chain comes to with more rows. Many are hashed on a thread of its own, while something else is done.

@@ -44,11 +44,20 @@ pub trait Answer: Send {
     /// What a table says that has no lines.
     fn if_empty(&self) -> &'static str;
 
+    /// Whether its rows may be roll-ups, which come when their time is over.
+    fn has_roll_ups(&self) -> bool {
+        false
+    }
+
     /// Where the next page begins, if there is one.
     fn next(&self) -> Option<Cursor> {
         None
     }
 }
+
+/// What is said besides where there is nothing in a time that may have roll-ups still.
+const MAY_COME: &str = "requests that are rolled up come when their time is over, with the shipped rules at the end of \
+                        the hour: what was done since then may be missing";
 
 /// An answer in a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +77,9 @@ pub fn write(asked: &Asked, format: Format) -> Written {
     let shown = if format == Format::Text { answer.text(zone) } else { None };
     let text = match format {
         Format::Text if shown.is_some() => shown.unwrap_or_default(),
+        Format::Text if items.is_empty() && answer.has_roll_ups() && asked.period.is_recent() => {
+            format!("{}\n{MAY_COME}\n", answer.if_empty())
+        }
         Format::Text if items.is_empty() => format!("{}\n", answer.if_empty()),
         Format::Text => table(answer.columns(), &answer.cells(zone, format)),
         Format::Csv => csv(answer.columns(), &answer.cells(zone, format)),

@@ -9,7 +9,7 @@ use super::{
     Mistake,
     params::{Parameter, ParameterKind, Params, span_of},
 };
-use crate::engine::{diagnostic::nearest, text::printable, time::EventTime};
+use crate::engine::{diagnostic::nearest, limits::ROLL_UP_MAX, text::printable, time::EventTime};
 
 /// `since`, or `from`; `to`; `zone`.
 pub const PERIOD: &[Parameter] = &[
@@ -32,6 +32,8 @@ pub struct Period {
     pub to: EventTime,
     /// In which zone it was meant, and is shown.
     pub zone: TimeZone,
+    /// When it was asked.
+    pub now: EventTime,
 }
 
 impl Period {
@@ -62,7 +64,12 @@ impl Period {
                 "nothing lies between",
             ));
         }
-        Ok(Period { from, to, zone })
+        Ok(Period { from, to, zone, now })
+    }
+
+    /// Whether requests of it may wait to be told as one, at the latest when a day is over.
+    pub fn is_recent(&self) -> bool {
+        self.to.plus(ROLL_UP_MAX) > self.now
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     Period, QuestionKind, all_of, answer::json_of, check_known, each, of_cluster, shown_time,
 };
 use crate::{
-    archive::{Filter, Reader},
+    archive::{Filter, Query, Reader},
     engine::{
         access::{Outcome, Session, Sessions},
         ledger::hex_of,
@@ -20,7 +20,8 @@ use crate::{
 /// By which name it is asked.
 pub const QUESTION: QuestionKind = QuestionKind {
     name: "sessions",
-    about: "Who entered what, with which command, for how long. What has no end in the log is `opened`.",
+    about: "Who entered what, with which command, for how long: what began or ended in the time. What has no end in the \
+            log, be it behind that time, is `opened`.",
     parameters: &[PARAMETERS, CLUSTER, PERIOD],
     ask: |reader, params, now| {
         let question = Question::read(params, now)?;
@@ -96,12 +97,33 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Entered, AskError> {
             sessions.add(access);
         }
     })?;
+    add_ends(reader, &question.period, &mut sessions)?;
     let fits = |session: &Session| {
         let name = session.object.as_ref().and_then(|object| object.name.as_deref());
         (!question.running || session.state() == "opened")
             && question.pod.as_deref().is_none_or(|pod| name == Some(pod))
     };
     Ok(Entered { sessions: sessions.finish().into_iter().filter(fits).collect() })
+}
+
+/// Adds ends that lie behind the time. Cost: a look into an index for each object that somebody entered.
+fn add_ends(reader: &Reader, period: &Period, sessions: &mut Sessions) -> Result<(), AskError> {
+    let (from, to) = (period.to, EventTime::MAX);
+    for object in sessions.entered() {
+        let text = |text: Option<&std::sync::Arc<str>>| text.map(ToString::to_string);
+        let object = Filter::Object {
+            resource: object.resource.to_string(),
+            namespace: text(object.namespace.as_ref()),
+            name: text(object.name.as_ref()),
+        };
+        let filters = vec![object, Filter::Sessions];
+        each(reader, Query { filters, from, to, after: None, limit: 0 }, |row| {
+            if let Some(access) = row.access() {
+                sessions.add_later(access);
+            }
+        })?;
+    }
+    Ok(())
 }
 
 /// A session as JSON.

@@ -93,6 +93,9 @@ fn access_cells(row: &Row, access: &Access, zone: &TimeZone) -> Vec<String> {
         });
         what = format!("{what}  [session {}{span}]", step.as_str());
     }
+    if let Some(rolled_up) = access.rolled_up.filter(|rolled_up| rolled_up.last > rolled_up.first) {
+        what = format!("{what}  [the last at {}]", shown_time(rolled_up.last, zone));
+    }
     if access.truncated {
         what.push_str("  [a part of the event is missing]");
     }

@@ -22,7 +22,8 @@ use crate::{
 /// By which name it is asked.
 pub const QUESTION: QuestionKind = QuestionKind {
     name: "timeline",
-    about: "What somebody did, or what was done to something, with alerts between.",
+    about: "What somebody did, or what was done to something, with alerts between. A roll-up counts if one of its requests \
+            lies in the time; it stands where its first was, and comes when its time is over.",
     parameters: &[PARAMETERS, CLUSTER, PERIOD, PAGE],
     ask: |reader, params, now| {
         let question = Question::read(params, now)?;
@@ -236,6 +237,10 @@ impl Answer for Timeline {
 
     fn cells(&self, zone: &TimeZone, _: Format) -> Vec<Vec<String>> {
         self.rows.iter().map(|row| cells(row, zone)).collect()
+    }
+
+    fn has_roll_ups(&self) -> bool {
+        true
     }
 
     fn if_empty(&self) -> &'static str {

@@ -189,6 +189,10 @@ impl Answer for Visitors {
         self.visits.iter().map(line).collect()
     }
 
+    fn has_roll_ups(&self) -> bool {
+        true
+    }
+
     fn if_empty(&self) -> &'static str {
         "no visits in this time; `tripline coverage` says what was seen"
     }

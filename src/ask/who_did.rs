@@ -193,6 +193,10 @@ impl Answer for Doings {
         self.timeline.rows.iter().map(shown).collect()
     }
 
+    fn has_roll_ups(&self) -> bool {
+        true
+    }
+
     fn if_empty(&self) -> &'static str {
         self.timeline.if_empty()
     }

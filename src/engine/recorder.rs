@@ -249,6 +249,17 @@ impl Recorder {
         }
     }
 
+    /// Nothing more comes: what is rolled up is told as far as it came, so that each request is in a row. If more like
+    /// it comes after all, to a later run, that is another row. What there is no room for stays for that run.
+    pub fn finish(&mut self, now: WallTime) {
+        while self.spool.len() < SPOOL_ROWS_MAX - SPOOL_ENTRY_ROWS
+            && self.spool_bytes < SPOOL_BYTES_MAX
+            && let Some(access) = self.roll_ups.ended(EventTime::MAX)
+        {
+            self.access(now, access);
+        }
+    }
+
     /// What Tripline did or was told.
     pub fn entry(&mut self, now: WallTime, entry: Entry) {
         if self.spool.len() >= SPOOL_ROWS_MAX {

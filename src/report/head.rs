@@ -39,6 +39,8 @@ const LIMITS: &[&str] = &[
     "The permission behind an impersonation; that a front proxy spoke for a user; who is a member of a group.",
     "Every way by which a request was allowed: the log names one, and none for system:masters and nodes. Some logs carry \
      no annotations at all: then no permission is known.",
+    "Parts of roll-ups: like requests that are told as one count where the first of them was, be that before the period, and \
+     those of the last hour (or what a rule says) are not told yet.",
     "What passes the API server by: etcd, kubelets, nodes, consoles of cloud providers, applications.",
     "Logs of managed clusters are best effort, and some leave out reads or groups.",
     "The person behind a shared kubeconfig or token. User agents, and all addresses but the last, are the client's words.",

@@ -11,6 +11,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use hashbrown::DefaultHashBuilder;
@@ -159,7 +160,7 @@ fn read_rows<P: Pass>(
     let Checked { follower, passed, .. } = checked;
     let (mut sums, mut filed, mut line) =
         (Sums::new(hasher, month.is_by_day), Filed::new(month.is_by_day), Vec::new());
-    let (mut rows, mut counts) = (0, Counts::default());
+    let (mut rows, mut counts, mut longest) = (0, Counts::default(), Duration::ZERO);
     let sql =
         "SELECT id, recorded, body, at, kind, actor, behalf, object, source, permission, credential
                FROM row WHERE id > 0 ORDER BY id";
@@ -177,6 +178,7 @@ fn read_rows<P: Pass>(
             Err(problem) => follower.fault(place, row.id, problem.to_string()),
         }
         counts.add(&row.content);
+        longest = longest.max(row.lasted());
         passed.take(&row);
         rows += 1;
         if rows == ROWS_BETWEEN_WORDS {
@@ -201,6 +203,10 @@ fn read_rows<P: Pass>(
     }
     if let Some(problem) = miscounted(month, &counts).filter(|_| is_read) {
         follower.fault(place, said.id, problem);
+    }
+    if is_read && month.longest().is_ok_and(|said| said < longest) {
+        let what = "it has a roll-up that lasts longer than it says: questions may miss it";
+        follower.fault(place, said.id, what.to_owned());
     }
     is_read.then_some(sums)
 }

@@ -9,7 +9,7 @@ use super::super::{AskError, Mistake, Period, Query, ROWS_AT_ONCE, all_of, each,
 use crate::{
     archive::{Filter, Reader},
     engine::{
-        ledger::EntryKind,
+        ledger::{EntryKind, Row},
         permissions::{Grants, GrantsBuilder, Observed, ObservedBuilder, Uses, Who},
         text::{first_of, printable},
         time::EventTime,
@@ -23,6 +23,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// How far back a snapshot is looked for, one after another: there may be one a day, of some megabytes each.
 const LOOK_BACK: [u32; 4] = [1, 7, 31, 3_660];
+
+/// Pages of accesses that are looked through for uses that were told before the time: 5, some 50,000 rows.
+const PAGES_AGAIN_MAX: usize = 5;
 
 /// What was granted, used and observed.
 pub(super) struct Gathered {
@@ -156,7 +159,7 @@ fn grants(reader: &Reader, period: &Period, cluster: &str) -> Result<Grants, Ask
 fn snapshots(
     reader: &Reader,
     mut query: Query,
-    mut take: impl FnMut(&crate::engine::ledger::Row),
+    mut take: impl FnMut(&Row),
 ) -> Result<(), AskError> {
     loop {
         let page = reader.page(&query)?;
@@ -176,8 +179,10 @@ fn uses(
     if let Some(Who::User(user)) = who {
         filters.push(Filter::Actor(user.clone()));
     }
-    let (mut uses, mut acted_as) = (Uses::default(), BTreeSet::new());
-    each(reader, all_of(filters, period), |row| {
+    let (mut uses, mut acted_as) = (Uses::since(period.from), BTreeSet::new());
+    // A use is told once a day: what was told of the first one before this time may have been used again.
+    let (from, day_ends) = Uses::day_of(period.from);
+    each(reader, all_of(filters, &Period { from, ..period.clone() }), |row| {
         let Some(usage) = row.usage() else { return };
         if usage.cluster.as_deref().unwrap_or("") != cluster {
             return;
@@ -190,7 +195,43 @@ fn uses(
             _ => uses.add(usage),
         }
     })?;
+    if uses.is_in_doubt() {
+        let period = Period { to: period.to.min(day_ends), ..period.clone() };
+        look_again(reader, &period, cluster, who, &mut uses)?;
+    }
     Ok((uses, acted_as))
+}
+
+/// Looks among accesses of a time for uses that are known of the day before it alone. If there are many accesses, only
+/// the first are looked at: what is not found then is not known to be used.
+fn look_again(
+    reader: &Reader,
+    period: &Period,
+    cluster: &str,
+    who: Option<&Who>,
+    uses: &mut Uses,
+) -> Result<(), AskError> {
+    let mut filters = vec![Filter::Accesses];
+    if let Some(Who::User(user)) = who {
+        filters.push(Filter::Actor(user.clone()));
+    }
+    let mut query = all_of(filters, period);
+    for _ in 0..PAGES_AGAIN_MAX {
+        let page = reader.page(&query)?;
+        for access in page.rows.iter().filter_map(Row::access) {
+            // Of a roll-up only the first and the last time are known.
+            let times = [access.at, access.last()];
+            let within = times.into_iter().find(|at| (period.from..period.to).contains(at));
+            if let Some(at) = within
+                && access.cluster.as_deref().unwrap_or("") == cluster
+            {
+                uses.seen_again(access, at);
+            }
+        }
+        let Some(next) = page.next.filter(|_| uses.is_in_doubt()) else { break };
+        query.after = Some(next);
+    }
+    Ok(())
 }
 
 /// Which time was observed, in words.

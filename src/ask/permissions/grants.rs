@@ -171,6 +171,13 @@ pub(super) fn unknown(who: &Who, grants: &Grants, reader: &Reader) -> Mistake {
     let mut known = reader.texts("actor");
     known.extend(grants.subjects());
     let text = who.to_string();
+    if known.contains(&text) {
+        return Mistake {
+            code: "unknown_name",
+            message: format!("`{}` used nothing in this time", printable(&text)),
+            hint: "it is known of another time: ask for a longer one".to_owned(),
+        };
+    }
     let near = nearest(&text, known.iter().map(String::as_str));
     let hint = near.map_or_else(
         || "no binding names it, and it used nothing in this time".to_owned(),

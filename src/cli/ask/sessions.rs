@@ -9,8 +9,8 @@ use crate::ask::{Params, sessions::QUESTION};
 
 /// Show sessions: who entered what, with which command, for how long.
 ///
-/// `opened` is what has no end in the log: it runs, or its end was not recorded. A status of 101 says that
-/// the stream was opened, not that the command began.
+/// Those that began or ended in the time. `opened` is what has no end in the log, be it behind that time: it runs, or its
+/// end was not recorded. A status of 101 says that the stream was opened, not that the command began.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tripline sessions --since 7d

@@ -11,6 +11,9 @@ use crate::ask::{Params, timeline::QUESTION};
 ///
 /// Times are those of the events. Each access has the address it came from, the permission that allowed
 /// it, and a line that reads like the kubectl command by which it may have been done.
+///
+/// Like requests are rolled up: one row stands for them, where the first was, and is shown if the first or the last lies in
+/// the time or it lies between them. It comes when its time is over: with the shipped rules at the end of the hour.
 #[derive(Args, Debug)]
 #[command(after_help = "Exit codes:
   0  the answer was printed, be it that there is nothing

@@ -9,7 +9,8 @@ use crate::ask::{Params, who_did::QUESTION};
 
 /// Show who did something to something: who read a secret, who deleted a deployment.
 ///
-/// Lists and watches that covered the object count, and are marked; so does a deletion of all.
+/// Lists and watches that covered the object count, and are marked; so does a deletion of all. What is rolled up comes
+/// when its time is over: with the shipped rules at the end of the hour.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tripline who-did get secrets db-password -n payments --since 90d

@@ -2,7 +2,11 @@
 //!
 //! The log knows that a stream was opened, not that a process started in it, and when it was closed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{Access, Object, Outcome, SessionStep};
 use crate::engine::time::EventTime;
@@ -28,7 +32,7 @@ pub struct Session {
     pub source_ip: Option<Arc<str>>,
     /// What was to be run.
     pub command: Option<String>,
-    /// When it was opened; unknown if the log tells of its end alone.
+    /// When it was opened; if the log tells of its end alone, when it was asked for, as far as that is known.
     pub start: Option<EventTime>,
     /// When it was closed, as far as the log tells.
     pub end: Option<EventTime>,
@@ -105,6 +109,19 @@ impl Sessions {
         self.sessions.push(session);
     }
 
+    /// What those are in that have no end yet.
+    pub fn entered(&self) -> BTreeSet<Object<Arc<str>>> {
+        let opened = self.sessions.iter().filter(|session| session.state() == "opened");
+        opened.filter_map(|session| session.object.clone()).collect()
+    }
+
+    /// Adds a later access, if it is of one of these sessions.
+    pub fn add_later(&mut self, access: &Access) {
+        if self.by_request.contains_key(&access.request) {
+            self.add(access);
+        }
+    }
+
     /// All of them, in the order in which they were heard of.
     pub fn finish(self) -> Vec<Session> {
         self.sessions
@@ -115,12 +132,12 @@ impl Session {
     fn join(&mut self, access: &Access, step: SessionStep) {
         self.outcome = access.outcome.or(self.outcome);
         self.code = access.code.or(self.code);
-        if step != SessionStep::End {
+        if step == SessionStep::Start {
             self.start = Some(self.start.map_or(access.at, |start| start.min(access.at)));
-        }
-        if step != SessionStep::Start {
+        } else {
             self.end = Some(access.at);
             self.duration = access.duration.map(Duration::from_micros);
+            self.start = self.start.or(self.duration.map(|duration| access.at.minus(duration)));
         }
         if let (None, Some(start), Some(end)) = (self.duration, self.start, self.end) {
             self.duration = Some(end.since(start));
@@ -131,6 +148,8 @@ impl Session {
     fn is_again(&self, other: &Session) -> bool {
         self.outcome == Some(Outcome::Denied)
             && self.actor == other.actor
+            && self.on_behalf_of == other.on_behalf_of
+            && self.source_ip == other.source_ip
             && self.cluster == other.cluster
             && self.object == other.object
             && self.command == other.command

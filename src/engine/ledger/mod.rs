@@ -8,7 +8,7 @@ mod chain;
 mod entry;
 mod line;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,11 @@ impl Row {
             Content::Entry(entry) => entry.at.unwrap_or_else(|| self.recorded.as_event()),
             Content::Usage(usage) => usage.at,
         }
+    }
+
+    /// How long after its first request the last was answered that it stands for; zero if it is no roll-up.
+    pub fn lasted(&self) -> Duration {
+        self.access().map_or(Duration::ZERO, |access| access.last().since(access.at))
     }
 
     /// The access, if it is one.

@@ -73,6 +73,8 @@ pub struct Suggestion {
     pub has_masters: bool,
     /// Requests unlike each other that it allows.
     pub requests: usize,
+    /// Some of them are known of the first day alone, before the time itself began.
+    pub has_earlier: bool,
 }
 
 /// What is done to which resource, where.
@@ -106,7 +108,8 @@ pub fn suggest(who: &Who, uses: &Uses) -> Suggestion {
             left_out.insert(LeftOut { why, request: key.request() });
             continue;
         }
-        suggestion.requests += 1;
+        suggestion.requests += usize::from(!uses.is_seen_again(key));
+        suggestion.has_earlier |= key.is_earlier && !uses.is_seen_again(key);
         suggestion.has_masters |= key.permission == Some(Permission::Masters);
         suggestion.on_behalf_of.extend(sum.on_behalf_of.iter().cloned());
         match &key.path {

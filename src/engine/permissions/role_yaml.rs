@@ -54,6 +54,12 @@ fn head(text: &mut String, who: &Who, suggestion: &Suggestion, about: &About) {
     comment(text, &format!("Coverage: {}", about.coverage));
     let count = counted(suggestion.requests, "permission");
     comment(text, &format!("{count} used. What was not used in this period is not in it."));
+    if suggestion.has_earlier {
+        comment(
+            text,
+            "What was used on the first day before the period began is in it, too: a use is told once a day.",
+        );
+    }
     if suggestion.is_empty() {
         comment(text, "There is nothing to suggest.");
     }

@@ -1,4 +1,7 @@
 //! Which permissions were used by whom in a time: rows of usage added up.
+//!
+//! A use is told once a day, when it is seen first. So of a time that begins within a day it counts, too, what was told
+//! of that day before: it may have been used again, which only an access can show.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +10,10 @@ use std::{
 
 use super::rbac::{Asked, Id};
 use crate::engine::{
-    access::{Permission, Usage, usage::day_of},
+    access::{
+        Access, Permission, Usage,
+        usage::{day_of, start_of},
+    },
     kubernetes::users::groups_of,
     time::EventTime,
 };
@@ -37,6 +43,8 @@ pub struct UseKey {
     pub path: Option<Arc<str>>,
     /// By which permission, if the log says it.
     pub permission: Option<Permission<Arc<str>>>,
+    /// It was told of the first day before the time that is asked about: nobody knows whether it was used in that time.
+    pub is_earlier: bool,
 }
 
 /// How it was used.
@@ -62,7 +70,9 @@ pub struct Use {
 /// All uses of a time, of one cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Uses {
-    uses: BTreeMap<UseKey, Use>,
+    /// When the time begins; all that is added is of it, if it is absent.
+    from: Option<EventTime>,
+    by_key: BTreeMap<UseKey, Use>,
     groups: BTreeMap<Arc<str>, BTreeSet<String>>,
 }
 
@@ -109,17 +119,45 @@ impl UseKey {
 }
 
 impl Uses {
-    /// Adds a row. Rows come in the order of time.
-    pub fn add(&mut self, usage: &Usage) {
+    /// Of a time that begins then. Rows from the beginning of its first day on are to be added.
+    pub fn since(from: EventTime) -> Uses {
+        Uses { from: Some(from), ..Uses::default() }
+    }
+
+    /// The day of a time, within which a use is told once: when it begins, and when it ends.
+    pub fn day_of(time: EventTime) -> (EventTime, EventTime) {
+        let day = day_of(time);
+        (start_of(day), start_of(day.saturating_add(1)))
+    }
+
+    /// Whether there is something that nobody knows to have been used in the time itself.
+    pub fn is_in_doubt(&self) -> bool {
+        self.by_key.keys().any(|key| key.is_earlier && !self.is_seen_again(key))
+    }
+
+    /// Whether what was told before the time was seen in it, too.
+    pub(super) fn is_seen_again(&self, key: &UseKey) -> bool {
+        key.is_earlier && self.by_key.contains_key(&UseKey { is_earlier: false, ..key.clone() })
+    }
+
+    /// Adds an allowed request of the time, at some moment of it, if its like was told before it. Others say nothing that
+    /// rows of usage do not.
+    pub fn seen_again(&mut self, access: &Access, at: EventTime) {
+        if access.permission.is_none() {
+            return;
+        }
+        let Some(usage) = Usage::of(Access { at, ..access.clone() }) else { return };
+        let key = UseKey { is_earlier: true, ..self.key_of(&usage) };
+        if self.by_key.contains_key(&key) {
+            self.add(&usage);
+        }
+    }
+
+    fn key_of(&self, usage: &Usage) -> UseKey {
         let none = || Arc::from("");
         let object = usage.object.as_ref();
-        let actor = usage.actor.id.clone().unwrap_or_else(none);
-        let groups = self.groups.entry(Arc::clone(&actor)).or_default();
-        if groups.len() < GROUPS_KEPT_MAX {
-            groups.extend(usage.groups.iter().map(ToString::to_string));
-        }
-        let key = UseKey {
-            actor,
+        UseKey {
+            actor: usage.actor.id.clone().unwrap_or_else(none),
             verb: Arc::clone(&usage.verb),
             group: object.and_then(|object| object.group.clone()).unwrap_or_else(none),
             resource: object.map_or_else(none, |object| Arc::clone(&object.resource)),
@@ -127,9 +165,19 @@ impl Uses {
             namespace: object.and_then(|object| object.namespace.clone()).unwrap_or_else(none),
             path: usage.path.clone().filter(|_| object.is_none()),
             permission: usage.permission.clone(),
-        };
+            is_earlier: self.from.is_some_and(|from| usage.at < from),
+        }
+    }
+
+    /// Adds a row. Rows come in the order of time.
+    pub fn add(&mut self, usage: &Usage) {
+        let key = self.key_of(usage);
+        let groups = self.groups.entry(Arc::clone(&key.actor)).or_default();
+        if groups.len() < GROUPS_KEPT_MAX {
+            groups.extend(usage.groups.iter().map(ToString::to_string));
+        }
         let day = day_of(usage.at);
-        let sum = self.uses.entry(key).or_insert_with(|| Use {
+        let sum = self.by_key.entry(key).or_insert_with(|| Use {
             first: usage.at,
             last: usage.at,
             days: 0,
@@ -161,17 +209,17 @@ impl Uses {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&UseKey, &Use)> {
-        self.uses.iter()
+        self.by_key.iter()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.uses.len()
+        self.by_key.len()
     }
 
     /// Whether nothing was used.
     pub fn is_empty(&self) -> bool {
-        self.uses.is_empty()
+        self.by_key.is_empty()
     }
 
     /// The groups of a user, as far as requests showed them or its name says them.

@@ -33,7 +33,7 @@ words! {
         Used = "used",
         /// It was not, and all of the time was observed.
         Unused = "unused",
-        /// It was not seen to be used, but not all of the time was observed.
+        /// It was not seen to be used, but not all of the time was observed, or it was used earlier on its first day.
         NotObserved = "not observed",
         /// It may have been, and the log does not say.
         CannotTell = "cannot tell",
@@ -226,6 +226,12 @@ impl<'a> Evidence<'a> {
                 reason: format!("last for: {}", key.request()),
                 notes: vec![note.to_owned()],
             });
+            if key.is_earlier
+                && let Some(stranger) = found.last_mut()
+            {
+                stranger.verdict = Verdict::NotObserved;
+                stranger.reason = used_earlier(key);
+            }
         }
     }
 
@@ -240,6 +246,7 @@ impl<'a> Evidence<'a> {
         let uses = self.by_binding.get(&verdict.binding).map_or(&[][..], Vec::as_slice);
         let mut of_an_earlier_rule = false;
         let mut users: Vec<(EventTime, &UseKey)> = Vec::new();
+        let mut earlier: Option<(EventTime, &UseKey)> = None;
         for (key, sum) in uses.iter().filter(|(key, _)| self.counts(key)) {
             if !allows(rule, namespace.as_deref(), key, sum) {
                 continue;
@@ -247,6 +254,8 @@ impl<'a> Evidence<'a> {
             // The rules of a role are asked in their order.
             if before.iter().any(|other| allows(other, namespace.as_deref(), key, sum)) {
                 of_an_earlier_rule = true;
+            } else if key.is_earlier {
+                earlier = earlier.max(Some((sum.last, key)));
             } else {
                 users.push((sum.last, key));
             }
@@ -268,6 +277,9 @@ impl<'a> Evidence<'a> {
         let unknown = binding.unknown.as_ref().or(role.unknown.as_ref());
         (verdict.verdict, verdict.reason) = if let Some(why) = unknown {
             (Verdict::CannotTell, format!("it is not known what it says: {why}"))
+        } else if let Some((at, key)) = earlier {
+            (verdict.last, verdict.by) = (Some(at), vec![key.actor.to_string()]);
+            (Verdict::NotObserved, used_earlier(key))
         } else if of_an_earlier_rule {
             let reason = "an earlier rule of the same role allows what was done with it";
             (Verdict::CannotTell, reason.to_owned())
@@ -348,6 +360,15 @@ impl<'a> Evidence<'a> {
         }
         notes
     }
+}
+
+/// Why a use that was told before the time says nothing of the time.
+fn used_earlier(key: &UseKey) -> String {
+    format!(
+        "it was used on the first day before this time began ({}); a use is told once a day, so whether it was used \
+         again is not known: ask from the beginning of that day (UTC) on",
+        key.request()
+    )
 }
 
 /// Whether a rule of a role that is bound in a namespace, or in the cluster, allows a use, or some of it.

@@ -98,6 +98,36 @@ fn copies_and_roll_ups_are_one_over_restarts() {
 }
 
 #[test]
+fn what_is_rolled_up_is_told_at_the_end_and_what_comes_after_it_counts_once() {
+    let every = |access| {
+        let (every, key) = (Some(Duration::from_secs(60)), KeyParts::NONE.with(KeyPart::Actor));
+        batch(vec![Observed::Whole(Box::new(access), Manner { every, key, is_session: false })])
+    };
+    let told = |recorder: &Recorder| -> Vec<u64> {
+        recorder.fresh.iter().filter_map(|row| row.access()).map(Access::count).collect()
+    };
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    let mut stored = BTreeMap::new();
+    recorder.handle_batch(NOW, &every(access(1, 8, "b")));
+    recorder.handle_batch(NOW, &every(access(2, 9, "b")));
+    recorder.finish(NOW);
+    recorder.finish(NOW);
+    assert_eq!(told(&recorder), [2]);
+    let mut recorder = restored(&mut recorder, &mut stored);
+    recorder.handle_batch(NOW, &every(access(2, 9, "b")));
+    recorder.handle_batch(NOW, &every(access(3, 10, "b")));
+    recorder.advance(NOW, EventTime::from_micros(60_000_000), EventTime::MIN);
+    assert_eq!(told(&recorder), [1]);
+    // What has no room is not lost: it waits.
+    recorder.handle_batch(NOW, &every(access(4, 70, "b")));
+    recorder.hold(99, SPOOL_BYTES_MAX);
+    recorder.finish(NOW);
+    assert_eq!((told(&recorder).len(), recorder.counts().shed), (1, 0));
+    let recorder = restored(&mut recorder, &mut stored);
+    assert!(!recorder.roll_ups.is_empty());
+}
+
+#[test]
 fn a_flood_loses_names_first_and_then_accesses_and_it_is_told() {
     let mut recorder = Recorder::new(&EngineSettings::default());
     for number in 0..FLOOD_ROWS + 100 {

@@ -35,7 +35,7 @@ pub(super) fn hours(
     reader: &Reader,
     (from, to): (EventTime, EventTime),
 ) -> Result<Hours, ArchiveError> {
-    let period = Period { from, to, zone: jiff::tz::TimeZone::UTC };
+    let period = Period { from, to, zone: jiff::tz::TimeZone::UTC, now: to };
     let question = coverage::Question { period, cluster: None, problems: false };
     match coverage::ask(reader, &question) {
         Ok(coverage) => Ok(coverage.hours),

@@ -245,6 +245,9 @@ impl Line {
         if let Some(lasted) = access.duration {
             notes.push(format!("lasted {}", span(Duration::from_micros(lasted))));
         }
+        if let Some(rolled_up) = access.rolled_up.filter(|one| one.last > one.first) {
+            notes.push(format!("the last at {}", asked.full(rolled_up.last)));
+        }
         if access.detail.dry_run {
             notes.push("only tried (dry run)".to_owned());
         }

@@ -94,6 +94,8 @@ pub(super) fn last_rows(
             step /= 4;
             continue;
         }
+        // A roll-up that began before this step is a row of that one.
+        page.rows.retain(|row| row.at() >= begin || begin == from);
         page.rows.append(&mut found);
         found = page.rows;
         if found.len() > limit {

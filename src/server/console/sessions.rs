@@ -56,10 +56,12 @@ impl SessionLine {
     fn new(asked: &Asked, session: &Session) -> SessionLine {
         let object = session.object.as_ref();
         let text = |text: Option<&std::sync::Arc<str>>| text.map_or("", |text| text).to_owned();
+        // Its page looks from here on, so far that it finds one row of it at least.
+        let at = session.end.filter(|end| end.since(session.at()) >= LASTS_MAX);
         let mut link = asked
             .link("/session")
             .with("request", &hex_of(&session.request))
-            .with("at", &session.at().rfc3339());
+            .with("at", &at.unwrap_or(session.at()).rfc3339());
         if let Some(actor) = &session.actor {
             link = link.with("actor", actor);
         }

@@ -161,3 +161,132 @@ fn mistakes_are_named_with_what_was_meant() {
     let (code, _, told) = ask(&directory, &["timeline", "--state", "nowhere"]);
     assert!(code == 1 && told.contains("there is no ledger here"), "{told}");
 }
+
+/// What machines read is rolled up by the hour.
+const MACHINE: (&str, &str) = ("USER", "system:serviceaccount:shop:api");
+
+fn machine_reads(times: &[(&'static str, &'static str)]) -> Vec<String> {
+    let read = |(id, time): &(&'static str, &'static str)| {
+        event(&[MACHINE, ("NAME", "tok"), ("ID", id), ("TIME", time)])
+            .replace("system:authenticated", "system:serviceaccounts")
+    };
+    times.iter().map(read).collect()
+}
+
+const WHO_READ: [&str; 6] = ["who-did", "get", "secrets", "tok", "-n", "payments"];
+
+#[test]
+fn a_roll_up_is_shown_by_each_time_into_which_it_lasts() {
+    let mut events = machine_reads(&[
+        ("m1", "09:05:00.000000"),
+        ("m2", "09:30:00.000000"),
+        ("m3", "09:55:00.000000"),
+    ]);
+    events.push(event(&[("ID", "9"), ("TIME", "12:00:00.000000")]));
+    let directory = recorded(&events);
+    for (from, to, is_in) in [
+        ("09:20", "10:00", true),
+        ("09:20", "09:25", true),
+        ("09:55", "10:00", true),
+        ("09:00", "09:06", true),
+        ("09:00", "09:05", false),
+        ("09:56", "11:00", false),
+    ] {
+        let time = [format!("--from=2026-03-04 {from}"), format!("--to=2026-03-04 {to}")];
+        let time = [time[0].as_str(), time[1].as_str()];
+        let (code, out, log) = ask(&directory, &[&WHO_READ[..], &time[..]].concat());
+        assert_eq!(code, 0, "{log}");
+        assert_eq!(out.contains("[the last at 2026-03-04 09:55:00]"), is_in, "{from} {to}: {out}");
+        for question in ["timeline", "visits"] {
+            let args = [question, "--actor", MACHINE.1, time[0], time[1]];
+            let (_, out, log) = ask(&directory, &args);
+            assert_eq!(out.contains(MACHINE.1), is_in, "{question} {from} {to}: {out}{log}");
+        }
+    }
+}
+
+#[test]
+fn what_is_rolled_up_when_files_end_is_told_and_more_of_the_hour_is_another_row() {
+    let directory =
+        recorded(&machine_reads(&[("m1", "09:05:00.000000"), ("m2", "09:06:00.000000")]));
+    let counts = || {
+        let args = [&WHO_READ[..], &DAY[..], &["--format=jsonl"]].concat();
+        let (_, out, log) = ask(&directory, &args);
+        let rows = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let counts: Vec<u64> = rows.map(|row| row["count"].as_u64().unwrap()).collect();
+        (counts, log)
+    };
+    assert_eq!(counts().0, [2]);
+    // Nothing more; and then two of which one is known.
+    assert_eq!(run(tripline(directory.path()).arg("run")).0, 0);
+    assert_eq!(counts().0, [2]);
+    let path = directory.path().join("audit.log");
+    let more = machine_reads(&[("m2", "09:06:00.000000"), ("m3", "09:07:00.000000")]);
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &more.join("\n") + "\n").unwrap();
+    assert_eq!(run(tripline(directory.path()).arg("run")).0, 0);
+    assert_eq!(counts().0, [2, 1]);
+    let (code, out, _) = ask(&directory, &["ledger", "verify"]);
+    assert!(code == 0 && out.starts_with("sound: "), "{out}");
+}
+
+#[test]
+fn where_there_is_nothing_yet_it_is_said_that_something_may_come() {
+    let directory = recorded(&[event(&[])]);
+    for question in [&["timeline"][..], &["visits"], &WHO_READ] {
+        let asked = |time: &[&str]| {
+            let (code, out, log) = ask(&directory, &[question, time].concat());
+            assert_eq!(code, 0, "{log}");
+            assert!(out.contains("in this time"), "{out}");
+            out.contains("requests that are rolled up come when their time is over")
+        };
+        assert!(asked(&["--since=1m", "--cluster=none"]), "{question:?}");
+        assert!(!asked(&["--from=2025-03-04", "--to=2025-03-05"]), "{question:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_session_counts_wherever_it_is() {
+    let exec = |id, stage, time| {
+        event(&[
+            ("ID", id),
+            ("STAGE", stage),
+            ("URI", "/api/v1/namespaces/payments/pods/web-0/exec?command=sh"),
+            ("RESOURCE", "pods"),
+            ("NAME", "web-0"),
+            ("BELOW", "exec"),
+            ("CODE", "101"),
+            ("RECEIVED", "2026-03-04T09:00:10.000000Z"),
+            ("TIME", time),
+        ])
+    };
+    let directory = recorded(&[
+        exec("1", "ResponseStarted", "09:00:10.500000"),
+        exec("2", "ResponseStarted", "09:00:20.000000"),
+        exec("1", "ResponseComplete", "11:00:10.000000"),
+        exec("3", "ResponseComplete", "12:00:10.000000"),
+    ]);
+    let sessions = |args: &[&str]| {
+        let args = [&["sessions", "--format=jsonl"], args].concat();
+        let (code, out, log) = ask(&directory, &args);
+        assert_eq!(code, 0, "{log}");
+        let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let told = lines.map(|one| {
+            let text =
+                |name: &str| one[name].as_str().unwrap_or("").get(11..19).unwrap_or("").to_owned();
+            format!("{} {} {}", one["state"].as_str().unwrap(), text("start"), text("end"))
+        });
+        told.collect::<Vec<_>>()
+    };
+    let morning = ["--from=2026-03-04", "--to=2026-03-04 10:30"];
+    let both = ["ended 09:00:10 11:00:10", "opened 09:00:20 "];
+    assert_eq!(sessions(&morning), both);
+    assert_eq!(sessions(&["--running", morning[0], morning[1]]), [both[1]]);
+    // Of one whose beginning is not in the time, or in the log, the end says when it was asked for.
+    let later = ["--from=2026-03-04 10:30", "--to=2026-03-05"];
+    assert_eq!(sessions(&later), [both[0], "ended 09:00:10 12:00:10"]);
+    let (_, out, _) = ask(&directory, &[&["sessions"], &later[..]].concat());
+    assert!(
+        out.lines().nth(1).is_some_and(|line| line.starts_with("2026-03-04 09:00:10")),
+        "{out}"
+    );
+}

@@ -83,6 +83,27 @@ fn sessions_of_old_and_new_clients_are_those_that_were_opened() {
 }
 
 #[test]
+fn what_is_refused_to_two_addresses_is_no_one_attempt() {
+    let mut found = accesses(&lines());
+    found.retain(|access| access.session.is_some() && access.outcome == Some(Outcome::Denied));
+    found.sort_by_key(|access| access.at);
+    let told = |change: &dyn Fn(&mut Access)| -> Vec<u64> {
+        let mut sessions = Sessions::default();
+        for access in &found {
+            let mut access = access.clone();
+            if access.request != found[0].request {
+                change(&mut access);
+            }
+            sessions.add(&access);
+        }
+        sessions.finish().iter().map(|session| session.attempts).collect()
+    };
+    assert_eq!(told(&|_| {}), [2]);
+    assert_eq!(told(&|access| access.source_ip = Some("2.2.2.2".into())), [1, 1]);
+    assert_eq!(told(&|access| access.on_behalf_of = Some("somebody".into())), [1, 1]);
+}
+
+#[test]
 fn who_did_what_by_which_permission_is_recorded_once() {
     let found = accesses(&lines());
     let done = |actor: &str, verb: &str, resource: &str| {

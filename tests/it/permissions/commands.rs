@@ -13,7 +13,6 @@ use crate::{
 
 /// A directory in which a process has read what anna did on two days, and what was refused.
 fn recorded() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
     let mut events = String::new();
     let reason =
         r#"RBAC: allowed by RoleBinding \"view/shop\" of ClusterRole \"view\" to User \"anna\""#;
@@ -51,6 +50,12 @@ fn recorded() -> tempfile::TempDir {
         };
         events.push_str(&format!("{event}\n"));
     }
+    recorded_from(&events)
+}
+
+/// A directory in which a process has read these events.
+fn recorded_from(events: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("audit.log"), events).unwrap();
     let root = env!("CARGO_MANIFEST_DIR");
     let config = format!(
@@ -238,4 +243,101 @@ fn mistakes_are_named_with_what_was_meant() {
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && told.contains("--state"), "{told}");
+}
+
+/// What a process has read of one who did the same again and again on a day, and once something else.
+fn all_day() -> tempfile::TempDir {
+    let reason =
+        r#"RBAC: allowed by RoleBinding \"view/shop\" of ClusterRole \"view\" to User \"anna\""#;
+    // So many that they are read as several batches: hours are complete that were over when the next was read.
+    let time = |number: u32| {
+        let (hour, minute) = (9 + number / 120, number % 120 / 2);
+        format!("{hour:02}:{minute:02}:{:02}", number % 2 * 30)
+    };
+    let mut events: Vec<(String, &str, &str)> =
+        (0..1_400).map(|number| (time(number), "get", "secrets")).collect();
+    events.push(("09:10:10".to_owned(), "list", "pods"));
+    events.push(("23:59:00".to_owned(), "get", "secrets"));
+    events.sort();
+    let of = |(id, (at, verb, resource)): (usize, &(String, &str, &str))| {
+        let request = Request {
+            user: "anna".to_owned(),
+            groups: Vec::new(),
+            verb: (*verb).to_owned(),
+            group: String::new(),
+            resource: (*resource).to_owned(),
+            subresource: String::new(),
+            namespace: "shop".to_owned(),
+            name: if *resource == "pods" { "" } else { "shop" }.to_owned(),
+            path: String::new(),
+        };
+        let at = EventTime::parse(&format!("2026-03-04T{at}Z")).unwrap();
+        let groups = &["system:authenticated"];
+        let (user, request) = ("anna", &request);
+        EventText { id, at, user, groups, request, reason, is_allowed: true }.to_string()
+    };
+    let events: Vec<String> = events.iter().enumerate().map(of).collect();
+    recorded_from(&(events.join("\n") + "\n"))
+}
+
+/// A list with one binding and the role that it gives.
+const ONE_BINDING: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
+  {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "view"},
+   "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+             {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]},
+  {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+   "metadata": {"name": "view", "namespace": "shop"},
+   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+   "subjects": [{"kind": "User", "name": "anna", "apiGroup": "rbac.authorization.k8s.io"}]},
+  {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "idle"},
+   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "idle"}}]}"#;
+
+#[test]
+fn what_was_told_before_a_time_that_begins_within_a_day_is_not_unused_in_it() {
+    let directory = all_day();
+    let directory = directory.path();
+    fs::write(directory.join("rbac.json"), ONE_BINDING).unwrap();
+    let mut import = tripline(directory);
+    import.args(["permissions", "import", "rbac.json", "--taken=2026-03-04T00:00:00Z"]);
+    assert_eq!(run(&mut import).0, 0);
+    read(directory);
+    let asked = |args: &[&str]| {
+        let (code, out, log) = run(tripline(directory).args(args));
+        assert_eq!(code, 0, "{log}");
+        out.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let afternoon = ["--from=2026-03-04 13:00", "--to=2026-03-04 20:00"];
+    let out = asked(&["permissions", afternoon[0], afternoon[1]]);
+    for part in [
+        "7 of 7 hours are complete",
+        "used 2026-03-04 anna RoleBinding shop/view ClusterRole view get of secrets",
+        "not observed 2026-03-04 anna RoleBinding shop/view ClusterRole view list of pods",
+        "it was used on the first day before this time began (list pods in shop)",
+        "unused RoleBinding shop/view ClusterRole view list of nodes",
+    ] {
+        assert!(out.contains(part), "{part} is not in\n{out}");
+    }
+    let out = asked(&["permissions", "--unused", afternoon[0], afternoon[1]]);
+    assert!(!out.contains("get of secrets") && out.contains("list of nodes"), "{out}");
+    // Of all of the day all is known.
+    let out = asked(&["permissions", "--from=2026-03-04", "--to=2026-03-04 20:00"]);
+    assert!(
+        out.contains("used 2026-03-04 anna RoleBinding shop/view ClusterRole view list of pods")
+    );
+    // Whoever is to do the same again in the afternoon needs what may have been used then.
+    let role = asked(&["permissions", "role", "--subject=anna", afternoon[0], afternoon[1]]);
+    for part in ["[secrets]", "[pods]", "on the first day before the period began"] {
+        assert!(role.contains(part), "{part} is not in\n{role}");
+    }
+    let report = asked(&["report", "access", "--format=csv", afternoon[0], afternoon[1]]);
+    assert!(!report.contains(",unused,\"get of secrets"), "{report}");
+    let (code, _, log) = run(tripline(directory).args([
+        "permissions",
+        "role",
+        "--subject=anna",
+        "--from=2026-03-05",
+    ]));
+    assert!(code != 0 && log.contains("`anna` used nothing in this time"), "{log}");
+    assert!(!log.contains("did you mean"), "{log}");
 }
