@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::engine::{
     access::{Access, Object, Outcome, Usage},
-    ledger::{EntryKind, Row},
+    ledger::{About, EntryKind, Row},
     time::EventTime,
 };
 
@@ -46,6 +46,8 @@ pub enum Filter {
     Accesses,
     /// Entries of a kind alone.
     Entries(EntryKind),
+    /// Changes of alerts about somebody or something alone.
+    Alerts(About),
     /// Uses of permissions alone: by [`Filter::Actor`], [`Filter::Permission`] and others like them.
     Usage,
 }
@@ -158,6 +160,7 @@ impl Filter {
             Filter::Sessions => access.is_some_and(|access| access.session.is_some()),
             Filter::Accesses => access.is_some(),
             Filter::Entries(kind) => row.entry().is_some_and(|entry| entry.kind == *kind),
+            Filter::Alerts(about) => row.entry().is_some_and(|entry| about.fits(entry)),
             Filter::Usage => row.usage().is_some(),
         }
     }
@@ -193,7 +196,8 @@ impl Filter {
             | Filter::People
             | Filter::Sessions
             | Filter::Accesses
-            | Filter::Entries(_) => false,
+            | Filter::Entries(_)
+            | Filter::Alerts(_) => false,
         }
     }
 }

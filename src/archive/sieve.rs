@@ -9,10 +9,10 @@ use super::{
 };
 use crate::engine::{
     access::{Access, MACHINES, Outcome},
-    ledger::Content,
+    ledger::{About, Content},
 };
 
-/// What an access must be. It lets through what may fit; [`Filter::fits`] decides.
+/// What an access, or a change of an alert, must be. It lets through what may fit; [`Filter::fits`] decides.
 pub(super) struct Sieve(Vec<Test>);
 
 enum Test {
@@ -23,6 +23,8 @@ enum Test {
     /// Not of these kinds, unless it is a person.
     People(Vec<u32>),
     Sessions,
+    /// A change of an alert about these.
+    Alerts(About),
 }
 
 impl Sieve {
@@ -46,6 +48,7 @@ impl Sieve {
                 Filter::Outcome(outcome) => Test::Outcome(*outcome),
                 Filter::People => Test::People(numbers(&mut MACHINES.iter().copied())?),
                 Filter::Sessions => Test::Sessions,
+                Filter::Alerts(about) => Test::Alerts(about.clone()),
                 _ => continue,
             });
         }
@@ -59,11 +62,14 @@ impl Sieve {
         }
         Ok(match beginning(body)? {
             Beginning::Access(access) => self.0.iter().all(|test| test.may_hold(&access)),
-            Beginning::Entry | Beginning::Usage => true,
+            Beginning::Entry | Beginning::Usage => self.0.iter().all(|test| match test {
+                Test::Alerts(about) => about.may_fit(body),
+                _ => true,
+            }),
         })
     }
 
-    /// Whether it may fit. Other rows than accesses may always.
+    /// Whether it may fit. Other rows were let through before.
     pub(super) fn lets_through(&self, content: &Content<u32>) -> bool {
         match content {
             Content::Access(access) => self.0.iter().all(|test| test.holds(access)),
@@ -79,6 +85,7 @@ impl Test {
             Test::Verbs(verbs) => access.verb.is_some_and(|verb| verbs.contains(&verb)),
             Test::Outcome(outcome) => access.outcome == Some(*outcome),
             Test::People(machines) => access.actor.human || !machines.contains(&access.actor.kind),
+            Test::Alerts(_) => false,
             Test::Cluster(_) | Test::Sessions => true,
         }
     }
@@ -88,6 +95,7 @@ impl Test {
         match self {
             Test::Cluster(cluster) => cluster.is_some() && access.cluster == *cluster,
             Test::Sessions => access.session.is_some(),
+            Test::Alerts(_) => false,
             Test::Class(_) | Test::Verbs(_) | Test::Outcome(_) | Test::People(_) => true,
         }
     }
