@@ -32,6 +32,8 @@ pub struct Period {
     pub to: EventTime,
     /// In which zone it was meant, and is shown.
     pub zone: TimeZone,
+    /// When it was asked.
+    pub now: EventTime,
 }
 
 impl Period {
@@ -62,7 +64,7 @@ impl Period {
                 "nothing lies between",
             ));
         }
-        Ok(Period { from, to, zone })
+        Ok(Period { from, to, zone, now })
     }
 }
 

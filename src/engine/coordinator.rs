@@ -437,6 +437,9 @@ impl Coordinator {
         self.look();
         self.member.handle_timeout(now);
         if self.is_done() {
+            if self.stop_at.is_none() {
+                self.member.finish(now);
+            }
             self.phase = Phase::Ending;
         }
         if self.is_rebuilding() {

@@ -409,6 +409,11 @@ impl Member {
         self.dispatch_due(now);
     }
 
+    /// Nothing more will be read: the ledger tells what waited for more like it.
+    pub fn finish(&mut self, now: WallTime) {
+        self.recorder.finish(now);
+    }
+
     /// Puts another rule set in force.
     pub fn replace_rules(
         &mut self,

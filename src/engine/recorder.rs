@@ -232,9 +232,8 @@ impl Recorder {
             self.access(now, access);
         }
         self.usage.advance(watermark);
-        for (hour, entry) in self.coverage.ended(watermark) {
-            self.entry(now, entry.fact("usage", self.usage.mode_of(hour).as_str()));
-        }
+        let hours = self.coverage.ended(watermark);
+        self.tell_hours(now, hours);
         for entry in self.exceptions.ended(watermark) {
             self.entry(now, entry);
         }
@@ -246,6 +245,22 @@ impl Recorder {
             && self.sealed.at.is_none_or(|at| now.since(at) >= SEAL_INTERVAL || now < at)
         {
             self.seal(now);
+        }
+    }
+
+    /// All input has ended: what was seen of hours that event time has not passed is told. The same of another run adds
+    /// up with it.
+    pub fn finish(&mut self, now: WallTime) {
+        let hours = self.coverage.finish();
+        self.tell_hours(now, hours);
+        for entry in self.exceptions.ended(EventTime::MAX) {
+            self.entry(now, entry);
+        }
+    }
+
+    fn tell_hours(&mut self, now: WallTime, hours: Vec<(i64, Entry)>) {
+        for (hour, entry) in hours {
+            self.entry(now, entry.fact("usage", self.usage.mode_of(hour).as_str()));
         }
     }
 

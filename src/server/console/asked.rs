@@ -92,7 +92,7 @@ impl Asked {
         let is_open = params.text("from").is_none() && params.text("to").is_none();
         let since = params.text("since").unwrap_or(since);
         let since = if is_open { since.to_owned() } else { String::new() };
-        let Period { from, to, zone } = period;
+        let Period { from, to, zone, .. } = period;
         let path = uri.path().to_owned();
         Ok(Asked { path, pairs, params, zone, zone_name, now, from, to, since })
     }

@@ -161,3 +161,28 @@ fn mistakes_are_named_with_what_was_meant() {
     let (code, _, told) = ask(&directory, &["timeline", "--state", "nowhere"]);
     assert!(code == 1 && told.contains("there is no ledger here"), "{told}");
 }
+
+#[test]
+fn coverage_of_a_file_says_what_came_in_order_and_is_told_to_its_end() {
+    let directory = world();
+    let hours = |args: &[&str]| -> Vec<(String, String, u64, u64)> {
+        let (code, out, told) = ask(&directory, &[&["coverage", "--format=jsonl"], args].concat());
+        assert_eq!(code, 0, "{told}");
+        let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let of = |hour: Value| {
+            let (events, late) = (hour["events"].as_u64().unwrap(), hour["late"].as_u64().unwrap());
+            (text(&hour["hour"])[11..13].to_owned(), text(&hour["verdict"]), events, late)
+        };
+        lines.map(of).collect()
+    };
+    let found = hours(&[DAY[0], "--to=2026-03-04 11:30"]);
+    let told: Vec<(&str, u64, u64)> =
+        found.iter().map(|(hour, _, events, late)| (hour.as_str(), *events, *late)).collect();
+    assert_eq!(told, [("10", 5, 0), ("11", 1, 0)], "the last hour is told, and nothing is late");
+    // What is told of no later hour may be told still.
+    let found = hours(&[DAY[0], "--to=2026-03-04 13:30"]);
+    let verdicts: Vec<(&str, &str)> =
+        found.iter().skip(2).map(|(hour, verdict, ..)| (hour.as_str(), verdict.as_str())).collect();
+    assert_eq!(verdicts, [("12", "open"), ("13", "open")]);
+}
