@@ -258,6 +258,10 @@ impl Answer for Timeline {
         self.rows.iter().map(Row::line).collect()
     }
 
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     fn columns(&self) -> &'static [&'static str] {
         &COLUMNS
     }

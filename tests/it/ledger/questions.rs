@@ -148,6 +148,20 @@ fn mistakes_are_named_with_what_was_meant() {
         (&["timeline", "--after", "x"][..], "is no cursor"),
         (&["who-did", "gett", "secrets"][..], "did you mean `get`?"),
         (&["who-did", "get", "secret"][..], "did you mean `secrets`?"),
+        (
+            &["timeline", "--class", "secret_reed", DAY[0], DAY[1]][..],
+            "did you mean `secret_read`?",
+        ),
+        (&["timeline", "--cluster", "prodd", DAY[0], DAY[1]][..], "did you mean `prod`?"),
+        (&["timeline", "-n", "paymentz", DAY[0], DAY[1]][..], "did you mean `payments`?"),
+        (&["timeline", "--resource", "secret", DAY[0], DAY[1]][..], "did you mean `secrets`?"),
+        (&["visits", "--cluster", "prodd", DAY[0], DAY[1]][..], "did you mean `prod`?"),
+        (&["sessions", "-n", "paymentz", DAY[0], DAY[1]][..], "did you mean `payments`?"),
+        (
+            &["who-did", "get", "secrets", "-n", "paymentz", DAY[0], DAY[1]][..],
+            "did you mean `payments`?",
+        ),
+        (&["coverage", "--cluster", "prodd", DAY[0], DAY[1]][..], "did you mean `prod`?"),
         (&["ledger", "export", "--format=parquet", "-o", "x"][..], "--features parquet"),
         (&["ledger", "verify", "--seal", "abc"][..], "64 hexadecimal digits"),
     ] {
@@ -157,6 +171,14 @@ fn mistakes_are_named_with_what_was_meant() {
         let (code, out, told) = ask(&directory, args);
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
         assert!(told.contains(hint), "{args:?}: {told}");
+    }
+    // Known, though nothing was done to it.
+    for args in [
+        &["timeline", "--class", "impersonation", DAY[0], DAY[1]][..],
+        &["timeline", "--cluster", "prod", "-n", "payments", "--to=2026-03-04", "--since=1d"][..],
+    ] {
+        let (code, out, told) = ask(&directory, args);
+        assert!(code == 0 && out.starts_with("nothing in this time"), "{args:?}: {out}{told}");
     }
     let (code, _, told) = ask(&directory, &["timeline", "--state", "nowhere"]);
     assert!(code == 1 && told.contains("there is no ledger here"), "{told}");
