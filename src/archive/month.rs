@@ -28,6 +28,9 @@ const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 /// Of a month that is read from end to end, so much stays in memory: 8 MiB. Each page is read once, and few again.
 const CACHE_KIB: u32 = 8_192;
 
+/// A column of objects; the others are of rows.
+const NAMESPACE: &str = "namespace";
+
 /// What a month is opened by, once or again.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
@@ -201,6 +204,10 @@ impl Month {
     pub(super) fn has_text(&self, column: &str, text: &str) -> Result<bool, ArchiveError> {
         let run = || -> rusqlite::Result<bool> {
             let Some(number) = find_text(&self.connection, text)? else { return Ok(false) };
+            if column == NAMESPACE {
+                let sql = "SELECT EXISTS (SELECT 1 FROM object WHERE namespace = ?1)";
+                return self.connection.prepare_cached(sql)?.query_row([number], |row| row.get(0));
+            }
             if self.is_by_day {
                 return self.has_on_some_day(column, number);
             }
@@ -210,11 +217,19 @@ impl Month {
         run().map_err(|error| explain(&self.path, &error))
     }
 
+    /// Whether a text stands in an access of it, wherever. Cost: a look into an index.
+    pub(super) fn may_have(&self, text: &str) -> Result<bool, ArchiveError> {
+        let found =
+            find_text(&self.connection, text).map_err(|error| explain(&self.path, &error))?;
+        Ok(found.is_some())
+    }
+
     /// Up to so many texts that stand in a column.
     pub(super) fn texts_of(&self, column: &str, limit: usize) -> Result<Vec<String>, ArchiveError> {
         let run = || -> rusqlite::Result<Vec<String>> {
+            let table = if column == NAMESPACE { "object" } else { "row" };
             let sql = format!(
-                "SELECT text FROM text WHERE id IN (SELECT DISTINCT {column} FROM row) LIMIT ?1"
+                "SELECT text FROM text WHERE id IN (SELECT DISTINCT {column} FROM {table}) LIMIT ?1"
             );
             let mut select = self.connection.prepare_cached(&sql)?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::engine::{
     access::{Access, Object, Outcome, Usage},
-    ledger::{EntryKind, Row},
+    ledger::{About, EntryKind, Row},
     time::EventTime,
 };
 
@@ -46,6 +46,8 @@ pub enum Filter {
     Accesses,
     /// Entries of a kind alone.
     Entries(EntryKind),
+    /// Changes of alerts about somebody or something alone.
+    Alerts(About),
     /// Uses of permissions alone: by [`Filter::Actor`], [`Filter::Permission`] and others like them.
     Usage,
 }
@@ -105,7 +107,9 @@ impl fmt::Display for Cursor {
 impl Query {
     /// Whether it wants accesses, of which some are roll-ups.
     pub(super) fn may_want_roll_ups(&self) -> bool {
-        let has_none = |filter: &Filter| matches!(filter, Filter::Entries(_) | Filter::Usage);
+        let has_none = |filter: &Filter| {
+            matches!(filter, Filter::Entries(_) | Filter::Usage | Filter::Alerts(_))
+        };
         !self.filters.iter().any(has_none)
     }
 
@@ -164,6 +168,7 @@ impl Filter {
             Filter::Sessions => access.is_some_and(|access| access.session.is_some()),
             Filter::Accesses => access.is_some(),
             Filter::Entries(kind) => row.entry().is_some_and(|entry| entry.kind == *kind),
+            Filter::Alerts(about) => row.entry().is_some_and(|entry| about.fits(entry)),
             Filter::Usage => row.usage().is_some(),
         }
     }
@@ -199,7 +204,8 @@ impl Filter {
             | Filter::People
             | Filter::Sessions
             | Filter::Accesses
-            | Filter::Entries(_) => false,
+            | Filter::Entries(_)
+            | Filter::Alerts(_) => false,
         }
     }
 }

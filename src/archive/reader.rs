@@ -221,14 +221,27 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether a text stands in a column (`actor`, `behalf`, `source`, `credential`, `permission`) of a row of
-    /// a month. Cost: a look into an index of each month.
+    /// Whether a text stands in a column (`actor`, `behalf`, `source`, `credential`, `permission`, `namespace`) of a
+    /// row of a month. Cost: a look into an index of each month.
     ///
     /// # Errors
     /// A month broke while it was read.
     pub fn has_text(&self, column: &'static str, text: &str) -> Result<bool, ArchiveError> {
         for month in &self.months {
             if month.has_text(column, text)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a text stands in an access of a month, as whatever it is. Cost: a look into an index of each month.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn may_have(&self, text: &str) -> Result<bool, ArchiveError> {
+        for month in &self.months {
+            if month.may_have(text)? {
                 return Ok(true);
             }
         }

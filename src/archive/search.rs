@@ -19,7 +19,7 @@ use super::{
     schema::explain,
     sieve::Sieve,
 };
-use crate::engine::ledger::Row;
+use crate::engine::ledger::{EntryKind, Row};
 
 /// Rows that are walked before anybody asks whether enough of them fit: 8,192, some 5 ms. If just enough do, they fill a
 /// page by then.
@@ -44,6 +44,14 @@ enum Way {
     Days(&'static [&'static str], i64),
     /// Rows about objects with this condition.
     Objects(String, Vec<Value>),
+}
+
+impl Way {
+    /// Entries of a kind.
+    fn entries(kind: EntryKind) -> Way {
+        let kind = Value::Integer(kind as i64 + 1);
+        Way::One("row".to_owned(), "kind = ? AND kind > 0 AND".to_owned(), vec![kind])
+    }
 }
 
 /// Takes what stands in the columns `id, recorded, body, at`; whether more is wanted.
@@ -114,11 +122,8 @@ impl Month {
                 Filter::Source(text) => (&["source"], text),
                 Filter::Credential(text) => (&["credential"], text),
                 Filter::Permission(text) => (&["permission"], text),
-                Filter::Entries(kind) => {
-                    let kind = Value::Integer(*kind as i64 + 1);
-                    let condition = "kind = ? AND kind > 0 AND".to_owned();
-                    return Ok(Some(Way::One("row".to_owned(), condition, vec![kind])));
-                }
+                Filter::Entries(kind) => return Ok(Some(Way::entries(*kind))),
+                Filter::Alerts(_) => return Ok(Some(Way::entries(EntryKind::Alert))),
                 Filter::Class(_)
                 | Filter::Verbs(_)
                 | Filter::Cluster(_)

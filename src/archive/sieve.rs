@@ -9,11 +9,11 @@ use super::{
 };
 use crate::engine::{
     access::{Access, MACHINES, Outcome},
-    ledger::Content,
+    ledger::{About, Content},
     time::EventTime,
 };
 
-/// What an access must be. It lets through what may fit; [`Query::fits`] decides.
+/// What an access, or a change of an alert, must be. It lets through what may fit; [`Query::fits`] decides.
 pub(super) struct Sieve {
     tests: Vec<Test>,
     /// What is before it must be a roll-up that lasts until then.
@@ -28,6 +28,8 @@ enum Test {
     /// Not of these kinds, unless it is a person.
     People(Vec<u32>),
     Sessions,
+    /// A change of an alert about these.
+    Alerts(About),
 }
 
 impl Sieve {
@@ -51,6 +53,7 @@ impl Sieve {
                 Filter::Outcome(outcome) => Test::Outcome(*outcome),
                 Filter::People => Test::People(numbers(&mut MACHINES.iter().copied())?),
                 Filter::Sessions => Test::Sessions,
+                Filter::Alerts(about) => Test::Alerts(about.clone()),
                 _ => continue,
             });
         }
@@ -64,11 +67,17 @@ impl Sieve {
         }
         Ok(match beginning(body)? {
             Beginning::Access(access) => self.tests.iter().all(|test| test.may_hold(&access)),
-            Beginning::Entry | Beginning::Usage => at >= self.from,
+            Beginning::Entry | Beginning::Usage => {
+                let may_fit = |test: &Test| match test {
+                    Test::Alerts(about) => about.may_fit(body),
+                    _ => true,
+                };
+                at >= self.from && self.tests.iter().all(may_fit)
+            }
         })
     }
 
-    /// Whether it may fit. Other rows than accesses may always.
+    /// Whether it may fit. Other rows were let through before.
     pub(super) fn lets_through(&self, at: EventTime, content: &Content<u32>) -> bool {
         match content {
             Content::Access(access) => {
@@ -87,6 +96,7 @@ impl Test {
             Test::Verbs(verbs) => access.verb.is_some_and(|verb| verbs.contains(&verb)),
             Test::Outcome(outcome) => access.outcome == Some(*outcome),
             Test::People(machines) => access.actor.human || !machines.contains(&access.actor.kind),
+            Test::Alerts(_) => false,
             Test::Cluster(_) | Test::Sessions => true,
         }
     }
@@ -96,6 +106,7 @@ impl Test {
         match self {
             Test::Cluster(cluster) => cluster.is_some() && access.cluster == *cluster,
             Test::Sessions => access.session.is_some(),
+            Test::Alerts(_) => false,
             Test::Class(_) | Test::Verbs(_) | Test::Outcome(_) | Test::People(_) => true,
         }
     }

@@ -30,6 +30,11 @@ pub trait Answer: Send {
     /// Its parts, each as a JSON object.
     fn items(&self) -> Vec<String>;
 
+    /// Whether it has no parts.
+    fn is_empty(&self) -> bool {
+        self.items().is_empty()
+    }
+
     /// The names of the columns of its table.
     fn columns(&self) -> &'static [&'static str];
 

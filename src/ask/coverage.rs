@@ -13,7 +13,7 @@ use super::{
     table::{shown_number, table},
 };
 use crate::{
-    archive::{Filter, Reader},
+    archive::{Filter, Query, Reader},
     engine::{ledger::EntryKind, text::printable, time::EventTime},
 };
 
@@ -29,8 +29,11 @@ pub const QUESTION: QuestionKind = QuestionKind {
     },
 };
 
-const PARAMETERS: &[Parameter] =
-    &[Parameter::of(ParameterKind::Flag, "problems", "Only hours that are not complete.")];
+const PARAMETERS: &[Parameter] = &[Parameter::of(
+    ParameterKind::Flag,
+    "problems",
+    "Only hours that are not complete, and are not open still in their time.",
+)];
 
 const COLUMNS: [&str; 10] = [
     "hour",
@@ -45,6 +48,10 @@ const COLUMNS: [&str; 10] = [
     "below level",
 ];
 
+/// An hour may be open for so long without being a problem: until the one after it is over. By then it is told, unless
+/// nothing is read any more.
+const OPEN_HOURS: i64 = 2;
+
 /// Sorts of request that a cluster's rules are blind to of which is told: 10.
 const BELOW_TOLD_MAX: usize = 10;
 
@@ -53,7 +60,7 @@ const HOUR: i64 = 3_600_000_000;
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Which time, from the beginning of an hour.
+    /// Which time, in whole hours.
     pub period: Period,
     /// Of which cluster.
     pub cluster: Option<String>,
@@ -82,6 +89,8 @@ pub struct Hour {
     pub may_lack: bool,
     /// Somebody looked.
     pub is_told: bool,
+    /// It is not told yet, nor any later one.
+    pub is_open: bool,
 }
 
 /// Hours by their number since 1970, and cluster.
@@ -94,11 +103,13 @@ pub struct Coverage {
 }
 
 impl Hour {
-    /// What is to be thought of it: `complete`, `degraded`, `silent`, `lost` or `not observed`.
+    /// What is to be thought of it: `complete`, `degraded`, `silent`, `lost`, `not observed`, or `open`: nothing is told of
+    /// it yet, since event time has not passed its end.
     pub const fn verdict(&self) -> &'static str {
         let problems = self.cut + self.dead_letters + self.late + self.shed + self.below;
         match (self.is_told, self.events, problems) {
             _ if self.lost > 0 => "lost",
+            (false, ..) if self.is_open => "open",
             (false, ..) => "not observed",
             _ if self.may_lack => "degraded",
             (true, _, 1..) => "degraded",
@@ -122,9 +133,15 @@ impl Question {
         let mut period = Period::read(params, now, "24h")?;
         // An hour counts if any of it is asked about.
         period.from = EventTime::from_micros(period.from.micros().div_euclid(HOUR) * HOUR);
+        period.to = EventTime::from_micros(ended(period.to).saturating_mul(HOUR));
         let (cluster, problems) = (params.owned("cluster"), params.flag("problems")?);
         Ok(Question { period, cluster, problems })
     }
+}
+
+/// The number of the first hour that begins at a time or after it.
+fn ended(time: EventTime) -> i64 {
+    time.micros().div_euclid(HOUR) + i64::from(time.micros().rem_euclid(HOUR) > 0)
 }
 
 /// Answers.
@@ -160,25 +177,43 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
             hour.late += entry.count_of("events");
         }
     })?;
-    fill(&mut hours, question.period.from, question.period.to);
+    fill(&mut hours, &question.period, is_told_beyond(reader, question.period.to)?);
     share(&mut hours);
     let is_asked = |name: &str| question.cluster.as_ref().is_none_or(|cluster| *cluster == name);
     hours.retain(|(_, name), _| is_asked(name));
-    hours.retain(|_, hour| !question.problems || hour.verdict() != "complete");
+    let is_problem = |at: i64, hour: &Hour| match hour.verdict() {
+        "complete" => false,
+        "open" => at + OPEN_HOURS < ended(question.period.now),
+        _ => true,
+    };
+    hours.retain(|(at, _), hour| !question.problems || is_problem(*at, hour));
     below.retain(|name, _| is_asked(name));
     Ok(Coverage { hours, below })
 }
 
-/// Hours of which nothing is told were not observed; the one that runs is not over.
-fn fill(hours: &mut BTreeMap<(i64, String), Hour>, from: EventTime, to: EventTime) {
+/// Whether some hour from a time on is told. They are told in their order, so all before it are. Cost: a look into an index.
+fn is_told_beyond(reader: &Reader, to: EventTime) -> Result<bool, AskError> {
+    let filters = vec![Filter::Entries(EntryKind::Coverage)];
+    let page =
+        reader.page(&Query { filters, from: to, to: EventTime::MAX, after: None, limit: 1 })?;
+    Ok(!page.rows.is_empty())
+}
+
+/// Hours of which nothing is told are open if no later one is told, and else were not observed. Those that have not begun are
+/// left out.
+fn fill(hours: &mut BTreeMap<(i64, String), Hour>, period: &Period, is_told_beyond: bool) {
     let mut clusters: Vec<String> = hours.keys().map(|(_, cluster)| cluster.clone()).collect();
     clusters.sort_unstable();
     clusters.dedup();
-    let first = hours.keys().next().map_or(i64::MAX, |(hour, _)| *hour);
-    let first = first.max(from.micros().div_euclid(HOUR));
-    for hour in first..to.micros().div_euclid(HOUR) {
+    let Some(((first, _), _)) = hours.first_key_value() else { return };
+    let first = (*first).max(period.from.micros().div_euclid(HOUR));
+    let last = hours.last_key_value().map_or(first, |((hour, _), _)| *hour);
+    let end = period.to.micros().div_euclid(HOUR).min(ended(period.now).max(last + 1));
+    for hour in first..end {
+        let is_open = !is_told_beyond && hour > last;
         for cluster in clusters.iter().filter(|cluster| !cluster.is_empty()) {
-            hours.entry((hour, cluster.clone())).or_default();
+            let untold = Hour { is_open, ..Hour::default() };
+            hours.entry((hour, cluster.clone())).or_insert(untold);
         }
     }
 }

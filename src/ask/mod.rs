@@ -8,7 +8,9 @@
 mod answer;
 pub mod coverage;
 pub mod deliveries;
+mod fold;
 pub mod history;
+mod names;
 mod params;
 #[cfg(feature = "parquet")]
 pub mod parquet;
@@ -31,6 +33,7 @@ use crate::{
 };
 
 pub use answer::{Answer, Format, Written, write};
+pub use fold::fold;
 pub use params::{Parameter, ParameterKind, Params};
 pub use period::{PERIOD, Period, shown_time, zone_of};
 pub use table::{csv_head, csv_row};
@@ -103,7 +106,7 @@ impl QuestionKind {
         !matches!(self.name.as_bytes(), b"coverage" | b"deliveries" | b"history")
     }
 
-    /// Refuses parameters that it does not have, then asks.
+    /// Refuses parameters that it does not have, then asks. If there is nothing, names that nothing has are refused.
     ///
     /// # Errors
     /// The question is wrong, or the ledger cannot be read.
@@ -114,7 +117,11 @@ impl QuestionKind {
         now: EventTime,
     ) -> Result<Asked, AskError> {
         params.check(self.parameters)?;
-        (self.ask)(reader, params, now)
+        let asked = (self.ask)(reader, params, now)?;
+        if asked.answer.is_empty() && params.text("after").is_none() {
+            names::check(reader, params)?;
+        }
+        Ok(asked)
     }
 }
 

@@ -12,6 +12,9 @@ use crate::engine::{
 /// Characters of a cell of a table; what is longer is cut, with `…` at its end.
 const CELL_CHARS_MAX: usize = 60;
 
+/// What stands between two columns of a table.
+pub(super) const GAP: &str = "  ";
+
 /// A table: a row of names, and rows of cells. The last column is not cut.
 pub fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     let cell = |text: &str, is_last: bool| {
@@ -30,7 +33,7 @@ pub fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     let line = |texts: Vec<&str>| {
         let padded = texts.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
         let line: Vec<String> = padded.collect();
-        format!("{}\n", line.join("  ").trim_end())
+        format!("{}\n", line.join(GAP).trim_end())
     };
     let mut text = line(names.to_vec());
     for row in &cells {

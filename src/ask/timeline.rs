@@ -1,5 +1,7 @@
 //! What happened, in the order of time.
 
+use std::collections::BTreeMap;
+
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
@@ -7,13 +9,13 @@ use super::{
     Answer, AskError, Asked, CLUSTER, Format, Mistake, PAGE, PERIOD, Parameter, ParameterKind,
     Params, Period, QuestionKind,
     answer::json_of,
-    check_known, each, of_cluster,
+    check_known, of_cluster,
     table::{COLUMNS, cells},
 };
 use crate::{
     archive::{Cursor, Filter, Page, Query, Reader},
     engine::{
-        ledger::{EntryKind, Line, Row},
+        ledger::{About, EntryKind, Line, Row},
         text::printable,
         time::EventTime,
     },
@@ -48,12 +50,12 @@ const PARAMETERS: &[Parameter] = &[
     Parameter::of(ParameterKind::Span, "around", "How long before and after the alert: 30m."),
 ];
 
-/// What is asked.
+/// What is asked. Changes of alerts about the actor, address, credential, object or namespace stand between.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// Which time, unless an alert says it.
     pub period: Period,
-    /// Who acted, or on whose behalf; changes of alerts about them stand between.
+    /// Who acted, or on whose behalf.
     pub actor: Option<String>,
     /// From which address.
     pub source: Option<String>,
@@ -162,7 +164,27 @@ impl Question {
     }
 }
 
-/// Answers, with the time that was looked at.
+/// Whom and what rows are about, if filters say so: alerts about these stand between. Class and permission are of
+/// accesses alone.
+fn about(filters: &[Filter]) -> Option<About> {
+    let mut about = About::default();
+    for filter in filters.iter().cloned() {
+        match filter {
+            Filter::Actor(actor) => about.actor = Some(actor),
+            Filter::Source(source) => about.source = Some(source),
+            Filter::Credential(id) => about.credential = Some(id),
+            Filter::Namespace(namespace) => about.namespace = Some(namespace),
+            Filter::Cluster(cluster) => about.cluster = Some(cluster),
+            Filter::Object { resource, namespace, name } => {
+                (about.resource, about.namespace, about.name) = (Some(resource), namespace, name);
+            }
+            _ => {}
+        }
+    }
+    about.is_any().then_some(about)
+}
+
+/// Answers, with the time that was looked at. Cost: a page, and a look at each change of an alert in its time.
 ///
 /// # Errors
 /// A name that no row has, an alert that there is not, or a ledger that cannot be read.
@@ -174,52 +196,58 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<(Timeline, Period), A
         (period.from, period.to) = (first.minus(*span), last.plus(*span));
     }
     let Question { after, limit, .. } = *question;
-    let (from, to) = (period.from, period.to);
-    let Page { mut rows, next } = reader.page(&Query { filters, from, to, after, limit })?;
-    if let Some(actor) = &question.actor {
-        let until = next.map_or(to, |next| EventTime::from_micros(next.at));
-        rows.extend(alerts_of(reader, actor, after, (from, until))?);
-        rows.sort_by_key(Cursor::behind);
+    let (from, mut to) = (period.from, period.to);
+    let about = about(&filters);
+    let mut page = reader.page(&Query { filters, from, to, after, limit })?;
+    if let Some(about) = about {
+        if let Some(next) = page.next {
+            // What lies behind the page is on another one.
+            to = EventTime::from_micros(next.at.saturating_add(1)).min(to);
+        }
+        let filters = vec![Filter::Alerts(about)];
+        page = merged(page, reader.page(&Query { filters, from, to, after, limit })?, limit);
     }
-    Ok((Timeline { rows, next }, period))
+    Ok((Timeline { rows: page.rows, next: page.next }, period))
+}
+
+/// The first rows of two pages that begin at the same place, whichever of them has them.
+fn merged(one: Page, other: Page, limit: usize) -> Page {
+    let mut has_more = one.next.is_some() || other.next.is_some();
+    let mut rows = one.rows;
+    rows.extend(other.rows);
+    rows.sort_by_key(Cursor::behind);
+    has_more |= rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| has_more).map(Cursor::behind);
+    Page { rows, next }
 }
 
 /// When an alert was heard of first, and last.
-fn times_of(reader: &Reader, fingerprint: &str) -> Result<(EventTime, EventTime), AskError> {
-    let mut times: Option<(EventTime, EventTime)> = None;
-    let (from, to) = (EventTime::MIN, EventTime::MAX);
-    let filters = vec![Filter::Entries(EntryKind::Alert)];
-    each(reader, Query { filters, from, to, after: None, limit: 0 }, |row| {
-        if row.entry().is_some_and(|entry| entry.subject.starts_with(fingerprint)) {
-            times = Some((times.map_or(row.at(), |(first, _)| first), row.at()));
+fn times_of(reader: &Reader, beginning: &str) -> Result<(EventTime, EventTime), AskError> {
+    let beginning = beginning.to_ascii_lowercase();
+    let mut times: BTreeMap<String, (EventTime, EventTime)> = BTreeMap::new();
+    reader.each_of(&[Filter::Entries(EntryKind::Alert)], |row| {
+        if let Some(entry) = row.entry().filter(|entry| entry.subject.starts_with(&beginning)) {
+            let known = times.entry(entry.subject.clone()).or_insert((row.at(), row.at()));
+            known.1 = row.at();
         }
     })?;
-    times.ok_or_else(|| {
-        let fingerprint = printable(fingerprint);
-        let message = format!("the ledger has no alert with the fingerprint `{fingerprint}`");
-        let hint = "`tripline alerts list` and every notification show them".to_owned();
-        Mistake { code: "unknown_name", message, hint }.into()
-    })
-}
-
-/// Changes of alerts about somebody.
-fn alerts_of(
-    reader: &Reader,
-    actor: &str,
-    after: Option<Cursor>,
-    (from, to): (EventTime, EventTime),
-) -> Result<Vec<Row>, AskError> {
-    let filters = vec![Filter::Entries(EntryKind::Alert)];
-    let mut rows = Vec::new();
-    each(reader, Query { filters, from, to, after, limit: 0 }, |row| {
-        let is_about = row.entry().is_some_and(|entry| {
-            entry.facts.iter().any(|(name, value)| name.starts_with("key.") && value == actor)
-        });
-        if is_about {
-            rows.push(row.clone());
-        }
-    })?;
-    Ok(rows)
+    let beginning = printable(&beginning);
+    let mut found = times.iter();
+    let (message, hint) = match (found.next(), found.next()) {
+        (Some((_, times)), None) => return Ok(*times),
+        (Some((one, _)), Some((other, _))) => (
+            format!(
+                "the ledger has several alerts whose fingerprint begins with `{beginning}`: {one}, {other} …"
+            ),
+            "write more of it",
+        ),
+        (None, _) => (
+            format!("the ledger has no alert with the fingerprint `{beginning}`"),
+            "`tripline alerts list` and every notification show them",
+        ),
+    };
+    Err(Mistake { code: "unknown_name", message, hint: hint.to_owned() }.into())
 }
 
 impl Answer for Timeline {
@@ -229,6 +257,10 @@ impl Answer for Timeline {
 
     fn items(&self) -> Vec<String> {
         self.rows.iter().map(Row::line).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     fn columns(&self) -> &'static [&'static str] {

@@ -144,7 +144,7 @@ fn check_verb(verb: &str) -> Result<(), Mistake> {
 }
 
 /// Resources that nobody knows may be custom ones; those that are nearly known are a mistake.
-fn check_resource(resource: &str) -> Result<(), Mistake> {
+pub(super) fn check_resource(resource: &str) -> Result<(), Mistake> {
     let known = || RESOURCES.iter().map(|known| known.name);
     match nearest(resource, known()) {
         Some(near) if near != resource && known().all(|known| known != resource) => {
@@ -173,6 +173,10 @@ impl Answer for Doings {
 
     fn items(&self) -> Vec<String> {
         self.timeline.items()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.timeline.is_empty()
     }
 
     fn columns(&self) -> &'static [&'static str] {

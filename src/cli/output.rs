@@ -12,9 +12,12 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::exit;
-use crate::engine::{
-    diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
-    text::paint::{BAD, paint},
+use crate::{
+    ask::fold,
+    engine::{
+        diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
+        text::paint::{BAD, paint},
+    },
 };
 
 /// When colours are used.
@@ -74,6 +77,27 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 /// It cannot be written, for another reason.
 pub(super) fn print_all(text: &str) -> anyhow::Result<()> {
     print(text).or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })
+}
+
+/// Prints an answer that begins with a table. On a terminal it is folded where it is too wide; a pipe gets whole lines.
+///
+/// # Errors
+/// As [`print_all`].
+pub(super) fn print_table(text: &str) -> anyhow::Result<()> {
+    match columns() {
+        Some(width) => print_all(&fold(text, width)),
+        None => print_all(text),
+    }
+}
+
+/// How wide the terminal is: what COLUMNS says, or else the terminal. `None` if standard output is none.
+fn columns() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let asked = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col.into());
+    said.or_else(asked).filter(|columns| *columns > 0)
 }
 
 /// A file that is whole or not there: it is written beside its place, and goes there at last. What is no file (a device, a

@@ -232,9 +232,8 @@ impl Recorder {
             self.access(now, access);
         }
         self.usage.advance(watermark);
-        for (hour, entry) in self.coverage.ended(watermark) {
-            self.entry(now, entry.fact("usage", self.usage.mode_of(hour).as_str()));
-        }
+        let hours = self.coverage.ended(watermark);
+        self.tell_hours(now, hours);
         for entry in self.exceptions.ended(watermark) {
             self.entry(now, entry);
         }
@@ -249,14 +248,26 @@ impl Recorder {
         }
     }
 
-    /// Nothing more comes: what is rolled up is told as far as it came, so that each request is in a row. If more like
-    /// it comes after all, to a later run, that is another row. What there is no room for stays for that run.
+    /// All input has ended: what is rolled up is told as far as it came, and what was seen of hours that event time has
+    /// not passed. If more like it comes after all, to a later run, that is another row; hours add up. What there is no
+    /// room for stays for that run.
     pub fn finish(&mut self, now: WallTime) {
         while self.spool.len() < SPOOL_ROWS_MAX - SPOOL_ENTRY_ROWS
             && self.spool_bytes < SPOOL_BYTES_MAX
             && let Some(access) = self.roll_ups.ended(EventTime::MAX)
         {
             self.access(now, access);
+        }
+        let hours = self.coverage.finish();
+        self.tell_hours(now, hours);
+        for entry in self.exceptions.ended(EventTime::MAX) {
+            self.entry(now, entry);
+        }
+    }
+
+    fn tell_hours(&mut self, now: WallTime, hours: Vec<(i64, Entry)>) {
+        for (hour, entry) in hours {
+            self.entry(now, entry.fact("usage", self.usage.mode_of(hour).as_str()));
         }
     }
 

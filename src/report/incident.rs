@@ -86,7 +86,17 @@ pub fn incident_report(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, AskError> {
     let alerts = Alerts::read(reader, scope)?;
-    let found = alerts.lives.iter().rfind(|((known, _), _)| known.starts_with(fingerprint));
+    let fits = |((known, _), _): &(&(String, _), _)| known.starts_with(fingerprint);
+    let found = alerts.lives.iter().rfind(fits);
+    if let (Some(((one, _), _)), Some(((other, _), _))) = (alerts.lives.iter().find(fits), found)
+        && one != other
+    {
+        let beginning = printable(fingerprint);
+        let message = format!(
+            "there are several alerts whose fingerprint begins with `{beginning}`: {one}, {other} …"
+        );
+        return Err(Mistake::bad(message, "write more of it").into());
+    }
     let Some(((fingerprint, _), life)) = found else {
         let message =
             format!("the ledger has no alert `{}` in this period", printable(fingerprint));

@@ -11,7 +11,8 @@ use crate::ask::{Params, coverage::QUESTION};
 ///
 /// `complete`: events came, and none was damaged. `degraded`: some could not be read, were cut or came late, or
 /// accesses were not recorded. `lost`: records were deleted before they were read. `silent`:
-/// the source could be read, and said nothing. `not observed`: nobody looked. What the API server dropped
+/// the source could be read, and said nothing. `not observed`: nobody looked. `open`: it is not told yet, since event time
+/// has not passed its end. What the API server dropped
 /// before anybody could see it leaves no trace: its own metrics tell (`apiserver_audit_error_total`).
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -21,7 +22,7 @@ use crate::ask::{Params, coverage::QUESTION};
 pub(in crate::cli) struct CoverageArgs {
     #[command(flatten)]
     ask: AskArgs,
-    /// Only hours that are not complete.
+    /// Only hours that are not complete, and are not open still in their time.
     #[arg(long)]
     problems: bool,
 }

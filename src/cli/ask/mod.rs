@@ -148,7 +148,11 @@ impl AskArgs {
         if kind.is_personal() && server.is_none() {
             leave_note((&self.state, self.ledger.is_some()), kind.name, &params, written.count);
         }
-        output::print_all(&written.text)?;
+        if self.format == Format::Text {
+            output::print_table(&written.text)?;
+        } else {
+            output::print_all(&written.text)?;
+        }
         if let Some(next) = written.next
             && self.format != Format::Json
         {

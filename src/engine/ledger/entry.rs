@@ -300,6 +300,9 @@ impl Entry {
     }
 }
 
+/// The name of the fact of an hour of coverage in which all input ended.
+pub const INPUT_ENDED: &str = "input_ended";
+
 /// The name of the count, in an entry of the uses of an exception, of those in one cluster. Clusters without one are not
 /// told apart.
 pub fn uses_in(cluster: &str) -> String {

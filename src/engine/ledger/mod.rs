@@ -4,6 +4,7 @@
 //! `hash = SHA-256(previous hash ‖ line)`. So anybody can check it with a few lines of their own. Where rows
 //! are kept is the archive's business, and which there are the recorder's.
 
+mod about;
 mod chain;
 mod entry;
 mod line;
@@ -17,8 +18,9 @@ use super::{
     time::{EventTime, WallTime},
 };
 
+pub use about::About;
 pub use chain::{Chain, Hash, hex_of, parse_hex};
-pub use entry::{Body, Entry, EntryKind, last_use_in, uses_in};
+pub use entry::{Body, Entry, EntryKind, INPUT_ENDED, last_use_in, uses_in};
 pub use line::Line;
 
 /// One row of the ledger. `T` is how the texts of an access are kept.

@@ -7,7 +7,7 @@ use crate::engine::{
         UsageMode,
         usage::{day_of, start_of},
     },
-    ledger::{Entry, EntryKind},
+    ledger::{Entry, EntryKind, INPUT_ENDED},
     time::EventTime,
 };
 
@@ -78,7 +78,8 @@ impl ObservedBuilder {
         let hour = self.hours.entry(number).or_default();
         hour.events += entry.count_of("events");
         hour.damaged += entry.count_of("cut") + entry.count_of("dead_letters");
-        if entry.what != "late" {
+        // Nobody knows how much was seen of the hour in which the input ended.
+        if entry.what != "late" && entry.fact_of(INPUT_ENDED).is_none() {
             let mode = entry.fact_of("usage").and_then(UsageMode::parse);
             hour.mode = Some(mode.unwrap_or(UsageMode::Off));
             self.last_told = self.last_told.max(Some(number));
@@ -200,5 +201,26 @@ impl Observed {
         let mut reasons: Vec<(&'static str, usize)> = by_reason.into_iter().collect();
         reasons.sort_by_key(|(why, count)| (std::cmp::Reverse(*count), *why));
         reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_in_which_the_input_ended_is_not_over() {
+        let at = |hour: i64| EventTime::from_micros((1_000 + hour) * HOUR);
+        let told = || Entry::new(EntryKind::Coverage, "lab", "complete").fact("usage", "all");
+        let mut builder = ObservedBuilder::new("lab");
+        for hour in 0..3 {
+            builder.add(&told().count("events", 1), at(hour));
+        }
+        builder.add(&told().count("events", 1).fact(INPUT_ENDED, "in this hour"), at(3));
+        let range = |builder: &ObservedBuilder| builder.clone().finish(at(0), at(10)).range();
+        assert_eq!(range(&builder), Some((at(0), at(3))));
+        // Another run read the rest of it.
+        builder.add(&told().count("events", 1), at(3));
+        assert_eq!(range(&builder), Some((at(0), at(4))));
     }
 }

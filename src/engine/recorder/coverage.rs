@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::flood::HOUR;
 use crate::engine::{
     detector::{DetectionBatch, SeenHour},
-    ledger::{Entry, EntryKind},
+    ledger::{Entry, EntryKind, INPUT_ENDED},
     limits::{COVERAGE_CLUSTERS_MAX, COVERAGE_HOURS_MAX},
     time::EventTime,
 };
@@ -92,7 +92,7 @@ const LOST_MAX: usize = 1_000;
 /// Clusters, and what was told of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Clusters {
-    /// The last hour in which each was heard of.
+    /// The last hour that was told in which each was heard of, or else the first one.
     heard: BTreeMap<Arc<str>, i64>,
     /// Hours before this one were told.
     told: Option<i64>,
@@ -192,12 +192,9 @@ impl Coverage {
         } else {
             "".into()
         };
-        if seen.events > 0 {
-            let heard = self.clusters.heard.entry(Arc::clone(&name)).or_insert(i64::MIN);
-            if seen.hour > *heard {
-                *heard = seen.hour;
-                self.clusters_changed = true;
-            }
+        if seen.events > 0 && !self.clusters.heard.contains_key(&name) {
+            self.clusters.heard.insert(Arc::clone(&name), seen.hour);
+            self.clusters_changed = true;
         }
         let key = (seen.hour, name);
         if !self.hours.contains_key(&key) && self.hours.len() >= COVERAGE_HOURS_MAX {
@@ -216,38 +213,85 @@ impl Coverage {
     /// Entries for what event time has passed, each with its hour.
     pub(super) fn ended(&mut self, watermark: EventTime) -> Vec<(i64, Entry)> {
         let current = watermark.micros().div_euclid(HOUR);
-        let mut entries = Vec::new();
-        let told = self.clusters.told.unwrap_or(current);
-        while let Some(((hour, _), _)) = self.hours.first_key_value()
-            && *hour < current
-            && let Some((key, hour)) = self.hours.pop_first()
-        {
-            entries.push((key.0, entry_of(&key, &hour, key.0 < told)));
-            self.changed.insert(key);
+        if self.clusters.told.is_some_and(|told| current <= told) && !self.has_before(current) {
+            return Vec::new();
         }
-        if self.clusters.told != Some(current) && current >= told {
-            self.tell_silent(told..current, &mut entries);
+        let entries = self.tell_before(current);
+        if self.clusters.told.is_none_or(|told| told < current) {
             self.clusters.told = Some(current);
             self.clusters_changed = true;
-            let expected =
-                |_: &Arc<str>, heard: &mut i64| heard.saturating_add(EXPECTED_HOURS) >= current;
-            self.clusters.heard.retain(expected);
+            let pending: BTreeSet<&Arc<str>> =
+                self.hours.keys().map(|(_, cluster)| cluster).collect();
+            let is_expected = |heard: i64| heard.saturating_add(EXPECTED_HOURS) >= current;
+            self.clusters
+                .heard
+                .retain(|cluster, heard| is_expected(*heard) || pending.contains(cluster));
+        }
+        entries
+    }
+
+    /// Entries for all that was seen, since nothing more comes. What another run sees of the same hours is told again,
+    /// and is not late.
+    pub(super) fn finish(&mut self) -> Vec<(i64, Entry)> {
+        let Some(last) = self.hours.last_key_value().map(|((hour, _), _)| *hour) else {
+            return Vec::new();
+        };
+        let mut entries = self.tell_before(last.saturating_add(1));
+        for (_, entry) in entries.iter_mut().filter(|(hour, _)| *hour == last) {
+            // Nobody knows how much of it was seen.
+            entry.facts.push((INPUT_ENDED.to_owned(), "in this hour".to_owned()));
+        }
+        entries
+    }
+
+    fn has_before(&self, hour: i64) -> bool {
+        self.hours.first_key_value().is_some_and(|((first, _), _)| *first < hour)
+    }
+
+    /// Entries for the hours before one. If nothing was told before, the first that was seen is the first of all.
+    fn tell_before(&mut self, end: i64) -> Vec<(i64, Entry)> {
+        let first = self.hours.first_key_value().map_or(end, |((hour, _), _)| *hour);
+        let told = self.clusters.told.unwrap_or(first);
+        let left = self.hours.split_off(&(end, Arc::from("")));
+        let seen: Vec<(CoverageKey, Hour)> =
+            std::mem::replace(&mut self.hours, left).into_iter().collect();
+        let mut entries: Vec<(i64, Entry)> =
+            seen.iter().map(|(key, hour)| (key.0, entry_of(key, hour, key.0 < told))).collect();
+        self.tell_silent(told..end, &seen, &mut entries);
+        for ((hour, cluster), seen) in seen {
+            if seen.events > 0 {
+                let heard = self.clusters.heard.entry(Arc::clone(&cluster)).or_insert(hour);
+                *heard = hour.max(*heard);
+                self.clusters_changed = true;
+            }
+            self.changed.insert((hour, cluster));
         }
         entries
     }
 
     /// Hours in which a cluster that is known said nothing, while event time went on.
-    fn tell_silent(&self, hours: std::ops::Range<i64>, entries: &mut Vec<(i64, Entry)>) {
-        let last = hours.end.min(hours.start.saturating_add(EXPECTED_HOURS));
-        for hour in hours.start..last {
-            for (cluster, heard) in &self.clusters.heard {
-                if *heard < hour
-                    && heard.saturating_add(EXPECTED_HOURS) >= hour
-                    && !cluster.is_empty()
-                {
+    fn tell_silent(
+        &self,
+        hours: std::ops::Range<i64>,
+        seen: &[(CoverageKey, Hour)],
+        entries: &mut Vec<(i64, Entry)>,
+    ) {
+        for (cluster, heard) in self.clusters.heard.iter().filter(|(name, _)| !name.is_empty()) {
+            let is_own = |(key, hour): &&(CoverageKey, Hour)| {
+                key.1 == *cluster && hours.contains(&key.0) && hour.events > 0
+            };
+            let own: Vec<i64> = seen.iter().filter(is_own).map(|(key, _)| key.0).collect();
+            // Of one that is new, the first of these is all that is known.
+            let mut last =
+                if own.first().is_some_and(|first| first <= heard) { i64::MIN } else { *heard };
+            for next in own.into_iter().chain([hours.end]) {
+                let from = last.saturating_add(1).max(hours.start);
+                let until = next.min(last.saturating_add(EXPECTED_HOURS + 1));
+                for hour in from..until {
                     let key = (hour, Arc::clone(cluster));
                     entries.push((hour, entry_of(&key, &Hour::default(), false)));
                 }
+                last = next;
             }
         }
     }
@@ -339,6 +383,53 @@ mod tests {
         let words: Vec<(&str, &str)> =
             told.iter().map(|(_, entry)| (entry.subject.as_str(), entry.what.as_str())).collect();
         assert!(words.contains(&("", "lost")) && words.contains(&("c", "degraded")), "{words:?}");
+    }
+
+    fn at(hours: i64) -> EventTime {
+        EventTime::from_micros((1_000 + hours) * HOUR)
+    }
+
+    /// Hours and what is told of them.
+    fn told(entries: &[(i64, Entry)]) -> Vec<(i64, &str)> {
+        entries.iter().map(|(hour, entry)| (hour - 1_000, entry.what.as_str())).collect()
+    }
+
+    #[test]
+    fn what_is_read_first_is_not_late_and_quiet_hours_in_it_are_silent() {
+        let mut coverage = Coverage::default();
+        for hours in [0, 1, 4] {
+            coverage.add(&batch("a", hours));
+        }
+        let entries = coverage.ended(at(4));
+        assert_eq!(
+            told(&entries),
+            [(0, "complete"), (1, "complete"), (2, "silent"), (3, "silent")]
+        );
+        assert_eq!(coverage.ended(at(4)), [], "once");
+        coverage.add(&batch("a", 2));
+        assert_eq!(told(&coverage.ended(at(4))), [(2, "late")]);
+        assert_eq!(told(&coverage.ended(at(6))), [(4, "complete"), (5, "silent")]);
+        // After a day nobody expects it any more.
+        let silent = coverage.ended(at(100));
+        assert_eq!((silent.len(), silent.last().map(|(hour, _)| hour - 1_000)), (23, Some(28)));
+        coverage.add(&batch("a", 100));
+        assert_eq!(told(&coverage.ended(at(101))), [(100, "complete")]);
+    }
+
+    #[test]
+    fn the_end_tells_what_is_open_and_another_run_adds_to_it() {
+        let mut coverage = Coverage::default();
+        assert_eq!(coverage.finish(), []);
+        coverage.add(&batch("a", 0));
+        coverage.add(&batch("a", 1));
+        assert_eq!(told(&coverage.ended(at(1))), [(0, "complete")]);
+        let end = coverage.finish();
+        assert_eq!(told(&end), [(1, "complete")]);
+        assert!(end[0].1.fact_of(INPUT_ENDED).is_some(), "it may be a part of the hour");
+        assert_eq!(coverage.take_changed().last(), Some(&((1_001, "c".into()), None)));
+        coverage.add(&batch("a", 1));
+        coverage.add(&batch("a", 3));
+        assert_eq!(told(&coverage.ended(at(3))), [(1, "complete"), (2, "silent")]);
     }
 
     #[test]

@@ -137,7 +137,8 @@ impl Seen {
 
     /// The coverage strip: clusters by hours and verdicts, then all spans that are not complete.
     pub(in crate::report) fn section(&self, scope: &Scope) -> Section {
-        let columns = ["cluster", "complete", "degraded", "silent", "lost", "not observed"];
+        let columns =
+            ["cluster", "complete", "degraded", "silent", "lost", "not observed", "not told yet"];
         let mut table = Table::new(columns, Cell::NotObserved);
         let mut spans = Table::new(["cluster", "from", "to", "verdict"], Cell::Nothing);
         for (cluster, of) in &self.clusters {
@@ -152,6 +153,7 @@ impl Seen {
                     hours("silent"),
                     hours("lost"),
                     hours("not observed"),
+                    hours("open"),
                 ],
             );
             for (start, end, verdict) in

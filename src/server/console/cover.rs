@@ -55,8 +55,9 @@ pub(super) fn strips(asked: &Asked, hours: &Hours, (first, last): (i64, i64)) ->
             .map(|hour| {
                 let known = hours.get(&(hour, cluster.clone())).copied().unwrap_or_default();
                 let verdict = known.verdict();
-                let is_open = hour == last && verdict == "not observed";
-                let word = if is_open { "not over" } else { verdict };
+                // The one that runs may be of a cluster that nothing is told of yet.
+                let is_open = verdict == "open" || hour == last && verdict == "not observed";
+                let word = if is_open { "not told yet" } else { verdict };
                 let time = asked.full(hour_start(hour));
                 Cell {
                     class: if is_open { "open" } else { class_of(verdict) },
@@ -81,6 +82,7 @@ pub(super) fn class_of(verdict: &str) -> &'static str {
         "degraded" => "degraded",
         "silent" => "silent",
         "lost" => "lost",
+        "open" => "open",
         _ => "unknown",
     }
 }

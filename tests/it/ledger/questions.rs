@@ -148,6 +148,20 @@ fn mistakes_are_named_with_what_was_meant() {
         (&["timeline", "--after", "x"][..], "is no cursor"),
         (&["who-did", "gett", "secrets"][..], "did you mean `get`?"),
         (&["who-did", "get", "secret"][..], "did you mean `secrets`?"),
+        (
+            &["timeline", "--class", "secret_reed", DAY[0], DAY[1]][..],
+            "did you mean `secret_read`?",
+        ),
+        (&["timeline", "--cluster", "prodd", DAY[0], DAY[1]][..], "did you mean `prod`?"),
+        (&["timeline", "-n", "paymentz", DAY[0], DAY[1]][..], "did you mean `payments`?"),
+        (&["timeline", "--resource", "secret", DAY[0], DAY[1]][..], "did you mean `secrets`?"),
+        (&["visits", "--cluster", "prodd", DAY[0], DAY[1]][..], "did you mean `prod`?"),
+        (&["sessions", "-n", "paymentz", DAY[0], DAY[1]][..], "did you mean `payments`?"),
+        (
+            &["who-did", "get", "secrets", "-n", "paymentz", DAY[0], DAY[1]][..],
+            "did you mean `payments`?",
+        ),
+        (&["coverage", "--cluster", "prodd", DAY[0], DAY[1]][..], "did you mean `prod`?"),
         (&["ledger", "export", "--format=parquet", "-o", "x"][..], "--features parquet"),
         (&["ledger", "verify", "--seal", "abc"][..], "64 hexadecimal digits"),
     ] {
@@ -157,6 +171,14 @@ fn mistakes_are_named_with_what_was_meant() {
         let (code, out, told) = ask(&directory, args);
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
         assert!(told.contains(hint), "{args:?}: {told}");
+    }
+    // Known, though nothing was done to it.
+    for args in [
+        &["timeline", "--class", "impersonation", DAY[0], DAY[1]][..],
+        &["timeline", "--cluster", "prod", "-n", "payments", "--to=2026-03-04", "--since=1d"][..],
+    ] {
+        let (code, out, told) = ask(&directory, args);
+        assert!(code == 0 && out.starts_with("nothing in this time"), "{args:?}: {out}{told}");
     }
     let (code, _, told) = ask(&directory, &["timeline", "--state", "nowhere"]);
     assert!(code == 1 && told.contains("there is no ledger here"), "{told}");
@@ -289,4 +311,29 @@ fn the_end_of_a_session_counts_wherever_it_is() {
         out.lines().nth(1).is_some_and(|line| line.starts_with("2026-03-04 09:00:10")),
         "{out}"
     );
+}
+
+#[test]
+fn coverage_of_a_file_says_what_came_in_order_and_is_told_to_its_end() {
+    let directory = world();
+    let hours = |args: &[&str]| -> Vec<(String, String, u64, u64)> {
+        let (code, out, told) = ask(&directory, &[&["coverage", "--format=jsonl"], args].concat());
+        assert_eq!(code, 0, "{told}");
+        let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let of = |hour: Value| {
+            let (events, late) = (hour["events"].as_u64().unwrap(), hour["late"].as_u64().unwrap());
+            (text(&hour["hour"])[11..13].to_owned(), text(&hour["verdict"]), events, late)
+        };
+        lines.map(of).collect()
+    };
+    let found = hours(&[DAY[0], "--to=2026-03-04 11:30"]);
+    let told: Vec<(&str, u64, u64)> =
+        found.iter().map(|(hour, _, events, late)| (hour.as_str(), *events, *late)).collect();
+    assert_eq!(told, [("10", 5, 0), ("11", 1, 0)], "the last hour is told, and nothing is late");
+    // What is told of no later hour may be told still.
+    let found = hours(&[DAY[0], "--to=2026-03-04 13:30"]);
+    let verdicts: Vec<(&str, &str)> =
+        found.iter().skip(2).map(|(hour, verdict, ..)| (hour.as_str(), verdict.as_str())).collect();
+    assert_eq!(verdicts, [("12", "open"), ("13", "open")]);
 }

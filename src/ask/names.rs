@@ -1,0 +1,78 @@
+//! Names in a question to which there is no answer: those that nothing of the ledger has may be mistyped. Where there is an
+//! answer nobody doubts them: a list of all secrets was about those of a namespace, too, that no row names.
+
+use std::collections::BTreeSet;
+
+use super::{AskError, Mistake, Params, check_known, is_in_spool, who_did::check_resource};
+use crate::{
+    archive::{Filter, Reader},
+    engine::{
+        diagnostic::nearest,
+        ledger::EntryKind,
+        rule::{CLASSES, SESSION},
+        text::printable,
+    },
+};
+
+/// Refuses the first name that nothing has, and says which one may have been meant.
+///
+/// # Errors
+/// There is such a name, or the ledger cannot be read.
+pub(super) fn check(reader: &Reader, params: &Params) -> Result<(), AskError> {
+    if let Some(class) = params.text("class") {
+        check_class(reader, class)?;
+    }
+    if let Some(cluster) = params.text("cluster") {
+        check_cluster(reader, cluster)?;
+    }
+    if let Some(resource) = params.text("resource") {
+        check_resource(resource)?;
+    }
+    if let Some(namespace) = params.text("namespace") {
+        check_known(reader, &["namespace"], "namespace", namespace)?;
+    }
+    Ok(())
+}
+
+/// Classes are those of the shipped rules, and those that rows have.
+fn check_class(reader: &Reader, class: &str) -> Result<(), AskError> {
+    let mut known: BTreeSet<String> =
+        CLASSES.iter().chain([&SESSION]).map(ToString::to_string).collect();
+    for month in reader.heads() {
+        // Those of a month of an earlier version are not known.
+        let Some(rows) = month.rows else { return Ok(()) };
+        known.extend(rows.into_keys().filter(|name| EntryKind::parse(name).is_none()));
+    }
+    if known.contains(class) || is_in_spool(reader, class) {
+        return Ok(());
+    }
+    Err(unknown("class", class, &known))
+}
+
+/// Clusters stand in accesses, and in what is told of coverage and grants.
+fn check_cluster(reader: &Reader, cluster: &str) -> Result<(), AskError> {
+    if reader.may_have(cluster)? || is_in_spool(reader, cluster) {
+        return Ok(());
+    }
+    let mut known = BTreeSet::new();
+    for kind in [EntryKind::Coverage, EntryKind::RbacSnapshot] {
+        reader.each_of(&[Filter::Entries(kind)], |row| {
+            if let Some(entry) = row.entry().filter(|entry| !known.contains(&entry.subject)) {
+                known.insert(entry.subject.clone());
+            }
+        })?;
+    }
+    if known.contains(cluster) { Ok(()) } else { Err(unknown("cluster", cluster, &known)) }
+}
+
+fn unknown(what: &str, text: &str, known: &BTreeSet<String>) -> AskError {
+    let near = nearest(text, known.iter().map(String::as_str));
+    let list = || {
+        let list: Vec<&str> =
+            known.iter().map(String::as_str).filter(|name| !name.is_empty()).take(10).collect();
+        format!("there are: {}", printable(&list.join(", ")))
+    };
+    let hint = near.map_or_else(list, |near| format!("did you mean `{}`?", printable(near)));
+    let message = format!("nothing is known of the {what} `{}`", printable(text));
+    Mistake { code: "unknown_name", message, hint }.into()
+}
