@@ -16,7 +16,7 @@ use crate::{
     engine::{
         alert::AlertState,
         coordinator,
-        ledger::{Entry, EntryKind, Row},
+        ledger::{Entry, EntryKind, Row, hex_of},
     },
     server::{Health, Status},
     telemetry::Metrics,
@@ -160,9 +160,12 @@ impl Archiver {
                         why = month.why,
                         "month of the ledger deleted"
                     );
-                    let entry = Entry::new(EntryKind::Retention, &month.month, "deleted")
+                    let mut entry = Entry::new(EntryKind::Retention, &month.month, "deleted")
                         .detail(&format!("by {}", month.why))
                         .count("bytes", month.bytes);
+                    if let Some(last) = month.last {
+                        entry = entry.fact("head", &hex_of(&last.head)).count("last", last.id);
+                    }
                     self.tell(coordinator::Input::Entry(Box::new(entry)));
                 }
             }

@@ -14,11 +14,11 @@ use super::{
     count::Counts,
     failed, month_of, months,
     pack::{Numbers, write},
-    schema::{explain, is_by_day, open_for_writing, write_chain},
+    schema::{explain, is_by_day, open_for_reading, open_for_writing, write_chain},
 };
 use crate::{
     engine::{
-        ledger::{Chain, Row},
+        ledger::{Chain, Hash, Row},
         time::WallTime,
     },
     store::files,
@@ -46,6 +46,7 @@ pub struct Archive {
     is_open: bool,
     open: Option<OpenMonth>,
     last: Chain,
+    ledger: Option<Hash>,
 }
 
 /// The month that is written.
@@ -64,6 +65,8 @@ pub struct Retired {
     pub month: String,
     /// Bytes of its file.
     pub bytes: u64,
+    /// Where the chain stood behind it; `None` if it could not be read.
+    pub last: Option<Chain>,
     /// Why: `age` or `size`.
     pub why: &'static str,
 }
@@ -71,8 +74,14 @@ pub struct Retired {
 impl Archive {
     /// In a directory; it is opened later.
     pub fn new(directory: &Path, limits: Limits) -> Archive {
-        let directory = directory.to_owned();
-        Archive { directory, limits, is_open: false, open: None, last: Chain::default() }
+        Archive {
+            directory: directory.to_owned(),
+            limits,
+            is_open: false,
+            open: None,
+            last: Chain::default(),
+            ledger: None,
+        }
     }
 
     /// Opens the newest month, if that was not done, or makes the directory.
@@ -87,8 +96,8 @@ impl Archive {
         if let Some((name, path)) = months(&self.directory)?.pop() {
             // One that was sealed by the calendar is for reading only; nothing is written into it then.
             allow_writing(&path)?;
-            let (connection, meta) = open_for_writing(&path, Chain::default())?;
-            self.last = meta.last;
+            let (connection, meta) = open_for_writing(&path, Chain::default(), None)?;
+            (self.last, self.ledger) = (meta.last, meta.ledger);
             let numbers = numbers_of(&path, &connection)?;
             self.open = Some(OpenMonth { name, path, connection, numbers });
         }
@@ -189,7 +198,8 @@ impl Archive {
         let path = self.directory.join(format!("{name}.db"));
         // SQLite gives its journal the mode of the file itself.
         files::open(&path).map_err(|error| failed(&path, error))?;
-        let (connection, _) = open_for_writing(&path, self.last)?;
+        let (connection, meta) = open_for_writing(&path, self.last, self.ledger)?;
+        self.ledger = meta.ledger;
         let numbers = numbers_of(&path, &connection)?;
         self.open = Some(OpenMonth { name: name.to_owned(), path, connection, numbers });
         Ok(())
@@ -214,9 +224,10 @@ impl Archive {
                 break;
             };
             let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+            let last = open_for_reading(&path).ok().map(|(_, meta)| meta.last);
             std::fs::remove_file(&path).map_err(|error| failed(&path, error))?;
             total = total.saturating_sub(bytes);
-            retired.push(Retired { month, bytes, why });
+            retired.push(Retired { month, bytes, last, why });
         }
         Ok(retired)
     }

@@ -179,7 +179,7 @@ fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
     };
     package.write(path).map_err(anyhow::Error::msg)?;
     let said = Params::default().with("alert", Some(manifest.fingerprint.as_str()));
-    leave_note((&state, args.ledger.is_some()), "evidence", &said, manifest.events.len());
+    leave_note((&state, reader.is_copy()), "evidence", &said, manifest.events.len());
     output::print_all(&told(&manifest, &path.display().to_string()))?;
     Ok(exit::OK)
 }

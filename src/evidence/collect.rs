@@ -69,8 +69,8 @@ pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest)
         resolve_after: asked.resolve_after.as_secs(),
         ..Manifest::default()
     };
-    for problem in reader.problems() {
-        manifest.missing.push(format!("a part of the ledger cannot be read: {problem}"));
+    for warning in reader.warnings() {
+        manifest.missing.push(format!("a part of the ledger is missing: {warning}"));
     }
     let mut wanted: BTreeSet<u64> = life.rows.iter().map(|row| row.id).collect();
     let then = rules_at(reader, life.first_of_episode())?;
