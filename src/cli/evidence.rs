@@ -293,6 +293,7 @@ fn verify_file(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     output::print_all(&if args.json {
         let document = json!({
             "sound": checked.is_sound(), "faults": checked.faults, "found": checked.found,
+            "unproven": checked.unproven,
             "seals": checked.seals.iter().map(|(row, hash)| json!({"row": row, "hash": hash}))
                 .collect::<Vec<_>>(),
         });
@@ -310,6 +311,9 @@ fn checked_text(checked: &Checked) -> String {
     }
     for found in &checked.found {
         text.push_str(&format!("{}\n", printable(found)));
+    }
+    for what in &checked.unproven {
+        text.push_str(&format!("not proven: {}\n", printable(what)));
     }
     for (row, hash) in &checked.seals {
         text.push_str(&format!("seal at row {}: {}\n", thousands(*row), printable(hash)));
