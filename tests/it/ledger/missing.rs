@@ -104,14 +104,23 @@ fn the_newest_month_is_missed_by_what_the_checkpoint_says() {
         newest.filter(|path| path.extension().is_some_and(|name| name == "db")).max().unwrap();
     let older = fs::read(&newest).unwrap();
     assert_eq!(Reader::open(&state, None).unwrap().warnings(), Vec::<String>::new());
-    let (code, _, log) = run(tripline(directory.path()).arg("run"));
-    assert_eq!(code, 0, "{log}");
+    for _ in 0..4 {
+        let (code, _, log) = run(tripline(directory.path()).arg("run"));
+        assert_eq!(code, 0, "{log}");
+    }
     assert_eq!(Reader::open(&state, None).unwrap().warnings(), Vec::<String>::new());
     fs::write(&newest, older).unwrap();
-    let warnings = Reader::open(&state, None).unwrap().warnings();
-    assert!(warnings.concat().contains("by the checkpoint there are rows up to"), "{warnings:?}");
-    let (code, out, _) = run(tripline(directory.path()).args(["ledger", "verify"]));
-    assert!(code == 1 && out.contains("by the checkpoint there are rows up to"), "{out}");
+    for (sql, expected) in [
+        ("SELECT 1 FROM spool", "and the next one that waits is row"),
+        ("DELETE FROM spool", "and by the checkpoint there are rows up to"),
+    ] {
+        let checkpoint = Connection::open(state.join("tripline.db")).unwrap();
+        checkpoint.execute_batch(sql).unwrap();
+        let warnings = Reader::open(&state, None).unwrap().warnings();
+        assert!(warnings.concat().contains(expected), "{warnings:?}");
+        let (code, out, _) = run(tripline(directory.path()).args(["ledger", "verify"]));
+        assert!(code == 1 && out.contains(expected), "{out}");
+    }
     fs::write(&newest, "").unwrap();
     let warnings = Reader::open(&state, None).unwrap().warnings();
     assert!(warnings.concat().contains("put back the file that was there"), "{warnings:?}");
