@@ -384,10 +384,9 @@ impl Reader {
             }
             _ => format!("row {} waits", thousands(last)),
         };
-        let (mut last, mut missing) = (newest.map_or(0, |month| month.meta.last.id), Vec::new());
-        for row in
-            self.spool.iter().filter(|row| row.id > last).map(|row| row.id).collect::<Vec<_>>()
-        {
+        let end = newest.map_or(0, |month| month.meta.last.id);
+        let (mut last, mut missing) = (end, Vec::new());
+        for row in self.spool.iter().map(|row| row.id).filter(|id| *id > end) {
             if row != last + 1 {
                 missing.push(format!(
                     "{}, and the next one that waits is row {}",

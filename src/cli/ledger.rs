@@ -232,8 +232,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         output::complain(&mistake);
         return Ok(ExitCode::from(exit::USAGE));
     }
-    let warnings = reader.warnings();
-    for warning in &warnings {
+    for warning in reader.warnings() {
         output::tell(&format!("warning: {warning}"));
     }
     let file = args.output.as_deref().map(output::WholeFile::begin).transpose()?;
@@ -255,7 +254,9 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     }
     out.finish()?;
     file.map_or(Ok(()), output::WholeFile::finish)?;
-    Ok(if warnings.is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
+    let is_whole =
+        reader.problems().is_empty() && (args.month.is_some() || reader.holes().is_empty());
+    Ok(if is_whole { exit::OK } else { ExitCode::from(exit::FAILURE) })
 }
 
 /// What keeps a Parquet file from being written, if something does.

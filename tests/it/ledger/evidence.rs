@@ -48,7 +48,7 @@ detection: {read: {objectRef.resource: secrets}, condition: read}
 tripline: {record: secret_read}
 ";
 
-fn event(user: &str, second: u32) -> String {
+pub(super) fn event(user: &str, second: u32) -> String {
     format!(
         r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{user}-{second}","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/secrets/s{second}","verb":"get","user":{{"username":"{user}"}},"sourceIPs":["10.0.0.1"],"userAgent":"kubectl","objectRef":{{"resource":"secrets","namespace":"shop","name":"s{second}","apiVersion":"v1"}},"responseStatus":{{"code":200}},"requestReceivedTimestamp":"2026-03-04T10:00:{second:02}.000000Z","stageTimestamp":"2026-03-04T10:00:{second:02}.100000Z","cluster":"prod"}}"#
     )
@@ -160,6 +160,9 @@ fn what_was_changed_is_named() {
     assert_eq!(run(tripline(directory.path()).args(["evidence", "verify", "case.tar.zst"])).0, 1);
 }
 
+/// Changes parts of a package, and its manifest.
+type Change = Box<dyn Fn(&mut BTreeMap<String, String>, &mut Value)>;
+
 /// A package with some parts changed, and the manifest made to fit.
 fn fitted(
     package: &Package,
@@ -195,7 +198,6 @@ fn what_was_left_out_or_added_is_named_though_the_manifest_fits() {
             files.insert(name.to_owned(), lines.join("\n") + "\n");
         }
     };
-    type Change = Box<dyn Fn(&mut BTreeMap<String, String>, &mut Value)>;
     let changes: Vec<(&str, Change)> = vec![
         ("is missing", Box::new(without("timeline.jsonl", |_| 1))),
         ("is missing", Box::new(without("life.jsonl", |_| 0))),
