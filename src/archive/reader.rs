@@ -382,6 +382,7 @@ impl Reader {
             Some(month) if last == month.meta.last.id => {
                 format!("{} ends with row {}", month.name, thousands(last))
             }
+            _ if last == 0 => "no row is here".to_owned(),
             _ => format!("row {} waits", thousands(last)),
         };
         let end = newest.map_or(0, |month| month.meta.last.id);

@@ -104,25 +104,20 @@ fn the_newest_month_is_missed_by_what_the_checkpoint_says() {
         newest.filter(|path| path.extension().is_some_and(|name| name == "db")).max().unwrap();
     let older = fs::read(&newest).unwrap();
     assert_eq!(Reader::open(&state, None).unwrap().warnings(), Vec::<String>::new());
-    for second in 30..34 {
-        let log = fs::OpenOptions::new().append(true).open(directory.path().join("audit.log"));
-        writeln!(log.unwrap(), "{}", event("eve", second)).unwrap();
-        let (code, _, log) = run(tripline(directory.path()).arg("run"));
-        assert_eq!(code, 0, "{log}");
-    }
+    let log = fs::OpenOptions::new().append(true).open(directory.path().join("audit.log"));
+    writeln!(log.unwrap(), "{}", event("eve", 30)).unwrap();
+    let (code, _, log) = run(tripline(directory.path()).arg("run"));
+    assert_eq!(code, 0, "{log}");
+    // By now the checkpoint has nothing that waits.
+    let checkpoint = Connection::open(state.join("tripline.db")).unwrap();
+    checkpoint.execute_batch("DELETE FROM spool").unwrap();
     assert_eq!(Reader::open(&state, None).unwrap().warnings(), Vec::<String>::new());
     fs::write(&newest, older).unwrap();
-    for (sql, expected) in [
-        ("SELECT 1 FROM spool", " ends with row "),
-        ("DELETE FROM spool", "and by the checkpoint there are rows up to"),
-    ] {
-        let checkpoint = Connection::open(state.join("tripline.db")).unwrap();
-        checkpoint.execute_batch(sql).unwrap();
-        let warnings = Reader::open(&state, None).unwrap().warnings();
-        assert!(warnings.concat().contains(expected), "{warnings:?}");
-        let (code, out, _) = run(tripline(directory.path()).args(["ledger", "verify"]));
-        assert!(code == 1 && out.contains(expected), "{out}");
-    }
+    let expected = "and by the checkpoint there are rows up to";
+    let warnings = Reader::open(&state, None).unwrap().warnings();
+    assert!(warnings.concat().contains(expected), "{warnings:?}");
+    let (code, out, _) = run(tripline(directory.path()).args(["ledger", "verify"]));
+    assert!(code == 1 && out.contains(expected), "{out}");
     fs::write(&newest, "").unwrap();
     let warnings = Reader::open(&state, None).unwrap().warnings();
     assert!(warnings.concat().contains("put back the file that was there"), "{warnings:?}");
