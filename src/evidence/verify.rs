@@ -200,7 +200,7 @@ fn check_rows(
         check_whole(package, TIMELINE, &whole, (lines, is_whole), checked);
         match around_words(manifest).filter(|_| is_whole) {
             Some(around) => {
-                checked.found.push(format!("{TIMELINE}: it tells of the time {around}"))
+                checked.found.push(format!("{TIMELINE}: it tells of the time {around}"));
             }
             None => checked.unproven.push(format!("{TIMELINE}: that it has all rows of its time")),
         }
