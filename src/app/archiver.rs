@@ -16,7 +16,7 @@ use crate::{
     engine::{
         alert::{Alert, AlertState},
         coordinator,
-        ledger::{Content, Entry, EntryKind, Row},
+        ledger::{Content, Entry, EntryKind, Row, hex_of},
     },
     server::{Health, Status},
     telemetry::Metrics,
@@ -163,9 +163,12 @@ impl Archiver {
                     if self.leaving.iter().any(|leaving| leaving.month == month.month) {
                         continue;
                     }
-                    let entry = Entry::new(EntryKind::Retention, &month.month, "deleted")
+                    let mut entry = Entry::new(EntryKind::Retention, &month.month, "deleted")
                         .detail(&format!("by {}", month.why))
                         .count("bytes", month.bytes);
+                    if let Some(last) = month.last {
+                        entry = entry.fact("head", &hex_of(&last.head)).count("last", last.id);
+                    }
                     self.tell(coordinator::Input::Entry(Box::new(entry)));
                     self.leaving.push(month);
                 }

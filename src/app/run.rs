@@ -21,7 +21,7 @@ use super::{
     self_alert::{canary_missing, end_of},
 };
 use crate::{
-    archive::{Archive, ArchiveError, Limits, notes, sign::SigningKey},
+    archive::{Archive, ArchiveError, DIRECTORY_NAME, Limits, notes, sign::SigningKey},
     config::LedgerSettings,
     engine::{
         alert::{Alert, AlertState},
@@ -36,7 +36,7 @@ use crate::{
         self, ActRequest, Desk, Events, FetchEvent, Health, ReloadRequest, ServerContext, Status,
     },
     source::SourceError,
-    store::{Store, StoreError, sqlite::SqliteStore},
+    store::{StoreError, sqlite::SqliteStore},
     telemetry::Metrics,
     web::{self, ListenError},
 };
@@ -219,7 +219,11 @@ async fn start(
     metrics.watch_store(&general.state);
     let receivers = configuration.build_receivers(printer).map_err(RunError::Configuration)?;
     let sources = configuration.build_sources().map_err(RunError::Configuration)?;
-    let store = open_store(&general.state, configuration, status).await?;
+    let mut store = open_store(&general.state, configuration, status).await?;
+    let months = &general.ledger.directory;
+    let is_elsewhere = *months != general.state.join(DIRECTORY_NAME);
+    let elsewhere = is_elsewhere.then(|| std::path::absolute(months)).transpose()?;
+    store.remember_ledger(elsewhere.as_deref())?;
     // Only now that no other process writes them.
     let (archive, signer) = open_ledger(&general.ledger)?;
     let dead_letters = configuration
@@ -235,7 +239,7 @@ async fn start(
         plan,
         receivers: receivers.clone(),
         sources,
-        store,
+        store: Box::new(store),
         archive: Some(archive),
         signer,
         configuration: configuration.hash.clone(),
@@ -283,12 +287,12 @@ async fn open_store(
     directory: &std::path::Path,
     configuration: &Configuration,
     status: &Status,
-) -> Result<Box<dyn Store>, RunError> {
+) -> Result<SqliteStore, RunError> {
     let deadline = tokio::time::Instant::now() + STATE_WAIT;
     let mut asked = false;
     loop {
         match SqliteStore::open(directory) {
-            Ok(store) => return Ok(Box::new(store)),
+            Ok(store) => return Ok(store),
             Err(error @ StoreError::Locked { .. }) => {
                 if tokio::time::Instant::now() >= deadline {
                     return Err(error.into());

@@ -6,6 +6,7 @@
 
 mod count;
 mod days;
+mod deletions;
 mod filed;
 mod month;
 pub mod notes;
@@ -30,7 +31,10 @@ pub use reader::{MonthStatus, Reader};
 pub use rules_then::{FileThen, RulesThen, rules_at, rules_before};
 pub use writer::{Archive, Limits, Retired};
 
-use crate::engine::{ledger::Chain, time::WallTime};
+use crate::engine::{
+    ledger::{Chain, Hash},
+    time::WallTime,
+};
 
 /// Name of the directory within the state directory.
 pub const DIRECTORY_NAME: &str = "ledger";
@@ -136,4 +140,6 @@ struct Meta {
     previous: Chain,
     /// After its last row.
     last: Chain,
+    /// Which ledger it is of, a random number; `None` if an earlier version began it.
+    ledger: Option<Hash>,
 }

@@ -13,7 +13,7 @@ use super::{
     ArchiveError, Meta, count,
     filed::Filed,
     pack::{Columns, Texts, decode, find_text, set_time, unpack},
-    schema::{explain, is_by_day, open_for_reading, read_longest, read_meta},
+    schema::{explain, has_usage, is_by_day, open_for_reading, read_longest, read_meta},
     sieve::Sieve,
 };
 use crate::engine::{
@@ -47,7 +47,7 @@ impl Door {
         let begin = format!("PRAGMA cache_size = -{CACHE_KIB}; BEGIN");
         month.connection.execute_batch(&begin).map_err(|error| explain(&self.path, &error))?;
         // By now it may have more rows than when it was opened.
-        month.meta = read_meta(&self.path, &month.connection)?.unwrap_or(month.meta);
+        month.refresh()?;
         Ok(month)
     }
 }
@@ -84,6 +84,12 @@ impl Month {
         }
         let is_by_day = is_by_day(&connection).map_err(|error| explain(&path, &error))?;
         Ok(Month { name, path, meta, is_by_day, connection, texts: RefCell::default(), deadline })
+    }
+
+    /// Looks again which rows it has by now.
+    pub(super) fn refresh(&mut self) -> Result<(), ArchiveError> {
+        self.meta = read_meta(&self.path, &self.connection)?.unwrap_or(self.meta);
+        Ok(())
     }
 
     /// By what it is opened again, for another thread.
@@ -243,6 +249,17 @@ impl Month {
     pub(super) fn text_twice(&self) -> rusqlite::Result<Option<String>> {
         let sql = "SELECT text FROM text GROUP BY text HAVING count(*) > 1 LIMIT 1";
         self.connection.query_row(sql, [], |row| row.get(0)).optional()
+    }
+
+    /// Whether it may have uses of permissions: months of the first version have none.
+    pub(super) fn has_usage(&self) -> rusqlite::Result<bool> {
+        has_usage(&self.connection)
+    }
+
+    /// Whether it has rows of a kind.
+    pub(super) fn has_kind(&self, kind: i64) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM row WHERE kind = ?1)";
+        self.connection.query_row(sql, [kind], |row| row.get(0))
     }
 
     /// Whether it has an index: months of earlier versions lack some.

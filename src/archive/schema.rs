@@ -1,11 +1,15 @@
 //! The tables of a month file, and what it says of itself.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
 use super::{ArchiveError, Meta, count::counted, failed};
-use crate::engine::ledger::{Chain, hex_of, parse_hex};
+use crate::engine::{
+    ledger::{Chain, Hash, hex_of, parse_hex},
+    text::printable,
+};
 
 /// Marks the file as ours (`PRAGMA application_id`): the letters `TRIL`.
 const APPLICATION_ID: i64 = 0x5452_494c;
@@ -14,6 +18,9 @@ const APPLICATION_ID: i64 = 0x5452_494c;
 /// counts of rows, since 4 objects with verbs, and indexes by day. A month that was begun with an earlier one is ended
 /// with the last of those.
 const SCHEMA: i64 = 4;
+
+/// The schema from which on there are uses of permissions.
+const USAGE_SINCE: i64 = 2;
 
 /// The schema from which on a file has counts.
 const COUNTS_SINCE: i64 = 3;
@@ -86,21 +93,39 @@ const TABLES_BEFORE: &str = "
     CREATE INDEX IF NOT EXISTS row_permission ON row (permission, at) WHERE permission IS NOT NULL;
     CREATE INDEX IF NOT EXISTS row_credential ON row (credential, at) WHERE credential IS NOT NULL;";
 
-/// The names of tables and indexes with the texts that they are made by.
-pub(super) type Schema = BTreeSet<(String, Option<String>)>;
+/// Tables, indexes and what else SQLite knows, by name: what it is, and the text that it was made by.
+type Schema = BTreeMap<String, (String, Option<String>)>;
 
-/// Those of a file.
-pub(super) fn schema_of(connection: &Connection) -> rusqlite::Result<Schema> {
-    let mut select = connection.prepare("SELECT name, sql FROM sqlite_schema")?;
-    let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+fn schema_of(connection: &Connection) -> rusqlite::Result<Schema> {
+    let mut select = connection.prepare("SELECT name, type, sql FROM sqlite_schema")?;
+    let found = select.query_map([], |row| {
+        let sql: Option<String> = row.get(2)?;
+        let sql = sql.map(|sql| sql.split_whitespace().collect::<Vec<_>>().join(" "));
+        Ok((row.get(0)?, (row.get(1)?, sql)))
+    })?;
     found.collect()
 }
 
-/// Those that we make, or made before.
-pub(super) fn known_schema(is_by_day: bool) -> rusqlite::Result<Schema> {
+/// What is not as this version or earlier ones made it in a file, for people: an index that is missing, a trigger.
+pub(super) fn strange_in_schema(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let version = version(connection)?;
     let ours = Connection::open_in_memory()?;
-    make_tables(&ours, is_by_day)?;
-    schema_of(&ours)
+    make_tables(&ours, version >= DAYS_SINCE)?;
+    let (wanted, has) = (schema_of(&ours)?, schema_of(connection)?);
+    let may_lack = |name: &str| match name {
+        "row_credential" => version < COUNTS_SINCE,
+        _ if name.starts_with("usage_") => version < USAGE_SINCE,
+        _ => (name == "count" || name == "sqlite_autoindex_count_1") && version < COUNTS_SINCE,
+    };
+    let missing = wanted.iter().find(|(name, _)| !has.contains_key(*name) && !may_lack(name));
+    if let Some((name, (what, _))) = missing {
+        return Ok(Some(format!("its {what} {name} is missing")));
+    }
+    let strange = has.iter().find(|(name, made)| wanted.get(*name) != Some(made));
+    Ok(strange.map(|(name, (what, _))| {
+        let (what, name) = (printable(what), printable(name));
+        format!("its {what} {name} is not one that Tripline makes")
+    }))
 }
 
 fn make_tables(connection: &Connection, is_by_day: bool) -> rusqlite::Result<()> {
@@ -113,14 +138,21 @@ pub(super) fn is_by_day(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(version(connection)? >= DAYS_SINCE)
 }
 
+/// Whether a file may have uses of permissions.
+pub(super) fn has_usage(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(version(connection)? >= USAGE_SINCE)
+}
+
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Opens a file for writing, or makes it with what came before it.
+/// Opens a file for writing, or makes it with what came before it. One that does not say of which ledger it is will say so:
+/// of that one, or of a new one.
 pub(super) fn open_for_writing(
     path: &Path,
     previous: Chain,
+    ledger: Option<Hash>,
 ) -> Result<(Connection, Meta), ArchiveError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
@@ -153,15 +185,23 @@ pub(super) fn open_for_writing(
             write_chain(&step, "previous", previous)?;
             write_chain(&step, "last", previous)?;
         }
+        let mut id = ledger.unwrap_or_default();
+        if ledger.is_none() {
+            SystemRandom::new().fill(&mut id).expect("the system has random numbers");
+        }
+        step.execute(
+            "INSERT INTO meta (name, value) VALUES ('ledger', ?1) ON CONFLICT DO NOTHING",
+            [hex_of(&id)],
+        )?;
         step.commit()
     };
     set_up().map_err(|error| explain(path, &error))?;
     let meta = read_meta(path, &connection)?;
-    Ok((connection, meta.unwrap_or(Meta { previous, last: previous })))
+    Ok((connection, meta.unwrap_or(Meta { previous, last: previous, ledger })))
 }
 
-/// Whether a file is just being made: it has no tables yet.
-pub(super) fn is_being_made(path: &Path) -> bool {
+/// Whether a file has no tables yet: it is just being made, or somebody emptied it.
+pub(super) fn is_empty(path: &Path) -> bool {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let tables = Connection::open_with_flags(path, flags).and_then(|connection| {
         let count = "SELECT count(*) FROM sqlite_schema";
@@ -178,7 +218,7 @@ pub(super) fn open_for_reading(path: &Path) -> Result<(Connection, Meta), Archiv
         .map_err(|error| explain(path, &error))?;
     check_owner(path, &connection)?;
     let meta = read_meta(path, &connection)?
-        .ok_or_else(|| failed(path, "it does not say which rows it holds: it is not whole"))?;
+        .ok_or_else(|| failed(path, "it does not say which rows it holds: it is not whole; put back the file that was there"))?;
     Ok((connection, meta))
 }
 
@@ -211,12 +251,13 @@ pub(super) fn read_meta(
     path: &Path,
     connection: &Connection,
 ) -> Result<Option<Meta>, ArchiveError> {
+    let text = |name: &str| -> Result<Option<String>, ArchiveError> {
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        let found = connection.query_row(sql, [name], |row| row.get(0)).optional();
+        found.map_err(|error| explain(path, &error))
+    };
     let chain = |name: &str| -> Result<Option<Chain>, ArchiveError> {
-        let text: Option<String> = connection
-            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
-            .optional()
-            .map_err(|error| explain(path, &error))?;
-        let Some(text) = text else { return Ok(None) };
+        let Some(text) = text(name)? else { return Ok(None) };
         let parsed = text
             .split_once(' ')
             .and_then(|(id, head)| Some(Chain { id: id.parse().ok()?, head: parse_hex(head)? }));
@@ -228,7 +269,9 @@ pub(super) fn read_meta(
     if has_table == 0 {
         return Ok(None);
     }
-    Ok(chain("previous")?.zip(chain("last")?).map(|(previous, last)| Meta { previous, last }))
+    let ledger = text("ledger")?.as_deref().and_then(parse_hex);
+    let ends = chain("previous")?.zip(chain("last")?);
+    Ok(ends.map(|(previous, last)| Meta { previous, last, ledger }))
 }
 
 pub(super) fn write_chain(

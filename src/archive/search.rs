@@ -66,8 +66,7 @@ impl Month {
         take: &mut dyn FnMut(Row) -> bool,
     ) -> Result<(), ArchiveError> {
         let mut run = || -> rusqlite::Result<()> {
-            if query.filters.contains(&Filter::Usage) && !self.has_index("usage_at")? {
-                // Such a month is older than uses of permissions.
+            if query.filters.contains(&Filter::Usage) && !self.has_usage()? {
                 return Ok(());
             }
             let sieve = Sieve::new(&self.connection, query)?;

@@ -2,18 +2,25 @@
 //!
 //! It finds what was changed in files; whoever owns the process or its key can write anything. A seal has
 //! the hash of all rows before it, so that what lies between two seals that hold is sound, whatever was done
-//! elsewhere.
+//! elsewhere. What nothing proves is not sound: rows of a file without a seal, or whose beginning is not known.
 
+mod beginning;
 mod months;
 mod whole;
 
-use std::{io::BufRead, num::NonZero};
+use std::{collections::BTreeMap, io::BufRead, num::NonZero};
 
 use serde::Deserialize;
 
-use super::{Reader, month::Month};
+use super::{
+    Reader,
+    deletions::{Deletions, last_of},
+    month::Month,
+};
 use crate::engine::{
     ledger::{Chain, EntryKind, Hash, Row, hex_of, parse_hex},
+    limits::SEAL_ROWS,
+    text::counted,
     time::EventTime,
 };
 
@@ -26,7 +33,7 @@ const SPOOL: &str = "spool";
 /// What is wrong somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Of which file, or the word for what has none.
+    /// Of which file, or the word for what has none; empty if it is of all that was read.
     pub place: String,
     /// The first row that may be wrong.
     pub from: u64,
@@ -49,6 +56,8 @@ pub struct Verified {
     pub seals: u64,
     /// Of these, those whose signature was checked.
     pub signed: u64,
+    /// The last row that a seal covers (one of the key, if one is asked for), or the hash that was asked for.
+    pub covered: Option<u64>,
     /// What is wrong, in the order of rows.
     pub faults: Vec<Fault>,
     /// Whether the hash that was asked for is in the chain; `None` if none was.
@@ -68,6 +77,7 @@ struct Follower<'c> {
     knows_next: bool,
     seal: Option<Hash>,
     check: Option<CheckSignature<'c>>,
+    deletions: Deletions,
 }
 
 impl Follower<'_> {
@@ -84,8 +94,13 @@ impl Follower<'_> {
         self.waiting += 1;
     }
 
-    /// Takes the next row: its id, its line, and what it says as a seal.
-    fn row(&mut self, place: &str, id: u64, line: &[u8], seal: Option<&Sealed>) {
+    /// Something is wrong with all that was read.
+    fn fault_of(&mut self, (from, to): (u64, u64), what: String) {
+        self.found.faults.push(Fault { place: String::new(), from, to, what });
+    }
+
+    /// Takes the next row: its id, its line, and what it says of the chain.
+    fn row(&mut self, place: &str, id: u64, line: &[u8], told: Option<Told>) {
         let found = &mut self.found;
         found.rows += 1;
         found.first.get_or_insert(id);
@@ -96,12 +111,20 @@ impl Follower<'_> {
             self.fault(place, id, format!("row {id} comes after row {last}"));
             self.found.last.id = id - 1;
         }
-        if let Some(seal) = seal {
-            self.seal(place, id, seal);
+        match told {
+            Some(Told::Seal(seal)) => self.seal(place, id, &seal),
+            Some(Told::Deleted(month, last)) => self.deletions.add(&month, last),
+            None => {}
         }
         self.found.last.push(line);
+        self.look_for_asked(id);
+    }
+
+    /// Whether the chain has come to the hash that is asked for.
+    fn look_for_asked(&mut self, id: u64) {
         if self.seal == Some(self.found.last.head) {
             self.found.has_seal = Some(true);
+            self.found.covered = Some(id);
         }
     }
 
@@ -109,13 +132,18 @@ impl Follower<'_> {
         let Some(head) = seal.head else {
             return self.fault(place, id, "the seal has no hash");
         };
-        if self.seal == Some(head) {
-            self.found.has_seal = Some(true);
-        }
         let is_first = !std::mem::replace(&mut self.is_anchored, true);
         if is_first {
             // What came before it is not here; from here on it is followed.
             self.found.last.head = head;
+            let first = self.found.first.unwrap_or(id);
+            if first < id {
+                let what = format!(
+                    "nothing says what came before row {first}, so that these cannot be checked: give the \
+                     hash before it by --previous"
+                );
+                self.fault(place, id - 1, what);
+            }
         } else if head != self.found.last.head {
             self.fault(place, id - 1, "the seal does not fit the rows before it");
             // What comes behind it may be sound all the same.
@@ -123,17 +151,40 @@ impl Follower<'_> {
             self.sound = Some(id - 1);
             return;
         }
-        if let (Some(check), Some(signature)) = (self.check, &seal.signature) {
-            if check(&head, signature) {
+        let before = id - 1;
+        match (self.check, &seal.signature) {
+            (Some(check), Some(signature)) if check(&head, signature) => {
                 self.found.signed += 1;
-            } else {
+                self.found.covered = Some(before);
+            }
+            (Some(_), Some(_)) => {
                 self.fault(place, id, "the signature of the seal is not of this key");
             }
-        } else if self.check.is_some() {
-            self.fault(place, id, "the seal is not signed");
+            (Some(_), None) => self.fault(place, id, "the seal is not signed"),
+            (None, _) => self.found.covered = Some(before),
         }
+        self.look_for_asked(before);
         self.found.seals += 1;
-        self.sound = Some(id - 1);
+        self.sound = Some(before);
+    }
+
+    /// All was read: what no seal covers is not proven. The newest rows have none behind them yet.
+    fn end(&mut self) {
+        let Verified { rows, first, last, covered, .. } = self.found;
+        let of_key = if self.check.is_some() { " of the key" } else { "" };
+        let from = covered.map_or_else(|| first.unwrap_or(1), |covered| covered + 1);
+        if rows == 0 {
+            self.fault_of((1, 1), "no row is in it: nothing was checked".to_owned());
+        } else if covered.is_none() {
+            let what = format!(
+                "no seal{of_key} is in it: nothing says that they are as they were written"
+            );
+            self.fault_of((from, last.id), what);
+        } else if self.check.is_some() && last.id.saturating_sub(from) > SEAL_ROWS {
+            let rows = counted(SEAL_ROWS, "row");
+            let what = format!("no seal{of_key} covers them, and one comes every {rows}");
+            self.fault_of((from, last.id), what);
+        }
     }
 }
 
@@ -143,10 +194,34 @@ struct Sealed {
     signature: Option<Vec<u8>>,
 }
 
-fn sealed(row: &Row) -> Option<Sealed> {
-    let entry = row.entry().filter(|entry| entry.kind == EntryKind::Seal)?;
-    let signature = entry.fact_of("signature").map(bytes_of);
-    Some(Sealed { head: parse_hex(&entry.subject), signature })
+/// What a row says of the chain.
+enum Told {
+    Seal(Sealed),
+    /// A month was deleted, and where the chain stood behind it; earlier versions did not say where.
+    Deleted(String, Option<Chain>),
+}
+
+fn told(row: &Row) -> Option<Told> {
+    let entry = row.entry()?;
+    told_by(entry.kind, &entry.subject, |name| entry.fact_of(name), entry.count_of("last"))
+}
+
+fn told_by<'r>(
+    kind: EntryKind,
+    subject: &str,
+    fact: impl Fn(&str) -> Option<&'r str>,
+    last: u64,
+) -> Option<Told> {
+    match kind {
+        EntryKind::Seal => {
+            let signature = fact("signature").map(bytes_of);
+            Some(Told::Seal(Sealed { head: parse_hex(subject), signature }))
+        }
+        EntryKind::Retention => {
+            Some(Told::Deleted(subject.to_owned(), last_of(fact("head"), last)))
+        }
+        _ => None,
+    }
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
@@ -164,6 +239,8 @@ pub struct Asked<'c> {
     pub period: Option<(EventTime, EventTime)>,
     /// A hash that the chain must have: one that was written down elsewhere.
     pub seal: Option<Hash>,
+    /// The hash before the first row that is checked, if somebody knows it.
+    pub previous: Option<Hash>,
     /// Whether signatures are of a key.
     pub check: Option<CheckSignature<'c>>,
     /// On so many threads at most; on one for each core, if it is absent.
@@ -181,6 +258,7 @@ impl<'c> Follower<'c> {
             knows_next: true,
             seal: asked.seal,
             check: asked.check,
+            deletions: Deletions::default(),
         }
     }
 
@@ -192,9 +270,11 @@ impl<'c> Follower<'c> {
         found.last = rest.last;
         found.seals += rest.seals;
         found.signed += rest.signed;
+        found.covered = rest.covered.or(found.covered);
         if rest.has_seal == Some(true) {
             found.has_seal = Some(true);
         }
+        self.deletions.extend(next.deletions);
         for (index, mut fault) in rest.faults.into_iter().enumerate() {
             if index < next.waiting {
                 fault.from = self.sound.map_or(0, |sound| sound + 1);
@@ -256,10 +336,10 @@ pub fn verify_with<P: Pass>(
     }
     let months = wanted(reader, &asked);
     let mut passed = Vec::new();
-    let mut is_first = true;
+    let mut begins = None;
     for (month, checked) in months.iter().zip(months::check(&months, &asked, begin, progress)) {
         let previous = checked.begins;
-        if is_first {
+        if begins.is_none() {
             follower.sound = Some(previous.id);
         } else if previous != follower.found.last {
             let last = follower.found.last.id;
@@ -271,7 +351,7 @@ pub fn verify_with<P: Pass>(
             follower.fault(&month.name, previous.id.max(last), what);
             follower.sound = Some(previous.id);
         }
-        is_first = false;
+        begins.get_or_insert(previous);
         follower.join(checked.follower);
         passed.push((month.name.clone(), checked.passed));
     }
@@ -283,10 +363,19 @@ pub fn verify_with<P: Pass>(
         let last = follower.found.last.id;
         let mut part = begin();
         for row in reader.waiting().filter(|row| row.id > last) {
-            follower.row(SPOOL, row.id, row.line().as_bytes(), sealed(row).as_ref());
+            follower.row(SPOOL, row.id, row.line().as_bytes(), told(row));
             part.take(row);
         }
         passed.push((SPOOL.to_owned(), part));
+        for what in reader.missing_behind() {
+            let behind = follower.found.last.id + 1;
+            follower.fault_of((behind, behind), what);
+        }
+    }
+    follower.check_beginning(months.first().copied(), begins, &asked);
+    let must_be_sealed = asked.check.is_some() && follower.found.rows > 0;
+    if must_be_sealed || follower.found.rows == 0 && asked.period.is_none() {
+        follower.end();
     }
     (follower.found, Passed(passed))
 }
@@ -343,22 +432,28 @@ struct Exported {
     #[serde(default)]
     subject: String,
     #[serde(default)]
-    facts: std::collections::BTreeMap<String, String>,
+    facts: BTreeMap<String, String>,
+    #[serde(default)]
+    counts: BTreeMap<String, u64>,
+}
+
+impl Exported {
+    fn told(&self) -> Option<Told> {
+        let fact = |name: &str| self.facts.get(name).map(String::as_str);
+        let last = self.counts.get("last").copied().unwrap_or_default();
+        told_by(EntryKind::parse(&self.kind)?, &self.subject, fact, last)
+    }
 }
 
 /// Checks an exported file: JSON Lines in the order of their ids. Rows before the first seal can only be
-/// checked if it begins with the first row, or if `previous` is the hash before it.
+/// checked if it begins with the first row, or if the hash before it is known; without a seal nothing can.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn verify_lines(
-    lines: impl BufRead,
-    previous: Option<Hash>,
-    asked: Asked<'_>,
-) -> std::io::Result<Verified> {
-    let mut follower =
-        Follower { is_anchored: previous.is_some(), knows_next: false, ..Follower::new(&asked) };
-    follower.found.last.head = previous.unwrap_or_default();
+pub fn verify_lines(lines: impl BufRead, asked: Asked<'_>) -> std::io::Result<Verified> {
+    let is_anchored = asked.previous.is_some();
+    let mut follower = Follower { is_anchored, knows_next: false, ..Follower::new(&asked) };
+    follower.found.last.head = asked.previous.unwrap_or_default();
     for line in lines.lines() {
         let line = line?;
         if line.trim().is_empty() {
@@ -373,12 +468,9 @@ pub fn verify_lines(
             follower.is_anchored |= row.id == 1;
             follower.sound = Some(row.id - 1);
         }
-        let seal = (row.kind == EntryKind::Seal.as_str()).then(|| Sealed {
-            head: parse_hex(&row.subject),
-            signature: row.facts.get("signature").map(|text| bytes_of(text)),
-        });
-        follower.row("line", row.id, line.as_bytes(), seal.as_ref());
+        follower.row("line", row.id, line.as_bytes(), row.told());
     }
+    follower.end();
     Ok(follower.found)
 }
 
@@ -386,6 +478,11 @@ impl Verified {
     /// Whether all is as it was written.
     pub fn is_sound(&self) -> bool {
         self.faults.is_empty() && self.has_seal != Some(false)
+    }
+
+    /// Rows behind the last one that a seal covers.
+    pub fn rows_behind_seals(&self) -> u64 {
+        self.covered.map_or(self.rows, |covered| self.last.id.saturating_sub(covered))
     }
 
     /// The head of the chain, as people write it down.

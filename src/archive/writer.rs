@@ -11,15 +11,18 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    ArchiveError, bytes_of,
+    ArchiveError, Meta, bytes_of,
     count::Counts,
     failed, month_of, months,
     pack::{Numbers, write},
-    schema::{explain, is_by_day, open_for_writing, read_longest, write_chain, write_longest},
+    schema::{
+        explain, is_by_day, open_for_reading, open_for_writing, read_longest, write_chain,
+        write_longest,
+    },
 };
 use crate::{
     engine::{
-        ledger::{Chain, Row},
+        ledger::{Chain, Hash, Row},
         time::WallTime,
     },
     store::files,
@@ -47,6 +50,7 @@ pub struct Archive {
     is_open: bool,
     open: Option<OpenMonth>,
     last: Chain,
+    ledger: Option<Hash>,
 }
 
 /// The month that is written.
@@ -67,6 +71,8 @@ pub struct Retired {
     pub month: String,
     /// Bytes of its file.
     pub bytes: u64,
+    /// Where the chain stood behind it; `None` if it could not be read.
+    pub last: Option<Chain>,
     /// Why: `age` or `size`.
     pub why: &'static str,
 }
@@ -74,8 +80,14 @@ pub struct Retired {
 impl Archive {
     /// In a directory; it is opened later.
     pub fn new(directory: &Path, limits: Limits) -> Archive {
-        let directory = directory.to_owned();
-        Archive { directory, limits, is_open: false, open: None, last: Chain::default() }
+        Archive {
+            directory: directory.to_owned(),
+            limits,
+            is_open: false,
+            open: None,
+            last: Chain::default(),
+            ledger: None,
+        }
     }
 
     /// Opens the newest month, if that was not done, or makes the directory.
@@ -90,8 +102,9 @@ impl Archive {
         if let Some((name, path)) = months(&self.directory)?.pop() {
             // One that was sealed by the calendar is for reading only; nothing is written into it then.
             allow_writing(&path)?;
-            let (open, last) = open_month(name, path, Chain::default())?;
-            (self.open, self.last) = (Some(open), last);
+            let (open, meta) = open_month(name, path, Chain::default(), None)?;
+            (self.last, self.ledger) = (meta.last, meta.ledger);
+            self.open = Some(open);
         }
         self.is_open = true;
         Ok(())
@@ -196,7 +209,9 @@ impl Archive {
         let path = self.directory.join(format!("{name}.db"));
         // SQLite gives its journal the mode of the file itself.
         files::open(&path).map_err(|error| failed(&path, error))?;
-        self.open = Some(open_month(name.to_owned(), path, self.last)?.0);
+        let (open, meta) = open_month(name.to_owned(), path, self.last, self.ledger)?;
+        self.ledger = meta.ledger;
+        self.open = Some(open);
         Ok(())
     }
 
@@ -218,9 +233,10 @@ impl Archive {
             } else {
                 break;
             };
-            let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+            let bytes = bytes_of(&path);
+            let last = open_for_reading(&path).ok().map(|(_, meta)| meta.last);
             total = total.saturating_sub(bytes);
-            due.push(Retired { month, bytes, why });
+            due.push(Retired { month, bytes, last, why });
         }
         Ok(due)
     }
@@ -241,13 +257,14 @@ impl Archive {
     }
 }
 
-/// Opens a month, or makes it behind the rows before it; with its last row.
+/// Opens a month, or makes it behind the rows before it; with what it says of itself.
 fn open_month(
     name: String,
     path: PathBuf,
     previous: Chain,
-) -> Result<(OpenMonth, Chain), ArchiveError> {
-    let (connection, meta) = open_for_writing(&path, previous)?;
+    ledger: Option<Hash>,
+) -> Result<(OpenMonth, Meta), ArchiveError> {
+    let (connection, meta) = open_for_writing(&path, previous, ledger)?;
     let explained = |error| explain(&path, &error);
     let numbers = Numbers::new(is_by_day(&connection).map_err(explained)?);
     let longest = if meta.last == meta.previous {
@@ -255,7 +272,7 @@ fn open_month(
     } else {
         read_longest(&connection).map_err(explained)?
     };
-    Ok((OpenMonth { name, path, connection, numbers, longest }, meta.last))
+    Ok((OpenMonth { name, path, connection, numbers, longest }, meta))
 }
 
 /// Where the chain comes to with more rows. Many are hashed on a thread of its own, while something else is done.

@@ -75,8 +75,8 @@ pub struct Written {
     pub count: usize,
 }
 
-/// Writes an answer.
-pub fn write(asked: &Asked, format: Format) -> Written {
+/// Writes an answer. What else there is to say of it stands in its JSON; in other formats there is no place for it.
+pub fn write(asked: &Asked, format: Format, warnings: &[String]) -> Written {
     let (answer, zone) = (&asked.answer, &asked.period.zone);
     let items = answer.items();
     let shown = if format == Format::Text { answer.text(zone) } else { None };
@@ -89,9 +89,19 @@ pub fn write(asked: &Asked, format: Format) -> Written {
         Format::Text => table(answer.columns(), &answer.cells(zone, format)),
         Format::Csv => csv(answer.columns(), &answer.cells(zone, format)),
         Format::Jsonl => items.iter().flat_map(|item| [item.as_str(), "\n"]).collect(),
-        Format::Json => format!("{}\n", answer.json()),
+        Format::Json => format!("{}\n", with_warnings(answer.json(), warnings)),
     };
     Written { text, next: answer.next(), count: items.len() }
+}
+
+/// Adds warnings, if there are any, to a JSON object.
+fn with_warnings(mut json: String, warnings: &[String]) -> String {
+    if !warnings.is_empty() && json.ends_with('}') {
+        json.pop();
+        let comma = if json.ends_with('{') { "" } else { "," };
+        json.push_str(&format!("{comma}\"warnings\":{}}}", json_of(&warnings)));
+    }
+    json
 }
 
 /// Makes the JSON of an answer, and of its parts.

@@ -179,7 +179,7 @@ fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
     };
     package.write(path).map_err(anyhow::Error::msg)?;
     let said = Params::default().with("alert", Some(manifest.fingerprint.as_str()));
-    leave_note((&state, args.ledger.is_some()), "evidence", &said, manifest.events.len());
+    leave_note((&state, reader.is_copy()), "evidence", &said, manifest.events.len());
     output::print_all(&told(&manifest, &path.display().to_string()))?;
     Ok(exit::OK)
 }
@@ -293,6 +293,7 @@ fn verify_file(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     output::print_all(&if args.json {
         let document = json!({
             "sound": checked.is_sound(), "faults": checked.faults, "found": checked.found,
+            "unproven": checked.unproven,
             "seals": checked.seals.iter().map(|(row, hash)| json!({"row": row, "hash": hash}))
                 .collect::<Vec<_>>(),
         });
@@ -310,6 +311,9 @@ fn checked_text(checked: &Checked) -> String {
     }
     for found in &checked.found {
         text.push_str(&format!("{}\n", printable(found)));
+    }
+    for what in &checked.unproven {
+        text.push_str(&format!("not proven: {}\n", printable(what)));
     }
     for (row, hash) in &checked.seals {
         text.push_str(&format!("seal at row {}: {}\n", thousands(*row), printable(hash)));

@@ -20,7 +20,7 @@ use crate::{
     ask::{Params, csv_head, csv_row, zone_of},
     engine::{
         ledger::{Hash, Row, hex_of, parse_hex},
-        text::{counted, thousands},
+        text::{counted, printable, thousands},
     },
 };
 
@@ -58,13 +58,15 @@ struct PlaceArgs {
 /// Check that nobody has changed the ledger.
 ///
 /// Every row's line is made again, and the chain of hashes with it; what lies between two seals that hold is
-/// sound. It finds changed files. Who owns the process or its key can write anything: write hashes of seals
-/// down elsewhere, and ask for them by --seal.
+/// sound. What nothing proves is not: a file or, with --public-key, a ledger without a seal, rows before the
+/// first seal whose beginning is not known, months that are missing and that no entry says were deleted. The
+/// newest rows have no seal behind them yet; it says how many. It finds changed files. Who owns the process or
+/// its key can write anything: write hashes of seals down elsewhere, and ask for them by --seal.
 #[derive(Args, Debug)]
 #[command(after_help = "Exit codes:
   0  all is as it was written
-  1  something is not; standard output says where, and what is sound
-  2  an argument is wrong")]
+  1  something is not, or nothing proves it; standard output says where, and what is sound
+  2  an argument is wrong, or there is no such month")]
 struct VerifyArgs {
     #[command(flatten)]
     place: PlaceArgs,
@@ -74,8 +76,8 @@ struct VerifyArgs {
     /// An exported file (JSON Lines) instead of a ledger; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The hash before the first row of the file.
-    #[arg(long, value_name = "HASH", requires = "file")]
+    /// The hash before the first row, if that is not row 1: of a part of a ledger or of its export.
+    #[arg(long, value_name = "HASH")]
     previous: Option<String>,
     /// A hash that the chain must have: of a seal that was written down elsewhere.
     #[arg(long, value_name = "HASH")]
@@ -147,22 +149,36 @@ fn verify_ledger(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         month: args.month.as_deref(),
         period: None,
         seal,
+        previous,
         check: key.is_some().then_some(&check as CheckSignature<'_>),
         threads: None,
     };
     let verified = match &args.file {
-        None => verify(&open(&args.place)?, asked),
-        Some(path) if path.as_os_str() == "-" => {
-            verify_lines(std::io::stdin().lock(), previous, asked)?
+        None => {
+            let reader = open(&args.place)?;
+            if let Some(mistake) = mistake_about_month(&reader, asked.month) {
+                output::complain(&mistake);
+                return Ok(ExitCode::from(exit::USAGE));
+            }
+            verify(&reader, asked)
         }
+        Some(path) if path.as_os_str() == "-" => verify_lines(std::io::stdin().lock(), asked)?,
         Some(path) => {
             let file =
                 File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-            verify_lines(BufReader::new(file), previous, asked)?
+            verify_lines(BufReader::new(file), asked)?
         }
     };
     output::print_all(&report(&verified))?;
     Ok(if verified.is_sound() { exit::OK } else { ExitCode::from(exit::FAILURE) })
+}
+
+/// That there is no such month, if there is none.
+fn mistake_about_month(reader: &Reader, month: Option<&str>) -> Option<String> {
+    let month = printable(month.filter(|month| !reader.has_month(month))?);
+    let there: Vec<String> = reader.heads().into_iter().map(|head| head.month).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    Some(format!("the ledger has no month `{month}`; there are: {there}"))
 }
 
 fn report(verified: &Verified) -> String {
@@ -184,14 +200,23 @@ fn report(verified: &Verified) -> String {
         0 => String::new(),
         signed => format!(", {} of them with a signature of the key", thousands(signed)),
     };
+    let behind = match verified.rows_behind_seals() {
+        0 => String::new(),
+        rows if verified.covered.is_none() => {
+            format!(", {} that no seal covers", counted(rows, "row"))
+        }
+        rows => format!(", {} behind what the last one covers", counted(rows, "row")),
+    };
     text.push_str(&format!(
-        "{}{} read, {} hold{signed}\nhead {} at row {}\n",
+        "{}{} read, {} hold{signed}{behind}\n",
         if verified.is_sound() { "sound: " } else { "" },
         counted(verified.rows, "row"),
         counted(verified.seals, "seal"),
-        verified.head(),
-        thousands(verified.last.id),
     ));
+    if let Some(first @ 2..) = verified.first {
+        text.push_str(&format!("rows 1 to {} are not here\n", thousands(first - 1)));
+    }
+    text.push_str(&format!("head {} at row {}\n", verified.head(), thousands(verified.last.id)));
     text
 }
 
@@ -203,8 +228,12 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(exit::USAGE));
     }
     let reader = open(&args.place)?;
-    for problem in reader.problems() {
-        output::tell(&format!("warning: {problem}"));
+    if let Some(mistake) = mistake_about_month(&reader, args.month.as_deref()) {
+        output::complain(&mistake);
+        return Ok(ExitCode::from(exit::USAGE));
+    }
+    for warning in reader.warnings() {
+        output::tell(&format!("warning: {warning}"));
     }
     let file = args.output.as_deref().map(output::WholeFile::begin).transpose()?;
     let out = match &file {
@@ -219,13 +248,15 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         failure.is_none()
     })?;
     let (place, params) = (&args.place, Params::default().with("month", args.month.clone()));
-    leave_note((&place.state, place.ledger.is_some()), "ledger export", &params, count);
+    leave_note((&place.state, reader.is_copy()), "ledger export", &params, count);
     if let Some(error) = failure {
         return Err(error);
     }
     out.finish()?;
     file.map_or(Ok(()), output::WholeFile::finish)?;
-    Ok(if reader.problems().is_empty() { exit::OK } else { ExitCode::from(exit::FAILURE) })
+    let is_whole =
+        reader.problems().is_empty() && (args.month.is_some() || reader.holes().is_empty());
+    Ok(if is_whole { exit::OK } else { ExitCode::from(exit::FAILURE) })
 }
 
 /// What keeps a Parquet file from being written, if something does.

@@ -638,6 +638,18 @@ impl Recorder {
     }
 }
 
+/// Under which key of its table a store keeps where the chain has come to.
+pub fn head_key() -> Vec<u8> {
+    encode(&Key::Head)
+}
+
+/// Where the chain had come to, as a store kept it; `None` if it is damaged.
+pub fn stored_chain(value: Vec<u8>) -> Option<Chain> {
+    let mut entry = StateEntry { table: StateTable::Recorder, key: head_key(), value };
+    let head: Head = entry.unseal().then(|| postcard::from_bytes(&entry.value).ok())??;
+    Some(Chain { id: head.id, head: head.hash })
+}
+
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recorder").field("chain", &self.chain).finish_non_exhaustive()

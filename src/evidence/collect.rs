@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     events::{self, Events, FetchEvent, OpenHistory, Shown},
-    package::{ALERT, LIFE, Manifest, Package, README, TIMELINE, VERSION},
+    package::{ALERT, LIFE, Manifest, Package, README, TIMELINE, VERSION, made_by},
     proof, rules,
     snapshot::Snapshot,
 };
@@ -15,7 +15,7 @@ use crate::{
     archive::{ArchiveError, Filter, Query, Reader, rules_at},
     engine::{
         ledger::{Body, Entry, EntryKind, Row},
-        text::{counted, printable},
+        text::{counted, printable, thousands},
         time::EventTime,
     },
 };
@@ -23,8 +23,11 @@ use crate::{
 /// Rows of the time around an alert that are handed over: 10,000.
 const TIMELINE_ROWS_MAX: usize = 10_000;
 
+/// How the manifest says that there are more.
+pub(super) const TIMELINE_IS_CUT: &str = "the time around it has more than";
+
 /// Fields of evidence that say who did it.
-const ACTORS: [&str; 3] = ["actor.id", "user.username", "actor.on_behalf_of"];
+pub(super) const ACTORS: [&str; 3] = ["actor.id", "user.username", "actor.on_behalf_of"];
 
 /// Why there is no evidence.
 #[derive(Debug, thiserror::Error)]
@@ -58,19 +61,23 @@ pub struct Asked<'a> {
 /// # Errors
 /// There is no such alert, or the ledger cannot be read. What else cannot be had is said in the manifest.
 pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest), EvidenceError> {
-    let life = life_of(reader, asked.fingerprint)?;
+    // What comes while it is made is not in it, in no part of it.
+    let through = reader.last_id();
+    let mut life = life_of(reader, asked.fingerprint)?;
+    life.rows.retain(|row| row.id <= through);
     let mut package = Package::default();
     let mut manifest = Manifest {
         version: VERSION,
-        made_by: format!("tripline {}", env!("CARGO_PKG_VERSION")),
+        made_by: made_by(),
         made_at: asked.now.rfc3339(),
         fingerprint: life.fingerprint.clone(),
         rule: life.rule.clone(),
         resolve_after: asked.resolve_after.as_secs(),
+        around: Some(asked.around.as_secs()),
         ..Manifest::default()
     };
-    for problem in reader.problems() {
-        manifest.missing.push(format!("a part of the ledger cannot be read: {problem}"));
+    for warning in reader.warnings() {
+        manifest.missing.push(format!("a part of the ledger is missing: {warning}"));
     }
     let mut wanted: BTreeSet<u64> = life.rows.iter().map(|row| row.id).collect();
     let then = rules_at(reader, life.first_of_episode())?;
@@ -84,7 +91,8 @@ pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest)
     }
     manifest.rules = rules::add_to(&mut package, then.files);
     package.add(LIFE, lines(&life.rows));
-    let timeline = timeline_of(reader, &life, asked.around, &mut manifest.missing)?;
+    let mut timeline = timeline_of(reader, &life, asked.around, &mut manifest.missing)?;
+    timeline.retain(|row| row.id <= through);
     package.add(TIMELINE, lines(&timeline));
     if let Some((json, snapshot)) = life.snapshot() {
         package.add(ALERT, format!("{json}\n"));
@@ -97,7 +105,7 @@ pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest)
         manifest.missing.push(why.to_owned());
     }
     let timeline = timeline.iter().map(|row| row.id).collect();
-    proof::add(reader, (wanted, timeline), &mut package, &mut manifest)?;
+    proof::add(reader, (wanted, timeline, through), &mut package, &mut manifest)?;
     package.add(README, readme(&manifest));
     let manifest = package.seal(manifest);
     Ok((package, manifest))
@@ -205,7 +213,7 @@ fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
 }
 
 /// Kinds that may be about an alert, beside its own changes.
-const fn tells_of_alerts(kind: EntryKind) -> bool {
+pub(super) const fn tells_of_alerts(kind: EntryKind) -> bool {
     !matches!(
         kind,
         EntryKind::Alert
@@ -245,7 +253,7 @@ fn timeline_of(
         let page = reader.page(&Query { filters, from, to, after: None, limit })?;
         if page.next.is_some() {
             let most = counted(TIMELINE_ROWS_MAX, "row");
-            missing.push(format!("the time around it has more than {most} of one sort"));
+            missing.push(format!("{TIMELINE_IS_CUT} {most} of one sort"));
         }
         rows.extend(page.rows.into_iter().map(|row| (row.id, row)));
     }
@@ -293,11 +301,18 @@ fn lines(rows: &[Row]) -> String {
     rows.iter().map(|row| row.line() + "\n").collect()
 }
 
+/// Which time around an alert is shown, for people; `None` if an earlier version did not say.
+pub(super) fn around_words(manifest: &Manifest) -> Option<String> {
+    let around = thousands(manifest.around?);
+    Some(format!("from {around} s before to {around} s after"))
+}
+
 /// What the parts are, for whoever opens the file without Tripline.
-fn readme(manifest: &Manifest) -> String {
+pub(super) fn readme(manifest: &Manifest) -> String {
     let lines = manifest.missing.iter().flat_map(|what| ["- ", what, "\n"]);
     let missing: String = lines.collect();
     let missing = if missing.is_empty() { "- nothing\n".to_owned() } else { missing };
+    let around = around_words(manifest).map_or_else(String::new, |around| format!(", {around}"));
     format!(
         "Evidence of alert {} ({}), made by {} at {}.
 
@@ -307,7 +322,7 @@ Replay it:  tripline evidence replay FILE
 manifest.json   what each part is, and its SHA-256
 alert.json      the alert as it was last (deploy/alert.schema.json)
 life.jsonl      rows of the ledger about it: its changes, whom it was told, what people did with it
-timeline.jsonl  rows of the ledger around it: what those did who did it
+timeline.jsonl  rows of the ledger around it: what those did who did it{around}
 rules/          rules and lists as they were; their names are in the manifest
 events/         the events, byte for byte as they were read, where they could be had
 chain/          parts of the ledger's chain with the rows above: the hash of a row is SHA-256 of the hash

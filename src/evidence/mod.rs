@@ -13,6 +13,7 @@ mod replay;
 mod rules;
 mod snapshot;
 mod tar;
+mod told;
 mod verify;
 
 pub use collect::{Asked, EvidenceError, collect};

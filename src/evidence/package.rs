@@ -47,6 +47,9 @@ pub struct Manifest {
     pub rule_set: String,
     /// How long an alert of a plain rule fires after its last event, in seconds.
     pub resolve_after: u64,
+    /// How long before and after the alert is shown what happened, in seconds; earlier versions did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<u64>,
     /// The cluster that keeps the alert apart from others.
     pub cluster: Option<String>,
     /// Files of the rule set.
@@ -190,4 +193,9 @@ impl Package {
 /// SHA-256 of bytes, as it is written.
 pub(super) fn hash_of(bytes: &[u8]) -> String {
     hex_of(&Sha256::digest(bytes))
+}
+
+/// Who makes packages here.
+pub(super) fn made_by() -> String {
+    format!("tripline {}", env!("CARGO_PKG_VERSION"))
 }

@@ -15,10 +15,13 @@ use crate::{
 /// Rows of all parts together: 200,000. Beyond it the time around an alert is handed over without its proof.
 const ROWS_MAX: u64 = 200_000;
 
-/// Adds the parts that prove some rows, and, if there is room, others.
+/// How the manifest says that there was none.
+pub(super) const IS_WITHOUT_PROOF: &str = "the proof of what happened around it";
+
+/// Adds the parts that prove some rows, and, if there is room, others; of rows up to one.
 pub(super) fn add(
     reader: &Reader,
-    (wanted, further): (BTreeSet<u64>, BTreeSet<u64>),
+    (wanted, further, through): (BTreeSet<u64>, BTreeSet<u64>, u64),
     package: &mut Package,
     manifest: &mut Manifest,
 ) -> Result<(), ArchiveError> {
@@ -35,14 +38,12 @@ pub(super) fn add(
     };
     if rows(&parts) > ROWS_MAX {
         let most = counted(ROWS_MAX, "row");
-        manifest.missing.push(format!(
-            "the proof of what happened around it, since that takes more than {most}"
-        ));
+        manifest.missing.push(format!("{IS_WITHOUT_PROOF}, since that takes more than {most}"));
         parts = parts_of(&wanted, &seals);
     }
     for (number, (from, to)) in (1..).zip(parts) {
         let file = format!("chain/{number:04}.jsonl");
-        if let Some((segment, text)) = read(reader, file, (from, to))? {
+        if let Some((segment, text)) = read(reader, file, (from, to.min(through)))? {
             package.add(&segment.file, text);
             manifest.chain.push(segment);
         }

@@ -1,11 +1,22 @@
-//! Whether a package is what it says: every part, the chain, and that what it tells stands in the chain.
+//! Whether a package is what it says: every part, the chain, and that it tells what stands in the chain, all of it. What
+//! nothing in it proves is said.
 #![allow(clippy::indexing_slicing, reason = "JSON answers `null` for what is not there")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::Value;
 
-use super::package::{ALERT, EventFile, LIFE, MANIFEST, Manifest, Package, TIMELINE, hash_of};
+use super::{
+    collect::{TIMELINE_IS_CUT, around_words, readme},
+    package::{
+        ALERT, EventFile, LIFE, MANIFEST, Manifest, Package, README, TIMELINE, hash_of, made_by,
+    },
+    proof::IS_WITHOUT_PROOF,
+    told::Told,
+};
 use crate::{
     archive::verify::{Asked, verify_lines},
     engine::{
@@ -14,6 +25,9 @@ use crate::{
     },
 };
 
+/// Rows that are named of those that a part lacks, or has and should not: 10.
+const ROWS_NAMED: usize = 10;
+
 /// What checking came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
@@ -21,6 +35,8 @@ pub struct Checked {
     pub faults: Vec<String>,
     /// What is as it should be, and what it rests on, for people.
     pub found: Vec<String>,
+    /// What whoever made it says and nothing in it proves, for people.
+    pub unproven: Vec<String>,
     /// Hashes of seals in it, to be compared with what was written down elsewhere: the row, and the hash.
     pub seals: Vec<(u64, String)>,
 }
@@ -41,10 +57,30 @@ pub fn verify(package: &Package, asked: Asked<'_>) -> Result<Checked, String> {
     let mut checked = Checked::default();
     check_parts(package, &manifest, &mut checked);
     let lines = check_chain(package, &manifest, asked, &mut checked);
-    check_rows(package, &manifest, &lines, &mut checked);
-    check_rules(package, &manifest, &lines, &mut checked);
-    check_events(package, &manifest, &lines, &mut checked);
+    let told = Told::of(&lines, &manifest.fingerprint);
+    check_rows(package, &manifest, (&lines, &told), &mut checked);
+    check_manifest(package, &manifest, &told, &mut checked);
+    check_rules(package, &manifest, &told, &mut checked);
+    check_events(package, &manifest, (&lines, &told), &mut checked);
+    checked.unproven.extend(unproven(&manifest, asked));
     Ok(checked)
+}
+
+/// What the maker of a package says and nobody can check by it.
+fn unproven(manifest: &Manifest, asked: Asked<'_>) -> Vec<String> {
+    let mut what = Vec::new();
+    if asked.check.is_none() && asked.seal.is_none() {
+        let whose = "whose ledger it is of: anybody can write a chain with seals; ask for a key or a known hash by \
+                     --public-key or --seal";
+        what.push(whose.to_owned());
+    }
+    what.push("that other parts of the ledger tell nothing of the alert".to_owned());
+    what.push(format!(
+        "that it was made by {} at {}, and that an alert fires {} s after its last event if its rule does not say",
+        manifest.made_by, manifest.made_at, manifest.resolve_after
+    ));
+    what.extend(manifest.missing.iter().map(|missing| format!("why this is not in it: {missing}")));
+    what
 }
 
 /// Every part is there, and is what its hash says; nothing was added.
@@ -88,7 +124,8 @@ fn check_chain<'p>(
         if previous.is_none() {
             checked.faults.push(format!("{name}: the hash before it is damaged"));
         }
-        let Ok(verified) = verify_lines(text.as_bytes(), previous, asked) else { continue };
+        let asked = Asked { previous, ..asked };
+        let Ok(verified) = verify_lines(text.as_bytes(), asked) else { continue };
         for fault in &verified.faults {
             let (from, to) = (thousands(fault.from), thousands(fault.to));
             checked.faults.push(format!("{name}: rows {from} to {to}: {}", fault.what));
@@ -144,25 +181,29 @@ fn head_of(line: &str) -> Option<(u64, String, String)> {
     Some((row["id"].as_u64()?, text("kind"), text("subject")))
 }
 
-/// What is told of the alert, and around it, stands in the chain; the alert is what the ledger says.
-fn check_rows(package: &Package, manifest: &Manifest, lines: &Lines<'_>, checked: &mut Checked) {
-    let is_in_chain = |line: &str| {
-        head_of(line).is_some_and(|(id, ..)| lines.get(&id).is_some_and(|known| *known == line))
-    };
-    let is_unproven = |name: &str| {
-        name == TIMELINE && manifest.missing.iter().any(|what| what.starts_with("the proof of"))
-    };
-    for name in [LIFE, TIMELINE] {
-        let text = package.text(name).unwrap_or_default();
-        if is_unproven(name) {
-            checked.found.push(format!("{name}: handed over without its proof"));
-            continue;
+/// What is told of the alert, and around it, is all that stands in the chain of it; the alert is what the ledger says.
+fn check_rows(
+    package: &Package,
+    manifest: &Manifest,
+    (lines, told): (&Lines<'_>, &Told<'_>),
+    checked: &mut Checked,
+) {
+    let says = |words: &str| manifest.missing.iter().any(|what| what.starts_with(words));
+    check_whole(package, LIFE, &told.life(), (lines, true), checked);
+    if says(IS_WITHOUT_PROOF) {
+        checked.unproven.push(format!("{TIMELINE}: it was handed over without its proof"));
+    } else {
+        let (whole, is_whole) = match manifest.around {
+            Some(around) => (told.timeline(Duration::from_secs(around)), !says(TIMELINE_IS_CUT)),
+            None => (Vec::new(), false),
+        };
+        check_whole(package, TIMELINE, &whole, (lines, is_whole), checked);
+        match around_words(manifest).filter(|_| is_whole) {
+            Some(around) => {
+                checked.found.push(format!("{TIMELINE}: it tells of the time {around}"));
+            }
+            None => checked.unproven.push(format!("{TIMELINE}: that it has all rows of its time")),
         }
-        for (number, _) in (1..).zip(text.lines()).filter(|(_, line)| !is_in_chain(line)) {
-            checked.faults.push(format!("{name}: line {number} does not stand in the chain"));
-        }
-        let rows = counted(text.lines().count(), "row");
-        checked.found.push(format!("{name}: {rows} looked for in the chain"));
     }
     let Some(alert) = package.text(ALERT) else { return };
     let life = package.text(LIFE).unwrap_or_default();
@@ -178,21 +219,79 @@ fn check_rows(package: &Package, manifest: &Manifest, lines: &Lines<'_>, checked
     }
 }
 
-/// The texts of rules are those of the hashes that the chain has.
-fn check_rules(package: &Package, manifest: &Manifest, lines: &Lines<'_>, checked: &mut Checked) {
-    let mut known = BTreeSet::new();
-    for line in lines.values().filter(|line| line.contains("\"what\":\"files\"")) {
-        let row: Value = serde_json::from_str(line).unwrap_or_default();
-        if row["kind"] == "rules" && row["subject"] == manifest.rule_set.as_str() {
-            let files = row["files"].as_array().into_iter().flatten();
-            known.extend(files.filter_map(|file| {
-                Some((file["name"].as_str()?.to_owned(), file["sha256"].as_str()?.to_owned()))
-            }));
+/// A part has rows of the chain, in its order; just those that are wanted, if that is known.
+fn check_whole(
+    package: &Package,
+    name: &str,
+    wanted: &[&str],
+    (lines, is_known): (&Lines<'_>, bool),
+    checked: &mut Checked,
+) {
+    let id = |line: &str| head_of(line).map(|(id, ..)| id);
+    let has: Vec<&str> = package.text(name).unwrap_or_default().lines().collect();
+    let is_in_chain = |line: &str| id(line).is_some_and(|id| lines.get(&id) == Some(&line));
+    let mut faults = Vec::new();
+    for (number, _) in (1..).zip(&has).filter(|(_, line)| !is_in_chain(line)) {
+        faults.push(format!("{name}: line {number} does not stand in the chain"));
+    }
+    if is_known {
+        let (there, meant): (BTreeSet<&str>, BTreeSet<&str>) =
+            (has.iter().copied().collect(), wanted.iter().copied().collect());
+        let row = |line: &str| thousands(id(line).unwrap_or_default());
+        let missing = meant.difference(&there);
+        faults.extend(
+            missing.map(|line| format!("{name}: row {} of the chain is missing", row(line))),
+        );
+        let strange = there.difference(&meant).filter(|line| is_in_chain(line));
+        faults
+            .extend(strange.map(|line| format!("{name}: row {} does not belong there", row(line))));
+    }
+    let ids: Vec<Option<u64>> = has.iter().map(|line| id(line)).collect();
+    if faults.is_empty() && !ids.is_sorted_by(|one, next| one < next) {
+        faults.push(format!("{name}: its rows are not in the order of the chain"));
+    }
+    faults.truncate(ROWS_NAMED);
+    checked.faults.extend(faults);
+    checked.found.push(format!("{name}: {} looked for in the chain", counted(has.len(), "row")));
+}
+
+/// What can be made again is what it was made of.
+fn check_manifest(package: &Package, manifest: &Manifest, told: &Told<'_>, checked: &mut Checked) {
+    let last = told.last_change().unwrap_or(&Value::Null);
+    let cluster = told.snapshot().and_then(|alert| alert["key"]["cluster"].as_str());
+    let starts_at = told.snapshot().and_then(|alert| alert["starts_at"].as_str());
+    for (what, says, is) in [
+        ("rule", Some(manifest.rule.as_str()), Some(last["party"].as_str().unwrap_or_default())),
+        ("starts_at", Some(manifest.starts_at.as_str()), Some(starts_at.unwrap_or_default())),
+        ("cluster", manifest.cluster.as_deref(), cluster),
+    ] {
+        if says != is {
+            checked.faults.push(format!("{MANIFEST}: `{what}` is not what the ledger says"));
         }
     }
+    if manifest.made_by != made_by() {
+        let made_by = &manifest.made_by;
+        checked
+            .unproven
+            .push(format!("{README}: {made_by} wrote it, and this version cannot write it again"));
+    } else if package.text(README) != Some(readme(manifest).as_str()) {
+        checked.faults.push(format!("{README}: it is not what belongs to this manifest"));
+    }
+}
+
+/// The texts of rules are those of the hashes that the chain has.
+fn check_rules(package: &Package, manifest: &Manifest, told: &Told<'_>, checked: &mut Checked) {
+    let (version, known) = told.rules().unwrap_or_default();
+    if version != manifest.rule_set {
+        let what = "`rule_set` is not the one that the chain says was in force";
+        checked.faults.push(format!("{MANIFEST}: {what}"));
+    }
+    let mut missing: BTreeSet<&str> = known.iter().map(|(.., name, _)| name.as_str()).collect();
     let mut texts = 0;
     for file in &manifest.rules {
-        if !known.contains(&(file.name.clone(), file.sha256.clone())) {
+        missing.remove(file.name.as_str());
+        let listed = (file.part.clone(), file.list.clone(), file.name.clone(), file.sha256.clone());
+        if !known.contains(&listed) {
             let name = &file.name;
             checked.faults.push(format!("rules: the chain does not say that {name} was in force"));
         }
@@ -202,12 +301,29 @@ fn check_rules(package: &Package, manifest: &Manifest, lines: &Lines<'_>, checke
             checked.faults.push(format!("{part}: it is not the text of {}", file.name));
         }
     }
+    for name in missing {
+        checked.faults.push(format!("rules: {name} was in force, and is not listed"));
+    }
     let files = counted(manifest.rules.len(), "file");
     checked.found.push(format!("{files} of the rule set in force, {texts} with their text"));
 }
 
 /// Events are what their hashes say; those that the alert shows are those that the chain names.
-fn check_events(package: &Package, manifest: &Manifest, lines: &Lines<'_>, checked: &mut Checked) {
+fn check_events(
+    package: &Package,
+    manifest: &Manifest,
+    (lines, told): (&Lines<'_>, &Told<'_>),
+    checked: &mut Checked,
+) {
+    let listed: BTreeSet<&str> = manifest
+        .events
+        .iter()
+        .filter(|event| event.is_shown)
+        .map(|event| event.event_hash.as_str())
+        .collect();
+    for hash in told.shown().difference(&listed) {
+        checked.faults.push(format!("events: the alert shows one that is not listed: {hash}"));
+    }
     for event in &manifest.events {
         let Some(name) = &event.file else { continue };
         if package.files.get(name).is_none_or(|bytes| hash_of(bytes) != event.event_hash) {

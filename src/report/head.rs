@@ -100,8 +100,9 @@ pub(super) fn report(
         .iter()
         .take(10)
         .map(|fault| {
+            let place = if fault.place.is_empty() { "" } else { " in " };
             format!(
-                "the ledger does not hold in {}, rows {} to {}: {}",
+                "the ledger does not hold{place}{}, rows {} to {}: {}",
                 fault.place, fault.from, fault.to, fault.what
             )
         })

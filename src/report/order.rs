@@ -112,13 +112,12 @@ pub fn make(
     let asked = Asked { period: only, check: *check, threads: *threads, ..Asked::default() };
     let counts = wanted.counts();
     let (verified, passed) = verify_with(reader, asked, &|| Tally::new(scope, counts), progress);
-    let unreadable = reader.problems().iter().map(ToString::to_string);
     let mut attested = Attested {
         author: (*author).to_owned(),
         made: shown_time(*now, &scope.period.zone),
         verified,
         is_of_all: only.is_none(),
-        problems: unreadable.chain(reader.holes()).collect(),
+        problems: reader.warnings(),
     };
     // Nobody knows which rows of a month are sound in which something is wrong.
     attested.problems.extend(leave_out(reader, &attested.verified.faults));

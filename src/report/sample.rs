@@ -95,8 +95,7 @@ pub fn sample(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Sample, AskError> {
     let verified = verify(reader, Asked::default());
-    let unreadable = reader.problems().iter().map(ToString::to_string);
-    let mut left_out: Vec<String> = unreadable.chain(reader.holes()).collect();
+    let mut left_out = reader.warnings();
     left_out.extend(leave_out(reader, &verified.faults));
     let mut drawn: BinaryHeap<Candidate> = BinaryHeap::new();
     let (mut population, mut requests) = (0, 0);

@@ -57,8 +57,8 @@ async fn answer(
         .desk
         .ask(move |reader| {
             let asked = kind.answer(reader, &params, now)?;
-            let warnings: Vec<String> = reader.problems().iter().map(ToString::to_string).collect();
-            Ok((write(&asked, format), warnings))
+            let warnings = reader.warnings();
+            Ok((write(&asked, format, &warnings), warnings))
         })
         .await?;
     if let Some(asked) = personal {

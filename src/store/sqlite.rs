@@ -12,7 +12,7 @@
 use std::{
     fs::{File, TryLockError},
     io::Write as _,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -52,6 +52,8 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
     -- rows of the ledger that the archive does not have yet
     CREATE TABLE IF NOT EXISTS spool (id INTEGER PRIMARY KEY, row BLOB NOT NULL);
+    -- where what belongs to this state is kept, if that is not beside it: bytes of a path
+    CREATE TABLE IF NOT EXISTS place (name TEXT PRIMARY KEY, path BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS ledger (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         at INTEGER NOT NULL, -- microseconds since 1970
@@ -98,6 +100,23 @@ impl SqliteStore {
         let identity =
             identity_of(&path).map_err(|error| broken("cannot find the file", &error))?;
         Ok(SqliteStore { path, identity, connection, _lock: lock })
+    }
+
+    /// Remembers where the months of the ledger are, for whoever knows the state directory alone; `None` if they are in
+    /// their usual place within it, wherever that is copied to.
+    ///
+    /// # Errors
+    /// As of a commit.
+    pub fn remember_ledger(&mut self, directory: Option<&Path>) -> Result<(), StoreError> {
+        let done = match directory {
+            Some(directory) => self.connection.execute(
+                "INSERT INTO place (name, path) VALUES ('ledger', ?1)
+                 ON CONFLICT DO UPDATE SET path = excluded.path",
+                [directory.as_os_str().as_bytes()],
+            ),
+            None => self.connection.execute("DELETE FROM place WHERE name = 'ledger'", []),
+        };
+        done.map(drop).map_err(|error| explain(&self.path, &error))
     }
 
     /// The newest rows of the ledger, at most `limit`, oldest first.

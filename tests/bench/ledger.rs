@@ -427,7 +427,7 @@ fn ask(
     let began = Instant::now();
     let reader = Reader::open(directory, None).unwrap();
     let asked = question.answer(&reader, &params, end()).expect("it is answered");
-    let written = tripline::ask::write(&asked, Format::Json);
+    let written = tripline::ask::write(&asked, Format::Json, &[]);
     let took = began.elapsed();
     let is_found = written.count > 0 || is_of_a_day || question.name == "who-did";
     assert!(is_found, "a name that rows have is found");
@@ -466,7 +466,7 @@ fn permissions_of_one(directory: &Path) {
                 let began = Instant::now();
                 let reader = Reader::open(directory, None).unwrap();
                 let asked = question.answer(&reader, &params, end()).ok()?;
-                tripline::ask::write(&asked, Format::Json);
+                tripline::ask::write(&asked, Format::Json, &[]);
                 Some(began.elapsed())
             })
             .collect();

@@ -17,7 +17,7 @@ use std::{
 use hashbrown::DefaultHashBuilder;
 
 use super::{
-    Asked, Follower, Pass, sealed,
+    Asked, Follower, Pass, told,
     whole::{Looked, Sums, look},
 };
 use crate::{
@@ -169,7 +169,7 @@ fn read_rows<P: Pass>(
         let stored = stored(columns, 3)?;
         sums.add(row.id, &stored);
         row.write_line(&mut line);
-        follower.row(place, row.id, &line, sealed(&row).as_ref());
+        follower.row(place, row.id, &line, told(&row));
         match wanted {
             Ok(wanted) if wanted == stored => {}
             Ok(_) => {

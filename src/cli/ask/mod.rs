@@ -127,8 +127,9 @@ impl AskArgs {
             .with("cluster", self.cluster.clone());
         // Who names a copy means it, whatever the environment says.
         let server = self.server.as_ref().filter(|_| self.ledger.is_none());
+        let mut is_copy = false;
         let answered = match server {
-            None => self.ask_files(kind, &params),
+            None => self.ask_files(kind, &params, &mut is_copy),
             Some(url) => {
                 let remote = Remote::new(url, self.token_file.as_deref())?;
                 remote.ask(kind.name, &params, self.format)
@@ -146,7 +147,7 @@ impl AskArgs {
             output::tell(&format!("warning: {warning}"));
         }
         if kind.is_personal() && server.is_none() {
-            leave_note((&self.state, self.ledger.is_some()), kind.name, &params, written.count);
+            leave_note((&self.state, is_copy), kind.name, &params, written.count);
         }
         if self.format == Format::Text {
             output::print_table(&written.text)?;
@@ -165,12 +166,14 @@ impl AskArgs {
         &self,
         kind: &QuestionKind,
         params: &Params,
+        is_copy: &mut bool,
     ) -> Result<(Written, Vec<String>), RemoteError> {
         let other = |error| RemoteError::Other(anyhow::Error::from(error));
         let reader = Reader::open(&self.state, self.ledger.as_deref()).map_err(other)?;
-        let warnings = reader.problems().iter().map(ToString::to_string).collect();
+        *is_copy = reader.is_copy();
+        let warnings = reader.warnings();
         match kind.answer(&reader, params, now().as_event()) {
-            Ok(asked) => Ok((write(&asked, self.format), warnings)),
+            Ok(asked) => Ok((write(&asked, self.format, &warnings), warnings)),
             Err(AskError::Mistake(mistake)) => Err(RemoteError::Mistake(mistake.to_string())),
             Err(AskError::Archive(error)) => Err(other(error)),
         }

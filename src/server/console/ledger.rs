@@ -50,16 +50,17 @@ pub(super) async fn ask<T: Default + Send + 'static>(
     question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
 ) -> Answer<T> {
     let answer = context.desk.ask(move |reader| {
-        let problems: Vec<String> = reader.problems().iter().map(ToString::to_string).collect();
-        question(reader).map(|found| (found, problems))
+        let broken = "A month of the ledger cannot be read, and is left out.";
+        let broken = reader.problems().iter().map(|problem| (broken, problem.to_string()));
+        let missing =
+            reader.holes().into_iter().map(|hole| ("Rows of the ledger are missing.", hole));
+        let troubles: Vec<_> = broken.chain(missing).collect();
+        question(reader).map(|found| (found, troubles))
     });
     match answer.await {
-        Ok((found, problems)) => {
-            let broken = |hint: String| Trouble {
-                what: "A month of the ledger cannot be read, and is left out.".to_owned(),
-                hint,
-            };
-            Answer { found, troubles: problems.into_iter().map(broken).collect() }
+        Ok((found, troubles)) => {
+            let trouble = |(what, hint): (&str, String)| Trouble { what: what.to_owned(), hint };
+            Answer { found, troubles: troubles.into_iter().map(trouble).collect() }
         }
         Err(problem) => Answer { found: T::default(), troubles: vec![Trouble::of(problem)] },
     }

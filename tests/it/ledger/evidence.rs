@@ -2,6 +2,7 @@
 //! part of it changed in turn.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -9,8 +10,10 @@ use std::{
 };
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tripline::{
     archive::verify::Asked,
+    engine::ledger::hex_of,
     evidence::{Package, verify},
 };
 
@@ -45,7 +48,7 @@ detection: {read: {objectRef.resource: secrets}, condition: read}
 tripline: {record: secret_read}
 ";
 
-fn event(user: &str, second: u32) -> String {
+pub(super) fn event(user: &str, second: u32) -> String {
     format!(
         r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{user}-{second}","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/secrets/s{second}","verb":"get","user":{{"username":"{user}"}},"sourceIPs":["10.0.0.1"],"userAgent":"kubectl","objectRef":{{"resource":"secrets","namespace":"shop","name":"s{second}","apiVersion":"v1"}},"responseStatus":{{"code":200}},"requestReceivedTimestamp":"2026-03-04T10:00:{second:02}.000000Z","stageTimestamp":"2026-03-04T10:00:{second:02}.100000Z","cluster":"prod"}}"#
     )
@@ -155,6 +158,102 @@ fn what_was_changed_is_named() {
     assert_eq!((check(&sealed), check(&"0".repeat(64)), check("abc")), (0, 1, 2));
     fs::write(&file, b"no evidence").unwrap();
     assert_eq!(run(tripline(directory.path()).args(["evidence", "verify", "case.tar.zst"])).0, 1);
+}
+
+/// Changes parts of a package, and its manifest.
+type Change = Box<dyn Fn(&mut BTreeMap<String, String>, &mut Value)>;
+
+/// A package with some parts changed, and the manifest made to fit.
+fn fitted(
+    package: &Package,
+    change: &dyn Fn(&mut BTreeMap<String, String>, &mut Value),
+) -> Package {
+    let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
+    let mut files: BTreeMap<String, String> =
+        package.files.iter().map(|(name, bytes)| (name.clone(), text(bytes))).collect();
+    let mut manifest: Value =
+        serde_json::from_str(&files.remove("manifest.json").unwrap()).unwrap();
+    change(&mut files, &mut manifest);
+    for (name, text) in &files {
+        manifest["files"][name] = hex_of(&Sha256::digest(text)).into();
+    }
+    let listed = manifest["files"].as_object_mut().unwrap();
+    listed.retain(|name, _| files.contains_key(name));
+    files.insert("manifest.json".to_owned(), format!("{manifest:#}\n"));
+    Package { files: files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect() }
+}
+
+#[test]
+fn what_was_left_out_or_added_is_named_though_the_manifest_fits() {
+    let directory = world();
+    let (file, _) = make(directory.path(), &[]);
+    let package = Package::read(&file).unwrap();
+    let faults = |package: &Package| verify(package, Asked::default()).unwrap().faults;
+    assert_eq!(faults(&fitted(&package, &|_, _| {})), Vec::<String>::new());
+    let without = |name: &'static str, at: fn(usize) -> usize| {
+        move |files: &mut BTreeMap<String, String>, _: &mut Value| {
+            let mut lines: Vec<String> = files[name].lines().map(str::to_owned).collect();
+            assert!(lines.len() > 1, "{name}");
+            lines.remove(at(lines.len()));
+            files.insert(name.to_owned(), lines.join("\n") + "\n");
+        }
+    };
+    let changes: Vec<(&str, Change)> = vec![
+        ("is missing", Box::new(without("timeline.jsonl", |_| 1))),
+        ("is missing", Box::new(without("life.jsonl", |_| 0))),
+        ("is missing", Box::new(without("life.jsonl", |rows| rows - 1))),
+        (
+            "does not belong there",
+            Box::new(|files, _| {
+                let first = files["chain/0001.jsonl"].lines().next().unwrap().to_owned() + "\n";
+                files.get_mut("life.jsonl").unwrap().insert_str(0, &first);
+            }),
+        ),
+        (
+            "not in the order",
+            Box::new(|files, _| {
+                let mut lines: Vec<_> =
+                    files["timeline.jsonl"].lines().map(str::to_owned).collect();
+                lines.swap(0, 1);
+                files.insert("timeline.jsonl".to_owned(), lines.join("\n") + "\n");
+            }),
+        ),
+        (
+            "README.txt",
+            Box::new(|files, _| {
+                files.get_mut("README.txt").unwrap().push_str("The accused is guilty\n")
+            }),
+        ),
+        (
+            "`starts_at`",
+            Box::new(|_, manifest| manifest["starts_at"] = "2026-01-01T00:00:00Z".into()),
+        ),
+        ("`rule`", Box::new(|_, manifest| manifest["rule"] = "other".into())),
+        ("`cluster`", Box::new(|_, manifest| manifest["cluster"] = "other".into())),
+        (
+            "was in force, and is not listed",
+            Box::new(|files, manifest| {
+                let gone = manifest["rules"].as_array_mut().unwrap().pop().unwrap();
+                files.remove(gone["file"].as_str().unwrap());
+            }),
+        ),
+        (
+            "the alert shows one that is not listed",
+            Box::new(|files, manifest| {
+                let events = manifest["events"].as_array_mut().unwrap();
+                let shown = events.iter().position(|event| event["is_shown"] == true).unwrap();
+                files.remove(events.remove(shown)["file"].as_str().unwrap());
+            }),
+        ),
+    ];
+    for (expected, change) in changes {
+        let found = faults(&fitted(&package, &change));
+        assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}: {found:?}");
+    }
+    // What nobody can check is said.
+    let checked = verify(&package, Asked::default()).unwrap();
+    let said = checked.unproven.join("\n");
+    assert!(said.contains("--public-key") && said.contains(" s after its last event"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod earlier;
 mod evidence;
 mod exceptions;
 mod levels;
+mod missing;
 mod paging;
 mod questions;
 mod real_log;

@@ -8,7 +8,7 @@ use tripline::{
         Reader,
         verify::{Asked, Verified, verify, verify_lines},
     },
-    engine::ledger::{Chain, Content, Entry, EntryKind, hex_of, parse_hex},
+    engine::ledger::{Chain, Content, Entry, EntryKind, Hash, hex_of, parse_hex},
 };
 
 use super::archive::{rows_from, write};
@@ -135,6 +135,13 @@ fn rows_that_are_taken_away_changed_swapped_or_added_are_placed() {
              DROP TABLE text; ALTER TABLE other RENAME TO text;
              INSERT INTO text (text) SELECT text FROM text ORDER BY id DESC LIMIT 1",
         ),
+        ("without an index", "DROP INDEX usage_at"),
+        ("without another", "DROP INDEX day_actor"),
+        ("with another table", "CREATE TABLE other (id INTEGER)"),
+        ("with a view", "CREATE VIEW seen AS SELECT 1"),
+        ("with a trigger", "CREATE TRIGGER gone AFTER INSERT ON row BEGIN DELETE FROM row WHERE id = 300; END"),
+        ("with an index of another kind", "DROP INDEX usage_at; CREATE INDEX usage_at ON row (kind, at) WHERE kind = -2"),
+        ("said to be of the first version", "PRAGMA user_version = 1"),
         ("counted otherwise", "UPDATE count SET rows = rows + 1 WHERE name = 'all'"),
         ("renamed", "UPDATE text SET text = 'mallory' WHERE id = (SELECT actor FROM row WHERE id = 300)"),
     ] {
@@ -153,8 +160,13 @@ fn rows_that_are_taken_away_changed_swapped_or_added_are_placed() {
 }
 
 /// 900 rows over three months, with seals at rows 100, 200, 450 and 700.
-fn three_months(directory: &Path) {
-    let (mut chain, mut sealed) = (Chain::default(), Vec::new());
+pub(super) fn three_months(directory: &Path) {
+    months_with(directory, |_, _| None);
+}
+
+/// The same, but for rows of which something else is told: by their id, and where the chain stood after row 300.
+pub(super) fn months_with(directory: &Path, other: impl Fn(u64, Chain) -> Option<Entry>) {
+    let (mut chain, mut after_first, mut sealed) = (Chain::default(), Chain::default(), Vec::new());
     for (id, row) in (1..).zip(rows(900)) {
         let mut row = (*row).clone();
         row.id = id;
@@ -177,7 +189,13 @@ fn three_months(directory: &Path) {
             let seal = Entry::new(EntryKind::Seal, &hex_of(&chain.head), "sealed");
             row.content = Content::Entry(Box::new(seal));
         }
+        if let Some(entry) = other(id, after_first) {
+            row.content = Content::Entry(Box::new(entry));
+        }
         chain.push(&row.line());
+        if id == 300 {
+            after_first = chain;
+        }
         sealed.push(Arc::new(row));
     }
     write(directory, &sealed);
@@ -220,6 +238,80 @@ fn what_is_wrong_is_placed_between_seals_over_months_that_are_checked_side_by_si
     ];
     assert_eq!(faults, wanted);
     assert_eq!((verified.rows, verified.seals, verified.last), (900, 3, whole.last));
+}
+
+#[test]
+fn rows_that_no_seal_of_the_key_covers_are_few() {
+    let line = |id: u64, kind: &str, subject: &str, signature: &str| {
+        format!(
+            r#"{{"id":{id},"kind":"{kind}","subject":"{subject}","facts":{{"signature":"{signature}"}}}}"#
+        )
+    };
+    let check = |head: &Hash, signature: &[u8]| signature == head;
+    let asked = Asked { check: Some(&check), ..Asked::default() };
+    for (rows, is_sound) in [(10, true), (4_096, true), (4_200, false)] {
+        let mut chain = Chain::default();
+        let mut lines = String::new();
+        for id in 1..=rows + 3 {
+            let head = hex_of(&chain.head);
+            let line =
+                if id == 3 { line(id, "seal", &head, &head) } else { line(id, "start", "", "") };
+            chain.push(&line);
+            lines += &(line + "\n");
+        }
+        let verified = verify_lines(lines.as_bytes(), asked).unwrap();
+        assert_eq!((verified.is_sound(), verified.signed), (is_sound, 1), "{rows}: {verified:?}");
+        assert_eq!(verified.rows_behind_seals(), rows + 1);
+    }
+}
+
+#[test]
+fn months_before_the_first_are_missing_unless_an_entry_says_that_they_were_deleted() {
+    type Told = Box<dyn Fn(u64, Chain) -> Option<Entry>>;
+    let at = |told: fn(Entry, Chain) -> Entry| -> Told {
+        Box::new(move |id, last| {
+            let entry = Entry::new(EntryKind::Retention, "2026-03", "deleted");
+            (id == 650).then(|| told(entry, last))
+        })
+    };
+    for (what, told, is_sound) in [
+        ("nobody says it", Box::new(|_, _| None) as Told, false),
+        ("an earlier version says it", at(|entry, _| entry), true),
+        (
+            "it is said",
+            at(|entry, last| entry.fact("head", &hex_of(&last.head)).count("last", last.id)),
+            true,
+        ),
+        (
+            "something else is said",
+            at(|entry, last| entry.fact("head", &hex_of(&last.head)).count("last", last.id - 1)),
+            false,
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        months_with(directory.path(), told);
+        assert!(verified(directory.path()).is_sound());
+        fs::remove_file(directory.path().join("2026-03.db")).unwrap();
+        let reader = Reader::open(directory.path(), None).unwrap();
+        let found = verify(&reader, Asked::default());
+        assert_eq!(found.is_sound(), is_sound, "{what}: {:?}", found.faults);
+        assert_eq!(reader.warnings().is_empty(), is_sound, "{what}: {:?}", reader.warnings());
+        // One month alone, a time, or what somebody knows to be a part.
+        let previous = Some(reader.first().head);
+        for asked in [
+            Asked { month: Some("2026-04"), ..Asked::default() },
+            Asked { previous, ..Asked::default() },
+            Asked { seal: previous, ..Asked::default() },
+        ] {
+            assert!(verify(&reader, asked).is_sound(), "{what}");
+        }
+        let other = Asked { previous: Some([1; 32]), ..Asked::default() };
+        assert!(!verify(&reader, other).is_sound());
+        if !is_sound {
+            let fault = &found.faults[0];
+            assert_eq!((fault.from, fault.to), (1, 300), "{fault:?}");
+        }
+    }
 }
 
 #[test]
@@ -268,7 +360,7 @@ fn an_exported_file_is_checked_by_its_lines_alone() {
     let rows = rows(500);
     let lines: Vec<String> = rows.iter().map(|row| row.line()).collect();
     let check = |lines: &[String], previous| {
-        verify_lines(lines.join("\n").as_bytes(), previous, Asked::default()).unwrap()
+        verify_lines(lines.join("\n").as_bytes(), Asked { previous, ..Asked::default() }).unwrap()
     };
     let mut chain = Chain::default();
     lines[..200].iter().for_each(|line| chain.push(line));
@@ -288,4 +380,35 @@ fn an_exported_file_is_checked_by_its_lines_alone() {
     assert!(!check(&without, None).is_sound());
     assert!(!check(&["{}".to_owned()], None).is_sound());
     assert_eq!(parse_hex(&whole.head()), Some(whole.last.head));
+}
+
+#[test]
+fn what_no_seal_covers_in_an_exported_file_is_not_sound() {
+    let directory = tempfile::tempdir().unwrap();
+    three_months(directory.path());
+    let lines = lines(directory.path()).unwrap();
+    let check = |lines: &[String], asked: Asked<'_>| {
+        verify_lines(lines.join("\n").as_bytes(), asked).unwrap()
+    };
+    assert!(check(&lines, Asked::default()).is_sound());
+    // Before its first seal nothing says what a part is.
+    let part = check(&lines[2..], Asked::default());
+    let places: Vec<_> = part.faults.iter().map(|fault| (fault.from, fault.to)).collect();
+    assert_eq!(places, [(3, 99)], "{:?}", part.faults);
+    assert!(check(&lines[99..], Asked::default()).is_sound(), "it begins with a seal");
+    // Without a seal nothing is proven, however the rest is numbered.
+    let others = lines.iter().filter(|line| !line.contains("\"kind\":\"seal\""));
+    let forged: Vec<String> = (1..)
+        .zip(others)
+        .map(|(id, line)| format!("{{\"id\":{id},{}", line.split_once(',').unwrap().1))
+        .collect();
+    let found = check(&forged, Asked::default());
+    assert!(!found.is_sound() && found.covered.is_none() && found.rows == 896, "{found:?}");
+    assert!(!check(&[], Asked::default()).is_sound());
+    // A hash that somebody wrote down does as well.
+    let known = check(&forged, Asked { seal: Some(found.last.head), ..Asked::default() });
+    assert!(known.is_sound() && known.rows_behind_seals() == 0, "{known:?}");
+    let nobody = |_: &Hash, _: &[u8]| true;
+    let unsigned = check(&lines, Asked { check: Some(&nobody), ..Asked::default() });
+    assert!(!unsigned.is_sound() && unsigned.covered.is_none(), "{unsigned:?}");
 }
