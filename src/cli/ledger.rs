@@ -20,7 +20,7 @@ use crate::{
     ask::{Params, csv_head, csv_row, zone_of},
     engine::{
         ledger::{Hash, Row, hex_of, parse_hex},
-        text::{counted, thousands},
+        text::{counted, printable, thousands},
     },
 };
 
@@ -205,6 +205,15 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let reader = open(&args.place)?;
     for problem in reader.problems() {
         output::tell(&format!("warning: {problem}"));
+    }
+    let months: Vec<String> = reader.heads().into_iter().map(|month| month.month).collect();
+    if let Some(month) = args.month.as_ref().filter(|month| !months.contains(month)) {
+        let list = if months.is_empty() { "none".to_owned() } else { months.join(", ") };
+        output::complain(&format!(
+            "the ledger has no month `{}`; there are: {list}",
+            printable(month)
+        ));
+        return Ok(ExitCode::from(exit::USAGE));
     }
     let file = args.output.as_deref().map(output::WholeFile::begin).transpose()?;
     let out = match &file {
