@@ -193,16 +193,26 @@ pub(super) fn check(seed: u64, seen: &[Seen], rows: &[Arc<Row>]) -> usize {
     }
     assert_eq!(said, naive, "seed {seed}: requests and refusals of each actor");
 
-    let mut naive: BTreeMap<[String; 2], u64> = BTreeMap::new();
+    let mut naive: [BTreeMap<[String; 2], u64>; 3] = Default::default();
     for event in recorded.iter().filter(|event| event.is_read()) {
         let name = match event.text("/objectRef/name") {
             "" => "(all)",
             name => name,
         };
-        *naive.entry([event.text("/objectRef/namespace"), name].map(str::to_owned)).or_default() +=
-            1;
+        let key = [event.text("/objectRef/namespace"), name].map(str::to_owned);
+        let ended = match code(event) {
+            401 | 403 => 1,
+            400.. => 2,
+            _ => 0,
+        };
+        for (outcome, naive) in naive.iter_mut().enumerate() {
+            *naive.entry(key.clone()).or_default() += u64::from(outcome == ended);
+        }
     }
-    assert_eq!(by(section(&report, "secrets"), [0, 1], 2), naive, "seed {seed}: secrets");
+    for (column, naive) in [2, 6, 7].into_iter().zip(naive) {
+        let said = by(section(&report, "secrets"), [0, 1], column);
+        assert_eq!(said, naive, "seed {seed}: secrets, column {column}");
+    }
 
     let mut naive: BTreeMap<[String; 4], u64> = BTreeMap::new();
     for event in recorded.iter().filter(|event| matches!(code(event), 401 | 403)) {
