@@ -23,13 +23,13 @@ const ROWS_AT_ONCE: usize = 1_000;
 pub struct Begun<'r> {
     reader: &'r Reader,
     from: EventTime,
-    begun: BTreeSet<[u8; 16]>,
+    requests: BTreeSet<[u8; 16]>,
 }
 
 impl<'r> Begun<'r> {
     /// Of rows that begin at a time.
     pub const fn new(reader: &'r Reader, from: EventTime) -> Begun<'r> {
-        Begun { reader, from, begun: BTreeSet::new() }
+        Begun { reader, from, requests: BTreeSet::new() }
     }
 
     /// Whether the next access stands for a request that none before it stands for, be it one before these rows. Cost: a
@@ -40,14 +40,15 @@ impl<'r> Begun<'r> {
     pub fn is_first(&mut self, access: &Access) -> Result<bool, ArchiveError> {
         match access.session {
             Some(SessionStep::Start) => {
-                if self.begun.len() < BEGUN_MAX {
-                    self.begun.insert(access.request);
+                if self.requests.len() < BEGUN_MAX {
+                    self.requests.insert(access.request);
                 }
                 Ok(true)
             }
-            Some(SessionStep::End) if self.begun.contains(&access.request) => Ok(false),
+            Some(SessionStep::End) if self.requests.contains(&access.request) => Ok(false),
             Some(SessionStep::End) => {
-                Ok(self.begun.len() < BEGUN_MAX && !began_before(self.reader, access, self.from)?)
+                Ok(self.requests.len() < BEGUN_MAX
+                    && !began_before(self.reader, access, self.from)?)
             }
             Some(SessionStep::Whole) | None => Ok(true),
         }
@@ -63,11 +64,14 @@ pub fn began_before(
     end: &Access,
     before: EventTime,
 ) -> Result<bool, ArchiveError> {
+    let (from, to, limit) = (end.began(), before, ROWS_AT_ONCE);
+    if from >= to {
+        return Ok(false);
+    }
     let mut filters = vec![Filter::Sessions];
     filters.extend(end.actor.id.as_ref().map(|actor| Filter::Actor(actor.to_string())));
-    let (from, to, limit) = (end.began(), before, ROWS_AT_ONCE);
     let mut query = Query { filters, from, to, after: None, limit };
-    while from < to {
+    loop {
         let page = reader.page(&query)?;
         let began = |access: &Access| {
             access.request == end.request && access.session == Some(SessionStep::Start)
@@ -75,10 +79,9 @@ pub fn began_before(
         if page.rows.iter().filter_map(|row| row.access()).any(began) {
             return Ok(true);
         }
-        let Some(next) = page.next else { break };
+        let Some(next) = page.next else { return Ok(false) };
         query.after = Some(next);
     }
-    Ok(false)
 }
 
 /// Ids of those rows, which come in the order of time, that stand for no request of their own.
