@@ -6,6 +6,7 @@
 //! are looked at. One file is one question.
 
 mod answer;
+pub mod begun;
 pub mod coverage;
 pub mod deliveries;
 mod fold;

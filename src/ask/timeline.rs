@@ -15,6 +15,7 @@ use super::{
 use crate::{
     archive::{Cursor, Filter, Page, Query, Reader},
     engine::{
+        access::Outcome,
         ledger::{About, EntryKind, Line, Row},
         text::printable,
         time::EventTime,
@@ -46,6 +47,8 @@ const PARAMETERS: &[Parameter] = &[
     Parameter::text("credential", "With which credential."),
     Parameter::text("permission", "By which permission: RoleBinding shop/edit, system:masters."),
     Parameter::text("class", "Of which class."),
+    Parameter::text("verb", "With which verb: get, list, create."),
+    Parameter::text("outcome", "With which outcome: success, denied, error."),
     Parameter::text("alert", "Around the alert with this fingerprint, or its beginning."),
     Parameter::of(ParameterKind::Span, "around", "How long before and after the alert: 30m."),
 ];
@@ -133,6 +136,8 @@ impl Question {
             (None, namespace, None) => filters.extend(namespace.map(Filter::Namespace)),
         }
         filters.extend(params.owned("class").map(Filter::Class));
+        filters.extend(params.owned("verb").map(|verb| Filter::Verbs(vec![verb])));
+        filters.extend(params.one_of("outcome", &Outcome::WORDS)?.map(Filter::Outcome));
         Ok(Question {
             period: Period::read(params, now, "24h")?,
             actor: params.owned("actor"),

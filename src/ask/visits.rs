@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{
     Answer, AskError, Asked, CLUSTER, Format, Mistake, PERIOD, Parameter, ParameterKind, Params,
-    Period, QuestionKind, all_of, answer::json_of, check_known, each, of_cluster, shown_time,
-    table::shown_number,
+    Period, QuestionKind, all_of, answer::json_of, begun::Begun, check_known, each, of_cluster,
+    shown_time, table::shown_number,
 };
 use crate::{
     archive::{Filter, Reader},
@@ -107,11 +107,15 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Visitors, AskError> {
     let has_machines = question.machines || question.actor.is_some();
     filters.push(if has_machines { Filter::Accesses } else { Filter::People });
     let mut visits = Visits::new(question.pause);
+    let (mut begun, mut failed) = (Begun::new(reader, question.period.from), Ok(()));
     each(reader, all_of(filters, &question.period), |row| {
-        if let Some(access) = row.access() {
-            visits.add(access);
+        let Some(access) = row.access() else { return };
+        match begun.is_first(access) {
+            Ok(is_first) => visits.add(access, is_first),
+            Err(error) => failed = Err(error),
         }
     })?;
+    failed?;
     let mut visits = visits.finish();
     visits.sort_by_key(|visit| !visit.is_privileged);
     Ok(Visitors { visits })

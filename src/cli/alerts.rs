@@ -207,18 +207,14 @@ fn words_of(alert: &Value) -> String {
     words.join(", ")
 }
 
-/// When, who, what and the words.
+/// When, who, what and the words; further lines of these stand below the first.
 fn deed_line(deed: &Value) -> String {
-    let part = |pointer: &str| text_of(deed, pointer).into_owned();
-    let line = format!(
-        "{} {} {} {} {}",
-        part("/at"),
-        part("/by/name"),
-        part("/what"),
-        part("/value"),
-        part("/text")
-    );
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    let parts = ["/at", "/by/name", "/what", "/value"].map(|pointer| text_of(deed, pointer));
+    let text = deed.pointer("/text").and_then(Value::as_str).unwrap_or_default();
+    let mut lines = text.lines().map(crate::engine::text::printable);
+    let first = format!("{} {}", parts.join(" "), lines.next().unwrap_or_default());
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    lines.fold(words(&first), |said, line| format!("{said}\n{:11}{}", "", words(&line)))
 }
 
 fn list(server: &ServerArgs) -> anyhow::Result<ExitCode> {
@@ -297,4 +293,20 @@ fn show(server: &ServerArgs, fingerprint: &str) -> anyhow::Result<ExitCode> {
         }
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_comment_stand_below_each_other() {
+        let deed = json!({
+            "at": "2026-01-05T22:14:01Z", "by": { "name": "ann" }, "what": "comment",
+            "text": "one \r\ntwo\u{1b}[31m\n three",
+        });
+        let said =
+            "2026-01-05T22:14:01Z ann comment one\n           two\\u{1b}[31m\n           three";
+        assert_eq!(deed_line(&deed), said);
+    }
 }

@@ -235,6 +235,15 @@ fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     for warning in reader.warnings() {
         output::tell(&format!("warning: {warning}"));
     }
+    let months: Vec<String> = reader.heads().into_iter().map(|month| month.month).collect();
+    if let Some(month) = args.month.as_ref().filter(|month| !months.contains(month)) {
+        let list = if months.is_empty() { "none".to_owned() } else { months.join(", ") };
+        output::complain(&format!(
+            "the ledger has no month `{}`; there are: {list}",
+            printable(month)
+        ));
+        return Ok(ExitCode::from(exit::USAGE));
+    }
     let file = args.output.as_deref().map(output::WholeFile::begin).transpose()?;
     let out = match &file {
         Some(whole) => Box::new(whole.file.try_clone()?) as Box<dyn Write + Send>,

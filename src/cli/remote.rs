@@ -18,6 +18,18 @@ const ANSWER_WAIT: Duration = Duration::from_secs(40);
 /// The variable with a token, if there is no file with one.
 const TOKEN_VARIABLE: &str = "TRIPLINE_TOKEN";
 
+/// The URL of a server, as an argument.
+///
+/// # Errors
+/// It is none, or not one of HTTP.
+pub(super) fn server_url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).ok();
+    match url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("write it as http://127.0.0.1:9464 or https://tripline.example.org".to_owned()),
+    }
+}
+
 /// A running Tripline.
 pub(super) struct Remote {
     base: String,

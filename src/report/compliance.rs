@@ -10,7 +10,7 @@ use super::{
         coverage::Seen,
         exceptions::{Exceptions, ExceptionsThen},
         people::People,
-        totals::Totals,
+        totals::{OfClass, Totals},
     },
     scope::Scope,
     tally::Tally,
@@ -21,7 +21,7 @@ use crate::{
     engine::{
         framework::{Control, Framework, Show},
         ledger::hex_of,
-        rule::RuleSet,
+        rule::{RuleSet, SESSION},
         text::{first_of, thousands},
     },
 };
@@ -163,11 +163,16 @@ impl Evidence<'_> {
             section = section.note(format!("Cannot show: {}", control.limits));
         }
         if !control.classes.is_empty() {
-            let mut table = Table::new(["class", "requests", "rows", "by how many"], sight.zero());
+            let mut table = Table::new(OfClass::COLUMNS, sight.zero());
             for class in &control.classes {
                 table.push(ROWS_MAX, self.totals.class_cells(class, self.scope, sight));
             }
             section = section.table(table);
+            if control.classes.iter().any(|class| class == SESSION) {
+                section = section.note(
+                    "A session is one request, and two rows of a timeline, if the log tells of its beginning and of its end.",
+                );
+            }
         }
         if !control.entries.is_empty() {
             let mut table = Table::new(["entries", "how many"], sight.zero());

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     archive::{Cursor, Reader},
-    ask::{AskError, Mistake, coverage::Coverage},
+    ask::{AskError, Mistake, begun::Begun, coverage::Coverage},
     engine::{text::printable, time::EventTime},
 };
 
@@ -105,17 +105,24 @@ pub fn incident_report(
     };
     let actors: Vec<&str> = life.key.iter().map(|(_, value)| value.as_str()).collect();
     let (mut people, mut requests) = (People::default(), Requests::default());
+    let mut begun = Begun::new(reader, scope.period.from);
     scope.each(reader, progress, |row| {
-        let Some(access) = row.access() else { return };
+        let Some(access) = row.access() else { return Ok(()) };
         let is_about = |text: &std::sync::Arc<str>| actors.contains(&&**text);
         let is_theirs = access.actor.id.as_ref().is_some_and(is_about)
             || access.on_behalf_of.as_ref().is_some_and(is_about)
             || access.source_ip.as_ref().is_some_and(is_about);
-        if is_theirs {
-            let at = Cursor::behind(row);
+        let at = Cursor::behind(row);
+        if !is_theirs {
+            return Ok(());
+        }
+        if begun.is_first(access)? {
             people.add(access, at, scope);
             requests.add(access, at);
+        } else {
+            requests.add_end(access, at);
         }
+        Ok(())
     })?;
     let seen = Seen::new(coverage, scope);
     let sight = seen.sight();

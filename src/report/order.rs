@@ -122,7 +122,7 @@ pub fn make(
     // Nobody knows which rows of a month are sound in which something is wrong.
     attested.problems.extend(leave_out(reader, &attested.verified.faults));
     let reader = &*reader;
-    let tally = match Tally::joined(scope, counts, passed.of(reader)) {
+    let tally = match Tally::joined(reader, scope, counts, passed.of(reader))? {
         Some(tally) => tally,
         None => Tally::in_order(reader, scope, counts, progress)?,
     };

@@ -14,9 +14,8 @@ use crate::{
         Reader,
         verify::{Asked, Verified, leave_out, verify},
     },
-    ask::{AskError, Mistake},
+    ask::{AskError, Mistake, begun::Begun},
     engine::{
-        access::SessionStep,
         ledger::{Row, hex_of},
         text::{counted, printable},
     },
@@ -100,11 +99,13 @@ pub fn sample(
     let mut drawn: BinaryHeap<Candidate> = BinaryHeap::new();
     let (mut population, mut requests) = (0, 0);
     let mut ids: Option<(u64, u64)> = None;
+    let reader = &*reader;
+    let mut begun = Begun::new(reader, scope.period.from);
     scope.each(reader, progress, |row| {
-        let Some(access) = row.access() else { return };
+        let Some(access) = row.access() else { return Ok(()) };
         let is_of_class = access.classes.iter().any(|class| **class == *of.class);
-        if !is_of_class || access.session == Some(SessionStep::End) {
-            return;
+        if !is_of_class || !begun.is_first(access)? {
+            return Ok(());
         }
         population += 1;
         requests += access.count();
@@ -120,6 +121,7 @@ pub fn sample(
                 drawn.pop();
             }
         }
+        Ok(())
     })?;
     if population == 0 {
         let message = format!("no access of the period has the class `{}`", printable(&of.class));

@@ -17,6 +17,9 @@ use crate::{
 /// Rows that are in memory at once.
 const ROWS_AT_ONCE: usize = 10_000;
 
+/// What parts say where there is no name, or where there are too many.
+const NAMELESS: [&str; 2] = ["(not known)", "(others)"];
+
 /// What a report is about.
 #[derive(Clone, Debug)]
 pub struct Scope {
@@ -75,7 +78,7 @@ impl Scope {
         &self,
         reader: &Reader,
         progress: &mut dyn FnMut(u64),
-        mut take: impl FnMut(&Row),
+        mut take: impl FnMut(&Row) -> Result<(), AskError>,
     ) -> Result<(), AskError> {
         let (from, to) = (self.period.from, self.period.to);
         let filters: Vec<Filter> = Vec::new();
@@ -83,7 +86,7 @@ impl Scope {
         let mut count = 0;
         loop {
             let page = reader.page(&query)?;
-            page.rows.iter().filter(|row| self.holds(row)).for_each(&mut take);
+            page.rows.iter().filter(|row| self.holds(row)).try_for_each(&mut take)?;
             count += page.rows.len() as u64;
             progress(count);
             let Some(next) = page.next else { return Ok(()) };
@@ -148,14 +151,17 @@ impl Scope {
         shown_time(time, &self.period.zone)
     }
 
-    /// The command that shows what a number counts.
+    /// The command that shows what a number counts; empty if that is of what has no name. A value that begins like an
+    /// option is told from one.
     pub fn query(&self, command: &str, arguments: &[(&str, &str)]) -> String {
-        let mut text = format!("tripline {command}");
-        for (name, value) in arguments {
-            text.push_str(&format!(" {name} {}", shell_word(value)));
+        if arguments.iter().any(|(_, value)| NAMELESS.contains(value)) {
+            return String::new();
         }
-        if let Some(cluster) = &self.cluster {
-            text.push_str(&format!(" --cluster {}", shell_word(cluster)));
+        let mut text = format!("tripline {command}");
+        let cluster = self.cluster.as_ref().map(|cluster| ("--cluster", cluster.as_str()));
+        for (name, value) in arguments.iter().copied().chain(cluster) {
+            let between = if value.starts_with('-') { '=' } else { ' ' };
+            text.push_str(&format!(" {name}{between}{}", shell_word(value)));
         }
         text.push_str(&format!(
             " --from {} --to {}",

@@ -172,34 +172,22 @@ pub(super) async fn act(
     answer(&context, act).await
 }
 
-/// `POST /api/v1/alerts/FINGERPRINT/resolve` with `{"by": "…", "why": "…"}`: as before there were other acts,
-/// and answered as then.
+/// `POST /api/v1/alerts/FINGERPRINT/resolve` with `{"by": "…", "why": "…"}`: as before there were other acts. That it is
+/// done is answered as then, with a text.
 pub(super) async fn resolve(
     State(context): State<ServerContext>,
     Extension(caller): Extension<Caller>,
     Path(fingerprint): Path<String>,
     body: Received<ResolveBody>,
 ) -> Response {
-    let answer = |code: StatusCode, text: &str| (code, format!("{text}\n")).into_response();
-    let Ok(fingerprint) = fingerprint.parse::<Fingerprint>() else {
-        return answer(StatusCode::BAD_REQUEST, "a fingerprint has 32 hexadecimal digits");
+    let act = read::body(body).and_then(|body| body.act(&fingerprint, |by| person(&caller, by)));
+    let acted = match act {
+        Ok(act) => carry_out(&context, act).await,
+        Err(problem) => Err(problem),
     };
-    let said =
-        body.ok().filter(|Json(said)| !said.by.trim().is_empty() && !said.why.trim().is_empty());
-    let Some(Json(ResolveBody { by, why })) = said else {
-        return answer(StatusCode::BAD_REQUEST, "say who and why: {\"by\": \"…\", \"why\": \"…\"}");
-    };
-    let by = person(&caller, Some(&by));
-    let act = read::resolve(fingerprint, by, why);
-    match carry_out(&context, act).await {
-        Ok(_) => answer(StatusCode::OK, "resolved"),
-        Err(problem) if problem.code == Refused::UnknownAlert.as_str() => {
-            answer(StatusCode::NOT_FOUND, "no such alert fires")
-        }
-        Err(problem) => {
-            let Problem { status, message, hint, .. } = problem;
-            answer(status, &format!("{message}; {hint}"))
-        }
+    match acted {
+        Ok(_) => "resolved\n".into_response(),
+        Err(problem) => problem.into_response(),
     }
 }
 

@@ -117,7 +117,6 @@ pub(super) async fn alerts(
 ) -> Response {
     let params = Params::new(query);
     let read = || -> Result<_, Mistake> {
-        params.check(&[ALERTS])?;
         let limit = match params.text("limit").map(str::parse::<usize>) {
             None => ALERTS_DEFAULT,
             Some(Ok(limit)) => limit,
@@ -152,11 +151,7 @@ struct Told {
 pub(super) async fn alert(
     State(context): State<ServerContext>,
     Path(fingerprint): Path<String>,
-    Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
-    if let Err(mistake) = Params::new(query).check(&[]) {
-        return Problem::from(mistake).into_response();
-    }
     let Ok(parsed) = fingerprint.parse::<Fingerprint>() else {
         let mistake = Mistake::bad("a fingerprint has 32 hexadecimal digits", "see /api/v1/alerts");
         return Problem::from(mistake).into_response();

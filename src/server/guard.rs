@@ -8,21 +8,22 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    extract::{Extension, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse as _, Redirect, Response},
 };
 use tokio::sync::Semaphore;
 
 use super::{
-    NAME,
+    NAME, ServerContext,
     caller::{Caller, Right, Way},
+    console::{self, View},
     desk::Desk,
     door::{Door, Known, field, is_form, is_same, login_path, too_many},
     kept,
     problem::Problem,
-    route::Needs,
+    route::{Needs, Table},
 };
 use crate::{
     telemetry::{Metrics, Refusal},
@@ -70,6 +71,13 @@ pub(super) struct Guarded {
     pub(super) needs: Needs,
 }
 
+/// Somebody with a browser who may not see a page: the answer is one, with the pages that they may.
+#[derive(Clone)]
+struct Barred {
+    caller: Caller,
+    problem: Problem,
+}
+
 /// Why somebody is not let through.
 struct Refused {
     why: Refusal,
@@ -111,7 +119,12 @@ impl Guard {
                     let why = format!("{} ({})", needed(right), caller.roles_text());
                     let address = peer.address.to_string();
                     self.desk.refused((&caller.name, &address), request.uri().path(), &why);
-                    Err(refused(request, Refusal::Forbidden, forbidden(right, &caller)))
+                    let problem = forbidden(right, &caller);
+                    let mut refused = refused(request, Refusal::Forbidden, problem.clone());
+                    if wants_page(request) {
+                        refused.answer.extensions_mut().insert(Barred { caller, problem });
+                    }
+                    Err(refused)
                 }
                 _ => Ok(Some(caller)),
             },
@@ -179,9 +192,10 @@ impl Guard {
             return self.refuse(request, *refused).await;
         };
         self.metrics.refused(NAME, refused.why);
+        let uri = request.uri().clone();
         match collect(request.into_body(), BODY_BYTES_MAX, BODY_WAIT).await {
             Ok(body) => kept::page(StatusCode::UNAUTHORIZED, unknown(), &body),
-            Err(error) => unread(error),
+            Err(error) => unread(&uri, error),
         }
     }
 
@@ -196,19 +210,25 @@ fn is_read(request: &Request) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
-fn is_api(request: &Request) -> bool {
-    request.uri().path().starts_with("/api/")
+fn is_api(uri: &Uri) -> bool {
+    uri.path().starts_with("/api/")
+}
+
+/// A problem as those read it who asked there.
+fn told(uri: &Uri, problem: Problem) -> Response {
+    if is_api(uri) { problem.into_response() } else { problem.into_text() }
 }
 
 /// Whether a person looks at the answer with a browser.
 fn wants_page(request: &Request) -> bool {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    is_read(request) && !is_api(request) && accept.is_some_and(|kinds| kinds.contains("text/html"))
+    is_read(request)
+        && !is_api(request.uri())
+        && accept.is_some_and(|kinds| kinds.contains("text/html"))
 }
 
 fn refused(request: &Request, why: Refusal, problem: Problem) -> Box<Refused> {
-    let answer = if is_api(request) { problem.into_response() } else { problem.into_text() };
-    Box::new(Refused { why, answer })
+    Box::new(Refused { why, answer: told(request.uri(), problem) })
 }
 
 fn unknown() -> Problem {
@@ -251,6 +271,22 @@ fn retry_after() -> HeaderValue {
     HeaderValue::from_static("60")
 }
 
+/// Who may not see a page is told so by one, as they are told that there is none.
+pub(super) async fn bar(
+    State(context): State<ServerContext>,
+    Extension(table): Extension<Table>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let answer = next.run(request).await;
+    match answer.extensions().get::<Barred>().cloned() {
+        Some(Barred { caller, problem }) => {
+            console::barred(&View::of(context, caller, table), problem)
+        }
+        None => answer,
+    }
+}
+
 /// Lets a request through, or answers it.
 pub(super) async fn guard(
     State(Guarded { guard, needs }): State<Guarded>,
@@ -289,7 +325,7 @@ pub(super) async fn guard(
     };
     let body = match collect(body, bytes_max, BODY_WAIT).await {
         Ok(body) => body,
-        Err(error) => return unread(error),
+        Err(error) => return unread(&head.uri, error),
     };
     if let Some(caller) = &caller
         && !matches!(needs, Needs::Nothing | Needs::Signature)
@@ -300,7 +336,7 @@ pub(super) async fn guard(
         if kept::is_sent_by_browser(head.uri.path(), &head.headers) {
             return kept::page(StatusCode::FORBIDDEN, stale(), &body);
         }
-        return stale().into_text();
+        return told(&head.uri, stale());
     }
     head.extensions.insert(Arc::clone(&guard));
     if let Some(caller) = caller {
@@ -331,13 +367,23 @@ fn stale() -> Problem {
     )
 }
 
-fn unread(error: BodyError) -> Response {
-    let (status, text) = match error {
-        BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"),
-        BodyError::Slow => (StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
-        BodyError::Broken => (StatusCode::BAD_REQUEST, "the body broke off\n"),
+fn unread(uri: &Uri, error: BodyError) -> Response {
+    let (status, code, message, hint) = match error {
+        BodyError::TooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the body is too large",
+            "send less at once",
+        ),
+        BodyError::Slow => {
+            (StatusCode::REQUEST_TIMEOUT, "too_slow", "the body took too long", "send it again")
+        }
+        BodyError::Broken => {
+            (StatusCode::BAD_REQUEST, "bad_request", "the body broke off", "send it again")
+        }
     };
-    ([(header::CONNECTION, "close")], (status, text)).into_response()
+    let problem = Problem::new(status, code, message, hint);
+    ([(header::CONNECTION, "close")], told(uri, problem)).into_response()
 }
 
 /// The name by which we are asked, if it is one of ours.

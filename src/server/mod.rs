@@ -181,6 +181,8 @@ fn router(context: ServerContext, guard: &Arc<Guard>) -> Router {
     let astray = axum::routing::any(astray).layer(before(Needs::Right(Right::SeeAlerts)));
     router
         .fallback_service(astray.with_state(context.clone()))
+        .layer(axum::middleware::from_fn_with_state(context.clone(), guard::bar))
+        .layer(axum::middleware::from_fn(problem::in_json))
         .layer(axum::middleware::map_response(harden))
         .layer(axum::Extension(Table(ROUTES)))
         .with_state(context)
@@ -407,6 +409,45 @@ mod tests {
             .status
             .alert_changed(&Alert { state: AlertState::Resolved, ..alert("b", Severity::Low) });
         assert_eq!(server.json("/api/v1/alerts").await["total"], 2);
+    }
+
+    /// Whatever is wrong with a request to the API, programs are told it in one way.
+    #[tokio::test]
+    async fn every_mistake_at_the_api_is_json_with_a_hint() {
+        let server = start().await;
+        let long = format!("{{\"by\": \"{}\"}}", "x".repeat(65 << 10));
+        let alert = "/api/v1/alerts/00000000000000000000000000000000";
+        let resolve = format!("{alert}/resolve");
+        for (method, path, body, status, code) in [
+            ("POST", "/api/v1/alerts/zz/resolve", r#"{"by":"a","why":"b"}"#, 400, "bad_request"),
+            ("POST", &resolve, "{}", 400, "bad_request"),
+            ("POST", &resolve, r#"{"by":"a","why":" "}"#, 400, "bad_request"),
+            ("POST", "/api/v1/alerts/acts", &long, 413, "too_large"),
+            ("POST", "/api/v1/status", "{}", 405, "method_not_allowed"),
+            ("DELETE", "/api/v1/silences", "", 405, "method_not_allowed"),
+            ("GET", "/api/v1/alerts/%ff", "", 400, "bad_request"),
+            ("GET", "/api/v1/nothing", "", 404, "not_found"),
+            ("GET", "/api/v1/alerts?format=csv", "", 400, "bad_parameter"),
+            ("GET", "/api/v1/rules?format=csv", "", 400, "bad_parameter"),
+            ("GET", "/api/v1/ledger?format=csv", "", 400, "bad_parameter"),
+            ("GET", "/api/v1/ledger/head?zone=UTC", "", 400, "unknown_parameter"),
+            ("GET", "/api/v1/status?since=1h", "", 400, "unknown_parameter"),
+            ("GET", "/api/v1/silences?limit=1", "", 400, "unknown_parameter"),
+            ("GET", &format!("{alert}/acts?x=1"), "", 400, "unknown_parameter"),
+        ] {
+            let asked = client().request(method.parse().unwrap(), server.url(path));
+            let asked = asked.header("content-type", "application/json").body(body.to_owned());
+            let answer = asked.send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{method} {path}");
+            let said: serde_json::Value = answer.json().await.unwrap();
+            assert_eq!(said["code"], code, "{method} {path}: {said}");
+            for part in ["message", "hint"] {
+                assert!(!said[part].as_str().unwrap().is_empty(), "{method} {path}: {said}");
+            }
+        }
+        for path in ["/api/v1/rules?format=json", "/api/v1/alerts?format=json&limit=1"] {
+            assert_eq!(server.get(path).await.0, 200, "{path}");
+        }
     }
 
     #[tokio::test]

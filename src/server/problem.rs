@@ -2,7 +2,10 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    body::to_bytes,
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 
@@ -28,6 +31,7 @@ pub(super) const CODES: &[&str] = &[
     "forbidden",
     "ledger_unreadable",
     "ledger_unavailable",
+    "method_not_allowed",
     "narrow_the_range",
     "no_credentials",
     "not_configured",
@@ -41,11 +45,13 @@ pub(super) const CODES: &[&str] = &[
     "stale_form",
     "stopping",
     "store_down",
+    "too_large",
     "too_many_alerts",
     "too_many_deeds",
     "too_many_silences",
     "too_many_tries",
     "too_much",
+    "too_slow",
     "unknown_alert",
     "unknown_name",
     "unknown_parameter",
@@ -79,6 +85,47 @@ impl IntoResponse for Problem {
         });
         (self.status, Json(body)).into_response()
     }
+}
+
+/// Bytes of a text that says what is wrong: 64 KiB.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Whatever of the API is refused without JSON, as an address that is no UTF-8 is, or a method that a path does not
+/// take: with JSON.
+pub(super) async fn in_json(request: Request, next: Next) -> Response {
+    let is_api = request.uri().path().starts_with("/api/");
+    let answer = next.run(request).await;
+    let status = answer.status();
+    let is_json = |headers: &HeaderMap| {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        kind.is_some_and(|kind| kind.starts_with("application/json"))
+    };
+    let is_refused = status.is_client_error() || status.is_server_error();
+    if !is_api || !is_refused || is_json(answer.headers()) {
+        return answer;
+    }
+    let (mut head, body) = answer.into_parts();
+    let text = to_bytes(body, TEXT_BYTES_MAX).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let code = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::NOT_FOUND => "not_found",
+        _ => "bad_request",
+    };
+    let message = match (text.as_str(), status.canonical_reason()) {
+        ("", reason) => reason.unwrap_or("refused").to_owned(),
+        (text, _) => text.to_owned(),
+    };
+    let allowed = head.headers.get(header::ALLOW).and_then(|allowed| allowed.to_str().ok());
+    let hint = allowed.map_or_else(
+        || "GET /api/v1/openapi.json says what can be asked".to_owned(),
+        |allowed| format!("this path takes {allowed}"),
+    );
+    let mut answer = Problem::new(status, code, message, hint).into_response();
+    head.headers.remove(header::CONTENT_TYPE);
+    head.headers.remove(header::CONTENT_LENGTH);
+    answer.headers_mut().extend(head.headers);
+    answer
 }
 
 impl From<Mistake> for Problem {

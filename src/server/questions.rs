@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use axum::{
     Extension,
     extract::{Query, RawQuery, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 
 use super::{ServerContext, caller::Caller, problem::Problem, status::now};
 use crate::{
-    ask::{Format, Parameter, ParameterKind, Params, QuestionKind, write},
+    ask::{Format, Mistake, Parameter, ParameterKind, Params, QuestionKind, write},
     engine::text::printable,
 };
 
@@ -24,6 +24,30 @@ pub(super) const FORMAT: &[Parameter] = &[Parameter::of(
     "format",
     "json, jsonl (the rows as they are in the chain), csv, or text as the command line prints it.",
 )];
+
+/// `format`, where there is one alone.
+const JSON_ALONE: &[Parameter] =
+    &[Parameter::of(ParameterKind::OneOf(&["json"]), "format", "json, which is all there is.")];
+
+/// Refuses what nobody would look at: parameters that a path does not have, and a format in which it does not answer.
+///
+/// # Errors
+/// The first of them.
+pub(super) fn check(uri: &Uri, parameters: &[&[Parameter]]) -> Result<(), Problem> {
+    let Query(given) = Query::<BTreeMap<String, String>>::try_from_uri(uri)
+        .map_err(|why| Mistake::bad(why.body_text(), "write it as NAME=VALUE&NAME=VALUE"))?;
+    let format = given.get("format").map_or("json", String::as_str);
+    let has_own = parameters.iter().copied().flatten().any(|one| one.name == "format");
+    if format != "json" && !has_own {
+        let message = format!("`{}` is no format in which this is answered", printable(format));
+        let hint =
+            "there is json alone; questions to the ledger have others, see /api/v1/openapi.json";
+        return Err(Mistake::bad(message, hint).into());
+    }
+    let alone = (!has_own).then_some(JSON_ALONE);
+    let known: Vec<&[Parameter]> = parameters.iter().copied().chain(alone).collect();
+    Ok(Params::new(given).check(&known)?)
+}
 
 /// What answers a kind of question. What people did is shown to nobody without an entry.
 pub(super) fn route(kind: &'static QuestionKind, is_personal: bool) -> MethodRouter<ServerContext> {

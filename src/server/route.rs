@@ -1,6 +1,8 @@
 //! What a route is: its path, what it needs of who asks, what answers, and what is said of it.
 
-use axum::routing::MethodRouter;
+use axum::{
+    extract::Request, middleware::Next, response::IntoResponse as _, routing::MethodRouter,
+};
 
 use super::{ServerContext, caller::Right, questions};
 use crate::ask::{Parameter, QuestionKind};
@@ -77,7 +79,18 @@ impl Route {
     /// What answers it.
     pub(super) fn handler(&self) -> MethodRouter<ServerContext> {
         match self.answers {
-            Answers::By(handler) => handler(),
+            Answers::By(handler) => match self.document {
+                Some(Document { parameters, .. }) if self.method == Method::Get => {
+                    let check = move |request: Request, next: Next| async move {
+                        match questions::check(request.uri(), parameters) {
+                            Ok(()) => next.run(request).await,
+                            Err(problem) => problem.into_response(),
+                        }
+                    };
+                    handler().layer(axum::middleware::from_fn(check))
+                }
+                _ => handler(),
+            },
             Answers::Question(kind) => questions::route(kind, kind.is_personal()),
         }
     }

@@ -54,6 +54,12 @@ pub(in crate::cli) struct TimelineArgs {
     /// Of which class.
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
+    /// With which verb: `get`, `list`, `create`.
+    #[arg(long, value_name = "VERB")]
+    verb: Option<String>,
+    /// With which outcome: `success`, `denied`, `error`.
+    #[arg(long, value_name = "OUTCOME")]
+    outcome: Option<String>,
     /// Around the alert with this fingerprint.
     #[arg(long, value_name = "FINGERPRINT", conflicts_with_all = ["since", "from", "to"])]
     alert: Option<String>,
@@ -74,6 +80,8 @@ pub(in crate::cli) fn execute(args: &TimelineArgs) -> anyhow::Result<ExitCode> {
         .with("credential", args.credential.clone())
         .with("permission", args.permission.clone())
         .with("class", args.class.clone())
+        .with("verb", args.verb.clone())
+        .with("outcome", args.outcome.clone())
         .with("alert", args.alert.clone())
         .with("around", args.around.clone());
     args.ask.answer(&QUESTION, args.page.params(params))

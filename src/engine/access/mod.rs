@@ -307,6 +307,12 @@ impl<T> Access<T> {
         self.rolled_up.map_or(1, |rolled_up| rolled_up.count)
     }
 
+    /// When it began: of the end of a session the time before which it lasted so long, if that is known.
+    pub fn began(&self) -> EventTime {
+        let lasted = self.duration.filter(|_| self.session == Some(SessionStep::End));
+        self.at.minus(Duration::from_micros(lasted.unwrap_or(0)))
+    }
+
     /// When the last of its requests was answered.
     pub fn last(&self) -> EventTime {
         self.rolled_up.map_or(self.at, |rolled_up| rolled_up.last)

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Access, Outcome, SessionStep};
+use super::{Access, Outcome};
 use crate::engine::time::EventTime;
 
 /// Texts of one sort that a visit names: 20. Further ones are counted only.
@@ -63,19 +63,20 @@ impl Visits {
         Visits { pause, open: BTreeMap::new(), done: Vec::new() }
     }
 
-    /// Adds the next access.
-    pub fn add(&mut self, access: &Access) {
+    /// Adds the next access, and whether it is the first to tell of its request: the end of a session is, if nothing
+    /// tells of its beginning.
+    pub fn add(&mut self, access: &Access, is_first: bool) {
         let key = (access.actor.id.clone(), access.cluster.clone());
         if let Some(visit) = self.open.get_mut(&key) {
             if access.at.since(visit.end) <= self.pause {
-                visit.add(access);
+                visit.add(access, is_first);
                 return;
             }
-            let next = Visit::begin(access);
+            let next = Visit::begin(access, is_first);
             self.done.push(std::mem::replace(visit, next));
             return;
         }
-        self.open.insert(key, Visit::begin(access));
+        self.open.insert(key, Visit::begin(access, is_first));
     }
 
     /// All visits, the first to begin first.
@@ -89,7 +90,7 @@ impl Visits {
 }
 
 impl Visit {
-    fn begin(access: &Access) -> Visit {
+    fn begin(access: &Access, is_first: bool) -> Visit {
         let mut visit = Visit {
             actor: access.actor.id.clone(),
             cluster: access.cluster.clone(),
@@ -105,22 +106,19 @@ impl Visit {
             credentials: BTreeSet::new(),
             classes: BTreeMap::new(),
         };
-        visit.add(access);
+        visit.add(access, is_first);
         visit
     }
 
-    fn add(&mut self, access: &Access) {
+    fn add(&mut self, access: &Access, is_first: bool) {
         self.end = self.end.max(access.last());
         self.accesses += 1;
-        // The end of a session is not another request.
-        let count = if access.session == Some(SessionStep::End) { 0 } else { access.count() };
+        let count = if is_first { access.count() } else { 0 };
         self.requests += count;
         if access.outcome == Some(Outcome::Denied) {
             self.denied += count;
         }
-        if access.session.is_some_and(|step| step != SessionStep::End) {
-            self.sessions += 1;
-        }
+        self.sessions += u64::from(is_first && access.session.is_some());
         for class in &access.classes {
             self.is_privileged |= &**class == "privileged";
             if self.classes.len() < TEXTS_MAX || self.classes.contains_key(class) {

@@ -22,7 +22,7 @@ use crate::engine::{
     diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText, code},
     event::well_known,
     kubernetes::{Stage, runs_long},
-    rule::{RuleSet, RuleSteps},
+    rule::{RuleSet, RuleSteps, SESSION},
 };
 
 /// Names of rules in one line; further ones are counted.
@@ -216,6 +216,12 @@ impl Checker<'_> {
         };
         if stages.iter().all(omitted) {
             return Some(Sight::Dark(Lack { by_stage: true, ..lack }));
+        }
+        // Of a session whose beginning is left out, nobody hears before its end.
+        let is_session = subject.rule.record.as_ref().is_some_and(|spec| *spec.class == *SESSION);
+        let begins = stages.iter().find(|stage| **stage == Stage::ResponseStarted);
+        if is_session && begins.is_some_and(omitted) {
+            return Some(Sight::Dim(Lack { by_stage: true, ..lack }));
         }
         if recorded >= needs {
             return Some(Sight::Clear);

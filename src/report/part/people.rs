@@ -6,7 +6,7 @@ use super::{ROWS_MAX, has_room, join, of_key};
 use crate::{
     archive::Cursor,
     engine::{
-        access::{Access, Outcome, Permission, SessionStep},
+        access::{Access, Outcome, Permission},
         kubernetes::is_tool_of_people,
         time::EventTime,
     },
@@ -49,9 +49,6 @@ pub(in crate::report) struct People {
 
 impl People {
     pub(in crate::report) fn add(&mut self, access: &Access, at: Cursor, scope: &Scope) {
-        if access.session == Some(SessionStep::End) {
-            return;
-        }
         let actors = if access.actor.is_machine() { &mut self.machines } else { &mut self.people };
         let unknown = || Arc::from("(not known)");
         let name = access.actor.id.clone().unwrap_or_else(unknown);
@@ -100,7 +97,7 @@ impl People {
         );
         for (name, person) in busiest(&self.people) {
             let asked =
-                |class: &str| scope.query("timeline", &[("--actor", name), ("--class", class)]);
+                |what: &str, is: &str| scope.query("timeline", &[("--actor", name), (what, is)]);
             table.push(
                 ROWS_MAX,
                 [
@@ -110,9 +107,9 @@ impl People {
                         .as_ref()
                         .map_or(Cell::NotApplicable, |(_, team)| Cell::text(&**team)),
                     sight.count(person.requests, scope.query("timeline", &[("--actor", name)])),
-                    sight.count(person.denied, asked("denied")),
+                    sight.count(person.denied, asked("--outcome", "denied")),
                     sight.count(person.sessions, scope.query("sessions", &[("--actor", name)])),
-                    sight.count(person.privileged, asked("privileged")),
+                    sight.count(person.privileged, asked("--class", "privileged")),
                     Cell::number(person.days.len() as u64),
                     Cell::text(person.addresses.listed(3)),
                     Cell::text(person.credentials.shown()),
@@ -125,7 +122,8 @@ impl People {
             );
         }
         let kinds = "People, and who could not be told from people: anonymous and unknown callers count here. Permissions \
-                     are those of the identity acted as.";
+                     are those of the identity acted as. Commands show what was done on somebody's behalf, too; and both rows of a \
+                     session that the log tells the beginning and the end of, which is one request.";
         Section::new("people", "People").note(kinds).table(table)
     }
 
@@ -142,7 +140,7 @@ impl People {
                     sight.count(machine.requests, scope.query("timeline", &[("--actor", name)])),
                     sight.count(
                         machine.denied,
-                        scope.query("timeline", &[("--actor", name), ("--class", "denied")]),
+                        scope.query("timeline", &[("--actor", name), ("--outcome", "denied")]),
                     ),
                     Cell::text(machine.addresses.shown()),
                     Cell::text(machine.permissions_listed()),
@@ -172,7 +170,8 @@ impl People {
             );
         }
         Section::new("by-hand", "Service accounts used by hand")
-            .note("By the user agent, which is the client's own word: who hides it is not here.")
+            .note("By the user agent, which is the client's own word: who hides it is not here. Commands show all that the \
+                   account did, whatever its client.")
             .table(table)
     }
 }

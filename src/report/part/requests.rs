@@ -6,7 +6,7 @@ use super::{ROWS_MAX, has_room, join, of_key, people::is_break_glass};
 use crate::{
     archive::Cursor,
     engine::{
-        access::{Access, Outcome, SessionStep, kubectl_line},
+        access::{Access, Outcome, Permission, kubectl_line},
         text::span,
         time::EventTime,
     },
@@ -24,12 +24,19 @@ type SecretKey = (Arc<str>, Arc<str>);
 /// Who was refused what: actor, verb, resource, namespace.
 type DeniedKey = (Arc<str>, Arc<str>, Arc<str>, Arc<str>);
 
+/// Who had the power of an administrator: actor, the permission as timelines know it, and with its role.
+type PowerKey = (Arc<str>, String, String);
+
 /// Ends of sessions that are kept until their beginnings are shown: 10,000.
 const ENDS_MAX: usize = 10 * ROWS_MAX;
 
+/// Requests that are alike.
 #[derive(Debug, Default)]
 struct Reads {
     requests: u64,
+    /// Requests for a secret that gave nothing: refused ones, and those that failed. Nobody read anything by them.
+    denied: u64,
+    failed: u64,
     actors: Names,
     last: Option<EventTime>,
 }
@@ -39,7 +46,7 @@ struct Reads {
 pub(in crate::report) struct Requests {
     secrets: BTreeMap<SecretKey, Reads>,
     denied: BTreeMap<DeniedKey, Reads>,
-    break_glass: BTreeMap<(Arc<str>, String), Reads>,
+    break_glass: BTreeMap<PowerKey, Reads>,
     impersonated: BTreeMap<(Arc<str>, Arc<str>), Reads>,
     sessions: First<Access, ROWS_MAX>,
     /// Of a session that is ended by a row of its own: which request it was, and how long it lasted.
@@ -48,13 +55,14 @@ pub(in crate::report) struct Requests {
 }
 
 impl Requests {
-    pub(in crate::report) fn add(&mut self, access: &Access, at: Cursor) {
-        if access.session == Some(SessionStep::End) {
-            if let Some(duration) = access.duration {
-                self.ends.add(at, || (access.request, duration));
-            }
-            return;
+    /// The end of a session that another row stands for.
+    pub(in crate::report) fn add_end(&mut self, access: &Access, at: Cursor) {
+        if let Some(duration) = access.duration {
+            self.ends.add(at, || (access.request, duration));
         }
+    }
+
+    pub(in crate::report) fn add(&mut self, access: &Access, at: Cursor) {
         let is = |class: &str| access.classes.iter().any(|known| &**known == class);
         let none = || Arc::<str>::from("");
         let actor = access.actor.id.clone().unwrap_or_else(|| Arc::from("(not known)"));
@@ -64,8 +72,12 @@ impl Requests {
             let name =
                 object.and_then(|object| object.name.clone()).unwrap_or_else(|| Arc::from("(all)"));
             let others = || (Arc::from("(others)"), none());
-            of_key(&mut self.secrets, (Arc::clone(&namespace), name), others)
-                .add(access, &actor, at);
+            let secret = of_key(&mut self.secrets, (Arc::clone(&namespace), name), others);
+            match access.outcome {
+                Some(Outcome::Denied) => secret.denied += access.count(),
+                Some(Outcome::Error) => secret.failed += access.count(),
+                Some(Outcome::Success) | None => secret.add(access, &actor, at),
+            }
         }
         if access.outcome == Some(Outcome::Denied) {
             let verb = access.verb.clone().unwrap_or_else(none);
@@ -75,10 +87,11 @@ impl Requests {
             of_key(&mut self.denied, key, others).add(access, &actor, at);
         }
         if is_break_glass(access) {
-            let permission =
-                access.permission.as_ref().map_or_else(String::new, ToString::to_string);
-            let others = || (Arc::from("(others)"), String::new());
-            let key = (Arc::clone(&actor), permission);
+            let permission = access.permission.as_ref();
+            let name = permission.map_or_else(String::new, Permission::name);
+            let shown = permission.map_or_else(String::new, ToString::to_string);
+            let others = || (Arc::from("(others)"), String::new(), String::new());
+            let key = (Arc::clone(&actor), name, shown);
             of_key(&mut self.break_glass, key, others).add(access, &actor, at);
         }
         if let Some(caller) = &access.on_behalf_of {
@@ -87,7 +100,8 @@ impl Requests {
             of_key(&mut self.impersonated, key, others).add(access, &actor, at);
         }
         if access.session.is_some() {
-            self.sessions.add(at, || access.clone());
+            let began = Cursor { at: access.began().micros(), ..at };
+            self.sessions.add(began, || access.clone());
         }
         if is("permission_change") {
             self.changes.add(at, || access.clone());
@@ -113,32 +127,42 @@ impl Requests {
             && has_room(&self.impersonated)
     }
 
-    /// Which secrets were read, and by whom.
+    /// Which secrets were read, and by whom; and which were asked for in vain.
     pub(in crate::report) fn secrets_section(&self, scope: &Scope, sight: Sight) -> Section {
-        let columns = ["namespace", "secret", "requests", "by how many", "by", "last"];
+        let columns =
+            ["namespace", "secret", "read", "by how many", "by", "last", "refused", "failed"];
         let mut table = Table::new(columns, sight.zero());
         for ((namespace, name), reads) in &self.secrets {
-            let mut asked = vec![("--resource", "secrets")];
+            let mut asked = vec![("--resource", "secrets"), ("--class", "secret_read")];
             if !namespace.is_empty() {
                 asked.push(("--namespace", namespace));
             }
             if !name.starts_with('(') {
                 asked.push(("--name", name));
             }
+            let query = |outcome: Outcome| {
+                let ended = [("--outcome", outcome.as_str())];
+                scope.query("timeline", &[asked.as_slice(), &ended].concat())
+            };
             table.push(
                 ROWS_MAX,
                 [
                     Cell::text(&**namespace),
                     Cell::text(&**name),
-                    sight.count(reads.requests, scope.query("timeline", &asked)),
+                    sight.count(reads.requests, query(Outcome::Success)),
                     Cell::text(reads.actors.shown()),
                     Cell::text(reads.actors.listed(5)),
                     reads.last_cell(scope),
+                    sight.count(reads.denied, query(Outcome::Denied)),
+                    sight.count(reads.failed, query(Outcome::Error)),
                 ],
             );
         }
-        Section::new("secrets", "Secrets read")
-            .note("`(all)` are lists and watches, which give the content of every secret that they cover.")
+        Section::new("secrets", "Secrets read, and asked for in vain")
+            .note("By whom and when is said of those that were read alone: who was refused, or whose request failed, got nothing. \
+                   Where the log does not say how a request ended, it counts as read.")
+            .note("`(all)` are lists and watches; one that was answered gave the content of every secret that it covers. Commands \
+                   for one secret show those that covered it, too, and those of `(all)` every secret.")
             .table(table)
     }
 
@@ -155,7 +179,7 @@ impl Requests {
             table.push(
                 ROWS_MAX,
                 [
-                    Cell::text(scope.time(access.at)),
+                    Cell::text(scope.time(access.began())),
                     who(access),
                     from(access),
                     outcome(access),
@@ -202,15 +226,15 @@ impl Requests {
     /// The power of administrators, and impersonation.
     pub(in crate::report) fn break_glass_section(&self, scope: &Scope, sight: Sight) -> Section {
         let mut table = Table::new(["who", "by", "requests", "last"], sight.zero());
-        for ((actor, permission), reads) in &self.break_glass {
+        for ((actor, name, shown), reads) in &self.break_glass {
             table.push(
                 ROWS_MAX,
                 [
                     Cell::text(&**actor),
-                    Cell::text(permission),
+                    Cell::text(shown),
                     sight.count(
                         reads.requests,
-                        scope.query("timeline", &[("--actor", actor), ("--class", "privileged")]),
+                        scope.query("timeline", &[("--actor", actor), ("--permission", name)]),
                     ),
                     reads.last_cell(scope),
                 ],
@@ -238,7 +262,8 @@ impl Requests {
             "break-glass",
             "The power of administrators: system:masters, cluster-admin, impersonation",
         )
-        .note("First who used system:masters or cluster-admin, then who acted as somebody else.")
+        .note("First who used system:masters or cluster-admin, then who acted as somebody else. Commands of the second show \
+               what somebody did as anybody else.")
         .table(table)
         .table(acted_as)
     }
@@ -248,7 +273,14 @@ impl Requests {
         let mut table =
             Table::new(["who", "verb", "resource", "namespace", "requests", "last"], sight.zero());
         for ((actor, verb, resource, namespace), reads) in &self.denied {
-            let asked = [("--actor", &**actor), ("--class", "denied")];
+            let mut asked = vec![("--actor", &**actor), ("--outcome", "denied")];
+            let parts = [("--verb", verb), ("--resource", resource), ("--namespace", namespace)];
+            asked.extend(
+                parts
+                    .iter()
+                    .filter(|(_, text)| !text.is_empty())
+                    .map(|(name, text)| (*name, &***text)),
+            );
             table.push(
                 ROWS_MAX,
                 [
@@ -262,7 +294,8 @@ impl Requests {
             );
         }
         Section::new("denied", "Refused")
-            .note("A request that was refused with 401 has no user.")
+            .note("A request that was refused with 401 has no user. Where a line has no resource or no namespace, its command shows \
+                   those with one, too.")
             .table(table)
     }
 }
@@ -276,6 +309,8 @@ impl Reads {
 
     fn join(&mut self, other: Reads) {
         self.requests += other.requests;
+        self.denied += other.denied;
+        self.failed += other.failed;
         self.actors.join(other.actors);
         self.last = self.last.max(other.last);
     }

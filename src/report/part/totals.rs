@@ -10,7 +10,7 @@ use super::{ROWS_MAX, has_room, join, of_key};
 use crate::{
     archive::Cursor,
     engine::{
-        access::{Access, SessionStep},
+        access::{Access, Outcome},
         ledger::{Entry, EntryKind, Row},
         text::span,
         time::EventTime,
@@ -28,7 +28,15 @@ use crate::{
 pub(in crate::report) struct OfClass {
     pub(in crate::report) rows: u64,
     pub(in crate::report) requests: u64,
+    denied: u64,
+    failed: u64,
     pub(in crate::report) actors: Names,
+}
+
+impl OfClass {
+    /// Names of the columns of [`Totals::class_cells`].
+    pub(in crate::report) const COLUMNS: [&'static str; 6] =
+        ["class", "requests", "of these refused", "failed", "rows", "by how many"];
 }
 
 /// The numbers.
@@ -72,9 +80,14 @@ const DELAYS: [(&str, Duration); 4] = [
 ];
 
 impl Totals {
-    pub(in crate::report) fn add(&mut self, row: &Row, at: Cursor) {
+    /// A row is there, whatever it tells.
+    pub(in crate::report) fn see(&mut self, row: &Row) {
         self.first_id = Some(self.first_id.map_or(row.id, |first| first.min(row.id)));
         self.last_id = self.last_id.max(row.id);
+    }
+
+    pub(in crate::report) fn add(&mut self, row: &Row, at: Cursor) {
+        self.see(row);
         match (row.access(), row.entry()) {
             (Some(access), _) => self.add_access(row, access, at),
             (None, Some(entry)) => self.add_entry(row, entry, at),
@@ -83,9 +96,6 @@ impl Totals {
     }
 
     fn add_access(&mut self, row: &Row, access: &Access, at: Cursor) {
-        if access.session == Some(SessionStep::End) {
-            return;
-        }
         self.accesses += 1;
         self.from_future += u64::from(access.from_future);
         self.truncated += u64::from(access.truncated);
@@ -96,6 +106,11 @@ impl Totals {
             let of_class = of_key(&mut self.classes, Arc::clone(class), || Arc::from("(others)"));
             of_class.rows += 1;
             of_class.requests += access.count();
+            match access.outcome {
+                Some(Outcome::Denied) => of_class.denied += access.count(),
+                Some(Outcome::Error) => of_class.failed += access.count(),
+                Some(Outcome::Success) | None => {}
+            }
             of_class.actors.add(access.actor.id.as_ref(), at);
         }
         for ((_, has), filled) in FIELDS.iter().zip(&mut self.fields) {
@@ -136,6 +151,8 @@ impl Totals {
         join(&mut self.classes, others.classes, |one, other| {
             one.rows += other.rows;
             one.requests += other.requests;
+            one.denied += other.denied;
+            one.failed += other.failed;
             one.actors.join(other.actors);
         });
         join(&mut self.entries, others.entries, |one, other| *one += other);
@@ -161,12 +178,17 @@ impl Totals {
         class: &str,
         scope: &Scope,
         sight: Sight,
-    ) -> [Cell; 4] {
+    ) -> [Cell; 6] {
         let none = OfClass::default();
         let of_class = self.classes.get(class).unwrap_or(&none);
+        let of = |outcome: Outcome| {
+            scope.query("timeline", &[("--class", class), ("--outcome", outcome.as_str())])
+        };
         [
             Cell::text(class),
             sight.count(of_class.requests, scope.query("timeline", &[("--class", class)])),
+            sight.count(of_class.denied, of(Outcome::Denied)),
+            sight.count(of_class.failed, of(Outcome::Error)),
             Cell::number(of_class.rows),
             Cell::text(of_class.actors.shown()),
         ]

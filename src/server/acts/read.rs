@@ -140,19 +140,33 @@ pub(super) fn fresh_id(name: &str) -> ActId {
     ActId::of(name, &format!("{:x} {:x} {:?}", number(), number(), super::now()))
 }
 
-/// Ends an alert by hand.
-pub(super) fn resolve(fingerprint: Fingerprint, by: Person, why: String) -> Act {
-    let alerts = vec![AlertName { fingerprint, starts_at: None }];
-    let id = fresh_id(&by.name);
-    Act { id, by, what: What::Alerts { alerts, deed: DeedKind::Resolve, text: why } }
-}
-
 /// What somebody says who ends an alert.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResolveBody {
-    pub(super) by: String,
-    pub(super) why: String,
+    by: String,
+    why: String,
+}
+
+impl ResolveBody {
+    pub(super) fn act(
+        self,
+        fingerprint: &str,
+        person: impl Fn(Option<&str>) -> Person,
+    ) -> Result<Act, Problem> {
+        let parsed = fingerprint.parse::<Fingerprint>();
+        let fingerprint = parsed.map_err(|()| no_fingerprint(fingerprint))?;
+        if self.by.trim().is_empty() || self.why.trim().is_empty() {
+            return Err(bad(
+                "`by` or `why` is empty",
+                "say who and why: {\"by\": \"…\", \"why\": \"…\"}",
+            ));
+        }
+        let by = person(Some(&self.by));
+        let alerts = vec![AlertName { fingerprint, starts_at: None }];
+        let id = fresh_id(&by.name);
+        Ok(Act { id, by, what: What::Alerts { alerts, deed: DeedKind::Resolve, text: self.why } })
+    }
 }
 
 /// `POST /api/v1/silences`.

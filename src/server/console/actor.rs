@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     archive::Filter,
-    ask::Parameter,
+    ask::{Parameter, begun::ends_of},
     engine::{
         access::{Access, Outcome, VISIT_PAUSE, Visits},
         ledger::Row,
@@ -78,6 +78,8 @@ struct Found {
     rows: Vec<Row>,
     is_cut: bool,
     before: Vec<Row>,
+    /// Ids of the rows that only tell how a request ended which another row stands for.
+    ends: BTreeSet<u64>,
     hours: Hours,
 }
 
@@ -97,7 +99,8 @@ pub(in crate::server) async fn page(
         let filters = [Filter::Actor(actor), Filter::Accesses];
         let (rows, is_cut) = last_rows(reader, &filters, range, SHOWN_ROWS)?;
         let (before, _) = last_rows(reader, &filters, (since, range.0), ROWS_MAX)?;
-        Ok(Found { rows, is_cut, before, hours: hours(reader, range)? })
+        let ends = ends_of(reader, &rows)?;
+        Ok(Found { rows, is_cut, before, ends, hours: hours(reader, range)? })
     })
     .await;
     let mut troubles = answer.troubles;
@@ -136,8 +139,12 @@ impl ActorPage {
         let lanes =
             Lanes::new(&asked, (asked.from, asked.to), accesses.iter().copied(), &unknown, None);
         let mut visits = Visits::new(VISIT_PAUSE);
-        for access in &accesses {
-            visits.add(access);
+        let mut requests = Vec::new();
+        for row in &found.rows {
+            let Some(access) = row.access() else { continue };
+            let is_first = !found.ends.contains(&row.id);
+            visits.add(access, is_first);
+            requests.extend(is_first.then_some(access));
         }
         let mut visits = visits.finish();
         visits.reverse();
@@ -159,7 +166,7 @@ impl ActorPage {
         };
         ActorPage {
             is: is(&accesses, &found.before),
-            tiles: tiles(&accesses, alerts.len()),
+            tiles: tiles(&requests, alerts.len()),
             usual: usual::compare(&asked, &found.before, &accesses, since),
             lanes,
             lines,
@@ -205,18 +212,20 @@ fn is(accesses: &[&Access], before: &[Row]) -> String {
     }
 }
 
+/// Of accesses that stand for a request each.
 fn tiles(accesses: &[&Access], alerts: usize) -> Vec<Tile> {
     let sum = |fits: &dyn Fn(&Access) -> bool| -> u64 {
         accesses.iter().filter(|access| fits(access)).map(|access| access.count()).sum()
     };
-    let is_end = |access: &Access| access.session == Some(crate::engine::access::SessionStep::End);
-    let requests = sum(&|access| !is_end(access));
-    let denied = sum(&|access| access.outcome == Some(Outcome::Denied) && !is_end(access));
-    let sessions = sum(&|access| access.session.is_some() && !is_end(access));
-    let privileged = sum(&|access| {
-        access.classes.iter().any(|class| **class == *"privileged") && !is_end(access)
-    });
-    let secrets = sum(&|access| access.classes.iter().any(|class| **class == *"secret_read"));
+    let is = |access: &Access, class: &str| access.classes.iter().any(|one| **one == *class);
+    let is_vain =
+        |access: &Access| matches!(access.outcome, Some(Outcome::Denied | Outcome::Error));
+    let requests = sum(&|_| true);
+    let denied = sum(&|access| access.outcome == Some(Outcome::Denied));
+    let sessions = sum(&|access| access.session.is_some());
+    let privileged = sum(&|access| is(access, "privileged"));
+    // Who was refused, or whose request failed, read nothing.
+    let secrets = sum(&|access| is(access, "secret_read") && !is_vain(access));
     let tile = |count: u64, name: &str, class: &'static str| Tile {
         value: thousands(count),
         name: name.to_owned(),

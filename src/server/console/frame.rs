@@ -133,6 +133,12 @@ pub(super) fn missing(context: &View, path: &str, what: &str, hint: &str) -> Res
     fail(context, path, StatusCode::NOT_FOUND, "Not found", mistake)
 }
 
+/// A page that says who may see what was asked for.
+pub(super) fn barred(context: &View, problem: Problem) -> Response {
+    let Problem { status, message, hint, .. } = problem;
+    fail(context, "/", status, "Not for you", Mistake::bad(message, hint))
+}
+
 fn fail(context: &View, path: &str, code: StatusCode, title: &str, mistake: Mistake) -> Response {
     let frame = Frame::new(context, Asked::nothing(path), path, title);
     (code, show(&MistakePage { frame, mistake })).into_response()

@@ -37,6 +37,11 @@ pub(super) mod visits;
 
 pub(super) use view::View;
 
+/// A page that says that whoever looks may not see another.
+pub(super) fn barred(context: &View, problem: super::problem::Problem) -> axum::response::Response {
+    frame::barred(context, problem)
+}
+
 /// A page that says that there is none.
 pub(super) fn nowhere(context: &View) -> axum::response::Response {
     let hint = "The menu has all pages; a link of an earlier version may lead nowhere.";

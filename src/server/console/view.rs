@@ -19,6 +19,15 @@ pub(in crate::server) struct View {
 }
 
 impl View {
+    /// Of somebody who is known.
+    pub(in crate::server) const fn of(
+        context: ServerContext,
+        caller: Caller,
+        routes: Table,
+    ) -> View {
+        View { context, caller: Some(caller), routes }
+    }
+
     /// Whether who looks may open a page.
     pub(super) fn may_open(&self, path: &str) -> bool {
         match self.routes.needs_of(path) {

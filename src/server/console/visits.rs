@@ -1,5 +1,7 @@
 //! `/visits`: who was there, from when to when, and how much they did; `/visit`: one of them.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::{Extension, http::Uri, response::Response};
 
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::{
     archive::Filter,
-    ask::{Parameter, ParameterKind, visits},
+    ask::{Parameter, ParameterKind, begun::ends_of, visits},
     engine::{
         access::{Access, VISIT_PAUSE, Visit, Visits},
         ledger::Row,
@@ -105,6 +107,8 @@ struct VisitPage {
 #[derive(Default)]
 struct Found {
     rows: Vec<Row>,
+    /// Ids of the rows that only tell how a request ended which another row stands for.
+    ends: BTreeSet<u64>,
     hours: Hours,
 }
 
@@ -133,12 +137,15 @@ pub(in crate::server) async fn one(
         let mut rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
         let is_of = |access: &Access| is_of(access, of.as_deref(), cluster.as_deref());
         rows.retain(|row| row.access().is_some_and(is_of));
-        Ok(Found { rows, hours: hours(reader, range)? })
+        let ends = ends_of(reader, &rows)?;
+        Ok(Found { rows, ends, hours: hours(reader, range)? })
     })
     .await;
     let mut visits = Visits::new(VISIT_PAUSE);
-    for access in answer.found.rows.iter().filter_map(Row::access) {
-        visits.add(access);
+    for row in &answer.found.rows {
+        if let Some(access) = row.access() {
+            visits.add(access, !answer.found.ends.contains(&row.id));
+        }
     }
     let visits = visits.finish();
     let Some(visit) = visits.first().filter(|visit| visit.start == start) else { return nowhere() };

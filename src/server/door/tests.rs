@@ -1,6 +1,9 @@
 //! Every route × role × way in, and what attackers try at the door. No sockets: requests go to the router.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
     body::{Body, to_bytes},
@@ -13,8 +16,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::{
+        alert::Alert,
         diagnostic::{Problems, SourceText},
         ledger::{Entry, EntryKind},
+        rule::Severity,
+        time::EventTime,
         yaml::{SecretRef, Section, parse},
     },
     server::{
@@ -115,6 +121,7 @@ groups: {viewers: [viewer], responders: [responder], auditors: [auditor]}
 const ROLES: [(&str, &str); 3] = [("viewer", "vera"), ("responder", "rita"), ("auditor", "adam")];
 
 struct World {
+    status: Arc<Status>,
     service: TowerToHyperService<axum::Router>,
     entries: mpsc::Receiver<Entry>,
     metrics: Arc<Metrics>,
@@ -147,8 +154,9 @@ fn world(auth: &str, is_reachable: bool) -> World {
     let directory = tempfile::tempdir().unwrap();
     let (sender, entries) = mpsc::channel(1_024);
     let metrics = Arc::new(Metrics::new());
+    let status = Arc::new(Status::new(&[]));
     let context = ServerContext {
-        status: Arc::new(Status::new(&[])),
+        status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
         reload: mpsc::channel(1).0,
         acts: mpsc::channel(1).0,
@@ -158,7 +166,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
     };
     let (router, guard) = guarded(context, settings, is_reachable);
     let service = TowerToHyperService::new(router);
-    World { service, entries, metrics, guard, _directory: directory }
+    World { status, service, entries, metrics, guard, _directory: directory }
 }
 
 /// A request, as it is put together.
@@ -573,6 +581,51 @@ async fn the_menu_has_the_pages_that_a_role_may_open() {
                 let asked = ask("GET", link).with("authorization", &token);
                 assert_eq!(asked.code(&world).await, 200, "{role}: {link}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn links_lead_where_their_reader_may_go_and_who_may_not_is_told_by_a_page() {
+    let world = world(AUTH, true);
+    let began = EventTime::parse("2026-01-05T22:14:01Z").unwrap();
+    let key = [("user.username", "eve"), ("source.ip", "10.0.0.1"), ("namespace", "pay")];
+    let alert = Alert {
+        key: key.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        ..Alert::begun(began.as_wall(), ("id-a", "Shell"), Severity::High, BTreeMap::new())
+    };
+    world.status.alert_changed(&alert);
+    let of_alert = format!("/alerts/{}/{}", alert.fingerprint, began.rfc3339());
+    for role in ROLES.map(|(role, _)| role) {
+        let token = format!("Bearer {}", [role; 5].join("-"));
+        let page =
+            |path: &str| ask("GET", path).with("authorization", &token).with("accept", "text/html");
+        for path in ["/", "/alerts", of_alert.as_str(), "/silences", "/rules", "/ledger"] {
+            let text = text(page(path).of(&world).await).await;
+            assert_eq!(
+                text.contains("Shell"),
+                path.len() < 2 || path.contains("/alerts"),
+                "{path}"
+            );
+            let links = text.split("href=\"/").skip(1).filter(|link| !link.starts_with("static/"));
+            for link in links {
+                let link = link.split('"').next().unwrap().replace("&amp;", "&");
+                let code = page(&format!("/{link}")).code(&world).await;
+                assert_ne!(code, 403, "{role}: {path} leads to /{link}");
+            }
+            assert!(role == "responder" || !text.contains("action=\"/act\""), "{role}: {path}");
+        }
+        let barred = match role {
+            "viewer" => ["/actor?id=eve", "/act?act=comment"].as_slice(),
+            "auditor" => &["/silences/new"],
+            _ => &[],
+        };
+        for path in barred {
+            let answer = page(path).of(&world).await;
+            assert_eq!(answer.status().as_u16(), 403, "{role}: {path}");
+            assert!(answer.headers().contains_key("content-security-policy"));
+            let text = text(answer).await;
+            assert!(text.contains("<nav") && text.contains("is a responder"), "{text}");
         }
     }
 }

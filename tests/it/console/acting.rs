@@ -124,6 +124,18 @@ async fn many_comments_leave_the_page_small() {
 }
 
 #[tokio::test]
+async fn lines_of_a_comment_stay_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, alert) = with_an_alert(directory.path()).await;
+    let sent = form(&running, "comment", &alert, "&text=one+%3Cb%3E%0D%0Atwo%0Athree").await;
+    let (code, text) = running.post("/act", (FORM, &sent), &[]).await;
+    assert_eq!(code, 200, "{text}");
+    let (_, page) = running.get(&format!("/alerts/{alert}?since=400d")).await;
+    let page = page.replace(" <br>", "<br>");
+    assert!(page.contains("said: one &lt;b&gt;<br>two<br>three</span>"), "{page}");
+}
+
+#[tokio::test]
 async fn whatever_somebody_writes_is_text() {
     let directory = tempfile::tempdir().unwrap();
     let (running, alert) = with_an_alert(directory.path()).await;

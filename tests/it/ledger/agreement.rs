@@ -327,7 +327,7 @@ fn check_visits(seed: u64, seen: &[Seen], accesses: &[&Access]) {
     let is_plain =
         |access: &&&Access| has(access, "secret_read") && access.verb.as_deref() != Some("watch");
     for access in accesses.iter().filter(is_plain) {
-        visits.add(access);
+        visits.add(access, true);
     }
     let mut said: Vec<(String, EventTime, EventTime, u64)> = visits
         .finish()

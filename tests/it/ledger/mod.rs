@@ -16,6 +16,7 @@ mod reports;
 mod schema;
 mod signed;
 mod tamper;
+mod told_apart;
 mod usage;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -164,6 +164,12 @@ fn mistakes_are_named_with_what_was_meant() {
         (&["coverage", "--cluster", "prodd", DAY[0], DAY[1]][..], "did you mean `prod`?"),
         (&["ledger", "export", "--format=parquet", "-o", "x"][..], "--features parquet"),
         (&["ledger", "verify", "--seal", "abc"][..], "64 hexadecimal digits"),
+        (&["ledger", "export", "--month", "2026-13"][..], "there are: 20"),
+        (&["ledger", "export", "--month", "2020-01", "-o", "x"][..], "there are: 20"),
+        (&["timeline", "--server", "127.0.0.1:9464"][..], "write it as http://127.0.0.1:9464"),
+        (&["timeline", "--server", "localhost:9464"][..], "write it as http://127.0.0.1:9464"),
+        (&["alerts", "list", "--server", "127.0.0.1:9464"][..], "write it as http://"),
+        (&["silence", "list", "--server", "ftp://x"][..], "write it as http://"),
     ] {
         if cfg!(feature = "parquet") && args.contains(&"--format=parquet") {
             continue;

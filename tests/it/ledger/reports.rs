@@ -35,14 +35,14 @@ use super::{
 };
 
 /// A ledger on disk, asked about a day.
-struct Kept {
-    reader: Reader,
-    scope: Scope,
+pub(super) struct Kept {
+    pub(super) reader: Reader,
+    pub(super) scope: Scope,
     directory: tempfile::TempDir,
 }
 
 impl Kept {
-    fn new(rows: &[Arc<Row>], from: &str, to: &str) -> Kept {
+    pub(super) fn new(rows: &[Arc<Row>], from: &str, to: &str) -> Kept {
         let directory = tempfile::tempdir().unwrap();
         write(directory.path(), rows);
         let reader = Reader::open(directory.path(), Some(directory.path())).unwrap();
@@ -67,7 +67,7 @@ impl Kept {
         }
     }
 
-    fn access(&self) -> Report {
+    pub(super) fn access(&self) -> Report {
         let (coverage, attested) = (self.coverage(), self.attested());
         let besides = (&self.exceptions(), self.permissions());
         let tally = self.tally(Wanted::Access.counts());
@@ -86,7 +86,7 @@ impl Kept {
     }
 
     /// The report of just the same as a command makes it: added up while months are verified side by side.
-    fn made(&mut self, wanted: Wanted<'_>) -> Report {
+    pub(super) fn made(&mut self, wanted: Wanted<'_>) -> Report {
         self.made_on(None, wanted, Verifies::All).0
     }
 
@@ -124,7 +124,7 @@ impl Kept {
     }
 }
 
-fn section<'a>(report: &'a Report, id: &str) -> &'a Section {
+pub(super) fn section<'a>(report: &'a Report, id: &str) -> &'a Section {
     report
         .sections
         .iter()
@@ -132,7 +132,7 @@ fn section<'a>(report: &'a Report, id: &str) -> &'a Section {
         .unwrap_or_else(|| panic!("no section {id}"))
 }
 
-fn text(cell: &Cell) -> &str {
+pub(super) fn text(cell: &Cell) -> &str {
     match cell {
         Cell::Text(text) => text,
         other => panic!("{other:?} is no text"),
@@ -140,7 +140,7 @@ fn text(cell: &Cell) -> &str {
 }
 
 /// What a cell counts; none, whether or not all was observed, is 0.
-fn number(cell: &Cell) -> u64 {
+pub(super) fn number(cell: &Cell) -> u64 {
     match cell {
         Cell::Number(number, _) => *number,
         Cell::Nothing | Cell::NotObserved => 0,
@@ -193,16 +193,26 @@ pub(super) fn check(seed: u64, seen: &[Seen], rows: &[Arc<Row>]) -> usize {
     }
     assert_eq!(said, naive, "seed {seed}: requests and refusals of each actor");
 
-    let mut naive: BTreeMap<[String; 2], u64> = BTreeMap::new();
+    let mut naive: [BTreeMap<[String; 2], u64>; 3] = Default::default();
     for event in recorded.iter().filter(|event| event.is_read()) {
         let name = match event.text("/objectRef/name") {
             "" => "(all)",
             name => name,
         };
-        *naive.entry([event.text("/objectRef/namespace"), name].map(str::to_owned)).or_default() +=
-            1;
+        let key = [event.text("/objectRef/namespace"), name].map(str::to_owned);
+        let ended = match code(event) {
+            401 | 403 => 1,
+            400.. => 2,
+            _ => 0,
+        };
+        for (outcome, naive) in naive.iter_mut().enumerate() {
+            *naive.entry(key.clone()).or_default() += u64::from(outcome == ended);
+        }
     }
-    assert_eq!(by(section(&report, "secrets"), [0, 1], 2), naive, "seed {seed}: secrets");
+    for (column, naive) in [2, 6, 7].into_iter().zip(naive) {
+        let said = by(section(&report, "secrets"), [0, 1], column);
+        assert_eq!(said, naive, "seed {seed}: secrets, column {column}");
+    }
 
     let mut naive: BTreeMap<[String; 4], u64> = BTreeMap::new();
     for event in recorded.iter().filter(|event| matches!(code(event), 401 | 403)) {
@@ -224,7 +234,7 @@ pub(super) fn check(seed: u64, seen: &[Seen], rows: &[Arc<Row>]) -> usize {
 }
 
 /// What a report says, but for who made it and when.
-fn said(report: &Report) -> String {
+pub(super) fn said(report: &Report) -> String {
     let mut report = report.clone();
     report.facts.retain(|(name, _)| *name != "Made");
     format!("{report:#?}")
@@ -482,7 +492,7 @@ controls:
 }
 
 /// Words of a command as a shell takes them.
-fn words(command: &str) -> Vec<String> {
+pub(super) fn words(command: &str) -> Vec<String> {
     let (mut words, mut word, mut is_quoted) = (Vec::new(), String::new(), false);
     let mut chars = command.chars();
     while let Some(c) = chars.next() {
