@@ -221,7 +221,7 @@ fn what_was_left_out_or_added_is_named_though_the_manifest_fits() {
         (
             "README.txt",
             Box::new(|files, _| {
-                files.get_mut("README.txt").unwrap().push_str("The accused is guilty\n")
+                files.get_mut("README.txt").unwrap().push_str("The accused is guilty\n");
             }),
         ),
         (
