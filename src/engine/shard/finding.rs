@@ -83,6 +83,10 @@ pub(super) fn correlate(
     }
     out.extend(hits.into_iter().map(|hit| Finding { rule: index, hit }));
     given
+    if rule.expires.is_some_and(|until| finding.hit.time >= until) {
+        given.taken.push(Taken::NotExpected);
+        return given;
+    }
 }
 
 /// The cluster that a finding is of, if that is known and keeps it apart.

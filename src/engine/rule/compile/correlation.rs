@@ -11,7 +11,7 @@ use super::{
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
     kind::{Frame, Kind, WindowShape},
-    kubernetes::fields::CLUSTER,
+    kubernetes::fields::{CLUSTER, FieldKind},
     rule::{
         check::{absent::check_presence, alert::check_alert_fields, fields::check_key_field},
         plan::rule::{CorrelationInput, CorrelationRule, Rule, add_notes},
@@ -94,7 +94,17 @@ pub(in crate::engine) fn compile_correlation(
     let more: Vec<&str> = words.iter().map(String::as_str).chain(ids).chain(fields).collect();
     shapes(&mut meta, clusters, kind.entry().name, &group_by, &more);
     let is_of_one_cluster = clusters != Clusters::Across;
-    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
+    let expires = header.extension.expires.as_ref().map(|(until, _)| *until);
+    Some(CorrelationRule {
+        meta,
+        kind,
+        inputs,
+        group_by,
+        is_of_one_cluster,
+        frame,
+        expires,
+        capture_names,
+    })
 }
 
 /// Warns about key parts and counted fields that the inputs' events do not have.

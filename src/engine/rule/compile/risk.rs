@@ -82,5 +82,14 @@ fn risk_rule(
     let words = kind.state_parameters(&frame);
     shapes(&mut meta, clusters, kind.entry().name, &group_by, &[&words]);
     let (kind, is_of_one_cluster) = (Arc::new(kind), clusters != Clusters::Across);
-    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
+    Some(CorrelationRule {
+        meta,
+        kind,
+        inputs,
+        group_by,
+        is_of_one_cluster,
+        frame,
+        expires: None,
+        capture_names,
+    })
 }

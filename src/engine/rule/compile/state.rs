@@ -72,5 +72,14 @@ pub(in crate::engine) fn compile_state(
         words.iter().map(String::as_str).chain(of.iter().map(String::as_str)).collect();
     shapes(&mut meta, clusters, kind.entry().name, &group_by, &more);
     let is_of_one_cluster = clusters != Clusters::Across;
-    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
+    Some(CorrelationRule {
+        meta,
+        kind,
+        inputs,
+        group_by,
+        is_of_one_cluster,
+        frame,
+        expires: None,
+        capture_names,
+    })
 }
