@@ -30,7 +30,7 @@ use super::{
     horizon::Horizon,
     kind::{Captures, Hit, Holds, RuleState, Taken},
     limits::{IDENTITIES_PER_RULE_MAX, PREVIOUS_RULES_MAX},
-    record::PartitionName,
+    record::{PartitionName, Progress},
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
     value::{Captured, event_of},
@@ -154,6 +154,8 @@ pub struct Shard {
     memory: Memory,
     /// Who is told of a rule's findings: correlation and its input.
     listeners: Vec<Vec<(RuleIndex, usize)>>,
+    /// Whether the states know when they began to look.
+    has_begun: bool,
     /// Ids of rules of which state was stored when clusters were not apart.
     of_all_clusters: BTreeSet<String>,
     unfinished: Unfinished,
@@ -183,6 +185,7 @@ impl Shard {
             open: VecDeque::new(),
             of_all_clusters: BTreeSet::new(),
             lifecycle: Lifecycle::new(&rules),
+            has_begun: false,
             rules,
             epoch: rules_epoch,
             previous: VecDeque::new(),
@@ -225,6 +228,7 @@ impl Shard {
     pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
         for detection in &batch.detections {
             self.detected(now, batch.rules_epoch, detection);
+        self.begin_with(now, batch);
         }
         self.watch_unfinished(batch);
         for progress in &batch.progress {
@@ -408,7 +412,8 @@ impl Shard {
                 continue;
             }
             // The finding of a correlation is as old as its window: it is not late for the next one.
-            let watermark = watermark.filter(|_| matches!(rule, Rule::Detection(_)));
+            let is_of_event = matches!(rule, Rule::Detection(_));
+            let watermark = watermark.filter(|_| is_of_event);
             if let Some(findings) = self.findings.get_mut(finding.rule.index()) {
                 *findings += 1;
             }
@@ -450,6 +455,30 @@ impl Shard {
         self.watermark.advance(now);
         self.advance_to(now);
     }
+    /// What begins with a batch of one partition begins where event time is with the first of its events,
+    /// wherever the batch ends.
+    fn begin_with(&mut self, now: WallTime, batch: &DetectionBatch) {
+        let ([progress], Some(first), false) =
+            (batch.progress.as_slice(), batch.time_first, self.has_begun)
+        else {
+            return;
+        };
+        self.watermark.observe(now, &Progress { time_max: Some(first), ..progress.clone() });
+        self.watermark.advance(now);
+        if let Some(watermark) = self.watermark.get() {
+            self.begin(watermark.plus(self.settings.grace));
+        }
+    }
+
+    /// Tells the states when they began to look, if they do not know: event time is here.
+    fn begin(&mut self, time: EventTime) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            for state in self.states.iter_mut().flatten() {
+                self.memory.count(&mut **state, |state| state.begin(time));
+            }
+        }
+    }
+
 
     fn advance_to(&mut self, now: WallTime) {
         let Some(watermark) = self.watermark.get() else { return };
@@ -458,6 +487,8 @@ impl Shard {
             self.close_windows(now, deadline);
             for (index, hit) in found {
                 self.found(now, Some(deadline), Finding { rule: index, hit });
+        // Events of up to this time may have come before.
+        self.begin(watermark.plus(self.settings.grace));
             }
         }
         self.close_windows(now, watermark);
