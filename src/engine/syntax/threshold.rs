@@ -32,7 +32,7 @@ pub enum Comparison {
 
 impl Comparison {
     /// Whether `left ∘ right` holds.
-    pub fn holds(self, left: f64, right: f64) -> bool {
+    pub fn holds<N: PartialOrd>(self, left: N, right: N) -> bool {
         match left.partial_cmp(&right) {
             None => self == Comparison::NotEqual,
             Some(order) => match self {
@@ -280,14 +280,7 @@ fn check_reachable(
     most: Option<usize>,
     threshold: &Threshold,
 ) {
-    use Comparison::{Equal, Less, LessOrEqual};
     let lowest = threshold.lowest();
-    let highest = threshold
-        .comparisons
-        .iter()
-        .filter(|(comparison, _)| matches!(comparison, Less | LessOrEqual | Equal))
-        .map(|(_, bound)| *bound)
-        .fold(f64::INFINITY, f64::min);
     #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
     let is_out_of_reach = most.is_some_and(|most| lowest > most as f64);
     if let Some(most) = most.filter(|_| is_out_of_reach) {

@@ -12,12 +12,12 @@ use crate::engine::{
         read::{
             document::DetectionSyntax,
             modifier::Operand,
-            pattern::{Part, Pattern},
+            pattern::{Part, Pattern, Shape},
             selection::{Item, Search},
         },
     },
     syntax::{code, read::Context},
-    value::fold_case,
+    value::{Number, fold_case},
 };
 
 /// Words that people write as a value of a field, and what to write instead.
@@ -112,7 +112,8 @@ fn impossible(path: &str, kind: FieldKind, operand: &Operand) -> Option<(String,
             never(&format!("`{original}`"), instead(path, kind, original))
         }
         (Operand::Number(number, written), FieldKind::Number)
-            if path == "responseStatus.code" && !(100.0..600.0).contains(number) =>
+            if path == "responseStatus.code"
+                && !(Number::Whole(100)..Number::Whole(600)).contains(number) =>
         {
             never(&format!("`{written}`"), "HTTP statuses lie between 100 and 599".to_owned())
         }
@@ -147,7 +148,7 @@ fn impossible(path: &str, kind: FieldKind, operand: &Operand) -> Option<(String,
         }
         (Operand::Compare(comparison, number), FieldKind::Number)
             if path == "responseStatus.code"
-                && !(100..600).any(|code| comparison.holds(f64::from(code), *number)) =>
+                && !(100..600).any(|code| comparison.holds(Number::Whole(code), *number)) =>
         {
             let what = format!("{} {number}", comparison.sign());
             never(&what, "HTTP statuses lie between 100 and 599".to_owned())
@@ -324,7 +325,7 @@ mod tests {
             let (_, found) = verdict(path, &Operand::text(text)).expect(text);
             assert!(found.starts_with(help), "{path} {text}: {found}");
         }
-        let number = |number: f64| Operand::Number(number, number.to_string());
+        let number = |number: f64| Operand::Number(Number::from(number), number.to_string());
         assert!(verdict("responseStatus.code", &number(1000.0)).is_some());
         assert!(verdict("verb", &number(1.0)).is_some());
         assert!(verdict("verb", &Operand::Bool(true)).is_some());
@@ -336,7 +337,7 @@ mod tests {
         let code = |number| {
             verdict("responseStatus.code", &Operand::Compare(Comparison::GreaterOrEqual, number))
         };
-        assert!(code(600.0).is_some() && code(500.0).is_none());
+        assert!(code(Number::Whole(600)).is_some() && code(Number::Whole(500)).is_none());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::engine::{
     },
     syntax::{code, threshold::Comparison},
     time::EventTime,
-    value::fold_case,
+    value::{Number, fold_case},
 };
 
 /// Compiles the fields and values of one document.
@@ -539,7 +539,7 @@ fn earlier(a: Option<EventTime>, b: Option<EventTime>) -> Option<EventTime> {
     }
 }
 
-fn number_test(comparison: Comparison, number: f64) -> (Test, String) {
+fn number_test(comparison: Comparison, number: Number) -> (Test, String) {
     (Test::Number(comparison, number), format!("#{comparison:?}{number}"))
 }
 
