@@ -111,6 +111,10 @@ impl<M: Measure> Measured<M> {
     fn is_approximate(&self) -> bool {
         self.measure.most().is_some() && self.threshold.lowest() > count(limits::WINDOW_EVENTS_MAX)
     }
+    fn counts_events(&self) -> bool {
+        true
+    }
+
 }
 
 impl<M: Measure> Windowed for Measured<M> {

@@ -325,6 +325,11 @@ pub trait Kind: Debug + Send + Sync {
     /// State of a rule that has seen nothing.
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState>;
 }
+    /// Whether it counts events: one that several of its rules find is one event.
+    fn counts_events(&self) -> bool {
+        false
+    }
+
 
 #[cfg(test)]
 mod tests {

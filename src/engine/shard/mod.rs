@@ -17,7 +17,7 @@ use std::{
 };
 
 use self::{
-    finding::{Finding, correlate},
+    finding::{Counted, Finding, correlate},
     memory::Memory,
     stored::{correlation_change, identity_change},
     unfinished::Unfinished,
@@ -165,6 +165,7 @@ pub struct Shard {
     counts: ShardCounts,
     /// Findings by index in the rule set, of this one.
     findings: Vec<u64>,
+    counted: Counted,
     /// Findings that are still to be followed: none but while one is.
     open: VecDeque<Finding>,
 }
@@ -182,6 +183,7 @@ impl Shard {
             states: fresh_states(&rules),
             listeners: listeners(&rules),
             findings: vec![0; rules.rules.len()],
+            counted: Counted::default(),
             open: VecDeque::new(),
             of_all_clusters: BTreeSet::new(),
             lifecycle: Lifecycle::new(&rules),
@@ -378,6 +380,7 @@ impl Shard {
             self.watermark.assume(now, time);
         }
         let hit = Hit { claimed, ..Hit::of_event(time, captured) };
+        self.counted.begin(Some((detection.identity, detection.stage)));
         self.found(now, watermark, Finding { rule: index, hit });
     }
 
@@ -430,8 +433,10 @@ impl Shard {
                 let of_all = self.of_all_clusters.contains(id);
                 let known = (watermark, of_all);
                 state.allow(self.memory.allowed(state));
+                let counted = Some(&mut self.counted).filter(|_| is_of_event);
                 let given = self.memory.count(state, |state| {
-                    correlate((*index, rule), state, *input, &finding, known, &mut above)
+                    let rule = (*index, rule);
+                    correlate(rule, state, *input, &finding, known, counted, &mut above)
                 });
                 counts.hit(Limit::KeysPerEvent, id, u64::from(given.too_many));
                 for taken in given.taken {
@@ -487,6 +492,7 @@ impl Shard {
             self.close_windows(now, deadline);
             for (index, hit) in found {
                 self.found(now, Some(deadline), Finding { rule: index, hit });
+            self.counted.begin(None);
         // Events of up to this time may have come before.
         self.begin(watermark.plus(self.settings.grace));
             }
@@ -588,6 +594,8 @@ impl Shard {
         self.previous.push_back((self.epoch, old));
         self.epoch = rules_epoch;
         self.states = states;
+        self.has_begun = false;
+        self.counted.begin(None);
         self.count_memory();
         self.listeners = listeners(&rules);
         self.lifecycle.replace_rules(&rules);
