@@ -24,6 +24,11 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether it is made of the numbers of a field.
+    fn wants_number(&self) -> bool {
+        false
+    }
+
     /// Whether further events can only make it greater.
     fn grows(&self) -> bool {
         true
@@ -69,10 +74,15 @@ struct Measured<M> {
 
 /// Ends the reading of a condition that measures a field.
 pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
+    let wants_number = measure.wants_number();
     let fields = numbers.fields();
+    if wants_number && fields.len() > 1 {
+        numbers
+            .wrong("numbers are those of one field", "keep one, and write a rule for each other");
+    }
     let threshold = numbers.threshold(measure.most())?;
     let parameters = Box::new(Ready(Measured { measure, threshold }));
-    Some(KindSyntax { fields, ..KindSyntax::new(parameters) })
+    Some(KindSyntax { fields, wants_number, ..KindSyntax::new(parameters) })
 }
 
 /// Ends the reading of a condition that measures events.

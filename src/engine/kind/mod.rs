@@ -123,6 +123,8 @@ pub(in crate::engine) struct KindSyntax {
     pub(in crate::engine) named_rules: Vec<Text>,
     /// Whether a schedule, and the end of the rule, say when it is looked for, and not which events count.
     pub(in crate::engine) has_calendar: bool,
+    /// Whether the values of its fields must be numbers.
+    pub(in crate::engine) wants_number: bool,
     /// The rest.
     pub(in crate::engine) parameters: Box<dyn Parameters>,
 }
@@ -135,6 +137,7 @@ impl KindSyntax {
             timespan: None,
             named_rules: Vec::new(),
             has_calendar: false,
+            wants_number: false,
             parameters,
         }
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
+    event::known_field,
     kind::{Frame, Kind, WindowShape},
     kubernetes::fields::{CLUSTER, FieldKind},
     rule::{
@@ -123,6 +124,34 @@ fn check_keys(
         }
     }
 }
+    if syntax.kind.wants_number {
+        check_numbers(compiler, syntax, documents);
+    }
+}
+
+/// Warns about a field that is never a number where one is needed.
+fn check_numbers(compiler: &Compiler<'_>, syntax: &CorrelationSyntax, documents: &[Option<usize>]) {
+    let is_detection = |document: &&usize| {
+        matches!(compiler.documents.get(**document), Some(RuleDocument::Detection(_)))
+    };
+    let detections = || documents.iter().flatten().filter(is_detection);
+    for name in &syntax.kind.fields {
+        let mut paths =
+            detections().map(|document| field_for(compiler, syntax, *document, &name.value));
+        let is_no_number = |path: &&str| {
+            known_field(path).is_some_and(|field| {
+                use FieldKind::{Address, Bool, Time, Words};
+                matches!(field.kind, Words(_) | Bool | Time | Address)
+            })
+        };
+        if let Some(path) = paths.find(is_no_number) {
+            let title = format!("`{path}` is never a number");
+            let diagnostic = Diagnostic::warning(code::CANNOT_MATCH, name.place.clone(), title)
+                .label("events whose value is no number do not count")
+                .help("to count different values use `type: value_count`");
+            compiler.problems.push(diagnostic);
+        }
+    }
 
 /// Aliases must fit their rules, and every field must exist.
 fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs: &[Option<usize>]) {

@@ -283,6 +283,7 @@ pub(in crate::engine) fn read_extension(section: Option<Section<'_>>, sort: Sort
     for keys in tables(sort) {
         read_keys(keys, &section, &mut extension);
     }
+    refuse_opposites(&section, &extension.schedules);
     if sort != Sort::Filter {
         extension.risk = kind::read_risk(&section);
     }
@@ -299,6 +300,22 @@ pub(in crate::engine) fn read_extension(section: Option<Section<'_>>, sort: Sort
     }
     section.finish();
     extension
+}
+
+/// No time is inside and outside of one schedule.
+fn refuse_opposites(section: &Section<'_>, schedules: &[(Text, bool)]) {
+    for (name, _) in schedules.iter().filter(|(_, is_inside)| !is_inside) {
+        let is_opposite =
+            |(other, is_inside): &&(Text, bool)| *is_inside && other.value == name.value;
+        if let Some((other, _)) = schedules.iter().find(is_opposite) {
+            let title = format!("no time is inside and outside of `{}`", name.value);
+            section.report(
+                Diagnostic::error(code::TWICE, name.place.clone(), title)
+                    .related(other.place.clone(), "inside here")
+                    .help("keep one of them"),
+            );
+        }
+    }
 }
 
 /// The kind that decides over time whether a detection rule fires.

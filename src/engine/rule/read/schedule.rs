@@ -19,7 +19,7 @@ use jiff::{civil::Date, tz::TimeZone};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
-    rule::plan::schedule::Schedule,
+    rule::plan::schedule::{MINUTES_PER_WEEK, Schedule},
     syntax::{
         code,
         read::{Context, Text, parse_date, texts},
@@ -29,7 +29,6 @@ use crate::engine::{
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const MINUTES_PER_DAY: u16 = 1_440;
-const MINUTES_PER_WEEK: u16 = 7 * MINUTES_PER_DAY;
 
 /// Reads all schedules, sorted by name, with their places.
 pub(in crate::engine) fn read_schedules(
