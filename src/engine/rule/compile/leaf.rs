@@ -204,6 +204,7 @@ impl ItemCompiler<'_> {
             Operand::Number(number, _) => number_test(Comparison::Equal, *number),
             Operand::Compare(comparison, number) => number_test(*comparison, *number),
             Operand::Field { path, kind, cased } => {
+                check_name(path, &self.place(span), self.problems);
                 let other = self.builder.field(path);
                 let key = format!("f{}{kind:?}{cased}", other.0);
                 (Test::FieldRef { other, kind: *kind, cased: *cased }, key)
