@@ -19,7 +19,7 @@ use crate::engine::{
     syntax::{
         code,
         key::{Key, Shape, mapping, properties, read_all, read_keys},
-        read::{Text, bounded, end_of_date, text, texts, timespan},
+        read::{Text, bounded, chosen_text, end_of_date, texts, timespan},
     },
     time::EventTime,
     yaml::Section,
@@ -346,7 +346,7 @@ fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, String> {
     }
     let mut labels = BTreeMap::new();
     for name in inner.keys() {
-        let Some(value) = text(&inner, name) else { continue };
+        let Some(value) = chosen_text(&inner, name) else { continue };
         let mut chars = name.chars();
         let well_formed = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -365,7 +365,8 @@ fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, String> {
                 "labels identify an alert and must not change; use `annotations` for templates";
             refuse(value.place.clone(), format!("the label `{name}` is a template"), help);
         }
-        labels.insert(name.to_owned(), value.value);
+        let place = inner.place_of_key(name);
+        labels.insert(name.to_owned(), Text { value: value.value, place });
     }
     labels
 }

@@ -22,7 +22,7 @@ use crate::engine::{
     rule::plan::schedule::{MINUTES_PER_WEEK, Schedule},
     syntax::{
         code,
-        read::{Context, Text, parse_date, texts},
+        read::{Context, Text, chosen_text, parse_date, texts},
     },
     yaml::{self, Section},
 };
@@ -71,7 +71,7 @@ fn report(section: &Section<'_>, text: &Text, title: String, help: &str) {
 }
 
 fn zone(section: &Section<'_>) -> Option<TimeZone> {
-    let name = crate::engine::syntax::read::text(section, "zone")?;
+    let name = chosen_text(section, "zone")?;
     let zone = TimeZone::get(&name.value).ok();
     if zone.is_none() {
         let title = format!("there is no time zone `{}`", name.value);
@@ -86,6 +86,9 @@ fn read_calendars(root: &Section<'_>) -> Calendars {
     let Some(section) = root.section("holidays") else { return Vec::new() };
     let mut calendars = Calendars::new();
     for name in section.keys() {
+        if section.is_empty(name) {
+            section.empty(name);
+        }
         let dates = texts(&section, name).unwrap_or_default();
         let dates = dates.iter().filter_map(|text| {
             let date = parse_date(&text.value);
@@ -122,6 +125,9 @@ fn read_schedule(
                  `daily 22:00-06:00`",
             ),
         }
+    }
+    if section.is_empty("holidays") {
+        section.empty("holidays");
     }
     let mut except = Vec::new();
     for holiday in texts(section, "holidays").unwrap_or_default() {
