@@ -1,7 +1,7 @@
 //! Compiles one correlation: inputs, slots of keys and fields, window, alert.
 
 use super::{
-    alert::{alert_spec, meta_of, slot, slots},
+    alert::{alert_spec, check_labels, meta_of, slot, slots},
     clusters::Clusters,
     compiler::{Compiler, shapes},
     graph::{Graph, correlation_evidence, field_for},
@@ -82,6 +82,7 @@ pub(in crate::engine) fn compile_correlation(
         let mut spec = alert_spec(header, &capture_names, &evidence);
         spec.key = slots(&capture_names, &group_by);
         spec.cluster = clusters.slot(&capture_names);
+        check_labels(header, &group_by, &spec, compiler.problems);
         spec.resolve_after = kind.fires_for(&frame).unwrap_or(compiler.resolve_after);
         meta.alert = Some(spec);
     }

@@ -32,8 +32,8 @@ pub(in crate::engine) struct Extension {
     pub(in crate::engine) schedules: Vec<(Text, bool)>,
     /// `suppress`
     pub(in crate::engine) suppress: Option<Duration>,
-    /// `labels`
-    pub(in crate::engine) labels: BTreeMap<String, String>,
+    /// `labels`: the values, each with the place of its name.
+    pub(in crate::engine) labels: BTreeMap<String, Text>,
     /// `annotations`
     pub(in crate::engine) annotations: BTreeMap<String, Text>,
     /// `runbook`
@@ -339,7 +339,10 @@ fn read_state(section: &Section<'_>, extension: &mut Extension) {
     }
 }
 
-fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, String> {
+/// Labels that Tripline sets, or by which receivers know what it set.
+const SET_BY_TRIPLINE: [&str; 5] = ["alertname", "severity", "rule_id", "fingerprint", "overflow"];
+
+fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, Text> {
     let Some(inner) = section.section(key) else { return BTreeMap::new() };
     if !bounded(section, key, inner.keys().count(), SHOWN_FIELDS_MAX) {
         return BTreeMap::new();
@@ -357,7 +360,7 @@ fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, String> {
             let title = format!("`{name}` cannot be the name of a label");
             let help = "names are letters, digits and `_`, and do not begin with a digit";
             refuse(inner.place_of_key(name), title, help);
-        } else if matches!(name, "alertname" | "severity" | "rule_id") {
+        } else if SET_BY_TRIPLINE.contains(&name) {
             let title = format!("the label `{name}` is set by Tripline");
             refuse(inner.place_of_key(name), title, "choose another name");
         } else if value.value.contains("{{") || value.value.contains("{%") {
@@ -376,7 +379,7 @@ fn read_annotations(section: &Section<'_>, key: &str) -> BTreeMap<String, Text> 
     if !bounded(section, key, inner.keys().count(), SHOWN_FIELDS_MAX) {
         return BTreeMap::new();
     }
-    inner.keys().filter_map(|name| Some((name.to_owned(), text(&inner, name)?))).collect()
+    inner.keys().filter_map(|name| Some((name.to_owned(), chosen_text(&inner, name)?))).collect()
 }
 
 fn read_window(
