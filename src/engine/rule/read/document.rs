@@ -89,14 +89,7 @@ pub(in crate::engine) fn read_documents(
     problems: &Problems,
 ) -> Vec<RuleDocument> {
     let context = Context { source, problems };
-    let nodes = match yaml::parse(source) {
-        Ok(nodes) => nodes,
-        Err(problem) => {
-            problems.push(*problem);
-            return Vec::new();
-        }
-    };
-    nodes
+    yaml::parse_all(source, problems)
         .iter()
         .enumerate()
         .filter_map(|(index, node)| read_document(context, index + 1, node))
