@@ -111,6 +111,10 @@ impl<M: Measure> Kind for Measured<M> {
         !self.threshold.fires_at_once()
     }
 
+    fn counts_events(&self) -> bool {
+        true
+    }
+
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
         fresh_windows(self, frame)
     }
@@ -121,10 +125,6 @@ impl<M: Measure> Measured<M> {
     fn is_approximate(&self) -> bool {
         self.measure.most().is_some() && self.threshold.lowest() > count(limits::WINDOW_EVENTS_MAX)
     }
-    fn counts_events(&self) -> bool {
-        true
-    }
-
 }
 
 impl<M: Measure> Windowed for Measured<M> {

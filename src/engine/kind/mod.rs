@@ -325,14 +325,14 @@ pub trait Kind: Debug + Send + Sync {
         true
     }
 
-    /// State of a rule that has seen nothing.
-    fn fresh(&self, frame: Frame) -> Box<dyn RuleState>;
-}
     /// Whether it counts events: one that several of its rules find is one event.
     fn counts_events(&self) -> bool {
         false
     }
 
+    /// State of a rule that has seen nothing.
+    fn fresh(&self, frame: Frame) -> Box<dyn RuleState>;
+}
 
 #[cfg(test)]
 mod tests {

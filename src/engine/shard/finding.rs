@@ -83,6 +83,10 @@ pub(super) fn correlate(
     else {
         return given;
     };
+    if rule.expires.is_some_and(|until| finding.hit.time >= until) {
+        given.taken.push(Taken::NotExpected);
+        return given;
+    }
     let (keys, too_many_keys) = of_slots(&input.key, finding, Captured::distinct);
     let (values, too_many_values) = of_slots(&input.fields, finding, Captured::values);
     given.too_many = too_many_keys || too_many_values;
@@ -92,24 +96,24 @@ pub(super) fn correlate(
     }
     let fields = input.fields.len();
     let cluster = cluster_of(input.cluster, &finding.hit);
+    let counts_once = rule.inputs.len() > 1 && rule.kind.counts_events();
+    let mut counted = counted.filter(|_| counts_once);
     let mut hits = Vec::new();
     for key in &keys {
         let whole: CorrelationKey = key.iter().copied().chain(cluster).map(Arc::clone).collect();
         if of_all_clusters && cluster.is_some() {
-    let counts_once = rule.inputs.len() > 1 && rule.kind.counts_events();
-    let mut counted = counted.filter(|_| counts_once);
             let of_all = key.iter().copied().map(Arc::clone).collect();
             state.inherit(&of_all, &whole, fields);
         }
         let mut take = |whole: CorrelationKey, values: &[&str], told_by: &[&Arc<str>]| {
-            let captured = capture_of(input, finding, key, told_by);
-            let (time, claimed) = (finding.hit.time, finding.hit.claimed);
-            let sample = Sample { time, claimed, input: input_number, values, fields, captured };
-            given.taken.push(state.handle(whole, sample, watermark, &mut hits));
             if counted.as_deref_mut().is_some_and(|counted| !counted.add(index, &whole, values)) {
                 given.taken.push(Taken::Counted);
                 return;
             }
+            let captured = capture_of(input, finding, key, told_by);
+            let (time, claimed) = (finding.hit.time, finding.hit.claimed);
+            let sample = Sample { time, claimed, input: input_number, values, fields, captured };
+            given.taken.push(state.handle(whole, sample, watermark, &mut hits));
         };
         if rule.kind.is_about_values() {
             // Each combination has alerts of its own.
@@ -122,10 +126,6 @@ pub(super) fn correlate(
     }
     out.extend(hits.into_iter().map(|hit| Finding { rule: index, hit }));
     given
-    if rule.expires.is_some_and(|until| finding.hit.time >= until) {
-        given.taken.push(Taken::NotExpected);
-        return given;
-    }
 }
 
 /// The cluster that a finding is of, if that is known and keeps it apart.

@@ -185,9 +185,9 @@ impl Shard {
             findings: vec![0; rules.rules.len()],
             counted: Counted::default(),
             open: VecDeque::new(),
+            has_begun: false,
             of_all_clusters: BTreeSet::new(),
             lifecycle: Lifecycle::new(&rules),
-            has_begun: false,
             rules,
             epoch: rules_epoch,
             previous: VecDeque::new(),
@@ -228,9 +228,9 @@ impl Shard {
 
     /// Detections of one batch, in their order; its progress then moves the watermark. Never fails.
     pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
+        self.begin_with(now, batch);
         for detection in &batch.detections {
             self.detected(now, batch.rules_epoch, detection);
-        self.begin_with(now, batch);
         }
         self.watch_unfinished(batch);
         for progress in &batch.progress {
@@ -455,11 +455,6 @@ impl Shard {
         self.open = open;
     }
 
-    fn advance(&mut self, now: WallTime) {
-        self.horizon.look(now);
-        self.watermark.advance(now);
-        self.advance_to(now);
-    }
     /// What begins with a batch of one partition begins where event time is with the first of its events,
     /// wherever the batch ends.
     fn begin_with(&mut self, now: WallTime, batch: &DetectionBatch) {
@@ -484,17 +479,22 @@ impl Shard {
         }
     }
 
+    fn advance(&mut self, now: WallTime) {
+        self.horizon.look(now);
+        self.watermark.advance(now);
+        self.advance_to(now);
+    }
 
     fn advance_to(&mut self, now: WallTime) {
         let Some(watermark) = self.watermark.get() else { return };
+        // Events of up to this time may have come before.
+        self.begin(watermark.plus(self.settings.grace));
         // What never ended happened when its time was over, between the windows that end before and after.
         while let Some((deadline, found)) = self.unfinished.take_due(watermark) {
             self.close_windows(now, deadline);
+            self.counted.begin(None);
             for (index, hit) in found {
                 self.found(now, Some(deadline), Finding { rule: index, hit });
-            self.counted.begin(None);
-        // Events of up to this time may have come before.
-        self.begin(watermark.plus(self.settings.grace));
             }
         }
         self.close_windows(now, watermark);

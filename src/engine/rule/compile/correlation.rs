@@ -124,7 +124,6 @@ fn check_keys(
             check_presence(rule, path, &name.place, &compiler.builder, compiler.problems);
         }
     }
-}
     if syntax.kind.wants_number {
         check_numbers(compiler, syntax, documents);
     }
@@ -153,6 +152,7 @@ fn check_numbers(compiler: &Compiler<'_>, syntax: &CorrelationSyntax, documents:
             compiler.problems.push(diagnostic);
         }
     }
+}
 
 /// Aliases must fit their rules, and every field must exist.
 fn check_fields(compiler: &Compiler<'_>, document: &CorrelationDocument, inputs: &[Option<usize>]) {
