@@ -91,12 +91,17 @@ impl Archiver {
         let mut is_over = false;
         while !is_over {
             let pause = if waiting.is_empty() { RETIRE_INTERVAL } else { RETRY_PAUSE };
-            match rows.recv_timeout(pause) {
-                Ok(more) => waiting.extend(more),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => is_over = true,
-            }
-            waiting.extend(rows.try_iter().flatten());
+            let first = match rows.recv_timeout(pause) {
+                Ok(more) => more,
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    is_over = true;
+                    Vec::new()
+                }
+            };
+            let more: Vec<Arc<Row>> = first.into_iter().chain(rows.try_iter().flatten()).collect();
+            self.delete(&more);
+            waiting.extend(more);
             if !waiting.is_empty() {
                 self.write(&mut waiting);
             }
@@ -110,8 +115,7 @@ impl Archiver {
     fn write(&mut self, waiting: &mut Vec<Arc<Row>>) {
         match self.archive.append(waiting) {
             Ok(through) => {
-                let written = std::mem::take(waiting);
-                self.delete(&written);
+                waiting.clear();
                 self.metrics.ledger_archived(through, self.archive.bytes());
                 self.tell(coordinator::Input::Archived { through });
                 self.works();
@@ -119,8 +123,7 @@ impl Archiver {
             Err(error) => {
                 // What was written of them is not written again.
                 let through = self.archive.last().id;
-                let written = waiting.extract_if(.., |row| row.id <= through).collect::<Vec<_>>();
-                self.delete(&written);
+                waiting.retain(|row| row.id > through);
                 self.tell(coordinator::Input::Archived { through });
                 self.fails(&error);
             }
@@ -154,8 +157,8 @@ impl Archiver {
         }
     }
 
-    /// Tells of months that will be deleted. Each goes when the entry that says so has come to be written
-    /// ([`Archiver::delete`]): what is gone without one would look lost for ever.
+    /// Tells of months that will be deleted. Each goes when the entry that says so has come back to be written, and so is
+    /// durable ([`Archiver::delete`]): what is gone without one would look lost for ever.
     fn retire(&mut self) {
         match self.archive.due(now()) {
             Ok(due) => {
@@ -177,12 +180,13 @@ impl Archiver {
         }
     }
 
-    /// Deletes the months of which a row says so that is written by now.
-    fn delete(&mut self, written: &[Arc<Row>]) {
+    /// Deletes the months of which one of these rows says so. They are in the checkpoint already, so this makes room also
+    /// where there is none to write them.
+    fn delete(&mut self, durable: &[Arc<Row>]) {
         if self.leaving.is_empty() {
             return;
         }
-        let told = written.iter().filter_map(|row| match &row.content {
+        let told = durable.iter().filter_map(|row| match &row.content {
             Content::Entry(entry) if entry.kind == EntryKind::Retention => Some(&entry.subject),
             _ => None,
         });
@@ -251,9 +255,9 @@ mod tests {
         Arc::new(Row { id, recorded: now(), content: Content::Entry(Box::new(entry)) })
     }
 
-    /// A month goes when the entry that says so is written, and no earlier; it is told once.
+    /// A month goes when the entry that says so is durable, and no earlier; it is told once.
     #[test]
-    fn a_month_is_deleted_when_it_is_written_that_it_is() {
+    fn a_month_is_deleted_when_it_is_durable_that_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let (mut archiver, inputs) = archiver(directory.path());
         archiver.archive.open().unwrap();
@@ -272,9 +276,9 @@ mod tests {
         assert!(told.len() == 1 && told[0].subject == "2001-02" && old.exists());
         // Another one is not it.
         let other = Entry::new(EntryKind::Retention, "2001-01", "deleted");
-        archiver.write(&mut vec![row(2, other)]);
+        archiver.delete(&[row(2, other)]);
         assert!(old.exists());
-        archiver.write(&mut vec![row(3, told[0].clone())]);
+        archiver.delete(&[row(3, told[0].clone())]);
         assert!(!old.exists());
         archiver.retire();
         assert_eq!(entries().count(), 0);

@@ -59,11 +59,11 @@ fn read(directory: &Path) -> Result<Vec<TestFile>, String> {
     }
 }
 
-/// What came of them, by the name of the rule file.
+/// What came of them, by the path of the rule file.
 fn played(rules: &Arc<RuleSet>, files: &[TestFile]) -> BTreeMap<String, FileTests> {
     let mut all: BTreeMap<String, FileTests> = BTreeMap::new();
     for result in run(rules, files, "") {
-        let of = all.entry(result.rule_file.clone()).or_default();
+        let of = all.entry(result.rule_path.clone()).or_default();
         if result.passed() {
             of.passed += 1;
         } else {

@@ -297,6 +297,7 @@ fn steps(mut batch: DetectionBatch) -> Vec<DetectionBatch> {
             sequence: batch.sequence,
             rules_epoch: batch.rules_epoch,
             progress: vec![progress],
+            time_first: batch.time_first.take(),
             detections: std::mem::replace(&mut batch.detections, rest),
             received: std::mem::take(&mut received),
             ended: std::mem::take(&mut ended),

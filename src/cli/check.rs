@@ -14,7 +14,10 @@ use clap::Args;
 use super::{ConfigArgs, exit, output};
 use crate::{
     app::{clock::now, configuration::Configuration},
-    config::{ConfigDocument, rules_dir::read_rules_dir},
+    config::{
+        ConfigDocument,
+        rules_dir::{read_rules_dir, read_what_can_be_read},
+    },
     engine::{
         diagnostic::{Diagnostic, DiagnosticLevel, Format, Problems, code, render_explained},
         framework::read_frameworks,
@@ -118,6 +121,15 @@ pub(super) fn everything_found(args: &ConfigArgs) -> Vec<Diagnostic> {
     found.problems
 }
 
+/// What is missing, or not used, may be in a file that cannot be read, or be used there.
+const MAY_BE_ELSEWHERE: [&str; 5] = [
+    code::UNKNOWN_RULE,
+    code::UNKNOWN_LIST,
+    code::UNKNOWN_SCHEDULE,
+    code::NOT_USED,
+    code::NO_RULES,
+];
+
 /// What was found, so far.
 #[derive(Default)]
 struct Found {
@@ -156,22 +168,18 @@ impl Found {
     }
 
     fn rules(&mut self, directory: &Path) {
-        match read_rules_dir(directory) {
-            Err(problems) => {
-                self.looked_at.push(directory.display().to_string());
-                self.problems.extend(problems);
-            }
-            Ok(sources) => {
-                let mut options = LoadOptions { now: Some(now()), ..LoadOptions::default() };
-                options.resolve_after = self.resolve_after.unwrap_or(options.resolve_after);
-                let loaded = rule::load(&sources, &options);
-                self.classes = loaded.rules.as_ref().map(RuleSet::classes).unwrap_or_default();
-                let rules = loaded.rules.map(|rules| rules.written_counted());
-                let what = rules.unwrap_or_else(|| "rules".to_owned());
-                self.looked_at.push(format!("{what} in {}", directory.display()));
-                self.problems.extend(loaded.diagnostics);
-            }
-        }
+        let (sources, unreadable) = read_what_can_be_read(directory);
+        let mut options = LoadOptions { now: Some(now()), ..LoadOptions::default() };
+        options.resolve_after = self.resolve_after.unwrap_or(options.resolve_after);
+        let loaded = rule::load(&sources, &options);
+        let is_all = unreadable.is_empty();
+        self.classes = loaded.rules.as_ref().map(RuleSet::classes).unwrap_or_default();
+        let rules = loaded.rules.filter(|_| is_all).map(|rules| rules.written_counted());
+        let what = rules.unwrap_or_else(|| "rules".to_owned());
+        self.looked_at.push(format!("{what} in {}", directory.display()));
+        self.problems.extend(unreadable);
+        let read = loaded.diagnostics.into_iter();
+        self.problems.extend(read.filter(|one| is_all || !MAY_BE_ELSEWHERE.contains(&one.code)));
     }
 
     fn frameworks(&mut self, directory: &Path) {

@@ -55,7 +55,9 @@ impl Remote {
             ),
             None => std::env::var(TOKEN_VARIABLE).ok(),
         };
-        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        let token = token
+            .map(|token| token.trim_start_matches('\u{feff}').trim().to_owned())
+            .filter(|token| !token.is_empty());
         Ok(Remote { base: url.trim_end_matches('/').to_owned(), token })
     }
 

@@ -25,6 +25,12 @@ use crate::engine::{
 /// Everything that cannot be read, each with what to do: a missing or empty directory, a file that may
 /// not be read, is too large, is not UTF-8, or is no file at all but a pipe or a device.
 pub fn read_rules_dir(path: &Path) -> Result<RuleSources, Vec<Diagnostic>> {
+    let (sources, problems) = read_what_can_be_read(path);
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+/// All files of a rule directory that can be read, and everything that cannot; see [`read_rules_dir`].
+pub fn read_what_can_be_read(path: &Path) -> (RuleSources, Vec<Diagnostic>) {
     let mut reader = Reader::default();
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => reader.directory(path, 0, Part::Rules),
@@ -40,7 +46,7 @@ pub fn read_rules_dir(path: &Path) -> Result<RuleSources, Vec<Diagnostic>> {
     }
     reader.sources.rules.sort_by(|a, b| a.name.cmp(&b.name));
     reader.sources.lists.sort_by(|a, b| (&a.0, &a.1.name).cmp(&(&b.0, &b.1.name)));
-    if reader.problems.is_empty() { Ok(reader.sources) } else { Err(reader.problems) }
+    (reader.sources, reader.problems)
 }
 
 /// All test files (`*.test.yaml`) below a directory, sorted; of a single rule file, those beside it.

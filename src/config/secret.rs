@@ -62,7 +62,9 @@ fn read_file(path: &Path) -> Result<String, String> {
         return Err(format!("it has more than {SECRET_FILE_BYTES_MAX} bytes"));
     }
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
+    // Some editors put a mark in front, which is no part of the secret.
+    let text = text.trim_start_matches('\u{feff}');
+    let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
 }

@@ -273,6 +273,9 @@ impl Collector<'_> {
             } else {
                 // It was wrong: it is taken for what is around it.
                 let taken_as = doubt.before.unwrap_or(time);
+                if doubt.before.is_none() {
+                    self.out.time_first = Some(taken_as);
+                }
                 for detection in self
                     .out
                     .detections
@@ -386,6 +389,7 @@ impl Sink for Collector<'_> {
         }
         // Our own clock tells when something happened only of what comes live.
         if claimed.is_none() || self.is_written {
+            self.out.time_first.get_or_insert(event.time);
             self.progress(event.time, detections);
         }
         for exception in self.matcher.excepted() {
@@ -470,6 +474,8 @@ pub struct DetectionBatch {
     pub dead_letters: Vec<DeadLetter>,
     /// Earliest event time seen; `None` if there were no events.
     pub time_min: Option<EventTime>,
+    /// Time of the first event of which it is known, in the order of the records.
+    pub time_first: Option<EventTime>,
     /// How many events of which cluster and hour there were, for coverage.
     pub hours: Vec<SeenHour>,
     /// What was counted on the way.

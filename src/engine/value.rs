@@ -1,7 +1,7 @@
 //! Values of fields: a JSON scalar as rules see it, borrowed from the record's bytes where it can be,
 //! and what is kept of one for keys, labels and evidence.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, cmp::Ordering, fmt, sync::Arc};
 
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
@@ -40,13 +40,81 @@ impl Value<'_> {
     }
 
     /// The value as a number: JSON numbers, and strings that are nothing but one.
-    pub fn number(&self) -> Option<f64> {
+    pub fn number(&self) -> Option<Number> {
         match self {
-            #[expect(clippy::cast_precision_loss, reason = "rule thresholds are far below 2^53")]
-            Value::Int(value) => Some(*value as f64),
-            Value::Float(value) => Some(*value),
-            Value::Str(text) => text.parse().ok().filter(|number: &f64| number.is_finite()),
+            Value::Int(value) => Some(Number::Whole(i128::from(*value))),
+            Value::Float(value) => Some(Number::from(*value)),
+            Value::Str(text) => Number::parse(text),
             Value::Null | Value::Bool(_) | Value::Composite => None,
+        }
+    }
+}
+
+/// A number as rules compare it: whole ones are exact, as ids and resource versions lie above 2^53. Each
+/// number has one form.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// A whole number of up to 127 bits.
+    Whole(i128),
+    /// Any other.
+    Other(f64),
+}
+
+impl Number {
+    /// A text that is nothing but a number.
+    pub fn parse(text: &str) -> Option<Number> {
+        if let Ok(whole) = text.parse() {
+            return Some(Number::Whole(whole));
+        }
+        text.parse().ok().filter(|number: &f64| number.is_finite()).map(Number::from)
+    }
+
+    /// The nearest number of 64 bits.
+    #[expect(clippy::cast_precision_loss, reason = "whoever asks for this wants no more")]
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Whole(whole) => whole as f64,
+            Number::Other(number) => number,
+        }
+    }
+
+    /// What is the same for the same numbers only.
+    pub const fn identity(self) -> (bool, i128) {
+        match self {
+            Number::Whole(whole) => (true, whole),
+            Number::Other(number) => (false, number.to_bits() as i128),
+        }
+    }
+}
+
+impl From<f64> for Number {
+    fn from(number: f64) -> Number {
+        /// 2^127
+        const TOO_MANY: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole, and fits")]
+        if number.fract() == 0.0 && number.abs() < TOO_MANY {
+            Number::Whole(number as i128)
+        } else {
+            Number::Other(number)
+        }
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Number) -> Option<Ordering> {
+        match (*self, *other) {
+            (Number::Whole(left), Number::Whole(right)) => Some(left.cmp(&right)),
+            // Not whole, or beyond all whole ones: rounding does not make them the same.
+            _ => self.as_f64().partial_cmp(&other.as_f64()),
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number::Whole(whole) => whole.fmt(f),
+            Number::Other(number) => number.fmt(f),
         }
     }
 }

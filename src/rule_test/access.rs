@@ -14,7 +14,7 @@ use crate::engine::{
 /// What one rule recorded of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Name of the file in which the rule stands.
+    /// The path of the file in which the rule stands.
     pub(super) file: String,
     /// Name of the rule.
     pub rule: String,
@@ -37,7 +37,7 @@ impl Recorded {
             let Rule::Detection(detection) = rule else { return None };
             let spec = detection.record.as_ref()?;
             Some(Recorded {
-                file: super::file_name(rule)?.to_owned(),
+                file: super::path_of(rule)?.to_owned(),
                 rule: name.to_string(),
                 at: access.at.since(start),
                 class: spec.class.to_string(),

@@ -51,12 +51,12 @@ impl Player {
         Player { rules, detector, partition }
     }
 
-    /// All beginnings and ends of alerts of the rules in `rule_file`, in the order in which they came, and
-    /// what its rules record.
+    /// All beginnings and ends of alerts of the rules in the file `rule_path`, in the order in which they
+    /// came, and what its rules record.
     ///
     /// # Errors
     /// If an event of the test is none, as people would be told.
-    pub(super) fn play(&mut self, case: &TestCase, rule_file: &str) -> Result<Played, String> {
+    pub(super) fn play(&mut self, case: &TestCase, rule_path: &str) -> Result<Played, String> {
         let mut shard = Shard::new(Arc::clone(&self.rules), 0, settings());
         let mut happened = Collected::new(case.start);
         let mut accesses = Vec::new();
@@ -70,15 +70,15 @@ impl Player {
             if let Some(letter) = found.dead_letters.first() {
                 return Err(format!("event {} cannot be decoded: {}", index + 1, letter.detail));
             }
-            let of_file = |recorded: &Recorded| recorded.file == rule_file;
+            let of_file = |recorded: &Recorded| recorded.file == rule_path;
             let recorded = |observed| Recorded::all(&self.rules, observed, case.start);
             accesses.extend(found.accesses.iter().flat_map(recorded).filter(of_file));
             shard.handle_batch(now, &found);
-            happened.take(&mut shard, &self.rules, rule_file);
+            happened.take(&mut shard, &self.rules, rule_path);
         }
         if let Some(until) = case.until {
             turn_clock(&mut shard, wall(case.start.plus(until)));
-            happened.take(&mut shard, &self.rules, rule_file);
+            happened.take(&mut shard, &self.rules, rule_path);
         }
         Ok(Played { alerts: happened.list, accesses })
     }
@@ -111,9 +111,9 @@ impl Collected {
         Collected { start, begun: BTreeSet::new(), list: Vec::new() }
     }
 
-    fn take(&mut self, shard: &mut Shard, rules: &RuleSet, rule_file: &str) {
+    fn take(&mut self, shard: &mut Shard, rules: &RuleSet, rule_path: &str) {
         while let Some(alert) = shard.poll_alert() {
-            if file_of(rules, &alert).is_some_and(|file| file == rule_file) {
+            if file_of(rules, &alert).is_some_and(|file| file == rule_path) {
                 self.add(alert);
             }
         }
@@ -138,8 +138,8 @@ impl Collected {
     }
 }
 
-/// Name of the file that an alert's rule stands in, without directories.
+/// The path of the file that an alert's rule stands in.
 fn file_of<'r>(rules: &'r RuleSet, alert: &Alert) -> Option<&'r str> {
     let rule = rules.find(&alert.rule_id)?;
-    super::file_name(rules.rule(rule))
+    super::path_of(rules.rule(rule))
 }

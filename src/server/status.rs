@@ -101,7 +101,7 @@ pub struct RuleTests {
     pub version: String,
     /// When they were played.
     pub at: WallTime,
-    /// By the name of the rule file, without directories.
+    /// By the path of the rule file, as the names of sources have it.
     pub files: BTreeMap<String, FileTests>,
     /// Why none was played; empty if they were.
     pub problem: String,

@@ -153,3 +153,67 @@ fn an_event_that_claims_a_time_beyond_all_around_it_moves_no_time_and_is_named()
     let (_, text, _) = tripline(path, "backtest -q --rules rules events.jsonl");
     assert!(text.contains("claim a time that cannot be theirs"), "{text}");
 }
+
+const GHOST: &str = "\
+title: Ghost
+logsource: {product: kubernetes, service: audit}
+detection:
+  create: {verb: create}
+  condition: create
+tripline: {absence: {group-by: [user.username], timespan: 5m, expect: [ghost]}}
+";
+
+/// Events by seconds since ten o'clock, verb and user, as lines.
+fn lines_of(events: impl IntoIterator<Item = (u32, &'static str, &'static str)>) -> String {
+    let line = |(number, (seconds, verb, user)): (usize, (u32, &str, &str))| {
+        let (hours, minutes, seconds) = (10 + seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let at = format!("2026-03-02T{hours:02}:{minutes:02}:{seconds:02}.000000Z");
+        format!(
+            "{{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"level\":\"Metadata\",\
+             \"auditID\":\"{number}\",\"stage\":\"ResponseComplete\",\"requestURI\":\"/\",\
+             \"verb\":\"{verb}\",\"user\":{{\"username\":\"{user}\"}},\
+             \"requestReceivedTimestamp\":\"{at}\",\"stageTimestamp\":\"{at}\"}}\n"
+        )
+    };
+    events.into_iter().enumerate().map(line).collect()
+}
+
+/// When alerts began.
+fn beginnings(directory: &Path, line: &str) -> Vec<String> {
+    let (code, out, err) = tripline(directory, line);
+    assert_eq!(code, 0, "{err}");
+    let begun = |line: &str| {
+        let alert: Value = serde_json::from_str(line).unwrap();
+        alert["starts_at"].as_str().unwrap().to_owned()
+    };
+    out.lines().map(begun).collect()
+}
+
+/// The same ten hours, of which a rule sees little or much: its batches are cut elsewhere.
+#[test]
+fn whoever_is_expected_is_waited_for_from_the_first_event_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::create_dir(path.join("rules")).unwrap();
+    fs::write(path.join("rules/ghost.yaml"), GHOST).unwrap();
+    for (name, other, every) in
+        [("thin", "get", 3600), ("seen", "create", 3600), ("dense", "create", 7)]
+    {
+        let others = (0..=36_000).step_by(every).map(|at| (at, other, "alice"));
+        let history = others.chain([(36_000, "create", "ghost"), (36_060, "create", "ghost")]);
+        fs::write(path.join("silent.jsonl"), lines_of(history)).unwrap();
+        for grace in ["0s", "1m", "10m"] {
+            let line = format!("backtest -q --format jsonl --grace {grace} silent.jsonl");
+            let begun = beginnings(path, &line);
+            assert_eq!(begun, ["2026-03-02T10:05:00.000000Z"], "{name} {grace}");
+        }
+    }
+    // Heard in time, of those before as of those after.
+    for (other, grace) in [("get", "1m"), ("create", "1m"), ("create", "10m")] {
+        let others = [(0, other, "alice"), (60, other, "bob")];
+        let ghost = [(270, "create", "ghost"), (500, "create", "ghost")];
+        fs::write(path.join("heard.jsonl"), lines_of(others.into_iter().chain(ghost))).unwrap();
+        let line = format!("backtest -q --format jsonl --grace {grace} heard.jsonl");
+        assert_eq!(beginnings(path, &line), [""; 0], "{other} {grace}");
+    }
+}

@@ -77,6 +77,114 @@ fn fields_of_one_element_are_told_from_those_of_several() {
 }
 
 #[test]
+fn a_rule_for_times_of_which_there_are_none_is_suspected() {
+    let rule = "title: a\nlogsource: {product: kubernetes, service: audit}\n\
+                detection: {selection: {verb: get}, condition: selection}\n";
+    for (key, hours, codes) in [
+        ("inside", "[]", vec![code::CONSTANT_CONDITION]),
+        ("outside", "[]", vec![]),
+        ("outside", "[daily 00:00-12:00, daily 12:00-24:00]", vec![code::CONSTANT_CONDITION]),
+        ("inside", "daily 00:00-24:00", vec![]),
+        ("outside", "mon-fri 00:00-24:00", vec![]),
+    ] {
+        let schedules = format!("schedules: {{freeze: {{hours: {hours}}}}}\n");
+        let rule = format!("{rule}tripline: {{{key}: freeze}}\n");
+        let sources = RuleSources {
+            rules: vec![SourceText::new("r.yaml", rule)],
+            schedules: Some(SourceText::new("schedules.yaml", schedules)),
+            ..RuleSources::default()
+        };
+        let loaded = load(&sources, &LoadOptions::default());
+        let found: Vec<&str> = loaded.diagnostics.iter().map(|one| one.code).collect();
+        assert_eq!(found, codes, "{key} {hours}");
+        assert!(loaded.rules.is_some());
+    }
+}
+
+#[test]
+fn whole_numbers_are_compared_exactly() {
+    let rule = |item: &str| {
+        format!(
+            "title: a\nlogsource: {{product: kubernetes, service: audit}}\n\
+             detection: {{selection: {{{item}}}, condition: selection}}\n"
+        )
+    };
+    let event = |uid: &str, code: &str| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a",
+            "stage":"ResponseComplete","verb":"get","stageTimestamp":"2026-01-05T22:14:01.131000Z",
+            "user":{{"username":"9007199254740993","uid":"{uid}"}},"responseStatus":{{"code":{code}}},
+            "objectRef":{{"resource":"pods","resourceVersion":"9007199254740993"}}}}"#
+        )
+    };
+    let long = "103456789012345678901";
+    for (item, uid, holds) in [
+        ("user.uid: 103456789012345678901", long, true),
+        ("user.uid: 103456789012345678901", "103456789012345678999", false),
+        ("user.uid|lt: 103456789012345678902", long, true),
+        ("user.uid|lt: 103456789012345678901", long, false),
+        ("user.uid: 9007199254740993", "9007199254740992", false),
+        ("user.uid: 9007199254740993", "9007199254740993", true),
+        ("user.uid: 7", "007", true),
+        ("user.uid: 7.0", "7", true),
+        ("user.uid: 7.5", "7.50", true),
+        ("user.uid: 1e3", "1000", true),
+        ("user.uid|gt: 7.5", "8", true),
+        ("user.uid|gt: 7.5", "7", false),
+        ("user.uid: -0.0", "0", true),
+        ("user.uid|fieldref: objectRef.resourceVersion", "9007199254740992", false),
+        ("user.uid|fieldref: objectRef.resourceVersion", "9007199254740993", true),
+    ] {
+        assert_eq!(matches(&rule(item), &event(uid, "200")), holds, "{item}: {uid}");
+    }
+    assert!(matches(&rule("responseStatus.code: [200, 201]"), &event("7", "201")));
+}
+
+#[test]
+fn arrays_in_arrays_are_looked_at_within_one_element_of_each() {
+    let rule = |selection: &str, arrays: &str| {
+        format!(
+            "title: a\nlogsource: {{product: kubernetes, service: audit}}\ndetection:\n  \
+             selection: {{{selection}}}\n  condition: selection\n\
+             tripline: {{needs: {{level: Request}}, same_element: [{arrays}]}}\n"
+        )
+    };
+    let event = |containers: &str| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a",
+            "stage":"ResponseComplete","verb":"create","stageTimestamp":"2026-01-05T22:14:01.131000Z",
+            "requestObject":{{"spec":{{"template":{{"spec":{{"containers":[{containers}]}}}}}}}}}}"#
+        )
+    };
+    let (pod, env) = ("pod_spec.containers", "pod_spec.containers.env");
+    let of_env = format!("{env}.name: P, {env}.value: s");
+    let of_both = format!("{pod}.name: a, {of_env}");
+    let of_ports = format!("{of_env}, {pod}.ports.hostPort: 22");
+    let one = r#"{"name":"a","env":[{"name":"Q","value":"s"},{"name":"P","value":"s"}]}"#;
+    let other = r#"{"name":"b","env":[{"name":"P","value":"s"}],"ports":[{"hostPort":80}]}"#;
+    let mixed = r#"{"name":"a","env":[{"name":"P","value":"t"},{"name":"Q","value":"s"}],
+        "ports":[{"hostPort":22}]}"#;
+    let whole = r#"{"ports":[{"hostPort":22}],"env":[{"name":"P","value":"s"}],"name":"a"}"#;
+    let ports = format!("{pod}, {env}, {pod}.ports");
+    for (selection, arrays, containers, holds) in [
+        (&of_both, format!("{pod}, {env}"), vec![one], true),
+        (&of_both, format!("{env}, {pod}"), vec![mixed, one], true),
+        (&of_both, format!("{pod}, {env}"), vec![mixed, other], false),
+        (&of_both, env.to_owned(), vec![mixed, other], true),
+        (&of_both, pod.to_owned(), vec![mixed], true),
+        (&of_both, format!("{pod}, {env}"), vec![mixed], false),
+        (&of_env, format!("{pod}, {env}"), vec![mixed, other], true),
+        (&of_env, format!("{pod}, {env}"), vec![mixed], false),
+        (&of_ports, ports.clone(), vec![mixed, other], false),
+        (&of_ports, ports.clone(), vec![mixed, other, whole], true),
+        (&of_ports, ports, vec![whole], true),
+    ] {
+        let event = event(&containers.join(","));
+        assert_eq!(matches(&rule(selection, &arrays), &event), holds, "{arrays}: {event}");
+    }
+}
+
+#[test]
 fn people_and_teams_are_told_by_identities() {
     let rule = |field: &str| {
         let text = format!(

@@ -29,10 +29,7 @@ use super::{
         AlertKey, Place, Quotas, add_actor, is_overflow, label_overflow, newest_first,
         overflow_summary,
     },
-    shown::{
-        VALUE_BYTES_MAX, context_of, default_summary, evidence_of, label_name, severity_of,
-        threshold_of,
-    },
+    shown::{VALUE_BYTES_MAX, context_of, default_summary, evidence_of, severity_of, threshold_of},
     template::Templates,
     who::who_of,
 };
@@ -41,7 +38,7 @@ use crate::engine::{
     kind::{Hit, Holds},
     kubernetes::fields::CLUSTER,
     limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, KEYS_PER_EVENT_MAX},
-    rule::{AlertSpec, CaptureSlot, Rule, RuleSet},
+    rule::{AlertSpec, CaptureSlot, Rule, RuleSet, label_name},
     text::{bounded_line, bounded_lines, within_line},
     time::{EventTime, WallTime},
     value::{Captured, Combination, choices},

@@ -6,7 +6,7 @@ use super::{Alert, Evidence, template::Context};
 use crate::engine::{
     kind::Hit,
     limits::ANNOTATION_BYTES_MAX,
-    rule::{AlertSpec, Rule, RuleMeta, Severity},
+    rule::{AlertSpec, Rule, RuleMeta, Severity, label_name},
     text::{bounded_line, bounded_lines},
     time::EventTime,
     value::{Captured, event_of},
@@ -14,24 +14,6 @@ use crate::engine::{
 
 /// Bytes of one value in keys, evidence and templates: 1 kB; the rest is cut.
 pub(super) const VALUE_BYTES_MAX: usize = 1_024;
-
-/// Name of a key part as a Prometheus label: short for what everybody knows, else with `_`.
-pub(super) fn label_name(path: &str) -> String {
-    match path {
-        "objectRef.namespace" => "namespace".to_owned(),
-        "objectRef.name" => "name".to_owned(),
-        "objectRef.resource" => "resource".to_owned(),
-        "user.username" => "user".to_owned(),
-        _ => path
-            .chars()
-            .enumerate()
-            .map(|(at, c)| {
-                let fits = c.is_ascii_alphabetic() || c == '_' || (at > 0 && c.is_ascii_digit());
-                if fits { c } else { '_' }
-            })
-            .collect(),
-    }
-}
 
 /// Severity of a value.
 pub(super) fn severity_of(meta: &RuleMeta, spec: &AlertSpec, value: f64) -> Severity {

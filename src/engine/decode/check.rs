@@ -17,7 +17,7 @@ use crate::engine::{
     event::{Event, FieldId, Stage, well_known},
     kubernetes::{levels::LEVEL_WORDS, stages::SERVER_STAGE_WORDS},
     time::EventTime,
-    value::Value,
+    value::{Number, Value},
 };
 
 /// Where OpenShift's collector puts the level, when it puts the level of a log line in its place.
@@ -234,7 +234,7 @@ fn read_code(event: &mut Event<'_>) {
         None | Some(Value::Int(_)) => return,
         Some(Value::Null) => return event.unset(field),
         Some(Value::Str(text)) => text.trim().parse().ok(),
-        Some(value) => value.number(),
+        Some(value) => value.number().map(Number::as_f64),
     };
     #[expect(clippy::cast_possible_truncation, reason = "the filter leaves 0 to 999")]
     let code = code

@@ -119,9 +119,7 @@ fn copy<'a>(
     element.is_replaced = range.is_replaced;
     element.values.clear();
     element.values.time = event.time;
-    for (field, cursor) in fields {
-        event.copy_range(*field, &range.links, cursor, &mut element.values);
-    }
+    event.copy_range(fields, &range.links, &mut element.values);
 }
 
 /// Whether a condition holds for the values of one element, in one reading.

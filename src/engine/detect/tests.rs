@@ -20,7 +20,7 @@ use crate::engine::{
         Comparison, DetectionRule, Expression, Predicate, PredicateId, RuleMeta, Schedule,
         ScheduleIndex, StringKind, Test, TimePart,
     },
-    value::Value,
+    value::{Number, Value},
 };
 
 /// Texts that collide: in case, as numbers, as prefixes of each other.
@@ -152,7 +152,7 @@ fn test() -> impl Strategy<Value = Test> {
             Test::ContainsAny { texts: texts.into(), cased, automaton: Arc::new(automaton) }
         }),
         2 => (comparison(), select(&[403.0, 0.0, 200.0][..]))
-            .prop_map(|(comparison, number)| Test::Number(comparison, number)),
+            .prop_map(|(comparison, number)| Test::Number(comparison, Number::from(number))),
         1 => any::<bool>().prop_map(Test::Bool),
         1 => select(&["10.0.0.0/8", "fd00::/8", "0.0.0.0/0", "::ffff:10.0.0.0/104"][..])
             .prop_map(|network| Test::Cidr(network.parse().unwrap())),
@@ -166,7 +166,7 @@ fn test() -> impl Strategy<Value = Test> {
 
 /// What a test means, said as plainly as possible.
 fn naive(test: &Test, values: &[Value<'_>], others: &[Value<'_>]) -> bool {
-    let compare = |comparison: Comparison, left: f64, right: f64| match comparison {
+    let compare = |comparison: Comparison, left: Number, right: Number| match comparison {
         Comparison::Equal => left == right,
         Comparison::NotEqual => left != right,
         Comparison::Less => left < right,
@@ -225,7 +225,7 @@ fn naive(test: &Test, values: &[Value<'_>], others: &[Value<'_>]) -> bool {
             // The only time among the texts is at 22 o'clock.
             Test::TimePart(_, comparison, bound) => {
                 text.is_some_and(|text| text.starts_with("2026-"))
-                    && compare(*comparison, 22.0, *bound as f64)
+                    && compare(*comparison, Number::Whole(22), Number::Whole(i128::from(*bound)))
             }
         }
     };

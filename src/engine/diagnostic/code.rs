@@ -119,8 +119,8 @@ codes! {
     BAD_TEMPLATE = "R061", "not a template",
         "Annotations are Jinja templates.";
     BAD_LABEL = "R062", "label cannot be used",
-        "Label names are those of Prometheus, values are fixed texts, and `alertname` and `severity` \
-         are set by Tripline.";
+        "Label names are those of Prometheus, values are fixed texts, and some labels, such as \
+         `alertname` and those of the parts of an alert's key, are set by Tripline.";
     SHAPE_MISMATCH = "R063", "does not go together",
         "Two parts of the rule exclude each other.";
     BAD_LIST = "R070", "list cannot be used",

@@ -540,24 +540,29 @@ impl<'a> Event<'a> {
         self.chains.get(field.index()).map_or(NONE, |chain| chain.first)
     }
 
-    /// Copies the values of a field that lie in a range of [`Event::elements`]. The cursor moves with
-    /// the ranges, so that all of them together cost the number of values.
+    /// Copies the values of fields that lie in a range of [`Event::elements`], in the order of the document. The
+    /// cursors move with the ranges, so that all of them together cost the number of values.
     pub(in crate::engine) fn copy_range(
         &self,
-        field: FieldId,
+        fields: &mut [(FieldId, u32)],
         range: &Range<u32>,
-        cursor: &mut u32,
         to: &mut Event<'a>,
     ) {
-        while let Some(link) = self.links.get(*cursor as usize).filter(|_| *cursor < range.end) {
-            if *cursor >= range.start {
+        let next_of = |fields: &mut [(FieldId, u32)]| {
+            let left = fields.iter_mut().filter(|(_, cursor)| *cursor < range.end);
+            let (field, cursor) = left.min_by_key(|(_, cursor)| *cursor)?;
+            let (link, at) = (self.links.get(*cursor as usize)?, *cursor);
+            *cursor = link.next;
+            Some((*field, link, at))
+        };
+        while let Some((field, link, at)) = next_of(fields) {
+            if at >= range.start {
                 let mark = to.mark();
                 to.push(field, link.value.clone());
                 if link.is_replaced {
                     to.replace(mark..to.mark());
                 }
             }
-            *cursor = link.next;
         }
     }
 

@@ -61,15 +61,13 @@ fn behind_process(path: &str) -> Option<&str> {
 /// `subject.id`.
 pub(super) fn subjects(event: &mut Event<'_>, field: FieldId, sources: &Sources) {
     let [Some(of), Some(kind), Some(namespace), Some(name)] = sources.subjects else { return };
-    let mut cursors = [kind, namespace, name].map(|field| event.cursor(field));
+    let mut cursors = [kind, namespace, name].map(|field| (field, event.cursor(field)));
     let mut part = Event::new(event.field_count());
     let mut ids: Vec<String> = Vec::new();
     let mut combinations = 0;
     for range in event.elements(of) {
         part.clear();
-        for (field, cursor) in [kind, namespace, name].into_iter().zip(&mut cursors) {
-            event.copy_range(field, &range.links, cursor, &mut part);
-        }
+        event.copy_range(&mut cursors, &range.links, &mut part);
         let texts = |field| part.values(field).filter_map(Value::text);
         let is_account = texts(kind).any(|kind| kind == "ServiceAccount");
         let is_other = !is_account || texts(kind).count() > 1;

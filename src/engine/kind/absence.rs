@@ -39,7 +39,8 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     doc: "Fires when no event of the rule came from a key for `timespan` of event time, and goes on \
           firing until one comes; the value is the silence in seconds. `expect` names the keys: \
           `list:clusters` for those of a list, or values (several parts with `/` between them). A key \
-          that is named is waited for from the moment the rule is loaded. Without `expect`, whoever was \
+          that is named is waited for from the moment the rule is loaded, or from the first event if that \
+          comes later. Without `expect`, whoever was \
           ever seen is expected, and given up after 30 times `timespan`, at least a day. With `inside` \
           or `outside` only silence at these times counts, and events count at any time: a backup that \
           may rest at night is not missed at night. Event time stands still while no source can be \
@@ -345,23 +346,26 @@ struct Silences {
 }
 
 impl Silences {
-    /// Begins to wait for keys that are named, and stops waiting for those that are not any more.
+    /// Stops waiting for keys that are not named any more.
     fn check(&self, keys: &mut Keyed<Heard>, watermark: EventTime, out: &mut Vec<Hit>) {
-        let (known, dropped): (Vec<_>, Vec<_>) =
-            keys.sorted_keys().into_iter().partition(|key| self.kind.expects(key, watermark));
-        for key in dropped {
+        let is_dropped = |key: &CorrelationKey| !self.kind.expects(key, watermark);
+        for key in keys.sorted_keys().into_iter().filter(is_dropped) {
             let heard = keys.remove(&key).filter(|heard| heard.told.is_some());
             out.extend(heard.map(|heard| ended(&heard, watermark)));
         }
+    }
+
+    /// Begins to wait for keys that are named.
+    fn wait(&self, keys: &mut Keyed<Heard>, time: EventTime) {
+        let known = keys.sorted_keys();
         for key in self.kind.expect.iter().flat_map(|expect| expect.keys()) {
             // Of a cluster, with its name behind it.
             let at = known.partition_point(|known| known < key);
-            let mut longer = known.iter().skip(at).take_while(|known| known.starts_with(key));
-            let is_known = longer.any(|known| keys.has(known));
-            if is_known || !self.kind.expects(key, watermark) {
+            let is_known = known.get(at).is_some_and(|known| known.starts_with(key));
+            if is_known || !self.kind.expects(key, time) {
                 continue;
             }
-            let heard = Heard::at(watermark, captured_of(key));
+            let heard = Heard::at(time, captured_of(key));
             let due = self.earliest_look(self.kind.expected_until(key), &heard);
             keys.update(key.clone(), || heard, |_| Some(due));
         }
@@ -560,6 +564,10 @@ impl Decide for Silences {
         };
         let gone = keys.evict(known_for, |heard| heard.told.is_some());
         out.extend(gone.iter().map(|heard| ended(heard, time)));
+    }
+
+    fn begin(&mut self, (keys, _): &mut (Keyed<Heard>, Keyed<Claim>), time: EventTime) {
+        self.wait(keys, time);
     }
 
     fn believe(&mut self, horizon: EventTime) {

@@ -16,9 +16,9 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     name: "event_count",
     written: Written::Type,
     summary: "How many events.",
-    doc: "Counts the events of its rules for each key. With `gt` and `gte` it fires the moment the \
-          number is reached within any `timespan` (a sliding window), and goes on firing while that \
-          holds. With `lt`, `lte`, `eq`, `neq` or a range it is decided when a window ends: windows are \
+    doc: "Counts the events of its rules for each key; one that several of them find is one. With \
+          `gt` and `gte` it fires the moment the number is reached within any `timespan` (a sliding \
+          window), and goes on firing while that holds. With `lt`, `lte`, `eq`, `neq` or a range it is decided when a window ends: windows are \
           then tumbling, aligned to the epoch. Above 10,000 (1,000,000 at most) it counts within 1 %, and \
           its alerts say so. A window without any event is not looked at; for silence there is \
           `absence`.",

@@ -25,6 +25,11 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether it is made of the numbers of a field.
+    fn wants_number(&self) -> bool {
+        false
+    }
+
     /// Whether further events can only make it greater.
     fn grows(&self) -> bool {
         true
@@ -75,10 +80,15 @@ struct Measured<M> {
 
 /// Ends the reading of a condition that measures a field.
 pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
+    let wants_number = measure.wants_number();
     let fields = numbers.fields();
+    if wants_number && fields.len() > 1 {
+        numbers
+            .wrong("numbers are those of one field", "keep one, and write a rule for each other");
+    }
     let threshold = numbers.threshold(measure.most())?;
     let parameters = Box::new(Ready(Measured { measure, threshold }));
-    Some(KindSyntax { fields, ..KindSyntax::new(parameters) })
+    Some(KindSyntax { fields, wants_number, ..KindSyntax::new(parameters) })
 }
 
 /// Ends the reading of a condition that measures events.
@@ -96,8 +106,9 @@ impl<M: Measure> Kind for Measured<M> {
     fn describe(&self, frame: &Frame) -> String {
         let (threshold, unit) = (self.threshold.describe(), self.measure.unit());
         let error = if self.is_approximate() {
-            let how = if self.measure.tells_apart() { "estimated" } else { "counted" };
-            format!(", {how} within {} %", 100 / limits::COUNT_ERROR_PARTS)
+            let how =
+                if self.measure.tells_apart() { "estimated to about" } else { "counted within" };
+            format!(", {how} {} %", 100 / limits::COUNT_ERROR_PARTS)
         } else {
             String::new()
         };
@@ -111,6 +122,10 @@ impl<M: Measure> Kind for Measured<M> {
     fn state_parameters(&self, _: &Frame) -> String {
         let keeps_no_events = self.is_approximate() && self.measure.tells_apart();
         if keeps_no_events { distinct::state_parameters(&self.threshold) } else { String::new() }
+    }
+
+    fn counts_events(&self) -> bool {
+        true
     }
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {

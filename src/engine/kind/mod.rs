@@ -124,6 +124,8 @@ pub(in crate::engine) struct KindSyntax {
     pub(in crate::engine) named_rules: Vec<Text>,
     /// Whether a schedule, and the end of the rule, say when it is looked for, and not which events count.
     pub(in crate::engine) has_calendar: bool,
+    /// Whether the values of its fields must be numbers.
+    pub(in crate::engine) wants_number: bool,
     /// The rest.
     pub(in crate::engine) parameters: Box<dyn Parameters>,
 }
@@ -136,6 +138,7 @@ impl KindSyntax {
             timespan: None,
             named_rules: Vec::new(),
             has_calendar: false,
+            wants_number: false,
             parameters,
         }
     }
@@ -321,6 +324,11 @@ pub trait Kind: Debug + Send + Sync {
     /// Whether an event that comes twice may count twice. If not, nobody needs to know copies.
     fn minds_copies(&self) -> bool {
         true
+    }
+
+    /// Whether it counts events: one that several of its rules find is one event.
+    fn counts_events(&self) -> bool {
+        false
     }
 
     /// State of a rule that has seen nothing.

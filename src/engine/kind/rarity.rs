@@ -69,6 +69,9 @@ const KEYS: &[Key<Draft>] = &[
     }),
     Key::new("max_share", Shape::Within(0.0, 1.0), "What is still rare.", |s, key, to| {
         to.share_max = number_within(s, key, 0.0..=1.0);
+        if to.share_max == Some(0.0) {
+            s.invalid(key, "no share is 0", "what comes is more than nothing: `max_share: 0.001`");
+        }
     }),
 ];
 

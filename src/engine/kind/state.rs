@@ -21,6 +21,10 @@ pub trait RuleState: Debug + Send {
         out: &mut Vec<Hit>,
     ) -> Taken;
 
+    /// Event time is here as the rule begins to look; once, before anything else. What was put back is there
+    /// by then.
+    fn begin(&mut self, time: EventTime);
+
     /// From now on claims of up to this time are believed: our own clock has come so far.
     fn believe(&mut self, horizon: EventTime);
 
@@ -132,6 +136,9 @@ pub(super) trait Decide: Debug + Send + 'static {
         out: &mut Vec<Hit>,
     ) -> Taken;
 
+    /// See [`RuleState::begin`].
+    fn begin(&mut self, _: &mut Self::Tables, _: EventTime) {}
+
     /// See [`RuleState::believe`].
     fn believe(&mut self, _: EventTime) {}
 
@@ -219,6 +226,10 @@ impl<D: Decide> RuleState for State<D> {
             self.make_room(sample.time, out);
         }
         self.decide.handle(&mut self.tables, key, sample, watermark, out)
+    }
+
+    fn begin(&mut self, time: EventTime) {
+        self.decide.begin(&mut self.tables, time);
     }
 
     fn believe(&mut self, horizon: EventTime) {

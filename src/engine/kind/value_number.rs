@@ -126,6 +126,10 @@ impl Measure for Statistic {
         }
     }
 
+    fn wants_number(&self) -> bool {
+        true
+    }
+
     fn grows(&self) -> bool {
         matches!(self, Statistic::Sum)
     }

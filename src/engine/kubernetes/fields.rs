@@ -162,6 +162,9 @@ const IMPERSONATION_VERBS: &[&str] = &[
     "impersonate:associated-node",
 ];
 
+/// Versions of the format in which events come; the last two from before Kubernetes 1.24.
+const VERSIONS: &[&str] = &["audit.k8s.io/v1", "audit.k8s.io/v1beta1", "audit.k8s.io/v1alpha1"];
+
 /// Every field of audit events that is known; sorted by path.
 pub const AUDIT_FIELDS: &[KnownField] = &[
     field(
@@ -284,7 +287,7 @@ pub const AUDIT_FIELDS: &[KnownField] = &[
         "Which policies and bindings a request violates that audit it, as JSON.",
     )
     .free_text(),
-    field("apiVersion", Text, Always, "Version of the audit event's format."),
+    field("apiVersion", Words(VERSIONS), Always, "Version of the audit event's format."),
     field("auditID", Text, Always, "Identity of the request; a client may choose it."),
     field(
         "authenticationMetadata.impersonationConstraint",
@@ -313,7 +316,7 @@ pub const AUDIT_FIELDS: &[KnownField] = &[
         Rarely(NO_IMPERSONATION),
         "Whom the request acts as, if that was authorized.",
     ),
-    field("kind", Text, Always, "`Event`."),
+    field("kind", Words(&["Event"]), Always, "`Event`."),
     field("level", Words(LEVEL_WORDS), Always, "Audit level at which the event was recorded."),
     field(
         "objectRef.apiGroup",

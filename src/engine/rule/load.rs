@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     check::{
-        documents::{check_documents, check_schedules},
+        documents::{check_documents, check_schedules, check_times},
         teams::check_teams,
     },
     compile::{compile, compiler::Compiler},
@@ -89,6 +89,7 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
     // A rule that could not be read may have referred to them.
     if accepted {
         lists.check_used(&problems);
+        check_times(&documents, &schedules, &problems);
         check_schedules(&documents, schedules.iter().zip(schedule_places), &problems);
     }
     Loaded { rules: accepted.then_some(rules), diagnostics: problems.into_sorted() }

@@ -19,6 +19,7 @@ pub use super::value::fold_case;
 pub use load::{LoadOptions, Loaded, load};
 pub use sources::{RuleSources, SourceFile, SourcePart};
 
+pub(in crate::engine) use plan::alert::label_name;
 pub use plan::{
     alert::{AlertSpec, CaptureSlot, LevelStep, Severity},
     exception::{Exception, ExceptionIndex, Exceptions, LeftOut},

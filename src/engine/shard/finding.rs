@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use crate::engine::{
+    event::{RequestIdentity, Stage},
     kind::{CorrelationKey, Hit, RuleState, Sample, Taken},
     limits::KEYS_PER_EVENT_MAX,
     rule::{CaptureSlot, CorrelationInput, CorrelationRule, RuleIndex},
@@ -24,6 +25,36 @@ pub(super) struct Finding {
     pub(super) hit: Hit,
 }
 
+/// What of the event at hand was counted, by correlations that count events. What several rules find in one
+/// event comes one after the other, so nothing need be kept for longer.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    event: Option<(RequestIdentity, Stage)>,
+    samples: Vec<(RuleIndex, CorrelationKey, Vec<String>)>,
+}
+
+impl Counted {
+    /// Findings of this event follow; of one that nobody can tell from others, if it is `None`.
+    pub(super) fn begin(&mut self, event: Option<(RequestIdentity, Stage)>) {
+        if event.is_none() || self.event != event {
+            self.samples.clear();
+            self.event = event;
+        }
+    }
+
+    /// Remembers a sample; whether it is new.
+    fn add(&mut self, rule: RuleIndex, key: &CorrelationKey, values: &[&str]) -> bool {
+        let is_known = self.samples.iter().any(|(known, of_key, of_values)| {
+            *known == rule && of_key == key && of_values.iter().eq(values)
+        });
+        if !is_known {
+            let values = values.iter().map(|value| (*value).to_owned()).collect();
+            self.samples.push((rule, key.clone(), values));
+        }
+        !is_known
+    }
+}
+
 /// What became of a finding that was given to a correlation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Given {
@@ -35,13 +66,15 @@ pub(super) struct Given {
 
 /// Gives a finding to a correlation, as its input number `input_index`; what it comes to is appended
 /// to `out`. If a field of the key has several values, it is a sample of each; of counted fields each value
-/// counts. `of_all_clusters`: the state may have been stored when clusters were not apart.
+/// counts. `of_all_clusters`: the state may have been stored when clusters were not apart. `counted`: what of
+/// the event was counted before, if it is the finding of one.
 pub(super) fn correlate(
     (index, rule): (RuleIndex, &CorrelationRule),
     state: &mut dyn RuleState,
     input_index: usize,
     finding: &Finding,
     (watermark, of_all_clusters): (Option<EventTime>, bool),
+    counted: Option<&mut Counted>,
     out: &mut Vec<Finding>,
 ) -> Given {
     let mut given = Given::default();
@@ -50,6 +83,10 @@ pub(super) fn correlate(
     else {
         return given;
     };
+    if rule.expires.is_some_and(|until| finding.hit.time >= until) {
+        given.taken.push(Taken::NotExpected);
+        return given;
+    }
     let (keys, too_many_keys) = of_slots(&input.key, finding, Captured::distinct);
     let (values, too_many_values) = of_slots(&input.fields, finding, Captured::values);
     given.too_many = too_many_keys || too_many_values;
@@ -59,6 +96,8 @@ pub(super) fn correlate(
     }
     let fields = input.fields.len();
     let cluster = cluster_of(input.cluster, &finding.hit);
+    let counts_once = rule.inputs.len() > 1 && rule.kind.counts_events();
+    let mut counted = counted.filter(|_| counts_once);
     let mut hits = Vec::new();
     for key in &keys {
         let whole: CorrelationKey = key.iter().copied().chain(cluster).map(Arc::clone).collect();
@@ -67,6 +106,10 @@ pub(super) fn correlate(
             state.inherit(&of_all, &whole, fields);
         }
         let mut take = |whole: CorrelationKey, values: &[&str], told_by: &[&Arc<str>]| {
+            if counted.as_deref_mut().is_some_and(|counted| !counted.add(index, &whole, values)) {
+                given.taken.push(Taken::Counted);
+                return;
+            }
             let captured = capture_of(input, finding, key, told_by);
             let (time, claimed) = (finding.hit.time, finding.hit.claimed);
             let sample = Sample { time, claimed, input: input_number, values, fields, captured };

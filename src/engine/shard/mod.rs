@@ -17,7 +17,7 @@ use std::{
 };
 
 use self::{
-    finding::{Finding, correlate},
+    finding::{Counted, Finding, correlate},
     memory::Memory,
     stored::{correlation_change, identity_change},
     unfinished::Unfinished,
@@ -30,7 +30,7 @@ use super::{
     horizon::Horizon,
     kind::{Captures, Hit, Holds, RuleState, Taken},
     limits::{IDENTITIES_PER_RULE_MAX, PREVIOUS_RULES_MAX},
-    record::PartitionName,
+    record::{PartitionName, Progress},
     rule::{Rule, RuleIndex, RuleSet},
     time::{EventTime, WallTime},
     value::{Captured, event_of},
@@ -154,6 +154,8 @@ pub struct Shard {
     memory: Memory,
     /// Who is told of a rule's findings: correlation and its input.
     listeners: Vec<Vec<(RuleIndex, usize)>>,
+    /// Whether the states know when they began to look.
+    has_begun: bool,
     /// Ids of rules of which state was stored when clusters were not apart.
     of_all_clusters: BTreeSet<String>,
     unfinished: Unfinished,
@@ -163,6 +165,7 @@ pub struct Shard {
     counts: ShardCounts,
     /// Findings by index in the rule set, of this one.
     findings: Vec<u64>,
+    counted: Counted,
     /// Findings that are still to be followed: none but while one is.
     open: VecDeque<Finding>,
 }
@@ -180,7 +183,9 @@ impl Shard {
             states: fresh_states(&rules),
             listeners: listeners(&rules),
             findings: vec![0; rules.rules.len()],
+            counted: Counted::default(),
             open: VecDeque::new(),
+            has_begun: false,
             of_all_clusters: BTreeSet::new(),
             lifecycle: Lifecycle::new(&rules),
             rules,
@@ -223,6 +228,7 @@ impl Shard {
 
     /// Detections of one batch, in their order; its progress then moves the watermark. Never fails.
     pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
+        self.begin_with(now, batch);
         for detection in &batch.detections {
             self.detected(now, batch.rules_epoch, detection);
         }
@@ -374,6 +380,7 @@ impl Shard {
             self.watermark.assume(now, time);
         }
         let hit = Hit { claimed, ..Hit::of_event(time, captured) };
+        self.counted.begin(Some((detection.identity, detection.stage)));
         self.found(now, watermark, Finding { rule: index, hit });
     }
 
@@ -408,7 +415,8 @@ impl Shard {
                 continue;
             }
             // The finding of a correlation is as old as its window: it is not late for the next one.
-            let watermark = watermark.filter(|_| matches!(rule, Rule::Detection(_)));
+            let is_of_event = matches!(rule, Rule::Detection(_));
+            let watermark = watermark.filter(|_| is_of_event);
             if let Some(findings) = self.findings.get_mut(finding.rule.index()) {
                 *findings += 1;
             }
@@ -425,8 +433,10 @@ impl Shard {
                 let of_all = self.of_all_clusters.contains(id);
                 let known = (watermark, of_all);
                 state.allow(self.memory.allowed(state));
+                let counted = Some(&mut self.counted).filter(|_| is_of_event);
                 let given = self.memory.count(state, |state| {
-                    correlate((*index, rule), state, *input, &finding, known, &mut above)
+                    let rule = (*index, rule);
+                    correlate(rule, state, *input, &finding, known, counted, &mut above)
                 });
                 counts.hit(Limit::KeysPerEvent, id, u64::from(given.too_many));
                 for taken in given.taken {
@@ -445,6 +455,30 @@ impl Shard {
         self.open = open;
     }
 
+    /// What begins with a batch of one partition begins where event time is with the first of its events,
+    /// wherever the batch ends.
+    fn begin_with(&mut self, now: WallTime, batch: &DetectionBatch) {
+        let ([progress], Some(first), false) =
+            (batch.progress.as_slice(), batch.time_first, self.has_begun)
+        else {
+            return;
+        };
+        self.watermark.observe(now, &Progress { time_max: Some(first), ..progress.clone() });
+        self.watermark.advance(now);
+        if let Some(watermark) = self.watermark.get() {
+            self.begin(watermark.plus(self.settings.grace));
+        }
+    }
+
+    /// Tells the states when they began to look, if they do not know: event time is here.
+    fn begin(&mut self, time: EventTime) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            for state in self.states.iter_mut().flatten() {
+                self.memory.count(&mut **state, |state| state.begin(time));
+            }
+        }
+    }
+
     fn advance(&mut self, now: WallTime) {
         self.horizon.look(now);
         self.watermark.advance(now);
@@ -453,9 +487,12 @@ impl Shard {
 
     fn advance_to(&mut self, now: WallTime) {
         let Some(watermark) = self.watermark.get() else { return };
+        // Events of up to this time may have come before.
+        self.begin(watermark.plus(self.settings.grace));
         // What never ended happened when its time was over, between the windows that end before and after.
         while let Some((deadline, found)) = self.unfinished.take_due(watermark) {
             self.close_windows(now, deadline);
+            self.counted.begin(None);
             for (index, hit) in found {
                 self.found(now, Some(deadline), Finding { rule: index, hit });
             }
@@ -557,6 +594,8 @@ impl Shard {
         self.previous.push_back((self.epoch, old));
         self.epoch = rules_epoch;
         self.states = states;
+        self.has_begun = false;
+        self.counted.begin(None);
         self.count_memory();
         self.listeners = listeners(&rules);
         self.lifecycle.replace_rules(&rules);

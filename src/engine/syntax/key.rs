@@ -89,14 +89,31 @@ impl<T> Key<T> {
         Key { name, shape, doc, required: Some(help), read }
     }
 
-    /// Reads the key of a section.
+    /// Reads the key of a section. With nothing behind it, it is reported: it would be read as if it were
+    /// not there, which its author did not mean.
     pub(in crate::engine) fn read(&self, section: &Section<'_>, to: &mut T) {
+        if self.required.is_none() && section.is_empty(self.name) {
+            section.empty(self.name);
+        } else {
+            self.read_lenient(section, to);
+        }
+    }
+
+    fn read_lenient(&self, section: &Section<'_>, to: &mut T) {
         match self.required {
             Some(help) if !help.is_empty() && section.node(self.name).is_none() => {
                 section.missing(self.name, help);
             }
             _ => (self.read)(section, self.name, to),
         }
+    }
+}
+
+/// Reads all keys of a table that are Sigma's own. Rules from elsewhere leave those empty of which they
+/// have nothing to say.
+pub(in crate::engine) fn read_keys_of_sigma<T>(keys: &[Key<T>], section: &Section<'_>, to: &mut T) {
+    for key in keys {
+        key.read_lenient(section, to);
     }
 }
 

@@ -90,6 +90,14 @@ pub(in crate::engine) fn text(section: &Section<'_>, key: &str) -> Option<Text> 
     Some(Text { value, place: section.place_of(key) })
 }
 
+/// A text of a section of which somebody chose the keys: one with nothing behind it is reported.
+pub(in crate::engine) fn chosen_text(section: &Section<'_>, key: &str) -> Option<Text> {
+    if section.is_empty(key) {
+        section.empty(key);
+    }
+    text(section, key)
+}
+
 /// A list of texts with their places; one text alone is a list of one.
 pub(in crate::engine) fn texts(section: &Section<'_>, key: &str) -> Option<Vec<Text>> {
     let values = section.strings(key)?;

@@ -32,7 +32,7 @@ pub enum Comparison {
 
 impl Comparison {
     /// Whether `left ∘ right` holds.
-    pub fn holds(self, left: f64, right: f64) -> bool {
+    pub fn holds<N: PartialOrd>(self, left: N, right: N) -> bool {
         match left.partial_cmp(&right) {
             None => self == Comparison::NotEqual,
             Some(order) => match self {
@@ -93,6 +93,19 @@ impl Threshold {
     /// The greatest number that is compared with.
     pub fn greatest(&self) -> f64 {
         self.comparisons.iter().map(|(_, bound)| *bound).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Whether any number passes, or any that something comes to that is counted: whole ones from one on.
+    fn passes_some(&self, is_count: bool) -> bool {
+        let bounds = || self.comparisons.iter().map(|(_, bound)| *bound);
+        // Whether a number passes changes at the bounds alone: one on each side of them tells.
+        let near = bounds().flat_map(|bound| {
+            let whole = [bound.floor() - 1.0, bound.floor(), bound.ceil(), bound.ceil() + 1.0];
+            let between = bounds().map(move |other| f64::midpoint(bound, other));
+            whole.into_iter().chain(between.filter(move |_| !is_count))
+        });
+        let mut candidates = near.chain([1.0]);
+        candidates.any(|number| self.holds(number) && (!is_count || number >= 1.0))
     }
 
     /// For people: `≥ 5`, `> 3 and < 9`.
@@ -203,7 +216,8 @@ impl<'s> Numbers<'s> {
         Some(Numbers { outer: section, inner, place, comparisons, usable })
     }
 
-    fn wrong(&mut self, title: &str, help: &str) {
+    /// Reports the condition as one that cannot be taken.
+    pub(in crate::engine) fn wrong(&mut self, title: &str, help: &str) {
         let place = self.place.clone();
         let diagnostic = Diagnostic::error(code::CORRELATION_CONDITION, place, title);
         self.outer.report(diagnostic.help(help));
@@ -285,14 +299,7 @@ fn check_reachable(
     most: Option<usize>,
     threshold: &Threshold,
 ) {
-    use Comparison::{Equal, Less, LessOrEqual};
     let lowest = threshold.lowest();
-    let highest = threshold
-        .comparisons
-        .iter()
-        .filter(|(comparison, _)| matches!(comparison, Less | LessOrEqual | Equal))
-        .map(|(_, bound)| *bound)
-        .fold(f64::INFINITY, f64::min);
     #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
     let is_out_of_reach = most.is_some_and(|most| lowest > most as f64);
     if let Some(most) = most.filter(|_| is_out_of_reach) {
@@ -300,9 +307,15 @@ fn check_reachable(
         let help = "lower the threshold, or shorten `timespan`";
         section
             .report(Diagnostic::error(code::THRESHOLD_TOO_LARGE, place.clone(), title).help(help));
-    }
-    if lowest > highest {
-        let title = format!("no number is {}", threshold.describe());
-        section.report(Diagnostic::error(code::CORRELATION_CONDITION, place.clone(), title));
+    } else if !threshold.passes_some(most.is_some()) {
+        let what = if most.is_some() && threshold.passes_some(false) { "count" } else { "number" };
+        let title = format!("no {what} is {}", threshold.describe());
+        let mut diagnostic = Diagnostic::error(code::CORRELATION_CONDITION, place.clone(), title);
+        if most.is_some() && threshold.holds(0.0) {
+            diagnostic = diagnostic
+                .label("a window without any event is not looked at")
+                .help("for silence there is `tripline: {absence: …}` on the detection rule");
+        }
+        section.report(diagnostic);
     }
 }

@@ -22,6 +22,17 @@ pub(super) fn not_yaml(source: &Arc<SourceText>, error: &Error) -> Diagnostic {
     diagnostic
 }
 
+/// The diagnostic of a key that its mapping has already.
+pub(super) fn repeated(place: Place, key: &str) -> Diagnostic {
+    Diagnostic::error(code::NOT_YAML, place, repeated_key(key)).help(KEEP_ONE)
+}
+
+fn repeated_key(key: &str) -> String {
+    format!("the key `{key}` is here a second time")
+}
+
+const KEEP_ONE: &str = "keep one of them";
+
 struct Mistake {
     code: &'static str,
     title: String,
@@ -46,11 +57,9 @@ fn explain(error: &Error) -> Mistake {
         Error::Unexpected { expected: "string scalar", .. } => {
             mistake("a key must be text, not a list or a mapping", "put keys in quotes")
         }
-        Error::DuplicateMappingKey { key: Some(key), .. } => {
-            mistake(format!("the key `{key}` is here a second time"), "keep one of them")
-        }
+        Error::DuplicateMappingKey { key: Some(key), .. } => mistake(repeated_key(key), KEEP_ONE),
         Error::DuplicateMappingKey { key: None, .. } => {
-            mistake("this key is here a second time", "keep one of them")
+            mistake("this key is here a second time", KEEP_ONE)
         }
         Error::NonFiniteFloat { value, .. } => mistake(
             format!("`{value}` is not a number that anything could be compared with"),

@@ -9,13 +9,13 @@ mod mistake;
 mod older;
 mod section;
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_saphyr::Spanned;
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use super::diagnostic::{Diagnostic, Place, SourceText, code};
+use super::diagnostic::{Diagnostic, Place, Problems, SourceText, code};
 use super::limits;
 
 pub(in crate::engine) use older::other_reading;
@@ -145,14 +145,74 @@ pub fn parse_bounded(
     source: &Arc<SourceText>,
     bytes_max: usize,
 ) -> Result<Vec<Node>, Box<Diagnostic>> {
+    within(source, bytes_max)?;
+    read(source, DuplicateKeyPolicy::Error)
+        .map_err(|error| Box::new(mistake::not_yaml(source, &error)))
+}
+
+/// [`parse`] for whoever looks for all mistakes at once: of a key that stands in a mapping twice the first one
+/// is taken, and each further one is reported. Anything else that is no YAML is all that is said of a file.
+pub(in crate::engine) fn parse_all(source: &Arc<SourceText>, problems: &Problems) -> Vec<Node> {
+    let strict = match parse(source) {
+        Ok(nodes) => return nodes,
+        Err(problem) => problem,
+    };
+    let mut nodes = within(source, limits::YAML_FILE_BYTES_MAX)
+        .ok()
+        .and_then(|()| read(source, DuplicateKeyPolicy::PassThrough).ok())
+        .unwrap_or_default();
+    let mut repeats = Vec::new();
+    for node in &mut nodes {
+        take_repeats(node, &mut repeats);
+    }
+    if repeats.is_empty() {
+        problems.push(*strict);
+        return Vec::new();
+    }
+    for key in repeats {
+        let place = Place { source: Arc::clone(source), span: key.span };
+        problems.push(mistake::repeated(place, &key.text));
+    }
+    nodes
+}
+
+/// Takes keys out of mappings that have them already.
+fn take_repeats(node: &mut Node, repeats: &mut Vec<Key>) {
+    match &mut node.kind {
+        NodeKind::Map(entries) => {
+            let mut known = BTreeSet::new();
+            entries.retain(|(key, _)| {
+                let is_new = known.insert(key.text.clone());
+                if !is_new {
+                    repeats.push(key.clone());
+                }
+                is_new
+            });
+            entries.iter_mut().for_each(|(_, value)| take_repeats(value, repeats));
+        }
+        NodeKind::List(items) => items.iter_mut().for_each(|item| take_repeats(item, repeats)),
+        _ => {}
+    }
+}
+
+/// Refuses a file that is too long.
+fn within(source: &Arc<SourceText>, bytes_max: usize) -> Result<(), Box<Diagnostic>> {
     if source.text.len() > bytes_max {
         let place = Place { source: Arc::clone(source), span: 0..0 };
         let length = source.text.len();
         let title = format!("the file has {length} bytes; at most {bytes_max} are read");
         return Err(Box::new(Diagnostic::error(code::FILE_TOO_LARGE, place, title)));
     }
+    Ok(())
+}
+
+fn read(
+    source: &SourceText,
+    duplicate_keys: DuplicateKeyPolicy,
+) -> Result<Vec<Node>, serde_saphyr::Error> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
+        duplicate_keys: duplicate_keys,
         leading_zero_numbers_as_strings: true,
         with_snippet: false,
         // Comments mean nothing to us, and the library refuses more than 32 in a row otherwise.
@@ -164,8 +224,7 @@ pub fn parse_bounded(
             max_events: 3 * limits::YAML_NODES_MAX,
         },
     };
-    let nodes: Vec<Node> = serde_saphyr::from_multiple_with_options(&source.text, options)
-        .map_err(|error| Box::new(mistake::not_yaml(source, &error)))?;
+    let nodes: Vec<Node> = serde_saphyr::from_multiple_with_options(&source.text, options)?;
     Ok(nodes.into_iter().filter(|node| node.kind != NodeKind::Null).collect())
 }
 
@@ -303,6 +362,23 @@ mod tests {
             let line = diagnostic.one_line();
             assert!(line.starts_with(&format!("t.yaml:{at}")), "{line}");
         }
+    }
+
+    #[test]
+    fn of_keys_that_stand_twice_all_is_said_and_the_first_is_taken() {
+        let text = "a: 1\na: 2\nb: [{c: 1, d: 2, c: 3}]\n---\na: 4\na: 5\n";
+        let (source, problems) = (SourceText::new("t.yaml", text), Problems::new());
+        let nodes = parse_all(&source, &problems);
+        assert_eq!(nodes.len(), 2);
+        assert_eq!(nodes[0].get("a").unwrap().kind, NodeKind::Int(1));
+        let lines: Vec<String> = problems.into_sorted().iter().map(Diagnostic::one_line).collect();
+        let said = |at: &str, key: &str| {
+            format!("t.yaml:{at}: error[Y001]: the key `{key}` is here a second time")
+        };
+        assert_eq!(lines, [said("2:1", "a"), said("3:18", "c"), said("6:1", "a")]);
+        let problems = Problems::new();
+        assert_eq!(parse_all(&SourceText::new("t.yaml", "a: 1\na: [\n"), &problems), []);
+        assert_eq!(problems.into_sorted().len(), 1);
     }
 
     #[test]

@@ -183,6 +183,11 @@ impl<'a> Section<'a> {
         self.entry(key).is_some()
     }
 
+    /// Whether the key is there with nothing behind it. Counts as asked for.
+    pub fn is_empty(&self, key: &str) -> bool {
+        self.has(key) && self.node(key).is_none()
+    }
+
     /// The raw value of a key. Counts as asked for. A null value counts as absent.
     pub fn node(&self, key: &str) -> Option<&'a Node> {
         self.asked.borrow_mut().insert(key.to_owned());
@@ -202,6 +207,13 @@ impl<'a> Section<'a> {
     pub fn missing(&self, key: &str, help: impl Into<String>) {
         let title = format!("{} is missing", self.path_of(key));
         self.report(Diagnostic::error(self.codes.missing, self.place(), title).help(help));
+    }
+
+    /// Reports a key with nothing behind it.
+    pub fn empty(&self, key: &str) {
+        let title = format!("{} is empty", self.path_of(key));
+        let diagnostic = Diagnostic::error(self.codes.invalid, self.place_of_key(key), title);
+        self.report(diagnostic.help("write a value behind it, or leave the key out"));
     }
 
     /// Text. Numbers and booleans are taken as written.

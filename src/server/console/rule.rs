@@ -173,7 +173,7 @@ fn tests_of(
     }
     let file = place.source.name.rsplit(['/', '\\']).next().unwrap_or_default();
     let when = asked.when(played.at.as_event());
-    let Some(FileTests { passed, failed, failures }) = played.files.get(file) else {
+    let Some(FileTests { passed, failed, failures }) = played.files.get(&place.source.name) else {
         return vec![format!("none stands beside {file}")];
     };
     let all = counted(passed + failed, "test");

@@ -94,8 +94,8 @@ pub(in crate::server) async fn page(context: View, uri: Uri) -> Response {
     let played =
         played.filter(|played| played.version == rules.version && played.problem.is_empty());
     let tests_of = |rule: &Rule| {
-        let name = rule.meta().place.as_ref()?.source.name.rsplit(['/', '\\']).next()?.to_owned();
-        let of = played.as_ref()?.files.get(&name).cloned().unwrap_or_default();
+        let path = &rule.meta().place.as_ref()?.source.name;
+        let of = played.as_ref()?.files.get(path).cloned().unwrap_or_default();
         Some((of.failed, of.passed + of.failed))
     };
     let search = asked.get("q").unwrap_or_default().to_lowercase();

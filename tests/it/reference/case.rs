@@ -348,7 +348,11 @@ fn any_threshold(most: i64) -> impl Strategy<Value = Threshold> {
     let ends = select(&[Op::Lt, Op::Lte, Op::Eq, Op::Neq][..]);
     prop_oneof![
         3 => at_least(most),
-        2 => (ends, 1..=most).prop_map(|(op, bound)| vec![(op, bound)]),
+        // No window has less than one event.
+        2 => (ends, 1..=most).prop_map(|(op, bound)| match op {
+            Op::Lt => vec![(op, bound + 1)],
+            _ => vec![(op, bound)],
+        }),
         1 => (1..=most, 0..=most).prop_map(|(low, more)| vec![(Op::Gte, low), (Op::Lte, low + more)]),
     ]
 }

@@ -57,7 +57,7 @@ pub(super) fn any_other(
             && (is_number(value) || is_number(other))
             && let (Some(left), Some(right)) = (value.number(), other.number())
         {
-            return left.total_cmp(&right).is_eq();
+            return left == right;
         }
         match (scratch.fold.text(value, cased), scratch.other.fold.text(other, cased)) {
             (Some(text), Some(pattern)) => super::text::kind_holds(kind, text, pattern),

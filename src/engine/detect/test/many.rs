@@ -10,7 +10,7 @@ use crate::engine::{
     detect::fold::is_folded,
     event::{Event, FieldId},
     rule::StringKind,
-    value::{Value, fold_case},
+    value::{Number, Value, fold_case},
 };
 
 /// Bytes of patterns that are looked for at once: 1 MiB, since an automaton takes many times as much.
@@ -65,11 +65,11 @@ pub(super) const fn is_number(value: &Value<'_>) -> bool {
 /// Numbers are the same if they are as numbers, and one of the two is no text.
 fn any_same_number(event: &Event<'_>, fields: [FieldId; 2]) -> bool {
     let is_number = |value: &&Value<'_>| is_number(value);
-    let bits = |value: &Value<'_>| value.number().map(f64::to_bits);
+    let identity = |value: &Value<'_>| value.number().map(Number::identity);
     let [(numbers, all), (other_numbers, other_all)] = fields.map(|field| {
-        let numbers: HashSet<u64> =
-            event.values(field).filter(is_number).filter_map(bits).collect();
-        let all: HashSet<u64> = event.values(field).filter_map(bits).collect();
+        let numbers: HashSet<(bool, i128)> =
+            event.values(field).filter(is_number).filter_map(identity).collect();
+        let all: HashSet<(bool, i128)> = event.values(field).filter_map(identity).collect();
         (numbers, all)
     });
     !numbers.is_disjoint(&other_all) || !all.is_disjoint(&other_numbers)
@@ -125,12 +125,26 @@ mod tests {
     use crate::engine::detect::test::Scratch;
 
     fn value() -> impl Strategy<Value = Value<'static>> {
-        let texts =
-            select(&["", "a", "aB", "ab", "ABc", "bc", "7", "07", "7.0", "\u{212a}", "k"][..]);
+        let texts = select(
+            &[
+                "",
+                "a",
+                "aB",
+                "ab",
+                "ABc",
+                "bc",
+                "7",
+                "07",
+                "7.0",
+                "9007199254740993",
+                "\u{212a}",
+                "k",
+            ][..],
+        );
         prop_oneof![
             4 => texts.prop_map(|text| Value::Str(Cow::Borrowed(text))),
             1 => "[abB7]{2,5}".prop_map(|text| Value::Str(Cow::Owned(text))),
-            1 => select(&[7, 0, 70][..]).prop_map(Value::Int),
+            1 => select(&[7, 0, 70, 9_007_199_254_740_992][..]).prop_map(Value::Int),
             1 => select(&[7.0, -0.0, 0.5][..]).prop_map(Value::Float),
             1 => Just(Value::Null),
         ]

@@ -5,11 +5,11 @@ use jiff::tz::TimeZone;
 use crate::engine::{
     rule::{Comparison, TimePart},
     time::EventTime,
-    value::Value,
+    value::{Number, Value},
 };
 
 /// The value is a number, or the text of one, and compares so.
-pub(super) fn number(comparison: Comparison, bound: f64, value: &Value<'_>) -> bool {
+pub(super) fn number(comparison: Comparison, bound: Number, value: &Value<'_>) -> bool {
     value.number().is_some_and(|number| comparison.holds(number, bound))
 }
 

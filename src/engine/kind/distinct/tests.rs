@@ -202,7 +202,7 @@ fn ten_thousand_are_counted_and_more_are_estimated() {
     assert_eq!(
         says(10_001.0),
         (
-            "≥ 10001 different values in 10m, estimated within 1 %".into(),
+            "≥ 10001 different values in 10m, estimated to about 1 %".into(),
             "values in cells, 64 of 64, at once".into()
         )
     );

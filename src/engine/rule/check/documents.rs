@@ -78,6 +78,31 @@ pub(in crate::engine) fn check_schedules<'s>(
     }
 }
 
+/// Warns about rules for times of which there are none.
+pub(in crate::engine) fn check_times(
+    documents: &[RuleDocument],
+    schedules: &[Schedule],
+    problems: &Problems,
+) {
+    let named = documents.iter().flat_map(|document| &document.header().extension.schedules);
+    for (name, is_inside) in named {
+        let Some(schedule) = schedules.iter().find(|schedule| schedule.name == name.value) else {
+            continue;
+        };
+        let title = if *is_inside && schedule.minutes.is_empty() {
+            format!("no time is inside `{}`: it has no hours", name.value)
+        } else if !is_inside && schedule.is_always() {
+            format!("no time is outside of `{}`: it has all hours", name.value)
+        } else {
+            continue;
+        };
+        problems.push(
+            Diagnostic::warning(code::CONSTANT_CONDITION, name.place.clone(), title)
+                .help("give the schedule other hours, or remove this"),
+        );
+    }
+}
+
 /// Warns about the one field of the Elastic Common Schema that exists here with another meaning.
 fn check_ecs(detection: &DetectionSyntax, problems: &Problems) {
     let fields = || items(detection).filter_map(|item| Some((item.field.as_deref()?, &item.at)));

@@ -5,19 +5,19 @@
 
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
-    event::known_field,
+    event::{known_field, network::parse_address},
     kubernetes::{AuditLevel, fields::FieldKind, resources},
     rule::{
         plan::expression::TimePart,
         read::{
             document::DetectionSyntax,
             modifier::Operand,
-            pattern::{Part, Pattern},
+            pattern::{Part, Pattern, Shape},
             selection::{Item, Search},
         },
     },
     syntax::{code, read::Context},
-    value::fold_case,
+    value::{Number, fold_case},
 };
 
 /// Words that people write as a value of a field, and what to write instead.
@@ -53,9 +53,34 @@ const IMPOSSIBLE_SHOWN: usize = 10;
 pub(in crate::engine) fn lint_values(detection: &DetectionSyntax, problems: &Problems) {
     let context = Context { source: &detection.source, problems };
     for item in items(detection) {
-        if let Some(field) = item.field.as_deref().and_then(known_field) {
+        let Some(path) = item.field.as_deref() else { continue };
+        let Some(field) = known_field(path) else { continue };
+        if field.kind.is_prefix() && field.path == path {
+            warn_of_object(path, item, &context);
+        } else {
             warn_of_values(field.path, field.kind, item, &context);
         }
+    }
+}
+
+/// Warns about a value of what has none, but fields below it.
+fn warn_of_object(path: &str, item: &Item, context: &Context<'_>) {
+    if let Some((_, span)) = item.values.iter().find(|(value, _)| !is_of_objects(value)) {
+        let title = format!("`{path}` is an object, and has no value of its own");
+        let help =
+            format!("name a field below it: `{path}.…`; a text anywhere in the event is a keyword");
+        let place = context.place(span);
+        context.problems.push(Diagnostic::warning(code::CANNOT_MATCH, place, title).help(help));
+    }
+}
+
+/// Whether an object can be like it, or nothing in its place.
+fn is_of_objects(value: &Operand) -> bool {
+    match value {
+        Operand::Null | Operand::Exists(_) => true,
+        Operand::Text { pattern, .. } => pattern.shape() == Shape::Anything,
+        Operand::AnyOf(values) => values.iter().all(is_of_objects),
+        _ => false,
     }
 }
 
@@ -107,12 +132,13 @@ fn impossible(path: &str, kind: FieldKind, operand: &Operand) -> Option<(String,
         }
         (Operand::Text { pattern, original, .. }, kind) => {
             if pattern.placeholders().next().is_some() || text_occurs(kind, pattern) {
-                return object_help(path, pattern);
+                return object_help(path, pattern).or_else(|| address_help(path, pattern));
             }
             never(&format!("`{original}`"), instead(path, kind, original))
         }
         (Operand::Number(number, written), FieldKind::Number)
-            if path == "responseStatus.code" && !(100.0..600.0).contains(number) =>
+            if path == "responseStatus.code"
+                && !(Number::Whole(100)..Number::Whole(600)).contains(number) =>
         {
             never(&format!("`{written}`"), "HTTP statuses lie between 100 and 599".to_owned())
         }
@@ -147,7 +173,7 @@ fn impossible(path: &str, kind: FieldKind, operand: &Operand) -> Option<(String,
         }
         (Operand::Compare(comparison, number), FieldKind::Number)
             if path == "responseStatus.code"
-                && !(100..600).any(|code| comparison.holds(f64::from(code), *number)) =>
+                && !(100..600).any(|code| comparison.holds(Number::Whole(code), *number)) =>
         {
             let what = format!("{} {number}", comparison.sign());
             never(&what, "HTTP statuses lie between 100 and 599".to_owned())
@@ -245,6 +271,14 @@ fn object_help(path: &str, pattern: &Pattern) -> Option<(String, String)> {
     Some((title, help))
 }
 
+/// `source.ip` holds an address in its one form, and nothing else.
+fn address_help(path: &str, pattern: &Pattern) -> Option<(String, String)> {
+    let text = pattern.plain().filter(|_| path == "source.ip")?;
+    let address = parse_address(text)?.to_canonical().to_string();
+    let title = || format!("`{path}` is never `{text}`");
+    (!text.eq_ignore_ascii_case(&address)).then(|| (title(), format!("write `{address}`")))
+}
+
 /// What people write for the group that has no name.
 const CORE_GROUP: [&str; 3] = ["", "core", "v1"];
 
@@ -324,7 +358,7 @@ mod tests {
             let (_, found) = verdict(path, &Operand::text(text)).expect(text);
             assert!(found.starts_with(help), "{path} {text}: {found}");
         }
-        let number = |number: f64| Operand::Number(number, number.to_string());
+        let number = |number: f64| Operand::Number(Number::from(number), number.to_string());
         assert!(verdict("responseStatus.code", &number(1000.0)).is_some());
         assert!(verdict("verb", &number(1.0)).is_some());
         assert!(verdict("verb", &Operand::Bool(true)).is_some());
@@ -336,7 +370,7 @@ mod tests {
         let code = |number| {
             verdict("responseStatus.code", &Operand::Compare(Comparison::GreaterOrEqual, number))
         };
-        assert!(code(600.0).is_some() && code(500.0).is_none());
+        assert!(code(Number::Whole(600)).is_some() && code(Number::Whole(500)).is_none());
     }
 
     #[test]

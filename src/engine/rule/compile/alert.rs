@@ -1,16 +1,19 @@
 //! How findings of a rule become alerts: from what the document says to [`AlertSpec`].
 
+use std::collections::BTreeMap;
+
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
+    kubernetes::fields::CLUSTER,
     rule::{
         plan::{
-            alert::{AlertSpec, CaptureSlot, DoerSlots},
+            alert::{AlertSpec, CaptureSlot, DoerSlots, label_name},
             rule::{About, RuleMeta},
         },
         read::{header::Header, names::RuleName},
         template,
     },
-    syntax::code,
+    syntax::{code, read::Text},
 };
 
 /// What is shown of every event, whatever a rule lists: who, what, where, from where, on whose behalf,
@@ -109,16 +112,37 @@ pub(in crate::engine) fn alert_spec(
     AlertSpec {
         doer: DoerSlots::of(captured, &evidence),
         suppress: extension.suppress,
-        labels: extension.labels.clone(),
-        annotations: extension
-            .annotations
-            .iter()
-            .map(|(name, text)| (name.clone(), text.value.clone()))
-            .collect(),
+        labels: values_of(&extension.labels),
+        annotations: values_of(&extension.annotations),
         evidence,
         levels: extension.levels.clone(),
         risk,
         ..AlertSpec::default()
+    }
+}
+
+fn values_of(texts: &BTreeMap<String, Text>) -> BTreeMap<String, String> {
+    texts.iter().map(|(name, text)| (name.clone(), text.value.clone())).collect()
+}
+
+/// Warns about labels in whose place those of the key stand.
+pub(in crate::engine) fn check_labels(
+    header: &Header,
+    key: &[String],
+    spec: &AlertSpec,
+    problems: &Problems,
+) {
+    let cluster = spec.cluster.map(|_| CLUSTER);
+    for part in key.iter().map(String::as_str).chain(cluster) {
+        let name = label_name(part);
+        let Some(label) = header.extension.labels.get(&name) else { continue };
+        let title =
+            format!("the label `{name}` is that of `{part}`, by which alerts are told apart");
+        problems.push(
+            Diagnostic::warning(code::BAD_LABEL, label.place.clone(), title)
+                .label("wherever events have it, this value is not seen")
+                .help("choose another name, or other fields for `group-by`"),
+        );
     }
 }
 

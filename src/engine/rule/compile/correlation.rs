@@ -1,7 +1,7 @@
 //! Compiles one correlation: inputs, slots of keys and fields, window, alert.
 
 use super::{
-    alert::{alert_spec, meta_of, slot, slots},
+    alert::{alert_spec, check_labels, meta_of, slot, slots},
     clusters::Clusters,
     compiler::{Compiler, shapes},
     graph::{Graph, correlation_evidence, field_for},
@@ -10,8 +10,9 @@ use super::{
 };
 use crate::engine::{
     diagnostic::{Diagnostic, Place},
+    event::known_field,
     kind::{Frame, Kind, WindowShape},
-    kubernetes::fields::CLUSTER,
+    kubernetes::fields::{CLUSTER, FieldKind},
     rule::{
         check::{absent::check_presence, alert::check_alert_fields, fields::check_key_field},
         plan::rule::{CorrelationInput, CorrelationRule, Rule, add_notes},
@@ -81,6 +82,7 @@ pub(in crate::engine) fn compile_correlation(
         let mut spec = alert_spec(header, &capture_names, &evidence);
         spec.key = slots(&capture_names, &group_by);
         spec.cluster = clusters.slot(&capture_names);
+        check_labels(header, &group_by, &spec, compiler.problems);
         spec.resolve_after = kind.fires_for(&frame).unwrap_or(compiler.resolve_after);
         meta.alert = Some(spec);
     }
@@ -94,7 +96,17 @@ pub(in crate::engine) fn compile_correlation(
     let more: Vec<&str> = words.iter().map(String::as_str).chain(ids).chain(fields).collect();
     shapes(&mut meta, clusters, kind.entry().name, &group_by, &more);
     let is_of_one_cluster = clusters != Clusters::Across;
-    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
+    let expires = header.extension.expires.as_ref().map(|(until, _)| *until);
+    Some(CorrelationRule {
+        meta,
+        kind,
+        inputs,
+        group_by,
+        is_of_one_cluster,
+        frame,
+        expires,
+        capture_names,
+    })
 }
 
 /// Warns about key parts and counted fields that the inputs' events do not have.
@@ -110,6 +122,34 @@ fn check_keys(
         for name in syntax.group_by.iter().chain(&syntax.kind.fields) {
             let path = field_for(compiler, syntax, *document, &name.value);
             check_presence(rule, path, &name.place, &compiler.builder, compiler.problems);
+        }
+    }
+    if syntax.kind.wants_number {
+        check_numbers(compiler, syntax, documents);
+    }
+}
+
+/// Warns about a field that is never a number where one is needed.
+fn check_numbers(compiler: &Compiler<'_>, syntax: &CorrelationSyntax, documents: &[Option<usize>]) {
+    let is_detection = |document: &&usize| {
+        matches!(compiler.documents.get(**document), Some(RuleDocument::Detection(_)))
+    };
+    let detections = || documents.iter().flatten().filter(is_detection);
+    for name in &syntax.kind.fields {
+        let mut paths =
+            detections().map(|document| field_for(compiler, syntax, *document, &name.value));
+        let is_no_number = |path: &&str| {
+            known_field(path).is_some_and(|field| {
+                use FieldKind::{Address, Bool, Time, Words};
+                matches!(field.kind, Words(_) | Bool | Time | Address)
+            })
+        };
+        if let Some(path) = paths.find(is_no_number) {
+            let title = format!("`{path}` is never a number");
+            let diagnostic = Diagnostic::warning(code::CANNOT_MATCH, name.place.clone(), title)
+                .label("events whose value is no number do not count")
+                .help("to count different values use `type: value_count`");
+            compiler.problems.push(diagnostic);
         }
     }
 }

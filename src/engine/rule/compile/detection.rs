@@ -1,7 +1,7 @@
 //! Compiles one detection rule: condition, filters, times, what it captures, how it alerts.
 
 use super::{
-    alert::{alert_spec, evidence_of, meta_of, slots, template_fields},
+    alert::{alert_spec, check_labels, evidence_of, meta_of, slots, template_fields},
     clusters::Clusters,
     compiler::{Compiler, Wanted, shape},
     condition::steps_of,
@@ -80,6 +80,7 @@ impl Compiler<'_> {
             let mut spec = alert_spec(header, &wanted.0, &evidence);
             spec.key = slots(&wanted.0, &key);
             spec.cluster = Clusters::of(header, &key, self.problems).slot(&wanted.0);
+            check_labels(header, &key, &spec, self.problems);
             spec.resolve_after = self.resolve_after;
             meta.alert = Some(spec);
             meta.state_shape = shape("detection", &key, &[]);

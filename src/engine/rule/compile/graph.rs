@@ -108,7 +108,24 @@ fn inputs_of(compiler: &Compiler<'_>, document: &CorrelationDocument) -> Vec<Opt
         }
         Some(found)
     };
-    document.correlation.rules.iter().map(resolve).collect()
+    let rules = &document.correlation.rules;
+    let inputs: Vec<Option<usize>> = rules.iter().map(resolve).collect();
+    for (at, (reference, input)) in rules.iter().zip(&inputs).enumerate() {
+        let mut before = rules.iter().zip(&inputs).take(at);
+        // What is written in the same way was reported when it was read.
+        let is_same = |(other, known): &(&Text, &Option<usize>)| {
+            input.is_some() && *known == input && other.value != reference.value
+        };
+        if let Some((first, _)) = before.find(is_same) {
+            let title = format!("`{}` and `{}` are one rule", first.value, reference.value);
+            compiler.problems.push(
+                Diagnostic::error(code::TWICE, reference.place.clone(), title)
+                    .related(first.place.clone(), "first here")
+                    .help("name it once: its events would count twice"),
+            );
+        }
+    }
+    inputs
 }
 
 /// Inner ones first. A circle is reported once, at the rule that closes it.

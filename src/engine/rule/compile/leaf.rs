@@ -26,7 +26,7 @@ use crate::engine::{
     },
     syntax::{code, threshold::Comparison},
     time::EventTime,
-    value::fold_case,
+    value::{Number, fold_case},
 };
 
 /// Compiles the fields and values of one document.
@@ -204,6 +204,7 @@ impl ItemCompiler<'_> {
             Operand::Number(number, _) => number_test(Comparison::Equal, *number),
             Operand::Compare(comparison, number) => number_test(*comparison, *number),
             Operand::Field { path, kind, cased } => {
+                check_name(path, &self.place(span), self.problems);
                 let other = self.builder.field(path);
                 let key = format!("f{}{kind:?}{cased}", other.0);
                 (Test::FieldRef { other, kind: *kind, cased: *cased }, key)
@@ -539,7 +540,7 @@ fn earlier(a: Option<EventTime>, b: Option<EventTime>) -> Option<EventTime> {
     }
 }
 
-fn number_test(comparison: Comparison, number: f64) -> (Test, String) {
+fn number_test(comparison: Comparison, number: Number) -> (Test, String) {
     (Test::Number(comparison, number), format!("#{comparison:?}{number}"))
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    alert::{alert_spec, evidence_of, meta_of, slot, template_fields},
+    alert::{alert_spec, check_labels, evidence_of, meta_of, slot, template_fields},
     clusters::Clusters,
     compiler::{Compiler, Wanted, shapes},
     made::Made,
@@ -77,10 +77,20 @@ fn risk_rule(
     let mut spec = alert_spec(header, &capture_names, &evidence);
     spec.key = slot(&capture_names, entity).into_iter().collect();
     spec.cluster = clusters.slot(&capture_names);
+    check_labels(header, &group_by, &spec, compiler.problems);
     spec.resolve_after = frame.timespan;
     meta.alert = Some(spec);
     let words = kind.state_parameters(&frame);
     shapes(&mut meta, clusters, kind.entry().name, &group_by, &[&words]);
     let (kind, is_of_one_cluster) = (Arc::new(kind), clusters != Clusters::Across);
-    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
+    Some(CorrelationRule {
+        meta,
+        kind,
+        inputs,
+        group_by,
+        is_of_one_cluster,
+        frame,
+        expires: None,
+        capture_names,
+    })
 }

@@ -3,7 +3,8 @@
 //! Sigma's fields through arrays have any-member meaning: `containers.privileged: true` and
 //! `containers.image: x` hold for a pod with two containers of which each has one of the two. With
 //! `same_element: [pod_spec.containers]` the fields of a mapping that lie below that array are looked
-//! at element by element. Without Tripline the file keeps Sigma's meaning.
+//! at element by element; those below an array that lies in another one, within one element of each. Without
+//! Tripline the file keeps Sigma's meaning.
 
 use super::leaf::ItemCompiler;
 use crate::engine::{
@@ -46,30 +47,50 @@ pub(in crate::engine) fn same_element(
             parts.push(items.item(item));
         }
     }
-    for (number, array) in arrays.iter().enumerate() {
-        let below: Vec<&Item> = mapping
-            .iter()
-            .zip(&places)
-            .filter(|(_, place)| **place == Some(number))
-            .filter_map(|(search, _)| match search {
-                Search::Item(item) => Some(item),
-                Search::All(_) | Search::Any(_) => None,
-            })
-            .collect();
-        if !below.is_empty() {
-            parts.push(joined(items, array, &below));
-        }
+    let of_mapping = Mapping { items: mapping, places: &places, arrays };
+    let outermost = (0..arrays.len()).filter(|number| array_above(*number, arrays).is_none());
+    for number in outermost {
+        let element = joined(items, &of_mapping, number);
+        parts.extend(element.map(|element| Expression::SameElement(Box::new(element))));
     }
     Some(all(parts))
 }
 
+/// The items of a mapping, and the array that each lies below.
+struct Mapping<'m> {
+    items: &'m [&'m Search],
+    places: &'m [Option<usize>],
+    arrays: &'m [Text],
+}
+
+impl<'m> Mapping<'m> {
+    /// The items that lie below an array, and below none within it.
+    fn below(&self, number: usize) -> Vec<&'m Item> {
+        let placed = self.items.iter().zip(self.places);
+        let of_array = placed.filter(|(_, place)| **place == Some(number));
+        let item = |(search, _): (&&'m Search, _)| match *search {
+            Search::Item(item) => Some(item),
+            Search::All(_) | Search::Any(_) => None,
+        };
+        of_array.filter_map(item).collect()
+    }
+}
+
 /// The array that a field lies below: the longest that fits.
 fn array_of(item: &Item, arrays: &[Text]) -> Option<usize> {
-    let field = item.field.as_deref()?;
+    longest_above(item.field.as_deref()?, arrays)
+}
+
+/// The array that an array lies in, of those that are named.
+fn array_above(number: usize, arrays: &[Text]) -> Option<usize> {
+    longest_above(&arrays.get(number)?.value, arrays)
+}
+
+fn longest_above(path: &str, arrays: &[Text]) -> Option<usize> {
     arrays
         .iter()
         .enumerate()
-        .filter(|(_, array)| is_below(field, &array.value))
+        .filter(|(_, array)| is_below(path, &array.value))
         .max_by_key(|(_, array)| array.value.len())
         .map(|(number, _)| number)
 }
@@ -78,22 +99,37 @@ fn is_below(field: &str, array: &str) -> bool {
     field.strip_prefix(array).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
 }
 
-fn joined(items: &mut ItemCompiler<'_>, array: &Text, below: &[&Item]) -> Expression {
+/// What must hold of one element of an array: of its own fields, and of one element each of the arrays in it.
+/// `None` if nothing is asked of any field below it.
+fn joined(
+    items: &mut ItemCompiler<'_>,
+    mapping: &Mapping<'_>,
+    number: usize,
+) -> Option<SameElement> {
+    let array = mapping.arrays.get(number)?;
+    let inner = (0..mapping.arrays.len())
+        .filter(|inner| array_above(*inner, mapping.arrays) == Some(number));
+    let mut inner: Vec<SameElement> =
+        inner.filter_map(|inner| joined(items, mapping, inner)).collect();
+    let below = mapping.below(number);
+    if below.is_empty() && inner.len() <= 1 {
+        // An element of the inner array lies in some element of this one.
+        return inner.pop();
+    }
     let mut fields = Vec::new();
-    let mut parts = Vec::new();
-    let mut negative = true;
-    for item in below {
-        check_references(items, array, item);
-        negative &= item.negated || item.values.iter().all(|(value, _)| is_absence(value));
-        let field = items.builder.field(item.field.as_deref().unwrap_or_default());
+    let mut add = |field| {
         if !fields.contains(&field) {
             fields.push(field);
         }
+    };
+    let mut parts = Vec::new();
+    let mut negative = inner.is_empty();
+    for item in &below {
+        check_references(items, array, item);
+        negative &= item.negated || item.values.iter().all(|(value, _)| is_absence(value));
+        add(items.builder.field(item.field.as_deref().unwrap_or_default()));
         for path in item.values.iter().filter_map(|(value, _)| referenced(value)) {
-            let other = items.builder.field(path);
-            if !fields.contains(&other) {
-                fields.push(other);
-            }
+            add(items.builder.field(path));
         }
         parts.push(items.item(item));
     }
@@ -106,8 +142,13 @@ fn joined(items: &mut ItemCompiler<'_>, array: &Text, below: &[&Item]) -> Expres
                 .help("add a field that every element has, such as `name|exists: true`"),
         );
     }
+    for element in inner {
+        add(element.of);
+        element.fields.iter().copied().for_each(&mut add);
+        parts.push(Expression::SameElement(Box::new(element)));
+    }
     let of = items.builder.field(&array.value);
-    Expression::SameElement(Box::new(SameElement { of, fields, condition: all(parts) }))
+    Some(SameElement { of, fields, condition: all(parts) })
 }
 
 /// Whether a value is found where there is nothing.

@@ -3,7 +3,7 @@
 //! Without Tripline the file is still the plain Sigma rule.
 
 use super::{
-    alert::{alert_spec, evidence_of, meta_of, slot, slots},
+    alert::{alert_spec, check_labels, evidence_of, meta_of, slot, slots},
     clusters::Clusters,
     compiler::{Compiler, shapes},
     graph::Graph,
@@ -64,6 +64,7 @@ pub(in crate::engine) fn compile_state(
         let key: Vec<String> = group_by.iter().chain(values).cloned().collect();
         spec.key = slots(&capture_names, &key);
         spec.cluster = clusters.slot(&capture_names).filter(|slot| !spec.key.contains(slot));
+        check_labels(header, &key, &spec, compiler.problems);
         spec.resolve_after = kind.fires_for(&frame).unwrap_or(compiler.resolve_after);
         meta.alert = Some(spec);
     }
@@ -72,5 +73,14 @@ pub(in crate::engine) fn compile_state(
         words.iter().map(String::as_str).chain(of.iter().map(String::as_str)).collect();
     shapes(&mut meta, clusters, kind.entry().name, &group_by, &more);
     let is_of_one_cluster = clusters != Clusters::Across;
-    Some(CorrelationRule { meta, kind, inputs, group_by, is_of_one_cluster, frame, capture_names })
+    Some(CorrelationRule {
+        meta,
+        kind,
+        inputs,
+        group_by,
+        is_of_one_cluster,
+        frame,
+        expires: None,
+        capture_names,
+    })
 }

@@ -94,3 +94,21 @@ impl CaptureSlot {
         self.0 as usize
     }
 }
+
+/// Name of a key part as a Prometheus label: short for what everybody knows, else with `_`.
+pub(in crate::engine) fn label_name(path: &str) -> String {
+    match path {
+        "objectRef.namespace" => "namespace".to_owned(),
+        "objectRef.name" => "name".to_owned(),
+        "objectRef.resource" => "resource".to_owned(),
+        "user.username" => "user".to_owned(),
+        _ => path
+            .chars()
+            .enumerate()
+            .map(|(at, c)| {
+                let fits = c.is_ascii_alphabetic() || c == '_' || (at > 0 && c.is_ascii_digit());
+                if fits { c } else { '_' }
+            })
+            .collect(),
+    }
+}

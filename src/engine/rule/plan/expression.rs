@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use crate::engine::{event::FieldId, syntax::threshold::Comparison, time::EventTime};
+use crate::engine::{
+    event::FieldId, syntax::threshold::Comparison, time::EventTime, value::Number,
+};
 
 /// Index of a predicate in `RuleSet::predicates`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,7 +135,7 @@ pub enum Test {
         automaton: Arc<aho_corasick::AhoCorasick>,
     },
     /// The value, as a number, compares so.
-    Number(Comparison, f64),
+    Number(Comparison, Number),
     /// The value is this boolean, or its text.
     Bool(bool),
     /// The value is an address inside this network.

@@ -15,6 +15,7 @@ use crate::engine::{
     kind::{Frame, Kind},
     kubernetes::AuditLevel,
     limits::{self, NOTES_MAX},
+    time::EventTime,
 };
 
 /// Index of a rule in `RuleSet::rules`. Valid for one rule set only: whatever is stored or sent
@@ -241,6 +242,8 @@ pub struct CorrelationRule {
     pub is_of_one_cluster: bool,
     /// Its window.
     pub frame: Frame,
+    /// From when on findings do not count any more, if that is not the business of its kind or its inputs.
+    pub expires: Option<EventTime>,
     /// What its own findings carry: the key parts first, then further captured values that all of its
     /// inputs have. The values are those of the finding that completed it.
     pub capture_names: Vec<String>,

@@ -11,7 +11,7 @@ use crate::engine::{
     syntax::{
         code,
         key::{Key, Shape, mapping, read_all},
-        read::{Text, bounded, required_texts, text, texts, timespan},
+        read::{Text, bounded, chosen_text, required_texts, text, texts, timespan},
         threshold::CONDITION,
     },
     yaml::Section,
@@ -194,7 +194,7 @@ fn read_aliases(section: &Section<'_>, key: &str) -> Vec<Alias> {
     for name in inner.keys() {
         let Some(fields) = inner.section(name) else { continue };
         let pairs = fields.keys().filter_map(|rule| {
-            let field = text(&fields, rule)?;
+            let field = chosen_text(&fields, rule)?;
             Some((Text { value: rule.to_owned(), place: fields.place_of_key(rule) }, field))
         });
         let pairs: Vec<(Text, Text)> = pairs.collect();

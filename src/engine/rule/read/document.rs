@@ -89,14 +89,7 @@ pub(in crate::engine) fn read_documents(
     problems: &Problems,
 ) -> Vec<RuleDocument> {
     let context = Context { source, problems };
-    let nodes = match yaml::parse(source) {
-        Ok(nodes) => nodes,
-        Err(problem) => {
-            problems.push(*problem);
-            return Vec::new();
-        }
-    };
-    nodes
+    yaml::parse_all(source, problems)
         .iter()
         .enumerate()
         .filter_map(|(index, node)| read_document(context, index + 1, node))
@@ -132,7 +125,7 @@ fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Rul
     let document = match sort {
         Sort::Detection => {
             check_logsource(&section);
-            let detection = read_detection(context, section.node(key), key);
+            let detection = read_detection(context, &section, key);
             RuleDocument::Detection(DetectionDocument { header, detection: detection? })
         }
         Sort::Correlation => {
@@ -142,7 +135,7 @@ fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Rul
         Sort::Filter => {
             check_logsource(&section);
             let rules = read_filter_rules(&section.section(key)?);
-            let detection = read_detection(context, section.node(key), key);
+            let detection = read_detection(context, &section, key);
             RuleDocument::Filter(FilterDocument { header, rules: rules?, detection: detection? })
         }
     };
@@ -182,10 +175,17 @@ fn read_filter_rules(section: &Section<'_>) -> Option<Vec<Text>> {
 /// Reads selections and condition; `what` is `detection` or `filter`.
 fn read_detection(
     context: Context<'_>,
-    node: Option<&Node>,
+    section: &Section<'_>,
     what: &'static str,
 ) -> Option<DetectionSyntax> {
-    let node = node?;
+    let Some(node) = section.node(what) else {
+        let title = format!("the {what} is empty");
+        let place = section.place_of_key(what);
+        let diagnostic = Diagnostic::error(code::EMPTY_SELECTION, place, title);
+        section
+            .report(diagnostic.help("write its selections and its condition below it, indented"));
+        return None;
+    };
     let Some(entries) = node.as_map() else {
         context.wrong_type(what, "a mapping", node);
         return None;

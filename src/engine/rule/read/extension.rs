@@ -19,7 +19,7 @@ use crate::engine::{
     syntax::{
         code,
         key::{Key, Shape, mapping, properties, read_all, read_keys},
-        read::{Text, bounded, end_of_date, text, texts, timespan},
+        read::{Text, bounded, chosen_text, end_of_date, texts, timespan},
     },
     time::EventTime,
     yaml::Section,
@@ -32,8 +32,8 @@ pub(in crate::engine) struct Extension {
     pub(in crate::engine) schedules: Vec<(Text, bool)>,
     /// `suppress`
     pub(in crate::engine) suppress: Option<Duration>,
-    /// `labels`
-    pub(in crate::engine) labels: BTreeMap<String, String>,
+    /// `labels`: the values, each with the place of its name.
+    pub(in crate::engine) labels: BTreeMap<String, Text>,
     /// `annotations`
     pub(in crate::engine) annotations: BTreeMap<String, Text>,
     /// `runbook`
@@ -283,6 +283,7 @@ pub(in crate::engine) fn read_extension(section: Option<Section<'_>>, sort: Sort
     for keys in tables(sort) {
         read_keys(keys, &section, &mut extension);
     }
+    refuse_opposites(&section, &extension.schedules);
     if sort != Sort::Filter {
         extension.risk = kind::read_risk(&section);
     }
@@ -299,6 +300,22 @@ pub(in crate::engine) fn read_extension(section: Option<Section<'_>>, sort: Sort
     }
     section.finish();
     extension
+}
+
+/// No time is inside and outside of one schedule.
+fn refuse_opposites(section: &Section<'_>, schedules: &[(Text, bool)]) {
+    for (name, _) in schedules.iter().filter(|(_, is_inside)| !is_inside) {
+        let is_opposite =
+            |(other, is_inside): &&(Text, bool)| *is_inside && other.value == name.value;
+        if let Some((other, _)) = schedules.iter().find(is_opposite) {
+            let title = format!("no time is inside and outside of `{}`", name.value);
+            section.report(
+                Diagnostic::error(code::TWICE, name.place.clone(), title)
+                    .related(other.place.clone(), "inside here")
+                    .help("keep one of them"),
+            );
+        }
+    }
 }
 
 /// The kind that decides over time whether a detection rule fires.
@@ -322,14 +339,17 @@ fn read_state(section: &Section<'_>, extension: &mut Extension) {
     }
 }
 
-fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, String> {
+/// Labels that Tripline sets, or by which receivers know what it set.
+const SET_BY_TRIPLINE: [&str; 5] = ["alertname", "severity", "rule_id", "fingerprint", "overflow"];
+
+fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, Text> {
     let Some(inner) = section.section(key) else { return BTreeMap::new() };
     if !bounded(section, key, inner.keys().count(), SHOWN_FIELDS_MAX) {
         return BTreeMap::new();
     }
     let mut labels = BTreeMap::new();
     for name in inner.keys() {
-        let Some(value) = text(&inner, name) else { continue };
+        let Some(value) = chosen_text(&inner, name) else { continue };
         let mut chars = name.chars();
         let well_formed = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -340,7 +360,7 @@ fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, String> {
             let title = format!("`{name}` cannot be the name of a label");
             let help = "names are letters, digits and `_`, and do not begin with a digit";
             refuse(inner.place_of_key(name), title, help);
-        } else if matches!(name, "alertname" | "severity" | "rule_id") {
+        } else if SET_BY_TRIPLINE.contains(&name) {
             let title = format!("the label `{name}` is set by Tripline");
             refuse(inner.place_of_key(name), title, "choose another name");
         } else if value.value.contains("{{") || value.value.contains("{%") {
@@ -348,7 +368,8 @@ fn read_labels(section: &Section<'_>, key: &str) -> BTreeMap<String, String> {
                 "labels identify an alert and must not change; use `annotations` for templates";
             refuse(value.place.clone(), format!("the label `{name}` is a template"), help);
         }
-        labels.insert(name.to_owned(), value.value);
+        let place = inner.place_of_key(name);
+        labels.insert(name.to_owned(), Text { value: value.value, place });
     }
     labels
 }
@@ -358,7 +379,7 @@ fn read_annotations(section: &Section<'_>, key: &str) -> BTreeMap<String, Text> 
     if !bounded(section, key, inner.keys().count(), SHOWN_FIELDS_MAX) {
         return BTreeMap::new();
     }
-    inner.keys().filter_map(|name| Some((name.to_owned(), text(&inner, name)?))).collect()
+    inner.keys().filter_map(|name| Some((name.to_owned(), chosen_text(&inner, name)?))).collect()
 }
 
 fn read_window(

@@ -16,7 +16,7 @@ use crate::engine::{
     rule::plan::{alert::Severity, rule::About},
     syntax::{
         code,
-        key::{Key, Shape, mapping, read_all, read_keys},
+        key::{Key, Shape, mapping, read_all, read_keys_of_sigma},
         read::{self, Text, parse_date, text, texts},
     },
     yaml::Section,
@@ -219,7 +219,7 @@ pub(in crate::engine) fn read_header(section: &Section<'_>, number: usize, sort:
         .or_else(|| section.keys().next())
         .map_or(section.place(), |key| section.place_of_key(key));
     let mut header = Header::new(sort, place, number);
-    read_keys(HEADER, section, &mut header);
+    read_keys_of_sigma(HEADER, section, &mut header);
     strange_keys(section, sort);
     if header.extension.record.is_some() {
         for key in ["level", "fields", "generate"].into_iter().filter(|key| section.has(key)) {
@@ -413,7 +413,7 @@ pub(in crate::engine) fn check_logsource(section: &Section<'_>) {
         return;
     };
     let mut logs = Logs::default();
-    read_keys(LOGSOURCE, &logsource, &mut logs);
+    read_keys_of_sigma(LOGSOURCE, &logsource, &mut logs);
     let known = || LOGSOURCE.iter().map(|key| key.name);
     for key in logsource.keys().filter(|key| known().all(|known| known != *key)) {
         if let Some(near) = nearest(key, known()) {

@@ -112,7 +112,8 @@ pub(in crate::engine) fn read_lists(
 
 fn read_text(context: Context<'_>) -> Vec<ListEntry> {
     let mut entries = Vec::new();
-    for line in context.source.text.lines() {
+    // Some editors put a mark in front, which is no part of the first value.
+    for line in context.source.text.trim_start_matches('\u{feff}').lines() {
         let value = match line.split_once('#') {
             // A `#` inside a value is part of it; a comment has space before it.
             Some((before, _)) if before.is_empty() || before.ends_with(char::is_whitespace) => {
@@ -242,6 +243,17 @@ mod tests {
         let (values, problems) = read("lists/people.txt", "# all\n alice \n\nbob # left\nc#d\n");
         assert_eq!(values, ["alice", "bob", "c#d"]);
         assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_value() {
+        for (name, text) in [
+            ("lists/people.txt", "\u{feff}alice\r\nbob\r\n"),
+            ("lists/people.txt", "\u{feff}# all\nalice\nbob\n"),
+            ("lists/people.yaml", "\u{feff}- alice\n- bob\n"),
+        ] {
+            assert_eq!(read(name, text).0, ["alice", "bob"], "{text:?}");
+        }
     }
 
     #[test]

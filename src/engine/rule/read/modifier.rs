@@ -9,6 +9,7 @@ use super::pattern::{Encoding, Part, Pattern, Shape};
 use crate::engine::{
     rule::plan::expression::{StringKind, TimePart},
     syntax::{code, threshold::Comparison},
+    value::Number,
 };
 
 /// A value on its way through the modifiers.
@@ -19,7 +20,7 @@ pub(in crate::engine) enum Operand {
     /// `true` or `false`
     Bool(bool),
     /// A number, and how it was written.
-    Number(f64, String),
+    Number(Number, String),
     /// A Sigma string, and how it was written.
     Text {
         /// As it is read.
@@ -34,7 +35,7 @@ pub(in crate::engine) enum Operand {
     /// A network, still as text.
     Network(Pattern),
     /// A comparison with a number.
-    Compare(Comparison, f64),
+    Compare(Comparison, Number),
     /// The field is there, or is not.
     Exists(bool),
     /// A comparison with another field.
@@ -445,9 +446,7 @@ fn compare(operand: Operand, comparison: Comparison) -> Result<Operand, Refusal>
 fn time(operand: Operand, part: TimePart) -> Result<Operand, Refusal> {
     match operand {
         #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-        Operand::Number(number, _)
-            if number.fract() == 0.0 && (0.0..=9_999.0).contains(&number) =>
-        {
+        Operand::Number(Number::Whole(number), _) if (0..=9_999).contains(&number) => {
             Ok(Operand::Time(part, Comparison::Equal, number as i64))
         }
         Operand::Number(..) => Err(misuse("a part of a time is a whole number up to 9999", "")),
@@ -582,7 +581,7 @@ mod tests {
             (Operand::expanding("%a%"), &["expand", "fieldref"]),
             (Operand::text("a"), &["re", "cased"]),
             (Operand::text("a"), &["startswith", "cidr"]),
-            (Operand::Number(5.5, "5.5".to_owned()), &["hour"]),
+            (Operand::Number(Number::from(5.5), "5.5".to_owned()), &["hour"]),
             (Operand::text("a*"), &["re", "base64"]),
             (Operand::Null, &["contains"]),
             (Operand::Bool(true), &["contains", "exists"]),
@@ -594,9 +593,10 @@ mod tests {
 
     #[test]
     fn numbers_become_text_where_text_is_wanted() {
-        let number = || Operand::Number(101.0, "101".to_owned());
+        let number = || Operand::Number(Number::from(101.0), "101".to_owned());
         assert_eq!(texts(&apply(number(), &["startswith"]).unwrap()), ["101*"]);
-        let hour = apply(Operand::Number(18.0, "18".to_owned()), &["hour", "gte"]).unwrap();
+        let hour =
+            apply(Operand::Number(Number::from(18.0), "18".to_owned()), &["hour", "gte"]).unwrap();
         assert_eq!(hour, Operand::Time(TimePart::Hour, Comparison::GreaterOrEqual, 18));
     }
 }

@@ -19,17 +19,16 @@ use jiff::{civil::Date, tz::TimeZone};
 
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems, SourceText},
-    rule::plan::schedule::Schedule,
+    rule::plan::schedule::{MINUTES_PER_WEEK, Schedule},
     syntax::{
         code,
-        read::{Context, Text, parse_date, texts},
+        read::{Context, Text, chosen_text, parse_date, texts},
     },
     yaml::{self, Section},
 };
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const MINUTES_PER_DAY: u16 = 1_440;
-const MINUTES_PER_WEEK: u16 = 7 * MINUTES_PER_DAY;
 
 /// Reads all schedules, sorted by name, with their places.
 pub(in crate::engine) fn read_schedules(
@@ -72,7 +71,7 @@ fn report(section: &Section<'_>, text: &Text, title: String, help: &str) {
 }
 
 fn zone(section: &Section<'_>) -> Option<TimeZone> {
-    let name = crate::engine::syntax::read::text(section, "zone")?;
+    let name = chosen_text(section, "zone")?;
     let zone = TimeZone::get(&name.value).ok();
     if zone.is_none() {
         let title = format!("there is no time zone `{}`", name.value);
@@ -87,6 +86,9 @@ fn read_calendars(root: &Section<'_>) -> Calendars {
     let Some(section) = root.section("holidays") else { return Vec::new() };
     let mut calendars = Calendars::new();
     for name in section.keys() {
+        if section.is_empty(name) {
+            section.empty(name);
+        }
         let dates = texts(&section, name).unwrap_or_default();
         let dates = dates.iter().filter_map(|text| {
             let date = parse_date(&text.value);
@@ -123,6 +125,9 @@ fn read_schedule(
                  `daily 22:00-06:00`",
             ),
         }
+    }
+    if section.is_empty("holidays") {
+        section.empty("holidays");
     }
     let mut except = Vec::new();
     for holiday in texts(section, "holidays").unwrap_or_default() {

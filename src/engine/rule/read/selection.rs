@@ -9,6 +9,7 @@ use super::modifier::{self, Effect, Operand, Refusal, expand};
 use crate::engine::{
     diagnostic::Diagnostic,
     syntax::{code, read::Context},
+    value::Number,
     yaml::{Key, Node, NodeKind, other_reading},
 };
 
@@ -194,12 +195,13 @@ fn read_values(
         let operand = match &node.kind {
             NodeKind::Null => Operand::Null,
             NodeKind::Bool(value) => Operand::Bool(*value),
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "integers past 2^53 do not occur as values"
-            )]
-            NodeKind::Int(value) => Operand::Number(*value as f64, written()),
-            NodeKind::Float(value) => Operand::Number(*value, written()),
+            NodeKind::Int(value) => Operand::Number(Number::Whole(i128::from(*value)), written()),
+            NodeKind::Float(value) => {
+                let written = written();
+                // A whole number that is too long for the one is exact here.
+                let whole = written.parse().map(Number::Whole);
+                Operand::Number(whole.unwrap_or_else(|_| Number::from(*value)), written)
+            }
             NodeKind::Str(written) => text(written),
             NodeKind::List(_) | NodeKind::Map(_) => {
                 nested(context, node, "a field is compared with a value or a list of values");
