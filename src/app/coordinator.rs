@@ -289,14 +289,14 @@ impl CoordinatorThread {
     fn show_source(&mut self, source: usize) {
         let health = self.progress.sources.entry(source).or_default();
         let (state, detail) = health.health();
-        let unread = health.known_unread();
+        let (is_known, unread) = (health.is_known(), health.unread());
         let is_shared = !health.strangers.is_empty();
         let unread_count = health.away.0.len();
         self.set_source(source, state, &detail);
         let Some(feed) = self.feeds.get(source) else { return };
         self.metrics.source_unread(feed.label(), unread_count);
         self.metrics.source_shared(feed.label(), is_shared);
-        if let Some(unread) = unread {
+        if is_known {
             self.tell_of(source, &PARTITIONS_UNREAD, unread.as_deref());
         }
     }

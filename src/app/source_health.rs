@@ -56,10 +56,9 @@ impl SourceHealth {
         Some(format!("cannot read {named}{more}: {why}; they are read again from where they stand"))
     }
 
-    /// What people are to know of what is not read; `None` as long as nobody knows what can be.
-    pub(super) fn known_unread(&self) -> Option<Option<String>> {
-        let is_known = self.read.is_some() || !self.away.0.is_empty();
-        (is_known && self.unavailable.is_none()).then(|| self.unread())
+    /// Whether it is known what can be read: before that, and while nothing answers, nothing of it is over.
+    pub(super) fn is_known(&self) -> bool {
+        (self.read.is_some() || !self.away.0.is_empty()) && self.unavailable.is_none()
     }
 
     /// Who shares the group, for people.
@@ -89,7 +88,7 @@ mod tests {
         source.away = (names, "it has no leader".to_owned());
         let (health, detail) = source.health();
         assert!(health == Health::Down && detail.contains("audit/4 and 2 more"), "{detail}");
-        assert_eq!(source.known_unread(), Some(source.unread()));
+        assert!(source.is_known());
         source.rebuild_left = 9;
         assert_eq!(source.health().0, Health::Starting);
         source.unavailable = Some("no broker".to_owned());
@@ -99,14 +98,14 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_over() {
         let mut source = SourceHealth::default();
-        assert_eq!(source.known_unread(), None, "an earlier process may have told of some");
+        assert!(!source.is_known(), "an earlier process may have told of some");
         source.read = Some(1);
-        assert_eq!(source.known_unread(), Some(None));
+        assert!(source.is_known() && source.unread().is_none());
         source.away = (vec!["audit/1".to_owned()], "it has no leader".to_owned());
-        assert!(source.known_unread().flatten().is_some());
+        assert!(source.is_known() && source.unread().is_some());
         source.unavailable = Some("the brokers do not answer".to_owned());
-        assert_eq!(source.known_unread(), None);
+        assert!(!source.is_known());
         (source.unavailable, source.away) = (None, Default::default());
-        assert_eq!(source.known_unread(), Some(None));
+        assert!(source.is_known() && source.unread().is_none());
     }
 }

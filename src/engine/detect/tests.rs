@@ -1,11 +1,5 @@
 //! Every operator against a naive reading of the rule language, and the index against no index.
 
-#![expect(
-    clippy::float_cmp,
-    clippy::cast_precision_loss,
-    reason = "the naive reading compares numbers as they are"
-)]
-
 use std::{borrow::Cow, collections::BTreeSet};
 
 use proptest::{collection::vec, prelude::*, sample::select};

@@ -188,7 +188,9 @@ fn take_repeats(node: &mut Node, repeats: &mut Vec<Key>) {
                 }
                 is_new
             });
-            entries.iter_mut().for_each(|(_, value)| take_repeats(value, repeats));
+            for (_, value) in entries {
+                take_repeats(value, repeats);
+            }
         }
         NodeKind::List(items) => items.iter_mut().for_each(|item| take_repeats(item, repeats)),
         _ => {}

@@ -12,7 +12,7 @@ use tripline::{
         verify::{Asked, verify},
     },
     engine::{
-        access::{Outcome, RollUp, SessionStep},
+        access::{Access, Outcome, RollUp, SessionStep},
         ledger::{Chain, Content, EntryKind, Row},
         time::{EventTime, WallTime},
     },
@@ -438,7 +438,7 @@ fn a_roll_up_is_found_by_every_time_into_which_it_lasts() {
             for limit in [3, 1_000] {
                 let query = Query { from, to, limit, ..query(filters.clone()) };
                 let overlaps = |row: &&Row| {
-                    let last = row.access().map_or(row.at(), |access| access.last());
+                    let last = row.access().map_or(row.at(), Access::last);
                     row.at() < to && last >= from && row.usage().is_some() == is_usage
                 };
                 let rows = rows.iter().map(|row| &**row).filter(overlaps);

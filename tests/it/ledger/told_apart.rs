@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tripline::{
     ask::{Params, timeline, visits},
-    engine::{ledger::Row, time::EventTime},
+    engine::{access::Access, ledger::Row, time::EventTime},
     report::{
         Cell, Report, Wanted,
         sample::{SampleOf, sample},
@@ -225,8 +225,7 @@ fn commands_of_cells_show_what_the_cells_count() {
             }
             let question = timeline::Question::read(&params, kept.scope.period.to).unwrap();
             let rows = timeline::ask(&kept.reader, &question).unwrap().0.rows;
-            let shown: u64 =
-                rows.iter().filter_map(|row| row.access()).map(|access| access.count()).sum();
+            let shown: u64 = rows.iter().filter_map(Row::access).map(Access::count).sum();
             assert_eq!(shown, *count, "{id}: {command}");
             checked += 1;
         }
