@@ -110,14 +110,13 @@ fn parse_notifiers(receiver: &Section<'_>) -> Vec<ReceiverNotifier> {
         if !receiver.has(key) {
             continue;
         }
-        let list = receiver.node(key).map(Node::as_list);
+        let list = receiver.node(key).and_then(Node::as_list);
         let sections = match list {
-            Some(Some(_)) => receiver.sections(key),
-            Some(None) => receiver.section(key).into_iter().collect(),
-            None => Vec::new(),
+            Some(_) => receiver.sections(key),
+            None => receiver.section(key).into_iter().collect(),
         };
-        if list.is_none_or(|list| list.is_some_and(<[_]>::is_empty)) {
-            let title = format!("{} is empty, and tells nobody", receiver.path_of(key));
+        if list.is_some_and(<[_]>::is_empty) {
+            let title = format!("{} is an empty list, and tells nobody", receiver.path_of(key));
             receiver.invalid(key, title, "write what it needs, or leave it out");
         }
         for section in sections {
