@@ -133,6 +133,8 @@ fn a_silence_shows_what_it_would_hide_before_it_does() {
         browser.wait(".silence");
         assert!(browser.text(".silence").contains("a drill"));
         browser.click(".silence form button");
+        // Until then the answer to the click may still lead elsewhere.
+        browser.wait(".empty");
         browser.go(&format!("{url}/silences?state=expired"));
         assert!(browser.text(".silence").contains("ended by local"));
     });
