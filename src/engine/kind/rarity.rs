@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::{
     CorrelationKey, Frame, Hit, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample, Taken,
     Written,
@@ -67,13 +69,17 @@ const KEYS: &[Key<Draft>] = &[
     Key::new("history", Shape::Timespan, "How far back events count.", |s, key, to| {
         to.history = timespan(s, key);
     }),
-    Key::new("max_share", Shape::Within(0.0, 1.0), "What is still rare.", |s, key, to| {
+    Key::new("max_share", Shape::Is(share_schema), "What is still rare.", |s, key, to| {
         to.share_max = number_within(s, key, 0.0..=1.0);
         if to.share_max == Some(0.0) {
             s.invalid(key, "no share is 0", "what comes is more than nothing: `max_share: 0.001`");
         }
     }),
 ];
+
+fn share_schema() -> Value {
+    json!({"type": "number", "exclusiveMinimum": 0, "maximum": 1})
+}
 
 fn read(section: &Section<'_>) -> Option<KindSyntax> {
     let mut draft = Draft::default();
