@@ -252,8 +252,8 @@ fn cells_in(word: u64) -> impl Iterator<Item = (u32, u8)> {
 impl Serialize for Marks {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.values {
-            Values::Few(list) => (0_u8, Hashes(list.clone())).serialize(serializer),
-            Values::Many(words, share) => (*share, Hashes(words.to_vec())).serialize(serializer),
+            Values::Few(list) => (0_u8, Numbers(list)).serialize(serializer),
+            Values::Many(words, share) => (*share, Numbers(words)).serialize(serializer),
         }
     }
 }
@@ -285,9 +285,12 @@ impl<'de> Deserialize<'de> for Marks {
 }
 
 /// Numbers that are stored with eight bytes each: hashes have no smaller form.
+struct Numbers<'a>(&'a [u64]);
+
+/// The same as they are read.
 struct Hashes(Vec<u64>);
 
-impl Serialize for Hashes {
+impl Serialize for Numbers<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes: Vec<u8> = self.0.iter().flat_map(|number| number.to_le_bytes()).collect();
         serializer.serialize_bytes(&bytes)
