@@ -116,6 +116,10 @@ pub(super) struct Progress {
     acts: BTreeMap<u64, oneshot::Sender<Result<Answer, NotDone>>>,
     /// The last ticket.
     ticket: u64,
+    /// How many sources have ended.
+    sources_ended: usize,
+    /// The ledger knows that this process ends.
+    is_stop_recorded: bool,
     /// Why sources failed.
     failures: BTreeMap<usize, SourceError>,
     /// When the checkpoint began that is being written.
@@ -218,10 +222,7 @@ impl CoordinatorThread {
         match input {
             Input::Engine(input) => {
                 if matches!(input, coordinator::Input::Stop) {
-                    let entry = Entry::new(EntryKind::Stop, env!("CARGO_PKG_VERSION"), "stopped")
-                        .fact("rule_set", &self.rules.get().1.version)
-                        .fact("configuration", &self.configuration);
-                    self.tell(coordinator::Input::Entry(Box::new(entry)));
+                    self.record_stop("stopped", coordinator::Input::Entry);
                 }
                 self.note(&input);
                 self.tell(input);
@@ -233,11 +234,21 @@ impl CoordinatorThread {
             Input::Act(request) => self.act(request),
             Input::Source { source_index, event } => self.handle_source(source_index, event),
             Input::SourceEnded { source_index, batches, result } => {
+                self.progress.sources_ended += 1;
+                let is_last = self.progress.sources_ended == self.feeds.len();
                 let end = match &result {
                     Ok(()) => SourceEnd::Finished,
                     Err(SourceError::Fenced { .. }) => SourceEnd::Fenced,
                     Err(_) => SourceEnd::Failed,
                 };
+                match end {
+                    SourceEnd::Finished if is_last => {
+                        self.record_stop("finished", coordinator::Input::AtEnd);
+                    }
+                    SourceEnd::Failed => self.record_stop("failed", coordinator::Input::Entry),
+                    // What is written from now on is of another process.
+                    SourceEnd::Fenced | SourceEnd::Finished => {}
+                }
                 if let Err(error) = result {
                     self.set_source(source_index, Health::Failed, &error.to_string());
                     self.progress.failures.insert(source_index, error);
@@ -245,6 +256,17 @@ impl CoordinatorThread {
                 self.tell(coordinator::Input::Ended { source: source_index, batches, end });
             }
         }
+    }
+
+    /// Records that this process ends, once, and why: `stopped`, `finished` or `failed`.
+    fn record_stop(&mut self, why: &str, input: fn(Box<Entry>) -> coordinator::Input) {
+        if std::mem::replace(&mut self.progress.is_stop_recorded, true) {
+            return;
+        }
+        let entry = Entry::new(EntryKind::Stop, env!("CARGO_PKG_VERSION"), why)
+            .fact("rule_set", &self.rules.get().1.version)
+            .fact("configuration", &self.configuration);
+        self.tell(input(Box::new(entry)));
     }
 
     fn act(&mut self, request: ActRequest) {

@@ -1,5 +1,7 @@
 //! Exec, attach, port-forward and proxy, running and ended.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -17,11 +19,16 @@ use crate::{
     },
 };
 
+/// How long before a time what was opened is looked for, as it may still be open in it: 12 h, three times as long as a
+/// kubelet holds a stream on which nothing moves (`streamingConnectionIdleTimeout`, 4 h).
+const OPENED_BEFORE: Duration = Duration::from_hours(12);
+
 /// By which name it is asked.
 pub const QUESTION: QuestionKind = QuestionKind {
     name: "sessions",
-    about: "Who entered what, with which command, for how long: what began or ended in the time. What has no end in the \
-            log, be it behind that time, is `opened`.",
+    about: "Who entered what, with which command, for how long: what was open at some moment of the time, as far as it \
+            began in it or in the 12 hours before, or ended in it. What has no end in the log, be it behind that time, \
+            is `opened`.",
     parameters: &[PARAMETERS, CLUSTER, PERIOD],
     ask: |reader, params, now| {
         let question = Question::read(params, now)?;
@@ -91,8 +98,10 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Entered, AskError> {
     }
     filters.extend(question.filters.iter().cloned());
     filters.push(Filter::Sessions);
+    let from = question.period.from;
+    let query = all_of(filters, &question.period);
     let mut sessions = Sessions::default();
-    each(reader, all_of(filters, &question.period), |row| {
+    each(reader, Query { from: from.minus(OPENED_BEFORE), ..query }, |row| {
         if let Some(access) = row.access() {
             sessions.add(access);
         }
@@ -100,7 +109,8 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Entered, AskError> {
     add_ends(reader, &question.period, &mut sessions)?;
     let fits = |session: &Session| {
         let name = session.object.as_ref().and_then(|object| object.name.as_deref());
-        (!question.running || session.state() == "opened")
+        (session.at() >= from || session.is_open_at(from))
+            && (!question.running || session.state() == "opened")
             && question.pod.as_deref().is_none_or(|pod| name == Some(pod))
     };
     Ok(Entered { sessions: sessions.finish().into_iter().filter(fits).collect() })

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{exit, output};
 use crate::{
-    config::rules_dir::{find_tests, read_rules_dir},
+    config::rules_dir::{above, find_tests, read_rules_dir},
     engine::{
         diagnostic::{Problems, SourceText},
         rule::{LoadOptions, load},
@@ -64,9 +64,13 @@ const NOTHING_RAN: &str = "no test was run";
 
 pub(super) fn execute(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let is_file = args.path.is_file();
-    let parent = args.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = if is_file { parent.unwrap_or(Path::new(".")) } else { args.path.as_path() };
-    let sources = match read_rules_dir(directory) {
+    let directory = if is_file {
+        let parent = args.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        above(&args.path).unwrap_or_else(|| parent.unwrap_or(Path::new(".")).to_owned())
+    } else {
+        args.path.clone()
+    };
+    let sources = match read_rules_dir(&directory) {
         Ok(sources) => sources,
         Err(problems) => return Ok(output::refuse(&problems, NOTHING_RAN)),
     };
@@ -74,7 +78,7 @@ pub(super) fn execute(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let Some(rules) = loaded.rules.map(Arc::new) else {
         return Ok(output::refuse(&loaded.diagnostics, NOTHING_RAN));
     };
-    let paths = if is_file { vec![args.path.clone()] } else { find_tests(directory)? };
+    let paths = if is_file { vec![args.path.clone()] } else { find_tests(&directory)? };
     let problems = Problems::new();
     let mut files = Vec::new();
     for path in &paths {

@@ -19,7 +19,8 @@ use crate::engine::{
     rule::RuleSources,
 };
 
-/// Reads all files of a rule directory. `path` may also be a single rule file.
+/// Reads all files of a rule directory. `path` may also be a single rule file: it is read with the lists, schedules,
+/// identities and risk of the [rule directory that it lies in](above).
 ///
 /// # Errors
 /// Everything that cannot be read, each with what to do: a missing or empty directory, a file that may
@@ -34,7 +35,12 @@ pub fn read_what_can_be_read(path: &Path) -> (RuleSources, Vec<Diagnostic>) {
     let mut reader = Reader::default();
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => reader.directory(path, 0, Part::Rules),
-        Ok(_) => reader.rule(path),
+        Ok(_) => {
+            reader.rule(path);
+            if let Some(directory) = above(path) {
+                reader.but_rules(&directory);
+            }
+        }
         Err(error) => reader.unreadable(path, &error),
     }
     if reader.problems.is_empty() && reader.sources.rules.is_empty() {
@@ -47,6 +53,22 @@ pub fn read_what_can_be_read(path: &Path) -> (RuleSources, Vec<Diagnostic>) {
     reader.sources.rules.sort_by(|a, b| a.name.cmp(&b.name));
     reader.sources.lists.sort_by(|a, b| (&a.0, &a.1.name).cmp(&(&b.0, &b.1.name)));
     (reader.sources, reader.problems)
+}
+
+/// The rule directory that a file lies in: the nearest above it with lists, schedules, identities or risk; `None` if
+/// there is none as far up as rule directories are deep.
+pub fn above(file: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(file).ok()?;
+    let mut directories = real.ancestors().skip(1).take(RULE_DIRECTORY_DEPTH_MAX + 1);
+    let found = directories.find(|directory| {
+        let has = |stem: &str, ending: &str| directory.join(format!("{stem}{ending}")).is_file();
+        directory.join("lists").is_dir()
+            || SINGLES.iter().any(|single| has(single.stem, ".yaml") || has(single.stem, ".yml"))
+    })?;
+    // As the user calls it, if the file's name has it.
+    let called = file.ancestors().skip(1).filter(|name| !name.as_os_str().is_empty());
+    let mut same = called.filter(|name| fs::canonicalize(name).is_ok_and(|name| name == found));
+    Some(same.next().unwrap_or(found).to_owned())
 }
 
 /// All test files (`*.test.yaml`) below a directory, sorted; of a single rule file, those beside it.
@@ -160,6 +182,17 @@ impl Reader {
                 self.single(single, &entry);
             } else if is_yaml && !ends_with(".test.yaml") && !ends_with(".test.yml") {
                 self.rule(&entry);
+            }
+        }
+    }
+
+    /// What a rule directory has besides rules.
+    fn but_rules(&mut self, path: &Path) {
+        for (name, entry) in self.entries(path) {
+            if name == "lists" && entry.is_dir() {
+                self.directory(&entry, 1, Part::Lists);
+            } else if let Some(single) = SINGLES.iter().find(|single| single.is(&name)) {
+                self.single(single, &entry);
             }
         }
     }
@@ -318,6 +351,26 @@ mod tests {
         let lists: Vec<&str> = sources.lists.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(lists, ["admins", "more"]);
         assert!(sources.schedules.is_some());
+    }
+
+    #[test]
+    fn a_file_is_read_with_what_its_directory_has_for_all() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let files = ["lists/admins.txt", "team/lists.yaml", "team/a/x.yaml", "identities.yml"];
+        for name in files.iter().chain(&["team/a/y.yaml", "z.yaml"]) {
+            write(root.path(), name, "x");
+        }
+        for name in ["team/a/x.yaml", "z.yaml"] {
+            let sources = read_rules_dir(&root.path().join(name)).expect("it can be read");
+            assert_eq!(names(root.path(), &sources), [name]);
+            assert_eq!(sources.lists.first().map(|(name, _)| &**name), Some("admins"));
+            assert!(sources.identities.is_some() && sources.risk.is_none());
+        }
+        assert_eq!(above(&root.path().join("team/a/x.yaml")).as_deref(), Some(root.path()));
+        let elsewhere = tempfile::tempdir().expect("a temporary directory");
+        write(elsewhere.path(), "x.yaml", "x");
+        let sources = read_rules_dir(&elsewhere.path().join("x.yaml")).expect("it can be read");
+        assert!(sources.lists.is_empty() && sources.identities.is_none());
     }
 
     #[test]

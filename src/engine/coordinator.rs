@@ -129,6 +129,8 @@ pub enum Input {
     },
     /// Something that Tripline did or was told, for the ledger.
     Entry(Box<Entry>),
+    /// The same, once there is nothing more to read and all that was read is done.
+    AtEnd(Box<Entry>),
     /// More that the ledger is to tell.
     Ledger(LedgerInput),
     /// The archive has all rows of the ledger up to this one.
@@ -252,6 +254,8 @@ pub struct Coordinator {
     stop_at: Option<WallTime>,
     /// Why it ends, if not because it is told to or has nothing more to read.
     failure: Option<End>,
+    /// The last entry of the ledger, if it ends by itself.
+    at_end: Option<Box<Entry>>,
     now: WallTime,
     /// When event time was last looked at.
     looked_at: WallTime,
@@ -300,6 +304,7 @@ impl Coordinator {
             phase: Phase::Running,
             stop_at: None,
             failure: None,
+            at_end: None,
             now,
             looked_at: now,
             checkpoint_at: now,
@@ -410,6 +415,7 @@ impl Coordinator {
             Input::RetryNow => self.member.retry_now(now),
             Input::Act { ticket, act } => self.member.act(now, ticket, *act),
             Input::Entry(entry) => self.member.handle_entry(now, *entry),
+            Input::AtEnd(entry) => self.at_end = Some(entry),
             Input::Ledger(input) => self.member.handle_ledger(now, input),
             Input::Archived { through } => self.member.handle_archived(through),
             Input::Durable => self.durable(),
@@ -438,7 +444,7 @@ impl Coordinator {
         self.member.handle_timeout(now);
         if self.is_done() {
             if self.stop_at.is_none() {
-                self.member.finish(now);
+                self.member.finish(now, self.at_end.take());
             }
             self.phase = Phase::Ending;
         }

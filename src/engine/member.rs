@@ -409,9 +409,12 @@ impl Member {
         self.dispatch_due(now);
     }
 
-    /// Nothing more will be read: the ledger tells what waited for more like it.
-    pub fn finish(&mut self, now: WallTime) {
+    /// Nothing more will be read: the ledger tells what waited for more like it, and a last entry.
+    pub fn finish(&mut self, now: WallTime, last: Option<Box<Entry>>) {
         self.recorder.finish(now);
+        if let Some(entry) = last {
+            self.handle_entry(now, *entry);
+        }
     }
 
     /// Puts another rule set in force.

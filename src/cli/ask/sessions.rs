@@ -9,8 +9,8 @@ use crate::ask::{Params, sessions::QUESTION};
 
 /// Show sessions: who entered what, with which command, for how long.
 ///
-/// Those that began or ended in the time. `opened` is what has no end in the log, be it behind that time: it runs, or its
-/// end was not recorded. A status of 101 says that the stream was opened, not that the command began.
+/// Those that were open at some moment of the time, as far as they began in it or in the 12 hours before, or ended in it.
+/// `opened` is what has no end in the log, be it behind that time: it runs, or its end was not recorded. A status of 101 says that the stream was opened, not that the command began.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tripline sessions --since 7d

@@ -58,6 +58,11 @@ impl Session {
         }
     }
 
+    /// Whether it was open then, or was closed at that moment, if it had begun.
+    pub fn is_open_at(&self, time: EventTime) -> bool {
+        self.end.map_or(self.state() == "opened", |end| end >= time)
+    }
+
     /// When it was heard of first.
     pub fn at(&self) -> EventTime {
         self.start.or(self.end).unwrap_or(EventTime::MIN)

@@ -311,12 +311,29 @@ fn the_end_of_a_session_counts_wherever_it_is() {
     assert_eq!(sessions(&["--running", morning[0], morning[1]]), [both[1]]);
     // Of one whose beginning is not in the time, or in the log, the end says when it was asked for.
     let later = ["--from=2026-03-04 10:30", "--to=2026-03-05"];
-    assert_eq!(sessions(&later), [both[0], "ended 09:00:10 12:00:10"]);
+    let ended = [both[0], both[1], "ended 09:00:10 12:00:10"];
+    assert_eq!(sessions(&later), ended);
+    // Who was inside at half past ten, though nobody came or went?
+    let between = ["--from=2026-03-04 10:30", "--to=2026-03-04 10:31"];
+    assert_eq!(sessions(&between), both);
+    assert_eq!(sessions(&["--from=2026-03-04 11:30", "--to=2026-03-04 11:31"]), [both[1]]);
+    assert_eq!(sessions(&["--from=2026-03-05", "--to=2026-03-06"]), [] as [&str; 0]);
     let (_, out, _) = ask(&directory, &[&["sessions"], &later[..]].concat());
     assert!(
         out.lines().nth(1).is_some_and(|line| line.starts_with("2026-03-04 09:00:10")),
         "{out}"
     );
+}
+
+#[test]
+fn a_run_that_ends_with_its_files_says_so_last() {
+    let (_, out, _) = ask(&world(), &["ledger", "export"]);
+    let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = rows.iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    assert!(kinds.ends_with(&["coverage", "stop", "seal"]), "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| **kind == "stop").count(), 1);
+    let stop = &rows[rows.len() - 2];
+    assert!(stop.to_string().contains("finished"), "{stop}");
 }
 
 #[test]
