@@ -16,6 +16,7 @@ use crate::{
     archive::{Cursor, Filter, Page, Query, Reader},
     engine::{
         access::Outcome,
+        alert::shown_value,
         ledger::{About, EntryKind, Line, Row},
         text::printable,
         time::EventTime,
@@ -173,15 +174,17 @@ impl Question {
 /// accesses alone.
 fn about(filters: &[Filter]) -> Option<About> {
     let mut about = About::default();
+    let shown = |text: String| shown_value(&text).into_owned();
     for filter in filters.iter().cloned() {
         match filter {
-            Filter::Actor(actor) => about.actor = Some(actor),
-            Filter::Source(source) => about.source = Some(source),
-            Filter::Credential(id) => about.credential = Some(id),
-            Filter::Namespace(namespace) => about.namespace = Some(namespace),
-            Filter::Cluster(cluster) => about.cluster = Some(cluster),
+            Filter::Actor(actor) => about.actor = Some(shown(actor)),
+            Filter::Source(source) => about.source = Some(shown(source)),
+            Filter::Credential(id) => about.credential = Some(shown(id)),
+            Filter::Namespace(namespace) => about.namespace = Some(shown(namespace)),
+            Filter::Cluster(cluster) => about.cluster = Some(shown(cluster)),
             Filter::Object { resource, namespace, name } => {
-                (about.resource, about.namespace, about.name) = (Some(resource), namespace, name);
+                about.resource = Some(shown(resource));
+                (about.namespace, about.name) = (namespace.map(shown), name.map(shown));
             }
             _ => {}
         }

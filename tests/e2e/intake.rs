@@ -74,6 +74,33 @@ fn a_pattern_reads_topics_that_are_there_and_those_that_appear() {
 }
 
 #[test]
+fn latest_passes_over_what_was_there_at_the_first_look_and_nothing_else() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    let config = source(kafka, "'^newest-[0-9]+$', 'newest-by-name'") + &to_hook(&hook);
+    let group = "group: '^newest-[0-9]+$', 'newest-by-name'";
+    let config = config.replacen(group, "group: newest\n      start: latest", 1);
+    let producer = kafka.producer();
+    kafka.create_topic("newest-1", 1);
+    producer.send("newest-1", read("before", "s"));
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    let told = || users(&hook.alerts("/alerts"), "secret_read");
+    let is_told = |user: &str| told().contains(&user.to_owned()).then_some(());
+    producer.send("newest-1", read("after", "s"));
+    eventually("what comes after the first look is read", || is_told("after"));
+    for topic in ["newest-2", "newest-by-name"] {
+        kafka.create_topic(topic, 1);
+        producer.send(topic, read(topic, "s"));
+        eventually("a topic that appears is read from its beginning", || is_told(topic));
+    }
+    assert!(is_told("before").is_none(), "{:?}", told());
+    tripline.stop();
+}
+
+#[test]
 fn a_record_may_hold_a_list_and_a_bad_item_spoils_no_other() {
     if !available(&[Service::Kafka]) {
         return;

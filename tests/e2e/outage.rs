@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
 
 use crate::{
     harness::{
@@ -246,6 +250,41 @@ fn a_receiver_that_is_away_fills_no_log() {
     eventually("all arrive", || (hook.alerts("/alerts").len() >= 40).then_some(()));
     eventually("the end is said", || {
         tripline.log().contains("it takes notifications again").then_some(())
+    });
+    tripline.stop();
+}
+
+#[test]
+fn what_an_open_transaction_holds_back_is_lag() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (kafka, hook) = (Kafka::shared(), Hook::started());
+    kafka.create_topic("open", 1);
+    let mut tripline = Tripline::new(&(source(kafka, "open") + &to_hook(&hook)), &[SECRET_READ]);
+    tripline.start_ready();
+    let open: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.brokers())
+        .set("transactional.id", "open")
+        .create()
+        .unwrap();
+    let wait = Duration::from_secs(30);
+    open.init_transactions(wait).unwrap();
+    open.begin_transaction().unwrap();
+    let aborted = read("user-aborted", "s");
+    open.send(BaseRecord::<[u8], str>::to("open").payload(&aborted)).unwrap();
+    open.flush(wait).unwrap();
+    kafka.producer().send("open", read("user-behind", "s"));
+    eventually("both records are lag", || {
+        tripline.metric("tripline_source_lag_records", &[]).filter(|lag| *lag == 2.0)
+    });
+    assert_eq!(users(&hook.alerts("/alerts"), "secret_read"), [] as [&str; 0]);
+    open.abort_transaction(wait).unwrap();
+    eventually("what was behind it is read", || {
+        (users(&hook.alerts("/alerts"), "secret_read") == ["user-behind"]).then_some(())
+    });
+    eventually("nothing is left", || {
+        tripline.metric("tripline_source_lag_records", &[]).filter(|lag| *lag == 0.0)
     });
     tripline.stop();
 }

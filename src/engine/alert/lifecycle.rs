@@ -29,7 +29,7 @@ use super::{
         AlertKey, Place, Quotas, add_actor, is_overflow, label_overflow, newest_first,
         overflow_summary,
     },
-    shown::{VALUE_BYTES_MAX, context_of, default_summary, evidence_of, severity_of, threshold_of},
+    shown::{context_of, default_summary, evidence_of, severity_of, shown_value, threshold_of},
     template::Templates,
     who::who_of,
 };
@@ -39,7 +39,7 @@ use crate::engine::{
     kubernetes::fields::CLUSTER,
     limits::{ALERTS_MAX, ANNOTATION_BYTES_MAX, EVIDENCE_MAX, KEYS_PER_EVENT_MAX},
     rule::{AlertSpec, CaptureSlot, Rule, RuleSet, label_name},
-    text::{bounded_line, bounded_lines, within_line},
+    text::{bounded_line, bounded_lines},
     time::{EventTime, WallTime},
     value::{Captured, Combination, choices},
 };
@@ -217,9 +217,8 @@ impl Lifecycle {
             steps.filter_map(|(time, captured)| evidence_of(rule, spec, *time, captured)).collect();
         let who = who_of(spec, &hit.captured);
         for key in keys {
-            let within = |text| within_line(text, VALUE_BYTES_MAX);
             let parts: Combination<Option<Cow<'_, str>>> =
-                key.into_iter().map(|part| part.map(|text| within(text))).collect();
+                key.into_iter().map(|part| part.map(|text| shown_value(text))).collect();
             let (cluster, who) = (cluster.as_deref(), who.as_deref());
             let steps = &steps;
             let found = Found { rule, spec, hit, parts: &parts, cluster, who, steps };
@@ -481,7 +480,7 @@ impl Lifecycle {
         let Some(spec) = &rule.meta().alert else { return };
         let value = |slot: &CaptureSlot| {
             let values = hit.captured.get(slot.index()).map(Captured::values).unwrap_or_default();
-            values.first().map(|text| bounded_line(text, VALUE_BYTES_MAX)).unwrap_or_default()
+            values.first().map_or_else(String::new, |text| shown_value(text).into_owned())
         };
         let key = (rule.meta().id.clone(), spec.key.iter().map(value).collect());
         self.end(&Named(&key), hit.time);
@@ -676,7 +675,7 @@ fn annotations(
 /// The cluster that keeps an alert apart from others.
 fn cluster_of<'h>(spec: &AlertSpec, hit: &'h Hit) -> Option<Cow<'h, str>> {
     let cluster = hit.captured.get(spec.cluster?.index())?.values().first()?;
-    Some(within_line(cluster, VALUE_BYTES_MAX))
+    Some(shown_value(cluster))
 }
 
 /// When an alert resolves that begins with this hit.

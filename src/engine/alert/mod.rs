@@ -15,6 +15,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
 pub use own::OwnAlert;
+pub use shown::shown_value;
 
 use super::{
     digest::{Digest, hex},

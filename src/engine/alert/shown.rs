@@ -1,5 +1,7 @@
 //! What alerts show of findings: labels, evidence, what templates may name, and what is said without one.
 
+use std::borrow::Cow;
+
 use minijinja::Value;
 
 use super::{Alert, Evidence, template::Context};
@@ -7,7 +9,7 @@ use crate::engine::{
     kind::Hit,
     limits::ANNOTATION_BYTES_MAX,
     rule::{AlertSpec, Rule, RuleMeta, Severity, label_name},
-    text::{bounded_line, bounded_lines},
+    text::{bounded_line, bounded_lines, distinct_line},
     time::EventTime,
     value::{Captured, event_of},
 };
@@ -33,6 +35,11 @@ pub(super) fn threshold_of(rule: &Rule) -> String {
     }
 }
 
+/// How an alert shows a value that somebody chose, in its key, its labels and its evidence.
+pub fn shown_value(text: &str) -> Cow<'_, str> {
+    distinct_line(text, VALUE_BYTES_MAX)
+}
+
 /// What shows a finding, or a step to it; `None` if nothing is known of it any more.
 pub(super) fn evidence_of(
     rule: &Rule,
@@ -46,7 +53,7 @@ pub(super) fn evidence_of(
         .filter_map(|slot| {
             let name = rule.capture().get(slot.index())?;
             let text = captured.get(slot.index())?.joined()?;
-            Some((name.clone(), bounded_line(&text, VALUE_BYTES_MAX)))
+            Some((name.clone(), shown_value(&text).into_owned()))
         })
         .collect();
     let event = event_of(captured).cloned();

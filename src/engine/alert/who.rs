@@ -2,12 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Alert, Evidence, shown::VALUE_BYTES_MAX};
-use crate::engine::{
-    rule::AlertSpec,
-    text::{bounded_line, within_line},
-    value::Captured,
-};
+use super::{Alert, Evidence, shown_value};
+use crate::engine::{rule::AlertSpec, value::Captured};
 
 /// Everybody who did not say who he is has this name.
 const ANONYMOUS: &str = "system:anonymous";
@@ -41,8 +37,8 @@ impl Evidence {
 pub(super) fn who_of<'c>(spec: &AlertSpec, captured: &'c [Captured]) -> Option<Cow<'c, str>> {
     let get = |field: &str| {
         let text = match captured.get(spec.doer.slot(field)?.index())?.joined()? {
-            Cow::Borrowed(text) => within_line(text, VALUE_BYTES_MAX),
-            Cow::Owned(text) => Cow::Owned(bounded_line(&text, VALUE_BYTES_MAX)),
+            Cow::Borrowed(text) => shown_value(text),
+            Cow::Owned(text) => Cow::Owned(shown_value(&text).into_owned()),
         };
         (!text.is_empty()).then_some(text)
     };

@@ -8,6 +8,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use crate::engine::digest::{Digest, hex};
+
 /// The text with what would not stand where it is, or would act on a terminal, as `\u{…}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(acts) {
@@ -51,6 +53,21 @@ pub fn within_line(text: &str, bytes_max: usize) -> Cow<'_, str> {
     }
     Cow::Owned(bounded_lines(&text.replace('\n', "\\n"), bytes_max))
 }
+
+/// [`within_line`], for what is known by it: a text that is not shown as it is ends with `~` and 16 digits of a digest of
+/// the whole, so that two that look alike stay apart. So does one that ends as if it were such a text.
+pub fn distinct_line(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    let line = within_line(text, bytes_max);
+    let has_mark = text.len() > MARK_BYTES && text.as_bytes()[text.len() - MARK_BYTES] == b'~';
+    if *line == *text && !has_mark {
+        return line;
+    }
+    let digest: [u8; (MARK_BYTES - 1) / 2] = Digest::of([text]).first();
+    Cow::Owned(format!("{}~{}", within_line(text, bytes_max - MARK_BYTES), hex(&digest)))
+}
+
+/// What stands behind a text that is not shown as it is: 17 bytes.
+const MARK_BYTES: usize = 17;
 
 /// Like [`lines`], but bounded by bytes, for what is stored.
 pub fn bounded_lines(text: &str, bytes_max: usize) -> String {
@@ -129,6 +146,8 @@ fn acts(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -146,6 +165,33 @@ mod tests {
         assert_eq!(lines("a\nb\r", 99), "a\nb ");
         assert_eq!(bounded_line("a\nResolved", 99), r"a\nResolved");
         assert_eq!(bounded_line("a\u{7f}b\tc", 99), "a�b c");
+    }
+
+    #[test]
+    fn what_looks_alike_stays_apart() {
+        let alike = [
+            "a b",
+            "a\tb",
+            "a\rb",
+            "a\u{200b}b",
+            "a\u{200c}b",
+            "a\u{1b}b",
+            "a\u{fffd}b",
+            "a\nb",
+            r"a\nb",
+        ];
+        let mut texts: Vec<String> = alike.map(str::to_owned).to_vec();
+        texts.extend([1, 2].map(|end| format!("{}{end}", "long".repeat(50))));
+        // Somebody takes what another one is shown as for a name.
+        let shown: Vec<_> = texts.iter().map(|text| distinct_line(text, 99).into_owned()).collect();
+        texts.extend(shown);
+        let distinct: BTreeSet<_> = texts.iter().map(|text| distinct_line(text, 99)).collect();
+        let different: BTreeSet<_> = texts.iter().collect();
+        assert_eq!(distinct.len(), different.len(), "{distinct:?}");
+        assert!(distinct.iter().all(|text| text.len() <= 99 && printable(text) == *text));
+        for plain in ["", "a b", "anna@example.org", "jürgen", "~"] {
+            assert_eq!(distinct_line(plain, 99), plain);
+        }
     }
 
     #[test]

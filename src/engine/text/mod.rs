@@ -9,7 +9,9 @@ pub mod paint;
 mod secrets;
 mod shell_word;
 
-pub use harmless::{bounded_line, bounded_lines, cut, lines, one_line, printable, within_line};
+pub use harmless::{
+    bounded_line, bounded_lines, cut, distinct_line, lines, one_line, printable, within_line,
+};
 pub use indented::indented_json;
 pub use numbers::{counted, first_of, number, span, thousands};
 pub use secrets::Secrets;

@@ -41,6 +41,14 @@ const REBUILD_RECORDS_MAX: i64 = 20_000_000;
 /// Begins the metadata of offsets that Tripline commits; the id of the topic follows.
 const MARK: &str = "tripline/1 ";
 
+/// For how long a transaction may hold back a partition before it counts as one that cannot be read: 1 min, which is
+/// what producers give a transaction (`transaction.timeout.ms`).
+const HELD_AFTER: Duration = Duration::from_mins(1);
+
+/// Why it cannot.
+const HELD: &str = "a transaction that does not end holds back what was written since; see \
+                    `kafka-transactions.sh find-hanging`";
+
 /// The consumer that reads.
 pub(super) type Consumer = BaseConsumer<ReaderContext>;
 
@@ -52,10 +60,16 @@ pub(super) struct Assignment {
     rebuild: Duration,
     /// The checkpoint knew nothing of this source when it began.
     is_new: bool,
+    /// Topics that were there at the first look; `None` before it. What comes later has no records from before.
+    at_first: Option<BTreeSet<String>>,
     /// Some partition has begun in this run.
     has_begun: bool,
     /// Ids of topics, as far as they are known.
     logs: BTreeMap<String, Arc<str>>,
+    /// Ids of the topics that partitions were read from last, as far as they are known.
+    logs_read: BTreeMap<PartitionName, Arc<str>>,
+    /// Since when an open transaction has held back what comes next in a partition.
+    held: BTreeMap<PartitionName, Instant>,
     read: BTreeMap<PartitionName, Arc<Tracked>>,
     away: BTreeMap<PartitionName, String>,
     is_rebuilding: bool,
@@ -99,15 +113,19 @@ impl Assignment {
     ) -> Assignment {
         let patterns = settings.topics.iter().filter(|topic| is_pattern(topic));
         let log = |position: &Position| {
-            Some((position.partition.topic.clone(), Arc::clone(position.log.as_ref()?)))
+            Some(((*position.partition).clone(), Arc::clone(position.log.as_ref()?)))
         };
+        let logs_read: BTreeMap<_, _> = positions.iter().filter_map(log).collect();
         Assignment {
             patterns: patterns.filter_map(|topic| regex::Regex::new(topic).ok()).collect(),
             settings: settings.clone(),
             rebuild,
             is_new: positions.is_empty(),
+            at_first: None,
             has_begun: false,
-            logs: positions.iter().filter_map(log).collect(),
+            logs: logs_read.iter().map(|(name, log)| (name.topic.clone(), log.clone())).collect(),
+            logs_read,
+            held: BTreeMap::new(),
             read: BTreeMap::new(),
             away: BTreeMap::new(),
             is_rebuilding: false,
@@ -148,6 +166,8 @@ impl Assignment {
         consumer: &Consumer,
     ) -> Result<Option<(RDKafkaErrorCode, String)>, KafkaError> {
         let mut found = self.find(consumer)?;
+        let topics = found.partitions.iter().chain(found.away.keys()).map(|name| &name.topic);
+        self.at_first.get_or_insert_with(|| topics.cloned().collect());
         if !found.partitions.is_empty() {
             // The others are read meanwhile. What a pattern does not match yet is not missing.
             for (topic, _, why) in found.missing.drain(..).filter(|(topic, ..)| !topic.is_empty()) {
@@ -156,9 +176,16 @@ impl Assignment {
         }
         let there: BTreeSet<&PartitionName> =
             found.partitions.iter().chain(found.away.keys()).collect();
-        let count = self.read.len();
-        self.read.retain(|name, _| there.contains(name));
-        self.is_dirty |= self.read.len() != count;
+        let gone: Vec<String> = self
+            .read
+            .extract_if(.., |name, _| !there.contains(name))
+            .map(|(name, _)| name.to_string())
+            .collect();
+        self.held.retain(|name, _| self.read.contains_key(name));
+        if !gone.is_empty() {
+            self.is_dirty = true;
+            tracing::warn!(partitions = %gone.join(" "), "these are not there any more");
+        }
         let new: Vec<PartitionName> = found
             .partitions
             .iter()
@@ -167,6 +194,10 @@ impl Assignment {
             .collect();
         if !new.is_empty() {
             self.begin(consumer, new, &mut found.away);
+        }
+        let is_held = |since: &Instant| since.elapsed() >= HELD_AFTER;
+        for name in self.held.iter().filter(|(_, since)| is_held(since)).map(|(name, _)| name) {
+            found.away.entry(name.clone()).or_insert_with(|| HELD.to_owned());
         }
         if found.away != self.away {
             let names = found.away.keys().map(|name| Arc::new(name.clone()));
@@ -259,10 +290,13 @@ impl Assignment {
                     self.go_on(&tracked, offset, low, high);
                 }
                 (None, _) => {
-                    // Those of a known topic were added to it since, so all of their records are new.
+                    // Those of a known topic were added to it since, so all of their records are new, as are those of a
+                    // topic that was made since.
                     let is_known =
                         known_topics.contains(&name.topic) || marked.contains(&name.topic);
-                    let is_latest = self.settings.start == Start::Latest && !is_known;
+                    let was_there =
+                        self.at_first.as_ref().is_none_or(|topics| topics.contains(&name.topic));
+                    let is_latest = self.settings.start == Start::Latest && !is_known && was_there;
                     let begin = if is_latest { high } else { low };
                     tracked.go_to(begin);
                     self.fresh.push((Arc::clone(&tracked.name), begin));
@@ -365,31 +399,46 @@ impl Assignment {
     pub(super) fn learn(&mut self, consumer: &Consumer, ids: Vec<(String, Arc<str>)>) {
         for (topic, id) in ids {
             let before = self.logs.insert(topic.clone(), Arc::clone(&id));
-            if before.as_ref() == Some(&id) {
-                continue;
-            }
             let of_topic: Vec<Arc<Tracked>> = consumer
                 .context()
                 .tracked()
                 .into_iter()
                 .filter(|tracked| tracked.name.topic == topic)
                 .collect();
-            if before.is_some() {
-                for tracked in &of_topic {
-                    self.made_anew(consumer, tracked);
+            for tracked in of_topic {
+                let read = self.logs_read.insert((*tracked.name).clone(), Arc::clone(&id));
+                let Some(log) = read.or_else(|| before.clone()) else {
+                    self.begin_again(&tracked);
+                    continue;
+                };
+                if log != id {
+                    self.made_anew(consumer, &tracked);
+                    self.begin_again(&tracked);
                 }
             }
-            let is_read = |tracked: &&Arc<Tracked>| self.read.contains_key(&*tracked.name);
-            self.begun.extend(of_topic.iter().filter(is_read).cloned());
+        }
+    }
+
+    /// Where a partition goes on is to be told, if it is read.
+    fn begin_again(&mut self, tracked: &Arc<Tracked>) {
+        if self.read.contains_key(&*tracked.name) {
+            self.begun.push(Arc::clone(tracked));
         }
     }
 
     fn made_anew(&mut self, consumer: &Consumer, tracked: &Arc<Tracked>) {
         let Some(next) = tracked.next() else { return };
         let PartitionName { topic, partition, .. } = &*tracked.name;
-        // Whoever cannot be asked now is asked where the log begins by the library.
-        let low =
-            consumer.fetch_watermarks(topic, *partition, ASK_TIMEOUT).map_or(0, |ends| ends.0);
+        let low = match consumer.fetch_watermarks(topic, *partition, ASK_TIMEOUT) {
+            Ok((low, _)) => low,
+            Err(error) if is_unknown(&error) => {
+                // The new topic has fewer of them. If it gets more, this one is new.
+                tracked.go_to(NOWHERE);
+                return;
+            }
+            // The library asks where the log begins.
+            Err(_) => 0,
+        };
         let name = || Arc::clone(&tracked.name);
         let unread = tracked.end.swap(NOWHERE, Ordering::Relaxed) - next;
         if unread > 0 {
@@ -400,6 +449,15 @@ impl Assignment {
         tracked.stop_at.store(stop_at, Ordering::Relaxed);
         tracked.go_to(low);
         self.is_dirty = true;
+    }
+
+    /// Whether records lie behind what is read of a partition, and an open transaction keeps them from being given out.
+    pub(super) fn hold(&mut self, name: &PartitionName, is_held: bool, now: Instant) {
+        if is_held {
+            self.held.entry(name.clone()).or_insert(now);
+        } else {
+            self.held.remove(name);
+        }
     }
 
     /// Tells the library what is read, if that has changed. What is to be told then; `sequence` is the
@@ -434,6 +492,17 @@ impl Assignment {
         }
         events
     }
+}
+
+/// Whether there is no such partition.
+fn is_unknown(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition
+        )
+    })
 }
 
 impl Found {

@@ -87,7 +87,9 @@ impl Tracked {
 pub(super) struct PartitionStatistics {
     /// First offset that exists, or negative.
     pub(super) low: i64,
-    /// Offset after the last record that can be read, or negative.
+    /// Offset of the first record that an open transaction holds back, or negative.
+    pub(super) stable: i64,
+    /// Offset after the last record, or negative.
     pub(super) end: i64,
     /// Where the library fetches next, which may be far ahead of what it gave out, or negative.
     pub(super) fetch: i64,
@@ -239,10 +241,12 @@ impl ClientContext for ReaderContext {
             else {
                 continue;
             };
-            let end =
-                if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
-            let entry =
-                PartitionStatistics { low: partition.lo_offset, end, fetch: partition.next_offset };
+            let entry = PartitionStatistics {
+                low: partition.lo_offset,
+                stable: partition.ls_offset,
+                end: partition.hi_offset,
+                fetch: partition.next_offset,
+            };
             digest.partitions.insert(name.clone(), entry);
         }
         shared.digest = Some(digest);

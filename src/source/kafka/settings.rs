@@ -30,8 +30,8 @@ words! {
         /// At its first record. Nothing is missed; old events may still alert.
         #[default]
         Earliest = "earliest",
-        /// At its end as of now. Partitions that are added to a known topic later are read from their
-        /// first record even so.
+        /// At its end as of the first look. Topics that are made later, and partitions that are added to a known
+        /// one, are read from their first record even so.
         Latest = "latest",
         /// Where the group has committed, whoever did; else at its first record.
         Group = "group",

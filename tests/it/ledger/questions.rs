@@ -1,6 +1,6 @@
 //! The commands that ask, on what a real process recorded.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
@@ -323,6 +323,51 @@ fn the_end_of_a_session_counts_wherever_it_is() {
         out.lines().nth(1).is_some_and(|line| line.starts_with("2026-03-04 09:00:10")),
         "{out}"
     );
+}
+
+#[test]
+fn names_that_look_alike_have_alerts_of_their_own() {
+    // As JSON has them, and as they are.
+    let users = [
+        (r"eve\u200b@example.org", "eve\u{200b}@example.org"),
+        (r"eve\u200c@example.org", "eve\u{200c}@example.org"),
+        (r"eve\u001b@example.org", "eve\u{1b}@example.org"),
+        (r"eve\u0009x", "eve\tx"),
+        ("eve x", "eve x"),
+    ];
+    let exec = |id: &str, user: &str| {
+        event(&[
+            ("ID", id),
+            ("STAGE", "ResponseStarted"),
+            ("URI", "/api/v1/namespaces/payments/pods/web-0/exec?command=sh"),
+            ("VERB", "create"),
+            ("USER", user),
+            ("RESOURCE", "pods"),
+            ("NAME", "web-0"),
+            ("BELOW", "exec"),
+            ("CODE", "101"),
+        ])
+    };
+    let events: Vec<String> =
+        ["1", "2", "3", "4", "5"].iter().zip(users).map(|(id, (user, _))| exec(id, user)).collect();
+    let directory = recorded(&events);
+    let rows = |args: &[&str]| -> Vec<Value> {
+        let (code, out, log) =
+            ask(&directory, &[args, &["--format=jsonl", DAY[0], DAY[1]]].concat());
+        assert_eq!(code, 0, "{log}");
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let mut subjects = BTreeSet::new();
+    for (_, user) in users {
+        let alerts: Vec<Value> = rows(&["timeline", "--actor", user])
+            .into_iter()
+            .filter(|row| row["kind"] == "alert" && row["what"] == "firing")
+            .collect();
+        assert!(!alerts.is_empty(), "{user:?}");
+        for alert in alerts {
+            assert!(subjects.insert(alert["subject"].to_string()), "{user:?} shares {alert}");
+        }
+    }
 }
 
 #[test]
