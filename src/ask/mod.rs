@@ -34,7 +34,7 @@ use crate::{
 };
 
 pub use answer::{Answer, Format, Written, write};
-pub use fold::fold;
+pub use fold::{fold, wrap};
 pub use params::{Parameter, ParameterKind, Params};
 pub use period::{PERIOD, Period, shown_time, zone_of};
 pub use table::{csv_head, csv_row};
