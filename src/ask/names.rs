@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AskError, Mistake, Params, check_known, is_in_spool, who_did::check_resource};
+use super::{AskError, Mistake, Params, Target, check_known, is_in_spool};
 use crate::{
     archive::{Filter, Reader},
     engine::{
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Errors
 /// There is such a name, or the ledger cannot be read.
-pub(super) fn check(reader: &Reader, params: &Params) -> Result<(), AskError> {
+pub fn check(reader: &Reader, params: &Params) -> Result<(), AskError> {
     if let Some(class) = params.text("class") {
         check_class(reader, class)?;
     }
@@ -26,7 +26,7 @@ pub(super) fn check(reader: &Reader, params: &Params) -> Result<(), AskError> {
         check_cluster(reader, cluster)?;
     }
     if let Some(resource) = params.text("resource") {
-        check_resource(resource)?;
+        Target::read(resource).check()?;
     }
     if let Some(namespace) = params.text("namespace") {
         check_known(reader, &["namespace"], "namespace", namespace)?;
