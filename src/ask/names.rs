@@ -34,6 +34,23 @@ pub fn check(reader: &Reader, params: &Params) -> Result<(), AskError> {
     Ok(())
 }
 
+/// Refuses a verb that is none of these.
+///
+/// # Errors
+/// Which one may have been meant.
+pub(super) fn check_verb(verb: &str, known: &[&'static str]) -> Result<(), Mistake> {
+    if known.contains(&verb) {
+        return Ok(());
+    }
+    let near = nearest(verb, known.iter().copied());
+    let hint = near.map_or_else(
+        || format!("they are: {}", known.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    let message = format!("there is no verb `{}`", printable(verb));
+    Err(Mistake { code: "unknown_name", message, hint })
+}
+
 /// Classes are those of the shipped rules, and those that rows have.
 fn check_class(reader: &Reader, class: &str) -> Result<(), AskError> {
     let mut known: BTreeSet<String> =

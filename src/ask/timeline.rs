@@ -9,9 +9,10 @@ use super::{
     Answer, AskError, Asked, CLUSTER, Format, Mistake, PAGE, PERIOD, Parameter, ParameterKind,
     Params, Period, QuestionKind, Target,
     answer::json_of,
-    check_known, of_cluster,
+    check_known,
+    names::check_verb,
+    of_cluster,
     table::{COLUMNS, cells},
-    who_did::check_verb,
 };
 use crate::{
     archive::{Cursor, Filter, Page, Query, Reader},
@@ -188,6 +189,8 @@ fn about(filters: &[Filter]) -> Option<About> {
             Filter::Object { resource, namespace, name } => {
                 (about.resource, about.namespace, about.name) = (Some(resource), namespace, name);
             }
+            Filter::Group(group) => about.group = Some(group),
+            Filter::Subresource(below) => about.subresource = Some(below),
             _ => {}
         }
     }

@@ -4,16 +4,15 @@ use jiff::tz::TimeZone;
 
 use super::{
     Answer, AskError, Asked, CLUSTER, Format, Mistake, PAGE, PERIOD, Parameter, Params, Period,
-    QuestionKind, Target, of_cluster,
+    QuestionKind, Target,
+    names::check_verb,
+    of_cluster,
     table::{COLUMNS, cells},
     timeline::Timeline,
 };
 use crate::{
     archive::{Cursor, Filter, Query, Reader},
-    engine::{
-        diagnostic::nearest, kubernetes::verbs::RESOURCE_VERBS, ledger::Row, text::printable,
-        time::EventTime,
-    },
+    engine::{kubernetes::verbs::RESOURCE_VERBS, ledger::Row, time::EventTime},
 };
 
 /// By which name it is asked.
@@ -130,23 +129,6 @@ fn covering(verb: &str, target: &Target) -> &'static [&'static str] {
         "create" => &["create"],
         _ => &["deletecollection"],
     }
-}
-
-/// Refuses a verb that is none of these.
-///
-/// # Errors
-/// Which one may have been meant.
-pub(super) fn check_verb(verb: &str, known: &[&'static str]) -> Result<(), Mistake> {
-    if known.contains(&verb) {
-        return Ok(());
-    }
-    let near = nearest(verb, known.iter().copied());
-    let hint = near.map_or_else(
-        || format!("they are: {}", known.join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    let message = format!("there is no verb `{}`", printable(verb));
-    Err(Mistake { code: "unknown_name", message, hint })
 }
 
 impl Doings {
