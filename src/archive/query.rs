@@ -22,6 +22,10 @@ pub enum Filter {
         /// Which one; any, if it is not given. Lists and watches that covered it count.
         name: Option<String>,
     },
+    /// Of which API group.
+    Group(String),
+    /// Below which part of what was asked for: `exec`, `log`.
+    Subresource(String),
     /// In which namespace.
     Namespace(String),
     /// From which address.
@@ -145,9 +149,13 @@ impl Filter {
                 let wanted = (resource.as_str(), namespace.as_deref(), name.as_deref());
                 object.is_some_and(|object| covers(object, wanted))
             }
-            Filter::Namespace(namespace) => access
-                .and_then(|access| access.object.as_ref()?.namespace.as_ref())
-                .is_some_and(|known| **known == **namespace),
+            Filter::Group(group) => of(|access| access.object.as_ref()?.group.as_ref(), group),
+            Filter::Subresource(below) => {
+                of(|access| access.object.as_ref()?.subresource.as_ref(), below)
+            }
+            Filter::Namespace(namespace) => {
+                of(|access| access.object.as_ref()?.namespace.as_ref(), namespace)
+            }
             Filter::Source(source) => of(|access| access.source_ip.as_ref(), source),
             Filter::Credential(id) => of(|access| access.credential_id.as_ref(), id),
             Filter::Permission(name) => access
@@ -189,6 +197,10 @@ impl Filter {
                 usage.permission.as_ref().is_some_and(|permission| permission.name() == *name)
             }
             Filter::Cluster(cluster) => is(usage.cluster.as_ref(), cluster),
+            Filter::Group(group) => is(object.and_then(|object| object.group.as_ref()), group),
+            Filter::Subresource(below) => {
+                is(object.and_then(|object| object.subresource.as_ref()), below)
+            }
             Filter::Namespace(namespace) => {
                 is(object.and_then(|object| object.namespace.as_ref()), namespace)
             }

@@ -123,7 +123,9 @@ impl Month {
                 Filter::Permission(text) => (&["permission"], text),
                 Filter::Entries(kind) => return Ok(Some(Way::entries(*kind))),
                 Filter::Alerts(_) => return Ok(Some(Way::entries(EntryKind::Alert))),
-                Filter::Class(_)
+                Filter::Group(_)
+                | Filter::Subresource(_)
+                | Filter::Class(_)
                 | Filter::Verbs(_)
                 | Filter::Cluster(_)
                 | Filter::Outcome(_)

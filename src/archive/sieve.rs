@@ -21,6 +21,8 @@ pub(super) struct Sieve {
 }
 
 enum Test {
+    Group(Option<u32>),
+    Subresource(Option<u32>),
     Class(Option<u32>),
     Verbs(Vec<u32>),
     Cluster(Option<u32>),
@@ -45,6 +47,8 @@ impl Sieve {
         let mut tests = Vec::new();
         for filter in &query.filters {
             tests.push(match filter {
+                Filter::Group(group) => Test::Group(number(group)?),
+                Filter::Subresource(below) => Test::Subresource(number(below)?),
                 Filter::Class(class) => Test::Class(number(class)?),
                 Filter::Verbs(verbs) => {
                     Test::Verbs(numbers(&mut verbs.iter().map(String::as_str))?)
@@ -97,13 +101,20 @@ impl Test {
             Test::Outcome(outcome) => access.outcome == Some(*outcome),
             Test::People(machines) => access.actor.human || !machines.contains(&access.actor.kind),
             Test::Alerts(_) => false,
-            Test::Cluster(_) | Test::Sessions => true,
+            Test::Group(_) | Test::Subresource(_) | Test::Cluster(_) | Test::Sessions => true,
         }
     }
 
     /// What is not known from the beginning.
     fn holds(&self, access: &Access<u32>) -> bool {
+        let object = access.object.as_ref();
         match self {
+            Test::Group(group) => {
+                group.is_some() && object.and_then(|object| object.group) == *group
+            }
+            Test::Subresource(below) => {
+                below.is_some() && object.and_then(|object| object.subresource) == *below
+            }
             Test::Cluster(cluster) => cluster.is_some() && access.cluster == *cluster,
             Test::Sessions => access.session.is_some(),
             Test::Alerts(_) => false,

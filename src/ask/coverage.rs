@@ -60,7 +60,7 @@ const HOUR: i64 = 3_600_000_000;
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Which time, in whole hours.
+    /// Which time; an hour counts if any of it lies in it.
     pub period: Period,
     /// Of which cluster.
     pub cluster: Option<String>,
@@ -130,13 +130,17 @@ impl Question {
     /// # Errors
     /// What cannot be used.
     pub fn read(params: &Params, now: EventTime) -> Result<Question, Mistake> {
-        let mut period = Period::read(params, now, "24h")?;
-        // An hour counts if any of it is asked about.
-        period.from = EventTime::from_micros(period.from.micros().div_euclid(HOUR) * HOUR);
-        period.to = EventTime::from_micros(ended(period.to).saturating_mul(HOUR));
+        let period = whole_hours(&Period::read(params, now, "24h")?);
         let (cluster, problems) = (params.owned("cluster"), params.flag("problems")?);
         Ok(Question { period, cluster, problems })
     }
+}
+
+/// The hours of which any part lies in a period: coverage is told at the beginning of each.
+fn whole_hours(period: &Period) -> Period {
+    let from = EventTime::from_micros(period.from.micros().div_euclid(HOUR) * HOUR);
+    let to = EventTime::from_micros(ended(period.to).saturating_mul(HOUR));
+    Period { from, to, ..period.clone() }
 }
 
 /// The number of the first hour that begins at a time or after it.
@@ -144,15 +148,16 @@ fn ended(time: EventTime) -> i64 {
     time.micros().div_euclid(HOUR) + i64::from(time.micros().rem_euclid(HOUR) > 0)
 }
 
-/// Answers.
+/// Answers for each hour of which any part is asked about.
 ///
 /// # Errors
 /// More rows than are added up, or a ledger that cannot be read.
 pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
+    let period = whole_hours(&question.period);
     let mut hours: BTreeMap<(i64, String), Hour> = BTreeMap::new();
     let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let filters = vec![Filter::Entries(EntryKind::Coverage)];
-    each(reader, all_of(filters, &question.period), |row| {
+    each(reader, all_of(filters, &period), |row| {
         let Some(entry) = row.entry() else { return };
         let is_other = |cluster: &String| *cluster != entry.subject && !entry.subject.is_empty();
         if question.cluster.as_ref().is_some_and(is_other) {
@@ -177,13 +182,13 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
             hour.late += entry.count_of("events");
         }
     })?;
-    fill(&mut hours, &question.period, is_told_beyond(reader, question.period.to)?);
+    fill(&mut hours, &period, is_told_beyond(reader, period.to)?);
     share(&mut hours);
     let is_asked = |name: &str| question.cluster.as_ref().is_none_or(|cluster| *cluster == name);
     hours.retain(|(_, name), _| is_asked(name));
     let is_problem = |at: i64, hour: &Hour| match hour.verdict() {
         "complete" => false,
-        "open" => at + OPEN_HOURS < ended(question.period.now),
+        "open" => at + OPEN_HOURS < ended(period.now),
         _ => true,
     };
     hours.retain(|(at, _), hour| !question.problems || is_problem(*at, hour));

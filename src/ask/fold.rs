@@ -32,6 +32,23 @@ pub fn fold(text: &str, width: usize) -> String {
     folded
 }
 
+/// Lines that are no table, on a terminal of so many columns: what does not fit goes on further in.
+pub fn wrap(text: &str, width: usize) -> String {
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        let words = line.trim_start();
+        let own = line.get(..line.len() - words.len()).unwrap_or_default();
+        if line.chars().count() <= width {
+            wrapped.push_str(&format!("{line}\n"));
+            continue;
+        }
+        let mut lines = String::new();
+        push_wrapped(&mut lines, &format!("{INDENT}{own}"), words, width);
+        wrapped.push_str(lines.strip_prefix(INDENT).unwrap_or(&lines));
+    }
+    wrapped
+}
+
 /// Where columns begin: behind the gaps of the line of their names.
 fn starts_of(head: &[char]) -> Vec<usize> {
     let (mut starts, mut blanks) = (Vec::new(), GAP.len());
@@ -92,6 +109,14 @@ mod tests {
 
     fn row(cells: [&str; 4]) -> Vec<String> {
         cells.map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn lines_go_on_further_in() {
+        let text = "one two three four\n    five six seven\nfits\n";
+        assert_eq!(wrap(text, 80), text);
+        let expected = "one two\n    three four\n    five six\n        seven\nfits\n";
+        assert_eq!(wrap(text, 14), expected);
     }
 
     #[test]

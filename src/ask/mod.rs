@@ -11,12 +11,13 @@ pub mod coverage;
 pub mod deliveries;
 mod fold;
 pub mod history;
-mod names;
+pub mod names;
 mod params;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 mod period;
 pub mod permissions;
+mod resource;
 pub mod sessions;
 pub mod table;
 pub mod timeline;
@@ -34,9 +35,10 @@ use crate::{
 };
 
 pub use answer::{Answer, Format, Written, write};
-pub use fold::fold;
+pub use fold::{fold, wrap};
 pub use params::{Parameter, ParameterKind, Params};
 pub use period::{PERIOD, Period, shown_time, zone_of};
+pub use resource::Target;
 pub use table::{csv_head, csv_row};
 
 /// Rows of a page unless somebody asks for more: a pager's worth.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AskError, Mistake, Params, check_known, is_in_spool, who_did::check_resource};
+use super::{AskError, Mistake, Params, Target, check_known, is_in_spool};
 use crate::{
     archive::{Filter, Reader},
     engine::{
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Errors
 /// There is such a name, or the ledger cannot be read.
-pub(super) fn check(reader: &Reader, params: &Params) -> Result<(), AskError> {
+pub fn check(reader: &Reader, params: &Params) -> Result<(), AskError> {
     if let Some(class) = params.text("class") {
         check_class(reader, class)?;
     }
@@ -26,12 +26,29 @@ pub(super) fn check(reader: &Reader, params: &Params) -> Result<(), AskError> {
         check_cluster(reader, cluster)?;
     }
     if let Some(resource) = params.text("resource") {
-        check_resource(resource)?;
+        Target::read(resource).check()?;
     }
     if let Some(namespace) = params.text("namespace") {
         check_known(reader, &["namespace"], "namespace", namespace)?;
     }
     Ok(())
+}
+
+/// Refuses a verb that is none of these.
+///
+/// # Errors
+/// Which one may have been meant.
+pub(super) fn check_verb(verb: &str, known: &[&'static str]) -> Result<(), Mistake> {
+    if known.contains(&verb) {
+        return Ok(());
+    }
+    let near = nearest(verb, known.iter().copied());
+    let hint = near.map_or_else(
+        || format!("they are: {}", known.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    let message = format!("there is no verb `{}`", printable(verb));
+    Err(Mistake { code: "unknown_name", message, hint })
 }
 
 /// Classes are those of the shipped rules, and those that rows have.

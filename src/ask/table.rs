@@ -42,7 +42,8 @@ pub fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// CSV as RFC 4180 has it. A cell that a spreadsheet would take for a formula gets an apostrophe.
+/// CSV as RFC 4180 has it. What would act where it is shown is written out, as in tables, and a cell that a spreadsheet
+/// would take for a formula gets an apostrophe.
 pub fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<&str>| {
         let cells: Vec<String> = cells.into_iter().map(csv_cell).collect();
@@ -56,9 +57,10 @@ pub fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 fn csv_cell(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\n', '\r']) || text.starts_with(' ') || text.ends_with(' ') {
+    let text = printable(text);
+    let is_formula = text.starts_with(['=', '+', '-', '@']);
+    let text = if is_formula { format!("'{text}") } else { text.into_owned() };
+    if text.contains(['"', ',']) || text.starts_with(' ') || text.ends_with(' ') {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text
@@ -167,4 +169,17 @@ pub fn csv_head() -> String {
 pub fn csv_row(row: &Row, zone: &TimeZone) -> String {
     let line = csv(&[], &[cells(row, zone)]);
     line.trim_start().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_csv_acts_on_what_shows_it() {
+        let cells = ["a\u{1b}[31m\u{7}", "x\u{202e}y", "a\nb", "\t=1", "=1", "a,\"b\""];
+        let line = csv(&[], &[cells.map(str::to_owned).to_vec()]);
+        let shown = "a\\u{1b}[31m\\u{7},x\\u{202e}y,a\\nb,\\t=1,'=1,\"a,\"\"b\"\"\"\r\n";
+        assert_eq!(line.trim_start(), shown);
+    }
 }

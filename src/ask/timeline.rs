@@ -7,9 +7,11 @@ use serde::{Serialize, Serializer};
 
 use super::{
     Answer, AskError, Asked, CLUSTER, Format, Mistake, PAGE, PERIOD, Parameter, ParameterKind,
-    Params, Period, QuestionKind,
+    Params, Period, QuestionKind, Target,
     answer::json_of,
-    check_known, of_cluster,
+    check_known,
+    names::check_verb,
+    of_cluster,
     table::{COLUMNS, cells},
 };
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
     engine::{
         access::Outcome,
         alert::shown_value,
+        kubernetes::verbs::VERBS,
         ledger::{About, EntryKind, Line, Row},
         text::printable,
         time::EventTime,
@@ -41,7 +44,7 @@ const AROUND: &str = "30m";
 
 const PARAMETERS: &[Parameter] = &[
     Parameter::text("actor", "Who acted, or on whose behalf."),
-    Parameter::text("resource", "To what: secrets, pods."),
+    Parameter::text("resource", "To what: secrets, pods/exec, deployments.apps."),
     Parameter::text("name", "To which one; needs `resource`."),
     Parameter::text("namespace", "In which namespace."),
     Parameter::text("source", "From which address."),
@@ -129,7 +132,7 @@ impl Question {
         let mut filters: Vec<Filter> = of_cluster(params).into_iter().collect();
         match (params.owned("resource"), params.owned("namespace"), params.owned("name")) {
             (Some(resource), namespace, name) => {
-                filters.push(Filter::Object { resource, namespace, name });
+                filters.extend(Target::read(&resource).filters(namespace, name));
             }
             (None, _, Some(_)) => {
                 return Err(Mistake::bad("`name` needs `resource`", "the name of what?"));
@@ -137,7 +140,10 @@ impl Question {
             (None, namespace, None) => filters.extend(namespace.map(Filter::Namespace)),
         }
         filters.extend(params.owned("class").map(Filter::Class));
-        filters.extend(params.owned("verb").map(|verb| Filter::Verbs(vec![verb])));
+        if let Some(verb) = params.owned("verb") {
+            check_verb(&verb, VERBS)?;
+            filters.push(Filter::Verbs(vec![verb]));
+        }
         filters.extend(params.one_of("outcome", &Outcome::WORDS)?.map(Filter::Outcome));
         Ok(Question {
             period: Period::read(params, now, "24h")?,
@@ -186,6 +192,8 @@ fn about(filters: &[Filter]) -> Option<About> {
                 about.resource = Some(shown(resource));
                 (about.namespace, about.name) = (namespace.map(shown), name.map(shown));
             }
+            Filter::Group(group) => about.group = Some(shown(group)),
+            Filter::Subresource(below) => about.subresource = Some(shown(below)),
             _ => {}
         }
     }
@@ -231,8 +239,8 @@ fn merged(one: Page, other: Page, limit: usize) -> Page {
 }
 
 /// When an alert was heard of first, and last.
-fn times_of(reader: &Reader, beginning: &str) -> Result<(EventTime, EventTime), AskError> {
-    let beginning = beginning.to_ascii_lowercase();
+fn times_of(reader: &Reader, asked: &str) -> Result<(EventTime, EventTime), AskError> {
+    let beginning = asked.to_ascii_lowercase();
     let mut times: BTreeMap<String, (EventTime, EventTime)> = BTreeMap::new();
     reader.each_of(&[Filter::Entries(EntryKind::Alert)], |row| {
         if let Some(entry) = row.entry().filter(|entry| entry.subject.starts_with(&beginning)) {
@@ -240,7 +248,7 @@ fn times_of(reader: &Reader, beginning: &str) -> Result<(EventTime, EventTime), 
             known.1 = row.at();
         }
     })?;
-    let beginning = printable(&beginning);
+    let beginning = printable(asked);
     let mut found = times.iter();
     let (message, hint) = match (found.next(), found.next()) {
         (Some((_, times)), None) => return Ok(*times),

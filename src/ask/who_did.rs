@@ -4,19 +4,15 @@ use jiff::tz::TimeZone;
 
 use super::{
     Answer, AskError, Asked, CLUSTER, Format, Mistake, PAGE, PERIOD, Parameter, Params, Period,
-    QuestionKind, of_cluster,
+    QuestionKind, Target,
+    names::check_verb,
+    of_cluster,
     table::{COLUMNS, cells},
     timeline::Timeline,
 };
 use crate::{
     archive::{Cursor, Filter, Query, Reader},
-    engine::{
-        diagnostic::nearest,
-        kubernetes::{resources::RESOURCES, verbs::RESOURCE_VERBS},
-        ledger::Row,
-        text::printable,
-        time::EventTime,
-    },
+    engine::{kubernetes::verbs::RESOURCE_VERBS, ledger::Row, time::EventTime},
 };
 
 /// By which name it is asked.
@@ -37,7 +33,7 @@ const PARAMETERS: &[Parameter] = &[
         "What was done: get, list, watch, create, update, patch, delete; * for anything.",
     )
     .required(),
-    Parameter::text("resource", "To what: secrets, pods.").required(),
+    Parameter::text("resource", "To what: secrets, pods/exec, deployments.apps.").required(),
     Parameter::text("name", "To which one."),
     Parameter::text("namespace", "In which namespace."),
 ];
@@ -50,7 +46,7 @@ pub struct Question {
     /// What was done; `*` for anything.
     pub verb: String,
     /// To what.
-    pub resource: String,
+    pub target: Target,
     /// To which one.
     pub name: Option<String>,
     /// In which namespace.
@@ -82,12 +78,15 @@ impl Question {
         let (Some(verb), Some(resource)) = (verb, resource) else {
             return Err(Mistake::bad("`verb` or `resource` is missing", "who did what to what?"));
         };
-        check_verb(&verb)?;
-        check_resource(&resource)?;
+        if verb != "*" {
+            check_verb(&verb, &RESOURCE_VERBS)?;
+        }
+        let target = Target::read(&resource);
+        target.check_name()?;
         Ok(Question {
             period: Period::read(params, now, "24h")?,
             verb,
-            resource,
+            target,
             name: params.owned("name"),
             namespace: params.owned("namespace"),
             cluster: of_cluster(params),
@@ -102,12 +101,13 @@ impl Question {
 /// # Errors
 /// The ledger cannot be read.
 pub fn ask(reader: &Reader, question: &Question) -> Result<Doings, AskError> {
-    let Question { resource, namespace, name, .. } = question.clone();
+    let Question { target, namespace, name, .. } = question.clone();
     let (has_name, has_namespace) = (name.is_some(), namespace.is_some());
-    let mut filters = vec![Filter::Object { resource, namespace, name }];
+    let mut filters = target.filters(namespace, name);
     filters.extend(question.cluster.clone());
     if question.verb != "*" {
-        let verbs = covering(&question.verb).iter().map(|verb| (*verb).to_owned()).collect();
+        let verbs =
+            covering(&question.verb, &target).iter().map(|verb| (*verb).to_owned()).collect();
         filters.push(Filter::Verbs(verbs));
     }
     let Question { period: Period { from, to, .. }, after, limit, .. } = *question;
@@ -117,8 +117,9 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Doings, AskError> {
 }
 
 /// The verbs by which the same is done: whoever lists or watches secrets has read them.
-fn covering(verb: &str) -> &'static [&'static str] {
+fn covering(verb: &str, target: &Target) -> &'static [&'static str] {
     match verb {
+        "create" | "get" if target.upgrades() => &["create", "get"],
         "get" => &["get", "list", "watch"],
         "list" => &["list", "watch"],
         "watch" => &["watch"],
@@ -127,31 +128,6 @@ fn covering(verb: &str) -> &'static [&'static str] {
         "patch" => &["patch"],
         "create" => &["create"],
         _ => &["deletecollection"],
-    }
-}
-
-fn check_verb(verb: &str) -> Result<(), Mistake> {
-    if verb == "*" || RESOURCE_VERBS.contains(&verb) {
-        return Ok(());
-    }
-    let near = nearest(verb, RESOURCE_VERBS.iter().copied());
-    let hint = near.map_or_else(
-        || format!("they are: {}", RESOURCE_VERBS.join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    let message = format!("there is no verb `{}`", printable(verb));
-    Err(Mistake { code: "unknown_name", message, hint })
-}
-
-/// Resources that nobody knows may be custom ones; those that are nearly known are a mistake.
-pub(super) fn check_resource(resource: &str) -> Result<(), Mistake> {
-    let known = || RESOURCES.iter().map(|known| known.name);
-    match nearest(resource, known()) {
-        Some(near) if near != resource && known().all(|known| known != resource) => {
-            let message = format!("there is no resource `{}`", printable(resource));
-            Err(Mistake { code: "unknown_name", message, hint: format!("did you mean `{near}`?") })
-        }
-        _ => Ok(()),
     }
 }
 

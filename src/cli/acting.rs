@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     exit, output,
-    remote::{Remote, RemoteError, server_url},
+    remote::{Remote, RemoteError, server_url, server_variable},
 };
 use crate::engine::text::printable;
 
@@ -20,7 +20,7 @@ use crate::engine::text::printable;
 pub(super) struct ServerArgs {
     /// Where the running Tripline serves HTTP.
     #[arg(long, global = true, default_value = "http://127.0.0.1:9464", value_name = "URL")]
-    #[arg(env = "TRIPLINE_URL", alias = "url", value_parser = server_url)]
+    #[arg(env = server_variable(), alias = "url", value_parser = server_url)]
     server: String,
     /// File with a bearer token, if it asks for one; else the variable TRIPLINE_TOKEN.
     #[arg(long, global = true, value_name = "FILE")]
@@ -112,11 +112,10 @@ impl ServerArgs {
         answer: &Value,
         text: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<ExitCode> {
-        let text = match self.format {
-            Shown::Text => text(answer),
-            Shown::Json => format!("{answer:#}\n"),
-        };
-        output::print_all(&text)?;
+        match self.format {
+            Shown::Text => output::print_lines(&text(answer))?,
+            Shown::Json => output::print_all(&format!("{answer:#}\n"))?,
+        }
         Ok(exit::OK)
     }
 }

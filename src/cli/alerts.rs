@@ -20,7 +20,7 @@ use crate::engine::{act::Verdict, alert::Fingerprint};
 #[command(after_help = "Exit codes:
   0  shown, or done and durable
   1  no such alert is known, Tripline cannot be reached, or its store fails
-  2  that is no fingerprint, or no verdict
+  2  that is no fingerprint, no verdict, or a text that is too long
 
 Examples:
   tripline alerts list
@@ -167,7 +167,7 @@ fn told(answer: &Value) -> String {
         }
     }
     for unknown in items(answer, "/unknown").filter_map(Value::as_str) {
-        let _ = writeln!(text, "{unknown}  not known; nothing was done with it");
+        let _ = writeln!(text, "{unknown}  not known, or over; nothing was done with it");
     }
     text
 }

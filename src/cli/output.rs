@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use super::exit;
 use crate::{
-    ask::fold,
+    ask::{fold, wrap},
     engine::{
         diagnostic::{Diagnostic, DiagnosticLevel, Format, render_all},
         text::paint::{BAD, paint},
@@ -86,6 +86,17 @@ pub(super) fn print_all(text: &str) -> anyhow::Result<()> {
 pub(super) fn print_table(text: &str) -> anyhow::Result<()> {
     match columns() {
         Some(width) => print_all(&fold(text, width)),
+        None => print_all(text),
+    }
+}
+
+/// Prints lines that are no table, folded in the same way.
+///
+/// # Errors
+/// As [`print_all`].
+pub(super) fn print_lines(text: &str) -> anyhow::Result<()> {
+    match columns() {
+        Some(width) => print_all(&wrap(text, width)),
         None => print_all(text),
     }
 }

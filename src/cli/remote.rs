@@ -18,6 +18,16 @@ const ANSWER_WAIT: Duration = Duration::from_secs(40);
 /// The variable with a token, if there is no file with one.
 const TOKEN_VARIABLE: &str = "TRIPLINE_TOKEN";
 
+/// The variable that names the server. One of two: acts had a name of their own, which is understood still.
+pub(super) fn server_variable() -> &'static str {
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    if is_set("TRIPLINE_URL") && !is_set("TRIPLINE_SERVER") {
+        "TRIPLINE_URL"
+    } else {
+        "TRIPLINE_SERVER"
+    }
+}
+
 /// The URL of a server, as an argument.
 ///
 /// # Errors

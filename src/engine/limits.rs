@@ -460,10 +460,11 @@ pub const MATCHERS_PER_SILENCE_MAX: usize = 32;
 /// Alerts that one act names: 1,000. More are refused (`too_many_alerts`).
 pub const ALERTS_PER_ACT_MAX: usize = 1_000;
 
-/// Bytes of a comment, a reason, a why: 8 KiB. A longer one is cut, with `…` at its end.
+/// Bytes of a comment, a reason, a why: 8 KiB. A longer one is refused (`text_too_long`).
 pub const ACT_TEXT_BYTES_MAX: usize = 8 << 10;
 
-/// Bytes of a name, a role or an address of whoever acts: 256. A longer one is cut, with `…` at its end.
+/// Bytes of a name, a role or an address of whoever acts: 256. A longer one is cut, with `…` at its end; a name that
+/// somebody says with an act is refused (`text_too_long`).
 pub const PERSON_BYTES_MAX: usize = 256;
 
 /// What is done with one episode of an alert: 1,000 deeds. More are refused (`too_many_deeds`); counted.

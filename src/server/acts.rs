@@ -79,7 +79,17 @@ impl From<Refused> for Problem {
             Refused::UnknownAlert => (
                 StatusCode::NOT_FOUND,
                 "no such alert is known",
-                "it never fired, or ended more than 7 days ago; only one that fires can be ended",
+                "it never fired, or ended more than 7 days ago",
+            ),
+            Refused::AlertEnded => (
+                StatusCode::CONFLICT,
+                "the alert is over already",
+                "only one that fires can be ended; say what else there is to say as a comment",
+            ),
+            Refused::TextTooLong => (
+                StatusCode::BAD_REQUEST,
+                "a text has at most 8,192 bytes, and a name 253",
+                "say it in fewer words, or where the rest is",
             ),
             Refused::UnknownSilence => (
                 StatusCode::NOT_FOUND,

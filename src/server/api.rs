@@ -119,8 +119,10 @@ pub(super) async fn alerts(
     let read = || -> Result<_, Mistake> {
         let limit = match params.text("limit").map(str::parse::<usize>) {
             None => ALERTS_DEFAULT,
-            Some(Ok(limit)) => limit,
-            Some(Err(_)) => return Err(Mistake::bad("`limit` is not a number", "such as 100")),
+            Some(Ok(limit @ 1..)) => limit,
+            Some(_) => {
+                return Err(Mistake::bad("`limit` is not a number from 1 on", "such as 100"));
+            }
         };
         Ok((params.text("rule"), params.one_of("severity", &Severity::WORDS)?, limit))
     };

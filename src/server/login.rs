@@ -25,6 +25,7 @@ use crate::{telemetry::Refusal, web::Peer};
 #[template(path = "login.html", config = "src/html/askama.toml")]
 struct LoginPage<'a> {
     css: &'a str,
+    mark: &'a str,
     to: &'a str,
     problem: &'a str,
     has_tokens: bool,
@@ -35,8 +36,8 @@ fn page(guard: &Guard, to: &str, problem: &str, status: StatusCode) -> Response 
     let ways = guard.door.ways();
     let has = |scheme: &str| ways.iter().any(|way| way.starts_with(scheme));
     let (has_tokens, has_users) = (has("Bearer"), has("Basic"));
-    let css = &ASSETS.css;
-    let page = LoginPage { css, to: own(to), problem, has_tokens, has_users };
+    let (css, mark) = (&ASSETS.css, &ASSETS.mark);
+    let page = LoginPage { css, mark, to: own(to), problem, has_tokens, has_users };
     (status, Html(page.render().expect("a page is written to memory"))).into_response()
 }
 

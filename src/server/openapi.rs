@@ -63,7 +63,7 @@ fn operation(route: &Route, document: &Document) -> Value {
     }
     let mut responses = Map::new();
     responses.insert("200".to_owned(), good(document.answer, is_question));
-    for (status, about) in problems(route) {
+    for (status, about) in problems(route, document) {
         let schema = json!({ "$ref": "#/components/schemas/Problem" });
         let content = json!({ "application/json": { "schema": schema } });
         responses.insert(status.to_owned(), json!({ "description": about, "content": content }));
@@ -113,6 +113,10 @@ fn good(answer: &str, is_question: bool) -> Value {
         let content = json!({ "text/plain": { "schema": { "type": "string" } } });
         return json!({ "description": "Done, and durable.", "content": content });
     }
+    if answer == "Stream" {
+        let content = json!({ "text/event-stream": { "schema": { "type": "string" } } });
+        return json!({ "description": "Server-sent events.", "content": content });
+    }
     let schema = json!({ "$ref": format!("#/components/schemas/{answer}") });
     let mut content = json!({ "application/json": { "schema": schema } });
     if answer == "Report" {
@@ -129,7 +133,7 @@ fn good(answer: &str, is_question: bool) -> Value {
 }
 
 /// What a route may be answered with beside success.
-fn problems(route: &Route) -> Vec<(&'static str, &'static str)> {
+fn problems(route: &Route, document: &Document) -> Vec<(&'static str, &'static str)> {
     let mut problems = vec![
         ("400", "A parameter is wrong, or there is no such one."),
         ("401", "Nobody, or not who they say."),
@@ -137,7 +141,8 @@ fn problems(route: &Route) -> Vec<(&'static str, &'static str)> {
         ("429", "Too many wrong passwords came from there."),
         ("503", "Busy, or the answer would take too long: narrow the range."),
     ];
-    if route.path.contains('{') {
+    // What acts on alerts names them in its body.
+    if route.path.contains('{') || document.body == Some("Act") {
         problems.push(("404", "There is no such thing."));
     }
     if route.method == Method::Post {

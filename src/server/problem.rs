@@ -25,6 +25,7 @@ pub(super) struct Problem {
 
 /// Every code, for the document of the API.
 pub(super) const CODES: &[&str] = &[
+    "alert_ended",
     "bad_parameter",
     "bad_request",
     "busy",
@@ -45,6 +46,7 @@ pub(super) const CODES: &[&str] = &[
     "stale_form",
     "stopping",
     "store_down",
+    "text_too_long",
     "too_large",
     "too_many_alerts",
     "too_many_deeds",

@@ -80,7 +80,7 @@ impl Route {
     pub(super) fn handler(&self) -> MethodRouter<ServerContext> {
         match self.answers {
             Answers::By(handler) => match self.document {
-                Some(Document { parameters, .. }) if self.method == Method::Get => {
+                Some(Document { parameters, .. }) => {
                     let check = move |request: Request, next: Next| async move {
                         match questions::check(request.uri(), parameters) {
                             Ok(()) => next.run(request).await,
@@ -89,7 +89,7 @@ impl Route {
                     };
                     handler().layer(axum::middleware::from_fn(check))
                 }
-                _ => handler(),
+                None => handler(),
             },
             Answers::Question(kind) => questions::route(kind, kind.is_personal()),
         }

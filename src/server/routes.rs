@@ -106,7 +106,6 @@ pub(super) const ROUTES: &[Route] = &[
     page_of("/ledger", SEE_ALERTS, || get(console::system::ledger)),
     page_of("/reports", SEE_ALERTS, || get(console::reports::page)),
     page_of("/settings", SEE_ALERTS, || get(console::system::settings)),
-    page_of("/api/v1/stream", SEE_ALERTS, || get(stream::open)),
     form_of("/-/reload", ACT, || post(reload)),
     page_of("/api/v1/openapi.json", SEE_ALERTS, || get(document)),
     read_of(
@@ -115,6 +114,14 @@ pub(super) const ROUTES: &[Route] = &[
         "The alerts that fire, the worst first, then the latest.",
         &[api::ALERTS],
         "Alerts",
+    ),
+    read_of(
+        "/api/v1/stream",
+        || get(stream::open),
+        "Changes of alerts as they happen: `alert` for each, `firing` with how many fire, `reload` if some were missed. A \
+         stream ends after 25 s; ask again with `Last-Event-ID`, and nothing is missed.",
+        &[],
+        "Stream",
     ),
     asked("/api/v1/alerts/history", &ask::history::QUESTION, "History"),
     read_of(

@@ -37,6 +37,14 @@ impl Console {
         command.args(arguments).args(["--server", &server]).output().unwrap()
     }
 
+    /// What a command prints that is told by the environment where the server is.
+    fn say_to(&self, variable: &str, arguments: &[&str]) -> String {
+        let server = format!("http://{}", self.running.address());
+        let mut command = tripline(self.directory.path());
+        let output = command.args(arguments).env(variable, server).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// What a command prints that works.
     fn say(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
@@ -61,6 +69,11 @@ async fn alerts_are_taken_judged_and_commented_on() {
     let console = Console::open().await;
     let it = console.fingerprint.as_str();
     assert!(console.say(&["alerts", "list"]).contains(it));
+    for variable in ["TRIPLINE_SERVER", "TRIPLINE_URL"] {
+        assert!(console.say_to(variable, &["alerts", "list"]).contains(it), "{variable}");
+        let asked = console.say_to(variable, &["timeline", "--since", "1h"]);
+        assert!(!asked.is_empty(), "{variable}");
+    }
     let taken = console.say(&["alerts", "ack", it, "--by", "ann"]);
     assert!(taken.contains("acknowledged by ann, of ann"), "{taken}");
     // The second sees the first's act.
@@ -83,6 +96,11 @@ async fn alerts_are_taken_judged_and_commented_on() {
     assert!(console.say(&["alerts", "list"]).contains("[acknowledged by bob, of kim, benign"));
 
     let nobody = "0".repeat(32);
+    let (long, fits) = ("ü".repeat(4_097), "ü".repeat(4_096));
+    console.say(&["alerts", "comment", it, "--text", &fits]);
+    let kept = console.json(&["alerts", "show", it]);
+    assert_eq!(kept["deeds"].as_array().unwrap().last().unwrap()["text"], fits);
+    let name = "n".repeat(254);
     let both = console.json(&["alerts", "ack", &nobody, it]);
     assert_eq!(both["unknown"], json!([nobody]));
     for (arguments, code, part) in [
@@ -91,11 +109,21 @@ async fn alerts_are_taken_judged_and_commented_on() {
         (vec!["alerts", "verdict", it, "--is", "fine"], 2, "true_positive"),
         (vec!["alerts", "comment", it, "--text", " "], 2, "`text` is empty"),
         (vec!["alerts", "show", &nobody], 1, "no such alert is known"),
+        (vec!["alerts", "comment", it, "--text", &long], 2, "at most 8,192 bytes"),
+        (vec!["alerts", "resolve", it, "--why", &long], 2, "at most 8,192 bytes"),
+        (vec!["alerts", "assign", it, "--to", &name], 2, "a name 253"),
+        (vec!["alerts", "ack", it, "--by", &name], 2, "a name 253"),
+        (vec!["silence", "add", "--for", "2h", "--reason", &long, "a=b"], 2, "at most 8,192"),
     ] {
         let (found, said) = console.fail(&arguments);
         assert_eq!(found, Some(code), "{arguments:?}: {said}");
         assert!(said.contains(part), "{arguments:?}: {said}");
     }
+    console.say(&["alerts", "resolve", it, "--why", "a test"]);
+    let over = |_: u16, text: &str| text.contains("\"total\":0");
+    console.running.wait("/api/v1/alerts", over).await;
+    let (code, said) = console.fail(&["alerts", "resolve", it, "--why", "a test"]);
+    assert!(code == Some(1) && said.contains("over already"), "{said}");
     let metric = console.running.metric("tripline_acts_total{act=\"acknowledge\"}").await;
     assert!(metric >= Some(2.0), "{metric:?}");
 }

@@ -268,6 +268,12 @@ async fn every_answer_is_what_the_document_says() {
     for (path, code, word) in [
         ("/api/v1/alerts?rul=a", 400, "unknown_parameter"),
         ("/api/v1/alerts?severity=loud", 400, "bad_parameter"),
+        ("/api/v1/alerts?limit=0", 400, "bad_parameter"),
+        ("/api/v1/timeline?verb=GET", 400, "unknown_name"),
+        ("/api/v1/timeline?resource=po", 400, "unknown_name"),
+        ("/api/v1/timeline?resource=pods/exce", 400, "unknown_name"),
+        ("/api/v1/who-did?verb=get&resource=exec", 400, "unknown_name"),
+        ("/api/v1/stream?form=a", 400, "unknown_parameter"),
         ("/api/v1/alerts/xyz", 400, "bad_parameter"),
         ("/api/v1/alerts/00000000000000000000000000000000", 404, "not_found"),
         ("/api/v1/timeline?since=soon", 400, "bad_parameter"),
@@ -284,6 +290,21 @@ async fn every_answer_is_what_the_document_says() {
         let (status, body) = asked(&running, &document, path).await;
         assert_eq!((status, body["code"].as_str().unwrap()), (code, word), "{path}: {body}");
     }
+    let nobody = format!("{{\"act\":\"acknowledge\",\"alerts\":[\"{}\"]}}", "0".repeat(32));
+    let preview = "/api/v1/silences/preview";
+    for (path, query, body, code, word) in [
+        ("/api/v1/alerts/acts", "", nobody.as_str(), 404, "unknown_alert"),
+        ("/api/v1/alerts/acts", "?form=a", &nobody, 400, "unknown_parameter"),
+        (preview, "?form=a", "{\"matchers\":[\"a=b\"]}", 400, "unknown_parameter"),
+    ] {
+        let sent = ("application/json", body);
+        let (status, text) = running.post(&format!("{path}{query}"), sent, &[]).await;
+        assert!(status == code && text.contains(word), "{path}{query}: {status} {text}");
+        let documented = &document["paths"][path]["post"]["responses"][code.to_string()];
+        assert!(documented.is_object(), "{path}: {code} is not documented");
+    }
+    let stream = &document["paths"]["/api/v1/stream"]["get"]["responses"]["200"]["content"];
+    assert!(stream["text/event-stream"].is_object(), "{stream}");
     // Ten years are no trouble where little happened.
     let (code, _) = asked(&running, &document, "/api/v1/timeline?since=520w").await;
     assert_eq!(code, 200);

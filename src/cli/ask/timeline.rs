@@ -33,7 +33,7 @@ pub(in crate::cli) struct TimelineArgs {
     /// Who acted, or on whose behalf.
     #[arg(long, value_name = "USER")]
     actor: Option<String>,
-    /// To what: `secrets`, `pods`.
+    /// To what: `secrets`, `pods/exec`, `deployments.apps`.
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
     /// To which one.

@@ -15,13 +15,14 @@ use crate::ask::{Params, who_did::QUESTION};
 #[command(after_help = "Examples:
   tripline who-did get secrets db-password -n payments --since 90d
   tripline who-did delete deployments -n shop --since 7d
+  tripline who-did create pods/exec -n shop --since 7d
   tripline who-did '*' clusterrolebindings --since 30d --format jsonl
   tripline who-did get secrets -n payments --server http://127.0.0.1:9464")]
 pub(in crate::cli) struct WhoDidArgs {
     /// What was done: get, list, watch, create, update, patch, delete; '*' for anything.
     #[arg(value_name = "VERB")]
     verb: String,
-    /// To what: `secrets`, `pods`.
+    /// To what: `secrets`, `pods/exec`, `deployments.apps`.
     #[arg(value_name = "RESOURCE")]
     resource: String,
     /// To which one.

@@ -24,7 +24,9 @@ pub fn kubectl_line(access: &Access) -> String {
         words.push("--dry-run=server".to_owned());
     }
     if let Some(command) = &access.detail.command {
-        words.push(format!("-- {}", printable(command)));
+        // How its words were parted is not known; none of them acts on the shell of whoever tries it.
+        words.push("--".to_owned());
+        words.extend(command.split(' ').filter(|word| !word.is_empty()).map(quoted));
     }
     words.join(" ")
 }

@@ -35,6 +35,10 @@ words! {
     pub enum Refused {
         /// None of the alerts is known: they never fired, or ended long ago.
         UnknownAlert = "unknown_alert",
+        /// The alert is over: only one that fires can be ended.
+        AlertEnded = "alert_ended",
+        /// A comment, a reason or a name is longer than is kept of one.
+        TextTooLong = "text_too_long",
         /// There is no such silence.
         UnknownSilence = "unknown_silence",
         /// The silence has ended already.

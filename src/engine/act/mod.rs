@@ -154,6 +154,12 @@ pub struct Person {
 }
 
 impl Person {
+    /// A name in one line, if all of it is kept: 253 bytes.
+    pub fn whole_name(name: &str) -> Option<String> {
+        let kept = bounded_line(name, usize::MAX);
+        (kept.len() + '…'.len_utf8() <= limits::PERSON_BYTES_MAX).then_some(kept)
+    }
+
     /// With texts cut to [`limits::PERSON_BYTES_MAX`], each in one line.
     pub fn new(name: &str, role: &str, address: &str) -> Person {
         let bounded = |text: &str| bounded_line(text, limits::PERSON_BYTES_MAX);

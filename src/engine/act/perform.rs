@@ -8,6 +8,12 @@ use super::{
 };
 use crate::engine::{limits, text::bounded_lines, time::WallTime};
 
+/// What somebody said, harmless; nothing of it is cut.
+fn whole_text(text: &str) -> Result<String, Refused> {
+    let kept = bounded_lines(text, usize::MAX);
+    if kept.len() > limits::ACT_TEXT_BYTES_MAX { Err(Refused::TextTooLong) } else { Ok(kept) }
+}
+
 impl Acts {
     /// Carries out an act, or says why not; then nothing changed. Ending an alert by hand is only noted here:
     /// whoever keeps alerts ends it. After [`Acts::handle_timeout`] of the same time.
@@ -66,6 +72,7 @@ impl Acts {
         wanted: NewSilence,
     ) -> Answer {
         let NewSilence { matchers, reason, starts_at, ends_at } = wanted;
+        let reason = whole_text(&reason)?;
         let starts_at = starts_at.map_or(now, |starts_at| starts_at.max(now));
         let is_short = ends_at.since(starts_at) <= limits::SILENCE_SPAN_MAX;
         if ends_at <= starts_at || !is_short || starts_at.since(now) > limits::SILENCE_SPAN_MAX {
@@ -86,7 +93,7 @@ impl Acts {
             id,
             matchers,
             author,
-            reason: bounded_lines(&reason, limits::ACT_TEXT_BYTES_MAX),
+            reason,
             made_at: now,
             starts_at,
             ends_at,
@@ -108,7 +115,7 @@ impl Acts {
         if silence.phase == SilencePhase::Expired {
             return Err(Refused::SilenceEnded);
         }
-        let why = bounded_lines(why, limits::ACT_TEXT_BYTES_MAX);
+        let why = whole_text(why)?;
         self.entries.push(ActEntry::of_end(silence, now, &by, &why));
         self.change_silence(id, |silence| silence.ended_by = Some((by, why)));
         self.expire(now, id);
@@ -126,11 +133,21 @@ impl Acts {
         if names.is_empty() || names.len() > limits::ALERTS_PER_ACT_MAX {
             return Err(Refused::TooManyAlerts);
         }
+        let text = whole_text(text)?;
+        let kind = match kind {
+            DeedKind::Assign { to } => {
+                let to = Person::whole_name(to).ok_or(Refused::TextTooLong)?;
+                DeedKind::Assign { to }
+            }
+            other => other.clone(),
+        };
         let (mut keys, mut unknown): (Vec<EpisodeKey>, Vec<AlertName>) = (Vec::new(), Vec::new());
+        let mut is_over = false;
         for name in names {
             let key = self.named(*name);
             // Only what fires can be ended.
-            let is_fit = |key: &EpisodeKey| *kind != DeedKind::Resolve || self.firing.contains(key);
+            let is_fit = |key: &EpisodeKey| kind != DeedKind::Resolve || self.firing.contains(key);
+            is_over |= key.is_some_and(|key| !is_fit(&key));
             match key.filter(is_fit) {
                 Some(key) if keys.contains(&key) => {}
                 Some(key) => keys.push(key),
@@ -138,13 +155,8 @@ impl Acts {
             }
         }
         if keys.is_empty() {
-            return Err(Refused::UnknownAlert);
+            return Err(if is_over { Refused::AlertEnded } else { Refused::UnknownAlert });
         }
-        let text = bounded_lines(text, limits::ACT_TEXT_BYTES_MAX);
-        let kind = match kind {
-            DeedKind::Assign { to } => DeedKind::Assign { to: Person::new(to, "", "").name },
-            other => other.clone(),
-        };
         let deeds = keys.iter().filter_map(|key| {
             let severity = self.episodes.get(key)?.severity;
             let (kind, text) = (kind.clone(), text.clone());

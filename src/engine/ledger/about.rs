@@ -36,6 +36,10 @@ pub struct About {
     pub credential: Option<String>,
     /// To what.
     pub resource: Option<String>,
+    /// Of which API group.
+    pub group: Option<String>,
+    /// Below which part of it.
+    pub subresource: Option<String>,
     /// In which namespace.
     pub namespace: Option<String>,
     /// To which one.
@@ -133,7 +137,10 @@ impl About {
             let field = "objectRef.resource";
             known.says(field, resource) || !is_whole && name.is_some() && !known.has(field)
         });
+        let below = self.subresource.as_deref();
         is_resource
+            && fits("objectRef.apiGroup", self.group.as_deref())
+            && below.is_none_or(|below| known.says("objectRef.subresource", below))
             && fits("objectRef.namespace", self.namespace.as_deref())
             && fits("objectRef.name", name)
     }
@@ -194,6 +201,8 @@ mod tests {
             source: of("source"),
             credential: of("credential"),
             resource: of("resource"),
+            group: of("group"),
+            subresource: of("subresource"),
             namespace: of("namespace"),
             name: of("name"),
             cluster: of("cluster"),
@@ -217,6 +226,7 @@ mod tests {
                     ("actor.id", "marta"),
                     ("source.ip", "10.0.0.1"),
                     ("objectRef.resource", "pods"),
+                    ("objectRef.subresource", "exec"),
                     ("objectRef.namespace", "default"),
                     ("objectRef.name", "debug"),
                     ("cluster", "lab"),
@@ -231,6 +241,7 @@ mod tests {
             &[("source", "10.0.0.1")],
             &[("resource", "pods"), ("namespace", "default"), ("name", "debug")],
             &[("resource", "pods")],
+            &[("resource", "pods"), ("subresource", "exec")],
             &[("namespace", "default")],
             &[("actor", "marta"), ("namespace", "default"), ("cluster", "lab")],
         ] {
@@ -244,6 +255,7 @@ mod tests {
             &[("source", "10.0.0.2")],
             &[("resource", "secrets"), ("name", "debug")],
             &[("resource", "pods"), ("name", "other")],
+            &[("resource", "pods"), ("subresource", "log")],
             &[("namespace", "lab")],
             &[("actor", "marta"), ("cluster", "prod")],
         ] {

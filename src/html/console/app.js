@@ -127,28 +127,61 @@
     news.hidden = false;
   };
   if (live && window.EventSource) {
-    const source = new EventSource(root.dataset.stream);
-    // A stream ends now and then, and the browser opens the next one within a second or two.
-    let lost = 0;
-    source.addEventListener('open', () => { clearTimeout(lost); lost = 0; say('on', 'live'); });
-    source.addEventListener('firing', (event) => {
-      const told = JSON.parse(event.data);
-      firing = told.firing;
-      for (const node of all('[data-firing-count]')) node.textContent = firing;
-      tab();
-    });
-    source.addEventListener('alert', (event) => {
-      const told = JSON.parse(event.data);
-      if (told.what !== 'firing') return;
-      fresh += 1;
-      announce(`${fresh} new: show`);
-    });
-    source.addEventListener('reload', () => announce('there is more than fits: reload'));
-    source.addEventListener('error', () => {
-      const since = new Date().toTimeString().slice(0, 8);
-      lost = lost || setTimeout(() => say('off', `connection lost; this page is as of ${since}`), 5000);
-    });
-    addEventListener('pagehide', () => source.close());
+    // A stream ends after 25 s, and the browser opens the next one within a second or two. If none is opened for longer, the
+    // server hangs, or the connection is gone and nobody was told: another one is tried.
+    const SILENCE_MAX = 35000;
+    const clock = () => new Date().toTimeString().slice(0, 8);
+    let source = null;
+    let [lost, silent, since, missed] = [0, 0, clock(), false];
+    const stale = () => say('off', `connection lost; this page is as of ${since}`);
+    const heard = () => {
+      clearTimeout(lost);
+      [lost, since] = [0, clock()];
+      say('on', 'live');
+      watch();
+    };
+    const watch = () => {
+      clearTimeout(silent);
+      silent = setTimeout(() => {
+        stale();
+        // The browser goes on by itself where it is about to.
+        if (source.readyState === EventSource.CONNECTING) { watch(); return; }
+        missed = true;
+        connect();
+      }, SILENCE_MAX);
+    };
+    const connect = () => {
+      if (source) source.close();
+      source = new EventSource(root.dataset.stream);
+      source.addEventListener('open', () => {
+        heard();
+        // A new one says nothing of what was before it.
+        if (missed) announce('news may be missing: reload');
+        missed = false;
+      });
+      source.addEventListener('firing', (event) => {
+        heard();
+        const told = JSON.parse(event.data);
+        firing = told.firing;
+        for (const node of all('[data-firing-count]')) node.textContent = firing;
+        tab();
+      });
+      source.addEventListener('alert', (event) => {
+        const told = JSON.parse(event.data);
+        if (told.what !== 'firing') return;
+        fresh += 1;
+        announce(`${fresh} new: show`);
+      });
+      source.addEventListener('reload', () => announce('there is more than fits: reload'));
+      source.addEventListener('error', () => {
+        if (!lost && live.dataset.state !== 'off') since = clock();
+        lost = lost || setTimeout(stale, 5000);
+      });
+      watch();
+    };
+    connect();
+    addEventListener('pagehide', () => { clearTimeout(silent); source.close(); });
+    addEventListener('pageshow', (event) => { if (event.persisted) { missed = true; connect(); } });
   }
   if (news) news.addEventListener('click', (event) => { event.preventDefault(); location.reload(); });
 })();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Act, DeedKind, Fingerprint, Person, Problem, What};
 use crate::engine::{
-    act::{ActId, AlertName, NewSilence, Verdict},
+    act::{ActId, AlertName, NewSilence, Refused, Verdict},
     dispatch::Matcher,
     duration::parse_duration,
     time::{EventTime, WallTime},
@@ -78,7 +78,7 @@ fn no_time(name: &str) -> Problem {
 
 impl Body {
     pub(super) fn act(self, person: impl Fn(Option<&str>) -> Person) -> Result<Act, Problem> {
-        let by = person(self.by.as_deref());
+        let by = person(named(self.by.as_deref())?);
         let names: Result<Vec<AlertName>, Problem> = self.alerts.iter().map(Name::read).collect();
         let deed = deed(&self.act, self.to, self.verdict.as_deref())?;
         let needs_text = matches!(deed, DeedKind::Comment | DeedKind::Resolve);
@@ -123,6 +123,12 @@ fn deed(word: &str, to: Option<String>, verdict: Option<&str>) -> Result<DeedKin
     Ok(deed)
 }
 
+/// Who somebody says they are.
+fn named(by: Option<&str>) -> Result<Option<&str>, Problem> {
+    let is_whole = by.is_none_or(|by| Person::whole_name(by).is_some());
+    if is_whole { Ok(by) } else { Err(Refused::TextTooLong.into()) }
+}
+
 /// The identity of an act. Without one that was chosen it is another each time.
 fn id(by: &Person, chosen: Option<&str>) -> Result<ActId, Problem> {
     match chosen {
@@ -162,7 +168,7 @@ impl ResolveBody {
                 "say who and why: {\"by\": \"…\", \"why\": \"…\"}",
             ));
         }
-        let by = person(Some(&self.by));
+        let by = person(named(Some(&self.by))?);
         let alerts = vec![AlertName { fingerprint, starts_at: None }];
         let id = fresh_id(&by.name);
         Ok(Act { id, by, what: What::Alerts { alerts, deed: DeedKind::Resolve, text: self.why } })
@@ -194,7 +200,7 @@ impl NewSilenceBody {
         now: WallTime,
         person: impl Fn(Option<&str>) -> Person,
     ) -> Result<Act, Problem> {
-        let by = person(self.by.as_deref());
+        let by = person(named(self.by.as_deref())?);
         if self.reason.trim().is_empty() {
             return Err(bad("`reason` is empty", "say why, for whoever asks in a week"));
         }
@@ -250,7 +256,7 @@ impl EndBody {
         let silence = silence
             .parse()
             .map_err(|()| bad("that is no id of a silence", "it has 32 hexadecimal digits"))?;
-        let by = person(self.by.as_deref());
+        let by = person(named(self.by.as_deref())?);
         let id = id(&by, self.id.as_deref())?;
         Ok(Act { id, by, what: What::EndSilence { id: silence, why: self.why } })
     }

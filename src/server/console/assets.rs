@@ -22,7 +22,7 @@ pub(in crate::server) struct Assets {
     /// Live news, keys, copying.
     pub(super) js: String,
     /// The mark in a browser's tab.
-    pub(super) mark: String,
+    pub(in crate::server) mark: String,
 }
 
 /// The paths of this build.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     archive::Filter,
-    ask::{Parameter, ParameterKind, sessions},
+    ask::{Parameter, ParameterKind, names, sessions},
     engine::{
         access::{Access, Session, Sessions},
         ledger::{Row, hex_of},
@@ -114,7 +114,15 @@ pub(in crate::server) async fn page(
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
     let is_running = question.running;
-    let answer = ask(&context, move |reader| sessions::ask(reader, &question)).await;
+    let params = asked.params.clone();
+    let answer = ask(&context, move |reader| {
+        let found = sessions::ask(reader, &question)?;
+        if found.sessions.is_empty() {
+            names::check(reader, &params)?;
+        }
+        Ok(found)
+    })
+    .await;
     let found = answer.found.sessions;
     let text = |name: &str| asked.get(name).unwrap_or_default().to_owned();
     if let Err(answer) = seen(&context, &caller, &asked, found.len()) {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     archive::Filter,
-    ask::{AskError, Mistake, Parameter, ParameterKind, timeline, who_did},
+    ask::{AskError, Mistake, Parameter, ParameterKind, Target, names, timeline, who_did},
     engine::{access::Access, kubernetes::verbs::RESOURCE_VERBS, ledger::Row},
 };
 
@@ -72,9 +72,15 @@ pub(in crate::server) async fn page(
         Ok(read) => read,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
-    let answer =
-        ask(&context, move |reader| timeline::ask(reader, &question).map(|(timeline, _)| timeline))
-            .await;
+    let params = asked.params.clone();
+    let answer = ask(&context, move |reader| {
+        let (found, _) = timeline::ask(reader, &question)?;
+        if found.rows.is_empty() && question.after.is_none() {
+            names::check(reader, &params)?;
+        }
+        Ok(found)
+    })
+    .await;
     let found = answer.found;
     let next = found.next.map(|next| asked.here().set("after", &next.to_string()));
     if let Err(answer) = seen(&context, &caller, &asked, found.rows.len()) {
@@ -136,9 +142,13 @@ pub(in crate::server) async fn who(
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
     let is_asked = question.is_some();
+    let params = asked.params.clone();
     let answer = ask(&context, move |reader| -> Result<_, AskError> {
         let Some(question) = question else { return Ok((Vec::new(), None)) };
         let doings = who_did::ask(reader, &question)?;
+        if doings.timeline.rows.is_empty() && question.after.is_none() {
+            names::check(reader, &params)?;
+        }
         let marked = |row: &Row| (row.clone(), doings.covers_more(row));
         Ok((doings.timeline.rows.iter().map(marked).collect::<Vec<_>>(), doings.timeline.next))
     })
@@ -223,11 +233,7 @@ pub(in crate::server) async fn object(
     let text = |name: &str| asked.get(name).map(str::to_owned);
     let resource = text("resource").unwrap_or_default();
     let (namespace, name) = (text("namespace"), text("name"));
-    let mut filters = vec![Filter::Object {
-        resource: resource.clone(),
-        namespace: namespace.clone(),
-        name: name.clone(),
-    }];
+    let mut filters = Target::read(&resource).filters(namespace.clone(), name.clone());
     if is_change {
         let changing = ["create", "update", "patch", "delete", "deletecollection"];
         filters.push(Filter::Verbs(changing.map(str::to_owned).to_vec()));

@@ -37,6 +37,10 @@ impl VisitLine {
             first_of(&texts, NAMED)
         };
         let mut link = asked.link("/visit").with("start", &visit.start.rfc3339());
+        // Another pause makes other visits.
+        if let Some(pause) = asked.get("pause") {
+            link = link.with("pause", pause);
+        }
         for (name, value) in [("actor", &visit.actor), ("cluster", &visit.cluster)] {
             if let Some(value) = value {
                 link = link.with(name, value);

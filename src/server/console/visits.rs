@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     archive::Filter,
-    ask::{Parameter, ParameterKind, begun::ends_of, visits},
+    ask::{Parameter, ParameterKind, begun::ends_of, names, visits},
     engine::{
         access::{Access, VISIT_PAUSE, Visit, Visits},
         ledger::Row,
@@ -45,6 +45,8 @@ struct VisitsPage {
     actor: String,
     cluster: String,
     has_machines: bool,
+    /// As it was asked for, and in words.
+    pause: (String, String),
     troubles: Vec<Trouble>,
 }
 
@@ -61,8 +63,16 @@ pub(in crate::server) async fn page(
         Ok(read) => read,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
-    let has_machines = question.machines;
-    let answer = ask(&context, move |reader| visits::ask(reader, &question)).await;
+    let (has_machines, pause) = (question.machines, span(question.pause));
+    let params = asked.params.clone();
+    let answer = ask(&context, move |reader| {
+        let found = visits::ask(reader, &question)?;
+        if found.visits.is_empty() {
+            names::check(reader, &params)?;
+        }
+        Ok(found)
+    })
+    .await;
     let visits = answer.found.visits;
     if let Err(answer) = seen(&context, &caller, &asked, visits.len()) {
         return *answer;
@@ -77,6 +87,7 @@ pub(in crate::server) async fn page(
         actor: asked.get("actor").unwrap_or_default().to_owned(),
         cluster: asked.get("cluster").unwrap_or_default().to_owned(),
         has_machines,
+        pause: (asked.get("pause").unwrap_or_default().to_owned(), pause),
         troubles: answer.troubles,
         frame: Frame::new(&context, asked, "/visits", "Visits"),
     };
@@ -87,6 +98,7 @@ const PARAMETERS: &[Parameter] = &[
     Parameter::text("actor", "Who."),
     Parameter::text("cluster", "In which cluster."),
     Parameter::of(ParameterKind::Time, "start", "When it began.").required(),
+    Parameter::of(ParameterKind::Span, "pause", "The pause that ends it: 15m."),
 ];
 
 #[derive(Template)]
@@ -118,8 +130,12 @@ pub(in crate::server) async fn one(
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Response {
-    let asked = match Asked::read(&uri, &[PARAMETERS], "24h") {
-        Ok(asked) => asked,
+    let read = Asked::read(&uri, &[PARAMETERS], "24h").and_then(|asked| {
+        let pause = asked.params.span("pause")?.unwrap_or(VISIT_PAUSE);
+        Ok((asked, pause))
+    });
+    let (asked, pause) = match read {
+        Ok(read) => read,
         Err(mistake) => return refuse(&context, "/visits", mistake),
     };
     let nowhere = || {
@@ -136,12 +152,13 @@ pub(in crate::server) async fn one(
         filters.push(Filter::Accesses);
         let mut rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
         let is_of = |access: &Access| is_of(access, of.as_deref(), cluster.as_deref());
-        rows.retain(|row| row.access().is_some_and(is_of));
+        // A roll-up that began before it and goes on into it is not of it, as the list has it: the list may begin here, too.
+        rows.retain(|row| row.at() >= start && row.access().is_some_and(is_of));
         let ends = ends_of(reader, &rows)?;
         Ok(Found { rows, ends, hours: hours(reader, range)? })
     })
     .await;
-    let mut visits = Visits::new(VISIT_PAUSE);
+    let mut visits = Visits::new(pause);
     for row in &answer.found.rows {
         if let Some(access) = row.access() {
             visits.add(access, !answer.found.ends.contains(&row.id));

@@ -245,6 +245,14 @@ fn form_token(world: &World, cookie: &str) -> String {
     }
 }
 
+#[tokio::test]
+async fn who_has_not_said_who_they_are_gets_the_icon_of_the_page_that_asks() {
+    let world = world(AUTH, true);
+    let page = text(ask("GET", "/login").of(&world).await).await;
+    let icon = page.split("rel=\"icon\"").nth(1).unwrap().split('"').nth(3).unwrap();
+    assert_eq!(ask("GET", icon).code(&world).await, 200, "{page}");
+}
+
 #[test]
 fn every_route_is_in_the_table() {
     let of = |(name, _): &(&'static str, &str)| (*name).to_owned();

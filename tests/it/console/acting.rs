@@ -140,7 +140,7 @@ async fn whatever_somebody_writes_is_text() {
     let directory = tempfile::tempdir().unwrap();
     let (running, alert) = with_an_alert(directory.path()).await;
     let long =
-        "%E2%80%AE%1B%5B31m%00%3Cscript%3Ealert(1)%3C%2Fscript%3E".to_owned() + &"x".repeat(8_192);
+        "%E2%80%AE%1B%5B31m%00%3Cscript%3Ealert(1)%3C%2Fscript%3E".to_owned() + &"x".repeat(8_000);
     let sent = form(&running, "comment", &alert, &format!("&text={long}")).await;
     let (code, text) = running.post("/act", (FORM, &sent), &[]).await;
     assert_eq!(code, 200, "{text}");
@@ -150,6 +150,9 @@ async fn whatever_somebody_writes_is_text() {
         assert!(!text.contains("<script>alert"), "{text}");
         assert!(!text.contains(['\u{202e}', '\u{1b}', '\0']), "{text:?}");
     }
+    let longer = form(&running, "comment", &alert, &format!("&text={long}{long}")).await;
+    let (code, text) = running.post("/act", (FORM, &longer), &[]).await;
+    assert!(code == 400 && text.contains("at most 8,192 bytes"), "{code} {text}");
     let empty = form(&running, "comment", &alert, "&text=+%0A+").await;
     let (code, text) = running.post("/act", (FORM, &empty), &[]).await;
     assert_eq!(code, 400, "{text}");

@@ -5,4 +5,5 @@ mod contrast;
 mod evidence;
 mod many;
 mod pages;
+mod ranges;
 mod reports;

