@@ -43,6 +43,7 @@ use crate::{
   1  with verify: something is wrong, and standard output says what; with replay: another alert, or none;
      or something cannot be read or written
   2  an argument is wrong, or there is no such alert
+  5  with replay: it cannot be told, since the rule compares with what came before, which is not in the file
 
 Examples:
   tripline evidence 3f2a90c1 -o case-17.tar.zst
@@ -335,19 +336,27 @@ fn replay_file(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         let document = json!({
             "same": replayed.is_same(), "fingerprint": fingerprint, "value": value,
             "replayed_value": replayed.value, "events": replayed.events,
-            "others": replayed.others, "doubts": replayed.doubts,
+            "others": replayed.others, "doubts": replayed.doubts, "undecided": replayed.undecided,
         });
         format!("{document:#}\n")
     } else {
         replayed_text(&replayed)
     })?;
-    Ok(if replayed.is_same() { exit::OK } else { ExitCode::from(exit::FAILURE) })
+    Ok(match (replayed.is_same(), &replayed.undecided) {
+        (true, _) => exit::OK,
+        (false, Some(_)) => ExitCode::from(exit::UNDECIDED),
+        (false, None) => ExitCode::from(exit::FAILURE),
+    })
 }
 
 fn replayed_text(replayed: &Replayed) -> String {
     let (fingerprint, expected) = &replayed.expected;
     let events = counted(replayed.events, "event");
     let mut text = match replayed.value {
+        _ if replayed.undecided.is_some() => {
+            let why = replayed.undecided.as_deref().unwrap_or_default();
+            format!("{fingerprint} cannot be replayed: {}\n", printable(why))
+        }
         Some(value) if replayed.is_same() => {
             format!("the same alert: {fingerprint}, value {value}, from {events}\n")
         }

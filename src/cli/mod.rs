@@ -56,6 +56,8 @@ pub mod exit {
     pub const FENCED: u8 = 3;
     /// The state cannot be used: another process has it open, or a newer version wrote it.
     pub const STATE: u8 = 4;
+    /// The command did its work, and what it has does not show the answer.
+    pub const UNDECIDED: u8 = 5;
     /// Ended early by Ctrl-C or SIGTERM, with part of the answer.
     pub const INTERRUPTED: u8 = 130;
 }
@@ -66,6 +68,7 @@ const EXIT_CODES: &str = "Exit codes:
   2  command line, configuration or rules are wrong; nothing was consumed
   3  another Tripline process has taken over the stream; this one stopped and delivers nothing more
   4  the state directory is in use by another process, or was written by a newer version
+  5  what there is does not show the answer: evidence of a rule that compares with what came before
   130  ended by Ctrl-C before all was done; a backtest shows what it had found";
 
 /// Watches Kubernetes audit events and tells people about abnormal access.

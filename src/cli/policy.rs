@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path, path::PathBuf, process::ExitCode};
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::{
@@ -32,7 +31,7 @@ use crate::{
 #[command(after_help = "Exit codes:
   0  the policy was printed; or no rule is blind
   1  a rule is blind; or the policy cannot record everything, and standard error says why
-  2  rules or policy are wrong
+  2  rules or policy are wrong, or cannot be read
 
 Examples:
   tripline policy --rules rules/ > audit-policy.yaml
@@ -71,8 +70,13 @@ pub(super) fn execute(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn check_policy(args: &PolicyArgs, rules: &RuleSet, path: &Path) -> anyhow::Result<ExitCode> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            output::complain(&format!("cannot read {}: {error}", path.display()));
+            return Ok(ExitCode::from(exit::USAGE));
+        }
+    };
     let checked = check(rules, &SourceText::new(path.display().to_string(), text));
     let mut text =
         render_explained(&checked.diagnostics, args.format, output::stdout_colours(), explain);
@@ -83,7 +87,13 @@ fn check_policy(args: &PolicyArgs, rules: &RuleSet, path: &Path) -> anyhow::Resu
     if args.format == Format::Text && checked.is_usable {
         let rules = counted(checked.rule_count, "rule");
         text.push_str(&match checked.blind_count {
-            0 => format!("{}: of {rules} that look at events, none is blind\n", path.display()),
+            0 => {
+                let known = if checked.is_whole { "" } else { "known to be " };
+                format!(
+                    "{}: of {rules} that look at events, none is {known}blind\n",
+                    path.display()
+                )
+            }
             blind => format!(
                 "{}: of {rules} that look at events, {blind} blind; `tripline policy` prints a \
                  policy that suffices\n",

@@ -241,7 +241,7 @@ fn of_batch(batch: &RecordBatch, event: &EventRef) -> Again {
 }
 
 /// A rule, and all below it.
-fn with_inputs(rules: &RuleSet, index: RuleIndex) -> BTreeSet<RuleIndex> {
+pub(super) fn with_inputs(rules: &RuleSet, index: RuleIndex) -> BTreeSet<RuleIndex> {
     let (mut all, mut left) = (BTreeSet::new(), vec![index]);
     while let Some(index) = left.pop() {
         if all.insert(index)

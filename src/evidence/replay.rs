@@ -1,19 +1,22 @@
 //! Runs the rules of a package over its events: the same alert must come of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    events::rules_of,
+    events::{rules_of, with_inputs},
     package::{ALERT, EventFile, Manifest, Package},
     rules::sources,
     snapshot::Snapshot,
 };
 use crate::engine::{
     alert::Alert,
+    detect::Detection,
     detector::Detector,
     record::{PartitionName, RecordBatch},
+    rule::{Rule, RuleSet},
     settings::EngineSettings,
     shard::Shard,
+    text::{counted, span},
     time::EventTime,
 };
 
@@ -30,6 +33,8 @@ pub struct Replayed {
     pub events: usize,
     /// What cannot be relied on, for people.
     pub doubts: Vec<String>,
+    /// Why nobody can say by these events whether the alert was right, for people; `None` if they show it.
+    pub undecided: Option<String>,
 }
 
 impl Replayed {
@@ -65,10 +70,12 @@ pub fn replay(package: &Package) -> Result<Replayed, String> {
     let settings = EngineSettings::default();
     let now = last.plus(settings.grace).as_wall();
     let mut detector = Detector::new(Arc::clone(&rules), 0, &settings).of_history();
-    let mut shard = Shard::new(rules, 0, settings);
+    let mut shard = Shard::new(Arc::clone(&rules), 0, settings);
     shard.handle_ready(now, &batch.partitions);
-    shard.handle_batch(now, &detector.detect(now, &batch));
+    let detected = detector.detect(now, &batch);
+    shard.handle_batch(now, &detected);
     shard.flush(now);
+    let memory = memory_of(&rules, &manifest.rule, &detected.detections);
     let (mut value, mut others) = (None, Vec::new());
     while let Some(alert) = shard.poll_alert() {
         if alert.fingerprint.to_string() == manifest.fingerprint {
@@ -81,7 +88,31 @@ pub fn replay(package: &Package) -> Result<Replayed, String> {
         }
     }
     let expected = (manifest.fingerprint, snapshot.value);
-    Ok(Replayed { expected, value, others, events: events.len(), doubts })
+    let undecided = if value == Some(expected.1) { None } else { memory };
+    Ok(Replayed { expected, value, others, events: events.len(), doubts, undecided })
+}
+
+/// What a rule, or one below it, compares with and the package does not have; `None`: all that it goes by is there, or
+/// the events are none that it is about.
+fn memory_of(rules: &RuleSet, rule: &str, detections: &[Detection]) -> Option<String> {
+    let below = with_inputs(rules, rules.find(rule)?);
+    let (rule, is_silence) = below.iter().find_map(|index| match rules.rule(*index) {
+        Rule::Correlation(rule) if rule.kind.compares_with_before() => {
+            Some((rule, rule.kind.is_about_silence()))
+        }
+        _ => None,
+    })?;
+    let found = detections.iter().filter(|detection| below.contains(&detection.rule));
+    let events: BTreeSet<[u8; 32]> =
+        found.filter_map(|one| Some(one.event()?.event_hash.get())).collect();
+    if events.is_empty() && !is_silence {
+        return None;
+    }
+    let (events, span) = (counted(events.len(), "event"), span(rule.frame.timespan));
+    Some(format!(
+        "`{}` compares with up to {span} before, which are not in the file; {events} in it are such as it looks at",
+        rule.meta.name
+    ))
 }
 
 fn named(alert: &Alert) -> String {

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{ServerContext, acts::person, caller::Caller, problem::Problem, status::now};
 use crate::{
     archive::{Filter, Query},
+    ask::permissions::only_cluster,
     engine::{
         ledger::{Entry, EntryKind},
         permissions::{ImportMistake, import, snapshot_entries},
@@ -37,9 +38,8 @@ const DURABLE_LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Body {
     /// What `kubectl get … -o json` prints.
     list: Value,
-    /// Name of the cluster, as its events have it.
-    #[serde(default)]
-    cluster: String,
+    /// Name of the cluster, as its events have it; the only one of which events came, if it is left out.
+    cluster: Option<String>,
     /// When the list was printed; now, if it is left out.
     taken: Option<String>,
     /// Who brings it, where nobody is asked who they are.
@@ -105,6 +105,10 @@ async fn keep(context: &ServerContext, caller: &Caller, body: Body) -> Result<Ke
         }
     };
     let by = person(caller, by.as_deref()).name;
+    let cluster = match cluster {
+        Some(cluster) => cluster,
+        None => context.desk.ask(move |reader| only_cluster(reader, now)).await?,
+    };
     let reading = tokio::task::spawn_blocking(move || {
         let found = import("list", &list.to_string())?;
         let entries = snapshot_entries(&cluster, &by, taken, &found)?;

@@ -270,7 +270,7 @@ fn the_command_says_by_its_exit_code_whether_rules_are_blind() {
         assert!(code == 2 && err.contains(says), "{line}: {code} {err}");
     }
     let (code, _, err) = policy("--check gone.yaml");
-    assert!(code == 1 && err.contains("cannot read gone.yaml"), "{err}");
+    assert!(code == 2 && err.contains("cannot read gone.yaml"), "{err}");
 }
 
 #[test]
@@ -295,4 +295,126 @@ fn what_a_policy_cannot_say_is_said_beside_it() {
     assert_eq!(code, 1, "{out}");
     assert!(err.contains("which API group `workflows` is in") && err.contains("workflow_made"));
     assert!(out.contains("kyverno.io"), "{out}");
+}
+
+/// Rules with these names and selections, each with a resource or a status code of its own.
+fn rules_with(rules: &[(&str, &str)]) -> RuleSet {
+    let rule = |(index, (name, selection)): (usize, &(&str, &str))| {
+        format!(
+            "title: Rule {index}\nname: {name}\nlogsource: {{product: kubernetes, service: audit}}\n\
+             detection:\n  s: {selection}\n  condition: s\n"
+        )
+    };
+    let texts: Vec<String> = rules.iter().enumerate().map(rule).collect();
+    let rules = vec![SourceText::new("rules.yaml", texts.join("---\n"))];
+    let loaded = load(&RuleSources { rules, ..RuleSources::default() }, &LoadOptions::default());
+    let words = render_all(&loaded.diagnostics, Format::Text, false);
+    loaded.rules.unwrap_or_else(|| panic!("{words}"))
+}
+
+/// What is said of a policy with these entries before one that records everything, and how many rules are blind.
+fn said_of(rules: &RuleSet, entries: &str) -> (String, usize) {
+    let policy = format!(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n{entries}  - level: RequestResponse\n"
+    );
+    let checked = check(rules, &SourceText::new("policy.yaml", policy));
+    let words = render_all(&checked.diagnostics, Format::Text, false);
+    assert!(checked.is_usable, "{words}");
+    (words, checked.blind_count)
+}
+
+#[test]
+fn nothing_in_a_rule_becomes_an_entry_of_the_policy() {
+    let evil = r#""a\n  - level: None\n  # \u2028  - level: None\n""#;
+    let secrets = "{verb: delete, objectRef.resource: secrets}";
+    // As a name of a rule, of a resource with a group, and of one that no entry can name.
+    let with_group = format!("{{objectRef.resource: {evil}, objectRef.apiGroup: {evil}}}");
+    let without = format!("{{objectRef.resource: {evil}}}");
+    for rules in [
+        vec![(evil, secrets)],
+        vec![("plain", with_group.as_str())],
+        vec![("plain", without.as_str())],
+    ] {
+        let policy = generate(&rules_with(&rules)).yaml;
+        let nodes = yaml::parse(&SourceText::new("policy.yaml", policy.as_str()));
+        let node = nodes.unwrap_or_else(|why| panic!("{why:?}\n{policy}")).remove(0);
+        let entries = node.get("rules").and_then(Node::as_list).unwrap();
+        let levels: Vec<&str> =
+            entries.iter().map(|entry| entry.get("level").unwrap().as_str().unwrap()).collect();
+        let hides = levels.iter().filter(|level| **level == "None").count();
+        assert!(levels.last() == Some(&"None") && hides == 1, "{levels:?}\n{policy}");
+    }
+}
+
+#[test]
+fn failed_logins_that_an_entry_hides_are_said() {
+    let rules = rules_with(&[("logins", "{responseStatus.code: 401}")]);
+    for entry in [
+        "namespaces: [kube-system]",
+        "nonResourceURLs: [/healthz*, /metrics, /version]",
+        "resources: [{group: '', resources: [configmaps], resourceNames: [leader]}]",
+        "verbs: [watch]",
+    ] {
+        let (words, _) = said_of(&rules, &format!("  - level: None\n    {entry}\n"));
+        assert!(words.contains("`logins` may be blind in part"), "{entry}: {words}");
+    }
+    // Nobody has a name, or is in a group, before it is known who asks.
+    for entry in ["users: [eve]", "userGroups: ['system:authenticated']"] {
+        assert_eq!(said_of(&rules, &format!("  - level: None\n    {entry}\n")), (String::new(), 0));
+    }
+}
+
+#[test]
+fn long_lists_of_an_entry_are_looked_at_as_a_whole() {
+    let list = |name: &str| {
+        let names: Vec<String> = (0..90).map(|number| format!("{name}{number}")).collect();
+        names.join(", ")
+    };
+    let (users, namespaces) = (list("user"), list("team-"));
+    let rules = |user: &str, namespace: &str| {
+        let secrets = "objectRef.resource: secrets";
+        let selection =
+            format!("{{{secrets}, user.username{user}, objectRef.namespace{namespace}}}");
+        rules_with(&[("one", selection.as_str())])
+    };
+    let both = format!("  - level: None\n    users: [{users}]\n    namespaces: [{namespaces}]\n");
+    let apart = "  - level: None\n    users: [user7]\n    namespaces: [other]\n  \
+                   - level: None\n    namespaces: [team-88]\n";
+    for entries in [both.as_str(), apart] {
+        for (user, namespace) in [
+            (": user7", ": team-88"),
+            ("|endswith: er7", "|startswith: team-88"),
+            (": user7", "|re: '^team-8+$'"),
+        ] {
+            let (words, blind) = said_of(&rules(user, namespace), entries);
+            let is_said = blind == 1 || words.contains("`one` may be blind in part");
+            assert!(is_said, "{user} {namespace}\n{entries}\n{words}");
+        }
+        let (words, blind) = said_of(&rules(": user7", ": elsewhere"), entries);
+        assert_eq!((words.as_str(), blind), ("", 0), "{entries}");
+    }
+    // Paths of which an entry hides all with a beginning.
+    let rules = rules_with(&[("etcd", "{requestURI: /healthz/etcd}")]);
+    let (words, blind) = said_of(&rules, "  - level: None\n    nonResourceURLs: [/healthz*]\n");
+    assert_eq!(blind, 1, "{words}");
+    let (words, blind) = said_of(&rules, "  - level: None\n    nonResourceURLs: [/livez*]\n");
+    assert_eq!((words.as_str(), blind), ("", 0));
+}
+
+#[test]
+fn what_was_not_compared_is_said() {
+    let names: Vec<(String, String)> = (0..300)
+        .map(|number| {
+            (
+                format!("r{number}"),
+                format!("{{objectRef.resource: secrets, user.username: user{number}}}"),
+            )
+        })
+        .collect();
+    let names: Vec<(&str, &str)> =
+        names.iter().map(|(name, selection)| (name.as_str(), selection.as_str())).collect();
+    let users: Vec<String> = (0..300).map(|number| format!("user{number}")).collect();
+    let entry = format!("  - level: None\n    users: [{}]\n", users.join(", "));
+    let (words, blind) = said_of(&rules_with(&names), &entry);
+    assert!(blind >= 250 && words.contains("names more than was compared"), "{blind}\n{words}");
 }

@@ -1,9 +1,6 @@
 //! What answers to questions about permissions are made of: rows of one cluster and a time.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::super::{AskError, Mistake, Period, Query, ROWS_AT_ONCE, all_of, each, shown_time};
 use crate::{
@@ -44,10 +41,13 @@ pub(super) fn gather(
     cluster: Option<&str>,
     who: Option<&Who>,
 ) -> Result<Gathered, AskError> {
-    let entries = coverage(reader, period)?;
     let cluster = match cluster {
         Some(cluster) => cluster.to_owned(),
-        None => only_cluster(&entries)?,
+        None => match meant(&heard(reader, period.from, period.to)?)? {
+            Some(cluster) => cluster,
+            // No hour of the time is told of yet.
+            None => only_cluster(reader, period.to)?,
+        },
     };
     let observed = observed(reader, period, &cluster)?;
     let grants = grants(reader, period, &cluster)?;
@@ -55,30 +55,39 @@ pub(super) fn gather(
     Ok(Gathered { cluster, grants, uses, observed, acted_as })
 }
 
-/// Clusters of which events came, with how many.
-fn coverage(reader: &Reader, period: &Period) -> Result<BTreeMap<String, u64>, AskError> {
-    let mut clusters: BTreeMap<String, u64> = BTreeMap::new();
+/// The only cluster of which events came before a time, as far back as some came; empty if it has no name, or none came.
+///
+/// # Errors
+/// There is more than one, or the ledger cannot be read.
+pub fn only_cluster(reader: &Reader, to: EventTime) -> Result<String, AskError> {
+    for days in LOOK_BACK {
+        if let Some(cluster) = meant(&heard(reader, to.minus(DAY * days), to)?)? {
+            return Ok(cluster);
+        }
+    }
+    Ok(String::new())
+}
+
+/// Clusters of which events came.
+fn heard(reader: &Reader, from: EventTime, to: EventTime) -> Result<BTreeSet<String>, AskError> {
+    let mut clusters = BTreeSet::new();
     let filters = vec![Filter::Entries(EntryKind::Coverage)];
-    each(reader, all_of(filters, period), |row| {
-        if let Some(entry) = row.entry() {
-            *clusters.entry(entry.subject.clone()).or_default() += entry.count_of("events");
+    let query = Query { filters, from, to, after: None, limit: ROWS_AT_ONCE };
+    each(reader, query, |row| {
+        if let Some(entry) = row.entry().filter(|entry| entry.count_of("events") > 0) {
+            clusters.insert(entry.subject.clone());
         }
     })?;
     Ok(clusters)
 }
 
-/// The cluster that is meant if none is named.
-fn only_cluster(clusters: &BTreeMap<String, u64>) -> Result<String, Mistake> {
-    let heard: Vec<&str> = clusters
-        .iter()
-        .filter(|(_, events)| **events > 0)
-        .map(|(cluster, _)| cluster.as_str())
-        .collect();
-    match heard.as_slice() {
-        [] => Ok(String::new()),
-        [one] => Ok((*one).to_owned()),
-        several => {
-            let shown = several.iter().map(|one| match *one {
+/// The cluster that is meant if none is named; `None` if none was heard of.
+fn meant(clusters: &BTreeSet<String>) -> Result<Option<String>, Mistake> {
+    let mut several = clusters.iter();
+    match (several.next(), several.next()) {
+        (one, None) => Ok(one.cloned()),
+        _ => {
+            let shown = clusters.iter().map(|one| match one.as_str() {
                 "" => "one without a name".to_owned(),
                 one => printable(one).into_owned(),
             });

@@ -80,6 +80,7 @@ pub struct Granted {
     period: Period,
     observed: (i64, i64),
     taken: Option<EventTime>,
+    of_somebody: bool,
 }
 
 impl Granted {
@@ -141,6 +142,7 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Granted, AskError> {
     if let Some(who) = &question.who
         && verdicts.is_empty()
         && uses.is_empty()
+        && !is_known(who, grants, reader)
     {
         return Err(unknown(who, grants, reader).into());
     }
@@ -163,13 +165,25 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Granted, AskError> {
         period: period.clone(),
         observed: (observed.whole(true), observed.hours()),
         taken: grants.taken,
+        of_somebody: question.who.is_some(),
     })
+}
+
+/// All who did something at some time, or whom bindings name.
+fn all_known(grants: &Grants, reader: &Reader) -> Vec<String> {
+    let mut known = reader.texts("actor");
+    known.extend(grants.subjects());
+    known
+}
+
+/// Whether somebody did something at some time: if only to be refused.
+fn is_known(who: &Who, grants: &Grants, reader: &Reader) -> bool {
+    all_known(grants, reader).contains(&who.to_string())
 }
 
 /// Nothing is known of somebody; says who may have been meant.
 pub(super) fn unknown(who: &Who, grants: &Grants, reader: &Reader) -> Mistake {
-    let mut known = reader.texts("actor");
-    known.extend(grants.subjects());
+    let known = all_known(grants, reader);
     let text = who.to_string();
     if known.contains(&text) {
         return Mistake {
@@ -328,7 +342,11 @@ impl Answer for Granted {
     }
 
     fn if_empty(&self) -> &'static str {
-        "no binding gives anything like it"
+        if self.of_somebody {
+            "no binding that is known names them, and they used nothing like it in this time"
+        } else {
+            "no binding gives anything like it"
+        }
     }
 
     fn text(&self, zone: &TimeZone) -> Option<String> {

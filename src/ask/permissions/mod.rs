@@ -3,3 +3,5 @@
 mod gather;
 pub mod grants;
 pub mod role;
+
+pub use gather::only_cluster;

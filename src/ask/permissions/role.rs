@@ -10,7 +10,7 @@ use super::{
         Answer, AskError, Asked, CLUSTER, Format, Mistake, PERIOD, Parameter, Params, Period,
         QuestionKind, all_of, answer::json_of, each,
     },
-    gather::{coverage_text, gather, period_text},
+    gather::{Gathered, coverage_text, gather, period_text},
     grants::{unknown, who},
 };
 use crate::{
@@ -82,7 +82,8 @@ impl Question {
 /// Nobody is known of that name, more rows than are added up, or a ledger that cannot be read.
 pub fn ask(reader: &Reader, question: &Question) -> Result<SuggestedRole, AskError> {
     let Question { period, who, .. } = question;
-    let gathered = gather(reader, period, question.cluster.as_deref(), Some(who))?;
+    let mut gathered = gather(reader, period, question.cluster.as_deref(), Some(who))?;
+    add_made_by_patch(reader, question, &mut gathered)?;
     let suggestion = suggest(who, &gathered.uses);
     let (refused, refused_count) = refused(reader, question, &gathered.cluster)?;
     let is_unknown = suggestion.is_empty() && suggestion.left_out.is_empty() && refused_count == 0;
@@ -106,6 +107,25 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<SuggestedRole, AskErr
     };
     let yaml = yaml(who, &suggestion, &about);
     Ok(SuggestedRole { suggestion, yaml })
+}
+
+/// Adds what the API server asked besides of a user whose patches made something.
+fn add_made_by_patch(
+    reader: &Reader,
+    question: &Question,
+    gathered: &mut Gathered,
+) -> Result<(), AskError> {
+    let Who::User(user) = &question.who else { return Ok(()) };
+    let filters = vec![Filter::Actor(user.clone()), Filter::Verbs(vec!["patch".to_owned()])];
+    let Gathered { cluster, uses, .. } = gathered;
+    each(reader, all_of(filters, &question.period), |row| {
+        if let Some(access) = row.access()
+            && access.actor.id.as_deref() == Some(user)
+            && access.cluster.as_deref().unwrap_or("") == cluster
+        {
+            uses.made_by_patch(access);
+        }
+    })
 }
 
 /// What was refused, the most frequent first.

@@ -168,6 +168,12 @@ impl<'r> Reach<'r> {
         }
     }
 
+    /// Which tests of a field a text passes, in the order of predicates.
+    pub(in crate::engine) fn passed(&self, field: FieldId, text: &str) -> Vec<bool> {
+        let tests = self.rules.predicates.iter().filter(|predicate| predicate.field == field);
+        tests.map(|predicate| passes(&predicate.test, text)).collect()
+    }
+
     /// From which level on a field is recorded.
     fn level(&self, field: FieldId) -> AuditLevel {
         self.levels.get(field.index()).copied().unwrap_or_default()

@@ -100,6 +100,10 @@ impl Kind for FirstSeen {
         format!("not seen for {}", written(frame.timespan))
     }
 
+    fn compares_with_before(&self) -> bool {
+        true
+    }
+
     fn is_about_values(&self) -> bool {
         true
     }

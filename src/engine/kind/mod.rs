@@ -321,6 +321,11 @@ pub trait Kind: Debug + Send + Sync {
         false
     }
 
+    /// Whether it compares with what came before: alone, the events of what it finds do not make it.
+    fn compares_with_before(&self) -> bool {
+        self.is_about_silence()
+    }
+
     /// Whether an event that comes twice may count twice. If not, nobody needs to know copies.
     fn minds_copies(&self) -> bool {
         true

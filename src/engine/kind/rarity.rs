@@ -106,6 +106,10 @@ impl Kind for Rarity {
         format!("≤ {} of all events in {}", self.share_max, written(frame.timespan))
     }
 
+    fn compares_with_before(&self) -> bool {
+        true
+    }
+
     fn is_about_values(&self) -> bool {
         true
     }

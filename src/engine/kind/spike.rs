@@ -165,6 +165,10 @@ impl Kind for Spike {
         &ENTRY
     }
 
+    fn compares_with_before(&self) -> bool {
+        true
+    }
+
     fn describe(&self, frame: &Frame) -> String {
         let (factor, at_least) = (self.factor, self.at_least);
         let season = if self.hour_of_week { " at that hour of the week" } else { "" };

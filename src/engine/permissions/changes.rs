@@ -12,6 +12,9 @@ use super::{
 };
 use crate::engine::access::{Access, Outcome};
 
+/// How something is called that was made and that the log does not name: no object can have this name.
+pub(super) const NOT_NAMED: &str = "(not named)";
+
 /// What became of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Change {
@@ -53,16 +56,22 @@ pub(super) fn change_of(
         "clusterrolebindings" => "ClusterRoleBinding",
         _ => return None,
     };
-    let id = Id::new(asked.namespace.as_deref(), asked.name.as_deref().unwrap_or(""));
-    let target = Target { is_role: kind.ends_with("Role"), id };
     let verb = access.verb.as_deref()?;
+    // What is made anew may be named by the server, in its answer alone. It is none of those that are there.
+    let (is_new, name) = (verb == "create", asked.name.as_deref().unwrap_or(""));
+    let is_named = !name.is_empty();
+    let name = if is_new && !is_named { NOT_NAMED } else { name };
+    let id = Id::new(asked.namespace.as_deref(), name);
+    let target = Target { is_role: kind.ends_with("Role"), id };
     let unknown = |why: &str| {
         let who = access.actor.id.as_deref().unwrap_or("somebody");
-        let why = format!("{who} changed it on {}, and {why}", access.at.rfc3339());
+        let did = if is_new { "made" } else { "changed" };
+        let why = format!("{who} {did} it on {}, and {why}", access.at.rfc3339());
         Some(Change::Unknown(target.clone(), why))
     };
     match verb {
-        "delete" => return Some(Change::Gone(target)),
+        "delete" if is_named => return Some(Change::Gone(target)),
+        "delete" => return unknown("the log does not name it"),
         "deletecollection" => {
             let why = format!("several were deleted at once on {}", access.at.rfc3339());
             return Some(Change::AllUnknown(target, why));
@@ -73,7 +82,7 @@ pub(super) fn change_of(
     let Some(body) = &access.detail.body else {
         return unknown("the log has no body of the request (its level is Metadata)");
     };
-    if target.id.name.is_empty() {
+    if !is_named {
         return unknown("the log does not name it");
     }
     let Ok(body) = serde_json::from_str::<Value>(body) else {

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    changes::{Change, Target, change_of},
+    changes::{Change, NOT_NAMED, Target, change_of},
     rbac::{Binding, Id, Object, Role, Subject, SubjectKind},
     snapshot::{Part, objects_of, part_of},
     subject::Who,
@@ -151,6 +151,12 @@ impl Grants {
         !self.accounts.is_empty() && !self.accounts.contains(&Id::new(Some(namespace), name))
     }
 
+    /// Why nobody knows what an object says that was made; it may be one that the log does not name.
+    pub(super) fn stranger(&self, id: &Id, name: fn(&Id) -> String) -> Option<&String> {
+        let unnamed = Id::new(id.namespace.as_deref(), NOT_NAMED);
+        self.strangers.get(&name(id)).or_else(|| self.strangers.get(&name(&unnamed)))
+    }
+
     fn put(&mut self, object: Object, changed: Option<EventTime>) {
         let since = |created: Option<&String>| {
             changed.or_else(|| created.and_then(|text| EventTime::parse(text)))
@@ -167,6 +173,7 @@ impl Grants {
                 self.roles.insert(id, Known { value: role, since, unknown: None });
             }
             Object::Binding { id, mut binding } => {
+                binding.name_accounts(&id);
                 let before = self.bindings.get(&id);
                 let same = before.filter(|before| {
                     before.value.subjects == binding.subjects && before.value.role == binding.role

@@ -153,6 +153,17 @@ impl fmt::Display for Subject {
     }
 }
 
+impl Binding {
+    /// Service accounts that it names without a namespace are of its own, as the API server has it.
+    pub(super) fn name_accounts(&mut self, own: &Id) {
+        for subject in &mut self.subjects {
+            if subject.kind == SubjectKind::ServiceAccount && subject.namespace.is_none() {
+                subject.namespace.clone_from(&own.namespace);
+            }
+        }
+    }
+}
+
 /// What an API server asks RBAC about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked<'a> {

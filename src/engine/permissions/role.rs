@@ -33,6 +33,47 @@ const OF_EVERYBODY: [&str; 4] = [
     "system:service-account-issuer-discovery",
 ];
 
+/// Group, resources and verbs of requests of which more is asked, and what.
+const ASKED_BESIDES: &[(&str, &[&str], &[&str], &str)] = &[
+    (
+        RBAC,
+        &["rolebindings", "clusterrolebindings"],
+        CHANGING,
+        "who gives a role needs the verb `bind` on it, or all that it allows, which is left out",
+    ),
+    (
+        RBAC,
+        &["roles", "clusterroles"],
+        CHANGING,
+        "who writes a role needs the verb `escalate` on it, or all that it allows, which is left out",
+    ),
+    (
+        CERTIFICATES,
+        &["certificatesigningrequests/approval"],
+        CHANGING,
+        "who approves needs the verb `approve` on the signer (`signers`), which is left out",
+    ),
+    (
+        CERTIFICATES,
+        &["certificatesigningrequests/status"],
+        CHANGING,
+        "who signs needs the verb `sign` on the signer (`signers`), which is left out",
+    ),
+    (
+        CERTIFICATES,
+        &["clustertrustbundles"],
+        CHANGING,
+        "a bundle of a signer needs the verb `attest` on it (`signers`), which is left out",
+    ),
+];
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const CERTIFICATES: &str = "certificates.k8s.io";
+const CHANGING: &[&str] = &["create", "update", "patch"];
+
+/// What is opened by a GET where clients speak WebSocket.
+const STREAMS: [&str; 3] = ["pods/attach", "pods/exec", "pods/portforward"];
+
 /// Where a role is given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
@@ -47,7 +88,7 @@ pub enum Scope {
 pub struct SuggestedRule {
     /// The rule.
     pub rule: PolicyRule,
-    /// Why it is not limited to names, if it might have been.
+    /// Why it is not limited to names, if it might have been; and what is asked besides.
     pub notes: Vec<String>,
 }
 
@@ -276,10 +317,37 @@ fn rules_of(targets: BTreeMap<Target<'_>, Names>) -> BTreeMap<Scope, Vec<Suggest
             resource_names: only,
             non_resource_urls: Vec::new(),
         };
-        let notes = notes.into_iter().collect();
+        let mut notes: Vec<String> = notes.into_iter().collect();
+        notes.extend(asked_besides(&rule));
         scopes.entry(scope).or_default().push(SuggestedRule { rule, notes });
     }
     scopes
+}
+
+/// What the API server asks of somebody besides the request itself: the log does not show it, and it is left out.
+fn asked_besides(rule: &PolicyRule) -> Vec<String> {
+    let has = |list: &[String], wanted: &[&str]| list.iter().any(|one| wanted.contains(&&**one));
+    let mut notes = Vec::new();
+    for (group, resources, verbs, note) in ASKED_BESIDES {
+        if has(&rule.api_groups, &[group])
+            && has(&rule.resources, resources)
+            && has(&rule.verbs, verbs)
+        {
+            notes.push((*note).to_owned());
+        }
+    }
+    let streams: Vec<&str> =
+        STREAMS.into_iter().filter(|stream| has(&rule.resources, &[stream])).collect();
+    let is_core = has(&rule.api_groups, &[""]);
+    if is_core
+        && !streams.is_empty()
+        && has(&rule.verbs, &["get"])
+        && !has(&rule.verbs, &["create"])
+    {
+        let streams = streams.join(", ");
+        notes.push(format!("{streams}: Kubernetes 1.35 and later ask for the verb `create`, too"));
+    }
+    notes
 }
 
 fn rules_of_paths(paths: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<SuggestedRule> {

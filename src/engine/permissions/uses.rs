@@ -24,6 +24,9 @@ const NAMES_KEPT_MAX: usize = 16;
 /// Groups that are kept of a user: 256.
 const GROUPS_KEPT_MAX: usize = 256;
 
+/// The code of an answer to who made something.
+const CREATED: u16 = 201;
+
 /// What requests that are alike have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UseKey {
@@ -149,6 +152,18 @@ impl Uses {
         let Some(usage) = Usage::of(Access { at, ..access.clone() }) else { return };
         let key = UseKey { is_earlier: true, ..self.key_of(&usage) };
         if self.by_key.contains_key(&key) {
+            self.add(&usage);
+        }
+    }
+
+    /// Adds what else the API server asked of somebody who patched what was not there: that is how `apply` makes
+    /// things, and whoever does it must be allowed to create them. The log says so by its answer, 201.
+    pub fn made_by_patch(&mut self, access: &Access) {
+        if access.verb.as_deref() == Some("patch")
+            && access.code == Some(CREATED)
+            && access.permission.is_some()
+            && let Some(usage) = Usage::of(Access { verb: Some("create".into()), ..access.clone() })
+        {
             self.add(&usage);
         }
     }

@@ -78,6 +78,23 @@ pub struct GrantVerdict {
     pub notes: Vec<String>,
 }
 
+impl GrantVerdict {
+    /// Somebody used it; some did, each with when they did last.
+    fn is_used_by(&mut self, mut users: Vec<(EventTime, &UseKey)>) {
+        users.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(other.1)));
+        let Some((last, key)) = users.first() else { return };
+        self.verdict = Verdict::Used;
+        self.reason = format!("last for: {}", key.request());
+        self.last = Some(*last);
+        for (_, key) in &users {
+            if self.by.len() < USERS_TOLD_MAX && !self.by.iter().any(|known| **known == *key.actor)
+            {
+                self.by.push(key.actor.to_string());
+            }
+        }
+    }
+}
+
 /// What is known, in a form in which it is quickly found.
 struct Evidence<'a> {
     grants: &'a Grants,
@@ -169,19 +186,14 @@ impl<'a> Evidence<'a> {
             reason: String::new(),
             notes: self.notes(id, binding, subjects),
         };
-        let Some(role) = self.grants.roles.get(&binding.value.role) else {
-            let name = binding.value.role.role();
-            let reason = format!("there is no {name}, so the binding gives nothing");
-            found.push(GrantVerdict { reason, ..new() });
-            return;
-        };
-        if role.value.rules.is_empty() {
-            let reason = "the role has no rules, so the binding gives nothing".to_owned();
-            found.push(GrantVerdict { reason, ..new() });
-            return;
+        let known = self.grants.roles.get(&binding.value.role);
+        let rules = known.map_or(&[][..], |role| role.value.rules.as_slice());
+        if let Some(verdict) = self.of_no_rule(new(), (binding, known), rules) {
+            found.push(verdict);
         }
+        let Some(role) = known else { return };
         let mut before: Vec<&PolicyRule> = Vec::new();
-        for (index, rule) in role.value.rules.iter().enumerate() {
+        for (index, rule) in rules.iter().enumerate() {
             let mut verdict = GrantVerdict {
                 rule_index: Some(index),
                 rule: Some(rule.clone()),
@@ -193,6 +205,51 @@ impl<'a> Evidence<'a> {
             found.push(verdict);
             before.push(rule);
         }
+    }
+
+    /// What a binding gave that its role does not say, or not any more. `None`: there is nothing of it.
+    fn of_no_rule(
+        &self,
+        mut verdict: GrantVerdict,
+        (binding, role): (&Known<Binding>, Option<&Known<Role>>),
+        rules: &[PolicyRule],
+    ) -> Option<GrantVerdict> {
+        let name = verdict.role.role();
+        let namespace = verdict.binding.namespace.clone();
+        let uses = self.by_binding.get(&verdict.binding).map_or(&[][..], Vec::as_slice);
+        let is_left = |(key, sum): &&(&UseKey, &Use)| {
+            self.counts(key)
+                && !rules.iter().any(|rule| allows(rule, namespace.as_deref(), key, sum))
+        };
+        let left = || uses.iter().filter(is_left).map(|(key, sum)| (sum.last, *key));
+        let unknown = binding.unknown.as_ref().or(match role {
+            Some(role) => role.unknown.as_ref(),
+            None => self.grants.stranger(&verdict.role, Id::role),
+        });
+        let users: Vec<(EventTime, &UseKey)> = left().filter(|(_, key)| !key.is_earlier).collect();
+        if !users.is_empty() {
+            verdict.is_used_by(users);
+            verdict.notes.push(match (unknown, role) {
+                (Some(why), _) => format!("it is not known what it says: {why}"),
+                (None, None) => format!("there is no {name} any more"),
+                (None, Some(_)) => "the role does not allow it any more".to_owned(),
+            });
+            return Some(verdict);
+        }
+        if !rules.is_empty() {
+            return None;
+        }
+        (verdict.verdict, verdict.reason) = if let Some(why) = unknown {
+            (Verdict::CannotTell, format!("it is not known what it says: {why}"))
+        } else if let Some((at, key)) = left().max() {
+            (verdict.last, verdict.by) = (Some(at), vec![key.actor.to_string()]);
+            (Verdict::NotObserved, used_earlier(key))
+        } else if role.is_none() {
+            (Verdict::Unused, format!("there is no {name}, so the binding gives nothing"))
+        } else {
+            (Verdict::Unused, "the role has no rules, so the binding gives nothing".to_owned())
+        };
+        Some(verdict)
     }
 
     /// Bindings that the log names, and that are not there, or were never brought.
@@ -209,9 +266,10 @@ impl<'a> Evidence<'a> {
                 }
                 _ => continue,
             };
-            let note = match self.grants.taken {
-                None => "what the binding gives besides is not known",
-                Some(_) => "the binding is not there any more",
+            let note = match (self.grants.taken, self.grants.stranger(id, Id::binding)) {
+                (None, _) => "what the binding gives besides is not known".to_owned(),
+                (_, Some(why)) => format!("what the binding gives besides is not known: {why}"),
+                (Some(_), None) => "the binding is not there any more".to_owned(),
             };
             found.push(GrantVerdict {
                 binding: id.clone(),
@@ -224,7 +282,7 @@ impl<'a> Evidence<'a> {
                 last: Some(sum.last),
                 by: vec![key.actor.to_string()],
                 reason: format!("last for: {}", key.request()),
-                notes: vec![note.to_owned()],
+                notes: vec![note],
             });
             if key.is_earlier
                 && let Some(stranger) = found.last_mut()
@@ -260,18 +318,8 @@ impl<'a> Evidence<'a> {
                 users.push((sum.last, key));
             }
         }
-        users.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(other.1)));
-        if let Some((last, key)) = users.first() {
-            let (last, request) = (*last, key.request());
-            let mut by: Vec<String> = Vec::new();
-            for (_, key) in &users {
-                if by.len() < USERS_TOLD_MAX && !by.iter().any(|known| **known == *key.actor) {
-                    by.push(key.actor.to_string());
-                }
-            }
-            verdict.verdict = Verdict::Used;
-            verdict.reason = format!("last for: {request}");
-            (verdict.last, verdict.by) = (Some(last), by);
+        if !users.is_empty() {
+            verdict.is_used_by(users);
             return;
         }
         let unknown = binding.unknown.as_ref().or(role.unknown.as_ref());

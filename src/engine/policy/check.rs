@@ -39,6 +39,8 @@ pub struct Checked {
     pub rule_count: usize,
     /// How many of them are blind.
     pub blind_count: usize,
+    /// Whether all that the policy names was compared with them.
+    pub is_whole: bool,
 }
 
 /// What a rule sees of some requests.
@@ -68,12 +70,18 @@ struct Lack {
 pub fn check(rules: &RuleSet, source: &Arc<SourceText>) -> Checked {
     let mut diagnostics = Vec::new();
     let Some(policy) = read(source, &mut diagnostics) else {
-        return Checked { diagnostics, is_usable: false, rule_count: 0, blind_count: 0 };
+        return Checked {
+            diagnostics,
+            is_usable: false,
+            rule_count: 0,
+            blind_count: 0,
+            is_whole: false,
+        };
     };
     let requests = Requests::new(rules);
     let subjects = Subject::all(rules);
-    let checker =
-        Checker { all: AllCircumstances::of(&policy), policy, requests, subjects: &subjects };
+    let all = AllCircumstances::of(&policy, &requests);
+    let checker = Checker { all, policy, requests, subjects: &subjects };
     let mut found = Found::default();
     let specific: Vec<Scope> = subjects.iter().map(|subject| checker.scope(subject)).collect();
     for target in 0..checker.requests.targets.len() {
@@ -88,7 +96,13 @@ pub fn check(rules: &RuleSet, source: &Arc<SourceText>) -> Checked {
     let blind: BTreeSet<&str> = found.blind.keys().map(|(name, _)| *name).collect();
     let names: BTreeSet<&str> = subjects.iter().map(|subject| subject.name).collect();
     diagnostics.extend(found.diagnostics(&checker));
-    Checked { diagnostics, is_usable: true, rule_count: names.len(), blind_count: blind.len() }
+    Checked {
+        diagnostics,
+        is_usable: true,
+        rule_count: names.len(),
+        blind_count: blind.len(),
+        is_whole: checker.all.cut.is_empty(),
+    }
 }
 
 /// Which targets a rule is about, as far as it says.
@@ -146,7 +160,7 @@ impl Checker<'_> {
         for verb in of.verbs() {
             let mut sights: BTreeMap<usize, Vec<Sight>> = BTreeMap::new();
             let mut usual = None;
-            for circumstances in &self.all.list {
+            for circumstances in self.all.list.iter().filter(|one| one.are_of(of)) {
                 let entry = decide(&self.policy, of, verb, circumstances);
                 let is_first = usual.is_none();
                 let usual_entry = *usual.get_or_insert(entry);
@@ -408,6 +422,13 @@ impl Found<'_> {
             };
             diagnostics
                 .push(Diagnostic::warning(code::BLIND_IN_PART, place(*entry), title).label(label));
+        }
+        for entry in &checker.all.cut {
+            let title = "this entry names more than was compared: rules may be blind in part";
+            let help = "make several entries of it, with fewer users, namespaces and names each";
+            diagnostics.push(
+                Diagnostic::warning(code::BLIND_IN_PART, place(Some(*entry)), title).help(help),
+            );
         }
         diagnostics.sort_by_key(|diagnostic| {
             let at = diagnostic.place.as_ref().map(|place| place.span.start);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    apart::Apart,
     read::{AuditPolicy, PolicyRule, Resources},
     requests::{Below, Requests, Target, Verb},
 };
@@ -17,8 +18,8 @@ use crate::engine::{
     rule::fold_case,
 };
 
-/// Circumstances made of one entry; of an entry with longer lists, the first.
-const CIRCUMSTANCES_PER_ENTRY_MAX: usize = 64;
+/// Circumstances made of one entry: 256. What rules ask for comes first; that there is more is told.
+const CIRCUMSTANCES_PER_ENTRY_MAX: usize = 256;
 
 /// Who asks, and for which object: as far as entries of a policy look at it. What is `None` is
 /// something that no entry names.
@@ -29,9 +30,20 @@ pub(super) struct Circumstances {
     /// Empty: outside of any.
     namespace: Option<String>,
     name: Option<String>,
+    /// A path, without wildcards.
     url: Option<String>,
     /// Nobody: authentication failed.
     pub(super) is_login_failure: bool,
+}
+
+impl Circumstances {
+    /// Whether there are such requests for a target: paths have no names, and resources no paths.
+    pub(super) fn are_of(&self, target: &Target) -> bool {
+        match target {
+            Target::Url => self.namespace.is_none() && self.name.is_none(),
+            _ => self.url.is_none(),
+        }
+    }
 }
 
 /// All circumstances that a policy tells apart.
@@ -39,14 +51,17 @@ pub(super) struct Circumstances {
 pub(super) struct AllCircumstances {
     /// The usual ones first: somebody, something.
     pub(super) list: Vec<Circumstances>,
+    /// Entries of which some combinations are not in it.
+    pub(super) cut: Vec<usize>,
     users: BTreeSet<String>,
     namespaces: BTreeSet<String>,
     names: BTreeSet<String>,
+    urls: BTreeSet<String>,
     failed_code: BTreeSet<String>,
 }
 
 impl AllCircumstances {
-    pub(super) fn of(policy: &AuditPolicy) -> AllCircumstances {
+    pub(super) fn of(policy: &AuditPolicy, requests: &Requests<'_>) -> AllCircumstances {
         let authenticated = || vec![AUTHENTICATED.to_owned()];
         let usual = Circumstances { groups: authenticated(), ..Circumstances::default() };
         let anonymous = Circumstances {
@@ -56,23 +71,27 @@ impl AllCircumstances {
         };
         let failed = Circumstances { is_login_failure: true, ..Circumstances::default() };
         let mut list = vec![usual, anonymous, failed];
-        let (mut users, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
-        let mut names = BTreeSet::new();
-        for entry in &policy.entries {
-            let of_entry = circumstances_of(entry);
-            for one in &of_entry {
-                users.extend(one.user.as_deref().map(fold_case));
-                namespaces.extend(one.namespace.as_deref().map(fold_case));
-                names.extend(one.name.as_deref().map(fold_case));
+        let mut known: BTreeSet<Circumstances> = list.iter().cloned().collect();
+        let apart = Apart::new(policy, requests);
+        let mut cut = Vec::new();
+        for (index, entry) in policy.entries.iter().enumerate() {
+            let mut of_entry = circumstances_of(entry, &apart);
+            if of_entry.len() > CIRCUMSTANCES_PER_ENTRY_MAX {
+                of_entry.truncate(CIRCUMSTANCES_PER_ENTRY_MAX);
+                cut.push(index);
             }
-            for one in of_entry {
-                if !list.contains(&one) {
-                    list.push(one);
-                }
-            }
+            list.extend(of_entry.into_iter().filter(|one| known.insert(one.clone())));
         }
-        let failed_code = BTreeSet::from([UNAUTHORIZED.to_string()]);
-        AllCircumstances { list, users, namespaces, names, failed_code }
+        let folded = |texts: &BTreeSet<String>| texts.iter().map(|text| fold_case(text)).collect();
+        AllCircumstances {
+            list,
+            cut,
+            users: folded(&apart.users),
+            namespaces: folded(&apart.namespaces),
+            names: folded(&apart.names),
+            urls: folded(&apart.urls),
+            failed_code: BTreeSet::from([UNAUTHORIZED.to_string()]),
+        }
     }
 
     /// What some circumstances say about an event.
@@ -138,45 +157,58 @@ impl AllCircumstances {
             Some(name) => facts.learn(well_known::NAME, Known::Is(name)),
             None => facts.learn(well_known::NAME, Known::Avoids(&self.names)),
         }
-        if let Some(url) = &of.url {
-            facts.learn(well_known::REQUEST_URI, Known::Is(url.trim_end_matches('*')));
+        match &of.url {
+            Some(url) => facts.learn(well_known::REQUEST_URI, Known::Is(url)),
+            None if *target == Target::Url => {
+                facts.learn(well_known::REQUEST_URI, Known::Avoids(&self.urls));
+            }
+            None => {}
         }
     }
 }
 
-/// Every combination of what an entry names.
-fn circumstances_of(entry: &PolicyRule) -> Vec<Circumstances> {
-    let options = |texts: &[String]| -> Vec<Option<String>> {
-        if texts.is_empty() { vec![None] } else { texts.iter().cloned().map(Some).collect() }
-    };
-    let names: Vec<String> =
-        entry.resources.iter().flat_map(|resources| resources.names.iter().cloned()).collect();
-    let mut all = Vec::new();
-    for user in options(&entry.users) {
-        for group in options(&entry.groups) {
-            for namespace in options(&entry.namespaces) {
-                for name in options(&names) {
-                    for url in options(&entry.urls) {
-                        if all.len() == CIRCUMSTANCES_PER_ENTRY_MAX {
-                            return all;
-                        }
-                        all.push(Circumstances {
-                            groups: groups_of(user.as_deref().unwrap_or(""), group.as_deref()),
-                            user: match group.as_deref() {
-                                Some(UNAUTHENTICATED) => Some(ANONYMOUS.to_owned()),
-                                _ => user.clone(),
-                            },
-                            namespace: namespace.clone(),
-                            name: name.clone(),
-                            url,
-                            is_login_failure: false,
-                        });
-                    }
-                }
+/// The combinations of what an entry names, and of what it does not name but rules ask for: as far as the policy or a
+/// rule tells them apart, one of each sort. There may be one more than are looked at.
+fn circumstances_of(entry: &PolicyRule, apart: &Apart<'_>) -> Vec<Circumstances> {
+    let mut callers = Vec::new();
+    for user in apart.users_of(entry) {
+        for group in apart.groups_of(entry) {
+            callers.push(Circumstances {
+                groups: groups_of(user.as_deref().unwrap_or(""), group.as_deref()),
+                user: match group.as_deref() {
+                    Some(UNAUTHENTICATED) => Some(ANONYMOUS.to_owned()),
+                    _ => user.clone(),
+                },
+                ..Circumstances::default()
+            });
+        }
+    }
+    if entry.users.is_empty() && entry.groups.is_empty() {
+        callers.push(Circumstances { is_login_failure: true, ..Circumstances::default() });
+    }
+    let mut objects = Vec::new();
+    if entry.urls.is_empty() {
+        let names = apart.names_of(entry);
+        for namespace in apart.namespaces_of(entry) {
+            let of_namespace = names.iter().map(|name| (namespace.clone(), name.clone(), None));
+            objects.extend(of_namespace);
+            if objects.len() > CIRCUMSTANCES_PER_ENTRY_MAX {
+                break;
             }
         }
     }
-    all
+    if entry.namespaces.is_empty() && entry.resources.is_empty() {
+        objects.extend(apart.urls_of(entry).into_iter().map(|url| (None, None, url)));
+    }
+    let all = objects.iter().flat_map(|(namespace, name, url)| {
+        callers.iter().map(|caller| Circumstances {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            url: url.clone(),
+            ..caller.clone()
+        })
+    });
+    all.take(CIRCUMSTANCES_PER_ENTRY_MAX + 1).collect()
 }
 
 /// The entry that decides about requests; `None` if none fits, and nothing is recorded.
@@ -217,15 +249,19 @@ fn fits(entry: &PolicyRule, target: &Target, verb: Verb, circumstances: &Circums
     if entry.urls.is_empty() {
         return true;
     }
-    *target == Target::Url
-        && entry.urls.iter().any(|pattern| {
-            let Some(url) = circumstances.url.as_deref() else {
-                return matches!(pattern.as_str(), "*" | "/*");
-            };
-            let url = url.trim_end_matches('*');
-            let prefix = pattern.strip_suffix('*');
-            prefix.map_or(pattern == url, |prefix| url.starts_with(prefix))
-        })
+    let fits_url = |pattern: &String| match circumstances.url.as_deref() {
+        Some(url) => covers_url(pattern, url),
+        None => matches!(pattern.as_str(), "*" | "/*"),
+    };
+    *target == Target::Url && entry.urls.iter().any(fits_url)
+}
+
+/// Whether a pattern of an entry is for a path.
+pub(super) fn covers_url(pattern: &str, url: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => url.starts_with(prefix),
+        None => pattern == url,
+    }
 }
 
 fn fits_resources(resources: &Resources, target: &Target, object: Option<&str>) -> bool {

@@ -10,6 +10,8 @@ use super::requests::{Below, Need, Requests, Subject, Target, Verb};
 use crate::engine::{
     kubernetes::{resources::SECRET_BODIES, verbs::RESOURCE_VERBS},
     rule::RuleSet,
+    text::printable,
+    yaml::scalar,
 };
 
 /// Names of rules in a comment; further ones are counted.
@@ -369,10 +371,10 @@ fn print(
     text
 }
 
-/// A comment, over several lines if it is long.
+/// A comment, over several lines if it is long. Names of rules may have anything in them, line breaks too.
 fn comment(text: &mut String, indent: &str, words: &str) {
     let mut line = format!("{indent}#");
-    for word in words.split(' ') {
+    for word in printable(words).split(' ') {
         if line.len() + 1 + word.len() > WIDTH {
             text.push_str(&line);
             text.push('\n');
@@ -405,12 +407,4 @@ fn list<'t>(text: &mut String, indent: &str, key: &str, values: impl Iterator<It
     }
     text.push_str(&line);
     text.push_str("]\n");
-}
-
-/// A text as YAML, in quotes unless it is plain.
-fn scalar(text: &str) -> String {
-    let is_plain = text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/' | '*'))
-        && !matches!(text, "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
-    if is_plain { text.to_owned() } else { format!("{text:?}") }
 }

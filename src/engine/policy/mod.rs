@@ -4,6 +4,7 @@
 //! everything else unknown. So a policy that is made here records whatever could satisfy a rule, and
 //! an existing one is held against the same; what depends on the data is said to depend on it.
 
+mod apart;
 mod below;
 mod check;
 mod decide;

@@ -8,6 +8,7 @@
 mod mistake;
 mod older;
 mod section;
+mod write;
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -20,6 +21,7 @@ use super::limits;
 
 pub(in crate::engine) use older::other_reading;
 pub use section::{CONFIG_CODES, SecretRef, Section, SectionCodes};
+pub(in crate::engine) use write::scalar;
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]

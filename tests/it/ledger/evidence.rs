@@ -330,3 +330,27 @@ fn a_few_lines_of_python_agree() {
         assert_eq!(run(tripline(directory.path()).args(args)).0, 1, "line {at}");
     }
 }
+
+#[test]
+fn an_alert_by_what_was_before_is_not_said_to_be_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    write_world(path, "");
+    let rule = "title: Burst\nname: first_read\nlogsource: {product: kubernetes, service: audit}\n\
+                detection: {s: {objectRef.resource: secrets}, condition: s}\nlevel: high\n\
+                tripline: {first_seen: {of: [user.username], history: 2d, learn: 5s}}\n";
+    fs::write(path.join("rules/burst.yaml"), rule).unwrap();
+    fs::remove_dir_all(path.join("state")).unwrap();
+    let (code, _, log) = run(tripline(path).arg("run"));
+    assert_eq!(code, 0, "{log}");
+    make(path, &[]);
+    let (code, out, _) = run(tripline(path).args(["evidence", "verify", "case.tar.zst"]));
+    assert!(code == 0 && out.ends_with("sound\n"), "{out}");
+    let (code, out, log) = run(tripline(path).args(["evidence", "replay", "case.tar.zst"]));
+    assert_eq!(code, 5, "{out}{log}");
+    let expected = "cannot be replayed: `first_read` compares with up to 2 d before, which are not in the file; 1 event";
+    assert!(out.contains(expected), "{out}");
+    let args = ["evidence", "replay", "--json", "case.tar.zst"];
+    let json: Value = serde_json::from_str(&run(tripline(path).args(args)).1).unwrap();
+    assert!(json["same"] == false && json["undecided"].is_string(), "{json}");
+}

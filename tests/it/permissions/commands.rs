@@ -13,6 +13,11 @@ use crate::{
 
 /// A directory in which a process has read what anna did on two days, and what was refused.
 fn recorded() -> tempfile::TempDir {
+    recorded_from(&events())
+}
+
+/// What anna did on two days, and what was refused: a line each.
+fn events() -> String {
     let mut events = String::new();
     let reason =
         r#"RBAC: allowed by RoleBinding \"view/shop\" of ClusterRole \"view\" to User \"anna\""#;
@@ -50,7 +55,7 @@ fn recorded() -> tempfile::TempDir {
         };
         events.push_str(&format!("{event}\n"));
     }
-    recorded_from(&events)
+    events
 }
 
 /// A directory in which a process has read these events.
@@ -340,4 +345,54 @@ fn what_was_told_before_a_time_that_begins_within_a_day_is_not_unused_in_it() {
     ]));
     assert!(code != 0 && log.contains("`anna` used nothing in this time"), "{log}");
     assert!(!log.contains("did you mean"), "{log}");
+}
+
+#[test]
+fn the_only_cluster_is_meant_where_none_is_named() {
+    let in_cluster = |events: &str, name: &str| {
+        events.replace(r#""stage":"#, &format!(r#""cluster":"{name}","stage":"#))
+    };
+    let of = |id: usize, from: [&str; 2], to: [&str; 2]| {
+        let events = events();
+        let line = events.lines().nth(id).unwrap();
+        let line = line.replace(&format!(r#""auditID":"{id}""#), r#""auditID":"more""#);
+        format!("{}\n", line.replace(from[0], to[0]).replace(from[1], to[1]))
+    };
+    // Somebody was refused, and did nothing else; and anna made something by applying it.
+    let refused = of(4, ["anna", ""], ["mallory", ""]);
+    let applied =
+        of(2, [r#""verb":"get""#, r#""code":200"#], [r#""verb":"patch""#, r#""code":201"#]);
+    let applied = applied.replace("more", "applied");
+    let prod = in_cluster(&(events() + &refused + &applied), "prod");
+    let directory = recorded_from(&prod);
+    let directory = directory.path();
+    fs::write(directory.join("rbac.json"), cluster().to_string()).unwrap();
+    let import = |directory: &Path| {
+        let args = ["permissions", "import", "rbac.json", "--taken=2026-03-04T00:00:00Z"];
+        run(tripline(directory).args(args))
+    };
+    let (code, _, log) = import(directory);
+    assert_eq!(code, 0, "{log}");
+    read(directory);
+    let (code, out, log) = ask(directory, &["--subject", "anna"]);
+    assert!(
+        code == 0 && out.contains("cluster prod") && out.contains("5 roles and 6"),
+        "{out}{log}"
+    );
+    // A time of which no hour is told.
+    let later = ["permissions", "--subject=anna", "--from=2026-03-06", "--to=2026-03-06 01:00"];
+    let (code, out, log) = run(tripline(directory).args(later));
+    assert_eq!(code, 0, "{log}");
+    assert!(out.contains("not observed") && out.contains("RoleBinding shop/view"), "{out}");
+    let (code, out, log) = ask(directory, &["--subject", "mallory"]);
+    assert!(code == 0 && out.contains("no binding that is known names them"), "{out}{log}");
+    let (_, out, _) = ask(directory, &["role", "--subject", "anna"]);
+    assert!(out.contains("verbs: [create]") && out.contains("[get, patch]"), "{out}");
+    // Nobody knows which of several is meant.
+    let several = recorded_from(
+        &(prod + &in_cluster(&events().replace("auditID\":\"", "auditID\":\"d"), "dev")),
+    );
+    fs::copy(directory.join("rbac.json"), several.path().join("rbac.json")).unwrap();
+    let (code, _, log) = import(several.path());
+    assert!(code == 2 && log.contains("more than one cluster: dev, prod"), "{log}");
 }

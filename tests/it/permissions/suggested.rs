@@ -222,3 +222,52 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_asked_besides_a_request_is_said() {
+    let rbac = "rbac.authorization.k8s.io";
+    let certificates = "certificates.k8s.io";
+    for (verb, group, resource, subresource, note) in [
+        ("create", rbac, "rolebindings", "", "the verb `bind`"),
+        ("patch", rbac, "clusterroles", "", "the verb `escalate`"),
+        ("update", certificates, "certificatesigningrequests", "approval", "the verb `approve`"),
+        ("update", certificates, "certificatesigningrequests", "status", "the verb `sign`"),
+        ("get", "", "pods", "exec", "pods/exec: Kubernetes 1.35"),
+        ("get", "", "pods", "portforward", "pods/portforward: Kubernetes 1.35"),
+        ("create", "", "pods", "exec", ""),
+        ("get", rbac, "rolebindings", "", ""),
+        ("update", "", "configmaps", "", ""),
+    ] {
+        let start = EventTime::parse(START).unwrap();
+        let mut recording = Recording::new(&rules(super::RULES), start);
+        let request = Request {
+            user: USER.to_owned(),
+            groups: Vec::new(),
+            verb: verb.to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            subresource: subresource.to_owned(),
+            namespace: "shop".to_owned(),
+            name: String::new(),
+            path: String::new(),
+        };
+        let event = EventText {
+            id: 1,
+            at: start,
+            user: USER,
+            groups: &["system:authenticated"],
+            request: &request,
+            reason: REASONS[0],
+            is_allowed: true,
+        };
+        recording.read(0, start, &[event.to_string().as_bytes()]);
+        recording.rest(5);
+        let mut uses = Uses::default();
+        recording.rows.iter().filter_map(|row| row.usage()).for_each(|usage| uses.add(usage));
+        let who = Who::parse("serviceaccount:shop/web").unwrap();
+        let text = yaml(&who, &suggest(&who, &uses), &About::default());
+        let asked = text.matches("which is left out").count() + text.matches("1.35").count();
+        assert_eq!(asked, usize::from(!note.is_empty()), "{text}");
+        assert!(text.contains(note), "{note} is not in\n{text}");
+    }
+}

@@ -244,7 +244,18 @@ fn what_the_log_does_not_say_is_not_guessed() {
         let own = Request { name: name.to_owned(), ..request("get", "configmaps", "shop") };
         world.did(web, &[], reason, &own);
         let wanted = Wanted { who: Who::parse("serviceaccount:shop/web"), ..Wanted::default() };
-        check(&world.verdicts(&wanted, 24), &[("RoleBinding shop/config", Some(0), verdict, "")]);
+        let found = world.verdicts(&wanted, 24);
+        if verdict == Unused {
+            check(
+                &found,
+                &[
+                    ("RoleBinding shop/config", None, Used, "does not allow it any more"),
+                    ("RoleBinding shop/config", Some(0), verdict, ""),
+                ],
+            );
+        } else {
+            check(&found, &[("RoleBinding shop/config", Some(0), verdict, "")]);
+        }
     }
 }
 
@@ -365,4 +376,123 @@ fn an_hour_counts_only_if_all_uses_of_it_are_known() {
     let mut builder = ObservedBuilder::new("");
     builder.add(&Entry::new(EntryKind::Coverage, "", "complete").count("events", 9), start);
     assert!(builder.finish(start, at(1)).missing(None, false).is_some());
+}
+
+fn of_binding(name: &str) -> Wanted {
+    Wanted { binding: Some(Id::new(Some("shop"), name)), ..Wanted::default() }
+}
+
+fn by_binding(name: &str, role: &str) -> String {
+    format!(r#"RBAC: allowed by RoleBinding \"{name}/shop\" of Role \"{role}\" to User \"anna\""#)
+}
+
+#[test]
+fn a_service_account_without_a_namespace_is_of_that_of_the_binding() {
+    let body = json!({
+        "metadata": { "name": "own" }, "roleRef": { "kind": "Role", "name": "config" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "api" }] });
+    let mut made = World::new();
+    made.changed("create", "rolebindings", "own", "shop", Some(body.clone()));
+    let mut brought = World::new();
+    let mut list = cluster();
+    let mut item = body;
+    (item["kind"], item["metadata"]["namespace"]) = ("RoleBinding".into(), "shop".into());
+    list["items"].as_array_mut().unwrap().push(item);
+    let found = import("rbac.json", &list.to_string()).unwrap();
+    brought.snapshot = rows_of(&found, brought.start, 1_000_000);
+    for mut world in [made, brought] {
+        let api = Wanted { who: Who::parse("serviceaccount:shop/api"), ..Wanted::default() };
+        check(
+            &world.verdicts(&api, 24),
+            &[("RoleBinding shop/own", Some(0), Verdict::Unused, "all of the time")],
+        );
+        // Another binding allows the same account the same.
+        let user = "system:serviceaccount:shop:api";
+        let reason = r#"RBAC: allowed by ClusterRoleBinding \"all\" of ClusterRole \"all\" to ServiceAccount \"api/shop\""#;
+        let request = Request { name: "shop".to_owned(), ..request("get", "configmaps", "shop") };
+        world.did(user, &[], reason, &request);
+        let found = world.verdicts(&of_binding("own"), 24);
+        check(&found, &[("RoleBinding shop/own", Some(0), Verdict::CannotTell, "allows")]);
+    }
+}
+
+#[test]
+fn what_a_role_allowed_before_it_changed_was_used() {
+    use Verdict::{CannotTell, Unused, Used};
+    let subjects = json!([{ "kind": "User", "name": "anna" }]);
+    let world = || {
+        let mut world = World::new();
+        for (binding, role) in [("one", "mine"), ("two", "new")] {
+            let body = json!({ "metadata": { "name": binding },
+                "roleRef": { "kind": "Role", "name": role }, "subjects": subjects });
+            world.changed("create", "rolebindings", binding, "shop", Some(body));
+        }
+        let rule = json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] });
+        let body = json!({ "metadata": { "name": "mine" }, "rules": [rule] });
+        world.changed("create", "roles", "mine", "shop", Some(body));
+        world
+    };
+    let other = json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] });
+    for (verb, body, note, unused) in [
+        ("delete", None, "there is no Role shop/mine any more", None),
+        ("update", Some(json!({ "rules": [] })), "the role does not allow it any more", None),
+        ("update", Some(json!({ "rules": [other] })), "does not allow it any more", Some(0)),
+    ] {
+        let rest =
+            |verdict, why| unused.map(|rule| ("RoleBinding shop/one", Some(rule), verdict, why));
+        let mut used = world();
+        let reason = by_binding("one", "mine");
+        used.did("anna", &["system:authenticated"], &reason, &request("get", "pods", "shop"));
+        used.changed(verb, "roles", "mine", "shop", body.clone());
+        let mut expected = vec![("RoleBinding shop/one", None, Used, note)];
+        expected.extend(rest(Unused, ""));
+        check(&used.verdicts(&of_binding("one"), 24), &expected);
+        let mut idle = world();
+        idle.changed(verb, "roles", "mine", "shop", body);
+        let expected =
+            rest(Unused, "").unwrap_or(("RoleBinding shop/one", None, Unused, "gives nothing"));
+        check(&idle.verdicts(&of_binding("one"), 24), &[expected]);
+    }
+    // A role that was made, and nobody knows as what.
+    let mut unknown = world();
+    check(
+        &unknown.verdicts(&of_binding("two"), 24),
+        &[("RoleBinding shop/two", None, Unused, "there is no Role shop/new")],
+    );
+    unknown.changed("create", "roles", "new", "shop", None);
+    check(
+        &unknown.verdicts(&of_binding("two"), 24),
+        &[("RoleBinding shop/two", None, CannotTell, "root made it")],
+    );
+    let reason = by_binding("two", "new");
+    unknown.did("anna", &["system:authenticated"], &reason, &request("get", "pods", "shop"));
+    check(
+        &unknown.verdicts(&of_binding("two"), 24),
+        &[("RoleBinding shop/two", None, Used, "it is not known what it says")],
+    );
+}
+
+#[test]
+fn what_the_server_named_is_none_of_those_that_are_there() {
+    let body = json!({ "metadata": { "generateName": "tmp-" },
+        "roleRef": { "kind": "Role", "name": "config" },
+        "subjects": [{ "kind": "User", "name": "bob" }] });
+    for body in [None, Some(body)] {
+        let mut world = World::new();
+        world.changed("create", "rolebindings", "", "shop", body);
+        let found = world.verdicts(&of_binding("config"), 24);
+        check(&found, &[("RoleBinding shop/config", Some(0), Verdict::Unused, "")]);
+        let reason = by_binding("tmp-x2x9p", "config");
+        world.did("bob", &[], &reason, &request("get", "configmaps", "shop"));
+        let found = world.verdicts(&of_binding("tmp-x2x9p"), 24);
+        check(&found, &[("RoleBinding shop/tmp-x2x9p", None, Verdict::Used, "root made it on")]);
+        let mut grants = GrantsBuilder::default();
+        for row in &world.snapshot {
+            grants.snapshot(row.entry().unwrap(), row.at());
+        }
+        world.recording.rows.iter().filter_map(Row::access).for_each(|one| grants.change(one));
+        let grants = grants.finish();
+        let strangers: Vec<&str> = grants.strangers().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(strangers, ["RoleBinding shop/(not named)"]);
+    }
 }

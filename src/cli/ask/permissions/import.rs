@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::{
     app::{clock::now, import::import_into_state},
+    archive::Reader,
+    ask::{AskError, permissions::only_cluster},
     cli::{
         exit, output,
         remote::{Remote, RemoteError, server_url, server_variable},
@@ -56,9 +58,9 @@ pub(super) struct ImportArgs {
     /// File with a bearer token for the server; or else the token is in TRIPLINE_TOKEN.
     #[arg(long, value_name = "FILE", requires = "server")]
     token_file: Option<PathBuf>,
-    /// Name of the cluster, as its events have it; none, if they have none.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    cluster: String,
+    /// Name of the cluster, as its events have it; the only one of which events came, if it is left out.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
     /// Who brings it.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "somebody", hide_env = true)]
     by: String,
@@ -78,8 +80,16 @@ pub(super) fn execute(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(exit::USAGE));
     };
     let taken = args.taken.unwrap_or_else(|| written(args)).min(now().as_event());
+    let cluster = match cluster_of(args) {
+        Ok(cluster) => cluster,
+        Err(AskError::Mistake(mistake)) => {
+            output::complain(&format!("{}; {}", mistake.message, mistake.hint));
+            return Ok(ExitCode::from(exit::USAGE));
+        }
+        Err(AskError::Archive(error)) => return Err(error.into()),
+    };
     let made = import(&name, &text)
-        .and_then(|found| Ok((snapshot_entries(&args.cluster, &args.by, taken, &found)?, found)));
+        .and_then(|found| Ok((snapshot_entries(&cluster, &args.by, taken, &found)?, found)));
     let (entries, found) = match made {
         Ok(made) => made,
         Err(mistake) => {
@@ -109,6 +119,18 @@ pub(super) fn execute(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(exit::OK)
 }
 
+/// The cluster that it is of. A server knows its own.
+fn cluster_of(args: &ImportArgs) -> Result<String, AskError> {
+    if let Some(cluster) = &args.cluster {
+        return Ok(cluster.clone());
+    }
+    if args.server.is_some() || !args.state.exists() {
+        return Ok(String::new());
+    }
+    let reader = Reader::open(&args.state, args.ledger.as_deref())?;
+    only_cluster(&reader, now().as_event())
+}
+
 /// Into the files of a process that does not run. `None`: it is done.
 fn put_into_state(args: &ImportArgs, entries: Vec<Entry>) -> anyhow::Result<Option<ExitCode>> {
     match import_into_state(&args.state, args.ledger.as_deref(), entries) {
@@ -134,9 +156,10 @@ fn hand_over(
     found: &Imported,
 ) -> anyhow::Result<Option<ExitCode>> {
     let remote = Remote::new(url, args.token_file.as_deref())?;
-    let body = json!({
-        "cluster": args.cluster, "taken": taken.rfc3339(), "by": args.by, "list": found.list(),
-    });
+    let mut body = json!({ "taken": taken.rfc3339(), "by": args.by, "list": found.list() });
+    if let Some(cluster) = &args.cluster {
+        body["cluster"] = cluster.as_str().into();
+    }
     match remote.json("/api/v1/permissions/import", Some(&body)) {
         Ok(_) => Ok(None),
         Err(RemoteError::Mistake(text)) => {
