@@ -28,7 +28,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 pub use query::{Cursor, Filter, Page, Query};
 pub use reader::{MonthStatus, Reader};
-pub use rules_then::{FileThen, RulesThen, rules_at, rules_before};
+pub use rules_then::{FileThen, RulesThen, Turn, rules_at, rules_before, turns};
 pub use writer::{Archive, Limits, Retired};
 
 use crate::engine::{

@@ -49,6 +49,40 @@ struct Listed {
     sha256: String,
 }
 
+/// A rule set was put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The first row that says so.
+    pub row: u64,
+    /// Its version.
+    pub version: String,
+    /// When that was.
+    pub at: EventTime,
+    /// It had been in force before: an older row that said so is not there any more.
+    pub is_still: bool,
+}
+
+/// All rule sets that were put in force, in the order of rows; of one that is told again, the first time. Cost: as of
+/// [`rules_at`].
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn turns(reader: &Reader) -> Result<Vec<Turn>, ArchiveError> {
+    let mut turns: Vec<Turn> = Vec::new();
+    reader.each_of(&[Filter::Entries(EntryKind::Rules)], |row| {
+        let of = row.entry().filter(|entry| !matches!(entry.what.as_str(), "text" | "files"));
+        turns.extend(of.map(|entry| Turn {
+            row: row.id,
+            version: entry.subject.clone(),
+            at: row.at(),
+            is_still: entry.what == "still",
+        }));
+    })?;
+    turns.sort_unstable_by_key(|turn| turn.row);
+    turns.dedup_by(|next, turn| next.version == turn.version);
+    Ok(turns)
+}
+
 /// The rule set that was in force when a row was written. Cost: a pass over what the ledger has of rules.
 ///
 /// # Errors

@@ -57,6 +57,9 @@ const BELOW_TOLD_MAX: usize = 10;
 
 const HOUR: i64 = 3_600_000_000;
 
+/// Hours of which nothing is told that are listed before the last one that is: two years of them.
+const HOURS_FILLED_MAX: i64 = 2 * 366 * 24;
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -100,6 +103,8 @@ pub struct Coverage {
     pub hours: BTreeMap<(i64, String), Hour>,
     /// What rules are blind to, by cluster; some of it.
     pub below: BTreeMap<String, BTreeSet<String>>,
+    /// The first and the last row that tell of an hour of the time, of whichever cluster.
+    pub told: Option<(u64, u64)>,
 }
 
 impl Hour {
@@ -156,13 +161,12 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
     let period = whole_hours(&question.period);
     let mut hours: BTreeMap<(i64, String), Hour> = BTreeMap::new();
     let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut told: Option<(u64, u64)> = None;
     let filters = vec![Filter::Entries(EntryKind::Coverage)];
     each(reader, all_of(filters, &period), |row| {
         let Some(entry) = row.entry() else { return };
-        let is_other = |cluster: &String| *cluster != entry.subject && !entry.subject.is_empty();
-        if question.cluster.as_ref().is_some_and(is_other) {
-            return;
-        }
+        let (first, last) = told.unwrap_or((row.id, row.id));
+        told = Some((first.min(row.id), last.max(row.id)));
         let key = (row.at().micros().div_euclid(HOUR), entry.subject.clone());
         let hour = hours.entry(key).or_default();
         hour.is_told = true;
@@ -193,7 +197,7 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
     };
     hours.retain(|(at, _), hour| !question.problems || is_problem(*at, hour));
     below.retain(|name, _| is_asked(name));
-    Ok(Coverage { hours, below })
+    Ok(Coverage { hours, below, told })
 }
 
 /// Whether some hour from a time on is told. They are told in their order, so all before it are. Cost: a look into an index.
@@ -207,16 +211,16 @@ fn is_told_beyond(reader: &Reader, to: EventTime) -> Result<bool, AskError> {
 /// Hours of which nothing is told are open if no later one is told, and else were not observed. Those that have not begun are
 /// left out.
 fn fill(hours: &mut BTreeMap<(i64, String), Hour>, period: &Period, is_told_beyond: bool) {
-    let mut clusters: Vec<String> = hours.keys().map(|(_, cluster)| cluster.clone()).collect();
-    clusters.sort_unstable();
-    clusters.dedup();
-    let Some(((first, _), _)) = hours.first_key_value() else { return };
-    let first = (*first).max(period.from.micros().div_euclid(HOUR));
-    let last = hours.last_key_value().map_or(first, |((hour, _), _)| *hour);
+    // What is told of no cluster is of one without a name, if events came.
+    let are_of_one = hours.iter().filter(|((_, name), hour)| !name.is_empty() || hour.events > 0);
+    let clusters: BTreeSet<String> = are_of_one.map(|((_, name), _)| name.clone()).collect();
+    let Some(((last, _), _)) = hours.last_key_value() else { return };
+    let last = *last;
+    let first = period.from.micros().div_euclid(HOUR).max(last.saturating_sub(HOURS_FILLED_MAX));
     let end = period.to.micros().div_euclid(HOUR).min(ended(period.now).max(last + 1));
     for hour in first..end {
         let is_open = !is_told_beyond && hour > last;
-        for cluster in clusters.iter().filter(|cluster| !cluster.is_empty()) {
+        for cluster in &clusters {
             let untold = Hour { is_open, ..Hour::default() };
             hours.entry((hour, cluster.clone())).or_insert(untold);
         }

@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod deliveries;
 mod fold;
 pub mod history;
+pub mod in_force;
 pub mod names;
 mod params;
 #[cfg(feature = "parquet")]
@@ -36,6 +37,7 @@ use crate::{
 
 pub use answer::{Answer, Format, Written, write};
 pub use fold::{fold, wrap};
+pub use names::check_cluster;
 pub use params::{Parameter, ParameterKind, Params};
 pub use period::{PERIOD, Period, shown_time, zone_of};
 pub use resource::Target;
@@ -109,7 +111,8 @@ impl QuestionKind {
         !matches!(self.name.as_bytes(), b"coverage" | b"deliveries" | b"history")
     }
 
-    /// Refuses parameters that it does not have, then asks. If there is nothing, names that nothing has are refused.
+    /// Refuses parameters that it does not have, then asks; with what else there is to say. If there is nothing, names that
+    /// nothing has are refused, and it is said what no rule recorded.
     ///
     /// # Errors
     /// The question is wrong, or the ledger cannot be read.
@@ -118,13 +121,19 @@ impl QuestionKind {
         reader: &Reader,
         params: &Params,
         now: EventTime,
-    ) -> Result<Asked, AskError> {
+    ) -> Result<(Asked, Vec<String>), AskError> {
         params.check(self.parameters)?;
         let asked = (self.ask)(reader, params, now)?;
+        let mut warnings = reader.warnings();
         if asked.answer.is_empty() && params.text("after").is_none() {
             names::check(reader, params)?;
+            if matches!(self.name, "timeline" | "visits" | "sessions" | "who-did") {
+                let question = (params, &asked.period);
+                let is_of_sessions = self.name == "sessions";
+                warnings.extend(in_force::said_of_nothing(reader, question, is_of_sessions)?);
+            }
         }
-        Ok(asked)
+        Ok((asked, warnings))
     }
 }
 

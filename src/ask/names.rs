@@ -66,8 +66,12 @@ fn check_class(reader: &Reader, class: &str) -> Result<(), AskError> {
     Err(unknown("class", class, &known))
 }
 
-/// Clusters stand in accesses, and in what is told of coverage and grants.
-fn check_cluster(reader: &Reader, cluster: &str) -> Result<(), AskError> {
+/// Refuses a cluster that nothing of the ledger is about: they stand in accesses, and in what is told of coverage and
+/// grants. Cost: a look into an index of each month, and for one that stands in no access a pass over hours.
+///
+/// # Errors
+/// It is one, or the ledger cannot be read.
+pub fn check_cluster(reader: &Reader, cluster: &str) -> Result<(), AskError> {
     if reader.may_have(cluster)? || is_in_spool(reader, cluster) {
         return Ok(());
     }

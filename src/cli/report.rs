@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::{exit, output, shipped_rules};
+use super::{ask as ask_files, exit, output, shipped_rules};
 use crate::{
     app::clock::now,
     archive::{Reader, sign::PublicKey},
@@ -26,7 +26,7 @@ use crate::{
         text::{counted, printable, thousands},
     },
     report::{
-        self, CheckSignature, Made, Order, ReportFormat, RuleInForce, Scope, Verifies, Wanted,
+        self, CheckSignature, Made, Order, ReportFormat, Scope, Verifies, Wanted,
         sample::{SIZE_MAX, Sample, SampleOf, event_hash_of, position_of},
     },
 };
@@ -122,7 +122,8 @@ struct ComplianceArgs {
     /// Directory with framework files, instead of the shipped ones.
     #[arg(long, value_name = "DIR")]
     frameworks: Option<PathBuf>,
-    /// Directory with the rules that are in force, instead of the shipped ones.
+    /// Directory with the rules that record the classes which frameworks name, instead of the shipped ones. Which rules
+    /// were in force the ledger says.
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
 }
@@ -177,7 +178,7 @@ pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         ReportCommand::Access(args) => args.write(Wanted::Access),
         ReportCommand::Alerts(args) => args.write(Wanted::Alerts),
         ReportCommand::Compliance(args) => {
-            let (rules, frameworks) = match args.read() {
+            let frameworks = match args.read() {
                 Ok(read) => read,
                 Err(code) => return Ok(code),
             };
@@ -191,7 +192,7 @@ pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
                 ));
                 return Ok(ExitCode::from(exit::USAGE));
             };
-            args.file.write(Wanted::Compliance(framework, &rules))
+            args.file.write(Wanted::Compliance(framework))
         }
         ReportCommand::Incident(args) => args.file.write(Wanted::Incident(&args.fingerprint)),
     }
@@ -201,6 +202,14 @@ pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
 struct Open {
     reader: Reader,
     scope: Scope,
+    params: Params,
+}
+
+impl Open {
+    /// Has it recorded that somebody looked, as for questions.
+    fn leave_note(&self, state: &Path, what: &str, rows: usize) {
+        ask_files::leave_note((state, self.reader.is_copy()), what, &self.params, rows);
+    }
 }
 
 impl PeriodArgs {
@@ -213,7 +222,7 @@ impl PeriodArgs {
             .with("cluster", self.cluster.clone());
         let scope = Scope::read(&params, now().as_event(), span_default)?;
         let reader = Reader::open(&self.state, self.ledger.as_deref())?;
-        Ok(Open { reader, scope })
+        Ok(Open { reader, scope, params })
     }
 }
 
@@ -231,7 +240,7 @@ fn answered(error: AskError) -> anyhow::Result<ExitCode> {
 impl FileArgs {
     fn write(&self, wanted: Wanted<'_>) -> anyhow::Result<ExitCode> {
         let key = self.public_key.as_deref().map(PublicKey::read).transpose()?;
-        let Open { mut reader, scope } = match self.period.open("30d") {
+        let mut open = match self.period.open("30d") {
             Ok(open) => open,
             Err(error) => return answered(error),
         };
@@ -241,14 +250,19 @@ impl FileArgs {
         let check: Option<CheckSignature<'_>> = if key.is_some() { Some(&check) } else { None };
         show("verifying the ledger …");
         let (author, now) = (self.author.as_str(), now().as_event());
-        let (scope, verifies) = (&scope, self.verify);
+        let (scope, verifies) = (&open.scope, self.verify);
         let order = Order { wanted, scope, author, now, verifies, check, threads: None };
-        let made = report::make(&mut reader, &order, &mut progress);
+        let made = report::make(&mut open.reader, &order, &mut progress);
         show("");
         let Made { report, holds } = match made {
             Ok(made) => made,
             Err(error) => return answered(error),
         };
+        open.leave_note(
+            &self.period.state,
+            &format!("report {}", report.kind.as_str()),
+            report.rows(),
+        );
         let text = report::write(&report, self.format)?;
         match &self.output {
             None => output::print_all(&text)?,
@@ -288,8 +302,8 @@ fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 impl ComplianceArgs {
-    /// The rules in force and the frameworks; all that is wrong with them is said.
-    fn read(&self) -> Result<(Vec<RuleInForce>, Vec<Framework>), ExitCode> {
+    /// The frameworks; all that is wrong with them, and with the rules, is said.
+    fn read(&self) -> Result<Vec<Framework>, ExitCode> {
         let refuse = |problems: &[_], what| output::refuse(problems, what);
         let sources: RuleSources = match &self.rules {
             Some(directory) => {
@@ -314,7 +328,7 @@ impl ComplianceArgs {
         if problems.iter().any(|problem| problem.level == DiagnosticLevel::Error) {
             return Err(refuse(&problems, "the frameworks"));
         }
-        Ok((RuleInForce::all_of(&rules), frameworks))
+        Ok(frameworks)
     }
 }
 
@@ -323,19 +337,21 @@ pub(super) fn execute_sample(args: &SampleArgs) -> anyhow::Result<ExitCode> {
         output::complain(&format!("--size is a number from 1 to {}", thousands(SIZE_MAX as u64)));
         return Ok(ExitCode::from(exit::USAGE));
     }
-    let Open { mut reader, scope } = match args.period.open("30d") {
+    let mut open = match args.period.open("30d") {
         Ok(open) => open,
         Err(error) => return answered(error),
     };
     let of = SampleOf { class: args.class.clone(), size: args.size, seed: args.seed };
     show("verifying the ledger …");
-    let drawn = report::sample::sample(&mut reader, &scope, &of, &mut progress);
+    let drawn = report::sample::sample(&mut open.reader, &open.scope, &of, &mut progress);
     show("");
     let sample = match drawn {
         Ok(sample) => sample,
         Err(error) => return answered(error),
     };
-    output::print_all(&written(args, &of, &scope, &sample))?;
+    open.params = open.params.with("class", Some(args.class.clone()));
+    open.leave_note(&args.period.state, "sample", sample.rows.len());
+    output::print_all(&written(args, &of, &open.scope, &sample))?;
     if sample.holds() {
         return Ok(exit::OK);
     }

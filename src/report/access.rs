@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     archive::Reader,
-    ask::{AskError, coverage::Coverage},
+    ask::{AskError, coverage::Coverage, in_force::shipped_classes},
 };
 
 /// Makes the report of what was added up of people and requests; `permissions` is the section on what is granted and used.
@@ -29,17 +29,18 @@ pub fn access_report(
 ) -> Result<Report, AskError> {
     let exceptions = Exceptions::read(reader, scope)?;
     let Tally { totals, people, requests, .. } = tally;
-    let seen = Seen::new(coverage, scope);
+    let about = shipped_classes().into_iter().map(str::to_owned).collect();
+    let seen = Seen::of_classes(reader, (coverage, scope), about)?;
     let sight = seen.sight();
     let sections = vec![
-        people.section(scope, sight),
-        requests.secrets_section(scope, sight),
-        requests.sessions_section(scope, sight),
-        requests.changes_section(scope, sight),
-        requests.break_glass_section(scope, sight),
-        requests.denied_section(scope, sight),
-        people.by_hand_section(scope, sight),
-        people.machine_section(scope, sight),
+        people.section(scope, &seen),
+        requests.secrets_section(scope, &seen),
+        requests.sessions_section(scope, &seen),
+        requests.changes_section(scope, &seen),
+        requests.break_glass_section(scope, &seen),
+        requests.denied_section(scope, &seen),
+        people.by_hand_section(scope, &seen),
+        people.machine_section(scope, &seen),
         permissions,
         exceptions.section(scope, sight, exceptions_then),
     ];

@@ -1,6 +1,8 @@
 //! The compliance report: evidence for each control of a framework. It never says that a control is met: scope,
 //! policies and interviews are the assessor's.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     head::{Attested, report},
     model::{Cell, Report, ReportKind, Section, Sight, Table},
@@ -17,35 +19,66 @@ use super::{
 };
 use crate::{
     archive::{MonthStatus, Reader},
-    ask::{AskError, coverage::Coverage},
+    ask::{AskError, coverage::Coverage, in_force::InForce},
     engine::{
         framework::{Control, Framework, Show},
         ledger::hex_of,
-        rule::{RuleSet, SESSION},
+        rule::SESSION,
         text::{first_of, thousands},
+        time::EventTime,
     },
 };
 
-/// A rule that is in force, and which controls it names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleInForce {
+/// A rule that was in force in the period, and which controls it named.
+#[derive(Debug, Default)]
+struct RuleThen {
     /// Its id, as alerts have it.
-    pub id: String,
-    /// Its title.
-    pub title: String,
+    id: String,
+    /// Its title, as it was last.
+    title: String,
     /// `pci-dss:10.2.1.4`
-    pub controls: Vec<String>,
+    controls: BTreeSet<String>,
+    /// From when until when it was in force, by the rule sets that have it.
+    spans: Vec<(EventTime, Option<EventTime>)>,
+    /// All rule sets of the period are known, and have it.
+    is_throughout: bool,
 }
 
-impl RuleInForce {
-    /// The rules that somebody wrote.
-    pub fn all_of(rules: &RuleSet) -> Vec<RuleInForce> {
-        let in_force = rules.written().map(|(_, rule)| RuleInForce {
-            id: rule.meta().id.clone(),
-            title: rule.meta().about.title.clone(),
-            controls: rule.meta().about.controls.clone(),
+/// The rules that somebody wrote, of all rule sets of the period that are known, by their ids.
+fn rules_then(in_force: &InForce) -> Vec<RuleThen> {
+    let mut rules: BTreeMap<&str, (RuleThen, usize)> = BTreeMap::new();
+    for set in &in_force.sets {
+        for (_, rule) in set.rules.iter().flat_map(|rules| rules.written()) {
+            let meta = rule.meta();
+            let (then, count) = rules.entry(&meta.id).or_default();
+            *count += 1;
+            then.id.clone_from(&meta.id);
+            then.title.clone_from(&meta.about.title);
+            then.controls.extend(meta.about.controls.iter().cloned());
+            match then.spans.last_mut().filter(|(_, until)| *until == Some(set.since)) {
+                Some((_, until)) => *until = set.until,
+                None => then.spans.push((set.since, set.until)),
+            }
+        }
+    }
+    let rules = rules.into_values().map(|(mut then, count)| {
+        then.is_throughout = in_force.is_known() && count == in_force.sets.len();
+        then
+    });
+    rules.collect()
+}
+
+impl RuleThen {
+    /// When it was in force, for people.
+    fn when(&self, scope: &Scope) -> String {
+        if self.is_throughout {
+            return "all of the period".to_owned();
+        }
+        let spans = self.spans.iter().map(|(from, until)| {
+            let until = until.map_or_else(String::new, |end| format!(" to {}", scope.time(end)));
+            format!("from {}{until}", scope.time(*from))
         });
-        in_force.collect()
+        spans.collect::<Vec<String>>().join("; ")
     }
 }
 
@@ -56,7 +89,7 @@ struct Evidence<'a> {
     totals: &'a Totals,
     people: &'a People,
     alerts: Alerts,
-    rules: &'a [RuleInForce],
+    rules: Vec<RuleThen>,
     months: Vec<MonthStatus>,
     attested: &'a Attested,
     permissions: Section,
@@ -66,8 +99,6 @@ struct Evidence<'a> {
 /// What is said of a period besides what its rows say.
 #[derive(Clone, Debug)]
 pub struct Besides<'a> {
-    /// The rules that are in force.
-    pub rules: &'a [RuleInForce],
     /// The exceptions that were.
     pub exceptions: &'a ExceptionsThen,
     /// What is granted, against what was used.
@@ -86,13 +117,15 @@ pub fn compliance_report(
     (framework, besides): (&Framework, Besides<'_>),
     tally: &Tally<'_>,
 ) -> Result<Report, AskError> {
+    let about = framework.controls.iter().flat_map(|control| control.classes.iter().cloned());
+    let seen = Seen::of_classes(reader, (coverage, scope), about.collect())?;
     let evidence = Evidence {
         scope,
-        seen: Seen::new(coverage, scope),
+        rules: rules_then(&seen.in_force),
+        seen,
         totals: &tally.totals,
         people: &tally.people,
         alerts: Alerts::read(reader, scope)?,
-        rules: besides.rules,
         months: reader.heads(),
         attested,
         permissions: besides.permissions,
@@ -123,18 +156,20 @@ impl Evidence<'_> {
     fn summary(&self, framework: &Framework, sight: Sight) -> Section {
         let columns = ["control", "wants", "accesses", "entries", "rules in force", "alerts"];
         let mut table = Table::new(columns, Cell::NotApplicable);
+        // Where nobody knows all rules, there may have been one.
+        let is_known = self.seen.in_force.is_known();
+        let no_rules = if is_known { Cell::NotApplicable } else { Cell::NotObserved };
         for control in &framework.controls {
             let rules = self.rules_of(framework, control);
             let ids: Vec<String> = rules.iter().map(|rule| rule.id.clone()).collect();
-            let requests = |class: &String| {
-                self.totals.classes.get(class.as_str()).map_or(0, |of| of.requests)
-            };
-            let accesses: u64 = control.classes.iter().map(requests).sum();
+            let accesses = self.totals.requests_of(&control.classes);
+            let of_classes = self.sight_of(&control.classes);
             let entries: u64 = control
                 .entries
                 .iter()
                 .map(|kind| self.totals.entries.get(kind).copied().unwrap_or(0))
                 .sum();
+            let of_rules = self.sight_of_rules(&rules, sight);
             let alerts = if ids.is_empty() { 0 } else { self.alerts.of(&ids).count() as u64 };
             let or_not =
                 |applies: bool, cell: Cell| if applies { cell } else { Cell::NotApplicable };
@@ -143,15 +178,20 @@ impl Evidence<'_> {
                 [
                     Cell::text(&control.id),
                     Cell::text(&control.title),
-                    or_not(!control.classes.is_empty(), sight.count(accesses, "")),
+                    or_not(!control.classes.is_empty(), of_classes.count(accesses, "")),
                     or_not(!control.entries.is_empty(), sight.count(entries, "")),
-                    or_not(!ids.is_empty(), Cell::number(ids.len() as u64)),
-                    or_not(!ids.is_empty(), sight.count(alerts, "")),
+                    match ids.len() {
+                        0 => no_rules.clone(),
+                        count => Cell::number(count as u64),
+                    },
+                    or_not(!ids.is_empty(), of_rules.count(alerts, "")),
                 ],
             );
         }
         Section::new("controls", "Controls")
-            .note("Evidence for each control, not a judgement. `not applicable`: nothing of this sort is evidence for it.")
+            .note("Evidence for each control, not a judgement. `not applicable`: nothing of this sort is evidence for it. A request \
+                   that is of several classes counts once.")
+            .note("Rules are those that the ledger says were in force while the period's hours were told.")
             .table(table)
     }
 
@@ -165,6 +205,7 @@ impl Evidence<'_> {
         if !control.classes.is_empty() {
             let mut table = Table::new(OfClass::COLUMNS, sight.zero());
             for class in &control.classes {
+                let sight = self.seen.sight_of(&[class]);
                 table.push(ROWS_MAX, self.totals.class_cells(class, self.scope, sight));
             }
             section = section.table(table);
@@ -192,15 +233,31 @@ impl Evidence<'_> {
         rest.flat_map(|show| self.shown(*show, sight)).fold(section, Section::table)
     }
 
-    fn rules_of(&self, framework: &Framework, control: &Control) -> Vec<&RuleInForce> {
+    fn sight_of(&self, classes: &[String]) -> Sight {
+        let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
+        self.seen.sight_of(&classes)
+    }
+
+    /// No alert of a rule says that there was nothing while it was in force.
+    fn sight_of_rules(&self, rules: &[&RuleThen], sight: Sight) -> Sight {
+        if rules.iter().all(|rule| rule.is_throughout) { sight } else { Sight::Partial }
+    }
+
+    fn rules_of(&self, framework: &Framework, control: &Control) -> Vec<&RuleThen> {
         let name = framework.name_of(control);
         self.rules.iter().filter(|rule| rule.controls.contains(&name)).collect()
     }
 
     /// Rules that serve a control, and their alerts.
-    fn rules_table(&self, rules: &[&RuleInForce], sight: Sight) -> Table {
-        let columns = ["rule that serves it", "title", "alerts", "judged", "until told"];
-        let mut table = Table::new(columns, Cell::text("no rule in force names this control"));
+    fn rules_table(&self, rules: &[&RuleThen], sight: Sight) -> Table {
+        let columns =
+            ["rule that serves it", "title", "in force", "alerts", "judged", "until told"];
+        let none = if self.seen.in_force.is_known() {
+            Cell::text("no rule in force names this control")
+        } else {
+            Cell::NotObserved
+        };
+        let mut table = Table::new(columns, none);
         for rule in rules {
             let id = [rule.id.clone()];
             let alerts = self.alerts.of(&id).count() as u64;
@@ -211,7 +268,8 @@ impl Evidence<'_> {
                 [
                     Cell::text(&rule.id),
                     Cell::text(&rule.title),
-                    sight.count(alerts, ""),
+                    Cell::text(rule.when(self.scope)),
+                    self.sight_of_rules(&[rule], sight).count(alerts, ""),
                     Cell::number(judged),
                     median(told),
                 ],
@@ -224,7 +282,7 @@ impl Evidence<'_> {
     fn shown(&self, show: Show, sight: Sight) -> Vec<Table> {
         match show {
             Show::Alerts | Show::Rules => Vec::new(),
-            Show::Clocks => vec![self.totals.clocks_table(sight)],
+            Show::Clocks => vec![self.totals.clocks_table(self.seen.sight_of_all())],
             Show::Clusters => {
                 let mut table = Table::new(["cluster that was heard of"], sight.zero());
                 for name in self.seen.clusters() {
@@ -236,11 +294,11 @@ impl Evidence<'_> {
             Show::Delay => vec![self.totals.delay_table(sight)],
             Show::Fields => vec![self.totals.fields_table(sight)],
             Show::Integrity => vec![self.integrity_table()],
-            Show::Levels => vec![self.totals.levels_table(sight)],
-            Show::Machines => self.people.machine_section(self.scope, sight).tables,
-            Show::MachinesByHand => self.people.by_hand_section(self.scope, sight).tables,
+            Show::Levels => vec![self.totals.levels_table(self.seen.sight_of_all())],
+            Show::Machines => self.people.machine_section(self.scope, &self.seen).tables,
+            Show::MachinesByHand => self.people.by_hand_section(self.scope, &self.seen).tables,
             Show::OwnAlerts => vec![self.own_alerts_table(sight)],
-            Show::People => self.people.section(self.scope, sight).tables,
+            Show::People => self.people.section(self.scope, &self.seen).tables,
             // Rule by rule they have a section of their own.
             Show::Permissions => self.permissions.tables.first().cloned().into_iter().collect(),
             Show::Retention => vec![self.retention_table()],

@@ -1,7 +1,7 @@
 //! The facts of one alert that may have to be notified, with their times, and what is due when. To be filled in by
 //! people; it is not advice.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     head::{Attested, report},
@@ -13,16 +13,40 @@ use super::{
         people::People,
         requests::Requests,
     },
-    scope::Scope,
+    scope::{Scope, evidence_of},
     tally::Tally,
 };
 use crate::{
     archive::{Cursor, Reader},
-    ask::{AskError, Mistake, begun::Begun, coverage::Coverage},
-    engine::{text::printable, time::EventTime},
+    ask::{AskError, Mistake, begun::Begun, coverage::Coverage, in_force::shipped_classes},
+    engine::{
+        access::Access,
+        kubernetes::users::ANONYMOUS,
+        ledger::{Entry, EntryKind},
+        text::{first_of, printable},
+        time::EventTime,
+    },
 };
 
 const HOUR: u64 = 3_600;
+
+/// Fields of an alert that say who acted, and on whose behalf.
+const ACTORS: [&str; 5] = [
+    "actor.id",
+    "actor.caller",
+    "actor.on_behalf_of",
+    "user.username",
+    "impersonatedUser.username",
+];
+
+/// The field that says from which address.
+const SOURCE: &str = "source.ip";
+
+/// Parties that the facts of an alert name.
+const PARTIES_NAMED: usize = 10;
+
+/// What stands where nobody can be looked for.
+const NOBODY: &str = "Neither the alert's key nor its evidence names a user or an address: nobody's requests are shown.";
 
 /// What is due when: the law, the step, seconds from the beginning of the clock, and what the clock begins with.
 /// Regulation (EU) 2016/679, article 33(1); Directive (EU) 2022/2555, article 23(4); Regulation (EU) 2022/2554,
@@ -97,23 +121,19 @@ pub fn incident_report(
         );
         return Err(Mistake::bad(message, "write more of it").into());
     }
-    let Some(((fingerprint, _), life)) = found else {
+    let Some(((fingerprint, starts_at), life)) = found else {
         let message =
             format!("the ledger has no alert `{}` in this period", printable(fingerprint));
         let hint = "ask for a longer one: `--since 90d`".to_owned();
         return Err(Mistake { code: "unknown_name", message, hint }.into());
     };
-    let actors: Vec<&str> = life.key.iter().map(|(_, value)| value.as_str()).collect();
+    let parties = Parties::of(reader, scope, (fingerprint, starts_at))?;
     let (mut people, mut requests) = (People::default(), Requests::default());
     let mut begun = Begun::new(reader, scope.period.from);
     scope.each(reader, progress, |row| {
         let Some(access) = row.access() else { return Ok(()) };
-        let is_about = |text: &std::sync::Arc<str>| actors.contains(&&**text);
-        let is_theirs = access.actor.id.as_ref().is_some_and(is_about)
-            || access.on_behalf_of.as_ref().is_some_and(is_about)
-            || access.source_ip.as_ref().is_some_and(is_about);
         let at = Cursor::behind(row);
-        if !is_theirs {
+        if !parties.did(access) {
             return Ok(());
         }
         if begun.is_first(access)? {
@@ -124,19 +144,26 @@ pub fn incident_report(
         }
         Ok(())
     })?;
-    let seen = Seen::new(coverage, scope);
-    let sight = seen.sight();
-    let sections = vec![
-        facts_section(scope, fingerprint, life),
+    let about = shipped_classes().into_iter().map(str::to_owned).collect();
+    let seen = Seen::of_classes(reader, (coverage, scope), about)?;
+    let mut theirs = [
+        people.section(scope, &seen),
+        requests.secrets_section(scope, &seen),
+        requests.sessions_section(scope, &seen),
+        requests.changes_section(scope, &seen),
+        requests.denied_section(scope, &seen),
+        people.machine_section(scope, &seen),
+    ];
+    for section in theirs.iter_mut().filter(|_| parties.are_unknown()) {
+        section.notes.push(NOBODY.to_owned());
+        section.tables.iter_mut().for_each(|table| table.empty = Cell::NotApplicable);
+    }
+    let mut sections = vec![
+        facts_section(scope, (fingerprint, life), &parties),
         due_section(scope, life),
         fill_in_section(),
-        people.section(scope, sight),
-        requests.secrets_section(scope, sight),
-        requests.sessions_section(scope, sight),
-        requests.changes_section(scope, sight),
-        requests.denied_section(scope, sight),
-        people.machine_section(scope, sight),
     ];
+    sections.extend(theirs);
     let title = format!("Facts of an alert: {}", life.title);
     let mut made =
         report((ReportKind::Incident, title), scope, attested, (&seen, &tally.totals), sections);
@@ -149,7 +176,63 @@ pub fn incident_report(
     Ok(made)
 }
 
-fn facts_section(scope: &Scope, fingerprint: &str, life: &Life) -> Section {
+/// Whose requests are shown for an alert.
+#[derive(Debug, Default)]
+struct Parties {
+    /// Who acted, and on whose behalf.
+    actors: BTreeSet<String>,
+    /// From which addresses, if the alert is about an address, or nobody is known by name.
+    sources: BTreeSet<String>,
+}
+
+impl Parties {
+    /// Those that an alert's key and its evidence name. Cost: a pass over the entries on alerts.
+    fn of(
+        reader: &Reader,
+        scope: &Scope,
+        (fingerprint, starts_at): (&str, &str),
+    ) -> Result<Parties, AskError> {
+        let (mut parties, mut is_of_source) = (Parties::default(), false);
+        scope.entries(reader, &[EntryKind::Alert], |row| {
+            let is_this = |entry: &&Entry| {
+                entry.subject == fingerprint && entry.fact_of("starts_at") == Some(starts_at)
+            };
+            let Some(entry) = row.entry().filter(is_this) else { return };
+            let key = entry.facts.iter().filter_map(|(name, value)| {
+                Some((name.strip_prefix("key.")?.to_owned(), value.clone()))
+            });
+            let key: Vec<(String, String)> = key.collect();
+            is_of_source |= key.iter().any(|(name, _)| name.starts_with("source."));
+            for (field, value) in evidence_of(entry).into_iter().flatten().chain(key) {
+                if ACTORS.contains(&field.as_str()) && value != ANONYMOUS {
+                    parties.actors.insert(value);
+                } else if field == SOURCE {
+                    parties.sources.insert(value);
+                }
+            }
+        })?;
+        if !is_of_source && !parties.actors.is_empty() {
+            parties.sources.clear();
+        }
+        Ok(parties)
+    }
+
+    fn are_unknown(&self) -> bool {
+        self.actors.is_empty() && self.sources.is_empty()
+    }
+
+    /// Whether they made a request.
+    fn did(&self, access: &Access) -> bool {
+        let is_one = |of: &BTreeSet<String>, text: &Option<Arc<str>>| {
+            text.as_ref().is_some_and(|text| of.contains(&**text))
+        };
+        is_one(&self.actors, &access.actor.id)
+            || is_one(&self.actors, &access.on_behalf_of)
+            || is_one(&self.sources, &access.source_ip)
+    }
+}
+
+fn facts_section(scope: &Scope, (fingerprint, life): (&str, &Life), parties: &Parties) -> Section {
     let mut table = Table::new(["fact", "is"], Cell::NotApplicable);
     let mut say = |what: &str, cell: Cell| table.push(ROWS_MAX, [Cell::text(what), cell]);
     let time =
@@ -161,6 +244,13 @@ fn facts_section(scope: &Scope, fingerprint: &str, life: &Life) -> Section {
     for (name, value) in &life.key {
         say(name, Cell::text(value));
     }
+    let whose: Vec<&str> =
+        parties.actors.iter().chain(&parties.sources).map(String::as_str).collect();
+    let whose = first_of(&whose, PARTIES_NAMED);
+    say(
+        "whose requests follow",
+        if whose.is_empty() { Cell::NotApplicable } else { Cell::text(whose) },
+    );
     say("first event", time(life.began));
     say("raised by Tripline", time(life.raised));
     say("first notification taken by a receiver", time(life.told));

@@ -24,7 +24,7 @@ mod tally;
 
 pub use access::access_report;
 pub use alerts::alerts_report;
-pub use compliance::{Besides, RuleInForce, compliance_report};
+pub use compliance::{Besides, compliance_report};
 pub use head::Attested;
 pub use incident::incident_report;
 pub use model::{Cell, Report, ReportKind, Section, Sight, Table};

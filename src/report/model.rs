@@ -33,6 +33,13 @@ pub struct Report {
     pub limits: Vec<String>,
 }
 
+impl Report {
+    /// Rows of all of its tables.
+    pub fn rows(&self) -> usize {
+        self.sections.iter().flat_map(|section| &section.tables).map(|table| table.rows.len()).sum()
+    }
+}
+
 /// One part of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section {

@@ -4,7 +4,7 @@
 use std::num::NonZero;
 
 use super::{
-    Besides, RuleInForce, access_report, alerts_report, compliance_report, csv,
+    Besides, access_report, alerts_report, compliance_report, csv,
     head::Attested,
     html, incident_report, json,
     model::Report,
@@ -17,7 +17,7 @@ use crate::{
         Reader,
         verify::{Asked, leave_out, verify_with},
     },
-    ask::{AskError, coverage, shown_time, table},
+    ask::{AskError, check_cluster, coverage, shown_time, table},
     engine::{framework::Framework, ledger::Hash, time::EventTime, words::words},
 };
 
@@ -40,8 +40,8 @@ pub enum Wanted<'a> {
     Access,
     /// Alerts, and what became of them.
     Alerts,
-    /// Evidence for the controls of a framework, and the rules that are in force.
-    Compliance(&'a Framework, &'a [RuleInForce]),
+    /// Evidence for the controls of a framework.
+    Compliance(&'a Framework),
     /// One alert, by its fingerprint or how that begins.
     Incident(&'a str),
 }
@@ -51,7 +51,7 @@ impl Wanted<'_> {
     pub const fn counts(&self) -> Counts {
         match self {
             Wanted::Access => Counts { people: true, requests: true },
-            Wanted::Compliance(..) => Counts { people: true, requests: false },
+            Wanted::Compliance(_) => Counts { people: true, requests: false },
             Wanted::Alerts | Wanted::Incident(_) => Counts { people: false, requests: false },
         }
     }
@@ -122,10 +122,17 @@ pub fn make(
     // Nobody knows which rows of a month are sound in which something is wrong.
     attested.problems.extend(leave_out(reader, &attested.verified.faults));
     let reader = &*reader;
-    let tally = match Tally::joined(reader, scope, counts, passed.of(reader))? {
+    if let Some(cluster) = scope.cluster.as_ref().filter(|_| attested.problems.is_empty()) {
+        check_cluster(reader, cluster)?;
+    }
+    let mut tally = match Tally::joined(reader, scope, counts, passed.of(reader))? {
         Some(tally) => tally,
         None => Tally::in_order(reader, scope, counts, progress)?,
     };
+    let scope = &scope.telling_alerts_apart(reader)?;
+    if scope.cluster.is_some() {
+        tally.totals.recount(reader, scope)?;
+    }
     let (period, cluster) = (scope.period.clone(), scope.cluster.clone());
     let seen = coverage::ask(reader, &coverage::Question { period, cluster, problems: false })?;
     let exceptions = || ExceptionsThen::of(reader, scope);
@@ -136,9 +143,8 @@ pub fn make(
             access_report(reader, scope, &seen, &attested, besides, &tally)
         }
         Wanted::Alerts => alerts_report(reader, scope, &seen, &attested, &exceptions()?, &tally),
-        Wanted::Compliance(framework, rules) => {
-            let besides =
-                Besides { rules, exceptions: &exceptions()?, permissions: permissions()? };
+        Wanted::Compliance(framework) => {
+            let besides = Besides { exceptions: &exceptions()?, permissions: permissions()? };
             compliance_report(reader, scope, &seen, &attested, (*framework, besides), &tally)
         }
         Wanted::Incident(fingerprint) => {

@@ -14,7 +14,7 @@ use crate::{
         Reader,
         verify::{Asked, Verified, leave_out, verify},
     },
-    ask::{AskError, Mistake, begun::Begun},
+    ask::{AskError, Mistake, begun::Begun, check_cluster},
     engine::{
         ledger::{Row, hex_of},
         text::{counted, printable},
@@ -124,6 +124,9 @@ pub fn sample(
         Ok(())
     })?;
     if population == 0 {
+        if let Some(cluster) = &scope.cluster {
+            check_cluster(reader, cluster)?;
+        }
         let message = format!("no access of the period has the class `{}`", printable(&of.class));
         let mut hint = "`tripline ledger status` shows which classes there are".to_owned();
         if let Some(first) = left_out.first() {

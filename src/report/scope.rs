@@ -1,14 +1,16 @@
 //! What a report is about: a period, a zone, perhaps one cluster; and how its numbers are asked for again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::{
     archive::{Cursor, Filter, Query, Reader},
     ask::{AskError, Mistake, Params, Period, shown_time},
     engine::{
-        ledger::{EntryKind, Row},
+        dispatch::Matcher,
+        ledger::{Body, Entry, EntryKind, Row, uses_in},
         text::shell_word,
         time::EventTime,
     },
@@ -20,6 +22,17 @@ const ROWS_AT_ONCE: usize = 10_000;
 /// What parts say where there is no name, or where there are too many.
 const NAMELESS: [&str; 2] = ["(not known)", "(others)"];
 
+/// What tells of alerts: their changes, who was told, and what somebody did about one, whose fingerprint is the subject.
+pub(super) const TELL_OF_ALERTS: [EntryKind; 7] = [
+    EntryKind::Alert,
+    EntryKind::Delivery,
+    EntryKind::Acknowledge,
+    EntryKind::Assign,
+    EntryKind::Verdict,
+    EntryKind::Comment,
+    EntryKind::Resolve,
+];
+
 /// What a report is about.
 #[derive(Clone, Debug)]
 pub struct Scope {
@@ -29,6 +42,8 @@ pub struct Scope {
     pub zone_name: String,
     /// One cluster alone.
     pub cluster: Option<String>,
+    /// Fingerprints of alerts that are of other clusters alone, once somebody has looked.
+    elsewhere: BTreeSet<String>,
 }
 
 /// Entries of one kind that come next, and those behind them.
@@ -66,7 +81,30 @@ impl Scope {
     pub fn read(params: &Params, now: EventTime, span_default: &str) -> Result<Scope, Mistake> {
         let period = Period::read(params, now, span_default)?;
         let zone_name = params.text("zone").unwrap_or("UTC").to_owned();
-        Ok(Scope { period, zone_name, cluster: params.owned("cluster") })
+        let cluster = params.owned("cluster");
+        Ok(Scope { period, zone_name, cluster, elsewhere: BTreeSet::new() })
+    }
+
+    /// The same, knowing which alerts are of other clusters alone: what was done about an alert names it by its
+    /// fingerprint. Cost: if it is of one cluster, a pass over the entries on alerts.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(super) fn telling_alerts_apart(&self, reader: &Reader) -> Result<Scope, AskError> {
+        let mut scope = self.clone();
+        let Some(cluster) = &self.cluster else { return Ok(scope) };
+        let mut is_here: BTreeMap<String, bool> = BTreeMap::new();
+        reader.each_of(&[Filter::Entries(EntryKind::Alert)], |row| {
+            let Some(entry) = row.entry() else { return };
+            let clusters = clusters_of(entry);
+            if !clusters.is_empty() {
+                let here = is_here.entry(entry.subject.clone()).or_default();
+                *here |= clusters.contains(cluster);
+            }
+        })?;
+        scope.elsewhere =
+            is_here.into_iter().filter(|(_, here)| !here).map(|(alert, _)| alert).collect();
+        Ok(scope)
     }
 
     /// Calls back with every row of the period and the cluster, in the order of time. `progress` is told now and
@@ -94,7 +132,7 @@ impl Scope {
         }
     }
 
-    /// Calls back with the entries of some kinds, in the order of time.
+    /// Calls back with the entries of some kinds that are within, in the order of time.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -121,20 +159,45 @@ impl Scope {
             let first =
                 ahead.iter_mut().min_by_key(|one| one.at().map_or((1, None), |at| (0, Some(at))));
             let Some(row) = first.and_then(|one| one.rows.pop_front()) else { return Ok(()) };
-            take(&row);
+            if self.holds(&row) {
+                take(&row);
+            }
         }
     }
 
     /// Whether a row is within: of the period, and of the cluster. Entries that are about no cluster are.
     pub fn holds(&self, row: &Row) -> bool {
         let at = row.at();
-        let of_cluster = |cluster: &String| match row.access() {
-            Some(access) => access.cluster.as_deref() == Some(cluster),
-            None => true,
+        let of_cluster = |cluster: &String| match (row.access(), row.entry()) {
+            (Some(access), _) => access.cluster.as_deref() == Some(cluster),
+            (None, Some(entry)) => self.may_be_of(entry, cluster),
+            (None, None) => true,
         };
         at >= self.period.from
             && at < self.period.to
             && self.cluster.as_ref().is_none_or(of_cluster)
+    }
+
+    /// Whether an entry is about a cluster, or does not say about which.
+    fn may_be_of(&self, entry: &Entry, cluster: &str) -> bool {
+        match entry.kind {
+            EntryKind::Coverage | EntryKind::RbacSnapshot => {
+                entry.subject.is_empty() || entry.subject == cluster
+            }
+            EntryKind::Gap => entry.fact_of("cluster").is_none_or(|named| named == cluster),
+            EntryKind::Exception => {
+                let named: u64 = entry.uses_by_cluster().map(|(_, uses)| uses).sum();
+                entry.count_of(&uses_in(cluster)) > 0 || named < entry.count_of("uses")
+            }
+            EntryKind::Delivery => {
+                let told = entry.fact_of("alerts").unwrap_or_default();
+                told.is_empty()
+                    || told.split_whitespace().any(|alert| !self.elsewhere.contains(alert))
+            }
+            EntryKind::Silence => may_match(entry.fact_of("matchers").unwrap_or_default(), cluster),
+            kind if TELL_OF_ALERTS.contains(&kind) => !self.elsewhere.contains(&entry.subject),
+            _ => true,
+        }
     }
 
     /// The day of a time in the zone, in days since 1970, and its hour.
@@ -169,5 +232,63 @@ impl Scope {
             self.period.to.rfc3339()
         ));
         text
+    }
+}
+
+/// Clusters that an alert names: in its key, or else in its evidence.
+fn clusters_of(entry: &Entry) -> BTreeSet<String> {
+    if let Some(cluster) = entry.fact_of("key.cluster") {
+        return [cluster.to_owned()].into();
+    }
+    evidence_of(entry).into_iter().filter_map(|mut fields| fields.remove("cluster")).collect()
+}
+
+/// What an alert shows of its events, by the names of fields; nothing if it was told without.
+pub(super) fn evidence_of(entry: &Entry) -> Vec<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Told {
+        evidence: Vec<Shown>,
+    }
+    #[derive(Deserialize)]
+    struct Shown {
+        fields: BTreeMap<String, String>,
+    }
+    let Some(Body::Alert(json)) = &entry.body else { return Vec::new() };
+    let told: Option<Told> = serde_json::from_str(json).ok();
+    told.into_iter().flat_map(|told| told.evidence).map(|shown| shown.fields).collect()
+}
+
+/// Whether a silence with these matchers, as the ledger has them, may hide alerts of a cluster.
+fn may_match(matchers: &str, cluster: &str) -> bool {
+    let labels = BTreeMap::from([("cluster".to_owned(), cluster.to_owned())]);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let between = |c: char| {
+        is_quoted ^= c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        c == ',' && !is_quoted
+    };
+    let all = matchers.trim_start_matches('{').trim_end_matches('}').split(between);
+    let of_cluster =
+        all.filter_map(|text| Matcher::parse(text).ok()).filter(|one| one.label == "cluster");
+    of_cluster.into_iter().all(|matcher| matcher.matches(&labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_is_of_the_clusters_that_its_matchers_let_through() {
+        for (matchers, expected) in [
+            ("", true),
+            (r#"{alertname="x"}"#, true),
+            (r#"{cluster="prod"}"#, true),
+            (r#"{alertname="a,cluster=\"b\"",cluster=~"test|prod"}"#, true),
+            (r#"{alertname="a,cluster=\"b\""}"#, true),
+            (r#"{alertname="x",cluster="test"}"#, false),
+            (r#"{cluster!="prod",alertname="x"}"#, false),
+        ] {
+            assert_eq!(may_match(matchers, "prod"), expected, "{matchers}");
+        }
     }
 }

@@ -80,8 +80,7 @@ async fn answer(
     let (written, warnings) = context
         .desk
         .ask(move |reader| {
-            let asked = kind.answer(reader, &params, now)?;
-            let warnings = reader.warnings();
+            let (asked, warnings) = kind.answer(reader, &params, now)?;
             Ok((write(&asked, format, &warnings), warnings))
         })
         .await?;

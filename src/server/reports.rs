@@ -22,7 +22,7 @@ use crate::{
         time::EventTime,
     },
     report::{
-        Made, Order, Report, ReportFormat, ReportKind, RuleInForce, Scope, Verifies, Wanted, make,
+        Made, Order, Report, ReportFormat, ReportKind, Scope, Verifies, Wanted, make,
         shipped_frameworks, write,
     },
 };
@@ -84,6 +84,14 @@ async fn report(
     };
     let params = Params::new(given);
     params.check(PARAMETERS)?;
+    for (name, of) in [("framework", ReportKind::Compliance), ("fingerprint", ReportKind::Incident)]
+    {
+        if kind != of && params.text(name).is_some() {
+            let (of, kind) = (of.as_str(), kind.as_str());
+            let message = format!("`{name}` is of the report `{of}`, and not of `{kind}`");
+            return Err(Mistake::bad(message, "leave it out").into());
+        }
+    }
     let format = params.one_of("format", &ReportFormat::WORDS)?.unwrap_or(ReportFormat::Json);
     let now = now().as_event();
     let scope = Scope::read(&params, now, SPAN)?;
@@ -100,9 +108,7 @@ async fn report(
             Ok((report, text))
         })
         .await?;
-    let rows = made.sections.iter().flat_map(|section| &section.tables);
-    let rows = rows.map(|table| table.rows.len()).sum();
-    context.desk.viewed(caller, &format!("report {}", kind.as_str()), asked, rows)?;
+    context.desk.viewed(caller, &format!("report {}", kind.as_str()), asked, made.rows())?;
     Ok(sent(&made, format, text))
 }
 
@@ -113,7 +119,7 @@ fn made(
     (author, now): (&str, EventTime),
     rules: &RuleSet,
 ) -> Result<Made, AskError> {
-    let (frameworks, in_force);
+    let frameworks;
     let wanted = match kind {
         ReportKind::Access => Wanted::Access,
         ReportKind::Alerts => Wanted::Alerts,
@@ -121,7 +127,6 @@ fn made(
             let read = self::frameworks(rules);
             let hint = "`tripline check --frameworks` says more";
             frameworks = read.map_err(|why| Mistake::bad(why, hint))?;
-            in_force = RuleInForce::all_of(rules);
             let id = params.text("framework").unwrap_or_default();
             let found = frameworks.iter().find(|framework| framework.id == id);
             let framework = found.ok_or_else(|| {
@@ -129,7 +134,7 @@ fn made(
                 let message = format!("no framework `{}`", printable(id));
                 Mistake::bad(message, format!("there are: {}", known.join(", ")))
             })?;
-            Wanted::Compliance(framework, &in_force)
+            Wanted::Compliance(framework)
         }
         ReportKind::Incident => match params.text("fingerprint") {
             Some(fingerprint) => Wanted::Incident(fingerprint),

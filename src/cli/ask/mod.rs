@@ -171,9 +171,8 @@ impl AskArgs {
         let other = |error| RemoteError::Other(anyhow::Error::from(error));
         let reader = Reader::open(&self.state, self.ledger.as_deref()).map_err(other)?;
         *is_copy = reader.is_copy();
-        let warnings = reader.warnings();
         match kind.answer(&reader, params, now().as_event()) {
-            Ok(asked) => Ok((write(&asked, self.format, &warnings), warnings)),
+            Ok((asked, warnings)) => Ok((write(&asked, self.format, &warnings), warnings)),
             Err(AskError::Mistake(mistake)) => Err(RemoteError::Mistake(mistake.to_string())),
             Err(AskError::Archive(error)) => Err(other(error)),
         }

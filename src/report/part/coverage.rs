@@ -1,10 +1,15 @@
 //! What was seen of the period: first in every report, since it decides what a zero means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ROWS_MAX;
 use crate::{
-    ask::coverage::Coverage,
+    archive::Reader,
+    ask::{
+        AskError,
+        coverage::Coverage,
+        in_force::{InForce, shipped_classes},
+    },
     engine::{
         text::{counted, first_of, thousands},
         time::EventTime,
@@ -33,6 +38,10 @@ pub(in crate::report) struct Seen {
     first: i64,
     asked: u64,
     below: BTreeMap<String, (u64, Vec<String>)>,
+    /// By which rules the hours were read.
+    pub(in crate::report) in_force: InForce,
+    /// Which accesses the report is about.
+    about: BTreeSet<String>,
 }
 
 impl Seen {
@@ -48,10 +57,10 @@ impl Seen {
                 _ => of_cluster.spans.push((*at, at + 1, verdict)),
             }
         }
-        let hours: std::collections::BTreeSet<i64> =
-            coverage.hours.keys().map(|(hour, _)| *hour).collect();
+        let told = coverage.hours.iter().filter(|(_, hour)| hour.is_told);
+        let hours: BTreeSet<i64> = told.map(|((hour, _), _)| *hour).collect();
         let first = scope.period.from.micros().div_euclid(HOUR);
-        let end = scope.period.to.micros().div_euclid(HOUR);
+        let end = -(-scope.period.to.micros()).div_euclid(HOUR);
         let asked = u64::try_from(end - first).unwrap_or(0);
         let mut below: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
         for ((_, cluster), hour) in coverage.hours.iter().filter(|(_, hour)| hour.below > 0) {
@@ -61,7 +70,41 @@ impl Seen {
             below.entry(cluster.clone()).or_default().1 = what.iter().cloned().collect();
         }
         let told = hours.first().copied().unwrap_or(first);
-        Seen { clusters, hours: hours.len() as u64, first: told, asked, below }
+        let hours = hours.len() as u64;
+        Seen {
+            clusters,
+            hours,
+            first: told,
+            asked,
+            below,
+            in_force: InForce::default(),
+            about: BTreeSet::new(),
+        }
+    }
+
+    /// The same for a report on accesses of some classes: these are there only if rules recorded them.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(in crate::report) fn of_classes(
+        reader: &Reader,
+        (coverage, scope): (&Coverage, &Scope),
+        about: BTreeSet<String>,
+    ) -> Result<Seen, AskError> {
+        let in_force = InForce::of(reader, &scope.period, coverage)?;
+        Ok(Seen { in_force, about, ..Seen::new(coverage, scope) })
+    }
+
+    /// Whether a zero of accesses of some classes means that there was none.
+    pub(in crate::report) fn sight_of(&self, classes: &[&str]) -> Sight {
+        let classes: BTreeSet<&str> = classes.iter().copied().collect();
+        if self.in_force.recorded(&classes) == classes { self.sight() } else { Sight::Partial }
+    }
+
+    /// Whether a zero of accesses of whatever class means that there was none.
+    pub(in crate::report) fn sight_of_all(&self) -> Sight {
+        let classes: Vec<&str> = shipped_classes().into_iter().collect();
+        self.sight_of(&classes)
     }
 
     /// Whether a zero means that there was none.
@@ -111,6 +154,10 @@ impl Seen {
                     doubtful.join(", ")
                 ));
             }
+        }
+        let about: BTreeSet<&str> = self.about.iter().map(String::as_str).collect();
+        if !about.is_empty() {
+            warnings.extend(self.in_force.warnings(&about, &scope.period.zone));
         }
         for (cluster, (events, what)) in &self.below {
             let name = if cluster.is_empty() { "records of no known cluster" } else { cluster };

@@ -84,13 +84,14 @@ impl Used {
         self.uses.saturating_sub(known)
     }
 
-    /// `prod 12, test 5`; empty if no cluster was named.
-    fn clusters_words(&self) -> String {
-        let named = self.by_cluster.iter();
+    /// `prod 12, test 5`, or the one that the report is on; empty if no cluster was named.
+    fn clusters_words(&self, scope: &Scope) -> String {
+        let is_asked = |name: &String| scope.cluster.as_ref().is_none_or(|cluster| cluster == name);
+        let named = self.by_cluster.iter().filter(|(name, _)| is_asked(name));
         let mut words: Vec<String> =
             named.map(|(cluster, (uses, _))| format!("{cluster} {}", thousands(*uses))).collect();
         let rest = self.of_no_cluster();
-        if rest > 0 && !words.is_empty() {
+        if rest > 0 && !words.is_empty() && scope.cluster.is_none() {
             words.push(format!("not said {}", thousands(rest)));
         }
         words.join(", ")
@@ -204,7 +205,7 @@ impl Exceptions {
                     Cell::text(&used.reason),
                     end_cell(scope, used.expires),
                     sight.count(uses, ""),
-                    clusters_cell(&used),
+                    clusters_cell(scope, &used),
                     last_cell(scope, last),
                     Cell::text(used.rules),
                     Cell::text(is),
@@ -229,7 +230,7 @@ fn in_force(scope: &Scope, sight: Sight, exception: &Exception, used: Option<&Us
         Cell::text(exception.reason.as_deref().unwrap_or("none is given")),
         end_cell(scope, exception.expires),
         uses,
-        used.map_or(Cell::NotApplicable, clusters_cell),
+        used.map_or(Cell::NotApplicable, |used| clusters_cell(scope, used)),
         last_cell(scope, last),
         Cell::text(first_of(&exception.counted_in, RULES_NAMED)),
         Cell::text(if is_over { "over" } else { "in force" }),
@@ -244,8 +245,8 @@ fn end_cell(scope: &Scope, end: Option<EventTime>) -> Cell {
     Cell::text(end.map_or_else(|| "never".to_owned(), |end| scope.time(end)))
 }
 
-fn clusters_cell(used: &Used) -> Cell {
-    let words = used.clusters_words();
+fn clusters_cell(scope: &Scope, used: &Used) -> Cell {
+    let words = used.clusters_words(scope);
     if words.is_empty() { Cell::NotApplicable } else { Cell::text(words) }
 }
 

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
-use super::{ROWS_MAX, has_room, join, of_key};
+use super::{ROWS_MAX, coverage::Seen, has_room, join, of_key};
 use crate::{
     archive::Cursor,
     engine::{
         access::{Access, Outcome, Permission},
         kubernetes::is_tool_of_people,
+        rule::SESSION,
         time::EventTime,
     },
     report::{
-        model::{Cell, Section, Sight, Table},
+        model::{Cell, Section, Table},
         names::Names,
         scope::Scope,
     },
@@ -75,7 +76,10 @@ impl People {
     }
 
     /// One line a person, to be judged and signed.
-    pub(in crate::report) fn section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn section(&self, scope: &Scope, seen: &Seen) -> Section {
+        let sight = seen.sight_of_all();
+        let [denied, sessions, privileged] =
+            ["denied", SESSION, "privileged"].map(|class| seen.sight_of(&[class]));
         let mut table = Table::new(
             [
                 "person",
@@ -107,9 +111,9 @@ impl People {
                         .as_ref()
                         .map_or(Cell::NotApplicable, |(_, team)| Cell::text(&**team)),
                     sight.count(person.requests, scope.query("timeline", &[("--actor", name)])),
-                    sight.count(person.denied, asked("--outcome", "denied")),
-                    sight.count(person.sessions, scope.query("sessions", &[("--actor", name)])),
-                    sight.count(person.privileged, asked("--class", "privileged")),
+                    denied.count(person.denied, asked("--outcome", "denied")),
+                    sessions.count(person.sessions, scope.query("sessions", &[("--actor", name)])),
+                    privileged.count(person.privileged, asked("--class", "privileged")),
                     Cell::number(person.days.len() as u64),
                     Cell::text(person.addresses.listed(3)),
                     Cell::text(person.credentials.shown()),
@@ -128,7 +132,8 @@ impl People {
     }
 
     /// Service accounts by number of requests.
-    pub(in crate::report) fn machine_section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn machine_section(&self, scope: &Scope, seen: &Seen) -> Section {
+        let (sight, denied) = (seen.sight_of_all(), seen.sight_of(&["denied"]));
         let columns =
             ["machine", "requests", "refused", "addresses", "permissions used", "last seen"];
         let mut table = Table::new(columns, sight.zero());
@@ -138,7 +143,7 @@ impl People {
                 [
                     Cell::text(&**name),
                     sight.count(machine.requests, scope.query("timeline", &[("--actor", name)])),
-                    sight.count(
+                    denied.count(
                         machine.denied,
                         scope.query("timeline", &[("--actor", name), ("--outcome", "denied")]),
                     ),
@@ -154,7 +159,8 @@ impl People {
     }
 
     /// Service accounts used with the tools of people.
-    pub(in crate::report) fn by_hand_section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn by_hand_section(&self, scope: &Scope, seen: &Seen) -> Section {
+        let sight = seen.sight_of_all();
         let mut table =
             Table::new(["account", "requests", "tools", "addresses", "last seen"], sight.zero());
         for (name, machine) in self.by_hand() {

@@ -2,17 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{ROWS_MAX, has_room, join, of_key, people::is_break_glass};
+use super::{ROWS_MAX, coverage::Seen, has_room, join, of_key, people::is_break_glass};
 use crate::{
     archive::Cursor,
     engine::{
         access::{Access, Outcome, Permission, kubectl_line},
+        rule::SESSION,
         text::span,
         time::EventTime,
     },
     report::{
         first::First,
-        model::{Cell, Section, Sight, Table},
+        model::{Cell, Section, Table},
         names::Names,
         scope::Scope,
     },
@@ -128,7 +129,8 @@ impl Requests {
     }
 
     /// Which secrets were read, and by whom; and which were asked for in vain.
-    pub(in crate::report) fn secrets_section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn secrets_section(&self, scope: &Scope, seen: &Seen) -> Section {
+        let sight = seen.sight_of(&["secret_read"]);
         let columns =
             ["namespace", "secret", "read", "by how many", "by", "last", "refused", "failed"];
         let mut table = Table::new(columns, sight.zero());
@@ -167,9 +169,9 @@ impl Requests {
     }
 
     /// Sessions with command and duration.
-    pub(in crate::report) fn sessions_section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn sessions_section(&self, scope: &Scope, seen: &Seen) -> Section {
         let columns = ["time", "who", "from", "outcome", "what", "command", "duration"];
-        let mut table = Table::new(columns, sight.zero());
+        let mut table = Table::new(columns, seen.sight_of(&[SESSION]).zero());
         table.left_out = self.sessions.left_out();
         let ends: BTreeMap<[u8; 16], u64> = self.ends.iter().copied().collect();
         for access in self.sessions.iter() {
@@ -195,9 +197,9 @@ impl Requests {
     }
 
     /// Changes of permissions, each with what it says.
-    pub(in crate::report) fn changes_section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn changes_section(&self, scope: &Scope, seen: &Seen) -> Section {
         let columns = ["time", "who", "from", "outcome", "what", "role", "given to", "body"];
-        let mut table = Table::new(columns, sight.zero());
+        let mut table = Table::new(columns, seen.sight_of(&["permission_change"]).zero());
         table.left_out = self.changes.left_out();
         for access in self.changes.iter() {
             let detail = &access.detail;
@@ -224,7 +226,8 @@ impl Requests {
     }
 
     /// The power of administrators, and impersonation.
-    pub(in crate::report) fn break_glass_section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn break_glass_section(&self, scope: &Scope, seen: &Seen) -> Section {
+        let sight = seen.sight_of(&["privileged"]);
         let mut table = Table::new(["who", "by", "requests", "last"], sight.zero());
         for ((actor, name, shown), reads) in &self.break_glass {
             table.push(
@@ -240,6 +243,7 @@ impl Requests {
                 ],
             );
         }
+        let sight = seen.sight_of(&["impersonation"]);
         let mut acted_as = Table::new(["who", "as", "requests", "last"], sight.zero());
         for ((caller, actor), reads) in &self.impersonated {
             acted_as.push(
@@ -269,7 +273,8 @@ impl Requests {
     }
 
     /// Who was refused what.
-    pub(in crate::report) fn denied_section(&self, scope: &Scope, sight: Sight) -> Section {
+    pub(in crate::report) fn denied_section(&self, scope: &Scope, seen: &Seen) -> Section {
+        let sight = seen.sight_of(&["denied"]);
         let mut table =
             Table::new(["who", "verb", "resource", "namespace", "requests", "last"], sight.zero());
         for ((actor, verb, resource, namespace), reads) in &self.denied {

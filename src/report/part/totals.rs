@@ -8,7 +8,8 @@ use std::{
 
 use super::{ROWS_MAX, has_room, join, of_key};
 use crate::{
-    archive::Cursor,
+    archive::{Cursor, Reader},
+    ask::AskError,
     engine::{
         access::{Access, Outcome},
         ledger::{Entry, EntryKind, Row},
@@ -19,7 +20,7 @@ use crate::{
         first::First,
         model::{Cell, Section, Sight, Table},
         names::Names,
-        scope::Scope,
+        scope::{Scope, TELL_OF_ALERTS},
     },
 };
 
@@ -46,6 +47,8 @@ pub(in crate::report) struct Totals {
     pub(in crate::report) last_id: u64,
     pub(in crate::report) accesses: u64,
     pub(in crate::report) classes: BTreeMap<Arc<str>, OfClass>,
+    /// Requests by all classes that they are of, so that none is counted twice.
+    class_sets: BTreeMap<Vec<Arc<str>>, u64>,
     pub(in crate::report) entries: BTreeMap<EntryKind, u64>,
     /// Entries that a reader of any report must see: starts, stops, gaps, rule sets, deletions.
     notable: First<Row, ROWS_MAX>,
@@ -102,6 +105,8 @@ impl Totals {
         if !self.rule_sets.contains(&*access.rule_set) {
             self.rule_sets.insert(access.rule_set.to_string());
         }
+        let others = || vec![Arc::from("(others)")];
+        *of_key(&mut self.class_sets, access.classes.clone(), others) += access.count();
         for class in &access.classes {
             let of_class = of_key(&mut self.classes, Arc::clone(class), || Arc::from("(others)"));
             of_class.rows += 1;
@@ -126,7 +131,13 @@ impl Totals {
     }
 
     fn add_entry(&mut self, row: &Row, entry: &Entry, at: Cursor) {
-        *self.entries.entry(entry.kind).or_default() += 1;
+        // Texts and lists of files belong to the change that comes behind them.
+        let is_change = match (entry.kind, entry.what.as_str()) {
+            (EntryKind::Rules, "text" | "files") => return,
+            (EntryKind::Rules, "still") => false,
+            _ => true,
+        };
+        *self.entries.entry(entry.kind).or_default() += u64::from(is_change);
         let is_notable = matches!(
             entry.kind,
             EntryKind::Start
@@ -138,7 +149,7 @@ impl Totals {
         if entry.kind == EntryKind::Rules {
             self.rule_sets.insert(entry.subject.clone());
         }
-        if is_notable {
+        if is_notable && is_change {
             self.notable.add(at, || row.clone());
         }
     }
@@ -155,6 +166,7 @@ impl Totals {
             one.failed += other.failed;
             one.actors.join(other.actors);
         });
+        join(&mut self.class_sets, others.class_sets, |one, other| *one += other);
         join(&mut self.entries, others.entries, |one, other| *one += other);
         self.notable.join(others.notable);
         self.rule_sets.extend(others.rule_sets);
@@ -169,7 +181,31 @@ impl Totals {
 
     /// Whether the order in which rows came does not matter.
     pub(in crate::report) fn has_room(&self) -> bool {
-        has_room(&self.classes)
+        has_room(&self.classes) && has_room(&self.class_sets)
+    }
+
+    /// Counts anew what tells of alerts: which of it is of a cluster is known only when all alerts were looked at.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(in crate::report) fn recount(
+        &mut self,
+        reader: &Reader,
+        scope: &Scope,
+    ) -> Result<(), AskError> {
+        self.entries.retain(|kind, _| !TELL_OF_ALERTS.contains(kind));
+        scope.entries(reader, &TELL_OF_ALERTS, |row| {
+            if let Some(entry) = row.entry() {
+                *self.entries.entry(entry.kind).or_default() += 1;
+            }
+        })
+    }
+
+    /// Requests that are of some of these classes, each counted once.
+    pub(in crate::report) fn requests_of(&self, classes: &[String]) -> u64 {
+        let is_wanted = |of: &&Arc<str>| classes.iter().any(|class| **class == ***of);
+        let sets = self.class_sets.iter().filter(|(set, _)| set.iter().any(|of| is_wanted(&of)));
+        sets.map(|(_, requests)| requests).sum()
     }
 
     /// Accesses of a class.

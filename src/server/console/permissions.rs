@@ -87,7 +87,7 @@ async fn answer(context: View, caller: Caller, uri: Uri, kind: &'static Question
         if !is_asked {
             return Ok(Table::default());
         }
-        let asked = kind.answer(reader, &params, now)?;
+        let (asked, _) = kind.answer(reader, &params, now)?;
         let cells = asked.answer.cells(&zone, Format::Text);
         let text = asked.answer.text(&zone).unwrap_or_default();
         Ok(Table {

@@ -3,9 +3,11 @@
 mod agreement;
 mod archive;
 mod broken;
+mod clusters;
 mod earlier;
 mod evidence;
 mod exceptions;
+mod in_force;
 mod levels;
 mod missing;
 mod paging;

@@ -152,7 +152,7 @@ fn pages(reader: &Reader, kind: &QuestionKind, params: &Params, limit: usize) ->
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let params = params.clone().with("limit", Some(limit.to_string())).with("after", after);
-        let asked = kind.answer(reader, &params, EventTime::from_micros(4 * DAY)).unwrap();
+        let (asked, _) = kind.answer(reader, &params, EventTime::from_micros(4 * DAY)).unwrap();
         let items = asked.answer.items();
         assert!(items.len() <= limit, "{} rows of {limit}", items.len());
         found.extend(items);
@@ -231,5 +231,5 @@ fn the_beginning_of_several_fingerprints_is_refused() {
         "{refused}"
     );
     assert!(ask("7").err().unwrap().contains("no alert"));
-    assert_eq!(ask(&format!("{:032x}", 2)).ok().unwrap().answer.items().len(), 2, "half an hour");
+    assert_eq!(ask(&format!("{:032x}", 2)).ok().unwrap().0.answer.items().len(), 2, "half an hour");
 }

@@ -159,7 +159,7 @@ fn a_time_of_which_little_is_known_is_told_in_words() {
     // Before the ledger began.
     let (code, early, told) = report(path, &["access", "--since=10d"]);
     assert_eq!(code, 0, "{told}");
-    assert!(warnings(&early).contains(" of the 240 of the period are told of, the first from "));
+    assert!(warnings(&early).contains(" of the 241 of the period are told of, the first from "));
     assert!(told.contains("the rest was not observed"), "{told}");
     // Without anything.
     let (code, empty, told) = report(path, &["access", "--from=2020-01-01", "--to=2020-01-02"]);
@@ -170,6 +170,40 @@ fn a_time_of_which_little_is_known_is_told_in_words() {
     let (code, _, told) = report(path, &["access", "--from=2020-01-02", "--to=2020-01-01"]);
     assert_eq!(code, 2, "{told}");
     assert!(told.contains("nothing lies between"), "{told}");
+}
+
+#[test]
+fn who_takes_a_report_or_a_sample_is_noted_and_who_names_another_cluster_is_told() {
+    let directory = recorded();
+    let path = directory.path();
+    let notes = || fs::read_dir(path.join("state/views")).map_or(0, Iterator::count);
+    let before = notes();
+    let (code, _, told) = report(path, &["access", "--since=1d"]);
+    assert!(code == 0 && notes() == before + 1, "{told}");
+    let (code, _, told) = sample(path);
+    assert!(code == 0 && notes() == before + 2, "{told}");
+    let (code, _, told) = report(path, &["access", "--since=1d", "--cluster=lap"]);
+    assert!(code == 2 && told.contains("nothing is known of the cluster `lap`"), "{told}");
+    assert_eq!(notes(), before + 2, "nothing was shown");
+}
+
+/// The rules record nothing but reads of secrets.
+#[test]
+fn a_question_that_finds_nothing_says_what_no_rule_recorded() {
+    let directory = recorded();
+    for (question, missing) in [
+        (&["sessions"][..], "no rule that records session:"),
+        (&["who-did", "create", "roles"], "permission_change"),
+        (&["timeline", "--actor=ann", "--class=session"], "no rule that records session:"),
+    ] {
+        let asked = [question, &["--since=1d"]].concat();
+        let (code, out, told) = run(tripline(directory.path()).args(asked));
+        assert_eq!(code, 0, "{question:?}: {told}");
+        assert!(told.contains(missing), "{question:?}: {out}{told}");
+    }
+    let found = ["who-did", "get", "secrets", "--since=1d"];
+    let (_, _, told) = run(tripline(directory.path()).args(found));
+    assert!(!told.contains("no rule"), "{told}");
 }
 
 #[test]

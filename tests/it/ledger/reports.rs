@@ -21,9 +21,9 @@ use tripline::{
         time::EventTime,
     },
     report::{
-        self, Attested, Besides, Cell, Counts, ExceptionsThen, Order, Report, RuleInForce, Scope,
-        Section, Tally, Verifies, Wanted, access_report, alerts_report, compliance_report, csv,
-        html, json, permissions_section,
+        self, Attested, Besides, Cell, Counts, ExceptionsThen, Order, Report, Scope, Section,
+        Tally, Verifies, Wanted, access_report, alerts_report, compliance_report, csv, html, json,
+        permissions_section,
         sample::{SampleOf, sample},
     },
     store::{Checkpoint, Store as _, sqlite::SqliteStore},
@@ -106,10 +106,10 @@ impl Kept {
         (made.report, rows)
     }
 
-    fn compliance(&self, framework: &Framework, rules: &[RuleInForce]) -> Report {
+    pub(super) fn compliance(&self, framework: &Framework) -> Report {
         let (coverage, attested) = (self.coverage(), self.attested());
         let exceptions = &self.exceptions();
-        let besides = Besides { rules, exceptions, permissions: self.permissions() };
+        let besides = Besides { exceptions, permissions: self.permissions() };
         let tally = self.tally(Counts { people: true, requests: false });
         let of = (framework, besides);
         compliance_report(&self.reader, &self.scope, &coverage, &attested, of, &tally).unwrap()
@@ -451,12 +451,7 @@ fn evidence_for_a_framework_is_numbers_of_the_ledger() {
     let frameworks =
         read_frameworks(&[SourceText::new("ours.yaml", FRAMEWORK)], &classes, &problems);
     assert!(problems.into_sorted().is_empty());
-    let rule = RuleInForce {
-        id: "r-1".to_owned(),
-        title: "A rule".to_owned(),
-        controls: vec!["ours:A.1".to_owned()],
-    };
-    let report = kept.compliance(&frameworks[0], &[rule]);
+    let report = kept.compliance(&frameworks[0]);
     let accesses: u64 = rows
         .iter()
         .filter_map(|row| row.access())
@@ -544,16 +539,10 @@ fn reports_name_no_command_that_does_not_exist() {
     let frameworks = read_frameworks(&[SourceText::new("ours.yaml", shows)], &classes, &problems);
     let said = problems.into_sorted();
     assert!(said.is_empty(), "{said:?}");
-    let rule = RuleInForce {
-        id: "r-1".to_owned(),
-        title: "A rule".to_owned(),
-        controls: vec!["ours:A".to_owned()],
-    };
     let mut count = 0;
     for cluster in [None, Some("it's one")] {
         kept.scope.cluster = cluster.map(str::to_owned);
-        let rules = std::slice::from_ref(&rule);
-        for report in [kept.access(), kept.alerts(), kept.compliance(&frameworks[0], rules)] {
+        for report in [kept.access(), kept.alerts(), kept.compliance(&frameworks[0])] {
             for command in commands(&report) {
                 count += 1;
                 exists(&command).unwrap_or_else(|why| panic!("{command}: {why}"));
