@@ -136,7 +136,7 @@ impl Found<'_> {
 
     /// What shows it.
     fn evidence(&self) -> Option<Evidence> {
-        evidence_of(self.rule, self.spec, self.hit.last, &self.hit.captured)
+        evidence_of(self.rule, self.spec, self.hit.captured_at, &self.hit.captured)
     }
 }
 

@@ -493,6 +493,7 @@ fn silent(heard: &Heard, time: EventTime, silence: Duration) -> Hit {
     Hit {
         first: last,
         last,
+        captured_at: last,
         value: silence.as_secs_f64(),
         holds: Holds::Until(EventTime::MAX),
         ..Hit::of_event(time, captured)

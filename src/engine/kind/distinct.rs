@@ -4,9 +4,10 @@
 //! 56 KiB of cells for many ([`marks`]). Windows are those of exact counts, and so is what fires when:
 //!
 //! - sliding windows know of each value when it was last seen, to within some 250th of what is compared with
-//!   ([`panes`]). So a window is looked at in which the event is the last, or the last of all; if events come out of
-//!   order, values that were seen since are not counted again in the windows before.
-//! - windows aligned to the epoch and sessions stand apart ([`apart`]): six of them may be open.
+//!   ([`panes`]). So a window is looked at in which the event is the last, and if it came late those that end behind it
+//!   with one of these steps; values that were seen since are not counted again in the windows before.
+//! - windows aligned to the epoch and sessions stand apart ([`apart`]): of six of them values are told apart. Before
+//!   six later ones a window is decided by the number that it had.
 //!
 //! It is a function of what came in which order, with no secret: whoever knows it can choose values that fall together,
 //! or that are not looked at.
@@ -23,14 +24,14 @@ use smallvec::SmallVec;
 use self::{
     apart::{Apart, Placed, Span},
     marks::{Marks, SHARES, cells_of, share_for},
-    panes::{Pace, Panes, STEPS_WANTED},
+    panes::{Counted, Pace, Panes, STEPS_WANTED},
 };
 use super::{
     CorrelationKey, Frame, Hit, Holds, RuleState, Sample, Taken,
     keyed::{KeyState, Keyed, Standing, captured_of},
     memory,
     state::{Decide, fresh},
-    window::{WindowShape, hash_of},
+    window::{WindowShape, count, hash_of},
 };
 use crate::engine::{syntax::threshold::Threshold, time::EventTime, value::Captured};
 
@@ -38,15 +39,20 @@ use crate::engine::{syntax::threshold::Threshold, time::EventTime, value::Captur
 const NAMES_MAX: usize = 10;
 const NAMES_BYTES_MAX: usize = 512;
 
-/// State of a rule that compares the number of values with `threshold`, and has seen nothing.
-pub(super) fn fresh_distinct(threshold: &Threshold, frame: Frame) -> Box<dyn RuleState> {
-    fresh(Distinct::new(threshold.clone(), frame))
+/// State of a rule that compares the number of values with `threshold`, and has seen nothing. `compared`: the least and
+/// the greatest number that this or its alerts compare with.
+pub(super) fn fresh_distinct(
+    threshold: &Threshold,
+    compared: (f64, f64),
+    frame: Frame,
+) -> Box<dyn RuleState> {
+    fresh(Distinct::new(threshold.clone(), compared, frame))
 }
 
 /// What the state of such a rule depends on, beside its frame.
-pub(super) fn state_parameters(threshold: &Threshold) -> String {
+pub(super) fn state_parameters(threshold: &Threshold, greatest: f64) -> String {
     let shape = if threshold.fires_at_once() { "at once" } else { "at the end" };
-    format!("values in cells, {} of {SHARES}, {shape}", share_for(threshold.greatest()))
+    format!("values in cells, {} of {SHARES}, {shape}", share_for(greatest))
 }
 
 #[derive(Debug)]
@@ -55,8 +61,8 @@ struct Distinct {
     frame: Frame,
     /// Of how many hashes values are looked at once they are many; see [`marks`].
     share: u8,
-    /// How many values a step of a sliding window should have.
-    step: f32,
+    /// How many values a step of a sliding window should have, at least and at most.
+    step: (f32, f32),
 }
 
 /// One key.
@@ -148,8 +154,32 @@ struct Seen {
     last: EventTime,
 }
 
-fn hit(state: &KeyValues, seen: Seen, captured: Arc<[Captured]>, holds: Holds) -> Hit {
+impl Seen {
+    /// The window that ends at a time.
+    fn of(marks: &Marks, counted: Counted, last: EventTime) -> Seen {
+        let value = marks.estimate(counted.within, counted.later);
+        Seen { value, first: counted.first, last }
+    }
+
+    /// What is true of one window or of another.
+    fn or(self, other: Seen) -> Seen {
+        Seen {
+            value: self.value.max(other.value),
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+/// `captured`: by an event, and when that was.
+fn hit(
+    state: &KeyValues,
+    seen: Seen,
+    (captured_at, captured): (EventTime, &Arc<[Captured]>),
+    holds: Holds,
+) -> Hit {
     let Seen { value, first, last } = seen;
+    let captured = Arc::clone(captured);
     Hit {
         time: last,
         claimed: None,
@@ -159,18 +189,18 @@ fn hit(state: &KeyValues, seen: Seen, captured: Arc<[Captured]>, holds: Holds) -
         values: state.named(first, last),
         usual: None,
         captured,
+        captured_at,
         steps: Vec::new(),
         holds,
     }
 }
 
 impl Distinct {
-    fn new(threshold: Threshold, frame: Frame) -> Distinct {
-        let compared = threshold.greatest();
-        let share = share_for(compared);
+    fn new(threshold: Threshold, (least, greatest): (f64, f64), frame: Frame) -> Distinct {
+        let share = share_for(greatest);
         #[expect(clippy::cast_possible_truncation, reason = "a number is near enough")]
-        let step = (cells_of(compared, share) / STEPS_WANTED).max(1.0) as f32;
-        Distinct { threshold, frame, share, step }
+        let step = |compared| (cells_of(compared, share) / STEPS_WANTED).max(1.0) as f32;
+        Distinct { threshold, frame, share, step: (step(least), step(greatest)) }
     }
 
     fn is_sliding(&self) -> bool {
@@ -179,13 +209,12 @@ impl Distinct {
 
     /// The sliding window that ends at a time.
     fn window_to(&self, marks: &Marks, panes: &Panes, last: EventTime) -> Seen {
-        let counted = panes.count(marks, last.minus(self.frame.timespan), last);
-        let value = marks.estimate(counted.within, counted.later);
-        Seen { value, first: counted.first, last }
+        Seen::of(marks, panes.count(marks, last.minus(self.frame.timespan), last), last)
     }
 
-    /// Counts a sample in sliding windows, and looks at those of which it may be part: the one that ends with it, and the
-    /// one that ends with the last of all.
+    /// Counts a sample in sliding windows, and looks at those of which it may be part: the one that ends with it and,
+    /// if it came late and says something new, those behind it that end with a step. Of these what is found for the first
+    /// time is found once.
     fn slide(
         &self,
         state: &mut KeyValues,
@@ -223,20 +252,31 @@ impl Distinct {
             return;
         }
         let own = self.window_to(&state.marks, panes, time);
-        let of_last = if time < last && time.plus(span) > last && !news.is_empty() {
-            Some(self.window_to(&state.marks, panes, last))
-        } else {
-            None
-        };
         let holds = |seen: &Seen| self.threshold.holds(seen.value);
-        if holds(&own) {
-            out.push(hit(state, own, Arc::clone(&sample.captured), Holds::Once));
-        }
         let mut is_found = if time >= before { holds(&own) } else { was_found };
-        if let Some(seen) = of_last.filter(holds) {
-            let how = if was_found { Holds::Still } else { Holds::Once };
-            out.push(hit(state, seen, Arc::clone(&sample.captured), how));
-            is_found = true;
+        let (mut new, mut still): (Option<Seen>, Option<Seen>) = (None, None);
+        if time < last && !news.is_empty() {
+            for (end, counted) in panes.count_behind(&state.marks, time, span) {
+                let seen = Seen::of(&state.marks, counted, end);
+                if !holds(&seen) {
+                    continue;
+                }
+                let was_found = if end == last {
+                    is_found = true;
+                    was_found
+                } else {
+                    let before = Counted { within: counted.within - count(news.len()), ..counted };
+                    holds(&Seen::of(&state.marks, before, end))
+                };
+                let found = if was_found || new.is_some() { &mut still } else { &mut new };
+                *found = Some(found.map_or(seen, |other| other.or(seen)));
+            }
+        }
+        let own = Some(own).filter(holds).map(|own| (own, Holds::Once));
+        let new = new.map(|new| (new, Holds::Once));
+        let still = still.map(|still| (still, Holds::Still));
+        for (seen, holds) in own.into_iter().chain(new).chain(still) {
+            out.push(hit(state, seen, (time, &sample.captured), holds));
         }
         if let Spans::Sliding(panes) = &mut state.spans {
             panes.is_found = is_found;
@@ -251,7 +291,7 @@ impl Distinct {
         watermark: Option<EventTime>,
         out: &mut Vec<Hit>,
     ) -> Placed {
-        let Spans::Apart(apart) = &mut state.spans else { return Placed::NoRoom };
+        let Spans::Apart(apart) = &mut state.spans else { return Placed::TooLate };
         let placed = apart.open(&mut state.marks, sample.time, self.frame, watermark);
         let Placed::In { at, .. } = placed else { return placed };
         let mut news = Values::new();
@@ -263,18 +303,18 @@ impl Distinct {
         }
         let until = apart.spans.first().map_or(EventTime::MIN, |span| span.first);
         let at_once = self.threshold.fires_at_once();
-        let Some(span) = apart.spans.get_mut(at) else { return Placed::NoRoom };
+        let Some(span) = apart.spans.get_mut(at) else { return placed };
         let (first, last) = (span.first, span.last);
         if !at_once && sample.time >= last {
             span.captured = Arc::clone(&sample.captured);
         }
-        let value = state.marks.estimate(f64::from(span.count(&state.marks)), 0.0);
+        let value = span.value(&state.marks);
         for values in &news {
             state.note(values, sample.time, until.minus(Duration::from_micros(1)));
         }
         if at_once && self.threshold.holds(value) {
             let seen = Seen { value, first, last };
-            out.push(hit(state, seen, Arc::clone(&sample.captured), Holds::Once));
+            out.push(hit(state, seen, (sample.time, &sample.captured), Holds::Once));
         }
         placed
     }
@@ -285,11 +325,12 @@ impl Distinct {
             let Spans::Apart(apart) = &mut state.spans else { return };
             let Some((end, at)) = apart.first_end(self.frame) else { return };
             let Some(span) = apart.spans.get(at).filter(|_| end <= watermark) else { return };
-            let value = state.marks.estimate(f64::from(span.count(&state.marks)), 0.0);
+            let value = span.value(&state.marks);
             let Some(span) = apart.close(&mut state.marks, at) else { return };
             if !self.threshold.fires_at_once() && self.threshold.holds(value) {
                 let seen = Seen { value, first: span.first, last: span.last };
-                out.push(Hit { time: end, ..hit(state, seen, span.captured, Holds::Once) });
+                let captured = (span.last, &span.captured);
+                out.push(Hit { time: end, ..hit(state, seen, captured, Holds::Once) });
             }
         }
     }
@@ -312,10 +353,7 @@ impl Distinct {
                 Standing { progress, since: panes.first() }
             }
             Spans::Apart(apart) => {
-                let values = apart
-                    .spans
-                    .iter()
-                    .map(|span| marks.estimate(f64::from(span.count(marks)), 0.0));
+                let values = apart.spans.iter().map(|span| span.value(marks));
                 let waits = |value: f64| {
                     let is_found = !self.threshold.fires_at_once() && self.threshold.holds(value);
                     if is_found { f64::INFINITY } else { value }
@@ -344,7 +382,7 @@ impl Decide for Distinct {
         if sample.combinations().next().is_none() {
             return Taken::NoNumber;
         }
-        let mut placed = Placed::In { at: 0, dropped: 0 };
+        let mut placed = Placed::In { at: 0, lost: 0 };
         let is_sliding = self.is_sliding();
         keys.update(
             key,
@@ -360,12 +398,8 @@ impl Decide for Distinct {
         );
         match placed {
             Placed::TooLate => Taken::TooLate,
-            Placed::In { dropped, .. } => {
-                keys.lose_events(u64::from(dropped));
-                Taken::Counted
-            }
-            Placed::NoRoom => {
-                keys.lose_events(1);
+            Placed::In { lost, .. } => {
+                keys.lose_events(lost);
                 Taken::Counted
             }
         }

@@ -1,10 +1,10 @@
 //! Kinds that compare one number of a window with a threshold: how the number is measured is all that
 //! tells them apart.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use super::{
-    Frame, Kind, KindEntry, KindSyntax, Ready, RuleState, Sample,
+    Frame, Kind, KindEntry, KindSyntax, Parameters, ResolveContext, RuleState, Sample,
     distinct::{self, fresh_distinct},
     window::{Repeats, Window, WindowEvent, WindowShape, count},
     windowed::{Verdict, Windowed, fresh_windows, oldest},
@@ -76,6 +76,14 @@ pub(super) trait Measure: Clone + Debug + Send + Sync + 'static {
 struct Measured<M> {
     measure: M,
     threshold: Threshold,
+    /// From which numbers on its alerts are of another severity.
+    levels: Vec<f64>,
+}
+
+impl<M: Measure> Parameters for Measured<M> {
+    fn resolve(&self, context: &ResolveContext<'_>) -> Option<Arc<dyn Kind>> {
+        Some(Arc::new(Measured { levels: context.levels.clone(), ..self.clone() }))
+    }
 }
 
 /// Ends the reading of a condition that measures a field.
@@ -86,8 +94,11 @@ pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Opti
         numbers
             .wrong("numbers are those of one field", "keep one, and write a rule for each other");
     }
+    if measure.tells_apart() {
+        numbers.are_estimated_above(limits::WINDOW_EVENTS_MAX);
+    }
     let threshold = numbers.threshold(measure.most())?;
-    let parameters = Box::new(Ready(Measured { measure, threshold }));
+    let parameters = Box::new(Measured { measure, threshold, levels: Vec::new() });
     Some(KindSyntax { fields, wants_number, ..KindSyntax::new(parameters) })
 }
 
@@ -95,7 +106,7 @@ pub(super) fn of_field<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Opti
 pub(super) fn of_events<M: Measure>(mut numbers: Numbers<'_>, measure: M) -> Option<KindSyntax> {
     numbers.no_fields();
     let threshold = numbers.threshold(measure.most())?;
-    Some(KindSyntax::new(Box::new(Ready(Measured { measure, threshold }))))
+    Some(KindSyntax::new(Box::new(Measured { measure, threshold, levels: Vec::new() })))
 }
 
 impl<M: Measure> Kind for Measured<M> {
@@ -121,7 +132,11 @@ impl<M: Measure> Kind for Measured<M> {
 
     fn state_parameters(&self, _: &Frame) -> String {
         let keeps_no_events = self.is_approximate() && self.measure.tells_apart();
-        if keeps_no_events { distinct::state_parameters(&self.threshold) } else { String::new() }
+        if keeps_no_events {
+            distinct::state_parameters(&self.threshold, self.greatest())
+        } else {
+            String::new()
+        }
     }
 
     fn counts_events(&self) -> bool {
@@ -131,7 +146,8 @@ impl<M: Measure> Kind for Measured<M> {
 
     fn fresh(&self, frame: Frame) -> Box<dyn RuleState> {
         if self.is_approximate() && self.measure.tells_apart() {
-            return fresh_distinct(&self.threshold, frame);
+            let compared = (self.least(), self.greatest());
+            return fresh_distinct(&self.threshold, compared, frame);
         }
         fresh_windows(self, frame)
     }
@@ -141,18 +157,31 @@ impl<M: Measure> Measured<M> {
     /// Whether its threshold is above what is counted one by one.
     fn is_approximate(&self) -> bool {
         // More values than a window holds would be none; more events are joined.
-        let compared = if self.measure.tells_apart() {
-            self.threshold.greatest()
-        } else {
-            self.threshold.lowest()
-        };
+        let compared =
+            if self.measure.tells_apart() { self.greatest() } else { self.threshold.lowest() };
         self.measure.most().is_some() && compared > count(limits::WINDOW_EVENTS_MAX)
+    }
+
+    /// The greatest number that is compared with.
+    fn greatest(&self) -> f64 {
+        self.levels.iter().copied().fold(self.threshold.greatest(), f64::max)
+    }
+
+    /// The least number that is compared with.
+    fn least(&self) -> f64 {
+        let bounds = self.threshold.comparisons.iter().map(|(_, bound)| *bound);
+        bounds.chain(self.levels.iter().copied()).fold(f64::INFINITY, f64::min)
     }
 }
 
 impl<M: Measure> Windowed for Measured<M> {
     fn entries_max(&self) -> usize {
-        if self.is_approximate() { limits::COUNTING_ENTRIES_MAX } else { limits::WINDOW_EVENTS_MAX }
+        if self.is_approximate() {
+            limits::COUNTING_ENTRIES_MAX
+        } else {
+            // Of different values one more tells whether there are more than that.
+            limits::WINDOW_EVENTS_MAX + usize::from(self.measure.tells_apart())
+        }
     }
 
     fn fires_at_once(&self, window: WindowShape) -> bool {
@@ -211,8 +240,8 @@ impl<M: Measure> Windowed for Measured<M> {
 
 /// A kind for tests.
 #[cfg(test)]
-pub(super) fn with<M: Measure>(measure: M, threshold: Threshold) -> impl Kind {
-    Measured { measure, threshold }
+pub(super) fn with<M: Measure>(measure: M, threshold: Threshold) -> impl Kind + Windowed {
+    Measured { measure, threshold, levels: Vec::new() }
 }
 
 /// State for tests that counts exactly, whatever it compares with.
@@ -222,7 +251,7 @@ pub(super) fn fresh_exact<M: Measure>(
     threshold: &Threshold,
     frame: Frame,
 ) -> Box<dyn RuleState> {
-    fresh_windows(&Measured { measure, threshold: threshold.clone() }, frame)
+    fresh_windows(&with(measure, threshold.clone()), frame)
 }
 
 #[cfg(test)]
@@ -240,7 +269,7 @@ mod tests {
 
     fn counted(compared: f64) -> Measured<EventCount> {
         let comparisons = vec![(Comparison::GreaterOrEqual, compared)];
-        Measured { measure: EventCount, threshold: Threshold { comparisons } }
+        Measured { measure: EventCount, threshold: Threshold { comparisons }, levels: Vec::new() }
     }
 
     fn event(micros: i64) -> WindowEvent {

@@ -170,6 +170,8 @@ pub(in crate::engine) struct ResolveContext<'a> {
     pub(in crate::engine) calendar: Option<Arc<dyn Calendar>>,
     /// From when on it is not looked for any more.
     pub(in crate::engine) expires: Option<EventTime>,
+    /// From which numbers on its alerts are of another severity.
+    pub(in crate::engine) levels: Vec<f64>,
     /// Where the document begins.
     pub(in crate::engine) place: &'a Place,
     /// The values of a list, with the time from which on each does not count any more; an unknown list
@@ -245,6 +247,8 @@ pub struct Hit {
     pub usual: Option<f64>,
     /// What the finding carries: of the sample that decided, or of the last one.
     pub captured: Arc<[Captured]>,
+    /// When that sample was. One that comes late may have decided about what happened since.
+    pub captured_at: EventTime,
     /// What samples before that one carried without which it would not have held, if it asks for several: when
     /// each was, in that order. Those of which nothing is known any more are left out. If it holds still, they
     /// take the place of those that were found before.
@@ -265,6 +269,7 @@ impl Hit {
             values: Vec::new(),
             usual: None,
             captured,
+            captured_at: time,
             steps: Vec::new(),
             holds: Holds::Once,
         }

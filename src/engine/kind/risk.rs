@@ -215,6 +215,7 @@ impl Risk {
         if sum.compacted.parts.is_empty() {
             sum.compacted.at = sum.compacted.at.min(score.time);
         }
+        let time = score.time;
         let from = if score.time < sum.compacted.at {
             self.compact(&mut sum.compacted, &score);
             0
@@ -228,7 +229,7 @@ impl Risk {
             None => (sum.compacted.at, sum.compacted.total()),
         };
         if sum.recent.is_empty() && before.1 >= self.threshold {
-            out.push(self.hit(sum, &sum.compacted));
+            out.push(self.hit(sum, &sum.compacted, time));
         }
         let (mut greatest, mut reached) = (None, None);
         for (at, one) in sum.recent.iter_mut().enumerate().skip(from) {
@@ -243,7 +244,7 @@ impl Risk {
         for at in greatest.into_iter().chain(reached) {
             let mut parts = sum.compacted.clone();
             sum.recent.iter().take(at + 1).for_each(|one| self.compact(&mut parts, one));
-            out.push(self.hit(sum, &parts));
+            out.push(self.hit(sum, &parts, time));
         }
     }
 
@@ -274,7 +275,8 @@ impl Risk {
         compacted.parts.retain(|(_, part)| *part > least);
     }
 
-    fn hit(&self, sum: &Sum, reached: &Parts) -> Hit {
+    /// `captured_at`: the time of the event that came last.
+    fn hit(&self, sum: &Sum, reached: &Parts, captured_at: EventTime) -> Hit {
         let mut parts: Vec<&(Box<str>, f64)> = reached.parts.iter().collect();
         parts.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let total = reached.total();
@@ -287,6 +289,7 @@ impl Risk {
             values: parts.into_iter().map(|(name, part)| format!("{name} ({part:.0})")).collect(),
             usual: None,
             captured: Arc::clone(&sum.captured),
+            captured_at,
             steps: Vec::new(),
             holds: Holds::Until(self.sinks_to((reached.at, total), self.threshold)),
         }

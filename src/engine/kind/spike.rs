@@ -298,6 +298,7 @@ impl Spike {
                     values: Vec::new(),
                     usual: Some(usual),
                     captured: Arc::clone(&state.captured),
+                    captured_at: last,
                     steps: Vec::new(),
                     holds: Holds::Once,
                 });
@@ -359,7 +360,8 @@ impl Decide for Baselines {
             }
             state.hours.add(step_of(time, HOUR));
             state.captured = sample.captured;
-            out.extend(kind.look(state, at, timespan, began));
+            let found = kind.look(state, at, timespan, began);
+            out.extend(found.map(|hit| Hit { captured_at: time, ..hit }));
             if let Some(watermark) = watermark {
                 state.window.prune(watermark, timespan);
             }

@@ -65,10 +65,10 @@ fn make_room(rules: &Several, window: &mut Window, index: usize, frame: Frame) -
     1
 }
 
-/// The last event of each rule that is asked for.
+/// The last event of each rule that is asked for of which it is known what it carried.
 fn steps(rules: &Several, window: &Window, start: usize, end: usize) -> Vec<usize> {
     let entries = (start..end).zip(window.range(start, end));
-    let asked = entries.filter(|(_, entry)| rules.opens(entry));
+    let asked = entries.filter(|(_, entry)| rules.opens(entry) && entry.captured.is_some());
     let last_of: BTreeMap<u16, usize> = asked.map(|(at, entry)| (entry.input, at)).collect();
     let mut steps: Vec<usize> = last_of.into_values().collect();
     steps.sort_unstable();

@@ -22,7 +22,9 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           values. Above 10,000 (1,000,000 at most) it is an estimate, in 64 KiB a key at most, and alerts say so. \
           It is within 1 % of the number nearly always where this is about 10,000 to 100,000, and 97 times in 100 at \
           1,000,000; where values come again in an order of their own it may be off by 2 %. More than twice \
-          what is compared with may be told as that much. An event in which one of the fields is absent does not count, and a counter shows it.",
+          what is compared with may be told as that much; where nothing above 10,000 is compared with, by `levels` \
+          neither, more are told as 10,001. Of windows that must end only the six latest that are open take \
+          further values; what comes to earlier ones is told as a loss. An event in which one of the fields is absent does not count, and a counter shows it.",
     lives: &[life::AT_ONCE, life::AT_ONCE_IN_SESSION, life::AT_END, life::AT_END_OF_SESSION],
     example: "\
 title: Secret read

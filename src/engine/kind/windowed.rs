@@ -23,6 +23,9 @@ use crate::engine::{limits::WINDOW_EVENTS_MAX, time::EventTime, value::Captured}
 const VALUES_NAMED_MAX: usize = 20;
 const VALUES_LOOKED_THROUGH_MAX: usize = 500;
 
+/// Entries that are looked through, each way, for one that is shown in place of another: 500.
+const STEPS_LOOKED_THROUGH_MAX: usize = 500;
+
 /// Windows that an event is part of and that are looked at one by one: 8. More of them are first looked at
 /// together.
 const LOOKED_AT_ONE_BY_ONE: usize = 8;
@@ -188,7 +191,7 @@ impl<K: Windowed> Decide for Windows<K> {
                     at = state.window.keep_step(at, &sample.captured, watermark);
                 }
                 state.captured = sample.captured;
-                look_at_once(kind, frame, state, at, out);
+                look_at_once(kind, frame, state, (at, sample.time), out);
                 // Only an event that comes can bring a hit, and that one carries what is shown of it.
                 state.captured = Arc::default();
                 if let Some(watermark) = watermark {
@@ -272,12 +275,12 @@ fn ends_with(frame: Frame, window: &Window, at: usize) -> usize {
 /// Looks at every window that the entry at `at` is part of. A sliding window is found once, whatever
 /// the order in which its events come: if it was found before, the hit says only what it has come to.
 /// An event that comes before many others is part of as many windows; where more events can only make it
-/// truer, many of them are looked at together.
+/// truer, many of them are looked at together. `came`: when the event happened that is there.
 fn look_at_once<K: Windowed>(
     kind: &K,
     frame: Frame,
     state: &mut KeyWindow,
-    at: usize,
+    (at, came): (usize, EventTime),
     out: &mut Vec<Hit>,
 ) {
     let all = state.window.len();
@@ -306,9 +309,9 @@ fn look_at_once<K: Windowed>(
                 continue;
             }
             let found_before = sliding && state.window.set_found(end_index);
-            let hit = hit(state, start, end, verdict.value);
+            let hit = hit(state, start, end, verdict.value, came);
             if !found_before {
-                out.push(Hit { steps: steps(kind, &state.window, start, end), ..hit });
+                out.push(with_steps(kind, frame, &state.window, (start, end), hit));
             } else if let Some(still) = &mut still {
                 corrected = None;
                 still.first = still.first.min(hit.first);
@@ -320,10 +323,10 @@ fn look_at_once<K: Windowed>(
             }
         }
     }
-    if let (Some(still), Some((start, end))) = (&mut still, corrected) {
-        still.steps = steps(kind, &state.window, start, end);
-    }
-    out.extend(still);
+    out.extend(still.map(|still| match corrected {
+        Some(range) => with_steps(kind, frame, &state.window, range, still),
+        None => still,
+    }));
 }
 
 /// Keeps what an event carried with the last event of its window: what comes after the window ended,
@@ -344,7 +347,7 @@ fn capture<K: Windowed>(
         WindowShape::Sliding => window.bounds(WindowShape::Tumbling, frame.timespan, at),
         shape => window.bounds(shape, frame.timespan, at),
     };
-    if at + 1 == end {
+    if (at + 1..end).rev().all(|behind| carried(window, behind).is_none()) {
         window.set_captured(at, Some(Arc::clone(&captured)));
         if let Some(before) = at.checked_sub(count).filter(|before| *before >= start) {
             window.set_captured(before, None);
@@ -367,8 +370,12 @@ fn close<K: Windowed>(
         let verdict = kind.evaluate(&mut state.window, ending.start, ending.end);
         if verdict.holds {
             // It is true only now that the window has ended.
-            let hit = hit(state, ending.start, ending.end, verdict.value);
-            out.push(Hit { time: ending.time, ..hit });
+            let (start, end) = (ending.start, ending.end);
+            let known = (start..end).rev().find_map(|at| carried(&state.window, at));
+            let (captured_at, captured) = known.unwrap_or((ending.time, &state.captured));
+            let captured = Arc::clone(captured);
+            let hit = hit(state, start, end, verdict.value, captured_at);
+            out.push(Hit { time: ending.time, captured, captured_at, ..hit });
         }
         state.window.drop_firsts(ending.end.max(1));
     }
@@ -472,23 +479,55 @@ fn deadline<K: Windowed>(kind: &K, frame: Frame, state: &KeyWindow) -> Option<Ev
     Some(ending.map_or(last.plus(Duration::from_micros(1)), |ending| ending.time))
 }
 
-/// What the entries carried that a hit needs, without the last one of its window: that is what decides.
-fn steps<K: Windowed>(
+/// A hit of entries `start..end` with what those carried that it needs. It shows the last of them, which is what decides;
+/// if nothing is known of that any more, the nearest of its input; if of none, the event that came, which may be any.
+fn with_steps<K: Windowed>(
     kind: &K,
+    frame: Frame,
     window: &Window,
-    start: usize,
-    end: usize,
-) -> Vec<(EventTime, Arc<[Captured]>)> {
-    let before = kind.steps(window, start, end).into_iter().filter(|at| at + 1 < end);
-    let entries = before.filter_map(|at| window.get(at));
-    entries.filter_map(|entry| Some((entry.time, Arc::clone(entry.captured.as_ref()?)))).collect()
+    (start, end): (usize, usize),
+    hit: Hit,
+) -> Hit {
+    if !kind.has_steps() {
+        return hit;
+    }
+    let last = end.saturating_sub(1);
+    let shown = last_known(window, frame, start, last).and_then(|at| carried(window, at));
+    let (captured_at, captured) = shown.unwrap_or((hit.captured_at, &hit.captured));
+    let input = |at: usize| window.get(at).map(|entry| entry.input);
+    let others = kind.steps(window, start, end).into_iter().filter(|at| input(*at) != input(last));
+    let others = others.filter_map(|at| carried(window, at));
+    let others = others.filter(|(_, other)| !Arc::ptr_eq(other, captured));
+    let steps = others.map(|(time, carried)| (time, Arc::clone(carried))).collect();
+    Hit { captured: Arc::clone(captured), captured_at, steps, ..hit }
 }
 
-fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
+/// The entry at `last`, with which a window from `start` on ends, or the nearest of its input of which it is known what
+/// they carried: one behind it that is less than the timespan behind the first, else one before it.
+fn last_known(window: &Window, frame: Frame, start: usize, last: usize) -> Option<usize> {
+    let (first, input) = (window.get(start)?.time, window.get(last)?.input);
+    let is_near =
+        |at: &usize| window.get(*at).is_some_and(|entry| entry.time.since(first) < frame.timespan);
+    let is_known = |at: &usize| {
+        carried(window, *at).is_some() && window.get(*at).is_some_and(|entry| entry.input == input)
+    };
+    let behind = (last..window.len()).take(STEPS_LOOKED_THROUGH_MAX).take_while(is_near);
+    let before = (start..last).rev().take(STEPS_LOOKED_THROUGH_MAX);
+    behind.chain(before).find(is_known)
+}
+
+/// What an entry carried, if that is known, and when it was.
+fn carried(window: &Window, at: usize) -> Option<(EventTime, &Arc<[Captured]>)> {
+    let entry = window.get(at)?;
+    Some((entry.time, entry.captured.as_ref()?))
+}
+
+/// What entries `start..end` came to. It shows the last of them, or the event that came, and when that was.
+fn hit(state: &KeyWindow, start: usize, end: usize, value: f64, came: EventTime) -> Hit {
     let time_of = |at: usize| state.window.get(at).map_or(EventTime::MIN, |entry| entry.time);
     let (first, last) = (time_of(start), time_of(end.saturating_sub(1)));
-    let captured =
-        state.window.get(end.saturating_sub(1)).and_then(|entry| entry.captured.as_ref());
+    let carried = carried(&state.window, end.saturating_sub(1));
+    let (captured_at, captured) = carried.unwrap_or((came, &state.captured));
     let mut values: BTreeMap<&str, usize> = BTreeMap::new();
     let looked_through = state.window.range(start, end).take(VALUES_LOOKED_THROUGH_MAX);
     for text in looked_through.filter_map(|entry| entry.text.as_deref()) {
@@ -507,7 +546,8 @@ fn hit(state: &KeyWindow, start: usize, end: usize, value: f64) -> Hit {
         last,
         value,
         values: values.into_iter().map(|(_, text)| text.to_owned()).collect(),
-        captured: Arc::clone(captured.unwrap_or(&state.captured)),
+        captured: Arc::clone(captured),
+        captured_at,
         steps: Vec::new(),
         usual: None,
         holds: Holds::Once,

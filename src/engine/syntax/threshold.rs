@@ -173,6 +173,9 @@ fn schema_with(further: Map<String, Value>) -> Value {
     })
 }
 
+/// Parts of an estimated number that a range of such must have: a fiftieth, twice what may be wrong.
+const RANGE_PARTS: f64 = 50.0;
+
 /// The `condition` of a correlation as a mapping, while it is being read.
 pub(in crate::engine) struct Numbers<'s> {
     outer: &'s Section<'s>,
@@ -268,6 +271,34 @@ impl<'s> Numbers<'s> {
         let mut percentile = None;
         PERCENTILE.read(&self.inner, &mut percentile);
         percentile
+    }
+
+    /// Numbers above this are estimated: what asks for just one of them, or for few, hardly ever says what it should.
+    pub(in crate::engine) fn are_estimated_above(&self, exact: usize) {
+        use Comparison::{Equal, NotEqual};
+        let threshold = Threshold { comparisons: self.comparisons.clone() };
+        #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
+        let is_estimated = |bound: f64| bound > exact as f64;
+        let one = self.comparisons.iter().find(|(comparison, bound)| {
+            matches!(comparison, Equal | NotEqual) && is_estimated(*bound)
+        });
+        let (lowest, greatest) = (threshold.lowest(), threshold.greatest());
+        let is_narrow = !threshold.fires_at_once()
+            && is_estimated(greatest)
+            && (0.0..greatest / RANGE_PARTS).contains(&(greatest - lowest));
+        let title = match one {
+            Some((Equal, bound)) => format!("the number is hardly ever told as just {bound}"),
+            Some((_, bound)) => format!("the number is nearly always told as another than {bound}"),
+            None if is_narrow => {
+                format!("the number is hardly ever told as {}", threshold.describe())
+            }
+            None => return,
+        };
+        let place = self.place.clone();
+        let diagnostic = Diagnostic::warning(code::CORRELATION_CONDITION, place, title)
+            .label(format!("above {exact} it is an estimate, to about 1 %"))
+            .help("write `gte` alone, or a wider range");
+        self.outer.report(diagnostic);
     }
 
     /// Ends the reading. `most`: the greatest number that a window tells, if there is one.

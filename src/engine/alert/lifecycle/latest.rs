@@ -39,7 +39,7 @@ impl Latest {
         takes_last: bool,
     ) -> Box<Latest> {
         let shows = (takes_last && shows_anything(spec, &hit.captured))
-            .then(|| (hit.last, Arc::clone(&hit.captured)));
+            .then(|| (hit.captured_at, Arc::clone(&hit.captured)));
         let Some(mut latest) = before else {
             return Box::new(Latest { hit: hit.clone(), shows, shown: OnceLock::new() });
         };

@@ -1,5 +1,8 @@
 //! Windows of many values that stand apart: those aligned to the epoch, and sessions. The mark of a value has a bit for
 //! each window that is open, so what comes again in the next one is still in the one before.
+//!
+//! There are six bits. A further window gets that of the earliest, of which only the number of its values is known from
+//! then on: by that it is decided, and events that still come to it count for nothing.
 
 use std::sync::Arc;
 
@@ -15,11 +18,47 @@ use crate::engine::{
     value::Captured,
 };
 
+/// Windows of one key that are open: 128.
+pub(super) const SPANS_MAX: usize = 128;
+
+/// What is known of the values of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+enum Held {
+    /// Which they are, by the bit that their marks have.
+    Bit(u8),
+    /// How many they were when a later window got the bit.
+    Number(u32),
+}
+
+/// Numbers of values are stored behind the bits, which stand as they did when there was nothing else.
+const NUMBERS: u64 = 1 << MARK_BITS;
+
+impl From<Held> for u64 {
+    fn from(held: Held) -> u64 {
+        match held {
+            Held::Bit(bit) => u64::from(bit),
+            Held::Number(number) => NUMBERS + u64::from(number),
+        }
+    }
+}
+
+impl TryFrom<u64> for Held {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(stored: u64) -> Result<Held, Self::Error> {
+        match stored.checked_sub(NUMBERS) {
+            Some(number) => u32::try_from(number).map(Held::Number),
+            None => u8::try_from(stored).map(Held::Bit),
+        }
+    }
+}
+
 /// One window that is open.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Span {
-    /// Its bit.
-    bit: u8,
+    /// Its values.
+    held: Held,
     /// When its first event was.
     pub(super) first: EventTime,
     /// When its last event was.
@@ -53,13 +92,45 @@ impl Span {
         }
     }
 
-    /// How many values, or cells, it has.
-    pub(super) fn count(&self, marks: &Marks) -> u32 {
-        marks.count_where(|mark| mark & self.bit > 0)
+    /// How many values it has.
+    pub(super) fn value(&self, marks: &Marks) -> f64 {
+        match self.held {
+            Held::Bit(bit) => {
+                marks.estimate(f64::from(marks.count_where(|mark| mark & bit > 0)), 0.0)
+            }
+            Held::Number(number) => f64::from(number),
+        }
+    }
+
+    /// The bit of its values, as long as it has one.
+    const fn bit(&self) -> Option<u8> {
+        match self.held {
+            Held::Bit(bit) => Some(bit),
+            Held::Number(_) => None,
+        }
+    }
+
+    /// The same as a whole number, which it is.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "estimates are whole, and far below 2^32"
+    )]
+    fn number(&self, marks: &Marks) -> u32 {
+        self.value(marks) as u32
+    }
+
+    /// From now on only the number of its values is known: at least so many.
+    fn settle(&mut self, marks: &mut Marks, least: u32) {
+        let number = self.number(marks).max(least);
+        if let Some(bit) = self.bit() {
+            marks.relabel(|mark| mark & !bit);
+        }
+        self.held = Held::Number(number);
     }
 }
 
-/// The windows of one key that are open, by time: 6 at most.
+/// The windows of one key that are open, by time: [`SPANS_MAX`] at most.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Apart {
     #[serde(deserialize_with = "read_spans")]
@@ -70,7 +141,7 @@ pub(super) struct Apart {
 fn read_spans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Span>, D::Error> {
     let spans = Vec::<Span>::deserialize(deserializer)?;
     let mut free = MARK_MAX;
-    for Span { bit, .. } in &spans {
+    for bit in spans.iter().filter_map(Span::bit) {
         if bit.count_ones() != 1 || free & bit == 0 {
             return Err(D::Error::custom("it does not fit"));
         }
@@ -82,12 +153,11 @@ fn read_spans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Span>, D
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// It is in the window with this number. For it so many values of an earlier one were forgotten.
-    In { at: usize, dropped: u32 },
+    /// It is in the window with this number. So many events were lost for it: itself, if of the values of that window only
+    /// the number is known; or as many as the window had values that was forgotten.
+    In { at: usize, lost: u64 },
     /// Its window had ended.
     TooLate,
-    /// Too many later windows are open.
-    NoRoom,
 }
 
 impl Apart {
@@ -105,46 +175,63 @@ impl Apart {
                 span.last = span.last.max(time);
             }
             self.join_next(marks, at, frame);
-            return Placed::In { at, dropped: 0 };
+            let knows_values = self.spans.get(at).is_some_and(|span| span.bit().is_some());
+            return Placed::In { at, lost: u64::from(!knows_values) };
         }
-        let mut span = Span { bit: 0, first: time, last: time, captured: Arc::default() };
+        let held = Held::Number(0);
+        let mut span = Span { held, first: time, last: time, captured: Arc::default() };
         if watermark.is_some_and(|watermark| span.end(frame) <= watermark) {
             return Placed::TooLate;
         }
-        let mut dropped = 0;
-        if self.spans.len() >= MARK_BITS as usize {
-            if self.spans.first().is_some_and(|first| time < first.first) {
-                return Placed::NoRoom;
-            }
-            dropped = self.spans.first().map_or(0, |first| first.count(marks));
+        let mut lost = 0;
+        if self.spans.len() >= SPANS_MAX {
+            lost = self.spans.first().map_or(0, |first| u64::from(first.number(marks)));
             self.close(marks, 0);
         }
-        let used = self.spans.iter().fold(0, |used, span| used | span.bit);
-        span.bit = 1 << (!used).trailing_zeros();
+        span.held = Held::Bit(self.free_bit(marks));
         let at = self.spans.partition_point(|span| span.first <= time);
         self.spans.insert(at, span);
-        Placed::In { at, dropped }
+        Placed::In { at, lost }
+    }
+
+    /// A bit that no window has; the earliest that has one gives it up if need be.
+    fn free_bit(&mut self, marks: &mut Marks) -> u8 {
+        let used =
+            |spans: &[Span]| spans.iter().filter_map(Span::bit).fold(0, |used, bit| used | bit);
+        if used(&self.spans) == MARK_MAX
+            && let Some(earliest) = self.spans.iter_mut().find(|span| span.bit().is_some())
+        {
+            earliest.settle(marks, 0);
+        }
+        1 << (!used(&self.spans)).trailing_zeros()
     }
 
     /// Joins a session with the next, if an event came between the two.
     fn join_next(&mut self, marks: &mut Marks, at: usize, frame: Frame) {
         let (Some(span), Some(next)) = (self.spans.get(at), self.spans.get(at + 1)) else { return };
-        let (bit, next_bit, last) = (span.bit, next.bit, span.last.max(next.last));
+        let last = span.last.max(next.last);
         let is_one = matches!(frame.window, WindowShape::Session { gap } if next.first.since(span.last) < gap)
             && last.since(span.first) < frame.timespan;
         if !is_one {
             return;
         }
-        marks.relabel(|mark| if mark & next_bit > 0 { mark & !next_bit | bit } else { mark });
-        let next = self.spans.remove(at + 1);
-        if let Some(span) = self.spans.get_mut(at) {
-            (span.last, span.captured) = (last, next.captured);
+        let bits = span.bit().zip(next.bit());
+        let mut next = self.spans.remove(at + 1);
+        let Some(span) = self.spans.get_mut(at) else { return };
+        (span.last, span.captured) = (last, next.captured.clone());
+        if let Some((bit, next_bit)) = bits {
+            marks.relabel(|mark| if mark & next_bit > 0 { mark & !next_bit | bit } else { mark });
+        } else {
+            // Which values both have is not known.
+            let least = next.number(marks);
+            next.settle(marks, 0);
+            span.settle(marks, least);
         }
     }
 
     /// A value was seen in a window; whether that says something new.
     pub(super) fn see(&self, marks: &mut Marks, hash: u64, at: usize) -> bool {
-        let bit = self.spans.get(at).map_or(0, |span| span.bit);
+        let Some(bit) = self.spans.get(at).and_then(Span::bit) else { return false };
         marks.change(hash, |mark| mark | bit).is_some_and(|(before, after)| before != after)
     }
 
@@ -154,12 +241,36 @@ impl Apart {
             return None;
         }
         let span = self.spans.remove(at);
-        marks.relabel(|mark| mark & !span.bit);
+        if let Some(bit) = span.bit() {
+            marks.relabel(|mark| mark & !bit);
+        }
         Some(span)
     }
 
     /// The window that ends first, and when.
     pub(super) fn first_end(&self, frame: Frame) -> Option<(EventTime, usize)> {
         (0..).zip(&self.spans).map(|(at, span)| (span.end(frame), at)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::encode::encode;
+
+    #[test]
+    fn windows_are_read_as_they_were_stored_when_each_had_a_bit() {
+        let captured: Arc<[Captured]> = [Captured::One("eve".into())].into();
+        let (first, last) = (EventTime::from_micros(-7), EventTime::from_micros(1 << 50));
+        let before = encode(&(4_u8, first, last, &captured));
+        let mut span: Span = postcard::from_bytes(&before).unwrap();
+        assert_eq!((span.held, span.first, span.last), (Held::Bit(4), first, last));
+        assert_eq!(encode(&span), before);
+        for number in [0, 1, 70_000, u32::MAX] {
+            span.held = Held::Number(number);
+            let read: Span = postcard::from_bytes(&encode(&span)).unwrap();
+            assert_eq!(read.held, span.held);
+        }
+        assert!(postcard::from_bytes::<Held>(&encode(&u64::MAX)).is_err());
     }
 }

@@ -93,12 +93,12 @@ fn read_steps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VecDeque<Ste
     }
 }
 
-/// What a step lasts for: how long windows are, how many values a step should have, and up to when nothing
-/// matters any more.
+/// What a step lasts for: how long windows are, how many values a step should have at least and at most, and up to when
+/// nothing matters any more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) span: Duration,
-    pub(super) step: f32,
+    pub(super) step: (f32, f32),
     pub(super) watermark: Option<EventTime>,
 }
 
@@ -182,8 +182,9 @@ impl Panes {
         let is_before = first.since.since(time) > pause;
         if !is_before {
             first.since = first.since.min(time);
-            let has_room = |step: &Step| step.came < pace.step && time.since(step.until) <= pause;
             let at = self.place_of(time);
+            let has_room =
+                |step: &Step| time.since(step.until) <= pause && !self.is_full(step, pace);
             if self.steps.get(at).is_some_and(has_room) {
                 return at;
             }
@@ -218,6 +219,17 @@ impl Panes {
         }
         self.steps.insert(at + 1, next);
         if since <= time { at + 1 } else { at }
+    }
+
+    /// Whether a step has as many values as it should: of many in the window more than of few.
+    fn is_full(&self, step: &Step, Pace { span, step: (least, most), .. }: Pace) -> bool {
+        if step.came < least || step.came >= most {
+            return step.came >= most;
+        }
+        let since = self.last.minus(span);
+        let within = self.steps.iter().filter(|step| step.until > since);
+        let within: f32 = within.map(|step| step.came).sum();
+        f64::from(step.came) * STEPS_WANTED >= f64::from(within)
     }
 
     /// Makes place for a stretch behind one.
@@ -351,6 +363,56 @@ impl Panes {
         }
         counted
     }
+
+    /// What was counted of each window that ends with a step, from a time on until a window's length behind it; with
+    /// when it ends. Cost: the number of steps.
+    pub(super) fn count_behind(
+        &self,
+        marks: &Marks,
+        time: EventTime,
+        span: Duration,
+    ) -> impl Iterator<Item = (EventTime, Counted)> {
+        // Of each step how many of its values are left, if as many are gone of each of a stretch, and of all before it.
+        let mut came = [0.0; MARKS];
+        for step in &self.steps {
+            if let Some(all) = came.get_mut(usize::from(step.mark)) {
+                *all += f64::from(step.came);
+            }
+        }
+        let left = |step: &Step| {
+            let all = came.get(usize::from(step.mark)).copied().unwrap_or(0.0);
+            let part = if all > 0.0 { f64::from(step.came) / all } else { 0.0 };
+            part * f64::from(marks.count(step.mark))
+        };
+        let mut all = 0.0;
+        let steps: Vec<(&Step, f64, f64)> = self
+            .steps
+            .iter()
+            .map(|step| {
+                let (before, own) = (all, left(step));
+                all += own;
+                (step, own, before)
+            })
+            .collect();
+        let mut first = 0;
+        let ends = steps
+            .clone()
+            .into_iter()
+            .filter(move |(step, ..)| (time..time.plus(span)).contains(&step.until));
+        ends.map(move |(end, own, before)| {
+            let after = end.until.minus(span);
+            while steps.get(first).is_some_and(|(step, ..)| step.until <= after) {
+                first += 1;
+            }
+            let begins = steps.get(first).map_or((0.0, end.since), |(step, own, before)| {
+                let passed = 1.0 - f64::from(step.part_within(after, EventTime::MAX));
+                (before + own * passed, step.since.max(after.plus(Duration::from_micros(1))))
+            });
+            let until = before + own;
+            let (within, later) = (until - begins.0, all - until);
+            (end.until, Counted { within, later, first: begins.1 })
+        })
+    }
 }
 
 /// What was counted of a window.
@@ -412,7 +474,7 @@ mod tests {
             let step = (cells_of(self.compared, share) / STEPS_WANTED).max(1.0) as f32;
             self.newest = self.newest.max(micros);
             let watermark = Some(EventTime::from_micros(self.newest).minus(SPAN / 10));
-            let pace = Pace { span: SPAN, step, watermark };
+            let pace = Pace { span: SPAN, step: (step, step), watermark };
             self.panes.see(&mut self.marks, hash(value), EventTime::from_micros(micros), pace);
             if self.marks.spread(share, Ord::max) {
                 self.panes.thin(share, SHARES);
@@ -529,7 +591,7 @@ mod tests {
         let mut last = EventTime::MIN;
         for value in 0..30_000_u64 {
             last = EventTime::from_micros(i64::try_from(value).unwrap() * 40_000);
-            let pace = Pace { span: SPAN, step: 45.0, watermark: None };
+            let pace = Pace { span: SPAN, step: (45.0, 45.0), watermark: None };
             pair.panes.see(&mut pair.marks, hash(value), last, pace);
         }
         pair.check();

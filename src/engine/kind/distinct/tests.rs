@@ -2,12 +2,18 @@
 
 use super::*;
 use crate::engine::{
-    kind::{Captures, Kind, StateKey, measured, value_count::ValueCount},
+    kind::{Captures, Kind, Losses, StateKey, measured, value_count::ValueCount},
     syntax::threshold::Comparison,
 };
 
 fn threshold(comparison: Comparison, compared: f64) -> Threshold {
     Threshold { comparisons: vec![(comparison, compared)] }
+}
+
+/// State of a rule that compares with nothing else.
+fn fresh_distinct(threshold: &Threshold, frame: Frame) -> Box<dyn RuleState> {
+    let compared = threshold.greatest();
+    super::fresh_distinct(threshold, (compared, compared), frame)
 }
 
 fn frame(seconds: u64, window: WindowShape) -> Frame {
@@ -175,20 +181,144 @@ fn state_is_restored_as_it_was() {
 }
 
 #[test]
+fn windows_that_are_not_told_apart_any_more_are_decided_by_their_number() {
+    let session = WindowShape::Session { gap: Duration::from_secs(30) };
+    for window in [WindowShape::Tumbling, session] {
+        let threshold = threshold(Comparison::Less, 20_000.0);
+        let mut state = fresh_distinct(&threshold, frame(60, window));
+        for minute in 0..20 {
+            for value in 0..7 {
+                handle(&mut *state, at(minute * 60 + 1), value, EventTime::MIN);
+            }
+        }
+        assert_eq!(state.take_losses(), Losses::default(), "nothing was lost");
+        // Of six windows it is known which values they have, of others only how many.
+        handle(&mut *state, at(19 * 60 + 1), 99, EventTime::MIN);
+        handle(&mut *state, at(14 * 60 + 1), 99, EventTime::MIN);
+        assert_eq!(state.take_losses(), Losses::default());
+        handle(&mut *state, at(13 * 60 + 1), 99, EventTime::MIN);
+        assert_eq!(state.take_losses().window_events_dropped, 1);
+        let mut changed = Vec::new();
+        state.take_changed(&mut changed);
+        let mut again = fresh_distinct(&threshold, frame(60, window));
+        let bytes = changed[0].1.as_ref().unwrap();
+        again.restore(changed[0].0.clone(), bytes, Captures::Same).unwrap();
+        for mut state in [state, again] {
+            let mut out = Vec::new();
+            state.advance(at(20 * 60), &mut out);
+            let values: Vec<f64> = out.iter().map(|hit| hit.value).collect();
+            let mut exact = [7.0; 20];
+            (exact[14], exact[19]) = (8.0, 8.0);
+            assert_eq!(values, exact, "{window:?}");
+            assert!(out.iter().all(|hit| hit.captured_at == hit.last));
+            assert_eq!(state.bytes(), 0);
+        }
+    }
+}
+
+#[test]
 fn only_so_many_windows_are_open_at_once() {
     let threshold = threshold(Comparison::Less, 20_000.0);
     let mut state = fresh_distinct(&threshold, frame(60, WindowShape::Tumbling));
-    for minute in 0..8 {
+    for minute in 0..130 {
         handle(&mut *state, at(minute * 60 + 1), 7, EventTime::MIN);
     }
     assert_eq!(state.take_losses().window_events_dropped, 2);
-    assert_eq!(handle(&mut *state, at(1), 7, EventTime::MIN).0, Taken::Counted);
-    assert_eq!(state.take_losses().window_events_dropped, 1, "it is behind all of them");
     let mut out = Vec::new();
-    state.advance(at(8 * 60), &mut out);
-    let times: Vec<EventTime> = out.iter().map(|hit| hit.time).collect();
-    assert_eq!(times, (3..=8).map(|minute| at(minute * 60)).collect::<Vec<_>>());
-    assert_eq!(handle(&mut *state, at(1), 7, at(8 * 60)).0, Taken::TooLate);
+    state.advance(at(130 * 60), &mut out);
+    assert_eq!(out.len(), apart::SPANS_MAX);
+    assert_eq!(handle(&mut *state, at(1), 7, at(130 * 60)).0, Taken::TooLate);
+}
+
+/// Events of different values, each with when it happened, in the order in which they come; and how late they are
+/// at most, in seconds.
+fn in_some_order(seed: u64, count: u64, span: u64, grace: u64) -> Vec<(i64, u64)> {
+    let mut random = seed;
+    let (mut now, mut all) = (0, Vec::new());
+    for value in 0..count {
+        let apart = if below(&mut random, 300) == 0 { span * 1_000_000 / 4 } else { 40_000 };
+        now += i64::try_from(below(&mut random, apart)).unwrap();
+        let comes = now + i64::try_from(below(&mut random, grace * 1_000_000)).unwrap();
+        all.push((comes, now, value));
+    }
+    all.sort_unstable();
+    all.into_iter().map(|(_, time, value)| (time, value)).collect()
+}
+
+/// Whatever comes in which order within grace: what an exact count finds beyond the error of an estimate is found, and
+/// what is found an exact count has nearly.
+#[test]
+fn order_within_grace_does_not_decide() {
+    let (span, grace) = (60, 40);
+    for seed in 0..60 {
+        for compared in [300.0, 1_000.0] {
+            let events = in_some_order(seed, 2_500, span, grace);
+            let threshold = threshold(Comparison::GreaterOrEqual, compared);
+            let mut told = fresh_distinct(&threshold, frame(span, WindowShape::Sliding));
+            let mut greatest = 0.0_f64;
+            let mut newest = 0;
+            for (time, value) in &events {
+                newest = newest.max(*time);
+                let watermark = EventTime::from_micros(newest).minus(Duration::from_secs(grace));
+                let time = EventTime::from_micros(*time);
+                for hit in handle(&mut *told, time, *value, watermark).1 {
+                    greatest = greatest.max(hit.value);
+                    assert!(
+                        hit.captured_at == time
+                            && hit.first >= hit.last.minus(Duration::from_secs(span))
+                    );
+                }
+            }
+            let mut times: Vec<i64> = events.iter().map(|(time, _)| *time).collect();
+            times.sort_unstable();
+            let windows = times.iter().enumerate().map(|(at, last)| {
+                let before = last - i64::try_from(span).unwrap() * 1_000_000;
+                at + 1 - times.partition_point(|time| *time <= before)
+            });
+            let exact = count(windows.max().unwrap());
+            if exact >= compared * 1.03 {
+                assert!(greatest >= exact * 0.97, "{seed}: {greatest} for {exact}");
+            }
+            assert!(greatest <= (exact * 1.03).max(exact + 3.0), "{seed}: {greatest} for {exact}");
+        }
+    }
+}
+
+/// A window that is neither the one that ends with the event that came nor the last of all.
+#[test]
+fn windows_behind_a_late_value_are_looked_at() {
+    let threshold = threshold(Comparison::GreaterOrEqual, 12_000.0);
+    let mut state = fresh_distinct(&threshold, frame(600, WindowShape::Sliding));
+    let mut found = Vec::new();
+    let batches = [(10, 6_000), (605, 6_000), (620, 1), (600, 6_000)];
+    for (number, (second, values)) in (0_u64..).zip(batches) {
+        for value in 0..values {
+            let time = at(second).plus(Duration::from_micros(10 * value));
+            let value = number << 32 | value;
+            found.extend(handle(&mut *state, time, value, EventTime::MIN).1);
+        }
+    }
+    let begun = found.iter().filter(|hit| hit.holds == Holds::Once).count();
+    assert!(begun > 0 && begun <= 3, "{begun} of {}", found.len());
+    let value = found.iter().map(|hit| hit.value).fold(0.0, f64::max);
+    assert!((17_800.0..=18_200.0).contains(&value), "{value}");
+}
+
+/// Where levels are far above the threshold both are told.
+#[test]
+fn few_are_told_exactly_where_many_are_compared_with_too() {
+    let threshold = threshold(Comparison::GreaterOrEqual, 100.0);
+    let frame = frame(12_000, WindowShape::Sliding);
+    let mut state = super::fresh_distinct(&threshold, (100.0, 20_000.0), frame);
+    let (first, hit) = first_hit(&mut *state, 22_000).unwrap();
+    assert_eq!(first, 100);
+    assert!((21_780.0..=22_220.0).contains(&hit.value), "{hit:?}");
+    // Ninety-nine in each window, unevenly.
+    let mut state = super::fresh_distinct(&threshold, (100.0, 20_000.0), frame);
+    for value in 0..2_000_u64 {
+        let time = i64::try_from(value / 99).unwrap() * 12_000 + i64::try_from(value % 99).unwrap();
+        assert_eq!(handle(&mut *state, at(time), value, at(time)).1, [], "{value}");
+    }
 }
 
 #[test]
@@ -207,4 +337,34 @@ fn ten_thousand_are_counted_and_more_are_estimated() {
         )
     );
     assert_eq!(says(1_000_000.0).1, "values in cells, 6 of 64, at once");
+}
+
+/// What is counted exactly is told from one more, by each comparison.
+#[test]
+fn ten_thousand_are_told_from_more() {
+    let comparisons = [
+        Comparison::Greater,
+        Comparison::GreaterOrEqual,
+        Comparison::Less,
+        Comparison::LessOrEqual,
+        Comparison::Equal,
+        Comparison::NotEqual,
+    ];
+    for comparison in comparisons {
+        for values in [9_999, 10_000, 10_001, 10_200] {
+            let threshold = threshold(comparison, 10_000.0);
+            let frame = frame(20_000, WindowShape::Tumbling);
+            let kind = measured::with(ValueCount, threshold.clone());
+            let mut state = Kind::fresh(&kind, frame);
+            let mut found = Vec::new();
+            for value in 0..values {
+                found
+                    .extend(handle(&mut *state, at(value), value.unsigned_abs(), EventTime::MIN).1);
+            }
+            state.advance(EventTime::MAX, &mut found);
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let holds = threshold.holds(values as f64);
+            assert_eq!(!found.is_empty(), holds, "{comparison:?} of {values}");
+        }
+    }
 }

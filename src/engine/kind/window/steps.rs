@@ -1,6 +1,9 @@
 //! What events of a window carried, for hits that ask for several: of few of them it is kept.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Window, WindowEvent};
 use crate::engine::{
@@ -8,8 +11,8 @@ use crate::engine::{
     value::{Captured, event_of},
 };
 
-/// Events of which it is kept what they carried, beside the first of each input: 32 of a key, and at most
-/// twice as many. Of runs of one input only the last one, once nothing can come between them any more.
+/// Events of which it is kept what they carried, beside the first of each input and the last before the watermark: 32 of a
+/// key, and at most twice as many. Of runs of one input only the last one, once nothing can come between them any more.
 const STEPS_KEPT_MAX: usize = 32;
 
 impl Window {
@@ -63,8 +66,13 @@ impl Window {
     /// others of its input follow, and what is oldest.
     fn forget_steps(&mut self, kept: usize, watermark: Option<EventTime>) {
         let (mut firsts, mut further) = (BTreeSet::new(), Vec::new());
+        // An event that is still to come has the last of each input before the watermark behind it.
+        let mut settled = BTreeMap::new();
         for at in self.kept_steps(kept) {
-            let Some(input) = self.get(at).map(|entry| entry.input) else { continue };
+            let Some((time, input)) = self.get(at).map(WindowEvent::place) else { continue };
+            if watermark.is_some_and(|watermark| time < watermark) {
+                settled.insert(input, at);
+            }
             if self.is_done_without(at, watermark) {
                 self.set_captured(at, None);
             } else if !firsts.insert(input) {
@@ -72,6 +80,7 @@ impl Window {
                 further.push((is_last, at));
             }
         }
+        further.retain(|(_, at)| settled.values().all(|settled| settled != at));
         further.sort_unstable();
         let too_many = further.len().saturating_sub(STEPS_KEPT_MAX);
         further.into_iter().take(too_many).for_each(|(_, at)| self.set_captured(at, None));

@@ -111,8 +111,9 @@ impl Compiler<'_> {
         } else {
             (None, None)
         };
+        let (list, levels) = (&list, extension.levels.iter().map(|step| step.at_least).collect());
         let context =
-            ResolveContext { rules, key_parts, calendar, expires, place, list: &list, problems };
+            ResolveContext { rules, key_parts, calendar, expires, levels, place, list, problems };
         kind.parameters.resolve(&context)
     }
 
