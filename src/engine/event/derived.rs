@@ -383,7 +383,8 @@ pub const DERIVATIONS: &[Derivation] = &[
         Rarely("only for requests that change a binding and name subjects"),
         With(object::subjects),
         "Whom a binding names: users and groups by their names, service accounts as \
-         `system:serviceaccount:NAMESPACE:NAME`. Absent without `object.subjects`.",
+         `system:serviceaccount:NAMESPACE:NAME`; without a namespace, with that of the binding. Absent without \
+         `object.subjects`.",
     )
     .many()
     .from(AuditLevel::Request)
