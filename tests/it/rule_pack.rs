@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
+use serde_json::{Value, json};
 use tripline::{
     cli::{
         rule_test::{TestFile, check_rule_files, read_test_file, run},
@@ -15,7 +16,7 @@ use tripline::{
         record::{PartitionName, RecordBatch},
         rule::{CLASSES, DetectionRule, LoadOptions, Rule, RuleSet, SESSION, load},
         shard::{EngineSettings, Shard},
-        time::EventTime,
+        time::{EventTime, WallTime},
     },
     generate::{GenerateSettings, Generator, STORIES, Story, StoryPlan, score},
 };
@@ -74,6 +75,101 @@ fn their_own_tests_pass() {
         })
         .collect();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn no_list_excuses_a_name_that_groups_do_not_confirm() {
+    let rules = shipped();
+    let mut detector = Detector::new(Arc::clone(&rules), 0, &EngineSettings::default());
+    let mut found = |event: &Value| -> BTreeSet<String> {
+        let partition = Arc::new(PartitionName::new("audit", 0));
+        let mut batch = RecordBatch::default();
+        batch.push(&partition, 0, None, Some(&serde_json::to_vec(event).unwrap()));
+        let found = detector.detect(WallTime::from_micros(0), &batch);
+        found.detections.iter().map(|one| rules.rule(one.rule).meta().name.clone()).collect()
+    };
+    let names = borrowed_names();
+    // Wherever the event names who asks, as a binding to oneself does.
+    let asked_by = |event: &Value, name: &str| {
+        let quoted = |name: &str| Value::from(name).to_string();
+        let before = event["user"]["username"].as_str().map(quoted);
+        let text = event.to_string();
+        let text = before.map_or(text.clone(), |before| text.replace(&before, &quoted(name)));
+        let mut event: Value = serde_json::from_str(&text).unwrap();
+        event["user"]["username"] = name.into();
+        event["user"]["groups"] = json!(["system:authenticated"]);
+        event
+    };
+    let (mut tried, mut lost) = (BTreeSet::new(), Vec::new());
+    for case in test_files().iter().flat_map(|file| &file.tests) {
+        for (_, payload) in case.records().into_iter().take(3) {
+            let event: Value = serde_json::from_slice(&payload).unwrap();
+            let wanted = found(&asked_by(&event, "nobody-in-particular"));
+            for name in &names {
+                let came = found(&asked_by(&event, name));
+                let missed = wanted.difference(&came).map(|rule| format!("{rule} for {name}"));
+                lost.extend(missed);
+            }
+            tried.extend(wanted);
+        }
+    }
+    assert!(lost.is_empty(), "{:#?}", lost.iter().collect::<BTreeSet<_>>());
+    let with_lists = rules_with_lists();
+    let untried: Vec<&String> = with_lists.difference(&tried).collect();
+    assert!(with_lists.len() > 30 && untried.is_empty(), "no event is left to {untried:?}");
+}
+
+/// A name for each entry of a list of users, and for each prefix that rules look for, that `system:authenticated`
+/// alone does not confirm.
+fn borrowed_names() -> BTreeSet<String> {
+    let lists = shipped_rules().lists;
+    let entries = lists.iter().flat_map(|(_, source)| source.text.lines());
+    let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
+    let listed = entries.filter_map(quoted).filter(|name| name.starts_with("system:"));
+    // Control planes are in no group by which they could be told.
+    let told_by_group = |name: &String| !name.starts_with("system:kube-");
+    let names = listed.filter(told_by_group).map(|name| name.replace('*', "x"));
+    names.chain(["system:node:x".to_owned()]).collect()
+}
+
+/// Names of the detection rules that name a list of users, but for those that ask for service accounts: nobody is one
+/// whose groups do not say so.
+fn rules_with_lists() -> BTreeSet<String> {
+    let texts = shipped_rules().rules;
+    let documents = texts.iter().flat_map(|source| source.text.split("\n---\n"));
+    let named = documents.filter(|text| text.contains("actor.confirmed"));
+    let name = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("name: "));
+        line.unwrap().to_owned()
+    };
+    let of_anybody = |text: &&str| {
+        !text.contains("\n  record:")
+            && !text.contains("actor.kind: serviceaccount")
+            && !text.contains("actor.kind: [serviceaccount")
+    };
+    named.filter(of_anybody).map(name).collect()
+}
+
+#[test]
+fn rules_excuse_names_that_are_confirmed_alone() {
+    // What lets a rule hold may name anybody; what is left out of one may not.
+    let holds = [
+        "anonymous_access_allowed",
+        "anonymous_request",
+        "machine_name_forged",
+        "token_put_into_secret",
+    ];
+    for source in shipped_rules().rules {
+        for text in source.text.split("\n---\n") {
+            let name =
+                text.lines().find_map(|line| line.strip_prefix("name: ")).unwrap_or_default();
+            let by_name = text.lines().find(|line| {
+                let line = line.trim_start_matches([' ', '-']);
+                line.starts_with("user.username:") || line.starts_with("user.username|")
+            });
+            assert!(by_name.is_none() || holds.contains(&name), "{name}: {by_name:?}");
+        }
+    }
 }
 
 #[test]

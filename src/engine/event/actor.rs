@@ -10,9 +10,12 @@ use super::{Event, FieldId, Sources, well_known};
 use crate::engine::{
     kubernetes::{
         stages::UNAUTHORIZED,
-        users::{ANONYMOUS, kind_of, kind_of_name},
+        users::{
+            ANONYMOUS, CERTIFICATE_PREFIX, SERVICE_ACCOUNT_PREFIX, is_confirmed, kind_of,
+            kind_of_name,
+        },
     },
-    value::Value,
+    value::{Value, fold_case},
 };
 
 const HUMAN: &str = "human";
@@ -29,6 +32,28 @@ pub(super) fn id(event: &mut Event<'_>, field: FieldId) {
 /// `actor.caller`.
 pub(super) fn caller(event: &mut Event<'_>, field: FieldId) {
     push_first(event, &[well_known::USERNAME], field);
+}
+
+/// `actor.confirmed`.
+pub(super) fn confirmed(event: &mut Event<'_>, field: FieldId) {
+    let Some(caller) = name(event, well_known::USERNAME) else { return };
+    // Tokens are all that service accounts have.
+    let is_another = caller.starts_with(SERVICE_ACCOUNT_PREFIX) && has_certificate(event);
+    if is_confirmed(caller, groups(event)) && !is_another && !only_looks_own(caller) {
+        push_first(event, &[well_known::USERNAME], field);
+    }
+}
+
+/// Whether somebody came with a client certificate, as far as that is recorded (from Kubernetes 1.32 on).
+pub(in crate::engine) fn has_certificate(event: &Event<'_>) -> bool {
+    event.first_str(well_known::CREDENTIAL_ID).is_some_and(|id| id.starts_with(CERTIFICATE_PREFIX))
+}
+
+/// Whether a name is one of Kubernetes' own but for its case, of which rules take no notice. Kubernetes has none with
+/// capital letters there.
+fn only_looks_own(name: &str) -> bool {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    !is_plain && kind_of_name(Some(&fold_case(name))) != HUMAN
 }
 
 fn push_first(event: &mut Event<'_>, from: &[FieldId], field: FieldId) {
@@ -54,11 +79,14 @@ fn kind_of_caller(event: &Event<'_>) -> &'static str {
     let name = name(event, well_known::USERNAME);
     // A failed login names nobody, and so has no groups.
     let name = name.or_else(|| is_login_failure(event).then_some(ANONYMOUS));
-    let groups = event.values(well_known::GROUPS).filter_map(|group| match group {
+    kind_of(name, groups(event))
+}
+
+fn groups<'e>(event: &'e Event<'_>) -> impl Iterator<Item = &'e str> {
+    event.values(well_known::GROUPS).filter_map(|group| match group {
         Value::Str(text) => Some(&**text),
         _ => None,
-    });
-    kind_of(name, groups)
+    })
 }
 
 /// `actor.human`.

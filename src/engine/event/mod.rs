@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{kubernetes::runs_long, limits, time::EventTime, value::Value};
 
+pub(in crate::engine) use actor::has_certificate;
 pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};

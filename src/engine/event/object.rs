@@ -63,6 +63,8 @@ pub(super) fn subjects(event: &mut Event<'_>, field: FieldId, sources: &Sources)
     let [Some(of), Some(kind), Some(namespace), Some(name)] = sources.subjects else { return };
     let mut cursors = [kind, namespace, name].map(|field| (field, event.cursor(field)));
     let mut part = Event::new(event.field_count());
+    // A role binding names service accounts of its own namespace without it.
+    let own = event.first_str(well_known::NAMESPACE).filter(|own| !own.is_empty());
     let mut ids: Vec<String> = Vec::new();
     let mut combinations = 0;
     for range in event.elements(of) {
@@ -72,11 +74,15 @@ pub(super) fn subjects(event: &mut Event<'_>, field: FieldId, sources: &Sources)
         let is_account = texts(kind).any(|kind| kind == "ServiceAccount");
         let is_other = !is_account || texts(kind).count() > 1;
         let may_be_account = is_account || part.count(kind) == 0;
+        let mut namespaces: Vec<_> = texts(namespace).filter(|of| !of.is_empty()).collect();
+        if namespaces.is_empty() {
+            namespaces.extend(own.map(Cow::Borrowed));
+        }
         for name in texts(name) {
             if is_other {
                 ids.push(name.to_string());
             }
-            for of in texts(namespace).filter(|_| may_be_account) {
+            for of in namespaces.iter().filter(|_| may_be_account) {
                 if combinations == COMBINATIONS_MAX {
                     break;
                 }

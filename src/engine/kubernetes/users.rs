@@ -20,6 +20,9 @@ pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// How the group of the service accounts of one namespace begins.
 pub const SERVICE_ACCOUNTS_PREFIX: &str = "system:serviceaccounts:";
 
+/// How ids of credentials begin that are client certificates.
+pub const CERTIFICATE_PREFIX: &str = "X509SHA256=";
+
 /// How names of what runs on each node begin, and the group that all of these are in: nodes that join with
 /// a token, and networks of OpenShift.
 const ON_NODES: [(&str, &str); 3] = [
@@ -101,6 +104,11 @@ pub fn kind_of<'g>(name: Option<&str>, groups: impl IntoIterator<Item = &'g str>
         None => CONTROL_PLANES.binary_search(&name).is_ok(),
     };
     if is_confirmed { kind } else { "human" }
+}
+
+/// Whether nothing speaks against a name: it is none of Kubernetes' own, or [`kind_of`] takes it for what it says.
+pub fn is_confirmed<'g>(name: &str, groups: impl IntoIterator<Item = &'g str>) -> bool {
+    kind_of(Some(name), groups) == kind_of_name(Some(name))
 }
 
 /// The group in which somebody of this name is, if they are of this kind.
@@ -201,7 +209,8 @@ mod tests {
             assert_eq!(kind_of(Some(name), []), kind, "{name}, without groups");
             let groups = groups_of(name, None);
             let groups = groups.iter().map(String::as_str);
-            assert_eq!(kind_of(Some(name), groups), kind, "{name}, with its groups");
+            assert_eq!(kind_of(Some(name), groups.clone()), kind, "{name}, with its groups");
+            assert!(is_confirmed(name, groups) && is_confirmed(name, []), "{name}");
         }
         for name in [
             ANONYMOUS,
@@ -215,6 +224,7 @@ mod tests {
             "eks:evil",
         ] {
             assert_eq!(kind_of(Some(name), [AUTHENTICATED]), "human", "{name}");
+            assert!(!is_confirmed(name, [AUTHENTICATED]), "{name}");
         }
         // The group of something else.
         assert_eq!(kind_of(Some("system:node:evil"), [AUTHENTICATED, SERVICE_ACCOUNTS]), "human");

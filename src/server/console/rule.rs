@@ -316,7 +316,7 @@ fn filter_of(asked: &Asked, rules: &[String], episode: Option<&Episode>) -> Vec<
         .map(|(name, value)| format!("    {name}: {}", quoted(value)))
         .collect();
     if fields.is_empty() {
-        lines.push("    user.username: WHO".to_owned());
+        lines.push("    actor.confirmed: WHO".to_owned());
     }
     lines.extend(fields);
     lines.push("  condition: not selection".to_owned());

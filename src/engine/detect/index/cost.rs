@@ -2,7 +2,7 @@
 
 use crate::engine::event::{
     Parts,
-    derived::{UNSEEN, is_derived},
+    derived::{CONFIRMED, UNSEEN, is_derived},
     well_known,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn cost_of(path: &str) -> Cost {
     match path {
         // The decoder itself fills it in.
         "cluster" => Cost::Nothing,
-        "actor.kind" | "outcome" => Cost::Little,
+        CONFIRMED | "actor.kind" | "outcome" => Cost::Little,
         "actor.human" | "source.public" | UNSEEN => Cost::Much,
         _ if is_derived(path) => Cost::TooMuch,
         _ => Cost::Nothing,
@@ -37,7 +37,7 @@ const SELDOM: [&str; 3] =
 
 /// Whether nearly every event has the field with this path, and it costs little to know, at least if it is remembered.
 pub(super) fn is_usual(path: &str) -> bool {
-    matches!(path, "actor.kind" | "actor.human" | "outcome")
+    matches!(path, CONFIRMED | "actor.kind" | "actor.human" | "outcome")
         || Parts::of(path) == Parts::REASON
         || well_known::PATHS.contains(&path) && !SELDOM.contains(&path)
 }

@@ -10,7 +10,7 @@ use super::{Look, field::FieldIndex};
 use crate::engine::{
     detect::bits::Bits,
     digest::{SHORT_BYTES, ShortDigests},
-    event::{Event, FieldId, FieldTable, Parts, well_known},
+    event::{Event, FieldId, FieldTable, Parts, derived::CONFIRMED, has_certificate, well_known},
     value::Value,
 };
 
@@ -38,7 +38,7 @@ const CALLER: [FieldId; 4] = [
 const OF_OUTCOME: [FieldId; 2] = [well_known::RESPONSE_CODE, well_known::DECISION];
 
 /// What `actor.kind` is derived from, where there is a name: without one it depends on the status. The same is true of
-/// `actor.human` at one time, if nobody is impersonated.
+/// `actor.human` at one time, if nobody is impersonated, and of `actor.confirmed` with one sort of credential.
 const OF_ACTOR: [FieldId; 3] =
     [well_known::USERNAME, well_known::GROUPS, well_known::IMPERSONATED_USERNAME];
 
@@ -71,7 +71,7 @@ impl About {
         }
         match table.path(index.field) {
             "outcome" => Some(About::Kind),
-            "actor.kind" | "actor.human" => Some(About::Caller),
+            CONFIRMED | "actor.kind" | "actor.human" => Some(About::Caller),
             _ if KIND.contains(&index.field) => Some(About::Kind),
             _ => CALLER.contains(&index.field).then_some(About::Caller),
         }
@@ -95,6 +95,8 @@ pub(super) struct Together {
     key_fields: Vec<FieldId>,
     /// Whether one of `fields` is `actor.human`, which depends on who was whom when.
     tells_people: bool,
+    /// Whether one of `fields` is `actor.confirmed`, which depends on the sort of credential.
+    tells_confirmed: bool,
     /// The field that says why a request was allowed, if it is one of `fields`.
     reason: Option<FieldId>,
     known_max: usize,
@@ -121,13 +123,14 @@ impl Together {
         let is_needed = |field: &FieldId| {
             fields.iter().any(|index| match table.path(index.field) {
                 "outcome" => OF_OUTCOME.contains(field),
-                "actor.kind" | "actor.human" => OF_ACTOR.contains(field),
+                CONFIRMED | "actor.kind" | "actor.human" => OF_ACTOR.contains(field),
                 _ => index.field == *field,
             })
         };
         Together {
             about,
             key_fields: about.key_fields().iter().copied().filter(is_needed).collect(),
+            tells_confirmed: fields.iter().any(|index| table.path(index.field) == CONFIRMED),
             tells_people: fields.iter().any(|index| table.path(index.field) == "actor.human"),
             reason: fields.iter().find(|index| index.parts == Parts::REASON).map(|one| one.field),
             fields,
@@ -197,6 +200,9 @@ impl Together {
                 return false;
             }
             self.key.extend_from_slice(&look.rules.identities.ended(event.time).to_le_bytes());
+        }
+        if self.tells_confirmed {
+            self.key.push(u8::from(has_certificate(event)));
         }
         for field in &self.key_fields {
             for value in event.values(*field) {
