@@ -110,7 +110,7 @@ fn memory_of(rules: &RuleSet, rule: &str, detections: &[Detection]) -> Option<St
     }
     let (events, span) = (counted(events.len(), "event"), span(rule.frame.timespan));
     Some(format!(
-        "`{}` compares with up to {span} before, which are not in the file; {events} in it are such as it looks at",
+        "`{}` compares with up to {span} before, which are not in the file; {events} in it may count for it",
         rule.meta.name
     ))
 }

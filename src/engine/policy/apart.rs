@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use super::{
-    decide::covers_url,
     read::{AuditPolicy, PolicyRule},
     requests::Requests,
 };
@@ -166,6 +165,14 @@ fn names_in(entry: &PolicyRule) -> impl Iterator<Item = &String> {
 
 fn has_any(list: &[String], wanted: &[String]) -> bool {
     wanted.iter().any(|one| list.contains(one))
+}
+
+/// Whether a pattern of an entry is for a path.
+pub(super) fn covers_url(pattern: &str, url: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => url.starts_with(prefix),
+        None => pattern == url,
+    }
 }
 
 fn is_every_path(pattern: &str) -> bool {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    apart::Apart,
+    apart::{Apart, covers_url},
     read::{AuditPolicy, PolicyRule, Resources},
     requests::{Below, Requests, Target, Verb},
 };
@@ -254,14 +254,6 @@ fn fits(entry: &PolicyRule, target: &Target, verb: Verb, circumstances: &Circums
         None => matches!(pattern.as_str(), "*" | "/*"),
     };
     *target == Target::Url && entry.urls.iter().any(fits_url)
-}
-
-/// Whether a pattern of an entry is for a path.
-pub(super) fn covers_url(pattern: &str, url: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => url.starts_with(prefix),
-        None => pattern == url,
-    }
 }
 
 fn fits_resources(resources: &Resources, target: &Target, object: Option<&str>) -> bool {

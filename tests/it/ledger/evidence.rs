@@ -348,7 +348,7 @@ fn an_alert_by_what_was_before_is_not_said_to_be_none() {
     assert!(code == 0 && out.ends_with("sound\n"), "{out}");
     let (code, out, log) = run(tripline(path).args(["evidence", "replay", "case.tar.zst"]));
     assert_eq!(code, 5, "{out}{log}");
-    let expected = "cannot be replayed: `first_read` compares with up to 2 d before, which are not in the file; 1 event";
+    let expected = "cannot be replayed: `first_read` compares with up to 2 d 0 h before, which are not in the file; 1 event in it may count";
     assert!(out.contains(expected), "{out}");
     let args = ["evidence", "replay", "--json", "case.tar.zst"];
     let json: Value = serde_json::from_str(&run(tripline(path).args(args)).1).unwrap();

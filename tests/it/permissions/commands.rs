@@ -387,7 +387,7 @@ fn the_only_cluster_is_meant_where_none_is_named() {
     let (code, out, log) = ask(directory, &["--subject", "mallory"]);
     assert!(code == 0 && out.contains("no binding that is known names them"), "{out}{log}");
     let (_, out, _) = ask(directory, &["role", "--subject", "anna"]);
-    assert!(out.contains("verbs: [create]") && out.contains("[get, patch]"), "{out}");
+    assert!(out.contains("verbs: [create, patch]"), "{out}");
     // Nobody knows which of several is meant.
     let several = recorded_from(
         &(prod + &in_cluster(&events().replace("auditID\":\"", "auditID\":\"d"), "dev")),

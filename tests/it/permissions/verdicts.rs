@@ -95,6 +95,7 @@ impl World {
         hours: u32,
     ) -> Vec<(String, Option<usize>, Verdict, String)> {
         self.recording.rest(5);
+        self.count += 5;
         let rows = &self.recording.rows;
         let mut grants = GrantsBuilder::default();
         for row in &self.snapshot {
@@ -490,7 +491,12 @@ fn what_the_server_named_is_none_of_those_that_are_there() {
         for row in &world.snapshot {
             grants.snapshot(row.entry().unwrap(), row.at());
         }
-        world.recording.rows.iter().filter_map(Row::access).for_each(|one| grants.change(one));
+        world
+            .recording
+            .rows
+            .iter()
+            .filter_map(|row| row.access())
+            .for_each(|one| grants.change(one));
         let grants = grants.finish();
         let strangers: Vec<&str> = grants.strangers().map(|(name, _)| name.as_str()).collect();
         assert_eq!(strangers, ["RoleBinding shop/(not named)"]);

@@ -127,7 +127,10 @@ fn cluster_of(args: &ImportArgs) -> Result<String, AskError> {
     if args.server.is_some() || !args.state.exists() {
         return Ok(String::new());
     }
-    let reader = Reader::open(&args.state, args.ledger.as_deref())?;
+    // Where there is no ledger yet no cluster is known; what else is wrong is said by what writes into it.
+    let Ok(reader) = Reader::open(&args.state, args.ledger.as_deref()) else {
+        return Ok(String::new());
+    };
     only_cluster(&reader, now().as_event())
 }
 
