@@ -96,7 +96,7 @@ const TO_FILL_IN: &[&str] = &[
     "Is a cross-border effect or an unlawful act suspected?",
 ];
 
-/// Makes the report on the alert whose fingerprint begins with a text. The scope is the time around it. Cost: one pass
+/// Makes the report on the alert whose fingerprint begins with a text. The scope is the time around it. Cost: two passes
 /// over the entries on alerts, and one over the rows of the scope.
 ///
 /// # Errors

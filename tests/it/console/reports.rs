@@ -83,6 +83,12 @@ async fn what_cannot_be_reported_is_said() {
         ("access?format=pdf", 400, "html, json, csv"),
         ("access?clutser=a", 400, "did you mean `cluster`"),
         ("incident", 400, "`fingerprint` is missing"),
+        ("access?framework=soc2", 400, "`framework` is of the report `compliance`"),
+        (
+            "compliance?framework=soc2&fingerprint=00",
+            400,
+            "`fingerprint` is of the report `incident`",
+        ),
         ("incident?fingerprint=00&since=400d", 400, "00"),
     ] {
         let (found, text) = running.get(&format!("/api/v1/reports/{path}")).await;

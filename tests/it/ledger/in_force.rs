@@ -73,7 +73,7 @@ fn recorded(sets: &[(u64, Arc<RuleSet>)], others: &[(u64, &str, &str)]) -> Vec<A
             recording.read(0, now, &[text.as_bytes()]);
         }
     }
-    recording.rest(70);
+    recording.rest(90);
     recording.rows
 }
 
