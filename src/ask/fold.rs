@@ -115,7 +115,7 @@ mod tests {
     fn lines_go_on_further_in() {
         let text = "one two three four\n    five six seven\nfits\n";
         assert_eq!(wrap(text, 80), text);
-        let expected = "one two\n    three four\n    five six\n        seven\nfits\n";
+        let expected = "one two\n    three four\n    five\n        six\n        seven\nfits\n";
         assert_eq!(wrap(text, 14), expected);
     }
 

@@ -5,7 +5,7 @@ use crate::{
     archive::Filter,
     engine::{
         diagnostic::nearest,
-        kubernetes::resources::{self, PARTS, RESOURCES, SUBRESOURCES},
+        kubernetes::resources::{self, PARTS, RESOURCES, Resource, SUBRESOURCES},
         text::printable,
     },
 };
@@ -73,22 +73,16 @@ impl Target {
             return self.check_alone();
         }
         let said = printable(text);
-        if let Some(group) = &self.group {
-            let with_group = |group: &str| format!("{text}.{group}");
-            if known.clone().all(|known| known.group != *group) && resources::is_group(group) {
-                let groups = known.clone().map(|known| known.group);
-                let near: Vec<String> =
-                    groups.filter(|group| !group.is_empty()).map(with_group).collect();
-                let near: Vec<&str> = near
-                    .iter()
-                    .map(String::as_str)
-                    .chain((near.is_empty()).then_some(text))
-                    .collect();
-                return Err(unknown(
-                    &format!("`{said}` in the group `{}`", printable(group)),
-                    &near,
-                ));
-            }
+        let is_elsewhere = |group: &&String| {
+            resources::is_group(group) && known.clone().all(|known| known.group != **group)
+        };
+        if let Some(group) = self.group.as_ref().filter(is_elsewhere) {
+            let what = format!("`{said}` in the group `{}`", printable(group));
+            let named = |known: &Resource| match known.group {
+                "" => text.to_owned(),
+                group => format!("{text}.{group}"),
+            };
+            return Err(unknown(&what, &known.map(named).collect::<Vec<_>>()));
         }
         let Some(below) = &self.subresource else { return Ok(()) };
         let all: Vec<&str> = known.flat_map(|known| known.subresources.iter().copied()).collect();
@@ -97,7 +91,7 @@ impl Target {
         }
         let what = format!("subresource `{}` of `{said}`", printable(below));
         match nearest(below, all.iter().copied()) {
-            Some(near) => Err(unknown(&what, &[&format!("{text}/{near}")])),
+            Some(near) => Err(unknown(&what, &[format!("{text}/{near}")])),
             None => Err(Mistake {
                 code: "unknown_name",
                 message: format!("there is no {what}"),
@@ -116,12 +110,12 @@ impl Target {
         };
         let has_it = RESOURCES.iter().filter(|known| known.subresources.contains(&below));
         let near: Vec<String> = has_it.map(|known| format!("{}/{below}", known.name)).collect();
-        let near: Vec<&str> = near.iter().map(String::as_str).collect();
         Err(unknown(&format!("resource `{}`", printable(&self.resource)), &near))
     }
 }
 
-fn unknown(what: &str, near: &[&str]) -> Mistake {
+fn unknown(what: &str, near: &[impl AsRef<str>]) -> Mistake {
+    let near: Vec<&str> = near.iter().map(AsRef::as_ref).collect();
     let hint = format!("did you mean `{}`?", near.join("`, `"));
     Mistake { code: "unknown_name", message: format!("there is no {what}"), hint }
 }
