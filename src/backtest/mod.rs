@@ -270,7 +270,10 @@ impl Side {
     }
 
     fn finish(mut self) -> Report {
-        self.report.events_late = self.shard.counts().events_late;
+        let counts = self.shard.counts();
+        self.report.events_late = counts.events_late;
+        let hit = counts.limits_hit.into_iter();
+        self.report.limits_hit = hit.map(|(limit, rules)| (limit.as_str(), rules)).collect();
         self.report.finish();
         self.report
     }

@@ -69,6 +69,8 @@ pub struct Report {
     pub control_messages: BTreeMap<&'static str, u64>,
     /// Records that could not be decoded, by reason.
     pub dead_letters: BTreeMap<&'static str, DeadLetterReport>,
+    /// Times that a bound of what is kept of rules was hit, by bound and rule id: alerts may be missing, or wrong.
+    pub limits_hit: BTreeMap<&'static str, BTreeMap<String, u64>>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
     /// Somebody ended it before history did.
@@ -196,6 +198,7 @@ impl Report {
             fields_unread: BTreeMap::new(),
             control_messages: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
+            limits_hit: BTreeMap::new(),
             problems: Vec::new(),
             is_interrupted: false,
             from: None,
@@ -321,7 +324,7 @@ impl Report {
         self.rules.iter().filter(|rule| rule.alerts > 0)
     }
 
-    /// What was read but in part, or held no events, in sentences.
+    /// What was read or kept but in part, or held no events, in sentences.
     pub(super) fn intake_doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         if self.events_cut > 0 {
@@ -343,6 +346,13 @@ impl Report {
         if !self.control_messages.is_empty() {
             let kinds = list(&self.control_messages);
             doubts.push(format!("Messages that are known to hold no events: {kinds}."));
+        }
+        for (limit, rules) in &self.limits_hit {
+            let rules = rules.iter().map(|(id, times)| format!("{id} ({})", thousands(*times)));
+            let rules = rules.collect::<Vec<String>>().join(", ");
+            doubts.push(format!(
+                "The bound {limit} was hit, so alerts may be missing or wrong: {rules}."
+            ));
         }
         doubts
     }

@@ -147,18 +147,16 @@ fn cannot_hold(rules: &Several, inputs: usize) -> bool {
     }
 }
 
-/// The longest chain of required inputs in their order, of events of which it is known what they carried; of several the
-/// one whose events come latest.
+/// The longest chain of required inputs in their order; of several the one whose events come latest.
 fn steps(rules: &Several, window: &Window, start: usize, end: usize) -> Vec<usize> {
     // Links of chains: an entry, and the link before it. By place in `required`: the length of the chain that
     // ends with this input, and its last link.
     let mut links: Vec<(usize, Option<usize>)> = Vec::new();
     let mut chains: Vec<(usize, Option<usize>)> = vec![(0, None); rules.required.len()];
-    let known = (start..end).zip(window.range(start, end));
-    let mut known = known.filter(|(_, entry)| entry.captured.is_some()).peekable();
-    while let Some((at, entry)) = known.next() {
+    for (at, entry) in (start..end).zip(window.range(start, end)) {
         // Of a run of one input the last one will do.
-        if known.peek().is_some_and(|(_, next)| next.input == entry.input) {
+        let is_in_run = window.get(at + 1).is_some_and(|next| next.input == entry.input);
+        if is_in_run && at + 1 < end {
             continue;
         }
         let Ok(place) = rules.required.binary_search(&usize::from(entry.input)) else { continue };

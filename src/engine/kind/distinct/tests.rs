@@ -263,10 +263,7 @@ fn order_within_grace_does_not_decide() {
                 let time = EventTime::from_micros(*time);
                 for hit in handle(&mut *told, time, *value, watermark).1 {
                     greatest = greatest.max(hit.value);
-                    assert!(
-                        hit.captured_at == time
-                            && hit.first >= hit.last.minus(Duration::from_secs(span))
-                    );
+                    assert_eq!(hit.captured_at, time);
                 }
             }
             let mut times: Vec<i64> = events.iter().map(|(time, _)| *time).collect();
@@ -298,8 +295,8 @@ fn windows_behind_a_late_value_are_looked_at() {
             found.extend(handle(&mut *state, time, value, EventTime::MIN).1);
         }
     }
-    let begun = found.iter().filter(|hit| hit.holds == Holds::Once).count();
-    assert!(begun > 0 && begun <= 3, "{begun} of {}", found.len());
+    let begun = &found[0];
+    assert!(begun.holds == Holds::Once && begun.last >= at(605), "{begun:?}");
     let value = found.iter().map(|hit| hit.value).fold(0.0, f64::max);
     assert!((17_800.0..=18_200.0).contains(&value), "{value}");
 }

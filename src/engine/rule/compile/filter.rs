@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{compiler::Compiler, condition::Compiled};
 use crate::engine::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Place},
     limits::FILTERS_PER_RULE_MAX,
     rule::{
         check::require::requirements,
@@ -19,6 +19,13 @@ use crate::engine::{
     syntax::{code, read::Text},
 };
 
+impl FilterDocument {
+    /// Whether a rule is for logs that it is for.
+    fn is_for(&self, rule: &DetectionDocument) -> bool {
+        self.logs.contain(&rule.logs)
+    }
+}
+
 /// A filter with what it was compiled to.
 pub(in crate::engine) type CompiledFilter<'a> = (&'a FilterDocument, Compiled);
 
@@ -28,20 +35,34 @@ impl<'a> Compiler<'a> {
         let mut by_rule: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (index, document) in self.documents.iter().enumerate() {
             let RuleDocument::Filter(filter) = document else { continue };
+            let detection = |rule: usize| match self.documents.get(rule) {
+                Some(RuleDocument::Detection(target)) => Some(target),
+                _ => None,
+            };
             if filter.rules.is_empty() {
-                for (rule, target) in self.documents.iter().enumerate() {
-                    if matches!(target, RuleDocument::Detection(_)) {
-                        by_rule.entry(rule).or_default().push(index);
-                    }
+                let all = (0..self.documents.len()).filter(|rule| detection(*rule).is_some());
+                let (fit, unfit): (Vec<usize>, Vec<usize>) =
+                    all.partition(|rule| detection(*rule).is_some_and(|rule| filter.is_for(rule)));
+                if fit.is_empty() && !unfit.is_empty() {
+                    let title = "no rule is for the logs of the filter, which changes none";
+                    self.other_logs(title, &filter.header.place);
                 }
+                fit.into_iter().for_each(|rule| by_rule.entry(rule).or_default().push(index));
             }
             for reference in &filter.rules {
                 let Some(rule) = self.names.find(reference, self.problems) else { continue };
-                match self.documents.get(rule) {
-                    Some(RuleDocument::Detection(_)) => {
+                match detection(rule) {
+                    Some(target) if filter.is_for(target) => {
                         by_rule.entry(rule).or_default().push(index);
                     }
-                    _ => self.bad_target(reference),
+                    Some(_) => {
+                        let name = &reference.value;
+                        let title = format!(
+                            "`{name}` is not for the logs of the filter, which leaves it alone"
+                        );
+                        self.other_logs(&title, &reference.place);
+                    }
+                    None => self.bad_target(reference),
                 }
             }
         }
@@ -65,6 +86,13 @@ impl<'a> Compiler<'a> {
         let place = reference.place.clone();
         let diagnostic = Diagnostic::error(code::BAD_FILTER_TARGET, place, title)
             .help("filter the detection rules that it refers to");
+        self.problems.push(diagnostic);
+    }
+
+    /// Warns about a filter that holds for less than it seems to.
+    fn other_logs(&self, title: &str, place: &Place) {
+        let diagnostic = Diagnostic::warning(code::BAD_FILTER_TARGET, place.clone(), title)
+            .help("leave out of the filter's `logsource` what the rule's does not say");
         self.problems.push(diagnostic);
     }
 

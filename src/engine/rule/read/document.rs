@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     correlation::{CorrelationSyntax, read_correlation},
     extension::Sort,
-    header::{Header, check_logsource, read_header},
+    header::{Header, Logs, read_header, read_logsource},
     selection::{Search, read_selection},
 };
 use crate::engine::{
@@ -48,6 +48,8 @@ impl RuleDocument {
 pub(in crate::engine) struct DetectionDocument {
     /// What it says about itself.
     pub(in crate::engine) header: Header,
+    /// Which logs it is for.
+    pub(in crate::engine) logs: Logs,
     /// Its selections and condition.
     pub(in crate::engine) detection: DetectionSyntax,
 }
@@ -66,6 +68,8 @@ pub(in crate::engine) struct CorrelationDocument {
 pub(in crate::engine) struct FilterDocument {
     /// What it says about itself.
     pub(in crate::engine) header: Header,
+    /// Which logs it is for: rules for others are left alone.
+    pub(in crate::engine) logs: Logs,
     /// The rules that it applies to; empty for any.
     pub(in crate::engine) rules: Vec<Text>,
     /// Its selections and condition.
@@ -124,19 +128,20 @@ fn read_document(context: Context<'_>, number: usize, node: &Node) -> Option<Rul
     let header = read_header(&section, number, sort);
     let document = match sort {
         Sort::Detection => {
-            check_logsource(&section);
+            let logs = read_logsource(&section);
             let detection = read_detection(context, &section, key);
-            RuleDocument::Detection(DetectionDocument { header, detection: detection? })
+            RuleDocument::Detection(DetectionDocument { header, logs, detection: detection? })
         }
         Sort::Correlation => {
             let correlation = read_correlation(section.section(key)?);
             RuleDocument::Correlation(CorrelationDocument { header, correlation: correlation? })
         }
         Sort::Filter => {
-            check_logsource(&section);
+            let logs = read_logsource(&section);
             let rules = read_filter_rules(&section.section(key)?);
             let detection = read_detection(context, &section, key);
-            RuleDocument::Filter(FilterDocument { header, rules: rules?, detection: detection? })
+            let (rules, detection) = (rules?, detection?);
+            RuleDocument::Filter(FilterDocument { header, logs, rules, detection })
         }
     };
     Some(document)
@@ -225,7 +230,9 @@ fn read_detection(
     let Some((key, value)) = condition else {
         let title = format!("{what}.condition is missing");
         let diagnostic = Diagnostic::error(code::MISSING_KEY, context.place(&node.span), title);
-        context.problems.push(diagnostic.help("write `condition: selection`"));
+        let name = selections.first().map_or("selection", |(key, _)| key.text.as_str());
+        let not = if what == "filter" { "not " } else { "" };
+        context.problems.push(diagnostic.help(format!("write `condition: {not}{name}`")));
         return None;
     };
     let conditions = read_conditions(context, key, value);

@@ -388,9 +388,11 @@ pub(in crate::engine) const LOGSOURCE: &[Key<Logs>] = &[
 ];
 
 /// Which logs a rule is for.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(in crate::engine) struct Logs {
     right: bool,
+    /// What it says of them: key and value.
+    said: Vec<(&'static str, String)>,
     /// What it says of other logs.
     wrong: Option<(&'static str, Text)>,
 }
@@ -398,6 +400,7 @@ pub(in crate::engine) struct Logs {
 impl Logs {
     fn read(&mut self, section: &Section<'_>, key: &'static str, accepted: &str) {
         let Some(value) = text(section, key) else { return };
+        self.said.push((key, value.value.to_ascii_lowercase()));
         if value.value.eq_ignore_ascii_case(accepted) {
             self.right = true;
         } else if self.wrong.is_none() {
@@ -406,11 +409,18 @@ impl Logs {
     }
 }
 
+impl Logs {
+    /// Whether others are among them: those say all that these say.
+    pub(in crate::engine) fn contain(&self, others: &Logs) -> bool {
+        self.said.iter().all(|said| others.said.contains(said))
+    }
+}
+
 /// Rules must be for Kubernetes audit events: others could only match by mistake.
-pub(in crate::engine) fn check_logsource(section: &Section<'_>) {
+pub(in crate::engine) fn read_logsource(section: &Section<'_>) -> Logs {
     let Some(logsource) = section.section("logsource") else {
         section.missing("logsource", "write `logsource: {product: kubernetes, service: audit}`");
-        return;
+        return Logs::default();
     };
     let mut logs = Logs::default();
     read_keys_of_sigma(LOGSOURCE, &logsource, &mut logs);
@@ -424,12 +434,13 @@ pub(in crate::engine) fn check_logsource(section: &Section<'_>) {
         let diagnostic = Diagnostic::error(code::WRONG_LOGSOURCE, place, title);
         section.report(diagnostic.help("Tripline reads `product: kubernetes`, `service: audit`"));
     };
-    if let Some((key, value)) = logs.wrong {
-        report(value.place, format!("the rule is for the {key} `{}`", value.value));
+    if let Some((key, value)) = &logs.wrong {
+        report(value.place.clone(), format!("the rule is for the {key} `{}`", value.value));
     } else if !logs.right {
         let title = "the rule does not say which logs it is for";
         report(section.place_of_key("logsource"), title.to_owned());
     }
+    logs
 }
 
 /// Whether a text has the form of a UUID; case makes no difference.

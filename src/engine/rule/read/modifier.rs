@@ -352,6 +352,10 @@ fn wide(operand: Operand, wanted: Encoding) -> Result<Operand, Refusal> {
 
 fn windash(operand: Operand, _first: bool) -> Result<Operand, Refusal> {
     map(as_text(operand), |operand| match operand {
+        Operand::Text { pattern, .. } if pattern.placeholders().next().is_some() => Err(misuse(
+            "`windash` does not vary the entries of a list",
+            "write each form of them in the list, or the values here",
+        )),
         Operand::Text { pattern, original, encoding } => match pattern.windash() {
             Some(variants) => {
                 let text =
@@ -586,6 +590,8 @@ mod tests {
             (Operand::Null, &["contains"]),
             (Operand::Bool(true), &["contains", "exists"]),
             (Operand::text("a*b"), &["fieldref"]),
+            (Operand::expanding("%a%"), &["expand", "windash"]),
+            (Operand::expanding("%a%"), &["windash", "expand"]),
         ] {
             assert!(apply(operand.clone(), names).is_err(), "{operand:?} {names:?}");
         }
