@@ -390,8 +390,9 @@ fn lines(text: &[u8]) -> Vec<Vec<u8>> {
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let begins = begins_base64(line.trim_ascii());
         match parts.last_mut() {
-            Some(part) if !begins && !is_alone => part.extend_from_slice(line),
-            Some(part) if line.trim_ascii().is_empty() => part.extend_from_slice(line),
+            Some(part) if !begins && !is_alone || line.trim_ascii().is_empty() => {
+                part.extend_from_slice(line);
+            }
             _ => parts.push(line.to_vec()),
         }
         is_alone = begins;

@@ -46,7 +46,7 @@ pub(super) fn is_chosen(key: &str) -> bool {
                         && is_alike(first, chosen.get(..first.len()).unwrap_or(""))
                         && is_alike(second, chosen.get(first.len()..).unwrap_or(""))
                 };
-                if CHOSEN.iter().any(|chosen| two(&chosen)) || is_alike(first, "protopayload") {
+                if CHOSEN.iter().any(two) || is_alike(first, "protopayload") {
                     return true;
                 }
                 rest = below;

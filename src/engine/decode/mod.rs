@@ -306,9 +306,11 @@ impl<S: Sink> Work<'_, S> {
             Look::Plain(plain) => self.plain(plain, context),
             Look::Text(name, text) => {
                 self.step(context, || format!("text in {name}"));
-                match bytes::look(text.as_bytes(), &mut self.bytes_left) {
-                    Look::Inside(inside) => self.inside(text.as_bytes(), inside, context),
-                    _ => self.text(&text, context),
+                let look = bytes::look(text.as_bytes(), &mut self.bytes_left);
+                if let Look::Inside(inside) = look {
+                    self.inside(text.as_bytes(), inside, context);
+                } else {
+                    self.text(&text, context);
                 }
             }
             Look::Binary(name) => {
