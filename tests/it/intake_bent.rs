@@ -235,6 +235,135 @@ fn digits_entities_and_doubled_quotes_are_undone() {
 }
 
 #[test]
+fn base64_is_found_within_texts_wherever_the_event_stands_in_it() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use std::io::Write as _;
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    zlib.write_all(EXEC.as_bytes()).unwrap();
+    let leads = ["", " ", "  ", "<134>Mar  2 10:00:00 cp-1 audit: "];
+    let mut values: Vec<String> =
+        leads.iter().map(|lead| STANDARD.encode(format!("{lead}{EXEC}"))).collect();
+    values.push(STANDARD.encode(zlib.finish().unwrap()));
+    for value in values {
+        let pushed = format!(r#"{{"message":{{"data":"{value}","messageId":"1"}}}}"#);
+        check(&pushed, WHOLE);
+        check(format!(r#"{{"log":{}}}"#, quoted(&pushed)), WHOLE);
+        check(
+            format!(r#"{{"log":{}}}"#, quoted(&format!(r#"{{"log":{}}}"#, quoted(&pushed)))),
+            WHOLE,
+        );
+        check(quoted(&pushed), WHOLE);
+        let bytes = format!(
+            r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{{"bytesValue":"{value}"}}}}]}}]}}]}}"#
+        );
+        check(format!(r#"{{"log":{}}}"#, quoted(&bytes)), WHOLE);
+        check(bytes.replace("bytesValue", "stringValue"), WHOLE);
+    }
+}
+
+#[test]
+fn a_record_that_is_cut_within_base64_has_the_event_in_it() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let at = EXEC.find("\"requestReceivedTimestamp\"").unwrap();
+    let body: Vec<String> = (0..500).map(|number| format!("padding {number}")).collect();
+    let body = format!(r#""requestObject":{{"x":{}}},"#, json!(body));
+    let event = [&EXEC[..at], &body, &EXEC[at..]].concat();
+    for around in [
+        r#"{"time":"2026-03-02T10:00:00Z","records":[{"data":"@"}]}"#,
+        r#"{"Records":[{"kinesis":{"approximateArrivalTimestamp":1772445600.2,"data":"@"}}]}"#,
+        r#"{"message":{"publishTime":"2026-03-02T10:00:00Z","data":"@"}}"#,
+    ] {
+        let record = around.replace('@', &STANDARD.encode(&event));
+        let half = record.len() / 2;
+        for end in half..half + 8 {
+            let taken = take_apart(&record.as_bytes()[..end]);
+            assert_eq!((taken.events, taken.dead_letters), (1, 1), "{around}: {taken:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_line_of_base64_that_is_torn_spoils_no_other() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use std::io::Write as _;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(EXEC.as_bytes()).unwrap();
+    let line = STANDARD.encode(gzip.finish().unwrap());
+    let torn = &line[..101];
+    check(
+        format!("{torn}\n{EXEC}\n{EXEC}\n"),
+        "2 events allowed exec metadata switched !truncated",
+    );
+    check(
+        format!("{}!\n{line}\n{EXEC}", &torn[..50]),
+        "2 events allowed exec metadata switched !not_json",
+    );
+}
+
+#[test]
+fn entries_beside_a_list_with_an_event_are_accounted_for() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let good = format!(r#"{{"topic":"audit","offset":1,"value":"{}"}}"#, STANDARD.encode(EXEC));
+    for bad in ["", "hello", "null", &STANDARD.encode("hello".repeat(30)), "{}"] {
+        let bad = format!(r#"{{"topic":"audit","offset":1,"value":{}}}"#, quoted(bad));
+        let expected = format!("{WHOLE} !not_an_event");
+        check(format!(r#"{{"records":{{"audit-0":[{good}],"audit-1":[{bad}]}}}}"#), &expected);
+        check(format!(r#"{{"records":{{"audit-0":[{bad}],"audit-1":[{good}]}}}}"#), &expected);
+        check(format!(r#"{{"records":{{"audit-0":{good},"audit-1":{bad}}}}}"#), &expected);
+    }
+    // What else stands beside it says what it is about.
+    check(
+        format!(
+            r#"{{"tags":["a"],"labels":[{{"key":"a","value":"b"}}],"host":{{"name":"x"}},"records":[{good}]}}"#
+        ),
+        WHOLE,
+    );
+}
+
+#[test]
+fn attributes_of_opentelemetry_without_a_time_are_an_event() {
+    let event: Value = serde_json::from_str(EXEC).unwrap();
+    let attributes: Vec<Value> = event
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            json!({"key": key, "value": {"stringValue": text}})
+        })
+        .collect();
+    for record in [
+        json!({"attributes": attributes}),
+        json!({"severityText": "x", "attributes": attributes}),
+        json!({"observed_time_unix_nano": "1772445600200000000", "attributes": attributes}),
+    ] {
+        check(
+            json!({"resourceLogs": [{"resource": {"attributes": [{"key": "a", "value": {"stringValue": "b"}}]}, "scopeLogs": [{"logRecords": [record]}]}]}).to_string(),
+            WHOLE,
+        );
+        check(record.to_string(), WHOLE);
+    }
+}
+
+#[test]
+fn marks_zeros_and_utf_16_may_stand_around_base64_and_lines() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let base64 = STANDARD.encode(EXEC);
+    check(format!("\u{feff}{base64}"), WHOLE);
+    check(format!("\u{feff}\u{feff}\n{base64}\n"), WHOLE);
+    check(format!("{}{base64}", "\0".repeat(100)), WHOLE);
+    let line = format!("2026-03-02T10:00:00.2Z stdout F {EXEC}");
+    for text in [EXEC, &base64, &line] {
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        check(&big, WHOLE);
+        check(&little, WHOLE);
+        check([&b"\xFF\xFE"[..], &little].concat(), WHOLE);
+    }
+}
+
+#[test]
 fn formats_that_are_not_read_are_named() {
     for (payload, name) in [
         (&b"k8s\0\x0A\x1C\x0A\x0Faudit.k8s.io/v1"[..], "protocol buffers of Kubernetes"),

@@ -33,6 +33,7 @@ mod explain;
 mod fake_receivers;
 mod floods;
 mod followed;
+mod forged;
 mod fuzz_bodies;
 mod fuzz_state;
 mod generate;

@@ -16,7 +16,7 @@ use miniz_oxide::inflate::{
     },
 };
 
-use super::{foreign, otlp_proto};
+use super::{foreign, otlp_proto, scan::Scanner};
 use crate::engine::dead_letter::DeadLetterReason;
 
 /// How gzip begins, and how Base64 of that begins.
@@ -25,6 +25,9 @@ const GZIP_IN_BASE64: &[u8] = b"H4sI";
 
 /// How Base64 of JSON begins: of `{"`, of `{` and white space, of `[{`, of `[` and white space.
 const JSON_IN_BASE64: [&[u8]; 6] = [b"eyJ", b"eyA", b"ew", b"W3", b"WyJ", b"Ww"];
+
+/// What some editors and shippers put in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// How hexadecimal digits of JSON and of gzip begin, of JSON behind a byte order mark, and of a string of JSON.
 const IN_HEX: [&[u8]; 7] = [b"7b22", b"7b20", b"7b0a", b"5b7b", b"1f8b08", b"efbbbf", b"227b"];
@@ -79,6 +82,18 @@ fn look_closely<'a>(bytes: &'a [u8], bytes_left: &mut usize) -> Look<'a> {
         let name = "protocol buffers of OpenTelemetry";
         return Look::Inside(Inside { name, parts: vec![logs.json], fault });
     }
+    // Marks and zeros may stand in front of anything; behind zeros JSON is looked for below.
+    let mut behind = bytes;
+    while let Some(rest) = behind.trim_ascii_start().strip_prefix(BYTE_ORDER_MARK) {
+        behind = rest;
+    }
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    if let Some(rest) = bytes.get(zeros..).filter(|rest| zeros > 0 && begins_base64(rest)) {
+        behind = rest;
+    }
+    if behind.len() < bytes.len() {
+        return look(behind, bytes_left);
+    }
     if let Some(text) = utf16(bytes) {
         *bytes_left = bytes_left.saturating_sub(text.len());
         return Look::Text("UTF-16", text);
@@ -99,6 +114,13 @@ fn look_closely<'a>(bytes: &'a [u8], bytes_left: &mut usize) -> Look<'a> {
         match base64_values(text, bytes_left) {
             Ok(parts) => return Look::Inside(Inside { name: "Base64", parts, fault: None }),
             Err(error) if text.starts_with(GZIP_IN_BASE64) => {
+                // What is wrong with one line spoils no other.
+                let parts = lines(text);
+                if parts.len() > 1 {
+                    let name = "lines, one of which is no Base64";
+                    *bytes_left = bytes_left.saturating_sub(text.len());
+                    return Look::Inside(Inside { name, parts, fault: None });
+                }
                 return Look::Bad(DeadLetterReason::NotJson, format!("Base64: {error}"));
             }
             Err(_) => {}
@@ -138,7 +160,7 @@ fn behind_glue_header(bytes: &[u8]) -> Option<&[u8]> {
     matches!(bytes, [3, 0 | 5, ..]).then(|| bytes.get(18..))?.filter(|behind| !behind.is_empty())
 }
 
-/// UTF-16 with a byte order mark, or of JSON without one.
+/// UTF-16 with a byte order mark; or without one, if it begins with a bracket or with characters of ASCII.
 fn utf16(bytes: &[u8]) -> Option<String> {
     let (units, is_little) = match bytes {
         // UTF-32 is not met anywhere.
@@ -147,6 +169,8 @@ fn utf16(bytes: &[u8]) -> Option<String> {
         [0xFE, 0xFF, rest @ ..] if rest.len() > 1 => (rest, false),
         [b'{' | b'[', 0, ..] => (bytes, true),
         [0, b'{' | b'[', third, fourth, ..] if (*third == 0) != (*fourth == 0) => (bytes, false),
+        [0, b' '..=b'~', 0, b' '..=b'~', 0, b' '..=b'~', ..] => (bytes, false),
+        [b' '..=b'~', 0, b' '..=b'~', 0, b' '..=b'~', 0, ..] => (bytes, true),
         _ => return None,
     };
     let units =
@@ -156,6 +180,13 @@ fn utf16(bytes: &[u8]) -> Option<String> {
     Some(
         char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect(),
     )
+}
+
+/// Whether bytes are one string of JSON.
+fn is_string(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes.trim_ascii()) else { return false };
+    let mut scanner = Scanner::new(text);
+    scanner.string().is_ok() && scanner.at() == text.len()
 }
 
 /// What follows zeros: the hole that copytruncate leaves at the front of a log, or the five bytes with
@@ -170,7 +201,7 @@ fn behind_zeros(bytes: &[u8]) -> &[u8] {
         |bytes: &[u8]| match (bytes.trim_ascii_start().first(), bytes.trim_ascii_end().last()) {
             (Some(b'{'), last) => last == Some(&b'}'),
             (Some(b'['), last) => last == Some(&b']'),
-            (Some(b'"'), last) => last == Some(&b'"'),
+            (Some(b'"'), _) => is_string(bytes),
             _ => false,
         };
     let behind_header = bytes.get(5..).unwrap_or_default();
@@ -225,6 +256,9 @@ fn unzlib(bytes: &[u8], bytes_left: &mut usize) -> Option<Inside> {
     Some(Inside { name: "zlib", parts: vec![plain], fault })
 }
 
+/// Bytes for which room is made at first: 1 KiB. It is doubled as long as there are more.
+const INFLATED_BYTES_FIRST: usize = 1 << 10;
+
 /// Appends what was deflated; how much was read of it.
 fn inflate(
     deflated: &[u8],
@@ -237,7 +271,9 @@ fn inflate(
     let start = out.len();
     let max = start.saturating_add(*bytes_left);
     let (mut read, mut written) = (0, start);
-    out.resize(start.saturating_add(deflated.len().saturating_mul(2).max(64)).min(max), 0);
+    // There may be many members, of which each is given what is left.
+    let first = deflated.len().saturating_mul(2).clamp(64, INFLATED_BYTES_FIRST);
+    out.resize(start.saturating_add(first).min(max), 0);
     let status = loop {
         let input = deflated.get(read..).unwrap_or_default();
         let (status, more_read, more) = decompress(&mut state, input, out, written, flags);
@@ -246,7 +282,8 @@ fn inflate(
         match status {
             TINFLStatus::Done => break Ok(()),
             TINFLStatus::HasMoreOutput if out.len() < max => {
-                out.resize(out.len().saturating_mul(2).max(64).min(max), 0);
+                let more = (out.len() - start).max(INFLATED_BYTES_FIRST);
+                out.resize(out.len().saturating_add(more).min(max), 0);
             }
             TINFLStatus::HasMoreOutput => break Err(DeadLetterReason::TooLarge),
             TINFLStatus::FailedCannotMakeProgress | TINFLStatus::NeedsMoreInput => {
@@ -345,6 +382,23 @@ fn base64_of_text(text: &[u8], bytes_left: &mut usize) -> Option<Vec<Vec<u8>>> {
 
 /// What events have, and entries of clouds that hold them.
 const AUDIT_ID: [&[u8]; 2] = [b"auditID", b"protoPayload"];
+
+/// Each line that begins as Base64 does, and what stands between such lines.
+fn lines(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let mut is_alone = true;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let begins = begins_base64(line.trim_ascii());
+        match parts.last_mut() {
+            Some(part) if !begins && !is_alone || line.trim_ascii().is_empty() => {
+                part.extend_from_slice(line);
+            }
+            _ => parts.push(line.to_vec()),
+        }
+        is_alone = begins;
+    }
+    parts
+}
 
 /// Bytes of a text that may be a word, and is no Base64 that was cut: 16.
 const WORD_BYTES_MAX: usize = 16;

@@ -17,6 +17,9 @@ const OTHER_STREAMS: [&str; 5] = [
     "kube-scheduler-",
 ];
 
+/// How the names of the groups begin to which EKS writes.
+const EKS_GROUPS: &str = "/aws/eks/";
+
 pub(super) fn is(members: &Members<'_>) -> bool {
     members.has("messageType") && members.has("logEvents")
 }
@@ -39,7 +42,13 @@ pub(super) fn open<'a>(
         search.push(Content::Control(ControlMessage::Check), around);
         return true;
     }
-    if is_other(&members.text("logStream").unwrap_or_default()) && !is_promising(events.raw()) {
+    let group = members.text("logGroup").unwrap_or_default();
+    // In the group of a cluster streams are what EKS calls them, and clients choose much of what stands in the
+    // others. In groups of their own people may call any stream so.
+    let is_of_eks = group.is_empty() || group.starts_with(EKS_GROUPS);
+    if is_other(&members.text("logStream").unwrap_or_default())
+        && (is_of_eks || !is_promising(events.raw()))
+    {
         search.push(Content::Control(ControlMessage::OtherLog), around);
         return true;
     }
@@ -57,6 +66,6 @@ pub(super) fn open<'a>(
 /// The cluster in the name of its log group.
 pub(super) fn cluster_of<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
     let group = members.text("logGroup").or_else(|| members.text("log_group"))?;
-    let name = group.strip_prefix("/aws/eks/")?.strip_suffix("/cluster")?;
+    let name = group.strip_prefix(EKS_GROUPS)?.strip_suffix("/cluster")?;
     Some(Cow::Owned(name.to_owned()))
 }

@@ -16,7 +16,8 @@ pub(super) const ALONE: &str = "a part of a line that a container runtime split 
 pub(super) struct Line<'a> {
     /// The time and the name of the stream, with the space behind each.
     lead: &'a [u8],
-    is_error: bool,
+    /// Written to standard error.
+    pub(super) is_error: bool,
     /// More of it follows on a later line.
     pub(super) is_part: bool,
     /// What was written.

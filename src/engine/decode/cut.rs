@@ -5,7 +5,7 @@
 //! value that was cut itself only a part is known: it counts where a part says something (the path of the
 //! request, texts within bodies), and is left out where it could be taken for the whole (a name).
 
-use super::scan::Fault;
+use super::{bytes, lead::AUDIT_EVENT, scan::Fault, search::is_promising};
 
 /// Key by which every object that was open at the cut is marked. No serializer of Kubernetes writes such
 /// a key, and it counts only within what was closed here.
@@ -83,6 +83,34 @@ pub(super) fn repair(text: &str) -> Option<String> {
     Some(out)
 }
 
+/// Bytes in which the next line is looked for as a value: 64 KiB.
+const TORN_BYTES_MAX: usize = 64 << 10;
+
+/// Where the next line begins behind an event that was not written to its end, on the same line: where reading it
+/// stopped, at once or behind the quote that ended a text of it; or as a value of it. A value below one of its
+/// bodies is whatever a client sent.
+pub(super) fn torn_at(text: &str, open: usize, at: usize) -> Option<usize> {
+    let begins = |start: usize| {
+        text.as_bytes().get(start..).is_some_and(|text| text.starts_with(AUDIT_EVENT))
+    };
+    let is_torn = |start: &usize| *start > open && begins(*start);
+    let as_value = || {
+        let next = text.as_bytes().get(open + 1..at).filter(|_| begins(open))?;
+        // Values may be nested as often as a record is long, and each would be read again.
+        let next = Some(next).filter(|next| next.len() < TORN_BYTES_MAX)?;
+        let next = open + 1 + memchr::memmem::find(next, AUDIT_EVENT)?;
+        (!goes_on_in_body(text.get(open..next)?)).then_some(next)
+    };
+    as_value().or_else(|| [at, at.saturating_sub(2)].into_iter().find(is_torn))
+}
+
+/// Whether a text that begins an event, and is JSON as far as it goes, goes on below one of its bodies.
+fn goes_on_in_body(text: &str) -> bool {
+    let mut reader = Reader { text, open: Vec::new(), safe: 0 };
+    reader.read();
+    reader.open.first().is_some_and(|open| matches!(open.key, "requestObject" | "responseObject"))
+}
+
 impl Reader<'_> {
     /// Reads all; the end of a text that was cut, and of which the part counts.
     fn read(&mut self) -> Option<usize> {
@@ -145,8 +173,11 @@ impl Reader<'_> {
     fn part_counts(&self, start: usize) -> bool {
         let below = |open: &Open<'_>| open.is_object && PARTS_COUNT.contains(&open.key);
         // A shipper's text with an event in it.
-        self.open.iter().any(below)
-            || self.text.get(start..).is_some_and(|text| text.contains("auditID"))
+        let holds = |text: &str| {
+            let value = text.as_bytes().get(1..).unwrap_or_default();
+            is_promising(text) || bytes::begins_base64(value) && bytes::may_be_base64(value)
+        };
+        self.open.iter().any(below) || self.text.get(start..).is_some_and(holds)
     }
 
     /// A value ends here, so the text can be closed here.

@@ -11,6 +11,10 @@ use super::{
 };
 use crate::engine::dead_letter::ControlMessage;
 
+/// How the categories of other logs of the control plane begin.
+const OTHERS: [&str; 6] =
+    ["cloud-controller-manager", "cluster-autoscaler", "csi-", "guard", "karpenter-", "kube-"];
+
 pub(super) fn is(members: &Members<'_>) -> bool {
     let is_batch = |records: Json<'_>| {
         records.items().next().is_some_and(|first| is_record(&Members::of(first)))
@@ -89,8 +93,11 @@ pub(super) fn open<'a>(
     }
     let Some(category) = category_of(members).filter(|_| is_record(members)) else { return false };
     if !category.to_ascii_lowercase().starts_with("kube-audit") {
-        // Unless somebody renamed it, it is another log.
-        let is_other = !is_promising(json.raw());
+        // Unless somebody renamed it, it is another log; in those of the control plane clients choose much of
+        // what is written.
+        let category = category.to_ascii_lowercase();
+        let is_other =
+            OTHERS.iter().any(|other| category.starts_with(other)) || !is_promising(json.raw());
         if is_other {
             search.push(Content::Control(ControlMessage::OtherLog), around);
         }

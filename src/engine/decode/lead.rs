@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{clock, scan::Scanner, search::is_promising};
+use super::{clients, clock, scan::Scanner, search::is_promising};
 use crate::engine::{
     time::EventTime,
     value::{Value, unescape},
@@ -77,7 +77,8 @@ pub(super) fn find(line: &str) -> Option<Led<'_>> {
     }
     let places = memchr::memchr_iter(b'{', line.as_bytes()).take(PLACES_MAX);
     let mut first = None;
-    for led in places.filter_map(|at| led_at(line, at)) {
+    let led_at = |at| led_at(line, at).filter(|led| !clients::is_told_of(led.lead));
+    for led in places.filter_map(led_at) {
         if is_promising(&led.content) {
             return Some(led);
         }
@@ -85,7 +86,7 @@ pub(super) fn find(line: &str) -> Option<Led<'_>> {
     }
     // Whoever can write text in front of an event may write many brackets.
     let event = memchr::memmem::find(line.as_bytes(), AUDIT_EVENT);
-    event.filter(|at| *at > 0).and_then(|at| led_at(line, at)).or(first)
+    event.filter(|at| *at > 0).and_then(led_at).or(first)
 }
 
 /// What begins at a bracket, behind something else.

@@ -11,6 +11,7 @@
 mod again;
 mod bytes;
 mod check;
+mod clients;
 mod clock;
 mod cloudwatch;
 mod cri;
@@ -305,7 +306,12 @@ impl<S: Sink> Work<'_, S> {
             Look::Plain(plain) => self.plain(plain, context),
             Look::Text(name, text) => {
                 self.step(context, || format!("text in {name}"));
-                self.text(&text, context);
+                let look = bytes::look(text.as_bytes(), &mut self.bytes_left);
+                if let Look::Inside(inside) = look {
+                    self.inside(text.as_bytes(), inside, context);
+                } else {
+                    self.text(&text, context);
+                }
             }
             Look::Binary(name) => {
                 let detail = bytes::not_read(name);
@@ -380,6 +386,11 @@ impl<S: Sink> Work<'_, S> {
         let starts: Vec<usize> =
             memchr::memmem::find_iter(text.as_bytes(), lead::AUDIT_EVENT).collect();
         let ends = starts.iter().skip(1).copied().chain([text.len()]);
+        // In an event that was written in such a format itself clients choose texts, which have no escapes there.
+        let before = starts.first().and_then(|first| text.get(..*first)).unwrap_or("");
+        if clients::is_of_event(before) {
+            return;
+        }
         for (start, end) in starts.iter().zip(ends) {
             self.text(text.get(*start..end).unwrap_or(""), context);
         }
@@ -416,7 +427,10 @@ impl<S: Sink> Work<'_, S> {
                 self.dead_letter(context, reason, detail, document.as_bytes());
             }
             Content::Text(text) => {
-                self.accounted(context, text.as_bytes(), |work| work.text(text, context));
+                self.accounted(context, text.as_bytes(), |work| match text.as_bytes() {
+                    [b'{' | b'[', ..] => work.text(text, context),
+                    bytes => work.payload(bytes, context),
+                })
             }
             Content::Bytes(bytes) => {
                 self.accounted(context, bytes, |work| work.payload(bytes, context));

@@ -33,11 +33,15 @@ pub(super) fn open<'a>(
     search: &mut Search<'a>,
     around: &Around<'a>,
 ) -> bool {
-    let times = ["timeUnixNano", "time_unix_nano", "observedTimeUnixNano"];
+    let times =
+        ["timeUnixNano", "time_unix_nano", "observedTimeUnixNano", "observed_time_unix_nano"];
     let body = members.get("body");
+    let attributes = members.get("attributes").filter(|attributes| attributes.is_array());
+    // Resources and scopes have attributes, too.
     let is_record = body.is_some_and(|body| body.is_empty() || kind_of(body).is_some())
-        || times.iter().any(|key| members.has(key))
-            && members.get("attributes").is_some_and(Json::is_array);
+        || attributes.is_some_and(|attributes| {
+            times.iter().any(|key| members.has(key)) || has_audit_id(attributes)
+        });
     if !is_record {
         return false;
     }
@@ -64,6 +68,12 @@ pub(super) fn open<'a>(
     };
     search.push(content, around);
     true
+}
+
+/// Whether the audit id of an event is among attributes.
+fn has_audit_id(attributes: Json<'_>) -> bool {
+    let is_id = |key: Json<'_>| key.raw().trim_matches('"').ends_with("auditID");
+    attributes.items().any(|attribute| attribute.get("key").is_some_and(is_id))
 }
 
 fn has_base64(body: Option<Json<'_>>) -> bool {

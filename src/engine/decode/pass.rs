@@ -31,6 +31,8 @@ pub(super) struct Pass<'w, 'p, 'a, S> {
     open: Option<usize>,
     /// The end of the line up to which a dead letter says all that is to be said.
     told_until: usize,
+    /// A part of a line, up to its end: that of a long one is looked for once.
+    line: Range<usize>,
 }
 
 /// Why the rest of a text is not read.
@@ -56,8 +58,16 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     /// Decodes a text. Everything in it goes to the sink.
     pub(super) fn run(work: &'w mut Work<'p, S>, context: Context<'a>, text: &'a str) {
         let event = spare(work);
-        let mut pass =
-            Pass { work, text, event, context, part_start: 0, open: None, told_until: 0 };
+        let mut pass = Pass {
+            work,
+            text,
+            event,
+            context,
+            part_start: 0,
+            open: None,
+            told_until: 0,
+            line: 0..0,
+        };
         pass.documents();
         let event = pass.event.recycle();
         pass.work.spare.push(event);
@@ -101,7 +111,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                 self.skip_closers(&mut scanner);
             }
             if self.work.outcomes - before > self.work.events - events {
-                self.told_until = line_end(text, scanner.at().saturating_sub(1));
+                self.told_until = self.line_end(scanner.at().saturating_sub(1));
             }
             self.skip_fillers(&mut scanner);
         }
@@ -158,14 +168,21 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     /// A line that does not begin like an event: text in front of one, a value without fields, or neither.
     fn line(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Stop> {
         let (text, start) = (self.text, scanner.at());
-        let end = line_end(text, start);
+        let end = self.line_end(start);
         let line = text.get(start..end).unwrap_or("");
         if scanner.peek() == b'"' {
             let raw = scanner.string()?;
             self.string(raw.text, scanner.since(start));
             return Ok(());
         }
-        if let Some(part) = cri::read(line.as_bytes()).filter(|part| part.is_part || part.is_rest())
+        let of_runtime = cri::read(line.as_bytes());
+        if of_runtime.is_some_and(|part| part.is_error && is_promising(part.text())) {
+            let detail = "a line of standard error, where no API server writes events";
+            self.dead_letter(DeadLetterReason::NotAnEvent, detail, line);
+            scanner.move_to(end);
+            return Ok(());
+        }
+        if let Some(part) = of_runtime.filter(|part| part.is_part || part.is_rest())
             && self.part(line, part)
         {
             scanner.move_to(end);
@@ -186,7 +203,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         if scanner.peek() == b'[' {
             return if self.numbers(scanner)? { Ok(()) } else { self.list(scanner, 0) };
         }
-        scanner.skip_value(0)?;
+        if let Err(fault) = scanner.skip_value(0) {
+            // What is on the next line is no part of it.
+            scanner.move_to(scanner.at().min(end));
+            return Err(Stop::Fault(fault));
+        }
         if !text.get(scanner.at()..end).unwrap_or("").trim().is_empty() {
             // Text that begins with a number or a word of JSON.
             return Err(Stop::Fault(Fault::Token));
@@ -537,10 +558,14 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
 
     /// A document that is no JSON: what stands before a cut is decoded, the rest is a dead letter.
     fn broken(&mut self, fault: Fault, scanner: &mut Scanner<'a>) {
-        let (text, at) = (self.text, scanner.at());
-        let line_end = line_end(text, at);
+        let (text, mut at) = (self.text, scanner.at());
+        if text.get(..at).is_some_and(|before| before.ends_with('\n')) && scanner.peek() == b'{' {
+            // What was cut between two members is looked for on the next line, which is no part of it.
+            at -= 1;
+        }
+        let line_end = self.line_end(at);
         // Whoever could not write a line to its end, since the disk was full, goes on behind it.
-        let next = self.open.and_then(|open| next_event(text, open + 1, line_end));
+        let next = self.open.and_then(|open| cut::torn_at(text, open, at));
         let end = next.unwrap_or_else(|| fresh_start(text, line_end));
         let line_end = next.unwrap_or(line_end);
         let part = text.get(self.part_start..end).unwrap_or("");
@@ -588,6 +613,14 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         self.work.events > events
     }
 
+    /// Where the line ends on which something stands.
+    fn line_end(&mut self, at: usize) -> usize {
+        if !self.line.contains(&at) {
+            self.line = at..line_end(self.text, at);
+        }
+        self.line.end
+    }
+
     fn dead_letter(&mut self, reason: DeadLetterReason, detail: &str, text: &str) {
         self.work.dead_letter(self.context, reason, detail.to_owned(), text.as_bytes());
     }
@@ -612,12 +645,6 @@ fn is_bent(event: &Event<'_>, projection: &Projection) -> bool {
 
 fn spare<'a, S>(work: &mut Work<'_, S>) -> Event<'a> {
     work.spare.pop().unwrap_or_else(|| Event::new(work.projection.field_count()))
-}
-
-/// Where an event as the API server writes it begins between two places.
-fn next_event(text: &str, from: usize, to: usize) -> Option<usize> {
-    let between = text.as_bytes().get(from..to)?;
-    memchr::memmem::find(between, lead::AUDIT_EVENT).map(|at| from + at)
 }
 
 /// Where the line ends on which something stands, before its line break.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use hashbrown::HashSet;
 
-use super::{bytes, clock, foreign, json::Json, open_envelope, renamed::renamed};
+use super::{bytes, clients, clock, foreign, json::Json, open_envelope, renamed::renamed};
 use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
 
 /// Something that was found.
@@ -65,9 +65,11 @@ impl<'a> Around<'a> {
 }
 
 /// Keys of the time at which something was logged, the most exact first.
-const TIME_KEYS: [&str; 25] = [
+const TIME_KEYS: [&str; 28] = [
     "timeUnixNano",
+    "time_unix_nano",
     "observedTimeUnixNano",
+    "observed_time_unix_nano",
     "timestamp",
     "@timestamp",
     "time",
@@ -76,6 +78,7 @@ const TIME_KEYS: [&str; 25] = [
     "ts",
     "ts_ms",
     "approximateArrivalTimestamp",
+    "publishTime",
     "date",
     "_time",
     "_SOURCE_REALTIME_TIMESTAMP",
@@ -319,18 +322,42 @@ impl<'a> Search<'a> {
             self.push(Content::Bytes(bytes), &around);
             return true;
         }
+        if is_chosen_pair(&members) {
+            return false;
+        }
+        if is_of_error_stream(&members) && is_promising(json.raw()) {
+            self.push(Content::Nothing(json.raw()), &around);
+            return true;
+        }
         let first = self.found.len();
         let mut known = HashSet::new();
+        let (mut giving, mut silent): (Vec<Json<'a>>, Vec<_>) = (Vec::new(), Vec::new());
         // Of a row of a database that was changed, what it was before is no news.
         let has_after = members.has("before")
             && members.get("after").is_some_and(|after| after.raw() != "null");
         for (key, member) in &members.0 {
             // What people sent may hold anything, also an event that never was.
             let is_body = matches!(*key, "requestObject" | "responseObject");
-            if !(is_body || has_after && *key == "before") {
-                let before = self.found.len();
-                self.at(Segment::Key(key), *member, &around);
-                self.drop_copies(before, &mut known);
+            if is_body || has_after && *key == "before" {
+                continue;
+            }
+            let before = self.found.len();
+            let gives = self.at(Segment::Key(key), *member, &around);
+            if self.found.len() > before && clients::is_chosen(key) {
+                self.found.truncate(before);
+                continue;
+            }
+            self.drop_copies(before, &mut known);
+            match (gives, member.is_object() || member.is_array()) {
+                (true, true) => giving.push(*member),
+                (false, true) => silent.push((self.found.len(), *key, *member)),
+                _ => {}
+            }
+        }
+        for (at, key, member) in silent.into_iter().rev() {
+            // Lists or entries under keys of their own, as a Lambda function gets them by partition.
+            if giving.iter().take(ALIKE_MAX).any(|other| is_alike(*other, member)) {
+                self.put(at, Segment::Key(key), member, &around);
             }
         }
         self.found.len() > first
@@ -371,14 +398,19 @@ impl<'a> Search<'a> {
         let is_time = |item: Json<'_>| item.is_string() && clock::read_json_time(item).is_some();
         nothing.retain(|(_, _, item)| kinds.contains(&kind_of(*item)) && !is_time(*item));
         for (at, index, item) in nothing.into_iter().rev() {
-            self.path.push(Segment::Index(index));
-            self.push(Content::Nothing(item.raw()), &around);
-            self.path.pop();
-            if let Some(entry) = self.found.pop() {
-                self.found.insert(at, entry);
-            }
+            self.put(at, Segment::Index(index), item, &around);
         }
         true
+    }
+
+    /// Puts an entry without an event among what was found.
+    fn put(&mut self, at: usize, segment: Segment<'a>, entry: Json<'a>, around: &Around<'a>) {
+        self.path.push(segment);
+        self.push(Content::Nothing(entry.raw()), around);
+        self.path.pop();
+        if let Some(entry) = self.found.pop() {
+            self.found.insert(at, entry);
+        }
     }
 
     fn string(&mut self, json: Json<'a>, around: &Around<'a>) -> bool {
@@ -387,12 +419,11 @@ impl<'a> Search<'a> {
         let url = raw.strip_prefix("data:").and_then(|url| url.split_once(";base64,"));
         let raw = url.map_or(raw, |(_, value)| value);
         if raw.len() >= bytes::BASE64_BYTES_MIN && bytes::may_be_base64(raw.as_bytes()) {
-            let hex = bytes::hex_value(raw.as_bytes(), &mut { self.bytes_left });
-            if hex.is_some() || !is_promising(raw) {
-                return match hex {
-                    Some(value) => self.bytes(value, around),
-                    None => self.base64(raw, around),
-                };
+            if let Some(value) = bytes::hex_value(raw.as_bytes(), &mut { self.bytes_left }) {
+                return self.bytes(value, around);
+            }
+            if self.base64(raw, around) {
+                return true;
             }
         }
         if is_promising(raw) {
@@ -501,12 +532,50 @@ fn listed<'a>(items: impl Iterator<Item = Json<'a>>, bytes_max: usize) -> Option
     (is_text || bytes.starts_with(&[0x1F, 0x8B])).then_some(bytes)
 }
 
+/// Members that others are compared with: 4.
+const ALIKE_MAX: usize = 4;
+
+/// Whether two values are of one kind: objects that share most of the keys of the first, or lists of such.
+fn is_alike(one: Json<'_>, other: Json<'_>) -> bool {
+    if one.is_array() && other.is_array() {
+        let firsts = one.items().next().zip(other.items().next());
+        return firsts.is_some_and(|(one, other)| one.is_object() && is_alike(one, other));
+    }
+    let (one, other) = (Members::of(one), Members::of(other));
+    let shared = one.0.iter().filter(|(key, _)| other.has(key)).count();
+    shared * 2 > one.0.len()
+}
+
+/// Whether an object is a key and a value, of which clients choose the value.
+fn is_chosen_pair(members: &Members<'_>) -> bool {
+    let value = ["value", "Value", "v"].iter().any(|key| members.has(key));
+    value
+        && ["key", "Key", "name", "Name", "k"]
+            .iter()
+            .any(|key| members.text(key).is_some_and(|key| clients::is_chosen(&key)))
+}
+
+/// Whether a line was written to standard error: no API server writes events there, but what it tells of requests,
+/// much of which clients choose.
+fn is_of_error_stream(members: &Members<'_>) -> bool {
+    let is_error = |json: Option<Json<'_>>| json.is_some_and(|json| json.raw() == "\"stderr\"");
+    ["stream", "log.iostream"].iter().any(|key| is_error(members.get(key)))
+        || ["stream", "labels", "attributes"].iter().any(|key| {
+            let below = members.get(key).filter(|json| json.is_object());
+            below.is_some_and(|json| is_error(json.get("stream").or(json.get("log.iostream"))))
+        })
+}
+
 /// What texts with an event in them have: keys of events, of events in a cloud's own format, of what is
-/// compressed within.
-const PROMISES: [&str; 9] = [
+/// compressed within; Base64 of `auditID`, by where it stands, and of zlib.
+const PROMISES: [&str; 13] = [
     "auditID",
     "protoPayload",
     "H4sI",
+    "YXVkaXRJR",
+    "F1ZGl0SU",
+    "hdWRpdElE",
+    "\"eJ",
     "AuditId",
     "auditid",
     "audit_id",
