@@ -64,6 +64,7 @@ const RULES: &[(&str, &str)] = shipped![
     "kubernetes_events_deleted.yaml",
     "legacy_token_used.yaml",
     "login_failures_burst.yaml",
+    "machine_name_forged.yaml",
     "mass_deletion.yaml",
     "masters_bound.yaml",
     "minted_token_used.yaml",
