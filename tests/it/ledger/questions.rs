@@ -451,7 +451,10 @@ fn coverage_of_a_file_says_what_came_in_order_and_is_told_to_its_end() {
     assert!(found[..10].iter().all(|(_, verdict, ..)| verdict == "not observed"), "{found:?}");
     // What is told of no later hour may be told still.
     let found = hours(&[DAY[0], "--to=2026-03-04 13:30"]);
-    let verdicts: Vec<(&str, &str)> =
-        found.iter().skip(12).map(|(hour, verdict, ..)| (hour.as_str(), verdict.as_str())).collect();
+    let verdicts: Vec<(&str, &str)> = found
+        .iter()
+        .skip(12)
+        .map(|(hour, verdict, ..)| (hour.as_str(), verdict.as_str()))
+        .collect();
     assert_eq!(verdicts, [("12", "open"), ("13", "open")]);
 }
