@@ -116,7 +116,7 @@ fn no_list_excuses_a_name_that_groups_do_not_confirm() {
     assert!(lost.is_empty(), "{:#?}", lost.iter().collect::<BTreeSet<_>>());
     let with_lists = rules_with_lists();
     let untried: Vec<&String> = with_lists.difference(&tried).collect();
-    assert!(with_lists.len() > 30 && untried.is_empty(), "no event is left to {untried:?}");
+    assert!(with_lists.len() > 25 && untried.is_empty(), "no event is left to {untried:?}");
 }
 
 /// A name for each entry of a list of users, and for each prefix that rules look for, that `system:authenticated`
@@ -142,12 +142,11 @@ fn rules_with_lists() -> BTreeSet<String> {
         let line = text.lines().find_map(|line| line.strip_prefix("name: "));
         line.unwrap().to_owned()
     };
-    let of_anybody = |text: &&str| {
-        !text.contains("\n  record:")
-            && !text.contains("actor.kind: serviceaccount")
-            && !text.contains("actor.kind: [serviceaccount")
-    };
-    named.filter(of_anybody).map(name).collect()
+    // The ledger's rules, what waits for an end, and the rule about such names are told in other ways.
+    let others = ["\n  record:", "stage: Unfinished", "actor.confirmed: null"];
+    let accounts = ["actor.kind: serviceaccount", "actor.kind: [serviceaccount"];
+    let is_left = |text: &&str| !others.iter().chain(&accounts).any(|word| text.contains(word));
+    named.filter(is_left).map(name).collect()
 }
 
 #[test]
