@@ -169,7 +169,7 @@ impl Evidence<'_> {
                 .iter()
                 .map(|kind| self.totals.entries.get(kind).copied().unwrap_or(0))
                 .sum();
-            let of_rules = self.sight_of_rules(&rules, sight);
+            let of_rules = sight_of_rules(&rules, sight);
             let alerts = if ids.is_empty() { 0 } else { self.alerts.of(&ids).count() as u64 };
             let or_not =
                 |applies: bool, cell: Cell| if applies { cell } else { Cell::NotApplicable };
@@ -238,11 +238,6 @@ impl Evidence<'_> {
         self.seen.sight_of(&classes)
     }
 
-    /// No alert of a rule says that there was nothing while it was in force.
-    fn sight_of_rules(&self, rules: &[&RuleThen], sight: Sight) -> Sight {
-        if rules.iter().all(|rule| rule.is_throughout) { sight } else { Sight::Partial }
-    }
-
     fn rules_of(&self, framework: &Framework, control: &Control) -> Vec<&RuleThen> {
         let name = framework.name_of(control);
         self.rules.iter().filter(|rule| rule.controls.contains(&name)).collect()
@@ -269,7 +264,7 @@ impl Evidence<'_> {
                     Cell::text(&rule.id),
                     Cell::text(&rule.title),
                     Cell::text(rule.when(self.scope)),
-                    self.sight_of_rules(&[rule], sight).count(alerts, ""),
+                    sight_of_rules(&[rule], sight).count(alerts, ""),
                     Cell::number(judged),
                     median(told),
                 ],
@@ -362,4 +357,9 @@ impl Evidence<'_> {
         }
         table
     }
+}
+
+/// No alert of a rule says that there was nothing while it was in force.
+fn sight_of_rules(rules: &[&RuleThen], sight: Sight) -> Sight {
+    if rules.iter().all(|rule| rule.is_throughout) { sight } else { Sight::Partial }
 }

@@ -84,19 +84,17 @@ fn heard(reader: &Reader, from: EventTime, to: EventTime) -> Result<BTreeSet<Str
 /// The cluster that is meant if none is named; `None` if none was heard of.
 fn meant(clusters: &BTreeSet<String>) -> Result<Option<String>, Mistake> {
     let mut several = clusters.iter();
-    match (several.next(), several.next()) {
-        (one, None) => Ok(one.cloned()),
-        _ => {
-            let shown = clusters.iter().map(|one| match one.as_str() {
-                "" => "one without a name".to_owned(),
-                one => printable(one).into_owned(),
-            });
-            let shown: Vec<String> = shown.collect();
-            let shown = first_of(&shown, 8);
-            let message = format!("there is more than one cluster: {shown}");
-            Err(Mistake::bad(message, "name one: `cluster`"))
-        }
-    }
+    let (one, None) = (several.next(), several.next()) else {
+        let shown = clusters.iter().map(|one| match one.as_str() {
+            "" => "one without a name".to_owned(),
+            one => printable(one).into_owned(),
+        });
+        let shown: Vec<String> = shown.collect();
+        let shown = first_of(&shown, 8);
+        let message = format!("there is more than one cluster: {shown}");
+        return Err(Mistake::bad(message, "name one: `cluster`"));
+    };
+    Ok(one.cloned())
 }
 
 fn observed(reader: &Reader, period: &Period, cluster: &str) -> Result<Observed, AskError> {

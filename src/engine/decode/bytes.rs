@@ -167,10 +167,11 @@ fn utf16(bytes: &[u8]) -> Option<String> {
         [0xFF, 0xFE, 0, 0, ..] => return None,
         [0xFF, 0xFE, rest @ ..] if rest.len() > 1 => (rest, true),
         [0xFE, 0xFF, rest @ ..] if rest.len() > 1 => (rest, false),
-        [b'{' | b'[', 0, ..] => (bytes, true),
+        [b'{' | b'[', 0, ..] | [b' '..=b'~', 0, b' '..=b'~', 0, b' '..=b'~', 0, ..] => {
+            (bytes, true)
+        }
         [0, b'{' | b'[', third, fourth, ..] if (*third == 0) != (*fourth == 0) => (bytes, false),
         [0, b' '..=b'~', 0, b' '..=b'~', 0, b' '..=b'~', ..] => (bytes, false),
-        [b' '..=b'~', 0, b' '..=b'~', 0, b' '..=b'~', 0, ..] => (bytes, true),
         _ => return None,
     };
     let units =

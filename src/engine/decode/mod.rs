@@ -430,7 +430,7 @@ impl<S: Sink> Work<'_, S> {
                 self.accounted(context, text.as_bytes(), |work| match text.as_bytes() {
                     [b'{' | b'[', ..] => work.text(text, context),
                     bytes => work.payload(bytes, context),
-                })
+                });
             }
             Content::Bytes(bytes) => {
                 self.accounted(context, bytes, |work| work.payload(bytes, context));

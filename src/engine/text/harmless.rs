@@ -58,7 +58,8 @@ pub fn within_line(text: &str, bytes_max: usize) -> Cow<'_, str> {
 /// the whole, so that two that look alike stay apart. So does one that ends as if it were such a text.
 pub fn distinct_line(text: &str, bytes_max: usize) -> Cow<'_, str> {
     let line = within_line(text, bytes_max);
-    let has_mark = text.len() > MARK_BYTES && text.as_bytes()[text.len() - MARK_BYTES] == b'~';
+    let mark = text.len().checked_sub(MARK_BYTES);
+    let has_mark = mark.and_then(|mark| text.as_bytes().get(mark)) == Some(&b'~');
     if *line == *text && !has_mark {
         return line;
     }

@@ -123,7 +123,10 @@ impl Assignment {
             is_new: positions.is_empty(),
             at_first: None,
             has_begun: false,
-            logs: logs_read.iter().map(|(name, log)| (name.topic.clone(), log.clone())).collect(),
+            logs: logs_read
+                .iter()
+                .map(|(name, log)| (name.topic.clone(), Arc::clone(log)))
+                .collect(),
             logs_read,
             held: BTreeMap::new(),
             read: BTreeMap::new(),

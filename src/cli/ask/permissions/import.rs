@@ -160,8 +160,8 @@ fn hand_over(
 ) -> anyhow::Result<Option<ExitCode>> {
     let remote = Remote::new(url, args.token_file.as_deref())?;
     let mut body = json!({ "taken": taken.rfc3339(), "by": args.by, "list": found.list() });
-    if let Some(cluster) = &args.cluster {
-        body["cluster"] = cluster.as_str().into();
+    if let (Some(cluster), Some(body)) = (&args.cluster, body.as_object_mut()) {
+        body.insert("cluster".to_owned(), cluster.as_str().into());
     }
     match remote.json("/api/v1/permissions/import", Some(&body)) {
         Ok(_) => Ok(None),

@@ -93,7 +93,7 @@ fn whose_name_is_confirmed() {
     ];
     for (name, group) in own {
         let by = |groups: &[&'static str]| {
-            let groups = groups.iter().map(|group| (GROUPS, text(*group)));
+            let groups = groups.iter().map(|group| (GROUPS, text(group)));
             [(USERNAME, text(name))].into_iter().chain(groups).collect::<Vec<_>>()
         };
         check("actor.confirmed", &by(&[]), Some(name));

@@ -218,7 +218,7 @@ impl Apart {
         let bits = span.bit().zip(next.bit());
         let mut next = self.spans.remove(at + 1);
         let Some(span) = self.spans.get_mut(at) else { return };
-        (span.last, span.captured) = (last, next.captured.clone());
+        (span.last, span.captured) = (last, Arc::clone(&next.captured));
         if let Some((bit, next_bit)) = bits {
             marks.relabel(|mark| if mark & next_bit > 0 { mark & !next_bit | bit } else { mark });
         } else {

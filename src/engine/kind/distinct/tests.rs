@@ -273,10 +273,11 @@ fn order_within_grace_does_not_decide() {
                 at + 1 - times.partition_point(|time| *time <= before)
             });
             let exact = count(windows.max().unwrap());
+            // Steps are as fine as the threshold asks for; what is far above it is told less exactly.
             if exact >= compared * 1.05 {
-                assert!(greatest >= exact * 0.95, "{seed}: {greatest} for {exact}");
+                assert!(greatest >= exact * 0.9, "{seed}: {greatest} for {exact}");
             }
-            assert!(greatest <= (exact * 1.05).max(exact + 3.0), "{seed}: {greatest} for {exact}");
+            assert!(greatest <= (exact * 1.1).max(exact + 3.0), "{seed}: {greatest} for {exact}");
         }
     }
 }

@@ -47,7 +47,9 @@ impl<'a> Compiler<'a> {
                     let title = "no rule is for the logs of the filter, which changes none";
                     self.other_logs(title, &filter.header.place);
                 }
-                fit.into_iter().for_each(|rule| by_rule.entry(rule).or_default().push(index));
+                for rule in fit {
+                    by_rule.entry(rule).or_default().push(index);
+                }
             }
             for reference in &filter.rules {
                 let Some(rule) = self.names.find(reference, self.problems) else { continue };
