@@ -32,12 +32,6 @@ impl Claim {
         self.sure_at.store(millis.saturating_add(1), Ordering::Release);
     }
 
-    /// The stream may be another process's.
-    pub fn doubt(&self) {
-        // As if it had been sure once, when it began.
-        self.sure_at.store(1, Ordering::Release);
-    }
-
     /// Nothing more is read, so nobody has to be sure.
     pub fn give_up(&self) {
         self.sure_at.store(0, Ordering::Release);

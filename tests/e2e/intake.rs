@@ -81,7 +81,7 @@ fn latest_passes_over_what_was_there_at_the_first_look_and_nothing_else() {
     let (kafka, hook) = (Kafka::shared(), Hook::started());
     let config = source(kafka, "'^newest-[0-9]+$', 'newest-by-name'") + &to_hook(&hook);
     let group = "group: '^newest-[0-9]+$', 'newest-by-name'";
-    let config = config.replacen(group, "group: newest\n      start: latest", 1);
+    let config = config.replacen(group, "group: newest, start: latest", 1);
     let producer = kafka.producer();
     kafka.create_topic("newest-1", 1);
     producer.send("newest-1", read("before", "s"));

@@ -246,39 +246,3 @@ fn windows_of_lost_state_are_rebuilt_and_nothing_is_told_twice() {
     never("what was told is told again", Duration::from_secs(2), twice);
     tripline.stop();
 }
-
-#[test]
-fn a_process_that_nobody_has_fenced_goes_on() {
-    if !available(&[Service::Kafka]) {
-        return;
-    }
-    let (kafka, hook) = (Kafka::shared(), Hook::started());
-    kafka.create_topic("nobody", 1);
-    let mut tripline = Tripline::new(&(source(kafka, "nobody") + &to_hook(&hook)), &[SECRET_READ]);
-    tripline.start_ready();
-    tripline.process().signal("STOP");
-    // As a broker does that hung: there is another member, which is gone when anybody asks.
-    let owner = "nobody-tripline-owner";
-    let fixed = [
-        ("group.instance.id", owner),
-        ("partition.assignment.strategy", "range"),
-        ("session.timeout.ms", "6000"),
-    ];
-    let other = stranger(kafka, owner, &fixed);
-    other.subscribe(&["nobody"]).unwrap();
-    eventually("the other one is the member", || {
-        drop(other.poll(Duration::from_millis(100)));
-        other.assignment().ok().filter(|list| list.count() == 1).map(|_| ())
-    });
-    drop(other);
-    let asking = stranger(kafka, "asking", &[]);
-    eventually("it is gone", || {
-        let list = asking.fetch_group_list(Some(owner), Duration::from_secs(5)).ok()?;
-        list.groups().iter().all(|group| group.members().is_empty()).then_some(())
-    });
-    tripline.process().signal("CONT");
-    kafka.producer().send("nobody", read("user-a", "s"));
-    eventually("it joins again and reads", || users(&hook.alerts("/alerts"), "secret_read").pop());
-    assert!(tripline.log().contains("joins again"), "{}", tripline.log());
-    tripline.stop();
-}

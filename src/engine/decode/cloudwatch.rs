@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
-use super::search::{Around, Content, Members, Search, is_promising};
+use super::{
+    promise::is_promising,
+    search::{Around, Content, Members, Search},
+};
 use crate::engine::dead_letter::ControlMessage;
 
 /// Streams of the same log group that hold other logs than the audit log.

@@ -5,7 +5,11 @@
 //! value that was cut itself only a part is known: it counts where a part says something (the path of the
 //! request, texts within bodies), and is left out where it could be taken for the whole (a name).
 
-use super::{bytes, lead::AUDIT_EVENT, scan::Fault, search::is_promising};
+use super::{
+    bytes,
+    promise::{AUDIT_EVENT, is_promising},
+    scan::Fault,
+};
 
 /// Key by which every object that was open at the cut is marked. No serializer of Kubernetes writes such
 /// a key, and it counts only within what was closed here.

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use super::{
     json::Json,
-    search::{Around, Content, Members, Search, is_promising},
+    promise::is_promising,
+    search::{Around, Content, Members, Search},
 };
 use crate::engine::dead_letter::ControlMessage;
 

@@ -6,7 +6,11 @@
 
 use std::borrow::Cow;
 
-use super::{clients, clock, scan::Scanner, search::is_promising};
+use super::{
+    clients, clock,
+    promise::{AUDIT_EVENT, is_promising},
+    scan::Scanner,
+};
 use crate::engine::{
     time::EventTime,
     value::{Value, unescape},
@@ -14,9 +18,6 @@ use crate::engine::{
 
 /// Places on a line that are tried: 16. Brackets in front of an event are rare.
 const PLACES_MAX: usize = 16;
-
-/// How the API server begins an event. Within the texts of another one it has backslashes.
-pub(super) const AUDIT_EVENT: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
 
 /// Words in front of an event that are tried as a time: 8.
 const WORDS_MAX: usize = 8;

@@ -28,6 +28,7 @@ mod otlp_proto;
 mod pass;
 mod patch;
 mod projection;
+mod promise;
 mod renamed;
 mod retyped;
 mod scan;
@@ -47,8 +48,9 @@ pub use envelope::{DECODERS, Envelope};
 use json::Json;
 use pass::Pass;
 use projection::Projection;
+use promise::is_promising;
 use scan::Closings;
-use search::{Around, Content, Found, Members, Search, is_promising};
+use search::{Around, Content, Found, Members, Search};
 pub use steps::{Step, TakenApart, take_apart};
 
 use super::{
@@ -384,7 +386,7 @@ impl<S: Sink> Work<'_, S> {
     fn events_within(&mut self, text: &str, context: Context<'_>) {
         let context = Context { silent: true, ..context };
         let starts: Vec<usize> =
-            memchr::memmem::find_iter(text.as_bytes(), lead::AUDIT_EVENT).collect();
+            memchr::memmem::find_iter(text.as_bytes(), promise::AUDIT_EVENT).collect();
         let ends = starts.iter().skip(1).copied().chain([text.len()]);
         // In an event that was written in such a format itself clients choose texts, which have no escapes there.
         let before = starts.first().and_then(|first| text.get(..*first)).unwrap_or("");

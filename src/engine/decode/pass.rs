@@ -7,9 +7,10 @@ use super::{
     json::Json,
     lead, patch,
     projection::{NodeId, Projection, next_item, next_member},
+    promise::is_promising,
     retyped::retyped,
     scan::{Fault, Scanner},
-    search::{self, Members, Search, is_promising},
+    search::{self, Members, Search},
     straight,
 };
 use crate::engine::{

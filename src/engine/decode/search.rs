@@ -8,7 +8,10 @@ use std::borrow::Cow;
 
 use hashbrown::HashSet;
 
-use super::{bytes, clients, clock, foreign, json::Json, open_envelope, renamed::renamed};
+use super::{
+    bytes, clients, clock, foreign, json::Json, open_envelope, promise::is_promising,
+    renamed::renamed,
+};
 use crate::engine::{dead_letter::ControlMessage, limits, time::EventTime};
 
 /// Something that was found.
@@ -564,29 +567,6 @@ fn is_of_error_stream(members: &Members<'_>) -> bool {
             let below = members.get(key).filter(|json| json.is_object());
             below.is_some_and(|json| is_error(json.get("stream").or(json.get("log.iostream"))))
         })
-}
-
-/// What texts with an event in them have: keys of events, of events in a cloud's own format, of what is
-/// compressed within; Base64 of `auditID`, by where it stands, and of zlib.
-const PROMISES: [&str; 13] = [
-    "auditID",
-    "protoPayload",
-    "H4sI",
-    "YXVkaXRJR",
-    "F1ZGl0SU",
-    "hdWRpdElE",
-    "\"eJ",
-    "AuditId",
-    "auditid",
-    "audit_id",
-    "auditId",
-    "AuditID",
-    "AUDITID",
-];
-
-/// Whether a text may hold an event.
-pub(super) fn is_promising(text: &str) -> bool {
-    PROMISES.iter().any(|key| memchr::memmem::find(text.as_bytes(), key.as_bytes()).is_some())
 }
 
 /// What tells an event from all others, the audit id alone being chosen by the client.

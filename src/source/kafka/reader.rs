@@ -98,8 +98,6 @@ pub(super) struct Reader {
     assigned: Vec<Arc<Tracked>>,
     /// Who else was in the group when it was looked at last.
     strangers: Option<String>,
-    /// Kafka has given the membership away, and has not yet said to whom.
-    is_in_doubt: bool,
     looked_at: Instant,
     next_look: Instant,
     next_survey: Instant,
@@ -139,7 +137,6 @@ impl Reader {
             is_connected: true,
             assigned: Vec::new(),
             strangers: None,
-            is_in_doubt: false,
             looked_at: now,
             next_look: now,
             next_survey: now,
@@ -282,7 +279,7 @@ impl Reader {
             return Ok(());
         }
         self.next_look = now + LOOK_INTERVAL;
-        self.keep_stream()?;
+        self.fence.poll()?;
         self.hear_of_troubles(now);
         let digest = self.consumer.context().take_digest();
         if let Some(digest) = &digest {
@@ -382,7 +379,6 @@ impl Reader {
         }
         tracing::info!("secrets or certificates of the Kafka source changed; using them");
         let fence = Fence::join_own(&self.settings, connection.clone())?;
-        self.is_in_doubt = false;
         let before = (
             std::mem::replace(&mut self.consumer, consumer),
             std::mem::replace(&mut self.fence, fence),
@@ -402,51 +398,18 @@ impl Reader {
         Ok(())
     }
 
-    /// Hears whether the stream is still ours. A broker that hung for about as long as a session lasts answers what our
-    /// own member asked meanwhile, and takes it for another one that it has let in since: that was nobody, and the
-    /// member joins again.
-    ///
-    /// # Errors
-    /// If the stream is another process's by now, or the library gave up.
-    fn keep_stream(&mut self) -> Result<(), SourceError> {
-        match self.fence.poll() {
-            Err(SourceError::Fenced { .. }) => {}
-            other => return other,
-        }
-        self.is_in_doubt = true;
-        self.context.claim.doubt();
-        match is_left_to_us(&self.consumer, &self.settings) {
-            Ok(left) => left?,
-            Err(error) => {
-                tracing::debug!(%error, "the brokers do not say whose the stream is");
-                return Ok(());
-            }
-        }
-        tracing::warn!("Kafka has fenced this process though there is no other; it joins again");
-        let fence = Fence::join_own(&self.settings, self.connection.clone())?;
-        let before = std::mem::replace(&mut self.fence, fence);
-        close(before, |_| ());
-        self.is_in_doubt = false;
-        Ok(())
-    }
-
     /// Whether this process was suspended, or the machine stood still, and the stream may have been lost
-    /// meanwhile, or Kafka has said that it was. Kafka is asked before anything more is handed over; else this process would count what another
+    /// meanwhile. Kafka is asked before anything more is handed over; else this process would count what another
     /// one has.
     fn was_away(&self) -> bool {
-        self.is_in_doubt || self.looked_at.elapsed() > SURE_FOR
+        self.looked_at.elapsed() > SURE_FOR
     }
 
     /// Asks Kafka whether the stream is still ours, if it ever was.
     fn is_still_ours(&mut self) -> Result<bool, SourceError> {
-        let confirmed = match self.assigned.first() {
+        match self.assigned.first() {
             Some(tracked) => self.fence.confirm(&tracked.name.topic),
             None => Ok(true),
-        };
-        match confirmed {
-            // The next look asks whose it is.
-            Err(SourceError::Fenced { .. }) => Ok(false),
-            other => other,
         }
     }
 

@@ -386,7 +386,7 @@ fn names_that_look_alike_have_alerts_of_their_own() {
         event(&[
             ("ID", id),
             ("STAGE", "ResponseStarted"),
-            ("URI", "/api/v1/namespaces/payments/pods/web-0/exec?command=sh"),
+            ("URI", "/api/v1/namespaces/payments/pods/web-0/exec?command=bash&command=-i"),
             ("VERB", "create"),
             ("USER", user),
             ("RESOURCE", "pods"),

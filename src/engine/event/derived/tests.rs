@@ -1,3 +1,5 @@
+//! Derived fields of whole events.
+
 use std::sync::Arc;
 
 use super::{super::FieldTable, *};
