@@ -86,7 +86,11 @@ fn latest_passes_over_what_was_there_at_the_first_look_and_nothing_else() {
     kafka.create_topic("newest-1", 1);
     producer.send("newest-1", read("before", "s"));
     let mut tripline = Tripline::new(&config, &[SECRET_READ]);
-    tripline.start_ready();
+    // It is not ready before the topic with the name is there.
+    tripline.start();
+    eventually("the topic that is there is read", || {
+        tripline.log().contains("newest-1/0").then_some(())
+    });
     let told = || users(&hook.alerts("/alerts"), "secret_read");
     let is_told = |user: &str| told().contains(&user.to_owned()).then_some(());
     producer.send("newest-1", read("after", "s"));
