@@ -149,7 +149,7 @@ fn whole_hours(period: &Period) -> Period {
 }
 
 /// The number of the first hour that begins at a time or after it.
-fn ended(time: EventTime) -> i64 {
+pub fn ended(time: EventTime) -> i64 {
     time.micros().div_euclid(HOUR) + i64::from(time.micros().rem_euclid(HOUR) > 0)
 }
 

@@ -13,7 +13,7 @@ use super::{
         people::People,
         requests::Requests,
     },
-    scope::{Scope, evidence_of},
+    scope::Scope,
     tally::Tally,
 };
 use crate::{
@@ -203,7 +203,7 @@ impl Parties {
             });
             let key: Vec<(String, String)> = key.collect();
             is_of_source |= key.iter().any(|(name, _)| name.starts_with("source."));
-            for (field, value) in evidence_of(entry).into_iter().flatten().chain(key) {
+            for (field, value) in entry.evidence().into_iter().flatten().chain(key) {
                 if ACTORS.contains(&field.as_str()) && value != ANONYMOUS {
                     parties.actors.insert(value);
                 } else if field == SOURCE {

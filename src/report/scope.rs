@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use crate::{
     archive::{Cursor, Filter, Query, Reader},
     ask::{AskError, Mistake, Params, Period, shown_time},
     engine::{
         dispatch::Matcher,
-        ledger::{Body, Entry, EntryKind, Row, uses_in},
+        ledger::{Entry, EntryKind, Row, uses_in},
         text::shell_word,
         time::EventTime,
     },
@@ -240,22 +239,7 @@ fn clusters_of(entry: &Entry) -> BTreeSet<String> {
     if let Some(cluster) = entry.fact_of("key.cluster") {
         return [cluster.to_owned()].into();
     }
-    evidence_of(entry).into_iter().filter_map(|mut fields| fields.remove("cluster")).collect()
-}
-
-/// What an alert shows of its events, by the names of fields; nothing if it was told without.
-pub(super) fn evidence_of(entry: &Entry) -> Vec<BTreeMap<String, String>> {
-    #[derive(Deserialize)]
-    struct Told {
-        evidence: Vec<Shown>,
-    }
-    #[derive(Deserialize)]
-    struct Shown {
-        fields: BTreeMap<String, String>,
-    }
-    let Some(Body::Alert(json)) = &entry.body else { return Vec::new() };
-    let told: Option<Told> = serde_json::from_str(json).ok();
-    told.into_iter().flat_map(|told| told.evidence).map(|shown| shown.fields).collect()
+    entry.evidence().into_iter().filter_map(|mut fields| fields.remove("cluster")).collect()
 }
 
 /// Whether a silence with these matchers, as the ledger has them, may hide alerts of a cluster.

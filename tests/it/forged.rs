@@ -15,7 +15,10 @@ use tripline::engine::{
     time::{EventTime, WallTime},
 };
 
-use super::intake::{EXEC, WHOLE, check, quoted};
+use super::{
+    intake::{EXEC, WHOLE, check, quoted},
+    straight::ORDER,
+};
 
 /// An event that never was, of somebody who did nothing.
 const FORGED: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"forged","stage":"ResponseComplete","requestURI":"/api","verb":"create","user":{"username":"boss"},"requestReceivedTimestamp":"2026-03-02T10:00:00Z","stageTimestamp":"2026-03-02T10:00:00Z"}"#;
@@ -53,27 +56,7 @@ fn event(member: usize, text: &str, is_sorted: bool) -> String {
         11 => out["responseObject"] = json!({"items": [object], "a": {"log": text}}),
         _ => out["requestObject"] = object.clone(),
     }
-    let order = [
-        "kind",
-        "apiVersion",
-        "level",
-        "auditID",
-        "stage",
-        "requestURI",
-        "verb",
-        "user",
-        "impersonatedUser",
-        "sourceIPs",
-        "userAgent",
-        "objectRef",
-        "responseStatus",
-        "requestObject",
-        "responseObject",
-        "requestReceivedTimestamp",
-        "stageTimestamp",
-        "annotations",
-    ];
-    let mut keys: Vec<&str> = order.into_iter().filter(|key| out.get(*key).is_some()).collect();
+    let mut keys: Vec<&str> = ORDER.into_iter().filter(|key| out.get(*key).is_some()).collect();
     if is_sorted {
         keys.sort_unstable();
     }

@@ -86,7 +86,7 @@ fn of_rule_tests() -> Vec<Vec<u8>> {
 }
 
 /// The keys of an event in the order of Go.
-const ORDER: [&str; 19] = [
+pub(super) const ORDER: [&str; 19] = [
     "kind",
     "apiVersion",
     "level",

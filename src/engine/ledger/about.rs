@@ -67,6 +67,16 @@ struct Known<'a> {
     shown: Option<&'a BTreeMap<String, String>>,
 }
 
+impl Entry {
+    /// What an alert shows of its events, by the names of fields; nothing of another entry, or of one that was told without.
+    /// Cost: the JSON of an alert is read.
+    pub fn evidence(&self) -> Vec<BTreeMap<String, String>> {
+        let Some(Body::Alert(json)) = &self.body else { return Vec::new() };
+        let told: Option<Told> = serde_json::from_str(json).ok();
+        told.into_iter().flat_map(|told| told.evidence).map(|shown| shown.fields).collect()
+    }
+}
+
 impl About {
     /// Whether it names somebody or something. Alerts of a cluster alone are not about anybody.
     pub const fn is_any(&self) -> bool {
@@ -86,15 +96,11 @@ impl About {
         let key: Vec<(&str, &str)> = facts
             .filter_map(|(name, value)| Some((name.strip_prefix("key.")?, value.as_str())))
             .collect();
-        let told: Option<Told> = match &entry.body {
-            Some(Body::Alert(json)) => serde_json::from_str(json).ok(),
-            _ => None,
-        };
-        let evidence = told.map(|told| told.evidence).unwrap_or_default();
+        let evidence = entry.evidence();
         if evidence.is_empty() {
             return self.fits_event(&Known { key: &key, shown: None });
         }
-        evidence.iter().any(|one| self.fits_event(&Known { key: &key, shown: Some(&one.fields) }))
+        evidence.iter().any(|one| self.fits_event(&Known { key: &key, shown: Some(one) }))
     }
 
     /// Whether a stored entry may be one; cheap, since most alerts are about others.

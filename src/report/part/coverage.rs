@@ -7,7 +7,7 @@ use crate::{
     archive::Reader,
     ask::{
         AskError,
-        coverage::Coverage,
+        coverage::{Coverage, ended},
         in_force::{InForce, shipped_classes},
     },
     engine::{
@@ -60,7 +60,7 @@ impl Seen {
         let told = coverage.hours.iter().filter(|(_, hour)| hour.is_told);
         let hours: BTreeSet<i64> = told.map(|((hour, _), _)| *hour).collect();
         let first = scope.period.from.micros().div_euclid(HOUR);
-        let end = -(-scope.period.to.micros()).div_euclid(HOUR);
+        let end = ended(scope.period.to);
         let asked = u64::try_from(end - first).unwrap_or(0);
         let mut below: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
         for ((_, cluster), hour) in coverage.hours.iter().filter(|(_, hour)| hour.below > 0) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{super::problem::Problem, view::View};
 use crate::{
     archive::{ArchiveError, Filter, Page, Query, Reader},
-    ask::AskError,
+    ask::{AskError, Params, names},
     engine::{ledger::Row, time::EventTime},
 };
 
@@ -64,6 +64,24 @@ pub(super) async fn ask<T: Default + Send + 'static>(
         }
         Err(problem) => Answer { found: T::default(), troubles: vec![Trouble::of(problem)] },
     }
+}
+
+/// The same. Where nothing is found, names that nothing has are refused, as commands refuse them.
+pub(super) async fn ask_named<T: Default + Send + 'static>(
+    context: &View,
+    params: &Params,
+    question: impl FnOnce(&Reader) -> Result<T, AskError> + Send + 'static,
+    is_nothing: impl FnOnce(&T) -> bool + Send + 'static,
+) -> Answer<T> {
+    let params = params.clone();
+    ask(context, move |reader| {
+        let found = question(reader)?;
+        if is_nothing(&found) {
+            names::check(reader, &params)?;
+        }
+        Ok(found)
+    })
+    .await
 }
 
 /// The first rows of a range that fit, in the order of time.

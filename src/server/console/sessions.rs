@@ -11,13 +11,13 @@ use super::{
     cover::{Hours, hours, unknown},
     frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
-    ledger::{Trouble, ask, rows},
+    ledger::{Trouble, ask, ask_named, rows},
     link::Link,
     view::View,
 };
 use crate::{
-    archive::Filter,
-    ask::{Parameter, ParameterKind, names, sessions},
+    archive::{Filter, Reader},
+    ask::{Parameter, ParameterKind, sessions},
     engine::{
         access::{Access, Session, Sessions},
         ledger::{Row, hex_of},
@@ -114,15 +114,8 @@ pub(in crate::server) async fn page(
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
     let is_running = question.running;
-    let params = asked.params.clone();
-    let answer = ask(&context, move |reader| {
-        let found = sessions::ask(reader, &question)?;
-        if found.sessions.is_empty() {
-            names::check(reader, &params)?;
-        }
-        Ok(found)
-    })
-    .await;
+    let find = move |reader: &Reader| sessions::ask(reader, &question);
+    let answer = ask_named(&context, &asked.params, find, |found| found.sessions.is_empty()).await;
     let found = answer.found.sessions;
     let text = |name: &str| asked.get(name).unwrap_or_default().to_owned();
     if let Err(answer) = seen(&context, &caller, &asked, found.len()) {

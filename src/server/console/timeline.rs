@@ -10,13 +10,13 @@ use super::{
     cover::{Hours, hours, unknown},
     frame::{Frame, refuse, seen, show},
     lanes::{Lanes, Line},
-    ledger::{Trouble, ask, last_rows},
+    ledger::{Trouble, ask, ask_named, last_rows},
     link::Link,
     view::View,
 };
 use crate::{
-    archive::Filter,
-    ask::{AskError, Mistake, Parameter, ParameterKind, Target, names, timeline, who_did},
+    archive::{Filter, Reader},
+    ask::{AskError, Mistake, Parameter, ParameterKind, Target, timeline, who_did},
     engine::{access::Access, kubernetes::verbs::RESOURCE_VERBS, ledger::Row},
 };
 
@@ -72,15 +72,10 @@ pub(in crate::server) async fn page(
         Ok(read) => read,
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
-    let params = asked.params.clone();
-    let answer = ask(&context, move |reader| {
-        let (found, _) = timeline::ask(reader, &question)?;
-        if found.rows.is_empty() && question.after.is_none() {
-            names::check(reader, &params)?;
-        }
-        Ok(found)
-    })
-    .await;
+    let is_first = question.after.is_none();
+    let find = move |reader: &Reader| timeline::ask(reader, &question).map(|(found, _)| found);
+    let is_nothing = move |found: &timeline::Timeline| is_first && found.rows.is_empty();
+    let answer = ask_named(&context, &asked.params, find, is_nothing).await;
     let found = answer.found;
     let next = found.next.map(|next| asked.here().set("after", &next.to_string()));
     if let Err(answer) = seen(&context, &caller, &asked, found.rows.len()) {
@@ -142,17 +137,15 @@ pub(in crate::server) async fn who(
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
     let is_asked = question.is_some();
-    let params = asked.params.clone();
-    let answer = ask(&context, move |reader| -> Result<_, AskError> {
+    let is_first = question.as_ref().is_some_and(|question| question.after.is_none());
+    let find = move |reader: &Reader| -> Result<_, AskError> {
         let Some(question) = question else { return Ok((Vec::new(), None)) };
         let doings = who_did::ask(reader, &question)?;
-        if doings.timeline.rows.is_empty() && question.after.is_none() {
-            names::check(reader, &params)?;
-        }
         let marked = |row: &Row| (row.clone(), doings.covers_more(row));
         Ok((doings.timeline.rows.iter().map(marked).collect::<Vec<_>>(), doings.timeline.next))
-    })
-    .await;
+    };
+    let is_nothing = move |(rows, _): &(Vec<(Row, bool)>, _)| is_first && rows.is_empty();
+    let answer = ask_named(&context, &asked.params, find, is_nothing).await;
     let (rows, next) = answer.found;
     let line = |(row, covers): &(Row, bool)| {
         let mut line = Line::of_row(&asked, row)?;

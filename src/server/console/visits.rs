@@ -11,14 +11,14 @@ use super::{
     cover::{Hours, hours, unknown},
     frame::{Frame, missing, refuse, seen, show},
     lanes::{Lanes, Line},
-    ledger::{Trouble, ask, rows},
+    ledger::{Trouble, ask, ask_named, rows},
     link::Link,
     view::View,
     visit_line::VisitLine,
 };
 use crate::{
-    archive::Filter,
-    ask::{Parameter, ParameterKind, begun::ends_of, names, visits},
+    archive::{Filter, Reader},
+    ask::{Parameter, ParameterKind, begun::ends_of, visits},
     engine::{
         access::{Access, VISIT_PAUSE, Visit, Visits},
         ledger::Row,
@@ -64,15 +64,8 @@ pub(in crate::server) async fn page(
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
     let (has_machines, pause) = (question.machines, span(question.pause));
-    let params = asked.params.clone();
-    let answer = ask(&context, move |reader| {
-        let found = visits::ask(reader, &question)?;
-        if found.visits.is_empty() {
-            names::check(reader, &params)?;
-        }
-        Ok(found)
-    })
-    .await;
+    let find = move |reader: &Reader| visits::ask(reader, &question);
+    let answer = ask_named(&context, &asked.params, find, |found| found.visits.is_empty()).await;
     let visits = answer.found.visits;
     if let Err(answer) = seen(&context, &caller, &asked, visits.len()) {
         return *answer;
