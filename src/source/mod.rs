@@ -271,7 +271,7 @@ pub enum SourceEvent {
 pub enum SourceError {
     /// Another process took over the stream.
     #[error(
-        "another Tripline process has taken over the stream (static member `{instance}` was fenced); this one stops and delivers nothing more"
+        "another Tripline process has taken over the stream (static member `{instance}` was fenced), or a broker hung for as long as a session lasts; this one stops and delivers nothing more"
     )]
     Fenced {
         /// The static group instance id.

@@ -93,22 +93,45 @@ fn a_wrong_password_is_said_and_may_be_mended() {
 
 #[test]
 fn a_password_that_is_rotated_loses_no_record_and_repeats_none() {
+    rotates("rotated", |_| ());
+}
+
+/// The process before left without a word, so that Kafka goes on telling its names for the one that took its place.
+#[test]
+fn a_password_is_rotated_after_a_restart_within_a_session() {
+    rotates("rotated-later", |tripline| {
+        tripline.kill();
+        tripline.start_ready();
+    });
+}
+
+/// Rotates the password under a process, after what is done to it first.
+fn rotates(topic: &str, first: impl FnOnce(&mut Tripline)) {
     if !available(&[Service::Kafka]) {
         return;
     }
     let (mut kafka, hook) = (Kafka::started(), Hook::started());
-    kafka.create_topic("rotated", 1);
+    kafka.create_topic(topic, 1);
     let sasl = by_password("PLAIN", "./password");
-    let mut tripline = Tripline::new(&config(&kafka, &hook, "rotated", &sasl), &[READS_COUNTED]);
+    let config = config(&kafka, &hook, topic, &sasl) + "log: {level: debug}\n";
+    let mut tripline = Tripline::new(&config, &[READS_COUNTED]);
     tripline.write("password", kafka::PASSWORD);
     tripline.start_ready();
     let send = |kafka: &Kafka, from: usize, to: usize| {
         let producer = kafka.producer();
         (from..to).for_each(|read_number| {
-            producer.send("rotated", read("user-a", &format!("s{read_number}")));
+            producer.send(topic, read("user-a", &format!("s{read_number}")));
         });
     };
-    send(&kafka, 0, 4);
+    send(&kafka, 0, 2);
+    first(&mut tripline);
+    send(&kafka, 2, 4);
+    eventually("all are counted", || {
+        (tripline.metric("tripline_records_total", &[])? >= 2.0).then_some(())
+    });
+    eventually("it knows what Kafka calls it", || {
+        tripline.log().contains("Kafka says what it calls the owner").then_some(())
+    });
     // Connections that are open go on; the broker asks again when it comes back.
     kafka.stop();
     kafka.change_password("another-horse");

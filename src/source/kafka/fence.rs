@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, LazyLock, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -22,7 +22,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol},
     error::{KafkaError, RDKafkaErrorCode},
-    groups::GroupInfo,
+    groups::{GroupInfo, GroupList, GroupMemberInfo},
     types::RDKafkaRespErr,
 };
 
@@ -66,7 +66,8 @@ pub(super) fn owner_of(settings: &KafkaSettings) -> String {
 #[derive(Debug)]
 pub(super) struct FenceContext {
     callbacks: Callbacks,
-    is_owner: AtomicBool,
+    /// How often Kafka made this process the member: each time it may be called otherwise.
+    joined: AtomicUsize,
     troubles: Mutex<VecDeque<(RDKafkaErrorCode, String)>>,
 }
 
@@ -76,24 +77,38 @@ pub(super) struct Fence {
     instance: String,
     /// What asks for [`Fence::confirm`]. It may outlast the question.
     asking: Option<JoinHandle<()>>,
+    /// What Kafka calls this member, if it tells, since it was made the member for the so-manieth time.
+    membership: (usize, Option<String>),
 }
 
-/// Asks Kafka through any consumer whether another process is the member by now.
-///
-/// # Errors
-/// If it is, or if nobody answers.
-pub(super) fn is_left_to_us(
-    consumer: &Consumer,
-    settings: &KafkaSettings,
-) -> Result<Result<(), SourceError>, KafkaError> {
-    let instance = owner_of(settings);
-    let list = consumer.fetch_group_list(Some(&instance), ASK_TIMEOUT)?;
-    let groups = list.groups().iter().filter(|group| group.name() == instance);
-    let is_ours = groups.flat_map(GroupInfo::members).all(|one| one.client_id() == *CLIENT_ID);
-    Ok(if is_ours { Ok(()) } else { Err(SourceError::Fenced { instance }) })
+/// What an answer to [`Fence::confirm`] says.
+struct Answer {
+    is_ours: bool,
+    /// What Kafka called the member right before that.
+    member_id: Option<String>,
 }
 
 impl Fence {
+    /// Asks Kafka through another consumer whether another process is the member by now.
+    ///
+    /// # Errors
+    /// If it is, or if nobody answers.
+    pub(super) fn is_left_to_us(
+        &self,
+        consumer: &Consumer,
+    ) -> Result<Result<(), SourceError>, KafkaError> {
+        let list = consumer.fetch_group_list(Some(&self.instance), ASK_TIMEOUT)?;
+        let (_, known) = &self.membership;
+        let is_ours = members(&list, &self.instance).all(|one| match known {
+            Some(known) if self.is_known() => one.id() == known,
+            // pitfall: of a static member that took another one's place, within its session's time, Kafka
+            // goes on telling the client id and host of that one (KAFKA-15704).
+            _ => one.client_id() == *CLIENT_ID,
+        });
+        let instance = self.instance.clone();
+        Ok(if is_ours { Ok(()) } else { Err(SourceError::Fenced { instance }) })
+    }
+
     /// Joins the fence's own group in the background.
     pub(super) fn join_own(
         settings: &KafkaSettings,
@@ -116,13 +131,13 @@ impl Fence {
         fixed.push(("client.id", &CLIENT_ID));
         fixed.push(("partition.assignment.strategy", strategy));
         let (config, callbacks) = connection.into_client(&super::DEFAULTS, &fixed);
-        let is_owner = AtomicBool::new(false);
-        let context = FenceContext { callbacks, is_owner, troubles: Mutex::default() };
+        let joined = AtomicUsize::new(0);
+        let context = FenceContext { callbacks, joined, troubles: Mutex::default() };
         let member: BaseConsumer<FenceContext> =
             config.create_with_context(context).map_err(refused)?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         member.subscribe(&topics).map_err(refused)?;
-        Ok(Fence { member: Arc::new(member), instance, asking: None })
+        Ok(Fence { member: Arc::new(member), instance, asking: None, membership: (0, None) })
     }
 
     /// Lets the library do its work. Nothing is read through it, so this takes no time.
@@ -153,38 +168,62 @@ impl Fence {
 
     /// Whether the stream is ours: Kafka has made this process the member.
     pub(super) fn is_owner(&self) -> bool {
-        self.member.context().is_owner.load(Ordering::Acquire)
+        self.joined() > 0
+    }
+
+    fn joined(&self) -> usize {
+        self.member.context().joined.load(Ordering::Acquire)
+    }
+
+    /// Whether Kafka was asked what it calls this member since it made it that.
+    pub(super) fn is_known(&self) -> bool {
+        self.membership.0 == self.joined()
     }
 
     /// Asks Kafka whether the stream is still ours: only the member may commit an offset in its group.
-    /// `false` if nobody answers. Blocks the thread, for 5 s at most.
+    /// `false` if nobody answers. Blocks the thread, for 5 s at most. What Kafka calls the member is learned by
+    /// the way.
     ///
     /// # Errors
     /// If it is another process's by now.
     pub(super) fn confirm(&mut self, topic: &str) -> Result<bool, SourceError> {
         // An answer to what was asked before tells nothing of now.
         let is_busy = self.asking.as_ref().is_some_and(|asking| !asking.is_finished());
-        let is_confirmed = !is_busy && {
-            let (member, topic) = (Arc::clone(&self.member), topic.to_owned());
-            let (tell, answer) = mpsc::channel();
-            // pitfall: a commit returns when the library gives up, which a broker that hangs puts off by up to a
-            // minute; and one that is not waited for tells nobody of its end.
-            let body = move || {
-                let mut list = TopicPartitionList::new();
-                let added = list.add_partition_offset(&topic, 0, Offset::Offset(0));
-                let done = added.and_then(|()| member.commit(&list, CommitMode::Sync));
-                // Whoever asked may have left.
-                let _ = tell.send(done.is_ok());
-            };
-            let asking = thread::Builder::new().name("kafka-ask".to_owned()).spawn(body);
-            if let Err(error) = &asking {
-                tracing::warn!(%error, "no thread to ask Kafka whether the stream is still ours");
-            }
-            self.asking = asking.ok();
-            answer.recv_timeout(ASK_TIMEOUT).unwrap_or(false)
-        };
+        let joined = self.joined();
+        let answer = if is_busy { None } else { self.ask(topic) };
         self.poll()?;
-        Ok(is_confirmed)
+        Ok(answer.is_some_and(|answer| {
+            if answer.is_ours && !self.is_known() {
+                tracing::debug!(member = ?answer.member_id, "Kafka says what it calls the owner");
+                self.membership = (joined, answer.member_id);
+            }
+            answer.is_ours
+        }))
+    }
+
+    /// `None` if there is no answer within [`ASK_TIMEOUT`].
+    fn ask(&mut self, topic: &str) -> Option<Answer> {
+        let (member, topic, instance) =
+            (Arc::clone(&self.member), topic.to_owned(), self.instance.clone());
+        let known = self.is_known().then(|| self.membership.1.clone());
+        let (tell, answer) = mpsc::channel();
+        // pitfall: a commit returns when the library gives up, which a broker that hangs puts off by up to a
+        // minute; and one that is not waited for tells nobody of its end.
+        let body = move || {
+            // First who it is, and then whether that is us: whose place was taken meanwhile may not commit.
+            let member_id = known.unwrap_or_else(|| only_member(&member, &instance));
+            let mut list = TopicPartitionList::new();
+            let added = list.add_partition_offset(&topic, 0, Offset::Offset(0));
+            let done = added.and_then(|()| member.commit(&list, CommitMode::Sync));
+            // Whoever asked may have left.
+            drop(tell.send(Answer { is_ours: done.is_ok(), member_id }));
+        };
+        let asking = thread::Builder::new().name("kafka-ask".to_owned()).spawn(body);
+        if let Err(error) = &asking {
+            tracing::warn!(%error, "no thread to ask Kafka whether the stream is still ours");
+        }
+        self.asking = asking.ok();
+        answer.recv_timeout(ASK_TIMEOUT).ok()
     }
 
     /// Waits until the stream is ours, or it is another's, or `timeout` is over: then there was nobody to
@@ -202,6 +241,20 @@ impl Fence {
             self.member.context().troubles.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut troubles)
     }
+}
+
+/// Who is in a group.
+fn members<'l>(list: &'l GroupList, group: &'l str) -> impl Iterator<Item = &'l GroupMemberInfo> {
+    let groups = list.groups().iter().filter(move |one| one.name() == group);
+    groups.flat_map(GroupInfo::members)
+}
+
+/// What Kafka calls the only member of a group; `None` if there are others, or it does not tell.
+fn only_member(member: &BaseConsumer<FenceContext>, group: &str) -> Option<String> {
+    let list = member.fetch_group_list(Some(group), ASK_TIMEOUT).ok()?;
+    let mut ids = members(&list, group).map(|one| one.id().to_owned());
+    let id = ids.next()?;
+    ids.next().is_none().then_some(id)
 }
 
 /// Whether a member of the group is a Tripline of an earlier version, by the id that Kafka makes of the
@@ -259,7 +312,7 @@ impl ConsumerContext for FenceContext {
         }
         // What is taken away comes back, or goes to another process, of which a fatal error tells.
         if assigns {
-            self.is_owner.store(true, Ordering::Release);
+            self.joined.fetch_add(1, Ordering::AcqRel);
         }
     }
 }

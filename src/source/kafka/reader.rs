@@ -16,7 +16,7 @@ use super::{
     KafkaSettings,
     assignment::{Assignment, Consumer},
     context::{Digest, NOWHERE, PartitionStatistics, Tracked, uncommitted},
-    fence::{Fence, is_left_to_us},
+    fence::Fence,
     health::{ConnectionHealth, Trouble},
     intake::Intake,
     neighbours::Neighbours,
@@ -320,6 +320,10 @@ impl Reader {
         if now >= self.next_commit {
             self.next_commit = now + COMMIT_INTERVAL;
             self.commit();
+            if self.is_connected && !self.fence.is_known() {
+                // Once credentials are refused, nobody can be asked any more.
+                self.is_still_ours()?;
+            }
         }
         Ok(())
     }
@@ -370,7 +374,7 @@ impl Reader {
         let Some(connection) = self.connection.renewed() else { return Ok(()) };
         let context = |callbacks| self.consumer.context().succeeded(callbacks);
         let consumer = Arc::new(super::open(&self.settings, connection.clone(), context)?);
-        match is_left_to_us(&consumer, &self.settings) {
+        match self.fence.is_left_to_us(&consumer) {
             Ok(left) => left?,
             Err(error) => {
                 tracing::debug!(%error, "the brokers do not take the changed credentials either");
