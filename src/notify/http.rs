@@ -37,6 +37,27 @@ const QUOTE_CHARACTERS_MAX: usize = 200;
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
+/// Headers that no setting may change: those with which HTTP says where a message ends and how it travels, and
+/// those with which Tripline names and signs it.
+const OWNED: [&str; 16] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "idempotency-key",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
+
 /// Settings that all notifiers over HTTP share.
 #[derive(Clone)]
 pub(super) struct HttpConfig {
@@ -81,15 +102,7 @@ impl HttpConfig {
                 Diagnostic::error(code::SETTING_TWICE, section.place(), title).help("keep one"),
             );
         }
-        let headers = section.string_map("headers").unwrap_or_default();
-        for (name, value) in &headers {
-            let is_valid = HeaderName::from_bytes(name.as_bytes()).is_ok()
-                && HeaderValue::from_str(value).is_ok();
-            if !is_valid {
-                let title = format!("`{name}` is not a header that can be sent");
-                section.invalid("headers", title, "header names and values are one line of ASCII");
-            }
-        }
+        let headers = parse_headers(section, basic.is_some() || bearer.is_some());
         let proxy_url = section.secret("proxy_url");
         let proxy_from_environment = section.boolean("proxy_from_environment").unwrap_or(false);
         let ca_file = section.string("ca_file");
@@ -178,13 +191,43 @@ impl HttpConfig {
     }
 }
 
+/// Reads `headers`; `is_authorized` if another setting says who asks.
+fn parse_headers(section: &Section<'_>, is_authorized: bool) -> Vec<(String, String)> {
+    let headers = section.string_map("headers").unwrap_or_default();
+    let Some(places) = (!headers.is_empty()).then(|| section.section("headers")).flatten() else {
+        return headers;
+    };
+    let report = |code, name: &str, title: String, help: &str| {
+        section.report(Diagnostic::error(code, places.place_of_key(name), title).help(help));
+    };
+    for (name, value) in &headers {
+        let path = places.path_of(name);
+        let lower = name.to_ascii_lowercase();
+        let is_valid =
+            HeaderName::from_bytes(name.as_bytes()).is_ok() && HeaderValue::from_str(value).is_ok();
+        if !is_valid {
+            let title = format!("`{name}` is not a header that can be sent");
+            let help = "header names and values are one line of ASCII";
+            report(code::INVALID_SETTING, name, title, help);
+        } else if OWNED.contains(&lower.as_str()) {
+            let title = format!("{path} is set by Tripline itself, or by HTTP");
+            let help = "leave it out: with another one messages would be cut, dropped or refused";
+            report(code::INVALID_SETTING, name, title, help);
+        } else if lower == "authorization" && is_authorized {
+            let title = format!("{path} stands beside basic_auth or bearer_token");
+            report(code::SETTING_TWICE, name, title, "keep one");
+        }
+    }
+    headers
+}
+
 impl HttpClient {
     /// A POST with a JSON body.
     pub(super) fn post_json(&self, url: &reqwest::Url, body: Vec<u8>) -> RequestBuilder {
         self.client
             .post(url.clone())
-            .headers(self.headers.clone())
             .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .headers(self.headers.clone())
             .body(body)
     }
 }
