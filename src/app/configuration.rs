@@ -27,6 +27,7 @@ use crate::{
 
 use super::{
     canary::{self, Canary, CanarySettings, Flock},
+    contradictions,
     pipeline::NamedSource,
     reload::RuleFiles,
     self_alert::HEARTBEAT,
@@ -58,7 +59,15 @@ pub(super) struct ConfiguredSource {
     pub(super) config: Box<dyn SourceConfig>,
     /// Clusters for which it is the truth.
     truth_for: Vec<String>,
-    place: Place,
+    pub(super) places: SourcePlaces,
+}
+
+/// Where settings of a source stand; where its section begins, for those that are not there.
+pub(super) struct SourcePlaces {
+    section: Place,
+    pub(super) topics: Place,
+    pub(super) group: Place,
+    pub(super) listen: Place,
 }
 
 impl Configuration {
@@ -80,7 +89,7 @@ impl Configuration {
         secrets: SecretReader,
     ) -> Option<Configuration> {
         let general = General::parse(root, document.base());
-        let sources = parse_sources(root);
+        let mut sources = parse_sources(root);
         let mut receivers = notify::parse_receivers(root);
         let mut route = notify::parse_route(root, &receivers);
         let inhibit = notify::parse_inhibit_rules(root);
@@ -116,6 +125,8 @@ impl Configuration {
             let help = "`canary.source` names one, if it is not the first";
             root.invalid("canary", "the canary needs a Kafka source", help);
         }
+        let canary_settings = canary.as_ref().map(|(settings, _)| settings);
+        contradictions::check(root, &general, &mut sources, &receivers, canary_settings);
         let route = route?;
         let hash = document.hash();
         Some(Configuration {
@@ -271,7 +282,7 @@ impl Configuration {
                     component: source.component(),
                     source: built,
                 }),
-                Err(problem) => problems.push(problem.at(&source.place)),
+                Err(problem) => problems.push(problem.at(&source.places.section)),
             }
         }
         if problems.is_empty() { Ok(sources) } else { Err(problems) }
@@ -343,9 +354,9 @@ impl Configuration {
             vec![Diagnostic::error_nowhere(code::KAFKA_IMPOSSIBLE, format!("canary: {why}"))]
         };
         let mut sources = self.sources.iter().filter(|source| takes_canary(source, settings));
-        let connection = sources.find_map(|source| source.config.kafka());
-        let connection = connection.ok_or_else(|| failed("there is no Kafka source".to_owned()))?;
-        let opened = connection.open_to_renew(self.secret_source());
+        let kafka = sources.find_map(|source| source.config.kafka());
+        let kafka = kafka.ok_or_else(|| failed("there is no Kafka source".to_owned()))?;
+        let opened = kafka.connection.open_to_renew(self.secret_source());
         let producer = opened.and_then(|opened| Producer::new(opened, &settings.topic));
         let producer = producer.map_err(failed)?;
         Ok(Some(Canary::new(settings.clone(), Arc::clone(flock), producer, Arc::clone(metrics))))
@@ -400,7 +411,7 @@ impl ConfiguredSource {
 }
 
 /// Whether the canary is sent to the cluster of a source.
-fn takes_canary(source: &ConfiguredSource, settings: &CanarySettings) -> bool {
+pub(super) fn takes_canary(source: &ConfiguredSource, settings: &CanarySettings) -> bool {
     let is_meant =
         settings.source.as_deref().is_none_or(|name| source.name.as_deref() == Some(name));
     is_meant && source.config.kafka().is_some()
@@ -509,12 +520,18 @@ fn parse_sources(root: &Section<'_>) -> Vec<ConfiguredSource> {
         }
         for kind in given {
             if let Some(inner) = section.section(kind.name()) {
-                let (config, place) = (kind.parse(&inner), inner.place());
+                let config = kind.parse(&inner);
+                let places = SourcePlaces {
+                    section: inner.place(),
+                    topics: inner.place_of("topics"),
+                    group: inner.place_of("group"),
+                    listen: inner.place_of("listen"),
+                };
                 inner.finish();
                 if let Some(config) = config {
                     let name = name.clone();
                     let (kind, truth_for) = (kind.name(), truth_for.clone());
-                    sources.push(ConfiguredSource { name, kind, config, truth_for, place });
+                    sources.push(ConfiguredSource { name, kind, config, truth_for, places });
                 }
             }
         }

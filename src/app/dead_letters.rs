@@ -34,7 +34,7 @@ impl Configuration {
     /// The cluster in which the topic of dead letters lies.
     pub(super) fn dead_letter_cluster(&self) -> Result<OpenConnection, String> {
         let first = self.sources.iter().find_map(|source| source.config.kafka());
-        self.open(first.ok_or("there is no Kafka source")?)
+        self.open(&first.ok_or("there is no Kafka source")?.connection)
     }
 
     /// The record from which a letter came, if it came from Kafka and is still there.
@@ -82,6 +82,6 @@ impl Configuration {
             self.sources.iter().filter_map(|source| source.name.clone()).collect();
         let name = PartitionName::new(letter.topic.clone(), letter.partition).resolved(&names);
         let source = self.sources.iter().find(|source| source.name == name.source)?;
-        Some((name.topic, source.config.kafka()?))
+        Some((name.topic, &source.config.kafka()?.connection))
     }
 }

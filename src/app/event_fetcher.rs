@@ -61,8 +61,8 @@ impl EventFetcher {
         let source = self.sources.iter().find(|source| source.name == name.source);
         let source = source.ok_or("the configuration has no such source")?;
         let secret = |secret: &SecretRef| self.secrets.read(secret);
-        if let Some(connection) = source.config.kafka() {
-            let connection = connection.open(&secret)?;
+        if let Some(kafka) = source.config.kafka() {
+            let connection = kafka.connection.open(&secret)?;
             let found = read_record(connection, &name.topic, name.partition, position.offset)?;
             return Ok(found.and_then(|record| record.payload));
         }

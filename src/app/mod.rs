@@ -8,6 +8,7 @@ mod archiver;
 mod canary;
 pub mod clock;
 pub mod configuration;
+mod contradictions;
 mod coordinator;
 mod dead_letters;
 mod delivery;

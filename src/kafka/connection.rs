@@ -108,6 +108,12 @@ impl Connection {
         Some(Connection { brokers: brokers?, tls, sasl, properties: properties? })
     }
 
+    /// Whether both lead to one cluster, as far as can be seen: some address is named in both.
+    pub fn meets(&self, other: &Connection) -> bool {
+        let is_theirs = |one: &String| other.brokers.iter().any(|it| it.eq_ignore_ascii_case(one));
+        self.brokers.iter().any(is_theirs)
+    }
+
     /// The secrets that [`Connection::open`] will ask for.
     pub fn secrets(&self) -> Vec<SecretRef> {
         let key_password = self.tls.as_ref().and_then(|tls| tls.key_password.clone());

@@ -72,6 +72,10 @@ impl NotifierConfig for KafkaConfig {
         self.connection.files()
     }
 
+    fn topic(&self) -> Option<(&Connection, &str)> {
+        Some((&self.connection, &self.topic))
+    }
+
     fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
         let failed = |why: String| cannot_build("kafka", &why);
         let connection = self.connection.open(&*context.secret).map_err(failed)?;

@@ -37,6 +37,7 @@ use crate::{
         text::Secrets,
         yaml::{SecretRef, Section},
     },
+    kafka::Connection,
     web::SecretSource,
 };
 use discreet::Discreet;
@@ -101,6 +102,10 @@ pub trait NotifierConfig: Send + Sync {
     }
     /// The app of Slack that hears what people click in its messages, if it is to have buttons.
     fn slack_app(&self) -> Option<SlackApp> {
+        None
+    }
+    /// The Kafka topic that it writes, and how the cluster is reached, if it does.
+    fn topic(&self) -> Option<(&Connection, &str)> {
         None
     }
     /// Makes the notifier, again whenever its secrets or files have changed. Others call

@@ -23,7 +23,7 @@ use crate::{
         time::WallTime,
         yaml::{SecretRef, Section},
     },
-    kafka::{Connection, ReadSecret},
+    kafka::ReadSecret,
     web::SecretSource,
 };
 
@@ -72,8 +72,14 @@ pub trait SourceConfig: Send + Sync {
     ) -> Option<Result<Box<dyn RecordReader>, SourceError>> {
         None
     }
-    /// The Kafka cluster that it reads, if it does; a dead-letter topic lies there too.
-    fn kafka(&self) -> Option<&Connection> {
+    /// What it reads of which Kafka cluster, if it does; a dead-letter topic lies there too.
+    fn kafka(&self) -> Option<&kafka::KafkaSettings> {
+        None
+    }
+    /// Keeps a topic out of what its patterns match: one that Tripline itself writes.
+    fn leave_out(&mut self, _topic: &str) {}
+    /// `host:port` on which it waits to be called, if it does.
+    fn listen(&self) -> Option<&str> {
         None
     }
     /// Reads one record again, by the name of its topic or file and its offset; `None` within if it is no

@@ -111,13 +111,16 @@ impl Assignment {
         positions: &[Position],
         rebuild: Duration,
     ) -> Assignment {
-        let patterns = settings.topics.iter().filter(|topic| is_pattern(topic));
+        if !settings.left_out.is_empty() {
+            let topics = settings.left_out.join(" ");
+            tracing::info!(%topics, "patterns leave out the topics that Tripline itself writes");
+        }
         let log = |position: &Position| {
             Some(((*position.partition).clone(), Arc::clone(position.log.as_ref()?)))
         };
         let logs_read: BTreeMap<_, _> = positions.iter().filter_map(log).collect();
         Assignment {
-            patterns: patterns.filter_map(|topic| regex::Regex::new(topic).ok()).collect(),
+            patterns: settings.patterns(),
             settings: settings.clone(),
             rebuild,
             is_new: positions.is_empty(),
@@ -215,9 +218,8 @@ impl Assignment {
         let mut found = Found::default();
         if !self.patterns.is_empty() {
             let metadata = consumer.fetch_metadata(None, ASK_TIMEOUT)?;
-            let is_meant = |topic: &&MetadataTopic| {
-                self.patterns.iter().any(|pattern| pattern.is_match(topic.name()))
-            };
+            let is_meant =
+                |topic: &&MetadataTopic| self.settings.is_matched(&self.patterns, topic.name());
             for topic in metadata.topics().iter().filter(is_meant) {
                 found.add(consumer.context(), topic);
             }

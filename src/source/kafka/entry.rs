@@ -9,7 +9,7 @@ use crate::{
         time::WallTime,
         yaml::{SecretRef, Section},
     },
-    kafka::{Connection, ReadSecret},
+    kafka::ReadSecret,
     source::{RecordReader, Source, SourceConfig, SourceError, SourceKind},
     web::SecretSource,
 };
@@ -64,8 +64,12 @@ impl SourceConfig for KafkaSettings {
         Some(range.map(|range| Box::new(range) as Box<dyn RecordReader>))
     }
 
-    fn kafka(&self) -> Option<&Connection> {
-        Some(&self.connection)
+    fn kafka(&self) -> Option<&KafkaSettings> {
+        Some(self)
+    }
+
+    fn leave_out(&mut self, topic: &str) {
+        self.left_out.push(topic.to_owned());
     }
 
     fn take_over(&self, secret: ReadSecret<'_>, timeout: Duration) -> Result<(), Box<Diagnostic>> {

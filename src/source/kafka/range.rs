@@ -126,7 +126,7 @@ impl KafkaRange {
             config.create_with_context::<Callbacks, Reader>(callbacks).map_err(refused)
         };
         let mut topics = Vec::new();
-        for (name, partition_count) in find_topics(&connect()?, &settings.topics)? {
+        for (name, partition_count) in find_topics(&connect()?, settings)? {
             topics.push(Topic::open(connect()?, &name, partition_count, from, until)?);
         }
         let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
@@ -335,19 +335,15 @@ fn unanswered(topic: &str, error: &KafkaError) -> SourceError {
 }
 
 /// Names and numbers of partitions of the topics that the settings mean.
-fn find_topics(consumer: &Reader, wanted: &[String]) -> Result<Vec<(String, i32)>, SourceError> {
+fn find_topics(
+    consumer: &Reader,
+    settings: &KafkaSettings,
+) -> Result<Vec<(String, i32)>, SourceError> {
     let metadata = consumer
         .fetch_metadata(None, ASK_TIMEOUT)
         .map_err(|error| SourceError::Fatal(format!("Kafka: {error}")))?;
-    let patterns: Vec<regex::Regex> = wanted
-        .iter()
-        .filter(|topic| is_pattern(topic))
-        .filter_map(|topic| regex::Regex::new(topic).ok())
-        .collect();
-    let is_wanted = |name: &str| {
-        wanted.iter().any(|topic| topic == name)
-            || patterns.iter().any(|pattern| pattern.is_match(name))
-    };
+    let (wanted, patterns) = (&settings.topics, settings.patterns());
+    let is_wanted = |name: &str| settings.names(name) || settings.is_matched(&patterns, name);
     let mut found: Vec<(String, i32)> = metadata
         .topics()
         .iter()

@@ -45,6 +45,8 @@ pub struct KafkaSettings {
     pub connection: Connection,
     /// Names of topics, and patterns that begin with `^`.
     pub topics: Vec<String>,
+    /// Topics that no pattern matches: those that Tripline itself writes.
+    pub left_out: Vec<String>,
     /// The consumer group.
     pub group: String,
     /// Where to begin in a partition that nobody knows.
@@ -61,6 +63,7 @@ impl KafkaSettings {
         KafkaSettings {
             connection: Connection::new(brokers),
             topics,
+            left_out: Vec::new(),
             group: group.into(),
             start: Start::default(),
             cluster: None,
@@ -79,11 +82,34 @@ impl KafkaSettings {
         Some(KafkaSettings {
             connection: connection?,
             topics: topics?,
+            left_out: Vec::new(),
             group: group?,
             start,
             cluster,
             cluster_header,
         })
+    }
+
+    /// Whether a topic is read because it is named.
+    pub fn names(&self, topic: &str) -> bool {
+        self.topics.iter().any(|name| name == topic)
+    }
+
+    /// Whether a topic is read because a pattern matches it. Compiles the patterns.
+    pub fn matches(&self, topic: &str) -> bool {
+        self.is_matched(&self.patterns(), topic)
+    }
+
+    /// The patterns among `topics`.
+    pub(super) fn patterns(&self) -> Vec<regex::Regex> {
+        let patterns = self.topics.iter().filter(|topic| is_pattern(topic));
+        patterns.filter_map(|topic| regex::Regex::new(topic).ok()).collect()
+    }
+
+    /// [`KafkaSettings::matches`] with the patterns of these settings.
+    pub(super) fn is_matched(&self, patterns: &[regex::Regex], topic: &str) -> bool {
+        patterns.iter().any(|pattern| pattern.is_match(topic))
+            && !self.left_out.iter().any(|own| own == topic)
     }
 }
 

@@ -155,6 +155,10 @@ impl SourceConfig for WebhookSettings {
         self.web.secrets().into_iter().chain(of_routes).collect()
     }
 
+    fn listen(&self) -> Option<&str> {
+        Some(&self.web.listen)
+    }
+
     fn build(&self, secret: &SecretSource) -> Result<Box<dyn Source>, Box<Diagnostic>> {
         let built = WebhookSource::new(self.clone(), secret).map_err(|why| {
             let title = format!("the webhook source cannot be built: {why}");
