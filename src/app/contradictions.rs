@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     canary::CanarySettings,
-    configuration::{ConfiguredSource, takes_canary},
+    configured_source::{ConfiguredSource, takes_canary},
 };
 
 /// A topic that Tripline writes.

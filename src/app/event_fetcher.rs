@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::configuration::{Configuration, ConfiguredSource};
+use super::{configuration::Configuration, configured_source::ConfiguredSource};
 use crate::{
     config::SecretReader,
     engine::{

@@ -8,6 +8,7 @@ mod archiver;
 mod canary;
 pub mod clock;
 pub mod configuration;
+mod configured_source;
 mod contradictions;
 mod coordinator;
 mod dead_letters;
