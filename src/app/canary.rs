@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use crate::{
     engine::{
@@ -22,7 +23,7 @@ use crate::{
         time::WallTime,
         yaml::{SecretRef, Section},
     },
-    kafka::{Producer, Record},
+    kafka::{DeliveryReport, Producer, Record},
     notify::{
         BuildContext, Notifier, NotifierConfig, NotifyFuture, ReceiverConfig, ReceiverNotifier,
         Terms,
@@ -53,6 +54,9 @@ const INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
 
 /// How long it may take unless the configuration says otherwise.
 const WITHIN_DEFAULT: Duration = Duration::from_secs(120);
+
+/// How long the brokers may take to say what is wrong with the topic: 1 s.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Records that are waited for: 100. Further ones take the place of the oldest.
 const WAITED_FOR_MAX: usize = 100;
@@ -211,6 +215,8 @@ pub(super) struct Canary {
     producer: Producer,
     metrics: Arc<Metrics>,
     sent: Option<Instant>,
+    /// What becomes of the last record, or why it was not even handed over.
+    delivery: Option<Result<oneshot::Receiver<DeliveryReport>, String>>,
     count: u64,
     is_missing: bool,
 }
@@ -223,7 +229,16 @@ impl Canary {
         metrics: Arc<Metrics>,
     ) -> Canary {
         *flock.metrics.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&metrics));
-        Canary { settings, flock, producer, metrics, sent: None, count: 0, is_missing: false }
+        Canary {
+            settings,
+            flock,
+            producer,
+            metrics,
+            sent: None,
+            delivery: None,
+            count: 0,
+            is_missing: false,
+        }
     }
 
     /// Sends a record if it is time to, and says what changed.
@@ -259,8 +274,18 @@ impl Canary {
         let sent = self
             .producer
             .deliver(&Record { payload: Some(record.as_bytes()), ..Record::default() });
-        if let Err(error) = sent {
-            tracing::debug!(%error, "the canary was not sent");
+        self.delivery = Some(sent.map_err(|error| error.to_string()));
+    }
+
+    /// Why the last record is not in its topic, if anybody knows. May ask the brokers.
+    pub(super) fn unwritten(&mut self) -> Option<String> {
+        match self.delivery.as_mut()? {
+            Err(why) => Some(why.clone()),
+            Ok(delivery) => match delivery.try_recv() {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => self.producer.trouble(ASK_TIMEOUT),
+            },
         }
     }
 

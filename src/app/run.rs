@@ -333,9 +333,14 @@ impl Watched {
     fn look_for_canary(&mut self) {
         let Some(canary) = &mut self.canary else { return };
         let within = written(canary.within());
-        let detail = format!("sent to topic {}, its alert is due within {within}", canary.topic());
+        let topic = canary.topic().to_owned();
+        let detail = format!("sent to topic {topic}, its alert is due within {within}");
         match canary.look(now()) {
             Some(News::Missing) => {
+                let detail = match canary.unwritten() {
+                    Some(why) => format!("could not be written to topic {topic}: {why}"),
+                    None => detail,
+                };
                 self.status.set_component("canary", Health::Degraded, &detail);
                 let alert = canary_missing(now(), AlertState::Firing, &detail);
                 self.missing = Some(alert.clone());
