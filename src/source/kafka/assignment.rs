@@ -68,6 +68,10 @@ pub(super) struct Assignment {
     logs: BTreeMap<String, Arc<str>>,
     /// Ids of the topics that partitions were read from last, as far as they are known.
     logs_read: BTreeMap<PartitionName, Arc<str>>,
+    /// Topics of which the library has told the id in this run.
+    learned: BTreeSet<String>,
+    /// Partitions that were begun again before that: another id is no further news of them.
+    rewound: BTreeSet<PartitionName>,
     /// Since when an open transaction has held back what comes next in a partition.
     held: BTreeMap<PartitionName, Instant>,
     read: BTreeMap<PartitionName, Arc<Tracked>>,
@@ -131,6 +135,8 @@ impl Assignment {
                 .map(|(name, log)| (name.topic.clone(), Arc::clone(log)))
                 .collect(),
             logs_read,
+            learned: BTreeSet::new(),
+            rewound: BTreeSet::new(),
             held: BTreeMap::new(),
             read: BTreeMap::new(),
             away: BTreeMap::new(),
@@ -329,6 +335,9 @@ impl Assignment {
             self.events.push(SourceEvent::Gap { partition, records: low - next });
             tracked.go_to(low);
         } else if next > high {
+            if !self.learned.contains(&partition.topic) {
+                self.rewound.insert((*partition).clone());
+            }
             self.events.push(SourceEvent::Rewound { partition, from: next, to: low });
             tracked.go_to(low);
         } else {
@@ -404,6 +413,7 @@ impl Assignment {
     pub(super) fn learn(&mut self, consumer: &Consumer, ids: Vec<(String, Arc<str>)>) {
         for (topic, id) in ids {
             let before = self.logs.insert(topic.clone(), Arc::clone(&id));
+            self.learned.insert(topic.clone());
             let of_topic: Vec<Arc<Tracked>> = consumer
                 .context()
                 .tracked()
@@ -416,8 +426,11 @@ impl Assignment {
                     self.begin_again(&tracked);
                     continue;
                 };
+                let is_told = self.rewound.remove(&*tracked.name);
                 if log != id {
-                    self.made_anew(consumer, &tracked);
+                    if !is_told {
+                        self.made_anew(consumer, &tracked);
+                    }
                     self.begin_again(&tracked);
                 }
             }
