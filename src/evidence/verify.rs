@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     archive::verify::{Asked, verify_lines},
     engine::{
+        event_ref::EventPosition,
         ledger::{Hash, hex_of, parse_hex},
         text::{counted, thousands},
     },
@@ -330,18 +332,31 @@ fn check_events(
             checked.faults.push(format!("{name}: it is not the event that was read then"));
         }
     }
-    let named = hashes_in(package, lines);
-    for event in manifest.events.iter().filter(|event| event.is_shown) {
-        if !named.contains(&event.event_hash) {
-            let place = place(event);
+    let named = events_in(package, lines);
+    let (of_chain, others): (Vec<_>, Vec<_>) =
+        manifest.events.iter().partition(|event| named.hashes.contains(&event.event_hash));
+    let mut unnamed = Vec::new();
+    for event in others {
+        let place = place(event);
+        if event.is_shown {
             checked.faults.push(format!("events: the alert does not show the one at {place}"));
+        } else if named.places.contains(&place) {
+            checked.faults.push(format!("events: the ledger has another event at {place}"));
+        } else {
+            unnamed.push(place);
         }
     }
-    let of_chain = manifest.events.iter().filter(|event| named.contains(&event.event_hash)).count();
+    if let Some(first) = unnamed.first() {
+        let events = counted(unnamed.len(), "event");
+        checked.unproven.push(format!(
+            "events: {events} that the alert does not show and no row of the ledger names, the first at {first}"
+        ));
+    }
     let there = manifest.events.iter().filter(|event| event.file.is_some()).count();
     checked.found.push(format!(
-        "{}, {there} of them byte for byte, {of_chain} named by the ledger",
-        counted(manifest.events.len(), "event")
+        "{}, {there} of them byte for byte, {} named by the ledger",
+        counted(manifest.events.len(), "event"),
+        of_chain.len()
     ));
     for event in manifest.events.iter().filter(|event| event.file.is_none()) {
         checked.found.push(format!("the event at {}: {}", place(event), event.outcome));
@@ -352,9 +367,17 @@ fn place(event: &EventFile) -> String {
     event.position.to_string()
 }
 
-/// Hashes of events that rows of the chain name: accesses, and evidence of this alert.
-fn hashes_in(package: &Package, lines: &Lines<'_>) -> BTreeSet<String> {
-    let mut hashes = BTreeSet::new();
+/// Events that rows of the chain name.
+#[derive(Default)]
+struct Named {
+    hashes: BTreeSet<String>,
+    /// Where they were read.
+    places: BTreeSet<String>,
+}
+
+/// Events that rows of the chain name: those of accesses, and evidence of this alert.
+fn events_in(package: &Package, lines: &Lines<'_>) -> Named {
+    let mut named = Named::default();
     let life = package.text(LIFE).unwrap_or_default();
     let life: BTreeSet<&str> = life.lines().collect();
     for line in lines.values() {
@@ -365,10 +388,13 @@ fn hashes_in(package: &Package, lines: &Lines<'_>) -> BTreeSet<String> {
         if row["kind"] == "alert" && !life.contains(line) {
             continue;
         }
-        let own = row["event_hash"].as_str().into_iter();
         let shown = row["alert"]["evidence"].as_array().into_iter().flatten();
-        let shown = shown.filter_map(|one| one["event_hash"].as_str());
-        hashes.extend(own.chain(shown).map(str::to_owned));
+        for event in std::iter::once(&row).chain(shown) {
+            let Some(hash) = event["event_hash"].as_str() else { continue };
+            named.hashes.insert(hash.to_owned());
+            let position = EventPosition::<String>::deserialize(&event["position"]);
+            named.places.extend(position.map(|position| position.to_string()));
+        }
     }
-    hashes
+    named
 }

@@ -15,7 +15,7 @@ use crate::engine::{
     decode::{Decoder, Origin as TextOrigin, Sink, body_of},
     event::{
         Event, FieldId, FieldTable, Reference, RequestIdentity, Sources, Stage, is_long_running,
-        redact, well_known,
+        redact, redact_json, well_known,
     },
     kubernetes::AuditLevel,
     limits::{
@@ -219,7 +219,7 @@ impl Taker<'_> {
             body: object
                 .filter(|object| keeps_body(object))
                 .and_then(|_| body_of(event.json))
-                .map(|body| cut(&redact(body), ACCESS_BODY_BYTES_MAX).into_owned()),
+                .map(|body| cut(&redact_json(body), ACCESS_BODY_BYTES_MAX).into_owned()),
         }
     }
 }

@@ -33,7 +33,7 @@ pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};
 pub(in crate::engine) use parts::Parts;
-pub use redact::{redact, redact_record};
+pub use redact::{redact, redact_json, redact_record};
 pub(in crate::engine) use reference::{Owed, Reference};
 pub(in crate::engine) use sources::Sources;
 pub use unread::{UnreadCounts, UnreadFields};

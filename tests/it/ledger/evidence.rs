@@ -245,6 +245,17 @@ fn what_was_left_out_or_added_is_named_though_the_manifest_fits() {
                 files.remove(events.remove(shown)["file"].as_str().unwrap());
             }),
         ),
+        (
+            "the ledger has another event at",
+            Box::new(|files, manifest| {
+                let mut events = manifest["events"].as_array_mut().unwrap().iter_mut();
+                let counted = events.find(|event| event["is_shown"] == false).unwrap();
+                let file = counted["file"].as_str().unwrap().to_owned();
+                let other = files[&file].replace("eve", "abe");
+                counted["event_hash"] = hex_of(&Sha256::digest(&other)).into();
+                files.insert(file, other);
+            }),
+        ),
     ];
     for (expected, change) in changes {
         let found = faults(&fitted(&package, &change));
