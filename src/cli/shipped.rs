@@ -98,6 +98,7 @@ const RULES: &[(&str, &str)] = shipped![
 
 /// Lists and their text.
 const LISTS: &[(&str, &str)] = shipped![
+    "lists/certificate_accounts.yaml",
     "lists/event_cleaners.yaml",
     "lists/external_accounts.yaml",
     "lists/impersonation_gateways.yaml",
