@@ -265,6 +265,8 @@ fn other_logs_of_the_control_plane_make_up_nobody() {
             format!(r#"{{"log":{}}}"#, quoted(&error)),
         ] {
             check_none(&mut watch, envelope.as_bytes());
+            let said = format!("{:?}", take_apart(envelope.as_bytes()).steps);
+            assert!(said.contains("a line of standard error"), "{envelope}: {said}");
             check(envelope, "0 events !not_an_event");
         }
     }

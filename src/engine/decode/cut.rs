@@ -76,6 +76,10 @@ pub(super) fn repair(text: &str) -> Option<String> {
     if reader.open.is_empty() {
         return None;
     }
+    if reader.is_within_groups() {
+        // What stands for the rest is no group, so that nobody takes the others for all.
+        out.push_str(",{}");
+    }
     for (index, open) in reader.open.iter().rev().enumerate() {
         // Around what is open there is something at least.
         match (open.is_object, open.is_empty && index == 0) {
@@ -184,6 +188,12 @@ impl Reader<'_> {
         self.open.iter().any(below) || self.text.get(start..).is_some_and(holds)
     }
 
+    /// Whether some of the groups of a user are there, and maybe not all.
+    fn is_within_groups(&self) -> bool {
+        let [.., user, groups, list] = self.open.as_slice() else { return false };
+        user.key == "user" && groups.key == "groups" && !list.is_object && !list.is_empty
+    }
+
     /// A value ends here, so the text can be closed here.
     fn value_ends(&mut self, at: usize) {
         if let Some(open) = self.open.last_mut() {
@@ -225,6 +235,16 @@ mod tests {
             (r#"{"a"#, r#"{"(cut)":true}"#),
             (r#"{"a":"#, r#"{"(cut)":true}"#),
             (r#"{"a":1"#, r#"{"(cut)":true}"#),
+            (r#"{"user":{"groups":["#, r#"{"user":{"groups":[],"(cut)":true},"(cut)":true}"#),
+            (
+                r#"{"user":{"groups":["a","b"#,
+                r#"{"user":{"groups":["a",{}],"(cut)":true},"(cut)":true}"#,
+            ),
+            (
+                r#"{"user":{"groups":["a"]"#,
+                r#"{"user":{"groups":["a"],"(cut)":true},"(cut)":true}"#,
+            ),
+            (r#"{"groups":["a","#, r#"{"groups":["a"],"(cut)":true}"#),
             (r#"{"a":1,"#, r#"{"a":1,"(cut)":true}"#),
             (r#"{"a":"b"#, r#"{"(cut)":true}"#),
             (r#"{"a":"b""#, r#"{"a":"b","(cut)":true}"#),

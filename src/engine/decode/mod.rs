@@ -61,6 +61,9 @@ use super::{
     time::EventTime,
 };
 
+/// Why an event on standard error is none.
+const OF_ERROR_STREAM: &str = "a line of standard error, where no API server writes events";
+
 /// Takes an envelope apart that needs code of its own. False: it is none, and is searched.
 fn open_envelope<'a>(
     json: Json<'a>,
@@ -422,6 +425,10 @@ impl<S: Sink> Work<'_, S> {
                 let detail = "an entry without an audit event".to_owned();
                 let reason = DeadLetterReason::NotAnEvent;
                 self.dead_letter(context, reason, detail, entry.as_bytes());
+            }
+            Content::OfErrorStream(line) => {
+                let reason = DeadLetterReason::NotAnEvent;
+                self.dead_letter(context, reason, OF_ERROR_STREAM.to_owned(), line.as_bytes());
             }
             Content::TooMuch(document) => {
                 let detail = "more values than are looked at; the rest was not".to_owned();

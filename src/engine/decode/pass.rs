@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use super::{
-    Context, Sink, Work, bytes, check, cri, cut, envelope, foreign,
+    Context, OF_ERROR_STREAM, Sink, Work, bytes, check, cri, cut, envelope, foreign,
     json::Json,
     lead, patch,
     projection::{NodeId, Projection, next_item, next_member},
@@ -178,8 +178,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         }
         let of_runtime = cri::read(line.as_bytes());
         if of_runtime.is_some_and(|part| part.is_error && is_promising(part.text())) {
-            let detail = "a line of standard error, where no API server writes events";
-            self.dead_letter(DeadLetterReason::NotAnEvent, detail, line);
+            self.dead_letter(DeadLetterReason::NotAnEvent, OF_ERROR_STREAM, line);
             scanner.move_to(end);
             return Ok(());
         }

@@ -34,6 +34,8 @@ pub(super) enum Content<'a> {
     Control(ControlMessage),
     /// An entry of a list of log entries that holds none.
     Nothing(&'a str),
+    /// A line of standard error that may hold one all the same.
+    OfErrorStream(&'a str),
     /// A document of which not all was looked at, since there is too much in it.
     TooMuch(&'a str),
 }
@@ -329,7 +331,7 @@ impl<'a> Search<'a> {
             return false;
         }
         if is_of_error_stream(&members) && is_promising(json.raw()) {
-            self.push(Content::Nothing(json.raw()), &around);
+            self.push(Content::OfErrorStream(json.raw()), &around);
             return true;
         }
         let first = self.found.len();

@@ -11,8 +11,8 @@ use crate::engine::{
     kubernetes::{
         stages::UNAUTHORIZED,
         users::{
-            ANONYMOUS, CERTIFICATE_PREFIX, SERVICE_ACCOUNT_PREFIX, is_confirmed, kind_of,
-            kind_of_name,
+            ANONYMOUS, CERTIFICATE_PREFIX, SERVICE_ACCOUNT_PREFIX, is_confirmed,
+            is_unknown_control_plane, kind_of, kind_of_name,
         },
     },
     value::{Value, fold_case},
@@ -35,11 +35,15 @@ pub(super) fn caller(event: &mut Event<'_>, field: FieldId) {
 }
 
 /// `actor.confirmed`.
-pub(super) fn confirmed(event: &mut Event<'_>, field: FieldId) {
+pub(super) fn confirmed(event: &mut Event<'_>, field: FieldId, sources: &Sources) {
     let Some(caller) = name(event, well_known::USERNAME) else { return };
     // Tokens are all that service accounts have.
     let is_another = caller.starts_with(SERVICE_ACCOUNT_PREFIX) && has_certificate(event);
-    if is_confirmed(caller, groups(event)) && !is_another && !only_looks_own(caller) {
+    let is_known = || {
+        is_confirmed(caller, groups(event))
+            || is_unknown_control_plane(caller) && sources.identities.lists_machine(event)
+    };
+    if is_known() && !is_another && !only_looks_own(caller) {
         push_first(event, &[well_known::USERNAME], field);
     }
 }
@@ -82,8 +86,13 @@ fn kind_of_caller(event: &Event<'_>) -> &'static str {
     kind_of(name, groups(event))
 }
 
+/// The groups of who was authenticated; none if the event is cut amid them, since what is left of them speaks against
+/// nobody.
 fn groups<'e>(event: &'e Event<'_>) -> impl Iterator<Item = &'e str> {
-    event.values(well_known::GROUPS).filter_map(|group| match group {
+    let are_cut =
+        event.is_cut && event.values(well_known::GROUPS).any(|group| *group == Value::Composite);
+    let groups = event.values(well_known::GROUPS).filter(move |_| !are_cut);
+    groups.filter_map(|group| match group {
         Value::Str(text) => Some(&**text),
         _ => None,
     })

@@ -103,11 +103,12 @@ pub const DERIVATIONS: &[Derivation] = &[
         CONFIRMED,
         Text,
         Often("absent for names of Kubernetes' own that `user.groups` do not confirm"),
-        With(|event, field, _| actor::confirmed(event, field)),
+        With(actor::confirmed),
         "Who was authenticated, for allow-lists: `user.username`, whomever they act as, unless it is one of \
          Kubernetes' own names and `user.groups` are recorded and do not confirm it, as `actor.kind` tells it: \
          a client certificate may be made for any name, and RBAC knows a service account by its name alone. \
-         Nor is a service account confirmed that comes with a certificate, where that is recorded. Absent if \
+         A control plane that Tripline does not know is confirmed if `identities.yaml` lists its name, without \
+         wildcards, with `human: false`. Nor is a service account confirmed that comes with a certificate, where that is recorded. Absent if \
          there is no name otherwise.",
     ),
     derived(

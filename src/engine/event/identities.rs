@@ -147,6 +147,33 @@ impl Identities {
         self.known(event, event.first_str(well_known::USERNAME), groups).human
     }
 
+    /// Whether an entry lists who was authenticated by its whole name as one that is no person, and nothing before it
+    /// says otherwise. Patterns list nobody: whoever chooses a name could choose one that fits. Cost: that of
+    /// [`Identities::is_human_caller`] where the name is listed, else a look-up.
+    pub(super) fn lists_machine(&self, event: &Event<'_>) -> bool {
+        let Some(name) = event.first_str(well_known::USERNAME) else { return false };
+        let Some(listed) = self.users.exact.get(fold_case(name).as_str()) else { return false };
+        let mut groups = Vec::new();
+        for group in event.values(well_known::GROUPS).filter_map(Value::text) {
+            self.groups.find(&group, &mut groups);
+        }
+        let says_so = |number: &u32| {
+            let entry = self.entries.get(*number as usize);
+            entry.is_some_and(|one| one.human == Some(false))
+                && self.fits(*number, event.time, listed, &groups)
+        };
+        listed.iter().any(says_so) && self.is_human_caller(event) == Some(false)
+    }
+
+    /// The names that entries list without wildcards, in lower case, as ones that are no people.
+    pub fn machines(&self) -> impl Iterator<Item = &str> {
+        let is_machine = |number: &u32| {
+            self.entries.get(*number as usize).is_some_and(|entry| entry.human == Some(false))
+        };
+        let listed = self.users.exact.iter();
+        listed.filter(move |(_, entries)| entries.iter().any(is_machine)).map(|(name, _)| &**name)
+    }
+
     fn known(&self, event: &Event<'_>, name: Option<&str>, groups: Option<FieldId>) -> Known<'_> {
         if self.is_empty() {
             return Known::default();
@@ -173,15 +200,21 @@ impl Identities {
         let mut known = Known::default();
         for number in candidates {
             let Some(entry) = self.entries.get(number as usize) else { continue };
-            let fits = (!entry.by_user || users.contains(&number))
-                && (!entry.by_group || groups.contains(&number))
-                && entry.until.is_none_or(|until| time < until);
-            if fits {
+            if self.fits(number, time, &users, &groups) {
                 known.human = known.human.or(entry.human);
                 known.team = known.team.or(entry.team.as_deref());
             }
         }
         known
+    }
+
+    /// Whether an entry is about somebody whose name and groups are in these entries.
+    fn fits(&self, number: u32, time: EventTime, users: &[u32], groups: &[u32]) -> bool {
+        self.entries.get(number as usize).is_some_and(|entry| {
+            (!entry.by_user || users.contains(&number))
+                && (!entry.by_group || groups.contains(&number))
+                && entry.until.is_none_or(|until| time < until)
+        })
     }
 
     /// The teams that are named, sorted, each once.

@@ -89,8 +89,8 @@ pub const KINDS: &[&str] = &["human", "serviceaccount", "node", "system", "anony
 /// provider may hand out any. So where groups are recorded, a machine is what has the group that the API
 /// server or the signer gives such machines, and of the control plane, most of which is in no group of its
 /// own, what has a name that one is known to use. Anything else that calls itself `system:` is `human`,
-/// which no rule excuses; a control plane that is not known yet is seen too often rather than never, and
-/// `identities.yaml` can say what it is. No groups are recorded on GKE, and before some cuts: there the name
+/// which no rule excuses; a control plane that is not known yet is seen too often rather than never, until
+/// `identities.yaml` lists its name as no person's (`actor.confirmed`). No groups are recorded on GKE, and before some cuts: there the name
 /// has to do.
 pub fn kind_of<'g>(name: Option<&str>, groups: impl IntoIterator<Item = &'g str>) -> &'static str {
     let kind = kind_of_name(name);
@@ -109,6 +109,13 @@ pub fn kind_of<'g>(name: Option<&str>, groups: impl IntoIterator<Item = &'g str>
 /// Whether nothing speaks against a name: it is none of Kubernetes' own, or [`kind_of`] takes it for what it says.
 pub fn is_confirmed<'g>(name: &str, groups: impl IntoIterator<Item = &'g str>) -> bool {
     kind_of(Some(name), groups) == kind_of_name(Some(name))
+}
+
+/// Whether a name is one of a control plane's that no group could confirm, and that is not known.
+pub fn is_unknown_control_plane(name: &str) -> bool {
+    kind_of_name(Some(name)) == "system"
+        && group_of_kind(name, "system").is_none()
+        && CONTROL_PLANES.binary_search(&name).is_err()
 }
 
 /// The group in which somebody of this name is, if they are of this kind.

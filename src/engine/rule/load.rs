@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     check::{
+        confirmed::check_confirmed,
         documents::{check_documents, check_schedules, check_times},
         teams::check_teams,
     },
@@ -64,6 +65,7 @@ pub fn load(sources: &RuleSources, options: &LoadOptions) -> Loaded {
     let (identities, identity_notes) =
         read_identities(sources.identities.as_ref(), options.now, &mut builder, &problems);
     check_teams(&documents, &identities, &problems);
+    check_confirmed(&documents, &lists, &identities, &problems);
     let compiler = Compiler {
         documents: &documents,
         names: &names,

@@ -38,7 +38,8 @@ const CALLER: [FieldId; 4] = [
 const OF_OUTCOME: [FieldId; 2] = [well_known::RESPONSE_CODE, well_known::DECISION];
 
 /// What `actor.kind` is derived from, where there is a name: without one it depends on the status. The same is true of
-/// `actor.human` at one time, if nobody is impersonated, and of `actor.confirmed` with one sort of credential.
+/// `actor.human` at one time, if nobody is impersonated, and of `actor.confirmed` at one time with one sort of
+/// credential.
 const OF_ACTOR: [FieldId; 3] =
     [well_known::USERNAME, well_known::GROUPS, well_known::IMPERSONATED_USERNAME];
 
@@ -95,7 +96,7 @@ pub(super) struct Together {
     key_fields: Vec<FieldId>,
     /// Whether one of `fields` is `actor.human`, which depends on who was whom when.
     tells_people: bool,
-    /// Whether one of `fields` is `actor.confirmed`, which depends on the sort of credential.
+    /// Whether one of `fields` is `actor.confirmed`, which does, too, and on the sort of credential.
     tells_confirmed: bool,
     /// The field that says why a request was allowed, if it is one of `fields`.
     reason: Option<FieldId>,
@@ -195,10 +196,10 @@ impl Together {
             About::Caller if !is_named() => return false,
             About::Caller => {}
         }
-        if self.tells_people {
-            if event.has(well_known::IMPERSONATED_USERNAME) {
-                return false;
-            }
+        if self.tells_people && event.has(well_known::IMPERSONATED_USERNAME) {
+            return false;
+        }
+        if self.tells_people || self.tells_confirmed {
             self.key.extend_from_slice(&look.rules.identities.ended(event.time).to_le_bytes());
         }
         if self.tells_confirmed {

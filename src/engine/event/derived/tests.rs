@@ -132,6 +132,82 @@ fn whose_name_is_confirmed() {
 }
 
 #[test]
+fn a_control_plane_is_confirmed_by_who_lists_its_name() {
+    use super::super::{Identities, Identity, NamePattern};
+    use well_known::{GROUPS, USERNAME};
+    let until = EventTime::parse("2026-02-01T00:00:00Z");
+    let exact = |names: &[&str]| {
+        names.iter().map(|name| NamePattern::Exact((*name).to_owned())).collect::<Vec<_>>()
+    };
+    let machine = |users| Identity { users, human: Some(false), ..Identity::default() };
+    let person = Identity { human: Some(true), ..machine(exact(&["system:person"])) };
+    let listed = [
+        "eks:new",
+        "system:person",
+        "system:node:n",
+        "system:serviceaccount:a:b",
+        "system:bootstrap:x",
+        "system:apiserver",
+        "aksservice",
+    ];
+    let entries = vec![
+        person,
+        machine(exact(&listed)),
+        machine(vec![NamePattern::Regex(r"(?is)\Asystem:.*\z".to_owned())]),
+        Identity { groups: exact(&["ops"]), ..machine(exact(&["system:in-group"])) },
+        Identity { until, ..machine(exact(&["system:ended"])) },
+        Identity { groups: exact(&["robots"]), ..machine(Vec::new()) },
+    ];
+    let identities = Identities::new(entries, FieldId(u16::MAX)).unwrap();
+    let sources = Sources::new(&FieldTable::new(), Arc::new(identities));
+    let field = FieldId(u16::try_from(well_known::PATHS.len()).unwrap());
+    for (name, group, confirmed) in [
+        ("eks:new", "dev", true),
+        ("EKS:new", "dev", false),
+        ("eks:other", "dev", false),
+        ("eks:other", "robots", false),
+        ("system:fits-a-pattern", "dev", false),
+        ("system:person", "dev", false),
+        ("system:in-group", "ops", true),
+        ("system:in-group", "dev", false),
+        ("system:ended", "dev", false),
+        // They have groups that confirm them.
+        ("system:node:n", "dev", false),
+        ("system:serviceaccount:a:b", "dev", false),
+        ("system:bootstrap:x", "dev", false),
+        ("system:apiserver", "dev", false),
+        ("aksService", "dev", false),
+    ] {
+        let mut event = Event::new(field.index() + 1);
+        event.time = EventTime::parse("2026-03-01T00:00:00Z").unwrap();
+        event.push(USERNAME, text(name));
+        event.push(GROUPS, text(group));
+        derive(&mut event, index_of("actor.confirmed").unwrap(), field, &sources);
+        assert_eq!(event.first_str(field), confirmed.then_some(name), "{name} in {group}");
+    }
+}
+
+#[test]
+fn groups_that_are_cut_speak_against_nobody() {
+    use well_known::{GROUPS, USERNAME};
+    let of = |is_cut, derived: &str| {
+        let field = FieldId(u16::try_from(well_known::PATHS.len()).unwrap());
+        let mut event = Event::new(field.index() + 1);
+        event.is_cut = is_cut;
+        event.push(USERNAME, text("system:node:n1"));
+        event.push(GROUPS, text("system:bootstrappers"));
+        event.push(GROUPS, Value::Composite);
+        let sources = Sources::new(&FieldTable::new(), Arc::default());
+        derive(&mut event, index_of(derived).unwrap(), field, &sources);
+        event.first_str(field).map(str::to_owned)
+    };
+    assert_eq!(of(true, "actor.confirmed").as_deref(), Some("system:node:n1"));
+    assert_eq!(of(true, "actor.kind").as_deref(), Some("node"));
+    assert_eq!(of(false, "actor.confirmed"), None);
+    assert_eq!(of(false, "actor.kind").as_deref(), Some("human"));
+}
+
+#[test]
 fn how_it_ended() {
     use well_known::{DECISION, RESPONSE_CODE};
     for (code, expected) in [

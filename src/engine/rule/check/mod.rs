@@ -3,6 +3,7 @@
 pub(in crate::engine) mod absent;
 pub(in crate::engine) mod alert;
 pub(in crate::engine) mod bodies;
+pub(in crate::engine) mod confirmed;
 mod conflict;
 pub(in crate::engine) mod documents;
 pub(in crate::engine) mod fields;

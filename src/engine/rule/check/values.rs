@@ -5,7 +5,7 @@
 
 use crate::engine::{
     diagnostic::{Diagnostic, Problems},
-    event::{known_field, network::parse_address},
+    event::{derived::CONFIRMED, known_field, network::parse_address},
     kubernetes::{AuditLevel, fields::FieldKind, resources},
     rule::{
         plan::expression::TimePart,
@@ -132,7 +132,9 @@ fn impossible(path: &str, kind: FieldKind, operand: &Operand) -> Option<(String,
         }
         (Operand::Text { pattern, original, .. }, kind) => {
             if pattern.placeholders().next().is_some() || text_occurs(kind, pattern) {
-                return object_help(path, pattern).or_else(|| address_help(path, pattern));
+                return object_help(path, pattern)
+                    .or_else(|| address_help(path, pattern))
+                    .or_else(|| confirmed_help(path, pattern.plain()?));
             }
             never(&format!("`{original}`"), instead(path, kind, original))
         }
@@ -145,9 +147,11 @@ fn impossible(path: &str, kind: FieldKind, operand: &Operand) -> Option<(String,
         (Operand::Number(_, written), FieldKind::Words(_) | FieldKind::Bool | FieldKind::Time) => {
             never(&format!("`{written}`"), instead(path, kind, written))
         }
-        (Operand::Bool(value), FieldKind::Words(_) | FieldKind::Number | FieldKind::Time) => {
-            never(&format!("`{value}`"), instead(path, kind, &value.to_string()))
-        }
+        (Operand::Bool(value), FieldKind::Text) => confirmed_help(path, &value.to_string()),
+        (
+            Operand::Bool(value),
+            FieldKind::Words(_) | FieldKind::Number | FieldKind::Address | FieldKind::Time,
+        ) => never(&format!("`{value}`"), instead(path, kind, &value.to_string())),
         (
             Operand::Time(..),
             FieldKind::Text
@@ -279,6 +283,17 @@ fn address_help(path: &str, pattern: &Pattern) -> Option<(String, String)> {
     (!text.eq_ignore_ascii_case(&address)).then(|| (title(), format!("write `{address}`")))
 }
 
+/// `actor.confirmed` holds a name, and not whether there is one.
+fn confirmed_help(path: &str, text: &str) -> Option<(String, String)> {
+    let text = fold_case(text);
+    let help = match text.as_str() {
+        "true" => "it is a name, or absent: who is confirmed is `actor.confirmed|exists: true`",
+        "false" => "it is a name, or absent: who is not confirmed is `actor.confirmed: null`",
+        _ => return None,
+    };
+    (path == CONFIRMED).then(|| (format!("`{path}` is never `{text}`"), help.to_owned()))
+}
+
 /// What people write for the group that has no name.
 const CORE_GROUP: [&str; 3] = ["", "core", "v1"];
 
@@ -353,6 +368,7 @@ mod tests {
             ("objectRef.apiGroup", "core", "the core group has no name in events"),
             ("objectRef.apiGroup", "apps/v1", "write `objectRef.apiGroup: apps` and"),
             ("objectRef.apiGroup", "rbac", "did you mean `rbac.authorization.k8s.io`?"),
+            ("actor.confirmed", "False", "it is a name, or absent: who is not confirmed is"),
             ("verb", "portforward", "portforward has the verb `create` or `get`, and"),
         ] {
             let (_, found) = verdict(path, &Operand::text(text)).expect(text);
@@ -361,7 +377,10 @@ mod tests {
         let number = |number: f64| Operand::Number(Number::from(number), number.to_string());
         assert!(verdict("responseStatus.code", &number(1000.0)).is_some());
         assert!(verdict("verb", &number(1.0)).is_some());
-        assert!(verdict("verb", &Operand::Bool(true)).is_some());
+        for path in ["verb", "source.ip", "actor.confirmed"] {
+            assert!(verdict(path, &Operand::Bool(true)).is_some(), "{path}");
+        }
+        assert!(verdict("user.username", &Operand::Bool(true)).is_none(), "it may be a name");
         let time = |comparison, number| {
             verdict("stageTimestamp", &Operand::Time(TimePart::Hour, comparison, number))
         };

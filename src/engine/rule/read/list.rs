@@ -50,6 +50,15 @@ impl ListEntry {
     }
 }
 
+impl List {
+    /// Where a value stands in the file.
+    pub(in crate::engine) fn place_of(&self, value: &str) -> Place {
+        let start = self.source.text.find(value);
+        let span = start.map_or(0..0, |start| start..start + value.len());
+        Place { source: Arc::clone(&self.source), span }
+    }
+}
+
 /// All lists by name.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Lists(BTreeMap<String, List>);
