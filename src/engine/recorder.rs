@@ -543,12 +543,9 @@ impl Recorder {
 
     /// A use of a permission becomes a row, if it is the first on its day and there is room.
     fn used(&mut self, now: WallTime, mut usage: Usage) {
-        if self.spool.len() >= SPOOL_ROWS_MAX - SPOOL_ENTRY_ROWS
-            || self.spool_bytes >= SPOOL_BYTES_MAX
-        {
-            self.shed_usage(usage.at);
-            return;
-        }
+        let is_full = self.spool.len() >= SPOOL_ROWS_MAX - SPOOL_ENTRY_ROWS
+            || self.spool_bytes >= SPOOL_BYTES_MAX;
+        // What a worker tells again after a restart is no loss, so it is asked first whether it is new.
         match self.usage.see(&mut usage) {
             Verdict::Known => {}
             Verdict::Late(entry) => {
@@ -563,21 +560,17 @@ impl Recorder {
                     self.entry(now, *entry);
                 }
             }
-            Verdict::New if !self.floods.has_room(usage.at, false) => {
+            Verdict::New if is_full || !self.floods.has_room(usage.at, false) => {
                 self.usage.forget(&usage);
-                self.shed_usage(usage.at);
+                self.counts.shed += 1;
+                self.coverage.shed(usage.cluster.as_ref(), usage.at, 1);
+                self.shed(usage.at).accesses += 1;
             }
             Verdict::New => {
                 count(&mut self.counts.rows, "usage");
                 self.push(now, Content::Usage(Box::new(usage)));
             }
         }
-    }
-
-    fn shed_usage(&mut self, at: EventTime) {
-        self.counts.shed += 1;
-        let shed = self.shed(at);
-        shed.accesses += 1;
     }
 
     fn shed(&mut self, at: EventTime) -> &mut Shed {

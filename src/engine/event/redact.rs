@@ -21,7 +21,7 @@ const GAP: &str = r"(?:(?:[ \t\r\n]|\+|%20)+|&(?:command|cmd)=)";
 const VALUE: &str = r#"(?:"[^"]*"|'[^']*'|[^\s&"'+,;|<>])+"#;
 
 /// Words that names of secrets end with.
-const NAME: &str = r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|private[_-]?key|credentials?|authorization)";
+const NAME: &str = r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|private[_-]?key|credentials?|authorization|cookie)";
 
 /// What is recognised, and what is put there instead. `S`, `G`, `V` and `N` in angle brackets stand
 /// for the parts above; `\w` and `\s` stand in character classes only.
@@ -75,6 +75,7 @@ const SIGNS: &[&str] = &[
     "key",
     "credential",
     "authorization",
+    "cookie",
     "bearer",
     "eyj",
     "akia",
@@ -413,6 +414,7 @@ mod tests {
                 "curl -H \"X: y\" -H \"Authorization: Bearer abcdefgh\"",
                 "curl -H \"X: y\" -H \"Authorization: [redacted]\"",
             ),
+            ("curl -H 'Cookie: session=abc' x", "curl -H 'Cookie: [redacted]' x"),
             ("say bearer abc.def-ghi now", "say bearer [redacted] now"),
             ("{\"password\": \"hun ter2\", \"a\": 1}", "{\"password\": [redacted], \"a\": 1}"),
             ("api_key: abc, b", "api_key: [redacted], b"),
