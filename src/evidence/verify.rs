@@ -340,7 +340,7 @@ fn check_events(
         let place = place(event);
         if event.is_shown {
             checked.faults.push(format!("events: the alert does not show the one at {place}"));
-        } else if named.places.contains(&place) {
+        } else if named.places.contains(&same_place(&event.position, &event.audit_id)) {
             checked.faults.push(format!("events: the ledger has another event at {place}"));
         } else {
             unnamed.push(place);
@@ -367,11 +367,17 @@ fn place(event: &EventFile) -> String {
     event.position.to_string()
 }
 
+/// One event stands there: in a file that has another name by now, too.
+fn same_place(position: &EventPosition<String>, audit_id: &str) -> String {
+    let EventPosition { partition, offset, index, .. } = position;
+    format!("{partition}@{offset}#{index} {audit_id}")
+}
+
 /// Events that rows of the chain name.
 #[derive(Default)]
 struct Named {
     hashes: BTreeSet<String>,
-    /// Where they were read.
+    /// Where they were read, as [`same_place`] has it.
     places: BTreeSet<String>,
 }
 
@@ -392,8 +398,9 @@ fn events_in(package: &Package, lines: &Lines<'_>) -> Named {
         for event in std::iter::once(&row).chain(shown) {
             let Some(hash) = event["event_hash"].as_str() else { continue };
             named.hashes.insert(hash.to_owned());
+            let audit_id = event["audit_id"].as_str().unwrap_or_default();
             let position = EventPosition::<String>::deserialize(&event["position"]);
-            named.places.extend(position.map(|position| position.to_string()));
+            named.places.extend(position.map(|position| same_place(&position, audit_id)));
         }
     }
     named
