@@ -163,20 +163,43 @@ fn a_ledger_whose_state_was_lost_goes_on_behind_its_archive() {
     assert_eq!((recorder.chain().id, recorder.fresh[0].id), (701, 701));
 }
 
+/// Secrets that somebody read by a permission.
+fn used(seconds: i64, name: &str) -> Usage {
+    let mut access = access(0, seconds, "x");
+    access.object = Some(Object {
+        resource: "secrets".into(),
+        namespace: Some("shop".into()),
+        name: Some(name.into()),
+        ..Object::default()
+    });
+    Usage::of(access).unwrap()
+}
+
+fn uses(usage: Vec<Usage>) -> DetectionBatch {
+    DetectionBatch { usage, ..DetectionBatch::default() }
+}
+
+#[test]
+fn what_is_told_again_is_no_loss_and_an_hour_tells_of_uses_that_it_lacks() {
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    recorder.handle_batch(NOW, &uses(vec![used(5, "a")]));
+    recorder.hold(99, SPOOL_BYTES_MAX);
+    recorder.handle_batch(NOW, &uses(vec![used(6, "a"), used(7, "b")]));
+    assert_eq!(recorder.counts().shed, 1);
+    recorder.spool.clear();
+    recorder.spool_bytes = 0;
+    recorder.advance(NOW, EventTime::from_micros(7_200_000_000), EventTime::MIN);
+    let entries = recorder.fresh.iter().filter_map(|row| row.entry());
+    let told: Vec<_> = entries
+        .map(|entry| (entry.kind, entry.count_of("accesses") + entry.count_of("shed")))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    assert_eq!(told, [(EntryKind::Coverage, 1), (EntryKind::Gap, 1)]);
+}
+
 #[test]
 fn a_use_of_a_permission_is_told_once_a_day_over_restarts() {
     const DAY: i64 = 86_400;
-    let used = |seconds: i64, name: &str| {
-        let mut access = access(0, seconds, "x");
-        access.object = Some(Object {
-            resource: "secrets".into(),
-            namespace: Some("shop".into()),
-            name: Some(name.into()),
-            ..Object::default()
-        });
-        Usage::of(access).unwrap()
-    };
-    let batch = |usage: Vec<Usage>| DetectionBatch { usage, ..DetectionBatch::default() };
     let told = |recorder: &Recorder| -> Vec<(String, bool)> {
         let rows = recorder.fresh.iter().filter_map(|row| row.usage());
         let name = |usage: &Usage| usage.name().map(ToString::to_string).unwrap_or_default();
@@ -184,19 +207,19 @@ fn a_use_of_a_permission_is_told_once_a_day_over_restarts() {
     };
     let mut recorder = Recorder::new(&EngineSettings::default());
     let mut stored = BTreeMap::new();
-    recorder.handle_batch(NOW, &batch(vec![used(5, "a"), used(6, "a"), used(7, "b")]));
+    recorder.handle_batch(NOW, &uses(vec![used(5, "a"), used(6, "a"), used(7, "b")]));
     assert_eq!(told(&recorder), [("a".to_owned(), false), ("b".to_owned(), false)]);
     let mut recorder = restored(&mut recorder, &mut stored);
     let more = ["a", "b", "c", "d", "e", "f"].map(|name| used(8, name));
-    recorder.handle_batch(NOW, &batch(more.to_vec()));
+    recorder.handle_batch(NOW, &uses(more.to_vec()));
     let expected = [("c".to_owned(), false), ("d".to_owned(), false), (String::new(), true)];
     assert_eq!(told(&recorder), expected);
     let mut recorder = restored(&mut recorder, &mut stored);
-    recorder.handle_batch(NOW, &batch(vec![used(9, "g"), used(DAY + 1, "a")]));
+    recorder.handle_batch(NOW, &uses(vec![used(9, "g"), used(DAY + 1, "a")]));
     assert_eq!(told(&recorder), [("a".to_owned(), false)], "of another day");
     // A day after its end nobody knows any more what was told of it, and what comes then is told as a gap.
     recorder.advance(NOW, EventTime::from_micros(2 * DAY * 1_000_000), EventTime::MIN);
-    recorder.handle_batch(NOW, &batch(vec![used(9, "a"), used(9, "b")]));
+    recorder.handle_batch(NOW, &uses(vec![used(9, "a"), used(9, "b")]));
     assert_eq!((told(&recorder).len(), recorder.counts().usage_late), (1, 2));
     let gaps = recorder.fresh.iter().filter_map(|row| row.entry());
     let gaps = gaps.filter(|entry| entry.kind == EntryKind::Gap && entry.subject == "usage");
