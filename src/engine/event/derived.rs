@@ -108,8 +108,8 @@ pub const DERIVATIONS: &[Derivation] = &[
          Kubernetes' own names and `user.groups` are recorded and do not confirm it, as `actor.kind` tells it: \
          a client certificate may be made for any name, and RBAC knows a service account by its name alone. \
          A control plane that Tripline does not know is confirmed if `identities.yaml` lists its name, without \
-         wildcards, with `human: false`. Nor is a service account confirmed that comes with a certificate, where that is recorded. Absent if \
-         there is no name otherwise.",
+         wildcards, with `human: false`. Nor is a service account confirmed that comes with a certificate, where \
+         that is recorded. Absent if there is no name otherwise.",
     ),
     derived(
         "actor.credential_id",

@@ -157,21 +157,23 @@ impl Identities {
         for group in event.values(well_known::GROUPS).filter_map(Value::text) {
             self.groups.find(&group, &mut groups);
         }
-        let says_so = |number: &u32| {
-            let entry = self.entries.get(*number as usize);
-            entry.is_some_and(|one| one.human == Some(false))
-                && self.fits(*number, event.time, listed, &groups)
+        let fits = |number: &u32| {
+            self.is_of_machines(*number) && self.fits(*number, event.time, listed, &groups)
         };
-        listed.iter().any(says_so) && self.is_human_caller(event) == Some(false)
+        listed.iter().any(fits) && self.is_human_caller(event) == Some(false)
     }
 
     /// The names that entries list without wildcards, in lower case, as ones that are no people.
     pub fn machines(&self) -> impl Iterator<Item = &str> {
-        let is_machine = |number: &u32| {
-            self.entries.get(*number as usize).is_some_and(|entry| entry.human == Some(false))
-        };
         let listed = self.users.exact.iter();
-        listed.filter(move |(_, entries)| entries.iter().any(is_machine)).map(|(name, _)| &**name)
+        let listed =
+            listed.filter(|(_, entries)| entries.iter().any(|one| self.is_of_machines(*one)));
+        listed.map(|(name, _)| &**name)
+    }
+
+    /// Whether an entry is about ones that are no people.
+    fn is_of_machines(&self, number: u32) -> bool {
+        self.entries.get(number as usize).is_some_and(|entry| entry.human == Some(false))
     }
 
     fn known(&self, event: &Event<'_>, name: Option<&str>, groups: Option<FieldId>) -> Known<'_> {

@@ -90,8 +90,8 @@ pub const KINDS: &[&str] = &["human", "serviceaccount", "node", "system", "anony
 /// server or the signer gives such machines, and of the control plane, most of which is in no group of its
 /// own, what has a name that one is known to use. Anything else that calls itself `system:` is `human`,
 /// which no rule excuses; a control plane that is not known yet is seen too often rather than never, until
-/// `identities.yaml` lists its name as no person's (`actor.confirmed`). No groups are recorded on GKE, and before some cuts: there the name
-/// has to do.
+/// `identities.yaml` lists its name as no person's (`actor.confirmed`). No groups are recorded on GKE, and
+/// before some cuts: there the name has to do.
 pub fn kind_of<'g>(name: Option<&str>, groups: impl IntoIterator<Item = &'g str>) -> &'static str {
     let kind = kind_of_name(name);
     let Some(name) = name.filter(|_| !matches!(kind, "human" | "unknown")) else { return kind };

@@ -99,7 +99,7 @@ impl Fence {
     ) -> Result<Result<(), SourceError>, KafkaError> {
         let list = consumer.fetch_group_list(Some(&self.instance), ASK_TIMEOUT)?;
         let (_, known) = &self.membership;
-        let is_ours = members(&list, &self.instance).all(|one| match known {
+        let is_ours = members_of(&list, &self.instance).all(|one| match known {
             Some(known) if self.is_known() => one.id() == known,
             // pitfall: of a static member that took another one's place, within its session's time, Kafka
             // goes on telling the client id and host of that one (KAFKA-15704).
@@ -244,7 +244,10 @@ impl Fence {
 }
 
 /// Who is in a group.
-fn members<'l>(list: &'l GroupList, group: &'l str) -> impl Iterator<Item = &'l GroupMemberInfo> {
+pub(super) fn members_of<'l>(
+    list: &'l GroupList,
+    group: &'l str,
+) -> impl Iterator<Item = &'l GroupMemberInfo> {
     let groups = list.groups().iter().filter(move |one| one.name() == group);
     groups.flat_map(GroupInfo::members)
 }
@@ -252,7 +255,7 @@ fn members<'l>(list: &'l GroupList, group: &'l str) -> impl Iterator<Item = &'l 
 /// What Kafka calls the only member of a group; `None` if there are others, or it does not tell.
 fn only_member(member: &BaseConsumer<FenceContext>, group: &str) -> Option<String> {
     let list = member.fetch_group_list(Some(group), ASK_TIMEOUT).ok()?;
-    let mut ids = members(&list, group).map(|one| one.id().to_owned());
+    let mut ids = members_of(&list, group).map(|one| one.id().to_owned());
     let id = ids.next()?;
     ids.next().is_none().then_some(id)
 }

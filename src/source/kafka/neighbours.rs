@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::{consumer::Consumer as _, error::KafkaError, groups::GroupInfo};
+use rdkafka::{consumer::Consumer as _, error::KafkaError};
 
-use super::{KafkaSettings, assignment::Consumer, fence::is_earlier_version};
+use super::{
+    KafkaSettings,
+    assignment::Consumer,
+    fence::{is_earlier_version, members_of},
+};
 
 /// How often the group is looked at: every 15 s.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -76,9 +80,8 @@ pub(super) fn members(
     settings: &KafkaSettings,
 ) -> Result<Members, KafkaError> {
     let list = consumer.fetch_group_list(Some(&settings.group), ASK_TIMEOUT)?;
-    let groups = list.groups().iter().filter(|group| group.name() == settings.group);
     let (mut members, mut names) = (Members::default(), Vec::new());
-    for member in groups.flat_map(GroupInfo::members) {
+    for member in members_of(&list, &settings.group) {
         if is_earlier_version(settings, member.id()) {
             members.has_earlier_version = true;
         } else {

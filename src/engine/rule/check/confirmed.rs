@@ -54,8 +54,10 @@ pub(in crate::engine) fn check_confirmed(
         }
     }
     for (_, list) in lists.iter().filter(|(name, _)| named.contains(name)) {
-        for name in list.entries.iter().filter_map(|entry| entry.pattern.plain()) {
-            warn(name, list.place_of(name));
+        for entry in &list.entries {
+            if let Some(name) = entry.pattern.plain() {
+                warn(name, list.place_of(entry));
+            }
         }
     }
 }

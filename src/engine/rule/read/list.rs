@@ -42,20 +42,21 @@ pub(in crate::engine) struct ListEntry {
     pub(in crate::engine) note: Option<Note>,
     /// What it is called, if more is said of it than its value.
     pub(in crate::engine) exception: Option<String>,
+    /// Where it stands in the file.
+    span: Range<usize>,
 }
 
 impl ListEntry {
-    fn plain(value: &str) -> ListEntry {
-        ListEntry { pattern: Pattern::parse(value), until: None, note: None, exception: None }
+    fn plain(value: &str, span: Range<usize>) -> ListEntry {
+        let pattern = Pattern::parse(value);
+        ListEntry { pattern, until: None, note: None, exception: None, span }
     }
 }
 
 impl List {
-    /// Where a value stands in the file.
-    pub(in crate::engine) fn place_of(&self, value: &str) -> Place {
-        let start = self.source.text.find(value);
-        let span = start.map_or(0..0, |start| start..start + value.len());
-        Place { source: Arc::clone(&self.source), span }
+    /// Where one of its entries stands.
+    pub(in crate::engine) fn place_of(&self, entry: &ListEntry) -> Place {
+        Place { source: Arc::clone(&self.source), span: entry.span.clone() }
     }
 }
 
@@ -122,7 +123,11 @@ pub(in crate::engine) fn read_lists(
 fn read_text(context: Context<'_>) -> Vec<ListEntry> {
     let mut entries = Vec::new();
     // Some editors put a mark in front, which is no part of the first value.
-    for line in context.source.text.trim_start_matches('\u{feff}').lines() {
+    let text = context.source.text.trim_start_matches('\u{feff}');
+    let mut next = context.source.text.len() - text.len();
+    for line in text.split_inclusive('\n') {
+        let start = next + line.len() - line.trim_start().len();
+        next += line.len();
         let value = match line.split_once('#') {
             // A `#` inside a value is part of it; a comment has space before it.
             Some((before, _)) if before.is_empty() || before.ends_with(char::is_whitespace) => {
@@ -132,8 +137,9 @@ fn read_text(context: Context<'_>) -> Vec<ListEntry> {
         };
         let value = value.trim();
         if !value.is_empty() {
-            warn_of_any_namespace(context, &(0..0), value);
-            entries.push(ListEntry::plain(value));
+            let span = start..start + value.len();
+            warn_of_any_namespace(context, &span, value);
+            entries.push(ListEntry::plain(value, span));
         }
     }
     entries
@@ -171,7 +177,7 @@ fn bad(context: Context<'_>, span: &Range<usize>, title: String) {
 fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<ListEntry> {
     if let Some(text) = node.scalar_text() {
         warn_of_any_namespace(context, &node.span, &text);
-        return Some(ListEntry::plain(&text));
+        return Some(ListEntry::plain(&text, node.span.clone()));
     }
     if node.as_map().is_none() {
         let title = format!("a list has values, not {}", node.kind_name());
@@ -194,7 +200,7 @@ fn entry(context: Context<'_>, node: &Node, now: Option<WallTime>) -> Option<Lis
     let note = Note { on: on.clone(), owner, reason, value: Some(pattern.regex(false)) };
     let note = Some(note).filter(Note::is_said);
     let exception = (note.is_some() || until.is_some()).then_some(on);
-    Some(ListEntry { pattern, until, note, exception })
+    Some(ListEntry { pattern, until, note, exception, span: node.span.clone() })
 }
 
 /// Warns about service accounts whose namespace anybody may make.
@@ -252,6 +258,22 @@ mod tests {
         let (values, problems) = read("lists/people.txt", "# all\n alice \n\nbob # left\nc#d\n");
         assert_eq!(values, ["alice", "bob", "c#d"]);
         assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn values_stand_where_they_are_written() {
+        for (name, text) in [
+            ("lists/people.txt", "\u{feff}# bob\r\n\tbob-x # bob\r\n\n bob\nalice"),
+            ("lists/people.yaml", "# bob\n- bob-x\n- bob\n- alice\n"),
+        ] {
+            let problems = Problems::new();
+            let source = SourceText::new(name, text);
+            let lists = read_lists(&[("people".to_owned(), source)], None, &problems);
+            let list = lists.get("people").unwrap();
+            let spans = list.entries.iter().map(|entry| list.place_of(entry).span);
+            let written: Vec<&str> = spans.map(|span| &text[span]).collect();
+            assert_eq!(written, ["bob-x", "bob", "alice"], "{name}");
+        }
     }
 
     #[test]
