@@ -100,7 +100,9 @@ impl Fence {
         let list = consumer.fetch_group_list(Some(&self.instance), ASK_TIMEOUT)?;
         let (_, known) = &self.membership;
         let is_ours = members_of(&list, &self.instance).all(|one| match known {
-            Some(known) if self.is_known() => one.id() == known,
+            // It is called so until it joins anew, and mostly after that.
+            Some(known) if one.id() == known => true,
+            Some(_) if self.is_known() => false,
             // pitfall: of a static member that took another one's place, within its session's time, Kafka
             // goes on telling the client id and host of that one (KAFKA-15704).
             _ => one.client_id() == *CLIENT_ID,
