@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    access::{Alike, AlikeBefore, Extractor, Observed, Usage, UsageMode, UsedBefore},
+    access::{Alike, AlikeBefore, Extractor, Looked, Observed, Usage, UsageMode, UsedBefore},
     decode::{Decoder, Origin, Sink},
     detect::{Detection, Ended, Received, RuleMatcher, is_canonical},
     event::{Event, Owed, Parts, Reference, Stage, UnreadCounts, redact_record, well_known},
@@ -48,8 +48,8 @@ impl Detector {
     /// thousand rules.
     pub fn new(rules: Arc<RuleSet>, rules_epoch: u64, settings: &EngineSettings) -> Detector {
         let mut fields = rules.fields.clone();
+        let used = UsedBefore::new(settings.usage, &mut fields);
         Detector {
-            used: UsedBefore::new(settings.usage, &mut fields),
             alike: Some(AlikeBefore::new(&mut fields, Arc::clone(&rules.identities))),
             usage: settings.usage,
             rules_epoch,
@@ -61,7 +61,8 @@ impl Detector {
             extractor: Extractor::new(Arc::clone(&rules)),
             exceptions: rules.exceptions.clone(),
             below: Below::new(Arc::clone(&rules)),
-            matcher: RuleMatcher::new(rules),
+            matcher: matcher(rules, used.as_ref()),
+            used,
             owed: Owed::default(),
         }
     }
@@ -104,7 +105,7 @@ impl Detector {
         self.extractor = Extractor::new(Arc::clone(&rules));
         self.exceptions.clone_from(&rules.exceptions);
         self.below = Below::new(Arc::clone(&rules));
-        self.matcher = RuleMatcher::new(rules);
+        self.matcher = matcher(rules, self.used.as_ref());
         if self.is_of_history {
             self.matcher.leave_out_recording();
         }
@@ -190,6 +191,15 @@ impl Detector {
         }
         out
     }
+}
+
+/// What asks the rules, and tells apart what the use of permissions tells apart.
+fn matcher(rules: Arc<RuleSet>, used: Option<&UsedBefore>) -> RuleMatcher {
+    let mut matcher = RuleMatcher::new(rules);
+    if let Some(used) = used {
+        matcher.tell_apart_by(&UsedBefore::FIELDS, used.reason());
+    }
+    matcher
 }
 
 /// An event of history that is much later than those before it in its batch: whether it is wrong, or
@@ -298,10 +308,19 @@ impl Collector<'_> {
 
     /// Takes what is to be recorded of an event.
     #[inline]
-    fn record(&mut self, event: &Event<'_>, reference: &mut Reference<'_>, is_from_future: bool) {
+    fn record(
+        &mut self,
+        event: &Event<'_>,
+        reference: &mut Reference<'_>,
+        looked: Option<&Looked>,
+        is_from_future: bool,
+    ) {
         let Some(extractor) = &mut self.extractor else { return };
+        let is_new_usage = match (&mut self.used, looked) {
+            (Some(used), Some(looked)) => used.is_new(event, looked),
+            _ => false,
+        };
         let recorded = self.matcher.recorded();
-        let is_new_usage = self.used.as_mut().is_some_and(|used| used.is_new(event));
         if recorded.is_empty() && !is_new_usage {
             return;
         }
@@ -363,6 +382,16 @@ impl Sink for Collector<'_> {
         let claimed = self.correct(event);
         self.out.time_min =
             Some(self.out.time_min.map_or(event.time, |earliest| earliest.min(event.time)));
+        let mut reference =
+            Reference::new(self.topic, self.partition.partition, self.offset, event_index);
+        let detections = self.out.detections.len();
+        if !self.is_settled {
+            self.out.counts.rules_evaluated +=
+                self.matcher.detect(event, looked, &mut reference, &mut self.out.detections);
+        }
+        // First of all: it comes out of memory while the rest is done.
+        let used = self.used.as_mut().filter(|_| self.extractor.is_some());
+        let used = used.map(|used| used.look(event, self.matcher.combinations(event)));
         let is_canonical = is_canonical(event);
         // History is not recorded.
         let is_recorded = is_canonical && self.extractor.is_some();
@@ -376,13 +405,6 @@ impl Sink for Collector<'_> {
         if !event.unread.is_empty() {
             counts.fields_unread.add(event.unread);
         }
-        let mut reference =
-            Reference::new(self.topic, self.partition.partition, self.offset, event_index);
-        let detections = self.out.detections.len();
-        if !self.is_settled {
-            counts.rules_evaluated +=
-                self.matcher.detect(event, looked, &mut reference, &mut self.out.detections);
-        }
         if claimed.is_some() {
             let own = self.out.detections.iter_mut().skip(detections);
             own.for_each(|detection| detection.claimed = claimed);
@@ -395,7 +417,7 @@ impl Sink for Collector<'_> {
         for exception in self.matcher.excepted() {
             self.out.see_exception(self.exceptions, *exception, event);
         }
-        self.record(event, &mut reference, claimed.is_some());
+        self.record(event, &mut reference, used.as_ref(), claimed.is_some());
         if self.matcher.watches(event) {
             match event.stage {
                 Stage::Unfinished => {}

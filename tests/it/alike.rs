@@ -71,7 +71,7 @@ fn check(detectors: &mut [Detector; 2], payloads: &[Vec<u8>]) -> usize {
 }
 
 /// This value with each one below it changed in turn: another text, another number, nothing.
-fn changes(value: &Value) -> Vec<Value> {
+pub(super) fn changes(value: &Value) -> Vec<Value> {
     let within = |put: &dyn Fn(Value) -> Value, below: &Value| {
         changes(below).into_iter().map(put).collect::<Vec<_>>()
     };
@@ -111,7 +111,7 @@ fn changes(value: &Value) -> Vec<Value> {
 }
 
 /// Texts that tell a machine from a person, and a change from a read.
-const OTHERS: [(&str, &str); 6] = [
+pub(super) const OTHERS: [(&str, &str); 6] = [
     ("/user/username", "system:serviceaccount:shop:web"),
     ("/user/username", "system:node:n1"),
     ("/user/username", "system:kube-scheduler"),

@@ -63,4 +63,5 @@ mod straight;
 mod tidy;
 mod truth;
 mod upgrade;
+mod used;
 mod webhook;

@@ -3,6 +3,8 @@
 //! Digests of all that is looked at are remembered. The texts would tell requests apart as well, but are more than fits
 //! into a cache, and each look-up would wait for memory. What is forgotten here costs nothing but time.
 
+use prefetch_index::prefetch_index;
+
 use crate::engine::{
     digest::{SHORT_BYTES, ShortDigests},
     limits::USAGE_LATELY_MAX,
@@ -12,17 +14,45 @@ use crate::engine::{
 const SHARE_PLACE: usize = 8;
 const PLACES: usize = USAGE_LATELY_MAX / SHARE_PLACE;
 
+/// What stands before the texts by which a request is known: 48 bytes.
+const HEAD_BYTES: usize = 48;
+
 /// What is looked at of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request<'e> {
     /// Of the day on which it came.
     pub(super) generation: u64,
-    /// Who asks for what, but for the object.
-    pub(super) what: [&'e str; 7],
-    /// Why that was allowed.
-    pub(super) why: [&'e str; 2],
+    /// A digest of what it asks for and how that ended.
+    pub(super) kind: u128,
+    pub(super) who: Who<'e>,
+    pub(super) cluster: &'e str,
+    /// The namespace, or the path of what is no resource.
+    pub(super) whereabouts: &'e str,
     /// Of the object, if requests are told apart by it.
     pub(super) name: Option<&'e str>,
+}
+
+/// Who asks, and why that was allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who<'e> {
+    /// As a digest.
+    Digest(u128),
+    /// As texts.
+    Texts {
+        actor: &'e str,
+        reason: &'e str,
+        /// By which group, if there is no reason.
+        group: &'e str,
+    },
+}
+
+/// Of a request that is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// The digest of the request, and its place.
+    whole: (u64, usize),
+    /// Those of all that are alike, whatever their names.
+    any: (u64, usize),
 }
 
 /// Requests that came lately.
@@ -31,10 +61,43 @@ pub(super) struct Lately {
     digests: ShortDigests,
     /// The latest of those that share a place come first.
     places: Vec<[u64; SHARE_PLACE]>,
-    /// What the request that was looked up last has in common with others.
+    /// What the request that was looked up last is known by.
     key: Vec<u8>,
-    /// Its place, and the digest of all that are alike.
-    latest: Option<(usize, u64)>,
+}
+
+impl Request<'_> {
+    /// What all have in common that are alike, whatever their names, into a key; false if that is too long. It is clear
+    /// where each text ends.
+    #[inline]
+    fn write(&self, key: &mut Vec<u8>) -> bool {
+        let (who, [actor, reason, group]) = match self.who {
+            Who::Digest(digest) => (digest, [""; 3]),
+            // No actor has no name.
+            Who::Texts { actor, reason, group } => (0, [actor, reason, group]),
+        };
+        let texts = [self.cluster, self.whereabouts, actor, reason, group];
+        let length: usize = texts.iter().map(|text| text.len()).sum();
+        // Each of the two parts of a key is filled up to 16 bytes.
+        if HEAD_BYTES + length + self.name.map_or(0, str::len) + 2 * 16 > SHORT_BYTES {
+            return false;
+        }
+        // Each is shorter than 2^12.
+        let lengths = texts.iter().fold(0, |all, text| all << 12 | text.len() as u64);
+        let half = |digest: u128| u64::try_from(digest & u128::from(u64::MAX)).unwrap_or(0);
+        let halves = |digest: u128| [half(digest), half(digest >> 64)];
+        let numbers = [[self.generation, lengths], halves(self.kind), halves(who)];
+        let mut head = [0; HEAD_BYTES];
+        for (piece, number) in head.as_chunks_mut::<8>().0.iter_mut().zip(numbers.as_flattened()) {
+            *piece = number.to_le_bytes();
+        }
+        key.clear();
+        key.extend_from_slice(&head);
+        for text in texts.iter().filter(|text| !text.is_empty()) {
+            key.extend_from_slice(text.as_bytes());
+        }
+        ShortDigests::fill(key);
+        true
+    }
 }
 
 impl Lately {
@@ -43,66 +106,59 @@ impl Lately {
             digests: ShortDigests::default(),
             places: vec![[0; SHARE_PLACE]; PLACES],
             key: Vec::new(),
-            latest: None,
         }
+    }
+
+    /// Where a request is looked for; `None` if its texts are too long. What is known there comes out of memory while
+    /// other work is done, until [`Lately::came`].
+    #[inline]
+    pub(super) fn look(&mut self, request: &Request<'_>) -> Option<Look> {
+        let Lately { digests, places, key } = self;
+        if !request.write(key) {
+            return None;
+        }
+        let in_common = digests.of(key);
+        let any = (digests.shorter(in_common), place(in_common));
+        prefetch_index(&places, any.1);
+        let whole = if let Some(name) = request.name {
+            let end = key.len();
+            key.extend_from_slice(name.as_bytes());
+            // No name ends in what fills it up.
+            key.push(0xFF);
+            ShortDigests::fill(key);
+            let name = key.get(end..).unwrap_or_default();
+            let digest = digests.behind(in_common, end / 16, name);
+            let whole = (digests.shorter(digest), place(digest));
+            prefetch_index(&places, whole.1);
+            whole
+        } else {
+            // Beside the digest of all that are alike, whatever their names.
+            (any.0.wrapping_add(1), any.1)
+        };
+        Some(Look { whole, any })
     }
 
     /// Whether the like of a request came lately. It did from now on.
     #[inline]
-    pub(super) fn came(&mut self, request: &Request<'_>) -> bool {
-        let Lately { digests, places, key, latest } = self;
-        *latest = None;
-        key.clear();
-        key.extend_from_slice(&request.generation.to_le_bytes());
-        write(key, request.what);
-        ShortDigests::fill(key);
-        let end = key.len();
-        let what = digests.of(key.get(..SHORT_BYTES).unwrap_or(key));
-        let place = usize::try_from(ShortDigests::place(what)).unwrap_or(0) % PLACES;
-        // It comes out of memory while the rest is read.
-        let known = places.get(place).copied().unwrap_or_default();
-        write(key, request.why);
-        ShortDigests::fill(key);
-        let length = key.len();
-        if length + request.name.map_or(0, str::len) + 16 > SHORT_BYTES {
-            return false;
-        }
-        let in_common = digests.behind(what, end / 16, key.get(end..).unwrap_or_default());
-        let any = digests.shorter(in_common);
-        *latest = Some((place, any));
-        let whole = if let Some(name) = request.name {
-            key.extend_from_slice(name.as_bytes());
-            key.push(0xFF);
-            ShortDigests::fill(key);
-            let name = key.get(length..).unwrap_or_default();
-            let whole = digests.shorter(digests.behind(in_common, length / 16, name));
-            key.truncate(length);
-            whole
-        } else {
-            without_name(any)
-        };
-        // All of them are looked at: where it is found cannot be foretold.
-        let is_it = |one: u64| u8::from(one == whole) | u8::from(one == any);
-        let came = known.iter().fold(0, |came, one| came | is_it(*one)) > 0;
+    pub(super) fn came(&mut self, look: &Look) -> bool {
+        // All of a place are looked at: where it is found cannot be foretold.
+        let found = [look.whole, look.any].map(|(digest, place)| {
+            let known = self.places.get(place).copied().unwrap_or_default();
+            known.iter().fold(0, |found, one| found | u8::from(*one == digest))
+        });
+        let came = found != [0, 0];
         if !came {
-            self.put(place, whole);
+            self.put(look.whole);
         }
         came
     }
 
-    /// The request that was looked up last came with any name, from now on.
-    pub(super) fn came_with_any_name(&mut self) {
-        if let Some((place, any)) = self.latest {
-            self.put(place, any);
-        }
+    /// A request that was looked up came with any name, from now on.
+    pub(super) fn came_with_any_name(&mut self, look: &Look) {
+        self.put(look.any);
     }
 
-    /// What the request that was looked up last has in common with others. It is clear where each text ends.
-    pub(super) fn key(&self) -> &[u8] {
-        &self.key
-    }
-
-    fn put(&mut self, place: usize, digest: u64) {
+    fn put(&mut self, (digest, place): (u64, usize)) {
         if let Some(latest) = self.places.get_mut(place) {
             latest.rotate_right(1);
             latest[0] = digest;
@@ -110,85 +166,99 @@ impl Lately {
     }
 }
 
-/// Of a request without a name: beside the digest of all that are alike, whatever their names.
-const fn without_name(any: u64) -> u64 {
-    any.wrapping_add(1)
-}
-
-/// Writes texts down, and before them how long each of them is.
-#[inline]
-fn write<const N: usize>(key: &mut Vec<u8>, texts: [&str; N]) {
-    let length = |text: &str| u64::from(u32::try_from(text.len()).unwrap_or(u32::MAX));
-    // As they are read again: a processor waits for what is read in other pieces than it was written.
-    let (pairs, last) = texts.as_chunks();
-    for [one, other] in pairs {
-        key.extend_from_slice(&(length(one) << 32 | length(other)).to_le_bytes());
-    }
-    for text in last {
-        key.extend_from_slice(&length(text).to_le_bytes());
-    }
-    for text in texts.iter().filter(|text| !text.is_empty()) {
-        key.extend_from_slice(text.as_bytes());
-    }
+/// Where a digest is looked for. Names have places of their own: some requests come with many.
+fn place(digest: u128) -> usize {
+    usize::try_from(ShortDigests::place(digest)).unwrap_or(0) % PLACES
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const WHO: Who<'_> = Who::Texts { actor: "user", reason: "RBAC", group: "" };
+
     const REQUEST: Request<'_> = Request {
         generation: 1,
-        what: ["", "user", "get", "", "secrets", "", "prod"],
-        why: ["RBAC", ""],
+        kind: 2,
+        who: WHO,
+        cluster: "",
+        whereabouts: "prod",
         name: Some("a"),
     };
 
+    fn came(lately: &mut Lately, request: &Request<'_>) -> Option<bool> {
+        let look = lately.look(request)?;
+        Some(lately.came(&look))
+    }
+
+    fn is_told_apart(others: &[Request<'_>]) {
+        let mut lately = Lately::new();
+        for other in others {
+            assert_eq!(came(&mut lately, other), Some(false), "{other:?}");
+            assert_eq!(came(&mut lately, other), Some(true), "{other:?}");
+        }
+    }
+
     #[test]
     fn requests_are_told_apart_by_each_of_their_parts() {
-        let mut lately = Lately::new();
-        let mut others = vec![REQUEST, Request { generation: 2, ..REQUEST }];
-        others.extend([Some("b"), Some(""), None].map(|name| Request { name, ..REQUEST }));
         let long = "n".repeat(700);
-        others.push(Request { name: Some(&long), ..REQUEST });
-        for at in 0..REQUEST.what.len() {
-            let mut what = REQUEST.what;
-            what[at] = "other";
-            others.push(Request { what, ..REQUEST });
-        }
-        for at in 0..REQUEST.why.len() {
-            let mut why = REQUEST.why;
-            why[at] = "other";
-            others.push(Request { why, ..REQUEST });
-        }
-        // The same letters, cut elsewhere.
-        others.push(Request { what: ["", "use", "rget", "", "secrets", "", "prod"], ..REQUEST });
-        others.push(Request { why: ["RBA", "C"], ..REQUEST });
-        for other in &others {
-            assert!(!lately.came(other), "{other:?}");
-            assert!(lately.came(other), "{other:?}");
-        }
+        let mut others = vec![
+            REQUEST,
+            Request { generation: 2, ..REQUEST },
+            Request { kind: 3, ..REQUEST },
+            Request { kind: 2 << 64, ..REQUEST },
+            Request { cluster: "c", ..REQUEST },
+            Request { whereabouts: "", ..REQUEST },
+            // The same letters, cut elsewhere.
+            Request { cluster: "p", whereabouts: "rod", ..REQUEST },
+            Request { whereabouts: &long, ..REQUEST },
+        ];
+        others.extend([Some("b"), Some(""), None].map(|name| Request { name, ..REQUEST }));
+        let of = |actor, reason, group| Who::Texts { actor, reason, group };
+        let who = [
+            of("other", "RBAC", ""),
+            of("userR", "BAC", ""),
+            of("user", "", "RBAC"),
+            of("user", "", ""),
+            Who::Digest(0),
+            Who::Digest(2),
+            Who::Digest(2 << 64),
+        ];
+        others.extend(who.map(|who| Request { who, ..REQUEST }));
+        is_told_apart(&others);
     }
 
     #[test]
     fn with_any_name_all_names_came() {
         let mut lately = Lately::new();
-        assert!(!lately.came(&REQUEST));
-        lately.came_with_any_name();
-        assert!(lately.came(&Request { name: Some("b"), ..REQUEST }));
-        assert!(!lately.came(&Request { why: ["", ""], ..REQUEST }));
+        let look = lately.look(&REQUEST).expect("it is short");
+        assert!(!lately.came(&look));
+        lately.came_with_any_name(&look);
+        assert_eq!(came(&mut lately, &Request { name: Some("b"), ..REQUEST }), Some(true));
+        assert_eq!(came(&mut lately, &Request { cluster: "c", ..REQUEST }), Some(false));
     }
 
     #[test]
     fn what_is_too_long_never_came() {
-        let (mut lately, long) = (Lately::new(), "l".repeat(SHORT_BYTES));
+        let long = "l".repeat(SHORT_BYTES);
+        let mut lately = Lately::new();
         for request in [
             Request { name: Some(&long), ..REQUEST },
-            Request { why: [&long, ""], ..REQUEST },
-            Request { what: [&long; 7], ..REQUEST },
+            Request { cluster: &long, ..REQUEST },
+            Request { whereabouts: &long, ..REQUEST },
+            Request { who: Who::Texts { actor: "user", reason: &long, group: "" }, ..REQUEST },
         ] {
-            assert!(!lately.came(&request));
-            lately.came_with_any_name();
-            assert!(!lately.came(&request), "{request:?}");
+            assert_eq!(lately.look(&request), None, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn of_texts_as_long_as_may_be_each_byte_counts() {
+        let fits = SHORT_BYTES - HEAD_BYTES - 32 - "userRBACa".len();
+        for length in [1, 15, 16, 17, fits] {
+            let [one, other] = ["a", "b"].map(|last| "l".repeat(length - 1) + last);
+            let requests = [&one, &other].map(|text| Request { whereabouts: text, ..REQUEST });
+            is_told_apart(&requests);
         }
     }
 }

@@ -36,7 +36,7 @@ pub use kubectl::kubectl_line;
 pub use permission::Permission;
 pub use session::{Session, Sessions};
 pub use usage::Usage;
-pub(in crate::engine) use used::UsedBefore;
+pub(in crate::engine) use used::{Looked, UsedBefore};
 pub use visit::{VISIT_PAUSE, Visit, Visits};
 
 words! {

@@ -15,6 +15,7 @@ use crate::engine::{kubernetes::users::NODE_PREFIX, time::EventTime};
 const DAY: i64 = 86_400_000_000;
 
 /// Whether a role may limit a verb to some names, which then are told.
+#[inline]
 pub(in crate::engine) const fn is_of_names(verb: &str) -> bool {
     // Told apart by length first, which each event asks for.
     matches!(verb.as_bytes(), b"get" | b"update" | b"patch" | b"delete")
@@ -64,6 +65,7 @@ pub(in crate::engine) const fn start_of(day: i64) -> EventTime {
 
 /// Whether the name of an object is told, if there is one: nodes have the names of all their pods, and nobody
 /// makes a role for them.
+#[inline]
 pub(in crate::engine) fn tells_name(verb: &str, actor: &str) -> bool {
     is_of_names(verb) && !actor.starts_with(NODE_PREFIX)
 }

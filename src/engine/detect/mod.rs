@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::{
-        Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_long_running, well_known,
+        Combinations, Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_long_running,
+        well_known,
     },
     event_ref::EventRef,
     kubernetes::verbs::CHANGING,
@@ -161,6 +162,18 @@ impl RuleMatcher {
     /// Leaves out the rules that record, and counts no exceptions.
     pub(super) fn leave_out_recording(&mut self) {
         self.index.leave_out_recording(&self.rules);
+    }
+
+    /// Lets [`Combinations`] tell events apart by these fields of what is asked for and of who asks, whatever rules ask
+    /// for. `reason` is the field that says why a request was allowed.
+    pub(super) fn tell_apart_by(&mut self, fields: &[FieldId], reason: FieldId) {
+        self.index.tell_apart_by(fields, reason);
+    }
+
+    /// How the event that was looked at last is told from others; `None`: it is an odd one.
+    #[inline]
+    pub(super) fn combinations(&mut self, event: &Event<'_>) -> Option<Combinations> {
+        self.index.combinations(&self.rules, event)
     }
 
     /// Whether the event can satisfy no rule, whatever is in the parts that were passed over.

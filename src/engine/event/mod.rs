@@ -6,6 +6,7 @@
 
 mod actor;
 mod callers;
+mod combinations;
 pub mod derived;
 mod identities;
 mod identity;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use super::{kubernetes::runs_long, limits, time::EventTime, value::Value};
 
 pub(in crate::engine) use actor::has_certificate;
+pub(in crate::engine) use combinations::Combinations;
 pub use identities::{Identities, Identity, NamePattern};
 pub use identity::RequestIdentity;
 pub use known::{KNOWN_FIELDS, known_field};

@@ -1,7 +1,9 @@
 //! Which event is being looked at, told when somebody asks: most events are nothing that anybody asks about
 //! later, and a hash of all their bytes costs as much as looking at them.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, slice, sync::Arc};
+
+use prefetch_index::prefetch_index;
 
 use super::{Event, RequestIdentity, well_known};
 use crate::engine::{
@@ -83,6 +85,10 @@ impl Owed {
             && let Some((oldest, bytes)) = self.events.pop_front()
         {
             self.bytes -= bytes;
+            if let Some((next, _)) = self.events.front() {
+                // It was put away long ago, and its turn comes soon.
+                prefetch_index(slice::from_ref(&**next), 0);
+            }
             if Arc::strong_count(&oldest) > 1 {
                 oldest.event_hash.get();
             }

@@ -401,7 +401,7 @@ fn a_service_account_without_a_namespace_is_of_that_of_the_binding() {
     list["items"].as_array_mut().unwrap().push(item);
     let found = import("rbac.json", &list.to_string()).unwrap();
     brought.snapshot = rows_of(&found, brought.start, 1_000_000);
-    for mut world in [made, brought] {
+    for world in [&mut made, &mut brought] {
         let api = Wanted { who: Who::parse("serviceaccount:shop/api"), ..Wanted::default() };
         check(
             &world.verdicts(&api, 24),

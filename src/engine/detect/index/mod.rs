@@ -24,7 +24,7 @@ mod uses;
 
 use super::{bits::Bits, derivations::Derivations, fold::Fold};
 use crate::engine::{
-    event::{Event, Parts, Stage},
+    event::{Combinations, Event, FieldId, Parts, Stage},
     rule::{Expression, Rule, RuleIndex, RuleSet},
 };
 use alternative::Alternative;
@@ -71,6 +71,8 @@ pub(super) struct Index {
     needs: Needs,
     rest: Rest,
     derivations: Derivations,
+    /// Parts of the event that was looked at last which are not read.
+    passed: Parts,
     /// The conditions of the alternatives, by number.
     conditions: Vec<Expression>,
     endless: Endless,
@@ -111,6 +113,7 @@ impl Index {
             needs,
             rest: Rest::new(rest, count),
             derivations: Derivations::new(rules),
+            passed: Parts::NONE,
             endless: Endless::default(),
             conditions: alternatives.into_iter().map(|one| one.condition.into_owned()).collect(),
         }
@@ -131,6 +134,26 @@ impl Index {
         self.caller.forget();
     }
 
+    /// See [`RuleMatcher::tell_apart_by`](super::RuleMatcher::tell_apart_by).
+    pub(super) fn tell_apart_by(&mut self, fields: &[FieldId], reason: FieldId) {
+        self.kind.tell_apart_by(fields, reason);
+        self.caller.tell_apart_by(fields, reason);
+    }
+
+    /// How the event that was looked at last is told from others; `None`: it is an odd one.
+    #[inline]
+    pub(super) fn combinations(
+        &mut self,
+        rules: &RuleSet,
+        event: &Event<'_>,
+    ) -> Option<Combinations> {
+        if event.has_replaced() {
+            return None;
+        }
+        let kind = self.kind.digest(rules, event, self.passed)?;
+        Some(Combinations { kind, caller: self.caller.latest() })
+    }
+
     /// The alternatives that the event can satisfy, whatever is in the parts that were passed over, into
     /// `candidates`. False: none. `looked`: the event was looked at before, when these parts were passed over;
     /// `candidates` is what was left then.
@@ -147,6 +170,11 @@ impl Index {
             Stage::Unfinished => &self.unfinished,
             _ => &self.all,
         };
+        self.passed = passed;
+        if looked.is_none() {
+            self.kind.next_event();
+            self.caller.next_event();
+        }
         if event.has_replaced() {
             // A value may count towards a condition and not against it, which no field can tell.
             candidates.copy_from(all);

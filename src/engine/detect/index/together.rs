@@ -11,6 +11,7 @@ use crate::engine::{
     detect::bits::Bits,
     digest::{SHORT_BYTES, ShortDigests},
     event::{Event, FieldId, FieldTable, Parts, derived::CONFIRMED, has_certificate, well_known},
+    rule::RuleSet,
     value::Value,
 };
 
@@ -108,6 +109,8 @@ pub(super) struct Together {
     known: HashTable<(u128, Bits)>,
     /// Of the event that was looked at last.
     key: Vec<u8>,
+    /// Of its combination, if that is known yet.
+    latest: Option<u128>,
     fresh: Bits,
 }
 
@@ -140,8 +143,45 @@ impl Together {
             once: vec![0; ONCE],
             known: HashTable::new(),
             key: Vec::new(),
+            latest: None,
             fresh: Bits::default(),
         }
+    }
+
+    /// Tells combinations apart by these fields, too, whatever rules ask for; of those that are about who asks, `reason` is
+    /// one, which says why a request was allowed.
+    pub(super) fn tell_apart_by(&mut self, fields: &[FieldId], reason: FieldId) {
+        let known = std::mem::take(&mut self.key_fields);
+        let is_wanted = |field: &FieldId| known.contains(field) || fields.contains(field);
+        self.key_fields = self.about.key_fields().iter().copied().filter(is_wanted).collect();
+        if self.about == About::Caller {
+            self.reason = Some(reason);
+        }
+    }
+
+    /// Another event comes.
+    #[inline]
+    pub(super) const fn next_event(&mut self) {
+        self.latest = None;
+    }
+
+    /// The digest of the event's combination, if it was asked for.
+    pub(super) const fn latest(&self) -> Option<u128> {
+        self.latest
+    }
+
+    /// The digest of the event's combination; `None` if it is an odd one. `passed`: parts of it that are not read.
+    #[inline]
+    pub(super) fn digest(
+        &mut self,
+        rules: &RuleSet,
+        event: &Event<'_>,
+        passed: Parts,
+    ) -> Option<u128> {
+        if self.latest.is_none() && self.write_key(rules, event, passed) {
+            self.latest = Some(self.digests.of(&self.key));
+        }
+        self.latest
     }
 
     /// Forgets what was said, since it is asked about other rules.
@@ -162,10 +202,9 @@ impl Together {
         if self.fields.is_empty() {
             return candidates.has_any();
         }
-        if !self.write_key(look, event) {
+        let Some(digest) = self.digest(look.rules, event, look.passed) else {
             return look.keep(&mut self.fields, event, candidates);
-        }
-        let digest = self.digests.of(&self.key);
+        };
         let hash = ShortDigests::place(digest);
         if let Some((_, left)) = self.known.find(hash, |(known, _)| *known == digest) {
             return candidates.keep(left);
@@ -187,7 +226,7 @@ impl Together {
     }
 
     /// Writes down the combination. False: it is an odd one.
-    fn write_key(&mut self, look: &Look<'_>, event: &Event<'_>) -> bool {
+    fn write_key(&mut self, rules: &RuleSet, event: &Event<'_>, passed: Parts) -> bool {
         self.key.clear();
         let is_named =
             || event.first_str(well_known::USERNAME).is_some_and(|name| !name.is_empty());
@@ -200,7 +239,7 @@ impl Together {
             return false;
         }
         if self.tells_people || self.tells_confirmed {
-            self.key.extend_from_slice(&look.rules.identities.ended(event.time).to_le_bytes());
+            self.key.extend_from_slice(&rules.identities.ended(event.time).to_le_bytes());
         }
         if self.tells_confirmed {
             self.key.push(u8::from(has_certificate(event)));
@@ -225,7 +264,7 @@ impl Together {
         }
         if let Some(reason) = self.reason {
             // What was passed over is not in its field yet.
-            let values = event.count(reason) + usize::from(look.passed.meets(Parts::REASON));
+            let values = event.count(reason) + usize::from(passed.meets(Parts::REASON));
             match (values, event.reason_as_written, event.first_str(reason)) {
                 (0, ..) => self.key.push(0xFD),
                 (1, Some(written), _) => {
