@@ -316,10 +316,8 @@ impl Collector<'_> {
         is_from_future: bool,
     ) {
         let Some(extractor) = &mut self.extractor else { return };
-        let is_new_usage = match (&mut self.used, looked) {
-            (Some(used), Some(looked)) => used.is_new(event, looked),
-            _ => false,
-        };
+        let used = self.used.as_mut().zip(looked);
+        let is_new_usage = used.is_some_and(|(used, looked)| used.is_new(event, looked));
         let recorded = self.matcher.recorded();
         if recorded.is_empty() && !is_new_usage {
             return;
@@ -389,9 +387,9 @@ impl Sink for Collector<'_> {
             self.out.counts.rules_evaluated +=
                 self.matcher.detect(event, looked, &mut reference, &mut self.out.detections);
         }
-        // First of all: it comes out of memory while the rest is done.
-        let used = self.used.as_mut().filter(|_| self.extractor.is_some());
-        let used = used.map(|used| used.look(event, self.matcher.combinations(event)));
+        // Before all that is counted: what is known of it comes out of memory meanwhile.
+        let used =
+            self.used.as_mut().map(|used| used.look(event, self.matcher.combinations(event)));
         let is_canonical = is_canonical(event);
         // History is not recorded.
         let is_recorded = is_canonical && self.extractor.is_some();

@@ -111,7 +111,7 @@ pub(super) fn changes(value: &Value) -> Vec<Value> {
 }
 
 /// Texts that tell a machine from a person, and a change from a read.
-pub(super) const OTHERS: [(&str, &str); 6] = [
+const OTHERS: [(&str, &str); 6] = [
     ("/user/username", "system:serviceaccount:shop:web"),
     ("/user/username", "system:node:n1"),
     ("/user/username", "system:kube-scheduler"),
@@ -119,6 +119,18 @@ pub(super) const OTHERS: [(&str, &str); 6] = [
     ("/verb", "create"),
     ("/objectRef/resource", "secrets"),
 ];
+
+/// An event, and copies of it with one of these texts each.
+pub(super) fn with_others(event: &Value) -> Vec<Value> {
+    let mut events = vec![event.clone()];
+    for (path, text) in OTHERS {
+        let mut other = event.clone();
+        let Some(place) = other.pointer_mut(path) else { continue };
+        *place = text.into();
+        events.push(other);
+    }
+    events
+}
 
 #[test]
 fn accesses_are_what_they_are_when_each_is_taken_apart() {
@@ -136,14 +148,7 @@ fn each_value_that_an_access_is_made_of_tells_it_from_others() {
     for case in recording.flat_map(|file| &file.tests) {
         for (_, payload) in case.records() {
             let Ok(event) = serde_json::from_slice::<Value>(&payload) else { continue };
-            let mut events = vec![event.clone()];
-            for (path, text) in OTHERS {
-                let mut other = event.clone();
-                let Some(place) = other.pointer_mut(path) else { continue };
-                *place = text.into();
-                events.push(other);
-            }
-            for event in events {
+            for event in with_others(&event) {
                 let mut payloads = vec![event.to_string().into_bytes()];
                 payloads.extend(changes(&event).iter().map(|event| event.to_string().into_bytes()));
                 payloads.push(event.to_string().into_bytes());

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tripline::engine::{access::Usage, detector::Detector, rule::RuleSet, shard::EngineSettings};
 
 use super::{
-    alike::{OTHERS, changes},
+    alike::{changes, with_others},
     rule_pack::{shipped, test_files},
     straight::{LATER, said, wall},
 };
@@ -42,13 +42,7 @@ fn each_value_that_a_use_is_known_by_tells_it_from_others() {
         // Cases differ in few things: the first events of each say enough.
         for (_, payload) in case.records().into_iter().take(2) {
             let Ok(event) = serde_json::from_slice::<Value>(&payload) else { continue };
-            let mut events = vec![event.clone()];
-            for (path, text) in OTHERS {
-                let mut other = event.clone();
-                let Some(place) = other.pointer_mut(path) else { continue };
-                *place = text.into();
-                events.push(other);
-            }
+            let mut events = with_others(&event);
             events.extend(changes(&event));
             let mut payloads: Vec<_> =
                 events.iter().map(|event| event.to_string().into_bytes()).collect();

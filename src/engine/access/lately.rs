@@ -82,16 +82,12 @@ impl Request<'_> {
             return false;
         }
         // Each is shorter than 2^12.
-        let lengths = texts.iter().fold(0, |all, text| all << 12 | text.len() as u64);
-        let half = |digest: u128| u64::try_from(digest & u128::from(u64::MAX)).unwrap_or(0);
-        let halves = |digest: u128| [half(digest), half(digest >> 64)];
-        let numbers = [[self.generation, lengths], halves(self.kind), halves(who)];
-        let mut head = [0; HEAD_BYTES];
-        for (piece, number) in head.as_chunks_mut::<8>().0.iter_mut().zip(numbers.as_flattened()) {
-            *piece = number.to_le_bytes();
-        }
+        let lengths = texts.iter().fold(0_u64, |all, text| all << 12 | text.len() as u64);
         key.clear();
-        key.extend_from_slice(&head);
+        key.extend_from_slice(&self.generation.to_le_bytes());
+        key.extend_from_slice(&lengths.to_le_bytes());
+        key.extend_from_slice(&self.kind.to_le_bytes());
+        key.extend_from_slice(&who.to_le_bytes());
         for text in texts.iter().filter(|text| !text.is_empty()) {
             key.extend_from_slice(text.as_bytes());
         }
