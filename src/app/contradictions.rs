@@ -25,6 +25,8 @@ struct Written<'a> {
     topic: &'a str,
     connection: &'a Connection,
     place: Place,
+    /// It is a receiver's: several may write to one topic.
+    is_receiver: bool,
 }
 
 /// Reports everything of the kind. Topics that Tripline writes are left out of the patterns of its sources.
@@ -122,7 +124,8 @@ fn check_topics(
     let mut add = |section: &str, topic| {
         let place = place_in(root, section, "topic");
         let setting = format!("{section}.topic");
-        written.push(Written { setting, topic, connection: &own_cluster, place });
+        let connection = &own_cluster;
+        written.push(Written { setting, topic, connection, place, is_receiver: false });
     };
     if let DeadLetterSettings::Topic(topic) = &general.dead_letter {
         add("dead_letter", topic.as_str());
@@ -133,10 +136,11 @@ fn check_topics(
     for notifier in receivers.iter().flat_map(|receiver| &receiver.notifiers) {
         if let Some((connection, topic)) = notifier.config.topic() {
             let (setting, place) = (format!("{}.topic", notifier.path), notifier.place.clone());
-            written.push(Written { setting, topic, connection, place });
+            written.push(Written { setting, topic, connection, place, is_receiver: true });
         }
     }
-    for Written { setting, topic, connection, place } in &written {
+    check_written(root, &written);
+    for Written { setting, topic, connection, place, .. } in &written {
         for source in &mut *sources {
             let Some(kafka) = source.config.kafka() else { continue };
             if !kafka.connection.meets(connection) {
@@ -153,6 +157,23 @@ fn check_topics(
             } else if kafka.matches(topic) {
                 source.config.leave_out(topic);
             }
+        }
+    }
+}
+
+/// Whoever reads dead letters, the ledger's lines or alerts expects nothing else there.
+fn check_written(root: &Section<'_>, written: &[Written<'_>]) {
+    for (index, one) in written.iter().enumerate() {
+        let is_same = |other: &&Written<'_>| {
+            let is_shared = one.is_receiver && other.is_receiver;
+            other.topic == one.topic && other.connection.meets(one.connection) && !is_shared
+        };
+        if let Some(first) = written.iter().take(index).find(is_same) {
+            let title =
+                format!("{} and {} are one topic: `{}`", first.setting, one.setting, one.topic);
+            let problem = Diagnostic::error(code::SETTING_TWICE, one.place.clone(), title);
+            let problem = problem.related(first.place.clone(), "the first one");
+            root.report(problem.help("give each its own: who reads it expects one kind of record"));
         }
     }
 }

@@ -51,6 +51,7 @@ const RULES: &[(&str, &str)] = shipped![
     "exec_reverse_shell.yaml",
     "first_exec_in_namespace.yaml",
     "forbidden_burst.yaml",
+    "gitops_source_changed.yaml",
     "hiding_behind_ids.yaml",
     "hiding_client.yaml",
     "hiding_decoys.yaml",
@@ -99,9 +100,12 @@ const RULES: &[(&str, &str)] = shipped![
 /// Lists and their text.
 const LISTS: &[(&str, &str)] = shipped![
     "lists/certificate_accounts.yaml",
+    "lists/control_plane_accounts.yaml",
     "lists/event_cleaners.yaml",
     "lists/external_accounts.yaml",
     "lists/impersonation_gateways.yaml",
+    "lists/node_directories.yaml",
+    "lists/node_files.yaml",
     "lists/node_proxy_users.yaml",
     "lists/office_berlin.yaml",
     "lists/office_san_francisco.yaml",

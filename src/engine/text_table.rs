@@ -2,16 +2,19 @@
 //!
 //! It compares lengths and eight bytes at a time, which tells short texts apart without a call.
 
-/// A table with open addressing. At most half of it is filled, so that every search ends.
+/// A table with open addressing. At most half of its places are taken, so that every search ends. Most tables of a
+/// rule set are small, and there are thousands, so that a free place is four bytes.
 #[derive(Debug)]
 pub(super) struct TextTable<T> {
-    slots: Vec<Option<Bucket<T>>>,
+    entries: Box<[Entry<T>]>,
+    /// Numbers of entries, counted from 1; 0 is free.
+    places: Box<[u32]>,
     /// Which lengths keys have, one bit each; the last is for all that are longer.
     lengths: u64,
 }
 
 #[derive(Debug)]
-struct Bucket<T> {
+struct Entry<T> {
     key: Box<[u8]>,
     /// What [`ends`] says of it.
     ends: (u64, u64),
@@ -20,35 +23,41 @@ struct Bucket<T> {
 
 impl<T> Default for TextTable<T> {
     fn default() -> TextTable<T> {
-        TextTable { slots: Vec::new(), lengths: 0 }
+        TextTable { entries: Box::default(), places: Box::default(), lengths: 0 }
     }
 }
 
 impl<T> TextTable<T> {
     /// A table of keys that differ from each other.
+    ///
+    /// # Panics
+    /// If there are more than 4,294,967,295.
     pub(super) fn new(entries: Vec<(Box<[u8]>, T)>) -> TextTable<T> {
-        let mut slots = Vec::new();
-        if !entries.is_empty() {
-            slots.resize_with((entries.len() * 2).next_power_of_two(), || None);
+        if entries.is_empty() {
+            return TextTable::default();
         }
-        let mut table = TextTable { slots, lengths: 0 };
-        let mask = table.slots.len().saturating_sub(1);
-        for (key, value) in entries {
-            table.lengths |= length_bit(&key);
+        let mut places = vec![0; (entries.len() * 2).next_power_of_two()];
+        let mask = places.len() - 1;
+        let mut lengths = 0;
+        let mut put = |(number, (key, value)): (u32, (Box<[u8]>, T))| {
+            lengths |= length_bit(&key);
             let ends = ends(&key);
-            let mut index = hash(ends, &key) & mask;
-            while table.slots.get(index).is_some_and(Option::is_some) {
-                index = (index + 1) & mask;
+            let mut at = hash(ends, &key) & mask;
+            while places.get(at).is_some_and(|place| *place != 0) {
+                at = (at + 1) & mask;
             }
-            if let Some(slot) = table.slots.get_mut(index) {
-                *slot = Some(Bucket { key, ends, value });
+            if let Some(place) = places.get_mut(at) {
+                *place = number;
             }
-        }
-        table
+            Entry { key, ends, value }
+        };
+        assert!(u32::try_from(entries.len()).is_ok(), "a rule set names fewer texts");
+        let entries = (1..).zip(entries).map(&mut put).collect();
+        TextTable { entries, places: places.into(), lengths }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.entries.is_empty()
     }
 
     /// The value of a key.
@@ -57,24 +66,25 @@ impl<T> TextTable<T> {
         if self.lengths & length_bit(key) == 0 {
             return None;
         }
-        let mask = self.slots.len().checked_sub(1)?;
+        let mask = self.places.len().checked_sub(1)?;
         let ends = ends(key);
-        let mut index = hash(ends, key) & mask;
-        while let Some(Some(known)) = self.slots.get(index) {
+        let mut at = hash(ends, key) & mask;
+        loop {
+            let number = (*self.places.get(at)?).checked_sub(1)?;
+            let known = self.entries.get(number as usize)?;
             let same = known.ends == ends
                 && known.key.len() == key.len()
                 && (key.len() <= 16 || *known.key == *key);
             if same {
                 return Some(&known.value);
             }
-            index = (index + 1) & mask;
+            at = (at + 1) & mask;
         }
-        None
     }
 
-    /// All values, in no order.
+    /// All values, in the order in which they came.
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().flatten().map(|entry| &entry.value)
+        self.entries.iter().map(|entry| &entry.value)
     }
 }
 

@@ -4,7 +4,7 @@
 //! control characters are taken out, and both the work and the length of a text are bounded. A
 //! template that fails never loses an alert: its text is then the default one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use minijinja::{Environment, Value};
 
@@ -14,7 +14,7 @@ use crate::engine::{
     text::bounded_lines,
 };
 
-/// Compiled templates of one rule set.
+/// Templates of one rule set.
 pub(crate) struct Templates {
     environment: Environment<'static>,
 }
@@ -34,17 +34,19 @@ pub(crate) struct Context<'a> {
 }
 
 impl Templates {
-    /// Compiles all annotations of a rule set. Those that do not parse were refused when the rules were
-    /// loaded; here they are left out, and rendering them fails.
-    pub(crate) fn new(rules: &RuleSet) -> Templates {
+    /// For the annotations of a rule set, each of which is compiled when it is rendered for the first time: most
+    /// rules never say anything. Those that do not parse were refused when the rules were loaded; rendering one
+    /// fails.
+    pub(crate) fn new(rules: &Arc<RuleSet>) -> Templates {
         let mut environment = template_environment();
-        for meta in rules.rules.iter().map(crate::engine::rule::Rule::meta) {
-            for (name, text) in meta.alert.iter().flat_map(|alert| &alert.annotations) {
-                let added =
-                    environment.add_template_owned(template_name(&meta.id, name), text.clone());
-                drop(added);
-            }
-        }
+        let rules = Arc::clone(rules);
+        environment.set_loader(move |name| {
+            let text = || {
+                let (id, name) = name.split_once(NAME_BEGINS)?;
+                rules.rule(rules.find(id)?).meta().alert.as_ref()?.annotations.get(name)
+            };
+            Ok(text().cloned())
+        });
         Templates { environment }
     }
 
@@ -61,8 +63,11 @@ impl Templates {
     }
 }
 
+/// Stands between the id of a rule and the name of one of its annotations. Ids have no such byte.
+const NAME_BEGINS: char = '\0';
+
 fn template_name(rule_id: &str, name: &str) -> String {
-    format!("{rule_id}\u{0}{name}")
+    format!("{rule_id}{NAME_BEGINS}{name}")
 }
 
 /// A tree of fields: `objectRef.name` is `{{ objectRef.name }}`.

@@ -1,7 +1,7 @@
 //! Sets of rules, one bit each.
 
 /// A set over a fixed number of rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Bits {
     words: Vec<u64>,
 }

@@ -1,6 +1,6 @@
 //! What the values of one field say about the rules, that is, about the alternatives of their conditions.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -42,7 +42,7 @@ pub(super) struct FieldIndex {
     null: Bits,
     by_text: TextTable<Known>,
     /// For integers whose text is known.
-    by_integer: HashMap<i64, Bits>,
+    by_integer: HashMap<i64, Arc<Bits>>,
     /// For other texts that begin with what rules look for.
     prefixes: Prefixes,
     /// For other texts that do not.
@@ -59,13 +59,13 @@ pub(super) struct FieldIndex {
     several: Bits,
 }
 
-/// What one text that is known says about the rules.
+/// What one text that is known says about the rules. Hundreds of texts say the same.
 #[derive(Debug)]
 struct Known {
     /// For the text as it stands here.
-    exact: Bits,
+    exact: Arc<Bits>,
     /// For texts that differ from it in case.
-    folded: Bits,
+    folded: Arc<Bits>,
 }
 
 impl FieldIndex {
@@ -116,8 +116,11 @@ impl FieldIndex {
         let mut by_text: Vec<(Box<[u8]>, Known)> = Vec::new();
         let mut by_integer = HashMap::new();
         let mut folding = Fold::default();
+        let mut said: HashSet<Arc<Bits>> = HashSet::new();
+        let mut shared =
+            |bits: Bits| Arc::clone(said.get_or_insert_with(&bits, |bits| Arc::new(bits.clone())));
         for text in texts {
-            let mut known = Known { exact: other.clone(), folded: other.clone() };
+            let (mut exact, mut folded) = (other.clone(), other.clone());
             for (number, named) in &uses.by_rule {
                 // A rule that only compares with other texts, in whatever case, treats this one like
                 // any other.
@@ -125,13 +128,14 @@ impl FieldIndex {
                     || named.texts.contains(&*text)
                     || named.texts.contains(folding.fold(&text))
                 {
-                    known.exact.set(*number, possible(*number, Class::Exact(&text)));
-                    known.folded.set(*number, possible(*number, Class::Folded(&text)));
+                    exact.set(*number, possible(*number, Class::Exact(&text)));
+                    folded.set(*number, possible(*number, Class::Folded(&text)));
                 }
             }
+            let known = Known { exact: shared(exact), folded: shared(folded) };
             let integer = text.parse().ok().filter(|integer: &i64| integer.to_string() == *text);
             if let Some(integer) = integer {
-                by_integer.insert(integer, known.exact.clone());
+                by_integer.insert(integer, Arc::clone(&known.exact));
             }
             by_text.push((text.as_bytes().into(), known));
         }
@@ -169,7 +173,7 @@ impl FieldIndex {
     }
 
     fn ruled_out_by_any(&self, count: usize) -> Bits {
-        let texts = self.by_text.values().flat_map(|known| [&known.exact, &known.folded]);
+        let texts = self.by_text.values().flat_map(|known| [&*known.exact, &*known.folded]);
         let classes =
             [&self.absent, &self.present, &self.null, &self.other, &self.unclear].into_iter();
         let mut always = Bits::all(count);
