@@ -35,7 +35,7 @@ const PARAMETERS: &[Parameter] = &[Parameter::of(
     "Only hours that are not complete, and are not open still in their time.",
 )];
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "hour",
     "cluster",
     "verdict",
@@ -46,6 +46,7 @@ const COLUMNS: [&str; 10] = [
     "shed",
     "lost",
     "below level",
+    "not counted",
 ];
 
 /// An hour may be open for so long without being a problem: until the one after it is over. By then it is told, unless
@@ -78,7 +79,7 @@ pub struct Hour {
     pub events: u64,
     /// Those that lack a part.
     pub cut: u64,
-    /// What could not be read.
+    /// What could not be read, some of which may be of this hour.
     pub dead_letters: u64,
     /// Events that came after their time had been told of.
     pub late: u64,
@@ -88,6 +89,8 @@ pub struct Hour {
     pub lost: u64,
     /// Events to which some rule is blind, since they were logged at too low a level.
     pub below: u64,
+    /// Events that are not counted, some of which may be of this hour: they were of too many hours and clusters.
+    pub uncounted: u64,
     /// Something is missing of which nobody knows the cluster: it may be this one.
     pub may_lack: bool,
     /// Somebody looked.
@@ -111,7 +114,8 @@ impl Hour {
     /// What is to be thought of it: `complete`, `degraded`, `silent`, `lost`, `not observed`, or `open`: nothing is told of
     /// it yet, since event time has not passed its end.
     pub const fn verdict(&self) -> &'static str {
-        let problems = self.cut + self.dead_letters + self.late + self.shed + self.below;
+        let missing = self.cut + self.dead_letters + self.late + self.shed + self.uncounted;
+        let problems = missing + self.below;
         match (self.is_told, self.events, problems) {
             _ if self.lost > 0 => "lost",
             (false, ..) if self.is_open => "open",
@@ -123,9 +127,10 @@ impl Hour {
         }
     }
 
-    /// Whether it tells of nothing but what is missing, of clusters that nobody knows.
+    /// Whether it tells, under no cluster, of what may be missing of each. Events of no cluster may be told with it; what is
+    /// cut of them is their own.
     const fn is_of_any_cluster(&self) -> bool {
-        self.events == 0 && self.cut + self.dead_letters + self.shed + self.lost > 0
+        self.dead_letters + self.shed + self.lost + self.uncounted > 0
     }
 }
 
@@ -176,6 +181,7 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Coverage, AskError> {
         hour.shed += entry.count_of("shed");
         hour.lost += entry.count_of("lost");
         hour.below += entry.count_of("below");
+        hour.uncounted += entry.count_of("uncounted");
         if let Some(what) = entry.fact_of("below") {
             let of_cluster = below.entry(entry.subject.clone()).or_default();
             if of_cluster.len() < BELOW_TOLD_MAX {
@@ -259,6 +265,7 @@ struct View<'a> {
     shed: u64,
     lost: u64,
     below: u64,
+    uncounted: u64,
 }
 
 impl Answer for Coverage {
@@ -280,6 +287,7 @@ impl Answer for Coverage {
                 shed: hour.shed,
                 lost: hour.lost,
                 below: hour.below,
+                uncounted: hour.uncounted,
             })
         };
         self.hours.iter().map(item).collect()
@@ -302,6 +310,7 @@ impl Answer for Coverage {
                 shown_number(hour.shed),
                 shown_number(hour.lost),
                 shown_number(hour.below),
+                shown_number(hour.uncounted),
             ]
         };
         self.hours.iter().map(line).collect()

@@ -21,6 +21,7 @@ use super::{
 pub use super::{
     dead_letter::{ControlCounts, ControlMessage, DeadLetter, DeadLetterReason},
     record::Progress,
+    seen::{SeenHour, SeenHours, Uncounted},
 };
 
 /// Decodes records and evaluates the detection rules. Keeps nothing between batches but memory.
@@ -125,6 +126,7 @@ impl Detector {
         out.progress.extend(batch.partitions.iter().map(|partition| Progress {
             partition: Arc::clone(partition),
             next_offset: 0,
+            time_min: None,
             time_max: None,
             records: 0,
         }));
@@ -142,6 +144,7 @@ impl Detector {
             let written = record.time.filter(|time| *time <= now.as_event());
             let latest = written.unwrap_or(now.as_event());
             let is_doubtful = self.is_of_history && written.is_none();
+            let dead_letters = out.dead_letters.len();
             let mut sink = Collector {
                 out: &mut out,
                 truths: &self.truths,
@@ -165,6 +168,7 @@ impl Detector {
                 looked: None,
                 is_written: written.is_some(),
                 doubt: if is_doubtful { Some(&mut doubt) } else { None },
+                time_min: None,
                 time_max: None,
             };
             sink.out.counts.records += 1;
@@ -177,10 +181,16 @@ impl Detector {
                 let detail = "a record without a value".to_owned();
                 sink.dead_letter(DeadLetterReason::Tombstone, detail, &[]);
             }
-            let time_max = sink.time_max;
+            let (time_min, time_max) = (sink.time_min, sink.time_max);
+            out.time_min = earliest(out.time_min, time_min);
+            let unread = out.dead_letters.len() - dead_letters;
+            if unread > 0 {
+                out.see_unread(partition, batch.cluster_of(record), unread);
+            }
             if let Some(progress) = out.progress.get_mut(usize::from(record.partition_index)) {
                 progress.records += 1;
                 progress.next_offset = progress.next_offset.max(record.offset.saturating_add(1));
+                progress.time_min = earliest(progress.time_min, time_min);
                 progress.time_max = progress.time_max.max(time_max);
             }
         }
@@ -191,6 +201,11 @@ impl Detector {
         }
         out
     }
+}
+
+/// The earlier of two times, if there are any.
+fn earliest(one: Option<EventTime>, other: Option<EventTime>) -> Option<EventTime> {
+    one.into_iter().chain(other).min()
 }
 
 /// What asks the rules, and tells apart what the use of permissions tells apart.
@@ -245,6 +260,7 @@ struct Collector<'b> {
     is_written: bool,
     /// The event before, if it is in doubt. `None` if none ever is.
     doubt: Option<&'b mut Option<Doubt>>,
+    time_min: Option<EventTime>,
     time_max: Option<EventTime>,
 }
 
@@ -378,8 +394,7 @@ impl Sink for Collector<'_> {
             return;
         }
         let claimed = self.correct(event);
-        self.out.time_min =
-            Some(self.out.time_min.map_or(event.time, |earliest| earliest.min(event.time)));
+        self.time_min = Some(self.time_min.map_or(event.time, |time| time.min(event.time)));
         let mut reference =
             Reference::new(self.topic, self.partition.partition, self.offset, event_index);
         let detections = self.out.detections.len();
@@ -394,7 +409,7 @@ impl Sink for Collector<'_> {
         // History is not recorded.
         let is_recorded = is_canonical && self.extractor.is_some();
         let below = if is_recorded { self.below.look(event) } else { None };
-        self.out.see_hour(event, below);
+        self.out.hours.see(event, below);
         let counts = &mut self.out.counts;
         counts.events += 1;
         counts.events_canonical += u64::from(is_canonical);
@@ -492,12 +507,14 @@ pub struct DetectionBatch {
     pub ended: Vec<Ended>,
     /// Records that could not be decoded, in order.
     pub dead_letters: Vec<DeadLetter>,
+    /// How many of them there are by partition and cluster.
+    pub unread: Vec<Unread>,
     /// Earliest event time seen; `None` if there were no events.
     pub time_min: Option<EventTime>,
     /// Time of the first event of which it is known, in the order of the records.
     pub time_first: Option<EventTime>,
     /// How many events of which cluster and hour there were, for coverage.
-    pub hours: Vec<SeenHour>,
+    pub hours: SeenHours,
     /// What was counted on the way.
     pub counts: DetectCounts,
     /// What the source keeps with its positions.
@@ -522,21 +539,15 @@ pub struct Ahead {
     pub taken_as: EventTime,
 }
 
-/// Events of one cluster in one hour of event time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SeenHour {
-    /// The cluster, if anybody names it.
+/// Records of one partition of which something could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The partition.
+    pub partition: Arc<PartitionName>,
+    /// The cluster, if the source names it: all of these were of it.
     pub cluster: Option<Arc<str>>,
-    /// Hours since 1970.
-    pub hour: i64,
-    /// All stages.
-    pub events: u64,
-    /// Those of which a part is missing.
-    pub cut: u64,
-    /// Those to which some rule is blind, since they were logged at too low a level.
-    pub below: u64,
-    /// What the last of these were: `create pods at Metadata: privileged_pod needs Request`.
-    pub below_what: Option<Arc<str>>,
+    /// Dead letters.
+    pub count: u64,
 }
 
 /// Uses of one exception in one hour of event time.
@@ -551,9 +562,6 @@ pub struct ExceptionUses {
     /// Those of each cluster that events name, with when the last was. Of too many clusters the first.
     pub by_cluster: Vec<(Arc<str>, u64, EventTime)>,
 }
-
-/// Hours of clusters that one batch tells of: 64. Events of further ones count for the last of them.
-const SEEN_HOURS_MAX: usize = 64;
 
 impl DetectionBatch {
     /// Counts the use of an exception for its hour.
@@ -586,28 +594,22 @@ impl DetectionBatch {
         }
     }
 
-    /// Counts an event for its cluster and hour; `below` is what rules are blind to in it.
-    fn see_hour(&mut self, event: &Event<'_>, below: Option<Arc<str>>) {
-        let cluster = event.first_str(well_known::CLUSTER);
-        let hour = event.time.micros().div_euclid(3_600_000_000);
-        let is_it = |seen: &SeenHour| seen.hour == hour && seen.cluster.as_deref() == cluster;
-        // Those of one cluster and hour come together, nearly always.
-        let index = self.hours.iter().rposition(is_it).unwrap_or_else(|| {
-            if self.hours.len() < SEEN_HOURS_MAX {
-                let cluster = cluster.map(Arc::from);
-                let fresh = SeenHour { cluster, hour, ..SeenHour::default() };
-                self.hours.push(fresh);
-            }
-            self.hours.len() - 1
-        });
-        if let Some(seen) = self.hours.get_mut(index) {
-            seen.events += 1;
-            seen.cut += u64::from(event.is_cut);
-            if below.is_some() {
-                seen.below += 1;
-                seen.below_what = below;
-            }
+    /// Some of a record became dead letters.
+    fn see_unread(
+        &mut self,
+        partition: &Arc<PartitionName>,
+        cluster: Option<&Arc<str>>,
+        count: usize,
+    ) {
+        let count = count as u64;
+        let is_it =
+            |one: &&mut Unread| one.partition == *partition && one.cluster.as_ref() == cluster;
+        if let Some(one) = self.unread.iter_mut().find(is_it) {
+            one.count += count;
+            return;
         }
+        let (partition, cluster) = (Arc::clone(partition), cluster.cloned());
+        self.unread.push(Unread { partition, cluster, count });
     }
 }
 

@@ -348,8 +348,8 @@ pub const SEAL_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Clusters whose hours are told: 1,000. Further ones are told together, without a name.
 pub const COVERAGE_CLUSTERS_MAX: usize = 1_000;
 
-/// Hours of clusters that are not told yet: 10,000. Events of further ones (their clocks are wrong) are not
-/// counted for coverage.
+/// Hours of clusters that one batch has, and that are not told yet: 10,000 each. Events of further ones (their clocks are wrong)
+/// are not counted for coverage, and all clusters are told to lack something then.
 pub const COVERAGE_HOURS_MAX: usize = 10_000;
 
 /// Rules, correlations and filters of one rule set: 10,000. More are an error (`R014`).

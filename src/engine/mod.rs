@@ -58,6 +58,8 @@ pub mod framework;
 
 pub mod permissions;
 
+pub mod seen;
+
 pub mod detector;
 pub mod shard;
 

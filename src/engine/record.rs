@@ -207,6 +207,8 @@ pub struct Progress {
     pub partition: Arc<PartitionName>,
     /// The offset after its last record in the batch.
     pub next_offset: i64,
+    /// Lowest event time seen; `None` if there were no events.
+    pub time_min: Option<EventTime>,
     /// Highest event time seen, events from the future left out; `None` if there were no events.
     pub time_max: Option<EventTime>,
     /// Records in the batch.

@@ -8,6 +8,7 @@
 mod coverage;
 mod exceptions;
 mod flood;
+mod missing;
 mod roll_up;
 mod rule_sets;
 mod usage;
@@ -154,6 +155,8 @@ enum Key {
     Lost,
     /// How often an exception was used in an hour.
     Exception(UsesKey),
+    /// What could not be read of which the end is not known.
+    Unread,
 }
 
 /// What was taken over of the list of alerts and deliveries that earlier versions kept.
@@ -314,7 +317,7 @@ impl Recorder {
             .fact("from", &from.map(EventTime::rfc3339).unwrap_or_default())
             .count("records", records);
         self.entry(now, entry);
-        self.coverage.lost(partition, from, records);
+        self.coverage.open.lose(partition, from, records);
     }
 
     /// A rule set is in force: who was added, removed and changed, and what its files say, if the ledger does
@@ -391,8 +394,11 @@ impl Recorder {
         for (key, uses) in self.exceptions.take_changed() {
             change(&Key::Exception(key), uses.map(|uses| encode(&uses)));
         }
-        if let Some(lost) = self.coverage.take_lost() {
+        if let Some(lost) = self.coverage.open.take_lost() {
             change(&Key::Lost, Some(encode(lost)));
+        }
+        if let Some(unread) = self.coverage.open.take_unread() {
+            change(&Key::Unread, Some(encode(unread)));
         }
         if let Some(told) = self.rule_sets.take_told() {
             change(&Key::Rules, Some(encode(told)));
@@ -453,7 +459,10 @@ impl Recorder {
             Key::Exception(key) => {
                 self.exceptions.restore(key, Uses::from_bytes(&entry.value)?);
             }
-            Key::Lost => self.coverage.restore_lost(postcard::from_bytes(&entry.value).ok()?),
+            Key::Lost => self.coverage.open.restore_lost(postcard::from_bytes(&entry.value).ok()?),
+            Key::Unread => {
+                self.coverage.open.restore_unread(postcard::from_bytes(&entry.value).ok()?);
+            }
             Key::TakenOver => {
                 self.taken_over = Some(postcard::from_bytes(&entry.value).ok()?);
             }

@@ -198,6 +198,7 @@ fn uses(
         match who {
             Some(Who::User(user)) if actor != user => {
                 acted_as.insert(actor.to_owned());
+                uses.add_caller(usage);
             }
             _ => uses.add(usage),
         }

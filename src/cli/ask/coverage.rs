@@ -9,8 +9,9 @@ use crate::ask::{Params, coverage::QUESTION};
 
 /// Show what was seen of each cluster, hour by hour.
 ///
-/// `complete`: events came, and none was damaged. `degraded`: some could not be read, were cut or came late, or
-/// accesses were not recorded. `lost`: records were deleted before they were read. `silent`:
+/// `complete`: events came, and none was damaged. `degraded`: some could not be read, were cut, came late or were not
+/// counted, or accesses were not recorded. What cannot be read is missing in every hour from what came before it to what
+/// comes next: nobody knows of which it is. `lost`: records were deleted before they were read. `silent`:
 /// the source could be read, and said nothing. `not observed`: nobody looked. `open`: it is not told yet, since event time
 /// has not passed its end. What the API server dropped
 /// before anybody could see it leaves no trace: its own metrics tell (`apiserver_audit_error_total`).

@@ -4,6 +4,7 @@
 //! rows of the ledger. All of it is computed when it is asked for, from rows in the order of time, and nothing is
 //! claimed that was not observed.
 
+mod besides;
 mod changes;
 mod grants;
 mod import;

@@ -68,8 +68,11 @@ impl ObservedBuilder {
     }
 
     fn add_hour(&mut self, entry: &Entry, number: i64) {
+        // What is missing of nobody knows which cluster may be missing of each.
+        if entry.subject.is_empty() && entry.count_of("lost") > 0 {
+            self.problems.entry(number).or_insert("records were deleted before they were read");
+        }
         if entry.subject != self.cluster {
-            // Dead letters are of nobody knows which cluster.
             if entry.subject.is_empty() && entry.count_of("dead_letters") > 0 {
                 self.problems.entry(number).or_insert("records could not be read");
             }

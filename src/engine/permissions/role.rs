@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    besides,
     rbac::PolicyRule,
     subject::Who,
     uses::{Use, UseKey, Uses},
@@ -32,44 +33,6 @@ const OF_EVERYBODY: [&str; 4] = [
     "system:public-info-viewer",
     "system:service-account-issuer-discovery",
 ];
-
-/// Group, resources and verbs of requests of which more is asked, and what.
-const ASKED_BESIDES: &[(&str, &[&str], &[&str], &str)] = &[
-    (
-        RBAC,
-        &["rolebindings", "clusterrolebindings"],
-        CHANGING,
-        "who gives a role needs the verb `bind` on it, or all that it allows, which is left out",
-    ),
-    (
-        RBAC,
-        &["roles", "clusterroles"],
-        CHANGING,
-        "who writes a role needs the verb `escalate` on it, or all that it allows, which is left out",
-    ),
-    (
-        CERTIFICATES,
-        &["certificatesigningrequests/approval"],
-        CHANGING,
-        "who approves needs the verb `approve` on the signer (`signers`), which is left out",
-    ),
-    (
-        CERTIFICATES,
-        &["certificatesigningrequests/status"],
-        CHANGING,
-        "who signs needs the verb `sign` on the signer (`signers`), which is left out",
-    ),
-    (
-        CERTIFICATES,
-        &["clustertrustbundles"],
-        CHANGING,
-        "a bundle of a signer needs the verb `attest` on it (`signers`), which is left out",
-    ),
-];
-
-const RBAC: &str = "rbac.authorization.k8s.io";
-const CERTIFICATES: &str = "certificates.k8s.io";
-const CHANGING: &[&str] = &["create", "update", "patch"];
 
 /// What is opened by a GET where clients speak WebSocket.
 const STREAMS: [&str; 3] = ["pods/attach", "pods/exec", "pods/portforward"];
@@ -327,15 +290,7 @@ fn rules_of(targets: BTreeMap<Target<'_>, Names>) -> BTreeMap<Scope, Vec<Suggest
 /// What the API server asks of somebody besides the request itself: the log does not show it, and it is left out.
 fn asked_besides(rule: &PolicyRule) -> Vec<String> {
     let has = |list: &[String], wanted: &[&str]| list.iter().any(|one| wanted.contains(&&**one));
-    let mut notes = Vec::new();
-    for (group, resources, verbs, note) in ASKED_BESIDES {
-        if has(&rule.api_groups, &[group])
-            && has(&rule.resources, resources)
-            && has(&rule.verbs, verbs)
-        {
-            notes.push((*note).to_owned());
-        }
-    }
+    let mut notes: Vec<String> = besides::notes(rule).collect();
     let streams: Vec<&str> =
         STREAMS.into_iter().filter(|stream| has(&rule.resources, &[stream])).collect();
     let is_core = has(&rule.api_groups, &[""]);

@@ -77,6 +77,8 @@ pub struct Uses {
     from: Option<EventTime>,
     by_key: BTreeMap<UseKey, Use>,
     groups: BTreeMap<Arc<str>, BTreeSet<String>>,
+    /// Who acted as somebody else, each with one of these.
+    callers: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl UseKey {
@@ -184,8 +186,21 @@ impl Uses {
         }
     }
 
+    /// Adds of a row only who acted as whom.
+    pub fn add_caller(&mut self, usage: &Usage) {
+        if let (Some(caller), Some(actor)) = (&usage.on_behalf_of, &usage.actor.id) {
+            self.callers.entry(Arc::clone(caller)).or_insert_with(|| Arc::clone(actor));
+        }
+    }
+
+    /// Everybody who acted as somebody else, with one of these.
+    pub fn callers(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.callers.iter()
+    }
+
     /// Adds a row. Rows come in the order of time.
     pub fn add(&mut self, usage: &Usage) {
+        self.add_caller(usage);
         let key = self.key_of(usage);
         let groups = self.groups.entry(Arc::clone(&key.actor)).or_default();
         if groups.len() < GROUPS_KEPT_MAX {

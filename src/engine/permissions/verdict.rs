@@ -1,8 +1,8 @@
 //! Of each rule that a binding gives to somebody: whether it was used.
 //!
 //! The log names one binding for each request, of those that would allow it, so that a rule which nobody is seen
-//! to use may still be what somebody relies on; and what nobody observed is not unused. So there are four
-//! verdicts, and each says why.
+//! to use may still be what somebody relies on; some verbs are asked for besides requests, and no event shows them;
+//! and what nobody observed is not unused. So there are four verdicts, and each says why.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    besides,
     grants::{Grants, Known},
     observed::Observed,
     rbac::{Asked, Binding, Covers, Id, PolicyRule, Role, Subject, SubjectKind},
@@ -333,6 +334,8 @@ impl<'a> Evidence<'a> {
             (Verdict::CannotTell, reason.to_owned())
         } else if let Some(reason) = self.another_way(verdict, rule) {
             (Verdict::CannotTell, reason)
+        } else if let Some(reason) = self.besides(verdict, rule) {
+            (Verdict::CannotTell, reason)
         } else {
             let of_machines = verdict.subjects.iter().any(is_of_machines);
             match self.observed.missing(verdict.since, of_machines) {
@@ -358,15 +361,9 @@ impl<'a> Evidence<'a> {
     /// How somebody who has this grant did what it allows, by another permission or by one that is not told.
     fn another_way(&self, verdict: &GrantVerdict, rule: &PolicyRule) -> Option<String> {
         let namespace = verdict.binding.namespace.as_deref();
-        let who = match self.who {
-            Some(Who::User(user)) => Some(user.as_str()),
-            _ => None,
-        };
-        let has_it = |(actor, groups): &(&Arc<str>, &BTreeSet<String>)| {
-            who.is_none_or(|who| who == &***actor)
-                && verdict.subjects.iter().any(|subject| subject.means(actor, groups))
-        };
-        for (actor, _) in self.actors.iter().filter(has_it) {
+        for (actor, _) in
+            self.actors.iter().filter(|(actor, groups)| self.has_it(verdict, actor, groups))
+        {
             for (key, sum) in self.by_actor.get(actor).into_iter().flatten() {
                 let is_own = key.binding().as_ref() == Some(&verdict.binding);
                 if is_own || !allows(rule, namespace, key, sum) {
@@ -393,6 +390,40 @@ impl<'a> Evidence<'a> {
             }
         }
         None
+    }
+
+    /// Whether somebody who is asked about has this grant.
+    fn has_it(&self, verdict: &GrantVerdict, actor: &str, groups: &BTreeSet<String>) -> bool {
+        let is_asked = match self.who {
+            Some(Who::User(user)) => user == actor,
+            _ => true,
+        };
+        is_asked && verdict.subjects.iter().any(|subject| subject.means(actor, groups))
+    }
+
+    /// How this grant may have been used without being a request's own permission.
+    fn besides(&self, verdict: &GrantVerdict, rule: &PolicyRule) -> Option<String> {
+        let has_it = |actor: &str| self.has_it(verdict, actor, &self.uses.groups_of(actor));
+        if besides::lets_impersonate(rule)
+            && let Some((caller, actor)) = self.uses.callers().find(|(caller, _)| has_it(caller))
+        {
+            return Some(format!(
+                "{caller} acted as {actor}, and the log does not say by which permission"
+            ));
+        }
+        let uses = self
+            .by_actor
+            .iter()
+            .flat_map(|(actor, uses)| uses.iter().map(move |(key, _)| (actor, *key)));
+        let mut asked =
+            uses.filter_map(|(actor, key)| Some((actor, key, besides::asked_with(key, rule)?)));
+        if let Some((actor, key, verb)) = asked.find(|(actor, ..)| has_it(actor)) {
+            return Some(format!(
+                "{actor} did {}, for which `{verb}` may have been asked, too: the log does not show it",
+                key.request()
+            ));
+        }
+        besides::hidden(rule)
     }
 
     fn notes(&self, id: &Id, binding: &Known<Binding>, subjects: &[Subject]) -> Vec<String> {

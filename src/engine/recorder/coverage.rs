@@ -10,7 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::flood::HOUR;
+use super::{
+    flood::HOUR,
+    missing::{Missing, Open, Sort},
+};
 use crate::engine::{
     detector::{DetectionBatch, SeenHour},
     ledger::{Entry, EntryKind, INPUT_ENDED},
@@ -29,6 +32,7 @@ const EXPECTED_HOURS: i64 = 24;
 pub(super) struct Hour {
     events: u64,
     cut: u64,
+    /// What could not be read, some of which may be of this hour.
     dead_letters: u64,
     /// Accesses that were not recorded, since there was no room.
     shed: u64,
@@ -37,6 +41,20 @@ pub(super) struct Hour {
     /// Events to which some rule is blind, since they were logged at too low a level.
     below: u64,
     /// What the last of these were.
+    below_what: String,
+    /// Events that are not counted, some of which may be of this hour.
+    uncounted: u64,
+}
+
+/// An [`Hour`] as it was stored when all events were counted for some hour.
+#[derive(Deserialize)]
+struct HourOfAll {
+    events: u64,
+    cut: u64,
+    dead_letters: u64,
+    shed: u64,
+    lost: u64,
+    below: u64,
     below_what: String,
 }
 
@@ -61,33 +79,26 @@ struct HourBefore {
 impl Hour {
     /// Reads a stored one; `None` if it cannot be read.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Hour> {
+        let of_all = || {
+            let HourOfAll { events, cut, dead_letters, shed, lost, below, below_what } =
+                postcard::from_bytes(bytes).ok()?;
+            let uncounted = 0;
+            Some(Hour { events, cut, dead_letters, shed, lost, below, below_what, uncounted })
+        };
         let without_levels = || {
             let HourWithoutLevels { events, cut, dead_letters, shed, lost } =
                 postcard::from_bytes(bytes).ok()?;
             Some(Hour { events, cut, dead_letters, shed, lost, ..Hour::default() })
         };
-        postcard::from_bytes(bytes).ok().or_else(without_levels).or_else(|| {
+        postcard::from_bytes(bytes).ok().or_else(of_all).or_else(without_levels).or_else(|| {
             let HourBefore { events, cut, dead_letters } = postcard::from_bytes(bytes).ok()?;
             Some(Hour { events, cut, dead_letters, ..Hour::default() })
         })
     }
 }
 
-/// Records of a partition that were deleted before they were read, while it is not known yet when it goes on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Lost {
-    /// The name of the partition.
-    partition: String,
-    /// How far event time had come there before, if anybody knows.
-    from: Option<EventTime>,
-    records: u64,
-}
-
-/// Hours that one loss marks: a month. Beyond it the earliest are marked.
-const LOST_HOURS_MAX: i64 = 31 * 24;
-
-/// Losses of which the end is not known: 1,000. Further ones are told as entries alone.
-const LOST_MAX: usize = 1_000;
+/// Hours that only tell of something that is missing: 10,000 beside the others. Of further ones nothing is told.
+const MISSING_HOURS_MAX: usize = 10_000;
 
 /// Clusters, and what was told of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,87 +116,56 @@ pub(super) struct Coverage {
     changed: BTreeSet<CoverageKey>,
     clusters: Clusters,
     clusters_changed: bool,
-    lost: Vec<Lost>,
-    lost_changed: bool,
+    /// What is missing of which the end is not known.
+    pub(super) open: Open,
 }
 
 impl Coverage {
     /// Adds what a batch shows.
     pub(super) fn add(&mut self, batch: &DetectionBatch) {
-        for seen in &batch.hours {
+        for seen in batch.hours.iter() {
             self.add_hour(seen);
         }
-        self.end_lost(batch);
-        let letters = batch.dead_letters.len() as u64;
-        if letters > 0 {
-            // Nobody knows of which cluster they are, nor exactly of when.
-            let at = batch
-                .time_min
-                .or_else(|| Some(EventTime::from_micros(self.clusters.told?.saturating_mul(HOUR))));
-            if let Some(at) = at {
-                let key = (at.micros().div_euclid(HOUR), Arc::from(""));
-                self.hours.entry(key.clone()).or_default().dead_letters += letters;
-                self.changed.insert(key);
-            }
+        let reached = self
+            .clusters
+            .told
+            .or_else(|| self.hours.first_key_value().map(|((first, _), _)| *first));
+        for missing in self.open.of_batch(batch, reached) {
+            self.miss(&missing);
         }
     }
 
     /// Accesses of a cluster that were not recorded.
     pub(super) fn shed(&mut self, cluster: Option<&Arc<str>>, at: EventTime, count: u64) {
-        let known = cluster.filter(|cluster| self.clusters.heard.contains_key(*cluster));
-        let key = (at.micros().div_euclid(HOUR), known.cloned().unwrap_or_else(|| "".into()));
-        if self.hours.contains_key(&key) || self.hours.len() < COVERAGE_HOURS_MAX {
-            self.hours.entry(key.clone()).or_default().shed += count;
+        let hour = at.micros().div_euclid(HOUR);
+        let (hours, cluster, sort) = ((hour, hour), cluster.cloned(), Sort::Shed);
+        self.miss(&Missing { hours, cluster, sort, count });
+    }
+
+    /// Something is missing of each of some hours.
+    fn miss(&mut self, missing: &Missing) {
+        let known = missing.cluster.as_ref();
+        let known = known.filter(|cluster| self.clusters.heard.contains_key(*cluster));
+        let cluster = known.cloned().unwrap_or_else(|| "".into());
+        for hour in missing.hours.0..=missing.hours.1 {
+            let key = (hour, Arc::clone(&cluster));
+            let is_room = self.hours.len() < COVERAGE_HOURS_MAX + MISSING_HOURS_MAX;
+            if !is_room && !self.hours.contains_key(&key) {
+                return;
+            }
+            let hour = self.hours.entry(key.clone()).or_default();
+            *match missing.sort {
+                Sort::Unread => &mut hour.dead_letters,
+                Sort::Lost => &mut hour.lost,
+                Sort::Shed => &mut hour.shed,
+                Sort::Uncounted => &mut hour.uncounted,
+            } += missing.count;
             self.changed.insert(key);
         }
     }
 
-    /// Records of a partition were deleted before they were read; event time had come so far there.
-    pub(super) fn lost(&mut self, partition: &str, from: Option<EventTime>, records: u64) {
-        if self.lost.len() < LOST_MAX {
-            let partition = partition.to_owned();
-            self.lost.push(Lost { partition, from, records });
-            self.lost_changed = true;
-        }
-    }
-
-    /// Where a partition goes on, what was lost of it ends: all hours between are in doubt.
-    fn end_lost(&mut self, batch: &DetectionBatch) {
-        if self.lost.is_empty() {
-            return;
-        }
-        for progress in &batch.progress {
-            let Some(time_max) = progress.time_max else { continue };
-            let name = progress.partition.to_string();
-            let (ended, left) =
-                std::mem::take(&mut self.lost).into_iter().partition(|one| one.partition == name);
-            self.lost = left;
-            let ended: Vec<Lost> = ended;
-            let until = batch.time_min.unwrap_or(time_max).micros().div_euclid(HOUR);
-            for one in ended {
-                self.lost_changed = true;
-                let from = one.from.map_or(until, |from| from.micros().div_euclid(HOUR));
-                for hour in from.min(until)..=until.min(from.saturating_add(LOST_HOURS_MAX)) {
-                    // Nobody knows of which cluster they were.
-                    let key: CoverageKey = (hour, Arc::from(""));
-                    self.hours.entry(key.clone()).or_default().lost += one.records;
-                    self.changed.insert(key);
-                }
-            }
-        }
-    }
-
-    /// Losses of which the end is not known, if they changed since the last call.
-    pub(super) fn take_lost(&mut self) -> Option<&Vec<Lost>> {
-        std::mem::take(&mut self.lost_changed).then_some(&self.lost)
-    }
-
-    pub(super) fn restore_lost(&mut self, lost: Vec<Lost>) {
-        self.lost = lost;
-    }
-
     fn add_hour(&mut self, seen: &SeenHour) {
-        let name = seen.cluster.clone().unwrap_or_else(|| "".into());
+        let name = Arc::clone(&seen.cluster);
         let is_known = self.clusters.heard.contains_key(&name);
         let name = if is_known || self.clusters.heard.len() < COVERAGE_CLUSTERS_MAX {
             name
@@ -198,6 +178,8 @@ impl Coverage {
         }
         let key = (seen.hour, name);
         if !self.hours.contains_key(&key) && self.hours.len() >= COVERAGE_HOURS_MAX {
+            let (hours, sort, count) = ((seen.hour, seen.hour), Sort::Uncounted, seen.events);
+            self.miss(&Missing { hours, cluster: None, sort, count });
             return;
         }
         let hour = self.hours.entry(key.clone()).or_default();
@@ -236,6 +218,9 @@ impl Coverage {
         let Some(last) = self.hours.last_key_value().map(|((hour, _), _)| *hour) else {
             return Vec::new();
         };
+        for missing in self.open.finish(last) {
+            self.miss(&missing);
+        }
         let mut entries = self.tell_before(last.saturating_add(1));
         for (_, entry) in entries.iter_mut().filter(|(hour, _)| *hour == last) {
             // Nobody knows how much of it was seen.
@@ -317,23 +302,27 @@ impl Coverage {
 }
 
 fn entry_of((hour, cluster): &CoverageKey, seen: &Hour, is_late: bool) -> Entry {
-    let what = match seen {
-        Hour { lost: 1.., .. } => "lost",
-        Hour { cut: 0, dead_letters: 0, shed: 0, events: 0, .. } => "silent",
-        Hour { cut: 0, dead_letters: 0, shed: 0, below: 0, .. } => "complete",
+    let missing = seen.cut + seen.dead_letters + seen.shed + seen.uncounted;
+    let what = match (missing, seen.below, seen.events) {
+        _ if seen.lost > 0 => "lost",
+        (0, _, 0) => "silent",
+        (0, 0, _) => "complete",
         _ => "degraded",
     };
-    let entry = Entry::new(EntryKind::Coverage, cluster, if is_late { "late" } else { what })
+    let mut entry = Entry::new(EntryKind::Coverage, cluster, if is_late { "late" } else { what })
         .at(EventTime::from_micros(hour.saturating_mul(HOUR)))
         .count("events", seen.events)
         .count("cut", seen.cut)
         .count("dead_letters", seen.dead_letters)
         .count("shed", seen.shed)
         .count("lost", seen.lost);
-    if seen.below == 0 {
-        return entry;
+    if seen.below > 0 {
+        entry = entry.count("below", seen.below).fact("below", &seen.below_what);
     }
-    entry.count("below", seen.below).fact("below", &seen.below_what)
+    if seen.uncounted > 0 {
+        entry = entry.count("uncounted", seen.uncounted);
+    }
+    entry
 }
 
 #[cfg(test)]
@@ -347,19 +336,21 @@ mod tests {
         let time = HOURS
             .plus(std::time::Duration::from_micros(hours.unsigned_abs() * HOUR.unsigned_abs()));
         let partition = Arc::new(PartitionName::new(partition, 0));
-        let progress = Progress { partition, next_offset: 1, time_max: Some(time), records: 1 };
-        let seen = SeenHour {
-            cluster: Some("c".into()),
-            hour: 1_000 + hours,
-            events: 1,
-            ..SeenHour::default()
-        };
+        let (time_min, time_max) = (Some(time), Some(time));
+        let progress = Progress { partition, next_offset: 1, time_min, time_max, records: 1 };
+        let seen =
+            SeenHour { cluster: "c".into(), hour: 1_000 + hours, events: 1, ..SeenHour::default() };
         DetectionBatch {
             progress: vec![progress],
             time_min: Some(time),
-            hours: vec![seen],
+            hours: [seen].into_iter().collect(),
             ..DetectionBatch::default()
         }
+    }
+
+    fn lost(coverage: &Coverage) -> Vec<(i64, u64)> {
+        let lost = coverage.hours.iter().filter(|(_, hour)| hour.lost > 0);
+        lost.map(|((hour, _), seen)| (*hour, seen.lost)).collect()
     }
 
     #[test]
@@ -367,17 +358,11 @@ mod tests {
         let mut coverage = Coverage::default();
         assert_eq!(coverage.ended(HOURS), [], "nothing was told before");
         coverage.add(&batch("a", 0));
-        coverage.lost("a/0", Some(HOURS), 7);
+        coverage.open.lose("a/0", Some(HOURS), 7);
         coverage.add(&batch("b", 5));
-        assert_eq!(coverage.lost.len(), 1, "another partition says nothing of it");
+        assert_eq!(lost(&coverage), [], "another partition says nothing of it");
         coverage.add(&batch("a", 2));
-        let lost: Vec<(i64, u64)> = coverage
-            .hours
-            .iter()
-            .filter(|(_, hour)| hour.lost > 0)
-            .map(|((hour, _), seen)| (*hour, seen.lost))
-            .collect();
-        assert_eq!(lost, [(1_000, 7), (1_001, 7), (1_002, 7)]);
+        assert_eq!(lost(&coverage), [(1_000, 7), (1_001, 7), (1_002, 7)]);
         coverage.shed(Some(&"c".into()), HOURS, 3);
         let told = coverage.ended(HOURS.plus(std::time::Duration::from_secs(3 * 3_600)));
         let words: Vec<(&str, &str)> =
@@ -439,6 +424,8 @@ mod tests {
         assert_eq!(Hour::from_bytes(&before), Some(hour.clone()));
         let before = postcard::to_stdvec(&(7_u64, 1_u64, 2_u64, 0_u64, 0_u64)).unwrap();
         assert_eq!(Hour::from_bytes(&before), Some(hour.clone()));
+        let before = (7_u64, 1_u64, 2_u64, 0_u64, 0_u64, 0_u64, "");
+        assert_eq!(Hour::from_bytes(&postcard::to_stdvec(&before).unwrap()), Some(hour.clone()));
         assert_eq!(Hour::from_bytes(&postcard::to_stdvec(&hour).unwrap()), Some(hour));
         assert_eq!(Hour::from_bytes(&[]), None);
     }

@@ -370,8 +370,13 @@ mod tests {
 
     fn seen(watermark: &mut Watermark, now: i64, number: i32, time: i64) {
         let time_max = Some(wall(time).as_event());
-        let progress =
-            Progress { partition: partition(number), next_offset: 1, time_max, records: 1 };
+        let progress = Progress {
+            partition: partition(number),
+            next_offset: 1,
+            time_min: time_max,
+            time_max,
+            records: 1,
+        };
         watermark.observe(wall(now), &progress);
         watermark.advance(wall(now));
     }

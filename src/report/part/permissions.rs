@@ -73,8 +73,8 @@ pub fn permissions_section(
     Ok(Section::new("permissions", "Permissions: granted against used")
         .note(
             "`unused`: all of the period was observed, and nobody used it. `not observed`: nobody was seen to use it, but \
-             not all was seen. `cannot tell`: another binding allows the same, and the log names one. system:masters uses \
-             no binding.",
+             not all was seen. `cannot tell`: another binding allows the same, and the log names one; or no request shows the verb \
+             (`impersonate`, `bind`, `approve` …). system:masters uses no binding.",
         )
         .table(summary)
         .table(rules))

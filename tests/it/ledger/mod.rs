@@ -7,6 +7,7 @@ mod clusters;
 mod earlier;
 mod evidence;
 mod exceptions;
+mod hours;
 mod in_force;
 mod levels;
 mod missing;
@@ -28,7 +29,7 @@ use tripline::engine::{
     diagnostic::SourceText,
     dispatch::{DispatchPlan, Route},
     ledger::Row,
-    member::Member,
+    member::{LedgerInput, Member},
     record::{PartitionName, RecordBatch},
     rule::{LoadOptions, RuleSet, RuleSources, load},
     settings::EngineSettings,
@@ -78,12 +79,44 @@ impl Recording {
 
     /// Records of a partition, as they are read now.
     pub(super) fn read(&mut self, partition: usize, now: EventTime, records: &[&[u8]]) {
+        self.read_of(None, partition, now, records);
+    }
+
+    /// The same of a source that names the cluster.
+    pub(super) fn read_of(
+        &mut self,
+        cluster: Option<&str>,
+        partition: usize,
+        now: EventTime,
+        records: &[&[u8]],
+    ) {
+        let records: Vec<(usize, &[u8])> =
+            records.iter().map(|record| (partition, *record)).collect();
+        self.read_all(cluster, now, &records);
+    }
+
+    /// Records of several partitions in one batch, each with its own.
+    pub(super) fn read_together(&mut self, now: EventTime, records: &[(usize, String)]) {
+        let records: Vec<(usize, &[u8])> =
+            records.iter().map(|(partition, record)| (*partition, record.as_bytes())).collect();
+        self.read_all(None, now, &records);
+    }
+
+    /// Records of a partition were deleted before they were read.
+    pub(super) fn lose(&mut self, now: WallTime, partition: usize, records: u64) {
+        let partition = Arc::clone(&self.partitions[partition]);
+        self.member.handle_ledger(now, LedgerInput::Lost { partition, records });
+    }
+
+    fn read_all(&mut self, cluster: Option<&str>, now: EventTime, records: &[(usize, &[u8])]) {
         self.now = self.now.max(now.as_wall());
         let mut batch = RecordBatch { sequence: self.sequence, ..RecordBatch::default() };
         self.sequence += 1;
-        let offset = self.offsets.entry(partition).or_default();
-        for record in records.iter().copied() {
-            batch.push(&self.partitions[partition], *offset, None, Some(record));
+        let cluster: Option<Arc<str>> = cluster.map(Arc::from);
+        for (partition, record) in records {
+            let offset = self.offsets.entry(*partition).or_default();
+            let name = &self.partitions[*partition];
+            batch.push(name, *offset, cluster.as_ref(), Some(record));
             *offset += 1;
         }
         let found = self.detector.detect(self.now, &batch);

@@ -51,7 +51,7 @@ impl Kept {
         Kept { reader, scope, directory }
     }
 
-    fn coverage(&self) -> coverage::Coverage {
+    pub(super) fn coverage(&self) -> coverage::Coverage {
         let (period, cluster) = (self.scope.period.clone(), self.scope.cluster.clone());
         coverage::ask(&self.reader, &coverage::Question { period, cluster, problems: false })
             .unwrap()

@@ -33,8 +33,13 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::of(&cluster())
+    }
+
+    /// Of a list of roles and bindings.
+    fn of(objects: &Value) -> World {
         let start = EventTime::parse(START).unwrap();
-        let found = import("rbac.json", &cluster().to_string()).unwrap();
+        let found = import("rbac.json", &objects.to_string()).unwrap();
         World {
             recording: Recording::new(&rules(super::RULES), start),
             snapshot: rows_of(&found, start, 1_000_000),
@@ -52,6 +57,17 @@ impl World {
         let at = self.now();
         let event =
             EventText { id: self.count, at, user, groups, request, reason, is_allowed: true };
+        self.recording.read(0, at, &[event.to_string().as_bytes()]);
+    }
+
+    /// The same as another user.
+    fn did_as(&mut self, user: &str, other: &str, reason: &str, request: &Request) {
+        self.count += 1;
+        let (at, groups) = (self.now(), &["system:authenticated"][..]);
+        let event =
+            EventText { id: self.count, at, user, groups, request, reason, is_allowed: true };
+        let mut event: Value = serde_json::from_str(&event.to_string()).unwrap();
+        event["impersonatedUser"] = json!({ "username": other });
         self.recording.read(0, at, &[event.to_string().as_bytes()]);
     }
 
@@ -257,6 +273,77 @@ fn what_the_log_does_not_say_is_not_guessed() {
         } else {
             check(&found, &[("RoleBinding shop/config", Some(0), verdict, "")]);
         }
+    }
+}
+
+#[test]
+fn what_no_request_shows_is_never_unused() {
+    use Verdict::{CannotTell, Unused, Used};
+    const RBAC: &str = "rbac.authorization.k8s.io";
+    let rules = [
+        ("act", "impersonate", "", "users groups"),
+        ("any", "*", "*", "*"),
+        ("approve", "approve", "certificates.k8s.io", "signers"),
+        ("bind", "bind escalate", RBAC, "clusterroles"),
+        ("metrics", "get", "", "nodes/metrics"),
+        ("more", "get impersonate", "", "pods users"),
+        ("pods", "get", "", "pods"),
+        ("policy", "use", "policy", "podsecuritypolicies"),
+        ("roles", "*", RBAC, "clusterroles"),
+    ];
+    let items = rules.map(|(name, verbs, group, resources)| {
+        let [verbs, resources] = [verbs, resources].map(|words| words.split(' ').collect::<Vec<_>>());
+        let head = |kind: &str| json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "name": name } });
+        let (mut role, mut binding) = (head("ClusterRole"), head("ClusterRoleBinding"));
+        role["rules"] = json!([{ "apiGroups": [group], "resources": resources, "verbs": verbs }]);
+        binding["roleRef"] = json!({ "apiGroup": RBAC, "kind": "ClusterRole", "name": name });
+        binding["subjects"] = json!([{ "kind": "User", "name": "anna", "apiGroup": RBAC }]);
+        [role, binding]
+    });
+    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": items.concat() });
+    let found = |world: &mut World, wanted: &Wanted| {
+        let of = |(binding, _, verdict, why): (String, _, Verdict, String)| {
+            (binding.replace("ClusterRoleBinding ", ""), verdict, why)
+        };
+        world.verdicts(wanted, 24).into_iter().map(of).collect::<Vec<_>>()
+    };
+    let told = |found: &[(String, Verdict, String)], verdict: Verdict| {
+        let of = found.iter().filter(|one| one.1 == verdict).map(|one| one.0.as_str());
+        of.collect::<Vec<_>>().join(" ")
+    };
+    for wanted in [anna(), Wanted::default()] {
+        let mut quiet = World::of(&objects);
+        let quiet = found(&mut quiet, &wanted);
+        assert_eq!(told(&quiet, CannotTell), "act approve bind metrics more policy", "{quiet:?}");
+        assert_eq!(told(&quiet, Unused), "any pods roles");
+        assert!(quiet[3].2.contains("`bind`, `escalate`: asked besides"), "{quiet:?}");
+        assert!(quiet[4].2.contains("kubelets ask"), "{quiet:?}");
+
+        // Who acts as another may need what allows everything for it.
+        let mut world = World::of(&objects);
+        world.did_as("anna", "boss", "", &request("get", "secrets", "shop"));
+        let acted = found(&mut world, &wanted);
+        let expected = "act any approve bind metrics more policy";
+        assert_eq!(told(&acted, CannotTell), expected, "{acted:?}");
+        assert!(acted[0].2.contains("anna acted as boss"), "{acted:?}");
+        let mut world = World::of(&objects);
+        world.did_as("carl", "boss", "", &request("get", "secrets", "shop"));
+        assert_eq!(told(&found(&mut world, &wanted), Unused), "any pods roles");
+
+        // So may who gives a role.
+        let mut world = World::of(&objects);
+        let give =
+            Request { group: RBAC.to_owned(), ..request("create", "clusterrolebindings", "") };
+        world.did("anna", &["system:masters"], "", &give);
+        let gave = found(&mut world, &wanted);
+        assert_eq!(told(&gave, Unused), "pods", "{gave:?}");
+        assert!(gave[8].2.contains("for which `bind` may have been asked"), "{gave:?}");
+
+        // What the log shows is used, whatever else the rule allows.
+        let mut world = World::of(&objects);
+        let reason = r#"RBAC: allowed by ClusterRoleBinding \"more\" of ClusterRole \"more\" to User \"anna\""#;
+        world.did("anna", &[], reason, &request("get", "pods", "shop"));
+        assert_eq!(told(&found(&mut world, &wanted), Used), "more");
     }
 }
 

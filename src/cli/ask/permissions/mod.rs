@@ -16,7 +16,8 @@ use crate::ask::{
 ///
 /// Verdicts: `used`; `unused`: it was not, and all of the time was observed; `not observed`: it was not seen to be
 /// used, but some of the time is not known; `cannot tell`: the log names one binding for a request, and another
-/// one allows the same, or it names none. What is granted is what `import` brought, and what changed since.
+/// one allows the same, or it names none, or the verb is one that no request shows (`impersonate`, `bind`, `escalate`,
+/// `approve`, `use` …). What is granted is what `import` brought, and what changed since.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
