@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::{
-        Combinations, Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_long_running,
+        Combinations, Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_end_of_long,
         well_known,
     },
     event_ref::EventRef,
@@ -140,7 +140,7 @@ impl RuleMatcher {
         self.watches_unfinished
             && event.first_str(well_known::VERB).is_some_and(|verb| CHANGING.contains(&verb))
             && event.has(well_known::RESOURCE)
-            && !is_long_running(event)
+            && !is_end_of_long(event)
             && self.index.may_be_unfinished(&self.rules, event, &mut self.fold)
     }
 
@@ -284,8 +284,8 @@ impl RuleMatcher {
 pub(super) fn is_canonical(event: &Event<'_>) -> bool {
     match event.stage {
         Stage::RequestReceived | Stage::Unfinished => false,
-        Stage::ResponseStarted | Stage::Panic => true,
-        Stage::ResponseComplete => !is_long_running(event),
+        Stage::ResponseStarted => true,
+        Stage::ResponseComplete | Stage::Panic => !is_end_of_long(event),
     }
 }
 
