@@ -216,9 +216,10 @@ fn the_end_of_a_watch_that_somebody_held_for_hours_is_no_other_request() {
         access.verb = Some("watch".into());
         access.request[0] = u8::from(kind == "human");
         access.actor = Actor { kind: kind.into(), human: kind == "human", ..access.actor };
-        recorder.handle_batch(NOW, &batch(vec![each(access)]));
-        let watermark = EventTime::from_micros(seconds * 1_000_000);
+        // All before it has come to rest.
+        let watermark = access.at;
         recorder.advance(NOW, watermark, watermark);
+        recorder.handle_batch(NOW, &batch(vec![each(access)]));
         recorder.counts().duplicates
     };
     let told: Vec<u64> = [(5, "human"), (7_200, "human"), (7_300, "node"), (14_400, "node")]
